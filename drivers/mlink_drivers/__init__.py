@@ -1,0 +1,1 @@
+"""Drivers: boards and cameras as modules, and the discovery of devices."""

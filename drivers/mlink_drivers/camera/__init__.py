@@ -1,0 +1,1 @@
+"""Cameras: the module `camera-generic`, its capture thread, and the backends for its sources."""

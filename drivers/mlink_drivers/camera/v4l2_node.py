@@ -1,0 +1,71 @@
+"""The node of a V4L2 camera: why it cannot be opened, in words that help."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+from pathlib import Path
+
+from mlink.errors import DeviceError
+
+
+def check_node(node: Path) -> None:
+    """Raise DeviceError unless the node is there and may be read and written."""
+    if not node.exists():
+        present = ", ".join(str(path) for path in sorted(node.parent.glob("video*"))) or "none"
+        raise DeviceError(
+            f"there is no camera {node} (present: {present})",
+            remedy="Plug it in; `mlink devices` lists cameras and the names that stay the same.",
+        )
+    if not os.access(node, os.R_OK | os.W_OK):
+        raise DeviceError(
+            f"this user may not use {node}", remedy=f"{group_command(node)}, then log in again."
+        )
+
+
+def group_command(node: Path) -> str:
+    """Return the command that lets this user use a device node."""
+    try:
+        group = grp.getgrgid(node.stat().st_gid).gr_name
+    except (KeyError, OSError):
+        group = "video"
+    return f"sudo usermod -aG {group} $USER"
+
+
+def opening_failed(node: Path, silent_sec: float = 0) -> DeviceError:
+    """Return the error for a node that exists but gives no pictures."""
+    what = (
+        f"{node} gave no picture within {silent_sec:g} s" if silent_sec else f"cannot open {node}"
+    )
+    if users := processes_using(node):
+        return DeviceError(f"{what}: in use by {', '.join(users)}", remedy="End that program.")
+    return DeviceError(
+        f"{what}: it is busy, or not a capture node",
+        remedy="`mlink devices` lists the nodes that capture; end other programs that use it, "
+        "or plug the camera in again.",
+    )
+
+
+def processes_using(node: Path, proc: Path = Path("/proc")) -> list[str]:
+    """Return "name (pid)" of the other processes that hold the node open, as far as we may see."""
+    target = os.path.realpath(node)
+    found = []
+    for folder in proc.glob("[0-9]*"):
+        if folder.name == str(os.getpid()):
+            continue
+        try:
+            if any(os.path.realpath(link) == target for link in (folder / "fd").iterdir()):
+                found.append(f"{(folder / 'comm').read_text().strip()} ({folder.name})")
+        except OSError:  # another user's process, or one that ended meanwhile
+            continue
+    return found
+
+
+def gone(node: Path) -> bool:
+    """Return whether the camera behind an open node is no longer there."""
+    try:
+        os.close(os.open(node, os.O_RDWR | os.O_NONBLOCK))
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO)
+    return False

@@ -1,0 +1,145 @@
+"""A video file as a camera: its frames, paced by their own times."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.errors import DeviceError
+from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
+from mlink_drivers.camera.opencv import cv2
+
+_LONGEST_WAIT_NSEC = 1_000_000_000
+_DEFAULT_RATE = 30.0
+
+
+class VideoFileCamera:
+    """Plays `file:PATH`; see CameraBackend for the contract.
+
+    A frame's time is the start of the run plus its time in the file, also when it is read as fast
+    as possible (`paced = false`): a clip gives the same times in each run. Times that are missing
+    or run backwards in the file are replaced by one frame period after the frame before.
+    """
+
+    def __init__(self) -> None:
+        self._path = Path()
+        self._capture: Any = None
+        self._loop = False
+        self._paced = True
+        self._period_nsec = 0
+        self._start_ns = 0
+        self._pass_ns = 0
+        """When the present pass through the file began, relative to the start."""
+        self._first_ns: int | None = None
+        """File time of this pass's first frame."""
+        self._last_ns = -1
+        """Time of the newest frame, relative to the start."""
+        self._index = -1
+        self._due: Stamp | None = None
+        """A frame that is grabbed but whose time has not come."""
+
+    def open(self, address: str, request: CameraRequest) -> CameraInfo:
+        """Open the file and decode its first picture."""
+        name = address.partition(":")[2] or address
+        self._path = request.base_dir / name
+        if not self._path.is_file():
+            raise DeviceError(
+                f"there is no video file {self._path}",
+                remedy="Paths after 'file:' start at the folder of the bench file.",
+            )
+        self._loop, self._paced = request.loop, request.paced
+        self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        ok, image = self._capture.read() if self._capture.isOpened() else (False, None)
+        if not ok or image is None:
+            raise DeviceError(
+                f"{self._path} is not a video that can be read, or is damaged",
+                remedy=f"See what `ffprobe '{self._path}'` says of it.",
+            )
+        framerate = float(self._capture.get(cv2.CAP_PROP_FPS))
+        if not 0 < framerate < 1e6:
+            framerate = _DEFAULT_RATE
+        self._period_nsec = round(1e9 / framerate)
+        self._rewind()
+        return CameraInfo(
+            shape=image.shape,
+            dtype=image.dtype,
+            framerate=framerate,
+            timestamp_source="file",
+            uncertainty_usec=0,
+            finite=not self._loop,
+            steady=False,
+            live=self._paced,
+        )
+
+    def start(self) -> None:
+        """Let the file's first frame be due now."""
+        self._start_ns = time.monotonic_ns()
+
+    def grab(self) -> Stamp | NoFrame:
+        """Read the next frame and wait until it is due; returns after 1 s at most."""
+        if self._due is None:
+            self._due = self._next()
+            if self._due is None:
+                return NoFrame.END
+        if self._paced:
+            wait_nsec = self._due.time_ns - time.monotonic_ns()
+            if wait_nsec > _LONGEST_WAIT_NSEC:
+                time.sleep(_LONGEST_WAIT_NSEC / 1e9)
+                return NoFrame.NOT_YET
+            if wait_nsec > 0:
+                time.sleep(wait_nsec / 1e9)
+        due, self._due = self._due, None
+        return due
+
+    def _next(self) -> Stamp | None:
+        """Read on to the next frame; None at the end of a file that does not loop."""
+        if not self._capture.grab():
+            if not self._loop:
+                return None
+            self._pass_ns = self._last_ns + self._period_nsec
+            self._rewind()
+            if not self._capture.grab():
+                raise DeviceError(
+                    f"{self._path} could be read once but not again",
+                    remedy="Check that the file is still there, and its disk.",
+                )
+        file_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        if self._first_ns is None:
+            self._first_ns = file_ns
+        time_ns = self._pass_ns + file_ns - self._first_ns
+        if time_ns <= self._last_ns:
+            time_ns = self._last_ns + self._period_nsec
+        self._last_ns = time_ns
+        self._index += 1
+        return Stamp(self._start_ns + time_ns, self._index)
+
+    def _rewind(self) -> None:
+        """Go back to the first frame."""
+        # Opened anew: seeking to frame 0 is inexact in files without an index.
+        self._capture.release()
+        self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        self._first_ns = None
+
+    def retrieve(self, into: NDArray[Any]) -> bool:
+        """Decode into `into`; False when the picture is damaged."""
+        ok, image = self._capture.retrieve(into)
+        if not ok:
+            return False
+        if image is not into:
+            if image.shape != into.shape:
+                raise DeviceError(
+                    f"pictures in {self._path} change from {into.shape} to {image.shape}",
+                    remedy="Convert the file to one size first.",
+                )
+            np.copyto(into, image)
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None

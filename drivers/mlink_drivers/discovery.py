@@ -1,0 +1,168 @@
+"""Which serial ports and cameras this machine has, and what stands in the way of using them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+import pyudev
+from serial.tools import list_ports
+
+from mlink.devices import FoundDevice
+
+_CAPTURE = ":capture:"
+
+
+class PortInfo(Protocol):
+    """What pyserial tells of a serial port."""
+
+    device: str
+    description: str
+    manufacturer: str | None
+    product: str | None
+    vid: int | None
+    pid: int | None
+    serial_number: str | None
+    location: str | None
+
+
+CanUse = Callable[[Path], bool]
+
+
+def can_use(node: Path) -> bool:
+    """Return whether this user may read and write a device node."""
+    return os.access(node, os.R_OK | os.W_OK)
+
+
+def list_devices() -> list[FoundDevice]:
+    """Return the serial ports and the capture nodes of cameras, in this order."""
+    return list_serial_ports() + list_cameras()
+
+
+def list_serial_ports(
+    ports: Iterable[PortInfo] | None = None,
+    *,
+    by_id: Path = Path("/dev/serial/by-id"),
+    usable: CanUse = can_use,
+) -> list[FoundDevice]:
+    """Return the serial ports that exist."""
+    found = []
+    for port in sorted(list_ports.comports() if ports is None else ports, key=_device):
+        node = Path(port.device)
+        identity = _links_to(node, by_id)
+        if port.vid is not None and port.pid is not None:
+            usb_path = (port.location or "").partition(":")[0]
+            identity += _usb_identity(port.vid, port.pid, port.serial_number or "", usb_path)
+        name = " ".join(dict.fromkeys(filter(None, (port.manufacturer, port.product))))
+        problem, remedy = _access_problem(node, "dialout", usable)
+        found.append(
+            FoundDevice(
+                kind="serial",
+                address=port.device,
+                name=name or (port.description if port.description != "n/a" else ""),
+                identity=identity,
+                problem=problem,
+                remedy=remedy,
+            )
+        )
+    return found
+
+
+def list_cameras(
+    *,
+    sysfs: Path = Path("/sys/class/video4linux"),
+    dev: Path = Path("/dev"),
+    capabilities: Callable[[str], str] | None = None,
+    usable: CanUse = can_use,
+) -> list[FoundDevice]:
+    """Return the nodes that capture; `capabilities` gives udev's ":capture:" list of a node."""
+    ask = capabilities or udev_capabilities
+    found = []
+    for folder in sorted(sysfs.glob("video*"), key=_number):
+        if not _captures(ask(folder.name), folder):
+            continue
+        node = dev / folder.name
+        problem, remedy = _access_problem(node, "video", usable)
+        found.append(
+            FoundDevice(
+                kind="camera",
+                address=str(node),
+                name=_read(folder / "name"),
+                identity=_links_to(node, dev / "v4l" / "by-id") + _usb_parent(folder),
+                problem=problem,
+                remedy=remedy,
+            )
+        )
+    return found
+
+
+def udev_capabilities(name: str) -> str:
+    """Return udev's ID_V4L_CAPABILITIES of a node, such as ":capture:"; empty when unknown."""
+    try:
+        device = pyudev.Devices.from_name(pyudev.Context(), "video4linux", name)
+    except (pyudev.DeviceNotFoundError, ImportError):  # ImportError: there is no libudev
+        return ""
+    return str(device.properties.get("ID_V4L_CAPABILITIES", ""))
+
+
+def _captures(capabilities: str, folder: Path) -> bool:
+    """Tell capture nodes from metadata nodes; without udev's word by the node's place."""
+    if capabilities:
+        return _CAPTURE in capabilities
+    # The first node of a USB camera captures; the ones after it carry metadata.
+    return _read(folder / "index") in ("", "0")
+
+
+def _access_problem(node: Path, group: str, usable: CanUse) -> tuple[str, str]:
+    if usable(node):
+        return "", ""
+    return (
+        "this user may not read and write it",
+        f"sudo usermod -aG {group} $USER, then log in again",
+    )
+
+
+def _links_to(node: Path, folder: Path) -> list[str]:
+    """Return the links in a by-id folder that lead to this node."""
+    if not folder.is_dir():
+        return []
+    target = node.resolve()
+    return [str(link) for link in sorted(folder.iterdir()) if link.resolve() == target]
+
+
+def _usb_identity(vid: int, pid: int, serial: str, usb_path: str) -> list[str]:
+    """Return the ways to name a USB device in a bench, the most particular first."""
+    identity = [f"usb:serial={serial}"] if serial else []
+    identity.append(f"usb:{vid:04x}:{pid:04x}")
+    if usb_path:
+        identity.append(f"usb:path={usb_path}")
+    return identity
+
+
+def _usb_parent(folder: Path) -> list[str]:
+    """Return the USB identity of the device that a sysfs folder belongs to, if any."""
+    device = (folder / "device").resolve()
+    for parent in (device, *device.parents):
+        if (parent / "idVendor").is_file():
+            vid, pid = (int(_read(parent / key), 16) for key in ("idVendor", "idProduct"))
+            return _usb_identity(vid, pid, _read(parent / "serial"), parent.name)
+    return []
+
+
+def _read(path: Path) -> str:
+    """Return a sysfs attribute; empty when it does not exist."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _device(port: PortInfo) -> str:
+    return port.device
+
+
+def _number(folder: Path) -> int:
+    digits = folder.name.removeprefix("video")
+    return int(digits) if digits.isdigit() else -1

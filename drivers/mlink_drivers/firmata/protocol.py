@@ -1,0 +1,202 @@
+"""The Firmata protocol, versions 2.3 to 2.8, as names: command bytes, pin modes, messages.
+
+Facts from github.com/firmata/protocol (protocol.md and its feature files). Bytes with the top
+bit set are commands, all others are data; a sysex message is F0, an id, 7-bit data, F7.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final, TypeAlias
+
+import msgspec
+
+DIGITAL_MESSAGE: Final = 0x90
+"""Low nibble: port; LSB: pins 0-6 of the port, MSB: pin 7."""
+REPORT_ANALOG: Final = 0xC0
+REPORT_DIGITAL: Final = 0xD0
+ANALOG_MESSAGE: Final = 0xE0
+"""Low nibble: analog channel (from the board) or pin (to the board); 14-bit value."""
+START_SYSEX: Final = 0xF0
+SET_PIN_MODE: Final = 0xF4
+SET_DIGITAL_PIN: Final = 0xF5
+"""Single-pin write, since protocol 2.5."""
+END_SYSEX: Final = 0xF7
+PROTOCOL_VERSION: Final = 0xF9
+SYSTEM_RESET: Final = 0xFF
+
+SINGLE_PIN_WRITE_SINCE: Final = (2, 5)
+PINS_PER_PORT: Final = 8
+MAX_NIBBLE: Final = 0x0F
+"""Largest pin, channel or port that fits into the low nibble of a command byte."""
+
+
+class SysexId(enum.IntEnum):
+    """Sysex ids that we read or write; 0x01 to 0x0F belong to the user's own firmware."""
+
+    EXTENDED_REPORT_ANALOG = 0x64
+    ANALOG_MAPPING_QUERY = 0x69
+    ANALOG_MAPPING_RESPONSE = 0x6A
+    CAPABILITY_QUERY = 0x6B
+    CAPABILITY_RESPONSE = 0x6C
+    PIN_STATE_QUERY = 0x6D
+    PIN_STATE_RESPONSE = 0x6E
+    EXTENDED_ANALOG = 0x6F
+    SERVO_CONFIG = 0x70
+    STRING_DATA = 0x71
+    I2C_REQUEST = 0x76
+    I2C_REPLY = 0x77
+    I2C_CONFIG = 0x78
+    REPORT_FIRMWARE = 0x79
+    SAMPLING_INTERVAL = 0x7A
+    SAMPLING_INTERVAL_QUERY = 0x7C
+
+
+class PinMode(enum.IntEnum):
+    """What a pin is used for (SET_PIN_MODE, and the keys of a capability reply)."""
+
+    INPUT = 0x00
+    OUTPUT = 0x01
+    ANALOG = 0x02
+    PWM = 0x03
+    SERVO = 0x04
+    SHIFT = 0x05
+    I2C = 0x06
+    ONEWIRE = 0x07
+    STEPPER = 0x08
+    ENCODER = 0x09
+    SERIAL = 0x0A
+    PULLUP = 0x0B
+    SPI = 0x0C
+    SONAR = 0x0D
+    TONE = 0x0E
+    DHT = 0x0F
+    FREQUENCY = 0x10
+
+
+class I2CMode(enum.IntEnum):
+    """Bits 3 and 4 of an I2C request's second address byte (sysex 0x76)."""
+
+    WRITE = 0b00
+    READ_ONCE = 0b01
+    READ_CONTINUOUSLY = 0b10
+    STOP_READING = 0b11
+
+
+class _Placed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Where a message stood in the chunk that was fed.
+
+    `offset` is the index of its first byte, negative when that byte came with an earlier chunk;
+    `length` its bytes on the wire.
+    """
+
+    offset: int = 0
+    length: int = 0
+
+
+# The three short messages are made positionally and often, so they spell their place out.
+class DigitalPort(msgspec.Struct, frozen=True, gc=False):
+    """State of a port's inputs, bit n for pin 8 × port + n (0x90 + port)."""
+
+    port: int
+    mask: int
+    offset: int = 0
+    length: int = 3
+
+
+class AnalogValue(msgspec.Struct, frozen=True, gc=False):
+    """A sample of an analog channel, 14 bits (0xE0 + channel)."""
+
+    channel: int
+    value: int
+    offset: int = 0
+    length: int = 3
+
+
+class DigitalPin(msgspec.Struct, frozen=True, gc=False):
+    """State of a single pin (0xF5)."""
+
+    pin: int
+    value: int
+    offset: int = 0
+    length: int = 3
+
+
+class ProtocolVersion(_Placed, frozen=True, gc=False):
+    """Version of the protocol that the board speaks (0xF9)."""
+
+    major: int
+    minor: int
+
+
+class Firmware(_Placed, frozen=True, gc=False):
+    """Name and version of the sketch on the board (sysex 0x79)."""
+
+    name: str
+    major: int
+    minor: int
+
+
+class Capabilities(_Placed, frozen=True):
+    """For each pin its modes and their resolutions in bits (sysex 0x6C)."""
+
+    pins: tuple[dict[int, int], ...]
+
+
+class AnalogMapping(_Placed, frozen=True, gc=False):
+    """For each pin its analog channel, or None (sysex 0x6A)."""
+
+    channels: tuple[int | None, ...]
+
+
+class PinState(_Placed, frozen=True, gc=False):
+    """A pin's mode and the value last set (sysex 0x6E)."""
+
+    pin: int
+    mode: int
+    value: int
+
+
+class ExtendedAnalog(_Placed, frozen=True, gc=False):
+    """A value of any pin and any width (sysex 0x6F)."""
+
+    pin: int
+    value: int
+
+
+class StringData(_Placed, frozen=True, gc=False):
+    """A text, mostly a complaint of the firmware (sysex 0x71)."""
+
+    text: str
+
+
+class I2CReply(_Placed, frozen=True, gc=False):
+    """Bytes read from an I2C device (sysex 0x77)."""
+
+    address: int
+    register: int
+    data: bytes
+
+
+class Sysex(_Placed, frozen=True, gc=False):
+    """Any other sysex message, or one that breaks its own format: id and raw 7-bit data."""
+
+    id: int
+    data: bytes
+
+
+Message: TypeAlias = (
+    DigitalPort
+    | AnalogValue
+    | DigitalPin
+    | ProtocolVersion
+    | Firmware
+    | Capabilities
+    | AnalogMapping
+    | PinState
+    | ExtendedAnalog
+    | StringData
+    | I2CReply
+    | Sysex
+)
+"""What a board says."""

@@ -1,0 +1,1 @@
+"""Hardware-in-the-loop: virtual boards and scenes, and what drives them."""

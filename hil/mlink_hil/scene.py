@@ -1,0 +1,131 @@
+"""`virtual:scene`: a camera whose pictures say which frame they are and when they were taken.
+
+A rendered background with the frame's number and time upon it, as text for people and as a code
+for tests (`read_marks`). Frame n is due n periods after the start; a reader that comes too late
+for a frame does not get it, as with a real camera, and the numbers show that.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.errors import DeviceError
+from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
+from mlink_drivers.camera.opencv import cv2
+from mlink_hil.marks import ROWS, SMALLEST_WIDTH, Marks, cell_size, draw_marks, read_marks
+
+__all__ = ["Marks", "SceneCamera", "read_marks"]
+
+_LONGEST_WAIT_NSEC = 1_000_000_000
+_OPTIONS = ("seed",)
+
+
+class SceneCamera:
+    """Renders `virtual:scene?seed=N`; see CameraBackend for the contract."""
+
+    def __init__(self) -> None:
+        self._background: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
+        self._framerate = 0.0
+        self._start_ns = 0
+        self._next = 0
+        """Number of the next frame."""
+        self._time_ns = 0
+        """When the frame last grabbed was taken, CLOCK_MONOTONIC."""
+
+    def open(self, address: str, request: CameraRequest) -> CameraInfo:
+        """Render the background in the size asked for."""
+        width, height = request.size
+        if width < SMALLEST_WIDTH or height < ROWS * cell_size(width):
+            raise DeviceError(
+                f"{width}×{height} is too small for {address}",
+                remedy=f"A scene is at least {SMALLEST_WIDTH} pixels wide, and high enough for "
+                f"{ROWS} rows of 1/32 of its width.",
+            )
+        self._background = _render_background(width, height, _seed_of(address))
+        self._framerate = request.framerate
+        return CameraInfo(
+            shape=self._background.shape,
+            dtype=self._background.dtype,
+            framerate=request.framerate,
+            timestamp_source="generator",
+            uncertainty_usec=0,
+        )
+
+    def start(self) -> None:
+        """Let frame 0 be due now."""
+        # Whole µs: a frame's master time and its mark then differ by a constant, not by rounding.
+        self._start_ns = -(-time.monotonic_ns() // 1000) * 1000
+        self._next = 0
+
+    def grab(self) -> Stamp | NoFrame:
+        """Wait until the next frame is due; skip those whose time is over."""
+        elapsed_nsec = time.monotonic_ns() - self._start_ns
+        self._next = max(self._next, math.floor(elapsed_nsec * self._framerate / 1e9))
+        due_ns = self._due(self._next)
+        wait_nsec = due_ns - time.monotonic_ns()
+        if wait_nsec > _LONGEST_WAIT_NSEC:
+            time.sleep(_LONGEST_WAIT_NSEC / 1e9)
+            return NoFrame.NOT_YET
+        if wait_nsec > 0:
+            time.sleep(wait_nsec / 1e9)
+        self._time_ns = due_ns
+        self._next += 1
+        return Stamp(due_ns, self._next - 1)
+
+    def _due(self, number: int) -> int:
+        """Return when a frame is taken, in ns of whole µs on CLOCK_MONOTONIC."""
+        return self._start_ns + round(number * 1e6 / self._framerate) * 1000
+
+    def retrieve(self, into: NDArray[Any]) -> bool:
+        """Draw the frame last grabbed."""
+        number, time_usec = self._next - 1, self._time_ns // 1000
+        np.copyto(into, self._background)
+        draw_marks(into, number, time_usec)
+        height, width = into.shape[:2]
+        seconds = (self._time_ns - self._start_ns) / 1e9
+        scale = min(1.0, width / 640)  # large letters cost more than the rest of the picture
+        for line, text in enumerate((f"frame {number}", f"{seconds:.6f} s  ({time_usec} us)")):
+            origin = (round(16 * scale), round(height * 0.5 + line * 36 * scale))
+            cv2.putText(
+                into, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 2, cv2.LINE_8
+            )
+        return True
+
+    def close(self) -> None:
+        """Drop the background."""
+        self._background = np.empty((0, 0, 3), np.uint8)
+
+
+def _seed_of(address: str) -> int:
+    """Return the seed in an address' query, 0 without; DeviceError for what is unknown."""
+    query = address.partition("?")[2]
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if unknown := sorted(set(options) - set(_OPTIONS)):
+        raise DeviceError(
+            f"{address} has an unknown option: {', '.join(unknown)}",
+            remedy=f"Options of a scene: {', '.join(_OPTIONS)}.",
+        )
+    try:
+        return int(options.get("seed", "0"))
+    except ValueError as error:
+        raise DeviceError(
+            f"the seed in {address} is not a whole number", remedy="Write virtual:scene?seed=1."
+        ) from error
+
+
+def _render_background(width: int, height: int, seed: int) -> NDArray[np.uint8]:
+    """Return a dim gradient with discs that the seed places; the same for the same seed."""
+    random = np.random.default_rng(seed % (1 << 63))
+    image = np.empty((height, width, 3), np.uint8)
+    image[...] = np.linspace(20, 90, height, dtype=np.uint8)[:, None, None]
+    for _ in range(8):
+        center = (int(random.integers(width)), int(random.integers(height // 4, height)))
+        color = [int(value) for value in random.integers(40, 140, 3)]
+        cv2.circle(image, center, max(2, width // 16), color, cv2.FILLED)
+    return image

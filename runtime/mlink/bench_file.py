@@ -1,0 +1,215 @@
+"""Reading of bench files: TOML in, plain tables out, with every problem told by file and key.
+
+Knows the syntax only; what modules, ports and devices mean is `mlink.bench`'s.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from mlink.catalog import proposal
+from mlink.errors import BenchError
+
+MAX_BYTES = 1 << 20
+"""Larger files are not benches; refusing them bounds time and memory."""
+
+_MAX_DEPTH = 32
+_MAX_LISTED = 20
+_INT_RANGE = range(-(1 << 63), 1 << 63)
+_WHERE_IN_MESSAGE = re.compile(r" - at `(key in )?\$(?P<path>.*)`$", re.DOTALL)
+
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+Table = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where in the file, what, and what to do."""
+
+    where: str
+    what: str
+    remedy: str = ""
+
+
+class Problems:
+    """Gathers what is wrong, so that a bench is corrected in one go."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._found: list[Problem] = []
+
+    def add(self, where: str, what: str, remedy: str = "") -> None:
+        """Note a problem."""
+        self._found.append(Problem(where, what, remedy))
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def raise_if_any(self) -> None:
+        """Raise one BenchError that tells all problems."""
+        if not self._found:
+            return
+        if len(self._found) == 1:
+            (only,) = self._found
+            where = f"{self._path}: {only.where}".rstrip(": ")
+            raise BenchError(f"{where}: {only.what}", remedy=only.remedy)
+        lines = [f"{self._path} has {len(self._found)} problems:"]
+        for problem in self._found[:_MAX_LISTED]:
+            lines.append(f"  {problem.where}: {problem.what}")
+            if problem.remedy:
+                lines.append(f"    → {problem.remedy}")
+        if len(self._found) > _MAX_LISTED:
+            lines.append(f"  and {len(self._found) - _MAX_LISTED} more")
+        raise BenchError("\n".join(lines))
+
+
+def shown(value: object) -> str:
+    """Return a value of the file as a message can hold it: quoted, short, on one line."""
+    text = value if isinstance(value, str) else repr(value)
+    if len(text) > 60:
+        text = text[:59] + "…"
+    return f"'{text}'" if text.isprintable() else repr(text)
+
+
+def key_path(*keys: str) -> str:
+    """Join keys as TOML writes them, within reason."""
+    return ".".join(key if re.fullmatch(r"[\w-]{1,60}", key) else shown(key) for key in keys)
+
+
+def read_toml(path: Path) -> Table:
+    """Read a TOML file; BenchError when it is absent, too large, or not TOML."""
+    text = _read_text(path)
+    try:
+        table = tomllib.loads(text)
+    except RecursionError as error:
+        raise BenchError(f"{path}: tables or lists are nested too deeply") from error
+    except ValueError as error:  # TOMLDecodeError, and int() of thousands of digits
+        raise BenchError(f"{path} is not valid TOML: {error}", remedy=_syntax_help(error)) from None
+    _check_values(path, table)
+    return table
+
+
+def bench_path(path: Path) -> Path:
+    """Return the bench file that a path means: itself, or the `bench.toml` of a folder."""
+    try:
+        return path / "bench.toml" if path.is_dir() else path
+    except (OSError, ValueError):  # what is wrong is told when it is read
+        return path
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if not path.is_file():
+            raise BenchError(
+                f"there is no file {path}", remedy="Give the path of a bench file (TOML)."
+            )
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise BenchError(
+                f"{path} is larger than {MAX_BYTES >> 20} MiB", remedy="Is this a bench file?"
+            )
+        # tomllib counts lines by "\n"; it takes "\r\n" but not a byte order mark.
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BenchError(
+            f"{path} is not UTF-8 text (byte {error.start})", remedy="Save it as UTF-8."
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        raise BenchError(f"{shown(str(path))} cannot be read: {error}") from error
+
+
+def _syntax_help(error: ValueError) -> str:
+    text = str(error)
+    if "overwrite" in text or "twice" in text or "mutate" in text:
+        return "A key or table stands there twice; keep one of them."
+    if "Invalid value" in text:
+        return "Text values stand in double quotes; see https://toml.io."
+    return "Correct the line; see https://toml.io."
+
+
+def _check_values(path: Path, table: Table) -> None:
+    """Refuse depths and numbers that later code, which may recurse or pack, cannot hold."""
+    todo: list[tuple[object, int]] = [(table, 0)]
+    while todo:
+        value, depth = todo.pop()
+        if depth > _MAX_DEPTH:
+            raise BenchError(f"{path}: tables or lists are nested too deeply")
+        if isinstance(value, dict):
+            todo.extend((item, depth + 1) for item in value.values())
+        elif isinstance(value, list):
+            todo.extend((item, depth + 1) for item in value)
+        elif isinstance(value, int) and value not in _INT_RANGE:
+            raise BenchError(f"{path}: the number {shown(value)} does not fit into 64 bits")
+
+
+def parse_value(text: str) -> object:
+    """Parse a value given on the command line: as TOML, a bare word as a string."""
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    if set(table) != {"value"}:  # a line break smuggled in more keys
+        return text
+    _check_values(Path("--set"), table)
+    return table["value"]
+
+
+def set_value(table: Table, keys: list[str], value: object) -> bool:
+    """Set a value under nested keys; False when a key on the way holds no table."""
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            return False
+    table[keys[-1]] = value
+    return True
+
+
+def convert(
+    table: Table,
+    struct: type[StructT],
+    problems: Problems,
+    where: Callable[..., str],
+    reserved: Iterable[str] = (),
+) -> StructT | None:
+    """Make a typed struct of a table; None when something was wrong, with all of it noted.
+
+    `where` names the place in the file of a path of keys. `reserved` keys may stand beside the
+    struct's own; here they only serve as proposals.
+    """
+    before = len(problems)
+    known = {field.encode_name for field in msgspec.structs.fields(struct)}
+    for key in [key for key in table if key not in known]:
+        what = f"unknown key {shown(key)}"
+        problems.add(where(), what, proposal(key, known.union(reserved), "keys"))
+    left = {key: value for key, value in table.items() if key in known}
+    while True:
+        try:
+            converted = msgspec.convert(left, struct)
+            return converted if len(problems) == before else None
+        except msgspec.ValidationError as error:
+            keys, what = _explain(error)
+            if keys or len(problems) == before:  # else: misses what was removed below
+                problems.add(where(*keys), what, "`mlink modules` shows what fits.")
+            if not keys or keys[0] not in left:
+                return None
+            del left[keys[0]]  # look for what else is wrong
+
+
+def _explain(error: msgspec.ValidationError) -> tuple[list[str], str]:
+    """Return (path of keys, what is wrong) of msgspec's message."""
+    text = str(error)
+    match = _WHERE_IN_MESSAGE.search(text)
+    keys = match["path"].strip(".").split(".") if match else []
+    what = _WHERE_IN_MESSAGE.sub("", text).replace("`", "'")
+    missing = re.fullmatch(r"Object missing required field '(.*)'", what)
+    if missing:
+        return [key for key in keys if key], f"'{missing[1]}' is missing"
+    return [key for key in keys if key], what[:1].lower() + what[1:]

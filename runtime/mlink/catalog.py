@@ -1,0 +1,143 @@
+"""What is installed: module types, device providers and discoverers, found by entry points.
+
+A package that cannot be imported harms only those who use what it provides: its reason is kept
+(`broken_types`) and told when a bench asks for it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from mlink.devices import DeviceProvider, FoundDevice
+from mlink.errors import BenchError, DeviceError
+from mlink.module import ModuleType
+
+MODULES_GROUP = "mlink.modules"
+DEVICES_GROUP = "mlink.devices"
+DISCOVERY_GROUP = "mlink.discovery"
+
+_LONGEST_NAME = 80
+"""Longer names are nobody's typing error; comparing them would only take time."""
+
+Discoverer = Callable[[], list[FoundDevice]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Installed:
+    types: dict[str, ModuleType]
+    broken: dict[str, str]
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `name` was probably meant to be, if there is one."""
+    if len(name) > _LONGEST_NAME:
+        return None
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
+    return by_folded[close[0]] if close else None
+
+
+def proposal(name: str, known: Iterable[str], what: str) -> str:
+    """Return a remedy for a misspelt name: the nearest one, else all that are known."""
+    names = sorted(known)
+    close = nearest(name, names)
+    if close is not None:
+        return f"Did you mean '{close}'?"
+    return f"Known {what}: {', '.join(names)}." if names else f"There are no {what} here."
+
+
+def module_types() -> dict[str, ModuleType]:
+    """Return the installed module types by id and by alias; their code is not imported."""
+    return dict(_installed().types)
+
+
+def broken_types() -> dict[str, str]:
+    """Return the module types that are announced but cannot be loaded, with the reason."""
+    return dict(_installed().broken)
+
+
+def module_type(name: str) -> ModuleType:
+    """Return a module type by its id or alias; BenchError with the nearest name if unknown."""
+    installed = _installed()
+    found = installed.types.get(name)
+    if found is not None:
+        return found
+    if name in installed.broken:
+        raise BenchError(
+            f"module type '{name}' is installed but broken: {installed.broken[name]}",
+            remedy="Reinstall the package that provides it, with its extras.",
+        )
+    raise BenchError(
+        f"unknown module type '{name}'", remedy=proposal(name, installed.types, "module types")
+    )
+
+
+def device_schemes() -> list[str]:
+    """Return the schemes that have a provider, such as "virtual"."""
+    return sorted(entry_points(group=DEVICES_GROUP).names)
+
+
+@functools.cache
+def device_provider(scheme: str) -> DeviceProvider | None:
+    """Return the provider of a scheme; None when a device string is its own address.
+
+    Raises DeviceError when the provider is installed but cannot be loaded.
+    """
+    for entry in entry_points(group=DEVICES_GROUP, name=scheme):
+        loaded, reason = _load(entry)
+        if reason:
+            raise DeviceError(
+                f"devices '{scheme}:…' cannot be provided: {reason}",
+                remedy="Reinstall the package that provides them, with its extras.",
+            )
+        return cast(DeviceProvider, loaded() if isinstance(loaded, type) else loaded)
+    return None
+
+
+def discoverers() -> dict[str, Discoverer]:
+    """Return the functions that list the devices of this machine, by name.
+
+    One that cannot be loaded raises DeviceError when it is called, so that the others still list.
+    """
+    return {entry.name: _discoverer(entry) for entry in entry_points(group=DISCOVERY_GROUP)}
+
+
+def _discoverer(entry: EntryPoint) -> Discoverer:
+    def discover() -> list[FoundDevice]:
+        loaded, reason = _load(entry)
+        if reason:
+            raise DeviceError(f"'{entry.name}' cannot look for devices: {reason}")
+        return cast(Discoverer, loaded)()
+
+    return discover
+
+
+@functools.cache
+def _installed() -> _Installed:
+    types: dict[str, ModuleType] = {}
+    broken: dict[str, str] = {}
+    for entry in entry_points(group=MODULES_GROUP):
+        loaded, reason = _load(entry)
+        if not reason and not isinstance(loaded, ModuleType):
+            reason = f"{entry.value} is not a ModuleType"
+        if reason:
+            broken[entry.name] = reason
+            continue
+        type_ = cast(ModuleType, loaded)
+        for name in (type_.id, *type_.aliases):
+            if types.setdefault(name, type_) is not type_:
+                broken[f"{name} ({entry.value})"] = f"'{name}' is already provided by another type"
+    return _Installed(types, broken)
+
+
+def _load(entry: EntryPoint) -> tuple[object, str]:
+    """Return what an entry point names, or why it cannot be loaded."""
+    try:
+        return entry.load(), ""
+    except Exception as error:  # noqa: BLE001 - third-party code may raise anything at import
+        return None, f"{entry.value}: {type(error).__name__}: {error}"

@@ -1,0 +1,114 @@
+"""`mlink info`: what a recording holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from mlink.storage.inspect import DatasetSummary, RecordingSummary, inspect_recording
+
+_PIPE_WIDTH = 200
+"""Columns when the output goes to a file or a program, which need no line breaks."""
+
+
+def info(
+    recording: Annotated[Path, typer.Argument(help="Folder of the recording.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show what a recording holds: streams, counts, times, losses, and how the run ended."""
+    summary = inspect_recording(recording)
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(as_plain(summary))).decode())
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PIPE_WIDTH)
+    show(summary, console)
+
+
+def as_plain(summary: RecordingSummary) -> dict[str, object]:
+    """Return the summary as JSON has it: the fields, and the figures worked out from them."""
+    plain: dict[str, object] = msgspec.to_builtins(summary, builtin_types=())
+    plain["size"] = summary.size
+    datasets = []
+    for dataset in summary.datasets:
+        figures = {"size": dataset.size, "duration_s": dataset.duration_s}
+        datasets.append(msgspec.to_builtins(dataset) | figures)
+    plain["datasets"] = datasets
+    return plain
+
+
+def show(summary: RecordingSummary, console: Console) -> None:
+    """Print the summary for a person."""
+    console.print(Text(summary.name, style="bold"), Text(summary.path, style="dim"))
+    console.print(_outcome(summary))
+    people = f" by {', '.join(summary.authors)}" if summary.authors else ""
+    console.print(Text(f"recorded {summary.time_created}{people} with {summary.generator}"))
+    for key in ("subject_id", "subject_comment", "machine_node"):
+        if summary.attributes.get(key):
+            console.print(Text(f"{key.replace('_', ' ')}: {summary.attributes[key]}"))
+    console.print(_dataset_table(summary.datasets))
+    for dataset in summary.datasets:
+        for problem in dataset.problems:
+            console.print(f"[yellow]{escape(dataset.name)}: {escape(problem)}[/]")
+    for problem in summary.problems:
+        console.print(f"[yellow]{escape(problem)}[/]")
+
+
+def _outcome(summary: RecordingSummary) -> Text:
+    length = "" if summary.length_s is None else f" after {_seconds(summary.length_s)}"
+    if not summary.closed:
+        return Text(f"not closed: {summary.failure_reason or 'no outcome was written'}", "yellow")
+    if summary.success:
+        return Text(f"ended as asked{length}", "green")
+    return Text(f"failed{length}: {summary.failure_reason}", "red")
+
+
+def _dataset_table(datasets: list[DatasetSummary]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("dataset")
+    table.add_column("kind", no_wrap=True)
+    for title in ("entries", "first", "duration", "rate", "lost", "gaps", "size"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for dataset in datasets:
+        table.add_row(
+            Text(dataset.name),
+            dataset.kind,
+            "–" if dataset.entries is None else str(dataset.entries),
+            _time(dataset.first_usec),
+            "–" if dataset.duration_s is None else _seconds(dataset.duration_s),
+            "–" if dataset.rate_hz is None else f"{dataset.rate_hz:.2f} Hz",
+            "–" if dataset.lost is None else str(dataset.lost),
+            "–" if dataset.gaps is None else str(dataset.gaps),
+            _bytes(dataset.size),
+            style="red" if dataset.lost else None,
+        )
+    return table
+
+
+def _time(usec: int | None) -> str:
+    return "–" if usec is None else f"{usec / 1e6:.3f} s"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def _bytes(size: int) -> str:
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

@@ -1,0 +1,59 @@
+"""Devices of a bench: what its `[devices]` table names, and who provides the virtual ones.
+
+The runtime knows no device. A provider, found by an entry point of the group `mlink.devices`
+whose name is the scheme ("virtual" for "virtual:uno"), turns a device string into an endpoint
+that modules open. A string whose scheme has no provider is its own address ("/dev/ttyACM0").
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+
+class DeviceEndpoint(msgspec.Struct, frozen=True):
+    """A device that a module can open.
+
+    `spec` is what the bench says, `address` what to open (a tty, a pty, a camera node, a URL),
+    `control` the Unix socket of a virtual device's control server, or empty.
+    """
+
+    name: str
+    spec: str
+    address: str
+    control: str = ""
+    properties: dict[str, str | int | float | bool] = {}
+
+
+class DeviceProvider(Protocol):
+    """Opens devices of one scheme for the length of a run (called by the engine)."""
+
+    def open(
+        self, *, name: str, spec: str, work_dir: Path, log: logging.Logger
+    ) -> AbstractContextManager[DeviceEndpoint]:
+        """Return a context manager that starts the device and, at its end, removes it.
+
+        Raises DeviceError when the device cannot be provided.
+        """
+        ...
+
+
+class FoundDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that exists on this machine, as a provider of `mlink.discovery` found it.
+
+    Entry points of that group name functions `() -> list[FoundDevice]`; `mlink devices` shows
+    what they return. `address` and every string of `identity` can stand in a `[devices]` table;
+    those of `identity` stay true when the device is plugged in elsewhere or in another order.
+    """
+
+    kind: Literal["serial", "camera", "virtual"]
+    address: str
+    name: str
+    identity: list[str] = []
+    problem: str = ""
+    """Why it cannot be used as it is; empty when it can."""
+    remedy: str = ""

@@ -1,0 +1,112 @@
+"""All workers of a run: forks them, hears their messages and their ends, removes what is left."""
+
+from __future__ import annotations
+
+import select
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from mlink.control import WorkerMessages, WorkerSpec
+from mlink.engine.workers import State, WorkerHandle
+from mlink.errors import ControlError
+from mlink.worker.forkserver import Forked
+from mlink.worker.spawn import ForkServer
+from typing import Self
+
+Event = tuple[WorkerHandle, WorkerMessages | int]
+"""A worker's message, or its exit code (negative: the signal that ended it)."""
+
+_KILL_WAIT_S = 3.0
+
+
+class Fleet:
+    """Owns the fork server and the workers; a context manager."""
+
+    def __init__(self, preload: Sequence[str]) -> None:
+        self._server = ForkServer(preload)
+        self.workers: dict[str, WorkerHandle] = {}
+        self._poll = select.poll()
+        self._poll.register(self._server.fileno(), select.POLLIN)
+        self._by_fd: dict[int, WorkerHandle] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kill_rest()
+        for worker in self.workers.values():
+            worker.close()
+        self._server.close()
+
+    def add(self, worker: WorkerHandle) -> None:
+        """Take a worker in, before it is forked."""
+        self.workers[worker.name] = worker
+        self._by_fd[worker.channel.fileno()] = worker
+        self._poll.register(worker.channel.fileno(), select.POLLIN)
+
+    def fork(self, spec: WorkerSpec, listeners: Mapping[str, Sequence[str]]) -> None:
+        """Fork the worker; `listeners` names the modules behind each of its outputs."""
+        worker = self.workers[spec.name]
+        descriptors = [worker.worker_sock.fileno(), worker.doorbell.fileno()]
+        positions: dict[str, list[int]] = {}
+        for port, modules in listeners.items():
+            for module in modules:
+                positions.setdefault(port, []).append(len(descriptors))
+                descriptors.append(self.workers[module].doorbell.fileno())
+        self._server.request(msgspec.structs.replace(spec, listeners=positions), descriptors)
+
+    def watch(self, fd: int) -> None:
+        """Also return from `pump` when this descriptor is readable."""
+        self._poll.register(fd, select.POLLIN)
+
+    def pump(self, timeout_s: float) -> Iterator[Event]:
+        """Wait at most `timeout_s` and yield what happened."""
+        ready = [fd for fd, _ in self._poll.poll(max(0.0, timeout_s) * 1000)]
+        for fd in ready:
+            if worker := self._by_fd.get(fd):
+                yield from self._messages(worker)
+        if self._server.fileno() in ready:
+            yield from self._server_messages()
+
+    def _messages(self, worker: WorkerHandle) -> Iterator[Event]:
+        while True:
+            try:
+                message = worker.channel.receive()
+            except EOFError:
+                # its exit code follows from the fork server
+                self._poll.unregister(worker.channel.fileno())
+                del self._by_fd[worker.channel.fileno()]
+                return
+            if message is None:
+                return
+            yield worker, message
+
+    def _server_messages(self) -> Iterator[Event]:
+        while message := self._server.receive():
+            worker = self.workers[message.name]
+            if isinstance(message, Forked):
+                worker.pid = message.pid
+                worker.worker_sock.close()  # so that its end shows as an end of file
+                continue
+            if worker.channel.fileno() in self._by_fd:
+                yield from self._messages(worker)  # its last words come first
+            worker.exit_code = message.code
+            worker.advance(State.GONE)
+            yield worker, message.code
+
+    def _kill_rest(self) -> None:
+        """Kill whoever still lives; nothing of a run outlives its engine."""
+        deadline = time.monotonic() + _KILL_WAIT_S
+        for worker in self.workers.values():
+            worker.signal(signal.SIGKILL)
+        while any(worker.pid and worker.alive for worker in self.workers.values()):
+            if time.monotonic() > deadline:
+                return
+            try:
+                for _ in self.pump(0.1):
+                    pass
+            except ControlError:
+                return

@@ -1,0 +1,63 @@
+"""Ctrl-C, SIGTERM and requests from other threads: one asks for a clean end, two abort."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any, Self
+
+_NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+
+class Interrupts:
+    """Owns the signal handlers while a run lasts; a context manager.
+
+    In a thread other than the main one, signals are left alone.
+    """
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._reason = ""
+        self._count = 0
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _NAMES:
+                self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+        os.close(self._fd)
+        self._fd = -1
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        self._count += 1
+        self.request(f"interrupted by {_NAMES[signal.Signals(number)]}")
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable at a request."""
+        return self._fd
+
+    @property
+    def aborted(self) -> bool:
+        """Whether a second signal asked to give up at once."""
+        return self._count > 1
+
+    def request(self, reason: str) -> None:
+        """Ask for the end; from any thread or a signal handler."""
+        self._reason = self._reason or reason
+        if self._fd >= 0:
+            os.eventfd_write(self._fd, 1)
+
+    def reason(self) -> str:
+        """Return why an end was asked for, or an empty string; clears the descriptor."""
+        try:
+            os.eventfd_read(self._fd)
+        except BlockingIOError:
+            pass
+        return self._reason

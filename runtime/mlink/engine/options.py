@@ -1,0 +1,24 @@
+"""How a bench is to be run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Options of one run; `duration_s` None means until it is stopped."""
+
+    duration_s: float | None = None
+    out_dir: Path | None = None
+    """Where recordings go; None means ./recordings."""
+    name: str | None = None
+    record: bool = True
+    debug: bool = False
+    subject: str = ""
+    experimenter: str = ""
+    comment: str = ""
+    stop_grace_s: float = 5.0
+    """How long a module may make no progress at a stop before it is interrupted."""
+    prepare_timeout_s: float = 120.0

@@ -1,0 +1,136 @@
+"""What follows from a bench before anything runs: the modules' order, and the streams' layout."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mlink.bench import Bench, ModuleConfig
+from mlink.metadata import Metadata, MetaSize
+from mlink.module import Category
+from mlink.transport.codec import HEADER_BYTES, is_small
+from mlink.transport.plan import StreamPlan
+from mlink.types import DataType
+
+SMALL_QUEUE_ITEMS = 8192
+"""Default queue of small items: over a second at the highest rate one script handles."""
+
+FRAME_QUEUE_BYTES = 256 << 20
+FRAME_QUEUE_ITEMS = (8, 512)
+SIGNAL_QUEUE_ITEMS = 2048
+_UNKNOWN_FRAME_BYTES = 1 << 20
+_SMALL_ITEM_BYTES = HEADER_BYTES + 192
+_SIGNAL_ITEM_BYTES = HEADER_BYTES + 4096
+_BORROWED_FRAMES = 16
+_BORROWED_SMALL = 4
+
+_CATEGORY_RANK = {
+    Category.DEVICE: 0,
+    Category.GENERATOR: 1,
+    Category.PROCESSING: 2,
+    Category.WRITER: 2,
+    Category.DISPLAY: 2,
+    Category.SCRIPT: 3,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One subscription: a stream from a module's output to another's input."""
+
+    source: str
+    source_port: str
+    target: str
+    target_port: str
+    queue: int | None
+    feedback: bool
+
+    @property
+    def stream(self) -> tuple[str, str]:
+        """The stream: (module, output port)."""
+        return self.source, self.source_port
+
+
+def order_modules(bench: Bench) -> list[str]:
+    """Order the modules along the streams, sources first.
+
+    In a cycle devices come first, then generators, others, scripts; then the module with the
+    fewest unresolved inputs, then the bench's own order.
+    """
+    sources = {
+        name: {connection.source_module for connection in module.connections} - {name}
+        for name, module in bench.modules.items()
+    }
+    order: list[str] = []
+    remaining = list(bench.modules)
+    while remaining:
+        ready = [name for name in remaining if not sources[name].intersection(remaining)]
+        pick = (
+            ready[0] if ready else min(remaining, key=lambda n: _rank(bench, n, sources, remaining))
+        )
+        order.append(pick)
+        remaining.remove(pick)
+    return order
+
+
+def _rank(
+    bench: Bench, name: str, sources: dict[str, set[str]], remaining: Iterable[str]
+) -> tuple[int, int]:
+    unresolved = len(sources[name].intersection(remaining))
+    return _CATEGORY_RANK[bench.modules[name].type.category], unresolved
+
+
+def find_edges(bench: Bench, order: list[str]) -> list[Edge]:
+    """Return all subscriptions; those that run against the order are feedback edges."""
+    position = {name: index for index, name in enumerate(order)}
+    return [
+        Edge(
+            source=connection.source_module,
+            source_port=connection.source_port,
+            target=name,
+            target_port=connection.port,
+            queue=connection.queue,
+            feedback=position[connection.source_module] >= position[name],
+        )
+        for name, module in bench.modules.items()
+        for connection in module.connections
+    ]
+
+
+def output_type(module: ModuleConfig, port_id: str) -> DataType:
+    """Return the type of a module's output port."""
+    return next(port.data_type for port in module.outputs if port.id == port_id)
+
+
+def plan_stream(
+    data_type: DataType, metadata: Metadata, edges: list[Edge]
+) -> tuple[StreamPlan, dict[Edge, int]]:
+    """Lay out a stream's shared memory; return the plan and each subscription's queue length."""
+    default_items, item_bytes = _sizes(data_type, metadata)
+    queues = {edge: edge.queue or default_items for edge in edges}
+    plan = StreamPlan(
+        service=secrets.token_hex(8),
+        data_type=data_type.value,
+        queue_items=max(queues.values(), default=default_items),
+        item_bytes=item_bytes,
+        max_borrowed=_BORROWED_FRAMES if data_type is DataType.Frame else _BORROWED_SMALL,
+        subscribers=len(edges),
+        lossless=data_type in (DataType.LineCommand, DataType.ControlCommand),
+    )
+    return plan, queues
+
+
+def _sizes(data_type: DataType, metadata: Metadata) -> tuple[int, int]:
+    """Return (default queue length in items, expected item size in bytes)."""
+    if is_small(data_type):
+        return SMALL_QUEUE_ITEMS, _SMALL_ITEM_BYTES
+    if data_type is not DataType.Frame:
+        return SIGNAL_QUEUE_ITEMS, _SIGNAL_ITEM_BYTES
+    size = metadata.get("size")
+    frame_bytes = _UNKNOWN_FRAME_BYTES
+    if isinstance(size, MetaSize) and size.width > 0 and size.height > 0:
+        channels = 1 if metadata.get("has_color") is False else 3
+        frame_bytes = size.width * size.height * channels
+    low, high = FRAME_QUEUE_ITEMS
+    return max(low, min(high, FRAME_QUEUE_BYTES // frame_bytes)), HEADER_BYTES + frame_bytes

@@ -1,0 +1,107 @@
+"""The recording of a run: makes the collection, keeps the log, writes the closing attributes."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from mlink import __version__
+from mlink.bench import Bench
+from mlink.engine.options import RunOptions
+from mlink.engine.status import RunResult
+from mlink.errors import StorageError
+from mlink.storage.edl import Author, Collection, create_collection
+from mlink.storage.naming import recording_path
+
+_LOG_FILE = "run.log"
+
+
+class Recording:
+    """Owns a run's collection folder and its log file."""
+
+    def __init__(self, bench: Bench, options: RunOptions, run_uuid: bytes) -> None:
+        now = datetime.now().astimezone()
+        out_dir = options.out_dir or Path("recordings")
+        self.path = recording_path(
+            out_dir,
+            ("subject-id", "time", "experiment-id"),
+            options.subject,
+            options.name or bench.name,
+            now,
+        )
+        self._bench = bench
+        self._options = options
+        self._collection: Collection = create_collection(
+            self.path,
+            collection_id=run_uuid,
+            generator=f"mlink {__version__}",
+            time_created=now,
+            authors=(Author(options.experimenter),) if options.experimenter else (),
+        )
+        self._log: IO[str] | None = (self.path / _LOG_FILE).open("w", encoding="utf-8")
+
+    def write_log(self, time_usec: int, module: str, level: int, text: str) -> None:
+        """Append a line to the recording's log; a full disk ends the log, not the run."""
+        if self._log is None:
+            return
+        name = logging.getLevelName(level)
+        try:
+            self._log.write(f"{time_usec / 1e6:12.6f} {name:7} {module or 'mlink'}: {text}\n")
+            self._log.flush()
+        except OSError:
+            self._log = None
+
+    def close(self, result: RunResult) -> None:
+        """Write how the run ended; StorageError when the disk refuses."""
+        if self._log is not None:
+            try:
+                self._log.close()
+            except OSError:
+                pass
+        reason = "; ".join(str(failure) for failure in result.failures)
+        try:
+            self._collection.save(
+                success=result.success,
+                failure_reason=reason,
+                attributes=self._attributes(result),
+            )
+        except OSError as error:
+            raise StorageError(
+                f"the recording's manifest cannot be written: {error.strerror}: {self.path}",
+                remedy="Free space on that disk; the data files themselves are closed.",
+            ) from error
+
+    def _attributes(self, result: RunResult) -> dict[str, object]:
+        return {
+            "collection_name": self._options.name or self._bench.name,
+            "subject_id": self._options.subject,
+            "user_comment": self._options.comment,
+            "recording_length_msec": round(result.duration_s * 1000),
+            "machine_node": platform.node(),
+            "stop_reason": result.stop_reason,
+            "modules": [
+                {"id": module.type.id, "name": module.name}
+                for module in self._bench.modules.values()
+            ],
+            "streams": [
+                {
+                    "name": stream.name,
+                    "data_type": stream.data_type,
+                    "sent": stream.sent,
+                    "subscriptions": [
+                        {
+                            "module": subscription.module,
+                            "port": subscription.port,
+                            "received": subscription.received,
+                            "lost": subscription.lost,
+                        }
+                        for subscription in stream.subscriptions
+                    ],
+                }
+                for stream in result.streams
+            ],
+            "reports": result.reports,
+        }

@@ -1,0 +1,182 @@
+"""Gathers what a run shows and keeps: status, logs, figures, and the result."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+from mlink.bench import Bench
+from mlink.engine.plan import Edge
+from mlink.engine.recording import Recording
+from mlink.engine.status import (
+    Failure,
+    Phase,
+    RunObserver,
+    RunResult,
+    RunStatus,
+    StreamStatus,
+    SubscriptionStatus,
+)
+from mlink.engine.workers import WorkerHandle
+from mlink.transport.plan import StreamPlan
+from typing import Self
+
+_STATUS_PERIOD_S = 0.25
+
+
+class ReporterLogHandler(logging.Handler):
+    """Brings what the engine's own process logs (devices, clean-up) into the run's log."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(logging.INFO)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a record on."""
+        self._reporter.log("", record.levelno, record.getMessage())
+
+    def __enter__(self) -> Self:
+        logger = logging.getLogger("mlink")
+        logger.addHandler(self)
+        self._level, self._propagate = logger.level, logger.propagate
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logger = logging.getLogger("mlink")
+        logger.removeHandler(self)
+        logger.setLevel(self._level)
+        logger.propagate = self._propagate
+
+
+class Reporter:
+    """Keeps the run's status and passes it to the observer and the recording."""
+
+    def __init__(self, bench: Bench, edges: list[Edge], observer: RunObserver) -> None:
+        self.recording: Recording | None = None
+        self.streams: dict[tuple[str, str], tuple[StreamPlan, dict[Edge, int]]] = {}
+        self._bench = bench
+        self._edges = edges
+        self._observer = observer
+        self._status = RunStatus()
+        self._reports: dict[str, dict[str, float | str]] = {}
+        self._t0_ns = 0
+        self._end_ns = 0
+        self._begun_ns = time.monotonic_ns()
+        self._next_status = 0.0
+        self._last_counts: dict[str, tuple[int, float]] = {}
+        self._first_item_ns = 0
+
+    def enter(self, phase: Phase) -> None:
+        """Note a new phase and show it."""
+        self._status.phase = phase
+        self._observer.on_status(self._status)
+
+    def start_clock(self, t0_ns: int) -> None:
+        """Master time begins."""
+        self._t0_ns = t0_ns
+
+    def stop_clock(self) -> None:
+        """The run's length is settled; what follows is draining."""
+        if self._t0_ns and not self._end_ns:
+            self._end_ns = time.monotonic_ns()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Length of the run so far in seconds."""
+        if not self._t0_ns:
+            return 0.0
+        return ((self._end_ns or time.monotonic_ns()) - self._t0_ns) / 1e9
+
+    def tick(self, workers: Mapping[str, WorkerHandle]) -> None:
+        """Make a new snapshot when it is due."""
+        now = time.monotonic()
+        if now >= self._next_status:
+            self._next_status = now + _STATUS_PERIOD_S
+            self._gather(workers, now)
+            self._observer.on_status(self._status)
+
+    def _gather(self, workers: Mapping[str, WorkerHandle], now: float) -> None:
+        streams = []
+        for name, module in self._bench.modules.items():
+            worker = workers.get(name)
+            for port in module.outputs:
+                stream = StreamStatus(name, port.id, port.data_type.value)
+                if worker is not None:
+                    stream.sent = worker.sent.get(port.id, 0)
+                stream.rate_hz = self._rate(stream.name, stream.sent, now)
+                stream.subscriptions = [
+                    self._subscription(edge, workers, stream.sent)
+                    for edge in self._edges
+                    if edge.stream == (name, port.id)
+                ]
+                streams.append(stream)
+        self._status.streams = streams
+        self._status.elapsed_s = self.elapsed_s
+        self._status.module_status = {
+            name: worker.text for name, worker in workers.items() if worker.text
+        }
+
+    def _rate(self, stream: str, sent: int, now: float) -> float:
+        """Items a second since the count last changed hands, over at least half a second."""
+        last_sent, last_time = self._last_counts.setdefault(stream, (sent, now))
+        span = now - last_time
+        if span > 2.0:
+            self._last_counts[stream] = (sent, now)
+        return (sent - last_sent) / span if span > 0.2 else 0.0
+
+    def _subscription(
+        self, edge: Edge, workers: Mapping[str, WorkerHandle], sent: int
+    ) -> SubscriptionStatus:
+        status = SubscriptionStatus(edge.target, edge.target_port)
+        if edge.stream in self.streams:
+            status.queue_limit = self.streams[edge.stream][1].get(edge, 0)
+        worker = workers.get(edge.target)
+        count = worker.received.get(edge.target_port) if worker else None
+        if count is not None:
+            status.received, status.lost = count.received, count.lost
+            status.queued = max(0, sent - count.received - count.lost)
+            if count.first_item_ns and (
+                not self._first_item_ns or count.first_item_ns < self._first_item_ns
+            ):
+                self._first_item_ns = count.first_item_ns
+        return status
+
+    def log(self, module: str, level: int, text: str) -> None:
+        """Show a log line and keep it."""
+        self._observer.on_log(module, level, text)
+        self._keep(module, level, text)
+
+    def output(self, module: str, text: str) -> None:
+        """Show a line that a script printed, and keep it."""
+        self._observer.on_output(module, text)
+        self._keep(module, logging.INFO, text)
+
+    def _keep(self, module: str, level: int, text: str) -> None:
+        if self.recording is not None:
+            time_usec = (time.monotonic_ns() - self._t0_ns) // 1000 if self._t0_ns else 0
+            self.recording.write_log(time_usec, module, level, text)
+
+    def report(self, module: str, key: str, value: float | str) -> None:
+        """Take a figure of a module."""
+        self._reports.setdefault(module, {})[key] = value
+
+    def result(
+        self, failures: list[Failure], stop_reason: str, workers: Mapping[str, WorkerHandle]
+    ) -> RunResult:
+        """Return the run's result, with the workers' final counts."""
+        self._gather(workers, time.monotonic())
+        for stream in self._status.streams:
+            stream.rate_hz = stream.sent / self.elapsed_s if self.elapsed_s else 0.0
+        first = self._first_item_ns
+        return RunResult(
+            success=not failures,
+            failures=failures,
+            duration_s=self.elapsed_s,
+            stop_reason=stop_reason,
+            streams=self._status.streams,
+            reports=self._reports,
+            start_to_first_item_s=(first - self._begun_ns) / 1e9 if first else None,
+        )

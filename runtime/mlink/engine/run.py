@@ -1,0 +1,416 @@
+"""The life of a run, from the checked bench to the closed recording.
+
+    spawn → prepare (in stream order) → start (in stream order) → run → stop → close
+
+Everything happens in one thread that waits on the workers' channels. Failures are gathered; the
+first one turns the run towards its stop, and every other module still drains and closes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import msgspec
+
+from mlink import control
+from mlink.bench import Bench
+from mlink.control import InputPlan, WorkerSpec
+from mlink.devices import DeviceEndpoint
+from mlink.engine.devices import open_devices
+from mlink.engine.fleet import Event, Fleet
+from mlink.engine.interrupt import Interrupts
+from mlink.engine.options import RunOptions
+from mlink.engine.plan import Edge, find_edges, order_modules, output_type, plan_stream
+from mlink.engine.recording import Recording
+from mlink.engine.report import Reporter, ReporterLogHandler
+from mlink.engine.status import Failure, Phase, RunObserver, RunResult
+from mlink.engine.stopping import StopLadder
+from mlink.engine.workdir import RunWorkDir
+from mlink.engine.workers import State, WorkerHandle
+from mlink.errors import MlinkError
+from mlink.metadata import decode_metadata
+from mlink.storage.uuid7 import uuid7
+
+__all__ = ["Engine", "RunOptions", "run_bench"]
+
+_STEP_S = 0.25
+_LOAD_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 30.0
+_UNKNOWN_COUNT = -1
+"""Sent count of a stream whose worker died: nobody can say what is missing."""
+
+
+def run_bench(bench: Bench, options: RunOptions, observer: RunObserver) -> RunResult:
+    """Run a bench to its end; failures of modules are in the result, not raised.
+
+    Raises BenchError or StorageError when the run cannot even be set up.
+    """
+    return Engine(bench, options, observer).run()
+
+
+class Engine:
+    """One run of one bench."""
+
+    def __init__(self, bench: Bench, options: RunOptions, observer: RunObserver) -> None:
+        self.bench = bench
+        self.options = options
+        self.failures: list[Failure] = []
+        self.stop_reason = ""
+        self._interrupts = Interrupts()
+        self._order = order_modules(bench)
+        self._edges = find_edges(bench, self._order)
+        self._reporter = Reporter(bench, self._edges, observer)
+        self._metadata: dict[tuple[str, str], bytes] = {}
+        self._fleet: Fleet | None = None
+        self._t0_ns = 0
+
+    def request_stop(self, reason: str = "asked to stop") -> None:
+        """End the run as a success; may be called from any thread."""
+        self._interrupts.request(reason)
+
+    # phases -------------------------------------------------------------------------------
+
+    def run(self) -> RunResult:
+        """Run to the end and return how it went."""
+        run_uuid = uuid7().bytes
+        with ExitStack() as stack:
+            stack.enter_context(ReporterLogHandler(self._reporter))
+            work = stack.enter_context(RunWorkDir())
+            stack.enter_context(self._interrupts)
+            recording: Recording | None = None
+            if self.options.record:
+                recording = Recording(self.bench, self.options, run_uuid)
+                self._reporter.recording = recording
+            try:
+                self._run_workers(work, recording, run_uuid)
+            except MlinkError as error:
+                self._add_failure(Failure("", "engine", error.message, error.remedy))
+            return self._conclude(recording)
+
+    def _run_workers(self, work: RunWorkDir, recording: Recording | None, run_uuid: bytes) -> None:
+        self._reporter.enter(Phase.SPAWN)
+        preload = sorted(
+            {module.type.implementation.partition(":")[0] for module in self.bench.modules.values()}
+        )
+        with ExitStack() as stack:
+            fleet = stack.enter_context(Fleet(preload))  # its imports run while devices open
+            devices = stack.enter_context(open_devices(self.bench, work.path))
+            fleet.watch(self._interrupts.fileno())
+            self._fleet = fleet
+            self._spawn(fleet, work, recording, run_uuid, devices)
+            self._wait(lambda: self._all(State.LOADED), _LOAD_TIMEOUT_S, "load", State.LOADED)
+            if not self._ending:
+                self._prepare()
+            if not self._ending:
+                self._start()
+            if not self._ending:
+                self._stay()
+            self._stop()
+            self._close()
+
+    def _spawn(
+        self,
+        fleet: Fleet,
+        work: RunWorkDir,
+        recording: Recording | None,
+        run_uuid: bytes,
+        devices: dict[str, DeviceEndpoint],
+    ) -> None:
+        for module in self.bench.modules.values():
+            fleet.add(WorkerHandle.create(module))
+        for module in self.bench.modules.values():
+            listeners: dict[str, list[str]] = {}
+            for edge in self._edges:
+                if edge.source == module.name:
+                    listeners.setdefault(edge.source_port, []).append(edge.target)
+            spec = WorkerSpec(
+                name=module.name,
+                type_id=module.type.id,
+                implementation=module.type.implementation,
+                settings_type=_path_of(type(module.settings)),
+                inputs=module.inputs,
+                outputs=module.outputs,
+                bench_name=self.bench.name,
+                bench_dir=str(self.bench.dir),
+                work_dir=str(work.path),
+                shm_prefix=work.shm_prefix,
+                recording_dir=str(recording.path.resolve()) if recording else None,
+                run_uuid=run_uuid,
+                settings=msgspec.msgpack.encode(module.settings),
+                device=devices.get(module.device) if module.device else None,
+                debug=self.options.debug,
+            )
+            fleet.fork(spec, listeners)
+
+    def _prepare(self) -> None:
+        self._reporter.enter(Phase.PREPARE)
+        self._in_stream_order(self._send_prepare, State.PREPARED, self.options.prepare_timeout_s)
+        if self._ending:
+            return
+        for edge in self._edges:
+            if edge.feedback:
+                self._workers[edge.target].pending_acks += 1
+                self._workers[edge.target].send(
+                    control.ConnectInput(edge.target_port, self._input_plan(edge))
+                )
+        self._wait(
+            lambda: not any(worker.pending_acks for worker in self._workers.values()),
+            _START_TIMEOUT_S,
+            "connect",
+            State.PREPARED,
+        )
+
+    def _send_prepare(self, worker: WorkerHandle) -> None:
+        inputs = {
+            edge.target_port: self._input_plan(edge)
+            for edge in self._edges
+            if edge.target == worker.name and not edge.feedback
+        }
+        worker.send(control.Prepare(inputs))
+
+    def _input_plan(self, edge: Edge) -> InputPlan:
+        plan, queues = self._reporter.streams[edge.stream]
+        return InputPlan(
+            stream=plan,
+            queue_items=queues[edge],
+            source=f"{edge.source}.{edge.source_port}",
+            metadata=self._metadata[edge.stream],
+            feedback=edge.feedback,
+        )
+
+    def _open_outputs(self, worker: WorkerHandle) -> None:
+        """Lay out the streams of a module whose metadata are known now."""
+        plans = {}
+        for port in worker.config.outputs:
+            stream = (worker.name, port.id)
+            edges = [edge for edge in self._edges if edge.stream == stream]
+            data_type = output_type(worker.config, port.id)
+            laid_out = plan_stream(data_type, decode_metadata(self._metadata[stream]), edges)
+            self._reporter.streams[stream] = laid_out
+            if edges:
+                plans[port.id] = laid_out[0]
+        worker.pending_acks += 1
+        worker.send(control.OpenOutputs(plans))
+
+    def _start(self) -> None:
+        self._t0_ns = time.monotonic_ns()
+        self._reporter.start_clock(self._t0_ns)
+        self._reporter.enter(Phase.START)
+        self._in_stream_order(self._send_start, State.STARTED, _START_TIMEOUT_S)
+
+    def _send_start(self, worker: WorkerHandle) -> None:
+        worker.advance(State.STARTING)
+        worker.send(control.Start(self._t0_ns))
+
+    def _stay(self) -> None:
+        self._reporter.enter(Phase.RUN)
+        duration = self.options.duration_s
+        end = None if duration is None else self._t0_ns / 1e9 + duration
+        while not self._ending:
+            left = _STEP_S if end is None else min(_STEP_S, end - time.monotonic())
+            if left <= 0:
+                self.stop_reason = f"{duration:g} s are over"
+                return
+            self._pump(left)
+
+    def _stop(self) -> None:
+        """Let every started module drain and finish; hurry, name and kill the one that hangs."""
+        self._reporter.stop_clock()
+        self._reporter.enter(Phase.STOP)
+        ladder = StopLadder(self._edges, self._workers, self.options.stop_grace_s, self._log)
+        for worker in self._workers.values():
+            if worker.state < State.STARTING:
+                self._end_streams(worker, dict.fromkeys((p.id for p in worker.config.outputs), 0))
+            worker.send(control.Stop(failed=bool(self.failures)))
+        while waiting := [
+            worker
+            for worker in self._workers.values()
+            if State.STARTING <= worker.state < State.FINISHED
+        ]:
+            self._pump(0.1)
+            for worker in ladder.overdue(waiting):
+                self._fail_worker(
+                    worker, "stop", f"did not finish within {self.options.stop_grace_s:g} s"
+                )
+            if self._interrupts.aborted:
+                self._add_failure(Failure("", "stop", "aborted by a second interrupt"))
+                return
+
+    def _close(self) -> None:
+        self._reporter.enter(Phase.CLOSE)
+        for worker in self._workers.values():
+            worker.send(control.Close())
+            worker.allow(self.options.stop_grace_s)
+            worker.rung = 0
+        ladder = StopLadder([], self._workers, self.options.stop_grace_s, self._log)
+        while waiting := [worker for worker in self._workers.values() if worker.alive]:
+            self._pump(0.1)
+            for worker in ladder.overdue(waiting):
+                self._fail_worker(worker, "close", "did not close its files in time")
+            if self._interrupts.aborted:
+                return
+
+    def _conclude(self, recording: Recording | None) -> RunResult:
+        result = self._reporter.result(self.failures, self.stop_reason, self._workers)
+        if recording is not None:
+            result.recording_dir = recording.path
+            try:
+                recording.close(result)
+            except MlinkError as error:
+                self._add_failure(Failure("", "close", error.message, error.remedy))
+                result.success = False
+                result.failures = self.failures
+        self._reporter.enter(Phase.DONE)
+        return result
+
+    # waiting ------------------------------------------------------------------------------
+
+    @property
+    def _workers(self) -> dict[str, WorkerHandle]:
+        return {} if self._fleet is None else self._fleet.workers
+
+    @property
+    def _ending(self) -> bool:
+        return bool(self.failures or self.stop_reason)
+
+    def _all(self, state: State) -> bool:
+        return all(worker.state >= state for worker in self._workers.values())
+
+    def _in_stream_order(
+        self, send: Callable[[WorkerHandle], None], reached: State, timeout_s: float
+    ) -> None:
+        """Send to each module as soon as all its sources have reached a state; wait for all."""
+        sources = {
+            name: {e.source for e in self._edges if e.target == name and not e.feedback}
+            for name in self._order
+        }
+        pending = list(self._order)
+
+        def send_to_ready() -> bool:
+            for name in list(pending):
+                if all(self._workers[source].state >= reached for source in sources[name]):
+                    pending.remove(name)
+                    send(self._workers[name])
+            return not pending and self._all(reached)
+
+        self._wait(send_to_ready, timeout_s, reached.name.lower(), reached)
+
+    def _wait(self, done: Callable[[], bool], timeout_s: float, phase: str, reached: State) -> None:
+        """Pump until done, or the run turns towards its end."""
+        deadline = time.monotonic() + timeout_s
+        while not done() and not self._ending:
+            self._pump(_STEP_S)
+            if time.monotonic() > deadline:
+                for worker in self._workers.values():
+                    if worker.state < reached or worker.pending_acks:
+                        self._fail_worker(worker, phase, f"was not ready within {timeout_s:g} s")
+                return
+
+    def _pump(self, timeout_s: float) -> None:
+        assert self._fleet is not None
+        for event in self._fleet.pump(timeout_s):
+            self._handle(event)
+        if reason := self._interrupts.reason():
+            self.stop_reason = self.stop_reason or reason
+        self._reporter.tick(self._workers)
+
+    def _handle(self, event: Event) -> None:
+        worker, message = event
+        match message:
+            case int():
+                self._worker_exited(worker, message)
+            case control.Loaded():
+                worker.advance(State.LOADED)
+            case control.Prepared():
+                self._take_metadata(worker, message.metadata)
+                self._open_outputs(worker)
+                worker.advance(State.PREPARED)
+            case control.Acknowledged():
+                worker.pending_acks -= 1
+            case control.Started():
+                self._pass_on_changes(worker, message.metadata)
+                worker.advance(State.STARTED)
+            case control.Status():
+                worker.sent, worker.received = message.sent, message.received
+                worker.text = message.text
+            case control.OutputsEnded():
+                worker.sent = message.sent
+                self._end_streams(worker, message.sent)
+            case control.Finished():
+                worker.sent, worker.received = message.sent, message.received
+                worker.advance(State.FINISHED)
+            case control.Closed():
+                worker.advance(State.CLOSED)
+            case control.Failed():
+                worker.failed = True
+                self._add_failure(
+                    Failure(
+                        worker.name,
+                        message.phase,
+                        message.message,
+                        message.remedy,
+                        message.detail,
+                    )
+                )
+            case control.StopRequest():
+                self.stop_reason = self.stop_reason or f"{worker.name}: {message.reason}"
+            case control.Log():
+                self._reporter.log(worker.name, message.level, message.text)
+            case control.Output():
+                self._reporter.output(worker.name, message.text)
+            case control.Report():
+                self._reporter.report(worker.name, message.key, message.value)
+
+    def _take_metadata(self, worker: WorkerHandle, metadata: dict[str, bytes]) -> None:
+        for port, packed in metadata.items():
+            self._metadata[worker.name, port] = packed
+
+    def _pass_on_changes(self, worker: WorkerHandle, metadata: dict[str, bytes]) -> None:
+        """Tell subscribers what a module's start() changed; they have not started yet."""
+        for edge in self._edges:
+            if edge.source != worker.name:
+                continue
+            packed = metadata[edge.source_port]
+            if packed != self._metadata[edge.stream]:
+                self._workers[edge.target].send(control.UpdateMetadata(edge.target_port, packed))
+        self._take_metadata(worker, metadata)
+
+    def _end_streams(self, worker: WorkerHandle, sent: dict[str, int]) -> None:
+        worker.advance(State.ENDED)
+        for edge in self._edges:
+            if edge.source == worker.name:
+                self._workers[edge.target].send(
+                    control.StreamEnded(edge.target_port, sent.get(edge.source_port, 0))
+                )
+
+    def _worker_exited(self, worker: WorkerHandle, code: int) -> None:
+        expected = worker.failed or code == 0
+        if not expected:
+            how = f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
+            self._fail_worker(
+                worker,
+                "run",
+                f"its process {how}",
+                "Look at the log above for its last words; run again with --debug.",
+            )
+        counts = {port.id: _UNKNOWN_COUNT for port in worker.config.outputs}
+        self._end_streams(worker, counts)
+
+    def _fail_worker(self, worker: WorkerHandle, phase: str, what: str, remedy: str = "") -> None:
+        if not worker.failed:
+            worker.failed = True
+            self._add_failure(Failure(worker.name, phase, what, remedy))
+
+    def _add_failure(self, failure: Failure) -> None:
+        self.failures.append(failure)
+        self._reporter.log(failure.module, logging.ERROR, failure.message)
+
+    def _log(self, worker: WorkerHandle, text: str) -> None:
+        self._reporter.log(worker.name, logging.WARNING, text)
+
+
+def _path_of(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"

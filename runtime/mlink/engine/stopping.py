@@ -1,0 +1,76 @@
+"""The stop ladder: ask, wait, interrupt, terminate, kill; each step logged.
+
+A worker's time begins when everything it waits for has arrived: all its sources (feedback ones
+too, once its own streams have ended) have ended their streams. Every item it takes meanwhile
+gives it new time, so a slow consumer drains its queue; only one that stands still is hurried.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
+
+from mlink.engine.plan import Edge
+from mlink.engine.workers import State, WorkerHandle
+
+_RUNGS = (
+    (signal.SIGINT, "interrupting it", 2.0),
+    (signal.SIGTERM, "terminating it", 2.0),
+    (signal.SIGKILL, "killing it", 2.0),
+)
+
+
+class StopLadder:
+    """Watches workers that are to finish, and hurries those that stand still."""
+
+    def __init__(
+        self,
+        edges: list[Edge],
+        workers: Mapping[str, WorkerHandle],
+        grace_s: float,
+        log: Callable[[WorkerHandle, str], None],
+    ) -> None:
+        self._edges = edges
+        self._workers = workers
+        self._grace_s = grace_s
+        self._log = log
+        self._progress: dict[str, int] = {}
+
+    def overdue(self, waiting: Iterable[WorkerHandle]) -> list[WorkerHandle]:
+        """Take the next step with workers whose time is over; return those newly overdue."""
+        newly = []
+        for worker in waiting:
+            if self._waits_for_others(worker):
+                worker.deadline = None
+                continue
+            if worker.deadline is None or self._has_progressed(worker):
+                worker.allow(self._grace_s)
+                continue
+            if monotonic() < worker.deadline or worker.rung >= len(_RUNGS):
+                continue
+            if worker.rung == 0:
+                newly.append(worker)
+            number, words, patience_s = _RUNGS[worker.rung]
+            self._log(worker, f"does not finish: {words} ({number.name})")
+            worker.signal(number)
+            worker.rung += 1
+            worker.allow(patience_s)
+        return newly
+
+    def _waits_for_others(self, worker: WorkerHandle) -> bool:
+        if worker.failed:
+            return False
+        return any(
+            self._workers[edge.source].state < State.ENDED
+            for edge in self._edges
+            if edge.target == worker.name
+            and edge.source != worker.name
+            and (worker.state >= State.ENDED or not edge.feedback)
+        )
+
+    def _has_progressed(self, worker: WorkerHandle) -> bool:
+        done = sum(count.received for count in worker.received.values()) + 1000 * worker.state
+        before = self._progress.get(worker.name)
+        self._progress[worker.name] = done
+        return before is not None and done > before and worker.rung == 0

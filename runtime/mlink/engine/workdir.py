@@ -1,0 +1,96 @@
+"""A run's own folder and shared-memory prefix, and the removal of what crashed runs left.
+
+A run holds a lock on a file in its folder for as long as it lives. A folder whose lock is free
+belongs to a run that died: its shared memory, sockets and the folder itself are removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+
+from mlink.errors import StorageError
+from typing import Self
+
+_SHM = Path("/dev/shm")  # noqa: S108 - POSIX shared memory lives here on Linux
+_LOCK = "lock"
+
+log = logging.getLogger("mlink.engine")
+
+
+def runs_dir() -> Path:
+    """Return the folder of all runs' folders of this user."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    if base and os.access(base, os.W_OK):
+        return Path(base) / "mlink"
+    return Path(tempfile.gettempdir()) / f"mlink-{os.getuid()}"
+
+
+class RunWorkDir:
+    """Owns a run's folder; a context manager that leaves nothing behind."""
+
+    def __init__(self) -> None:
+        base = runs_dir()
+        try:
+            base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if base.stat().st_uid != os.getuid():
+                raise StorageError(
+                    f"{base} belongs to another user", remedy="Remove it, or set XDG_RUNTIME_DIR."
+                )
+            remove_stale_runs(base)
+            token = secrets.token_hex(3)
+            self.shm_prefix = f"mlink{token}_"
+            self.path = base / token
+            self.path.mkdir(mode=0o700)
+            self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise StorageError(
+                f"cannot make a folder for the run in {base}: {error.strerror}",
+                remedy="Set XDG_RUNTIME_DIR or TMPDIR to a folder you may write to.",
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _remove(self.path)
+        os.close(self._lock)
+        try:
+            self.path.parent.rmdir()
+        except OSError:
+            pass  # other runs live there
+
+
+def remove_stale_runs(base: Path) -> int:
+    """Remove what runs that died left behind; return how many there were."""
+    removed = 0
+    for folder in base.iterdir():
+        try:
+            fd = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue  # being made or removed by its run at this moment
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            _remove(folder)
+            removed += 1
+        finally:
+            os.close(fd)
+    if removed:
+        log.warning("removed what %d crashed run(s) had left behind", removed)
+    return removed
+
+
+def _remove(folder: Path) -> None:
+    prefix = f"mlink{folder.name}_"
+    for segment in _SHM.glob(f"{prefix}*"):
+        segment.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,65 @@
+"""Stream metadata: small typed values that travel beside a stream, set before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import msgspec
+
+__all__ = ["MetaSize", "MetaValue", "Metadata", "decode_metadata", "encode_metadata"]
+
+_SIZE_KEY = "__size__"
+
+
+class MetaSize(msgspec.Struct, array_like=True):
+    """A two-dimensional size in pixels; iterates as (width, height)."""
+
+    width: int = 0
+    height: int = 0
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((self.width, self.height))
+
+    def __repr__(self) -> str:
+        return f"MetaSize({self.width}, {self.height})"
+
+
+MetaValue: TypeAlias = (
+    "int | float | str | bool | MetaSize | list[MetaValue] | dict[str, MetaValue] | None"
+)
+Metadata: TypeAlias = dict[str, MetaValue]
+
+
+def encode_metadata(metadata: Metadata) -> bytes:
+    """Pack metadata for the control channel; a MetaSize becomes a one-key map."""
+    return msgspec.msgpack.encode({key: _to_plain(value) for key, value in metadata.items()})
+
+
+def decode_metadata(data: bytes) -> Metadata:
+    """Unpack what `encode_metadata` made."""
+    plain = msgspec.msgpack.decode(data, type=dict[str, object])
+    return {key: _from_plain(value) for key, value in plain.items()}
+
+
+def _to_plain(value: MetaValue) -> object:
+    if isinstance(value, MetaSize):
+        return {_SIZE_KEY: [value.width, value.height]}
+    if isinstance(value, list | tuple):
+        return [_to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _to_plain(item) for key, item in value.items()}
+    return value
+
+
+def _from_plain(value: object) -> MetaValue:
+    if isinstance(value, dict):
+        if set(value) == {_SIZE_KEY}:
+            width, height = value[_SIZE_KEY]
+            return MetaSize(width, height)
+        return {str(key): _from_plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_from_plain(item) for item in value]
+    if value is None or isinstance(value, int | float | str):
+        return value
+    raise TypeError(f"metadata cannot hold a {type(value).__name__}")

@@ -1,0 +1,75 @@
+"""The module types that come with the runtime, and their settings; nothing heavy is imported."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
+from mlink.modules.script_settings import ScriptSettings, script_ports
+from mlink.types import DataType
+
+
+class TableSettings(ModuleSettings):
+    """Settings of a `table` module."""
+
+    use_name_from_source: bool = True
+    """Name the dataset as the stream proposes; else `data_name`."""
+    data_name: str = ""
+    save_data: bool = True
+    display_data: bool = True
+    """Kept for benches made for Syntalos; nothing is displayed here."""
+
+
+class VideoRecorderSettings(ModuleSettings):
+    """Settings of a `videorecorder` module."""
+
+    video_name_from_source: bool = True
+    """Name the dataset as the stream proposes; else `video_name`."""
+    video_name: str = ""
+    video_codec: Literal["ffv1", "h264"] = "ffv1"
+    video_container: Literal["matroska"] = "matroska"
+    lossless: bool = False
+    """For codecs that can do either; FFV1 always is."""
+    mode: Literal["constant-quality", "constant-bitrate"] = "constant-quality"
+    quality: int | None = None
+    """Quantiser of constant quality, smaller is better; None is the codec's default."""
+    bitrate_kbps: int | None = None
+    """Target of constant bitrate; None is the codec's default."""
+    threads: int = 0
+    """Threads of the encoder; 0 takes as many as the module may use processors."""
+    start_stopped: bool = False
+    """Wait for a START command on `control-in` before recording."""
+
+
+table = ModuleType(
+    id="table",
+    title="Table",
+    summary="Writes table rows to a CSV file.",
+    category=Category.WRITER,
+    settings=TableSettings,
+    implementation="mlink.modules.table:TableModule",
+    inputs=(PortSpec("rows", DataType.TableRow, "Rows"),),
+)
+
+videorecorder = ModuleType(
+    id="videorecorder",
+    title="Video Recorder",
+    summary="Writes frames to a video file, with the time of each frame in a tsync file.",
+    category=Category.WRITER,
+    settings=VideoRecorderSettings,
+    implementation="mlink.modules.videorecorder:VideoRecorderModule",
+    inputs=(
+        PortSpec("frames-in", DataType.Frame, "Frames"),
+        PortSpec("control-in", DataType.ControlCommand, "Control"),
+    ),
+)
+
+pyscript = ModuleType(
+    id="pyscript",
+    title="Python Script",
+    summary="Runs a user's script that does `import syntalos_mlink`.",
+    category=Category.SCRIPT,
+    settings=ScriptSettings,
+    implementation="mlink.modules.pyscript:ScriptModule",
+    ports=script_ports,
+)

@@ -1,0 +1,169 @@
+"""The codecs and containers that the video recorder offers, and what each makes of a frame.
+
+To add a codec: one entry in `CODECS`, its name in `VideoRecorderSettings.video_codec`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.errors import ModuleError
+
+FrameKind = Literal["gray8", "gray16", "bgr8", "bgr16", "bgra8"]
+"""What a frame's pixels are: the array's channels and depth."""
+
+_KINDS: dict[tuple[int, str], FrameKind] = {
+    (1, "uint8"): "gray8",
+    (1, "uint16"): "gray16",
+    (3, "uint8"): "bgr8",
+    (3, "uint16"): "bgr16",
+    (4, "uint8"): "bgra8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PixelPlan:
+    """How pixels go into the encoder: its format, and how to copy a frame into such a picture."""
+
+    pixel_format: str
+    """The format that frames are copied into."""
+    channels: int
+    dtype: type[np.generic] = np.uint8
+    conversion: int | None = None
+    """OpenCV's colour conversion that does the copy; None copies the bytes."""
+    encoder_format: str = ""
+    """The format that the encoder wants when it is another one (FFmpeg then converts)."""
+    full_range: bool = False
+    """Whether to mark values as 0…255, where players would take 16…235 for granted."""
+
+    def copy(self, pixels: NDArray[Any], target: NDArray[Any]) -> None:
+        """Copy a frame's pixels into `target` (H, W, channels)."""
+        if self.conversion is None:
+            np.copyto(target, pixels.reshape(target.shape))
+        else:
+            cv2.cvtColor(pixels, self.conversion, dst=target)
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """An encoder of FFmpeg and what we ask of it."""
+
+    name: str
+    encoder: str
+    plans: Mapping[FrameKind, PixelPlan]
+    """What it stores as it is, or as near as its pictures allow."""
+    lossless_plans: Mapping[FrameKind, PixelPlan] = field(default_factory=dict)
+    """What it stores bit by bit when asked to be lossless; empty when it cannot be."""
+    lossless_encoder: str = ""
+    always_lossless: bool = False
+    options: Callable[[int], dict[str, str]] = lambda _threads: {}
+    """Options of the encoder, for a number of threads."""
+    lossless_options: Mapping[str, str] = field(default_factory=dict)
+    quality: int | None = None
+    """Default quantiser of constant quality; None when it has no such mode."""
+    bitrate_kbps: int = 8000
+    gop_size: int = 1
+    """Frames from one key frame to the next; 1 makes each decodable by itself."""
+    slice_threads_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A file format of FFmpeg."""
+
+    format: str
+    extension: str
+    time_base: Fraction
+    """Its resolution of time in s; the µs are in the tsync file."""
+    options: Mapping[str, str]
+
+
+def _ffv1_options(threads: int) -> dict[str, str]:
+    # Golomb-Rice codes (coder 0) take half the time of range coding for 1 to 3 % more bytes.
+    # FFV1 takes only certain numbers of slices; each has a checksum of its own.
+    slices = next(n for n in (4, 6, 9, 12, 15, 16, 20, 24, 30) if n >= min(threads, 30))
+    return {"level": "3", "slicecrc": "1", "slices": str(slices), "coder": "0", "context": "0"}
+
+
+def _h264_options(_threads: int) -> dict[str, str]:
+    # No look-ahead and no frame-wise threads: a frame given to the encoder comes out at once, so
+    # that a kill loses what the container holds back (≤ 1 s) and nothing more.
+    return {"preset": "veryfast", "tune": "zerolatency"}
+
+
+CODECS: dict[str, Codec] = {
+    "ffv1": Codec(
+        name="ffv1",
+        encoder="ffv1",
+        always_lossless=True,
+        plans={
+            "gray8": PixelPlan("gray", 1),
+            "gray16": PixelPlan("gray16le", 1, np.uint16),
+            "bgr8": PixelPlan("bgr0", 4, conversion=cv2.COLOR_BGR2BGRA),
+            "bgra8": PixelPlan("bgra", 4),
+            "bgr16": PixelPlan("rgb48le", 3, np.uint16, cv2.COLOR_BGR2RGB),
+        },
+        options=_ffv1_options,
+        slice_threads_only=True,
+    ),
+    "h264": Codec(
+        name="h264",
+        encoder="libx264",
+        plans={
+            "gray8": PixelPlan("gray", 1, full_range=True),
+            "bgr8": PixelPlan("bgr24", 3, encoder_format="yuv420p"),
+            "bgra8": PixelPlan("bgra", 4, encoder_format="yuv420p"),
+        },
+        lossless_encoder="libx264rgb",
+        lossless_plans={
+            "gray8": PixelPlan("bgr24", 3, conversion=cv2.COLOR_GRAY2BGR),
+            "bgr8": PixelPlan("bgr24", 3),
+        },
+        options=_h264_options,
+        lossless_options={"qp": "0"},
+        quality=24,
+        gop_size=100,
+    ),
+}
+
+CONTAINERS: dict[str, Container] = {
+    "matroska": Container(
+        format="matroska",
+        extension="mkv",
+        time_base=Fraction(1, 1000),
+        # Clusters of at most half a second, written out at once: after a kill the file plays up to
+        # the last of them.
+        options={"cluster_time_limit": "500", "flush_packets": "1"},
+    ),
+}
+
+
+def frame_kind(pixels: NDArray[Any]) -> FrameKind:
+    """Say what kind a frame is; ModuleError when no video codec stores such pixels."""
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2] if pixels.ndim == 3 else 0
+    kind = _KINDS.get((channels, pixels.dtype.name)) if pixels.size else None
+    if kind is None:
+        raise ModuleError(
+            f"frames of shape {pixels.shape} and type {pixels.dtype} cannot be recorded as video",
+            remedy="Send gray, BGR or BGRA frames of 8 bits, or gray or BGR frames of 16 bits.",
+        )
+    return kind
+
+
+def pixel_plan(codec: Codec, kind: FrameKind, *, lossless: bool) -> PixelPlan:
+    """Return how this codec takes frames of this kind; ModuleError when it does not."""
+    plans = codec.lossless_plans if lossless and not codec.always_lossless else codec.plans
+    if kind not in plans:
+        how = "lossless " if lossless else ""
+        raise ModuleError(
+            f"{how}{codec.name} cannot store {kind} frames",
+            remedy='Set video_codec = "ffv1", which stores every kind of frame without loss.',
+        )
+    return plans[kind]

@@ -1,0 +1,116 @@
+"""A CSV file as recordings hold it: `;` between cells, RFC 4180 quotes, line feeds, UTF-8."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mlink.storage.failures import storage_error, storage_errors
+
+SEPARATOR = ";"
+FLUSH_INTERVAL_S = 1.0
+_BUFFER_BYTES = 1 << 18
+
+
+class CsvFile:
+    """An open table file; rows reach the disk within a second if `flush_if_due` is called."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        """Rows written, the header not counted."""
+        self._dirty_since: float | None = None
+        self._failed = False
+        with storage_errors(path, "create"):
+            # Half a surrogate pair is no character; it is kept readable instead of ending the run.
+            self._file = path.open(
+                "x", _BUFFER_BYTES, encoding="utf-8", errors="backslashreplace", newline=""
+            )
+        self._csv = csv.writer(_LineFeeds(self._file.write), delimiter=SEPARATOR)
+
+    def write_header(self, cells: Iterable[str]) -> None:
+        """Write the first line."""
+        self._write(cells)
+        self.flush()
+
+    def write_row(self, cells: Iterable[str]) -> None:
+        """Write one row."""
+        self._write(cells)
+        self.rows += 1
+
+    def flush_if_due(self) -> float:
+        """Flush when the oldest unflushed row is a second old; return s until that is so."""
+        if self._dirty_since is None:
+            return FLUSH_INTERVAL_S
+        left = self._dirty_since + FLUSH_INTERVAL_S - time.monotonic()
+        if left > 0:
+            return left
+        self.flush()
+        return FLUSH_INTERVAL_S
+
+    def flush(self) -> None:
+        """Hand all rows to the operating system."""
+        self._dirty_since = None
+        try:
+            self._file.flush()
+        except OSError as error:
+            self._failed = True
+            raise storage_error(error, self.path) from error
+
+    def close(self) -> None:
+        """Flush, force the file onto the disk and close it; calling it again does nothing.
+
+        A failure that `write_row` or `flush` raised before is not raised again.
+        """
+        if self._file.closed:
+            return
+        try:
+            if not self._failed:
+                self.flush()
+                with storage_errors(self.path):
+                    os.fsync(self._file.fileno())
+        finally:
+            try:
+                self._file.close()
+            except OSError:
+                pass  # the same rows failed again
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write(self, cells: Iterable[str]) -> None:
+        if self._dirty_since is None:
+            self._dirty_since = time.monotonic()
+        try:
+            self._csv.writerow(cells)
+        except OSError as error:
+            self._failed = True
+            raise storage_error(error, self.path) from error
+
+
+class _LineFeeds:
+    """Ends lines with a line feed only.
+
+    The csv module quotes a carriage return in a cell only if its own line end has one, and
+    unquoted it would split the row; so it works with both characters, which are replaced here.
+    """
+
+    def __init__(self, write: Callable[[str], int]) -> None:
+        self._write = write
+
+    def write(self, line: str) -> int:
+        """Take one line from the csv module."""
+        return self._write(line[:-2] + "\n")

@@ -1,0 +1,35 @@
+"""Counts what a recorder did not get, so that the recording itself says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MAX_LISTED = 1000
+"""Gaps listed one by one; a stream in trouble makes thousands, and then their sum is enough."""
+
+
+class Losses:
+    """The gaps of one input: how many items, and behind which recorded one."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self.gaps = 0
+        self.unsaved = False
+        """Whether a gap came in since the dataset was last saved."""
+        self._listed: list[dict[str, Any]] = []
+
+    def add(self, lost: int, *, after: int, time_usec: int) -> None:
+        """Note that `lost` items are missing after the first `after` ones, found at this time."""
+        self.lost += lost
+        self.gaps += 1
+        self.unsaved = True
+        if len(self._listed) < _MAX_LISTED:
+            self._listed.append({"after": after, "lost": lost, "found_at_usec": time_usec})
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the dataset's attributes about losses; `items_lost` is always there."""
+        attributes: dict[str, Any] = {"items_lost": self.lost}
+        if self.gaps:
+            attributes["gap_count"] = self.gaps
+            attributes["gaps"] = self._listed
+        return attributes

@@ -1,0 +1,57 @@
+"""Settings of modules that run a user's script, and the ports that follow from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from mlink.module import ModuleSettings, Ports, PortSpec
+from mlink.types import DataType
+
+
+class ScriptPort(msgspec.Struct, forbid_unknown_fields=True):
+    """A port that a script declares: `data_type` is a name such as "Frame" or "LineReading"."""
+
+    id: str
+    data_type: str
+    title: str = ""
+
+
+class ScriptSettings(ModuleSettings, kw_only=True):
+    """Settings of `pyscript`; the script's path is relative to the bench file."""
+
+    script: str
+    ports_in: list[ScriptPort] = []
+    ports_out: list[ScriptPort] = []
+
+    def check(self, bench_dir: Path) -> list[str]:
+        """Find what can be seen to be wrong before a run."""
+        problems = []
+        if not (bench_dir / self.script).is_file():
+            problems.append(f"script: there is no file {bench_dir / self.script}")
+        for kind, ports in (("ports_in", self.ports_in), ("ports_out", self.ports_out)):
+            seen = set()
+            for port in ports:
+                if port.data_type not in DataType.__members__:
+                    known = ", ".join(DataType.__members__)
+                    problems.append(
+                        f"{kind}.{port.id}: unknown data_type '{port.data_type}' (known: {known})"
+                    )
+                if port.id in seen:
+                    problems.append(f"{kind}.{port.id}: this id is used twice")
+                seen.add(port.id)
+        return problems
+
+
+def script_ports(settings: ScriptSettings) -> Ports:
+    """Return the ports that a script's settings declare; those of unknown types are left out."""
+    return _specs(settings.ports_in), _specs(settings.ports_out)
+
+
+def _specs(ports: list[ScriptPort]) -> tuple[PortSpec, ...]:
+    return tuple(
+        PortSpec(port.id, DataType.from_name(port.data_type), port.title)
+        for port in ports
+        if port.data_type in DataType.__members__
+    )

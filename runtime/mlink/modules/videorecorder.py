@@ -1,0 +1,242 @@
+"""The `videorecorder` module: frames in, a video with a time for each of them out.
+
+The module's process is the encoder's: FFmpeg's threads work here, while frames wait in the queue of
+the subscription. `control-in` takes START, PAUSE and STOP; after PAUSE or STOP frames are skipped
+until START, and then the same file goes on, its times telling how long it was.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from numpy.typing import NDArray
+
+import mlink
+from mlink.errors import ModuleError
+from mlink.metadata import MetaSize
+from mlink.module import Module
+from mlink.modules.catalog import VideoRecorderSettings
+from mlink.modules.codecs import frame_kind
+from mlink.modules.dataset_name import dataset_name
+from mlink.modules.losses import Losses
+from mlink.modules.video_writer import VideoOptions, VideoWriter
+from mlink.storage.edl import Dataset
+from mlink.types import ControlCommand, ControlCommandKind, Frame
+
+_NOMINAL_FRAMERATE = 30.0
+"""Hz, written into the file when the source does not say; real times are there regardless."""
+_RATE_TOLERANCE = 0.05
+"""Deviation of the measured rate from the announced one that is worth a warning."""
+_SAVE_INTERVAL_USEC = 1_000_000
+"""Losses are written into the dataset at most this often."""
+
+
+class VideoRecorderModule(Module[VideoRecorderSettings]):
+    """Writes each frame as it comes."""
+
+    _dataset: Dataset | None = None
+    _writer: VideoWriter | None = None
+    _recording = True
+    _received = 0
+    _skipped = 0
+    _first_usec = 0
+    _last_usec = 0
+    _first_index = 0
+    _last_index = 0
+    _written = 0
+    _saved_usec = -_SAVE_INTERVAL_USEC
+
+    def prepare(self) -> None:
+        """Refuse a name that would only be missed when the run starts."""
+        self._port = self.context.inputs["frames-in"]
+        self._control = self.context.inputs["control-in"]
+        self._losses = Losses()
+        self._dataset_name()
+
+    def start(self) -> None:
+        """Create the dataset, now that the source's metadata is complete."""
+        self._port.on_item = self._on_frame
+        self._port.on_gap = self._on_gap
+        self._control.on_item = self._on_control
+        if self.settings.start_stopped and self._control.connected:
+            self._recording = False
+            self.context.set_status("waiting for START")
+        if self._port.connected:
+            self._dataset = self.context.create_dataset(self._dataset_name())
+        if self._dataset is not None:
+            self._dataset.set_attribute("source_module", self._source)
+            self._dataset.save()
+
+    def stop(self) -> None:
+        """Finish the file; every frame that was sent has been drained into it."""
+        self._finish()
+        self.context.report("frames_written", self._written)
+        self.context.report("frames_lost", self._losses.lost)
+        if self._skipped:
+            self.context.report("frames_skipped", self._skipped)
+
+    def close(self) -> None:
+        """Finish the file if a failure kept `stop` from it."""
+        self._finish()
+
+    def _on_frame(self, frame: Frame) -> None:
+        self._received += 1
+        if not self._recording:
+            self._skipped += 1
+            return
+        if self._dataset is None:
+            return
+        if self._writer is None:
+            self._writer = self._open(self._dataset, frame.view)
+            self._first_usec, self._first_index = frame.time_usec, frame.index
+        self._writer.write(frame.view, frame.time_usec)
+        self._last_usec, self._last_index = frame.time_usec, frame.index
+        if self._losses.unsaved and frame.time_usec - self._saved_usec > _SAVE_INTERVAL_USEC:
+            self._save_losses(self._dataset, frame.time_usec)
+
+    def _on_gap(self, lost: int) -> None:
+        written = self._writer.frames if self._writer is not None else 0
+        self._losses.add(lost, after=written, time_usec=self.context.clock.now_usec())
+        self.log.warning("%d frames were lost after frame %d: the encoder is too slow for them",
+                         lost, self._received)  # fmt: skip
+
+    def _on_control(self, command: ControlCommand) -> None:
+        if command.kind == ControlCommandKind.START:
+            self._recording = True
+            self.context.set_status("recording")
+        elif command.kind in {ControlCommandKind.PAUSE, ControlCommandKind.STOP}:
+            self._recording = False
+            self.context.set_status(f"{command.kind.name.lower()}: frames are skipped")
+
+    def _open(self, dataset: Dataset, pixels: NDArray[Any]) -> VideoWriter:
+        self._check_size(pixels)
+        options = VideoOptions(
+            codec=self.settings.video_codec,
+            container=self.settings.video_container,
+            lossless=self.settings.lossless,
+            constant_bitrate=self.settings.mode == "constant-bitrate",
+            quality=self.settings.quality,
+            bitrate_kbps=self.settings.bitrate_kbps,
+            threads=self.settings.threads,
+        )
+        video_name = f"{dataset.name}.{options.extension}"
+        tsync_name = f"{dataset.name}.tsync"
+        writer = VideoWriter(
+            dataset.path_for_basename(video_name),
+            dataset.path_for_basename(tsync_name),
+            pixels,
+            options,
+            framerate=self._framerate or _NOMINAL_FRAMERATE,
+            collection_id=dataset.collection_id,
+            generator=f"mlink {mlink.__version__} {self.context.name}",
+            tags={"title": f"{dataset.name} via {self._source}",
+                  "collection_id": dataset.collection_id.hex()},
+        )  # fmt: skip
+        dataset.set_data_file(video_name, summary=f"Video recording from {self._source}")
+        dataset.add_aux_file(tsync_name, summary="Video timestamps")
+        self._describe(dataset, writer)
+        return writer
+
+    def _describe(self, dataset: Dataset, writer: VideoWriter) -> None:
+        height, width = writer.shape[:2]
+        video = {
+            "frame_width": width,
+            "frame_height": height,
+            "framerate": self._framerate,
+            "colored": writer.kind not in {"gray8", "gray16"},
+            "pixels": writer.kind,
+        }
+        encoder: dict[str, Any] = {
+            "name": writer.encoder_name,
+            "codec": self.settings.video_codec,
+            "pixel_format": writer.pixel_format,
+            "lossless": writer.lossless,
+            "thread_count": writer.threads,
+        }
+        if not writer.lossless:
+            if self.settings.mode == "constant-bitrate":
+                encoder["target_bitrate_kbps"] = self.settings.bitrate_kbps
+            else:
+                encoder["target_quality"] = self.settings.quality
+        dataset.set_attribute("video", video)
+        dataset.set_attribute("encoder", encoder)
+        for key in ("timestamp_source", "uncertainty_usec"):
+            dataset.set_attribute(key, self._port.metadata.get(key))
+        dataset.save()
+
+    def _check_size(self, pixels: NDArray[Any]) -> None:
+        frame_kind(pixels)  # refuses what is no picture at all
+        announced = self._port.metadata.get("size")
+        height, width = pixels.shape[:2]
+        if isinstance(announced, MetaSize) and tuple(announced) != (width, height):
+            raise ModuleError(
+                f"the first frame is {width}×{height}, but its source announced "
+                f"{announced.width}×{announced.height}",
+                remedy="Set the stream's `size` to what is sent, or send frames of that size.",
+            )
+
+    def _finish(self) -> None:
+        dataset, self._dataset = self._dataset, None
+        writer, self._writer = self._writer, None
+        if dataset is None:
+            return
+        try:
+            if writer is not None:
+                writer.close()
+        finally:
+            self._written = writer.frames if writer is not None else 0
+            self._save_counts(dataset)
+
+    def _save_losses(self, dataset: Dataset, time_usec: int) -> None:
+        # Said while the run goes on, so that even a killed recorder's data tells what it lacks.
+        for key, value in self._losses.attributes().items():
+            dataset.set_attribute(key, value)
+        dataset.save()
+        self._losses.unsaved = False
+        self._saved_usec = time_usec
+
+    def _save_counts(self, dataset: Dataset) -> None:
+        dataset.set_attribute("frame_count", self._written)
+        if self._skipped:
+            dataset.set_attribute("frames_skipped", self._skipped)
+        for key, value in self._losses.attributes().items():
+            dataset.set_attribute(key, value)
+        if self._written:
+            dataset.set_attribute("source_index_first", self._first_index)
+            dataset.set_attribute("source_index_last", self._last_index)
+        span_s = (self._last_usec - self._first_usec) / 1e6
+        if self._written > 1 and span_s > 0:
+            measured = (self._written - 1) / span_s
+            dataset.set_attribute("framerate_measured", round(measured, 4))
+            self._warn_of_rate(measured)
+        dataset.save()
+
+    def _warn_of_rate(self, measured: float) -> None:
+        announced = self._framerate
+        undisturbed = not self._skipped and not self._losses.lost
+        if announced and undisturbed and abs(measured / announced - 1) > _RATE_TOLERANCE:
+            self.log.warning(
+                "frames came at %.2f Hz, not at the announced %.2f Hz; their real times are kept",
+                measured, announced,
+            )  # fmt: skip
+
+    @property
+    def _framerate(self) -> float | None:
+        rate = self._port.metadata.get("framerate")
+        if isinstance(rate, int | float) and 0 < rate < 1e6:
+            return float(Fraction(rate).limit_denominator(100_000))
+        return None
+
+    @property
+    def _source(self) -> str:
+        return str(self._port.metadata.get("src_mod_name") or "frames-in")
+
+    def _dataset_name(self) -> str:
+        return dataset_name(
+            self._port.metadata,
+            from_source=self.settings.video_name_from_source,
+            own_name=self.settings.video_name,
+            module_name=self.context.name,
+            setting="video_name",
+        )

@@ -1,0 +1,142 @@
+"""Ask the system to run the calling thread soon and without pauses; say what was granted.
+
+    SCHED_FIFO              runs before every ordinary thread; needs a privilege or an rtprio limit
+    rtkit                   the desktop's service that hands out real-time priority (a seam so far)
+    nice −10                a larger share of the processor; needs a privilege or a nice limit
+    as it is                nothing was granted
+
+Nothing here fails for want of a privilege: the run goes on, and `Granted.detail` says what to
+change. Priorities are low real-time ones (1 to 99), below the kernel's own threads.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from mlink.errors import ModuleError
+
+DEFAULT_PRIORITY = 15
+DEFAULT_NICE = -10
+
+_LIMITS_REMEDY = (
+    "echo '@video - rtprio 20' | sudo tee /etc/security/limits.d/95-mlink.conf, "
+    "with your user in the group video (sudo usermod -aG video $USER), and log in again"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What the system granted to one thread; `detail` is a sentence for people."""
+
+    policy: Literal["fifo", "rtkit", "nice", "normal"]
+    priority: int
+    """Real-time priority, 1 to 99; 0 when the policy is not a real-time one."""
+    nice: int
+    detail: str
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the thread runs at a real-time priority."""
+        return self.priority > 0
+
+
+def _no_rtkit(thread_id: int, priority: int) -> bool:
+    """Stand where the rtkit client will be: takes no thread."""
+    del thread_id, priority
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class SystemCalls:
+    """The calls that grant priority; tests put others in their place."""
+
+    set_scheduler: Callable[[int, int, os.sched_param], None] = os.sched_setscheduler
+    ask_rtkit: Callable[[int, int], bool] = _no_rtkit
+    """(thread id, priority) → whether rtkit made the thread a real-time one."""
+    set_nice: Callable[[int, int, int], None] = os.setpriority
+    get_nice: Callable[[int, int], int] = os.getpriority
+
+
+LINUX = SystemCalls()
+
+
+def request_priority(
+    priority: int = DEFAULT_PRIORITY, nice: int = DEFAULT_NICE, *, system: SystemCalls = LINUX
+) -> Granted:
+    """Ask for the best scheduling that the system gives the calling thread; never fails."""
+    thread_id = threading.get_native_id()
+    try:
+        # Children of this thread start as ordinary ones: a helper program must not be real-time.
+        system.set_scheduler(
+            thread_id, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority)
+        )
+    except OSError as error:
+        refusal = error.strerror or str(error)
+    else:
+        return Granted(
+            "fifo",
+            priority,
+            system.get_nice(os.PRIO_PROCESS, thread_id),
+            f"real-time priority {priority} (SCHED_FIFO)",
+        )
+    if system.ask_rtkit(thread_id, priority):
+        return Granted(
+            "rtkit",
+            priority,
+            system.get_nice(os.PRIO_PROCESS, thread_id),
+            f"real-time priority {priority}, through rtkit",
+        )
+    return _request_nice(thread_id, nice, refusal, system)
+
+
+def _request_nice(thread_id: int, nice: int, refusal: str, system: SystemCalls) -> Granted:
+    """Fall back to a better nice value, or to what the thread has."""
+    before = system.get_nice(os.PRIO_PROCESS, thread_id)
+    advice = f"real-time priority was refused ({refusal}); to allow it: {_LIMITS_REMEDY}"
+    if before <= nice:
+        return Granted("nice", 0, before, f"nice {before}, as it was; {advice}")
+    try:
+        # On Linux a nice value belongs to the thread, and its id is accepted in place of a pid.
+        system.set_nice(os.PRIO_PROCESS, thread_id, nice)
+    except OSError:
+        return Granted("normal", 0, before, f"ordinary priority (nice {before}); {advice}")
+    return Granted("nice", 0, nice, f"nice {nice}; {advice}")
+
+
+def pin_to_cpus(cpus: Collection[int]) -> frozenset[int]:
+    """Let the calling thread run on these processors only; return those that it now has."""
+    thread_id = threading.get_native_id()
+    try:
+        os.sched_setaffinity(thread_id, cpus)
+    except (OSError, ValueError) as error:
+        usable = ", ".join(str(cpu) for cpu in sorted(os.sched_getaffinity(thread_id)))
+        asked = ", ".join(str(cpu) for cpu in sorted(cpus)) or "none"
+        raise ModuleError(
+            f"this thread cannot be pinned to processors {asked}: {error}",
+            remedy=f"Choose among {usable}.",
+        ) from error
+    return frozenset(os.sched_getaffinity(thread_id))
+
+
+@contextmanager
+def quiet_gc() -> Iterator[None]:
+    """Keep the garbage collector of this process from pausing it, until the end of the block.
+
+    What exists now is set aside for good; cycles made meanwhile stay until the block's end.
+    """
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()

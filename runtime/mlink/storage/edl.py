@@ -1,0 +1,301 @@
+"""Units of a recording: a Collection holds Groups and Datasets, each a folder with a manifest.
+
+Several processes create groups and datasets in one collection at the same time. Whoever makes a
+folder's manifest decides what the folder is; the others take it as it is or choose another name.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mlink.errors import StorageError
+from mlink.storage.failures import storage_errors
+from mlink.storage.manifest import (
+    ATTRIBUTES,
+    MANIFEST,
+    DataEntry,
+    make_entry,
+    now,
+    plain_attributes,
+    plain_value,
+    read_toml,
+    unit_manifest,
+    write_toml,
+    write_toml_once,
+)
+from mlink.storage.naming import check_file_name, numbered, slug, split_proposal
+
+UNCLOSED = "The run was not closed: it still goes on, or it was killed."
+"""`failure_reason` of a collection until `Collection.save` is called."""
+
+_MANIFEST_WAIT_S = 2.0
+"""How long another process may take between making a folder and its manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who made a recording."""
+
+    name: str
+    email: str = ""
+
+    def as_toml(self) -> dict[str, str]:
+        """Return the manifest's table for this person."""
+        table = {"name": self.name}
+        if self.email:
+            table["email"] = self.email
+        return table
+
+
+class Unit:
+    """A folder with a manifest and attributes."""
+
+    def __init__(self, path: Path, collection_id: bytes, manifest: Mapping[str, Any]) -> None:
+        self.path = path
+        self.collection_id = collection_id
+        self._manifest = dict(manifest)
+        self._attributes: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """The unit's name, which is its folder's."""
+        return self.path.name
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """A copy of the attributes set so far."""
+        return dict(self._attributes)
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Set an attribute; on disk after the next `save()`. None removes it."""
+        if value is None:
+            self._attributes.pop(key, None)
+        else:
+            self._attributes[key] = plain_value(key, value)
+
+    def _merge_attributes_on_disk(self) -> None:
+        # Groups are shared: what another process wrote stays, what this one set goes before it.
+        if (self.path / ATTRIBUTES).exists():
+            self._attributes = read_toml(self.path / ATTRIBUTES) | self._attributes
+
+    def _save_attributes(self) -> None:
+        if self._attributes or (self.path / ATTRIBUTES).exists():
+            write_toml(self.path / ATTRIBUTES, self._attributes)
+
+
+class Dataset(Unit):
+    """One recorder's data: a main data file and auxiliary files."""
+
+    def __init__(self, path: Path, collection_id: bytes, manifest: Mapping[str, Any]) -> None:
+        super().__init__(path, collection_id, manifest)
+        self._data: DataEntry | None = None
+        self._aux: dict[str, DataEntry] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no file has been registered."""
+        return self._data is None and not self._aux
+
+    def set_data_file(self, file_name: str, summary: str = "", scan: bool = False) -> Path:
+        """Register the main data file and return its path.
+
+        With `scan` the name is a glob for all parts, evaluated at `save()`; the folder is returned.
+        """
+        self._data = make_entry(file_name, summary=summary, scan=scan)
+        self._save_manifest()
+        return self.path if scan else self.path / file_name
+
+    def add_data_part(self, file_name: str) -> Path:
+        """Register a further part of the main data (a slice of a video) and return its path."""
+        if self._data is None or self._data.pattern:
+            return self.set_data_file(file_name)
+        self._data.file_names.append(check_file_name(file_name))
+        self._save_manifest()
+        return self.path / file_name
+
+    def add_aux_file(
+        self, file_name: str, key: str = "", summary: str = "", scan: bool = False
+    ) -> Path:
+        """Register an auxiliary file and return its path (`scan` as in `set_data_file`).
+
+        Files of the same `key` are parts of one auxiliary data; without a key each is its own.
+        """
+        entry = make_entry(file_name, key=key, summary=summary, scan=scan)
+        known = self._aux.get(key) if key else None
+        if known is not None and not known.pattern and not scan:
+            known.file_names.append(file_name)
+        else:
+            self._aux[key or file_name] = entry
+        self._save_manifest()
+        return self.path if scan else self.path / file_name
+
+    def path_for_basename(self, basename: str) -> Path:
+        """Return where a file of this name would lie in the dataset, without registering it."""
+        return self.path / check_file_name(basename)
+
+    def save(self) -> None:
+        """Write manifest and attributes; each is replaced at once."""
+        self._save_attributes()
+        self._save_manifest()
+
+    def _save_manifest(self) -> None:
+        manifest = dict(self._manifest)
+        if self._data is not None:
+            table = self._data.as_toml(self.path)
+            if table is not None:
+                manifest["data"] = table
+        aux = [table for entry in self._aux.values() if (table := entry.as_toml(self.path))]
+        if aux:
+            manifest["data_aux"] = aux
+        write_toml(self.path / MANIFEST, manifest)
+
+
+class Group(Unit):
+    """A folder of datasets and further groups."""
+
+    def create_group(self, name: str) -> Group:
+        """Return the group of this name, made when absent ("a/b" is a group in a group)."""
+        return _ensure_groups(self.path, name, self.collection_id) or self
+
+    def create_dataset(self, name: str) -> Dataset:
+        """Make a new dataset in this group ("a/b" is dataset b in group a)."""
+        return create_dataset(self.path, name, collection_id=self.collection_id)
+
+    def save(self) -> None:
+        """Write the attributes; those that another process wrote are kept."""
+        self._merge_attributes_on_disk()
+        self._save_attributes()
+
+
+class Collection(Group):
+    """A recording: the root of its tree."""
+
+    def save(  # type: ignore[override]  # a collection cannot be closed without saying how
+        self,
+        success: bool,
+        failure_reason: str = "",
+        *,
+        recording_length_msec: int | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Close the recording: say how the run ended, and what else is known by now."""
+        self._merge_attributes_on_disk()
+        self._attributes.update(plain_attributes(attributes or {}))
+        self.set_attribute("recording_length_msec", recording_length_msec)
+        self.set_attribute("success", success)
+        self.set_attribute("failure_reason", None if success else failure_reason or "unknown")
+        self._save_attributes()
+
+
+def create_collection(
+    path: Path,
+    *,
+    collection_id: bytes,
+    generator: str,
+    time_created: datetime | None = None,
+    authors: Iterable[Author] = (),
+    moniker: str = "",
+    attributes: Mapping[str, Any] | None = None,
+) -> Collection:
+    """Make a folder (new or empty, see `naming.recording_path`) the root of a recording.
+
+    Until `Collection.save` is called it says `success = false`, so that a killed run shows.
+    """
+    manifest = unit_manifest("collection", collection_id, time_created or now())
+    manifest["generator"] = generator
+    if moniker:
+        manifest["collection_moniker"] = moniker
+    people = [author.as_toml() for author in authors]
+    if people:
+        manifest["authors"] = people
+    with storage_errors(path, "create"):
+        path.mkdir(parents=True, exist_ok=True)
+    collection = Collection(path, collection_id, manifest)
+    collection.set_attribute("collection_name", path.name)
+    collection.set_attribute("machine_node", socket.gethostname())
+    collection._attributes.update(plain_attributes(attributes or {}))
+    if not write_toml_once(path / MANIFEST, manifest):
+        raise StorageError(
+            f"{path} holds a recording already",
+            remedy="Choose another folder; recordings are never overwritten.",
+        )
+    collection.set_attribute("success", False)
+    collection.set_attribute("failure_reason", UNCLOSED)
+    collection._save_attributes()
+    return collection
+
+
+def open_group(path: Path, collection_id: bytes) -> Group:
+    """Return the group or collection that lies at `path`, to make more units in it."""
+    return Group(path, collection_id, read_toml(path / MANIFEST))
+
+
+def create_dataset(
+    collection_dir: Path, preferred_name: str, *, group: str = "", collection_id: bytes
+) -> Dataset:
+    """Make a new dataset in a collection (or group) folder; a taken name gets a suffix.
+
+    `preferred_name` may propose a group ("events/table"); `group` comes before that one.
+    """
+    proposed_group, name = split_proposal(preferred_name)
+    parent = collection_dir
+    groups = _ensure_groups(collection_dir, f"{group}/{proposed_group}", collection_id)
+    if groups is not None:
+        parent = groups.path
+    manifest = unit_manifest("dataset", collection_id, now())
+    for candidate in numbered(name or slug("")):
+        path = parent / candidate
+        with storage_errors(path, "create"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+        if write_toml_once(path / MANIFEST, manifest):
+            return Dataset(path, collection_id, manifest)
+    raise StorageError(f"there are too many datasets named {name} in {parent}")
+
+
+def _ensure_groups(folder: Path, names: str, collection_id: bytes) -> Group | None:
+    """Return the innermost of these groups, each made when absent; None when none is named."""
+    found: Group | None = None
+    for part in names.split("/"):
+        name = slug(part, "")
+        if name:
+            found = _ensure_group(folder, name, collection_id)
+            folder = found.path
+    return found
+
+
+def _ensure_group(folder: Path, name: str, collection_id: bytes) -> Group:
+    manifest = unit_manifest("group", collection_id, now())
+    for candidate in numbered(name):
+        path = folder / candidate
+        with storage_errors(path, "create"):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except FileExistsError:  # a file has this name
+                continue
+        if write_toml_once(path / MANIFEST, manifest):
+            return Group(path, collection_id, manifest)
+        if _unit_type(path) == "group":
+            return Group(path, collection_id, read_toml(path / MANIFEST))
+    raise StorageError(f"no group named {name} can be made in {folder}")
+
+
+def _unit_type(path: Path) -> str:
+    # On file systems without hard links another process may be in the middle of the first write.
+    deadline = time.monotonic() + _MANIFEST_WAIT_S
+    while True:
+        try:
+            return str(read_toml(path / MANIFEST).get("type", ""))
+        except StorageError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

@@ -1,0 +1,268 @@
+"""What a recording holds, read without decoding its videos: for `mlink info` and others."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.errors import StorageError
+from mlink.storage.edl import UNCLOSED
+from mlink.storage.failures import storage_errors
+from mlink.storage.manifest import ATTRIBUTES, FORMAT_VERSION, MANIFEST, read_toml
+from mlink.storage.tsync_format import TimeUnit
+from mlink.storage.tsync_reader import read_tsync
+
+_USEC_PER = {
+    TimeUnit.NANOSECONDS: 0.001,
+    TimeUnit.MICROSECONDS: 1.0,
+    TimeUnit.MILLISECONDS: 1e3,
+    TimeUnit.SECONDS: 1e6,
+}
+
+
+class FileSummary(msgspec.Struct, kw_only=True):
+    """One file of a dataset; `role` is "data" or "aux"."""
+
+    name: str
+    role: str
+    size: int
+    """Bytes; -1 when the manifest names it but it is not there."""
+
+
+class DatasetSummary(msgspec.Struct, kw_only=True):
+    """One dataset; what does not apply or cannot be known is None."""
+
+    name: str
+    """Path below the collection: "events/table"."""
+    kind: str
+    """"video", "table", "json", "tsync", "zarr", "other" or "empty"."""
+    files: list[FileSummary] = []
+    entries: int | None = None
+    """Frames or rows."""
+    first_usec: int | None = None
+    last_usec: int | None = None
+    rate_hz: float | None = None
+    """Mean rate between first and last time."""
+    interval_max_usec: int | None = None
+    lost: int | None = None
+    """Items that the recorder missed, as it wrote down itself."""
+    gaps: int | None = None
+    attributes: dict[str, Any] = {}
+    problems: list[str] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(max(0, file.size) for file in self.files)
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from the first to the last time."""
+        if self.first_usec is None or self.last_usec is None:
+            return None
+        return (self.last_usec - self.first_usec) / 1e6
+
+
+class RecordingSummary(msgspec.Struct, kw_only=True):
+    """A whole recording."""
+
+    path: str
+    name: str
+    collection_id: str
+    time_created: str
+    generator: str
+    authors: list[str] = []
+    closed: bool = True
+    """Whether the run's end was written; False while it lasts and after a kill."""
+    success: bool | None = None
+    failure_reason: str = ""
+    length_s: float | None = None
+    datasets: list[DatasetSummary] = []
+    attributes: dict[str, Any] = {}
+    problems: list[str] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes of all data files."""
+        return sum(dataset.size for dataset in self.datasets)
+
+
+def inspect_recording(path: Path) -> RecordingSummary:
+    """Summarise the recording in this folder; StorageError when it is none."""
+    if not (path / MANIFEST).is_file():
+        what = "does not exist" if not path.exists() else "is not a recording: it has no manifest"
+        raise StorageError(
+            f"{path} {what}", remedy="Name the folder that `mlink run` printed at its end."
+        )
+    manifest = read_toml(path / MANIFEST)
+    if manifest.get("type") != "collection":
+        raise StorageError(
+            f"{path} is a {manifest.get('type', 'folder')} of a recording, not the recording",
+            remedy=f"Name the recording's own folder: {_collection_above(path) or path.parent}",
+        )
+    problems: list[str] = []
+    if str(manifest.get("format_version")) != FORMAT_VERSION:
+        problems.append(f"format version {manifest.get('format_version')} is unknown to this mlink")
+    attributes = _attributes(path, problems)
+    reason = str(attributes.get("failure_reason", ""))
+    length_msec = attributes.get("recording_length_msec")
+    summary = RecordingSummary(
+        path=str(path.resolve()),
+        name=path.resolve().name,
+        collection_id=str(manifest.get("collection_id", "")),
+        time_created=str(manifest.get("time_created", "")),
+        generator=str(manifest.get("generator", "")),
+        authors=[_person(author) for author in manifest.get("authors", [])],
+        closed=reason != UNCLOSED and "success" in attributes,
+        success=attributes.get("success"),
+        failure_reason=reason,
+        length_s=length_msec / 1000 if isinstance(length_msec, int) else None,
+        attributes=attributes,
+        problems=problems,
+    )
+    summary.datasets = _datasets_below(path, path, problems)
+    return summary
+
+
+def _datasets_below(root: Path, folder: Path, problems: list[str]) -> list[DatasetSummary]:
+    found: list[DatasetSummary] = []
+    with storage_errors(folder, "read"):
+        children = sorted(child for child in folder.iterdir() if child.is_dir())
+    for child in children:
+        if not (child / MANIFEST).is_file():
+            continue
+        try:
+            manifest = read_toml(child / MANIFEST)
+        except StorageError as error:
+            problems.append(error.message)
+            continue
+        if manifest.get("type") == "group":
+            found += _datasets_below(root, child, problems)
+        elif manifest.get("type") == "dataset":
+            found.append(_dataset(root, child, manifest))
+        else:
+            problems.append(f"{child} is of unknown type '{manifest.get('type')}'")
+    return found
+
+
+def _dataset(root: Path, path: Path, manifest: dict[str, Any]) -> DatasetSummary:
+    problems: list[str] = []
+    data = manifest.get("data", {})
+    aux = manifest.get("data_aux", [])
+    tables = [aux] if isinstance(aux, dict) else list(aux)
+    summary = DatasetSummary(
+        name=path.relative_to(root).as_posix(),
+        kind=_kind(data),
+        attributes=_attributes(path, problems),
+        problems=problems,
+    )
+    summary.files = _files(path, data, "data")
+    for table in tables:
+        summary.files += _files(path, table, "aux")
+    problems += [f"{file.name} is missing" for file in summary.files if file.size < 0]
+    summary.lost = summary.attributes.get("items_lost")
+    summary.gaps = summary.attributes.get("gap_count", 0 if summary.lost == 0 else None)
+    present = [file for file in summary.files if file.size >= 0]
+    tsync = [path / file.name for file in present if file.name.endswith(".tsync")]
+    if tsync:
+        _add_times(summary, tsync)
+    if summary.kind == "table":
+        parts = [path / file.name for file in present if file.role == "data"]
+        _add_rows(summary, parts)
+    return summary
+
+
+def _kind(data: dict[str, Any]) -> str:
+    if not data:
+        return "empty"
+    media_type, file_type = str(data.get("media_type", "")), str(data.get("file_type", ""))
+    if media_type.startswith("video/"):
+        return "video"
+    if media_type.startswith("text/csv"):
+        return "table"
+    if "json" in media_type or file_type.startswith("json"):
+        return "json"
+    return file_type if file_type in {"tsync", "zarr"} else "other"
+
+
+def _files(path: Path, table: dict[str, Any], role: str) -> list[FileSummary]:
+    parts = sorted(table.get("parts", []), key=lambda part: part.get("index", -1))
+    files = []
+    for part in parts:
+        name = str(part.get("fname", ""))
+        file = path / name
+        size = file.stat().st_size if file.exists() else -1
+        files.append(FileSummary(name=name, role=role, size=size))
+    return files
+
+
+def _add_times(summary: DatasetSummary, paths: list[Path]) -> None:
+    arrays: list[NDArray[np.int64]] = []
+    scale = 1.0
+    for path in paths:
+        try:
+            tsync = read_tsync(path, salvage=True)
+        except StorageError as error:
+            summary.problems.append(error.message)
+            continue
+        if tsync.problem:
+            summary.problems.append(f"{path.name} is damaged: {tsync.problem}")
+        scale = _USEC_PER.get(tsync.header.columns[1].unit, 1.0)
+        arrays.append(tsync.times[:, 1])
+    times = np.concatenate(arrays) if arrays else np.empty(0, np.int64)
+    summary.entries = len(times)
+    if not len(times):
+        return
+    summary.first_usec = round(float(times[0]) * scale)
+    summary.last_usec = round(float(times[-1]) * scale)
+    if len(times) > 1:
+        steps = np.diff(times)
+        summary.interval_max_usec = round(float(steps.max()) * scale)
+        if (steps <= 0).any():
+            summary.problems.append(f"{int((steps <= 0).sum())} times do not increase")
+        if summary.duration_s:
+            summary.rate_hz = (len(times) - 1) / summary.duration_s
+
+
+def _add_rows(summary: DatasetSummary, paths: list[Path]) -> None:
+    rows = 0
+    for path in paths:
+        try:
+            with storage_errors(path, "read"), path.open(encoding="utf-8", newline="") as file:
+                rows += sum(1 for _ in csv.reader(file, delimiter=";"))
+        except (StorageError, UnicodeDecodeError, csv.Error) as error:
+            summary.problems.append(f"{path.name} cannot be read to its end: {error}")
+    has_header = bool(summary.attributes.get("has_header", True))
+    summary.entries = max(0, rows - len(paths)) if has_header else rows
+    written = summary.attributes.get("row_count")
+    if isinstance(written, int) and written != summary.entries:
+        summary.problems.append(f"{summary.entries} rows are there, {written} were written")
+
+
+def _attributes(path: Path, problems: list[str]) -> dict[str, Any]:
+    if not (path / ATTRIBUTES).exists():
+        return {}
+    try:
+        return read_toml(path / ATTRIBUTES)
+    except StorageError as error:
+        problems.append(error.message)
+        return {}
+
+
+def _person(author: dict[str, Any]) -> str:
+    email = author.get("email")
+    return f"{author.get('name', '')} <{email}>" if email else str(author.get("name", ""))
+
+
+def _collection_above(path: Path) -> Path | None:
+    for folder in itertools.islice(path.resolve().parents, 16):
+        manifest = folder / MANIFEST
+        if manifest.is_file() and read_toml(manifest).get("type") == "collection":
+            return folder
+    return None

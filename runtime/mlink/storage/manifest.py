@@ -1,0 +1,238 @@
+"""`manifest.toml` and `attributes.toml`: what they hold, and how they get onto the disk whole."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import math
+import mimetypes
+import os
+import tomllib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomlkit
+
+from mlink.errors import StorageError
+from mlink.metadata import MetaSize
+from mlink.storage.failures import storage_errors
+from mlink.storage.naming import check_file_name
+
+MANIFEST = "manifest.toml"
+ATTRIBUTES = "attributes.toml"
+FORMAT_VERSION = "1"
+
+_MEDIA_TYPES = {
+    "mkv": "video/x-matroska",
+    "webm": "video/webm",
+    "mp4": "video/mp4",
+    "avi": "video/x-msvideo",
+    "csv": "text/csv",
+    "csv.zst": "text/csv",
+    "json": "application/json",
+    "json.zst": "application/zstd",
+    "toml": "application/toml",
+}
+_OWN_TYPES = {"tsync", "zarr"}
+"""File types that readers choose by extension alone; a media type would mislead them."""
+_COMPRESSIONS = {"zst", "gz", "xz", "bz2"}
+
+_temporary = itertools.count()
+
+
+@dataclass(slots=True)
+class DataEntry:
+    """Main or auxiliary data of a dataset: one file, or several parts in order."""
+
+    key: str = ""
+    summary: str = ""
+    file_names: list[str] = field(default_factory=list)
+    pattern: str = ""
+    """A glob, evaluated when the dataset is saved; "" when the files are named."""
+
+    def resolve(self, folder: Path) -> list[str]:
+        """Return the names of its files, in order of their parts."""
+        if not self.pattern:
+            return list(self.file_names)
+        found = {path.name for path in folder.glob(self.pattern) if path.is_file()}
+        return sorted(found - {MANIFEST, ATTRIBUTES}, key=_natural)
+
+    def as_toml(self, folder: Path) -> dict[str, Any] | None:
+        """Return the manifest's table for it; None when it has no file (yet)."""
+        names = self.resolve(folder)
+        if not names:
+            return None
+        file_type = file_type_of(names[0])
+        table: dict[str, Any] = {}
+        media_type = media_type_of(names[0])
+        if media_type:
+            table["media_type"] = media_type
+        if file_type:
+            table["file_type"] = file_type
+        if self.summary:
+            table["summary"] = self.summary
+        if len(names) == 1:
+            table["parts"] = [{"fname": names[0]}]
+        else:
+            table["parts"] = [{"index": i, "fname": name} for i, name in enumerate(names)]
+        return table
+
+
+def make_entry(
+    file_name: str, *, key: str = "", summary: str = "", scan: bool = False
+) -> DataEntry:
+    """Describe a data file by its name, or with `scan` by a glob for its parts."""
+    check_file_name(file_name)
+    if scan:
+        return DataEntry(key=key, summary=summary, pattern=file_name)
+    return DataEntry(key=key, summary=summary, file_names=[file_name])
+
+
+def file_type_of(file_name: str) -> str:
+    """Return the extension without its dot; compressed files keep both ("csv.zst")."""
+    suffixes = [suffix[1:].lower() for suffix in Path(file_name).suffixes]
+    if len(suffixes) > 1 and suffixes[-1] in _COMPRESSIONS:
+        return ".".join(suffixes[-2:])
+    return suffixes[-1] if suffixes else ""
+
+
+def media_type_of(file_name: str) -> str:
+    """Return the MIME type by which readers choose their loader; "" when none applies."""
+    file_type = file_type_of(file_name)
+    if file_type in _OWN_TYPES:
+        return ""
+    if file_type in _MEDIA_TYPES:
+        return _MEDIA_TYPES[file_type]
+    return mimetypes.guess_type(f"x.{file_type}")[0] or ""
+
+
+def unit_manifest(unit_type: str, collection_id: bytes, time_created: datetime) -> dict[str, Any]:
+    """Return the keys that the manifest of every unit has."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "type": unit_type,
+        "time_created": time_created,
+        "collection_id": str(uuid.UUID(bytes=collection_id)),
+    }
+
+
+def now() -> datetime:
+    """Return local time with its offset, in whole seconds, as manifests give it."""
+    return datetime.now().astimezone().replace(microsecond=0)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; StorageError when it is absent or damaged."""
+    with storage_errors(path, "read"):
+        data = path.read_bytes()
+    try:
+        return tomllib.loads(data.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StorageError(
+            f"{path} is damaged: {error}",
+            remedy="Restore the file from a copy; the data files beside it are untouched.",
+        ) from error
+
+
+def write_toml(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a TOML file at once: a crash leaves the old one or the new one, never a half."""
+    with storage_errors(path):
+        draft = _write_draft(path, content)
+        try:
+            draft.replace(path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+def write_toml_once(path: Path, content: Mapping[str, Any]) -> bool:
+    """Write a TOML file unless it exists; of several processes one gets True."""
+    with storage_errors(path):
+        draft = _write_draft(path, content)
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}:
+                raise
+            return _write_exclusively(path, draft.read_bytes())
+        finally:
+            draft.unlink(missing_ok=True)
+    return True
+
+
+def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn attributes into what TOML holds; None values are left out."""
+    return {
+        str(key): plain_value(str(key), value)
+        for key, value in attributes.items()
+        if value is not None
+    }
+
+
+def plain_value(key: str, value: Any) -> Any:
+    """Turn one attribute's value into what TOML holds; StorageError when it cannot."""
+    if isinstance(value, MetaSize):
+        return {"width": value.width, "height": value.height}
+    if isinstance(value, np.generic):
+        return plain_value(key, value.item())
+    if isinstance(value, np.ndarray):
+        return plain_value(key, value.tolist())
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Mapping):
+        return plain_attributes(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain_value(key, item) for item in value if item is not None]
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, bool | float | datetime | date | time):
+        return value
+    if isinstance(value, int):
+        # TOML's integers have 64 bits; a larger one is kept as text rather than lost.
+        return int(value) if -(2**63) <= value < 2**63 else str(value)
+    if isinstance(value, Path | uuid.UUID):
+        return str(value)
+    raise StorageError(
+        f"attribute '{key}' cannot be stored: {type(value).__name__} is not a kind of value "
+        "that attributes hold",
+        remedy="Use text, numbers, true/false, dates, or lists and dicts of these.",
+    )
+
+
+def _write_draft(path: Path, content: Mapping[str, Any]) -> Path:
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{next(_temporary)}.tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(tomlkit.dumps(dict(content)).encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    return draft
+
+
+def _write_exclusively(path: Path, data: bytes) -> bool:
+    # File systems without hard links (exFAT sticks): one small write is nearly as good.
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _natural(name: str) -> list[tuple[float, str]]:
+    """Sort key by which "video_2" comes before "video_10"."""
+    key: list[tuple[float, str]] = []
+    for is_digit, group in itertools.groupby(name, str.isdecimal):
+        text = "".join(group)
+        key.append((float(int(text)), "") if is_digit else (math.inf, text))
+    return key

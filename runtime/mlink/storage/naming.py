@@ -1,0 +1,150 @@
+"""Names of folders and files in a recording, made of what people and modules propose.
+
+No name made here can leave its folder: it has no separators, is never "." or "..", holds no
+control characters and fits every file system.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from mlink.errors import StorageError
+from mlink.storage.failures import storage_errors
+
+SLUG_BYTES = 80
+PART_BYTES = 120
+"""Longest names in bytes of UTF-8; file systems take 255, and suffixes must still fit."""
+
+DEFAULT_ORDER = ("subject-id", "time", "experiment-id")
+"""Folders of a recording below OUT, outermost first."""
+
+_ORDER_WORDS = {
+    "subject": "subject-id",
+    "subject-id": "subject-id",
+    "time": "time",
+    "experiment": "experiment-id",
+    "experiment-id": "experiment-id",
+}
+_NOT_WORD = re.compile(r"[^\w-]+")
+_DASHES = re.compile(r"-{2,}")
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
+_WINDOWS_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)")
+
+
+def slug(name: str, fallback: str = "data") -> str:
+    """Make a lower-case name of letters, digits, "-" and "_" for a dataset, group or file."""
+    text = unicodedata.normalize("NFC", name).lower()
+    text = _DASHES.sub("-", _NOT_WORD.sub("-", text))
+    text = _shorten(text, SLUG_BYTES).strip("-")
+    return _not_a_device(text) or fallback
+
+
+def split_proposal(proposal: str) -> tuple[str, str]:
+    """Split a proposed name into slugs: "events/table" is group "events", dataset "table"."""
+    parts = [part for part in (slug(part, "") for part in proposal.split("/")) if part]
+    if not parts:
+        return "", ""
+    return "/".join(parts[:-1]), parts[-1]
+
+
+def folder_part(text: str) -> str:
+    """Make a subject's or experiment's name safe as a folder; "" when nothing of it is left."""
+    part = _UNSAFE.sub("_", unicodedata.normalize("NFC", text))
+    return _not_a_device(_shorten(part, PART_BYTES).strip(" ."))
+
+
+def numbered(name: str) -> Iterator[str]:
+    """Yield the name, then "name-2", "name-3", … for when it is taken."""
+    yield name
+    for number in range(2, 100_000):
+        yield f"{name}-{number}"
+
+
+def check_file_name(file_name: str) -> str:
+    """Return the name of a file in a dataset; StorageError when it is more than a plain name."""
+    reserved = file_name in {"", ".", "..", "manifest.toml", "attributes.toml"}
+    if reserved or "\0" in file_name or "/" in file_name or "\\" in file_name:
+        raise StorageError(
+            f"{file_name!r} is not a name for a file in a dataset",
+            remedy="Use a plain file name without folders, e.g. 'data.csv'.",
+        )
+    if len(file_name.encode()) > 255:
+        raise StorageError(
+            f"the file name {file_name[:40]!r}… is longer than 255 bytes",
+            remedy="Use a shorter file name.",
+        )
+    return file_name
+
+
+def recording_path(
+    out: Path,
+    order: Sequence[str] = DEFAULT_ORDER,
+    subject: str = "",
+    experiment: str = "",
+    when: datetime | None = None,
+) -> Path:
+    """Create the folder of a new recording below `out`, never one that exists, and return it.
+
+    `order` names the folders, outermost first: "subject-id", "time" (the date), "experiment-id".
+    Empty ones are left out; a clash gets a number appended. `when` is local time, by default now.
+    """
+    when = when or datetime.now().astimezone()
+    values = {
+        "subject-id": folder_part(subject),
+        "time": when.strftime("%Y-%m-%d"),
+        "experiment-id": folder_part(experiment),
+    }
+    parts = [values[_order_word(word)] for word in order]
+    parts = [part for part in parts if part] or ["recording"]
+    folder = out
+    with storage_errors(out, "create a recording in"):
+        for part in parts[:-1]:
+            folder = _folder_for_recordings(folder, part)
+        return _new_folder(folder, parts[-1])
+
+
+def _order_word(word: str) -> str:
+    try:
+        return _ORDER_WORDS[word]
+    except KeyError:
+        raise StorageError(
+            f"'{word}' is not a folder of a recording's path",
+            remedy=f"Use some of: {', '.join(DEFAULT_ORDER)}.",
+        ) from None
+
+
+def _folder_for_recordings(parent: Path, name: str) -> Path:
+    # A recording inside another recording's folder would be refused by every reader.
+    for candidate in numbered(name):
+        folder = parent / candidate
+        if not (folder / "manifest.toml").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+    raise AssertionError("unreachable")
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    for candidate in numbered(name):
+        try:
+            (parent / candidate).mkdir()
+        except FileExistsError:
+            continue
+        return parent / candidate
+    raise StorageError(
+        f"there are too many recordings named {name} in {parent}",
+        remedy="Give this one a name of its own with --name NAME.",
+    )
+
+
+def _shorten(text: str, limit: int) -> str:
+    return text.encode(errors="ignore")[:limit].decode(errors="ignore")
+
+
+def _not_a_device(name: str) -> str:
+    # Recordings are copied to Windows machines, which cannot open a folder named "aux".
+    return f"{name}_" if _WINDOWS_DEVICES.fullmatch(name) else name

@@ -1,0 +1,194 @@
+"""Writes tsync files: pairs of times of two clocks, in check-summed blocks.
+
+The format allows a short block at the end only, yet what was appended must survive a kill. So a
+flush ends the block in hand with terminator and digest, as if it were the last; the next flush
+overwrites these 16 bytes and goes on. After each flush the file is whole. Each flush is a single
+write: killed before it, the former state stands; only a write torn inside (power lost, disk full)
+leaves a damaged last block, and there `read_tsync(path, salvage=True)` gives all blocks before.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import xxhash
+from numpy.typing import ArrayLike
+
+from mlink.errors import StorageError
+from mlink.storage.failures import storage_error, storage_errors
+from mlink.storage.tsync_format import (
+    FRAME_NUMBER,
+    MASTER_TIME,
+    TERMINATOR_SIZE,
+    Generation,
+    TimeColumn,
+    TsyncHeader,
+    TsyncMode,
+)
+
+FLUSH_INTERVAL_S = 1.0
+"""`append` flushes when the last flush was this long ago."""
+
+
+class TsyncWriter:
+    """An open tsync file; create it, append pairs, close it."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        collection_id: bytes,
+        generator: str = "mlink",
+        columns: tuple[TimeColumn, TimeColumn] = (FRAME_NUMBER, MASTER_TIME),
+        mode: TsyncMode = TsyncMode.CONTINUOUS,
+        block_size: int = 128,
+        custom: Mapping[str, Any] | None = None,
+        time_created: int | None = None,
+        generation: Generation = Generation.V3,
+        flush_interval_s: float = FLUSH_INTERVAL_S,
+    ) -> None:
+        self.path = path
+        self.header = TsyncHeader(
+            columns=columns,
+            collection_id=uuid.UUID(bytes=collection_id),
+            mode=mode,
+            generator=generator,
+            time_created=int(time.time()) if time_created is None else time_created,
+            block_size=block_size,
+            custom=dict(custom or {}),
+            generation=generation,
+        )
+        self._pair = struct.Struct("<" + "".join(column.type.code for column in columns))
+        self._bounds = tuple(column.type.bounds for column in columns)
+        self._flush_interval_s = flush_interval_s
+        self._pending = bytearray()
+        self._hash = xxhash.xxh3_64()
+        self._in_block = 0
+        self._count = 0
+        with storage_errors(path, "create"):
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._position = 0
+        """Where pending bytes go: behind the last pair on disk, over its terminator if any."""
+        self._pending += self.header.encode()
+        self._flush_due = 0.0
+        self._failed = False
+        try:
+            self._write_pending()
+        except BaseException:
+            os.close(self._fd)
+            path.unlink(missing_ok=True)
+            raise
+
+    @property
+    def count(self) -> int:
+        """Pairs appended so far."""
+        return self._count
+
+    def append(self, first: int, second: int) -> None:
+        """Add one pair; who may send nothing more for long calls `flush` then."""
+        if self._failed:
+            raise StorageError(f"{self.path} could not be written before; it takes no more times")
+        try:
+            self._check(first, second)
+            pair = self._pair.pack(first, second)
+        except struct.error as error:
+            raise self._out_of_range(first, second) from error
+        self._pending += pair
+        self._hash.update(pair)
+        self._count += 1
+        self._in_block += 1
+        if self._in_block == self.header.block_size:
+            self._pending += self._block_end()
+            self._hash.reset()
+            self._in_block = 0
+        if time.monotonic() >= self._flush_due:
+            self.flush()
+
+    def append_many(self, pairs: ArrayLike) -> None:
+        """Add an (N, 2) array of pairs."""
+        for first, second in np.asarray(pairs).tolist():
+            self.append(first, second)
+
+    def flush(self) -> None:
+        """Hand all pairs to the operating system; the file is whole afterwards."""
+        self._flush_due = time.monotonic() + self._flush_interval_s
+        if not self._pending:
+            return
+        self._write_pending(self._block_end() if self._in_block else b"")
+
+    def close(self) -> None:
+        """Flush, force the file onto the disk and close it; calling it again does nothing."""
+        if self._fd < 0:
+            return
+        try:
+            self.flush()
+            with storage_errors(self.path):
+                os.fsync(self._fd)
+        finally:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write_pending(self, tail: bytes = b"") -> None:
+        # The tail is no part of the pending bytes: the next flush starts over it.
+        data = bytes(self._pending) + tail
+        written = 0
+        try:
+            while written < len(data):
+                written += os.pwrite(self._fd, data[written:], self._position + written)
+        except OSError as error:
+            self._take_back()
+            raise storage_error(error, self.path) from error
+        self._position += len(self._pending)
+        self._pending.clear()
+
+    def _take_back(self) -> None:
+        # A full disk tore this write. Cut off what it left behind the pairs of the last flush, and
+        # end their block once more: the file is then as whole as it was after that flush.
+        self._failed = True
+        self._pending.clear()
+        block_size = self._pair.size * self.header.block_size + TERMINATOR_SIZE
+        in_block = max(0, self._position - len(self.header.encode())) % block_size
+        try:
+            os.ftruncate(self._fd, self._position)
+            if in_block:
+                with self.path.open("rb") as file:
+                    file.seek(self._position - in_block)
+                    digest = xxhash.xxh3_64_intdigest(file.read())
+                end = self.header.generation.terminator + struct.pack("<Q", digest)
+                os.pwrite(self._fd, end, self._position)
+        except OSError:
+            pass  # the disk takes nothing at all: `read_tsync(salvage=True)` finds what is whole
+
+    def _block_end(self) -> bytes:
+        return self.header.generation.terminator + struct.pack("<Q", self._hash.intdigest())
+
+    def _check(self, first: int, second: int) -> None:
+        for value, (low, high) in zip((first, second), self._bounds, strict=True):
+            if not low <= value <= high:
+                raise self._out_of_range(first, second)
+
+    def _out_of_range(self, first: int, second: int) -> StorageError:
+        names = " and ".join(f"{c.name} ({c.type.name})" for c in self.header.columns)
+        return StorageError(
+            f"the pair ({first}, {second}) does not fit {names} of {self.path.name}",
+            remedy="Choose wider data types for the file, or check where the time comes from.",
+        )

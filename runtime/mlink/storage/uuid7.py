@@ -1,0 +1,28 @@
+"""UUID version 7 (RFC 9562): sorts by the time of its making. Python has it from 3.14 only."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+
+_MS_MASK = (1 << 48) - 1
+_RANDOM_MASK = (1 << 74) - 1
+
+
+def uuid7(unix_ms: int | None = None) -> uuid.UUID:
+    """Make a UUIDv7 of this time (ms since 1970), by default now; the rest is random."""
+    if unix_ms is None:
+        unix_ms = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big") & _RANDOM_MASK
+    value = (unix_ms & _MS_MASK) << 80
+    value |= 0x7 << 76
+    value |= (random >> 62) << 64
+    value |= 0b10 << 62
+    value |= random & ((1 << 62) - 1)
+    return uuid.UUID(int=value)
+
+
+def unix_ms_of(value: uuid.UUID) -> int:
+    """Return the time in a UUIDv7, in ms since 1970."""
+    return value.int >> 80

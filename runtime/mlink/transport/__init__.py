@@ -1,0 +1,1 @@
+"""Streams between processes, over shared memory."""

@@ -1,0 +1,132 @@
+"""The one place that touches iceoryx2: services, publishers and subscribers of a run.
+
+Each run has a name prefix and a root folder of its own, so that whatever a crash leaves in
+/dev/shm can be told apart and removed without asking iceoryx2 (see mlink.engine.workdir).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, Protocol
+
+import iceoryx2
+
+from mlink.errors import StreamError
+from mlink.transport.plan import StreamPlan
+
+iceoryx2.set_log_level(iceoryx2.LogLevel.Fatal)
+
+_PAYLOAD = iceoryx2.Slice[ctypes.c_uint8]
+_ALIGNMENT = 64
+_MAX_LOANS = 4
+
+
+class Loan(Protocol):
+    """Memory of a publisher, to be filled and sent."""
+
+    payload_ptr: int
+
+
+class Publisher:
+    """Owns one iceoryx2 publisher. Not locked: the caller serialises use."""
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+
+    def loan(self, size: int) -> Any:
+        """Loan `size` bytes; StreamError when the stream's memory is used up."""
+        try:
+            return self._port.loan_slice_uninit(size)
+        except iceoryx2.LoanError as error:
+            raise StreamError(
+                f"no shared memory for an item of {size} bytes: {error}",
+                remedy="Make consumers faster, shorten their queues, or enlarge /dev/shm.",
+            ) from error
+
+    @staticmethod
+    def send(loan: Any) -> int:
+        """Publish a loan; return how many subscribers took it."""
+        delivered: int = loan.assume_init().send()
+        return delivered
+
+    def close(self) -> None:
+        """Give the publisher back; items not yet received are lost."""
+        if self._port is not None:
+            self._port.delete()
+            self._port = None
+
+
+class Subscriber:
+    """Owns one iceoryx2 subscriber."""
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+
+    def receive(self) -> Any | None:
+        """Return the next sample or None; it is given back when the last reference goes.
+
+        StreamError when this subscriber holds as many samples as it may.
+        """
+        try:
+            return self._port.receive()
+        except iceoryx2.ReceiveError as error:
+            raise StreamError(f"cannot receive: {error}") from error
+
+    def close(self) -> None:
+        """Give the subscriber back."""
+        if self._port is not None:
+            self._port.delete()
+            self._port = None
+
+
+class TransportNode:
+    """A process's membership in a run's shared-memory streams."""
+
+    def __init__(self, prefix: str, root_dir: str) -> None:
+        config = iceoryx2.config.default()
+        config.global_cfg.prefix = iceoryx2.FileName.new(prefix)
+        config.global_cfg.root_path = iceoryx2.Path.new(root_dir)
+        # the engine cleans up after the dead, once, when the run is over
+        config.global_cfg.service.cleanup_dead_nodes_on_open = False
+        config.global_cfg.node.cleanup_dead_nodes_on_creation = False
+        config.global_cfg.node.cleanup_dead_nodes_on_destruction = False
+        self._node = (
+            iceoryx2.NodeBuilder.new()
+            .config(config)
+            .signal_handling_mode(iceoryx2.SignalHandlingMode.Disabled)
+            .create(iceoryx2.ServiceType.Ipc)
+        )
+
+    def _service(self, plan: StreamPlan) -> Any:
+        name = iceoryx2.ServiceName.new(plan.service)
+        return (
+            self._node.service_builder(name)
+            .publish_subscribe(_PAYLOAD)
+            .payload_alignment(iceoryx2.Alignment.new(_ALIGNMENT))
+            .enable_safe_overflow(False)
+            .history_size(0)
+            .max_publishers(1)
+            .max_subscribers(max(plan.subscribers, 1))
+            .max_nodes(plan.subscribers + 1)
+            .subscriber_max_buffer_size(plan.queue_items)
+            .subscriber_max_borrowed_samples(plan.max_borrowed)
+            .open_or_create()
+        )
+
+    def publisher(self, plan: StreamPlan) -> Publisher:
+        """Create the publisher of a stream; it discards for a subscriber whose queue is full."""
+        port = (
+            self._service(plan)
+            .publisher_builder()
+            .backpressure_strategy(iceoryx2.BackpressureStrategy.DiscardData)
+            .initial_max_slice_len(plan.item_bytes)
+            .allocation_strategy(iceoryx2.AllocationStrategy.PowerOfTwo)
+            .max_loaned_samples(_MAX_LOANS)
+            .create()
+        )
+        return Publisher(port)
+
+    def subscriber(self, plan: StreamPlan, queue_items: int) -> Subscriber:
+        """Create a subscriber with a queue of `queue_items`."""
+        port = self._service(plan).subscriber_builder().buffer_size(queue_items).create()
+        return Subscriber(port)

@@ -1,0 +1,96 @@
+"""The receiving end of a stream: takes items in order and counts those that are missing."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+import weakref
+from collections import deque
+from typing import Any
+
+from mlink.errors import StreamError
+from mlink.transport import codec
+from mlink.transport.node import Subscriber
+from mlink.types import DataType, Frame
+
+_string_at = ctypes.string_at
+_unpack_small = codec.SMALL_HEADER.unpack_from
+
+
+class StreamReader:
+    """Receives one subscription's items.
+
+    `receive` returns None when nothing waits. After it returned an item, `gap` is the number of
+    items that were lost just before it (usually 0).
+    """
+
+    def __init__(self, data_type: DataType, subscriber: Subscriber, *, max_borrowed: int) -> None:
+        self.data_type = data_type
+        self.received = 0
+        self.lost = 0
+        self.gap = 0
+        self.first_item_ns = 0
+        self._next_seq = 0
+        self._subscriber = subscriber
+        self._max_borrowed = max_borrowed
+        self._held: deque[weakref.ref[Frame]] = deque()
+        self._decode = codec.small_decoder(data_type) if codec.is_small(data_type) else None
+
+    def receive(self) -> Any | None:
+        """Return the next item, or None when none waits."""
+        if self.data_type is DataType.Frame:
+            self._release_held_frames()
+        sample = self._subscriber.receive()
+        if sample is None:
+            return None
+        address = sample.payload_ptr
+        if self._decode is not None:
+            raw = _string_at(address, sample.header.number_of_elements)
+            seq = _unpack_small(raw)[0]
+            item = self._decode(raw[codec.HEADER_BYTES :])
+        elif self.data_type is DataType.Frame:
+            seq = ctypes.c_uint64.from_address(address).value
+            item = codec.frame_from(address, sample)
+            self._held.append(weakref.ref(item))
+        else:
+            seq = ctypes.c_uint64.from_address(address).value
+            item = codec.signal_block_from(address, self.data_type)
+        self.gap = seq - self._next_seq
+        if self.gap:
+            self.lost += self.gap
+        self._next_seq = seq + 1
+        if not self.received:
+            self.first_item_ns = time.monotonic_ns()
+        self.received += 1
+        return item
+
+    def _release_held_frames(self) -> None:
+        """Copy the oldest frames that a script keeps, so that their shared memory is free again."""
+        held = self._held
+        while held and held[0]() is None:
+            held.popleft()
+        if len(held) < self._max_borrowed - 1:
+            return
+        alive = [frame for ref in held if (frame := ref()) is not None]
+        held.clear()
+        for frame in alive[: -(self._max_borrowed // 2) or None]:
+            frame.detach()
+        held.extend(weakref.ref(frame) for frame in alive if frame.is_shared)
+        if len(held) >= self._max_borrowed:
+            raise StreamError(
+                f"{len(held)} frames of this stream are held at once",
+                remedy="Copy what you keep: kept = frame.mat, or kept = frame.view.copy().",
+            )
+
+    def note_end(self, sent: int) -> int:
+        """Count what is missing at the end of a stream of `sent` items; return that number."""
+        missing = sent - self._next_seq
+        if missing > 0:
+            self.lost += missing
+            self._next_seq = sent
+            return missing
+        return 0
+
+    def close(self) -> None:
+        """Give the subscriber back."""
+        self._subscriber.close()

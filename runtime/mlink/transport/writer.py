@@ -1,0 +1,190 @@
+"""The sending end of a stream: numbers items, writes them into shared memory, rings doorbells."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from mlink.errors import StreamError
+from mlink.transport import codec
+from mlink.transport.doorbell import Doorbell
+from mlink.transport.node import Publisher
+from mlink.types import DataType, Frame, SignalBlock, StreamItem
+
+_MAX_FRAME_DIMENSIONS = 3
+
+
+class LoanedFrame:
+    """A frame's memory, loaned from the stream; `array` is to be written, then `send` called."""
+
+    __slots__ = ("_loan", "_writer", "array")
+
+    def __init__(self, writer: StreamWriter, loan: Any, array: NDArray[Any]) -> None:
+        self._writer = writer
+        self._loan = loan
+        self.array = array
+
+    def send(self, *, index: int, time_usec: int) -> None:
+        """Publish the frame; the loan is used up."""
+        loan, array = self._loan, self.array
+        self._loan = None
+        if loan is None and self._writer.listened:
+            raise StreamError("this frame has been sent or discarded already")
+        self._writer.send_loan(loan, array, index=index, time_usec=time_usec)
+
+    def discard(self) -> None:
+        """Give the memory back unsent."""
+        self._loan = None
+
+
+class StreamWriter:
+    """Sends the items of one output port; safe to use from several threads.
+
+    Without a publisher (nobody listens) items are checked and counted only.
+    """
+
+    def __init__(
+        self,
+        data_type: DataType,
+        publisher: Publisher | None = None,
+        doorbells: Sequence[Doorbell] = (),
+        *,
+        frame_limit_bytes: int = 256 << 20,
+    ) -> None:
+        self.data_type = data_type
+        self.sent = 0
+        self.ended = False
+        self._publisher = publisher
+        self._doorbells = tuple(doorbells)
+        self._frame_limit_bytes = frame_limit_bytes
+        self._lock = threading.Lock()
+        self._encode = codec.small_encoder(data_type) if codec.is_small(data_type) else None
+
+    @property
+    def listened(self) -> bool:
+        """Whether anybody subscribes."""
+        return self._publisher is not None
+
+    def submit(self, item: StreamItem) -> None:
+        """Send one item; never waits. StreamError when it does not fit or the stream has ended."""
+        if self._encode is not None:
+            self._submit_small(self._encode(item))
+        elif self.data_type is DataType.Frame:
+            self._submit_frame(item)
+        else:
+            self._submit_signal_block(item)
+
+    def _submit_small(self, payload: bytes) -> None:
+        size = len(payload)
+        if size > codec.SMALL_ITEM_LIMIT:
+            raise StreamError(
+                f"an item of {size} bytes is too large for a {self.data_type.value} stream "
+                f"(limit {codec.SMALL_ITEM_LIMIT})"
+            )
+        with self._lock:
+            self._check_open()
+            if self._publisher is not None:
+                loan = self._publisher.loan(codec.HEADER_BYTES + size)
+                address = loan.payload_ptr
+                ctypes.memmove(
+                    address,
+                    codec.SMALL_HEADER.pack(self.sent, 0, 0, size),
+                    codec.SMALL_HEADER.size,
+                )
+                ctypes.memmove(address + codec.HEADER_BYTES, payload, size)
+                self._publisher.send(loan)
+            self.sent += 1
+        self._ring()
+
+    def _submit_frame(self, item: object) -> None:
+        if not isinstance(item, Frame):
+            raise codec.wrong_type(item, self.data_type)
+        pixels = item.view
+        if not isinstance(pixels, np.ndarray):
+            raise StreamError(f"frame.mat must be a NumPy array, not {type(pixels).__name__}")
+        loaned = self.loan_frame(pixels.shape, pixels.dtype)
+        np.copyto(loaned.array, pixels)
+        loaned.send(index=item.index, time_usec=item.time_usec)
+
+    def _submit_signal_block(self, item: object) -> None:
+        timestamps, data = codec.checked_signal_block(item, self.data_type)
+        assert isinstance(item, SignalBlock)
+        size = codec.HEADER_BYTES + timestamps.nbytes + data.nbytes
+        with self._lock:
+            self._check_open()
+            if self._publisher is not None:
+                loan = self._publisher.loan(size)
+                codec.write_signal_block(loan.payload_ptr, self.sent, timestamps, data)
+                self._publisher.send(loan)
+            self.sent += 1
+        self._ring()
+
+    def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> LoanedFrame:
+        """Loan memory for a frame of this shape; ordinary memory when nobody listens."""
+        if self.data_type is not DataType.Frame:
+            raise StreamError(f"a {self.data_type.value} port has no frames to loan")
+        element = np.dtype(dtype)
+        codec.element_code(element)
+        count = int(np.prod(shape, dtype=np.int64))
+        if not 2 <= len(shape) <= _MAX_FRAME_DIMENSIONS or count == 0:
+            raise StreamError(
+                f"a frame must be H×W or H×W×C and not empty, not of shape {tuple(shape)}"
+            )
+        size = count * element.itemsize
+        if size > self._frame_limit_bytes:
+            raise StreamError(
+                f"a frame of {size} bytes is larger than the limit of "
+                f"{self._frame_limit_bytes} bytes"
+            )
+        if self._publisher is None:
+            return LoanedFrame(self, None, np.empty(shape, element))
+        with self._lock:
+            self._check_open()
+            loan = self._publisher.loan(codec.HEADER_BYTES + size)
+        array = codec.array_at(loan.payload_ptr + codec.HEADER_BYTES, tuple(shape), element, loan)
+        return LoanedFrame(self, loan, array)
+
+    def send_loan(self, loan: Any, array: NDArray[Any], *, index: int, time_usec: int) -> None:
+        """Number and publish a loaned frame (called by LoanedFrame)."""
+        with self._lock:
+            self._check_open()
+            if self._publisher is not None:
+                codec.write_array_header(
+                    loan.payload_ptr, self.sent, array, index=index, time_usec=time_usec
+                )
+                self._publisher.send(loan)
+            self.sent += 1
+        self._ring()
+
+    def _check_open(self) -> None:
+        if self.ended:
+            raise StreamError(
+                "the stream has ended: the run is stopping",
+                remedy="Send from stop() at the latest.",
+            )
+
+    def _ring(self) -> None:
+        for doorbell in self._doorbells:
+            doorbell.ring()
+
+    def end(self) -> int:
+        """Refuse further items; return how many were sent."""
+        with self._lock:
+            self.ended = True
+            return self.sent
+
+    def close(self) -> None:
+        """Give the publisher and the doorbells back."""
+        with self._lock:
+            self.ended = True
+            if self._publisher is not None:
+                self._publisher.close()
+                self._publisher = None
+        for doorbell in self._doorbells:
+            doorbell.close()
+        self._doorbells = ()

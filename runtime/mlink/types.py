@@ -1,0 +1,240 @@
+"""The values that flow on streams; times are µs of the master timer unless a name says else."""
+
+from __future__ import annotations
+
+import enum
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+
+class DataType(enum.Enum):
+    """Names of stream types, as benches, scripts and Syntalos write them.
+
+    The 2.x spellings are aliases of the present names.
+    """
+
+    ControlCommand = "ControlCommand"
+    TableRow = "TableRow"
+    Frame = "Frame"
+    LineCommand = "LineCommand"
+    LineReading = "LineReading"
+    SignalBlockI32 = "SignalBlockI32"
+    SignalBlockU16 = "SignalBlockU16"
+    SignalBlockF32 = "SignalBlockF32"
+    FirmataControl = "LineCommand"  # noqa: PIE796 - aliases are meant
+    FirmataData = "LineReading"  # noqa: PIE796
+    IntSignalBlock = "SignalBlockI32"  # noqa: PIE796
+    FloatSignalBlock = "SignalBlockF32"  # noqa: PIE796
+
+    @classmethod
+    def from_name(cls, name: str) -> DataType:
+        """Look a type up by its present or 2.x name; KeyError when there is none."""
+        return cls.__members__[name]
+
+
+class ControlCommandKind(enum.IntEnum):
+    """What a ControlCommand asks for."""
+
+    UNKNOWN = 0
+    START = 1
+    PAUSE = 2
+    STOP = 3
+    STEP = 4
+    CUSTOM = 5
+
+
+class LineCommandKind(enum.IntEnum):
+    """What a LineCommand asks a board to do."""
+
+    UNKNOWN = 0
+    SET_MODE = 1
+    WRITE_DIGITAL = 2
+    WRITE_ANALOG = 3
+    WRITE_DIGITAL_PULSE = 4
+    WRITE_ANALOG_PULSE = 5
+    DEVICE_SPECIFIC = 6
+
+
+class LineModeFlags(enum.IntFlag):
+    """How a line is set up by SET_MODE."""
+
+    NONE = 0
+    IS_INPUT = 1
+    IS_OUTPUT = 2
+    PULL_UP = 4
+
+
+class ControlCommand(msgspec.Struct, array_like=True):
+    """Tells a module to start, pause, stop or step; `duration` is in milliseconds."""
+
+    kind: ControlCommandKind = ControlCommandKind.UNKNOWN
+    duration: int = 0
+    command: str = ""
+
+
+class LineCommand(msgspec.Struct, array_like=True):
+    """One order to a board's line; `duration_usec` is a pulse's length."""
+
+    kind: LineCommandKind = LineCommandKind.UNKNOWN
+    line_id: int = 0
+    value: int = 0
+    duration_usec: int = 0
+    flags: LineModeFlags = LineModeFlags.NONE
+    extra: bytes = b""
+
+
+class LineReading(msgspec.Struct, array_like=True):
+    """One value read from a board's line at master time `time_usec`."""
+
+    line_id: int = 0
+    value: int = 0
+    time_usec: int = 0
+
+    @property
+    def time(self) -> timedelta:
+        """The same time as a timedelta (µs resolution)."""
+        return timedelta(microseconds=self.time_usec)
+
+    @time.setter
+    def time(self, value: timedelta) -> None:
+        self.time_usec = value // timedelta(microseconds=1)
+
+
+TableRow: TypeAlias = list[str]
+"""A row as received: a list of text cells. Any sequence may be submitted."""
+
+
+class Frame:
+    """One picture: H×W or H×W×C pixels, its number and its master time.
+
+    `mat` is an array of the script's own that it may write to (made on first access from a
+    received frame); `view` is the shared picture, read-only for a received frame.
+    """
+
+    __slots__ = ("__weakref__", "_mat", "_view", "index", "time_usec")
+
+    def __init__(self) -> None:
+        self.index: int = 0
+        self.time_usec: int = 0
+        self._mat: NDArray[Any] | None = None
+        self._view: NDArray[Any] | None = None
+
+    @classmethod
+    def from_shared(cls, view: NDArray[Any], index: int, time_usec: int) -> Frame:
+        """Wrap pixels in shared memory, which the array keeps alive."""
+        frame = cls()
+        frame.index = index
+        frame.time_usec = time_usec
+        view.flags.writeable = False
+        frame._view = view
+        return frame
+
+    @classmethod
+    def from_array(cls, mat: NDArray[Any], index: int = 0, time_usec: int = 0) -> Frame:
+        """Make a frame of an array, which is not copied."""
+        frame = cls()
+        frame.index = index
+        frame.time_usec = time_usec
+        frame._mat = mat
+        return frame
+
+    @property
+    def mat(self) -> NDArray[Any]:
+        """The pixels as a writable array; an empty 0×0 uint8 array when none were set."""
+        if self._mat is None:
+            if self._view is None:
+                self._mat = np.empty((0, 0), np.uint8)
+            else:
+                self.detach()
+        assert self._mat is not None
+        return self._mat
+
+    @mat.setter
+    def mat(self, value: NDArray[Any]) -> None:
+        self._mat = value
+        self._view = None
+
+    @property
+    def view(self) -> NDArray[Any]:
+        """The pixels without a copy; read-only while they are shared with other modules."""
+        if self._view is not None:
+            return self._view
+        return self.mat
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the pixels are still in shared memory."""
+        return self._view is not None
+
+    def detach(self) -> None:
+        """Copy the pixels out of shared memory, which is free again once no view is held."""
+        if self._view is not None:
+            self._mat = self._view.copy()
+            self._view = None
+
+    @property
+    def time(self) -> timedelta:
+        """The frame's time as a timedelta (µs resolution)."""
+        return timedelta(microseconds=self.time_usec)
+
+    @time.setter
+    def time(self, value: timedelta) -> None:
+        self.time_usec = value // timedelta(microseconds=1)
+
+    def __repr__(self) -> str:
+        shape = "×".join(str(n) for n in self.view.shape)
+        return f"<Frame {self.index} {shape} {self.view.dtype} at {self.time_usec} µs>"
+
+
+class SignalBlock:
+    """Samples of several channels: `timestamps` uint64 (N,), `data` (N, channels)."""
+
+    __slots__ = ("data", "timestamps")
+    dtype: np.dtype[Any] = np.dtype(np.int32)
+
+    def __init__(self) -> None:
+        self.timestamps: NDArray[np.uint64] = np.empty(0, np.uint64)
+        self.data: NDArray[Any] = np.empty((0, 0), self.dtype)
+
+    @property
+    def length(self) -> int:
+        """Number of samples (rows)."""
+        return int(self.data.shape[0])
+
+    @property
+    def rows(self) -> int:
+        """Number of samples."""
+        return int(self.data.shape[0])
+
+    @property
+    def cols(self) -> int:
+        """Number of channels."""
+        return int(self.data.shape[1]) if self.data.ndim == 2 else 0
+
+
+class SignalBlockI32(SignalBlock):
+    """A block of int32 samples."""
+
+    __slots__ = ()
+    dtype = np.dtype(np.int32)
+
+
+class SignalBlockU16(SignalBlock):
+    """A block of uint16 samples."""
+
+    __slots__ = ()
+    dtype = np.dtype(np.uint16)
+
+
+class SignalBlockF32(SignalBlock):
+    """A block of float32 samples."""
+
+    __slots__ = ()
+    dtype = np.dtype(np.float32)
+
+
+StreamItem: TypeAlias = ControlCommand | TableRow | Frame | LineCommand | LineReading | SignalBlock

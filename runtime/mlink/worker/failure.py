@@ -1,0 +1,49 @@
+"""Turns an exception into what a user should read: message, remedy, and detail for --debug."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from dataclasses import dataclass
+
+from mlink.errors import MlinkError
+
+
+@dataclass(frozen=True, slots=True)
+class FailureText:
+    """Words for a failure."""
+
+    message: str
+    remedy: str = ""
+    detail: str = ""
+
+
+_OS_REMEDIES = {
+    errno.ENOSPC: "Free space on that disk, or record elsewhere with --out.",
+    errno.EACCES: "Check the permissions of that path.",
+    errno.EROFS: "The file system is read-only: record elsewhere with --out.",
+    errno.EIO: "The disk or device reports an input/output error: check its cable and `dmesg`.",
+}
+
+
+def describe(error: BaseException | str, *, debug: bool = False) -> FailureText:
+    """Return the words for an error; the traceback only when `debug`."""
+    if isinstance(error, str):
+        return FailureText(error)
+    detail = "".join(traceback.format_exception(error)) if debug else ""
+    if isinstance(error, MlinkError):
+        return FailureText(error.message, error.remedy, detail)
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f": {error.filename}" if error.filename else ""
+        return FailureText(
+            f"{error.strerror or error}{where}", _OS_REMEDIES.get(error.errno, ""), detail
+        )
+    if isinstance(error, KeyboardInterrupt):
+        return FailureText("interrupted: it did not stop when it was asked to", detail=detail)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" (at {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return FailureText(
+        f"{type(error).__name__}: {error}{where}",
+        "This looks like a fault in the module; run again with --debug for the traceback.",
+        detail,
+    )

@@ -1,0 +1,151 @@
+"""The fork server: a process with the heavy imports done, of which workers are forked.
+
+It is started by the engine as `python -m mlink.worker.forkserver FD MODULE…`. Over the socket FD
+(Unix SEQPACKET) it takes one WorkerSpec per packet with the worker's descriptors attached
+(control channel, doorbell, doorbells of subscribers), and reports each child's start and end.
+
+The standard library's forkserver is not used: it imports the main program again in every child
+and pickles what it passes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+
+import msgspec
+
+from mlink.control import WorkerSpec, worker_channel
+from mlink.transport.doorbell import Doorbell
+from mlink.worker.life import Worker
+from mlink.worker.output import redirect_output
+
+REQUEST_LIMIT = 1 << 18
+MAX_DESCRIPTORS = 200
+"""The kernel passes at most 253 descriptors with a packet."""
+
+
+class Forked(msgspec.Struct, tag=True, frozen=True):
+    """A worker runs with this process id."""
+
+    name: str
+    pid: int
+
+
+class Exited(msgspec.Struct, tag=True, frozen=True):
+    """A worker has ended; negative codes are signals."""
+
+    name: str
+    pid: int
+    code: int
+
+
+ServerMessages = Forked | Exited
+
+
+def main() -> None:
+    """Serve until the engine closes the socket."""
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine decides what a Ctrl-C means
+    for name in sys.argv[2:]:
+        # a module that cannot be imported fails in its worker, with a message
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    serve(requests)
+
+
+def serve(requests: socket.socket) -> None:
+    """Fork workers on request and report their ends."""
+    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake_write)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    names: dict[int, str] = {}
+    encode = msgspec.msgpack.Encoder().encode
+    while True:
+        ready, _, _ = select.select([requests.fileno(), wake_read], [], [])
+        if wake_read in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wake_read, 4096)
+            for pid, code in _reap():
+                if name := names.pop(pid, None):
+                    with contextlib.suppress(OSError):
+                        requests.send(encode(Exited(name, pid, code)))
+        if requests.fileno() in ready:
+            packet, descriptors, _, _ = socket.recv_fds(requests, REQUEST_LIMIT, MAX_DESCRIPTORS)
+            if not packet:
+                return
+            spec = msgspec.msgpack.decode(packet, type=WorkerSpec)
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                for fd in (wake_read, wake_write):
+                    os.close(fd)
+                requests.close()
+                _be_worker(spec, list(descriptors))
+            names[pid] = spec.name
+            for fd in descriptors:
+                os.close(fd)
+            requests.send(encode(Forked(spec.name, pid)))
+
+
+def _reap() -> list[tuple[int, int]]:
+    ended: list[tuple[int, int]] = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        ended.append((pid, os.waitstatus_to_exitcode(status)))
+
+
+def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
+    """Live as a worker and exit; never returns into the server's loop."""
+    code = 70
+    try:
+        os.setsid()  # a terminal's Ctrl-C is for the engine, which asks the workers to stop
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _exit_on_signal)
+        os.dup2(2, 1)  # the engine's stdout is for results
+        faulthandler.enable()
+        _rename_process(spec.name)
+        channel = worker_channel(socket.socket(fileno=descriptors[0]))
+        printed = redirect_output(channel)
+        listeners = {
+            port: [Doorbell(os.dup(descriptors[position])) for position in positions]
+            for port, positions in spec.listeners.items()
+        }
+        for fd in descriptors[2:]:
+            os.close(fd)
+        code = Worker(spec, channel, Doorbell(descriptors[1]), listeners).run()
+        printed.finish()
+    except BaseException:  # noqa: BLE001 - a child must not return into the server
+        traceback.print_exc(file=sys.__stderr__)
+    finally:
+        os._exit(code)
+
+
+def _exit_on_signal(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _rename_process(name: str) -> None:
+    """Show the module's name in process lists (the kernel keeps 15 bytes)."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as comm:  # noqa: PTH123
+        comm.write(f"ml:{name}".encode()[:15])
+
+
+if __name__ == "__main__":
+    main()

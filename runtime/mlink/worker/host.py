@@ -1,0 +1,284 @@
+"""A module's world inside its worker: ports, time, log, and the loop that serves them.
+
+The loop waits on the module's doorbell and on the control channel. Control messages are acted
+on in the main thread, between items, so that a module needs no locks against the engine.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import select
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mlink import control
+from mlink.clock import MasterClock
+from mlink.control import Channel, EngineMessages, WorkerSpec
+from mlink.devices import DeviceEndpoint
+from mlink.errors import BenchError, ControlError, MlinkError
+from mlink.metadata import decode_metadata
+from mlink.module import Module, ModuleSettings, RunInfo
+from mlink.storage.edl import Dataset, create_dataset
+from mlink.transport.doorbell import Doorbell
+from mlink.worker.failure import describe
+from mlink.worker.ports import WorkerInput, WorkerOutput
+
+_BATCH = 64
+"""Items of one input dispatched before the others and the engine get their turn."""
+
+_STATUS_PERIOD_S = 0.25
+_WAIT_LIMIT_USEC = 250_000
+
+
+class ModuleHost:
+    """Implements `mlink.module.ModuleContext` for one module in this process."""
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        settings: ModuleSettings,
+        channel: Channel[EngineMessages],
+        doorbell: Doorbell,
+    ) -> None:
+        self.spec = spec
+        self.settings: Any = settings
+        self.inputs = {port.id: WorkerInput(port) for port in spec.inputs}
+        self.outputs = {port.id: WorkerOutput(port) for port in spec.outputs}
+        self.clock = MasterClock()
+        self.log = logging.getLogger(f"mlink.module.{spec.name}")
+        self.run_info = RunInfo(
+            run_uuid=spec.run_uuid,
+            bench_name=spec.bench_name,
+            bench_dir=Path(spec.bench_dir),
+            work_dir=Path(spec.work_dir),
+            recording_dir=Path(spec.recording_dir) if spec.recording_dir else None,
+            debug=spec.debug,
+        )
+        self.datasets: list[Dataset] = []
+        self.started = False
+        self.stop_asked = False
+        self.failed = False
+        self.engine_lost = False
+        self.module: Module[Any] | None = None
+        self.inbox: list[EngineMessages] = []
+        self._channel = channel
+        self._doorbell = doorbell
+        self._poll = select.poll()
+        self._poll.register(doorbell.fileno(), select.POLLIN)
+        self._poll.register(channel.fileno(), select.POLLIN)
+        self._more_waits = False
+        self._timers: list[tuple[int, int, Callable[[], object]]] = []
+        self._timer_numbers = itertools.count()
+        self._status_text = ""
+        self._next_status = 0.0
+        self._gap_warned: dict[str, float] = {}
+
+    # what modules see ---------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The module's name in the bench."""
+        return self.spec.name
+
+    @property
+    def type_id(self) -> str:
+        """The module's type."""
+        return self.spec.type_id
+
+    @property
+    def device(self) -> DeviceEndpoint | None:
+        """The device that the bench gives this module."""
+        return self.spec.device
+
+    @property
+    def running(self) -> bool:
+        """True from start() until a stop was asked; looks at the control channel."""
+        if not self.stop_asked and self.started:
+            self.serve_control()
+        return self.started and not self.stop_asked and not self.failed
+
+    def create_dataset(self, preferred_name: str = "", group: str = "") -> Dataset | None:
+        """Make a dataset of the recording; None when the run is not recorded."""
+        if self.run_info.recording_dir is None:
+            return None
+        dataset = create_dataset(
+            self.run_info.recording_dir,
+            preferred_name or self.name,
+            group=group,
+            collection_id=self.run_info.run_uuid,
+        )
+        self.datasets.append(dataset)
+        return dataset
+
+    def fail(self, error: BaseException | str) -> None:
+        """Report a failure, from any thread; only the first one is passed on."""
+        if self.failed:
+            return
+        self.failed = True
+        self.send_failure(error, "running")
+        self._doorbell.ring()
+
+    def send_failure(self, error: BaseException | str, phase: str) -> None:
+        """Tell the engine what failed, in words for the user."""
+        found = describe(error, debug=self.run_info.debug)
+        self._try_send(
+            control.Failed(
+                phase=phase,
+                message=control.cut(found.message),
+                remedy=control.cut(found.remedy),
+                detail=control.cut(found.detail),
+                bench_fault=isinstance(error, BenchError),
+            )
+        )
+
+    def request_stop(self, reason: str) -> None:
+        """Ask for the run's end, as a success."""
+        self._try_send(control.StopRequest(reason))
+
+    def set_status(self, text: str) -> None:
+        """Show a short text for this module."""
+        self._status_text = control.cut(text)
+
+    def report(self, key: str, value: float | str) -> None:
+        """Give a figure to the summary and to the recording."""
+        self._try_send(control.Report(key, value))
+
+    def serve(self, timeout_usec: int = -1) -> None:
+        """Dispatch what arrives: until a stop is asked, or for one wait of `timeout_usec`."""
+        if timeout_usec >= 0:
+            self.step(timeout_usec)
+            return
+        while not self.stop_asked and not self.failed:
+            self.step(_WAIT_LIMIT_USEC)
+
+    def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
+        """Call once from the loop, `delay_usec` from now."""
+        due_ns = time.monotonic_ns() + delay_usec * 1000
+        heapq.heappush(self._timers, (due_ns, next(self._timer_numbers), call))
+
+    # the loop -----------------------------------------------------------------------------
+
+    def step(self, timeout_usec: int) -> None:
+        """Wait once, at most `timeout_usec`, then dispatch control, timers and items."""
+        self._send_status_when_due()
+        wait_ms = 0.0 if self._more_waits else timeout_usec / 1000
+        if self._timers:
+            until_due_ms = (self._timers[0][0] - time.monotonic_ns()) / 1e6
+            wait_ms = max(0.0, min(wait_ms, until_due_ms))
+        for fd, _ in self._poll.poll(wait_ms):
+            if fd == self._doorbell.fd:
+                self._doorbell.clear()
+                self._more_waits = True
+            else:
+                self.serve_control()
+        if self._timers:
+            self._run_due_timers()
+        if self._more_waits and self.started:
+            self._more_waits = self.take_items(feedback_only=False)
+
+    def take_items(self, *, feedback_only: bool) -> bool:
+        """Dispatch a batch from each input; return whether more may wait."""
+        more = False
+        for port in self.inputs.values():
+            if feedback_only and not port.feedback:
+                continue
+            more |= port.take(_BATCH, self.clock.now_usec, lambda n, p=port: self._note_gap(p, n))  # type: ignore[misc]
+        return more
+
+    def wait_for_message(self) -> EngineMessages:
+        """Wait for the next message that concerns the module's life (none are dispatched)."""
+        while not self.inbox:
+            for fd, _ in self._poll.poll(1000):
+                if fd == self._doorbell.fd:
+                    self._doorbell.clear()
+                    self._more_waits = True
+            self.serve_control()
+            if self.engine_lost:
+                raise ControlError("the engine went away")
+        return self.inbox.pop(0)
+
+    def serve_control(self) -> None:
+        """Act on waiting control messages; those of the module's life go to `inbox`."""
+        while True:
+            try:
+                message = self._channel.receive()
+            except EOFError:
+                self._lose_engine()
+                return
+            if message is None:
+                return
+            if isinstance(message, control.Stop):
+                self.ask_stop()
+            elif isinstance(message, control.StreamEnded):
+                self.inputs[message.port].note_end(message.sent)
+                self._more_waits = True
+            elif isinstance(message, control.UpdateMetadata):
+                self.inputs[message.port].metadata = decode_metadata(message.metadata)
+            else:
+                self.inbox.append(message)
+
+    def ask_stop(self) -> None:
+        """A stop is asked: the module stops acquiring at once."""
+        if self.stop_asked:
+            return
+        self.stop_asked = True
+        if self.module is not None and self.started:
+            try:
+                self.module.halt()
+            except Exception as error:  # noqa: BLE001 - reported; the drain goes on
+                self.fail(error)
+
+    def _lose_engine(self) -> None:
+        if self.engine_lost:
+            return
+        self.engine_lost = True
+        self.failed = True
+        self.log.error("the engine went away; closing files")
+        self.ask_stop()
+
+    def _run_due_timers(self) -> None:
+        now_ns = time.monotonic_ns()
+        while self._timers and self._timers[0][0] <= now_ns:
+            heapq.heappop(self._timers)[2]()
+
+    def _note_gap(self, port: WorkerInput, lost: int) -> None:
+        """Warn of a loss at once, then at most once a second for each input."""
+        now = time.monotonic()
+        if now >= self._gap_warned.get(port.id, 0.0):
+            self._gap_warned[port.id] = now + 1.0
+            self.log.warning(
+                "%d item(s) of %s lost before input '%s' (%d in all): this module is too slow",
+                lost,
+                port.source,
+                port.id,
+                port.count.lost,
+            )
+
+    # status -------------------------------------------------------------------------------
+
+    def sent_counts(self) -> dict[str, int]:
+        """Items sent, by output."""
+        return {port.id: port.sent for port in self.outputs.values()}
+
+    def received_counts(self) -> dict[str, control.InputCount]:
+        """Items received and lost, by connected input."""
+        return {port.id: port.count for port in self.inputs.values() if port.source}
+
+    def _send_status_when_due(self) -> None:
+        now = time.monotonic()
+        if now < self._next_status or not self.started:
+            return
+        self._next_status = now + _STATUS_PERIOD_S
+        self._try_send(
+            control.Status(self.sent_counts(), self.received_counts(), self._status_text)
+        )
+
+    def _try_send(self, message: control.WorkerMessage) -> None:
+        try:
+            self._channel.send(message)
+        except (ControlError, MlinkError):
+            self.engine_lost = True

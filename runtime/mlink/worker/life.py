@@ -1,0 +1,195 @@
+"""The life of a worker: builds its module and leads it from prepare to close.
+
+The order at a stop: halt() (sources stop acquiring), drain the inputs to the end that their
+sources declared, stop(), end the outputs, drain feedback inputs, drained(), wait for the engine
+to say that everybody is done, close(). A failure skips the draining, never the rest.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from mlink import control
+from mlink.control import Channel, EngineMessages, InputPlan, WorkerSpec
+from mlink.errors import ControlError, ModuleError
+from mlink.metadata import decode_metadata, encode_metadata
+from mlink.module import Module, ModuleSettings
+from mlink.transport.doorbell import Doorbell
+from mlink.transport.node import TransportNode
+from mlink.transport.plan import StreamPlan
+from mlink.worker.host import ModuleHost
+
+_DRAIN_WAIT_USEC = 100_000
+
+
+class Worker:
+    """Owns a module, its ports and its datasets, for one run."""
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        channel: Channel[EngineMessages],
+        doorbell: Doorbell,
+        listeners: dict[str, list[Doorbell]],
+    ) -> None:
+        settings_type: type[ModuleSettings] = _load(spec.settings_type)
+        settings = msgspec.msgpack.decode(spec.settings, type=settings_type)
+        self.host = ModuleHost(spec, settings, channel, doorbell)
+        self._channel = channel
+        self._listeners = listeners
+        self._node: TransportNode | None = None
+        self._module: Module[Any] | None = None
+
+    def run(self) -> int:
+        """Live until the engine says close; return the process's exit code."""
+        if self._guard("load", self._build):
+            self._channel.send(control.Loaded())
+        try:
+            self._follow_engine()
+        except ControlError as error:
+            self.host.failed = True
+            self.host.log.error("%s", error)
+        self._close()
+        return 1 if self.host.failed else 0
+
+    def _follow_engine(self) -> None:
+        while True:
+            message = self.host.wait_for_message()
+            if isinstance(message, control.Prepare):
+                self._guard("prepare", lambda inputs=message.inputs: self._prepare(inputs))  # type: ignore[misc]
+            elif isinstance(message, control.OpenOutputs):
+                self._guard("connect", lambda plans=message.outputs: self._open_outputs(plans))  # type: ignore[misc]
+            elif isinstance(message, control.ConnectInput):
+                self._guard("connect", lambda m=message: self._connect_feedback(m.port, m.plan))  # type: ignore[misc]
+            elif isinstance(message, control.Start):
+                self._run_module(message.t0_monotonic_ns)
+            elif isinstance(message, control.Close):
+                return
+
+    def _build(self) -> None:
+        module_class: type[Module[Any]] = _load(self.host.spec.implementation)
+        self._module = module_class(self.host)
+        self.host.module = self._module
+
+    def _prepare(self, inputs: dict[str, InputPlan]) -> None:
+        assert self._module is not None
+        for port_id, plan in inputs.items():
+            self._connect(port_id, plan)
+        self._set_common_metadata()
+        self._module.prepare()
+        self._channel.send(control.Prepared(self._output_metadata()))
+
+    def _connect(self, port_id: str, plan: InputPlan) -> None:
+        port = self.host.inputs[port_id]
+        port.source = plan.source
+        port.feedback = plan.feedback
+        port.metadata = decode_metadata(plan.metadata)
+        port.connect(self._streams(), plan.stream, plan.queue_items)
+
+    def _connect_feedback(self, port_id: str, plan: InputPlan) -> None:
+        self._connect(port_id, plan)
+        self._channel.send(control.Acknowledged())
+
+    def _open_outputs(self, plans: dict[str, StreamPlan]) -> None:
+        for port_id, port in self.host.outputs.items():
+            plan = plans.get(port_id)
+            node = self._streams() if plan is not None else None
+            port.open(node, plan, self._listeners.get(port_id, []))
+        self._channel.send(control.Acknowledged())
+
+    def _streams(self) -> TransportNode:
+        if self._node is None:
+            self._node = TransportNode(self.host.spec.shm_prefix, self.host.spec.work_dir)
+        return self._node
+
+    def _set_common_metadata(self) -> None:
+        for port in self.host.outputs.values():
+            port.metadata.setdefault("src_mod_type", self.host.type_id)
+            port.metadata.setdefault("src_mod_name", self.host.name)
+            port.metadata.setdefault("src_mod_port_title", port.title)
+
+    def _output_metadata(self) -> dict[str, bytes]:
+        return {port.id: encode_metadata(port.metadata) for port in self.host.outputs.values()}
+
+    def _run_module(self, t0_monotonic_ns: int) -> None:
+        assert self._module is not None
+        module, host = self._module, self.host
+        host.clock.t0_monotonic_ns = t0_monotonic_ns
+        host.started = True
+        if self._guard("start", module.start):
+            for port in host.outputs.values():
+                port.frozen = True
+            self._channel.send(control.Started(self._output_metadata()))
+            self._guard("run", self._run_until_stop)
+        host.ask_stop()
+        if not host.failed:
+            self._guard("drain", lambda: self._drain(feedback=False))
+        self._guard("stop", module.stop)
+        sent = {port.id: port.end() for port in host.outputs.values()}
+        self._channel.send(control.OutputsEnded(sent))
+        if not host.failed:
+            self._guard("drain", lambda: self._drain(feedback=True))
+        self._guard("stop", module.drained)
+        self._channel.send(control.Finished(host.sent_counts(), host.received_counts()))
+
+    def _run_until_stop(self) -> None:
+        assert self._module is not None
+        self._module.run()
+        self.host.serve()  # a script's run() may return early: go on serving its inputs
+
+    def _drain(self, *, feedback: bool) -> None:
+        """Dispatch what is still on its way, to the end that the sources declared."""
+        waiting = [
+            port
+            for port in self.host.inputs.values()
+            if port.connected and port.feedback == feedback
+        ]
+        while not self.host.failed and not all(port.ended for port in waiting):
+            self.host.step(_DRAIN_WAIT_USEC)
+            if self.host.engine_lost:
+                return
+
+    def _guard(self, phase: str, action: Callable[[], None]) -> bool:
+        """Run a step of the module's life; a failure is reported once and returned as False."""
+        try:
+            action()
+        except BaseException as error:  # noqa: BLE001 - whatever a module raises ends the run
+            if self.host.failed:
+                self.host.log.warning("%s after the failure: %s", phase, error)
+            else:
+                self.host.failed = True
+                explained = self._module.explain(error, phase) if self._module else error
+                self.host.send_failure(explained, phase)
+            return False
+        return not self.host.failed
+
+    def _close(self) -> None:
+        if self._module is not None:
+            self._guard("close", self._module.close)
+        for dataset in self.host.datasets:
+            self._guard("close", dataset.save)
+        for output in self.host.outputs.values():
+            output.close()
+        for port in self.host.inputs.values():
+            port.close()
+        logging.shutdown()
+        try:
+            self._channel.send(control.Closed())
+        except ControlError:
+            pass  # the engine is gone; the exit code still tells
+
+
+def _load(path: str) -> Any:
+    module_name, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise ModuleError(
+            f"{path} cannot be loaded: {error}",
+            remedy="Reinstall the package that provides it, with its extras.",
+        ) from error

@@ -1,0 +1,171 @@
+"""A worker's input and output ports: the module's view of the streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from mlink.control import InputCount
+from mlink.errors import StreamError
+from mlink.metadata import Metadata
+from mlink.module import PortSpec
+from mlink.transport.doorbell import Doorbell
+from mlink.transport.node import TransportNode
+from mlink.transport.plan import StreamPlan
+from mlink.transport.reader import StreamReader
+from mlink.transport.writer import LoanedFrame, StreamWriter
+from mlink.types import DataType, StreamItem
+
+GapHandler = Callable[[int], None]
+
+
+class WorkerInput:
+    """One input port; the host calls `take` to dispatch what has arrived."""
+
+    def __init__(self, spec: PortSpec) -> None:
+        self.id = spec.id
+        self.title = spec.title or spec.id
+        self.data_type: DataType = spec.data_type
+        self.metadata: Metadata = {}
+        self.on_item: Callable[[Any], object] | None = None
+        self.on_gap: GapHandler | None = None
+        self.source = ""
+        self.feedback = False
+        self.ended = False
+        self.discard = False
+        self._reader: StreamReader | None = None
+        self._lossless = False
+        self._end_count: int | None = None
+        self._throttle_usec = 0
+        self._next_allowed_usec = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether a stream is subscribed."""
+        return self._reader is not None
+
+    @property
+    def count(self) -> InputCount:
+        """Counts so far."""
+        reader = self._reader
+        if reader is None:
+            return InputCount(0, 0)
+        return InputCount(reader.received, reader.lost, reader.first_item_ns)
+
+    def connect(self, node: TransportNode, plan: StreamPlan, queue_items: int) -> None:
+        """Open the subscription."""
+        self._lossless = plan.lossless
+        self._reader = StreamReader(
+            self.data_type, node.subscriber(plan, queue_items), max_borrowed=plan.max_borrowed
+        )
+
+    def set_throttle(self, items_per_sec: float) -> None:
+        """Deliver at most this many items a second; 0 switches the limit off."""
+        self._throttle_usec = round(1_000_000 / items_per_sec) if items_per_sec > 0 else 0
+
+    def note_end(self, sent: int) -> None:
+        """The source says that its stream is complete with `sent` items."""
+        self._end_count = sent
+
+    def take(self, limit: int, now_usec: Callable[[], int], report_gap: GapHandler) -> bool:
+        """Dispatch up to `limit` items; return whether more may wait."""
+        reader = self._reader
+        if reader is None or self.ended:
+            return False
+        for _ in range(limit):
+            item = reader.receive()
+            if item is None:
+                self._finish_if_ended(reader, report_gap)
+                return False
+            if reader.gap:
+                self._gap(reader.gap, report_gap)
+            if self.discard or self.on_item is None:
+                continue
+            if self._throttle_usec:
+                now = now_usec()
+                if now < self._next_allowed_usec:
+                    continue
+                self._next_allowed_usec = now + self._throttle_usec
+            self.on_item(item)
+        return True
+
+    def _finish_if_ended(self, reader: StreamReader, report_gap: GapHandler) -> None:
+        if self._end_count is None:
+            return
+        self.ended = True
+        if missing := reader.note_end(self._end_count):
+            self._gap(missing, report_gap)
+
+    def _gap(self, lost: int, report_gap: GapHandler) -> None:
+        report_gap(lost)
+        if self.on_gap is not None and not self.discard:
+            self.on_gap(lost)
+        if self._lossless and not self.discard:
+            raise StreamError(
+                f"{lost} item(s) of the control stream {self.source} were lost: "
+                f"input '{self.id}' could not keep up",
+                remedy="Send fewer commands at once, or give the input a longer queue.",
+            )
+
+    def close(self) -> None:
+        """Give the subscription back."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+class WorkerOutput:
+    """One output port; until `open` was called items are refused."""
+
+    def __init__(self, spec: PortSpec) -> None:
+        self.id = spec.id
+        self.title = spec.title or spec.id
+        self.data_type: DataType = spec.data_type
+        self.metadata: Metadata = {}
+        self.frozen = False
+        self._writer: StreamWriter | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether anybody listens."""
+        return self._writer is not None and self._writer.listened
+
+    @property
+    def sent(self) -> int:
+        """Number of items sent."""
+        return 0 if self._writer is None else self._writer.sent
+
+    def open(
+        self, node: TransportNode | None, plan: StreamPlan | None, doorbells: list[Doorbell]
+    ) -> None:
+        """Create the publisher; without a plan items are only counted."""
+        publisher = None if node is None or plan is None else node.publisher(plan)
+        self._writer = StreamWriter(self.data_type, publisher, doorbells)
+
+    def submit(self, item: StreamItem) -> None:
+        """Send one item; StreamError when the run has not started or the item does not fit."""
+        self._open_writer().submit(item)
+
+    def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> LoanedFrame:
+        """Loan shared memory for a frame."""
+        return self._open_writer().loan_frame(shape, dtype)
+
+    def _open_writer(self) -> StreamWriter:
+        if self._writer is None:
+            raise StreamError(
+                f"nothing can be sent on '{self.id}' yet: the run has not started",
+                remedy="Send from start() on; prepare() is for metadata.",
+            )
+        return self._writer
+
+    def end(self) -> int:
+        """End the stream; return how many items were sent."""
+        return 0 if self._writer is None else self._writer.end()
+
+    def close(self) -> None:
+        """Give the publisher back."""
+        if self._writer is not None:
+            self._writer.close()

@@ -1,0 +1,75 @@
+"""The engine's side of the fork server: starts it, asks for workers, hears of their ends."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Self
+
+import msgspec
+
+from mlink.control import WorkerSpec
+from mlink.errors import ControlError
+from mlink.worker.forkserver import Exited, Forked, ServerMessages
+
+_EXIT_WAIT_S = 5.0
+
+
+class ForkServer:
+    """Owns the fork server process; a context manager."""
+
+    def __init__(self, preload: Sequence[str]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "mlink.worker.forkserver", str(theirs.fileno()), *preload],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._sock = ours
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decoder: msgspec.msgpack.Decoder[Forked | Exited] = msgspec.msgpack.Decoder(
+            ServerMessages
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._sock.fileno()
+
+    def request(self, spec: WorkerSpec, descriptors: Sequence[int]) -> None:
+        """Ask for a worker; its Forked message follows."""
+        try:
+            socket.send_fds(self._sock, [self._encode(spec)], list(descriptors))
+        except OSError as error:
+            raise ControlError(f"the fork server is gone: {error}") from error
+
+    def receive(self) -> Forked | Exited | None:
+        """Return a waiting message or None; ControlError when the server died."""
+        try:
+            packet = self._sock.recv(1 << 16, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        if not packet:
+            raise ControlError(
+                f"the fork server ended unexpectedly (exit code {self._process.poll()})"
+            )
+        return self._decoder.decode(packet)
+
+    def close(self) -> None:
+        """End the server; workers that still live notice that the engine is gone."""
+        self._sock.close()
+        try:
+            self._process.wait(_EXIT_WAIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,123 @@
+"""The script interface of Syntalos, on mlink: `import syntalos_mlink as syl`.
+
+All times are microseconds (or milliseconds, where a name says so) since the run's start, from
+the master timer that all modules share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mlink.metadata import MetaSize
+from mlink.scripting.errors import SyntalosPyError
+from mlink.scripting.lines import HwInputLine, HwOutputLine
+from mlink.scripting.link import get_link as _link
+from mlink.scripting.ports import InputPort, OutputPort
+from mlink.types import (
+    ControlCommand,
+    ControlCommandKind,
+    DataType,
+    Frame,
+    LineCommand,
+    LineCommandKind,
+    LineModeFlags,
+    LineReading,
+    SignalBlockF32,
+    SignalBlockI32,
+    SignalBlockU16,
+)
+
+__all__ = [
+    "ControlCommand",
+    "ControlCommandKind",
+    "DataType",
+    "Frame",
+    "HwInputLine",
+    "HwOutputLine",
+    "InputPort",
+    "LineCommand",
+    "LineCommandKind",
+    "LineModeFlags",
+    "LineReading",
+    "MetaSize",
+    "OutputPort",
+    "SignalBlockF32",
+    "SignalBlockI32",
+    "SignalBlockU16",
+    "SyntalosPyError",
+    "await_data",
+    "get_input_port",
+    "get_output_port",
+    "is_running",
+    "new_line_command",
+    "println",
+    "raise_error",
+    "schedule_delayed_call",
+    "time_since_start_msec",
+    "time_since_start_usec",
+    "wait",
+    "wait_sec",
+]
+
+
+def get_input_port(id: str) -> InputPort | None:
+    """Return the input port with this id, or None when there is none."""
+    return _link().input_port(id)
+
+
+def get_output_port(id: str) -> OutputPort | None:
+    """Return the output port with this id, or None when there is none."""
+    return _link().output_port(id)
+
+
+def time_since_start_msec() -> int:
+    """Return the milliseconds since the run's start."""
+    return _link().time_usec() // 1000
+
+
+def time_since_start_usec() -> int:
+    """Return the microseconds since the run's start."""
+    return _link().time_usec()
+
+
+def is_running() -> bool:
+    """Return True while the run is on; False once a stop was asked."""
+    return _link().running
+
+
+def await_data(timeout_usec: int = -1) -> None:
+    """Wait for data and pass it to the ports' `on_data` functions.
+
+    A negative timeout waits until the run is to stop; else for one wait of at most that long.
+    """
+    _link().await_data(timeout_usec)
+
+
+def wait(msec: int) -> None:
+    """Wait for `msec` milliseconds while data is served."""
+    _link().wait_msec(msec)
+
+
+def wait_sec(sec: int) -> None:
+    """Wait for `sec` seconds while data is served."""
+    _link().wait_sec(sec)
+
+
+def schedule_delayed_call(delay_msec: int, callable_fn: Callable[[], object]) -> None:
+    """Call a function once, `delay_msec` milliseconds from now, without blocking."""
+    _link().call_later(delay_msec, callable_fn)
+
+
+def raise_error(message: str) -> None:
+    """End the run as failed, with this message."""
+    _link().raise_error(message)
+
+
+def println(text: str) -> None:
+    """Print a line at once."""
+    _link().print_line(text)
+
+
+def new_line_command(kind: LineCommandKind, line_id: int, value: int = 0) -> LineCommand:
+    """Return a new line command."""
+    return LineCommand(kind, line_id, value)

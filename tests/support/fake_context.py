@@ -1,0 +1,135 @@
+"""A module's world without a worker: feed its inputs, look at what it sent."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from mlink.clock import Clock, MasterClock
+from mlink.devices import DeviceEndpoint
+from mlink.metadata import Metadata
+from mlink.module import ModuleSettings, ModuleType, RunInfo
+from mlink.storage.edl import Dataset
+from mlink.types import DataType, Frame, StreamItem
+
+
+class FakeInput:
+    """An input port that a test feeds by calling `on_item`."""
+
+    def __init__(self, id: str, data_type: DataType, metadata: Metadata | None = None) -> None:
+        self.id = id
+        self.data_type = data_type
+        self.connected = True
+        self.metadata: Metadata = metadata or {}
+        self.on_item: Callable[[Any], object] | None = None
+        self.on_gap: Callable[[int], None] | None = None
+
+    def set_throttle(self, items_per_sec: float) -> None:
+        pass
+
+
+class FakeLoan:
+    """A frame loan in ordinary memory."""
+
+    def __init__(self, port: FakeOutput, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self.array: NDArray[Any] = np.zeros(shape, dtype)
+        self._port = port
+
+    def send(self, *, index: int, time_usec: int) -> None:
+        self._port.submit(Frame.from_array(self.array, index, time_usec))
+
+    def discard(self) -> None:
+        pass
+
+
+class FakeOutput:
+    """An output port that keeps what was sent in `items`."""
+
+    def __init__(self, id: str, data_type: DataType) -> None:
+        self.id = id
+        self.data_type = data_type
+        self.connected = True
+        self.metadata: Metadata = {}
+        self.frozen = False
+        self.items: list[Any] = []
+
+    def submit(self, item: StreamItem) -> None:
+        self.items.append(item)
+
+    def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> FakeLoan:
+        return FakeLoan(self, shape, dtype)
+
+
+class FakeContext:
+    """Implements mlink.module.ModuleContext for unit tests."""
+
+    def __init__(
+        self,
+        module_type: ModuleType,
+        settings: ModuleSettings,
+        tmp_path: Path,
+        *,
+        name: str = "module",
+        device: DeviceEndpoint | None = None,
+        clock: Clock | None = None,
+        record: bool = True,
+    ) -> None:
+        inputs, outputs = module_type.ports_for(settings)
+        self.name = name
+        self.type_id = module_type.id
+        self.settings: Any = settings
+        self.inputs = {port.id: FakeInput(port.id, port.data_type) for port in inputs}
+        self.outputs = {port.id: FakeOutput(port.id, port.data_type) for port in outputs}
+        self.clock: Clock = clock or MasterClock()
+        self.log = logging.getLogger(f"mlink.test.{name}")
+        self.device = device
+        self.running = True
+        recording_dir = tmp_path / "recording"
+        self.run_info = RunInfo(
+            run_uuid=bytes(range(16)),
+            bench_name="test",
+            bench_dir=tmp_path,
+            work_dir=tmp_path,
+            recording_dir=recording_dir if record else None,
+        )
+        self.failures: list[BaseException | str] = []
+        self.failed = threading.Event()
+        self.reports: dict[str, float | str] = {}
+        self.status = ""
+
+    def create_dataset(self, preferred_name: str = "", group: str = "") -> Dataset | None:
+        if self.run_info.recording_dir is None:
+            return None
+        from mlink.storage.edl import create_dataset
+
+        return create_dataset(
+            self.run_info.recording_dir,
+            preferred_name or self.name,
+            group=group,
+            collection_id=self.run_info.run_uuid,
+        )
+
+    def fail(self, error: BaseException | str) -> None:
+        self.failures.append(error)
+        self.failed.set()
+
+    def request_stop(self, reason: str) -> None:
+        self.running = False
+
+    def set_status(self, text: str) -> None:
+        self.status = text
+
+    def report(self, key: str, value: float | str) -> None:
+        self.reports[key] = value
+
+    def serve(self, timeout_usec: int = -1) -> None:
+        pass
+
+    def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
+        threading.Timer(delay_usec / 1e6, call).start()

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Makes .venv-edlio: edlio 0.3.4, the reader that judges our recordings, in a venv of its own.
+# Its metadata asks for Python 3.12, but it runs on 3.11. Does nothing when it is there already.
+set -eu
+cd "$(dirname "$0")/../.."
+venv=.venv-edlio
+if [ -e "$venv/ready" ]; then
+    exit 0
+fi
+rm -rf "$venv"
+"${PYTHON:-python3.11}" -m venv "$venv"
+"$venv/bin/pip" install --quiet --disable-pip-version-check \
+    --no-deps --ignore-requires-python edlio==0.3.4
+"$venv/bin/pip" install --quiet --disable-pip-version-check \
+    numpy xxhash Pint zstandard tomlkit opencv-python-headless pandas
+"$venv/bin/python" -c "import edlio, cv2, pandas"
+touch "$venv/ready"

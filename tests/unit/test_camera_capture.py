@@ -1,0 +1,456 @@
+"""The capture thread and `camera-generic`, over a backend that plays a script of grabs."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from importlib.metadata import EntryPoint
+
+import msgspec
+import numpy as np
+import pytest
+from tests.support.fake_context import FakeContext, FakeOutput
+
+from mlink.clock import MasterClock
+from mlink.devices import DeviceEndpoint
+from mlink.errors import BenchError, DeviceError, StreamError
+from mlink.metadata import MetaSize
+from mlink.types import DataType
+from mlink_drivers.camera import module as camera_module
+from mlink_drivers.camera.backend import (
+    CameraInfo,
+    Difference,
+    NoFrame,
+    Stamp,
+    make_backend,
+    scheme_of,
+)
+from mlink_drivers.camera.capture import CaptureThread
+from mlink_drivers.camera.catalog import CameraSettings, camera_generic
+from mlink_drivers.camera.module import CameraModule
+
+PERIOD_NS = 10_000_000  # 100 frames per second
+SHAPE = (4, 6, 3)
+
+
+class ScriptedCamera:
+    """Grabs what the script says; numbers are frame times in periods after the start.
+
+    After the script it is silent, or, as a finite source, at its end.
+    """
+
+    def __init__(self, script, *, damaged=(), then=NoFrame.TIMEOUT, differences=()):
+        self.script = list(script)
+        self.damaged = set(damaged)
+        self.then = then
+        self.info = CameraInfo(
+            SHAPE, np.dtype(np.uint8), 1e9 / PERIOD_NS, "test", 7, differences=differences
+        )
+        self.played_out = threading.Event()
+        self.closed = 0
+        self.threads = set()
+
+    def open(self, address, request):
+        self.address, self.request = address, request
+        return self.info
+
+    def start(self):
+        self.start_ns = time.monotonic_ns() + 1_000_000
+
+    def grab(self):
+        self.threads.add(threading.current_thread().name)
+        if not self.script:
+            self.played_out.set()
+            time.sleep(0.001)
+            return self.then
+        item = self.script.pop(0)
+        if isinstance(item, BaseException):
+            raise item
+        if isinstance(item, NoFrame | Stamp):
+            return item
+        self.current = item
+        return Stamp(self.start_ns + round(item * PERIOD_NS))
+
+    def retrieve(self, into):
+        if self.current in self.damaged:
+            return False
+        into[...] = int(self.current)
+        return True
+
+    def close(self):
+        self.closed += 1
+
+
+class Rig:
+    """A capture thread on a scripted camera, run until the script is played out."""
+
+    def __init__(self, camera, output=None, **options):
+        self.camera = camera
+        self.output = output or FakeOutput("video", DataType.Frame)
+        self.failures = []
+        self.failed = threading.Event()
+        self.ended = threading.Event()
+        self.capture = CaptureThread(
+            camera,
+            camera.info,
+            self.output,
+            MasterClock(time.monotonic_ns()),
+            logging.getLogger("mlink.test.capture"),
+            fail=self._fail,
+            ended=self.ended.set,
+            **options,
+        )
+
+    def _fail(self, error):
+        self.failures.append(error)
+        self.failed.set()
+
+    def play(self):
+        self.capture.start()
+        assert self.camera.played_out.wait(5)
+        assert self.capture.stop()
+        assert not self.failures
+        return self.capture.counts
+
+
+def test_each_frame_is_sent_with_its_time_its_number_and_its_pixels():
+    rig = Rig(ScriptedCamera([0, 1, 2, 3]))
+    counts = rig.play()
+    frames = rig.output.items
+    assert [frame.index for frame in frames] == [0, 1, 2, 3]
+    times = [frame.time_usec for frame in frames]
+    assert np.diff(times).tolist() == [PERIOD_NS // 1000] * 3
+    assert [int(frame.view[0, 0, 0]) for frame in frames] == [0, 1, 2, 3]
+    assert frames[0].view.shape == SHAPE
+    assert counts.sent == 4
+    assert counts.lost == 0
+    assert rig.capture.framerate == pytest.approx(100)
+
+
+def test_capturing_happens_in_a_thread_of_that_name_and_says_its_priority():
+    rig = Rig(ScriptedCamera([0]))
+    rig.play()
+    assert rig.camera.threads == {"capture"}
+    assert rig.capture.granted is not None
+    assert rig.capture.granted.detail
+
+
+def test_frames_of_the_time_before_the_start_are_not_sent():
+    old = [Stamp(time.monotonic_ns() - n * PERIOD_NS) for n in (900, 899)]
+    rig = Rig(ScriptedCamera([*old, 0, 1]))
+    counts = rig.play()
+    assert [frame.index for frame in rig.output.items] == [0, 1]
+    assert counts.stale == 2
+
+
+def test_times_increase_strictly_or_the_frame_is_counted_and_dropped(caplog):
+    rig = Rig(ScriptedCamera([0, 1, 1, 0.5, 2]))
+    counts = rig.play()
+    times = [frame.time_usec for frame in rig.output.items]
+    assert len(times) == 3
+    assert times == sorted(set(times))
+    assert counts.disordered == 2
+    assert len(caplog.records) == 1
+
+
+def test_lost_frames_are_found_from_the_times():
+    rig = Rig(ScriptedCamera([0, 1, 4, 5.2, 6]))
+    assert rig.play().lost == 2
+
+
+def test_lost_frames_are_found_from_the_numbers_of_a_source_that_counts():
+    start = time.monotonic_ns() + 10**9
+    script = [Stamp(start + n * 1000, n) for n in (0, 1, 5, 6)]
+    camera = ScriptedCamera(script)
+    camera.current = 0
+    rig = Rig(camera)
+    assert rig.play().lost == 3
+    assert [frame.index for frame in rig.output.items] == [0, 1, 5, 6]
+
+
+def test_a_damaged_or_repeated_frame_is_counted_and_capturing_goes_on(caplog):
+    rig = Rig(ScriptedCamera([0, 1, NoFrame.REPEATED, 2, NoFrame.TIMEOUT, 3], damaged=[1]))
+    counts = rig.play()
+    assert [frame.index for frame in rig.output.items] == [0, 2, 3]  # the gap shows
+    assert (counts.damaged, counts.repeated) == (1, 1)
+    assert "damaged" in caplog.text
+
+
+def test_frames_without_a_time_of_their_own_are_counted():
+    start = time.monotonic_ns() + 10**9
+    camera = ScriptedCamera([Stamp(start), Stamp(start + PERIOD_NS, estimated=True)])
+    camera.current = 0
+    rig = Rig(camera)
+    assert rig.play().estimated == 1
+    assert len(rig.output.items) == 2
+
+
+class FullOutput(FakeOutput):
+    """Has no memory for the frames of these loans."""
+
+    def __init__(self, full):
+        super().__init__("video", DataType.Frame)
+        self.full = set(full)
+        self.loans = 0
+
+    def loan_frame(self, shape, dtype=np.uint8):
+        self.loans += 1
+        if self.loans in self.full:
+            raise StreamError("no memory is free")
+        return super().loan_frame(shape, dtype)
+
+
+def test_without_free_memory_a_frame_is_counted_and_capturing_goes_on(caplog):
+    rig = Rig(ScriptedCamera([0, 1, 2, 3]), FullOutput({2, 3}))
+    counts = rig.play()
+    assert [frame.index for frame in rig.output.items] == [0, 3]
+    assert (counts.sent, counts.unsent) == (2, 2)
+    assert len(caplog.records) == 1
+    assert "no memory is free" in caplog.text
+
+
+def test_silence_is_a_device_error_that_counts_what_came():
+    rig = Rig(ScriptedCamera([0, 1]), silence_limit_nsec=50_000_000)
+    rig.capture.start()
+    assert rig.failed.wait(5)
+    rig.capture.stop()
+    (error,) = rig.failures
+    assert isinstance(error, DeviceError)
+    assert "no frame for 0.1 s after 2 frames" in error.message
+    assert "timeouts" in error.message
+    assert error.remedy
+
+
+def test_frames_that_are_never_good_count_as_silence():
+    camera = ScriptedCamera([], then=NoFrame.REPEATED)
+    rig = Rig(camera, silence_limit_nsec=50_000_000)
+    rig.capture.start()
+    assert rig.failed.wait(5)
+    rig.capture.stop()
+    assert "repeated" in rig.failures[0].message
+
+
+def test_a_slow_source_that_is_well_is_not_silent():
+    rig = Rig(ScriptedCamera([0], then=NoFrame.NOT_YET), silence_limit_nsec=20_000_000)
+    rig.capture.start()
+    assert not rig.failed.wait(0.1)
+    assert rig.capture.stop()
+
+
+@pytest.mark.parametrize("error", [DeviceError("unplugged"), ValueError("a bug of a backend")])
+def test_an_error_of_the_backend_is_reported(error):
+    rig = Rig(ScriptedCamera([0, error]))
+    rig.capture.start()
+    assert rig.failed.wait(5)
+    assert rig.capture.stop()
+    assert rig.failures == [error]
+
+
+def test_a_finite_source_ends_without_failure():
+    rig = Rig(ScriptedCamera([0, 1], then=NoFrame.END))
+    rig.capture.start()
+    assert rig.ended.wait(5)
+    assert rig.capture.stop()
+    assert len(rig.output.items) == 2
+    assert not rig.failures
+
+
+# --- the module ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_module(tmp_path, monkeypatch):
+    made = []
+
+    def make(camera, **settings):
+        monkeypatch.setattr(camera_module, "make_backend", lambda address: camera)
+        context = FakeContext(
+            camera_generic,
+            CameraSettings(**settings),
+            tmp_path,
+            device=DeviceEndpoint(name="eye", spec="test:", address="test:1"),
+            clock=MasterClock(),
+        )
+        module = CameraModule(context)
+        made.append(module)
+        return module, context
+
+    yield make
+    for module in made:
+        module.close()
+
+
+def start(module, context):
+    module.prepare()
+    context.clock.t0_monotonic_ns = time.monotonic_ns()
+    module.start()
+
+
+def test_the_metadata_says_what_the_camera_really_delivers(make_module):
+    module, context = make_module(ScriptedCamera([]), size=(6, 4), framerate=90)
+    module.prepare()
+    assert context.outputs["video"].metadata == {
+        "size": MetaSize(6, 4),
+        "framerate": 100.0,
+        "has_color": True,
+        "timestamp_source": "test",
+        "uncertainty_usec": 7,
+    }
+
+
+def test_the_request_carries_the_settings_and_the_bench_folder(make_module, tmp_path):
+    camera = ScriptedCamera([])
+    module, _ = make_module(camera, size=(320, 240), framerate=15, pixel_format="MJPG", loop=True)
+    module.prepare()
+    request = camera.request
+    assert camera.address == "test:1"
+    assert (request.size, request.framerate, request.pixel_format) == ((320, 240), 15, "MJPG")
+    assert request.loop
+    assert request.base_dir == tmp_path
+
+
+def test_a_module_sends_frames_between_start_and_halt_and_reports(make_module):
+    camera = ScriptedCamera([0, 1, 3, 4])
+    module, context = make_module(camera)
+    start(module, context)
+    assert not gc.isenabled()
+    assert camera.played_out.wait(5)
+    module.halt()
+    sent = len(context.outputs["video"].items)
+    assert sent == 4
+    assert context.reports["frames"] == 4
+    assert context.reports["lost"] == 1
+    assert context.reports["framerate"] == pytest.approx(75)
+    assert context.reports["priority"]
+    module.close()
+    assert gc.isenabled()
+    assert camera.closed
+    assert len(context.outputs["video"].items) == sent
+
+
+def test_a_different_size_is_a_warning_with_asked_and_got(make_module, caplog):
+    difference = Difference("size", "640×480", "640×360")
+    module, _ = make_module(ScriptedCamera([], differences=(difference,)))
+    module.prepare()
+    assert "size: asked 640×480, got 640×360" in caplog.text
+
+
+def test_a_different_size_is_an_error_when_strict(make_module):
+    difference = Difference("size", "640×480", "640×360")
+    module, _ = make_module(ScriptedCamera([], differences=(difference,)), strict=True)
+    with pytest.raises(DeviceError, match="asked 640×480, got 640×360"):
+        module.prepare()
+
+
+@pytest.mark.parametrize(("policy", "running"), [("stop", False), ("idle", True)])
+def test_the_end_of_a_source_ends_the_run_or_leaves_it_idle(make_module, policy, running):
+    camera = ScriptedCamera([0], then=NoFrame.END)
+    module, context = make_module(camera, end_of_source=policy)
+    start(module, context)
+    assert camera.played_out.wait(5)
+    module.halt()
+    assert context.running is running
+    assert not context.failures
+
+
+def test_a_failure_in_the_thread_fails_the_module(make_module):
+    module, context = make_module(ScriptedCamera([0, DeviceError("unplugged")]))
+    start(module, context)
+    assert context.failed.wait(5)
+    module.halt()
+    assert str(context.failures[0]) == "unplugged"
+
+
+def test_the_rate_is_shown_while_the_run_lasts(make_module, monkeypatch):
+    camera = ScriptedCamera([0, 1, 2])
+    module, context = make_module(camera)
+    start(module, context)
+    assert camera.played_out.wait(5)
+    monkeypatch.setattr(context, "serve", lambda timeout_usec: context.request_stop("enough"))
+    module.run()
+    assert context.status == "100.0 fps"
+
+
+def test_a_camera_that_is_slower_than_it_said_is_reported_once(make_module, caplog):
+    camera = ScriptedCamera(range(0, 80, 2))
+    module, context = make_module(camera)
+    start(module, context)
+    assert camera.played_out.wait(5)
+    module._show()
+    module._show()
+    slow = [record for record in caplog.records if "frames per second" in record.message]
+    assert len(slow) == 1
+    assert "50.0 frames per second, not 100.0" in slow[0].message
+
+
+def test_without_a_device_the_camera_number_is_used_or_the_remedy_told(tmp_path):
+    context = FakeContext(camera_generic, CameraSettings(), tmp_path)
+    with pytest.raises(BenchError, match="has no camera"):
+        CameraModule(context).prepare()
+    context = FakeContext(camera_generic, CameraSettings(camera=93), tmp_path)
+    with pytest.raises(DeviceError, match="there is no camera /dev/video93"):
+        CameraModule(context).prepare()
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ({"size": [0, 480]}, "size"),
+        ({"framerate": 0}, "framerate"),
+        ({"pixel_format": "RGB"}, "pixel_format"),
+        ({"end_of_source": "explode"}, "end_of_source"),
+        ({"frame_rate": 30}, "frame_rate"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_by_name(table, reason):
+    with pytest.raises(msgspec.ValidationError, match=reason):
+        msgspec.convert(table, CameraSettings)
+
+
+# --- finding backends --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "scheme"),
+    [
+        ("/dev/video0", "v4l2"),
+        ("/dev/v4l/by-id/usb-046d_0825-video-index0", "v4l2"),
+        ("file:clip.mkv", "file"),
+        ("virtual:scene", "scene"),
+        ("virtual:scene?seed=1", "scene"),
+        ("basler:12345", "basler"),
+    ],
+)
+def test_an_address_names_its_backend(address, scheme):
+    assert scheme_of(address) == scheme
+
+
+def test_a_third_partys_backend_is_found_by_its_entry_point():
+    point = EntryPoint("basler", f"{__name__}:ThirdParty", "mlink.cameras")
+    backend = make_backend("basler:1", lambda: (point,))
+    assert type(backend).__name__ == "ThirdParty"
+
+
+class ThirdParty(ScriptedCamera):
+    def __init__(self):
+        super().__init__([])
+
+
+def test_an_unknown_scheme_lists_those_installed_and_the_nearest():
+    with pytest.raises(DeviceError) as caught:
+        make_backend("fille:clip.mkv")
+    assert "Did you mean 'file'?" in caught.value.remedy
+    assert "v4l2" in caught.value.remedy
+
+
+def test_a_backend_that_cannot_be_imported_is_named():
+    point = EntryPoint("broken", "no_such_package:Camera", "mlink.cameras")
+    with pytest.raises(DeviceError, match="no_such_package:Camera"):
+        make_backend("broken:1", lambda: (point,))
+
+
+def test_a_bare_path_is_no_address():
+    with pytest.raises(DeviceError, match="is not the address of a camera"):
+        scheme_of("clip.mkv")

@@ -1,0 +1,131 @@
+"""What a thread is granted: the best that the system gives, and a sentence that says so."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+
+import pytest
+
+from mlink.errors import ModuleError
+from mlink.realtime import SystemCalls, pin_to_cpus, quiet_gc, request_priority
+
+
+class FakeSystem:
+    """Grants what it is told to and remembers what was asked."""
+
+    def __init__(self, *, fifo=False, rtkit=False, nice=False, nice_now=0):
+        self.allowed = {"fifo": fifo, "rtkit": rtkit, "nice": nice}
+        self.nice_now = nice_now
+        self.asked = []
+        self.calls = SystemCalls(self._scheduler, self._rtkit, self._set_nice, self._get_nice)
+
+    def _scheduler(self, thread_id, policy, param):
+        self.asked.append(("fifo", thread_id, policy, param.sched_priority))
+        if not self.allowed["fifo"]:
+            raise PermissionError(1, "Operation not permitted")
+
+    def _rtkit(self, thread_id, priority):
+        self.asked.append(("rtkit", thread_id, priority))
+        return self.allowed["rtkit"]
+
+    def _set_nice(self, which, thread_id, value):
+        self.asked.append(("nice", which, thread_id, value))
+        if not self.allowed["nice"]:
+            raise PermissionError(13, "Permission denied")
+        self.nice_now = value
+
+    def _get_nice(self, which, thread_id):
+        return self.nice_now
+
+    def names(self):
+        return [call[0] for call in self.asked]
+
+
+def test_real_time_priority_is_asked_for_first():
+    system = FakeSystem(fifo=True)
+    granted = request_priority(12, system=system.calls)
+    assert (granted.policy, granted.priority, granted.is_best) == ("fifo", 12, True)
+    assert granted.detail == "real-time priority 12 (SCHED_FIFO)"
+    assert system.asked == [
+        ("fifo", threading.get_native_id(), os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, 12)
+    ]
+
+
+def test_rtkit_is_asked_when_the_system_refuses():
+    system = FakeSystem(rtkit=True, nice=True)
+    granted = request_priority(12, system=system.calls)
+    assert (granted.policy, granted.priority) == ("rtkit", 12)
+    assert system.names() == ["fifo", "rtkit"]
+
+
+def test_a_better_nice_value_comes_next_and_says_what_to_change():
+    system = FakeSystem(nice=True)
+    granted = request_priority(system=system.calls)
+    assert (granted.policy, granted.priority, granted.nice) == ("nice", 0, -10)
+    assert system.asked[-1] == ("nice", os.PRIO_PROCESS, threading.get_native_id(), -10)
+    assert "Operation not permitted" in granted.detail
+    assert "/etc/security/limits.d/" in granted.detail
+
+
+def test_a_nice_value_that_is_better_already_is_kept():
+    system = FakeSystem(nice=True, nice_now=-15)
+    granted = request_priority(system=system.calls)
+    assert (granted.policy, granted.nice) == ("nice", -15)
+    assert "nice" not in system.names()
+
+
+def test_without_any_grant_the_thread_stays_as_it_is():
+    granted = request_priority(system=FakeSystem(nice_now=5).calls)
+    assert (granted.policy, granted.priority, granted.nice) == ("normal", 0, 5)
+    assert not granted.is_best
+    assert "rtprio" in granted.detail
+
+
+def test_the_real_system_answers_truthfully():
+    seen = []
+
+    def ask():
+        granted = request_priority(10)
+        seen.append((granted, os.sched_getscheduler(threading.get_native_id())))
+
+    thread = threading.Thread(target=ask)  # a thread of its own: the priority ends with it
+    thread.start()
+    thread.join()
+    granted, policy = seen[0]
+    is_fifo = policy & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
+    assert is_fifo == (granted.policy == "fifo")
+    assert os.sched_getscheduler(threading.get_native_id()) == os.SCHED_OTHER
+
+
+def test_the_collector_is_off_inside_and_on_again_after():
+    assert gc.isenabled()
+    with quiet_gc():
+        assert not gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+
+
+def test_the_collector_is_on_again_after_an_error():
+    with pytest.raises(KeyError), quiet_gc():
+        raise KeyError
+    assert gc.isenabled()
+
+
+def test_a_thread_can_be_pinned_to_one_processor():
+    pinned = []
+    cpu = min(os.sched_getaffinity(0))
+    before = os.sched_getaffinity(0)
+    thread = threading.Thread(target=lambda: pinned.append(pin_to_cpus([cpu])))
+    thread.start()
+    thread.join()
+    assert pinned == [frozenset({cpu})]
+    assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize("cpus", [[100_000], [], [-1]])
+def test_a_processor_that_does_not_exist_is_refused_with_the_usable_ones(cpus):
+    with pytest.raises(ModuleError, match=r"Choose among \d"):
+        pin_to_cpus(cpus)

@@ -1,0 +1,160 @@
+"""Where the time of a V4L2 frame comes from, over a made-up OpenCV capture."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from mlink.errors import DeviceError
+from mlink_drivers.camera import v4l2
+from mlink_drivers.camera.backend import CameraRequest, NoFrame, Stamp
+from mlink_drivers.camera.opencv import cv2
+
+
+class FakeCapture:
+    """Grabs at once; `driver_ms` gives the driver's time of each frame, in ms."""
+
+    def __init__(self, driver_ms, size=(64, 48), framerate=30.0):
+        self.driver_ms = driver_ms
+        self.values = {
+            cv2.CAP_PROP_FPS: framerate,
+            cv2.CAP_PROP_FOURCC: float(cv2.VideoWriter.fourcc(*"YUYV")),
+        }
+        self.image = np.zeros((size[1], size[0], 3), np.uint8)
+        self.delay_sec = 0.003  # longer than taking a frame that waits
+        self.fails = False
+
+    def isOpened(self):
+        return True
+
+    def grab(self):
+        time.sleep(self.delay_sec)
+        if self.fails:
+            return False
+        self.values[cv2.CAP_PROP_POS_MSEC] = self.driver_ms()
+        return True
+
+    def retrieve(self, into=None):
+        return True, self.image if into is None else into
+
+    def get(self, key):
+        return self.values[key]
+
+    def set(self, key, value):
+        return True
+
+    def release(self):
+        pass
+
+
+def on_our_clock():
+    return time.monotonic_ns() / 1e6 - 1.0  # 1 ms before delivery
+
+
+def unix_time():
+    return time.time_ns() / 1e6
+
+
+def no_time():
+    return 0.0
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    def open_camera(driver_ms, **request):
+        capture = FakeCapture(driver_ms)
+        monkeypatch.setattr(v4l2, "check_node", lambda node: None)
+        monkeypatch.setattr(v4l2, "gone", lambda node: False)
+        monkeypatch.setattr(v4l2.cv2, "VideoCapture", lambda address, api: capture)
+        monkeypatch.setattr(v4l2.cv2, "setNumThreads", lambda count: None)
+        camera = v4l2.V4L2Camera()
+        asked = {"size": (64, 48), **request}
+        return camera, camera.open("/dev/video0", CameraRequest(**asked)), capture
+
+    return open_camera
+
+
+def test_a_drivers_time_on_our_clock_is_the_frames_time(opened):
+    camera, info, _ = opened(on_our_clock)
+    assert info.timestamp_source == "v4l2-monotonic"
+    assert info.uncertainty_usec == 1000
+    camera.start()
+    stamp = camera.grab()
+    assert time.monotonic_ns() - stamp.time_ns > 0.9e6
+    assert stamp.time_ns % 1000 == 0
+    assert not stamp.estimated
+
+
+@pytest.mark.parametrize("driver_ms", [unix_time, no_time])
+def test_a_time_on_another_clock_gives_way_to_the_moment_of_arrival(opened, driver_ms):
+    camera, info, _ = opened(driver_ms)
+    assert info.timestamp_source == "host"
+    assert info.uncertainty_usec == 33_333  # one frame period
+    before = time.monotonic_ns()
+    stamp = camera.grab()
+    assert before <= stamp.time_ns <= time.monotonic_ns()
+
+
+def test_a_time_that_has_not_come_yet_is_not_on_our_clock(opened):
+    _, info, _ = opened(lambda: time.monotonic_ns() / 1e6 + 20)
+    assert info.timestamp_source == "host"
+
+
+def test_a_repeated_time_is_no_frame(opened):
+    camera, _, capture = opened(on_our_clock)
+    camera.grab()
+    again = capture.values[cv2.CAP_PROP_POS_MSEC]
+    capture.driver_ms = lambda: again
+    assert camera.grab() is NoFrame.REPEATED
+
+
+def test_one_impossible_time_is_replaced_and_marked(opened):
+    camera, _, capture = opened(on_our_clock)
+    assert isinstance(camera.grab(), Stamp)
+    capture.driver_ms = no_time
+    stamp = camera.grab()
+    assert stamp.estimated
+    capture.driver_ms = on_our_clock
+    assert not camera.grab().estimated
+
+
+def test_frames_that_waited_since_opening_are_thrown_away_when_stamped_by_arrival(opened):
+    camera, _, capture = opened(no_time)
+    grabbed = []
+    waits = iter([0, 0, 0.005])  # two that waited, then one that had to be waited for
+
+    def grab():
+        time.sleep(next(waits))
+        grabbed.append(1)
+        return True
+
+    capture.grab = grab
+    camera.start()
+    assert len(grabbed) == 3
+
+
+def test_what_the_camera_did_not_take_is_listed(opened):
+    _, info, _ = opened(on_our_clock, size=(640, 480), framerate=60.0, pixel_format="MJPG")
+    assert [str(difference) for difference in info.differences] == [
+        "size: asked 640×480, got 64×48",
+        "framerate: asked 60, got 30",
+        "pixel_format: asked MJPG, got YUYV",
+    ]
+
+
+def test_a_select_timeout_is_no_frame_and_an_absent_node_an_error(opened, monkeypatch):
+    camera, _, capture = opened(on_our_clock)
+    capture.fails = True
+    assert camera.grab() is NoFrame.TIMEOUT
+    monkeypatch.setattr(v4l2, "gone", lambda node: True)
+    with pytest.raises(DeviceError, match="went away"):
+        camera.grab()
+
+
+def test_a_camera_that_stays_silent_at_opening_is_an_error(opened, monkeypatch):
+    monkeypatch.setattr(v4l2, "_FIRST_FRAME_SEC", 0.02)
+    monkeypatch.setattr(FakeCapture, "grab", lambda self: False)
+    with pytest.raises(DeviceError, match=r"gave no picture within 0\.02 s"):
+        opened(on_our_clock)
