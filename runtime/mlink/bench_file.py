@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -70,6 +70,28 @@ class Problems:
         raise BenchError("\n".join(lines))
 
 
+class Places:
+    """Names places in a bench as its author knows them: "[modules.cam] size", "--set cam.size"."""
+
+    def __init__(
+        self, overridden: Collection[tuple[str, str]] = (), prefix: tuple[str, ...] = ()
+    ) -> None:
+        self._overridden = overridden
+        self._prefix = prefix
+
+    def below(self, *keys: str) -> Places:
+        """Return the same for keys under these keys."""
+        return Places(self._overridden, (*self._prefix, *keys))
+
+    def __call__(self, *keys: str) -> str:
+        """Return the place of a path of keys."""
+        path = (*self._prefix, *keys)
+        if path[:1] == ("modules",) and path[1:3] in self._overridden:
+            return f"--set {key_path(*path[1:])}"
+        table = 2 if path[:1] == ("modules",) else 1
+        return f"[{key_path(*path[:table])}] {key_path(*path[table:])}".strip() if path else ""
+
+
 def shown(value: object) -> str:
     """Return a value of the file as a message can hold it: quoted, short, on one line."""
     text = value if isinstance(value, str) else repr(value)
@@ -80,7 +102,7 @@ def shown(value: object) -> str:
 
 def key_path(*keys: str) -> str:
     """Join keys as TOML writes them, within reason."""
-    return ".".join(key if re.fullmatch(r"[\w-]{1,60}", key) else shown(key) for key in keys)
+    return ".".join(key if re.fullmatch(r"[\w\[\]-]{1,60}", key) else shown(key) for key in keys)
 
 
 def read_toml(path: Path) -> Table:
@@ -176,19 +198,18 @@ def convert(
     table: Table,
     struct: type[StructT],
     problems: Problems,
-    where: Callable[..., str],
+    where: Places,
     reserved: Iterable[str] = (),
 ) -> StructT | None:
     """Make a typed struct of a table; None when something was wrong, with all of it noted.
 
-    `where` names the place in the file of a path of keys. `reserved` keys may stand beside the
+    `where` names places in the table. `reserved` keys may stand beside the
     struct's own; here they only serve as proposals.
     """
     before = len(problems)
     known = {field.encode_name for field in msgspec.structs.fields(struct)}
     for key in [key for key in table if key not in known]:
-        what = f"unknown key {shown(key)}"
-        problems.add(where(), what, proposal(key, known.union(reserved), "keys"))
+        problems.add(where(key), "unknown key", proposal(key, known.union(reserved), "keys"))
     left = {key: value for key, value in table.items() if key in known}
     while True:
         try:
@@ -198,18 +219,21 @@ def convert(
             keys, what = _explain(error)
             if keys or len(problems) == before:  # else: misses what was removed below
                 problems.add(where(*keys), what, "`mlink modules` shows what fits.")
-            if not keys or keys[0] not in left:
+            top = keys[0].partition("[")[0] if keys else ""
+            if top not in left:
                 return None
-            del left[keys[0]]  # look for what else is wrong
+            del left[top]  # look for what else is wrong
 
 
 def _explain(error: msgspec.ValidationError) -> tuple[list[str], str]:
     """Return (path of keys, what is wrong) of msgspec's message."""
     text = str(error)
     match = _WHERE_IN_MESSAGE.search(text)
-    keys = match["path"].strip(".").split(".") if match else []
+    # A key of a free table is "[...]" in msgspec's words, which tells nothing.
+    path = match["path"].replace("[...]", "").strip(".") if match else ""
+    keys = path.split(".") if path else []
     what = _WHERE_IN_MESSAGE.sub("", text).replace("`", "'")
     missing = re.fullmatch(r"Object missing required field '(.*)'", what)
     if missing:
-        return [key for key in keys if key], f"'{missing[1]}' is missing"
-    return [key for key in keys if key], what[:1].lower() + what[1:]
+        return keys, f"'{missing[1]}' is missing"
+    return keys, what[:1].lower() + what[1:]

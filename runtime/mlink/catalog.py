@@ -95,7 +95,7 @@ def device_provider(scheme: str) -> DeviceProvider | None:
                 f"devices '{scheme}:…' cannot be provided: {reason}",
                 remedy="Reinstall the package that provides them, with its extras.",
             )
-        return cast(DeviceProvider, loaded() if isinstance(loaded, type) else loaded)
+        return cast("DeviceProvider", loaded() if isinstance(loaded, type) else loaded)
     return None
 
 
@@ -112,7 +112,7 @@ def _discoverer(entry: EntryPoint) -> Discoverer:
         loaded, reason = _load(entry)
         if reason:
             raise DeviceError(f"'{entry.name}' cannot look for devices: {reason}")
-        return cast(Discoverer, loaded)()
+        return cast("Discoverer", loaded)()
 
     return discover
 
@@ -128,7 +128,7 @@ def _installed() -> _Installed:
         if reason:
             broken[entry.name] = reason
             continue
-        type_ = cast(ModuleType, loaded)
+        type_ = cast("ModuleType", loaded)
         for name in (type_.id, *type_.aliases):
             if types.setdefault(name, type_) is not type_:
                 broken[f"{name} ({entry.value})"] = f"'{name}' is already provided by another type"

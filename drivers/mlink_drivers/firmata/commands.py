@@ -70,13 +70,13 @@ class LineCommands:
             self.pulses.write(line, int(command.value != 0))
         elif kind is LineCommandKind.WRITE_DIGITAL_PULSE:
             self._make_output(line, LineUse.OUTPUT)
-            self.pulses.pulse(line, 1, command.duration_usec or DEFAULT_PULSE_USEC)
+            self.pulses.pulse(line, 1, _duration_usec(command))
         elif kind is LineCommandKind.WRITE_ANALOG:
             self._check_value(line, self._make_analog_output(line), command.value)
             self.pulses.write(line, command.value)
         elif kind is LineCommandKind.WRITE_ANALOG_PULSE:
             self._check_value(line, self._make_analog_output(line), command.value)
-            self.pulses.pulse(line, command.value, command.duration_usec or DEFAULT_PULSE_USEC)
+            self.pulses.pulse(line, command.value, _duration_usec(command))
         else:
             raise DeviceError(
                 f"board {self._board.description} does not know the command {kind.name}",
@@ -181,3 +181,7 @@ class LineCommands:
             state = self._port_states.get(port, 0) & ~(1 << bit) | (value << bit)
             self._port_states[port] = state
             self._board.send(encode.digital_port(port, state))
+
+
+def _duration_usec(command: LineCommand) -> int:
+    return command.duration_usec if command.duration_usec > 0 else DEFAULT_PULSE_USEC

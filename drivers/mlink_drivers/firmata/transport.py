@@ -129,20 +129,24 @@ class SerialTransport:
             raise _explain(self.address, error) from error
         self._port = port
         self._fd = port.fileno()
-        self._claim()
+        self._set_up_terminal()
         try:
             port.set_low_latency_mode(True)
             self.low_latency = True
         except (AttributeError, NotImplementedError, ValueError, OSError):
             self.low_latency = False  # ptys, CDC-ACM boards and sockets have none to set
 
-    def _claim(self) -> None:
-        """Keep programs out that do not look at pyserial's lock."""
-        if not os.path.realpath(self.address).startswith("/dev/pts/"):  # there it would outlive us
-            try:
+    def _set_up_terminal(self) -> None:
+        """Make reading nothing differ from a hang-up, and keep out who ignores pyserial's lock."""
+        try:
+            attributes = termios.tcgetattr(self._fd)
+            # pyserial's VMIN of 0 makes both return no bytes; 1 makes "nothing" EAGAIN.
+            attributes[6][termios.VMIN] = 1
+            termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
+            if not os.path.realpath(self.address).startswith("/dev/pts/"):  # would outlive us there
                 fcntl.ioctl(self._fd, termios.TIOCEXCL)
-            except OSError:
-                pass  # not a terminal: a socket
+        except (OSError, termios.error):
+            pass  # not a terminal: a socket
 
     def fileno(self) -> int:
         """Descriptor to poll for input; -1 while closed."""

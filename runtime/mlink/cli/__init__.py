@@ -1,0 +1,128 @@
+"""The command line `mlink`: one file per command; errors end as one clear message.
+
+Exit codes: 0 ended as asked, 1 the run failed, 2 the bench or the call is wrong. Commands import
+what they need when they are called, so that `mlink --help` is there at once.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
+
+from mlink.cli.check import check
+from mlink.cli.devices import devices
+from mlink.cli.info import info
+from mlink.cli.modules import modules
+from mlink.cli.run import run
+from mlink.errors import MlinkError
+
+__all__ = ["app", "main"]
+
+_INTERRUPTED = 130
+"""What shells expect of a program that Ctrl-C ended before it could do anything."""
+
+
+class _Group(TyperGroup):
+    """Turns exceptions of commands into messages and exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        state = ctx.ensure_object(dict)
+        try:
+            return super().invoke(ctx)
+        except MlinkError as error:
+            _show_error(error, debug=bool(state.get("debug")))
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            _stderr().print("interrupted", style="yellow")
+            raise typer.Exit(_INTERRUPTED) from error
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if hasattr(error, "exit_code"):
+                raise  # wrong usage, which typer tells itself
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # whoever read the output has seen enough; typer ends quietly
+            _show_bug(error, debug=bool(state.get("debug")))
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    name="mlink",
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"mlink {version('mlink-hil')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks of errors.", is_eager=True)
+    ] = False,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, help="Show the version and exit.", is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Hardware-in-the-loop runs: boards, cameras and your scripts, with trustworthy times."""
+    context.ensure_object(dict)["debug"] = debug
+
+
+app.command()(run)
+app.command()(check)
+app.command()(modules)
+app.command()(devices)
+app.command()(info)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def _show_error(error: MlinkError, *, debug: bool) -> None:
+    console = _stderr()
+    console.print(Text("error: ", style="bold red").append(error.message, style="not bold red"))
+    if error.remedy:
+        console.print(Text(f"  → {error.remedy}"))
+    if debug:
+        _show_traceback(error, console)
+
+
+def _show_bug(error: Exception, *, debug: bool) -> None:
+    console = _stderr()
+    text = f"internal error: {type(error).__name__}: {error}"
+    console.print(Text(text, style="bold red"))
+    if debug:
+        _show_traceback(error, console)
+    else:
+        console.print("  → This is a fault in mlink. See where with: mlink --debug …")
+
+
+def _show_traceback(error: BaseException, console: Console) -> None:
+    import traceback
+
+    console.print(Text("".join(traceback.format_exception(error)), style="dim"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
 from datetime import datetime
@@ -52,15 +53,17 @@ class Recording:
             self._log.write(f"{time_usec / 1e6:12.6f} {name:7} {module or 'mlink'}: {text}\n")
             self._log.flush()
         except OSError:
-            self._log = None
+            self._end_log()
+
+    def _end_log(self) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            with contextlib.suppress(OSError):  # what is still buffered on a full disk
+                log.close()
 
     def close(self, result: RunResult) -> None:
         """Write how the run ended; StorageError when the disk refuses."""
-        if self._log is not None:
-            try:
-                self._log.close()
-            except OSError:
-                pass
+        self._end_log()
         reason = "; ".join(str(failure) for failure in result.failures)
         try:
             self._collection.save(

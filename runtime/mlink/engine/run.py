@@ -223,7 +223,8 @@ class Engine:
         ladder = StopLadder(self._edges, self._workers, self.options.stop_grace_s, self._log)
         for worker in self._workers.values():
             if worker.state < State.STARTING:
-                self._end_streams(worker, dict.fromkeys((p.id for p in worker.config.outputs), 0))
+                self._end_streams(worker, {})
+                worker.advance(State.FINISHED)  # it has nothing to drain
             worker.send(control.Stop(failed=bool(self.failures)))
         while waiting := [
             worker
@@ -345,16 +346,7 @@ class Engine:
             case control.Closed():
                 worker.advance(State.CLOSED)
             case control.Failed():
-                worker.failed = True
-                self._add_failure(
-                    Failure(
-                        worker.name,
-                        message.phase,
-                        message.message,
-                        message.remedy,
-                        message.detail,
-                    )
-                )
+                self._take_failure(worker, message)
             case control.StopRequest():
                 self.stop_reason = self.stop_reason or f"{worker.name}: {message.reason}"
             case control.Log():
@@ -363,6 +355,17 @@ class Engine:
                 self._reporter.output(worker.name, message.text)
             case control.Report():
                 self._reporter.report(worker.name, message.key, message.value)
+
+    def _take_failure(self, worker: WorkerHandle, message: control.Failed) -> None:
+        text = message.message
+        if worker.rung:  # the stop ladder interrupted it: this says where it was
+            hung = next(f for f in self.failures if f.module == worker.name)
+            self.failures.remove(hung)
+            text = f"{hung.message}; it was at\n  {text}"
+        worker.failed = True
+        self._add_failure(
+            Failure(worker.name, message.phase, text, message.remedy, message.detail)
+        )
 
     def _take_metadata(self, worker: WorkerHandle, metadata: dict[str, bytes]) -> None:
         for port, packed in metadata.items():

@@ -1,0 +1,123 @@
+#!/bin/sh
+# Makes what `make demo` and `make test` need, and nothing twice.
+#
+#   .ci/setup.sh demo     .venv with the runtime and the board simulator, the board's firmware
+#   .ci/setup.sh test     besides: the test tools, edlio in a venv of its own, the virtual rig
+#
+# Debian packages are installed by apt when root; else the missing ones are named, and it stops.
+set -eu
+cd "$(dirname "$0")/.."
+what=${1:-demo}
+case $what in
+    demo | test) ;;
+    *) echo "usage: $0 demo|test" >&2; exit 2 ;;
+esac
+
+say() { echo "set-up: $*"; }
+die() { echo "set-up: $*" >&2; exit 1; }
+
+# --- Python ------------------------------------------------------------------------------------
+
+python=${PYTHON:-}
+for candidate in python3.11 python3 python3.12 python3.13; do
+    [ -z "$python" ] || break
+    if command -v "$candidate" >/dev/null &&
+        "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$candidate
+    fi
+done
+
+# --- Nothing to do? ----------------------------------------------------------------------------
+
+# The stamp holds what it was made from: a changed dependency or set-up runs it again.
+stamp=.venv/setup-$what
+key=$(cat pyproject.toml .ci/setup.sh | sha256sum)
+if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$key" ] && .venv/bin/python -c '' 2>/dev/null; then
+    exit 0
+fi
+
+# --- Debian packages ---------------------------------------------------------------------------
+
+missing=
+need() { # need PACKAGE COMMAND...: the package is missing when the command fails
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+has_library() { ldconfig -p | grep -q "$1" || /sbin/ldconfig -p | grep -q "$1"; }
+has_python_header() {
+    "$python" -c 'import os, sysconfig as s
+os.stat(os.path.join(s.get_path("include"), "Python.h"))'
+}
+
+[ -n "$python" ] || missing="$missing python3"
+need python3-venv "${python:-python3}" -c 'import ensurepip, venv'
+need python3-dev has_python_header # yasimavr, the board simulator, is compiled here
+need g++ command -v g++
+need libelf-dev test -e /usr/include/libelf.h
+need libgl1 has_library libGL.so.1 # OpenCV
+need libglib2.0-0 has_library libgthread-2.0.so.0
+if [ "$what" = test ]; then
+    need ffmpeg command -v ffprobe # a second opinion on our videos
+fi
+need npm command -v npm # brings the board's firmware
+
+is_root() { [ "$(id -u)" = 0 ]; }
+if [ -n "$missing" ] && is_root && command -v apt-get >/dev/null; then
+    say "installing Debian packages:$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get -qq update && apt-get -qq install --no-install-recommends -y $missing; } \
+        >/dev/null || die "apt-get install$missing failed"
+    [ -n "$python" ] || python=python3
+elif [ "$missing" = " npm" ]; then
+    say "npm is missing (sudo apt-get install npm): the virtual board will be a simpler one"
+elif [ -n "$missing" ]; then
+    die "these Debian packages are missing. Run this, then try again:
+    sudo apt-get install$missing"
+fi
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    die "Python 3.11 or newer is needed, this is $("$python" -V). Name one: make PYTHON=/path/to/python3.11 $what"
+
+# --- .venv -------------------------------------------------------------------------------------
+
+if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    say "making .venv with $("$python" -V)"
+    rm -rf .venv
+    "$python" -m venv .venv
+fi
+install() {
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        --no-warn-script-location --root-user-action=ignore "$@"
+}
+extras=sim
+[ "$what" = demo ] || extras=sim,test
+say "installing mlink[$extras] into .venv (the board simulator is compiled: minutes the first time)"
+install -e ".[$extras]" || die "pip could not install mlink[$extras]; its reason stands above"
+
+# --- The board's firmware ----------------------------------------------------------------------
+
+complete=yes
+if .venv/bin/python -c 'import mlink_hil.sim.fetch_firmware' 2>/dev/null &&
+    ! .venv/bin/python -m mlink_hil.sim.fetch_firmware; then
+    say "the firmware could not be fetched: the virtual board will be a simpler one"
+    complete=no # ask again the next time
+fi
+
+# --- What only the tests need ------------------------------------------------------------------
+
+if [ "$what" = test ]; then
+    if [ -e tests/support/setup_edlio.sh ]; then
+        say "making .venv-edlio, the reader that judges our recordings"
+        PYTHON=$python sh tests/support/setup_edlio.sh
+    fi
+    rig=${MLINK_RIG:-../shared/rig/rig}
+    if [ -x "$rig" ]; then
+        say "setting up the virtual rig (a kernel of 0.5 GB the first time)"
+        "$rig" --setup >/dev/null
+    else
+        say "no virtual rig at $rig: its tests will be skipped"
+    fi
+fi
+
+[ "$complete" = no ] || echo "$key" >"$stamp"
+say "done"

@@ -1,0 +1,36 @@
+# make demo   a closed loop on a virtual board, recorded        make lint   style, types, layers
+# make test   all tests                                         make bench  speed, beside its peers
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean
+
+BIN := .venv/bin
+SETUP = PYTHON="$(PYTHON)" .ci/setup.sh
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+setup:
+	@$(SETUP) test
+
+demo:
+	@$(SETUP) demo
+	@$(BIN)/mlink run hil/benches/led-follows-button/bench.toml --for 10
+
+test: setup
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	@if [ -e tests/benchmarks/run_all.py ]; then $(BIN)/python tests/benchmarks/run_all.py; \
+	else set -e; for script in tests/benchmarks/bench_*.py; do \
+		[ ! -e "$$script" ] || $(BIN)/python "$$script"; done; fi
+
+clean:
+	rm -rf .venv .venv-edlio .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks \
+		.import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,101 @@
+"""What the two simulated boards have in common: the Uno's pins, its clock, and its outlets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
+
+CLOCK_HZ = 16_000_000
+SUPPLY_VOLT = 5.0
+PIN_COUNT = 20
+FIRST_ANALOG = 14
+ANALOG_COUNT = 6
+SERIAL_PINS = (0, 1)
+USER_PINS = range(2, PIN_COUNT)
+
+PORT_PINS = tuple(
+    [f"PD{bit}" for bit in range(8)]
+    + [f"PB{bit}" for bit in range(6)]
+    + [f"PC{bit}" for bit in range(6)]
+)
+"""The processor's name of each pin: D0 to D13, A0 to A5."""
+
+RECEIVE_AHEAD = 64
+"""Bytes taken from the host beyond what is on the wire, as the Uno's USB bridge does."""
+
+
+class PinState(NamedTuple):
+    """A pin's level; whether the board drives it; whether it is wired from outside."""
+
+    level: bool
+    output: bool
+    driven: bool
+
+
+class BoardCrashed(Exception):  # noqa: N818 - what happened, not what went wrong in our code
+    """The simulated processor stopped for good; the message says why."""
+
+
+class Board(ABC):
+    """A simulated Uno. It moves only when told, and never beyond the cycle it is told.
+
+    `on_byte` is called with each byte when its stop bit has left the board, `on_edge` with
+    (pin, level, cycle) when a pin has changed.
+    """
+
+    simulator: str
+    firmware: str
+    bytes_in: int = 0
+    bytes_out: int = 0
+    overruns: int = 0
+
+    def __init__(self) -> None:
+        self.on_byte: Callable[[int], object] = lambda _byte: None
+        self.on_edge: Callable[[int, bool, int], object] = lambda _pin, _level, _cycle: None
+
+    @property
+    @abstractmethod
+    def cycle(self) -> int:
+        """Cycles of the clock since the start; never goes back."""
+
+    @property
+    @abstractmethod
+    def next_event(self) -> int | None:
+        """The cycle at which a byte will have left, if one is on its way."""
+
+    @property
+    @abstractmethod
+    def backlog(self) -> int:
+        """Bytes fed that the board has not received yet."""
+
+    @abstractmethod
+    def run_until(self, cycle: int) -> None:
+        """Simulate up to `cycle`; BoardCrashed when the processor stopped."""
+
+    @abstractmethod
+    def boot(self) -> None:
+        """Run, as fast as it goes, until the firmware has reported itself."""
+
+    @abstractmethod
+    def feed(self, data: bytes) -> None:
+        """Put bytes on the board's serial line, from now on, at the line's own rate."""
+
+    @abstractmethod
+    def drive(self, pin: int, level: bool | None) -> None:
+        """Wire a pin to 5 V, to ground or to nothing."""
+
+    @abstractmethod
+    def set_voltage(self, pin: int, volts: float | None) -> None:
+        """Put a voltage on a pin, or nothing."""
+
+    @abstractmethod
+    def read(self, pin: int) -> PinState:
+        """Return a pin's state."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Reset the processor; wires from outside stay."""
+
+    def close(self) -> None:
+        """Give everything back."""

@@ -1,0 +1,183 @@
+"""One module's table of a bench: its type, settings, device and ports, checked."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlink.bench_file import Places, Problems, Table, convert, key_path, shown
+from mlink.catalog import broken_types, device_schemes, module_types, nearest, proposal
+from mlink.module import ModuleSettings, ModuleType, Ports, PortSpec
+
+_RESERVED = ("type", "device", "inputs")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_KEY_OF_SENTENCE = re.compile(r"(?P<key>[\w.\[\]-]+): (?P<what>.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An input of a module and the stream that it subscribes to."""
+
+    port: str
+    source_module: str
+    source_port: str
+    queue: int | None = None
+    """Bound of the subscription in items; None is the default of the data type."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleConfig:
+    """One module of a bench, checked."""
+
+    name: str
+    type: ModuleType
+    settings: ModuleSettings
+    device: str | None
+    """A key of the `[devices]` table, or a device string."""
+    connections: tuple[Connection, ...]
+    inputs: tuple[PortSpec, ...]
+    outputs: tuple[PortSpec, ...]
+
+
+class ModuleLoader:
+    """Turns tables of one bench file into modules that are not connected yet."""
+
+    def __init__(
+        self,
+        bench_dir: Path,
+        devices: Mapping[str, str],
+        catalog: Mapping[str, ModuleType] | None,
+        places: Places,
+        problems: Problems,
+    ) -> None:
+        self._dir = bench_dir
+        self._devices = devices
+        self._types = module_types() if catalog is None else catalog
+        self._broken = broken_types() if catalog is None else {}
+        self._where = places
+        self._problems = problems
+
+    def load(self, name: str, table: Table) -> ModuleConfig | None:
+        """Load a module without its connections; None when its ports cannot be known."""
+        if not _NAME.fullmatch(name):
+            self._problems.add(
+                self._where("modules", name),
+                f"{shown(name)} cannot be a module's name",
+                "Use at most 64 letters, digits, '-' and '_', beginning with a letter or digit.",
+            )
+        type_ = self._type(name, table)
+        if type_ is None:
+            return None
+        given = {key: value for key, value in table.items() if key not in _RESERVED}
+        settings = self._settings(name, type_, given)
+        device = self._device(name, table.get("device"), type_, settings)
+        if settings is None:
+            return None
+        return ModuleConfig(name, type_, settings, device, (), *self._ports(name, type_, settings))
+
+    def _type(self, name: str, table: Table) -> ModuleType | None:
+        if "type" not in table:
+            typo = nearest("type", table)
+            remedy = f"Did you mean 'type' by '{typo}'?" if typo else "`mlink modules` lists types."
+            self._problems.add(self._where("modules", name), "the module has no 'type'", remedy)
+            return None
+        type_name = table["type"]
+        found = self._types.get(type_name) if isinstance(type_name, str) else None
+        if found is None:
+            what = f"unknown module type {shown(type_name)}"
+            remedy = proposal(str(type_name), self._types, "module types")
+            if isinstance(type_name, str) and type_name in self._broken:
+                what = f"module type '{type_name}' cannot be loaded: {self._broken[type_name]}"
+                remedy = "Reinstall the package that provides it, with its extras."
+            self._problems.add(self._where("modules", name, "type"), what, remedy)
+        return found
+
+    def _settings(
+        self, name: str, type_: ModuleType, given: dict[str, Any]
+    ) -> ModuleSettings | None:
+        settings = convert(
+            given, type_.settings, self._problems, self._where.below("modules", name), _RESERVED
+        )
+        sentences = settings.check(self._dir) if settings is not None else []
+        for sentence in sentences:
+            match = _KEY_OF_SENTENCE.fullmatch(sentence)
+            self._problems.add(
+                self._where("modules", name, *match["key"].split("."))
+                if match
+                else self._where("modules", name),
+                match["what"] if match else sentence,
+                "Correct it in the bench file; paths are relative to the folder of that file.",
+            )
+        return None if sentences else settings
+
+    def _ports(self, name: str, type_: ModuleType, settings: ModuleSettings) -> Ports:
+        inputs, outputs = type_.ports_for(settings)
+        for kind, ports in (("input", inputs), ("output", outputs)):
+            for port, count in Counter(port.id for port in ports).items():
+                if count > 1 or not port:
+                    self._problems.add(
+                        self._where("modules", name),
+                        f"{count} {kind} ports have the id {shown(port)}",
+                        "Give each port an id of its own.",
+                    )
+        return inputs, outputs
+
+    # devices ------------------------------------------------------------------------------
+
+    def check_device_table(self) -> None:
+        """Check the `[devices]` table by itself."""
+        for key, spec in self._devices.items():
+            self._check_spec(self._where("devices", key), spec)
+
+    def _check_spec(self, where: str, spec: object) -> None:
+        if not isinstance(spec, str) or not spec.strip() or not spec.isprintable():
+            self._problems.add(
+                where,
+                f"{shown(spec)} is not a device",
+                'A device is for example "/dev/ttyACM0" or "virtual:uno"; see `mlink devices`.',
+            )
+            return
+        scheme, colon, rest = spec.partition(":")
+        if colon and scheme not in device_schemes():
+            close = nearest(scheme, device_schemes())
+            if close:
+                remedy = f"Did you mean '{close}:{rest}'?"
+                self._problems.add(where, f"unknown kind of device {shown(spec)}", remedy)
+
+    def _device(
+        self, name: str, device: object, type_: ModuleType, settings: ModuleSettings | None
+    ) -> str | None:
+        where = self._where("modules", name, "device")
+        table = self._devices
+        if device is None:
+            if type_.uses_device and settings is not None and not settings.names_device():
+                known = f" (one of: {', '.join(sorted(table))})" if table else ""
+                self._problems.add(
+                    self._where("modules", name),
+                    f"a module of type '{type_.id}' needs a device",
+                    f'Add device = "…" with a key of the [devices] table{known}.',
+                )
+        elif not isinstance(device, str):
+            self._problems.add(where, f"{shown(device)} is not a text", 'Write device = "…".')
+        elif not type_.uses_device:
+            self._problems.add(
+                where, f"a module of type '{type_.id}' uses no device", "Remove this key."
+            )
+        elif device in table:
+            return device
+        elif ":" in device or "/" in device:
+            self._check_spec(where, device)
+            return device
+        else:
+            self._problems.add(
+                where,
+                f"{shown(device)} is not in the [devices] table",
+                proposal(device, table, "devices")
+                if table
+                else f'Add a table [devices] with {key_path(device)} = "…"; see `mlink devices`.',
+            )
+        return None

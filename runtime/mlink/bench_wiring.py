@@ -1,0 +1,128 @@
+"""Connections of a bench: which output feeds which input, checked against the modules' ports."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Annotated
+
+import msgspec
+
+from mlink.bench_file import Places, Problems, convert, shown
+from mlink.bench_module import Connection, ModuleConfig
+from mlink.catalog import proposal
+from mlink.module import PortSpec
+
+
+class _Input(msgspec.Struct, forbid_unknown_fields=True):
+    source: str = msgspec.field(name="from")
+    queue: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
+
+
+class Wiring:
+    """Reads `inputs` tables.
+
+    `names` are all modules of the file, `modules` those that are right by themselves; ports of
+    the others cannot be checked.
+    """
+
+    def __init__(
+        self,
+        names: Collection[str],
+        modules: Mapping[str, ModuleConfig],
+        places: Places,
+        problems: Problems,
+    ) -> None:
+        self._names = names
+        self._done = modules
+        self._where = places
+        self._problems = problems
+
+    def connections(self, name: str, inputs: object) -> list[Connection]:
+        """Return what a module's `inputs` table connects."""
+        if not isinstance(inputs, dict):
+            self._problems.add(
+                self._where("modules", name, "inputs"),
+                f"{shown(inputs)} is not a table",
+                'Write inputs = { PORT = "module.port" }.',
+            )
+            return []
+        found = [self._connection(name, port, value) for port, value in inputs.items()]
+        return [connection for connection in found if connection is not None]
+
+    def _connection(self, name: str, port: str, value: object) -> Connection | None:
+        where = self._where("modules", name, "inputs", port)
+        if isinstance(value, list):
+            what = f"an input takes one stream, {len(value)} are given"
+            self._problems.add(where, what, "Give the module an input port for each stream.")
+            return None
+        if isinstance(value, str):
+            value = {"from": value}
+        if not isinstance(value, dict):
+            what = f'{shown(value)} is not of the form "module.port"'
+            self._problems.add(where, what, 'Write "module.port" or { from = "module.port" }.')
+            return None
+        link = convert(
+            value, _Input, self._problems, self._where.below("modules", name, "inputs", port)
+        )
+        if link is None:
+            return None
+        target = self._target(name, port, where)
+        source = self._source(link.source, where)
+        if target is not None and source is not None and source[1].data_type != target.data_type:
+            self._wrong_type(where, name, target, *source)
+        source_module, _, source_port = link.source.partition(".")
+        return Connection(port, source_module, source_port, link.queue)
+
+    def _target(self, name: str, port: str, where: str) -> PortSpec | None:
+        module = self._done.get(name)
+        if module is None:
+            return None
+        ports = {spec.id: spec for spec in module.inputs}
+        if port not in ports:
+            what = f"'{name}' ({module.type.id}) has no input port {shown(port)}"
+            self._problems.add(where, what, proposal(port, ports, "input ports"))
+        return ports.get(port)
+
+    def _source(self, source: str, where: str) -> tuple[str, PortSpec] | None:
+        name, dot, port = source.partition(".")
+        if not (name and dot and port):
+            what = f'{shown(source)} is not of the form "module.port"'
+            self._problems.add(where, what, self._propose_output(source))
+            return None
+        if name not in self._names:
+            what = f"there is no module {shown(name)}"
+            self._problems.add(where, what, proposal(name, self._names, "modules"))
+            return None
+        module = self._done.get(name)
+        if module is None:
+            return None
+        ports = {spec.id: spec for spec in module.outputs}
+        if port not in ports:
+            what = f"'{name}' ({module.type.id}) has no output port {shown(port)}"
+            self._problems.add(where, what, proposal(port, ports, "output ports"))
+            return None
+        return name, ports[port]
+
+    def _propose_output(self, module: str) -> str:
+        if module in self._done and self._done[module].outputs:
+            return f"Did you mean '{module}.{self._done[module].outputs[0].id}'?"
+        return 'Name a module and its output port, such as "cam.video".'
+
+    def _wrong_type(
+        self, where: str, name: str, target: PortSpec, source_name: str, source: PortSpec
+    ) -> None:
+        fitting = [
+            f"{module.name}.{port.id}"
+            for module in self._done.values()
+            for port in module.outputs
+            if port.data_type == target.data_type
+        ]
+        wanted = target.data_type.value
+        self._problems.add(
+            where,
+            f"'{source_name}.{source.id}' sends {source.data_type.value}, "
+            f"but '{name}.{target.id}' takes {wanted}",
+            f"Outputs that send {wanted}: {', '.join(fitting[:10])}."
+            if fitting
+            else f"No module of this bench sends {wanted}.",
+        )

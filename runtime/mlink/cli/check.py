@@ -1,0 +1,68 @@
+"""`mlink check`: look for mistakes in a bench without running it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mlink.bench import Bench, ModuleConfig
+
+
+def check(
+    bench: Annotated[Path, typer.Argument(help="Bench file, or a folder with a bench.toml.")],
+    devices: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the [devices] table of this file instead."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="MODULE.KEY=VALUE", help="Replace one setting; repeatable."),
+    ] = None,
+) -> None:
+    """Check a bench; tell all that is wrong, or show its modules and streams."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from mlink.bench import load_bench
+
+    checked = load_bench(bench, devices=devices, overrides=overrides or ())
+    streams = {
+        (connection.source_module, connection.source_port)
+        for module in checked.modules.values()
+        for connection in module.connections
+    }
+    console = Console(highlight=False)
+    counts = f": {len(checked.modules)} modules, {len(streams)} connected streams"
+    console.print(Text("✔ ", style="green").append(checked.name, style="bold").append(counts))
+    console.print(_table(checked))
+
+
+def _table(bench: Bench) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for title in ("module", "type", "device", "inputs", "outputs"):
+        table.add_column(title)
+    for module in bench.modules.values():
+        device = "" if module.device is None else bench.device_spec(module.device)
+        outputs = "\n".join(f"{port.id} ({port.data_type.value})" for port in module.outputs)
+        cells = (module.name, module.type.id, device, _inputs(module), outputs)
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _inputs(module: ModuleConfig) -> str:
+    sources = {
+        connection.port: f"{connection.source_module}.{connection.source_port}"
+        for connection in module.connections
+    }
+    return "\n".join(
+        f"{port.id} ← {sources[port.id]}" if port.id in sources else f"{port.id} (open)"
+        for port in module.inputs
+    )

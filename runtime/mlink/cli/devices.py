@@ -1,0 +1,78 @@
+"""`mlink devices`: which devices this machine has, and how a bench names them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mlink.devices import FoundDevice
+
+
+def devices(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List serial ports, cameras and virtual devices, as a [devices] table can name them."""
+    import msgspec
+    from rich.console import Console
+
+    found, problems = find()
+    if json:
+        plain = {"devices": found, "problems": problems}
+        typer.echo(msgspec.json.format(msgspec.json.encode(plain)).decode())
+        return
+    console = Console(highlight=False)
+    console.print(_table(found))
+    if all(device.kind == "virtual" for device in found):
+        console.print("No serial port and no camera was found on this machine.", style="dim")
+    for problem in problems:
+        console.print(problem, style="yellow", markup=False)
+
+
+def find() -> tuple[list[FoundDevice], list[str]]:
+    """Return all devices, and why some could not be looked for."""
+    from mlink.catalog import device_provider, device_schemes, discoverers
+    from mlink.devices import FoundDevice
+    from mlink.errors import MlinkError
+
+    found: list[FoundDevice] = []
+    problems: list[str] = []
+    for name, discover in discoverers().items():
+        try:
+            found += discover()
+        except MlinkError as error:
+            problems.append(str(error))
+        except Exception as error:  # noqa: BLE001 - one discoverer's fault does not hide the rest
+            problems.append(f"'{name}' could not look for devices: {error}")
+    for scheme in device_schemes():
+        try:
+            known = getattr(device_provider(scheme), "known", ())
+        except MlinkError as error:
+            problems.append(str(error))
+            continue
+        found += [FoundDevice(kind="virtual", address=spec, name="") for spec in known]
+    return found, problems
+
+
+def _table(found: list[FoundDevice]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("kind")
+    # Addresses are there to be copied: they are never broken or cut.
+    table.add_column("address", no_wrap=True, overflow="ignore")
+    table.add_column("name")
+    table.add_column("also named", overflow="fold")
+    for device in found:
+        name = Text(device.name)
+        if device.problem:
+            name.append(f"\n{device.problem}", style="red")
+        if device.remedy:
+            name.append(f"\n→ {device.remedy}")
+        also = Text("\n".join(device.identity))
+        table.add_row(device.kind, Text(device.address, style="bold"), name, also)
+    return table

@@ -1,0 +1,188 @@
+"""What is shown while a run lasts: a live table in a terminal, plain lines elsewhere.
+
+All of it happens in the engine's thread, at the engine's pace: a view starts no thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from mlink.engine.status import Phase, RunObserver, RunStatus, StreamStatus, SubscriptionStatus
+
+_PHASES = {
+    Phase.CHECK: "checking",
+    Phase.SPAWN: "starting processes",
+    Phase.PREPARE: "preparing",
+    Phase.START: "starting",
+    Phase.RUN: "running",
+    Phase.STOP: "stopping",
+    Phase.CLOSE: "closing files",
+    Phase.DONE: "done",
+}
+_LINE_PERIOD_S = 1.0
+_NEARLY_FULL = 0.5
+
+
+class View(RunObserver, Protocol):
+    """An observer that has a console and lasts as long as the run."""
+
+    console: Console
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the screen in order."""
+        ...
+
+
+def make_view(bench_name: str, duration_s: float | None, *, plain: bool, quiet: bool) -> View:
+    """Return the view that fits where the output goes; `quiet` shows logs only, on stderr."""
+    if quiet:
+        return LogView(Console(stderr=True, soft_wrap=True, highlight=False))
+    console = Console(highlight=False)
+    if plain or not console.is_terminal:
+        return PlainView(Console(soft_wrap=True, highlight=False), duration_s)
+    return LiveView(console, bench_name, duration_s)
+
+
+class LogView:
+    """Shows what modules log and scripts print; base of the other views."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def on_status(self, status: RunStatus) -> None:
+        """Show nothing."""
+
+    def on_log(self, module: str, level: int, message: str) -> None:
+        """Print a line of a log, warnings and errors in colour."""
+        style, word = "", ""
+        if level >= logging.ERROR:
+            style, word = "red", "error: "
+        elif level >= logging.WARNING:
+            style, word = "yellow", "warning: "
+        self._print(module, word + message, style)
+
+    def on_output(self, module: str, text: str) -> None:
+        """Print what a script printed."""
+        self._print(module, text.rstrip("\n"), "")
+
+    def _print(self, module: str, text: str, style: str) -> None:
+        for line in text.split("\n"):
+            prefix = Text(f"{module or 'mlink'} │ ", style="cyan")
+            # from_ansi keeps a script's colours and drops other control sequences.
+            self.console.print(prefix + Text.from_ansi(line, style=style), soft_wrap=True)
+
+
+class PlainView(LogView):
+    """Prints one compact line a second."""
+
+    def __init__(self, console: Console, duration_s: float | None) -> None:
+        super().__init__(console)
+        self._duration_s = duration_s
+        self._last_line = time.monotonic()
+
+    def on_status(self, status: RunStatus) -> None:
+        """Print a line when a second has passed since the last."""
+        now = time.monotonic()
+        if now - self._last_line < _LINE_PERIOD_S or status.phase is Phase.DONE:
+            return
+        self._last_line = now
+        self.console.print(Text(plain_line(status, self._duration_s)))
+
+
+class LiveView(LogView):
+    """Keeps a table at the bottom of the terminal up to date; logs scroll above it."""
+
+    def __init__(self, console: Console, bench_name: str, duration_s: float | None) -> None:
+        super().__init__(console)
+        self._bench_name = bench_name
+        self._duration_s = duration_s
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def on_status(self, status: RunStatus) -> None:
+        """Draw the table anew."""
+        view = live_table(status, self._bench_name, self._duration_s)
+        self._live.update(view, refresh=True)
+
+
+def plain_line(status: RunStatus, duration_s: float | None) -> str:
+    """Return a status as one line."""
+    parts = [f"{_elapsed(status.elapsed_s, duration_s):>8}  {_PHASES[status.phase]}"]
+    parts += [f"{stream.name} {stream.sent} ({stream.rate_hz:.1f}/s)" for stream in status.streams]
+    if status.streams:
+        parts.append(f"lost {sum(stream.lost for stream in status.streams)}")
+    return "  ".join(parts)
+
+
+def live_table(status: RunStatus, bench_name: str, duration_s: float | None) -> RenderableType:
+    """Return a status as a table of streams, with the modules' own words below."""
+    title = Text(bench_name, style="bold")
+    title.append(f"  {_PHASES[status.phase]}", style="green" if status.phase is Phase.RUN else "")
+    title.append(f"  {_elapsed(status.elapsed_s, duration_s)}")
+    if status.phase is Phase.RUN:
+        title.append("  Ctrl-C ends the run", style="dim")
+    lines: list[RenderableType] = [Text(""), title]
+    if status.streams:
+        lines.append(_streams(status.streams))
+    for module, text in status.module_status.items():
+        lines.append(Text(f"{module}: ", style="cyan") + Text(text, style="not cyan"))
+    return Group(*lines)
+
+
+def _streams(streams: list[StreamStatus]) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("stream")
+    for title in ("rate", "sent"):
+        table.add_column(title, justify="right")
+    table.add_column("to")
+    for title in ("received", "lost", "queue"):
+        table.add_column(title, justify="right")
+    for stream in streams:
+        head = (Text(stream.name), f"{stream.rate_hz:.1f}/s", str(stream.sent))
+        if not stream.subscriptions:
+            table.add_row(*head, style="dim")
+        for subscription in stream.subscriptions:
+            table.add_row(*head, *_subscription(subscription))
+            head = (Text(""), "", "")
+    return table
+
+
+def _subscription(subscription: SubscriptionStatus) -> tuple[Text, str, Text, Text]:
+    limit = subscription.queue_limit
+    full = limit > 0 and subscription.queued >= limit * _NEARLY_FULL
+    queue = f"{subscription.queued}/{limit}" if limit else str(subscription.queued)
+    return (
+        Text(f"{subscription.module}.{subscription.port}"),
+        str(subscription.received),
+        Text(str(subscription.lost), style="bold red" if subscription.lost else ""),
+        Text(queue, style="yellow" if full else ""),
+    )
+
+
+def _elapsed(elapsed_s: float, duration_s: float | None) -> str:
+    if duration_s is None:
+        return f"{elapsed_s:.1f} s"
+    return f"{elapsed_s:.1f}/{duration_s:g} s"

@@ -1,0 +1,107 @@
+"""`mlink run`: run a bench, show how it goes, tell how it ended."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mlink.cli.live import View
+    from mlink.engine.status import RunResult
+
+
+def _positive(seconds: float | None) -> float | None:
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+        raise typer.BadParameter("must be more than 0 seconds")
+    return seconds
+
+
+def run(
+    context: typer.Context,
+    bench: Annotated[Path, typer.Argument(help="Bench file, or a folder with a bench.toml.")],
+    for_s: Annotated[
+        float | None,
+        typer.Option(
+            "--for", metavar="SECONDS", callback=_positive, help="End the run after this time."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the recording goes.", show_default="./recordings"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the recording.", show_default="the bench's name")
+    ] = None,
+    devices: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the [devices] table of this file instead."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="MODULE.KEY=VALUE", help="Replace one setting; repeatable."),
+    ] = None,
+    no_record: Annotated[bool, typer.Option("--no-record", help="Record nothing.")] = False,
+    subject: Annotated[str, typer.Option(help="Subject, noted in the recording.")] = "",
+    experimenter: Annotated[str, typer.Option(help="Your name, noted in the recording.")] = "",
+    comment: Annotated[str, typer.Option(help="A comment, noted in the recording.")] = "",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Show plain lines instead of a live table.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON; logs go to stderr.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Run a bench until it ends, --for is over, or Ctrl-C."""
+    debug = debug or bool(context.obj.get("debug"))
+    context.obj["debug"] = debug
+
+    from mlink.bench import load_bench
+
+    checked = load_bench(bench, devices=devices, overrides=overrides or ())
+
+    from mlink.cli.live import make_view
+    from mlink.engine.run import RunOptions, run_bench
+    from mlink.errors import BenchError, MlinkError
+
+    options = RunOptions(
+        duration_s=for_s,
+        out_dir=out,
+        name=name,
+        record=not no_record,
+        debug=debug,
+        subject=subject,
+        experimenter=experimenter,
+        comment=comment,
+    )
+    view = make_view(checked.name, for_s, plain=plain, quiet=json)
+    try:
+        with view:
+            result = run_bench(checked, options, view)
+    except BenchError:
+        raise
+    except MlinkError as error:  # such as no place for the recording: a failed run, exit code 1
+        result = _failed(error)
+    _conclude(result, view, json=json, debug=debug)
+
+
+def _failed(error: Exception) -> RunResult:
+    from mlink.engine.status import Failure, RunResult
+    from mlink.errors import MlinkError
+
+    assert isinstance(error, MlinkError)
+    return RunResult(False, failures=[Failure("", "set-up", error.message, error.remedy)])
+
+
+def _conclude(result: RunResult, view: View, *, json: bool, debug: bool) -> None:
+    from mlink.cli.summary import print_summary, result_as_json
+
+    if json:
+        typer.echo(result_as_json(result))
+    else:
+        print_summary(result, view.console, debug=debug)
+    if not result.success:
+        raise typer.Exit(1)

@@ -1,0 +1,133 @@
+"""What is told at the end of a run: how it ended, counts, figures, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from mlink.engine.status import Failure, RunResult, StreamStatus
+
+_UNITS = {
+    "ms": "ms",
+    "us": "µs",
+    "usec": "µs",
+    "s": "s",
+    "hz": "Hz",
+    "fps": "fps",
+    "percent": "%",
+    "bytes": "bytes",
+}
+
+
+def result_as_json(result: RunResult) -> str:
+    """Return a result as one JSON object."""
+    return msgspec.json.encode(result, enc_hook=str).decode()
+
+
+def print_summary(result: RunResult, console: Console, *, debug: bool = False) -> None:
+    """Print a result for a person."""
+    console.print()
+    console.print(_outcome(result), soft_wrap=True)
+    for failure in result.failures:
+        _print_failure(failure, console, debug=debug)
+    if result.streams:
+        console.print(Padding(_streams(result.streams), (1, 0, 0, 2)))
+    if any(result.reports.values()):
+        console.print(Padding(_reports(result.reports), (1, 0, 0, 2)))
+    console.print()
+    _print_recording(result, console)
+
+
+def _outcome(result: RunResult) -> Text:
+    length = f" after {result.duration_s:.1f} s" if result.duration_s else ""
+    if result.success:
+        text = Text(f"✔ The run ended as asked{length}", style="bold green")
+    else:
+        text = Text(f"✘ The run failed{length}", style="bold red")
+    details = [result.stop_reason] if result.stop_reason else []
+    if result.start_to_first_item_s is not None:
+        details.append(f"first data {result.start_to_first_item_s:.2f} s after the call")
+    return text.append(f" ({'; '.join(details)})", style="not bold dim") if details else text
+
+
+def _print_failure(failure: Failure, console: Console, *, debug: bool) -> None:
+    head = Text("  ")
+    if failure.module:
+        head.append(failure.module, style="bold red").append(f" ({failure.phase}): ")
+    elif failure.phase:
+        head.append(f"{failure.phase}: ")
+    console.print(head.append(failure.message.replace("\n", "\n    ")), soft_wrap=True)
+    if failure.remedy:
+        console.print(Text(f"    → {failure.remedy}"), soft_wrap=True)
+    if failure.detail and debug:
+        console.print(Padding(Text(failure.detail, style="dim"), (0, 0, 0, 4)), soft_wrap=True)
+    elif failure.detail:
+        console.print(Text("    (--debug shows the traceback)", style="dim"))
+
+
+def _streams(streams: list[StreamStatus]) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("stream")
+    table.add_column("sent", justify="right")
+    table.add_column("to")
+    table.add_column("received", justify="right")
+    table.add_column("lost", justify="right")
+    for stream in streams:
+        head = (Text(stream.name), str(stream.sent))
+        if not stream.subscriptions:
+            table.add_row(*head, Text("nobody listened", style="dim"))
+        for subscription in stream.subscriptions:
+            lost = Text(str(subscription.lost), style="bold red" if subscription.lost else "")
+            to = Text(f"{subscription.module}.{subscription.port}")
+            table.add_row(*head, to, str(subscription.received), lost)
+            head = (Text(""), "")
+    return table
+
+
+def _reports(reports: dict[str, dict[str, float | str]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    for module, figures in reports.items():
+        name = Text(module, style="cyan")
+        for key, value in figures.items():
+            table.add_row(name, *_figure(key, value))
+            name = Text("")
+    return table
+
+
+def _figure(key: str, value: float | str) -> tuple[Text, Text, Text]:
+    """Return (what, value, unit); a key such as "latency_p50_ms" ends in its unit."""
+    words = key.split("_")
+    unit = _UNITS.get(words[-1], "") if len(words) > 1 and not isinstance(value, str) else ""
+    what = " ".join(words[:-1] if unit else words)
+    return Text(what), Text(_number(value)), Text(unit, style="dim")
+
+
+def _number(value: float | str) -> str:
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.3f}" if abs(value) < 1000 else f"{value:.1f}"
+    return f"{int(value)}" if isinstance(value, float) else str(value)
+
+
+def _print_recording(result: RunResult, console: Console) -> None:
+    if result.recording_dir is None:
+        console.print("Nothing was recorded.")
+        return
+    folder = shlex.quote(str(_short(result.recording_dir)))
+    # soft_wrap: a path or command that is broken into lines cannot be copied.
+    console.print(Text("Recorded in ").append(folder, style="bold"), soft_wrap=True)
+    console.print(Text(f"  See what it holds: mlink info {folder}"), soft_wrap=True)
+
+
+def _short(path: Path) -> Path:
+    cwd = Path.cwd()
+    return path.relative_to(cwd) if path.is_relative_to(cwd) else path

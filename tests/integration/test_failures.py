@@ -1,0 +1,170 @@
+"""Each failure ends the run with one clear message, and every other module closes its files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlink.errors import BenchError
+from tests.integration.test_run_life import CHAIN, FORWARD, SOURCE, read_table
+from tests.support.bench_runner import BenchRunner, worker_pid
+
+
+def test_a_script_that_raises_is_named_with_file_line_and_source(bench: BenchRunner) -> None:
+    middle = FORWARD + "\ndef start():\n    raise RuntimeError('the valve is stuck')\n"
+    result = bench.write(CHAIN, source=SOURCE, middle=middle).run(5.0)
+    assert not result.success
+    (failure,) = result.failures
+    assert failure.module == "middle"
+    assert failure.message.startswith(f"{bench.folder}/middle.py:11: raise RuntimeError")
+    assert "the valve is stuck" in failure.message
+    assert "mlink/" not in failure.message.replace(str(bench.folder), "")
+
+
+def test_a_division_by_zero_in_on_data_ends_the_run_and_the_rows_so_far_are_kept(
+    bench: BenchRunner,
+) -> None:
+    middle = """
+import syntalos_mlink as syl
+out = syl.get_output_port("out")
+def divide(row):
+    if int(row[0]) == 500:
+        1 / 0
+    out.submit(row)
+syl.get_input_port("in").on_data = divide
+"""
+    result = bench.write(CHAIN, source=SOURCE, middle=middle).run(5.0)
+    (failure,) = result.failures
+    assert "middle.py:6: 1 / 0" in failure.message
+    assert "ZeroDivisionError" in failure.message
+    assert result.duration_s < 4
+    assert len(read_table(result)) == 500
+
+
+def test_a_killed_worker_is_named_and_the_others_close(bench: BenchRunner) -> None:
+    bench.write(CHAIN, source=SOURCE, middle=FORWARD)
+    bench.when_running(0.4, lambda: os.kill(worker_pid("middle"), signal.SIGKILL))
+    result = bench.run(10.0)
+    (failure,) = result.failures
+    assert failure.module == "middle"
+    assert "signal 9" in failure.message
+    assert len(read_table(result)) > 10
+
+
+def test_raise_error_ends_the_run_with_the_scripts_own_text(bench: BenchRunner) -> None:
+    middle = FORWARD + "\ndef run():\n    syl.raise_error('animal escaped')\n"
+    result = bench.write(CHAIN, source=SOURCE, middle=middle).run(5.0)
+    (failure,) = result.failures
+    assert (failure.module, failure.message) == ("middle", "animal escaped")
+
+
+def test_prepare_returning_false_fails_before_anything_starts(bench: BenchRunner) -> None:
+    middle = FORWARD + "\ndef prepare():\n    return False\n"
+    result = bench.write(CHAIN, source=SOURCE, middle=middle).run(5.0)
+    (failure,) = result.failures
+    assert failure.phase == "prepare"
+    assert result.duration_s == 0
+
+
+def test_a_script_that_never_looks_is_interrupted_and_its_line_is_told(bench: BenchRunner) -> None:
+    middle = FORWARD + "\nimport time\ndef run():\n    while True: time.sleep(0.05)\n"
+    result = bench.write(CHAIN, source=SOURCE, middle=middle).run(0.3, stop_grace_s=0.7)
+    (failure,) = result.failures
+    assert "did not finish within 0.7 s" in failure.message
+    assert "middle.py:12" in failure.message
+    assert "interrupting it (SIGINT)" in bench.watcher.log_text()
+
+
+def test_a_script_that_refuses_interrupts_is_killed(bench: BenchRunner) -> None:
+    middle = FORWARD + """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def run():
+    while True: time.sleep(0.05)
+"""
+    result = bench.write(CHAIN, source=SOURCE, middle=middle).run(0.3, stop_grace_s=0.5)
+    assert not result.success
+    assert {failure.module for failure in result.failures} == {"middle"}
+    assert "killing it (SIGKILL)" in bench.watcher.log_text()
+
+
+def test_a_missing_script_file_is_a_bench_error(bench: BenchRunner) -> None:
+    bench.write(CHAIN, source=SOURCE)
+    with pytest.raises(BenchError, match=r"middle\.py"):
+        bench.run(1.0)
+
+
+def test_a_misspelt_port_proposes_the_right_one(bench: BenchRunner) -> None:
+    bench.write(CHAIN.replace('"middle.out"', '"middle.uot"'), source=SOURCE, middle=FORWARD)
+    with pytest.raises(BenchError, match="Did you mean") as caught:
+        bench.run(1.0)
+    assert "out" in str(caught.value)
+
+
+def test_a_subscription_of_the_wrong_type_names_both_types(bench: BenchRunner) -> None:
+    wrong = CHAIN.replace(
+        'ports_in = [{ id = "in", data_type = "TableRow" }]',
+        'ports_in = [{ id = "in", data_type = "Frame" }]',
+    )
+    bench.write(wrong, source=SOURCE, middle=FORWARD)
+    with pytest.raises(BenchError, match="TableRow") as caught:
+        bench.run(1.0)
+    assert "Frame" in str(caught.value)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("needs root to mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_run_and_says_so(bench: BenchRunner, small_disk: Path) -> None:
+    flood = SOURCE.replace("[number, ", "['x' * 400, ")
+    result = bench.write(CHAIN, source=flood, middle=FORWARD).run(20.0, out_dir=small_disk)
+    assert not result.success
+    failure = result.failures[0]
+    assert failure.module == "rows"
+    assert "space" in failure.message.lower() or "full" in failure.message.lower()
+    assert str(small_disk) in failure.message
+    assert failure.remedy
+    assert result.duration_s < 15
+
+
+def test_the_engines_death_lets_every_worker_close_its_files(
+    bench: BenchRunner, tmp_path: Path
+) -> None:
+    bench.write(CHAIN, source=SOURCE, middle=FORWARD)
+    program = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2]);"
+        "from tests.support.bench_runner import BenchRunner;"
+        "b = BenchRunner(Path(sys.argv[1])); b.when_running(0.5, lambda: print('go', flush=True));"
+        "b.run(60.0)"
+    )
+    root = str(Path(__file__).resolve().parents[2])
+    import sys
+
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(bench.folder), root], stdout=subprocess.PIPE
+    ) as engine:
+        assert engine.stdout is not None
+        assert engine.stdout.readline() == b"go\n"
+        engine.kill()
+    (table,) = (bench.folder / "rec").rglob("rows/*.csv")
+    # the next run removes what the dead engine left, so run one
+    follow_up = BenchRunner(bench.folder)
+    result = follow_up.run(0.3)
+    assert result.success
+    assert len(table.read_text().splitlines()) > 50
+    assert (table.parent / "attributes.toml").exists()

@@ -1,0 +1,119 @@
+"""Runs benches in tests: writes the files, runs them, and looks for anything left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from mlink.bench import load_bench
+from mlink.engine.options import RunOptions
+from mlink.engine.run import Engine
+from mlink.engine.status import Phase, RunResult, RunStatus
+from mlink.engine.workdir import runs_dir
+
+SHM = Path("/dev/shm")
+
+
+@dataclass
+class Watcher:
+    """An observer that keeps everything, and calls back once when the run is in full flow."""
+
+    logs: list[tuple[str, int, str]] = field(default_factory=list)
+    printed: list[tuple[str, str]] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
+    on_phase: dict[Phase, Callable[[], None]] = field(default_factory=dict)
+
+    def on_status(self, status: RunStatus) -> None:
+        if not self.phases or self.phases[-1] is not status.phase:
+            self.phases.append(status.phase)
+            if call := self.on_phase.pop(status.phase, None):
+                call()
+
+    def on_log(self, module: str, level: int, message: str) -> None:
+        self.logs.append((module, level, message))
+
+    def on_output(self, module: str, text: str) -> None:
+        self.printed.append((module, text))
+
+    def log_text(self) -> str:
+        return "\n".join(f"{module}: {text}" for module, _, text in self.logs)
+
+
+@dataclass
+class BenchRunner:
+    """A bench in a folder of its own."""
+
+    folder: Path
+    watcher: Watcher = field(default_factory=Watcher)
+    engine: Engine | None = None
+
+    def write(self, bench: str, **scripts: str) -> BenchRunner:
+        """Write the bench file and its scripts (keyword `loop` becomes loop.py)."""
+        (self.folder / "bench.toml").write_text(bench)
+        for name, text in scripts.items():
+            (self.folder / f"{name}.py").write_text(text)
+        return self
+
+    def run(
+        self,
+        seconds: float | None = 1.0,
+        *,
+        overrides: tuple[str, ...] = (),
+        out_dir: Path | None = None,
+        **options: object,
+    ) -> RunResult:
+        """Run the bench in this process and thread."""
+        bench = load_bench(self.folder / "bench.toml", overrides=overrides)
+        run_options = RunOptions(
+            duration_s=seconds,
+            out_dir=out_dir or self.folder / "rec",
+            **options,  # type: ignore[arg-type]
+        )
+        self.engine = Engine(bench, run_options, self.watcher)
+        return self.engine.run()
+
+    def when_running(self, delay_s: float, act: Callable[[], None]) -> None:
+        """Do something `delay_s` after the run phase began, from a thread of its own."""
+        self.watcher.on_phase[Phase.RUN] = lambda: threading.Timer(delay_s, act).start()
+
+    def stop(self) -> None:
+        """Ask the run to end."""
+        assert self.engine is not None
+        self.engine.request_stop("the test asked")
+
+
+def worker_pid(module: str) -> int:
+    """Return the process id of a module's worker."""
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] == f"ml:{module}"[:15]:
+            return int(process.pid)
+    raise AssertionError(f"no worker of module '{module}' runs")
+
+
+def our_processes() -> list[str]:
+    """Return the names of worker, fork server and simulator processes that run."""
+    found = []
+    for process in psutil.process_iter(["name", "cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if process.info["name"].startswith("ml:") or "mlink.worker" in line or "mlink_hil.sim" in line:
+            found.append(f"{process.pid} {process.info['name']} {line[:80]}")
+    return found
+
+
+@contextmanager
+def nothing_left_behind() -> Iterator[None]:
+    """Check that processes, shared memory and work folders are gone afterwards."""
+    yield
+    deadline = time.monotonic() + 5
+    while our_processes() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert our_processes() == []
+    assert sorted(path.name for path in SHM.glob("mlink*")) == []
+    base = runs_dir()
+    assert not base.exists() or list(base.iterdir()) == []

@@ -1,0 +1,119 @@
+"""Pulses end on time, many at once, and commands in between are obeyed."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from mlink_drivers.firmata.pulses import PulseTimer
+
+
+class Lines:
+    """Keeps what was written to each line, and when."""
+
+    def __init__(self):
+        self.writes = []
+        self.changed = threading.Condition()
+        self.errors = []
+
+    def write(self, line, value):
+        with self.changed:
+            self.writes.append((line, value, time.monotonic()))
+            self.changed.notify_all()
+
+    def values(self, line):
+        return [value for number, value, _ in self.writes if number == line]
+
+    def wait_for_values(self, line, values, timeout=5.0):
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.values(line) == values, timeout), self.writes
+
+    def width(self, line):
+        times = [at for number, _, at in self.writes if number == line]
+        return times[-1] - times[0]
+
+
+@pytest.fixture
+def lines():
+    return Lines()
+
+
+@pytest.fixture
+def timer(lines):
+    with PulseTimer(lines.write, on_error=lines.errors.append) as timer:
+        yield timer
+
+
+def test_a_pulse_ends_after_its_duration(lines, timer):
+    timer.pulse(13, 1, 20_000)
+    assert lines.values(13) == [1]
+    lines.wait_for_values(13, [1, 0])
+    assert 0.020 <= lines.width(13) < 0.120
+    assert timer.active == 0
+
+
+def test_starting_a_pulse_does_not_wait_for_its_end(lines, timer):
+    began = time.monotonic()
+    timer.pulse(13, 1, 10_000_000)
+    assert time.monotonic() - began < 1
+
+
+def test_many_pulses_run_at_once_and_end_in_the_order_of_their_deadlines(lines, timer):
+    for line in range(20):
+        timer.pulse(line, 1, 200_000 - line * 5_000)
+    for line in range(20):
+        lines.wait_for_values(line, [1, 0])
+        assert lines.width(line) >= (200_000 - line * 5_000) / 1e6
+    ends = [line for line, value, _ in lines.writes if value == 0]
+    assert ends == sorted(ends, reverse=True)
+
+
+def test_a_second_pulse_on_the_line_extends_the_first(lines, timer):
+    timer.pulse(13, 1, 50_000)
+    time.sleep(0.02)
+    timer.pulse(13, 1, 100_000)
+    lines.wait_for_values(13, [1, 1, 0])
+    assert lines.width(13) >= 0.119
+
+
+def test_a_shorter_second_pulse_does_not_cut_the_first_short(lines, timer):
+    timer.pulse(13, 1, 80_000)
+    timer.pulse(13, 1, 1_000)
+    lines.wait_for_values(13, [1, 1, 0])
+    assert lines.width(13) >= 0.080
+
+
+def test_a_write_during_a_pulse_is_final(lines, timer):
+    timer.pulse(13, 1, 30_000)
+    timer.write(13, 1)
+    time.sleep(0.08)
+    assert lines.values(13) == [1, 1]
+
+
+def test_ending_all_takes_every_line_to_rest_at_once(lines, timer):
+    timer.pulse(2, 1, 60_000_000)
+    timer.pulse(3, 200, 60_000_000, rest_value=7)
+    timer.end_all()
+    assert lines.values(2) == [1, 0]
+    assert lines.values(3) == [200, 7]
+
+
+def test_a_failing_end_is_reported_and_the_other_pulses_still_end(lines):
+    def write(line, value):
+        if (line, value) == (2, 0):
+            raise OSError("line 2 is gone")
+        lines.write(line, value)
+
+    with PulseTimer(write, on_error=lines.errors.append) as timer:
+        timer.pulse(2, 1, 5_000)
+        timer.pulse(3, 1, 20_000)
+        lines.wait_for_values(3, [1, 0])
+    assert [str(error) for error in lines.errors] == ["line 2 is gone"]
+
+
+def test_closing_ends_the_thread(lines):
+    timer = PulseTimer(lines.write, on_error=lines.errors.append, name="of a test")
+    timer.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "pulses of a test"]

@@ -1,0 +1,90 @@
+"""Transports: bulk reads and writes, and every way a line ends."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import tty
+
+import pytest
+
+from mlink_drivers.firmata.transport import DeviceLostError, open_transport
+
+
+@pytest.fixture
+def pty():
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    yield master, os.ttyname(slave)
+    os.close(slave)
+    os.close(master)
+
+
+def wait_readable(transport):
+    assert select.select([transport.fileno()], [], [], 5)[0]
+
+
+def test_all_that_is_there_is_read_at_once(pty):
+    master, path = pty
+    transport = open_transport(path)
+    transport.open()
+    os.write(master, b"x" * 1000)
+    wait_readable(transport)
+    assert transport.read() == b"x" * 1000
+    assert transport.read() == b""
+    transport.close()
+
+
+def test_a_line_that_takes_nothing_is_an_error_and_not_a_wait_for_good(pty, monkeypatch):
+    monkeypatch.setattr("mlink_drivers.firmata.transport._WRITE_PATIENCE_MSEC", 50)
+    _, path = pty
+    transport = open_transport(path)
+    transport.open()
+    with pytest.raises(DeviceLostError, match="takes no bytes"):
+        transport.write(b"x" * 1_000_000)
+    transport.close()
+
+
+def test_old_input_is_discarded(pty):
+    master, path = pty
+    transport = open_transport(path)
+    transport.open()
+    os.write(master, b"old")
+    wait_readable(transport)
+    transport.discard_input()
+    assert transport.read() == b""
+    transport.close()
+
+
+def test_a_pty_adds_no_adapter_latency_and_a_usb_port_a_frame(pty):
+    _, path = pty
+    assert open_transport(path).adapter_latency_usec == 0
+    assert open_transport("socket://localhost:1").adapter_latency_usec == 0
+    assert open_transport("/dev/ttyNOPE0").adapter_latency_usec == 1000
+
+
+def test_closing_twice_is_allowed(pty):
+    transport = open_transport(pty[1])
+    transport.open()
+    transport.close()
+    transport.close()
+    assert transport.fileno() == -1
+
+
+def test_a_socket_is_a_line_like_any_other():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport = open_transport(f"socket://127.0.0.1:{server.getsockname()[1]}")
+        transport.open()
+        peer, _ = server.accept()
+        with peer:
+            transport.write(b"to the board")
+            assert peer.recv(100) == b"to the board"
+            assert transport.read() == b""
+            peer.sendall(b"from the board")
+            wait_readable(transport)
+            assert transport.read() == b"from the board"
+        wait_readable(transport)
+        with pytest.raises(DeviceLostError, match="went away"):
+            transport.read()
+        transport.close()
