@@ -29,10 +29,14 @@ done
 
 # --- Nothing to do? ----------------------------------------------------------------------------
 
-# The stamp holds what it was made from: a changed dependency or set-up runs it again.
-stamp=.venv/setup-$what
+# The stamp holds what it was made from: a changed dependency or set-up runs it again. A missing
+# firmware is asked for again each time, for it may only have been the network.
 key=$(cat pyproject.toml .ci/setup.sh | sha256sum)
-if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$key" ] && .venv/bin/python -c '' 2>/dev/null; then
+is_done() {
+    [ -e ".venv/setup-$1" ] && [ "$(cat ".venv/setup-$1")" = "$key" ] &&
+        [ ! -e .venv/no-firmware ] && .venv/bin/python -c '' 2>/dev/null
+}
+if is_done test && [ -e .venv-edlio/ready ] || { [ "$what" = demo ] && is_done demo; }; then
     exit 0
 fi
 
@@ -89,18 +93,23 @@ install() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --no-warn-script-location --root-user-action=ignore "$@"
 }
-extras=sim
-[ "$what" = demo ] || extras=sim,test
-say "installing mlink[$extras] into .venv (the board simulator is compiled: minutes the first time)"
-install -e ".[$extras]" || die "pip could not install mlink[$extras]; its reason stands above"
+if ! [ -e ".venv/setup-$what" ] || [ "$(cat ".venv/setup-$what")" != "$key" ]; then
+    say "installing mlink into .venv"
+    if [ "$what" = test ]; then install -e '.[test]'; else install -e .; fi ||
+        die "pip could not install mlink; its reason stands above"
+    say "installing the board simulator (it is compiled, which takes minutes the first time)"
+    if ! install -e '.[sim]'; then
+        [ "$what" = demo ] || die "pip could not install the board simulator"
+        say "the board simulator could not be installed: the virtual board will be a simpler one"
+    fi
+fi
 
 # --- The board's firmware ----------------------------------------------------------------------
 
-complete=yes
-if .venv/bin/python -c 'import mlink_hil.sim.fetch_firmware' 2>/dev/null &&
-    ! .venv/bin/python -m mlink_hil.sim.fetch_firmware; then
+rm -f .venv/no-firmware
+if ! .venv/bin/python -m mlink_hil.sim.fetch_firmware; then
     say "the firmware could not be fetched: the virtual board will be a simpler one"
-    complete=no # ask again the next time
+    touch .venv/no-firmware
 fi
 
 # --- What only the tests need ------------------------------------------------------------------
@@ -119,5 +128,5 @@ if [ "$what" = test ]; then
     fi
 fi
 
-[ "$complete" = no ] || echo "$key" >"$stamp"
+echo "$key" >".venv/setup-$what"
 say "done"

@@ -59,6 +59,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
 
     Position 0 is the control channel, 1 the module's own doorbell.
     """
+    program: tuple[str, ...] = ()
+    """Command line of a standalone module: a program that calls `init_link()` itself."""
     debug: bool = False
 
 

@@ -90,6 +90,8 @@ class ModuleType:
     inputs: tuple[PortSpec, ...] = ()
     outputs: tuple[PortSpec, ...] = ()
     ports: Callable[[Any], Ports] | None = None
+    program: Callable[[Any, Path], tuple[str, ...]] | None = None
+    """Makes the command line of a standalone module, from (settings, bench folder)."""
     uses_device: bool = False
     aliases: tuple[str, ...] = ()
 

@@ -1,18 +1,24 @@
 """Messages per second and CPU per message of our codec, beside pyFirmata2's parser.
 
-Both get the same bytes in the same process. pyFirmata2 reads them from an object in memory, so
-its two system calls per byte are not even counted. Run: python tests/benchmarks/bench_codec.py
+Both get the same bytes in the same process: over one pseudo-terminal, as in life, and from memory,
+where pyFirmata2 is spared its two system calls per byte and only the parsers are compared.
+Run: python tests/benchmarks/bench_codec.py
 """
 
 from __future__ import annotations
 
+import os
+import select
 import time
+import tty
 from collections.abc import Callable
 
 import pyfirmata2
+import serial
 
 from mlink_drivers.firmata.arrival import ArrivalTimes
 from mlink_drivers.firmata.codec import Decoder
+from mlink_drivers.firmata.transport import open_transport
 
 MESSAGES = 60_000
 ROUNDS = 3
@@ -46,10 +52,15 @@ class MemoryPort:
         pass
 
 
-def library_cpu_s(data: bytes) -> float:
+def library_board(port: object) -> pyfirmata2.Board:
     board = pyfirmata2.Board.__new__(pyfirmata2.Board)
-    board.sp, board.samplerThread, board.name = MemoryPort(data), None, "memory"
+    board.sp, board.samplerThread, board.name = port, None, "bench"
     board.setup_layout(pyfirmata2.BOARDS["arduino"])
+    return board
+
+
+def library_cpu_s(data: bytes) -> float:
+    board = library_board(MemoryPort(data))
     for pin in board.analog:
         pin.reporting = True
     began = time.process_time()
@@ -82,6 +93,77 @@ def timed_codec_cpu_s(data: bytes, chunk_size: int) -> float:
     return time.process_time() - began
 
 
+class PtyLine:
+    """A pseudo-terminal that is filled in lumps its buffer holds, between measurements."""
+
+    LUMP_MESSAGES = 1000
+
+    def __init__(self) -> None:
+        self.master, self.slave = os.openpty()
+        tty.setraw(self.slave)
+        self.path = os.ttyname(self.slave)
+
+    def close(self) -> None:
+        os.close(self.master)
+        os.close(self.slave)
+
+    def cpu_s(self, data: bytes, read_lump: Callable[[], None]) -> float:
+        """CPU time of `read_lump` called for every lump of `data`."""
+        taken_s = 0.0
+        for at in range(0, len(data), 3 * self.LUMP_MESSAGES):
+            os.write(self.master, data[at : at + 3 * self.LUMP_MESSAGES])
+            began = time.process_time()
+            read_lump()
+            taken_s += time.process_time() - began
+        return taken_s
+
+
+def library_pty_cpu_s(data: bytes) -> float:
+    line = PtyLine()
+    board = library_board(serial.Serial(line.path, 57600))
+    counted = [0]
+    for command in (0xE0, 0x90):
+        board.add_cmd_handler(command, _counting(counted))
+
+    def read_lump() -> None:
+        goal = counted[0] + line.LUMP_MESSAGES
+        while counted[0] < goal:
+            while board.bytes_available():
+                board.iterate()
+
+    taken_s = line.cpu_s(data, read_lump)
+    board.sp.close()
+    line.close()
+    return taken_s
+
+
+def _counting(counted: list[int]) -> Callable[..., None]:
+    def handler(self: object, channel: int, low: int, high: int) -> None:
+        counted[0] += 1
+
+    return handler.__get__(counted)
+
+
+def codec_pty_cpu_s(data: bytes) -> float:
+    line = PtyLine()
+    transport = open_transport(line.path)
+    transport.open()
+    poller = select.poll()
+    poller.register(transport.fileno(), select.POLLIN)
+    decoder = Decoder()
+
+    def read_lump() -> None:
+        missing = line.LUMP_MESSAGES
+        while missing:
+            poller.poll()
+            missing -= len(decoder.feed(transport.read()))
+
+    taken_s = line.cpu_s(data, read_lump)
+    transport.close()
+    line.close()
+    return taken_s
+
+
 def best(measure: Callable[[], float]) -> float:
     return min(measure() for _ in range(ROUNDS))
 
@@ -91,12 +173,16 @@ def measure() -> list[tuple[str, str, float]]:
     rows = []
     for name, unit in STREAMS.items():
         data = unit * (MESSAGES * 3 // len(unit))
-        rows.append((name, "pyFirmata2 iterate()", best(lambda data=data: library_cpu_s(data))))
+        cpu_s = best(lambda data=data: library_pty_cpu_s(data))
+        rows.append((name, "pyFirmata2 on a pty", cpu_s))
+        rows.append((name, "mlink on a pty", best(lambda data=data: codec_pty_cpu_s(data))))
+        cpu_s = best(lambda data=data: library_cpu_s(data))
+        rows.append((name, "pyFirmata2 in memory", cpu_s))
         for size in (3, 64, 4096):
             cpu_s = best(lambda data=data, size=size: codec_cpu_s(data, size))
             rows.append((name, f"mlink, {size}-byte chunks", cpu_s))
         cpu_s = best(lambda data=data: timed_codec_cpu_s(data, 64))
-        rows.append((name, "mlink with times, 64-byte", cpu_s))
+        rows.append((name, "mlink, 64 bytes, with times", cpu_s))
     return rows
 
 

@@ -15,8 +15,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from tests.support import edlio_reader
-from tests.support.fake_context import FakeContext
 
 from mlink.modules.catalog import TableSettings, VideoRecorderSettings, table, videorecorder
 from mlink.modules.table import TableModule
@@ -28,6 +26,8 @@ from mlink.storage.tsync_format import Generation, TimeColumn, TimeType, TimeUni
 from mlink.storage.tsync_reader import read_tsync
 from mlink.storage.uuid7 import uuid7
 from mlink.types import Frame
+from tests.support import edlio_reader
+from tests.support.fake_context import FakeContext
 
 pytestmark = pytest.mark.edlio
 edlio_summary = edlio_reader.edlio_summary

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,13 +82,16 @@ def test_a_script_that_never_looks_is_interrupted_and_its_line_is_told(bench: Be
 
 
 def test_a_script_that_refuses_interrupts_is_killed(bench: BenchRunner) -> None:
-    middle = FORWARD + """
+    middle = (
+        FORWARD
+        + """
 import signal, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 def run():
     while True: time.sleep(0.05)
 """
+    )
     result = bench.write(CHAIN, source=SOURCE, middle=middle).run(0.3, stop_grace_s=0.5)
     assert not result.success
     assert {failure.module for failure in result.failures} == {"middle"}
@@ -153,8 +157,6 @@ def test_the_engines_death_lets_every_worker_close_its_files(
         "b.run(60.0)"
     )
     root = str(Path(__file__).resolve().parents[2])
-    import sys
-
     with subprocess.Popen(
         [sys.executable, "-c", program, str(bench.folder), root], stdout=subprocess.PIPE
     ) as engine:

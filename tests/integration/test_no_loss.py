@@ -94,7 +94,8 @@ def test_5000_readings_and_600_frames_through_a_script_are_all_recorded(
     assert result.recording_dir is not None
     (video,) = Path(result.recording_dir).rglob("*.mkv")
     with av.open(str(video)) as container:
-        blues = [int(frame.to_ndarray(format="bgr24")[0, 0, 0]) for frame in container.decode(video=0)]
+        pictures = (frame.to_ndarray(format="bgr24") for frame in container.decode(video=0))
+        blues = [int(picture[0, 0, 0]) for picture in pictures]
     assert blues == [index % 256 for index in range(sent["source.frames"])]
 
     (tsync,) = Path(result.recording_dir).rglob("*.tsync")

@@ -150,7 +150,9 @@ def test_a_signal_ends_an_open_ended_run_as_a_success(
     assert len(read_table(result)) > 100
 
 
-@pytest.mark.parametrize("phase", [Phase.SPAWN, Phase.PREPARE, Phase.START, Phase.STOP, Phase.CLOSE])
+@pytest.mark.parametrize(
+    "phase", [Phase.SPAWN, Phase.PREPARE, Phase.START, Phase.STOP, Phase.CLOSE]
+)
 def test_ctrl_c_is_clean_in_every_phase(bench: BenchRunner, phase: Phase) -> None:
     bench.write(CHAIN, source=SOURCE, middle=FORWARD)
     bench.watcher.on_phase[phase] = lambda: os.kill(os.getpid(), signal.SIGINT)

@@ -101,7 +101,8 @@ def our_processes() -> list[str]:
     found = []
     for process in psutil.process_iter(["name", "cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
-        if process.info["name"].startswith("ml:") or "mlink.worker" in line or "mlink_hil.sim" in line:
+        ours = any(word in line for word in ("mlink.worker", "mlink_hil.sim"))
+        if ours or process.info["name"].startswith("ml:"):
             found.append(f"{process.pid} {process.info['name']} {line[:80]}")
     return found
 

@@ -8,11 +8,11 @@ import time
 
 import pyfirmata2
 import pytest
+from tests.support.scripted_board import UNO_PINS, ScriptedBoard, open_descriptors, sysex
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata import Board
 from mlink_drivers.firmata.transport import DeviceLostError
-from tests.support.scripted_board import UNO_PINS, ScriptedBoard, open_descriptors, sysex
 
 
 class Heard(list):
@@ -80,18 +80,23 @@ def test_a_script_of_the_library_runs(scripted):
 
 
 def test_b1_boards_do_not_share_their_handlers():
-    with ScriptedBoard() as one, ScriptedBoard() as two:
-        with Board(one.path) as first, Board(two.path) as second:
-            values = [Heard(), Heard()]
-            for board, heard in zip((first, second), values, strict=True):
-                board.get_pin("d:2:i").register_callback(heard)
-                board.samplingOn()
-                heard.wait([False])
-            one.set_pin(2, 1)
-            values[0].wait([False, True])
-            two.set_pin(2, 1)
-            values[1].wait([False, True])
-            assert values[0] == [False, True]
+    with (
+        ScriptedBoard() as one,
+        ScriptedBoard() as two,
+        Board(one.path) as first,
+        Board(two.path) as second,
+    ):
+        values = [Heard(), Heard()]
+        for board, heard in zip((first, second), values, strict=True):
+            board.get_pin("d:2:i").register_callback(heard)
+            board.samplingOn()
+            heard.wait([False])
+        one.set_pin(2, 1)
+        values[0].wait([False, True])
+        assert values[1] == [False]
+        two.set_pin(2, 1)
+        values[1].wait([False, True])
+        assert values[0] == [False, True]
 
 
 def test_b2_any_capability_layout_makes_pins_under_their_own_numbers(board):

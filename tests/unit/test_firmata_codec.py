@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.scripted_board import capability_reply, firmware_reply, sysex
 
 from mlink_drivers.firmata import encode
 from mlink_drivers.firmata.codec import Decoder
@@ -23,7 +24,6 @@ from mlink_drivers.firmata.protocol import (
     StringData,
     Sysex,
 )
-from tests.support.scripted_board import capability_reply, firmware_reply, sysex
 
 
 def decode(data: bytes):

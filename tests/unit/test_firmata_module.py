@@ -7,14 +7,14 @@ import sys
 import time
 
 import pytest
+from tests.support.fake_context import FakeContext
+from tests.support.scripted_board import ScriptedBoard, sysex
 
 from mlink.clock import MasterClock
 from mlink.devices import DeviceEndpoint
 from mlink.errors import DeviceError
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags, LineReading
 from mlink_drivers.firmata.catalog import FirmataSettings, firmata_io
-from tests.support.fake_context import FakeContext
-from tests.support.scripted_board import ScriptedBoard, sysex
 
 Kind = LineCommandKind
 INPUT, OUTPUT, PULL_UP = LineModeFlags.IS_INPUT, LineModeFlags.IS_OUTPUT, LineModeFlags.PULL_UP

@@ -8,13 +8,13 @@ import time
 
 import pytest
 import serial
+from tests.support.scripted_board import ScriptedBoard, open_descriptors, sysex
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata import encode
 from mlink_drivers.firmata.protocol import AnalogValue, DigitalPort, StringData
 from mlink_drivers.firmata.session import Session, SessionState
 from mlink_drivers.firmata.transport import DeviceLostError, open_transport
-from tests.support.scripted_board import ScriptedBoard, open_descriptors, sysex
 
 
 class Listener:
@@ -101,10 +101,10 @@ def test_queries_are_repeated_for_a_board_that_is_still_booting(listener):
 
 
 def test_what_an_earlier_program_left_streaming_does_not_disturb(listener):
-    with ScriptedBoard(chatter=b"\x03" + b"\xe0\x01\x02" * 500 + b"\xf0\x79\x02") as board:
-        with session_on(board.path, listener) as session:
-            assert session.description.firmware_name == "StandardFirmata.ino"
-            assert board.received[0] == b"\xff"
+    chatter = b"\x03" + b"\xe0\x01\x02" * 500 + b"\xf0\x79\x02"
+    with ScriptedBoard(chatter=chatter) as board, session_on(board.path, listener) as session:
+        assert session.description.firmware_name == "StandardFirmata.ino"
+        assert board.received[0] == b"\xff"
 
 
 def test_a_silent_port_is_named_and_nothing_was_heard(listener):

@@ -6,6 +6,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Self
 
 import msgspec
 
@@ -14,7 +15,6 @@ from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError
 from mlink.worker.forkserver import Forked
 from mlink.worker.spawn import ForkServer
-from typing import Self
 
 Event = tuple[WorkerHandle, WorkerMessages | int]
 """A worker's message, or its exit code (negative: the signal that ended it)."""

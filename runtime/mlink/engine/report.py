@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from typing import Self
 
 from mlink.bench import Bench
 from mlink.engine.plan import Edge
@@ -20,7 +21,6 @@ from mlink.engine.status import (
 )
 from mlink.engine.workers import WorkerHandle
 from mlink.transport.plan import StreamPlan
-from typing import Self
 
 _STATUS_PERIOD_S = 0.25
 

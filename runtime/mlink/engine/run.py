@@ -141,6 +141,9 @@ class Engine:
                 run_uuid=run_uuid,
                 settings=msgspec.msgpack.encode(module.settings),
                 device=devices.get(module.device) if module.device else None,
+                program=module.type.program(module.settings, self.bench.dir)
+                if module.type.program
+                else (),
                 debug=self.options.debug,
             )
             fleet.fork(spec, listeners)
@@ -363,9 +366,7 @@ class Engine:
             self.failures.remove(hung)
             text = f"{hung.message}; it was at\n  {text}"
         worker.failed = True
-        self._add_failure(
-            Failure(worker.name, message.phase, text, message.remedy, message.detail)
-        )
+        self._add_failure(Failure(worker.name, message.phase, text, message.remedy, message.detail))
 
     def _take_metadata(self, worker: WorkerHandle, metadata: dict[str, bytes]) -> None:
         for port, packed in metadata.items():

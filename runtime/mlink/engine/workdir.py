@@ -13,9 +13,9 @@ import secrets
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Self
 
 from mlink.errors import StorageError
-from typing import Self
 
 _SHM = Path("/dev/shm")  # noqa: S108 - POSIX shared memory lives here on Linux
 _LOCK = "lock"

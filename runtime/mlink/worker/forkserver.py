@@ -23,10 +23,9 @@ import traceback
 
 import msgspec
 
-from mlink.control import WorkerSpec, worker_channel
-from mlink.transport.doorbell import Doorbell
+from mlink.control import WorkerSpec
+from mlink.worker.connection import adopt, become_program
 from mlink.worker.life import Worker
-from mlink.worker.output import redirect_output
 
 REQUEST_LIMIT = 1 << 18
 MAX_DESCRIPTORS = 200
@@ -121,16 +120,11 @@ def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
         os.dup2(2, 1)  # the engine's stdout is for results
         faulthandler.enable()
         _rename_process(spec.name)
-        channel = worker_channel(socket.socket(fileno=descriptors[0]))
-        printed = redirect_output(channel)
-        listeners = {
-            port: [Doorbell(os.dup(descriptors[position])) for position in positions]
-            for port, positions in spec.listeners.items()
-        }
-        for fd in descriptors[2:]:
-            os.close(fd)
-        code = Worker(spec, channel, Doorbell(descriptors[1]), listeners).run()
-        printed.finish()
+        if spec.program:
+            become_program(spec, descriptors)
+        connection = adopt(spec, descriptors)
+        code = Worker(connection).run()
+        connection.printed.finish()
     except BaseException:  # noqa: BLE001 - a child must not return into the server
         traceback.print_exc(file=sys.__stderr__)
     finally:

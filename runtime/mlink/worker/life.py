@@ -15,33 +15,32 @@ from typing import Any
 import msgspec
 
 from mlink import control
-from mlink.control import Channel, EngineMessages, InputPlan, WorkerSpec
+from mlink.control import InputPlan
 from mlink.errors import ControlError, ModuleError
 from mlink.metadata import decode_metadata, encode_metadata
 from mlink.module import Module, ModuleSettings
-from mlink.transport.doorbell import Doorbell
 from mlink.transport.node import TransportNode
 from mlink.transport.plan import StreamPlan
+from mlink.worker.connection import Connection
 from mlink.worker.host import ModuleHost
 
 _DRAIN_WAIT_USEC = 100_000
 
 
+ModuleFactory = Callable[[ModuleHost], Module[Any]]
+
+
 class Worker:
     """Owns a module, its ports and its datasets, for one run."""
 
-    def __init__(
-        self,
-        spec: WorkerSpec,
-        channel: Channel[EngineMessages],
-        doorbell: Doorbell,
-        listeners: dict[str, list[Doorbell]],
-    ) -> None:
+    def __init__(self, connection: Connection, build: ModuleFactory | None = None) -> None:
+        spec = connection.spec
         settings_type: type[ModuleSettings] = _load(spec.settings_type)
         settings = msgspec.msgpack.decode(spec.settings, type=settings_type)
-        self.host = ModuleHost(spec, settings, channel, doorbell)
-        self._channel = channel
-        self._listeners = listeners
+        self.host = ModuleHost(spec, settings, connection.channel, connection.doorbell)
+        self._build_module = build or _build_from_spec
+        self._channel = connection.channel
+        self._listeners = connection.listeners
         self._node: TransportNode | None = None
         self._module: Module[Any] | None = None
 
@@ -72,8 +71,7 @@ class Worker:
                 return
 
     def _build(self) -> None:
-        module_class: type[Module[Any]] = _load(self.host.spec.implementation)
-        self._module = module_class(self.host)
+        self._module = self._build_module(self.host)
         self.host.module = self._module
 
     def _prepare(self, inputs: dict[str, InputPlan]) -> None:
@@ -182,6 +180,11 @@ class Worker:
             self._channel.send(control.Closed())
         except ControlError:
             pass  # the engine is gone; the exit code still tells
+
+
+def _build_from_spec(host: ModuleHost) -> Module[Any]:
+    module_class: type[Module[Any]] = _load(host.spec.implementation)
+    return module_class(host)
 
 
 def _load(path: str) -> Any:

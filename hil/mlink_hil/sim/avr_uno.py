@@ -1,0 +1,40 @@
+"""`python -m mlink_hil.sim.avr_uno`: the real StandardFirmata on a simulated Uno."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from mlink.errors import DeviceError
+from mlink_hil.sim.board import Board
+from mlink_hil.sim.fetch_firmware import NAME, cached_path
+from mlink_hil.sim.program import main
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--hex",
+        type=Path,
+        default=cached_path(),
+        metavar="FILE",
+        help="the firmware, as Intel hex (default: %(default)s)",
+    )
+
+
+def _make_board(arguments: Namespace) -> Board:
+    try:
+        from mlink_hil.sim.avr_board import AvrBoard
+    except ImportError as error:
+        raise DeviceError(
+            f"the AVR simulator cannot be loaded: {error}",
+            remedy="pip install 'mlink-hil[sim]' (it needs g++ and libelf-dev)",
+        ) from error
+    board = AvrBoard(arguments.hex)
+    if arguments.hex == cached_path():
+        board.firmware = NAME
+    return board
+
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__ or "", _make_board, _add_arguments))

@@ -1,0 +1,175 @@
+"""The control socket's server: clients, lines, and what is still to be sent to them."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Container
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from mlink.errors import DeviceError
+from mlink_hil.sim import messages
+
+LONGEST_PATH = 107
+"""Bytes that the path of a Unix socket may have."""
+_LONGEST_LINE = 65_536
+_LARGEST_BACKLOG = 1 << 20
+_REPLACED = "…"
+
+
+class Client:
+    """One connection: what came in, what is still to go out, and the pins that it watches."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.received = bytearray()
+        self.unsent = bytearray()
+        self.watched: frozenset[int] = frozenset()
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self.connection.fileno()
+
+
+class ControlServer:
+    """Listens at `path`; the program's loop calls `serve` when something is readable."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._clients: dict[int, Client] = {}
+        self.watched: frozenset[int] = frozenset()
+        """Pins that any client watches."""
+
+    def __enter__(self) -> ControlServer:
+        if len(os.fsencode(self._path)) > LONGEST_PATH:
+            raise DeviceError(
+                f"the path of the control socket is longer than {LONGEST_PATH} bytes: {self._path}",
+                remedy="Use a shorter folder, as by setting TMPDIR=/tmp.",
+            )
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            if self._path.is_socket():  # of a program that was killed
+                self._path.unlink()
+            self._listener.bind(os.fspath(self._path))
+            self._listener.listen()
+        except OSError as error:
+            self._listener.close()
+            raise DeviceError(
+                f"the control socket {self._path} cannot be made: {error.strerror}",
+                remedy="Name a path in an existing folder that you may write to.",
+            ) from error
+        self._listener.setblocking(False)
+        self._update()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+
+    def _update(self) -> None:
+        """Work out the descriptors to wait for, once per change and not per slice."""
+        self.readers = [self._listener.fileno(), *self._clients]
+        self.writers = [fd for fd, client in self._clients.items() if client.unsent]
+        self.watched = frozenset[int]().union(*(c.watched for c in self._clients.values()))
+
+    def serve(
+        self,
+        readable: Container[int],
+        writable: Container[int],
+        carry_out: Callable[[Client, messages.Request], messages.Reply],
+    ) -> None:
+        """Answer the requests that came, and send what could not be sent before."""
+        for client in list(self._clients.values()):
+            if client.fileno() in writable:
+                self._send(client, b"")
+            if client.fileno() in readable:
+                self._receive(client, carry_out)
+        if self._listener.fileno() in readable:
+            self._accept()
+        self._update()
+
+    def publish(self, edge: messages.Edge) -> None:
+        """Send an edge to the clients that watch its pin."""
+        line = messages.encode(edge)
+        for client in list(self._clients.values()):
+            if edge.pin in client.watched:
+                self._send(client, line)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return  # it went away again
+        connection.setblocking(False)
+        self._clients[connection.fileno()] = Client(connection)
+
+    def _receive(
+        self, client: Client, carry_out: Callable[[Client, messages.Request], messages.Reply]
+    ) -> None:
+        try:
+            data = client.connection.recv(_LONGEST_LINE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(client)
+            return
+        client.received += data
+        while (end := client.received.find(b"\n")) >= 0:
+            line = bytes(client.received[:end])
+            del client.received[: end + 1]
+            if line.strip():
+                self._send(client, messages.encode(_answer(client, line, carry_out)))
+        if len(client.received) > _LONGEST_LINE:
+            error = messages.ErrorReply(error=f"a request is longer than {_LONGEST_LINE} bytes")
+            self._send(client, messages.encode(error))
+            self._drop(client)
+
+    def _send(self, client: Client, data: bytes) -> None:
+        """Send now what the socket takes, and the rest later; drop a client that never reads."""
+        client.unsent += data
+        try:
+            sent = client.connection.send(client.unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._drop(client)
+            return
+        del client.unsent[:sent]
+        if len(client.unsent) > _LARGEST_BACKLOG:
+            self._drop(client)
+        elif client.unsent:
+            self._update()
+
+    def _drop(self, client: Client) -> None:
+        """Forget a client."""
+        if self._clients.pop(client.fileno(), None) is not None:
+            client.connection.close()
+            self._update()
+
+
+def _answer(
+    client: Client,
+    line: bytes,
+    carry_out: Callable[[Client, messages.Request], messages.Reply],
+) -> Any:
+    """Carry a line out; whatever is wrong with it becomes an error reply."""
+    try:
+        return carry_out(client, messages.decode_request(line))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        shown = line[:80].decode("utf-8", "replace") + (_REPLACED if len(line) > 80 else "")
+        return messages.ErrorReply(error=f"this is no request: {shown!r}: {error}")
+    except DeviceError as error:
+        return messages.ErrorReply(error=str(error))

@@ -1,0 +1,150 @@
+"""Carries out the requests of a board's control socket."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from mlink.errors import DeviceError
+from mlink_hil.sim import messages
+from mlink_hil.sim.board import (
+    ANALOG_COUNT,
+    CLOCK_HZ,
+    FIRST_ANALOG,
+    PIN_COUNT,
+    SERIAL_PINS,
+    SUPPLY_VOLT,
+    Board,
+)
+from mlink_hil.sim.control_server import Client, ControlServer
+from mlink_hil.sim.pacer import Pacer
+from mlink_hil.sim.pty_port import PtyPort
+
+
+class Requests:
+    """What each request does to the board, and what is answered."""
+
+    def __init__(
+        self, board: Board, port: PtyPort, pacer: Pacer, control: ControlServer, scheduling: str
+    ) -> None:
+        self._board = board
+        self._port = port
+        self._pacer = pacer
+        self._control = control
+        self._scheduling = scheduling
+        self.quit_asked = False
+        board.on_edge = self._on_edge
+
+    def _on_edge(self, pin: int, level: bool, cycle: int) -> None:
+        """Tell the clients that watch the pin."""
+        if pin in self._control.watched:
+            self._control.publish(messages.Edge(pin, level, cycle, self._pacer.time_ns(cycle)))
+
+    def carry_out(self, client: Client, request: messages.Request) -> messages.Reply:
+        """Carry a request out; DeviceError when it cannot be."""
+        match request:
+            case messages.Drive(pin=pin, level=level):
+                _check_pin(pin)
+                if pin in SERIAL_PINS:
+                    raise DeviceError(f"pin {pin} is the serial line and cannot be driven")
+                before = self._board.read(pin).level
+                self._board.drive(pin, level)
+                return self._changed(pin, before)
+            case messages.Analog(pin=channel, volts=volts):
+                pin = _check_analog(channel, volts)
+                before = self._board.read(pin).level
+                self._board.set_voltage(pin, volts)
+                return self._changed(pin, before)
+            case messages.Read(pin=pin):
+                return self._read(pin)
+            case messages.Watch(pins=pins):
+                for pin in pins:
+                    _check_pin(pin)
+                client.watched = frozenset(pins)
+                return messages.WatchReply(pins=sorted(client.watched))
+            case messages.Stats():
+                return self._stats()
+            case _:
+                return self._operate(request)
+
+    def _operate(self, request: messages.Request) -> messages.Reply:
+        """Carry out a request that handles the board as a whole."""
+        match request:
+            case messages.Reset():
+                self._need_power()
+                self._board.reset()
+            case messages.Unplug():
+                self._need_power()
+                self._port.unplug()
+                self._board.reset()
+            case messages.Plug():
+                self._port.plug()  # the program sees the port and boots the board
+            case messages.Quit():
+                self.quit_asked = True
+        return messages.Reply()
+
+    def _need_power(self) -> None:
+        if self._port.fd < 0:
+            raise DeviceError("the board is unplugged", remedy='Send {"cmd":"plug"} first.')
+
+    def _now(self) -> int:
+        """Return when the board is, in ns; without power its clock stands still."""
+        if self._port.fd < 0:
+            return time.monotonic_ns()
+        return self._pacer.time_ns(self._board.cycle)
+
+    def _changed(self, pin: int, before: bool) -> messages.PinReply:
+        """Answer a change of a pin's wiring."""
+        level = self._board.read(pin).level
+        return messages.PinReply(
+            pin=pin,
+            level=level,
+            changed=level != before,
+            cycle=self._board.cycle,
+            time_ns=self._now(),
+        )
+
+    def _read(self, pin: int) -> messages.ReadReply:
+        _check_pin(pin)
+        state = self._board.read(pin)
+        return messages.ReadReply(
+            pin=pin,
+            level=state.level,
+            output=state.output,
+            driven=state.driven,
+            cycle=self._board.cycle,
+            time_ns=self._now(),
+        )
+
+    def _stats(self) -> messages.StatsReply:
+        board, pacer = self._board, self._pacer
+        return messages.StatsReply(
+            simulator=board.simulator,
+            firmware=board.firmware,
+            frequency_hz=CLOCK_HZ,
+            cycle=board.cycle,
+            time_ns=self._now(),
+            slices=pacer.slices,
+            late_slices=pacer.late_slices,
+            late_percent=pacer.late_percent,
+            slip_usec=pacer.slip_ns / 1000,
+            uart_bytes_in=board.bytes_in,
+            uart_bytes_out=board.bytes_out,
+            overruns=board.overruns + self._port.lost,
+            cpu_sec=time.process_time(),
+            scheduling=self._scheduling,
+        )
+
+
+def _check_pin(pin: int) -> None:
+    if not 0 <= pin < PIN_COUNT:
+        raise DeviceError(f"an Uno has no pin {pin}", remedy="Pins are 0 to 19; 14 to 19 are A0…A5.")
+
+
+def _check_analog(channel: int, volts: float | None) -> int:
+    """Return the pin of an analog input; DeviceError when there is none or the volts are off."""
+    if not 0 <= channel < ANALOG_COUNT:
+        raise DeviceError(f"an Uno has no analog input A{channel}", remedy="They are 0 to 5.")
+    if volts is not None and not (math.isfinite(volts) and 0 <= volts <= SUPPLY_VOLT):
+        raise DeviceError(f"{volts} V cannot be put on a pin", remedy="Give 0 to 5 V, or null.")
+    return FIRST_ANALOG + channel

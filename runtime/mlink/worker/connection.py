@@ -1,0 +1,92 @@
+"""What ties a worker process to its engine: channel, doorbells, and who it is to be.
+
+A forked worker gets them from the fork server. A standalone module is a program of its own: the
+fork server becomes it by exec and leaves the descriptors open, named in its environment.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+import mlink
+from mlink import control
+from mlink.control import Channel, EngineMessages, WorkerSpec, worker_channel
+from mlink.errors import ControlError
+from mlink.transport.doorbell import Doorbell
+from mlink.worker.output import LineSender, redirect_output
+
+ENVIRONMENT = "MLINK_WORKER_FDS"
+"""Comma-separated descriptors: the WorkerSpec's file, then those the fork server passed."""
+
+
+@dataclass(slots=True)
+class Connection:
+    """A worker's connection; everything the process prints goes through it from now on."""
+
+    spec: WorkerSpec
+    channel: Channel[EngineMessages]
+    doorbell: Doorbell
+    listeners: dict[str, list[Doorbell]]
+    printed: LineSender
+
+
+def adopt(spec: WorkerSpec, descriptors: list[int]) -> Connection:
+    """Take over the descriptors: the channel, the own doorbell, the subscribers' doorbells."""
+    channel = worker_channel(socket.socket(fileno=descriptors[0]))
+    listeners = {
+        port: [Doorbell(os.dup(descriptors[position])) for position in positions]
+        for port, positions in spec.listeners.items()
+    }
+    for fd in descriptors[2:]:
+        os.close(fd)
+    return Connection(spec, channel, Doorbell(descriptors[1]), listeners, redirect_output(channel))
+
+
+def adopt_from_environment() -> Connection:
+    """Take over the connection of a standalone program; ControlError when there is none."""
+    named = os.environ.pop(ENVIRONMENT, "")
+    if not named:
+        raise ControlError(
+            "this program was not started by mlink",
+            remedy='Run it as a module of type "python" in a bench: mlink run BENCH.',
+        )
+    spec_fd, *descriptors = (int(fd) for fd in named.split(","))
+    with open(spec_fd, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+        spec = msgspec.msgpack.decode(file.read(), type=WorkerSpec)
+    for fd in descriptors:
+        os.set_inheritable(fd, False)
+    return adopt(spec, descriptors)
+
+
+def become_program(spec: WorkerSpec, descriptors: list[int]) -> None:
+    """Replace this process by the standalone program; ends the process when that fails."""
+    spec_fd = os.memfd_create("worker-spec", 0)
+    os.write(spec_fd, msgspec.msgpack.encode(spec))
+    os.lseek(spec_fd, 0, os.SEEK_SET)
+    for fd in descriptors:
+        os.set_inheritable(fd, True)
+    runtime = str(Path(mlink.__file__).resolve().parents[1])
+    environment = dict(os.environ)
+    environment[ENVIRONMENT] = ",".join(str(fd) for fd in (spec_fd, *descriptors))
+    environment["PYTHONPATH"] = os.pathsep.join(
+        part for part in (runtime, environment.get("PYTHONPATH", "")) if part
+    )
+    environment["PYTHONUNBUFFERED"] = "1"
+    try:
+        os.chdir(spec.bench_dir)
+        os.execvpe(spec.program[0], list(spec.program), environment)  # noqa: S606
+    except OSError as error:
+        channel = worker_channel(socket.socket(fileno=descriptors[0]))
+        channel.send(
+            control.Failed(
+                phase="load",
+                message=f"{spec.program[0]} cannot be started: {error.strerror}",
+                remedy="Correct `interpreter` or `venv` of this module in the bench file.",
+            )
+        )
+        os._exit(127)

@@ -1,0 +1,216 @@
+"""One 24-byte reading from a process to another that waits for it: one-way latency.
+
+Each side holds a LineReading: the time runs from before it is encoded to after it is decoded.
+The peers carry it as three packed integers by their quickest calls. Sender and receiver are
+forked afresh for every round, and the rounds of the transports are interleaved.
+Run: python -m tests.benchmarks.bench_transport
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+import struct
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Protocol
+
+import zmq
+
+from mlink.transport.doorbell import Doorbell
+from mlink.transport.node import TransportNode
+from mlink.transport.plan import StreamPlan
+from mlink.transport.reader import StreamReader
+from mlink.transport.writer import StreamWriter
+from mlink.types import DataType, LineReading
+from tests.benchmarks.table import Table, arguments, median, percentile, publish
+
+PERIOD_NS = 1_000_000
+WARM_UP = 200
+LAST = -1
+"""Time of the reading that ends a round."""
+
+forked = multiprocessing.get_context("fork")
+packed = struct.Struct("<qqq")
+
+
+class Link(Protocol):
+    """A one-way way from one process to another; made before the fork, opened after it."""
+
+    def sender(self) -> Callable[[LineReading], object]: ...
+
+    def receiver(self) -> Callable[[], LineReading]:
+        """Return the function that waits for the next reading."""
+        ...
+
+
+class OurLink:
+    """Shared memory and a doorbell, waited for as a worker does."""
+
+    name = "mlink"
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.bell = Doorbell()
+        self.plan = StreamPlan("latency", "LineReading", 8192, 256, 4, 1)
+
+    def sender(self) -> Callable[[LineReading], object]:
+        self.node = TransportNode(f"mlbench{os.getppid()}_", self.folder)
+        writer = StreamWriter(
+            DataType.LineReading, self.node.publisher(self.plan), [Doorbell(os.dup(self.bell.fd))]
+        )
+        return writer.submit
+
+    def receiver(self) -> Callable[[], LineReading]:
+        self.node = TransportNode(f"mlbench{os.getppid()}_", self.folder)
+        reader = StreamReader(
+            DataType.LineReading, self.node.subscriber(self.plan, 8192), max_borrowed=4
+        )
+        poll = select.poll()
+        poll.register(self.bell.fd, select.POLLIN)
+
+        def receive() -> LineReading:
+            while True:
+                for _ in poll.poll(250.0):
+                    self.bell.clear()
+                item = reader.receive()
+                if item is not None:
+                    return item
+
+        return receive
+
+
+class ZmqLink:
+    """PUSH and PULL over a Unix socket."""
+
+    name = "pyzmq ipc (PUSH/PULL)"
+
+    def __init__(self, folder: str) -> None:
+        self.address = f"ipc://{folder}/zmq"
+
+    def sender(self) -> Callable[[LineReading], object]:
+        push = zmq.Context().socket(zmq.PUSH)
+        push.connect(self.address)
+        return lambda item: push.send(packed.pack(item.line_id, item.value, item.time_usec))
+
+    def receiver(self) -> Callable[[], LineReading]:
+        pull = zmq.Context().socket(zmq.PULL)
+        pull.bind(self.address)
+        return lambda: LineReading(*packed.unpack(pull.recv()))
+
+
+class PipeLink:
+    """A one-way multiprocessing.Pipe."""
+
+    name = "multiprocessing.Pipe"
+
+    def __init__(self, folder: str) -> None:
+        self.reading, self.writing = multiprocessing.Pipe(duplex=False)
+
+    def sender(self) -> Callable[[LineReading], object]:
+        send = self.writing.send_bytes
+        return lambda item: send(packed.pack(item.line_id, item.value, item.time_usec))
+
+    def receiver(self) -> Callable[[], LineReading]:
+        receive = self.reading.recv_bytes
+        return lambda: LineReading(*packed.unpack(receive()))
+
+
+LINKS = (OurLink, ZmqLink, PipeLink)
+
+
+def run_sender(link: Link, count: int, ready: Connection) -> None:
+    """Send a reading each millisecond, stamped with CLOCK_MONOTONIC in ns."""
+    send = link.sender()
+    ready.send(True)
+    ready.recv()
+    due = time.monotonic_ns()
+    for value in range(count):
+        due += PERIOD_NS
+        while (left := due - time.monotonic_ns()) > 0:
+            time.sleep(left / 1e9)
+        send(LineReading(7, value, time.monotonic_ns()))
+    send(LineReading(7, count, LAST))
+    ready.recv()  # until the receiver has all of it
+
+
+def run_receiver(link: Link, results: Connection) -> None:
+    """Note how old each reading is when it is there, in ns."""
+    receive = link.receiver()
+    results.send(True)
+    ages = []
+    while True:
+        item = receive()
+        now = time.monotonic_ns()
+        if item.time_usec == LAST:
+            break
+        assert item.value == len(ages), "a reading was lost"
+        ages.append(now - item.time_usec)
+    results.send(ages[WARM_UP:])
+
+
+def measure(kind: Callable[[str], Link], count: int) -> list[int]:
+    """Return the latencies of one round in ns."""
+    with tempfile.TemporaryDirectory(prefix="mlbench") as folder:
+        link = kind(folder)
+        results, results_end = forked.Pipe()
+        ready, ready_end = forked.Pipe()
+        receiver = forked.Process(target=run_receiver, args=(link, results_end), daemon=True)
+        sender = forked.Process(target=run_sender, args=(link, count, ready_end), daemon=True)
+        try:
+            sender.start()
+            ready.recv()  # a publisher must be there before its subscriber, as in a run
+            receiver.start()
+            results.recv()
+            time.sleep(0.05)
+            ready.send(True)
+            if not results.poll(count * 0.002 + 10):
+                raise TimeoutError(f"{kind.__name__} did not deliver")
+            ages: list[int] = results.recv()
+            ready.send(True)
+        finally:
+            for process in (sender, receiver):
+                process.join(1)
+                process.kill()
+        return ages
+
+
+def main() -> None:
+    """Measure and print."""
+    options = arguments(__doc__ or "", seconds=2.0, rounds=5).parse_args()
+    count = WARM_UP + int(options.seconds * 1e9 / PERIOD_NS)
+    found: dict[str, list[list[int]]] = {kind.name: [] for kind in LINKS}
+    for number in range(options.rounds):
+        for shift in range(len(LINKS)):
+            kind = LINKS[(number + shift) % len(LINKS)]
+            found[kind.name].append(measure(kind, count))
+    table = Table(
+        f"(b) 24-byte reading, process to process with wake-up, 1 kHz, "
+        f"{options.rounds} × {options.seconds:g} s: one-way latency",
+        ["p50 µs", "p99 µs"],
+    )
+    p50 = {name: median([percentile(a, 0.5) / 1e3 for a in ages]) for name, ages in found.items()}
+    p99 = {name: median([percentile(a, 0.99) / 1e3 for a in ages]) for name, ages in found.items()}
+    ours = OurLink.name
+    best = min(value for name, value in p50.items() if name != ours)
+    for name in found:
+        mine = name == ours
+        table.add(
+            name,
+            f"{p50[name]:.1f}",
+            f"{p99[name]:.1f}",
+            ratio=p50[name] / best if mine else p50[name] / p50[ours],
+            target="< 1 × the better peer at p50" if mine else "",
+            ok=p50[ours] < best if mine else None,
+            p50_usec=p50[name],
+            p99_usec=p99[name],
+        )
+    table.notes.append("ratio: mlink to the better peer; each peer to mlink (medians of rounds)")
+    publish([table], options.json)
+
+
+if __name__ == "__main__":
+    main()

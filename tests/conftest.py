@@ -1,0 +1,47 @@
+"""What all tests share: unit tests must not touch the machine's real devices."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+UNIT_TESTS = Path(__file__).parent / "unit"
+REAL_DEVICE = re.compile(r"/dev/(tty(ACM|USB|S)\d+|video\d+)")
+
+
+class _DeviceGuard:
+    """Remembers real devices that were opened while a unit test ran."""
+
+    def __init__(self) -> None:
+        self.active = False
+        self.opened: list[str] = []
+
+    def audit(self, event: str, args: tuple[object, ...]) -> None:
+        if event != "open" or not self.active or not isinstance(args[0], str | bytes | os.PathLike):
+            return
+        path = os.fsdecode(args[0])
+        if REAL_DEVICE.fullmatch(path):
+            self.opened.append(path)
+            raise PermissionError(f"a unit test may not open {path}; use a pty or a fake")
+
+
+_guard = _DeviceGuard()
+sys.addaudithook(_guard.audit)  # cannot be taken away again, hence the switch
+
+
+@pytest.fixture(autouse=True)
+def no_real_devices(request):
+    """Fail a unit test that opens a serial port or a camera of this machine."""
+    if UNIT_TESTS not in request.path.parents:
+        yield
+        return
+    _guard.opened.clear()
+    _guard.active = True
+    yield
+    _guard.active = False
+    # The error may have been swallowed on its way, as probing code does.
+    assert not _guard.opened, f"the test opened real devices: {_guard.opened}"
