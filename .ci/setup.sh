@@ -90,7 +90,8 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     "$python" -m venv .venv
 fi
 install() {
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    # -qq: errors only
+    .venv/bin/python -m pip install -qq --disable-pip-version-check \
         --no-warn-script-location --root-user-action=ignore "$@"
 }
 if ! [ -e ".venv/setup-$what" ] || [ "$(cat ".venv/setup-$what")" != "$key" ]; then
@@ -107,7 +108,7 @@ fi
 # --- The board's firmware ----------------------------------------------------------------------
 
 rm -f .venv/no-firmware
-if ! .venv/bin/python -m mlink_hil.sim.fetch_firmware; then
+if ! .venv/bin/python -m mlink_hil.sim.fetch_firmware >/dev/null; then
     say "the firmware could not be fetched: the virtual board will be a simpler one"
     touch .venv/no-firmware
 fi

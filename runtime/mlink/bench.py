@@ -87,12 +87,10 @@ def load_bench(
     problems = Problems(path)
     places = Places(_override(table, overrides, problems))
     file = convert(table, _File, problems, places)
-    problems.raise_if_any()
-    assert file is not None
+    if file is None:
+        raise problems.as_error()
     name = _name(file.bench, path, places, problems)
-    _check_tables(file.modules, places, problems)
     device_table = file.devices if devices is None else _read_devices(devices)
-    problems.raise_if_any()
     loader = ModuleLoader(path.resolve().parent, device_table, catalog, places, problems)
     if devices is None:
         loader.check_device_table()
@@ -102,12 +100,13 @@ def load_bench(
 
 
 def _load_modules(
-    tables: dict[str, Table], loader: ModuleLoader, places: Places, problems: Problems
+    described: dict[str, Any], loader: ModuleLoader, places: Places, problems: Problems
 ) -> dict[str, ModuleConfig]:
     """Load the modules: first each by itself, then their connections."""
+    tables = _module_tables(described, places, problems)
     loaded = {name: loader.load(name, table) for name, table in tables.items()}
     modules = {name: module for name, module in loaded.items() if module is not None}
-    wiring = Wiring(tables, modules, places, problems)
+    wiring = Wiring(described, modules, places, problems)
     for name, table in tables.items():
         connections = wiring.connections(name, table.get("inputs", {}))
         if name in modules:
@@ -123,24 +122,28 @@ def _name(head: Table, path: Path, places: Places, problems: Problems) -> str:
     return name or (path.resolve().parent.name if path.stem == "bench" else path.stem)
 
 
-def _check_tables(modules: dict[str, Any], places: Places, problems: Problems) -> None:
-    if not modules:
+def _module_tables(
+    described: dict[str, Any], places: Places, problems: Problems
+) -> dict[str, Table]:
+    if not described:
         problems.add("[modules]", "there are no modules", "Add a table [modules.NAME].")
-    for name, table in modules.items():
-        if not isinstance(table, dict):
-            problems.add(
-                places("modules", name),
-                f"{shown(table)} is not a table",
-                "Describe each module in a table [modules.NAME].",
-            )
+    tables = {}
+    for name, table in described.items():
+        if isinstance(table, dict):
+            tables[name] = table
+        else:
+            what = f"{shown(table)} is not a table"
+            remedy = "Describe each module in a table [modules.NAME]."
+            problems.add(places("modules", name), what, remedy)
+    return tables
 
 
 def _read_devices(path: Path) -> dict[str, str]:
     problems = Problems(path)
     places = Places()
     file = convert(read_toml(path), _DeviceFile, problems, places)
-    problems.raise_if_any()
-    assert file is not None
+    if file is None:
+        raise problems.as_error()
     ModuleLoader(path.parent, file.devices, {}, places, problems).check_device_table()
     problems.raise_if_any()
     return file.devices
@@ -154,7 +157,7 @@ def _override(table: Table, overrides: Sequence[str], problems: Problems) -> set
     for text in overrides:
         target, equals, value = text.partition("=")
         module, *keys = target.strip().split(".")
-        if not equals or not keys or not all(keys):
+        if not equals or not keys or not all([module, *keys]):
             raise BenchError(
                 f"--set {shown(text)} is not of the form module.key=value",
                 remedy="For example --set cam.framerate=60.",

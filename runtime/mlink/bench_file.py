@@ -54,12 +54,15 @@ class Problems:
 
     def raise_if_any(self) -> None:
         """Raise one BenchError that tells all problems."""
-        if not self._found:
-            return
+        if self._found:
+            raise self.as_error()
+
+    def as_error(self) -> BenchError:
+        """Return one error that tells all problems."""
         if len(self._found) == 1:
             (only,) = self._found
             where = f"{self._path}: {only.where}".rstrip(": ")
-            raise BenchError(f"{where}: {only.what}", remedy=only.remedy)
+            return BenchError(f"{where}: {only.what}", remedy=only.remedy)
         lines = [f"{self._path} has {len(self._found)} problems:"]
         for problem in self._found[:_MAX_LISTED]:
             lines.append(f"  {problem.where}: {problem.what}")
@@ -67,7 +70,7 @@ class Problems:
                 lines.append(f"    → {problem.remedy}")
         if len(self._found) > _MAX_LISTED:
             lines.append(f"  and {len(self._found) - _MAX_LISTED} more")
-        raise BenchError("\n".join(lines))
+        return BenchError("\n".join(lines))
 
 
 class Places:

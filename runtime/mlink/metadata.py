@@ -13,7 +13,7 @@ _SIZE_KEY = "__size__"
 
 
 class MetaSize(msgspec.Struct, array_like=True):
-    """A two-dimensional size in pixels; iterates as (width, height)."""
+    """A two-dimensional size in pixels (int32 each); iterates as (width, height)."""
 
     width: int = 0
     height: int = 0

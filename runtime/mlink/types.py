@@ -191,29 +191,55 @@ class Frame:
 
 
 class SignalBlock:
-    """Samples of several channels: `timestamps` uint64 (N,), `data` (N, channels)."""
+    """Samples of several channels: `timestamps` uint64 (N,), `data` (N, channels).
 
-    __slots__ = ("data", "timestamps")
+    Arrays and lists of other number types are converted when they are assigned (integer blocks
+    cut fractions off); values out of range stay as they are, and are refused when they are sent.
+    """
+
+    __slots__ = ("_data", "_timestamps")
     dtype: np.dtype[Any] = np.dtype(np.int32)
 
     def __init__(self) -> None:
-        self.timestamps: NDArray[np.uint64] = np.empty(0, np.uint64)
-        self.data: NDArray[Any] = np.empty((0, 0), self.dtype)
+        self._timestamps: NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._data: NDArray[Any] = np.empty((0, 0), self.dtype)
+
+    @property
+    def timestamps(self) -> NDArray[np.uint64]:
+        """Time of each sample; µs unless the stream's metadata `time_unit` says otherwise."""
+        return self._timestamps
+
+    @timestamps.setter
+    def timestamps(self, value: NDArray[Any]) -> None:
+        self._timestamps = _fitted(value, _TIMESTAMP)
+
+    @property
+    def data(self) -> NDArray[Any]:
+        """The samples: a row for each time, a column for each channel."""
+        return self._data
+
+    @data.setter
+    def data(self, value: NDArray[Any]) -> None:
+        samples = _fitted(value, self.dtype)
+        self._data = samples.reshape(-1, 1) if samples.ndim == 1 else samples
 
     @property
     def length(self) -> int:
         """Number of samples (rows)."""
-        return int(self.data.shape[0])
+        return self.rows
 
     @property
     def rows(self) -> int:
         """Number of samples."""
-        return int(self.data.shape[0])
+        return int(self._data.shape[0]) if self._data.ndim else 0
 
     @property
     def cols(self) -> int:
         """Number of channels."""
-        return int(self.data.shape[1]) if self.data.ndim == 2 else 0
+        return int(self._data.shape[1]) if self._data.ndim == 2 else 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.rows}×{self.cols}>"
 
 
 class SignalBlockI32(SignalBlock):
@@ -221,6 +247,7 @@ class SignalBlockI32(SignalBlock):
 
     __slots__ = ()
     dtype = np.dtype(np.int32)
+    data: NDArray[np.int32]
 
 
 class SignalBlockU16(SignalBlock):
@@ -228,6 +255,7 @@ class SignalBlockU16(SignalBlock):
 
     __slots__ = ()
     dtype = np.dtype(np.uint16)
+    data: NDArray[np.uint16]
 
 
 class SignalBlockF32(SignalBlock):
@@ -235,6 +263,28 @@ class SignalBlockF32(SignalBlock):
 
     __slots__ = ()
     dtype = np.dtype(np.float32)
+    data: NDArray[np.float32]
+
+
+_TIMESTAMP = np.dtype(np.uint64)
+
+
+def _fitted(value: object, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the values as an array of `dtype` if each fits, else as the array that they are."""
+    if type(value) is np.ndarray and value.dtype == dtype:
+        return value
+    array: NDArray[Any] = np.asarray(value)
+    if array.size == 0:
+        return array.astype(dtype) if array.dtype.kind in "biuf" else array
+    if array.dtype.kind not in "biuf":
+        return array
+    if dtype.kind != "f":
+        limits = np.iinfo(dtype)
+        if not np.isfinite(array).all():
+            return array
+        if int(array.min()) < limits.min or int(array.max()) > limits.max:
+            return array
+    return array.astype(dtype)
 
 
 StreamItem: TypeAlias = ControlCommand | TableRow | Frame | LineCommand | LineReading | SignalBlock

@@ -13,5 +13,6 @@ from tests.support.bench_runner import BenchRunner, nothing_left_behind
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[BenchRunner]:
     """A bench runner; after the test no process, shared memory or work folder may be left."""
-    with nothing_left_behind():
-        yield BenchRunner(tmp_path)
+    runner = BenchRunner(tmp_path)
+    with nothing_left_behind(runner):
+        yield runner

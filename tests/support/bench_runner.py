@@ -15,7 +15,6 @@ from mlink.bench import load_bench
 from mlink.engine.options import RunOptions
 from mlink.engine.run import Engine
 from mlink.engine.status import Phase, RunResult, RunStatus
-from mlink.engine.workdir import runs_dir
 
 SHM = Path("/dev/shm")
 
@@ -96,25 +95,28 @@ def worker_pid(module: str) -> int:
     raise AssertionError(f"no worker of module '{module}' runs")
 
 
-def our_processes() -> list[str]:
-    """Return the names of worker, fork server and simulator processes that run."""
+def descendants() -> list[str]:
+    """Return the processes that this one has started and that still run."""
     found = []
-    for process in psutil.process_iter(["name", "cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
-        ours = any(word in line for word in ("mlink.worker", "mlink_hil.sim"))
-        if ours or process.info["name"].startswith("ml:"):
-            found.append(f"{process.pid} {process.info['name']} {line[:80]}")
+    for process in psutil.Process().children(recursive=True):
+        try:
+            found.append(f"{process.pid} {process.name()} {process.cmdline()[:4]}")
+        except psutil.NoSuchProcess:
+            continue
     return found
 
 
 @contextmanager
-def nothing_left_behind() -> Iterator[None]:
-    """Check that processes, shared memory and work folders are gone afterwards."""
+def nothing_left_behind(runner: BenchRunner) -> Iterator[None]:
+    """Check that the processes, shared memory and work folder of a runner's run are gone."""
+    before = descendants()
     yield
     deadline = time.monotonic() + 5
-    while our_processes() and time.monotonic() < deadline:
+    while left := [process for process in descendants() if process not in before]:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"processes left behind: {left}")
         time.sleep(0.05)
-    assert our_processes() == []
-    assert sorted(path.name for path in SHM.glob("mlink*")) == []
-    base = runs_dir()
-    assert not base.exists() or list(base.iterdir()) == []
+    if runner.engine is None or runner.engine.work_dir is None:
+        return
+    assert not runner.engine.work_dir.exists()
+    assert list(SHM.glob(f"mlink{runner.engine.work_dir.name}*")) == []

@@ -92,6 +92,8 @@ def type_text(annotation: Any) -> str:
     if origin in (list, tuple):
         inner = [type_text(arg) for arg in args if arg is not Ellipsis]
         return f"[{', '.join(inner)}{'' if len(inner) > 1 else ', …'}]"
+    if origin is dict:
+        return "table"
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         return f"{{ {', '.join(annotation.__struct_encode_fields__)} }}"
     return str(getattr(annotation, "__name__", annotation))

@@ -37,9 +37,9 @@ def print_summary(result: RunResult, console: Console, *, debug: bool = False) -
     for failure in result.failures:
         _print_failure(failure, console, debug=debug)
     if result.streams:
-        console.print(Padding(_streams(result.streams), (1, 0, 0, 2)))
+        console.print(Padding(_streams(result.streams), (1, 0, 0, 2), expand=False))
     if any(result.reports.values()):
-        console.print(Padding(_reports(result.reports), (1, 0, 0, 2)))
+        console.print(Padding(_reports(result.reports), (1, 0, 0, 2), expand=False))
     console.print()
     _print_recording(result, console)
 

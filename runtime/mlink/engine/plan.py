@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,10 +22,13 @@ FRAME_QUEUE_BYTES = 256 << 20
 FRAME_QUEUE_ITEMS = (8, 512)
 SIGNAL_QUEUE_ITEMS = 2048
 _UNKNOWN_FRAME_BYTES = 1 << 20
+_SHM = "/dev/shm"  # noqa: S108 - POSIX shared memory lives here on Linux
 _SMALL_ITEM_BYTES = HEADER_BYTES + 192
 _SIGNAL_ITEM_BYTES = HEADER_BYTES + 4096
 _BORROWED_FRAMES = 16
 _BORROWED_SMALL = 4
+
+log = logging.getLogger("mlink.engine")
 
 _CATEGORY_RANK = {
     Category.DEVICE: 0,
@@ -103,11 +108,53 @@ def output_type(module: ModuleConfig, port_id: str) -> DataType:
     return next(port.data_type for port in module.outputs if port.id == port_id)
 
 
+def frame_queue_bytes(bench: Bench, edges: Iterable[Edge]) -> int:
+    """Return how many bytes of frames one subscription may queue.
+
+    At most FRAME_QUEUE_BYTES, less where /dev/shm is small (64 MB in a default container): a page
+    that does not fit there would kill the process that writes it.
+    """
+    subscriptions = sum(
+        output_type(bench.modules[edge.source], edge.source_port) is DataType.Frame
+        for edge in edges
+    )
+    if not subscriptions:
+        return FRAME_QUEUE_BYTES
+    free = shutil.disk_usage(_SHM).free
+    share = free // 2 // subscriptions
+    if share < FRAME_QUEUE_BYTES:
+        log.warning(
+            "shared memory is short (%d MB free in %s): frame queues are cut to %d MB each; "
+            "enlarge it with: mount -o remount,size=2G %s",
+            free >> 20,
+            _SHM,
+            share >> 20,
+            _SHM,
+        )
+    return min(FRAME_QUEUE_BYTES, share)
+
+
 def plan_stream(
-    data_type: DataType, metadata: Metadata, edges: list[Edge]
+    data_type: DataType,
+    metadata: Metadata,
+    edges: list[Edge],
+    *,
+    queue_bytes: int = FRAME_QUEUE_BYTES,
+    likely_frame_bytes: int = _UNKNOWN_FRAME_BYTES,
 ) -> tuple[StreamPlan, dict[Edge, int]]:
-    """Lay out a stream's shared memory; return the plan and each subscription's queue length."""
-    default_items, item_bytes = _sizes(data_type, metadata)
+    """Lay out a stream's shared memory; return the plan and each subscription's queue length.
+
+    `likely_frame_bytes` stands in where the metadata give no size (yet).
+    """
+    if data_type is DataType.Frame:
+        frame_bytes = _frame_bytes(metadata) or likely_frame_bytes
+        low, high = FRAME_QUEUE_ITEMS
+        default_items = max(low, min(high, queue_bytes // frame_bytes))
+        item_bytes = HEADER_BYTES + frame_bytes
+    elif is_small(data_type):
+        default_items, item_bytes = SMALL_QUEUE_ITEMS, _SMALL_ITEM_BYTES
+    else:
+        default_items, item_bytes = SIGNAL_QUEUE_ITEMS, _SIGNAL_ITEM_BYTES
     queues = {edge: edge.queue or default_items for edge in edges}
     plan = StreamPlan(
         service=secrets.token_hex(8),
@@ -121,16 +168,9 @@ def plan_stream(
     return plan, queues
 
 
-def _sizes(data_type: DataType, metadata: Metadata) -> tuple[int, int]:
-    """Return (default queue length in items, expected item size in bytes)."""
-    if is_small(data_type):
-        return SMALL_QUEUE_ITEMS, _SMALL_ITEM_BYTES
-    if data_type is not DataType.Frame:
-        return SIGNAL_QUEUE_ITEMS, _SIGNAL_ITEM_BYTES
+def _frame_bytes(metadata: Metadata) -> int:
+    """Return the size of a stream's frames in bytes, 0 when the metadata do not say."""
     size = metadata.get("size")
-    frame_bytes = _UNKNOWN_FRAME_BYTES
-    if isinstance(size, MetaSize) and size.width > 0 and size.height > 0:
-        channels = 1 if metadata.get("has_color") is False else 3
-        frame_bytes = size.width * size.height * channels
-    low, high = FRAME_QUEUE_ITEMS
-    return max(low, min(high, FRAME_QUEUE_BYTES // frame_bytes)), HEADER_BYTES + frame_bytes
+    if not isinstance(size, MetaSize) or size.width <= 0 or size.height <= 0:
+        return 0
+    return size.width * size.height * (1 if metadata.get("has_color") is False else 3)

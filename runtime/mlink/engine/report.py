@@ -19,8 +19,8 @@ from mlink.engine.status import (
     StreamStatus,
     SubscriptionStatus,
 )
+from mlink.engine.streams import Streams
 from mlink.engine.workers import WorkerHandle
-from mlink.transport.plan import StreamPlan
 
 _STATUS_PERIOD_S = 0.25
 
@@ -54,11 +54,10 @@ class ReporterLogHandler(logging.Handler):
 class Reporter:
     """Keeps the run's status and passes it to the observer and the recording."""
 
-    def __init__(self, bench: Bench, edges: list[Edge], observer: RunObserver) -> None:
+    def __init__(self, bench: Bench, streams: Streams, observer: RunObserver) -> None:
         self.recording: Recording | None = None
-        self.streams: dict[tuple[str, str], tuple[StreamPlan, dict[Edge, int]]] = {}
         self._bench = bench
-        self._edges = edges
+        self._streams = streams
         self._observer = observer
         self._status = RunStatus()
         self._reports: dict[str, dict[str, float | str]] = {}
@@ -109,8 +108,8 @@ class Reporter:
                 stream.rate_hz = self._rate(stream.name, stream.sent, now)
                 stream.subscriptions = [
                     self._subscription(edge, workers, stream.sent)
-                    for edge in self._edges
-                    if edge.stream == (name, port.id)
+                    for edge in self._streams.out_of(name)
+                    if edge.source_port == port.id
                 ]
                 streams.append(stream)
         self._status.streams = streams
@@ -131,8 +130,7 @@ class Reporter:
         self, edge: Edge, workers: Mapping[str, WorkerHandle], sent: int
     ) -> SubscriptionStatus:
         status = SubscriptionStatus(edge.target, edge.target_port)
-        if edge.stream in self.streams:
-            status.queue_limit = self.streams[edge.stream][1].get(edge, 0)
+        status.queue_limit = self._streams.queue_limit(edge)
         worker = workers.get(edge.target)
         count = worker.received.get(edge.target_port) if worker else None
         if count is not None:

@@ -12,26 +12,27 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import msgspec
 
 from mlink import control
 from mlink.bench import Bench
-from mlink.control import InputPlan, WorkerSpec
+from mlink.control import WorkerSpec
 from mlink.devices import DeviceEndpoint
 from mlink.engine.devices import open_devices
 from mlink.engine.fleet import Event, Fleet
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.options import RunOptions
-from mlink.engine.plan import Edge, find_edges, order_modules, output_type, plan_stream
+from mlink.engine.plan import order_modules
 from mlink.engine.recording import Recording
 from mlink.engine.report import Reporter, ReporterLogHandler
 from mlink.engine.status import Failure, Phase, RunObserver, RunResult
 from mlink.engine.stopping import StopLadder
+from mlink.engine.streams import Streams
 from mlink.engine.workdir import RunWorkDir
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import MlinkError
-from mlink.metadata import decode_metadata
 from mlink.storage.uuid7 import uuid7
 
 __all__ = ["Engine", "RunOptions", "run_bench"]
@@ -60,10 +61,11 @@ class Engine:
         self.failures: list[Failure] = []
         self.stop_reason = ""
         self._interrupts = Interrupts()
+        self.work_dir: Path | None = None
+        """The run's folder for sockets, while the run lasts."""
         self._order = order_modules(bench)
-        self._edges = find_edges(bench, self._order)
-        self._reporter = Reporter(bench, self._edges, observer)
-        self._metadata: dict[tuple[str, str], bytes] = {}
+        self._streams = Streams(bench, self._order)
+        self._reporter = Reporter(bench, self._streams, observer)
         self._fleet: Fleet | None = None
         self._t0_ns = 0
 
@@ -79,6 +81,7 @@ class Engine:
         with ExitStack() as stack:
             stack.enter_context(ReporterLogHandler(self._reporter))
             work = stack.enter_context(RunWorkDir())
+            self.work_dir = work.path
             stack.enter_context(self._interrupts)
             recording: Recording | None = None
             if self.options.record:
@@ -122,10 +125,6 @@ class Engine:
         for module in self.bench.modules.values():
             fleet.add(WorkerHandle.create(module))
         for module in self.bench.modules.values():
-            listeners: dict[str, list[str]] = {}
-            for edge in self._edges:
-                if edge.source == module.name:
-                    listeners.setdefault(edge.source_port, []).append(edge.target)
             spec = WorkerSpec(
                 name=module.name,
                 type_id=module.type.id,
@@ -146,18 +145,18 @@ class Engine:
                 else (),
                 debug=self.options.debug,
             )
-            fleet.fork(spec, listeners)
+            fleet.fork(spec, self._streams.listeners(module.name))
 
     def _prepare(self) -> None:
         self._reporter.enter(Phase.PREPARE)
         self._in_stream_order(self._send_prepare, State.PREPARED, self.options.prepare_timeout_s)
         if self._ending:
             return
-        for edge in self._edges:
+        for edge in self._streams.edges:
             if edge.feedback:
                 self._workers[edge.target].pending_acks += 1
                 self._workers[edge.target].send(
-                    control.ConnectInput(edge.target_port, self._input_plan(edge))
+                    control.ConnectInput(edge.target_port, self._streams.input_plan(edge))
                 )
         self._wait(
             lambda: not any(worker.pending_acks for worker in self._workers.values()),
@@ -167,36 +166,7 @@ class Engine:
         )
 
     def _send_prepare(self, worker: WorkerHandle) -> None:
-        inputs = {
-            edge.target_port: self._input_plan(edge)
-            for edge in self._edges
-            if edge.target == worker.name and not edge.feedback
-        }
-        worker.send(control.Prepare(inputs))
-
-    def _input_plan(self, edge: Edge) -> InputPlan:
-        plan, queues = self._reporter.streams[edge.stream]
-        return InputPlan(
-            stream=plan,
-            queue_items=queues[edge],
-            source=f"{edge.source}.{edge.source_port}",
-            metadata=self._metadata[edge.stream],
-            feedback=edge.feedback,
-        )
-
-    def _open_outputs(self, worker: WorkerHandle) -> None:
-        """Lay out the streams of a module whose metadata are known now."""
-        plans = {}
-        for port in worker.config.outputs:
-            stream = (worker.name, port.id)
-            edges = [edge for edge in self._edges if edge.stream == stream]
-            data_type = output_type(worker.config, port.id)
-            laid_out = plan_stream(data_type, decode_metadata(self._metadata[stream]), edges)
-            self._reporter.streams[stream] = laid_out
-            if edges:
-                plans[port.id] = laid_out[0]
-        worker.pending_acks += 1
-        worker.send(control.OpenOutputs(plans))
+        worker.send(control.Prepare(self._streams.input_plans(worker.name)))
 
     def _start(self) -> None:
         self._t0_ns = time.monotonic_ns()
@@ -223,7 +193,9 @@ class Engine:
         """Let every started module drain and finish; hurry, name and kill the one that hangs."""
         self._reporter.stop_clock()
         self._reporter.enter(Phase.STOP)
-        ladder = StopLadder(self._edges, self._workers, self.options.stop_grace_s, self._log)
+        ladder = StopLadder(
+            self._streams.edges, self._workers, self.options.stop_grace_s, self._log
+        )
         for worker in self._workers.values():
             if worker.state < State.STARTING:
                 self._end_streams(worker, {})
@@ -236,9 +208,7 @@ class Engine:
         ]:
             self._pump(0.1)
             for worker in ladder.overdue(waiting):
-                self._fail_worker(
-                    worker, "stop", f"did not finish within {self.options.stop_grace_s:g} s"
-                )
+                self._fail_worker(worker, "stop", f"did not finish within {grace_s:g} s")
             if self._interrupts.aborted:
                 self._add_failure(Failure("", "stop", "aborted by a second interrupt"))
                 return
@@ -287,10 +257,7 @@ class Engine:
         self, send: Callable[[WorkerHandle], None], reached: State, timeout_s: float
     ) -> None:
         """Send to each module as soon as all its sources have reached a state; wait for all."""
-        sources = {
-            name: {e.source for e in self._edges if e.target == name and not e.feedback}
-            for name in self._order
-        }
+        sources = {name: self._streams.sources(name) for name in self._order}
         pending = list(self._order)
 
         def send_to_ready() -> bool:
@@ -329,13 +296,18 @@ class Engine:
             case control.Loaded():
                 worker.advance(State.LOADED)
             case control.Prepared():
-                self._take_metadata(worker, message.metadata)
-                self._open_outputs(worker)
+                worker.pending_acks += 1
+                plans = self._streams.lay_out(worker.config, message.metadata)
+                worker.send(control.OpenOutputs(plans))
                 worker.advance(State.PREPARED)
             case control.Acknowledged():
                 worker.pending_acks -= 1
             case control.Started():
-                self._pass_on_changes(worker, message.metadata)
+                for edge, packed in self._streams.changed(worker.name, message.metadata):
+                    # a subscriber has not started yet, unless it is one by feedback
+                    self._workers[edge.target].send(
+                        control.UpdateMetadata(edge.target_port, packed)
+                    )
                 worker.advance(State.STARTED)
             case control.Status():
                 worker.sent, worker.received = message.sent, message.received
@@ -368,27 +340,12 @@ class Engine:
         worker.failed = True
         self._add_failure(Failure(worker.name, message.phase, text, message.remedy, message.detail))
 
-    def _take_metadata(self, worker: WorkerHandle, metadata: dict[str, bytes]) -> None:
-        for port, packed in metadata.items():
-            self._metadata[worker.name, port] = packed
-
-    def _pass_on_changes(self, worker: WorkerHandle, metadata: dict[str, bytes]) -> None:
-        """Tell subscribers what a module's start() changed; they have not started yet."""
-        for edge in self._edges:
-            if edge.source != worker.name:
-                continue
-            packed = metadata[edge.source_port]
-            if packed != self._metadata[edge.stream]:
-                self._workers[edge.target].send(control.UpdateMetadata(edge.target_port, packed))
-        self._take_metadata(worker, metadata)
-
     def _end_streams(self, worker: WorkerHandle, sent: dict[str, int]) -> None:
         worker.advance(State.ENDED)
-        for edge in self._edges:
-            if edge.source == worker.name:
-                self._workers[edge.target].send(
-                    control.StreamEnded(edge.target_port, sent.get(edge.source_port, 0))
-                )
+        for edge in self._streams.out_of(worker.name):
+            self._workers[edge.target].send(
+                control.StreamEnded(edge.target_port, sent.get(edge.source_port, 0))
+            )
 
     def _worker_exited(self, worker: WorkerHandle, code: int) -> None:
         expected = worker.failed or code == 0

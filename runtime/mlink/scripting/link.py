@@ -5,34 +5,79 @@ A script is a program of free functions, so `syntalos_mlink` has to find its wor
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import mlink.module
 from mlink.module import ModuleContext
+from mlink.scripting import legacy
+from mlink.scripting.callbacks import check_function
 from mlink.scripting.errors import SyntalosPyError
-from mlink.scripting.ports import InputPort, OutputPort
+from mlink.scripting.ports import InputPort, OutputPort, Translate
+from mlink.types import DataType
 
 _WAIT_STEP_USEC = 5_000
 _WAIT_SEC_STEP_USEC = 50_000
 
 
 class ScriptLink:
-    """What the functions of `syntalos_mlink` do, for one worker."""
+    """What the functions of `syntalos_mlink` do, for one worker.
 
-    def __init__(self, context: ModuleContext[Any]) -> None:
+    `declared` has the types of the input ports as the bench spells them: a script that declares
+    a 2.x name receives values of that name.
+    """
+
+    def __init__(
+        self, context: ModuleContext[Any], declared: Mapping[str, str] | None = None
+    ) -> None:
         self._context = context
-        self._inputs = {key: InputPort(port) for key, port in context.inputs.items()}
-        self._outputs = {key: OutputPort(port) for key, port in context.outputs.items()}
-        self.error: str | None = None
+        self._inputs: dict[str, InputPort] = {}
+        self._outputs: dict[str, OutputPort] = {}
+        self.unknown_ports: list[str] = []
+        """Ids that the script asked for in vain; the likely reason when it fails on None."""
+        commands = [
+            port for port in context.outputs.values() if port.data_type is DataType.LineCommand
+        ]
+        readings = [
+            port for port in context.inputs.values() if port.data_type is DataType.LineReading
+        ]
+        # Several boards: the first reading port belongs to the first command port, and so on.
+        paired = len(commands) == len(readings)
+        shared = legacy.PinNames()
+        names = [legacy.PinNames() if paired else shared for _ in commands]
+        self._pins_out = dict(zip((port.id for port in commands), names, strict=True))
+        self._pins_in = dict(zip((port.id for port in readings), names, strict=False))
+        self._shared_pins = shared
+        for input_port in context.inputs.values():
+            self.add_input(input_port, (declared or {}).get(input_port.id, ""))
+        for output_port in context.outputs.values():
+            self.add_output(output_port)
+
+    def add_input(self, port: mlink.module.InputPort, declared: str = "") -> InputPort:
+        """Give the script this input; `declared` is its type's name as it was spelled."""
+        pins = self._pins_in.get(port.id, self._shared_pins)
+        self._inputs[port.id] = InputPort(port, _translation(declared, pins))
+        return self._inputs[port.id]
+
+    def add_output(self, port: mlink.module.OutputPort) -> OutputPort:
+        """Give the script this output."""
+        self._outputs[port.id] = OutputPort(port, self._pins_out.get(port.id, self._shared_pins))
+        return self._outputs[port.id]
 
     def input_port(self, id: str) -> InputPort | None:
         """Return the input port of that id, or None."""
-        return self._inputs.get(id)
+        return self._found(self._inputs, id)
 
     def output_port(self, id: str) -> OutputPort | None:
         """Return the output port of that id, or None."""
-        return self._outputs.get(id)
+        return self._found(self._outputs, id)
+
+    def _found(self, ports: Mapping[str, Any], id: str) -> Any:
+        if id not in ports:
+            self.unknown_ports.append(id)
+        return ports.get(id)
 
     def time_usec(self) -> int:
         """Return master time in µs."""
@@ -58,18 +103,17 @@ class ScriptLink:
 
     def wait_msec(self, msec: int) -> None:
         """Serve for `msec` milliseconds."""
-        self.wait_usec(msec * 1000, _WAIT_STEP_USEC)
+        self.wait_usec(round(msec * 1000), _WAIT_STEP_USEC)
 
     def wait_sec(self, sec: int) -> None:
         """Serve for `sec` seconds."""
-        self.wait_usec(sec * 1_000_000, _WAIT_SEC_STEP_USEC)
+        self.wait_usec(round(sec * 1_000_000), _WAIT_SEC_STEP_USEC)
 
     def call_later(self, delay_msec: int, function: Callable[[], object]) -> None:
         """Call once, `delay_msec` milliseconds from now."""
-        if delay_msec < 0:
-            raise SyntalosPyError("the delay must not be negative")
-        if not callable(function):
-            raise SyntalosPyError("schedule_delayed_call needs a function")
+        if not delay_msec >= 0:  # NaN too
+            raise SyntalosPyError(f"the delay must not be negative, as {delay_msec} ms is")
+        check_function(function, "callable_fn of schedule_delayed_call()")
         self._context.call_later(round(delay_msec * 1000), function)
 
     def raise_error(self, message: str) -> None:
@@ -82,6 +126,14 @@ class ScriptLink:
         sys.stdout.flush()
 
 
+def _translation(declared: str, pins: legacy.PinNames) -> Translate | None:
+    if declared == "FirmataData":
+        return functools.partial(legacy.to_firmata_data, names=pins)
+    if declared == "FirmataControl":
+        return legacy.to_firmata_control
+    return legacy.to_float_block if declared == "FloatSignalBlock" else None
+
+
 _link: ScriptLink | None = None
 
 
@@ -89,6 +141,11 @@ def set_link(link: ScriptLink | None) -> None:
     """Make this the link of the process's script."""
     global _link
     _link = link
+
+
+def has_link() -> bool:
+    """Tell whether this process has a link."""
+    return _link is not None
 
 
 def get_link() -> ScriptLink:

@@ -1,0 +1,105 @@
+"""The streams of a run: who subscribes to what, their metadata, and their layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mlink.bench import Bench, ModuleConfig
+from mlink.control import InputPlan
+from mlink.engine.plan import Edge, find_edges, frame_queue_bytes, output_type, plan_stream
+from mlink.metadata import decode_metadata
+from mlink.transport.plan import StreamPlan
+from mlink.types import DataType
+
+_UNKNOWN_FRAME_BYTES = 1 << 20
+
+
+class Streams:
+    """Keeps what becomes known of the streams while the modules prepare and start."""
+
+    def __init__(self, bench: Bench, order: list[str]) -> None:
+        self.edges = find_edges(bench, order)
+        self._queue_bytes = frame_queue_bytes(bench, self.edges)
+        self._metadata: dict[tuple[str, str], bytes] = {}
+        self._layouts: dict[tuple[str, str], tuple[StreamPlan, dict[Edge, int]]] = {}
+
+    def into(self, module: str) -> list[Edge]:
+        """Return a module's subscriptions."""
+        return [edge for edge in self.edges if edge.target == module]
+
+    def out_of(self, module: str) -> list[Edge]:
+        """Return the subscriptions to a module's outputs."""
+        return [edge for edge in self.edges if edge.source == module]
+
+    def sources(self, module: str) -> set[str]:
+        """Return the modules that must come first; feedback does not count."""
+        return {edge.source for edge in self.into(module) if not edge.feedback}
+
+    def listeners(self, module: str) -> dict[str, list[str]]:
+        """Return, for each connected output, the modules that listen."""
+        found: dict[str, list[str]] = {}
+        for edge in self.out_of(module):
+            found.setdefault(edge.source_port, []).append(edge.target)
+        return found
+
+    def input_plan(self, edge: Edge) -> InputPlan:
+        """Return what a subscriber needs to open a stream that has been laid out."""
+        plan, queues = self._layouts[edge.stream]
+        return InputPlan(
+            stream=plan,
+            queue_items=queues[edge],
+            source=f"{edge.source}.{edge.source_port}",
+            metadata=self._metadata[edge.stream],
+            feedback=edge.feedback,
+        )
+
+    def input_plans(self, module: str) -> dict[str, InputPlan]:
+        """Return the plans of a module's inputs, without those of feedback edges."""
+        return {
+            edge.target_port: self.input_plan(edge)
+            for edge in self.into(module)
+            if not edge.feedback
+        }
+
+    def queue_limit(self, edge: Edge) -> int:
+        """Return the bound of a subscription in items, 0 while it is not known."""
+        layout = self._layouts.get(edge.stream)
+        return layout[1].get(edge, 0) if layout else 0
+
+    def lay_out(self, module: ModuleConfig, metadata: Mapping[str, bytes]) -> dict[str, StreamPlan]:
+        """Lay out the outputs of a module that has prepared; return the connected ones."""
+        self._keep(module.name, metadata)
+        likely = max(self._frame_sizes(self.into(module.name)), default=_UNKNOWN_FRAME_BYTES)
+        plans = {}
+        for port in module.outputs:
+            stream = (module.name, port.id)
+            edges = [edge for edge in self.edges if edge.stream == stream]
+            self._layouts[stream] = plan_stream(
+                output_type(module, port.id),
+                decode_metadata(self._metadata[stream]),
+                edges,
+                queue_bytes=self._queue_bytes,
+                likely_frame_bytes=likely,
+            )
+            if edges:
+                plans[port.id] = self._layouts[stream][0]
+        return plans
+
+    def _frame_sizes(self, edges: Iterable[Edge]) -> list[int]:
+        """Return the sizes of the frames a module takes in: it may well send such again."""
+        plans = [self._layouts[edge.stream][0] for edge in edges if edge.stream in self._layouts]
+        return [plan.item_bytes for plan in plans if plan.data_type == DataType.Frame.value]
+
+    def changed(self, module: str, metadata: Mapping[str, bytes]) -> list[tuple[Edge, bytes]]:
+        """Keep the metadata that a module's start() has set; return who must be told what."""
+        told = [
+            (edge, metadata[edge.source_port])
+            for edge in self.out_of(module)
+            if metadata[edge.source_port] != self._metadata[edge.stream]
+        ]
+        self._keep(module, metadata)
+        return told
+
+    def _keep(self, module: str, metadata: Mapping[str, bytes]) -> None:
+        for port, packed in metadata.items():
+            self._metadata[module, port] = packed

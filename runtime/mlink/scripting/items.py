@@ -1,0 +1,126 @@
+"""What a script submits, made fit for its stream.
+
+Scripts compute with NumPy integers, booleans and plain numbers where a stream has ints and enums.
+The common case, an item that fits as it is, must cost next to nothing.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum, IntFlag
+from typing import Any, TypeVar
+
+from mlink.scripting.errors import SyntalosPyError
+from mlink.types import (
+    ControlCommand,
+    ControlCommandKind,
+    DataType,
+    LineCommand,
+    LineCommandKind,
+    LineModeFlags,
+    LineReading,
+)
+
+_EnumT = TypeVar("_EnumT", bound=IntEnum | IntFlag)
+
+Fit = Callable[[Any], Any]
+
+
+def fit_for(data_type: DataType) -> Fit:
+    """Return the function that makes an item fit this type, or raises SyntalosPyError.
+
+    Items of other types pass: the stream refuses them with both names.
+    """
+    return _FITS.get(data_type, _unchanged)
+
+
+def _unchanged(item: Any) -> Any:
+    return item
+
+
+def _line_command(item: Any) -> Any:
+    if type(item) is not LineCommand:
+        return item
+    if (
+        type(item.kind) is LineCommandKind
+        and type(item.line_id) is type(item.value) is type(item.duration_usec) is int
+        and type(item.flags) is LineModeFlags
+        and type(item.extra) is bytes
+    ):
+        return item
+    return LineCommand(
+        _member("LineCommand.kind", item.kind, LineCommandKind),
+        _whole("LineCommand.line_id", item.line_id),
+        _whole("LineCommand.value", item.value),
+        _whole("LineCommand.duration_usec", item.duration_usec),
+        _member("LineCommand.flags", item.flags, LineModeFlags),
+        _payload("LineCommand.extra", item.extra),
+    )
+
+
+def _line_reading(item: Any) -> Any:
+    if type(item) is not LineReading:
+        return item
+    if type(item.line_id) is type(item.value) is type(item.time_usec) is int:
+        return item
+    return LineReading(
+        _whole("LineReading.line_id", item.line_id),
+        _whole("LineReading.value", item.value),
+        _whole("LineReading.time_usec", item.time_usec),
+    )
+
+
+def _control_command(item: Any) -> Any:
+    if type(item) is not ControlCommand:
+        return item
+    if not isinstance(item.command, str):
+        raise SyntalosPyError(
+            f"ControlCommand.command must be a text, not {type(item.command).__name__}"
+        )
+    if type(item.kind) is ControlCommandKind and type(item.duration) is int:
+        return item
+    return ControlCommand(
+        _member("ControlCommand.kind", item.kind, ControlCommandKind),
+        _whole("ControlCommand.duration (milliseconds)", item.duration),
+        item.command,
+    )
+
+
+def _row(item: Any) -> Any:
+    if isinstance(item, Sequence | Mapping) or not hasattr(item, "__getitem__"):
+        return item
+    return list(item)  # NumPy arrays are sequences in all but name
+
+
+_FITS: dict[DataType, Fit] = {
+    DataType.LineCommand: _line_command,
+    DataType.LineReading: _line_reading,
+    DataType.ControlCommand: _control_command,
+    DataType.TableRow: _row,
+}
+
+
+def _whole(what: str, value: object) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]  # that is the question
+    except TypeError:
+        raise SyntalosPyError(
+            f"{what} must be a whole number, not {value!r} ({type(value).__name__}); use int(…)"
+        ) from None
+
+
+def _member(what: str, value: object, kind: type[_EnumT]) -> _EnumT:
+    if isinstance(value, kind):
+        return value
+    try:
+        return kind(operator.index(value))  # type: ignore[arg-type]  # that is the question
+    except (TypeError, ValueError):
+        known = ", ".join(f"{kind.__name__}.{name}" for name in kind.__members__)
+        raise SyntalosPyError(f"{what} cannot be {value!r}; use one of {known}") from None
+
+
+def _payload(what: str, value: object) -> bytes:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    raise SyntalosPyError(f"{what} must be bytes, not {type(value).__name__}")

@@ -1,0 +1,104 @@
+"""Metadata values as a script may set them, checked where the script sets them."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlink.metadata import Metadata, MetaSize, MetaValue
+from mlink.scripting.errors import SyntalosPyError
+
+_INT32 = range(-(1 << 31), 1 << 31)
+_INT64 = range(-(1 << 63), 1 << 63)
+_MAX_DEPTH = 16
+
+
+def single_value(key: str, value: object) -> MetaValue:
+    """Return a value that `set_metadata_value` takes: no bool, no None, flat lists only."""
+    if isinstance(value, list):
+        for item in value:
+            if type(item) is not int and not isinstance(item, str):
+                raise SyntalosPyError(
+                    f"metadata '{key}': a list may hold int or str, not {type(item).__name__}"
+                )
+        return [any_value(key, item) for item in value]
+    if type(value) is not int and not isinstance(value, float | str | MetaSize):
+        raise SyntalosPyError(
+            f"metadata '{key}' cannot be of type {type(value).__name__} "
+            "(int, float, str, MetaSize, or a list of int or str)"
+        )
+    return any_value(key, value)
+
+
+def any_value(key: str, value: object, depth: int = 0) -> MetaValue:
+    """Return a value that `set_metadata` takes, of plain types and a copy of the script's."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        if value not in _INT64:
+            raise SyntalosPyError(f"metadata '{key}': {value} does not fit into 64 bits")
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise SyntalosPyError(
+                f"metadata '{key}' is {value}: give a number, or leave the key out"
+            )
+        return float(value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, MetaSize):
+        return size(key, (value.width, value.height))
+    if depth < _MAX_DEPTH and isinstance(value, list | tuple):
+        return [any_value(key, item, depth + 1) for item in value]
+    if depth < _MAX_DEPTH and isinstance(value, dict):
+        return {
+            key_text(name): any_value(f"{key}.{name}", item, depth + 1)
+            for name, item in value.items()
+        }
+    raise SyntalosPyError(
+        f"metadata '{key}' cannot be of type {type(value).__name__} "
+        "(int, float, str, bool, None, MetaSize, list or dict, not nested deeper than "
+        f"{_MAX_DEPTH})"
+    )
+
+
+def size(key: str, value: object) -> MetaSize:
+    """Return a size: of a MetaSize or a sequence of exactly two ints (width, height)."""
+    extents: Sequence[Any] = ()
+    if isinstance(value, MetaSize):
+        extents = (value.width, value.height)
+    elif hasattr(value, "__getitem__") and not isinstance(value, str | bytes | Mapping):
+        extents = list(value)  # type: ignore[call-overload]  # a sequence, of NumPy perhaps
+    try:
+        width, height = (operator.index(extent) for extent in extents)
+    except (TypeError, ValueError):
+        raise SyntalosPyError(
+            f"metadata '{key}' must be a MetaSize or two ints (width, height), not {value!r}"
+        ) from None
+    if width not in _INT32 or height not in _INT32:
+        raise SyntalosPyError(f"metadata '{key}': {value!r} does not fit into 32 bits")
+    return MetaSize(width, height)
+
+
+def key_text(key: object) -> str:
+    """Return a metadata key, which must be a text."""
+    if not isinstance(key, str):
+        raise SyntalosPyError(f"a metadata key must be a str, not {key!r}")
+    return key
+
+
+def copied(metadata: Metadata) -> dict[str, Any]:
+    """Return a copy that shares no list or dict with the stream's own metadata."""
+    return {key: _copied(value) for key, value in metadata.items()}
+
+
+def _copied(value: MetaValue) -> Any:
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, MetaSize):
+        return MetaSize(value.width, value.height)
+    return value

@@ -1,0 +1,144 @@
+"""What all synchronisers share: settings, one run from start to stop, and the pairs they record."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from mlink.errors import ModuleError
+from mlink.sync.sink import PairSink
+from mlink.sync.strategy import SHIFT_BOTH, TimeSyncStrategy
+
+log = logging.getLogger(__name__)
+
+DEFAULT_TOLERANCE_USEC = 1000
+
+
+class Synchronizer:
+    """Settings and life of a synchroniser; the classes below it say how times are corrected.
+
+    `name` stands in messages. `sink` takes the pairs when WRITE_TSYNCFILE is set. `adjust_clock` is
+    called with the correction in µs when ADJUST_CLOCK is set and the correction changes.
+    """
+
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        sink: PairSink | None = None,
+        adjust_clock: Callable[[int], None] | None = None,
+    ) -> None:
+        self.name = name
+        self._sink = sink
+        self._adjust_clock = adjust_clock
+        self._used = False
+        self._running = False
+        self._calibrated = False
+        self._tolerance_usec = DEFAULT_TOLERANCE_USEC
+        self._expected_offset_usec = 0
+        self._correction_usec = 0
+        self.set_strategies(SHIFT_BOTH)
+
+    def set_strategies(self, strategies: int) -> None:
+        """Choose what may be done, as flags of `TimeSyncStrategy`."""
+        self._refuse_when_calibrated("its strategies")
+        self._strategies = TimeSyncStrategy(strategies)
+        # Asking an IntFlag costs more than the arithmetic of a sample: keep the answers.
+        self._forward = bool(strategies & TimeSyncStrategy.SHIFT_TIMESTAMPS_FWD)
+        self._backward = bool(strategies & TimeSyncStrategy.SHIFT_TIMESTAMPS_BWD)
+        self._records = bool(strategies & TimeSyncStrategy.WRITE_TSYNCFILE)
+        self._adjusts = bool(strategies & TimeSyncStrategy.ADJUST_CLOCK)
+
+    def set_tolerance_usec(self, tolerance_usec: int) -> None:
+        """Set how far the clocks may part, in µs, before anything is corrected."""
+        self._refuse_when_calibrated("its tolerance")
+        if tolerance_usec < 1:
+            raise ModuleError(
+                f"{self._title} cannot keep a tolerance of {tolerance_usec} µs",
+                remedy="Give at least 1 µs; half a sample period is usual.",
+            )
+        self._tolerance_usec = int(tolerance_usec)
+
+    @property
+    def strategies(self) -> TimeSyncStrategy:
+        """What may be done."""
+        return self._strategies
+
+    @property
+    def tolerance_usec(self) -> int:
+        """How far the clocks may part, in µs."""
+        return self._tolerance_usec
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the expected offset is known; until then times pass unchanged."""
+        return self._calibrated
+
+    @property
+    def expected_offset_to_master_usec(self) -> int:
+        """Device time − master time as found in the calibration, in µs; 0 before."""
+        return self._expected_offset_usec
+
+    @property
+    def clock_correction_offset_usec(self) -> int:
+        """What the device has moved away since then, in µs: negative when slow, positive when fast."""
+        return self._correction_usec
+
+    def start(self) -> bool:
+        """Begin the one run of this synchroniser; False, with the reason logged, when it cannot."""
+        if self._used:
+            log.error("%s serves one run only, and has begun one; make a new one", self._title)
+            return False
+        if self._records and self._sink is None:
+            log.error("%s is to write a tsync file, but was given none", self._title)
+            return False
+        self._used = self._running = True
+        return True
+
+    def stop(self) -> None:
+        """End the run: write the last pair and close the file. Calling it again does nothing."""
+        self._used, self._running = True, False
+        sink, pair = self._sink, self._final_pair()
+        self._sink = None
+        if sink is None:
+            return
+        try:
+            if self._records and pair is not None:
+                sink.write(*pair)
+        finally:
+            sink.close()
+
+    def _final_pair(self) -> tuple[int, int] | None:
+        """Return the last device and master time, in µs; None when there was no sample."""
+        raise NotImplementedError
+
+    def _write_pair(self, device_usec: int, master_usec: int) -> None:
+        if self._records and self._sink is not None:
+            self._sink.write(device_usec, master_usec)
+
+    def _tell_device(self) -> None:
+        if self._adjusts and self._adjust_clock is not None:
+            self._adjust_clock(self._correction_usec)
+
+    def _check_started(self) -> None:
+        if not self._used:
+            raise ModuleError(
+                f"{self._title} was given a time before its run began",
+                remedy="Call its start() when the run starts.",
+            )
+
+    def _refuse_when_calibrated(self, what: str) -> None:
+        if self._calibrated:
+            raise ModuleError(
+                f"{self._title} is calibrated, so {what} cannot be changed any more",
+                remedy="Settle everything before the run starts.",
+            )
+
+    @property
+    def _title(self) -> str:
+        return f"The clock synchroniser {self.name!r}" if self.name else "A clock synchroniser"
+
+
+def shift_allowed(correction: int, *, forward: bool, backward: bool) -> bool:
+    """Tell whether times may follow a correction: a fast device's go back, a slow one's forward."""
+    return backward if correction > 0 else forward and correction < 0
