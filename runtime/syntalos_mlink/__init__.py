@@ -1,18 +1,29 @@
 """The script interface of Syntalos, on mlink: `import syntalos_mlink as syl`.
 
 All times are microseconds (or milliseconds, where a name says so) since the run's start, from
-the master timer that all modules share.
+the master timer that all modules share. Names of the 2.x generation (Firmata…) work beside those
+of 3.x.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from mlink.metadata import MetaSize
+from mlink.scripting.edl import EdlDataset, EdlGroup
 from mlink.scripting.errors import SyntalosPyError
+from mlink.scripting.legacy import (
+    FirmataControl,
+    FirmataControlKind,
+    FirmataData,
+    FloatSignalBlock,
+    new_firmatactl,
+)
 from mlink.scripting.lines import HwInputLine, HwOutputLine
 from mlink.scripting.link import get_link as _link
 from mlink.scripting.ports import InputPort, OutputPort
+from mlink.scripting.standalone import SyntalosLink, init_link
 from mlink.types import (
     ControlCommand,
     ControlCommandKind,
@@ -27,28 +38,49 @@ from mlink.types import (
     SignalBlockU16,
 )
 
+if TYPE_CHECKING:
+    from mlink.sync import SecondaryClockSynchronizer, TimeSyncStrategy
+
+FirmataCommandKind = FirmataControlKind
+IntSignalBlock = SignalBlockI32
+
 __all__ = [
     "ControlCommand",
     "ControlCommandKind",
     "DataType",
+    "EdlDataset",
+    "EdlGroup",
+    "FirmataCommandKind",
+    "FirmataControl",
+    "FirmataControlKind",
+    "FirmataData",
+    "FloatSignalBlock",
     "Frame",
     "HwInputLine",
     "HwOutputLine",
     "InputPort",
+    "IntSignalBlock",
     "LineCommand",
     "LineCommandKind",
     "LineModeFlags",
     "LineReading",
     "MetaSize",
     "OutputPort",
+    "SecondaryClockSynchronizer",
     "SignalBlockF32",
     "SignalBlockI32",
     "SignalBlockU16",
+    "SyntalosLink",
     "SyntalosPyError",
+    "TimeSyncStrategy",
     "await_data",
     "get_input_port",
     "get_output_port",
+    "init_link",
     "is_running",
+    "new_firmatactl_with_id",
+    "new_firmatactl_with_id_name",
+    "new_firmatactl_with_name",
     "new_line_command",
     "println",
     "raise_error",
@@ -121,3 +153,39 @@ def println(text: str) -> None:
 def new_line_command(kind: LineCommandKind, line_id: int, value: int = 0) -> LineCommand:
     """Return a new line command."""
     return LineCommand(kind, line_id, value)
+
+
+def new_firmatactl_with_id_name(kind: FirmataControlKind, pin_id: int, name: str) -> FirmataControl:
+    """Return a new 2.x command for a pin, with the name that it is registered under."""
+    return new_firmatactl(kind, pin_id, name)
+
+
+def new_firmatactl_with_id(kind: FirmataControlKind, pin_id: int) -> FirmataControl:
+    """Return a new 2.x command for a pin."""
+    return new_firmatactl(kind, pin_id)
+
+
+def new_firmatactl_with_name(kind: FirmataControlKind, name: str) -> FirmataControl:
+    """Return a new 2.x command for the pin that is registered under this name."""
+    return new_firmatactl(kind, pin_name=name)
+
+
+if not TYPE_CHECKING:  # a checker shall know the names, and those only
+
+    def __getattr__(name: str) -> Any:
+        """Import what is seldom used when it is; propose the nearest name for one that is not."""
+        if name in {"SecondaryClockSynchronizer", "TimeSyncStrategy"}:
+            import mlink.sync
+
+            return getattr(mlink.sync, name)
+        message = f"syntalos_mlink has no '{name}'"
+        if not name.startswith("_"):
+            from mlink.catalog import nearest
+
+            close = nearest(name, __all__)
+            message += f": did you mean '{close}'?" if close else f" (it has: {', '.join(__all__)})"
+        raise AttributeError(message, name=name)
+
+    def __dir__() -> list[str]:
+        """Return the interface's names."""
+        return [*__all__, "__all__", "__doc__", "__name__"]

@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import select
 import struct
-import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -21,11 +20,11 @@ from typing import Protocol
 import zmq
 
 from mlink.transport.doorbell import Doorbell
-from mlink.transport.node import TransportNode
 from mlink.transport.plan import StreamPlan
 from mlink.transport.reader import StreamReader
 from mlink.transport.writer import StreamWriter
 from mlink.types import DataType, LineReading
+from tests.benchmarks.harness import interleaved, open_node, run_pair
 from tests.benchmarks.table import Table, arguments, median, percentile, publish
 
 PERIOD_NS = 1_000_000
@@ -33,7 +32,6 @@ WARM_UP = 200
 LAST = -1
 """Time of the reading that ends a round."""
 
-forked = multiprocessing.get_context("fork")
 packed = struct.Struct("<qqq")
 
 
@@ -58,14 +56,14 @@ class OurLink:
         self.plan = StreamPlan("latency", "LineReading", 8192, 256, 4, 1)
 
     def sender(self) -> Callable[[LineReading], object]:
-        self.node = TransportNode(f"mlbench{os.getppid()}_", self.folder)
+        self.node = open_node(self.folder)
         writer = StreamWriter(
             DataType.LineReading, self.node.publisher(self.plan), [Doorbell(os.dup(self.bell.fd))]
         )
         return writer.submit
 
     def receiver(self) -> Callable[[], LineReading]:
-        self.node = TransportNode(f"mlbench{os.getppid()}_", self.folder)
+        self.node = open_node(self.folder)
         reader = StreamReader(
             DataType.LineReading, self.node.subscriber(self.plan, 8192), max_borrowed=4
         )
@@ -122,11 +120,11 @@ class PipeLink:
 LINKS = (OurLink, ZmqLink, PipeLink)
 
 
-def run_sender(link: Link, count: int, ready: Connection) -> None:
+def run_sender(link: Link, parent: Connection, count: int) -> None:
     """Send a reading each millisecond, stamped with CLOCK_MONOTONIC in ns."""
     send = link.sender()
-    ready.send(True)
-    ready.recv()
+    parent.send(True)
+    parent.recv()
     due = time.monotonic_ns()
     for value in range(count):
         due += PERIOD_NS
@@ -134,13 +132,15 @@ def run_sender(link: Link, count: int, ready: Connection) -> None:
             time.sleep(left / 1e9)
         send(LineReading(7, value, time.monotonic_ns()))
     send(LineReading(7, count, LAST))
-    ready.recv()  # until the receiver has all of it
+    parent.recv()
+    parent.send(True)
 
 
-def run_receiver(link: Link, results: Connection) -> None:
+def run_receiver(link: Link, parent: Connection, count: int) -> None:
     """Note how old each reading is when it is there, in ns."""
     receive = link.receiver()
-    results.send(True)
+    parent.send(True)
+    parent.recv()
     ages = []
     while True:
         item = receive()
@@ -149,64 +149,40 @@ def run_receiver(link: Link, results: Connection) -> None:
             break
         assert item.value == len(ages), "a reading was lost"
         ages.append(now - item.time_usec)
-    results.send(ages[WARM_UP:])
+    assert len(ages) == count
+    parent.send(ages[WARM_UP:])
 
 
-def measure(kind: Callable[[str], Link], count: int) -> list[int]:
-    """Return the latencies of one round in ns."""
-    with tempfile.TemporaryDirectory(prefix="mlbench") as folder:
-        link = kind(folder)
-        results, results_end = forked.Pipe()
-        ready, ready_end = forked.Pipe()
-        receiver = forked.Process(target=run_receiver, args=(link, results_end), daemon=True)
-        sender = forked.Process(target=run_sender, args=(link, count, ready_end), daemon=True)
-        try:
-            sender.start()
-            ready.recv()  # a publisher must be there before its subscriber, as in a run
-            receiver.start()
-            results.recv()
-            time.sleep(0.05)
-            ready.send(True)
-            if not results.poll(count * 0.002 + 10):
-                raise TimeoutError(f"{kind.__name__} did not deliver")
-            ages: list[int] = results.recv()
-            ready.send(True)
-        finally:
-            for process in (sender, receiver):
-                process.join(1)
-                process.kill()
-        return ages
+def measure(kind: Callable[[str], Link], count: int) -> tuple[float, float]:
+    """Return (p50, p99) of one round in µs."""
+    _, ages = run_pair(kind, run_sender, run_receiver, (count,), limit_s=count * 0.002 + 10)
+    return percentile(ages, 0.5) / 1e3, percentile(ages, 0.99) / 1e3
 
 
 def main() -> None:
     """Measure and print."""
     options = arguments(__doc__ or "", seconds=2.0, rounds=5).parse_args()
     count = WARM_UP + int(options.seconds * 1e9 / PERIOD_NS)
-    found: dict[str, list[list[int]]] = {kind.name: [] for kind in LINKS}
-    for number in range(options.rounds):
-        for shift in range(len(LINKS)):
-            kind = LINKS[(number + shift) % len(LINKS)]
-            found[kind.name].append(measure(kind, count))
+    found = interleaved(LINKS, options.rounds, lambda kind: measure(kind, count))
     table = Table(
         f"(b) 24-byte reading, process to process with wake-up, 1 kHz, "
         f"{options.rounds} × {options.seconds:g} s: one-way latency",
         ["p50 µs", "p99 µs"],
     )
-    p50 = {name: median([percentile(a, 0.5) / 1e3 for a in ages]) for name, ages in found.items()}
-    p99 = {name: median([percentile(a, 0.99) / 1e3 for a in ages]) for name, ages in found.items()}
-    ours = OurLink.name
-    best = min(value for name, value in p50.items() if name != ours)
-    for name in found:
-        mine = name == ours
+    p50 = {kind: median([low for low, _ in rounds]) for kind, rounds in found.items()}
+    p99 = {kind: median([high for _, high in rounds]) for kind, rounds in found.items()}
+    best = min(p50[kind] for kind in LINKS[1:])
+    for kind in LINKS:
+        mine = kind is OurLink
         table.add(
-            name,
-            f"{p50[name]:.1f}",
-            f"{p99[name]:.1f}",
-            ratio=p50[name] / best if mine else p50[name] / p50[ours],
+            kind.name,
+            f"{p50[kind]:.1f}",
+            f"{p99[kind]:.1f}",
+            ratio=p50[kind] / best if mine else p50[kind] / p50[OurLink],
             target="< 1 × the better peer at p50" if mine else "",
-            ok=p50[ours] < best if mine else None,
-            p50_usec=p50[name],
-            p99_usec=p99[name],
+            ok=p50[kind] < best if mine else None,
+            p50_usec=p50[kind],
+            p99_usec=p99[kind],
         )
     table.notes.append("ratio: mlink to the better peer; each peer to mlink (medians of rounds)")
     publish([table], options.json)

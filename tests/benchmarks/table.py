@@ -73,7 +73,9 @@ class Table:
 
         def shown(line: list[str]) -> str:
             cells = [
-                cell.ljust(width) if at in (0, len(heads) - 2, len(heads) - 1) else cell.rjust(width)
+                cell.ljust(width)
+                if at in (0, len(heads) - 2, len(heads) - 1)
+                else cell.rjust(width)
                 for at, (cell, width) in enumerate(zip(line, widths, strict=True))
                 if used[at]
             ]

@@ -193,9 +193,8 @@ class Engine:
         """Let every started module drain and finish; hurry, name and kill the one that hangs."""
         self._reporter.stop_clock()
         self._reporter.enter(Phase.STOP)
-        ladder = StopLadder(
-            self._streams.edges, self._workers, self.options.stop_grace_s, self._log
-        )
+        grace_s = self.options.stop_grace_s
+        ladder = StopLadder(self._streams.edges, self._workers, grace_s, self._log)
         for worker in self._workers.values():
             if worker.state < State.STARTING:
                 self._end_streams(worker, {})

@@ -13,8 +13,9 @@ from typing import Any
 
 from mlink.errors import BenchError, MlinkError, ScriptError
 from mlink.module import Module, ModuleContext
-from mlink.modules.script_settings import ScriptSettings
-from mlink.scripting.errors import script_error
+from mlink.modules.script_settings import ScriptPort, ScriptSettings
+from mlink.scripting.callbacks import check_function
+from mlink.scripting.errors import SyntalosPyError, script_error
 from mlink.scripting.link import ScriptLink, set_link
 
 
@@ -25,6 +26,7 @@ class ScriptModule(Module[ScriptSettings]):
         super().__init__(context)
         self._path = context.run_info.bench_dir / self.settings.script
         self._globals: dict[str, Any] = {}
+        self._link: ScriptLink | None = None
 
     def prepare(self) -> None:
         """Execute the script's text, then let it prepare."""
@@ -32,7 +34,9 @@ class ScriptModule(Module[ScriptSettings]):
         os.chdir(self._path.parent)
         sys.path.insert(0, str(self._path.parent))
         sys.argv = [str(self._path)]
-        set_link(ScriptLink(self.context))
+        declared = {port.id: port.data_type for port in self.settings.ports_in}
+        self._link = ScriptLink(self.context, declared)
+        set_link(self._link)
         main = ModuleType("__main__")
         main.__file__ = str(self._path)
         sys.modules["__main__"] = main
@@ -82,8 +86,29 @@ class ScriptModule(Module[ScriptSettings]):
         """Speak of the user's lines, not of ours."""
         if isinstance(error, MlinkError):
             return error
-        return script_error(error, phase)
+        return script_error(error, phase, self._port_hint(error))
+
+    def _port_hint(self, error: BaseException) -> str:
+        """Say which ports there are, when a script fails on one that it did not get."""
+        if self._link is None or not self._link.unknown_ports or "None" not in str(error):
+            return ""
+        asked = ", ".join(f"'{port}'" for port in dict.fromkeys(self._link.unknown_ports))
+        return (
+            f"The bench declares no port {asked} for this script, so it got None. It declares "
+            f"{_listed('ports_in', self.settings.ports_in)} and "
+            f"{_listed('ports_out', self.settings.ports_out)}."
+        )
 
     def _call(self, name: str) -> object:
         function = self._globals.get(name)
-        return None if function is None else function()
+        if function is None:
+            return None
+        try:
+            check_function(function, f"'{name}'")
+        except SyntalosPyError as error:
+            raise ScriptError(f"{self._path}: {error}") from error
+        return function()
+
+
+def _listed(key: str, ports: list[ScriptPort]) -> str:
+    return f"{key}: {', '.join(port.id for port in ports) or 'none'}"

@@ -12,34 +12,72 @@ from mlink.errors import ScriptError
 
 _RUNTIME = Path(__file__).resolve().parents[2]
 _OURS = (f"{_RUNTIME}/mlink/", f"{_RUNTIME}/syntalos_mlink/")
+_SHOWN_CALLS = 6
+
+_EXIT_REMEDY = "To end a run as failed, call syl.raise_error(message); to go on, return."
+_INTERRUPT_REMEDY = (
+    "Loops must ask `syl.is_running()`, and wait with syl.wait() or syl.await_data()."
+)
 
 
 class SyntalosPyError(Exception):
     """The script interface was used wrongly, or an item could not be sent."""
 
 
-def script_error(error: BaseException, what: str) -> ScriptError:
+def script_error(error: BaseException, what: str, remedy: str = "") -> ScriptError:
     """Say what went wrong in a script: the user's file, line and source line, none of our frames.
 
-    `what` names the place in the script's life, e.g. "start()".
+    `what` names the place in the script's life, e.g. "start". The error itself becomes the cause,
+    for those who ask for the whole traceback.
     """
-    if isinstance(error, SyntaxError) and error.filename:
+    made = _script_error(error, what, remedy)
+    made.__cause__ = error
+    return made
+
+
+def _script_error(error: BaseException, what: str, remedy: str) -> ScriptError:
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
         location = f"{error.filename}:{error.lineno}"
         source = (error.text or "").strip()
-        message = f"{location}: {source}\n  SyntaxError: {error.msg}"
+        name = type(error).__name__
+        message = f"{location}: {source}\n  {name}: {error.msg}"
         return ScriptError(message, remedy="Correct the script.")
     frames = user_frames(error.__traceback__)
-    name = type(error).__name__
-    text = f"{name}: {error}" if str(error) else name
+    text, known_remedy = _words(error)
+    text = f"{text} (in {what})"
+    remedy = remedy or known_remedy
     if not frames:
-        return ScriptError(f"in {what}: {text}")
+        return ScriptError(text, remedy=remedy)
     last = frames[-1]
     source = linecache.getline(last.filename, last.lineno or 0).strip()
-    message = f"{last.filename}:{last.lineno}: {source}\n  {text} (in {what})"
+    message = f"{last.filename}:{last.lineno}: {source}\n  {text}"
+    if (cause := _cause(error)) is not None:
+        message += f"\n  caused by {_words(cause)[0]}"
     if len(frames) > 1:
-        calls = " → ".join(f"{frame.name}:{frame.lineno}" for frame in frames)
-        message += f"\n  called through {calls}"
-    return ScriptError(message)
+        calls = [f"{frame.name}:{frame.lineno}" for frame in frames]
+        if len(calls) > _SHOWN_CALLS:  # endless recursion has a thousand
+            calls = [*calls[: _SHOWN_CALLS // 2], "…", *calls[-(_SHOWN_CALLS // 2) :]]
+        message += f"\n  called through {' → '.join(calls)}"
+    return ScriptError(message, remedy=remedy)
+
+
+def _words(error: BaseException) -> tuple[str, str]:
+    """Return (what happened, what to do if that is known)."""
+    if isinstance(error, SystemExit):
+        shown = "" if error.code is None else repr(error.code)
+        return f"SystemExit: the script called exit({shown})", _EXIT_REMEDY
+    if isinstance(error, KeyboardInterrupt):
+        return "KeyboardInterrupt: the script was interrupted here", _INTERRUPT_REMEDY
+    name = type(error).__name__
+    lines = [f"{name}: {error}" if str(error) else name, *getattr(error, "__notes__", ())]
+    return "\n  ".join(lines), ""
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """Return the user's own cause; what our own errors came from would tell nothing."""
+    if isinstance(error, SyntalosPyError) or error.__cause__ is None:
+        return None
+    return error.__cause__
 
 
 def user_frames(tb: TracebackType | None) -> list[traceback.FrameSummary]:

@@ -95,9 +95,7 @@ class FloatSignalBlock(SignalBlockF32):
     data: NDArray[Any]
 
 
-def new_firmatactl(
-    kind: FirmataControlKind, pin_id: int = 0, pin_name: str = ""
-) -> FirmataControl:
+def new_firmatactl(kind: FirmataControlKind, pin_id: int = 0, pin_name: str = "") -> FirmataControl:
     """Return a command with these values."""
     command = FirmataControl(kind)
     command.pin_id = pin_id

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 from mlink.scripting.errors import SyntalosPyError
 from mlink.scripting.ports import OutputPort
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags
@@ -15,8 +17,8 @@ class HwOutputLine:
     """
 
     def __init__(self, port: OutputPort, line_id: int, analog: bool = False) -> None:
-        self._port = port
-        self._line_id = line_id
+        self._port = _checked_port("HwOutputLine", port)
+        self._line_id = _checked_line("HwOutputLine", line_id)
         self._analog = analog
 
     @property
@@ -51,8 +53,13 @@ class HwOutputLine:
 
     def _require(self, *, analog: bool) -> None:
         if self._analog != analog:
-            kind = "an analog" if self._analog else "a digital"
-            raise SyntalosPyError(f"line {self._line_id} is {kind} line")
+            raise SyntalosPyError(
+                f"line {self._line_id} is an analog line: use set_analog_value(), or make the "
+                "HwOutputLine without analog=True"
+                if self._analog
+                else f"line {self._line_id} is a digital line: use set_value() or pulse(), or "
+                "make the HwOutputLine with analog=True"
+            )
 
     def _submit(
         self,
@@ -71,8 +78,8 @@ class HwInputLine:
     """An input line of a board, set up through an output port of LineCommand."""
 
     def __init__(self, port: OutputPort, line_id: int, pullup: bool = False) -> None:
-        self._port = port
-        self._line_id = line_id
+        self._port = _checked_port("HwInputLine", port)
+        self._line_id = _checked_line("HwInputLine", line_id)
         self._pullup = pullup
 
     @property
@@ -88,3 +95,22 @@ class HwInputLine:
         command = LineCommand(LineCommandKind.SET_MODE, self._line_id, flags=flags)
         self._port.submit(command)
         return command
+
+
+def _checked_port(what: str, port: object) -> OutputPort:
+    if isinstance(port, OutputPort):
+        return port
+    raise SyntalosPyError(
+        f"{what} needs an output port of type LineCommand, not {type(port).__name__}; "
+        "get_output_port() gives None for an id that the bench does not declare"
+    )
+
+
+def _checked_line(what: str, line_id: object) -> int:
+    try:
+        number = operator.index(line_id)  # type: ignore[arg-type]  # that is the question
+    except TypeError:
+        number = -1
+    if not 0 <= number <= 0xFFFF:
+        raise SyntalosPyError(f"{what}: line_id must be 0..65535, not {line_id!r}")
+    return number

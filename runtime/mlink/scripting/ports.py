@@ -62,9 +62,7 @@ class InputPort:
 class OutputPort:
     """An output of the script."""
 
-    def __init__(
-        self, port: mlink.module.OutputPort, pins: legacy.PinNames | None = None
-    ) -> None:
+    def __init__(self, port: mlink.module.OutputPort, pins: legacy.PinNames | None = None) -> None:
         self._port = port
         self._fit = fit_for(port.data_type)
         self._pins = pins or legacy.PinNames()

@@ -81,7 +81,7 @@ class Synchronizer:
 
     @property
     def clock_correction_offset_usec(self) -> int:
-        """What the device has moved away since then, in µs: negative when slow, positive when fast."""
+        """The correction since then, in µs: negative for a slow device, positive for a fast one."""
         return self._correction_usec
 
     def start(self) -> bool:

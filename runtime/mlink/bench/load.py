@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from mlink.bench_file import (
+from mlink.bench.file import (
     Places,
     Problems,
     Table,
@@ -25,13 +25,11 @@ from mlink.bench_file import (
     set_value,
     shown,
 )
-from mlink.bench_module import Connection, ModuleConfig, ModuleLoader
-from mlink.bench_wiring import Wiring
+from mlink.bench.module import ModuleConfig, ModuleLoader
+from mlink.bench.wiring import Wiring
 from mlink.catalog import proposal
 from mlink.errors import BenchError
 from mlink.module import ModuleType
-
-__all__ = ["Bench", "Connection", "ModuleConfig", "load_bench"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import msgspec
 
-from mlink.bench_file import Places, Problems, convert, shown
-from mlink.bench_module import Connection, ModuleConfig
+from mlink.bench.file import Places, Problems, convert, shown
+from mlink.bench.module import Connection, ModuleConfig
 from mlink.catalog import proposal
 from mlink.module import PortSpec
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlink.bench_file import Places, Problems, Table, convert, key_path, shown
+from mlink.bench.file import Places, Problems, Table, convert, key_path, shown
 from mlink.catalog import broken_types, device_schemes, module_types, nearest, proposal
 from mlink.module import ModuleSettings, ModuleType, Ports, PortSpec
 
@@ -102,13 +102,15 @@ class ModuleLoader:
         settings = convert(
             given, type_.settings, self._problems, self._where.below("modules", name), _RESERVED
         )
-        sentences = settings.check(self._dir) if settings is not None else []
+        try:
+            sentences = settings.check(self._dir) if settings is not None else []
+        except OSError as error:  # a path in the settings that no file system takes
+            sentences = [f"{error.strerror}: {shown(str(error.filename))}"]
         for sentence in sentences:
             match = _KEY_OF_SENTENCE.fullmatch(sentence)
+            keys = match["key"].split(".") if match else []
             self._problems.add(
-                self._where("modules", name, *match["key"].split("."))
-                if match
-                else self._where("modules", name),
+                self._where("modules", name, *keys),
                 match["what"] if match else sentence,
                 "Correct it in the bench file; paths are relative to the folder of that file.",
             )

@@ -1,0 +1,6 @@
+"""The bench: which modules run, how their ports connect, on which devices."""
+
+from mlink.bench.load import Bench, load_bench
+from mlink.bench.module import Connection, ModuleConfig
+
+__all__ = ["Bench", "Connection", "ModuleConfig", "load_bench"]

@@ -1,0 +1,172 @@
+"""Indices of samples that a device counts at a nominal frequency and delivers in blocks.
+
+The index is the only clock there is: sample x ends at (x + 1)·10⁶/f µs. When the real frequency is
+another one, an index offset J moves the indices until they fit the master timer again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mlink.errors import ModuleError
+from mlink.sync.base import Synchronizer, shift_allowed
+from mlink.sync.ring import OffsetRing
+from mlink.sync.sink import PairSink
+
+DEFAULT_CALIBRATION_BLOCKS = 24
+
+_FLUKE_VARIANCES = 2.25
+"""A block one and a half standard deviations off the mean changes nothing."""
+
+
+class FreqCounterSynchronizer(Synchronizer):
+    """Keeps the indices of a device with `frequency_hz` samples per second in step with the master.
+
+    Offsets are device − master time, one for each block. The reference takes J off the index before
+    it compares, and then compares what is left with the whole correction: half of any deviation
+    stays. Ours compares the index as the device counted it; `as_reference=True` does as it does.
+    """
+
+    def __init__(
+        self,
+        frequency_hz: float,
+        name: str = "",
+        *,
+        sink: PairSink | None = None,
+        as_reference: bool = False,
+    ) -> None:
+        super().__init__(name, sink=sink)
+        if not frequency_hz > 0 or math.isinf(frequency_hz):
+            raise ModuleError(
+                f"{self._title} cannot count {frequency_hz} samples per second",
+                remedy="Give the device's nominal sample rate in Hz, above 0.",
+            )
+        self.frequency_hz = frequency_hz
+        self._period_usec = 1e6 / frequency_hz
+        self._as_reference = as_reference
+        self._ring = OffsetRing(DEFAULT_CALIBRATION_BLOCKS)
+        self._seen = 0
+        self._deviation_usec = 0.0
+        self._index_offset = 0
+        self._applied = 0
+        self._wait = 0
+        self._last_index = -(1 << 62)
+        self._last_device = 0
+        self._last_master = 0
+        self._last_valid_master: int | None = None
+
+    def set_calibration_blocks_count(self, count: int) -> None:
+        """Set how many blocks the ring holds; calibration takes twice as many."""
+        self._refuse_when_calibrated("its number of calibration blocks")
+        self._ring = OffsetRing(max(1, int(count)))
+        self._seen = 0
+
+    def set_last_valid_master_timestamp(self, master_usec: int) -> None:
+        """Tell the end of valid data, in µs; the last pair written at the stop does not pass it."""
+        self._last_valid_master = int(master_usec)
+
+    @property
+    def index_offset(self) -> int:
+        """J: how many samples the device has counted too many (positive) or too few (negative)."""
+        return self._index_offset
+
+    def process_block(
+        self, receive_usec: int, indices: Sequence[int], block: int = 0, blocks: int = 1
+    ) -> list[int]:
+        """Return the corrected indices of block `block` of `blocks` delivered at `receive_usec`.
+
+        `indices` are as the device counted them; the time of index x is x·10⁶/f µs.
+        """
+        self._check_started()
+        if not self._running or not len(indices):
+            return list(indices)
+        count = len(indices)
+        receive, last = int(receive_usec), int(indices[-1])
+        # Blocks before the delivery's last one were taken as many block durations before.
+        acquired = (
+            receive
+            - round(self._period_usec * (blocks - 1) * count)
+            + round(self._period_usec * block * count)
+        )
+        device = round((last + 1) * self._period_usec)
+        self._last_device, self._last_master = device, acquired
+        offset = device - acquired
+        if self._as_reference:
+            offset -= round(self._index_offset * self._period_usec)
+        if self._calibrated:
+            self._follow(device, acquired, offset)
+        else:
+            self._calibrate(offset)
+        return self._apply(indices, count)
+
+    def _calibrate(self, offset: int) -> None:
+        self._ring.push(offset)
+        self._seen += 1
+        if self._seen >= 2 * self._ring.capacity:
+            self._expected_offset_usec = self._ring.rounded_median()
+            self._deviation_usec = self._ring.std
+            self._calibrated = True
+            self._write_pair(0, -self._expected_offset_usec)
+
+    def _follow(self, device: int, acquired: int, offset: int) -> None:
+        ring = self._ring
+        fluke = ring.is_fluke(offset, self._deviation_usec, _FLUKE_VARIANCES)
+        drifted = ring.mean_less(self._expected_offset_usec)
+        ring.push(offset)
+        waits = self._wait > 0
+        if waits:
+            self._wait -= 1
+        if abs(drifted) < self._tolerance_usec:
+            if self._index_offset and abs(drifted) < self._tolerance_usec / 3:
+                self._index_offset = int(self._index_offset / 2)
+                self._correction_usec = int(self._correction_usec / 2)
+            return
+        if fluke or waits:
+            return
+        remaining = drifted - self._correction_usec
+        step = math.ceil(remaining / 3)
+        if abs(step) < self._period_usec:
+            if not self._as_reference and abs(remaining) < self._period_usec:
+                return  # less than a sample is left: a step would only lead away and back
+            step = int(math.copysign(math.ceil(self._period_usec), remaining))
+        self._correction_usec += step
+        wanted = int(self._correction_usec * self.frequency_hz / 1e6)
+        if wanted == self._index_offset:
+            return
+        self._index_offset = round((2 * wanted + self._index_offset) / 3)
+        self._wait = math.ceil(1.2 * ring.capacity)
+        self._write_pair(device, acquired)
+
+    def _apply(self, indices: Sequence[int], count: int) -> list[int]:
+        old, new = self._applied, self._index_offset
+        if not shift_allowed(new, forward=self._forward, backward=self._backward):
+            new = 0
+        self._applied = new
+        if old == new:
+            adjusted = [index - new for index in indices] if new else list(indices)
+        else:
+            # A jump would tear the signal: the offset changes in even steps over the block.
+            adjusted = [
+                index - old - round((new - old) * (position + 1) / count)
+                for position, index in enumerate(indices)
+            ]
+        if adjusted[0] <= self._last_index or old != new:
+            adjusted = self._never_back(adjusted)
+        self._last_index = adjusted[-1]
+        return adjusted
+
+    def _never_back(self, adjusted: list[int]) -> list[int]:
+        highest = self._last_index
+        for position, index in enumerate(adjusted):
+            highest = max(highest, index)
+            adjusted[position] = highest
+        return adjusted
+
+    def _final_pair(self) -> tuple[int, int] | None:
+        if not self._seen:
+            return None
+        beyond = 0
+        if self._last_valid_master is not None:
+            beyond = max(0, self._last_master - self._last_valid_master)
+        return self._last_device - beyond, self._last_master - beyond

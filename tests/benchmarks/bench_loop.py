@@ -1,0 +1,173 @@
+"""Loop latency on the virtual Uno: pin edge → firmware → host → firmware → pin edge.
+
+A button on pin 7 is answered on pin 8, once by a bare pyFirmata2 callback in a program of its own,
+once by a bench (board process → script process → board process), both on the real StandardFirmata
+at 57,600 baud. Times are the simulated chip's. Rounds are interleaved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlink_hil.devices import VirtualDevices
+
+from mlink_hil.virtual_board import VirtualBoard
+from tests.support.bench_runner import BenchRunner
+
+BUTTON, LED = 7, 8
+
+PEER = """
+import sys, time
+import pyfirmata2
+board = pyfirmata2.Arduino(sys.argv[1])
+button = board.get_pin("d:7:u")
+led = board.get_pin("d:8:o")
+button.register_callback(lambda level: led.write(1 if level else 0))
+board.samplingOn()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+BENCH = """
+[bench]
+name = "loop-latency"
+[devices]
+uno = "virtual:uno"
+[modules.board]
+type = "firmata-io"
+device = "uno"
+[modules.board.inputs]
+fmctl = "loop.ctl"
+[modules.loop]
+type = "pyscript"
+script = "loop.py"
+ports_in = [{ id = "readings", data_type = "LineReading" }]
+ports_out = [{ id = "ctl", data_type = "LineCommand" }]
+inputs = { readings = "board.fmdata" }
+"""
+
+LOOP = """
+import syntalos_mlink as syl
+ctl = syl.get_output_port("ctl")
+led = syl.HwOutputLine(ctl, 8)
+button = syl.HwInputLine(ctl, 7, pullup=True)
+def answer(reading):
+    led.set_value(reading.value)
+syl.get_input_port("readings").on_data = answer
+def start():
+    led.send_mode()
+    button.send_mode()
+"""
+
+
+def measure(control: Path, presses: int, seed: int) -> list[float]:
+    """Press and release the button at random moments; return the latencies in ms."""
+    chance = random.Random(seed)
+    latencies = []
+    with VirtualBoard.connect(control) as board:
+        board.watch([LED])
+        level = True
+        for number in range(presses + 10):
+            time.sleep(chance.uniform(0.010, 0.025))
+            for _ in board.edges(timeout_sec=0.0):
+                pass
+            level = not level
+            pressed = board.drive(BUTTON, level)
+            answer = board.wait_edge(LED, timeout_sec=1.0)
+            if answer is None:
+                raise SystemExit("the loop did not answer within 1 s")
+            if number >= 10:  # the first ones warm the path up
+                latencies.append((answer.time_ns - pressed.time_ns) / 1e6)
+    return latencies
+
+
+@contextmanager
+def peer() -> Iterator[Path]:
+    """A bare pyFirmata2 program on a virtual Uno of its own; yields the control socket."""
+    log = logging.getLogger("bench")
+    with tempfile.TemporaryDirectory() as folder:
+        provider = VirtualDevices()
+        with provider.open(
+            name="uno", spec="virtual:uno", work_dir=Path(folder), log=log
+        ) as endpoint:
+            program = subprocess.Popen(
+                [sys.executable, "-c", PEER, endpoint.address],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert program.stdout is not None
+            assert program.stdin is not None
+            if program.stdout.readline() != "ready\n":
+                raise SystemExit("pyFirmata2 did not start")
+            time.sleep(0.5)
+            yield Path(endpoint.control)
+            program.kill()
+            program.wait()
+
+
+def ours(presses: int, seed: int) -> list[float]:
+    """Latencies of a bench, in ms."""
+    found: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        runner = BenchRunner(Path(folder)).write(BENCH, loop=LOOP)
+
+        def act() -> None:
+            assert runner.engine is not None
+            assert runner.engine.work_dir is not None
+            (control,) = runner.engine.work_dir.glob("*.sock")
+            try:
+                found.extend(measure(control, presses, seed))
+            finally:
+                runner.stop()
+
+        runner.when_running(0.5, lambda: threading.Thread(target=act, name="presser").start())
+        result = runner.run(None, record=False)
+        if not result.success:
+            raise SystemExit(f"the bench failed: {result.failures}")
+    return found
+
+
+def quantile(values: list[float], share: float) -> float:
+    """Return the value below which `share` of the values lie."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--presses", type=int, default=300, help="button edges a round")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--json", type=Path, default=None)
+    arguments = parser.parse_args()
+    bare: list[float] = []
+    mlink: list[float] = []
+    for number in range(arguments.rounds):
+        with peer() as control:
+            bare += measure(control, arguments.presses, number)
+        mlink += ours(arguments.presses, number)
+    rows = []
+    for name, share in (("p50", 0.50), ("p99", 0.99), ("max", 1.0)):
+        ours_ms, bare_ms = quantile(mlink, share), quantile(bare, share)
+        rows.append((name, ours_ms, bare_ms))
+    wire_ms = 6 * 10 / 57_600 * 1e3
+    print(f"loop latency, ms, {len(mlink)} edges each; the wire alone takes {wire_ms:.2f} ms")
+    for name, ours_ms, bare_ms in rows:
+        print(f"  {name}  mlink {ours_ms:.3f}  bare pyFirmata2 {bare_ms:.3f}")
+    print(f"  mean  {statistics.mean(mlink):.3f} {statistics.mean(bare):.3f}")
+
+
+if __name__ == "__main__":
+    main()
