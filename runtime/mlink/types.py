@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -245,7 +245,8 @@ class SignalBlock:
 class SignalBlockI32(SignalBlock):
     """A block of int32 samples."""
 
-    __slots__ = ()
+    if not TYPE_CHECKING:  # checkers would take `data`, declared below, for a missing slot
+        __slots__ = ()
     dtype = np.dtype(np.int32)
     data: NDArray[np.int32]
 
@@ -253,7 +254,8 @@ class SignalBlockI32(SignalBlock):
 class SignalBlockU16(SignalBlock):
     """A block of uint16 samples."""
 
-    __slots__ = ()
+    if not TYPE_CHECKING:  # checkers would take `data`, declared below, for a missing slot
+        __slots__ = ()
     dtype = np.dtype(np.uint16)
     data: NDArray[np.uint16]
 
@@ -261,7 +263,8 @@ class SignalBlockU16(SignalBlock):
 class SignalBlockF32(SignalBlock):
     """A block of float32 samples."""
 
-    __slots__ = ()
+    if not TYPE_CHECKING:  # checkers would take `data`, declared below, for a missing slot
+        __slots__ = ()
     dtype = np.dtype(np.float32)
     data: NDArray[np.float32]
 

@@ -71,12 +71,10 @@ class OurLink:
         poll.register(self.bell.fd, select.POLLIN)
 
         def receive() -> LineReading:
-            while True:
+            while (item := reader.receive()) is None:
                 for _ in poll.poll(250.0):
                     self.bell.clear()
-                item = reader.receive()
-                if item is not None:
-                    return item
+            return item
 
         return receive
 

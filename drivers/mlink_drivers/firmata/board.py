@@ -22,6 +22,7 @@ from mlink_drivers.firmata.protocol import (
     DIGITAL_MESSAGE,
     PINS_PER_PORT,
     PROTOCOL_VERSION,
+    SINGLE_PIN_WRITE_SINCE,
     AnalogValue,
     DigitalPort,
     Message,
@@ -114,6 +115,18 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
     def send_sysex(self, sysex_cmd: int, data: Sequence[int] = ()) -> None:
         """Send a sysex message of 7-bit bytes."""
         self.send(encode.sysex(sysex_cmd, bytes(data)))
+
+    def pulls_up_by_write(self, board_pin: int) -> bool:
+        """Whether a pin has no pull-up mode but a high written to the input switches one on.
+
+        StandardFirmata before protocol 2.5, by the Arduino core's digitalWrite on an input.
+        """
+        layout = self.pin_layout
+        return (
+            self.firmata_version < SINGLE_PIN_WRITE_SINCE
+            and layout.supports(board_pin, PinMode.INPUT)
+            and not layout.supports(board_pin, PinMode.PULLUP)
+        )
 
     def servo_config(
         self,

@@ -1,18 +1,30 @@
-"""From `fmctl` to the board: each command is checked against what the pin can do, then sent."""
+"""From `fmctl` to the board: each command is checked against what the pin can do, then sent.
+
+What every line was set up as and last told is remembered, also while the board is away, so that
+`replay` can bring a board that comes back to where it should be.
+"""
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Collection
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
+
+import msgspec
 
 from mlink.errors import DeviceError
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags
 from mlink_drivers.firmata import encode
 from mlink_drivers.firmata.board import Board
+from mlink_drivers.firmata.budget import ByteBudget, analog_bytes
+from mlink_drivers.firmata.extension import Extension
+from mlink_drivers.firmata.extra import QueryPinState, ServoConfig, SetPinMode, parse_extra
+from mlink_drivers.firmata.layout import mode_name
 from mlink_drivers.firmata.protocol import PINS_PER_PORT, SINGLE_PIN_WRITE_SINCE, PinMode
-from mlink_drivers.firmata.pulses import PulseTimer
+from mlink_drivers.firmata.pulses import PulseTimer, PulseTimes
 from mlink_drivers.firmata.readings import Readings
+from mlink_drivers.firmata.transport import DeviceLostError
 
 DEFAULT_PULSE_USEC: Final = 50_000
 """A pulse of duration 0, as Syntalos does it."""
@@ -20,146 +32,237 @@ DEFAULT_PULSE_USEC: Final = 50_000
 _DEFAULT_PWM_BITS: Final = 8
 _MAX_SERVO_VALUE: Final = (1 << 14) - 1
 """Degrees up to 180, above 543 the pulse width in µs (Arduino's Servo library)."""
+_INPUTS: Final = (PinMode.INPUT, PinMode.PULLUP, PinMode.ANALOG)
 
 
-class LineUse(enum.Enum):
-    """What a line is set up as."""
+class _Line(msgspec.Struct):
+    """What a line is set up as, and what it was last told (None: nothing yet)."""
 
-    INPUT = PinMode.INPUT
-    PULLUP = PinMode.PULLUP
-    ANALOG_INPUT = PinMode.ANALOG
-    OUTPUT = PinMode.OUTPUT
-    PWM = PinMode.PWM
-    SERVO = PinMode.SERVO
-
-
-_INPUTS: Final = (LineUse.INPUT, LineUse.PULLUP, LineUse.ANALOG_INPUT)
+    mode: PinMode
+    value: int | None = None
+    servo_pulses_usec: tuple[int, int] | None = None
 
 
 class LineCommands:
-    """Executes line commands on a board; remembers what each line is set up as.
+    """Executes line commands on a board.
 
-    Called in the module's main thread; the pulse timer's thread only writes.
+    `execute` is called in the module's main thread, `replay` in that of the reconnection; the
+    pulse timer's thread only writes. Lost boards are not reported here: their session does that.
     """
 
     def __init__(
         self,
         board: Board,
         readings: Readings,
+        budget: ByteBudget,
         *,
         on_error: Callable[[Exception], None],
+        on_warning: Callable[[str], None],
+        on_pulse: Callable[[PulseTimes], None] | None = None,
         analog_lines: Collection[int] = (),
         servo_lines: Collection[int] = (),
     ) -> None:
         self.executed = 0
+        self.undelivered = 0
+        """Messages that found no board."""
         self._board = board
         self._readings = readings
+        self._budget = budget
+        self._on_warning = on_warning
         self._analog_lines = analog_lines
         self._servo_lines = servo_lines
-        self._uses: dict[int, LineUse] = {}
+        self._lock = threading.Lock()
+        self._lines: dict[int, _Line] = {}
         self._port_states: dict[int, int] = {}
-        self.pulses = PulseTimer(self._write, on_error=on_error, name=board.name)
+        self._extension = Extension(board, self._send, budget, self._check_budget)
+        self.pulses = PulseTimer(
+            self._write, on_error=on_error, on_ended=on_pulse, name=board.name
+        )
 
     def execute(self, command: LineCommand) -> None:
         """Send what a command asks for; DeviceError when its pin cannot do it."""
+        commanded_ns = time.monotonic_ns()
+        with self._lock:
+            self._execute(command, commanded_ns)
+            self.executed += 1
+
+    def _execute(self, command: LineCommand, commanded_ns: int) -> None:
         line, kind = command.line_id, command.kind
         if kind is LineCommandKind.SET_MODE:
             self._set_mode(line, command.flags)
         elif kind is LineCommandKind.WRITE_DIGITAL:
-            self._make_output(line, LineUse.OUTPUT)
+            self._make_output(line, PinMode.OUTPUT)
             self.pulses.write(line, int(command.value != 0))
         elif kind is LineCommandKind.WRITE_DIGITAL_PULSE:
-            self._make_output(line, LineUse.OUTPUT)
-            self.pulses.pulse(line, 1, _duration_usec(command))
+            self._make_output(line, PinMode.OUTPUT)
+            self.pulses.pulse(line, 1, _duration_usec(command), commanded_ns=commanded_ns)
         elif kind is LineCommandKind.WRITE_ANALOG:
             self._check_value(line, self._make_analog_output(line), command.value)
             self.pulses.write(line, command.value)
         elif kind is LineCommandKind.WRITE_ANALOG_PULSE:
             self._check_value(line, self._make_analog_output(line), command.value)
-            self.pulses.pulse(line, command.value, _duration_usec(command))
+            self.pulses.pulse(
+                line, command.value, _duration_usec(command), commanded_ns=commanded_ns
+            )
+        elif kind is LineCommandKind.DEVICE_SPECIFIC:
+            self._device_specific(line, command.extra)
         else:
             raise DeviceError(
                 f"board {self._board.description} does not know the command {kind.name}",
-                remedy="Send SET_MODE, WRITE_DIGITAL, WRITE_ANALOG or a pulse of these.",
+                remedy="Send SET_MODE, WRITE_DIGITAL, WRITE_ANALOG, a pulse of these,"
+                " or DEVICE_SPECIFIC.",
             )
-        self.executed += 1
+
+    def replay(self, rest_values: Mapping[int, int] | None = None) -> None:
+        """Tell a board that forgot all: modes, reporting, I2C, and the outputs' last values.
+
+        With `rest_values` every output gets its value of that table, 0 when it has none; servos
+        that it does not name stay limp.
+        """
+        with self._lock, self.pulses.held():
+            self._readings.forget_all()
+            self._port_states.clear()
+            for line, known in self._lines.items():
+                self._apply(line, known)
+                if known.mode in _INPUTS or known.value is None:
+                    continue
+                if rest_values is not None:
+                    if known.mode is PinMode.SERVO and line not in rest_values:
+                        continue
+                    known.value = rest_values.get(line, 0)
+                self._write(line, known.value)
+            if extension := self._extension.replay():
+                self._send(extension)
 
     # -- modes ---------------------------------------------------------------------------------
 
     def _set_mode(self, line: int, flags: LineModeFlags) -> None:
         if LineModeFlags.IS_OUTPUT in flags:
             if line in self._servo_lines:
-                self._apply_use(line, LineUse.SERVO)
+                self._use(line, PinMode.SERVO)
                 return
-            self._apply_use(line, LineUse.OUTPUT)
+            self._use(line, PinMode.OUTPUT)
             self.pulses.write(line, 0)
-        elif line in self._analog_lines:
-            self._set_analog_input(line)
+        elif line in self._analog_lines or self._board.pin_layout.is_analog_only(line):
+            self._use(line, PinMode.ANALOG)
+        elif LineModeFlags.PULL_UP in flags:
+            self._use(line, PinMode.PULLUP)
         else:
-            self._set_input(line, pull_up=LineModeFlags.PULL_UP in flags)
+            self._use(line, PinMode.INPUT)
 
-    def _set_input(self, line: int, *, pull_up: bool) -> None:
-        use = LineUse.PULLUP if pull_up else LineUse.INPUT
-        self._require(line, use)
-        self._uses[line] = use
-        self._readings.expect_digital(line)
-        self._board.send(
-            encode.pin_mode(line, use.value)
-            + encode.protocol_version_query()  # the fence that inputs.py waits for
-            + encode.report_digital(line // PINS_PER_PORT, True)
-        )
+    def _make_analog_output(self, line: int) -> PinMode:
+        present = self._lines.get(line)
+        is_servo = line in self._servo_lines or (present and present.mode is PinMode.SERVO)
+        mode = PinMode.SERVO if is_servo else PinMode.PWM
+        self._make_output(line, mode)
+        return mode
 
-    def _set_analog_input(self, line: int) -> None:
-        self._require(line, LineUse.ANALOG_INPUT)
-        channel = self._board.pin_layout.channel_of(line)
-        if channel is None:
-            raise self._unable(line, LineUse.ANALOG_INPUT)
-        self._uses[line] = LineUse.ANALOG_INPUT
-        self._readings.expect_analog(channel, line)
-        self._board.send(
-            encode.pin_mode(line, PinMode.ANALOG) + encode.report_analog(channel, True)
-        )
-
-    def _make_analog_output(self, line: int) -> LineUse:
-        use = LineUse.SERVO if line in self._servo_lines else LineUse.PWM
-        self._make_output(line, use)
-        return use
-
-    def _make_output(self, line: int, use: LineUse) -> None:
+    def _make_output(self, line: int, mode: PinMode) -> None:
         """Set the mode if it is another; a line that was set up as an input stays one."""
-        present = self._uses.get(line)
-        if present is use:
-            return
-        if present in _INPUTS:
-            raise DeviceError(
-                f"line {line} of {self._board.description} is set up as an input"
-                " and cannot be written to",
-                remedy="Send SET_MODE with IS_OUTPUT first, or use another line.",
-            )
-        self._apply_use(line, use)
+        present = self._lines.get(line)
+        if present is not None:
+            if present.mode is mode:
+                return
+            if present.mode in _INPUTS:
+                raise DeviceError(
+                    f"line {line} of {self._board.description} is set up as"
+                    f" {mode_name(present.mode)} and cannot be written to",
+                    remedy="Send SET_MODE with IS_OUTPUT first, or use another line.",
+                )
+        self._use(line, mode)
 
-    def _apply_use(self, line: int, use: LineUse) -> None:
-        self._require(line, use)
-        self._readings.forget(line)
-        self._uses[line] = use
-        self._board.send(encode.pin_mode(line, use.value))
+    def _use(self, line: int, mode: PinMode) -> None:
+        """Set a line up as something, or again as what it is."""
+        layout = self._board.pin_layout
+        if not layout.supports(line, mode) or (
+            mode is PinMode.ANALOG and layout.channel_of(line) is None
+        ):
+            raise DeviceError(
+                f"line {line} of {self._board.description} cannot be used as {mode_name(mode)}",
+                remedy=f"Use another line; {layout.describe(line)}.",
+            )
+        before = self._lines.get(line)
+        silence = b""
+        if before is not None and before.mode is PinMode.ANALOG and mode is not PinMode.ANALOG:
+            channel = layout.channel_of(line)
+            assert channel is not None
+            silence = encode.report_analog(channel, False)
+            self._budget.remove(("analog", line))
+        if mode is PinMode.ANALOG:
+            channel = layout.channel_of(line)
+            assert channel is not None
+            self._budget.add(("analog", line), analog_bytes(channel))
+            self._check_budget()
+        known = _Line(mode)
+        if before is not None:
+            if mode is PinMode.SERVO:
+                known.servo_pulses_usec = before.servo_pulses_usec
+            if mode in _INPUTS:
+                self.pulses.forget(line)
+        self._lines[line] = known
+        if silence:
+            self._send(silence)
+        self._apply(line, known)
+
+    def _apply(self, line: int, known: _Line) -> None:
+        """Send a line's mode and have it reported if it is an input."""
+        set_mode = encode.pin_mode(line, known.mode)
+        if known.mode is PinMode.ANALOG:
+            channel = self._board.pin_layout.channel_of(line)
+            assert channel is not None
+            self._readings.expect_analog(channel, line)
+            self._send(set_mode + encode.report_analog(channel, True))
+        elif known.mode in _INPUTS:
+            self._readings.expect_digital(line)
+            self._send(
+                set_mode
+                + encode.protocol_version_query()  # the fence that inputs.py waits for
+                + encode.report_digital(line // PINS_PER_PORT, True)
+            )
+        else:
+            self._readings.forget(line)
+            if known.servo_pulses_usec is not None:
+                set_mode = encode.servo_config(line, *known.servo_pulses_usec) + set_mode
+            self._send(set_mode)
+
+    # -- device-specific -----------------------------------------------------------------------
+
+    def _device_specific(self, line: int, extra: bytes) -> None:
+        try:
+            order = parse_extra(extra)
+        except ValueError as error:
+            raise DeviceError(
+                f"the extra bytes '{extra.hex(' ')}' of a DEVICE_SPECIFIC command for"
+                f" {self._board.description} are wrong: {error}",
+                remedy="Make them with the functions of mlink_drivers.firmata.extra.",
+            ) from error
+        if isinstance(order, SetPinMode):
+            self._use(line, order.mode)
+        elif isinstance(order, ServoConfig):
+            widths = order.min_pulse_usec, order.max_pulse_usec
+            self._use(line, PinMode.SERVO)
+            self._lines[line].servo_pulses_usec = widths
+            self._send(encode.servo_config(line, *widths) + encode.pin_mode(line, PinMode.SERVO))
+        elif isinstance(order, QueryPinState):
+            if not 0 <= line < self._board.pin_layout.pin_count:
+                raise DeviceError(
+                    f"{self._board.description} has no line {line}",
+                    remedy=f"Use another line; {self._board.pin_layout.describe(line)}.",
+                )
+            self._send(encode.pin_state_query(line))
+        else:
+            self._extension.execute(order)
 
     # -- checks --------------------------------------------------------------------------------
 
-    def _require(self, line: int, use: LineUse) -> None:
-        if not self._board.pin_layout.supports(line, use.value):
-            raise self._unable(line, use)
+    def _check_budget(self) -> None:
+        warning = self._budget.check(str(self._board.description))
+        if warning:
+            self._on_warning(warning)
 
-    def _unable(self, line: int, use: LineUse) -> DeviceError:
-        wish = use.name.replace("_", " ").lower()
-        return DeviceError(
-            f"line {line} of {self._board.description} cannot be used as {wish}",
-            remedy=f"Use another line; {self._board.pin_layout.describe(line)}.",
-        )
-
-    def _check_value(self, line: int, use: LineUse, value: int) -> None:
+    def _check_value(self, line: int, mode: PinMode, value: int) -> None:
         layout = self._board.pin_layout
-        if use is LineUse.SERVO:
+        if mode is PinMode.SERVO:
             largest = _MAX_SERVO_VALUE
         else:
             largest = (1 << layout.resolution(line, PinMode.PWM, _DEFAULT_PWM_BITS)) - 1
@@ -172,15 +275,23 @@ class LineCommands:
     # -- writing (also in the pulse timer's thread) ----------------------------------------------
 
     def _write(self, line: int, value: int) -> None:
-        if self._uses.get(line) in (LineUse.PWM, LineUse.SERVO):
-            self._board.send(encode.analog(line, value))
+        known = self._lines[line]
+        known.value = value
+        if known.mode in (PinMode.PWM, PinMode.SERVO):
+            self._send(encode.analog(line, value))
         elif self._board.firmata_version >= SINGLE_PIN_WRITE_SINCE:
-            self._board.send(encode.digital_pin(line, value))
+            self._send(encode.digital_pin(line, value))
         else:
             port, bit = divmod(line, PINS_PER_PORT)
             state = self._port_states.get(port, 0) & ~(1 << bit) | (value << bit)
             self._port_states[port] = state
-            self._board.send(encode.digital_port(port, state))
+            self._send(encode.digital_port(port, state))
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._board.send(data)
+        except DeviceLostError:
+            self.undelivered += 1  # the session has said that the board is lost
 
 
 def _duration_usec(command: LineCommand) -> int:

@@ -40,6 +40,14 @@ class DigitalInputs:
         self._active[port] = self._active.get(port, 0) & ~(1 << bit)
         self._known[port] = self._known.get(port, 0) & ~(1 << bit)
 
+    def forget_all(self) -> None:
+        """The board came back and knows of no input; fences under way will never come."""
+        self._wanted.clear()
+        self._fenced.clear()
+        self._active.clear()
+        self._known.clear()
+        self._state.clear()
+
     def pass_fence(self) -> None:
         """The board answered a version query: the line that waits longest goes live."""
         if self._fenced:

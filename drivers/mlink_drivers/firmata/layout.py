@@ -13,7 +13,23 @@ _NAMES = {
     PinMode.ANALOG: "analog input",
     PinMode.PWM: "PWM",
     PinMode.SERVO: "servo",
+    PinMode.I2C: "I2C",
+    PinMode.ONEWIRE: "1-Wire",
+    PinMode.STEPPER: "stepper",
+    PinMode.ENCODER: "encoder",
+    PinMode.SERIAL: "serial",
+    PinMode.SPI: "SPI",
+    PinMode.SONAR: "sonar",
+    PinMode.TONE: "tone",
+    PinMode.DHT: "DHT",
+    PinMode.FREQUENCY: "frequency",
 }
+
+
+def mode_name(mode: PinMode) -> str:
+    """Name a mode in words."""
+    return _NAMES.get(mode, mode.name.lower())
+
 
 
 class PinLayout(msgspec.Struct, frozen=True):
@@ -43,6 +59,15 @@ class PinLayout(msgspec.Struct, frozen=True):
         """Analog channel → pin, in order of channels."""
         pairs = ((channel, pin) for pin, channel in enumerate(self.channels) if channel is not None)
         return dict(sorted(pairs))
+
+    def pins_with(self, mode: PinMode) -> list[int]:
+        """Pins that have a mode."""
+        return [pin for pin, modes in enumerate(self.modes) if mode in modes]
+
+    def is_analog_only(self, pin: int) -> bool:
+        """Whether a pin is an input for analog values and nothing else (A6 and A7 of a Nano)."""
+        modes = self.modes[pin] if 0 <= pin < len(self.modes) else {}
+        return PinMode.ANALOG in modes and not {PinMode.INPUT, PinMode.PULLUP} & modes.keys()
 
     def describe(self, pin: int) -> str:
         """Say in words what a pin can do."""

@@ -55,7 +55,8 @@ class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
         if self._mode == UNAVAILABLE:
             raise OSError(f"{self} can not be used through Firmata")
         layout = self.board.pin_layout
-        allowed = self.PWM_CAPABLE if mode == PinMode.PWM else None
+        by_write = mode == PinMode.PULLUP and self.board.pulls_up_by_write(self.board_pin)
+        allowed = self.PWM_CAPABLE if mode == PinMode.PWM else by_write or None
         if allowed is False or (
             allowed is None and not layout.supports(self.board_pin, PinMode(mode))
         ):
@@ -64,7 +65,9 @@ class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
             self.board.servo_config(self.pin_number)
             return
         self._mode = mode
-        self.board.send(encode.pin_mode(self.board_pin, mode))
+        self.board.send(encode.pin_mode(self.board_pin, PinMode.INPUT if by_write else mode))
+        if by_write:
+            self.port.write()
         if mode in INPUT_MODES:
             self.enable_reporting()
 
@@ -189,8 +192,8 @@ class BoardPort(pyfirmata2.Port):  # type: ignore[misc]  # untyped library
         """Send the state of all outputs of this port (protocols before 2.5)."""
         mask = 0
         for bit, pin in enumerate(self.pins):
-            if pin.mode == PinMode.OUTPUT and pin.value:
-                mask |= 1 << bit
+            if (pin.mode == PinMode.OUTPUT and pin.value) or pin.mode == PinMode.PULLUP:
+                mask |= 1 << bit  # an input's bit switches its pull-up
         self.board.send(encode.digital_port(self.port_number, mask))
 
     def take(self, mask: int, arrival_ns: int) -> None:

@@ -10,7 +10,8 @@ import heapq
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Self
 
 import msgspec
@@ -19,16 +20,29 @@ _JOIN_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
-class _Pulse(msgspec.Struct, gc=False):
+class PulseTimes(msgspec.Struct, frozen=True, gc=False):
+    """When a pulse was commanded, and when its two writes had been sent (CLOCK_MONOTONIC)."""
+
+    line: int
+    asked_usec: int
+    commanded_ns: int
+    start_sent_ns: int
+    end_sent_ns: int
+
+
+class _Pulse(msgspec.Struct):
     deadline_ns: int
     rest_value: int
+    commands: list[tuple[int, int, int]]
+    """(asked µs, commanded ns, start sent ns) of each command that it came from."""
 
 
 class PulseTimer:
     """Writes lines, and brings pulsing ones back to rest at their deadlines (CLOCK_MONOTONIC).
 
     `write` sends a value to a line at once; what it raises in the timer's thread goes to
-    `on_error`.
+    `on_error`. `on_ended`, when given, hears of each command's pulse when the line is at rest
+    again, or was written to in between.
     """
 
     def __init__(
@@ -36,10 +50,12 @@ class PulseTimer:
         write: Callable[[int, int], None],
         *,
         on_error: Callable[[Exception], None],
+        on_ended: Callable[[PulseTimes], None] | None = None,
         name: str = "",
     ) -> None:
         self._write = write
         self._on_error = on_error
+        self._on_ended = on_ended
         self._changed = threading.Condition()
         self._pulses: dict[int, _Pulse] = {}
         self._deadlines: list[tuple[int, int]] = []  # heap; entries that no pulse matches are old
@@ -55,21 +71,41 @@ class PulseTimer:
     def write(self, line: int, value: int) -> None:
         """Set a line for good: a pulse that runs on it is forgotten."""
         with self._changed:
-            self._pulses.pop(line, None)
+            pulse = self._pulses.pop(line, None)
             self._write(line, value)
+            if pulse is not None:
+                self._tell(line, pulse)
 
-    def pulse(self, line: int, value: int, duration_usec: int, rest_value: int = 0) -> None:
+    def forget(self, line: int) -> None:
+        """Let a pulse never end, since its line is no output any more."""
+        with self._changed:
+            pulse = self._pulses.pop(line, None)
+            if pulse is not None:
+                self._tell(line, pulse)
+
+    def pulse(
+        self,
+        line: int,
+        value: int,
+        duration_usec: int,
+        rest_value: int = 0,
+        *,
+        commanded_ns: int = 0,
+    ) -> None:
         """Set a line now and back to rest after `duration_usec`.
 
         On a line that pulses already the end moves out, never in.
         """
         with self._changed:
             self._write(line, value)
-            deadline_ns = time.monotonic_ns() + duration_usec * 1000
+            started_ns = time.monotonic_ns()
+            deadline_ns = started_ns + duration_usec * 1000
+            commands = [(duration_usec, commanded_ns or started_ns, started_ns)]
             running = self._pulses.get(line)
             if running is not None:
                 deadline_ns = max(deadline_ns, running.deadline_ns)
-            self._pulses[line] = _Pulse(deadline_ns, rest_value)
+                commands = running.commands + commands
+            self._pulses[line] = _Pulse(deadline_ns, rest_value, commands)
             heapq.heappush(self._deadlines, (deadline_ns, line))
             if self._deadlines[0] == (deadline_ns, line):
                 self._changed.notify()
@@ -79,6 +115,12 @@ class PulseTimer:
         with self._changed:
             for line in list(self._pulses):
                 self._end(line)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let no pulse begin or end meanwhile; one that is due ends afterwards."""
+        with self._changed:
+            yield
 
     def close(self) -> None:
         """End the thread; pulses that run are left as they are."""
@@ -115,8 +157,15 @@ class PulseTimer:
                 self._end(line)
 
     def _end(self, line: int) -> None:
-        rest_value = self._pulses.pop(line).rest_value
+        pulse = self._pulses.pop(line)
         try:
-            self._write(line, rest_value)
+            self._write(line, pulse.rest_value)
+            self._tell(line, pulse)
         except Exception as error:  # noqa: BLE001 - one lost line must not leave the others high
             self._on_error(error)
+
+    def _tell(self, line: int, pulse: _Pulse) -> None:
+        if self._on_ended is not None:
+            ended_ns = time.monotonic_ns()
+            for asked_usec, commanded_ns, started_ns in pulse.commands:
+                self._on_ended(PulseTimes(line, asked_usec, commanded_ns, started_ns, ended_ns))

@@ -1,12 +1,13 @@
 """From the board to `fmdata`: runs in the session's reader thread, so that nothing waits.
 
-Digital inputs give a reading when set up and on every change; analog inputs each sample.
+Digital inputs give a reading when set up and on every change; analog inputs each sample, or each
+n-th where the bench decimates the line.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mlink.clock import Clock
 from mlink.errors import DeviceError
@@ -16,32 +17,59 @@ from mlink_drivers.firmata.inputs import DigitalInputs
 from mlink_drivers.firmata.protocol import (
     AnalogValue,
     DigitalPort,
+    ExtendedAnalog,
     Firmware,
     Message,
     ProtocolVersion,
 )
 
 
+class _AnalogLine:
+    """A line that a channel's samples belong to; every `every`-th of them is sent."""
+
+    __slots__ = ("every", "line", "waiting")
+
+    def __init__(self, line: int, every: int) -> None:
+        self.line = line
+        self.every = every
+        self.waiting = 0
+
+
 class Readings:
-    """A session's listener that submits readings between `start` and `halt`."""
+    """A session's listener that submits readings between `start` and `halt`.
+
+    `on_lost` hears that the line to the board is gone, `on_restarted` that the board booted and
+    forgot its lines, `on_other` every message that is no reading; `fail` that a reading could not
+    be sent. All are called in the reader thread.
+    """
 
     def __init__(
         self,
         output: OutputPort,
         clock: Clock,
         *,
-        device: str,
         fail: Callable[[BaseException], None],
+        on_lost: Callable[[DeviceError], None],
+        on_restarted: Callable[[], None],
+        on_other: Callable[[Message, int], None],
+        decimation: Mapping[int, int] | None = None,
     ) -> None:
         self.sent = 0
+        self.decimated = 0
+        """Analog samples that were left out as the bench asked."""
+        self.received_at_ns = 0
+        """When the last message came (CLOCK_MONOTONIC)."""
         self._output = output
         self._clock = clock
-        self._device = device
         self._fail = fail
+        self._on_lost = on_lost
+        self._on_restarted = on_restarted
+        self._on_other = on_other
+        self._decimation = decimation or {}
         self._lock = threading.Lock()
         self._acquiring = False
         self._inputs = DigitalInputs()
-        self._analog_lines: dict[int, int] = {}  # channel → line
+        self._analog_lines: dict[int, _AnalogLine] = {}  # by channel
 
     @property
     def ports(self) -> list[int]:
@@ -68,51 +96,73 @@ class Readings:
     def expect_digital(self, line: int) -> None:
         """Take a line as a digital input, live at the next fence (see inputs.py)."""
         with self._lock:
+            self._drop_channels(line)
             self._inputs.expect(line)
 
     def expect_analog(self, channel: int, line: int) -> None:
         """Take a channel's samples as those of a line."""
         with self._lock:
-            self._analog_lines[channel] = line
+            self._inputs.forget(line)
+            self._analog_lines[channel] = _AnalogLine(line, self._decimation.get(line, 1))
 
     def forget(self, line: int) -> None:
         """Take a line as an input no more."""
         with self._lock:
             self._inputs.forget(line)
-            for channel in [c for c, known in self._analog_lines.items() if known == line]:
-                del self._analog_lines[channel]
+            self._drop_channels(line)
+
+    def forget_all(self) -> None:
+        """Start anew with a board that came back."""
+        with self._lock:
+            self._inputs.forget_all()
+            self._analog_lines.clear()
 
     def on_message(self, message: Message, arrival_ns: int) -> None:
         """Submit what a message tells of our inputs."""
+        self.received_at_ns = arrival_ns
         with self._lock:
             if isinstance(message, DigitalPort):
                 if not self._acquiring:
                     return  # unread, so that the first reading after start() is not missed
                 for line, value in self._inputs.changes(message.port, message.mask):
                     self._submit(line, value, arrival_ns)
-            elif isinstance(message, AnalogValue):
-                line_of_channel = self._analog_lines.get(message.channel)
-                if line_of_channel is not None and self._acquiring:
-                    self._submit(line_of_channel, message.value, arrival_ns)
-            elif isinstance(message, ProtocolVersion):
+                return
+            if isinstance(message, AnalogValue):
+                self._take_sample(message.channel, message.value, arrival_ns)
+                return
+            if isinstance(message, ExtendedAnalog):  # from the board: a channel above 15
+                self._take_sample(message.pin, message.value, arrival_ns)
+                return
+            if isinstance(message, ProtocolVersion):
                 self._inputs.pass_fence()
+                return
         if isinstance(message, Firmware):
-            self._fail(
-                DeviceError(
-                    f"the board {self._device} restarted during the run and forgot its lines",
-                    remedy="Check its power supply and its reset line, then start again.",
-                )
-            )
+            self._on_restarted()
+        else:
+            self._on_other(message, arrival_ns)
 
     def on_loss(self, error: DeviceError) -> None:
-        """End the run: the board went away."""
-        lost = DeviceError(f"board {self._device} lost: {error.message}", remedy=error.remedy)
-        lost.__cause__ = error
-        self._fail(lost)
+        """Pass on that the board went away."""
+        self._on_lost(error)
 
     def on_fault(self, error: Exception) -> None:
         """End the run: a reading could not be sent."""
         self._fail(error)
+
+    def _drop_channels(self, line: int) -> None:
+        for channel in [c for c, known in self._analog_lines.items() if known.line == line]:
+            del self._analog_lines[channel]
+
+    def _take_sample(self, channel: int, value: int, arrival_ns: int) -> None:
+        known = self._analog_lines.get(channel)
+        if known is None or not self._acquiring:
+            return
+        if known.waiting:
+            known.waiting -= 1
+            self.decimated += 1
+            return
+        known.waiting = known.every - 1
+        self._submit(known.line, value, arrival_ns)
 
     def _submit(self, line: int, value: int, arrival_ns: int) -> None:
         self._output.submit(LineReading(line, value, self._clock.from_monotonic_ns(arrival_ns)))

@@ -318,6 +318,7 @@ class Engine:
                 worker.sent, worker.received = message.sent, message.received
                 worker.advance(State.FINISHED)
             case control.Closed():
+                worker.closed = True
                 worker.advance(State.CLOSED)
             case control.Failed():
                 self._take_failure(worker, message)
@@ -347,9 +348,8 @@ class Engine:
             )
 
     def _worker_exited(self, worker: WorkerHandle, code: int) -> None:
-        expected = worker.failed or code == 0
-        if not expected:
-            how = f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
+        if not worker.failed and (code != 0 or not worker.closed):
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
             self._fail_worker(
                 worker,
                 "run",

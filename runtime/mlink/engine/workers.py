@@ -42,6 +42,8 @@ class WorkerHandle:
     pid: int = 0
     exit_code: int | None = None
     failed: bool = False
+    closed: bool = False
+    """It has said that its files are closed."""
     sent: dict[str, int] = field(default_factory=dict)
     received: dict[str, InputCount] = field(default_factory=dict)
     text: str = ""

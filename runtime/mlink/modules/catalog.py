@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
+from mlink.modules.program_settings import ProgramSettings, program_command, program_ports
 from mlink.modules.script_settings import ScriptSettings, script_ports
 from mlink.types import DataType
 
@@ -72,4 +73,15 @@ pyscript = ModuleType(
     settings=ScriptSettings,
     implementation="mlink.modules.pyscript:ScriptModule",
     ports=script_ports,
+)
+
+python = ModuleType(
+    id="python",
+    title="Python Program",
+    summary="Runs a program that calls `init_link()` as a module, in the Python that you name.",
+    category=Category.SCRIPT,
+    settings=ProgramSettings,
+    implementation="mlink.worker.standalone:StandaloneModule",
+    ports=program_ports,
+    program=program_command,
 )

@@ -49,6 +49,11 @@ class ScriptModule(Module[ScriptSettings]):
                 remedy="See its messages above; return True (or nothing) when all is well.",
             )
 
+    @property
+    def globals(self) -> dict[str, Any]:
+        """The script's own names."""
+        return self._globals
+
     def _read(self) -> str:
         try:
             return self._path.read_text(encoding="utf-8")
@@ -75,8 +80,12 @@ class ScriptModule(Module[ScriptSettings]):
             self._call("run")
 
     def stop(self) -> None:
-        """Let the script finish."""
-        self._call("stop")
+        """Let the script finish; nothing of it is called after that."""
+        try:
+            self._call("stop")
+        finally:
+            if self._link is not None:
+                self._link.end()
 
     def close(self) -> None:
         """Give the link up."""

@@ -30,26 +30,33 @@ class ScriptSettings(ModuleSettings, kw_only=True):
         problems = []
         if not (bench_dir / self.script).is_file():
             problems.append(f"script: there is no file {bench_dir / self.script}")
-        for kind, ports in (("ports_in", self.ports_in), ("ports_out", self.ports_out)):
-            seen = set()
-            for port in ports:
-                if port.data_type not in DataType.__members__:
-                    known = ", ".join(DataType.__members__)
-                    problems.append(
-                        f"{kind}.{port.id}: unknown data_type '{port.data_type}' (known: {known})"
-                    )
-                if port.id in seen:
-                    problems.append(f"{kind}.{port.id}: this id is used twice")
-                seen.add(port.id)
-        return problems
+        return problems + check_ports(self.ports_in, self.ports_out)
+
+
+def check_ports(ports_in: list[ScriptPort], ports_out: list[ScriptPort]) -> list[str]:
+    """Find unknown types and ids that are used twice."""
+    problems = []
+    for kind, ports in (("ports_in", ports_in), ("ports_out", ports_out)):
+        seen = set()
+        for port in ports:
+            if port.data_type not in DataType.__members__:
+                known = ", ".join(DataType.__members__)
+                problems.append(
+                    f"{kind}.{port.id}: unknown data_type '{port.data_type}' (known: {known})"
+                )
+            if port.id in seen:
+                problems.append(f"{kind}.{port.id}: this id is used twice")
+            seen.add(port.id)
+    return problems
 
 
 def script_ports(settings: ScriptSettings) -> Ports:
     """Return the ports that a script's settings declare; those of unknown types are left out."""
-    return _specs(settings.ports_in), _specs(settings.ports_out)
+    return port_specs(settings.ports_in), port_specs(settings.ports_out)
 
 
-def _specs(ports: list[ScriptPort]) -> tuple[PortSpec, ...]:
+def port_specs(ports: list[ScriptPort]) -> tuple[PortSpec, ...]:
+    """Return the declared ports whose types are known."""
     return tuple(
         PortSpec(port.id, DataType.from_name(port.data_type), port.title)
         for port in ports

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -119,6 +121,9 @@ class LinkBackend(Protocol):
         ...
 
 
+BACKEND_VARIABLE = "MLINK_LINK_BACKEND"
+"""Environment variable by which the engine's process names what `init_link()` connects to."""
+
 ConnectBackend = Callable[[], LinkBackend]
 
 _connect: ConnectBackend | None = None
@@ -132,6 +137,11 @@ def set_backend(connect: ConnectBackend | None) -> None:
 
 def connect_backend() -> LinkBackend:
     """Connect to the engine; SyntalosPyError when no engine started this process."""
+    named = os.environ.pop(BACKEND_VARIABLE, "")
+    if _connect is None and named:
+        module_name, _, function = named.partition(":")
+        connect: ConnectBackend = getattr(importlib.import_module(module_name), function)
+        return connect()
     if _connect is None:
         raise SyntalosPyError(
             "init_link() found no engine: run this program as a module of type 'python' of a "

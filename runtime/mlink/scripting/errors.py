@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -82,9 +83,14 @@ def _cause(error: BaseException) -> BaseException | None:
 
 def user_frames(tb: TracebackType | None) -> list[traceback.FrameSummary]:
     """Return the frames of a traceback that are the user's: not ours, not Python's own."""
+    return only_users(traceback.extract_tb(tb))
+
+
+def only_users(stack: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """Return those frames that are the user's: not ours, not Python's own."""
     stdlib = str(Path(traceback.__file__).parent) + "/"
     frames = []
-    for frame in traceback.extract_tb(tb):
+    for frame in stack:
         path = str(Path(frame.filename).resolve()) if frame.filename[:1] != "<" else ""
         outside = not path or path.startswith(_OURS) or path.startswith(stdlib)
         if not outside and not path.startswith(sys.prefix + "/lib/"):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum, IntFlag
 from typing import Any, TypeVar
 
+from mlink.scripting import legacy
 from mlink.scripting.errors import SyntalosPyError
 from mlink.types import (
     ControlCommand,
@@ -21,6 +22,8 @@ from mlink.types import (
     LineModeFlags,
     LineReading,
 )
+
+_OF_2X = frozenset({legacy.FirmataControl, legacy.FirmataData, legacy.FloatSignalBlock})
 
 _EnumT = TypeVar("_EnumT", bound=IntEnum | IntFlag)
 
@@ -33,6 +36,23 @@ def fit_for(data_type: DataType) -> Fit:
     Items of other types pass: the stream refuses them with both names.
     """
     return _FITS.get(data_type, _unchanged)
+
+
+def as_stream_item(item: Any, data_type: DataType, pins: legacy.PinNames | None = None) -> Any:
+    """Return the item as the stream takes it; 2.x values are translated, with these pin names."""
+    if type(item) in _OF_2X:
+        item = _from_2x(item, pins or legacy.PinNames())
+    return fit_for(data_type)(item)
+
+
+def _from_2x(item: object, pins: legacy.PinNames) -> object:
+    if isinstance(item, legacy.FirmataControl):
+        return legacy.to_line_command(item, pins)
+    if isinstance(item, legacy.FirmataData):
+        return legacy.to_line_reading(item)
+    if isinstance(item, legacy.FloatSignalBlock):
+        return legacy.to_f32_block(item)
+    return item
 
 
 def _unchanged(item: Any) -> Any:

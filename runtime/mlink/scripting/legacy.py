@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,8 @@ class FirmataData:
 class FloatSignalBlock(SignalBlockF32):
     """A block of 64-bit samples (2.x); on the stream they are float32."""
 
-    __slots__ = ()
+    if not TYPE_CHECKING:  # checkers would take `data`, declared below, for a missing slot
+        __slots__ = ()
     dtype = np.dtype(np.float64)
     data: NDArray[Any]
 

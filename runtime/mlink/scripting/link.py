@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import mlink.module
 from mlink.module import ModuleContext
@@ -17,6 +17,8 @@ from mlink.scripting.callbacks import check_function
 from mlink.scripting.errors import SyntalosPyError
 from mlink.scripting.ports import InputPort, OutputPort, Translate
 from mlink.types import DataType
+
+PortT = TypeVar("PortT", InputPort, OutputPort)
 
 _WAIT_STEP_USEC = 5_000
 _WAIT_SEC_STEP_USEC = 50_000
@@ -33,6 +35,7 @@ class ScriptLink:
         self, context: ModuleContext[Any], declared: Mapping[str, str] | None = None
     ) -> None:
         self._context = context
+        self._ended = False
         self._inputs: dict[str, InputPort] = {}
         self._outputs: dict[str, OutputPort] = {}
         self.unknown_ports: list[str] = []
@@ -74,7 +77,7 @@ class ScriptLink:
         """Return the output port of that id, or None."""
         return self._found(self._outputs, id)
 
-    def _found(self, ports: Mapping[str, Any], id: str) -> Any:
+    def _found(self, ports: Mapping[str, PortT], id: str) -> PortT | None:
         if id not in ports:
             self.unknown_ports.append(id)
         return ports.get(id)
@@ -114,7 +117,19 @@ class ScriptLink:
         if not delay_msec >= 0:  # NaN too
             raise SyntalosPyError(f"the delay must not be negative, as {delay_msec} ms is")
         check_function(function, "callable_fn of schedule_delayed_call()")
-        self._context.call_later(round(delay_msec * 1000), function)
+        self._context.call_later(
+            round(delay_msec * 1000), functools.partial(self._call_due, function)
+        )
+
+    def _call_due(self, function: Callable[[], object]) -> None:
+        if not self._ended:
+            function()
+
+    def end(self) -> None:
+        """Call nothing of the script's any more: its stop() has returned."""
+        self._ended = True
+        for port in self._context.inputs.values():
+            port.on_item = None
 
     def raise_error(self, message: str) -> None:
         """End the run as failed, with this text."""

@@ -14,7 +14,7 @@ from mlink.scripting import legacy
 from mlink.scripting import metadata as meta
 from mlink.scripting.callbacks import check_function
 from mlink.scripting.errors import SyntalosPyError
-from mlink.scripting.items import fit_for
+from mlink.scripting.items import as_stream_item
 
 Translate = Callable[[Any], Any]
 
@@ -64,7 +64,6 @@ class OutputPort:
 
     def __init__(self, port: mlink.module.OutputPort, pins: legacy.PinNames | None = None) -> None:
         self._port = port
-        self._fit = fit_for(port.data_type)
         self._pins = pins or legacy.PinNames()
 
     @property
@@ -78,25 +77,14 @@ class OutputPort:
         Raises:
             SyntalosPyError: the item is not of the port's type, or cannot be sent now.
         """
-        if type(data) in _OF_2X:
-            data = self._from_2x(data)
         try:
-            self._port.submit(self._fit(data))
+            self._port.submit(as_stream_item(data, self._port.data_type, self._pins))
         except StreamError as error:
             raise SyntalosPyError(f"port '{self.name}': {error}") from error
         except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
             raise SyntalosPyError(
                 f"port '{self.name}': this {type(data).__name__} cannot be sent: {error}"
             ) from error
-
-    def _from_2x(self, item: object) -> object:
-        if isinstance(item, legacy.FirmataControl):
-            return legacy.to_line_command(item, self._pins)
-        if isinstance(item, legacy.FirmataData):
-            return legacy.to_line_reading(item)
-        if isinstance(item, legacy.FloatSignalBlock):
-            return legacy.to_f32_block(item)
-        return item
 
     def set_metadata_value(self, key: str, value: object) -> None:
         """Set one metadata value: int, float, str, MetaSize, or a list of int or str.
@@ -167,8 +155,6 @@ class OutputPort:
 
 _OURS = ("src_mod_type", "src_mod_name", "src_mod_port_title")
 """Metadata of every stream, set by the runtime."""
-
-_OF_2X = frozenset({legacy.FirmataControl, legacy.FirmataData, legacy.FloatSignalBlock})
 
 
 def _translated(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -311,7 +312,7 @@ def _close(backend: LinkBackend) -> None:
 
 def _rename_process(name: str) -> None:
     try:
-        import setproctitle
+        setproctitle = importlib.import_module("setproctitle")
     except ImportError:
         return  # the name is a convenience
     setproctitle.setproctitle(name)

@@ -26,6 +26,8 @@ _GATE = 3.5**2
 _STEP_SAMPLES = 8
 _STEP_SECONDS = 0.5
 """Outliers that agree with each other, so many and for so long, are a step of a clock."""
+_SUSPECTED_STEP_SAMPLES = 3
+"""So many of them are told as doubt already: late deliveries seldom agree."""
 _BIAS_GATE = 5.0**2
 _DOUBT_GATE = 3.0**2
 _LEAST_NOISE = 1.0
@@ -95,6 +97,8 @@ class OffsetRateSynchronizer(Synchronizer):
         variance = self._filter.offset_variance
         if self._bias * self._bias > _DOUBT_GATE * self._bias_variance:
             variance += self._bias * self._bias
+        if self._step.count >= _SUSPECTED_STEP_SAMPLES:
+            variance += (self._step.offset - self._filter.offset) ** 2
         return math.ceil(math.sqrt(variance))
 
     def process_timestamp(
@@ -113,22 +117,26 @@ class OffsetRateSynchronizer(Synchronizer):
         innovation = measured - state.offset
         variance = state.offset_variance + self._noise
         share = innovation * innovation / variance
-        # What is learnt from a sample is weighed by the device's time: arrivals that jitter past each
-        # other would make the late ones count more.
+        # What is learnt from a sample is weighed by the device's time: where arrivals jitter past
+        # each other, the late ones would count more.
         interval_s = (device - self._last_device) / 1e6
         self._learn_noise(min(share, _GATE) * variance, interval_s)
         if share <= _GATE:
             self._step.count = 0
             state.update(innovation, self._noise)
             self._watch_bias(innovation, variance, interval_s)
-        elif self._step.confirmed(measured, master, math.sqrt(_GATE * variance)):
+            return self._give(master, device, state.offset)
+        width = math.sqrt(_GATE * variance)
+        if self._step.confirmed(measured, master, width):
             state.move_to(self._step.offset, variance / self._step.count)
             self._bias = self._step.count = 0
             self._pair_due = master
-        return self._give(master, device, round(state.offset))
+        # No sample is taken after it has arrived: that is a step of the device's clock, and a time
+        # given out too late would hold up all times behind it.
+        return self._give(master, device, max(state.offset, measured - 3 * width))
 
-    def _give(self, master: int, device: int, correction: int) -> int:
-        adjusted = device - self._expected_offset_usec - correction
+    def _give(self, master: int, device: int, offset: float) -> int:
+        adjusted = device - self._expected_offset_usec - round(offset)
         if not self._forward:
             adjusted = min(adjusted, master)
         if not self._backward:
@@ -136,6 +144,7 @@ class OffsetRateSynchronizer(Synchronizer):
         if adjusted <= self._last_adjusted:
             adjusted = self._last_adjusted + 1
         self._last_adjusted, self._last_device = adjusted, device
+        correction = round(self._filter.offset)
         if correction != self._correction_usec:
             self._correction_usec = correction
             self._tell_device()

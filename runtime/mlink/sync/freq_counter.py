@@ -16,8 +16,13 @@ from mlink.sync.sink import PairSink
 
 DEFAULT_CALIBRATION_BLOCKS = 24
 
-_FLUKE_VARIANCES = 2.25
-"""A block one and a half standard deviations off the mean changes nothing."""
+_REFERENCE_FLUKE_VARIANCES = 2.25
+_FLUKE_VARIANCES = 4.0
+"""A block two standard deviations off the mean changes nothing.
+
+In a steady drift without jitter each block is √3 deviations of the ring off its mean. The
+reference's limit of 1.5 takes all of them for flukes, and never corrects such a device.
+"""
 
 
 class FreqCounterSynchronizer(Synchronizer):
@@ -25,7 +30,8 @@ class FreqCounterSynchronizer(Synchronizer):
 
     Offsets are device − master time, one for each block. The reference takes J off the index before
     it compares, and then compares what is left with the whole correction: half of any deviation
-    stays. Ours compares the index as the device counted it; `as_reference=True` does as it does.
+    stays. Ours compares the index as the device counted it; `as_reference=True` does as the
+    reference does (docs/synchronisers.md).
     """
 
     def __init__(
@@ -111,7 +117,8 @@ class FreqCounterSynchronizer(Synchronizer):
 
     def _follow(self, device: int, acquired: int, offset: int) -> None:
         ring = self._ring
-        fluke = ring.is_fluke(offset, self._deviation_usec, _FLUKE_VARIANCES)
+        variances = _REFERENCE_FLUKE_VARIANCES if self._as_reference else _FLUKE_VARIANCES
+        fluke = ring.is_fluke(offset, self._deviation_usec, variances)
         drifted = ring.mean_less(self._expected_offset_usec)
         ring.push(offset)
         waits = self._wait > 0
@@ -124,19 +131,22 @@ class FreqCounterSynchronizer(Synchronizer):
             return
         if fluke or waits:
             return
-        remaining = drifted - self._correction_usec
-        step = math.ceil(remaining / 3)
-        if abs(step) < self._period_usec:
-            if not self._as_reference and abs(remaining) < self._period_usec:
-                return  # less than a sample is left: a step would only lead away and back
-            step = int(math.copysign(math.ceil(self._period_usec), remaining))
-        self._correction_usec += step
-        wanted = int(self._correction_usec * self.frequency_hz / 1e6)
+        self._correction_usec += self._step(drifted - self._correction_usec)
+        samples = self._correction_usec * self.frequency_hz / 1e6
+        wanted = int(samples) if self._as_reference else round(samples)
         if wanted == self._index_offset:
             return
         self._index_offset = round((2 * wanted + self._index_offset) / 3)
         self._wait = math.ceil(1.2 * ring.capacity)
         self._write_pair(device, acquired)
+
+    def _step(self, remaining: float) -> int:
+        step = math.ceil(remaining / 3)
+        if abs(step) >= self._period_usec:
+            return step
+        if not self._as_reference and abs(remaining) < self._period_usec / 2:
+            return 0  # a sample more would only lead away, and the next one back
+        return int(math.copysign(math.ceil(self._period_usec), remaining))
 
     def _apply(self, indices: Sequence[int], count: int) -> list[int]:
         old, new = self._applied, self._index_offset

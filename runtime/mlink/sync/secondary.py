@@ -1,8 +1,7 @@
 """Times of a device with a steady clock of its own, one pair of times for each sample.
 
-The rules and constants are those of Syntalos (docs/synchronisers.md). Where they cannot keep the
-mean error within the tolerance, or a single direction to its promise, ours go further; a
-synchroniser made with `as_reference=True` does as the reference does.
+The rules and constants are those of Syntalos. In three places, told in docs/synchronisers.md, they
+cannot keep what a synchroniser promises, and ours go further; `as_reference=True` leaves that out.
 """
 
 from __future__ import annotations
@@ -66,6 +65,7 @@ class SecondaryClockSynchronizer(Synchronizer):
         self._ring = OffsetRing(DEFAULT_CALIBRATION_POINTS)
         self._seen = 0
         self._deviation_usec = 0.0
+        self._latest_repair_usec = 0
         self._wait = 0
         self._last_master = 0
         self._last_device = 0
@@ -108,8 +108,7 @@ class SecondaryClockSynchronizer(Synchronizer):
         if self._wait:
             self._wait -= 1
         if fluke:
-            last = self._last_master
-            adjusted = max(last + device - self._last_device, last + 1)
+            adjusted = self._repaired(master, device)
             self._write_pair(device, adjusted)
         elif abs(drifted) < self._tolerance_usec:
             adjusted = self._within_tolerance(master, device, drifted)
@@ -128,9 +127,18 @@ class SecondaryClockSynchronizer(Synchronizer):
         if self._seen >= 2 * self._ring.capacity:
             self._expected_offset_usec = self._ring.rounded_median()
             self._deviation_usec = self._ring.std
+            self._latest_repair_usec = self._tolerance_usec + math.ceil(4 * self._deviation_usec)
             self._calibrated = True
             self._write_pair(0, -self._expected_offset_usec)
         return master
+
+    def _repaired(self, master: int, device: int) -> int:
+        adjusted = self._last_master + device - self._last_device
+        if not self._as_reference:
+            # When the device's clock has jumped ahead, it is the device that is wrong, and a time
+            # given out too late would hold up all times behind it.
+            adjusted = min(adjusted, master + self._latest_repair_usec)
+        return max(adjusted, self._last_master + 1)
 
     def _within_tolerance(self, master: int, device: int, drifted: float) -> int:
         correction = self._correction_usec

@@ -13,7 +13,9 @@ from mlink.transport import codec
 from mlink.transport.node import Subscriber
 from mlink.types import DataType, Frame
 
-_string_at = ctypes.string_at
+_MEMORY = memoryview((ctypes.c_uint8 * (1 << 47)).from_address(0)).cast("B")
+"""This process's memory by address: items are decoded where they are."""
+
 _unpack_small = codec.SMALL_HEADER.unpack_from
 
 
@@ -45,9 +47,9 @@ class StreamReader:
             return None
         address = sample.payload_ptr
         if self._decode is not None:
-            raw = _string_at(address, sample.header.number_of_elements)
-            seq = _unpack_small(raw)[0]
-            item = self._decode(raw[codec.HEADER_BYTES :])
+            seq, _, _, size = _unpack_small(_MEMORY, address)
+            address += codec.HEADER_BYTES
+            item = self._decode(_MEMORY[address : address + size])
         elif self.data_type is DataType.Frame:
             seq = ctypes.c_uint64.from_address(address).value
             item = codec.frame_from(address, sample)

@@ -18,6 +18,14 @@ from mlink.types import DataType, Frame, SignalBlock, StreamItem
 
 _MAX_FRAME_DIMENSIONS = 3
 
+_SPARE_PAYLOAD = 192
+"""Payload bytes of the memory that is loaned ahead for the next small item."""
+
+_MEMORY = memoryview((ctypes.c_uint8 * (1 << 47)).from_address(0)).cast("B")
+"""This process's memory by address: slices are copied without the cost of a foreign call."""
+
+_pack_small = codec.SMALL_HEADER.pack_into
+
 
 class LoanedFrame:
     """A frame's memory, loaned from the stream; `array` is to be written, then `send` called."""
@@ -64,6 +72,7 @@ class StreamWriter:
         self._frame_limit_bytes = frame_limit_bytes
         self._lock = threading.Lock()
         self._encode = codec.small_encoder(data_type) if codec.is_small(data_type) else None
+        self._spare: Any = None
 
     @property
     def listened(self) -> bool:
@@ -88,18 +97,32 @@ class StreamWriter:
             )
         with self._lock:
             self._check_open()
-            if self._publisher is not None:
-                loan = self._publisher.loan(codec.HEADER_BYTES + size)
-                address = loan.payload_ptr
-                ctypes.memmove(
-                    address,
-                    codec.SMALL_HEADER.pack(self.sent, 0, 0, size),
-                    codec.SMALL_HEADER.size,
-                )
-                ctypes.memmove(address + codec.HEADER_BYTES, payload, size)
-                self._publisher.send(loan)
+            publisher = self._publisher
+            if publisher is None:
+                self.sent += 1
+                return
+            if size > _SPARE_PAYLOAD:
+                loan = publisher.loan(codec.HEADER_BYTES + size)
+            else:
+                loan, self._spare = self._spare, None
+                if loan is None:
+                    loan = publisher.loan(codec.HEADER_BYTES + _SPARE_PAYLOAD)
+            address = loan.payload_ptr
+            _pack_small(_MEMORY, address, self.sent, 0, 0, size)
+            address += codec.HEADER_BYTES
+            _MEMORY[address : address + size] = payload
+            publisher.send(loan)
             self.sent += 1
-        self._ring()
+            self._ring()
+            if self._spare is None:
+                self._loan_ahead(publisher)
+
+    def _loan_ahead(self, publisher: Publisher) -> None:
+        """Loan the next small item's memory while the receivers wake up."""
+        try:
+            self._spare = publisher.loan(codec.HEADER_BYTES + _SPARE_PAYLOAD)
+        except StreamError:
+            pass  # the next item tries again, and tells
 
     def _submit_frame(self, item: object) -> None:
         if not isinstance(item, Frame):
@@ -176,12 +199,14 @@ class StreamWriter:
         """Refuse further items; return how many were sent."""
         with self._lock:
             self.ended = True
+            self._spare = None
             return self.sent
 
     def close(self) -> None:
         """Give the publisher and the doorbells back."""
         with self._lock:
             self.ended = True
+            self._spare = None
             if self._publisher is not None:
                 self._publisher.close()
                 self._publisher = None

@@ -17,6 +17,7 @@ import mlink
 from mlink import control
 from mlink.control import Channel, EngineMessages, WorkerSpec, worker_channel
 from mlink.errors import ControlError
+from mlink.scripting.backend import BACKEND_VARIABLE as BACKEND
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.output import LineSender, redirect_output
 
@@ -77,6 +78,7 @@ def become_program(spec: WorkerSpec, descriptors: list[int]) -> None:
         part for part in (runtime, environment.get("PYTHONPATH", "")) if part
     )
     environment["PYTHONUNBUFFERED"] = "1"
+    environment[BACKEND] = "mlink.worker.standalone:connect"
     try:
         os.chdir(spec.bench_dir)
         os.execvpe(spec.program[0], list(spec.program), environment)  # noqa: S606

@@ -22,7 +22,7 @@ from mlink.devices import DeviceEndpoint
 from mlink.errors import BenchError, ControlError, MlinkError
 from mlink.metadata import decode_metadata
 from mlink.module import Module, ModuleSettings, RunInfo
-from mlink.storage.edl import Dataset, create_dataset
+from mlink.storage.edl import Dataset, Group, create_dataset
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.failure import describe
 from mlink.worker.ports import WorkerInput, WorkerOutput
@@ -58,7 +58,7 @@ class ModuleHost:
             recording_dir=Path(spec.recording_dir) if spec.recording_dir else None,
             debug=spec.debug,
         )
-        self.datasets: list[Dataset] = []
+        self.datasets: list[Dataset | Group] = []
         self.started = False
         self.stop_asked = False
         self.failed = False
@@ -165,10 +165,7 @@ class ModuleHost:
     def step(self, timeout_usec: int) -> None:
         """Wait once, at most `timeout_usec`, then dispatch control, timers and items."""
         self._send_status_when_due()
-        wait_ms = 0.0 if self._more_waits else timeout_usec / 1000
-        if self._timers:
-            until_due_ms = (self._timers[0][0] - time.monotonic_ns()) / 1e6
-            wait_ms = max(0.0, min(wait_ms, until_due_ms))
+        wait_ms = 0.0 if self._more_waits else self._limit_by_timers(timeout_usec / 1000)
         for fd, _ in self._poll.poll(wait_ms):
             if fd == self._doorbell.fd:
                 self._doorbell.clear()
@@ -192,10 +189,11 @@ class ModuleHost:
     def wait_for_message(self) -> EngineMessages:
         """Wait for the next message that concerns the module's life (none are dispatched)."""
         while not self.inbox:
-            for fd, _ in self._poll.poll(1000):
+            for fd, _ in self._poll.poll(self._limit_by_timers(1000.0)):
                 if fd == self._doorbell.fd:
                     self._doorbell.clear()
                     self._more_waits = True
+            self._run_due_timers()
             self.serve_control()
             if self.engine_lost:
                 raise ControlError("the engine went away")
@@ -239,6 +237,13 @@ class ModuleHost:
         self.failed = True
         self.log.error("the engine went away; closing files")
         self.ask_stop()
+
+    def _limit_by_timers(self, wait_ms: float) -> float:
+        """Shorten a wait to the next delayed call."""
+        if not self._timers:
+            return wait_ms
+        until_due_ms = (self._timers[0][0] - time.monotonic_ns()) / 1e6
+        return max(0.0, min(wait_ms, until_due_ms))
 
     def _run_due_timers(self) -> None:
         now_ns = time.monotonic_ns()

@@ -45,9 +45,17 @@ class Worker:
         self._module: Module[Any] | None = None
 
     def run(self) -> int:
-        """Live until the engine says close; return the process's exit code."""
+        """Build the module and live; return the process's exit code."""
+        self.load()
+        return self.live()
+
+    def load(self) -> None:
+        """Build the module and tell the engine."""
         if self._guard("load", self._build):
             self._channel.send(control.Loaded())
+
+    def live(self) -> int:
+        """Follow the engine until it says close; return the process's exit code."""
         try:
             self._follow_engine()
         except ControlError as error:

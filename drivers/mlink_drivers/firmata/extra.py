@@ -1,0 +1,185 @@
+"""What the `extra` bytes of a DEVICE_SPECIFIC line command mean; docs/boards.md has the table.
+
+Byte 0 says what is asked, the rest depends on it; numbers of two bytes are little-endian. The
+functions below make such bytes, for scripts; `parse_extra` reads them. Values only.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import msgspec
+
+from mlink_drivers.firmata import encode
+from mlink_drivers.firmata.protocol import I2CMode, PinMode
+
+
+class ExtraKind(enum.IntEnum):
+    """Byte 0 of `extra`."""
+
+    SYSEX = 0x01
+    SYSEX_8_BIT = 0x02
+    I2C_CONFIG = 0x10
+    I2C_WRITE = 0x11
+    I2C_READ = 0x12
+    I2C_READ_CONTINUOUSLY = 0x13
+    I2C_STOP = 0x14
+    PIN_MODE = 0x20
+    SERVO_CONFIG = 0x21
+    PIN_STATE = 0x22
+
+
+class RawSysex(msgspec.Struct, frozen=True):
+    """A sysex message of any id; its payload is of 7-bit bytes."""
+
+    id: int
+    payload: bytes
+
+
+class I2CConfig(msgspec.Struct, frozen=True):
+    """Switch I2C on, with a delay between writing the register and reading, in µs."""
+
+    delay_usec: int
+
+
+class I2CTransfer(msgspec.Struct, frozen=True):
+    """Write `data`, or read `count` bytes from a register (None: from where the device is)."""
+
+    mode: I2CMode
+    address: int
+    data: bytes = b""
+    count: int = 0
+    register: int | None = None
+
+
+class SetPinMode(msgspec.Struct, frozen=True):
+    """Set the command's line to a Firmata pin mode."""
+
+    mode: PinMode
+
+
+class ServoConfig(msgspec.Struct, frozen=True):
+    """Make the command's line a servo with these pulse widths, in µs."""
+
+    min_pulse_usec: int
+    max_pulse_usec: int
+
+
+class QueryPinState(msgspec.Struct, frozen=True):
+    """Ask for the mode and value of the command's line."""
+
+
+Extra: TypeAlias = RawSysex | I2CConfig | I2CTransfer | SetPinMode | ServoConfig | QueryPinState
+
+
+def sysex(sysex_id: int, payload: bytes = b"", *, eight_bit: bool = False) -> bytes:
+    """Ask for a sysex message; `eight_bit` data are split into pairs of 7-bit bytes."""
+    kind = ExtraKind.SYSEX_8_BIT if eight_bit else ExtraKind.SYSEX
+    return bytes((kind, sysex_id)) + payload
+
+
+def i2c_config(delay_usec: int = 0) -> bytes:
+    """Ask for I2C with a delay between write and read, in µs."""
+    return bytes((ExtraKind.I2C_CONFIG,)) + delay_usec.to_bytes(2, "little")
+
+
+def i2c_write(address: int, data: bytes) -> bytes:
+    """Ask to write bytes (register first, where the device has any) to an I2C device."""
+    return bytes((ExtraKind.I2C_WRITE, address)) + data
+
+
+def i2c_read(
+    address: int, count: int, register: int | None = None, *, continuously: bool = False
+) -> bytes:
+    """Ask for `count` bytes of an I2C device, once or at every sampling interval."""
+    kind = ExtraKind.I2C_READ_CONTINUOUSLY if continuously else ExtraKind.I2C_READ
+    return bytes((kind, address, count)) + (b"" if register is None else bytes((register,)))
+
+
+def i2c_stop(address: int, register: int | None = None) -> bytes:
+    """Ask to end the continuous reads of an I2C device."""
+    return bytes((ExtraKind.I2C_STOP, address)) + (b"" if register is None else bytes((register,)))
+
+
+def pin_mode(mode: PinMode) -> bytes:
+    """Ask for a pin mode, such as ANALOG, whatever the settings say of the line."""
+    return bytes((ExtraKind.PIN_MODE, mode))
+
+
+def servo_config(min_pulse_usec: int = 544, max_pulse_usec: int = 2400) -> bytes:
+    """Ask for a servo with these pulse widths, in µs."""
+    widths = min_pulse_usec.to_bytes(2, "little") + max_pulse_usec.to_bytes(2, "little")
+    return bytes((ExtraKind.SERVO_CONFIG,)) + widths
+
+
+def pin_state() -> bytes:
+    """Ask for a line's mode and value; the answer is a row of `replies`."""
+    return bytes((ExtraKind.PIN_STATE,))
+
+
+def parse_extra(extra: bytes) -> Extra:
+    """Read `extra`; ValueError says what is wrong with it."""
+    if not extra:
+        raise ValueError("it is empty")
+    try:
+        kind = ExtraKind(extra[0])
+    except ValueError:
+        known = ", ".join(f"{kind:#04x}" for kind in ExtraKind)
+        raise ValueError(f"byte 0 is {extra[0]:#04x}, known are {known}") from None
+    body = extra[1:]
+    if kind in (ExtraKind.SYSEX, ExtraKind.SYSEX_8_BIT):
+        _need(body, 1, None)
+        payload = body[1:]
+        eight_bit = kind is ExtraKind.SYSEX_8_BIT
+        return _checked_sysex(body[0], encode.to_seven_bits(payload) if eight_bit else payload)
+    if kind is ExtraKind.I2C_CONFIG:
+        _need(body, 2, 2)
+        return I2CConfig(int.from_bytes(body, "little"))
+    if kind is ExtraKind.SERVO_CONFIG:
+        _need(body, 4, 4)
+        return ServoConfig(*(int.from_bytes(body[at : at + 2], "little") for at in (0, 2)))
+    if kind is ExtraKind.PIN_MODE:
+        _need(body, 1, 1)
+        return SetPinMode(_mode(body[0]))
+    if kind is ExtraKind.PIN_STATE:
+        _need(body, 0, 0)
+        return QueryPinState()
+    return _i2c(kind, body)
+
+
+def _i2c(kind: ExtraKind, body: bytes) -> I2CTransfer:
+    _need(body, 1, None)
+    address = body[0]
+    if address > 0x7F:
+        raise ValueError(f"I2C address {address:#04x} is above 0x7f")
+    if kind is ExtraKind.I2C_WRITE:
+        return I2CTransfer(I2CMode.WRITE, address, data=body[1:])
+    if kind is ExtraKind.I2C_STOP:
+        _need(body, 1, 2)
+        return I2CTransfer(I2CMode.STOP_READING, address, register=_optional(body, 1))
+    _need(body, 2, 3)
+    mode = I2CMode.READ_ONCE if kind is ExtraKind.I2C_READ else I2CMode.READ_CONTINUOUSLY
+    return I2CTransfer(mode, address, count=body[1], register=_optional(body, 2))
+
+
+def _checked_sysex(sysex_id: int, payload: bytes) -> RawSysex:
+    encode.sysex(sysex_id, payload)
+    return RawSysex(sysex_id, payload)
+
+
+def _mode(number: int) -> PinMode:
+    try:
+        return PinMode(number)
+    except ValueError:
+        raise ValueError(f"there is no pin mode {number}") from None
+
+
+def _optional(body: bytes, at: int) -> int | None:
+    return body[at] if len(body) > at else None
+
+
+def _need(body: bytes, least: int, most: int | None) -> None:
+    if len(body) < least or (most is not None and len(body) > most):
+        wanted = f"{least}" if most == least else f"{least} to {most}" if most else f"{least} or more"
+        raise ValueError(f"{wanted} bytes must follow byte 0, {len(body)} do")

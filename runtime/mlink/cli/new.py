@@ -1,0 +1,164 @@
+"""`mlink new`: a commented starting point."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlink.catalog import proposal
+from mlink.errors import BenchError
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
+
+_BENCH = """\
+# A bench: which modules run, and how they are connected. It needs no hardware as it is.
+#
+#     mlink check {name}       sees whether it is right
+#     mlink run {name} --for 2 runs it for 2 seconds; the recording says where it went
+
+[bench]
+name = "{name}"
+
+[modules.script]            # your code
+type = "pyscript"
+script = "{name}.py"        # relative to this file
+ports_in = [{{ id = "readings", data_type = "LineReading" }}]
+ports_out = [
+    {{ id = "commands", data_type = "LineCommand" }},
+    {{ id = "rows", data_type = "TableRow" }},
+]
+# inputs = {{ readings = "board.fmdata" }}      # with the board below
+
+[modules.table]             # writes the rows to a CSV file
+type = "table"
+inputs = {{ rows = "script.rows" }}
+
+# A board with StandardFirmata: take the # away here and above, and give it your device
+# (`mlink devices` lists what is connected).
+#
+# [devices]
+# uno = "/dev/ttyACM0"
+#
+# [modules.board]
+# type = "firmata-io"
+# device = "uno"
+# inputs = {{ fmctl = "script.commands" }}
+"""
+
+_SCRIPT = '''\
+"""{name}: writes a row twice a second, and lets an LED follow a button once there is a board."""
+
+import syntalos_mlink as syl
+
+BUTTON_LINE = 7  # a push button between this pin and ground
+LED_LINE = 8
+INTERVAL_MSEC = 500
+
+# The ports that bench.toml declares for this script, by their ids.
+readings = syl.get_input_port("readings")
+commands = syl.get_output_port("commands")
+rows = syl.get_output_port("rows")
+
+# With the pull-up the button's line reads 1 while it is open, and 0 while it is pressed.
+button = syl.HwInputLine(commands, BUTTON_LINE, pullup=True)
+led = syl.HwOutputLine(commands, LED_LINE)
+
+
+def prepare():
+    """Called before the run. May be slow; nothing can be sent yet, and there is no time."""
+    readings.on_data = on_reading
+    rows.set_metadata_value("table_header", ["time_usec", "what", "value"])
+
+
+def start():
+    """Called when the run starts: from now on, things can be sent."""
+    # A board forgets its lines between runs, so tell it every time.
+    button.send_mode()
+    led.send_mode()
+    on_interval()
+
+
+def on_interval():
+    """Write a row, and ask to be called again: this never blocks."""
+    rows.submit([syl.time_since_start_usec(), "tick", ""])
+    syl.schedule_delayed_call(INTERVAL_MSEC, on_interval)
+
+
+def on_reading(reading):
+    """Called with each reading of the board; its `time_usec` counts from the run's start."""
+    if reading is None or reading.line_id != BUTTON_LINE:
+        return
+    pressed = reading.value == 0
+    led.set_value(1 if pressed else 0)
+    rows.submit([reading.time_usec, "button", int(pressed)])
+
+
+# A script may define run() as well, for a program of its own after start():
+#
+# def run():
+#     while syl.is_running():
+#         syl.wait(10)  # milliseconds; data arrives meanwhile
+
+
+def stop():
+    """Called at the end, when all data has arrived. Sending still works."""
+    led.set_value(0)
+'''
+
+
+def new(
+    kind: Annotated[str, typer.Argument(help="What to make: script.")],
+    name: Annotated[str, typer.Argument(help="Its name; a folder of this name is made.")],
+) -> None:
+    """Write a commented starting point that runs: a script with its bench file."""
+    if kind != "script":
+        raise BenchError(f"there is nothing to make of '{kind}'", remedy=proposal(kind, _KINDS, ""))
+    _check_name(name)
+    folder = Path(name)
+    files = {
+        folder / "bench.toml": _BENCH.format(name=name),
+        folder / f"{name}.py": _SCRIPT.format(name=name),
+    }
+    _write(folder, files)
+    for path in files:
+        typer.echo(f"made {path}")
+    typer.echo(f"run it with: mlink run {name} --for 2")
+
+
+_KINDS = ("script",)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise BenchError(
+            f"{name!r} cannot be the name of a script",
+            remedy="Use letters, digits, '-' and '_', beginning with a letter; at most 50.",
+        )
+    taken = name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None
+    if taken and not Path(name).exists():
+        raise BenchError(
+            f"a script '{name}.py' would hide Python's module '{name}' from itself",
+            remedy=f"Choose another name, such as my-{name}.",
+        )
+
+
+def _write(folder: Path, files: dict[Path, str]) -> None:
+    existing = [path for path in (folder, *files) if path.exists() or path.is_symlink()]
+    if existing and (not folder.is_dir() or len(existing) > 1):
+        raise BenchError(
+            f"{existing[-1]} exists already", remedy="Choose another name; nothing was changed."
+        )
+    try:
+        folder.mkdir(exist_ok=True)
+        for path, text in files.items():
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+    except OSError as error:
+        raise BenchError(
+            f"{folder} cannot be written: {error.strerror}", remedy="Is this folder yours?"
+        ) from error

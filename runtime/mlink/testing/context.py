@@ -1,0 +1,183 @@
+"""A script's world without a bench: time moves only where the script waits, as far as it may."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlink.clock import ManualClock
+from mlink.module import RunInfo
+from mlink.modules.script_settings import ScriptSettings, script_ports
+from mlink.storage.edl import Dataset
+from mlink.testing.ports import RunnerInput, RunnerOutput
+
+_WAIT_LIMIT_USEC = 250_000
+_BUSY_CALLS = 10
+"""Calls in a row that neither wait nor find anything, before each of them takes time."""
+
+_BUSY_USEC = 1_000
+"""What such a call takes then; a loop that never waits would not see time move otherwise."""
+
+_CALLS_AFTER_STOP = 1_000
+"""A script that goes on for so many calls after the stop will not end by itself."""
+
+
+class RunnerContext:
+    """Implements `mlink.module.ModuleContext` on a manual clock.
+
+    `limit_usec` is how far time may move in the script's turn; None is as far as it likes. At the
+    limit `at_limit` is called, which returns when it has been moved, or the run is to end.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: ScriptSettings,
+        folder: Path,
+        metadata: Mapping[str, Mapping[str, Any]],
+        at_limit: Callable[[], None],
+    ) -> None:
+        inputs, outputs = script_ports(settings)
+        self.name = name
+        self.type_id = "pyscript"
+        self.settings = settings
+        self.inputs = {
+            spec.id: RunnerInput(spec, dict(metadata.get(spec.id, {}))) for spec in inputs
+        }
+        self.outputs = {
+            spec.id: RunnerOutput(
+                spec,
+                {
+                    "src_mod_type": "pyscript",
+                    "src_mod_name": name,
+                    "src_mod_port_title": spec.title or spec.id,
+                },
+            )
+            for spec in outputs
+        }
+        self.clock = ManualClock()
+        self.log = logging.getLogger(f"mlink.module.{name}")
+        self.device = None
+        self.run_info = RunInfo(
+            run_uuid=bytes(16),
+            bench_name="test",
+            bench_dir=folder,
+            work_dir=Path(tempfile.gettempdir()),
+            recording_dir=None,
+        )
+        self.started = False
+        self.stop_asked = False
+        self.failure: BaseException | str | None = None
+        self.status = ""
+        self.reports: dict[str, float | str] = {}
+        self.limit_usec: int | None = 0
+        self._at_limit = at_limit
+        self._events: list[tuple[int, int, Callable[[], object]]] = []
+        self._numbers = itertools.count()
+        self._busy_calls = 0
+        self._calls_after_stop = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the run is on; asking takes no time."""
+        return self.started and not self.stop_asked and self.failure is None
+
+    @property
+    def running(self) -> bool:
+        """Whether the run is on, as the script asks it."""
+        self._note_call()
+        return self.alive
+
+    def create_dataset(self, preferred_name: str = "", group: str = "") -> Dataset | None:  # noqa: ARG002
+        """Return None: nothing is recorded."""
+        return None
+
+    def fail(self, error: BaseException | str) -> None:
+        """Note the first failure; the run is over."""
+        if self.failure is None:
+            self.failure = error
+
+    def request_stop(self, reason: str) -> None:  # noqa: ARG002
+        """End the run as a success."""
+        self.stop_asked = True
+
+    def set_status(self, text: str) -> None:
+        """Keep the text."""
+        self.status = text
+
+    def report(self, key: str, value: float | str) -> None:
+        """Keep the figure."""
+        self.reports[key] = value
+
+    def serve(self, timeout_usec: int = -1) -> None:
+        """Dispatch what is due: until a stop is asked, or for one wait of `timeout_usec`."""
+        if timeout_usec >= 0:
+            self._step(timeout_usec)
+            return
+        self._note_call()
+        while self.alive:
+            self._step(_WAIT_LIMIT_USEC)
+
+    def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
+        """Call once, `delay_usec` from now; at least 1 µs, so that time moves in any case."""
+        self.call_at(self.clock.time_usec + max(1, delay_usec), call)
+
+    def call_at(self, time_usec: int, call: Callable[[], object]) -> None:
+        """Call once when the script waits and it is that time."""
+        heapq.heappush(self._events, (time_usec, next(self._numbers), call))
+
+    def dispatch_due(self) -> bool:
+        """Do all that is due now, in the order of its times; return whether there was any."""
+        due = []
+        while self._events and self._events[0][0] <= self.clock.time_usec:
+            due.append(heapq.heappop(self._events))
+        for number, (_, _, call) in enumerate(due):
+            try:
+                call()
+            except BaseException:
+                for event in due[number + 1 :]:
+                    heapq.heappush(self._events, event)
+                raise
+        return bool(due)
+
+    def _step(self, timeout_usec: int) -> None:
+        """Wait once: until something is due, at most `timeout_usec`."""
+        before = self.clock.time_usec
+        self._wait_until(before + int(timeout_usec), wake=True)
+        if self.dispatch_due() or self.clock.time_usec != before:
+            self._busy_calls = 0
+        else:
+            self._note_call()
+
+    def _wait_until(self, time_usec: int, *, wake: bool) -> None:
+        """Move time, waiting for more of it where the limit is; `wake` ends at a due event."""
+        while True:
+            target = time_usec
+            if wake and self._events:
+                target = min(target, max(self._events[0][0], self.clock.time_usec))
+            if self.limit_usec is None or target <= self.limit_usec:
+                break
+            self.clock.time_usec = max(self.clock.time_usec, self.limit_usec)
+            if not self.alive:
+                return
+            self._at_limit()
+            if not self.alive:
+                return
+        self.clock.time_usec = max(self.clock.time_usec, target)
+
+    def _note_call(self) -> None:
+        """Let a script that never waits see time move, and end one that never stops."""
+        if self.stop_asked or self.failure is not None:
+            self._calls_after_stop += 1
+            if self._calls_after_stop > _CALLS_AFTER_STOP:
+                self._calls_after_stop = 0
+                raise KeyboardInterrupt
+            return
+        self._busy_calls += 1
+        if self.started and self._busy_calls > _BUSY_CALLS:
+            self._wait_until(self.clock.time_usec + _BUSY_USEC, wake=False)

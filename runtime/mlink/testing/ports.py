@@ -1,0 +1,112 @@
+"""Ports of a script that runs without a bench: fed by a test, and looked into by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from mlink.errors import StreamError
+from mlink.metadata import Metadata
+from mlink.module import PortSpec
+from mlink.transport import codec
+from mlink.transport.writer import StreamWriter
+from mlink.types import DataType, Frame, SignalBlock, StreamItem
+
+
+def received(item: Any, data_type: DataType) -> Any:
+    """Return the item as another module would receive it: a copy, with plain text in rows."""
+    if codec.is_small(data_type):
+        return codec.small_decoder(data_type)(codec.small_encoder(data_type)(item))
+    if data_type is DataType.Frame:
+        frame = cast("Frame", item)
+        return Frame.from_shared(frame.view.copy(), frame.index, frame.time_usec)
+    block = cast("SignalBlock", item)
+    copy = type(block)()
+    copy.timestamps = block.timestamps.copy()
+    copy.data = block.data.copy()
+    return copy
+
+
+class RunnerInput:
+    """An input port; `deliver` is what its source's items come through."""
+
+    def __init__(self, spec: PortSpec, metadata: Metadata) -> None:
+        self.id = spec.id
+        self.data_type = spec.data_type
+        self.connected = True
+        self.metadata = metadata
+        self.on_item: Callable[[Any], object] | None = None
+        self.on_gap: Callable[[int], None] | None = None
+        self._throttle_usec = 0
+        self._next_allowed_usec = 0
+        self._check = StreamWriter(spec.data_type)
+
+    def set_throttle(self, items_per_sec: float) -> None:
+        """Deliver at most this many items a second; 0 delivers all."""
+        self._throttle_usec = round(1_000_000 / items_per_sec) if items_per_sec > 0 else 0
+
+    def accept(self, item: Any) -> Any:
+        """Return the item as the script will get it; StreamError when it is not of the type."""
+        self._check.submit(item)
+        return received(item, self.data_type)
+
+    def deliver(self, item: Any, now_usec: int) -> None:
+        """Hand an item over, unless nobody asks for it or the throttle holds it back."""
+        if self.on_item is None or (self._throttle_usec and now_usec < self._next_allowed_usec):
+            return
+        self._next_allowed_usec = now_usec + self._throttle_usec
+        self.on_item(item)
+
+
+class RunnerLoan:
+    """A frame's memory, sent as an ordinary frame."""
+
+    def __init__(self, port: RunnerOutput, array: NDArray[Any]) -> None:
+        self.array = array
+        self._port = port
+
+    def send(self, *, index: int, time_usec: int) -> None:
+        """Send the frame."""
+        self._port.submit(Frame.from_array(self.array, index, time_usec))
+
+    def discard(self) -> None:
+        """Do nothing: the memory is ordinary."""
+
+
+class RunnerOutput:
+    """An output port; `items` has what was sent, as others would receive it."""
+
+    def __init__(self, spec: PortSpec, metadata: Metadata) -> None:
+        self.id = spec.id
+        self.data_type = spec.data_type
+        self.connected = True
+        self.metadata = metadata
+        self.frozen = False
+        self.items: list[Any] = []
+        self._writer: StreamWriter | None = None
+
+    def open(self) -> None:
+        """Allow sending: the run has started."""
+        self._writer = StreamWriter(self.data_type)
+
+    def end(self) -> None:
+        """Refuse further items: stop() has returned."""
+        if self._writer is not None:
+            self._writer.end()
+
+    def submit(self, item: StreamItem) -> None:
+        """Check one item as a stream does, and keep it."""
+        if self._writer is None:
+            raise StreamError(
+                f"nothing can be sent on '{self.id}' yet: the run has not started",
+                remedy="Send from start() on; prepare() is for metadata.",
+            )
+        self._writer.submit(item)
+        self.items.append(received(item, self.data_type))
+
+    def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> RunnerLoan:
+        """Return ordinary memory for a frame."""
+        return RunnerLoan(self, np.zeros(shape, dtype))

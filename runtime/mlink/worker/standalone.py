@@ -1,0 +1,238 @@
+"""Makes a program of its own a worker: what stands behind `init_link()` of a standalone module.
+
+The fork server names this module in the environment of the programs it becomes; `init_link()`
+finds it there. The program registers its ports, then gives the main thread to `run` until the
+engine says close.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlink.module
+from mlink.errors import MlinkError, ModuleError
+from mlink.module import Module, ModuleContext, PortSpec
+from mlink.modules.program_settings import ProgramSettings
+from mlink.scripting.backend import LinkEvents, LinkPhase
+from mlink.scripting.errors import SyntalosPyError, script_error
+from mlink.storage.edl import Dataset, Group, create_collection, open_group
+from mlink.sync import SecondaryClockSynchronizer
+from mlink.sync.sink import PairSink, TsyncPairSink
+from mlink.types import DataType
+from mlink.worker.connection import adopt_from_environment
+from mlink.worker.host import ModuleHost
+from mlink.worker.life import Worker
+from mlink.worker.ports import WorkerInput, WorkerOutput
+
+
+class StandaloneModule(Module[ProgramSettings]):
+    """Calls a program's callbacks at their time."""
+
+    def __init__(self, context: ModuleContext[ProgramSettings], backend: StandaloneBackend) -> None:
+        super().__init__(context)
+        self._backend = backend
+
+    @property
+    def _settings_file(self) -> Path | None:
+        name = self.settings.settings_file
+        return self.context.run_info.bench_dir / name if name else None
+
+    def prepare(self) -> None:
+        """Load the program's settings, then let it prepare."""
+        events, path = self._backend.events, self._settings_file
+        if path is not None and path.exists():
+            accepted = events.load_settings(path.read_bytes(), path.parent)
+            if not accepted:
+                raise ModuleError(
+                    f"{path}: the program does not accept these settings",
+                    remedy="Remove the file to begin with the program's own defaults.",
+                )
+        self._backend.enter(LinkPhase.PREPARING)
+        if not events.prepare():
+            raise ModuleError("on_prepare returned False: the module refuses to run")
+        self._backend.enter(LinkPhase.READY)
+
+    def start(self) -> None:
+        """Let the program start."""
+        self._backend.enter(LinkPhase.RUNNING)
+        self._backend.events.start()
+
+    def stop(self) -> None:
+        """Let the program finish; its synchronisers write their last pairs."""
+        self._backend.enter(LinkPhase.STOPPING)
+        self._backend.events.stop()
+        for synchronizer in self._backend.synchronizers:
+            synchronizer.stop()
+
+    def close(self) -> None:
+        """Save the program's settings."""
+        self._backend.enter(LinkPhase.IDLE)
+        path = self._settings_file
+        if path is not None and (data := self._backend.events.save_settings(path.parent)):
+            path.write_bytes(data)
+
+    def explain(self, error: BaseException, phase: str) -> BaseException:
+        """Speak of the program's lines, not of ours."""
+        return error if isinstance(error, MlinkError) else script_error(error, phase)
+
+
+class StandaloneBackend:
+    """Implements `mlink.scripting.backend.LinkBackend` in a program started by the engine."""
+
+    def __init__(self) -> None:
+        self.allow_async_start = True
+        self.synchronizers: list[SecondaryClockSynchronizer] = []
+        self._phase = LinkPhase.STARTING
+        self._events: LinkEvents | None = None
+        self._connection = adopt_from_environment()
+        self._worker = Worker(self._connection, self._build)
+        self._host: ModuleHost = self._worker.host
+        self._group: Group | None = None
+        self._ended = False
+
+    def _build(self, host: ModuleHost) -> Module[Any]:
+        return StandaloneModule(host, self)
+
+    @property
+    def context(self) -> ModuleContext[Any]:
+        """The module's world."""
+        return self._host
+
+    @property
+    def events(self) -> LinkEvents:
+        """The program's callbacks."""
+        assert self._events is not None
+        return self._events
+
+    @property
+    def phase(self) -> LinkPhase:
+        """Where the module is in its life."""
+        return self._phase
+
+    def enter(self, phase: LinkPhase) -> None:
+        """Note how far the module has come."""
+        self._phase = phase
+
+    def attach(self, events: LinkEvents) -> None:
+        """Call these events from now on."""
+        self._events = events
+
+    def register_input(self, id: str, title: str, data_type: DataType) -> mlink.module.InputPort:
+        """Return the port that the bench declares under this id, or an unconnected one."""
+        port = self._host.inputs.get(id)
+        if port is None:
+            port = self._host.inputs[id] = WorkerInput(PortSpec(id, data_type, title))
+        self._check(port, data_type, "ports_in")
+        return port
+
+    def register_output(self, id: str, title: str, data_type: DataType) -> mlink.module.OutputPort:
+        """Return the port that the bench declares under this id, or an unconnected one."""
+        port = self._host.outputs.get(id)
+        if port is None:
+            port = self._host.outputs[id] = WorkerOutput(PortSpec(id, data_type, title))
+        self._check(port, data_type, "ports_out")
+        return port
+
+    def _check(self, port: WorkerInput | WorkerOutput, data_type: DataType, key: str) -> None:
+        if port.data_type is not data_type:
+            raise SyntalosPyError(
+                f"port '{port.id}' is registered as {data_type.value}, but the bench declares it "
+                f"as {port.data_type.value}: correct {key} of [modules.{self._host.name}]"
+            )
+
+    def signal_idle(self) -> None:
+        """Tell the engine that the module is there."""
+        self._phase = LinkPhase.IDLE
+        self._worker.load()
+
+    def serve_until_shutdown(self, event: Callable[[], object] | None, period_usec: int) -> None:
+        """Live through the run until the engine says close."""
+        if event is not None:
+            self._repeat(event, period_usec)
+        self._worker.live()
+        self._ended = True
+
+    def _repeat(self, event: Callable[[], object], period_usec: int) -> None:
+        def call() -> None:
+            self._host.call_later(period_usec, call)
+            event()
+
+        call()
+
+    def root_group(self) -> Group:
+        """Return the recording's root; of a run that is not recorded, a folder that goes away."""
+        if self._group is None:
+            info = self._host.run_info
+            if info.recording_dir is not None:
+                self._group = open_group(info.recording_dir, info.run_uuid)
+            else:
+                path = info.work_dir / f"unrecorded-{self._host.name}"
+                path.mkdir(exist_ok=True)
+                self._group = create_collection(
+                    path, collection_id=info.run_uuid, generator="mlink (not recorded)"
+                )
+        return self._group
+
+    def create_dataset(self, preferred_name: str) -> Dataset:
+        """Make a dataset that is saved when the run ends."""
+        dataset = self._host.create_dataset(preferred_name)
+        if dataset is None:
+            dataset = self.root_group().create_dataset(preferred_name or self._host.name)
+        return dataset
+
+    def keep(self, unit: Dataset | Group) -> None:
+        """Save this unit when the run ends."""
+        self._host.datasets.append(unit)
+
+    def create_synchronizer(
+        self, expected_frequency_hz: float, id: str
+    ) -> SecondaryClockSynchronizer:
+        """Make a synchroniser whose tsync file goes into a dataset of the module's."""
+        name = id or "clock"
+
+        def open_sink() -> PairSink:
+            dataset = self.create_dataset(f"{self._host.name}-{name}")
+            path = dataset.set_data_file(f"{name}.tsync", "Clock synchronisation points")
+            return TsyncPairSink(
+                path,
+                collection_id=self._host.run_info.run_uuid,
+                generator=self._host.name,
+            )
+
+        synchronizer = SecondaryClockSynchronizer(name, sink=LazySink(open_sink))
+        if expected_frequency_hz > 0:
+            synchronizer.set_expected_clock_frequency_hz(expected_frequency_hz)
+        self.synchronizers.append(synchronizer)
+        return synchronizer
+
+    def close(self) -> None:
+        """Leave the engine; a program that ends before its run is over is a failure."""
+        self._connection.printed.finish()
+        if not self._ended and self._phase is not LinkPhase.STARTING:
+            self._host.send_failure("the program ended before the run was over", "run")
+
+
+class LazySink:
+    """Makes its file at the first pair: a synchroniser that writes none leaves none."""
+
+    def __init__(self, open_sink: Callable[[], PairSink]) -> None:
+        self._open_sink = open_sink
+        self._sink: PairSink | None = None
+
+    def write(self, device_usec: int, master_usec: int) -> None:
+        """Write one pair, in µs."""
+        if self._sink is None:
+            self._sink = self._open_sink()
+        self._sink.write(device_usec, master_usec)
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._sink is not None:
+            self._sink.close()
+
+
+def connect() -> StandaloneBackend:
+    """Connect this program to the engine that started it."""
+    return StandaloneBackend()
