@@ -1,10 +1,10 @@
 """Which serial port a bench means: device strings, resolved against the ports that are there.
 
-    usb:2341:0043                 vendor and product id (hexadecimal)
-    usb:serial=7583433…           serial number; also path=1-2.3, manufacturer=, product=
-    usb:2341:0043,path=1-2.3      several, of which all must hold
-    firmata:name=StandardFirmata  the firmware that answers on it; firmata: is any
-    /dev/ttyACM0, by-id links, socket://host:port, rfc2217://host:port   opened as they are
+usb:2341:0043                 vendor and product id (hexadecimal)
+usb:serial=7583433…           serial number; also path=1-2.3, manufacturer=, product=
+usb:2341:0043,path=1-2.3      several, of which all must hold
+firmata:name=StandardFirmata  the firmware that answers on it; firmata: is any
+/dev/ttyACM0, by-id links, socket://host:port, rfc2217://host:port   opened as they are
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def resolve(spec: str, *, ports: Ports = present_ports, ask: AskFirmware | None 
     return spec
 
 
-def find_again(spec: str, before: PortIdentity | None, *, ports: Ports = present_ports) -> str | None:
+def find_again(
+    spec: str, before: PortIdentity | None, *, ports: Ports = present_ports
+) -> str | None:
     """Return where a board is that went away, None while it is not there.
 
     `before` is what it was when it was opened: a USB device is found by its identity, whatever
@@ -176,7 +178,9 @@ def _parse_usb(spec: str, rest: str) -> _UsbSpec:
         elif equals and key in _USB_KEYS and value:
             parsed.wanted[key] = value
         else:
-            raise DeviceError(f"'{spec}' is not a device: '{part}' is unclear", remedy=_SYNTAX_REMEDY)
+            raise DeviceError(
+                f"'{spec}' is not a device: '{part}' is unclear", remedy=_SYNTAX_REMEDY
+            )
     return parsed
 
 
@@ -208,4 +212,3 @@ def _identity(port: Any) -> PortIdentity:
 
 def _address(port: PortIdentity) -> str:
     return port.address
-

@@ -45,7 +45,7 @@ class VirtualBoard:
             self._socket.close()
             raise DeviceError(
                 f"there is no virtual board at {path}: {error.strerror or error}",
-                remedy="Give the bench a virtual board: uno = \"virtual:uno\"",
+                remedy='Give the bench a virtual board: uno = "virtual:uno"',
             ) from error
 
     @classmethod

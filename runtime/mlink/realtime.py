@@ -1,7 +1,7 @@
 """Ask the system to run the calling thread soon and without pauses; say what was granted.
 
     SCHED_FIFO              runs before every ordinary thread; needs a privilege or an rtprio limit
-    rtkit                   the desktop's service that hands out real-time priority (a seam so far)
+    rtkit                   the desktop's service that hands out real-time priority (D-Bus)
     nice −10                a larger share of the processor; needs a privilege or a nice limit
     as it is                nothing was granted
 
@@ -11,8 +11,11 @@ change. Priorities are low real-time ones (1 to 99), below the kernel's own thre
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import gc
 import os
+import resource
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -46,10 +49,14 @@ class Granted:
         return self.priority > 0
 
 
-def _no_rtkit(thread_id: int, priority: int) -> bool:
-    """Stand where the rtkit client will be: takes no thread."""
-    del thread_id, priority
-    return False
+def _ask_rtkit(thread_id: int, priority: int) -> int:
+    """Return the priority that rtkit gave, 0 when it gave none or is not there."""
+    from mlink import rtkit  # D-Bus is loaded only where the system itself has refused
+
+    try:
+        return rtkit.make_thread_realtime(thread_id, priority)
+    except rtkit.RtkitUnavailableError:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +64,8 @@ class SystemCalls:
     """The calls that grant priority; tests put others in their place."""
 
     set_scheduler: Callable[[int, int, os.sched_param], None] = os.sched_setscheduler
-    ask_rtkit: Callable[[int, int], bool] = _no_rtkit
-    """(thread id, priority) → whether rtkit made the thread a real-time one."""
+    ask_rtkit: Callable[[int, int], int] = _ask_rtkit
+    """(thread id, priority) → the real-time priority that rtkit gave the thread; 0: none."""
     set_nice: Callable[[int, int, int], None] = os.setpriority
     get_nice: Callable[[int, int], int] = os.getpriority
 
@@ -85,12 +92,12 @@ def request_priority(
             system.get_nice(os.PRIO_PROCESS, thread_id),
             f"real-time priority {priority} (SCHED_FIFO)",
         )
-    if system.ask_rtkit(thread_id, priority):
+    if given := system.ask_rtkit(thread_id, priority):
         return Granted(
             "rtkit",
-            priority,
+            given,
             system.get_nice(os.PRIO_PROCESS, thread_id),
-            f"real-time priority {priority}, through rtkit",
+            f"real-time priority {given}, through rtkit",
         )
     return _request_nice(thread_id, nice, refusal, system)
 
@@ -122,6 +129,53 @@ def pin_to_cpus(cpus: Collection[int]) -> frozenset[int]:
             remedy=f"Choose among {usable}.",
         ) from error
     return frozenset(os.sched_getaffinity(thread_id))
+
+
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+MEMLOCK_REMEDY = (
+    "echo '@video - memlock unlimited' | sudo tee -a /etc/security/limits.d/95-mlink.conf, "
+    "and log in again"
+)
+
+
+def may_lock_memory() -> str:
+    """Return why this process may not lock all its memory; empty when it may."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    # Under a finite limit mlockall may succeed, and a later allocation then fail for want of it.
+    if soft == resource.RLIM_INFINITY or _has_capability(_CAP_IPC_LOCK):
+        return ""
+    return f"only {soft >> 10} KB may be locked"
+
+
+@contextmanager
+def locked_memory() -> Iterator[str]:
+    """Keep the pages that this process uses from being swapped out; yield a sentence that says so.
+
+    Never fails. Pages are locked when they are first used, so that reserved memory costs nothing.
+    """
+    refusal = may_lock_memory()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not refusal and libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
+        refusal = errno.errorcode.get(ctypes.get_errno(), "refused")
+    if refusal:
+        yield f"memory is not locked ({refusal}); to allow it: {MEMLOCK_REMEDY}"
+        return
+    try:
+        yield "memory is locked"
+    finally:
+        libc.munlockall()
+
+
+_CAP_IPC_LOCK = 14
+
+
+def _has_capability(number: int) -> bool:
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123
+            line = next(line for line in status if line.startswith("CapEff:"))
+        return bool(int(line.split()[1], 16) >> number & 1)
+    except (OSError, StopIteration, ValueError):
+        return False
 
 
 @contextmanager

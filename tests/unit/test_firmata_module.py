@@ -236,7 +236,8 @@ def test_a_line_named_as_servo_takes_degrees(tmp_path, scripted):
         ((Kind.WRITE_DIGITAL, 77, 1), "the board has pins 0 to 19"),
         ((Kind.WRITE_ANALOG, 2, 1), "pin 2 can do: digital input, pull-up, digital output, servo"),
         ((Kind.WRITE_ANALOG, 9, 256), "value 256 is too large for line 9"),
-        ((Kind.DEVICE_SPECIFIC, 9), "does not know the command DEVICE_SPECIFIC"),
+        ((Kind.UNKNOWN, 9), "does not know the command UNKNOWN"),
+        ((Kind.DEVICE_SPECIFIC, 9), "are wrong: it is empty"),
     ],
 )
 def test_a_command_that_the_pin_cannot_do_is_explained(bench, command, says):

@@ -188,8 +188,8 @@ def test_a_file_that_is_no_port_is_refused(listener, tmp_path):
 
 
 def test_a_url_that_no_transport_opens_is_refused():
-    with pytest.raises(DeviceError, match="no transport for rfc2217://"):
-        open_transport("rfc2217://localhost:1")
+    with pytest.raises(DeviceError, match="no transport for spy://"):
+        open_transport("spy:///dev/ttyACM0")
 
 
 # -- messages ----------------------------------------------------------------------------------

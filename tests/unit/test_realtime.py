@@ -5,17 +5,26 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
+from mlink import realtime
 from mlink.errors import ModuleError
-from mlink.realtime import SystemCalls, pin_to_cpus, quiet_gc, request_priority
+from mlink.realtime import (
+    SystemCalls,
+    locked_memory,
+    may_lock_memory,
+    pin_to_cpus,
+    quiet_gc,
+    request_priority,
+)
 
 
 class FakeSystem:
     """Grants what it is told to and remembers what was asked."""
 
-    def __init__(self, *, fifo=False, rtkit=False, nice=False, nice_now=0):
+    def __init__(self, *, fifo=False, rtkit=0, nice=False, nice_now=0):
         self.allowed = {"fifo": fifo, "rtkit": rtkit, "nice": nice}
         self.nice_now = nice_now
         self.asked = []
@@ -54,9 +63,10 @@ def test_real_time_priority_is_asked_for_first():
 
 
 def test_rtkit_is_asked_when_the_system_refuses():
-    system = FakeSystem(rtkit=True, nice=True)
+    system = FakeSystem(rtkit=10, nice=True)
     granted = request_priority(12, system=system.calls)
-    assert (granted.policy, granted.priority) == ("rtkit", 12)
+    assert (granted.policy, granted.priority) == ("rtkit", 10)  # rtkit has a limit of its own
+    assert granted.is_best
     assert system.names() == ["fifo", "rtkit"]
 
 
@@ -129,3 +139,27 @@ def test_a_thread_can_be_pinned_to_one_processor():
 def test_a_processor_that_does_not_exist_is_refused_with_the_usable_ones(cpus):
     with pytest.raises(ModuleError, match=r"Choose among \d"):
         pin_to_cpus(cpus)
+
+
+def locked_kib():
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmLck")).split()[1])
+
+
+def test_memory_is_locked_inside_where_that_is_allowed_and_free_again_after():
+    with locked_memory() as told:
+        if may_lock_memory():
+            assert "memory is not locked" in told
+            assert "memlock unlimited" in told
+        else:
+            assert told == "memory is locked"
+            assert locked_kib() > 0
+    assert locked_kib() == 0
+
+
+def test_a_finite_limit_is_never_used_since_later_allocations_would_fail(monkeypatch):
+    monkeypatch.setattr(realtime, "_has_capability", lambda number: False)
+    monkeypatch.setattr(realtime.resource, "getrlimit", lambda which: (8 << 20, 8 << 20))
+    with locked_memory() as told:
+        assert "only 8192 KB may be locked" in told
+        assert locked_kib() == 0

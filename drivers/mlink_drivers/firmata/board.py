@@ -106,6 +106,23 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
     def __exit__(self, *_: object) -> None:
         self.exit()
 
+    def reopen(self, address: str) -> None:
+        """Connect again to a board that was lost; DeviceError when another one answers.
+
+        Nothing that it was told before is repeated here.
+        """
+        before = self.description
+        found = self.session.connect(open_transport(address, self.session.transport.baud_rate))
+        same = found.firmware_name == before.firmware_name and found.layout == before.layout
+        if not same:
+            self.session.close()
+            raise DeviceError(
+                f"what answers at {address} is another board: {found}, not {before}",
+                remedy=f"Plug {self.name} in again.",
+            )
+        self.description = found
+        self.sp.port = address
+
     # -- sending -------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
@@ -275,9 +292,10 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
 
     def on_loss(self, error: DeviceError) -> None:
         """Say at once that the board went away."""
-        self._log.error("%s: %s", self.name, error)
         if self._listener is not None:
-            self._listener.on_loss(error)
+            self._listener.on_loss(error)  # which reports it by its own policy
+        else:
+            self._log.error("%s: %s", self.name, error)
         if self._on_loss is not None:
             self._on_loss(error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -11,7 +12,7 @@ from mlink.types import DataType
 
 
 class FirmataSettings(ModuleSettings):
-    """Settings of `firmata-io`."""
+    """Settings of `firmata-io`; docs/boards.md explains them."""
 
     serial_port: str = ""
     """What to open when the bench gives no device; Syntalos' key."""
@@ -25,10 +26,36 @@ class FirmataSettings(ModuleSettings):
     """Lines (pin numbers, A0 of an Uno is 14) whose SET_MODE input means analog."""
     servo_lines: tuple[int, ...] = ()
     """Lines whose SET_MODE output and analog writes mean a servo."""
-    on_loss: Literal["stop"] = "stop"
-    """What to do when the board goes away."""
+    decimation: dict[str, Annotated[int, Meta(ge=1)]] = {}
+    """Line → n: of this line's analog samples only each n-th is sent, the first included."""
+    on_loss: Literal["continue", "stop"] = "stop"
+    """What to do when the board goes away: go on without it until it is back, or end the run."""
+    on_reconnect: Literal["replay", "safe", "stop"] = "replay"
+    """What a board that is back is told: modes and last values, modes and safe values, or the end."""
+    safe_values: dict[str, Annotated[int, Meta(ge=0)]] = {}
+    """Line → value of outputs for on_reconnect = "safe"; 0 for the others."""
     reset_on_close: bool = True
     """Whether to reset the board at the end, which takes its outputs low."""
+
+    def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
+        """Find lines that are no numbers, and sampling that no line of this baud rate carries."""
+        problems = [
+            f'{key}: "{line}" is not a line number, write for example "14"'
+            for key, table in (("decimation", self.decimation), ("safe_values", self.safe_values))
+            for line in table
+            if not line.isascii() or not line.isdigit()
+        ]
+        from mlink.errors import DeviceError
+        from mlink_drivers.firmata.budget import ByteBudget, analog_bytes
+
+        budget = ByteBudget(self.baud_rate, self.sampling_interval_msec)
+        for line in self.analog_lines:
+            budget.add(line, analog_bytes(0))
+        try:
+            budget.check("the board")
+        except DeviceError as error:
+            problems.append(f"analog_lines: {error.message}; {error.remedy}")
+        return problems
 
 
 firmata_io = ModuleType(
@@ -39,6 +66,11 @@ firmata_io = ModuleType(
     settings=FirmataSettings,
     implementation="mlink_drivers.firmata.module:FirmataModule",
     inputs=(PortSpec("fmctl", DataType.LineCommand, "Line Control"),),
-    outputs=(PortSpec("fmdata", DataType.LineReading, "Line Readings"),),
+    outputs=(
+        PortSpec("fmdata", DataType.LineReading, "Line Readings"),
+        PortSpec("events", DataType.TableRow, "Board Events"),
+        PortSpec("replies", DataType.TableRow, "Board Replies"),
+        PortSpec("pulses", DataType.TableRow, "Pulse Times"),
+    ),
     uses_device=True,
 )

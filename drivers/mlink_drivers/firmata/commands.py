@@ -75,9 +75,7 @@ class LineCommands:
         self._lines: dict[int, _Line] = {}
         self._port_states: dict[int, int] = {}
         self._extension = Extension(board, self._send, budget, self._check_budget)
-        self.pulses = PulseTimer(
-            self._write, on_error=on_error, on_ended=on_pulse, name=board.name
-        )
+        self.pulses = PulseTimer(self._write, on_error=on_error, on_ended=on_pulse, name=board.name)
 
     def execute(self, command: LineCommand) -> None:
         """Send what a command asks for; DeviceError when its pin cannot do it."""
@@ -174,7 +172,8 @@ class LineCommands:
     def _use(self, line: int, mode: PinMode) -> None:
         """Set a line up as something, or again as what it is."""
         layout = self._board.pin_layout
-        if not layout.supports(line, mode) or (
+        by_write = mode is PinMode.PULLUP and self._board.pulls_up_by_write(line)
+        if not (layout.supports(line, mode) or by_write) or (
             mode is PinMode.ANALOG and layout.channel_of(line) is None
         ):
             raise DeviceError(
@@ -214,6 +213,12 @@ class LineCommands:
             self._send(set_mode + encode.report_analog(channel, True))
         elif known.mode in _INPUTS:
             self._readings.expect_digital(line)
+            if self._board.firmata_version < SINGLE_PIN_WRITE_SINCE:
+                # before 2.5 an input's bit in a port write switches its pull-up
+                pull_up = known.mode is PinMode.PULLUP
+                if self._board.pulls_up_by_write(line):
+                    set_mode = encode.pin_mode(line, PinMode.INPUT)
+                set_mode += self._port_write(line, int(pull_up))
             self._send(
                 set_mode
                 + encode.protocol_version_query()  # the fence that inputs.py waits for
@@ -282,10 +287,14 @@ class LineCommands:
         elif self._board.firmata_version >= SINGLE_PIN_WRITE_SINCE:
             self._send(encode.digital_pin(line, value))
         else:
-            port, bit = divmod(line, PINS_PER_PORT)
-            state = self._port_states.get(port, 0) & ~(1 << bit) | (value << bit)
-            self._port_states[port] = state
-            self._send(encode.digital_port(port, state))
+            self._send(self._port_write(line, value))
+
+    def _port_write(self, line: int, value: int) -> bytes:
+        """Write one line by the message of its whole port."""
+        port, bit = divmod(line, PINS_PER_PORT)
+        state = self._port_states.get(port, 0) & ~(1 << bit) | (value << bit)
+        self._port_states[port] = state
+        return encode.digital_port(port, state)
 
     def _send(self, data: bytes) -> None:
         try:

@@ -181,5 +181,7 @@ def _optional(body: bytes, at: int) -> int | None:
 
 def _need(body: bytes, least: int, most: int | None) -> None:
     if len(body) < least or (most is not None and len(body) > most):
-        wanted = f"{least}" if most == least else f"{least} to {most}" if most else f"{least} or more"
+        wanted = (
+            f"{least}" if most == least else f"{least} to {most}" if most else f"{least} or more"
+        )
         raise ValueError(f"{wanted} bytes must follow byte 0, {len(body)} do")

@@ -31,7 +31,6 @@ def mode_name(mode: PinMode) -> str:
     return _NAMES.get(mode, mode.name.lower())
 
 
-
 class PinLayout(msgspec.Struct, frozen=True):
     """For each pin its modes with their resolution in bits, and its analog channel."""
 

@@ -8,10 +8,17 @@ from mlink.types import LineCommand
 from mlink_drivers.firmata import encode
 from mlink_drivers.firmata.arrival import estimate_uncertainty_usec
 from mlink_drivers.firmata.board import Board
+from mlink_drivers.firmata.budget import ByteBudget, analog_bytes
 from mlink_drivers.firmata.catalog import FirmataSettings
 from mlink_drivers.firmata.commands import LineCommands
+from mlink_drivers.firmata.layout import mode_name
+from mlink_drivers.firmata.probe import ask_firmware
+from mlink_drivers.firmata.protocol import Message, PinMode, StringData
 from mlink_drivers.firmata.readings import Readings
+from mlink_drivers.firmata.recovery import Recovery
+from mlink_drivers.firmata.rows import EventRows, PulseRows, ReplyRows
 from mlink_drivers.firmata.transport import DeviceLostError
+from mlink_drivers.identity import identify, resolve
 
 
 class FirmataModule(Module[FirmataSettings]):
@@ -20,17 +27,30 @@ class FirmataModule(Module[FirmataSettings]):
     _board: Board | None = None
     _readings: Readings | None = None
     _commands: LineCommands | None = None
+    _recovery: Recovery | None = None
+    _rows: tuple[EventRows, ReplyRows, PulseRows] | None = None
+    _warned: frozenset[str] = frozenset()
 
     def prepare(self) -> None:
         """Connect to the board and tell what its readings are."""
-        address, device = self._address()
-        settings = self.settings
+        spec, device = self._address()
+        address = resolve(spec, ask=ask_firmware)
+        settings, outputs, clock = self.settings, self.context.outputs, self.context.clock
+        events = EventRows(outputs["events"], clock)
+        pulses = PulseRows(outputs["pulses"], clock)
+        self._replies = ReplyRows(outputs["replies"], clock)
+        self._rows = (events, self._replies, pulses)
+        self._events = events
         self._readings = Readings(
-            self.context.outputs["fmdata"],
-            self.context.clock,
-            device=device,
+            outputs["fmdata"],
+            clock,
             fail=self.context.fail,
+            on_lost=self._on_lost,
+            on_restarted=self._on_restarted,
+            on_other=self._on_other,
+            decimation={int(line): every for line, every in settings.decimation.items()},
         )
+        identity = identify(address)  # before it is opened: afterwards it may be gone
         self._board = Board(
             address,
             baudrate=settings.baud_rate,
@@ -44,24 +64,49 @@ class FirmataModule(Module[FirmataSettings]):
         self._commands = LineCommands(
             self._board,
             self._readings,
+            self._check_lines(self._board),
             on_error=self._fail_unless_lost,
+            on_warning=self._warn_once,
+            on_pulse=pulses.take if pulses.wanted else None,
             analog_lines=settings.analog_lines,
             servo_lines=settings.servo_lines,
+        )
+        self._recovery = Recovery(
+            self._board,
+            self._commands,
+            events,
+            settings,
+            spec=spec,
+            identity=identity,
+            fail=self.context.fail,
+            set_status=self.context.set_status,
+            log=self.log,
         )
         self.context.inputs["fmctl"].on_item = self._on_command
         self._set_metadata(self._board, device)
         self.log.info("connected to %s", self._board.description)
+        self.log.info("%s", self._board.session.transport.latency_report)
+        events.note("connected", str(identity or address))
         self.context.set_status(str(self._board.description))
 
     def start(self) -> None:
         """Let readings through."""
         assert self._readings is not None
+        for rows in self._rows or ():
+            rows.start()
         self._readings.start()
 
     def halt(self) -> None:
         """Let no more readings through."""
         if self._readings is not None:
             self._readings.halt()
+
+    def stop(self) -> None:
+        """Close the tables; a pulse that still runs has no end in them."""
+        if self._commands is not None:
+            self._commands.pulses.tell_running()
+        for rows in self._rows or ():
+            rows.close()
 
     def drained(self) -> None:
         """End the pulses that still run; no command comes any more."""
@@ -72,8 +117,12 @@ class FirmataModule(Module[FirmataSettings]):
     def close(self) -> None:
         """Quieten the board and give the port back."""
         self.context.inputs["fmctl"].on_item = None
+        for rows in self._rows or ():
+            rows.close()
         if self._commands is not None:
             self._commands.pulses.close()
+        if self._recovery is not None:
+            self._recovery.close()
         if self._board is not None:
             self._board.exit(self._silence())
 
@@ -89,6 +138,26 @@ class FirmataModule(Module[FirmataSettings]):
             remedy=f'Set device = "…" in [modules.{self.context.name}] to a name of [devices].',
         )
 
+    def _check_lines(self, board: Board) -> ByteBudget:
+        """Check what the settings say of lines against what the board has."""
+        settings, layout = self.settings, board.pin_layout
+        budget = ByteBudget(settings.baud_rate, settings.sampling_interval_msec)
+        lines = [(line, "analog_lines", PinMode.ANALOG) for line in settings.analog_lines]
+        lines += [(line, "servo_lines", PinMode.SERVO) for line in settings.servo_lines]
+        for line, key, mode in lines:
+            if not layout.supports(line, mode):
+                raise DeviceError(
+                    f"{key}: line {line} of {board.description} cannot be used as"
+                    f" {mode_name(mode)}",
+                    remedy=f"Correct the setting; {layout.describe(line)}.",
+                )
+            channel = layout.channel_of(line)
+            if mode is PinMode.ANALOG and channel is not None:
+                budget.add(("analog", line), analog_bytes(channel))
+        if warning := budget.check(str(board.description)):
+            self._warn_once(warning)
+        return budget
+
     def _set_metadata(self, board: Board, device: str) -> None:
         transport = board.session.transport
         major, minor = board.firmware_version
@@ -99,6 +168,8 @@ class FirmataModule(Module[FirmataSettings]):
                 "uncertainty_usec": estimate_uncertainty_usec(
                     transport.baud_rate, transport.adapter_latency_usec
                 ),
+                "adapter_latency_usec": transport.adapter_latency_usec,
+                "sampling_interval_msec": self.settings.sampling_interval_msec,
                 "is_digital": not self.settings.analog_lines,
                 "data_unit": "raw" if self.settings.analog_lines else "ttl",
                 "board": device,
@@ -107,6 +178,23 @@ class FirmataModule(Module[FirmataSettings]):
                 "protocol_version": "{}.{}".format(*board.firmata_version),
             }
         )
+
+    # -- events (mostly in the reader thread) ----------------------------------------------------
+
+    def _on_lost(self, error: DeviceError) -> None:
+        if self._recovery is not None:
+            self._recovery.on_lost(error)
+        else:
+            self.context.fail(error)
+
+    def _on_restarted(self) -> None:
+        if self._recovery is not None:
+            self._recovery.on_restarted()
+
+    def _on_other(self, message: Message, arrival_ns: int) -> None:
+        self._replies.take(message, arrival_ns)
+        if isinstance(message, StringData):  # the board object logs it
+            self._events.note("says", message.text)
 
     def _on_command(self, command: LineCommand) -> None:
         assert self._commands is not None
@@ -119,6 +207,11 @@ class FirmataModule(Module[FirmataSettings]):
         """Report a failure; that of a lost board was reported when it was noticed."""
         if not isinstance(error, DeviceLostError):
             self.context.fail(error)
+
+    def _warn_once(self, warning: str) -> None:
+        if warning not in self._warned:
+            self._warned |= {warning}
+            self.log.warning("%s", warning)
 
     def _silence(self) -> bytes:
         """Bytes that stop all our reporting, for boards that are not reset at the end."""
@@ -137,3 +230,9 @@ class FirmataModule(Module[FirmataSettings]):
         self.context.report("bytes_in", statistics.bytes_in)
         self.context.report("bytes_out", statistics.bytes_out)
         self.context.report("resync_bytes", statistics.dropped_bytes)
+        if self._readings.decimated:
+            self.context.report("samples_decimated", self._readings.decimated)
+        if self._recovery is not None and self._recovery.reconnects:
+            self.context.report("reconnects", self._recovery.reconnects)
+        if self._commands.undelivered:
+            self.context.report("messages_undelivered", self._commands.undelivered)

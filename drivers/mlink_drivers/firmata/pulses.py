@@ -21,7 +21,10 @@ _log = logging.getLogger(__name__)
 
 
 class PulseTimes(msgspec.Struct, frozen=True, gc=False):
-    """When a pulse was commanded, and when its two writes had been sent (CLOCK_MONOTONIC)."""
+    """When a pulse was commanded, and when its two writes had been sent (CLOCK_MONOTONIC).
+
+    `end_sent_ns` is 0 for a pulse that has not ended.
+    """
 
     line: int
     asked_usec: int
@@ -110,6 +113,13 @@ class PulseTimer:
             if self._deadlines[0] == (deadline_ns, line):
                 self._changed.notify()
 
+    def tell_running(self) -> None:
+        """Tell of the pulses that have not ended, with an end of 0; they are not told again."""
+        with self._changed:
+            for line, pulse in self._pulses.items():
+                self._tell(line, pulse, ended_ns=0)
+                pulse.commands = []
+
     def end_all(self) -> None:
         """Bring every pulsing line to rest now."""
         with self._changed:
@@ -164,8 +174,8 @@ class PulseTimer:
         except Exception as error:  # noqa: BLE001 - one lost line must not leave the others high
             self._on_error(error)
 
-    def _tell(self, line: int, pulse: _Pulse) -> None:
+    def _tell(self, line: int, pulse: _Pulse, ended_ns: int | None = None) -> None:
         if self._on_ended is not None:
-            ended_ns = time.monotonic_ns()
+            ended_ns = time.monotonic_ns() if ended_ns is None else ended_ns
             for asked_usec, commanded_ns, started_ns in pulse.commands:
                 self._on_ended(PulseTimes(line, asked_usec, commanded_ns, started_ns, ended_ns))

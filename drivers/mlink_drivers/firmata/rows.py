@@ -101,5 +101,6 @@ class PulseRows(Rows):
 
     def take(self, pulse: PulseTimes) -> None:
         """Send a pulse's times."""
-        stamps = (pulse.commanded_ns, pulse.start_sent_ns, pulse.end_sent_ns)
-        self.add(pulse.line, pulse.asked_usec, *map(self.time_usec, stamps))
+        commanded, started = map(self.time_usec, (pulse.commanded_ns, pulse.start_sent_ns))
+        ended = self.time_usec(pulse.end_sent_ns) if pulse.end_sent_ns else ""
+        self.add(pulse.line, pulse.asked_usec, commanded, started, ended)

@@ -116,14 +116,22 @@ class Session:
             oversized=self.decoder.oversized,
         )
 
-    def connect(self) -> BoardDescription:
+    @property
+    def is_connected(self) -> bool:
+        """Whether a board is there to be sent to."""
+        return self._state is SessionState.CONNECTED
+
+    def connect(self, transport: Transport | None = None) -> BoardDescription:
         """Open the line, find out who is on it and start the reader.
 
+        `transport`, when given, replaces the one before: a lost board may be back elsewhere.
         DeviceError when the line cannot be opened or nobody answers in Firmata.
         """
         self._move(SessionState.CONNECTING)
         try:
             self._release()  # a lost connection's remains
+            if transport is not None:
+                self.transport = transport
             self._open()
             self.description = self._shake_hands()
             self._move(SessionState.CONNECTED)
@@ -151,6 +159,10 @@ class Session:
         except DeviceLostError as error:
             self._lose(error)
             raise
+
+    def drop(self, error: DeviceError) -> None:
+        """Take the board for lost, since it forgot what it was told; it can be connected again."""
+        self._lose(error)
 
     def close(self, farewell: bytes = b"") -> None:
         """Send `farewell` and a reset if the board still listens, then give the line back.

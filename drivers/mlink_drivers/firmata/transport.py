@@ -19,6 +19,7 @@ import serial
 from serial.tools import list_ports
 
 from mlink.errors import DeviceError
+from mlink_drivers.firmata.latency import lower_latency, read_latency
 
 DEFAULT_BAUD_RATE: Final = 57600
 """StandardFirmata's (Firmata.begin(57600))."""
@@ -26,7 +27,8 @@ DEFAULT_BAUD_RATE: Final = 57600
 _READ_BYTES: Final = 65536
 _DISCARD_READS: Final = 64
 _WRITE_PATIENCE_MSEC: Final = 1000
-_URL_SCHEMES: Final = ("socket",)
+_DESCRIPTOR_SCHEMES: Final = ("socket",)
+_BRIDGED_SCHEMES: Final = ("rfc2217",)
 _PERMISSION_REMEDY: Final = (
     "Add yourself to the group that owns it (`sudo usermod -aG dialout $USER`) and log in anew."
 )
@@ -53,6 +55,11 @@ class Transport(Protocol):
     @property
     def adapter_latency_usec(self) -> int:
         """How long the adapter may hold bytes back before the host sees them."""
+        ...
+
+    @property
+    def latency_report(self) -> str:
+        """A sentence about it, for the log."""
         ...
 
     def open(self) -> None:
@@ -83,12 +90,16 @@ class Transport(Protocol):
 def open_transport(address: str, baud_rate: int = DEFAULT_BAUD_RATE) -> Transport:
     """Make the (still closed) transport for an address; DeviceError when there is none."""
     scheme, separator, _ = address.partition("://")
-    if separator and scheme not in _URL_SCHEMES:
-        raise DeviceError(
-            f"cannot open '{address}': no transport for {scheme}://",
-            remedy="Use a serial port (/dev/tty…) or socket://host:port.",
-        )
-    return SerialTransport(address, baud_rate)
+    if not separator or scheme in _DESCRIPTOR_SCHEMES:
+        return SerialTransport(address, baud_rate)
+    if scheme in _BRIDGED_SCHEMES:
+        from mlink_drivers.firmata.bridged import BridgedTransport  # it builds on this file
+
+        return BridgedTransport(address, baud_rate)
+    raise DeviceError(
+        f"cannot open '{address}': no transport for {scheme}://",
+        remedy="Use a serial port (/dev/tty…), socket://host:port or rfc2217://host:port.",
+    )
 
 
 class SerialTransport:
@@ -103,20 +114,14 @@ class SerialTransport:
         self.baud_rate = baud_rate
         self.low_latency = False
         """Whether the driver took the low-latency flag."""
+        self.latency_report = ""
         self._port: Any = None
         self._fd = -1
 
     @property
     def adapter_latency_usec(self) -> int:
         """FTDI's latency timer where there is one, else a USB frame; 0 for a pty or a socket."""
-        device = os.path.realpath(self.address)
-        if device.startswith("/dev/pts/") or "://" in self.address:
-            return 0
-        timer = Path("/sys/class/tty") / Path(device).name / "device/latency_timer"
-        try:
-            return int(timer.read_text()) * 1000
-        except (OSError, ValueError):
-            return 1000  # full-speed USB polls once a millisecond
+        return read_latency(self.address).usec
 
     def open(self) -> None:
         """Open exclusively at the baud rate, in low-latency mode where the driver has it."""
@@ -135,6 +140,7 @@ class SerialTransport:
             self.low_latency = True
         except (AttributeError, NotImplementedError, ValueError, OSError):
             self.low_latency = False  # ptys, CDC-ACM boards and sockets have none to set
+        self.latency_report = lower_latency(self.address).report
 
     def _set_up_terminal(self) -> None:
         """Make reading nothing differ from a hang-up, and keep out who ignores pyserial's lock."""

@@ -191,13 +191,14 @@ class AvrBoard(Board):
 
     def boot(self) -> None:
         """Run until the firmware has sent its report, or for ten simulated seconds."""
-        last, sent = self.cycle, self.bytes_out
+        last_sent: int | None = None
         end = self.cycle + _LONGEST_BOOT
         while self.cycle < end:
+            sent = self.bytes_out
             self.run_until(self.cycle + _BOOT_SLICE)
             if self.bytes_out != sent:
-                last, sent = self.cycle, self.bytes_out
-            elif sent and self.cycle - last > _QUIET_AFTER_BOOT:
+                last_sent = self.cycle
+            elif last_sent is not None and self.cycle - last_sent > _QUIET_AFTER_BOOT:
                 return
 
     def feed(self, data: bytes) -> None:

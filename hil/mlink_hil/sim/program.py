@@ -73,9 +73,7 @@ class BoardProgram:
             readers = control.readers
             if powered and board.backlog < RECEIVE_AHEAD:
                 readers = [*readers, self._port.fd]
-            readable, writable, _ = select.select(
-                readers, control.writers, (), wait_sec if wait_sec > 0 else 0
-            )
+            readable, writable, _ = select.select(readers, control.writers, (), max(0, wait_sec))
             now = time.monotonic_ns()
             if powered:
                 self._advance(pacer.target(board.cycle, due_ns, now))

@@ -66,7 +66,9 @@ class ProtocolBoard(Board):
     @property
     def next_event(self) -> int | None:
         """The next cycle at which something happens."""
-        return min(at for at in (self._sent_at, self._received_at, self._sample_at) if at is not None)
+        return min(
+            at for at in (self._sent_at, self._received_at, self._sample_at) if at is not None
+        )
 
     @property
     def backlog(self) -> int:

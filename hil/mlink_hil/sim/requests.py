@@ -138,7 +138,9 @@ class Requests:
 
 def _check_pin(pin: int) -> None:
     if not 0 <= pin < PIN_COUNT:
-        raise DeviceError(f"an Uno has no pin {pin}", remedy="Pins are 0 to 19; 14 to 19 are A0…A5.")
+        raise DeviceError(
+            f"an Uno has no pin {pin}", remedy="Pins are 0 to 19; 14 to 19 are A0…A5."
+        )
 
 
 def _check_analog(channel: int, volts: float | None) -> int:

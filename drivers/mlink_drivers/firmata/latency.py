@@ -1,0 +1,72 @@
+"""How long a USB serial adapter holds bytes back, and having it hold them less.
+
+FTDI converters collect bytes for up to 16 ms unless told otherwise (the driver ftdi_sio has a file
+`latency_timer` in sysfs, in ms). Others pass bytes on with the next USB frame.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+SYSFS: Final = Path("/sys/class/tty")
+USB_FRAME_USEC: Final = 1000
+"""Full-speed USB polls once a millisecond."""
+_LOWEST_MSEC: Final = 1
+_UDEV_RULE: Final = (
+    'ACTION=="add", SUBSYSTEM=="usb-serial", DRIVER=="ftdi_sio", ATTR{latency_timer}="1"'
+)
+
+
+class AdapterLatency(msgspec.Struct, frozen=True):
+    """Longest time that the adapter holds bytes back, in µs, and a sentence about it."""
+
+    usec: int
+    report: str
+
+
+def read_latency(address: str, sysfs: Path = SYSFS) -> AdapterLatency:
+    """Return what the adapter of a port does now."""
+    if not _is_hardware(address):
+        return AdapterLatency(0, f"{address} is no USB adapter: it holds no bytes back")
+    timer_msec = _read_timer(_timer(address, sysfs))
+    if timer_msec is None:
+        return AdapterLatency(USB_FRAME_USEC, f"{address} passes bytes on every USB frame (1 ms)")
+    return AdapterLatency(timer_msec * 1000, f"latency timer of {address}: {timer_msec} ms")
+
+
+def lower_latency(address: str, sysfs: Path = SYSFS) -> AdapterLatency:
+    """Set an FTDI adapter's latency timer to its least; say what it was and is."""
+    before = read_latency(address, sysfs)
+    timer = _timer(address, sysfs)
+    if before.usec <= _LOWEST_MSEC * 1000 or not _is_hardware(address):
+        return before
+    try:
+        timer.write_text(f"{_LOWEST_MSEC}")
+    except OSError as error:
+        return AdapterLatency(
+            before.usec,
+            f"{before.report}; it cannot be lowered ({error.strerror}), so readings come up to"
+            f" {before.usec // 1000} ms late. Put this line into"
+            f" /etc/udev/rules.d/99-mlink-ftdi.rules and plug the board in again: {_UDEV_RULE}",
+        )
+    after = read_latency(address, sysfs)
+    return AdapterLatency(after.usec, f"{after.report}, was {before.usec // 1000} ms")
+
+
+def _is_hardware(address: str) -> bool:
+    return "://" not in address and not os.path.realpath(address).startswith("/dev/pts/")
+
+
+def _timer(address: str, sysfs: Path) -> Path:
+    return sysfs / Path(os.path.realpath(address)).name / "device" / "latency_timer"
+
+
+def _read_timer(timer: Path) -> int | None:
+    try:
+        return int(timer.read_text())
+    except (OSError, ValueError):
+        return None

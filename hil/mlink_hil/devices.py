@@ -1,0 +1,94 @@
+"""Provides the devices of the scheme `virtual`: boards as programs of their own, and scenes."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from mlink.devices import DeviceEndpoint
+from mlink.errors import DeviceError
+from mlink_hil.sim.fetch_firmware import cached_path
+from mlink_hil.uno_process import UnoProcess
+
+_SOCKET_PATH_LIMIT = 107
+"""Longest path of a Unix socket, in bytes (sockaddr_un)."""
+
+_PROGRAMS = {"yasimavr": "mlink_hil.sim.avr_uno", "protocol": "mlink_hil.sim.protocol_uno"}
+
+
+class VirtualDevices:
+    """`virtual:uno` and `virtual:scene`; options follow as a query (`?simulator=protocol`)."""
+
+    known = ("virtual:uno", "virtual:scene")
+
+    def open(
+        self, *, name: str, spec: str, work_dir: Path, log: logging.Logger
+    ) -> AbstractContextManager[DeviceEndpoint]:
+        """Return a context manager that starts the device and, at its end, removes it."""
+        device, _, query = spec.partition("?")
+        if device == "virtual:scene":
+            return _scene(name, spec)
+        if device == "virtual:uno":
+            return _uno(name, spec, dict(parse_qsl(query, keep_blank_values=True)), work_dir, log)
+        close = difflib.get_close_matches(device, self.known, n=1)
+        raise DeviceError(
+            f"device '{name}': there is no virtual device '{device}'",
+            remedy=f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(self.known)}.",
+        )
+
+
+@contextmanager
+def _scene(name: str, spec: str) -> Iterator[DeviceEndpoint]:
+    yield DeviceEndpoint(name=name, spec=spec, address=spec)
+
+
+@contextmanager
+def _uno(
+    name: str, spec: str, options: dict[str, str], work_dir: Path, log: logging.Logger
+) -> Iterator[DeviceEndpoint]:
+    simulator = options.pop("simulator", "")
+    if options or simulator not in ("", *_PROGRAMS):
+        raise DeviceError(
+            f"device '{name}': options of '{spec}' are not understood",
+            remedy="Known: virtual:uno?simulator=yasimavr and virtual:uno?simulator=protocol.",
+        )
+    simulator = simulator or _best_simulator(log)
+    control = work_dir / f"{name}.sock"
+    if len(os.fsencode(control)) > _SOCKET_PATH_LIMIT:
+        raise DeviceError(
+            f"the path of the board's control socket is too long: {control}",
+            remedy="Set XDG_RUNTIME_DIR or TMPDIR to a shorter path.",
+        )
+    tty = work_dir / f"{name}.tty"
+    with UnoProcess(_PROGRAMS[simulator], [], tty=tty, control=control, log=log) as board:
+        yield DeviceEndpoint(
+            name=name,
+            spec=spec,
+            address=board.ready.tty,
+            control=board.ready.control,
+            properties={
+                "simulator": board.ready.simulator,
+                "firmware": board.ready.firmware,
+                "scheduling": board.ready.scheduling,
+            },
+        )
+
+
+def _best_simulator(log: logging.Logger) -> str:
+    """Take the AVR simulator with the real firmware where both are there; else say why not."""
+    if importlib.util.find_spec("yasimavr") is None:
+        why, how = "yasimavr is not installed", "pip install 'mlink-hil[sim]', or make setup"
+    elif not cached_path().exists():
+        why, how = "its firmware is not there", "python -m mlink_hil.sim.fetch_firmware"
+    else:
+        return "yasimavr"
+    log.warning(
+        "virtual:uno speaks the protocol only, without the real firmware: %s (%s)", why, how
+    )
+    return "protocol"
