@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -112,7 +113,7 @@ def find_again(
     if before is not None and before.vendor_id is not None:
         same = [port for port in ports() if before.is_same_device(port)]
         return same[0].address if same else None
-    return spec if os.path.exists(spec) else None
+    return spec if Path(spec).exists() else None
 
 
 def identify(address: str, *, ports: Ports = present_ports) -> PortIdentity | None:

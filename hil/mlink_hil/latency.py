@@ -25,14 +25,12 @@ class _Stimulus(NamedTuple):
 class EdgeMatcher:
     """The next answer after a stimulus is its own; a stimulus before another's is unanswered.
 
-    Answers and stimuli may be told in either order; what counts is their cycle.
+    Stimuli and answers are told in the order of their cycles.
     """
 
     def __init__(self, frequency_hz: int) -> None:
         self._frequency = frequency_hz
         self._pending: _Stimulus | None = None
-        self._early: list[int] = []
-        """Answers without a stimulus; one may belong to a stimulus that is told later."""
         self._matched: deque[Latency] = deque()
         self._latencies: list[float] = []
         self.seen = 0
@@ -51,15 +49,11 @@ class EdgeMatcher:
         """Note a stimulus; one before it that has no answer stays unanswered."""
         self.seen += 1
         self._pending = _Stimulus(cycle, time_ns, label)
-        early, self._early = self._early, []
-        for answer in early:
-            self.answer(answer)
 
     def answer(self, cycle: int) -> None:
-        """Note an answer."""
+        """Note an answer; one without a stimulus before it, such as a line's set-up, is none."""
         pending = self._pending
-        if pending is None or cycle < pending.cycle:
-            self._early = [cycle]
+        if pending is None:
             return
         self._pending = None
         usec = (cycle - pending.cycle) * 1e6 / self._frequency

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Self
 
 import msgspec
 
@@ -49,7 +49,7 @@ class UnoProcess:
         self._command += ["--tty-link", str(tty), "--control", str(control)]
         self._command += ["--parent", str(os.getpid())]
 
-    def __enter__(self) -> UnoProcess:
+    def __enter__(self) -> Self:
         # A file and not a pipe: a program that says much must not wait for a reader.
         self._errors: IO[bytes] = tempfile.TemporaryFile()
         try:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -53,7 +53,7 @@ class VirtualBoard:
         """Connect to the control socket at `path`; DeviceError when nobody listens."""
         return cls(path)
 
-    def __enter__(self) -> VirtualBoard:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -89,7 +89,7 @@ class VirtualBoard:
         self._ask(messages.Unplug(), messages.Reply)
 
     def plug(self) -> None:
-        """Put the cable back; the board has booted when this returns from the next request."""
+        """Put the cable back; the next request is answered when the board has booted."""
         self._ask(messages.Plug(), messages.Reply)
 
     def stats(self) -> StatsReply:

@@ -55,7 +55,7 @@ def test_nothing_is_lost(demo: RunResult) -> None:
 
 
 def test_a_table_row_is_written_for_each_edge_that_the_board_reported(demo: RunResult) -> None:
-    rows = [row for row in read_table(demo, "table")[1:] if row]
+    rows = [row for row in read_table(demo, "events")[1:] if row]
     assert len(rows) == streams(demo)["loop.table-out"]
     assert len(rows) >= 20
 
@@ -104,4 +104,4 @@ def test_an_unplugged_board_ends_the_run_with_its_name_and_the_files_closed(
     failure = next(f for f in result.failures if f.module == "board")
     assert failure.remedy
     assert result.duration_s < 10
-    assert len(read_table(result, "table")) > 3
+    assert len(read_table(result, "events")) > 3

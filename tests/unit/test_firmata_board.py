@@ -8,11 +8,11 @@ import time
 
 import pyfirmata2
 import pytest
-from tests.support.scripted_board import UNO_PINS, ScriptedBoard, open_descriptors, sysex
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata import Board
 from mlink_drivers.firmata.transport import DeviceLostError
+from tests.support.scripted_board import UNO_PINS, ScriptedBoard, open_descriptors, sysex
 
 
 class Heard(list):

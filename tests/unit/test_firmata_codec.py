@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.scripted_board import capability_reply, firmware_reply, sysex
 
 from mlink_drivers.firmata import encode
 from mlink_drivers.firmata.codec import Decoder
@@ -24,6 +23,7 @@ from mlink_drivers.firmata.protocol import (
     StringData,
     Sysex,
 )
+from tests.support.scripted_board import capability_reply, firmware_reply, sysex
 
 
 def decode(data: bytes):

@@ -7,14 +7,14 @@ import sys
 import time
 
 import pytest
-from tests.support.fake_context import FakeContext
-from tests.support.scripted_board import ScriptedBoard, sysex
 
 from mlink.clock import MasterClock
 from mlink.devices import DeviceEndpoint
 from mlink.errors import DeviceError
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags, LineReading
 from mlink_drivers.firmata.catalog import FirmataSettings, firmata_io
+from tests.support.fake_context import FakeContext
+from tests.support.scripted_board import ScriptedBoard, sysex
 
 Kind = LineCommandKind
 INPUT, OUTPUT, PULL_UP = LineModeFlags.IS_INPUT, LineModeFlags.IS_OUTPUT, LineModeFlags.PULL_UP
@@ -248,7 +248,7 @@ def test_a_command_that_the_pin_cannot_do_is_explained(bench, command, says):
 def test_writing_to_an_input_is_refused(bench):
     bench.set_input(2)
     bench.send(Kind.WRITE_DIGITAL, 2, value=1)
-    assert "is set up as an input" in bench.failure()
+    assert "is set up as digital input and cannot be written to" in bench.failure()
 
 
 # -- connecting and the end ----------------------------------------------------------------------

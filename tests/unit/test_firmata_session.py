@@ -8,13 +8,13 @@ import time
 
 import pytest
 import serial
-from tests.support.scripted_board import ScriptedBoard, open_descriptors, sysex
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata import encode
 from mlink_drivers.firmata.protocol import AnalogValue, DigitalPort, StringData
 from mlink_drivers.firmata.session import Session, SessionState
 from mlink_drivers.firmata.transport import DeviceLostError, open_transport
+from tests.support.scripted_board import ScriptedBoard, open_descriptors, sysex
 
 
 class Listener:

@@ -3,10 +3,11 @@
 A backend is a class named by an entry point of the group `mlink.cameras`; the entry point's name
 is the scheme of the addresses that it opens:
 
-    /dev/video0, /dev/v4l/by-id/…   → v4l2
-    file:clip.mkv                   → file
-    virtual:scene?seed=1            → scene
-    anything:…                      → anything
+    usb:046d:0825, usb:serial=…, /dev/v4l/by-id/…, /dev/video0   → v4l2
+    file:clip.mkv, images:frames                                 → file, images
+    rtsp://…, http://…, https://…                                → rtsp, http, https
+    virtual:scene?seed=1                                         → scene
+    anything:…                                                   → anything
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from __future__ import annotations
 import difflib
 import enum
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ from mlink.errors import DeviceError
 
 GROUP = "mlink.cameras"
 VIRTUAL = "virtual"
+
+ControlValue = bool | int | float | str
+"""What a control may be set to; a text is the name of a choice, or "auto"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +47,22 @@ class CameraRequest:
     """Whether a finite source begins anew at its end."""
     paced: bool = True
     """Whether a recorded source keeps its own pace; else it is read as fast as possible."""
+    controls: Mapping[str, ControlValue] = field(default_factory=dict)
+    """Exposure, gain, … by name, in the order in which they are to be set."""
     base_dir: Path = Path()
     """Where relative paths in an address start: the folder of the bench."""
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """A setting that the camera did not take as it was asked for."""
+class Answer:
+    """What the camera made of one setting, in words with units."""
 
     setting: str
     asked: str
     got: str
+    """Read back from the camera, or why it did not take the setting."""
+    same: bool = False
+    """Whether the camera does what was asked, but for what is finer than it can do."""
 
     def __str__(self) -> str:
         return f"{self.setting}: asked {self.asked}, got {self.got}"
@@ -78,7 +87,13 @@ class CameraInfo:
     """Whether frames come at `framerate`, so that a longer interval means lost frames."""
     live: bool = True
     """Whether frames are lost by being late, so that the thread deserves high priority."""
-    differences: tuple[Difference, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    """What was asked of the camera, and what it does."""
+
+    @property
+    def differences(self) -> tuple[Answer, ...]:
+        """What the camera does otherwise than asked."""
+        return tuple(answer for answer in self.answers if not answer.same)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -116,12 +131,13 @@ class CameraBackend(Protocol):
 
     A backend is made without arguments and used for one run. Its life is `open`, then `start`,
     then `grab` and `retrieve` in turns, then `close`. `open` and `close` are called in the
-    worker's main thread, the others in the capture thread; never two at once.
+    worker's main thread (after a loss: the capture thread, with a backend made anew), the others
+    in the capture thread; never two at once.
 
     `open(address, request)` does all slow work: it opens the device, applies the request, reads
     back what it got, and finds out where its stamps come from. A setting that the camera refuses
-    is no error but a `Difference`. A device that is absent, busy, forbidden or silent raises
-    DeviceError with the address in its message and a remedy.
+    is no error but an `Answer` that is not the same. A device that is absent, busy, forbidden or
+    silent raises DeviceError with the address in its message and a remedy.
 
     `start()` is called right before the first `grab`. Frames of the time before are thrown away
     here if their stamps would not show their age (stamps before `start` are dropped by the
@@ -162,9 +178,18 @@ class CameraBackend(Protocol):
         ...
 
 
+@runtime_checkable
+class Adjustable(Protocol):
+    """A backend whose controls can be changed during a run has this method besides."""
+
+    def adjust(self, control: str, value: ControlValue) -> Answer:
+        """Set a control and read it back; called in the main thread while others grab."""
+        ...
+
+
 def scheme_of(address: str) -> str:
     """Return the name of the backend that opens this address."""
-    if address.startswith("/dev/"):
+    if address.startswith(("/dev/", "usb:")):
         return "v4l2"
     scheme, colon, rest = address.partition(":")
     if not colon:

@@ -31,7 +31,7 @@ class FirmataSettings(ModuleSettings):
     on_loss: Literal["continue", "stop"] = "stop"
     """What to do when the board goes away: go on without it until it is back, or end the run."""
     on_reconnect: Literal["replay", "safe", "stop"] = "replay"
-    """What a board that is back is told: modes and last values, modes and safe values, or the end."""
+    """What a board that is back gets: its modes and last values, or safe values; or the end."""
     safe_values: dict[str, Annotated[int, Meta(ge=0)]] = {}
     """Line → value of outputs for on_reconnect = "safe"; 0 for the others."""
     reset_on_close: bool = True

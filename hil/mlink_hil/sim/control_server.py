@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Container
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -44,7 +44,7 @@ class ControlServer:
         self.watched: frozenset[int] = frozenset()
         """Pins that any client watches."""
 
-    def __enter__(self) -> ControlServer:
+    def __enter__(self) -> Self:
         if len(os.fsencode(self._path)) > LONGEST_PATH:
             raise DeviceError(
                 f"the path of the control socket is longer than {LONGEST_PATH} bytes: {self._path}",

@@ -18,7 +18,7 @@ _PR_SET_TIMERSLACK = 29
 def _prctl(option: int, value: int) -> bool:
     """Call prctl(2); False where it is missing or refuses."""
     try:
-        return ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) == 0
+        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
     except (OSError, AttributeError):
         return False
 

@@ -6,6 +6,7 @@ import os
 import tty
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from mlink.errors import DeviceError
 
@@ -20,7 +21,7 @@ class PtyPort:
         self._master = -1
         self._slave = -1
 
-    def __enter__(self) -> PtyPort:
+    def __enter__(self) -> Self:
         self.plug()
         return self
 
@@ -59,7 +60,7 @@ class PtyPort:
         """Close the pty and remove the link, as a pulled cable does; clients see a hang-up."""
         if self._master < 0:
             return
-        if self.link.is_symlink() and os.readlink(self.link) == os.ttyname(self._slave):
+        if self.link.is_symlink() and str(self.link.readlink()) == os.ttyname(self._slave):
             self.link.unlink(missing_ok=True)
         self._close_fds()
 

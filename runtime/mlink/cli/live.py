@@ -131,7 +131,8 @@ class LiveView(LogView):
 def plain_line(status: RunStatus, duration_s: float | None) -> str:
     """Return a status as one line."""
     parts = [f"{_elapsed(status.elapsed_s, duration_s):>8}  {_PHASES[status.phase]}"]
-    parts += [f"{stream.name} {stream.sent} ({stream.rate_hz:.1f}/s)" for stream in status.streams]
+    used = [stream for stream in status.streams if not stream.unused]
+    parts += [f"{stream.name} {stream.sent} ({stream.rate_hz:.1f}/s)" for stream in used]
     if status.streams:
         parts.append(f"lost {sum(stream.lost for stream in status.streams)}")
     return "  ".join(parts)
@@ -146,7 +147,7 @@ def live_table(status: RunStatus, bench_name: str, duration_s: float | None) -> 
         title.append("  Ctrl-C ends the run", style="dim")
     lines: list[RenderableType] = [Text(""), title]
     if status.streams:
-        lines.append(_streams(status.streams))
+        lines.append(_streams([stream for stream in status.streams if not stream.unused]))
     for module, text in status.module_status.items():
         lines.append(Text(f"{module}: ", style="cyan") + Text(text, style="not cyan"))
     return Group(*lines)

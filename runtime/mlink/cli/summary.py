@@ -79,6 +79,8 @@ def _streams(streams: list[StreamStatus]) -> Table:
     table.add_column("received", justify="right")
     table.add_column("lost", justify="right")
     for stream in streams:
+        if stream.unused:
+            continue
         head = (Text(stream.name), str(stream.sent))
         if not stream.subscriptions:
             table.add_row(*head, Text("nobody listened", style="dim"))

@@ -50,6 +50,11 @@ class StreamStatus:
         return f"{self.module}.{self.port}"
 
     @property
+    def unused(self) -> bool:
+        """Whether nobody listens and nothing was sent: not worth a line."""
+        return not self.subscriptions and not self.sent
+
+    @property
     def lost(self) -> int:
         """Items lost over all subscribers."""
         return sum(subscription.lost for subscription in self.subscriptions)

@@ -6,7 +6,7 @@ import ctypes
 import time
 import weakref
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 from mlink.errors import StreamError
 from mlink.transport import codec
@@ -49,7 +49,7 @@ class StreamReader:
         if self._decode is not None:
             seq, _, _, size = _unpack_small(_MEMORY, address)
             address += codec.HEADER_BYTES
-            item = self._decode(_MEMORY[address : address + size])
+            item = self._decode(cast("bytes", _MEMORY[address : address + size]))
         elif self.data_type is DataType.Frame:
             seq = ctypes.c_uint64.from_address(address).value
             item = codec.frame_from(address, sample)

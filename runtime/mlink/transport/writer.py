@@ -18,8 +18,12 @@ from mlink.types import DataType, Frame, SignalBlock, StreamItem
 
 _MAX_FRAME_DIMENSIONS = 3
 
+_SPARES = 3
 _SPARE_PAYLOAD = 192
-"""Payload bytes of the memory that is loaned ahead for the next small item."""
+"""Small items find memory of this many payload bytes loaned ahead: a loan costs as much as a send.
+
+One of the stream's four loans is left for an item that is larger.
+"""
 
 _MEMORY = memoryview((ctypes.c_uint8 * (1 << 47)).from_address(0)).cast("B")
 """This process's memory by address: slices are copied without the cost of a foreign call."""
@@ -72,7 +76,7 @@ class StreamWriter:
         self._frame_limit_bytes = frame_limit_bytes
         self._lock = threading.Lock()
         self._encode = codec.small_encoder(data_type) if codec.is_small(data_type) else None
-        self._spare: Any = None
+        self._spares: list[tuple[Any, int]] = []
 
     @property
     def listened(self) -> bool:
@@ -103,26 +107,28 @@ class StreamWriter:
                 return
             if size > _SPARE_PAYLOAD:
                 loan = publisher.loan(codec.HEADER_BYTES + size)
+                address = loan.payload_ptr
             else:
-                loan, self._spare = self._spare, None
-                if loan is None:
-                    loan = publisher.loan(codec.HEADER_BYTES + _SPARE_PAYLOAD)
-            address = loan.payload_ptr
+                if not self._spares:
+                    self._loan_ahead(publisher)
+                loan, address = self._spares.pop()
             _pack_small(_MEMORY, address, self.sent, 0, 0, size)
             address += codec.HEADER_BYTES
             _MEMORY[address : address + size] = payload
             publisher.send(loan)
             self.sent += 1
             self._ring()
-            if self._spare is None:
-                self._loan_ahead(publisher)
+            if not self._spares:
+                try:
+                    self._loan_ahead(publisher)
+                except StreamError:
+                    pass  # the next item tries again, and tells
 
     def _loan_ahead(self, publisher: Publisher) -> None:
-        """Loan the next small item's memory while the receivers wake up."""
-        try:
-            self._spare = publisher.loan(codec.HEADER_BYTES + _SPARE_PAYLOAD)
-        except StreamError:
-            pass  # the next item tries again, and tells
+        """Loan the memory of the next small items, while the receivers wake up."""
+        for _ in range(_SPARES):
+            loan = publisher.loan(codec.HEADER_BYTES + _SPARE_PAYLOAD)
+            self._spares.append((loan, loan.payload_ptr))
 
     def _submit_frame(self, item: object) -> None:
         if not isinstance(item, Frame):
@@ -199,14 +205,14 @@ class StreamWriter:
         """Refuse further items; return how many were sent."""
         with self._lock:
             self.ended = True
-            self._spare = None
+            self._spares.clear()
             return self.sent
 
     def close(self) -> None:
         """Give the publisher and the doorbells back."""
         with self._lock:
             self.ended = True
-            self._spare = None
+            self._spares.clear()
             if self._publisher is not None:
                 self._publisher.close()
                 self._publisher = None

@@ -1,0 +1,103 @@
+"""Which camera a bench means: names that stay true, and what to do when several fit.
+
+usb:serial=…                    the device with this serial number
+usb:046d:0825                   the only device of this make
+usb:path=1-2.3                  whatever camera is in this port
+/dev/v4l/by-id/…, by-path/…     links that udev keeps
+/dev/videoN                     the order of plugging; last resort
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from mlink.devices import FoundDevice
+from mlink.errors import DeviceError
+from mlink_drivers.camera.v4l2_ioctl import captures
+from mlink_drivers.discovery import list_cameras, udev_capabilities
+
+_SCHEME = "usb:"
+_CAPTURE = ":capture:"
+_RANKS = ("usb:serial=", "usb:path=")
+"""What a re-plugged camera is known by, the best first. Its make alone may fit another one."""
+
+ListCameras = Callable[[], list[FoundDevice]]
+
+
+def node_capabilities(name: str) -> str:
+    """Tell capture nodes from metadata nodes: by the driver's own word, else by udev's."""
+    said = captures(Path("/dev", name))
+    if said is None:
+        return udev_capabilities(name)
+    return _CAPTURE if said else ":"
+
+
+def present_cameras() -> list[FoundDevice]:
+    """Return the capture nodes of this machine with all their names."""
+    return list_cameras(capabilities=node_capabilities)
+
+
+def find_camera(address: str, cameras: ListCameras = present_cameras) -> Path:
+    """Return the node that an address means now.
+
+    DeviceError when no camera has that name, or several have it: then with the candidates.
+    """
+    if not address.startswith(_SCHEME):
+        return Path(address)
+    known = cameras()
+    wanted = address.lower()
+    fitting = [c for c in known if any(name.lower() == wanted for name in c.identity)]
+    # The nodes of one camera differ in what they deliver; the first one is the camera itself.
+    devices: dict[str, FoundDevice] = {}
+    for camera in fitting:
+        devices.setdefault(_port(camera), camera)
+    if len(devices) == 1:
+        return Path(next(iter(devices.values())).address)
+    if not devices:
+        raise DeviceError(
+            f"no camera is named '{address}'",
+            remedy="Plug it in"
+            + (f", or choose among:\n{_listed(known)}" if known else "; no camera is present."),
+        )
+    raise DeviceError(
+        f"{len(devices)} cameras are named '{address}'",
+        remedy=f"Use a name that only one of them has:\n{_listed(list(devices.values()))}",
+    )
+
+
+def lasting_name(node: Path, cameras: ListCameras = present_cameras) -> str:
+    """Return the name by which this camera can be found again after it was unplugged.
+
+    For a camera without any identity that is the node itself.
+    """
+    known = cameras()
+    target = os.path.realpath(node)
+    me = next((c for c in known if os.path.realpath(c.address) == target), None)
+    if me is None:
+        return str(node)
+    for rank in _RANKS:
+        for name in me.identity:
+            if name.startswith(rank) and _is_only(name, me, known):
+                return name
+    return str(node)
+
+
+def _is_only(name: str, me: FoundDevice, known: list[FoundDevice]) -> bool:
+    """Tell whether a name finds exactly this node: others of its device may come before it."""
+    named = [camera for camera in known if name in camera.identity]
+    return {_port(camera) for camera in named} == {_port(me)} and named[0].address == me.address
+
+
+def _port(camera: FoundDevice) -> str:
+    """Return what is the same for all nodes of one device."""
+    return next((name for name in camera.identity if name.startswith("usb:path=")), camera.address)
+
+
+def _listed(cameras: list[FoundDevice]) -> str:
+    lines = []
+    for camera in cameras:
+        names = ", ".join(dict.fromkeys([*camera.identity, camera.address]))
+        lines.append(f"    {camera.name or 'camera'}: {names}")
+    return "\n".join(lines)

@@ -1,0 +1,91 @@
+"""The rate at which frames really come, and the frames that are missing, from their times alone."""
+
+from __future__ import annotations
+
+from collections import deque
+
+_AROUND = 7
+"""An interval is judged beside so many before and after it."""
+_GAP_PERIODS = 1.5
+"""An interval of more than so many periods means lost frames; jitter stays below."""
+
+
+class FrameRate:
+    """Takes the time of each frame; counts those that must lie between.
+
+    The period is the median of the intervals around the one that is judged. Thus a camera that
+    slows down (a dark room halves the rate of many) is not one that loses frames, and no figure of
+    the driver's needs to be believed. The judgement comes seven frames late, or at `finish`.
+    """
+
+    def __init__(self) -> None:
+        self.lost = 0
+        """Missing frames so far, judged by intervals."""
+        self.period_nsec = 0
+        """Median of the newest intervals; 0 before the second frame."""
+        self._intervals: deque[int] = deque(maxlen=2 * _AROUND + 1)
+        self._judged = 0
+        """How many intervals of the window have been judged, from its left."""
+
+    def add(self, interval_nsec: int) -> None:
+        """Take the interval between two frames in succession, in ns."""
+        window = self._intervals
+        if len(window) == window.maxlen:
+            self._judged -= 1
+        window.append(interval_nsec)
+        self.period_nsec = period = sorted(window)[len(window) // 2]
+        while len(window) - self._judged > _AROUND:
+            self._judge(window[self._judged], period)
+
+    def finish(self) -> None:
+        """Judge what is left at the end of the run, or before a pause of the stream."""
+        while self._judged < len(self._intervals):
+            self._judge(self._intervals[self._judged], self.period_nsec)
+        self._intervals.clear()
+        self._judged = 0
+
+    def _judge(self, interval_nsec: int, period_nsec: int) -> None:
+        if interval_nsec > _GAP_PERIODS * period_nsec:
+            self.lost += round(interval_nsec / period_nsec) - 1
+        self._judged += 1
+
+
+class RateWatch:
+    """Compares the real rate with the expected one, over windows of at least two seconds."""
+
+    def __init__(self, expected: float, tolerance: float) -> None:
+        self.measured = 0.0
+        """Frames per second in the newest whole window; 0 before."""
+        self._expected = expected
+        self._tolerance = tolerance
+        self._since: tuple[int, int] | None = None
+        self._is_off = False
+
+    def check(self, frames: int, last_ns: int) -> bool:
+        """Take the frames so far (lost ones too) and the newest's time; True: it went wrong now.
+
+        `is_off` then tells the state; True is also returned when the rate is right again.
+        """
+        if self._since is None:
+            self._since = (frames, last_ns)
+            return False
+        span_nsec = last_ns - self._since[1]
+        if span_nsec < _WINDOW_NSEC:
+            return False
+        self.measured = (frames - self._since[0]) * 1e9 / span_nsec
+        self._since = (frames, last_ns)
+        was_off = self._is_off
+        self._is_off = abs(self.measured - self._expected) > self._tolerance * self._expected
+        return self._is_off != was_off
+
+    def restart(self) -> None:
+        """Begin a new window, after a pause of the stream."""
+        self._since = None
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the newest window's rate was another than expected."""
+        return self._is_off
+
+
+_WINDOW_NSEC = 2_000_000_000

@@ -1,0 +1,350 @@
+"""The virtual Uno, both kinds: what a client sees at its serial port and its control socket."""
+
+import importlib.util
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlink.errors import DeviceError
+from mlink_hil.devices import VirtualDevices
+from mlink_hil.sim import fetch_firmware
+from mlink_hil.virtual_board import VirtualBoard
+from tests.support.virtual_uno import LOG, open_uno
+
+needs_simulator = pytest.mark.skipif(
+    importlib.util.find_spec("yasimavr") is None or not fetch_firmware.is_cached(),
+    reason="needs the extra `sim` and the firmware (make setup)",
+)
+SIMULATORS = [
+    pytest.param("protocol", id="protocol"),
+    pytest.param("yasimavr", id="yasimavr", marks=[pytest.mark.sim, needs_simulator]),
+]
+NAME = b"".join(bytes([char, 0]) for char in b"StandardFirmata")
+
+
+@pytest.fixture(params=SIMULATORS)
+def simulator(request):
+    return request.param
+
+
+@pytest.fixture
+def uno(simulator, tmp_path):
+    with open_uno(tmp_path, simulator) as opened:
+        yield opened
+
+
+@pytest.fixture
+def board(uno):
+    return uno[1]
+
+
+@pytest.fixture
+def serial(uno):
+    uno[2].skip()  # the boot report
+    return uno[2]
+
+
+def processes_of(folder: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and str(folder).encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            pass
+    return found
+
+
+def test_the_board_reports_its_firmware_after_the_boot(uno):
+    report = uno[2].read(46)
+    assert report[:2] == b"\xf9\x02"
+    assert NAME in report
+
+
+def test_a_version_query_is_answered(serial):
+    serial.send(0xF9)
+    assert re.fullmatch(rb"\xf9\x02[\x04\x05]", serial.read(3))
+
+
+def test_a_firmware_query_names_standard_firmata(serial):
+    serial.send(0xF0, 0x79, 0xF7)
+    reply = serial.read(43)
+    assert reply[:2] == b"\xf0\x79"
+    assert reply.endswith(b"\xf7")
+    assert NAME in reply
+
+
+def test_capabilities_and_analog_mapping_are_those_of_an_uno(serial):
+    serial.send(0xF0, 0x6B, 0xF7)
+    reply = serial.read(400, 0.5)
+    assert reply[:4] == b"\xf0\x6c\x7f\x7f"
+    pins = reply[2:-1].split(b"\x7f")[:-1]
+    assert len(pins) == 20
+    assert b"\x02\x0a" in pins[14]
+    serial.send(0xF0, 0x69, 0xF7)
+    assert serial.read(23) == b"\xf0\x6a" + b"\x7f" * 14 + bytes(range(6)) + b"\xf7"
+
+
+def test_a_digital_write_is_an_edge_on_the_control_socket(board, serial):
+    board.watch([8])
+    serial.send(0xF4, 8, 1, 0x91, 1, 0)
+    edge = board.wait_edge(8, True)
+    assert edge is not None
+    assert abs(time.monotonic_ns() - edge.time_ns) < 500_000_000
+    state = board.read(8)
+    assert (state.level, state.output, state.driven) == (True, True, False)
+    serial.send(0x91, 0, 0)
+    assert board.wait_edge(8, False) is not None
+
+
+def test_a_driven_pin_is_reported_when_reporting_is_on(board, serial):
+    board.drive(7, False)
+    serial.send(0xF4, 7, 0, 0xD0, 1)
+    assert serial.read(3) == b"\x90\x00\x00"
+    pressed = board.drive(7, True)
+    assert pressed.changed
+    assert serial.read(3) == b"\x90\x00\x01"
+    board.drive(7, False)
+    assert serial.read(3) == b"\x90\x00\x00"
+
+
+def test_a_released_pin_with_pull_up_reads_high(board, serial):
+    serial.send(0xF4, 7, 0, 0x90, 0, 1)
+    serial.skip()
+    assert board.read(7).level
+    assert not board.drive(7, False).level
+    assert board.drive(7, None).level
+
+
+def test_a_voltage_is_measured(board, serial):
+    board.analog(1, 2.5)
+    serial.send(0xF4, 15, 2, 0xC1, 1)
+    while (reply := serial.read(3)) and reply[0] != 0xE1:
+        pass
+    assert abs((reply[1] | reply[2] << 7) - 512) < 3
+    serial.send(0xC1, 0)
+
+
+def test_a_pin_that_is_driven_and_an_output_does_not_stop_the_board(board, serial):
+    for level in (True, False, None, True):
+        board.drive(8, level)
+        serial.send(0xF4, 8, 1, 0x91, 1, 0, 0xF4, 8, 0, 0xF4, 8, 1)
+    serial.send(0xF9)
+    assert serial.read(2) == b"\xf9\x02"
+    assert board.read(8).level
+
+
+def test_simulated_time_keeps_up_with_the_clock(board):
+    before, start_ns = board.stats(), time.monotonic_ns()
+    time.sleep(2)
+    after, end_ns = board.stats(), time.monotonic_ns()
+    simulated_sec = (after.cycle - before.cycle) / after.frequency_hz
+    assert simulated_sec == pytest.approx((end_ns - start_ns) / 1e9, rel=0.01)
+
+
+def test_a_byte_takes_its_time_on_the_wire(board, serial):
+    serial.send(*[0xF9] * 40)
+    start = time.monotonic()
+    assert len(serial.read(120)) == 120
+    assert time.monotonic() - start > 120 * 160e-6
+    assert board.stats().overruns == 0
+
+
+def test_a_burst_larger_than_the_boards_buffers_is_not_lost(serial, board):
+    serial.send(0xF4, 8, 1)
+    board.watch([8])
+    for turn in range(300):
+        serial.send(0x91, turn & 1, 0)
+    assert len(list(board.edges(timeout_sec=0.5))) == 299
+
+
+def test_a_port_that_is_closed_and_opened_again_still_works(uno):
+    endpoint, _, serial = uno
+    serial.skip()
+    again = os.open(endpoint.address, os.O_RDWR | os.O_NOCTTY)
+    os.close(serial.fd)
+    serial.fd = again
+    serial.send(0xF9)
+    assert serial.read(2) == b"\xf9\x02"
+
+
+def test_a_reset_boots_the_firmware_anew(board, serial):
+    board.reset()
+    assert serial.read(2, 10) == b"\xf9\x02"
+
+
+def test_an_unplugged_board_is_gone_and_a_plugged_one_boots(uno):
+    endpoint, board, serial = uno
+    serial.skip()
+    board.unplug()
+    assert not os.path.lexists(endpoint.address)
+    with pytest.raises(OSError):
+        os.write(serial.fd, b"\xf9")
+    with pytest.raises(DeviceError, match="unplugged"):
+        board.unplug()
+    board.plug()
+    board.stats()  # answered after the boot
+    os.close(serial.fd)
+    serial.fd = os.open(endpoint.address, os.O_RDWR | os.O_NOCTTY)
+    assert serial.read(2) == b"\xf9\x02"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"hello",
+        b"{}",
+        b"[1]",
+        b'{"cmd":"explode"}',
+        b'{"cmd":"drive","pin":7}',
+        b'{"cmd":"drive","pin":"7","level":true}',
+        b'{"cmd":"drive","pin":7,"level":true,"x":1}',
+        b'{"cmd":"drive","pin":99,"level":true}',
+        b'{"cmd":"drive","pin":0,"level":true}',
+        b'{"cmd":"drive","pin":-1,"level":true}',
+        b'{"cmd":"analog","pin":0,"volts":12}',
+        b'{"cmd":"analog","pin":6,"volts":1}',
+        b'{"cmd":"watch","pins":[20]}',
+        b'{"cmd":"plug","now":true}',
+        b"\xff\xfe",
+        b"[" * 5000,
+    ],
+)
+def test_a_malformed_request_is_answered_and_survived(tmp_path_factory, line, shared_protocol_uno):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(shared_protocol_uno)
+        client.sendall(line + b"\n")
+        reply = json.loads(client.makefile("rb").readline())
+        assert reply["ok"] is False
+        assert reply["error"]
+    with VirtualBoard.connect(shared_protocol_uno) as board:
+        board.stats()
+
+
+def test_an_endless_request_ends_the_client_and_not_the_board(shared_protocol_uno):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(shared_protocol_uno)
+        with pytest.raises(OSError):
+            for _ in range(100):
+                client.sendall(b"x" * 10_000)
+                time.sleep(0.01)
+    with VirtualBoard.connect(shared_protocol_uno) as board:
+        board.stats()
+
+
+@pytest.fixture(scope="module")
+def shared_protocol_uno(tmp_path_factory):
+    spec = "virtual:uno?simulator=protocol"
+    folder = tmp_path_factory.mktemp("uno")
+    with VirtualDevices().open(name="uno", spec=spec, work_dir=folder, log=LOG) as endpoint:
+        yield endpoint.control
+
+
+def test_nothing_is_left_behind(simulator, tmp_path):
+    with open_uno(tmp_path, simulator):
+        assert len(processes_of(tmp_path)) == 1
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["uno.sock", "uno.tty"]
+    assert processes_of(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_board_whose_program_was_killed_leaves_nothing_behind_either(tmp_path):
+    with open_uno(tmp_path, "protocol"):
+        os.kill(processes_of(tmp_path)[0], signal.SIGKILL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_parent_leaves_no_simulator(simulator, tmp_path):
+    code = (
+        "import sys, time, pathlib, logging\n"
+        "from mlink_hil.devices import VirtualDevices\n"
+        "with VirtualDevices().open(name='uno', spec=sys.argv[1], "
+        "work_dir=pathlib.Path(sys.argv[2]), log=logging.getLogger()):\n"
+        "    print('open', flush=True); time.sleep(60)\n"
+    )
+    spec = f"virtual:uno?simulator={simulator}"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, spec, str(tmp_path)], stdout=subprocess.PIPE
+    )
+    with parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"open\n"
+        parent.kill()
+        parent.wait()
+    deadline = time.monotonic() + 5
+    while processes_of(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert processes_of(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_work_folder_gets_short_paths(tmp_path):
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    with open_uno(folder, "protocol") as (endpoint, board, _):
+        board.stats()
+        assert len(endpoint.control) < 108
+    assert not Path(endpoint.control).parent.exists()
+
+
+def test_the_fallback_is_said_in_one_line(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    devices = VirtualDevices()
+    with devices.open(name="uno", spec="virtual:uno", work_dir=tmp_path, log=LOG) as endpoint:
+        assert endpoint.properties["simulator"] == "protocol"
+    assert "pip install 'mlink-hil[sim]'" in caplog.text
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("virtual:unno", "Did you mean virtual:uno?"),
+        ("virtual:", "Known: virtual:uno, virtual:scene"),
+        ("virtual:uno?simulater=protocol", "simulater"),
+        ("virtual:uno?simulator=qemu", "no simulator 'qemu'"),
+    ],
+)
+def test_an_unknown_virtual_device_is_refused_with_the_known_ones(tmp_path, spec, message):
+    with pytest.raises(DeviceError) as caught:  # noqa: SIM117
+        with VirtualDevices().open(name="uno", spec=spec, work_dir=tmp_path, log=LOG):
+            pass
+    assert message in str(caught.value)
+
+
+def test_a_scene_is_its_own_address(tmp_path):
+    spec = "virtual:scene?seed=3"
+    with VirtualDevices().open(name="eye", spec=spec, work_dir=tmp_path, log=LOG) as endpoint:
+        assert endpoint.address == spec
+
+
+def test_a_program_that_does_not_start_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlink_hil.devices.cached_path", lambda: tmp_path / "missing.hex")
+    monkeypatch.setattr("mlink_hil.devices.is_cached", lambda: True)
+    if importlib.util.find_spec("yasimavr") is None:
+        pytest.skip("needs the extra `sim`")
+    with pytest.raises(DeviceError, match="missing.hex"):  # noqa: SIM117
+        with VirtualDevices().open(
+            name="uno", spec="virtual:uno?simulator=yasimavr", work_dir=tmp_path, log=LOG
+        ):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_idle_client_gets_only_what_it_watches(board):
+    board.watch([])
+    board.drive(7, True)
+    board.drive(7, False)
+    assert board.wait_edge(timeout_sec=0.05) is None
+    assert not select.select([board._socket], [], [], 0)[0]

@@ -1,0 +1,460 @@
+"""Ports of scripts: what can be submitted, what is refused and how, metadata, `on_data`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import syntalos_mlink as syl
+from mlink.testing import ScriptRunner
+from tests.support.scripts import MakeRunner, runners
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[ScriptRunner]:
+    """A script that does nothing, running, with ports of all types."""
+    with runners(tmp_path) as make:
+        made = make("def prepare(): pass")
+        made.start()
+        yield made
+
+
+def out(kind: str) -> syl.OutputPort:
+    port = syl.get_output_port(f"{kind}-out")
+    assert port is not None
+    return port
+
+
+class TestSubmit:
+    @pytest.mark.parametrize(
+        ("row", "text"),
+        [
+            ([1, 2.5, "x", None], ["1", "2.5", "x", "None"]),
+            ((1, 2), ["1", "2"]),
+            (range(3), ["0", "1", "2"]),
+            (np.array([1, 2]), ["1", "2"]),
+            ([], []),
+        ],
+    )
+    def test_row_is_any_sequence_and_becomes_text(
+        self, runner: ScriptRunner, row: Any, text: list[str]
+    ) -> None:
+        out("rows").submit(row)
+        assert runner.sent("rows-out") == [text]
+
+    @pytest.mark.parametrize("wrong", ["text", b"bytes", 5, None, {"a": 1}])
+    def test_what_is_no_sequence_is_no_row(self, runner: ScriptRunner, wrong: Any) -> None:
+        with pytest.raises(syl.SyntalosPyError, match=r"port 'rows-out'.*sequence of cells"):
+            out("rows").submit(wrong)
+
+    @pytest.mark.parametrize("kind", ["control", "commands", "readings", "frames", "i32", "f32"])
+    def test_item_of_another_type_is_refused_with_both_names(
+        self, runner: ScriptRunner, kind: str
+    ) -> None:
+        item: Any = syl.LineReading() if kind == "frames" else syl.Frame()
+        with pytest.raises(syl.SyntalosPyError, match=f"{type(item).__name__}.*port of type"):
+            out(kind).submit(item)
+
+    def test_line_command_takes_numpy_numbers_and_booleans(self, runner: ScriptRunner) -> None:
+        command = syl.LineCommand(syl.LineCommandKind.WRITE_DIGITAL)
+        command.line_id = np.int64(8)  # type: ignore[assignment]
+        command.value = True
+        command.kind = 2  # type: ignore[assignment]
+        out("commands").submit(command)
+        (sent,) = runner.sent("commands-out")
+        assert (sent.kind, sent.line_id, sent.value) == (syl.LineCommandKind.WRITE_DIGITAL, 8, 1)
+        assert type(sent.value) is int
+
+    @pytest.mark.parametrize(
+        ("field", "value", "words"),
+        [
+            ("line_id", 65_536, "out of range"),
+            ("line_id", -1, "out of range"),
+            ("value", 1 << 32, "out of range"),
+            ("value", 1.5, "LineCommand.value must be a whole number"),
+            ("line_id", "8", "LineCommand.line_id must be a whole number"),
+            ("kind", 99, "LineCommandKind.SET_MODE"),
+            ("flags", "x", "LineModeFlags.PULL_UP"),
+            ("extra", "text", "must be bytes"),
+            ("duration_usec", 1 << 70, "cannot be sent"),
+        ],
+    )
+    def test_line_command_out_of_range_is_refused(
+        self, runner: ScriptRunner, field: str, value: object, words: str
+    ) -> None:
+        command = syl.LineCommand(syl.LineCommandKind.WRITE_DIGITAL, 8)
+        setattr(command, field, value)
+        with pytest.raises(syl.SyntalosPyError, match=words):
+            out("commands").submit(command)
+        assert runner.sent("commands-out") == []
+
+    def test_line_command_carries_a_payload(self, runner: ScriptRunner) -> None:
+        command = syl.LineCommand(syl.LineCommandKind.DEVICE_SPECIFIC)
+        command.extra = bytearray(b"\x01\x02")  # type: ignore[assignment]
+        out("commands").submit(command)
+        assert runner.sent("commands-out")[0].extra == b"\x01\x02"
+
+    @pytest.mark.parametrize(("field", "value"), [("line_id", 1 << 16), ("value", -1)])
+    def test_line_reading_out_of_range_is_refused(
+        self, runner: ScriptRunner, field: str, value: int
+    ) -> None:
+        reading = syl.LineReading()
+        setattr(reading, field, value)
+        with pytest.raises(syl.SyntalosPyError, match="out of range"):
+            out("readings").submit(reading)
+
+    def test_control_command(self, runner: ScriptRunner) -> None:
+        command = syl.ControlCommand(syl.ControlCommandKind.CUSTOM)
+        command.command = "zero"
+        command.duration = np.uint8(20)  # type: ignore[assignment]
+        out("control").submit(command)
+        assert runner.sent("control-out") == [
+            syl.ControlCommand(syl.ControlCommandKind.CUSTOM, 20, "zero")
+        ]
+
+    @pytest.mark.parametrize(("field", "value"), [("command", 5), ("duration", "long")])
+    def test_control_command_of_wrong_values_is_refused(
+        self, runner: ScriptRunner, field: str, value: object
+    ) -> None:
+        command = syl.ControlCommand()
+        setattr(command, field, value)
+        with pytest.raises(syl.SyntalosPyError, match=f"ControlCommand.{field}"):
+            out("control").submit(command)
+
+    def test_what_is_sent_is_what_it_was_then(self, runner: ScriptRunner) -> None:
+        reading = syl.LineReading(1, 1)
+        out("readings").submit(reading)
+        reading.value = 2
+        out("readings").submit(reading)
+        assert [item.value for item in runner.sent("readings-out")] == [1, 2]
+
+
+class TestArrays:
+    def frame(self, mat: Any, index: int = 0) -> syl.Frame:
+        frame = syl.Frame()
+        frame.mat = mat
+        frame.index = index
+        return frame
+
+    def test_array_that_is_not_contiguous_is_sent_as_it_looks(self, runner: ScriptRunner) -> None:
+        picture = np.arange(48, dtype=np.uint8).reshape(6, 8)[::2, ::-1]
+        assert not picture.flags.c_contiguous
+        out("frames").submit(self.frame(picture, 3))
+        (sent,) = runner.sent("frames-out")
+        assert (sent.mat == picture).all()
+        assert sent.index == 3
+
+    @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "i4", "f4", "f8"])
+    def test_every_depth_of_opencv_can_be_sent(self, runner: ScriptRunner, dtype: str) -> None:
+        out("frames").submit(self.frame(np.ones((2, 3), dtype)))
+        assert runner.sent("frames-out")[0].mat.dtype == dtype
+
+    @pytest.mark.parametrize(
+        ("mat", "words"),
+        [
+            (np.zeros(5, np.uint8), "H×W"),
+            (np.zeros((2, 2, 2, 2), np.uint8), "H×W"),
+            (np.zeros((0, 5), np.uint8), "not empty"),
+            (np.zeros((2, 2), bool), "arrays of bool cannot be sent"),
+            (np.zeros((2, 2), object), "cannot be sent"),
+            ([[1, 2]], "must be a NumPy array"),
+        ],
+    )
+    def test_what_is_no_picture_is_refused(
+        self, runner: ScriptRunner, mat: Any, words: str
+    ) -> None:
+        with pytest.raises(syl.SyntalosPyError, match=words):
+            out("frames").submit(self.frame(mat))
+
+    def test_huge_frame_is_refused_with_the_limit(self, runner: ScriptRunner) -> None:
+        huge = np.broadcast_to(np.uint8(0), (40_000, 40_000))
+        with pytest.raises(syl.SyntalosPyError, match=r"limit of \d+ bytes"):
+            out("frames").submit(self.frame(huge))
+
+    def test_signal_block(self, runner: ScriptRunner) -> None:
+        block = syl.SignalBlockI32()
+        block.timestamps = np.array([1, 2, 3], np.uint64)
+        block.data = np.array([[1, 2], [3, 4], [5, 6]])
+        out("i32").submit(block)
+        (sent,) = runner.sent("i32-out")
+        assert sent.data.tolist() == [[1, 2], [3, 4], [5, 6]]
+        assert sent.timestamps.tolist() == [1, 2, 3]
+
+    @pytest.mark.parametrize(
+        ("timestamps", "data", "words"),
+        [
+            ([1], [[1], [2]], "1 timestamps for 2 samples"),
+            ([1], [[[1]]], "must be a 2-D array"),
+            ([1], [[1 << 40]], "2-D array of int32"),
+            ([-1], [[1]], "1-D array of uint64"),
+            ([1], [["x"]], "2-D array of int32"),
+        ],
+    )
+    def test_signal_block_of_wrong_shape_or_values_is_refused(
+        self, runner: ScriptRunner, timestamps: Any, data: Any, words: str
+    ) -> None:
+        block = syl.SignalBlockI32()
+        block.timestamps = np.array(timestamps)
+        block.data = np.array(data)
+        with pytest.raises(syl.SyntalosPyError, match=words):
+            out("i32").submit(block)
+
+
+def test_submitting_before_the_start_is_refused(tmp_path: Path) -> None:
+    with runners(tmp_path) as make:
+        make("def prepare(): pass").prepare()
+        with pytest.raises(syl.SyntalosPyError, match="the run has not started"):
+            out("rows").submit([1])
+
+
+def test_submitting_from_other_threads_loses_nothing(runner: ScriptRunner) -> None:
+    rows = out("rows")
+    threads = [
+        threading.Thread(target=lambda n=n: [rows.submit([n, i]) for i in range(500)])
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(runner.sent("rows-out")) == 2000
+
+
+class TestMetadata:
+    @pytest.mark.parametrize(
+        "value", [5, -1, 2.5, "text", syl.MetaSize(4, 3), [1, 2], ["a", "b"], ["a", 1]]
+    )
+    def test_values_that_can_be_set(self, make: MakeRunner, value: Any) -> None:
+        runner = make("")
+        runner.prepare()
+        out("rows").set_metadata_value("key", value)
+        assert runner.metadata("rows-out")["key"] == value
+
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [
+            (True, "bool"),
+            (None, "NoneType"),
+            ({"a": 1}, "dict"),
+            ((1, 2), "tuple"),
+            ([1.5], "float"),
+            ([True], "bool"),
+            ([[1]], "list"),
+            (np.int64(5), "int64"),
+            (float("nan"), "nan"),
+            (float("inf"), "inf"),
+            (1 << 63, "64 bits"),
+        ],
+    )
+    def test_values_that_cannot_be_set_are_named(
+        self, make: MakeRunner, value: Any, words: str
+    ) -> None:
+        runner = make("")
+        runner.prepare()
+        with pytest.raises(syl.SyntalosPyError, match=words):
+            out("rows").set_metadata_value("key", value)
+        assert "key" not in runner.metadata("rows-out")
+
+    def test_empty_list_is_ignored(self, make: MakeRunner) -> None:
+        runner = make("")
+        runner.prepare()
+        out("rows").set_metadata_value("key", [1])
+        out("rows").set_metadata_value("key", [])
+        assert runner.metadata("rows-out")["key"] == [1]
+
+    @pytest.mark.parametrize(
+        "value", [syl.MetaSize(640, 480), [640, 480], (640, 480), np.array([640, 480])]
+    )
+    def test_size(self, make: MakeRunner, value: Any) -> None:
+        runner = make("")
+        runner.prepare()
+        out("frames").set_metadata_value_size("size", value)
+        assert runner.metadata("frames-out")["size"] == syl.MetaSize(640, 480)
+
+    @pytest.mark.parametrize(
+        "value", [[640], [1, 2, 3], "64", 5, None, [1.0, 2.0], {1: 2, 3: 4}, [1 << 40, 1]]
+    )
+    def test_what_is_no_size_is_refused(self, make: MakeRunner, value: Any) -> None:
+        make("").prepare()
+        with pytest.raises(syl.SyntalosPyError, match="metadata 'size'"):
+            out("frames").set_metadata_value_size("size", value)
+
+    def test_set_metadata_replaces_everything_but_the_runtimes_own(self, make: MakeRunner) -> None:
+        runner = make("", name="mine")
+        runner.prepare()
+        out("rows").set_metadata_value("old", 1)
+        out("rows").set_metadata({"a": None, "b": {"c": [True, syl.MetaSize(1, 2)]}})
+        found = runner.metadata("rows-out")
+        assert "old" not in found
+        assert found["b"] == {"c": [True, syl.MetaSize(1, 2)]}
+        assert found["src_mod_name"] == "mine"
+
+    @pytest.mark.parametrize("wrong", [{"a": object()}, {"a": float("nan")}, {1: 2}, [1], None])
+    def test_set_metadata_that_is_refused_changes_nothing(
+        self, make: MakeRunner, wrong: Any
+    ) -> None:
+        runner = make("")
+        runner.prepare()
+        out("rows").set_metadata_value("old", 1)
+        with pytest.raises(syl.SyntalosPyError):
+            out("rows").set_metadata(wrong)
+        assert runner.metadata("rows-out")["old"] == 1
+
+    def test_metadata_may_be_set_until_start_returns(self, make: MakeRunner) -> None:
+        runner = make(
+            """
+            port = syl.get_output_port("frames-out")
+            source = syl.get_input_port("frames-in")
+            def start():
+                port.set_metadata_value("framerate", source.metadata["framerate"])
+                port.set_metadata_value_size("size", source.metadata["size"])
+            """,
+            metadata={"frames-in": {"framerate": 30.0, "size": syl.MetaSize(4, 3)}},
+        )
+        runner.start()
+        found = runner.metadata("frames-out")
+        assert (found["framerate"], found["size"]) == (30.0, syl.MetaSize(4, 3))
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda port: port.set_metadata_value("a", 1),
+            lambda port: port.set_metadata_value_size("a", [1, 2]),
+            lambda port: port.set_metadata({}),
+        ],
+    )
+    def test_after_that_it_is_frozen(self, runner: ScriptRunner, call: Any) -> None:
+        with pytest.raises(syl.SyntalosPyError, match=r"start\(\) has returned"):
+            call(out("rows"))
+
+    def test_an_inputs_metadata_cannot_be_changed(self, make: MakeRunner) -> None:
+        make("", metadata={"rows-in": {"table_header": ["a"]}}).prepare()
+        port = syl.get_input_port("rows-in")
+        assert port is not None
+        port.metadata["table_header"].append("b")
+        port.metadata["more"] = 1
+        assert port.metadata == {"table_header": ["a"]}
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[MakeRunner]:
+    with runners(tmp_path) as made:
+        yield made
+
+
+class TestOnData:
+    def port(self) -> syl.InputPort:
+        port = syl.get_input_port("rows-in")
+        assert port is not None
+        return port
+
+    def test_can_be_read_back_and_taken_away(self, runner: ScriptRunner) -> None:
+        seen: list[Any] = []
+        self.port().on_data = seen.append
+        assert self.port().on_data == seen.append
+        runner.feed("rows-in", ["a"])
+        self.port().on_data = None
+        runner.feed("rows-in", ["b"])
+        assert self.port().on_data is None
+        assert seen == [["a"]]
+
+    @pytest.mark.parametrize(
+        ("function", "words"),
+        [
+            (lambda: None, "no|one argument"),
+            (lambda a, b: None, "one argument"),
+            (5, "not int"),
+            ("name", "not str"),
+        ],
+    )
+    def test_must_take_one_argument(self, runner: ScriptRunner, function: Any, words: str) -> None:
+        with pytest.raises(syl.SyntalosPyError, match=f"on_data of port 'rows-in'.*({words})"):
+            self.port().on_data = function
+
+    @pytest.mark.parametrize("function", [print, lambda *args: None, lambda a, b=1: None])
+    def test_may_take_more_that_has_defaults(self, runner: ScriptRunner, function: Any) -> None:
+        self.port().on_data = function
+
+    def test_throttle_skips_what_comes_too_fast(self, runner: ScriptRunner) -> None:
+        seen: list[Any] = []
+        self.port().on_data = seen.append
+        self.port().set_throttle_items_per_sec(10)
+        for number in range(10):
+            runner.feed("rows-in", [number])
+            runner.run_for(50_000)
+        assert [row[0] for row in seen] == ["0", "2", "4", "6", "8"]
+        self.port().set_throttle_items_per_sec(0)
+        runner.feed("rows-in", ["a"])
+        runner.feed("rows-in", ["b"])
+        assert [row[0] for row in seen[-2:]] == ["a", "b"]
+
+    @pytest.mark.parametrize("wrong", [-1, float("nan")])
+    def test_throttle_is_no_negative_number(self, runner: ScriptRunner, wrong: float) -> None:
+        with pytest.raises(syl.SyntalosPyError, match="0 or more"):
+            self.port().set_throttle_items_per_sec(wrong)
+
+    def test_names_of_ports_cannot_be_changed(self, runner: ScriptRunner) -> None:
+        assert self.port().name == "rows-in"
+        with pytest.raises(AttributeError):
+            self.port().name = "x"  # type: ignore[misc]
+
+
+def test_ports_that_are_not_there_are_none(runner: ScriptRunner) -> None:
+    assert syl.get_input_port("nothing") is None
+    assert syl.get_output_port("rows-in") is None
+
+
+class TestLines:
+    def test_output_line_sends_what_it_returns(self, runner: ScriptRunner) -> None:
+        led = syl.HwOutputLine(out("commands"), 8)
+        assert runner.sent("commands-out") == []
+        returned = [led.send_mode(), led.set_value(1), led.pulse(), led.pulse_msec()]
+        assert runner.sent("commands-out") == returned
+        kinds = syl.LineCommandKind
+        assert [command.kind for command in returned] == [
+            kinds.SET_MODE,
+            kinds.WRITE_DIGITAL,
+            kinds.WRITE_DIGITAL_PULSE,
+            kinds.WRITE_DIGITAL_PULSE,
+        ]
+        assert returned[0].flags == syl.LineModeFlags.IS_OUTPUT
+        assert [command.duration_usec for command in returned[2:]] == [2500, 50_000]
+        assert {command.line_id for command in returned} == {led.line_id} == {8}
+
+    def test_analog_line(self, runner: ScriptRunner) -> None:
+        line = syl.HwOutputLine(out("commands"), 9, analog=True)
+        command = line.set_analog_value(127)
+        assert (command.kind, command.value) == (syl.LineCommandKind.WRITE_ANALOG, 127)
+
+    @pytest.mark.parametrize("call", ["set_value", "pulse", "pulse_msec"])
+    def test_digital_calls_on_an_analog_line_are_refused(
+        self, runner: ScriptRunner, call: str
+    ) -> None:
+        line = syl.HwOutputLine(out("commands"), 9, analog=True)
+        with pytest.raises(syl.SyntalosPyError, match="analog line: use set_analog_value"):
+            getattr(line, call)(1)
+
+    def test_analog_calls_on_a_digital_line_are_refused(self, runner: ScriptRunner) -> None:
+        line = syl.HwOutputLine(out("commands"), 9)
+        with pytest.raises(syl.SyntalosPyError, match="digital line: use set_value"):
+            line.set_analog_value(1)
+
+    @pytest.mark.parametrize("pullup", [False, True])
+    def test_input_line(self, runner: ScriptRunner, pullup: bool) -> None:
+        command = syl.HwInputLine(out("commands"), 7, pullup).send_mode()
+        assert command.kind == syl.LineCommandKind.SET_MODE
+        assert bool(command.flags & syl.LineModeFlags.IS_INPUT)
+        assert bool(command.flags & syl.LineModeFlags.PULL_UP) is pullup
+
+    @pytest.mark.parametrize("kind", [syl.HwOutputLine, syl.HwInputLine])
+    def test_a_line_needs_a_port_and_a_number(self, runner: ScriptRunner, kind: Any) -> None:
+        with pytest.raises(syl.SyntalosPyError, match="NoneType.*bench does not declare"):
+            kind(None, 8)
+        for wrong in [-1, 65_536, "8"]:
+            with pytest.raises(syl.SyntalosPyError, match="0..65535"):
+                kind(out("commands"), wrong)
