@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +10,7 @@ import pyudev
 from serial.tools import list_ports
 
 from mlink.devices import FoundDevice
+from mlink_drivers.permissions import access_problem, can_use
 
 _CAPTURE = ":capture:"
 
@@ -31,11 +31,6 @@ class PortInfo(Protocol):
 CanUse = Callable[[Path], bool]
 
 
-def can_use(node: Path) -> bool:
-    """Return whether this user may read and write a device node."""
-    return os.access(node, os.R_OK | os.W_OK)
-
-
 def list_devices() -> list[FoundDevice]:
     """Return the serial ports and the capture nodes of cameras, in this order."""
     return list_serial_ports() + list_cameras()
@@ -46,8 +41,10 @@ def list_serial_ports(
     *,
     by_id: Path = Path("/dev/serial/by-id"),
     usable: CanUse = can_use,
+    known_name: Callable[[str], str] | None = None,
 ) -> list[FoundDevice]:
-    """Return the serial ports that exist."""
+    """Return the serial ports that exist; `known_name` gives udev's name of a node."""
+    known_name = known_name or udev_name
     found = []
     for port in sorted(list_ports.comports() if ports is None else ports, key=_device):
         node = Path(port.device)
@@ -56,7 +53,9 @@ def list_serial_ports(
             usb_path = (port.location or "").partition(":")[0]
             identity += _usb_identity(port.vid, port.pid, port.serial_number or "", usb_path)
         name = " ".join(dict.fromkeys(filter(None, (port.manufacturer, port.product))))
-        problem, remedy = _access_problem(node, "dialout", usable)
+        if not name and port.vid is not None:  # clones often tell nothing of themselves
+            name = known_name(node.name)
+        problem, remedy = access_problem(node, "dialout", usable)
         found.append(
             FoundDevice(
                 kind="serial",
@@ -84,7 +83,7 @@ def list_cameras(
         if not _captures(ask(folder.name), folder):
             continue
         node = dev / folder.name
-        problem, remedy = _access_problem(node, "video", usable)
+        problem, remedy = access_problem(node, "video", usable)
         found.append(
             FoundDevice(
                 kind="camera",
@@ -107,21 +106,22 @@ def udev_capabilities(name: str) -> str:
     return str(device.properties.get("ID_V4L_CAPABILITIES", ""))
 
 
+def udev_name(name: str) -> str:
+    """Return maker and model of a tty as udev's hardware database has them; empty when unknown."""
+    try:
+        device = pyudev.Devices.from_name(pyudev.Context(), "tty", name)
+    except (pyudev.DeviceNotFoundError, ImportError):  # ImportError: there is no libudev
+        return ""
+    keys = ("ID_VENDOR_FROM_DATABASE", "ID_MODEL_FROM_DATABASE")
+    return " ".join(filter(None, (str(device.properties.get(key, "")) for key in keys)))
+
+
 def _captures(capabilities: str, folder: Path) -> bool:
     """Tell capture nodes from metadata nodes; without udev's word by the node's place."""
     if capabilities:
         return _CAPTURE in capabilities
     # The first node of a USB camera captures; the ones after it carry metadata.
     return _read(folder / "index") in ("", "0")
-
-
-def _access_problem(node: Path, group: str, usable: CanUse) -> tuple[str, str]:
-    if usable(node):
-        return "", ""
-    return (
-        "this user may not read and write it",
-        f"sudo usermod -aG {group} $USER, then log in again",
-    )
 
 
 def _links_to(node: Path, folder: Path) -> list[str]:

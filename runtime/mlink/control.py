@@ -61,6 +61,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """
     program: tuple[str, ...] = ()
     """Command line of a standalone module: a program that calls `init_link()` itself."""
+    nice: int = 0
+    """Nice value to ask for: the loop's own modules come before recorders and views."""
     debug: bool = False
 
 
@@ -122,7 +124,9 @@ class WorkerMessage(msgspec.Struct, tag=True, frozen=True):
 
 
 class Loaded(WorkerMessage, frozen=True):
-    """The module's code is imported and the module is built."""
+    """The module's code is imported and the module is built; `nice` is what it runs at."""
+
+    nice: int = 0
 
 
 class Prepared(WorkerMessage, frozen=True):

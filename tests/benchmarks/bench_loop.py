@@ -7,10 +7,8 @@ at 57,600 baud. Times are the simulated chip's. Rounds are interleaved.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlink_hil.devices import VirtualDevices
-
 from mlink_hil.virtual_board import VirtualBoard
+from tests.benchmarks.table import Table, arguments, percentile, publish
 from tests.support.bench_runner import BenchRunner
 
 BUTTON, LED = 7, 8
@@ -31,7 +29,7 @@ PEER = """
 import sys, time
 import pyfirmata2
 board = pyfirmata2.Arduino(sys.argv[1])
-button = board.get_pin("d:7:u")
+button = board.get_pin("d:7:i")
 led = board.get_pin("d:8:o")
 button.register_callback(lambda level: led.write(1 if level else 0))
 board.samplingOn()
@@ -61,7 +59,7 @@ LOOP = """
 import syntalos_mlink as syl
 ctl = syl.get_output_port("ctl")
 led = syl.HwOutputLine(ctl, 8)
-button = syl.HwInputLine(ctl, 7, pullup=True)
+button = syl.HwInputLine(ctl, 7)
 def answer(reading):
     led.set_value(reading.value)
 syl.get_input_port("readings").on_data = answer
@@ -76,8 +74,10 @@ def measure(control: Path, presses: int, seed: int) -> list[float]:
     chance = random.Random(seed)
     latencies = []
     with VirtualBoard.connect(control) as board:
-        board.watch([LED])
         level = True
+        board.drive(BUTTON, level)  # a pin that floats reads low
+        time.sleep(0.2)
+        board.watch([LED])
         for number in range(presses + 10):
             time.sleep(chance.uniform(0.010, 0.025))
             for _ in board.edges(timeout_sec=0.0):
@@ -139,34 +139,41 @@ def ours(presses: int, seed: int) -> list[float]:
     return found
 
 
-def quantile(values: list[float], share: float) -> float:
-    """Return the value below which `share` of the values lie."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
 def main() -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--presses", type=int, default=300, help="button edges a round")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--json", type=Path, default=None)
-    arguments = parser.parse_args()
+    parser = arguments(__doc__ or "", seconds=5, rounds=2)
+    options = parser.parse_args()
+    presses = max(50, round(options.seconds * 50))
     bare: list[float] = []
     mlink: list[float] = []
-    for number in range(arguments.rounds):
+    for number in range(options.rounds):
         with peer() as control:
-            bare += measure(control, arguments.presses, number)
-        mlink += ours(arguments.presses, number)
-    rows = []
+            bare += measure(control, presses, number)
+        mlink += ours(presses, number)
+    table = Table(
+        "Loop latency on the virtual Uno (StandardFirmata, 57,600 baud), ms",
+        ["mlink", "bare pyFirmata2"],
+    )
     for name, share in (("p50", 0.50), ("p99", 0.99), ("max", 1.0)):
-        ours_ms, bare_ms = quantile(mlink, share), quantile(bare, share)
-        rows.append((name, ours_ms, bare_ms))
+        ours_ms, bare_ms = percentile(mlink, share), percentile(bare, share)
+        target, ok = "", None
+        if name == "p50":
+            target, ok = "within 0.25 ms", ours_ms <= bare_ms + 0.25
+        elif name == "p99":
+            target, ok = "≤ 1.5 ×", ours_ms <= 1.5 * bare_ms
+        table.add(
+            name,
+            f"{ours_ms:.3f}",
+            f"{bare_ms:.3f}",
+            ratio=ours_ms / bare_ms,
+            target=target,
+            ok=ok,
+            mlink_ms=ours_ms,
+            bare_ms=bare_ms,
+        )
     wire_ms = 6 * 10 / 57_600 * 1e3
-    print(f"loop latency, ms, {len(mlink)} edges each; the wire alone takes {wire_ms:.2f} ms")
-    for name, ours_ms, bare_ms in rows:
-        print(f"  {name}  mlink {ours_ms:.3f}  bare pyFirmata2 {bare_ms:.3f}")
-    print(f"  mean  {statistics.mean(mlink):.3f} {statistics.mean(bare):.3f}")
+    table.notes.append(f"{len(mlink)} edges each; the wire alone takes {wire_ms:.2f} ms")
+    publish([table], options.json)
 
 
 if __name__ == "__main__":

@@ -324,7 +324,10 @@ def time_table(options: Any) -> Table:
 
 def import_s() -> float:
     """Return seconds that the import takes in a fresh interpreter."""
-    code = "import time; t = time.perf_counter(); import syntalos_mlink; print(time.perf_counter() - t)"
+    code = (
+        "import time; began = time.perf_counter(); import syntalos_mlink; "
+        "print(time.perf_counter() - began)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

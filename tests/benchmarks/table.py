@@ -104,12 +104,8 @@ def publish(tables: Sequence[Table], json_path: Path | None) -> None:
     for table in tables:
         print(f"\n{table.text()}", flush=True)
     if json_path is not None:
-        write_json([asdict(table) for table in tables], json_path)
-
-
-def write_json(tables: Sequence[dict[str, object]], path: Path) -> None:
-    """Write tables to a file."""
-    path.write_text(json.dumps(tables, indent=1, ensure_ascii=False) + "\n")
+        found = [asdict(table) for table in tables]
+        json_path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
 def percentile(samples: Sequence[float], share: float) -> float:

@@ -11,7 +11,6 @@ from importlib.metadata import EntryPoint
 import msgspec
 import numpy as np
 import pytest
-from tests.support.fake_context import FakeContext, FakeOutput
 
 from mlink.clock import MasterClock
 from mlink.devices import DeviceEndpoint
@@ -20,8 +19,8 @@ from mlink.metadata import MetaSize
 from mlink.types import DataType
 from mlink_drivers.camera import module as camera_module
 from mlink_drivers.camera.backend import (
+    Answer,
     CameraInfo,
-    Difference,
     NoFrame,
     Stamp,
     make_backend,
@@ -30,6 +29,7 @@ from mlink_drivers.camera.backend import (
 from mlink_drivers.camera.capture import CaptureThread
 from mlink_drivers.camera.catalog import CameraSettings, camera_generic
 from mlink_drivers.camera.module import CameraModule
+from tests.support.fake_context import FakeContext, FakeOutput
 
 PERIOD_NS = 10_000_000  # 100 frames per second
 SHAPE = (4, 6, 3)
@@ -41,12 +41,12 @@ class ScriptedCamera:
     After the script it is silent, or, as a finite source, at its end.
     """
 
-    def __init__(self, script, *, damaged=(), then=NoFrame.TIMEOUT, differences=()):
+    def __init__(self, script, *, damaged=(), then=NoFrame.TIMEOUT, answers=()):
         self.script = list(script)
         self.damaged = set(damaged)
         self.then = then
         self.info = CameraInfo(
-            SHAPE, np.dtype(np.uint8), 1e9 / PERIOD_NS, "test", 7, differences=differences
+            SHAPE, np.dtype(np.uint8), 1e9 / PERIOD_NS, "test", 7, answers=answers
         )
         self.played_out = threading.Event()
         self.closed = 0
@@ -331,15 +331,15 @@ def test_a_module_sends_frames_between_start_and_halt_and_reports(make_module):
 
 
 def test_a_different_size_is_a_warning_with_asked_and_got(make_module, caplog):
-    difference = Difference("size", "640×480", "640×360")
-    module, _ = make_module(ScriptedCamera([], differences=(difference,)))
+    difference = Answer("size", "640×480", "640×360")
+    module, _ = make_module(ScriptedCamera([], answers=(difference,)))
     module.prepare()
     assert "size: asked 640×480, got 640×360" in caplog.text
 
 
 def test_a_different_size_is_an_error_when_strict(make_module):
-    difference = Difference("size", "640×480", "640×360")
-    module, _ = make_module(ScriptedCamera([], differences=(difference,)), strict=True)
+    difference = Answer("size", "640×480", "640×360")
+    module, _ = make_module(ScriptedCamera([], answers=(difference,)), strict=True)
     with pytest.raises(DeviceError, match="asked 640×480, got 640×360"):
         module.prepare()
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from mlink.devices import FoundDevice
-from mlink_drivers.discovery import list_cameras, list_devices, list_serial_ports
+from mlink_drivers.discovery import list_cameras, list_devices, list_serial_ports, udev_name
+from mlink_drivers.permissions import Account, access_problem, this_account
 
 
 def port(device="/dev/ttyACM0", **given):
@@ -81,6 +83,34 @@ def test_a_port_that_this_user_may_not_use_says_what_to_do(tmp_path):
     (found,) = list_serial_ports([uno()], by_id=tmp_path, usable=never)
     assert "may not" in found.problem
     assert "usermod -aG dialout" in found.remedy
+
+
+def test_a_clone_without_a_name_gets_the_one_that_udev_knows(tmp_path):
+    clone = port("/dev/ttyUSB0", vid=0x1A86, pid=0x7523)
+    name = {"ttyUSB0": "QinHeng Electronics CH340 serial converter"}.get
+    (found,) = list_serial_ports([clone], by_id=tmp_path, usable=always, known_name=name)
+    assert found.name == "QinHeng Electronics CH340 serial converter"
+    assert udev_name("ttyNOPE0") == ""
+
+
+def account(active=(), noted=()):
+    return lambda: Account(frozenset(active), frozenset(noted))
+
+
+def test_permissions_name_the_group_and_tell_a_user_who_only_has_to_log_in_again():
+    node = Path("/dev/ttyNOPE0")
+    assert access_problem(node, "dialout", always, account()) == ("", "")
+    problem, remedy = access_problem(node, "dialout", never, account())
+    assert "(group dialout)" in problem
+    assert remedy == "sudo usermod -aG dialout $USER, then log out and in again"
+    _, remedy = access_problem(node, "dialout", never, account(noted=["dialout"]))
+    assert "you were added to dialout, but not in this session" in remedy
+    _, remedy = access_problem(node, "dialout", never, account(active=["dialout"]))
+    assert "chmod g+rw" in remedy
+
+
+def test_this_account_has_groups():
+    assert this_account().active
 
 
 @pytest.fixture

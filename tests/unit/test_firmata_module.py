@@ -8,63 +8,15 @@ import time
 
 import pytest
 
-from mlink.clock import MasterClock
-from mlink.devices import DeviceEndpoint
 from mlink.errors import DeviceError
-from mlink.types import LineCommand, LineCommandKind, LineModeFlags, LineReading
+from mlink.types import LineCommandKind, LineModeFlags, LineReading
 from mlink_drivers.firmata.catalog import FirmataSettings, firmata_io
 from tests.support.fake_context import FakeContext
+from tests.support.firmata_bench import Bench
 from tests.support.scripted_board import ScriptedBoard, sysex
 
 Kind = LineCommandKind
 INPUT, OUTPUT, PULL_UP = LineModeFlags.IS_INPUT, LineModeFlags.IS_OUTPUT, LineModeFlags.PULL_UP
-
-
-class Bench:
-    """A module on a scripted board, led through its life."""
-
-    def __init__(self, tmp_path, scripted, **settings):
-        endpoint = DeviceEndpoint(name="uno", spec="virtual:uno", address=scripted.path)
-        self.context = FakeContext(
-            firmata_io,
-            FirmataSettings(handshake_timeout_s=2, **settings),
-            tmp_path,
-            name="board",
-            device=endpoint,
-            clock=MasterClock(time.monotonic_ns()),
-        )
-        self.scripted = scripted
-        self.module = firmata_io.load()(self.context)
-
-    def __enter__(self):
-        self.module.prepare()
-        self.module.start()
-        return self
-
-    def __exit__(self, *_):
-        self.module.close()
-
-    def send(self, kind, line, value=0, duration_usec=0, flags=LineModeFlags.NONE):
-        self.context.inputs["fmctl"].on_item(LineCommand(kind, line, value, duration_usec, flags))
-
-    def set_input(self, line, flags=INPUT):
-        self.send(Kind.SET_MODE, line, flags=flags)
-
-    @property
-    def readings(self):
-        return self.context.outputs["fmdata"].items
-
-    def wait_for_readings(self, *expected):
-        deadline = time.monotonic() + 5
-        while (got := [(r.line_id, r.value) for r in self.readings]) != list(expected):
-            assert time.monotonic() < deadline, got
-            time.sleep(0.002)
-
-    def failure(self):
-        assert self.context.failed.wait(5)
-        (error,) = self.context.failures
-        assert isinstance(error, DeviceError)
-        return str(error)
 
 
 @pytest.fixture

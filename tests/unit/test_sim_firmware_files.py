@@ -102,7 +102,7 @@ def test_a_package_without_the_right_file_is_refused(empty_cache, monkeypatch, n
     with tarfile.open(empty_cache / "x.tgz", "w:gz") as archive:
         archive.add(empty_cache / "file", name)
     monkeypatch.setattr(fetch_firmware, "_pack", lambda _folder: empty_cache / "x.tgz")
-    with pytest.raises(DeviceError, match="cannot be read|sha-256"):
+    with pytest.raises(DeviceError, match=r"cannot be read|sha-256"):
         fetch_firmware.fetch()
     assert not fetch_firmware.cached_path().exists()
 

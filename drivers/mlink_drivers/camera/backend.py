@@ -87,6 +87,8 @@ class CameraInfo:
     """Whether frames come at `framerate`, so that a longer interval means lost frames."""
     live: bool = True
     """Whether frames are lost by being late, so that the thread deserves high priority."""
+    identity: str = ""
+    """The address by which this very camera is found again after a loss; empty: the same."""
     answers: tuple[Answer, ...] = ()
     """What was asked of the camera, and what it does."""
 

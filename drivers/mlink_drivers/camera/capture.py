@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection
 
 from mlink.clock import Clock
 from mlink.errors import DeviceError, StreamError
 from mlink.module import OutputPort
-from mlink.realtime import Granted, request_priority
+from mlink.realtime import Granted, pin_to_cpus, request_priority
 from mlink_drivers.camera.backend import CameraBackend, CameraInfo, NoFrame, Stamp
+from mlink_drivers.camera.counts import CaptureCounts
+from mlink_drivers.camera.rate import FrameRate
 
 SILENCE_LIMIT_NSEC = 2_000_000_000
 """After so long without a good frame the camera counts as failed."""
@@ -24,36 +25,10 @@ STOP_TIMEOUT_SEC = 5.0
 """`grab` waits 1 s at most; a driver that takes longer than this to return is stuck."""
 _RETRY_PAUSE_SEC = 0.002
 """A failed grab that returns at once must not keep a real-time thread, and its core, spinning."""
-_GAP_PERIODS = 1.5
-"""An interval of more than so many frame periods means lost frames; jitter stays below."""
 
-
-@dataclass(slots=True)
-class CaptureCounts:
-    """What became of the frames; each is counted once."""
-
-    sent: int = 0
-    stale: int = 0
-    """Taken before the start."""
-    disordered: int = 0
-    """Stamped no later than the frame before."""
-    repeated: int = 0
-    """The driver returned the previous frame again."""
-    damaged: int = 0
-    """Could not be decoded."""
-    unsent: int = 0
-    """No shared memory was free."""
-    lost: int = 0
-    """Missing before they reached us, by the source's numbers or by the intervals."""
-    estimated: int = 0
-    """Sent, but stamped by arrival since the source had no time for them."""
-    timeouts: int = 0
-    """Grabs that brought nothing; no frames."""
-
-    def troubles(self) -> dict[str, int]:
-        """Return the counts that are not zero, without `sent`."""
-        counts = {field.name: int(getattr(self, field.name)) for field in fields(self)}
-        return {name: count for name, count in counts.items() if count and name != "sent"}
+Recover = Callable[[DeviceError, threading.Event], CameraBackend | None]
+"""(the loss, set when a stop is asked) → the camera again; None when stopped; DeviceError when
+the loss is to end the run. Called in the capture thread, and may wait."""
 
 
 class CaptureThread:
@@ -73,6 +48,8 @@ class CaptureThread:
         *,
         fail: Callable[[BaseException], None],
         ended: Callable[[], None],
+        recover: Recover | None = None,
+        affinity: Collection[int] = (),
         silence_limit_nsec: int = SILENCE_LIMIT_NSEC,
     ) -> None:
         self.counts = CaptureCounts()
@@ -82,6 +59,9 @@ class CaptureThread:
         """Stamps of the first and of the newest frame in order, CLOCK_MONOTONIC."""
         self.in_order = 0
         """Frames between those two, both included, whether or not they could be sent."""
+        self._index = -1
+        self._last_usec = -1
+        self._rate = FrameRate()
         self._backend = backend
         self._info = info
         self._output = output
@@ -89,6 +69,8 @@ class CaptureThread:
         self._log = log
         self._fail = fail
         self._ended = ended
+        self._recover = recover
+        self._affinity = affinity
         self._silence_limit_nsec = silence_limit_nsec
         self._stopping = threading.Event()
         self._warned: set[str] = set()
@@ -114,26 +96,44 @@ class CaptureThread:
 
     def _run(self) -> None:
         try:
+            if self._affinity:
+                cpus = ", ".join(str(cpu) for cpu in sorted(pin_to_cpus(self._affinity)))
+                self._log.info("capture thread: on processors %s only", cpus)
             if self._info.live:
                 self.granted = request_priority()
                 self._log.info("capture thread: %s", self.granted.detail)
-            self._capture()
+            self._capture_and_recover()
         except Exception as error:  # noqa: BLE001 - a thread has no caller: the run must hear of it
             # At the stop a stream may end under a frame that is on its way; that is no failure.
             if not (self._stopping.is_set() and isinstance(error, StreamError)):
                 self._fail(error)
 
+    def _capture_and_recover(self) -> None:
+        while True:
+            try:
+                self._capture()
+            except DeviceError as error:
+                if self._recover is None or self._stopping.is_set():
+                    raise
+                backend = self._recover(error, self._stopping)
+                if backend is None:
+                    return
+                self._backend = backend
+            else:
+                return
+            finally:
+                self._rate.finish()
+                self.counts.lost += self._rate.take_lost()
+
     def _capture(self) -> None:
         """Run the loop until stopped or the source's end."""
-        counts, info = self.counts, self._info
+        counts, info, rate = self.counts, self._info, self._rate
         grab, retrieve = self._backend.grab, self._backend.retrieve
         loan_frame, to_master = self._output.loan_frame, self._clock.from_monotonic_ns
         shape, dtype = info.shape, info.dtype
         stopping = self._stopping.is_set
-        period_nsec = round(1e9 / info.framerate) if info.steady and info.framerate > 0 else 0
-        gap_nsec = round(period_nsec * _GAP_PERIODS)
-        index = -1
-        last_time_usec = -1
+        is_first = True
+        offset = 0  # from the source's numbers to ours: a camera that is back begins at 0 again
         started_ns = time.monotonic_ns()
         self._backend.start()
         heard_ns = time.monotonic_ns()
@@ -149,12 +149,13 @@ class CaptureThread:
                 else:
                     self._note_absence(grabbed, heard_ns)
                 continue
-            if grabbed.time_ns < started_ns:
+            time_ns, number, estimated = grabbed
+            if time_ns < started_ns:
                 counts.stale += 1
                 self._check_silence(heard_ns)
                 continue
-            time_usec = to_master(grabbed.time_ns)
-            if time_usec <= last_time_usec:
+            time_usec = to_master(time_ns)
+            if time_usec <= self._last_usec:
                 counts.disordered += 1
                 self._warn_once(
                     "disordered",
@@ -163,17 +164,25 @@ class CaptureThread:
                 self._check_silence(heard_ns)
                 continue
 
-            previous_index = index
-            index = grabbed.number if grabbed.number >= 0 else previous_index + 1
-            if self.in_order and index > previous_index + 1:
-                counts.lost += index - previous_index - 1
-            elif self.in_order and 0 < gap_nsec < (interval := grabbed.time_ns - self.last_ns):
-                counts.lost += round(interval / period_nsec) - 1
-            if not self.in_order:
-                self.first_ns = grabbed.time_ns
-            self.last_ns = grabbed.time_ns
+            if is_first:
+                is_first = False
+                if self.in_order:
+                    self._index += 1 + self._missed_until(time_ns)
+                else:
+                    self.first_ns = time_ns
+                    self._index = max(number, 0)
+                offset = self._index - number
+            elif number >= 0:
+                counts.lost += number + offset - self._index - 1
+                self._index = number + offset
+            else:
+                self._index += 1
+                if info.steady:
+                    rate.add(time_ns - self.last_ns)
+                    counts.lost += rate.take_lost()
+            self.last_ns = time_ns
             self.in_order += 1
-            last_time_usec = time_usec
+            self._last_usec = time_usec
 
             try:
                 loan = loan_frame(shape, dtype)
@@ -190,10 +199,20 @@ class CaptureThread:
                 self._warn_once("damaged", "a frame is damaged and is not sent")
                 self._check_silence(heard_ns)
                 continue
-            loan.send(index=index, time_usec=time_usec)
+            loan.send(index=self._index, time_usec=time_usec)
             counts.sent += 1
-            counts.estimated += grabbed.estimated
+            counts.estimated += estimated
             heard_ns = time.monotonic_ns()
+
+    def _missed_until(self, time_ns: int) -> int:
+        """Return, and count, the frames missed since the camera was lost."""
+        rate = self._info.framerate
+        period_nsec = self._rate.period_nsec or (round(1e9 / rate) if rate > 0 else 0)
+        if not (self._info.steady and period_nsec):
+            return 0
+        missed = max(0, round((time_ns - self.last_ns) / period_nsec) - 1)
+        self.counts.lost += missed
+        return missed
 
     def _note_absence(self, reason: NoFrame, heard_ns: int) -> None:
         """Count a grab without a frame."""

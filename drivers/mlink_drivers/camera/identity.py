@@ -1,10 +1,12 @@
 """Which camera a bench means: names that stay true, and what to do when several fit.
 
-usb:serial=…                    the device with this serial number
-usb:046d:0825                   the only device of this make
-usb:path=1-2.3                  whatever camera is in this port
-/dev/v4l/by-id/…, by-path/…     links that udev keeps
-/dev/videoN                     the order of plugging; last resort
+The best names first; all can stand in a [devices] table:
+
+    usb:serial=…                    the device with this serial number
+    usb:046d:0825                   the only device of this make
+    usb:path=1-2.3                  whatever camera is in this port
+    /dev/v4l/by-id/…, by-path/…     links that udev keeps
+    /dev/videoN                     the order of plugging; last resort
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ _AROUND = 7
 """An interval is judged beside so many before and after it."""
 _GAP_PERIODS = 1.5
 """An interval of more than so many periods means lost frames; jitter stays below."""
+_WINDOW_NSEC = 2_000_000_000
+"""A rate is judged over at least so long."""
 
 
 class FrameRate:
@@ -19,11 +21,10 @@ class FrameRate:
     """
 
     def __init__(self) -> None:
-        self.lost = 0
-        """Missing frames so far, judged by intervals."""
         self.period_nsec = 0
         """Median of the newest intervals; 0 before the second frame."""
         self._intervals: deque[int] = deque(maxlen=2 * _AROUND + 1)
+        self._lost = 0
         self._judged = 0
         """How many intervals of the window have been judged, from its left."""
 
@@ -33,9 +34,14 @@ class FrameRate:
         if len(window) == window.maxlen:
             self._judged -= 1
         window.append(interval_nsec)
-        self.period_nsec = period = sorted(window)[len(window) // 2]
+        self.period_nsec = period = sorted(window)[(len(window) - 1) // 2]
         while len(window) - self._judged > _AROUND:
             self._judge(window[self._judged], period)
+
+    def take_lost(self) -> int:
+        """Return how many frames proved missing since this was asked last."""
+        lost, self._lost = self._lost, 0
+        return lost
 
     def finish(self) -> None:
         """Judge what is left at the end of the run, or before a pause of the stream."""
@@ -46,7 +52,7 @@ class FrameRate:
 
     def _judge(self, interval_nsec: int, period_nsec: int) -> None:
         if interval_nsec > _GAP_PERIODS * period_nsec:
-            self.lost += round(interval_nsec / period_nsec) - 1
+            self._lost += round(interval_nsec / period_nsec) - 1
         self._judged += 1
 
 
@@ -59,12 +65,13 @@ class RateWatch:
         self._expected = expected
         self._tolerance = tolerance
         self._since: tuple[int, int] | None = None
-        self._is_off = False
+        self.is_off = False
+        """Whether the newest window's rate was another than expected."""
 
     def check(self, frames: int, last_ns: int) -> bool:
-        """Take the frames so far (lost ones too) and the newest's time; True: it went wrong now.
+        """Take the frames so far (lost ones too) and the newest's time; True when `is_off` changed.
 
-        `is_off` then tells the state; True is also returned when the rate is right again.
+        Nothing is judged before a window is whole.
         """
         if self._since is None:
             self._since = (frames, last_ns)
@@ -74,18 +81,6 @@ class RateWatch:
             return False
         self.measured = (frames - self._since[0]) * 1e9 / span_nsec
         self._since = (frames, last_ns)
-        was_off = self._is_off
-        self._is_off = abs(self.measured - self._expected) > self._tolerance * self._expected
-        return self._is_off != was_off
-
-    def restart(self) -> None:
-        """Begin a new window, after a pause of the stream."""
-        self._since = None
-
-    @property
-    def is_off(self) -> bool:
-        """Whether the newest window's rate was another than expected."""
-        return self._is_off
-
-
-_WINDOW_NSEC = 2_000_000_000
+        was_off = self.is_off
+        self.is_off = abs(self.measured - self._expected) > self._tolerance * self._expected
+        return self.is_off != was_off

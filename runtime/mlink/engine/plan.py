@@ -30,6 +30,10 @@ _BORROWED_SMALL = 4
 
 log = logging.getLogger("mlink.engine")
 
+LOOP_CATEGORIES = frozenset({Category.DEVICE, Category.GENERATOR, Category.SCRIPT})
+LOOP_NICE = -10
+"""What their workers ask for, so that a busy recorder does not delay an answer."""
+
 _CATEGORY_RANK = {
     Category.DEVICE: 0,
     Category.GENERATOR: 1,

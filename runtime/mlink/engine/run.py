@@ -24,7 +24,7 @@ from mlink.engine.devices import open_devices
 from mlink.engine.fleet import Event, Fleet
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.options import RunOptions
-from mlink.engine.plan import order_modules
+from mlink.engine.plan import LOOP_CATEGORIES, LOOP_NICE, order_modules
 from mlink.engine.recording import Recording
 from mlink.engine.report import Reporter, ReporterLogHandler
 from mlink.engine.status import Failure, Phase, RunObserver, RunResult
@@ -105,6 +105,7 @@ class Engine:
             self._fleet = fleet
             self._spawn(fleet, work, recording, run_uuid, devices)
             self._wait(lambda: self._all(State.LOADED), _LOAD_TIMEOUT_S, "load", State.LOADED)
+            self._tell_priorities()
             if not self._ending:
                 self._prepare()
             if not self._ending:
@@ -140,12 +141,28 @@ class Engine:
                 run_uuid=run_uuid,
                 settings=msgspec.msgpack.encode(module.settings),
                 device=devices.get(module.device) if module.device else None,
+                nice=LOOP_NICE if module.type.category in LOOP_CATEGORIES else 0,
                 program=module.type.program(module.settings, self.bench.dir)
                 if module.type.program
                 else (),
                 debug=self.options.debug,
             )
             fleet.fork(spec, self._streams.listeners(module.name))
+
+    def _tell_priorities(self) -> None:
+        """Say whether the system let the modules of the loop run before others."""
+        refused = [
+            worker.name
+            for worker in self._workers.values()
+            if worker.config.type.category in LOOP_CATEGORIES and worker.nice > LOOP_NICE
+        ]
+        if refused:
+            text = (
+                f"{', '.join(refused)} run at ordinary priority: nice {LOOP_NICE} was refused; "
+                "to allow it: echo '@video - nice -10' | sudo tee "
+                "/etc/security/limits.d/96-mlink.conf, and log in again"
+            )
+            self._reporter.log("", logging.INFO, text)
 
     def _prepare(self) -> None:
         self._reporter.enter(Phase.PREPARE)
@@ -293,6 +310,7 @@ class Engine:
             case int():
                 self._worker_exited(worker, message)
             case control.Loaded():
+                worker.nice = message.nice
                 worker.advance(State.LOADED)
             case control.Prepared():
                 worker.pending_acks += 1

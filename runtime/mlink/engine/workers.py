@@ -42,6 +42,7 @@ class WorkerHandle:
     pid: int = 0
     exit_code: int | None = None
     failed: bool = False
+    nice: int = 0
     closed: bool = False
     """It has said that its files are closed."""
     sent: dict[str, int] = field(default_factory=dict)

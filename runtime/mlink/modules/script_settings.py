@@ -6,12 +6,16 @@ from pathlib import Path
 
 import msgspec
 
+from mlink.catalog import nearest
 from mlink.module import ModuleSettings, Ports, PortSpec
 from mlink.types import DataType
 
 
 class ScriptPort(msgspec.Struct, forbid_unknown_fields=True):
-    """A port that a script declares: `data_type` is a name such as "Frame" or "LineReading"."""
+    """A port that a script declares: `data_type` is a name such as "Frame" or "LineReading".
+
+    The name is kept as it is spelled: a 2.x name gives the script values of that name.
+    """
 
     id: str
     data_type: str
@@ -40,14 +44,19 @@ def check_ports(ports_in: list[ScriptPort], ports_out: list[ScriptPort]) -> list
         seen = set()
         for port in ports:
             if port.data_type not in DataType.__members__:
-                known = ", ".join(DataType.__members__)
                 problems.append(
-                    f"{kind}.{port.id}: unknown data_type '{port.data_type}' (known: {known})"
+                    f"{kind}.{port.id}: unknown data_type '{port.data_type}'{_hint(port)}"
                 )
             if port.id in seen:
                 problems.append(f"{kind}.{port.id}: this id is used twice")
             seen.add(port.id)
     return problems
+
+
+def _hint(port: ScriptPort) -> str:
+    close = nearest(port.data_type, DataType.__members__)
+    known = ", ".join(DataType.__members__)
+    return f": did you mean '{close}'?" if close else f" (known: {known})"
 
 
 def script_ports(settings: ScriptSettings) -> Ports:

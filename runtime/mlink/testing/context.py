@@ -147,6 +147,10 @@ class RunnerContext:
 
     def _step(self, timeout_usec: int) -> None:
         """Wait once: until something is due, at most `timeout_usec`."""
+        if self.stop_asked or self.failure is not None:
+            self._note_call()
+            self.dispatch_due()
+            return
         before = self.clock.time_usec
         self._wait_until(before + int(timeout_usec), wake=True)
         if self.dispatch_due() or self.clock.time_usec != before:

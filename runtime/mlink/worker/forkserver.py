@@ -118,6 +118,9 @@ def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, _exit_on_signal)
         os.dup2(2, 1)  # the engine's stdout is for results
+        if spec.nice:
+            with contextlib.suppress(PermissionError):  # the engine tells what was granted
+                os.setpriority(os.PRIO_PROCESS, 0, spec.nice)
         faulthandler.enable()
         _rename_process(spec.name)
         if spec.program:

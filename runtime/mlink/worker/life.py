@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -52,7 +53,7 @@ class Worker:
     def load(self) -> None:
         """Build the module and tell the engine."""
         if self._guard("load", self._build):
-            self._channel.send(control.Loaded())
+            self._channel.send(control.Loaded(os.getpriority(os.PRIO_PROCESS, 0)))
 
     def live(self) -> int:
         """Follow the engine until it says close; return the process's exit code."""

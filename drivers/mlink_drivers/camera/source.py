@@ -1,0 +1,117 @@
+"""One camera over the length of a run: opened, adjusted, and opened again after a loss."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from mlink.errors import DeviceError
+from mlink_drivers.camera.backend import (
+    Adjustable,
+    Answer,
+    CameraBackend,
+    CameraInfo,
+    CameraRequest,
+    ControlValue,
+    make_backend,
+)
+from mlink_drivers.camera.framing import Region, framed
+
+MakeBackend = Callable[[str], CameraBackend]
+
+
+class CameraSource:
+    """Owns the backend of one address; a new one after each loss, found by the camera's identity.
+
+    `adjust` is called in the main thread, `reopen` in the capture thread; a lock parts them.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        request: CameraRequest,
+        *,
+        region: Region | None = None,
+        greyscale: bool = False,
+        make: MakeBackend = make_backend,
+    ) -> None:
+        self.address = address
+        self._request = request
+        self._region = region
+        self._greyscale = greyscale
+        self._make = make
+        self._lock = threading.Lock()
+        self._raw: CameraBackend | None = None
+        self._backend: CameraBackend | None = None
+        self._info: CameraInfo | None = None
+
+    @property
+    def backend(self) -> CameraBackend:
+        """The open camera, as the capture thread sees it."""
+        assert self._backend is not None
+        return self._backend
+
+    def open(self) -> CameraInfo:
+        """Open the camera; return what it delivers after cutting and greying, with all answers."""
+        info = self._open(self.address)
+        self._info = info
+        return info
+
+    def _open(self, address: str) -> CameraInfo:
+        self._raw = self._make(address)
+        self._backend = framed(self._raw, self._region, self._greyscale)
+        info = self._backend.open(address, self._request)
+        if self._request.controls and not isinstance(self._raw, Adjustable):
+            none = tuple(_no_controls(name, wish) for name, wish in self._request.controls.items())
+            info = replace(info, answers=info.answers + none)
+        return info
+
+    def reopen(self) -> CameraBackend:
+        """Open the lost camera again; DeviceError while it is away, or is another one now."""
+        assert self._info is not None
+        with self._lock:
+            self._close()
+            try:
+                info = self._open(self._info.identity or self.address)
+            except BaseException:
+                self._close()
+                raise
+            if (info.shape, info.dtype) != (self._info.shape, self._info.dtype):
+                self._close()
+                raise ChangedCameraError(
+                    f"{self.address} came back with pictures of {info.shape}, before they were "
+                    f"{self._info.shape}",
+                    remedy="Plug the same camera in, and let no other program change its format.",
+                )
+            return self.backend
+
+    def adjust(self, control: str, value: ControlValue) -> Answer:
+        """Set a control during the run; a camera that comes back gets it again."""
+        with self._lock:
+            self._request = replace(
+                self._request, controls={**self._request.controls, control: value}
+            )
+            if self._raw is None:
+                return Answer(control, str(value), "the camera is away; set when it is back")
+            if not isinstance(self._raw, Adjustable):
+                return _no_controls(control, value)
+            return self._raw.adjust(control, value)
+
+    def close(self) -> None:
+        """Close the camera."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        backend, self._backend, self._raw = self._backend, None, None
+        if backend is not None:
+            backend.close()
+
+
+class ChangedCameraError(DeviceError):
+    """The camera that came back cannot go on with the stream."""
+
+
+def _no_controls(name: str, wish: ControlValue) -> Answer:
+    return Answer(name, str(wish), "this source has no such control")

@@ -1,0 +1,275 @@
+"""A pulled cable in a run: what is said, what a board that is back is told, and the policies."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from mlink.types import LineCommandKind, LineModeFlags
+from mlink_drivers.firmata import extra
+from mlink_drivers.firmata.protocol import PinMode
+from mlink_drivers.firmata.reconnect import LinkState
+from tests.support.firmata_bench import Bench
+from tests.support.scripted_board import UNO_PINS, ScriptedBoard, open_descriptors, sysex
+
+Kind = LineCommandKind
+OUTPUT, PULL_UP = LineModeFlags.IS_OUTPUT, LineModeFlags.PULL_UP
+SILENT_SERVO = b"\xf4\x03\x04"
+
+
+class Socket:
+    """Where a board is plugged in: a link that stays the same while the board behind it changes."""
+
+    def __init__(self, folder):
+        self.link = folder / "board"
+        self.board = None
+
+    def plug(self, **options):
+        self.board = ScriptedBoard(**options)
+        self.link.symlink_to(self.board.path)
+        return self.board
+
+    def unplug(self):
+        board, self.board = self.board, None
+        if board is not None:
+            self.link.unlink()
+            board.__exit__()
+
+
+@pytest.fixture
+def socket(tmp_path):
+    socket = Socket(tmp_path)
+    socket.plug()
+    yield socket
+    socket.unplug()
+
+
+@pytest.fixture
+def make(tmp_path, socket):
+    """Makes a running module whose board may be pulled; closed at the end."""
+    benches = []
+
+    def make_bench(**settings):
+        settings = {"on_loss": "continue", "handshake_timeout_s": 1, **settings}
+        handshake_timeout_s = settings.pop("handshake_timeout_s")
+        bench = Bench(tmp_path, socket.board, address=str(socket.link), **settings)
+        bench.module.settings.handshake_timeout_s = handshake_timeout_s
+        benches.append(bench.__enter__())
+        return bench
+
+    yield make_bench
+    for bench in benches:
+        bench.module.close()
+
+
+def test_the_loss_is_said_at_once_and_the_run_goes_on(make, socket, caplog):
+    bench = make()
+    socket.unplug()
+    bench.wait_for_event("lost")
+    assert "uno (virtual:uno) lost" in caplog.text
+    assert "no readings until it is back" in caplog.text
+    assert bench.context.status.startswith("lost: ")
+    assert bench.context.failures == []
+
+
+def test_readings_go_on_in_the_same_run_when_the_board_is_back(make, socket):
+    bench = make()
+    bench.set_input(2, LineModeFlags.IS_INPUT | PULL_UP)
+    bench.wait_for_readings((2, 0))
+    socket.unplug()
+    bench.wait_for_event("lost")
+    board = socket.plug()
+    board.port_states[0] = 0b100
+    # the line's state after the gap is told, then its changes
+    bench.wait_for_readings((2, 0), (2, 1))
+    board.set_pin(2, 0)
+    bench.wait_for_readings((2, 0), (2, 1), (2, 0))
+    assert b"\xf4\x02\x0b" in board.received
+    bench.wait_for_event("connected", count=2)
+    events = [row[1] for row in bench.rows("events")]
+    assert events == ["connected", "lost", "reopening", "connected"]
+    assert "gap" in bench.rows("events")[-1][2]
+    assert bench.module._recovery.state is LinkState.CONNECTED
+    assert str(socket.link) in bench.context.status
+
+
+def test_modes_reporting_and_outputs_are_replayed(make, socket):
+    bench = make(analog_lines=(14,), servo_lines=(3,), sampling_interval_msec=100)
+    bench.set_input(14)
+    bench.send(Kind.WRITE_DIGITAL, 13, value=1)
+    bench.send(Kind.WRITE_ANALOG, 9, value=200)
+    bench.send(Kind.WRITE_ANALOG, 3, value=90)
+    bench.send(Kind.SET_MODE, 12, flags=OUTPUT)
+    socket.unplug()
+    bench.wait_for_event("lost")
+    board = socket.plug()
+    bench.wait_for_event("connected", count=2)
+    board.wait_for(b"\xf5\x0c\x00")
+    told = board.received
+    assert sysex(0x7A, (100, 0)) in told
+    assert told.index(b"\xf4\x0e\x02") < told.index(b"\xc0\x01")
+    assert told.index(b"\xf4\x0d\x01") < told.index(b"\xf5\x0d\x01")
+    assert told.index(b"\xf4\x09\x03") < told.index(b"\xe9\x48\x01")
+    assert told.index(b"\xf4\x03\x04") < told.index(b"\xe3\x5a\x00")
+    board.say(b"\xe0\x05\x00")
+    bench.wait_for_readings((14, 5))
+
+
+def test_safe_values_take_the_place_of_the_last_ones(make, socket):
+    bench = make(on_reconnect="safe", safe_values={"9": 255}, servo_lines=(3,))
+    bench.send(Kind.WRITE_DIGITAL, 13, value=1)
+    bench.send(Kind.WRITE_ANALOG, 9, value=200)
+    bench.send(Kind.WRITE_ANALOG, 3, value=90)
+    bench.set_input(2)
+    socket.unplug()
+    bench.wait_for_event("lost")
+    board = socket.plug()
+    bench.wait_for_event("connected", count=2)
+    board.wait_for(b"\xd0\x01")
+    assert b"\xf5\x0d\x00" in board.received
+    assert b"\xf5\x0d\x01" not in board.received
+    assert b"\xe9\x7f\x01" in board.received
+    assert not [message for message in board.received if message[0] == 0xE3]
+
+
+def test_the_run_may_end_when_the_board_is_back(make, socket):
+    bench = make(on_reconnect="stop")
+    bench.send(Kind.WRITE_DIGITAL, 13, value=1)
+    socket.unplug()
+    bench.wait_for_event("lost")
+    assert bench.context.failures == []
+    board = socket.plug()
+    assert 'on_reconnect = "stop" ends the run' in bench.failure()
+    assert b"\xf5\x0d\x01" not in board.received
+
+
+def test_commands_of_the_gap_are_what_the_board_is_told(make, socket):
+    bench = make()
+    bench.send(Kind.WRITE_DIGITAL, 13, value=1)
+    socket.unplug()
+    bench.wait_for_event("lost")
+    bench.send(Kind.WRITE_DIGITAL, 13, value=0)
+    bench.send(Kind.WRITE_DIGITAL, 12, value=1)
+    bench.set_input(2)
+    board = socket.plug()
+    bench.wait_for_readings((2, 0))
+    assert b"\xf5\x0d\x01" not in board.received
+    assert b"\xf5\x0c\x01" in board.received
+    assert bench.context.failures == []
+    bench.module.drained()
+    assert bench.context.reports["reconnects"] == 1
+    assert bench.context.reports["messages_undelivered"] >= 3
+
+
+def test_a_pulse_that_ends_in_the_gap_leaves_its_line_at_rest(make, socket):
+    bench = make()
+    bench.send(Kind.WRITE_DIGITAL_PULSE, 13, duration_usec=50_000)
+    socket.unplug()
+    bench.wait_for_event("lost")
+    bench.send(Kind.WRITE_DIGITAL_PULSE, 12, duration_usec=20_000)  # begins and ends in the gap
+    bench.wait_for_row("pulses", lambda row: row[0] == "12")
+    bench.wait_for_row("pulses", lambda row: row[0] == "13")
+    bench.set_input(2)
+    board = socket.plug()
+    bench.wait_for_readings((2, 0))
+    assert {m for m in board.received if m[0] == 0xF5} == {b"\xf5\x0d\x00", b"\xf5\x0c\x00"}
+
+
+def test_i2c_and_servo_settings_are_replayed(make, socket):
+    socket.unplug()
+    with_i2c = (*UNO_PINS[:18], {6: 1}, {6: 1})
+    socket.plug(pins=with_i2c)
+    bench = make()
+    bench.ask(extra.i2c_read(0x68, 6, 0x3B, continuously=True))
+    bench.ask(extra.servo_config(1000, 2000), line=9)
+    socket.unplug()
+    bench.wait_for_event("lost")
+    board = socket.plug(pins=with_i2c)
+    request = sysex(0x76, (0x68, 0b10000, 0x3B, 0, 6, 0))
+    board.wait_for(request)
+    assert board.received.index(sysex(0x78, (0, 0))) < board.received.index(request)
+    assert sysex(0x70, (9, 1000 & 127, 1000 >> 7, 2000 & 127, 2000 >> 7)) in board.received
+
+
+def test_a_board_that_restarts_is_told_everything_again(make, socket):
+    bench = make()
+    bench.send(Kind.WRITE_DIGITAL, 13, value=1)
+    bench.set_input(2)
+    bench.wait_for_readings((2, 0))
+    socket.board.say(b"\xf9\x02\x05" + sysex(0x79, (2, 5)))  # its greeting
+    socket.board.wait_for(b"\xf5\x0d\x01", count=2)
+    bench.wait_for_readings((2, 0), (2, 0))
+    assert bench.context.failures == []
+    assert "restarted during the run" in bench.rows("events")[1][2]
+
+
+def test_another_board_in_the_same_place_is_refused_until_the_right_one_is_back(
+    make, socket, caplog
+):
+    bench = make()
+    bench.send(Kind.WRITE_DIGITAL, 13, value=1)
+    socket.unplug()
+    bench.wait_for_event("lost")
+    stranger = socket.plug(name="Other.ino")
+    bench.wait_for_event("refused")
+    assert "another board: Other.ino 2.5" in caplog.text
+    assert b"\xf5\x0d\x01" not in stranger.received
+    socket.unplug()
+    socket.plug().wait_for(b"\xf5\x0d\x01")
+    assert bench.context.failures == []
+
+
+def test_a_board_is_lost_and_found_again_and_again(make, socket):
+    bench = make()
+    bench.set_input(2)
+    bench.wait_for_readings((2, 0))
+    for count in range(2, 5):
+        socket.unplug()
+        bench.wait_for_event("lost", count=count - 1)
+        socket.plug()
+        bench.wait_for_readings(*[(2, 0)] * count)
+    assert bench.context.failures == []
+
+
+def test_a_run_that_ends_without_its_board_ends_at_once_and_leaks_nothing(make, socket):
+    before = open_descriptors()
+    bench = make()
+    socket.unplug()
+    bench.wait_for_event("lost")
+    bench.module.halt()
+    bench.module.stop()
+    bench.module.drained()
+    bench.module.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith(("reconnect", "firmata"))]
+    assert open_descriptors() <= before
+
+
+def test_a_run_that_ends_while_a_board_boots_does_not_wait_for_it(make, socket):
+    bench = make(handshake_timeout_s=60)
+    socket.unplug()
+    bench.wait_for_event("lost")
+    socket.plug(mute=True)
+    bench.wait_for_event("reopening")
+    bench.module.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith(("reconnect", "firmata"))]
+
+
+def test_a_script_may_set_a_line_up_while_the_board_is_away(make, socket):
+    bench = make()
+    socket.unplug()
+    bench.wait_for_event("lost")
+    bench.ask(extra.pin_mode(PinMode.ANALOG), line=14)
+    socket.plug().wait_for(b"\xc0\x01")
+    socket.board.say(b"\xe0\x07\x00")
+    bench.wait_for_readings((14, 7))
+
+
+def test_opening_and_closing_200_times_leaks_nothing(tmp_path, socket):
+    counts = []
+    for _ in range(200):
+        bench = Bench(tmp_path, socket.board, address=str(socket.link))
+        bench.module.prepare()
+        bench.module.close()
+        counts.append((open_descriptors(), threading.active_count()))
+    assert max(counts[10:]) <= counts[0]
