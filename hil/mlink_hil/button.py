@@ -7,6 +7,7 @@ line, host and script, and no error of this module's process.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 
@@ -14,9 +15,12 @@ from mlink.errors import DeviceError, MlinkError
 from mlink.module import Module, ModuleContext
 from mlink.types import LineReading
 from mlink_hil.catalog import VirtualButtonSettings
+from mlink_hil.latency import EdgeMatcher
 from mlink_hil.virtual_board import Edge, PinReply, VirtualBoard
 
 _ANSWER_TIMEOUT_SEC = 0.5
+_ANSWER_STEP_SEC = 0.02
+"""How long a stop may wait for an answer that is not coming."""
 _FIRST_PRESS_SEC = 0.2
 """Time for the loop's start(), which sets the pins up."""
 
@@ -27,12 +31,11 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
     def __init__(self, context: ModuleContext[VirtualButtonSettings]) -> None:
         super().__init__(context)
         self._board: VirtualBoard | None = None
+        self._matcher: EdgeMatcher | None = None
         self._thread = threading.Thread(target=self._press, name="finger")
         self._stopping = threading.Event()
         self._edges = context.outputs["edges"]
         self._rows = context.outputs["latencies"]
-        self._seen = 0
-        self._latencies_usec: list[float] = []
 
     def prepare(self) -> None:
         """Connect to the board's control socket and let go of the button."""
@@ -43,6 +46,7 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
                 remedy='Give this module a device such as uno = "virtual:uno".',
             )
         self._board = VirtualBoard.connect(device.control)
+        self._matcher = EdgeMatcher(self._board.stats().frequency_hz)
         self._board.drive(self.settings.line, self.settings.active_low)
         if self.settings.answer_line is not None:
             self._board.watch([self.settings.answer_line])
@@ -62,20 +66,23 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
             self._thread.join()
 
     def stop(self) -> None:
-        """Report the figures."""
-        self.context.report("edges_seen", self._seen)
-        ordered = sorted(self._latencies_usec)
-        if ordered:
-            self.context.report("edges_answered", len(ordered))
-            for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
-                value = ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-                self.context.report(f"latency_{name}_usec", round(value, 1))
-        if self._board is not None:
-            self.context.report("late_slices_percent", round(self._board.stats().late_percent, 2))
+        """Report the figures; an edge whose answer the stop cut off does not count."""
+        board, matcher = self._board, self._matcher
+        if board is None or matcher is None:
+            return
+        matcher.forget_last()
+        self.context.report("edges_seen", matcher.seen)
+        if self.settings.answer_line is not None:
+            self.context.report("edges_answered", matcher.answered)
+        for key, value in matcher.summary().items():
+            self.context.report(key, value)
+        self.context.report("late_slices_percent", round(board.stats().late_percent, 2))
 
     def close(self) -> None:
-        """Leave the board."""
+        """Take the finger off and leave the board, which may be gone."""
         if self._board is not None:
+            with contextlib.suppress(MlinkError):
+                self._board.drive(self.settings.line, None)
             self._board.close()
 
     def _press(self) -> None:
@@ -87,34 +94,39 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         wait_sec = _FIRST_PRESS_SEC
         try:
             while not self._stopping.wait(wait_sec):
-                self._edge(level=pressed)
+                self._edge("press", level=pressed)
                 if self._stopping.wait(hold_sec):
                     return
-                self._edge(level=not pressed)
+                self._edge("release", level=not pressed)
                 wait_sec = (period_sec - hold_sec) * chance.uniform(0.8, 1.2)
         except MlinkError as error:
             if not self._stopping.is_set():
                 self.context.fail(error)
 
-    def _edge(self, *, level: bool) -> None:
+    def _edge(self, label: str, *, level: bool) -> None:
+        """Make one edge and wait for its answer."""
         assert self._board is not None
-        for _ in self._board.edges():
-            pass  # answers that came too late
+        assert self._matcher is not None
         made = self._board.drive(self.settings.line, level)
-        self._seen += 1
+        if not made.changed:
+            return
         self._submit(made)
+        self._matcher.stimulus(made.cycle, made.time_ns, label)
         if self.settings.answer_line is None:
             return
-        answer = self._board.wait_edge(self.settings.answer_line, timeout_sec=_ANSWER_TIMEOUT_SEC)
-        if answer is None:
-            self.log.warning("edge %d on pin %d was not answered", self._seen, self.settings.line)
-            return
-        latency_usec = (answer.time_ns - made.time_ns) / 1000
-        self._latencies_usec.append(latency_usec)
-        self._submit(answer)
-        time_usec = self.context.clock.from_monotonic_ns(made.time_ns)
-        kind = "press" if level is not self.settings.active_low else "release"
-        self._rows.submit([str(time_usec), kind, f"{latency_usec:.1f}"])
+        tries = round(_ANSWER_TIMEOUT_SEC / _ANSWER_STEP_SEC)
+        for _ in range(tries):
+            answer = self._board.wait_edge(self.settings.answer_line, timeout_sec=_ANSWER_STEP_SEC)
+            if answer is not None:
+                self._submit(answer)
+                self._matcher.answer(answer.cycle)
+            if not self._matcher.waiting or (answer is None and self._stopping.is_set()):
+                break
+        else:
+            self.log.warning("an edge on pin %d was not answered", self.settings.line)
+        for latency in self._matcher.take():
+            time_usec = self.context.clock.from_monotonic_ns(latency.time_ns)
+            self._rows.submit([str(time_usec), latency.label, f"{latency.usec:.1f}"])
 
     def _submit(self, edge: PinReply | Edge) -> None:
         time_usec = self.context.clock.from_monotonic_ns(edge.time_ns)

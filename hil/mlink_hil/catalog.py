@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
+
+UNO_PINS = range(2, 20)
+MAX_PRESSES_HZ = 200
 
 
 class VirtualButtonSettings(ModuleSettings, kw_only=True):
@@ -18,6 +23,21 @@ class VirtualButtonSettings(ModuleSettings, kw_only=True):
     active_low: bool = True
     seed: int = 1
     """Of the random times between presses, ±20 %."""
+
+    def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
+        """Find what can be seen to be wrong before a run."""
+        problems = [
+            f"{key}: pin {pin} cannot be used: 0 and 1 are the serial line, the Uno has 2 to 19"
+            for key, pin in (("line", self.line), ("answer_line", self.answer_line))
+            if pin is not None and pin not in UNO_PINS
+        ]
+        if self.answer_line == self.line:
+            problems.append("answer_line: it is the button's own line; name the answering one")
+        if not 0 < self.presses_hz <= MAX_PRESSES_HZ:
+            problems.append(f"presses_hz: must be above 0 and at most {MAX_PRESSES_HZ}")
+        if self.press_msec <= 0:
+            problems.append("press_msec: must be above 0")
+        return problems
 
 
 virtual_button = ModuleType(

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from mlink.devices import DeviceEndpoint
 from mlink.errors import DeviceError
-from mlink_hil.sim.fetch_firmware import cached_path
+from mlink_hil.sim.fetch_firmware import is_cached
 from mlink_hil.uno_process import UnoProcess
 
 _SOCKET_PATH_LIMIT = 107
@@ -84,8 +84,11 @@ def _best_simulator(log: logging.Logger) -> str:
     """Take the AVR simulator with the real firmware where both are there; else say why not."""
     if importlib.util.find_spec("yasimavr") is None:
         why, how = "yasimavr is not installed", "pip install 'mlink-hil[sim]', or make setup"
-    elif not cached_path().exists():
-        why, how = "its firmware is not there", "python -m mlink_hil.sim.fetch_firmware"
+    elif not is_cached():
+        why, how = (
+            "its firmware is not there, or not the right one",
+            "python -m mlink_hil.sim.fetch_firmware",
+        )
     else:
         return "yasimavr"
     log.warning(

@@ -155,7 +155,7 @@ class ScriptedBoard:
         if message == b"\xff":
             self.reporting.clear()
             self._rounds += 1
-        if self._rounds <= self.deaf_rounds:  # its bootloader still runs
+        if self.deaf_rounds and self._rounds <= self.deaf_rounds:  # its bootloader still runs
             return
         if message == b"\xf9":
             self.say(bytes((0xF9, *self.version)))

@@ -322,7 +322,7 @@ def test_a_module_sends_frames_between_start_and_halt_and_reports(make_module):
     assert sent == 4
     assert context.reports["frames"] == 4
     assert context.reports["lost"] == 1
-    assert context.reports["framerate"] == pytest.approx(75)
+    assert context.reports["framerate_measured"] == pytest.approx(75)
     assert context.reports["priority"]
     module.close()
     assert gc.isenabled()

@@ -95,7 +95,7 @@ def test_without_an_answer_line_the_button_is_only_pressed(uno, tmp_path):
 
 def test_an_edge_that_nothing_answers_is_seen_but_not_answered(uno, tmp_path):
     context = context_for(uno, tmp_path, answer_line=8)
-    run_button(context, 0.5)
+    run_button(context, 1.0)
     assert context.reports["edges_seen"] >= 1
     assert context.outputs["latencies"].items == []
     assert "latency_p50_usec" not in context.reports

@@ -8,6 +8,20 @@ from typing import Literal
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
 
+AUTO = "auto"
+CONTROLS = (
+    "power_line_frequency",
+    "exposure",
+    "gain",
+    "white_balance",
+    "focus",
+    "brightness",
+    "contrast",
+    "saturation",
+    "hue",
+)
+"""Controls that are keys of their own, in the order in which they are set."""
+
 
 class CameraSettings(ModuleSettings):
     """Keys of a `camera-generic` table."""
@@ -18,14 +32,40 @@ class CameraSettings(ModuleSettings):
     """Frames per second; a file has its own."""
     pixel_format: str = ""
     """Four characters, such as "MJPG", "YUYV" or "GREY"; empty: the driver's choice."""
+    exposure: float | str | None = None
+    """Exposure time in µs, or "auto"."""
+    gain: float | str | None = None
+    """In the camera's own unit, or "auto"."""
+    white_balance: float | str | None = None
+    """Colour temperature in K, or "auto"."""
+    focus: float | str | None = None
+    """In the camera's own unit, or "auto"."""
+    power_line_frequency: int | str | None = None
+    """50 or 60 (Hz), "off" or "auto": keeps lamps from flickering in the pictures."""
+    brightness: float | None = None
+    contrast: float | None = None
+    saturation: float | None = None
+    hue: float | str | None = None
+    controls: dict[str, bool | int | float | str] = {}
+    """Any other V4L2 control by its name, as `v4l2-ctl --list-ctrls` writes it."""
     strict: bool = False
     """Whether a camera that does not take a setting as asked fails the run."""
+    roi: tuple[int, int, int, int] | None = None
+    """Region of interest: x, y, width and height in pixels; only this part is sent."""
+    greyscale: bool = False
+    """Whether colour pictures are sent as grey ones."""
     loop: bool = False
     """Whether a file begins anew at its end."""
     paced: bool = True
     """Whether a file keeps its own pace; else it is read as fast as possible."""
     end_of_source: Literal["stop", "idle"] = "stop"
     """What the end of a file does: end the run as a success, or send nothing more."""
+    on_loss: Literal["stop", "continue"] = "stop"
+    """When the camera goes away: end the run as a failure, or wait until it is back."""
+    on_reconnect: Literal["stop", "continue"] = "continue"
+    """When it is back: end the run as a success, or go on with the stream, its gap marked."""
+    affinity: tuple[int, ...] = ()
+    """Processors on which the capture thread may run; empty: all."""
     camera: int | None = None
     """Syntalos' camera number: /dev/videoN, for a module without a device. Last resort."""
 
@@ -36,6 +76,17 @@ class CameraSettings(ModuleSettings):
             raise ValueError(f"framerate must be more than 0, not {self.framerate}")
         if self.pixel_format and len(self.pixel_format) != 4:
             raise ValueError(f"pixel_format must have 4 characters, not '{self.pixel_format}'")
+        for name in ("exposure", "gain", "white_balance", "focus", "hue"):
+            wish = getattr(self, name)
+            if isinstance(wish, str) and wish != AUTO:
+                raise ValueError(f"{name} must be a number or \"{AUTO}\", not '{wish}'")
+        if self.roi is not None and (min(self.roi) < 0 or min(self.roi[2:]) < 1):
+            raise ValueError(f"roi must be [x, y, width, height] in pixels, not {list(self.roi)}")
+
+    def all_controls(self) -> dict[str, bool | int | float | str]:
+        """Return the controls that are to be set, by name, in this order."""
+        named = {name: getattr(self, name) for name in CONTROLS}
+        return {name: wish for name, wish in named.items() if wish is not None} | self.controls
 
 
 camera_generic = ModuleType(
@@ -45,6 +96,10 @@ camera_generic = ModuleType(
     category=Category.DEVICE,
     settings=CameraSettings,
     implementation="mlink_drivers.camera.module:CameraModule",
-    outputs=(PortSpec("video", DataType.Frame, "Video"),),
+    inputs=(PortSpec("control-in", DataType.ControlCommand, "Control"),),
+    outputs=(
+        PortSpec("video", DataType.Frame, "Video"),
+        PortSpec("changes", DataType.TableRow, "Changes"),
+    ),
     uses_device=True,
 )

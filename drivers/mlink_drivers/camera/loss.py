@@ -63,9 +63,7 @@ class LossHandler:
             return None
         self.lost = False
         self._tell("open")
-        self._log.warning(
-            "%s is back after %.1f s", self._source.address, time.monotonic() - began
-        )
+        self._log.warning("%s is back after %.1f s", self._source.address, time.monotonic() - began)
         if self._on_reconnect == "stop":
             self._request_stop(f"{self._source.address} was away and is back")
         return backend

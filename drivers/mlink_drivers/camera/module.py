@@ -7,37 +7,41 @@ from contextlib import ExitStack
 from mlink.errors import BenchError, DeviceError
 from mlink.metadata import MetaSize
 from mlink.module import Module, ModuleContext
-from mlink.realtime import quiet_gc
-from mlink_drivers.camera.backend import CameraBackend, CameraInfo, CameraRequest, make_backend
+from mlink.realtime import locked_memory, quiet_gc
+from mlink_drivers.camera.backend import CameraInfo, CameraRequest, make_backend
 from mlink_drivers.camera.capture import CaptureThread
 from mlink_drivers.camera.catalog import CameraSettings
+from mlink_drivers.camera.changes import Changes
+from mlink_drivers.camera.loss import LossHandler
+from mlink_drivers.camera.rate import RateWatch
+from mlink_drivers.camera.source import CameraSource
 
 _STATUS_PERIOD_USEC = 1_000_000
 _RATE_TOLERANCE = 0.05
-_RATE_FRAMES = 30
-"""So many frames must have come before the measured rate is judged."""
 
 
 class CameraModule(Module[CameraSettings]):
-    """Sends a camera's frames on `video`."""
+    """Sends a camera's frames on `video`, and what changed meanwhile on `changes`."""
 
     def __init__(self, context: ModuleContext[CameraSettings]) -> None:
         super().__init__(context)
         self._address = ""
-        self._backend: CameraBackend | None = None
+        self._source: CameraSource | None = None
         self._info: CameraInfo | None = None
+        self._changes: Changes | None = None
+        self._loss: LossHandler | None = None
         self._capture: CaptureThread | None = None
+        self._rate: RateWatch | None = None
         self._stuck = False
         self._source_ended = False
-        self._rate_warned = False
+        self._memory = ""
         self._quiet = ExitStack()
 
     def prepare(self) -> None:
         """Open the camera and say in the metadata what it delivers."""
         self._address = self._find_address()
-        self._backend = make_backend(self._address)
         settings = self.settings
-        info = self._backend.open(
+        self._source = CameraSource(
             self._address,
             CameraRequest(
                 size=settings.size,
@@ -45,11 +49,16 @@ class CameraModule(Module[CameraSettings]):
                 pixel_format=settings.pixel_format,
                 loop=settings.loop,
                 paced=settings.paced,
+                controls=settings.all_controls(),
                 base_dir=self.context.run_info.bench_dir,
             ),
+            region=settings.roi,
+            greyscale=settings.greyscale,
+            make=make_backend,
         )
+        info = self._source.open()
         self._info = info
-        self._check_differences(info)
+        self._tell_answers(info)
         self.context.outputs["video"].metadata.update(
             size=MetaSize(*info.size),
             framerate=info.framerate,
@@ -65,7 +74,20 @@ class CameraModule(Module[CameraSettings]):
             info.timestamp_source,
             info.uncertainty_usec,
         )
+        self._changes = Changes(
+            self.context.inputs,
+            self.context.outputs["changes"],
+            self.context.clock,
+            self.log,
+            self._source.adjust,
+        )
+        self.context.outputs["changes"].metadata["data_name_proposal"] = (
+            f"{self.context.name}-changes"
+        )
         self._quiet.enter_context(quiet_gc())  # here and not in start(): it takes a while
+        if info.live:
+            self._memory = self._quiet.enter_context(locked_memory())
+            self.log.info("%s", self._memory)
 
     def _find_address(self) -> str:
         """Return what to open: the bench's device, else the numbered camera."""
@@ -79,63 +101,84 @@ class CameraModule(Module[CameraSettings]):
             'and write device = "eye" in the module\'s table.',
         )
 
-    def _check_differences(self, info: CameraInfo) -> None:
-        """Report settings that the camera did not take; an error when `strict`."""
+    def _tell_answers(self, info: CameraInfo) -> None:
+        """Report what each setting brought; a difference is an error when `strict`."""
+        for answer in info.answers:
+            self.context.report(answer.setting, f"asked {answer.asked}, got {answer.got}")
+            if answer.same:
+                self.log.info("%s: %s", self._address, answer)
         if not info.differences:
             return
-        told = "; ".join(str(difference) for difference in info.differences)
         if self.settings.strict:
+            told = "; ".join(str(difference) for difference in info.differences)
             raise DeviceError(
                 f"{self._address} does not do what was asked: {told}",
-                remedy="Ask for what the camera offers, or set strict = false.",
+                remedy="Ask for what the camera offers (`mlink devices --modes`), "
+                "or set strict = false.",
             )
         for difference in info.differences:
             self.log.warning("%s: %s", self._address, difference)
 
     def start(self) -> None:
         """Start the capture thread."""
-        assert self._backend is not None
+        assert self._source is not None
         assert self._info is not None
+        assert self._changes is not None
+        settings = self.settings
+        self._loss = LossHandler(
+            self._source,
+            self.log,
+            on_loss=settings.on_loss,
+            on_reconnect=settings.on_reconnect,
+            tell=self._changes.connection,
+            request_stop=self.context.request_stop,
+        )
+        self._rate = RateWatch(self._info.framerate, _RATE_TOLERANCE)
         self._capture = CaptureThread(
-            self._backend,
+            self._source.backend,
             self._info,
             self.context.outputs["video"],
             self.context.clock,
             self.log,
             fail=self.context.fail,
             ended=self._on_end,
+            recover=self._loss.recover if self._info.live else None,
+            affinity=settings.affinity,
         )
         self._capture.start()
 
     def run(self) -> None:
-        """Show the rate once a second until a stop is asked."""
+        """Serve commands, and show the rate, until a stop is asked."""
         while self.context.running:
             self.context.serve(_STATUS_PERIOD_USEC)
             self._show()
 
     def _show(self) -> None:
-        """Update the status; warn once when the camera is slower or faster than it said."""
+        """Update the status; warn when the camera becomes slower or faster than it said."""
         assert self._capture is not None
         assert self._info is not None
-        if self._source_ended:
-            self.context.set_status("ended")
+        assert self._loss is not None
+        assert self._rate is not None
+        if self._source_ended or self._loss.lost:
+            self.context.set_status("ended" if self._source_ended else "lost")
             return
-        rate, expected = self._capture.framerate, self._info.framerate
-        self.context.set_status(f"{rate:.1f} fps")
-        if (
-            self._info.steady
-            and not self._rate_warned
-            and self._capture.in_order >= _RATE_FRAMES
-            and abs(rate - expected) > _RATE_TOLERANCE * expected
-        ):
-            self._rate_warned = True
+        self.context.set_status(f"{self._rate.measured or self._capture.framerate:.1f} fps")
+        capture = self._capture
+        if not (self._info.steady and capture.in_order):
+            return
+        if not self._rate.check(capture.in_order + capture.counts.lost, capture.last_ns):
+            return
+        if self._rate.is_off:
             self.log.warning(
                 "%s delivers %.1f frames per second, not %.1f (automatic exposure in a dark room "
                 "halves the rate of many cameras)",
                 self._address,
-                rate,
-                expected,
+                self._rate.measured,
+                self._info.framerate,
             )
+        else:
+            self.log.info("%s delivers %.1f frames per second again", self._address,
+                          self._rate.measured)  # fmt: skip
 
     def _on_end(self) -> None:
         """Take note of the source's end (in the capture thread)."""
@@ -160,20 +203,26 @@ class CameraModule(Module[CameraSettings]):
         """Give the figures of the run."""
         report = self.context.report
         report("frames", capture.counts.sent)
-        report("framerate", round(capture.framerate, 3))
+        report("framerate_measured", round(capture.framerate, 3))
         report("lost", capture.counts.lost)
         for name, count in capture.counts.troubles().items():
             report(name, count)
+        if self._loss is not None and self._loss.outages:
+            report("outages", self._loss.outages)
+            report("outage_s", round(self._loss.outage_sec, 3))
+        if self._changes is not None and self._changes.count:
+            report("changes", self._changes.count)
         if self._info is not None:
             report("timestamp_source", self._info.timestamp_source)
         if capture.granted is not None:
             report("priority", capture.granted.detail)
+            report("memory", self._memory)
 
     def close(self) -> None:
         """Close the camera, unless its driver still holds the capture thread."""
         if self._capture is not None and not self._stuck:
             self._stuck = not self._capture.stop()
-        if self._backend is not None and not self._stuck:
-            self._backend.close()
-            self._backend = None
+        if self._source is not None and not self._stuck:
+            self._source.close()
+            self._source = None
         self._quiet.close()

@@ -18,6 +18,7 @@ from mlink_drivers.camera.backend import (
 )
 from mlink_drivers.camera.framing import Region, framed
 
+_AWAY = "the camera is away; set when it is back"
 MakeBackend = Callable[[str], CameraBackend]
 
 
@@ -88,15 +89,18 @@ class CameraSource:
 
     def adjust(self, control: str, value: ControlValue) -> Answer:
         """Set a control during the run; a camera that comes back gets it again."""
-        with self._lock:
-            self._request = replace(
-                self._request, controls={**self._request.controls, control: value}
-            )
+        self._request = replace(self._request, controls={**self._request.controls, control: value})
+        # Opening takes seconds, for which the main thread must not stand still.
+        if not self._lock.acquire(blocking=False):
+            return Answer(control, str(value), _AWAY)
+        try:
             if self._raw is None:
-                return Answer(control, str(value), "the camera is away; set when it is back")
+                return Answer(control, str(value), _AWAY)
             if not isinstance(self._raw, Adjustable):
                 return _no_controls(control, value)
             return self._raw.adjust(control, value)
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Close the camera."""

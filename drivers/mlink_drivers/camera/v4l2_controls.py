@@ -108,7 +108,7 @@ class V4L2Controls:
         self._by_name = {control.name: control for control in self._enumerate()}
         self._by_id = {control.id: control for control in self._by_name.values()}
 
-    def list(self) -> tuple[Control, ...]:
+    def everything(self) -> tuple[Control, ...]:
         """Return all controls, in the driver's order."""
         return tuple(self._by_name.values())
 

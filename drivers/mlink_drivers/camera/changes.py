@@ -1,0 +1,76 @@
+"""Changes during a run, by commands such as "exposure=5000"; each becomes a row with its time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from mlink.clock import Clock
+from mlink.module import InputPort, OutputPort
+from mlink.types import ControlCommand, ControlCommandKind
+from mlink_drivers.camera.backend import Answer, ControlValue
+
+HEADER = ["time_usec", "control", "asked", "got"]
+CONNECTION = "connection"
+"""Stands in the column `control` of rows that tell of a loss and of the return."""
+_TRUTH = {"true": True, "false": False}
+
+
+class Changes:
+    """Serves `control-in` and fills `changes`: [master time in µs, control, asked, got]."""
+
+    def __init__(
+        self,
+        inputs: Mapping[str, InputPort],
+        output: OutputPort,
+        clock: Clock,
+        log: logging.Logger,
+        adjust: Callable[[str, ControlValue], Answer],
+    ) -> None:
+        self.count = 0
+        self._output = output
+        self._clock = clock
+        self._log = log
+        self._adjust = adjust
+        output.metadata["table_header"] = list(HEADER)
+        inputs["control-in"].on_item = self._on_command
+
+    def connection(self, state: str) -> None:
+        """Add a row for a camera that was lost or is open again (in the capture thread)."""
+        self._add(CONNECTION, "", state)
+
+    def _on_command(self, command: ControlCommand) -> None:
+        """Set what the command's text asks for; several settings are parted by ';' or ','."""
+        if command.kind != ControlCommandKind.CUSTOM:
+            name = ControlCommandKind(command.kind).name
+            self._log.warning(
+                'a camera takes CUSTOM commands such as "exposure=5000", not %s: ignored', name
+            )
+            return
+        for part in command.command.replace(",", ";").split(";"):
+            control, equals, text = (word.strip() for word in part.partition("="))
+            if not (control and equals and text):
+                self._log.warning(
+                    'a camera cannot follow the command "%s": write, for example, "exposure=5000"',
+                    command.command,
+                )
+                continue
+            answer = self._adjust(control, parse_value(text))
+            (self._log.info if answer.same else self._log.warning)("%s", answer)
+            self._add(answer.setting, answer.asked, answer.got)
+
+    def _add(self, control: str, asked: str, got: str) -> None:
+        self.count += 1
+        self._output.submit([str(self._clock.now_usec()), control, asked, got])
+
+
+def parse_value(text: str) -> ControlValue:
+    """Return the number or truth value that a text stands for, else the text itself."""
+    if text.lower() in _TRUTH:
+        return _TRUTH[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
