@@ -6,14 +6,29 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mlink.engine.status import RunResult
 from mlink.errors import BenchError
 from tests.integration.test_run_life import CHAIN, FORWARD, SOURCE, read_table
+from tests.support import edlio_reader
 from tests.support.bench_runner import BenchRunner, worker_pid
+
+edlio_summary = edlio_reader.edlio_summary
+ReadWithEdlio = Callable[[Path], dict[str, Any]]
+
+
+def expect_edlio_to_open(result: RunResult, edlio_summary: ReadWithEdlio, reason: str) -> None:
+    """The recording says that it failed and why, and edlio opens it."""
+    assert result.recording_dir is not None
+    found = edlio_summary(result.recording_dir)
+    assert found["attributes"]["success"] is False
+    assert reason in found["attributes"]["failure_reason"]
+    assert found["datasets"]
 
 
 def test_a_script_that_raises_is_named_with_file_line_and_source(bench: BenchRunner) -> None:
@@ -27,8 +42,9 @@ def test_a_script_that_raises_is_named_with_file_line_and_source(bench: BenchRun
     assert "mlink/" not in failure.message.replace(str(bench.folder), "")
 
 
+@pytest.mark.edlio
 def test_a_division_by_zero_in_on_data_ends_the_run_and_the_rows_so_far_are_kept(
-    bench: BenchRunner,
+    bench: BenchRunner, edlio_summary: ReadWithEdlio
 ) -> None:
     middle = """
 import syntalos_mlink as syl
@@ -45,9 +61,13 @@ syl.get_input_port("in").on_data = divide
     assert "ZeroDivisionError" in failure.message
     assert result.duration_s < 4
     assert len(read_table(result)) == 500
+    expect_edlio_to_open(result, edlio_summary, "division by zero")
 
 
-def test_a_killed_worker_is_named_and_the_others_close(bench: BenchRunner) -> None:
+@pytest.mark.edlio
+def test_a_killed_worker_is_named_and_the_others_close(
+    bench: BenchRunner, edlio_summary: ReadWithEdlio
+) -> None:
     bench.write(CHAIN, source=SOURCE, middle=FORWARD)
     bench.when_running(0.4, lambda: os.kill(worker_pid("middle"), signal.SIGKILL))
     result = bench.run(10.0)
@@ -55,6 +75,7 @@ def test_a_killed_worker_is_named_and_the_others_close(bench: BenchRunner) -> No
     assert failure.module == "middle"
     assert "signal 9" in failure.message
     assert len(read_table(result)) > 10
+    expect_edlio_to_open(result, edlio_summary, "signal 9")
 
 
 def test_raise_error_ends_the_run_with_the_scripts_own_text(bench: BenchRunner) -> None:
@@ -134,7 +155,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_ends_the_run_and_says_so(bench: BenchRunner, small_disk: Path) -> None:
+@pytest.mark.edlio
+def test_a_full_disk_ends_the_run_and_says_so(
+    bench: BenchRunner, small_disk: Path, edlio_summary: ReadWithEdlio
+) -> None:
     flood = SOURCE.replace("[number, ", "['x' * 400, ")
     result = bench.write(CHAIN, source=flood, middle=FORWARD).run(20.0, out_dir=small_disk)
     assert not result.success
@@ -144,6 +168,8 @@ def test_a_full_disk_ends_the_run_and_says_so(bench: BenchRunner, small_disk: Pa
     assert str(small_disk) in failure.message
     assert failure.remedy
     assert result.duration_s < 15
+    assert result.recording_dir is not None
+    assert edlio_summary(result.recording_dir)["attributes"]["success"] is False
 
 
 def test_the_engines_death_lets_every_worker_close_its_files(

@@ -374,7 +374,7 @@ def test_the_rate_is_shown_while_the_run_lasts(make_module, monkeypatch):
 
 
 def test_a_camera_that_is_slower_than_it_said_is_reported_once(make_module, caplog):
-    camera = ScriptedCamera(range(0, 80, 2))
+    camera = ScriptedCamera(range(0, 500, 2))
     module, context = make_module(camera)
     start(module, context)
     assert camera.played_out.wait(5)

@@ -19,6 +19,9 @@ from mlink_drivers.firmata.session import Session
 from mlink_drivers.firmata.transport import DeviceLostError, open_transport
 from tests.support.scripted_board import ScriptedBoard, open_descriptors
 
+# pyserial's own, in its RFC 2217 client
+pytestmark = pytest.mark.filterwarnings("ignore:set(Daemon|Name).. is deprecated")
+
 # -- latency -------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.fake_context import FakeContext
 
 from mlink.clock import MasterClock
 from mlink.devices import DeviceEndpoint
@@ -21,6 +20,7 @@ from mlink_drivers.camera.catalog import CameraSettings, camera_generic
 from mlink_drivers.camera.module import CameraModule
 from mlink_hil.marks import TIME_MODULUS, draw_marks
 from mlink_hil.scene import SceneCamera, read_marks
+from tests.support.fake_context import FakeContext
 
 
 def open_scene(address="virtual:scene", **request):

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.fake_context import FakeContext
 
 from mlink.errors import ModuleError, StorageError
 from mlink.modules import csv_file
 from mlink.modules.catalog import TableSettings, table
 from mlink.modules.csv_file import CsvFile
 from mlink.modules.table import TableModule
+from tests.support.fake_context import FakeContext
 
 
 def make(tmp_path, *, metadata=None, record=True, **settings):

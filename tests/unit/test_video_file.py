@@ -8,7 +8,6 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from tests.support.fake_context import FakeContext
 
 from mlink.clock import MasterClock
 from mlink.devices import DeviceEndpoint
@@ -17,6 +16,7 @@ from mlink_drivers.camera.backend import CameraRequest, NoFrame, Stamp
 from mlink_drivers.camera.catalog import CameraSettings, camera_generic
 from mlink_drivers.camera.module import CameraModule
 from mlink_drivers.camera.video_file import VideoFileCamera
+from tests.support.fake_context import FakeContext
 
 TIMES_MS = (100, 133, 200, 215, 300)
 FILE_MS = [t - TIMES_MS[0] for t in TIMES_MS]

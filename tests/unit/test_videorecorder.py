@@ -6,7 +6,6 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from tests.support.fake_context import FakeContext
 
 from mlink.errors import ModuleError, StorageError
 from mlink.metadata import MetaSize
@@ -16,6 +15,7 @@ from mlink.modules.video_writer import VideoOptions, VideoWriter
 from mlink.modules.videorecorder import VideoRecorderModule
 from mlink.storage.tsync_reader import read_tsync
 from mlink.types import ControlCommand, ControlCommandKind, Frame
+from tests.support.fake_context import FakeContext
 
 TIMES = [5, 33_400, 50_000, 50_100, 50_200, 133_333]
 

@@ -166,7 +166,8 @@ class CameraModule(Module[CameraSettings]):
         capture = self._capture
         if not (self._info.steady and capture.in_order):
             return
-        if not self._rate.check(capture.in_order + capture.counts.lost, capture.last_ns):
+        frames = capture.in_order + capture.counts.lost
+        if not self._rate.check(frames, capture.first_ns, capture.last_ns):
             return
         if self._rate.is_off:
             self.log.warning(

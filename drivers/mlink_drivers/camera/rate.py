@@ -68,14 +68,13 @@ class RateWatch:
         self.is_off = False
         """Whether the newest window's rate was another than expected."""
 
-    def check(self, frames: int, last_ns: int) -> bool:
-        """Take the frames so far (lost ones too) and the newest's time; True when `is_off` changed.
+    def check(self, frames: int, first_ns: int, last_ns: int) -> bool:
+        """Take the frames so far (lost ones too), the times of the first and of the newest.
 
-        Nothing is judged before a window is whole.
+        True when `is_off` has changed; nothing is judged before a window is whole.
         """
         if self._since is None:
-            self._since = (frames, last_ns)
-            return False
+            self._since = (1, first_ns)
         span_nsec = last_ns - self._since[1]
         if span_nsec < _WINDOW_NSEC:
             return False

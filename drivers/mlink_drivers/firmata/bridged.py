@@ -40,12 +40,8 @@ class BridgedTransport:
     def open(self) -> None:
         """Connect and negotiate; DeviceError says why it cannot be."""
         try:
-            self._port = serial.serial_for_url(
-                self.address, self.baud_rate, timeout=_PUMP_WAIT_S, do_not_open=True
-            )
-            self._port.open()
+            self._port = serial.serial_for_url(self.address, self.baud_rate, timeout=_PUMP_WAIT_S)
         except (OSError, ValueError) as error:
-            self._port = None
             raise DeviceError(
                 f"cannot open {self.address}: {error}",
                 remedy="Check the host, the port and that an RFC 2217 server runs there.",

@@ -1,0 +1,156 @@
+"""Checks of tables, JSON and Zarr data; each returns what it counted and what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlink.storage.failures import storage_errors
+from mlink.storage.tree import UnitFolder
+from mlink.storage.tsync_format import TimeUnit
+from mlink.storage.tsync_reader import TsyncData
+
+USEC_PER = {
+    TimeUnit.INDEX: 1.0,
+    TimeUnit.NANOSECONDS: 0.001,
+    TimeUnit.MICROSECONDS: 1.0,
+    TimeUnit.MILLISECONDS: 1e3,
+    TimeUnit.SECONDS: 1e6,
+}
+"""µs per step of a tsync file's time."""
+
+
+@dataclass(slots=True)
+class Checked:
+    """What a check counted, and its sentences by level."""
+
+    items: int | None = None
+    times: int | None = None
+    first_usec: int | None = None
+    last_usec: int | None = None
+    damage: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add_times(self, tsync: TsyncData) -> None:
+        """Count a tsync file's times."""
+        self.times = (self.times or 0) + len(tsync.times)
+        if len(tsync.times):
+            scale = USEC_PER[tsync.header.columns[1].unit]
+            if self.first_usec is None:
+                self.first_usec = round(int(tsync.times[0, 1]) * scale)
+            self.last_usec = round(int(tsync.times[-1, 1]) * scale)
+
+
+def check_table(unit: UnitFolder) -> Checked:
+    """Count rows; find a torn last one and rows of another width than the header."""
+    found = Checked(items=0)
+    for name in _present(unit):
+        rows, torn, problem = count_rows(unit.path / name)
+        has_header = bool(unit.attributes.get("has_header", True))
+        found.items = (found.items or 0) + max(0, rows - has_header)
+        if problem:
+            found.damage.append(f"{name} cannot be read to its end: {problem}")
+        if torn:
+            found.unfinished.append(f"{name} ends within a row: {torn} bytes of it are there")
+    _compare_counts(found, unit, "row_count", "rows")
+    return found
+
+
+def count_rows(path: Path) -> tuple[int, int, str]:
+    """Return (whole rows with the header, bytes of a torn last row, what is wrong)."""
+    with storage_errors(path, "read"):
+        data = path.read_bytes()
+    whole = whole_rows_size(data)
+    try:
+        text = data[:whole].decode()
+        rows = sum(1 for _ in csv.reader(io.StringIO(text, newline=""), delimiter=";"))
+    except (UnicodeDecodeError, csv.Error) as error:
+        return 0, len(data) - whole, str(error)
+    return rows, len(data) - whole, ""
+
+
+def whole_rows_size(data: bytes) -> int:
+    """Return how many bytes belong to whole rows: up to the last line feed outside quotes."""
+    end = len(data)
+    while (end := data.rfind(b"\n", 0, end) + 1) > 0:
+        if data.count(b'"', 0, end) % 2 == 0:  # RFC 4180: a quote inside a cell is doubled
+            return end
+        end -= 1
+    return 0
+
+
+def check_json(unit: UnitFolder) -> Checked:
+    """Parse the files strictly and count their rows."""
+    found = Checked(items=0)
+    for name in _present(unit):
+        try:
+            content = load_json(unit.path / name)
+        except ValueError as error:
+            found.unfinished.append(f"{name} is no whole JSON: {error}")
+            continue
+        rows = content.get("data", []) if isinstance(content, dict) else []
+        found.items = (found.items or 0) + len(rows)
+        width = len(content.get("columns", [])) if isinstance(content, dict) else 0
+        other = sum(1 for row in rows if len(row) != width)
+        if other:
+            found.notes.append(f"{name}: {other} row(s) have another width than the header")
+    _compare_counts(found, unit, "row_count", "rows")
+    return found
+
+
+def load_json(path: Path) -> Any:
+    """Load a .json or .json.zst file; ValueError when it is torn or not strict JSON."""
+    with storage_errors(path, "read"):
+        data = path.read_bytes()
+    if path.name.endswith(".zst"):
+        import zstandard
+
+        try:
+            data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        except zstandard.ZstdError as error:
+            raise ValueError(str(error)) from error
+    return json.loads(data, parse_constant=_refuse)
+
+
+def check_zarr(unit: UnitFolder) -> Checked:
+    """Compare the lengths of a store's arrays; without the zarr library only its folder."""
+    found = Checked()
+    try:
+        import zarr
+    except ImportError:
+        found.notes.append("the zarr library is not installed: arrays were not opened")
+        return found
+    for name in _present(unit):
+        try:
+            group = zarr.open_group(str(unit.path / name), mode="r")
+            lengths = {key: int(array.shape[0]) for key, array in group.arrays()}
+        except (OSError, ValueError, KeyError) as error:
+            found.damage.append(f"{name} cannot be opened: {error}")
+            continue
+        found.items = (found.items or 0) + min(lengths.values(), default=0)
+        if len(set(lengths.values())) > 1:
+            found.unfinished.append(f"{name}: its arrays differ in length: {lengths}")
+    _compare_counts(found, unit, "sample_count", "samples")
+    return found
+
+
+def _compare_counts(found: Checked, unit: UnitFolder, key: str, what: str) -> None:
+    written = unit.attributes.get(key)
+    if written is None:
+        if found.items is not None and unit.manifest.get("data"):
+            found.unfinished.append(f"{key} is not in the attributes")
+    elif written != found.items and found.items is not None and not found.unfinished:
+        found.damage.append(f"{found.items} {what} are there, {written} were written")
+
+
+def _present(unit: UnitFolder) -> list[str]:
+    return [name for name in unit.part_names("data") if (unit.path / name).exists()]
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")

@@ -1,0 +1,134 @@
+"""The folders of a recording, whatever state they are in: for verify, repair and reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlink.errors import StorageError
+from mlink.storage.failures import storage_errors
+from mlink.storage.manifest import ATTRIBUTES, MANIFEST, read_toml
+
+DRAFT_SUFFIX = ".tmp"
+"""End of the names of half-written manifests, which a kill leaves behind."""
+
+
+@dataclass(slots=True)
+class UnitFolder:
+    """One folder: `type` is "" and `problem` says why when its manifest cannot be read."""
+
+    path: Path
+    name: str
+    """Path below the collection, "" for the collection itself."""
+    type: str = ""
+    manifest: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+    def part_names(self, role: str) -> list[str]:
+        """Return the names of its "data" or "data_aux" files, in order."""
+        tables = self.manifest.get(role, [])
+        names: list[str] = []
+        for table in [tables] if isinstance(tables, dict) else tables:
+            parts = sorted(table.get("parts", []), key=lambda part: part.get("index", -1))
+            names += [str(part.get("fname", "")) for part in parts]
+        return names
+
+    @property
+    def tsync_names(self) -> list[str]:
+        """The tsync files, in order of their parts."""
+        names = self.part_names("data_aux") + self.part_names("data")
+        return [name for name in names if name.endswith(".tsync")]
+
+    @property
+    def kind(self) -> str:
+        """What the dataset holds: "video", "table", "json", "zarr", "tsync", "other", "empty"."""
+        return data_kind(self.manifest.get("data", {}))
+
+    @property
+    def registered(self) -> set[str]:
+        """The names of all files that the manifest knows."""
+        return {*self.part_names("data"), *self.part_names("data_aux")}
+
+    @property
+    def strangers(self) -> list[str]:
+        """The names of files beside the manifest that it does not know, drafts left out."""
+        known = self.registered | {MANIFEST, ATTRIBUTES}
+        known |= set(self.attributes.get("abandoned_files", []))
+        return sorted(
+            path.name
+            for path in self.path.iterdir()
+            if path.name not in known and not path.name.startswith(".")
+        )
+
+    @property
+    def drafts(self) -> list[Path]:
+        """Half-written files of ours."""
+        return sorted(
+            path for path in self.path.glob(f".*{DRAFT_SUFFIX}") if path.is_file()
+        )  # fmt: skip
+
+
+def data_kind(data: dict[str, Any]) -> str:
+    """Say what a manifest's `data` table holds, in one word."""
+    if not data:
+        return "empty"
+    media_type, file_type = str(data.get("media_type", "")), str(data.get("file_type", ""))
+    if media_type.startswith("video/"):
+        return "video"
+    if media_type.startswith("text/csv"):
+        return "table"
+    if "json" in media_type or file_type.startswith("json"):
+        return "json"
+    return file_type if file_type in {"tsync", "zarr"} else "other"
+
+
+def collection_folder(path: Path) -> UnitFolder:
+    """Return the recording at `path`; StorageError when there is none."""
+    if not (path / MANIFEST).is_file():
+        what = "does not exist" if not path.exists() else "is not a recording: it has no manifest"
+        raise StorageError(
+            f"{path} {what}", remedy="Name the folder that `mlink run` printed at its end."
+        )
+    root = read_unit(path, "")
+    if root.problem:
+        raise StorageError(root.problem, remedy="Restore manifest.toml from a copy.")
+    if root.type != "collection":
+        raise StorageError(
+            f"{path} is a {root.type or 'folder'} of a recording, not the recording",
+            remedy="Name the recording's own folder, above this one.",
+        )
+    return root
+
+
+def units_below(root: Path) -> Iterator[UnitFolder]:
+    """Yield every group and dataset, outer ones first, also those with a damaged manifest."""
+    yield from _below(root, root)
+
+
+def read_unit(path: Path, name: str) -> UnitFolder:
+    """Read one folder's manifest and attributes, as far as they can be read."""
+    unit = UnitFolder(path, name)
+    if not (path / MANIFEST).is_file():
+        unit.problem = f"{path} has no manifest"
+        return unit
+    try:
+        unit.manifest = read_toml(path / MANIFEST)
+        unit.type = str(unit.manifest.get("type", ""))
+        if (path / ATTRIBUTES).is_file():
+            unit.attributes = read_toml(path / ATTRIBUTES)
+    except StorageError as error:
+        unit.problem = error.message
+    return unit
+
+
+def _below(root: Path, folder: Path) -> Iterator[UnitFolder]:
+    with storage_errors(folder, "read"):
+        children = sorted(child for child in folder.iterdir() if child.is_dir())
+    for child in children:
+        unit = read_unit(child, child.relative_to(root).as_posix())
+        yield unit
+        if unit.type == "group":
+            yield from _below(root, child)

@@ -1,0 +1,96 @@
+"""Mends tsync files that a crash tore, and cuts them to the items that there really are."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from mlink.storage.failures import storage_errors
+from mlink.storage.tsync_format import TERMINATOR_SIZE, TimeUnit, TsyncHeader, decode_header
+from mlink.storage.tsync_reader import TsyncData, read_tsync
+
+
+def torn_pairs(path: Path, torn: TsyncData) -> NDArray[np.void]:
+    """Return the pairs of the torn last block that are certainly true, without a checksum.
+
+    A pair whose first time is exactly the next item's number, and whose second is not before the
+    last one's, can hardly be an accident; files of two free clocks have no such witness.
+    """
+    header = torn.header
+    dtype = header.pair_dtype
+    if header.columns[0].unit is not TimeUnit.INDEX:
+        return np.empty(0, dtype)
+    with storage_errors(path, "read"):
+        rest = path.read_bytes()[torn.whole_size :]
+    rest = rest[: header.block_size * dtype.itemsize]
+    pairs = np.frombuffer(rest[: len(rest) - len(rest) % dtype.itemsize], dtype)
+    number, last = (int(torn.times[-1, 0]) + 1, int(torn.times[-1, 1])) if len(torn.times) else (0, 0)
+    count = 0
+    for pair in pairs:
+        if int(pair["a"]) != number or int(pair["b"]) < last:
+            break
+        number, last, count = number + 1, int(pair["b"]), count + 1
+    return pairs[:count]
+
+
+def mend_tsync(path: Path) -> str:
+    """Make a torn file whole again; return what was done, "" when it was whole.
+
+    Whole blocks are not touched. Only what is behind them is written: the torn block's pairs as
+    far as they are certain, and the end that the block lacked.
+    """
+    found = read_tsync(path, salvage=True)
+    if not found.problem:
+        return ""
+    pairs = torn_pairs(path, found)
+    end = _block(found.header, pairs) if len(pairs) else b""
+    size = path.stat().st_size
+    with storage_errors(path), path.open("rb+") as file:
+        file.seek(found.whole_size)
+        file.write(end)
+        file.truncate()
+        os.fsync(file.fileno())
+    lost = size - found.whole_size - len(pairs) * found.header.pair_dtype.itemsize
+    return (
+        f"{path.name}: {found.problem}; {len(found.times)} pairs are whole, {len(pairs)} more were "
+        f"saved from the torn block, {max(0, lost)} bytes behind them were cut off"
+    )
+
+
+def cut_tsync(path: Path, pairs: int) -> list[int]:
+    """Keep the first `pairs` pairs; return the second times of those cut off."""
+    found = read_tsync(path)
+    cut = [int(time) for time in found.times[pairs:, 1]]
+    if not cut:
+        return []
+    header = found.header
+    kept = np.empty(pairs, header.pair_dtype)
+    kept["a"], kept["b"] = found.times[:pairs, 0], found.times[:pairs, 1]
+    blocks = [
+        _block(header, kept[at : at + header.block_size])
+        for at in range(0, pairs, header.block_size)
+    ]
+    with storage_errors(path):
+        draft = path.with_name(f".{path.name}.tmp")
+        with path.open("rb") as old:
+            data = old.read()
+        _, head = decode_header(data)
+        with draft.open("wb") as file:
+            file.write(data[:head] + b"".join(blocks))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    return cut
+
+
+def _block(header: TsyncHeader, pairs: NDArray[np.void]) -> bytes:
+    content = pairs.tobytes()
+    digest = struct.pack("<Q", xxhash.xxh3_64_intdigest(content))
+    end = header.generation.terminator + digest
+    assert len(end) == TERMINATOR_SIZE
+    return content + end

@@ -1,0 +1,150 @@
+"""Scripts of Syntalos' manual run unmodified: its example, and those of its tutorials' kind."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_run_life import read_table, streams
+from tests.support.bench_runner import BenchRunner
+
+SEED = Path(__file__).resolve().parents[3] / "shared" / "seed" / "python-script.md"
+
+EXAMPLE_BENCH = """
+[bench]
+name = "example"
+[devices]
+eye = "virtual:scene"
+[modules.cam]
+type = "camera-generic"
+device = "eye"
+size = [320, 240]
+framerate = 50
+[modules.script]
+type = "pyscript"
+script = "example.py"
+ports_in = [{ id = "frame-in", data_type = "Frame" }]
+ports_out = [
+    { id = "frame-out", data_type = "Frame" },
+    { id = "tablerow-out", data_type = "TableRow" },
+]
+inputs = { frame-in = "cam.video" }
+[modules.video]
+type = "videorecorder"
+inputs = { frames-in = "script.frame-out" }
+[modules.rows]
+type = "table"
+inputs = { rows = "script.tablerow-out" }
+"""
+
+BOARD_BENCH = """
+[bench]
+name = "tutorial"
+[devices]
+uno = "virtual:uno?simulator=protocol"
+[modules.board]
+type = "firmata-io"
+device = "uno"
+inputs = { fmctl = "script.firmatactl-out" }
+[modules.finger]
+type = "virtual-button"
+device = "uno"
+line = 7
+answer_line = 8
+presses_hz = 10
+[modules.script]
+type = "pyscript"
+script = "script.py"
+ports_in = [{ id = "firmata-in", data_type = "LineReading" }]
+ports_out = [
+    { id = "firmatactl-out", data_type = "LineCommand" },
+    { id = "table-out", data_type = "TableRow" },
+]
+inputs = { firmata-in = "board.fmdata" }
+[modules.rows]
+type = "table"
+inputs = { rows = "script.table-out" }
+"""
+
+BLINK = """
+import syntalos_mlink as syl
+
+oport = syl.get_output_port('firmatactl-out')
+led = syl.HwOutputLine(oport, 8)
+table = syl.get_output_port('table-out')
+
+def prepare():
+    table.set_metadata_value('table_header', ['time', 'state'])
+    return True
+
+def blink(on):
+    if not syl.is_running():
+        return
+    led.set_value(on)
+    table.submit([syl.time_since_start_msec(), int(on)])
+    syl.schedule_delayed_call(100, lambda: blink(not on))
+
+def start():
+    led.send_mode()
+    blink(True)
+"""
+
+SWITCH = """
+import syntalos_mlink as syl
+
+iport = syl.get_input_port('firmata-in')
+oport = syl.get_output_port('firmatactl-out')
+table = syl.get_output_port('table-out')
+switch = syl.HwInputLine(oport, 7, pullup=True)
+led = syl.HwOutputLine(oport, 8)
+
+def prepare():
+    table.set_metadata_value('table_header', ['time', 'switch'])
+    iport.on_data = on_reading
+    return True
+
+def start():
+    switch.send_mode()
+    led.send_mode()
+
+def on_reading(reading):
+    if reading is None or reading.line_id != switch.line_id:
+        return
+    led.set_value(reading.value == 0)
+    table.submit([reading.time_usec, reading.value])
+
+def run():
+    while syl.is_running():
+        syl.await_data(100000)
+"""
+
+
+@pytest.mark.skipif(not SEED.exists(), reason=f"the example is not there: {SEED}")
+def test_the_example_of_the_manual_forwards_frames_and_times(bench: BenchRunner) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", SEED.read_text(), re.DOTALL)
+    result = bench.write(EXAMPLE_BENCH, example=example).run(2.0)
+    assert result.success, result.failures
+    sent = streams(result)
+    assert sent["cam.video"] > 60
+    assert sent["cam.video"] == sent["script.frame-out"] == sent["script.tablerow-out"]
+    header, *rows = read_table(result, "table")
+    assert header == ["Time Received", "Frame Time"]
+    assert all(int(received) >= int(taken) for received, taken in rows)
+
+
+def test_blink_with_delayed_calls_keeps_its_rhythm(bench: BenchRunner) -> None:
+    result = bench.write(BOARD_BENCH, script=BLINK).run(2.0)
+    assert result.success, result.failures
+    times = [int(row[0]) for row in read_table(result)[1:]]
+    assert 15 <= len(times) <= 21
+    assert [row[1] for row in read_table(result)[1:4]] == ["1", "0", "1"]
+
+
+def test_the_switch_lights_the_led(bench: BenchRunner) -> None:
+    result = bench.write(BOARD_BENCH, script=SWITCH).run(2.0)
+    assert result.success, result.failures
+    figures = result.reports["finger"]
+    assert float(figures["edges_seen"]) > 20
+    assert float(figures["edges_answered"]) >= float(figures["edges_seen"]) - 1
