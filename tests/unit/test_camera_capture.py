@@ -76,7 +76,7 @@ class ScriptedCamera:
     def retrieve(self, into):
         if self.current in self.damaged:
             return False
-        into[...] = int(self.current)
+        into[...] = int(self.current) % 256
         return True
 
     def close(self):

@@ -64,11 +64,23 @@ def test_other_adapters_have_a_usb_frame_and_what_is_no_adapter_has_nothing(ftdi
 # -- RFC 2217 --------------------------------------------------------------------------------------
 
 
+class PtyPort(serial.Serial):
+    """A pseudo-terminal, which has no modem lines to set."""
+
+    cts = dsr = ri = cd = False
+
+    def _update_dtr_state(self):
+        pass
+
+    def _update_rts_state(self):
+        pass
+
+
 class TelnetServer:
     """Serves one client with a serial port by RFC 2217; the port is a scripted board's pty."""
 
     def __init__(self, path):
-        self._port = serial.Serial(path, timeout=0.02)
+        self._port = PtyPort(path, timeout=0.02)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"rfc2217://127.0.0.1:{self._listener.getsockname()[1]}"
         self._client = None

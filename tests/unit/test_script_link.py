@@ -10,7 +10,7 @@ import pytest
 
 import syntalos_mlink as syl
 from mlink.module import PortSpec
-from mlink.modules.script_settings import ScriptSettings
+from mlink.modules.script_settings import ScriptPort, ScriptSettings
 from mlink.scripting.backend import LinkBackend, LinkEvents, LinkPhase, set_backend
 from mlink.scripting.link import ScriptLink, set_link
 from mlink.scripting.standalone import forget_link
@@ -29,7 +29,9 @@ class FakeBackend:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.allow_async_start = True
-        self.context = RunnerContext("probe", ScriptSettings(script="x"), folder, {}, lambda: None)
+        self.context = RunnerContext(
+            "probe", ScriptSettings(script="x", ports_in=[]), folder, {}, lambda: None
+        )
         self.context.limit_usec = None
         self.phase = LinkPhase.STARTING
         self.events: LinkEvents
@@ -116,7 +118,7 @@ class TestInit:
 
     def test_rename_process_is_by_keyword(self, backend: FakeBackend) -> None:
         with pytest.raises(TypeError):
-            syl.init_link(True)  # type: ignore[misc]
+            syl.init_link(True)  # type: ignore[call-arg]
         syl.init_link(rename_process=True)
 
 
@@ -210,6 +212,14 @@ class TestPorts:
     ) -> None:
         seen: list[Any] = []
         link.register_input_port("in", "In", "FirmataData").on_data = seen.append
+        backend.context.inputs["in"].deliver(syl.LineReading(7, 1), 0)
+        assert isinstance(seen[0], syl.FirmataData)
+
+    def test_2x_name_in_the_bench_does_so_too(self, backend: FakeBackend) -> None:
+        backend.context.settings.ports_in.append(ScriptPort("in", "FirmataData"))
+        seen: list[Any] = []
+        port = syl.init_link().register_input_port("in", "In", syl.DataType.FirmataData)
+        port.on_data = seen.append
         backend.context.inputs["in"].deliver(syl.LineReading(7, 1), 0)
         assert isinstance(seen[0], syl.FirmataData)
 

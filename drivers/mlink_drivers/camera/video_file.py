@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 from mlink.errors import DeviceError
 from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
 from mlink_drivers.camera.opencv import cv2
+from mlink_drivers.camera.pacing import Pacer
 
-_LONGEST_WAIT_NSEC = 1_000_000_000
 _DEFAULT_RATE = 30.0
 
 
@@ -29,9 +28,8 @@ class VideoFileCamera:
         self._path = Path()
         self._capture: Any = None
         self._loop = False
-        self._paced = True
+        self._pacer = Pacer()
         self._period_nsec = 0
-        self._start_ns = 0
         self._pass_ns = 0
         """When the present pass through the file began, relative to the start."""
         self._first_ns: int | None = None
@@ -49,9 +47,11 @@ class VideoFileCamera:
         if not self._path.is_file():
             raise DeviceError(
                 f"there is no video file {self._path}",
-                remedy="Paths after 'file:' start at the folder of the bench file.",
+                remedy=f"For a folder of images write 'images:{name}'."
+                if self._path.is_dir()
+                else "Paths after 'file:' start at the folder of the bench file.",
             )
-        self._loop, self._paced = request.loop, request.paced
+        self._loop, self._pacer.paced = request.loop, request.paced
         self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         ok, image = self._capture.read() if self._capture.isOpened() else (False, None)
         if not ok or image is None:
@@ -72,12 +72,12 @@ class VideoFileCamera:
             uncertainty_usec=0,
             finite=not self._loop,
             steady=False,
-            live=self._paced,
+            live=request.paced,
         )
 
     def start(self) -> None:
         """Let the file's first frame be due now."""
-        self._start_ns = time.monotonic_ns()
+        self._pacer.start()
 
     def grab(self) -> Stamp | NoFrame:
         """Read the next frame and wait until it is due; returns after 1 s at most."""
@@ -85,13 +85,8 @@ class VideoFileCamera:
             self._due = self._next()
             if self._due is None:
                 return NoFrame.END
-        if self._paced:
-            wait_nsec = self._due.time_ns - time.monotonic_ns()
-            if wait_nsec > _LONGEST_WAIT_NSEC:
-                time.sleep(_LONGEST_WAIT_NSEC / 1e9)
-                return NoFrame.NOT_YET
-            if wait_nsec > 0:
-                time.sleep(wait_nsec / 1e9)
+        if (waiting := self._pacer.wait(self._due)) is not None:
+            return waiting
         due, self._due = self._due, None
         return due
 
@@ -115,7 +110,7 @@ class VideoFileCamera:
             time_ns = self._last_ns + self._period_nsec
         self._last_ns = time_ns
         self._index += 1
-        return Stamp(self._start_ns + time_ns, self._index)
+        return self._pacer.stamp(time_ns, self._index)
 
     def _rewind(self) -> None:
         """Go back to the first frame."""

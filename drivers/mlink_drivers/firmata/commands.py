@@ -111,6 +111,11 @@ class LineCommands:
                 " or DEVICE_SPECIFIC.",
             )
 
+    def mode_of(self, line: int) -> PinMode | None:
+        """Return what a line is set up as; None when nothing was asked of it yet."""
+        known = self._lines.get(line)
+        return known.mode if known is not None else None
+
     def replay(self, rest_values: Mapping[int, int] | None = None) -> None:
         """Tell a board that forgot all: modes, reporting, I2C, and the outputs' last values.
 

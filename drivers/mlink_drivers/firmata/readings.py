@@ -60,7 +60,7 @@ class Readings:
         self.received_at_ns = 0
         """When the last message came (CLOCK_MONOTONIC)."""
         self._output = output
-        self._clock = clock
+        self.clock = clock
         self._fail = fail
         self._on_lost = on_lost
         self._on_restarted = on_restarted
@@ -165,5 +165,5 @@ class Readings:
         self._submit(known.line, value, arrival_ns)
 
     def _submit(self, line: int, value: int, arrival_ns: int) -> None:
-        self._output.submit(LineReading(line, value, self._clock.from_monotonic_ns(arrival_ns)))
+        self._output.submit(LineReading(line, value, self.clock.from_monotonic_ns(arrival_ns)))
         self.sent += 1

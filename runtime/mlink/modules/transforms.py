@@ -82,17 +82,19 @@ class _Rotate(Transform):
     def prepare(self) -> None:
         height, width = self.shape[:2]
         degrees = self.settings.rotation_degrees % 360
-        self._quarter = self._QUARTERS.get(degrees) if degrees == int(degrees) else None
+        self._quarter = self._QUARTERS.get(int(degrees)) if degrees == int(degrees) else None
         self._size = (width, height)
         self._idle = degrees == 0
         if degrees in (90, 270):
             self._size = (height, width)
         elif self._quarter is None and not self._idle:
             # OpenCV counts angles the other way round, about the picture's centre.
-            matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1.0)
+            centre = ((width - 1) / 2, (height - 1) / 2)
+            matrix = np.array(cv2.getRotationMatrix2D(centre, -degrees, 1.0), np.float64)
             cos, sin = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
             grown = (math.ceil(width * cos + height * sin), math.ceil(width * sin + height * cos))
-            matrix[:, 2] += ((grown[0] - width) / 2, (grown[1] - height) / 2)
+            matrix[0, 2] += (grown[0] - width) / 2
+            matrix[1, 2] += (grown[1] - height) / 2
             self._size, self._matrix = grown, matrix
         self.shape = (self._size[1], self._size[0], *self.shape[2:])
 

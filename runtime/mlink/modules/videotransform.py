@@ -13,6 +13,9 @@ from mlink.modules.image_catalog import VideoTransformSettings
 from mlink.modules.transforms import Chain
 from mlink.types import Frame
 
+_OURS = ("src_mod_type", "src_mod_name", "src_mod_port_title")
+"""Said by the runtime for each stream."""
+
 
 class VideoTransformModule(Module[VideoTransformSettings]):
     """Transforms each frame as it comes."""
@@ -35,8 +38,7 @@ class VideoTransformModule(Module[VideoTransformSettings]):
 
     def _announce(self) -> None:
         metadata = self._input.metadata
-        own = {"src_mod_name", "src_mod_type", "src_mod_port_title"}  # said by the runtime for each stream
-        self._output.metadata.update({k: v for k, v in metadata.items() if k not in own})
+        self._output.metadata.update({k: v for k, v in metadata.items() if k not in _OURS})
         size = metadata.get("size")
         if isinstance(size, MetaSize) and size.width > 0 and size.height > 0:
             grey = metadata.get("has_color") is False

@@ -12,6 +12,7 @@ from mlink.recording.checks import Checked
 from mlink.recording.video_file import VideoProbe, probe
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync_format import TimeUnit, TsyncMode
+from mlink.storage.tsync_mend import torn_pairs
 from mlink.storage.tsync_reader import TsyncData, read_tsync
 
 
@@ -34,7 +35,10 @@ def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
         tsync = check_tsync(found, unit.path / tsync_name)
         if tsync is None:
             continue
-        _compare(found, name or tsync_name, probed.frames, len(tsync.times))
+        times = len(tsync.times)
+        if tsync.problem:  # some of the torn block can be saved
+            times += len(torn_pairs(unit.path / tsync_name, tsync))
+        _compare(found, name or tsync_name, probed.frames, times)
         last = _check_order(found, tsync_name, tsync, last)
     written = unit.attributes.get("frame_count")
     if written is None and found.items:
@@ -69,9 +73,10 @@ def _tell_file(found: Checked, name: str, probed: VideoProbe, *, decode: bool) -
         found.unfinished.append(f"{name} was not closed: it lacks its length and its index")
         if probed.problem and not probed.frames:
             found.unfinished.append(f"{name} holds no picture yet: {probed.problem}")
+    elif probed.problem and decode:
+        found.damage.append(f"{name} cannot be decoded without fault: {probed.problem}")
     elif probed.problem:
-        how = "decoded" if decode else "read"
-        found.damage.append(f"{name} can be {how} up to frame {probed.frames}: {probed.problem}")
+        found.damage.append(f"{name} can be read up to frame {probed.frames}: {probed.problem}")
 
 
 def _compare(found: Checked, name: str, frames: int, times: int) -> None:

@@ -40,12 +40,9 @@ def probe(path: Path, *, decode: bool = False) -> VideoProbe:
         with _opened(path) as container:
             stream = container.streams.video[0]
             if decode:
-                stream.codec_context.options = {"err_detect": "crccheck+explode"}
-                stream.thread_type = "AUTO"
-                for _ in container.decode(stream):
-                    frames += 1
-            else:
-                frames = sum(1 for _ in _packets(container))
+                frames, problem = _decode(container, stream)
+                return VideoProbe(frames, is_finished(path), problem)
+            frames = sum(1 for _ in _packets(container))
     except (av.FFmpegError, IndexError, ValueError) as error:
         return VideoProbe(frames, is_finished(path), _reason(error))
     return VideoProbe(frames, is_finished(path))
@@ -62,10 +59,8 @@ def is_finished(path: Path) -> bool:
         case ".mkv" | ".webm":
             at = head.find(_SEGMENT_ID)
             return at >= 0 and head[at + 4 : at + 12] != _UNKNOWN_SIZE
-        case ".mp4":
-            return b"moov" in head or tail[4:8] == b"mfro" if b"mvex" not in head else (
-                tail[4:8] == b"mfro"
-            )  # fmt: skip
+        case ".mp4":  # ours are fragmented: closing appends the index of fragments
+            return tail[4:8] == b"mfro" or (b"moov" in head and b"mvex" not in head)
         case ".avi":
             return head[4:8] != b"\0\0\0\0" and len(head) > 8
     return size > 0
@@ -100,7 +95,7 @@ def _copy(path: Path, draft: Path) -> None:
     with _opened(path) as source, av.open(str(draft), "w", format=form) as target:
         stream = source.streams.video[0]
         target.metadata.update(
-            {key: text for key, text in source.metadata.items() if key not in {"ENCODER"}}
+            {key: text for key, text in source.metadata.items() if key != "ENCODER"}
         )
         copy = target.add_stream_from_template(stream)
         copy.time_base = stream.time_base
@@ -108,6 +103,27 @@ def _copy(path: Path, draft: Path) -> None:
         for packet in _packets(source):
             packet.stream = copy
             target.mux(packet)
+
+
+def _decode(container: Any, stream: Any) -> tuple[int, str]:
+    """Return (pictures decoded, FFmpeg's first complaint about one of them)."""
+    frames = 0
+    stream.codec_context.options = {"err_detect": "crccheck"}
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        # Decoders conceal damage and only log it, so the log is where it shows.
+        with av.logging.Capture(local=False) as complaints:
+            for _ in container.decode(stream):
+                frames += 1
+    except av.FFmpegError as error:
+        return frames, f"after {frames} pictures: {_reason(error)}"
+    finally:
+        av.logging.set_level(level)
+    if complaints:
+        text = " ".join(line.strip() for _, _, line in complaints[:2])
+        return frames, f"{len(complaints)} complaint(s) of the decoder, the first: {text}"
+    return frames, ""
 
 
 def _digest(path: Path) -> tuple[int, str]:

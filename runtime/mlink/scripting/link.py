@@ -14,7 +14,7 @@ import mlink.module
 from mlink.module import ModuleContext
 from mlink.scripting import legacy
 from mlink.scripting.callbacks import check_function
-from mlink.scripting.errors import SyntalosPyError
+from mlink.scripting.errors import SyntalosPyError, script_error
 from mlink.scripting.ports import InputPort, OutputPort, Translate
 from mlink.types import DataType
 
@@ -93,7 +93,7 @@ class ScriptLink:
 
     def await_data(self, timeout_usec: int) -> None:
         """Serve inputs, delayed calls and the engine."""
-        self._context.serve(timeout_usec)
+        self._context.serve(_whole("timeout_usec of await_data()", timeout_usec))
 
     def wait_usec(self, duration_usec: int, step_usec: int) -> None:
         """Serve for that long in master time, or until a stop is asked."""
@@ -106,24 +106,30 @@ class ScriptLink:
 
     def wait_msec(self, msec: int) -> None:
         """Serve for `msec` milliseconds."""
-        self.wait_usec(round(msec * 1000), _WAIT_STEP_USEC)
+        self.wait_usec(_whole("msec of wait()", msec, 1000), _WAIT_STEP_USEC)
 
     def wait_sec(self, sec: int) -> None:
         """Serve for `sec` seconds."""
-        self.wait_usec(round(sec * 1_000_000), _WAIT_SEC_STEP_USEC)
+        self.wait_usec(_whole("sec of wait_sec()", sec, 1_000_000), _WAIT_SEC_STEP_USEC)
 
     def call_later(self, delay_msec: int, function: Callable[[], object]) -> None:
         """Call once, `delay_msec` milliseconds from now."""
-        if not delay_msec >= 0:  # NaN too
+        delay_usec = _whole("delay_msec of schedule_delayed_call()", delay_msec, 1000)
+        if delay_usec < 0:
             raise SyntalosPyError(f"the delay must not be negative, as {delay_msec} ms is")
         check_function(function, "callable_fn of schedule_delayed_call()")
-        self._context.call_later(
-            round(delay_msec * 1000), functools.partial(self._call_due, function)
-        )
+        self._context.call_later(delay_usec, functools.partial(self._call_due, function))
 
     def _call_due(self, function: Callable[[], object]) -> None:
-        if not self._ended:
+        if self._ended:
+            return
+        try:
             function()
+        except Exception as error:
+            if self._context.running:
+                raise
+            # Nobody above waits for it: the script is between prepare() and start().
+            self._context.fail(script_error(error, "a delayed call"))
 
     def end(self) -> None:
         """Call nothing of the script's any more: its stop() has returned."""
@@ -147,6 +153,16 @@ def _translation(declared: str, pins: legacy.PinNames) -> Translate | None:
     if declared == "FirmataControl":
         return legacy.to_firmata_control
     return legacy.to_float_block if declared == "FloatSignalBlock" else None
+
+
+def _whole(what: str, value: object, factor: int = 1) -> int:
+    """Return a number of units as whole µs (`factor` µs each)."""
+    if isinstance(value, int):
+        return value * factor
+    try:
+        return round(float(value) * factor)  # type: ignore[arg-type]  # that is the question
+    except (TypeError, ValueError, OverflowError):
+        raise SyntalosPyError(f"{what} must be a number, not {value!r}") from None
 
 
 _link: ScriptLink | None = None

@@ -33,7 +33,10 @@ class SyntalosLink:
 
     def __init__(self, backend: LinkBackend) -> None:
         self._backend = backend
-        self._script = ScriptLink(backend.context)
+        # `DataType` has the 2.x names as aliases only; the bench tells which was meant.
+        ports = getattr(backend.context.settings, "ports_in", [])
+        self._declared = {port.id: port.data_type for port in ports}
+        self._script = ScriptLink(backend.context, self._declared)
         self._callbacks: dict[str, Callback] = {}
         self._inputs: set[str] = set()
         self._outputs: set[str] = set()
@@ -123,6 +126,8 @@ class SyntalosLink:
         self._check_new(id, self._inputs, "input")
         port = self._backend.register_input(id, title, kind)
         self._inputs.add(id)
+        if isinstance(data_type, DataType):
+            declared = self._declared.get(id, declared)
         return self._script.add_input(port, declared)
 
     def register_output_port(self, id: str, title: str, data_type: DataType | str) -> OutputPort:

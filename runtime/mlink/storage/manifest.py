@@ -60,7 +60,7 @@ class DataEntry:
         if not self.pattern:
             return list(self.file_names)
         found = {path.name for path in folder.glob(self.pattern) if path.is_file()}
-        return sorted(found - {MANIFEST, ATTRIBUTES}, key=_natural)
+        return sorted(found - {MANIFEST, ATTRIBUTES}, key=natural_order)
 
     def as_toml(self, folder: Path) -> dict[str, Any] | None:
         """Return the manifest's table for it; None when it has no file (yet)."""
@@ -229,8 +229,8 @@ def _write_exclusively(path: Path, data: bytes) -> bool:
     return True
 
 
-def _natural(name: str) -> list[tuple[float, str]]:
-    """Sort key by which "video_2" comes before "video_10"."""
+def natural_order(name: str) -> list[tuple[float, str]]:
+    """Return a sort key by which "video_2" comes before "video_10"."""
     key: list[tuple[float, str]] = []
     for is_digit, group in itertools.groupby(name, str.isdecimal):
         text = "".join(group)

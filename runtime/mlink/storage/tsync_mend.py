@@ -29,7 +29,9 @@ def torn_pairs(path: Path, torn: TsyncData) -> NDArray[np.void]:
         rest = path.read_bytes()[torn.whole_size :]
     rest = rest[: header.block_size * dtype.itemsize]
     pairs = np.frombuffer(rest[: len(rest) - len(rest) % dtype.itemsize], dtype)
-    number, last = (int(torn.times[-1, 0]) + 1, int(torn.times[-1, 1])) if len(torn.times) else (0, 0)
+    number, last = (
+        (int(torn.times[-1, 0]) + 1, int(torn.times[-1, 1])) if len(torn.times) else (0, 0)
+    )
     count = 0
     for pair in pairs:
         if int(pair["a"]) != number or int(pair["b"]) < last:

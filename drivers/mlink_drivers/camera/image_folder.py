@@ -1,0 +1,119 @@
+"""A folder of images as a camera: one picture after the other, in the order of their names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.errors import DeviceError
+from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
+from mlink_drivers.camera.opencv import cv2
+from mlink_drivers.camera.pacing import Pacer
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+class ImageFolderCamera:
+    """Plays `images:FOLDER`; see CameraBackend for the contract.
+
+    Picture n is due n periods of the bench's `framerate` after the start. Numbers in names are
+    counted and not spelled: frame9.png comes before frame10.png.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path()
+        self._paths: list[Path] = []
+        self._loop = False
+        self._framerate = 0.0
+        self._pacer = Pacer()
+        self._number = 0
+        """Of the next picture."""
+        self._current = Path()
+        """Grabbed last."""
+
+    def open(self, address: str, request: CameraRequest) -> CameraInfo:
+        """List the folder and read its first picture."""
+        self._folder = request.base_dir / (address.partition(":")[2] or address)
+        if not self._folder.is_dir():
+            raise DeviceError(
+                f"there is no folder {self._folder}",
+                remedy="Paths after 'images:' start at the folder of the bench file.",
+            )
+        paths = (path for path in self._folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        self._paths = sorted(paths, key=_natural)
+        if not self._paths:
+            raise DeviceError(
+                f"there is no image in {self._folder}",
+                remedy=f"Images have names that end in {', '.join(SUFFIXES)}.",
+            )
+        self._loop, self._framerate = request.loop, request.framerate
+        self._pacer.paced = request.paced
+        first = _read(self._paths[0])
+        if first is None:
+            raise DeviceError(f"{self._paths[0]} is not an image that can be read")
+        return CameraInfo(
+            shape=first.shape,
+            dtype=first.dtype,
+            framerate=request.framerate,
+            timestamp_source="file",
+            uncertainty_usec=0,
+            finite=not self._loop,
+            steady=False,
+            live=request.paced,
+        )
+
+    def start(self) -> None:
+        """Let the first picture be due now."""
+        self._pacer.start()
+        self._number = 0
+
+    def grab(self) -> Stamp | NoFrame:
+        """Wait until the next picture is due."""
+        if self._number >= len(self._paths) and not self._loop:
+            return NoFrame.END
+        due = self._pacer.stamp(round(self._number * 1e9 / self._framerate), self._number)
+        if (waiting := self._pacer.wait(due)) is not None:
+            return waiting
+        self._current = self._paths[self._number % len(self._paths)]
+        self._number += 1
+        return due
+
+    def retrieve(self, into: NDArray[Any]) -> bool:
+        """Read the picture; False when it is damaged."""
+        image = _read(self._current)
+        if image is None:
+            return False
+        if image.shape != into.shape or image.dtype != into.dtype:
+            raise DeviceError(
+                f"{self._current} is {image.shape} of {image.dtype}, the pictures before it were "
+                f"{into.shape} of {into.dtype}",
+                remedy="Convert the images to one size and kind first.",
+            )
+        np.copyto(into, image)
+        return True
+
+    def close(self) -> None:
+        """Forget the list."""
+        self._paths = []
+
+
+def _read(path: Path) -> NDArray[Any] | None:
+    """Return a picture as BGR or grey, of 8 or 16 bits; None when it cannot be read."""
+    try:
+        data = np.fromfile(path, np.uint8)  # cv2.imread prints warnings, and cannot say why
+    except OSError:
+        return None
+    if not data.size:
+        return None
+    image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    return None if image is None else np.asarray(image)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Return a key that sorts numbers in a name by their value."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts]

@@ -1,0 +1,335 @@
+"""`mlink board`: a console on one board, to see and set its pins by hand.
+
+Commands are those of a run's `fmctl`, so that what works here works in a script.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from mlink.clock import MasterClock
+from mlink.errors import DeviceError
+from mlink.types import LineCommand, LineCommandKind, LineModeFlags
+from mlink_drivers.firmata import encode, extra
+from mlink_drivers.firmata.board import Board
+from mlink_drivers.firmata.budget import ByteBudget
+from mlink_drivers.firmata.commands import LineCommands
+from mlink_drivers.firmata.latest import LatestValues
+from mlink_drivers.firmata.layout import mode_name
+from mlink_drivers.firmata.probe import ask_firmware
+from mlink_drivers.firmata.protocol import Message, PinMode, PinState
+from mlink_drivers.firmata.readings import Readings
+from mlink_drivers.firmata.transport import DEFAULT_BAUD_RATE
+from mlink_drivers.identity import resolve
+
+SAMPLING_MSEC: Final = 50
+_ANSWER_S: Final = 1.0
+_FRAMES_PER_S: Final = 10
+_MODES: Final = {
+    "input": PinMode.INPUT,
+    "pullup": PinMode.PULLUP,
+    "output": PinMode.OUTPUT,
+    "analog": PinMode.ANALOG,
+    "pwm": PinMode.PWM,
+    "servo": PinMode.SERVO,
+}
+HELP: Final = """\
+pins                  what each pin can do, how it is set up, and its value
+mode PIN MODE         input, pullup, output, analog, pwm or servo
+read PIN              an input's last value, or what an output was set to
+write PIN VALUE       0 or 1; on a pwm or servo pin a level or degrees
+pulse PIN MSEC        switch a pin on for so many milliseconds
+watch [SECONDS]       the inputs, live; Ctrl-C ends it
+info                  the firmware, its protocol and the line
+quit                  reset the board and leave (also: end of input)
+PIN is a number, or A0 for the first analog channel."""
+
+
+def run_console(
+    spec: str,
+    *,
+    name: str = "",
+    baud_rate: int = 0,
+    commands: Sequence[str] = (),
+    console: Console | None = None,
+) -> None:
+    """Open a board and serve a console; with `commands` only those. DeviceError when it fails."""
+    shown = console or Console(highlight=False)
+    with BoardConsole(spec, shown, name=name, baud_rate=baud_rate or DEFAULT_BAUD_RATE) as board:
+        if commands:
+            for line in commands:
+                board.execute(line)
+            return
+        board.execute("info")
+        for line in _typed_lines():
+            try:
+                if not board.execute(line):
+                    return
+            except DeviceError as error:
+                if board.is_lost:
+                    raise
+                shown.print(Text(str(error), style="red"))
+
+
+def _typed_lines() -> Iterable[str]:
+    """Lines from the terminal, with editing and history; or of a pipe, without a prompt."""
+    if not sys.stdin.isatty():
+        yield from sys.stdin
+        return
+    import readline  # only its presence matters: it gives input() its editing
+
+    del readline
+    while True:
+        try:
+            yield input("board> ")
+        except EOFError:
+            return
+        except KeyboardInterrupt:
+            sys.stderr.write("\n")
+
+
+class BoardConsole:
+    """A board, what its inputs last told, and the commands; a context manager."""
+
+    def __init__(self, spec: str, console: Console, *, name: str, baud_rate: int) -> None:
+        self._console = console
+        self._values = LatestValues()
+        self._states: dict[int, PinState] = {}
+        self._answered = threading.Condition()
+        self._lost: DeviceError | None = None
+        clock = MasterClock(time.monotonic_ns())
+        self._readings = Readings(
+            self._values,
+            clock,
+            fail=self._on_fault,
+            on_lost=self._on_lost,
+            on_restarted=self._on_restarted,
+            on_other=self._on_other,
+        )
+        self._board = Board(
+            resolve(spec, ask=ask_firmware), baudrate=baud_rate, name=name, listener=self._readings
+        )
+        self._board.setSamplingInterval(SAMPLING_MSEC)
+        self._lines = LineCommands(
+            self._board,
+            self._readings,
+            ByteBudget(baud_rate, SAMPLING_MSEC),
+            on_error=self._on_fault,
+            on_warning=self._say,
+        )
+        self._readings.start()
+        self._commands: dict[str, Callable[[list[str]], None]] = {
+            "pins": self._pins,
+            "mode": self._mode,
+            "read": self._read,
+            "write": self._write,
+            "pulse": self._pulse,
+            "watch": self._watch,
+            "info": self._info,
+            "help": self._help,
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.pulses.end_all()
+        self._lines.pulses.close()
+        self._board.exit()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the board went away."""
+        return self._lost is not None
+
+    def execute(self, line: str) -> bool:
+        """Carry out one command; False when it was `quit`. DeviceError when it cannot be done."""
+        if self._lost is not None:
+            raise self._lost
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise DeviceError(f"'{line.strip()}' cannot be read: {error}") from error
+        if not words:
+            return True
+        if words[0] in ("quit", "exit", "q"):
+            return False
+        command = self._commands.get(words[0])
+        if command is None:
+            raise DeviceError(
+                f"there is no command '{words[0]}'",
+                remedy=f"Known: {', '.join(self._commands)}, quit.",
+            )
+        try:
+            command(words[1:])
+        except (IndexError, ValueError) as error:
+            usage = next((u for u in HELP.splitlines() if u.startswith(f"{words[0]} ")), "")
+            raise DeviceError(
+                f"'{line.strip()}' is not understood", remedy=f"Write: {usage}"
+            ) from error
+        return True
+
+    # -- commands ------------------------------------------------------------------------------
+
+    def _pins(self, words: list[str]) -> None:
+        del words
+        layout = self._board.pin_layout
+        usable = [pin for pin in range(layout.pin_count) if layout.modes[pin]]
+        self._ask_states(usable)
+        table = Table(box=None, header_style="dim", pad_edge=False)
+        for title in ("pin", "is", "value", "can do"):
+            table.add_column(title)
+        for pin in usable:
+            state = self._states.get(pin)
+            channel = layout.channel_of(pin)
+            label = f"{pin}" if channel is None else f"{pin} (A{channel})"
+            mode = "?" if state is None else _mode_words(state.mode)
+            abilities = layout.describe(pin).partition(": ")[2]
+            table.add_row(label, mode, self._value_of(pin), abilities)
+        self._console.print(table)
+
+    def _mode(self, words: list[str]) -> None:
+        line, wanted = self._pin(words[0]), words[1].casefold()
+        if wanted not in _MODES:
+            raise DeviceError(f"there is no mode '{wanted}'", remedy=f"Known: {', '.join(_MODES)}.")
+        mode = _MODES[wanted]
+        flags = {
+            PinMode.INPUT: LineModeFlags.IS_INPUT,
+            PinMode.PULLUP: LineModeFlags.IS_INPUT | LineModeFlags.PULL_UP,
+            PinMode.OUTPUT: LineModeFlags.IS_OUTPUT,
+        }.get(mode)
+        self._values.forget(line)
+        if flags is not None:
+            self._send(LineCommandKind.SET_MODE, line, flags=flags)
+        else:
+            self._send(LineCommandKind.DEVICE_SPECIFIC, line, extra=extra.pin_mode(mode))
+
+    def _read(self, words: list[str]) -> None:
+        line = self._pin(words[0])
+        if not self._values.wait_for(line, 0.1):
+            self._ask_states([line])
+        self._console.print(f"{line}: {self._value_of(line) or 'nothing was read yet'}")
+
+    def _write(self, words: list[str]) -> None:
+        line, value = self._pin(words[0]), int(words[1])
+        is_analog = self._lines.mode_of(line) in (PinMode.PWM, PinMode.SERVO)
+        if is_analog or value > 1:
+            self._send(LineCommandKind.WRITE_ANALOG, line, value=value)
+        else:
+            self._send(LineCommandKind.WRITE_DIGITAL, line, value=value)
+
+    def _pulse(self, words: list[str]) -> None:
+        line, duration_usec = self._pin(words[0]), round(float(words[1]) * 1000)
+        self._send(LineCommandKind.WRITE_DIGITAL_PULSE, line, duration_usec=duration_usec)
+        time.sleep(duration_usec / 1e6)  # so that a list of commands does not cut it short
+
+    def _watch(self, words: list[str]) -> None:
+        deadline = time.monotonic() + float(words[0]) if words else float("inf")
+        try:
+            with Live(
+                console=self._console, refresh_per_second=_FRAMES_PER_S, get_renderable=self._inputs
+            ):
+                while self._lost is None and (left := deadline - time.monotonic()) > 0:
+                    time.sleep(min(left, 1 / _FRAMES_PER_S))
+        except KeyboardInterrupt:
+            return
+        if self._lost is not None:
+            raise self._lost
+
+    def _info(self, words: list[str]) -> None:
+        del words
+        found, transport = self._board.description, self._board.session.transport
+        protocol = "{}.{}".format(*found.protocol_version)
+        self._say(f"{found}, Firmata {protocol}, {transport.baud_rate} baud")
+        self._say(transport.latency_report)
+
+    def _help(self, words: list[str]) -> None:
+        del words
+        self._say(HELP)
+
+    # -- the rest ------------------------------------------------------------------------------
+
+    def _send(
+        self,
+        kind: LineCommandKind,
+        line: int,
+        *,
+        value: int = 0,
+        duration_usec: int = 0,
+        flags: LineModeFlags = LineModeFlags.NONE,
+        extra: bytes = b"",
+    ) -> None:
+        self._lines.execute(LineCommand(kind, line, value, duration_usec, flags, extra))
+
+    def _pin(self, word: str) -> int:
+        if word[:1] in ("A", "a"):
+            pins = self._board.pin_layout.analog_pins()
+            channel = int(word[1:])
+            if channel not in pins:
+                raise DeviceError(f"{self._board.description} has no analog input {word}")
+            return pins[channel]
+        return int(word)
+
+    def _ask_states(self, pins: list[int]) -> None:
+        """Ask the board for the modes and values of pins, and wait for the answers."""
+        for pin in pins:
+            self._states.pop(pin, None)
+            self._board.send(encode.pin_state_query(pin))
+        with self._answered:
+            self._answered.wait_for(lambda: all(pin in self._states for pin in pins), _ANSWER_S)
+
+    def _value_of(self, pin: int) -> str:
+        latest = self._values.get(pin)
+        if latest is not None:
+            return str(latest.value)
+        state = self._states.get(pin)
+        outputs = (PinMode.OUTPUT, PinMode.PWM, PinMode.SERVO)
+        return str(state.value) if state is not None and state.mode in outputs else ""
+
+    def _inputs(self) -> Table:
+        table = Table(box=None, header_style="dim", pad_edge=False)
+        for title in ("input", "value", "changes or samples", "last, s ago"):
+            table.add_column(title, justify="right")
+        now_usec = self._readings.clock.now_usec()
+        for latest in self._values.all():
+            age_s = (now_usec - latest.time_usec) / 1e6
+            table.add_row(str(latest.line), str(latest.value), str(latest.count), f"{age_s:.1f}")
+        if not table.row_count:
+            table.add_row("none is set up: mode PIN input")
+        return table
+
+    def _say(self, text: str) -> None:
+        self._console.print(Text(text))
+
+    def _on_other(self, message: Message, arrival_ns: int) -> None:
+        del arrival_ns
+        if isinstance(message, PinState):
+            with self._answered:
+                self._states[message.pin] = message
+                self._answered.notify_all()
+
+    def _on_lost(self, error: DeviceError) -> None:
+        self._lost = error
+
+    def _on_restarted(self) -> None:
+        self._say("the board restarted: set its pins up again")
+
+    def _on_fault(self, error: BaseException) -> None:
+        self._console.print(Text(str(error), style="red"))
+
+
+def _mode_words(mode: int) -> str:
+    try:
+        return mode_name(PinMode(mode))
+    except ValueError:
+        return f"mode {mode}"

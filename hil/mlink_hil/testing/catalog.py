@@ -1,0 +1,39 @@
+"""The module type `hil-tap`; light to import."""
+
+from __future__ import annotations
+
+from mlink.module import Category, ModuleSettings, ModuleType, Ports, PortSpec
+from mlink.types import DataType
+
+TAP_NAME = "hil-tap"
+
+
+class TapStream(ModuleSettings, frozen=True):
+    """A stream to listen to: "module.port", and its type."""
+
+    stream: str
+    data_type: DataType
+
+
+class TapSettings(ModuleSettings, kw_only=True):
+    """Settings of `hil-tap`, made by the test process."""
+
+    socket: str
+    """Path of the Unix socket at which the test process listens."""
+    streams: tuple[TapStream, ...] = ()
+
+
+def _tap_ports(settings: TapSettings) -> Ports:
+    inputs = (PortSpec(each.stream, each.data_type) for each in settings.streams)
+    return tuple(inputs), ()
+
+
+hil_tap = ModuleType(
+    id=TAP_NAME,
+    title="Tap",
+    summary="Tells a test process what flows; put into a bench by the pytest plugin.",
+    category=Category.WRITER,
+    settings=TapSettings,
+    implementation="mlink_hil.testing.tap:TapModule",
+    ports=_tap_ports,
+)

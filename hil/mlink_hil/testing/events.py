@@ -1,0 +1,109 @@
+"""What a test sees of a run: events at master times that are only known within bounds.
+
+A time is a nominal value and how much earlier or later it may truly have been. Every verdict is
+drawn from these bounds, so that what they do not decide is told as undecided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A duration between two events: nominal µs, and its bounds."""
+
+    usec: int
+    lowest_usec: int
+    highest_usec: int
+
+    def __str__(self) -> str:
+        if self.lowest_usec == self.highest_usec:
+            return f"{self.usec} µs"
+        return f"{self.usec} µs ({self.lowest_usec} to {self.highest_usec})"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened on a channel ("uno.8", "cam.video", "loop.table-out")."""
+
+    channel: str
+    time_usec: int
+    """Nominal master time."""
+    value: float = 0
+    """Level of an edge, value of a reading, number of a frame, brightness of a region."""
+    early_usec: int = 0
+    """How much earlier than `time_usec` it may have been, in µs."""
+    late_usec: int = 0
+    """How much later than `time_usec` it may have been, in µs."""
+    cells: tuple[str, ...] = ()
+    """Cells of a table row."""
+    caused: bool = False
+    """Whether the test itself made it."""
+    previous: float | None = field(default=None, compare=False)
+    """Value of the channel before; None when it was not known."""
+
+    @property
+    def earliest_usec(self) -> int:
+        """The earliest time that it may have been at."""
+        return self.time_usec - self.early_usec
+
+    @property
+    def latest_usec(self) -> int:
+        """The latest time that it may have been at."""
+        return self.time_usec + self.late_usec
+
+    def since(self, other: Event) -> Span:
+        """Return how long after another event this one was."""
+        return Span(
+            self.time_usec - other.time_usec,
+            self.earliest_usec - other.latest_usec,
+            self.latest_usec - other.earliest_usec,
+        )
+
+    def __str__(self) -> str:
+        what = " ".join(self.cells) if self.cells else f"{self.value:g}"
+        return f"{self.channel} → {what} at {self.time_usec} µs"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Time between `low_usec` and `high_usec` after an event (or around it, when low < 0)."""
+
+    origin: Event
+    low_usec: int
+    high_usec: int
+
+    def holds(self, event: Event) -> bool | None:
+        """Tell whether an event is inside; None when the bounds of the times do not decide.
+
+        An event that is nominally after the origin is taken to be after it: only the far end of
+        the window, the deadline, can be undecided for it.
+        """
+        span = event.since(self.origin)
+        inside_low = self.low_usec <= span.usec if self.low_usec >= 0 else None
+        if inside_low is None:
+            inside_low = _between(self.low_usec, span.lowest_usec, span.highest_usec)
+        elif not inside_low and span.highest_usec >= self.low_usec and span.usec != 0:
+            inside_low = None
+        inside_high = _between(-self.high_usec, -span.highest_usec, -span.lowest_usec)
+        if inside_low is False or inside_high is False:
+            return False
+        return True if inside_low and inside_high else None
+
+    @property
+    def end_usec(self) -> int:
+        """Latest master time that the window may reach to."""
+        return self.origin.latest_usec + self.high_usec
+
+    @property
+    def start_usec(self) -> int:
+        """Earliest master time that the window may begin at."""
+        return self.origin.earliest_usec + self.low_usec
+
+
+def _between(limit: int, lowest: int, highest: int) -> bool | None:
+    """Tell whether a value known to be in [lowest, highest] is at least `limit`."""
+    if lowest >= limit:
+        return True
+    return False if highest < limit else None

@@ -1,0 +1,95 @@
+"""All events of a run that a test has been told of, by channel; safe to use from many threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from mlink_hil.testing.events import Event
+
+KEPT_EVENTS = 100_000
+"""Per channel; the oldest half is dropped beyond it."""
+
+
+class History:
+    """Events as they were told; readers wait for more under one condition."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, list[Event]] = {}
+        self._changed = threading.Condition()
+        self._version = 0
+        self._ended = False
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Take events in, and wake whoever waits."""
+        with self._changed:
+            for event in events:
+                kept = self._channels.setdefault(event.channel, [])
+                kept.append(event)
+                if len(kept) > 1 and kept[-2].time_usec > event.time_usec:
+                    kept.sort(key=lambda each: each.time_usec)
+                if len(kept) > KEPT_EVENTS:
+                    del kept[: KEPT_EVENTS // 2]
+            self._version += 1
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Nothing will be added any more."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will be added any more."""
+        return self._ended
+
+    def channels(self) -> list[str]:
+        """Return the channels on which something has happened."""
+        with self._changed:
+            return sorted(self._channels)
+
+    def of(
+        self, channel: str, from_usec: int | None = None, to_usec: int | None = None
+    ) -> list[Event]:
+        """Return a channel's events whose times may lie between two master times, in order."""
+        with self._changed:
+            events = self._channels.get(channel, [])
+            found = []
+            # Backwards: what a test asks for has mostly just happened.
+            for event in reversed(events):
+                if from_usec is not None and event.latest_usec < from_usec:
+                    break
+                if to_usec is None or event.earliest_usec <= to_usec:
+                    found.append(event)
+        found.reverse()
+        return found
+
+    def last(self, channel: str, before_usec: int | None = None) -> Event | None:
+        """Return a channel's newest event, or its newest before a master time."""
+        with self._changed:
+            events = self._channels.get(channel, ())
+            fitting = (
+                event
+                for event in reversed(events)
+                if before_usec is None or event.time_usec < before_usec
+            )
+            return next(islice(fitting, 1), None)
+
+    def wait(self, done: Callable[[], bool], timeout_sec: float) -> bool:
+        """Wait until `done()`, asked again at each change; False when the time is over first."""
+        deadline = time.monotonic() + timeout_sec
+        version = -1
+        while True:
+            with self._changed:
+                while version == self._version and not self._ended:
+                    left = deadline - time.monotonic()
+                    if left <= 0 or not self._changed.wait(left):
+                        break
+                version = self._version
+            if done():
+                return True
+            if self._ended or time.monotonic() >= deadline:
+                return False

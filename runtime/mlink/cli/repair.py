@@ -1,0 +1,38 @@
+"""`mlink repair`: finish what a crash left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+
+def repair(
+    recording: Annotated[Path, typer.Argument(help="Folder of the recording.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Finish a recording that a crash left unclosed; data that is good is never touched."""
+    from mlink.cli.verify import show
+    from mlink.recording.repair import repair_recording
+
+    report = repair_recording(recording)
+    if json:
+        import msgspec
+
+        plain = msgspec.to_builtins(report) | {"ok": report.ok}
+        typer.echo(msgspec.json.format(msgspec.json.encode(plain)).decode())
+    else:
+        console = Console(soft_wrap=True, highlight=False)
+        for text in report.done:
+            console.print(Text(f"done: {text}"))
+        for text in report.failed:
+            console.print(Text(f"not repaired: {text}", "red"))
+        if not report.done and not report.failed:
+            console.print("there was nothing to repair")
+        if report.after is not None:
+            show(report.after, console)
+    if not report.ok:
+        raise typer.Exit(1)

@@ -1,0 +1,52 @@
+"""`mlink verify`: is everything there, and whole?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from mlink.recording.verify import VerifyReport
+
+_STYLES = {"damage": "red", "unfinished": "yellow", "note": "dim"}
+
+
+def verify(
+    recording: Annotated[Path, typer.Argument(help="Folder of the recording.")],
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every picture too; takes long.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check a recording: checksums, counts, times, manifests. Exit code 1 if anything is wrong."""
+    from mlink.recording.verify import verify_recording
+
+    report = verify_recording(recording, decode=decode)
+    if json:
+        import msgspec
+
+        plain = msgspec.to_builtins(report) | {"ok": report.ok}
+        typer.echo(msgspec.json.format(msgspec.json.encode(plain)).decode())
+    else:
+        show(report, Console(soft_wrap=True, highlight=False))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def show(report: VerifyReport, console: Console) -> None:
+    """Print what is there, then what is wrong, then what to do."""
+    for dataset in report.datasets:
+        count = "" if dataset.items is None else f" {dataset.items} items"
+        times = "" if dataset.times is None else f", {dataset.times} times"
+        console.print(Text(f"{dataset.name}: {dataset.kind}{count}{times}"))
+    for finding in report.findings:
+        where = f"{finding.dataset}: " if finding.dataset else ""
+        console.print(Text(f"{finding.level}: {where}{finding.text}", _STYLES[finding.level]))
+    if report.ok:
+        console.print(Text("everything is there, and whole", "green"))
+    elif report.of_level("unfinished"):
+        console.print(f"  → mlink repair {report.path}", markup=False)

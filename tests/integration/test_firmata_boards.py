@@ -1,0 +1,173 @@
+"""Virtual boards in whole benches: two and eight at once, and a cable pulled in the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlink.engine.status import RunResult
+from tests.integration.test_run_life import read_table
+from tests.support.bench_runner import BenchRunner
+
+BOARD = """
+[modules.board{n}]
+type = "firmata-io"
+device = "uno{n}"
+{settings}
+inputs = {{ fmctl = "loop.ctl{n}" }}
+
+[modules.events{n}]
+type = "table"
+inputs = {{ rows = "board{n}.events" }}
+
+[modules.finger{n}]
+type = "pyscript"
+script = "finger{n}.py"
+"""
+
+LOOP = """
+import syntalos_mlink as syl
+
+BOARDS = {boards}
+out = syl.get_output_port("rows")
+ctl = [syl.get_output_port(f"ctl{{n}}") for n in range(BOARDS)]
+
+def taker(n):
+    def take(reading):
+        out.submit([n, reading.line_id, reading.value, reading.time_usec])
+    return take
+
+for n in range(BOARDS):
+    syl.get_input_port(f"in{{n}}").on_data = taker(n)
+
+def prepare():
+    out.set_metadata_value("table_header", ["board", "line", "value", "time_usec"])
+
+def start():
+    for n in range(BOARDS):
+        syl.HwInputLine(ctl[n], 2 + n, pullup=True).send_mode()
+"""
+
+
+def bench_of(boards: int, settings: str = "", finger: str = "") -> tuple[str, dict[str, str]]:
+    """A bench of so many boards; board n has its input at line 2 + n."""
+    spec = "virtual:uno?simulator=protocol"
+    devices = "\n".join(f'uno{n} = "{spec}"' for n in range(boards))
+    ports_in = ", ".join(f'{{ id = "in{n}", data_type = "LineReading" }}' for n in range(boards))
+    ports_out = ", ".join(f'{{ id = "ctl{n}", data_type = "LineCommand" }}' for n in range(boards))
+    inputs = ", ".join(f'in{n} = "board{n}.fmdata"' for n in range(boards))
+    text = f"""
+[bench]
+name = "boards"
+[devices]
+{devices}
+[modules.loop]
+type = "pyscript"
+script = "loop.py"
+ports_in = [{ports_in}]
+ports_out = [{ports_out}, {{ id = "rows", data_type = "TableRow" }}]
+inputs = {{ {inputs} }}
+[modules.readings]
+type = "table"
+inputs = {{ rows = "loop.rows" }}
+"""
+    scripts = {"loop": LOOP.format(boards=boards)}
+    for n in range(boards):
+        text += BOARD.format(n=n, settings=settings)
+        scripts[f"finger{n}"] = finger.replace("NUMBER", str(n)) if finger else "def run(): pass\n"
+    return text, scripts
+
+
+FINGER = """
+import glob
+import syntalos_mlink as syl
+from mlink_hil.virtual_board import VirtualBoard
+
+def run():
+    (path,) = glob.glob("WORK/*/unoNUMBER.sock")
+    with VirtualBoard(path) as board:
+        syl.await_data(300_000)
+        for press in range(PRESSES):
+            board.drive(2 + NUMBER, False)
+            syl.await_data(20_000)
+            board.drive(2 + NUMBER, True)
+            syl.await_data(20_000)
+        PULL
+    while syl.is_running():
+        syl.await_data(100_000)
+"""
+
+
+def finger(presses_of: str, pull: str = "pass") -> str:
+    from mlink.engine.workdir import runs_dir
+
+    text = FINGER.replace("WORK", str(runs_dir())).replace("PRESSES", presses_of)
+    return text.replace("PULL", pull)
+
+
+def readings(result: RunResult) -> dict[int, list[tuple[int, int]]]:
+    """(line, value) of every reading, by board."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for row in read_table(result, "readings")[1:]:
+        if row:
+            board, line, value, _ = map(int, row)
+            found.setdefault(board, []).append((line, value))
+    return found
+
+
+def expected(number: int, presses: int) -> list[tuple[int, int]]:
+    line = 2 + number
+    return [(line, 1), *[(line, 0), (line, 1)] * presses]
+
+
+def test_two_boards_have_a_stream_each_and_only_their_own_readings(bench: BenchRunner) -> None:
+    text, scripts = bench_of(2, finger=finger("3 + 4 * NUMBER"))
+    result = bench.write(text, **scripts).run(2.0)
+    assert result.success, result.failures
+    assert readings(result) == {0: expected(0, 3), 1: expected(1, 7)}
+
+
+@pytest.mark.timeout(180)
+def test_eight_boards_run_in_one_bench(bench: BenchRunner) -> None:
+    text, scripts = bench_of(8, finger=finger("2 + NUMBER"))
+    result = bench.write(text, **scripts).run(4.0)
+    assert result.success, result.failures
+    assert readings(result) == {n: expected(n, 2 + n) for n in range(8)}
+    assert {stream.name: stream.lost for stream in result.streams if stream.lost} == {}
+
+
+PULL = """board.unplug()
+        syl.await_data(500_000)
+        board.plug()
+        syl.await_data(1_500_000)
+        for press in range(2):
+            board.drive(2 + NUMBER, False)
+            syl.await_data(20_000)
+            board.drive(2 + NUMBER, True)
+            syl.await_data(20_000)"""
+
+
+def test_a_pulled_cable_is_survived_in_the_same_run(bench: BenchRunner) -> None:
+    text, scripts = bench_of(1, 'on_loss = "continue"', finger("2", PULL))
+    result = bench.write(text, **scripts).run(4.0)
+    assert result.success, result.failures
+    # after the gap the line's state is told anew, then two presses more
+    assert readings(result)[0] == [*expected(0, 2), *expected(0, 2)]
+    events = [row for row in read_table(result, "events0")[1:] if row]
+    assert [row[1] for row in events] == ["connected", "lost", "reopening", "connected"]
+    times = [int(row[0]) for row in events]
+    assert times[1] < times[2] < times[3]
+    assert "no readings until it is back" in bench.watcher.log_text()
+
+
+def test_without_that_wish_a_pulled_cable_ends_the_run_and_names_the_board(
+    bench: BenchRunner,
+) -> None:
+    text, scripts = bench_of(1, finger=finger("2", PULL))
+    result = bench.write(text, **scripts).run(10.0)
+    assert not result.success
+    (failure,) = result.failures
+    assert failure.module == "board0"
+    assert "uno0 (virtual:uno?simulator=protocol) lost" in failure.message
+    assert isinstance(bench.folder, Path)

@@ -1,0 +1,85 @@
+"""Makes small recordings as the engine and its recorders make them, closed or as a kill leaves them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mlink.modules.catalog import TableSettings, VideoRecorderSettings, table, videorecorder
+from mlink.modules.table import TableModule
+from mlink.modules.videorecorder import VideoRecorderModule
+from mlink.storage.edl import create_collection
+from mlink.types import Frame
+from tests.support.fake_context import FakeContext
+
+RUN_ID = bytes(range(16))
+"""The collection id of FakeContext's run."""
+FRAMES = 90
+
+
+def picture(i, shape=(48, 64, 3)):
+    """A picture that says which one it is: its first row holds the number."""
+    mat = np.random.default_rng(i).integers(0, 60, shape, np.uint8)
+    cv2.circle(mat, (i % shape[1], shape[0] // 2), 6, (255,) * 3, -1)
+    mat[0] = i % 256
+    return mat
+
+
+def time_of(i):
+    """µs of frame and row i: 30 Hz with jitter."""
+    return 1_000 + i * 33_333 + i % 7
+
+
+class LiveRecording:
+    """A recording in progress: a camera's video and a table of events."""
+
+    def __init__(self, folder: Path, **video_settings) -> None:
+        self.path = folder / "recording"
+        self.collection = create_collection(
+            self.path, collection_id=RUN_ID, generator="mlink test",
+            attributes={"subject_id": "m7"},
+        )  # fmt: skip
+        self.video = FakeContext(
+            videorecorder, VideoRecorderSettings(**video_settings), folder, name="video"
+        )
+        self.video.inputs["frames-in"].metadata = {
+            "framerate": 30.0, "src_mod_name": "cam", "timestamp_source": "kernel",
+            "uncertainty_usec": 200,
+        }  # fmt: skip
+        self.events = FakeContext(table, TableSettings(), folder, name="events")
+        self.events.inputs["rows"].metadata = {
+            "table_header": ["time_usec", "what"], "data_name_proposal": "events/table",
+        }  # fmt: skip
+        self.modules = [VideoRecorderModule(self.video), TableModule(self.events)]
+        for module in self.modules:
+            module.prepare()
+            module.start()
+        self.count = 0
+
+    def feed(self, count: int) -> LiveRecording:
+        for _ in range(count):
+            i, self.count = self.count, self.count + 1
+            frame = Frame.from_array(picture(i), i, time_of(i))
+            self.video.inputs["frames-in"].on_item(frame)
+            self.events.inputs["rows"].on_item([str(time_of(i)), f'what "{i}"; or\nnot'])
+        return self
+
+    def close(self) -> Path:
+        for module in self.modules:
+            module.stop()
+            module.close()
+        self.collection.save(True, recording_length_msec=3_000)
+        return self.path
+
+    def as_a_kill_leaves_it(self, target: Path) -> Path:
+        """Copy what is on the disk at this moment: no process's buffers are in it."""
+        shutil.copytree(self.path, target)
+        return target
+
+
+def closed_recording(folder: Path, frames: int = FRAMES, **video_settings) -> Path:
+    """A whole recording of `frames` frames and rows."""
+    return LiveRecording(folder, **video_settings).feed(frames).close()

@@ -1,0 +1,296 @@
+"""`mlink verify` says what is there and missing; `mlink repair` finishes what a crash left."""
+
+import csv
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import av
+import numpy as np
+import pytest
+import typer
+
+from mlink.cli.repair import repair
+from mlink.cli.verify import verify
+from mlink.errors import StorageError
+from mlink.recording.repair import repair_recording
+from mlink.recording.verify import verify_recording
+from mlink.storage.tsync import TsyncWriter
+from mlink.storage.tsync_format import Generation
+from mlink.storage.tsync_mend import mend_tsync
+from mlink.storage.tsync_reader import read_tsync
+from tests.support.recordings import FRAMES, LiveRecording, closed_recording, time_of
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return closed_recording(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def recording(whole, tmp_path):
+    """A copy of a whole recording, to do harm to."""
+    return shutil.copytree(whole, tmp_path / "recording")
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """What a kill in the middle of a run leaves."""
+    live = LiveRecording(tmp_path / "live").feed(70)
+    live.modules[1]._file.flush()
+    path = live.as_a_kill_leaves_it(tmp_path / "killed")
+    live.close()
+    return path
+
+
+def levels(report):
+    return {finding.level for finding in report.findings}
+
+
+def texts(report, level=None):
+    return "\n".join(
+        f"{finding.dataset}: {finding.text}"
+        for finding in report.findings
+        if level in (None, finding.level)
+    )
+
+
+def digests(path):
+    return {
+        file.relative_to(path): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    }
+
+
+def toml(path):
+    return tomllib.loads(path.read_text())
+
+
+def test_a_whole_recording_is_whole(whole):
+    report = verify_recording(whole, decode=True)
+    assert report.ok, texts(report)
+    assert report.findings == []
+    found = {dataset.name: (dataset.kind, dataset.items, dataset.times)
+             for dataset in report.datasets}  # fmt: skip
+    assert found == {"events/table": ("table", FRAMES, None), "video": ("video", FRAMES, FRAMES)}
+
+
+def test_repair_has_nothing_to_do_on_a_whole_recording(recording):
+    before = digests(recording)
+    report = repair_recording(recording)
+    assert report.ok
+    assert report.done == []
+    assert digests(recording) == before
+
+
+@pytest.mark.parametrize(
+    ("harm", "level", "said"),
+    [
+        (lambda r: (r / "video/video.mkv").unlink(), "damage", "video.mkv is missing"),
+        (lambda r: (r / "video/video.tsync").unlink(), "damage", "1 video file(s), but 0 tsync"),
+        (lambda r: flip(r / "video/video.tsync", 400), "unfinished", "checksum of block 1"),
+        (lambda r: cut(r / "video/video.tsync", 3), "unfinished", "is torn"),
+        (lambda r: cut(r / "events/table/table.csv", 3), "unfinished", "ends within a row"),
+        (lambda r: retime(r / "video/video.tsync"), "damage", "before the one that they follow"),
+        (lambda r: shorten(r / "video/video.tsync", 80), "damage", "90 frames, but only 80 times"),
+        (lambda r: set_attribute(r / "video", "frame_count", 91), "damage", "91 were written"),
+        (lambda r: set_attribute(r / "video", "items_lost", 2), "note", "missed 2 item(s)"),
+        (lambda r: (r / "video/x.bin").write_text(""), "unfinished", "does not name it"),
+        (lambda r: (r / "video/manifest.toml").write_text("a = ["), "unfinished", "damaged"),
+        (lambda r: (r / "stray").mkdir(), "unfinished", "has no manifest"),
+        (lambda r: rename_collection(r / "video"), "damage", "belongs to another recording"),
+    ],
+)
+def test_every_harm_is_found(recording, harm, level, said):
+    harm(recording)
+    report = verify_recording(recording)
+    assert said in texts(report, level), texts(report)
+    assert report.ok is (level == "note")
+
+
+def test_damage_inside_a_picture_is_found_by_decoding(recording):
+    video = recording / "video" / "video.mkv"
+    flip(video, video.stat().st_size // 2)
+    assert verify_recording(recording).ok
+    report = verify_recording(recording, decode=True)
+    assert "slice CRC mismatch" in texts(report, "damage")
+
+
+def test_what_is_no_recording_is_refused(tmp_path, recording):
+    for call in (verify_recording, repair_recording):
+        with pytest.raises(StorageError, match="does not exist"):
+            call(tmp_path / "nowhere")
+        with pytest.raises(StorageError, match="is a dataset of a recording"):
+            call(recording / "video")
+
+
+def test_a_killed_run_is_finished(killed):
+    before = verify_recording(killed)
+    assert levels(before) == {"unfinished"}, texts(before)
+    assert "video.mkv was not closed" in texts(before)
+    report = repair_recording(killed)
+    assert report.ok, (report.failed, texts(report.after))
+    attributes = toml(killed / "attributes.toml")
+    assert attributes["success"] is False
+    assert "killed" in attributes["failure_reason"]
+    assert attributes["subject_id"] == "m7"
+    assert 0 < attributes["recording_length_msec"] < 2_500
+    assert (killed / "repair.log").read_text().count("\n") >= len(report.done)
+    assert repair_recording(killed).done == []
+
+
+def test_a_repaired_video_has_every_picture_that_was_on_disk_its_time_length_and_index(killed):
+    before = packets(killed / "video" / "video.mkv")
+    assert len(before) > 30
+    repair_recording(killed)
+    video, tsync = killed / "video" / "video.mkv", killed / "video" / "video.tsync"
+    assert packets(video) == before
+    times = read_tsync(tsync).times
+    assert times.tolist() == [[i, time_of(i)] for i in range(len(before))]
+    attributes = toml(killed / "video" / "attributes.toml")
+    assert attributes["frame_count"] == len(before)
+    cut_off = attributes.get("times_without_picture_usec", [])
+    assert cut_off == [time_of(i) for i in range(len(before), len(before) + len(cut_off))]
+    with av.open(str(video)) as container:
+        assert container.duration / 1e6 == pytest.approx(times[-1, 1] / 1e6, abs=0.1)
+        container.seek(1_000_000, backward=True)
+        frame = next(container.decode(video=0))
+        assert frame.pts <= 1_000
+
+
+def packets(path):
+    with av.open(str(path)) as container:
+        return [(packet.pts, bytes(packet)) for packet in container.demux(video=0) if packet.size]
+
+
+@pytest.mark.parametrize("share", [0.15, 0.4, 0.66, 0.9, 0.999])
+def test_files_cut_anywhere_are_finished_up_to_the_cut(recording, share):
+    """A power cut, a pulled disk: every file ends at some byte, in the middle of anything."""
+    for name in ("video/video.mkv", "video/video.tsync", "events/table/table.csv"):
+        file = recording / name
+        size = max(300, int(file.stat().st_size * share))
+        cut(file, file.stat().st_size - size)
+    rows_before = (recording / "events/table/table.csv").read_bytes()
+    report = repair_recording(recording)
+    assert not report.failed
+    frames = report.after.datasets[1].items
+    times = read_tsync(recording / "video/video.tsync").times.tolist()
+    assert times == [[i, time_of(i)] for i in range(len(times))]
+    assert frames > FRAMES * share - 15
+    rows_after = (recording / "events/table/table.csv").read_bytes()
+    assert rows_before.startswith(rows_after)
+    with (recording / "events/table/table.csv").open(newline="") as file:
+        rows = list(csv.reader(file, delimiter=";"))
+    assert all(len(row) == 2 for row in rows)
+    assert len(rows) > FRAMES * share - 5
+
+
+@pytest.mark.parametrize("generation", Generation)
+def test_a_tsync_file_cut_at_any_byte_is_mended(tmp_path, generation):
+    path = tmp_path / "a.tsync"
+    with TsyncWriter(path, collection_id=bytes(16), block_size=8, generation=generation) as writer:
+        writer.append_many([(i, 10 * i) for i in range(20)])
+        head = len(writer.header.encode())
+    data = path.read_bytes()
+    for size in range(head, len(data)):
+        path.write_bytes(data[:size])
+        mend_tsync(path)
+        found = read_tsync(path)
+        assert found.times.tolist() == [[i, 10 * i] for i in range(len(found.times))]
+        whole_pairs = (size - head - (size - head) // (8 * 12 + 16) * 16) // 12
+        assert len(found.times) >= min(20, whole_pairs) - 2  # a terminator is no pair
+        assert mend_tsync(path) == ""
+
+
+def test_a_lost_manifest_is_made_again_from_the_files(recording):
+    (recording / "video" / "manifest.toml").unlink()
+    report = repair_recording(recording)
+    assert report.ok, (report.failed, texts(report.after))
+    manifest = toml(recording / "video" / "manifest.toml")
+    assert manifest["data"]["parts"] == [{"fname": "video.mkv"}]
+    assert manifest["data_aux"][0]["parts"] == [{"fname": "video.tsync"}]
+    assert manifest["collection_id"] == toml(recording / "manifest.toml")["collection_id"]
+
+
+def test_a_recording_that_is_still_written_to_is_left_alone(recording):
+    program = "import sys; f = open(sys.argv[1], 'a'); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(recording / "run.log")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as writer:  # fmt: skip
+        assert writer.stdout.readline() == b"open\n"
+        with pytest.raises(StorageError, match=f"process {writer.pid} .* still writes"):
+            repair_recording(recording)
+        writer.stdin.close()
+
+
+def test_a_video_without_any_picture_is_left_out(tmp_path):
+    live = LiveRecording(tmp_path / "live").feed(3)
+    path = live.as_a_kill_leaves_it(tmp_path / "killed")
+    live.close()
+    (path / "video" / "video.mkv").write_bytes(b"")
+    report = repair_recording(path)
+    assert report.ok, (report.failed, texts(report.after))
+    attributes = toml(path / "video" / "attributes.toml")
+    assert attributes["frame_count"] == 0
+    assert attributes["times_without_picture_usec"] == [time_of(i) for i in range(3)]
+    assert "data" not in toml(path / "video" / "manifest.toml")
+
+
+def test_verify_as_a_command(recording, capsys):
+    verify(recording)
+    assert "everything is there, and whole" in capsys.readouterr().out
+    cut(recording / "video/video.tsync", 3)
+    with pytest.raises(typer.Exit) as ended:
+        verify(recording, json=True)
+    assert ended.value.exit_code == 1
+    data = json.loads(capsys.readouterr().out)
+    assert data["ok"] is False
+    assert data["findings"][0]["level"] == "unfinished"
+    with pytest.raises(typer.Exit):
+        verify(recording)
+    assert "mlink repair" in capsys.readouterr().out
+    repair(recording)
+    out = capsys.readouterr().out
+    assert "done: video: video.tsync" in out
+    assert "everything is there, and whole" in out
+
+
+def flip(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0xFF
+    path.write_bytes(data)
+
+
+def cut(path, count):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size - count])
+
+
+def shorten(path, pairs):
+    from mlink.storage.tsync_mend import cut_tsync
+
+    cut_tsync(path, pairs)
+
+
+def retime(path):
+    times = read_tsync(path).times
+    header = read_tsync(path).header
+    times[40, 1] = 5
+    path.unlink()
+    with TsyncWriter(path, collection_id=header.collection_id.bytes) as writer:
+        writer.append_many(np.asarray(times))
+
+
+def set_attribute(folder, key, value):
+    from mlink.storage.manifest import read_toml, write_toml
+
+    write_toml(folder / "attributes.toml", read_toml(folder / "attributes.toml") | {key: value})
+
+
+def rename_collection(folder):
+    text = (folder / "manifest.toml").read_text()
+    (folder / "manifest.toml").write_text(text.replace("00010203", "99999999"))
