@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+import mlink_hil.devices
 from mlink.engine.status import RunResult
+from mlink.engine.workdir import runs_dir
+from mlink_hil.uno_process import UnoProcess
 from tests.integration.test_run_life import read_table
 from tests.support.bench_runner import BenchRunner
 
@@ -16,14 +19,6 @@ type = "firmata-io"
 device = "uno{n}"
 {settings}
 inputs = {{ fmctl = "loop.ctl{n}" }}
-
-[modules.events{n}]
-type = "table"
-inputs = {{ rows = "board{n}.events" }}
-
-[modules.finger{n}]
-type = "pyscript"
-script = "finger{n}.py"
 """
 
 LOOP = """
@@ -50,7 +45,7 @@ def start():
 """
 
 
-def bench_of(boards: int, settings: str = "", finger: str = "") -> tuple[str, dict[str, str]]:
+def bench_of(boards: int, settings: str = "", *, finger: str) -> tuple[str, dict[str, str]]:
     """A bench of so many boards; board n has its input at line 2 + n."""
     spec = "virtual:uno?simulator=protocol"
     devices = "\n".join(f'uno{n} = "{spec}"' for n in range(boards))
@@ -71,12 +66,15 @@ inputs = {{ {inputs} }}
 [modules.readings]
 type = "table"
 inputs = {{ rows = "loop.rows" }}
+[modules.events]
+type = "table"
+inputs = {{ rows = "board0.events" }}
+[modules.finger]
+type = "pyscript"
+script = "finger.py"
 """
-    scripts = {"loop": LOOP.format(boards=boards)}
-    for n in range(boards):
-        text += BOARD.format(n=n, settings=settings)
-        scripts[f"finger{n}"] = finger.replace("NUMBER", str(n)) if finger else "def run(): pass\n"
-    return text, scripts
+    text += "".join(BOARD.format(n=n, settings=settings) for n in range(boards))
+    return text, {"loop": LOOP.format(boards=boards), "finger": finger}
 
 
 FINGER = """
@@ -84,26 +82,52 @@ import glob
 import syntalos_mlink as syl
 from mlink_hil.virtual_board import VirtualBoard
 
+def press(board, n, times):
+    for _ in range(times):
+        for level in (False, True):
+            board.drive(2 + n, level)
+            syl.await_data(20_000)
+
 def run():
-    (path,) = glob.glob("WORK/*/unoNUMBER.sock")
-    with VirtualBoard(path) as board:
-        syl.await_data(300_000)
-        for press in range(PRESSES):
-            board.drive(2 + NUMBER, False)
-            syl.await_data(20_000)
-            board.drive(2 + NUMBER, True)
-            syl.await_data(20_000)
-        PULL
+    syl.await_data(300_000)
+    for n in range(BOARDS):
+        (path,) = glob.glob(f"WORK/*/uno{n}.sock")
+        with VirtualBoard(path) as board:
+            press(board, n, 2 + n)
+            PULL
+    syl.await_data(200_000)
+    syl.println("done")
     while syl.is_running():
         syl.await_data(100_000)
 """
 
+PULL = """board.unplug()
+            syl.await_data(500_000)
+            board.plug()
+            syl.await_data(1_500_000)
+            press(board, n, 2)"""
 
-def finger(presses_of: str, pull: str = "pass") -> str:
-    from mlink.engine.workdir import runs_dir
 
-    text = FINGER.replace("WORK", str(runs_dir())).replace("PRESSES", presses_of)
+def finger(boards: int, pull: str = "pass") -> str:
+    """A script that presses the button of board n 2 + n times, one board after the other."""
+    text = FINGER.replace("WORK", str(runs_dir())).replace("BOARDS", str(boards))
     return text.replace("PULL", pull)
+
+
+def slow_slices(program: str, arguments: list[str], **options: Any) -> UnoProcess:
+    """A virtual Uno that looks at the time every 5 ms, and between at what it has to send."""
+    return UnoProcess(program, [*arguments, "--slice-usec", "5000"], **options)
+
+
+def run_until_done(bench: BenchRunner, text: str, scripts: dict[str, str]) -> RunResult:
+    """Run until the finger has pressed all buttons, however slow the machine is."""
+
+    def on_output(module: str, said: str) -> None:
+        if said == "done":
+            bench.stop()
+
+    bench.watcher.on_output = on_output  # type: ignore[method-assign]
+    return bench.write(text, **scripts).run(60.0)
 
 
 def readings(result: RunResult) -> dict[int, list[tuple[int, int]]]:
@@ -116,45 +140,37 @@ def readings(result: RunResult) -> dict[int, list[tuple[int, int]]]:
     return found
 
 
-def expected(number: int, presses: int) -> list[tuple[int, int]]:
+def expected(number: int) -> list[tuple[int, int]]:
+    """The line's state when it is set up, then its presses."""
     line = 2 + number
-    return [(line, 1), *[(line, 0), (line, 1)] * presses]
+    return [(line, 1), *[(line, 0), (line, 1)] * (2 + number)]
 
 
 def test_two_boards_have_a_stream_each_and_only_their_own_readings(bench: BenchRunner) -> None:
-    text, scripts = bench_of(2, finger=finger("3 + 4 * NUMBER"))
-    result = bench.write(text, **scripts).run(2.0)
+    text, scripts = bench_of(2, finger=finger(2))
+    result = run_until_done(bench, text, scripts)
     assert result.success, result.failures
-    assert readings(result) == {0: expected(0, 3), 1: expected(1, 7)}
+    assert readings(result) == {0: expected(0), 1: expected(1)}
 
 
 @pytest.mark.timeout(180)
-def test_eight_boards_run_in_one_bench(bench: BenchRunner) -> None:
-    text, scripts = bench_of(8, finger=finger("2 + NUMBER"))
-    result = bench.write(text, **scripts).run(4.0)
+def test_eight_boards_run_in_one_bench(bench: BenchRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    # eight programs that wake at a real-time priority every 100 µs leave two cores to nobody else
+    monkeypatch.setattr(mlink_hil.devices, "UnoProcess", slow_slices)
+    text, scripts = bench_of(8, finger=finger(8))
+    result = run_until_done(bench, text, scripts)
     assert result.success, result.failures
-    assert readings(result) == {n: expected(n, 2 + n) for n in range(8)}
+    assert readings(result) == {n: expected(n) for n in range(8)}
     assert {stream.name: stream.lost for stream in result.streams if stream.lost} == {}
 
 
-PULL = """board.unplug()
-        syl.await_data(500_000)
-        board.plug()
-        syl.await_data(1_500_000)
-        for press in range(2):
-            board.drive(2 + NUMBER, False)
-            syl.await_data(20_000)
-            board.drive(2 + NUMBER, True)
-            syl.await_data(20_000)"""
-
-
 def test_a_pulled_cable_is_survived_in_the_same_run(bench: BenchRunner) -> None:
-    text, scripts = bench_of(1, 'on_loss = "continue"', finger("2", PULL))
-    result = bench.write(text, **scripts).run(4.0)
+    text, scripts = bench_of(1, 'on_loss = "continue"', finger=finger(1, PULL))
+    result = run_until_done(bench, text, scripts)
     assert result.success, result.failures
     # after the gap the line's state is told anew, then two presses more
-    assert readings(result)[0] == [*expected(0, 2), *expected(0, 2)]
-    events = [row for row in read_table(result, "events0")[1:] if row]
+    assert readings(result)[0] == [*expected(0), *expected(0)]
+    events = [row for row in read_table(result, "events")[1:] if row]
     assert [row[1] for row in events] == ["connected", "lost", "reopening", "connected"]
     times = [int(row[0]) for row in events]
     assert times[1] < times[2] < times[3]
@@ -164,10 +180,9 @@ def test_a_pulled_cable_is_survived_in_the_same_run(bench: BenchRunner) -> None:
 def test_without_that_wish_a_pulled_cable_ends_the_run_and_names_the_board(
     bench: BenchRunner,
 ) -> None:
-    text, scripts = bench_of(1, finger=finger("2", PULL))
+    text, scripts = bench_of(1, finger=finger(1, PULL))
     result = bench.write(text, **scripts).run(10.0)
     assert not result.success
     (failure,) = result.failures
     assert failure.module == "board0"
     assert "uno0 (virtual:uno?simulator=protocol) lost" in failure.message
-    assert isinstance(bench.folder, Path)

@@ -37,6 +37,11 @@ def table(dataset):
     return {"kind": "table", "header": rows[0] if rows else [], "rows": rows[1:]}
 
 
+def frame(dataset):
+    (data,) = list(dataset.read_data())
+    return {"kind": "json", "columns": list(data.columns), "rows": data.values.tolist()}
+
+
 def summary(dataset):
     data = dataset.data
     if not data.parts:
@@ -45,6 +50,8 @@ def summary(dataset):
         result = video(dataset)
     elif (data.media_type or "").startswith("text/csv"):
         result = table(dataset)
+    elif (data.file_type or "").startswith("json"):
+        result = frame(dataset)
     else:
         result = {"kind": data.media_type or data.file_type}
     result["attributes"] = dict(dataset.attributes)

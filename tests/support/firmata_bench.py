@@ -16,9 +16,7 @@ class Bench:
     """A module on a scripted board, led through its life."""
 
     def __init__(self, tmp_path, scripted, *, address="", **settings):
-        endpoint = DeviceEndpoint(
-            name="uno", spec="virtual:uno", address=address or scripted.path
-        )
+        endpoint = DeviceEndpoint(name="uno", spec="virtual:uno", address=address or scripted.path)
         self.context = FakeContext(
             firmata_io,
             FirmataSettings(handshake_timeout_s=2, **settings),

@@ -1,4 +1,4 @@
-"""Makes small recordings as the engine and its recorders make them, closed or as a kill leaves them."""
+"""Makes small recordings as engine and recorders make them, closed or as a kill leaves them."""
 
 from __future__ import annotations
 

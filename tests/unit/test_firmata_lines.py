@@ -109,6 +109,16 @@ def test_sampling_that_does_not_fit_is_refused_before_the_run(tmp_path, scripted
     bench.module.close()
 
 
+@pytest.mark.parametrize(("version", "warns"), [((2, 3), True), ((2, 5), False)])
+def test_an_interval_that_the_firmware_does_not_take_is_a_warning(tmp_path, caplog, version, warns):
+    with (
+        ScriptedBoard(version=version) as scripted,
+        Bench(tmp_path, scripted, sampling_interval_msec=5),
+    ):
+        pass
+    assert ("samples every 10 ms at best, not every 5 ms" in caplog.text) is warns
+
+
 def test_a_line_too_many_during_the_run_is_refused(tmp_path, scripted):
     settings = {"analog_lines": (14,), "sampling_interval_msec": 1}
     with Bench(tmp_path, scripted, **settings) as bench:

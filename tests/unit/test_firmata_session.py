@@ -244,6 +244,23 @@ def test_a_truncated_message_does_not_hold_up_the_end(listener):
         assert time.monotonic() - began < 1
 
 
+def test_an_oversized_sysex_is_dropped_and_counted_and_the_reading_goes_on(listener):
+    with ScriptedBoard() as board, session_on(board.path, listener) as session:
+        board.say(b"\xf0\x71" + b"\x01" * 3000)
+        board.say(b"\x01" * 3000)
+        board.say(b"\x01" * 3000 + b"\xf7\x90\x04\x00")
+        listener.wait(lambda: listener.messages)
+        assert session.statistics.oversized == 1
+    assert isinstance(listener.messages[0][0], DigitalPort)
+
+
+def test_a_sysex_cut_short_by_the_next_message_is_dropped_and_that_one_is_read(listener):
+    with ScriptedBoard() as board, session_on(board.path, listener):
+        board.say(b"\xf0\x79\x02\x05\x41\x90\x04\x00")
+        listener.wait(lambda: listener.messages)
+    assert [type(message) for message, _ in listener.messages] == [DigitalPort]
+
+
 # -- loss and end --------------------------------------------------------------------------------
 
 

@@ -232,3 +232,15 @@ def _load(point: EntryPoint) -> CameraBackend:
             remedy="Reinstall the package that provides it, with its extras.",
         ) from error
     return backend
+
+
+def shown_address(address: str) -> str:
+    """Return an address as it may be logged and recorded: without a password."""
+    return re.sub(r"(?<=://)[^/@]*@", "…@", address)
+
+
+def in_words(value: ControlValue) -> str:
+    """Return a control's value as people write it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

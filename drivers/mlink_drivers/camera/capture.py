@@ -132,6 +132,7 @@ class CaptureThread:
         loan_frame, to_master = self._output.loan_frame, self._clock.from_monotonic_ns
         shape, dtype = info.shape, info.dtype
         stopping = self._stopping.is_set
+        wanted = self._output.connected
         is_first = True
         offset = 0  # from the source's numbers to ours: a camera that is back begins at 0 again
         started_ns = time.monotonic_ns()
@@ -193,7 +194,8 @@ class CaptureThread:
                 self._warn_once("unsent", f"a frame is lost, there is no memory for it: {error}")
                 heard_ns = time.monotonic_ns()
                 continue
-            if not retrieve(loan.array):
+            # Without a listener there is nobody to decode for.
+            if wanted and not retrieve(loan.array):
                 loan.discard()
                 counts.damaged += 1
                 self._warn_once("damaged", "a frame is damaged and is not sent")

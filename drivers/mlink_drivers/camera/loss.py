@@ -32,7 +32,6 @@ class LossHandler:
         on_reconnect: LossPolicy,
         tell: Callable[[str], None],
         request_stop: Callable[[str], None],
-        retry_sec: float = _RETRY_SEC,
     ) -> None:
         self.outages = 0
         self.outage_sec = 0.0
@@ -44,7 +43,6 @@ class LossHandler:
         self._on_reconnect = on_reconnect
         self._tell = tell
         self._request_stop = request_stop
-        self._retry_sec = retry_sec
 
     def recover(self, error: DeviceError, stopping: threading.Event) -> CameraBackend | None:
         """Return the camera when it is back, None when a stop was asked; else raise the loss."""
@@ -63,9 +61,9 @@ class LossHandler:
             return None
         self.lost = False
         self._tell("open")
-        self._log.warning("%s is back after %.1f s", self._source.address, time.monotonic() - began)
+        self._log.warning("%s is back after %.1f s", self._source.shown, time.monotonic() - began)
         if self._on_reconnect == "stop":
-            self._request_stop(f"{self._source.address} was away and is back")
+            self._request_stop(f"{self._source.shown} was away and is back")
         return backend
 
     def _wait(self, stopping: threading.Event) -> CameraBackend | None:
@@ -80,5 +78,5 @@ class LossHandler:
                 if error.message != reason:
                     reason = error.message
                     self._log.info("not yet: %s", reason)
-            stopping.wait(self._retry_sec)
+            stopping.wait(_RETRY_SEC)
         return None

@@ -8,7 +8,7 @@ from mlink.errors import BenchError, DeviceError
 from mlink.metadata import MetaSize
 from mlink.module import Module, ModuleContext
 from mlink.realtime import locked_memory, quiet_gc
-from mlink_drivers.camera.backend import CameraInfo, CameraRequest, make_backend
+from mlink_drivers.camera.backend import CameraInfo, CameraRequest, make_backend, shown_address
 from mlink_drivers.camera.capture import CaptureThread
 from mlink_drivers.camera.catalog import CameraSettings
 from mlink_drivers.camera.changes import Changes
@@ -26,6 +26,7 @@ class CameraModule(Module[CameraSettings]):
     def __init__(self, context: ModuleContext[CameraSettings]) -> None:
         super().__init__(context)
         self._address = ""
+        """As it may be logged."""
         self._source: CameraSource | None = None
         self._info: CameraInfo | None = None
         self._changes: Changes | None = None
@@ -39,10 +40,11 @@ class CameraModule(Module[CameraSettings]):
 
     def prepare(self) -> None:
         """Open the camera and say in the metadata what it delivers."""
-        self._address = self._find_address()
+        address = self._find_address()
+        self._address = shown_address(address)
         settings = self.settings
         self._source = CameraSource(
-            self._address,
+            address,
             CameraRequest(
                 size=settings.size,
                 framerate=settings.framerate,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from typing import Any
 
@@ -11,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
-from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
+from mlink_drivers.camera.backend import (
+    CameraInfo,
+    CameraRequest,
+    NoFrame,
+    Stamp,
+    shown_address,
+)
 from mlink_drivers.camera.opencv import cv2
 
 OPEN_TIMEOUT_MSEC = 5000
@@ -35,7 +40,7 @@ class NetworkCamera:
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
         """Connect and decode the first picture."""
-        self._shown = without_password(address)
+        self._shown = shown_address(address)
         before = os.environ.get(_OPTIONS)
         os.environ.setdefault(_OPTIONS, _LOW_DELAY)  # FFmpeg's own options go this way only
         try:
@@ -52,7 +57,7 @@ class NetworkCamera:
         if not ok or image is None:
             raise DeviceError(
                 f"no picture came from {self._shown} within {OPEN_TIMEOUT_MSEC / 1000:g} s",
-                remedy=f"See whether `ffplay '{self._shown}'` plays it: address, password, network.",
+                remedy=f"See whether `ffplay '{self._shown}'` plays it: address, password, cables.",
             )
         framerate = float(self._capture.get(cv2.CAP_PROP_FPS))
         if not 0 < framerate < 1000:  # streams without a rate are given FFmpeg's time base
@@ -98,8 +103,3 @@ class NetworkCamera:
         if self._capture is not None:
             self._capture.release()
             self._capture = None
-
-
-def without_password(address: str) -> str:
-    """Return an address as it may be logged."""
-    return re.sub(r"(?<=://)[^/@]*@", "…@", address)

@@ -14,7 +14,9 @@ from mlink_drivers.camera.backend import (
     CameraInfo,
     CameraRequest,
     ControlValue,
+    in_words,
     make_backend,
+    shown_address,
 )
 from mlink_drivers.camera.framing import Region, framed
 
@@ -37,7 +39,9 @@ class CameraSource:
         greyscale: bool = False,
         make: MakeBackend = make_backend,
     ) -> None:
-        self.address = address
+        self.shown = shown_address(address)
+        """The address as it may be logged."""
+        self._address = address
         self._request = request
         self._region = region
         self._greyscale = greyscale
@@ -55,7 +59,7 @@ class CameraSource:
 
     def open(self) -> CameraInfo:
         """Open the camera; return what it delivers after cutting and greying, with all answers."""
-        info = self._open(self.address)
+        info = self._open(self._address)
         self._info = info
         return info
 
@@ -74,14 +78,14 @@ class CameraSource:
         with self._lock:
             self._close()
             try:
-                info = self._open(self._info.identity or self.address)
+                info = self._open(self._info.identity or self._address)
             except BaseException:
                 self._close()
                 raise
             if (info.shape, info.dtype) != (self._info.shape, self._info.dtype):
                 self._close()
                 raise ChangedCameraError(
-                    f"{self.address} came back with pictures of {info.shape}, before they were "
+                    f"{self.shown} came back with pictures of {info.shape}, before they were "
                     f"{self._info.shape}",
                     remedy="Plug the same camera in, and let no other program change its format.",
                 )
@@ -92,10 +96,10 @@ class CameraSource:
         self._request = replace(self._request, controls={**self._request.controls, control: value})
         # Opening takes seconds, for which the main thread must not stand still.
         if not self._lock.acquire(blocking=False):
-            return Answer(control, str(value), _AWAY)
+            return Answer(control, in_words(value), _AWAY)
         try:
             if self._raw is None:
-                return Answer(control, str(value), _AWAY)
+                return Answer(control, in_words(value), _AWAY)
             if not isinstance(self._raw, Adjustable):
                 return _no_controls(control, value)
             return self._raw.adjust(control, value)
@@ -118,4 +122,4 @@ class ChangedCameraError(DeviceError):
 
 
 def _no_controls(name: str, wish: ControlValue) -> Answer:
-    return Answer(name, str(wish), "this source has no such control")
+    return Answer(name, in_words(wish), "this source has no such control")

@@ -25,6 +25,7 @@ from mlink_drivers.camera.backend import (
     ControlValue,
     NoFrame,
     Stamp,
+    in_words,
 )
 from mlink_drivers.camera.identity import find_camera, lasting_name
 from mlink_drivers.camera.opencv import cv2
@@ -99,7 +100,9 @@ class V4L2Camera:
             try:
                 self._settings = V4L2Settings(V4L2Controls(self._node))
             except OSError as error:
-                return Answer(control, str(value), f"the node cannot be opened ({error.strerror})")
+                return Answer(
+                    control, in_words(value), f"the node cannot be opened ({error.strerror})"
+                )
         return self._settings.apply(control, value)
 
     def _apply(self, request: CameraRequest) -> None:

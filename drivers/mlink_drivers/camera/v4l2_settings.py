@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-from mlink_drivers.camera.backend import Answer, ControlValue
+from mlink_drivers.camera.backend import Answer, ControlValue, in_words
 from mlink_drivers.camera.v4l2_controls import BUTTON, Control, V4L2Controls
 
 AUTO = "auto"
@@ -62,10 +62,10 @@ class V4L2Settings:
                 return self._known(name, known, wish)
             control = self._controls.find(name)
             if control is None:
-                return Answer(name, str(wish), "no such control on this camera")
+                return Answer(name, in_words(wish), "no such control on this camera")
             return self._set(name, control, wish)
         except OSError as error:
-            return Answer(name, str(wish), _refusal(error))
+            return Answer(name, in_words(wish), _refusal(error))
 
     def close(self) -> None:
         """Give the controls back."""
@@ -80,7 +80,7 @@ class V4L2Settings:
                 return Answer("exposure", AUTO, "this camera has no automatic exposure")
             return self._choose("exposure", AUTO, mode, _AUTOMATIC_EXPOSURES)
         usec = _number(wish)
-        asked = f"{wish} µs"
+        asked = f"{in_words(wish)} µs"
         if time is None or usec is None:
             why = f"a time in µs or '{AUTO}' is needed" if time else "no exposure on this camera"
             return Answer("exposure", asked, why)
@@ -100,11 +100,11 @@ class V4L2Settings:
         name = "power_line_frequency"
         control = self._controls.find(_KNOWN[name].value)
         if control is None:
-            return Answer(name, str(wish), "no such control on this camera")
-        value = _MAINS.get(str(wish).lower().removesuffix("hz").strip())
+            return Answer(name, in_words(wish), "no such control on this camera")
+        value = _MAINS.get(in_words(wish).lower().removesuffix("hz").strip())
         if value is None or (control.menu and value not in dict(control.menu)):
-            return Answer(name, str(wish), f"it offers {control.offers}")
-        return self._set(name, control, value, asked=str(wish))
+            return Answer(name, in_words(wish), f"it offers {control.offers}")
+        return self._set(name, control, value, asked=in_words(wish))
 
     def _known(self, name: str, known: _Known, wish: ControlValue) -> Answer:
         """Set a setting that may have an automatic mode."""
@@ -116,7 +116,7 @@ class V4L2Settings:
             answer = self._set(name, automatic, True)
             return Answer(name, AUTO, AUTO if answer.same else answer.got, answer.same)
         if value is None:
-            return Answer(name, f"{wish}{known.unit}", "no such control on this camera")
+            return Answer(name, f"{in_words(wish)}{known.unit}", "no such control on this camera")
         if automatic is not None:
             self._set(name, automatic, False)
         return self._set(name, value, wish, unit=known.unit)
@@ -136,7 +136,7 @@ class V4L2Settings:
         self, name: str, control: Control, wish: ControlValue, *, asked: str = "", unit: str = ""
     ) -> Answer:
         """Set any control to a number, a choice's name or a truth value; read it back."""
-        asked = asked or f"{wish}{unit}"
+        asked = asked or f"{in_words(wish)}{unit}"
         value = control.value_of(wish)
         if not control.settable or value is None:
             reason = f"it offers {control.offers}" if control.settable else "it cannot be set"

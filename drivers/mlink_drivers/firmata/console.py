@@ -309,7 +309,7 @@ class BoardConsole:
         return table
 
     def _say(self, text: str) -> None:
-        self._console.print(Text(text))
+        self._console.print(Text(text), soft_wrap=True)
 
     def _on_other(self, message: Message, arrival_ns: int) -> None:
         del arrival_ns

@@ -13,7 +13,13 @@ from mlink_drivers.firmata.catalog import FirmataSettings
 from mlink_drivers.firmata.commands import LineCommands
 from mlink_drivers.firmata.layout import mode_name
 from mlink_drivers.firmata.probe import ask_firmware
-from mlink_drivers.firmata.protocol import Message, PinMode, StringData
+from mlink_drivers.firmata.protocol import (
+    LEAST_INTERVAL_MSEC,
+    SHORT_INTERVALS_SINCE,
+    Message,
+    PinMode,
+    StringData,
+)
 from mlink_drivers.firmata.readings import Readings
 from mlink_drivers.firmata.recovery import Recovery
 from mlink_drivers.firmata.rows import EventRows, PulseRows, ReplyRows
@@ -67,7 +73,7 @@ class FirmataModule(Module[FirmataSettings]):
             self._check_lines(self._board),
             on_error=self._fail_unless_lost,
             on_warning=self._warn_once,
-            on_pulse=pulses.take if pulses.wanted else None,
+            on_pulse=pulses.take,
             analog_lines=settings.analog_lines,
             servo_lines=settings.servo_lines,
         )
@@ -156,6 +162,12 @@ class FirmataModule(Module[FirmataSettings]):
                 budget.add(("analog", line), analog_bytes(channel))
         if warning := budget.check(str(board.description)):
             self._warn_once(warning)
+        interval_msec = settings.sampling_interval_msec
+        if board.firmata_version < SHORT_INTERVALS_SINCE and interval_msec < LEAST_INTERVAL_MSEC:
+            self._warn_once(
+                f"{board.description} is older than Firmata 2.5 and samples every"
+                f" {LEAST_INTERVAL_MSEC} ms at best, not every {interval_msec} ms as set"
+            )
         return budget
 
     def _set_metadata(self, board: Board, device: str) -> None:

@@ -26,6 +26,9 @@ PROTOCOL_VERSION: Final = 0xF9
 SYSTEM_RESET: Final = 0xFF
 
 SINGLE_PIN_WRITE_SINCE: Final = (2, 5)
+SHORT_INTERVALS_SINCE: Final = (2, 5)
+LEAST_INTERVAL_MSEC: Final = 10
+"""What StandardFirmata before 2.5 makes of shorter sampling intervals (measured with 2.4)."""
 PINS_PER_PORT: Final = 8
 MAX_NIBBLE: Final = 0x0F
 """Largest pin, channel or port that fits into the low nibble of a command byte."""

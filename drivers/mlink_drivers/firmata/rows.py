@@ -28,17 +28,13 @@ class Rows:
         self._closed = False
         output.metadata["table_header"] = list(header)
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody listens."""
-        return self._output.connected
-
     def start(self) -> None:
         """Send what waited, and from now on at once."""
         with self._lock:
             waiting, self._waiting = self._waiting, None
-            for row in waiting or []:
-                self._output.submit(row)
+            if self._output.connected:  # not known before
+                for row in waiting or []:
+                    self._output.submit(row)
 
     def close(self) -> None:
         """Send nothing more once this has returned: the stream has ended."""
@@ -47,16 +43,13 @@ class Rows:
 
     def add(self, *cells: object) -> None:
         """Send one row."""
-        if not self.wanted:
-            return
-        row = [str(cell) for cell in cells]
         with self._lock:
             if self._closed:
                 return
             if self._waiting is not None:
-                self._waiting.append(row)
-            else:
-                self._output.submit(row)
+                self._waiting.append([str(cell) for cell in cells])
+            elif self._output.connected:
+                self._output.submit([str(cell) for cell in cells])
 
     def time_usec(self, monotonic_ns: int) -> int:
         """Master time of a CLOCK_MONOTONIC reading."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from mlink.module import Category, ModuleSettings, ModuleType, Ports, PortSpec
 from mlink.types import DataType
 
 TAP_NAME = "hil-tap"
 
 
-class TapStream(ModuleSettings, frozen=True):
+class TapStream(msgspec.Struct, frozen=True):
     """A stream to listen to: "module.port", and its type."""
 
     stream: str

@@ -84,7 +84,7 @@ class Window:
         inside_low = self.low_usec <= span.usec if self.low_usec >= 0 else None
         if inside_low is None:
             inside_low = _between(self.low_usec, span.lowest_usec, span.highest_usec)
-        elif not inside_low and span.highest_usec >= self.low_usec and span.usec != 0:
+        elif not inside_low and span.highest_usec >= self.low_usec:
             inside_low = None
         inside_high = _between(-self.high_usec, -span.highest_usec, -span.lowest_usec)
         if inside_low is False or inside_high is False:

@@ -129,12 +129,15 @@ def check_zarr(unit: UnitFolder) -> Checked:
         try:
             group = zarr.open_group(str(unit.path / name), mode="r")
             lengths = {key: int(array.shape[0]) for key, array in group.arrays()}
+            count = int(group.attrs.get("sample_count", min(lengths.values(), default=0)))
         except (OSError, ValueError, KeyError) as error:
             found.damage.append(f"{name} cannot be opened: {error}")
             continue
-        found.items = (found.items or 0) + min(lengths.values(), default=0)
-        if len(set(lengths.values())) > 1:
-            found.unfinished.append(f"{name}: its arrays differ in length: {lengths}")
+        found.items = (found.items or 0) + count
+        if min(lengths.values(), default=0) < count:
+            found.damage.append(f"{name}: {count} samples were written, its arrays hold {lengths}")
+        elif max(lengths.values(), default=0) > count:
+            found.unfinished.append(f"{name}: {count} samples are whole, its arrays hold {lengths}")
     _compare_counts(found, unit, "sample_count", "samples")
     return found
 

@@ -105,17 +105,42 @@ def mend_json(unit: UnitFolder) -> Mended:
     return {"row_count": rows}, told
 
 
+def mend_zarr(unit: UnitFolder) -> Mended:
+    """Shorten a store's arrays to the samples that were written as a whole."""
+    try:
+        import zarr
+    except ImportError as error:
+        raise StorageError(
+            "the zarr library is not installed", remedy="pip install 'mlink-hil[zarr]'"
+        ) from error
+    told: list[str] = []
+    samples = 0
+    for name in unit.part_names("data"):
+        if not (unit.path / name).is_dir():
+            continue
+        group = zarr.open_group(zarr.storage.LocalStore(unit.path / name), mode="r+")
+        arrays = dict(group.arrays())
+        shortest = min((int(array.shape[0]) for array in arrays.values()), default=0)
+        count = int(group.attrs.get("sample_count", shortest))
+        samples += count
+        for key, array in arrays.items():
+            if (surplus := int(array.shape[0]) - count) > 0:
+                array.resize((count, *array.shape[1:]))
+                told.append(f"{name}: cut {surplus} unfinished sample(s) off {key}")
+    return {"sample_count": samples}, told
+
+
 def _rewrite_json(path: Path) -> dict[str, Any]:
     text = _readable_text(path)
-    for end in ("", "]}"):
-        at = text.rfind("]") + 1 if end else len(text)
+    head = text.find('"data":[') + len('"data":[')
+    for candidate in (text, text[: text.rfind("]") + 1] + "]}", text[:head] + "]}"):
         try:
-            content: dict[str, Any] = json.loads(text[:at] + end)
+            content: dict[str, Any] = json.loads(candidate)
             break
         except ValueError:
             continue
     else:
-        raise StorageError(f"{path.name} holds no whole row")
+        raise StorageError(f"{path.name} ends within its head: nothing can be read")
     data = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
     if path.name.endswith(".zst"):
         import zstandard

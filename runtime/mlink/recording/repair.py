@@ -16,7 +16,7 @@ import msgspec
 
 from mlink.errors import StorageError
 from mlink.recording.in_use import refuse_if_in_use
-from mlink.recording.mend import mend_json, mend_table, mend_video
+from mlink.recording.mend import mend_json, mend_table, mend_video, mend_zarr
 from mlink.recording.verify import VerifyReport, verify_recording
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.failures import storage_errors
@@ -85,6 +85,8 @@ def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> No
             changes, told = mend_table(unit)
         case "json":
             changes, told = mend_json(unit)
+        case "zarr":
+            changes, told = mend_zarr(unit)
         case _:
             return
     for text in told:

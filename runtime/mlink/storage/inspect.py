@@ -15,6 +15,7 @@ from mlink.errors import StorageError
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import ATTRIBUTES, FORMAT_VERSION, MANIFEST, read_toml
+from mlink.storage.tree import data_kind
 from mlink.storage.tsync_format import TimeUnit
 from mlink.storage.tsync_reader import read_tsync
 
@@ -158,7 +159,7 @@ def _dataset(root: Path, path: Path, manifest: dict[str, Any]) -> DatasetSummary
     tables = [aux] if isinstance(aux, dict) else list(aux)
     summary = DatasetSummary(
         name=path.relative_to(root).as_posix(),
-        kind=_kind(data),
+        kind=data_kind(data),
         attributes=_attributes(path, problems),
         problems=problems,
     )
@@ -172,23 +173,13 @@ def _dataset(root: Path, path: Path, manifest: dict[str, Any]) -> DatasetSummary
     tsync = [path / file.name for file in present if file.name.endswith(".tsync")]
     if tsync:
         _add_times(summary, tsync)
+    if summary.kind in {"json", "zarr"}:
+        count = summary.attributes.get("row_count", summary.attributes.get("sample_count"))
+        summary.entries = count if isinstance(count, int) else None
     if summary.kind == "table":
         parts = [path / file.name for file in present if file.role == "data"]
         _add_rows(summary, parts)
     return summary
-
-
-def _kind(data: dict[str, Any]) -> str:
-    if not data:
-        return "empty"
-    media_type, file_type = str(data.get("media_type", "")), str(data.get("file_type", ""))
-    if media_type.startswith("video/"):
-        return "video"
-    if media_type.startswith("text/csv"):
-        return "table"
-    if "json" in media_type or file_type.startswith("json"):
-        return "json"
-    return file_type if file_type in {"tsync", "zarr"} else "other"
 
 
 def _files(path: Path, table: dict[str, Any], role: str) -> list[FileSummary]:
@@ -197,9 +188,15 @@ def _files(path: Path, table: dict[str, Any], role: str) -> list[FileSummary]:
     for part in parts:
         name = str(part.get("fname", ""))
         file = path / name
-        size = file.stat().st_size if file.exists() else -1
+        size = _size(file)
         files.append(FileSummary(name=name, role=role, size=size))
     return files
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():  # a Zarr store
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size if path.exists() else -1
 
 
 def _add_times(summary: DatasetSummary, paths: list[Path]) -> None:

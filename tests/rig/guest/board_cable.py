@@ -15,7 +15,6 @@ from pathlib import Path
 import msgspec
 import usb.core
 from serial.tools import list_ports
-from tests.support.fake_context import FakeContext
 
 from mlink.clock import MasterClock
 from mlink.devices import DeviceEndpoint
@@ -26,6 +25,7 @@ from mlink_drivers.firmata.catalog import FirmataSettings, firmata_io
 from mlink_drivers.firmata.module import FirmataModule
 from mlink_drivers.firmata.probe import ask_firmware, probe
 from mlink_drivers.identity import resolve
+from tests.support.fake_context import FakeContext
 
 UDC = Path("/sys/kernel/config/usb_gadget/board/UDC")
 SERIAL = "75834353430351F0C1A1"

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import msgspec
-from tests.support.fake_context import FakeContext
 
 from mlink.clock import MasterClock
 from mlink.devices import DeviceEndpoint
@@ -23,6 +22,7 @@ from mlink.metadata import MetaSize
 from mlink_drivers.camera.catalog import CameraSettings, camera_generic
 from mlink_drivers.camera.module import CameraModule
 from mlink_drivers.discovery import list_devices
+from tests.support.fake_context import FakeContext
 
 LOGGED = []
 

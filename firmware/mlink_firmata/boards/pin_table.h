@@ -1,0 +1,42 @@
+// What a board table is made of. One row per Firmata pin, kept in flash.
+#pragma once
+
+#include <avr/io.h>
+#include <avr/pgmspace.h>
+#include <stdint.h>
+
+// Ports by letter; the data sheets skip I.
+enum Port : uint8_t {
+  kPortA, kPortB, kPortC, kPortD, kPortE, kPortF, kPortG, kPortH, kPortJ, kPortK, kPortL,
+  kNoPort = 0xFF,
+};
+
+// How a pin's edges reach us: high nibble the source, low nibble its bit or number.
+enum EdgeSource : uint8_t {
+  kNoEdges = 0x00,
+  kPinChange0 = 0x10,
+  kPinChange1 = 0x20,
+  kPinChange2 = 0x30,
+  kExternal = 0x40,
+};
+
+constexpr uint8_t kNone = 0xFF;
+
+struct PinRow {
+  uint8_t port;
+  uint8_t bit;
+  uint8_t analog;  // channel, or kNone
+  uint8_t pwm;     // index into kPwmOutputs, kSoftPwm or kNone
+  uint8_t edges;   // EdgeSource | bit
+};
+
+// PWM made by the scheduler on pins whose timer is the time base.
+constexpr uint8_t kSoftPwm = 0xFE;
+
+// A hardware PWM output: registers by address, and the bit that connects the pin.
+struct PwmOutput {
+  uint16_t control;
+  uint8_t connect;
+  uint16_t compare;
+  uint8_t wide;  // 16-bit compare register
+};

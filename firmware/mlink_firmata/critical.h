@@ -1,0 +1,19 @@
+// A block during which no interrupt comes; keep it to a few µs.
+#pragma once
+
+#include <avr/interrupt.h>
+#include <avr/io.h>
+
+class Critical {
+ public:
+  inline Critical() : before_(SREG) { cli(); }
+  inline ~Critical() {
+    __asm__ volatile("" ::: "memory");
+    SREG = before_;
+  }
+  Critical(const Critical&) = delete;
+  Critical& operator=(const Critical&) = delete;
+
+ private:
+  uint8_t before_;
+};

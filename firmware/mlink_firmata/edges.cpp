@@ -1,0 +1,153 @@
+#include "edges.h"
+
+#include "events.h"
+#include "pins.h"
+#include "reflexes.h"
+#include "time_base.h"
+
+namespace edges {
+
+volatile uint16_t glitches;
+volatile bool changed_since;
+
+enum User : uint8_t { kEvents_ = 1, kReports = 2, kReflex = 4 };
+static constexpr uint8_t kRising = 1, kFalling = 2;
+
+static volatile uint8_t seen[kPortCount];     // pins as the last interrupt found them
+static volatile uint8_t enabled[kPortCount];  // pins whose interrupt is on
+static volatile uint8_t rising[kPortCount], falling[kPortCount];
+static uint8_t users[kPinCount];
+
+// The time from an edge to the reading of the clock in the handler, in ticks: three cycles in
+// the pin's synchroniser, the interrupt's own, and the registers that the handler saves.
+static constexpr uint8_t kLatencyTicks = EDGE_LATENCY_TICKS;
+
+// The whole handler: it takes as long for one changed pin as for eight.
+static inline __attribute__((always_inline)) void port_changed(uint8_t port) {
+  const uint32_t time = time_base::now_locked() - kLatencyTicks;
+  const uint8_t levels = *pins::input_register(port);
+  const uint8_t changed = (levels ^ seen[port]) & enabled[port];
+  seen[port] = levels;
+  changed_since = true;
+  if (!changed) {
+    glitches = glitches + 1;
+    return;
+  }
+  if (reflexes::on_port[port] & changed) reflexes::run_locked(port, levels, changed, time);
+  const uint8_t wanted = changed & ((levels & rising[port]) | (~levels & falling[port]));
+  if (wanted) events::push_locked(time, events::kPortChanged | port, levels, wanted);
+}
+
+static void enable(uint8_t pin, bool on) {
+  const uint8_t source = pins::edges_of(pin), bit = _BV(source & 0x0F);
+  const uint8_t port = pins::port_of(pin), mask = pins::mask_of(pin);
+  Critical critical;
+  volatile uint8_t* request = nullptr;
+  switch (source & 0xF0) {
+    case kPinChange0:
+      request = &PCMSK0;
+      break;
+#ifdef PCMSK1
+    case kPinChange1:
+      request = &PCMSK1;
+      break;
+    case kPinChange2:
+      request = &PCMSK2;
+      break;
+#endif
+    case kExternal: {
+      // Sense any change: bits 01 of the interrupt's pair.
+      const uint8_t number = source & 0x0F;
+#ifdef EICRB
+      volatile uint8_t* sense = number < 4 ? &EICRA : &EICRB;
+#else
+      volatile uint8_t* sense = &EICRA;
+#endif
+      const uint8_t shift = 2 * (number & 3);
+      *sense = (*sense & ~(3 << shift)) | 1 << shift;
+      request = &EIMSK;
+      break;
+    }
+    default:
+      return;
+  }
+  if (on && !(enabled[port] & mask)) {
+    // From now on: what the pin did before is nobody's edge.
+    seen[port] = (seen[port] & ~mask) | (*pins::input_register(port) & mask);
+    if (request == &EIMSK) EIFR = bit;
+    enabled[port] |= mask;
+    *request |= bit;
+  } else if (!on) {
+    enabled[port] &= ~mask;
+    *request &= ~bit;
+  }
+}
+
+static void use(uint8_t pin, uint8_t user, bool on) {
+  if (!has(pin)) return;
+  users[pin] = on ? users[pin] | user : users[pin] & ~user;
+  enable(pin, users[pin] != 0);
+}
+
+void watch_for_reports(uint8_t pin, bool on) {
+  if (BOARD_CAN_SLEEP) use(pin, kReports, on);
+}
+void watch_for_reflex(uint8_t pin, bool on) { use(pin, kReflex, on); }
+
+static void watch(uint8_t pin, uint8_t which) {
+  const uint8_t port = pins::port_of(pin), mask = pins::mask_of(pin);
+  Critical critical;
+  rising[port] = which & kRising ? rising[port] | mask : rising[port] & ~mask;
+  falling[port] = which & kFalling ? falling[port] | mask : falling[port] & ~mask;
+  use(pin, kEvents_, which != 0);
+}
+
+static void tell(uint8_t pin, uint8_t which) {
+  uint32_t time;
+  bool level;
+  {
+    Critical critical;
+    time = time_base::now_locked();
+    level = pins::read(pin);
+  }
+  message::begin(kEdges);
+  message::put7(kWatching);
+  message::put7(pin);
+  message::put7(which);
+  message::put7(level);
+  message::put32(time);
+  message::end();
+}
+
+PGM_P handle(message::Reader& reader) {
+  if (reader.take7() != kWatch || reader.left() == 0 || reader.left() % 2) {
+    return PSTR("edges: wrong length or kind");
+  }
+  for (message::Reader check = reader; check.left();) {
+    if (!has(check.take7())) return PSTR("edges: pin without them");
+    if (check.take7() > (kRising | kFalling)) return PSTR("edges: unknown flags");
+  }
+  while (reader.left()) {
+    const uint8_t pin = reader.take7(), which = reader.take7();
+    watch(pin, which);
+    tell(pin, which);
+  }
+  return nullptr;
+}
+
+void reset() {
+  for (uint8_t pin = 0; pin < kPinCount; ++pin) {
+    if (has(pin)) watch(pin, 0);
+  }
+#ifdef PCMSK1
+  PCICR = _BV(PCIE0) | _BV(PCIE1) | _BV(PCIE2);
+#else
+  PCICR = _BV(PCIE0);
+#endif
+}
+
+}  // namespace edges
+
+#define EDGE_HANDLER(vector, port) \
+  ISR(vector) { edges::port_changed(port); }
+BOARD_EDGE_VECTORS(EDGE_HANDLER)

@@ -1,0 +1,101 @@
+#include "events.h"
+
+#include "critical.h"
+#include "edges.h"
+#include "message.h"
+#include "pins.h"
+#include "reflexes.h"
+#include "scheduler.h"
+
+namespace events {
+
+Event queue[kEventQueue];
+volatile uint8_t head, tail;
+volatile uint16_t lost;
+
+static uint16_t lost_told;
+static uint8_t sequence;
+
+// Of a block of edges: id, kind, sequence number, time and end; then each edge.
+static constexpr uint8_t kBlockBytes = 10;
+static constexpr uint8_t kEdgeBytes = 3;
+static constexpr uint8_t kMostEdges = 16;
+static constexpr uint16_t kLongestStep = 0x1FFF;  // 13 bits of ticks: 4.1 ms
+static constexpr uint8_t kLongestMessage = 21;    // of those that are no blocks
+
+// A block begins only when the line is nearly idle: what comes meanwhile shares a block.
+static constexpr uint8_t kNearlyIdle = 8;
+
+void reset() {
+  Critical critical;
+  tail = head;
+  lost_told = lost;
+}
+
+static void drop() {
+  Critical critical;
+  tail = (uint8_t)(tail + 1) & (kEventQueue - 1);
+}
+
+static void tell_lost() {
+  uint16_t count;
+  {
+    Critical critical;
+    count = lost;
+  }
+  if (count == lost_told) return;
+  lost_told = count;
+  message::begin(kEdges);
+  message::put7(edges::kLost);
+  message::put21(count);
+  message::end();
+}
+
+// Send the edges that follow each other closely as one block. An event's pins are told one by
+// one, lowest first; one event is never spread over two blocks.
+static void send_edges() {
+  uint32_t last = queue[tail].time;
+  message::begin(kEdges);
+  message::put7(edges::kEvents);
+  message::put7(sequence++);
+  message::put32(last);
+  uint8_t count = 0;
+  while (any() && count < kMostEdges && link::room() > 8 * kEdgeBytes + 1) {
+    const Event& event = queue[tail];
+    const uint32_t step = event.time - last;
+    if (event.kind >= kReflexFired || step > kLongestStep) break;
+    uint16_t ticks = (uint16_t)step;
+    for (uint8_t pin = 0; pin < kPinCount; ++pin) {
+      if (pins::port_of(pin) != event.kind || !(pins::mask_of(pin) & event.b)) continue;
+      const bool high = event.a & pins::mask_of(pin);
+      message::put7(pin);
+      message::put7((uint8_t)ticks);
+      message::put7((uint8_t)(ticks >> 7) | (high ? 0x40 : 0));
+      ticks = 0;
+      ++count;
+    }
+    last = event.time;
+    drop();
+  }
+  message::end();
+}
+
+void send() {
+  while (any()) {
+    if (link::pending() > kNearlyIdle || link::room() < kBlockBytes + 8 * kEdgeBytes) return;
+    const Event event = queue[tail];
+    if (event.kind < kReflexFired) {
+      send_edges();
+      continue;
+    }
+    drop();
+    if (event.kind < kPulseEnded) {
+      reflexes::tell(event.kind & 0x1F, event.time, event.a | (uint16_t)event.b << 8);
+    } else {
+      scheduler::tell_end(event.kind & 0x1F, event.time, event.a);
+    }
+  }
+  if (link::room() >= kLongestMessage) tell_lost();
+}
+
+}  // namespace events

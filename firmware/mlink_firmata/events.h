@@ -1,0 +1,49 @@
+// What interrupts have to tell the host, in the order in which it happened.
+// One queue for all, so that an edge and the pulse that it caused stay in order.
+#pragma once
+
+#include <stdint.h>
+
+#include "board.h"
+
+namespace events {
+
+enum Kind : uint8_t {
+  kPortChanged = 0x00,  // | port; a: pins, b: those that changed
+  kReflexFired = 0x20,  // | reflex; a, b: ticks until the pin was set
+  kPulseEnded = 0x40,   // | slot; a: how it ended
+};
+
+struct Event {
+  uint32_t time;
+  uint8_t kind;
+  uint8_t a;
+  uint8_t b;
+};
+
+extern Event queue[kEventQueue];
+extern volatile uint8_t head, tail;
+extern volatile uint16_t lost;
+
+// With interrupts off. An event that finds the queue full is counted and lost.
+inline bool push_locked(uint32_t time, uint8_t kind, uint8_t a, uint8_t b) {
+  const uint8_t at = head;
+  const uint8_t next = (uint8_t)(at + 1) & (kEventQueue - 1);
+  if (next == tail) {
+    lost = lost + 1;
+    return false;
+  }
+  Event& event = queue[at];
+  event.time = time;
+  event.kind = kind;
+  event.a = a;
+  event.b = b;
+  head = next;
+  return true;
+}
+
+void reset();
+inline bool any() { return head != tail; }
+void send();  // as many as the line takes without delay
+
+}  // namespace events

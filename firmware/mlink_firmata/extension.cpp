@@ -1,0 +1,115 @@
+#include "extension.h"
+
+#include "analog.h"
+#include "baud.h"
+#include "edges.h"
+#include "events.h"
+#include "parser.h"
+#include "pins.h"
+#include "reflexes.h"
+#include "safe_state.h"
+#include "scheduler.h"
+#include "time_base.h"
+
+namespace extension {
+
+uint16_t malformed;
+
+static constexpr uint8_t kVersion = 1;
+static constexpr uint16_t kHasAll = 0x00FF;  // bit n: sysex 0x02 + n
+static const uint8_t kMagic[] PROGMEM = {'m', 'l', 'n', 'k'};
+
+static PGM_P tell_features(message::Reader& reader) {
+  for (uint8_t at = 0; at < sizeof kMagic; ++at) {
+    if (reader.take7() != pgm_read_byte(&kMagic[at])) return PSTR("features: not ours");
+  }
+  if (!reader.done()) return PSTR("features: wrong length");
+  message::begin(kFeatures);
+  for (uint8_t at = 0; at < sizeof kMagic; ++at) message::put7(pgm_read_byte(&kMagic[at]));
+  message::put7(kVersion);
+  message::put32(kTickHz);
+  message::put14(kHasAll);
+  message::put14(kEventQueue - 1);
+  message::put7(scheduler::kPulseSlots);
+  message::put7(reflexes::kCount);
+  message::put14(parser::kLongestSysex);
+  message::put14(kReceiveBuffer - 1);
+  message::put32(BOARD_USB ? 0 : 1000000);
+  message::put7(kPinCount);
+  for (uint8_t pin = 0; pin < kPinCount; ++pin) {
+    const bool usable = pins::is_usable(pin);
+    message::put7((usable && edges::has(pin) ? 1 : 0) | (usable ? 2 : 0));
+  }
+  message::end();
+  return nullptr;
+}
+
+static PGM_P tell_clock(message::Reader& reader) {
+  const uint8_t id = reader.take7();
+  if (!reader.done()) return PSTR("clock: wrong length");
+  uint32_t received;
+  const bool exact = link::end_of_sysex(received);
+  if (!exact) received = time_base::now();
+  uint32_t sent;
+  {
+    Critical critical;
+    sent = time_base::now_locked();
+    // Bytes that wait before the answer, and the one that the UART holds.
+    const uint8_t before = link::pending();
+    if (!link::is_idle()) sent += (uint32_t)(before + 1) * link::byte_ticks();
+  }
+  message::begin(kClock);
+  message::put7(id);
+  message::put7(exact);
+  message::put32(received);
+  message::put32(sent);
+  message::end();
+  return nullptr;
+}
+
+static PGM_P tell_status(message::Reader& reader) {
+  if (!reader.done()) return PSTR("status: wrong length");
+  const uint16_t counts[] = {events::lost,
+                             edges::glitches,
+                             link::counters.receive_lost,
+                             link::counters.framing_errors,
+                             link::counters.send_lost,
+                             malformed,
+                             message::texts_lost,
+                             scheduler::late,
+                             analog::missed,
+                             safe_state::trips};
+  message::begin(kStatus);
+  message::put32(time_base::now());
+  for (const uint16_t count : counts) message::put21(count);
+  message::end();
+  return nullptr;
+}
+
+PGM_P handle(uint8_t id, message::Reader& reader, bool& known) {
+  known = true;
+  switch (id) {
+    case kFeatures:
+      return tell_features(reader);
+    case kEdges:
+      return edges::handle(reader);
+    case kClock:
+      return tell_clock(reader);
+    case kPulses:
+      return scheduler::handle(reader);
+    case kAnalogBlocks:
+      return analog::handle(reader);
+    case kReflexes:
+      return reflexes::handle(reader);
+    case kSafeState:
+      return safe_state::handle(reader);
+    case kBaud:
+      return baud::handle(reader);
+    case kStatus:
+      return tell_status(reader);
+  }
+  known = false;
+  return nullptr;
+}
+
+}  // namespace extension

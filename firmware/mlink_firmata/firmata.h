@@ -1,0 +1,16 @@
+// The messages of standard Firmata, and what a reset is.
+#pragma once
+
+#include "message.h"
+
+namespace firmata {
+
+void reset();
+void tell_version();
+void tell_firmware();
+
+void one(uint8_t command, uint8_t low_nibble, uint8_t data);
+void two(uint8_t command, uint8_t low_nibble, uint8_t first, uint8_t second);
+PGM_P sysex(uint8_t id, const uint8_t* data, uint8_t size);  // what is wrong, or nullptr
+
+}  // namespace firmata

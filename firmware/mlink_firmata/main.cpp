@@ -1,0 +1,71 @@
+// mlink_firmata: a Firmata firmware with a clock. The loop moves messages; whatever needs exact
+// times happens in interrupts, which queue what they have to tell.
+#include <avr/sleep.h>
+
+#include "analog.h"
+#include "baud.h"
+#include "edges.h"
+#include "events.h"
+#include "firmata.h"
+#include "i2c.h"
+#include "parser.h"
+#include "pins.h"
+#include "pwm.h"
+#include "safe_state.h"
+#include "scheduler.h"
+#include "time_base.h"
+
+static constexpr uint8_t kMostBytes = 32;  // per turn of the loop, so that reports get theirs
+
+static void take_bytes() {
+  uint8_t byte;
+  for (uint8_t count = kMostBytes; count && link::read(byte); --count) parser::take(byte);
+}
+
+#if BOARD_CAN_SLEEP
+// Wakes the loop each ms; what else wakes it is the very thing that it waits for.
+EMPTY_INTERRUPT(TIMER0_OVF_vect)
+#endif
+
+static void start() {
+  time_base::begin();
+  pwm::begin();
+  analog::begin();
+  link::begin();
+#if BOARD_CAN_SLEEP
+  TIMSK0 = _BV(TOIE0);
+  set_sleep_mode(SLEEP_MODE_IDLE);
+#endif
+  sei();
+  scheduler::begin();
+  firmata::reset();
+  // Who listens already is told who is there.
+  firmata::tell_version();
+  firmata::tell_firmware();
+}
+
+int main() {
+  start();
+  for (;;) {
+    take_bytes();
+    edges::take_changed();  // first: what changes from now on is seen in the next turn
+    pins::report_changes();
+    events::send();
+    if (analog::interval_passed()) i2c::read_continuous();
+    analog::run();
+    analog::send_blocks();
+    safe_state::run();
+    baud::run();
+#if BOARD_CAN_SLEEP
+    // Between the test and the sleep no interrupt may come, or its work would wait for the next.
+    cli();
+    if (link::is_quiet() && !events::any() && !edges::has_changed() && !analog::busy()) {
+      sleep_enable();
+      sei();
+      sleep_cpu();
+      sleep_disable();
+    }
+    sei();
+#endif
+  }
+}

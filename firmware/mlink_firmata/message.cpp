@@ -1,0 +1,54 @@
+#include "message.h"
+
+namespace message {
+
+uint16_t texts_lost;
+
+void begin(uint8_t sysex_id) {
+  link::write(kStartSysex);
+  link::write(sysex_id);
+}
+
+void end() { link::write(kEndSysex); }
+
+void put7(uint8_t value) { link::write(value & 0x7F); }
+
+static void put(uint32_t value, uint8_t count) {
+  while (count--) {
+    put7((uint8_t)value);
+    value >>= 7;
+  }
+}
+
+void put14(uint16_t value) { put(value, 2); }
+void put21(uint32_t value) { put(value, 3); }
+void put32(uint32_t value) { put(value, 5); }
+
+void three(uint8_t command, uint16_t value) {
+  link::write(command);
+  put14(value);
+}
+
+static void put_text(PGM_P text) {
+  while (const uint8_t letter = pgm_read_byte(text++)) put14(letter);
+}
+
+void text(PGM_P first, PGM_P second) {
+  const uint16_t letters = strlen_P(first) + (second ? strlen_P(second) : 0);
+  if (link::room() < 2 * letters + 3) {
+    ++texts_lost;
+    return;
+  }
+  begin(kStringData);
+  put_text(first);
+  if (second) put_text(second);
+  end();
+}
+
+uint32_t Reader::take(uint8_t count) {
+  uint32_t value = 0;
+  for (uint8_t shift = 0; count--; shift += 7) value |= (uint32_t)take7() << shift;
+  return value;
+}
+
+}  // namespace message

@@ -1,0 +1,45 @@
+// Messages to the host, and numbers in 7-bit bytes, least significant first.
+#pragma once
+
+#include <avr/pgmspace.h>
+#include <stdint.h>
+
+#include "link.h"
+#include "protocol.h"
+
+namespace message {
+
+void begin(uint8_t sysex_id);
+void end();
+void put7(uint8_t value);
+void put14(uint16_t value);
+void put21(uint32_t value);
+void put32(uint32_t value);  // five bytes
+
+void three(uint8_t command, uint16_t value);  // a command with 14 bits
+
+// A text from flash for the host's user; the second one is appended. Never waits: a text that
+// finds no room is counted in `texts_lost`.
+void text(PGM_P first, PGM_P second = nullptr);
+extern uint16_t texts_lost;
+
+// Reads the numbers of a message that was received.
+class Reader {
+ public:
+  Reader(const uint8_t* data, uint8_t size) : data_(data), left_(size) {}
+  uint8_t left() const { return left_; }
+  uint8_t take7() { return left_ ? (--left_, *data_++) : (ok_ = false, 0); }
+  uint16_t take14() { return (uint16_t)take(2); }
+  uint32_t take21() { return take(3); }
+  uint32_t take32() { return take(5); }
+  uint32_t take(uint8_t count);  // a number of so many bytes
+  bool ok() const { return ok_; }
+  bool done() const { return ok_ && left_ == 0; }
+
+ private:
+  const uint8_t* data_;
+  uint8_t left_;
+  bool ok_ = true;
+};
+
+}  // namespace message

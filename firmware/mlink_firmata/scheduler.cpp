@@ -1,0 +1,352 @@
+#include "scheduler.h"
+
+#include "analog.h"
+#include "events.h"
+#include "pins.h"
+#include "time_base.h"
+
+namespace scheduler {
+
+volatile uint16_t late;
+
+static Slot slots[kSlots];
+static volatile bool serving;  // the interrupt is at work
+static volatile bool search_again;
+static uint32_t programmed;  // what the compare register stands for
+
+// The interrupt comes so many ticks early and waits for the moment with interrupts on.
+static constexpr uint8_t kLead = 20;
+static constexpr uint16_t kFarthest = 0xC000;  // beyond it: wake and look again
+static constexpr uint8_t kMostEdges = 12;      // per interrupt, then others get their turn
+static constexpr uint8_t kBreather = 60;
+static constexpr uint8_t kLateTicks = 16;
+
+// With interrupts off: have the interrupt come for `time`, but at least some ticks from now,
+// since a compare value that the timer has passed would not match for 33 ms.
+static void program_locked(uint32_t time) {
+  const uint32_t now = time_base::now_locked();
+  int32_t left = (int32_t)(time - kLead - now);
+  if (left < 6) left = 6;
+  if (left > kFarthest) left = kFarthest;
+  programmed = now + left;
+  BASE_OCRA = (uint16_t)programmed;
+}
+
+static void wake_for_locked(uint32_t time) {
+  if (serving) {
+    search_again = true;
+  } else if ((int32_t)(time - kLead - programmed) < 0) {
+    program_locked(time);
+  }
+}
+
+// Queue the report of an end. Until it is sent the slot is not free: it holds what is reported.
+static void report_locked(Slot& slot, uint32_t time, End how) {
+  if (!(slot.flags & kReport)) return;
+  const uint8_t index = &slot - slots;
+  if (events::push_locked(time, events::kPulseEnded | index, how, 0)) slot.told = 0;
+}
+
+// Make the edge that is due. Returns without it when the slot was changed meanwhile.
+static void make_edge(uint8_t index) {
+  Slot& slot = slots[index];
+  const uint32_t due = slot.next;
+  uint32_t now;
+  for (;;) {
+    cli();
+    if (!slot.armed || slot.next != due) {
+      sei();
+      return;
+    }
+    now = time_base::now_locked();
+    if (is_due(due, now)) break;
+    sei();
+  }
+  const bool begins = !slot.active;
+  if (index == kSampleSlot) {
+    slot.next = due + slot.active_ticks;
+    sei();
+    analog::start_scan(due);
+    return;
+  }
+  const bool level = begins != (bool)(slot.flags & kActiveLow);
+  *slot.output = level ? *slot.output | slot.mask : *slot.output & ~slot.mask;
+  slot.active = begins;
+  if (now - due > kLateTicks) late = late + 1;
+  if (begins) {
+    if (slot.done == 0) slot.first = now;
+    // A pulse that began late keeps its width.
+    slot.next = (slot.remaining == 1 && slot.done == 0 ? now : due) + slot.active_ticks;
+  } else {
+    ++slot.done;
+    if (slot.remaining && slot.done >= slot.remaining) {
+      slot.armed = 0;
+      report_locked(slot, now, kComplete);
+    } else {
+      slot.next = due + slot.rest_ticks;
+    }
+  }
+  sei();
+}
+
+// The interrupt's work, with interrupts on. Returns with interrupts off.
+static void serve() {
+  uint8_t made = 0;
+  for (;;) {
+    search_again = false;
+    int32_t nearest = kFarthest;
+    uint32_t nearest_time = 0;
+    bool any = false;
+    for (uint8_t index = 0; index < kSlots; ++index) {
+      if (!slots[index].armed) continue;
+      cli();
+      const uint32_t next = slots[index].next;
+      const int32_t left = (int32_t)(next - time_base::now_locked());
+      sei();
+      if (left <= kLead + 10 && made < kMostEdges) {
+        make_edge(index);
+        ++made;
+        search_again = true;
+      } else if (left < nearest) {
+        nearest = left;
+        nearest_time = next;
+        any = true;
+      }
+    }
+    cli();
+    if (search_again && made < kMostEdges) {
+      sei();
+      continue;
+    }
+    const uint32_t now = time_base::now_locked();
+    if (made >= kMostEdges) {
+      nearest_time = now + kBreather + kLead;
+    } else if (!any) {
+      nearest_time = now + kFarthest + kLead;
+    }
+    program_locked(nearest_time);
+    return;
+  }
+}
+
+void begin() {
+  Critical critical;
+  program_locked(time_base::now_locked() + kFarthest);
+  BASE_TIFR = _BV(OCF1A);
+  BASE_TIMSK |= _BV(OCIE1A);
+}
+
+void reset() {
+  for (uint8_t index = 0; index < kSlots; ++index) {
+    slots[index].armed = 0;
+    slots[index].told = 1;
+  }
+}
+
+static Slot* slot_of(uint8_t pin) {
+  for (uint8_t index = 0; index < kPulseSlots; ++index) {
+    if (slots[index].armed && slots[index].pin == pin) return &slots[index];
+  }
+  return nullptr;
+}
+
+static Slot* free_slot() {
+  for (uint8_t index = 0; index < kPulseSlots; ++index) {
+    if (!slots[index].armed && slots[index].told) return &slots[index];
+  }
+  return nullptr;
+}
+
+static void fill(Slot& slot, uint8_t pin, uint8_t flags, uint32_t active, uint32_t rest,
+                 uint32_t count) {
+  const uint8_t port = pins::port_of(pin);
+  slot.pin = pin;
+  slot.flags = flags;
+  slot.output = pins::output_register(port);
+  slot.mask = pins::mask_of(pin);
+  slot.active_ticks = active;
+  slot.rest_ticks = rest;
+  slot.remaining = count;
+  slot.done = 0;
+  slot.active = 0;
+}
+
+static void stop_slot(Slot& slot) {
+  Critical critical;
+  if (!slot.armed) return;
+  slot.armed = 0;
+  const bool rest = slot.flags & kActiveLow;
+  *slot.output = rest ? *slot.output | slot.mask : *slot.output & ~slot.mask;
+  report_locked(slot, time_base::now_locked(), kStopped);
+}
+
+void stop_pin(uint8_t pin) {
+  if (Slot* slot = slot_of(pin)) stop_slot(*slot);
+  for (uint8_t index = kPulseSlots; index < kSampleSlot; ++index) {
+    if (slots[index].armed && slots[index].output == pins::output_register(pins::port_of(pin)) &&
+        slots[index].mask == pins::mask_of(pin)) {
+      stop_slot(slots[index]);
+    }
+  }
+}
+
+static void switch_locked(const Slot& slot, bool active) {
+  const bool level = active != (bool)(slot.flags & kActiveLow);
+  *slot.output = level ? *slot.output | slot.mask : *slot.output & ~slot.mask;
+}
+
+// A pulse too short to be scheduled: interrupts are off for its width, at most 20 µs.
+static void pulse_in_place(Slot& slot) {
+  Critical critical;
+  switch_locked(slot, true);
+  const uint16_t since = BASE_TCNT;
+  slot.first = time_base::now_locked();
+  while ((uint16_t)(BASE_TCNT - since) < (uint16_t)slot.active_ticks) {
+  }
+  switch_locked(slot, false);
+  slot.done = 1;
+  slot.armed = 0;
+  report_locked(slot, time_base::now_locked(), kComplete);
+}
+
+static PGM_P start(uint8_t pin, uint8_t flags, uint32_t at, uint32_t active, uint32_t rest,
+                   uint32_t count) {
+  Slot* slot = slot_of(pin);
+  if (slot && count == 1 && slot->remaining == 1 && !(flags & kAtTime)) {
+    // A single pulse on a pin that pulses: its end moves out, never in.
+    Critical critical;
+    if (slot->armed && slot->active && ((slot->flags ^ flags) & kActiveLow) == 0) {
+      const uint32_t until = time_base::now_locked() + active;
+      if ((int32_t)(until - slot->next) > 0) slot->next = until;
+      slot->flags |= flags & kReport;
+      return nullptr;
+    }
+  }
+  if (slot) stop_slot(*slot);
+  slot = free_slot();
+  if (!slot) return PSTR("pulses: no slot is free");
+  pins::make_output(pin, flags & kActiveLow);
+  fill(*slot, pin, flags, active, rest, count);
+  if (flags & kAtTime) {
+    Critical critical;
+    slot->next = at;
+    slot->armed = 1;
+    wake_for_locked(at);
+  } else if (count == 1 && active < kShortestTimed) {
+    pulse_in_place(*slot);
+  } else {
+    Critical critical;
+    const uint32_t now = time_base::now_locked();
+    switch_locked(*slot, true);
+    slot->first = now;
+    slot->active = 1;
+    slot->next = now + active;
+    slot->armed = 1;
+    wake_for_locked(slot->next);
+  }
+  return nullptr;
+}
+
+static bool can_output(uint8_t pin) { return pins::supports(pin, kOutput); }
+
+PGM_P handle(message::Reader& reader) {
+  const uint8_t sub = reader.take7();
+  const uint8_t pin = reader.take7();
+  if (!reader.ok() || !can_output(pin)) return PSTR("pulses: no such output");
+  if (sub == kStop) {
+    if (!reader.done()) return PSTR("pulses: wrong length");
+    stop_pin(pin);
+    return nullptr;
+  }
+  const uint8_t flags = reader.take7();
+  if (flags > (kActiveLow | kAtTime | kReport)) return PSTR("pulses: unknown flags");
+  if (sub == kPulse) {
+    // The short form: the rest of the message is the width.
+    if (reader.left() == 0 || reader.left() > 5 || flags & kAtTime) return PSTR("pulses: wrong length");
+    const uint32_t width = reader.take(reader.left());
+    if (width < 2) return PSTR("pulses: too short");
+    return start(pin, flags, 0, width, 0, 1);
+  }
+  const uint32_t at = reader.take32(), active = reader.take32(), rest = reader.take32();
+  const uint32_t count = reader.take21();
+  if (sub != kTrain || !reader.done()) return PSTR("pulses: wrong length or kind");
+  const bool single = count == 1;
+  if (active < (single ? 2 : kShortestPhase) || (int32_t)active < 0) return PSTR("pulses: width");
+  if (!single && (rest < kShortestPhase || active + rest < kShortestPeriod || (int32_t)rest < 0)) {
+    return PSTR("pulses: period");
+  }
+  return start(pin, flags, at, active, rest, count);
+}
+
+void tell_end(uint8_t index, uint32_t time, uint8_t how) {
+  const Slot& slot = slots[index];
+  slots[index].told = 1;
+  message::begin(kPulses);
+  message::put7(kEnded);
+  message::put7(slot.pin);
+  message::put7(how);
+  message::put32(slot.first);
+  message::put32(time);
+  message::put21(slot.done);
+  message::end();
+}
+
+bool run_pwm(uint8_t pin, uint16_t active_ticks, uint16_t rest_ticks) {
+  Slot* slot = slot_of(pin);
+  if (slot) {
+    Critical critical;
+    slot->active_ticks = active_ticks;
+    slot->rest_ticks = rest_ticks;
+    return true;
+  }
+  slot = free_slot();
+  if (!slot) return false;
+  fill(*slot, pin, 0, active_ticks, rest_ticks, 0);
+  Critical critical;
+  slot->next = time_base::now_locked() + kShortestPeriod;
+  slot->armed = 1;
+  wake_for_locked(slot->next);
+  return true;
+}
+
+void end_reflex_locked(uint8_t reflex, volatile uint8_t* output, uint8_t mask, bool active_low,
+                       uint32_t time) {
+  Slot& slot = slots[kPulseSlots + reflex];
+  slot.pin = kNone;
+  slot.flags = active_low ? kActiveLow : 0;
+  slot.output = output;
+  slot.mask = mask;
+  slot.remaining = 1;
+  slot.done = 0;
+  slot.active = 1;
+  slot.next = time;
+  slot.armed = 1;
+  wake_for_locked(time);
+}
+
+void drop_reflex(uint8_t reflex) { stop_slot(slots[kPulseSlots + reflex]); }
+
+void start_samples(uint32_t first, uint32_t period) {
+  Critical critical;
+  Slot& slot = slots[kSampleSlot];
+  slot.active_ticks = period;
+  slot.next = first;
+  slot.armed = 1;
+  wake_for_locked(first);
+}
+
+void stop_samples() { slots[kSampleSlot].armed = 0; }
+
+// Runs with interrupts on but its own: a search takes longer than an edge may wait.
+static inline __attribute__((always_inline)) void compare_interrupt() {
+  BASE_TIMSK &= ~_BV(OCIE1A);
+  serving = true;
+  sei();
+  serve();
+  serving = false;
+  BASE_TIMSK |= _BV(OCIE1A);
+}
+
+}  // namespace scheduler
+
+ISR(BASE_COMPA_vect) { scheduler::compare_interrupt(); }

@@ -1,0 +1,65 @@
+// Pin changes at given times: pulses, pulse trains, soft PWM, and the ticks of analog blocks.
+// One compare interrupt serves all slots. It runs with interrupts on, so that edges are stamped
+// in time while it searches; only the change of a pin itself is uninterrupted.
+#pragma once
+
+#include <stdint.h>
+
+#include "board.h"
+#include "message.h"
+
+namespace scheduler {
+
+constexpr uint8_t kPulseSlots = 6;   // for the host, shared with soft PWM
+constexpr uint8_t kReflexSlots = 4;  // one per reflex
+constexpr uint8_t kSampleSlot = kPulseSlots + kReflexSlots;
+constexpr uint8_t kSlots = kSampleSlot + 1;
+
+constexpr uint8_t kShortestPhase = 20;     // ticks: 10 µs
+constexpr uint8_t kShortestPeriod = 100;   // ticks: 50 µs
+constexpr uint8_t kShortestTimed = 40;     // shorter single pulses are made in place
+constexpr uint8_t kShortestReflex = 40;
+
+enum Sub : uint8_t { kTrain = 0x00, kStop = 0x01, kEnded = 0x02, kPulse = 0x03 };
+enum Flag : uint8_t { kActiveLow = 1, kAtTime = 2, kReport = 4 };
+enum End : uint8_t { kComplete = 0, kStopped = 1 };
+
+struct Slot {
+  volatile uint8_t armed;
+  uint8_t pin;
+  uint8_t flags;
+  uint8_t mask;
+  volatile uint8_t* output;
+  volatile uint8_t told;     // no report of it waits to be sent
+  volatile uint8_t active;   // between an active edge and the one back
+  volatile uint32_t next;    // when the next edge is due
+  uint32_t active_ticks;
+  uint32_t rest_ticks;
+  __uint24 remaining;        // pulses; 0: without end
+  uint32_t first;            // when the first edge was made
+  __uint24 done;             // pulses completed
+};
+
+extern volatile uint16_t late;  // edges made more than 8 µs after they were due
+
+void begin();
+void reset();
+PGM_P handle(message::Reader& reader);
+void tell_end(uint8_t slot, uint32_t time, uint8_t how);
+
+// Stop what moves a pin, and leave the pin at rest.
+void stop_pin(uint8_t pin);
+
+// Soft PWM: false when no slot is free.
+bool run_pwm(uint8_t pin, uint16_t active_ticks, uint16_t rest_ticks);
+
+// With interrupts off: let a reflex's pulse, which has begun, end at `time`.
+void end_reflex_locked(uint8_t reflex, volatile uint8_t* output, uint8_t mask, bool active_low,
+                       uint32_t time);
+void drop_reflex(uint8_t reflex);
+
+// Ticks for analog blocks; each starts a scan.
+void start_samples(uint32_t first, uint32_t period);
+void stop_samples();
+
+}  // namespace scheduler

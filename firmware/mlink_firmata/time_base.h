@@ -1,0 +1,35 @@
+// The chip's clock: a 16-bit timer at 2 MHz that nothing ever sets, extended to 32 bits.
+// A tick is 0.5 µs; the count wraps after 35.8 minutes, and hosts unwrap it.
+#pragma once
+
+#include <stdint.h>
+
+#include "board.h"
+#include "critical.h"
+
+constexpr uint32_t kTickHz = F_CPU / 8;
+constexpr uint32_t kTicksPerMs = kTickHz / 1000;
+
+namespace time_base {
+
+extern volatile uint16_t high_half;
+
+void begin();
+
+// With interrupts off: the clock. An overflow that was not counted yet is told by its flag.
+inline uint32_t now_locked() {
+  const uint16_t low = BASE_TCNT;
+  uint16_t high = high_half;
+  if ((BASE_TIFR & _BV(TOV1)) && low < 0x8000) ++high;
+  return (uint32_t)high << 16 | low;
+}
+
+inline uint32_t now() {
+  Critical critical;
+  return now_locked();
+}
+
+}  // namespace time_base
+
+// Whether `time` has come; right as long as the two are less than 17.9 minutes apart.
+inline bool is_due(uint32_t time, uint32_t now) { return (int32_t)(now - time) >= 0; }

@@ -1,0 +1,195 @@
+"""The pytest plugin: a bench as a fixture (docs/hil.md). Light to import, for every pytest run."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from mlink_hil.testing.cameras import Camera
+    from mlink_hil.testing.lines import Board
+    from mlink_hil.testing.recording import RecordingHandle
+    from mlink_hil.testing.rig import Rig
+    from mlink_hil.testing.runs import Runs
+
+_RIG: pytest.StashKey[Rig] = pytest.StashKey()
+_RUNS: pytest.StashKey[Runs] = pytest.StashKey()
+
+_MARKERS = (
+    'bench(path, scope="module", without=(), set=()): the bench file that a test runs on, beside '
+    "its own file; the modules to leave out; settings as module.key=value; how long one run lasts",
+    "mlink_needs(*features): skip when the bench's devices lack a feature (simulated, real, "
+    "avr, board, camera)",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options."""
+    group = parser.getgroup("mlink", "mlink: hardware in the loop")
+    group.addoption("--mlink-devices", metavar="FILE", help="take the [devices] table of this file")
+    group.addoption(
+        "--mlink-record",
+        choices=("always", "on-failure", "never"),
+        default="on-failure",
+        help="which runs' recordings are kept (default: on-failure)",
+    )
+    group.addoption("--mlink-out", metavar="DIR", help="where recordings go (default: recordings)")
+    group.addoption(
+        "--mlink-report", metavar="DIR", help="write report.html and a VCD file for each test"
+    )
+    group.addoption(
+        "--mlink-inconclusive",
+        choices=("fail", "skip"),
+        default="fail",
+        help="what an inconclusive test does to the exit status (default: fail)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Announce our markers."""
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", marker)
+    if not hasattr(config, "workerinput"):  # not in the workers of pytest-xdist
+        config.pluginmanager.register(_Reports(config), "mlink-reports")
+
+
+# fixtures ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bench(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """A run of the bench that the test names: its boards, cameras and expectations."""
+    from mlink_hil.testing.rig import Rig
+    from mlink_hil.testing.runs import Runs
+
+    config = request.config
+    if _RUNS not in config.stash:
+        config.stash[_RUNS] = Runs(config)
+    runs = config.stash[_RUNS]
+    rig = Rig(runs.run_for(request.node))
+    request.node.stash[_RIG] = rig
+    yield rig
+    rig.finish()
+
+
+@pytest.fixture
+def board(bench: Rig) -> Board:
+    """Give the only board of the bench."""
+    return bench.board()
+
+
+@pytest.fixture
+def camera(bench: Rig) -> Camera:
+    """Give the only camera of the bench."""
+    return bench.camera()
+
+
+@pytest.fixture
+def recording(bench: Rig) -> RecordingHandle:
+    """Give the recording that the run writes."""
+    return bench.recording
+
+
+# outcomes ---------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Let a test fail whose run has failed, and give its measurements to JUnit."""
+    try:
+        result = yield
+        if (rig := item.stash.get(_RIG, None)) is not None:
+            rig.run.check()
+        return result
+    finally:
+        if (rig := item.stash.get(_RIG, None)) is not None:
+            for measured in rig.measurements:
+                item.user_properties.append((f"mlink.{measured.name}", str(measured)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """Tell inconclusive from failed, and attach what the HTML report shows."""
+    report: Any = yield
+    rig = item.stash.get(_RIG, None)
+    if rig is None:
+        return report
+    from mlink_hil.testing.verdicts import Inconclusive
+
+    if call.excinfo is not None and call.excinfo.errisinstance(Inconclusive):
+        report.mlink_outcome = "inconclusive"
+        if item.config.getoption("--mlink-inconclusive") == "skip":
+            report.outcome = "skipped"
+            path, line, _ = item.location
+            report.longrepr = (path, line or 0, f"inconclusive: {call.excinfo.value}")
+    if report.failed:
+        rig.run.keep_recording = True
+    if report.when == "call":
+        from mlink_hil.testing.evidence import gather
+
+        directory = item.config.getoption("--mlink-report")
+        report.mlink = gather(
+            rig,
+            item.nodeid,
+            Path(directory) if directory else None,
+            failed=report.failed,
+        )
+    return report
+
+
+def pytest_report_teststatus(report: Any) -> tuple[str, str, Any] | None:
+    """Show an inconclusive test as what it is."""
+    if getattr(report, "mlink_outcome", "") == "inconclusive":
+        return "inconclusive", "I", ("INCONCLUSIVE", {"yellow": True})
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print why tests were inconclusive."""
+    undecided = terminalreporter.stats.get("inconclusive", [])
+    if undecided:
+        terminalreporter.write_sep("=", "INCONCLUSIVE")
+        for report in undecided:
+            terminalreporter.write_sep("_", report.nodeid)
+            terminalreporter.write_line(str(report.longrepr))
+
+
+# reports ----------------------------------------------------------------------------------------
+
+
+class _Reports:
+    """Gathers evidence and writes the HTML report; with xdist in the controller's process."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._directory = config.getoption("--mlink-report")
+        self._found: list[dict[str, Any]] = []
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Keep what the report is made of."""
+        if (evidence := getattr(report, "mlink", None)) is not None:
+            self._found.append(
+                {
+                    **evidence,
+                    "nodeid": report.nodeid,
+                    "outcome": getattr(report, "mlink_outcome", report.outcome),
+                    "duration": report.duration,
+                    "text": "" if report.passed else str(report.longrepr),
+                }
+            )
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the report."""
+        if self._directory and self._found:
+            from mlink_hil.testing.html import write_report
+
+            write_report(Path(self._directory) / "report.html", self._found)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say where the report is."""
+        if self._directory and self._found:
+            terminalreporter.write_line(f"mlink: {Path(self._directory) / 'report.html'}")

@@ -1,0 +1,262 @@
+"""A run of a bench in a thread of the test process, with a tap on every stream."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from mlink.bench import Bench
+from mlink.bench.module import Connection, ModuleConfig
+from mlink.engine.options import RunOptions
+from mlink.engine.run import Engine
+from mlink.engine.status import Failure, Phase, RunResult, RunStatus
+from mlink.errors import DeviceError, MlinkError, ModuleError
+from mlink.types import DataType
+from mlink_hil.catalog import UNO_PINS
+from mlink_hil.sim.messages import Edge
+from mlink_hil.testing.board_link import BoardLink
+from mlink_hil.testing.catalog import TAP_NAME, TapSettings, TapStream, hil_tap
+from mlink_hil.testing.events import Event
+from mlink_hil.testing.history import History
+from mlink_hil.testing.names import Names
+from mlink_hil.testing.tap_link import TapLink
+
+PIN_UNCERTAINTY_USEC = 1
+"""Of a virtual board's edges, whose cycle is known exactly: what rounding to µs takes."""
+
+_TAPPED = (DataType.LineReading, DataType.LineCommand, DataType.TableRow, DataType.Frame)
+_START_SEC = 120.0
+_STOP_SEC = 40.0
+_SETTLE_SEC = 0.3
+_QUIET_SEC = 0.02
+_GRACE_SEC = 0.5
+"""How long after a deadline an item may still be under way to the test, at most."""
+
+
+class BenchRun:
+    """One run; `start` returns when it is in full flow, `stop` when its files are closed."""
+
+    def __init__(self, bench: Bench, options: RunOptions) -> None:
+        self.bench = bench
+        self.options = options
+        self.history = History()
+        self.logs: list[tuple[str, int, str]] = []
+        self.result: RunResult | None = None
+        self.expected_failures: set[str] = set()
+        """Modules that a test has broken on purpose."""
+        self.keep_recording = False
+        """Whether a test on this run has failed."""
+        self.boards: dict[str, BoardLink] = {}
+        self._folder = Path(tempfile.mkdtemp(prefix="mlink-hil-"))
+        tapped = add_tap(bench, self._folder / "tap")
+        self.tap = TapLink(self._folder / "tap", self.history)
+        self.names = Names(bench, self.boards.__contains__, self.tap.metadata, {})
+        self.engine = Engine(tapped, options, self)
+        self._regions: set[str] = set()
+        self._running = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="hil-engine", daemon=True)
+
+    def start(self) -> None:
+        """Start; ModuleError with the run's own words when it does not get that far."""
+        self._thread.start()
+        deadline = time.monotonic() + _START_SEC
+        while not (self._running.is_set() and self.tap.hello.is_set()):
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                self.stop()
+                self.check()
+                raise ModuleError(
+                    f"the run of {self.bench.path} did not start",
+                    remedy="See what it says with: mlink run",
+                )
+            (self._running if not self._running.is_set() else self.tap.hello).wait(0.05)
+        try:
+            self._connect_boards()
+            self.settle()
+        except MlinkError:
+            self.stop()
+            self.check()
+            raise
+
+    def settle(self) -> None:
+        """Wait until what is under way to and from virtual boards has come to rest."""
+        deadline = time.monotonic() + _SETTLE_SEC
+        before: dict[str, tuple[int, int]] = {}
+        while time.monotonic() < deadline:
+            now = {}
+            for name, link in self.boards.items():
+                stats = link.stats()
+                now[name] = (stats.uart_bytes_in, stats.uart_bytes_out)
+            if now == before:
+                return
+            before = now
+            time.sleep(_QUIET_SEC)
+
+    def stop(self) -> RunResult | None:
+        """End the run, if it still lasts, and return how it went."""
+        for link in self.boards.values():
+            link.close()
+        self.boards.clear()
+        if self._thread.ident is not None:
+            self.engine.request_stop("the test has ended")
+            self._thread.join(_STOP_SEC)
+        self.tap.close()
+        self.history.end()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return self.result
+
+    @property
+    def alive(self) -> bool:
+        """Whether the run still lasts."""
+        return self._thread.is_alive()
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What failed so far, without what a test broke on purpose."""
+        return [f for f in self.engine.failures if f.module not in self.expected_failures]
+
+    def check(self) -> None:
+        """Raise what has failed in the run, in its own words."""
+        if self._error is not None:
+            raise self._error
+        if failures := self.failures:
+            text = "\n".join(f"  {failure}" for failure in failures)
+            remedy = next((each.remedy for each in failures if each.remedy), "")
+            raise ModuleError(f"the run of {self.bench.name} failed:\n{text}", remedy=remedy)
+
+    def now_usec(self) -> int:
+        """Return the master time."""
+        return self.to_usec(time.monotonic_ns())
+
+    def to_usec(self, monotonic_ns: int) -> int:
+        """Return the master time of a moment on CLOCK_MONOTONIC."""
+        return (monotonic_ns - self.tap.t0_ns) // 1000
+
+    # what the engine tells ----------------------------------------------------------------
+
+    def on_status(self, status: RunStatus) -> None:
+        """Note that the run is in full flow."""
+        if status.phase is Phase.RUN:
+            self._running.set()
+
+    def on_log(self, module: str, level: int, message: str) -> None:
+        """Keep warnings and errors for the report."""
+        if level >= logging.INFO:
+            self.logs.append((module, level, message))
+
+    def on_output(self, module: str, text: str) -> None:
+        """Keep what a script prints."""
+        self.logs.append((module, logging.INFO, text))
+
+    # ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """Run the engine's thread."""
+        try:
+            self.result = self.engine.run()
+        except MlinkError as error:
+            self._error = error
+        except Exception as error:  # noqa: BLE001 - told to the test, in the test's own thread
+            self._error = error
+        finally:
+            self.history.end()
+
+    def _connect_boards(self) -> None:
+        work_dir = self.engine.work_dir
+        if work_dir is None:
+            return
+        for device in {module.device for module in self.bench.modules.values() if module.device}:
+            control = work_dir / f"{device}.sock"
+            if not control.is_socket():
+                continue  # a real board, or a camera
+
+            def note(edge: Edge, device: str = device) -> None:
+                self.history.add([self._pin_event(device, edge.pin, edge.level, edge.time_ns)])
+
+            with contextlib.suppress(DeviceError):  # it was unplugged at once: the run tells that
+                self.boards[device] = BoardLink(control, note, pins=UNO_PINS)
+
+    def _pin_event(
+        self, device: str, pin: int, level: bool, time_ns: int, *, caused: bool = False
+    ) -> Event:
+        bound = PIN_UNCERTAINTY_USEC
+        return Event(
+            f"{device}.{pin}",
+            self.to_usec(time_ns),
+            int(level),
+            bound,
+            bound,
+            caused=caused,
+            previous=int(not level),
+        )
+
+    def complete(self, channel: str, time_usec: int, decided: Callable[[], bool]) -> None:
+        """Wait until nothing up to a master time can still come on a channel.
+
+        Exact for the pins of virtual boards; else until it is decided, or a while is over.
+        """
+        device = channel.rpartition(".")[0]
+        link = self.boards.get(device)
+        if link is None:
+            left_sec = (time_usec - self.now_usec()) / 1e6
+            self.history.wait(decided, max(left_sec, 0.0) + _GRACE_SEC)
+            return
+        while self.alive:
+            try:
+                if self.to_usec(link.barrier()) >= time_usec:
+                    return
+            except DeviceError:
+                return  # unplugged: nothing comes any more
+            time.sleep(0.001)
+
+    def watch_region(self, stream: str, area: tuple[int, int, int, int], channel: str) -> None:
+        """Follow a region's brightness as a channel; once for each region."""
+        if channel not in self._regions:
+            self._regions.add(channel)
+            self.tap.add_region(stream, area, channel)
+
+    def level(self, device: str, pin: int) -> bool:
+        """Return what a line reads now, or has last reported."""
+        if link := self.boards.get(device):
+            return link.read(pin).level
+        last = self.history.last(self.names.line_channel(pin, device))
+        return last is not None and bool(last.value)
+
+    def drive(self, device: str, pin: int, level: bool | None) -> Event:
+        """Wire a pin of a virtual board; the event is the moment at which that took effect."""
+        link = self.boards.get(device)
+        if link is None:
+            raise DeviceError(
+                f"nothing drives line {pin} of the real board '{device}'",
+                remedy="Wire it to a line of a tester board, and say so in [wiring] of the file "
+                "given by --mlink-devices.",
+            )
+        reply = link.drive(pin, level)
+        return self._pin_event(device, pin, reply.level, reply.time_ns, caused=True)
+
+
+def add_tap(bench: Bench, socket: Path) -> Bench:
+    """Return the bench with a tap on every stream of a kind that tests look at."""
+    if TAP_NAME in bench.modules:
+        raise ModuleError(f"{bench.path} has a module '{TAP_NAME}' of its own", remedy="Rename it.")
+    streams = tuple(
+        TapStream(f"{module.name}.{port.id}", port.data_type)
+        for module in bench.modules.values()
+        for port in module.outputs
+        if port.data_type in _TAPPED
+    )
+    settings = TapSettings(socket=str(socket), streams=streams)
+    inputs, outputs = hil_tap.ports_for(settings)
+    connections = []
+    for port in inputs:
+        module, _, output = port.id.partition(".")  # a module's name holds no dot
+        connections.append(Connection(port.id, module, output))
+    tap = ModuleConfig(TAP_NAME, hil_tap, settings, None, tuple(connections), inputs, outputs)
+    return replace(bench, modules={**bench.modules, TAP_NAME: tap})

@@ -1,0 +1,125 @@
+"""Handles of a test on cameras: frames by number, regions of the picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from mlink.errors import StreamError
+from mlink.types import Frame
+from mlink_hil.testing.events import Event
+from mlink_hil.testing.patterns import Pattern, crosses
+
+if TYPE_CHECKING:
+    from mlink_hil.testing.rig import Rig
+
+
+class Region:
+    """A rectangle of a camera's picture, whose mean brightness is followed frame by frame.
+
+    The light of an event came on at some time since the frame before: its bounds say so.
+    """
+
+    def __init__(self, rig: Rig, stream: str, area: tuple[int, int, int, int]) -> None:
+        self._rig = rig
+        x, y, width, height = area
+        self.channel = f"{stream}[{x},{y} {width}×{height}]"
+        rig.run.watch_region(stream, area, self.channel)
+
+    def brightens(self, above: float) -> Pattern:
+        """Look for the first frame that is at least this bright (0 to 255)."""
+        return crosses(self.channel, above, upwards=True)
+
+    def darkens(self, below: float) -> Pattern:
+        """Look for the first frame that is darker than this."""
+        return crosses(self.channel, below, upwards=False)
+
+    @property
+    def brightness(self) -> float:
+        """Mean brightness in the newest frame, 0 to 255."""
+        last = self._rig.run.history.last(self.channel)
+        if last is None:
+            raise StreamError(f"no frame has come yet for {self.channel}")
+        return last.value
+
+
+class Camera:
+    """A camera of the bench, by the stream of its frames."""
+
+    def __init__(self, rig: Rig, stream: str) -> None:
+        self._rig = rig
+        self.stream = stream
+
+    def region(self, x: int, y: int, width: int, height: int) -> Region:
+        """Follow a rectangle of the picture, in pixels from the top left."""
+        return Region(self._rig, self.stream, (x, y, width, height))
+
+    def frame(self, index: int) -> Event:
+        """Return when a frame was taken, by its number; StreamError when it has not come."""
+        for event in self._rig.run.history.of(self.stream):
+            if event.value == index:
+                return event
+        raise StreamError(f"frame {index} of {self.stream} has not come")
+
+    def next_frame(self, timeout_sec: float = 2.0) -> Event:
+        """Wait for a frame taken from now on."""
+        history, now = self._rig.run.history, self._rig.run.now_usec()
+        found: list[Event] = []
+
+        def come() -> bool:
+            found[:] = history.of(self.stream, now)
+            return bool(found)
+
+        if not history.wait(come, timeout_sec):
+            self._rig.run.check()
+            raise StreamError(
+                f"{self.stream} sent no frame for {timeout_sec:g} s",
+                remedy="Does the camera still deliver? See the run's log.",
+            )
+        return found[0]
+
+    def picture(self, index: int = -1) -> Frame:
+        """Return a frame with its pixels: the newest (-1), or one by its number.
+
+        The newest 64 MB of frames are kept for this.
+        """
+        found = self._rig.run.tap.fetch(self.stream, index)
+        if found is None:
+            which = "no frame" if index < 0 else f"frame {index}"
+            raise StreamError(
+                f"{which} of {self.stream} is kept",
+                remedy="Ask sooner: only the newest 64 MB of frames are kept.",
+            )
+        return found
+
+    def wait_picture(
+        self, shows: Callable[[NDArray[Any]], bool], *, within_usec: int, after: Event
+    ) -> Frame:
+        """Wait for the first frame, taken after an event, of which `shows(pixels)` is true.
+
+        For OpenCV and the like. ExpectationFailed when none within the time shows it.
+        """
+        history = self._rig.run.history
+        seen = after.time_usec
+        deadline = after.time_usec + within_usec
+        while True:
+            for event in history.of(self.stream, seen + 1):
+                if event.time_usec > deadline:
+                    self._rig.fail(
+                        f"no picture of {self.stream} within {within_usec} µs after {after} "
+                        "shows what was looked for",
+                        after,
+                        within_usec,
+                        [self.stream],
+                    )
+                seen = event.time_usec
+                found = self._rig.run.tap.fetch(self.stream, int(event.value))
+                if found is not None and shows(found.view):
+                    return found
+            if not self._rig.run.alive:
+                self._rig.run.check()
+                raise StreamError(f"the run ended while {self.stream} was watched")
+            time.sleep(0.002)

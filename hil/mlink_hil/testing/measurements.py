@@ -1,0 +1,61 @@
+"""Measurements: a name, a value with its bounds, a unit, limits, and the outcome."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mlink_hil.testing.events import Span
+from mlink_hil.testing.verdicts import Verdict, limits_verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A measured value, judged by its limits."""
+
+    name: str
+    value: float
+    lowest: float
+    highest: float
+    unit: str
+    at_least: float | None
+    at_most: float | None
+    outcome: Verdict
+
+    @classmethod
+    def judge(
+        cls,
+        name: str,
+        value: float | Span,
+        unit: str,
+        at_least: float | None,
+        at_most: float | None,
+    ) -> Measurement:
+        """Judge a value; a Span is in µs and brings its bounds along."""
+        if isinstance(value, Span):
+            number = float(value.usec)
+            lowest, highest = float(value.lowest_usec), float(value.highest_usec)
+            unit = unit or "µs"
+        else:
+            number = lowest = highest = float(value)
+        outcome = limits_verdict(lowest, highest, at_least, at_most)
+        return cls(name, number, lowest, highest, unit, at_least, at_most, outcome)
+
+    @property
+    def limits(self) -> str:
+        """The limits as text, "" without."""
+        parts = [
+            f"{sign} {limit:g}"
+            for sign, limit in (("≥", self.at_least), ("≤", self.at_most))
+            if limit is not None
+        ]
+        return " and ".join(parts)
+
+    def __str__(self) -> str:
+        bounds = "" if self.lowest == self.highest else f" ({self.lowest:g} to {self.highest:g})"
+        limits = f", limits {self.limits}" if self.limits else ""
+        return f"{self.name} = {self.value:g} {self.unit}{bounds}{limits}: {self.outcome.value}"
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return it as plain values, for JUnit, JSON and HTML."""
+        return {**asdict(self), "outcome": self.outcome.value}

@@ -1,0 +1,133 @@
+"""Which board, camera, stream or channel of a run a test means, with or without a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from mlink.bench import Bench
+from mlink.bench.module import ModuleConfig
+from mlink.catalog import proposal
+from mlink.errors import BenchError
+from mlink.metadata import Metadata
+from mlink.module import Category
+from mlink.types import DataType
+
+
+class Names:
+    """Looks names up in a run; implements `patterns.Channels`."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        is_virtual: Callable[[str], bool],
+        metadata: Mapping[str, Metadata],
+        wiring: Mapping[str, str],
+    ) -> None:
+        self._modules = bench.modules
+        self._is_virtual = is_virtual
+        self._metadata = metadata
+        self._wiring = wiring
+        """A line of the bench → the tester's line wired to it, both "device.line"."""
+
+    def board(self, name: str | None = None) -> str:
+        """Return a board's device, from that name or its module's."""
+        boards = {
+            module.device or module.name: module
+            for module in self._modules.values()
+            if module.type.category is Category.DEVICE
+            and any(port.data_type is DataType.LineReading for port in module.outputs)
+            and (module.device or module.name) not in self._testers()
+        }
+        for device, module in boards.items():
+            if name == module.name:
+                return device
+        return _one(name, boards, "board")
+
+    def line_channel(self, line: int, board: str | None) -> str:
+        """Return the channel on which a line's edges are seen best."""
+        device = self.board(board)
+        if wired := self._wiring.get(f"{device}.{line}"):
+            tester, _, number = wired.partition(".")
+            return f"{self._reading_stream(tester)}.{number}"
+        if self._is_virtual(device):
+            return f"{device}.{line}"
+        return f"{self._reading_stream(device)}.{line}"
+
+    def reading_channel(self, line: int, board: str | None) -> str:
+        """Return the channel of what a board itself reports of a line."""
+        return f"{self._reading_stream(self.board(board))}.{line}"
+
+    def frame_stream(self, camera: str | None = None) -> str:
+        """Return the stream of a camera's frames, by module, device or stream."""
+        streams = self._streams(DataType.Frame)
+        if camera in streams:
+            return camera
+        by_name: dict[str, str] = {}
+        for stream, module in streams.items():
+            if camera is None and module.type.category is not Category.DEVICE:
+                continue
+            by_name[module.name] = stream
+            if camera is not None and module.device == camera:
+                return stream
+        return by_name[_one(camera, by_name, "camera")]
+
+    def frame_streams(self) -> list[str]:
+        """Return the streams of frames of all cameras."""
+        return [
+            stream
+            for stream, module in self._streams(DataType.Frame).items()
+            if module.type.category is Category.DEVICE
+        ]
+
+    def row_stream(self, table: str | None = None) -> str:
+        """Return a stream of rows, by itself or its module."""
+        streams = self._streams(DataType.TableRow)
+        if table is not None and table not in streams:
+            own = [stream for stream, module in streams.items() if module.name == table]
+            if len(own) == 1:
+                return own[0]
+        if table is None:  # of a board's own tables there are several; a script's is meant
+            streams = {
+                stream: module
+                for stream, module in streams.items()
+                if module.type.category is Category.SCRIPT
+            }
+        return _one(table, streams, "stream of rows")
+
+    def columns(self, stream: str) -> list[str]:
+        """Return the names of a row stream's columns, empty when it has no header."""
+        header = self._metadata.get(stream, {}).get("table_header", [])
+        return [str(name) for name in header] if isinstance(header, list) else []
+
+    def _reading_stream(self, device: str) -> str:
+        for stream, module in self._streams(DataType.LineReading).items():
+            if device in (module.device, module.name) and module.type.category is Category.DEVICE:
+                return stream
+        raise BenchError(f"no module of this bench reads the lines of '{device}'")
+
+    def _streams(self, kind: DataType) -> dict[str, ModuleConfig]:
+        return {
+            f"{module.name}.{port.id}": module
+            for module in self._modules.values()
+            for port in module.outputs
+            if port.data_type is kind
+        }
+
+    def _testers(self) -> set[str]:
+        return {wired.partition(".")[0] for wired in self._wiring.values()}
+
+
+def _one(name: str | None, known: Iterable[str], what: str) -> str:
+    """Return the one that is meant; BenchError when that is not clear."""
+    names = list(known)
+    if name is None:
+        if len(names) == 1:
+            return names[0]
+        if not names:
+            raise BenchError(f"this bench has no {what}", remedy="Look at the bench file.")
+        raise BenchError(
+            f"this bench has {len(names)} of a {what}", remedy=f"Name one of: {', '.join(names)}."
+        )
+    if name not in names:
+        raise BenchError(f"this bench has no {what} '{name}'", remedy=proposal(name, names, what))
+    return name

@@ -1,0 +1,154 @@
+"""What an expectation looks for: edges, readings, frames, rows, brightness of a region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from mlink_hil.testing.events import Event
+
+
+class Channels(Protocol):
+    """Knows which channel of a run a pattern means; MlinkError when that is not clear."""
+
+    def line_channel(self, line: int, board: str | None) -> str:
+        """Return the channel on which a line's edges are seen best."""
+        ...
+
+    def reading_channel(self, line: int, board: str | None) -> str:
+        """Return the channel of what a board itself reports of a line."""
+        ...
+
+    def frame_stream(self, camera: str | None) -> str:
+        """Return the stream of a camera's frames."""
+        ...
+
+    def row_stream(self, table: str | None) -> str:
+        """Return the stream of a module's rows."""
+        ...
+
+    def columns(self, stream: str) -> list[str]:
+        """Return the names of a row stream's columns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A pattern in a certain run."""
+
+    channel: str
+    matches: Callable[[Event], bool]
+    text: str
+
+
+Pattern = Callable[[Channels], Bound]
+
+
+def edge(line: int, *, rising: bool | None = None, board: str | None = None) -> Pattern:
+    """Look for a change of a line's level: up, down, or (None) any.
+
+    On a virtual board that is the pin itself; on a real one what a board reports of the line.
+    """
+    kind = {True: "rising edge", False: "falling edge", None: "edge"}[rising]
+
+    def matches(event: Event) -> bool:
+        if event.previous is None or bool(event.previous) == bool(event.value):
+            return False
+        return rising is None or bool(event.value) is rising
+
+    def bind(channels: Channels) -> Bound:
+        channel = channels.line_channel(line, board)
+        return Bound(channel, matches, f"{kind} on {channel}")
+
+    return bind
+
+
+def reading(
+    line: int,
+    *,
+    value: int | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    board: str | None = None,
+) -> Pattern:
+    """Look for a reading that the board itself sends of a line, with a value or in a range."""
+    text = _range_text(value, at_least, at_most)
+
+    def matches(event: Event) -> bool:
+        return (
+            (value is None or event.value == value)
+            and (at_least is None or event.value >= at_least)
+            and (at_most is None or event.value <= at_most)
+        )
+
+    def bind(channels: Channels) -> Bound:
+        channel = channels.reading_channel(line, board)
+        return Bound(channel, matches, f"reading{text} on {channel}")
+
+    return bind
+
+
+def frame(camera: str | None = None, *, index: int | None = None) -> Pattern:
+    """Look for a frame of a camera: any, or the one with this number."""
+
+    def matches(event: Event) -> bool:
+        return index is None or event.value == index
+
+    def bind(channels: Channels) -> Bound:
+        stream = channels.frame_stream(camera)
+        return Bound(stream, matches, f"frame{'' if index is None else f' {index}'} of {stream}")
+
+    return bind
+
+
+def row(table: str | None = None, **cells: object) -> Pattern:
+    """Look for a table row, by the stream ("loop.table-out") and cells by their column's name."""
+
+    def bind(channels: Channels) -> Bound:
+        stream = channels.row_stream(table)
+        columns = channels.columns(stream)
+        wanted = {}
+        for name, value in cells.items():
+            if name not in columns:
+                raise ValueError(
+                    f"{stream} has no column {name!r}; it has {', '.join(columns) or 'no header'}"
+                )
+            wanted[columns.index(name)] = str(value)
+
+        def matches(event: Event) -> bool:
+            return all(
+                number < len(event.cells) and event.cells[number] == text
+                for number, text in wanted.items()
+            )
+
+        what = ", ".join(f"{name}={value}" for name, value in cells.items())
+        return Bound(stream, matches, f"row {what} of {stream}".replace("row  ", "row "))
+
+    return bind
+
+
+def crosses(channel: str, level: float, *, upwards: bool) -> Pattern:
+    """Look for a value that passes a level; see `Region.brightens` and `Region.darkens`."""
+
+    def matches(event: Event) -> bool:
+        if event.previous is None:
+            return False
+        if upwards:
+            return event.previous < level <= event.value
+        return event.previous >= level > event.value
+
+    def bind(_channels: Channels) -> Bound:
+        way = "above" if upwards else "below"
+        return Bound(channel, matches, f"{channel} going {way} {level:g}")
+
+    return bind
+
+
+def _range_text(value: int | None, at_least: float | None, at_most: float | None) -> str:
+    parts = [
+        f"{sign} {limit:g}"
+        for sign, limit in (("=", value), ("≥", at_least), ("≤", at_most))
+        if limit is not None
+    ]
+    return f" {', '.join(parts)}" if parts else ""

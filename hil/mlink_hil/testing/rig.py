@@ -1,0 +1,277 @@
+"""What the fixture `bench` gives to a test: the run's boards and cameras, and expectations."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+
+from mlink.errors import MlinkError
+from mlink_hil.testing.bench_run import BenchRun
+from mlink_hil.testing.cameras import Camera
+from mlink_hil.testing.events import Event, Span, Window
+from mlink_hil.testing.faults import Faults
+from mlink_hil.testing.lines import Board
+from mlink_hil.testing.measurements import Measurement
+from mlink_hil.testing.patterns import Bound, Pattern
+from mlink_hil.testing.recording import RecordingHandle
+from mlink_hil.testing.timeline_text import draw_timeline, list_events
+from mlink_hil.testing.verdicts import (
+    Inside,
+    Verdict,
+    raise_unless_passed,
+)
+
+_Enough = Callable[[Inside], bool]
+
+
+class Rig:
+    """One test's view of a run, which other tests may share."""
+
+    def __init__(self, run: BenchRun) -> None:
+        self.run = run
+        self.measurements: list[Measurement] = []
+        self.stimuli: list[Event] = []
+        self.deadlines: list[tuple[int, str]] = []
+        """(master time in µs, what was expected by then)"""
+        self.began_usec = run.now_usec()
+        self.faults = Faults(run)
+
+    # what there is ------------------------------------------------------------------------
+
+    def board(self, name: str | None = None) -> Board:
+        """Return a board by its device's name; the only one without a name."""
+        return Board(self, self.run.names.board(name))
+
+    def camera(self, name: str | None = None) -> Camera:
+        """Return a camera by its module's name; the only one without a name."""
+        return Camera(self, self.run.names.frame_stream(name))
+
+    @property
+    def recording(self) -> RecordingHandle:
+        """The recording that this run writes."""
+        return RecordingHandle(self.run)
+
+    def now(self) -> Event:
+        """Return the present as an event, to expect something after it."""
+        return Event("now", self.run.now_usec(), caused=True)
+
+    def note_stimulus(self, event: Event) -> None:
+        """Remember what the test did, for timelines."""
+        self.stimuli.append(event)
+
+    def events(self, pattern: Pattern, *, after: Event | None = None) -> list[Event]:
+        """Return all events so far that a pattern matches."""
+        bound = pattern(self.run.names)
+        start = self.began_usec if after is None else after.time_usec
+        return [
+            event for event in self.run.history.of(bound.channel, start) if bound.matches(event)
+        ]
+
+    # expectations -------------------------------------------------------------------------
+
+    def expect(
+        self,
+        pattern: Pattern,
+        *,
+        within_usec: int,
+        after: Event | None = None,
+        around: Event | None = None,
+        not_before_usec: int = 0,
+    ) -> Event:
+        """Expect one such event within a time after an event (or before or after: `around`).
+
+        Returns it at once when it has come. Raises ExpectationFailed when it surely did not come
+        in time, Inconclusive when the uncertainty of the times does not tell.
+        """
+        __tracebackhide__ = True
+        origin = after or around or self.now()
+        low = -within_usec if around is not None else not_before_usec
+        bound = pattern(self.run.names)
+        window = Window(origin, low, within_usec)
+        inside = self._watch(bound, window, enough=lambda found: bool(found.sure))
+        verdict = inside.some()
+        if verdict is Verdict.PASS:
+            return inside.sure[0]
+        how = f"within {within_usec} µs {'of' if around else 'after'} {origin}"
+        if not_before_usec:
+            how = f"{not_before_usec} to {within_usec} µs after {origin}"
+        if verdict is Verdict.FAIL:
+            head = f"no {bound.text} {how}{self._nearest(bound, window)}"
+        else:
+            head = (
+                f"it cannot be told whether {bound.text} was {how}: "
+                f"it was {inside.possible[0].since(origin)} after it"
+            )
+        self._raise(verdict, head, window, [bound.channel])
+        raise AssertionError  # not reached
+
+    def expect_none(self, pattern: Pattern, *, for_usec: int, after: Event | None = None) -> None:
+        """Expect no such event for a time after an event (or from now on)."""
+        __tracebackhide__ = True
+        origin = after or self.now()
+        bound = pattern(self.run.names)
+        window = Window(origin, 0, for_usec)
+        inside = self._watch(bound, window, enough=lambda found: bool(found.sure))
+        found = [*inside.sure, *inside.possible]
+        seen = f": it was {found[0].since(origin)} after it" if found else ""
+        head = f"there should be no {bound.text} for {for_usec} µs after {origin}{seen}"
+        self._raise(inside.none(), head, window, [bound.channel])
+
+    def expect_count(
+        self,
+        pattern: Pattern,
+        exactly: int | None = None,
+        *,
+        within_usec: int,
+        after: Event | None = None,
+        at_least: int = 0,
+        at_most: int | None = None,
+    ) -> list[Event]:
+        """Expect a number of such events; waits until the time is over."""
+        __tracebackhide__ = True
+        if exactly is not None:
+            at_least = at_most = exactly
+        origin = after or self.now()
+        bound = pattern(self.run.names)
+        window = Window(origin, 0, within_usec)
+        inside = self._watch(
+            bound,
+            window,
+            enough=lambda found: at_most is not None and len(found.sure) > at_most,
+        )
+        wanted = f"{at_least}" if at_least == at_most else f"{at_least} to {at_most or 'any'}"
+        counted = f"{len(inside.sure)}"
+        if inside.possible:
+            counted += f" to {len(inside.sure) + len(inside.possible)}"
+        head = f"{counted} × {bound.text} within {within_usec} µs after {origin}, not {wanted}"
+        self._raise(inside.count(at_least, at_most), head, window, [bound.channel])
+        return list(inside.sure)
+
+    def expect_rate(
+        self, pattern: Pattern, hz: float, *, tolerance: float = 0.05, for_usec: int = 1_000_000
+    ) -> float:
+        """Expect events at a rate, ± a share of it; the rate is over whole intervals."""
+        __tracebackhide__ = True
+        origin = self.now()
+        bound = pattern(self.run.names)
+        window = Window(origin, 0, for_usec)
+        inside = self._watch(bound, window, enough=lambda _found: False)
+        events = sorted((*inside.sure, *inside.possible), key=lambda event: event.time_usec)
+        rate = 0.0
+        if len(events) > 1:
+            rate = (len(events) - 1) * 1e6 / (events[-1].time_usec - events[0].time_usec)
+        verdict = Verdict.PASS if abs(rate - hz) <= tolerance * hz else Verdict.FAIL
+        head = f"{bound.text} came at {rate:.3f} Hz, not at {hz:g} Hz ± {tolerance:.1%}"
+        self._raise(verdict, head, window, [bound.channel])
+        return rate
+
+    def expect_sequence(
+        self, *patterns: Pattern, within_usec: int, after: Event | None = None
+    ) -> list[Event]:
+        """Expect events in this order, the last within a time after an event."""
+        __tracebackhide__ = True
+        origin = after or self.now()
+        found: list[Event] = []
+        for pattern in patterns:
+            start = found[-1] if found else origin
+            left = origin.time_usec + within_usec - start.time_usec
+            found.append(self.expect(pattern, within_usec=max(left, 0), after=start))
+        return found
+
+    def measure(
+        self,
+        name: str,
+        value: float | Span,
+        unit: str = "",
+        *,
+        at_least: float | None = None,
+        at_most: float | None = None,
+    ) -> Measurement:
+        """Note a measurement for the reports, and judge it by its limits if it has any."""
+        __tracebackhide__ = True
+        measured = Measurement.judge(name, value, unit, at_least, at_most)
+        self.measurements.append(measured)
+        raise_unless_passed(measured.outcome, [str(measured)])
+        return measured
+
+    def wait(self, sec: float) -> None:
+        """Let time pass; the run's failure ends it."""
+        self.run.history.wait(lambda: not self.run.alive, sec)
+        self.run.check()
+
+    def finish(self) -> None:
+        """Take the test's hands off the lines that it has driven."""
+        for channel in {event.channel for event in self.stimuli}:
+            device, _, line = channel.rpartition(".")
+            if device in self.run.boards:
+                with contextlib.suppress(MlinkError):  # the board may be gone
+                    self.run.drive(device, int(line), None)
+        if self.stimuli:
+            with contextlib.suppress(MlinkError):
+                self.run.settle()  # the answer to letting go belongs to this test
+
+    def fail(self, head: str, origin: Event, span_usec: int, channels: Sequence[str]) -> None:
+        """Fail with a timeline around an event."""
+        __tracebackhide__ = True
+        self._raise(Verdict.FAIL, head, Window(origin, 0, span_usec), channels)
+
+    # ---------------------------------------------------------------------------------------
+
+    def _watch(self, bound: Bound, window: Window, *, enough: _Enough) -> Inside:
+        """Wait until there is enough, or all of the window has surely been seen."""
+        self.deadlines.append((window.origin.time_usec + window.high_usec, bound.text))
+        history = self.run.history
+
+        def look() -> Inside:
+            events = history.of(bound.channel, window.start_usec, window.end_usec)
+            return Inside.sort(filter(bound.matches, events), window)
+
+        def decided() -> bool:
+            last = history.last(bound.channel)
+            # times only grow, so that what was in the window has come
+            return enough(look()) or (last is not None and last.earliest_usec > window.end_usec)
+
+        left_sec = (window.end_usec - self.run.now_usec()) / 1e6
+        if not history.wait(decided, max(left_sec, 0.0)) and self.run.alive:
+            self.run.complete(bound.channel, window.end_usec, decided)
+        inside = look()
+        if not enough(inside):
+            self.run.check()  # a run that has failed is told in its own words
+        return inside
+
+    def _nearest(self, bound: Bound, window: Window) -> str:
+        """Say what came nearest to a window."""
+        events = [e for e in self.run.history.of(bound.channel) if bound.matches(e)]
+        if not events:
+            return "; there was none in the whole run"
+        nearest = min(events, key=lambda e: abs(e.time_usec - window.origin.time_usec))
+        later = [e for e in events if e.time_usec > window.origin.time_usec]
+        nearest = later[0] if later else nearest
+        usec = nearest.time_usec - window.origin.time_usec
+        if usec > window.high_usec:
+            return f"; the next came after {usec} µs, {usec - window.high_usec} µs too late"
+        return f"; the nearest was {-usec} µs before it" if usec < 0 else ""
+
+    def _raise(self, verdict: Verdict, head: str, window: Window, channels: Sequence[str]) -> None:
+        __tracebackhide__ = True
+        if verdict is not Verdict.PASS:
+            raise_unless_passed(verdict, [head, "", *self.timeline(window, channels)])
+
+    def timeline(self, window: Window, channels: Sequence[str] = ()) -> list[str]:
+        """Draw what was seen around a window."""
+        __tracebackhide__ = True
+        span = max(window.high_usec - min(window.low_usec, 0), 200)
+        zero = window.origin.time_usec
+        start = zero + min(window.low_usec, 0) - span // 4
+        end = zero + window.high_usec + span // 2
+        history = self.run.history
+        for channel in channels:  # what came too late shall be in the picture, if it is not far
+            later = [e for e in history.of(channel, end) if e.time_usec < end + 8 * span]
+            if later and not any(e.caused for e in later):
+                end = max(end, later[0].time_usec + span // 4)
+        first = list(dict.fromkeys([*(e.channel for e in self.stimuli[-3:]), *channels]))
+        marks = [(zero, str(window.origin.channel)), (zero + window.high_usec, "deadline")]
+        lines = draw_timeline(
+            history, start, end, now_usec=self.run.now_usec(), marks=marks, first=first
+        )
+        return [*lines, "", *list_events(history, first, start, end, zero)]

@@ -1,0 +1,186 @@
+"""The runs of a pytest session: started when a test needs one, shared as its marker says."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlink.bench import Bench, load_bench
+from mlink.engine.options import RunOptions
+from mlink.errors import BenchError
+from mlink.module import Category
+from mlink.types import DataType
+from mlink_hil.sim.fetch_firmware import is_cached
+from mlink_hil.testing.bench_run import BenchRun
+
+_SCOPES: dict[str, type[pytest.Collector | pytest.Item] | None] = {
+    "function": pytest.Item,
+    "class": pytest.Class,
+    "module": pytest.Module,
+    "package": pytest.Package,
+    "session": pytest.Session,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a test's marker asks for."""
+
+    path: Path
+    scope: str
+    without: tuple[str, ...]
+    overrides: tuple[str, ...]
+
+    @classmethod
+    def of(cls, item: pytest.Item) -> Wanted:
+        """Read a test's `bench` marker; without one, the bench.toml beside its file."""
+        marker = item.get_closest_marker("bench")
+        args = marker.args if marker else ()
+        options: dict[str, Any] = dict(marker.kwargs) if marker else {}
+        path = item.path.parent / (args[0] if args else "bench.toml")
+        scope = options.pop("scope", "module")
+        without, overrides = options.pop("without", ()), options.pop("set", ())
+        if options or len(args) > 1 or scope not in _SCOPES:
+            raise BenchError(
+                f"{item.nodeid}: its bench marker is not understood",
+                remedy='Write @pytest.mark.bench("bench.toml", scope="module", without=("name",), '
+                f'set=("module.key=value",)); scopes: {", ".join(_SCOPES)}.',
+            )
+        if not marker and not path.is_file():
+            raise BenchError(
+                f"{item.nodeid} uses a bench but names none",
+                remedy='Mark it with @pytest.mark.bench("bench.toml").',
+            )
+        return cls(path, scope, _tuple(without), _tuple(overrides))
+
+
+class Runs:
+    """All runs of this session, by what was asked for and for which node."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._runs: dict[tuple[Wanted, str], BenchRun] = {}
+
+    def run_for(self, item: pytest.Item) -> BenchRun:
+        """Return the run that a test asks for, started; skips when a feature is missing."""
+        wanted = Wanted.of(item)
+        node = _node(item, wanted.scope)
+        key = (wanted, node.nodeid)
+        run = self._runs.get(key)
+        if run is not None:
+            _skip_unless(item, run.bench)
+            if run.alive:
+                return run
+            self._close(key)  # a test has ended or broken it
+        bench = self._load(wanted)
+        _skip_unless(item, bench)
+        run = self._runs[key] = BenchRun(bench, self._options())
+        node.addfinalizer(lambda: self._close(key))
+        run.start()
+        return run
+
+    def _load(self, wanted: Wanted) -> Bench:
+        devices = self._config.getoption("--mlink-devices")
+        bench = load_bench(
+            wanted.path,
+            devices=Path(devices) if devices else None,
+            overrides=wanted.overrides,
+        )
+        return leave_out(bench, wanted.without)
+
+    def _options(self) -> RunOptions:
+        option: Callable[[str], Any] = self._config.getoption
+        report, out = option("--mlink-report"), option("--mlink-out")
+        directory = Path(out or (f"{report}/recordings" if report else "recordings"))
+        return RunOptions(out_dir=directory, record=option("--mlink-record") != "never")
+
+    def _close(self, key: tuple[Wanted, str]) -> None:
+        run = self._runs.pop(key, None)
+        if run is None:
+            return
+        result = run.stop()
+        if result is None or result.recording_dir is None:
+            return
+        always = self._config.getoption("--mlink-record") == "always"
+        if not always and not run.keep_recording:
+            shutil.rmtree(result.recording_dir, ignore_errors=True)
+
+
+def leave_out(bench: Bench, names: tuple[str, ...]) -> Bench:
+    """Return a bench without some modules and the connections from them."""
+    for name in names:
+        if name not in bench.modules:
+            raise BenchError(
+                f"{bench.path} has no module '{name}' to leave out",
+                remedy=f"Its modules: {', '.join(bench.modules)}.",
+            )
+    modules = {
+        name: replace(
+            module,
+            connections=tuple(c for c in module.connections if c.source_module not in names),
+        )
+        for name, module in bench.modules.items()
+        if name not in names
+    }
+    return replace(bench, modules=modules)
+
+
+def features(bench: Bench) -> dict[str, str]:
+    """Return what the devices of a bench can be relied on for: feature → why it is lacking, ""."""
+    devices = {module.device for module in bench.modules.values() if module.device}
+    real = sorted(f"{d} is {bench.device_spec(d)}" for d in devices if not _virtual(bench, d))
+    virtual = sorted(f"{d} is {bench.device_spec(d)}" for d in devices if _virtual(bench, d))
+    has_avr = importlib.util.find_spec("yasimavr") is not None and is_cached()
+    return {
+        "simulated": ", ".join(real),
+        "real": ", ".join(virtual),
+        "avr": "" if has_avr else "yasimavr or its firmware is not installed",
+        "board": "" if _has(bench, DataType.LineReading) else "the bench has no board",
+        "camera": "" if _has(bench, DataType.Frame) else "the bench has no camera",
+    }
+
+
+def _virtual(bench: Bench, device: str) -> bool:
+    return bench.device_spec(device).startswith("virtual:")
+
+
+def _has(bench: Bench, kind: DataType) -> bool:
+    return any(
+        port.data_type is kind
+        for module in bench.modules.values()
+        if module.type.category is Category.DEVICE
+        for port in module.outputs
+    )
+
+
+def _skip_unless(item: pytest.Item, bench: Bench) -> None:
+    lacking = features(bench)
+    for marker in item.iter_markers("mlink_needs"):
+        for feature in marker.args:
+            if feature not in lacking:
+                raise BenchError(
+                    f"{item.nodeid} needs '{feature}', which is no feature",
+                    remedy=f"Features: {', '.join(lacking)}.",
+                )
+            if reason := lacking[feature]:
+                pytest.skip(f"needs {feature}: {reason}")
+
+
+def _node(item: pytest.Item, scope: str) -> pytest.Item | pytest.Collector:
+    """Return the node whose end ends the run; a test outside of a class shares its module's."""
+    kind = _SCOPES[scope]
+    assert kind is not None
+    found = item.getparent(kind)
+    return found or item.getparent(pytest.Module) or item
+
+
+def _tuple(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list | tuple) else ()

@@ -1,0 +1,50 @@
+"""`mlink doctor`: what this machine grants to runs, and which commands would make it better."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from mlink.cli.doctor_checks import Finding
+
+_MARKS = {"good": ("✔", "green"), "better": ("●", "yellow"), "bad": ("✘", "red")}
+
+
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Check priorities, power saving, permissions and memory; say what to change."""
+    import msgspec
+    from rich.console import Console
+
+    from mlink.cli.doctor_checks import examine
+
+    findings = examine()
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode({"findings": findings})).decode())
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in findings:
+        console.print(_line(finding))
+    changes = sum(bool(finding.remedy) for finding in findings)
+    console.print()
+    if changes:
+        console.print(f"{changes} of {len(findings)} could be better; runs work without them.")
+    else:
+        console.print("Everything is as it should be.")
+
+
+def _line(finding: Finding) -> Text:
+    from rich.text import Text
+
+    mark, colour = _MARKS[finding.state]
+    line = Text(f"{mark} ", style=colour)
+    line.append(f"{finding.check}: ", style="bold").append(finding.found, style="default")
+    if finding.remedy:
+        # commands are there to be copied: they stand alone, and are never broken
+        line.append(f"\n    → {finding.remedy}", style="default")
+    return line

@@ -1,0 +1,270 @@
+"""What `mlink doctor` looks at: each check says what it found, and a command that would help."""
+
+from __future__ import annotations
+
+import grp
+import importlib.util
+import os
+import resource
+import shlex
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from mlink import rtkit
+from mlink.realtime import DEFAULT_NICE, DEFAULT_PRIORITY, MEMLOCK_REMEDY, may_lock_memory
+
+State = Literal["good", "better", "bad"]
+"""Fine; could be better; stands in the way of devices or of runs."""
+
+_LIMITS = "/etc/security/limits.d/95-mlink.conf"
+_ENOUGH_SHM = 512 << 20
+"""Bytes of /dev/shm: a container's default of 64 MB holds ten frames of 1080p."""
+_GOOD_LATENCY_MSEC = 1
+_VIDEO_CLASS = "0e"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of one check."""
+
+    check: str
+    state: State
+    found: str
+    remedy: str = ""
+    """A command, or what else to do; empty when nothing needs to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where the checks look; tests look elsewhere."""
+
+    sys: Path = Path("/sys")
+    dev: Path = Path("/dev")
+    set_fifo: Callable[[], None] | None = None
+    """Asks the kernel for SCHED_FIFO for the calling thread; PermissionError."""
+    rtkit_priority: Callable[[], int] = rtkit.highest_priority
+    groups: Callable[[], set[str]] | None = None
+    has_package: Callable[[str], bool] = lambda name: importlib.util.find_spec(name) is not None
+
+
+def examine(machine: Machine | None = None) -> list[Finding]:
+    """Do all checks; one that cannot be done on this machine is left out."""
+    here = machine or Machine()
+    findings = [
+        *_priority(here),
+        _memory(),
+        _governor(here),
+        _usb_power(here),
+        _latency_timer(here),
+        *_groups(here),
+        _shared_memory(here),
+        _simulator(here),
+    ]
+    return [finding for finding in findings if finding is not None]
+
+
+def _priority(here: Machine) -> list[Finding]:
+    """Try what `mlink.realtime` will try: real-time, rtkit, nice."""
+    fifo = _try_fifo(here.set_fifo or _ask_for_fifo)
+    try:
+        highest = here.rtkit_priority()
+        rtkit_says = Finding(check="rtkit", state="good", found=f"gives priority up to {highest}")
+    except rtkit.RtkitUnavailableError as error:
+        rtkit_says = Finding(
+            check="rtkit",
+            state="good" if not fifo else "better",
+            found=str(error) + ("; not needed" if not fifo else ""),
+            remedy="sudo apt-get install rtkit" if fifo else "",
+        )
+    helps = rtkit_says.found.startswith("gives")
+    real_time = Finding(
+        check="real-time priority",
+        state="good" if not fifo or helps else "better",
+        found=f"refused ({fifo})" + ("; rtkit will be asked" if helps else "")
+        if fifo
+        else "SCHED_FIFO is granted",
+        remedy=_limit("rtprio 20") if fifo and not helps else "",
+    )
+    return [real_time, rtkit_says, _nice(granted=not fifo or helps)]
+
+
+def _ask_for_fifo() -> None:
+    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+    os.sched_setscheduler(threading.get_native_id(), policy, os.sched_param(DEFAULT_PRIORITY))
+
+
+def _try_fifo(set_fifo: Callable[[], None]) -> str:
+    """Return why real-time priority is refused, empty when it is granted."""
+    reasons: list[str] = []
+
+    def attempt() -> None:
+        try:
+            set_fifo()
+        except OSError as error:
+            reasons.append(error.strerror or str(error))
+
+    # in a thread of its own, with whose end the priority is gone
+    thread = threading.Thread(target=attempt, name="doctor")
+    thread.start()
+    thread.join()
+    return reasons[0] if reasons else ""
+
+
+def _nice(*, granted: bool) -> Finding:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NICE)
+    best = -20 if soft == resource.RLIM_INFINITY else 20 - soft
+    if os.geteuid() == 0 or best <= DEFAULT_NICE:
+        return Finding(check="nice", state="good", found=f"threads may go to nice {DEFAULT_NICE}")
+    return Finding(
+        check="nice",
+        state="good" if granted else "better",
+        found=f"threads may go to nice {min(best, 0)} only" + ("; not needed" if granted else ""),
+        remedy="" if granted else _limit(f"nice {DEFAULT_NICE}"),
+    )
+
+
+def _memory() -> Finding:
+    if refusal := may_lock_memory():
+        return Finding(check="locked memory", state="better", found=refusal, remedy=MEMLOCK_REMEDY)
+    return Finding(check="locked memory", state="good", found="all memory may be locked")
+
+
+def _governor(here: Machine) -> Finding | None:
+    files = sorted(here.sys.glob("devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"))
+    governors = sorted({_read(file) for file in files} - {""})
+    if not governors:
+        return None  # a virtual machine, or a processor of one speed
+    pattern = here.sys / "devices/system/cpu/cpu*/cpufreq/scaling_governor"
+    good = governors == ["performance"]
+    return Finding(
+        check="processor speed",
+        state="good" if good else "better",
+        found=f"governor {', '.join(governors)}",
+        remedy="" if good else f"echo performance | sudo tee {pattern}",
+    )
+
+
+def _usb_power(here: Machine) -> Finding | None:
+    """Cameras and serial devices that the kernel may switch off while they are idle."""
+    devices = [
+        device
+        for device in sorted(here.sys.glob("bus/usb/devices/*"))
+        if (device / "power" / "control").is_file() and _is_ours(device)
+    ]
+    if not devices:
+        return None
+    asleep = [device for device in devices if _read(device / "power" / "control") == "auto"]
+    if not asleep:
+        return Finding(check="USB power saving", state="good", found="off for cameras and boards")
+    names = ", ".join(_read(device / "product") or device.name for device in asleep)
+    files = " ".join(shlex.quote(str(device / "power" / "control")) for device in asleep)
+    return Finding(
+        check="USB power saving",
+        state="better",
+        found=f"on for {names}",
+        remedy=f"echo on | sudo tee {files}",
+    )
+
+
+def _is_ours(device: Path) -> bool:
+    """Tell whether a USB device has a camera or a serial port in it."""
+    if any(_read(each) == _VIDEO_CLASS for each in device.glob("*:*/bInterfaceClass")):
+        return True
+    return any(device.glob("*:*/tty*"))
+
+
+def _latency_timer(here: Machine) -> Finding | None:
+    """FTDI chips wait up to 16 ms for more bytes before they send any."""
+    timers = sorted(here.sys.glob("bus/usb-serial/devices/*/latency_timer"))
+    slow = [t for t in timers if _read(t).isdigit() and int(_read(t)) > _GOOD_LATENCY_MSEC]
+    if not timers:
+        return None
+    if not slow:
+        return Finding(check="FTDI latency", state="good", found=f"{_GOOD_LATENCY_MSEC} ms")
+    told = ", ".join(f"{_read(timer)} ms at {timer.parent.name}" for timer in slow)
+    files = " ".join(str(timer) for timer in slow)
+    return Finding(
+        check="FTDI latency",
+        state="better",
+        found=told,
+        remedy=f"echo {_GOOD_LATENCY_MSEC} | sudo tee {files}",
+    )
+
+
+def _groups(here: Machine) -> list[Finding]:
+    findings = []
+    mine = (here.groups or _my_groups)()
+    for group, what in (("dialout", "boards on serial ports"), ("video", "cameras")):
+        may = "root" in mine or group in mine
+        findings.append(
+            Finding(
+                check=f"group {group}",
+                state="good" if may else "bad",
+                found=f"this user may use {what}" if may else f"this user may not use {what}",
+                remedy="" if may else f"sudo usermod -aG {group} $USER, then log in again",
+            )
+        )
+    return findings
+
+
+def _my_groups() -> set[str]:
+    names = {"root"} if os.geteuid() == 0 else set()
+    for number in {*os.getgroups(), os.getegid()}:
+        try:
+            names.add(grp.getgrgid(number).gr_name)
+        except KeyError:  # a group without a name, as in containers
+            continue
+    return names
+
+
+def _shared_memory(here: Machine) -> Finding:
+    folder = here.dev / "shm"
+    try:
+        total, _, free = shutil.disk_usage(folder)
+    except OSError as error:
+        return Finding(
+            check="shared memory",
+            state="bad",
+            found=f"{folder}: {error.strerror}",
+            remedy=f"sudo mount -t tmpfs -o size=2G tmpfs {folder}",
+        )
+    good = free >= _ENOUGH_SHM
+    return Finding(
+        check="shared memory",
+        state="good" if good else "better",
+        found=f"{free >> 20} of {total >> 20} MB are free in {folder}",
+        remedy=""
+        if good
+        else f"sudo mount -o remount,size=2G {folder} "
+        "(in a container: start it with --shm-size=2g)",
+    )
+
+
+def _simulator(here: Machine) -> Finding:
+    if here.has_package("yasimavr"):
+        return Finding(check="board simulator", state="good", found="installed")
+    return Finding(
+        check="board simulator",
+        state="better",
+        found="not installed: virtual:uno is a simpler board",
+        remedy="pip install 'mlink-hil[sim]'",
+    )
+
+
+def _limit(item: str) -> str:
+    return (
+        f"echo '@video - {item}' | sudo tee -a {_LIMITS}, with your user in the group video "
+        "(sudo usermod -aG video $USER), and log in again"
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,116 @@
+"""A recording, open for reading: its streams by name, all on the master timer."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from mlink.errors import StorageError
+from mlink.recording.signals import Signals
+from mlink.recording.stream import RecordedStream
+from mlink.recording.sync_points import SyncPoints
+from mlink.recording.table import Table
+from mlink.recording.video import Video
+from mlink.storage.tree import UnitFolder, collection_folder, units_below
+
+_KINDS: dict[str, type[RecordedStream]] = {
+    "video": Video,
+    "table": Table,
+    "json": Signals,
+    "zarr": Signals,
+    "tsync": SyncPoints,
+}
+
+StreamT = TypeVar("StreamT", bound=RecordedStream)
+
+
+class Recording(Mapping[str, RecordedStream]):
+    """Streams by name ("video", "events/table"); opened one by one, when they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        root = collection_folder(path)
+        self.path = path
+        self.manifest: dict[str, Any] = root.manifest
+        self.attributes: dict[str, Any] = root.attributes
+        self._units: dict[str, UnitFolder] = {
+            unit.name: unit for unit in units_below(path) if unit.type == "dataset"
+        }
+        self._open: dict[str, RecordedStream] = {}
+
+    @property
+    def collection_id(self) -> str:
+        """The recording's UUID."""
+        return str(self.manifest["collection_id"])
+
+    @property
+    def length_s(self) -> float | None:
+        """How long the run was, in s; None when its end was not written."""
+        msec = self.attributes.get("recording_length_msec")
+        return None if msec is None else float(msec) / 1000
+
+    def video(self, name: str = "") -> Video:
+        """Return a video; without a name the only one that there is."""
+        return self._of_kind(name, Video, "videos")
+
+    def table(self, name: str = "") -> Table:
+        """Return a table; without a name the only one that there is."""
+        return self._of_kind(name, Table, "tables")
+
+    def signals(self, name: str = "") -> Signals:
+        """Return signals; without a name the only ones that there are."""
+        return self._of_kind(name, Signals, "signals")
+
+    def of_kind(self, kind: type[RecordedStream]) -> list[str]:
+        """Return the names of all streams of a kind that hold data."""
+        return [name for name, unit in self._units.items() if _KINDS.get(unit.kind) is kind]
+
+    def close(self) -> None:
+        """Close all files; calling it again does nothing."""
+        for stream in self._open.values():
+            stream.close()
+        self._open.clear()
+
+    def __getitem__(self, name: str) -> RecordedStream:
+        if name not in self._units:
+            close = difflib.get_close_matches(name, self._units, n=1)
+            known = f"There are: {', '.join(self._units)}."
+            if close:
+                known = f"Did you mean '{close[0]}'?"
+            raise StorageError(f"{self.path} has no stream '{name}'", remedy=known)
+        if name not in self._open:
+            unit = self._units[name]
+            kind = _KINDS.get(unit.kind, RecordedStream)
+            self._open[name] = kind(unit)
+        return self._open[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._units)
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _of_kind(self, name: str, kind: type[StreamT], what: str) -> StreamT:
+        names = [name] if name else self.of_kind(kind)
+        if len(names) != 1:
+            raise StorageError(
+                f"{self.path} has {len(names)} {what}",
+                remedy=f"Name one of: {', '.join(names)}." if names else "Look at: mlink info",
+            )
+        stream = self[names[0]]
+        if not isinstance(stream, kind):
+            raise StorageError(f"'{name}' is no {kind.__name__} but a {type(stream).__name__}")
+        return stream

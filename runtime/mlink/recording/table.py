@@ -1,0 +1,94 @@
+"""A recorded table: columns as NumPy arrays, or all of it as a pandas frame."""
+
+from __future__ import annotations
+
+import csv
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.errors import StorageError
+from mlink.recording.stream import RecordedStream
+from mlink.storage.failures import storage_errors
+
+_TIME_COLUMNS = {
+    "time_usec": 1.0, "timestamp_usec": 1.0, "time_us": 1.0,
+    "time_msec": 1e3, "timestamp_msec": 1e3, "time_ms": 1e3,
+    "time_sec": 1e6, "timestamp_sec": 1e6, "time_s": 1e6,
+}  # fmt: skip
+"""Columns that scripts put times of the master timer in, and what they count in µs."""
+
+
+class Table(RecordedStream):
+    """Rows of text as they were recorded."""
+
+    @cached_property
+    def rows(self) -> list[list[str]]:
+        """All rows, the header not among them."""
+        rows: list[list[str]] = []
+        for name in self._unit.part_names("data"):
+            path = self.path / name
+            with storage_errors(path, "read"), path.open(encoding="utf-8", newline="") as file:
+                found = list(csv.reader(file, delimiter=";"))
+            if self.attributes.get("has_header", True) and found:
+                self._header = found.pop(0)
+            rows += found
+        return rows
+
+    _header: list[str] | None = None
+
+    @property
+    def header(self) -> list[str]:
+        """The titles of the columns; "column-1" and so on when the recording has none."""
+        width = max(map(len, self.rows), default=0)
+        if self._header is not None:
+            return self._header
+        return [f"column-{number + 1}" for number in range(width)]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column: int64 or float64 when every cell is such a number, else text."""
+        if name not in self.header:
+            raise StorageError(
+                f"'{self.name}' has no column '{name}'", remedy=f"It has: {', '.join(self.header)}."
+            )
+        at = self.header.index(name)
+        cells = [row[at] if at < len(row) else "" for row in self.rows]
+        for kind in (np.int64, np.float64):
+            try:
+                return np.array(cells, dtype=str).astype(kind)
+            except (ValueError, OverflowError):
+                continue
+        return np.array(cells, dtype=object)
+
+    @property
+    def times_usec(self) -> NDArray[np.int64]:
+        """The time of each row, from the column that says so in its title, e.g. "time_usec"."""
+        for title in self.header:
+            scale = _TIME_COLUMNS.get(title.strip().lower())
+            if scale is not None:
+                return np.rint(self.column(title) * scale).astype(np.int64)
+        raise StorageError(
+            f"no column of '{self.name}' is known to hold times",
+            remedy="Title it time_usec, time_msec or time_sec in the script's table_header.",
+        )
+
+    def frame(self) -> Any:
+        """Return a pandas DataFrame (pandas must be installed)."""
+        pandas = import_pandas()
+        return pandas.DataFrame({title: self.column(title) for title in self.header})
+
+
+def import_pandas() -> Any:
+    """Return pandas; StorageError that says what to install when it is not there."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise StorageError(
+            "frames need pandas, which is not installed", remedy="pip install pandas"
+        ) from error
+    return pandas

@@ -1,0 +1,170 @@
+"""A recorded video: frames by number, by time, and in windows of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.errors import StorageError
+from mlink.recording.checks import USEC_PER
+from mlink.recording.stream import RecordedStream
+from mlink.storage.tree import UnitFolder
+from mlink.storage.tsync_reader import read_tsync
+from mlink.types import Frame
+
+_ARRAY_FORMATS = {
+    "gray8": "gray",
+    "gray16": "gray16le",
+    "bgr8": "bgr24",
+    "bgra8": "bgra",
+    "bgr16": "bgr48le",
+}
+"""What a frame was when it was recorded → FFmpeg's name of an array of that kind."""
+
+
+class Video(RecordedStream):
+    """Frames as they were recorded; reading them one after the other is fast, jumping slower."""
+
+    def __init__(self, unit: UnitFolder) -> None:
+        super().__init__(unit)
+        kind = unit.attributes.get("video", {}).get("pixels", "")
+        self._format = _ARRAY_FORMATS.get(kind, "")
+        self._parts = [_Part(unit.path / name, self._format) for name in unit.part_names("data")]
+
+    @cached_property
+    def _times(self) -> list[NDArray[np.int64]]:
+        arrays = []
+        for name in self._unit.tsync_names:
+            found = read_tsync(self.path / name, salvage=True)
+            scale = USEC_PER[found.header.columns[1].unit]
+            arrays.append((found.times[:, 1] * scale).astype(np.int64))
+        return arrays
+
+    @cached_property
+    def times_usec(self) -> NDArray[np.int64]:
+        """The time of each frame."""
+        return np.concatenate([np.empty(0, np.int64), *self._times])
+
+    def __len__(self) -> int:
+        return len(self.times_usec)
+
+    def __getitem__(self, index: int) -> Frame:
+        """Return one frame by its number; negative ones count from the end."""
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(f"'{self.name}' has {len(self)} frames, there is no frame {index}")
+        part, offset = self._part_of(number)
+        return self._frame(number, part.read(number - offset))
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """Decode frames from number `start` to before `stop`."""
+        end = len(self) if stop is None else min(stop, len(self))
+        for number in range(start, end):
+            part, offset = self._part_of(number)
+            yield self._frame(number, part.read(number - offset))
+
+    def nearest(self, time_usec: int) -> Frame:
+        """Return the frame nearest to a time."""
+        return self[self.nearest_index(time_usec)]
+
+    def at(self, time_usec: int) -> Frame:
+        """Return the frame that was the present one: the last at or before a time."""
+        index = self.index_at(time_usec)
+        if index < 0:
+            raise StorageError(f"'{self.name}' has no frame at or before {time_usec} µs")
+        return self[index]
+
+    def between(self, start_usec: int, end_usec: int) -> Iterator[Frame]:
+        """Decode the frames of start ≤ time < end."""
+        window = self.window(start_usec, end_usec)
+        return self.frames(window.start, window.stop)
+
+    def close(self) -> None:
+        """Close the video files."""
+        for part in self._parts:
+            part.close()
+
+    def _part_of(self, number: int) -> tuple[_Part, int]:
+        offset = 0
+        for part, times in zip(self._parts, self._times, strict=False):
+            if number < offset + len(times):
+                return part, offset
+            offset += len(times)
+        raise StorageError(f"the video file with frame {number} of '{self.name}' is missing")
+
+    def _frame(self, number: int, mat: NDArray[Any]) -> Frame:
+        return Frame.from_array(mat, number, int(self.times_usec[number]))
+
+
+class _Part:
+    """One video file: decodes on from where it is, seeks when asked for something else."""
+
+    def __init__(self, path: Path, array_format: str) -> None:
+        self._path = path
+        self._format = array_format
+        self._container: Any = None
+        self._decoded: Iterator[Any] = iter(())
+        self._next = -1
+        """Number of the frame that the decoder gives next; -1 before the first."""
+
+    @cached_property
+    def _pts(self) -> list[int]:
+        """Every frame's time in the container, in order of display."""
+        with av.open(str(self._path)) as container:
+            return sorted(
+                packet.pts
+                for packet in container.demux(container.streams.video[0])
+                if packet.size and packet.pts is not None
+            )
+
+    def read(self, number: int) -> NDArray[Any]:
+        try:
+            if number == 0 or self._container is None or number != self._next:
+                self._seek(number)
+            for frame in self._decoded:
+                if self._next < 0:  # just sought: the decoder begins at a key frame before
+                    if frame.pts < self._pts[number]:
+                        continue
+                    self._next = number
+                self._next += 1
+                return self._array(frame)
+        except (av.FFmpegError, IndexError) as error:
+            raise StorageError(
+                f"{self._path} cannot be decoded at frame {number}: {error}"
+            ) from error
+        raise StorageError(
+            f"{self._path} ends before frame {number}, of which there is a time",
+            remedy="A crash left it so: mlink repair finishes the recording.",
+        )
+
+    def _seek(self, number: int) -> None:
+        if self._container is None:
+            self._container = av.open(str(self._path))
+        stream = self._container.streams.video[0]
+        if number == 0:
+            self._container.seek(0)
+            self._next = 0
+        else:
+            self._container.seek(self._pts[number], stream=stream, backward=True)
+            self._next = -1
+        self._decoded = self._container.decode(stream)
+
+    def _array(self, frame: Any) -> NDArray[Any]:
+        name = self._format or ("gray" if frame.format.name.startswith("gray") else "bgr24")
+        array: NDArray[Any] = frame.to_ndarray(format=name)
+        return array
+
+    def close(self) -> None:
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+            self._next = -1

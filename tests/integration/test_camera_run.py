@@ -1,0 +1,205 @@
+"""Cameras in whole runs: transformed, recorded, adjusted by a script, lost and found again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from mlink.storage.tsync_reader import read_tsync
+from tests.integration.test_run_life import read_table, streams
+from tests.support.bench_runner import BenchRunner
+
+SCENE = """
+[bench]
+name = "scene"
+[modules.camera]
+type = "camera-generic"
+device = "virtual:scene?seed=3"
+size = [320, 240]
+framerate = 50
+inputs = { control-in = "watch.control" }
+[modules.small]
+type = "videotransform"
+video_transform = [{ type = "scale", scale_factor = 0.5 }, { type = "greyscale" }]
+inputs = { frames-in = "camera.video" }
+[modules.video]
+type = "videorecorder"
+inputs = { frames-in = "small.frames-out" }
+[modules.window]
+type = "canvas"
+inputs = { frames-in = "camera.video" }
+[modules.watch]
+type = "pyscript"
+script = "watch.py"
+ports_in = [{ id = "frames", data_type = "Frame" }]
+ports_out = [{ id = "control", data_type = "ControlCommand" }]
+inputs = { frames = "camera.video" }
+[modules.changes]
+type = "table"
+inputs = { rows = "camera.changes" }
+"""
+
+WATCH = """
+import syntalos_mlink as syl
+
+control = syl.get_output_port("control")
+seen = 0
+
+def on_frame(frame):
+    global seen
+    seen += 1
+    if seen == 20:
+        command = syl.ControlCommand()
+        command.kind = syl.ControlCommandKind.CUSTOM
+        command.command = "exposure=5000"
+        control.submit(command)
+
+syl.get_input_port("frames").on_data = on_frame
+"""
+
+
+def test_a_scene_is_transformed_recorded_watched_and_adjusted(
+    bench: BenchRunner, monkeypatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    result = bench.write(SCENE, watch=WATCH).run(2.0)
+    assert result.success, result.failures
+    sent = streams(result)
+    assert sent["camera.video"] >= 90
+    assert all(stream.lost == 0 for stream in result.streams)
+    assert result.recording_dir is not None
+
+    (video,) = Path(result.recording_dir).rglob("*.mkv")
+    with av.open(str(video)) as container:
+        pictures = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    assert len(pictures) == sent["camera.video"]
+    assert pictures[0].shape == (120, 160)
+    (tsync,) = Path(result.recording_dir).rglob("*.tsync")
+    assert len(read_tsync(tsync).times) == len(pictures)
+
+    rows = [row for row in read_table(result, "camera-changes") if row]
+    change = next(row for row in rows if "exposure" in row)
+    assert change[1:] == ["exposure", "5000", "this source has no such control"]
+    assert 0 < int(change[0]) < 2e6
+    assert "nothing is shown: there is no display" in bench.watcher.log_text()
+
+
+FOLDER = """
+[bench]
+name = "folder"
+[modules.camera]
+type = "camera-generic"
+device = "images:frames"
+framerate = 100
+paced = false
+roi = [8, 0, 32, 40]
+[modules.video]
+type = "videorecorder"
+inputs = { frames-in = "camera.video" }
+"""
+
+
+def test_a_folder_of_images_is_a_camera_and_its_end_the_runs(bench: BenchRunner) -> None:
+    folder = bench.folder / "frames"
+    folder.mkdir()
+    for number in range(30):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((48, 64, 3), 8 * number, np.uint8))
+    result = bench.write(FOLDER).run(20.0)
+    assert result.success, result.failures
+    assert result.duration_s < 10
+    assert result.recording_dir is not None
+    (video,) = Path(result.recording_dir).rglob("*.mkv")
+    with av.open(str(video)) as container:
+        pictures = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    assert [int(picture[0, 0, 0]) for picture in pictures] == [8 * n for n in range(30)]
+    assert pictures[0].shape == (40, 32, 3)
+
+
+class Mjpeg(BaseHTTPRequestHandler):
+    """A network camera whose cable can be pulled."""
+
+    def do_GET(self) -> None:
+        if not self.server.plugged.is_set():  # type: ignore[attr-defined]
+            self.send_error(503)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
+        self.end_headers()
+        jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 99, np.uint8))[1].tobytes()
+        head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+        try:
+            while self.server.plugged.is_set():  # type: ignore[attr-defined]
+                self.wfile.write(head.encode() + jpeg + b"\r\n")
+                time.sleep(0.02)
+        except OSError:
+            pass
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+NETWORK = """
+[bench]
+name = "network"
+[modules.camera]
+type = "camera-generic"
+device = "http://127.0.0.1:{port}/video"
+on_loss = "{policy}"
+[modules.changes]
+type = "table"
+inputs = {{ rows = "camera.changes" }}
+"""
+
+
+class _NetworkCamera:
+    def __enter__(self) -> ThreadingHTTPServer:
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Mjpeg)
+        self.server.daemon_threads = True
+        self.server.plugged = threading.Event()  # type: ignore[attr-defined]
+        self.server.plugged.set()  # type: ignore[attr-defined]
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self.thread.start()
+        return self.server
+
+    def __exit__(self, *_: object) -> None:
+        self.server.plugged.clear()  # type: ignore[attr-defined]
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+def test_a_network_camera_that_was_away_goes_on_in_the_same_run(bench: BenchRunner) -> None:
+    with _NetworkCamera() as server:
+        plugged = server.plugged  # type: ignore[attr-defined]
+        bench.write(NETWORK.format(port=server.server_port, policy="continue"))
+
+        def pull_the_cable_for_a_while() -> None:
+            plugged.clear()
+            time.sleep(0.7)
+            plugged.set()
+
+        bench.when_running(0.5, pull_the_cable_for_a_while)
+        result = bench.run(3.0)
+    assert result.success, result.failures
+    rows = [row[1:] for row in read_table(result, "camera-changes") if row and "connection" in row]
+    assert rows[:2] == [["connection", "", "lost"], ["connection", "", "open"]]
+    assert result.reports["camera"]["outages"] == 1
+    assert "is back after" in bench.watcher.log_text()
+
+
+def test_a_lost_camera_ends_the_run_by_default_and_is_named(bench: BenchRunner) -> None:
+    with _NetworkCamera() as server:
+        plugged = server.plugged  # type: ignore[attr-defined]
+        bench.write(NETWORK.format(port=server.server_port, policy="stop"))
+        bench.when_running(0.5, plugged.clear)
+        result = bench.run(10.0)
+    assert not result.success
+    assert result.failures[0].module == "camera"
+    assert "has ended, or nothing came" in result.failures[0].message
+    assert 'on_loss = "continue"' in result.failures[0].remedy

@@ -1,0 +1,73 @@
+"""Lost frames and the real rate, from nothing but the frames' times."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import pytest
+
+from mlink_drivers.camera.rate import FrameRate, RateWatch
+
+PERIOD = 33_333_333
+
+
+def lost(times):
+    rate = FrameRate()
+    for before, after in pairwise(times):
+        rate.add(after - before)
+    rate.finish()
+    return rate.take_lost()
+
+
+def regular(count, period=PERIOD, start=0):
+    return [start + n * period for n in range(count)]
+
+
+def without(times, *missing):
+    return [time for n, time in enumerate(times) if n not in missing]
+
+
+def test_a_regular_stream_has_lost_nothing():
+    assert lost(regular(100)) == 0
+
+
+def test_jitter_of_a_third_of_a_period_is_no_loss():
+    noise = random.Random(1)
+    times = [time + noise.uniform(-PERIOD / 6, PERIOD / 6) for time in regular(1000)]
+    assert lost(times) == 0
+
+
+@pytest.mark.parametrize("missing", [(50,), (50, 51, 52), (3,), (97,), (10, 30, 31, 60)])
+def test_missing_frames_are_counted_wherever_they_are(missing):
+    assert lost(without(regular(100), *missing)) == len(missing)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (1, 4)])
+def test_a_camera_that_changes_its_rate_has_lost_nothing(before, after):
+    first = regular(60, before * PERIOD)
+    assert lost(first + regular(60, after * PERIOD, first[-1] + after * PERIOD)) == 0
+
+
+def test_a_nominal_rate_that_is_wrong_does_not_matter():
+    assert lost(regular(100, PERIOD * 2)) == 0
+
+
+def test_a_watch_tells_once_when_the_rate_goes_wrong_and_once_when_it_is_right_again():
+    watch = RateWatch(30, 0.05)
+    told = []
+    frames = time_ns = 0
+    for second in range(20):
+        rate = 15 if 6 <= second < 12 else 30
+        frames += rate
+        time_ns += 10**9
+        if watch.check(frames + 1, 0, time_ns):
+            told.append((second, watch.is_off, round(watch.measured)))
+    assert told == [(7, True, 15), (13, False, 30)]
+
+
+@pytest.mark.parametrize(("rate", "is_off"), [(28.6, False), (28.4, True), (31.4, False)])
+def test_five_per_cent_are_tolerated(rate, is_off):
+    watch = RateWatch(30, 0.05)
+    watch.check(round(rate * 1000) + 1, 0, 1000 * 10**9)
+    assert watch.is_off is is_off

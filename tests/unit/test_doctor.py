@@ -1,0 +1,155 @@
+"""`mlink doctor`: what it finds on made-up machines, and the command that it proposes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mlink.cli import doctor_checks
+from mlink.cli.doctor import doctor
+from mlink.cli.doctor_checks import Machine, examine
+from mlink.rtkit import RtkitUnavailableError
+
+
+def refuse():
+    raise PermissionError(1, "Operation not permitted")
+
+
+def no_rtkit():
+    raise RtkitUnavailableError("there is no system bus")
+
+
+def findings(tmp_path, **options):
+    (tmp_path / "dev" / "shm").mkdir(parents=True, exist_ok=True)
+    defaults = {
+        "sys": tmp_path / "sys",
+        "dev": tmp_path / "dev",
+        "set_fifo": lambda: None,
+        "rtkit_priority": no_rtkit,
+        "groups": lambda: {"dialout", "video"},
+        "has_package": lambda name: True,
+    }
+    return {found.check: found for found in examine(Machine(**{**defaults, **options}))}
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n")
+
+
+def test_on_a_good_machine_nothing_is_to_be_done(tmp_path):
+    found = findings(tmp_path)
+    assert found["real-time priority"].found == "SCHED_FIFO is granted"
+    for check in ("real-time priority", "rtkit", "group dialout", "group video"):
+        assert (found[check].state, found[check].remedy) == ("good", "")
+
+
+def test_without_real_time_priority_the_limits_line_is_told(tmp_path):
+    found = findings(tmp_path, set_fifo=refuse)["real-time priority"]
+    assert found.state == "better"
+    assert "Operation not permitted" in found.found
+    assert "'@video - rtprio 20' | sudo tee -a /etc/security/limits.d/" in found.remedy
+
+
+def test_rtkit_is_enough(tmp_path):
+    found = findings(tmp_path, set_fifo=refuse, rtkit_priority=lambda: 20)
+    assert found["real-time priority"].found.endswith("rtkit will be asked")
+    assert found["rtkit"].found == "gives priority up to 20"
+    assert not found["real-time priority"].remedy
+
+
+def test_nice_matters_only_when_nothing_better_is_granted(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor_checks.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(doctor_checks.resource, "getrlimit", lambda which: (20, 20))
+    assert not findings(tmp_path)["nice"].remedy
+    assert "nice -10" in findings(tmp_path, set_fifo=refuse)["nice"].remedy
+
+
+@pytest.mark.parametrize(("governor", "state"), [("performance", "good"), ("powersave", "better")])
+def test_the_governor_is_told_with_the_command_that_changes_it(tmp_path, governor, state):
+    for cpu in (0, 1):
+        write(tmp_path / f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor", governor)
+    found = findings(tmp_path)["processor speed"]
+    assert (found.found, found.state) == (f"governor {governor}", state)
+    if state == "better":
+        assert found.remedy.startswith("echo performance | sudo tee ")
+        assert found.remedy.endswith("/cpu*/cpufreq/scaling_governor")
+
+
+def usb(tmp_path, name, *, control, product, video=False, tty=False):
+    folder = tmp_path / "sys/bus/usb/devices" / name
+    write(folder / "power/control", control)
+    write(folder / "product", product)
+    if video:
+        write(folder / f"{name}:1.0" / "bInterfaceClass", "0e")
+    if tty:
+        (folder / f"{name}:1.0" / "ttyUSB0").mkdir(parents=True)
+    return folder
+
+
+def test_cameras_and_boards_that_may_fall_asleep_are_named_and_others_are_not(tmp_path):
+    camera = usb(tmp_path, "1-1", control="auto", product="C270", video=True)
+    board = usb(tmp_path, "1-2", control="auto", product="Uno", tty=True)
+    usb(tmp_path, "1-3", control="auto", product="Keyboard")
+    usb(tmp_path, "1-4", control="on", product="C920", video=True)
+    found = findings(tmp_path)["USB power saving"]
+    assert found.found == "on for C270, Uno"
+    assert found.remedy == f"echo on | sudo tee {camera}/power/control {board}/power/control"
+
+
+def test_slow_ftdi_chips_are_found(tmp_path):
+    write(tmp_path / "sys/bus/usb-serial/devices/ttyUSB0/latency_timer", "16")
+    write(tmp_path / "sys/bus/usb-serial/devices/ttyUSB1/latency_timer", "1")
+    found = findings(tmp_path)["FTDI latency"]
+    assert found.found == "16 ms at ttyUSB0"
+    assert found.remedy.startswith("echo 1 | sudo tee ")
+    assert "ttyUSB1" not in found.remedy
+
+
+def test_what_the_machine_does_not_have_is_not_mentioned(tmp_path):
+    found = findings(tmp_path)
+    assert not {"processor speed", "USB power saving", "FTDI latency"} & set(found)
+
+
+def test_a_missing_group_is_bad_and_root_needs_none(tmp_path):
+    found = findings(tmp_path, groups=lambda: {"dialout"})
+    assert found["group dialout"].state == "good"
+    assert found["group video"].state == "bad"
+    assert found["group video"].remedy == "sudo usermod -aG video $USER, then log in again"
+    assert findings(tmp_path, groups=lambda: {"root"})["group video"].state == "good"
+
+
+@pytest.mark.parametrize(("megabytes", "state"), [(64, "better"), (2048, "good")])
+def test_little_shared_memory_is_told_with_the_way_out(tmp_path, monkeypatch, megabytes, state):
+    size = megabytes << 20
+    monkeypatch.setattr(doctor_checks.shutil, "disk_usage", lambda path: (size, 0, size))
+    found = findings(tmp_path)["shared memory"]
+    assert found.state == state
+    assert found.found.startswith(f"{megabytes} of {megabytes} MB are free")
+    assert ("remount,size=2G" in found.remedy) == (state == "better")
+
+
+def test_a_missing_simulator_is_told_with_its_extra(tmp_path):
+    found = findings(tmp_path, has_package=lambda name: False)["board simulator"]
+    assert found.remedy == "pip install 'mlink-hil[sim]'"
+
+
+@pytest.fixture
+def run():
+    app = typer.Typer()
+    app.command()(doctor)
+    return lambda *arguments: CliRunner().invoke(app, arguments)
+
+
+def test_this_machine_is_examined_and_told_for_people_and_for_programs(run):
+    text = run()
+    assert text.exit_code == 0
+    assert "real-time priority: " in text.stdout
+    data = json.loads(run("--json").stdout)["findings"]
+    assert {"check", "state", "found", "remedy"} == set(data[0])
+    assert all(found["state"] in ("good", "better", "bad") for found in data)
+    for found in data:
+        assert found["found"] in text.stdout
