@@ -24,14 +24,17 @@ _PACKET_LIMIT = 1 << 20
 
 
 class InputPlan(msgspec.Struct, frozen=True):
-    """One subscription: the stream, this subscriber's queue, the source's metadata."""
+    """One subscription: the source and its metadata; for shared memory its layout and queue."""
 
-    stream: StreamPlan
-    queue_items: int
     source: str
     """ "module.port" """
     metadata: bytes
+    stream: StreamPlan | None = None
+    """None for small items, whose pipe the worker has from the start."""
+    queue_items: int = 0
     feedback: bool = False
+    lossless: bool = False
+    """A control stream: an overflow ends the run."""
 
 
 class WorkerSpec(msgspec.Struct, frozen=True):
@@ -54,11 +57,15 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     settings: bytes
     """msgpack of the settings struct."""
     device: DeviceEndpoint | None = None
-    listeners: dict[str, list[int]] = {}
+    doorbells: dict[str, list[int]] = {}
     """Output port → positions, in the list of passed descriptors, of its subscribers' doorbells.
 
     Position 0 is the control channel, 1 the module's own doorbell.
     """
+    pipes_out: dict[str, list[int]] = {}
+    """Output port of small items → positions of its subscribers' pipes."""
+    pipes_in: dict[str, int] = {}
+    """Input port of small items → position of its pipe."""
     program: tuple[str, ...] = ()
     """Command line of a standalone module: a program that calls `init_link()` itself."""
     nice: int = 0
@@ -263,7 +270,7 @@ class Channel(Generic[Received]):
     def receive(self) -> Received | None:
         """Return a waiting message, None when there is none; EOFError when the peer is gone."""
         try:
-            packet = self._sock.recv(_PACKET_LIMIT, socket.MSG_DONTWAIT)
+            packet = self._receive_packet()
         except BlockingIOError:
             return None
         except OSError as error:
@@ -274,6 +281,13 @@ class Channel(Generic[Received]):
             return self._decoder.decode(packet)
         except msgspec.MsgspecError as error:
             raise ControlError(f"control message not understood: {error}") from error
+
+    def _receive_packet(self) -> bytes:
+        try:
+            return self._sock.recv(_PACKET_LIMIT, socket.MSG_DONTWAIT)
+        except ConnectionResetError:
+            # the peer left without reading all we sent; its own last words come after this error
+            return self._sock.recv(_PACKET_LIMIT, socket.MSG_DONTWAIT)
 
     def close(self) -> None:
         """Close this end."""

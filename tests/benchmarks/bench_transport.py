@@ -9,7 +9,6 @@ Run: python -m tests.benchmarks.bench_transport
 from __future__ import annotations
 
 import multiprocessing
-import os
 import select
 import struct
 import time
@@ -20,11 +19,9 @@ from typing import Protocol
 import zmq
 
 from mlink.transport.doorbell import Doorbell
-from mlink.transport.plan import StreamPlan
-from mlink.transport.reader import StreamReader
-from mlink.transport.writer import StreamWriter
+from mlink.transport.records import RecordReader, RecordWriter, open_pipe
 from mlink.types import DataType, LineReading
-from tests.benchmarks.harness import interleaved, open_node, run_pair
+from tests.benchmarks.harness import interleaved, run_pair
 from tests.benchmarks.table import Table, arguments, median, percentile, publish
 
 PERIOD_NS = 1_000_000
@@ -46,34 +43,26 @@ class Link(Protocol):
 
 
 class OurLink:
-    """Shared memory and a doorbell, waited for as a worker does."""
+    """A pipe of records, waited for as a worker does."""
 
     name = "mlink"
 
     def __init__(self, folder: str) -> None:
-        self.folder = folder
+        self.read_fd, self.write_fd = open_pipe()
         self.bell = Doorbell()
-        self.plan = StreamPlan("latency", "LineReading", 8192, 256, 4, 1)
 
     def sender(self) -> Callable[[LineReading], object]:
-        self.node = open_node(self.folder)
-        writer = StreamWriter(
-            DataType.LineReading, self.node.publisher(self.plan), [Doorbell(os.dup(self.bell.fd))]
-        )
-        return writer.submit
+        return RecordWriter(DataType.LineReading, [self.write_fd]).submit
 
     def receiver(self) -> Callable[[], LineReading]:
-        self.node = open_node(self.folder)
-        reader = StreamReader(
-            DataType.LineReading, self.node.subscriber(self.plan, 8192), max_borrowed=4
-        )
+        reader = RecordReader(DataType.LineReading, self.read_fd)
         poll = select.poll()
         poll.register(self.bell.fd, select.POLLIN)
+        poll.register(self.read_fd, select.POLLIN)
 
         def receive() -> LineReading:
             while (item := reader.receive()) is None:
-                for _ in poll.poll(250.0):
-                    self.bell.clear()
+                poll.poll(250.0)
             return item
 
         return receive

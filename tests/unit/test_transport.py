@@ -1,13 +1,10 @@
-"""Streams: order, gaps, overflow, ends, frames in place, and two processes."""
+"""Frames and signal blocks in shared memory: order, gaps, overflow, ends, frames in place."""
 
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
-import select
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +16,7 @@ from mlink.transport.node import TransportNode
 from mlink.transport.plan import StreamPlan
 from mlink.transport.reader import StreamReader
 from mlink.transport.writer import StreamWriter
-from mlink.types import (
-    ControlCommand,
-    ControlCommandKind,
-    DataType,
-    Frame,
-    LineCommand,
-    LineCommandKind,
-    LineReading,
-    SignalBlockF32,
-)
+from mlink.types import DataType, Frame, SignalBlockF32
 
 BORROWED = 8
 Readers = Callable[..., StreamReader]
@@ -72,76 +60,40 @@ def everything(reader: StreamReader) -> list:
     return list(iter(reader.receive, None))
 
 
-ITEMS = {
-    DataType.LineReading: LineReading(7, 4_000_000_000, -5),
-    DataType.LineCommand: LineCommand(LineCommandKind.WRITE_DIGITAL_PULSE, 3, 1, 20, extra=b"\0x"),
-    DataType.ControlCommand: ControlCommand(ControlCommandKind.CUSTOM, 12, "µ" * 500),
-    DataType.TableRow: ["", "a;b", "µ" * 2000],
-}
-
-
-@pytest.mark.parametrize("data_type", ITEMS, ids=lambda data_type: data_type.name)
-def test_small_items_arrive_as_they_were(node: TransportNode, data_type: DataType) -> None:
-    stream = Stream(node, data_type)
-    reader = stream.reader()
-    for _ in range(20):
-        stream.writer.submit(ITEMS[data_type])
-    assert everything(reader) == [ITEMS[data_type]] * 20
-    assert (reader.received, reader.lost, stream.writer.sent) == (20, 0, 20)
-
-
-def test_items_of_all_sizes_keep_their_order(node: TransportNode) -> None:
-    stream = Stream(node, DataType.TableRow)
-    reader = stream.reader()
-    rows = [["x" * size] for size in (0, 180, 190, 191, 192, 193, 5000, 3, 70_000, 1, 200, 0)]
-    for row in rows:
-        stream.writer.submit(row)
-    assert everything(reader) == rows
-
-
-def test_an_item_is_a_copy_that_outlives_its_memory(node: TransportNode) -> None:
-    stream = Stream(node, DataType.LineCommand)
-    reader = stream.reader()
-    for number in range(200):
-        stream.writer.submit(LineCommand(line_id=number, extra=bytes([number]) * 9))
-        item = reader.receive()
-        if number == 0:
-            first = item
-    assert first.extra == b"\0" * 9
+def picture(number: int) -> Frame:
+    return Frame.from_array(np.full((6, 8), number, np.uint8), index=number)
 
 
 def test_the_doorbell_rings_for_each_item(node: TransportNode) -> None:
-    stream = Stream(node, DataType.LineReading)
+    stream = Stream(node, DataType.Frame)
     for number in range(5):
-        stream.writer.submit(LineReading(value=number))
+        stream.writer.submit(picture(number))
     assert os.eventfd_read(stream.bell.fd) == 5
 
 
 def test_a_full_queue_refuses_for_that_subscriber_alone(node: TransportNode) -> None:
-    stream = Stream(node, DataType.LineReading, subscribers=2)
-    slow, quick = stream.reader(queue=8), stream.reader(queue=64)
+    stream = Stream(node, DataType.Frame, subscribers=2)
+    slow, quick = stream.reader(queue=4), stream.reader(queue=64)
+    taken = []
     for number in range(20):
-        stream.writer.submit(LineReading(value=number))
-    assert [item.value for item in everything(quick)] == list(range(20))
-    assert [item.value for item in everything(slow)] == list(range(8))
+        stream.writer.submit(picture(number))
+        taken.append(quick.receive().index)
+    assert taken == list(range(20))
+    assert [frame.index for frame in everything(slow)] == list(range(4))
     assert (slow.lost, quick.lost) == (0, 0)  # a gap shows with the next item
 
-    stream.writer.submit(LineReading(value=20))
-    assert slow.receive().value == 20
-    assert (slow.gap, slow.lost, slow.received) == (12, 12, 9)
-    assert quick.receive().value == 20
+    stream.writer.submit(picture(20))
+    assert slow.receive().index == 20
+    assert (slow.gap, slow.lost, slow.received) == (16, 16, 5)
+    assert quick.receive().index == 20
     assert (quick.gap, quick.lost) == (0, 0)
-
-    stream.writer.submit(LineReading(value=21))
-    assert slow.receive().value == 21
-    assert slow.gap == 0
 
 
 def test_the_end_counts_what_is_missing_once(node: TransportNode) -> None:
-    stream = Stream(node, DataType.LineReading)
+    stream = Stream(node, DataType.Frame)
     reader = stream.reader(queue=4)
     for number in range(10):
-        stream.writer.submit(LineReading(value=number))
+        stream.writer.submit(picture(number))
     assert len(everything(reader)) == 4
     sent = stream.writer.end()
     assert sent == 10
@@ -151,38 +103,14 @@ def test_the_end_counts_what_is_missing_once(node: TransportNode) -> None:
 
 
 def test_nothing_is_sent_after_the_end(node: TransportNode) -> None:
-    stream = Stream(node, DataType.LineReading)
-    stream.writer.submit(LineReading())
+    stream = Stream(node, DataType.Frame)
+    stream.writer.submit(picture(0))
     assert stream.writer.end() == 1
     with pytest.raises(StreamError, match="ended"):
-        stream.writer.submit(LineReading())
+        stream.writer.submit(picture(1))
     assert stream.writer.sent == 1
     stream.writer.close()
     stream.writer.close()
-
-
-def test_without_listeners_items_are_checked_and_counted() -> None:
-    writer = StreamWriter(DataType.LineReading)
-    assert not writer.listened
-    writer.submit(LineReading())
-    with pytest.raises(StreamError, match="a str was submitted"):
-        writer.submit("no reading")  # type: ignore[arg-type]
-    with pytest.raises(StreamError, match="out of range"):
-        writer.submit(LineReading(line_id=70_000))
-    assert writer.end() == 1
-    with pytest.raises(StreamError, match="ended"):
-        writer.submit(LineReading())
-
-
-def test_a_refused_item_leaves_no_gap(node: TransportNode) -> None:
-    stream = Stream(node, DataType.TableRow)
-    reader = stream.reader()
-    stream.writer.submit(["1"])
-    with pytest.raises(StreamError, match="too large"):
-        stream.writer.submit(["x" * (2 << 20)])
-    stream.writer.submit(["2"])
-    assert everything(reader) == [["1"], ["2"]]
-    assert reader.lost == 0
 
 
 def test_frames_are_read_in_place(node: TransportNode) -> None:
@@ -269,41 +197,3 @@ def test_signal_blocks(node: TransportNode) -> None:
     got = reader.receive()
     assert np.array_equal(got.timestamps, block.timestamps)
     assert np.array_equal(got.data, block.data)
-
-
-def receive_elsewhere(prefix: str, folder: str, bell: Doorbell, parent: Connection) -> None:
-    """Take 5,000 readings in another process, woken by the doorbell."""
-    node = TransportNode(prefix, folder)
-    plan = StreamPlan("two", "LineReading", 8192, 256, 4, 1)
-    reader = StreamReader(DataType.LineReading, node.subscriber(plan, 8192), max_borrowed=4)
-    poll = select.poll()
-    poll.register(bell.fd, select.POLLIN)
-    parent.send("open")
-    values = []
-    while len(values) < 5000 and poll.poll(5000):
-        bell.clear()
-        values += [item.value for item in everything(reader)]
-    parent.send((values == list(range(5000)), reader.lost))
-
-
-def test_two_processes(prefix: str, tmp_path: Path) -> None:
-    forked = multiprocessing.get_context("fork")
-    ours, theirs = forked.Pipe()
-    bell = Doorbell()
-    child = forked.Process(
-        target=receive_elsewhere, args=(prefix, str(tmp_path), bell, theirs), daemon=True
-    )
-    child.start()
-    try:
-        node = TransportNode(prefix, str(tmp_path))
-        plan = StreamPlan("two", "LineReading", 8192, 256, 4, 1)
-        writer = StreamWriter(DataType.LineReading, node.publisher(plan), [bell])
-        assert ours.poll(10)
-        assert ours.recv() == "open"
-        for number in range(5000):
-            writer.submit(LineReading(value=number))
-        assert ours.poll(10), "the readings did not arrive"
-        assert ours.recv() == (True, 0)
-    finally:
-        child.join(5)
-        child.kill()

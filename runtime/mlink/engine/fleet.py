@@ -5,7 +5,8 @@ from __future__ import annotations
 import select
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
 import msgspec
@@ -20,6 +21,15 @@ Event = tuple[WorkerHandle, WorkerMessages | int]
 """A worker's message, or its exit code (negative: the signal that ended it)."""
 
 _KILL_WAIT_S = 3.0
+
+
+@dataclass(slots=True)
+class Wiring:
+    """What a worker's streams need: whose doorbells it rings, and the ends of its pipes."""
+
+    listeners: dict[str, list[str]]
+    pipes_out: dict[str, list[int]] = field(default_factory=dict)
+    pipes_in: dict[str, int] = field(default_factory=dict)
 
 
 class Fleet:
@@ -47,16 +57,25 @@ class Fleet:
         self._by_fd[worker.channel.fileno()] = worker
         self._poll.register(worker.channel.fileno(), select.POLLIN)
 
-    def fork(self, spec: WorkerSpec, listeners: Mapping[str, Sequence[str]]) -> None:
-        """Fork the worker; `listeners` names the modules behind each of its outputs."""
+    def fork(self, spec: WorkerSpec, wiring: Wiring) -> None:
+        """Fork a worker, with the descriptors that its streams need."""
         worker = self.workers[spec.name]
         descriptors = [worker.worker_sock.fileno(), worker.doorbell.fileno()]
-        positions: dict[str, list[int]] = {}
-        for port, modules in listeners.items():
-            for module in modules:
-                positions.setdefault(port, []).append(len(descriptors))
-                descriptors.append(self.workers[module].doorbell.fileno())
-        self._server.request(msgspec.structs.replace(spec, listeners=positions), descriptors)
+
+        def pass_on(fd: int) -> int:
+            descriptors.append(fd)
+            return len(descriptors) - 1
+
+        spec = msgspec.structs.replace(
+            spec,
+            doorbells={
+                port: [pass_on(self.workers[module].doorbell.fileno()) for module in modules]
+                for port, modules in wiring.listeners.items()
+            },
+            pipes_out={port: [pass_on(fd) for fd in fds] for port, fds in wiring.pipes_out.items()},
+            pipes_in={port: pass_on(fd) for port, fd in wiring.pipes_in.items()},
+        )
+        self._server.request(spec, descriptors)
 
     def watch(self, fd: int) -> None:
         """Also return from `pump` when this descriptor is readable."""

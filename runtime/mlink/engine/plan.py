@@ -11,22 +11,18 @@ from dataclasses import dataclass
 from mlink.bench import Bench, ModuleConfig
 from mlink.metadata import Metadata, MetaSize
 from mlink.module import Category
-from mlink.transport.codec import HEADER_BYTES, is_small
+from mlink.transport.codec import HEADER_BYTES
 from mlink.transport.plan import StreamPlan
 from mlink.types import DataType
-
-SMALL_QUEUE_ITEMS = 8192
-"""Default queue of small items: over a second at the highest rate one script handles."""
 
 FRAME_QUEUE_BYTES = 256 << 20
 FRAME_QUEUE_ITEMS = (8, 512)
 SIGNAL_QUEUE_ITEMS = 2048
 _UNKNOWN_FRAME_BYTES = 1 << 20
 _SHM = "/dev/shm"  # noqa: S108 - POSIX shared memory lives here on Linux
-_SMALL_ITEM_BYTES = HEADER_BYTES + 192
 _SIGNAL_ITEM_BYTES = HEADER_BYTES + 4096
 _BORROWED_FRAMES = 16
-_BORROWED_SMALL = 4
+_BORROWED_BLOCKS = 4
 
 log = logging.getLogger("mlink.engine")
 
@@ -146,7 +142,7 @@ def plan_stream(
     queue_bytes: int = FRAME_QUEUE_BYTES,
     likely_frame_bytes: int = _UNKNOWN_FRAME_BYTES,
 ) -> tuple[StreamPlan, dict[Edge, int]]:
-    """Lay out a stream's shared memory; return the plan and each subscription's queue length.
+    """Lay out a stream of frames or blocks; return the plan and each subscription's queue length.
 
     `likely_frame_bytes` stands in where the metadata give no size (yet).
     """
@@ -155,8 +151,6 @@ def plan_stream(
         low, high = FRAME_QUEUE_ITEMS
         default_items = max(low, min(high, queue_bytes // frame_bytes))
         item_bytes = HEADER_BYTES + frame_bytes
-    elif is_small(data_type):
-        default_items, item_bytes = SMALL_QUEUE_ITEMS, _SMALL_ITEM_BYTES
     else:
         default_items, item_bytes = SIGNAL_QUEUE_ITEMS, _SIGNAL_ITEM_BYTES
     queues = {edge: edge.queue or default_items for edge in edges}
@@ -165,9 +159,8 @@ def plan_stream(
         data_type=data_type.value,
         queue_items=max(queues.values(), default=default_items),
         item_bytes=item_bytes,
-        max_borrowed=_BORROWED_FRAMES if data_type is DataType.Frame else _BORROWED_SMALL,
+        max_borrowed=_BORROWED_FRAMES if data_type is DataType.Frame else _BORROWED_BLOCKS,
         subscribers=len(edges),
-        lossless=data_type in (DataType.LineCommand, DataType.ControlCommand),
     )
     return plan, queues
 

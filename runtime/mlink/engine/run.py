@@ -9,9 +9,11 @@ first one turns the run towards its stop, and every other module still drains an
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,7 @@ from mlink.bench import Bench
 from mlink.control import WorkerSpec
 from mlink.devices import DeviceEndpoint
 from mlink.engine.devices import open_devices
-from mlink.engine.fleet import Event, Fleet
+from mlink.engine.fleet import Event, Fleet, Wiring
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.options import RunOptions
 from mlink.engine.plan import LOOP_CATEGORIES, LOOP_NICE, order_modules
@@ -34,6 +36,7 @@ from mlink.engine.workdir import RunWorkDir
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import MlinkError
 from mlink.storage.uuid7 import uuid7
+from mlink.transport.records import open_pipe
 
 __all__ = ["Engine", "RunOptions", "run_bench"]
 
@@ -125,6 +128,7 @@ class Engine:
     ) -> None:
         for module in self.bench.modules.values():
             fleet.add(WorkerHandle.create(module))
+        wiring = self._wire()
         for module in self.bench.modules.values():
             spec = WorkerSpec(
                 name=module.name,
@@ -147,7 +151,20 @@ class Engine:
                 else (),
                 debug=self.options.debug,
             )
-            fleet.fork(spec, self._streams.listeners(module.name))
+            fleet.fork(spec, wiring[module.name])
+        for ends in wiring.values():
+            for fd in (*ends.pipes_in.values(), *chain.from_iterable(ends.pipes_out.values())):
+                os.close(fd)  # the workers have them now
+
+    def _wire(self) -> dict[str, Wiring]:
+        """Make the pipes of all streams of small items."""
+        wiring = {name: Wiring(self._streams.listeners(name)) for name in self.bench.modules}
+        for edge in self._streams.edges:
+            if self._streams.is_small(edge):
+                read_fd, write_fd = open_pipe(edge.queue)
+                wiring[edge.source].pipes_out.setdefault(edge.source_port, []).append(write_fd)
+                wiring[edge.target].pipes_in[edge.target_port] = read_fd
+        return wiring
 
     def _tell_priorities(self) -> None:
         """Say whether the system let the modules of the loop run before others."""

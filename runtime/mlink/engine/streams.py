@@ -8,10 +8,13 @@ from mlink.bench import Bench, ModuleConfig
 from mlink.control import InputPlan
 from mlink.engine.plan import Edge, find_edges, frame_queue_bytes, output_type, plan_stream
 from mlink.metadata import decode_metadata
+from mlink.transport.codec import is_small
 from mlink.transport.plan import StreamPlan
+from mlink.transport.records import LIKELY_RECORD_BYTES, PIPE_BYTES
 from mlink.types import DataType
 
 _UNKNOWN_FRAME_BYTES = 1 << 20
+_LOSSLESS = (DataType.LineCommand, DataType.ControlCommand)
 
 
 class Streams:
@@ -20,6 +23,10 @@ class Streams:
     def __init__(self, bench: Bench, order: list[str]) -> None:
         self.edges = find_edges(bench, order)
         self._queue_bytes = frame_queue_bytes(bench, self.edges)
+        self._types = {
+            edge.stream: output_type(bench.modules[edge.source], edge.source_port)
+            for edge in self.edges
+        }
         self._metadata: dict[tuple[str, str], bytes] = {}
         self._layouts: dict[tuple[str, str], tuple[StreamPlan, dict[Edge, int]]] = {}
 
@@ -36,21 +43,23 @@ class Streams:
         return {edge.source for edge in self.into(module) if not edge.feedback}
 
     def listeners(self, module: str) -> dict[str, list[str]]:
-        """Return, for each connected output, the modules that listen."""
+        """Return, for each output in shared memory, the modules whose doorbells it rings."""
         found: dict[str, list[str]] = {}
         for edge in self.out_of(module):
-            found.setdefault(edge.source_port, []).append(edge.target)
+            if not self.is_small(edge):
+                found.setdefault(edge.source_port, []).append(edge.target)
         return found
 
     def input_plan(self, edge: Edge) -> InputPlan:
         """Return what a subscriber needs to open a stream that has been laid out."""
-        plan, queues = self._layouts[edge.stream]
+        plan, queues = self._layouts.get(edge.stream, (None, {}))
         return InputPlan(
-            stream=plan,
-            queue_items=queues[edge],
             source=f"{edge.source}.{edge.source_port}",
             metadata=self._metadata[edge.stream],
+            stream=plan,
+            queue_items=queues.get(edge, 0),
             feedback=edge.feedback,
+            lossless=self._types[edge.stream] in _LOSSLESS,
         )
 
     def input_plans(self, module: str) -> dict[str, InputPlan]:
@@ -62,9 +71,15 @@ class Streams:
         }
 
     def queue_limit(self, edge: Edge) -> int:
-        """Return the bound of a subscription in items, 0 while it is not known."""
+        """Return the bound of a subscription in items (of small ones about), 0 if not known yet."""
+        if self.is_small(edge):
+            return edge.queue or PIPE_BYTES // LIKELY_RECORD_BYTES
         layout = self._layouts.get(edge.stream)
         return layout[1].get(edge, 0) if layout else 0
+
+    def is_small(self, edge: Edge) -> bool:
+        """Whether a stream's items go through a pipe, not through shared memory."""
+        return is_small(self._types[edge.stream])
 
     def lay_out(self, module: ModuleConfig, metadata: Mapping[str, bytes]) -> dict[str, StreamPlan]:
         """Lay out the outputs of a module that has prepared; return the connected ones."""
@@ -72,6 +87,8 @@ class Streams:
         likely = max(self._frame_sizes(self.into(module.name)), default=_UNKNOWN_FRAME_BYTES)
         plans = {}
         for port in module.outputs:
+            if is_small(port.data_type):
+                continue
             stream = (module.name, port.id)
             edges = [edge for edge in self.edges if edge.stream == stream]
             self._layouts[stream] = plan_stream(

@@ -1,20 +1,20 @@
-"""How stream items lie in shared memory.
+"""How stream items are encoded: small ones as msgpack, frames and signal blocks in shared memory.
 
-Every item starts with a header of 64 bytes (little-endian):
+In shared memory an item starts with a header of 64 bytes (little-endian):
 
     offset  type   meaning
     0       u64    sequence number in its stream, from 0
     8       i64    time, µs of the master timer (frames)
     16      u64    index (frames)
     24      u32    length of the payload in bytes
-    28      u8     number of dimensions (arrays)
-    29      u8     element type (arrays): position in ELEMENT_TYPES
+    28      u8     number of dimensions
+    29      u8     element type: position in ELEMENT_TYPES
     30      u16    reserved
-    32      4×u32  shape (arrays)
+    32      4×u32  shape
     48      16 B   reserved
 
-The payload follows: pixels of a frame (C order, 64-byte aligned), the timestamps and then the
-samples of a signal block, or msgpack for all small types.
+The payload follows: pixels of a frame (C order, 64-byte aligned), or the timestamps and then the
+samples of a signal block.
 """
 
 from __future__ import annotations
@@ -44,9 +44,6 @@ from mlink.types import (
 HEADER = struct.Struct("<QqQIBBH4I16x")
 HEADER_BYTES = HEADER.size
 assert HEADER_BYTES == 64
-
-SMALL_HEADER = struct.Struct("<QqQI")
-"""The part of the header that small items need."""
 
 SMALL_ITEM_LIMIT = 1 << 20
 """Largest encoded small item (a table row, a command's payload), in bytes."""

@@ -16,5 +16,3 @@ class StreamPlan(msgspec.Struct, frozen=True):
     """Expected size of an item with its header; larger ones make the memory grow."""
     max_borrowed: int
     subscribers: int
-    lossless: bool = False
-    """A control stream: an overflow ends the run."""

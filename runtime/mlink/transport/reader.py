@@ -1,4 +1,4 @@
-"""The receiving end of a stream: takes items in order and counts those that are missing."""
+"""The receiving end of a stream of frames or signal blocks; counts what is missing."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import ctypes
 import time
 import weakref
 from collections import deque
-from typing import Any, cast
+from typing import Any
 
 from mlink.errors import StreamError
 from mlink.transport import codec
 from mlink.transport.node import Subscriber
 from mlink.types import DataType, Frame
-
-_MEMORY = memoryview((ctypes.c_uint8 * (1 << 47)).from_address(0)).cast("B")
-"""This process's memory by address: items are decoded where they are."""
-
-_unpack_small = codec.SMALL_HEADER.unpack_from
 
 
 class StreamReader:
@@ -36,7 +31,6 @@ class StreamReader:
         self._subscriber = subscriber
         self._max_borrowed = max_borrowed
         self._held: deque[weakref.ref[Frame]] = deque()
-        self._decode = codec.small_decoder(data_type) if codec.is_small(data_type) else None
 
     def receive(self) -> Any | None:
         """Return the next item, or None when none waits."""
@@ -46,16 +40,12 @@ class StreamReader:
         if sample is None:
             return None
         address = sample.payload_ptr
-        if self._decode is not None:
-            seq, _, _, size = _unpack_small(_MEMORY, address)
-            address += codec.HEADER_BYTES
-            item = self._decode(cast("bytes", _MEMORY[address : address + size]))
-        elif self.data_type is DataType.Frame:
-            seq = ctypes.c_uint64.from_address(address).value
+        seq = ctypes.c_uint64.from_address(address).value
+        item: Any
+        if self.data_type is DataType.Frame:
             item = codec.frame_from(address, sample)
             self._held.append(weakref.ref(item))
         else:
-            seq = ctypes.c_uint64.from_address(address).value
             item = codec.signal_block_from(address, self.data_type)
         self.gap = seq - self._next_seq
         if self.gap:

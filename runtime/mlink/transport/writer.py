@@ -1,8 +1,7 @@
-"""The sending end of a stream: numbers items, writes them into shared memory, rings doorbells."""
+"""The sending end of a stream of frames or signal blocks, in shared memory."""
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -17,18 +16,6 @@ from mlink.transport.node import Publisher
 from mlink.types import DataType, Frame, SignalBlock, StreamItem
 
 _MAX_FRAME_DIMENSIONS = 3
-
-_SPARES = 3
-_SPARE_PAYLOAD = 192
-"""Small items find memory of this many payload bytes loaned ahead: a loan costs as much as a send.
-
-One of the stream's four loans is left for an item that is larger.
-"""
-
-_MEMORY = memoryview((ctypes.c_uint8 * (1 << 47)).from_address(0)).cast("B")
-"""This process's memory by address: slices are copied without the cost of a foreign call."""
-
-_pack_small = codec.SMALL_HEADER.pack_into
 
 
 class LoanedFrame:
@@ -55,7 +42,7 @@ class LoanedFrame:
 
 
 class StreamWriter:
-    """Sends the items of one output port; safe to use from several threads.
+    """Sends the frames or signal blocks of one output port; safe to use from several threads.
 
     Without a publisher (nobody listens) items are checked and counted only.
     """
@@ -75,8 +62,6 @@ class StreamWriter:
         self._doorbells = tuple(doorbells)
         self._frame_limit_bytes = frame_limit_bytes
         self._lock = threading.Lock()
-        self._encode = codec.small_encoder(data_type) if codec.is_small(data_type) else None
-        self._spares: list[tuple[Any, int]] = []
 
     @property
     def listened(self) -> bool:
@@ -85,50 +70,10 @@ class StreamWriter:
 
     def submit(self, item: StreamItem) -> None:
         """Send one item; never waits. StreamError when it does not fit or the stream has ended."""
-        if self._encode is not None:
-            self._submit_small(self._encode(item))
-        elif self.data_type is DataType.Frame:
+        if self.data_type is DataType.Frame:
             self._submit_frame(item)
         else:
             self._submit_signal_block(item)
-
-    def _submit_small(self, payload: bytes) -> None:
-        size = len(payload)
-        if size > codec.SMALL_ITEM_LIMIT:
-            raise StreamError(
-                f"an item of {size} bytes is too large for a {self.data_type.value} stream "
-                f"(limit {codec.SMALL_ITEM_LIMIT})"
-            )
-        with self._lock:
-            self._check_open()
-            publisher = self._publisher
-            if publisher is None:
-                self.sent += 1
-                return
-            if size > _SPARE_PAYLOAD:
-                loan = publisher.loan(codec.HEADER_BYTES + size)
-                address = loan.payload_ptr
-            else:
-                if not self._spares:
-                    self._loan_ahead(publisher)
-                loan, address = self._spares.pop()
-            _pack_small(_MEMORY, address, self.sent, 0, 0, size)
-            address += codec.HEADER_BYTES
-            _MEMORY[address : address + size] = payload
-            publisher.send(loan)
-            self.sent += 1
-            self._ring()
-            if not self._spares:
-                try:
-                    self._loan_ahead(publisher)
-                except StreamError:
-                    pass  # the next item tries again, and tells
-
-    def _loan_ahead(self, publisher: Publisher) -> None:
-        """Loan the memory of the next small items, while the receivers wake up."""
-        for _ in range(_SPARES):
-            loan = publisher.loan(codec.HEADER_BYTES + _SPARE_PAYLOAD)
-            self._spares.append((loan, loan.payload_ptr))
 
     def _submit_frame(self, item: object) -> None:
         if not isinstance(item, Frame):
@@ -205,14 +150,12 @@ class StreamWriter:
         """Refuse further items; return how many were sent."""
         with self._lock:
             self.ended = True
-            self._spares.clear()
             return self.sent
 
     def close(self) -> None:
         """Give the publisher and the doorbells back."""
         with self._lock:
             self.ended = True
-            self._spares.clear()
             if self._publisher is not None:
                 self._publisher.close()
                 self._publisher = None

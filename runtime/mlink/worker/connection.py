@@ -32,20 +32,30 @@ class Connection:
     spec: WorkerSpec
     channel: Channel[EngineMessages]
     doorbell: Doorbell
-    listeners: dict[str, list[Doorbell]]
+    doorbells: dict[str, list[Doorbell]]
+    pipes_out: dict[str, list[int]]
+    pipes_in: dict[str, int]
     printed: LineSender
 
 
 def adopt(spec: WorkerSpec, descriptors: list[int]) -> Connection:
-    """Take over the descriptors: the channel, the own doorbell, the subscribers' doorbells."""
+    """Take over the descriptors: channel and doorbell, subscribers' doorbells, pipes."""
     channel = worker_channel(socket.socket(fileno=descriptors[0]))
-    listeners = {
-        port: [Doorbell(os.dup(descriptors[position])) for position in positions]
-        for port, positions in spec.listeners.items()
-    }
-    for fd in descriptors[2:]:
-        os.close(fd)
-    return Connection(spec, channel, Doorbell(descriptors[1]), listeners, redirect_output(channel))
+    return Connection(
+        spec=spec,
+        channel=channel,
+        doorbell=Doorbell(descriptors[1]),
+        doorbells={
+            port: [Doorbell(descriptors[position]) for position in positions]
+            for port, positions in spec.doorbells.items()
+        },
+        pipes_out={
+            port: [descriptors[position] for position in positions]
+            for port, positions in spec.pipes_out.items()
+        },
+        pipes_in={port: descriptors[position] for port, position in spec.pipes_in.items()},
+        printed=redirect_output(channel),
+    )
 
 
 def adopt_from_environment() -> Connection:

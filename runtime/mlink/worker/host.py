@@ -70,6 +70,9 @@ class ModuleHost:
         self._poll = select.poll()
         self._poll.register(doorbell.fileno(), select.POLLIN)
         self._poll.register(channel.fileno(), select.POLLIN)
+        self._control_poll = select.poll()  # before the start, items may wait but are not taken
+        self._control_poll.register(channel.fileno(), select.POLLIN)
+        self._pipes: dict[int, WorkerInput] = {}
         self._more_waits = False
         self._timers: list[tuple[int, int, Callable[[], object]]] = []
         self._timer_numbers = itertools.count()
@@ -162,38 +165,66 @@ class ModuleHost:
 
     # the loop -----------------------------------------------------------------------------
 
+    def watch(self, fd: int, port: WorkerInput) -> None:
+        """Have the loop take this input's items when its pipe holds some."""
+        self._pipes[fd] = port
+        self._poll.register(fd, select.POLLIN)
+
     def step(self, timeout_usec: int) -> None:
         """Wait once, at most `timeout_usec`, then dispatch control, timers and items."""
         self._send_status_when_due()
         wait_ms = 0.0 if self._more_waits else self._limit_by_timers(timeout_usec / 1000)
-        for fd, _ in self._poll.poll(wait_ms):
-            if fd == self._doorbell.fd:
+        hang_up = False
+        for fd, event in self._poll.poll(wait_ms):
+            if port := self._pipes.get(fd):
+                port.waiting = self._more_waits = True
+                hang_up |= bool(event & select.POLLHUP)
+            elif fd == self._doorbell.fd:
                 self._doorbell.clear()
-                self._more_waits = True
+                self._wake_shared_inputs()
             else:
                 self.serve_control()
         if self._timers:
             self._run_due_timers()
         if self._more_waits and self.started:
-            self._more_waits = self.take_items(feedback_only=False)
+            self._more_waits = self.take_items()
+        if hang_up:
+            self._forget_closed_pipes()
 
-    def take_items(self, *, feedback_only: bool) -> bool:
+    def _wake_shared_inputs(self) -> None:
+        """A frame or signal block has come: it may be for any of the inputs in shared memory."""
+        self._more_waits = True
+        for port in self.inputs.values():
+            port.waiting = True
+
+    def take_items(self) -> bool:
         """Dispatch a batch from each input; return whether more may wait."""
         more = False
         for port in self.inputs.values():
-            if feedback_only and not port.feedback:
+            if not port.waiting:
                 continue
-            more |= port.take(_BATCH, self.clock.now_usec, lambda n, p=port: self._note_gap(p, n))  # type: ignore[misc]
+            port.waiting = port.take(
+                _BATCH,
+                self.clock.now_usec,
+                lambda lost, port=port: self._note_gap(port, lost),  # type: ignore[misc]
+            )
+            more |= port.waiting
         return more
+
+    def _forget_closed_pipes(self) -> None:
+        """Wait no longer on pipes whose writers are gone: they would wake the loop for ever."""
+        for fd in [fd for fd, port in self._pipes.items() if port.hung_up]:
+            self._poll.unregister(fd)
+            del self._pipes[fd]
 
     def wait_for_message(self) -> EngineMessages:
         """Wait for the next message that concerns the module's life (none are dispatched)."""
         while not self.inbox:
-            for fd, _ in self._poll.poll(self._limit_by_timers(1000.0)):
-                if fd == self._doorbell.fd:
-                    self._doorbell.clear()
-                    self._more_waits = True
-            self._run_due_timers()
+            self._control_poll.poll(self._limit_by_timers(1000.0))
+            try:
+                self._run_due_timers()
+            except Exception as error:  # noqa: BLE001 - a delayed call of the module's
+                self.fail(error)
             self.serve_control()
             if self.engine_lost:
                 raise ControlError("the engine went away")

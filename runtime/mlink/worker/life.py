@@ -20,6 +20,7 @@ from mlink.control import InputPlan
 from mlink.errors import ControlError, ModuleError
 from mlink.metadata import decode_metadata, encode_metadata
 from mlink.module import Module, ModuleSettings
+from mlink.transport.codec import is_small
 from mlink.transport.node import TransportNode
 from mlink.transport.plan import StreamPlan
 from mlink.worker.connection import Connection
@@ -41,7 +42,7 @@ class Worker:
         self.host = ModuleHost(spec, settings, connection.channel, connection.doorbell)
         self._build_module = build or _build_from_spec
         self._channel = connection.channel
-        self._listeners = connection.listeners
+        self._connection = connection
         self._node: TransportNode | None = None
         self._module: Module[Any] | None = None
 
@@ -96,7 +97,12 @@ class Worker:
         port.source = plan.source
         port.feedback = plan.feedback
         port.metadata = decode_metadata(plan.metadata)
-        port.connect(self._streams(), plan.stream, plan.queue_items)
+        if plan.stream is not None:
+            port.connect(self._streams(), plan.stream, plan.queue_items)
+            return
+        fd = self._connection.pipes_in[port_id]
+        port.connect_pipe(fd, lossless=plan.lossless)
+        self.host.watch(fd, port)
 
     def _connect_feedback(self, port_id: str, plan: InputPlan) -> None:
         self._connect(port_id, plan)
@@ -104,9 +110,12 @@ class Worker:
 
     def _open_outputs(self, plans: dict[str, StreamPlan]) -> None:
         for port_id, port in self.host.outputs.items():
+            if is_small(port.data_type):
+                port.open_pipes(self._connection.pipes_out.get(port_id, []))
+                continue
             plan = plans.get(port_id)
             node = self._streams() if plan is not None else None
-            port.open(node, plan, self._listeners.get(port_id, []))
+            port.open(node, plan, self._connection.doorbells.get(port_id, []))
         self._channel.send(control.Acknowledged())
 
     def _streams(self) -> TransportNode:

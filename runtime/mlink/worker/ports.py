@@ -16,6 +16,7 @@ from mlink.transport.doorbell import Doorbell
 from mlink.transport.node import TransportNode
 from mlink.transport.plan import StreamPlan
 from mlink.transport.reader import StreamReader
+from mlink.transport.records import RecordReader, RecordWriter
 from mlink.transport.writer import LoanedFrame, StreamWriter
 from mlink.types import DataType, StreamItem
 
@@ -36,7 +37,9 @@ class WorkerInput:
         self.feedback = False
         self.ended = False
         self.discard = False
-        self._reader: StreamReader | None = None
+        self.waiting = False
+        """Whether something may have arrived that was not taken yet."""
+        self._reader: StreamReader | RecordReader | None = None
         self._lossless = False
         self._end_count: int | None = None
         self._throttle_usec = 0
@@ -55,9 +58,18 @@ class WorkerInput:
             return InputCount(0, 0)
         return InputCount(reader.received, reader.lost, reader.first_item_ns)
 
+    @property
+    def hung_up(self) -> bool:
+        """Whether the pipe's writer is gone and everything was read."""
+        return isinstance(self._reader, RecordReader) and self._reader.hung_up
+
+    def connect_pipe(self, fd: int, *, lossless: bool) -> None:
+        """Open the subscription to a stream of small items."""
+        self._lossless = lossless
+        self._reader = RecordReader(self.data_type, fd)
+
     def connect(self, node: TransportNode, plan: StreamPlan, queue_items: int) -> None:
-        """Open the subscription."""
-        self._lossless = plan.lossless
+        """Open the subscription to a stream in shared memory."""
         self._reader = StreamReader(
             self.data_type, node.subscriber(plan, queue_items), max_borrowed=plan.max_borrowed
         )
@@ -69,6 +81,7 @@ class WorkerInput:
     def note_end(self, sent: int) -> None:
         """The source says that its stream is complete with `sent` items."""
         self._end_count = sent
+        self.waiting = True
 
     def take(self, limit: int, now_usec: Callable[[], int], report_gap: GapHandler) -> bool:
         """Dispatch up to `limit` items; return whether more may wait."""
@@ -77,6 +90,10 @@ class WorkerInput:
             return False
         for _ in range(limit):
             item = reader.receive()
+            if item is None:
+                if self._end_count is None:
+                    return False
+                item = reader.receive()  # the last items came before the word of the end
             if item is None:
                 self._finish_if_ended(reader, report_gap)
                 return False
@@ -92,7 +109,7 @@ class WorkerInput:
             self.on_item(item)
         return True
 
-    def _finish_if_ended(self, reader: StreamReader, report_gap: GapHandler) -> None:
+    def _finish_if_ended(self, reader: StreamReader | RecordReader, report_gap: GapHandler) -> None:
         if self._end_count is None:
             return
         self.ended = True
@@ -126,7 +143,7 @@ class WorkerOutput:
         self.data_type: DataType = spec.data_type
         self.metadata: Metadata = {}
         self.frozen = False
-        self._writer: StreamWriter | None = None
+        self._writer: StreamWriter | RecordWriter | None = None
 
     @property
     def connected(self) -> bool:
@@ -138,10 +155,14 @@ class WorkerOutput:
         """Number of items sent."""
         return 0 if self._writer is None else self._writer.sent
 
+    def open_pipes(self, pipes: list[int]) -> None:
+        """Begin a stream of small items, with a pipe to each subscriber."""
+        self._writer = RecordWriter(self.data_type, pipes)
+
     def open(
         self, node: TransportNode | None, plan: StreamPlan | None, doorbells: list[Doorbell]
     ) -> None:
-        """Create the publisher; without a plan items are only counted."""
+        """Begin a stream in shared memory; without a plan items are only counted."""
         publisher = None if node is None or plan is None else node.publisher(plan)
         self._writer = StreamWriter(self.data_type, publisher, doorbells)
 
@@ -151,9 +172,12 @@ class WorkerOutput:
 
     def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> LoanedFrame:
         """Loan shared memory for a frame."""
-        return self._open_writer().loan_frame(shape, dtype)
+        writer = self._open_writer()
+        if not isinstance(writer, StreamWriter):
+            raise StreamError(f"'{self.id}' of {self.data_type.value} has no frames to loan")
+        return writer.loan_frame(shape, dtype)
 
-    def _open_writer(self) -> StreamWriter:
+    def _open_writer(self) -> StreamWriter | RecordWriter:
         if self._writer is None:
             raise StreamError(
                 f"nothing can be sent on '{self.id}' yet: the run has not started",

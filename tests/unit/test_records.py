@@ -1,0 +1,256 @@
+"""Small items in pipes: order, sizes, gaps, overflow, ends, and two processes."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import select
+import threading
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlink.errors import StreamError
+from mlink.transport.records import FRAGMENT_BYTES, RecordReader, RecordWriter, open_pipe
+from mlink.types import (
+    ControlCommand,
+    ControlCommandKind,
+    DataType,
+    LineCommand,
+    LineCommandKind,
+    LineReading,
+)
+
+
+class Stream:
+    """A writer and its readers."""
+
+    def __init__(self, data_type: DataType, *queues: int | None) -> None:
+        pipes = [open_pipe(queue) for queue in queues or (None,)]
+        self.writer = RecordWriter(data_type, [write_fd for _, write_fd in pipes])
+        self.readers = [RecordReader(data_type, read_fd) for read_fd, _ in pipes]
+
+    def close(self) -> None:
+        self.writer.close()
+        for reader in self.readers:
+            reader.close()
+
+
+@pytest.fixture
+def make() -> Iterator[type[Stream]]:
+    made: list[Stream] = []
+
+    class Made(Stream):
+        def __init__(self, data_type: DataType, *queues: int | None) -> None:
+            super().__init__(data_type, *queues)
+            made.append(self)
+
+    yield Made
+    for stream in made:
+        stream.close()
+
+
+def everything(reader: RecordReader) -> list:
+    """Take all that waits; the first None may only mean that the last read took everything."""
+    return list(iter(reader.receive, None)) + list(iter(reader.receive, None))
+
+
+ITEMS = {
+    DataType.LineReading: LineReading(7, 4_000_000_000, -5),
+    DataType.LineCommand: LineCommand(LineCommandKind.WRITE_DIGITAL_PULSE, 3, 1, 20, extra=b"\0x"),
+    DataType.ControlCommand: ControlCommand(ControlCommandKind.CUSTOM, 12, "µ" * 500),
+    DataType.TableRow: ["", "a;b", "µ" * 2000],
+}
+
+
+@pytest.mark.parametrize("data_type", ITEMS, ids=lambda data_type: data_type.name)
+def test_items_arrive_as_they_were(make: type[Stream], data_type: DataType) -> None:
+    stream = make(data_type)
+    for _ in range(20):
+        stream.writer.submit(ITEMS[data_type])
+    (reader,) = stream.readers
+    assert everything(reader) == [ITEMS[data_type]] * 20
+    assert (reader.received, reader.lost, stream.writer.sent) == (20, 0, 20)
+
+
+def test_items_of_all_sizes_keep_their_order(make: type[Stream]) -> None:
+    stream = make(DataType.TableRow)
+    edge = FRAGMENT_BYTES
+    sizes = (0, 1, edge - 5, edge - 4, edge - 3, edge, 2 * edge, 3, 300_000, 1)
+    rows = [["x" * size] for size in sizes]
+    received = []
+    for row in rows:
+        stream.writer.submit(row)
+        received += everything(stream.readers[0])
+    assert received == rows
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.text(max_size=3000), max_size=4), max_size=20))
+def test_any_rows_come_back(rows: list[list[str]]) -> None:
+    stream = Stream(DataType.TableRow)
+    try:
+        received = []
+        for row in rows:
+            stream.writer.submit(row)
+            received += everything(stream.readers[0])
+        assert received == rows
+    finally:
+        stream.close()
+
+
+def test_a_full_pipe_refuses_for_that_subscriber_alone(make: type[Stream]) -> None:
+    stream = make(DataType.LineReading, 1, None)
+    slow, quick = stream.readers
+    for number in range(2000):
+        stream.writer.submit(LineReading(value=number))
+    assert [item.value for item in everything(quick)] == list(range(2000))
+    kept = [item.value for item in everything(slow)]
+    assert kept == list(range(len(kept)))
+    assert 50 < len(kept) < 1000
+    assert slow.lost == 0  # a gap shows with the next item
+
+    stream.writer.submit(LineReading(value=2000))
+    assert everything(slow)[0].value == 2000
+    assert slow.gap == slow.lost == 2000 - len(kept)
+    assert everything(quick)[0].value == 2000
+    assert quick.lost == 0
+
+
+def test_a_large_item_that_does_not_fit_is_lost_whole(make: type[Stream]) -> None:
+    stream = make(DataType.TableRow, 1)
+    (reader,) = stream.readers
+    stream.writer.submit(["a"])
+    stream.writer.submit(["x" * 100_000])
+    stream.writer.submit(["b"])
+    first = everything(reader)
+    stream.writer.submit(["c"])
+    received = first + everything(reader)
+    assert received[0] == ["a"]
+    assert received[-1] == ["c"]
+    assert all(len(row[0]) == 1 for row in received)
+    assert reader.lost == 4 - len(received)
+
+
+def test_the_end_counts_what_is_missing_once(make: type[Stream]) -> None:
+    stream = make(DataType.LineReading, 1)
+    (reader,) = stream.readers
+    for number in range(1000):
+        stream.writer.submit(LineReading(value=number))
+    received = len(everything(reader))
+    sent = stream.writer.end()
+    assert sent == 1000
+    assert reader.note_end(sent) == 1000 - received
+    assert reader.note_end(sent) == 0
+    assert reader.lost == 1000 - received
+
+
+def test_nothing_is_sent_after_the_end(make: type[Stream]) -> None:
+    stream = make(DataType.LineReading)
+    stream.writer.submit(LineReading())
+    assert stream.writer.end() == 1
+    with pytest.raises(StreamError, match="ended"):
+        stream.writer.submit(LineReading())
+    assert stream.writer.sent == 1
+
+
+def test_without_listeners_items_are_checked_and_counted() -> None:
+    writer = RecordWriter(DataType.LineReading)
+    assert not writer.listened
+    writer.submit(LineReading())
+    with pytest.raises(StreamError, match="a str was submitted"):
+        writer.submit("no reading")
+    with pytest.raises(StreamError, match="out of range"):
+        writer.submit(LineReading(line_id=70_000))
+    assert writer.end() == 1
+
+
+def test_a_refused_item_leaves_no_gap(make: type[Stream]) -> None:
+    stream = make(DataType.TableRow)
+    stream.writer.submit(["1"])
+    with pytest.raises(StreamError, match="too large"):
+        stream.writer.submit(["x" * (2 << 20)])
+    stream.writer.submit(["2"])
+    assert everything(stream.readers[0]) == [["1"], ["2"]]
+    assert stream.readers[0].lost == 0
+
+
+def test_a_reader_that_died_does_not_disturb_the_others(make: type[Stream]) -> None:
+    stream = make(DataType.LineReading, None, None)
+    os.close(os.dup(stream.readers[0].fileno()))
+    dead = stream.readers.pop(0)
+    dead.close()
+    for number in range(3):
+        stream.writer.submit(LineReading(value=number))
+    assert [item.value for item in everything(stream.readers[0])] == [0, 1, 2]
+
+
+def test_a_writer_that_is_gone_shows_when_all_is_read(make: type[Stream]) -> None:
+    stream = make(DataType.LineReading)
+    (reader,) = stream.readers
+    stream.writer.submit(LineReading(value=1))
+    stream.writer.close()
+    assert [item.value for item in everything(reader)] == [1]
+    assert reader.receive() is None
+    assert reader.hung_up
+
+
+def test_several_threads_may_send_at_once(make: type[Stream]) -> None:
+    stream = make(DataType.LineReading)
+    threads = [
+        threading.Thread(
+            target=lambda line=line: [
+                stream.writer.submit(LineReading(line, value)) for value in range(500)
+            ]
+        )
+        for line in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    items = everything(stream.readers[0])
+    assert len(items) == 2000
+    for line in range(4):
+        assert [item.value for item in items if item.line_id == line] == list(range(500))
+    assert stream.readers[0].lost == 0
+
+
+def test_a_queue_in_items_bounds_the_pipe() -> None:
+    for queue, largest in ((1, 4096), (5000, 1 << 18), (None, 1 << 20)):
+        read_fd, write_fd = open_pipe(queue)
+        assert fcntl.fcntl(write_fd, fcntl.F_GETPIPE_SZ) <= largest
+        os.close(read_fd)
+        os.close(write_fd)
+
+
+def receive_elsewhere(fd: int, parent: Connection) -> None:
+    """Take 5,000 readings in another process, woken by the pipe."""
+    reader = RecordReader(DataType.LineReading, fd)
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    values: list[int] = []
+    while len(values) < 5000 and poll.poll(5000):
+        values += [item.value for item in everything(reader)]
+    parent.send((values == list(range(5000)), reader.lost))
+
+
+def test_two_processes(make: type[Stream]) -> None:
+    forked = multiprocessing.get_context("fork")
+    ours, theirs = forked.Pipe()
+    stream = make(DataType.LineReading)
+    fd = stream.readers[0].fileno()
+    child = forked.Process(target=receive_elsewhere, args=(fd, theirs), daemon=True)
+    child.start()
+    try:
+        for number in range(5000):
+            stream.writer.submit(LineReading(value=number))
+        assert ours.poll(10), "the readings did not arrive"
+        assert ours.recv() == (True, 0)
+    finally:
+        child.join(5)
+        child.kill()
