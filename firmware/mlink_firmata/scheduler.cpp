@@ -14,22 +14,29 @@ static volatile bool serving;  // the interrupt is at work
 static volatile bool search_again;
 static uint32_t programmed;  // what the compare register stands for
 
-// The interrupt comes so many ticks early and waits for the moment with interrupts on.
-static constexpr uint8_t kLead = 20;
+// The interrupt comes so many ticks early, finds the slot, and waits for the moment; other
+// interrupts go on meanwhile.
+static constexpr uint8_t kLead = 40;
+// From the end of the wait to the change of the pin, in ticks (measured on the simulated chip).
+static constexpr uint8_t kAdvance = PULSE_ADVANCE_TICKS;
+static constexpr uint8_t kSoonest = 8;
 static constexpr uint16_t kFarthest = 0xC000;  // beyond it: wake and look again
 static constexpr uint8_t kMostEdges = 12;      // per interrupt, then others get their turn
 static constexpr uint8_t kBreather = 60;
 static constexpr uint8_t kLateTicks = 16;
 
-// With interrupts off: have the interrupt come for `time`, but at least some ticks from now,
-// since a compare value that the timer has passed would not match for 33 ms.
+// With interrupts off: have the interrupt come for `time`, or at once when that is near.
 static void program_locked(uint32_t time) {
   const uint32_t now = time_base::now_locked();
   int32_t left = (int32_t)(time - kLead - now);
-  if (left < 6) left = 6;
+  if (left < kSoonest) left = kSoonest;
   if (left > kFarthest) left = kFarthest;
   programmed = now + left;
   BASE_OCRA = (uint16_t)programmed;
+  // A value that the timer has passed meanwhile would not match before 33 ms are over.
+  while (!(BASE_TIFR & _BV(OCF1A)) && (int16_t)(BASE_TCNT - BASE_OCRA) >= 0) {
+    BASE_OCRA = BASE_TCNT + kSoonest;
+  }
 }
 
 static void wake_for_locked(uint32_t time) {
@@ -48,35 +55,38 @@ static void report_locked(Slot& slot, uint32_t time, End how) {
 }
 
 // Make the edge that is due. Returns without it when the slot was changed meanwhile.
-static void make_edge(uint8_t index) {
+static void make_edge(uint8_t index, uint32_t due, bool in_time) {
   Slot& slot = slots[index];
-  const uint32_t due = slot.next;
-  uint32_t now;
-  for (;;) {
-    cli();
-    if (!slot.armed || slot.next != due) {
-      sei();
-      return;
-    }
-    now = time_base::now_locked();
-    if (is_due(due, now)) break;
-    sei();
-  }
   const bool begins = !slot.active;
+  const bool level = begins != (bool)(slot.flags & kActiveLow);
+  const uint8_t mask = slot.mask;
+  volatile uint8_t* const output = slot.output;
+  const uint16_t moment = (uint16_t)due - kAdvance;
+  cli();
+  // Each reading of the timer needs the interrupts off: its two bytes pass a shared register.
+  while (in_time && (int16_t)(BASE_TCNT - moment) < 0) {
+    sei();
+    __asm__ volatile("nop");
+    cli();
+  }
+  if (!slot.armed || slot.next != due) {
+    sei();
+    return;
+  }
   if (index == kSampleSlot) {
     slot.next = due + slot.active_ticks;
     sei();
     analog::start_scan(due);
     return;
   }
-  const bool level = begins != (bool)(slot.flags & kActiveLow);
-  *slot.output = level ? *slot.output | slot.mask : *slot.output & ~slot.mask;
+  *output = level ? *output | mask : *output & ~mask;
+  const uint32_t now = time_base::now_locked();
   slot.active = begins;
-  if (now - due > kLateTicks) late = late + 1;
+  if ((int32_t)(now - due) > kLateTicks) late = late + 1;
   if (begins) {
     if (slot.done == 0) slot.first = now;
-    // A pulse that began late keeps its width.
-    slot.next = (slot.remaining == 1 && slot.done == 0 ? now : due) + slot.active_ticks;
+    // A single pulse that began late keeps its width.
+    slot.next = (slot.remaining == 1 && !in_time ? now : due) + slot.active_ticks;
   } else {
     ++slot.done;
     if (slot.remaining && slot.done >= slot.remaining) {
@@ -104,7 +114,7 @@ static void serve() {
       const int32_t left = (int32_t)(next - time_base::now_locked());
       sei();
       if (left <= kLead + 10 && made < kMostEdges) {
-        make_edge(index);
+        make_edge(index, next, left > 0);
         ++made;
         search_again = true;
       } else if (left < nearest) {
@@ -236,8 +246,8 @@ static PGM_P start(uint8_t pin, uint8_t flags, uint32_t at, uint32_t active, uin
     pulse_in_place(*slot);
   } else {
     Critical critical;
-    const uint32_t now = time_base::now_locked();
     switch_locked(*slot, true);
+    const uint32_t now = time_base::now_locked();
     slot->first = now;
     slot->active = 1;
     slot->next = now + active;

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.modules.program_settings import ProgramSettings, program_command, program_ports
 from mlink.modules.script_settings import ScriptSettings, script_ports
+from mlink.modules.video_choices import VideoCodec, VideoContainer, video_problems
 from mlink.types import DataType
 
 
@@ -27,10 +29,10 @@ class VideoRecorderSettings(ModuleSettings):
     video_name_from_source: bool = True
     """Name the dataset as the stream proposes; else `video_name`."""
     video_name: str = ""
-    video_codec: Literal["ffv1", "h264"] = "ffv1"
-    video_container: Literal["matroska"] = "matroska"
+    video_codec: VideoCodec = "ffv1"
+    video_container: VideoContainer = "matroska"
     lossless: bool = False
-    """For codecs that can do either; FFV1 always is."""
+    """For codecs that can do either; FFV1 and raw always are."""
     mode: Literal["constant-quality", "constant-bitrate"] = "constant-quality"
     quality: int | None = None
     """Quantiser of constant quality, smaller is better; None is the codec's default."""
@@ -38,8 +40,23 @@ class VideoRecorderSettings(ModuleSettings):
     """Target of constant bitrate; None is the codec's default."""
     threads: int = 0
     """Threads of the encoder; 0 takes as many as the module may use processors."""
+    slices_enabled: bool = False
+    """Begin a new file each `slices_interval`."""
+    slices_interval: float = 5.0
+    """Length of a slice in minutes, counted from a section's first frame."""
     start_stopped: bool = False
     """Wait for a START command on `control-in` before recording."""
+
+    def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
+        """Refuse what the codec or the container cannot do."""
+        problems = video_problems(
+            self.video_codec, self.video_container, lossless=self.lossless, quality=self.quality
+        )
+        if self.slices_interval <= 0:
+            problems.append("slices_interval: must be more than 0 minutes")
+        if self.bitrate_kbps is not None and self.bitrate_kbps <= 0:
+            problems.append("bitrate_kbps: must be more than 0")
+        return problems
 
 
 table = ModuleType(

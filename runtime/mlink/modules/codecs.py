@@ -1,12 +1,12 @@
 """The codecs and containers that the video recorder offers, and what each makes of a frame.
 
-To add a codec: one entry in `CODECS`, its name in `VideoRecorderSettings.video_codec`.
+To add a codec: one entry in `CODECS`, its name in `video_choices`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -65,6 +65,8 @@ class Codec:
     always_lossless: bool = False
     options: Callable[[int], dict[str, str]] = lambda _threads: {}
     """Options of the encoder, for a number of threads."""
+    quality_options: Callable[[int], dict[str, str]] = lambda quality: {"crf": str(quality)}
+    """Options of constant quality, for a quantiser."""
     lossless_options: Mapping[str, str] = field(default_factory=dict)
     quality: int | None = None
     """Default quantiser of constant quality; None when it has no such mode."""
@@ -72,6 +74,8 @@ class Codec:
     gop_size: int = 1
     """Frames from one key frame to the next; 1 makes each decodable by itself."""
     slice_threads_only: bool = False
+    odd_format: str = "yuv444p"
+    """Stands in for 4:2:0 when a picture's size is odd; "" when there is nothing such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class Container:
     time_base: Fraction
     """Its resolution of time in s; the µs are in the tsync file."""
     options: Mapping[str, str]
+    counts_frames: bool = False
+    """Whether a frame's time is its number over the nominal rate: nothing else can be stored."""
 
 
 def _ffv1_options(threads: int) -> dict[str, str]:
@@ -97,6 +103,41 @@ def _h264_options(_threads: int) -> dict[str, str]:
     # that a kill loses what the container holds back (≤ 1 s) and nothing more.
     return {"preset": "veryfast", "tune": "zerolatency"}
 
+
+def _hevc_options(_threads: int) -> dict[str, str]:
+    return {"preset": "veryfast", "tune": "zerolatency", "x265-params": "log-level=error"}
+
+
+def _vp9_options(_threads: int) -> dict[str, str]:
+    # As for live pictures: no look-ahead, no hidden frames, rows of blocks side by side.
+    return {"deadline": "realtime", "cpu-used": "6", "lag-in-frames": "0", "row-mt": "1",
+            "tile-columns": "3", "auto-alt-ref": "0"}  # fmt: skip
+
+
+def _av1_options(_threads: int) -> dict[str, str]:
+    return {"preset": "10", "svtav1-params": "pred-struct=1:lookahead=0"}
+
+
+def _mjpeg_quality(quality: int) -> dict[str, str]:
+    return {"flags": "+qscale", "global_quality": str(quality * _QP_TO_LAMBDA)}
+
+
+_QP_TO_LAMBDA = 118
+"""FFmpeg's unit of quality for codecs without `crf`."""
+
+
+_COLOUR_420: dict[FrameKind, PixelPlan] = {
+    "gray8": PixelPlan("gray", 1, encoder_format="yuv420p"),
+    "bgr8": PixelPlan("bgr24", 3, encoder_format="yuv420p"),
+    "bgra8": PixelPlan("bgra", 4, encoder_format="yuv420p"),
+}
+"""What players play: brightness in full, colour at half the size."""
+
+_RGB_PLANES: dict[FrameKind, PixelPlan] = {
+    "gray8": PixelPlan("bgr24", 3, conversion=cv2.COLOR_GRAY2BGR, encoder_format="gbrp"),
+    "bgr8": PixelPlan("bgr24", 3, encoder_format="gbrp"),
+}
+"""The same bytes in three planes, which loses nothing; gray is stored as its own colour."""
 
 CODECS: dict[str, Codec] = {
     "ffv1": Codec(
@@ -131,6 +172,59 @@ CODECS: dict[str, Codec] = {
         quality=24,
         gop_size=100,
     ),
+    "hevc": Codec(
+        name="hevc",
+        encoder="libx265",
+        plans={
+            "gray8": PixelPlan("gray", 1, full_range=True),
+            "bgr8": PixelPlan("bgr24", 3, encoder_format="yuv420p"),
+            "bgra8": PixelPlan("bgra", 4, encoder_format="yuv420p"),
+        },
+        lossless_plans=_RGB_PLANES,
+        options=_hevc_options,
+        lossless_options={"x265-params": "log-level=error:lossless=1"},
+        quality=24,
+        gop_size=32,
+    ),
+    "vp9": Codec(
+        name="vp9",
+        encoder="libvpx-vp9",
+        plans=_COLOUR_420,
+        lossless_plans=_RGB_PLANES,
+        options=_vp9_options,
+        lossless_options={"lossless": "1"},
+        quality=24,
+        gop_size=90,
+    ),
+    "av1": Codec(
+        name="av1",
+        encoder="libsvtav1",
+        plans=_COLOUR_420,
+        options=_av1_options,
+        quality=24,
+        gop_size=100,
+        odd_format="",
+    ),
+    "raw": Codec(
+        name="raw",
+        encoder="rawvideo",
+        always_lossless=True,
+        plans={
+            "gray8": PixelPlan("gray", 1),
+            "bgr8": PixelPlan("bgr24", 3),
+            "bgra8": PixelPlan("bgra", 4),
+        },
+    ),
+    "mjpeg": Codec(
+        name="mjpeg",
+        encoder="mjpeg",
+        plans={
+            kind: replace(plan, encoder_format="yuvj420p") for kind, plan in _COLOUR_420.items()
+        },
+        quality_options=_mjpeg_quality,
+        quality=3,
+        odd_format="yuvj444p",
+    ),
 }
 
 CONTAINERS: dict[str, Container] = {
@@ -140,7 +234,27 @@ CONTAINERS: dict[str, Container] = {
         time_base=Fraction(1, 1000),
         # Clusters of at most half a second, written out at once: after a kill the file plays up to
         # the last of them.
-        options={"cluster_time_limit": "500", "flush_packets": "1"},
+        # Raw colour has no name of its own in Matroska; it goes by AVI's, which players know.
+        options={"cluster_time_limit": "500", "flush_packets": "1", "allow_raw_vfw": "1"},
+    ),
+    "mp4": Container(
+        format="mp4",
+        extension="mp4",
+        time_base=Fraction(1, 1_000_000),
+        # Fragments of half a second: an MP4 with one index at its end would be lost by a kill.
+        options={
+            "movflags": "empty_moov+default_base_moof",
+            "frag_duration": "500000",
+            "flush_packets": "1",
+            "strict": "unofficial",
+        },
+    ),
+    "avi": Container(
+        format="avi",
+        extension="avi",
+        time_base=Fraction(0),
+        options={"flush_packets": "1"},
+        counts_frames=True,
     ),
 }
 

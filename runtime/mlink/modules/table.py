@@ -7,6 +7,7 @@ from mlink.modules.catalog import TableSettings
 from mlink.modules.csv_file import CsvFile
 from mlink.modules.dataset_name import dataset_name
 from mlink.modules.losses import Losses
+from mlink.modules.stream_metadata import keep_stream_metadata
 from mlink.storage.edl import Dataset
 from mlink.types import TableRow
 
@@ -45,6 +46,7 @@ class TableModule(Module[TableSettings]):
             self._file.write_header(cells)
         self._dataset.set_attribute("has_header", bool(cells))
         self._dataset.set_attribute("source_module", str(source))
+        keep_stream_metadata(self._dataset, self._port.metadata)
         self._dataset.set_data_file(file_name, summary=f"Table from {source}")
         self._dataset.save()
 

@@ -23,6 +23,8 @@ from mlink.storage.tsync import TsyncWriter
 
 _MAX_THREADS = 16
 
+os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 tells its settings to stderr unless told not to
+
 
 @dataclass(frozen=True, slots=True)
 class VideoOptions:
@@ -72,7 +74,10 @@ class VideoWriter:
         self.lossless = options.lossless or codec.always_lossless
         self.threads = options.threads or max(2, min(_MAX_THREADS, len(os.sched_getaffinity(0))))
         self._plan = pixel_plan(codec, self.kind, lossless=options.lossless)
-        self._time_base = container.time_base
+        self._rate = Fraction(framerate).limit_denominator(1_000_000)
+        self._counts_frames = container.counts_frames
+        self._time_base = 1 / self._rate if container.counts_frames else container.time_base
+        self._codec = codec
         height, width = first_frame.shape[:2]
         self._tsync = TsyncWriter(tsync_path, collection_id=collection_id, generator=generator)
         try:
@@ -84,7 +89,7 @@ class VideoWriter:
             raise storage_error(error, video_path, "create") from error
         try:
             self._container.metadata.update(tags or {})
-            self._stream = self._open_stream(options, width, height, framerate)
+            self._stream = self._open_stream(options, width, height)
             self._picture = av.VideoFrame(width, height, self._plan.pixel_format)
             self._begin(width, height)
         except BaseException:
@@ -157,12 +162,11 @@ class VideoWriter:
     ) -> None:
         self.close()
 
-    def _open_stream(self, options: VideoOptions, width: int, height: int, fps: float) -> Any:
-        codec = CODECS[options.codec]
+    def _open_stream(self, options: VideoOptions, width: int, height: int) -> Any:
+        codec = self._codec
         lossless = options.lossless and not codec.always_lossless
         encoder = codec.lossless_encoder if lossless and codec.lossless_encoder else codec.encoder
-        rate = Fraction(fps).limit_denominator(1_000_000)
-        stream = self._container.add_stream(encoder, rate=rate)
+        stream = self._container.add_stream(encoder, rate=self._rate)
         stream.width, stream.height = width, height
         stream.time_base = self._time_base
         context = stream.codec_context
@@ -182,7 +186,8 @@ class VideoWriter:
             context.bit_rate = 1000 * (options.bitrate_kbps or codec.bitrate_kbps)
         elif codec.quality is not None:
             quality = codec.quality if options.quality is None else options.quality
-            encoder_options["crf"] = str(quality)
+            context.bit_rate = 0
+            encoder_options |= codec.quality_options(quality)
         stream.options = encoder_options
         return stream
 
@@ -201,10 +206,19 @@ class VideoWriter:
 
     def _encoder_format(self, width: int, height: int) -> str:
         wanted = self._plan.encoder_format or self._plan.pixel_format
+        if not wanted.endswith("420p") or not (width % 2 or height % 2):
+            return wanted
         # 4:2:0 halves the colour's size, which odd pictures do not allow.
-        return "yuv444p" if wanted == "yuv420p" and (width % 2 or height % 2) else wanted
+        if not self._codec.odd_format:
+            raise ModuleError(
+                f"{self._codec.name} cannot store pictures of an odd size such as {width}×{height}",
+                remedy="Crop the frames to even sizes, or set another video_codec, e.g. h264.",
+            )
+        return self._codec.odd_format
 
     def _next_pts(self, time_usec: int) -> int:
+        if self._counts_frames:
+            return self.frames
         # A container's ticks are coarse: frames of one tick would share a time, so the later moves.
         ticks = round(Fraction(time_usec, 1_000_000) / self._time_base)
         self._last_pts = max(ticks, self._last_pts + 1)

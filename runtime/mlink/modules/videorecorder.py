@@ -2,7 +2,8 @@
 
 The module's process is the encoder's: FFmpeg's threads work here, while frames wait in the queue of
 the subscription. `control-in` takes START, PAUSE and STOP; after PAUSE or STOP frames are skipped
-until START, and then the same file goes on, its times telling how long it was.
+until START. After a PAUSE the same file goes on, its times telling how long it was; after a STOP a
+new section begins in a file of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from mlink.modules.catalog import VideoRecorderSettings
 from mlink.modules.codecs import frame_kind
 from mlink.modules.dataset_name import dataset_name
 from mlink.modules.losses import Losses
+from mlink.modules.stream_metadata import keep_stream_metadata
+from mlink.modules.video_sections import VideoSections
 from mlink.modules.video_writer import VideoOptions, VideoWriter
 from mlink.storage.edl import Dataset
 from mlink.types import ControlCommand, ControlCommandKind, Frame
@@ -37,7 +40,10 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
 
     _dataset: Dataset | None = None
     _writer: VideoWriter | None = None
-    _recording = True
+    _state = "recording"
+    """Or "paused", "stopped"."""
+    _in_closed_files = 0
+    """Frames in the files before the present one."""
     _received = 0
     _skipped = 0
     _first_usec = 0
@@ -52,6 +58,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         self._port = self.context.inputs["frames-in"]
         self._control = self.context.inputs["control-in"]
         self._losses = Losses()
+        self._commands: list[dict[str, Any]] = []
         self._dataset_name()
 
     def start(self) -> None:
@@ -60,12 +67,20 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         self._port.on_gap = self._on_gap
         self._control.on_item = self._on_control
         if self.settings.start_stopped and self._control.connected:
-            self._recording = False
+            self._state = "stopped"
             self.context.set_status("waiting for START")
         if self._port.connected:
             self._dataset = self.context.create_dataset(self._dataset_name())
         if self._dataset is not None:
+            self._sections = VideoSections(
+                self._dataset.name,
+                start_stopped=self._state == "stopped",
+                slice_usec=round(self.settings.slices_interval * 60e6)
+                if self.settings.slices_enabled
+                else None,
+            )
             self._dataset.set_attribute("source_module", self._source)
+            keep_stream_metadata(self._dataset, self._port.metadata)
             self._dataset.save()
 
     def stop(self) -> None:
@@ -82,35 +97,62 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
 
     def _on_frame(self, frame: Frame) -> None:
         self._received += 1
-        if not self._recording:
+        if self._state != "recording":
             self._skipped += 1
             return
         if self._dataset is None:
             return
+        if self._sections.is_over(frame.time_usec):
+            self._close_file()
         if self._writer is None:
-            self._writer = self._open(self._dataset, frame.view)
+            self._writer = self._open(self._dataset, frame)
+        if self._written == 0:
             self._first_usec, self._first_index = frame.time_usec, frame.index
         self._writer.write(frame.view, frame.time_usec)
+        self._written = self._in_closed_files + self._writer.frames
         self._last_usec, self._last_index = frame.time_usec, frame.index
         if self._losses.unsaved and frame.time_usec - self._saved_usec > _SAVE_INTERVAL_USEC:
             self._save_losses(self._dataset, frame.time_usec)
 
     def _on_gap(self, lost: int) -> None:
-        written = self._writer.frames if self._writer is not None else 0
-        self._losses.add(lost, after=written, time_usec=self.context.clock.now_usec())
+        self._losses.add(lost, after=self._written, time_usec=self.context.clock.now_usec())
         self.log.warning("%d frames were lost after frame %d: the encoder is too slow for them",
                          lost, self._received)  # fmt: skip
 
     def _on_control(self, command: ControlCommand) -> None:
+        before = self._state
         if command.kind == ControlCommandKind.START:
-            self._recording = True
-            self.context.set_status("recording")
-        elif command.kind in {ControlCommandKind.PAUSE, ControlCommandKind.STOP}:
-            self._recording = False
-            self.context.set_status(f"{command.kind.name.lower()}: frames are skipped")
+            self._state = "recording"
+        elif command.kind == ControlCommandKind.PAUSE and before == "recording":
+            self._state = "paused"
+        elif command.kind == ControlCommandKind.STOP and before != "stopped":
+            self._state = "stopped"
+            self._close_file()
+            if self._dataset is not None:
+                self._sections.end_section()
+        if self._state == before:
+            return
+        self.context.set_status(
+            self._state if self._state == "recording" else f"{self._state}: frames are skipped"
+        )
+        self._commands.append(
+            {
+                "command": command.kind.name,
+                "time_usec": self.context.clock.now_usec(),
+                "after_frame": self._written,
+            }
+        )
 
-    def _open(self, dataset: Dataset, pixels: NDArray[Any]) -> VideoWriter:
-        self._check_size(pixels)
+    def _close_file(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                writer.close()
+            finally:
+                self._in_closed_files += writer.frames
+
+    def _open(self, dataset: Dataset, first: Frame) -> VideoWriter:
+        self._check_size(first.view)
         options = VideoOptions(
             codec=self.settings.video_codec,
             container=self.settings.video_container,
@@ -120,12 +162,12 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             bitrate_kbps=self.settings.bitrate_kbps,
             threads=self.settings.threads,
         )
-        video_name = f"{dataset.name}.{options.extension}"
-        tsync_name = f"{dataset.name}.tsync"
+        stem = self._sections.next_stem(first.time_usec)
+        video_name, tsync_name = f"{stem}.{options.extension}", f"{stem}.tsync"
         writer = VideoWriter(
             dataset.path_for_basename(video_name),
             dataset.path_for_basename(tsync_name),
-            pixels,
+            first.view,
             options,
             framerate=self._framerate or _NOMINAL_FRAMERATE,
             collection_id=dataset.collection_id,
@@ -133,8 +175,11 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             tags={"title": f"{dataset.name} via {self._source}",
                   "collection_id": dataset.collection_id.hex()},
         )  # fmt: skip
-        dataset.set_data_file(video_name, summary=f"Video recording from {self._source}")
-        dataset.add_aux_file(tsync_name, summary="Video timestamps")
+        if self._in_closed_files:
+            dataset.add_data_part(video_name)
+        else:
+            dataset.set_data_file(video_name, summary=f"Video recording from {self._source}")
+        dataset.add_aux_file(tsync_name, key="tsync", summary="Video timestamps")
         self._describe(dataset, writer)
         return writer
 
@@ -161,8 +206,6 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
                 encoder["target_quality"] = self.settings.quality
         dataset.set_attribute("video", video)
         dataset.set_attribute("encoder", encoder)
-        for key in ("timestamp_source", "uncertainty_usec"):
-            dataset.set_attribute(key, self._port.metadata.get(key))
         dataset.save()
 
     def _check_size(self, pixels: NDArray[Any]) -> None:
@@ -178,14 +221,12 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
 
     def _finish(self) -> None:
         dataset, self._dataset = self._dataset, None
-        writer, self._writer = self._writer, None
         if dataset is None:
             return
         try:
-            if writer is not None:
-                writer.close()
+            self._close_file()
         finally:
-            self._written = writer.frames if writer is not None else 0
+            self._written = self._in_closed_files
             self._save_counts(dataset)
 
     def _save_losses(self, dataset: Dataset, time_usec: int) -> None:
@@ -200,6 +241,8 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         dataset.set_attribute("frame_count", self._written)
         if self._skipped:
             dataset.set_attribute("frames_skipped", self._skipped)
+        if self._commands:
+            dataset.set_attribute("control_commands", self._commands)
         for key, value in self._losses.attributes().items():
             dataset.set_attribute(key, value)
         if self._written:

@@ -1,0 +1,168 @@
+"""What tests see of a run: the history, the text timeline, VCD and the HTML report."""
+
+import io
+import threading
+import time
+
+import pytest
+
+from mlink_hil.testing.events import Event
+from mlink_hil.testing.history import History
+from mlink_hil.testing.html import report_html
+from mlink_hil.testing.timeline_text import draw_timeline, list_events
+from mlink_hil.testing.vcd import vcd_lines
+
+
+def edge(channel: str, time_usec: int, level: int) -> Event:
+    return Event(channel, time_usec, level, 1, 1, previous=1 - level)
+
+
+def led_history() -> History:
+    history = History()
+    history.add([edge("uno.7", 1000, 0), edge("uno.8", 3000, 1), edge("uno.8", 5000, 0)])
+    history.add([Event("cam.video", 2000, 17), Event("loop.table", 3500, cells=("a", "b"))])
+    return history
+
+
+def test_history_gives_a_span_of_a_channel_and_what_was_before():
+    history = led_history()
+    assert [e.time_usec for e in history.of("uno.8")] == [3000, 5000]
+    assert [e.time_usec for e in history.of("uno.8", 3500, 9000)] == [5000]
+    assert history.of("uno.9") == []
+    last = history.last("uno.8", 4000)
+    assert last is not None
+    assert last.time_usec == 3000
+    assert history.last("uno.8", 100) is None
+
+
+def test_history_counts_an_event_in_that_may_lie_in_the_span():
+    assert [e.time_usec for e in led_history().of("uno.8", 3001, 4999)] == [3000, 5000]
+
+
+def test_events_that_come_out_of_order_are_put_in_order():
+    history = History()
+    history.add([edge("x", 20, 1), edge("x", 10, 0)])
+    assert [e.time_usec for e in history.of("x")] == [10, 20]
+
+
+def test_a_wait_ends_when_it_is_done_when_the_time_is_over_and_when_the_run_ends():
+    history = History()
+    adder = threading.Timer(0.05, lambda: history.add([edge("x", 1, 1)]))
+    adder.start()
+    assert history.wait(lambda: bool(history.of("x")), 5.0)
+    adder.join()
+    began = time.monotonic()
+    assert not history.wait(lambda: False, 0.05)
+    assert 0.04 < time.monotonic() - began < 1
+    ender = threading.Timer(0.05, history.end)
+    ender.start()
+    assert not history.wait(lambda: False, 5.0)
+    ender.join()
+
+
+def test_the_timeline_draws_lines_as_waves_and_the_rest_as_ticks():
+    lines = draw_timeline(
+        led_history(),
+        0,
+        6400,
+        now_usec=10_000,
+        marks=[(1000, "press"), (6000, "deadline")],
+        first=["uno.7"],
+    )
+    assert lines == [
+        "                       ▼ press",
+        "                                                                deadline ▼",
+        "       uno.7 " + "▔" * 10 + "▁" * 54,
+        "   cam.video " + " " * 20 + "╷" + " " * 43,
+        "  loop.table " + " " * 35 + "╷" + " " * 28,
+        "       uno.8 " + "▁" * 30 + "▔" * 20 + "▁" * 14,
+        "             0.000 ms                                                6.400 ms",
+    ]
+
+
+def test_the_timeline_draws_nothing_after_the_present():
+    lines = draw_timeline(led_history(), 0, 6400, now_usec=3950, first=["uno.8"])
+    assert lines[0] == "       uno.8 " + "▁" * 30 + "▔" * 10
+
+
+def test_two_changes_in_one_column_show_as_a_bar():
+    history = History()
+    history.add([edge("x", 3100, 1), edge("x", 3101, 0)])
+    assert "▁│▁" in "".join(draw_timeline(history, 0, 64_000, now_usec=99_000))
+
+
+def test_events_are_listed_with_their_times_after_the_stimulus():
+    lines = list_events(led_history(), ["uno.7", "uno.8"], 0, 4000, 1000)
+    assert lines == [
+        "          +0 µs  ±1              uno.7 → 0",
+        "       +2000 µs  ±1              uno.8 → 1",
+    ]
+
+
+def test_vcd_holds_lines_as_wires_and_frames_as_reals():
+    history = led_history()
+    channels = {name: history.of(name) for name in history.channels()}
+    text = "\n".join(vcd_lines(channels, 500, 8000))
+    assert "$timescale 1 us $end" in text
+    assert '$var wire 1 " uno_7 $end' in text
+    assert "$var real 64 ! cam_video $end" in text
+    assert "loop_table" not in text
+    assert '#500\n0"' in text
+    assert "#1500\nr17 !" in text
+    assert text.endswith("#7500")
+
+
+def test_vcd_is_read_by_a_parser_of_others():
+    reader = pytest.importorskip("vcd.reader", reason="needs pyvcd")
+    history = led_history()
+    channels = {name: history.of(name) for name in history.channels()}
+    data = "\n".join(vcd_lines(channels, 0, 8000)).encode()
+    tokens = list(reader.tokenize(io.BytesIO(data)))
+    names = [token.data.reference for token in tokens if token.kind is reader.TokenKind.VAR]
+    assert names == ["cam_video", "uno_7", "uno_8"]
+    times = [token.data for token in tokens if token.kind is reader.TokenKind.CHANGE_TIME]
+    assert times == [1000, 2000, 3000, 5000, 8000]
+
+
+def test_the_report_is_one_file_that_tells_and_escapes_what_happened():
+    tests = [
+        {
+            "nodeid": "test_led.py::test_<x>",
+            "outcome": "failed",
+            "duration": 0.5,
+            "text": "no edge <on> uno.8",
+            "measurements": [
+                {
+                    "name": "latency",
+                    "value": 1500,
+                    "lowest": 1400,
+                    "highest": 1600,
+                    "unit": "µs",
+                    "at_least": None,
+                    "at_most": 1000,
+                    "outcome": "fail",
+                }
+            ],
+            "began_usec": 0,
+            "end_usec": 8000,
+            "channels": {
+                "uno.8": [[3000, 1, 1, 1], [5000, 0, 1, 1]],
+                "cam.video": [[2000, 17, 0, 0]],
+            },
+            "before": {"uno.8": 0},
+            "stimuli": [[1000, "press"]],
+            "deadlines": [[6000, "rising edge"]],
+            "pictures": [{"label": "cam 17", "jpeg": "AAAA"}],
+            "recording": "/data/x",
+            "vcd": "vcd/x.vcd",
+        }
+    ]
+    text = report_html(tests)
+    assert "test_&lt;x&gt;" in text
+    assert "no edge &lt;on&gt; uno.8" in text
+    assert '<polyline class="wave"' in text
+    assert "data:image/jpeg;base64,AAAA" in text
+    assert "1400 to 1600" in text
+    assert "≤ 1000" in text
+    assert 'href="vcd/x.vcd"' in text
+    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")

@@ -1,0 +1,123 @@
+"""Verdicts: a deadline inside the uncertainty of the times is undecided, not passed or failed."""
+
+import pytest
+
+from mlink_hil.testing.events import Event, Span, Window
+from mlink_hil.testing.measurements import Measurement
+from mlink_hil.testing.verdicts import (
+    ExpectationFailed,
+    Inconclusive,
+    Inside,
+    Verdict,
+    limits_verdict,
+    raise_unless_passed,
+)
+
+
+def at(time_usec: int, bound: int = 0) -> Event:
+    return Event("uno.8", time_usec, 1, bound, bound, previous=0)
+
+
+PRESS = Event("uno.7", 1000, caused=True)
+
+
+def test_a_span_has_the_bounds_of_both_its_ends():
+    span = at(3000, 100).since(Event("uno.7", 1000, early_usec=10, late_usec=20))
+    assert span == Span(2000, 1880, 2110)
+    assert str(span) == "2000 µs (1880 to 2110)"
+
+
+@pytest.mark.parametrize(
+    ("time_usec", "bound", "held"),
+    [
+        (2900, 0, True),
+        (3000, 0, True),
+        (3001, 0, False),
+        (2900, 100, True),
+        (2901, 100, None),
+        (3100, 100, None),
+        (3101, 100, False),
+        (1000, 0, True),
+        (999, 0, False),
+        (999, 1, None),
+    ],
+)
+def test_a_window_of_2_ms_holds(time_usec, bound, held):
+    assert Window(PRESS, 0, 2000).holds(at(time_usec, bound)) is held
+
+
+def test_an_event_nominally_after_the_stimulus_is_after_it_however_uncertain():
+    assert Window(PRESS, 0, 2000).holds(at(1500, 1000 - 500)) is True
+    assert Window(PRESS, 0, 3000).holds(at(1500, 1000)) is True
+
+
+@pytest.mark.parametrize(
+    ("time_usec", "bound", "held"),
+    [(900, 0, True), (1100, 0, True), (899, 0, False), (899, 1, None), (1101, 1, None)],
+)
+def test_a_window_around_an_event_is_as_strict_on_both_sides(time_usec, bound, held):
+    assert Window(PRESS, -100, 100).holds(at(time_usec, bound)) is held
+
+
+def test_one_sure_event_passes_and_one_possible_is_inconclusive():
+    window = Window(PRESS, 0, 2000)
+    assert Inside.sort([at(1500)], window).some() is Verdict.PASS
+    assert Inside.sort([at(3000, 5)], window).some() is Verdict.INCONCLUSIVE
+    assert Inside.sort([at(3000, 5), at(1500)], window).some() is Verdict.PASS
+    assert Inside.sort([at(4000)], window).some() is Verdict.FAIL
+
+
+def test_absence_is_the_opposite_but_for_what_is_undecided():
+    window = Window(PRESS, 0, 2000)
+    assert Inside.sort([at(1500)], window).none() is Verdict.FAIL
+    assert Inside.sort([at(3000, 5)], window).none() is Verdict.INCONCLUSIVE
+    assert Inside.sort([], window).none() is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("times", "at_least", "at_most", "verdict"),
+    [
+        ([(1500, 0), (1600, 0)], 2, 2, Verdict.PASS),
+        ([(1500, 0), (1600, 0)], 3, 3, Verdict.FAIL),
+        ([(1500, 0), (1600, 0)], 0, 1, Verdict.FAIL),
+        ([(1500, 0), (3000, 9)], 2, 2, Verdict.INCONCLUSIVE),
+        ([(1500, 0), (3000, 9)], 1, None, Verdict.PASS),
+        ([(1500, 0), (3000, 9)], 0, 1, Verdict.INCONCLUSIVE),
+        ([(1500, 0), (3000, 9)], 3, None, Verdict.FAIL),
+    ],
+)
+def test_a_count_is_judged_by_what_is_sure_and_what_is_possible(times, at_least, at_most, verdict):
+    inside = Inside.sort([at(*each) for each in times], Window(PRESS, 0, 2000))
+    assert inside.count(at_least, at_most) is verdict
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "verdict"),
+    [
+        (1, 2, Verdict.PASS),
+        (4, 6, Verdict.INCONCLUSIVE),
+        (6, 7, Verdict.FAIL),
+        (-1, 1, Verdict.INCONCLUSIVE),
+        (-2, -1, Verdict.FAIL),
+    ],
+)
+def test_limits_judge_a_range(lowest, highest, verdict):
+    assert limits_verdict(lowest, highest, 0, 5) is verdict
+
+
+def test_a_measurement_takes_the_bounds_and_the_unit_of_a_span():
+    measured = Measurement.judge("latency", Span(1500, 1400, 1600), "", None, 2000)
+    assert str(measured) == "latency = 1500 µs (1400 to 1600), limits ≤ 2000: pass"
+    assert Measurement.judge("x", Span(1500, 1400, 1600), "", None, 1550).outcome is (
+        Verdict.INCONCLUSIVE
+    )
+    assert Measurement.judge("x", 3, "V", 4, None).as_plain()["outcome"] == "fail"
+
+
+def test_fail_and_inconclusive_are_told_apart():
+    with pytest.raises(ExpectationFailed, match="it was late"):
+        raise_unless_passed(Verdict.FAIL, ["it was late"])
+    with pytest.raises(Inconclusive):
+        raise_unless_passed(Verdict.INCONCLUSIVE, ["it may have been late"])
+    assert not issubclass(Inconclusive, AssertionError)
+    raise_unless_passed(Verdict.PASS, [])
