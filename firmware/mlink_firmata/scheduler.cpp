@@ -20,7 +20,7 @@ static constexpr uint8_t kLead = 40;
 // From the end of the wait to the change of the pin, in ticks (measured on the simulated chip).
 static constexpr uint8_t kAdvance = PULSE_ADVANCE_TICKS;
 static constexpr uint8_t kSoonest = 8;
-static constexpr uint16_t kFarthest = 0xC000;  // beyond it: wake and look again
+static constexpr uint16_t kFarthest = 0x7000;  // beyond it: wake and look again
 static constexpr uint8_t kMostEdges = 12;      // per interrupt, then others get their turn
 static constexpr uint8_t kBreather = 60;
 static constexpr uint8_t kLateTicks = 16;

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from mlink.devices import DeviceEndpoint
 from mlink.errors import DeviceError
@@ -33,7 +33,7 @@ class VirtualDevices:
         """Return a context manager that starts the device and, at its end, removes it."""
         device, _, query = spec.partition("?")
         if device == "virtual:scene":
-            return _scene(name, spec)
+            return _scene(name, spec, work_dir)
         if device == "virtual:uno":
             return _uno(name, spec, dict(parse_qsl(query, keep_blank_values=True)), work_dir, log)
         close = difflib.get_close_matches(device, self.known, n=1)
@@ -44,8 +44,18 @@ class VirtualDevices:
 
 
 @contextmanager
-def _scene(name: str, spec: str) -> Iterator[DeviceEndpoint]:
-    yield DeviceEndpoint(name=name, spec=spec, address=spec)
+def _scene(name: str, spec: str, work_dir: Path) -> Iterator[DeviceEndpoint]:
+    """Provide a scene; one that films a board's LED is told where that board's socket will be."""
+    query = dict(parse_qsl(spec.partition("?")[2], keep_blank_values=True))
+    address = spec
+    if board := query.get("board", ""):
+        address += f"&control={quote(str(control_path(work_dir, board)))}"
+    yield DeviceEndpoint(name=name, spec=spec, address=address)
+
+
+def control_path(work_dir: Path, name: str) -> Path:
+    """Return where the control socket of a virtual board of a run is."""
+    return work_dir / f"{name}.sock"
 
 
 @contextmanager
@@ -59,7 +69,7 @@ def _uno(
             remedy="Known: virtual:uno?simulator=yasimavr and virtual:uno?simulator=protocol.",
         )
     simulator = simulator or _best_simulator(log)
-    control = work_dir / f"{name}.sock"
+    control = control_path(work_dir, name)
     if len(os.fsencode(control)) > _SOCKET_PATH_LIMIT:
         raise DeviceError(
             f"the path of the board's control socket is too long: {control}",

@@ -2,7 +2,8 @@
 
 A rendered background with the frame's number and time upon it, as text for people and as a code
 for tests (`read_marks`). Frame n is due n periods after the start; a reader that comes too late
-for a frame does not get it, as with a real camera, and the numbers show that.
+for a frame does not get it, as with a real camera, and the numbers show that. With
+`?board=uno&led=8` a light in it follows that pin of a virtual board (`scene_led`).
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from mlink.errors import DeviceError
 from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
 from mlink_drivers.camera.opencv import cv2
 from mlink_hil.marks import ROWS, SMALLEST_WIDTH, Marks, cell_size, draw_marks, read_marks
+from mlink_hil.scene_led import SceneLed
 
 __all__ = ["Marks", "SceneCamera", "read_marks"]
 
 _LONGEST_WAIT_NSEC = 1_000_000_000
-_OPTIONS = ("seed",)
+_OPTIONS = ("seed", "board", "led", "control")
+"""`control`, the socket of the board, is added by the device provider."""
 
 
 class SceneCamera:
@@ -31,6 +34,7 @@ class SceneCamera:
 
     def __init__(self) -> None:
         self._background: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
+        self._led: SceneLed | None = None
         self._framerate = 0.0
         self._start_ns = 0
         self._next = 0
@@ -47,7 +51,11 @@ class SceneCamera:
                 remedy=f"A scene is at least {SMALLEST_WIDTH} pixels wide, and high enough for "
                 f"{ROWS} rows of 1/32 of its width.",
             )
-        self._background = _render_background(width, height, _seed_of(address))
+        options = _options_of(address)
+        self._background = _render_background(width, height, _number(address, options, "seed", "0"))
+        if "board" in options:
+            pin = _number(address, options, "led", "13")
+            self._led = SceneLed(options.get("control", ""), pin)
         self._framerate = request.framerate
         return CameraInfo(
             shape=self._background.shape,
@@ -87,6 +95,8 @@ class SceneCamera:
         number, time_usec = self._next - 1, self._time_ns // 1000
         np.copyto(into, self._background)
         draw_marks(into, number, time_usec)
+        if self._led is not None:
+            self._led.draw(into, self._time_ns)
         height, width = into.shape[:2]
         seconds = (self._time_ns - self._start_ns) / 1e9
         scale = min(1.0, width / 640)  # large letters cost more than the rest of the picture
@@ -98,24 +108,33 @@ class SceneCamera:
         return True
 
     def close(self) -> None:
-        """Drop the background."""
+        """Drop the background, and let go of the board."""
+        if self._led is not None:
+            self._led.close()
+            self._led = None
         self._background = np.empty((0, 0, 3), np.uint8)
 
 
-def _seed_of(address: str) -> int:
-    """Return the seed in an address' query, 0 without; DeviceError for what is unknown."""
+def _options_of(address: str) -> dict[str, str]:
+    """Return the options in an address' query; DeviceError for what is unknown."""
     query = address.partition("?")[2]
     options = dict(parse_qsl(query, keep_blank_values=True))
     if unknown := sorted(set(options) - set(_OPTIONS)):
         raise DeviceError(
             f"{address} has an unknown option: {', '.join(unknown)}",
-            remedy=f"Options of a scene: {', '.join(_OPTIONS)}.",
+            remedy="Options of a scene: seed=N, and board=NAME&led=PIN for a light in it.",
         )
+    return options
+
+
+def _number(address: str, options: dict[str, str], key: str, default: str) -> int:
+    """Return a whole number among the options."""
     try:
-        return int(options.get("seed", "0"))
+        return int(options.get(key, default))
     except ValueError as error:
         raise DeviceError(
-            f"the seed in {address} is not a whole number", remedy="Write virtual:scene?seed=1."
+            f"the {key} in {address} is not a whole number",
+            remedy=f"Write virtual:scene?{key}=1.",
         ) from error
 
 

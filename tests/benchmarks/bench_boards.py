@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 import tty
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -314,7 +315,8 @@ def analog_table(seconds: float) -> Table:
         sent = int(result.reports["board"]["readings_sent"])
         lost = sum(stream.lost for stream in result.streams) + watcher.overruns
         lost += int(result.reports["board"]["resync_bytes"])
-        gap = max((b - a) / 1000 for at in times.values() for a, b in zip(at[1:], at[2:]))  # noqa: B905, RUF007
+        steps = [after - at for each in times.values() for at, after in pairwise(each[1:])]
+        gap = max(steps, default=0) / 1000
         nothing_lost = lost == 0 and sent == received and abs(expected - received) <= len(lines)
         table.add(
             name, str(expected), str(sent), str(received), str(lost), f"{gap:.1f}",

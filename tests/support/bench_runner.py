@@ -89,8 +89,8 @@ class BenchRunner:
 
 def worker_pid(module: str) -> int:
     """Return the process id of a module's worker."""
-    for process in psutil.process_iter(["name"]):
-        if process.info["name"] == f"ml:{module}"[:15]:
+    for process in psutil.Process().children(recursive=True):
+        if process.name() == f"ml:{module}"[:15]:
             return int(process.pid)
     raise AssertionError(f"no worker of module '{module}' runs")
 

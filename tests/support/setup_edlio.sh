@@ -9,9 +9,9 @@ if [ -e "$venv/ready" ]; then
 fi
 rm -rf "$venv"
 "${PYTHON:-python3.11}" -m venv "$venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check \
+"$venv/bin/pip" install -qq --disable-pip-version-check \
     --no-deps --ignore-requires-python edlio==0.3.4
-"$venv/bin/pip" install --quiet --disable-pip-version-check \
+"$venv/bin/pip" install -qq --disable-pip-version-check \
     numpy xxhash Pint zstandard tomlkit opencv-python-headless pandas
 "$venv/bin/python" -c "import edlio, cv2, pandas"
 touch "$venv/ready"

@@ -276,8 +276,8 @@ def test_control_commands_pause_and_resume(tmp_path):
     module.stop()
     folder = tmp_path / "recording" / "video"
     expected = [TIMES[i] for i in (1, 2, 4, 5)]
-    assert read_tsync(folder / "video.tsync").times[:, 1].tolist() == expected
-    assert len(decode(folder / "video.mkv", "gray")) == 4
+    assert read_tsync(folder / "video_sec1.tsync").times[:, 1].tolist() == expected
+    assert len(decode(folder / "video_sec1.mkv", "gray")) == 4
     assert context.reports["frames_skipped"] == 2
 
 

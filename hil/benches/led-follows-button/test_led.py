@@ -1,7 +1,7 @@
 """The LED follows the button: the same file on simulated and on real hardware.
 
-    pytest hil/benches/led-follows-button                                # simulated
-    pytest hil/benches/led-follows-button --mlink-devices lab.toml       # yours
+pytest hil/benches/led-follows-button                                # simulated
+pytest hil/benches/led-follows-button --mlink-devices lab.toml       # yours
 """
 
 import statistics

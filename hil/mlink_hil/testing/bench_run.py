@@ -19,9 +19,10 @@ from mlink.engine.run import Engine
 from mlink.engine.status import Failure, Phase, RunResult, RunStatus
 from mlink.errors import DeviceError, MlinkError, ModuleError
 from mlink.types import DataType
+from mlink_hil.board_link import BoardLink
 from mlink_hil.catalog import UNO_PINS
+from mlink_hil.devices import control_path
 from mlink_hil.sim.messages import Edge
-from mlink_hil.testing.board_link import BoardLink
 from mlink_hil.testing.catalog import TAP_NAME, TapSettings, TapStream, hil_tap
 from mlink_hil.testing.events import Event
 from mlink_hil.testing.history import History
@@ -173,7 +174,7 @@ class BenchRun:
         if work_dir is None:
             return
         for device in {module.device for module in self.bench.modules.values() if module.device}:
-            control = work_dir / f"{device}.sock"
+            control = control_path(work_dir, device)
             if not control.is_socket():
                 continue  # a real board, or a camera
 

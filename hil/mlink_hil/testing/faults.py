@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlink.errors import DeviceError, ModuleError
+from mlink_hil.board_link import BoardLink
 from mlink_hil.sim import messages
 from mlink_hil.testing.bench_run import BenchRun
-from mlink_hil.testing.board_link import BoardLink
 from mlink_hil.testing.events import Event
 
 _PROC = Path("/proc")

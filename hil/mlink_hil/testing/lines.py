@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from mlink.errors import DeviceError
+from mlink_hil.board_link import BoardLink
 from mlink_hil.sim.messages import StatsReply
-from mlink_hil.testing.board_link import BoardLink
 from mlink_hil.testing.events import Event
 
 if TYPE_CHECKING:

@@ -1,0 +1,160 @@
+"""Every codec in every container that takes it: as many frames as times, and the right pictures."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from mlink.errors import ModuleError
+from mlink.modules.catalog import VideoRecorderSettings
+from mlink.modules.codecs import CODECS, CONTAINERS
+from mlink.modules.video_choices import CONTAINER_CODECS, LOSSLESS_CODECS, QUALITY_RANGES
+from mlink.modules.video_writer import VideoOptions, VideoWriter
+from mlink.recording.video_file import probe, remux
+from mlink.storage.tsync_reader import read_tsync
+
+CHOICES = sorted(
+    (container, codec) for container, codecs in CONTAINER_CODECS.items() for codec in codecs
+)
+TIMES = [1_000_000 + i * 33_333 + i % 5 * 11 for i in range(36)]
+SHAPES = {"colour": (96, 128, 3), "gray": (96, 128), "odd": (95, 127, 3)}
+
+
+def ramps(shape):
+    """Smooth pictures that move, which lossy codecs keep recognisable."""
+    base = np.abs(np.linspace(-255, 255, shape[1])).astype(np.uint8)
+    row = [np.roll(base, 3 * i) for i in range(len(TIMES))]
+    return [np.broadcast_to(r[None, :, None] if len(shape) == 3 else r, shape).copy() for r in row]
+
+
+def noise(shape):
+    return list(np.random.default_rng(0).integers(0, 256, (len(TIMES), *shape), np.uint8))
+
+
+def write(folder: Path, frames, close=True, **options):
+    chosen = VideoOptions(**options)
+    path = folder / f"a.{chosen.extension}"
+    writer = VideoWriter(path, folder / "a.tsync", frames[0], chosen, framerate=30,
+                         collection_id=bytes(16), generator="test")  # fmt: skip
+    for pixels, time in zip(frames, TIMES, strict=True):
+        writer.write(pixels, time)
+    if close:
+        writer.close()
+    return path, writer
+
+
+def decode(path, shape):
+    with av.open(str(path)) as container:
+        name = "bgr24" if len(shape) == 3 else "gray"
+        return [frame.to_ndarray(format=name) for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize(("container", "codec"), CHOICES)
+@pytest.mark.parametrize("kind", SHAPES)
+def test_pictures_look_like_what_was_sent(tmp_path, container, codec, kind):
+    frames = ramps(SHAPES[kind])
+    if codec == "av1" and kind == "odd":
+        with pytest.raises(ModuleError, match="odd size such as 127×95"):
+            write(tmp_path, frames, codec=codec, container=container)
+        return
+    path, writer = write(tmp_path, frames, codec=codec, container=container)
+    decoded = decode(path, SHAPES[kind])
+    assert len(decoded) == len(TIMES) == writer.frames
+    assert read_tsync(tmp_path / "a.tsync").times.tolist() == [list(x) for x in enumerate(TIMES)]
+    for seen, sent in zip(decoded, frames, strict=True):
+        assert np.abs(seen.astype(int) - sent).mean() < 5
+    assert probe(path).finished
+    assert probe(path, decode=True).problem == ""
+
+
+@pytest.mark.parametrize(("container", "codec"), [c for c in CHOICES if c[1] in LOSSLESS_CODECS])
+@pytest.mark.parametrize("kind", SHAPES)
+def test_lossless_keeps_every_bit(tmp_path, container, codec, kind):
+    frames = noise(SHAPES[kind])
+    path, writer = write(tmp_path, frames, codec=codec, container=container, lossless=True)
+    assert writer.lossless
+    assert np.array_equal(decode(path, SHAPES[kind]), frames)
+
+
+@pytest.mark.parametrize("codec", sorted(QUALITY_RANGES))
+def test_quality_and_bitrate_are_heard(tmp_path, codec):
+    frames = noise(SHAPES["colour"])
+    sizes = {}
+    best, worst = QUALITY_RANGES[codec]
+    for name, options in {
+        "fine": {"quality": best + (worst - best) // 5},
+        "coarse": {"quality": worst - (worst - best) // 5},
+        "slow": {"constant_bitrate": True, "bitrate_kbps": 100},
+        "fast": {"constant_bitrate": True, "bitrate_kbps": 6000},
+    }.items():
+        (tmp_path / name).mkdir()
+        path, _ = write(tmp_path / name, frames, codec=codec, **options)
+        sizes[name] = path.stat().st_size
+    assert sizes["fine"] > 1.5 * sizes["coarse"], sizes
+    assert sizes["fast"] > 1.5 * sizes["slow"], sizes
+
+
+@pytest.mark.parametrize(("container", "codec"), CHOICES)
+def test_a_kill_leaves_a_file_that_reads_and_can_be_finished(tmp_path, container, codec):
+    frames = ramps(SHAPES["colour"])
+    path, writer = write(tmp_path, frames, close=False, codec=codec, container=container)
+    killed = tmp_path / f"killed{path.suffix}"
+    shutil.copy(path, killed)
+    writer.close()
+    before = probe(killed)
+    assert not before.finished
+    assert before.frames > 10 or container == "avi"
+    assert remux(killed, tmp_path / f"done{path.suffix}") == before.frames
+    assert probe(tmp_path / f"done{path.suffix}", decode=True) == type(before)(before.frames, True)
+
+
+@pytest.mark.parametrize(("container", "codec"), CHOICES)
+def test_opencv_reads_it(tmp_path, container, codec):
+    frames = ramps(SHAPES["colour"])
+    path, _ = write(tmp_path, frames, codec=codec, container=container)
+    video = cv2.VideoCapture(str(path))
+    count = 0
+    while (found := video.read())[0]:
+        assert np.abs(found[1].astype(int) - frames[count]).mean() < 6
+        count += 1
+    assert count == len(frames)
+
+
+@pytest.mark.skipif(not shutil.which("ffprobe"), reason="ffprobe is not installed")
+@pytest.mark.parametrize(("container", "codec"), CHOICES)
+def test_ffprobe_counts_every_frame(tmp_path, container, codec):
+    path, _ = write(tmp_path, ramps(SHAPES["colour"]), codec=codec, container=container)
+    done = subprocess.run(
+        ["ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames",
+         "-of", "csv=p=0", str(path)],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.strip().strip(",") == str(len(TIMES))
+
+
+def test_every_choice_has_its_codec():
+    assert set().union(*CONTAINER_CODECS.values()) == set(CODECS)
+    assert set(CONTAINER_CODECS) == set(CONTAINERS)
+    for name, codec in CODECS.items():
+        assert (name in LOSSLESS_CODECS) == (codec.always_lossless or bool(codec.lossless_plans))
+        assert (name in QUALITY_RANGES) == (codec.quality is not None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"video_codec": "ffv1", "video_container": "mp4"}, "mp4 cannot hold ffv1"),
+        ({"video_codec": "av1", "lossless": True}, "av1 always loses something"),
+        ({"video_codec": "h264", "quality": 52}, "h264 takes 0 (best) to 51, not 52"),
+        ({"slices_interval": 0}, "more than 0 minutes"),
+        ({"bitrate_kbps": 0}, "must be more than 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_run(tmp_path, settings, said):
+    (problem,) = VideoRecorderSettings(**settings).check(tmp_path)
+    assert said in problem
+    assert VideoRecorderSettings().check(tmp_path) == []
