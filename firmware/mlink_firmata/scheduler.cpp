@@ -22,6 +22,7 @@ static constexpr uint8_t kAdvance = PULSE_ADVANCE_TICKS;
 static constexpr uint8_t kSoonest = 8;
 static constexpr uint16_t kFarthest = 0x7000;  // beyond it: wake and look again
 static constexpr uint8_t kMostEdges = 12;      // per interrupt, then others get their turn
+static constexpr uint8_t kInPlaceOverhead = 6;
 static constexpr uint8_t kBreather = 60;
 static constexpr uint8_t kLateTicks = 16;
 
@@ -211,7 +212,9 @@ static void pulse_in_place(Slot& slot) {
   switch_locked(slot, true);
   const uint16_t since = BASE_TCNT;
   slot.first = time_base::now_locked();
-  while ((uint16_t)(BASE_TCNT - since) < (uint16_t)slot.active_ticks) {
+  // What the two changes of the pin and the loop take by themselves is part of the width.
+  const uint8_t wait = slot.active_ticks > kInPlaceOverhead ? slot.active_ticks - kInPlaceOverhead : 0;
+  while ((uint16_t)(BASE_TCNT - since) < wait) {
   }
   switch_locked(slot, false);
   slot.done = 1;

@@ -187,6 +187,9 @@ class _Reports:
         if self._directory and self._found:
             from mlink_hil.testing.html import write_report
 
+            for test in self._found:  # that of a passed test has been removed by now
+                if not Path(test.get("recording", "")).exists():
+                    test["recording"] = ""
             write_report(Path(self._directory) / "report.html", self._found)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

@@ -12,7 +12,12 @@ import pytest
 from mlink.errors import ModuleError
 from mlink.modules.catalog import VideoRecorderSettings
 from mlink.modules.codecs import CODECS, CONTAINERS
-from mlink.modules.video_choices import CONTAINER_CODECS, LOSSLESS_CODECS, QUALITY_RANGES
+from mlink.modules.video_choices import (
+    BITRATE_CODECS,
+    CONTAINER_CODECS,
+    LOSSLESS_CODECS,
+    QUALITY_RANGES,
+)
 from mlink.modules.video_writer import VideoOptions, VideoWriter
 from mlink.recording.video_file import probe, remux
 from mlink.storage.tsync_reader import read_tsync
@@ -85,17 +90,18 @@ def test_quality_and_bitrate_are_heard(tmp_path, codec):
     frames = noise(SHAPES["colour"])
     sizes = {}
     best, worst = QUALITY_RANGES[codec]
+    bitrates = codec in BITRATE_CODECS
     for name, options in {
         "fine": {"quality": best + (worst - best) // 5},
         "coarse": {"quality": worst - (worst - best) // 5},
-        "slow": {"constant_bitrate": True, "bitrate_kbps": 100},
-        "fast": {"constant_bitrate": True, "bitrate_kbps": 6000},
+        "slow": {"constant_bitrate": bitrates, "bitrate_kbps": 100},
+        "fast": {"constant_bitrate": bitrates, "bitrate_kbps": 6000},
     }.items():
         (tmp_path / name).mkdir()
         path, _ = write(tmp_path / name, frames, codec=codec, **options)
         sizes[name] = path.stat().st_size
     assert sizes["fine"] > 1.5 * sizes["coarse"], sizes
-    assert sizes["fast"] > 1.5 * sizes["slow"], sizes
+    assert not bitrates or sizes["fast"] > 1.5 * sizes["slow"], sizes
 
 
 @pytest.mark.parametrize(("container", "codec"), CHOICES)
@@ -112,7 +118,7 @@ def test_a_kill_leaves_a_file_that_reads_and_can_be_finished(tmp_path, container
     assert probe(tmp_path / f"done{path.suffix}", decode=True) == type(before)(before.frames, True)
 
 
-@pytest.mark.parametrize(("container", "codec"), CHOICES)
+@pytest.mark.parametrize(("container", "codec"), [c for c in CHOICES if c[1] != "av1"])
 def test_opencv_reads_it(tmp_path, container, codec):
     frames = ramps(SHAPES["colour"])
     path, _ = write(tmp_path, frames, codec=codec, container=container)
@@ -150,6 +156,7 @@ def test_every_choice_has_its_codec():
         ({"video_codec": "ffv1", "video_container": "mp4"}, "mp4 cannot hold ffv1"),
         ({"video_codec": "av1", "lossless": True}, "av1 always loses something"),
         ({"video_codec": "h264", "quality": 52}, "h264 takes 0 (best) to 51, not 52"),
+        ({"video_codec": "mjpeg", "mode": "constant-bitrate"}, "mjpeg has no constant bitrate"),
         ({"slices_interval": 0}, "more than 0 minutes"),
         ({"bitrate_kbps": 0}, "must be more than 0"),
     ],

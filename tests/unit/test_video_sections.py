@@ -5,8 +5,6 @@ import tomllib
 import av
 import numpy as np
 import pytest
-from tests.support import edlio_reader
-from tests.support.fake_context import FakeContext
 
 import mlink.recording
 from mlink.modules.catalog import VideoRecorderSettings, videorecorder
@@ -16,6 +14,8 @@ from mlink.recording.verify import verify_recording
 from mlink.storage.edl import create_collection
 from mlink.storage.tsync_reader import read_tsync
 from mlink.types import ControlCommand, ControlCommandKind, Frame
+from tests.support import edlio_reader
+from tests.support.fake_context import FakeContext
 
 edlio_summary = edlio_reader.edlio_summary
 START, PAUSE, STOP = ControlCommandKind.START, ControlCommandKind.PAUSE, ControlCommandKind.STOP
@@ -26,9 +26,7 @@ def run(tmp_path, script, begin_usec=0, **settings):
     """Feed a script of frame counts and commands, 10 Hz; return the dataset's folder."""
     collection = create_collection(tmp_path / "recording", collection_id=bytes(range(16)),
                                    generator="test")  # fmt: skip
-    context = FakeContext(
-        videorecorder, VideoRecorderSettings(**settings), tmp_path, name="video"
-    )
+    context = FakeContext(videorecorder, VideoRecorderSettings(**settings), tmp_path, name="video")
     context.inputs["frames-in"].metadata = {"framerate": 10.0}
     module = VideoRecorderModule(context)
     module.prepare()

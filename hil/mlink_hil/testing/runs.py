@@ -75,7 +75,7 @@ class Runs:
         run = self._runs.get(key)
         if run is not None:
             _skip_unless(item, run.bench)
-            if run.alive:
+            if run.alive and not run.engine.failures:
                 return run
             self._close(key)  # a test has ended or broken it
         bench = self._load(wanted)

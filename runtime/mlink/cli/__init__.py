@@ -14,11 +14,16 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
+from mlink.cli.board import board
 from mlink.cli.check import check
 from mlink.cli.devices import devices
+from mlink.cli.doctor import doctor
 from mlink.cli.info import info
 from mlink.cli.modules import modules
+from mlink.cli.new import new
+from mlink.cli.repair import repair
 from mlink.cli.run import run
+from mlink.cli.verify import verify
 from mlink.errors import MlinkError
 
 __all__ = ["app", "main"]
@@ -87,11 +92,19 @@ def options(
     context.ensure_object(dict)["debug"] = debug
 
 
-app.command()(run)
-app.command()(check)
-app.command()(modules)
-app.command()(devices)
-app.command()(info)
+for command in (
+    run,
+    check,
+    new,
+    modules,
+    devices,
+    doctor,
+    board,
+    info,
+    verify,
+    repair,
+):
+    app.command()(command)
 
 
 def main() -> None:

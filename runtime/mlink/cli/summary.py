@@ -94,10 +94,10 @@ def _streams(streams: list[StreamStatus]) -> Table:
 
 def _reports(reports: dict[str, dict[str, float | str]]) -> Table:
     table = Table.grid(padding=(0, 2))
-    table.add_column()
-    table.add_column()
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
     table.add_column(justify="right")
-    table.add_column()
+    table.add_column(no_wrap=True)
     for module, figures in reports.items():
         name = Text(module, style="cyan")
         for key, value in figures.items():

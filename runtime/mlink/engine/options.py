@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlink.storage.naming import DEFAULT_ORDER
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
@@ -19,6 +21,8 @@ class RunOptions:
     subject: str = ""
     experimenter: str = ""
     comment: str = ""
+    directory_order: tuple[str, ...] = DEFAULT_ORDER
+    """Folders of a recording below `out_dir`: "subject-id", "time", "experiment-id"."""
     stop_grace_s: float = 5.0
     """How long a module may make no progress at a stop before it is interrupted."""
     prepare_timeout_s: float = 120.0

@@ -11,10 +11,12 @@ from typing import IO
 
 from mlink import __version__
 from mlink.bench import Bench
+from mlink.engine.gaps import GapLog
 from mlink.engine.options import RunOptions
-from mlink.engine.status import RunResult
+from mlink.engine.status import RunResult, RunStatus
 from mlink.errors import StorageError
 from mlink.storage.edl import Author, Collection, create_collection
+from mlink.storage.machine import machine, versions
 from mlink.storage.naming import recording_path
 
 _LOG_FILE = "run.log"
@@ -28,19 +30,22 @@ class Recording:
         out_dir = options.out_dir or Path("recordings")
         self.path = recording_path(
             out_dir,
-            ("subject-id", "time", "experiment-id"),
+            options.directory_order,
             options.subject,
             options.name or bench.name,
             now,
         )
         self._bench = bench
         self._options = options
+        self._gaps = GapLog()
         self._collection: Collection = create_collection(
             self.path,
             collection_id=run_uuid,
             generator=f"mlink {__version__}",
             time_created=now,
             authors=(Author(options.experimenter),) if options.experimenter else (),
+            # Written at the beginning: a killed run tells these too.
+            attributes=self._known_at_start(),
         )
         self._log: IO[str] | None = (self.path / _LOG_FILE).open("w", encoding="utf-8")
 
@@ -77,29 +82,54 @@ class Recording:
                 remedy="Free space on that disk; the data files themselves are closed.",
             ) from error
 
-    def _attributes(self, result: RunResult) -> dict[str, object]:
+    def watch(self, status: RunStatus) -> None:
+        """Look at the counts of a running run, for when items were lost."""
+        self._gaps.watch(status.streams, status.elapsed_s)
+
+    def _known_at_start(self) -> dict[str, object]:
         return {
             "collection_name": self._options.name or self._bench.name,
             "subject_id": self._options.subject,
             "user_comment": self._options.comment,
-            "recording_length_msec": round(result.duration_s * 1000),
             "machine_node": platform.node(),
-            "stop_reason": result.stop_reason,
+            "machine": machine(),
+            "versions": versions(),
+            "bench_file": str(self._bench.dir),
             "modules": [
                 {"id": module.type.id, "name": module.name}
                 for module in self._bench.modules.values()
+            ],
+        }
+
+    def _attributes(self, result: RunResult) -> dict[str, object]:
+        self._gaps.watch(result.streams, result.duration_s)
+        attributes: dict[str, object] = {
+            "recording_length_msec": round(result.duration_s * 1000),
+            "stop_reason": result.stop_reason,
+            "failures": [
+                {
+                    "module": failure.module,
+                    "phase": failure.phase,
+                    "message": failure.message,
+                    "remedy": failure.remedy,
+                }
+                for failure in result.failures
             ],
             "streams": [
                 {
                     "name": stream.name,
                     "data_type": stream.data_type,
                     "sent": stream.sent,
+                    "rate_hz": round(stream.rate_hz, 4),
                     "subscriptions": [
                         {
                             "module": subscription.module,
                             "port": subscription.port,
                             "received": subscription.received,
                             "lost": subscription.lost,
+                            "gaps": self._gaps.of(
+                                stream.name, subscription.module, subscription.port
+                            ),
                         }
                         for subscription in stream.subscriptions
                     ],
@@ -107,4 +137,11 @@ class Recording:
                 for stream in result.streams
             ],
             "reports": result.reports,
+            "priorities": {
+                module: report["priority"]
+                for module, report in result.reports.items()
+                if "priority" in report
+            },
         }
+        # What is empty would only be noise in the file.
+        return {key: value for key, value in attributes.items() if value not in ([], {}, "")}

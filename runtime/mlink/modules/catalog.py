@@ -50,7 +50,11 @@ class VideoRecorderSettings(ModuleSettings):
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
         """Refuse what the codec or the container cannot do."""
         problems = video_problems(
-            self.video_codec, self.video_container, lossless=self.lossless, quality=self.quality
+            self.video_codec,
+            self.video_container,
+            lossless=self.lossless,
+            bitrate=self.mode == "constant-bitrate",
+            quality=self.quality,
         )
         if self.slices_interval <= 0:
             problems.append("slices_interval: must be more than 0 minutes")

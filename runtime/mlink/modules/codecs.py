@@ -67,6 +67,8 @@ class Codec:
     """Options of the encoder, for a number of threads."""
     quality_options: Callable[[int], dict[str, str]] = lambda quality: {"crf": str(quality)}
     """Options of constant quality, for a quantiser."""
+    bitrate_options: Mapping[str, str] = field(default_factory=dict)
+    """What constant bitrate asks for besides the rate."""
     lossless_options: Mapping[str, str] = field(default_factory=dict)
     quality: int | None = None
     """Default quantiser of constant quality; None when it has no such mode."""
@@ -119,11 +121,7 @@ def _av1_options(_threads: int) -> dict[str, str]:
 
 
 def _mjpeg_quality(quality: int) -> dict[str, str]:
-    return {"flags": "+qscale", "global_quality": str(quality * _QP_TO_LAMBDA)}
-
-
-_QP_TO_LAMBDA = 118
-"""FFmpeg's unit of quality for codecs without `crf`."""
+    return {"qmin": str(quality), "qmax": str(quality)}  # it has no other constant quality
 
 
 _COLOUR_420: dict[FrameKind, PixelPlan] = {
@@ -201,6 +199,7 @@ CODECS: dict[str, Codec] = {
         encoder="libsvtav1",
         plans=_COLOUR_420,
         options=_av1_options,
+        bitrate_options={"svtav1-params": "pred-struct=1:lookahead=0:rc=2"},
         quality=24,
         gop_size=100,
         odd_format="",

@@ -27,7 +27,13 @@ QUALITY_RANGES: dict[str, tuple[int, int]] = {
 """Best and worst quantiser; the others have none."""
 
 
-def video_problems(codec: str, container: str, *, lossless: bool, quality: int | None) -> list[str]:
+BITRATE_CODECS = frozenset({"h264", "hevc", "vp9", "av1"})
+"""Codecs that can keep to a bitrate."""
+
+
+def video_problems(
+    codec: str, container: str, *, lossless: bool, bitrate: bool, quality: int | None
+) -> list[str]:
     """Return what is wrong with a choice, each a sentence that begins with its key."""
     problems = []
     if codec not in CONTAINER_CODECS[container]:
@@ -36,6 +42,9 @@ def video_problems(codec: str, container: str, *, lossless: bool, quality: int |
     if lossless and codec not in LOSSLESS_CODECS:
         can = ", ".join(sorted(LOSSLESS_CODECS))
         problems.append(f"lossless: {codec} always loses something; without loss are {can}")
+    if bitrate and not lossless and codec not in BITRATE_CODECS:
+        can = ", ".join(sorted(BITRATE_CODECS))
+        problems.append(f"mode: {codec} has no constant bitrate; it is for {can}")
     best_worst = QUALITY_RANGES.get(codec)
     if quality is not None and best_worst and not best_worst[0] <= quality <= best_worst[1]:
         problems.append(

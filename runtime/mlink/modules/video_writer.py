@@ -82,7 +82,10 @@ class VideoWriter:
         self._tsync = TsyncWriter(tsync_path, collection_id=collection_id, generator=generator)
         try:
             self._container = av.open(
-                str(video_path), "w", format=container.format, options=dict(container.options)
+                str(video_path),
+                "w",
+                format=container.format,
+                container_options=dict(container.options),
             )
         except OSError as error:
             self._tsync.close()
@@ -184,6 +187,7 @@ class VideoWriter:
             encoder_options |= codec.lossless_options
         elif options.constant_bitrate and codec.quality is not None:
             context.bit_rate = 1000 * (options.bitrate_kbps or codec.bitrate_kbps)
+            encoder_options |= codec.bitrate_options
         elif codec.quality is not None:
             quality = codec.quality if options.quality is None else options.quality
             context.bit_rate = 0

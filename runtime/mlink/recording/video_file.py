@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 
@@ -19,6 +19,8 @@ _SEGMENT_ID = b"\x18\x53\x80\x67"
 _UNKNOWN_SIZE = b"\x01" + b"\xff" * 7
 _HEAD_BYTES = 4096
 _FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".avi": "avi", ".webm": "webm"}
+
+_OPTIONS = {"matroska": {"allow_raw_vfw": "1"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +52,52 @@ def probe(path: Path, *, decode: bool = False) -> VideoProbe:
 
 def is_finished(path: Path) -> bool:
     """Tell whether the file was closed by its writer, by what only closing writes."""
+    size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 16))
-        tail = file.read()
-    match path.suffix.lower():
-        case ".mkv" | ".webm":
-            at = head.find(_SEGMENT_ID)
-            return at >= 0 and head[at + 4 : at + 12] != _UNKNOWN_SIZE
-        case ".mp4":  # ours are fragmented: closing appends the index of fragments
-            return tail[4:8] == b"mfro" or (b"moov" in head and b"mvex" not in head)
-        case ".avi":
-            return head[4:8] != b"\0\0\0\0" and len(head) > 8
+        match path.suffix.lower():
+            case ".mkv" | ".webm":
+                head = file.read(_HEAD_BYTES)
+                at = head.find(_SEGMENT_ID)
+                return at >= 0 and head[at + 4 : at + 12] != _UNKNOWN_SIZE
+            case ".mp4":
+                boxes, end = _mp4_boxes(file, size)
+                if "moof" in boxes or boxes.get("moov", b"").find(b"mvex") >= 0:
+                    return "mfra" in boxes and end == size  # closing lists the fragments
+                return "moov" in boxes and end == size
+            case ".avi":
+                return _riff_end(file, size) == size
     return size > 0
+
+
+def _mp4_boxes(file: BinaryIO, size: int) -> tuple[dict[str, bytes], int]:
+    """Return the beginning of the outermost boxes by type, and where the last one should end."""
+    boxes: dict[str, bytes] = {}
+    at = 0
+    while at + 8 <= size:
+        file.seek(at)
+        head = file.read(16)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8].decode("latin-1")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if length < 8:
+            break
+        if kind not in boxes:
+            file.seek(at)
+            boxes[kind] = file.read(min(length, _HEAD_BYTES)) if kind == "moov" else b""
+        at += length
+    return boxes, at
+
+
+def _riff_end(file: BinaryIO, size: int) -> int:
+    """Return where the last of an AVI's RIFF chunks says that it ends."""
+    at = 0
+    while at + 8 <= size:
+        file.seek(at)
+        head = file.read(8)
+        if head[:4] != b"RIFF":
+            return -1
+        at += 8 + int.from_bytes(head[4:], "little")
+    return at
 
 
 def remux(path: Path, draft: Path) -> int:
@@ -92,12 +126,15 @@ def remux(path: Path, draft: Path) -> int:
 
 def _copy(path: Path, draft: Path) -> None:
     form = _FORMATS.get(path.suffix.lower(), "matroska")
-    with _opened(path) as source, av.open(str(draft), "w", format=form) as target:
+    with (
+        _opened(path) as source,
+        av.open(str(draft), "w", format=form, container_options=_OPTIONS.get(form, {})) as target,
+    ):
         stream = source.streams.video[0]
         target.metadata.update(
             {key: text for key, text in source.metadata.items() if key != "ENCODER"}
         )
-        copy = target.add_stream_from_template(stream)
+        copy = target.add_stream_from_template(stream, opaque=True)
         copy.time_base = stream.time_base
         target.start_encoding()
         for packet in _packets(source):

@@ -11,6 +11,7 @@ and pickles what it passes on.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import gc
 import importlib
@@ -121,6 +122,7 @@ def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
         if spec.nice:
             with contextlib.suppress(PermissionError):  # the engine tells what was granted
                 os.setpriority(os.PRIO_PROCESS, 0, spec.nice)
+        _wake_on_time()
         faulthandler.enable()
         _rename_process(spec.name)
         if spec.program:
@@ -136,6 +138,11 @@ def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
 
 def _exit_on_signal(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
+
+
+def _wake_on_time() -> None:
+    """Let waits end within 1 µs of their time instead of 50 µs (PR_SET_TIMERSLACK, in ns)."""
+    ctypes.CDLL(None).prctl(29, 1000, 0, 0, 0)
 
 
 def _rename_process(name: str) -> None:

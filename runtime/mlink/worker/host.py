@@ -174,11 +174,10 @@ class ModuleHost:
         """Wait once, at most `timeout_usec`, then dispatch control, timers and items."""
         self._send_status_when_due()
         wait_ms = 0.0 if self._more_waits else self._limit_by_timers(timeout_usec / 1000)
-        hang_up = False
-        for fd, event in self._poll.poll(wait_ms):
+        ready = self._ready(wait_ms)
+        for fd in ready:
             if port := self._pipes.get(fd):
                 port.waiting = self._more_waits = True
-                hang_up |= bool(event & select.POLLHUP)
             elif fd == self._doorbell.fd:
                 self._doorbell.clear()
                 self._wake_shared_inputs()
@@ -188,8 +187,14 @@ class ModuleHost:
             self._run_due_timers()
         if self._more_waits and self.started:
             self._more_waits = self.take_items()
-        if hang_up:
-            self._forget_closed_pipes()
+        self._forget_closed_pipes(ready)
+
+    def _ready(self, wait_ms: float) -> list[int]:
+        """Wait for any descriptor; to the µs when a delayed call is due, which poll() rounds up."""
+        if self._timers and wait_ms > 0:
+            waited_on = [self._doorbell.fd, self._channel.fileno(), *self._pipes]
+            return select.select(waited_on, [], [], wait_ms / 1000)[0]
+        return [fd for fd, _ in self._poll.poll(wait_ms)]
 
     def _wake_shared_inputs(self) -> None:
         """A frame or signal block has come: it may be for any of the inputs in shared memory."""
@@ -211,11 +216,13 @@ class ModuleHost:
             more |= port.waiting
         return more
 
-    def _forget_closed_pipes(self) -> None:
+    def _forget_closed_pipes(self, ready: list[int]) -> None:
         """Wait no longer on pipes whose writers are gone: they would wake the loop for ever."""
-        for fd in [fd for fd, port in self._pipes.items() if port.hung_up]:
-            self._poll.unregister(fd)
-            del self._pipes[fd]
+        for fd in ready:
+            port = self._pipes.get(fd)
+            if port is not None and port.hung_up:
+                self._poll.unregister(fd)
+                del self._pipes[fd]
 
     def wait_for_message(self) -> EngineMessages:
         """Wait for the next message that concerns the module's life (none are dispatched)."""

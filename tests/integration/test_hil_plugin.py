@@ -1,0 +1,251 @@
+"""The pytest plugin: outcomes, scopes, features, recordings, faults and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.support.hil_examples import Outcome, copy_example, run_pytest
+
+HEAD = """
+import pytest
+from mlink_hil.testing import *
+pytestmark = pytest.mark.bench(
+    "bench.toml", without=("finger", "latencies"), set="cam.framerate=30", scope="session"
+)
+"""
+
+
+@pytest.fixture
+def inner(tmp_path: Path) -> Callable[..., Outcome]:
+    """Run a test file on the LED bench, whose board only speaks the protocol."""
+
+    def run(tests: str, *arguments: str, head: str = HEAD) -> Outcome:
+        folder = copy_example(
+            tmp_path,
+            "led-follows-button",
+            "bench.toml",
+            '"virtual:uno"',
+            '"virtual:uno?simulator=protocol"',
+        )
+        (folder / "test_led.py").write_text(head + tests)
+        return run_pytest(folder, *arguments)
+
+    return run
+
+
+def test_an_inconclusive_test_is_its_own_outcome(inner: Callable[..., Outcome]) -> None:
+    outcome = inner(
+        """
+def test_deadline_inside_the_uncertainty(bench, board):
+    press = board.line(7).drive(False)
+    seen = bench.expect(reading(7, value=0), within_usec=50_000, after=press)
+    usec = seen.since(press).usec   # the board's times are ± 1.2 ms
+    bench.expect(reading(7, value=0), within_usec=usec + 100, after=press)
+
+def test_measurement_inside_the_uncertainty(bench, board):
+    press = board.line(7).drive(False)
+    seen = bench.expect(reading(7, value=0), within_usec=50_000, after=press)
+    bench.measure("late", seen.since(press), at_most=seen.since(press).usec + 100)
+
+def test_that_fails(bench, board):
+    press = board.line(7).drive(False)
+    bench.expect(edge(8, rising=False), within_usec=5_000, after=press)
+
+def test_that_passes(bench, board):
+    press = board.line(7).drive(False)
+    bench.expect_sequence(
+        edge(7, rising=False), reading(7, value=0), edge(8, rising=True),
+        within_usec=50_000, after=press,
+    )
+""",
+        "--mlink-record=never",
+        "-v",
+    )
+    assert outcome.code == 1
+    assert outcome.counts == {"failed": 1, "passed": 1, "inconclusive": 2}, outcome.text
+    assert "it cannot be told whether reading = 0 on board.fmdata.7" in outcome.text
+    assert "no falling edge on uno.8 within 5000 µs after uno.7 → 0" in outcome.text
+    assert "▼ uno.7" in outcome.text
+
+
+def test_inconclusive_tests_may_count_as_skipped(inner: Callable[..., Outcome]) -> None:
+    outcome = inner(
+        "def test_it(bench):\n    raise Inconclusive('who knows')\n",
+        "--mlink-record=never",
+        "--mlink-inconclusive=skip",
+    )
+    assert outcome.code == 0
+    assert outcome.counts == {"inconclusive": 1}
+
+
+def test_a_run_lasts_as_long_as_its_scope(inner: Callable[..., Outcome]) -> None:
+    outcome = inner(
+        """
+runs = []
+
+def test_one(bench):
+    runs.append(bench.run)
+
+def test_two(bench):
+    runs.append(bench.run)
+    assert runs[0] is runs[1]
+
+@pytest.mark.bench("bench.toml", without=("finger", "latencies"), scope="function")
+def test_three(bench):
+    assert bench.run is not runs[0]
+    assert not hasattr(bench, "nothing")
+
+def test_a_run_that_was_ended_is_started_anew(bench, recording):
+    first = bench.run
+    assert (recording.finish() / "manifest.toml").is_file()
+    assert not first.alive
+
+def test_five(bench, camera):
+    assert bench.run is not runs[0]
+    assert camera.picture().view.shape == (480, 640, 3)
+""",
+    )
+    assert outcome.code == 0, outcome.text
+
+
+def test_a_missing_feature_skips_with_the_reason(inner: Callable[..., Outcome]) -> None:
+    outcome = inner(
+        """
+@pytest.mark.mlink_needs("real")
+def test_real(bench): ...
+
+@pytest.mark.mlink_needs("simulated", "camera", "board")
+def test_simulated(bench): ...
+
+@pytest.mark.mlink_needs("simulatd")
+def test_typo(bench): ...
+""",
+        "-rs",
+        "--mlink-record=never",
+    )
+    assert outcome.counts == {"passed": 1, "skipped": 1, "error": 1}, outcome.text
+    assert "needs real: eye is virtual:scene, uno is virtual:uno?simulator=protocol" in outcome.text
+    assert "'simulatd', which is no feature" in outcome.text
+
+
+def test_what_is_wrong_with_a_bench_is_told_in_its_own_words(
+    inner: Callable[..., Outcome],
+) -> None:
+    outcome = inner(
+        """
+@pytest.mark.bench("nowhere.toml")
+def test_no_file(bench): ...
+
+@pytest.mark.bench("bench.toml", set="cam.framerat=3")
+def test_bad_key(bench): ...
+
+@pytest.mark.bench("bench.toml", without="fingr")
+def test_bad_module(bench): ...
+
+def test_bad_board(bench):
+    with pytest.raises(Exception, match="no board 'dos'"):
+        bench.board("dos")
+    with pytest.raises(Exception, match="Did you mean 'cam'"):
+        bench.camera("camm")
+    assert bench.board("board").name == bench.board("uno").name == "uno"
+""",
+        "--mlink-record=never",
+    )
+    assert outcome.counts == {"passed": 1, "errors": 3}, outcome.text
+    assert "there is no file" in outcome.text
+    assert "Did you mean 'framerate'?" in outcome.text
+    assert "has no module 'fingr' to leave out" in outcome.text
+
+
+def test_a_script_that_fails_during_a_test_fails_the_test(inner: Callable[..., Outcome]) -> None:
+    outcome = inner(
+        """
+def test_it(bench, board):
+    bench.faults.kill("loop")
+    bench.wait(5.0)
+""",
+        "--mlink-record=never",
+    )
+    assert outcome.counts == {"failed": 1}, outcome.text
+    assert "loop (run): its process was ended by signal 9" in outcome.text
+
+
+def test_faults_are_made_and_expected(inner: Callable[..., Outcome]) -> None:
+    outcome = inner(
+        """
+def test_unplugged(bench):
+    bench.faults.unplug()
+    bench.faults.expect_failure("board")
+
+def test_killed(bench):
+    bench.faults.kill("loop")
+    assert "signal 9" in bench.faults.expect_failure("loop")
+
+def test_frozen_script_does_not_answer(bench, board):
+    with bench.faults.frozen("loop"):
+        press = board.line(7).drive(False)
+        bench.expect_none(edge(8), for_usec=100_000, after=press)
+    bench.expect(edge(8, rising=True), within_usec=500_000, after=press)
+
+def test_frozen_camera_sends_no_frames(bench, camera):
+    with bench.faults.frozen("cam"):
+        bench.wait(0.1)
+        bench.expect_none(frame(), for_usec=200_000)
+    camera.next_frame()
+""",
+        "--mlink-record=never",
+        "-v",
+    )
+    assert outcome.counts == {"passed": 4}, outcome.text
+
+
+@pytest.mark.parametrize(
+    ("option", "passes", "kept"),
+    [
+        ("always", True, 1),
+        ("on-failure", True, 0),
+        ("on-failure", False, 1),
+        ("never", False, 0),
+    ],
+)
+def test_recordings_are_kept_as_asked(
+    option: str, passes: bool, kept: int, inner: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    outcome = inner(
+        f"def test_it(bench, camera):\n    camera.next_frame()\n    assert {passes}\n",
+        f"--mlink-record={option}",
+        f"--mlink-out={tmp_path / 'out'}",
+    )
+    assert outcome.code == int(not passes), outcome.text
+    assert len(list((tmp_path / "out").rglob("*.mkv"))) == kept
+
+
+def test_reports_hold_measurements_timelines_and_pictures(
+    inner: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    report, junit = tmp_path / "report", tmp_path / "junit.xml"
+    outcome = inner(
+        """
+def test_it(bench, board):
+    press = board.line(7).drive(False)
+    lit = bench.expect(edge(8, rising=True), within_usec=50_000, after=press)
+    bench.measure("press to light", lit.since(press), at_most=50_000)
+    bench.expect_none(frame(), for_usec=200_000, after=press)
+""",
+        f"--mlink-report={report}",
+        f"--junitxml={junit}",
+        "--mlink-record=never",
+    )
+    assert outcome.counts == {"failed": 1}, outcome.text
+    page = (report / "report.html").read_text()
+    assert "press to light" in page
+    assert "<polyline" in page
+    assert "data:image/jpeg;base64," in page
+    (vcd,) = (report / "vcd").glob("*.vcd")
+    assert "uno_8" in vcd.read_text()
+    properties = ElementTree.parse(junit).iter("property")
+    assert [each.get("name") for each in properties] == ["mlink.press to light"]

@@ -1,0 +1,54 @@
+"""Runs the worked examples of hil/benches, and test files like theirs, in a pytest of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHES = ROOT / "hil" / "benches"
+
+
+@dataclass
+class Outcome:
+    """How an inner pytest session ended."""
+
+    code: int
+    text: str
+    counts: dict[str, int]
+
+
+def run_pytest(folder: Path, *arguments: str) -> Outcome:
+    """Run the tests of a folder as a user would, with our plugin alone."""
+    command = [sys.executable, "-m", "pytest", "-p", "mlink_hil.plugin", "-p", "pytest_timeout"]
+    command += ["--timeout=60", "-c", "/dev/null", "-p", "no:cacheprovider"]
+    command += ["--rootdir", str(folder)]
+    done = subprocess.run(
+        [*command, str(folder), *arguments],
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    text = done.stdout + done.stderr
+    summary = text.strip().splitlines()[-1]
+    counts = {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", summary)}
+    return Outcome(done.returncode, text, counts)
+
+
+def copy_example(parent: Path, name: str, file: str = "", old: str = "", new: str = "") -> Path:
+    """Copy an example, with `old` replaced by `new` in one of its files."""
+    folder = parent / name
+    shutil.copytree(BENCHES / name, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    if file:
+        text = (folder / file).read_text()
+        assert old in text
+        (folder / file).write_text(text.replace(old, new))
+    return folder
