@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
 
 UNO_PINS = range(2, 20)
 MAX_PRESSES_HZ = 200
+MAX_HISTOGRAM_BINS = 1000
 
 
 class VirtualButtonSettings(ModuleSettings, kw_only=True):
@@ -52,4 +54,47 @@ virtual_button = ModuleType(
         PortSpec("latencies", DataType.TableRow, "Latency of each answer"),
     ),
     uses_device=True,
+)
+
+
+class LatencyCheckSettings(ModuleSettings, kw_only=True):
+    """Settings of `latencycheck`, named as Syntalos names them."""
+
+    mode: Literal[0, 1] = 0
+    """0 times from an edge of A to the next edge of B, 1 from each edge of A to its next."""
+    trigger_edge: Literal[0, 1, 2] = 0
+    """0 rising, 1 falling, 2 both."""
+    ack_line: int = 8
+    """Line of `line-out` that is pulsed after each measurement."""
+    ack_pulse_ms: float = 30
+    histogram_bins: int = 30
+    """Bars of the histogram in the run's summary."""
+
+    def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
+        """Find what can be seen to be wrong before a run."""
+        problems = []
+        if self.ack_line < 0:
+            problems.append("ack_line: is the number of a line, 0 or more")
+        if self.ack_pulse_ms <= 0:
+            problems.append("ack_pulse_ms: must be above 0")
+        if not 1 <= self.histogram_bins <= MAX_HISTOGRAM_BINS:
+            problems.append(f"histogram_bins: must be 1 to {MAX_HISTOGRAM_BINS}")
+        return problems
+
+
+latencycheck = ModuleType(
+    id="latencycheck",
+    title="Latency Check",
+    summary="Times from edges on one line to edges on another, or between edges of one.",
+    category=Category.PROCESSING,
+    settings=LatencyCheckSettings,
+    implementation="mlink_hil.latencycheck:LatencyCheckModule",
+    inputs=(
+        PortSpec("line-a-in", DataType.LineReading, "Line A"),
+        PortSpec("line-b-in", DataType.LineReading, "Line B"),
+    ),
+    outputs=(
+        PortSpec("line-out", DataType.LineCommand, "Acknowledgement"),
+        PortSpec("latencies-out", DataType.SignalBlockI32, "Latencies"),
+    ),
 )

@@ -99,7 +99,6 @@ pin = board.digital[{line}]
 pin.mode = pyfirmata2.INPUT
 pin.register_callback(lambda value: stamps.append(time.monotonic_ns()))
 exec({busy!r})
-pin.enable_reporting()
 board.samplingOn()
 time.sleep({seconds})
 over.set()

@@ -24,13 +24,8 @@ def inner(tmp_path: Path) -> Callable[..., Outcome]:
     """Run a test file on the LED bench, whose board only speaks the protocol."""
 
     def run(tests: str, *arguments: str, head: str = HEAD) -> Outcome:
-        folder = copy_example(
-            tmp_path,
-            "led-follows-button",
-            "bench.toml",
-            '"virtual:uno"',
-            '"virtual:uno?simulator=protocol"',
-        )
+        change = ("bench.toml", '"virtual:uno"', '"virtual:uno?simulator=protocol"')
+        folder = copy_example(tmp_path, "led-follows-button", *change)
         (folder / "test_led.py").write_text(head + tests)
         return run_pytest(folder, *arguments)
 

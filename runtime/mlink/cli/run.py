@@ -47,6 +47,10 @@ def run(
     subject: Annotated[str, typer.Option(help="Subject, noted in the recording.")] = "",
     experimenter: Annotated[str, typer.Option(help="Your name, noted in the recording.")] = "",
     comment: Annotated[str, typer.Option(help="A comment, noted in the recording.")] = "",
+    order: Annotated[
+        str,
+        typer.Option(help="Folders of the recording below --out; leave out what you do not want."),
+    ] = "subject-id,time,experiment-id",
     plain: Annotated[
         bool, typer.Option("--plain", help="Show plain lines instead of a live table.")
     ] = False,
@@ -76,6 +80,7 @@ def run(
         subject=subject,
         experimenter=experimenter,
         comment=comment,
+        directory_order=tuple(word.strip() for word in order.split(",") if word.strip()),
     )
     view = make_view(checked.name, for_s, plain=plain, quiet=json)
     try:

@@ -94,7 +94,8 @@ class Recording:
             "machine_node": platform.node(),
             "machine": machine(),
             "versions": versions(),
-            "bench_file": str(self._bench.dir),
+            "bench_name": self._bench.name,
+            "bench_dir": str(self._bench.dir),
             "modules": [
                 {"id": module.type.id, "name": module.name}
                 for module in self._bench.modules.values()
