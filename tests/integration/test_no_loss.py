@@ -102,3 +102,42 @@ def test_5000_readings_and_600_frames_through_a_script_are_all_recorded(
     times = read_tsync(tsync).times
     assert len(times) == sent["source.frames"]
     assert (times[1:, 1] > times[:-1, 1]).all()
+
+
+FLOOD_BENCH = """
+[bench]
+name = "flood"
+[modules.sender]
+type = "pyscript"
+script = "sender.py"
+ports_out = [{ id = "commands", data_type = "LineCommand" }]
+[modules.receiver]
+type = "pyscript"
+script = "receiver.py"
+ports_in = [{ id = "commands", data_type = "LineCommand" }]
+inputs = { commands = { from = "sender.commands", queue = 100 } }
+"""
+
+FLOOD = """
+import syntalos_mlink as syl
+port = syl.get_output_port("commands")
+def start():
+    for n in range(5000):
+        port.submit(syl.new_line_command(syl.LineCommandKind.WRITE_DIGITAL, 8, n % 2))
+"""
+
+SLOW = """
+import time
+import syntalos_mlink as syl
+syl.get_input_port("commands").on_data = lambda command: time.sleep(0.001)
+"""
+
+
+def test_a_control_stream_that_overflows_ends_the_run_as_failed(bench: BenchRunner) -> None:
+    result = bench.write(FLOOD_BENCH, sender=FLOOD, receiver=SLOW).run(1.0)
+    assert not result.success
+    (failure,) = result.failures
+    assert failure.module == "receiver"
+    assert "lost" in failure.message
+    assert "sender.commands" in failure.message
+    assert failure.remedy

@@ -49,7 +49,7 @@ def test_a_failed_run_says_why_and_its_files_are_whole(bench: BenchRunner) -> No
     result = bench.write(CHAIN, source=SOURCE, middle=middle).run(5.0)
     found = attributes(result)
     assert found["success"] is False
-    assert found["failure_reason"] == "middle (run): animal escaped"
+    assert found["failure_reason"] == "middle (running): animal escaped"
     assert found["failures"][0]["module"] == "middle"
     report = verify_recording(result.recording_dir)
     assert report.ok, report.findings

@@ -43,8 +43,8 @@ static const PwmOutput kPwmOutputs[] PROGMEM = {
 static const PinRow kPins[kPinCount] PROGMEM = {
     {kNoPort, 0, kNone, kNone, kNoEdges},  // 0 and 1: the serial line
     {kNoPort, 0, kNone, kNone, kNoEdges},
-    {kPortD, 2, kNone, kNone, kPinChange2 | 2},
-    {kPortD, 3, kNone, 0, kPinChange2 | 3},
+    {kPortD, 2, kNone, kNone, kExternal | 0},
+    {kPortD, 3, kNone, 0, kExternal | 1},
     {kPortD, 4, kNone, kNone, kPinChange2 | 4},
     {kPortD, 5, kNone, 1, kPinChange2 | 5},
     {kPortD, 6, kNone, 2, kPinChange2 | 6},
@@ -74,7 +74,9 @@ static inline void board_start_pwm_timers() {
 #define BOARD_EDGE_VECTORS(X) \
   X(PCINT0_vect, kPortB)      \
   X(PCINT1_vect, kPortC)      \
-  X(PCINT2_vect, kPortD)
+  X(PCINT2_vect, kPortD)      \
+  X(INT0_vect, kPortD)        \
+  X(INT1_vect, kPortD)
 
 // Analog channel n is input kMux[n] of the converter.
 static const uint8_t kMux[kAnalogCount] PROGMEM = {0, 1, 2, 3, 4, 5};

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+PROBES_GROUP = "mlink.probes"
+MODES_GROUP = "mlink.modes"
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -13,6 +16,12 @@ if TYPE_CHECKING:
 
 
 def devices(
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Ask serial ports of USB devices who they are.")
+    ] = False,
+    modes: Annotated[
+        bool, typer.Option("--modes", help="List what formats, sizes and rates cameras offer.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List serial ports, cameras and virtual devices, as a [devices] table can name them."""
@@ -20,12 +29,18 @@ def devices(
     from rich.console import Console
 
     found, problems = find()
+    asked = ask(found, "serial", PROBES_GROUP) if probe else {}
+    asked |= ask(found, "camera", MODES_GROUP) if modes else {}
     if json:
-        plain = {"devices": found, "problems": problems}
+        plain = {"devices": found, "problems": problems, "answers": asked}
         typer.echo(msgspec.json.format(msgspec.json.encode(plain)).decode())
         return
     console = Console(highlight=False)
     console.print(_table(found))
+    for address, answers in asked.items():
+        console.print(f"{address}:", style="bold")
+        for answer in answers:
+            console.print(f"  {answer}", markup=False)
     if all(device.kind == "virtual" for device in found):
         console.print("No serial port and no camera was found on this machine.", style="dim")
     for problem in problems:
@@ -55,6 +70,34 @@ def find() -> tuple[list[FoundDevice], list[str]]:
             continue
         found += [FoundDevice(kind="virtual", address=spec, name="") for spec in known]
     return found, problems
+
+
+def ask(found: list[FoundDevice], kind: str, group: str) -> dict[str, list[str]]:
+    """Return what devices of one kind say to the functions of an entry point group.
+
+    Each function takes an address and returns what it learnt, one thing or a list; serial ports
+    that are no USB devices are left alone, since something else may listen there.
+    """
+    from importlib.metadata import entry_points
+
+    from mlink.errors import MlinkError
+
+    answers: dict[str, list[str]] = {}
+    for device in found:
+        usb = any(name.startswith("usb:") for name in device.identity)
+        if device.kind != kind or device.problem or (kind == "serial" and not usb):
+            continue
+        for entry in entry_points(group=group):
+            try:
+                said = entry.load()(device.address)
+            except MlinkError as error:
+                said = error.message
+            except OSError as error:
+                said = error.strerror or str(error)
+            answers.setdefault(device.address, []).extend(
+                str(one) for one in (said if isinstance(said, list) else [said])
+            )
+    return answers
 
 
 def _table(found: list[FoundDevice]) -> Table:

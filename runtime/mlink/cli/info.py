@@ -21,9 +21,19 @@ _PIPE_WIDTH = 200
 def info(
     recording: Annotated[Path, typer.Argument(help="Folder of the recording.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw an overview into this PNG file."),
+    ] = None,
 ) -> None:
     """Show what a recording holds: streams, counts, times, losses, and how the run ended."""
     summary = inspect_recording(recording)
+    if plot is not None:
+        import mlink.recording
+        from mlink.recording.plot import plot_recording
+
+        with mlink.recording.open(recording) as opened:
+            plot_recording(opened, plot)
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(as_plain(summary))).decode())
         return
@@ -75,7 +85,7 @@ def _dataset_table(datasets: list[DatasetSummary]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("dataset")
     table.add_column("kind", no_wrap=True)
-    for title in ("entries", "first", "duration", "rate", "lost", "gaps", "size"):
+    for title in ("entries", "first", "duration", "rate", "lost", "gaps", "size", "times from"):
         table.add_column(title, justify="right", no_wrap=True)
     for dataset in datasets:
         table.add_row(
@@ -88,9 +98,16 @@ def _dataset_table(datasets: list[DatasetSummary]) -> Table:
             "–" if dataset.lost is None else str(dataset.lost),
             "–" if dataset.gaps is None else str(dataset.gaps),
             _bytes(dataset.size),
+            _source(dataset),
             style="red" if dataset.lost else None,
         )
     return table
+
+
+def _source(dataset: DatasetSummary) -> str:
+    source = dataset.attributes.get("timestamp_source")
+    sure = dataset.attributes.get("uncertainty_usec")
+    return "–" if source is None else f"{source}" + ("" if sure is None else f" ±{sure} µs")
 
 
 def _time(usec: int | None) -> str:

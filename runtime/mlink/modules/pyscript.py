@@ -18,6 +18,9 @@ from mlink.scripting.callbacks import check_function
 from mlink.scripting.errors import SyntalosPyError, script_error
 from mlink.scripting.link import ScriptLink, set_link
 
+_SWITCH_INTERVAL_S = 0.0001
+"""How long a script's own threads may keep the interpreter from the loop (Python's own: 5 ms)."""
+
 
 class ScriptModule(Module[ScriptSettings]):
     """One user script."""
@@ -31,6 +34,7 @@ class ScriptModule(Module[ScriptSettings]):
     def prepare(self) -> None:
         """Execute the script's text, then let it prepare."""
         text = self._read()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         os.chdir(self._path.parent)
         sys.path.insert(0, str(self._path.parent))
         sys.argv = [str(self._path)]

@@ -51,6 +51,17 @@ class Video(RecordedStream):
         """The time of each frame."""
         return np.concatenate([np.empty(0, np.int64), *self._times])
 
+    @property
+    def part_names(self) -> list[str]:
+        """The video files, in order."""
+        return self._unit.part_names("data")
+
+    @property
+    def part_starts(self) -> list[int]:
+        """The number of each file's first frame."""
+        counts = [len(times) for times in self._times]
+        return [sum(counts[:at]) for at in range(len(counts))]
+
     def __len__(self) -> int:
         return len(self.times_usec)
 

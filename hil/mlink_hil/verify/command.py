@@ -1,0 +1,116 @@
+"""`mlink verify-timing BENCH`: measure a bench's timing; a table, JSON and plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mlink_hil.verify.timing import Samples
+
+
+def verify_timing(
+    bench: Annotated[Path, typer.Argument(help="Bench file, or a folder with a bench.toml.")],
+    for_s: Annotated[
+        float, typer.Option("--for", metavar="SECONDS", min=0.5, help="Length of the run.")
+    ] = 10.0,
+    launches: Annotated[
+        int, typer.Option(min=0, help="Besides, start the bench so often and measure the starts.")
+    ] = 0,
+    devices: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the [devices] table of this file instead."),
+    ] = None,
+    press: Annotated[
+        int | None, typer.Option(metavar="LINE", help="Press this line of a virtual board…")
+    ] = None,
+    answer: Annotated[
+        int | None, typer.Option(metavar="LINE", help="…and time the answers on this one.")
+    ] = None,
+    light: Annotated[
+        str, typer.Option(metavar="X,Y,W,H", help="Where the cameras see the LED, in pixels.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write timing.json and PNG plots here.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Measure round trips, light to frame, and starts."""
+    from rich.console import Console
+
+    from mlink.bench import load_bench
+    from mlink.errors import BenchError
+    from mlink_hil.verify.timing import measure_launches, measure_run
+
+    if (press is None) != (answer is None):
+        raise BenchError("--press and --answer go together", remedy="For example: 7 and 8.")
+    checked = load_bench(bench, devices=devices)
+    stderr = Console(stderr=True)
+    with stderr.status("starting") as status:
+
+        def progress(what: str, share: float) -> None:
+            status.update(f"{what}: {share:4.0%}")
+
+        found = measure_run(
+            checked, for_s, progress, press=press, answer=answer, light=_area(light)
+        )
+        if launches:
+            found += measure_launches(checked, launches, progress)
+    if not found:
+        raise BenchError(
+            f"{checked.path} measures nothing by itself",
+            remedy="Name lines with --press and --answer, or add a virtual-button module.",
+        )
+    summary = {samples.name: samples.summary() for samples in found}
+    text = _as_json(checked.name, summary)
+    if out is not None:
+        _write(out, text, found)
+    if json:
+        typer.echo(text)
+    else:
+        _print_table(checked.name, summary)
+
+
+def _area(text: str) -> tuple[int, int, int, int] | None:
+    """Parse X,Y,W,H."""
+    if not text:
+        return None
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not X,Y,W,H in pixels") from None
+    return x, y, width, height
+
+
+def _as_json(name: str, summary: dict[str, dict[str, float]]) -> str:
+    import msgspec
+
+    return msgspec.json.format(
+        msgspec.json.encode({"bench": name, "unit": "µs", "measurements": summary})
+    ).decode()
+
+
+def _write(folder: Path, text: str, found: list[Samples]) -> None:
+    from mlink_hil.verify.plots import write_plots
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "timing.json").write_text(text + "\n", encoding="utf-8")
+    for samples in found:
+        write_plots(folder, samples)
+
+
+def _print_table(name: str, summary: dict[str, dict[str, float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table: Any = Table(title=f"timing of {name} [µs]")
+    columns = ("count", "p50", "p95", "p99", "max", "drift_per_minute")
+    table.add_column("")
+    for column in columns:
+        table.add_column(column.replace("drift_per_minute", "drift/min"), justify="right")
+    for measurement, values in summary.items():
+        cells = [f"{values[c]:,.0f}" if c in values else "" for c in columns]
+        table.add_row(measurement, *cells)
+    Console().print(table)

@@ -1,0 +1,182 @@
+"""Measures the timing of a bench: round trips, light to frame, starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from urllib.parse import parse_qsl
+
+import numpy as np
+
+from mlink.bench import Bench
+from mlink.engine.options import RunOptions
+from mlink.metadata import MetaSize
+from mlink_hil.scene_led import led_place
+from mlink_hil.testing.bench_run import BenchRun
+from mlink_hil.testing.events import Event
+from mlink_hil.testing.patterns import crosses
+
+_LATENCY_COLUMN = "Latency [µs]"
+_ANSWER_SEC = 0.5
+_PRESS_PERIOD_SEC = 0.1
+_PRESS_SEC = 0.03
+_FIRST_FRAME_SEC = 2.0
+_DRIFT_SPAN_USEC = 30_000_000
+"""Shortest run over which a drift means anything."""
+_THRESHOLD = 100
+"""Brightness between a dark LED and a lit one, 0 to 255."""
+
+Progress = Callable[[str, float], None]
+"""Called with what is being measured, and the share that is done (0 to 1)."""
+
+
+@dataclass(slots=True)
+class Samples:
+    """Values of one measurement, in µs, with the master times they belong to."""
+
+    name: str
+    values: list[float] = field(default_factory=list)
+    times_usec: list[int] = field(default_factory=list)
+
+    def add(self, value: float, time_usec: int) -> None:
+        """Add a value."""
+        self.values.append(value)
+        self.times_usec.append(time_usec)
+
+    def summary(self) -> dict[str, float]:
+        """Return count, p50, p95, p99 and max, and the drift over the run in µs a minute."""
+        if not self.values:
+            return {"count": 0}
+        p50, p95, p99 = (float(p) for p in np.percentile(self.values, [50, 95, 99]))
+        found = {"count": len(self.values), "p50": p50, "p95": p95, "p99": p99}
+        found["max"] = max(self.values)
+        if max(self.times_usec) - min(self.times_usec) >= _DRIFT_SPAN_USEC:
+            slope = np.polyfit(np.array(self.times_usec) / 60e6, self.values, 1)[0]
+            found["drift_per_minute"] = float(slope)
+        return {key: round(value, 1) for key, value in found.items()}
+
+
+def measure_run(
+    bench: Bench,
+    seconds: float,
+    progress: Progress,
+    *,
+    press: int | None = None,
+    answer: int | None = None,
+    light: tuple[int, int, int, int] | None = None,
+) -> list[Samples]:
+    """Run a bench for a while; return round trips and, for each camera, light to frame.
+
+    With `press` and `answer` a line is pressed and another one watched; else the bench's own
+    measurements (`virtual-button`) are taken. `light` is where a camera sees the LED.
+    """
+    run = BenchRun(bench, RunOptions(record=False))
+    run.start()
+    try:
+        lights = _watch_lights(run, light, answer)
+        trips = Samples("round trip")
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and run.alive:
+            progress("running", 1 - left / seconds)
+            if press is not None and answer is not None:
+                _press_once(run, press, answer, trips)
+            run.history.wait(lambda: not run.alive, min(_PRESS_PERIOD_SEC, left))
+        _take_rows(run, trips)
+        found = [trips, *(_offsets(run, *each) for each in lights)]
+    finally:
+        run.stop()
+    run.check()
+    return [samples for samples in found if samples.values]
+
+
+def measure_launches(bench: Bench, launches: int, progress: Progress) -> list[Samples]:
+    """Start a bench many times; return when each camera's first frame was, after the start."""
+    ready = Samples("launch to ready")
+    first: dict[str, Samples] = {}
+    for number in range(launches):
+        progress("launching", number / launches)
+        run = BenchRun(bench, RunOptions(record=False))
+        began = time.monotonic_ns()
+        run.start()
+        try:
+            ready.add((time.monotonic_ns() - began) / 1000, 0)
+            for stream in run.names.frame_streams():
+                run.history.wait(partial(_has_come, run, stream), _FIRST_FRAME_SEC)
+                if frames := run.history.of(stream):
+                    samples = first.setdefault(stream, Samples(f"start to first frame, {stream}"))
+                    samples.add(frames[0].time_usec, 0)
+        finally:
+            run.stop()
+        run.check()
+    return [ready, *first.values()]
+
+
+def _has_come(run: BenchRun, channel: str) -> bool:
+    return bool(run.history.of(channel))
+
+
+def _press_once(run: BenchRun, press: int, answer: int, trips: Samples) -> None:
+    """Press and let go, and take both latencies."""
+    device = run.names.board()
+    channel = run.names.line_channel(answer, device)
+    for level in (False, None):
+        made = run.drive(device, press, level)
+        found: list[Event] = []
+
+        def answered(made: Event = made, found: list[Event] = found) -> bool:
+            found[:] = [e for e in run.history.of(channel, made.time_usec) if not e.caused]
+            return bool(found)
+
+        if run.history.wait(answered, _ANSWER_SEC):
+            trips.add(found[0].time_usec - made.time_usec, made.time_usec)
+        time.sleep(_PRESS_SEC)
+
+
+def _take_rows(run: BenchRun, trips: Samples) -> None:
+    """Take the latencies that modules of the bench have measured."""
+    for stream in run.history.channels():
+        columns = run.names.columns(stream)
+        if _LATENCY_COLUMN in columns:
+            number = columns.index(_LATENCY_COLUMN)
+            for row in run.history.of(stream):
+                trips.add(float(row.cells[number]), row.time_usec)
+
+
+def _watch_lights(
+    run: BenchRun, light: tuple[int, int, int, int] | None, answer: int | None
+) -> list[tuple[str, str, str]]:
+    """Follow the LED in each camera's pictures; return (camera, its channel, the LED's line)."""
+    found = []
+    for stream in run.names.frame_streams():
+        device = run.bench.modules[stream.partition(".")[0]].device or ""
+        query = dict(parse_qsl(run.bench.device_spec(device).partition("?")[2]))
+        size = run.tap.metadata[stream].get("size")
+        area, line = light, ""
+        if "led" in query and isinstance(size, MetaSize):
+            x, y, radius = led_place(size.width, size.height)
+            half = radius // 2
+            area = area or (x - half, y - half, 2 * half, 2 * half)
+            line = f"{query.get('board', '')}.{query['led']}"
+        elif answer is not None:
+            line = run.names.line_channel(answer, None)
+        if area is None or not line:
+            continue
+        channel = f"{stream} light"
+        run.watch_region(stream, area, channel)
+        found.append((stream, channel, line))
+    return found
+
+
+def _offsets(run: BenchRun, stream: str, channel: str, line: str) -> Samples:
+    """Return how long after each edge of the LED's line the first frame showed it."""
+    samples = Samples(f"light to frame, {stream}")
+    edges = [e for e in run.history.of(line) if e.value and e.previous == 0]
+    brightens = crosses(channel, _THRESHOLD, upwards=True)(run.names).matches
+    frames = [e for e in run.history.of(channel) if brightens(e)]
+    for frame in frames:
+        before = [edge for edge in edges if edge.time_usec <= frame.time_usec]
+        if before:
+            samples.add(frame.time_usec - before[-1].time_usec, frame.time_usec)
+    return samples

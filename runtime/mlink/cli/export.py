@@ -1,0 +1,39 @@
+"""`mlink export`: a recording for other programs."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(enum.StrEnum):
+    """What a recording can be exported to."""
+
+    csv = "csv"
+    parquet = "parquet"
+    nwb = "nwb"
+    rrd = "rrd"
+
+
+def export(
+    recording: Annotated[Path, typer.Argument(help="Folder of the recording.")],
+    to: Annotated[Format, typer.Option("--to", help="The format.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to.", show_default="./NAME-FORMAT"),
+    ] = None,
+) -> None:
+    """Write a recording's tables, signals and times as CSV, Parquet, NWB, or for Rerun."""
+    import mlink.recording
+    from mlink.recording.export import export_recording
+
+    with mlink.recording.open(recording) as opened:
+        target = out or Path(f"{recording.resolve().name}-{to.value}")
+        made = export_recording(opened, to.value, target)
+    for path in made:
+        typer.echo(str(path))
+    if not made:
+        typer.echo("the recording holds nothing to export")

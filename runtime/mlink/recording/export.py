@@ -1,0 +1,197 @@
+"""A recording in other formats: CSV here, Parquet, NWB and Rerun through their own libraries."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.errors import StorageError
+from mlink.recording.collection import Recording
+from mlink.recording.signals import Signals
+from mlink.recording.stream import RecordedStream
+from mlink.recording.sync_points import SyncPoints
+from mlink.recording.table import Table
+from mlink.recording.video import Video
+from mlink.storage.failures import storage_errors
+
+_PACKAGES = {"pyarrow": "pyarrow", "pynwb": "pynwb", "rerun": "rerun-sdk"}
+
+Columns = dict[str, NDArray[Any]]
+
+
+def export_recording(recording: Recording, form: str, out: Path) -> list[Path]:
+    """Write a recording as `form` into the folder `out`; return the files made, none overwritten.
+
+    Videos stay what they are, files that everything plays; what is exported of them is their times.
+    """
+    with storage_errors(out, "create"):
+        out.mkdir(parents=True, exist_ok=True)
+    return EXPORTERS[form](recording, out)
+
+
+def columns_of(stream: RecordedStream) -> Columns:
+    """Return a stream as columns; those of time are µs of the master timer."""
+    if isinstance(stream, Video):
+        return {"frame": np.arange(len(stream)), "time_usec": stream.times_usec}
+    if isinstance(stream, Table):
+        return {title: stream.column(title) for title in stream.header}
+    if isinstance(stream, Signals):
+        found: Columns = {}
+        try:
+            found["time_usec"] = stream.times_usec
+        except StorageError:
+            pass  # rows of a table, without times
+        return found | {name: stream.values[:, at] for at, name in enumerate(stream.names)}
+    if isinstance(stream, SyncPoints):
+        return {"device_time": stream.pairs[:, 0], "master_time": stream.pairs[:, 1]}
+    return {}
+
+
+def _each(recording: Recording) -> Iterator[tuple[str, RecordedStream, Columns]]:
+    for name in recording:
+        columns = columns_of(recording[name])
+        if columns:
+            yield name, recording[name], columns
+
+
+def _new(out: Path, name: str, suffix: str) -> Path:
+    path = out / f"{name.replace('/', '-')}.{suffix}"
+    if path.exists():
+        raise StorageError(f"{path} exists already", remedy="Choose another folder with --out.")
+    return path
+
+
+def _to_csv(recording: Recording, out: Path) -> list[Path]:
+    made = []
+    for name, _, columns in _each(recording):
+        path = _new(out, name, "csv")
+        with storage_errors(path), path.open("x", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+        made.append(path)
+    return made
+
+
+def _to_parquet(recording: Recording, out: Path) -> list[Path]:
+    arrow, parquet = _library("pyarrow"), _library("pyarrow.parquet")
+    made = []
+    for name, stream, columns in _each(recording):
+        path = _new(out, name, "parquet")
+        table = arrow.table(
+            {title: arrow.array(column.tolist()) for title, column in columns.items()}
+        )
+        about = {
+            "collection_id": recording.collection_id,
+            "timestamp_source": stream.timestamp_source,
+            "uncertainty_usec": str(stream.uncertainty_usec or ""),
+            "items_lost": str(stream.lost),
+        }
+        with storage_errors(path):
+            parquet.write_table(table.replace_schema_metadata(about), path)
+        made.append(path)
+    return made
+
+
+def _to_nwb(recording: Recording, out: Path) -> list[Path]:
+    nwb = _library("pynwb")
+    path = _new(out, recording.path.resolve().name, "nwb")
+    subject = str(recording.attributes.get("subject_id", ""))
+    file = nwb.NWBFile(
+        session_description=str(recording.attributes.get("user_comment") or recording.path.name),
+        identifier=recording.collection_id,
+        session_start_time=recording.manifest["time_created"],
+        experimenter=[str(author["name"]) for author in recording.manifest.get("authors", [])]
+        or None,
+        subject=nwb.file.Subject(subject_id=subject, species="unknown") if subject else None,
+    )
+    for name, stream, columns in _each(recording):
+        title = name.replace("/", "-")
+        if isinstance(stream, Video):
+            files = [str(stream.path / part) for part in stream.part_names]
+            file.add_acquisition(
+                nwb.image.ImageSeries(
+                    name=title,
+                    external_file=files,
+                    format="external",
+                    unit="n.a.",
+                    starting_frame=stream.part_starts,
+                    timestamps=stream.times_usec / 1e6,
+                )
+            )
+        elif isinstance(stream, Signals) and "time_usec" in columns:
+            file.add_acquisition(
+                nwb.TimeSeries(
+                    name=title,
+                    data=stream.values,
+                    timestamps=stream.times_usec / 1e6,
+                    unit=str(stream.attributes.get("data_unit") or "n.a."),
+                    conversion=float(stream.attributes.get("data_scale", 1.0)),
+                    offset=float(stream.attributes.get("data_offset", 0.0)),
+                    comments=", ".join(stream.names) or "no channels",
+                )
+            )
+        elif isinstance(stream, Table):
+            table = nwb.core.DynamicTable(name=title, description=f"table {name}")
+            for heading, column in columns.items():
+                table.add_column(name=heading, description=heading, data=column.tolist())
+            file.add_acquisition(table)
+    with storage_errors(path), nwb.NWBHDF5IO(str(path), "w") as io:
+        io.write(file)
+    return [path]
+
+
+def _to_rrd(recording: Recording, out: Path) -> list[Path]:
+    rerun = _library("rerun")
+    path = _new(out, recording.path.resolve().name, "rrd")
+    stream_out = rerun.RecordingStream("mlink", recording_id=recording.collection_id)
+    stream_out.save(str(path))
+    for name, stream, _ in _each(recording):
+        if isinstance(stream, Video):
+            for frame in stream:
+                stream_out.set_time("master", duration=frame.time_usec / 1e6)
+                mat = frame.mat[..., :3] if frame.mat.ndim == 3 else frame.mat
+                kind = "BGR" if frame.mat.ndim == 3 else "L"
+                stream_out.log(name, rerun.Image(mat, color_model=kind).compress(85))
+        elif isinstance(stream, Signals) and stream.names:
+            for at, channel in enumerate(stream.names):
+                stream_out.send_columns(
+                    f"{name}/{channel}",
+                    indexes=[rerun.TimeColumn("master", duration=stream.times_usec / 1e6)],
+                    columns=rerun.Scalars.columns(scalars=stream.values[:, at]),
+                )
+        elif isinstance(stream, Table):
+            _rows_to_rerun(rerun, stream_out, name, stream)
+    stream_out.flush()
+    return [path]
+
+
+def _rows_to_rerun(rerun: Any, stream_out: Any, name: str, table: Table) -> None:
+    for time_usec, row in zip(table.times_usec, table.rows, strict=True):
+        stream_out.set_time("master", duration=int(time_usec) / 1e6)
+        stream_out.log(name, rerun.TextLog("; ".join(row)))
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = _PACKAGES[name.partition(".")[0]]
+        raise StorageError(
+            f"this export needs {package}, which is not installed",
+            remedy=f"pip install {package}   (or all: pip install 'mlink-hil[export]')",
+        ) from error
+
+
+EXPORTERS: dict[str, Callable[[Recording, Path], list[Path]]] = {
+    "csv": _to_csv,
+    "parquet": _to_parquet,
+    "nwb": _to_nwb,
+    "rrd": _to_rrd,
+}
