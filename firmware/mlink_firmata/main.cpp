@@ -37,7 +37,6 @@ static void start() {
   set_sleep_mode(SLEEP_MODE_IDLE);
 #endif
   sei();
-  scheduler::begin();
   firmata::reset();
   // Who listens already is told who is there.
   firmata::tell_version();

@@ -12,11 +12,12 @@ volatile uint16_t late;
 static Slot slots[kSlots];
 static volatile bool serving;  // the interrupt is at work
 static volatile bool search_again;
-static uint32_t programmed;  // what the compare register stands for
+static volatile bool resting = true;  // no slot is armed, and the interrupt is off
+static uint32_t programmed;           // what the compare register stands for
 
 // The interrupt comes so many ticks early, finds the slot, and waits for the moment; other
 // interrupts go on meanwhile.
-static constexpr uint8_t kLead = 40;
+static constexpr uint8_t kLead = 80;
 // From the end of the wait to the change of the pin, in ticks (measured on the simulated chip).
 static constexpr uint8_t kAdvance = PULSE_ADVANCE_TICKS;
 static constexpr uint8_t kSoonest = 8;
@@ -26,26 +27,39 @@ static constexpr uint8_t kInPlaceOverhead = 6;
 static constexpr uint8_t kBreather = 60;
 static constexpr uint8_t kLateTicks = 16;
 
-// With interrupts off: have the interrupt come for `time`, or at once when that is near.
-static void program_locked(uint32_t time) {
-  const uint32_t now = time_base::now_locked();
-  int32_t left = (int32_t)(time - kLead - now);
-  if (left < kSoonest) left = kSoonest;
-  if (left > kFarthest) left = kFarthest;
-  programmed = now + left;
-  BASE_OCRA = (uint16_t)programmed;
+// With interrupts off, and short: have the interrupt come at `target`, which is at most
+// kFarthest away, or at once when it is near or over.
+static inline void program_locked(uint32_t target) {
+  programmed = target;
+  const uint16_t now = BASE_TCNT;
+  uint16_t compare = (uint16_t)target;
+  if ((int16_t)(compare - now) < kSoonest) compare = now + kSoonest;
+  BASE_OCRA = compare;
   // A value that the timer has passed meanwhile would not match before 33 ms are over.
   while (!(BASE_TIFR & _BV(OCF1A)) && (int16_t)(BASE_TCNT - BASE_OCRA) >= 0) {
     BASE_OCRA = BASE_TCNT + kSoonest;
   }
 }
 
+// With interrupts off: a slot was armed for `time`.
 static void wake_for_locked(uint32_t time) {
   if (serving) {
     search_again = true;
-  } else if ((int32_t)(time - kLead - programmed) < 0) {
-    program_locked(time);
+    return;
   }
+  uint32_t target = time - kLead;
+  if (!resting && (int32_t)(target - programmed) >= 0) return;
+  const uint32_t now = time_base::now_locked();
+  const int32_t left = (int32_t)(target - now);
+  if (left > kFarthest) target = now + kFarthest;
+  if (left < 0) target = now;
+  if (resting) {
+    resting = false;
+    BASE_OCRA = (uint16_t)now - 1;  // no match now: the flag that is cleared stays so
+    BASE_TIFR = _BV(OCF1A);
+    BASE_TIMSK |= _BV(OCIE1A);
+  }
+  program_locked(target);
 }
 
 // Queue the report of an end. Until it is sent the slot is not free: it holds what is reported.
@@ -62,6 +76,7 @@ static void make_edge(uint8_t index, uint32_t due, bool in_time) {
   const bool level = begins != (bool)(slot.flags & kActiveLow);
   const uint8_t mask = slot.mask;
   volatile uint8_t* const output = slot.output;
+  const bool last = !begins && slot.remaining && slot.done + 1 >= slot.remaining;
   const uint16_t moment = (uint16_t)due - kAdvance;
   cli();
   // Each reading of the timer needs the interrupts off: its two bytes pass a shared register.
@@ -70,7 +85,7 @@ static void make_edge(uint8_t index, uint32_t due, bool in_time) {
     __asm__ volatile("nop");
     cli();
   }
-  if (!slot.armed || slot.next != due) {
+  if (!slot.armed || slot.next != due) {  // a reflex has begun its pulse anew
     sei();
     return;
   }
@@ -82,22 +97,26 @@ static void make_edge(uint8_t index, uint32_t due, bool in_time) {
   }
   *output = level ? *output | mask : *output & ~mask;
   const uint32_t now = time_base::now_locked();
-  slot.active = begins;
+  if (last) slot.armed = 0;
+  sei();
+  // From here on nobody else touches the slot: a reflex's has one pulse and is not armed now.
   if ((int32_t)(now - due) > kLateTicks) late = late + 1;
+  if (last) {
+    ++slot.done;
+    cli();
+    report_locked(slot, now, kComplete);
+    sei();
+    return;
+  }
+  slot.active = begins;
   if (begins) {
     if (slot.done == 0) slot.first = now;
     // A single pulse that began late keeps its width.
     slot.next = (slot.remaining == 1 && !in_time ? now : due) + slot.active_ticks;
   } else {
     ++slot.done;
-    if (slot.remaining && slot.done >= slot.remaining) {
-      slot.armed = 0;
-      report_locked(slot, now, kComplete);
-    } else {
-      slot.next = due + slot.rest_ticks;
-    }
+    slot.next = due + slot.rest_ticks;
   }
-  sei();
 }
 
 // The interrupt's work, with interrupts on. Returns with interrupts off.
@@ -105,7 +124,7 @@ static void serve() {
   uint8_t made = 0;
   for (;;) {
     search_again = false;
-    int32_t nearest = kFarthest;
+    int32_t nearest = INT32_MAX;
     uint32_t nearest_time = 0;
     bool any = false;
     for (uint8_t index = 0; index < kSlots; ++index) {
@@ -124,27 +143,24 @@ static void serve() {
         any = true;
       }
     }
+    uint32_t target = nearest_time - kLead;
+    if (made >= kMostEdges) {
+      target = time_base::now() + kBreather;
+    } else if (any && nearest >= kFarthest) {
+      target = time_base::now() + kFarthest;
+    }
     cli();
     if (search_again && made < kMostEdges) {
       sei();
       continue;
     }
-    const uint32_t now = time_base::now_locked();
-    if (made >= kMostEdges) {
-      nearest_time = now + kBreather + kLead;
-    } else if (!any) {
-      nearest_time = now + kFarthest + kLead;
+    if (any || made >= kMostEdges) {
+      program_locked(target);
+    } else {
+      resting = true;
     }
-    program_locked(nearest_time);
     return;
   }
-}
-
-void begin() {
-  Critical critical;
-  program_locked(time_base::now_locked() + kFarthest);
-  BASE_TIFR = _BV(OCF1A);
-  BASE_TIMSK |= _BV(OCIE1A);
 }
 
 void reset() {
@@ -357,7 +373,7 @@ static inline __attribute__((always_inline)) void compare_interrupt() {
   sei();
   serve();
   serving = false;
-  BASE_TIMSK |= _BV(OCIE1A);
+  if (!resting) BASE_TIMSK |= _BV(OCIE1A);
 }
 
 }  // namespace scheduler

@@ -42,7 +42,6 @@ struct Slot {
 
 extern volatile uint16_t late;  // edges made more than 8 µs after they were due
 
-void begin();
 void reset();
 PGM_P handle(message::Reader& reader);
 void tell_end(uint8_t slot, uint32_t time, uint8_t how);

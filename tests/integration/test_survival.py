@@ -212,6 +212,43 @@ def ffprobe_count(path: Path) -> int:
     return int(json.loads(done.stdout)["streams"][0]["nb_read_frames"])
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1.5 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("needs root to mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.edlio
+@pytest.mark.parametrize("codec", ["ffv1", "h264", "raw"])
+def test_a_full_disk_ends_the_run_and_all_that_was_recorded_is_there(
+    tmp_path, small_disk, edlio_summary, codec
+) -> None:
+    runner = BenchRunner(tmp_path)
+    noisy = SOURCE.replace(
+        "np.full((120, 160, 3), number % 256, np.uint8)",
+        "np.random.default_rng(number).integers(0, 256, (120, 160, 3), np.uint8)",
+    )
+    result = runner.write(BENCH.replace("CODEC", codec), source=noisy).run(30, out_dir=small_disk)
+    assert not result.success
+    assert "No space left" in result.failures[0].message
+    assert "The disk is full" in result.failures[0].remedy
+    assert result.recording_dir is not None
+    saved = shutil.copytree(result.recording_dir, tmp_path / "saved")  # there is no room to repair
+    before = verify_recording(saved)
+    assert not before.of_level("damage"), before.findings
+    report = repair_recording(saved)
+    assert report.ok, (report.failed, report.after and report.after.findings)
+    video = edlio_summary(saved)["datasets"]["video"]
+    times = read_tsync(saved / "video" / "video.tsync").times
+    assert video["frames"] == len(times) > 10
+
+
 @pytest.mark.edlio
 @pytest.mark.parametrize("what", ["video", "rows", "engine", "everything"])
 def test_a_run_that_is_killed_at_a_random_moment_is_there(start, edlio_summary, what) -> None:

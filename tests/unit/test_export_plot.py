@@ -9,8 +9,6 @@ import pandas as pd
 import pyarrow.parquet
 import pytest
 import typer
-from tests.support.fake_context import FakeContext
-from tests.support.recordings import FRAMES, LiveRecording, time_of
 from typer.testing import CliRunner
 
 import mlink.recording
@@ -22,6 +20,8 @@ from mlink.modules.writer_catalog import JsonWriterSettings, jsonwriter
 from mlink.recording.export import export_recording
 from mlink.recording.plot import WIDTH, plot_recording
 from mlink.types import LineReading
+from tests.support.fake_context import FakeContext
+from tests.support.recordings import FRAMES, LiveRecording, time_of
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,9 @@ def test_rerun(recording, tmp_path):
     ("form", "library", "package"),
     [("parquet", "pyarrow", "pyarrow"), ("nwb", "pynwb", "pynwb"), ("rrd", "rerun", "rerun-sdk")],
 )
-def test_a_library_that_is_missing_is_named(recording, tmp_path, monkeypatch, form, library, package):
+def test_a_library_that_is_missing_is_named(
+    recording, tmp_path, monkeypatch, form, library, package
+):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(StorageError, match=f"needs {package}") as caught:
         export_recording(recording, form, tmp_path)

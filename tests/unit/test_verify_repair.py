@@ -294,3 +294,24 @@ def set_attribute(folder, key, value):
 def rename_collection(folder):
     text = (folder / "manifest.toml").read_text()
     (folder / "manifest.toml").write_text(text.replace("00010203", "99999999"))
+
+
+def test_a_disk_that_reports_errors_ends_the_recorder_and_what_was_there_stays(
+    tmp_path, monkeypatch
+):
+    live = LiveRecording(tmp_path / "live").feed(60)
+
+    def broken(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("mlink.storage.tsync.os.pwrite", broken)
+    monkeypatch.setattr("mlink.storage.tsync.os.ftruncate", broken)
+    with pytest.raises(StorageError, match="Input/output error") as caught:
+        live.feed(60)
+    assert "check its cable" in caught.value.remedy
+    monkeypatch.undo()
+    for module in live.modules:
+        module.close()
+    report = repair_recording(live.path)
+    assert report.ok, (report.failed, texts(report.after))
+    assert report.after.datasets[1].items >= 55

@@ -11,7 +11,7 @@ from mlink_hil.testing import edge
 BUTTON, LIGHT = 7, 8
 PLACE = (468, 348, 24, 24)  # where the LED is in the picture: x, y, width, height
 LIT = 100  # mean brightness of that place, 0 to 255: 20 when dark, 180 when lit
-SOON_USEC = 60_000  # three frames at 60 Hz, and the loop
+SOON_USEC = 150_000  # three frames at 60 Hz take 50 ms; the rest is for a busy computer
 
 pytestmark = pytest.mark.bench("bench.toml")
 
@@ -34,7 +34,7 @@ def test_the_camera_sees_the_light_go_out(bench, board, camera):
 def test_the_frame_that_first_shows_the_light_is_the_next_one_after_the_edge(bench, board, camera):
     place = camera.region(*PLACE)
     press = board.line(BUTTON).drive(False)
-    lit = bench.expect(edge(LIGHT, rising=True), within_usec=25_000, after=press)
+    lit = bench.expect(edge(LIGHT, rising=True), within_usec=SOON_USEC, after=press)
     seen = bench.expect(place.brightens(above=LIT), within_usec=SOON_USEC, after=press)
     # a period of 16.7 ms, and an exposure of 2 ms that may have begun before the edge
     bench.measure("edge to frame", seen.time_usec - lit.time_usec, "µs", at_least=0, at_most=20_000)

@@ -12,6 +12,8 @@ from mlink.errors import StreamError
 from mlink.metadata import Metadata
 from mlink.module import PortSpec
 from mlink.transport import codec
+from mlink.transport.codec import is_small
+from mlink.transport.records import RecordWriter
 from mlink.transport.writer import StreamWriter
 from mlink.types import DataType, Frame, SignalBlock, StreamItem
 
@@ -30,6 +32,11 @@ def received(item: Any, data_type: DataType) -> Any:
     return copy
 
 
+def unheard_writer(data_type: DataType) -> StreamWriter | RecordWriter:
+    """Return a writer of this type that nobody listens to: it checks items and counts them."""
+    return RecordWriter(data_type) if is_small(data_type) else StreamWriter(data_type)
+
+
 class RunnerInput:
     """An input port; `deliver` is what its source's items come through."""
 
@@ -42,7 +49,7 @@ class RunnerInput:
         self.on_gap: Callable[[int], None] | None = None
         self._throttle_usec = 0
         self._next_allowed_usec = 0
-        self._check = StreamWriter(spec.data_type)
+        self._check = unheard_writer(spec.data_type)
 
     def set_throttle(self, items_per_sec: float) -> None:
         """Deliver at most this many items a second; 0 delivers all."""
@@ -86,11 +93,11 @@ class RunnerOutput:
         self.metadata = metadata
         self.frozen = False
         self.items: list[Any] = []
-        self._writer: StreamWriter | None = None
+        self._writer: StreamWriter | RecordWriter | None = None
 
     def open(self) -> None:
         """Allow sending: the run has started."""
-        self._writer = StreamWriter(self.data_type)
+        self._writer = unheard_writer(self.data_type)
 
     def end(self) -> None:
         """Refuse further items: stop() has returned."""
