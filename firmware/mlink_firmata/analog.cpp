@@ -10,7 +10,7 @@ namespace analog {
 static constexpr uint8_t kMostChannels = 8;
 static constexpr uint8_t kSampleBuffer = 64;
 static constexpr uint8_t kMostBlock = 48;             // samples in one message
-static constexpr uint16_t kConversionTicks = 2 * 112;  // with some room; 104 µs
+static constexpr uint16_t kConversionTicks = 2 * 180;  // 104 µs, and a turn of the loop
 static constexpr uint16_t kDefaultInterval = 19;       // ms, as StandardFirmata
 
 volatile uint16_t missed;
@@ -21,7 +21,7 @@ static uint8_t converting = kNone;
 static uint16_t interval_ms;
 static uint32_t last_scan;
 
-// Blocks. The interrupts write, the loop reads.
+// Blocks. The scheduler's interrupt begins scans, the loop fetches and sends.
 static volatile bool sampling, scanning;
 static uint8_t channels[kMostChannels];
 static uint8_t channel_count;
@@ -64,7 +64,7 @@ bool interval_passed() {
   return true;
 }
 
-bool busy() { return due != 0 || converting != kNone || scans != 0; }
+bool busy() { return due != 0 || converting != kNone || scans != 0 || scanning; }
 
 void run() {
   if (sampling) return;
@@ -90,7 +90,6 @@ static void stop() {
   scheduler::stop_samples();
   Critical critical;
   sampling = scanning = false;
-  ADCSRA &= ~_BV(ADIE);
 }
 
 static PGM_P start(message::Reader& reader) {
@@ -120,7 +119,6 @@ static PGM_P start(message::Reader& reader) {
   missed_told = missed;
   select(channels[0]);
   ADCSRA |= _BV(ADIF);
-  ADCSRA |= _BV(ADIE);
   sampling = true;
   scheduler::start_samples(time_base::now() + 2 * scheduler::kShortestPeriod, period);
   return nullptr;
@@ -156,7 +154,7 @@ void start_scan(uint32_t time) {
   ADCSRA |= _BV(ADSC);
 }
 
-static inline __attribute__((always_inline)) void converted() {
+static inline void converted_locked() {
   if (!scanning) return;
   samples[head] = ADC;
   head = (uint8_t)(head + 1) & (kSampleBuffer - 1);
@@ -170,6 +168,15 @@ static inline __attribute__((always_inline)) void converted() {
   scanning = false;
   scans = scans + 1;
   select(channels[0]);
+}
+
+// The loop fetches: its turn is shorter than a conversion, and edges need the interrupts more.
+// (yasimavr 0.1.6 does not deliver the converter's interrupt reliably either.)
+static void fetch() {
+  Critical critical;
+  if (!scanning || (ADCSRA & (_BV(ADSC) | _BV(ADIF))) != _BV(ADIF)) return;
+  ADCSRA |= _BV(ADIF);
+  converted_locked();
 }
 
 static void send_block(uint8_t count) {
@@ -188,6 +195,7 @@ static void send_block(uint8_t count) {
 }
 
 void send_blocks() {
+  fetch();
   const uint8_t ready = scans;
   const bool ends = gap || !sampling;
   if (ready && (ready >= block_scans || ends)) {
@@ -219,5 +227,3 @@ void reset() {
 }
 
 }  // namespace analog
-
-ISR(ADC_vect) { analog::converted(); }

@@ -9,6 +9,9 @@ namespace scheduler {
 
 volatile uint16_t late;
 
+// Worth some flash: how soon an edge can follow another depends on these.
+#define FAST __attribute__((optimize("O2")))
+
 static Slot slots[kSlots];
 static volatile bool serving;  // the interrupt is at work
 static volatile bool search_again;
@@ -20,6 +23,7 @@ static uint32_t programmed;           // what the compare register stands for
 static constexpr uint8_t kLead = 80;
 // From the end of the wait to the change of the pin, in ticks (measured on the simulated chip).
 static constexpr uint8_t kAdvance = PULSE_ADVANCE_TICKS;
+static constexpr uint8_t kNear = kLead + 10;   // wait for it rather than come back
 static constexpr uint8_t kSoonest = 8;
 static constexpr uint16_t kFarthest = 0x7000;  // beyond it: wake and look again
 static constexpr uint8_t kMostEdges = 12;      // per interrupt, then others get their turn
@@ -70,7 +74,7 @@ static void report_locked(Slot& slot, uint32_t time, End how) {
 }
 
 // Make the edge that is due. Returns without it when the slot was changed meanwhile.
-static void make_edge(uint8_t index, uint32_t due, bool in_time) {
+static FAST void make_edge(uint8_t index, uint32_t due, bool in_time) {
   Slot& slot = slots[index];
   const bool begins = !slot.active;
   const bool level = begins != (bool)(slot.flags & kActiveLow);
@@ -82,6 +86,7 @@ static void make_edge(uint8_t index, uint32_t due, bool in_time) {
   // Each reading of the timer needs the interrupts off: its two bytes pass a shared register.
   while (in_time && (int16_t)(BASE_TCNT - moment) < 0) {
     sei();
+    if (search_again) return;  // a reflex's pulse may end sooner
     __asm__ volatile("nop");
     cli();
   }
@@ -119,34 +124,40 @@ static void make_edge(uint8_t index, uint32_t due, bool in_time) {
   }
 }
 
+// The slot whose edge is due next, and in how many ticks; kSlots when none is armed.
+static FAST uint8_t find_next(uint32_t& next, int32_t& left) {
+  const Slot* found = nullptr;
+  left = INT32_MAX;
+  for (const Slot* slot = slots; slot != slots + kSlots; ++slot) {
+    if (!slot->armed) continue;
+    cli();
+    const uint32_t time = slot->next;
+    const int32_t until = (int32_t)(time - time_base::now_locked());
+    sei();
+    if (until >= left) continue;
+    left = until;
+    next = time;
+    found = slot;
+  }
+  return found ? (uint8_t)(found - slots) : kSlots;
+}
+
 // The interrupt's work, with interrupts on. Returns with interrupts off.
 static void serve() {
-  uint8_t made = 0;
-  for (;;) {
+  for (uint8_t made = 0;;) {
     search_again = false;
-    int32_t nearest = INT32_MAX;
-    uint32_t nearest_time = 0;
-    bool any = false;
-    for (uint8_t index = 0; index < kSlots; ++index) {
-      if (!slots[index].armed) continue;
-      cli();
-      const uint32_t next = slots[index].next;
-      const int32_t left = (int32_t)(next - time_base::now_locked());
-      sei();
-      if (left <= kLead + 10 && made < kMostEdges) {
-        make_edge(index, next, left > 0);
-        ++made;
-        search_again = true;
-      } else if (left < nearest) {
-        nearest = left;
-        nearest_time = next;
-        any = true;
-      }
+    uint32_t next = 0;
+    int32_t left;
+    const uint8_t index = find_next(next, left);
+    if (index != kSlots && left <= kNear && made < kMostEdges) {
+      make_edge(index, next, left > 0);
+      ++made;
+      continue;
     }
-    uint32_t target = nearest_time - kLead;
-    if (made >= kMostEdges) {
+    uint32_t target = next - kLead;
+    if (left <= kNear) {
       target = time_base::now() + kBreather;
-    } else if (any && nearest >= kFarthest) {
+    } else if (left >= kFarthest) {
       target = time_base::now() + kFarthest;
     }
     cli();
@@ -154,10 +165,10 @@ static void serve() {
       sei();
       continue;
     }
-    if (any || made >= kMostEdges) {
-      program_locked(target);
-    } else {
+    if (index == kSlots) {
       resting = true;
+    } else {
+      program_locked(target);
     }
     return;
   }

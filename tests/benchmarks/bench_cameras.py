@@ -317,6 +317,8 @@ def run_table(options: Any) -> Table:
 
 _TICK = struct.Struct("=q")
 TICK_SEC = 0.01
+WARM_UP = 50
+"""Ticks that come while the reader is still starting are not looked at."""
 
 
 def tick(fd: int, seconds: float) -> None:
@@ -408,7 +410,7 @@ def measure_stamps(kind: Any, seconds: float) -> list[float]:
     writer = forked.Process(target=tick, args=(write, seconds), daemon=True)
     writer.start()
     os.close(write)
-    late: list[float] = mine.recv()
+    late: list[float] = mine.recv()[WARM_UP:]
     for process in (reader, writer):
         process.join()
     for process in load:

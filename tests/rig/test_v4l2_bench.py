@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 from rig_runner import ask_guest
 
-pytestmark = [pytest.mark.rig, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.rig, pytest.mark.timeout(480)]
 
 PERIOD_USEC = 1e6 / 30
 
@@ -16,7 +16,7 @@ PERIOD_USEC = 1e6 / 30
 @pytest.fixture(scope="module")
 def seen():
     """All of it in one guest, since booting one is what takes the time."""
-    return ask_guest("camera_bench.py", cameras=2)
+    return ask_guest("camera_bench.py", cameras=2, timeout_sec=200)
 
 
 @pytest.fixture(params=[0, 1])

@@ -285,13 +285,14 @@ def test_analog_blocks_come_at_even_times(chip: Chip) -> None:
 
 def test_analog_blocks_that_the_line_cannot_carry_are_counted(chip: Chip) -> None:
     chip.board.set_voltage(14, 1.0)
-    chip.send(chip_encode.start_analog_blocks(125 * TICKS_PER_USEC, (0,), 20), run_usec=100_000)
+    chip.send(chip_encode.start_analog_blocks(200 * TICKS_PER_USEC, (0,), 20), run_usec=100_000)
     chip.send(chip_encode.stop_analog_blocks(), run_usec=30_000)
     messages = chip.take()
     got = sum(len(message.values) for message in messages if isinstance(message, AnalogBlock))
     missed = [message for message in messages if isinstance(message, ScansMissed)]
+    assert got > 150
     assert missed
-    assert 790 <= got + missed[-1].total <= 830
+    assert 480 <= got + missed[-1].total <= 540
 
 
 def test_baud_falls_back_when_the_host_does_not_confirm(chip: Chip) -> None:

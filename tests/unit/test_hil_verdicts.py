@@ -46,6 +46,16 @@ def test_a_window_of_2_ms_holds(time_usec, bound, held):
     assert Window(PRESS, 0, 2000).holds(at(time_usec, bound)) is held
 
 
+def test_an_event_that_came_after_the_test_acted_is_after_it_if_it_may_be():
+    press = Event("uno.7", 1000, caused=True, noted_ns=500)
+    early = Event("board.fmdata.7", 950, 0, 100, 100, previous=1, noted_ns=900)
+    assert Window(press, 0, 2000).holds(early) is True
+    known = Event("board.fmdata.7", 950, 0, 100, 100, previous=1, noted_ns=400)
+    assert Window(press, 0, 2000).holds(known) is None
+    too_early = Event("board.fmdata.7", 850, 0, 100, 100, previous=1, noted_ns=900)
+    assert Window(press, 0, 2000).holds(too_early) is False
+
+
 def test_an_event_nominally_after_the_stimulus_is_after_it_however_uncertain():
     assert Window(PRESS, 0, 2000).holds(at(1500, 1000 - 500)) is True
     assert Window(PRESS, 0, 3000).holds(at(1500, 1000)) is True

@@ -8,13 +8,14 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mlink.bench import Bench
 from mlink.bench.module import Connection, ModuleConfig
 from mlink.engine.options import RunOptions
+from mlink.engine.plan import LOOP_CATEGORIES
 from mlink.engine.run import Engine
 from mlink.engine.status import Failure, Phase, RunResult, RunStatus
 from mlink.errors import DeviceError, MlinkError, ModuleError
@@ -27,7 +28,9 @@ from mlink_hil.testing.catalog import TAP_NAME, TapSettings, TapStream, hil_tap
 from mlink_hil.testing.events import Event
 from mlink_hil.testing.history import History
 from mlink_hil.testing.names import Names
+from mlink_hil.testing.starvation import Starvation
 from mlink_hil.testing.tap_link import TapLink
+from mlink_hil.testing.wiring import add_testers, testers
 
 PIN_UNCERTAINTY_USEC = 1
 """Of a virtual board's edges, whose cycle is known exactly: what rounding to µs takes."""
@@ -37,6 +40,10 @@ _START_SEC = 120.0
 _STOP_SEC = 40.0
 _SETTLE_SEC = 0.3
 _QUIET_SEC = 0.02
+_COMM_LENGTH = 15
+_COMMAND_TIMES = 3
+"""A command to a tester takes effect within so many times the uncertainty of its readings: it is
+three bytes on the wire, then one loop of the firmware."""
 _GRACE_SEC = 0.5
 """How long after a deadline an item may still be under way to the test, at most."""
 
@@ -44,8 +51,11 @@ _GRACE_SEC = 0.5
 class BenchRun:
     """One run; `start` returns when it is in full flow, `stop` when its files are closed."""
 
-    def __init__(self, bench: Bench, options: RunOptions) -> None:
-        self.bench = bench
+    def __init__(
+        self, bench: Bench, options: RunOptions, wires: Mapping[str, str] | None = None
+    ) -> None:
+        self._wires = dict(wires or {})
+        self.bench = bench = add_testers(bench, self._wires)
         self.options = options
         self.history = History()
         self.logs: list[tuple[str, int, str]] = []
@@ -56,11 +66,14 @@ class BenchRun:
         """Whether a test on this run has failed."""
         self.boards: dict[str, BoardLink] = {}
         self._folder = Path(tempfile.mkdtemp(prefix="mlink-hil-"))
-        tapped = add_tap(bench, self._folder / "tap")
+        tapped = add_tap(bench, self._folder / "tap", testers(self._wires))
         self.tap = TapLink(self._folder / "tap", self.history)
-        self.names = Names(bench, self.boards.__contains__, self.tap.metadata, {})
+        self.names = Names(bench, self.boards.__contains__, self.tap.metadata, self._wires)
         self.engine = Engine(tapped, options, self)
         self._regions: set[str] = set()
+        self._starvation = Starvation()
+        devices = {module.device for module in bench.modules.values() if module.device}
+        self._virtual = all(bench.device_spec(each).startswith("virtual:") for each in devices)
         self._running = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="hil-engine", daemon=True)
@@ -80,7 +93,12 @@ class BenchRun:
             (self._running if not self._running.is_set() else self.tap.hello).wait(0.05)
         try:
             self._connect_boards()
+            for wire in self._wires.values():
+                tester, _, line = wire.partition(".")
+                self.tap.order(tester, int(line), None)
             self.settle()
+            if self._virtual:
+                self._starvation.find(without=self._outside_the_loop())
         except MlinkError:
             self.stop()
             self.check()
@@ -185,7 +203,14 @@ class BenchRun:
                 self.boards[device] = BoardLink(control, note, pins=UNO_PINS)
 
     def _pin_event(
-        self, device: str, pin: int, level: bool, time_ns: int, *, caused: bool = False
+        self,
+        device: str,
+        pin: int,
+        level: bool,
+        time_ns: int,
+        *,
+        caused: bool = False,
+        noted_ns: int = 0,
     ) -> Event:
         bound = PIN_UNCERTAINTY_USEC
         return Event(
@@ -196,6 +221,7 @@ class BenchRun:
             bound,
             caused=caused,
             previous=int(not level),
+            noted_ns=noted_ns or time.monotonic_ns(),
         )
 
     def complete(self, channel: str, time_usec: int, decided: Callable[[], bool]) -> None:
@@ -230,8 +256,32 @@ class BenchRun:
         last = self.history.last(self.names.line_channel(pin, device))
         return last is not None and bool(last.value)
 
+    def starved_usec(self) -> dict[str, int]:
+        """Return how long the host kept the processes of a virtual bench's loop waiting, in µs.
+
+        Since the last stimulus. Empty on a real bench: what is late there is late.
+        """
+        return self._starvation.waits_usec()
+
+    def _outside_the_loop(self) -> set[str]:
+        """Return the names of the processes that may be late without harm: recorders and such."""
+        names = {
+            module.name
+            for module in self.bench.modules.values()
+            if module.type.category not in LOOP_CATEGORIES
+        }
+        return {f"ml:{name}"[:_COMM_LENGTH] for name in (*names, TAP_NAME)}
+
+    def drives(self, device: str, pin: int) -> bool:
+        """Tell whether a test can drive this line."""
+        return device in self.boards or f"{device}.{pin}" in self._wires
+
     def drive(self, device: str, pin: int, level: bool | None) -> Event:
         """Wire a pin of a virtual board; the event is the moment at which that took effect."""
+        self._starvation.mark()
+        noted_ns = time.monotonic_ns()
+        if wire := self._wires.get(f"{device}.{pin}"):
+            return self._drive_wired(wire, f"{device}.{pin}", level, noted_ns)
         link = self.boards.get(device)
         if link is None:
             raise DeviceError(
@@ -240,10 +290,28 @@ class BenchRun:
                 "given by --mlink-devices.",
             )
         reply = link.drive(pin, level)
-        return self._pin_event(device, pin, reply.level, reply.time_ns, caused=True)
+        return self._pin_event(
+            device, pin, reply.level, reply.time_ns, caused=True, noted_ns=noted_ns
+        )
+
+    def _drive_wired(self, wire: str, channel: str, level: bool | None, noted_ns: int) -> Event:
+        """Let the tester drive: that takes effect when its firmware has got the command."""
+        tester, _, line = wire.partition(".")
+        self.tap.order(tester, int(line), level)
+        stream = self.names.reading_channel(int(line), tester).rpartition(".")[0]
+        late_usec = _COMMAND_TIMES * self.tap.uncertainty_usec(stream)
+        value = 1 if level is None else int(level)  # a line let go is pulled up
+        return Event(
+            channel,
+            self.to_usec(noted_ns),
+            value,
+            late_usec=late_usec,
+            caused=True,
+            noted_ns=noted_ns,
+        )
 
 
-def add_tap(bench: Bench, socket: Path) -> Bench:
+def add_tap(bench: Bench, socket: Path, driven: Sequence[str] = ()) -> Bench:
     """Return the bench with a tap on every stream of a kind that tests look at."""
     if TAP_NAME in bench.modules:
         raise ModuleError(f"{bench.path} has a module '{TAP_NAME}' of its own", remedy="Rename it.")
@@ -253,7 +321,7 @@ def add_tap(bench: Bench, socket: Path) -> Bench:
         for port in module.outputs
         if port.data_type in _TAPPED
     )
-    settings = TapSettings(socket=str(socket), streams=streams)
+    settings = TapSettings(socket=str(socket), streams=streams, testers=tuple(driven))
     inputs, outputs = hil_tap.ports_for(settings)
     connections = []
     for port in inputs:

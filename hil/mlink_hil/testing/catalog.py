@@ -23,11 +23,19 @@ class TapSettings(ModuleSettings, kw_only=True):
     socket: str
     """Path of the Unix socket at which the test process listens."""
     streams: tuple[TapStream, ...] = ()
+    testers: tuple[str, ...] = ()
+    """Boards whose lines the test drives, each by an output "drive-NAME"."""
 
 
 def _tap_ports(settings: TapSettings) -> Ports:
     inputs = (PortSpec(each.stream, each.data_type) for each in settings.streams)
-    return tuple(inputs), ()
+    outputs = (PortSpec(drive_port(name), DataType.LineCommand) for name in settings.testers)
+    return tuple(inputs), tuple(outputs)
+
+
+def drive_port(tester: str) -> str:
+    """Return the id of the tap's output that drives a tester board."""
+    return f"drive-{tester}"
 
 
 hil_tap = ModuleType(

@@ -42,6 +42,8 @@ class Event:
     """Whether the test itself made it."""
     previous: float | None = field(default=None, compare=False)
     """Value of the channel before; None when it was not known."""
+    noted_ns: int = field(default=0, compare=False)
+    """When the test was told of it, or, of a stimulus, when it asked for it (CLOCK_MONOTONIC)."""
 
     @property
     def earliest_usec(self) -> int:
@@ -77,15 +79,20 @@ class Window:
     def holds(self, event: Event) -> bool | None:
         """Tell whether an event is inside; None when the bounds of the times do not decide.
 
-        An event that is nominally after the origin is taken to be after it: only the far end of
-        the window, the deadline, can be undecided for it.
+        An event that is nominally after the origin, or may be and was not known when the test
+        acted, is taken to be after it: only the far end of the window, the deadline, can be
+        undecided for it.
         """
         span = event.since(self.origin)
-        inside_low = self.low_usec <= span.usec if self.low_usec >= 0 else None
-        if inside_low is None:
+        if self.low_usec < 0:
             inside_low = _between(self.low_usec, span.lowest_usec, span.highest_usec)
-        elif not inside_low and span.highest_usec >= self.low_usec:
-            inside_low = None
+        elif span.usec >= self.low_usec:
+            inside_low = True
+        elif span.highest_usec < self.low_usec:
+            inside_low = False
+        else:
+            came_later = self.origin.noted_ns and event.noted_ns > self.origin.noted_ns
+            inside_low = True if came_later and self.low_usec == 0 else None
         inside_high = _between(-self.high_usec, -span.highest_usec, -span.lowest_usec)
         if inside_low is False or inside_high is False:
             return False

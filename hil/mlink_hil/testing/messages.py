@@ -107,8 +107,16 @@ class Fetch(_Message, frozen=True):
     index: int
 
 
+class Order(_Message, frozen=True):
+    """Drive a tester's line to a level, or (None) make it an input with pull-up."""
+
+    tester: str
+    line: int
+    level: bool | None
+
+
 FromTap: TypeAlias = Hello | Reading | Command | Row | FrameSeen | Lost | RegionAdded | Pixels
-ToTap: TypeAlias = AddRegion | Fetch
+ToTap: TypeAlias = AddRegion | Fetch | Order
 
 _encoder = msgspec.msgpack.Encoder()
 _from_tap: msgspec.msgpack.Decoder[FromTap] = msgspec.msgpack.Decoder(FromTap)

@@ -55,7 +55,9 @@ class Names:
 
     def reading_channel(self, line: int, board: str | None) -> str:
         """Return the channel of what a board itself reports of a line."""
-        return f"{self._reading_stream(self.board(board))}.{line}"
+        tester = board is not None and board in self._testers()
+        device = board if tester and board is not None else self.board(board)
+        return f"{self._reading_stream(device)}.{line}"
 
     def frame_stream(self, camera: str | None = None) -> str:
         """Return the stream of a camera's frames, by module, device or stream."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 
 from mlink.errors import MlinkError
@@ -22,6 +23,9 @@ from mlink_hil.testing.verdicts import (
 )
 
 _Enough = Callable[[Inside], bool]
+
+_WORTH_TELLING_USEC = 500
+"""A shorter wait for a processor explains nothing."""
 
 
 class Rig:
@@ -53,7 +57,8 @@ class Rig:
 
     def now(self) -> Event:
         """Return the present as an event, to expect something after it."""
-        return Event("now", self.run.now_usec(), caused=True)
+        now_ns = time.monotonic_ns()
+        return Event("now", self.run.to_usec(now_ns), caused=True, noted_ns=now_ns)
 
     def note_stimulus(self, event: Event) -> None:
         """Remember what the test did, for timelines."""
@@ -97,6 +102,8 @@ class Rig:
             how = f"{not_before_usec} to {within_usec} µs after {origin}"
         if verdict is Verdict.FAIL:
             head = f"no {bound.text} {how}{self._nearest(bound, window)}"
+            if excuse := self._excuse(bound, window):
+                verdict, head = Verdict.INCONCLUSIVE, head + excuse
         else:
             head = (
                 f"it cannot be told whether {bound.text} was {how}: "
@@ -203,8 +210,8 @@ class Rig:
         """Take the test's hands off the lines that it has driven."""
         for channel in {event.channel for event in self.stimuli}:
             device, _, line = channel.rpartition(".")
-            if device in self.run.boards:
-                with contextlib.suppress(MlinkError):  # the board may be gone
+            if self.run.drives(device, int(line)):
+                with contextlib.suppress(MlinkError):  # the board, or the run, may be gone
                     self.run.drive(device, int(line), None)
         if self.stimuli:
             with contextlib.suppress(MlinkError):
@@ -238,6 +245,19 @@ class Rig:
         if not enough(inside):
             self.run.check()  # a run that has failed is told in its own words
         return inside
+
+    def _excuse(self, bound: Bound, window: Window) -> str:
+        """Say whether something came late only because the host of a virtual bench was busy."""
+        waits = self.run.starved_usec()
+        starved_usec = sum(waits.values())
+        if starved_usec < _WORTH_TELLING_USEC:
+            return ""
+        longer = Window(window.origin, window.low_usec, window.high_usec + starved_usec)
+        inside = self._watch(bound, longer, enough=lambda found: bool(found.sure))
+        if inside.some() is Verdict.FAIL:
+            return ""
+        told = ", ".join(f"{name} {usec} µs" for name, usec in waits.items() if usec > 0)
+        return f"\nbut this machine was busy; it kept waiting for a processor: {told}"
 
     def _nearest(self, bound: Bound, window: Window) -> str:
         """Say what came nearest to a window."""

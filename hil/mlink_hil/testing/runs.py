@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from mlink.bench import Bench, load_bench
+from mlink.bench import Bench
 from mlink.engine.options import RunOptions
 from mlink.errors import BenchError
 from mlink.module import Category
 from mlink.types import DataType
 from mlink_hil.sim.fetch_firmware import is_cached
 from mlink_hil.testing.bench_run import BenchRun
+from mlink_hil.testing.wiring import Wires, load_wired
 
 _SCOPES: dict[str, type[pytest.Collector | pytest.Item] | None] = {
     "function": pytest.Item,
@@ -78,21 +79,18 @@ class Runs:
             if run.alive and not run.engine.failures:
                 return run
             self._close(key)  # a test has ended or broken it
-        bench = self._load(wanted)
+        bench, wires = self._load(wanted)
         _skip_unless(item, bench)
-        run = self._runs[key] = BenchRun(bench, self._options())
+        run = self._runs[key] = BenchRun(bench, self._options(), wires)
         node.addfinalizer(lambda: self._close(key))
         run.start()
         return run
 
-    def _load(self, wanted: Wanted) -> Bench:
+    def _load(self, wanted: Wanted) -> tuple[Bench, Wires]:
         devices = self._config.getoption("--mlink-devices")
-        bench = load_bench(
-            wanted.path,
-            devices=Path(devices) if devices else None,
-            overrides=wanted.overrides,
-        )
-        return leave_out(bench, wanted.without)
+        path = Path(devices) if devices else None
+        bench, wires = load_wired(wanted.path, path, wanted.overrides)
+        return leave_out(bench, wanted.without), wires
 
     def _options(self) -> RunOptions:
         option: Callable[[str], Any] = self._config.getoption

@@ -20,9 +20,16 @@ from mlink.clock import MasterClock
 from mlink.errors import ModuleError
 from mlink.metadata import encode_metadata
 from mlink.module import InputPort, Module, ModuleContext
-from mlink.types import DataType, Frame, LineCommand, LineReading
+from mlink.types import (
+    DataType,
+    Frame,
+    LineCommand,
+    LineCommandKind,
+    LineModeFlags,
+    LineReading,
+)
 from mlink_hil.testing import messages
-from mlink_hil.testing.catalog import TapSettings
+from mlink_hil.testing.catalog import TapSettings, drive_port
 from mlink_hil.testing.messages import FrameSeen, Receiver
 
 _KEPT_FRAME_BYTES = 64 << 20
@@ -138,12 +145,26 @@ class TapModule(Module[TapSettings]):
         """Run the thread of requests."""
         receiver = Receiver(self._socket)
         while (request := receiver.to_tap()) is not None:
+            if isinstance(request, messages.Order):
+                self._carry_out(request)
+                continue
             with self._keeping:
                 if isinstance(request, messages.AddRegion):
                     self._send(self._add_region(request))
                 else:
                     self._send(self._fetch(request))
         receiver.close()
+
+    def _carry_out(self, order: messages.Order) -> None:
+        port = self.context.outputs[drive_port(order.tester)]
+        if order.level is None:
+            flags = LineModeFlags.IS_INPUT | LineModeFlags.PULL_UP
+            port.submit(LineCommand(LineCommandKind.SET_MODE, order.line, flags=flags))
+            return
+        mode = LineCommand(LineCommandKind.SET_MODE, order.line, flags=LineModeFlags.IS_OUTPUT)
+        port.submit(mode)
+        kind = LineCommandKind.WRITE_DIGITAL
+        port.submit(LineCommand(kind, order.line, value=int(order.level)))
 
     def _add_region(self, request: messages.AddRegion) -> messages.RegionAdded:
         kept = self._kept[request.stream]

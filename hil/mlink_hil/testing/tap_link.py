@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +69,10 @@ class TapLink:
         self._pending[number] = pending = _Pending()
         self._send(messages.AddRegion(number, stream, *area))
         self._wait(pending, stream)
+
+    def order(self, tester: str, line: int, level: bool | None) -> None:
+        """Drive a tester's line to a level, or (None) make it an input with pull-up."""
+        self._send(messages.Order(tester, line, level))
 
     def fetch(self, stream: str, index: int) -> Frame | None:
         """Return a frame that the tap still keeps, or the newest (-1)."""
@@ -160,8 +165,16 @@ class TapLink:
     def _add(self, channel: str, stream: str, time_usec: int, value: float) -> None:
         last = self._history.last(channel)
         bound = self.uncertainty_usec(stream)
-        previous = None if last is None else last.value
-        self._history.add([Event(channel, time_usec, value, bound, bound, previous=previous)])
+        event = Event(
+            channel,
+            time_usec,
+            value,
+            bound,
+            bound,
+            previous=None if last is None else last.value,
+            noted_ns=time.monotonic_ns(),
+        )
+        self._history.add([event])
 
     def _on_frame(self, message: messages.FrameSeen) -> None:
         self._add(message.stream, message.stream, message.time_usec, message.index)

@@ -18,6 +18,7 @@ from mlink.cli.board import board
 from mlink.cli.check import check
 from mlink.cli.devices import devices
 from mlink.cli.doctor import doctor
+from mlink.cli.export import export
 from mlink.cli.info import info
 from mlink.cli.modules import modules
 from mlink.cli.new import new
@@ -103,6 +104,7 @@ for command in (
     info,
     verify,
     repair,
+    export,
 ):
     app.command()(command)
 

@@ -95,6 +95,8 @@ class Reporter:
         if now >= self._next_status:
             self._next_status = now + _STATUS_PERIOD_S
             self._gather(workers, now)
+            if self.recording is not None:
+                self.recording.watch(self._status)
             self._observer.on_status(self._status)
 
     def _gather(self, workers: Mapping[str, WorkerHandle], now: float) -> None:

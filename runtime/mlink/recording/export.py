@@ -138,10 +138,12 @@ def _to_nwb(recording: Recording, out: Path) -> list[Path]:
                 )
             )
         elif isinstance(stream, Table):
-            table = nwb.core.DynamicTable(name=title, description=f"table {name}")
-            for heading, column in columns.items():
-                table.add_column(name=heading, description=heading, data=column.tolist())
-            file.add_acquisition(table)
+            made = [
+                nwb.core.VectorData(name=heading, description=heading, data=column.tolist())
+                for heading, column in columns.items()
+            ]
+            about = f"table {name}"
+            file.add_acquisition(nwb.core.DynamicTable(name=title, description=about, columns=made))
     with storage_errors(path), nwb.NWBHDF5IO(str(path), "w") as io:
         io.write(file)
     return [path]

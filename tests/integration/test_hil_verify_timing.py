@@ -1,0 +1,42 @@
+"""`mlink verify-timing`: figures of a bench's loop, its camera and its starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mlink_hil.verify.command import verify_timing
+from tests.support.hil_examples import copy_example
+
+pytestmark = pytest.mark.sim
+app = typer.Typer()
+app.command()(verify_timing)
+
+
+def test_round_trip_light_to_frame_and_launches_are_measured(tmp_path: Path) -> None:
+    folder = copy_example(tmp_path, "camera-sees-light")
+    out = tmp_path / "out"
+    options = ["--for", "3", "--press", "7", "--answer", "8", "--launches", "2"]
+    result = CliRunner().invoke(app, [str(folder), *options, "--out", str(out), "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads((out / "timing.json").read_text())["measurements"]
+    assert found["round trip"]["count"] >= 10
+    assert 1000 < found["round trip"]["p50"] < 50_000
+    light = found["light to frame, cam.video"]
+    assert light["count"] >= 5
+    assert 0 < light["p50"] < 20_000
+    assert found["launch to ready"]["count"] == 2
+    assert found["start to first frame, cam.video"]["p50"] < 200_000
+    assert len(list(out.glob("*.png"))) == 6
+
+
+def test_what_the_bench_measures_itself_is_taken(tmp_path: Path) -> None:
+    folder = copy_example(tmp_path, "led-follows-button")
+    result = CliRunner().invoke(app, [str(folder), "--for", "2"])
+    assert result.exit_code == 0, result.output
+    assert "round trip" in result.output
+    assert "p99" in result.output
