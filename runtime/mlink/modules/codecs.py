@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import ModuleError
+from mlink.opencv import cv2
 
 FrameKind = Literal["gray8", "gray16", "bgr8", "bgr16", "bgra8"]
 """What a frame's pixels are: the array's channels and depth."""

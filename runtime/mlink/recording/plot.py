@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
+from mlink.opencv import cv2
 from mlink.recording.collection import Recording
 from mlink.recording.stream import RecordedStream
 from mlink.recording.video import Video

@@ -1,0 +1,89 @@
+"""A real bench: what tests drive and watch are lines of a tester board, wired to the board's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlink.errors import BenchError
+from mlink_hil.testing.wiring import load_wired
+from tests.support.hil_examples import BENCHES, copy_example, run_pytest
+
+LAB = """
+[devices]
+uno = "virtual:uno?simulator=protocol"
+tester = "virtual:uno?simulator=protocol"
+eye = "virtual:scene"
+
+[wiring]
+"uno.7" = "tester.4"
+"uno.8" = "tester.5"
+"""
+
+WIRES = '''
+"""Two wires between the virtual boards, as they are made of copper on a real bench."""
+import threading
+import pytest
+from mlink_hil.virtual_board import VirtualBoard
+
+@pytest.fixture(autouse=True)
+def wires(bench):
+    folder, ending = bench.run.engine.work_dir, threading.Event()
+    def wire(source, source_pin, target, target_pin):
+        with VirtualBoard.connect(folder / f"{source}.sock") as a, VirtualBoard.connect(
+            folder / f"{target}.sock"
+        ) as b:
+            a.watch([source_pin])
+            b.drive(target_pin, a.read(source_pin).level)
+            while not ending.is_set():
+                if edge := a.wait_edge(timeout_sec=0.02):
+                    b.drive(target_pin, edge.level)
+    threads = [
+        threading.Thread(target=wire, args=("tester", 4, "uno", 7)),
+        threading.Thread(target=wire, args=("uno", 8, "tester", 5)),
+    ]
+    for thread in threads:
+        thread.start()
+    bench.wait(0.1)
+    yield
+    ending.set()
+    for thread in threads:
+        thread.join()
+'''
+
+TEST = """
+import pytest
+from mlink_hil.testing import edge
+pytestmark = pytest.mark.bench("bench.toml", without=("finger", "latencies"))
+
+def test_pressing_lights_the_led(bench, board):
+    assert board.name == "uno"
+    for _ in range(5):
+        press = board.line(7).drive(False)
+        lit = bench.expect(edge(8, rising=True), within_usec=200_000, after=press)
+        assert lit.channel == "tester.fmdata.5"
+        assert lit.early_usec > 1000
+        let_go = board.line(7).release()
+        bench.expect(edge(8, rising=False), within_usec=200_000, after=let_go)
+    bench.measure("press to light", lit.since(press), at_most=200_000)
+"""
+
+
+def test_the_same_test_runs_over_a_tester_board(tmp_path: Path) -> None:
+    folder = copy_example(tmp_path, "led-follows-button")
+    (folder / "test_led.py").write_text(TEST)
+    (folder / "conftest.py").write_text(WIRES)
+    (folder / "lab.toml").write_text(LAB)
+    lab = folder / "lab.toml"
+    outcome = run_pytest(folder, f"--mlink-devices={lab}", "--mlink-record=never")
+    assert outcome.code == 0, outcome.text
+    assert outcome.counts == {"passed": 1}
+
+
+@pytest.mark.parametrize("wiring", ['"uno.7" = "tester"', '"uno" = "tester.4"', '"uno.7" = 4'])
+def test_a_wire_that_is_none_is_told(tmp_path: Path, wiring: str) -> None:
+    lab = tmp_path / "lab.toml"
+    lab.write_text(f'[devices]\nuno = "virtual:uno"\n[wiring]\n{wiring}\n')
+    with pytest.raises(BenchError, match="is not a line of a device"):
+        load_wired(BENCHES / "led-follows-button", lab, ())
