@@ -1,4 +1,4 @@
-"""A real bench: what tests drive and watch are lines of a tester board, wired to the board's own."""
+"""A real bench: what tests drive and watch are a tester's lines, wired to the board's own."""
 
 from __future__ import annotations
 

@@ -51,6 +51,7 @@ def test_the_board_reports_what_the_test_did(bench, board):
     press = board.line(BUTTON).drive(False)
     seen = bench.expect(reading(BUTTON, value=0), within_usec=SOON_USEC, after=press)
     bench.measure("press to reading", seen.since(press))
+    bench.expect(edge(LED, rising=True), within_usec=SOON_USEC, after=press)
 
 
 def test_without_a_press_the_led_stays_dark(bench):

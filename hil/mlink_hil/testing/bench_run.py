@@ -38,8 +38,9 @@ PIN_UNCERTAINTY_USEC = 1
 _TAPPED = (DataType.LineReading, DataType.LineCommand, DataType.TableRow, DataType.Frame)
 _START_SEC = 120.0
 _STOP_SEC = 40.0
-_SETTLE_SEC = 0.3
-_QUIET_SEC = 0.02
+_SETTLE_SEC = 1.0
+_QUIET_SEC = 0.03
+_QUIET_STARVED_USEC = 3000
 _COMM_LENGTH = 15
 _COMMAND_TIMES = 3
 """A command to a tester takes effect within so many times the uncertainty of its readings: it is
@@ -96,9 +97,9 @@ class BenchRun:
             for wire in self._wires.values():
                 tester, _, line = wire.partition(".")
                 self.tap.order(tester, int(line), None)
-            self.settle()
             if self._virtual:
                 self._starvation.find(without=self._outside_the_loop())
+            self.settle()
         except MlinkError:
             self.stop()
             self.check()
@@ -107,16 +108,20 @@ class BenchRun:
     def settle(self) -> None:
         """Wait until what is under way to and from virtual boards has come to rest."""
         deadline = time.monotonic() + _SETTLE_SEC
-        before: dict[str, tuple[int, int]] = {}
-        while time.monotonic() < deadline:
-            now = {}
-            for name, link in self.boards.items():
-                stats = link.stats()
-                now[name] = (stats.uart_bytes_in, stats.uart_bytes_out)
-            if now == before:
+        before = self._traffic()
+        while self.boards and time.monotonic() < deadline:
+            self._starvation.mark()
+            time.sleep(_QUIET_SEC)
+            now = self._traffic()
+            # quiet means nothing where the host did not let the loop run
+            if now == before and sum(self.starved_usec().values()) < _QUIET_STARVED_USEC:
                 return
             before = now
-            time.sleep(_QUIET_SEC)
+
+    def _traffic(self) -> list[int]:
+        """Return how many bytes each virtual board has got and sent."""
+        stats = [link.stats() for link in self.boards.values()]
+        return [count for each in stats for count in (each.uart_bytes_in, each.uart_bytes_out)]
 
     def stop(self) -> RunResult | None:
         """End the run, if it still lasts, and return how it went."""
