@@ -19,6 +19,7 @@ from mlink_hil.uno_process import UnoProcess
 _SOCKET_PATH_LIMIT = 107
 """Longest path of a Unix socket, in bytes (sockaddr_un)."""
 
+_FIRMWARES = ("standard", "mlink")
 _PROGRAMS = {"yasimavr": "mlink_hil.sim.avr_uno", "protocol": "mlink_hil.sim.protocol_uno"}
 _ARGUMENTS: dict[str, list[str]] = {
     "yasimavr": [],
@@ -28,7 +29,11 @@ _ARGUMENTS: dict[str, list[str]] = {
 
 
 class VirtualDevices:
-    """`virtual:uno` and `virtual:scene`; options follow as a query (`?simulator=protocol`)."""
+    """`virtual:uno` and `virtual:scene`; options follow as a query.
+
+    `?simulator=yasimavr|protocol`, `?firmware=standard|mlink` (the latter on yasimavr only), joined
+    by `&`.
+    """
 
     known = ("virtual:uno", "virtual:scene")
 
@@ -68,12 +73,15 @@ def _uno(
     name: str, spec: str, options: dict[str, str], work_dir: Path, log: logging.Logger
 ) -> Iterator[DeviceEndpoint]:
     simulator = options.pop("simulator", "")
-    if options or simulator not in ("", *_PROGRAMS):
+    firmware = options.pop("firmware", "standard")
+    if options or simulator not in ("", *_PROGRAMS) or firmware not in _FIRMWARES:
         raise DeviceError(
             f"device '{name}': options of '{spec}' are not understood",
-            remedy="Known: virtual:uno?simulator=yasimavr and virtual:uno?simulator=protocol.",
+            remedy="Known: virtual:uno?simulator=yasimavr or =protocol, and ?firmware=standard or "
+            "=mlink.",
         )
-    simulator = simulator or _best_simulator(log)
+    own_firmware = _own_firmware(name, simulator) if firmware == "mlink" else []
+    simulator = "yasimavr" if own_firmware else simulator or _best_simulator(log)
     control = control_path(work_dir, name)
     if len(os.fsencode(control)) > _SOCKET_PATH_LIMIT:
         raise DeviceError(
@@ -81,7 +89,7 @@ def _uno(
             remedy="Set XDG_RUNTIME_DIR or TMPDIR to a shorter path.",
         )
     tty = work_dir / f"{name}.tty"
-    arguments = _ARGUMENTS[simulator]
+    arguments = [*_ARGUMENTS[simulator], *own_firmware]
     with UnoProcess(_PROGRAMS[simulator], arguments, tty=tty, control=control, log=log) as board:
         yield DeviceEndpoint(
             name=name,
@@ -94,6 +102,18 @@ def _uno(
                 "scheduling": board.ready.scheduling,
             },
         )
+
+
+def _own_firmware(name: str, simulator: str) -> list[str]:
+    """Return the arguments that put mlink's firmware on the board; it needs the AVR simulator."""
+    if simulator == "protocol" or importlib.util.find_spec("yasimavr") is None:
+        raise DeviceError(
+            f"device '{name}': firmware=mlink needs the AVR simulator",
+            remedy="pip install 'mlink-hil[sim]', and leave simulator=protocol out.",
+        )
+    from mlink.cli.flash import firmware_path  # it knows where the hex files are
+
+    return ["--hex", str(firmware_path("uno"))]
 
 
 def _best_simulator(log: logging.Logger) -> str:

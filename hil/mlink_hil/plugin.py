@@ -133,12 +133,11 @@ def pytest_runtest_makereport(
         from mlink_hil.testing.evidence import gather
 
         directory = item.config.getoption("--mlink-report")
-        report.mlink = gather(
-            rig,
-            item.nodeid,
-            Path(directory) if directory else None,
-            failed=report.failed,
-        )
+        folder = Path(directory) if directory else None
+        try:
+            report.mlink = gather(rig, item.nodeid, folder, failed=report.failed)
+        except OSError as error:
+            report.sections.append(("mlink", f"the test's evidence cannot be written: {error}"))
     return report
 
 

@@ -164,7 +164,9 @@ def test_servos_get_their_pulses_every_20_ms(chip: Chip) -> None:
 
 
 def test_reset_stops_everything(chip: Chip) -> None:
-    chip.send(encode.pin_mode(7, 0) + encode.report_digital(0, True) + encode.report_analog(0, True))
+    chip.send(
+        encode.pin_mode(7, 0) + encode.report_digital(0, True) + encode.report_analog(0, True)
+    )
     chip.send(chip_encode.train(8, 2000, 2000) + encode.pin_mode(9, 4) + encode.analog(9, 90))
     chip.send(encode.system_reset(), run_usec=50_000)
     chip.take()

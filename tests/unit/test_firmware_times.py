@@ -3,6 +3,7 @@
 The full counts are in tests/benchmarks/bench_firmware.py; these are short versions.
 """
 
+import itertools
 import random
 from collections.abc import Iterator
 
@@ -148,7 +149,7 @@ def test_pulses_stay_exact_beside_edges_and_other_pulses(chip: Chip) -> None:
         chip.send(chip_encode.pulse(8, 2000), run_usec=1500)
         chip.board.drive(7, at % 2 == 0)
     chip.run_usec(2000)
-    edges = [edge for edge in chip.take_edges(8)]
+    edges = list(chip.take_edges(8))
     assert max(abs(width - 1000) for width in widths_usec(edges)) <= 20.0
 
 
@@ -279,7 +280,7 @@ def test_analog_blocks_come_at_even_times(chip: Chip) -> None:
         for at in range(len(block.values) // 2)
     ]
     assert 95 <= len(scans) <= 105
-    assert {b[0] - a[0] for a, b in zip(scans, scans[1:], strict=False)} == {period}
+    assert {b[0] - a[0] for a, b in itertools.pairwise(scans)} == {period}
     assert all(abs(low - 255) <= 2 and abs(high - 767) <= 2 for _, (low, high) in scans)
 
 

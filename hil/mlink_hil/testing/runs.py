@@ -28,6 +28,9 @@ _SCOPES: dict[str, type[pytest.Collector | pytest.Item] | None] = {
     "session": pytest.Session,
 }
 
+_FOLDERS_ABOVE = 2
+"""A recording is in the folder of its day, and that in the folder of all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -107,7 +110,17 @@ class Runs:
             return
         always = self._config.getoption("--mlink-record") == "always"
         if not always and not run.keep_recording:
-            shutil.rmtree(result.recording_dir, ignore_errors=True)
+            _remove(result.recording_dir)
+
+
+def _remove(recording: Path) -> None:
+    """Remove a recording, and the folders above it that nothing else is in."""
+    shutil.rmtree(recording, ignore_errors=True)
+    for folder in recording.parents[:_FOLDERS_ABOVE]:
+        try:
+            folder.rmdir()
+        except OSError:
+            return  # other recordings are there
 
 
 def leave_out(bench: Bench, names: tuple[str, ...]) -> Bench:
