@@ -1,7 +1,8 @@
 # make demo   a closed loop on a virtual board, recorded        make lint   style, types, layers
 # make test   all tests                                         make bench  speed, beside its peers
+# make firmware   our Firmata firmware for Uno, Mega and Leonardo (Debian: gcc-avr avr-libc arduino-core-avr)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench firmware clean
 
 BIN := .venv/bin
 SETUP = PYTHON="$(PYTHON)" .ci/setup.sh
@@ -29,6 +30,9 @@ bench: setup
 	@if [ -e tests/benchmarks/run_all.py ]; then $(BIN)/python tests/benchmarks/run_all.py; \
 	else set -e; for script in tests/benchmarks/bench_*.py; do \
 		[ ! -e "$$script" ] || $(BIN)/python "$$script"; done; fi
+
+firmware:
+	@$(MAKE) --no-print-directory -C firmware
 
 clean:
 	rm -rf .venv .venv-edlio .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks \

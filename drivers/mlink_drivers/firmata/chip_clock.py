@@ -29,6 +29,7 @@ _SHORTEST_GROWS: Final = 1.001
 """The shortest exchange is forgotten slowly: a path may become slower for good."""
 _GATE: Final = 6.0**2
 _STEP_COUNT: Final = 6
+_FIRST: Final = 8
 _MOST_PENDING: Final = 16
 
 
@@ -104,6 +105,8 @@ class ChipClock:
         took_usec = max(took_usec, 0.0)
         self.shortest_usec = min(self.shortest_usec * _SHORTEST_GROWS, took_usec)
         excess = took_usec - self.shortest_usec
+        if self.exchanges < _FIRST:
+            excess = took_usec  # what is short here is not known yet
         noise = _LEAST_NOISE + excess * excess / 4 + (0.0 if answer.exact else _INEXACT_NOISE)
         self._learn((received + sent) / 2, (question_ns + arrival_ns) / 2, noise)
         return True
@@ -148,8 +151,9 @@ class ChipClock:
             self._outliers += 1
             if self._outliers < _STEP_COUNT:
                 return
-            state.move_to(device_usec - host_usec, noise)  # they agree: the clock has stepped
-            state.rate_variance += RATE_PRIOR_PPM
+            # They agree: the clock has stepped, or the start was wrong. Begin anew from here.
+            state.move_to(device_usec - host_usec, noise)
+            state.rate, state.rate_variance = 0.0, RATE_PRIOR_PPM**2
         else:
             state.update(innovation, noise)
         self._outliers = 0

@@ -7,6 +7,7 @@ what they need when they are called, so that `mlink --help` is there at once.
 from __future__ import annotations
 
 import errno
+from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from mlink.cli.check import check
 from mlink.cli.devices import devices
 from mlink.cli.doctor import doctor
 from mlink.cli.export import export
+from mlink.cli.flash import flash
 from mlink.cli.info import info
 from mlink.cli.modules import modules
 from mlink.cli.new import new
@@ -28,6 +30,8 @@ from mlink.cli.verify import verify
 from mlink.errors import MlinkError
 
 __all__ = ["app", "main"]
+
+COMMANDS_GROUP = "mlink.commands"
 
 _INTERRUPTED = 130
 """What shells expect of a program that Ctrl-C ended before it could do anything."""
@@ -101,12 +105,22 @@ for command in (
     devices,
     doctor,
     board,
+    flash,
     info,
     verify,
     repair,
     export,
 ):
     app.command()(command)
+
+
+def _add_installed_commands() -> None:
+    """Add the commands that other packages bring (entry points of the group mlink.commands)."""
+    for entry in sorted(entry_points(group=COMMANDS_GROUP), key=lambda found: found.name):
+        try:
+            app.command(entry.name)(entry.load())
+        except Exception as error:  # noqa: BLE001 - a broken package must not take ours along
+            _stderr().print(f"warning: 'mlink {entry.name}' cannot be loaded: {error}")
 
 
 def main() -> None:
@@ -141,3 +155,6 @@ def _show_traceback(error: BaseException, console: Console) -> None:
     import traceback
 
     console.print(Text("".join(traceback.format_exception(error)), style="dim"))
+
+
+_add_installed_commands()

@@ -1,0 +1,206 @@
+"""Our firmware on the simulated chip, whose cycle counter is the truth: edges, pulses, reflexes.
+
+`--full`: the counts of the project's promises (10,000 edges, 1,000 pulses, 10 simulated minutes of
+noise); else a tenth. Beside it, where it is in the cache, StandardFirmata on the same chip, its
+digital inputs stamped when the last byte of their report has left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from mlink_drivers.firmata import chip_encode, encode  # noqa: E402
+from mlink_drivers.firmata.extension_protocol import (  # noqa: E402
+    EdgeBlock,
+    EdgeKind,
+    ReflexAction,
+    SafeStateTripped,
+)
+from mlink_drivers.firmata.protocol import DigitalPort, ProtocolVersion  # noqa: E402
+from mlink_hil.sim.fetch_firmware import cached_path, is_cached  # noqa: E402
+from tests.support.firmware_chip import CYCLES_PER_USEC, HEX, Chip  # noqa: E402
+
+PINS = (2, 4, 7, 8, 12)
+
+
+def show(what: str, figures: Iterable[float], limit: str = "") -> None:
+    """Print percentiles of absolute values in µs."""
+    values = sorted(abs(figure) for figure in figures)
+    if not values:
+        print(f"{what:<52} nothing")
+        return
+    parts = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+    row = "  ".join(
+        f"{name} {values[min(int(len(values) * part), len(values) - 1)]:9.2f}"
+        for name, part in parts.items()
+    )
+    print(f"{what:<52} {row}  max {values[-1]:9.2f} µs  {limit}")
+
+
+def make_edges(chip: Chip, count: int) -> list[tuple[int, bool, int]]:
+    """Random edges, 500/s on the mean, with bursts 50 µs apart."""
+    rng = random.Random(1)
+    levels = dict.fromkeys(PINS, False)
+    made: list[tuple[int, bool, int]] = []
+    while len(made) < count:
+        size = rng.choice((1, 1, 1, 20))
+        chip.run_usec(rng.expovariate(500 / 1e6 / size))
+        for _ in range(size):
+            pin = rng.choice(PINS)
+            levels[pin] = not levels[pin]
+            chip.board.drive(pin, levels[pin])
+            made.append((pin, levels[pin], chip.cycle))
+            chip.run_usec(50)
+    chip.run_usec(500_000)
+    return made
+
+
+def edges(count: int, baud_rate: int) -> None:
+    """Edge times of our firmware."""
+    chip = Chip()
+    chip.calibrate()
+    if baud_rate != 57_600:
+        chip.ask(chip_encode.change_baud(baud_rate))
+        chip.ask(chip_encode.confirm_baud())
+    chip.ask(chip_encode.watch_edges(dict.fromkeys(PINS, EdgeKind.BOTH)))
+    made = make_edges(chip, count)
+    told = [
+        edge
+        for message in chip.messages
+        if isinstance(message, EdgeBlock)
+        for edge in message.edges
+    ]
+    ordered = [(e.pin, e.level) for e in told] == [(pin, level) for pin, level, _ in made]
+    state = f"{len(made)} made, {len(told)} told, order {'kept' if ordered else 'LOST'}; limit 8"
+    errors = [
+        (chip.cycle_of(e.ticks) - cycle) / CYCLES_PER_USEC
+        for e, (_, _, cycle) in zip(told, made, strict=False)
+    ]
+    show(f"edge time, {baud_rate} baud", errors, state)
+    intervals = [b - a for a, b in zip(errors, errors[1:], strict=False)]
+    show(f"interval between edges, {baud_rate} baud", intervals, "limit 20 (p99)")
+
+
+def standard_edges(count: int) -> None:
+    """The same edges through StandardFirmata: what its reports tell of them."""
+    chip = Chip(cached_path())
+    setup = b"".join(encode.pin_mode(pin, 0) for pin in PINS)
+    chip.ask(setup + encode.report_digital(0, True) + encode.report_digital(1, True))
+    made = make_edges(chip, count)
+    waiting: dict[int, list[tuple[bool, int]]] = {pin: [] for pin in PINS}
+    for pin, level, cycle in made:
+        waiting[pin].append((level, cycle))
+    told, late = 0, []
+    seen = dict.fromkeys(PINS, False)
+    for message, arrival in zip(chip.messages, chip.arrivals, strict=True):
+        if not isinstance(message, DigitalPort):
+            continue
+        for pin in PINS:
+            level = bool(message.mask >> (pin % 8) & 1)
+            if pin // 8 != message.port or level == seen[pin]:
+                continue
+            seen[pin] = level
+            told += 1
+            before = [c for lv, c in waiting[pin] if lv == level and c <= arrival]
+            if before:
+                late.append((arrival - before[-1]) / CYCLES_PER_USEC)
+    show(
+        "  beside it: StandardFirmata's reports, 57600 baud", late, f"{len(made)} made, {told} told"
+    )
+
+
+def pulses(width_usec: int, count: int) -> None:
+    """Widths on the pin."""
+    chip = Chip()
+    rng = random.Random(2)
+    for _ in range(count):
+        chip.send(chip_encode.pulse(8, width_usec * 2), run_usec=width_usec + 1500)
+        chip.run_usec(rng.random() * 500)
+    found = chip.take_edges(8)
+    widths = [
+        (b[1] - a[1]) / CYCLES_PER_USEC - width_usec
+        for a, b in zip(found[::2], found[1::2], strict=True)
+    ]
+    show(f"width of {width_usec} µs pulses", widths, f"{len(widths)} of {count}; limit 8")
+
+
+def reflexes(count: int) -> None:
+    """Pin edge to pin edge."""
+    chip = Chip()
+    action = ReflexAction.PULSE_HIGH
+    chip.ask(chip_encode.set_reflex(0, 7, EdgeKind.RISING, 8, action, width=1000))
+    rng = random.Random(3)
+    delays = []
+    for _ in range(count):
+        chip.take_edges(8)
+        chip.board.drive(7, True)
+        begin = chip.cycle
+        chip.run_usec(800 + rng.random() * 2000)
+        delays.append((chip.take_edges(8)[0][1] - begin) / CYCLES_PER_USEC)
+        chip.board.drive(7, False)
+        chip.run_usec(4000)
+    show("reflex, edge to edge", delays, "limit 30")
+
+
+def safe_states(count: int) -> None:
+    """From the last byte heard to the pin low."""
+    times = []
+    for at in range(count):
+        chip = Chip()
+        chip.send(encode.pin_mode(8, 1) + encode.digital_pin(8, True))
+        chip.ask(chip_encode.safe_state(50 + at * 10))
+        chip.send(encode.protocol_version_query())
+        begin = chip.cycle
+        chip.take_edges(8)
+        chip.run_usec(60_000 + at * 10_000)
+        assert any(isinstance(message, SafeStateTripped) for message in chip.take())
+        times.append((chip.take_edges(8)[0][1] - begin) / CYCLES_PER_USEC - (50_000 + at * 10_000))
+    show("safe state: off the set time", times)
+
+
+def noise(seconds: float) -> None:
+    """Random bytes; then a version query must be answered."""
+    chip = Chip()
+    rng = random.Random(4)
+    end = chip.cycle + round(seconds * 16e6)
+    count = 0
+    while chip.cycle < end:
+        chip.send(rng.randbytes(100), run_usec=rng.random() * 10_000)
+        count += 100
+        chip.take()
+        chip.edges.clear()
+    chip.send(b"\xf7", run_usec=6_000_000)
+    answered = any(
+        isinstance(message, ProtocolVersion)
+        for message in chip.ask(encode.protocol_version_query(), run_usec=200_000)
+    )
+    print(f"{count} random bytes in {seconds:g} simulated s: {'alive' if answered else 'HANGS'}")
+
+
+def main() -> int:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="the full counts (some minutes)")
+    full = parser.parse_args().full
+    print(f"{HEX.name}, yasimavr, 16 MHz; absolute errors")
+    for baud_rate in (57_600, 1_000_000):
+        edges(10_000 if full else 1000, baud_rate)
+    if is_cached():
+        standard_edges(10_000 if full else 1000)
+    for width_usec in (1000, 50_000):
+        pulses(width_usec, 1000 if full else 100)
+    reflexes(1000 if full else 100)
+    safe_states(10 if full else 3)
+    noise(600 if full else 30)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
