@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# CI machines are noisy: how long an example takes says nothing about the code
+settings.register_profile("mlink", deadline=None)
+settings.load_profile("mlink")
 
 UNIT_TESTS = Path(__file__).parent / "unit"
 REAL_DEVICE = re.compile(r"/dev/(tty(ACM|USB|S)\d+|video\d+)")

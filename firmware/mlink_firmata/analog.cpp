@@ -8,8 +8,8 @@
 namespace analog {
 
 static constexpr uint8_t kMostChannels = 8;
-static constexpr uint8_t kSampleBuffer = 64;
-static constexpr uint8_t kMostBlock = 48;             // samples in one message
+static constexpr uint8_t kSampleBuffer = 32;
+static constexpr uint8_t kMostBlock = 24;             // samples in one message
 static constexpr uint16_t kConversionTicks = 2 * 180;  // 104 µs, and a turn of the loop
 static constexpr uint16_t kDefaultInterval = 19;       // ms, as StandardFirmata
 

@@ -26,8 +26,11 @@ static constexpr uint8_t kAdvance = PULSE_ADVANCE_TICKS;
 static constexpr uint8_t kNear = kLead + 10;   // wait for it rather than come back
 static constexpr uint8_t kSoonest = 8;
 static constexpr uint16_t kFarthest = 0x7000;  // beyond it: wake and look again
+// How long to wait then: what is left after it is never so little that it comes too soon.
+static constexpr uint16_t kStage = kFarthest - 2000;
 static constexpr uint8_t kMostEdges = 12;      // per interrupt, then others get their turn
 static constexpr uint8_t kInPlaceOverhead = 6;
+static constexpr uint8_t kEdgeTicks = 100;
 static constexpr uint8_t kBreather = 60;
 static constexpr uint8_t kLateTicks = 16;
 
@@ -55,7 +58,7 @@ static void wake_for_locked(uint32_t time) {
   if (!resting && (int32_t)(target - programmed) >= 0) return;
   const uint32_t now = time_base::now_locked();
   const int32_t left = (int32_t)(target - now);
-  if (left > kFarthest) target = now + kFarthest;
+  if (left > kFarthest) target = now + kStage;
   if (left < 0) target = now;
   if (resting) {
     resting = false;
@@ -158,7 +161,7 @@ static void serve() {
     if (left <= kNear) {
       target = time_base::now() + kBreather;
     } else if (left >= kFarthest) {
-      target = time_base::now() + kFarthest;
+      target = time_base::now() + kStage;
     }
     cli();
     if (search_again && made < kMostEdges) {
@@ -233,20 +236,40 @@ static void switch_locked(const Slot& slot, bool active) {
   *slot.output = level ? *slot.output | slot.mask : *slot.output & ~slot.mask;
 }
 
-// A pulse too short to be scheduled: interrupts are off for its width, at most 20 µs.
+// A pulse too short to be scheduled. Up to 15 µs interrupts are off all the time, above it only at
+// its edges.
 static void pulse_in_place(Slot& slot) {
+  // What the two changes of the pin and the loop take by themselves is part of the width.
+  const uint8_t wait = slot.active_ticks > kInPlaceOverhead ? slot.active_ticks - kInPlaceOverhead : 0;
+  const bool long_enough = wait > 30;
   Critical critical;
   switch_locked(slot, true);
   const uint16_t since = BASE_TCNT;
   slot.first = time_base::now_locked();
-  // What the two changes of the pin and the loop take by themselves is part of the width.
-  const uint8_t wait = slot.active_ticks > kInPlaceOverhead ? slot.active_ticks - kInPlaceOverhead : 0;
   while ((uint16_t)(BASE_TCNT - since) < wait) {
+    if (!long_enough) continue;
+    sei();
+    __asm__ volatile("nop");
+    cli();
   }
   switch_locked(slot, false);
   slot.done = 1;
   slot.armed = 0;
   report_locked(slot, time_base::now_locked(), kComplete);
+}
+
+// The share of the edges that the interrupt can make, in percent, that a train takes; each edge
+// gets 50 µs.
+static uint8_t load_of(uint32_t period) { return (uint8_t)(2 * 100 * kEdgeTicks / period); }
+
+static bool has_room_for(uint8_t pin, uint32_t period) {
+  uint16_t load = load_of(period);
+  for (uint8_t index = 0; index < kPulseSlots; ++index) {
+    const Slot& slot = slots[index];
+    if (!slot.armed || slot.pin == pin || slot.remaining == 1) continue;
+    load += load_of(slot.active_ticks + slot.rest_ticks);
+  }
+  return load <= 100;
 }
 
 static PGM_P start(uint8_t pin, uint8_t flags, uint32_t at, uint32_t active, uint32_t rest,
@@ -315,6 +338,7 @@ PGM_P handle(message::Reader& reader) {
   if (!single && (rest < kShortestPhase || active + rest < kShortestPeriod || (int32_t)rest < 0)) {
     return PSTR("pulses: period");
   }
+  if (!single && !has_room_for(pin, active + rest)) return PSTR("pulses: too many edges");
   return start(pin, flags, at, active, rest, count);
 }
 

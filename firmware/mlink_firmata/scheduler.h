@@ -16,8 +16,8 @@ constexpr uint8_t kSampleSlot = kPulseSlots + kReflexSlots;
 constexpr uint8_t kSlots = kSampleSlot + 1;
 
 constexpr uint8_t kShortestPhase = 20;     // ticks: 10 µs
-constexpr uint8_t kShortestPeriod = 100;   // ticks: 50 µs
-constexpr uint8_t kShortestTimed = 60;     // shorter single pulses are made in place
+constexpr uint8_t kShortestPeriod = 200;   // ticks: 100 µs
+constexpr uint8_t kShortestTimed = 140;    // shorter single pulses are made in place
 constexpr uint8_t kShortestReflex = 40;
 
 enum Sub : uint8_t { kTrain = 0x00, kStop = 0x01, kEnded = 0x02, kPulse = 0x03 };

@@ -77,8 +77,8 @@ def _uno(
     if options or simulator not in ("", *_PROGRAMS) or firmware not in _FIRMWARES:
         raise DeviceError(
             f"device '{name}': options of '{spec}' are not understood",
-            remedy="Known: virtual:uno?simulator=yasimavr or =protocol, and ?firmware=standard or "
-            "=mlink.",
+            remedy="Known: virtual:uno?simulator=yasimavr, virtual:uno?simulator=protocol and "
+            "virtual:uno?firmware=mlink.",
         )
     own_firmware = _own_firmware(name, simulator) if firmware == "mlink" else []
     simulator = "yasimavr" if own_firmware else simulator or _best_simulator(log)

@@ -8,6 +8,7 @@ digital inputs stamped when the last byte of their report has left.
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import sys
 from collections.abc import Iterable
@@ -84,7 +85,7 @@ def edges(count: int, baud_rate: int) -> None:
         for e, (_, _, cycle) in zip(told, made, strict=False)
     ]
     show(f"edge time, {baud_rate} baud", errors, state)
-    intervals = [b - a for a, b in zip(errors, errors[1:], strict=False)]
+    intervals = [b - a for a, b in itertools.pairwise(errors)]
     show(f"interval between edges, {baud_rate} baud", intervals, "limit 20 (p99)")
 
 
