@@ -36,7 +36,7 @@ def only_rig() -> Iterator[None]:
 
 
 def run_in_rig(
-    command: Sequence[str], *, timeout_sec: int = 100, cameras: int = 1
+    command: Sequence[str], *, timeout_sec: int = 240, cameras: int = 1
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a fresh guest; AssertionError, with its output, unless it exits with 0."""
     rig = [str(rig_program()), "--timeout", str(timeout_sec), "--cameras", str(cameras), "--"]
@@ -60,7 +60,7 @@ def run_in_rig(
     return done
 
 
-def ask_guest(script: str, *arguments: str, timeout_sec: int = 100, cameras: int = 1) -> Any:
+def ask_guest(script: str, *arguments: str, timeout_sec: int = 240, cameras: int = 1) -> Any:
     """Run a guest script and return the JSON of its last line."""
     command = [sys.executable, "-P", str(GUEST / script), *arguments]
     done = run_in_rig(command, timeout_sec=timeout_sec, cameras=cameras)

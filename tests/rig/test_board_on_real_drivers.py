@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from rig_runner import ask_guest
 
-pytestmark = [pytest.mark.rig, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.rig, pytest.mark.timeout(420)]
 
 SERIAL = "75834353430351F0C1A1"
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from rig_runner import ask_guest
 
-pytestmark = [pytest.mark.rig, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.rig, pytest.mark.timeout(420)]
 
 RATE = 30
 SECONDS = 3

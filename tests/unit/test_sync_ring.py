@@ -4,7 +4,7 @@ from fractions import Fraction
 from statistics import mean, median, pvariance
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlink.sync.ring import OffsetRing
@@ -12,6 +12,7 @@ from mlink.sync.ring import OffsetRing
 offsets = st.lists(st.integers(-(2**52), 2**52), min_size=1, max_size=120)
 
 
+@example(values=[4503599627370495, 0, -4503599627369765], capacity=3)
 @given(values=offsets, capacity=st.integers(1, 50))
 def test_it_agrees_with_statistics_over_the_last_values(values, capacity):
     ring = OffsetRing(capacity)

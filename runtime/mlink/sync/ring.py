@@ -49,11 +49,13 @@ class OffsetRing:
     @property
     def mean(self) -> float:
         """Mean offset in µs; 0 for an empty ring."""
-        return self._base + self._sum / len(self._values) if self._values else 0.0
+        return self.mean_less(0) if self._values else 0.0
 
     def mean_less(self, reference_usec: int) -> float:
         """Return (mean − reference) in µs; sharper than `mean` where offsets are huge."""
-        return self._base - reference_usec + self._sum / len(self._values)
+        count = len(self._values)
+        # one division of whole numbers, rounded once: terms of both signs may cancel
+        return ((self._base - reference_usec) * count + self._sum) / count
 
     @property
     def variance(self) -> float:
