@@ -38,6 +38,10 @@ static constexpr uint8_t kLateTicks = 16;
 // kFarthest away, or at once when it is near or over.
 static inline void program_locked(uint32_t target) {
   programmed = target;
+  // yasimavr 0.1.6 loses the timer's overflow when a compare value is written in that very cycle,
+  // and with it 33 ms of the clock. A chip does not; 3 µs once in 33 ms cost it nothing.
+  while ((uint16_t)(BASE_TCNT + 4) < 6) {
+  }
   const uint16_t now = BASE_TCNT;
   uint16_t compare = (uint16_t)target;
   if ((int16_t)(compare - now) < kSoonest) compare = now + kSoonest;
@@ -62,9 +66,10 @@ static void wake_for_locked(uint32_t time) {
   if (left < 0) target = now;
   if (resting) {
     resting = false;
-    BASE_OCRA = (uint16_t)now - 1;  // no match now: the flag that is cleared stays so
-    BASE_TIFR = _BV(OCF1A);
+    program_locked(target);
+    BASE_TIFR = _BV(OCF1A);  // of an old match; the new one is some µs away
     BASE_TIMSK |= _BV(OCIE1A);
+    return;
   }
   program_locked(target);
 }
