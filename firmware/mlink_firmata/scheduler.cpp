@@ -38,10 +38,7 @@ static constexpr uint8_t kLateTicks = 16;
 // kFarthest away, or at once when it is near or over.
 static inline void program_locked(uint32_t target) {
   programmed = target;
-  // yasimavr 0.1.6 loses the timer's overflow when a compare value is written in that very cycle,
-  // and with it 33 ms of the clock. A chip does not; 3 µs once in 33 ms cost it nothing.
-  while ((uint16_t)(BASE_TCNT + 4) < 6) {
-  }
+  time_base::let_overflow_pass_locked();
   const uint16_t now = BASE_TCNT;
   uint16_t compare = (uint16_t)target;
   if ((int16_t)(compare - now) < kSoonest) compare = now + kSoonest;

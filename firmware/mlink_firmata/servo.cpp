@@ -66,6 +66,7 @@ bool attach(uint8_t pin) {
   if (!(BASE_TIMSK & _BV(OCIE1B))) {
     current = kMost;
     frame_left = 0;
+    time_base::let_overflow_pass_locked();
     BASE_OCRB = BASE_TCNT + 2 * kGap;
     BASE_TIFR = _BV(OCF1B);
     BASE_TIMSK |= _BV(OCIE1B);
@@ -127,6 +128,7 @@ static inline __attribute__((always_inline)) void compare_interrupt() {
     ticks = frame_left > 2 * kGap ? frame_left : 2 * kGap;
     current = kMost;
   }
+  time_base::let_overflow_pass_locked();
   BASE_OCRB = BASE_OCRB + ticks;
 }
 

@@ -175,6 +175,18 @@ def test_train_at_a_time_of_the_chip(chip: Chip) -> None:
     assert abs(end.last_ticks - end.first_ticks - (49 * 1000 + 400)) <= 8 * TICKS_PER_USEC
 
 
+def test_edges_at_the_overflow_of_the_chips_timer(chip: Chip) -> None:
+    """The timer's 16 bits wrap every 33 ms; the clock must not lose one, whatever falls there."""
+    for distance in range(-110, 40):
+        now = (chip.cycle - chip.tick_zero) // CYCLES_PER_TICK
+        start = (now + 8000 + 0xFFFF) // 0x10000 * 0x10000 + distance
+        chip.take_edges(8)
+        chip.board.feed(chip_encode.train(8, 2000, 2000, 1, start=start))
+        chip.run_usec((start - now) / TICKS_PER_USEC + 3000)
+        (_, rise), _ = chip.take_edges(8)
+        assert abs(rise - chip.cycle_of(start)) <= 8 * CYCLES_PER_USEC, distance
+
+
 def test_a_second_pulse_moves_the_end_out_never_in(chip: Chip) -> None:
     chip.take_edges(8)
     chip.send(chip_encode.pulse(8, 40_000))

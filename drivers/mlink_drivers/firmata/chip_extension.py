@@ -39,7 +39,7 @@ from mlink_drivers.firmata.extension_protocol import (
     Features,
     decode_extension,
 )
-from mlink_drivers.firmata.protocol import Message, ProtocolVersion, Sysex
+from mlink_drivers.firmata.protocol import Message, PinState, Sysex
 
 TIMESTAMP_SOURCE: Final = "device-clock"
 _ANSWER_S: Final = 1.0
@@ -85,10 +85,14 @@ class ChipExtension:
     # -- the start -----------------------------------------------------------------------------
 
     def probe(self) -> Features | None:
-        """Ask once whether the firmware has the extension; a version answer says no."""
+        """Ask once whether the firmware has the extension.
+
+        A pin state is asked for behind it: its answer alone is a no. (A version would do as well,
+        but is the sign of a board that has restarted.)
+        """
         self._answered.clear()
         self._probing = True
-        self._send(chip_encode.feature_query() + encode.protocol_version_query())
+        self._send(chip_encode.feature_query() + encode.pin_state_query(0))
         self._answered.wait(_ANSWER_S)
         self._probing = False
         if self.features is not None:
@@ -212,9 +216,9 @@ class ChipExtension:
 
     def take(self, message: Message, arrival_ns: int) -> bool:
         """Take a message of the extension; False when it is none."""
-        if isinstance(message, ProtocolVersion) and self._probing:
+        if isinstance(message, PinState) and self._probing:
             self._answered.set()
-            return False
+            return True
         if not isinstance(message, Sysex) or (self.features is None and not self._probing):
             return False
         decoded = decode_extension(message)
