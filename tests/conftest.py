@@ -50,3 +50,14 @@ def no_real_devices(request):
     _guard.active = False
     # The error may have been swallowed on its way, as probing code does.
     assert not _guard.opened, f"the test opened real devices: {_guard.opened}"
+
+
+@pytest.fixture(autouse=True)
+def scheduling_stays():
+    """Fail a test that leaves this process at another priority: all that follow would inherit it."""
+    policy = os.sched_getscheduler(0)
+    yield
+    now = os.sched_getscheduler(0)
+    if now != policy:
+        os.sched_setscheduler(0, policy, os.sched_param(0))
+    assert now == policy, "the test left the test process at another scheduling policy"

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from mlink.errors import ModuleError
@@ -176,6 +177,34 @@ def _has_capability(number: int) -> bool:
         return bool(int(line.split()[1], 16) >> number & 1)
     except (OSError, StopIteration, ValueError):
         return False
+
+
+@contextmanager
+def scheduling_kept() -> Iterator[None]:
+    """Undo what a library does to the scheduling of this process within the block.
+
+    SVT-AV1, when run as root, puts the thread that opens it and all its own at SCHED_FIFO 99: above
+    capture threads, and above everything else on the machine. The calling thread gets back what it
+    had, and threads that are new become ordinary ones.
+    """
+    caller = threading.get_native_id()
+    policy, param = os.sched_getscheduler(caller), os.sched_getparam(caller)
+    before = _thread_ids()
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(caller) != policy or os.sched_getparam(caller) != param:
+            os.sched_setscheduler(caller, policy, param)
+        for thread_id in _thread_ids() - before:
+            try:
+                if os.sched_getscheduler(thread_id) != os.SCHED_OTHER:
+                    os.sched_setscheduler(thread_id, os.SCHED_OTHER, os.sched_param(0))
+            except ProcessLookupError:
+                continue  # it has just ended
+
+
+def _thread_ids() -> set[int]:
+    return {int(entry.name) for entry in Path("/proc/self/task").iterdir()}
 
 
 @contextmanager

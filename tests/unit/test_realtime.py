@@ -18,6 +18,7 @@ from mlink.realtime import (
     pin_to_cpus,
     quiet_gc,
     request_priority,
+    scheduling_kept,
 )
 
 
@@ -164,3 +165,26 @@ def test_a_finite_limit_is_never_used_since_later_allocations_would_fail(monkeyp
     with locked_memory() as told:
         assert "only 8192 KB may be locked" in told
         assert locked_kib() == 0
+
+
+def test_what_a_library_does_to_the_scheduling_of_its_threads_is_undone():
+    ours = os.sched_getscheduler(0)
+    over = threading.Event()
+    seen = []
+
+    def work():
+        request_priority(10)  # as SVT-AV1 does, without asking
+        seen.append(threading.get_native_id())
+        started.set()
+        over.wait()
+
+    started = threading.Event()
+    thread = threading.Thread(target=work)
+    with scheduling_kept():
+        thread.start()
+        started.wait()
+    policy = os.sched_getscheduler(seen[0])
+    over.set()
+    thread.join()
+    assert policy == os.SCHED_OTHER
+    assert os.sched_getscheduler(0) == ours

@@ -1,5 +1,6 @@
 """Every codec in every container that takes it: as many frames as times, and the right pictures."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -140,6 +141,14 @@ def test_ffprobe_counts_every_frame(tmp_path, container, codec):
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     assert done.stdout.strip().strip(",") == str(len(TIMES))
+
+
+@pytest.mark.parametrize("codec", sorted(CODECS))
+def test_no_encoder_takes_a_priority_above_capture_threads(tmp_path, codec):
+    _, writer = write(tmp_path, noise((64, 64, 3)), codec=codec, close=False)
+    policies = {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")}
+    writer.close()
+    assert policies == {os.SCHED_OTHER}
 
 
 def test_every_choice_has_its_codec():

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mlink.errors import ModuleError
 from mlink.modules.codecs import CODECS, CONTAINERS, FrameKind, PixelPlan, frame_kind, pixel_plan
+from mlink.realtime import scheduling_kept
 from mlink.storage.failures import DISK_ERRORS, storage_error
 from mlink.storage.tsync import TsyncWriter
 
@@ -198,7 +199,8 @@ class VideoWriter:
     def _begin(self, width: int, height: int) -> None:
         """Open the encoder and write the file's header."""
         try:
-            self._container.start_encoding()
+            with scheduling_kept():
+                self._container.start_encoding()
         except av.FFmpegError as error:
             if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                 raise storage_error(error, self.path) from error
