@@ -54,7 +54,7 @@ def no_real_devices(request):
 
 @pytest.fixture(autouse=True)
 def scheduling_stays():
-    """Fail a test that leaves this process at another priority: all that follow would inherit it."""
+    """Fail a test that leaves this process at another priority, which all others inherit."""
     policy = os.sched_getscheduler(0)
     yield
     now = os.sched_getscheduler(0)
