@@ -1,8 +1,9 @@
 # make demo   a closed loop on a virtual board, recorded        make lint   style, types, layers
 # make test   all tests                                         make bench  speed, beside its peers
+# make soak   an hour of cameras, a board and all recorders: nothing lost, memory flat
 # make firmware   our Firmata firmware for Uno, Mega and Leonardo (Debian: gcc-avr avr-libc arduino-core-avr)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench firmware clean
+.PHONY: help setup demo test lint bench soak firmware clean
 
 BIN := .venv/bin
 SETUP = PYTHON="$(PYTHON)" .ci/setup.sh
@@ -30,6 +31,9 @@ bench: setup
 	@if [ -e tests/benchmarks/run_all.py ]; then $(BIN)/python tests/benchmarks/run_all.py; \
 	else set -e; for script in tests/benchmarks/bench_*.py; do \
 		[ ! -e "$$script" ] || $(BIN)/python "$$script"; done; fi
+
+soak: setup
+	$(BIN)/python -m tests.benchmarks.soak --minutes 60
 
 firmware:
 	@$(MAKE) --no-print-directory -C firmware

@@ -12,6 +12,7 @@ import logging
 import select
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mlink import control
 from mlink.clock import MasterClock
 from mlink.control import Channel, EngineMessages, WorkerSpec
 from mlink.devices import DeviceEndpoint
-from mlink.errors import BenchError, ControlError, MlinkError
+from mlink.errors import BenchError, ControlError
 from mlink.metadata import decode_metadata
 from mlink.module import Module, ModuleSettings, RunInfo
 from mlink.storage.edl import Dataset, Group, create_dataset
@@ -321,7 +322,5 @@ class ModuleHost:
         )
 
     def _try_send(self, message: control.WorkerMessage) -> None:
-        try:
+        with suppress(ControlError):  # the engine is gone: the loop will read the channel's end
             self._channel.send(message)
-        except (ControlError, MlinkError):
-            self.engine_lost = True
