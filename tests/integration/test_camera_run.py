@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 
+from mlink.engine.status import RunResult
 from mlink.storage.tsync_reader import read_tsync
 from tests.integration.test_run_life import read_table, streams
 from tests.support.bench_runner import BenchRunner
+from tests.support.network_cameras import MjpegCamera, RtspCamera
 
 SCENE = """
 [bench]
@@ -121,83 +122,69 @@ def test_a_folder_of_images_is_a_camera_and_its_end_the_runs(bench: BenchRunner)
     assert pictures[0].shape == (40, 32, 3)
 
 
-class Mjpeg(BaseHTTPRequestHandler):
-    """A network camera whose cable can be pulled."""
-
-    def do_GET(self) -> None:
-        if not self.server.plugged.is_set():  # type: ignore[attr-defined]
-            self.send_error(503)
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
-        self.end_headers()
-        jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 99, np.uint8))[1].tobytes()
-        head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-        try:
-            while self.server.plugged.is_set():  # type: ignore[attr-defined]
-                self.wfile.write(head.encode() + jpeg + b"\r\n")
-                time.sleep(0.02)
-        except OSError:
-            pass
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 NETWORK = """
 [bench]
 name = "network"
 [modules.camera]
 type = "camera-generic"
-device = "http://127.0.0.1:{port}/video"
+device = "{url}"
 on_loss = "{policy}"
 [modules.changes]
 type = "table"
 inputs = {{ rows = "camera.changes" }}
+[modules.video]
+type = "videorecorder"
+inputs = {{ frames-in = "camera.video" }}
 """
 
 
-class _NetworkCamera:
-    def __enter__(self) -> ThreadingHTTPServer:
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Mjpeg)
-        self.server.daemon_threads = True
-        self.server.plugged = threading.Event()  # type: ignore[attr-defined]
-        self.server.plugged.set()  # type: ignore[attr-defined]
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-        return self.server
-
-    def __exit__(self, *_: object) -> None:
-        self.server.plugged.clear()  # type: ignore[attr-defined]
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+def connections(result: RunResult) -> list[list[str]]:
+    """Return what the table of changes says of losses and returns."""
+    rows = read_table(result, "camera-changes")
+    return [row[1:] for row in rows if row and "connection" in row]
 
 
 def test_a_network_camera_that_was_away_goes_on_in_the_same_run(bench: BenchRunner) -> None:
-    with _NetworkCamera() as server:
-        plugged = server.plugged  # type: ignore[attr-defined]
-        bench.write(NETWORK.format(port=server.server_port, policy="continue"))
+    with MjpegCamera() as camera:
+        bench.write(NETWORK.format(url=camera.url, policy="continue"))
 
         def pull_the_cable_for_a_while() -> None:
-            plugged.clear()
+            camera.plugged.clear()
             time.sleep(0.7)
-            plugged.set()
+            camera.plugged.set()
 
         bench.when_running(0.5, pull_the_cable_for_a_while)
         result = bench.run(3.0)
     assert result.success, result.failures
-    rows = [row[1:] for row in read_table(result, "camera-changes") if row and "connection" in row]
-    assert rows[:2] == [["connection", "", "lost"], ["connection", "", "open"]]
+    assert connections(result)[:2] == [["connection", "", "lost"], ["connection", "", "open"]]
     assert result.reports["camera"]["outages"] == 1
     assert "is back after" in bench.watcher.log_text()
 
 
+def test_an_rtsp_camera_is_recorded_also_when_it_was_away(bench: BenchRunner) -> None:
+    with RtspCamera(bench.folder) as camera:
+        bench.write(NETWORK.format(url=camera.url, policy="continue"))
+
+        def restart() -> None:
+            camera.kill()
+            camera.start()
+
+        bench.when_running(1.0, restart)
+        result = bench.run(6.0)
+    assert result.success, result.failures
+    assert connections(result)[:2] == [["connection", "", "lost"], ["connection", "", "open"]]
+    assert result.reports["camera"]["timestamp_source"] == "arrival"
+    assert result.recording_dir is not None
+    (tsync,) = Path(result.recording_dir).rglob("*.tsync")
+    times = [time_usec for _, time_usec in read_tsync(tsync).times]
+    assert len(times) == streams(result)["camera.video"] > 50
+    assert max(after - before for before, after in pairwise(times)) > 200_000  # the gap
+
+
 def test_a_lost_camera_ends_the_run_by_default_and_is_named(bench: BenchRunner) -> None:
-    with _NetworkCamera() as server:
-        plugged = server.plugged  # type: ignore[attr-defined]
-        bench.write(NETWORK.format(port=server.server_port, policy="stop"))
-        bench.when_running(0.5, plugged.clear)
+    with MjpegCamera() as camera:
+        bench.write(NETWORK.format(url=camera.url, policy="stop"))
+        bench.when_running(0.5, camera.plugged.clear)
         result = bench.run(10.0)
     assert not result.success
     assert result.failures[0].module == "camera"

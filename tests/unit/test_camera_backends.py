@@ -1,14 +1,12 @@
 """What every camera backend promises (`CameraBackend`), asked of each of ours in the same way.
 
-To check a backend of your own, add it to BACKENDS: a name, and a function that makes a source
-for it in a folder and returns (backend, address).
+The suite is `mlink_drivers.camera.contract`, which backends of other packages use as well. To
+BACKENDS goes a name, and a function that makes a source in a folder and returns (backend, address).
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
 import av
@@ -17,8 +15,8 @@ import numpy as np
 import pytest
 
 from mlink.errors import DeviceError
+from mlink_drivers.camera import contract
 from mlink_drivers.camera.backend import (
-    CameraBackend,
     CameraInfo,
     CameraRequest,
     NoFrame,
@@ -26,11 +24,13 @@ from mlink_drivers.camera.backend import (
     make_backend,
     shown_address,
 )
+from mlink_drivers.camera.contract import CHECKS, Subject, next_frame
 from mlink_drivers.camera.framing import FramedCamera
 from mlink_drivers.camera.image_folder import ImageFolderCamera
 from mlink_drivers.camera.network import NetworkCamera
 from mlink_drivers.camera.video_file import VideoFileCamera
 from mlink_hil.scene import SceneCamera
+from tests.support.network_cameras import MjpegCamera, RtspCamera
 
 SIZE = (160, 120)
 RATE = 50.0
@@ -64,11 +64,11 @@ class FakeCamera:
 
 
 def fake(folder):
-    return FakeCamera(), "fake:1"
+    return FakeCamera, "fake:1"
 
 
 def scene(folder):
-    return SceneCamera(), "virtual:scene?seed=1"
+    return SceneCamera, "virtual:scene?seed=1"
 
 
 def video_file(folder):
@@ -81,16 +81,16 @@ def video_file(folder):
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    return VideoFileCamera(), "file:clip.mkv"
+    return VideoFileCamera, "file:clip.mkv"
 
 
 def image_folder(folder):
     write_images(folder / "frames", range(20))
-    return ImageFolderCamera(), "images:frames"
+    return ImageFolderCamera, "images:frames"
 
 
 def cut(folder):
-    return FramedCamera(SceneCamera(), (10, 20, 100, 80), True), "virtual:scene?seed=1"
+    return lambda: FramedCamera(SceneCamera(), (10, 20, 100, 80), True), "virtual:scene?seed=1"
 
 
 def write_images(folder, numbers):
@@ -100,39 +100,24 @@ def write_images(folder, numbers):
         assert cv2.imwrite(str(folder / f"picture {number}.png"), pixels)
 
 
-class Mjpeg(BaseHTTPRequestHandler):
-    """A network camera: one JPEG after the other, for ever or as long as the server says."""
+@pytest.fixture
+def mjpeg():
+    with MjpegCamera(SIZE, RATE) as camera:
+        yield camera
 
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
-        self.end_headers()
-        pixels = np.full((SIZE[1], SIZE[0], 3), 99, np.uint8)
-        jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
-        head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-        try:
-            while not self.server.hung_up.is_set():
-                self.wfile.write(head.encode() + jpeg + b"\r\n")
-                time.sleep(1 / RATE)
-        except OSError:  # the camera was closed
-            pass
 
-    def log_message(self, *_):
-        pass
+@pytest.fixture(scope="module")
+def rtsp_server(tmp_path_factory):
+    camera = RtspCamera(tmp_path_factory.mktemp("served"), SIZE, int(RATE))
+    yield camera
+    camera.kill()
 
 
 @pytest.fixture
-def network_camera():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Mjpeg)
-    server.daemon_threads = True
-    server.hung_up = threading.Event()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.hung_up.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def rtsp(rtsp_server):
+    """It may be killed: the next test starts it again."""
+    rtsp_server.start()
+    return rtsp_server
 
 
 BACKENDS = {
@@ -141,139 +126,104 @@ BACKENDS = {
     "folder": image_folder,
     "scene": scene,
     "region of interest": cut,
-    "network": None,
+    "mjpeg": None,
+    "rtsp": None,
+}
+"""None: a fixture of that name has its address."""
+
+
+ABSENT = {
+    "fake": "fake:2",
+    "file": "file:absent.mkv",
+    "folder": "images:absent",
+    "scene": "virtual:scene?speed=1",
+    "mjpeg": "http://127.0.0.1:9/video",
+    "rtsp": "rtsp://127.0.0.1:9/video",
 }
 
 
 @pytest.fixture(params=BACKENDS)
-def source(request, tmp_path):
-    """(backend, address, request) of each kind of camera."""
+def subject(request, tmp_path):
+    """Each kind of camera."""
     if make := BACKENDS[request.param]:
         backend, address = make(tmp_path)
     else:
-        port = request.getfixturevalue("network_camera").server_port
-        backend, address = NetworkCamera(), f"http://127.0.0.1:{port}/video.mjpeg"
-    yield backend, address, CameraRequest(size=SIZE, framerate=RATE, base_dir=tmp_path)
-    backend.close()
+        backend, address = NetworkCamera, request.getfixturevalue(request.param).url
+    asked = CameraRequest(size=SIZE, framerate=RATE, loop=True, base_dir=tmp_path)
+    return Subject(backend, address, asked, absent=ABSENT.get(request.param, ""))
 
 
-def grab(backend):
-    """Return the next stamp; sources that are well may be asked again."""
-    while (grabbed := backend.grab()) is NoFrame.NOT_YET:
-        pass
-    assert isinstance(grabbed, Stamp)
-    return grabbed
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_backend_keeps_the_contract(check, subject):
+    check(subject)
 
 
-def test_a_backend_has_the_five_methods(source):
-    backend, *_ = source
-    for method in ("open", "start", "grab", "retrieve", "close"):
-        assert callable(getattr(backend, method))
-    typed: CameraBackend = backend
-    assert typed is backend
+class Spinning(FakeCamera):
+    def grab(self):
+        while time.monotonic_ns() < self.due_ns:
+            pass
+        self.due_ns += self.period_nsec
+        return Stamp(self.due_ns - self.period_nsec)
 
 
-def test_opening_tells_what_will_come(source):
-    backend, address, request = source
-    info = backend.open(address, request)
-    assert len(info.shape) in (2, 3)
-    assert info.dtype == np.uint8
-    assert info.framerate > 0
-    assert info.timestamp_source
-    assert info.uncertainty_usec >= 0
-    assert all(answer.same for answer in info.answers)
+class Backwards(FakeCamera):
+    def grab(self):
+        stamp = super().grab()
+        self.last_ns = getattr(self, "last_ns", stamp.time_ns) - 1
+        return Stamp(self.last_ns)
 
 
-def test_frames_have_the_announced_shape_and_are_written_in_place(source):
-    backend, address, request = source
-    info = backend.open(address, request)
-    backend.start()
-    guard = 64
-    memory = np.full(int(np.prod(info.shape)) + 2 * guard, 0xA5, np.uint8)
-    into = memory[guard:-guard].reshape(info.shape)
-    for _ in range(3):
-        grab(backend)
-        assert backend.retrieve(into)
-    assert (memory[:guard] == 0xA5).all()
-    assert (memory[-guard:] == 0xA5).all()
-    assert not (into == 0xA5).all()
+class Stale(FakeCamera):
+    def start(self):
+        self.due_ns = time.monotonic_ns() - 400_000_000
+
+    def grab(self):
+        super().grab()
+        return Stamp(time.monotonic_ns())
 
 
-def test_stamps_are_of_the_run_on_the_monotonic_clock_and_increase_strictly(source):
-    backend, address, request = source
-    backend.open(address, request)
-    time.sleep(0.05)
-    before = time.monotonic_ns()
-    backend.start()
-    stamps = [grab(backend) for _ in range(10)]
-    after = time.monotonic_ns()
-    times = [stamp.time_ns for stamp in stamps]
-    assert all(later > earlier for earlier, later in pairwise(times))
-    assert before <= times[0]
-    assert times[-1] <= after + 2e9 / RATE
-    numbers = [stamp.number for stamp in stamps]
-    assert numbers == [-1] * 10 or numbers == sorted(set(numbers))
+class Elsewhere(FakeCamera):
+    def retrieve(self, into):
+        return True
 
 
-def test_a_frame_that_was_grabbed_need_not_be_retrieved(source):
-    backend, address, request = source
-    info = backend.open(address, request)
-    backend.start()
-    into = np.empty(info.shape, info.dtype)
-    for turn in range(6):
-        grab(backend)
-        assert turn % 2 == 0 or backend.retrieve(into)
+class Silent(FakeCamera):
+    def grab(self):
+        time.sleep(0.2)
+        return NoFrame.TIMEOUT
 
 
-def test_live_frames_come_at_the_rate_that_was_told(source):
-    backend, address, request = source
-    info = backend.open(address, request)
-    backend.start()
-    first = grab(backend)
-    stamps = [grab(backend) for _ in range(9)]
-    rate = 9e9 / (stamps[-1].time_ns - first.time_ns)
-    assert rate < info.framerate * 1.5 or info.timestamp_source == "arrival"
-
-
-def test_grabbing_waits_instead_of_spinning(source):
-    backend, address, request = source
-    backend.open(address, request)
-    backend.start()
-    grab(backend)
-    cpu, wall = time.thread_time(), time.monotonic()
-    for _ in range(10):
-        grab(backend)
-    assert time.thread_time() - cpu < 0.8 * (time.monotonic() - wall)
-
-
-def test_closing_may_be_done_twice_and_before_opening(source):
-    backend, address, request = source
-    backend.close()
-    backend.open(address, request)
-    backend.start()
-    grab(backend)
-    backend.close()
-    backend.close()
+class Abrupt(FakeCamera):
+    def open(self, address, request):
+        if address != "fake:1":
+            raise FileNotFoundError(address)
+        return super().open(address, request)
 
 
 @pytest.mark.parametrize(
-    ("backend", "address"),
+    ("backend", "check"),
     [
-        (FakeCamera, "fake:2"),
-        (VideoFileCamera, "file:absent.mkv"),
-        (ImageFolderCamera, "images:absent"),
-        (SceneCamera, "virtual:scene?speed=1"),
-        (NetworkCamera, "http://user:secret@127.0.0.1:9/video"),
+        (object, "a_backend_has_the_five_methods"),
+        (Spinning, "grabbing_waits_instead_of_spinning"),
+        (Backwards, "stamps_are_of_the_run_and_increase_strictly"),
+        (Stale, "what_waited_before_the_start_is_not_taken_for_new"),
+        (Elsewhere, "frames_are_written_in_place"),
+        (Silent, "a_grabbed_frame_need_not_be_retrieved"),
+        (Abrupt, "what_is_not_there_is_a_device_error_with_a_remedy"),
     ],
 )
-def test_what_is_not_there_is_a_device_error_with_address_and_remedy(backend, address, tmp_path):
-    camera = backend()
+def test_the_suite_notices_a_backend_that_breaks_it(backend, check, monkeypatch):
+    monkeypatch.setattr(contract, "_LONGEST_SILENCE_SEC", 0.5)
+    subject = Subject(backend, "fake:1", CameraRequest(size=SIZE, framerate=RATE), "fake:2")
+    with pytest.raises((AssertionError, FileNotFoundError)):
+        getattr(contract, check)(subject)
+
+
+def test_an_error_names_the_address_without_its_password(tmp_path):
     with pytest.raises(DeviceError) as caught:
-        camera.open(address, CameraRequest(base_dir=tmp_path))
-    camera.close()
-    assert address.partition(":")[2].rpartition("@")[2].lstrip("/") in caught.value.message
+        NetworkCamera().open("http://user:secret@127.0.0.1:9/video", CameraRequest())
+    assert "127.0.0.1:9/video" in caught.value.message
     assert "secret" not in str(caught.value)
-    assert caught.value.remedy
 
 
 # --- folders of images -------------------------------------------------------------------------
@@ -332,21 +282,77 @@ def test_a_folder_without_images_is_an_error_and_a_file_address_of_a_folder_show
 # --- network cameras ---------------------------------------------------------------------------
 
 
-def test_a_network_camera_that_hangs_up_is_lost(network_camera):
+@pytest.fixture(params=["mjpeg", "rtsp"])
+def network(request):
+    """A network camera, and the ways to take it away."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def opened(network):
+    """It, opened and started; `into` is what pictures are written to."""
     camera = NetworkCamera()
-    camera.open(f"http://127.0.0.1:{network_camera.server_port}/", CameraRequest())
+    info = camera.open(network.url, CameraRequest())
     camera.start()
-    grab(camera)
-    network_camera.hung_up.set()
-    with pytest.raises(DeviceError, match="has ended, or nothing came"):
-        grab_for(camera, 5)
+    yield camera, np.empty(info.shape, info.dtype)
     camera.close()
+
+
+def unplug(network):
+    network.plugged.clear() if isinstance(network, MjpegCamera) else network.kill()
 
 
 def grab_for(camera, seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         camera.grab()
+
+
+def test_a_network_camera_that_hangs_up_is_lost(network, opened):
+    camera, _ = opened
+    next_frame(camera)
+    unplug(network)
+    with pytest.raises(DeviceError, match="has ended, or nothing came"):
+        grab_for(camera, 5)
+
+
+def test_a_network_camera_that_freezes_is_lost_within_seconds(mjpeg):
+    camera = NetworkCamera()
+    camera.open(mjpeg.url, CameraRequest())
+    camera.start()
+    next_frame(camera)
+    mjpeg.frozen.set()
+    began = time.monotonic()
+    with pytest.raises(DeviceError, match="nothing came for 1 s"):
+        grab_for(camera, 10)
+    assert time.monotonic() - began < 5
+    camera.close()
+
+
+def test_pictures_are_those_that_the_server_sends_in_their_order(network, opened):
+    camera, into = opened
+    levels = []
+    for _ in range(12):
+        next_frame(camera)
+        assert camera.retrieve(into)
+        levels.append(int(into.mean()))
+    steps = [(after - before) % 256 for before, after in pairwise(levels)]
+    assert all(step <= 100 for step in steps)  # 0 at times: video has fewer levels than 256
+    assert sum(steps) >= len(steps) - 2
+
+
+def test_the_first_picture_is_of_the_time_after_the_start(mjpeg):
+    camera = NetworkCamera()
+    info = camera.open(mjpeg.url, CameraRequest())
+    time.sleep(0.6)  # 30 frames gather meanwhile
+    camera.start()
+    started = time.monotonic()
+    next_frame(camera)
+    into = np.empty(info.shape, info.dtype)
+    assert camera.retrieve(into)
+    level = int((started - mjpeg.began) * mjpeg.rate) % 256
+    assert (int(into.mean()) - level + 128) % 256 - 128 > -20
+    camera.close()
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http", "https", "images", "file", "scene", "v4l2"])

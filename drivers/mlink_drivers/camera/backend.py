@@ -131,6 +131,8 @@ class NoFrame(enum.Enum):
 class CameraBackend(Protocol):
     """One camera or other source of pictures. This is the whole contract of a backend.
 
+    `mlink_drivers.camera.contract` checks it.
+
     A backend is made without arguments and used for one run. Its life is `open`, then `start`,
     then `grab` and `retrieve` in turns, then `close`. `open` and `close` are called in the
     worker's main thread (after a loss: the capture thread, with a backend made anew), the others

@@ -6,7 +6,6 @@ import os
 import time
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
@@ -17,10 +16,12 @@ from mlink_drivers.camera.backend import (
     Stamp,
     shown_address,
 )
-from mlink_drivers.camera.opencv import cv2
+from mlink_drivers.camera.opencv import cv2, decode_into
 
 OPEN_TIMEOUT_MSEC = 5000
 READ_TIMEOUT_MSEC = 1000
+_WAITED_NSEC = 10_000_000
+"""A grab that was idle for so long, or half a period, had to wait for its frame."""
 UNCERTAINTY_USEC = 500_000
 """Encoder, network and decoder hold a frame for an unknown while: usually less than this."""
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
@@ -36,6 +37,7 @@ class NetworkCamera:
 
     def __init__(self) -> None:
         self._shown = ""
+        self._framerate = 0.0
         self._capture: Any = None
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
@@ -62,6 +64,7 @@ class NetworkCamera:
         framerate = float(self._capture.get(cv2.CAP_PROP_FPS))
         if not 0 < framerate < 1000:  # streams without a rate are given FFmpeg's time base
             framerate = request.framerate
+        self._framerate = framerate
         return CameraInfo(
             shape=image.shape,
             dtype=image.dtype,
@@ -72,7 +75,17 @@ class NetworkCamera:
         )
 
     def start(self) -> None:
-        """Nothing to do: frames are stamped when they arrive."""
+        """Throw away what has gathered on the way since `open`: its arrival would seem late.
+
+        A frame that had to be waited for is the newest there is; decoding is no waiting.
+        """
+        waited_nsec = min(_WAITED_NSEC, round(0.5e9 / self._framerate))
+        deadline_ns = time.monotonic_ns() + READ_TIMEOUT_MSEC * 1_000_000
+        idle_ns = time.monotonic_ns() - time.process_time_ns()
+        while time.monotonic_ns() < deadline_ns and self._capture.grab():
+            before_ns, idle_ns = idle_ns, time.monotonic_ns() - time.process_time_ns()
+            if idle_ns - before_ns > waited_nsec:
+                return
 
     def grab(self) -> Stamp | NoFrame:
         """Wait for a frame, at most 1 s."""
@@ -86,17 +99,8 @@ class NetworkCamera:
 
     def retrieve(self, into: NDArray[Any]) -> bool:
         """Decode into `into`; False when the picture is damaged."""
-        ok, image = self._capture.retrieve(into)
-        if not ok:
-            return False
-        if image is not into:
-            if image.shape != into.shape:
-                raise DeviceError(
-                    f"pictures of {self._shown} change from {into.shape} to {image.shape}",
-                    remedy="Let the camera keep one size during a run.",
-                )
-            np.copyto(into, image)
-        return True
+        remedy = "Let the camera keep one size during a run."
+        return decode_into(self._capture, into, self._shown, remedy)
 
     def close(self) -> None:
         """Hang up."""

@@ -28,7 +28,7 @@ from mlink_drivers.camera.backend import (
     in_words,
 )
 from mlink_drivers.camera.identity import find_camera, lasting_name
-from mlink_drivers.camera.opencv import cv2
+from mlink_drivers.camera.opencv import cv2, decode_into
 from mlink_drivers.camera.v4l2_controls import V4L2Controls
 from mlink_drivers.camera.v4l2_node import check_node, gone, opening_failed
 from mlink_drivers.camera.v4l2_settings import V4L2Settings
@@ -203,17 +203,8 @@ class V4L2Camera:
 
     def retrieve(self, into: NDArray[Any]) -> bool:
         """Decode into `into`; False when OpenCV cannot."""
-        ok, image = self._capture.retrieve(into)
-        if not ok:
-            return False
-        if image is not into:  # another shape or layout: OpenCV made an array of its own
-            if image.shape != into.shape:
-                raise DeviceError(
-                    f"{self._node} changed its pictures from {into.shape} to {image.shape}",
-                    remedy="Let no other program change this camera's format during a run.",
-                )
-            np.copyto(into, image)
-        return True
+        remedy = "Let no other program change this camera's format during a run."
+        return decode_into(self._capture, into, str(self._node), remedy)
 
     def _driver_time(self) -> int:
         """Return the time of the buffer last grabbed, in ns, of whatever clock; 0: none."""

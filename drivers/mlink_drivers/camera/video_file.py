@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
 from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
-from mlink_drivers.camera.opencv import cv2
+from mlink_drivers.camera.opencv import cv2, decode_into
 from mlink_drivers.camera.pacing import Pacer
 
 _DEFAULT_RATE = 30.0
@@ -121,17 +120,8 @@ class VideoFileCamera:
 
     def retrieve(self, into: NDArray[Any]) -> bool:
         """Decode into `into`; False when the picture is damaged."""
-        ok, image = self._capture.retrieve(into)
-        if not ok:
-            return False
-        if image is not into:
-            if image.shape != into.shape:
-                raise DeviceError(
-                    f"pictures in {self._path} change from {into.shape} to {image.shape}",
-                    remedy="Convert the file to one size first.",
-                )
-            np.copyto(into, image)
-        return True
+        remedy = "Convert the file to one size first."
+        return decode_into(self._capture, into, str(self._path), remedy)
 
     def close(self) -> None:
         """Close the file."""
