@@ -20,6 +20,9 @@ from mlink.transport.plan import StreamPlan
 TEXT_LIMIT = 16_000
 """Longest text in a message, in characters (a packet holds about 200 kB)."""
 
+NO_TIME = -1
+"""In `Waits`: no time of its own."""
+
 _PACKET_LIMIT = 1 << 20
 
 
@@ -71,6 +74,10 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     nice: int = 0
     """Nice value to ask for: the loop's own modules come before recorders and views."""
     debug: bool = False
+    virtual_time: bool = False
+    """A replay: modules have turns in virtual time."""
+    time_created: str = ""
+    """What files are to give as the time of their making (ISO 8601); "" is now."""
 
 
 class EngineMessage(msgspec.Struct, tag=True, frozen=True):
@@ -107,6 +114,12 @@ class Start(EngineMessage, frozen=True):
     """The run starts; master time zero is at this CLOCK_MONOTONIC reading."""
 
     t0_monotonic_ns: int
+
+
+class Turn(EngineMessage, frozen=True):
+    """It is this master time, and this module's turn (virtual time only)."""
+
+    time_usec: int
 
 
 class Stop(EngineMessage, frozen=True):
@@ -159,6 +172,15 @@ class InputCount(msgspec.Struct, frozen=True, array_like=True):
     lost: int
     first_item_ns: int = 0
     """CLOCK_MONOTONIC at the first item; 0 while there was none."""
+
+
+class Waits(WorkerMessage, frozen=True):
+    """The module gives its turn back (virtual time only)."""
+
+    until_usec: int
+    """When it wants its next turn if nothing arrives before; NO_TIME if not at all."""
+    sent: dict[str, int]
+    """Items sent so far, by output."""
 
 
 class Status(WorkerMessage, frozen=True):
@@ -223,13 +245,22 @@ class Report(WorkerMessage, frozen=True):
 
 
 EngineMessages = (
-    Prepare | OpenOutputs | ConnectInput | UpdateMetadata | Start | Stop | StreamEnded | Close
+    Prepare
+    | OpenOutputs
+    | ConnectInput
+    | UpdateMetadata
+    | Start
+    | Turn
+    | Stop
+    | StreamEnded
+    | Close
 )
 WorkerMessages = (
     Loaded
     | Prepared
     | Acknowledged
     | Started
+    | Waits
     | Status
     | OutputsEnded
     | Finished

@@ -20,6 +20,7 @@ import importlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -212,6 +213,9 @@ class RunInfo:
     recording_dir: Path | None
     """The collection's folder; None when the run is not recorded."""
     debug: bool = False
+    time_created: datetime | None = None
+    """What files are to give as the time of their making; None is now. A replay's is that of
+    its recording, so that two replays write the same."""
 
 
 SettingsT = TypeVar("SettingsT", bound=ModuleSettings)

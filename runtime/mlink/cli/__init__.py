@@ -25,6 +25,7 @@ from mlink.cli.info import info
 from mlink.cli.modules import modules
 from mlink.cli.new import new
 from mlink.cli.repair import repair
+from mlink.cli.replay import replay
 from mlink.cli.run import run
 from mlink.cli.verify import verify
 from mlink.errors import MlinkError
@@ -99,6 +100,7 @@ def options(
 
 for command in (
     run,
+    replay,
     check,
     new,
     modules,

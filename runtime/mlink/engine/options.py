@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlink.engine.conductor import VirtualTime
 from mlink.storage.naming import DEFAULT_ORDER
 
 
@@ -26,3 +28,9 @@ class RunOptions:
     stop_grace_s: float = 5.0
     """How long a module may make no progress at a stop before it is interrupted."""
     prepare_timeout_s: float = 120.0
+    virtual: VirtualTime | None = None
+    """A replay: the modules have turns in virtual time (mlink.replay)."""
+    attributes: Mapping[str, object] = field(default_factory=dict)
+    """Further attributes of the recording."""
+    run_uuid: bytes | None = None
+    """The recording's id, 16 bytes; None makes a new one."""

@@ -27,6 +27,7 @@ class Recording:
 
     def __init__(self, bench: Bench, options: RunOptions, run_uuid: bytes) -> None:
         now = datetime.now().astimezone()
+        created = options.virtual.time_created if options.virtual else ""
         out_dir = options.out_dir or Path("recordings")
         self.path = recording_path(
             out_dir,
@@ -42,7 +43,7 @@ class Recording:
             self.path,
             collection_id=run_uuid,
             generator=f"mlink {__version__}",
-            time_created=now,
+            time_created=datetime.fromisoformat(created) if created else now,
             authors=(Author(options.experimenter),) if options.experimenter else (),
             # Written at the beginning: a killed run tells these too.
             attributes=self._known_at_start(),
@@ -94,6 +95,7 @@ class Recording:
             "machine_node": platform.node(),
             "machine": machine(),
             "versions": versions(),
+            **self._options.attributes,
             "bench_name": self._bench.name,
             "bench_dir": str(self._bench.dir),
             "modules": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Self
 
 from mlink.bench import Bench
@@ -67,6 +67,8 @@ class Reporter:
         self._next_status = 0.0
         self._last_counts: dict[str, tuple[int, float]] = {}
         self._first_item_ns = 0
+        self.virtual_usec: Callable[[], int] | None = None
+        """In a replay: what tells master time."""
 
     def enter(self, phase: Phase) -> None:
         """Note a new phase and show it."""
@@ -85,6 +87,8 @@ class Reporter:
     @property
     def elapsed_s(self) -> float:
         """Length of the run so far in seconds."""
+        if self.virtual_usec is not None:
+            return self.virtual_usec() / 1e6
         if not self._t0_ns:
             return 0.0
         return ((self._end_ns or time.monotonic_ns()) - self._t0_ns) / 1e9
@@ -157,6 +161,8 @@ class Reporter:
     def _keep(self, module: str, level: int, text: str) -> None:
         if self.recording is not None:
             time_usec = (time.monotonic_ns() - self._t0_ns) // 1000 if self._t0_ns else 0
+            if self.virtual_usec is not None:
+                time_usec = self.virtual_usec()
             self.recording.write_log(time_usec, module, level, text)
 
     def report(self, module: str, key: str, value: float | str) -> None:
@@ -177,6 +183,11 @@ class Reporter:
             duration_s=self.elapsed_s,
             stop_reason=stop_reason,
             streams=self._status.streams,
-            reports=self._reports,
+            reports=self._in_bench_order(),
             start_to_first_item_s=(first - self._begun_ns) / 1e9 if first else None,
         )
+
+    def _in_bench_order(self) -> dict[str, dict[str, float | str]]:
+        """Return the figures in the order of the bench's modules, not of their coming."""
+        names = [*self._bench.modules, *self._reports]
+        return {name: self._reports[name] for name in names if name in self._reports}

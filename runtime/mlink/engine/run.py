@@ -22,6 +22,7 @@ from mlink import control
 from mlink.bench import Bench
 from mlink.control import WorkerSpec
 from mlink.devices import DeviceEndpoint
+from mlink.engine.conductor import Conductor
 from mlink.engine.devices import open_devices
 from mlink.engine.fleet import Event, Fleet, Wiring
 from mlink.engine.interrupt import Interrupts
@@ -71,6 +72,10 @@ class Engine:
         self._reporter = Reporter(bench, self._streams, observer)
         self._fleet: Fleet | None = None
         self._t0_ns = 0
+        self._conductor: Conductor | None = None
+        if options.virtual is not None:
+            self._conductor = Conductor(options.virtual, self._order, self._streams.edges)
+            self._reporter.virtual_usec = lambda: self._conductor.now_usec if self._conductor else 0
 
     def request_stop(self, reason: str = "asked to stop") -> None:
         """End the run as a success; may be called from any thread."""
@@ -80,7 +85,7 @@ class Engine:
 
     def run(self) -> RunResult:
         """Run to the end and return how it went."""
-        run_uuid = uuid7().bytes
+        run_uuid = self.options.run_uuid or uuid7().bytes
         with ExitStack() as stack:
             stack.enter_context(ReporterLogHandler(self._reporter))
             work = stack.enter_context(RunWorkDir())
@@ -150,6 +155,8 @@ class Engine:
                 if module.type.program
                 else (),
                 debug=self.options.debug,
+                virtual_time=self.options.virtual is not None,
+                time_created=self.options.virtual.time_created if self.options.virtual else "",
             )
             fleet.fork(spec, wiring[module.name])
         for ends in wiring.values():
@@ -206,7 +213,10 @@ class Engine:
         self._t0_ns = time.monotonic_ns()
         self._reporter.start_clock(self._t0_ns)
         self._reporter.enter(Phase.START)
-        self._in_stream_order(self._send_start, State.STARTED, _START_TIMEOUT_S)
+        if self._conductor is not None:
+            self._start_in_turns(self._conductor)
+        else:
+            self._in_stream_order(self._send_start, State.STARTED, _START_TIMEOUT_S)
 
     def _send_start(self, worker: WorkerHandle) -> None:
         worker.advance(State.STARTING)
@@ -214,6 +224,9 @@ class Engine:
 
     def _stay(self) -> None:
         self._reporter.enter(Phase.RUN)
+        if self._conductor is not None:
+            self._stay_in_turns(self._conductor)
+            return
         duration = self.options.duration_s
         end = None if duration is None else self._t0_ns / 1e9 + duration
         while not self._ending:
@@ -222,6 +235,45 @@ class Engine:
                 self.stop_reason = f"{duration:g} s are over"
                 return
             self._pump(left)
+
+    # virtual time ---------------------------------------------------------------------------
+
+    def _start_in_turns(self, conductor: Conductor) -> None:
+        """Start one module after the other; time moves only if one waits in its start()."""
+        for name in self._order:
+            worker = self._workers[name]
+            conductor.begin(name)
+            self._send_start(worker)
+            while not self._ending and (conductor.holder or worker.state < State.STARTED):
+                if not conductor.holder and not self._give_turn(conductor):
+                    self._fail_worker(worker, "start", "waits in start() for what never comes")
+                self._pump(_STEP_S)
+
+    def _stay_in_turns(self, conductor: Conductor) -> None:
+        while not self._ending:
+            if conductor.holder:
+                self._pump(_STEP_S)
+            elif not self._give_turn(conductor):
+                conductor.finish()
+                self.stop_reason = "the recording is over"
+        for key, value in conductor.figures().items():
+            self._reporter.report("replay", key, value)
+
+    def _give_turn(self, conductor: Conductor) -> bool:
+        """Give the next turn, when it is time for it; False when there is none."""
+        turn = conductor.next()
+        if turn is None:
+            return False
+        name, time_usec = turn
+        while (left_s := conductor.left_s(time_usec)) > 0:
+            self._pump(min(left_s, _STEP_S))
+            if self._ending:
+                return True
+        conductor.give(name, time_usec)
+        self._workers[name].send(control.Turn(time_usec))
+        return True
+
+    # the end --------------------------------------------------------------------------------
 
     def _stop(self) -> None:
         """Let every started module drain and finish; hurry, name and kill the one that hangs."""
@@ -343,6 +395,9 @@ class Engine:
                         control.UpdateMetadata(edge.target_port, packed)
                     )
                 worker.advance(State.STARTED)
+            case control.Waits():
+                assert self._conductor is not None
+                self._conductor.note(worker.name, message)
             case control.Status():
                 worker.sent, worker.received = message.sent, message.received
                 worker.text = message.text

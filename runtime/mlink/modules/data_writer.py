@@ -10,6 +10,8 @@ from mlink.modules.losses import Losses
 from mlink.modules.stream_metadata import keep_stream_metadata
 from mlink.modules.writer_catalog import JsonWriterSettings, ZarrWriterSettings
 from mlink.storage.edl import Dataset
+from mlink.storage.runs import Runs
+from mlink.transport.codec import SIGNAL_BLOCKS
 
 FLUSH_INTERVAL_S = 1.0
 
@@ -57,6 +59,7 @@ class DataWriterModule(Module[SettingsT]):
         """Refuse a name that would only be missed when the run starts."""
         (self.port,) = self.context.inputs.values()
         self._losses = Losses()
+        self._block_starts = Runs()
         self._dataset_name()
 
     def start(self) -> None:
@@ -95,6 +98,7 @@ class DataWriterModule(Module[SettingsT]):
             return
         if self._file is None:
             self._file = self.open_file(self._dataset, item)
+        self._block_starts.add(self._rows)
         self._rows += self.write_item(item)
         self._flush()
 
@@ -127,6 +131,9 @@ class DataWriterModule(Module[SettingsT]):
             for key, value in self.closing_attributes().items():
                 dataset.set_attribute(key, value)
             dataset.set_attribute(self.count_key, self._rows)
+            if self.port.data_type in SIGNAL_BLOCKS:
+                dataset.set_attribute("block_count", self._block_starts.count)
+                dataset.set_attribute("block_start_runs", self._block_starts.attribute())
             self._save(dataset)
 
     def _dataset_name(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -62,6 +63,7 @@ class VideoWriter:
         collection_id: bytes,
         generator: str,
         tags: Mapping[str, str] | None = None,
+        time_created: datetime | None = None,
     ) -> None:
         self.path = video_path
         self.shape = first_frame.shape
@@ -80,13 +82,21 @@ class VideoWriter:
         self._time_base = 1 / self._rate if container.counts_frames else container.time_base
         self._codec = codec
         height, width = first_frame.shape[:2]
-        self._tsync = TsyncWriter(tsync_path, collection_id=collection_id, generator=generator)
+        self._tsync = TsyncWriter(
+            tsync_path,
+            collection_id=collection_id,
+            generator=generator,
+            time_created=int(time_created.timestamp()) if time_created else None,
+        )
+        container_options = dict(container.options)
+        if time_created:  # a replay, whose files are the same each time: no random identifiers
+            container_options["fflags"] = "+bitexact"
         try:
             self._container = av.open(
                 str(video_path),
                 "w",
                 format=container.format,
-                container_options=dict(container.options),
+                container_options=container_options,
             )
         except OSError as error:
             self._tsync.close()

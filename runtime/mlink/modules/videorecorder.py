@@ -25,6 +25,7 @@ from mlink.modules.stream_metadata import keep_stream_metadata
 from mlink.modules.video_sections import VideoSections
 from mlink.modules.video_writer import VideoOptions, VideoWriter
 from mlink.storage.edl import Dataset
+from mlink.storage.runs import Runs
 from mlink.types import ControlCommand, ControlCommandKind, Frame
 
 _NOMINAL_FRAMERATE = 30.0
@@ -58,6 +59,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         self._port = self.context.inputs["frames-in"]
         self._control = self.context.inputs["control-in"]
         self._losses = Losses()
+        self._indices = Runs()
         self._commands: list[dict[str, Any]] = []
         self._dataset_name()
 
@@ -110,6 +112,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             self._first_usec, self._first_index = frame.time_usec, frame.index
         self._writer.write(frame.view, frame.time_usec)
         self._written = self._in_closed_files + self._writer.frames
+        self._indices.add(frame.index)
         self._last_usec, self._last_index = frame.time_usec, frame.index
         if self._losses.unsaved and frame.time_usec - self._saved_usec > _SAVE_INTERVAL_USEC:
             self._save_losses(self._dataset, frame.time_usec)
@@ -174,6 +177,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             generator=f"mlink {mlink.__version__} {self.context.name}",
             tags={"title": f"{dataset.name} via {self._source}",
                   "collection_id": dataset.collection_id.hex()},
+            time_created=self.context.run_info.time_created,
         )  # fmt: skip
         if self._in_closed_files:
             dataset.add_data_part(video_name)
@@ -248,6 +252,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         if self._written:
             dataset.set_attribute("source_index_first", self._first_index)
             dataset.set_attribute("source_index_last", self._last_index)
+            dataset.set_attribute("source_index_runs", self._indices.attribute())
         span_s = (self._last_usec - self._first_usec) / 1e6
         if self._written > 1 and span_s > 0:
             measured = (self._written - 1) / span_s

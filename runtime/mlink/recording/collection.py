@@ -67,6 +67,11 @@ class Recording(Mapping[str, RecordedStream]):
         """Return the names of all streams of a kind that hold data."""
         return [name for name, unit in self._units.items() if _KINDS.get(unit.kind) is kind]
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What each stream holds: "video", "table", "json", "zarr", "tsync", "other", "empty"."""
+        return {name: unit.kind for name, unit in self._units.items()}
+
     def close(self) -> None:
         """Close all files; calling it again does nothing."""
         for stream in self._open.values():

@@ -62,6 +62,11 @@ class Signals(RecordedStream):
         return self._content[0]
 
     @property
+    def timestamps(self) -> NDArray[Any]:
+        """The time of each sample as recorded, in `time_unit`."""
+        return self._content[1]
+
+    @property
     def values(self) -> NDArray[Any]:
         """The values as recorded, (samples, channels)."""
         return self._content[2]

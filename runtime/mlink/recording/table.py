@@ -70,7 +70,7 @@ class Table(RecordedStream):
         """The time of each row, from the column that says so in its title, e.g. "time_usec"."""
         for title in self.header:
             scale = _TIME_COLUMNS.get(title.strip().lower())
-            if scale is not None:
+            if scale is not None and self.column(title).dtype != object:
                 return np.rint(self.column(title) * scale).astype(np.int64)
         raise StorageError(
             f"no column of '{self.name}' is known to hold times",

@@ -159,13 +159,18 @@ class Dataset(Unit):
 class Group(Unit):
     """A folder of datasets and further groups."""
 
+    _time_created: datetime | None = None
+    """What the units made in it give as the time of their making; None is now."""
+
     def create_group(self, name: str) -> Group:
         """Return the group of this name, made when absent ("a/b" is a group in a group)."""
-        return _ensure_groups(self.path, name, self.collection_id) or self
+        return _ensure_groups(self.path, name, self.collection_id, self._time_created) or self
 
     def create_dataset(self, name: str) -> Dataset:
         """Make a new dataset in this group ("a/b" is dataset b in group a)."""
-        return create_dataset(self.path, name, collection_id=self.collection_id)
+        return create_dataset(
+            self.path, name, collection_id=self.collection_id, time_created=self._time_created
+        )
 
     def save(self) -> None:
         """Write the attributes; those that another process wrote are kept."""
@@ -231,24 +236,32 @@ def create_collection(
     return collection
 
 
-def open_group(path: Path, collection_id: bytes) -> Group:
+def open_group(path: Path, collection_id: bytes, *, time_created: datetime | None = None) -> Group:
     """Return the group or collection that lies at `path`, to make more units in it."""
-    return Group(path, collection_id, read_toml(path / MANIFEST))
+    return _group(path, collection_id, read_toml(path / MANIFEST), time_created)
 
 
 def create_dataset(
-    collection_dir: Path, preferred_name: str, *, group: str = "", collection_id: bytes
+    collection_dir: Path,
+    preferred_name: str,
+    *,
+    group: str = "",
+    collection_id: bytes,
+    time_created: datetime | None = None,
 ) -> Dataset:
     """Make a new dataset in a collection (or group) folder; a taken name gets a suffix.
 
+    Its manifest gives `time_created` as the time of its making, by default now.
     `preferred_name` may propose a group ("events/table"); `group` comes before that one.
     """
     proposed_group, name = split_proposal(preferred_name)
     parent = collection_dir
-    groups = _ensure_groups(collection_dir, f"{group}/{proposed_group}", collection_id)
+    groups = _ensure_groups(
+        collection_dir, f"{group}/{proposed_group}", collection_id, time_created
+    )
     if groups is not None:
         parent = groups.path
-    manifest = unit_manifest("dataset", collection_id, now())
+    manifest = unit_manifest("dataset", collection_id, time_created or now())
     for candidate in numbered(name or slug("")):
         path = parent / candidate
         with storage_errors(path, "create"):
@@ -262,19 +275,23 @@ def create_dataset(
     raise StorageError(f"there are too many datasets named {name} in {parent}")
 
 
-def _ensure_groups(folder: Path, names: str, collection_id: bytes) -> Group | None:
+def _ensure_groups(
+    folder: Path, names: str, collection_id: bytes, time_created: datetime | None
+) -> Group | None:
     """Return the innermost of these groups, each made when absent; None when none is named."""
     found: Group | None = None
     for part in names.split("/"):
         name = slug(part, "")
         if name:
-            found = _ensure_group(folder, name, collection_id)
+            found = _ensure_group(folder, name, collection_id, time_created)
             folder = found.path
     return found
 
 
-def _ensure_group(folder: Path, name: str, collection_id: bytes) -> Group:
-    manifest = unit_manifest("group", collection_id, now())
+def _ensure_group(
+    folder: Path, name: str, collection_id: bytes, time_created: datetime | None
+) -> Group:
+    manifest = unit_manifest("group", collection_id, time_created or now())
     for candidate in numbered(name):
         path = folder / candidate
         with storage_errors(path, "create"):
@@ -283,10 +300,18 @@ def _ensure_group(folder: Path, name: str, collection_id: bytes) -> Group:
             except FileExistsError:  # a file has this name
                 continue
         if write_toml_once(path / MANIFEST, manifest):
-            return Group(path, collection_id, manifest)
+            return _group(path, collection_id, manifest, time_created)
         if _unit_type(path) == "group":
-            return Group(path, collection_id, read_toml(path / MANIFEST))
+            return _group(path, collection_id, read_toml(path / MANIFEST), time_created)
     raise StorageError(f"no group named {name} can be made in {folder}")
+
+
+def _group(
+    path: Path, collection_id: bytes, manifest: Mapping[str, Any], time_created: datetime | None
+) -> Group:
+    group = Group(path, collection_id, manifest)
+    group._time_created = time_created
+    return group
 
 
 def _unit_type(path: Path) -> str:

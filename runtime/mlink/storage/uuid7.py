@@ -10,11 +10,14 @@ _MS_MASK = (1 << 48) - 1
 _RANDOM_MASK = (1 << 74) - 1
 
 
-def uuid7(unix_ms: int | None = None) -> uuid.UUID:
-    """Make a UUIDv7 of this time (ms since 1970), by default now; the rest is random."""
+def uuid7(unix_ms: int | None = None, rest: bytes | None = None) -> uuid.UUID:
+    """Make a UUIDv7 of this time (ms since 1970), by default now.
+
+    The rest comes from the 10 bytes `rest`, which are random by default.
+    """
     if unix_ms is None:
         unix_ms = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big") & _RANDOM_MASK
+    random = int.from_bytes(os.urandom(10) if rest is None else rest, "big") & _RANDOM_MASK
     value = (unix_ms & _MS_MASK) << 80
     value |= 0x7 << 76
     value |= (random >> 62) << 64

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,6 +13,7 @@ from mlink.module import RunInfo
 from mlink.modules.script_settings import ScriptSettings, script_ports
 from mlink.storage.edl import Dataset
 from mlink.testing.ports import RunnerInput, RunnerOutput
+from mlink.worker.agenda import Agenda
 
 _WAIT_LIMIT_USEC = 250_000
 _BUSY_CALLS = 10
@@ -77,8 +76,7 @@ class RunnerContext:
         self.reports: dict[str, float | str] = {}
         self.limit_usec: int | None = 0
         self._at_limit = at_limit
-        self._events: list[tuple[int, int, Callable[[], object]]] = []
-        self._numbers = itertools.count()
+        self._agenda = Agenda()
         self._busy_calls = 0
         self._calls_after_stop = 0
 
@@ -129,21 +127,11 @@ class RunnerContext:
 
     def call_at(self, time_usec: int, call: Callable[[], object]) -> None:
         """Call once when the script waits and it is that time."""
-        heapq.heappush(self._events, (time_usec, next(self._numbers), call))
+        self._agenda.call_at(time_usec, call)
 
     def dispatch_due(self) -> bool:
         """Do all that is due now, in the order of its times; return whether there was any."""
-        due = []
-        while self._events and self._events[0][0] <= self.clock.time_usec:
-            due.append(heapq.heappop(self._events))
-        for number, (_, _, call) in enumerate(due):
-            try:
-                call()
-            except BaseException:
-                for event in due[number + 1 :]:
-                    heapq.heappush(self._events, event)
-                raise
-        return bool(due)
+        return self._agenda.run_due(self.clock.time_usec)
 
     def _step(self, timeout_usec: int) -> None:
         """Wait once: until something is due, at most `timeout_usec`."""
@@ -162,8 +150,8 @@ class RunnerContext:
         """Move time, waiting for more of it where the limit is; `wake` ends at a due event."""
         while True:
             target = time_usec
-            if wake and self._events:
-                target = min(target, max(self._events[0][0], self.clock.time_usec))
+            if wake and (due := self._agenda.next_usec) is not None:
+                target = min(target, max(due, self.clock.time_usec))
             if self.limit_usec is None or target <= self.limit_usec:
                 break
             self.clock.time_usec = max(self.clock.time_usec, self.limit_usec)

@@ -20,7 +20,7 @@ import select
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlink.errors import StreamError
@@ -36,6 +36,7 @@ PIPE_BYTES = 1 << 20
 """Default bound of a queue: some 25,000 readings (and the most that an ordinary user gets)."""
 LIKELY_RECORD_BYTES = 40
 _SMALLEST_PIPE_BYTES = 1 << 12
+_FULL_WAIT_S = 0.01
 
 log = logging.getLogger("mlink.transport")
 
@@ -59,13 +60,24 @@ def open_pipe(queue_items: int | None = None) -> tuple[int, int]:
 
 
 class RecordWriter:
-    """Sends the items of one output port of a small type; safe to use from several threads."""
+    """Sends the items of one output port of a small type; safe to use from several threads.
 
-    def __init__(self, data_type: DataType, pipes: Sequence[int] = ()) -> None:
+    A full pipe refuses an item, unless `while_full` is given: then it is called, in the thread
+    that submits, until there is room.
+    """
+
+    def __init__(
+        self,
+        data_type: DataType,
+        pipes: Sequence[int] = (),
+        *,
+        while_full: Callable[[], object] | None = None,
+    ) -> None:
         self.data_type = data_type
         self.sent = 0
         self.ended = False
         self._pipes = list(pipes)
+        self._while_full = while_full
         self._lock = threading.Lock()
         self._encode = codec.small_encoder(data_type)
 
@@ -86,12 +98,7 @@ class RecordWriter:
             record = RECORD.pack(size, self.sent) + payload
             self.sent += 1
             for fd in self._pipes:
-                try:
-                    os.write(fd, record)
-                except BlockingIOError:
-                    continue  # its queue is full: the reader sees the gap
-                except BrokenPipeError:
-                    continue  # that subscriber has died, which the engine tells
+                self._write(fd, record)
 
     def _submit_large(self, payload: bytes) -> None:
         if len(payload) > codec.SMALL_ITEM_LIMIT:
@@ -109,11 +116,22 @@ class RecordWriter:
             records.append(RECORD.pack(len(parts[-1]), self.sent) + parts[-1])
             self.sent += 1
             for fd in self._pipes:
-                try:
-                    for record in records:
-                        os.write(fd, record)
-                except (BlockingIOError, BrokenPipeError):
-                    continue  # the rest of an item that does not fit is not sent
+                for record in records:
+                    if not self._write(fd, record):
+                        break  # the rest of an item that does not fit is not sent
+
+    def _write(self, fd: int, record: bytes) -> bool:
+        while True:
+            try:
+                os.write(fd, record)
+                return True
+            except BlockingIOError:
+                if self._while_full is None:
+                    return False  # its queue is full: the reader sees the gap
+                self._while_full()
+                select.select([], [fd], [], _FULL_WAIT_S)
+            except BrokenPipeError:
+                return False  # that subscriber has died, which the engine tells
 
     def _check_open(self) -> None:
         if self.ended:
@@ -220,6 +238,12 @@ class RecordReader:
         self._buffer = rest + data if rest else data
         self._at = 0
         return True
+
+    def read_ahead(self) -> None:
+        """Read all that the pipe holds, to be received later."""
+        self._drained = False
+        while self._fill():
+            pass
 
     def note_end(self, sent: int) -> int:
         """Count what is missing at the end of a stream of `sent` items; return that number."""

@@ -44,7 +44,8 @@ class LoanedFrame:
 class StreamWriter:
     """Sends the frames or signal blocks of one output port; safe to use from several threads.
 
-    Without a publisher (nobody listens) items are checked and counted only.
+    Without a publisher (nobody listens) items are checked and counted only. An item that reaches
+    fewer than `must_reach` subscribers is a StreamError.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class StreamWriter:
         doorbells: Sequence[Doorbell] = (),
         *,
         frame_limit_bytes: int = 256 << 20,
+        must_reach: int = 0,
     ) -> None:
         self.data_type = data_type
         self.sent = 0
@@ -61,6 +63,7 @@ class StreamWriter:
         self._publisher = publisher
         self._doorbells = tuple(doorbells)
         self._frame_limit_bytes = frame_limit_bytes
+        self._must_reach = must_reach
         self._lock = threading.Lock()
 
     @property
@@ -94,7 +97,7 @@ class StreamWriter:
             if self._publisher is not None:
                 loan = self._publisher.loan(size)
                 codec.write_signal_block(loan.payload_ptr, self.sent, timestamps, data)
-                self._publisher.send(loan)
+                self._publish(self._publisher, loan)
             self.sent += 1
         self._ring()
 
@@ -131,9 +134,17 @@ class StreamWriter:
                 codec.write_array_header(
                     loan.payload_ptr, self.sent, array, index=index, time_usec=time_usec
                 )
-                self._publisher.send(loan)
+                self._publish(self._publisher, loan)
             self.sent += 1
         self._ring()
+
+    def _publish(self, publisher: Publisher, loan: Any) -> None:
+        if publisher.send(loan) < self._must_reach:
+            raise StreamError(
+                f"item {self.sent} did not reach all its subscribers: a queue is full",
+                remedy="In a replay nothing may be lost: give the inputs of this stream a longer "
+                'queue in the bench, e.g. frames-in = { from = "cam.video", queue = 1000 }.',
+            )
 
     def _check_open(self) -> None:
         if self.ended:

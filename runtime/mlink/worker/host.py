@@ -13,11 +13,12 @@ import select
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mlink import control
-from mlink.clock import MasterClock
+from mlink.clock import Clock, MasterClock
 from mlink.control import Channel, EngineMessages, WorkerSpec
 from mlink.devices import DeviceEndpoint
 from mlink.errors import BenchError, ControlError
@@ -28,11 +29,12 @@ from mlink.transport.doorbell import Doorbell
 from mlink.worker.failure import describe
 from mlink.worker.ports import WorkerInput, WorkerOutput
 
-_BATCH = 64
+BATCH = 64
 """Items of one input dispatched before the others and the engine get their turn."""
 
 _STATUS_PERIOD_S = 0.25
 _WAIT_LIMIT_USEC = 250_000
+_DRAIN_WAIT_USEC = 100_000
 
 
 class ModuleHost:
@@ -49,7 +51,7 @@ class ModuleHost:
         self.settings: Any = settings
         self.inputs = {port.id: WorkerInput(port) for port in spec.inputs}
         self.outputs = {port.id: WorkerOutput(port) for port in spec.outputs}
-        self.clock = MasterClock()
+        self.clock: Clock = MasterClock()
         self.log = logging.getLogger(f"mlink.module.{spec.name}")
         self.run_info = RunInfo(
             run_uuid=spec.run_uuid,
@@ -58,6 +60,7 @@ class ModuleHost:
             work_dir=Path(spec.work_dir),
             recording_dir=Path(spec.recording_dir) if spec.recording_dir else None,
             debug=spec.debug,
+            time_created=datetime.fromisoformat(spec.time_created) if spec.time_created else None,
         )
         self.datasets: list[Dataset | Group] = []
         self.started = False
@@ -80,6 +83,12 @@ class ModuleHost:
         self._status_text = ""
         self._next_status = 0.0
         self._gap_warned: dict[str, float] = {}
+
+    def begin(self, t0_monotonic_ns: int) -> None:
+        """Master time runs; its zero was at this CLOCK_MONOTONIC reading."""
+        assert isinstance(self.clock, MasterClock)
+        self.clock.t0_monotonic_ns = t0_monotonic_ns
+        self.started = True
 
     # what modules see ---------------------------------------------------------------------
 
@@ -114,6 +123,7 @@ class ModuleHost:
             preferred_name or self.name,
             group=group,
             collection_id=self.run_info.run_uuid,
+            time_created=self.run_info.time_created,
         )
         self.datasets.append(dataset)
         return dataset
@@ -210,7 +220,7 @@ class ModuleHost:
             if not port.waiting:
                 continue
             port.waiting = port.take(
-                _BATCH,
+                BATCH,
                 self.clock.now_usec,
                 lambda lost, port=port: self._note_gap(port, lost),  # type: ignore[misc]
             )
@@ -228,15 +238,26 @@ class ModuleHost:
     def wait_for_message(self) -> EngineMessages:
         """Wait for the next message that concerns the module's life (none are dispatched)."""
         while not self.inbox:
-            self._control_poll.poll(self._limit_by_timers(1000.0))
-            try:
-                self._run_due_timers()
-            except Exception as error:  # noqa: BLE001 - a delayed call of the module's
-                self.fail(error)
+            self._await_control()
             self.serve_control()
             if self.engine_lost:
                 raise ControlError("the engine went away")
         return self.inbox.pop(0)
+
+    def _await_control(self) -> None:
+        """Wait for a control message, while the module does not run."""
+        self._control_poll.poll(self._limit_by_timers(1000.0))
+        try:
+            self._run_due_timers()
+        except Exception as error:  # noqa: BLE001 - a delayed call of the module's
+            self.fail(error)
+
+    def drain(self, ports: list[WorkerInput]) -> None:
+        """Dispatch what is still on its way, to the end that the sources declared."""
+        while not self.failed and not all(port.ended for port in ports):
+            self.step(_DRAIN_WAIT_USEC)
+            if self.engine_lost:
+                return
 
     def serve_control(self) -> None:
         """Act on waiting control messages; those of the module's life go to `inbox`."""
@@ -255,8 +276,13 @@ class ModuleHost:
                 self._more_waits = True
             elif isinstance(message, control.UpdateMetadata):
                 self.inputs[message.port].metadata = decode_metadata(message.metadata)
+            elif isinstance(message, control.Turn):
+                self.take_turn(message)
             else:
                 self.inbox.append(message)
+
+    def take_turn(self, message: control.Turn) -> None:
+        """Go on in virtual time; only replays have it (mlink.worker.virtual_host)."""
 
     def ask_stop(self) -> None:
         """A stop is asked: the module stops acquiring at once."""

@@ -25,9 +25,7 @@ from mlink.transport.node import TransportNode
 from mlink.transport.plan import StreamPlan
 from mlink.worker.connection import Connection
 from mlink.worker.host import ModuleHost
-
-_DRAIN_WAIT_USEC = 100_000
-
+from mlink.worker.virtual_host import VirtualHost
 
 ModuleFactory = Callable[[ModuleHost], Module[Any]]
 
@@ -39,7 +37,8 @@ class Worker:
         spec = connection.spec
         settings_type: type[ModuleSettings] = _load(spec.settings_type)
         settings = msgspec.msgpack.decode(spec.settings, type=settings_type)
-        self.host = ModuleHost(spec, settings, connection.channel, connection.doorbell)
+        host = VirtualHost if spec.virtual_time else ModuleHost
+        self.host: ModuleHost = host(spec, settings, connection.channel, connection.doorbell)
         self._build_module = build or _build_from_spec
         self._channel = connection.channel
         self._connection = connection
@@ -135,8 +134,7 @@ class Worker:
     def _run_module(self, t0_monotonic_ns: int) -> None:
         assert self._module is not None
         module, host = self._module, self.host
-        host.clock.t0_monotonic_ns = t0_monotonic_ns
-        host.started = True
+        host.begin(t0_monotonic_ns)
         if self._guard("start", module.start):
             for port in host.outputs.values():
                 port.frozen = True
@@ -165,10 +163,7 @@ class Worker:
             for port in self.host.inputs.values()
             if port.connected and port.feedback == feedback
         ]
-        while not self.host.failed and not all(port.ended for port in waiting):
-            self.host.step(_DRAIN_WAIT_USEC)
-            if self.host.engine_lost:
-                return
+        self.host.drain(waiting)
 
     def _guard(self, phase: str, action: Callable[[], None]) -> bool:
         """Run a step of the module's life; a failure is reported once and returned as False."""

@@ -78,6 +78,16 @@ class WorkerInput:
         """Deliver at most this many items a second; 0 switches the limit off."""
         self._throttle_usec = round(1_000_000 / items_per_sec) if items_per_sec > 0 else 0
 
+    @property
+    def end_known(self) -> bool:
+        """Whether the source has said that its stream is complete."""
+        return self._end_count is not None
+
+    def read_ahead(self) -> None:
+        """Take what the pipe holds into this process's memory, to be dispatched later."""
+        if isinstance(self._reader, RecordReader):
+            self._reader.read_ahead()
+
     def note_end(self, sent: int) -> None:
         """The source says that its stream is complete with `sent` items."""
         self._end_count = sent
@@ -143,6 +153,8 @@ class WorkerOutput:
         self.data_type: DataType = spec.data_type
         self.metadata: Metadata = {}
         self.frozen = False
+        self.while_full: Callable[[], object] | None = None
+        """In a replay: what to do while a subscriber's queue is full; nothing is dropped then."""
         self._writer: StreamWriter | RecordWriter | None = None
 
     @property
@@ -157,14 +169,15 @@ class WorkerOutput:
 
     def open_pipes(self, pipes: list[int]) -> None:
         """Begin a stream of small items, with a pipe to each subscriber."""
-        self._writer = RecordWriter(self.data_type, pipes)
+        self._writer = RecordWriter(self.data_type, pipes, while_full=self.while_full)
 
     def open(
         self, node: TransportNode | None, plan: StreamPlan | None, doorbells: list[Doorbell]
     ) -> None:
         """Begin a stream in shared memory; without a plan items are only counted."""
         publisher = None if node is None or plan is None else node.publisher(plan)
-        self._writer = StreamWriter(self.data_type, publisher, doorbells)
+        must_reach = plan.subscribers if plan is not None and self.while_full is not None else 0
+        self._writer = StreamWriter(self.data_type, publisher, doorbells, must_reach=must_reach)
 
     def submit(self, item: StreamItem) -> None:
         """Send one item; StreamError when the run has not started or the item does not fit."""

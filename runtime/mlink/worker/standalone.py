@@ -166,7 +166,9 @@ class StandaloneBackend:
         if self._group is None:
             info = self._host.run_info
             if info.recording_dir is not None:
-                self._group = open_group(info.recording_dir, info.run_uuid)
+                self._group = open_group(
+                    info.recording_dir, info.run_uuid, time_created=info.time_created
+                )
             else:
                 path = info.work_dir / f"unrecorded-{self._host.name}"
                 path.mkdir(exist_ok=True)

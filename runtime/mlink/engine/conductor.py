@@ -1,0 +1,110 @@
+"""Gives the modules of a replay their turns, in virtual time.
+
+One module runs at a time. Whoever was sent something comes first, in the order of the streams, at
+the time that it is; when nobody was, time goes on to the next time that a module waits for. Thus
+the order of everything follows from what the modules do, never from how fast they do it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mlink.control import NO_TIME, Waits
+from mlink.engine.plan import Edge
+
+_LATE_USEC = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualTime:
+    """How time passes in a replay."""
+
+    end_usec: int
+    """Master time at which the run ends."""
+    speed: float | None = None
+    """Times as fast as real time; None is as fast as the modules go."""
+    time_created: str = ""
+    """What files give as the time of their making (ISO 8601)."""
+
+
+class Conductor:
+    """Knows what each module waits for; times are µs of the virtual master timer."""
+
+    def __init__(self, virtual: VirtualTime, order: Sequence[str], edges: Sequence[Edge]) -> None:
+        self.now_usec = 0
+        self.late_turns = 0
+        """Turns that came more than 1 ms late, at a chosen speed."""
+        self.latest_usec = 0
+        """The most that a turn was late, in µs of real time."""
+        self.turns = 0
+        self.holder: str | None = None
+        """Whose turn it is; None between two turns."""
+        self._virtual = virtual
+        self._order = list(order)
+        self._targets: dict[tuple[str, str], list[str]] = {}
+        for edge in edges:
+            self._targets.setdefault(edge.stream, []).append(edge.target)
+        self._sent: dict[tuple[str, str], int] = {}
+        self._addressed: set[str] = set()
+        self._waits: dict[str, int] = {}
+        self._t0_ns = 0
+
+    def begin(self, name: str) -> None:
+        """A module starts: the turn is its own."""
+        if not self._t0_ns:
+            self._t0_ns = time.monotonic_ns()
+        self.holder = name
+
+    def note(self, name: str, message: Waits) -> None:
+        """A module gives its turn back."""
+        for port, sent in message.sent.items():
+            if sent != self._sent.get((name, port), 0):
+                self._sent[name, port] = sent
+                self._addressed.update(self._targets.get((name, port), ()))
+        self._waits[name] = message.until_usec
+        if self.holder == name:
+            self.holder = None
+
+    def next(self) -> tuple[str, int] | None:
+        """Return whose turn is next, and at what time; None when the run is over."""
+        for name in self._order:
+            if name in self._addressed and name in self._waits:
+                return name, self.now_usec
+        timed = [(until, name) for name, until in self._waits.items() if until != NO_TIME]
+        if not timed:
+            return None
+        rank = {name: number for number, name in enumerate(self._order)}
+        until, name = min(timed, key=lambda wait: (wait[0], rank[wait[1]]))
+        if until > self._virtual.end_usec:
+            return None
+        return name, max(until, self.now_usec)
+
+    def left_s(self, time_usec: int) -> float:
+        """Return the s of real time until it may be `time_usec`; 0 or less when it may be now."""
+        speed = self._virtual.speed
+        if speed is None or time_usec <= self.now_usec:
+            return 0.0
+        return (self._t0_ns + time_usec * 1000 / speed - time.monotonic_ns()) / 1e9
+
+    def give(self, name: str, time_usec: int) -> None:
+        """It is this module's turn now, and that time."""
+        if self._virtual.speed is not None and time_usec > self.now_usec:
+            late_usec = round(-1e6 * self.left_s(time_usec))
+            self.latest_usec = max(self.latest_usec, late_usec)
+            self.late_turns += late_usec > _LATE_USEC
+        self.now_usec = time_usec
+        self.holder = name
+        self.turns += 1
+        self._addressed.discard(name)
+
+    def finish(self) -> None:
+        """Time goes on to the run's end."""
+        self.now_usec = max(self.now_usec, self._virtual.end_usec)
+
+    def figures(self) -> Mapping[str, float | str]:
+        """Return what is worth telling: how late turns came, at a chosen speed."""
+        if self._virtual.speed is None:
+            return {}
+        return {"late_turns": self.late_turns, "latest_ms": self.latest_usec / 1000}

@@ -1,0 +1,27 @@
+"""Settings of the module that takes a source's place in a replay; nothing heavy is imported."""
+
+from __future__ import annotations
+
+import msgspec
+
+from mlink.module import ModuleSettings
+
+
+class ReplayStream(msgspec.Struct):
+    """Where the items of one output come from."""
+
+    dataset: str
+    """Name of a dataset of the recording."""
+    data_type: str
+
+
+class ReplaySettings(ModuleSettings, kw_only=True):
+    """Settings of `mlink.modules.replay`; made by `mlink.replay`, never written in a bench."""
+
+    recording: str
+    """The recording's folder."""
+    streams: dict[str, ReplayStream] = {}
+    """By output port; an output that is not named stays silent."""
+
+
+IMPLEMENTATION = "mlink.modules.replay:ReplayModule"

@@ -1,0 +1,11 @@
+"""Replays: a bench runs again on what was recorded, in virtual time (docs/replay.md).
+
+from mlink.replay import replay
+
+outcome = replay("recordings/…/led", bench="hil/benches/led-follows-button", out_dir=folder)
+assert outcome.result.success
+"""
+
+from mlink.replay.run import Replayed, replay
+
+__all__ = ["Replayed", "replay"]

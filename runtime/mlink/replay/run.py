@@ -1,0 +1,157 @@
+"""Runs a bench on a recording."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+import mlink.recording
+from mlink.bench import Bench, load_bench
+from mlink.engine.conductor import VirtualTime
+from mlink.engine.options import RunOptions
+from mlink.engine.run import run_bench
+from mlink.engine.status import RunObserver, RunResult, RunStatus
+from mlink.errors import StorageError
+from mlink.recording.collection import Recording
+from mlink.recording.verify import verify_recording
+from mlink.replay.sources import plan_replay
+from mlink.storage.uuid7 import uuid7
+
+
+@dataclass(slots=True)
+class Replayed:
+    """A replay that has ended."""
+
+    result: RunResult
+    notes: list[str] = field(default_factory=list)
+    """What was not exactly as in the recorded run."""
+    logs: list[tuple[str, int, str]] = field(default_factory=list)
+    """(module, level, text) of what modules logged, if no observer was given."""
+    printed: list[tuple[str, str]] = field(default_factory=list)
+    """(module, line) of what scripts printed, if no observer was given."""
+
+
+def replay(
+    recording: Path | str,
+    *,
+    bench: Bench | Path | str,
+    speed: float | None = None,
+    until_s: float | None = None,
+    without: Collection[str] = (),
+    out_dir: Path | None = None,
+    name: str | None = None,
+    record: bool = True,
+    debug: bool = False,
+    observer: RunObserver | None = None,
+) -> Replayed:
+    """Run a bench with recorded streams in the place of its sources.
+
+    Args:
+        recording: Folder of the recording.
+        bench: The bench, or its file.
+        speed: Times as fast as real time; None as fast as the modules go, which is repeatable
+            to the byte.
+        until_s: End at this time of the recording, in s; None replays all of it.
+        without: Sources, or streams "module.port", that may stay silent though somebody listens.
+        out_dir: Where the replay is recorded; None means ./recordings.
+        name: Name of the replay's recording; None takes the bench's name.
+        record: Whether to record it.
+        debug: Tell tracebacks of failures.
+        observer: Who watches the run; None keeps logs and printed lines in the outcome.
+
+    Raises:
+        StorageError: the recording is not there, not finished or damaged.
+        BenchError: the bench is wrong, or needs streams that were not recorded.
+    """
+    loaded = bench if isinstance(bench, Bench) else load_bench(Path(bench))
+    _check(Path(recording))
+    with mlink.recording.open(recording) as source:
+        plan = plan_replay(loaded, source, without)
+        created = str(source.manifest["time_created"])
+        end_usec = _end_usec(source)
+        if until_s is not None:
+            end_usec = min(end_usec, round(until_s * 1e6))
+        options = RunOptions(
+            out_dir=out_dir,
+            name=name,
+            record=record,
+            debug=debug,
+            subject=str(source.attributes.get("subject_id", "")),
+            virtual=VirtualTime(end_usec, speed, created),
+            run_uuid=_run_uuid(source, loaded, end_usec),
+            attributes={"replay_of": source.collection_id},
+        )
+    keeper = _Keeper()
+    result = run_bench(plan.bench, options, observer or keeper)
+    return Replayed(result, plan.notes, keeper.logs, keeper.printed)
+
+
+def _check(path: Path) -> None:
+    """Refuse a recording that a crash left unfinished, or that is damaged."""
+    report = verify_recording(path)
+    findings = report.of_level("damage") or report.of_level("unfinished")
+    if not findings:
+        return
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    first = findings[0]
+    raise StorageError(
+        f"{path} is {'damaged' if first.level == 'damage' else 'not finished'}: "
+        f"{first.dataset + ': ' if first.dataset else ''}{first.text}{more}",
+        remedy="`mlink verify` tells all of it; `mlink repair` finishes what a crash left."
+        if first.level == "unfinished"
+        else "`mlink verify` tells all of it; restore what is missing from a copy.",
+    )
+
+
+def _end_usec(recording: Recording) -> int:
+    """Return when the run ended; if that was not written, when its last item came."""
+    length = recording.attributes.get("recording_length_msec")
+    if length is not None:
+        return int(length) * 1000 + 1000  # the length is rounded
+    ends = [0]
+    for name in recording:
+        try:
+            times = recording[name].times_usec
+        except StorageError:
+            continue  # it has no times
+        ends += [int(times[-1])] if len(times) else []
+    return max(ends)
+
+
+def _run_uuid(recording: Recording, bench: Bench, end_usec: int) -> bytes:
+    """Return an id of the replay: the same for the same recording, bench and scripts.
+
+    Two replays write the same files, ids in them included, so the id follows from what goes in.
+    """
+    digest = hashlib.blake2b(digest_size=10)
+    digest.update(f"{recording.collection_id} {end_usec}".encode())
+    for name, module in bench.modules.items():
+        digest.update(f"{name} {module.type.id} {module.connections}".encode())
+        digest.update(msgspec.msgpack.encode(module.settings))
+    for path in sorted(bench.dir.glob("*.py")):
+        digest.update(path.read_bytes())
+    created = recording.manifest["time_created"]
+    return uuid7(round(created.timestamp() * 1000), digest.digest()).bytes
+
+
+class _Keeper:
+    """An observer that keeps what was told."""
+
+    def __init__(self) -> None:
+        self.logs: list[tuple[str, int, str]] = []
+        self.printed: list[tuple[str, str]] = []
+
+    def on_status(self, status: RunStatus) -> None:
+        """Take no notice."""
+
+    def on_log(self, module: str, level: int, message: str) -> None:
+        """Keep a line of a log."""
+        self.logs.append((module, level, message))
+
+    def on_output(self, module: str, text: str) -> None:
+        """Keep a printed line."""
+        self.printed.append((module, text))

@@ -1,0 +1,194 @@
+"""Which recorded dataset takes the place of which output of a bench's sources."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mlink.bench import Bench, ModuleConfig
+from mlink.catalog import proposal
+from mlink.errors import BenchError
+from mlink.module import Category, PortSpec
+from mlink.modules.replay_catalog import IMPLEMENTATION, ReplaySettings, ReplayStream
+from mlink.recording.collection import Recording
+from mlink.recording.stream import RecordedStream
+from mlink.types import DataType
+
+_SOURCES = (Category.DEVICE, Category.GENERATOR)
+_PASSIVE = (Category.WRITER, Category.DISPLAY)
+
+_KINDS = {
+    DataType.Frame: ("video",),
+    DataType.TableRow: ("table", "json"),
+    DataType.LineReading: ("zarr", "json"),
+    DataType.SignalBlockF32: ("zarr", "json"),
+    DataType.SignalBlockI32: ("zarr", "json"),
+    DataType.SignalBlockU16: ("zarr", "json"),
+}
+"""Kinds of datasets that can hold a stream, the exact ones first (JSON has no NaN)."""
+
+_RECORDERS = {
+    DataType.Frame: 'type = "videorecorder"',
+    DataType.TableRow: 'type = "table"',
+}
+
+
+@dataclass(slots=True)
+class Plan:
+    """A bench made ready to be replayed."""
+
+    bench: Bench
+    notes: list[str] = field(default_factory=list)
+    """What will not be exactly as it was."""
+    datasets: dict[str, str] = field(default_factory=dict)
+    """Dataset by the stream ("module.port") whose place it takes."""
+
+
+def plan_replay(bench: Bench, recording: Recording, without: Collection[str] = ()) -> Plan:
+    """Put recorded streams in the place of a bench's sources.
+
+    Args:
+        bench: The bench.
+        recording: What is to be replayed.
+        without: Streams ("module.port") and modules that may stay silent.
+
+    Raises:
+        BenchError: A stream that somebody needs was not recorded.
+    """
+    _check_names(bench, without)
+    plan = Plan(bench)
+    missing: list[tuple[ModuleConfig, PortSpec]] = []
+    modules: dict[str, ModuleConfig] = {}
+    for name, module in bench.modules.items():
+        if module.type.category not in _SOURCES:
+            modules[name] = module
+            continue
+        streams: dict[str, ReplayStream] = {}
+        for port in module.outputs:
+            if not _listeners(bench, name, port.id):
+                continue
+            found = _find(recording, module, port)
+            if found is not None:
+                streams[port.id] = ReplayStream(found.name, port.data_type.value)
+                plan.datasets[f"{name}.{port.id}"] = found.name
+                plan.notes += _doubts(f"{name}.{port.id}", found)
+            elif not {name, f"{name}.{port.id}"} & set(without):
+                if _needed(bench, name, port.id):
+                    missing.append((module, port))
+                else:
+                    plan.notes.append(f"{name}.{port.id} was not recorded: it stays silent")
+        modules[name] = _replayed(module, recording.path, streams)
+    if missing:
+        raise _not_recorded(missing, recording)
+    plan.bench = replace(bench, modules=modules)
+    return plan
+
+
+def _replayed(
+    module: ModuleConfig, recording: Path, streams: dict[str, ReplayStream]
+) -> ModuleConfig:
+    """Return the module that takes a source's place: its name, ports and type's name stay."""
+    kind = replace(
+        module.type,
+        settings=ReplaySettings,
+        implementation=IMPLEMENTATION,
+        program=None,
+        uses_device=False,
+    )
+    settings = ReplaySettings(recording=str(recording.resolve()), streams=streams)
+    return replace(module, type=kind, settings=settings, device=None)
+
+
+def _find(recording: Recording, module: ModuleConfig, port: PortSpec) -> RecordedStream | None:
+    """Return the best dataset of a stream: complete ones first, then exact ones."""
+    kinds = _KINDS.get(port.data_type, ())
+    candidates = []
+    for name, kind in recording.kinds.items():
+        dataset = recording[name]
+        said = dataset.attributes.get("stream", {})
+        if (
+            said.get("src_mod_name") == module.name
+            and said.get("src_mod_port_title") == (port.title or port.id)
+            and kind in (*kinds, "empty")
+        ):
+            rank = kinds.index(kind) if kind in kinds else len(kinds)
+            candidates.append((dataset.lost, not _is_lossless(dataset), rank, name))
+    return recording[min(candidates)[-1]] if candidates else None
+
+
+def _is_lossless(dataset: RecordedStream) -> bool:
+    return bool(dataset.attributes.get("encoder", {}).get("lossless", True))
+
+
+def _doubts(stream: str, dataset: RecordedStream) -> list[str]:
+    """Say in which way a dataset is not what its stream was."""
+    attributes = dataset.attributes
+    doubts = []
+    if dataset.lost:
+        doubts.append(f"{dataset.lost} items of {stream} were lost in recording it")
+    if attributes.get("frames_skipped"):
+        doubts.append(f"{attributes['frames_skipped']} frames of {stream} came while its recorder"
+                      " was paused or stopped")  # fmt: skip
+    if not _is_lossless(dataset):
+        codec = attributes["encoder"].get("codec", "?")
+        doubts.append(f"the pictures of {stream} went through {codec}, which changes them a little")
+    if attributes.get("values_not_finite"):
+        doubts.append(f"{attributes['values_not_finite']} values of {stream} were NaN or infinite, "
+                      "which JSON cannot tell apart (zarrwriter keeps them)")  # fmt: skip
+    if "video" in attributes and "source_index_first" not in attributes:
+        doubts.append(f"the numbers of {stream}'s frames were not written: they count from 0")
+    return doubts
+
+
+def _listeners(bench: Bench, module: str, port: str) -> list[ModuleConfig]:
+    return [
+        listener
+        for listener in bench.modules.values()
+        for connection in listener.connections
+        if (connection.source_module, connection.source_port) == (module, port)
+    ]
+
+
+def _needed(bench: Bench, module: str, port: str) -> bool:
+    """Whether anything but recorders, views and other sources listens."""
+    return any(
+        listener.type.category not in (*_PASSIVE, *_SOURCES)
+        for listener in _listeners(bench, module, port)
+    )
+
+
+def _not_recorded(missing: list[tuple[ModuleConfig, PortSpec]], recording: Recording) -> BenchError:
+    streams = [f"{module.name}.{port.id}" for module, port in missing]
+    _, port = missing[0]
+    recorder = _RECORDERS.get(
+        port.data_type, f'type = "jsonwriter" and input_type = "{port.data_type.value}"'
+    )
+    known = {
+        f"{said.get('src_mod_name')} “{said.get('src_mod_port_title')}”"
+        for name in recording
+        if (said := recording[name].attributes.get("stream"))
+    }
+    return BenchError(
+        f"{recording.path} does not hold what scripts of this bench need: "
+        f"{', '.join(streams)} {'was' if len(streams) == 1 else 'were'} not recorded"
+        f" (it holds streams of: {', '.join(sorted(known)) or 'none'})",
+        remedy="Record with `mlink run --replayable`, or with a recorder on that stream: "
+        f"a module of {recorder} with an input from "
+        f'"{streams[0]}". Or let it stay silent: --without {streams[0]}.',
+    )
+
+
+def _check_names(bench: Bench, without: Collection[str]) -> None:
+    known = {
+        name
+        for module in bench.modules.values()
+        if module.type.category in _SOURCES
+        for name in (module.name, *(f"{module.name}.{port.id}" for port in module.outputs))
+    }
+    for name in without:
+        if name not in known:
+            raise BenchError(
+                f"--without {name}: the bench has no such source or stream",
+                remedy=proposal(name, known, "streams"),
+            )

@@ -1,0 +1,116 @@
+"""Replays: a script meets again what it met in the lab, and twice is the same to the byte."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mlink.errors import BenchError, StorageError
+from mlink.replay import Replayed, replay
+from tests.support.bench_runner import BenchRunner, nothing_left_behind
+
+BENCH = Path(__file__).parent / "replay_bench"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a board, a camera and a script that writes down all that it meets."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copytree(BENCH, folder, dirs_exist_ok=True)
+    runner = BenchRunner(folder)
+    with nothing_left_behind(runner):
+        result = runner.run(2.0)
+    assert result.success, result.failures
+    assert result.recording_dir is not None
+    return Path(result.recording_dir)
+
+
+@pytest.fixture(scope="module")
+def twice(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Replayed]:
+    """Two replays of it at full speed."""
+    folder = tmp_path_factory.mktemp("replays")
+    return [replay(lab, bench=BENCH, out_dir=folder / str(number)) for number in range(2)]
+
+
+def recorded(outcome: Replayed) -> Path:
+    assert outcome.result.success, outcome.result.failures
+    assert outcome.result.recording_dir is not None
+    return Path(outcome.result.recording_dir)
+
+
+def met(recording: Path) -> list[list[str]]:
+    (path,) = recording.rglob("met.csv")
+    with path.open(newline="") as file:
+        return list(csv.reader(file, delimiter=";"))
+
+
+def of_kind(rows: list[list[str]], kind: str) -> list[list[str]]:
+    return [row for row in rows if row[0] == kind]
+
+
+@pytest.mark.parametrize("kind", ["metadata", "reading", "frame", "row", "tick"])
+def test_the_script_meets_what_it_met_in_the_lab(
+    lab: Path, twice: list[Replayed], kind: str
+) -> None:
+    before, now = of_kind(met(lab), kind), of_kind(met(recorded(twice[0])), kind)
+    assert before
+    # A tick in the last milliseconds, while the run ended, may come in one and not the other.
+    assert before[: len(now)] == now[: len(before)]
+    assert abs(len(before) - len(now)) <= (kind == "tick")
+
+
+def files_of(recording: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(recording).as_posix(): path.read_bytes()
+        for path in sorted(recording.rglob("*"))
+        if path.is_file() and path.name != "run.log"
+    }
+
+
+def test_two_replays_at_full_speed_write_the_same_bytes(twice: list[Replayed]) -> None:
+    first, second = (files_of(recorded(outcome)) for outcome in twice)
+    assert {"video/video.mkv", "video/video.tsync", "lines/lines.json.zst", "met/met.csv",
+            "manifest.toml", "attributes.toml"} <= set(first)  # fmt: skip
+    assert [name for name in first if first[name] != second.get(name)] == []
+    assert list(first) == list(second)
+
+
+def test_nothing_is_lost_at_full_speed(twice: list[Replayed]) -> None:
+    for outcome in twice:
+        assert {stream.name: stream.lost for stream in outcome.result.streams if stream.lost} == {}
+
+
+def test_an_unfinished_recording_is_refused(lab: Path, tmp_path: Path) -> None:
+    torn = tmp_path / "torn"
+    shutil.copytree(lab, torn)
+    (torn / "attributes.toml").unlink()
+    with pytest.raises(StorageError, match="not finished") as caught:
+        replay(torn, bench=BENCH, out_dir=tmp_path)
+    assert "mlink repair" in caught.value.remedy
+
+
+def test_a_damaged_recording_is_refused(lab: Path, tmp_path: Path) -> None:
+    torn = tmp_path / "torn"
+    shutil.copytree(lab, torn)
+    (torn / "video" / "video.tsync").unlink()
+    with pytest.raises(StorageError, match=r"damaged: video: video\.tsync is missing"):
+        replay(torn, bench=BENCH, out_dir=tmp_path)
+
+
+def test_a_stream_that_was_not_recorded_is_named_with_its_remedy(lab: Path, tmp_path: Path) -> None:
+    less = tmp_path / "less"
+    shutil.copytree(lab, less)
+    shutil.rmtree(less / "lines")
+    with pytest.raises(BenchError, match=r"board\.fmdata was not recorded") as caught:
+        replay(less, bench=BENCH, out_dir=tmp_path)
+    assert 'input_type = "LineReading"' in caught.value.remedy
+    assert "--without board.fmdata" in caught.value.remedy
+
+
+def test_a_misspelt_stream_to_leave_out_is_told(lab: Path, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="no such source") as caught:
+        replay(lab, bench=BENCH, out_dir=tmp_path, without=["board.fmdate"])
+    assert caught.value.remedy == "Did you mean 'board.fmdata'?"
