@@ -1,16 +1,17 @@
 """A long run with cameras, boards, a script and every recorder: what was lost, how memory grew.
 
 Used by `bench_marathon` (minutes) and `soak` (`make soak`, an hour). Memory is the proportional set
-size (PSS) of all the run's processes, which counts a shared page once, and what the run holds in
-/dev/shm (frames in flight, fixed at the start). It is taken each `sample_s`; "growth" is from the
-median of the second tenth of the run to that of its last tenth, so that neither the start nor one
-odd sample counts.
+size (PSS) of all the run's processes, which counts a shared page once; what is in /dev/shm, the
+frames in flight, is told apart: it grows to what the longest queue needed, bounded by the plan, and
+stays. "Growth" is from the median of the second tenth of the run to that of its last tenth, so that
+neither the start nor one odd sample counts.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -266,19 +267,21 @@ class _Watch:
     samples: list[Sample] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     next_s: float = 0.0
+    engine: Engine | None = None
 
     def on_status(self, status: RunStatus) -> None:
         if status.phase is not Phase.RUN or status.elapsed_s < self.next_s:
             return
         self.next_s = status.elapsed_s + self.sample_s
         memory, cpu_s = _processes()
+        work_dir = self.engine.work_dir if self.engine else None
         subscriptions = [sub for stream in status.streams for sub in stream.subscriptions]
         self.samples.append(
             Sample(
                 elapsed_s=status.elapsed_s,
                 memory_mb=sum(memory.values()),
                 by_process=memory,
-                shm_mb=_shared_mb(),
+                shm_mb=_shared_mb(f"mlink{work_dir.name}") if work_dir else 0.0,
                 cpu_s=cpu_s,
                 lost=sum(sub.lost for sub in subscriptions),
                 queued=max((sub.queued for sub in subscriptions), default=0),
@@ -301,7 +304,8 @@ def endure(
     watch = _Watch(sample_s, tell)
     bench = load_bench(load.write(folder))
     options = RunOptions(duration_s=seconds, out_dir=folder / "rec", subject="endurance")
-    result = Engine(bench, options, watch).run()
+    watch.engine = Engine(bench, options, watch)
+    result = watch.engine.run()
     assert result.recording_dir is not None
     return Endured(result, verify_recording(result.recording_dir), watch.samples, watch.warnings)
 
@@ -314,14 +318,24 @@ def _processes() -> tuple[dict[str, float], float]:
     for process in [this, *this.children(recursive=True)]:
         try:
             name = "engine" if process == this else process.name()
-            pss = process.memory_full_info().pss / 1e6
+            pss = _own_mb(process.pid)
             times = process.cpu_times()
-        except psutil.Error:
+        except (psutil.Error, OSError):
             continue
         memory[name] = memory.get(name, 0.0) + pss
         cpu_s += times.user + times.system
     return memory, cpu_s
 
 
-def _shared_mb() -> float:
-    return sum(path.stat().st_blocks * 512 for path in Path("/dev/shm").glob("mlink*")) / 1e6
+def _own_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    kinds = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return (kinds["Pss_Anon"] + kinds["Pss_File"]) * 1024 / 1e6
+
+
+def _shared_mb(prefix: str) -> float:
+    found = 0
+    for path in Path("/dev/shm").glob(f"{prefix}*"):
+        with suppress(OSError):
+            found += path.stat().st_blocks * 512
+    return found / 1e6

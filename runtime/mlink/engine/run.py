@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
+from queue import SimpleQueue
 
 import msgspec
 
@@ -35,7 +36,8 @@ from mlink.engine.stopping import StopLadder
 from mlink.engine.streams import Streams
 from mlink.engine.workdir import RunWorkDir
 from mlink.engine.workers import State, WorkerHandle
-from mlink.errors import MlinkError
+from mlink.errors import MlinkError, StorageError
+from mlink.storage.disk_sync import DiskSync
 from mlink.storage.uuid7 import uuid7
 from mlink.transport.records import open_pipe
 
@@ -76,6 +78,7 @@ class Engine:
         if options.virtual is not None:
             self._conductor = Conductor(options.virtual, self._order, self._streams.edges)
             self._reporter.virtual_usec = lambda: self._conductor.now_usec if self._conductor else 0
+        self._disk_errors: SimpleQueue[StorageError] = SimpleQueue()
 
     def request_stop(self, reason: str = "asked to stop") -> None:
         """End the run as a success; may be called from any thread."""
@@ -95,6 +98,7 @@ class Engine:
             if self.options.record:
                 recording = Recording(self.bench, self.options, run_uuid)
                 self._reporter.recording = recording
+                stack.enter_context(DiskSync(recording.path, self._disk_errors.put))
             try:
                 self._run_workers(work, recording, run_uuid)
             except MlinkError as error:
@@ -371,6 +375,9 @@ class Engine:
             self._handle(event)
         if reason := self._interrupts.reason():
             self.stop_reason = self.stop_reason or reason
+        while not self._disk_errors.empty():
+            error = self._disk_errors.get()
+            self._add_failure(Failure("", "record", error.message, error.remedy))
         self._reporter.tick(self._workers)
 
     def _handle(self, event: Event) -> None:
