@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 from numpy.typing import DTypeLike, NDArray
@@ -309,6 +309,9 @@ class ModuleContext(Protocol[SettingsT_co]):
 
 class Module(Generic[SettingsT]):
     """Base of all modules; override what is needed (the life is in this file's docstring)."""
+
+    ahead: ClassVar[bool] = False
+    """Whether `run()` goes ahead of the threads that the module makes: it runs a user's code."""
 
     def __init__(self, context: ModuleContext[SettingsT]) -> None:
         self.context = context

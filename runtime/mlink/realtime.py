@@ -26,6 +26,9 @@ from typing import Literal
 from mlink.errors import ModuleError
 
 DEFAULT_PRIORITY = 15
+"""Of capture threads."""
+IO_PRIORITY = 14
+"""Of threads that read a board's line or end its pulses; scripts run below (`worker.ahead`)."""
 DEFAULT_NICE = -10
 
 _LIMITS_REMEDY = (

@@ -92,6 +92,8 @@ class FirmataModule(Module[FirmataSettings]):
         self._set_metadata(self._board, device)
         self.log.info("connected to %s", self._board.description)
         self.log.info("%s", self._board.session.transport.latency_report)
+        if self._board.session.granted is not None:
+            self.log.info("the reader has %s", self._board.session.granted.detail)
         events.note("connected", str(identity or address))
         self.context.set_status(str(self._board.description))
 

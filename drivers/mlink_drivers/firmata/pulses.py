@@ -16,6 +16,8 @@ from typing import Final, Self
 
 import msgspec
 
+from mlink.realtime import IO_PRIORITY, request_priority
+
 _JOIN_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
@@ -149,6 +151,7 @@ class PulseTimer:
         self.close()
 
     def _run(self) -> None:
+        request_priority(IO_PRIORITY)
         with self._changed:
             while not self._stopping:
                 if not self._deadlines:

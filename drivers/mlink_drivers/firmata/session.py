@@ -17,6 +17,7 @@ from typing import Final, Protocol, Self
 import msgspec
 
 from mlink.errors import DeviceError
+from mlink.realtime import IO_PRIORITY, Granted, request_priority
 from mlink_drivers.firmata import encode
 from mlink_drivers.firmata.arrival import ArrivalTimes
 from mlink_drivers.firmata.codec import Decoder
@@ -89,6 +90,8 @@ class Session:
         self.transport = transport
         self.decoder = Decoder()
         self.description: BoardDescription | None = None
+        self.granted: Granted | None = None
+        """What scheduling the reader got, once it runs."""
         self._name = name or transport.address
         self._listener = listener
         self._timeout_s = handshake_timeout_s
@@ -241,6 +244,7 @@ class Session:
         return data, read_ns
 
     def _read_loop(self) -> None:
+        self.granted = request_priority(IO_PRIORITY)
         try:
             while self._state is SessionState.CONNECTED:
                 data, read_ns = self._wait_burst(None)

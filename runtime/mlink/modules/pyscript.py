@@ -25,6 +25,8 @@ _SWITCH_INTERVAL_S = 0.0001
 class ScriptModule(Module[ScriptSettings]):
     """One user script."""
 
+    ahead = True
+
     def __init__(self, context: ModuleContext[ScriptSettings]) -> None:
         super().__init__(context)
         self._path = context.run_info.bench_dir / self.settings.script

@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from mlink.module import Module, ModuleSettings
 from mlink.transport.codec import is_small
 from mlink.transport.node import TransportNode
 from mlink.transport.plan import StreamPlan
+from mlink.worker.ahead import ahead_of_own_threads
 from mlink.worker.connection import Connection
 from mlink.worker.host import ModuleHost
 from mlink.worker.virtual_host import VirtualHost
@@ -153,8 +155,9 @@ class Worker:
 
     def _run_until_stop(self) -> None:
         assert self._module is not None
-        self._module.run()
-        self.host.serve()  # a script's run() may return early: go on serving its inputs
+        with ahead_of_own_threads(self.host.log) if self._module.ahead else nullcontext():
+            self._module.run()
+            self.host.serve()  # a script's run() may return early: go on serving its inputs
 
     def _drain(self, *, feedback: bool) -> None:
         """Dispatch what is still on its way, to the end that the sources declared."""

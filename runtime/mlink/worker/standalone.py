@@ -30,6 +30,8 @@ from mlink.worker.ports import WorkerInput, WorkerOutput
 class StandaloneModule(Module[ProgramSettings]):
     """Calls a program's callbacks at their time."""
 
+    ahead = True
+
     def __init__(self, context: ModuleContext[ProgramSettings], backend: StandaloneBackend) -> None:
         super().__init__(context)
         self._backend = backend
