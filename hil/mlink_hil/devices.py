@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, quote
 
 from mlink.devices import DeviceEndpoint
 from mlink.errors import DeviceError
+from mlink_hil.scene_faults import orders_path
 from mlink_hil.sim.fetch_firmware import is_cached
 from mlink_hil.uno_process import UnoProcess
 
@@ -57,7 +58,7 @@ class VirtualDevices:
 def _scene(name: str, spec: str, work_dir: Path) -> Iterator[DeviceEndpoint]:
     """Provide a scene; one that films a board's LED is told where that board's socket will be."""
     query = dict(parse_qsl(spec.partition("?")[2], keep_blank_values=True))
-    address = spec
+    address = f"{spec}{'&' if query else '?'}orders={quote(str(orders_path(work_dir, name)))}"
     if board := query.get("board", ""):
         address += f"&control={quote(str(control_path(work_dir, board)))}"
     yield DeviceEndpoint(name=name, spec=spec, address=address)

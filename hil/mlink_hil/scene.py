@@ -20,13 +20,14 @@ from mlink.errors import DeviceError
 from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
 from mlink_drivers.camera.opencv import cv2
 from mlink_hil.marks import ROWS, SMALLEST_WIDTH, Marks, cell_size, draw_marks, read_marks
+from mlink_hil.scene_faults import CameraFaults
 from mlink_hil.scene_led import SceneLed
 
 __all__ = ["Marks", "SceneCamera", "read_marks"]
 
 _LONGEST_WAIT_NSEC = 1_000_000_000
-_OPTIONS = ("seed", "board", "led", "control")
-"""`control`, the socket of the board, is added by the device provider."""
+_OPTIONS = ("seed", "board", "led", "control", "orders")
+"""`control`, the socket of the board, and `orders` are added by the device provider."""
 
 
 class SceneCamera:
@@ -35,6 +36,9 @@ class SceneCamera:
     def __init__(self) -> None:
         self._background: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
         self._led: SceneLed | None = None
+        self._faults = CameraFaults("")
+        self._frozen: NDArray[np.uint8] | None = None
+        """The picture that is sent again and again while the camera is frozen."""
         self._framerate = 0.0
         self._start_ns = 0
         self._next = 0
@@ -56,6 +60,7 @@ class SceneCamera:
         if "board" in options:
             pin = _number(address, options, "led", "13")
             self._led = SceneLed(options.get("control", ""), pin)
+        self._faults = CameraFaults(options.get("orders", ""))
         self._framerate = request.framerate
         return CameraInfo(
             shape=self._background.shape,
@@ -68,14 +73,18 @@ class SceneCamera:
     def start(self) -> None:
         """Let frame 0 be due now."""
         # Whole µs: a frame's master time and its mark then differ by a constant, not by rounding.
-        self._start_ns = -(-time.monotonic_ns() // 1000) * 1000
+        own_ns = self._faults.clock.own(time.monotonic_ns())
+        self._start_ns = -(-own_ns // 1000) * 1000
         self._next = 0
 
     def grab(self) -> Stamp | NoFrame:
         """Wait until the next frame is due; skip those whose time is over."""
-        elapsed_nsec = time.monotonic_ns() - self._start_ns
+        self._faults.look()
+        clock = self._faults.clock
+        elapsed_nsec = clock.own(time.monotonic_ns()) - self._start_ns
         self._next = max(self._next, math.floor(elapsed_nsec * self._framerate / 1e9))
-        due_ns = self._due(self._next)
+        stamp_ns = self._due(self._next)
+        due_ns = clock.true(stamp_ns)
         wait_nsec = due_ns - time.monotonic_ns()
         if wait_nsec > _LONGEST_WAIT_NSEC:
             time.sleep(_LONGEST_WAIT_NSEC / 1e9)
@@ -84,14 +93,22 @@ class SceneCamera:
             time.sleep(wait_nsec / 1e9)
         self._time_ns = due_ns
         self._next += 1
-        return Stamp(due_ns, self._next - 1)
+        return Stamp(stamp_ns + self._faults.order.late_usec * 1000, self._next - 1)
 
     def _due(self, number: int) -> int:
-        """Return when a frame is taken, in ns of whole µs on CLOCK_MONOTONIC."""
+        """Return when a frame is taken, in ns of whole µs on the camera's clock."""
         return self._start_ns + round(number * 1e6 / self._framerate) * 1000
 
     def retrieve(self, into: NDArray[Any]) -> bool:
-        """Draw the frame last grabbed."""
+        """Draw the frame last grabbed, or, while frozen, the last one before."""
+        if self._frozen is not None and self._faults.order.frozen:
+            np.copyto(into, self._frozen)
+            return True
+        self._draw(into)
+        self._frozen = into.copy() if self._faults.order.frozen else None
+        return True
+
+    def _draw(self, into: NDArray[Any]) -> None:
         number, time_usec = self._next - 1, self._time_ns // 1000
         np.copyto(into, self._background)
         draw_marks(into, number, time_usec)
@@ -105,10 +122,10 @@ class SceneCamera:
             cv2.putText(
                 into, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 2, cv2.LINE_8
             )
-        return True
 
     def close(self) -> None:
         """Drop the background, and let go of the board."""
+        self._faults.close()
         if self._led is not None:
             self._led.close()
             self._led = None

@@ -96,6 +96,10 @@ class VirtualBoard:
         """Ask how the simulation does."""
         return self._ask(messages.Stats(), StatsReply)
 
+    def do(self, request: messages.Request) -> None:
+        """Carry out a request whose result is of no interest, such as a fault."""
+        self._ask(request, messages.Reply)
+
     def quit(self) -> None:
         """End the board's program."""
         self._ask(messages.Quit(), messages.Reply)

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import Any, cast
 
 from mlink.devices import DeviceProvider, FoundDevice
 from mlink.errors import BenchError, DeviceError
@@ -20,6 +20,7 @@ from mlink.module import ModuleType
 MODULES_GROUP = "mlink.modules"
 DEVICES_GROUP = "mlink.devices"
 DISCOVERY_GROUP = "mlink.discovery"
+COMPANIONS_GROUP = "mlink.companions"
 
 _LONGEST_NAME = 80
 """Longer names are nobody's typing error; comparing them would only take time."""
@@ -115,6 +116,27 @@ def _discoverer(entry: EntryPoint) -> Discoverer:
         return cast("Discoverer", loaded)()
 
     return discover
+
+
+def companion_names() -> list[str]:
+    """Return the top-level keys of a bench file that a companion takes."""
+    return sorted(entry_points(group=COMPANIONS_GROUP).names)
+
+
+@functools.cache
+def companion(name: str) -> Any:
+    """Return the companion that takes a key of bench files (`mlink.bench.companions`).
+
+    Raises DeviceError when it is installed but cannot be loaded.
+    """
+    (entry, *_) = entry_points(group=COMPANIONS_GROUP, name=name)
+    loaded, reason = _load(entry)
+    if reason:
+        raise DeviceError(
+            f"'{name}' cannot be used: {reason}",
+            remedy="Reinstall the package that provides it, with its extras.",
+        )
+    return loaded() if isinstance(loaded, type) else loaded
 
 
 @functools.cache

@@ -17,6 +17,11 @@ line and cannot be driven.
     {"cmd":"reset"}                         push the reset button
     {"cmd":"unplug"}                        pull the cable: the serial port and the power vanish
     {"cmd":"plug"}                          put it back: power on, a new port at the same link
+    {"cmd":"noise","drop":0.01,"corrupt":0,"to_board":true,"from_board":true,"seed":1}
+                                            lose or change bytes of the serial line by chance
+    {"cmd":"skew","ppm":200}                let the board's clock run fast by that much
+    {"cmd":"brownout","on":true}            let its supply sag: held in reset until "on":false
+    {"cmd":"stick","pin":7,"level":true}    short a pin, whatever is wired to it; null frees it
     {"cmd":"stats"}                         → {"ok":true,"cycle":…, …}: see StatsReply
     {"cmd":"quit"}                          end the program
 
@@ -83,11 +88,55 @@ class Stats(_Request, frozen=True):
     """Ask how the simulation does."""
 
 
+class Noise(_Request, frozen=True):
+    """Lose or change bytes of the serial line, each with a probability; zeros end it."""
+
+    drop: float = 0.0
+    corrupt: float = 0.0
+    """Share of the bytes of which one bit is turned over."""
+    to_board: bool = True
+    from_board: bool = True
+    seed: int = 1
+
+
+class Skew(_Request, frozen=True):
+    """Let the board's clock run fast (or slow) by parts per million; 0 ends it."""
+
+    ppm: float
+
+
+class Brownout(_Request, frozen=True):
+    """Let the supply sag: the processor is held in reset, the port stays; then it boots."""
+
+    on: bool
+
+
+class Stick(_Request, frozen=True):
+    """Hold a pin at a level, whatever it is wired to; None frees it."""
+
+    pin: int
+    level: bool | None
+
+
 class Quit(_Request, frozen=True):
     """End the program."""
 
 
-Request: TypeAlias = Drive | Analog | Read | Watch | Reset | Unplug | Plug | Stats | Quit
+Request: TypeAlias = (
+    Drive
+    | Analog
+    | Read
+    | Watch
+    | Reset
+    | Unplug
+    | Plug
+    | Noise
+    | Skew
+    | Brownout
+    | Stick
+    | Stats
+    | Quit
+)
 
 
 class Reply(msgspec.Struct, kw_only=True):
@@ -151,6 +200,9 @@ class StatsReply(Reply, kw_only=True):
     uart_bytes_out: int
     overruns: int
     """Bytes lost: not fetched by the firmware in time, or by the program at the port."""
+    bytes_dropped: int
+    """Bytes that a fault asked for has lost (Noise)."""
+    bytes_corrupted: int
     cpu_sec: float
     """CPU time that the program used."""
     scheduling: str

@@ -67,11 +67,11 @@ class BoardProgram:
         board, pacer, control = self._board, self._pacer, self._control
         check_at = 0
         while not (self._lifetime.ended or self._requests.quit_asked):
-            powered = self._port.fd >= 0
+            powered = self._powered
             due_ns = pacer.due_ns(board.cycle, board.next_event)
             wait_sec = (due_ns - time.monotonic_ns()) / 1e9 if powered else _IDLE_SEC
             readers = control.readers
-            if powered and board.backlog < RECEIVE_AHEAD:
+            if self._port.fd >= 0 and board.backlog < RECEIVE_AHEAD:
                 readers = [*readers, self._port.fd]
             readable, writable, _ = select.select(readers, control.writers, (), max(0, wait_sec))
             now = time.monotonic_ns()
@@ -93,19 +93,24 @@ class BoardProgram:
 
     def _flush(self) -> None:
         """Hand the bytes that left the board to the port."""
-        self._port.write(bytes(self._sent))
+        self._port.write(self._requests.faults.line.from_board(bytes(self._sent)))
         self._sent.clear()
 
     def _serve(self, readable: list[int], writable: list[int]) -> None:
         """Take what came from the host and from the clients."""
         if self._port.fd in readable:
-            data = self._port.read(RECEIVE_AHEAD)
-            if data:
+            data = self._requests.faults.line.to_board(self._port.read(RECEIVE_AHEAD))
+            if data and self._powered:
                 self._board.feed(data)
-        powered = self._port.fd >= 0
+        powered = self._powered
         self._control.serve(readable, writable, self._requests.carry_out)
-        if not powered and self._port.fd >= 0:
+        if not powered and self._powered:
             self.boot()
+
+    @property
+    def _powered(self) -> bool:
+        """Whether the processor runs: it gets its supply, and enough of it."""
+        return self._port.fd >= 0 and not self._requests.faults.browned_out
 
 
 def main(

@@ -17,6 +17,7 @@ from mlink_hil.sim.board import (
     Board,
 )
 from mlink_hil.sim.control_server import Client, ControlServer
+from mlink_hil.sim.faults import BoardFaults
 from mlink_hil.sim.pacer import Pacer
 from mlink_hil.sim.pty_port import PtyPort
 
@@ -33,6 +34,7 @@ class Requests:
         self._control = control
         self._scheduling = scheduling
         self.quit_asked = False
+        self.faults = BoardFaults(board, pacer.skew)
         board.on_edge = self._on_edge
 
     def _on_edge(self, pin: int, level: bool, cycle: int) -> None:
@@ -48,7 +50,7 @@ class Requests:
                 if pin in SERIAL_PINS:
                     raise DeviceError(f"pin {pin} is the serial line and cannot be driven")
                 before = self._board.read(pin).level
-                self._board.drive(pin, level)
+                self.faults.drive(pin, level)
                 return self._changed(pin, before)
             case messages.Analog(pin=channel, volts=volts):
                 pin = _check_analog(channel, volts)
@@ -79,8 +81,15 @@ class Requests:
                 self._board.reset()
             case messages.Plug():
                 self._port.plug()  # the program sees the port and boots the board
+            case messages.Stick(pin=pin):
+                _check_pin(pin)
+                before = self._board.read(pin).level
+                self.faults.carry_out(request)
+                return self._changed(pin, before)
             case messages.Quit():
                 self.quit_asked = True
+            case _:
+                self.faults.carry_out(request)
         return messages.Reply()
 
     def _need_power(self) -> None:
@@ -89,7 +98,7 @@ class Requests:
 
     def _now(self) -> int:
         """Return when the board is, in ns; without power its clock stands still."""
-        if self._port.fd < 0:
+        if self._port.fd < 0 or self.faults.browned_out:
             return time.monotonic_ns()
         return self._pacer.time_ns(self._board.cycle)
 
@@ -131,6 +140,8 @@ class Requests:
             uart_bytes_in=board.bytes_in,
             uart_bytes_out=board.bytes_out,
             overruns=board.overruns + self._port.lost,
+            bytes_dropped=self.faults.line.dropped,
+            bytes_corrupted=self.faults.line.corrupted,
             cpu_sec=time.process_time(),
             scheduling=self._scheduling,
         )

@@ -23,6 +23,7 @@ from mlink.types import DataType
 from mlink_hil.board_link import BoardLink
 from mlink_hil.catalog import UNO_PINS
 from mlink_hil.devices import control_path
+from mlink_hil.faults.injector import Injector
 from mlink_hil.sim.messages import Edge
 from mlink_hil.testing.catalog import TAP_NAME, TapSettings, TapStream, hil_tap
 from mlink_hil.testing.events import Event
@@ -66,6 +67,8 @@ class BenchRun:
         self.keep_recording = False
         """Whether a test on this run has failed."""
         self.boards: dict[str, BoardLink] = {}
+        self.injector: Injector | None = None
+        """Breaks things in the run, while it lasts."""
         self._folder = Path(tempfile.mkdtemp(prefix="mlink-hil-"))
         tapped = add_tap(bench, self._folder / "tap", testers(self._wires))
         self.tap = TapLink(self._folder / "tap", self.history)
@@ -93,6 +96,8 @@ class BenchRun:
                 )
             (self._running if not self._running.is_set() else self.tap.hello).wait(0.05)
         try:
+            assert self.engine.live is not None  # it runs
+            self.injector = Injector(self.engine.live)
             self._connect_boards()
             for wire in self._wires.values():
                 tester, _, line = wire.partition(".")
@@ -125,6 +130,9 @@ class BenchRun:
 
     def stop(self) -> RunResult | None:
         """End the run, if it still lasts, and return how it went."""
+        injector, self.injector = self.injector, None
+        if injector is not None:
+            injector.close()
         for link in self.boards.values():
             link.close()
         self.boards.clear()

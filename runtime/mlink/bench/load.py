@@ -8,12 +8,13 @@ what depends on something wrong is not checked.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from mlink.bench.companions import check_companions, take_companions
 from mlink.bench.file import (
     Places,
     Problems,
@@ -42,6 +43,8 @@ class Bench:
     """Folder of the bench file, absolute; relative paths in settings start here."""
     devices: dict[str, str]
     modules: dict[str, ModuleConfig]
+    companions: dict[str, Any] = field(default_factory=dict)
+    """Keys of companions, such as `faults`, as the file has them."""
 
     def device_spec(self, name: str) -> str:
         """Return the device string of a module's `device`, which may be one itself."""
@@ -84,7 +87,8 @@ def load_bench(
     table = read_toml(path)
     problems = Problems(path)
     places = Places(_override(table, overrides, problems))
-    file = convert(table, _File, problems, places)
+    companions = take_companions(table)
+    file = convert(table, _File, problems, places, reserved=companions)
     if file is None:
         raise problems.as_error()
     name = _name(file.bench, path, places, problems)
@@ -93,8 +97,11 @@ def load_bench(
     if devices is None:
         loader.check_device_table()
     modules = _load_modules(file.modules, loader, places, problems)
+    bench = Bench(name, path.resolve(), path.resolve().parent, device_table, modules, companions)
+    if not len(problems):
+        check_companions(companions, bench, problems)
     problems.raise_if_any()
-    return Bench(name, path.resolve(), path.resolve().parent, device_table, modules)
+    return bench
 
 
 def _load_modules(

@@ -23,6 +23,7 @@ from mlink import control
 from mlink.bench import Bench
 from mlink.control import WorkerSpec
 from mlink.devices import DeviceEndpoint
+from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.conductor import Conductor
 from mlink.engine.devices import open_devices
 from mlink.engine.fleet import Event, Fleet, Wiring
@@ -79,6 +80,8 @@ class Engine:
             self._conductor = Conductor(options.virtual, self._order, self._streams.edges)
             self._reporter.virtual_usec = lambda: self._conductor.now_usec if self._conductor else 0
         self._disk_errors: SimpleQueue[StorageError] = SimpleQueue()
+        self.live: LiveRun | None = None
+        """What companions see of the run, while it lasts."""
 
     def request_stop(self, reason: str = "asked to stop") -> None:
         """End the run as a success; may be called from any thread."""
@@ -118,12 +121,15 @@ class Engine:
             self._spawn(fleet, work, recording, run_uuid, devices)
             self._wait(lambda: self._all(State.LOADED), _LOAD_TIMEOUT_S, "load", State.LOADED)
             self._tell_priorities()
-            if not self._ending:
-                self._prepare()
-            if not self._ending:
-                self._start()
-            if not self._ending:
-                self._stay()
+            recording_dir = recording.path.resolve() if recording else None
+            self.live = LiveRun(self.bench, work.path, recording_dir, run_uuid, fleet.workers)
+            with accompanied(self.live, in_turns=self._conductor is not None):
+                if not self._ending:
+                    self._prepare()
+                if not self._ending:
+                    self._start()
+                if not self._ending:
+                    self._stay()
             self._stop()
             self._close()
 
@@ -227,6 +233,8 @@ class Engine:
         worker.send(control.Start(self._t0_ns))
 
     def _stay(self) -> None:
+        assert self.live is not None
+        self.live.begin(self._t0_ns)
         self._reporter.enter(Phase.RUN)
         if self._conductor is not None:
             self._stay_in_turns(self._conductor)

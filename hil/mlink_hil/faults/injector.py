@@ -1,0 +1,200 @@
+"""Carries faults out in a run, and ends them; what is still broken at the end is mended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+import msgspec
+
+from mlink.bench.companions import RunView
+from mlink.errors import BenchError, DeviceError, MlinkError, ModuleError
+from mlink_hil.devices import control_path
+from mlink_hil.faults import kinds
+from mlink_hil.faults.check import devices_of, wrong_target
+from mlink_hil.faults.kinds import Fault
+from mlink_hil.faults.log import FaultLog
+from mlink_hil.faults.slow_writes import SlowWrites
+from mlink_hil.scene_faults import CameraOrder, order_camera
+from mlink_hil.sim import messages
+from mlink_hil.virtual_board import VirtualBoard
+
+log = logging.getLogger("mlink.faults")
+
+_End = Callable[[], object]
+
+
+@dataclass(slots=True, eq=False)
+class Active:
+    """A fault that has begun at `began_usec` (master time) and waits for its end."""
+
+    fault: Fault
+    began_usec: int
+    end: _End | None = field(default=None, repr=False)
+
+
+class Injector:
+    """Breaks things in one run; from any thread. A context manager that mends them at its end."""
+
+    def __init__(self, run: RunView) -> None:
+        self._run = run
+        self._log = FaultLog(run.recording_dir, run.run_uuid)
+        self._active: list[Active] = []
+        self._cameras: dict[str, CameraOrder] = {}
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Mend what is still broken."""
+        with self._lock:
+            for active in reversed(list(self._active)):
+                with contextlib.suppress(MlinkError, OSError):  # it went with what it was in
+                    self.end(active)
+            self._log.close()
+
+    def begin(self, fault: Fault) -> Active:
+        """Begin a fault; MlinkError when it cannot be made here."""
+        if problem := wrong_target(fault, self._run.bench):
+            raise BenchError(f"{fault.kind}: {problem.what}", remedy=problem.remedy)
+        if wrong := fault.problems():
+            raise BenchError(f"{fault.kind}: {wrong[0]}")
+        with self._lock:
+            try:
+                end = self._make(fault)
+            except OSError as error:
+                raise DeviceError(f"{fault.kind} of {fault.target}: {error.strerror}") from error
+            active = Active(fault, self._now_usec(), end)
+            if end is not None:
+                self._active.append(active)
+            self._note(active.began_usec, "begin" if fault.lasts else "once", fault)
+            return active
+
+    def end(self, active: Active) -> int:
+        """End a fault, if it has not ended; return when that was (master time)."""
+        with self._lock:
+            if active in self._active:
+                self._active.remove(active)
+                assert active.end is not None
+                active.end()
+                self._note(self._now_usec(), "end", active.fault)
+            return self._now_usec()
+
+    def refuse(self, fault: Fault, error: MlinkError) -> None:
+        """Note that a fault could not be made."""
+        self._log.write(self._now_usec(), "failed", fault)
+        log.warning("fault %s of %s was not made: %s", fault.kind, fault.target, error.message)
+
+    def _note(self, time_usec: int, event: str, fault: Fault) -> None:
+        self._log.write(time_usec, event, fault)
+        log.info("fault %s of %s: %s", fault.kind, fault.target, event)
+
+    def _now_usec(self) -> int:
+        return (time.monotonic_ns() - self._run.t0_ns) // 1000
+
+    def _make(self, fault: Fault) -> _End | None:
+        """Break it; return what mends it, None when nothing does."""
+        match fault:
+            case kinds.Unplug(target=target):
+                self._ask(target, messages.Unplug())
+                return lambda: self._ask(target, messages.Plug())
+            case kinds.BrownOut(target=target):
+                self._ask(target, messages.Brownout(on=True))
+                return lambda: self._ask(target, messages.Brownout(on=False))
+            case kinds.Reset(target=target):
+                self._ask(target, messages.Reset())
+                return None
+            case kinds.LineNoise(target=target):
+                self._ask(target, _noise(fault))
+                return lambda: self._ask(target, messages.Noise())
+            case kinds.StuckLine(target=target, line=line, level=level):
+                self._ask(target, messages.Stick(line, level))
+                return lambda: self._ask(target, messages.Stick(line, None))
+            case kinds.SkewClock(target=target, ppm=ppm):
+                return self._skew(target, ppm)
+            case kinds.FreezePicture(target=target):
+                self._order(target, frozen=True)
+                return lambda: self._order(target, frozen=False)
+            case kinds.LateStamps(target=target, usec=usec):
+                self._order(target, late_usec=usec)
+                return lambda: self._order(target, late_usec=0)
+            case _:
+                return self._make_in_process(fault)
+
+    def _make_in_process(self, fault: Fault) -> _End | None:
+        """Break what is in a module's process."""
+        pid = self.pid(fault.target)
+        match fault:
+            case kinds.Stall():
+                os.kill(pid, signal.SIGSTOP)
+                return lambda: os.kill(pid, signal.SIGCONT)
+            case kinds.Kill():
+                os.kill(pid, signal.SIGKILL)
+                return None
+            case kinds.SlowDisk(bytes_per_sec=rate, write_msec=write_msec):
+                if self._run.recording_dir is None:
+                    raise DeviceError(
+                        "slow-disk: this run records nothing", remedy="Leave --no-record out."
+                    )
+                slow = SlowWrites(pid, self._run.recording_dir, rate, write_msec / 1000)
+                slow.start()
+                return slow.stop
+        raise AssertionError(fault)
+
+    def pid(self, module: str) -> int:
+        """Return the process of a module's worker; ModuleError when there is none."""
+        pid = self._run.worker_pid(module)
+        if not pid:
+            raise ModuleError(
+                f"no process of module '{module}' runs",
+                remedy=f"Modules: {', '.join(self._run.bench.modules)}.",
+            )
+        return pid
+
+    def _ask(self, board: str, request: messages.Request) -> None:
+        with VirtualBoard.connect(control_path(self._run.work_dir, board)) as link:
+            link.do(request)
+
+    def _skew(self, target: str, ppm: float) -> _End:
+        if target in devices_of(self._run.bench, "board"):
+            self._ask(target, messages.Skew(ppm))
+            return lambda: self._ask(target, messages.Skew(0.0))
+        self._order(target, skew_ppm=ppm)
+        return lambda: self._order(target, skew_ppm=0.0)
+
+    def _order(self, camera: str, **changes: float | bool) -> None:
+        """Change what is wrong with a camera, and leave its other faults as they are."""
+        order = msgspec.structs.replace(self._cameras.get(camera, CameraOrder()), **changes)
+        order_camera(self._run.work_dir, camera, order)
+        self._cameras[camera] = order
+
+
+def _noise(fault: kinds.LineNoise) -> messages.Noise:
+    return messages.Noise(
+        drop=fault.drop,
+        corrupt=fault.corrupt,
+        to_board=fault.direction != "from-board",
+        from_board=fault.direction != "to-board",
+        seed=fault.seed,
+    )
+
+
+@contextlib.contextmanager
+def made(injector: Injector, fault: Fault) -> Iterator[Active]:
+    """Have a fault for the length of a block."""
+    active = injector.begin(fault)
+    try:
+        yield active
+    finally:
+        injector.end(active)

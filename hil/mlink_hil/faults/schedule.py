@@ -1,0 +1,94 @@
+"""The companion that makes a bench file's [[faults]] at their master times."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mlink.bench import Bench
+from mlink.bench.companions import RunView
+from mlink.bench.file import Problem
+from mlink.errors import MlinkError
+from mlink_hil.faults.check import read_faults
+from mlink_hil.faults.injector import Injector
+from mlink_hil.faults.kinds import Scheduled
+
+_START_SEC = 0.2
+_JOIN_SEC = 15.0
+
+
+class FaultsOfBench:
+    """Takes the key `faults` of bench files (entry point of `mlink.companions`)."""
+
+    def check(self, given: Any, bench: Bench) -> list[Problem]:
+        """Return what is wrong with the faults."""
+        return read_faults(given, bench)[1]
+
+    @contextmanager
+    def accompany(self, given: Any, run: RunView) -> Iterator[None]:
+        """Make the faults at their times, until the block ends; then mend what is broken."""
+        faults, _ = read_faults(given, run.bench)
+        with Injector(run) as injector:
+            schedule = _Schedule(run, injector, faults)
+            schedule.start()
+            try:
+                yield
+            finally:
+                schedule.stop()
+
+
+class _Schedule(threading.Thread):
+    """Waits for each fault's time."""
+
+    def __init__(self, run: RunView, injector: Injector, faults: list[Scheduled]) -> None:
+        super().__init__(name="faults", daemon=True)
+        self._run = run
+        self._injector = injector
+        self._ending = threading.Event()
+        self._numbers = itertools.count()
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        for fault in faults:
+            self._add(fault.at_sec, lambda fault=fault: self._begin(fault))  # type: ignore[misc]
+
+    def stop(self) -> None:
+        """Make no more faults."""
+        self._ending.set()
+        self.join(_JOIN_SEC)
+
+    def run(self) -> None:
+        """Run the thread."""
+        while not self._run.wait_running(_START_SEC):
+            if self._ending.is_set():
+                return
+        while self._due:
+            at_sec, _, act = self._due[0]
+            left = self._run.t0_ns / 1e9 + at_sec - time.monotonic()
+            if self._ending.wait(max(left, 0.0)):
+                return
+            heapq.heappop(self._due)
+            act()
+
+    def _add(self, at_sec: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (at_sec, next(self._numbers), act))
+
+    def _begin(self, scheduled: Scheduled) -> None:
+        try:
+            active = self._injector.begin(scheduled.fault)
+        except MlinkError as error:
+            self._injector.refuse(scheduled.fault, error)
+            return
+        if scheduled.for_sec is not None:
+            self._add(scheduled.at_sec + scheduled.for_sec, lambda: self._end(active, scheduled))
+
+    def _end(self, active: Any, scheduled: Scheduled) -> None:
+        try:
+            self._injector.end(active)
+        except (MlinkError, OSError) as error:
+            self._injector.refuse(
+                scheduled.fault, error if isinstance(error, MlinkError) else MlinkError(str(error))
+            )
