@@ -13,6 +13,7 @@ import pytest
 from mlink.errors import ModuleError
 from mlink.modules.catalog import VideoRecorderSettings
 from mlink.modules.codecs import CODECS, CONTAINERS
+from mlink.modules.jpeg import jpeg_quality
 from mlink.modules.video_choices import (
     BITRATE_CODECS,
     CONTAINER_CODECS,
@@ -174,3 +175,23 @@ def test_what_cannot_be_is_refused_before_the_run(tmp_path, settings, said):
     (problem,) = VideoRecorderSettings(**settings).check(tmp_path)
     assert said in problem
     assert VideoRecorderSettings().check(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("quantiser", "quality"), [(2, 90), (3, 85), (5, 75), (10, 50), (16, 31), (31, 16)]
+)
+def test_a_quantiser_means_for_libjpeg_what_it_means_for_ffmpeg(quantiser, quality):
+    assert jpeg_quality(quantiser) == quality
+
+
+def test_grey_jpegs_are_told_and_stored_as_grey(tmp_path):
+    pixels = np.full((31, 47), 77, np.uint8)
+    options = VideoOptions(codec="mjpeg")
+    with VideoWriter(tmp_path / "a.mkv", tmp_path / "a.tsync", pixels, options, framerate=30,
+                     collection_id=bytes(16), generator="test") as writer:  # fmt: skip
+        writer.write(pixels, 0)
+        assert (writer.pixel_format, writer.encoder_name) == ("gray", "libjpeg-turbo")
+    with av.open(str(tmp_path / "a.mkv")) as container:
+        (frame,) = container.decode(video=0)
+    assert frame.format.name == "gray"
+    assert abs(int(frame.to_ndarray().mean()) - 77) <= 1

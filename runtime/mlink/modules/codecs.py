@@ -76,6 +76,8 @@ class Codec:
     gop_size: int = 1
     """Frames from one key frame to the next; 1 makes each decodable by itself."""
     slice_threads_only: bool = False
+    is_jpeg: bool = False
+    """Whether each picture is a JPEG by itself, which libjpeg-turbo makes faster than FFmpeg."""
     odd_format: str = "yuv444p"
     """Stands in for 4:2:0 when a picture's size is odd; "" when there is nothing such."""
 
@@ -226,7 +228,8 @@ CODECS: dict[str, Codec] = {
         },
         quality_options=_mjpeg_quality,
         quality=3,
-        odd_format="yuvj444p",
+        odd_format="yuvj420p",
+        is_jpeg=True,
     ),
 }
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mlink.errors import ModuleError
 from mlink.modules.codecs import CODECS, CONTAINERS, FrameKind, PixelPlan, frame_kind, pixel_plan
+from mlink.modules.jpeg import JpegEncoder
 from mlink.realtime import scheduling_kept
 from mlink.storage.failures import DISK_ERRORS, storage_error
 from mlink.storage.tsync import TsyncWriter
@@ -104,6 +105,7 @@ class VideoWriter:
         try:
             self._container.metadata.update(tags or {})
             self._stream = self._open_stream(options, width, height)
+            self._jpeg = self._jpeg_encoder(options)
             self._picture = av.VideoFrame(width, height, self._plan.pixel_format)
             self._begin(width, height)
         except BaseException:
@@ -119,19 +121,25 @@ class VideoWriter:
                 remedy="A video has frames of one size and kind: scale or crop them before.",
             )
         time_usec = max(0, time_usec)
-        # The encoder may still hold the last picture; then this gives us another to write to.
-        self._picture.make_writable()
-        self._plan.copy(pixels, _plane(self._picture, self._plan, pixels.shape))
-        self._picture.pts = self._next_pts(time_usec)
-        self._picture.time_base = self._time_base
         try:
-            packets = self._stream.encode(self._picture)
+            packets = self._encode(pixels, self._next_pts(time_usec))
             self._tsync.append(self.frames, time_usec)
             self.frames += 1
             self._mux(self._container, packets)
         except OSError as error:
             self._failed = True
             raise storage_error(error, self.path) from error
+
+    def _encode(self, pixels: NDArray[Any], pts: int) -> list[Any]:
+        if self._jpeg is not None:
+            return self._jpeg.encode(pixels, pts, self._time_base)
+        # The encoder may still hold the last picture; then this gives us another to write to.
+        self._picture.make_writable()
+        self._plan.copy(pixels, _plane(self._picture, self._plan, pixels.shape))
+        self._picture.pts = pts
+        self._picture.time_base = self._time_base
+        packets: list[Any] = self._stream.encode(self._picture)
+        return packets
 
     def close(self) -> None:
         """Finish both files; calling it again does nothing.
@@ -157,12 +165,16 @@ class VideoWriter:
 
     @property
     def encoder_name(self) -> str:
-        """FFmpeg's name of the encoder in use."""
+        """FFmpeg's name of the encoder in use, or that of our own."""
+        if self._jpeg is not None:
+            return self._jpeg.name
         return str(self._stream.codec_context.name)
 
     @property
     def pixel_format(self) -> str:
         """FFmpeg's name of the stored pixel format."""
+        if self._jpeg is not None and self.kind == "gray8":
+            return "gray"
         return str(self._stream.codec_context.pix_fmt)
 
     def __enter__(self) -> Self:
@@ -205,6 +217,14 @@ class VideoWriter:
             encoder_options |= codec.quality_options(quality)
         stream.options = encoder_options
         return stream
+
+    def _jpeg_encoder(self, options: VideoOptions) -> JpegEncoder | None:
+        if not self._codec.is_jpeg:
+            return None
+        self.threads = JpegEncoder.threads
+        quality = self._codec.quality if options.quality is None else options.quality
+        assert quality is not None
+        return JpegEncoder(quality, self._stream)
 
     def _begin(self, width: int, height: int) -> None:
         """Open the encoder and write the file's header."""

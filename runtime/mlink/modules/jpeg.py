@@ -1,0 +1,45 @@
+"""Motion JPEG by libjpeg-turbo, which takes a third of the time of FFmpeg's own encoder."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.opencv import cv2
+
+
+class JpegEncoder:
+    """Compresses pictures one by one; stands in for the encoder of a stream's own."""
+
+    name = "libjpeg-turbo"
+    threads = 1
+
+    def __init__(self, quantiser: int, stream: Any) -> None:
+        self._stream = stream
+        self._parameters = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality(quantiser)]
+
+    def encode(self, pixels: NDArray[Any], pts: int, time_base: Fraction) -> list[Any]:
+        """Return the packet of one picture."""
+        ok, jpeg = cv2.imencode(".jpg", np.ascontiguousarray(pixels), self._parameters)
+        if not ok:
+            raise OSError(f"a picture of {pixels.shape} cannot be compressed")
+        packet = av.Packet(memoryview(jpeg))
+        packet.stream = self._stream
+        packet.pts = packet.dts = pts
+        packet.time_base = time_base
+        packet.is_keyframe = True
+        return [packet]
+
+
+def jpeg_quality(quantiser: int) -> int:
+    """Return libjpeg's quality (1 to 100) for FFmpeg's quantiser (2 best, 31 worst).
+
+    A quantiser q gives about the pictures of the standard's tables at 10 q per cent: measured by
+    PSNR. libjpeg's quality is another name for those per cent (jpeg_quality_scaling).
+    """
+    percent = 10 * quantiser
+    return round((200 - percent) / 2 if percent <= 100 else 5000 / percent)
