@@ -27,7 +27,7 @@ class JpegEncoder:
         ok, jpeg = cv2.imencode(".jpg", np.ascontiguousarray(pixels), self._parameters)
         if not ok:
             raise OSError(f"a picture of {pixels.shape} cannot be compressed")
-        packet = av.Packet(memoryview(jpeg))
+        packet = av.Packet(jpeg.tobytes())
         packet.stream = self._stream
         packet.pts = packet.dts = pts
         packet.time_base = time_base
