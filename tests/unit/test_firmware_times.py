@@ -33,10 +33,6 @@ pytestmark = pytest.mark.sim
 
 EDGE_PINS = (2, 4, 7, 8, 12, 14)
 
-# In about one order of the tests out of four, scans come at half the rate asked for; not understood
-# yet, so these run in the long tier, where the fault can be looked for, and not in CI.
-HALF_RATE_AT_TIMES = pytest.mark.long
-
 
 @pytest.fixture
 def chip() -> Iterator[Chip]:
@@ -280,7 +276,6 @@ def test_safe_state_within_the_set_time(chip: Chip, levels: dict[int, bool] | No
     assert chip.take_edges(12) == []  # trains have ended
 
 
-@HALF_RATE_AT_TIMES
 def test_analog_blocks_come_at_even_times(chip: Chip) -> None:
     chip.board.set_voltage(14, 1.25)
     chip.board.set_voltage(15, 3.75)
@@ -301,7 +296,6 @@ def test_analog_blocks_come_at_even_times(chip: Chip) -> None:
     assert all(abs(low - 255) <= 2 and abs(high - 767) <= 2 for _, (low, high) in scans)
 
 
-@HALF_RATE_AT_TIMES
 def test_analog_blocks_that_the_line_cannot_carry_are_counted(chip: Chip) -> None:
     chip.board.set_voltage(14, 1.0)
     chip.send(chip_encode.start_analog_blocks(200 * TICKS_PER_USEC, (0,), 20), run_usec=100_000)

@@ -13,6 +13,7 @@ from typing import Any
 
 import yasimavr.lib.core as core
 from yasimavr.device_library import load_device
+from yasimavr.device_library.descriptors import DeviceDescriptor
 
 from mlink.errors import DeviceError
 from mlink_hil.sim.board import (
@@ -37,6 +38,14 @@ _LONGEST_BOOT = 10 * CLOCK_HZ
 _QUIET_AFTER_BOOT = CLOCK_HZ // 50
 """The boot report is over when nothing was sent for so long."""
 _DRIVER_ID = "WIRE"
+_ADC_FACTORS = [1, 1, 2, 4, 8, 16, 32, 64]
+"""Clock cycles that yasimavr shall count for the converter's, by its prescaler bits ADPS.
+
+Two faults of yasimavr 0.1.6 are mended by them. Its own list has seven entries, so that ADPS = 7,
+which every Arduino firmware uses, reads past its end: a conversion then takes what the memory
+behind it says, another time in each process. And a conversion takes 26 of the converter's clocks
+and not 13, so these are half of what the data sheet has.
+"""
 
 
 class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
@@ -63,6 +72,15 @@ class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
         return controls
 
 
+def _load_device() -> Any:
+    """Return the processor, its converter mended."""
+    # The library shares one description per model while somebody holds it.
+    description = DeviceDescriptor.create_from_model(_MODEL)
+    config = description.peripherals["ADC"].class_descriptor.config
+    config["clk_ps_factors"] = _ADC_FACTORS
+    return load_device(_MODEL)
+
+
 class AvrBoard(Board):
     """StandardFirmata, or another firmware for the Uno, on a simulated ATmega328 at 16 MHz."""
 
@@ -72,7 +90,7 @@ class AvrBoard(Board):
         super().__init__()
         self.firmware = hex_file.name
         core.global_logger().set_level(core.Logger.Level.Silent)
-        self._device = load_device(_MODEL)
+        self._device = _load_device()
         self._device.logger().set_level(core.Logger.Level.Silent)
         self._loop = core.SimLoop(self._device)
         self._loop.set_fast_mode(True)
