@@ -1,0 +1,44 @@
+"""Bringing a recording onto the disk: its own files, those that changed, and what a disk says."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from mlink.errors import StorageError
+from mlink.storage import disk_sync
+from mlink.storage.disk_sync import ChangedFiles, DiskSync
+
+
+def test_only_what_changed_is_written_out(tmp_path: Path) -> None:
+    (tmp_path / "video").mkdir()
+    (tmp_path / "video" / "video.mkv").write_bytes(b"1")
+    (tmp_path / "manifest.toml").write_bytes(b"2")
+    files = ChangedFiles(tmp_path)
+    assert files.write_out() == 4  # two files, two folders
+    assert files.write_out() == 0
+    with (tmp_path / "video" / "video.mkv").open("ab") as video:
+        video.write(b"more")
+    assert files.write_out() == 1
+
+
+def test_a_disk_that_refuses_is_told_once_with_the_file_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", refuse)
+    monkeypatch.setattr(disk_sync, "INTERVAL_S", 0.01)
+    (tmp_path / "rows.csv").write_text("a")
+    told: list[StorageError] = []
+    heard = threading.Event()
+    with DiskSync(tmp_path, lambda error: (told.append(error), heard.set())):  # type: ignore[func-returns-value, arg-type, return-value]
+        assert heard.wait(10)
+    (error,) = told
+    assert "rows.csv: Input/output error" in error.message
+    assert "cable" in error.remedy
