@@ -109,19 +109,18 @@ def pulled(
 ) -> None:
     """Pull its disk out, and look at what the disk holds."""
     disk = PulledDisk(folder)
-    try:
-        victim = start(codec, out_dir=disk.mounted)
-        time.sleep(after_s)
-        promise = Promise.now(victim)
-        disk.pull()
-        success, failures = victim.outcome()
-        assert not success
-        assert "Input/output error" in failures or "Read-only file system" in failures
-        with disk.plugged_in_again():
-            saved = shutil.copytree(victim.recording, folder / "saved")
-        check_what_is_left(saved, promise, edlio_summary, torn=True)
-    finally:
-        disk.close()
+    victim = start(codec, out_dir=disk.mounted, environment=disk.environment)
+    time.sleep(after_s)
+    promise = Promise.now(victim)
+    disk.pull()
+    success, failures = victim.outcome()
+    assert not success
+    assert "Input/output error" in failures
+    assert "The disk reports an error" in failures
+    disk.plug_in_again(saved := folder / "saved")
+    check_what_is_left(
+        saved / victim.recording.relative_to(disk.mounted), promise, edlio_summary, torn=True
+    )
 
 
 def test_a_disk_that_is_pulled_ends_the_run_and_holds_what_was_recorded(

@@ -1,10 +1,8 @@
-"""Disks that go wrong on purpose: one that is full soon, one that can be pulled. They need root."""
+"""Disks that go wrong on purpose: one that is full soon, one that can be pulled."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-_LOOP_SET_STATUS64, _LOOP_GET_STATUS64 = 0x4C04, 0x4C05
-_SIZE_LIMIT_OFFSET = 32
-"""Of lo_sizelimit in struct loop_info64 (linux/loop.h), 232 bytes long."""
+_SOURCE = Path(__file__).parent / "pulled_disk.cpp"
 
 
 @contextmanager
@@ -29,40 +25,39 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
 
 
 class PulledDisk:
-    """An ext4 disk whose requests all fail from `pull` on; `image` is what it then holds."""
+    """A disk that can be pulled, for a program that runs in `environment` (see pulled_disk.cpp).
+
+    What was not brought onto it by fsync is lost then, as with a real one, and writes fail.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.image = folder / "image"
         self.mounted = folder / "disk"
+        self._held = folder / "held"
         self.mounted.mkdir(parents=True)
-        with self.image.open("wb") as file:
-            file.truncate(48 << 20)
-        _run("mkfs.ext4", "-q", str(self.image))
-        self._device = _run("losetup", "-f", "--show", str(self.image)).strip()
-        _run("mount", self._device, str(self.mounted))
+        self._held.mkdir()
+        library = folder / "pulled_disk.so"
+        command = ["g++", "-O2", "-shared", "-fPIC", "-o", str(library), str(_SOURCE), "-ldl"]
+        subprocess.run(command, check=True)
+        self.environment = {
+            **os.environ,
+            "LD_PRELOAD": str(library),
+            "PULLED_DISK_DIR": str(self.mounted),
+            "PULLED_DISK_HELD": str(self._held),
+        }
 
     def pull(self) -> None:
-        """From now on reads and writes of the device fail with an I/O error."""
-        with open(self._device, "rb") as device:
-            info = bytearray(232)
-            fcntl.ioctl(device, _LOOP_GET_STATUS64, info)
-            struct.pack_into("<Q", info, _SIZE_LIMIT_OFFSET, 4096)  # bytes that are left of it
-            fcntl.ioctl(device, _LOOP_SET_STATUS64, bytes(info))
+        """From now on writes fail with an I/O error."""
+        (self._held / "pulled").touch()
 
-    @contextmanager
-    def plugged_in_again(self) -> Iterator[Path]:
-        """Mount what the disk held when it was pulled, as after a reboot."""
-        self.close()
-        _run("mount", "-o", "loop", str(self.image), str(self.mounted))
-        try:
-            yield self.mounted
-        finally:
-            _run("umount", str(self.mounted))
-
-    def close(self) -> None:
-        """Unmount."""
-        subprocess.run(["umount", "-l", str(self.mounted)], check=False, capture_output=True)
-        subprocess.run(["losetup", "-d", self._device], check=False, capture_output=True)
+    def plug_in_again(self, folder: Path) -> None:
+        """Make `folder` what the disk held: names, and contents as of each file's last fsync."""
+        for path in sorted(self.mounted.rglob("*")):
+            there = folder / path.relative_to(self.mounted)
+            if path.is_dir():
+                there.mkdir(parents=True)
+                continue
+            held = self._held / str(path.stat().st_ino)
+            there.write_bytes(held.read_bytes() if held.exists() else b"")
 
 
 def _run(*command: str) -> str:

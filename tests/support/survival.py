@@ -110,7 +110,13 @@ class Victim:
 
     @classmethod
     def begin(
-        cls, folder: Path, codec: str, *, source: str = SOURCE, out_dir: Path | None = None
+        cls,
+        folder: Path,
+        codec: str,
+        *,
+        source: str = SOURCE,
+        out_dir: Path | None = None,
+        environment: dict[str, str] | None = None,
     ) -> Victim:
         """Start the bench and wait until it runs."""
         folder.mkdir()
@@ -119,6 +125,7 @@ class Victim:
         process = subprocess.Popen(
             [sys.executable, "-c", _ENGINE, str(folder), str(ROOT), str(out)],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, text=True,
+            env=environment,
         )  # fmt: skip
         assert process.stdout is not None
         assert process.stdout.readline() == "go\n"
