@@ -4,11 +4,9 @@ pytest hil/benches/led-follows-button                                # simulated
 pytest hil/benches/led-follows-button --mlink-devices lab.toml       # yours
 """
 
-import statistics
-
 import pytest
 
-from mlink_hil.testing import edge, frame, reading, row
+from mlink_hil.testing import Span, edge, frame, reading, row
 
 BUTTON, LED = 7, 8
 SOON_USEC = 100_000  # for one press on a busy computer; three bytes each way take 1 ms
@@ -36,15 +34,14 @@ def test_each_press_gives_one_flash_and_one_row_per_edge(bench, board):
     for _ in range(20):
         press = board.line(BUTTON).drive(False)
         lit = bench.expect(edge(LED, rising=True), within_usec=SOON_USEC, after=press)
-        latencies.append(lit.since(press).usec)
+        latencies.append(lit.since(press))
         let_go = board.line(BUTTON).release()
         bench.expect(edge(LED, rising=False), within_usec=SOON_USEC, after=let_go)
     over = bench.now().since(began).usec + 50_000
     bench.expect_count(edge(LED, rising=True), 20, within_usec=over, after=began)
     bench.expect_count(row("loop.table-out"), 40, within_usec=over, after=began)
     # not the median: what a busy computer adds to some is left out
-    quartile = statistics.quantiles(latencies, n=4)[0]
-    bench.measure("lower quartile", quartile, "µs", at_most=TYPICAL_USEC)
+    bench.measure("lower quartile", Span.quantile(latencies, 0.25), at_most=TYPICAL_USEC)
 
 
 def test_the_board_reports_what_the_test_did(bench, board):

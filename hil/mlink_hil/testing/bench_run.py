@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from mlink.bench import Bench
@@ -29,7 +30,7 @@ from mlink_hil.testing.catalog import TAP_NAME, TapSettings, TapStream, hil_tap
 from mlink_hil.testing.events import Event
 from mlink_hil.testing.history import History
 from mlink_hil.testing.names import Names
-from mlink_hil.testing.starvation import Starvation
+from mlink_hil.testing.starvation import Snapshot, Starvation
 from mlink_hil.testing.tap_link import TapLink
 from mlink_hil.testing.wiring import add_testers, testers
 
@@ -46,6 +47,10 @@ _COMM_LENGTH = 15
 _COMMAND_TIMES = 3
 """A command to a tester takes effect within so many times the uncertainty of its readings: it is
 three bytes on the wire, then one loop of the firmware."""
+_LAG_SEC = 10.0
+"""How long to wait for a tap that is behind."""
+_LET_RUN_SEC = 3.0
+_FIRST_FRAME_SEC = 3.0
 _GRACE_SEC = 0.5
 """How long after a deadline an item may still be under way to the test, at most."""
 
@@ -104,6 +109,8 @@ class BenchRun:
                 self.tap.order(tester, int(line), None)
             if self._virtual:
                 self._starvation.find(without=self._outside_the_loop())
+            for stream in self.names.frame_streams():  # what it shows before is then known
+                self.history.wait(partial(self._has_come, stream), _FIRST_FRAME_SEC)
             self.settle()
         except MlinkError:
             self.stop()
@@ -122,6 +129,9 @@ class BenchRun:
             if now == before and sum(self.starved_usec().values()) < _QUIET_STARVED_USEC:
                 return
             before = now
+
+    def _has_come(self, channel: str) -> bool:
+        return self.history.last(channel) is not None
 
     def _traffic(self) -> list[int]:
         """Return how many bytes each virtual board has got and sent."""
@@ -246,7 +256,8 @@ class BenchRun:
         link = self.boards.get(device)
         if link is None:
             left_sec = (time_usec - self.now_usec()) / 1e6
-            self.history.wait(decided, max(left_sec, 0.0) + _GRACE_SEC)
+            if not self.history.wait(decided, max(left_sec, 0.0) + _GRACE_SEC):
+                self._drain(time_usec + round(_GRACE_SEC * 1e6))
             return
         while self.alive:
             try:
@@ -255,6 +266,12 @@ class BenchRun:
             except DeviceError:
                 return  # unplugged: nothing comes any more
             time.sleep(0.001)
+
+    def _drain(self, time_usec: int) -> None:
+        """Wait until the tap has told all up to a master time; on a busy machine it lags behind."""
+        deadline = time.monotonic() + _LAG_SEC
+        while self.alive and self.tap.drained_usec < time_usec and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     def watch_region(self, stream: str, area: tuple[int, int, int, int], channel: str) -> None:
         """Follow a region's brightness as a channel; once for each region."""
@@ -269,12 +286,20 @@ class BenchRun:
         last = self.history.last(self.names.line_channel(pin, device))
         return last is not None and bool(last.value)
 
-    def starved_usec(self) -> dict[str, int]:
+    def starved_usec(self, since: Snapshot | None = None) -> dict[str, int]:
         """Return how long the host kept the processes of a virtual bench's loop waiting, in µs.
 
-        Since the last stimulus. Empty on a real bench: what is late there is late.
+        Since a snapshot, or the last stimulus. Empty on a real bench: what is late there is late.
         """
-        return self._starvation.waits_usec()
+        return self._starvation.waits_usec(since)
+
+    def let_run(self) -> None:
+        """Wait until no process of a virtual bench waits for a processor."""
+        self._starvation.let_run(_LET_RUN_SEC)
+
+    def processor_times(self) -> Snapshot:
+        """Return a moment to count `starved_usec` from."""
+        return self._starvation.snapshot()
 
     def _outside_the_loop(self) -> set[str]:
         """Return the names of the processes that may be late without harm: recorders and such."""

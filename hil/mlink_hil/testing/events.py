@@ -6,7 +6,10 @@ drawn from these bounds, so that what they do not decide is told as undecided.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,14 @@ class Span:
     usec: int
     lowest_usec: int
     highest_usec: int
+
+    @classmethod
+    def quantile(cls, spans: Sequence[Span], share: float) -> Span:
+        """Return a quantile (0 to 1) of several durations, and of their bounds."""
+        columns = zip(
+            *((each.usec, each.lowest_usec, each.highest_usec) for each in spans), strict=True
+        )
+        return cls(*(round(float(np.quantile(column, share))) for column in columns))
 
     def __str__(self) -> str:
         if self.lowest_usec == self.highest_usec:
@@ -42,6 +53,9 @@ class Event:
     """Whether the test itself made it."""
     previous: float | None = field(default=None, compare=False)
     """Value of the channel before; None when it was not known."""
+    waited_usec: int = field(default=0, compare=False)
+    """How much of the time since what it answers to the host of a virtual bench was busy, in µs:
+    a duration may be that much shorter where it is not."""
     noted_ns: int = field(default=0, compare=False)
     """When the test was told of it, or, of a stimulus, when it asked for it (CLOCK_MONOTONIC)."""
 
@@ -59,7 +73,7 @@ class Event:
         """Return how long after another event this one was."""
         return Span(
             self.time_usec - other.time_usec,
-            self.earliest_usec - other.latest_usec,
+            self.earliest_usec - other.latest_usec - self.waited_usec,
             self.latest_usec - other.earliest_usec,
         )
 

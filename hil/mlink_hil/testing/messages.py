@@ -69,6 +69,12 @@ class Lost(_Message, frozen=True):
     count: int
 
 
+class Drained(_Message, frozen=True):
+    """All that was on its way to the tap at this master time has been told."""
+
+    time_usec: int
+
+
 class RegionAdded(_Message, frozen=True):
     """A region is watched; its means in the frames that are still kept."""
 
@@ -115,7 +121,9 @@ class Order(_Message, frozen=True):
     level: bool | None
 
 
-FromTap: TypeAlias = Hello | Reading | Command | Row | FrameSeen | Lost | RegionAdded | Pixels
+FromTap: TypeAlias = (
+    Hello | Reading | Command | Row | FrameSeen | Lost | Drained | RegionAdded | Pixels
+)
 ToTap: TypeAlias = AddRegion | Fetch | Order
 
 _encoder = msgspec.msgpack.Encoder()

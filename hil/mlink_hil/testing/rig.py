@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from mlink.errors import MlinkError
 from mlink_hil.testing.bench_run import BenchRun
@@ -96,13 +97,13 @@ class Rig:
         inside = self._watch(bound, window, enough=lambda found: bool(found.sure))
         verdict = inside.some()
         if verdict is Verdict.PASS:
-            return inside.sure[0]
+            return self._with_waits(inside.sure[0], origin)
         how = f"within {within_usec} µs {'of' if around else 'after'} {origin}"
         if not_before_usec:
             how = f"{not_before_usec} to {within_usec} µs after {origin}"
         if verdict is Verdict.FAIL:
             head = f"no {bound.text} {how}{self._nearest(bound, window)}"
-            if excuse := self._excuse(bound, window):
+            if excuse := self._excuse(bound, window, lambda f: f.some() is not Verdict.FAIL):
                 verdict, head = Verdict.INCONCLUSIVE, head + excuse
         else:
             head = (
@@ -151,7 +152,14 @@ class Rig:
         if inside.possible:
             counted += f" to {len(inside.sure) + len(inside.possible)}"
         head = f"{counted} × {bound.text} within {within_usec} µs after {origin}, not {wanted}"
-        self._raise(inside.count(at_least, at_most), head, window, [bound.channel])
+        verdict = inside.count(at_least, at_most)
+        if verdict is Verdict.FAIL and len(inside.sure) + len(inside.possible) < at_least:
+            excuse = self._excuse(
+                bound, window, lambda f: len(f.sure) + len(f.possible) >= at_least
+            )
+            if excuse:
+                verdict, head = Verdict.INCONCLUSIVE, head + excuse
+        self._raise(verdict, head, window, [bound.channel])
         return list(inside.sure)
 
     def expect_rate(
@@ -162,6 +170,8 @@ class Rig:
         origin = self.now()
         bound = pattern(self.run.names)
         window = Window(origin, 0, for_usec)
+        began = self.run.processor_times()
+        lost = self.run.tap.lost.get(bound.channel, 0)
         inside = self._watch(bound, window, enough=lambda _found: False)
         events = sorted((*inside.sure, *inside.possible), key=lambda event: event.time_usec)
         rate = 0.0
@@ -169,6 +179,14 @@ class Rig:
             rate = (len(events) - 1) * 1e6 / (events[-1].time_usec - events[0].time_usec)
         verdict = Verdict.PASS if abs(rate - hz) <= tolerance * hz else Verdict.FAIL
         head = f"{bound.text} came at {rate:.3f} Hz, not at {hz:g} Hz ± {tolerance:.1%}"
+        missing = hz * for_usec / 1e6 - len(events)
+        if verdict is Verdict.FAIL and missing > 0:
+            self.run.let_run()
+            waits = self.run.starved_usec(began)
+            if unseen := self.run.tap.lost.get(bound.channel, 0) - lost:
+                verdict, head = Verdict.INCONCLUSIVE, f"{head}\nbut {unseen} were not seen"
+            elif sum(waits.values()) >= missing * 1e6 / hz / 2:
+                verdict, head = Verdict.INCONCLUSIVE, head + _busy(waits)
         self._raise(verdict, head, window, [bound.channel])
         return rate
 
@@ -246,18 +264,26 @@ class Rig:
             self.run.check()  # a run that has failed is told in its own words
         return inside
 
-    def _excuse(self, bound: Bound, window: Window) -> str:
+    def _with_waits(self, event: Event, origin: Event) -> Event:
+        """Note how long the host kept the loop waiting between a stimulus and its answer."""
+        if not self.stimuli or origin is not self.stimuli[-1]:
+            return event  # what was counted is since the last stimulus
+        waited_usec = sum(self.run.starved_usec().values())
+        return replace(event, waited_usec=min(waited_usec, max(0, event.since(origin).usec)))
+
+    def _excuse(self, bound: Bound, window: Window, explained: _Enough) -> str:
         """Say whether something came late only because the host of a virtual bench was busy."""
-        waits = self.run.starved_usec()
-        starved_usec = sum(waits.values())
-        if starved_usec < _WORTH_TELLING_USEC:
-            return ""
-        longer = Window(window.origin, window.low_usec, window.high_usec + starved_usec)
-        inside = self._watch(bound, longer, enough=lambda found: bool(found.sure))
-        if inside.some() is Verdict.FAIL:
-            return ""
-        told = ", ".join(f"{name} {usec} µs" for name, usec in waits.items() if usec > 0)
-        return f"\nbut this machine was busy; it kept waiting for a processor: {told}"
+        counted_usec = -1
+        while True:
+            self.run.let_run()
+            waits = self.run.starved_usec()
+            starved_usec = sum(waits.values())
+            if starved_usec < max(_WORTH_TELLING_USEC, counted_usec + _WORTH_TELLING_USEC):
+                return ""  # no wait explains it
+            counted_usec = starved_usec
+            longer = Window(window.origin, window.low_usec, window.high_usec + starved_usec)
+            if explained(self._watch(bound, longer, enough=explained)):
+                return _busy(waits)
 
     def _nearest(self, bound: Bound, window: Window) -> str:
         """Say what came nearest to a window."""
@@ -295,3 +321,8 @@ class Rig:
             history, start, end, now_usec=self.run.now_usec(), marks=marks, first=first
         )
         return [*lines, "", *list_events(history, first, start, end, zero)]
+
+
+def _busy(waits: Mapping[str, int]) -> str:
+    told = ", ".join(f"{name} {usec} µs" for name, usec in waits.items() if usec > 0)
+    return f"\nbut this machine was busy; it kept waiting for a processor: {told}"

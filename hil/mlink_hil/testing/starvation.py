@@ -9,52 +9,96 @@ most the sum of what its processes waited.
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator
+import time
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 _PROC = Path("/proc")
 _RUN_DELAY = 1
 """Position in `schedstat`: ns on the CPU, ns ready but waiting, number of time slices."""
+_POLL_SEC = 0.002
+
+Snapshot = Mapping[Path, int]
+"""What each thread had waited at a moment, in ns."""
 
 
 class Starvation:
     """Counters of the threads below this process; a difference of two says what happened."""
 
     def __init__(self) -> None:
-        self._before: dict[Path, int] = {}
+        self._before: Snapshot = {}
         self._threads: list[tuple[str, Path]] = []
+        self._others: list[Path] = []
+        """Threads that may be late without harm to the loop, but that tell of it (the tap)."""
 
     def find(self, without: Container[str] = ()) -> None:
         """Look for the processes of a run, without some; once, when it is in full flow."""
-        self._threads = []
+        self._threads, self._others = [], []
         for pid in _descendants(os.getpid()):
             folder = _PROC / str(pid)
             try:
                 name = (folder / "comm").read_text().strip()
             except OSError:
                 continue  # it has just ended
-            if name not in without:
-                self._threads += [(name, task / "schedstat") for task in folder.glob("task/*")]
+            tasks = [task / "schedstat" for task in folder.glob("task/*")]
+            if name in without:
+                self._others += tasks
+            else:
+                self._threads += [(name, task) for task in tasks]
         self.mark()
 
     def mark(self) -> None:
         """Count from now on."""
-        self._before = {path: delay for _, path, delay in self._delays()}
+        self._before = self.snapshot()
 
-    def waits_usec(self) -> dict[str, int]:
+    def snapshot(self) -> Snapshot:
+        """Return the counters of this moment, to count from."""
+        return {path: delay for _, path, delay in self._delays()}
+
+    def waits_usec(self, since: Snapshot | None = None) -> dict[str, int]:
         """Return the longest wait of a thread of each process since the mark, in µs."""
+        before = self._before if since is None else since
         found: dict[str, int] = {}
         for name, path, delay in self._delays():
-            wait_usec = (delay - self._before.get(path, delay)) // 1000
+            wait_usec = (delay - before.get(path, delay)) // 1000
             found[name] = max(found.get(name, 0), wait_usec)
         return found
+
+    def let_run(self, timeout_sec: float) -> None:
+        """Wait until each thread that wants a processor has had one: its wait counts only then."""
+        waiting = {
+            path: text
+            for path in (*(path for _, path in self._threads), *self._others)
+            if _is_ready(path) and (text := _read(path))
+        }
+        deadline = time.monotonic() + timeout_sec
+        while waiting and time.monotonic() < deadline:
+            time.sleep(_POLL_SEC)
+            waiting = {
+                path: text
+                for path, text in waiting.items()
+                if _read(path) == text and _is_ready(path)
+            }
 
     def _delays(self) -> Iterator[tuple[str, Path, int]]:
         for name, path in self._threads:
             try:
-                yield name, path, int(path.read_text().split()[_RUN_DELAY])
-            except (OSError, IndexError, ValueError):
+                yield name, path, int(_read(path).split()[_RUN_DELAY])
+            except (IndexError, ValueError):
                 continue  # it has ended, or the kernel does not count
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""  # it has ended
+
+
+def _is_ready(schedstat: Path) -> bool:
+    """Tell whether a thread runs or wants to."""
+    # pid (name) state …; the name may hold anything but ends at the last parenthesis
+    return _read(schedstat.with_name("stat")).rpartition(")")[2].strip().startswith("R")
 
 
 def _descendants(pid: int) -> Iterator[int]:

@@ -34,6 +34,7 @@ from mlink_hil.testing.messages import FrameSeen, Receiver
 
 _KEPT_FRAME_BYTES = 64 << 20
 _SEND_TIMEOUT_SEC = 5.0
+_DRAINED_EVERY_USEC = 20_000
 
 
 class _Kept:
@@ -62,6 +63,7 @@ class TapModule(Module[TapSettings]):
         self._sending = threading.Lock()
         self._keeping = threading.Lock()
         self._kept: dict[str, _Kept] = {}
+        self._items = 0
         self._reader = threading.Thread(target=self._answer, name="requests", daemon=True)
 
     def prepare(self) -> None:
@@ -81,7 +83,7 @@ class TapModule(Module[TapSettings]):
             DataType.Frame: self._on_frame,
         }
         for stream, port in self.context.inputs.items():
-            port.on_item = partial(takers[port.data_type], stream)
+            port.on_item = partial(self._take, takers[port.data_type], stream)
             port.on_gap = partial(self._on_gap, stream)
             if port.data_type is DataType.Frame:
                 self._kept[stream] = _Kept()
@@ -102,6 +104,17 @@ class TapModule(Module[TapSettings]):
         )
         self._reader.start()
 
+    def run(self) -> None:
+        """Serve the streams; tell, now and then, up to when all has been told."""
+        told_usec = 0
+        while self.context.running:
+            before_usec, items = self.context.clock.now_usec(), self._items
+            self.context.serve(_DRAINED_EVERY_USEC)
+            # nothing was taken: what had been sent before this turn was taken before it
+            if self._items == items and before_usec >= told_usec + _DRAINED_EVERY_USEC:
+                told_usec = before_usec
+                self._send(messages.Drained(before_usec))
+
     def close(self) -> None:
         """Hang up."""
         try:
@@ -119,6 +132,10 @@ class TapModule(Module[TapSettings]):
                 self._socket.sendall(data)
             except OSError:
                 pass  # the test process has seen enough; the run's end is its engine's matter
+
+    def _take(self, taker: Callable[[str, Any], None], stream: str, item: Any) -> None:
+        self._items += 1
+        taker(stream, item)
 
     def _on_reading(self, stream: str, item: LineReading) -> None:
         self._send(messages.Reading(stream, item.line_id, item.value, item.time_usec))

@@ -46,6 +46,8 @@ class TapLink:
         self.recording_dir: Path | None = None
         self.metadata: dict[str, Metadata] = {}
         self.lost: dict[str, int] = {}
+        self.drained_usec = 0
+        """Master time up to which all that was sent on the run's streams has been noted."""
         self._history = history
         self._uncertainty: dict[str, int] = {}
         self._regions: dict[int, Region] = {}
@@ -142,6 +144,8 @@ class TapLink:
                 self._on_frame(message)
             case messages.Lost():
                 self.lost[message.stream] = self.lost.get(message.stream, 0) + message.count
+            case messages.Drained():
+                self.drained_usec = message.time_usec
             case messages.RegionAdded():
                 for _, time_usec, mean in message.samples:
                     self._on_sample(message.region, time_usec, mean)
