@@ -16,61 +16,110 @@ ROW = "    table.submit([reading.time_usec, reading.line_id, reading.value])\n"
 
 def test_the_example_passes_and_keeps_no_recording(tmp_path: Path) -> None:
     folder = copy_example(tmp_path, "led-follows-button")
-    outcome = run_pytest(folder)
+    outcome = run_pytest(folder, "--mlink-inconclusive=skip")
     assert outcome.code == 0, outcome.text
-    assert outcome.counts["passed"] == 6
+    assert outcome.counts["passed"] + outcome.counts.get("inconclusive", 0) == 7
     assert not (folder / "recordings").exists()
 
 
-MUTANTS = {
-    "5 ms late": (ANSWER, "    import time; time.sleep(0.005)\n" + ANSWER, "lower quartile = "),
-    "wrong line": ("LED_LINE = 8", "LED_LINE = 9", "no rising edge on uno.8"),
-    "inverted": ("1 if reading.value == 0 else 0", "reading.value", "no rising edge on uno.8"),
-    "one lost edge": (
-        ANSWER,
-        "    readings.n = getattr(readings, 'n', 0) + 1\n    if readings.n != 33:\n    " + ANSWER,
+LED, LIGHT = "led-follows-button", "camera-sees-light"
+NO_LIGHT = "no cam.video[468,348 24×24] going"
+
+
+def fault(kind: str, target: str, **settings: object) -> tuple[str, str, str]:
+    """Return the change of a bench file that adds a fault from the start of the run on."""
+    lines = "".join(f"{key} = {str(value).lower()}\n" for key, value in settings.items())
+    table = f'[[faults]]\nat_sec = 0\nkind = "{kind}"\ntarget = "{target}"\n{lines}\n'
+    return "bench.toml", "[modules.board]", f"{table}[modules.board]"
+
+
+MUTANTS: dict[str, tuple[str, tuple[str, str, str], str]] = {
+    "5 ms late": (
+        LED,
+        ("loop.py", ANSWER, "    import time; time.sleep(0.005)\n" + ANSWER),
+        "lower quartile = ",
+    ),
+    "wrong line": (LED, ("loop.py", "LED_LINE = 8", "LED_LINE = 9"), "no rising edge on uno.8"),
+    "inverted": (
+        LED,
+        ("loop.py", "1 if reading.value == 0 else 0", "reading.value"),
+        "no rising edge on uno.8",
+    ),
+    "one edge in a thousand is lost": (
+        LED,
+        (
+            "loop.py",
+            ANSWER,
+            "    readings.n = getattr(readings, 'n', 0) + 1\n    if readings.n != 777:\n    "
+            + ANSWER,
+        ),
         "edge on uno.8 within",
     ),
-    "bounces": (ANSWER, ANSWER + "    led.set_value(0)\n" + ANSWER, "edge on uno.8 within"),
-    "stays on": ("1 if reading.value == 0 else 0", "1", "no rising edge on uno.8"),
-    "a row twice": (ROW, ROW + ROW, "not 40"),
+    "bounces": (
+        LED,
+        ("loop.py", ANSWER, ANSWER + "    led.set_value(0)\n" + ANSWER),
+        "edge on uno.8 within",
+    ),
+    "flashes twice": (
+        LED,
+        ("loop.py", ROW, "    if reading.value: led.set_value(1); led.set_value(0)\n" + ROW),
+        "edge on uno.8 within",
+    ),
+    "stays on": (
+        LED,
+        ("loop.py", "1 if reading.value == 0 else 0", "1"),
+        "no rising edge on uno.8",
+    ),
+    "a row twice": (LED, ("loop.py", ROW, ROW + ROW), "not 40"),
+    "rows in the wrong order": (
+        LED,
+        (
+            "loop.py",
+            ROW,
+            "    held = readings.held = getattr(readings, 'held', [])\n"
+            "    held.append([reading.time_usec, reading.line_id, reading.value])\n"
+            "    while len(held) == 2: table.submit(held.pop()); table.submit(held.pop())\n",
+        ),
+        "times == sorted(times)",
+    ),
+    "stuck input": (
+        LED,
+        fault("stuck-line", "uno", line=7, level=True),
+        "no rising edge on uno.8",
+    ),
+    "bytes are lost on the wire": (
+        LED,
+        fault("line-noise", "uno", drop=0.02),
+        "edge on uno.8 within",
+    ),
+    "slow camera": (LED, ("bench.toml", "framerate = 30", "framerate = 29"), "not at 30 Hz"),
+    "dark": (
+        LIGHT,
+        ("loop.py", "HwOutputLine(commands, 8)", "HwOutputLine(commands, 9)"),
+        NO_LIGHT,
+    ),
+    "never goes out": (LIGHT, ("loop.py", "1 if reading.value == 0 else 0", "1"), NO_LIGHT),
+    "frozen picture": (LIGHT, fault("freeze-picture", "eye"), NO_LIGHT),
+    "late camera stamps": (LIGHT, fault("late-stamps", "eye", usec=40_000), "edge to frame = "),
 }
+"""What is wrong: the example, the file and its change, and what its tests say."""
 
 
-@pytest.mark.parametrize("fault", MUTANTS)
-def test_a_fault_of_the_script_is_found(fault: str, tmp_path: Path) -> None:
-    old, new, told = MUTANTS[fault]
-    folder = copy_example(tmp_path, "led-follows-button", "loop.py", old, new)
-    outcome = run_pytest(folder, "-x", "--mlink-record=never")
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_deliberate_fault_is_found_by_the_examples_own_tests(mutant: str, tmp_path: Path) -> None:
+    example, (file, old, new), told = MUTANTS[mutant]
+    folder = copy_example(tmp_path, example, file, old, new)
+    for _ in range(3):
+        outcome = run_pytest(folder, "-x", "--mlink-record=never", "--mlink-inconclusive=skip")
+        assert not outcome.counts.get("errors"), outcome.text
+        if outcome.counts.get("failed"):
+            break  # else this machine was too busy to tell: an undecided test finds nothing
     assert outcome.code == 1, outcome.text
-    # on a machine that is too busy, lateness may be what is found first
-    assert told in outcome.text or "lower quartile = " in outcome.text
-
-
-def test_a_slow_camera_is_found(tmp_path: Path) -> None:
-    folder = copy_example(
-        tmp_path, "led-follows-button", "bench.toml", "framerate = 30", "framerate = 29"
-    )
-    outcome = run_pytest(folder, "-k", "camera", "--mlink-record=never")
-    assert outcome.code == 1
-    assert "not at 30 Hz" in outcome.text
+    assert told in outcome.text, outcome.text
 
 
 def test_the_example_of_the_camera_passes(tmp_path: Path) -> None:
-    outcome = run_pytest(copy_example(tmp_path, "camera-sees-light"), "--mlink-record=never")
+    folder = copy_example(tmp_path, LIGHT)
+    outcome = run_pytest(folder, "--mlink-record=never", "--mlink-inconclusive=skip")
     assert outcome.code == 0, outcome.text
-    assert outcome.counts["passed"] == 4
-
-
-@pytest.mark.parametrize(
-    ("fault", "old", "new"),
-    [
-        ("dark", "light = syl.HwOutputLine(commands, 8)", "light = syl.HwOutputLine(commands, 9)"),
-        ("never goes out", "1 if reading.value == 0 else 0", "1"),
-    ],
-)
-def test_a_fault_of_the_light_is_found(fault: str, old: str, new: str, tmp_path: Path) -> None:
-    folder = copy_example(tmp_path, "camera-sees-light", "loop.py", old, new)
-    outcome = run_pytest(folder, "-x", "--mlink-record=never")
-    assert outcome.code == 1, outcome.text
-    assert "no cam.video[468,348 24×24] going" in outcome.text
+    assert outcome.counts["passed"] + outcome.counts.get("inconclusive", 0) == 4

@@ -279,11 +279,25 @@ class Rig:
             waits = self.run.starved_usec()
             starved_usec = sum(waits.values())
             if starved_usec < max(_WORTH_TELLING_USEC, counted_usec + _WORTH_TELLING_USEC):
-                return ""  # no wait explains it
+                # no wait explains its lateness: at most, that it was not seen
+                unseen_usec = self._unseen_usec(bound, window)
+                return _busy(waits) if 0 < unseen_usec <= 2 * starved_usec else ""
             counted_usec = starved_usec
             longer = Window(window.origin, window.low_usec, window.high_usec + starved_usec)
             if explained(self._watch(bound, longer, enough=explained)):
                 return _busy(waits)
+
+    def _unseen_usec(self, bound: Bound, window: Window) -> int:
+        """Return the longest time in a window, in µs, of which a camera has shown nothing.
+
+        What came and went in it was not seen. 0 where frames came one after the other.
+        """
+        events = self.run.history.of(bound.channel, window.start_usec, window.end_usec)
+        gaps = [event.early_usec for event in events if event.early_usec]
+        if bound.channel.partition("[")[0] not in self.run.names.frame_streams() or not gaps:
+            return 0
+        period_usec = min(gaps)
+        return max(gaps) - period_usec if max(gaps) > 1.5 * period_usec else 0
 
     def _nearest(self, bound: Bound, window: Window) -> str:
         """Say what came nearest to a window."""
