@@ -14,13 +14,14 @@ from urllib.parse import parse_qsl, quote
 from mlink.devices import DeviceEndpoint
 from mlink.errors import DeviceError
 from mlink_hil.scene_faults import orders_path
-from mlink_hil.sim.fetch_firmware import is_cached
+from mlink_hil.sim.fetch_firmware import cached_path, is_cached
 from mlink_hil.uno_process import UnoProcess
 
 _SOCKET_PATH_LIMIT = 107
 """Longest path of a Unix socket, in bytes (sockaddr_un)."""
 
-_FIRMWARES = ("standard", "mlink")
+_FIRMWARES = ("mlink", "standard")
+_MOST_CLOCK_PPM = 10_000
 _PROGRAMS = {"yasimavr": "mlink_hil.sim.avr_uno", "protocol": "mlink_hil.sim.protocol_uno"}
 _ARGUMENTS: dict[str, list[str]] = {
     "yasimavr": [],
@@ -32,8 +33,9 @@ _ARGUMENTS: dict[str, list[str]] = {
 class VirtualDevices:
     """`virtual:uno` and `virtual:scene`; options follow as a query.
 
-    `?simulator=yasimavr|protocol`, `?firmware=standard|mlink` (the latter on yasimavr only), joined
-    by `&`.
+    `?firmware=mlink|standard` (mlink's own; StandardFirmata), `?simulator=yasimavr|protocol` (the
+    latter runs no firmware, but speaks StandardFirmata's protocol), `?clock_ppm=200` (how much too
+    fast the board's crystal is), joined by `&`.
     """
 
     known = ("virtual:uno", "virtual:scene")
@@ -74,15 +76,22 @@ def _uno(
     name: str, spec: str, options: dict[str, str], work_dir: Path, log: logging.Logger
 ) -> Iterator[DeviceEndpoint]:
     simulator = options.pop("simulator", "")
-    firmware = options.pop("firmware", "standard")
-    if options or simulator not in ("", *_PROGRAMS) or firmware not in _FIRMWARES:
+    firmware = options.pop("firmware", "")
+    clock_ppm = options.pop("clock_ppm", "0")
+    if (
+        options
+        or simulator not in ("", *_PROGRAMS)
+        or firmware not in ("", *_FIRMWARES)
+        or not _is_clock_error(clock_ppm)
+    ):
         raise DeviceError(
             f"device '{name}': options of '{spec}' are not understood",
-            remedy="Known: virtual:uno?simulator=yasimavr, virtual:uno?simulator=protocol and "
-            "virtual:uno?firmware=mlink.",
+            remedy="Known: virtual:uno?firmware=mlink, virtual:uno?firmware=standard, "
+            f"virtual:uno?simulator=protocol and clock_ppm=… (−{_MOST_CLOCK_PPM} to "
+            f"{_MOST_CLOCK_PPM}).",
         )
-    own_firmware = _own_firmware(name, simulator) if firmware == "mlink" else []
-    simulator = "yasimavr" if own_firmware else simulator or _best_simulator(log)
+    simulator, arguments = _choose(name, simulator, firmware, log)
+    arguments += ["--clock-ppm", clock_ppm]
     control = control_path(work_dir, name)
     if len(os.fsencode(control)) > _SOCKET_PATH_LIMIT:
         raise DeviceError(
@@ -90,7 +99,6 @@ def _uno(
             remedy="Set XDG_RUNTIME_DIR or TMPDIR to a shorter path.",
         )
     tty = work_dir / f"{name}.tty"
-    arguments = [*_ARGUMENTS[simulator], *own_firmware]
     with UnoProcess(_PROGRAMS[simulator], arguments, tty=tty, control=control, log=log) as board:
         yield DeviceEndpoint(
             name=name,
@@ -105,30 +113,43 @@ def _uno(
         )
 
 
-def _own_firmware(name: str, simulator: str) -> list[str]:
-    """Return the arguments that put mlink's firmware on the board; it needs the AVR simulator."""
-    if simulator == "protocol" or importlib.util.find_spec("yasimavr") is None:
+def _is_clock_error(text: str) -> bool:
+    try:
+        return abs(float(text)) <= _MOST_CLOCK_PPM
+    except ValueError:
+        return False
+
+
+def _choose(name: str, simulator: str, firmware: str, log: logging.Logger) -> tuple[str, list[str]]:
+    """Return the simulator and the arguments of its program, by default with our firmware.
+
+    Without the AVR simulator the protocol is spoken without a firmware, and the log says why.
+    """
+    if simulator == "protocol" and firmware:
         raise DeviceError(
-            f"device '{name}': firmware=mlink needs the AVR simulator",
-            remedy="pip install 'mlink-hil[sim]', and leave simulator=protocol out.",
+            f"device '{name}': simulator=protocol runs no firmware, and so not '{firmware}'",
+            remedy="Leave one of the two options out.",
         )
+    if not simulator and importlib.util.find_spec("yasimavr") is None:
+        if firmware:
+            raise DeviceError(
+                f"device '{name}': firmware={firmware} needs the AVR simulator",
+                remedy="pip install 'mlink-hil[sim]'",
+            )
+        log.warning(
+            "virtual:uno speaks the protocol only, without a firmware: yasimavr is not installed"
+            " (pip install 'mlink-hil[sim]', or make setup)"
+        )
+        simulator = "protocol"
+    if simulator == "protocol":
+        return simulator, [*_ARGUMENTS[simulator]]
+    if firmware == "standard":
+        if not is_cached():
+            raise DeviceError(
+                f"device '{name}': StandardFirmata is not there, or not the right one",
+                remedy="python -m mlink_hil.sim.fetch_firmware (it needs npm and the network)",
+            )
+        return "yasimavr", [*_ARGUMENTS["yasimavr"], "--hex", str(cached_path())]
     from mlink.cli.flash import firmware_path  # it knows where the hex files are
 
-    return ["--hex", str(firmware_path("uno"))]
-
-
-def _best_simulator(log: logging.Logger) -> str:
-    """Take the AVR simulator with the real firmware where both are there; else say why not."""
-    if importlib.util.find_spec("yasimavr") is None:
-        why, how = "yasimavr is not installed", "pip install 'mlink-hil[sim]', or make setup"
-    elif not is_cached():
-        why, how = (
-            "its firmware is not there, or not the right one",
-            "python -m mlink_hil.sim.fetch_firmware",
-        )
-    else:
-        return "yasimavr"
-    log.warning(
-        "virtual:uno speaks the protocol only, without the real firmware: %s (%s)", why, how
-    )
-    return "protocol"
+    return "yasimavr", [*_ARGUMENTS["yasimavr"], "--hex", str(firmware_path("uno"))]

@@ -198,6 +198,10 @@ class OutputPort(Protocol):
         """Loan shared memory for a frame of this shape, to write its pixels straight into."""
         ...
 
+    def note_lost(self, count: int) -> None:
+        """Say that `count` items were lost before they could be sent; subscribers see a gap."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:

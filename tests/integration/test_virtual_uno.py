@@ -20,17 +20,24 @@ from mlink_hil.devices import VirtualDevices
 from mlink_hil.sim import fetch_firmware
 from mlink_hil.uno_process import UnoProcess
 from mlink_hil.virtual_board import VirtualBoard
-from tests.support.virtual_uno import LOG, open_uno
+from tests.support.virtual_uno import LOG, open_uno, spec_of
 
-needs_simulator = pytest.mark.skipif(
-    importlib.util.find_spec("yasimavr") is None or not fetch_firmware.is_cached(),
-    reason="needs the extra `sim` and the firmware (make setup)",
+HAS_SIMULATOR = importlib.util.find_spec("yasimavr") is not None
+needs_simulator = pytest.mark.skipif(not HAS_SIMULATOR, reason="needs the extra `sim`")
+needs_standard = pytest.mark.skipif(
+    not (HAS_SIMULATOR and fetch_firmware.is_cached()),
+    reason="needs the extra `sim` and StandardFirmata (make setup)",
 )
 SIMULATORS = [
     pytest.param("protocol", id="protocol"),
-    pytest.param("yasimavr", id="yasimavr", marks=[pytest.mark.sim, needs_simulator]),
+    pytest.param("standard", id="standard", marks=[pytest.mark.sim, needs_standard]),
+    pytest.param("mlink", id="mlink", marks=[pytest.mark.sim, needs_simulator]),
 ]
-NAME = b"".join(bytes([char, 0]) for char in b"StandardFirmata")
+
+
+def name_of(simulator: str) -> bytes:
+    name = b"mlink_firmata uno" if simulator == "mlink" else b"StandardFirmata"
+    return b"".join(bytes([char, 0]) for char in name)
 
 
 @pytest.fixture(params=SIMULATORS)
@@ -66,23 +73,23 @@ def processes_of(folder: Path) -> list[int]:
     return found
 
 
-def test_the_board_reports_its_firmware_after_the_boot(uno):
+def test_the_board_reports_its_firmware_after_the_boot(uno, simulator):
     report = uno[2].read(46)
     assert report[:2] == b"\xf9\x02"
-    assert NAME in report
+    assert name_of(simulator) in report
 
 
 def test_a_version_query_is_answered(serial):
     serial.send(0xF9)
-    assert re.fullmatch(rb"\xf9\x02[\x04\x05]", serial.read(3))
+    assert re.fullmatch(rb"\xf9\x02[\x04\x05\x06]", serial.read(3))
 
 
-def test_a_firmware_query_names_standard_firmata(serial):
+def test_a_firmware_query_is_answered_with_the_firmwares_name(serial, simulator):
     serial.send(0xF0, 0x79, 0xF7)
-    reply = serial.read(43)
+    reply = serial.read(60, 0.5)
     assert reply[:2] == b"\xf0\x79"
     assert reply.endswith(b"\xf7")
-    assert NAME in reply
+    assert name_of(simulator) in reply
 
 
 def test_capabilities_and_analog_mapping_are_those_of_an_uno(serial):
@@ -274,7 +281,7 @@ def test_a_killed_parent_leaves_no_simulator(simulator, tmp_path):
         "work_dir=pathlib.Path(sys.argv[2]), log=logging.getLogger()):\n"
         "    print('open', flush=True); time.sleep(60)\n"
     )
-    spec = f"virtual:uno?simulator={simulator}"
+    spec = spec_of(simulator)
     parent = subprocess.Popen(
         [sys.executable, "-c", code, spec, str(tmp_path)], stdout=subprocess.PIPE
     )
@@ -314,6 +321,9 @@ def test_the_fallback_is_said_in_one_line(tmp_path, monkeypatch, caplog):
         ("virtual:unno", "Did you mean 'virtual:uno'?"),
         ("virtual:mega-2560-board", "Known: virtual:uno, virtual:scene"),
         ("virtual:uno?simulater=protocol", "simulator=protocol"),
+        ("virtual:uno?firmware=grbl", "firmware=standard"),
+        ("virtual:uno?clock_ppm=fast", "clock_ppm=…"),
+        ("virtual:uno?simulator=protocol&firmware=standard", "runs no firmware"),
         ("virtual:uno?simulator=qemu", "simulator=protocol"),
     ],
 )
@@ -330,7 +340,7 @@ def test_a_scene_is_its_own_address(tmp_path):
         assert endpoint.address == spec
 
 
-@pytest.mark.skipif(importlib.util.find_spec("yasimavr") is None, reason="needs the extra `sim`")
+@needs_simulator
 @pytest.mark.sim
 def test_a_program_that_does_not_start_says_why(tmp_path):
     process = UnoProcess(

@@ -58,6 +58,10 @@ class FakeOutput:
         self.metadata: Metadata = {}
         self.frozen = False
         self.items: list[Any] = []
+        self.lost = 0
+
+    def note_lost(self, count: int) -> None:
+        self.lost += count
 
     def submit(self, item: StreamItem) -> None:
         self.items.append(item)

@@ -165,6 +165,8 @@ class ScriptedBoard:
             self.say(capability_reply(self.pins))
         elif message == sysex(0x69):
             self.say(analog_mapping_reply(self.pins))
+        elif message == sysex(0x6D, (0,)):  # what asks behind the query for the extension
+            self.say(sysex(0x6E, (0, 1, 0)))
         elif message[0] & 0xF0 == 0xD0:
             port = message[0] & 0x0F
             (self.reporting.add if message[1] else self.reporting.discard)(port)

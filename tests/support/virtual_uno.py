@@ -43,11 +43,16 @@ class SerialClient:
         os.close(self.fd)
 
 
+def spec_of(kind: str) -> str:
+    """The device string of a kind: protocol, or a firmware on the AVR simulator."""
+    return f"virtual:uno?{'simulator' if kind == 'protocol' else 'firmware'}={kind}"
+
+
 @contextmanager
 def open_uno(
-    tmp_path: Path, simulator: str
+    tmp_path: Path, kind: str
 ) -> Iterator[tuple[DeviceEndpoint, VirtualBoard, SerialClient]]:
-    spec = f"virtual:uno?simulator={simulator}"
+    spec = spec_of(kind)
     devices = VirtualDevices()
     with (
         devices.open(name="uno", spec=spec, work_dir=tmp_path, log=LOG) as endpoint,

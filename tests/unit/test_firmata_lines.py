@@ -158,12 +158,20 @@ def test_pulses_are_recorded_as_commanded_and_as_sent(bench, scripted):
     before = bench.context.clock.now_usec()
     bench.send(Kind.WRITE_DIGITAL_PULSE, 13, duration_usec=20_000)
     row = bench.wait_for_row("pulses", lambda row: row[0] == "13")
-    _, asked, commanded, started, ended = map(int, row)
+    _, asked, commanded, started, ended = map(int, row[:5])
+    assert row[5:] == ["host", "", ""]
     assert asked == 20_000
     assert before <= commanded <= started < ended
     assert 20_000 <= ended - started < 200_000
     header = bench.context.outputs["pulses"].metadata["table_header"]
-    assert header == ["line", "asked_usec", "commanded_usec", "start_sent_usec", "end_sent_usec"]
+    assert header[:5] == [
+        "line",
+        "asked_usec",
+        "commanded_usec",
+        "start_sent_usec",
+        "end_sent_usec",
+    ]
+    assert header[5:] == ["timed_by", "first_edge_usec", "last_edge_usec"]
 
 
 def test_pulses_that_flow_together_end_together_and_are_recorded_each(bench):
@@ -264,6 +272,9 @@ def test_a_pins_state_is_answered(bench, scripted):
 def test_a_text_of_the_board_is_logged_as_its_own_and_noted(bench, scripted, caplog):
     scripted.say(sysex(0x71, b"N\0o\0"))
     bench.wait_for_event("says")
+    deadline = time.monotonic() + 5
+    while not caplog.text and time.monotonic() < deadline:  # the log comes after the event
+        time.sleep(0.002)
     assert "uno (virtual:uno) says: No" in caplog.text
     assert bench.wait_for_row("replies", lambda row: row[1] == "string")[4] == "No"
 

@@ -73,6 +73,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         self.analog: list[BoardPin] = []
         self.digital: list[BoardPin] = []
         self.digital_ports: list[BoardPort] = []
+        self._baud_rate = baudrate
         address = port if port is not None else find_port()
         self.name = name or address
         self.session = Session(
@@ -112,7 +113,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         Nothing that it was told before is repeated here.
         """
         before = self.description
-        found = self.session.connect(open_transport(address, self.session.transport.baud_rate))
+        found = self.session.connect(open_transport(address, self._baud_rate))
         same = found.firmware_name == before.firmware_name and found.layout == before.layout
         if not same:
             self.session.close()

@@ -37,6 +37,21 @@ class BridgedTransport:
         self._pump: threading.Thread | None = None
         self._stopping = threading.Event()
 
+    @property
+    def can_change_baud_rate(self) -> bool:
+        """Whether the far end changes its rate: RFC 2217 carries the wish."""
+        return True
+
+    def set_baud_rate(self, baud_rate: int) -> None:
+        """Change the far line's rate; OSError when it refuses."""
+        if self._port is None:
+            raise self._lost("closed")
+        try:
+            self._port.baudrate = baud_rate
+        except ValueError as error:
+            raise OSError(f"{self.address} does not take {baud_rate} baud") from error
+        self.baud_rate = baud_rate
+
     def open(self) -> None:
         """Connect and negotiate; DeviceError says why it cannot be."""
         try:

@@ -10,6 +10,9 @@ from msgspec import Meta
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
 
+LEAST_SAFE_STATE_MSEC = 40
+"""Shorter than what a loaded host sleeps at times."""
+
 
 class FirmataSettings(ModuleSettings):
     """Settings of `firmata-io`; docs/boards.md explains them."""
@@ -18,6 +21,8 @@ class FirmataSettings(ModuleSettings):
     """What to open when the bench gives no device; Syntalos' key."""
     baud_rate: Annotated[int, Meta(gt=0)] = 57600
     """Bits per second; StandardFirmata's is 57600."""
+    fast_baud_rate: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_000_000
+    """What mlink's own firmware is raised to after the handshake; 0 leaves it as it is."""
     handshake_timeout_s: Annotated[float, Meta(gt=0)] = 8.0
     """Longest wait for the board's answers; one that resets on opening takes up to 3 s."""
     sampling_interval_msec: Annotated[int, Meta(ge=1, le=16383)] = 19
@@ -33,7 +38,9 @@ class FirmataSettings(ModuleSettings):
     on_reconnect: Literal["replay", "safe", "stop"] = "replay"
     """What a board that is back gets: its modes and last values, or safe values; or the end."""
     safe_values: dict[str, Annotated[int, Meta(ge=0)]] = {}
-    """Line → value of outputs for on_reconnect = "safe"; 0 for the others."""
+    """Line → value of outputs for on_reconnect = "safe" and safe_state_msec; 0 for the others."""
+    safe_state_msec: Annotated[int, Meta(ge=0, le=600_000)] = 0
+    """Silence of this program after which mlink's firmware makes its outputs safe; 0: never."""
     reset_on_close: bool = True
     """Whether to reset the board at the end, which takes its outputs low."""
 
@@ -48,7 +55,14 @@ class FirmataSettings(ModuleSettings):
         from mlink.errors import DeviceError
         from mlink_drivers.firmata.budget import ByteBudget, analog_bytes
 
-        budget = ByteBudget(self.baud_rate, self.sampling_interval_msec)
+        if 0 < self.safe_state_msec < LEAST_SAFE_STATE_MSEC:
+            problems.append(
+                f"safe_state_msec: {self.safe_state_msec} ms is too short to keep up,"
+                f" set {LEAST_SAFE_STATE_MSEC} or more"
+            )
+        # the board may turn out to be slower: then it is refused before the run
+        fastest = max(self.baud_rate, self.fast_baud_rate)
+        budget = ByteBudget(fastest, self.sampling_interval_msec)
         for line in self.analog_lines:
             budget.add(line, analog_bytes(0))
         try:
@@ -71,6 +85,7 @@ firmata_io = ModuleType(
         PortSpec("events", DataType.TableRow, "Board Events"),
         PortSpec("replies", DataType.TableRow, "Board Replies"),
         PortSpec("pulses", DataType.TableRow, "Pulse Times"),
+        PortSpec("reflexes", DataType.TableRow, "Reflexes of the Board"),
     ),
     uses_device=True,
 )

@@ -3,7 +3,8 @@
 Two-way exchanges as NTP's (RFC 5905, section 8): the host notes when it asked, the chip when the
 question came and the answer left, the host when the answer came. Bytes on the wire are no unknown:
 their time is taken off. A Kalman filter of offset and rate weighs each exchange by how much longer
-than the shortest it took. Sans-IO; times of the host are ns of CLOCK_MONOTONIC.
+than the shortest it took. No exchange can be off by more than half of what it took, so a prediction
+beyond that is wrong for certain. Sans-IO; times of the host are ns of CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ _INEXACT_NOISE: Final = 50.0**2
 """µs² more where the chip stamped in its loop and not in an interrupt."""
 _SHORTEST_GROWS: Final = 1.001
 """The shortest exchange is forgotten slowly: a path may become slower for good."""
-_GATE: Final = 6.0**2
-_STEP_COUNT: Final = 6
+_SPREAD: Final = 1 / 6
+"""How differently two exchanges of the shortest time may be split, as a share of it."""
+_SURE_USEC: Final = 20.0
+"""What stamps may be off beyond half of an exchange's time; 100 µs more where inexact."""
 _FIRST: Final = 8
 _MOST_PENDING: Final = 16
 
@@ -42,12 +45,23 @@ class _Map(msgspec.Struct, frozen=True):
     """Of host time."""
 
 
+class ClockPair(msgspec.Struct, frozen=True):
+    """One moment on both clocks; the chip's in µs since it began."""
+
+    device_usec: int
+    host_ns: int
+
+
 class ChipClock:
     """Learns from exchanges, then converts; `query` and `take` are called in any one thread."""
 
     def __init__(self, tick_hz: int, byte_ns: int) -> None:
         self.exchanges = 0
         self.rejected = 0
+        self.steps = 0
+        """How often the clock, or what was known of it, was found to be wrong."""
+        self.unanswered = 0
+        """Questions since the last answer."""
         self.shortest_usec = math.inf
         """What the fastest exchange took beside its bytes: host, driver, adapter, firmware."""
         self._tick_usec = 1e6 / tick_hz
@@ -58,7 +72,6 @@ class ChipClock:
         self._zero_ticks = 0
         self._zero_ns = 0
         self._at_usec = 0.0
-        self._outliers = 0
         self._latest = 0
         self._map: _Map | None = None
 
@@ -66,6 +79,14 @@ class ChipClock:
     def is_set(self) -> bool:
         """Whether times can be converted."""
         return self._map is not None
+
+    @property
+    def pair(self) -> ClockPair | None:
+        """The moment of the last exchange; None before the first."""
+        line = self._map
+        if line is None:
+            return None
+        return ClockPair(round(line.ticks * self._tick_usec), line.host_ns)
 
     @property
     def rate_ppm(self) -> float:
@@ -89,6 +110,7 @@ class ChipClock:
         if len(self._pending) >= _MOST_PENDING:
             self._pending.clear()  # a board that does not answer
         self._pending[self._number] = now_ns
+        self.unanswered += 1
         return chip_encode.clock_query(self._number)
 
     def take(self, answer: ClockAnswer, arrival_ns: int) -> bool:
@@ -96,6 +118,7 @@ class ChipClock:
         asked_ns = self._pending.pop(answer.id, None)
         if asked_ns is None:
             return False
+        self.unanswered = 0
         question_ns = asked_ns + _QUERY_BYTES * self._byte_ns
         received, sent = self.unwrap(answer.received_ticks), self.unwrap(answer.sent_ticks)
         took_usec = (arrival_ns - question_ns) / 1000 - (sent - received) * self._tick_usec
@@ -107,8 +130,13 @@ class ChipClock:
         excess = took_usec - self.shortest_usec
         if self.exchanges < _FIRST:
             excess = took_usec  # what is short here is not known yet
-        noise = _LEAST_NOISE + excess * excess / 4 + (0.0 if answer.exact else _INEXACT_NOISE)
-        self._learn((received + sent) / 2, (question_ns + arrival_ns) / 2, noise)
+        spread = self.shortest_usec * _SPREAD
+        noise = _LEAST_NOISE + excess * excess / 4 + spread * spread
+        bound = took_usec / 2 + _SURE_USEC
+        if not answer.exact:
+            noise += _INEXACT_NOISE
+            bound += 2 * math.sqrt(_INEXACT_NOISE)
+        self._learn((received + sent) / 2, (question_ns + arrival_ns) / 2, noise, bound)
         return True
 
     def unwrap(self, ticks: int) -> int:
@@ -134,7 +162,7 @@ class ChipClock:
             _WRAP
         )
 
-    def _learn(self, ticks: float, host_ns: float, noise: float) -> None:
+    def _learn(self, ticks: float, host_ns: float, noise: float, bound: float) -> None:
         if self._filter is None:
             self._zero_ticks, self._zero_ns = round(ticks), round(host_ns)
             self._at_usec = 0.0
@@ -142,21 +170,21 @@ class ChipClock:
         state = self._filter
         device_usec = (ticks - self._zero_ticks) * self._tick_usec
         host_usec = (host_ns - self._zero_ns) / 1000
-        if host_usec > self._at_usec:
-            state.predict((host_usec - self._at_usec) / 1e6)
+        since_s = (host_usec - self._at_usec) / 1e6
+        if since_s > 0:
+            state.predict(since_s)
             self._at_usec = host_usec
         innovation = device_usec - host_usec - state.offset
-        if innovation * innovation > _GATE * (state.offset_variance + noise):
-            self.rejected += 1
-            self._outliers += 1
-            if self._outliers < _STEP_COUNT:
-                return
-            # They agree: the clock has stepped, or the start was wrong. Begin anew from here.
-            state.move_to(device_usec - host_usec, noise)
-            state.rate, state.rate_variance = 0.0, RATE_PRIOR_PPM**2
-        else:
-            state.update(innovation, noise)
-        self._outliers = 0
+        beyond = abs(innovation) - bound
+        if beyond > 0 and since_s > 0:
+            self.steps += 1
+            if beyond > RATE_PRIOR_PPM * since_s:
+                state.move_to(state.offset + innovation, noise)  # no rate explains it: a step
+                innovation = 0.0
+            else:
+                state.offset_variance += beyond * beyond
+                state.rate_variance = max(state.rate_variance, (beyond / since_s) ** 2)
+        state.update(innovation, noise)
         self.exchanges += 1
         self._draw_line()
 

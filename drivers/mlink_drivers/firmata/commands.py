@@ -18,8 +18,25 @@ from mlink.types import LineCommand, LineCommandKind, LineModeFlags
 from mlink_drivers.firmata import encode
 from mlink_drivers.firmata.board import Board
 from mlink_drivers.firmata.budget import ByteBudget, analog_bytes
+from mlink_drivers.firmata.chip_commands import ChipCommands
+from mlink_drivers.firmata.chip_extra import (
+    ChipOrder,
+    PulseTrain,
+    Reflex,
+    WatchEdges,
+    is_chip_extra,
+    parse_chip_extra,
+)
 from mlink_drivers.firmata.extension import Extension
-from mlink_drivers.firmata.extra import QueryPinState, ServoConfig, SetPinMode, parse_extra
+from mlink_drivers.firmata.extra import (
+    I2CConfig,
+    I2CTransfer,
+    QueryPinState,
+    RawSysex,
+    ServoConfig,
+    SetPinMode,
+    parse_extra,
+)
 from mlink_drivers.firmata.layout import mode_name
 from mlink_drivers.firmata.protocol import PINS_PER_PORT, SINGLE_PIN_WRITE_SINCE, PinMode
 from mlink_drivers.firmata.pulses import PulseTimer, PulseTimes
@@ -61,6 +78,7 @@ class LineCommands:
         on_pulse: Callable[[PulseTimes], None] | None = None,
         analog_lines: Collection[int] = (),
         servo_lines: Collection[int] = (),
+        chip: ChipCommands | None = None,
     ) -> None:
         self.executed = 0
         self.undelivered = 0
@@ -71,6 +89,7 @@ class LineCommands:
         self._on_warning = on_warning
         self._analog_lines = analog_lines
         self._servo_lines = servo_lines
+        self._chip = chip
         self._lock = threading.Lock()
         self._lines: dict[int, _Line] = {}
         self._port_states: dict[int, int] = {}
@@ -86,14 +105,17 @@ class LineCommands:
 
     def _execute(self, command: LineCommand, commanded_ns: int) -> None:
         line, kind = command.line_id, command.kind
+        pulses = kind is LineCommandKind.WRITE_DIGITAL_PULSE
+        if self._chip is not None and not pulses and kind is not LineCommandKind.DEVICE_SPECIFIC:
+            self._chip.cut(line)
         if kind is LineCommandKind.SET_MODE:
             self._set_mode(line, command.flags)
         elif kind is LineCommandKind.WRITE_DIGITAL:
             self._make_output(line, PinMode.OUTPUT)
             self.pulses.write(line, int(command.value != 0))
-        elif kind is LineCommandKind.WRITE_DIGITAL_PULSE:
+        elif pulses:
             self._make_output(line, PinMode.OUTPUT)
-            self.pulses.pulse(line, 1, _duration_usec(command), commanded_ns=commanded_ns)
+            self._pulse(line, _duration_usec(command), commanded_ns)
         elif kind is LineCommandKind.WRITE_ANALOG:
             self._check_value(line, self._make_analog_output(line), command.value)
             self.pulses.write(line, command.value)
@@ -103,7 +125,7 @@ class LineCommands:
                 line, command.value, _duration_usec(command), commanded_ns=commanded_ns
             )
         elif kind is LineCommandKind.DEVICE_SPECIFIC:
-            self._device_specific(line, command.extra)
+            self._device_specific(line, command.extra, commanded_ns)
         else:
             raise DeviceError(
                 f"board {self._board.description} does not know the command {kind.name}",
@@ -124,6 +146,8 @@ class LineCommands:
         """
         with self._lock, self.pulses.held():
             self._readings.forget_all()
+            if self._chip is not None:
+                self._chip.forget_all()
             self._port_states.clear()
             for line, known in self._lines.items():
                 self._apply(line, known)
@@ -134,8 +158,29 @@ class LineCommands:
                         continue
                     known.value = rest_values.get(line, 0)
                 self._write(line, known.value)
-            if extension := self._extension.replay():
-                self._send(extension)
+            told_again = self._extension.replay()
+            if self._chip is not None:
+                told_again += self._chip.replay(trains=rest_values is None)
+                told_again += self._chip.safe_outputs(self._outputs())
+            if told_again:
+                self._send(told_again)
+
+    def end_pulses(self) -> None:
+        """Bring every line that pulses to rest; no command comes any more."""
+        self.pulses.end_all()
+        if self._chip is not None and (stop := self._chip.end_pulses()):
+            self._send(stop)
+
+    def tell_running_pulses(self) -> None:
+        """Tell of the pulses that have not ended, without an end; they are not told again."""
+        self.pulses.tell_running()
+        if self._chip is not None:
+            self._chip.give_up_pulses()
+
+    def arm_safe_state(self) -> None:
+        """Have the board make its outputs safe when we fall silent, where the settings ask it."""
+        if self._chip is not None and (order := self._chip.safe_outputs(self._outputs())):
+            self._send(order)
 
     # -- modes ---------------------------------------------------------------------------------
 
@@ -190,8 +235,11 @@ class LineCommands:
         if before is not None and before.mode is PinMode.ANALOG and mode is not PinMode.ANALOG:
             channel = layout.channel_of(line)
             assert channel is not None
-            silence = encode.report_analog(channel, False)
+            silence = self._chip.end_samples(channel) if self._chip is not None else b""
+            silence = silence or encode.report_analog(channel, False)
             self._budget.remove(("analog", line))
+        elif self._chip is not None and mode not in (PinMode.INPUT, PinMode.PULLUP):
+            silence = self._chip.unwatch(line)
         if mode is PinMode.ANALOG:
             channel = layout.channel_of(line)
             assert channel is not None
@@ -207,6 +255,8 @@ class LineCommands:
         if silence:
             self._send(silence)
         self._apply(line, known)
+        if mode not in _INPUTS and (before is None or before.mode in _INPUTS):
+            self.arm_safe_state()  # it names the outputs
 
     def _apply(self, line: int, known: _Line) -> None:
         """Send a line's mode and have it reported if it is an input."""
@@ -215,7 +265,15 @@ class LineCommands:
             channel = self._board.pin_layout.channel_of(line)
             assert channel is not None
             self._readings.expect_analog(channel, line)
-            self._send(set_mode + encode.report_analog(channel, True))
+            if self._chip is not None and self._chip.samples(channel):
+                self._send(set_mode + self._chip.sample(channel, line))
+                if warning := self._chip.interval_warning:
+                    self._on_warning(warning)
+            else:
+                self._send(set_mode + encode.report_analog(channel, True))
+        elif known.mode in _INPUTS and self._chip is not None and self._chip.stamps(line):
+            self._readings.expect_edges(line)
+            self._send(set_mode + self._chip.watch(line))
         elif known.mode in _INPUTS:
             self._readings.expect_digital(line)
             if self._board.firmata_version < SINGLE_PIN_WRITE_SINCE:
@@ -237,9 +295,9 @@ class LineCommands:
 
     # -- device-specific -----------------------------------------------------------------------
 
-    def _device_specific(self, line: int, extra: bytes) -> None:
+    def _device_specific(self, line: int, extra: bytes, commanded_ns: int) -> None:
         try:
-            order = parse_extra(extra)
+            order = parse_chip_extra(extra) if is_chip_extra(extra) else parse_extra(extra)
         except ValueError as error:
             raise DeviceError(
                 f"the extra bytes '{extra.hex(' ')}' of a DEVICE_SPECIFIC command for"
@@ -260,8 +318,25 @@ class LineCommands:
                     remedy=f"Use another line; {self._board.pin_layout.describe(line)}.",
                 )
             self._send(encode.pin_state_query(line))
-        else:
+        elif isinstance(order, RawSysex | I2CConfig | I2CTransfer):
             self._extension.execute(order)
+        else:
+            self._chip_order(line, order, commanded_ns)
+
+    def _chip_order(self, line: int, order: ChipOrder, commanded_ns: int) -> None:
+        if self._chip is None:
+            raise DeviceError(
+                f"{self._board.description} is used without the extension of mlink's firmware",
+                remedy="Send this in a bench.",
+            )
+        if isinstance(order, PulseTrain):
+            self._make_output(line, PinMode.OUTPUT)
+        elif isinstance(order, Reflex):
+            self._make_output(order.output, PinMode.OUTPUT)
+        elif isinstance(order, WatchEdges):
+            self._chip.require_edges(line)
+            (self._readings.expect_edges if order.kind else self._readings.forget)(line)
+        self._chip.execute(line, order, commanded_ns)
 
     # -- checks --------------------------------------------------------------------------------
 
@@ -283,6 +358,23 @@ class LineCommands:
             )
 
     # -- writing (also in the pulse timer's thread) ----------------------------------------------
+
+    def _pulse(self, line: int, duration_usec: int, commanded_ns: int) -> None:
+        """Have the chip make a pulse, or make it from here where it cannot."""
+        if self._chip is not None and not self.pulses.is_active(line):
+            # PWM may take slots of the chip: which pins' does depends on the board.
+            slots = sum(known.mode is PinMode.PWM for known in self._lines.values())
+            self._lines[line].value = 0
+            try:
+                if self._chip.pulse(line, duration_usec, commanded_ns, slots):
+                    return
+            except DeviceLostError:
+                self.undelivered += 1
+                return
+        self.pulses.pulse(line, 1, duration_usec, commanded_ns=commanded_ns)
+
+    def _outputs(self) -> list[int]:
+        return [line for line, known in self._lines.items() if known.mode not in _INPUTS]
 
     def _write(self, line: int, value: int) -> None:
         known = self._lines[line]

@@ -49,6 +49,9 @@ class LatestValues:
         """Refuse: lines have no pictures."""
         raise NotImplementedError
 
+    def note_lost(self, count: int) -> None:
+        """Do nothing: only the last readings are kept."""
+
     def get(self, line: int) -> Latest | None:
         """Return a line's last reading."""
         return self._latest.get(line)

@@ -10,6 +10,7 @@ from mlink_drivers.firmata.arrival import estimate_uncertainty_usec
 from mlink_drivers.firmata.board import Board
 from mlink_drivers.firmata.budget import ByteBudget, analog_bytes
 from mlink_drivers.firmata.catalog import FirmataSettings
+from mlink_drivers.firmata.chip_link import ChipLink
 from mlink_drivers.firmata.commands import LineCommands
 from mlink_drivers.firmata.layout import mode_name
 from mlink_drivers.firmata.probe import ask_firmware
@@ -22,7 +23,7 @@ from mlink_drivers.firmata.protocol import (
 )
 from mlink_drivers.firmata.readings import Readings
 from mlink_drivers.firmata.recovery import Recovery
-from mlink_drivers.firmata.rows import EventRows, PulseRows, ReplyRows
+from mlink_drivers.firmata.rows import EventRows, PulseRows, ReflexRows, ReplyRows, Rows
 from mlink_drivers.firmata.transport import DeviceLostError
 from mlink_drivers.identity import identify, resolve
 
@@ -34,7 +35,8 @@ class FirmataModule(Module[FirmataSettings]):
     _readings: Readings | None = None
     _commands: LineCommands | None = None
     _recovery: Recovery | None = None
-    _rows: tuple[EventRows, ReplyRows, PulseRows] | None = None
+    _chip: ChipLink | None = None
+    _rows: tuple[Rows, ...] = ()
     _warned: frozenset[str] = frozenset()
 
     def prepare(self) -> None:
@@ -45,7 +47,8 @@ class FirmataModule(Module[FirmataSettings]):
         events = EventRows(outputs["events"], clock)
         pulses = PulseRows(outputs["pulses"], clock)
         self._replies = ReplyRows(outputs["replies"], clock)
-        self._rows = (events, self._replies, pulses)
+        reflexes = ReflexRows(outputs["reflexes"], clock)
+        self._rows = (events, self._replies, pulses, reflexes)
         self._events = events
         self._readings = Readings(
             outputs["fmdata"],
@@ -66,11 +69,22 @@ class FirmataModule(Module[FirmataSettings]):
             listener=self._readings,
             log=self.log,
         )
+        self._chip = ChipLink(
+            self.context,
+            self._board,
+            self._readings,
+            events,
+            reflexes,
+            on_pulse=pulses.take,
+            on_silence=self._board.session.drop,
+        )
+        self._chip.connect()
         self._board.setSamplingInterval(settings.sampling_interval_msec)
         self._commands = LineCommands(
             self._board,
             self._readings,
             self._check_lines(self._board),
+            chip=self._chip.commands,
             on_error=self._fail_unless_lost,
             on_warning=self._warn_once,
             on_pulse=pulses.take,
@@ -84,11 +98,13 @@ class FirmataModule(Module[FirmataSettings]):
             settings,
             spec=spec,
             identity=identity,
+            connect=self._chip.connect,
             fail=self.context.fail,
             set_status=self.context.set_status,
             log=self.log,
         )
         self.context.inputs["fmctl"].on_item = self._on_command
+        self._commands.arm_safe_state()
         self._set_metadata(self._board, device)
         self.log.info("connected to %s", self._board.description)
         self.log.info("%s", self._board.session.transport.latency_report)
@@ -100,8 +116,10 @@ class FirmataModule(Module[FirmataSettings]):
     def start(self) -> None:
         """Let readings through."""
         assert self._readings is not None
-        for rows in self._rows or ():
+        for rows in self._rows:
             rows.start()
+        if self._chip is not None:
+            self._chip.start()
         self._readings.start()
 
     def halt(self) -> None:
@@ -112,25 +130,29 @@ class FirmataModule(Module[FirmataSettings]):
     def stop(self) -> None:
         """Close the tables; a pulse that still runs has no end in them."""
         if self._commands is not None:
-            self._commands.pulses.tell_running()
-        for rows in self._rows or ():
+            self._commands.tell_running_pulses()
+        for rows in self._rows:
             rows.close()
+        if self._chip is not None:
+            self._chip.finish()
 
     def drained(self) -> None:
         """End the pulses that still run; no command comes any more."""
         if self._commands is not None:
-            self._commands.pulses.end_all()
+            self._commands.end_pulses()
         self._report_figures()
 
     def close(self) -> None:
         """Quieten the board and give the port back."""
         self.context.inputs["fmctl"].on_item = None
-        for rows in self._rows or ():
+        for rows in self._rows:
             rows.close()
         if self._commands is not None:
             self._commands.pulses.close()
         if self._recovery is not None:
             self._recovery.close()
+        if self._chip is not None:
+            self._chip.close()
         if self._board is not None:
             self._board.exit(self._silence())
 
@@ -149,7 +171,8 @@ class FirmataModule(Module[FirmataSettings]):
     def _check_lines(self, board: Board) -> ByteBudget:
         """Check what the settings say of lines against what the board has."""
         settings, layout = self.settings, board.pin_layout
-        budget = ByteBudget(settings.baud_rate, settings.sampling_interval_msec)
+        baud_rate = board.session.transport.baud_rate
+        budget = ByteBudget(baud_rate, settings.sampling_interval_msec)
         lines = [(line, "analog_lines", PinMode.ANALOG) for line in settings.analog_lines]
         lines += [(line, "servo_lines", PinMode.SERVO) for line in settings.servo_lines]
         for line, key, mode in lines:
@@ -192,6 +215,8 @@ class FirmataModule(Module[FirmataSettings]):
                 "protocol_version": "{}.{}".format(*board.firmata_version),
             }
         )
+        assert self._chip is not None
+        self.context.outputs["fmdata"].metadata.update(self._chip.metadata)
 
     # -- events (mostly in the reader thread) ----------------------------------------------------
 
@@ -230,7 +255,8 @@ class FirmataModule(Module[FirmataSettings]):
     def _silence(self) -> bytes:
         """Bytes that stop all our reporting, for boards that are not reset at the end."""
         assert self._readings is not None
-        return b"".join(
+        chip = self._chip.commands.disarm() if self._chip is not None else b""
+        return chip + b"".join(
             [encode.report_digital(port, False) for port in self._readings.ports]
             + [encode.report_analog(channel, False) for channel in self._readings.channels]
         )
@@ -244,6 +270,8 @@ class FirmataModule(Module[FirmataSettings]):
         self.context.report("bytes_in", statistics.bytes_in)
         self.context.report("bytes_out", statistics.bytes_out)
         self.context.report("resync_bytes", statistics.dropped_bytes)
+        if self._chip is not None:
+            self._chip.report()
         if self._readings.decimated:
             self.context.report("samples_decimated", self._readings.decimated)
         if self._recovery is not None and self._recovery.reconnects:

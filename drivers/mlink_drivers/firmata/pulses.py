@@ -25,7 +25,8 @@ _log = logging.getLogger(__name__)
 class PulseTimes(msgspec.Struct, frozen=True, gc=False):
     """When a pulse was commanded, and when its two writes had been sent (CLOCK_MONOTONIC).
 
-    `end_sent_ns` is 0 for a pulse that has not ended.
+    `end_sent_ns` is 0 for a pulse that has not ended, and for one that the chip makes: it tells
+    instead when its pin moved first and last.
     """
 
     line: int
@@ -33,6 +34,9 @@ class PulseTimes(msgspec.Struct, frozen=True, gc=False):
     commanded_ns: int
     start_sent_ns: int
     end_sent_ns: int
+    timed_by: str = "host"
+    first_edge_ns: int = 0
+    last_edge_ns: int = 0
 
 
 class _Pulse(msgspec.Struct):
@@ -80,6 +84,10 @@ class PulseTimer:
             self._write(line, value)
             if pulse is not None:
                 self._tell(line, pulse)
+
+    def is_active(self, line: int) -> bool:
+        """Whether a line pulses."""
+        return line in self._pulses
 
     def forget(self, line: int) -> None:
         """Let a pulse never end, since its line is no output any more."""

@@ -32,6 +32,7 @@ class Recovery:
         *,
         spec: str,
         identity: PortIdentity | None,
+        connect: Callable[[], None] = lambda: None,
         fail: Callable[[BaseException], None],
         set_status: Callable[[str], None],
         log: logging.Logger,
@@ -44,6 +45,7 @@ class Recovery:
         self._settings = settings
         self._spec = spec
         self._identity = identity
+        self._connect = connect
         self._fail = fail
         self._set_status = set_status
         self._log = log
@@ -88,6 +90,7 @@ class Recovery:
         self._board.reopen(address)
         if self._settings.on_reconnect == "stop":
             return
+        self._connect()
         self._board.setSamplingInterval(self._settings.sampling_interval_msec)
         rest_values: Mapping[int, int] | None = None
         if self._settings.on_reconnect == "safe":

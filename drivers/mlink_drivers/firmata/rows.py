@@ -1,4 +1,4 @@
-"""The board's tables: `events` (a cable pulled, a complaint), `replies` and `pulses`.
+"""The board's tables: `events` (a cable pulled, a complaint), `replies`, `pulses`, `reflexes`.
 
 Rows that come before the run's time exists wait for `start`. Any thread may add rows.
 """
@@ -14,7 +14,17 @@ from mlink_drivers.firmata.pulses import PulseTimes
 
 EVENTS_HEADER = ["time_usec", "event", "detail"]
 REPLIES_HEADER = ["time_usec", "kind", "source", "register", "data"]
-PULSES_HEADER = ["line", "asked_usec", "commanded_usec", "start_sent_usec", "end_sent_usec"]
+PULSES_HEADER = [
+    "line",
+    "asked_usec",
+    "commanded_usec",
+    "start_sent_usec",
+    "end_sent_usec",
+    "timed_by",
+    "first_edge_usec",
+    "last_edge_usec",
+]
+REFLEXES_HEADER = ["index", "edge_usec", "action_usec", "trigger", "output"]
 
 
 class Rows:
@@ -87,7 +97,7 @@ class ReplyRows(Rows):
 
 
 class PulseRows(Rows):
-    """When pulses were commanded and sent."""
+    """When pulses were commanded and sent, and by the chip's clock made, where it made them."""
 
     def __init__(self, output: OutputPort, clock: Clock) -> None:
         super().__init__(output, clock, PULSES_HEADER)
@@ -95,5 +105,22 @@ class PulseRows(Rows):
     def take(self, pulse: PulseTimes) -> None:
         """Send a pulse's times."""
         commanded, started = map(self.time_usec, (pulse.commanded_ns, pulse.start_sent_ns))
-        ended = self.time_usec(pulse.end_sent_ns) if pulse.end_sent_ns else ""
-        self.add(pulse.line, pulse.asked_usec, commanded, started, ended)
+        ended, first, last = (
+            self.time_usec(time_ns) if time_ns else ""
+            for time_ns in (pulse.end_sent_ns, pulse.first_edge_ns, pulse.last_edge_ns)
+        )
+        self.add(
+            pulse.line, pulse.asked_usec, commanded, started, ended, pulse.timed_by, first, last
+        )
+
+
+class ReflexRows(Rows):
+    """What reflexes did: the edge that triggered one, and its action."""
+
+    def __init__(self, output: OutputPort, clock: Clock) -> None:
+        super().__init__(output, clock, REFLEXES_HEADER)
+
+    def take(self, index: int, edge_ns: int, action_ns: int, lines: tuple[int, int] | None) -> None:
+        """Send the times of one; `lines` are its trigger and its output, where known."""
+        trigger, output = lines if lines is not None else ("", "")
+        self.add(index, self.time_usec(edge_ns), self.time_usec(action_ns), trigger, output)

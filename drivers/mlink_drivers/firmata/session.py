@@ -22,6 +22,7 @@ from mlink_drivers.firmata import encode
 from mlink_drivers.firmata.arrival import ArrivalTimes
 from mlink_drivers.firmata.codec import Decoder
 from mlink_drivers.firmata.handshake import REPEAT_S, BoardDescription, Handshake
+from mlink_drivers.firmata.pace import Pace
 from mlink_drivers.firmata.protocol import Message
 from mlink_drivers.firmata.transport import DeviceLostError, Transport
 
@@ -92,6 +93,8 @@ class Session:
         self.description: BoardDescription | None = None
         self.granted: Granted | None = None
         """What scheduling the reader got, once it runs."""
+        self.pace: Pace | None = None
+        """Set where the board's line is faster than the board."""
         self._name = name or transport.address
         self._listener = listener
         self._timeout_s = handshake_timeout_s
@@ -132,6 +135,7 @@ class Session:
         """
         self._move(SessionState.CONNECTING)
         try:
+            self.pace = None
             self._release()  # a lost connection's remains
             if transport is not None:
                 self.transport = transport
@@ -162,6 +166,12 @@ class Session:
         except DeviceLostError as error:
             self._lose(error)
             raise
+
+    def set_baud_rate(self, baud_rate: int) -> None:
+        """Change the line's rate while connected; OSError when the port does not know it."""
+        with self._write_lock:
+            self.transport.set_baud_rate(baud_rate)
+            self._arrivals = ArrivalTimes(baud_rate)
 
     def drop(self, error: DeviceError) -> None:
         """Take the board for lost, since it forgot what it was told; it can be connected again."""
@@ -279,7 +289,11 @@ class Session:
 
     def _write(self, data: bytes) -> None:
         with self._write_lock:
-            self.transport.write(data)
+            if self.pace is None:
+                self.transport.write(data)
+            else:
+                for part in self.pace.parts(data):
+                    self.transport.write(part)
             self._statistics.bytes_out += len(data)
 
     def _lose(self, error: DeviceError) -> None:

@@ -62,6 +62,15 @@ class Transport(Protocol):
         """A sentence about it, for the log."""
         ...
 
+    @property
+    def can_change_baud_rate(self) -> bool:
+        """Whether `set_baud_rate` reaches the board's line."""
+        ...
+
+    def set_baud_rate(self, baud_rate: int) -> None:
+        """Change the open line's rate; OSError when it does not know this one."""
+        ...
+
     def open(self) -> None:
         """Open for this program alone; DeviceError says why it cannot be."""
         ...
@@ -122,6 +131,22 @@ class SerialTransport:
     def adapter_latency_usec(self) -> int:
         """FTDI's latency timer where there is one, else a USB frame; 0 for a pty or a socket."""
         return read_latency(self.address).usec
+
+    @property
+    def can_change_baud_rate(self) -> bool:
+        """Whether it is a serial port: a socket's far end keeps its own rate."""
+        return "://" not in self.address
+
+    def set_baud_rate(self, baud_rate: int) -> None:
+        """Change the open line's rate; OSError when the port does not know this one."""
+        if self._port is None:
+            raise self._lost("closed")
+        try:
+            self._port.baudrate = baud_rate
+        except (ValueError, termios.error) as error:
+            raise OSError(f"{self.address} does not take {baud_rate} baud") from error
+        self.baud_rate = baud_rate
+        self._set_up_terminal()  # pyserial has set it up its own way again
 
     def open(self) -> None:
         """Open exclusively at the baud rate, in low-latency mode where the driver has it."""

@@ -1,4 +1,4 @@
-"""`python -m mlink_hil.sim.avr_uno`: the real StandardFirmata on a simulated Uno."""
+"""`python -m mlink_hil.sim.avr_uno`: a real firmware on a simulated Uno."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from mlink.cli.flash import firmware_path  # it knows where the hex files are
 from mlink.errors import DeviceError
 from mlink_hil.sim.board import Board
 from mlink_hil.sim.fetch_firmware import NAME, cached_path
@@ -16,9 +17,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--hex",
         type=Path,
-        default=cached_path(),
+        default=firmware_path("uno"),
         metavar="FILE",
-        help="the firmware, as Intel hex (default: %(default)s)",
+        help="the firmware, as Intel hex (default: mlink's own)",
     )
 
 

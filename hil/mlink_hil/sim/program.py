@@ -129,7 +129,8 @@ def main(
             port = stack.enter_context(PtyPort(arguments.tty_link))
             control = stack.enter_context(ControlServer(arguments.control))
             granted = request_priority(_REALTIME_PRIORITY)
-            pacer = Pacer(CLOCK_HZ, arguments.slice_usec)
+            frequency_hz = round(CLOCK_HZ * (1 + arguments.clock_ppm * 1e-6))
+            pacer = Pacer(frequency_hz, arguments.slice_usec)
             program = BoardProgram(board, port, control, pacer, lifetime, granted)
             program.boot()
             ready = messages.Ready(
@@ -155,5 +156,12 @@ def _parse(description: str, add_arguments: Callable[[ArgumentParser], None]) ->
     parser.add_argument("--tty-link", type=Path, required=True, metavar="PATH")
     parser.add_argument("--control", type=Path, required=True, metavar="SOCKET")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this process is gone")
+    parser.add_argument(
+        "--clock-ppm",
+        type=float,
+        default=0.0,
+        metavar="PPM",
+        help="how much too fast the board's crystal is",
+    )
     parser.add_argument("--slice-usec", type=float, default=_SLICE_USEC, metavar="µs")
     return parser.parse_args()

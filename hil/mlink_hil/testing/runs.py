@@ -16,7 +16,6 @@ from mlink.engine.options import RunOptions
 from mlink.errors import BenchError
 from mlink.module import Category
 from mlink.types import DataType
-from mlink_hil.sim.fetch_firmware import is_cached
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.wiring import Wires, load_wired
 
@@ -147,11 +146,11 @@ def features(bench: Bench) -> dict[str, str]:
     devices = {module.device for module in bench.modules.values() if module.device}
     real = sorted(f"{d} is {bench.device_spec(d)}" for d in devices if not _virtual(bench, d))
     virtual = sorted(f"{d} is {bench.device_spec(d)}" for d in devices if _virtual(bench, d))
-    has_avr = importlib.util.find_spec("yasimavr") is not None and is_cached()
+    has_avr = importlib.util.find_spec("yasimavr") is not None
     return {
         "simulated": ", ".join(real),
         "real": ", ".join(virtual),
-        "avr": "" if has_avr else "yasimavr or its firmware is not installed",
+        "avr": "" if has_avr else "yasimavr is not installed",
         "board": "" if _has(bench, DataType.LineReading) else "the bench has no board",
         "camera": "" if _has(bench, DataType.Frame) else "the bench has no camera",
     }

@@ -104,7 +104,11 @@ class DataWriterModule(Module[SettingsT]):
 
     def _on_gap(self, lost: int) -> None:
         self._losses.add(lost, after=self._rows, time_usec=self.context.clock.now_usec())
-        self.log.warning("%d items were lost after row %d: the queue was full", lost, self._rows)
+        self.log.warning(
+            "%d items were lost after row %d: the queue was full, or their source lost them",
+            lost,
+            self._rows,
+        )
 
     def _flush(self) -> float:
         if self._file is None or self._dataset is None:

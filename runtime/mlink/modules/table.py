@@ -79,7 +79,11 @@ class TableModule(Module[TableSettings]):
 
     def _on_gap(self, lost: int) -> None:
         self._losses.add(lost, after=self._rows, time_usec=self.context.clock.now_usec())
-        self.log.warning("%d rows were lost after row %d: the queue was full", lost, self._rows)
+        self.log.warning(
+            "%d rows were lost after row %d: the queue was full, or their source lost them",
+            lost,
+            self._rows,
+        )
 
     def _flush(self) -> float:
         """Flush what is due; return s until the next flush."""

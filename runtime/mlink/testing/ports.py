@@ -117,3 +117,8 @@ class RunnerOutput:
     def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> RunnerLoan:
         """Return ordinary memory for a frame."""
         return RunnerLoan(self, np.zeros(shape, dtype))
+
+    def note_lost(self, count: int) -> None:
+        """Leave a gap in the stream."""
+        if self._writer is not None:
+            self._writer.skip(count)

@@ -140,6 +140,12 @@ class RecordWriter:
                 remedy="Send from stop() at the latest.",
             )
 
+    def skip(self, count: int) -> None:
+        """Leave out `count` sequence numbers: readers see a gap of so many items."""
+        with self._lock:
+            if not self.ended:
+                self.sent += count
+
     def end(self) -> int:
         """Refuse further items; return how many were sent."""
         with self._lock:

@@ -153,6 +153,12 @@ class StreamWriter:
                 remedy="Send from stop() at the latest.",
             )
 
+    def skip(self, count: int) -> None:
+        """Leave out `count` sequence numbers: readers see a gap of so many items."""
+        with self._lock:
+            if not self.ended:
+                self.sent += count
+
     def _ring(self) -> None:
         for doorbell in self._doorbells:
             doorbell.ring()

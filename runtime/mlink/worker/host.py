@@ -321,7 +321,8 @@ class ModuleHost:
         if now >= self._gap_warned.get(port.id, 0.0):
             self._gap_warned[port.id] = now + 1.0
             self.log.warning(
-                "%d item(s) of %s lost before input '%s' (%d in all): this module is too slow",
+                "%d item(s) of %s lost before input '%s' (%d in all): this module is too slow,"
+                " or their source lost them",
                 lost,
                 port.source,
                 port.id,

@@ -190,6 +190,11 @@ class WorkerOutput:
             raise StreamError(f"'{self.id}' of {self.data_type.value} has no frames to loan")
         return writer.loan_frame(shape, dtype)
 
+    def note_lost(self, count: int) -> None:
+        """Leave a gap of `count` items, which the module's source lost, in the stream."""
+        if self._writer is not None:
+            self._writer.skip(count)
+
     def _open_writer(self) -> StreamWriter | RecordWriter:
         if self._writer is None:
             raise StreamError(
