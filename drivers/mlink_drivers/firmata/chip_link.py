@@ -241,16 +241,16 @@ class ChipLink:
     def _lost(self, what: str, count: int, why: str) -> None:
         if not count:
             return
-        self._readings.note_lost(count)
-        self._events.note("readings-lost", f"{count} {what}: {why}")
+        total = self._readings.lost + count
         now = time.monotonic()
         if now >= self._warn_at:
             self._warn_at = now + _WARN_PAUSE_S
-            total = self._readings.lost
             self._log.warning(
                 "%s: %d %s lost (%d readings in all): %s", self._board.name, count, what, total, why
             )
             self._context.set_status(f"{self._board.description}: {total} readings lost")
+        self._readings.note_lost(count)
+        self._events.note("readings-lost", f"{count} {what}: {why}")
 
     # -- the clock -----------------------------------------------------------------------------
 
