@@ -38,6 +38,9 @@ _LONGEST_BOOT = 10 * CLOCK_HZ
 _QUIET_AFTER_BOOT = CLOCK_HZ // 50
 """The boot report is over when nothing was sent for so long."""
 _DRIVER_ID = "WIRE"
+_RECEIVED_ID = "RECV"
+_UART_DATA = 0xA6
+"""UDR0, counted as yasimavr does, from the first I/O register."""
 _ADC_FACTORS = [1, 1, 2, 4, 8, 16, 32, 64]
 """Clock cycles that yasimavr shall count for the converter's, by its prescaler bits ADPS.
 
@@ -70,6 +73,32 @@ class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
         if index in self.floating:
             return core.Pin.controls_t(0, 0, False, False)
         return controls
+
+
+class _ReceivedByte(core.Peripheral):  # type: ignore[misc]  # untyped base
+    """Gives the processor the byte that was received when it reads the UART's data register.
+
+    yasimavr 0.1.6 keeps one value for both directions of that register: a byte that is sent between
+    the end of a received one and its reading is read in its place, and of two received bytes that
+    wait the first is read twice. At a million baud that hits one byte in ten.
+    """
+
+    def __init__(self, device: Any) -> None:
+        super().__init__(_RECEIVED_ID)
+        self.waiting: deque[int] = deque()
+        self.init(device)
+        self.add_ioreg(_UART_DATA)
+
+    def ioreg_read_handler(self, _address: int, value: int) -> int:
+        """Return what the processor reads."""
+        return self.waiting.popleft() if self.waiting else value
+
+    def ioreg_peek_handler(self, _address: int, value: int) -> int:
+        """Return what a debugger reads."""
+        return self.waiting[0] if self.waiting else value
+
+    def ioreg_write_handler(self, _address: int, _data: Any) -> None:
+        """Do nothing: the UART sends what is written."""
 
 
 def _load_device() -> Any:
@@ -128,6 +157,8 @@ class AvrBoard(Board):
         self._tx_start, self._tx_data = ids.TX_Start, ids.TX_Data
         self._tx_complete, self._rx_complete = ids.TX_Complete, ids.RX_Complete
         self._rx_overflow = ids.RX_Overflow
+        self._received = _ReceivedByte(self._device)
+        self._on_wire: deque[int] = deque()
         hook = core.CallableSignalHook(self._serial_signal)
         request.data.value(core.Signal).connect(hook)
         self._hooks.append(hook)
@@ -163,9 +194,15 @@ class AvrBoard(Board):
                 self._byte_leaves = None
         elif kind == self._rx_complete:
             self._receiving = False
+            if self._on_wire:
+                byte = self._on_wire.popleft()
+                if signal.data.as_uint():  # else cut off by a reset
+                    self._received.waiting.append(byte)
             self._receive_next()
         elif kind == self._rx_overflow:
             self.overruns += 1
+            if self._received.waiting:
+                self._received.waiting.pop()  # the last byte makes room for the one that begins
 
     def _pin_signal(self, signal: Any, pin: int) -> None:
         if signal.sigid == self._digital_change:
@@ -232,7 +269,9 @@ class AvrBoard(Board):
             return
         self._receiving = True
         request = core.ctlreq_data_t()
-        request.data = core.vardata_t(bytes((self._wait_to_receive.popleft(),)))
+        byte = self._wait_to_receive.popleft()
+        self._on_wire.append(byte)
+        request.data = core.vardata_t(bytes((byte,)))
         self._device.ctlreq(self._uart, core.CTLREQ_USART_BYTES, request)
 
     def drive(self, pin: int, level: bool | None) -> None:
@@ -267,5 +306,7 @@ class AvrBoard(Board):
         """Reset the processor; wires from outside stay."""
         self._wait_to_receive.clear()
         self._device.reset(core.Device.ResetFlag.Ext)
+        self._received.waiting.clear()
+        self._on_wire.clear()
         self._receiving = False
         self._byte_leaves = None
