@@ -74,6 +74,14 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     nice: int = 0
     """Nice value to ask for: the loop's own modules come before recorders and views."""
     debug: bool = False
+    sources: dict[str, str] = {}
+    """Input port → the stream that it subscribes to ("module.port")."""
+    journal: bool = False
+    """Write down what the module meets and sends (mlink.recording.journal)."""
+    tape: str = ""
+    """In a replay: the journal of the module that is to meet the same again; "" for none."""
+    tape_ports: tuple[str, ...] = ()
+    """Inputs of replayed sources: their items come from the tape, if there is one."""
     virtual_time: bool = False
     """A replay: modules have turns in virtual time."""
     time_created: str = ""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from mlink.errors import BenchError, StorageError
+from mlink.recording.checks import load_json
 from mlink.replay import Replayed, replay
 from tests.support.bench_runner import BenchRunner, nothing_left_behind
 
@@ -22,7 +24,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(BENCH, folder, dirs_exist_ok=True)
     runner = BenchRunner(folder)
     with nothing_left_behind(runner):
-        result = runner.run(2.0)
+        result = runner.run(2.0, journal=True)
     assert result.success, result.failures
     assert result.recording_dir is not None
     return Path(result.recording_dir)
@@ -33,6 +35,15 @@ def twice(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Replayed]
     """Two replays of it at full speed."""
     folder = tmp_path_factory.mktemp("replays")
     return [replay(lab, bench=BENCH, out_dir=folder / str(number)) for number in range(2)]
+
+
+@pytest.fixture
+def without_journal(lab: Path, tmp_path: Path) -> Path:
+    """The same recording as one that was not made to be replayed."""
+    copy = tmp_path / "recorded"
+    shutil.copytree(lab, copy)
+    shutil.rmtree(copy / "journal")
+    return copy
 
 
 def recorded(outcome: Replayed) -> Path:
@@ -51,15 +62,34 @@ def of_kind(rows: list[list[str]], kind: str) -> list[list[str]]:
     return [row for row in rows if row[0] == kind]
 
 
-@pytest.mark.parametrize("kind", ["metadata", "reading", "frame", "row", "tick"])
-def test_the_script_meets_what_it_met_in_the_lab(
-    lab: Path, twice: list[Replayed], kind: str
+@pytest.mark.parametrize("kind", ["metadata", "frame", "reading", "row", "tick", "time", "stop"])
+def test_the_bench_of_these_tests_meets_something_of_every_kind(lab: Path, kind: str) -> None:
+    assert of_kind(met(lab), kind)
+
+
+def test_the_script_meets_all_it_met_in_the_lab_in_the_same_order_at_the_same_times(
+    lab: Path, twice: list[Replayed]
 ) -> None:
-    before, now = of_kind(met(lab), kind), of_kind(met(recorded(twice[0])), kind)
-    assert before
-    # A tick in the last milliseconds, while the run ended, may come in one and not the other.
-    assert before[: len(now)] == now[: len(before)]
-    assert abs(len(before) - len(now)) <= (kind == "tick")
+    # frames with their hashes, readings, rows, ticks, and every answer of the clock
+    assert met(recorded(twice[0])) == met(lab)
+
+
+@pytest.mark.parametrize("kind", ["metadata", "reading", "frame", "row"])
+def test_without_a_journal_each_stream_is_still_met_whole_and_in_its_order(
+    lab: Path, without_journal: Path, tmp_path: Path, kind: str
+) -> None:
+    outcome = replay(without_journal, bench=BENCH, out_dir=tmp_path / "replayed")
+    assert of_kind(met(recorded(outcome)), kind) == of_kind(met(lab), kind)
+
+
+def test_at_real_speed_the_script_meets_the_same_and_it_takes_the_time_it_took(
+    lab: Path, tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    outcome = replay(lab, bench=BENCH, speed=1.0, out_dir=tmp_path)
+    assert time.monotonic() - began > 2.0
+    assert met(recorded(outcome)) == met(lab)
+    assert {"late_turns", "latest_ms"} == set(outcome.result.reports["replay"])
 
 
 def files_of(recording: Path) -> dict[str, bytes]:
@@ -73,7 +103,8 @@ def files_of(recording: Path) -> dict[str, bytes]:
 def test_two_replays_at_full_speed_write_the_same_bytes(twice: list[Replayed]) -> None:
     first, second = (files_of(recorded(outcome)) for outcome in twice)
     assert {"video/video.mkv", "video/video.tsync", "lines/lines.json.zst", "met/met.csv",
-            "manifest.toml", "attributes.toml"} <= set(first)  # fmt: skip
+            "journal/loop/loop.journal.msgpack.zst", "manifest.toml", "attributes.toml"
+            } <= set(first)  # fmt: skip
     assert [name for name in first if first[name] != second.get(name)] == []
     assert list(first) == list(second)
 
@@ -100,14 +131,36 @@ def test_a_damaged_recording_is_refused(lab: Path, tmp_path: Path) -> None:
         replay(torn, bench=BENCH, out_dir=tmp_path)
 
 
-def test_a_stream_that_was_not_recorded_is_named_with_its_remedy(lab: Path, tmp_path: Path) -> None:
+def test_a_stream_that_was_not_recorded_is_named_with_its_remedy(
+    without_journal: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(without_journal / "lines")
+    with pytest.raises(BenchError, match=r"board\.fmdata was not recorded") as caught:
+        replay(without_journal, bench=BENCH, out_dir=tmp_path)
+    assert 'input_type = "LineReading"' in caught.value.remedy
+    assert "--without board.fmdata" in caught.value.remedy
+
+
+def test_a_stream_that_was_not_recorded_can_be_left_out(
+    without_journal: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(without_journal / "lines")
+    outcome = replay(
+        without_journal, bench=BENCH, out_dir=tmp_path / "replayed", without=["board.fmdata"]
+    )
+    rows = met(recorded(outcome))
+    assert of_kind(rows, "frame")
+    assert not of_kind(rows, "reading")
+
+
+def test_a_journal_replays_readings_that_no_recorder_wrote(lab: Path, tmp_path: Path) -> None:
     less = tmp_path / "less"
     shutil.copytree(lab, less)
     shutil.rmtree(less / "lines")
-    with pytest.raises(BenchError, match=r"board\.fmdata was not recorded") as caught:
-        replay(less, bench=BENCH, out_dir=tmp_path)
-    assert 'input_type = "LineReading"' in caught.value.remedy
-    assert "--without board.fmdata" in caught.value.remedy
+    outcome = replay(less, bench=BENCH, out_dir=tmp_path / "replayed")
+    assert met(recorded(outcome)) == met(lab)
+    (lines,) = recorded(outcome).rglob("lines.json.zst")
+    assert load_json(lines)["data"] == load_json(lab / "lines" / "lines.json.zst")["data"]
 
 
 def test_a_misspelt_stream_to_leave_out_is_told(lab: Path, tmp_path: Path) -> None:

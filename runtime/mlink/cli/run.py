@@ -44,6 +44,12 @@ def run(
         typer.Option("--set", metavar="MODULE.KEY=VALUE", help="Replace one setting; repeatable."),
     ] = None,
     no_record: Annotated[bool, typer.Option("--no-record", help="Record nothing.")] = False,
+    replayable: Annotated[
+        bool,
+        typer.Option(
+            "--replayable", help="Record what scripts meet, for `mlink replay` to repeat exactly."
+        ),
+    ] = False,
     subject: Annotated[str, typer.Option(help="Subject, noted in the recording.")] = "",
     experimenter: Annotated[str, typer.Option(help="Your name, noted in the recording.")] = "",
     comment: Annotated[str, typer.Option(help="A comment, noted in the recording.")] = "",
@@ -77,6 +83,7 @@ def run(
         name=name,
         record=not no_record,
         debug=debug,
+        journal=replayable,
         subject=subject,
         experimenter=experimenter,
         comment=comment,

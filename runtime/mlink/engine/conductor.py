@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlink.control import NO_TIME, Waits
 from mlink.engine.plan import Edge
@@ -25,6 +25,10 @@ class VirtualTime:
     """Master time at which the run ends."""
     speed: float | None = None
     """Times as fast as real time; None is as fast as the modules go."""
+    replayed: frozenset[str] = frozenset()
+    """Modules whose streams come from the recording."""
+    tapes: Mapping[str, str] = field(default_factory=dict)
+    """Journals of the recorded run, by the module that is to meet the same again."""
     time_created: str = ""
     """What files give as the time of their making (ISO 8601)."""
 

@@ -38,12 +38,14 @@ from mlink.engine.streams import Streams
 from mlink.engine.workdir import RunWorkDir
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import MlinkError, StorageError
+from mlink.module import Category
 from mlink.storage.disk_sync import DiskSync
 from mlink.storage.uuid7 import uuid7
 from mlink.transport.records import open_pipe
 
 __all__ = ["Engine", "RunOptions", "run_bench"]
 
+_JOURNALED = (Category.SCRIPT, Category.PROCESSING)
 _STEP_S = 0.25
 _LOAD_TIMEOUT_S = 60.0
 _START_TIMEOUT_S = 30.0
@@ -165,6 +167,16 @@ class Engine:
                 if module.type.program
                 else (),
                 debug=self.options.debug,
+                sources={c.port: f"{c.source_module}.{c.source_port}" for c in module.connections},
+                journal=self.options.journal and module.type.category in _JOURNALED,
+                tape=self.options.virtual.tapes.get(module.name, "")
+                if self.options.virtual
+                else "",
+                tape_ports=tuple(
+                    c.port
+                    for c in module.connections
+                    if self.options.virtual and c.source_module in self.options.virtual.replayed
+                ),
                 virtual_time=self.options.virtual is not None,
                 time_created=self.options.virtual.time_created if self.options.virtual else "",
             )

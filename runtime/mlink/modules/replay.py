@@ -9,8 +9,9 @@ import mlink.recording
 from mlink.metadata import Metadata, MetaSize, MetaValue
 from mlink.module import Module, ModuleContext
 from mlink.modules.replay_catalog import ReplaySettings
-from mlink.modules.replay_feeds import Feed, Item, open_feed
+from mlink.modules.replay_feeds import Feed, Item, journal_feed, open_feed
 from mlink.recording.collection import Recording
+from mlink.recording.journal import GROUP, read_journal
 
 
 class ReplayModule(Module[ReplaySettings]):
@@ -29,6 +30,11 @@ class ReplayModule(Module[ReplaySettings]):
         for port, stream in self.settings.streams.items():
             output = self.context.outputs[port]
             dataset = self._recording[stream.dataset]
+            if dataset.name.startswith(f"{GROUP}/"):
+                journal = read_journal(dataset.path / dataset.part_names[0])
+                output.metadata.update(journal.metadata_of(stream.source))
+                self._feeds.append(journal_feed(journal, stream.source, output))
+                continue
             output.metadata.update(_metadata(dataset.attributes.get("stream", {})))
             self._feeds.append(open_feed(dataset, output))
 
@@ -37,6 +43,11 @@ class ReplayModule(Module[ReplaySettings]):
         for number in range(len(self._feeds)):
             self._load(number, 0)
         self._schedule()
+
+    def stop(self) -> None:
+        """Send what came in the lab while the run ended."""
+        while self.settings.whole and self._next:
+            self._send_next()
 
     def close(self) -> None:
         """Close the recording."""
@@ -59,10 +70,13 @@ class ReplayModule(Module[ReplaySettings]):
     def _send_due(self) -> None:
         now = self.context.clock.now_usec()
         while self._next and self._next[0][0] <= now:
-            time_usec, number, item = heapq.heappop(self._next)
-            item.send()
-            self._load(number, time_usec)
+            self._send_next()
         self._schedule()
+
+    def _send_next(self) -> None:
+        time_usec, number, item = heapq.heappop(self._next)
+        item.send()
+        self._load(number, time_usec)
 
 
 def _metadata(recorded: dict[str, MetaValue]) -> Metadata:

@@ -12,7 +12,8 @@ class ReplayStream(msgspec.Struct):
 
     dataset: str
     """Name of a dataset of the recording."""
-    data_type: str
+    source: str
+    """ "module.port", to find it in a journal. """
 
 
 class ReplaySettings(ModuleSettings, kw_only=True):
@@ -20,6 +21,8 @@ class ReplaySettings(ModuleSettings, kw_only=True):
 
     recording: str
     """The recording's folder."""
+    whole: bool = True
+    """Whether all that is left is sent at the stop: in the lab it came while the run ended."""
     streams: dict[str, ReplayStream] = {}
     """By output port; an output that is not named stays silent."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 from collections.abc import Callable, Generator
@@ -12,12 +13,13 @@ import numpy as np
 
 from mlink.errors import StorageError
 from mlink.module import OutputPort
+from mlink.recording.journal import Journal
 from mlink.recording.signals import Signals
 from mlink.recording.stream import RecordedStream
 from mlink.recording.table import Table
 from mlink.recording.video import Video
 from mlink.storage.runs import expand
-from mlink.transport.codec import SIGNAL_BLOCKS
+from mlink.transport.codec import SIGNAL_BLOCKS, small_decoder
 from mlink.types import DataType, Frame, LineReading
 
 _DECODED_AHEAD = 8
@@ -50,6 +52,13 @@ def open_feed(dataset: RecordedStream, output: OutputPort) -> Feed:
     return _blocks(dataset, output)
 
 
+def journal_feed(journal: Journal, source: str, output: OutputPort) -> Feed:
+    """Return the items of a stream as a script met them, at the times that it met them."""
+    decode = small_decoder(output.data_type)
+    for time_usec, payload in journal.items_of(source):
+        yield Item(time_usec, functools.partial(output.submit, decode(payload)))
+
+
 def _nothing() -> Feed:
     yield from ()
 
@@ -60,7 +69,7 @@ def _frames(video: Video, output: OutputPort) -> Feed:
         indices = np.arange(len(video), dtype=np.int64)
     for frame in _decoded_ahead(video):
         frame.index = int(indices[frame.index])
-        yield Item(frame.time_usec, lambda frame=frame: output.submit(frame))  # type: ignore[misc]
+        yield Item(frame.time_usec, functools.partial(output.submit, frame))
 
 
 def _decoded_ahead(video: Video) -> Generator[Frame, None, None]:
@@ -104,7 +113,7 @@ def _readings(data: Signals, output: OutputPort) -> Feed:
     values = data.values.tolist()
     for time_usec, (line_id, value) in zip(data.times_usec.tolist(), values, strict=True):
         reading = LineReading(line_id, value, time_usec)
-        yield Item(time_usec, lambda reading=reading: output.submit(reading))  # type: ignore[misc]
+        yield Item(time_usec, functools.partial(output.submit, reading))
 
 
 def _rows(table: Table, output: OutputPort) -> Feed:
@@ -114,12 +123,12 @@ def _rows(table: Table, output: OutputPort) -> Feed:
     except StorageError:
         times = [0] * len(table)
     for time_usec, row in zip(times, table.rows, strict=True):
-        yield Item(time_usec, lambda row=row: output.submit(row))  # type: ignore[misc]
+        yield Item(time_usec, functools.partial(output.submit, row))
 
 
 def _json_rows(data: Signals, output: OutputPort) -> Feed:
     for row in data.values.tolist():
-        yield Item(0, lambda row=row: output.submit(row))  # type: ignore[misc]
+        yield Item(0, functools.partial(output.submit, row))
 
 
 def _blocks(data: Signals, output: OutputPort) -> Feed:
@@ -134,4 +143,4 @@ def _blocks(data: Signals, output: OutputPort) -> Feed:
         block.timestamps = stamps[first:end].astype(np.uint64)
         block.data = values[first:end].astype(kind.dtype)
         time_usec = int(times[end - 1]) if end > first else 0
-        yield Item(time_usec, lambda block=block: output.submit(block))  # type: ignore[misc]
+        yield Item(time_usec, functools.partial(output.submit, block))

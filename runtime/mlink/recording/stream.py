@@ -21,6 +21,11 @@ class RecordedStream:
         self._unit = unit
 
     @property
+    def part_names(self) -> list[str]:
+        """The names of its data files, in order."""
+        return self._unit.part_names("data")
+
+    @property
     def times_usec(self) -> NDArray[np.int64]:
         """The time of each item."""
         raise StorageError(f"'{self.name}' has no times of its own")

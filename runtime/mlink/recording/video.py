@@ -52,11 +52,6 @@ class Video(RecordedStream):
         return np.concatenate([np.empty(0, np.int64), *self._times])
 
     @property
-    def part_names(self) -> list[str]:
-        """The video files, in order."""
-        return self._unit.part_names("data")
-
-    @property
     def part_starts(self) -> list[int]:
         """The number of each file's first frame."""
         counts = [len(times) for times in self._times]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mlink.engine.run import run_bench
 from mlink.engine.status import RunObserver, RunResult, RunStatus
 from mlink.errors import StorageError
 from mlink.recording.collection import Recording
+from mlink.recording.journal import GROUP, Journal, read_journal
 from mlink.recording.verify import verify_recording
 from mlink.replay.sources import plan_replay
 from mlink.storage.uuid7 import uuid7
@@ -70,18 +71,28 @@ def replay(
     loaded = bench if isinstance(bench, Bench) else load_bench(Path(bench))
     _check(Path(recording))
     with mlink.recording.open(recording) as source:
-        plan = plan_replay(loaded, source, without)
+        journals = _journals(source)
+        last_usec = _end_usec(source, journals)
+        end_usec = last_usec if until_s is None else min(last_usec, round(until_s * 1e6))
+        plan = plan_replay(loaded, source, journals, without, whole=end_usec == last_usec)
         created = str(source.manifest["time_created"])
-        end_usec = _end_usec(source)
-        if until_s is not None:
-            end_usec = min(end_usec, round(until_s * 1e6))
         options = RunOptions(
             out_dir=out_dir,
             name=name,
             record=record,
             debug=debug,
             subject=str(source.attributes.get("subject_id", "")),
-            virtual=VirtualTime(end_usec, speed, created),
+            virtual=VirtualTime(
+                end_usec,
+                speed=speed,
+                replayed=plan.replayed,
+                tapes={
+                    journal.header.module: str(_journal_path(source, name))
+                    for name, journal in journals.items()
+                },
+                time_created=created,
+            ),
+            journal=True,
             run_uuid=_run_uuid(source, loaded, end_usec),
             attributes={"replay_of": source.collection_id},
         )
@@ -107,8 +118,25 @@ def _check(path: Path) -> None:
     )
 
 
-def _end_usec(recording: Recording) -> int:
-    """Return when the run ended; if that was not written, when its last item came."""
+def _journals(recording: Recording) -> dict[str, Journal]:
+    """Return the journals of a recording's scripts, by the name of their dataset."""
+    names = [name for name in recording if name.startswith(f"{GROUP}/")]
+    return {name: read_journal(_journal_path(recording, name)) for name in names}
+
+
+def _journal_path(recording: Recording, name: str) -> Path:
+    dataset = recording[name]
+    return dataset.path.resolve() / dataset.part_names[0]
+
+
+def _end_usec(recording: Recording, journals: Mapping[str, Journal]) -> int:
+    """Return when the run ended: when its scripts saw it, else as it was written.
+
+    If it was not written, it is when its last item came.
+    """
+    seen = [journal.stop_usec for journal in journals.values() if journal.stop_usec is not None]
+    if seen:
+        return min(seen)
     length = recording.attributes.get("recording_length_msec")
     if length is not None:
         return int(length) * 1000 + 1000  # the length is rounded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from mlink.errors import BenchError
 from mlink.module import Category, PortSpec
 from mlink.modules.replay_catalog import IMPLEMENTATION, ReplaySettings, ReplayStream
 from mlink.recording.collection import Recording
+from mlink.recording.journal import Journal
 from mlink.recording.stream import RecordedStream
+from mlink.transport.codec import is_small
 from mlink.types import DataType
 
 _SOURCES = (Category.DEVICE, Category.GENERATOR)
@@ -41,17 +43,26 @@ class Plan:
     bench: Bench
     notes: list[str] = field(default_factory=list)
     """What will not be exactly as it was."""
-    datasets: dict[str, str] = field(default_factory=dict)
-    """Dataset by the stream ("module.port") whose place it takes."""
+    replayed: frozenset[str] = frozenset()
+    """Modules whose streams come from the recording."""
 
 
-def plan_replay(bench: Bench, recording: Recording, without: Collection[str] = ()) -> Plan:
+def plan_replay(
+    bench: Bench,
+    recording: Recording,
+    journals: Mapping[str, Journal],
+    without: Collection[str] = (),
+    *,
+    whole: bool = True,
+) -> Plan:
     """Put recorded streams in the place of a bench's sources.
 
     Args:
         bench: The bench.
         recording: What is to be replayed.
+        journals: Those of its scripts, by the name of their dataset.
         without: Streams ("module.port") and modules that may stay silent.
+        whole: Whether it is replayed to its end.
 
     Raises:
         BenchError: A stream that somebody needs was not recorded.
@@ -68,25 +79,31 @@ def plan_replay(bench: Bench, recording: Recording, without: Collection[str] = (
         for port in module.outputs:
             if not _listeners(bench, name, port.id):
                 continue
+            stream = f"{name}.{port.id}"
             found = _find(recording, module, port)
-            if found is not None:
-                streams[port.id] = ReplayStream(found.name, port.data_type.value)
-                plan.datasets[f"{name}.{port.id}"] = found.name
-                plan.notes += _doubts(f"{name}.{port.id}", found)
+            journal = _find_journal(journals, stream, port)
+            if journal and (found is None or found.lost):
+                streams[port.id] = ReplayStream(journal, stream)
+            elif found is not None:
+                streams[port.id] = ReplayStream(found.name, stream)
+                plan.notes += _doubts(stream, found)
             elif not {name, f"{name}.{port.id}"} & set(without):
                 if _needed(bench, name, port.id):
                     missing.append((module, port))
                 else:
                     plan.notes.append(f"{name}.{port.id} was not recorded: it stays silent")
-        modules[name] = _replayed(module, recording.path, streams)
+        modules[name] = _replayed(module, recording.path, streams, whole=whole)
     if missing:
         raise _not_recorded(missing, recording)
     plan.bench = replace(bench, modules=modules)
+    plan.replayed = frozenset(
+        name for name, module in bench.modules.items() if module.type.category in _SOURCES
+    )
     return plan
 
 
 def _replayed(
-    module: ModuleConfig, recording: Path, streams: dict[str, ReplayStream]
+    module: ModuleConfig, recording: Path, streams: dict[str, ReplayStream], *, whole: bool
 ) -> ModuleConfig:
     """Return the module that takes a source's place: its name, ports and type's name stay."""
     kind = replace(
@@ -96,7 +113,7 @@ def _replayed(
         program=None,
         uses_device=False,
     )
-    settings = ReplaySettings(recording=str(recording.resolve()), streams=streams)
+    settings = ReplaySettings(recording=str(recording.resolve()), streams=streams, whole=whole)
     return replace(module, type=kind, settings=settings, device=None)
 
 
@@ -115,6 +132,15 @@ def _find(recording: Recording, module: ModuleConfig, port: PortSpec) -> Recorde
             rank = kinds.index(kind) if kind in kinds else len(kinds)
             candidates.append((dataset.lost, not _is_lossless(dataset), rank, name))
     return recording[min(candidates)[-1]] if candidates else None
+
+
+def _find_journal(journals: Mapping[str, Journal], stream: str, port: PortSpec) -> str:
+    """Return the journal that holds a stream of small items; "" when none does."""
+    for name, journal in journals.items():
+        for known in journal.header.inputs:
+            if known.source == stream and known.data_type == port.data_type.value:
+                return name if is_small(port.data_type) else ""
+    return ""
 
 
 def _is_lossless(dataset: RecordedStream) -> bool:

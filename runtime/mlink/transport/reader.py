@@ -27,6 +27,10 @@ class StreamReader:
         self.lost = 0
         self.gap = 0
         self.first_item_ns = 0
+        self.seq = -1
+        """Sequence number of the item that was received last."""
+        self.payload: bytes | None = None
+        """Always None: what is in shared memory has no payload to keep."""
         self._next_seq = 0
         self._subscriber = subscriber
         self._max_borrowed = max_borrowed
@@ -50,7 +54,7 @@ class StreamReader:
         self.gap = seq - self._next_seq
         if self.gap:
             self.lost += self.gap
-        self._next_seq = seq + 1
+        self.seq, self._next_seq = seq, seq + 1
         if not self.received:
             self.first_item_ns = time.monotonic_ns()
         self.received += 1

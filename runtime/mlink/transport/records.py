@@ -78,6 +78,8 @@ class RecordWriter:
         self.ended = False
         self._pipes = list(pipes)
         self._while_full = while_full
+        self.note: Callable[[bytes], object] | None = None
+        """Hears each item's payload."""
         self._lock = threading.Lock()
         self._encode = codec.small_encoder(data_type)
 
@@ -90,6 +92,8 @@ class RecordWriter:
         """Send one item; never waits. StreamError when it does not fit or the stream has ended."""
         payload = self._encode(item)
         size = len(payload)
+        if self.note is not None and not self.ended:
+            self.note(payload)
         if size > FRAGMENT_BYTES:
             self._submit_large(payload)
             return
@@ -174,6 +178,10 @@ class RecordReader:
         self.lost = 0
         self.gap = 0
         self.first_item_ns = 0
+        self.seq = -1
+        """Sequence number of the item that was received last."""
+        self.payload: bytes | None = None
+        """And its payload."""
         self.hung_up = False
         self._fd = fd
         self._next_seq = 0
@@ -207,10 +215,11 @@ class RecordReader:
                     self.gap = seq - self._next_seq
                     if self.gap:
                         self.lost += self.gap
-                    self._next_seq = seq + 1
+                    self.seq, self._next_seq = seq, seq + 1
                     if not self.received:
                         self.first_item_ns = time.monotonic_ns()
                     self.received += 1
+                    self.payload = payload
                     return self._decode(payload)
             if not self._fill():
                 return None

@@ -6,6 +6,7 @@ on in the main thread, between items, so that a module needs no locks against th
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import logging
@@ -24,9 +25,11 @@ from mlink.devices import DeviceEndpoint
 from mlink.errors import BenchError, ControlError
 from mlink.metadata import decode_metadata
 from mlink.module import Module, ModuleSettings, RunInfo
+from mlink.recording.journal import GROUP, SUFFIX, Header, Kind, Port
 from mlink.storage.edl import Dataset, Group, create_dataset
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.failure import describe
+from mlink.worker.journal import JournalClock, JournalWriter
 from mlink.worker.ports import WorkerInput, WorkerOutput
 
 BATCH = 64
@@ -51,7 +54,11 @@ class ModuleHost:
         self.settings: Any = settings
         self.inputs = {port.id: WorkerInput(port) for port in spec.inputs}
         self.outputs = {port.id: WorkerOutput(port) for port in spec.outputs}
-        self.clock: Clock = MasterClock()
+        self.master_clock: Clock = MasterClock()
+        self.clock: Clock = self.master_clock
+        self.journal: JournalWriter | None = None
+        if spec.journal:
+            self.clock = JournalClock(self.master_clock, self._note_clock)
         self.log = logging.getLogger(f"mlink.module.{spec.name}")
         self.run_info = RunInfo(
             run_uuid=spec.run_uuid,
@@ -86,9 +93,10 @@ class ModuleHost:
 
     def begin(self, t0_monotonic_ns: int) -> None:
         """Master time runs; its zero was at this CLOCK_MONOTONIC reading."""
-        assert isinstance(self.clock, MasterClock)
-        self.clock.t0_monotonic_ns = t0_monotonic_ns
+        assert isinstance(self.master_clock, MasterClock)
+        self.master_clock.t0_monotonic_ns = t0_monotonic_ns
         self.started = True
+        self._note_start()
 
     # what modules see ---------------------------------------------------------------------
 
@@ -165,6 +173,8 @@ class ModuleHost:
         """Dispatch what arrives: until a stop is asked, or for one wait of `timeout_usec`."""
         if timeout_usec >= 0:
             self.step(timeout_usec)
+            if self.journal is not None and timeout_usec > 0:
+                self.journal.wait(timeout_usec)
             return
         while not self.stop_asked and not self.failed:
             self.step(_WAIT_LIMIT_USEC)
@@ -172,7 +182,10 @@ class ModuleHost:
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
         """Call once from the loop, `delay_usec` from now."""
         due_ns = time.monotonic_ns() + delay_usec * 1000
-        heapq.heappush(self._timers, (due_ns, next(self._timer_numbers), call))
+        number = next(self._timer_numbers)
+        if self.journal is not None:
+            call = functools.partial(self._journaled_call, number, delay_usec, call)
+        heapq.heappush(self._timers, (due_ns, number, call))
 
     # the loop -----------------------------------------------------------------------------
 
@@ -221,7 +234,7 @@ class ModuleHost:
                 continue
             port.waiting = port.take(
                 BATCH,
-                self.clock.now_usec,
+                self.master_clock.now_usec,
                 lambda lost, port=port: self._note_gap(port, lost),  # type: ignore[misc]
             )
             more |= port.waiting
@@ -289,6 +302,8 @@ class ModuleHost:
         if self.stop_asked:
             return
         self.stop_asked = True
+        if self.journal is not None:
+            self.journal.event(Kind.STOP)
         if self.module is not None and self.started:
             try:
                 self.module.halt()
@@ -328,6 +343,51 @@ class ModuleHost:
                 port.id,
                 port.count.lost,
             )
+
+    # the journal --------------------------------------------------------------------------
+
+    def open_journal(self) -> None:
+        """Begin to write down what the module meets and sends, if that is wanted."""
+        dataset = self.create_dataset(self.name, group=GROUP) if self.spec.journal else None
+        if dataset is None:
+            return
+        path = dataset.set_data_file(f"{dataset.name}{SUFFIX}", f"What {self.name} met and sent")
+        inputs, outputs = list(self.inputs.values()), list(self.outputs.values())
+        sources = self.spec.sources
+        header = Header(
+            self.name,
+            tuple(Port(p.id, p.data_type.value, sources.get(p.id, "")) for p in inputs),
+            tuple(Port(p.id, p.data_type.value) for p in outputs),
+        )
+        journal = self.journal = JournalWriter(
+            path, header, self.master_clock, fail=self.fail, in_thread=not self.spec.virtual_time
+        )
+        for number, port in enumerate(inputs):
+            port.note = functools.partial(journal.item, number)
+        for number, output in enumerate(outputs):
+            output.note = functools.partial(journal.sent, number)
+
+    def _journaled_call(self, number: int, delay_usec: int, call: Callable[[], object]) -> None:
+        if self.journal is not None:
+            self.journal.timer(number, delay_usec)
+        call()
+
+    def note_finish(self) -> None:
+        """The module's stop() is about to be called."""
+        if self.journal is not None:
+            self.journal.event(Kind.FINISH)
+
+    def _note_start(self) -> None:
+        if self.journal is None:
+            return
+        for number, port in enumerate(self.inputs.values()):
+            if port.connected:
+                self.journal.metadata(number, port.metadata)
+        self.journal.event(Kind.START)
+
+    def _note_clock(self, time_usec: int) -> None:
+        if self.journal is not None and self.started:
+            self.journal.clock(time_usec)
 
     # status -------------------------------------------------------------------------------
 

@@ -91,6 +91,7 @@ class Worker:
             self._connect(port_id, plan)
         self._set_common_metadata()
         self._module.prepare()
+        self.host.open_journal()
         self._channel.send(control.Prepared(self._output_metadata()))
 
     def _connect(self, port_id: str, plan: InputPlan) -> None:
@@ -145,6 +146,7 @@ class Worker:
         host.ask_stop()
         if not host.failed:
             self._guard("drain", lambda: self._drain(feedback=False))
+        host.note_finish()
         self._guard("stop", module.stop)
         sent = {port.id: port.end() for port in host.outputs.values()}
         self._channel.send(control.OutputsEnded(sent))
@@ -185,6 +187,8 @@ class Worker:
     def _close(self) -> None:
         if self._module is not None:
             self._guard("close", self._module.close)
+        if self.host.journal is not None:
+            self._guard("close", self.host.journal.close)
         for dataset in self.host.datasets:
             self._guard("close", dataset.save)
         for output in self.host.outputs.values():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -23,6 +23,14 @@ from mlink.types import DataType, StreamItem
 GapHandler = Callable[[int], None]
 
 
+class Pulled(NamedTuple):
+    """An item that was received and is to be dispatched later."""
+
+    seq: int
+    payload: bytes | None
+    item: Any
+
+
 class WorkerInput:
     """One input port; the host calls `take` to dispatch what has arrived."""
 
@@ -39,6 +47,8 @@ class WorkerInput:
         self.discard = False
         self.waiting = False
         """Whether something may have arrived that was not taken yet."""
+        self.note: Callable[[int, bytes | None, Any], int] | None = None
+        """Hears (sequence number, payload, item) before an item is dispatched; returns the time."""
         self._reader: StreamReader | RecordReader | None = None
         self._lossless = False
         self._end_count: int | None = None
@@ -77,6 +87,22 @@ class WorkerInput:
     def set_throttle(self, items_per_sec: float) -> None:
         """Deliver at most this many items a second; 0 switches the limit off."""
         self._throttle_usec = round(1_000_000 / items_per_sec) if items_per_sec > 0 else 0
+        self._next_allowed_usec = self._next_allowed_usec if self._throttle_usec else 0
+
+    def pull(self) -> Iterator[Pulled]:
+        """Take what has arrived without dispatching it."""
+        reader = self._reader
+        while reader is not None and (item := reader.receive()) is not None:
+            yield Pulled(reader.seq, reader.payload, item)
+
+    def dispatch(self, pulled: Pulled, now_usec: int) -> None:
+        """Dispatch an item that was pulled before, at this time."""
+        if self.discard or self.on_item is None:
+            return
+        if self.note is not None:
+            self.note(pulled.seq, pulled.payload, pulled.item)
+        if self._allowed(now_usec):
+            self.on_item(pulled.item)
 
     @property
     def end_known(self) -> bool:
@@ -111,12 +137,22 @@ class WorkerInput:
                 self._gap(reader.gap, report_gap)
             if self.discard or self.on_item is None:
                 continue
-            if self._throttle_usec:
-                now = now_usec()
-                if now < self._next_allowed_usec:
+            if self.note is not None or self._throttle_usec:
+                if self.note is None:
+                    now = now_usec()
+                else:
+                    now = self.note(reader.seq, reader.payload, item)
+                if not self._allowed(now):
                     continue
-                self._next_allowed_usec = now + self._throttle_usec
             self.on_item(item)
+        return True
+
+    def _allowed(self, now_usec: int) -> bool:
+        """Whether the throttle lets an item through."""
+        if now_usec < self._next_allowed_usec:
+            return False
+        if self._throttle_usec:
+            self._next_allowed_usec = now_usec + self._throttle_usec
         return True
 
     def _finish_if_ended(self, reader: StreamReader | RecordReader, report_gap: GapHandler) -> None:
@@ -155,6 +191,8 @@ class WorkerOutput:
         self.frozen = False
         self.while_full: Callable[[], object] | None = None
         """In a replay: what to do while a subscriber's queue is full; nothing is dropped then."""
+        self.note: Callable[[bytes], object] | None = None
+        """Hears the payload of each small item that is sent."""
         self._writer: StreamWriter | RecordWriter | None = None
 
     @property
@@ -170,6 +208,7 @@ class WorkerOutput:
     def open_pipes(self, pipes: list[int]) -> None:
         """Begin a stream of small items, with a pipe to each subscriber."""
         self._writer = RecordWriter(self.data_type, pipes, while_full=self.while_full)
+        self._writer.note = self.note
 
     def open(
         self, node: TransportNode | None, plan: StreamPlan | None, doorbells: list[Doorbell]

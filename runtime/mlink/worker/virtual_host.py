@@ -7,7 +7,9 @@ saying until when it waits. So the order of everything follows from the recordin
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 from mlink import control
 from mlink.clock import ManualClock
@@ -17,7 +19,9 @@ from mlink.module import ModuleSettings
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.agenda import Agenda
 from mlink.worker.host import BATCH, ModuleHost
+from mlink.worker.journal import JournalClock
 from mlink.worker.ports import WorkerInput
+from mlink.worker.tape import Met, Tape, TapeClock
 
 BUSY_CALLS = 10
 """Calls in a row that neither wait nor find anything, before each of them takes time."""
@@ -37,16 +41,40 @@ class VirtualHost(ModuleHost):
         doorbell: Doorbell,
     ) -> None:
         super().__init__(spec, settings, channel, doorbell)
-        self.clock = self._time = ManualClock()
+        self.master_clock = self._time = ManualClock()
+        self._shown = TapeClock(self._time)
+        self.clock = JournalClock(self._shown, self._note_clock) if spec.journal else self._shown
         self._agenda = Agenda()
+        self._call_numbers = itertools.count()
         self._has_turn = False
         self._busy_calls = 0
         for port in self.outputs.values():
             port.while_full = self._read_ahead
+        taped = [self.inputs[port] for port in spec.tape_ports if port in self.inputs]
+        self._tape = Tape(Path(spec.tape), taped, spec.sources) if spec.tape else None
+
+    @property
+    def _live_inputs(self) -> list[WorkerInput]:
+        taped = self._tape.ports if self._tape is not None else []
+        return [port for port in self.inputs.values() if port not in taped]
 
     def begin(self, t0_monotonic_ns: int) -> None:  # noqa: ARG002 - real time is of no concern
         """Take the turn that comes with the start."""
         self.started = self._has_turn = True
+        self._note_start()
+        self._shown.follow(self._tape.start if self._tape is not None else None)
+
+    def ask_stop(self) -> None:
+        """A stop is asked: the module stops acquiring at once."""
+        if not self.stop_asked and self._tape is not None:
+            self._shown.follow(self._tape.stop)
+        super().ask_stop()
+
+    def note_finish(self) -> None:
+        """The module's stop() is about to be called."""
+        super().note_finish()
+        if self._tape is not None:
+            self._shown.follow(self._tape.finish)
 
     @property
     def running(self) -> bool:
@@ -66,46 +94,109 @@ class VirtualHost(ModuleHost):
 
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
         """Call once, `delay_usec` from now; at least 1 µs, so that time moves in any case."""
-        self._agenda.call_at(self._time.time_usec + max(1, delay_usec), call)
+        number, due_usec = next(self._call_numbers), self._time.time_usec + max(1, delay_usec)
+        met = Met(due_usec)
+        if self._tape is not None:
+            met = self._tape.timer(number, delay_usec, due_usec)
+
+        def make() -> None:
+            self._shown.follow(met)
+            self._journaled_call(number, delay_usec, call)
+
+        self._agenda.call_at(met.time_usec, make)
 
     def step(self, timeout_usec: int) -> None:
         """Dispatch what is there, else wait once, at most `timeout_usec`, and dispatch then."""
-        self._step(self._time.time_usec + timeout_usec)
+        self._step(timeout_usec)
 
-    def _step(self, until_usec: int | None) -> None:
-        if not self.started or self.stop_asked or self.failed:
+    def _step(self, timeout_usec: int | None) -> None:
+        if not self.started:
             self.serve_control()
-            return  # what still arrives is dispatched by `drain`, when all of it is there
-        if self._dispatch():
+            return
+        recorded = None
+        if self._tape is not None and timeout_usec:
+            recorded = self._tape.wait(timeout_usec, self._time.time_usec)
+        if recorded is not None:
+            self._wait_as_recorded(recorded)
+            self._shown.follow(recorded)
+        else:
+            self._wait(timeout_usec)
+        if self.journal is not None and timeout_usec:
+            self.journal.wait(timeout_usec)
+
+    def _wait(self, timeout_usec: int | None) -> None:
+        """Wait until something was dispatched, or so long."""
+        until_usec = None if timeout_usec is None else self._time.time_usec + timeout_usec
+        while not self._is_over():
+            if self._dispatch():
+                self._busy_calls = 0
+                return
+            if timeout_usec == 0:
+                self._note_busy()
+                return
+            if until_usec is not None and self._time.time_usec >= until_usec:
+                self._shown.follow(None)
+                return
             self._busy_calls = 0
-            return
-        if until_usec is not None and until_usec <= self._time.time_usec:
-            self._note_busy()
-            return
-        due = self._agenda.next_usec
-        times = [time_usec for time_usec in (due, until_usec) if time_usec is not None]
+            self._give_turn(until_usec)
+
+    def _wait_as_recorded(self, end: Met) -> None:
+        """Wait until that end, and dispatch what came before it."""
         self._busy_calls = 0
-        self._give_turn(min(times, default=None))
-        if not self.stop_asked and not self.failed:
+        while not self._is_over():
             self._dispatch()
+            if self._time.time_usec >= end.time_usec:
+                return
+            self._give_turn(end.time_usec)
+        if self.stop_asked and not self.failed and self._tape is not None:
+            self._meet_rest(self._tape, end.time_usec)
+
+    def _is_over(self) -> bool:
+        """Whether no more turns come; what still arrives is dispatched by `drain`."""
+        if self.stop_asked or self.failed:
+            self.serve_control()
+        return self.stop_asked or self.failed
 
     def _dispatch(self) -> bool:
-        """Do what is due, then take all that has arrived, input by input; tell if any."""
-        did = self._agenda.run_due(self._time.time_usec)
-        before = self._received()
-        for port in self.inputs.values():
+        """Do what is due, then take what live modules have sent, input by input; tell if any."""
+        did = False
+        if self._tape is not None:
+            self._tape.pull()
+        while not self.stop_asked and not self.failed and (due := self._next_due()) is not None:
+            if due > self._time.time_usec:
+                break
+            did = True
+            self._do_next(due)
+        live = self._live_inputs
+        before = sum(port.count.received for port in live)
+        for port in live:
             while not self.stop_asked and not self.failed and self._take_from(port):
                 pass
-        return did or self._received() != before
+        return did or sum(port.count.received for port in live) != before
 
-    def _received(self) -> int:
-        return sum(port.count.received for port in self.inputs.values())
+    def _next_due(self) -> int | None:
+        """Return when a delayed call or an item of the tape is due next."""
+        item = self._tape.next_usec if self._tape is not None else None
+        times = [time_usec for time_usec in (self._agenda.next_usec, item) if time_usec is not None]
+        return min(times, default=None)
+
+    def _do_next(self, due_usec: int) -> None:
+        """Make the delayed call, or dispatch the item of the tape, that is due first."""
+        if due_usec == self._agenda.next_usec:
+            self._agenda.run_due(due_usec)
+            return
+        assert self._tape is not None
+        met, pulled = self._tape.pop()
+        if pulled is not None and met.port is not None:
+            self._shown.follow(met)
+            met.port.dispatch(pulled, met.time_usec)
 
     def _give_turn(self, until_usec: int | None) -> None:
-        """Let others have their turns until it is that time, or something arrives."""
+        """Let others have their turns until it is that time, or something is due or arrives."""
+        times = [time_usec for time_usec in (self._next_due(), until_usec) if time_usec is not None]
         self._has_turn = False
         self._send_status_when_due()
-        until = control.NO_TIME if until_usec is None else until_usec
+        until = min(times, default=control.NO_TIME)
         self._try_send(control.Waits(until, self.sent_counts()))
         while not self._has_turn and not self.stop_asked and not self.failed:
             self._poll_once(_POLL_MS)
@@ -145,10 +236,25 @@ class VirtualHost(ModuleHost):
             self._poll_once(_POLL_MS)
             if self.engine_lost:
                 raise ControlError("the engine went away")
+        if self._tape is not None:
+            self._meet_rest(self._tape, self._tape.last_usec)
         for port in ports:
             while not self.failed and not port.ended:
                 self._take_from(port)
+        if self._tape is not None and self._tape.missing:
+            self.log.warning(
+                "%d items that this module met in the lab are not in the recording",
+                self._tape.missing,
+            )
+            self._tape.missing = 0
+
+    def _meet_rest(self, tape: Tape, last_usec: int) -> None:
+        """Meet what was met in the lab after the stop, until then."""
+        tape.pull()
+        while not self.failed and (due := self._next_due()) is not None and due <= last_usec:
+            self._time.time_usec = max(self._time.time_usec, due)
+            self._do_next(due)
 
     def _take_from(self, port: WorkerInput) -> bool:
         """Dispatch a batch from this input; return whether more may wait."""
-        return port.take(BATCH, self.clock.now_usec, lambda lost: self._note_gap(port, lost))
+        return port.take(BATCH, self.master_clock.now_usec, lambda lost: self._note_gap(port, lost))

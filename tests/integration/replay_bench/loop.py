@@ -29,7 +29,7 @@ def start():
 def tick():
     global ticks
     ticks += 1
-    log.submit(["tick", "", ticks])
+    log.submit(["tick", syl.time_since_start_usec(), ticks, ""])
     syl.schedule_delayed_call(100, tick)
 
 
@@ -45,4 +45,10 @@ def on_frame(frame):
 
 def stop():
     led.set_value(0)
-    log.submit(["stop", "", ""])
+    log.submit(["stop", syl.time_since_start_usec(), "", ""])
+
+
+def run():
+    while syl.is_running():
+        syl.await_data(50_000)
+        log.submit(["time", syl.time_since_start_usec(), "", ""])
