@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,19 @@ def run(
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="MODULE.KEY=VALUE", help="Replace one setting; repeatable."),
+    ] = None,
+    repeat: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Run so many times; a summary over the runs follows.",
+            show_default="1, or with --every until Ctrl-C",
+        ),
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(metavar="PERIOD", help="Start a run each period: 60s, 5min, 1.5h, 1d."),
     ] = None,
     no_record: Annotated[bool, typer.Option("--no-record", help="Record nothing.")] = False,
     replayable: Annotated[
@@ -89,15 +103,58 @@ def run(
         comment=comment,
         directory_order=tuple(word.strip() for word in order.split(",") if word.strip()),
     )
-    view = make_view(checked.name, for_s, plain=plain, quiet=json)
-    try:
-        with view:
-            result = run_bench(checked, options, view)
-    except BenchError:
-        raise
-    except MlinkError as error:  # such as no place for the recording: a failed run, exit code 1
-        result = _failed(error)
+
+    def run_once(view: View) -> RunResult:
+        try:
+            with view:
+                return run_bench(checked, options, view)
+        except BenchError:
+            raise
+        except MlinkError as error:  # such as no place for the recording: a failed run
+            return _failed(error)
+
+    def new_view() -> View:
+        return make_view(checked.name, for_s, plain=plain, quiet=json)
+
+    if repeat is not None or every is not None:
+        _run_campaign(checked.name, run_once, new_view, repeat, every, json=json, debug=debug)
+        return
+    view = new_view()
+    result = run_once(view)
     _conclude(result, view, json=json, debug=debug)
+
+
+def _run_campaign(
+    name: str,
+    run_once: Callable[[View], RunResult],
+    new_view: Callable[[], View],
+    repeat: int | None,
+    every: str | None,
+    *,
+    json: bool,
+    debug: bool,
+) -> None:
+    """Run again and again; each run is told shortly, all of them at the end."""
+    from mlink.cli.campaign import campaign_as_json, period_s, print_campaign, run_campaign
+    from mlink.cli.summary import print_outcome
+
+    every_s = None if every is None else period_s(every)
+    console = new_view().console
+
+    def one(_number: int) -> RunResult:
+        view = new_view()
+        result = run_once(view)
+        if not json:
+            print_outcome(result, view.console, debug=debug)
+        return result
+
+    campaign = run_campaign(name, one, repeat, every_s, console)
+    if json:
+        typer.echo(campaign_as_json(campaign))
+    else:
+        print_campaign(campaign, console)
+    if campaign.failed:
+        raise typer.Exit(1)
 
 
 def _failed(error: Exception) -> RunResult:

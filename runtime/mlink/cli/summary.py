@@ -33,15 +33,20 @@ def result_as_json(result: RunResult) -> str:
 def print_summary(result: RunResult, console: Console, *, debug: bool = False) -> None:
     """Print a result for a person."""
     console.print()
-    console.print(_outcome(result), soft_wrap=True)
-    for failure in result.failures:
-        _print_failure(failure, console, debug=debug)
+    print_outcome(result, console, debug=debug)
     if result.streams:
         console.print(Padding(_streams(result.streams), (1, 0, 0, 2), expand=False))
     if any(result.reports.values()):
         console.print(Padding(_reports(result.reports), (1, 0, 0, 2), expand=False))
     console.print()
     _print_recording(result, console)
+
+
+def print_outcome(result: RunResult, console: Console, *, debug: bool = False) -> None:
+    """Print how a run ended, and what failed."""
+    console.print(_outcome(result), soft_wrap=True)
+    for failure in result.failures:
+        _print_failure(failure, console, debug=debug)
 
 
 def _outcome(result: RunResult) -> Text:
@@ -124,12 +129,13 @@ def _print_recording(result: RunResult, console: Console) -> None:
     if result.recording_dir is None:
         console.print("Nothing was recorded.")
         return
-    folder = shlex.quote(str(_short(result.recording_dir)))
+    folder = shlex.quote(str(short(result.recording_dir)))
     # soft_wrap: a path or command that is broken into lines cannot be copied.
     console.print(Text("Recorded in ").append(folder, style="bold"), soft_wrap=True)
     console.print(Text(f"  See what it holds: mlink info {folder}"), soft_wrap=True)
 
 
-def _short(path: Path) -> Path:
+def short(path: Path) -> Path:
+    """Return a path as it is known from here."""
     cwd = Path.cwd()
     return path.relative_to(cwd) if path.is_relative_to(cwd) else path

@@ -1,0 +1,174 @@
+"""Interval runs: a bench run again and again, and a summary over the runs."""
+
+from __future__ import annotations
+
+import re
+import select
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+from rich.console import Console
+from rich.padding import Padding
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from mlink.cli.summary import short
+from mlink.engine.interrupt import Interrupts
+from mlink.engine.status import RunResult
+from mlink.errors import BenchError
+
+_SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_PERIOD = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d|)")
+_LONGEST_S = 366 * 86400.0
+_COUNTDOWN_S = 1.0
+
+RunOnce = Callable[[int], RunResult]
+"""Runs the bench, as the n-th run of the campaign, from 1 on."""
+
+
+class CampaignRun(msgspec.Struct, frozen=True):
+    """One run of a campaign."""
+
+    run: int
+    started: str
+    """Local time, ISO 8601."""
+    late_s: float
+    """How long after its turn it started, in s: the one before took too long."""
+    result: RunResult
+
+    @property
+    def lost(self) -> int:
+        """Items that did not reach a subscriber."""
+        return sum(
+            subscription.lost
+            for stream in self.result.streams
+            for subscription in stream.subscriptions
+        )
+
+
+class Campaign(msgspec.Struct):
+    """The runs of a campaign so far, and why it ended."""
+
+    bench: str
+    runs: list[CampaignRun] = []
+    stopped: str = ""
+    """Why it ended before its last run; empty when it did not."""
+
+    @property
+    def failed(self) -> int:
+        """How many runs failed."""
+        return sum(not each.result.success for each in self.runs)
+
+
+def period_s(text: str) -> float:
+    """Parse a period: "60", "60s", "5min", "1.5 h"; BenchError when it is none."""
+    match = _PERIOD.fullmatch(text.strip())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not 0 < seconds <= _LONGEST_S:
+        raise BenchError(
+            f"--every {text!r} is not a period", remedy="For example 60s, 5min, 1.5h or 1d."
+        )
+    return seconds
+
+
+def run_campaign(
+    bench: str, run_once: RunOnce, repeat: int | None, every_s: float | None, console: Console
+) -> Campaign:
+    """Run a bench `repeat` times (None: until Ctrl-C), a run each `every_s` seconds.
+
+    Periods are from start to start. A run that takes longer than its period delays the next,
+    which then starts at once; none is left out.
+    """
+    campaign = Campaign(bench)
+    began = time.monotonic()
+    while repeat is None or len(campaign.runs) < repeat:
+        number = len(campaign.runs) + 1
+        due = began if every_s is None else began + (number - 1) * every_s
+        if reason := _wait_until(due, number, repeat, console):
+            campaign.stopped = reason
+            break
+        late_s = max(0.0, time.monotonic() - due) if every_s is not None else 0.0
+        started = datetime.now().astimezone().isoformat(timespec="milliseconds")
+        console.print(Text(f"Run {_of(number, repeat)}", style="bold"))
+        result = run_once(number)
+        campaign.runs.append(CampaignRun(number, started, round(late_s, 3), result))
+        if result.stop_reason.startswith("interrupted"):
+            campaign.stopped = result.stop_reason
+            break
+    return campaign
+
+
+def _of(number: int, repeat: int | None) -> str:
+    return f"{number}" if repeat is None else f"{number} of {repeat}"
+
+
+def _wait_until(due: float, number: int, repeat: int | None, console: Console) -> str:
+    """Wait for a run's turn; return why the campaign is to end, "" to go on."""
+    if due <= time.monotonic():
+        return ""
+    with Interrupts() as interrupts, console.status("") as status:
+        while not (reason := interrupts.reason()):
+            left_s = due - time.monotonic()
+            if left_s <= 0:
+                return ""
+            _show(status, f"run {_of(number, repeat)} starts in {left_s:.0f} s (Ctrl-C ends)")
+            select.select([interrupts.fileno()], [], [], min(left_s, _COUNTDOWN_S))
+    return reason
+
+
+def _show(status: Status, text: str) -> None:
+    status.update(Text(text, style="dim"))
+
+
+def campaign_as_json(campaign: Campaign) -> str:
+    """Return a campaign as one JSON object."""
+    return msgspec.json.encode(
+        {
+            "bench": campaign.bench,
+            "success": campaign.failed == 0,
+            "failed": campaign.failed,
+            "stopped": campaign.stopped,
+            "runs": campaign.runs,
+        },
+        enc_hook=str,
+    ).decode()
+
+
+def print_campaign(campaign: Campaign, console: Console) -> None:
+    """Print the summary over the runs, for a person."""
+    count, failed = len(campaign.runs), campaign.failed
+    runs = f"{count} run{'' if count == 1 else 's'}"
+    text = (
+        Text(f"✘ {failed} of {runs} failed", style="bold red")
+        if failed
+        else Text(f"✔ {runs} ended as asked", style="bold green")
+    )
+    if campaign.stopped:
+        text.append(f" ({campaign.stopped})", style="not bold dim")
+    console.print()
+    console.print(text, soft_wrap=True)
+    if campaign.runs:
+        console.print(Padding(_table(campaign.runs), (1, 0, 0, 2), expand=False))
+
+
+def _table(runs: list[CampaignRun]) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for title in ("run", "started", "result", "duration", "lost", "failures", "recording"):
+        right = title in ("run", "duration", "lost")
+        table.add_column(title, justify="right" if right else "left", overflow="fold")
+    for each in runs:
+        result = each.result
+        failures = "\n".join(str(failure).splitlines()[0] for failure in result.failures)
+        table.add_row(
+            str(each.run),
+            each.started[11:19],
+            Text("✔ ended", style="green") if result.success else Text("✘ failed", style="red"),
+            f"{result.duration_s:.1f} s",
+            Text(str(each.lost), style="bold red" if each.lost else ""),
+            Text(failures),
+            Text(str(short(result.recording_dir)) if result.recording_dir else ""),
+        )
+    return table
