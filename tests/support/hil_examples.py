@@ -23,14 +23,22 @@ class Outcome:
     counts: dict[str, int]
 
 
-def run_pytest(folder: Path, *arguments: str) -> Outcome:
-    """Run the tests of a folder as a user would, with our plugin alone."""
-    command = [sys.executable, "-m", "pytest", "-p", "mlink_hil.plugin", "-p", "pytest_timeout"]
+def run_pytest(folder: Path, *arguments: str, all_plugins: bool = False) -> Outcome:
+    """Run the tests of a folder as a user would, with our plugin alone or with all there are."""
+    command = [sys.executable, "-m", "pytest"]
+    if all_plugins:
+        command += ["-o", "asyncio_default_fixture_loop_scope=function"]
+    else:
+        command += ["-p", "mlink_hil.plugin", "-p", "pytest_timeout"]
     command += ["--timeout=60", "-c", "/dev/null", "-p", "no:cacheprovider"]
     command += ["--rootdir", str(folder)]
     done = subprocess.run(
         [*command, str(folder), *arguments],
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)},
+        env={
+            **os.environ,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "" if all_plugins else "1",
+            "PYTHONPATH": str(ROOT),
+        },
         cwd=folder,
         capture_output=True,
         text=True,
@@ -38,7 +46,7 @@ def run_pytest(folder: Path, *arguments: str) -> Outcome:
         check=False,
     )
     text = done.stdout + done.stderr
-    summary = text.strip().splitlines()[-1]
+    summary = done.stdout.strip().splitlines()[-1]
     counts = {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", summary)}
     return Outcome(done.returncode, text, counts)
 
