@@ -12,8 +12,8 @@ from mlink_drivers.camera.rate import FrameRate, RateWatch
 PERIOD = 33_333_333
 
 
-def lost(times):
-    rate = FrameRate()
+def lost(times, nominal=0):
+    rate = FrameRate(nominal)
     for before, after in pairwise(times):
         rate.add(after - before)
     rate.finish()
@@ -51,6 +51,42 @@ def test_a_camera_that_changes_its_rate_has_lost_nothing(before, after):
 
 def test_a_nominal_rate_that_is_wrong_does_not_matter():
     assert lost(regular(100, PERIOD * 2)) == 0
+
+
+def stamped_late(times, stalls, wake=50_000):
+    """Let the machine stand still from … until: what came meanwhile is stamped afterwards."""
+    late = []
+    for time in times:
+        for start, end in stalls:
+            if start <= time < end:
+                time = end
+        late.append(max(time, late[-1] + wake if late else time))
+    return late
+
+
+def test_frames_that_are_stamped_late_and_in_a_bunch_are_not_lost():
+    stalls = [(10.2 * PERIOD, 13.4 * PERIOD), (40.1 * PERIOD, 42.9 * PERIOD)]
+    assert lost(stamped_late(regular(100), stalls)) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_machine_that_stumbles_all_the_time_does_not_make_up_losses(seed):
+    noise = random.Random(seed)
+    stalls, time = [], 0
+    while time < 400 * PERIOD:
+        time += noise.uniform(2, 6) * PERIOD
+        stalls.append((time, time + noise.uniform(2, 8) * PERIOD))
+        time = stalls[-1][1]
+    assert lost(stamped_late(regular(400), stalls), nominal=PERIOD) <= 20
+
+
+def test_a_gap_after_a_bunch_is_still_a_gap():
+    times = stamped_late(without(regular(100), 60, 61, 62), [(10.2 * PERIOD, 20.4 * PERIOD)])
+    assert lost(times, nominal=PERIOD) == 3
+
+
+def test_a_camera_that_is_faster_than_its_nominal_rate_is_believed():
+    assert lost(without(regular(200, PERIOD // 2), 100), nominal=PERIOD) == 1
 
 
 def test_a_watch_tells_once_when_the_rate_goes_wrong_and_once_when_it_is_right_again():

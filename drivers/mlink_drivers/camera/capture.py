@@ -61,7 +61,7 @@ class CaptureThread:
         """Frames between those two, both included, whether or not they could be sent."""
         self._index = -1
         self._last_usec = -1
-        self._rate = FrameRate()
+        self._rate = FrameRate(round(1e9 / info.framerate) if info.framerate > 0 else 0)
         self._backend = backend
         self._info = info
         self._output = output
