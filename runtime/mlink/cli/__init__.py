@@ -19,6 +19,7 @@ from mlink.cli.board import board
 from mlink.cli.check import check
 from mlink.cli.devices import devices
 from mlink.cli.doctor import doctor
+from mlink.cli.encode import encode
 from mlink.cli.export import export
 from mlink.cli.flash import flash
 from mlink.cli.info import info
@@ -111,6 +112,7 @@ for command in (
     info,
     verify,
     repair,
+    encode,
     export,
 ):
     app.command()(command)

@@ -172,5 +172,13 @@ def _conclude(result: RunResult, view: View, *, json: bool, debug: bool) -> None
         typer.echo(result_as_json(result))
     else:
         print_summary(result, view.console, debug=debug)
-    if not result.success:
+    encoded = True
+    if result.recording_dir is not None:
+        from rich.console import Console
+
+        from mlink.cli.encode import encode_after_run
+
+        console = Console(stderr=True) if json else view.console
+        encoded = encode_after_run(result.recording_dir, console, success=result.success)
+    if not result.success or not encoded:
         raise typer.Exit(1)

@@ -44,6 +44,12 @@ class VideoRecorderSettings(ModuleSettings):
     """Begin a new file each `slices_interval`."""
     slices_interval: float = 5.0
     """Length of a slice in minutes, counted from a section's first frame."""
+    deferred_encode_enabled: bool = False
+    """Record raw pictures, and encode them when the run is over (`mlink encode`)."""
+    deferred_encode_instant_start: bool = True
+    """Have `mlink run` encode at once after the run."""
+    deferred_encode_parallel_count: int = 4
+    """Files that are encoded at the same time."""
     start_stopped: bool = False
     """Wait for a START command on `control-in` before recording."""
 
@@ -60,6 +66,10 @@ class VideoRecorderSettings(ModuleSettings):
             problems.append("slices_interval: must be more than 0 minutes")
         if self.bitrate_kbps is not None and self.bitrate_kbps <= 0:
             problems.append("bitrate_kbps: must be more than 0")
+        if self.deferred_encode_enabled and self.video_codec == "raw":
+            problems.append("deferred_encode_enabled: raw pictures are not encoded, also not later")
+        if self.deferred_encode_parallel_count < 1:
+            problems.append("deferred_encode_parallel_count: must be at least 1")
         return problems
 
 

@@ -287,3 +287,17 @@ def pixel_plan(codec: Codec, kind: FrameKind, *, lossless: bool) -> PixelPlan:
             remedy='Set video_codec = "ffv1", which stores every kind of frame without loss.',
         )
     return plans[kind]
+
+
+def encoder_format(codec: Codec, plan: PixelPlan, *, width: int, height: int) -> str:
+    """Return the pixel format to ask the encoder for; ModuleError when the size allows none."""
+    wanted = plan.encoder_format or plan.pixel_format
+    if not wanted.endswith("420p") or not (width % 2 or height % 2):
+        return wanted
+    # 4:2:0 halves the colour's size, which odd pictures do not allow.
+    if not codec.odd_format:
+        raise ModuleError(
+            f"{codec.name} cannot store pictures of an odd size such as {width}×{height}",
+            remedy="Crop the frames to even sizes, or set another video_codec, e.g. h264.",
+        )
+    return codec.odd_format

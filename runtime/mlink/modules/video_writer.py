@@ -18,7 +18,15 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from mlink.errors import ModuleError
-from mlink.modules.codecs import CODECS, CONTAINERS, FrameKind, PixelPlan, frame_kind, pixel_plan
+from mlink.modules.codecs import (
+    CODECS,
+    CONTAINERS,
+    FrameKind,
+    PixelPlan,
+    encoder_format,
+    frame_kind,
+    pixel_plan,
+)
 from mlink.modules.jpeg import JpegEncoder
 from mlink.realtime import scheduling_kept
 from mlink.storage.failures import DISK_ERRORS, storage_error
@@ -200,7 +208,7 @@ class VideoWriter:
         context.thread_count = self.threads
         if codec.slice_threads_only:
             context.thread_type = "SLICE"
-        stream.pix_fmt = self._encoder_format(width, height)
+        stream.pix_fmt = encoder_format(codec, self._plan, width=width, height=height)
         if self._plan.full_range:
             context.color_range = ColorRange.JPEG
         context.gop_size = codec.gop_size
@@ -239,18 +247,6 @@ class VideoWriter:
                 f"pictures: {error.strerror}",
                 remedy="Change the frames' size, or video_codec, quality and bitrate_kbps.",
             ) from error
-
-    def _encoder_format(self, width: int, height: int) -> str:
-        wanted = self._plan.encoder_format or self._plan.pixel_format
-        if not wanted.endswith("420p") or not (width % 2 or height % 2):
-            return wanted
-        # 4:2:0 halves the colour's size, which odd pictures do not allow.
-        if not self._codec.odd_format:
-            raise ModuleError(
-                f"{self._codec.name} cannot store pictures of an odd size such as {width}×{height}",
-                remedy="Crop the frames to even sizes, or set another video_codec, e.g. h264.",
-            )
-        return self._codec.odd_format
 
     def _next_pts(self, time_usec: int) -> int:
         if self._counts_frames:

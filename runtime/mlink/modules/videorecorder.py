@@ -11,6 +11,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 from numpy.typing import NDArray
 
 import mlink
@@ -20,6 +21,8 @@ from mlink.module import Module
 from mlink.modules.catalog import VideoRecorderSettings
 from mlink.modules.codecs import frame_kind
 from mlink.modules.dataset_name import dataset_name
+from mlink.modules.deferred import ATTRIBUTE, DeferredEncoding, interim_options
+from mlink.modules.encoder_attributes import encoder_attributes
 from mlink.modules.losses import Losses
 from mlink.modules.stream_metadata import keep_stream_metadata
 from mlink.modules.video_sections import VideoSections
@@ -45,6 +48,8 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
     """Or "paused", "stopped"."""
     _in_closed_files = 0
     """Frames in the files before the present one."""
+    _to_encode = 0
+    """Files that are encoded after the run."""
     _received = 0
     _skipped = 0
     _first_usec = 0
@@ -92,6 +97,8 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         self.context.report("frames_lost", self._losses.lost)
         if self._skipped:
             self.context.report("frames_skipped", self._skipped)
+        if self._to_encode:
+            self.context.report("files_to_encode", self._to_encode)
 
     def close(self) -> None:
         """Finish the file if a failure kept `stop` from it."""
@@ -156,15 +163,10 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
 
     def _open(self, dataset: Dataset, first: Frame) -> VideoWriter:
         self._check_size(first.view)
-        options = VideoOptions(
-            codec=self.settings.video_codec,
-            container=self.settings.video_container,
-            lossless=self.settings.lossless,
-            constant_bitrate=self.settings.mode == "constant-bitrate",
-            quality=self.settings.quality,
-            bitrate_kbps=self.settings.bitrate_kbps,
-            threads=self.settings.threads,
-        )
+        wanted = self._wanted
+        options = wanted
+        if self.settings.deferred_encode_enabled:
+            options = interim_options(wanted, frame_kind(first.view), first.view.shape)
         stem = self._sections.next_stem(first.time_usec)
         video_name, tsync_name = f"{stem}.{options.extension}", f"{stem}.tsync"
         writer = VideoWriter(
@@ -184,10 +186,39 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         else:
             dataset.set_data_file(video_name, summary=f"Video recording from {self._source}")
         dataset.add_aux_file(tsync_name, key="tsync", summary="Video timestamps")
-        self._describe(dataset, writer)
+        self._describe(dataset, writer, options)
+        if options.codec != wanted.codec:
+            dataset.set_attribute(ATTRIBUTE, msgspec.to_builtins(self._deferred(wanted)))
+            self._to_encode += 1
+        dataset.save()
         return writer
 
-    def _describe(self, dataset: Dataset, writer: VideoWriter) -> None:
+    @property
+    def _wanted(self) -> VideoOptions:
+        return VideoOptions(
+            codec=self.settings.video_codec,
+            container=self.settings.video_container,
+            lossless=self.settings.lossless,
+            constant_bitrate=self.settings.mode == "constant-bitrate",
+            quality=self.settings.quality,
+            bitrate_kbps=self.settings.bitrate_kbps,
+            threads=self.settings.threads,
+        )
+
+    def _deferred(self, wanted: VideoOptions) -> DeferredEncoding:
+        return DeferredEncoding(
+            codec=wanted.codec,
+            container=wanted.container,
+            lossless=wanted.lossless,
+            constant_bitrate=wanted.constant_bitrate,
+            quality=wanted.quality,
+            bitrate_kbps=wanted.bitrate_kbps,
+            threads=wanted.threads,
+            instant_start=self.settings.deferred_encode_instant_start,
+            parallel_count=self.settings.deferred_encode_parallel_count,
+        )
+
+    def _describe(self, dataset: Dataset, writer: VideoWriter, options: VideoOptions) -> None:
         height, width = writer.shape[:2]
         video = {
             "frame_width": width,
@@ -196,21 +227,8 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             "colored": writer.kind not in {"gray8", "gray16"},
             "pixels": writer.kind,
         }
-        encoder: dict[str, Any] = {
-            "name": writer.encoder_name,
-            "codec": self.settings.video_codec,
-            "pixel_format": writer.pixel_format,
-            "lossless": writer.lossless,
-            "thread_count": writer.threads,
-        }
-        if not writer.lossless:
-            if self.settings.mode == "constant-bitrate":
-                encoder["target_bitrate_kbps"] = self.settings.bitrate_kbps
-            else:
-                encoder["target_quality"] = self.settings.quality
         dataset.set_attribute("video", video)
-        dataset.set_attribute("encoder", encoder)
-        dataset.save()
+        dataset.set_attribute("encoder", encoder_attributes(writer, options))
 
     def _check_size(self, pixels: NDArray[Any]) -> None:
         frame_kind(pixels)  # refuses what is no picture at all

@@ -18,7 +18,7 @@ from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync_reader import read_tsync
 from mlink.types import Frame
 
-_ARRAY_FORMATS = {
+ARRAY_FORMATS = {
     "gray8": "gray",
     "gray16": "gray16le",
     "bgr8": "bgr24",
@@ -34,7 +34,7 @@ class Video(RecordedStream):
     def __init__(self, unit: UnitFolder) -> None:
         super().__init__(unit)
         kind = unit.attributes.get("video", {}).get("pixels", "")
-        self._format = _ARRAY_FORMATS.get(kind, "")
+        self._format = ARRAY_FORMATS.get(kind, "")
         self._parts = [_Part(unit.path / name, self._format) for name in unit.part_names("data")]
 
     @cached_property

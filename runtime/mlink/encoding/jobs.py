@@ -1,0 +1,81 @@
+"""What a recording still has to be encoded: one job for each file that was recorded raw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from mlink.errors import StorageError
+from mlink.modules.deferred import ATTRIBUTE, DeferredEncoding
+from mlink.storage.tree import UnitFolder, collection_folder, units_below
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """One video file to encode, with the times of its frames beside it."""
+
+    folder: str
+    """The dataset's folder."""
+    dataset: str
+    source: str
+    tsync: str
+    wanted: DeferredEncoding
+    framerate: float = 0.0
+    """Hz, as the source announced it; 0 when it did not."""
+    pixels: str = ""
+    """What a frame was when it was recorded, e.g. "bgr8"."""
+
+    @property
+    def target(self) -> str:
+        """Name of the encoded file."""
+        return f"{Path(self.source).stem}.{self.wanted.options().extension}"
+
+    @property
+    def label(self) -> str:
+        """What people see."""
+        return f"{self.dataset}/{self.source}"
+
+
+def pending_units(path: Path) -> list[tuple[UnitFolder, DeferredEncoding]]:
+    """Return the datasets of a recording that are not encoded yet; StorageError when it is none."""
+    collection_folder(path)
+    found = []
+    for unit in units_below(path):
+        table = unit.attributes.get(ATTRIBUTE, {})
+        if table.get("state") == "pending":
+            found.append((unit, _wanted(unit, table)))
+    return found
+
+
+def jobs_of(unit: UnitFolder, wanted: DeferredEncoding) -> list[Job]:
+    """Return a job for each of a dataset's video files."""
+    videos = [name for name in unit.part_names("data") if (unit.path / name).is_file()]
+    times = unit.tsync_names
+    if len(videos) != len(times):
+        raise StorageError(
+            f"{unit.name}: {len(videos)} video file(s), but {len(times)} tsync file(s)",
+            remedy="A crash left it so: mlink repair finishes the recording.",
+        )
+    video = unit.attributes.get("video", {})
+    return [
+        Job(
+            folder=str(unit.path),
+            dataset=unit.name,
+            source=name,
+            tsync=tsync,
+            wanted=wanted,
+            framerate=float(video.get("framerate", 0.0)),
+            pixels=str(video.get("pixels", "")),
+        )
+        for name, tsync in zip(videos, times, strict=True)
+    ]
+
+
+def _wanted(unit: UnitFolder, table: dict[str, object]) -> DeferredEncoding:
+    try:
+        return msgspec.convert(table, DeferredEncoding)
+    except msgspec.ValidationError as error:
+        raise StorageError(
+            f"{unit.name}: what is to be encoded is not understood: {error}",
+            remedy=f"Correct [{ATTRIBUTE}] in {unit.path}/attributes.toml.",
+        ) from error

@@ -1,0 +1,257 @@
+"""Deferred encoding: recorded raw, encoded later, verified, and never without one of the two."""
+
+from __future__ import annotations
+
+import threading
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import psutil
+import pytest
+
+import mlink.recording
+from mlink.encoding import file as encoding_file
+from mlink.encoding.file import encode_file, replace_original
+from mlink.encoding.jobs import jobs_of, pending_units
+from mlink.encoding.recording import Progress, encode_recording
+from mlink.errors import ModuleError, StorageError
+from mlink.modules.catalog import VideoRecorderSettings, videorecorder
+from mlink.modules.videorecorder import VideoRecorderModule
+from mlink.recording.repair import repair_recording
+from mlink.recording.verify import verify_recording
+from mlink.storage.edl import create_collection
+from mlink.types import Frame
+from tests.support.fake_context import FakeContext
+
+RATE = 30.0
+
+
+def pictures(count: int = 12, shape: tuple[int, ...] = (48, 64, 3), dtype: Any = np.uint8) -> Any:
+    random = np.random.default_rng(0)
+    return random.integers(0, np.iinfo(dtype).max, (count, *shape), dtype, endpoint=True)
+
+
+def record(tmp_path: Path, frames: Any, **settings: Any) -> Path:
+    """Record with deferral; return the recording's folder."""
+    chosen = VideoRecorderSettings(deferred_encode_enabled=True, **settings)
+    context = FakeContext(videorecorder, chosen, tmp_path, name="Video", record=True)
+    context.inputs["frames-in"].metadata = {"framerate": RATE}
+    create_collection(
+        tmp_path / "recording", collection_id=context.run_info.run_uuid, generator="test"
+    ).save(success=True)
+    module = VideoRecorderModule(context)  # type: ignore[arg-type]
+    module.prepare()
+    module.start()
+    for number, pixels in enumerate(frames):
+        frame = Frame.from_shared(pixels, number, round(number * 1e6 / RATE) + number % 3)
+        context.inputs["frames-in"].on_item(frame)  # type: ignore[misc]
+    module.stop()
+    module.close()
+    return tmp_path / "recording"
+
+
+def attributes(recording: Path) -> dict[str, Any]:
+    return tomllib.loads((recording / "video" / "attributes.toml").read_text())
+
+
+def codec_of(path: Path) -> str:
+    with av.open(str(path)) as container:
+        return str(container.streams.video[0].codec_context.codec.canonical_name)
+
+
+def findings(recording: Path) -> list[str]:
+    found = verify_recording(recording, decode=True).findings
+    return [f.text for f in found if f.level != "note" and f.dataset]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"video_codec": "h264"}, "video.mkv"),
+        ({"video_codec": "h264", "video_container": "mp4"}, "video.mp4"),
+        ({"video_codec": "hevc", "mode": "constant-bitrate", "bitrate_kbps": 900}, "video.mkv"),
+        ({"video_codec": "av1", "quality": 30}, "video.mkv"),
+        ({"video_codec": "mjpeg", "video_container": "avi"}, "video.avi"),
+    ],
+)
+def test_it_is_recorded_raw_and_encoded_afterwards_as_the_settings_say(
+    tmp_path: Path, settings: dict[str, Any], name: str
+) -> None:
+    recording = record(tmp_path, pictures(), **settings)
+    assert codec_of(recording / "video" / "video.mkv") == "rawvideo"
+    assert attributes(recording)["encoder"]["codec"] == "raw"
+    assert findings(recording) == []
+
+    report = encode_recording(recording)
+    assert report.ok
+    assert report.encoded == ["video/video.mkv"]
+    files = {path.name for path in (recording / "video").iterdir()}
+    assert files == {name, "video.tsync", "manifest.toml", "attributes.toml"}
+    assert codec_of(recording / "video" / name) == settings["video_codec"]
+    found = attributes(recording)
+    assert found["encoder"]["codec"] == settings["video_codec"]
+    assert found["deferred_encoding"]["state"] == "done"
+    assert found["deferred_encoding"]["recorded_as"] == "raw"
+    assert findings(recording) == []
+    with mlink.recording.open(recording) as opened:
+        assert len(opened.video()) == sum(1 for _ in opened.video()) == 12
+
+
+@pytest.mark.parametrize(
+    ("codec", "shape"),
+    [("ffv1", (48, 64, 3)), ("h264", (48, 64, 3)), ("vp9", (48, 64, 3)), ("hevc", (48, 64))],
+)
+def test_lossless_means_bit_by_bit_what_was_recorded(
+    tmp_path: Path, codec: str, shape: tuple[int, ...]
+) -> None:
+    frames = pictures(shape=shape)
+    recording = record(tmp_path, frames, video_codec=codec, lossless=True)
+    before = (recording / "video" / "video.tsync").read_bytes()
+    assert encode_recording(recording).ok
+    assert (recording / "video" / "video.tsync").read_bytes() == before
+    if len(shape) == 3:
+        with mlink.recording.open(recording) as opened:
+            for frame, pixels in zip(opened.video(), frames, strict=True):
+                assert np.array_equal(frame.mat, pixels)
+
+
+def test_each_slice_is_encoded(tmp_path: Path) -> None:
+    recording = record(
+        tmp_path, pictures(40), video_codec="h264", video_container="mp4", slices_enabled=True,
+        slices_interval=0.01,
+    )  # fmt: skip
+    assert encode_recording(recording, parallel=2).ok
+    with mlink.recording.open(recording) as opened:
+        assert opened.video().part_names == ["video_1.mp4", "video_2.mp4", "video_3.mp4"]
+        assert sum(1 for _ in opened.video()) == 40
+    assert findings(recording) == []
+
+
+def test_pixels_that_raw_cannot_hold_go_into_ffv1_at_once(tmp_path: Path) -> None:
+    recording = record(tmp_path, pictures(shape=(48, 64), dtype=np.uint16), video_codec="ffv1")
+    assert "deferred_encoding" not in attributes(recording)
+    assert encode_recording(recording).encoded == []
+
+
+def test_what_the_codec_will_refuse_is_refused_before_it_is_recorded(tmp_path: Path) -> None:
+    with pytest.raises(ModuleError, match="av1 cannot store pictures of an odd size"):
+        record(tmp_path, pictures(shape=(49, 63, 3)), video_codec="av1")
+    assert VideoRecorderSettings(deferred_encode_enabled=True, video_codec="raw").check(tmp_path)
+
+
+def test_progress_is_told_for_each_file(tmp_path: Path) -> None:
+    recording = record(tmp_path, pictures(60), video_codec="h264")
+    told: list[tuple[str, int, int, bool]] = []
+    encode_recording(recording, tell=lambda p: told.append((p.label, p.frames, p.total, p.done)))
+    assert told[0] == ("video/video.mkv", 0, 60, False)
+    assert ("video/video.mkv", 50, 60, False) in told
+    assert told[-1] == ("video/video.mkv", 60, 60, True)
+
+
+def kill_encoder_when(condition: Callable[[], bool]) -> threading.Thread:
+    """Kill -9 the encoder's process as soon as that holds."""
+
+    def wait_and_kill() -> None:
+        while not condition():
+            time.sleep(0.002)
+        for child in psutil.Process().children():
+            if "mlink.encoding.file" in child.cmdline():
+                child.kill()
+
+    thread = threading.Thread(target=wait_and_kill, name="killer")
+    thread.start()
+    return thread
+
+
+def test_a_killed_encoder_leaves_the_original_and_the_next_call_goes_on(tmp_path: Path) -> None:
+    recording = record(tmp_path, pictures(100, (120, 160, 3)), video_codec="hevc")
+    original = (recording / "video" / "video.mkv").read_bytes()
+    begun = threading.Event()
+
+    def tell(progress: Progress) -> None:
+        if progress.frames > 20:
+            begun.set()
+
+    killer = kill_encoder_when(begun.is_set)
+    report = encode_recording(recording, tell=tell)
+    killer.join()
+    assert not report.ok
+    assert "ended by signal 9" in report.failed[0]
+    assert (recording / "video" / "video.mkv").read_bytes() == original
+    assert attributes(recording)["deferred_encoding"]["state"] == "pending"
+    assert repair_recording(recording).failed == []  # removes the draft
+
+    assert encode_recording(recording).ok
+    assert codec_of(recording / "video" / "video.mkv") == "hevc"
+    assert findings(recording) == []
+
+
+def test_killed_after_the_swap_the_next_call_only_notes_that_it_is_done(tmp_path: Path) -> None:
+    recording = record(tmp_path, pictures(), video_codec="h264", video_container="mp4")
+    original = (recording / "video" / "video.mkv").read_bytes()
+    ((unit, wanted),) = pending_units(recording)
+    (job,) = jobs_of(unit, wanted)
+    encode_file(job)
+    assert (recording / "video" / "video.mkv").read_bytes() == original  # the manifest names it
+    replace_original(job)
+    (recording / "video" / "video.mkv").write_bytes(original)  # as if killed before its removal
+    assert attributes(recording)["deferred_encoding"]["state"] == "pending"
+    assert encode_recording(recording).encoded == []
+    assert attributes(recording)["deferred_encoding"]["state"] == "done"
+    assert not (recording / "video" / "video.mkv").exists()
+    assert findings(recording) == []
+
+
+def test_an_original_that_was_not_closed_is_repaired_first(tmp_path: Path) -> None:
+    recording = record(tmp_path, pictures(60), video_codec="h264")
+    video = recording / "video" / "video.mkv"
+    whole = video.read_bytes()
+    head = whole.index(b"\x18\x53\x80\x67")
+    video.write_bytes(whole[: head + 4] + b"\x01" + b"\xff" * 7 + whole[head + 12 : -50_000])
+    report = encode_recording(recording)
+    assert not report.ok
+    assert "mlink repair" in report.failed[0]
+    repair_recording(recording)
+    assert encode_recording(recording).ok
+    assert findings(recording) == []
+
+
+def test_a_result_that_lacks_a_frame_does_not_take_the_originals_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = record(tmp_path, pictures(), video_codec="h264")
+    original = (recording / "video" / "video.mkv").read_bytes()
+    frames = encoding_file._frames
+
+    def without_the_last(path: Path, kind: str) -> Any:
+        found = list(frames(path, kind))
+        return found if path.name == "video.mkv" else found[:-1]
+
+    monkeypatch.setattr(encoding_file, "_frames", without_the_last)
+    ((unit, wanted),) = pending_units(recording)
+    with pytest.raises(StorageError, match="11 of 12 pictures"):
+        encode_file(jobs_of(unit, wanted)[0])
+    assert (recording / "video" / "video.mkv").read_bytes() == original
+
+
+def test_a_picture_that_is_not_the_recorded_one_is_found_if_nothing_may_be_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = record(tmp_path, pictures(), video_codec="h264", lossless=True)
+    frames = encoding_file._frames
+
+    def with_a_wrong_one(path: Path, kind: str) -> Any:
+        found = [pixels.copy() for pixels in frames(path, kind)]
+        if path.name != "video.mkv":
+            found[5][0, 0, 0] ^= 1
+        return found
+
+    monkeypatch.setattr(encoding_file, "_frames", with_a_wrong_one)
+    ((unit, wanted),) = pending_units(recording)
+    with pytest.raises(StorageError, match="picture 5 is not what was recorded"):
+        encode_file(jobs_of(unit, wanted)[0])
