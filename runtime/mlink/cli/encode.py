@@ -47,8 +47,12 @@ def encode(
 def encode_after_run(recording: Path, console: Console, *, success: bool) -> bool:
     """Encode what is to be encoded at once; return whether that went well."""
     from mlink.encoding.jobs import pending_units
+    from mlink.errors import StorageError
 
-    wanted = [wanted for _, wanted in pending_units(recording)]
+    try:
+        wanted = [wanted for _, wanted in pending_units(recording)]
+    except StorageError:  # its disk is gone, say; the run's own result tells that
+        return True
     if not wanted:
         return True
     if not success or not all(one.instant_start for one in wanted):
