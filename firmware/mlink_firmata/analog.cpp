@@ -10,7 +10,8 @@ namespace analog {
 static constexpr uint8_t kMostChannels = 8;
 static constexpr uint8_t kSampleBuffer = 32;
 static constexpr uint8_t kMostBlock = 24;             // samples in one message
-static constexpr uint16_t kConversionTicks = 2 * 180;  // 104 µs, and a turn of the loop
+// 13 clocks of the converter, up to one more until it begins, and what a tick may be late.
+static constexpr uint16_t kConversionTicks = 2 * 116;
 static constexpr uint16_t kDefaultInterval = 19;       // ms, as StandardFirmata
 
 volatile uint16_t missed;
@@ -21,13 +22,16 @@ static uint8_t converting = kNone;
 static uint16_t interval_ms;
 static uint32_t last_scan;
 
-// Blocks. The scheduler's interrupt begins scans, the loop fetches and sends.
-static volatile bool sampling, scanning;
+// Blocks. The scheduler's interrupt begins a conversion and fetches the one before; the loop
+// fetches too, and sends.
+static volatile bool sampling;
+static volatile bool in_scan;          // some of its channels are still to come
+static volatile bool converting_scan;  // the channel `scan_at`
 static uint8_t channels[kMostChannels];
 static uint8_t channel_count;
 static uint8_t block_scans;
 static uint32_t period;
-static volatile uint8_t scan_at;  // channel being converted
+static volatile uint8_t scan_at;  // the next to be fetched
 static uint16_t samples[kSampleBuffer];
 static volatile uint8_t head, tail;
 static volatile uint32_t first_time;  // of the first scan in the buffer
@@ -64,10 +68,11 @@ bool interval_passed() {
   return true;
 }
 
-bool busy() { return due != 0 || converting != kNone || scans != 0 || scanning; }
+bool busy() { return due != 0 || converting != kNone || scans != 0 || in_scan; }
 
 void run() {
   if (sampling) return;
+  if (converting == kNone && ADCSRA & _BV(ADSC)) return;  // the last one of a scan that was stopped
   if (converting != kNone) {
     if (ADCSRA & _BV(ADSC) || link::room() < 10) return;
     const uint16_t value = ADC;
@@ -89,7 +94,7 @@ void run() {
 static void stop() {
   scheduler::stop_samples();
   Critical critical;
-  sampling = scanning = false;
+  sampling = in_scan = converting_scan = false;
 }
 
 static PGM_P start(message::Reader& reader) {
@@ -106,8 +111,9 @@ static PGM_P start(message::Reader& reader) {
     return PSTR("analog: period is too short");
   }
   if (scans_per_block == 0 || scans_per_block * count > kMostBlock) return PSTR("analog: block");
+  if (!scheduler::has_room_for_samples(asked / count)) return PSTR("analog: too many edges of trains");
   stop();
-  while (ADCSRA & _BV(ADSC)) {  // a single sample that has begun: 104 µs at most
+  while (ADCSRA & _BV(ADSC)) {  // a sample that has begun: 104 µs at most
   }
   converting = kNone;
   channel_count = count;
@@ -117,10 +123,8 @@ static PGM_P start(message::Reader& reader) {
   head = tail = scans = 0;
   gap = false;
   missed_told = missed;
-  select(channels[0]);
-  ADCSRA |= _BV(ADIF);
   sampling = true;
-  scheduler::start_samples(time_base::now() + 2 * scheduler::kShortestPeriod, period);
+  scheduler::start_samples(time_base::now() + 2 * scheduler::kShortestPeriod, period / count);
   return nullptr;
 }
 
@@ -128,55 +132,51 @@ PGM_P handle(message::Reader& reader) {
   const uint8_t sub = reader.take7();
   if (sub == kStart) return start(reader);
   if (sub != kStop || !reader.done()) return PSTR("analog: wrong kind");
-  if (sampling) {
-    stop();
-    block_scans = 1;  // what is left goes out
-  }
+  if (sampling) stop();  // what is left goes out
   return nullptr;
 }
 
 static uint8_t used() { return (uint8_t)(head - tail) & (kSampleBuffer - 1); }
 
-// Called from the scheduler's interrupt, with interrupts on.
-void start_scan(uint32_t time) {
-  Critical critical;
-  if (!sampling) return;
-  if (scanning || gap || used() + channel_count >= kSampleBuffer) {
-    // The loop has not sent what was there: this scan is left out, and the next one begins a
-    // new block with its own time.
+// Take the sample that is ready, if one is. In the scheduler's interrupt, or with interrupts off.
+static void fetch() {
+  if (!converting_scan || ADCSRA & _BV(ADSC)) return;
+  converting_scan = false;
+  samples[head] = ADC;
+  head = (uint8_t)(head + 1) & (kSampleBuffer - 1);
+  scan_at = scan_at + 1;
+  if (scan_at == channel_count) {
+    in_scan = false;
+    scans = scans + 1;
+  }
+}
+
+// Whether a scan may begin at `time`. If the loop has not sent what was there it is left out, and
+// the next one begins a new block with its own time.
+static bool begin_scan(uint32_t time) {
+  if (gap || used() + channel_count >= kSampleBuffer) {
     missed = missed + 1;
     gap = true;
-    return;
+    return false;
   }
   if (scans == 0) first_time = time;
   scan_at = 0;
-  scanning = true;
-  ADCSRA |= _BV(ADSC);
+  in_scan = true;
+  return true;
 }
 
-static inline void converted_locked() {
-  if (!scanning) return;
-  samples[head] = ADC;
-  head = (uint8_t)(head + 1) & (kSampleBuffer - 1);
-  const uint8_t next = scan_at + 1;
-  if (next < channel_count) {
-    scan_at = next;
-    select(channels[next]);
-    ADCSRA |= _BV(ADSC);
-    return;
+// In the scheduler's interrupt, with interrupts on. It polls the converter, whose own interrupt
+// would be one more to wait for (and which yasimavr 0.1.6 never raises).
+uint32_t tick(uint32_t time) {
+  while (converting_scan && ADCSRA & _BV(ADSC)) {  // some µs, when the tick before came late
   }
-  scanning = false;
-  scans = scans + 1;
-  select(channels[0]);
-}
-
-// The loop fetches: its turn is shorter than a conversion, and edges need the interrupts more.
-// (yasimavr 0.1.6 does not deliver the converter's interrupt reliably either.)
-static void fetch() {
-  Critical critical;
-  if (!scanning || (ADCSRA & (_BV(ADSC) | _BV(ADIF))) != _BV(ADIF)) return;
-  ADCSRA |= _BV(ADIF);
-  converted_locked();
+  fetch();
+  if (!sampling || (!in_scan && !begin_scan(time))) return period;
+  select(channels[scan_at]);
+  ADCSRA |= _BV(ADSC);
+  converting_scan = true;
+  return scan_at + 1 < channel_count ? kConversionTicks
+                                     : period - (channel_count - 1) * kConversionTicks;
 }
 
 static void send_block(uint8_t count) {
@@ -189,14 +189,19 @@ static void send_block(uint8_t count) {
     tail = (uint8_t)(tail + 1) & (kSampleBuffer - 1);
   }
   message::end();
+  const uint32_t sent = count * period;
   Critical critical;
-  first_time = first_time + count * period;
+  first_time = first_time + sent;
   scans = scans - count;
 }
 
 void send_blocks() {
-  fetch();
+  {
+    Critical critical;
+    fetch();
+  }
   const uint8_t ready = scans;
+  read_after();
   const bool ends = gap || !sampling;
   if (ready && (ready >= block_scans || ends)) {
     const uint8_t count = ready < block_scans ? ready : block_scans;
@@ -206,7 +211,7 @@ void send_blocks() {
   if (gap) {
     {
       Critical critical;
-      if (scans == 0 && !scanning) gap = false;
+      if (scans == 0) gap = false;
     }
   } else if (missed != missed_told && link::room() > 8) {
     missed_told = missed;

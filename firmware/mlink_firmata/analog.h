@@ -20,7 +20,7 @@ bool interval_passed();  // true once per interval, for continuous I2C reads as 
 void run();              // from the loop: begins, fetches and sends single samples
 
 PGM_P handle(message::Reader& reader);
-void start_scan(uint32_t time);  // the scheduler's tick
+uint32_t tick(uint32_t time);  // the scheduler's, which was due then; ticks until the next one
 void send_blocks();
 bool busy();
 

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "board.h"
+#include "critical.h"
 
 namespace events {
 
@@ -43,7 +44,11 @@ inline bool push_locked(uint32_t time, uint8_t kind, uint8_t a, uint8_t b) {
 }
 
 void reset();
-inline bool any() { return head != tail; }
+inline bool any() {
+  const bool some = head != tail;
+  read_after();
+  return some;
+}
 void send();  // as many as the line takes without delay
 
 }  // namespace events

@@ -151,12 +151,15 @@ static PGM_P report_extended(message::Reader& reader) {
 static PGM_P standard(uint8_t id, message::Reader& reader) {
   switch (id) {
     case kReportFirmware:
-      if (reader.done()) tell_firmware();
+      if (!reader.done()) return PSTR("firmware: wrong length");
+      tell_firmware();
       return nullptr;
     case kCapabilityQuery:
+      if (!reader.done()) return PSTR("capabilities: wrong length");
       tell_capabilities();
       return nullptr;
     case kAnalogMappingQuery:
+      if (!reader.done()) return PSTR("analog mapping: wrong length");
       tell_analog_mapping();
       return nullptr;
     case kPinStateQuery:

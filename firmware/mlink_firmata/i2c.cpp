@@ -96,6 +96,7 @@ static void read(const Reading& reading) {
 }
 
 PGM_P configure(message::Reader& reader) {
+  if (reader.left() == 1) return PSTR("I2C: wrong length");
   // Firmata leaves open what follows the delay.
   const uint16_t delay = reader.left() >= 2 ? reader.take14() : 0;
   delay_usec = delay;
@@ -143,6 +144,7 @@ PGM_P request(message::Reader& reader) {
     return nullptr;
   }
   if (mode == kStopReading) {
+    if (reader.left() > 4) return PSTR("I2C: wrong length");
     stop_reading(address, reader.left() ? reader.take14() : kNoRegister);
     return nullptr;
   }

@@ -63,6 +63,7 @@ void begin() {
 bool read(uint8_t& byte) {
   const uint8_t tail = received_tail;
   if (tail == received_head) return false;
+  read_after();
   byte = received[tail];
   received_tail = (uint8_t)(tail + 1) & kReceiveMask;
   if (byte == kEndSysex) ++ends_read;

@@ -45,6 +45,11 @@ void text(PGM_P first, PGM_P second) {
   end();
 }
 
+uint32_t Reader::take32() {
+  if (left_ >= 5 && data_[4] > 0x0F) ok_ = false;
+  return take(5);
+}
+
 uint32_t Reader::take(uint8_t count) {
   uint32_t value = 0;
   for (uint8_t shift = 0; count--; shift += 7) value |= (uint32_t)take7() << shift;

@@ -31,7 +31,7 @@ class Reader {
   uint8_t take7() { return left_ ? (--left_, *data_++) : (ok_ = false, 0); }
   uint16_t take14() { return (uint16_t)take(2); }
   uint32_t take21() { return take(3); }
-  uint32_t take32() { return take(5); }
+  uint32_t take32();  // not ok when it holds more than 32 bits
   uint32_t take(uint8_t count);  // a number of so many bytes
   bool ok() const { return ok_; }
   bool done() const { return ok_ && left_ == 0; }

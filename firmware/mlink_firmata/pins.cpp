@@ -45,8 +45,6 @@ static void set_pin(uint8_t pin, bool drives, bool level) {
   *direction = drives ? *direction | mask : *direction & ~mask;
 }
 
-static bool drives(uint8_t pin) { return *direction_register(port_of(pin)) & mask_of(pin); }
-
 bool supports(uint8_t pin, uint8_t mode) {
   if (!is_usable(pin)) return false;
   switch (mode) {

@@ -38,6 +38,7 @@ uint16_t value(uint8_t pin);  // last written
 void remember(uint8_t pin, uint16_t value);
 
 bool read(uint8_t pin);
+inline bool drives(uint8_t pin) { return *direction_register(port_of(pin)) & mask_of(pin); }
 void write(uint8_t pin, bool level);          // a pin in mode OUTPUT; of inputs: the pull-up
 void write_port(uint8_t port, uint8_t levels);  // all pins of a port in mode OUTPUT
 void write_analog(uint8_t pin, uint16_t value);  // of a pin in mode PWM or SERVO

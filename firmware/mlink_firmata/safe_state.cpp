@@ -51,7 +51,8 @@ void heard() {
 
 static bool is_output(uint8_t pin) {
   const uint8_t mode = pins::mode(pin);
-  return mode == kOutput || mode == kPwm || mode == kServo;
+  // Of the pins in mode OUTPUT, as all are after a reset, those that drive.
+  return (mode == kOutput && pins::drives(pin)) || mode == kPwm || mode == kServo;
 }
 
 static void trip(uint32_t now) {

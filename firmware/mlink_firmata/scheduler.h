@@ -16,7 +16,7 @@ constexpr uint8_t kSampleSlot = kPulseSlots + kReflexSlots;
 constexpr uint8_t kSlots = kSampleSlot + 1;
 
 constexpr uint8_t kShortestPhase = 20;     // ticks: 10 µs
-constexpr uint8_t kShortestPeriod = 200;   // ticks: 100 µs
+constexpr uint8_t kShortestPeriod = 240;   // ticks: 120 µs
 constexpr uint8_t kShortestTimed = 140;    // shorter single pulses are made in place
 constexpr uint8_t kShortestReflex = 40;
 
@@ -57,8 +57,9 @@ void end_reflex_locked(uint8_t reflex, volatile uint8_t* output, uint8_t mask, b
                        uint32_t time);
 void drop_reflex(uint8_t reflex);
 
-// Ticks for analog blocks; each starts a scan.
-void start_samples(uint32_t first, uint32_t period);
+// Ticks for analog blocks, so many apart on the mean; each begins a conversion. Room: what the trains leave of the interrupt.
+bool has_room_for_samples(uint32_t spacing);
+void start_samples(uint32_t first, uint32_t spacing);
 void stop_samples();
 
 }  // namespace scheduler

@@ -37,6 +37,16 @@ inline void let_overflow_pass_locked() {
   }
 }
 
+// The same where interrupts are on and may come meanwhile; returns with interrupts off.
+inline void let_overflow_pass() {
+  for (;;) {
+    cli();
+    if ((uint16_t)(BASE_TCNT + 4) >= 6) return;
+    sei();
+    __asm__ volatile("nop");
+  }
+}
+
 }  // namespace time_base
 
 // Whether `time` has come; right as long as the two are less than 17.9 minutes apart.

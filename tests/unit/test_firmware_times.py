@@ -26,6 +26,7 @@ from mlink_drivers.firmata.extension_protocol import (
     SafeStateTripped,
     ScansMissed,
 )
+from mlink_drivers.firmata.protocol import StringData
 from tests.support.firmware_chip import CYCLES_PER_TICK, CYCLES_PER_USEC, TICKS_PER_USEC, Chip
 
 pytest.importorskip("yasimavr")
@@ -75,15 +76,18 @@ def told_edges(chip: Chip) -> list[ChipEdge]:
     ]
 
 
+def raise_baud(chip: Chip, baud_rate: int) -> None:
+    assert chip.ask(chip_encode.change_baud(baud_rate)) == [
+        BaudAnswer(BaudAnswer.CHANGE, False, baud_rate)
+    ]
+    confirmed = BaudAnswer(BaudAnswer.CONFIRMED, False, baud_rate)
+    assert confirmed in chip.ask(chip_encode.confirm_baud())
+
+
 @pytest.mark.parametrize("baud_rate", [57_600, 1_000_000])
 def test_edges_none_lost_in_order_and_right_within_8_usec(chip: Chip, baud_rate: int) -> None:
     if baud_rate != 57_600:
-        assert chip.ask(chip_encode.change_baud(baud_rate)) == [
-            BaudAnswer(BaudAnswer.CHANGE, False, baud_rate)
-        ]
-        assert BaudAnswer(BaudAnswer.CONFIRMED, False, baud_rate) in chip.ask(
-            chip_encode.confirm_baud()
-        )
+        raise_baud(chip, baud_rate)
     chip.ask(chip_encode.watch_edges(dict.fromkeys(EDGE_PINS, EdgeKind.BOTH)))
     made = random_edges(chip, 2000)
     told = told_edges(chip)
@@ -271,6 +275,7 @@ def test_safe_state_within_the_set_time(chip: Chip, levels: dict[int, bool] | No
     assert any(isinstance(message, SafeStateTripped) for message in chip.take())
     if levels:
         assert chip.board.read(9).level is True
+    assert not chip.board.read(11).output  # nobody wrote to it: it drives no wire now either
     chip.take_edges(12)
     chip.run_usec(5000)
     assert chip.take_edges(12) == []  # trains have ended
@@ -306,6 +311,67 @@ def test_analog_blocks_that_the_line_cannot_carry_are_counted(chip: Chip) -> Non
     assert got > 150
     assert missed
     assert 460 <= got + missed[-1].total <= 540
+
+
+@pytest.mark.parametrize("channels", [(0,), (0, 1, 2, 3)])
+def test_analog_blocks_at_the_converters_own_rate(chip: Chip, channels: tuple[int, ...]) -> None:
+    """8,620 samples a second at 1,000,000 baud: none missed, each with its time and its channel."""
+    for channel in channels:
+        chip.board.set_voltage(14 + channel, 1.0 + channel)
+    raise_baud(chip, 1_000_000)
+    period = 116 * TICKS_PER_USEC * len(channels)
+    scans_per_block = 24 // len(channels)
+    start = chip_encode.start_analog_blocks(period, channels, scans_per_block)
+    chip.send(start, run_usec=500_000)
+    chip.send(chip_encode.stop_analog_blocks(), run_usec=20_000)
+    messages = chip.take()
+    assert not [message for message in messages if isinstance(message, ScansMissed)]
+    blocks = [message for message in messages if isinstance(message, AnalogBlock)]
+    values = [value for block in blocks for value in block.values]
+    assert len(values) == pytest.approx(500_000 / 116, rel=0.01)
+    for at, channel in enumerate(channels):
+        expected = (1.0 + channel) / 5 * 1024
+        assert all(abs(value - expected) <= 2 for value in values[at :: len(channels)])
+    times = [block.first_ticks for block in blocks[:-1]]
+    assert {b - a for a, b in itertools.pairwise(times)} == {period * scans_per_block}
+
+
+def test_no_byte_is_lost_either_way_at_1_000_000_baud(chip: Chip) -> None:
+    """Questions while blocks of samples fill the line: each is read as it was sent."""
+    raise_baud(chip, 1_000_000)
+    chip.send(chip_encode.start_analog_blocks(180 * TICKS_PER_USEC, (0,), 20))
+    for _ in range(100):
+        chip.send(chip_encode.status_query(), run_usec=1000)
+    chip.run_usec(20_000)
+    status = [message for message in chip.messages if isinstance(message, ChipStatus)]
+    assert len(status) == 100
+    assert status[-1].malformed == status[-1].receive_lost == chip.board.overruns == 0
+
+
+def test_the_fastest_train_leaves_the_loop_its_turns(chip: Chip) -> None:
+    """8.3 kHz: what the host asks is answered, and the edges are right."""
+    chip.send(chip_encode.train(8, 120, 120), run_usec=10_000)
+    chip.take()
+    chip.take_edges(8)
+    (status,) = chip.ask(chip_encode.status_query(), run_usec=20_000)
+    assert isinstance(status, ChipStatus)
+    edges = chip.take_edges(8)[1:1000]
+    expected = 60 * CYCLES_PER_USEC
+    steps = [b[1] - a[1] - expected for a, b in itertools.pairwise(edges)]
+    assert max(abs(step) for step in steps) <= 8 * CYCLES_PER_USEC
+
+
+def test_trains_and_samples_share_what_the_chip_can_do(chip: Chip) -> None:
+    """What does not fit is refused, and changes nothing."""
+    chip.take_edges(8)
+    chip.send(chip_encode.train(8, 100, 150), run_usec=5000)
+    too_fast = chip_encode.start_analog_blocks(300, (0,), 20)
+    (refusal,) = chip.ask(too_fast)
+    assert isinstance(refusal, StringData)
+    assert "too many edges" in refusal.text
+    edges = chip.take_edges(8)
+    assert len(edges) > 150
+    assert max(abs(width - 50) for width in widths_usec(edges[edges[0][0] ^ 1 :][:150])) <= 8
 
 
 def test_baud_falls_back_when_the_host_does_not_confirm(chip: Chip) -> None:
