@@ -6,16 +6,22 @@ import difflib
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from urllib.parse import parse_qsl, quote
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode
 
-from mlink.devices import DeviceEndpoint
+from mlink.devices import DeviceEndpoint, TableProblem
 from mlink.errors import DeviceError
 from mlink_hil.scene_faults import orders_path
 from mlink_hil.sim.fetch_firmware import cached_path, is_cached
+from mlink_hil.sim.messages import Ready
 from mlink_hil.uno_process import UnoProcess
+from mlink_hil.wiring.layout import control_path
+from mlink_hil.wiring.plan import LedPlan, ScenePlan, write_plan
+
+__all__ = ["VirtualDevices", "control_path"]
 
 _SOCKET_PATH_LIMIT = 107
 """Longest path of a Unix socket, in bytes (sockaddr_un)."""
@@ -30,12 +36,21 @@ _ARGUMENTS: dict[str, list[str]] = {
 }
 
 
+class BoardChoice(NamedTuple):
+    """What simulates a board; the simulator `protocol` runs no firmware."""
+
+    simulator: str
+    firmware: Path | None
+    clock_ppm: float
+
+
 class VirtualDevices:
     """`virtual:uno` and `virtual:scene`; options follow as a query.
 
     `?firmware=mlink|standard` (mlink's own; StandardFirmata), `?simulator=yasimavr|protocol` (the
     latter runs no firmware, but speaks StandardFirmata's protocol), `?clock_ppm=200` (how much too
-    fast the board's crystal is), joined by `&`.
+    fast the board's crystal is), joined by `&`. Implements DeviceProvider, and TableProvider for
+    `[virtual]`.
     """
 
     known = ("virtual:uno", "virtual:scene")
@@ -44,37 +59,87 @@ class VirtualDevices:
         self, *, name: str, spec: str, work_dir: Path, log: logging.Logger
     ) -> AbstractContextManager[DeviceEndpoint]:
         """Return a context manager that starts the device and, at its end, removes it."""
-        device, _, query = spec.partition("?")
+        device = spec.partition("?")[0]
         if device == "virtual:scene":
-            return _scene(name, spec, work_dir)
-        if device == "virtual:uno":
-            return _uno(name, spec, dict(parse_qsl(query, keep_blank_values=True)), work_dir, log)
+            return nullcontext(scene_endpoint(name, spec, None, work_dir))
+        if is_board(spec):
+            return _uno(name, spec, work_dir, log)
         close = difflib.get_close_matches(device, self.known, n=1)
         raise DeviceError(
             f"device '{name}': there is no virtual device '{device}'",
             remedy=f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(self.known)}.",
         )
 
+    def check_table(
+        self, table: Mapping[str, Any], *, devices: Mapping[str, str], bench_dir: Path
+    ) -> list[TableProblem]:
+        """Return what is wrong in a `[virtual]` table."""
+        from mlink_hil.wiring.table import check_table
 
-@contextmanager
-def _scene(name: str, spec: str, work_dir: Path) -> Iterator[DeviceEndpoint]:
-    """Provide a scene; one that films a board's LED is told where that board's socket will be."""
+        return [TableProblem(*each) for each in check_table(table, devices, bench_dir)]
+
+    def open_together(
+        self,
+        specs: Mapping[str, str],
+        table: Mapping[str, Any],
+        *,
+        devices: Mapping[str, str],  # noqa: ARG002 - those of other schemes
+        bench_dir: Path,
+        work_dir: Path,
+        log: logging.Logger,
+    ) -> AbstractContextManager[dict[str, DeviceEndpoint]]:
+        """Return a context manager that starts what is wired; the others are opened by `open`."""
+        from mlink_hil.wiring.together import open_wired
+
+        return open_wired(specs, table, bench_dir=bench_dir, work_dir=work_dir, log=log)
+
+
+def is_board(spec: str) -> bool:
+    """Tell whether a device string means a virtual board."""
+    return spec.partition("?")[0] == "virtual:uno"
+
+
+def scene_endpoint(name: str, spec: str, plan: ScenePlan | None, work_dir: Path) -> DeviceEndpoint:
+    """Return a scene's endpoint; what stands in it is in a file that its address names.
+
+    `virtual:scene?board=uno&led=8` is short for a scene with one LED.
+    """
     query = dict(parse_qsl(spec.partition("?")[2], keep_blank_values=True))
-    address = f"{spec}{'&' if query else '?'}orders={quote(str(orders_path(work_dir, name)))}"
-    if board := query.get("board", ""):
-        address += f"&control={quote(str(control_path(work_dir, board)))}"
-    yield DeviceEndpoint(name=name, spec=spec, address=address)
+    board, led = query.pop("board", ""), query.pop("led", "13")
+    if board and plan is None:
+        if not led.isdecimal():
+            raise DeviceError(
+                f"the led in {spec} is not a whole number",
+                remedy="Write virtual:scene?board=uno&led=8.",
+            )
+        light = LedPlan(
+            name="light",
+            control=str(control_path(work_dir, board)),
+            pin=int(led),
+            at=(0.75, 0.75),
+            size=1 / 24,
+        )
+        plan = ScenePlan(items=[light])
+    query["orders"] = str(orders_path(work_dir, name))
+    if plan is not None:
+        path = work_dir / f"{name}.scene.json"
+        write_plan(path, plan)
+        query["plan"] = str(path)
+    return DeviceEndpoint(name=name, spec=spec, address=f"virtual:scene?{urlencode(query)}")
 
 
-def control_path(work_dir: Path, name: str) -> Path:
-    """Return where the control socket of a virtual board of a run is."""
-    return work_dir / f"{name}.sock"
+def check_socket_path(control: Path) -> None:
+    """Raise DeviceError where the path of a control socket is too long for one."""
+    if len(os.fsencode(control)) > _SOCKET_PATH_LIMIT:
+        raise DeviceError(
+            f"the path of the board's control socket is too long: {control}",
+            remedy="Set XDG_RUNTIME_DIR or TMPDIR to a shorter path.",
+        )
 
 
-@contextmanager
-def _uno(
-    name: str, spec: str, options: dict[str, str], work_dir: Path, log: logging.Logger
-) -> Iterator[DeviceEndpoint]:
+def choose_board(name: str, spec: str, log: logging.Logger) -> BoardChoice:
+    """Return what simulates a board, by its options and what is installed."""
+    options = dict(parse_qsl(spec.partition("?")[2], keep_blank_values=True))
     simulator = options.pop("simulator", "")
     firmware = options.pop("firmware", "")
     clock_ppm = options.pop("clock_ppm", "0")
@@ -90,27 +155,36 @@ def _uno(
             f"virtual:uno?simulator=protocol and clock_ppm=… (−{_MOST_CLOCK_PPM} to "
             f"{_MOST_CLOCK_PPM}).",
         )
-    simulator, arguments = _choose(name, simulator, firmware, log)
-    arguments += ["--clock-ppm", clock_ppm]
+    return BoardChoice(*_choose(name, simulator, firmware, log), float(clock_ppm))
+
+
+def board_endpoint(name: str, spec: str, ready: Ready) -> DeviceEndpoint:
+    """Return the endpoint of a board that runs."""
+    return DeviceEndpoint(
+        name=name,
+        spec=spec,
+        address=ready.tty,
+        control=ready.control,
+        properties={
+            "simulator": ready.simulator,
+            "firmware": ready.firmware,
+            "scheduling": ready.scheduling,
+        },
+    )
+
+
+@contextmanager
+def _uno(name: str, spec: str, work_dir: Path, log: logging.Logger) -> Iterator[DeviceEndpoint]:
+    choice = choose_board(name, spec, log)
     control = control_path(work_dir, name)
-    if len(os.fsencode(control)) > _SOCKET_PATH_LIMIT:
-        raise DeviceError(
-            f"the path of the board's control socket is too long: {control}",
-            remedy="Set XDG_RUNTIME_DIR or TMPDIR to a shorter path.",
-        )
+    check_socket_path(control)
     tty = work_dir / f"{name}.tty"
-    with UnoProcess(_PROGRAMS[simulator], arguments, tty=tty, control=control, log=log) as board:
-        yield DeviceEndpoint(
-            name=name,
-            spec=spec,
-            address=board.ready.tty,
-            control=board.ready.control,
-            properties={
-                "simulator": board.ready.simulator,
-                "firmware": board.ready.firmware,
-                "scheduling": board.ready.scheduling,
-            },
-        )
+    program, arguments = _PROGRAMS[choice.simulator], list(_ARGUMENTS[choice.simulator])
+    arguments += ["--clock-ppm", str(choice.clock_ppm)]
+    if choice.firmware is not None:
+        arguments += ["--hex", str(choice.firmware)]
+    with UnoProcess(program, arguments, tty=tty, control=control, log=log) as board:
+        yield board_endpoint(name, spec, board.ready)
 
 
 def _is_clock_error(text: str) -> bool:
@@ -120,8 +194,10 @@ def _is_clock_error(text: str) -> bool:
         return False
 
 
-def _choose(name: str, simulator: str, firmware: str, log: logging.Logger) -> tuple[str, list[str]]:
-    """Return the simulator and the arguments of its program, by default with our firmware.
+def _choose(
+    name: str, simulator: str, firmware: str, log: logging.Logger
+) -> tuple[str, Path | None]:
+    """Return the simulator and its firmware, by default ours.
 
     Without the AVR simulator the protocol is spoken without a firmware, and the log says why.
     """
@@ -142,14 +218,14 @@ def _choose(name: str, simulator: str, firmware: str, log: logging.Logger) -> tu
         )
         simulator = "protocol"
     if simulator == "protocol":
-        return simulator, [*_ARGUMENTS[simulator]]
+        return simulator, None
     if firmware == "standard":
         if not is_cached():
             raise DeviceError(
                 f"device '{name}': StandardFirmata is not there, or not the right one",
                 remedy="python -m mlink_hil.sim.fetch_firmware (it needs npm and the network)",
             )
-        return "yasimavr", [*_ARGUMENTS["yasimavr"], "--hex", str(cached_path())]
+        return "yasimavr", cached_path()
     from mlink.cli.flash import firmware_path  # it knows where the hex files are
 
-    return "yasimavr", [*_ARGUMENTS["yasimavr"], "--hex", str(firmware_path("uno"))]
+    return "yasimavr", firmware_path("uno")

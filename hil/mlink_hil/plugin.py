@@ -31,6 +31,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("mlink", "mlink: hardware in the loop")
     group.addoption("--mlink-devices", metavar="FILE", help="take the [devices] table of this file")
     group.addoption(
+        "--mlink-set",
+        metavar="M.K=V",
+        action="append",
+        default=[],
+        help="replace one setting of every bench, as module.key=value; repeatable",
+    )
+    group.addoption(
         "--mlink-record",
         choices=("always", "on-failure", "never"),
         default="on-failure",

@@ -2,14 +2,16 @@
 
 A rendered background with the frame's number and time upon it, as text for people and as a code
 for tests (`read_marks`). Frame n is due n periods after the start; a reader that comes too late
-for a frame does not get it, as with a real camera, and the numbers show that. With
-`?board=uno&led=8` a light in it follows that pin of a virtual board (`scene_led`).
+for a frame does not get it, as with a real camera, and the numbers show that. What a `[virtual]`
+table puts into it is drawn by `scene_stage`. A frame's time is the end of its first row's exposure;
+it is delivered when its last row has been read out.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,13 +23,16 @@ from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Sta
 from mlink_drivers.camera.opencv import cv2
 from mlink_hil.marks import ROWS, SMALLEST_WIDTH, Marks, cell_size, draw_marks, read_marks
 from mlink_hil.scene_faults import CameraFaults
-from mlink_hil.scene_led import SceneLed
+from mlink_hil.scene_stage import Stage
+from mlink_hil.wiring.plan import ScenePlan, read_plan
 
 __all__ = ["Marks", "SceneCamera", "read_marks"]
 
 _LONGEST_WAIT_NSEC = 1_000_000_000
-_OPTIONS = ("seed", "board", "led", "control", "orders")
-"""`control`, the socket of the board, and `orders` are added by the device provider."""
+_OPTIONS = ("seed", "plan", "orders")
+"""`plan`, the file that says what stands in the scene, and `orders`, where faults are ordered, are
+added by the device provider."""
+_SHOWN_OPTIONS = "seed=N, and board=NAME&led=PIN for a light in it; or a [virtual] table."
 
 
 class SceneCamera:
@@ -35,7 +40,7 @@ class SceneCamera:
 
     def __init__(self) -> None:
         self._background: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
-        self._led: SceneLed | None = None
+        self._stage: Stage | None = None
         self._faults = CameraFaults("")
         self._frozen: NDArray[np.uint8] | None = None
         """The picture that is sent again and again while the camera is frozen."""
@@ -56,10 +61,12 @@ class SceneCamera:
                 f"{ROWS} rows of 1/32 of its width.",
             )
         options = _options_of(address)
-        self._background = _render_background(width, height, _number(address, options, "seed", "0"))
-        if "board" in options:
-            pin = _number(address, options, "led", "13")
-            self._led = SceneLed(options.get("control", ""), pin)
+        seed = _number(address, options, "seed", "0")
+        if "plan" in options:
+            self._stage = Stage(read_plan(Path(options["plan"]), ScenePlan), width, height)
+            self._background = self._stage.background
+        else:
+            self._background = _render_background(width, height, seed)
         self._faults = CameraFaults(options.get("orders", ""))
         self._framerate = request.framerate
         return CameraInfo(
@@ -81,11 +88,12 @@ class SceneCamera:
         """Wait until the next frame is due; skip those whose time is over."""
         self._faults.look()
         clock = self._faults.clock
-        elapsed_nsec = clock.own(time.monotonic_ns()) - self._start_ns
+        readout_nsec = self._stage.readout_ns if self._stage else 0
+        elapsed_nsec = clock.own(time.monotonic_ns() - readout_nsec) - self._start_ns
         self._next = max(self._next, math.floor(elapsed_nsec * self._framerate / 1e9))
         stamp_ns = self._due(self._next)
         due_ns = clock.true(stamp_ns)
-        wait_nsec = due_ns - time.monotonic_ns()
+        wait_nsec = due_ns + readout_nsec - time.monotonic_ns()
         if wait_nsec > _LONGEST_WAIT_NSEC:
             time.sleep(_LONGEST_WAIT_NSEC / 1e9)
             return NoFrame.NOT_YET
@@ -109,27 +117,44 @@ class SceneCamera:
         return True
 
     def _draw(self, into: NDArray[Any]) -> None:
+        """Draw the frame last grabbed."""
         number, time_usec = self._next - 1, self._time_ns // 1000
         np.copyto(into, self._background)
         draw_marks(into, number, time_usec)
-        if self._led is not None:
-            self._led.draw(into, self._time_ns)
+        if self._stage is not None:
+            self._stage.draw(into, self._time_ns)
+        self._write_text(into, number, time_usec)
+        if self._stage is not None:
+            self._stage.add_noise(into)
+
+    def _write_text(self, into: NDArray[Any], number: int, time_usec: int) -> None:
+        """Write the frame's number and time for people."""
         height, width = into.shape[:2]
         seconds = (self._time_ns - self._start_ns) / 1e9
         scale = min(1.0, width / 640)  # large letters cost more than the rest of the picture
-        for line, text in enumerate((f"frame {number}", f"{seconds:.6f} s  ({time_usec} us)")):
-            origin = (round(16 * scale), round(height * 0.5 + line * 36 * scale))
-            cv2.putText(
-                into, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 2, cv2.LINE_8
-            )
+        texts = (f"frame {number}", f"{seconds:.6f} s  ({time_usec} us)")
+        if self._stage is not None:  # one small line, to leave room for what stands there
+            place = round(16 * scale), height - round(12 * scale)
+            _put_text(into, "   ".join(texts), place, 0.45 * scale, 1)
+            return
+        for line, text in enumerate(texts):
+            place = round(16 * scale), round(height * 0.5 + line * 36 * scale)
+            _put_text(into, text, place, scale, 2)
 
     def close(self) -> None:
-        """Drop the background, and let go of the board."""
+        """Drop the background, and let go of the boards."""
         self._faults.close()
-        if self._led is not None:
-            self._led.close()
-            self._led = None
+        if self._stage is not None:
+            self._stage.close()
+            self._stage = None
         self._background = np.empty((0, 0, 3), np.uint8)
+
+
+def _put_text(
+    into: NDArray[Any], text: str, place: tuple[int, int], scale: float, thick: int
+) -> None:
+    white = (255, 255, 255)
+    cv2.putText(into, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, white, thick, cv2.LINE_8)
 
 
 def _options_of(address: str) -> dict[str, str]:
@@ -139,7 +164,7 @@ def _options_of(address: str) -> dict[str, str]:
     if unknown := sorted(set(options) - set(_OPTIONS)):
         raise DeviceError(
             f"{address} has an unknown option: {', '.join(unknown)}",
-            remedy="Options of a scene: seed=N, and board=NAME&led=PIN for a light in it.",
+            remedy=f"Options of a scene: {_SHOWN_OPTIONS}",
         )
     return options
 

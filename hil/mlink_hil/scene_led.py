@@ -1,90 +1,91 @@
-"""An LED in the scene, lit by a pin of a virtual board: a loop closed through the picture.
+"""An LED in a scene: dark and lit as two small pictures, and each row is a mixture of them.
 
-`virtual:scene?board=uno&led=8`. The LED stands at three quarters of the picture's width and
-height. A frame is exposed for `exposure_usec` up to its time; the LED is as bright in it as the
-share of that time for which the pin was high.
+A row is as bright as the share of its exposure for which the pin was on. So PWM dims the light, and
+with rolling readout gives the bands that a real camera shows.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from mlink.errors import DeviceError
-from mlink_drivers.camera.opencv import cv2
-from mlink_hil.board_link import BoardLink
-from mlink_hil.sim.messages import Edge
+from mlink_hil.wiring.plan import LedPlan
 
-EXPOSURE_USEC = 2000
-_KEPT_EDGES = 4096
-_DARK, _LIT = (20, 20, 30), (120, 160, 255)  # blue, green, red
+_COLORS = {  # of the lens when lit: blue, green, red
+    "red": (85, 115, 255),
+    "green": (140, 255, 120),
+    "blue": (255, 150, 90),
+    "yellow": (90, 235, 255),
+    "white": (255, 255, 255),
+    "orange": (80, 175, 255),
+}
+_GLOW = 2.4
+"""Reach of the light around it, in radii."""
+_GLOW_STRENGTH = 0.45
+_DARKNESS = 0.13
+"""Of a lens that is not lit."""
+_BEZEL = (58, 54, 50)
 
 
-def led_place(width: int, height: int) -> tuple[int, int, int]:
-    """Return the LED's centre and radius in a picture of this size: (x, y, radius)."""
-    return width * 3 // 4, height * 3 // 4, max(3, width // 24)
+def _place(width: int, height: int, plan: LedPlan) -> tuple[int, int, int]:
+    return round(width * plan.at[0]), round(height * plan.at[1]), max(3, int(width * plan.size))
 
 
 class SceneLed:
-    """Follows a pin and draws it."""
+    """Shines in pictures of one size; what it is when dark is painted on the background."""
 
-    def __init__(self, control: str, pin: int, exposure_usec: int = EXPOSURE_USEC) -> None:
-        self._edges: deque[tuple[int, bool]] = deque(maxlen=_KEPT_EDGES)
-        self._lock = threading.Lock()
-        self._exposure_ns = exposure_usec * 1000
-        self._level_before = False
-        """Level before the oldest edge that is kept."""
-        self._link: BoardLink | None = BoardLink(control, self._on_edge, pins=[pin])
-        state = self._link.read(pin)
-        with self._lock:
-            self._edges.append((state.time_ns, state.level))
+    def __init__(self, plan: LedPlan, background: NDArray[np.uint8]) -> None:
+        self.plan = plan
+        height, width = background.shape[:2]
+        x, y, radius = _place(width, height, plan)
+        reach = int(radius * _GLOW)
+        self._rows = slice(max(0, y - reach), min(height, y + reach + 1))
+        self._columns = slice(max(0, x - reach), min(width, x + reach + 1))
+        ground = background[self._rows, self._columns].astype(np.float32)
+        center = (x - self._columns.start, y - self._rows.start)
+        dark = _draw(ground, center, radius, plan.color, lit=False)
+        self._gain = _draw(ground, center, radius, plan.color, lit=True) - dark
+        background[self._rows, self._columns] = (dark + 0.5).astype(np.uint8)
 
-    def share_lit(self, end_ns: int) -> float:
-        """Return for which share of the exposure that ends at `end_ns` the pin was high, 0 to 1."""
-        self._catch_up(end_ns)
-        start_ns = end_ns - self._exposure_ns
-        with self._lock:
-            edges = list(self._edges)
-            while len(self._edges) > 1 and self._edges[1][0] <= start_ns:
-                self._level_before = self._edges.popleft()[1]
-        level, since, lit_ns = self._level_before, start_ns, 0
-        for time_ns, now in edges:
-            if time_ns >= end_ns:
-                break
-            if time_ns > start_ns:
-                lit_ns += (time_ns - since) * level
-                since = time_ns
-            level = now
-        lit_ns += (end_ns - since) * level
-        return lit_ns / self._exposure_ns
+    @property
+    def rows(self) -> slice:
+        """The rows of the picture that it is in."""
+        return self._rows
 
-    def draw(self, image: NDArray[Any], end_ns: int) -> None:
-        """Draw the LED as an exposure that ends at `end_ns` (CLOCK_MONOTONIC) shows it."""
-        share = self.share_lit(end_ns)
-        x, y, radius = led_place(image.shape[1], image.shape[0])
-        color = [dark + share * (lit - dark) for dark, lit in zip(_DARK, _LIT, strict=True)]
-        cv2.circle(image, (x, y), radius, color, cv2.FILLED)
-
-    def close(self) -> None:
-        """Let go of the board."""
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-
-    def _catch_up(self, time_ns: int) -> None:
-        """Wait until the board has simulated up to a moment, and its edges are here."""
-        if self._link is None:
+    def draw(self, image: NDArray[Any], share: NDArray[Any]) -> None:
+        """Draw it with how bright each of its rows is, 0 to 1."""
+        if self.plan.active_low:
+            share = 1 - share
+        if not share.any():
             return
-        try:
-            while self._link.barrier() < time_ns:
-                pass  # an answer takes a slice of the simulation
-        except DeviceError:
-            self._on_edge(Edge(0, False, 0, time_ns))  # it is gone, and its light with it
-            self.close()
+        patch = image[self._rows, self._columns]
+        lit = patch + self._gain * share[:, None, None].astype(np.float32)
+        patch[...] = np.clip(lit + 0.5, 0, 255)
 
-    def _on_edge(self, edge: Edge) -> None:
-        with self._lock:
-            self._edges.append((edge.time_ns, edge.level))
+
+def _draw(
+    ground: NDArray[np.float32], center: tuple[int, int], radius: int, name: str, *, lit: bool
+) -> NDArray[np.float32]:
+    """Return the patch with the light on it, as float32 of 0 to 255."""
+    color = np.array(_COLORS[name], np.float32)
+    y, x = np.mgrid[: ground.shape[0], : ground.shape[1]].astype(np.float32)
+    distance = np.hypot(x - center[0], y - center[1]) / radius
+    patch = ground.copy()
+    if lit:
+        glow = np.clip((_GLOW - distance) / (_GLOW - 1), 0, 1) ** 2 * _GLOW_STRENGTH
+        patch += (color - patch) * glow[..., None]
+    bezel = np.clip((1.18 - distance) * radius + 0.5, 0, 1)[..., None]
+    patch += (np.array(_BEZEL, np.float32) - patch) * bezel
+    lens = np.clip((1 - distance) * radius + 0.5, 0, 1)[..., None]
+    if lit:  # whiter where it is brightest
+        core = np.clip(1 - distance / 0.9, 0, 1)[..., None] ** 1.5 * 0.35
+        body = color + (255 - color) * core
+    else:
+        shine = np.exp(
+            -(((x - center[0]) / radius + 0.35) ** 2 + ((y - center[1]) / radius + 0.4) ** 2) * 12
+        )
+        body = color * _DARKNESS + shine[..., None] * 55
+    patch += (body - patch) * lens
+    return np.asarray(np.clip(patch, 0, 255), np.float32)

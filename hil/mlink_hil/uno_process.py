@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -25,8 +26,11 @@ _QUIT_SEC = 2.0
 _SHOWN_LINES = 5
 
 
-class UnoProcess:
-    """A running board program; `ready` says what it is. Leaves no process and no file behind."""
+class SimProcess:
+    """A running program of boards; `ready` says what it is. Leaves no process and no file behind.
+
+    `control` is the socket by which it is ended, `leaves` are the other files that it makes.
+    """
 
     ready: Ready
 
@@ -35,19 +39,17 @@ class UnoProcess:
         program: str,
         arguments: list[str],
         *,
-        tty: Path,
         control: Path,
+        leaves: Sequence[Path] = (),
         log: logging.Logger,
         ready_sec: float = _READY_SEC,
     ) -> None:
         self._program = program
-        self._tty = tty
         self._control = control
+        self._leaves = leaves
         self._log = log
         self._ready_sec = ready_sec
-        self._command = [sys.executable, "-m", program, *arguments]
-        self._command += ["--tty-link", str(tty), "--control", str(control)]
-        self._command += ["--parent", str(os.getpid())]
+        self._command = [sys.executable, "-m", program, *arguments, "--parent", str(os.getpid())]
 
     def __enter__(self) -> Self:
         # A file and not a pipe: a program that says much must not wait for a reader.
@@ -139,5 +141,29 @@ class UnoProcess:
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._errors.close()
-        self._control.unlink(missing_ok=True)
-        self._tty.unlink(missing_ok=True)
+        for path in (self._control, *self._leaves):
+            path.unlink(missing_ok=True)
+
+
+class UnoProcess(SimProcess):
+    """A running program of one board, with its port at `tty`."""
+
+    def __init__(
+        self,
+        program: str,
+        arguments: list[str],
+        *,
+        tty: Path,
+        control: Path,
+        log: logging.Logger,
+        ready_sec: float = _READY_SEC,
+    ) -> None:
+        paths = ["--tty-link", str(tty), "--control", str(control)]
+        super().__init__(
+            program,
+            [*arguments, *paths],
+            control=control,
+            leaves=[tty],
+            log=log,
+            ready_sec=ready_sec,
+        )

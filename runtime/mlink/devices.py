@@ -8,9 +8,10 @@ that modules open. A string whose scheme has no provider is its own address ("/d
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -38,6 +39,45 @@ class DeviceProvider(Protocol):
         """Return a context manager that starts the device and, at its end, removes it.
 
         Raises DeviceError when the device cannot be provided.
+        """
+        ...
+
+
+class TableProblem(NamedTuple):
+    """One thing wrong in a provider's table: where (as "[virtual.light] line"), what, a remedy."""
+
+    where: str
+    what: str
+    remedy: str = ""
+
+
+@runtime_checkable
+class TableProvider(Protocol):
+    """A provider that opens its devices together, by a table of the bench named as its scheme.
+
+    `[virtual]` belongs to the provider of "virtual:…" devices. The runtime hands the table over
+    as it is; without one, or without a device of the scheme in the run, `open` does.
+    """
+
+    def check_table(
+        self, table: Mapping[str, Any], *, devices: Mapping[str, str], bench_dir: Path
+    ) -> list[TableProblem]:
+        """Return what is wrong in the table. `devices` are all of the bench, with their specs."""
+        ...
+
+    def open_together(
+        self,
+        specs: Mapping[str, str],
+        table: Mapping[str, Any],
+        *,
+        devices: Mapping[str, str],
+        bench_dir: Path,
+        work_dir: Path,
+        log: logging.Logger,
+    ) -> AbstractContextManager[dict[str, DeviceEndpoint]]:
+        """Return a context manager that starts the devices in `specs` (name → spec), connected.
+
+        Raises DeviceError when one cannot be provided.
         """
         ...
 

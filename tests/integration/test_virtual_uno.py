@@ -334,7 +334,7 @@ def test_an_unknown_virtual_device_is_refused_with_the_known_ones(tmp_path, spec
     assert message in str(caught.value)
 
 
-def test_a_scene_is_its_own_address(tmp_path):
+def test_a_scene_keeps_its_options_in_its_address(tmp_path):
     spec = "virtual:scene?seed=3"
     with VirtualDevices().open(name="eye", spec=spec, work_dir=tmp_path, log=LOG) as endpoint:
         assert endpoint.address.startswith(spec + "&orders=")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ from mlink_hil.sim.board import (
     USER_PINS,
     Board,
     BoardCrashed,
+    Output,
     PinState,
 )
-from mlink_hil.sim.elf import make_elf
-from mlink_hil.sim.intel_hex import read_hex
+from mlink_hil.sim.elf import make_elf, read_firmware
 
 _MODEL = "atmega328"
 _FLASH_BYTES = 32 * 1024
@@ -59,16 +60,28 @@ class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
     what it is wired to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_port: Callable[[int, Output, bool], None]) -> None:
         super().__init__(_DRIVER_ID, PIN_COUNT)
+        self._on_port = on_port
+        self._port: dict[int, tuple[Output, bool]] = {}
         self.levels: dict[int, bool] = {}
+        self.weak: set[int] = set()
+        """Pins whose level comes over a resistor: an output wins against it."""
         self.floating: set[int] = set()
         """Pins with a voltage: neither pull-up nor output may act against it."""
 
     def override_gpio(self, index: int, controls: Any) -> Any:
         """Return what acts on the pin: the wire if there is one, else the port's controls."""
+        what, high = Output.NOTHING, bool(controls.drive)
+        if controls.dir:
+            what = Output.DRIVES
+        elif controls.pull_up:
+            what, high = Output.PULL_UP, True
+        if self._port.get(index) != (what, high):
+            self._port[index] = (what, high)
+            self._on_port(index, what, high)
         level = self.levels.get(index)
-        if level is not None:
+        if level is not None and not (controls.dir and index in self.weak):
             return core.Pin.controls_t(1, int(level), False, False)
         if index in self.floating:
             return core.Pin.controls_t(0, 0, False, False)
@@ -123,7 +136,7 @@ class AvrBoard(Board):
         self._device.logger().set_level(core.Logger.Level.Silent)
         self._loop = core.SimLoop(self._device)
         self._loop.set_fast_mode(True)
-        self._load(read_hex(hex_file, largest=_FLASH_BYTES))
+        self._load(read_firmware(hex_file, largest=_FLASH_BYTES))
         self._wait_to_receive: deque[int] = deque()
         self._receiving = False
         self._byte_leaves: int | None = None
@@ -165,7 +178,7 @@ class AvrBoard(Board):
 
     def _connect_pins(self) -> None:
         self._pins = [self._device.find_pin(name) for name in PORT_PINS]
-        self._wiring = _Wiring()
+        self._wiring = _Wiring(self._port_changed)
         manager = self._device.pin_manager()
         manager.register_driver(self._wiring)
         manager.add_mux_config(_DRIVER_ID, list(PORT_PINS), 1)
@@ -207,6 +220,10 @@ class AvrBoard(Board):
     def _pin_signal(self, signal: Any, pin: int) -> None:
         if signal.sigid == self._digital_change:
             self.on_edge(pin, bool(signal.data.as_uint()), self._loop.cycle())
+
+    def _port_changed(self, pin: int, what: Output, level: bool) -> None:
+        if self.on_output is not None:
+            self.on_output(pin, what, level, self._loop.cycle())
 
     # ------------------------------------------------------------------ the board
 
@@ -274,16 +291,19 @@ class AvrBoard(Board):
         request.data = core.vardata_t(bytes((byte,)))
         self._device.ctlreq(self._uart, core.CTLREQ_USART_BYTES, request)
 
-    def drive(self, pin: int, level: bool | None) -> None:
-        """Wire a pin to 5 V, to ground or to nothing."""
+    def drive(self, pin: int, level: bool | None, *, weak: bool = False) -> None:
+        """Wire a pin to 5 V, to ground or to nothing; weakly, as by a pull-up's resistor."""
         wiring = self._wiring
         if pin in wiring.floating:
             self._pins[pin].set_external_state("Z")
             wiring.floating.discard(pin)
+        wiring.weak.discard(pin)
         if level is None:
             wiring.levels.pop(pin, None)
         else:
             wiring.levels[pin] = level
+            if weak:
+                wiring.weak.add(pin)
         wiring.update_pin_state(pin)
 
     def set_voltage(self, pin: int, volts: float | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from enum import IntEnum
 from typing import NamedTuple
 
 CLOCK_HZ = 16_000_000
@@ -33,6 +34,14 @@ class PinState(NamedTuple):
     driven: bool
 
 
+class Output(IntEnum):
+    """What a board itself does with a pin."""
+
+    NOTHING = 0
+    PULL_UP = 1
+    DRIVES = 2
+
+
 class BoardCrashed(Exception):  # noqa: N818 - what happened, not what went wrong in our code
     """The simulated processor stopped for good; the message says why."""
 
@@ -41,7 +50,8 @@ class Board(ABC):
     """A simulated Uno. It moves only when told, and never beyond the cycle it is told.
 
     `on_byte` is called with each byte when its stop bit has left the board, `on_edge` with
-    (pin, level, cycle) when a pin has changed.
+    (pin, level, cycle) when a pin has changed, and `on_output` with (pin, what, level, cycle) when
+    what the board itself does with a pin has.
     """
 
     simulator: str
@@ -53,6 +63,7 @@ class Board(ABC):
     def __init__(self) -> None:
         self.on_byte: Callable[[int], object] = lambda _byte: None
         self.on_edge: Callable[[int, bool, int], object] = lambda _pin, _level, _cycle: None
+        self.on_output: Callable[[int, Output, bool, int], object] | None = None
 
     @property
     @abstractmethod
@@ -82,8 +93,8 @@ class Board(ABC):
         """Put bytes on the board's serial line, from now on, at the line's own rate."""
 
     @abstractmethod
-    def drive(self, pin: int, level: bool | None) -> None:
-        """Wire a pin to 5 V, to ground or to nothing."""
+    def drive(self, pin: int, level: bool | None, *, weak: bool = False) -> None:
+        """Wire a pin to 5 V, to ground or to nothing; weakly, as by a pull-up's resistor."""
 
     @abstractmethod
     def set_voltage(self, pin: int, volts: float | None) -> None:

@@ -8,7 +8,10 @@ from mlink.errors import DeviceError
 
 _DATA, _END, _SEGMENT, _START_SEGMENT, _LINEAR, _START_LINEAR = range(6)
 _LARGEST_IMAGE = 1 << 20
-_REMEDY = "Fetch the firmware again: python -m mlink_hil.sim.fetch_firmware"
+_REMEDY = (
+    "Build the firmware again; that of virtual:uno is fetched again by "
+    "python -m mlink_hil.sim.fetch_firmware"
+)
 
 
 def read_hex(path: Path, *, largest: int = _LARGEST_IMAGE) -> bytes:

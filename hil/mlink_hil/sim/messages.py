@@ -227,6 +227,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     simulator: str
     firmware: str
     scheduling: str
+    others: list[Ready] = []
+    """The other boards of a program that simulates several; chips without a port among them."""
 
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

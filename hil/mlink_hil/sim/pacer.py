@@ -18,7 +18,6 @@ class Pacer:
     def __init__(
         self, frequency_hz: int, slice_usec: float, *, catch_up_usec: float = CATCH_UP_USEC
     ) -> None:
-        self._nominal_hz = frequency_hz
         self._frequency = frequency_hz
         self._slice = max(1, round(slice_usec * frequency_hz / 1e6))
         self._slice_ns = round(slice_usec * 1000)
@@ -33,11 +32,6 @@ class Pacer:
         """Let `cycle` be `now_ns`."""
         self._cycle0 = cycle
         self._time0_ns = now_ns
-
-    def skew(self, cycle: int, ppm: float) -> None:
-        """From `cycle` on, let the board's clock run fast by `ppm` parts per million."""
-        self.start(cycle, self.time_ns(cycle))
-        self._frequency = round(self._nominal_hz * (1 + ppm / 1e6))
 
     def time_ns(self, cycle: int) -> int:
         """Return when a cycle is or was, in ns of CLOCK_MONOTONIC."""

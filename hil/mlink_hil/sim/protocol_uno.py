@@ -9,7 +9,15 @@ from __future__ import annotations
 import sys
 from collections import deque
 
-from mlink_hil.sim.board import CLOCK_HZ, FIRST_ANALOG, PIN_COUNT, SUPPLY_VOLT, Board, PinState
+from mlink_hil.sim.board import (
+    CLOCK_HZ,
+    FIRST_ANALOG,
+    PIN_COUNT,
+    SUPPLY_VOLT,
+    Board,
+    Output,
+    PinState,
+)
 from mlink_hil.sim.program import main
 from mlink_hil.sim.protocol_firmata import VERSION, FirmataFirmware
 
@@ -22,18 +30,19 @@ _BOOT_CYCLES = CLOCK_HZ // 100
 class _Pin:
     """A pin's two sides: what the board does with it, and what it is wired to."""
 
-    __slots__ = ("output", "pull_up", "shown", "value", "volts", "wired")
+    __slots__ = ("output", "pull_up", "shown", "value", "volts", "weak", "wired")
 
     def __init__(self) -> None:
         self.output = False
         self.value = False
         self.pull_up = False
         self.wired: bool | None = None
+        self.weak = False
         self.volts: float | None = None
         self.shown = False
 
     def level(self) -> bool:
-        if self.wired is not None:
+        if self.wired is not None and not (self.weak and self.output):
             return self.wired
         if self.volts is not None:
             return self.volts > SUPPLY_VOLT / 2
@@ -128,9 +137,10 @@ class ProtocolBoard(Board):
 
     # ------------------------------------------------------------------ wires from outside
 
-    def drive(self, pin: int, level: bool | None) -> None:
-        """Wire a pin to 5 V, to ground or to nothing."""
+    def drive(self, pin: int, level: bool | None, *, weak: bool = False) -> None:
+        """Wire a pin to 5 V, to ground or to nothing; weakly, as by a pull-up's resistor."""
         self._pins[pin].wired = level
+        self._pins[pin].weak = weak
         self._pins[pin].volts = None
         self._settle(pin)
 
@@ -161,13 +171,19 @@ class ProtocolBoard(Board):
         """Drive a pin."""
         state = self._pins[pin]
         state.output, state.value, state.pull_up = True, level, False
+        self._tell_output(pin, Output.DRIVES, level)
         self._settle(pin)
 
     def set_input(self, pin: int, *, pull_up: bool) -> None:
         """Let a pin go."""
         state = self._pins[pin]
         state.output, state.pull_up = False, pull_up
+        self._tell_output(pin, Output.PULL_UP if pull_up else Output.NOTHING, pull_up)
         self._settle(pin)
+
+    def _tell_output(self, pin: int, what: Output, level: bool) -> None:
+        if self.on_output is not None:
+            self.on_output(pin, what, level, self._cycle)
 
     def level(self, pin: int) -> bool:
         """Read a pin."""

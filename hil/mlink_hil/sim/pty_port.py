@@ -11,6 +11,32 @@ from typing import Self
 from mlink.errors import DeviceError
 
 
+class NoPort:
+    """What a chip without a serial port has in its place: power, on and off."""
+
+    fd = -1
+    lost = 0
+
+    def __init__(self) -> None:
+        self.powered = True
+
+    def plug(self) -> None:
+        """Give it power."""
+        self.powered = True
+
+    def unplug(self) -> None:
+        """Take its power."""
+        self.powered = False
+
+    def read(self, limit: int) -> bytes:
+        """Return what a client sent: nothing."""
+        del limit
+        return b""
+
+    def write(self, data: bytes) -> None:
+        """Let what it sends go nowhere."""
+
+
 class PtyPort:
     """A pty in raw mode at `link`; the slave is held open, so that clients may come and go."""
 
@@ -37,6 +63,11 @@ class PtyPort:
     def fd(self) -> int:
         """The board's end; −1 while unplugged."""
         return self._master
+
+    @property
+    def powered(self) -> bool:
+        """Whether the cable, and so the power, is there."""
+        return self._master >= 0
 
     def plug(self) -> None:
         """Make the pty and its link; DeviceError when the link cannot be made."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Protocol
 
 from mlink.errors import DeviceError
 from mlink_hil.sim import messages
@@ -19,28 +20,46 @@ from mlink_hil.sim.board import (
 from mlink_hil.sim.control_server import Client, ControlServer
 from mlink_hil.sim.faults import BoardFaults
 from mlink_hil.sim.pacer import Pacer
-from mlink_hil.sim.pty_port import PtyPort
+from mlink_hil.sim.pty_port import NoPort, PtyPort
+
+
+class BoardTime(Protocol):
+    """When a board's cycles were, and the pacer that keeps its program in real time."""
+
+    pacer: Pacer
+
+    def time_ns(self, cycle: int) -> int:
+        """Return when a cycle of the board is or was, in ns of CLOCK_MONOTONIC."""
+        ...
+
+    def skew(self, cycle: int, ppm: float) -> None:
+        """From `cycle` on, let the board's clock run fast by `ppm` parts per million."""
+        ...
 
 
 class Requests:
     """What each request does to the board, and what is answered."""
 
     def __init__(
-        self, board: Board, port: PtyPort, pacer: Pacer, control: ControlServer, scheduling: str
+        self,
+        board: Board,
+        port: PtyPort | NoPort,
+        time: BoardTime,
+        control: ControlServer,
+        scheduling: str,
     ) -> None:
         self._board = board
         self._port = port
-        self._pacer = pacer
+        self._time = time
         self._control = control
         self._scheduling = scheduling
         self.quit_asked = False
-        self.faults = BoardFaults(board, pacer.skew)
-        board.on_edge = self._on_edge
+        self.faults = BoardFaults(board, time.skew)
 
-    def _on_edge(self, pin: int, level: bool, cycle: int) -> None:
+    def on_edge(self, pin: int, level: bool, cycle: int) -> None:
         """Tell the clients that watch the pin."""
         if pin in self._control.watched:
-            self._control.publish(messages.Edge(pin, level, cycle, self._pacer.time_ns(cycle)))
+            self._control.publish(messages.Edge(pin, level, cycle, self._time.time_ns(cycle)))
 
     def carry_out(self, client: Client, request: messages.Request) -> messages.Reply:
         """Carry a request out; DeviceError when it cannot be."""
@@ -93,14 +112,14 @@ class Requests:
         return messages.Reply()
 
     def _need_power(self) -> None:
-        if self._port.fd < 0:
+        if not self._port.powered:
             raise DeviceError("the board is unplugged", remedy='Send {"cmd":"plug"} first.')
 
     def _now(self) -> int:
         """Return when the board is, in ns; without power its clock stands still."""
-        if self._port.fd < 0 or self.faults.browned_out:
+        if not self._port.powered or self.faults.browned_out:
             return time.monotonic_ns()
-        return self._pacer.time_ns(self._board.cycle)
+        return self._time.time_ns(self._board.cycle)
 
     def _changed(self, pin: int, before: bool) -> messages.PinReply:
         """Answer a change of a pin's wiring."""
@@ -126,7 +145,7 @@ class Requests:
         )
 
     def _stats(self) -> messages.StatsReply:
-        board, pacer = self._board, self._pacer
+        board, pacer = self._board, self._time.pacer
         return messages.StatsReply(
             simulator=board.simulator,
             firmware=board.firmware,

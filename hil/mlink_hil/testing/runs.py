@@ -91,7 +91,8 @@ class Runs:
     def _load(self, wanted: Wanted) -> tuple[Bench, Wires]:
         devices = self._config.getoption("--mlink-devices")
         path = Path(devices) if devices else None
-        bench, wires = load_wired(wanted.path, path, wanted.overrides)
+        overrides = (*wanted.overrides, *self._config.getoption("--mlink-set"))
+        bench, wires = load_wired(wanted.path, path, overrides)
         return leave_out(bench, wanted.without), wires
 
     def _options(self) -> RunOptions:

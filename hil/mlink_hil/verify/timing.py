@@ -6,17 +6,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from urllib.parse import parse_qsl
 
 import numpy as np
 
 from mlink.bench import Bench
 from mlink.engine.options import RunOptions
 from mlink.metadata import MetaSize
-from mlink_hil.scene_led import led_place
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.events import Event
 from mlink_hil.testing.patterns import crosses
+from mlink_hil.wiring.lights import lights
 
 _LATENCY_COLUMN = "Latency [µs]"
 _ANSWER_SEC = 0.5
@@ -151,14 +150,12 @@ def _watch_lights(
     found = []
     for stream in run.names.frame_streams():
         device = run.bench.modules[stream.partition(".")[0]].device or ""
-        query = dict(parse_qsl(run.bench.device_spec(device).partition("?")[2]))
+        filmed = next((each for each in lights(run.bench) if each.scene == device), None)
         size = run.tap.metadata[stream].get("size")
         area, line = light, ""
-        if "led" in query and isinstance(size, MetaSize):
-            x, y, radius = led_place(size.width, size.height)
-            half = radius // 2
-            area = area or (x - half, y - half, 2 * half, 2 * half)
-            line = f"{query.get('board', '')}.{query['led']}"
+        if filmed is not None and isinstance(size, MetaSize):
+            area = area or filmed.area(size.width, size.height)
+            line = filmed.line
         elif answer is not None:
             line = run.names.line_channel(answer, None)
         if area is None or not line:

@@ -23,6 +23,8 @@ MAX_BYTES = 1 << 20
 _MAX_DEPTH = 32
 _MAX_LISTED = 20
 _INT_RANGE = range(-(1 << 63), 1 << 63)
+_FLAT_TABLES = (("bench",), ("devices",))
+"""Tables of values; the others, as `[modules]`, hold a table for each name."""
 _WHERE_IN_MESSAGE = re.compile(r" - at `(key in )?\$(?P<path>.*)`$", re.DOTALL)
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
@@ -94,7 +96,7 @@ class Places:
         path = (*self._prefix, *keys)
         if path[:1] == ("modules",) and path[1:3] in self._overridden:
             return f"--set {key_path(*path[1:])}"
-        table = 2 if path[:1] == ("modules",) else 1
+        table = 1 if path[:1] in _FLAT_TABLES else 2
         return f"[{key_path(*path[:table])}] {key_path(*path[table:])}".strip() if path else ""
 
 

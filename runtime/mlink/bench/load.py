@@ -27,8 +27,9 @@ from mlink.bench.file import (
     shown,
 )
 from mlink.bench.module import ModuleConfig, ModuleLoader
+from mlink.bench.tables import check_tables, take_tables
 from mlink.bench.wiring import Wiring
-from mlink.catalog import proposal
+from mlink.catalog import companion_names, device_schemes, proposal
 from mlink.errors import BenchError
 from mlink.module import ModuleType
 
@@ -45,6 +46,8 @@ class Bench:
     modules: dict[str, ModuleConfig]
     companions: dict[str, Any] = field(default_factory=dict)
     """Keys of companions, such as `faults`, as the file has them."""
+    tables: dict[str, Table] = field(default_factory=dict)
+    """Tables of device providers by their scheme, such as `[virtual]`, as the file has them."""
 
     def device_spec(self, name: str) -> str:
         """Return the device string of a module's `device`, which may be one itself."""
@@ -86,9 +89,9 @@ def load_bench(
     path = bench_path(path)
     table = read_toml(path)
     problems = Problems(path)
-    places = Places(_override(table, overrides, problems))
-    companions = take_companions(table)
-    file = convert(table, _File, problems, places, reserved=companions)
+    tables, companions = take_tables(table), take_companions(table)
+    places = Places(_override(table, tables, overrides, problems))
+    file = convert(table, _File, problems, places, reserved=[*device_schemes(), *companion_names()])
     if file is None:
         raise problems.as_error()
     name = _name(file.bench, path, places, problems)
@@ -97,7 +100,10 @@ def load_bench(
     if devices is None:
         loader.check_device_table()
     modules = _load_modules(file.modules, loader, places, problems)
-    bench = Bench(name, path.resolve(), path.resolve().parent, device_table, modules, companions)
+    check_tables(tables, device_table, path.resolve().parent, problems)
+    bench = Bench(
+        name, path.resolve(), path.resolve().parent, device_table, modules, companions, tables
+    )
     if not len(problems):
         check_companions(companions, bench, problems)
     problems.raise_if_any()
@@ -154,11 +160,13 @@ def _read_devices(path: Path) -> dict[str, str]:
     return file.devices
 
 
-def _override(table: Table, overrides: Sequence[str], problems: Problems) -> set[tuple[str, str]]:
-    """Apply `--set` options; return the (module, key) that they set."""
+def _override(
+    table: Table, tables: Mapping[str, Table], overrides: Sequence[str], problems: Problems
+) -> set[tuple[str, str]]:
+    """Apply `--set` options, to modules and providers' tables; return the (module, key) set."""
     done = set()
     modules = table.get("modules")
-    known = modules if isinstance(modules, dict) else {}
+    known = {**tables, **(modules if isinstance(modules, dict) else {})}
     for text in overrides:
         target, equals, value = text.partition("=")
         module, *keys = target.strip().split(".")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlink.bench import Bench
 from mlink.catalog import device_provider
-from mlink.devices import DeviceEndpoint
+from mlink.devices import DeviceEndpoint, TableProvider
 
 log = logging.getLogger("mlink.devices")
 
@@ -18,16 +18,19 @@ log = logging.getLogger("mlink.devices")
 def open_devices(bench: Bench, work_dir: Path) -> Iterator[dict[str, DeviceEndpoint]]:
     """Open every device that a module uses; each once, by the key that the modules give.
 
-    A device string whose scheme nobody provides is its own address.
+    A device string whose scheme nobody provides is its own address. Devices whose scheme has a
+    table in the bench are opened together, connected as it says.
     """
+    keys = dict.fromkeys(each.device for each in bench.modules.values() if each.device is not None)
+    specs = {key: bench.device_spec(key) for key in keys}
     with ExitStack() as stack:
         endpoints: dict[str, DeviceEndpoint] = {}
-        for module in bench.modules.values():
-            key = module.device
-            if key is None or key in endpoints:
+        for scheme in bench.tables:
+            endpoints |= stack.enter_context(_open_together(bench, scheme, specs, work_dir))
+        for key, spec in specs.items():
+            if key in endpoints:
                 continue
-            spec = bench.device_spec(key)
-            provider = device_provider(spec.partition(":")[0])
+            provider = device_provider(_scheme(spec))
             if provider is None:
                 endpoints[key] = DeviceEndpoint(name=key, spec=spec, address=spec)
             else:
@@ -35,3 +38,29 @@ def open_devices(bench: Bench, work_dir: Path) -> Iterator[dict[str, DeviceEndpo
                     provider.open(name=key, spec=spec, work_dir=work_dir, log=log)
                 )
         yield endpoints
+
+
+@contextmanager
+def _open_together(
+    bench: Bench, scheme: str, specs: dict[str, str], work_dir: Path
+) -> Iterator[dict[str, DeviceEndpoint]]:
+    """Open the devices of one scheme by its table; none when there are none in this run."""
+    own = {key: spec for key, spec in specs.items() if _scheme(spec) == scheme}
+    provider = device_provider(scheme)
+    if not own or not isinstance(provider, TableProvider):
+        log.info("[%s] of the bench is not used: no device of this run is '%s:…'", scheme, scheme)
+        yield {}
+        return
+    with provider.open_together(
+        own,
+        bench.tables[scheme],
+        devices=bench.devices,
+        bench_dir=bench.dir,
+        work_dir=work_dir,
+        log=log,
+    ) as endpoints:
+        yield endpoints
+
+
+def _scheme(spec: str) -> str:
+    return spec.partition(":")[0]

@@ -1,0 +1,34 @@
+"""Presses the lamp's button four times a second: line 4 drives the relay across it."""
+
+import syntalos_mlink as syl
+
+readings = syl.get_input_port("firmata-in")
+commands = syl.get_output_port("firmatactl-out")
+table = syl.get_output_port("table-out")
+relay = syl.HwOutputLine(commands, 4)
+lamp = syl.HwInputLine(commands, 7)
+
+
+def prepare():
+    table.set_metadata_value("table_header", ["time_usec", "event"])
+    table.set_metadata_value("data_name_proposal", "presses")
+    readings.on_data = lambda reading: None  # the test looks at them
+
+
+def start():
+    relay.send_mode()
+    lamp.send_mode()
+
+
+def run():
+    syl.wait(300)
+    while syl.is_running():
+        table.submit([syl.time_since_start_usec(), "press"])
+        relay.set_value(1)
+        syl.wait(100)
+        relay.set_value(0)
+        syl.wait(150)
+
+
+def stop():
+    relay.set_value(0)

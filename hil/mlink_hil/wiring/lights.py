@@ -1,0 +1,45 @@
+"""Which LEDs a bench's virtual cameras film, and where in the picture."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from mlink.bench import Bench
+from mlink_hil.wiring.lines import parse_line
+from mlink_hil.wiring.parts import Led
+from mlink_hil.wiring.table import TABLE, read_parts
+
+DEFAULT_AT = (0.75, 0.75)
+DEFAULT_SIZE = 1 / 24
+
+
+class Light(NamedTuple):
+    """An LED: the scene that shows it, its line ("uno.8"), and its place as shares."""
+
+    scene: str
+    line: str
+    at: tuple[float, float]
+    size: float
+
+    def area(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return its middle in a picture of this size, as (x, y, width, height) in pixels."""
+        half = max(3, int(width * self.size)) // 2
+        left, top = round(width * self.at[0]) - half, round(height * self.at[1]) - half
+        return left, top, 2 * half, 2 * half
+
+
+def lights(bench: Bench) -> list[Light]:
+    """Return the LEDs of the bench's virtual scenes."""
+    found = [
+        Light(part.scene, str(parse_line(part.line)), part.at, part.size)
+        for part in read_parts(bench.tables.get(TABLE, {})).values()
+        if isinstance(part, Led) and bench.device_spec(part.scene).startswith(f"{TABLE}:")
+    ]
+    described = {light.scene for light in found}
+    for name in {module.device for module in bench.modules.values() if module.device}:
+        query = dict(parse_qsl(bench.device_spec(name).partition("?")[2]))
+        if "led" in query and name not in described:
+            line = f"{query.get('board', '')}.{query['led']}"
+            found.append(Light(name, line, DEFAULT_AT, DEFAULT_SIZE))
+    return found

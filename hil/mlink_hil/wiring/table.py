@@ -1,0 +1,142 @@
+"""Reads a `[virtual]` table: a part for each name, all that is wrong told at once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlink.bench.file import Places, Problems, convert, shown
+from mlink.catalog import nearest, proposal
+from mlink_hil.wiring.lines import parse_line
+from mlink_hil.wiring.parts import KINDS, Chip, Model, Part, Scene, Sensor
+
+TABLE = "virtual"
+
+
+def read_parts(table: Mapping[str, Any]) -> dict[str, Part]:
+    """Return the parts of a table that has been checked, by name."""
+    return {
+        name: msgspec.convert({k: v for k, v in part.items() if k != "type"}, KINDS[part["type"]])
+        for name, part in table.items()
+    }
+
+
+def check_table(
+    table: Mapping[str, Any], devices: Mapping[str, str], bench_dir: Path
+) -> list[tuple[str, str, str]]:
+    """Return what is wrong as (where, what, remedy)."""
+    problems = Problems(bench_dir)
+    where = Places(prefix=(TABLE,))
+    parts: dict[str, Part] = {}
+    for name, described in table.items():
+        part = _part(name, described, where, problems)
+        if part is None:
+            continue
+        parts[name] = part
+        for key, what in part.problems(bench_dir):
+            problems.add(where(name, key), what)
+    for name, part in parts.items():
+        _check_ends(name, part, parts, devices, where, problems)
+    _check_lines(parts, devices, where, problems)
+    return [(each.where, each.what, each.remedy) for each in problems]
+
+
+def _part(name: str, described: Any, where: Places, problems: Problems) -> Part | None:
+    """Return one part, or None with what is wrong noted."""
+    if not isinstance(described, dict):
+        remedy = f"Describe each part in a table [{TABLE}.NAME]."
+        problems.add(where(name), f"{shown(described)} is not a table", remedy)
+        return None
+    kind = described.get("type")
+    if kind is None:
+        typo = nearest("type", described)
+        remedy = f"Did you mean 'type' by '{typo}'?" if typo else _known()
+        problems.add(where(name), "the part has no 'type'", remedy)
+        return None
+    if not isinstance(kind, str) or kind not in KINDS:
+        remedy = proposal(str(kind), KINDS, "types")
+        problems.add(where(name, "type"), f"unknown type of part {shown(kind)}", remedy)
+        return None
+    rest = {key: value for key, value in described.items() if key != "type"}
+    before = len(problems)
+    for field in msgspec.structs.fields(KINDS[kind]):
+        inner = rest.get(field.name)
+        if inspect.isclass(field.type) and issubclass(field.type, msgspec.Struct) and inner:
+            below = where.below(name, field.name)
+            if isinstance(inner, dict):  # by itself, so that a misspelt key in it finds its like
+                convert(inner, field.type, problems, below)
+    if len(problems) > before:
+        return None
+    return convert(rest, KINDS[kind], problems, where.below(name), reserved=("type",))
+
+
+def _known() -> str:
+    return f"Types: {', '.join(KINDS)}."
+
+
+def _check_ends(
+    name: str,
+    part: Part,
+    parts: Mapping[str, Part],
+    devices: Mapping[str, str],
+    where: Places,
+    problems: Problems,
+) -> None:
+    """Check that lines and scenes name devices of the bench."""
+    for key, text in part.lines().items():
+        try:
+            device = parse_line(text).device
+        except ValueError as error:
+            problems.add(where(name, key), f"{shown(text)} {error}")
+            continue
+        if isinstance(parts.get(device), Chip) and device != name:
+            continue  # something at the device under test
+        if device not in devices:
+            what = f"{shown(device)} is not in the [devices] table, and no chip"
+            problems.add(where(name, key), what, proposal(device, devices, "devices"))
+        elif _is_scene(devices[device]):
+            problems.add(where(name, key), f"{shown(device)} is a scene, and has no lines")
+    scene = part.scene_key()
+    if not scene:
+        return
+    key = "device" if isinstance(part, Scene) else "scene"
+    if scene not in devices:
+        what = f"{shown(scene)} is not in the [devices] table"
+        problems.add(where(name, key), what, proposal(scene, devices, "devices"))
+    elif str(devices[scene]).startswith(f"{TABLE}:") and not _is_scene(devices[scene]):
+        problems.add(where(name, key), f"{shown(scene)} is no scene but {devices[scene]}")
+
+
+def _is_scene(spec: object) -> bool:
+    return str(spec).partition("?")[0] == f"{TABLE}:scene"
+
+
+def _check_lines(
+    parts: Mapping[str, Part], devices: Mapping[str, str], where: Places, problems: Problems
+) -> None:
+    """Check that no two parts want the same line for themselves, nor two of a scene."""
+    analog: dict[str, str] = {}
+    others: dict[str, str] = {}
+    scenes: dict[str, str] = {}
+    for name, part in parts.items():
+        for key, text in part.lines().items():
+            try:
+                line = str(parse_line(text))
+            except ValueError:
+                continue  # told already
+            taken = analog if isinstance(part, Sensor) else others
+            if line in analog or (isinstance(part, Sensor) and line in others):
+                other = analog.get(line) or others[line]
+                problems.add(where(name, key), f"the line belongs to the part '{other}' already")
+            taken.setdefault(line, name)
+        if isinstance(part, Scene) and scenes.setdefault(part.device, name) != name:
+            what = f"'{scenes[part.device]}' describes that scene already"
+            problems.add(where(name, "device"), what)
+        if isinstance(part, Chip | Model) and name in devices:
+            problems.add(where(name), "a device has this name", "Give the part another one.")
+        if isinstance(part, Chip | Model) and not part.wires:
+            problems.add(where(name, "wires"), "nothing is wired to it")

@@ -1,0 +1,88 @@
+"""Starts the virtual devices of a run that has a `[virtual]` table, wired as it says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from mlink.devices import DeviceEndpoint
+from mlink_hil.devices import (
+    BoardChoice,
+    board_endpoint,
+    check_socket_path,
+    choose_board,
+    is_board,
+    scene_endpoint,
+)
+from mlink_hil.sim.fetch_firmware import NAME, cached_path
+from mlink_hil.uno_process import SimProcess
+from mlink_hil.wiring.layout import Layout, control_path, lay_out
+from mlink_hil.wiring.plan import BoardPlan, write_plan
+from mlink_hil.wiring.table import read_parts
+
+_PROGRAM = "mlink_hil.sim.rig"
+
+
+@contextmanager
+def open_wired(
+    specs: Mapping[str, str],
+    table: Mapping[str, Any],
+    *,
+    bench_dir: Path,
+    work_dir: Path,
+    log: logging.Logger,
+) -> Iterator[dict[str, DeviceEndpoint]]:
+    """Start what is wired together in one program; scenes are told what stands in them.
+
+    Devices that nothing is wired to are not among the endpoints: each is opened by itself.
+    """
+    boards = [name for name, spec in specs.items() if is_board(spec)]
+    scenes = [name for name in specs if name not in boards]
+    layout = lay_out(read_parts(table), boards, scenes, work_dir=work_dir, bench_dir=bench_dir)
+    for note in layout.notes:
+        log.info("%s", note)
+    with ExitStack() as stack:
+        endpoints: dict[str, DeviceEndpoint] = {}
+        if layout.wired_boards:
+            endpoints |= stack.enter_context(_rig(layout, specs, work_dir, log))
+        for name, plan in layout.scenes.items():
+            endpoints[name] = scene_endpoint(name, specs[name], plan, work_dir)
+        yield endpoints
+
+
+@contextmanager
+def _rig(
+    layout: Layout, specs: Mapping[str, str], work_dir: Path, log: logging.Logger
+) -> Iterator[dict[str, DeviceEndpoint]]:
+    """Run the program of the boards that are wired; boards come before chips."""
+    chosen = {name: choose_board(name, specs[name], log) for name in layout.wired_boards}
+    plan = layout.rig
+    plan.boards = [_board(name, each, work_dir) for name, each in chosen.items()] + plan.boards
+    for board in plan.boards:
+        check_socket_path(Path(board.control))
+    path = work_dir / "rig.json"
+    write_plan(path, plan)
+    leaves = [Path(p) for b in plan.boards for p in (b.tty, b.control) if p]
+    control = control_path(work_dir, layout.wired_boards[0])
+    arguments = ["--plan", str(path)]
+    with SimProcess(_PROGRAM, arguments, control=control, leaves=leaves, log=log) as program:
+        ready = {each.control: each for each in (program.ready, *program.ready.others)}
+        yield {
+            name: board_endpoint(name, specs[name], ready[str(control_path(work_dir, name))])
+            for name in chosen
+        }
+
+
+def _board(name: str, choice: BoardChoice, work_dir: Path) -> BoardPlan:
+    return BoardPlan(
+        name=name,
+        control=str(control_path(work_dir, name)),
+        tty=str(work_dir / f"{name}.tty"),
+        simulator=choice.simulator,
+        firmware=str(choice.firmware or ""),
+        firmware_name=NAME if choice.firmware == cached_path() else "",
+        clock_ppm=choice.clock_ppm,
+    )

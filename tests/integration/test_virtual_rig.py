@@ -1,0 +1,128 @@
+"""The virtual rig in runs: two simulated chips, and the worked examples upon them."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mlink.bench import load_bench
+from mlink.engine.devices import open_devices
+from mlink.errors import DeviceError
+from mlink_hil.virtual_board import VirtualBoard
+from tests.support.hil_examples import BENCHES, copy_example, run_pytest
+from tests.support.virtual_uno import SerialClient
+
+pytestmark = pytest.mark.sim
+
+HEAD = """
+[devices]
+uno = "virtual:uno"
+
+[modules.board]
+type = "firmata-io"
+device = "uno"
+"""
+
+LAMP = BENCHES / "dut-firmware" / "firmware"
+BUGGY = "--mlink-set=virtual.lamp.firmware=firmware/lamp-buggy.hex"
+
+
+def write_bench(folder: Path, text: str) -> Path:
+    path = folder / "bench.toml"
+    path.write_text(HEAD + text)
+    return path
+
+
+def test_the_lamps_good_firmware_passes_and_the_bug_in_the_other_is_found(tmp_path: Path) -> None:
+    folder = copy_example(tmp_path, "dut-firmware")
+    good = run_pytest(folder, "--mlink-record=never")
+    assert good.code == 0, good.text
+    assert good.counts["passed"] == 4
+    buggy = run_pytest(folder, "--mlink-record=never", "-k", "only_once", BUGGY)
+    assert buggy.code == 1, buggy.text
+    assert "2 × edge on uno.7" in buggy.text
+
+
+def test_the_bug_is_not_seen_with_a_contact_that_does_not_bounce(tmp_path: Path) -> None:
+    folder = copy_example(tmp_path, "dut-firmware")
+    clean = "--mlink-set=virtual.relay.settings.bounce_usec=[]"
+    outcome = run_pytest(folder, "--mlink-record=never", "-k", "only_once", BUGGY, clean)
+    assert outcome.code == 0, outcome.text
+
+
+def test_two_boards_answer_each_other(tmp_path: Path) -> None:
+    outcome = run_pytest(copy_example(tmp_path, "two-boards"), "--mlink-record=never")
+    assert outcome.code == 0, outcome.text
+    assert outcome.counts["passed"] == 4
+
+
+@pytest.mark.skipif(shutil.which("avr-gcc") is None, reason="gcc-avr is not installed")
+def test_the_committed_firmware_of_the_lamp_is_what_its_source_builds(tmp_path: Path) -> None:
+    command = ["make", "-s", "-C", str(LAMP), "check", f"BUILD={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_chip_has_pins_to_watch_and_a_change_takes_20_usec_along_the_wire(tmp_path: Path) -> None:
+    text = f"""
+    [virtual.lamp]
+    type = "chip"
+    firmware = "{LAMP}/lamp-good.hex"
+    wires = {{ 8 = "uno.7" }}
+    """
+    bench = load_bench(write_bench(tmp_path, text))
+    with (
+        open_devices(bench, tmp_path) as endpoints,
+        VirtualBoard.connect(endpoints["uno"].control) as uno,
+        VirtualBoard.connect(tmp_path / "lamp.sock") as lamp,
+    ):
+        serial = SerialClient(endpoints["uno"].address)
+        serial.send(0xF4, 7, 0)  # line 7 is an input; until then it holds the lamp's pin low
+        serial.skip()
+        uno.watch([7])
+        lamp.watch([8])
+        lamp.drive(2, False)  # press
+        sent, seen = lamp.wait_edge(8, timeout_sec=5), uno.wait_edge(7, timeout_sec=5)
+        serial.close()
+        assert sent is not None
+        assert seen is not None
+        assert sent.level == seen.level
+        assert abs(seen.time_ns - sent.time_ns - 20_000) <= 250  # an instruction
+        assert lamp.read(8).output
+        stats = lamp.stats()
+        assert stats.firmware == "lamp-good.hex"
+    assert not list(tmp_path.glob("*.sock"))
+
+
+def test_a_real_board_in_place_of_the_virtual_one_leaves_the_table_unused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = '[virtual.finger]\ntype = "button"\nline = "uno.7"\n'
+    path = write_bench(tmp_path, text)
+    lab = tmp_path / "lab.toml"
+    lab.write_text('[devices]\nuno = "/dev/ttyACM0"\n')
+    caplog.set_level(logging.INFO, "mlink.devices")
+    with open_devices(load_bench(path, devices=lab), tmp_path) as endpoints:
+        assert endpoints["uno"].address == "/dev/ttyACM0"
+    assert "[virtual] of the bench is not used: no device of this run is 'virtual:…'" in caplog.text
+
+
+def test_a_model_that_fails_ends_the_program_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "dut.py").write_text(
+        "from mlink_hil.dut import Dut\n"
+        "class Bad(Dut):\n"
+        "    pins = ('a',)\n"
+        "    def start(self):\n"
+        "        self.set('b', True)\n"
+    )
+    text = '[virtual.dut]\ntype = "model"\nsource = "dut.py:Bad"\nwires = { a = "uno.4" }\n'
+    bench = load_bench(write_bench(tmp_path, text))
+    with (
+        pytest.raises(DeviceError, match=r"the model 'dut' failed at .*dut.py:5"),
+        open_devices(bench, tmp_path),
+    ):
+        pass

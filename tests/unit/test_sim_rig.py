@@ -1,0 +1,262 @@
+"""Wires, buttons, sensors and models of the virtual rig, in simulated time, without a processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlink.errors import DeviceError
+from mlink_hil.sim.board import CLOCK_HZ, BoardCrashed
+from mlink_hil.sim.rig.build import Rig
+from mlink_hil.sim.rig.nets import NOTHING, Drive, Strength, resolve
+from mlink_hil.wiring.plan import BoardPlan, ContactPlan, ModelPlan, RigPlan, SensorPlan
+
+USEC = CLOCK_HZ // 1_000_000
+HIGH, LOW = Drive(Strength.OUTPUT, True), Drive(Strength.OUTPUT, False)
+
+
+class Bench:
+    """A rig of protocol boards, switched on, whose edges are noted as (µs, "board.pin", level)."""
+
+    def __init__(self, **plan):
+        names = plan.pop("boards", ("uno",))
+        boards = [BoardPlan(name=name, control="", simulator="protocol") for name in names]
+        self.rig = Rig(RigPlan(boards=boards, **plan))
+        self.edges = []
+        for name, node in self.rig.nodes.items():
+            node.board.on_edge = self._note(name, node)
+            node.switch_on(0)
+        self.rig.start()
+
+    def _note(self, name, node):
+        return lambda pin, level, cycle: self.edges.append(
+            (node.common(cycle) / USEC, f"{name}.{pin}", int(level))
+        )
+
+    def run(self, usec):
+        self.rig.clock.run_until(self.rig.clock.cycle + round(usec * USEC))
+
+    def chip(self, name):
+        return self.rig.nodes[name].board
+
+    def of(self, line):
+        return [(usec, level) for usec, at, level in self.edges if at == line]
+
+
+def test_the_strongest_wins_and_of_two_outputs_the_low_one():
+    pull_up = Drive(Strength.PULL_UP, True)
+    assert resolve([]) == NOTHING
+    assert resolve([pull_up, NOTHING]) == pull_up
+    assert resolve([pull_up, LOW]) == LOW
+    assert resolve([HIGH, LOW]) == LOW
+    assert resolve([LOW, Drive(Strength.WIRE, True)]) == Drive(Strength.WIRE, True)
+
+
+def test_an_edge_is_at_the_other_end_exactly_one_delay_later():
+    bench = Bench(boards=("a", "b"), nets=[[("a", "4"), ("b", "2")]], wire_usec=20)
+    bench.chip("b").set_input(2, pull_up=False)
+    for usec, level in ((100.0, True), (33.5, False), (7.25, True)):
+        bench.run(usec)
+        bench.chip("a").set_output(4, level)
+    bench.run(1000)
+    sent, seen = bench.of("a.4"), bench.of("b.2")
+    assert [usec for usec, _ in sent] == [100.0, 133.5, 140.75]
+    assert seen == [(usec + 20, level) for usec, level in sent]
+
+
+def test_a_turn_is_never_longer_than_a_wire():
+    assert Bench(nets=[[("uno", "4"), ("uno", "5")]], wire_usec=20).rig.clock.longest_turn == 320
+    assert Bench().rig.clock.longest_turn == 16_000
+
+
+def test_wires_work_both_ways_and_a_pin_that_is_let_go_falls_back_to_the_pull_up():
+    bench = Bench(boards=("a", "b"), nets=[[("a", "4"), ("b", "2")]])
+    bench.chip("a").set_input(4, pull_up=False)
+    bench.chip("b").set_input(2, pull_up=True)
+    bench.run(100)
+    assert bench.chip("a").read(4).level  # over the wire, by the pull-up
+    bench.chip("a").set_output(4, False)
+    bench.run(100)
+    assert not bench.chip("b").read(2).level
+    bench.chip("a").set_input(4, pull_up=False)
+    bench.run(100)
+    assert bench.chip("b").read(2).level
+
+
+def test_two_outputs_against_each_other_read_low_and_are_counted():
+    bench = Bench(boards=("a", "b"), nets=[[("a", "4"), ("b", "2")]])
+    bench.chip("a").set_output(4, True)
+    bench.chip("b").set_output(2, False)
+    bench.run(100)
+    assert not bench.chip("a").read(4).level
+    assert bench.rig.nets[0].shorts == 1
+
+
+def test_a_test_that_drives_a_line_drives_all_that_is_wired_to_it():
+    bench = Bench(boards=("a", "b"), nets=[[("a", "4"), ("b", "2")]])
+    bench.rig.boards["a"].drive(4, True)
+    bench.run(1)
+    assert bench.chip("b").read(2).level
+    bench.rig.boards["a"].drive(4, None)
+    bench.run(1)
+    assert not bench.chip("b").read(2).level
+
+
+def test_a_board_without_power_stands_still_and_the_others_go_on():
+    bench = Bench(boards=("a", "b"))
+    bench.rig.nodes["a"].powered = False
+    before = bench.chip("a").cycle, bench.chip("b").cycle
+    bench.run(500)
+    assert bench.chip("a").cycle == before[0]
+    assert bench.chip("b").cycle == before[1] + 500 * USEC
+    bench.rig.nodes["a"].switch_on(bench.rig.clock.cycle)
+    assert bench.rig.nodes["a"].common(bench.chip("a").cycle) == bench.rig.clock.cycle
+
+
+def contact(**settings):
+    return ContactPlan(board="uno", pin=7, level=False, **settings)
+
+
+def test_a_button_bounces_as_its_pattern_says_and_ends_as_it_was_pressed():
+    bench = Bench(contacts=[contact(pattern_usec=[100, 50, 200, 25])])
+    bench.chip("uno").set_input(7, pull_up=True)
+    bench.run(1000)
+    bench.edges.clear()
+    bench.rig.boards["uno"].drive(7, False)
+    bench.run(1000)
+    assert bench.of("uno.7") == [(1000, 0), (1100, 1), (1150, 0), (1350, 1), (1375, 0)]
+    bench.edges.clear()
+    bench.rig.boards["uno"].drive(7, None)
+    bench.run(1000)
+    assert bench.of("uno.7") == [(2000, 1), (2100, 0), (2150, 1), (2350, 0), (2375, 1)]
+
+
+def test_letting_go_ends_the_bouncing_of_the_press():
+    bench = Bench(contacts=[contact(pattern_usec=[100, 100])])
+    bench.chip("uno").set_input(7, pull_up=True)
+    bench.run(10)
+    bench.edges.clear()
+    bench.rig.boards["uno"].drive(7, False)
+    bench.run(50)
+    bench.rig.boards["uno"].drive(7, None)
+    bench.run(1000)
+    assert [usec for usec, _ in bench.of("uno.7")] == [10, 60, 160, 260]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_bounces_are_the_same_for_the_same_seed(seed):
+    def edges(bounce_seed):
+        bench = Bench(contacts=[contact(bounces=5, longest_usec=300, bounce_seed=bounce_seed)])
+        bench.chip("uno").set_input(7, pull_up=True)
+        for level in (False, None, False):
+            bench.rig.boards["uno"].drive(7, level)
+            bench.run(10_000)
+        return bench.of("uno.7")
+
+    assert edges(seed) == edges(seed)
+    assert edges(seed) != edges(seed + 2)
+    assert len(edges(seed)) % 2 == 0  # the pull-up's own edge and three bouncing ones
+
+
+def test_a_button_presses_itself_at_its_rate():
+    bench = Bench(contacts=[contact(presses_hz=10, press_msec=20, seed=1)])
+    bench.chip("uno").set_input(7, pull_up=True)
+    bench.run(2_000_000)
+    presses = [usec for usec, level in bench.of("uno.7") if not level]
+    assert 17 <= len(presses) <= 23
+
+
+def volts_of(at_usec, **settings):
+    plan = {"waveform": "sine", "low_volt": 1, "high_volt": 3, "hz": 10, **settings}
+    bench = Bench(sensors=[SensorPlan(board="uno", pin=14, **plan)])
+    bench.run(at_usec)
+    return bench.chip("uno").volts(14)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "expected"),
+    [("sine", 3.0), ("ramp", 1.5), ("square", 3.0), ("constant", 3.0)],
+)
+def test_a_sensor_follows_its_waveform(waveform, expected):
+    assert volts_of(25_000, waveform=waveform) == pytest.approx(expected)  # a quarter of a period
+
+
+def test_a_waveform_from_a_file_is_interpolated_and_repeated():
+    points = [(0.0, 1.0), (0.1, 2.0), (0.2, 1.0)]
+    assert volts_of(50_000, waveform="file", points=points) == pytest.approx(1.5)
+    assert volts_of(250_000, waveform="file", points=points) == pytest.approx(1.5)
+
+
+def test_noise_comes_from_its_seed_and_stays_between_the_rails():
+    quiet = volts_of(25_000)
+    noisy = volts_of(25_000, noise_volt=0.1, seed=4)
+    assert noisy == volts_of(25_000, noise_volt=0.1, seed=4)
+    assert 0 < abs(noisy - quiet) < 1
+    assert 0 <= volts_of(25_000, noise_volt=5, seed=9) <= 5
+
+
+LAMP = """
+from mlink_hil.dut import Dut
+
+class Lamp(Dut):
+    pins = ("button", "light")
+
+    def __init__(self, msec=1):
+        self.msec = msec
+
+    def start(self):
+        self.set("light", False)
+
+    def on_edge(self, pin, level, now_usec):
+        if pin == "button" and level:
+            assert self.level("button")
+            self.set("light", True, after_usec=5)
+            self.wake(self.msec * 1000)
+
+    def advance(self, now_usec):
+        self.set("light", False)
+"""
+
+
+def make_model(tmp_path: Path, text: str = LAMP, **settings) -> Bench:
+    (tmp_path / "lamp.py").write_text(text)
+    model = ModelPlan(
+        name="lamp",
+        file=str(tmp_path / "lamp.py"),
+        class_name="Lamp",
+        pins=["button", "light"],
+        settings=settings,
+    )
+    nets = [[("lamp", "button"), ("uno", "4")], [("lamp", "light"), ("uno", "7")]]
+    return Bench(models=[model], nets=nets, wire_usec=20)
+
+
+def test_a_model_sees_edges_and_acts_in_simulated_time(tmp_path):
+    bench = make_model(tmp_path, msec=2)
+    bench.chip("uno").set_input(7, pull_up=False)
+    bench.run(100)
+    bench.chip("uno").set_output(4, True)
+    bench.run(5000)
+    assert bench.of("uno.7") == [(100 + 20 + 5, 1), (100 + 20 + 2000, 0)]
+
+
+def test_a_mistake_in_a_model_is_told_with_its_line(tmp_path):
+    bench = make_model(tmp_path, LAMP.replace('set("light", True', 'set("lihgt", True'))
+    bench.run(100)
+    bench.chip("uno").set_output(4, True)
+    with pytest.raises(BoardCrashed, match=r"'lamp' failed at .*lamp.py:16.*no pin 'lihgt'"):
+        bench.run(1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("1 +", "cannot be imported: SyntaxError"),
+        ("class Lamp: pass", "no class Lamp that is a Dut"),
+        (LAMP.replace('"button", ', ""), "no pin button"),
+    ],
+)
+def test_a_model_that_is_none_is_refused(text, told, tmp_path):
+    with pytest.raises(DeviceError, match=told):
+        make_model(tmp_path, text)

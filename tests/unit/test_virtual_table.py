@@ -1,0 +1,177 @@
+"""The `[virtual]` table: what it takes, what it refuses, and what it is on other devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlink.bench import load_bench
+from mlink.errors import BenchError
+from mlink_hil.wiring.layout import lay_out
+from mlink_hil.wiring.lights import lights
+from mlink_hil.wiring.table import read_parts
+
+HEAD = """
+[devices]
+uno = "virtual:uno"
+eye = "virtual:scene"
+
+[modules.board]
+type = "firmata-io"
+device = "uno"
+"""
+
+GOOD = """
+[virtual.light]
+type = "led"
+line = "uno.8"
+scene = "eye"
+at = [0.5, 0.5]
+
+[virtual.arm]
+type = "servo"
+line = "uno.9"
+scene = "eye"
+
+[virtual.eye]
+type = "scene"
+device = "eye"
+exposure_usec = 1000
+readout_usec = 8000
+
+[virtual.finger]
+type = "button"
+line = "uno.7"
+bounce = { count = 5, longest_usec = 800, seed = 3 }
+
+[virtual.temperature]
+type = "sensor"
+line = "uno.A0"
+waveform = "file"
+file = "wave.csv"
+
+[virtual.dut]
+type = "chip"
+firmware = "dut.hex"
+wires = { 2 = "uno.4", A1 = "uno.5" }
+
+[virtual.heater]
+type = "model"
+source = "heater.py:Heater"
+wires = { on = "uno.6", sense = "dut.9" }
+
+[virtual.bridge]
+type = "wire"
+ends = ["uno.6", "uno.10"]
+"""
+
+
+def write_bench(folder: Path, text: str) -> Path:
+    (folder / "wave.csv").write_text("sec,volts\n0,1\n1,2\n")
+    (folder / "dut.hex").write_text(":00000001FF\n")
+    (folder / "heater.py").write_text("")
+    path = folder / "bench.toml"
+    path.write_text(HEAD + text)
+    return path
+
+
+def test_a_table_of_all_parts_is_taken_as_it_is(tmp_path: Path) -> None:
+    bench = load_bench(write_bench(tmp_path, GOOD))
+    parts = read_parts(bench.tables["virtual"])
+    assert [type(part).__name__ for part in parts.values()] == [
+        "Led", "Servo", "Scene", "Button", "Sensor", "Chip", "Model", "Wire",
+    ]  # fmt: skip
+
+
+def test_the_parts_become_plans_of_what_is_wired(tmp_path: Path) -> None:
+    parts = read_parts(load_bench(write_bench(tmp_path, GOOD)).tables["virtual"])
+    layout = lay_out(parts, ["uno"], ["eye"], work_dir=Path("/run/x"), bench_dir=tmp_path)
+    assert not layout.notes
+    assert layout.wired_boards == ["uno"]
+    assert [board.name for board in layout.rig.boards] == ["dut"]  # the board comes with its choice
+    assert {frozenset(net) for net in layout.rig.nets} == {
+        frozenset({("dut", "2"), ("uno", "4")}),
+        frozenset({("dut", "15"), ("uno", "5")}),
+        frozenset({("dut", "9"), ("heater", "sense")}),
+        frozenset({("heater", "on"), ("uno", "6"), ("uno", "10")}),  # two wires at one line
+    }
+    assert layout.rig.sensors[0].points == [(0, 1), (1, 2)]
+    assert layout.rig.contacts[0].level is False
+    scene = layout.scenes["eye"]
+    assert (scene.exposure_usec, scene.readout_usec) == (1000, 8000)
+    assert [item.control for item in scene.items] == ["/run/x/uno.sock"] * 2
+
+
+def test_what_hangs_at_real_devices_is_left_out_and_told(tmp_path: Path) -> None:
+    parts = read_parts(load_bench(write_bench(tmp_path, GOOD)).tables["virtual"])
+    layout = lay_out(parts, [], ["eye"], work_dir=tmp_path, bench_dir=tmp_path)
+    assert list(layout.scenes) == ["eye"]
+    assert not layout.scenes["eye"].items
+    assert not layout.rig.boards
+    assert len(layout.notes) == 7
+    assert "[virtual.light] is left out: 'uno' is no virtual board of this run" in layout.notes
+
+
+def test_the_same_bench_is_good_with_real_devices(tmp_path: Path) -> None:
+    path = write_bench(tmp_path, GOOD)
+    lab = tmp_path / "lab.toml"
+    lab.write_text('[devices]\nuno = "/dev/ttyACM0"\neye = "/dev/video0"\n')
+    bench = load_bench(path, devices=lab)
+    assert bench.device_spec("uno") == "/dev/ttyACM0"
+    assert not lights(bench)
+
+
+def test_a_setting_of_a_part_is_replaced_by_set(tmp_path: Path) -> None:
+    bench = load_bench(write_bench(tmp_path, GOOD), overrides=["virtual.eye.readout_usec=0"])
+    assert bench.tables["virtual"]["eye"]["readout_usec"] == 0
+
+
+def test_lights_are_found_with_their_place(tmp_path: Path) -> None:
+    (light,) = lights(load_bench(write_bench(tmp_path, GOOD)))
+    assert (light.scene, light.line) == ("eye", "uno.8")
+    assert light.area(640, 480) == (307, 227, 26, 26)
+
+
+WRONG = {
+    "[virtual.light]\ntype = 'led'\nlien = 'uno.8'\nscene = 'eye'": "Did you mean 'line'",
+    "[virtual.light]\ntype = 'let'\nline = 'uno.8'": "Did you mean 'led'",
+    "[virtual.light]\ntyp = 'led'": "Did you mean 'type'",
+    "[virtual.light]\ntype = 'led'\nline = 'uno.8'\nscene = 'ey'": "Did you mean 'eye'",
+    "[virtual.light]\ntype = 'led'\nline = 'unu.8'\nscene = 'eye'": "Did you mean 'uno'",
+    "[virtual.light]\ntype = 'led'\nline = 'uno.1'\nscene = 'eye'": "serial line",
+    "[virtual.light]\ntype = 'led'\nline = 'uno.20'\nscene = 'eye'": "no pin of an Uno",
+    "[virtual.light]\ntype = 'led'\nline = 'eight'\nscene = 'eye'": "is not a line",
+    "[virtual.light]\ntype = 'led'\nline = 'eye.8'\nscene = 'eye'": "is a scene",
+    "[virtual.light]\ntype = 'led'\nline = 'uno.8'\nscene = 'uno'": "is no scene",
+    "[virtual.light]\ntype = 'led'\nline = 'uno.8'\nscene = 'eye'\nat = [2, 0]": "are 0 to 1",
+    "[virtual.light]\ntype = 'led'\nline = 'uno.8'\nscene = 'eye'\ncolor = 'mauve'": "mauve",
+    "[virtual.b]\ntype = 'button'\nline = 'uno.7'\nbounce = { cuont = 3 }": "Did you mean 'count'",
+    "[virtual.b]\ntype = 'button'\nline = 'uno.7'\nbounce = { pattern_usec = [1] }": "even number",
+    "[virtual.s]\ntype = 'sensor'\nline = 'uno.7'": "no analog input",
+    "[virtual.s]\ntype = 'sensor'\nline = 'uno.A0'\nhigh_volt = 7": "must hold",
+    "[virtual.s]\ntype = 'sensor'\nline = 'uno.A0'\nwaveform = 'file'": "and that with a file",
+    "[virtual.c]\ntype = 'chip'\nfirmware = 'no.hex'\nwires = { 2 = 'uno.4' }": "there is no file",
+    "[virtual.c]\ntype = 'chip'\nfirmware = 'dut.hex'\nwires = { 0 = 'uno.4' }": "serial line",
+    "[virtual.c]\ntype = 'chip'\nfirmware = 'dut.hex'\nwires = {}": "nothing is wired",
+    "[virtual.uno]\ntype = 'chip'\nfirmware = 'dut.hex'\nwires = { 2 = 'uno.4' }": "has this name",
+    "[virtual.m]\ntype = 'model'\nsource = 'heater'\nwires = { a = 'uno.4' }": "file.py:ClassName",
+    "[virtual.w]\ntype = 'wire'\nends = ['uno.4']": "two ends",
+    "[virtual]\nlight = 3": "is not a table",
+    "[virtul.light]\ntype = 'led'": "Did you mean 'virtual'",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_mistake_is_told_with_its_place_and_a_remedy(text: str, tmp_path: Path) -> None:
+    with pytest.raises(BenchError) as caught:
+        load_bench(write_bench(tmp_path, text))
+    assert WRONG[text] in str(caught.value)
+    assert "virtu" in str(caught.value)
+
+
+def test_two_parts_cannot_have_one_analog_line(tmp_path: Path) -> None:
+    text = "[virtual.a]\ntype = 'sensor'\nline = 'uno.A0'\n"
+    text += "[virtual.b]\ntype = 'button'\nline = 'uno.14'"
+    with pytest.raises(BenchError, match="belongs to the part 'a' already"):
+        load_bench(write_bench(tmp_path, text))
