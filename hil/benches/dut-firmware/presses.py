@@ -8,11 +8,13 @@ table = syl.get_output_port("table-out")
 relay = syl.HwOutputLine(commands, 4)
 lamp = syl.HwInputLine(commands, 7)
 
+switched = 0  # how often the lamp has been switched since the last press
+
 
 def prepare():
-    table.set_metadata_value("table_header", ["time_usec", "event"])
+    table.set_metadata_value("table_header", ["time_usec", "event", "switched"])
     table.set_metadata_value("data_name_proposal", "presses")
-    readings.on_data = lambda reading: None  # the test looks at them
+    readings.on_data = on_reading
 
 
 def start():
@@ -20,14 +22,23 @@ def start():
     lamp.send_mode()
 
 
+def on_reading(reading):
+    global switched
+    if reading is not None and reading.line_id == 7:
+        switched += 1
+
+
 def run():
+    global switched
     syl.wait(300)
     while syl.is_running():
-        table.submit([syl.time_since_start_usec(), "press"])
+        switched = 0
+        table.submit([syl.time_since_start_usec(), "press", ""])
         relay.set_value(1)
         syl.wait(100)
         relay.set_value(0)
         syl.wait(150)
+        table.submit([syl.time_since_start_usec(), "done", switched])
 
 
 def stop():
