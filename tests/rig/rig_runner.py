@@ -36,15 +36,23 @@ def only_rig() -> Iterator[None]:
 
 
 def run_in_rig(
-    command: Sequence[str], *, timeout_sec: int = 240, cameras: int = 1
+    command: Sequence[str],
+    *,
+    timeout_sec: int = 240,
+    cameras: int = 1,
+    writable: Sequence[Path] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a fresh guest; AssertionError, with its output, unless it exits with 0."""
-    rig = [str(rig_program()), "--timeout", str(timeout_sec), "--cameras", str(cameras), "--"]
+    """Run a command in a fresh guest; AssertionError, with its output, unless it exits with 0.
+
+    It may write to the folders that are `writable`; elsewhere what it writes is thrown away.
+    """
+    rig = [str(rig_program()), "--timeout", str(timeout_sec), "--cameras", str(cameras)]
+    rig += [word for folder in writable for word in ("--rw", str(folder))]
     # The guest starts in this directory; -P keeps the script's own folder off the path.
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     with only_rig():
         done = subprocess.run(
-            [*rig, *command],
+            [*rig, "--", *command],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -60,8 +68,14 @@ def run_in_rig(
     return done
 
 
-def ask_guest(script: str, *arguments: str, timeout_sec: int = 240, cameras: int = 1) -> Any:
+def ask_guest(
+    script: str,
+    *arguments: str,
+    timeout_sec: int = 240,
+    cameras: int = 1,
+    writable: Sequence[Path] = (),
+) -> Any:
     """Run a guest script and return the JSON of its last line."""
     command = [sys.executable, "-P", str(GUEST / script), *arguments]
-    done = run_in_rig(command, timeout_sec=timeout_sec, cameras=cameras)
+    done = run_in_rig(command, timeout_sec=timeout_sec, cameras=cameras, writable=writable)
     return json.loads(done.stdout.splitlines()[-1])
