@@ -11,6 +11,8 @@ os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
 # We report what failed; FFmpeg's and OpenCV's own lines would only repeat it without a remedy.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+# The toolkit behind highgui warns five times of fonts that its wheel does not bring; we draw none.
+os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
 
 import cv2
 

@@ -47,7 +47,9 @@ class HighguiWindow:
         self._cv2 = cv2
         self._title = title
         self._shown = False
-        cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        # GUI_NORMAL: without the toolbar, which would take its height from the picture.
+        flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+        cv2.namedWindow(title, flags)
 
     def show(self, picture: NDArray[Any]) -> bool:
         """Draw a picture."""
