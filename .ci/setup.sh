@@ -1,8 +1,9 @@
 #!/bin/sh
 # Makes what `make demo` and `make test` need, and nothing twice.
 #
-#   .ci/setup.sh demo     .venv with the runtime and the board simulator, the board's firmware
-#   .ci/setup.sh test     besides: the test tools, edlio in a venv of its own, the virtual rig
+#   .ci/setup.sh demo     .venv with the runtime and the board simulator
+#   .ci/setup.sh test     besides: the test tools, StandardFirmata as the peer of our firmware,
+#                         edlio in a venv of its own, the virtual rig
 #
 # Debian packages are installed by apt when root; else the missing ones are named, and it stops.
 set -eu
@@ -30,11 +31,11 @@ done
 # --- Nothing to do? ----------------------------------------------------------------------------
 
 # The stamp holds what it was made from: a changed dependency or set-up runs it again. A missing
-# firmware is asked for again each time, for it may only have been the network.
+# StandardFirmata is asked for again each time, for it may only have been the network.
 key=$(cat pyproject.toml .ci/setup.sh | sha256sum)
 is_done() {
     [ -e ".venv/setup-$1" ] && [ "$(cat ".venv/setup-$1")" = "$key" ] &&
-        [ ! -e .venv/no-firmware ] && .venv/bin/python -c '' 2>/dev/null
+        { [ "$1" = demo ] || [ ! -e .venv/no-firmware ]; } && .venv/bin/python -c '' 2>/dev/null
 }
 if is_done test && [ -e .venv-edlio/ready ] || { [ "$what" = demo ] && is_done demo; }; then
     exit 0
@@ -68,8 +69,8 @@ if [ "$what" = test ]; then
     need avr-libc test -e /usr/lib/avr/include/avr/io.h
     need arduino-core-avr test -d /usr/share/arduino/hardware/arduino/avr
     need avrdude command -v avrdude
+    need npm command -v npm # brings StandardFirmata
 fi
-need npm command -v npm # brings the board's firmware
 
 is_root() { [ "$(id -u)" = 0 ]; }
 if [ -n "$missing" ] && is_root && command -v apt-get >/dev/null; then
@@ -79,7 +80,7 @@ if [ -n "$missing" ] && is_root && command -v apt-get >/dev/null; then
         >/dev/null || die "apt-get install$missing failed"
     [ -n "$python" ] || python=python3
 elif [ "$missing" = " npm" ]; then
-    say "npm is missing (sudo apt-get install npm): the virtual board will be a simpler one"
+    say "npm is missing (sudo apt-get install npm): tests on StandardFirmata will be skipped"
 elif [ -n "$missing" ]; then
     die "these Debian packages are missing. Run this, then try again:
     sudo apt-get install$missing"
@@ -110,17 +111,14 @@ if ! [ -e ".venv/setup-$what" ] || [ "$(cat ".venv/setup-$what")" != "$key" ]; t
     fi
 fi
 
-# --- The board's firmware ----------------------------------------------------------------------
-
-rm -f .venv/no-firmware
-if ! .venv/bin/python -m mlink_hil.sim.fetch_firmware >/dev/null; then
-    say "the firmware could not be fetched: the virtual board will be a simpler one"
-    touch .venv/no-firmware
-fi
-
 # --- What only the tests need ------------------------------------------------------------------
 
 if [ "$what" = test ]; then
+    rm -f .venv/no-firmware
+    if ! .venv/bin/python -m mlink_hil.sim.fetch_firmware >/dev/null; then
+        say "StandardFirmata could not be fetched: tests on it will be skipped"
+        touch .venv/no-firmware
+    fi
     if [ -e tests/support/setup_edlio.sh ]; then
         say "making .venv-edlio, the reader that judges our recordings"
         PYTHON=$python sh tests/support/setup_edlio.sh

@@ -1,8 +1,9 @@
 """Loop latency on the virtual Uno: pin edge → firmware → host → firmware → pin edge.
 
-A button on pin 7 is answered on pin 8, once by a bare pyFirmata2 callback in a program of its own,
-once by a bench (board process → script process → board process), both on the real StandardFirmata
-at 57,600 baud. Times are the simulated chip's. Rounds are interleaved.
+A button on pin 7 is answered on pin 8, once by a bare pyFirmata2 callback in a program of its own
+on the real StandardFirmata at 57,600 baud, and by a bench (board process → script process → board
+process) on the same firmware and on ours at 1,000,000 baud. Times are the simulated chip's. Rounds
+are interleaved.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ BENCH = """
 [bench]
 name = "loop-latency"
 [devices]
-uno = "virtual:uno"
+uno = "virtual:uno?firmware=FIRMWARE"
 [modules.board]
 type = "firmata-io"
 device = "uno"
@@ -99,7 +100,7 @@ def peer() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         provider = VirtualDevices()
         with provider.open(
-            name="uno", spec="virtual:uno", work_dir=Path(folder), log=log
+            name="uno", spec="virtual:uno?firmware=standard", work_dir=Path(folder), log=log
         ) as endpoint:
             program = subprocess.Popen(
                 [sys.executable, "-c", PEER, endpoint.address],
@@ -117,11 +118,11 @@ def peer() -> Iterator[Path]:
             program.wait()
 
 
-def ours(presses: int, seed: int) -> list[float]:
-    """Latencies of a bench, in ms."""
+def ours(firmware: str, presses: int, seed: int) -> list[float]:
+    """Latencies of a bench on a firmware, in ms."""
     found: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        runner = BenchRunner(Path(folder)).write(BENCH, loop=LOOP)
+        runner = BenchRunner(Path(folder)).write(BENCH.replace("FIRMWARE", firmware), loop=LOOP)
 
         def act() -> None:
             assert runner.engine is not None
@@ -146,10 +147,12 @@ def main() -> None:
     presses = max(50, round(options.seconds * 50))
     bare: list[float] = []
     mlink: list[float] = []
+    own: list[float] = []
     for number in range(options.rounds):
         with peer() as control:
             bare += measure(control, presses, number)
-        mlink += ours(presses, number)
+        mlink += ours("standard", presses, number)
+        own += ours("mlink", presses, number)
     table = Table(
         "Loop latency on the virtual Uno (StandardFirmata, 57,600 baud), ms",
         ["mlink", "bare pyFirmata2"],
@@ -173,7 +176,26 @@ def main() -> None:
         )
     wire_ms = 6 * 10 / 57_600 * 1e3
     table.notes.append(f"{len(mlink)} edges each; the wire alone takes {wire_ms:.2f} ms")
-    publish([table], options.json)
+    fast = Table(
+        "Loop latency on mlink's firmware at 1,000,000 baud, ms",
+        ["mlink, own firmware", "bare pyFirmata2"],
+    )
+    for name, share in (("p50", 0.50), ("p99", 0.99), ("max", 1.0)):
+        own_ms, bare_ms = percentile(own, share), percentile(bare, share)
+        is_median = name == "p50"
+        fast.add(
+            name,
+            f"{own_ms:.3f}",
+            f"{bare_ms:.3f}",
+            ratio=own_ms / bare_ms,
+            target="≤ 1 / 2.5" if is_median else "",
+            ok=own_ms * 2.5 <= bare_ms if is_median else None,
+            own_ms=own_ms,
+            bare_ms=bare_ms,
+        )
+    own_wire_ms = (13 + 3) * 10 / 1_000_000 * 1e3
+    fast.notes.append(f"{len(own)} edges each; the wire alone takes {own_wire_ms:.2f} ms")
+    publish([table, fast], options.json)
 
 
 if __name__ == "__main__":
