@@ -1,10 +1,11 @@
-"""Helpers for scripts beyond `syntalos_mlink`: pulse trains, reflexes, edges timed by the board.
+"""Helpers for scripts beyond `syntalos_mlink`: pulse trains, reflexes, a safe state.
 
 They need a board with mlink's own firmware (`mlink flash`). Each function sends one LineCommand of
-kind DEVICE_SPECIFIC through an output port of type LineCommand; times are µs.
+kind DEVICE_SPECIFIC through an output port of type LineCommand, and returns it; times are µs. What
+cannot be is refused here with ModuleError, what the board cannot by the module `firmata-io`.
+docs/boards.md tells what becomes of each.
 
     import mlink.script as ms
-    ms.watch_edges(ctl, 7)                                # readings of line 7 get the chip's times
     ms.pulse_train(ctl, 9, width_usec=500, period_usec=2000, count=100)
     ms.set_reflex(ctl, 0, trigger=7, output=8, action=ms.ReflexAction.PULSE_HIGH, width_usec=1000)
 
@@ -17,6 +18,7 @@ level, u8 each.
 from __future__ import annotations
 
 import enum
+import operator
 import struct
 from collections.abc import Mapping
 
@@ -29,6 +31,9 @@ _NO_START = -1
 _NO_CONDITION = 0xFF
 _LONGEST_USEC = (1 << 30) - 1
 _MOST_PULSES = (1 << 21) - 1
+_LAST_LINE = 0x7F
+_LAST_INDEX = 0x7E
+_LONGEST_SAFE_MSEC = 600_000
 
 
 class Edges(enum.IntFlag):
@@ -61,17 +66,15 @@ def pulse_train(
     active_low: bool = False,
 ) -> LineCommand:
     """Send `count` pulses (0: until stopped), made by the board; `start_usec` is master time."""
-    if not 0 < width_usec < period_usec <= _LONGEST_USEC:
+    _whole("width_usec", width_usec, 1, _LONGEST_USEC)
+    _whole("period_usec", period_usec, 1, _LONGEST_USEC)
+    _whole("count", count, 0, _MOST_PULSES)
+    if not width_usec < period_usec:
         raise ModuleError(
             f"a pulse train with pulses of {width_usec} µs every {period_usec} µs cannot be made",
             remedy="Give a width of at least 10 µs, and a period that is longer.",
         )
-    if not 0 <= count <= _MOST_PULSES:
-        raise ModuleError(
-            f"a pulse train of {count} pulses cannot be made",
-            remedy=f"Give 1 to {_MOST_PULSES}, or 0 for a train without end.",
-        )
-    start = _NO_START if start_usec is None else start_usec
+    start = _NO_START if start_usec is None else _whole("start_usec", start_usec, 0, 1 << 62)
     extra = struct.pack("<BIIIqB", _TRAIN, width_usec, period_usec, count, start, int(active_low))
     return _send(port, line_id, extra)
 
@@ -96,8 +99,13 @@ def set_reflex(
     """Let the board itself act on `output` when `trigger` has an edge, within some µs.
 
     `condition` is a line and the level that it must have; `refractory_usec` how long after an
-    action no other one follows.
+    action no other one follows. Reflexes have indices from 0; the board tells how many it has.
     """
+    _whole("index", index, 0, _LAST_INDEX)
+    for line in (output, *(condition[:1] if condition is not None else ())):
+        _whole("a line", line, 0, _LAST_LINE)
+    _whole("refractory_usec", refractory_usec, 0, _LONGEST_USEC)
+    _whole("width_usec", width_usec, 0, _LONGEST_USEC)
     if action >= ReflexAction.PULSE_HIGH and not 20 <= width_usec <= _LONGEST_USEC:
         raise ModuleError(
             f"a reflex cannot make a pulse of {width_usec} µs",
@@ -110,11 +118,12 @@ def set_reflex(
 
 def remove_reflex(port: OutputPort, index: int) -> LineCommand:
     """Remove a reflex."""
+    _whole("index", index, 0, _LAST_INDEX)
     return _send(port, 0, bytes((_REMOVE_REFLEX, index)))
 
 
 def watch_edges(port: OutputPort, line_id: int, edges: Edges = Edges.BOTH) -> LineCommand:
-    """Have a line's edges stamped by the board; `Edges.NONE` ends it."""
+    """Take only these edges of a line as readings; usual are both. `Edges.NONE` ends it."""
     return _send(port, line_id, bytes((_WATCH_EDGES, int(edges))))
 
 
@@ -123,13 +132,36 @@ def safe_state(
 ) -> LineCommand:
     """Have the board set its outputs when the host has been silent for `timeout_msec`.
 
-    Without `levels` all outputs become low; 0 ms switches it off.
+    Without `levels` all outputs become low, else these become what they say; 0 ms switches it off.
+    It takes the place of the setting `safe_state_msec`.
     """
+    _whole("timeout_msec", timeout_msec, 0, _LONGEST_SAFE_MSEC)
+    for line in levels or ():
+        _whole("a line", line, 0, _LAST_LINE)
     pairs = bytes(part for line, high in (levels or {}).items() for part in (line, int(high)))
     return _send(port, 0, struct.pack("<BI", _SAFE_STATE, timeout_msec) + pairs)
 
 
 def _send(port: OutputPort, line_id: int, extra: bytes) -> LineCommand:
+    if not hasattr(port, "submit"):
+        raise ModuleError(
+            f"this needs an output port of type LineCommand, not {type(port).__name__}",
+            remedy="get_output_port() gives None for an id that the bench does not declare.",
+        )
+    _whole("line_id", line_id, 0, _LAST_LINE)
     command = LineCommand(LineCommandKind.DEVICE_SPECIFIC, line_id, extra=extra)
     port.submit(command)
     return command
+
+
+def _whole(what: str, value: object, least: int, most: int) -> int:
+    """Return `value` as an int; ModuleError when it is none, or out of its range."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # that is the question
+    except TypeError:
+        number = least - 1
+    if not least <= number <= most:
+        raise ModuleError(
+            f"{what} cannot be {value!r}", remedy=f"Give a whole number from {least} to {most}."
+        )
+    return number

@@ -1,0 +1,217 @@
+"""The values behind a board with a clock: which edges are news, which pulses have ended."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlink_drivers.firmata.chip_analog import ChipAnalog, scans_per_block
+from mlink_drivers.firmata.chip_clock import ChipClock
+from mlink_drivers.firmata.chip_inputs import ChipInputs
+from mlink_drivers.firmata.chip_pulses import ChipPulses
+from mlink_drivers.firmata.extension_protocol import AnalogBlock, ClockAnswer
+from mlink_drivers.firmata.pace import Pace
+
+MSEC = 1_000_000  # ns
+
+
+# -- inputs ------------------------------------------------------------------------------------
+
+
+def test_a_line_is_live_from_the_answer_to_its_last_order_on():
+    inputs = ChipInputs()
+    inputs.expect(7)
+    inputs.expect(7)
+    assert not inputs.answered(7, False, 10 * MSEC)
+    assert not inputs.is_news(7, True, 11 * MSEC)
+    assert inputs.answered(7, False, 12 * MSEC)
+    assert not inputs.is_news(7, True, 11 * MSEC)  # queued before the line was set up
+    assert inputs.is_news(7, True, 13 * MSEC)
+    assert not inputs.answered(7, False, 14 * MSEC)  # nobody asked
+
+
+def test_an_edge_that_the_first_level_told_is_not_told_twice():
+    inputs = ChipInputs()
+    inputs.expect(7)
+    inputs.answered(7, True, 10 * MSEC)
+    assert not inputs.is_news(7, True, 10 * MSEC + 20_000)
+    assert inputs.is_news(7, False, 10 * MSEC + 20_000)
+    assert inputs.is_news(7, True, 11 * MSEC)  # the edge between was lost, this one was not
+
+
+def test_a_line_that_is_forgotten_tells_nothing_and_keeps_nothing():
+    inputs = ChipInputs()
+    inputs.expect(7)
+    inputs.answered(7, True, 0)
+    inputs.keep(7, True)
+    inputs.keep(4, False)
+    inputs.forget(7)
+    assert not inputs.is_news(7, False, MSEC)
+    assert inputs.take_kept() == [(4, False)]
+    assert inputs.take_kept() == []
+
+
+# -- pulses ------------------------------------------------------------------------------------
+
+
+def test_an_end_ends_what_flowed_together_and_not_what_came_after_it():
+    pulses = ChipPulses()
+    pulses.begin(8, 5000, 0, 10 * MSEC)
+    pulses.begin(8, 5000, 0, 12 * MSEC)
+    pulses.begin(8, 5000, 0, 17 * MSEC)  # sent before the report came
+    ended = pulses.ended(8, 10 * MSEC, 17 * MSEC, complete=True)
+    assert [pulse.start_sent_ns for pulse in ended] == [10 * MSEC, 12 * MSEC]
+    assert {(p.first_edge_ns, p.last_edge_ns, p.timed_by) for p in ended} == {
+        (10 * MSEC, 17 * MSEC, "chip")
+    }
+    assert pulses.lines == [8]
+    (last,) = pulses.ended(8, 17 * MSEC, 22 * MSEC, complete=True)
+    assert last.start_sent_ns == 17 * MSEC
+    assert pulses.lines == []
+
+
+def test_a_stopped_end_ends_what_was_cut_and_not_the_next_pulse():
+    pulses = ChipPulses()
+    pulses.begin(8, 60_000_000, 0, 10 * MSEC)
+    pulses.cut(8)
+    assert pulses.lines == []
+    pulses.begin(8, 5000, 0, 11 * MSEC)
+    (stopped,) = pulses.ended(8, 10 * MSEC, 11 * MSEC, complete=False)
+    assert stopped.start_sent_ns == 10 * MSEC
+    assert pulses.lines == [8]
+
+
+def test_an_end_ends_one_command_even_when_the_clocks_disagree():
+    pulses = ChipPulses()
+    pulses.begin(8, 5000, 0, 10 * MSEC)
+    assert len(pulses.ended(8, 2 * MSEC, 7 * MSEC, complete=True)) == 1
+    assert pulses.ended(8, 2 * MSEC, 7 * MSEC, complete=True) == []
+
+
+def test_what_has_no_end_is_given_up_without_one():
+    pulses = ChipPulses()
+    pulses.begin(8, 5000, 1, 10 * MSEC)
+    (left,) = pulses.give_up()
+    assert (left.first_edge_ns, left.last_edge_ns, left.end_sent_ns) == (0, 0, 0)
+    assert pulses.give_up() == []
+
+
+# -- analog ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("channels", "interval_usec", "baud_rate", "scans"),
+    [
+        (1, 19_000, 57_600, 1),  # a block for each scan: samples come at once
+        (1, 1000, 57_600, 12),  # the line carries 2.9 bytes of blocks a scan
+        (6, 10_000, 57_600, 1),
+        (6, 2000, 57_600, 4),  # as large as blocks become
+        (6, 2000, 1_000_000, 1),
+    ],
+)
+def test_blocks_are_as_small_as_the_line_allows(channels, interval_usec, baud_rate, scans):
+    assert scans_per_block(channels, interval_usec, baud_rate) == scans
+
+
+def test_samples_have_times_and_those_before_the_fence_tell_nothing():
+    analog = ChipAnalog()
+    analog.add(0, 14)
+    analog.add(3, 17)
+    analog.order(2000, 57_600, 2_000_000)
+    block = AnalogBlock(5, 1000, (10, 20, 11, 21))
+    assert list(analog.samples(block)) == []
+    analog.pass_fence()
+    assert list(analog.samples(block)) == [
+        (0, 10, 1000),
+        (3, 20, 1208),
+        (0, 11, 5000),
+        (3, 21, 5208),
+    ]
+    assert list(analog.samples(AnalogBlock(8, 0, ()))) == []
+    assert analog.missing_scans == 2 * scans_per_block(2, 2000, 57_600)
+
+
+def test_without_channels_the_sampling_ends():
+    analog = ChipAnalog()
+    analog.add(0, 14)
+    analog.order(2000, 57_600, 2_000_000)
+    assert analog.remove(0)
+    assert not analog.remove(0)
+    assert analog.order(2000, 57_600, 2_000_000)[:3] == b"\xf0\x05\x01"
+    analog.pass_fence()
+    assert list(analog.samples(AnalogBlock(0, 0, (1,)))) == []
+
+
+# -- pace --------------------------------------------------------------------------------------
+
+
+def test_single_commands_never_wait_and_bursts_wait_for_the_boards_buffer():
+    now = [0]
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += round(seconds * 1e9)
+
+    pace = Pace(100, 25, now_ns=lambda: now[0], sleep=sleep)
+    for _ in range(100):  # 3 bytes a millisecond
+        assert list(pace.parts(b"abc")) == [b"abc"]
+        now[0] += MSEC
+    assert slept == []
+    parts = list(pace.parts(bytes(450)))
+    assert [len(part) for part in parts] == [100, 100, 100, 100, 50]
+    assert sum(slept) == pytest.approx(350 / 25 / 1000)
+
+
+# -- clock -------------------------------------------------------------------------------------
+
+
+class Exchanges:
+    """A chip at 2 MHz, true to the host but for `step_usec`; each way takes `way_usec`."""
+
+    def __init__(self):
+        self.clock = ChipClock(2_000_000, 10_000)
+        self.now_ns = 10**12
+        self.step_usec = 0.0
+
+    def run(self, count, way_usec=(150, 150), pause_msec=250):
+        for _ in range(count):
+            self.now_ns += pause_msec * MSEC
+            query = self.clock.query(self.now_ns)
+            there, back = way_usec
+            received = self.now_ns / 1000 + 4 * 10 + there + self.step_usec
+            ticks = round(received * 2) % (1 << 32)
+            answer = ClockAnswer(query[2], True, ticks, (ticks + 20) % (1 << 32))
+            arrival_ns = self.now_ns + round((40 + there + 10 + back) * 1000)
+            assert self.clock.take(answer, arrival_ns)
+
+    def error_usec(self):
+        ticks = round((self.now_ns / 1000 + self.step_usec) * 2) % (1 << 32)
+        return (self.clock.to_monotonic_ns(ticks) - self.now_ns) / 1000
+
+
+def test_a_late_way_weighs_little():
+    exchanges = Exchanges()
+    exchanges.run(40)
+    exchanges.run(1, way_usec=(150, 20_000))
+    assert abs(exchanges.error_usec()) < 20
+    assert exchanges.clock.steps == 0
+
+
+def test_a_wrong_start_is_put_right_by_what_no_exchange_can_be():
+    exchanges = Exchanges()
+    exchanges.run(8, way_usec=(150, 9000), pause_msec=20)  # the machine was busy at the start
+    exchanges.run(8)
+    assert abs(exchanges.error_usec()) < 150
+    exchanges.run(40)
+    assert abs(exchanges.clock.rate_ppm) < 20
+
+
+def test_a_step_of_the_chips_clock_is_followed_at_once():
+    exchanges = Exchanges()
+    exchanges.run(40)
+    exchanges.step_usec = -50_000.0  # the chip stood still
+    exchanges.run(2)
+    assert exchanges.clock.steps == 1
+    assert abs(exchanges.error_usec()) < 100
+    assert abs(exchanges.clock.rate_ppm) < 20
+    assert exchanges.clock.unanswered == 0
