@@ -299,12 +299,8 @@ def analog_table(seconds: float) -> Table:
     for name, device, lines, interval_msec in (
         ("1 line at 1 kHz", "virtual:uno?simulator=protocol", (14,), 1),
         ("6 lines at 200 Hz", "virtual:uno?simulator=protocol", every, 5),
-        (
-            "6 lines at 100 Hz",
-            "virtual:uno?firmware=standard",
-            every,
-            10,
-        ),  # the least that Firmata 2.4 takes
+        # the least that Firmata 2.4 takes
+        ("6 lines at 100 Hz", "virtual:uno?firmware=standard", every, 10),
     ):
         with tempfile.TemporaryDirectory(prefix="mlink-bench-") as folder_name:
             folder = Path(folder_name)
