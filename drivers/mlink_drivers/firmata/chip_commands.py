@@ -61,6 +61,11 @@ class ChipCommands:
 
     # -- digital inputs ------------------------------------------------------------------------
 
+    @property
+    def keeps_time(self) -> bool:
+        """Whether the chip's times can be converted."""
+        return self._extension.keeps_time
+
     def stamps(self, line: int) -> bool:
         """Whether the chip stamps a line's edges."""
         return self._extension.stamps(line)

@@ -85,6 +85,7 @@ class ChipExtension:
         self._answered = threading.Event()
         self._baud_answered = threading.Event()
         self._probing = False
+        self._wanted_baud_rate = 0
         self._sequence: int | None = None
         self._last_edge_ns = 0
         self._closing = threading.Event()
@@ -117,6 +118,7 @@ class ChipExtension:
             return False
         before = self.baud_rate
         baud_rate = min(baud_rate, self.features.highest_baud)
+        self._wanted_baud_rate = baud_rate
         if not self._ask_baud(chip_encode.change_baud(baud_rate)):
             self._log.warning("the board does not take %d baud; it stays at %d", baud_rate, before)
             return False
@@ -212,7 +214,8 @@ class ChipExtension:
             if self.keeps_time:
                 self._on_state(decoded.pin, decoded.level, self.time_ns(decoded.ticks))
         elif isinstance(decoded, BaudAnswer) and decoded.step != BaudAnswer.FELL_BACK:
-            if not decoded.refused:
+            # A late confirmation is answered with the rate that the board has fallen back to.
+            if not decoded.refused and decoded.baud_rate == self._wanted_baud_rate:
                 self._baud_answered.set()
         else:
             self._on_event(decoded)

@@ -38,6 +38,7 @@ from mlink_drivers.firmata.extra import (
     parse_extra,
 )
 from mlink_drivers.firmata.layout import mode_name
+from mlink_drivers.firmata.line_checks import check_mode, check_value
 from mlink_drivers.firmata.protocol import PINS_PER_PORT, SINGLE_PIN_WRITE_SINCE, PinMode
 from mlink_drivers.firmata.pulses import PulseTimer, PulseTimes
 from mlink_drivers.firmata.readings import Readings
@@ -46,9 +47,6 @@ from mlink_drivers.firmata.transport import DeviceLostError
 DEFAULT_PULSE_USEC: Final = 50_000
 """A pulse of duration 0, as Syntalos does it."""
 
-_DEFAULT_PWM_BITS: Final = 8
-_MAX_SERVO_VALUE: Final = (1 << 14) - 1
-"""Degrees up to 180, above 543 the pulse width in µs (Arduino's Servo library)."""
 _INPUTS: Final = (PinMode.INPUT, PinMode.PULLUP, PinMode.ANALOG)
 
 
@@ -117,10 +115,10 @@ class LineCommands:
             self._make_output(line, PinMode.OUTPUT)
             self._pulse(line, _duration_usec(command), commanded_ns)
         elif kind is LineCommandKind.WRITE_ANALOG:
-            self._check_value(line, self._make_analog_output(line), command.value)
+            check_value(self._board, line, self._make_analog_output(line), command.value)
             self.pulses.write(line, command.value)
         elif kind is LineCommandKind.WRITE_ANALOG_PULSE:
-            self._check_value(line, self._make_analog_output(line), command.value)
+            check_value(self._board, line, self._make_analog_output(line), command.value)
             self.pulses.pulse(
                 line, command.value, _duration_usec(command), commanded_ns=commanded_ns
             )
@@ -221,15 +219,8 @@ class LineCommands:
 
     def _use(self, line: int, mode: PinMode) -> None:
         """Set a line up as something, or again as what it is."""
+        check_mode(self._board, line, mode)
         layout = self._board.pin_layout
-        by_write = mode is PinMode.PULLUP and self._board.pulls_up_by_write(line)
-        if not (layout.supports(line, mode) or by_write) or (
-            mode is PinMode.ANALOG and layout.channel_of(line) is None
-        ):
-            raise DeviceError(
-                f"line {line} of {self._board.description} cannot be used as {mode_name(mode)}",
-                remedy=f"Use another line; {layout.describe(line)}.",
-            )
         before = self._lines.get(line)
         silence = b""
         if before is not None and before.mode is PinMode.ANALOG and mode is not PinMode.ANALOG:
@@ -270,11 +261,13 @@ class LineCommands:
                 if warning := self._chip.interval_warning:
                     self._on_warning(warning)
             else:
+                self._warn_of_host_time(line)
                 self._send(set_mode + encode.report_analog(channel, True))
         elif known.mode in _INPUTS and self._chip is not None and self._chip.stamps(line):
             self._readings.expect_edges(line)
             self._send(set_mode + self._chip.watch(line))
         elif known.mode in _INPUTS:
+            self._warn_of_host_time(line)
             self._readings.expect_digital(line)
             if self._board.firmata_version < SINGLE_PIN_WRITE_SINCE:
                 # before 2.5 an input's bit in a port write switches its pull-up
@@ -292,6 +285,13 @@ class LineCommands:
             if known.servo_pulses_usec is not None:
                 set_mode = encode.servo_config(line, *known.servo_pulses_usec) + set_mode
             self._send(set_mode)
+
+    def _warn_of_host_time(self, line: int) -> None:
+        if self._chip is not None and self._chip.keeps_time:
+            self._on_warning(
+                f"{self._board.description} cannot time line {line} itself: its readings get the"
+                " time of their arrival"
+            )
 
     # -- device-specific -----------------------------------------------------------------------
 
@@ -344,18 +344,6 @@ class LineCommands:
         warning = self._budget.check(str(self._board.description))
         if warning:
             self._on_warning(warning)
-
-    def _check_value(self, line: int, mode: PinMode, value: int) -> None:
-        layout = self._board.pin_layout
-        if mode is PinMode.SERVO:
-            largest = _MAX_SERVO_VALUE
-        else:
-            largest = (1 << layout.resolution(line, PinMode.PWM, _DEFAULT_PWM_BITS)) - 1
-        if not 0 <= value <= largest:
-            raise DeviceError(
-                f"value {value} is too large for line {line} of {self._board.description}",
-                remedy=f"Send 0 to {largest}.",
-            )
 
     # -- writing (also in the pulse timer's thread) ----------------------------------------------
 

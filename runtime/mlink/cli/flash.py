@@ -84,7 +84,7 @@ def _check(device: str) -> None:
     if not Path(device).exists():
         raise DeviceError(
             f"there is no port {device}",
-            remedy="Plug the board in; mlink devices lists the ports.",
+            remedy="Plug the board in, and name its port; mlink devices lists the ports.",
         )
 
 
