@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from mlink.cli import app
 from mlink.errors import BenchError, StorageError
 from mlink.recording.checks import load_json
 from mlink.replay import Replayed, replay
@@ -167,3 +170,42 @@ def test_a_misspelt_stream_to_leave_out_is_told(lab: Path, tmp_path: Path) -> No
     with pytest.raises(BenchError, match="no such source") as caught:
         replay(lab, bench=BENCH, out_dir=tmp_path, without=["board.fmdate"])
     assert caught.value.remedy == "Did you mean 'board.fmdata'?"
+
+
+def test_a_comparison_of_a_replay_with_its_run_finds_all_the_same(twice: list[Replayed]) -> None:
+    compared = {each.name: each for each in twice[0].compare()}
+    assert {"loop.commands", "loop.log", "met", "video", "lines", "finger-latencies"} == set(
+        compared
+    )
+    assert [str(each) for each in compared.values() if not each.same] == []
+    assert all(each.before == each.now > 10 for each in compared.values())
+
+
+def test_a_changed_script_is_told_by_what_it_sends_otherwise(lab: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "bench"
+    shutil.copytree(BENCH, changed)
+    script = (changed / "loop.py").read_text()
+    assert "led.set_value(1 - reading.value)" in script
+    script = script.replace("led.set_value(1 - reading.value)", "led.set_value(1)")
+    (changed / "loop.py").write_text(script)
+    compared = {
+        each.name: each for each in replay(lab, bench=changed, out_dir=tmp_path / "out").compare()
+    }
+    assert "value=0" in compared["loop.commands"].difference
+    assert "value=1" in compared["loop.commands"].difference
+    assert compared["met"].same
+    assert compared["video"].same
+
+
+def test_the_command_tells_what_differs_and_exits_with_1(lab: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "bench"
+    shutil.copytree(BENCH, changed)
+    script = (changed / "loop.py").read_text()
+    (changed / "loop.py").write_text(script.replace('"tick", ', '"tock", '))
+    arguments = ["replay", str(lab), "--bench", str(changed), "--out", str(tmp_path), "--compare"]
+    assert CliRunner().invoke(app, arguments).exit_code == 1
+    shown = CliRunner().invoke(app, [*arguments[:3], str(BENCH), *arguments[4:], "--json"])
+    assert shown.exit_code == 0
+    told = json.loads(shown.stdout)
+    assert told["notes"] == []
+    assert {each["difference"] for each in told["compared"]} == {""}

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mlink.replay import Compared, Replayed
 
 
 def _speed(text: str) -> float | None:
@@ -58,6 +63,12 @@ def replay(
         list[str] | None,
         typer.Option("--set", metavar="MODULE.KEY=VALUE", help="Replace one setting; repeatable."),
     ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Tell what came out otherwise than in the lab; exit code 1 if any."
+        ),
+    ] = False,
     no_record: Annotated[bool, typer.Option("--no-record", help="Record nothing.")] = False,
     plain: Annotated[
         bool, typer.Option("--plain", help="Show plain lines instead of a live table.")
@@ -71,13 +82,15 @@ def replay(
     debug = debug or bool(context.obj.get("debug"))
     context.obj["debug"] = debug
     factor = _speed(speed)
+    if compare and no_record:
+        raise typer.BadParameter("--compare needs the recording that --no-record leaves out")
 
     from mlink.bench import load_bench
 
     loaded = load_bench(bench, overrides=overrides or ())
 
     from mlink.cli.live import make_view
-    from mlink.cli.summary import print_summary, result_as_json
+    from mlink.cli.summary import print_summary
     from mlink.replay import replay as run_replay
 
     view = make_view(loaded.name, until_s, plain=plain, quiet=json)
@@ -94,11 +107,34 @@ def replay(
             debug=debug,
             observer=view,
         )
+    compared = outcome.compare() if compare else []
     if json:
-        typer.echo(result_as_json(outcome.result))
+        typer.echo(_as_json(outcome, compared))
     else:
         print_summary(outcome.result, view.console, debug=debug)
-        for note in outcome.notes:
-            view.console.print(f"  note: {note}", highlight=False, soft_wrap=True)
-    if not outcome.result.success:
+        _print_notes(outcome.notes, compared, view.console)
+    if not outcome.result.success or not all(each.same for each in compared):
         raise typer.Exit(1)
+
+
+def _as_json(outcome: Replayed, compared: list[Compared]) -> str:
+    import msgspec
+
+    from mlink.cli.summary import result_as_json
+
+    document = msgspec.json.decode(result_as_json(outcome.result))
+    document["notes"] = outcome.notes
+    document["compared"] = [msgspec.to_builtins(each) for each in compared]
+    return msgspec.json.encode(document).decode()
+
+
+def _print_notes(notes: list[str], compared: list[Compared], console: Console) -> None:
+    from rich.text import Text
+
+    for note in notes:
+        console.print(Text(f"  note: {note}", style="yellow"), soft_wrap=True)
+    if compared:
+        console.print("Compared with the recorded run:")
+    for each in compared:
+        mark, style = ("✔", "green") if each.same else ("✘", "bold red")
+        console.print(Text(f"  {mark} ", style=style).append(str(each), style=""), soft_wrap=True)

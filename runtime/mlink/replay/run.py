@@ -19,6 +19,7 @@ from mlink.errors import StorageError
 from mlink.recording.collection import Recording
 from mlink.recording.journal import GROUP, Journal, read_journal
 from mlink.recording.verify import verify_recording
+from mlink.replay.compare import Compared, compare
 from mlink.replay.sources import plan_replay
 from mlink.storage.uuid7 import uuid7
 
@@ -27,6 +28,8 @@ from mlink.storage.uuid7 import uuid7
 class Replayed:
     """A replay that has ended."""
 
+    recording: Path
+    """The recording that was replayed."""
     result: RunResult
     notes: list[str] = field(default_factory=list)
     """What was not exactly as in the recorded run."""
@@ -34,6 +37,15 @@ class Replayed:
     """(module, level, text) of what modules logged, if no observer was given."""
     printed: list[tuple[str, str]] = field(default_factory=list)
     """(module, line) of what scripts printed, if no observer was given."""
+
+    def compare(self) -> list[Compared]:
+        """Compare what the replay recorded with the recorded run (mlink.replay.compare)."""
+        if self.result.recording_dir is None:
+            raise StorageError(
+                "the replay was not recorded: there is nothing to compare",
+                remedy="Replay without --no-record (record=True).",
+            )
+        return compare(self.recording, self.result.recording_dir)
 
 
 def replay(
@@ -98,7 +110,7 @@ def replay(
         )
     keeper = _Keeper()
     result = run_bench(plan.bench, options, observer or keeper)
-    return Replayed(result, plan.notes, keeper.logs, keeper.printed)
+    return Replayed(Path(recording), result, plan.notes, keeper.logs, keeper.printed)
 
 
 def _check(path: Path) -> None:

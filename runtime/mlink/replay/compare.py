@@ -1,0 +1,168 @@
+"""What a replay did otherwise than the recorded run: the regression test of a lab's scripts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mlink.recording
+from mlink.errors import StorageError
+from mlink.recording.collection import Recording
+from mlink.recording.journal import GROUP, Journal, Kind, read_journal
+from mlink.recording.signals import Signals
+from mlink.recording.stream import RecordedStream
+from mlink.recording.table import Table
+from mlink.recording.video import Video
+from mlink.transport.codec import is_small, small_decoder
+from mlink.types import DataType
+
+_SHOWN = 160
+"""Longest text of an item in a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One stream or dataset: how many items there were, and the first that differs."""
+
+    name: str
+    """ "module.port" of what a script sent, or the name of a dataset."""
+    before: int
+    """Items in the recorded run."""
+    now: int
+    """Items in the replay."""
+    difference: str = ""
+    """What differs first, in words; "" when all is the same."""
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs."""
+        return not self.difference
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.difference or f'the same {self.now} items'}"
+
+
+def compare(recording: Path | str, replayed: Path | str) -> list[Compared]:
+    """Compare a replay with the recorded run, item by item.
+
+    Compared are the small items that scripts sent (where both runs kept a journal, which holds
+    them), and the datasets of the same name: rows, values, pictures and their times.
+
+    Raises:
+        StorageError: one of the recordings cannot be read, or nothing in them can be compared.
+    """
+    with mlink.recording.open(recording) as before, mlink.recording.open(replayed) as now:
+        found: list[Compared] = []
+        for name in before:
+            if name.startswith(f"{GROUP}/"):
+                if name in now:
+                    found += _compare_sent(_journal(before, name), _journal(now, name))
+            elif name not in now:
+                found.append(Compared(name, _count(before[name]), 0, "is not in the replay"))
+            else:
+                found.append(_compare_datasets(name, before[name], now[name]))
+        found += [
+            Compared(name, 0, _count(now[name]), "is new in the replay")
+            for name in now
+            if name not in before and not name.startswith(f"{GROUP}/")
+        ]
+    if not found:
+        raise StorageError(
+            f"{recording} and {replayed} have nothing that can be compared",
+            remedy="Record the run with --replayable, or record what the scripts send.",
+        )
+    return found
+
+
+def _journal(recording: Recording, name: str) -> Journal:
+    dataset = recording[name]
+    return read_journal(dataset.path / dataset.part_names[0])
+
+
+def _compare_sent(before: Journal, now: Journal) -> list[Compared]:
+    """Compare what a module sent on each of its outputs."""
+    found = []
+    for port in before.header.outputs:
+        data_type = DataType(port.data_type)
+        if not is_small(data_type):
+            continue
+        decode = small_decoder(data_type)
+        was, then = _sent(before, port.id)
+        is_now, _ = _sent(now, port.id)
+        at = _first_difference(was, is_now)
+        text = ""
+        if at is not None:
+            old = _item(decode(was[at]), then[at]) if at < len(was) else "nothing"
+            new = _item(decode(is_now[at])) if at < len(is_now) else "nothing"
+            text = f"item {at + 1} was {old}, now {new}{_counts(was, is_now)}"
+        found.append(Compared(f"{before.header.module}.{port.id}", len(was), len(is_now), text))
+    return found
+
+
+def _sent(journal: Journal, port: str) -> tuple[list[bytes], list[int]]:
+    numbers = [number for number, known in enumerate(journal.header.outputs) if known.id == port]
+    sent = [record for record in journal.of_kind(Kind.SENT) if record[2] in numbers]
+    return [record[3] for record in sent], [record[1] for record in sent]
+
+
+def _compare_datasets(name: str, before: RecordedStream, now: RecordedStream) -> Compared:
+    if type(before) is not type(now):
+        text = f"was a {type(before).__name__}, now is a {type(now).__name__}"
+        return Compared(name, _count(before), _count(now), text)
+    was, is_now = list(_items(before)), list(_items(now))
+    at = _first_difference(was, is_now)
+    text = ""
+    if at is not None:
+        old = _item(was[at]) if at < len(was) else "nothing"
+        new = _item(is_now[at]) if at < len(is_now) else "nothing"
+        text = f"item {at + 1} was {old}, now {new}{_counts(was, is_now)}"
+    return Compared(name, len(was), len(is_now), text)
+
+
+def _items(dataset: RecordedStream) -> Iterable[Any]:
+    """Yield a dataset's items as what can be compared and shown."""
+    if isinstance(dataset, Video):
+        for frame in dataset:
+            digest = hashlib.blake2b(
+                np.ascontiguousarray(frame.mat).data, digest_size=8
+            ).hexdigest()
+            yield f"frame {frame.index} at {frame.time_usec} µs with pixels {digest}"
+    elif isinstance(dataset, Table):
+        yield from dataset.rows
+    elif isinstance(dataset, Signals):
+        values = dataset.values.tolist()
+        stamps = dataset.timestamps.tolist() or [None] * len(values)
+        for stamp, row in zip(stamps, values, strict=True):
+            # text, for NaN is not equal to itself
+            yield repr(row) if stamp is None else f"{row} at {stamp}"
+    else:
+        for name in dataset.part_names:
+            path = dataset.path / name
+            if path.is_file():
+                yield f"{name} {hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()}"
+
+
+def _count(dataset: RecordedStream) -> int:
+    return len(dataset) if isinstance(dataset, Video | Table | Signals) else 0
+
+
+def _first_difference(before: Sequence[Any], now: Sequence[Any]) -> int | None:
+    for at, (old, new) in enumerate(zip(before, now, strict=False)):
+        if old != new:
+            return at
+    return None if len(before) == len(now) else min(len(before), len(now))
+
+
+def _counts(before: Sequence[Any], now: Sequence[Any]) -> str:
+    return "" if len(before) == len(now) else f" ({len(before)} items were sent, now {len(now)})"
+
+
+def _item(item: Any, time_usec: int | None = None) -> str:
+    text = item if isinstance(item, str) else repr(item)
+    text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text if time_usec is None else f"{text} at {time_usec / 1e6:.6f} s"
