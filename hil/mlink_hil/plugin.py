@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from mlink.replay import Replayed
     from mlink_hil.testing.cameras import Camera
     from mlink_hil.testing.lines import Board
     from mlink_hil.testing.recording import RecordingHandle
@@ -98,6 +99,20 @@ def camera(bench: Rig) -> Camera:
 def recording(bench: Rig) -> RecordingHandle:
     """Give the recording that the run writes."""
     return bench.recording
+
+
+@pytest.fixture
+def mlink_replay(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Replayed]:
+    """Give `mlink.replay.replay` for paths beside the test's file; records into `tmp_path`."""
+    from mlink.replay import replay
+
+    folder = request.path.parent
+
+    def run(recording: Path | str, *, bench: Path | str = "bench.toml", **options: Any) -> Replayed:
+        options.setdefault("out_dir", tmp_path)
+        return replay(folder / recording, bench=folder / bench, **options)
+
+    return run
 
 
 # outcomes ---------------------------------------------------------------------------------------

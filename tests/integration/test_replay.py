@@ -6,11 +6,13 @@ import csv
 import json
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import mlink.recording
 from mlink.cli import app
 from mlink.errors import BenchError, StorageError
 from mlink.recording.checks import load_json
@@ -209,3 +211,16 @@ def test_the_command_tells_what_differs_and_exits_with_1(lab: Path, tmp_path: Pa
     told = json.loads(shown.stdout)
     assert told["notes"] == []
     assert {each["difference"] for each in told["compared"]} == {""}
+
+
+def test_the_pytest_plugin_replays_beside_the_tests_file(
+    mlink_replay: Callable[..., Replayed], lab: Path, tmp_path: Path
+) -> None:
+    outcome = mlink_replay(lab, bench="replay_bench")
+    assert recorded(outcome).is_relative_to(tmp_path)
+    assert all(each.same for each in outcome.compare())
+
+
+def test_the_length_of_a_run_is_in_its_recording(lab: Path) -> None:
+    with mlink.recording.open(lab) as recording:
+        assert recording.length_s == pytest.approx(2.0, abs=1.0)

@@ -1,7 +1,11 @@
 """`mlink export` and `mlink info --plot`: what other programs and people look at."""
 
 import csv
+import re
+import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,8 +22,9 @@ from mlink.errors import StorageError
 from mlink.modules.jsonwriter import JsonWriterModule
 from mlink.modules.writer_catalog import JsonWriterSettings, jsonwriter
 from mlink.recording.export import export_recording
-from mlink.recording.plot import WIDTH, plot_recording
-from mlink.types import LineReading
+from mlink.recording.plot import plot_recording
+from mlink.recording.plot_canvas import EVENT, LEFT, LEVEL, LOSS, MARGIN, TRACE, WIDTH, Scale
+from mlink.types import LineReading, SignalBlockF32
 from tests.support.fake_context import FakeContext
 from tests.support.recordings import FRAMES, LiveRecording, time_of
 
@@ -75,14 +80,25 @@ def test_nwb(recording, tmp_path):
         found = io.read()
         assert found.identifier == recording.collection_id
         video = found.acquisition["video"]
-        assert len(video.timestamps) == FRAMES
+        assert video.timestamps[:].tolist() == [time_of(i) / 1e6 for i in range(FRAMES)]
+        assert Path(video.external_file[0]).is_file()
         assert list(found.acquisition["lines"].data[0]) == [7, 0]
+        events = found.acquisition["events-table"]
+        assert events["time_usec"][:].tolist() == [time_of(i) for i in range(FRAMES)]
+        assert events["what"][3] == 'what "3"; or\nnot'
 
 
 def test_rerun(recording, tmp_path):
-    pytest.importorskip("rerun")
+    pytest.importorskip("rerun", reason="rerun-sdk takes 500 MB: pip install 'mlink-hil[export]'")
     (file,) = export_recording(recording, "rrd", tmp_path / "out")
-    assert file.stat().st_size > 1000
+    rerun = Path(sys.executable).with_name("rerun")  # its own reader of its own files
+    shown = subprocess.run([rerun, "rrd", "print", "-v", file], capture_output=True, text=True)
+    rows = Counter()
+    for count, entity in re.findall(r"with (\d+) rows .* - /(\S+) - data", shown.stdout):
+        rows[entity] += int(count)
+    assert rows["video"] == FRAMES
+    assert rows["events/table"] == FRAMES
+    assert rows["lines/value"] == rows["lines/line_id"] == 40
 
 
 @pytest.mark.parametrize(
@@ -111,9 +127,44 @@ def test_a_plot_shows_pictures_and_events(recording, tmp_path):
     image = cv2.imread(str(tmp_path / "a.png"))
     assert image.shape[1] == WIDTH
     assert image.shape[0] > 300  # a strip, the raster of frames, rows, two lines, the axis
-    event = np.all(image == (160, 80, 20), axis=2)
-    rows = [row for row in range(image.shape[0]) if event[row].any()]
-    assert len({tuple(event[row]) for row in rows}) == 3  # frames and rows came together
+    assert len(columns_of(image, EVENT)) == FRAMES  # frames and rows came together
+    # line 7 was high from 40 to 80 ms, and so on: its level is drawn from its first reading on
+    scale = Scale(0, 3_000_000)
+    level = columns_of(image, LEVEL)
+    assert {scale.x(0), scale.x(300_000), scale.x(2_999_999)} <= level
+    assert not columns_of(image, LOSS)
+
+
+def columns_of(image, colour):
+    return set(np.flatnonzero(np.all(image == colour, axis=2).any(axis=0)).tolist())
+
+
+def test_a_plot_shows_a_signal_between_its_least_and_greatest_value(tmp_path):
+    live = LiveRecording(tmp_path)
+    context = FakeContext(jsonwriter, JsonWriterSettings(), tmp_path, name="ecg")
+    context.inputs["f32sig-in"].metadata = {"time_unit": "microseconds", "data_unit": "mV"}
+    live.modules.append(JsonWriterModule(context))
+    live.modules[-1].prepare()
+    live.modules[-1].start()
+    block = SignalBlockF32()
+    block.timestamps = np.arange(0, 3_000_000, 1000, dtype=np.uint64)
+    block.data = np.linspace(-1, 1, 3000, dtype=np.float32).reshape(-1, 1)
+    context.inputs["f32sig-in"].on_item(block)
+    with mlink.recording.open(live.feed(3).close()) as found:
+        plot_recording(found, tmp_path / "a.png")
+    trace = np.all(cv2.imread(str(tmp_path / "a.png")) == TRACE, axis=2)
+    heights = trace.argmax(axis=0)[np.flatnonzero(trace.any(axis=0))]
+    assert len(heights) == WIDTH - LEFT - MARGIN
+    assert np.all(np.diff(heights) <= 0)  # it rises from the left to the right
+    assert np.ptp(heights) > 40
+
+
+def test_what_was_lost_is_red_in_a_plot(tmp_path):
+    live = LiveRecording(tmp_path).feed(30)
+    live.video.inputs["frames-in"].on_gap(5)
+    with mlink.recording.open(live.feed(5).close()) as found:
+        plot_recording(found, tmp_path / "a.png")
+    assert columns_of(cv2.imread(str(tmp_path / "a.png")), LOSS)
 
 
 def test_info_draws_it_and_tells_where_times_come_from(path, tmp_path, capsys):

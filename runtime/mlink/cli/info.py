@@ -28,12 +28,8 @@ def info(
 ) -> None:
     """Show what a recording holds: streams, counts, times, losses, and how the run ended."""
     summary = inspect_recording(recording)
-    if plot is not None:
-        import mlink.recording
-        from mlink.recording.plot import plot_recording
-
-        with mlink.recording.open(recording) as opened:
-            plot_recording(opened, plot)
+    if summary.datasets:
+        _look_inside(summary, recording, plot)
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(as_plain(summary))).decode())
         return
@@ -41,6 +37,19 @@ def info(
     if not console.is_terminal:
         console = Console(width=_PIPE_WIDTH)
     show(summary, console)
+
+
+def _look_inside(summary: RecordingSummary, path: Path, plot: Path | None) -> None:
+    """Add the times of rows and signals, and draw the overview if it is wanted."""
+    import mlink.recording
+    from mlink.recording.times import add_times
+
+    with mlink.recording.open(path) as opened:
+        add_times(summary.datasets, opened)
+        if plot is not None:
+            from mlink.recording.plot import plot_recording
+
+            plot_recording(opened, plot)
 
 
 def as_plain(summary: RecordingSummary) -> dict[str, object]:

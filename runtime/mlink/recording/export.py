@@ -175,7 +175,13 @@ def _to_rrd(recording: Recording, out: Path) -> list[Path]:
 
 
 def _rows_to_rerun(rerun: Any, stream_out: Any, name: str, table: Table) -> None:
-    for time_usec, row in zip(table.times_usec, table.rows, strict=True):
+    try:
+        times = table.times_usec
+    except StorageError:  # rows without times stand there as they are
+        text = "\n".join("; ".join(row) for row in [table.header, *table.rows])
+        stream_out.log(name, rerun.TextDocument(text), static=True)
+        return
+    for time_usec, row in zip(times, table.rows, strict=True):
         stream_out.set_time("master", duration=int(time_usec) / 1e6)
         stream_out.log(name, rerun.TextLog("; ".join(row)))
 

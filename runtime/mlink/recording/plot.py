@@ -1,9 +1,8 @@
-"""An overview of a recording as a picture: a strip of each video, a raster of its events."""
+"""An overview of a recording as a picture: strips of videos, lines, signals and events in time."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +10,30 @@ from numpy.typing import NDArray
 from mlink.errors import StorageError
 from mlink.opencv import cv2
 from mlink.recording.collection import Recording
+from mlink.recording.plot_canvas import (
+    FAINT,
+    GREY,
+    INK,
+    LEFT,
+    LOSS,
+    WIDTH,
+    Picture,
+    Scale,
+    canvas,
+    label,
+    write,
+)
+from mlink.recording.plot_tracks import event_track, frame_track, level_track, strip, trace_track
+from mlink.recording.signals import Signals
 from mlink.recording.stream import RecordedStream
 from mlink.recording.video import Video
 from mlink.storage.failures import storage_errors
 
-WIDTH, LEFT, RIGHT = 1400, 170, 20
-"""px: the whole picture, the names at its left, the margin at its right."""
-_STRIP_PICTURES, _STRIP_HEIGHT, _RASTER_HEIGHT, _GAP, _AXIS = 8, 150, 34, 10, 40
-_INK, _FAINT, _EVENT = (40, 40, 40), (200, 200, 200), (160, 80, 20)
-_MAX_LINES = 40
-"""Kinds of events that a raster shows, each in a line of its own; the rest is left out."""
+__all__ = ["WIDTH", "plot_recording"]
 
-Picture = NDArray[np.uint8]
+_MAX_TRACKS = 24
+"""Lines or channels of one dataset that are shown, each in a track of its own."""
+_TITLE, _AXIS, _NOTE = 54, 34, 20
 
 
 def plot_recording(recording: Recording, path: Path) -> None:
@@ -32,16 +43,15 @@ def plot_recording(recording: Recording, path: Path) -> None:
     if not times:
         raise StorageError(f"{recording.path} holds nothing with times: there is nothing to plot")
     first = min(0, *(int(found[0]) for found in times.values()))
-    last = max(int(found[-1]) for found in times.values())
-    span = (first, max(last, first + 1))
+    last = max(int(found.max()) for found in times.values())
+    scale = Scale(first, max(last, first + 1, round((recording.length_s or 0) * 1e6)))
     rows: list[Picture] = []
     for name, stream in opened.items():
-        if isinstance(stream, Video) and len(stream):
-            rows.append(_strip(name, stream, span))
         if name in times:
-            rows += _rasters(name, stream, times[name], span)
-    rows.append(_axis(span))
-    image = np.vstack([_canvas(_GAP), *rows])
+            rows += _tracks(name, stream, times[name], scale)
+    body = np.vstack(rows)
+    _grid(body, scale)
+    image = np.vstack([_title(recording), body, _axis(scale), _left_out(opened, times)])
     try:
         _, data = cv2.imencode(path.suffix or ".png", image)
     except cv2.error as error:
@@ -59,76 +69,71 @@ def _times(stream: RecordedStream) -> NDArray[np.int64]:
         return np.empty(0, np.int64)  # such as a table without a column of times
 
 
-def _strip(name: str, video: Video, span: tuple[int, int]) -> Picture:
-    """Draw pictures where their times are on the axis, evenly spread."""
-    row = _canvas(_STRIP_HEIGHT)
-    _write(row, name, 20)
-    _write(row, f"{len(video)} frames", 40)
-    if video.lost:
-        _write(row, f"{video.lost} lost", 60)
-    width = (WIDTH - LEFT - RIGHT) // _STRIP_PICTURES
-    for at in range(_STRIP_PICTURES):
-        middle = LEFT + at * width + width // 2
-        time = span[0] + (middle - LEFT) * (span[1] - span[0]) // (WIDTH - LEFT - RIGHT)
-        if not video.times_usec[0] <= time <= video.times_usec[-1]:
-            continue
-        picture = _shown(video.nearest(time).mat)
-        scale = min((width - 6) / picture.shape[1], (_STRIP_HEIGHT - _GAP) / picture.shape[0])
-        size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        left = LEFT + at * width + (width - size[0]) // 2
-        row[: size[1], left : left + size[0]] = small
-    return row
-
-
-def _shown(mat: NDArray[Any]) -> Picture:
-    """Return a picture in 8-bit BGR."""
-    if mat.dtype != np.uint8:
-        mat = cv2.convertScaleAbs(mat, alpha=255 / max(1, int(mat.max())))
-    if mat.ndim == 2 or mat.shape[2] == 1:
-        return np.asarray(cv2.cvtColor(mat, cv2.COLOR_GRAY2BGR), np.uint8)
-    return np.ascontiguousarray(mat[..., :3], np.uint8)
-
-
-def _rasters(
-    name: str, stream: RecordedStream, times: NDArray[np.int64], span: tuple[int, int]
+def _tracks(
+    name: str, stream: RecordedStream, times: NDArray[np.int64], scale: Scale
 ) -> list[Picture]:
-    """Draw a tick for each item; readings have a line for each line of the board."""
-    kinds = {name: times}
-    ids = getattr(stream, "names", None)
-    if ids and list(ids[:1]) == ["line_id"]:
-        lines = stream.values[:, 0]  # type: ignore[attr-defined]
-        kinds = {f"{name} line {line}": times[lines == line] for line in np.unique(lines)}
-    return [_raster(*item, span) for item in list(kinds.items())[:_MAX_LINES]]
+    """Draw one dataset: what is lost of it is red."""
+    if isinstance(stream, Video):
+        return [strip(name, stream, scale), frame_track(stream, scale)]
+    if not isinstance(stream, Signals):
+        return [event_track(name, stream, times, scale)]
+    if stream.names[:1] == ["line_id"]:
+        lines = stream.values[:, 0]
+        return [
+            level_track(f"{name}: line {line}", times[of_line], stream.values[of_line, 1], scale)
+            for line in np.unique(lines)[:_MAX_TRACKS]
+            if len(of_line := np.flatnonzero(lines == line))
+        ]
+    return [
+        trace_track(f"{name}: {channel}", stream, times, stream.physical[:, at], scale)
+        for at, channel in enumerate(stream.names[:_MAX_TRACKS])
+    ]
 
 
-def _raster(name: str, times: NDArray[np.int64], span: tuple[int, int]) -> Picture:
-    row = _canvas(_RASTER_HEIGHT)
-    _write(row, name, 20)
-    scale = (WIDTH - LEFT - RIGHT - 1) / (span[1] - span[0])
-    columns = np.unique(LEFT + ((times - span[0]) * scale).astype(np.int64))
-    row[2 : _RASTER_HEIGHT - _GAP, columns] = _EVENT
+def _title(recording: Recording) -> Picture:
+    row = canvas(_TITLE)
+    attributes = recording.attributes
+    write(
+        row, str(attributes.get("collection_name", recording.path.name)), 24, 8, size=0.62, bold=2
+    )
+    created = recording.manifest.get("time_created")
+    facts = [f"{created:%Y-%m-%d %H:%M:%S}" if created is not None else ""]
+    facts.append(
+        f"{recording.length_s:g} s" if recording.length_s is not None else "no end written"
+    )
+    facts.append(f"subject {attributes['subject_id']}" if attributes.get("subject_id") else "")
+    facts.append(str(attributes.get("user_comment", "")))
+    write(row, "   ".join(fact for fact in facts if fact), 44, 8, GREY)
+    if not attributes.get("success", True):
+        reason = str(attributes.get("failure_reason", "")).splitlines() or [""]
+        write(row, f"failed: {reason[0][:110]}", 24, LEFT + 220, LOSS)
     return row
 
 
-def _axis(span: tuple[int, int]) -> Picture:
-    row = _canvas(_AXIS)
-    length_s = (span[1] - span[0]) / 1e6
-    step = 10.0 ** np.floor(np.log10(max(length_s, 1e-6)))
-    step = next(s for s in (step / 5, step / 2, step, step * 2) if length_s / s <= 12)
-    scale = (WIDTH - LEFT - RIGHT) / length_s
-    cv2.line(row, (LEFT, 4), (WIDTH - RIGHT, 4), _FAINT, 1)
-    for number in range(int(length_s / step) + 1):
-        x = LEFT + round(number * step * scale)
-        cv2.line(row, (x, 0), (x, 8), _INK, 1)
-        _write(row, f"{span[0] / 1e6 + number * step:g} s", 26, x - 10)
+def _grid(body: Picture, scale: Scale) -> None:
+    """Draw faint lines down where the axis has its marks, behind everything else."""
+    for time_usec in scale.marks():
+        column = body[:, scale.x(time_usec)]
+        column[(column == 255).all(axis=1)] = FAINT
+
+
+def _axis(scale: Scale) -> Picture:
+    row = canvas(_AXIS)
+    cv2.line(row, (LEFT, 2), (scale.right, 2), INK, 1)
+    for time_usec in scale.marks():
+        x = scale.x(time_usec)
+        cv2.line(row, (x, 2), (x, 8), INK, 1)
+        text = scale.shown(time_usec)
+        width = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0]
+        write(row, text, 24, min(x - width // 2, WIDTH - width - 4))
     return row
 
 
-def _canvas(height: int) -> Picture:
-    return np.full((height, WIDTH, 3), 255, np.uint8)
-
-
-def _write(row: Picture, text: str, y: int, x: int = 8) -> None:
-    plain = text.encode("ascii", "replace").decode()  # OpenCV's letters have no others
-    cv2.putText(row, plain[-24:], (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)
+def _left_out(opened: dict[str, RecordedStream], times: dict[str, NDArray[np.int64]]) -> Picture:
+    """Name what has no times, so that nobody looks for it in vain."""
+    names = [name for name in opened if name not in times and not name.startswith("journal/")]
+    row = canvas(_NOTE if names else 1)
+    if names:
+        label(row, "")
+        write(row, f"not shown, for want of times: {', '.join(names)}", 12, LEFT, GREY)
+    return row

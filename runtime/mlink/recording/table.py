@@ -17,6 +17,7 @@ _TIME_COLUMNS = {
     "time_usec": 1.0, "timestamp_usec": 1.0, "time_us": 1.0,
     "time_msec": 1e3, "timestamp_msec": 1e3, "time_ms": 1e3,
     "time_sec": 1e6, "timestamp_sec": 1e6, "time_s": 1e6,
+    "time [µs]": 1.0, "time [us]": 1.0, "time [ms]": 1e3, "time [s]": 1e6,
 }  # fmt: skip
 """Columns that scripts put times of the master timer in, and what they count in µs."""
 

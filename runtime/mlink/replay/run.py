@@ -108,6 +108,11 @@ def replay(
             run_uuid=_run_uuid(source, loaded, end_usec),
             attributes={"replay_of": source.collection_id},
         )
+    plan.notes += [
+        f"the journal of {journal.header.module} ends early: its writer was killed"
+        for journal in journals.values()
+        if journal.torn
+    ]
     keeper = _Keeper()
     result = run_bench(plan.bench, options, observer or keeper)
     return Replayed(Path(recording), result, plan.notes, keeper.logs, keeper.printed)

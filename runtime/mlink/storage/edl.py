@@ -192,7 +192,8 @@ class Collection(Group):
         """Close the recording: say how the run ended, and what else is known by now."""
         self._merge_attributes_on_disk()
         self._attributes.update(plain_attributes(attributes or {}))
-        self.set_attribute("recording_length_msec", recording_length_msec)
+        if recording_length_msec is not None:
+            self.set_attribute("recording_length_msec", recording_length_msec)
         self.set_attribute("success", success)
         self.set_attribute("failure_reason", None if success else failure_reason or "unknown")
         self._save_attributes()

@@ -44,7 +44,7 @@ class UnitFolder:
 
     @property
     def kind(self) -> str:
-        """What the dataset holds: "video", "table", "json", "zarr", "tsync", "other", "empty"."""
+        """What it holds: video, table, json, zarr, tsync, journal, other, or empty."""
         return data_kind(self.manifest.get("data", {}))
 
     @property
@@ -76,6 +76,8 @@ def data_kind(data: dict[str, Any]) -> str:
     if not data:
         return "empty"
     media_type, file_type = str(data.get("media_type", "")), str(data.get("file_type", ""))
+    if file_type == "msgpack.zst":
+        return "journal"
     if media_type.startswith("video/"):
         return "video"
     if media_type.startswith("text/csv"):
