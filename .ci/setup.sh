@@ -37,7 +37,7 @@ is_done() {
     [ -e ".venv/setup-$1" ] && [ "$(cat ".venv/setup-$1")" = "$key" ] &&
         { [ "$1" = demo ] || [ ! -e .venv/no-firmware ]; } && .venv/bin/python -c '' 2>/dev/null
 }
-if is_done test && [ -e .venv-edlio/ready ] || { [ "$what" = demo ] && is_done demo; }; then
+if is_done test && [ -e .venv-edlio/edlio-0.2.1 ] || { [ "$what" = demo ] && is_done demo; }; then
     exit 0
 fi
 

@@ -32,6 +32,7 @@ from tests.support.fake_context import FakeContext
 pytestmark = pytest.mark.edlio
 edlio_summary = edlio_reader.edlio_summary
 edlio_tsync = edlio_reader.edlio_tsync
+former_edlio_tsync = edlio_reader.former_edlio_tsync
 
 RUN = uuid.UUID(bytes=bytes(range(16)))  # the run of FakeContext
 FRAMES = 90
@@ -141,13 +142,13 @@ def ffprobe(path):
     return json.loads(done.stdout)["streams"][0]
 
 
-@pytest.mark.parametrize("generation", Generation)
-def test_edlio_reads_every_length_of_tsync(tmp_path, edlio_tsync, generation):
-    run = uuid7()
-    counts = [0, 1, 127, 128, 129, 256, 20_000]
-    for count in counts:
+LENGTHS = [0, 1, 127, 128, 129, 256, 20_000]
+
+
+def write_lengths(folder, run, generation):
+    for count in LENGTHS:
         with TsyncWriter(
-            tmp_path / f"{count}.tsync",
+            folder / f"{count}.tsync",
             collection_id=run.bytes,
             generator="cäm",
             custom={"tolerance_us": 900},
@@ -155,14 +156,31 @@ def test_edlio_reads_every_length_of_tsync(tmp_path, edlio_tsync, generation):
         ) as writer:
             for i in range(count):
                 writer.append(i, i * 1_000_003)
-    files = edlio_tsync([tmp_path / f"{count}.tsync" for count in counts])
-    for count, found in zip(counts, files, strict=True):
+    return [folder / f"{count}.tsync" for count in LENGTHS]
+
+
+def check_lengths(files, run):
+    for count, found in zip(LENGTHS, files, strict=True):
         assert found["times"] == [[i, i * 1_000_003] for i in range(count)]
-        assert found["legacy"] is (generation is Generation.V2)
         assert found["labels"] == ["frame-no", "master-time"]
         assert found["collection_id"] == str(run)
         assert found["generator"] == "cäm"
         assert found["tolerance_us"] == 900
+
+
+@pytest.mark.parametrize("generation", Generation)
+def test_edlio_reads_every_length_of_tsync(tmp_path, edlio_tsync, generation):
+    run = uuid7()
+    files = edlio_tsync(write_lengths(tmp_path, run, generation))
+    check_lengths(files, run)
+    assert {found["legacy"] for found in files} == {generation is Generation.V2}
+
+
+def test_edlio_0_2_1_reads_every_length_of_the_2x_form(tmp_path, former_edlio_tsync):
+    run = uuid7()
+    files = former_edlio_tsync(write_lengths(tmp_path, run, Generation.V2))
+    check_lengths(files, run)
+    assert {found["version"] for found in files} == {"0.2.1"}
 
 
 def test_edlio_reads_every_type_of_time(tmp_path, edlio_tsync):

@@ -67,17 +67,22 @@ def walk(group, prefix=""):
 
 
 def tsync(path):
-    from edlio.dataio.tsyncfile import LegacyTSyncFile, TSyncFile
+    from edlio.dataio import tsyncfile
 
-    legacy = LegacyTSyncFile.is_legacy(path)
-    file = LegacyTSyncFile(path) if legacy else TSyncFile(path)
+    if hasattr(tsyncfile, "LegacyTSyncFile"):
+        legacy = tsyncfile.LegacyTSyncFile.is_legacy(path)
+        file = tsyncfile.LegacyTSyncFile(path) if legacy else tsyncfile.TSyncFile(path)
+    else:  # edlio 0.2.1 knows the 2.x form only
+        legacy, file = True, tsyncfile.TSyncFile(path)
+    tolerance = file.tolerance
     return {
         "legacy": legacy,
         "mode": int(file.sync_mode),
         "labels": list(file.time_labels),
         "generator": file.generator_name,
         "collection_id": str(file.collection_id),
-        "tolerance_us": int(file.tolerance.magnitude),
+        "tolerance_us": int(getattr(tolerance, "magnitude", tolerance)),
+        "version": edlio.__version__,
         "times": [[int(a), int(b)] for a, b in file.times],
     }
 

@@ -108,12 +108,14 @@ def _h264_options(_threads: int) -> dict[str, str]:
     return {"preset": "veryfast", "tune": "zerolatency"}
 
 
-_X265 = "log-level=error:frame-threads=2"
-"""Two pictures at a time: one frame of delay for a third more of them."""
+_X265 = "log-level=error:frame-threads=2:bframes=0:b-adapt=0:rc-lookahead=0:scenecut=0:no-cutree=1"
+"""No look-ahead, as tune=zerolatency says; but that tune, since x265 4, encodes one picture at a
+time, whatever frame-threads asks for. Two at a time: one frame of delay for a third more of them.
+"""
 
 
 def _hevc_options(_threads: int) -> dict[str, str]:
-    return {"preset": "veryfast", "tune": "zerolatency", "x265-params": _X265}
+    return {"preset": "veryfast", "x265-params": _X265}
 
 
 def _vp9_options(_threads: int) -> dict[str, str]:
