@@ -36,21 +36,23 @@ class Reading(_Message, frozen=True):
 
 
 class Command(_Message, frozen=True):
-    """A LineCommand of a stream, and when it came here."""
+    """A LineCommand of a stream, when it came here, and since when it may have been waiting."""
 
     stream: str
     kind: int
     line: int
     value: int
     time_usec: int
+    since_usec: int
 
 
 class Row(_Message, frozen=True):
-    """A TableRow of a stream, and when it came here."""
+    """A TableRow of a stream, when it came here, and since when it may have been waiting."""
 
     stream: str
     cells: list[str]
     time_usec: int
+    since_usec: int
 
 
 class FrameSeen(_Message, frozen=True):

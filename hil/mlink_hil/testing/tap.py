@@ -34,6 +34,7 @@ from mlink_hil.testing.messages import FrameSeen, Receiver
 
 _KEPT_FRAME_BYTES = 64 << 20
 _SEND_TIMEOUT_SEC = 5.0
+_TURN_USEC = 10_000
 _DRAINED_EVERY_USEC = 20_000
 
 
@@ -64,6 +65,8 @@ class TapModule(Module[TapSettings]):
         self._keeping = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._items = 0
+        self._empty_usec = 0
+        """Master time at which nothing was on its way here."""
         self._reader = threading.Thread(target=self._answer, name="requests", daemon=True)
 
     def prepare(self) -> None:
@@ -106,14 +109,16 @@ class TapModule(Module[TapSettings]):
 
     def run(self) -> None:
         """Serve the streams; tell, now and then, up to when all has been told."""
-        told_usec = 0
+        told_usec = wait_usec = 0
         while self.context.running:
             before_usec, items = self.context.clock.now_usec(), self._items
-            self.context.serve(_DRAINED_EVERY_USEC)
-            # nothing was taken: what had been sent before this turn was taken before it
-            if self._items == items and before_usec >= told_usec + _DRAINED_EVERY_USEC:
-                told_usec = before_usec
-                self._send(messages.Drained(before_usec))
+            self.context.serve(wait_usec)
+            wait_usec = 0 if self._items != items else _TURN_USEC
+            if wait_usec:  # nothing came: what had been sent before this turn was taken before it
+                self._empty_usec = before_usec
+                if before_usec >= told_usec + _DRAINED_EVERY_USEC:
+                    told_usec = before_usec
+                    self._send(messages.Drained(before_usec))
 
     def close(self) -> None:
         """Hang up."""
@@ -141,11 +146,12 @@ class TapModule(Module[TapSettings]):
         self._send(messages.Reading(stream, item.line_id, item.value, item.time_usec))
 
     def _on_command(self, stream: str, item: LineCommand) -> None:
-        now = self.context.clock.now_usec()
-        self._send(messages.Command(stream, int(item.kind), item.line_id, item.value, now))
+        now, since = self.context.clock.now_usec(), self._empty_usec
+        self._send(messages.Command(stream, int(item.kind), item.line_id, item.value, now, since))
 
     def _on_row(self, stream: str, cells: list[str]) -> None:
-        self._send(messages.Row(stream, list(cells), self.context.clock.now_usec()))
+        now = self.context.clock.now_usec()
+        self._send(messages.Row(stream, list(cells), now, self._empty_usec))
 
     def _on_gap(self, stream: str, lost: int) -> None:
         self._send(messages.Lost(stream, lost))

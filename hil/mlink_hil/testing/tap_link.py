@@ -136,9 +136,16 @@ class TapLink:
                 self._add(channel, message.stream, message.time_usec, message.value)
             case messages.Command():
                 channel = f"{message.stream}.{message.line}"
-                self._add(channel, message.stream, message.time_usec, message.value)
+                early_usec = message.time_usec - message.since_usec
+                self._add(channel, message.stream, message.time_usec, message.value, early_usec)
             case messages.Row():
-                event = Event(message.stream, message.time_usec, cells=tuple(message.cells))
+                early_usec = message.time_usec - message.since_usec
+                event = Event(
+                    message.stream,
+                    message.time_usec,
+                    early_usec=early_usec,
+                    cells=tuple(message.cells),
+                )
                 self._history.add([event])
             case messages.FrameSeen():
                 self._on_frame(message)
@@ -166,14 +173,16 @@ class TapLink:
                 self._uncertainty[stream] = round(uncertainty)
         self.hello.set()
 
-    def _add(self, channel: str, stream: str, time_usec: int, value: float) -> None:
+    def _add(
+        self, channel: str, stream: str, time_usec: int, value: float, early_usec: int = 0
+    ) -> None:
         last = self._history.last(channel)
         bound = self.uncertainty_usec(stream)
         event = Event(
             channel,
             time_usec,
             value,
-            bound,
+            bound + early_usec,
             bound,
             previous=None if last is None else last.value,
             noted_ns=time.monotonic_ns(),
