@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from mlink_hil.verify.timing import Samples
+    from rich.console import Console
+    from rich.status import Status
+
+    from mlink_hil.verify.timing import Progress, Samples
 
 
 def verify_timing(
@@ -49,10 +52,7 @@ def verify_timing(
     checked = load_bench(bench, devices=devices)
     stderr = Console(stderr=True)
     with stderr.status("starting") as status:
-
-        def progress(what: str, share: float) -> None:
-            status.update(f"{what}: {share:4.0%}")
-
+        progress = _lines(stderr) if not stderr.is_terminal else _live(status)
         found = measure_run(
             checked, for_s, progress, press=press, answer=answer, light=_area(light)
         )
@@ -71,6 +71,26 @@ def verify_timing(
         typer.echo(text)
     else:
         _print_table(checked.name, summary)
+
+
+def _live(status: Status) -> Progress:
+    def progress(what: str, share: float) -> None:
+        status.update(f"{what}: {share:4.0%} (Ctrl-C: what is measured so far)")
+
+    return progress
+
+
+def _lines(console: Console) -> Progress:
+    """Tell each tenth of the work in a line of its own, where nothing can be redrawn."""
+    told: set[tuple[str, int]] = set()
+
+    def progress(what: str, share: float) -> None:
+        step = what, int(share * 10)
+        if step not in told:
+            told.add(step)
+            console.print(f"{what}: {share:4.0%}")
+
+    return progress
 
 
 def _area(text: str) -> tuple[int, int, int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -77,11 +78,12 @@ def measure_run(
         lights = _watch_lights(run, light, answer)
         trips = Samples("round trip")
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and run.alive:
-            progress("running", 1 - left / seconds)
-            if press is not None and answer is not None:
-                _press_once(run, press, answer, trips)
-            run.history.wait(lambda: not run.alive, min(_PRESS_PERIOD_SEC, left))
+        with contextlib.suppress(KeyboardInterrupt):  # what has been measured is told
+            while (left := end - time.monotonic()) > 0 and run.alive:
+                progress("running", 1 - left / seconds)
+                if press is not None and answer is not None:
+                    _press_once(run, press, answer, trips)
+                run.history.wait(lambda: not run.alive, min(_PRESS_PERIOD_SEC, left))
         _take_rows(run, trips)
         found = [trips, *(_offsets(run, *each) for each in lights)]
     finally:
@@ -94,22 +96,28 @@ def measure_launches(bench: Bench, launches: int, progress: Progress) -> list[Sa
     """Start a bench many times; return when each camera's first frame was, after the start."""
     ready = Samples("launch to ready")
     first: dict[str, Samples] = {}
-    for number in range(launches):
-        progress("launching", number / launches)
-        run = BenchRun(bench, RunOptions(record=False))
-        began = time.monotonic_ns()
+    with contextlib.suppress(KeyboardInterrupt):  # what has been measured is told
+        for number in range(launches):
+            progress("launching", number / launches)
+            _launch(bench, ready, first)
+    return [samples for samples in (ready, *first.values()) if samples.values]
+
+
+def _launch(bench: Bench, ready: Samples, first: dict[str, Samples]) -> None:
+    """Start and stop a bench, and take its times."""
+    run = BenchRun(bench, RunOptions(record=False))
+    began = time.monotonic_ns()
+    try:
         run.start()
-        try:
-            ready.add((time.monotonic_ns() - began) / 1000, 0)
-            for stream in run.names.frame_streams():
-                run.history.wait(partial(_has_come, run, stream), _FIRST_FRAME_SEC)
-                if frames := run.history.of(stream):
-                    samples = first.setdefault(stream, Samples(f"start to first frame, {stream}"))
-                    samples.add(frames[0].time_usec, 0)
-        finally:
-            run.stop()
-        run.check()
-    return [ready, *first.values()]
+        ready.add((time.monotonic_ns() - began) / 1000, 0)
+        for stream in run.names.frame_streams():
+            run.history.wait(partial(_has_come, run, stream), _FIRST_FRAME_SEC)
+            if frames := run.history.of(stream):
+                samples = first.setdefault(stream, Samples(f"start to first frame, {stream}"))
+                samples.add(frames[0].time_usec, 0)
+    finally:
+        run.stop()
+    run.check()
 
 
 def _has_come(run: BenchRun, channel: str) -> bool:
