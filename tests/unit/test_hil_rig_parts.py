@@ -208,6 +208,30 @@ def test_processes_that_wait_for_a_processor_are_seen():
             spinner.close()
 
 
+def test_a_wait_that_is_not_over_counts_when_those_who_wait_have_run():
+    spawn = multiprocessing.get_context("spawn")
+    busy, starved = (spawn.Process(target=_spin, args=(30,)) for _ in range(2))
+    busy.start()
+    starved.start()
+    try:
+        cpu = {min(os.sched_getaffinity(0))}
+        os.sched_setaffinity(busy.pid, cpu)
+        os.sched_setaffinity(starved.pid, cpu)
+        os.sched_setscheduler(starved.pid, os.SCHED_IDLE, os.sched_param(0))
+        starvation = Starvation()
+        starvation.find()
+        time.sleep(0.3)  # it hardly runs meanwhile, and what it waits is not counted yet
+        starvation.mark()
+        time.sleep(0.05)
+        starvation.let_run(10)
+        assert sum(starvation.waits_usec().values()) > 0
+    finally:
+        for spinner in (busy, starved):
+            spinner.kill()
+            spinner.join()
+            spinner.close()
+
+
 # verify-timing ----------------------------------------------------------------------------------
 
 

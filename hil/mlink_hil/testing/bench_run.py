@@ -59,8 +59,15 @@ class BenchRun:
     """One run; `start` returns when it is in full flow, `stop` when its files are closed."""
 
     def __init__(
-        self, bench: Bench, options: RunOptions, wires: Mapping[str, str] | None = None
+        self,
+        bench: Bench,
+        options: RunOptions,
+        wires: Mapping[str, str] | None = None,
+        *,
+        slow: float = 1.0,
     ) -> None:
+        self.slow = slow
+        """How many times as long deadlines are on this host."""
         self._wires = dict(wires or {})
         self.bench = bench = add_testers(bench, self._wires)
         self.options = options

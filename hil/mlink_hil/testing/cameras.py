@@ -109,6 +109,7 @@ class Camera:
         """
         history = self._rig.run.history
         seen = after.time_usec
+        within_usec = round(within_usec * self._rig.run.slow)
         deadline = after.time_usec + within_usec
         head = (
             f"no picture of {self.stream} within {within_usec} µs after {after} shows what was "

@@ -91,6 +91,7 @@ class Rig:
         """
         __tracebackhide__ = True
         origin = after or around or self.now()
+        within_usec = self._patient(within_usec)
         low = -within_usec if around is not None else not_before_usec
         bound = pattern(self.run.names)
         window = Window(origin, low, within_usec)
@@ -140,6 +141,7 @@ class Rig:
         if exactly is not None:
             at_least = at_most = exactly
         origin = after or self.now()
+        within_usec = self._patient(within_usec)
         bound = pattern(self.run.names)
         window = Window(origin, 0, within_usec)
         inside = self._watch(
@@ -199,8 +201,9 @@ class Rig:
         found: list[Event] = []
         for pattern in patterns:
             start = found[-1] if found else origin
-            left = origin.time_usec + within_usec - start.time_usec
-            found.append(self.expect(pattern, within_usec=max(left, 0), after=start))
+            left = origin.time_usec + self._patient(within_usec) - start.time_usec
+            within = max(0, round(left / self.run.slow))
+            found.append(self.expect(pattern, within_usec=within, after=start))
         return found
 
     def measure(
@@ -214,6 +217,8 @@ class Rig:
     ) -> Measurement:
         """Note a measurement for the reports, and judge it by its limits if it has any."""
         __tracebackhide__ = True
+        if isinstance(value, Span) and at_most is not None:
+            at_most = self._patient(at_most)
         measured = Measurement.judge(name, value, unit, at_least, at_most)
         self.measurements.append(measured)
         raise_unless_passed(measured.outcome, [str(measured)])
@@ -241,6 +246,10 @@ class Rig:
         self._raise(Verdict.FAIL, head, Window(origin, 0, span_usec), channels)
 
     # ---------------------------------------------------------------------------------------
+
+    def _patient(self, usec: float) -> int:
+        """Return a deadline as it is on this host, which may be a slow one."""
+        return round(usec * self.run.slow)
 
     def _watch(self, bound: Bound, window: Window, *, enough: _Enough) -> Inside:
         """Wait until there is enough, or all of the window has surely been seen."""

@@ -17,7 +17,7 @@ from mlink.errors import BenchError
 from mlink.module import Category
 from mlink.types import DataType
 from mlink_hil.testing.bench_run import BenchRun
-from mlink_hil.testing.wiring import Wires, load_wired
+from mlink_hil.testing.wiring import Wires, load_wired, slowness
 
 _SCOPES: dict[str, type[pytest.Collector | pytest.Item] | None] = {
     "function": pytest.Item,
@@ -83,7 +83,8 @@ class Runs:
             self._close(key)  # a test has ended or broken it
         bench, wires = self._load(wanted)
         _skip_unless(item, bench)
-        run = self._runs[key] = BenchRun(bench, self._options(), wires)
+        slow = slowness(self._devices_file())
+        run = self._runs[key] = BenchRun(bench, self._options(), wires, slow=slow)
         node.addfinalizer(lambda: self._close(key))
         run.start()
         return run
@@ -94,6 +95,10 @@ class Runs:
         overrides = (*wanted.overrides, *self._config.getoption("--mlink-set"))
         bench, wires = load_wired(wanted.path, path, overrides)
         return leave_out(bench, wanted.without), wires
+
+    def _devices_file(self) -> Path | None:
+        devices = self._config.getoption("--mlink-devices")
+        return Path(devices) if devices else None
 
     def _options(self) -> RunOptions:
         option: Callable[[str], Any] = self._config.getoption

@@ -9,6 +9,9 @@
     "uno.7" = "tester.4"
     "uno.8" = "tester.5"
 
+    [host]                      # where the bench's computer is slow: an emulator
+    slow = 20                   # deadlines, and limits of durations, are so many times as long
+
 What a test drives on the bench's line is then driven by the tester's, and an edge on it is what the
 tester reports.
 """
@@ -30,9 +33,21 @@ from mlink.errors import BenchError
 from mlink_hil.testing.catalog import TAP_NAME, drive_port
 
 _TESTER_TYPE = "firmata-io"
+_SLOWEST = 1000
 
 Wires = dict[str, str]
 """A line of the bench → the tester's line wired to it, both "device.line"."""
+
+
+def slowness(devices: Path | None) -> float:
+    """Return how many times as long deadlines are, as a devices file's [host] table says."""
+    host = read_toml(devices).get("host", {}) if devices is not None else {}
+    slow = host.get("slow", 1) if isinstance(host, dict) and set(host) <= {"slow"} else None
+    if not isinstance(slow, int | float) or not 1 <= slow <= _SLOWEST:
+        raise BenchError(
+            f"{devices}: [host] is not understood", remedy=f"Write slow = 1 to {_SLOWEST}, no more."
+        )
+    return float(slow)
 
 
 def load_wired(path: Path, devices: Path | None, overrides: Sequence[str]) -> tuple[Bench, Wires]:
@@ -40,10 +55,10 @@ def load_wired(path: Path, devices: Path | None, overrides: Sequence[str]) -> tu
     if devices is None:
         return load_bench(path, overrides=overrides), {}
     table = read_toml(devices)
-    wiring = table.pop("wiring", None)
-    if wiring is None:
+    if not table.keys() & {"wiring", "host"}:
         return load_bench(path, devices=devices, overrides=overrides), {}
-    wires = _checked(devices, wiring)
+    table.pop("host", None)
+    wires = _checked(devices, table.pop("wiring", {}))
     with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
         file.write(tomlkit.dumps(table))
         file.flush()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,7 +54,7 @@ def verify_timing(
         raise BenchError("--press and --answer go together", remedy="For example: 7 and 8.")
     checked = load_bench(bench, devices=devices)
     stderr = Console(stderr=True)
-    with stderr.status("starting") as status:
+    with _sigterm_like_ctrl_c(), stderr.status("starting") as status:
         progress = _lines(stderr) if not stderr.is_terminal else _live(status)
         found = measure_run(
             checked, for_s, progress, press=press, answer=answer, light=_area(light)
@@ -71,6 +74,16 @@ def verify_timing(
         typer.echo(text)
     else:
         _print_table(checked.name, summary)
+
+
+@contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, too, end what is measured, and tell it."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _live(status: Status) -> Progress:
