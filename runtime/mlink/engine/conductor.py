@@ -49,6 +49,8 @@ class Conductor:
         self._order = list(order)
         self._targets: dict[tuple[str, str], list[str]] = {}
         for edge in edges:
+            if edge.target in virtual.replayed:
+                continue  # what takes a source's place only swallows what is sent to it
             self._targets.setdefault(edge.stream, []).append(edge.target)
         self._sent: dict[tuple[str, str], int] = {}
         self._addressed: set[str] = set()

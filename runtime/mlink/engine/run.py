@@ -17,11 +17,8 @@ from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 
-import msgspec
-
 from mlink import control
 from mlink.bench import Bench
-from mlink.control import WorkerSpec
 from mlink.devices import DeviceEndpoint
 from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.conductor import Conductor
@@ -32,20 +29,20 @@ from mlink.engine.options import RunOptions
 from mlink.engine.plan import LOOP_CATEGORIES, LOOP_NICE, order_modules
 from mlink.engine.recording import Recording
 from mlink.engine.report import Reporter, ReporterLogHandler
+from mlink.engine.specs import worker_spec
 from mlink.engine.status import Failure, Phase, RunObserver, RunResult
 from mlink.engine.stopping import StopLadder
 from mlink.engine.streams import Streams
+from mlink.engine.turns import Turns
 from mlink.engine.workdir import RunWorkDir
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import MlinkError, StorageError
-from mlink.module import Category
 from mlink.storage.disk_sync import DiskSync
 from mlink.storage.uuid7 import uuid7
 from mlink.transport.records import open_pipe
 
 __all__ = ["Engine", "RunOptions", "run_bench"]
 
-_JOURNALED = (Category.SCRIPT, Category.PROCESSING)
 _STEP_S = 0.25
 _LOAD_TIMEOUT_S = 60.0
 _START_TIMEOUT_S = 30.0
@@ -147,38 +144,14 @@ class Engine:
             fleet.add(WorkerHandle.create(module))
         wiring = self._wire()
         for module in self.bench.modules.values():
-            spec = WorkerSpec(
-                name=module.name,
-                type_id=module.type.id,
-                implementation=module.type.implementation,
-                settings_type=_path_of(type(module.settings)),
-                inputs=module.inputs,
-                outputs=module.outputs,
-                bench_name=self.bench.name,
-                bench_dir=str(self.bench.dir),
-                work_dir=str(work.path),
-                shm_prefix=work.shm_prefix,
-                recording_dir=str(recording.path.resolve()) if recording else None,
+            spec = worker_spec(
+                self.bench,
+                module,
+                self.options,
+                work,
+                recording_dir=recording.path if recording else None,
                 run_uuid=run_uuid,
-                settings=msgspec.msgpack.encode(module.settings),
                 device=devices.get(module.device) if module.device else None,
-                nice=LOOP_NICE if module.type.category in LOOP_CATEGORIES else 0,
-                program=module.type.program(module.settings, self.bench.dir)
-                if module.type.program
-                else (),
-                debug=self.options.debug,
-                sources={c.port: f"{c.source_module}.{c.source_port}" for c in module.connections},
-                journal=self.options.journal and module.type.category in _JOURNALED,
-                tape=self.options.virtual.tapes.get(module.name, "")
-                if self.options.virtual
-                else "",
-                tape_ports=tuple(
-                    c.port
-                    for c in module.connections
-                    if self.options.virtual and c.source_module in self.options.virtual.replayed
-                ),
-                virtual_time=self.options.virtual is not None,
-                time_created=self.options.virtual.time_created if self.options.virtual else "",
             )
             fleet.fork(spec, wiring[module.name])
         for ends in wiring.values():
@@ -202,7 +175,7 @@ class Engine:
             for worker in self._workers.values()
             if worker.config.type.category in LOOP_CATEGORIES and worker.nice > LOOP_NICE
         ]
-        if refused:
+        if refused and self._conductor is None:
             text = (
                 f"{', '.join(refused)} run at ordinary priority: nice {LOOP_NICE} was refused; "
                 "to allow it: echo '@video - nice -10' | sudo tee "
@@ -235,8 +208,8 @@ class Engine:
         self._t0_ns = time.monotonic_ns()
         self._reporter.start_clock(self._t0_ns)
         self._reporter.enter(Phase.START)
-        if self._conductor is not None:
-            self._start_in_turns(self._conductor)
+        if (turns := self._turns) is not None:
+            turns.start(self._order, self._send_start, self._fail_worker)
         else:
             self._in_stream_order(self._send_start, State.STARTED, _START_TIMEOUT_S)
 
@@ -248,8 +221,9 @@ class Engine:
         assert self.live is not None
         self.live.begin(self._t0_ns)
         self._reporter.enter(Phase.RUN)
-        if self._conductor is not None:
-            self._stay_in_turns(self._conductor)
+        if (turns := self._turns) is not None:
+            if turns.run():
+                self.stop_reason = "the recording is over"
             return
         duration = self.options.duration_s
         end = None if duration is None else self._t0_ns / 1e9 + duration
@@ -259,43 +233,6 @@ class Engine:
                 self.stop_reason = f"{duration:g} s are over"
                 return
             self._pump(left)
-
-    # virtual time ---------------------------------------------------------------------------
-
-    def _start_in_turns(self, conductor: Conductor) -> None:
-        """Start one module after the other; time moves only if one waits in its start()."""
-        for name in self._order:
-            worker = self._workers[name]
-            conductor.begin(name)
-            self._send_start(worker)
-            while not self._ending and (conductor.holder or worker.state < State.STARTED):
-                if not conductor.holder and not self._give_turn(conductor):
-                    self._fail_worker(worker, "start", "waits in start() for what never comes")
-                self._pump(_STEP_S)
-
-    def _stay_in_turns(self, conductor: Conductor) -> None:
-        while not self._ending:
-            if conductor.holder:
-                self._pump(_STEP_S)
-            elif not self._give_turn(conductor):
-                conductor.finish()
-                self.stop_reason = "the recording is over"
-        for key, value in conductor.figures().items():
-            self._reporter.report("replay", key, value)
-
-    def _give_turn(self, conductor: Conductor) -> bool:
-        """Give the next turn, when it is time for it; False when there is none."""
-        turn = conductor.next()
-        if turn is None:
-            return False
-        name, time_usec = turn
-        while (left_s := conductor.left_s(time_usec)) > 0:
-            self._pump(min(left_s, _STEP_S))
-            if self._ending:
-                return True
-        conductor.give(name, time_usec)
-        self._workers[name].send(control.Turn(time_usec))
-        return True
 
     # the end --------------------------------------------------------------------------------
 
@@ -324,6 +261,8 @@ class Engine:
 
     def _close(self) -> None:
         self._reporter.enter(Phase.CLOSE)
+        for key, value in self._conductor.figures().items() if self._conductor else ():
+            self._reporter.report("replay", key, value)
         for worker in self._workers.values():
             worker.send(control.Close())
             worker.allow(self.options.stop_grace_s)
@@ -354,6 +293,13 @@ class Engine:
     @property
     def _workers(self) -> dict[str, WorkerHandle]:
         return {} if self._fleet is None else self._fleet.workers
+
+    @property
+    def _turns(self) -> Turns | None:
+        """What gives turns, in a replay."""
+        if self._conductor is None:
+            return None
+        return Turns(self._conductor, self._workers, self._pump, lambda: self._ending)
 
     @property
     def _ending(self) -> bool:
@@ -487,7 +433,3 @@ class Engine:
 
     def _log(self, worker: WorkerHandle, text: str) -> None:
         self._reporter.log(worker.name, logging.WARNING, text)
-
-
-def _path_of(cls: type) -> str:
-    return f"{cls.__module__}:{cls.__qualname__}"

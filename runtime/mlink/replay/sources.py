@@ -128,10 +128,17 @@ def _find(recording: Recording, module: ModuleConfig, port: PortSpec) -> Recorde
             said.get("src_mod_name") == module.name
             and said.get("src_mod_port_title") == (port.title or port.id)
             and kind in (*kinds, "empty")
+            and _has_all_channels(dataset)
         ):
             rank = kinds.index(kind) if kind in kinds else len(kinds)
             candidates.append((dataset.lost, not _is_lossless(dataset), rank, name))
     return recording[min(candidates)[-1]] if candidates else None
+
+
+def _has_all_channels(dataset: RecordedStream) -> bool:
+    """Whether all channels of a signal stream were recorded, as far as they have names."""
+    said = dataset.attributes.get("stream", {}).get("signal_names")
+    return not said or dataset.attributes.get("signal_names", said) == said
 
 
 def _find_journal(journals: Mapping[str, Journal], stream: str, port: PortSpec) -> str:

@@ -157,7 +157,8 @@ class Worker:
 
     def _run_until_stop(self) -> None:
         assert self._module is not None
-        with ahead_of_own_threads(self.host.log) if self._module.ahead else nullcontext():
+        ahead = self._module.ahead and not self.host.spec.virtual_time
+        with ahead_of_own_threads(self.host.log) if ahead else nullcontext():
             self._module.run()
             self.host.serve()  # a script's run() may return early: go on serving its inputs
 

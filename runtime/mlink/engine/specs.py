@@ -1,0 +1,69 @@
+"""What a worker is told before anything else: who it is, where it writes, how time passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from mlink.bench import Bench, ModuleConfig
+from mlink.control import WorkerSpec
+from mlink.devices import DeviceEndpoint
+from mlink.engine.options import RunOptions
+from mlink.engine.plan import LOOP_CATEGORIES, LOOP_NICE
+from mlink.engine.workdir import RunWorkDir
+from mlink.module import Category
+
+_JOURNALED = (Category.SCRIPT, Category.PROCESSING)
+"""Modules whose journals are kept: what they do follows from what they meet, and when."""
+
+
+def worker_spec(
+    bench: Bench,
+    module: ModuleConfig,
+    options: RunOptions,
+    work: RunWorkDir,
+    *,
+    recording_dir: Path | None,
+    run_uuid: bytes,
+    device: DeviceEndpoint | None,
+) -> WorkerSpec:
+    """Return the spec of a module's worker, without the descriptors of its streams."""
+    virtual, kind = options.virtual, module.type
+    spec = WorkerSpec(
+        name=module.name,
+        type_id=kind.id,
+        implementation=kind.implementation,
+        settings_type=_path_of(type(module.settings)),
+        inputs=module.inputs,
+        outputs=module.outputs,
+        bench_name=bench.name,
+        bench_dir=str(bench.dir),
+        work_dir=str(work.path),
+        shm_prefix=work.shm_prefix,
+        recording_dir=str(recording_dir.resolve()) if recording_dir else None,
+        run_uuid=run_uuid,
+        settings=msgspec.msgpack.encode(module.settings),
+        device=device,
+        nice=LOOP_NICE if kind.category in LOOP_CATEGORIES and virtual is None else 0,
+        program=kind.program(module.settings, bench.dir) if kind.program else (),
+        debug=options.debug,
+        sources={each.port: f"{each.source_module}.{each.source_port}"
+                 for each in module.connections},
+        journal=options.journal and kind.category in _JOURNALED,
+    )  # fmt: skip
+    if virtual is None:
+        return spec
+    return msgspec.structs.replace(
+        spec,
+        virtual_time=True,
+        time_created=virtual.time_created,
+        tape=virtual.tapes.get(module.name, ""),
+        tape_ports=tuple(
+            each.port for each in module.connections if each.source_module in virtual.replayed
+        ),
+    )
+
+
+def _path_of(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
