@@ -34,6 +34,8 @@ def test_a_recording_says_who_where_and_with_what(bench: BenchRunner) -> None:
     assert {"mlink-hil", "python", "numpy", "av", "iceoryx2"} <= set(found["versions"])
     assert {"node", "kernel", "processors_online", "memory_bytes"} <= set(found["machine"])
     assert {module["name"] for module in found["modules"]} == {"source", "middle", "rows"}
+    assert set(found["priorities"]) == {"source", "middle", "rows"}
+    assert all(text.startswith("nice ") for text in found["priorities"].values())
     stream = next(s for s in found["streams"] if s["name"] == "middle.out")
     (subscription,) = stream["subscriptions"]
     assert subscription["received"] == stream["sent"] > 0

@@ -104,7 +104,7 @@ def test_a_gap_is_logged_and_recorded(tmp_path, caplog):
     assert attributes["gap_count"] == 1
     assert attributes["gaps"][0]["after"] == 1
     assert attributes["gaps"][0]["lost"] == 5
-    assert "5 rows were lost after row 1" in caplog.text
+    assert "5 items were lost after row 1" in caplog.text
     assert context.reports["rows_lost"] == 5
 
 
@@ -145,7 +145,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path):
     file._file = Path("/dev/full").open("w", 1)  # noqa: SIM115  # line buffered: fails at once
     file._csv = csv.writer(file._file, delimiter=";")
     with pytest.raises(StorageError, match=r"events\.csv: No space left") as caught:
-        module._on_row(["x" * 100])
+        module._on_item(["x" * 100])
     assert "The disk is full" in caught.value.remedy
     module.close()  # it has been said: not again
     real.close()

@@ -18,7 +18,8 @@ from mlink.types import DataType
 FRAME_QUEUE_BYTES = 256 << 20
 FRAME_QUEUE_ITEMS = (8, 512)
 SIGNAL_QUEUE_ITEMS = 2048
-_UNKNOWN_FRAME_BYTES = 1 << 20
+UNKNOWN_FRAME_BYTES = 1 << 20
+"""Taken for a frame's size where the source has not announced it."""
 _SHM = "/dev/shm"  # noqa: S108 - POSIX shared memory lives here on Linux
 _SIGNAL_ITEM_BYTES = HEADER_BYTES + 4096
 _BORROWED_FRAMES = 16
@@ -140,7 +141,7 @@ def plan_stream(
     edges: list[Edge],
     *,
     queue_bytes: int = FRAME_QUEUE_BYTES,
-    likely_frame_bytes: int = _UNKNOWN_FRAME_BYTES,
+    likely_frame_bytes: int = UNKNOWN_FRAME_BYTES,
 ) -> tuple[StreamPlan, dict[Edge, int]]:
     """Lay out a stream of frames or blocks; return the plan and each subscription's queue length.
 

@@ -39,6 +39,7 @@ class Recording:
         self._bench = bench
         self._options = options
         self._gaps = GapLog()
+        self._priorities: dict[str, str] = {}
         self._collection: Collection = create_collection(
             self.path,
             collection_id=run_uuid,
@@ -82,6 +83,10 @@ class Recording:
                 f"the recording's manifest cannot be written: {error.strerror}: {self.path}",
                 remedy="Free space on that disk; the data files themselves are closed.",
             ) from error
+
+    def note_priority(self, module: str, nice: int) -> None:
+        """Keep the nice value that a module's process was granted."""
+        self._priorities[module] = f"nice {nice}"
 
     def watch(self, status: RunStatus) -> None:
         """Look at the counts of a running run, for when items were lost."""
@@ -140,7 +145,8 @@ class Recording:
                 for stream in result.streams
             ],
             "reports": result.reports,
-            "priorities": {
+            "priorities": self._priorities
+            | {  # a camera's capture thread has another one than its process
                 module: report["priority"]
                 for module, report in result.reports.items()
                 if "priority" in report

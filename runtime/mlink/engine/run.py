@@ -169,7 +169,10 @@ class Engine:
         return wiring
 
     def _tell_priorities(self) -> None:
-        """Say whether the system let the modules of the loop run before others."""
+        """Keep each module's priority; say whether those of the loop run before others."""
+        if self._reporter.recording is not None:
+            for worker in self._workers.values():
+                self._reporter.recording.note_priority(worker.name, worker.nice)
         refused = [
             worker.name
             for worker in self._workers.values()

@@ -6,14 +6,20 @@ from collections.abc import Iterable, Mapping
 
 from mlink.bench import Bench, ModuleConfig
 from mlink.control import InputPlan
-from mlink.engine.plan import Edge, find_edges, frame_queue_bytes, output_type, plan_stream
+from mlink.engine.plan import (
+    UNKNOWN_FRAME_BYTES,
+    Edge,
+    find_edges,
+    frame_queue_bytes,
+    output_type,
+    plan_stream,
+)
 from mlink.metadata import decode_metadata
 from mlink.transport.codec import is_small
 from mlink.transport.plan import StreamPlan
 from mlink.transport.records import LIKELY_RECORD_BYTES, PIPE_BYTES
 from mlink.types import DataType
 
-_UNKNOWN_FRAME_BYTES = 1 << 20
 _LOSSLESS = (DataType.LineCommand, DataType.ControlCommand)
 
 
@@ -84,7 +90,7 @@ class Streams:
     def lay_out(self, module: ModuleConfig, metadata: Mapping[str, bytes]) -> dict[str, StreamPlan]:
         """Lay out the outputs of a module that has prepared; return the connected ones."""
         self._keep(module.name, metadata)
-        likely = max(self._frame_sizes(self.into(module.name)), default=_UNKNOWN_FRAME_BYTES)
+        likely = max(self._frame_sizes(self.into(module.name)), default=UNKNOWN_FRAME_BYTES)
         plans = {}
         for port in module.outputs:
             if is_small(port.data_type):

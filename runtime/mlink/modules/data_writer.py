@@ -1,10 +1,11 @@
-"""What the writers of signals and readings have in common: a dataset, losses, flushes."""
+"""What the writers of rows, signals and readings share: a dataset, losses, flushes."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar
 
 from mlink.module import Module
+from mlink.modules.catalog import TableSettings
 from mlink.modules.dataset_name import dataset_name
 from mlink.modules.losses import Losses
 from mlink.modules.stream_metadata import keep_stream_metadata
@@ -12,10 +13,11 @@ from mlink.modules.writer_catalog import JsonWriterSettings, ZarrWriterSettings
 from mlink.storage.edl import Dataset
 from mlink.storage.runs import Runs
 from mlink.transport.codec import SIGNAL_BLOCKS
+from mlink.types import SignalBlock
 
 FLUSH_INTERVAL_S = 1.0
 
-SettingsT = TypeVar("SettingsT", JsonWriterSettings, ZarrWriterSettings)
+SettingsT = TypeVar("SettingsT", JsonWriterSettings, ZarrWriterSettings, TableSettings)
 
 
 class DataFile(Protocol):
@@ -38,6 +40,9 @@ class DataWriterModule(Module[SettingsT]):
 
     count_key = "row_count"
     """Name of the attribute that holds how many rows were written."""
+
+    saves = True
+    """Whether the module's settings want the data at all; items are counted regardless."""
 
     _dataset: Dataset | None = None
     _file: DataFile | None = None
@@ -66,7 +71,7 @@ class DataWriterModule(Module[SettingsT]):
         """Create the dataset, now that the source's metadata is complete."""
         self.port.on_item = self._on_item
         self.port.on_gap = self._on_gap
-        if self.port.connected:
+        if self.port.connected and self.saves:
             self._dataset = self.context.create_dataset(self._dataset_name())
         if self._dataset is not None:
             self._dataset.set_attribute("source_module", self.source)
@@ -95,6 +100,7 @@ class DataWriterModule(Module[SettingsT]):
 
     def _on_item(self, item: Any) -> None:
         if self._dataset is None:
+            self._rows += item.rows if isinstance(item, SignalBlock) else 1
             return
         if self._file is None:
             self._file = self.open_file(self._dataset, item)
