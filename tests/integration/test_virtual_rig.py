@@ -56,6 +56,26 @@ def test_the_bug_is_not_seen_with_a_contact_that_does_not_bounce(tmp_path: Path)
     assert outcome.code == 0, outcome.text
 
 
+CHIP_TEST = """
+import pytest
+from mlink_hil.testing import edge
+
+pytestmark = pytest.mark.bench("bench.toml")
+
+def test_the_tester_sees_the_chips_pin_over_the_wire(bench):
+    lit = bench.expect(edge(8, board="lamp"), within_usec=2_000_000, after=bench.now())
+    bench.expect(edge(7, board="uno"), within_usec=100, after=lit)
+    assert bench.board("lamp").line(8).level in (True, False)
+"""
+
+
+def test_a_test_watches_the_pins_of_the_chip_under_test(tmp_path: Path) -> None:
+    folder = copy_example(tmp_path, "dut-firmware")
+    (folder / "test_lamp.py").write_text(CHIP_TEST)
+    outcome = run_pytest(folder, "--mlink-record=never")
+    assert outcome.code == 0, outcome.text
+
+
 def test_two_boards_answer_each_other(tmp_path: Path) -> None:
     undecided = "--mlink-inconclusive=skip"  # on a machine that is too busy
     outcome = run_pytest(copy_example(tmp_path, "two-boards"), "--mlink-record=never", undecided)
@@ -99,6 +119,33 @@ def test_a_chip_has_pins_to_watch_and_a_change_takes_20_usec_along_the_wire(tmp_
         stats = lamp.stats()
         assert stats.firmware == "lamp-good.hex"
     assert not list(tmp_path.glob("*.sock"))
+
+
+def test_a_real_converter_measures_a_sensors_voltage(tmp_path: Path) -> None:
+    text = """
+    [virtual.temperature]
+    type = "sensor"
+    line = "uno.A0"
+    waveform = "square"
+    low_volt = 1
+    high_volt = 4
+    hz = 5
+    """
+    with open_devices(load_bench(write_bench(tmp_path, text)), tmp_path) as endpoints:
+        serial = SerialClient(endpoints["uno"].address)
+        serial.send(0xC0, 1)  # report A0
+        data = serial.read(150, timeout_sec=20)
+        serial.close()
+    values = [
+        low | high << 7
+        for status, low, high in zip(data, data[1:], data[2:], strict=False)
+        if status == 0xE0 and low < 0x80 and high < 0x80
+    ]
+    lows, highs = [v for v in values if v < 500], [v for v in values if v >= 500]
+    assert len(lows) > 5
+    assert len(highs) > 5
+    assert all(abs(value - 1 / 5 * 1024) < 8 for value in lows)
+    assert all(abs(value - 4 / 5 * 1024) < 8 for value in highs)
 
 
 def test_a_real_board_in_place_of_the_virtual_one_leaves_the_table_unused(

@@ -33,6 +33,7 @@ from mlink_hil.testing.names import Names
 from mlink_hil.testing.starvation import Snapshot, Starvation
 from mlink_hil.testing.tap_link import TapLink
 from mlink_hil.testing.wiring import add_testers, testers
+from mlink_hil.wiring.devices_under_test import chips
 
 PIN_UNCERTAINTY_USEC = 1
 """Of a virtual board's edges, whose cycle is known exactly: what rounding to µs takes."""
@@ -222,7 +223,8 @@ class BenchRun:
         work_dir = self.engine.work_dir
         if work_dir is None:
             return
-        for device in {module.device for module in self.bench.modules.values() if module.device}:
+        devices = {module.device for module in self.bench.modules.values() if module.device}
+        for device in devices | set(chips(self.bench)):
             control = control_path(work_dir, device)
             if not control.is_socket():
                 continue  # a real board, or a camera

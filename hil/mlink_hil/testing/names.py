@@ -30,7 +30,9 @@ class Names:
         """A line of the bench → the tester's line wired to it, both "device.line"."""
 
     def board(self, name: str | None = None) -> str:
-        """Return a board's device, from that name or its module's."""
+        """Return a board's device, from that name or its module's; or a chip under test."""
+        if name is not None and self._is_virtual(name):
+            return name
         boards = {
             module.device or module.name: module
             for module in self._modules.values()
