@@ -64,6 +64,7 @@ need libgl1 has_library libGL.so.1 # OpenCV
 need libglib2.0-0 has_library libgthread-2.0.so.0
 if [ "$what" = test ]; then
     need ffmpeg command -v ffprobe # a second opinion on our videos
+    need sigrok-cli command -v sigrok-cli # and on our VCD files
     need xvfb command -v Xvfb # a screen for the window of `canvas`
     # Our firmware is built again, to see that it gives the committed bytes.
     need gcc-avr command -v avr-g++

@@ -1,6 +1,8 @@
 """What tests see of a run: the history, the text timeline, VCD and the HTML report."""
 
 import io
+import shutil
+import subprocess
 import threading
 import time
 
@@ -9,8 +11,9 @@ import pytest
 from mlink_hil.testing.events import Event
 from mlink_hil.testing.history import History
 from mlink_hil.testing.html import report_html
+from mlink_hil.testing.timeline_svg import timeline_svg
 from mlink_hil.testing.timeline_text import draw_timeline, list_events
-from mlink_hil.testing.vcd import vcd_lines
+from mlink_hil.testing.vcd import vcd_lines, write_vcd
 
 
 def edge(channel: str, time_usec: int, level: int) -> Event:
@@ -121,7 +124,18 @@ def test_vcd_is_read_by_a_parser_of_others():
     names = [token.data.reference for token in tokens if token.kind is reader.TokenKind.VAR]
     assert names == ["cam_video", "uno_7", "uno_8"]
     times = [token.data for token in tokens if token.kind is reader.TokenKind.CHANGE_TIME]
-    assert times == [1000, 2000, 3000, 5000, 8000]
+    assert times == [0, 1000, 2000, 3000, 5000, 8000]
+
+
+@pytest.mark.skipif(not shutil.which("sigrok-cli"), reason="sigrok-cli is not installed")
+def test_vcd_is_opened_by_sigrok(tmp_path):
+    events = {"uno.8": [edge("uno.8", 5, 1), edge("uno.8", 9, 0)]}
+    path = tmp_path / "lines.vcd"
+    write_vcd(path, events, began_usec=0, end_usec=12)
+    command = ["sigrok-cli", "-I", "vcd", "-i", str(path), "-O", "csv:header=false:label=off"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    levels = [line for line in done.stdout.split() if line in ("0", "1")]
+    assert levels == list("000001111000")
 
 
 def test_the_report_is_one_file_that_tells_and_escapes_what_happened():
@@ -166,3 +180,11 @@ def test_the_report_is_one_file_that_tells_and_escapes_what_happened():
     assert "≤ 1000" in text
     assert 'href="vcd/x.vcd"' in text
     assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_rows_are_ticks_in_the_report_and_no_line():
+    events = {"loop.rows": [[10, 0, 0, 0], [20, 0, 0, 0]], "uno.8": [[15, 1, 1, 1]]}
+    test = {"began_usec": 0, "end_usec": 100, "channels": events, "rows": ["loop.rows"]}
+    drawn = timeline_svg({**test, "before": {}, "stimuli": [], "deadlines": []})
+    assert drawn.count('class="tick"') == 1
+    assert drawn.count('class="wave"') == 1

@@ -41,6 +41,9 @@ def gather(rig: Rig, nodeid: str, directory: Path | None, *, failed: bool) -> di
         for channel, events in channels.items()
         if events
     }
+    found["rows"] = [
+        channel for channel, events in channels.items() if any(event.cells for event in events)
+    ]
     found["before"] = {
         channel: last.value
         for channel in channels

@@ -278,7 +278,7 @@ class Rig:
         if not self.stimuli or origin is not self.stimuli[-1]:
             return event  # what was counted is since the last stimulus
         waited_usec = sum(self.run.starved_usec().values())
-        return replace(event, waited_usec=min(waited_usec, max(0, event.since(origin).usec)))
+        return replace(event, waited_usec=min(waited_usec, max(0, event.since(origin).lowest_usec)))
 
     def _excuse(self, bound: Bound, window: Window, explained: _Enough) -> str:
         """Say whether something came late only because the host of a virtual bench was busy."""

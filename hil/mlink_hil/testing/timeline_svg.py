@@ -19,7 +19,12 @@ def timeline_svg(test: dict[str, Any]) -> str:
     if not channels:
         return ""
     drawing = _Drawing(test["began_usec"], test["end_usec"])
-    names = sorted(channels, key=lambda name: (not _is_line(channels[name]), name))
+    rows = test.get("rows", ())  # they have no level
+
+    def is_line(name: str) -> bool:
+        return name not in rows and _is_line(channels[name])
+
+    names = sorted(channels, key=lambda name: (not is_line(name), name))
     names = names[:_MOST_CHANNELS]
     height = _TOP + _ROW * len(names) + 20
     parts = [f'<svg viewBox="0 0 {_WIDTH} {height}" xmlns="http://www.w3.org/2000/svg" role="img">']
@@ -31,7 +36,7 @@ def timeline_svg(test: dict[str, Any]) -> str:
         base = _TOP + _ROW * row + _WAVE
         parts.append(f'<text x="{_LEFT - 8}" y="{base}" class="name">{escape(name)}</text>')
         events = channels[name]
-        if _is_line(events):
+        if is_line(name):
             parts.append(drawing.wave(events, test["before"].get(name), base))
         else:
             parts.append(drawing.ticks(events, base))

@@ -37,6 +37,7 @@ def vcd_lines(
         yield f"$var {kind} {code} {_identifier(channel)} $end"
     yield "$upscope $end"
     yield "$enddefinitions $end"
+    yield "#0"  # sigrok leaves out what stands before the first time
     yield "$dumpvars"
     for channel, code in codes.items():
         first = shown[channel][0].previous
@@ -49,7 +50,7 @@ def vcd_lines(
         ((event.time_usec - began_usec, event) for each in shown.values() for event in each),
         key=lambda pair: pair[0],
     )
-    now = -1
+    now = 0
     for time_usec, event in events:
         at = max(time_usec, 0)
         if at != now:
