@@ -73,6 +73,8 @@ class LatencyCheckModule(Module[LatencyCheckSettings]):
 
     def start(self) -> None:
         """Make the line of acknowledgements an output."""
+        if not self.context.inputs["line-a-in"].connected:
+            return
         self._lines.submit(
             LineCommand(
                 LineCommandKind.SET_MODE, self.settings.ack_line, flags=LineModeFlags.IS_OUTPUT
