@@ -35,8 +35,8 @@ FRAMES = 150
 RATE = 60
 TARGET = 0.9
 """Of the ffmpeg program's frames per second."""
-FOURCC = {"ffv1": "FFV1", "mjpeg": "MJPG"}
-"""Codecs that OpenCV's own build has, too; its options cannot be set."""
+FOURCC = {"ffv1": "FFV1", "mjpeg": "MJPG", "vp9": "VP90"}
+"""Codecs that OpenCV's own build has, too (no H.264, HEVC, AV1); its options cannot be set."""
 ROWS = 200_000
 
 Result = tuple[float, float]
@@ -104,6 +104,7 @@ def ffmpeg(raw: Path, folder: Path, options: VideoOptions, pixel_format: str) ->
         command += ["-thread_type", "slice"]
     for key, value in settings.items():
         command += [f"-{key}", value]
+    command += ["-allow_raw_vfw", "1"]
     subprocess.run([*command, "-f", "matroska", str(folder / "ffmpeg.mkv")], check=True)
 
 
@@ -140,7 +141,7 @@ def _compare(
 ) -> None:
     pixels = {"ffv1": "bgr0", "raw": "bgr24", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
     runs: dict[str, Callable[[Path], None]] = {"mlink": lambda f: ours(raw, f, options)}
-    if shutil.which("ffmpeg") and codec != "raw":
+    if shutil.which("ffmpeg"):
         runs["ffmpeg"] = lambda f: ffmpeg(raw, f, options, pixels)
     if codec in FOURCC:
         runs["opencv"] = lambda f: opencv(raw, f, FOURCC[codec])
