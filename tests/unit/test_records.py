@@ -254,3 +254,19 @@ def test_two_processes(make: type[Stream]) -> None:
     finally:
         child.join(5)
         child.kill()
+
+
+def test_items_that_the_source_lost_are_a_gap_at_every_reader(make: type[Stream]) -> None:
+    stream = make(DataType.TableRow, None, None)
+    stream.writer.submit(["a"])
+    stream.writer.skip(3)
+    stream.writer.submit(["b"])
+    stream.writer.skip(2)
+    assert stream.writer.end() == 7
+    for reader in stream.readers:
+        assert reader.receive() == ["a"]
+        assert reader.gap == 0
+        assert reader.receive() == ["b"]
+        assert reader.gap == 3
+        assert reader.note_end(7) == 2
+        assert reader.lost == 5
