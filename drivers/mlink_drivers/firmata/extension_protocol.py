@@ -281,22 +281,30 @@ def _features(reader: _Reader) -> ExtensionMessage | None:
     )
 
 
+_BLOCK_HEAD: Final = 7
+_BYTES_PER_EDGE: Final = 3
+
+
+def _edge_block(data: bytes) -> EdgeBlock | None:
+    """Decode the message that each edge waits for, in place: it is part of every loop's latency."""
+    size = len(data)
+    if size < _BLOCK_HEAD or (size - _BLOCK_HEAD) % _BYTES_PER_EDGE:
+        return None
+    ticks = data[2] | data[3] << 7 | data[4] << 14 | data[5] << 21 | data[6] << 28
+    edges = []
+    for at in range(_BLOCK_HEAD, size, _BYTES_PER_EDGE):
+        high = data[at + 2]
+        ticks = (ticks + (data[at + 1] | (high & 0x3F) << 7)) & 0xFFFFFFFF
+        edges.append(ChipEdge(data[at], high & 0x40 != 0, ticks))
+    return EdgeBlock(data[1], tuple(edges))
+
+
 def _edges(reader: _Reader) -> ExtensionMessage | None:
     sub = reader.take()
     if sub == 1:
         pin, kind, level = reader.take(), EdgeKind(reader.take() & 3), bool(reader.take())
         return EdgeWatch(pin, kind, level, reader.ticks())
-    if sub == 3:
-        return EventsLost(reader.take(3))
-    if sub != 2:
-        return None
-    sequence, ticks = reader.take(), reader.ticks()
-    edges = []
-    while reader.left:
-        pin, step = reader.take(), reader.take(2)
-        ticks = (ticks + (step & 0x1FFF)) & 0xFFFFFFFF
-        edges.append(ChipEdge(pin, bool(step & 0x2000), ticks))
-    return EdgeBlock(sequence, tuple(edges))
+    return EventsLost(reader.take(3)) if sub == 3 else None
 
 
 def _clock(reader: _Reader) -> ExtensionMessage | None:
@@ -355,11 +363,16 @@ _DECODERS: Final[dict[int, Callable[[_Reader], ExtensionMessage | None]]] = {
 }
 
 
+_EDGES: Final = int(ExtensionId.EDGES)
+
+
 def decode_extension(message: Sysex) -> ExtensionMessage | None:
     """Decode a message of the extension; None for others and for those of a wrong format.
 
     Other firmwares use these ids too: decode only what comes after a feature answer.
     """
+    if message.id == _EDGES and message.data[:1] == b"\2":
+        return _edge_block(message.data)
     decode = _DECODERS.get(message.id)
     if decode is None:
         return None
