@@ -16,7 +16,7 @@ import mlink.recording
 from mlink.cli import app
 from mlink.errors import BenchError, StorageError
 from mlink.recording.checks import load_json
-from mlink.replay import Replayed, replay
+from mlink.replay import Replayed, compare, replay
 from tests.support.bench_runner import BenchRunner, nothing_left_behind
 
 BENCH = Path(__file__).parent / "replay_bench"
@@ -224,3 +224,16 @@ def test_the_pytest_plugin_replays_beside_the_tests_file(
 def test_the_length_of_a_run_is_in_its_recording(lab: Path) -> None:
     with mlink.recording.open(lab) as recording:
         assert recording.length_s == pytest.approx(2.0, abs=1.0)
+
+
+def test_a_dataset_that_is_missing_in_the_replay_is_told_but_not_a_devices_clock(
+    lab: Path, twice: list[Replayed], tmp_path: Path
+) -> None:
+    more = tmp_path / "more"
+    shutil.copytree(lab, more)
+    shutil.copytree(more / "met", more / "gone")
+    with mlink.recording.open(more) as recording:
+        assert "gone" in recording
+        assert "nowhere" not in recording
+    told = [str(each) for each in compare(more, recorded(twice[0])) if not each.same]
+    assert told == ["gone: is not in the replay"]

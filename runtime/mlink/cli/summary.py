@@ -102,7 +102,7 @@ def _reports(reports: dict[str, dict[str, float | str]]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(justify="right")
-    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, min_width=1)  # without any unit rich would cut the figures
     for module, figures in reports.items():
         name = Text(module, style="cyan")
         for key, value in figures.items():

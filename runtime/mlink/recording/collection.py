@@ -91,6 +91,9 @@ class Recording(Mapping[str, RecordedStream]):
             self._open[name] = kind(unit)
         return self._open[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._units
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._units)
 
