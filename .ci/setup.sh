@@ -125,6 +125,11 @@ if [ "$what" = test ]; then
         say "making .venv-edlio, the reader that judges our recordings"
         PYTHON=$python sh tests/support/setup_edlio.sh
     fi
+    if command -v npm >/dev/null; then
+        say "fetching other people's Firmata clients, which drive our firmware in a test"
+        PYTHON=$python sh tests/support/setup_peers.sh ||
+            say "they could not be fetched: THEIR TEST WILL BE SKIPPED"
+    fi
     rig=${MLINK_RIG:-../shared/rig/rig}
     if [ -x "$rig" ]; then
         say "setting up the virtual rig (a kernel of 0.5 GB the first time)"

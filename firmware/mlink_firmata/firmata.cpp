@@ -102,6 +102,16 @@ void one(uint8_t command, uint8_t number, uint8_t data) {
   }
 }
 
+static void set_mode(uint8_t pin, uint8_t mode) {
+  if (!pins::set_mode(pin, mode)) {
+    message::text(PSTR("mlink: "), PSTR("Unknown pin mode"));
+    return;
+  }
+  // As StandardFirmata, and as some clients count on: mode ANALOG is asking for samples.
+  const uint8_t channel = pins::channel_of(pin);
+  if (channel != kNone) analog::report(channel, mode == kAnalog);
+}
+
 void two(uint8_t command, uint8_t number, uint8_t low, uint8_t high) {
   heard();
   switch (command) {
@@ -112,7 +122,7 @@ void two(uint8_t command, uint8_t number, uint8_t low, uint8_t high) {
       pins::write_analog(number, low | (uint16_t)high << 7);
       break;
     case kSetPinMode:
-      if (!pins::set_mode(low, high)) message::text(PSTR("mlink: "), PSTR("Unknown pin mode"));
+      set_mode(low, high);
       break;
     case kSetDigitalPin:
       pins::write(low, high);

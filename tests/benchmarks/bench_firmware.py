@@ -1,8 +1,12 @@
 """Our firmware on the simulated chip, whose cycle counter is the truth: edges, pulses, reflexes.
 
 `--full`: the counts of the project's promises (10,000 edges, 1,000 pulses, 10 simulated minutes of
-noise); else a tenth. Beside it, where it is in the cache, StandardFirmata on the same chip, its
-digital inputs stamped when the last byte of their report has left.
+a drifting crystal); else a tenth. Beside it, where it is in the cache, StandardFirmata on the same
+chip with a host that takes no time: its inputs are stamped when the last byte of their report
+has left, its pulses are two writes at the right moments, its loop answers at once. A real host adds
+its own jitter to all three.
+
+Ten simulated minutes of noise are tests: pytest -m long tests/unit/test_firmware_fuzz.py
 """
 
 from __future__ import annotations
@@ -18,15 +22,18 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from mlink_drivers.firmata import chip_encode, encode  # noqa: E402
+from mlink_drivers.firmata.chip_clock import ChipClock  # noqa: E402
 from mlink_drivers.firmata.extension_protocol import (  # noqa: E402
+    ClockAnswer,
     EdgeBlock,
     EdgeKind,
     ReflexAction,
     SafeStateTripped,
 )
-from mlink_drivers.firmata.protocol import DigitalPort, ProtocolVersion  # noqa: E402
+from mlink_drivers.firmata.protocol import DigitalPort  # noqa: E402
+from mlink_hil.sim.board import CLOCK_HZ  # noqa: E402
 from mlink_hil.sim.fetch_firmware import cached_path, is_cached  # noqa: E402
-from tests.support.firmware_chip import CYCLES_PER_USEC, HEX, Chip  # noqa: E402
+from tests.support.firmware_chip import CYCLES_PER_TICK, CYCLES_PER_USEC, HEX, Chip  # noqa: E402
 
 PINS = (2, 4, 7, 8, 12)
 
@@ -166,23 +173,93 @@ def safe_states(count: int) -> None:
     show("safe state: off the set time", times)
 
 
-def noise(seconds: float) -> None:
-    """Random bytes; then a version query must be answered."""
-    chip = Chip()
-    rng = random.Random(4)
-    end = chip.cycle + round(seconds * 16e6)
-    count = 0
-    while chip.cycle < end:
-        chip.send(rng.randbytes(100), run_usec=rng.random() * 10_000)
-        count += 100
+def standard_pulses(width_usec: int, count: int) -> None:
+    """Two writes of a host without jitter."""
+    chip = Chip(cached_path())
+    chip.send(encode.pin_mode(8, 1), run_usec=50_000)
+    chip.take_edges(8)
+    rng = random.Random(2)
+    for _ in range(count):
+        begin = chip.cycle
+        chip.board.feed(encode.digital_port(1, 1))
+        chip.board.run_until(begin + width_usec * CYCLES_PER_USEC)
+        chip.board.feed(encode.digital_port(1, 0))
+        chip.run_usec(2000 + rng.random() * 500)
+    found = chip.take_edges(8)
+    widths = [
+        (b[1] - a[1]) / CYCLES_PER_USEC - width_usec
+        for a, b in zip(found[::2], found[1::2], strict=True)
+    ]
+    show("  beside it: two writes to StandardFirmata", widths, f"{len(widths)} of {count}")
+
+
+def standard_reflexes(count: int) -> None:
+    """A host that answers the report of an edge at once."""
+    chip = Chip(cached_path())
+    chip.ask(encode.pin_mode(7, 0) + encode.pin_mode(8, 1) + encode.report_digital(0, True))
+    rng = random.Random(3)
+    delays = []
+    for at in range(count):
+        level = at % 2 == 0
         chip.take()
-        chip.edges.clear()
-    chip.send(b"\xf7", run_usec=6_000_000)
-    answered = any(
-        isinstance(message, ProtocolVersion)
-        for message in chip.ask(encode.protocol_version_query(), run_usec=200_000)
-    )
-    print(f"{count} random bytes in {seconds:g} simulated s: {'alive' if answered else 'HANGS'}")
+        chip.take_edges(8)
+        chip.board.drive(7, level)
+        begin = chip.cycle
+        while not chip.messages:
+            chip.run_usec(10)
+        chip.send(encode.digital_port(1, level), run_usec=3000 + rng.random() * 2000)
+        delays.append((chip.take_edges(8)[0][1] - begin) / CYCLES_PER_USEC)
+    show("  beside it: StandardFirmata, host answers at once", delays)
+
+
+def synchronised(seconds: int, ppm: float) -> None:
+    """Intervals between edges in host time, with a crystal that is off and a host that jitters."""
+    chip = Chip()
+    chip.calibrate()
+    pins = PINS[:3]
+    chip.ask(chip_encode.watch_edges(dict.fromkeys(pins, EdgeKind.BOTH)))
+    byte_cycles = 10 / 57_142 * CLOCK_HZ
+    clock = ChipClock(CLOCK_HZ // CYCLES_PER_TICK, round(1e9 * 10 / 57_600))
+    rng = random.Random(5)
+
+    def host_ns(cycle: float) -> float:
+        return cycle / CYCLES_PER_USEC * 1000 / (1 + ppm * 1e-6)
+
+    def late() -> float:
+        """Up to 0.3 ms, sometimes 3 ms: what a host takes to write or to wake."""
+        return (rng.random() * 300 + (rng.random() < 0.02) * 3000) * CYCLES_PER_USEC
+
+    levels = dict.fromkeys(pins, False)
+    made: list[int] = []
+    told: list[float] = []
+    for second in range(seconds + 10):
+        chip.take()
+        query = clock.query(round(host_ns(chip.cycle - late())))
+        chip.send(query, run_usec=8000)
+        for message, arrival in zip(chip.messages, chip.arrivals, strict=True):
+            if isinstance(message, ClockAnswer):
+                clock.take(message, round(host_ns(arrival - 15 * byte_cycles + late())))
+        chip.take()
+        for _ in range(8):
+            pin = rng.choice(pins)
+            levels[pin] = not levels[pin]
+            chip.board.drive(pin, levels[pin])
+            if second >= 10:
+                made.append(chip.cycle)
+            chip.run_usec(rng.choice((60, 1000, 20_000, 50_000)))
+        chip.run_usec(60_000)
+        edges = [e for m in chip.messages if isinstance(m, EdgeBlock) for e in m.edges]
+        if second >= 10:
+            told += [clock.to_monotonic_ns(edge.ticks) / 1000 for edge in edges]
+        chip.run_usec(1e6 - (chip.cycle / CYCLES_PER_USEC) % 1e6)
+    assert len(told) == len(made)
+    true = [host_ns(cycle) / 1000 for cycle in made]
+    errors = [
+        (b - a) - (d - c)
+        for (a, b), (c, d) in zip(itertools.pairwise(told), itertools.pairwise(true), strict=True)
+    ]
+    limit = f"{clock.rate_ppm:+.1f} ppm found, {len(errors)} intervals; limit 20 (p99)"
+    show(f"interval after the synchroniser, {ppm:+.0f} ppm, {seconds} s", errors, limit)
 
 
 def main() -> int:
@@ -190,16 +267,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="the full counts (some minutes)")
     full = parser.parse_args().full
+    many, some = (10_000, 1000) if full else (1000, 100)
     print(f"{HEX.name}, yasimavr, 16 MHz; absolute errors")
     for baud_rate in (57_600, 1_000_000):
-        edges(10_000 if full else 1000, baud_rate)
+        edges(many, baud_rate)
     if is_cached():
-        standard_edges(10_000 if full else 1000)
+        standard_edges(many)
+    for ppm in (200, -200):
+        synchronised(600 if full else 60, ppm)
     for width_usec in (1000, 50_000):
-        pulses(width_usec, 1000 if full else 100)
-    reflexes(1000 if full else 100)
+        pulses(width_usec, some)
+        if is_cached():
+            standard_pulses(width_usec, some)
+    reflexes(some)
+    if is_cached():
+        standard_reflexes(some)
     safe_states(10 if full else 3)
-    noise(600 if full else 30)
     return 0
 
 

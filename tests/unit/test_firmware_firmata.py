@@ -119,6 +119,17 @@ def test_analog_inputs_at_the_sampling_interval(chip: Chip) -> None:
     assert chip.take() == []
 
 
+def test_mode_analog_asks_for_samples_as_in_standard_firmata(chip: Chip) -> None:
+    chip.send(encode.pin_mode(15, PinMode.ANALOG), run_usec=60_000)
+    samples = chip.take()
+    assert samples
+    assert {m.channel for m in samples if isinstance(m, AnalogValue)} == {1}
+    chip.send(encode.pin_mode(15, PinMode.INPUT), run_usec=60_000)
+    chip.take()
+    chip.send(encode.pin_mode(15, PinMode.OUTPUT), run_usec=60_000)
+    assert chip.take() == []
+
+
 @pytest.mark.parametrize("pin", [9, 10])
 def test_pwm_by_the_scheduler(chip: Chip, pin: int) -> None:
     chip.send(encode.pin_mode(pin, 3) + encode.extended_analog(pin, 64), run_usec=10_000)

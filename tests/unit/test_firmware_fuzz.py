@@ -1,76 +1,172 @@
 """Noise on the serial line: the firmware never hangs, and moves no pin that it was not told to."""
 
 import random
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from mlink_drivers.firmata import encode
-from mlink_drivers.firmata.extension_protocol import ChipStatus
+from mlink_drivers.firmata import chip_encode, encode
+from mlink_drivers.firmata.extension_protocol import ChipStatus, EdgeKind, ReflexAction
 from mlink_drivers.firmata.protocol import ProtocolVersion
-from tests.support.firmware_chip import Chip
+from mlink_hil.sim.board import CLOCK_HZ, USER_PINS
+from tests.support.firmware_chip import CYCLES_PER_USEC, Chip
+from tests.support.pin_oracle import PinOracle
 
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim
 
-QUIET = bytes(
-    byte for byte in range(256) if byte & 0xF0 not in (0x90, 0xE0) and byte not in (0xF4, 0xF5)
-)
-"""Bytes without the commands that may move a pin; sysex is dealt with below."""
-MOVING_SYSEX = (0x04, 0x06, 0x07, 0x6F, 0x70, 0x76, 0x78)
+CHUNK = 16
+"""Bytes between two looks at the pins: 2.8 ms of the line."""
+GRACE_CYCLES = 4000 * CYCLES_PER_USEC
+"""How long after its last byte a message may still move a pin: the loop may be sending a reply."""
+CHECK_CYCLES = 30 * CLOCK_HZ
+
+Noise = Callable[[random.Random], bytes]
 
 
-def answers(chip: Chip) -> bool:
-    # The end of whatever was begun; then a baud rate that noise may have asked for falls back.
-    chip.send(b"\xf7", run_usec=6_000_000)
-    chip.take()
-    asked = chip.ask(encode.protocol_version_query(), run_usec=100_000)
-    return any(isinstance(message, ProtocolVersion) for message in asked)
+def random_bytes(rng: random.Random) -> bytes:
+    return rng.randbytes(CHUNK)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_random_bytes_never_hang_it(seed: int) -> None:
-    chip = Chip()
-    rng = random.Random(seed)
-    for _ in range(40):
-        chip.send(rng.randbytes(200), run_usec=rng.random() * 20_000)
-        chip.take()
-        chip.edges.clear()
-    assert answers(chip)
-
-
-def test_random_sysex_of_our_own_ids_never_hangs_it() -> None:
-    chip = Chip()
-    rng = random.Random(7)
-    for _ in range(1500):
+def nearly_messages(rng: random.Random) -> bytes:
+    """Sysex of all ids with random bodies, and good messages with a byte changed or cut short."""
+    if rng.random() < 0.5:
+        ids = (*range(1, 10), *range(0x60, 0x80))
         body = bytes(
             rng.choice((rng.randrange(8), rng.randrange(128))) for _ in range(rng.randrange(30))
         )
-        chip.send(bytes((0xF0, rng.choice((*range(1, 10), *range(0x60, 0x80))))) + body + b"\xf7")
+        return bytes((0xF0, rng.choice(ids))) + body + b"\xf7"
+    pin = rng.randrange(2, 20)
+    message = bytearray(
+        rng.choice(
+            (
+                chip_encode.pulse(pin, rng.randrange(2, 4000)),
+                chip_encode.train(pin, 300, 700, 5),
+                chip_encode.set_reflex(0, pin, EdgeKind.BOTH, 8, ReflexAction.TOGGLE),
+                chip_encode.watch_edges({pin: EdgeKind.BOTH}),
+                encode.pin_mode(pin, rng.choice((0, 1, 2, 3, 4, 11))),
+                encode.digital_pin(pin, rng.random() < 0.5),
+                encode.digital_port(rng.randrange(3), rng.randrange(256)),
+                encode.extended_analog(pin, rng.randrange(256)),
+                encode.i2c_config(),
+                encode.system_reset(),
+            )
+        )
+    )
+    fate = rng.random()
+    if fate < 0.4:
+        message[rng.randrange(len(message))] = rng.randrange(256)
+    elif fate < 0.7:
+        del message[rng.randrange(len(message)) :]
+    return bytes(message)
+
+
+def state_of(chip: Chip) -> dict[int, tuple[bool, bool]]:
+    return {pin: (s.level, s.output) for pin in USER_PINS for s in (chip.board.read(pin),)}
+
+
+def answers(chip: Chip, *, within_usec: float = 300_000) -> bool:
+    asked = chip.ask(b"\xf7" + encode.protocol_version_query(), run_usec=within_usec)
+    return any(isinstance(message, ProtocolVersion) for message in asked)
+
+
+def answers_in_the_end(chip: Chip) -> bool:
+    # A baud rate that noise has asked for falls back within 6 s.
+    chip.run_usec(6_000_000)
+    return answers(chip)
+
+
+def untold_moves(chip: Chip, oracle: PinOracle, noise: Iterator[bytes]) -> list[str]:
+    """Send `noise`, and return how pins moved that no message in it names."""
+    found: list[str] = []
+    allowed: dict[int, int] = {}
+    """Until which cycle a pin may move."""
+    state = state_of(chip)
+    chip.edges.clear()
+    for data in noise:
+        begun = chip.cycle
+        told = oracle.told(data)
+        chip.send(data)
         chip.take()
+        for pin in told:
+            allowed[pin] = chip.cycle + GRACE_CYCLES
+        now = state_of(chip)
+        moved = {pin for pin, _, _ in chip.edges} | {p for p in now if now[p] != state[p]}
+        found += [
+            f"pin {pin} after {data.hex(' ')}" for pin in moved if allowed.get(pin, -1) < begun
+        ]
         chip.edges.clear()
-    assert answers(chip)
-    chip.send(encode.system_reset(), run_usec=1_000_000)
-    assert answers(chip)
+        state = now
+    return found
 
 
-def test_noise_without_a_well_formed_command_moves_no_pin() -> None:
+def run_noise(chip: Chip, make: Noise, seed: int, sim_s: float) -> list[str]:
+    """Noise for so long; every 30 simulated s the board must answer."""
+    rng = random.Random(seed)
+    oracle = PinOracle()
+    end = chip.cycle + round(sim_s * CLOCK_HZ)
+    found: list[str] = []
+    while chip.cycle < end:
+        until = min(end, chip.cycle + CHECK_CYCLES)
+
+        def noise(until: int = until) -> Iterator[bytes]:
+            while chip.cycle < until:
+                yield make(rng)
+
+        found += untold_moves(chip, oracle, noise())
+        oracle.told(b"\xf7\xf9")
+        assert answers(chip) or answers_in_the_end(chip), f"no answer at cycle {chip.cycle}"
+    assert chip.board.overruns == 0
+    return found
+
+
+@pytest.mark.parametrize("make", [random_bytes, nearly_messages])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_noise_moves_only_pins_that_it_names(make: Noise, seed: int) -> None:
+    assert run_noise(Chip(), make, seed, 4.0) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("make", [random_bytes, nearly_messages])
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_ten_minutes_of_noise_move_only_pins_that_it_names(make: Noise, seed: int) -> None:
+    assert run_noise(Chip(), make, seed, 600.0) == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        encode.pin_mode(8, 1) + encode.digital_pin(8, True),
+        encode.digital_port(1, 0x7F),
+        encode.pin_mode(8, 11),
+        chip_encode.pulse(8, 2000),
+        chip_encode.train(8, 2000, 2000),
+        encode.servo_config(8, 544, 2400) + encode.extended_analog(8, 90),
+    ],
+)
+def test_the_check_sees_a_pin_that_moves_without_having_been_named(message: bytes) -> None:
+    """The board gets a message that the oracle does not hear of, in the middle of noise."""
+    chip = Chip()
+    rng = random.Random(5)
+    oracle = PinOracle()
+    quiet = [bytes(byte & 0x7F for byte in rng.randbytes(CHUNK)) for _ in range(40)]
+
+    def noise() -> Iterator[bytes]:
+        yield from quiet[:20]
+        chip.board.feed(message)
+        yield from quiet[20:]
+
+    found = untold_moves(chip, oracle, noise())
+    assert any(line.startswith("pin 8 ") for line in found)
+
+
+def test_malformed_messages_of_noise_are_counted_and_told() -> None:
     chip = Chip()
     rng = random.Random(3)
-    chip.send(encode.pin_mode(8, 1) + encode.digital_pin(8, True), run_usec=5000)
-    chip.edges.clear()
-    previous = 0
     for _ in range(40):
-        noise = bytearray()
-        while len(noise) < 200:
-            byte = rng.choice(QUIET)
-            if (byte in MOVING_SYSEX and previous == 0xF0) or byte == 0xFF:
-                continue
-            noise.append(byte)
-            previous = byte
-        chip.send(bytes(noise), run_usec=rng.random() * 20_000)
-        chip.take()
-    assert chip.edges == []
-    assert answers(chip)
-    said = chip.ask(encode.system_reset() + b"\xf0\x09\xf7", run_usec=100_000)
+        chip.send(rng.randbytes(100), run_usec=1000)
+    chip.run_usec(200_000)
+    said = chip.ask(b"\xf7\xff\xf0\x09\xf7", run_usec=300_000)
     (status,) = [message for message in said if isinstance(message, ChipStatus)]
     assert status.malformed > 0

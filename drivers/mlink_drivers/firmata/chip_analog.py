@@ -17,8 +17,9 @@ from mlink_drivers.firmata.arrival import BITS_PER_BYTE
 from mlink_drivers.firmata.extension_protocol import AnalogBlock
 
 MOST_CHANNELS: Final = 8
-LEAST_USEC_PER_CHANNEL: Final = 180
-_CONVERSION_USEC: Final = 104
+LEAST_USEC_PER_CHANNEL: Final = 116
+_CONVERSION_USEC: Final = 116
+"""From one channel of a scan to the next."""
 _MOST_VALUES: Final = 24
 _BLOCK_BYTES: Final = 10
 _LINE_SHARE: Final = 0.5
