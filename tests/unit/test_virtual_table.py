@@ -170,6 +170,14 @@ def test_a_mistake_is_told_with_its_place_and_a_remedy(text: str, tmp_path: Path
     assert "virtu" in str(caught.value)
 
 
+def test_a_mistake_in_a_chip_brings_no_follow_on_problems(tmp_path: Path) -> None:
+    text = GOOD.replace('firmware = "dut.hex"', 'firmwar = "dut.hex"')
+    with pytest.raises(BenchError) as caught:
+        load_bench(write_bench(tmp_path, text))
+    assert "heater" not in str(caught.value)
+    assert "Did you mean 'firmware'" in str(caught.value)
+
+
 def test_two_parts_cannot_have_one_analog_line(tmp_path: Path) -> None:
     text = "[virtual.a]\ntype = 'sensor'\nline = 'uno.A0'\n"
     text += "[virtual.b]\ntype = 'button'\nline = 'uno.14'"
