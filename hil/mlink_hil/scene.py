@@ -74,7 +74,8 @@ class SceneCamera:
             dtype=self._background.dtype,
             framerate=request.framerate,
             timestamp_source="generator",
-            uncertainty_usec=0,
+            # what lower rows show may be later than the time, which is the first row's
+            uncertainty_usec=self._stage.plan.readout_usec if self._stage else 0,
         )
 
     def start(self) -> None:

@@ -100,7 +100,7 @@ MUTANTS: dict[str, tuple[str, tuple[str, str, str], str]] = {
     ),
     "never goes out": (LIGHT, ("loop.py", "1 if reading.value == 0 else 0", "1"), NO_LIGHT),
     "frozen picture": (LIGHT, fault("freeze-picture", "eye"), NO_LIGHT),
-    "late camera stamps": (LIGHT, fault("late-stamps", "eye", usec=40_000), "edge to frame = "),
+    "late camera stamps": (LIGHT, fault("late-stamps", "eye", usec=60_000), "edge to frame = "),
 }
 """What is wrong: the example, the file and its change, and what its tests say."""
 

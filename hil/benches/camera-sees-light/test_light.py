@@ -36,9 +36,9 @@ def test_the_frame_that_first_shows_the_light_is_the_next_one_after_the_edge(ben
     press = board.line(BUTTON).drive(False)
     lit = bench.expect(edge(LIGHT, rising=True), within_usec=SOON_USEC, after=press)
     seen = bench.expect(place.brightens(above=LIT), within_usec=SOON_USEC, after=press)
-    assert seen.time_usec >= lit.time_usec
-    # a period of 16.7 ms, and an exposure of 2 ms that may have begun before the edge
-    bench.measure("edge to frame", seen.since(lit), at_most=20_000)
+    assert seen.latest_usec >= lit.time_usec
+    # a period of 16.7 ms, an exposure of 2 ms that may have begun before the edge, 4 ms of readout
+    bench.measure("edge to frame", seen.since(lit), at_most=25_000)
 
 
 def test_the_light_is_red_and_round(board, bench, camera):

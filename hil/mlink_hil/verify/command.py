@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mlink_hil.verify.timing import Progress, Samples
 
 
+_FILE_WIDTH = 120
+
+
 def verify_timing(
     bench: Annotated[Path, typer.Argument(help="Bench file, or a folder with a bench.toml.")],
     for_s: Annotated[
@@ -48,7 +51,7 @@ def verify_timing(
 
     from mlink.bench import load_bench
     from mlink.errors import BenchError
-    from mlink_hil.verify.timing import measure_launches, measure_run
+    from mlink_hil.verify.timing import FAILED_LAUNCHES, measure_launches, measure_run
 
     if (press is None) != (answer is None):
         raise BenchError("--press and --answer go together", remedy="For example: 7 and 8.")
@@ -74,6 +77,8 @@ def verify_timing(
         typer.echo(text)
     else:
         _print_table(checked.name, summary)
+    if FAILED_LAUNCHES in summary:
+        raise typer.Exit(1)
 
 
 @contextmanager
@@ -138,7 +143,7 @@ def _print_table(name: str, summary: dict[str, dict[str, float]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table: Any = Table(title=f"timing of {name} [µs]")
+    table: Any = Table(title=f"timing of {name} [µs]", box=None, pad_edge=False)
     columns = ("count", "p50", "p95", "p99", "max", "drift_per_minute")
     table.add_column("")
     for column in columns:
@@ -146,4 +151,6 @@ def _print_table(name: str, summary: dict[str, dict[str, float]]) -> None:
     for measurement, values in summary.items():
         cells = [f"{values[c]:,.0f}" if c in values else "" for c in columns]
         table.add_row(measurement, *cells)
-    Console().print(table)
+    console = Console()
+    # where nobody looks at a screen, no figure is cut
+    console.print(table, width=None if console.is_terminal else _FILE_WIDTH)

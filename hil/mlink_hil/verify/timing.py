@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,11 +13,17 @@ import numpy as np
 
 from mlink.bench import Bench
 from mlink.engine.options import RunOptions
+from mlink.errors import ModuleError
 from mlink.metadata import MetaSize
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.events import Event
 from mlink_hil.testing.patterns import crosses
 from mlink_hil.wiring.lights import lights
+
+FAILED_LAUNCHES = "launch to failure"
+"""Measurement of the launches that failed: how many, and after which time."""
+
+log = logging.getLogger("mlink.verify")
 
 _LATENCY_COLUMN = "Latency [µs]"
 _ANSWER_SEC = 0.5
@@ -94,13 +101,18 @@ def measure_run(
 
 def measure_launches(bench: Bench, launches: int, progress: Progress) -> list[Samples]:
     """Start a bench many times; return when each camera's first frame was, after the start."""
-    ready = Samples("launch to ready")
+    ready, failed = Samples("launch to ready"), Samples(FAILED_LAUNCHES)
     first: dict[str, Samples] = {}
     with contextlib.suppress(KeyboardInterrupt):  # what has been measured is told
         for number in range(launches):
             progress("launching", number / launches)
-            _launch(bench, ready, first)
-    return [samples for samples in (ready, *first.values()) if samples.values]
+            began = time.monotonic_ns()
+            try:
+                _launch(bench, ready, first)
+            except ModuleError as error:  # one of a hundred is a result, too
+                log.warning("launch %d failed: %s", number + 1, error.message)
+                failed.add((time.monotonic_ns() - began) / 1000, 0)
+    return [samples for samples in (ready, *first.values(), failed) if samples.values]
 
 
 def _launch(bench: Bench, ready: Samples, first: dict[str, Samples]) -> None:
