@@ -35,8 +35,9 @@ _NOMINAL_FRAMERATE = 30.0
 """Hz, written into the file when the source does not say; real times are there regardless."""
 _RATE_TOLERANCE = 0.05
 """Deviation of the measured rate from the announced one that is worth a warning."""
-_SAVE_INTERVAL_USEC = 1_000_000
-"""Losses are written into the dataset at most this often."""
+_SAVE_INTERVAL_USEC = 10_000_000
+"""Losses are written into the dataset at most this often: that waits for the disk and, with many
+gaps, takes time itself, which a recorder that already loses frames has not."""
 
 
 class VideoRecorderModule(Module[VideoRecorderSettings]):
