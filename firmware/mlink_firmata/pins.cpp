@@ -1,6 +1,7 @@
 #include "pins.h"
 
 #include "edges.h"
+#include "i2c.h"
 #include "message.h"
 #include "pwm.h"
 #include "scheduler.h"
@@ -67,6 +68,7 @@ bool supports(uint8_t pin, uint8_t mode) {
 // Take a pin from whatever moves it by itself.
 static void release(uint8_t pin) {
   scheduler::stop_pin(pin);
+  if (modes[pin] == kI2c) i2c::reset();  // its other pin stays an input; a request says "not configured"
   pwm::detach(pin);
   servo::detach(pin);
 }

@@ -195,6 +195,12 @@ def test_i2c_without_a_device_says_so_and_goes_on(chip: Chip) -> None:
     assert chip.ask(encode.protocol_version_query())
 
 
+def test_a_pin_of_the_bus_that_gets_another_task_ends_the_bus(chip: Chip) -> None:
+    request = encode.i2c_request(0x42, I2CMode.READ_ONCE, bytes((4, 6)))
+    chip.send(encode.i2c_config() + chip_encode.train(19, 2000, 2000, 5), run_usec=20_000)
+    assert texts(chip, request) == ["mlink: I2C: not configured"]
+
+
 @pytest.mark.parametrize(
     ("message", "complaint"),
     [
