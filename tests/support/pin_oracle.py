@@ -10,7 +10,7 @@ LONGEST_SYSEX = 64
 _ALL = frozenset(USER_PINS)
 _TWO_BYTES = (0x90, 0xE0, 0xF4, 0xF5)
 _ONE_BYTE = (0xC0, 0xD0)
-_PWM, _SERVO, _I2C = 3, 4, 6
+_PWM, _SERVO = 3, 4
 _SOFT_PWM = (9, 10)
 _I2C_PINS = frozenset((18, 19))
 
@@ -73,9 +73,8 @@ class PinOracle:
         if pin not in _ALL:
             return set()
         if command == 0xF4:
+            # What was told to move the pin may go on: a reflex, a train of an output.
             self._modes[pin] = value
-            self.moving.discard(pin)
-            # Two buses at once: I2C takes its other pin only when it is configured.
         return {pin}
 
     def _analog(self, pin: int) -> set[int]:
@@ -104,7 +103,6 @@ class PinOracle:
                 return self._analog(body[0])
             case 0x70 if len(body) == 5 and body[0] in _ALL:
                 self._modes[body[0]] = _SERVO
-                self.moving.discard(body[0])
                 return {body[0]}
             case 0x76 | 0x78:
                 return set(_I2C_PINS)
