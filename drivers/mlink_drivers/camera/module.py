@@ -41,7 +41,9 @@ class CameraModule(Module[CameraSettings]):
     def prepare(self) -> None:
         """Open the camera and say in the metadata what it delivers."""
         address = self._find_address()
-        self._address = shown_address(address)
+        device = self.context.device
+        # a virtual device's address has more in it than the bench says
+        self._address = shown_address(device.spec if device is not None else address)
         settings = self.settings
         self._source = CameraSource(
             address,
@@ -57,6 +59,7 @@ class CameraModule(Module[CameraSettings]):
             region=settings.roi,
             greyscale=settings.greyscale,
             make=make_backend,
+            shown=self._address,
         )
         info = self._source.open()
         self._info = info

@@ -38,9 +38,10 @@ class CameraSource:
         region: Region | None = None,
         greyscale: bool = False,
         make: MakeBackend = make_backend,
+        shown: str = "",
     ) -> None:
-        self.shown = shown_address(address)
-        """The address as it may be logged."""
+        self.shown = shown_address(shown or address)
+        """What the camera is called in the log: as the bench calls it."""
         self._address = address
         self._request = request
         self._region = region
