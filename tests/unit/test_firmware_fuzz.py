@@ -17,8 +17,11 @@ pytestmark = pytest.mark.sim
 
 CHUNK = 16
 """Bytes between two looks at the pins: 2.8 ms of the line."""
-GRACE_CYCLES = 4000 * CYCLES_PER_USEC
+GRACE_USEC = 4_000
 """How long after its last byte a message may still move a pin: the loop may be sending a reply."""
+ANSWERED_GRACE_USEC = 60_000
+"""The same where most messages are answered: each in the receive buffer before it may take the loop
+up to 15 ms, for a string of 40 letters at 57,600 baud."""
 CHECK_CYCLES = 30 * CLOCK_HZ
 
 Noise = Callable[[random.Random], bytes]
@@ -76,7 +79,9 @@ def answers_in_the_end(chip: Chip) -> bool:
     return answers(chip)
 
 
-def untold_moves(chip: Chip, oracle: PinOracle, noise: Iterator[bytes]) -> list[str]:
+def untold_moves(
+    chip: Chip, oracle: PinOracle, noise: Iterator[bytes], grace_usec: int = GRACE_USEC
+) -> list[str]:
     """Send `noise`, and return how pins moved that no message in it names."""
     found: list[str] = []
     allowed: dict[int, int] = {}
@@ -89,7 +94,7 @@ def untold_moves(chip: Chip, oracle: PinOracle, noise: Iterator[bytes]) -> list[
         chip.send(data)
         chip.take()
         for pin in told:
-            allowed[pin] = chip.cycle + GRACE_CYCLES
+            allowed[pin] = chip.cycle + grace_usec * CYCLES_PER_USEC
         now = state_of(chip)
         moved = {pin for pin, _, _ in chip.edges} | {p for p in now if now[p] != state[p]}
         found += [
@@ -105,6 +110,7 @@ def run_noise(chip: Chip, make: Noise, seed: int, sim_s: float) -> list[str]:
     rng = random.Random(seed)
     oracle = PinOracle()
     end = chip.cycle + round(sim_s * CLOCK_HZ)
+    grace_usec = ANSWERED_GRACE_USEC if make is nearly_messages else GRACE_USEC
     found: list[str] = []
     while chip.cycle < end:
         until = min(end, chip.cycle + CHECK_CYCLES)
@@ -113,7 +119,7 @@ def run_noise(chip: Chip, make: Noise, seed: int, sim_s: float) -> list[str]:
             while chip.cycle < until:
                 yield make(rng)
 
-        found += untold_moves(chip, oracle, noise())
+        found += untold_moves(chip, oracle, noise(), grace_usec)
         oracle.told(b"\xf7\xf9")
         assert answers(chip) or answers_in_the_end(chip), f"no answer at cycle {chip.cycle}"
     assert chip.board.overruns == 0
