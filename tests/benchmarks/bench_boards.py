@@ -297,10 +297,13 @@ def analog_table(seconds: float) -> Table:
     )
     every = tuple(range(14, 20))
     for name, device, lines, interval_msec in (
-        ("1 line at 1 kHz", "virtual:uno?simulator=protocol", (14,), 1),
-        ("6 lines at 200 Hz", "virtual:uno?simulator=protocol", every, 5),
+        ("1 line at 1 kHz", "virtual:uno", (14,), 1),
+        ("6 lines at 200 Hz", "virtual:uno", every, 5),
+        # plain Firmata: no chip that is simulated here takes these intervals
+        ("1 line at 1 kHz, plain", "virtual:uno?simulator=protocol", (14,), 1),
+        ("6 lines at 200 Hz, plain", "virtual:uno?simulator=protocol", every, 5),
         # the least that Firmata 2.4 takes
-        ("6 lines at 100 Hz", "virtual:uno?firmware=standard", every, 10),
+        ("6 lines at 100 Hz, 2.4", "virtual:uno?firmware=standard", every, 10),
     ):
         with tempfile.TemporaryDirectory(prefix="mlink-bench-") as folder_name:
             folder = Path(folder_name)
