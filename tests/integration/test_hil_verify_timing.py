@@ -25,7 +25,7 @@ def test_round_trip_light_to_frame_and_launches_are_measured(tmp_path: Path) -> 
     assert result.exit_code == 0, result.output
     found = json.loads((out / "timing.json").read_text())["measurements"]
     assert found["round trip"]["count"] >= 10
-    assert 1000 < found["round trip"]["p50"] < 50_000
+    assert 200 < found["round trip"]["p50"] < 50_000
     light = found["light to frame, cam.video"]
     assert light["count"] >= 5
     assert 0 < light["p50"] < 20_000

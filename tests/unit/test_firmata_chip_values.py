@@ -122,9 +122,9 @@ def test_samples_have_times_and_those_before_the_fence_tell_nothing():
     analog.pass_fence()
     assert list(analog.samples(block)) == [
         (0, 10, 1000),
-        (3, 20, 1208),
+        (3, 20, 1232),
         (0, 11, 5000),
-        (3, 21, 5208),
+        (3, 21, 5232),
     ]
     assert list(analog.samples(AnalogBlock(8, 0, ()))) == []
     assert analog.missing_scans == 2 * scans_per_block(2, 2000, 57_600)
