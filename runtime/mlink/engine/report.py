@@ -9,6 +9,7 @@ from typing import Self
 
 from mlink.bench import Bench
 from mlink.engine.plan import Edge
+from mlink.engine.rates import StreamRates
 from mlink.engine.recording import Recording
 from mlink.engine.status import (
     Failure,
@@ -65,7 +66,7 @@ class Reporter:
         self._end_ns = 0
         self._begun_ns = time.monotonic_ns()
         self._next_status = 0.0
-        self._last_counts: dict[str, tuple[int, float]] = {}
+        self._rates = StreamRates()
         self._first_item_ns = 0
         self.virtual_usec: Callable[[], int] | None = None
         """In a replay: what tells master time."""
@@ -98,12 +99,12 @@ class Reporter:
         now = time.monotonic()
         if now >= self._next_status:
             self._next_status = now + _STATUS_PERIOD_S
-            self._gather(workers, now)
+            self._gather(workers)
             if self.recording is not None:
                 self.recording.watch(self._status)
             self._observer.on_status(self._status)
 
-    def _gather(self, workers: Mapping[str, WorkerHandle], now: float) -> None:
+    def _gather(self, workers: Mapping[str, WorkerHandle]) -> None:
         streams = []
         for name, module in self._bench.modules.items():
             worker = workers.get(name)
@@ -111,7 +112,8 @@ class Reporter:
                 stream = StreamStatus(name, port.id, port.data_type.value)
                 if worker is not None:
                     stream.sent = worker.sent.get(port.id, 0)
-                stream.rate_hz = self._rate(stream.name, stream.sent, now)
+                if worker is not None and worker.counted_s:
+                    stream.rate_hz = self._rates.rate_hz(stream.name, stream.sent, worker.counted_s)
                 stream.subscriptions = [
                     self._subscription(edge, workers, stream.sent)
                     for edge in self._streams.out_of(name)
@@ -123,14 +125,6 @@ class Reporter:
         self._status.module_status = {
             name: worker.text for name, worker in workers.items() if worker.text
         }
-
-    def _rate(self, stream: str, sent: int, now: float) -> float:
-        """Items a second since the count last changed hands, over at least half a second."""
-        last_sent, last_time = self._last_counts.setdefault(stream, (sent, now))
-        span = now - last_time
-        if span > 2.0:
-            self._last_counts[stream] = (sent, now)
-        return (sent - last_sent) / span if span > 0.2 else 0.0
 
     def _subscription(
         self, edge: Edge, workers: Mapping[str, WorkerHandle], sent: int
@@ -173,7 +167,7 @@ class Reporter:
         self, failures: list[Failure], stop_reason: str, workers: Mapping[str, WorkerHandle]
     ) -> RunResult:
         """Return the run's result, with the workers' final counts."""
-        self._gather(workers, time.monotonic())
+        self._gather(workers)
         for stream in self._status.streams:
             stream.rate_hz = stream.sent / self.elapsed_s if self.elapsed_s else 0.0
         first = self._first_item_ns

@@ -376,6 +376,7 @@ class Engine:
                 self._conductor.note(worker.name, message)
             case control.Status():
                 worker.sent, worker.received = message.sent, message.received
+                worker.counted_s = time.monotonic()
                 worker.text = message.text
             case control.OutputsEnded():
                 worker.sent = message.sent

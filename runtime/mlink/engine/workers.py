@@ -45,6 +45,8 @@ class WorkerHandle:
     nice: int = 0
     closed: bool = False
     """It has said that its files are closed."""
+    counted_s: float = 0.0
+    """When its counts came (time.monotonic)."""
     sent: dict[str, int] = field(default_factory=dict)
     received: dict[str, InputCount] = field(default_factory=dict)
     text: str = ""
