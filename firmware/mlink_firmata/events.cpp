@@ -65,9 +65,13 @@ static void send_edges() {
     const uint32_t step = event.time - last;
     if (event.kind >= kReflexFired || step > kLongestStep) break;
     uint16_t ticks = (uint16_t)step;
-    for (uint8_t pin = 0; pin < kPinCount; ++pin) {
-      if (pins::port_of(pin) != event.kind || !(pins::mask_of(pin) & event.b)) continue;
-      const bool high = event.a & pins::mask_of(pin);
+    uint8_t left = event.b;
+    for (uint8_t pin = 0; left && pin < kPinCount; ++pin) {
+      if (pins::port_of(pin) != event.kind) continue;
+      const uint8_t mask = pins::mask_of(pin);
+      if (!(mask & left)) continue;
+      left &= ~mask;
+      const bool high = event.a & mask;
       message::put7(pin);
       message::put7((uint8_t)ticks);
       message::put7((uint8_t)(ticks >> 7) | (high ? 0x40 : 0));

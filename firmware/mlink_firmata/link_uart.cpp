@@ -24,6 +24,8 @@ static volatile uint8_t ends_received;
 static uint8_t ends_read;
 static volatile uint16_t end_time;
 
+static constexpr uint8_t kReceiving = _BV(RXEN0) | _BV(TXEN0) | _BV(RXCIE0);
+
 static volatile uint8_t framing_in_a_row;
 static uint32_t current_baud;
 static uint16_t ticks_per_byte;
@@ -57,7 +59,7 @@ void begin() {
   UCSR0A = _BV(U2X0);
   UCSR0C = _BV(UCSZ01) | _BV(UCSZ00);
   set_baud(kDefaultBaud);
-  UCSR0B = _BV(RXEN0) | _BV(TXEN0) | _BV(RXCIE0);
+  UCSR0B = kReceiving;
 }
 
 bool read(uint8_t& byte) {
@@ -82,10 +84,11 @@ void write(uint8_t byte) {
     // The transmit interrupt makes room within a byte's time.
   }
   to_send[head] = byte;
-  Critical critical;
+  // No need to lock: each is one store, and the interrupt that finds nothing to send only turns
+  // itself off again.
   send_head = next;
   sending = true;
-  UCSR0B |= _BV(UDRIE0);
+  UCSR0B = kReceiving | _BV(UDRIE0);
 }
 
 bool end_of_sysex(uint32_t& time) {
@@ -121,7 +124,7 @@ ISR(BOARD_RX_vect) {
 ISR(BOARD_UDRE_vect) {
   const uint8_t tail = link::send_tail;
   if (tail == link::send_head) {
-    UCSR0B &= ~_BV(UDRIE0);
+    UCSR0B = link::kReceiving;
     return;
   }
   UCSR0A = _BV(U2X0) | _BV(TXC0);  // so that TXC tells when this byte has left

@@ -13,16 +13,24 @@ void end() { link::write(kEndSysex); }
 
 void put7(uint8_t value) { link::write(value & 0x7F); }
 
-static void put(uint32_t value, uint8_t count) {
-  while (count--) {
-    put7((uint8_t)value);
-    value >>= 7;
-  }
+// By bytes: a shift of 32 bits by seven takes this processor longer than a byte takes on the wire.
+void put14(uint16_t value) {
+  put7((uint8_t)value);
+  put7((uint8_t)((uint16_t)(value << 1) >> 8));
 }
 
-void put14(uint16_t value) { put(value, 2); }
-void put21(uint32_t value) { put(value, 3); }
-void put32(uint32_t value) { put(value, 5); }
+void put21(uint32_t value) {
+  const uint16_t low = (uint16_t)value;
+  put14(low);
+  put7((uint8_t)((uint8_t)(low >> 8) >> 6) | (uint8_t)((uint8_t)(value >> 16) << 2));
+}
+
+void put32(uint32_t value) {
+  const uint16_t high = (uint16_t)(value >> 16);
+  put21(value);
+  put7((uint8_t)((uint16_t)(high << 3) >> 8));
+  put7((uint8_t)((uint8_t)(high >> 8) >> 4));
+}
 
 void three(uint8_t command, uint16_t value) {
   link::write(command);
