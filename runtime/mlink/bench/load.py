@@ -48,6 +48,8 @@ class Bench:
     """Keys of companions, such as `faults`, as the file has them."""
     tables: dict[str, Table] = field(default_factory=dict)
     """Tables of device providers by their scheme, such as `[virtual]`, as the file has them."""
+    keep_awake: bool = True
+    """Whether processors are kept from sleeping where the bench commands a device."""
 
     def device_spec(self, name: str) -> str:
         """Return the device string of a module's `device`, which may be one itself."""
@@ -56,6 +58,7 @@ class Bench:
 
 class _Head(msgspec.Struct):
     name: str = ""
+    keep_awake: bool = True
 
 
 class _File(msgspec.Struct):
@@ -94,7 +97,8 @@ def load_bench(
     file = convert(table, _File, problems, places, reserved=[*device_schemes(), *companion_names()])
     if file is None:
         raise problems.as_error()
-    name = _name(file.bench, path, places, problems)
+    head = convert(file.bench, _Head, problems, places.below("bench")) or _Head()
+    name = _name(head, path, places, problems)
     device_table = file.devices if devices is None else _read_devices(devices)
     loader = ModuleLoader(path.resolve().parent, device_table, catalog, places, problems)
     if devices is None:
@@ -102,7 +106,14 @@ def load_bench(
     modules = _load_modules(file.modules, loader, places, problems)
     check_tables(tables, device_table, path.resolve().parent, problems)
     bench = Bench(
-        name, path.resolve(), path.resolve().parent, device_table, modules, companions, tables
+        name,
+        path.resolve(),
+        path.resolve().parent,
+        device_table,
+        modules,
+        companions,
+        tables,
+        head.keep_awake,
     )
     if not len(problems):
         check_companions(companions, bench, problems)
@@ -125,9 +136,8 @@ def _load_modules(
     return modules
 
 
-def _name(head: Table, path: Path, places: Places, problems: Problems) -> str:
-    converted = convert(head, _Head, problems, places.below("bench"))
-    name = converted.name if converted else ""
+def _name(head: _Head, path: Path, places: Places, problems: Problems) -> str:
+    name = head.name
     if len(name) > 100 or not name.isprintable():
         problems.add(places("bench", "name"), "must be one line of at most 100 characters")
     return name or (path.resolve().parent.name if path.stem == "bench" else path.stem)

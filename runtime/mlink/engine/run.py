@@ -11,13 +11,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 
 from mlink import control
+from mlink.awake import processors_awake
 from mlink.bench import Bench
 from mlink.devices import DeviceEndpoint
 from mlink.engine.companions import LiveRun, accompanied
@@ -122,7 +123,7 @@ class Engine:
             self._tell_priorities()
             recording_dir = recording.path.resolve() if recording else None
             self.live = LiveRun(self.bench, work.path, recording_dir, run_uuid, fleet.workers)
-            with accompanied(self.live, in_turns=self._conductor is not None):
+            with accompanied(self.live, in_turns=self._conductor is not None), self._awake():
                 if not self._ending:
                     self._prepare()
                 if not self._ending:
@@ -131,6 +132,17 @@ class Engine:
                     self._stay()
             self._stop()
             self._close()
+
+    @contextmanager
+    def _awake(self) -> Iterator[None]:
+        """Keep the processors awake where a loop is closed through a device, in real time."""
+        wanted = self.bench.keep_awake and self._streams.command_a_device
+        if not wanted or self._conductor is not None:
+            yield
+            return
+        with processors_awake() as said:
+            self._reporter.log("", logging.INFO, said)
+            yield
 
     def _spawn(
         self,

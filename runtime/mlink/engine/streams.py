@@ -83,6 +83,11 @@ class Streams:
         layout = self._layouts.get(edge.stream)
         return layout[1].get(edge, 0) if layout else 0
 
+    @property
+    def command_a_device(self) -> bool:
+        """Whether some module commands the lines of a device: a loop may be closed through it."""
+        return any(self._types[edge.stream] is DataType.LineCommand for edge in self.edges)
+
     def is_small(self, edge: Edge) -> bool:
         """Whether a stream's items go through a pipe, not through shared memory."""
         return is_small(self._types[edge.stream])
