@@ -27,7 +27,14 @@ def test_a_stream_that_stops_comes_down_to_zero_in_two_seconds():
 
 def test_streams_are_kept_apart():
     rates = StreamRates()
-    rates.rate_hz("a", 0, 0.0)
-    rates.rate_hz("b", 0, 0.0)
-    assert rates.rate_hz("a", 10, 1.0) == 10.0
-    assert rates.rate_hz("b", 20, 1.0) == 20.0
+    rates.rate_hz("a", 0, 1.0)
+    rates.rate_hz("b", 0, 1.0)
+    assert rates.rate_hz("a", 10, 2.0) == 10.0
+    assert rates.rate_hz("b", 20, 2.0) == 20.0
+
+
+def test_before_the_first_count_there_is_no_rate_and_the_first_one_is_not_taken_from_then():
+    rates = StreamRates()
+    assert rates.rate_hz("cam.video", 0, 0.0) == 0.0
+    assert rates.rate_hz("cam.video", 30, 5000.0) == 0.0
+    assert rates.rate_hz("cam.video", 60, 5001.0) == 30.0

@@ -16,8 +16,11 @@ class StreamRates:
     def rate_hz(self, stream: str, sent: int, counted_s: float) -> float:
         """Return the rate now that `sent` items were counted at `counted_s`, a steady clock's time.
 
-        The time is that of the count and not of this call: counts are a quarter of a second old.
+        The time is that of the count and not of this call: counts are a quarter of a second old. 0
+        says that none has come yet.
         """
+        if not counted_s:
+            return 0.0
         told = self._told.setdefault(stream, deque())
         if not told or counted_s > told[-1][0]:
             told.append((counted_s, sent))

@@ -112,7 +112,6 @@ class Reporter:
                 stream = StreamStatus(name, port.id, port.data_type.value)
                 if worker is not None:
                     stream.sent = worker.sent.get(port.id, 0)
-                if worker is not None and worker.counted_s:
                     stream.rate_hz = self._rates.rate_hz(stream.name, stream.sent, worker.counted_s)
                 stream.subscriptions = [
                     self._subscription(edge, workers, stream.sent)
