@@ -1,8 +1,9 @@
 """`virtual:scene`: a camera whose pictures say which frame they are and when they were taken.
 
 A rendered background with the frame's number and time upon it, as text for people and as a code
-for tests (`read_marks`). Frame n is due n periods after the start; a reader that comes too late
-for a frame does not get it, as with a real camera, and the numbers show that. What a `[virtual]`
+for tests (`read_marks`). Frame n is due n periods after the start, and is kept until the fourth
+after it, as the buffers of a camera's driver do; a reader that comes too late for a frame does not
+get it, as with a real camera, and the numbers show that. What a `[virtual]`
 table puts into it is drawn by `scene_stage`. A frame's time is the end of its first row's exposure;
 it is delivered when its last row has been read out.
 """
@@ -29,6 +30,8 @@ from mlink_hil.wiring.plan import ScenePlan, read_plan
 __all__ = ["Marks", "SceneCamera", "read_marks"]
 
 _LONGEST_WAIT_NSEC = 1_000_000_000
+_BUFFERS = 4
+"""Frames that wait for a late reader, as many as OpenCV asks a V4L2 driver to keep."""
 _OPTIONS = ("seed", "plan", "orders")
 """`plan`, the file that says what stands in the scene, and `orders`, where faults are ordered, are
 added by the device provider."""
@@ -86,12 +89,13 @@ class SceneCamera:
         self._next = 0
 
     def grab(self) -> Stamp | NoFrame:
-        """Wait until the next frame is due; skip those whose time is over."""
+        """Wait until the next frame is due; skip those that were kept no longer."""
         self._faults.look()
         clock = self._faults.clock
         readout_nsec = self._stage.readout_ns if self._stage else 0
         elapsed_nsec = clock.own(time.monotonic_ns() - readout_nsec) - self._start_ns
-        self._next = max(self._next, math.floor(elapsed_nsec * self._framerate / 1e9))
+        newest = math.floor(elapsed_nsec * self._framerate / 1e9)
+        self._next = max(self._next, newest - (_BUFFERS - 1))
         stamp_ns = self._due(self._next)
         due_ns = clock.true(stamp_ns)
         wait_nsec = due_ns + readout_nsec - time.monotonic_ns()
