@@ -21,6 +21,7 @@ MODULES_GROUP = "mlink.modules"
 DEVICES_GROUP = "mlink.devices"
 DISCOVERY_GROUP = "mlink.discovery"
 COMPANIONS_GROUP = "mlink.companions"
+LAB_TABLES_GROUP = "mlink.lab_tables"
 
 _LONGEST_NAME = 80
 """Longer names are nobody's typing error; comparing them would only take time."""
@@ -129,14 +130,32 @@ def companion(name: str) -> Any:
 
     Raises DeviceError when it is installed but cannot be loaded.
     """
-    (entry, *_) = entry_points(group=COMPANIONS_GROUP, name=name)
+    loaded = _only(COMPANIONS_GROUP, name)
+    return loaded() if isinstance(loaded, type) else loaded
+
+
+def lab_table_names() -> list[str]:
+    """Return the tables that may stand beside `[devices]` in a devices file."""
+    return sorted(entry_points(group=LAB_TABLES_GROUP).names)
+
+
+def lab_table(name: str) -> Any:
+    """Return what checks a table of devices files (`mlink.bench.lab`).
+
+    Raises DeviceError when it is installed but cannot be loaded.
+    """
+    return _only(LAB_TABLES_GROUP, name)
+
+
+def _only(group: str, name: str) -> object:
+    (entry, *_) = entry_points(group=group, name=name)
     loaded, reason = _load(entry)
     if reason:
         raise DeviceError(
             f"'{name}' cannot be used: {reason}",
             remedy="Reinstall the package that provides it, with its extras.",
         )
-    return loaded() if isinstance(loaded, type) else loaded
+    return loaded
 
 
 @functools.cache

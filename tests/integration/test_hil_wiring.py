@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-import pytest
+from typer.testing import CliRunner
 
-from mlink.errors import BenchError
-from mlink_hil.testing.wiring import load_wired
-from tests.support.hil_examples import BENCHES, copy_example, run_pytest
+from mlink.cli import app
+from tests.support.hil_examples import copy_example, run_pytest
 
 LAB = """
 [devices]
@@ -81,9 +81,10 @@ def test_the_same_test_runs_over_a_tester_board(tmp_path: Path) -> None:
     assert outcome.counts == {"passed": 1}
 
 
-@pytest.mark.parametrize("wiring", ['"uno.7" = "tester"', '"uno" = "tester.4"', '"uno.7" = 4'])
-def test_a_wire_that_is_none_is_told(tmp_path: Path, wiring: str) -> None:
-    lab = tmp_path / "lab.toml"
-    lab.write_text(f'[devices]\nuno = "virtual:uno"\n[wiring]\n{wiring}\n')
-    with pytest.raises(BenchError, match="is not a line of a device"):
-        load_wired(BENCHES / "led-follows-button", lab, ())
+def test_mlink_run_takes_the_devices_file_of_the_tests(tmp_path: Path) -> None:
+    folder = copy_example(tmp_path, "led-follows-button")
+    (folder / "lab.toml").write_text(LAB)
+    arguments = ["--for", "0.3", "--no-record", "--json", "--devices", str(folder / "lab.toml")]
+    ended = CliRunner().invoke(app, ["run", str(folder), *arguments])
+    assert ended.exit_code == 0, ended.output
+    assert json.loads(ended.stdout)["success"]

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from mlink.bench import Connection, load_bench
-from mlink.bench.file import MAX_BYTES
+from mlink.bench import lab as lab_files
+from mlink.bench.file import MAX_BYTES, Problem
 from mlink.errors import BenchError
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
@@ -208,6 +209,24 @@ def test_a_device_file_holds_nothing_but_devices(complaint, tmp_path):
     message = complaint(devices=lab)
     assert "lab.toml" in message
     assert "Did you mean 'devices'?" in message
+
+
+def test_a_table_of_a_device_file_belongs_to_who_announced_it(
+    load, complaint, tmp_path, monkeypatch
+):
+    def check(given, devices):
+        wrong = [f"{name} is no device" for name in given if name not in devices]
+        return [Problem("[shelf]", what, "Buy one.") for what in wrong]
+
+    monkeypatch.setattr(lab_files, "lab_table_names", lambda: ["shelf"])
+    monkeypatch.setattr(lab_files, "lab_table", lambda name: check)
+    lab = tmp_path / "lab.toml"
+    lab.write_text('[devices]\neye = "/dev/video2"\n[shelf]\neye = 3\n')
+    assert load(devices=lab).lab == {"shelf": {"eye": 3}}
+    lab.write_text('[devices]\neye = "/dev/video2"\n[shelf]\near = 3\n')
+    assert "[shelf]: ear is no device\n  → Buy one." in complaint(devices=lab)
+    lab.write_text('[devices]\neye = "/dev/video2"\n[shelv]\n')
+    assert "Did you mean 'shelf'?" in complaint(devices=lab)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import pytest
 
-from mlink.errors import BenchError
 from mlink_hil.testing.events import Event, Span, Window
 from mlink_hil.testing.measurements import Measurement
 from mlink_hil.testing.verdicts import (
@@ -13,7 +12,6 @@ from mlink_hil.testing.verdicts import (
     limits_verdict,
     raise_unless_passed,
 )
-from mlink_hil.testing.wiring import slowness
 
 
 def at(time_usec: int, bound: int = 0) -> Event:
@@ -153,19 +151,3 @@ def test_a_limit_that_only_the_wait_exceeds_is_undecided():
 def test_a_quantile_of_spans_is_one_of_their_bounds_too():
     spans = [Span(n, n - 10, n + 5) for n in (100, 200, 300, 400, 500)]
     assert Span.quantile(spans, 0.25) == Span(200, 190, 205)
-
-
-@pytest.mark.parametrize(
-    ("text", "times"), [("", 1), ("[host]\nslow = 20\n", 20), ("[wiring]\n", 1)]
-)
-def test_a_slow_host_says_how_slow_it_is(text, times, tmp_path):
-    (tmp_path / "lab.toml").write_text(f"{text}[devices]\n")
-    assert slowness(tmp_path / "lab.toml") == times
-    assert slowness(None) == 1
-
-
-@pytest.mark.parametrize("text", ["slow = 0", "slow = 'very'", "slo = 2", "slow = 1e9"])
-def test_a_host_that_is_not_understood_is_told(text, tmp_path):
-    (tmp_path / "lab.toml").write_text(f"[host]\n{text}\n[devices]\n")
-    with pytest.raises(BenchError, match="Write slow = 1 to"):
-        slowness(tmp_path / "lab.toml")

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from mlink_hil.board_link import BoardLink
 from mlink_hil.catalog import UNO_PINS
 from mlink_hil.devices import control_path
 from mlink_hil.faults.injector import Injector
+from mlink_hil.lab import slowness, wires_of
 from mlink_hil.sim.messages import Edge
 from mlink_hil.testing.catalog import TAP_NAME, TapSettings, TapStream, hil_tap
 from mlink_hil.testing.events import Event
@@ -59,17 +60,10 @@ _GRACE_SEC = 0.5
 class BenchRun:
     """One run; `start` returns when it is in full flow, `stop` when its files are closed."""
 
-    def __init__(
-        self,
-        bench: Bench,
-        options: RunOptions,
-        wires: Mapping[str, str] | None = None,
-        *,
-        slow: float = 1.0,
-    ) -> None:
-        self.slow = slow
+    def __init__(self, bench: Bench, options: RunOptions) -> None:
+        self.slow = slowness(bench)
         """How many times as long deadlines are on this host."""
-        self._wires = dict(wires or {})
+        self._wires = wires_of(bench)
         self.bench = bench = add_testers(bench, self._wires)
         self.options = options
         self.history = History()

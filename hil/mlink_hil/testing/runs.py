@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from mlink.bench import Bench
+from mlink.bench import Bench, load_bench
 from mlink.engine.options import RunOptions
 from mlink.errors import BenchError
 from mlink.module import Category
 from mlink.types import DataType
 from mlink_hil.testing.bench_run import BenchRun
-from mlink_hil.testing.wiring import Wires, load_wired, slowness
 
 _SCOPES: dict[str, type[pytest.Collector | pytest.Item] | None] = {
     "function": pytest.Item,
@@ -81,24 +80,19 @@ class Runs:
             if run.alive and not run.engine.failures:
                 return run
             self._close(key)  # a test has ended or broken it
-        bench, wires = self._load(wanted)
+        bench = self._load(wanted)
         _skip_unless(item, bench)
-        slow = slowness(self._devices_file())
-        run = self._runs[key] = BenchRun(bench, self._options(), wires, slow=slow)
+        run = self._runs[key] = BenchRun(bench, self._options())
         node.addfinalizer(lambda: self._close(key))
         run.start()
         return run
 
-    def _load(self, wanted: Wanted) -> tuple[Bench, Wires]:
+    def _load(self, wanted: Wanted) -> Bench:
         devices = self._config.getoption("--mlink-devices")
-        path = Path(devices) if devices else None
         overrides = (*wanted.overrides, *self._config.getoption("--mlink-set"))
-        bench, wires = load_wired(wanted.path, path, overrides)
-        return leave_out(bench, wanted.without), wires
-
-    def _devices_file(self) -> Path | None:
-        devices = self._config.getoption("--mlink-devices")
-        return Path(devices) if devices else None
+        path = Path(devices) if devices else None
+        bench = load_bench(wanted.path, devices=path, overrides=overrides)
+        return leave_out(bench, wanted.without)
 
     def _options(self) -> RunOptions:
         option: Callable[[str], Any] = self._config.getoption

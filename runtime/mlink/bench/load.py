@@ -26,6 +26,7 @@ from mlink.bench.file import (
     set_value,
     shown,
 )
+from mlink.bench.lab import Lab, read_lab
 from mlink.bench.module import ModuleConfig, ModuleLoader
 from mlink.bench.tables import check_tables, take_tables
 from mlink.bench.wiring import Wiring
@@ -50,6 +51,8 @@ class Bench:
     """Tables of device providers by their scheme, such as `[virtual]`, as the file has them."""
     keep_awake: bool = True
     """Whether processors are kept from sleeping where the bench commands a device."""
+    lab: dict[str, Any] = field(default_factory=dict)
+    """Tables of other packages in the devices file, as that has them; empty without one."""
 
     def device_spec(self, name: str) -> str:
         """Return the device string of a module's `device`, which may be one itself."""
@@ -67,10 +70,6 @@ class _File(msgspec.Struct):
     modules: dict[str, Any] = {}
 
 
-class _DeviceFile(msgspec.Struct):
-    devices: dict[str, Any]
-
-
 def load_bench(
     path: Path,
     *,
@@ -82,7 +81,7 @@ def load_bench(
 
     Args:
         path: The file.
-        devices: A file whose `[devices]` table replaces the bench's own.
+        devices: A file whose `[devices]` table replaces the bench's own (`mlink.bench.lab`).
         overrides: Settings as "module.key=value".
         catalog: Module types by name; those that are installed when None.
 
@@ -99,7 +98,7 @@ def load_bench(
         raise problems.as_error()
     head = convert(file.bench, _Head, problems, places.below("bench")) or _Head()
     name = _name(head, path, places, problems)
-    device_table = file.devices if devices is None else _read_devices(devices)
+    device_table, lab = Lab(file.devices, {}) if devices is None else read_lab(devices)
     loader = ModuleLoader(path.resolve().parent, device_table, catalog, places, problems)
     if devices is None:
         loader.check_device_table()
@@ -114,6 +113,7 @@ def load_bench(
         companions,
         tables,
         head.keep_awake,
+        lab,
     )
     if not len(problems):
         check_companions(companions, bench, problems)
@@ -157,17 +157,6 @@ def _module_tables(
             remedy = "Describe each module in a table [modules.NAME]."
             problems.add(places("modules", name), what, remedy)
     return tables
-
-
-def _read_devices(path: Path) -> dict[str, str]:
-    problems = Problems(path)
-    places = Places()
-    file = convert(read_toml(path), _DeviceFile, problems, places)
-    if file is None:
-        raise problems.as_error()
-    ModuleLoader(path.parent, file.devices, {}, places, problems).check_device_table()
-    problems.raise_if_any()
-    return file.devices
 
 
 def _override(
