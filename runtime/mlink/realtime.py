@@ -52,6 +52,11 @@ class Granted:
         """Whether the thread runs at a real-time priority."""
         return self.priority > 0
 
+    @property
+    def brief(self) -> str:
+        """The detail without the advice."""
+        return self.detail.partition(";")[0]
+
 
 def _ask_rtkit(thread_id: int, priority: int) -> int:
     """Return the priority that rtkit gave, 0 when it gave none or is not there."""
@@ -188,19 +193,21 @@ def scheduling_kept() -> Iterator[None]:
 
     SVT-AV1, when run as root, puts the thread that opens it and all its own at SCHED_FIFO 99: above
     capture threads, and above everything else on the machine. The calling thread gets back what it
-    had, and threads that are new become ordinary ones.
+    had, and threads that are new and real-time become ordinary ones. Others keep what they inherited:
+    to raise them from SCHED_IDLE may need a privilege.
     """
     caller = threading.get_native_id()
-    policy, param = os.sched_getscheduler(caller), os.sched_getparam(caller)
+    own, param = os.sched_getscheduler(caller), os.sched_getparam(caller)
     before = _thread_ids()
     try:
         yield
     finally:
-        if os.sched_getscheduler(caller) != policy or os.sched_getparam(caller) != param:
-            os.sched_setscheduler(caller, policy, param)
+        if os.sched_getscheduler(caller) != own or os.sched_getparam(caller) != param:
+            os.sched_setscheduler(caller, own, param)
         for thread_id in _thread_ids() - before:
             try:
-                if os.sched_getscheduler(thread_id) != os.SCHED_OTHER:
+                policy = os.sched_getscheduler(thread_id) & ~os.SCHED_RESET_ON_FORK
+                if policy in (os.SCHED_FIFO, os.SCHED_RR):
                     os.sched_setscheduler(thread_id, os.SCHED_OTHER, os.sched_param(0))
             except ProcessLookupError:
                 continue  # it has just ended

@@ -186,5 +186,25 @@ def test_what_a_library_does_to_the_scheduling_of_its_threads_is_undone():
     policy = os.sched_getscheduler(seen[0])
     over.set()
     thread.join()
-    assert policy == os.SCHED_OTHER
+    assert policy in (os.SCHED_OTHER, ours)  # ours: where real-time priority was refused
     assert os.sched_getscheduler(0) == ours
+
+
+def test_new_threads_of_an_idle_process_stay_idle_since_to_raise_them_may_be_refused():
+    seen = []
+
+    def start_one():
+        """Start a thread below SCHED_OTHER, which one may always go down to."""
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        over = threading.Event()
+        thread = threading.Thread(target=over.wait)
+        with scheduling_kept():
+            thread.start()
+        seen.append(os.sched_getscheduler(thread.native_id or 0))
+        over.set()
+        thread.join()
+
+    below = threading.Thread(target=start_one)
+    below.start()
+    below.join()
+    assert seen == [os.SCHED_IDLE]

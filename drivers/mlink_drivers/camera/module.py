@@ -221,8 +221,8 @@ class CameraModule(Module[CameraSettings]):
         if self._info is not None:
             report("timestamp_source", self._info.timestamp_source)
         if capture.granted is not None:
-            report("priority", capture.granted.detail)
-            report("memory", self._memory)
+            report("priority", capture.granted.brief)
+            report("memory", self._memory.partition(";")[0])
 
     def close(self) -> None:
         """Close the camera, unless its driver still holds the capture thread."""
