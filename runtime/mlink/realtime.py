@@ -193,8 +193,8 @@ def scheduling_kept() -> Iterator[None]:
 
     SVT-AV1, when run as root, puts the thread that opens it and all its own at SCHED_FIFO 99: above
     capture threads, and above everything else on the machine. The calling thread gets back what it
-    had, and threads that are new and real-time become ordinary ones. Others keep what they inherited:
-    to raise them from SCHED_IDLE may need a privilege.
+    had, and threads that are new and real-time become ordinary ones. Others keep what they
+    inherited: to raise them from SCHED_IDLE may need a privilege.
     """
     caller = threading.get_native_id()
     own, param = os.sched_getscheduler(caller), os.sched_getparam(caller)
