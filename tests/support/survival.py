@@ -95,7 +95,7 @@ class Teller(Watcher):
 
 runner = BenchRunner(Path(sys.argv[1]), Teller())
 runner.when_running(0.0, lambda: print("go", flush=True))
-result = runner.run(60.0, out_dir=Path(sys.argv[3]))
+result = runner.run(60.0, out_dir=Path(sys.argv[3]), journal=sys.argv[4] == "journal")
 print(result.success, [f"{f.message} {f.remedy}" for f in result.failures], flush=True)
 """
 
@@ -118,12 +118,25 @@ class Victim:
         out_dir: Path | None = None,
         environment: dict[str, str] | None = None,
     ) -> Victim:
-        """Start the bench and wait until it runs."""
+        """Start the bench of these tests and wait until it runs."""
         folder.mkdir()
-        out = out_dir or folder / "rec"
         BenchRunner(folder).write(BENCH.replace("CODEC", codec), source=source)
+        return cls.begin_bench(folder, out_dir=out_dir, environment=environment)
+
+    @classmethod
+    def begin_bench(
+        cls,
+        folder: Path,
+        *,
+        out_dir: Path | None = None,
+        environment: dict[str, str] | None = None,
+        journal: bool = False,
+    ) -> Victim:
+        """Start the bench that lies in a folder, and wait until it runs."""
+        out = out_dir or folder / "rec"
         process = subprocess.Popen(
-            [sys.executable, "-c", _ENGINE, str(folder), str(ROOT), str(out)],
+            [sys.executable, "-c", _ENGINE, str(folder), str(ROOT), str(out),
+             "journal" if journal else ""],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, text=True,
             env=environment,
         )  # fmt: skip

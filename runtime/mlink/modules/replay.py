@@ -11,7 +11,7 @@ from mlink.module import Module, ModuleContext
 from mlink.modules.replay_catalog import ReplaySettings
 from mlink.modules.replay_feeds import Feed, Item, journal_feed, open_feed
 from mlink.recording.collection import Recording
-from mlink.recording.journal import GROUP, read_journal
+from mlink.recording.journal import read_journal
 
 
 class ReplayModule(Module[ReplaySettings]):
@@ -30,7 +30,7 @@ class ReplayModule(Module[ReplaySettings]):
         for port, stream in self.settings.streams.items():
             output = self.context.outputs[port]
             dataset = self._recording[stream.dataset]
-            if dataset.name.startswith(f"{GROUP}/"):
+            if self._recording.kinds[stream.dataset] == "journal":
                 journal = read_journal(dataset.path / dataset.part_names[0])
                 output.metadata.update(journal.metadata_of(stream.source))
                 self._feeds.append(journal_feed(journal, stream.source, output))

@@ -69,7 +69,7 @@ class Recording(Mapping[str, RecordedStream]):
 
     @property
     def kinds(self) -> dict[str, str]:
-        """What each stream holds: "video", "table", "json", "zarr", "tsync", "other", "empty"."""
+        """What each stream holds: "video", "table", "json", "zarr", "tsync", or another."""
         return {name: unit.kind for name, unit in self._units.items()}
 
     def close(self) -> None:

@@ -19,18 +19,20 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
-import zstandard
 
 from mlink.errors import StorageError
 from mlink.metadata import Metadata, decode_metadata
-from mlink.storage.failures import storage_errors
+from mlink.recording.journal_file import whole_frames
+from mlink.types import DataType
 
 GROUP = "journal"
 """Group of a recording that holds the journals, a dataset for each module."""
-SUFFIX = ".journal.msgpack.zst"
+_REMEDY = "`mlink verify` tells more. To replay without it, move its folder out of the recording."
+
+Number = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Kind(enum.IntEnum):
@@ -64,66 +66,162 @@ class Header(msgspec.Struct, frozen=True):
     outputs: tuple[Port, ...] = ()
 
 
-Record = list[Any]
+class _Record(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    time_usec: int
+
+
+class Item(_Record, tag=int(Kind.ITEM)):
+    """The module met an item."""
+
+    port: Number
+    seq: int
+    what: bytes | tuple[int, int]
+
+
+class Timer(_Record, tag=int(Kind.TIMER)):
+    """A delayed call was made."""
+
+    number: Number
+    delay_usec: int
+
+
+class Wait(_Record, tag=int(Kind.WAIT)):
+    """A wait ended."""
+
+    length_usec: int
+
+
+class Start(_Record, tag=int(Kind.START)):
+    """start() was called."""
+
+
+class Stop(_Record, tag=int(Kind.STOP)):
+    """A stop was asked."""
+
+
+class Sent(_Record, tag=int(Kind.SENT)):
+    """The module sent an item."""
+
+    port: Number
+    payload: bytes
+
+
+class ClockAnswer(_Record, tag=int(Kind.CLOCK)):
+    """The module asked for the time."""
+
+
+class StreamMetadata(_Record, tag=int(Kind.METADATA)):
+    """What an input's source said of its stream."""
+
+    port: Number
+    packed: bytes
+
+
+class Finish(_Record, tag=int(Kind.FINISH)):
+    """stop() was called."""
+
+
+Record: TypeAlias = (
+    Item | Timer | Wait | Start | Stop | Sent | ClockAnswer | StreamMetadata | Finish
+)
+RecordT = TypeVar("RecordT", bound=_Record)
+_decode_record = msgspec.msgpack.Decoder(Record).decode
+_decode_records = msgspec.msgpack.Decoder(list[Record]).decode
+_decode_raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_decode_header = msgspec.msgpack.Decoder(Header).decode
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """A journal, read whole."""
+    """A journal; its records are read from the file each time that they are asked for."""
 
+    path: Path
     header: Header
-    records: list[Record]
-    torn: bool = False
-    """Whether it ends within a frame: its writer was killed."""
+
+    def records(self) -> Iterator[Record]:
+        """Yield all records, up to the end of the last whole frame; StorageError for damage."""
+        for _, records in record_batches(self.path):
+            yield from records
+
+    def of_kind(self, kind: type[RecordT]) -> Iterator[RecordT]:
+        """Yield the records of one kind."""
+        return (record for record in self.records() if isinstance(record, kind))
 
     def metadata_of(self, source: str) -> Metadata:
         """Return what a source said of its stream; empty when this module did not hear it."""
-        for _, _, number, packed in self.of_kind(Kind.METADATA):
-            if self.header.inputs[number].source == source:
-                return decode_metadata(packed)
+        numbers = self._inputs_from(source)
+        for record in self.of_kind(StreamMetadata):
+            if record.port in numbers:
+                return decode_metadata(record.packed)
         return {}
 
     def items_of(self, source: str) -> Iterator[tuple[int, bytes]]:
         """Yield (time met in µs, the item's msgpack) of a stream of small items."""
-        numbers = {
-            number for number, port in enumerate(self.header.inputs) if port.source == source
-        }
-        for _, time_usec, number, _, payload in self.of_kind(Kind.ITEM):
-            if number in numbers:
-                yield time_usec, payload
+        numbers = self._inputs_from(source)
+        for record in self.of_kind(Item):
+            if record.port in numbers and isinstance(record.what, bytes):
+                yield record.time_usec, record.what
 
     @property
     def stop_usec(self) -> int | None:
         """When a stop was asked; None when the run was killed."""
-        return next((record[1] for record in self.of_kind(Kind.STOP)), None)
+        return next((record.time_usec for record in self.of_kind(Stop)), None)
 
-    def of_kind(self, kind: Kind) -> Iterator[Record]:
-        """Yield the records of one kind."""
-        return (record for record in self.records if record[0] == kind)
+    @property
+    def last_usec(self) -> int:
+        """When the last of it was; 0 when it holds nothing."""
+        return max((record.time_usec for record in self.records()), default=0)
+
+    def _inputs_from(self, source: str) -> set[int]:
+        return {number for number, port in enumerate(self.header.inputs) if port.source == source}
 
 
 def read_journal(path: Path) -> Journal:
-    """Read a journal; StorageError when its beginning cannot be read."""
-    with storage_errors(path, "read"):
-        data = path.read_bytes()
-    found: list[Any] = []
-    torn = False
-    while data:
-        decompressor = zstandard.ZstdDecompressor().decompressobj()
-        try:
-            content = decompressor.decompress(data)
-            if not decompressor.eof:
-                torn = True
-                break
-            found += msgspec.msgpack.decode(content, type=list[Any])
-        except (zstandard.ZstdError, msgspec.MsgspecError):
-            torn = True
-            break
-        data = decompressor.unused_data
-    if not found:
-        raise StorageError(
-            f"{path} is no journal, or its beginning is lost",
-            remedy="Replay without it: move its folder out of the recording.",
-        )
-    header = msgspec.convert(found[0], Header)
-    return Journal(header, found[1:], torn)
+    """Open a journal; StorageError when its beginning cannot be read."""
+    for _, content in whole_frames(path):
+        return Journal(path, _split_first(path, content)[0])
+    raise StorageError(f"{path} is no journal, or its beginning is lost", remedy=_REMEDY)
+
+
+def record_batches(path: Path) -> Iterator[tuple[int, list[Record]]]:
+    """Yield (where it ends in the file, its records) of each whole frame.
+
+    Raises:
+        StorageError: A whole frame holds something else than records.
+    """
+    header: Header | None = None
+    for end, content in whole_frames(path):
+        if header is None:
+            header, records = _split_first(path, content)
+        else:
+            try:
+                records = _decode_records(content)
+            except msgspec.MsgspecError as error:
+                raise _damage(path, f"the records before byte {end}", error) from error
+        if not all(_is_of(record, header) for record in records):
+            raise _damage(path, f"the records before byte {end}", "one is of an unknown port")
+        yield end, records
+
+
+def _split_first(path: Path, content: bytes) -> tuple[Header, list[Record]]:
+    try:
+        head, *others = _decode_raw(content)
+        header = _decode_header(head)
+        for port in (*header.inputs, *header.outputs):
+            DataType(port.data_type)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise _damage(path, "its header", error) from error
+    try:
+        return header, [_decode_record(raw) for raw in others]
+    except msgspec.MsgspecError as error:
+        raise _damage(path, "its first records", error) from error
+
+
+def _is_of(record: Record, header: Header) -> bool:
+    if isinstance(record, Item | StreamMetadata):
+        return record.port < len(header.inputs)
+    return not isinstance(record, Sent) or record.port < len(header.outputs)
+
+
+def _damage(path: Path, what: str, why: object) -> StorageError:
+    return StorageError(f"{path.name}: {what} cannot be read: {why}", remedy=_REMEDY)

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlink.errors import StorageError
 from mlink.recording.checks import count_rows, load_json, whole_rows_size
+from mlink.recording.journal_check import cut_journals
 from mlink.recording.video_file import is_finished, probe, remux
 from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import MANIFEST, write_toml
@@ -128,6 +129,15 @@ def mend_zarr(unit: UnitFolder) -> Mended:
                 array.resize((count, *array.shape[1:]))
                 told.append(f"{name}: cut {surplus} unfinished sample(s) off {key}")
     return {"sample_count": samples}, told
+
+
+def mend_journal(unit: UnitFolder) -> Mended:
+    """Cut off records that are not whole; a file without any is left out of the manifest."""
+    attributes, told, abandoned = cut_journals(unit)
+    if abandoned:
+        attributes["abandoned_files"] = abandoned
+        _leave_out(unit, abandoned)
+    return attributes, told
 
 
 def _rewrite_json(path: Path) -> dict[str, Any]:

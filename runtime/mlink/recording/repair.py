@@ -1,7 +1,8 @@
 """`repair`: finishes what a crash left of a recording, and never touches good data.
 
 What may be rewritten: a video that was not closed (its pictures are copied, compared, and only
-then take the old file's place), the torn end of a tsync or table file, manifests and attributes.
+then take the old file's place), the torn end of a tsync file, a table
+or a journal, manifests and attributes.
 Everything done is told, and kept in `repair.log`; a second repair finds nothing to do.
 """
 
@@ -16,13 +17,14 @@ import msgspec
 
 from mlink.errors import StorageError
 from mlink.recording.in_use import refuse_if_in_use
-from mlink.recording.mend import mend_json, mend_table, mend_video, mend_zarr
+from mlink.recording.mend import mend_journal, mend_json, mend_table, mend_video, mend_zarr
 from mlink.recording.verify import VerifyReport, verify_recording
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import (
     ATTRIBUTES,
     MANIFEST,
+    file_type_of,
     make_entry,
     natural_order,
     now,
@@ -87,6 +89,8 @@ def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> No
             changes, told = mend_json(unit)
         case "zarr":
             changes, told = mend_zarr(unit)
+        case "journal":
+            changes, told = mend_journal(unit)
         case _:
             return
     for text in told:
@@ -138,7 +142,7 @@ def _register_strangers(unit: UnitFolder, report: RepairReport) -> UnitFolder:
     manifest = dict(unit.manifest)
     main = [name for name in names if not name.endswith(".tsync")]
     data, aux = unit.part_names("data"), unit.tsync_names
-    if main and (not data or Path(main[0]).suffix == Path(data[0]).suffix):
+    if main and (not data or file_type_of(main[0]) == file_type_of(data[0])):
         manifest["data"] = _table(data + sorted(main, key=natural_order), unit.path)
     new_times = [name for name in names if name.endswith(".tsync")]
     times = aux + sorted(new_times, key=natural_order)

@@ -10,6 +10,7 @@ import msgspec
 
 from mlink.errors import StorageError
 from mlink.recording.checks import Checked, check_json, check_table, check_zarr
+from mlink.recording.journal_check import check_journal
 from mlink.recording.video_check import check_tsync_only, check_video
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.manifest import FORMAT_VERSION
@@ -35,7 +36,7 @@ class DatasetReport(msgspec.Struct, kw_only=True):
     name: str
     kind: str
     items: int | None = None
-    """Frames, rows, or samples."""
+    """Frames, rows, samples, or records of a journal."""
     times: int | None = None
     """Times in its tsync files."""
     first_usec: int | None = None
@@ -147,6 +148,8 @@ def _check_data(unit: UnitFolder, *, decode: bool) -> Checked:
             return check_json(unit)
         case "zarr":
             return check_zarr(unit)
+        case "journal":
+            return check_journal(unit)
     return check_tsync_only(unit)
 
 

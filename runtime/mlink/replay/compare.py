@@ -13,7 +13,7 @@ import numpy as np
 import mlink.recording
 from mlink.errors import StorageError
 from mlink.recording.collection import Recording
-from mlink.recording.journal import GROUP, Journal, Kind, read_journal
+from mlink.recording.journal import Journal, Sent, read_journal
 from mlink.recording.signals import Signals
 from mlink.recording.stream import RecordedStream
 from mlink.recording.table import Table
@@ -59,8 +59,8 @@ def compare(recording: Path | str, replayed: Path | str) -> list[Compared]:
     with mlink.recording.open(recording) as before, mlink.recording.open(replayed) as now:
         found: list[Compared] = []
         for name in before:
-            if name.startswith(f"{GROUP}/"):
-                if name in now:
+            if "journal" in (kinds := (before.kinds[name], now.kinds.get(name))):
+                if kinds == ("journal", "journal"):
                     found += _compare_sent(_journal(before, name), _journal(now, name))
             elif name not in now and before.kinds[name] == "tsync":
                 continue  # a device's clock, and in a replay there is no device
@@ -71,7 +71,7 @@ def compare(recording: Path | str, replayed: Path | str) -> list[Compared]:
         found += [
             Compared(name, 0, _count(now[name]), "is new in the replay")
             for name in now
-            if name not in before and not name.startswith(f"{GROUP}/")
+            if name not in before and now.kinds[name] != "journal"
         ]
     if not found:
         raise StorageError(
@@ -108,8 +108,8 @@ def _compare_sent(before: Journal, now: Journal) -> list[Compared]:
 
 def _sent(journal: Journal, port: str) -> tuple[list[bytes], list[int]]:
     numbers = [number for number, known in enumerate(journal.header.outputs) if known.id == port]
-    sent = [record for record in journal.of_kind(Kind.SENT) if record[2] in numbers]
-    return [record[3] for record in sent], [record[1] for record in sent]
+    sent = [record for record in journal.of_kind(Sent) if record.port in numbers]
+    return [record.payload for record in sent], [record.time_usec for record in sent]
 
 
 def _compare_datasets(name: str, before: RecordedStream, now: RecordedStream) -> Compared:

@@ -17,11 +17,14 @@ from mlink.engine.run import run_bench
 from mlink.engine.status import RunObserver, RunResult, RunStatus
 from mlink.errors import StorageError
 from mlink.recording.collection import Recording
-from mlink.recording.journal import GROUP, Journal, read_journal
+from mlink.recording.journal import Journal, read_journal
 from mlink.recording.verify import verify_recording
 from mlink.replay.compare import Compared, compare
 from mlink.replay.sources import plan_replay
 from mlink.storage.uuid7 import uuid7
+
+_LOST_USEC = 2_000_000
+"""As much of a journal's end, at most, a kill costs."""
 
 
 @dataclass(slots=True)
@@ -111,7 +114,7 @@ def replay(
     plan.notes += [
         f"the journal of {journal.header.module} ends early: its writer was killed"
         for journal in journals.values()
-        if journal.torn
+        if journal.stop_usec is None
     ]
     keeper = _Keeper()
     result = run_bench(plan.bench, options, observer or keeper)
@@ -137,7 +140,7 @@ def _check(path: Path) -> None:
 
 def _journals(recording: Recording) -> dict[str, Journal]:
     """Return the journals of a recording's scripts, by the name of their dataset."""
-    names = [name for name in recording if name.startswith(f"{GROUP}/")]
+    names = [name for name, kind in recording.kinds.items() if kind == "journal"]
     return {name: read_journal(_journal_path(recording, name)) for name in names}
 
 
@@ -149,14 +152,18 @@ def _journal_path(recording: Recording, name: str) -> Path:
 def _end_usec(recording: Recording, journals: Mapping[str, Journal]) -> int:
     """Return when the run ended: when its scripts saw it, else as it was written.
 
-    If it was not written, it is when its last item came.
+    If it was not written, it is when its last item came. A run that was killed as a whole ends
+    where its journals do: scripts would meet nothing of what recorders still had.
     """
     seen = [journal.stop_usec for journal in journals.values() if journal.stop_usec is not None]
     if seen:
         return min(seen)
     length = recording.attributes.get("recording_length_msec")
     if length is not None:
-        return int(length) * 1000 + 1000  # the length is rounded
+        end_usec = int(length) * 1000 + 1000  # the length is rounded
+        met_usec = max((journal.last_usec for journal in journals.values()), default=0)
+        # Where nothing was met for longer than a kill can lose, nothing happened.
+        return met_usec if met_usec > end_usec - _LOST_USEC else end_usec
     ends = [0]
     for name in recording:
         try:

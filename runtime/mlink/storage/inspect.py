@@ -42,10 +42,10 @@ class DatasetSummary(msgspec.Struct, kw_only=True):
     name: str
     """Path below the collection: "events/table"."""
     kind: str
-    """"video", "table", "json", "tsync", "zarr", "other" or "empty"."""
+    """"video", "table", "json", "tsync", "zarr", "journal", "other" or "empty"."""
     files: list[FileSummary] = []
     entries: int | None = None
-    """Frames or rows."""
+    """Frames, rows, or records."""
     first_usec: int | None = None
     last_usec: int | None = None
     rate_hz: float | None = None

@@ -13,6 +13,8 @@ from mlink.storage.manifest import ATTRIBUTES, MANIFEST, read_toml
 
 DRAFT_SUFFIX = ".tmp"
 """End of the names of half-written manifests, which a kill leaves behind."""
+JOURNAL_SUFFIX = ".journal.msgpack.zst"
+"""End of the names of journals (mlink.recording.journal)."""
 
 
 @dataclass(slots=True)
@@ -76,7 +78,8 @@ def data_kind(data: dict[str, Any]) -> str:
     if not data:
         return "empty"
     media_type, file_type = str(data.get("media_type", "")), str(data.get("file_type", ""))
-    if file_type == "msgpack.zst":
+    parts = data.get("parts", [])
+    if parts and all(str(part.get("fname", "")).endswith(JOURNAL_SUFFIX) for part in parts):
         return "journal"
     if media_type.startswith("video/"):
         return "video"

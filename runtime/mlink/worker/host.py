@@ -25,11 +25,12 @@ from mlink.devices import DeviceEndpoint
 from mlink.errors import BenchError, ControlError
 from mlink.metadata import decode_metadata
 from mlink.module import Module, ModuleSettings, RunInfo
-from mlink.recording.journal import GROUP, SUFFIX, Header, Kind, Port
+from mlink.recording.journal import GROUP, Kind
 from mlink.storage.edl import Dataset, Group, create_dataset
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.failure import describe
 from mlink.worker.journal import JournalClock, JournalWriter
+from mlink.worker.journal_dataset import JournalDataset
 from mlink.worker.ports import WorkerInput, WorkerOutput
 
 BATCH = 64
@@ -57,6 +58,7 @@ class ModuleHost:
         self.master_clock: Clock = MasterClock()
         self.clock: Clock = self.master_clock
         self.journal: JournalWriter | None = None
+        self._journal_dataset: JournalDataset | None = None
         if spec.journal:
             self.clock = JournalClock(self.master_clock, self._note_clock)
         self.log = logging.getLogger(f"mlink.module.{spec.name}")
@@ -351,21 +353,22 @@ class ModuleHost:
         dataset = self.create_dataset(self.name, group=GROUP) if self.spec.journal else None
         if dataset is None:
             return
-        path = dataset.set_data_file(f"{dataset.name}{SUFFIX}", f"What {self.name} met and sent")
-        inputs, outputs = list(self.inputs.values()), list(self.outputs.values())
-        sources = self.spec.sources
-        header = Header(
+        self._journal_dataset = JournalDataset(
+            dataset,
             self.name,
-            tuple(Port(p.id, p.data_type.value, sources.get(p.id, "")) for p in inputs),
-            tuple(Port(p.id, p.data_type.value) for p in outputs),
+            self.inputs,
+            self.outputs,
+            self.spec.sources,
+            self.master_clock,
+            fail=self.fail,
+            in_thread=not self.spec.virtual_time,
         )
-        journal = self.journal = JournalWriter(
-            path, header, self.master_clock, fail=self.fail, in_thread=not self.spec.virtual_time
-        )
-        for number, port in enumerate(inputs):
-            port.note = functools.partial(journal.item, number)
-        for number, output in enumerate(outputs):
-            output.note = functools.partial(journal.sent, number)
+        self.journal = self._journal_dataset.writer
+
+    def close_journal(self) -> None:
+        """Write the rest of the journal; calling it again does nothing."""
+        if self._journal_dataset is not None:
+            self._journal_dataset.close()
 
     def _journaled_call(self, number: int, delay_usec: int, call: Callable[[], object]) -> None:
         if self.journal is not None:

@@ -13,21 +13,27 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import msgspec
 import zstandard
 
 from mlink.clock import Clock
 from mlink.metadata import Metadata, encode_metadata
-from mlink.recording.journal import Header, Kind, Record
+from mlink.recording.journal import Header, Kind
 from mlink.storage.failures import storage_errors
 from mlink.types import Frame, SignalBlock
+
+Record: TypeAlias = list[Any]
+"""What mlink.recording.journal reads as one of its records: a list is made faster."""
 
 _PERIOD_S = 0.5
 _CHUNK = 64
 """Records packed at once, so that the packing thread gives way to the module's often."""
 _BATCH = 1024
 """Records that a replay writes at once."""
+_FRAME_BYTES = 16 << 20
+"""Content after which a frame ends; with the last chunk it is far below MAX_FRAME_BYTES."""
 _LEVEL = 3
 _ARRAY_32 = struct.Struct(">BI")
 """Head of an array in msgpack: 0xdd, and how many elements follow."""
@@ -70,7 +76,8 @@ class JournalWriter:
         self._fail = fail
         self._records: deque[Record | Header] = deque([header])
         self._clock_records = 0
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        self._written = 0
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         self._encode = msgspec.msgpack.Encoder().encode
         self._closing = threading.Event()
         self._failed = False
@@ -81,6 +88,11 @@ class JournalWriter:
         if in_thread:
             self._thread = threading.Thread(target=self._live, name="journal", daemon=True)
             self._thread.start()
+
+    @property
+    def count(self) -> int:
+        """How many records are in the file, the header left out."""
+        return max(0, self._written - 1)
 
     def item(self, port: int, seq: int, payload: bytes | None, item: object) -> int:
         """Note an item that is about to be dispatched, and return the time.
@@ -157,15 +169,22 @@ class JournalWriter:
                 return
 
     def _write(self) -> None:
-        count = len(self._records)
-        if not count:
-            return
-        content = [_ARRAY_32.pack(0xDD, count)]
-        for left in range(count, 0, -_CHUNK):
-            chunk = [self._records.popleft() for _ in range(min(left, _CHUNK))]
+        left = len(self._records)
+        while left:
+            left -= self._write_frame(left)
+
+    def _write_frame(self, most: int) -> int:
+        """Write a frame of so many records at most; return how many it has."""
+        content, count, size = [b""], 0, 0
+        while count < most and size < _FRAME_BYTES:
+            chunk = [self._records.popleft() for _ in range(min(most - count, _CHUNK))]
             head_bytes = 1 if len(chunk) < 16 else 3  # of an array, in msgpack
             content.append(self._encode(chunk)[head_bytes:])
+            count, size = count + len(chunk), size + len(content[-1])
+        content[0] = _ARRAY_32.pack(0xDD, count)
         data = self._compressor.compress(b"".join(content))
         with storage_errors(self._path):
             while data:
                 data = data[os.write(self._fd, data) :]
+        self._written += count
+        return count

@@ -188,8 +188,7 @@ class Worker:
     def _close(self) -> None:
         if self._module is not None:
             self._guard("close", self._module.close)
-        if self.host.journal is not None:
-            self._guard("close", self.host.journal.close)
+        self._guard("close", self.host.close_journal)
         for dataset in self.host.datasets:
             self._guard("close", dataset.save)
         for output in self.host.outputs.values():

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mlink.clock import Clock
-from mlink.recording.journal import Kind, read_journal
+from mlink.recording import journal as told
+from mlink.recording.journal import read_journal
 from mlink.transport.codec import is_small, small_decoder
 from mlink.types import Frame, SignalBlock
 from mlink.worker.ports import Pulled, WorkerInput
@@ -104,33 +105,32 @@ class Tape:
             for port in self.ports
             if is_small(port.data_type)
         }
-        self._read(journal.records, taped)
+        self._read(journal.records(), taped)
 
-    def _read(self, records: Iterable[list[Any]], taped: Mapping[int, WorkerInput]) -> None:
+    def _read(self, records: Iterable[told.Record], taped: Mapping[int, WorkerInput]) -> None:
         met = Met(0)
-        for kind, time_usec, *rest in records:
-            match kind:
-                case Kind.CLOCK:
+        for record in records:
+            time_usec = record.time_usec
+            match record:
+                case told.ClockAnswer():
                     met.clock.append(time_usec)
-                    continue
-                case Kind.ITEM:
-                    number, seq, what = rest
-                    port = taped.get(number)
-                    met = item = MetItem(time_usec, port=port, what=what, seq=seq)
+                case told.Item():
+                    port = taped.get(record.port)
+                    met = item = MetItem(time_usec, port=port, what=record.what, seq=record.seq)
                     self._note_last(time_usec)
                     if port is not None:
                         self._items.append(item)
-                case Kind.TIMER:
+                case told.Timer():
                     self._note_last(time_usec)
-                    met = self._timers[rest[0]] = Met(time_usec, rest[1])
-                case Kind.WAIT:
-                    met = Met(time_usec, rest[0])
+                    met = self._timers[record.number] = Met(time_usec, record.delay_usec)
+                case told.Wait():
+                    met = Met(time_usec, record.length_usec)
                     self._waits.append(met)
-                case Kind.START:
+                case told.Start():
                     met = self.start = Met(time_usec)
-                case Kind.STOP:
+                case told.Stop():
                     met = self.stop = Met(time_usec)
-                case Kind.FINISH:
+                case told.Finish():
                     met = self.finish = Met(time_usec)
 
     def _note_last(self, time_usec: int) -> None:
@@ -183,22 +183,25 @@ class Tape:
         if decode is not None:
             return met, Pulled(met.seq, met.what, decode(met.what))
         arrived = self._arrived[met.port.id]
-        wanted = tuple(met.what)
+        number, wanted = met.what
         while arrived:
-            found = _key(arrived[0].item)
-            if found == wanted:
+            item = arrived[0].item
+            if _is_that(item, number, wanted):
+                if isinstance(item, Frame):
+                    item.index = number  # a recording that a kill left does not know its frames'
                 return met, arrived.popleft()
             # what the lab's script missed comes before; what its recorder missed is not there
-            if isinstance(arrived[0].item, Frame) and found[1] > wanted[1]:
+            if isinstance(item, Frame) and item.time_usec > wanted:
                 break
-            if not any(_key(pulled.item) == wanted for pulled in arrived):
+            if not any(_is_that(pulled.item, number, wanted) for pulled in arrived):
                 break
             arrived.popleft()
         self.missing += 1
         return met, None
 
 
-def _key(item: Any) -> tuple[int, int]:
+def _is_that(item: Any, number: int, more: int) -> bool:
+    """Whether this is what the journal tells of: a frame by its time, a block by its beginning."""
     if isinstance(item, SignalBlock):
-        return (int(item.timestamps[0]) if item.rows else 0, item.rows)
-    return (item.index, item.time_usec)
+        return (int(item.timestamps[0]) if item.rows else 0, item.rows) == (number, more)
+    return bool(item.time_usec == more)
