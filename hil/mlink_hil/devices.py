@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from mlink.devices import DeviceEndpoint, TableProblem
+from mlink.devices import DeviceEndpoint, TablePart, TableProblem
 from mlink.errors import DeviceError
 from mlink_hil.scene_faults import orders_path
 from mlink_hil.sim.fetch_firmware import cached_path, is_cached
@@ -49,8 +49,8 @@ class VirtualDevices:
 
     `?firmware=mlink|standard` (mlink's own; StandardFirmata), `?simulator=yasimavr|protocol` (the
     latter runs no firmware, but speaks StandardFirmata's protocol), `?clock_ppm=200` (how much too
-    fast the board's crystal is), joined by `&`. Implements DeviceProvider, and TableProvider for
-    `[virtual]`.
+    fast the board's crystal is), joined by `&`. Implements DeviceProvider, and TableProvider and
+    TableDescriber for `[virtual]`.
     """
 
     known = ("virtual:uno", "virtual:scene")
@@ -77,6 +77,21 @@ class VirtualDevices:
         from mlink_hil.wiring.table import check_table
 
         return [TableProblem(*each) for each in check_table(table, devices, bench_dir)]
+
+    def describe_table(
+        self, table: Mapping[str, Any], *, specs: Mapping[str, str]
+    ) -> list[TablePart]:
+        """Return the parts of a `[virtual]` table, and what each is wired to."""
+        from mlink_hil.wiring.layout import left_out
+        from mlink_hil.wiring.table import read_parts
+
+        parts = read_parts(table)
+        boards = [name for name, spec in specs.items() if is_board(spec)]
+        absent = left_out(parts, boards, [name for name in specs if name not in boards])
+        return [
+            TablePart(name, part.kind, part.wired(), part.detail(), absent.get(name, ""))
+            for name, part in parts.items()
+        ]
 
     def open_together(
         self,

@@ -82,6 +82,29 @@ class TableProvider(Protocol):
         ...
 
 
+class TablePart(NamedTuple):
+    """One thing in a provider's table, in words for people."""
+
+    name: str
+    kind: str
+    wired: list[str]
+    """What it is wired to, one connection each."""
+    detail: str = ""
+    left_out: str = ""
+    """Why it is not there with this run's devices; empty when it is."""
+
+
+@runtime_checkable
+class TableDescriber(Protocol):
+    """A TableProvider that can also say what its table holds; `mlink check` shows that."""
+
+    def describe_table(
+        self, table: Mapping[str, Any], *, specs: Mapping[str, str]
+    ) -> list[TablePart]:
+        """Return the parts of a table that has been checked; `specs` as for `open_together`."""
+        ...
+
+
 class FoundDevice(msgspec.Struct, frozen=True, kw_only=True):
     """A device that exists on this machine, as a provider of `mlink.discovery` found it.
 

@@ -67,6 +67,45 @@ def test_that_passes(bench, board):
     assert "▼ uno.7" in outcome.text
 
 
+def test_times_of_boards_that_were_not_simulated_in_real_time_decide_nothing(
+    inner: Callable[..., Outcome],
+) -> None:
+    outcome = inner(
+        """
+import os, signal, time
+import psutil
+
+def pause_the_board(sec):
+    of_us = psutil.Process().children(recursive=True)
+    (board,) = [each for each in of_us if "mlink_hil.sim." in " ".join(each.cmdline())]
+    board.send_signal(signal.SIGSTOP)
+    time.sleep(sec)
+    board.send_signal(signal.SIGCONT)
+
+def test_measured_while_it_stood_still(bench):
+    pause_the_board(0.2)
+    bench.measure("trip", 61_069, "µs", at_most=50_000)
+
+def test_expected_while_it_stood_still(bench, board):
+    press = board.line(7).drive(False)
+    pause_the_board(0.2)
+    bench.expect(edge(8, rising=False), within_usec=5_000, after=press)
+
+def test_what_was_kept_passes_all_the_same(bench):
+    pause_the_board(0.2)
+    bench.measure("trip", 3_000, "µs", at_most=50_000)
+
+def test_measured_after_it(bench, board):
+    bench.measure("trip", 61_069, "µs", at_most=50_000)
+""",
+        "--mlink-record=never",
+    )
+    assert outcome.counts == {"failed": 1, "passed": 1, "inconclusive": 2}, outcome.text
+    assert "trip = 61069 µs, limits ≤ 50000: inconclusive" in outcome.text
+    assert "too slow to simulate in real time: uno gave up 1" in outcome.text
+    assert "FAILED test_led.py::test_measured_after_it" in outcome.text
+
+
 def test_inconclusive_tests_may_count_as_skipped(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         "def test_it(bench):\n    raise Inconclusive('who knows')\n",

@@ -1,9 +1,15 @@
 """Verdicts: a deadline inside the uncertainty of the times is undecided, not passed or failed."""
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 
 from mlink_hil.testing.events import Event, Span, Window
+from mlink_hil.testing.history import History
 from mlink_hil.testing.measurements import Measurement
+from mlink_hil.testing.patterns import Bound
+from mlink_hil.testing.rig import Rig
 from mlink_hil.testing.verdicts import (
     ExpectationFailed,
     Inconclusive,
@@ -151,3 +157,22 @@ def test_a_limit_that_only_the_wait_exceeds_is_undecided():
 def test_a_quantile_of_spans_is_one_of_their_bounds_too():
     spans = [Span(n, n - 10, n + 5) for n in (100, 200, 300, 400, 500)]
     assert Span.quantile(spans, 0.25) == Span(200, 190, 205)
+
+
+def test_a_host_that_keeps_the_loop_waiting_for_ever_ends_an_expectation_all_the_same():
+    waits_usec = itertools.count(1_000_000, 1_000_000)  # more at each look
+    run = SimpleNamespace(
+        boards={},
+        slow=1,
+        alive=True,
+        history=History(),
+        names=SimpleNamespace(frame_streams=list),
+        now_usec=lambda: 10**12,  # every deadline is over
+        complete=lambda *_: None,
+        check=lambda: None,
+        let_run=lambda: None,
+        starved_usec=lambda: {"ml:loop": next(waits_usec)},
+    )
+    never = Bound("uno.8", lambda _event: False, "rising edge on uno.8")
+    with pytest.raises(Inconclusive, match=r"this machine was busy.*ml:loop 6000000 µs"):
+        Rig(run).expect(lambda _names: never, within_usec=2000, after=PRESS)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from mlink.bench import load_bench
+from mlink.cli import app
 from mlink.errors import BenchError
 from mlink_hil.wiring.layout import lay_out
 from mlink_hil.wiring.lights import lights
@@ -111,6 +113,57 @@ def test_what_hangs_at_real_devices_is_left_out_and_told(tmp_path: Path) -> None
     assert not layout.rig.boards
     assert len(layout.notes) == 7
     assert "[virtual.light] is left out: 'uno' is no virtual board of this run" in layout.notes
+
+
+def check(path: Path, *arguments: str) -> dict[str, str]:
+    """Return what `mlink check` says of each part, by its name, with single spaces."""
+    told = CliRunner().invoke(app, ["check", str(path), *arguments], env={"COLUMNS": "160"})
+    assert told.exit_code == 0, told.output
+    lines = told.stdout.partition("virtual part")[2].splitlines()[1:]
+    parts: dict[str, str] = {}
+    for line in lines:
+        if not line.startswith(" "):
+            name = line.split()[0]
+            parts[name] = ""
+        parts[name] = " ".join(f"{parts[name]} {line.removeprefix(name)}".split())
+    return parts
+
+
+ALL = HEAD + '[modules.cam]\ntype = "camera-generic"\ndevice = "eye"\n'
+
+
+def test_check_lists_the_parts_with_what_they_are_wired_to(tmp_path: Path) -> None:
+    path = write_bench(tmp_path, GOOD)
+    path.write_text(ALL + GOOD)
+    assert check(path) == {
+        "light": "led uno.8 → eye red",
+        "arm": "servo uno.9 → eye",
+        "eye": "scene eye exposes 1000 µs, read out in 8000 µs",
+        "finger": "button uno.7 to ground, bounces",
+        "temperature": "sensor uno.A0 wave.csv",
+        "dut": "chip 2 – uno.4 dut.hex A1 – uno.5",
+        "heater": "model on – uno.6 heater.py:Heater sense – dut.9",
+        "bridge": "wire uno.6 – uno.10",
+    }
+
+
+def test_check_says_which_parts_the_devices_leave_out(tmp_path: Path) -> None:
+    path = write_bench(tmp_path, GOOD)
+    path.write_text(ALL + GOOD)
+    lab = tmp_path / "lab.toml"
+    lab.write_text('[devices]\nuno = "/dev/ttyACM0"\neye = "virtual:scene"\n')
+    parts = check(path, "--devices", str(lab))
+    assert parts["light"] == "led uno.8 → eye left out: 'uno' is no virtual board of this run"
+    assert "left out" not in parts["eye"]
+
+
+def test_a_part_that_is_left_out_does_not_take_a_board_of_its_name_along(tmp_path: Path) -> None:
+    text = "[virtual.uno]\ntype = 'led'\nline = 'uno.8'\nscene = 'eye'\n"
+    text += "[virtual.finger]\ntype = 'button'\nline = 'uno.7'\n"
+    parts = read_parts(load_bench(write_bench(tmp_path, text)).tables["virtual"])
+    layout = lay_out(parts, ["uno"], [], work_dir=tmp_path, bench_dir=tmp_path)
+    assert len(layout.notes) == 1
+    assert [contact.board for contact in layout.rig.contacts] == ["uno"]
 
 
 def test_the_same_bench_is_good_with_real_devices(tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ class BenchRun:
         self.engine = Engine(tapped, options, self)
         self._regions: set[str] = set()
         self._starvation = Starvation()
-        devices = {module.device for module in bench.modules.values() if module.device}
-        self._virtual = all(bench.device_spec(each).startswith("virtual:") for each in devices)
+        specs = bench.used_devices().values()
+        self._virtual = all(spec.startswith("virtual:") for spec in specs)
         self._running = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="hil-engine", daemon=True)
@@ -217,8 +217,7 @@ class BenchRun:
         work_dir = self.engine.work_dir
         if work_dir is None:
             return
-        devices = {module.device for module in self.bench.modules.values() if module.device}
-        for device in devices | set(chips(self.bench)):
+        for device in {*self.bench.used_devices(), *chips(self.bench)}:
             control = control_path(work_dir, device)
             if not control.is_socket():
                 continue  # a real board, or a camera

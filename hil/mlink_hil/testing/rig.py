@@ -15,6 +15,7 @@ from mlink_hil.testing.faults import Faults
 from mlink_hil.testing.lines import Board
 from mlink_hil.testing.measurements import Measurement
 from mlink_hil.testing.patterns import Bound, Pattern
+from mlink_hil.testing.real_time import RealTime
 from mlink_hil.testing.recording import RecordingHandle
 from mlink_hil.testing.timeline_text import draw_timeline, list_events
 from mlink_hil.testing.verdicts import (
@@ -27,6 +28,8 @@ _Enough = Callable[[Inside], bool]
 
 _WORTH_TELLING_USEC = 500
 """A shorter wait for a processor explains nothing."""
+_LONGEST_EXCUSE_USEC = 5_000_000
+"""A host that kept a loop waiting for longer decides nothing."""
 
 
 class Rig:
@@ -40,6 +43,7 @@ class Rig:
         """(master time in µs, what was expected by then)"""
         self.began_usec = run.now_usec()
         self.faults = Faults(run)
+        self._real_time = RealTime(run.boards)
 
     # what there is ------------------------------------------------------------------------
 
@@ -220,8 +224,11 @@ class Rig:
         if isinstance(value, Span) and at_most is not None:
             at_most = self._patient(at_most)
         measured = Measurement.judge(name, value, unit, at_least, at_most)
+        lapse = self._real_time.lapse() if measured.outcome is Verdict.FAIL else ""
+        if lapse:
+            measured = replace(measured, outcome=Verdict.INCONCLUSIVE)
         self.measurements.append(measured)
-        raise_unless_passed(measured.outcome, [str(measured)])
+        raise_unless_passed(measured.outcome, [f"{measured}{lapse}"])
         return measured
 
     def wait(self, sec: float) -> None:
@@ -290,7 +297,11 @@ class Rig:
             if starved_usec < max(_WORTH_TELLING_USEC, counted_usec + _WORTH_TELLING_USEC):
                 # no wait explains its lateness: at most, that it was not seen
                 unseen_usec = self._unseen_usec(bound, window)
-                return _busy(waits) if 0 < unseen_usec <= 2 * starved_usec else ""
+                if 0 < unseen_usec <= 2 * starved_usec:
+                    return _busy(waits)
+                return self._real_time.lapse()
+            if starved_usec > _LONGEST_EXCUSE_USEC:
+                return _busy(waits)  # its processes wait longer than time passes: no end of it
             counted_usec = starved_usec
             longer = Window(window.origin, window.low_usec, window.high_usec + starved_usec)
             if explained(self._watch(bound, longer, enough=explained)):

@@ -143,21 +143,17 @@ def leave_out(bench: Bench, names: tuple[str, ...]) -> Bench:
 
 def features(bench: Bench) -> dict[str, str]:
     """Return what the devices of a bench can be relied on for: feature → why it is lacking, ""."""
-    devices = {module.device for module in bench.modules.values() if module.device}
-    real = sorted(f"{d} is {bench.device_spec(d)}" for d in devices if not _virtual(bench, d))
-    virtual = sorted(f"{d} is {bench.device_spec(d)}" for d in devices if _virtual(bench, d))
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for name, spec in sorted(bench.used_devices().items()):
+        told[spec.startswith("virtual:")].append(f"{name} is {spec}")
     has_avr = importlib.util.find_spec("yasimavr") is not None
     return {
-        "simulated": ", ".join(real),
-        "real": ", ".join(virtual),
+        "simulated": ", ".join(told[False]),
+        "real": ", ".join(told[True]),
         "avr": "" if has_avr else "yasimavr is not installed",
         "board": "" if _has(bench, DataType.LineReading) else "the bench has no board",
         "camera": "" if _has(bench, DataType.Frame) else "the bench has no camera",
     }
-
-
-def _virtual(bench: Bench, device: str) -> bool:
-    return bench.device_spec(device).startswith("virtual:")
 
 
 def _has(bench: Bench, kind: DataType) -> bool:

@@ -40,22 +40,16 @@ class Layout:
 
 
 class _Places:
-    """Where devices of this run are: control sockets in its folder, files in the bench's."""
+    """Where what this run simulates is: control sockets in its folder, files in the bench's."""
 
-    def __init__(
-        self, boards: Collection[str], scenes: Collection[str], work_dir: Path, bench_dir: Path
-    ) -> None:
-        self.boards = boards
-        self.scenes = scenes
-        self.chips: set[str] = set()
+    def __init__(self, present: Collection[str], work_dir: Path, bench_dir: Path) -> None:
+        self.present = present
+        """Boards, and chips."""
         self.bench_dir = bench_dir
         self._work_dir = work_dir
 
     def control(self, name: str) -> str:
         return str(control_path(self._work_dir, name))
-
-    def has(self, name: str) -> bool:
-        return name in self.boards or name in self.chips
 
 
 def control_path(work_dir: Path, name: str) -> Path:
@@ -73,14 +67,13 @@ def lay_out(
 ) -> Layout:
     """Plan the parts; `boards` and `scenes` are the virtual devices of this run."""
     layout = Layout()
-    places = _Places(boards, scenes, work_dir, bench_dir)
     nets: list[list[End]] = []
-    places.chips = {name for name, part in parts.items() if isinstance(part, Chip) and boards}
-    for name, part in sorted(parts.items(), key=lambda each: not isinstance(each[1], Chip)):
-        if reason := _lacking(part, places):
-            layout.notes.append(f"[virtual.{name}] is left out: {reason}")
-            places.chips.discard(name)
-            continue
+    absent = left_out(parts, boards, scenes)
+    layout.notes = [f"[virtual.{name}] is left out: {why}" for name, why in absent.items()]
+    there = {name: part for name, part in parts.items() if name not in absent}
+    present = {*boards, *(name for name, part in there.items() if isinstance(part, Chip))}
+    places = _Places(present, work_dir, bench_dir)
+    for name, part in there.items():
         match part:
             case Chip():
                 firmware = str((bench_dir / part.firmware).resolve())
@@ -92,7 +85,7 @@ def lay_out(
                 nets += _wires(name, part, places)
             case Wire():
                 ends = [parse_line(end) for end in part.ends]
-                nets.append([(e.device, str(e.pin)) for e in ends if places.has(e.device)])
+                nets.append([(e.device, str(e.pin)) for e in ends if e.device in present])
             case Button():
                 layout.rig.contacts.append(_contact(part))
             case Sensor():
@@ -107,13 +100,28 @@ def lay_out(
     return layout
 
 
-def _lacking(part: Part, places: _Places) -> str:
-    """Say what a part needs that this run does not simulate; empty when it has all."""
+def left_out(
+    parts: Mapping[str, Part], boards: Collection[str], scenes: Collection[str]
+) -> dict[str, str]:
+    """Return the parts that a run with these virtual devices does not simulate, each with why."""
+    chips = [name for name, part in parts.items() if isinstance(part, Chip)]
+    present = {*boards, *(chips if boards else ())}
+    found: dict[str, str] = {}
+    for name in (*chips, *(name for name in parts if name not in chips)):
+        if reason := _lacking(parts[name], present, scenes):
+            found[name] = reason
+            if name in chips:
+                present.discard(name)  # what hangs at it is not there either
+    return found
+
+
+def _lacking(part: Part, present: Collection[str], scenes: Collection[str]) -> str:
+    """Say what a part needs that a run does not simulate; empty when it has all."""
     scene = part.scene_key()
-    if scene and scene not in places.scenes:
+    if scene and scene not in scenes:
         return f"'{scene}' is no virtual scene of this run"
     devices = [parse_line(line).device for line in part.lines().values()]
-    absent = [name for name in devices if not places.has(name)]
+    absent = [name for name in devices if name not in present]
     enough = 2 if isinstance(part, Wire) else 1
     if devices and len(devices) - len(absent) < enough:
         return f"'{absent[0]}' is no virtual board of this run"
@@ -125,7 +133,7 @@ def _wires(name: str, part: Chip | Model, places: _Places) -> list[list[End]]:
     for pin, line in part.wires.items():
         end = parse_line(line)
         own = str(parse_pin(pin)) if isinstance(part, Chip) else pin
-        if places.has(end.device):
+        if end.device in places.present:
             nets.append([(name, own), (end.device, str(end.pin))])
     return nets
 

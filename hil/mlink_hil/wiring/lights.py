@@ -37,8 +37,8 @@ def lights(bench: Bench) -> list[Light]:
         if isinstance(part, Led) and bench.device_spec(part.scene).startswith(f"{TABLE}:")
     ]
     described = {light.scene for light in found}
-    for name in {module.device for module in bench.modules.values() if module.device}:
-        query = dict(parse_qsl(bench.device_spec(name).partition("?")[2]))
+    for name, spec in bench.used_devices().items():
+        query = dict(parse_qsl(spec.partition("?")[2]))
         if "led" in query and name not in described:
             line = f"{query.get('board', '')}.{query['led']}"
             found.append(Light(name, line, DEFAULT_AT, DEFAULT_SIZE))

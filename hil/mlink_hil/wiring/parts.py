@@ -46,6 +46,14 @@ class Part(msgspec.Struct, kw_only=True):
         """Return the scene that shows it; empty when none does."""
         return ""
 
+    def wired(self) -> list[str]:
+        """Return what it is wired to, in words, one connection each."""
+        return list(self.lines().values())
+
+    def detail(self) -> str:
+        """Return what it is beyond its type, in a few words."""
+        return ""
+
 
 class Scene(Part, kw_only=True):
     """How the camera of a virtual scene takes its pictures."""
@@ -71,6 +79,15 @@ class Scene(Part, kw_only=True):
     def scene_key(self) -> str:
         """Return its device."""
         return self.device
+
+    def detail(self) -> str:
+        """Return how it exposes."""
+        readout = f", read out in {self.readout_usec} µs" if self.readout_usec else ""
+        return f"exposes {self.exposure_usec} µs{readout}"
+
+    def wired(self) -> list[str]:
+        """Return its device."""
+        return [self.device]
 
 
 class _Shown(Part, kw_only=True):
@@ -98,6 +115,10 @@ class _Shown(Part, kw_only=True):
         """Return its scene."""
         return self.scene
 
+    def wired(self) -> list[str]:
+        """Return its line, and where it is seen."""
+        return [f"{self.line} → {self.scene}"]
+
 
 class Led(_Shown, kw_only=True):
     """A light in a scene: as bright in a row as the share of its exposure that the line was on."""
@@ -105,6 +126,10 @@ class Led(_Shown, kw_only=True):
     kind: ClassVar[str] = "led"
     color: Color = "red"
     active_low: bool = False
+
+    def detail(self) -> str:
+        """Return its color."""
+        return f"{self.color}, lit when low" if self.active_low else self.color
 
 
 class Servo(_Shown, kw_only=True):
@@ -169,6 +194,15 @@ class Button(Part, kw_only=True):
         if not 0 < self.press_msec <= 1e6:
             yield "press_msec", "must be above 0"
 
+    def detail(self) -> str:
+        """Return what a press does."""
+        told = ["to ground" if self.active_low else "to 5 V"]
+        if self.bounce.pattern_usec or self.bounce.count:
+            told.append("bounces")
+        if self.presses_hz:
+            told.append(f"presses itself at {self.presses_hz:g} Hz")
+        return ", ".join(told)
+
     def lines(self) -> dict[str, str]:
         """Return its line."""
         return {"line": self.line}
@@ -211,6 +245,15 @@ class Sensor(Part, kw_only=True):
         if pin not in range(FIRST_ANALOG, FIRST_ANALOG + ANALOG_COUNT):
             yield "line", "is no analog input; they are A0 to A5"
 
+    def detail(self) -> str:
+        """Return its waveform."""
+        match self.waveform:
+            case "file":
+                return self.file
+            case "constant":
+                return f"{self.high_volt:g} V"
+        return f"{self.waveform}, {self.low_volt:g} to {self.high_volt:g} V, {self.hz:g} Hz"
+
     def lines(self) -> dict[str, str]:
         """Return its line."""
         return {"line": self.line}
@@ -227,19 +270,36 @@ class Wire(Part, kw_only=True):
         if len(set(self.ends)) < 2:
             yield "ends", "a wire has two ends or more, and they differ"
 
+    def wired(self) -> list[str]:
+        """Return its ends."""
+        return [" – ".join(self.ends)]
+
     def lines(self) -> dict[str, str]:
         """Return its ends."""
         return {f"ends[{number}]": end for number, end in enumerate(self.ends)}
 
 
-class Chip(Part, kw_only=True):
-    """A device under test: an ATmega328P with a firmware of its own, wired to boards' lines."""
+class _UnderTest(Part, kw_only=True):
+    """A device under test, wired to boards' lines."""
+
+    wires: dict[str, str]
+    """Its pins, and the line that each is wired to."""
+
+    def lines(self) -> dict[str, str]:
+        """Return the boards' ends of its wires."""
+        return {f"wires.{pin}": line for pin, line in self.wires.items()}
+
+    def wired(self) -> list[str]:
+        """Return its wires."""
+        return [f"{pin} – {line}" for pin, line in self.wires.items()]
+
+
+class Chip(_UnderTest, kw_only=True):
+    """An ATmega328P with a firmware of its own; its pins are named as an Uno's."""
 
     kind: ClassVar[str] = "chip"
     firmware: str
     """Intel hex or ELF, from the folder of the bench."""
-    wires: dict[str, str]
-    """Its pins, named as an Uno's, and the line that each is wired to."""
 
     def problems(self, bench_dir: Path) -> Iterator[Problem]:
         """Yield what is wrong."""
@@ -251,19 +311,17 @@ class Chip(Part, kw_only=True):
             except ValueError as error:
                 yield f"wires.{pin}", str(error)
 
-    def lines(self) -> dict[str, str]:
-        """Return the boards' ends of its wires."""
-        return {f"wires.{pin}": line for pin, line in self.wires.items()}
+    def detail(self) -> str:
+        """Return its firmware."""
+        return self.firmware
 
 
-class Model(Part, kw_only=True):
-    """A device under test: a Python class (`mlink_hil.dut.Dut`), wired to boards' lines."""
+class Model(_UnderTest, kw_only=True):
+    """A Python class (`mlink_hil.dut.Dut`), which names its pins."""
 
     kind: ClassVar[str] = "model"
     source: str
     """"file.py:ClassName", from the folder of the bench."""
-    wires: dict[str, str]
-    """Its pins by name, and the line that each is wired to."""
     settings: dict[str, Any] = {}
     """Keyword arguments of the class."""
 
@@ -275,9 +333,9 @@ class Model(Part, kw_only=True):
         elif not (bench_dir / file).is_file():
             yield "source", f"there is no file {bench_dir / file}"
 
-    def lines(self) -> dict[str, str]:
-        """Return the boards' ends of its wires."""
-        return {f"wires.{pin}": line for pin, line in self.wires.items()}
+    def detail(self) -> str:
+        """Return its class."""
+        return self.source
 
 
 KINDS: dict[str, type[Part]] = {

@@ -58,6 +58,11 @@ class Bench:
         """Return the device string of a module's `device`, which may be one itself."""
         return self.devices.get(name, name)
 
+    def used_devices(self) -> dict[str, str]:
+        """Return the devices that modules use: what their `device` says → device string."""
+        names = (module.device for module in self.modules.values() if module.device is not None)
+        return {name: self.device_spec(name) for name in names}
+
 
 class _Head(msgspec.Struct):
     name: str = ""

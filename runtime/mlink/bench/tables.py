@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlink.bench.file import Problems, Table, shown
 from mlink.catalog import device_provider, device_schemes
-from mlink.devices import TableProvider
+from mlink.devices import TableDescriber, TablePart, TableProvider
 from mlink.errors import DeviceError
+
+if TYPE_CHECKING:
+    from mlink.bench.load import Bench
 
 
 def take_tables(table: Table) -> dict[str, Table]:
@@ -37,3 +41,24 @@ def check_tables(
             continue
         for problem in provider.check_table(table, devices=devices, bench_dir=bench_dir):
             problems.add(*problem)
+
+
+def describe_tables(bench: Bench) -> dict[str, list[TablePart]]:
+    """Return what a checked bench's tables hold, by scheme, as far as their providers tell it."""
+    described: dict[str, list[TablePart]] = {}
+    for scheme, table in bench.tables.items():
+        provider = device_provider(scheme)
+        if isinstance(provider, TableDescriber):
+            specs = of_scheme(bench.used_devices(), scheme)
+            described[scheme] = provider.describe_table(table, specs=specs)
+    return described
+
+
+def of_scheme(specs: Mapping[str, str], scheme: str) -> dict[str, str]:
+    """Return the devices, as name → spec, of one scheme."""
+    return {name: spec for name, spec in specs.items() if scheme_of(spec) == scheme}
+
+
+def scheme_of(spec: str) -> str:
+    """Return the scheme of a device string: "virtual" of "virtual:uno"."""
+    return spec.partition(":")[0]

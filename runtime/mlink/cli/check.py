@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mlink.bench import Bench, ModuleConfig
+    from mlink.devices import TablePart
 
 
 def check(
@@ -24,11 +25,12 @@ def check(
         typer.Option("--set", metavar="MODULE.KEY=VALUE", help="Replace one setting; repeatable."),
     ] = None,
 ) -> None:
-    """Check a bench; tell all that is wrong, or show its modules and streams."""
+    """Check a bench; tell all that is wrong, or show its modules, streams and simulated parts."""
     from rich.console import Console
     from rich.text import Text
 
     from mlink.bench import load_bench
+    from mlink.bench.tables import describe_tables
 
     checked = load_bench(bench, devices=devices, overrides=overrides or ())
     streams = {
@@ -40,20 +42,40 @@ def check(
     counts = f": {len(checked.modules)} modules, {len(streams)} connected streams"
     console.print(Text("✔ ", style="green").append(checked.name, style="bold").append(counts))
     console.print(_table(checked))
+    for scheme, parts in describe_tables(checked).items():
+        console.print()
+        console.print(_parts(scheme, parts))
 
 
 def _table(bench: Bench) -> Table:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for title in ("module", "type", "device", "inputs", "outputs"):
-        table.add_column(title)
+    table = _empty("module", "type", "device", "inputs", "outputs")
     for module in bench.modules.values():
         device = "" if module.device is None else bench.device_spec(module.device)
         outputs = "\n".join(f"{port.id} ({port.data_type.value})" for port in module.outputs)
         cells = (module.name, module.type.id, device, _inputs(module), outputs)
         table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _parts(scheme: str, parts: list[TablePart]) -> Table:
+    from rich.text import Text
+
+    table = _empty(f"{scheme} part", "type", "wired to", "what")
+    for part in parts:
+        what = f"left out: {part.left_out}" if part.left_out else part.detail
+        cells = (part.name, part.kind, "\n".join(part.wired), what)
+        table.add_row(*(Text(cell) for cell in cells), style="dim" if part.left_out else "")
+    return table
+
+
+def _empty(*titles: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for title in titles:
+        table.add_column(title)
     return table
 
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mlink.bench import Bench
+from mlink.bench.tables import of_scheme, scheme_of
 from mlink.catalog import device_provider
 from mlink.devices import DeviceEndpoint, TableProvider
 
@@ -21,8 +22,7 @@ def open_devices(bench: Bench, work_dir: Path) -> Iterator[dict[str, DeviceEndpo
     A device string whose scheme nobody provides is its own address. Devices whose scheme has a
     table in the bench are opened together, connected as it says.
     """
-    keys = dict.fromkeys(each.device for each in bench.modules.values() if each.device is not None)
-    specs = {key: bench.device_spec(key) for key in keys}
+    specs = bench.used_devices()
     with ExitStack() as stack:
         endpoints: dict[str, DeviceEndpoint] = {}
         for scheme in bench.tables:
@@ -30,7 +30,7 @@ def open_devices(bench: Bench, work_dir: Path) -> Iterator[dict[str, DeviceEndpo
         for key, spec in specs.items():
             if key in endpoints:
                 continue
-            provider = device_provider(_scheme(spec))
+            provider = device_provider(scheme_of(spec))
             if provider is None:
                 endpoints[key] = DeviceEndpoint(name=key, spec=spec, address=spec)
             else:
@@ -45,7 +45,7 @@ def _open_together(
     bench: Bench, scheme: str, specs: dict[str, str], work_dir: Path
 ) -> Iterator[dict[str, DeviceEndpoint]]:
     """Open the devices of one scheme by its table; none when there are none in this run."""
-    own = {key: spec for key, spec in specs.items() if _scheme(spec) == scheme}
+    own = of_scheme(specs, scheme)
     provider = device_provider(scheme)
     if not own or not isinstance(provider, TableProvider):
         log.info("[%s] of the bench is not used: no device of this run is '%s:…'", scheme, scheme)
@@ -60,7 +60,3 @@ def _open_together(
         log=log,
     ) as endpoints:
         yield endpoints
-
-
-def _scheme(spec: str) -> str:
-    return spec.partition(":")[0]
