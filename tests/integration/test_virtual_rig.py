@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,42 @@ def test_a_chip_has_pins_to_watch_and_a_change_takes_20_usec_along_the_wire(tmp_
         stats = lamp.stats()
         assert stats.firmware == "lamp-good.hex"
     assert not list(tmp_path.glob("*.sock"))
+
+
+def test_a_wires_own_delay_is_added_to_the_cycle(tmp_path: Path) -> None:
+    text = f"""
+    [virtual.lamp]
+    type = "chip"
+    firmware = "{LAMP}/lamp-good.hex"
+    wires = {{ 13 = "uno.6" }}
+
+    [virtual.cable]
+    type = "wire"
+    ends = ["lamp.8", "uno.7"]
+    delay_usec = 300
+    """
+    bench = load_bench(write_bench(tmp_path, text))
+    with (
+        open_devices(bench, tmp_path) as endpoints,
+        VirtualBoard.connect(endpoints["uno"].control) as uno,
+        VirtualBoard.connect(tmp_path / "lamp.sock") as lamp,
+    ):
+        serial = SerialClient(endpoints["uno"].address)
+        serial.send(0xF4, 6, 0, 0xF4, 7, 0)  # inputs; until then they hold the lamp's pins low
+        while uno.read(7).output:
+            time.sleep(0.01)
+        uno.watch([6, 7])
+        lamp.watch([8, 13])
+        lamp.drive(2, False)  # press: pin 13 shines at once, pin 8 a little later
+        cycles = {}
+        for board, pin in ((lamp, 13), (lamp, 8), (uno, 6), (uno, 7)):
+            edge = board.wait_edge(pin, True, timeout_sec=5)
+            assert edge is not None
+            cycles[pin] = edge.cycle
+        serial.close()
+    # each processor counts from its own power-on; over a plain wire the difference is 20 µs more
+    late = (cycles[7] - cycles[8]) - (cycles[6] - cycles[13])
+    assert abs(late - 300 * 16) <= 4  # an instruction
 
 
 def test_a_real_converter_measures_a_sensors_voltage(tmp_path: Path) -> None:

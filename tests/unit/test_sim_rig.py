@@ -10,7 +10,7 @@ from mlink.errors import DeviceError
 from mlink_hil.sim.board import CLOCK_HZ, BoardCrashed
 from mlink_hil.sim.rig.build import Rig
 from mlink_hil.sim.rig.nets import NOTHING, Drive, Strength, resolve
-from mlink_hil.wiring.plan import BoardPlan, ContactPlan, ModelPlan, RigPlan, SensorPlan
+from mlink_hil.wiring.plan import BoardPlan, ContactPlan, DelayPlan, ModelPlan, RigPlan, SensorPlan
 
 USEC = CLOCK_HZ // 1_000_000
 HIGH, LOW = Drive(Strength.OUTPUT, True), Drive(Strength.OUTPUT, False)
@@ -101,6 +101,86 @@ def test_a_test_that_drives_a_line_drives_all_that_is_wired_to_it():
     bench.rig.boards["a"].drive(4, None)
     bench.run(1)
     assert not bench.chip("b").read(2).level
+
+
+def late(delay_usec, a=("a", "4"), b=("b", "2")):
+    return DelayPlan(ends=(a, b), delay_usec=delay_usec)
+
+
+def late_bench(delay_usec=150.25):
+    nets = [[("a", "4")], [("b", "2")]]
+    return Bench(boards=("a", "b"), nets=nets, wire_usec=20, delays=[late(delay_usec)])
+
+
+def test_an_edge_is_later_by_the_wires_own_delay_to_the_cycle():
+    bench = late_bench()
+    bench.chip("b").set_input(2, pull_up=False)
+    bench.run(1000)
+    bench.edges.clear()
+    for usec, level in ((100.0, True), (33.5, False), (7.25, True)):
+        bench.run(usec)
+        bench.chip("a").set_output(4, level)
+    bench.run(1000)
+    sent, seen = bench.of("a.4"), bench.of("b.2")
+    assert len(sent) == 3
+    assert seen == [(usec + 20 + 150.25, level) for usec, level in sent]
+
+
+def test_what_a_test_drives_is_at_the_other_end_after_the_delay_alone():
+    bench = late_bench(80)
+    bench.chip("a").set_input(4, pull_up=True)
+    bench.chip("b").set_input(2, pull_up=True)
+    bench.run(1000)
+    bench.edges.clear()
+    bench.rig.boards["a"].drive(4, False)
+    bench.run(500)
+    bench.rig.boards["a"].drive(4, None)
+    bench.run(500)
+    assert bench.of("b.2") == [(1080, 0), (1580, 1)]
+
+
+def test_a_delayed_wire_works_both_ways_and_rests_when_both_ends_pull_up():
+    bench = late_bench(100)
+    bench.chip("a").set_input(4, pull_up=True)
+    bench.chip("b").set_input(2, pull_up=True)
+    bench.run(10_000)
+    assert not bench.rig.clock._actions  # nothing goes to and fro
+    bench.edges.clear()
+    bench.chip("b").set_output(2, False)
+    bench.run(1000)
+    assert bench.of("a.4") == [(10_120, 0)]
+    bench.chip("b").set_input(2, pull_up=True)
+    bench.run(1000)
+    assert bench.chip("a").read(4).level
+    assert bench.chip("b").read(2).level
+
+
+def test_outputs_against_each_other_over_a_delayed_wire_read_low_and_part_again():
+    bench = late_bench(100)
+    bench.chip("a").set_output(4, True)
+    bench.chip("b").set_output(2, False)
+    bench.run(1000)
+    assert not bench.chip("a").read(4).level
+    bench.chip("b").set_input(2, pull_up=False)
+    bench.run(1000)
+    assert bench.chip("a").read(4).level
+    assert bench.chip("b").read(2).level
+
+
+def test_delays_in_a_row_add_up():
+    bench = Bench(
+        boards=("a", "b", "c"),
+        nets=[[("a", "4")], [("b", "2")], [("c", "3")]],
+        delays=[late(100), late(300, ("b", "2"), ("c", "3"))],
+    )
+    bench.chip("b").set_input(2, pull_up=False)
+    bench.chip("c").set_input(3, pull_up=False)
+    bench.run(50)
+    bench.chip("a").set_output(4, True)
+    bench.run(1000)
+    bench.chip("a").set_output(4, False)
+    bench.run(1000)
+    assert bench.of("c.3") == [(50 + 20 + 400, 1), (1050 + 20 + 400, 0)]
 
 
 def test_a_board_without_power_stands_still_and_the_others_go_on():

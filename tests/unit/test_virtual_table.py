@@ -105,6 +105,37 @@ def test_the_parts_become_plans_of_what_is_wired(tmp_path: Path) -> None:
     assert [item.control for item in scene.items] == ["/run/x/uno.sock"] * 2
 
 
+LATE = """
+[virtual.late]
+type = "wire"
+ends = ["uno.4", "uno.10"]
+delay_usec = 250
+"""
+
+
+def test_a_wire_with_a_delay_lies_between_two_nets(tmp_path: Path) -> None:
+    parts = read_parts(load_bench(write_bench(tmp_path, LATE)).tables["virtual"])
+    layout = lay_out(parts, ["uno"], [], work_dir=tmp_path, bench_dir=tmp_path)
+    assert layout.wired_boards == ["uno"]
+    assert layout.rig.nets == [[("uno", "4")], [("uno", "10")]]
+    (delay,) = layout.rig.delays
+    assert (delay.ends, delay.delay_usec) == ((("uno", "4"), ("uno", "10")), 250)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "[virtual.b]\ntype = 'wire'\nends = ['uno.10', 'uno.4']",
+        "[virtual.b]\ntype = 'wire'\nends = ['uno.10', 'uno.4']\ndelay_usec = 5",
+        "[virtual.c]\ntype = 'chip'\nfirmware = 'dut.hex'\nwires = { 2 = 'uno.4' }\n"
+        "[virtual.b]\ntype = 'wire'\nends = ['c.2', 'uno.10']",
+    ],
+)
+def test_a_delayed_wire_in_a_ring_is_refused(other: str, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="are connected without this wire, too"):
+        load_bench(write_bench(tmp_path, f"{LATE}{other}\n"))
+
+
 def test_what_hangs_at_real_devices_is_left_out_and_told(tmp_path: Path) -> None:
     parts = read_parts(load_bench(write_bench(tmp_path, GOOD)).tables["virtual"])
     layout = lay_out(parts, [], ["eye"], work_dir=tmp_path, bench_dir=tmp_path)
@@ -210,6 +241,8 @@ WRONG = {
     "[virtual.uno]\ntype = 'chip'\nfirmware = 'dut.hex'\nwires = { 2 = 'uno.4' }": "has this name",
     "[virtual.m]\ntype = 'model'\nsource = 'heater'\nwires = { a = 'uno.4' }": "file.py:ClassName",
     "[virtual.w]\ntype = 'wire'\nends = ['uno.4']": "two ends",
+    "[virtual.w]\ntype = 'wire'\nends = ['uno.4', 'uno.5']\ndelay_usec = -1": "0 to 1 s",
+    "[virtual.w]\ntype = 'wire'\nends = ['uno.4', 'uno.5', 'uno.6']\ndelay_usec = 9": "two ends",
     "[virtual]\nlight = 3": "is not a table",
     "[virtul.light]\ntype = 'led'": "Did you mean 'virtual'",
 }

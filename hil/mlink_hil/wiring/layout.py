@@ -16,6 +16,7 @@ from mlink_hil.wiring.parts import Button, Chip, Led, Model, Part, Scene, Sensor
 from mlink_hil.wiring.plan import (
     BoardPlan,
     ContactPlan,
+    DelayPlan,
     End,
     LedPlan,
     ModelPlan,
@@ -84,8 +85,15 @@ def lay_out(
                 layout.rig.models.append(_model(name, part, bench_dir))
                 nets += _wires(name, part, places)
             case Wire():
-                ends = [parse_line(end) for end in part.ends]
-                nets.append([(e.device, str(e.pin)) for e in ends if e.device in present])
+                lines = [parse_line(end) for end in part.ends]
+                ends = [(e.device, str(e.pin)) for e in lines if e.device in present]
+                if part.delay_usec:
+                    one, other = ends
+                    delay = DelayPlan(ends=(one, other), delay_usec=part.delay_usec)
+                    layout.rig.delays.append(delay)
+                    nets += [[one], [other]]
+                else:
+                    nets.append(ends)
             case Button():
                 layout.rig.contacts.append(_contact(part))
             case Sensor():

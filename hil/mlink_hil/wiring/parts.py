@@ -27,6 +27,7 @@ Color: TypeAlias = Literal["red", "green", "blue", "yellow", "white", "orange"]
 _MAX_RATE_HZ = 10_000
 _MAX_BOUNCES = 1000
 _MAX_BOUNCE_USEC = 1_000_000
+_MAX_DELAY_USEC = 1_000_000
 
 
 class Part(msgspec.Struct, kw_only=True):
@@ -264,15 +265,25 @@ class Wire(Part, kw_only=True):
 
     kind: ClassVar[str] = "wire"
     ends: list[str]
+    delay_usec: float = 0.0
+    """How much later than over any wire a change is at the other end."""
 
     def problems(self, bench_dir: Path) -> Iterator[Problem]:  # noqa: ARG002
         """Yield what is wrong."""
         if len(set(self.ends)) < 2:
             yield "ends", "a wire has two ends or more, and they differ"
+        if not 0 <= self.delay_usec <= _MAX_DELAY_USEC:
+            yield "delay_usec", "must be 0 to 1 s"
+        elif self.delay_usec and len(self.ends) > 2:
+            yield "delay_usec", "is for a wire of two ends; make several wires"
 
     def wired(self) -> list[str]:
         """Return its ends."""
         return [" – ".join(self.ends)]
+
+    def detail(self) -> str:
+        """Return its delay."""
+        return f"{self.delay_usec:g} µs late" if self.delay_usec else ""
 
     def lines(self) -> dict[str, str]:
         """Return its ends."""

@@ -77,12 +77,21 @@ End: TypeAlias = tuple[str, str]
 """One end of a wire: (board, chip or model; its pin)."""
 
 
+class DelayPlan(msgspec.Struct, kw_only=True):
+    """A wire between two nets that takes its time."""
+
+    ends: tuple[End, End]
+    """A pin of each net."""
+    delay_usec: float
+
+
 class RigPlan(msgspec.Struct, kw_only=True):
     """Boards, chips and models on one clock, and what is between them."""
 
     boards: list[BoardPlan]
     models: list[ModelPlan] = []
     nets: list[list[End]] = []
+    delays: list[DelayPlan] = []
     contacts: list[ContactPlan] = []
     sensors: list[SensorPlan] = []
     wire_usec: float = WIRE_USEC

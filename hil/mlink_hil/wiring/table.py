@@ -11,8 +11,8 @@ import msgspec
 
 from mlink.bench.file import Places, Problems, convert, shown
 from mlink.catalog import nearest, proposal
-from mlink_hil.wiring.lines import parse_line
-from mlink_hil.wiring.parts import KINDS, Chip, Model, Part, Scene, Sensor
+from mlink_hil.wiring.lines import Line, parse_line, parse_pin
+from mlink_hil.wiring.parts import KINDS, Chip, Model, Part, Scene, Sensor, Wire
 
 TABLE = "virtual"
 
@@ -46,6 +46,7 @@ def check_table(
     for name, part in parts.items():
         _check_ends(name, part, chips, devices, where, problems)
     _check_lines(parts, devices, where, problems)
+    _check_delays(parts, where, problems)
     return [(each.where, each.what, each.remedy) for each in problems]
 
 
@@ -144,3 +145,38 @@ def _check_lines(
             problems.add(where(name), "a device has this name", "Give the part another one.")
         if isinstance(part, Chip | Model) and not part.wires:
             problems.add(where(name, "wires"), "nothing is wired to it")
+
+
+def _check_delays(parts: Mapping[str, Part], where: Places, problems: Problems) -> None:
+    """Check that no delayed wire closes a ring, in which a level would go round for ever."""
+    wires = [
+        (name, part, ends) for name, part in parts.items() for ends in _connections(name, part)
+    ]
+    nets: list[set[str]] = []
+    for name, part, ends in sorted(wires, key=lambda wire: _delay_usec(wire[1])):
+        touched = [net for net in nets if net & ends]
+        if _delay_usec(part) and any(ends <= net for net in touched):
+            what = f"{' and '.join(sorted(ends))} are connected without this wire, too"
+            problems.add(where(name, "delay_usec"), what, "Leave one of the ways out.")
+        nets = [net for net in nets if net not in touched] + [ends.union(*touched)]
+
+
+def _delay_usec(part: Part) -> float:
+    return part.delay_usec if isinstance(part, Wire) else 0.0
+
+
+def _connections(name: str, part: Part) -> list[set[str]]:
+    """Return the lines that a part connects with each other; none where one is wrong."""
+    try:
+        match part:
+            case Wire():
+                return [{str(parse_line(end)) for end in part.ends}]
+            case Chip():
+                wires = [(str(Line(name, parse_pin(p))), end) for p, end in part.wires.items()]
+            case Model():
+                wires = [(f"{name}.{pin}", end) for pin, end in part.wires.items()]
+            case _:
+                return []
+        return [{own, str(parse_line(end))} for own, end in wires]
+    except ValueError:
+        return []  # told already

@@ -10,7 +10,7 @@ from mlink_hil.sim.board import CLOCK_HZ, Board
 from mlink_hil.sim.rig.clock import CommonClock
 from mlink_hil.sim.rig.contact import Contact
 from mlink_hil.sim.rig.model import Model
-from mlink_hil.sim.rig.nets import Net
+from mlink_hil.sim.rig.nets import Net, join_late
 from mlink_hil.sim.rig.node import Node
 from mlink_hil.sim.rig.sensor import Sensor
 from mlink_hil.sim.rig.wired_board import WiredBoard
@@ -35,7 +35,11 @@ class Rig:
         self._models = {model.name: Model(model, self.clock) for model in plan.models}
         self._start += [model.start for model in self._models.values()]
         for ends in plan.nets:
-            self._connect(ends, max(1, round(plan.wire_usec * CLOCK_HZ / 1e6)))
+            self._connect(ends, max(1, _cycles(plan.wire_usec)))
+        net_of = {end: net for net, ends in zip(self.nets, plan.nets, strict=True) for end in ends}
+        for number, wire in enumerate(plan.delays):
+            one, other = (net_of[end] for end in wire.ends)
+            join_late(f"wire {number}", (one, other), self.clock, _cycles(wire.delay_usec))
         for contact in plan.contacts:
             self._add_contact(contact)
         for sensor in plan.sensors:
@@ -76,6 +80,10 @@ class Rig:
         board = self.boards[plan.board]
         sensor = Sensor(plan, self.clock, lambda volts, cycle: board.put(plan.pin, volts, cycle))
         self._start.append(sensor.start)
+
+
+def _cycles(usec: float) -> int:
+    return round(usec * CLOCK_HZ / 1e6)
 
 
 def make_board(plan: BoardPlan) -> Board:

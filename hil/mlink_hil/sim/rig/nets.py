@@ -2,7 +2,7 @@
 
 What is on a net, weakest first: nothing, a pull-up, an output, a contact or a test's wire. The
 strongest wins, and of two as strong the low one, as a transistor to ground does; two outputs
-against each other are counted as a short.
+against each other are counted as a short. A wire with a delay of its own lies between two nets.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Net:
         self._drives: dict[str, Drive] = {}
         self._shown: dict[str, Drive] = {}
         self._listeners: dict[str, Apply] = {}
+        self._followers: dict[str, Apply] = {}
+        self._followed: dict[str, Drive] = {}
         self.shorts = 0
 
     def join(self, key: str, apply: Apply, drive: Drive = NOTHING) -> None:
@@ -57,6 +59,12 @@ class Net:
         self._drives[key] = self._shown[key] = NOTHING
         self._show(key, self._clock.cycle)
         self.drive(key, drive, self._clock.cycle)
+
+    def follow(self, key: str, apply: Apply) -> None:
+        """Tell all that the others but `key` do, whether or not that wins against its own doing."""
+        self._followers[key] = apply
+        self._followed[key] = NOTHING
+        self._tell(key, self._clock.cycle)
 
     def drive_later(self, key: str, drive: Drive, cycle: int) -> None:
         """Let a processor's pin drive from a cycle on; the others see it a wire's delay later."""
@@ -77,6 +85,18 @@ class Net:
                 self._show(name, cycle)
         if key in self._listeners:  # it may now win, or lose, against the others
             self._show(key, cycle)
+        for name in self._followers:
+            self._tell(name, cycle)
+
+    def _tell(self, key: str, cycle: int) -> None:
+        """Tell a follower what the others do, if that is something else than before."""
+        others = self._others(key)
+        if others != self._followed[key]:
+            self._followed[key] = others
+            self._followers[key](others, cycle)
+
+    def _others(self, key: str) -> Drive:
+        return resolve(drive for name, drive in self._drives.items() if name != key)
 
     def _show(self, key: str, cycle: int) -> None:
         """Show a pin what the others do, if that is something else than before."""
@@ -87,8 +107,21 @@ class Net:
 
     def _seen_by(self, key: str) -> Drive:
         """Return what the others do to a pin, as far as that wins against its own doing."""
-        others = resolve(drive for name, drive in self._drives.items() if name != key)
+        others = self._others(key)
         own = self._drives[key]
         if others.strength < own.strength or (others.strength == own.strength and others.level):
             return NOTHING
         return others
+
+
+def join_late(key: str, nets: tuple[Net, Net], clock: CommonClock, delay: int) -> None:
+    """Connect two nets, so that what is done to one is done to the other `delay` cycles later.
+
+    Between two nets there may be one such way only: in a ring a level would hold itself.
+    """
+
+    def carry(target: Net) -> Apply:
+        return lambda seen, cycle: clock.at(cycle + delay, lambda at: target.drive(key, seen, at))
+
+    for source, target in (nets, nets[::-1]):
+        source.follow(key, carry(target))
