@@ -2,7 +2,8 @@
 
 One module runs at a time. Whoever was sent something comes first, in the order of the streams, at
 the time that it is; when nobody was, time goes on to the next time that a module waits for. Thus
-the order of everything follows from what the modules do, never from how fast they do it.
+the order of everything follows from what the modules do, never from how fast they do it. What goes
+back, against the order of the streams, arrives a little later, so that time moves in every circle.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from mlink.control import NO_TIME, Waits
 from mlink.engine.plan import Edge
 
 _LATE_USEC = 1_000
+FEEDBACK_USEC = 100
+"""What a stream against the order takes: modules that feed each other would stop time else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,16 @@ class Conductor:
         self._virtual = virtual
         self._order = list(order)
         self._targets: dict[tuple[str, str], list[str]] = {}
+        self._fed_back: dict[tuple[str, str], list[str]] = {}
         for edge in edges:
             if edge.target in virtual.replayed:
                 continue  # what takes a source's place only swallows what is sent to it
-            self._targets.setdefault(edge.stream, []).append(edge.target)
+            targets = self._fed_back if edge.feedback else self._targets
+            targets.setdefault(edge.stream, []).append(edge.target)
         self._sent: dict[tuple[str, str], int] = {}
         self._addressed: set[str] = set()
+        self._due: dict[str, int] = {}
+        """When what was fed back arrives, by the module that it is for."""
         self._waits: dict[str, int] = {}
         self._t0_ns = 0
 
@@ -69,6 +76,8 @@ class Conductor:
             if sent != self._sent.get((name, port), 0):
                 self._sent[name, port] = sent
                 self._addressed.update(self._targets.get((name, port), ()))
+                for target in self._fed_back.get((name, port), ()):
+                    self._due.setdefault(target, self.now_usec + FEEDBACK_USEC)
         self._waits[name] = message.until_usec
         if self.holder == name:
             self.holder = None
@@ -79,6 +88,7 @@ class Conductor:
             if name in self._addressed and name in self._waits:
                 return name, self.now_usec
         timed = [(until, name) for name, until in self._waits.items() if until != NO_TIME]
+        timed += [(due, name) for name, due in self._due.items() if name in self._waits]
         if not timed:
             return None
         rank = {name: number for number, name in enumerate(self._order)}
@@ -104,6 +114,8 @@ class Conductor:
         self.holder = name
         self.turns += 1
         self._addressed.discard(name)
+        if self._due.get(name, time_usec + 1) <= time_usec:
+            del self._due[name]
 
     def finish(self) -> None:
         """Time goes on to the run's end."""

@@ -131,7 +131,8 @@ def _find(recording: Recording, module: ModuleConfig, port: PortSpec) -> Recorde
             and _has_all_channels(dataset)
         ):
             rank = kinds.index(kind) if kind in kinds else len(kinds)
-            candidates.append((dataset.lost, not _is_lossless(dataset), rank, name))
+            absent = dataset.lost + int(dataset.attributes.get("frames_skipped", 0))
+            candidates.append((absent, not _is_lossless(dataset), rank, name))
     return recording[min(candidates)[-1]] if candidates else None
 
 

@@ -69,9 +69,10 @@ class StandaloneModule(Module[ProgramSettings]):
             synchronizer.stop()
 
     def close(self) -> None:
-        """Save the program's settings."""
+        """Save the program's settings; a replay leaves those of the lab as they are."""
         self._backend.enter(LinkPhase.IDLE)
-        path = self._settings_file
+        is_replay = self.context.run_info.time_created is not None
+        path = None if is_replay else self._settings_file
         if path is not None and (data := self._backend.events.save_settings(path.parent)):
             path.write_bytes(data)
 
@@ -199,10 +200,13 @@ class StandaloneBackend:
         def open_sink() -> PairSink:
             dataset = self.create_dataset(f"{self._host.name}-{name}")
             path = dataset.set_data_file(f"{name}.tsync", "Clock synchronisation points")
+            info = self._host.run_info
+            created = info.time_created
             return TsyncPairSink(
                 path,
-                collection_id=self._host.run_info.run_uuid,
+                collection_id=info.run_uuid,
                 generator=self._host.name,
+                time_created=None if created is None else int(created.timestamp()),
             )
 
         synchronizer = SecondaryClockSynchronizer(name, sink=LazySink(open_sink))
