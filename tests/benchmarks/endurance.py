@@ -23,6 +23,11 @@ from mlink.engine.run import Engine
 from mlink.engine.status import Phase, RunResult, RunStatus
 from mlink.recording.verify import VerifyReport, verify_recording
 
+_ALL_KEY_FRAMES = ("mjpeg", "ffv1", "raw")
+_CUE_BYTES = 40
+_COMPARED_SHARE = 0.8
+"""Of a run, from the middle of its second tenth to that of its last."""
+
 HEAD = """
 [bench]
 name = "endurance"
@@ -209,6 +214,7 @@ class Sample:
 class Endured:
     """What a run showed."""
 
+    load: Load
     result: RunResult
     verified: VerifyReport
     samples: list[Sample]
@@ -229,6 +235,20 @@ class Endured:
     def growth_mb(self) -> float:
         """Memory at the end less that soon after the start."""
         return self._growth([sample.memory_mb for sample in self.samples])
+
+    @property
+    def index_mb(self) -> float:
+        """What the indexes of open videos took of that: they are written when a file is closed.
+
+        libavformat keeps 40 bytes (`mkv_cuepoint`) for each key frame of a Matroska file; here
+        each frame is one. Files that are cut by time (slices) begin anew, and grow to a bound.
+        """
+        if self.load.slice_min or self.load.codec not in _ALL_KEY_FRAMES:
+            return 0.0
+        written = sum(
+            int(report.get("frames_written", 0)) for report in self.result.reports.values()
+        )
+        return written * _CUE_BYTES * _COMPARED_SHARE / 1e6
 
     @property
     def growers(self) -> list[tuple[str, float]]:
@@ -309,7 +329,9 @@ def endure(
     watch.engine = Engine(bench, options, watch)
     result = watch.engine.run()
     assert result.recording_dir is not None
-    return Endured(result, verify_recording(result.recording_dir), watch.samples, watch.warnings)
+    return Endured(
+        load, result, verify_recording(result.recording_dir), watch.samples, watch.warnings
+    )
 
 
 def _processes() -> tuple[dict[str, float], float]:
