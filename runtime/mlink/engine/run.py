@@ -9,27 +9,25 @@ first one turns the run towards its stop, and every other module still drains an
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from itertools import chain
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 
 from mlink import control
-from mlink.awake import processors_awake
 from mlink.bench import Bench
-from mlink.devices import DeviceEndpoint
 from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.conductor import Conductor
 from mlink.engine.devices import open_devices
-from mlink.engine.fleet import Event, Fleet, Wiring
+from mlink.engine.fleet import Event, Fleet
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.options import RunOptions
-from mlink.engine.plan import LOOP_CATEGORIES, LOOP_NICE, order_modules
+from mlink.engine.plan import order_modules
+from mlink.engine.priorities import kept_awake, tell_priorities
 from mlink.engine.recording import Recording
 from mlink.engine.report import Reporter, ReporterLogHandler
+from mlink.engine.spawn import spawn_workers
 from mlink.engine.specs import worker_spec
 from mlink.engine.status import Failure, Phase, RunObserver, RunResult
 from mlink.engine.stopping import StopLadder
@@ -40,7 +38,6 @@ from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import MlinkError, StorageError
 from mlink.storage.disk_sync import DiskSync
 from mlink.storage.uuid7 import uuid7
-from mlink.transport.records import open_pipe
 
 __all__ = ["Engine", "RunOptions", "run_bench"]
 
@@ -118,12 +115,28 @@ class Engine:
             devices = stack.enter_context(open_devices(self.bench, work.path))
             fleet.watch(self._interrupts.fileno())
             self._fleet = fleet
-            self._spawn(fleet, work, recording, run_uuid, devices)
-            self._wait(lambda: self._all(State.LOADED), _LOAD_TIMEOUT_S, "load", State.LOADED)
-            self._tell_priorities()
             recording_dir = recording.path.resolve() if recording else None
+            spawn_workers(
+                fleet,
+                self.bench,
+                self._streams,
+                lambda module: worker_spec(
+                    self.bench,
+                    module,
+                    self.options,
+                    work,
+                    recording_dir=recording_dir,
+                    run_uuid=run_uuid,
+                    device=devices.get(module.device) if module.device else None,
+                ),
+            )
+            self._wait(lambda: self._all(State.LOADED), _LOAD_TIMEOUT_S, "load", State.LOADED)
+            tell_priorities(self._workers, self._reporter, in_real_time=self._conductor is None)
+            stay_awake = kept_awake(
+                self.bench, self._streams, self._reporter, in_real_time=self._conductor is None
+            )
             self.live = LiveRun(self.bench, work.path, recording_dir, run_uuid, fleet.workers)
-            with accompanied(self.live, in_turns=self._conductor is not None), self._awake():
+            with accompanied(self.live, in_turns=self._conductor is not None), stay_awake:
                 if not self._ending:
                     self._prepare()
                 if not self._ending:
@@ -132,71 +145,6 @@ class Engine:
                     self._stay()
             self._stop()
             self._close()
-
-    @contextmanager
-    def _awake(self) -> Iterator[None]:
-        """Keep the processors awake where a loop is closed through a device, in real time."""
-        wanted = self.bench.keep_awake and self._streams.command_a_device
-        if not wanted or self._conductor is not None:
-            yield
-            return
-        with processors_awake() as said:
-            self._reporter.log("", logging.INFO, said)
-            yield
-
-    def _spawn(
-        self,
-        fleet: Fleet,
-        work: RunWorkDir,
-        recording: Recording | None,
-        run_uuid: bytes,
-        devices: dict[str, DeviceEndpoint],
-    ) -> None:
-        for module in self.bench.modules.values():
-            fleet.add(WorkerHandle.create(module))
-        wiring = self._wire()
-        for module in self.bench.modules.values():
-            spec = worker_spec(
-                self.bench,
-                module,
-                self.options,
-                work,
-                recording_dir=recording.path if recording else None,
-                run_uuid=run_uuid,
-                device=devices.get(module.device) if module.device else None,
-            )
-            fleet.fork(spec, wiring[module.name])
-        for ends in wiring.values():
-            for fd in (*ends.pipes_in.values(), *chain.from_iterable(ends.pipes_out.values())):
-                os.close(fd)  # the workers have them now
-
-    def _wire(self) -> dict[str, Wiring]:
-        """Make the pipes of all streams of small items."""
-        wiring = {name: Wiring(self._streams.listeners(name)) for name in self.bench.modules}
-        for edge in self._streams.edges:
-            if self._streams.is_small(edge):
-                read_fd, write_fd = open_pipe(edge.queue)
-                wiring[edge.source].pipes_out.setdefault(edge.source_port, []).append(write_fd)
-                wiring[edge.target].pipes_in[edge.target_port] = read_fd
-        return wiring
-
-    def _tell_priorities(self) -> None:
-        """Keep each module's priority; say whether those of the loop run before others."""
-        if self._reporter.recording is not None:
-            for worker in self._workers.values():
-                self._reporter.recording.note_priority(worker.name, worker.nice)
-        refused = [
-            worker.name
-            for worker in self._workers.values()
-            if worker.config.type.category in LOOP_CATEGORIES and worker.nice > LOOP_NICE
-        ]
-        if refused and self._conductor is None:
-            text = (
-                f"{', '.join(refused)} run at ordinary priority: nice {LOOP_NICE} was refused; "
-                "to allow it: echo '@video - nice -10' | sudo tee "
-                "/etc/security/limits.d/96-mlink.conf, and log in again"
-            )
-            self._reporter.log("", logging.INFO, text)
 
     def _prepare(self) -> None:
         self._reporter.enter(Phase.PREPARE)
