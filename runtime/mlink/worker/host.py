@@ -7,8 +7,6 @@ on in the main thread, between items, so that a module needs no locks against th
 from __future__ import annotations
 
 import functools
-import heapq
-import itertools
 import logging
 import select
 import time
@@ -32,6 +30,7 @@ from mlink.worker.failure import describe
 from mlink.worker.journal import JournalClock, JournalWriter
 from mlink.worker.journal_dataset import JournalDataset
 from mlink.worker.ports import WorkerInput, WorkerOutput
+from mlink.worker.timers import Timers
 
 BATCH = 64
 """Items of one input dispatched before the others and the engine get their turn."""
@@ -87,8 +86,7 @@ class ModuleHost:
         self._control_poll.register(channel.fileno(), select.POLLIN)
         self._pipes: dict[int, WorkerInput] = {}
         self._more_waits = False
-        self._timers: list[tuple[int, int, Callable[[], object]]] = []
-        self._timer_numbers = itertools.count()
+        self._timers = Timers()
         self._status_text = ""
         self._next_status = 0.0
         self._gap_warned: dict[str, float] = {}
@@ -183,11 +181,10 @@ class ModuleHost:
 
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
         """Call once from the loop, `delay_usec` from now."""
-        due_ns = time.monotonic_ns() + delay_usec * 1000
-        number = next(self._timer_numbers)
         if self.journal is not None:
+            number = self._timers.next_number
             call = functools.partial(self._journaled_call, number, delay_usec, call)
-        heapq.heappush(self._timers, (due_ns, number, call))
+        self._timers.add(delay_usec, call)
 
     # the loop -----------------------------------------------------------------------------
 
@@ -199,7 +196,7 @@ class ModuleHost:
     def step(self, timeout_usec: int) -> None:
         """Wait once, at most `timeout_usec`, then dispatch control, timers and items."""
         self._send_status_when_due()
-        wait_ms = 0.0 if self._more_waits else self._limit_by_timers(timeout_usec / 1000)
+        wait_ms = 0.0 if self._more_waits else self._timers.limit(timeout_usec / 1000)
         ready = self._ready(wait_ms)
         for fd in ready:
             if port := self._pipes.get(fd):
@@ -210,7 +207,7 @@ class ModuleHost:
             else:
                 self.serve_control()
         if self._timers:
-            self._run_due_timers()
+            self._timers.run_due()
         if self._more_waits and self.started:
             self._more_waits = self.take_items()
         self._forget_closed_pipes(ready)
@@ -261,9 +258,9 @@ class ModuleHost:
 
     def _await_control(self) -> None:
         """Wait for a control message, while the module does not run."""
-        self._control_poll.poll(self._limit_by_timers(1000.0))
+        self._control_poll.poll(self._timers.limit(1000.0))
         try:
-            self._run_due_timers()
+            self._timers.run_due()
         except Exception as error:  # noqa: BLE001 - a delayed call of the module's
             self.fail(error)
 
@@ -319,18 +316,6 @@ class ModuleHost:
         self.failed = True
         self.log.error("the engine went away; closing files")
         self.ask_stop()
-
-    def _limit_by_timers(self, wait_ms: float) -> float:
-        """Shorten a wait to the next delayed call."""
-        if not self._timers:
-            return wait_ms
-        until_due_ms = (self._timers[0][0] - time.monotonic_ns()) / 1e6
-        return max(0.0, min(wait_ms, until_due_ms))
-
-    def _run_due_timers(self) -> None:
-        now_ns = time.monotonic_ns()
-        while self._timers and self._timers[0][0] <= now_ns:
-            heapq.heappop(self._timers)[2]()
 
     def _note_gap(self, port: WorkerInput, lost: int) -> None:
         """Warn of a loss at once, then at most once a second for each input."""
