@@ -182,10 +182,12 @@ pytestmark = pytest.mark.bench("bench.toml", scope="session")
 def inner(tmp_path: Path) -> Callable[..., Outcome]:
     """Run a test file on the bench of the light, whose board only speaks the protocol."""
 
-    def run(tests: str, *arguments: str) -> Outcome:
+    def run(tests: str, *arguments: str, faults: str = "") -> Outcome:
         change = ("bench.toml", '"virtual:uno"', '"virtual:uno?simulator=protocol"')
         folder = copy_example(tmp_path, "camera-sees-light", *change)
         (folder / "test_light.py").write_text(HEAD + tests)
+        bench = folder / "bench.toml"
+        bench.write_text(bench.read_text() + faults)
         return run_pytest(folder, *arguments)
 
     return run
@@ -229,7 +231,8 @@ def test_stuck_line(bench, board):
         press = board.line(7).drive(False)
         bench.expect_none(edge(8), for_usec=100_000, after=press)
         assert board.line(7).level is True
-    bench.expect(edge(8, rising=True), within_usec=500_000)   # what was wired counts again
+    # what was wired counts again
+    bench.expect(edge(8, rising=True), within_usec=600_000, after=press)
     bench.expect(edge(8, rising=False), within_usec=500_000, after=board.line(7).release())
 
 def test_skewed_clock_of_the_camera(bench, camera):
@@ -278,6 +281,58 @@ def test_a_fault_that_fits_nothing_is_told(bench):
         "no:randomly",
     )
     assert outcome.counts == {"passed": 8}, outcome.text
+
+
+def test_the_faults_of_the_bench_file_are_on_a_tests_channel_among_its_own(tmp_path: Path) -> None:
+    path = bench_with(tmp_path, FAULTS.replace("at_sec = 1.0", "at_sec = 0.9"))
+    run = BenchRun(load_bench(path), RunOptions(out_dir=tmp_path / "out"))
+    run.start()
+    try:
+        at_usec = Faults(run).reset("uno").time_usec
+
+        def told() -> list[str]:
+            return [event.cells[0] for event in run.history.of("fault")]
+
+        assert run.history.wait(lambda: "freeze-picture eye" in told(), 30)
+        own = [
+            event.time_usec for event in run.history.of("fault") if event.cells == ("reset uno",)
+        ]
+    finally:
+        result = run.stop()
+    assert own == [at_usec]
+    assert [what for what in told() if what != "reset uno"] == [
+        "stall cam",
+        "end of stall cam",
+        "line-noise uno",
+        "end of line-noise uno",
+        "freeze-picture eye",
+        "end of freeze-picture eye",
+    ]
+    assert result is not None
+    assert result.recording_dir is not None
+    (_,) = result.recording_dir.glob("faults*")  # one dataset for both
+    kinds = {row["kind"] for row in rows_of(result.recording_dir)}
+    assert kinds == {"stall", "line-noise", "freeze-picture", "reset"}
+
+
+def test_a_tests_fault_leaves_the_bench_files_fault_of_the_same_camera_as_it_is(
+    inner: Callable[..., Outcome],
+) -> None:
+    outcome = inner(
+        """
+def test_frozen_and_late(bench, board, camera):
+    place = camera.region(468, 348, 24, 24)
+    assert bench.run.history.wait(lambda: bench.run.history.last("fault"), 10)
+    with bench.faults.late_stamps("eye", 50_000):
+        bench.wait(0.1)
+        press = board.line(7).drive(False)
+        bench.expect(edge(8, rising=True), within_usec=500_000, after=press)
+        bench.expect_none(place.brightens(above=100), for_usec=400_000, after=press)
+""",
+        "--mlink-record=never",
+        faults='\n[[faults]]\nat_sec = 0\nkind = "freeze-picture"\ntarget = "eye"\n',
+    )
+    assert outcome.counts == {"passed": 1}, outcome.text
 
 
 def test_a_brown_out_puts_the_light_out_and_the_board_comes_back(

@@ -30,6 +30,12 @@ log = logging.getLogger("mlink.faults")
 
 _End = Callable[[], object]
 
+Observer = Callable[[int, str, Fault], object]
+"""Called with a master time in µs, what was done ("begin", "once", "end", "failed"), the fault."""
+
+_of_runs: dict[RunView, Injector] = {}
+_finding = threading.Lock()
+
 
 @dataclass(slots=True, eq=False)
 class Active:
@@ -40,6 +46,16 @@ class Active:
     end: _End | None = field(default=None, repr=False)
 
 
+def injector_of(run: RunView) -> Injector:
+    """Return the one injector of a run, until it is closed.
+
+    The faults of the bench file and those of a test share it, and so its dataset and what each
+    device suffers at present.
+    """
+    with _finding:
+        return _of_runs.setdefault(run, Injector(run))
+
+
 class Injector:
     """Breaks things in one run; from any thread. A context manager that mends them at its end."""
 
@@ -48,6 +64,8 @@ class Injector:
         self._log = FaultLog(run.recording_dir, run.run_uuid)
         self._active: list[Active] = []
         self._cameras: dict[str, CameraOrder] = {}
+        self._noted: list[tuple[int, str, Fault]] = []
+        self._observers: list[Observer] = []
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -63,6 +81,16 @@ class Injector:
                 with contextlib.suppress(MlinkError, OSError):  # it went with what it was in
                     self.end(active)
             self._log.close()
+        with _finding:
+            if _of_runs.get(self._run) is self:
+                del _of_runs[self._run]
+
+    def observe(self, observer: Observer) -> None:
+        """Let someone know of all that was and will be done, from the thread that does it."""
+        with self._lock:
+            for noted in self._noted:
+                observer(*noted)
+            self._observers.append(observer)
 
     def begin(self, fault: Fault) -> Active:
         """Begin a fault; MlinkError when it cannot be made here."""
@@ -93,12 +121,16 @@ class Injector:
 
     def refuse(self, fault: Fault, error: MlinkError) -> None:
         """Note that a fault could not be made."""
-        self._log.write(self._now_usec(), "failed", fault)
+        with self._lock:
+            self._note(self._now_usec(), "failed", fault)
         log.warning("fault %s of %s was not made: %s", fault.kind, fault.target, error.message)
 
     def _note(self, time_usec: int, event: str, fault: Fault) -> None:
         self._log.write(time_usec, event, fault)
         log.info("fault %s of %s: %s", fault.kind, fault.target, event)
+        self._noted.append((time_usec, event, fault))
+        for observer in self._observers:
+            observer(time_usec, event, fault)
 
     def _now_usec(self) -> int:
         return (time.monotonic_ns() - self._run.t0_ns) // 1000

@@ -15,7 +15,7 @@ from mlink.bench.companions import RunView
 from mlink.bench.file import Problem
 from mlink.errors import MlinkError
 from mlink_hil.faults.check import read_faults
-from mlink_hil.faults.injector import Injector
+from mlink_hil.faults.injector import Injector, injector_of
 from mlink_hil.faults.kinds import Scheduled
 
 _START_SEC = 0.2
@@ -33,7 +33,7 @@ class FaultsOfBench:
     def accompany(self, given: Any, run: RunView) -> Iterator[None]:
         """Make the faults at their times, until the block ends; then mend what is broken."""
         faults, _ = read_faults(given, run.bench)
-        with Injector(run) as injector:
+        with injector_of(run) as injector:
             schedule = _Schedule(run, injector, faults)
             schedule.start()
             try:

@@ -24,7 +24,8 @@ from mlink.types import DataType
 from mlink_hil.board_link import BoardLink
 from mlink_hil.catalog import UNO_PINS
 from mlink_hil.devices import control_path
-from mlink_hil.faults.injector import Injector
+from mlink_hil.faults.injector import Injector, injector_of
+from mlink_hil.faults.kinds import Fault
 from mlink_hil.lab import slowness, wires_of
 from mlink_hil.sim.messages import Edge
 from mlink_hil.testing.catalog import TAP_NAME, TapSettings, TapStream, hil_tap
@@ -55,6 +56,8 @@ _LET_RUN_SEC = 3.0
 _FIRST_FRAME_SEC = 3.0
 _GRACE_SEC = 0.5
 """How long after a deadline an item may still be under way to the test, at most."""
+
+_FAULT_WORDS = {"end": "end of {}", "failed": "{} was not made"}
 
 
 class BenchRun:
@@ -104,7 +107,8 @@ class BenchRun:
             (self._running if not self._running.is_set() else self.tap.hello).wait(0.05)
         try:
             assert self.engine.live is not None  # it runs
-            self.injector = Injector(self.engine.live)
+            self.injector = injector_of(self.engine.live)
+            self.injector.observe(self._on_fault)
             self._connect_boards()
             for wire in self._wires.values():
                 tester, _, line = wire.partition(".")
@@ -201,6 +205,10 @@ class BenchRun:
         self.logs.append((module, logging.INFO, text))
 
     # ---------------------------------------------------------------------------------------
+
+    def _on_fault(self, time_usec: int, event: str, fault: Fault) -> None:
+        """Note a fault of the bench file, or of a test."""
+        self.history.add([fault_event(time_usec, event, fault)])
 
     def _run(self) -> None:
         """Run the engine's thread."""
@@ -350,6 +358,12 @@ class BenchRun:
             caused=True,
             noted_ns=noted_ns,
         )
+
+
+def fault_event(time_usec: int, event: str, fault: Fault) -> Event:
+    """Return the event on the channel `fault` of something that was done to break or mend."""
+    what = _FAULT_WORDS.get(event, "{}").format(f"{fault.kind} {fault.target}")
+    return Event("fault", time_usec, cells=(what,), caused=True)
 
 
 def add_tap(bench: Bench, socket: Path, driven: Sequence[str] = ()) -> Bench:

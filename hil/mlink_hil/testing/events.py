@@ -50,7 +50,7 @@ class Event:
     cells: tuple[str, ...] = ()
     """Cells of a table row."""
     caused: bool = False
-    """Whether the test itself made it."""
+    """Whether it was made on purpose: by the test, or as a fault."""
     previous: float | None = field(default=None, compare=False)
     """Value of the channel before; None when it was not known."""
     waited_usec: int = field(default=0, compare=False)

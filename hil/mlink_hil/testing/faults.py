@@ -11,7 +11,7 @@ from mlink.errors import ModuleError
 from mlink_hil.faults import kinds
 from mlink_hil.faults.injector import Active, Injector
 from mlink_hil.faults.kinds import Fault
-from mlink_hil.testing.bench_run import BenchRun
+from mlink_hil.testing.bench_run import BenchRun, fault_event
 from mlink_hil.testing.events import Event
 
 _FAILURE_SEC = 15.0
@@ -40,7 +40,9 @@ class Faults:
         name = self._board(board)
         if active := self._unplugged.pop(name, None):
             return self._end(active)
-        return self._note(f"plug {name}", self._run.now_usec())
+        event = Event("fault", self._run.now_usec(), cells=(f"plug {name}",), caused=True)
+        self._run.history.add([event])
+        return event
 
     def reset(self, board: str | None = None) -> Event:
         """Push a virtual board's reset button."""
@@ -158,13 +160,7 @@ class Faults:
 
     def _begin(self, fault: Fault) -> tuple[Active, Event]:
         active = self._injector.begin(fault)
-        return active, self._note(f"{fault.kind} {fault.target}", active.began_usec)
+        return active, fault_event(active.began_usec, "begin", fault)
 
     def _end(self, active: Active) -> Event:
-        ended_usec = self._injector.end(active)
-        return self._note(f"end of {active.fault.kind} {active.fault.target}", ended_usec)
-
-    def _note(self, what: str, time_usec: int) -> Event:
-        event = Event("fault", time_usec, cells=(what,), caused=True)
-        self._run.history.add([event])
-        return event
+        return fault_event(self._injector.end(active), "end", active.fault)
