@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from mlink.cli.summary import print_summary
 from mlink.engine.status import RunResult
 from mlink.errors import BenchError
 from tests.integration.test_run_life import CHAIN, FORWARD, SOURCE, read_table
@@ -62,6 +66,38 @@ syl.get_input_port("in").on_data = divide
     assert result.duration_s < 4
     assert len(read_table(result)) == 500
     expect_edlio_to_open(result, edlio_summary, "division by zero")
+
+
+def test_what_a_failed_module_has_not_taken_is_counted_shown_and_recorded(
+    bench: BenchRunner,
+) -> None:
+    source = """
+import syntalos_mlink as syl
+out = syl.get_output_port("out")
+def start():
+    for number in range(100):
+        out.submit([number])
+"""
+    middle = """
+import syntalos_mlink as syl
+def refuse(row):
+    raise ValueError("no more")
+syl.get_input_port("in").on_data = refuse
+"""
+    result = bench.write(CHAIN, source=source, middle=middle).run(5.0)
+    assert result.recording_dir is not None
+    attributes = tomllib.loads((result.recording_dir / "attributes.toml").read_text())
+    streams = {stream["name"]: stream for stream in attributes["streams"]}
+    (count,) = streams["source.out"]["subscriptions"]
+    assert streams["source.out"]["sent"] == 100
+    assert count["received"] + count["lost"] + count["not_taken"] == 100
+    assert count["not_taken"] >= 90
+    assert "not_taken" not in streams["middle.out"]["subscriptions"][0]
+    console = Console(record=True, width=120, file=io.StringIO())
+    print_summary(result, console)
+    shown = console.export_text()
+    assert "not taken" in shown
+    assert str(count["not_taken"]) in shown
 
 
 @pytest.mark.edlio

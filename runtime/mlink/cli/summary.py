@@ -83,6 +83,10 @@ def _streams(streams: list[StreamStatus]) -> Table:
     table.add_column("to")
     table.add_column("received", justify="right")
     table.add_column("lost", justify="right")
+    # left in the queue of a module that failed, or was killed
+    untaken = any(each.queued for stream in streams for each in stream.subscriptions)
+    if untaken:
+        table.add_column("not taken", justify="right")
     for stream in streams:
         if stream.unused:
             continue
@@ -92,7 +96,11 @@ def _streams(streams: list[StreamStatus]) -> Table:
         for subscription in stream.subscriptions:
             lost = Text(str(subscription.lost), style="bold red" if subscription.lost else "")
             to = Text(f"{subscription.module}.{subscription.port}")
-            table.add_row(*head, to, str(subscription.received), lost)
+            cells = [to, Text(str(subscription.received)), lost]
+            if untaken:
+                style = "bold red" if subscription.queued else ""
+                cells.append(Text(str(subscription.queued), style=style))
+            table.add_row(*head, *cells)
             head = (Text(""), "")
     return table
 

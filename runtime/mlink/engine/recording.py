@@ -139,6 +139,7 @@ class Recording:
                                 stream.name, subscription.module, subscription.port
                             ),
                         }
+                        | ({"not_taken": subscription.queued} if subscription.queued else {})
                         for subscription in stream.subscriptions
                     ],
                 }

@@ -30,6 +30,7 @@ class SubscriptionStatus:
     received: int = 0
     lost: int = 0
     queued: int = 0
+    """Under way to it; after the run, what a module that failed has not taken."""
     queue_limit: int = 0
 
 
