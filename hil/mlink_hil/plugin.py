@@ -160,6 +160,9 @@ def pytest_runtest_makereport(
             report.mlink = gather(rig, item.nodeid, folder, failed=report.failed)
         except OSError as error:
             report.sections.append(("mlink", f"the test's evidence cannot be written: {error}"))
+        else:
+            if call.excinfo is not None:
+                report.mlink["why"] = str(call.excinfo.value) or call.excinfo.typename
     return report
 
 

@@ -261,3 +261,13 @@ def test_plots_are_pictures(tmp_path):
     names = {path.name for path in write_plots(tmp_path / "plots", samples)}
     assert names == {"light-to-frame--cam-histogram.png", "light-to-frame--cam-over-time.png"}
     assert all((tmp_path / "plots" / name).stat().st_size > 1000 for name in names)
+
+
+def test_the_labels_of_a_plot_stay_out_of_its_frame():
+    samples = Samples("light to frame")
+    for n in range(50):
+        samples.add(12_345_678 + n, n * 1_000_000)
+    for picture in (draw_course(samples), draw_histogram(samples)):
+        ink = (picture < 100).all(axis=2)
+        assert ink[:, :94].any()
+        assert not ink[:, 95:100].any()  # beside the frame, which begins at 100

@@ -1,14 +1,19 @@
 """What tests see of a run: the history, the text timeline, VCD and the HTML report."""
 
 import io
+import itertools
 import shutil
 import subprocess
 import threading
 import time
+from xml.etree import ElementTree
 
 import pytest
 
+from mlink_hil.faults import kinds
+from mlink_hil.testing.bench_run import fault_event
 from mlink_hil.testing.events import Event
+from mlink_hil.testing.evidence import fault_spans
 from mlink_hil.testing.history import History
 from mlink_hil.testing.html import report_html
 from mlink_hil.testing.timeline_svg import timeline_svg
@@ -145,10 +150,11 @@ def test_the_report_is_one_file_that_tells_and_escapes_what_happened():
             "outcome": "failed",
             "duration": 0.5,
             "text": "no edge <on> uno.8",
+            "why": "it stayed <dark>\n\nthe timeline\n",
             "measurements": [
                 {
                     "name": "latency",
-                    "value": 1500,
+                    "value": 1234567.0,
                     "lowest": 1400,
                     "highest": 1600,
                     "unit": "µs",
@@ -174,6 +180,8 @@ def test_the_report_is_one_file_that_tells_and_escapes_what_happened():
     text = report_html(tests)
     assert "test_&lt;x&gt;" in text
     assert "no edge &lt;on&gt; uno.8" in text
+    assert '<p class="why">it stayed &lt;dark&gt;</p><pre>the timeline</pre>' in text
+    assert "1234567" in text
     assert '<polyline class="wave"' in text
     assert "data:image/jpeg;base64,AAAA" in text
     assert "1400 to 1600" in text
@@ -188,3 +196,88 @@ def test_rows_are_ticks_in_the_report_and_no_line():
     drawn = timeline_svg({**test, "before": {}, "stimuli": [], "deadlines": []})
     assert drawn.count('class="tick"') == 1
     assert drawn.count('class="wave"') == 1
+
+
+def drawn(**given):
+    test = {"channels": {}, "before": {}, "stimuli": [], "deadlines": [], **given}
+    return ElementTree.fromstring(timeline_svg(test).replace(' xmlns="', ' was="'))
+
+
+def texts(drawing, kind):
+    return [each for each in drawing.iter("text") if each.get("class") == kind]
+
+
+@pytest.mark.parametrize("span_usec", [7, 900, 64_000, 5_800_000, 3_600_000_000])
+@pytest.mark.parametrize("start_usec", [0, 10_633_999])
+def test_the_times_at_the_axis_are_round_apart_and_inside_of_the_picture(start_usec, span_usec):
+    channels = {"uno.8": [[start_usec, 1, 0, 0]]}
+    drawing = drawn(began_usec=start_usec, end_usec=start_usec + span_usec, channels=channels)
+    labels = texts(drawing, "axis")
+    assert 2 <= len(labels) <= 8
+    assert len({label.text for label in labels}) == len(labels)
+    _, _, width, height = (float(each) for each in drawing.get("viewBox").split())
+    ends = []
+    for label in labels:
+        half = 3 * len(label.text)
+        assert float(label.get("x")) - half >= 190
+        assert float(label.get("x")) + half <= width
+        assert float(label.get("y")) < height
+        ends += [float(label.get("x")) - half, float(label.get("x")) + half]
+    assert ends == sorted(ends)  # none over another
+    values = [float(label.text.split()[0]) for label in labels]
+    steps = [round(b - a, 9) for a, b in itertools.pairwise(values)]
+    assert len(set(steps)) == 1
+    assert f"{steps[0]:e}"[0] in "125"
+
+
+def test_what_a_test_did_is_named_where_there_is_room_and_deadlines_after_its_end_are_left_out():
+    drawing = drawn(
+        began_usec=0,
+        end_usec=1000,
+        channels={"uno.8": [[500, 1, 0, 0]]},
+        stimuli=[[100, "uno.7 → 0 at 100 µs"], [101, "uno.7 → 1 at 101 µs"]],
+        deadlines=[[900, "rising edge"], [1100, "falling edge"]],
+    )
+    assert "uno.7 → 0" in [label.text for label in texts(drawing, "axis")]
+    assert "uno.7 → 1" not in [label.text for label in texts(drawing, "axis")]
+    titles = [each.text for each in drawing.iter("title")]
+    assert "deadline: rising edge" in titles
+    assert "deadline: falling edge" not in titles
+
+
+def test_faults_are_bars_as_long_as_they_lasted():
+    faults = [[100, 600, "stall cam"], [-50, 1000, "line-noise uno"], [300, 300, "reset uno"]]
+    drawing = drawn(began_usec=0, end_usec=1000, faults=faults)
+    bars = {each.find("title").text: each for each in drawing.iter("rect")}
+    assert float(bars["stall cam"].get("width")) == 350  # of 700 for 1000 µs
+    assert float(bars["line-noise uno"].get("width")) == 700
+    assert float(bars["reset uno"].get("width")) > 0
+    assert "fault: stall cam" in [label.text for label in texts(drawing, "name")]
+
+
+def test_brightness_is_a_curve_and_frames_are_ticks():
+    channels = {"cam.video": [[10, 0, 0, 0], [40, 1, 0, 0]], "cam.video[1,1 2×2]": [[10, 27, 0, 0]]}
+    drawing = drawn(
+        began_usec=0,
+        end_usec=100,
+        channels=channels,
+        frames=["cam.video"],
+        before={"cam.video[1,1 2×2]": 169},
+    )
+    (curve,) = drawing.iter("polyline")
+    assert curve.find("title").text == "27 to 169"
+    assert len([each for each in drawing.iter("path") if each.get("class") == "tick"]) == 1
+
+
+def test_a_faults_time_is_from_where_it_begins_to_where_it_ends():
+    stall, noise = kinds.Stall(target="cam"), kinds.LineNoise(target="uno", drop=1)
+    done = [(10, "begin", stall), (20, "begin", noise), (30, "end", stall), (40, "begin", stall),
+            (50, "once", kinds.Reset(target="uno")), (60, "failed", kinds.Kill(target="x")),
+            (70, "end", stall)]  # fmt: skip
+    events = [fault_event(*each) for each in done]
+    assert fault_spans(events, 35, 100) == [
+        [20, 100, "line-noise uno"],
+        [40, 70, "stall cam"],
+        [50, 50, "reset uno"],
+        [60, 60, "kill x was not made"],
+    ]

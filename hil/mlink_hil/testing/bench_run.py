@@ -57,6 +57,9 @@ _FIRST_FRAME_SEC = 3.0
 _GRACE_SEC = 0.5
 """How long after a deadline an item may still be under way to the test, at most."""
 
+FAULTS = "fault"
+"""Channel of what was broken and mended: its value is 1 where something begins to be broken."""
+
 _FAULT_WORDS = {"end": "end of {}", "failed": "{} was not made"}
 
 
@@ -363,7 +366,7 @@ class BenchRun:
 def fault_event(time_usec: int, event: str, fault: Fault) -> Event:
     """Return the event on the channel `fault` of something that was done to break or mend."""
     what = _FAULT_WORDS.get(event, "{}").format(f"{fault.kind} {fault.target}")
-    return Event("fault", time_usec, cells=(what,), caused=True)
+    return Event(FAULTS, time_usec, int(event == "begin"), cells=(what,), caused=True)
 
 
 def add_tap(bench: Bench, socket: Path, driven: Sequence[str] = ()) -> Bench:

@@ -13,6 +13,8 @@ from typing import Any
 
 from mlink.errors import MlinkError
 from mlink_drivers.camera.opencv import cv2
+from mlink_hil.testing.bench_run import FAULTS
+from mlink_hil.testing.events import Event
 from mlink_hil.testing.rig import Rig
 from mlink_hil.testing.vcd import write_vcd
 
@@ -39,8 +41,12 @@ def gather(rig: Rig, nodeid: str, directory: Path | None, *, failed: bool) -> di
             for event in events[:_MOST_EVENTS]
         ]
         for channel, events in channels.items()
-        if events
+        if events and channel != FAULTS
     }
+    found["faults"] = fault_spans(
+        rig.run.history.of(FAULTS, None, end_usec), rig.began_usec, end_usec
+    )
+    found["frames"] = rig.run.names.frame_streams()
     found["rows"] = [
         channel for channel, events in channels.items() if any(event.cells for event in events)
     ]
@@ -61,6 +67,19 @@ def gather(rig: Rig, nodeid: str, directory: Path | None, *, failed: bool) -> di
     return found
 
 
+def fault_spans(events: list[Event], began_usec: int, end_usec: int) -> list[list[Any]]:
+    """Return the faults of a test's time as [from, until, what]; some are of a moment."""
+    spans: list[list[Any]] = []
+    for event in events:
+        what = event.cells[0]
+        begun = next((s for s in spans if f"end of {s[2]}" == what and s[1] == end_usec), None)
+        if begun is not None:
+            begun[1] = event.time_usec
+        else:
+            spans.append([event.time_usec, end_usec if event.value else event.time_usec, what])
+    return [span for span in spans if span[1] >= began_usec]
+
+
 def _pictures(rig: Rig) -> list[dict[str, Any]]:
     """Return the frames around the last deadline, and the newest, of each camera."""
     found: list[dict[str, Any]] = []
@@ -79,6 +98,6 @@ def _pictures(rig: Rig) -> list[dict[str, Any]]:
                 ok, data = cv2.imencode(".jpg", frame.view, _JPEG_OPTIONS)
                 if ok:
                     text = base64.b64encode(data.tobytes()).decode()
-                    label = f"{stream} {frame.index} at {frame.time_usec} µs"
+                    label = f"{stream}: frame {frame.index} at {frame.time_usec / 1000:.3f} ms"
                     found.append({"label": label, "jpeg": text})
     return found

@@ -11,7 +11,7 @@ from mlink.errors import ModuleError
 from mlink_hil.faults import kinds
 from mlink_hil.faults.injector import Active, Injector
 from mlink_hil.faults.kinds import Fault
-from mlink_hil.testing.bench_run import BenchRun, fault_event
+from mlink_hil.testing.bench_run import FAULTS, BenchRun, fault_event
 from mlink_hil.testing.events import Event
 
 _FAILURE_SEC = 15.0
@@ -40,7 +40,7 @@ class Faults:
         name = self._board(board)
         if active := self._unplugged.pop(name, None):
             return self._end(active)
-        event = Event("fault", self._run.now_usec(), cells=(f"plug {name}",), caused=True)
+        event = Event(FAULTS, self._run.now_usec(), cells=(f"plug {name}",), caused=True)
         self._run.history.add([event])
         return event
 
@@ -160,7 +160,7 @@ class Faults:
 
     def _begin(self, fault: Fault) -> tuple[Active, Event]:
         active = self._injector.begin(fault)
-        return active, fault_event(active.began_usec, "begin", fault)
+        return active, fault_event(active.began_usec, "begin" if fault.lasts else "once", fault)
 
     def _end(self, active: Active) -> Event:
         return fault_event(self._injector.end(active), "end", active.fault)

@@ -22,10 +22,16 @@ td,th{border-bottom:1px solid var(--line);padding:.2rem .7rem;text-align:left}
 td.number{text-align:right;font-variant-numeric:tabular-nums}
 pre{background:#8881;padding:.6rem;overflow-x:auto;font-size:12px;line-height:1.3}
 svg{width:100%;font:11px system-ui,sans-serif}svg text{fill:currentColor}
-.name{text-anchor:end}.wave,.tick{fill:none;stroke:currentColor;stroke-width:1.2}
+.name{text-anchor:end}.axis{text-anchor:middle;opacity:.75}
+.grid{stroke:var(--line);fill:none}.fault{fill:var(--open);opacity:.7}.wave,.tick{fill:none;stroke:currentColor;stroke-width:1.2}
 .tick{opacity:.6}.stimulus{stroke:#2a6fb0;stroke-width:1.5;fill:none}
 .deadline{stroke:var(--fail);stroke-dasharray:3 3;fill:none}
-figure{display:inline-block;margin:.4rem;max-width:20rem}img{max-width:100%}
+.key{margin:.2rem 0 .6rem;font-size:13px;opacity:.8}
+.key svg{width:1.1rem;height:.8rem;margin:0 .3rem 0 1rem}
+figure{display:inline-block;margin:.4rem .8rem .4rem 0;max-width:19rem}img{max-width:100%}
+figcaption{font-size:13px;opacity:.8}
+.why{font-weight:600;white-space:pre-wrap;overflow-wrap:anywhere;margin:.3rem 0}
+details details{border:0;margin:0}details details>summary{padding:.2rem 0;opacity:.8}
 """
 
 
@@ -54,8 +60,10 @@ def _test(test: dict[str, Any]) -> str:
         f"<details{'' if outcome == 'passed' else ' open'}><summary>"
         f'<b class="{escape(outcome)}">{escape(outcome)}</b> {escape(test["nodeid"])} '
         f"({test['duration']:.2f} s)</summary><section>",
+        _why(test.get("why", "") if test["text"] else ""),
         _measurements(test["measurements"]),
-        timeline_svg(test),
+        drawing := timeline_svg(test),
+        _key(test) if drawing else "",
     ]
     parts += [
         f'<figure><img alt="" src="data:image/jpeg;base64,{picture["jpeg"]}">'
@@ -63,16 +71,36 @@ def _test(test: dict[str, Any]) -> str:
         for picture in test.get("pictures", ())
     ]
     if test["text"]:
-        parts.append(f"<pre>{escape(test['text'])}</pre>")
-    parts.append(f"<p>{_links(test)}</p></section></details>")
-    return "".join(parts)
+        trace = f"<pre>{escape(test['text'])}</pre>"
+        parts.append(f"<details><summary>in the test's code</summary>{trace}</details>")
+    if links := _links(test):
+        parts.append(f"<p>{links}</p>")
+    return "".join(parts) + "</section></details>"
+
+
+def _why(text: str) -> str:
+    """Return a failure's own words: the sentence, and the timeline that follows it."""
+    head, _, rest = text.strip("\n").partition("\n\n")
+    shown = f'<p class="why">{escape(head)}</p>' if head else ""
+    return f"{shown}<pre>{escape(rest)}</pre>" if rest else shown
+
+
+def _key(test: dict[str, Any]) -> str:
+    """Return what the marks of the timeline mean, of those that are in it."""
+    kinds = [("stimulus", "what the test did"), ("deadline", "deadline")]
+    marks = [
+        f'<svg viewBox="0 0 18 12"><path class="{kind}" d="M9 0V12"/></svg>{words}'
+        for kind, words in kinds
+        if test["deadlines" if kind == "deadline" else "stimuli"]
+    ]
+    return f'<p class="key">times since the start of the run{"".join(marks)}</p>'
 
 
 def _measurements(measured: list[dict[str, Any]]) -> str:
     if not measured:
         return ""
     rows = "".join(
-        f'<tr><td>{escape(each["name"])}</td><td class="number">{each["value"]:g}</td>'
+        f'<tr><td>{escape(each["name"])}</td><td class="number">{_number(each["value"])}</td>'
         f"<td>{escape(each['unit'])}</td><td>{_range(each['lowest'], each['highest'])}</td>"
         f"<td>{_limits(each)}</td>"
         f'<td class="{each["outcome"]}">{each["outcome"]}</td></tr>'
@@ -83,12 +111,17 @@ def _measurements(measured: list[dict[str, Any]]) -> str:
 
 
 def _range(lowest: float, highest: float) -> str:
-    return "" if lowest == highest else f"{lowest:g} to {highest:g}"
+    return "" if lowest == highest else f"{_number(lowest)} to {_number(highest)}"
+
+
+def _number(value: float) -> str:
+    """Return a number as people write it: large ones without a power of ten."""
+    return f"{value:.0f}" if 1e5 <= abs(value) < 1e15 else f"{value:g}"
 
 
 def _limits(measured: dict[str, Any]) -> str:
     limits = (("≥", measured["at_least"]), ("≤", measured["at_most"]))
-    return " and ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
+    return " and ".join(f"{sign} {_number(limit)}" for sign, limit in limits if limit is not None)
 
 
 def _links(test: dict[str, Any]) -> str:

@@ -261,6 +261,10 @@ class Rig:
     def _watch(self, bound: Bound, window: Window, *, enough: _Enough) -> Inside:
         """Wait until there is enough, or all of the window has surely been seen."""
         self.deadlines.append((window.origin.time_usec + window.high_usec, bound.text))
+        return self._await(bound, window, enough=enough)
+
+    def _await(self, bound: Bound, window: Window, *, enough: _Enough) -> Inside:
+        """Do so for a window that may be longer than what the test has asked for."""
         history = self.run.history
 
         def look() -> Inside:
@@ -304,7 +308,7 @@ class Rig:
                 return _busy(waits)  # its processes wait longer than time passes: no end of it
             counted_usec = starved_usec
             longer = Window(window.origin, window.low_usec, window.high_usec + starved_usec)
-            if explained(self._watch(bound, longer, enough=explained)):
+            if explained(self._await(bound, longer, enough=explained)):
                 return _busy(waits)
 
     def _unseen_usec(self, bound: Bound, window: Window) -> int:

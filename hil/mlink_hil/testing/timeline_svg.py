@@ -1,46 +1,59 @@
-"""A timeline of a test as SVG: a wave for each line, a tick for each frame or row."""
+"""A timeline of a test as SVG: waves for lines, curves for values, ticks for frames and rows."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 _WIDTH = 900
 _LEFT = 190
+_RIGHT = _WIDTH - 10
 _ROW = 26
 _WAVE = 14
 _TOP = 34
+_AXIS = 24
 _MOST_CHANNELS = 16
+_MOST_TICKS = 6
+_LETTER = 6
+"""Width of a letter, about: what a label takes."""
 
 
 def timeline_svg(test: dict[str, Any]) -> str:
     """Return the drawing of a test's evidence; empty when nothing happened."""
     channels: dict[str, list[list[float]]] = test.get("channels", {})
-    if not channels:
+    faults: list[list[Any]] = test.get("faults", [])
+    if not channels and not faults:
         return ""
     drawing = _Drawing(test["began_usec"], test["end_usec"])
-    rows = test.get("rows", ())  # they have no level
-
-    def is_line(name: str) -> bool:
-        return name not in rows and _is_line(channels[name])
-
-    names = sorted(channels, key=lambda name: (not is_line(name), name))
-    names = names[:_MOST_CHANNELS]
-    height = _TOP + _ROW * len(names) + 20
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {height}" xmlns="http://www.w3.org/2000/svg" role="img">']
-    for time_usec, text in test["deadlines"]:
-        parts.append(drawing.mark(time_usec, height, "deadline", f"deadline: {text}"))
-    for time_usec, text in test["stimuli"]:
-        parts.append(drawing.mark(time_usec, height, "stimulus", text))
-    for row, name in enumerate(names):
-        base = _TOP + _ROW * row + _WAVE
-        parts.append(f'<text x="{_LEFT - 8}" y="{base}" class="name">{escape(name)}</text>')
+    points = {*test.get("rows", ()), *test.get("frames", ())}  # they have no level
+    lines = {name for name in channels if name not in points and _is_line(channels[name])}
+    order = {name: (name not in lines, name in points, name) for name in channels}
+    names = sorted(channels, key=order.__getitem__)[: _MOST_CHANNELS - len(faults)]
+    bottom = _TOP + _ROW * (len(names) + len(faults))
+    parts = [
+        f'<svg viewBox="0 0 {_WIDTH} {bottom + _AXIS}" xmlns="http://www.w3.org/2000/svg" '
+        'role="img">',
+        drawing.axis(bottom),
+        *(drawing.mark(bottom, "deadline", *each) for each in test["deadlines"]),
+        *(drawing.mark(bottom, "stimulus", *each) for each in test["stimuli"]),
+        drawing.labels(test["stimuli"]),
+    ]
+    base = _TOP + _WAVE
+    for begin_usec, end_usec, text in faults:
+        parts += [_name(f"fault: {text}", base), drawing.bar(begin_usec, end_usec, base, text)]
+        base += _ROW
+    for name in names:
         events = channels[name]
-        if is_line(name):
+        parts.append(_name(name, base))
+        if name in lines:
             parts.append(drawing.wave(events, test["before"].get(name), base))
-        else:
+        elif name in points:
             parts.append(drawing.ticks(events, base))
-    parts.append(drawing.axis(height))
+        else:
+            parts.append(drawing.curve(events, test["before"].get(name), base))
+        base += _ROW
     return "".join(parts) + "</svg>"
 
 
@@ -54,43 +67,92 @@ class _Drawing:
     def x(self, time_usec: float) -> float:
         """Return the place of a time, in the picture's units."""
         share = min(max((time_usec - self._start) / self._span, 0.0), 1.0)
-        return round(_LEFT + share * (_WIDTH - _LEFT - 10), 2)
+        return round(_LEFT + share * (_RIGHT - _LEFT), 2)
 
     def wave(self, events: list[list[float]], before: float | None, base: float) -> str:
         level = bool(before) if before is not None else not events[0][1]
-        points = [f"{_LEFT},{self._y(level, base)}"]
-        for time_usec, value, *_ in events:
-            x = self.x(time_usec)
-            points += [f"{x},{self._y(level, base)}", f"{x},{self._y(bool(value), base)}"]
-            level = bool(value)
-        points.append(f"{_WIDTH - 10},{self._y(level, base)}")
-        return f'<polyline class="wave" points="{" ".join(points)}"/>'
+        steps = [(self._start, level), *((event[0], bool(event[1])) for event in events)]
+        return self._steps([(at, base - (_WAVE - 2) * high) for at, high in steps])
+
+    def curve(self, events: list[list[float]], before: float | None, base: float) -> str:
+        """Draw values from the lowest to the highest that there are."""
+        values = [event[1] for event in events] + ([] if before is None else [before])
+        low, span = min(values), (max(values) - min(values)) or 1.0
+        steps: list[tuple[float, float]] = [] if before is None else [(self._start, before)]
+        steps += [(event[0], event[1]) for event in events]
+        places = [(at, round(base - (_WAVE - 2) * (value - low) / span, 2)) for at, value in steps]
+        return self._steps(places, f"{low:g} to {max(values):g}")
+
+    def _steps(self, places: Sequence[tuple[float, float]], title: str = "") -> str:
+        points, last = [], places[0][1]
+        for at, y in places:
+            points += [f"{self.x(at)},{last}", f"{self.x(at)},{y}"]
+            last = y
+        points.append(f"{_RIGHT},{last}")
+        return (
+            f'<polyline class="wave" points="{" ".join(points)}">'
+            f"<title>{escape(title)}</title></polyline>"
+        )
 
     def ticks(self, events: list[list[float]], base: float) -> str:
         path = "".join(f"M{self.x(event[0])} {base - _WAVE + 4}V{base}" for event in events)
         return f'<path class="tick" d="{path}"/>'
 
-    def mark(self, time_usec: int, height: int, kind: str, text: str) -> str:
-        x = self.x(time_usec)
+    def bar(self, begin_usec: int, end_usec: int, base: float, text: str) -> str:
+        """Draw a time in which something was broken; a moment has a width, too."""
+        x = self.x(begin_usec)
+        width = max(round(self.x(end_usec) - x, 2), 2)
         return (
-            f'<path class="{kind}" d="M{x} {_TOP - 10}V{height - 18}">'
-            f"<title>{escape(text)}</title></path>"
+            f'<rect class="fault" x="{x}" y="{base - _WAVE + 2}" width="{width}" '
+            f'height="{_WAVE - 2}"><title>{escape(text)}</title></rect>'
         )
 
-    def axis(self, height: int) -> str:
-        labels = []
-        for step in range(5):
-            usec = self._start + self._span * step // 4
-            anchor = "end" if step == 4 else "middle" if step else "start"
-            labels.append(
-                f'<text x="{self.x(usec)}" y="{height - 4}" text-anchor="{anchor}" '
-                f'class="axis">{usec / 1000:.1f} ms</text>'
-            )
-        return "".join(labels)
+    def mark(self, bottom: int, kind: str, time_usec: int, text: str) -> str:
+        """Draw a moment, if it is in the picture: some deadlines are after the test's end."""
+        if not 0 <= time_usec - self._start <= self._span:
+            return ""
+        return (
+            f'<path class="{kind}" d="M{self.x(time_usec)} {_TOP - 8}V{bottom}">'
+            f"<title>{kind}: {escape(text)}</title></path>"
+        )
 
-    @staticmethod
-    def _y(level: bool, base: float) -> float:
-        return base - _WAVE + 2 if level else base
+    def labels(self, marks: list[list[Any]]) -> str:
+        """Write what the test did above its marks, as far as there is room."""
+        parts, free = [], 0.0
+        for time_usec, text in marks:
+            what = str(text).partition(" at ")[0]
+            half = len(what) * _LETTER / 2
+            x = min(max(self.x(time_usec), _LEFT + half), _RIGHT - half)
+            if x - half >= free:
+                parts.append(f'<text x="{x}" y="{_TOP - 12}" class="axis">{escape(what)}</text>')
+                free = x + half + _LETTER
+        return "".join(parts)
+
+    def axis(self, bottom: int) -> str:
+        """Draw round times, the label of each inside of the picture."""
+        step = _round_step(self._span / _MOST_TICKS)
+        unit, scale = ("s", 1e6) if step >= 500_000 else ("ms", 1e3)
+        digits = max(0, -math.floor(math.log10(step / scale) + 1e-9))
+        parts = []
+        for number in range(
+            math.ceil(self._start / step), int((self._start + self._span) // step) + 1
+        ):
+            x, text = self.x(number * step), f"{number * step / scale:.{digits}f} {unit}"
+            half = len(text) * _LETTER / 2
+            place = min(max(x, _LEFT + half), _RIGHT - half)
+            parts.append(f'<path class="grid" d="M{x} {_TOP - 8}V{bottom + 4}"/>')
+            parts.append(f'<text x="{place}" y="{bottom + 18}" class="axis">{text}</text>')
+        return "".join(parts)
+
+
+def _name(text: str, base: float) -> str:
+    return f'<text x="{_LEFT - 8}" y="{base}" class="name">{escape(text)}</text>'
+
+
+def _round_step(usec: float) -> float:
+    """Return the next of 1, 2, 5, 10, … that is not less."""
+    power: float = 10.0 ** math.floor(math.log10(max(usec, 1)))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= usec * (1 - 1e-9))
 
 
 def _is_line(events: list[list[float]]) -> bool:

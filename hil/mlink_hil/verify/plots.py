@@ -12,7 +12,7 @@ from mlink_drivers.camera.opencv import cv2
 from mlink_hil.verify.timing import Samples
 
 _SIZE = (800, 400)
-_LEFT, _TOP, _RIGHT, _BOTTOM = 70, 40, 20, 40
+_LEFT, _TOP, _RIGHT, _BOTTOM = 100, 40, 20, 40
 _INK, _BAR, _GRID = (40, 40, 40), (176, 111, 42), (225, 225, 225)
 _BINS = 40
 
@@ -73,9 +73,15 @@ def _paper(title: str) -> NDArray[np.uint8]:
 def _labels(image: NDArray[Any], across: tuple[str, str], up: tuple[str, str]) -> None:
     width, height = _area()
     _text(image, across[0], (_LEFT, _TOP + height + 20), 0.45)
-    _text(image, across[1], (_LEFT + width - 70, _TOP + height + 20), 0.45)
-    _text(image, up[0], (4, _TOP + height), 0.45)
-    _text(image, up[1], (4, _TOP + 12), 0.45)
+    _text_to(image, across[1], (_LEFT + width, _TOP + height + 20))
+    _text_to(image, up[0], (_LEFT - 6, _TOP + height))
+    _text_to(image, up[1], (_LEFT - 6, _TOP + 12))
+
+
+def _text_to(image: NDArray[Any], text: str, end: tuple[int, int]) -> None:
+    """Write a label that ends at a place."""
+    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+    _text(image, text, (max(end[0] - width, 0), end[1]), 0.45)
 
 
 def _text(image: NDArray[Any], text: str, place: tuple[int, int], scale: float) -> None:
