@@ -20,6 +20,7 @@ from mlink.modules.writer_catalog import (
     jsonwriter,
     zarrwriter,
 )
+from mlink.modules.zarr_store import rows_of_a_file
 from mlink.modules.zarrwriter import ZarrWriterModule
 from mlink.recording.checks import load_json
 from mlink.recording.repair import repair_recording
@@ -209,6 +210,28 @@ def test_signals_reach_zarr(tmp_path, cls, dtype):
     manifest = toml(folder / "manifest.toml")["data"]
     assert manifest["file_type"] == "zarr"
     assert "media_type" not in manifest
+
+
+def test_minutes_of_signals_make_few_zarr_files_since_many_chunks_share_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlink.modules.zarr_store.FLUSH_INTERVAL_S", 0.0)  # as if a second passed
+    blocks = [block(i * 1000, 1000) for i in range(100)]
+    _, folder = run("zarrwriter", tmp_path, blocks)
+    store = folder / "data.zarr"
+    assert len([path for path in store.rglob("c/*") if path.is_file()]) <= 4
+    data = zarr.open_group(str(store), mode="r")["data"]
+    assert data.chunks == (1000, 2)  # what a reader has to fetch for a sample
+    assert data.shards == (64_000, 2)
+    assert np.array_equal(data[:], np.concatenate([b.data for b in blocks]))
+
+
+@pytest.mark.parametrize(
+    ("chunk_rows", "row_bytes", "rows"),
+    [(1000, 16, 64_000), (30_000, 128, 30_000), (10_000, 8, 520_000), (100_000, 4, 500_000)],
+)
+def test_a_zarr_file_is_rewritten_each_second_and_so_holds_a_few_megabytes(
+    chunk_rows, row_bytes, rows
+):
+    assert rows_of_a_file(chunk_rows, row_bytes) == rows
 
 
 def test_line_readings_reach_zarr(tmp_path):

@@ -16,10 +16,22 @@ from mlink.storage.failures import storage_errors
 FLUSH_INTERVAL_S = 1.0
 COUNT = "sample_count"
 """Attribute of the group: rows that are in both arrays, written after them."""
+_FILE_CHUNKS = 64
+_FILE_BYTES = 4 << 20
+"""Of a file's rows before compression: as much is rewritten each second, at most."""
+
+
+def rows_of_a_file(chunk_rows: int, row_bytes: int) -> int:
+    """Return the rows of a shard: whole chunks, many where they are small.
+
+    A chunk is a second of samples: a file each would make thousands of them in an hour.
+    """
+    fitting = _FILE_BYTES // max(1, chunk_rows * max(row_bytes, 8))
+    return chunk_rows * min(max(fitting, 1), _FILE_CHUNKS)
 
 
 class ZarrStore:
-    """Rows are gathered for a second, then written: an append rewrites the last chunk."""
+    """Rows are gathered for a second, then written: an append rewrites the last file (shard)."""
 
     def __init__(
         self,
@@ -50,14 +62,16 @@ class ZarrStore:
                 store=zarr.storage.LocalStore(path), zarr_format=3, attributes={COUNT: 0}
             )
             codec = ZstdCodec(level=3)
+            file_rows = rows_of_a_file(chunk_rows, columns * self._dtype.itemsize)
             self._times = self._group.create_array(
-                "timestamps", shape=(0,), chunks=(chunk_rows,), dtype="uint64", compressors=codec,
-                dimension_names=(dimension,), attributes=dict(time_attributes),
+                "timestamps", shape=(0,), chunks=(chunk_rows,), shards=(file_rows,),
+                dtype="uint64", compressors=codec, dimension_names=(dimension,),
+                attributes=dict(time_attributes),
             )  # fmt: skip
             self._data = self._group.create_array(
-                "data", shape=(0, columns), chunks=(chunk_rows, columns), dtype=dtype,
-                compressors=codec, dimension_names=(dimension, "channel"),
-                attributes=dict(data_attributes),
+                "data", shape=(0, columns), chunks=(chunk_rows, columns),
+                shards=(file_rows, columns), dtype=dtype, compressors=codec,
+                dimension_names=(dimension, "channel"), attributes=dict(data_attributes),
             )  # fmt: skip
         self._written = 0
 
