@@ -163,12 +163,12 @@ def test_options_reach_the_engine(mlink, bench, engine):
     arguments = ["--for", "2.5", "--out", "there", "--name", "n", "--no-record", "--debug"]
     arguments += ["--subject", "mouse"]
     assert mlink("run", bench, *arguments).exit_code == 0
-    assert engine.options == RunOptions(2.5, Path("there"), "n", False, True, subject="mouse")
+    assert engine.options == RunOptions(encode=False, 2.5, Path("there"), "n", False, True, subject="mouse")
 
 
 def test_a_run_lasts_until_it_is_stopped_and_is_recorded_by_default(mlink, bench, engine):
     mlink("run", bench)
-    assert engine.options == RunOptions()
+    assert engine.options == RunOptions(encode=False)  # the command does, with bars
 
 
 def test_settings_and_devices_can_be_replaced(mlink, bench, engine):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mlink.bench import Bench
 from mlink.bench.module import Connection, ModuleConfig
+from mlink.engine.encode import encode_raw_videos
 from mlink.engine.options import RunOptions
 from mlink.engine.plan import LOOP_CATEGORIES
 from mlink.engine.run import Engine
@@ -163,6 +164,15 @@ class BenchRun:
         self.history.end()
         shutil.rmtree(self._folder, ignore_errors=True)
         return self.result
+
+    def encode(self) -> None:
+        """Encode what the run has recorded raw, as `mlink run` does; ModuleError where it fails."""
+        if self.result is None:
+            return
+        known = len(self.result.failures)
+        encode_raw_videos(self.result)
+        for failure in self.result.failures[known:]:
+            raise ModuleError(failure.message, remedy=failure.remedy)
 
     @property
     def alive(self) -> bool:

@@ -26,8 +26,9 @@ class RecordingHandle:
         return path
 
     def finish(self) -> Path:
-        """End the run, so that all files are closed, and return the folder."""
+        """End the run, so that all files are closed and encoded, and return the folder."""
         path = self.path
         self._run.stop()
         self._run.check()
+        self._run.encode()
         return path

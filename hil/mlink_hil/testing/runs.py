@@ -110,6 +110,8 @@ class Runs:
         always = self._config.getoption("--mlink-record") == "always"
         if not always and not run.keep_recording:
             _remove(result.recording_dir)
+        else:
+            run.encode()
 
 
 def _remove(recording: Path) -> None:

@@ -46,16 +46,12 @@ def encode(
 
 def encode_after_run(recording: Path, console: Console, *, success: bool) -> bool:
     """Encode what is to be encoded at once; return whether that went well."""
-    from mlink.encoding.jobs import pending_units
-    from mlink.errors import StorageError
+    from mlink.encoding.after_run import is_due
 
-    try:
-        wanted = [wanted for _, wanted in pending_units(recording)]
-    except StorageError:  # its disk is gone, say; the run's own result tells that
+    due = is_due(recording, success=success)
+    if due is None:
         return True
-    if not wanted:
-        return True
-    if not success or not all(one.instant_start for one in wanted):
+    if not due:
         console.print(Text(f"to encode its raw videos: mlink encode {recording}"))
         return True
     console.print(Text("encoding the raw videos; Ctrl-C leaves them for `mlink encode`"))

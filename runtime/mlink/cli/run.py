@@ -97,6 +97,7 @@ def run(
         name=name,
         record=not no_record,
         debug=debug,
+        encode=False,  # here, with its progress shown
         journal=replayable,
         subject=subject,
         experimenter=experimenter,
@@ -146,6 +147,10 @@ def _run_campaign(
         result = run_once(view)
         if not json:
             print_outcome(result, view.console, debug=debug)
+        try:
+            result.success &= _encoded(result, view, json=json)
+        except KeyboardInterrupt:
+            result.stop_reason = "interrupted while its videos were encoded"
         return result
 
     campaign = run_campaign(name, one, repeat, every_s, console)
@@ -172,13 +177,17 @@ def _conclude(result: RunResult, view: View, *, json: bool, debug: bool) -> None
         typer.echo(result_as_json(result))
     else:
         print_summary(result, view.console, debug=debug)
-    encoded = True
-    if result.recording_dir is not None:
-        from rich.console import Console
-
-        from mlink.cli.encode import encode_after_run
-
-        console = Console(stderr=True) if json else view.console
-        encoded = encode_after_run(result.recording_dir, console, success=result.success)
-    if not result.success or not encoded:
+    if not _encoded(result, view, json=json) or not result.success:
         raise typer.Exit(1)
+
+
+def _encoded(result: RunResult, view: View, *, json: bool) -> bool:
+    """Encode the raw videos that are due; return whether that went well."""
+    if result.recording_dir is None:
+        return True
+    from rich.console import Console
+
+    from mlink.cli.encode import encode_after_run
+
+    console = Console(stderr=True) if json else view.console
+    return encode_after_run(result.recording_dir, console, success=result.success)

@@ -30,6 +30,8 @@ class RunOptions:
     prepare_timeout_s: float = 120.0
     virtual: VirtualTime | None = None
     """A replay: the modules have turns in virtual time (mlink.replay)."""
+    encode: bool = True
+    """Encode after the run what was recorded raw, where its recorder wants that at once."""
     journal: bool = False
     """Record what scripts meet and send, so that `mlink replay` can repeat it exactly."""
     attributes: Mapping[str, object] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from mlink.bench import Bench
 from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.conductor import Conductor
 from mlink.engine.devices import open_devices
+from mlink.engine.encode import encode_raw_videos
 from mlink.engine.fleet import Event, Fleet
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.options import RunOptions
@@ -49,11 +50,14 @@ _UNKNOWN_COUNT = -1
 
 
 def run_bench(bench: Bench, options: RunOptions, observer: RunObserver) -> RunResult:
-    """Run a bench to its end; failures of modules are in the result, not raised.
+    """Run a bench to its end, and encode its raw videos; failures are in the result, not raised.
 
     Raises BenchError or StorageError when the run cannot even be set up.
     """
-    return Engine(bench, options, observer).run()
+    result = Engine(bench, options, observer).run()
+    if options.encode:
+        encode_raw_videos(result)
+    return result
 
 
 class Engine:

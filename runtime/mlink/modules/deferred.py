@@ -26,7 +26,7 @@ class DeferredEncoding(msgspec.Struct, kw_only=True):
     bitrate_kbps: int | None = None
     threads: int = 0
     instant_start: bool = True
-    """Whether `mlink run` does it at once, when the run is over."""
+    """Whether it is done at once, when the run is over."""
     parallel_count: int = 4
     """Files that are encoded at the same time."""
 
