@@ -163,7 +163,8 @@ def test_options_reach_the_engine(mlink, bench, engine):
     arguments = ["--for", "2.5", "--out", "there", "--name", "n", "--no-record", "--debug"]
     arguments += ["--subject", "mouse"]
     assert mlink("run", bench, *arguments).exit_code == 0
-    assert engine.options == RunOptions(encode=False, 2.5, Path("there"), "n", False, True, subject="mouse")
+    asked = RunOptions(2.5, Path("there"), "n", False, True, subject="mouse", encode=False)
+    assert engine.options == asked
 
 
 def test_a_run_lasts_until_it_is_stopped_and_is_recorded_by_default(mlink, bench, engine):
