@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlink.cli.common import BenchFile, DevicesFile
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
@@ -21,17 +23,14 @@ _FILE_WIDTH = 120
 
 
 def verify_timing(
-    bench: Annotated[Path, typer.Argument(help="Bench file, or a folder with a bench.toml.")],
+    bench: BenchFile,
     for_s: Annotated[
         float, typer.Option("--for", metavar="SECONDS", min=0.5, help="Length of the run.")
     ] = 10.0,
     launches: Annotated[
         int, typer.Option(min=0, help="Besides, start the bench so often and measure the starts.")
     ] = 0,
-    devices: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Take the [devices] table of this file instead."),
-    ] = None,
+    devices: DevicesFile = None,
     press: Annotated[
         int | None, typer.Option(metavar="LINE", help="Press this line of a virtual board…")
     ] = None,

@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from mlink.errors import DeviceError
 from mlink_hil.wiring.lines import parse_line, parse_pin
 from mlink_hil.wiring.parts import Button, Chip, Led, Model, Part, Scene, Sensor, Servo, Wire
@@ -235,29 +237,7 @@ def _add_to_scene(
         plan.noise, plan.seed = part.noise, part.seed
         return
     line = parse_line(part.line)
+    kind = LedPlan if isinstance(part, Led) else ServoPlan
+    settings = {key: value for key, value in asdict(part).items() if key not in ("line", "scene")}
     control = places.control(line.device)
-    if isinstance(part, Led):
-        plan.items.append(
-            LedPlan(
-                name=name,
-                control=control,
-                pin=line.pin,
-                at=part.at,
-                size=part.size,
-                color=part.color,
-                active_low=part.active_low,
-            )
-        )
-    else:
-        plan.items.append(
-            ServoPlan(
-                name=name,
-                control=control,
-                pin=line.pin,
-                at=part.at,
-                size=part.size,
-                min_usec=part.min_usec,
-                max_usec=part.max_usec,
-                speed_dps=part.speed_dps,
-            )
-        )
+    plan.items.append(kind(name=name, control=control, pin=line.pin, **settings))

@@ -97,26 +97,26 @@ class RigPlan(msgspec.Struct, kw_only=True):
     wire_usec: float = WIRE_USEC
 
 
-class LedPlan(msgspec.Struct, kw_only=True, tag="led"):
-    """A light in a scene."""
+class ShownPlan(msgspec.Struct, kw_only=True):
+    """Something in a scene, on a pin of a board or chip."""
 
     name: str
     control: str
     pin: int
     at: tuple[float, float]
     size: float
+
+
+class LedPlan(ShownPlan, kw_only=True, tag="led"):
+    """A light in a scene."""
+
     color: str = "red"
     active_low: bool = False
 
 
-class ServoPlan(msgspec.Struct, kw_only=True, tag="servo"):
+class ServoPlan(ShownPlan, kw_only=True, tag="servo"):
     """An arm in a scene."""
 
-    name: str
-    control: str
-    pin: int
-    at: tuple[float, float]
-    size: float
     min_usec: float
     max_usec: float
     speed_dps: float

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from mlink.cli.common import BenchFile, DevicesFile, Overrides
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,15 +14,9 @@ if TYPE_CHECKING:
 
 
 def check(
-    bench: Annotated[Path, typer.Argument(help="Bench file, or a folder with a bench.toml.")],
-    devices: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Take the [devices] table of this file instead."),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="MODULE.KEY=VALUE", help="Replace one setting; repeatable."),
-    ] = None,
+    bench: BenchFile,
+    devices: DevicesFile = None,
+    overrides: Overrides = None,
 ) -> None:
     """Check a bench; tell all that is wrong, or show its modules, streams and simulated parts."""
     from rich.console import Console

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlink.cli.common import Debug, NoRecord, Overrides, Plain, ResultAsJson, wants_debug
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -59,28 +61,20 @@ def replay(
     name: Annotated[
         str | None, typer.Option(help="Name of the replay.", show_default="the bench's name")
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="MODULE.KEY=VALUE", help="Replace one setting; repeatable."),
-    ] = None,
+    overrides: Overrides = None,
     compare: Annotated[
         bool,
         typer.Option(
             "--compare", help="Tell what came out otherwise than in the lab; exit code 1 if any."
         ),
     ] = False,
-    no_record: Annotated[bool, typer.Option("--no-record", help="Record nothing.")] = False,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Show plain lines instead of a live table.")
-    ] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON; logs go to stderr.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    no_record: NoRecord = False,
+    plain: Plain = False,
+    json: ResultAsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Run a bench again on what was recorded of its boards and cameras."""
-    debug = debug or bool(context.obj.get("debug"))
-    context.obj["debug"] = debug
+    debug = wants_debug(context, debug)
     factor = _speed(speed)
     if compare and no_record:
         raise typer.BadParameter("--compare needs the recording that --no-record leaves out")

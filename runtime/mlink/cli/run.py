@@ -9,6 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlink.cli.common import (
+    BenchFile,
+    Debug,
+    DevicesFile,
+    NoRecord,
+    Overrides,
+    Plain,
+    ResultAsJson,
+    wants_debug,
+)
+
 if TYPE_CHECKING:
     from mlink.cli.live import View
     from mlink.engine.status import RunResult
@@ -22,7 +33,7 @@ def _positive(seconds: float | None) -> float | None:
 
 def run(
     context: typer.Context,
-    bench: Annotated[Path, typer.Argument(help="Bench file, or a folder with a bench.toml.")],
+    bench: BenchFile,
     for_s: Annotated[
         float | None,
         typer.Option(
@@ -36,14 +47,8 @@ def run(
     name: Annotated[
         str | None, typer.Option(help="Name of the recording.", show_default="the bench's name")
     ] = None,
-    devices: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Take the [devices] table of this file instead."),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="MODULE.KEY=VALUE", help="Replace one setting; repeatable."),
-    ] = None,
+    devices: DevicesFile = None,
+    overrides: Overrides = None,
     repeat: Annotated[
         int | None,
         typer.Option(
@@ -57,7 +62,7 @@ def run(
         str | None,
         typer.Option(metavar="PERIOD", help="Start a run each period: 60s, 5min, 1.5h, 1d."),
     ] = None,
-    no_record: Annotated[bool, typer.Option("--no-record", help="Record nothing.")] = False,
+    no_record: NoRecord = False,
     replayable: Annotated[
         bool,
         typer.Option(
@@ -71,17 +76,12 @@ def run(
         str,
         typer.Option(help="Folders of the recording below --out; leave out what you do not want."),
     ] = "subject-id,time,experiment-id",
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Show plain lines instead of a live table.")
-    ] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON; logs go to stderr.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    plain: Plain = False,
+    json: ResultAsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Run a bench until it ends, --for is over, or Ctrl-C."""
-    debug = debug or bool(context.obj.get("debug"))
-    context.obj["debug"] = debug
+    debug = wants_debug(context, debug)
 
     from mlink.bench import load_bench
 

@@ -93,7 +93,7 @@ def is_encoded(job: Job) -> bool:
 
 
 def _encode(job: Job, source: Path, draft: Path, draft_times: Path, tell: Tell) -> dict[str, Any]:
-    options = job.wanted.options()
+    options = job.wanted
     recorded = read_tsync(source.with_name(job.tsync))
     times = [int(time) for time in recorded.times[:, 1]]
     writer: VideoWriter | None = None

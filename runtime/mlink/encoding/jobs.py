@@ -28,7 +28,7 @@ class Job(msgspec.Struct, kw_only=True):
     @property
     def target(self) -> str:
         """Name of the encoded file."""
-        return f"{Path(self.source).stem}.{self.wanted.options().extension}"
+        return f"{Path(self.source).stem}.{self.wanted.extension}"
 
     @property
     def label(self) -> str:

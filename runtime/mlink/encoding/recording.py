@@ -105,8 +105,8 @@ def _run_all(waiting: list[Job], at_once: int, tell: Tell) -> Iterator[_Encoder]
 def _finish(unit: UnitFolder, wanted: DeferredEncoding, encoder: dict[str, Any] | None) -> None:
     """Note that a dataset is encoded, and remove originals that an interruption left."""
     attributes = read_toml(unit.path / ATTRIBUTES)
-    wanted.state = "done"
-    table = {key: value for key, value in msgspec.to_builtins(wanted).items() if value is not None}
+    done = msgspec.to_builtins(wanted) | {"state": "done"}
+    table = {key: value for key, value in done.items() if value is not None}
     if encoder is not None:
         table["recorded_as"] = attributes.get("encoder", {}).get("codec", "")
         attributes["encoder"] = encoder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import av
+import msgspec
 import numpy as np
 from av.video.reformatter import ColorRange
 from numpy.lib.stride_tricks import as_strided
@@ -37,8 +37,7 @@ _MAX_THREADS = 16
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 tells its settings to stderr unless told not to
 
 
-@dataclass(frozen=True, slots=True)
-class VideoOptions:
+class VideoOptions(msgspec.Struct, frozen=True):
     """How to encode; what is None is the codec's default."""
 
     codec: str = "ffv1"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-import msgspec
+import msgspec.structs
 from numpy.typing import NDArray
 
 import mlink
@@ -208,13 +208,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
 
     def _deferred(self, wanted: VideoOptions) -> DeferredEncoding:
         return DeferredEncoding(
-            codec=wanted.codec,
-            container=wanted.container,
-            lossless=wanted.lossless,
-            constant_bitrate=wanted.constant_bitrate,
-            quality=wanted.quality,
-            bitrate_kbps=wanted.bitrate_kbps,
-            threads=wanted.threads,
+            **msgspec.structs.asdict(wanted),
             instant_start=self.settings.deferred_encode_instant_start,
             parallel_count=self.settings.deferred_encode_parallel_count,
         )

@@ -1,0 +1,30 @@
+"""Options that several commands have, declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BenchFile = Annotated[Path, typer.Argument(help="Bench file, or a folder with a bench.toml.")]
+DevicesFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Take the [devices] table of this file instead."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="MODULE.KEY=VALUE", help="Replace one setting; repeatable."),
+]
+NoRecord = Annotated[bool, typer.Option("--no-record", help="Record nothing.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Show plain lines instead of a live table.")]
+ResultAsJson = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON; logs go to stderr.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
+
+
+def wants_debug(context: typer.Context, debug: bool) -> bool:
+    """Return whether tracebacks are wanted, by this command or before it, and keep that."""
+    context.obj["debug"] = debug or bool(context.obj.get("debug"))
+    return bool(context.obj["debug"])
