@@ -80,6 +80,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """Write down what the module meets and sends (mlink.recording.journal)."""
     tape: str = ""
     """In a replay: the journal of the module that is to meet the same again; "" for none."""
+    quiet_outputs: tuple[str, ...] = ()
+    """In a replay: outputs whose items give nobody a turn."""
     tape_ports: tuple[str, ...] = ()
     """Inputs of replayed sources: their items come from the tape, if there is one."""
     virtual_time: bool = False
@@ -128,6 +130,8 @@ class Turn(EngineMessage, frozen=True):
     """It is this master time, and this module's turn (virtual time only)."""
 
     time_usec: int
+    free_until_usec: int = 0
+    """Nobody else has a turn before: the module may go on to earlier times without asking."""
 
 
 class Stop(EngineMessage, frozen=True):

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 
 import numpy as np
-import pytest
 
 from mlink import catalog
 from mlink.metadata import MetaSize
 from mlink.module import Category, Module, ModuleSettings, ModuleType, PortSpec
-from mlink.types import DataType, Frame, SignalBlock, SignalBlockF32, SignalBlockU16
+from mlink.types import (
+    DataType,
+    Frame,
+    SignalBlock,
+    SignalBlockF32,
+    SignalBlockU16,
+    StreamItem,
+)
 
-PERIOD_USEC = 20_000
+ROOT = Path(__file__).parents[2]
 
 
 class VariedSettings(ModuleSettings, kw_only=True):
-    """It has none."""
+    """Settings of `varied-source`."""
+
+    period_usec: int = 20_000
 
 
 class VariedSource(Module[VariedSettings]):
-    """Sends a frame, a row and a block of each kind of signal every 20 ms, each of them varied."""
+    """Sends a frame, a row and a block of each kind of signal each period, if somebody listens."""
 
     def prepare(self) -> None:
         """Say what will come."""
@@ -37,31 +47,45 @@ class VariedSource(Module[VariedSettings]):
             }
 
     def start(self) -> None:
-        """Send the first in 20 ms."""
-        self.context.call_later(PERIOD_USEC, self._send)
+        """Send the first after a period."""
+        self._due_usec = self.context.clock.now_usec()
+        self._schedule()
 
     def halt(self) -> None:
         """Send no more."""
         self._halted = True
+
+    def _schedule(self) -> None:
+        self._due_usec += self.settings.period_usec
+        delay_usec = max(0, self._due_usec - self.context.clock.now_usec())
+        self.context.call_later(delay_usec, self._send)
 
     def _send(self) -> None:
         if self._halted:
             return
         number, self._number = self._number, self._number + 1
         now = self.context.clock.now_usec()
+        for port, output in self.context.outputs.items():
+            if output.connected:
+                output.submit(self._item(port, number, now))
+        self._schedule()
+
+    def _item(self, port: str, number: int, now: int) -> StreamItem:
+        if port == "rows":
+            return [now, number]
+        if port == "frames":
+            pixels = np.random.default_rng(number).integers(0, 256, (48, 64, 3), np.uint8)
+            return Frame.from_array(pixels, number + 5, now)
         rows = 1 + number % 4
-        blocks: dict[str, SignalBlock] = {"f32": SignalBlockF32(), "u16": SignalBlockU16()}
-        for block in blocks.values():
-            block.timestamps = np.arange(now - rows + 1, now + 1, dtype=np.uint64)
+        block: SignalBlock = SignalBlockF32() if port == "f32" else SignalBlockU16()
+        block.timestamps = np.arange(now - rows + 1, now + 1, dtype=np.uint64)
         value = math.nan if number % 5 == 0 else number / 7
-        blocks["f32"].data = np.full((rows, 2), value, np.float32)
-        blocks["u16"].data = np.full((rows, 2), number, np.uint16)
-        pixels = np.random.default_rng(number).integers(0, 256, (48, 64, 3), np.uint8)
-        items = {"frames": Frame.from_array(pixels, number + 5, now), "rows": [now, number]}
-        for port, item in (items | blocks).items():
-            if self.context.outputs[port].connected:
-                self.context.outputs[port].submit(item)
-        self.context.call_later(PERIOD_USEC, self._send)
+        block.data = (
+            np.full((rows, 2), value, np.float32)
+            if port == "f32"
+            else np.full((rows, 2), number % 65536, np.uint16)
+        )
+        return block
 
 
 varied_source = ModuleType(
@@ -80,6 +104,7 @@ varied_source = ModuleType(
 )
 
 
-def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let benches of this process name it."""
-    monkeypatch.setitem(catalog._installed().types, varied_source.id, varied_source)
+def install() -> None:
+    """Let benches of this process name it, and workers import it."""
+    catalog._installed().types[varied_source.id] = varied_source
+    os.environ["PYTHONPATH"] = str(ROOT)

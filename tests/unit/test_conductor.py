@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from mlink.control import NO_TIME, Waits
-from mlink.engine.conductor import FEEDBACK_USEC, Conductor, VirtualTime
+from mlink.engine.conductor import (
+    FEEDBACK_USEC,
+    FREE_USEC,
+    LOT,
+    QUIET_USEC,
+    Conductor,
+    VirtualTime,
+)
 from mlink.engine.plan import Edge
 
 THERE = Edge("first", "out", "second", "in", None, feedback=False)
@@ -57,3 +64,76 @@ def test_a_turn_for_another_reason_before_does_not_use_up_the_later_one() -> Non
     turns.give("first", 50)
     turns.note("first", Waits(NO_TIME, {}))
     assert turns.next() == ("first", FEEDBACK_USEC)
+
+
+def test_a_patient_recorder_has_a_turn_for_many_items_at_once() -> None:
+    made = Conductor(
+        VirtualTime(1_000, patient=frozenset(["second"])), ["first", "second"], [THERE, BACK]
+    )
+    for name in ("first", "second"):
+        made.begin(name)
+        made.note(name, Waits(NO_TIME, {}))
+    for count in range(1, LOT):
+        sends(made, "first", count)
+        assert made.next() is None
+    sends(made, "first", LOT)
+    assert made.next() == ("second", 0)
+    made.give("second", 0)
+    sends(made, "first", LOT + 1)
+    assert made.next() is None
+
+
+def test_what_is_on_the_tape_wakes_nobody() -> None:
+    virtual = VirtualTime(1_000, on_tape=frozenset([("second", "in")]))
+    made = Conductor(virtual, ["first", "second"], [THERE])
+    made.begin("first")
+    sends(made, "first", 1)
+    made.note("second", Waits(NO_TIME, {}))
+    assert made.next() is None
+
+
+def test_who_has_the_turn_may_go_on_until_somebody_else_is_due() -> None:
+    turns = conductor(end_usec=10 * FREE_USEC)
+    turns.note("second", Waits(700, {}))
+    turns.give("first", 300)
+    assert turns.free_until_usec == 700
+    turns.note("second", Waits(NO_TIME, {}))
+    assert turns.free_until_usec == 300 + FREE_USEC  # to hear of a stop
+
+
+def test_nobody_goes_on_beyond_the_end_or_past_what_was_sent_to_another() -> None:
+    turns = conductor(end_usec=500)
+    turns.give("first", 300)
+    assert turns.free_until_usec == 501
+    sends(turns, "first", 1)
+    turns.give("first", 300)
+    assert turns.free_until_usec == 0
+
+
+def test_nobody_goes_on_past_what_comes_back_to_him() -> None:
+    turns = conductor(end_usec=10 * FREE_USEC)
+    sends(turns, "second", 1)
+    turns.give("first", 0)
+    assert turns.free_until_usec == FEEDBACK_USEC
+
+
+def test_at_a_chosen_speed_every_time_is_waited_for() -> None:
+    made = Conductor(VirtualTime(1_000, speed=1.0), ["first"], [])
+    made.begin("first")
+    made.note("first", Waits(100, {}))
+    made.give("first", 100)
+    assert made.free_until_usec == 0
+
+
+def test_a_source_that_gives_nobody_a_turn_comes_late_but_before_the_end() -> None:
+    virtual = VirtualTime(
+        80_000, replayed=frozenset(["first"]), on_tape=frozenset([("second", "in")])
+    )
+    made = Conductor(virtual, ["first", "second"], [THERE])
+    made.begin("first")
+    made.note("first", Waits(10_000, {}))
+    assert made.next() == ("first", 10_000 + QUIET_USEC)
+    made.note("first", Waits(70_000, {}))
+    assert made.next() == ("first", 80_000)
+    made.note("first", Waits(80_001, {}))
+    assert made.next() is None

@@ -9,6 +9,7 @@ import msgspec
 from mlink.bench import Bench, ModuleConfig
 from mlink.control import WorkerSpec
 from mlink.devices import DeviceEndpoint
+from mlink.engine.conductor import VirtualTime
 from mlink.engine.options import RunOptions
 from mlink.engine.plan import LOOP_CATEGORIES, LOOP_NICE
 from mlink.engine.workdir import RunWorkDir
@@ -58,11 +59,24 @@ def worker_spec(
         spec,
         virtual_time=True,
         time_created=virtual.time_created,
+        quiet_outputs=_quiet_outputs(bench, module, virtual),
         tape=virtual.tapes.get(module.name, ""),
         tape_ports=tuple(
             each.port for each in module.connections if each.source_module in virtual.replayed
         ),
     )
+
+
+def _quiet_outputs(bench: Bench, module: ModuleConfig, virtual: VirtualTime) -> tuple[str, ...]:
+    """Return the outputs whose items give nobody a turn in a replay."""
+    loud = {
+        each.source_port
+        for listener in bench.modules.values()
+        if listener.name not in virtual.patient
+        for each in listener.connections
+        if each.source_module == module.name and virtual.wakes(listener.name, each.port)
+    }
+    return tuple(port.id for port in module.outputs if port.id not in loud)
 
 
 def _path_of(cls: type) -> str:

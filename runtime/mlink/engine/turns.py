@@ -64,5 +64,5 @@ class Turns:
             if self._ending():
                 return True
         self._conductor.give(name, time_usec)
-        self._workers[name].send(control.Turn(time_usec))
+        self._workers[name].send(control.Turn(time_usec, self._conductor.free_until_usec))
         return True

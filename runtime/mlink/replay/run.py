@@ -21,6 +21,7 @@ from mlink.recording.journal import Journal, read_journal
 from mlink.recording.verify import verify_recording
 from mlink.replay.compare import Compared, compare
 from mlink.replay.sources import plan_replay
+from mlink.replay.turns import inputs_on_tape, patient_recorders
 from mlink.storage.uuid7 import uuid7
 
 _LOST_USEC = 2_000_000
@@ -101,6 +102,8 @@ def replay(
                 end_usec,
                 speed=speed,
                 replayed=plan.replayed,
+                on_tape=inputs_on_tape(plan, journals),
+                patient=patient_recorders(plan.bench),
                 tapes={
                     journal.header.module: str(_journal_path(source, name))
                     for name, journal in journals.items()

@@ -2,7 +2,8 @@
 
 The engine's conductor (mlink.engine.conductor) gives a turn with the master time that it is now.
 The module takes what has arrived and what is due, and when it would wait it gives the turn back,
-saying until when it waits. So the order of everything follows from the recording alone.
+saying until when it waits; if nobody else would have a turn before, it goes on at once. So the
+order of everything follows from the recording alone.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ class VirtualHost(ModuleHost):
         self._call_numbers = itertools.count()
         self._has_turn = False
         self._busy_calls = 0
+        self._free_until_usec = 0
+        """Before when nobody else has a turn."""
+        self._loud_before = 0
+        self._loud = [p for p in self.outputs.values() if p.id not in spec.quiet_outputs]
         for port in self.outputs.values():
             port.while_full = self._read_ahead
         taped = [self.inputs[port] for port in spec.tape_ports if port in self.inputs]
@@ -194,12 +199,19 @@ class VirtualHost(ModuleHost):
     def _give_turn(self, until_usec: int | None) -> None:
         """Let others have their turns until it is that time, or something is due or arrives."""
         times = [time_usec for time_usec in (self._next_due(), until_usec) if time_usec is not None]
-        self._has_turn = False
-        self._send_status_when_due()
         until = min(times, default=control.NO_TIME)
+        self._send_status_when_due()
+        if times and until < self._free_until_usec and self._loud_count() == self._loud_before:
+            self._time.time_usec = max(self._time.time_usec, until)
+            return
+        self._has_turn = False
         self._try_send(control.Waits(until, self.sent_counts()))
         while not self._has_turn and not self.stop_asked and not self.failed:
             self._poll_once(_POLL_MS)
+
+    def _loud_count(self) -> int:
+        """Return how many items were sent that give somebody a turn."""
+        return sum(port.sent for port in self._loud)
 
     def _note_busy(self) -> None:
         """Let a module that never waits see time move."""
@@ -211,6 +223,8 @@ class VirtualHost(ModuleHost):
         """Go on: it is that time now."""
         self._time.time_usec = message.time_usec
         self._has_turn = True
+        self._free_until_usec = message.free_until_usec
+        self._loud_before = self._loud_count()
 
     # what arrives while others have their turns -------------------------------------------
 

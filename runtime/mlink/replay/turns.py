@@ -1,0 +1,56 @@
+"""Which turns a replay can do without: each is a message to a process, and one back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlink.bench import Bench
+from mlink.module import Category
+from mlink.recording.journal import Journal
+from mlink.replay.sources import Plan
+from mlink.transport.codec import is_small
+
+
+def inputs_on_tape(plan: Plan, journals: Mapping[str, Journal]) -> frozenset[tuple[str, str]]:
+    """Return the inputs (module, port) whose small items are on the module's own tape.
+
+    Frames and signal blocks still come from their source, and have to be taken from its memory.
+    """
+    found: set[tuple[str, str]] = set()
+    for journal in journals.values():
+        module = plan.bench.modules.get(journal.header.module)
+        if module is None:
+            continue
+        types = {port.id: port.data_type for port in module.inputs}
+        sources = {
+            each.port: f"{each.source_module}.{each.source_port}"
+            for each in module.connections
+            if each.source_module in plan.replayed
+        }
+        found |= {
+            (module.name, known.id)
+            for known in journal.header.inputs
+            if sources.get(known.id, "") == known.source != ""
+            and types[known.id].value == known.data_type
+            and is_small(types[known.id])
+        }
+    return frozenset(found)
+
+
+def patient_recorders(bench: Bench) -> frozenset[str]:
+    """Return the recorders that need not write an item before the next one is sent.
+
+    They send nothing, and have one input only: with two, the order between them would be lost.
+    """
+    return frozenset(
+        name
+        for name, module in bench.modules.items()
+        if module.type.category is Category.WRITER
+        and not module.outputs
+        and len(module.connections) == 1
+        and all(
+            is_small(port.data_type)
+            for port in module.inputs
+            if port.id == module.connections[0].port
+        )
+    )
