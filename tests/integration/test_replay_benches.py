@@ -427,3 +427,38 @@ def test_a_replay_leaves_the_settings_of_a_program_as_they_are(
 ) -> None:
     prove(PROGRAM_BENCH, loop=PROGRAM)
     assert (tmp_path / "loop.dat").read_bytes() == b"x"  # the lab's run wrote them, no replay did
+
+
+LATE_BENCH = (
+    SOURCE
+    + RECORDERS
+    + """
+[modules.loop]
+type = "pyscript"
+script = "loop.py"
+ports_in = [{ id = "rows", data_type = "TableRow" }]
+ports_out = [{ id = "log", data_type = "TableRow" }]
+inputs = { rows = "source.rows" }
+"""
+)
+LATE = """
+import time
+import syntalos_mlink as syl
+
+rows, log = syl.get_input_port("rows"), syl.get_output_port("log")
+
+def prepare():
+    log.set_metadata_value("table_header", ["kind", "what"])
+    rows.on_data = lambda row: log.submit(["row", row[1]])
+
+def run():
+    while syl.is_running():
+        syl.await_data(1_000)
+        log.submit(["round", syl.time_since_start_usec()])
+        time.sleep(0.15)
+"""
+
+
+def test_a_script_that_was_busy_when_the_stop_came_makes_no_round_more(prove: Prove) -> None:
+    lab, outcomes = prove(LATE_BENCH, seconds=0.8, loop=LATE)
+    assert rows(recorded(outcomes[0])) == rows(lab)

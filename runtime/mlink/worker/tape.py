@@ -57,6 +57,11 @@ class TapeClock:
         """Something happens: give the answers that were given then."""
         self._answers = deque() if met is None else met.clock
 
+    @property
+    def told_all(self) -> bool:
+        """Whether no answer of the lab is left for what happened last."""
+        return not self._answers
+
     def now_usec(self) -> int:
         """Return µs since the run's start; never less than before."""
         now = self._answers.popleft() if self._answers else self._clock.now_usec()
@@ -96,6 +101,8 @@ class Tape:
         self.start: Met | None = None
         self.stop: Met | None = None
         self.finish: Met | None = None
+        self._sent_before_stop = 0
+        self._waited_at_stop = False
         self._items: deque[MetItem] = deque()
         self._timers: dict[int, Met] = {}
         self._waits: deque[Met] = deque()
@@ -123,7 +130,10 @@ class Tape:
                 case told.Timer():
                     self._note_last(time_usec)
                     met = self._timers[record.number] = Met(time_usec, record.delay_usec)
+                case told.Sent():
+                    self._sent_before_stop += self.stop is None
                 case told.Wait():
+                    self._waited_at_stop |= self.stop is not None
                     met = Met(time_usec, record.length_usec)
                     self._waits.append(met)
                 case told.Start():
@@ -141,6 +151,18 @@ class Tape:
     def next_usec(self) -> int | None:
         """When the next item is to be met; None when there is none left."""
         return self._items[0].time_usec if self._items else None
+
+    def stop_is_next(self, sent: int) -> bool:
+        """Whether the module saw the stop here, between two waits, with so many small items sent.
+
+        Else it saw it while it waited.
+        """
+        return (
+            self.stop is not None
+            and not self._waited_at_stop
+            and not self._waits
+            and sent >= self._sent_before_stop
+        )
 
     def timer(self, number: int, delay_usec: int, due_usec: int) -> Met:
         """Return when a delayed call is to be made."""

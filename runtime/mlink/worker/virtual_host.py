@@ -17,6 +17,7 @@ from mlink.clock import ManualClock
 from mlink.control import Channel, EngineMessages, WorkerSpec
 from mlink.errors import ControlError
 from mlink.module import ModuleSettings
+from mlink.transport.codec import is_small
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.agenda import Agenda
 from mlink.worker.host import BATCH, ModuleHost
@@ -86,7 +87,10 @@ class VirtualHost(ModuleHost):
         """True from start() until a stop was asked; asking again and again takes time."""
         if self.started and not self.stop_asked and not self.failed:
             self.serve_control()
-            self._note_busy()
+            if self._sees_stop_here():
+                self._await_stop()
+            else:
+                self._note_busy()
         return self.started and not self.stop_asked and not self.failed
 
     def serve(self, timeout_usec: int = -1) -> None:
@@ -208,6 +212,23 @@ class VirtualHost(ModuleHost):
         self._try_send(control.Waits(until, self.sent_counts()))
         while not self._has_turn and not self.stop_asked and not self.failed:
             self._poll_once(_POLL_MS)
+
+    def _sees_stop_here(self) -> bool:
+        """Whether the module was not waiting in the lab when it saw the stop, but asked for it."""
+        tape = self._tape
+        if tape is None or tape.stop is None or not self._has_turn or not self._shown.told_all:
+            return False
+        due = self._next_due()
+        sent = sum(port.sent for port in self.outputs.values() if is_small(port.data_type))
+        return (due is None or due >= tape.stop.time_usec) and tape.stop_is_next(sent)
+
+    def _await_stop(self) -> None:
+        """Let all others have their turns, to the end."""
+        while not self.stop_asked and not self.failed:
+            self._has_turn = False
+            self._try_send(control.Waits(control.NO_TIME, self.sent_counts()))
+            while not self._has_turn and not self.stop_asked and not self.failed:
+                self._poll_once(_POLL_MS)
 
     def _loud_count(self) -> int:
         """Return how many items were sent that give somebody a turn."""
