@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import select
-import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import msgspec
 
 from mlink.errors import DeviceError
+from mlink_hil.control_client import REPLY_TIMEOUT_SEC, ControlClient, ReplyT
 from mlink_hil.sim import messages
 from mlink_hil.sim.messages import Edge, PinReply, ReadReply, StatsReply, WatchReply
 
 __all__ = ["Edge", "PinReply", "ReadReply", "StatsReply", "VirtualBoard"]
 
-_REPLY_TIMEOUT_SEC = 10.0
-_ReplyT = TypeVar("_ReplyT", bound=messages.Reply)
 
-
-class _Kind(msgspec.Struct):
-    """Just enough of a line to tell what it is."""
-
-    event: str = ""
-    ok: bool = True
-
-
-class VirtualBoard:
+class VirtualBoard(ControlClient):
     """A connection to a virtual board, for one thread at a time."""
 
     def __init__(self, path: Path | str) -> None:
-        self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        super().__init__(path)
         self._received = bytearray()
         self._edges: deque[Edge] = deque()
-        try:
-            self._socket.connect(os.fspath(path))
-        except OSError as error:
-            self._socket.close()
-            raise DeviceError(
-                f"there is no virtual board at {path}: {error.strerror or error}",
-                remedy='Give the bench a virtual board: uno = "virtual:uno"',
-            ) from error
 
     @classmethod
     def connect(cls, path: Path | str) -> VirtualBoard:
@@ -64,18 +44,6 @@ class VirtualBoard:
     ) -> None:
         self.close()
 
-    def drive(self, pin: int, level: bool | None) -> PinReply:
-        """Wire a pin to 5 V, to ground or to nothing; the reply says when that was."""
-        return self._ask(messages.Drive(pin, level), PinReply)
-
-    def analog(self, channel: int, volts: float | None) -> PinReply:
-        """Put a voltage on A0 to A5, or nothing."""
-        return self._ask(messages.Analog(channel, volts), PinReply)
-
-    def read(self, pin: int) -> ReadReply:
-        """Return a pin's state."""
-        return self._ask(messages.Read(pin), ReadReply)
-
     def watch(self, pins: Iterable[int]) -> None:
         """From now on, receive the edges of these pins."""
         self._ask(messages.Watch(list(pins)), WatchReply)
@@ -91,14 +59,6 @@ class VirtualBoard:
     def plug(self) -> None:
         """Put the cable back; the next request is answered when the board has booted."""
         self._ask(messages.Plug(), messages.Reply)
-
-    def stats(self) -> StatsReply:
-        """Ask how the simulation does."""
-        return self._ask(messages.Stats(), StatsReply)
-
-    def do(self, request: messages.Request) -> None:
-        """Carry out a request whose result is of no interest, such as a fault."""
-        self._ask(request, messages.Reply)
 
     def quit(self) -> None:
         """End the board's program."""
@@ -131,24 +91,19 @@ class VirtualBoard:
         """Disconnect."""
         self._socket.close()
 
-    def _ask(self, request: messages.Request, kind: type[_ReplyT]) -> _ReplyT:
+    def _ask(self, request: messages.Request, kind: type[ReplyT]) -> ReplyT:
         """Send a request and wait for its reply; edges that come before it are kept."""
         try:
             self._socket.sendall(messages.encode(request))
         except OSError as error:
             raise self._lost(error) from error
-        deadline = time.monotonic() + _REPLY_TIMEOUT_SEC
+        deadline = time.monotonic() + REPLY_TIMEOUT_SEC
         while (line := self._line(deadline)) is not None:
             if self._take(line):
                 continue
-            try:
-                if not msgspec.json.decode(line, type=_Kind).ok:
-                    raise DeviceError(msgspec.json.decode(line, type=messages.ErrorReply).error)
-                return msgspec.json.decode(line, type=kind)
-            except msgspec.DecodeError as error:
-                raise self._lost(error) from error
+            return self._decode(line, kind)
         raise DeviceError(
-            f"the virtual board at {self._path} did not answer within {_REPLY_TIMEOUT_SEC:g} s",
+            f"the virtual board at {self._path} did not answer within {REPLY_TIMEOUT_SEC:g} s",
             remedy="See whether the machine is overloaded, or the board's program stopped.",
         )
 
@@ -177,10 +132,3 @@ class VirtualBoard:
             if not data:
                 raise self._lost(None)
             self._received += data
-
-    def _lost(self, error: Exception | None) -> DeviceError:
-        detail = f": {error}" if error else ""
-        return DeviceError(
-            f"the virtual board at {self._path} went away{detail}",
-            remedy="Its program ended; the run's log says why.",
-        )

@@ -7,9 +7,9 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from mlink.cli.flash import firmware_path  # it knows where the hex files are
-from mlink.errors import DeviceError
 from mlink_hil.sim.board import Board
 from mlink_hil.sim.fetch_firmware import NAME, cached_path
+from mlink_hil.sim.load_avr import load_avr_board
 from mlink_hil.sim.program import main
 
 
@@ -24,17 +24,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _make_board(arguments: Namespace) -> Board:
-    try:
-        from mlink_hil.sim.avr_board import AvrBoard
-    except ImportError as error:
-        raise DeviceError(
-            f"the AVR simulator cannot be loaded: {error}",
-            remedy="pip install 'mlink-hil[sim]' (it needs g++ and libelf-dev)",
-        ) from error
-    board = AvrBoard(arguments.hex)
-    if arguments.hex == cached_path():
-        board.firmware = NAME
-    return board
+    return load_avr_board(arguments.hex, NAME if arguments.hex == cached_path() else "")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mlink.errors import DeviceError
 from mlink_hil.sim.board import CLOCK_HZ, Board
+from mlink_hil.sim.load_avr import load_avr_board
 from mlink_hil.sim.rig.clock import CommonClock
 from mlink_hil.sim.rig.contact import Contact
 from mlink_hil.sim.rig.model import Model
@@ -92,13 +92,4 @@ def make_board(plan: BoardPlan) -> Board:
         from mlink_hil.sim.protocol_uno import ProtocolBoard
 
         return ProtocolBoard()
-    try:
-        from mlink_hil.sim.avr_board import AvrBoard
-    except ImportError as error:
-        raise DeviceError(
-            f"the AVR simulator cannot be loaded: {error}",
-            remedy="pip install 'mlink-hil[sim]' (it needs g++ and libelf-dev)",
-        ) from error
-    board = AvrBoard(Path(plan.firmware))
-    board.firmware = plan.firmware_name or board.firmware
-    return board
+    return load_avr_board(Path(plan.firmware), plan.firmware_name)

@@ -1,0 +1,22 @@
+"""Loads the AVR simulator where it is installed; it is an optional dependency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlink.errors import DeviceError
+from mlink_hil.sim.board import Board
+
+
+def load_avr_board(firmware: Path, firmware_name: str = "") -> Board:
+    """Return a simulated board with its firmware; DeviceError without the simulator."""
+    try:
+        from mlink_hil.sim.avr_board import AvrBoard
+    except ImportError as error:
+        raise DeviceError(
+            f"the AVR simulator cannot be loaded: {error}",
+            remedy="pip install 'mlink-hil[sim]' (it needs g++ and libelf-dev)",
+        ) from error
+    board = AvrBoard(firmware)
+    board.firmware = firmware_name or board.firmware
+    return board
