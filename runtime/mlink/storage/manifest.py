@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tomlkit
+import tomli_w
 
 from mlink.errors import StorageError
 from mlink.metadata import MetaSize
@@ -210,7 +210,7 @@ def _write_draft(path: Path, content: Mapping[str, Any]) -> Path:
     draft = path.with_name(f".{path.name}.{os.getpid()}-{next(_temporary)}.tmp")
     try:
         with draft.open("wb") as file:
-            file.write(tomlkit.dumps(dict(content)).encode())
+            tomli_w.dump(content, file)
             file.flush()
             os.fsync(file.fileno())
     except OSError:
