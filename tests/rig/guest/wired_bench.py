@@ -3,7 +3,9 @@
 Two simulated boards stand at the far ends of two USB gadgets: the board under test (/dev/ttyACM0)
 and a tester (/dev/ttyACM1), with two wires between them. A webcam in user space, which uvcvideo
 takes for real, films the light on the first board's line 8. What changes is the devices file alone.
-Prints the outcome as one line of JSON.
+
+wired_bench.py EXAMPLE CHOSEN [EXAMPLE CHOSEN]…: folders, and which of their tests (as pytest's -k).
+Prints the outcomes as one line of JSON.
 """
 
 import contextlib
@@ -136,7 +138,26 @@ def wire(source, source_pin, target, target_pin):
                 theirs.drive(target_pin, edge.level)
 
 
-def main(example, *arguments):
+def run_tests(folder, example, chosen):
+    """Run an example's tests that an expression chooses; return how that went."""
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "mlink_hil.plugin"]
+    command += ["-p", "pytest_timeout", "--timeout=600", "-c", "/dev/null"]
+    command += ["-p", "no:cacheprovider", "--mlink-record=never", "--rootdir", example]
+    command += ["--mlink-devices", str(folder / "lab.toml"), example, "-k", chosen]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    summary = done.stdout.strip().splitlines()[-1]
+    counts = {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", summary)}
+    return {"code": done.returncode, "counts": counts, "text": done.stdout + done.stderr}
+
+
+def main(*examples):
     folder = Path(tempfile.mkdtemp())
     with contextlib.ExitStack() as stack:
         add_gadget()
@@ -146,21 +167,12 @@ def main(example, *arguments):
             threading.Thread(target=wire, args=ends, daemon=True).start()
         add_camera(uno)
         (folder / "lab.toml").write_text(LAB)
-        command = [sys.executable, "-m", "pytest", "-v", "-p", "mlink_hil.plugin"]
-        command += ["-p", "pytest_timeout", "--timeout=600", "-c", "/dev/null"]
-        command += ["-p", "no:cacheprovider", "--mlink-record=never", "--rootdir", example]
-        command += ["--mlink-devices", str(folder / "lab.toml"), example, *arguments]
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    summary = done.stdout.strip().splitlines()[-1]
-    counts = {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", summary)}
-    found = {"code": done.returncode, "counts": counts, "text": done.stdout + done.stderr}
+        found = {}
+        for example, chosen in zip(examples[::2], examples[1::2], strict=True):
+            began = time.monotonic()
+            found[Path(example).name] = run_tests(folder, example, chosen)
+            took = round(time.monotonic() - began, 1)
+            print(Path(example).name, took, "s", file=sys.stderr, flush=True)
     print(json.dumps(found), flush=True)
 
 
