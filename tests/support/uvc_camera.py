@@ -75,16 +75,9 @@ def _controls() -> dict[tuple[int, int], _Control]:
 class UvcCamera(UsbDevice):
     """Streams while the driver asks for it; `mute` and `skip` are its faults."""
 
-    def __init__(
-        self,
-        serial: str,
-        hue: int,
-        sizes: Sequence[tuple[int, int]] = SIZES,
-        rates: Sequence[int] = RATES,
-    ) -> None:
-        super().__init__(_device(), _configuration(rates), ["mlink tests", "Webcam", serial])
+    def __init__(self, serial: str, hue: int, sizes: Sequence[tuple[int, int]] = SIZES) -> None:
+        super().__init__(_device(), _configuration(), ["mlink tests", "Webcam", serial])
         self.serial = serial
-        self._rates = rates
         self.sent = 0
         self.missed = 0
         """Frames that the host had no transfer for."""
@@ -98,10 +91,6 @@ class UvcCamera(UsbDevice):
         self._committed: tuple[tuple[int, int], float] | None = None
         self._streaming = threading.Event()
         self._ended = threading.Event()
-
-    def picture(self, size: tuple[int, int], number: int) -> bytes:
-        """Return the JPEG of a frame that is now taken."""
-        return self._jpegs[size][number % LEVELS]
 
     def plug(self, port: int) -> None:
         """Plug it in, with its controls at their defaults, and begin to make pictures."""
@@ -145,9 +134,7 @@ class UvcCamera(UsbDevice):
         if request == _SET_CUR:
             hint, _, frame, interval, *rest = _NEGOTIATION.unpack(data.ljust(26, b"\0")[:26])
             frame = min(max(frame, 1), len(SIZES))
-            interval = min(
-                (round(1e7 / rate) for rate in self._rates), key=lambda t: abs(t - interval)
-            )
+            interval = min((round(1e7 / rate) for rate in RATES), key=lambda t: abs(t - interval))
             self._wish = _NEGOTIATION.pack(
                 hint, 1, frame, interval, *rest[:-2], _MAX_FRAME, _MAX_FRAME
             )
@@ -182,7 +169,7 @@ class UvcCamera(UsbDevice):
                 continue
             toggle ^= 1
             head = bytes((2, 0x82 | toggle))  # end of header, end of frame, the frame's turn
-            if self.send_in(ENDPOINT, head + self.picture(size, number)):
+            if self.send_in(ENDPOINT, head + self._jpegs[size][number % LEVELS]):
                 self.sent += 1
             else:
                 self.missed += 1
@@ -203,9 +190,9 @@ def _device() -> bytes:
     )
 
 
-def _configuration(rates: Sequence[int]) -> bytes:
+def _configuration() -> bytes:
     control = _control_interface()
-    streaming = _streaming_interface(rates)
+    streaming = _streaming_interface()
     association = bytes((8, 0x0B, 0, 2, 0x0E, 3, 0, 2))
     total = 9 + len(association) + len(control) + len(streaming)
     head = struct.pack("<BBHBBBBB", 9, 2, total, 2, 1, 0, 0x80, 250)
@@ -224,14 +211,14 @@ def _control_interface() -> bytes:
     return bytes((9, 4, 0, 0, 0, 0x0E, 1, 0, 0)) + head + camera + unit + output
 
 
-def _streaming_interface(rates: Sequence[int]) -> bytes:
-    intervals = [round(1e7 / rate) for rate in rates]
+def _streaming_interface() -> bytes:
+    intervals = [round(1e7 / rate) for rate in RATES]
     frames = b""
     for number, (width, height) in enumerate(SIZES, 1):
         bits = width * height * 8
         frames += struct.pack(
-            f"<BBBBBHHIIIIB{len(rates)}I", 26 + 4 * len(rates), 0x24, 7, number, 0, width, height,
-            bits, bits * rates[0], _MAX_FRAME, intervals[0], len(rates), *intervals,
+            f"<BBBBBHHIIIIB{len(RATES)}I", 26 + 4 * len(RATES), 0x24, 7, number, 0, width, height,
+            bits, bits * RATES[0], _MAX_FRAME, intervals[0], len(RATES), *intervals,
         )  # fmt: skip
     mjpeg = bytes((11, 0x24, 6, 1, len(SIZES), 0, 1, 0, 0, 0, 0)) + frames
     total = 14 + len(mjpeg)
