@@ -26,7 +26,7 @@ def rows_of_a_file(chunk_rows: int, row_bytes: int) -> int:
 
     A chunk is a second of samples: a file each would make thousands of them in an hour.
     """
-    fitting = _FILE_BYTES // max(1, chunk_rows * max(row_bytes, 8))
+    fitting = _FILE_BYTES // (chunk_rows * max(row_bytes, 8))
     return chunk_rows * min(max(fitting, 1), _FILE_CHUNKS)
 
 

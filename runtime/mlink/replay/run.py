@@ -158,7 +158,8 @@ def _end_usec(recording: Recording, journals: Mapping[str, Journal]) -> int:
     If it was not written, it is when its last item came. A run that was killed as a whole ends
     where its journals do: scripts would meet nothing of what recorders still had.
     """
-    seen = [journal.stop_usec for journal in journals.values() if journal.stop_usec is not None]
+    stops = (journal.stop_usec for journal in journals.values())  # each is read for it
+    seen = [stop_usec for stop_usec in stops if stop_usec is not None]
     if seen:
         return min(seen)
     length = recording.attributes.get("recording_length_msec")

@@ -208,8 +208,12 @@ class VirtualHost(ModuleHost):
         if times and until < self._free_until_usec and self._loud_count() == self._loud_before:
             self._time.time_usec = max(self._time.time_usec, until)
             return
+        self._hand_over(until)
+
+    def _hand_over(self, until_usec: int) -> None:
+        """Give the turn back, saying until when this module waits, and wait for the next one."""
         self._has_turn = False
-        self._try_send(control.Waits(until, self.sent_counts()))
+        self._try_send(control.Waits(until_usec, self.sent_counts()))
         while not self._has_turn and not self.stop_asked and not self.failed:
             self._poll_once(_POLL_MS)
 
@@ -225,10 +229,7 @@ class VirtualHost(ModuleHost):
     def _await_stop(self) -> None:
         """Let all others have their turns, to the end."""
         while not self.stop_asked and not self.failed:
-            self._has_turn = False
-            self._try_send(control.Waits(control.NO_TIME, self.sent_counts()))
-            while not self._has_turn and not self.stop_asked and not self.failed:
-                self._poll_once(_POLL_MS)
+            self._hand_over(control.NO_TIME)
 
     def _loud_count(self) -> int:
         """Return how many items were sent that give somebody a turn."""
