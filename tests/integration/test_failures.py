@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,13 @@ from tests.support.bench_runner import BenchRunner, worker_pid
 
 edlio_summary = edlio_reader.edlio_summary
 ReadWithEdlio = Callable[[Path], dict[str, Any]]
+
+
+@pytest.fixture
+def folder_on_disk() -> Iterator[Path]:
+    """A folder of a file system that has a disk below it: /tmp may be in memory."""
+    with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
+        yield Path(folder)
 
 
 def expect_edlio_to_open(result: RunResult, edlio_summary: ReadWithEdlio, reason: str) -> None:
@@ -153,6 +161,33 @@ def run():
     assert not result.success
     assert {failure.module for failure in result.failures} == {"middle"}
     assert "killing it (SIGKILL)" in bench.watcher.log_text()
+
+
+SLOW_TO_WRITE = """
+import os, time
+def stop():
+    with open(PATH, "wb", 0) as file:
+        for _ in range(TIMES):
+            file.write(bytes(4096))
+            os.fsync(file.fileno())
+            time.sleep(0.1)
+"""
+
+
+def test_a_module_that_still_writes_to_a_slow_disk_is_waited_for(
+    bench: BenchRunner, folder_on_disk: Path
+) -> None:
+    middle = f"PATH = {str(folder_on_disk / 'data')!r}\nTIMES = 15\n" + FORWARD + SLOW_TO_WRITE
+    result = bench.write(CHAIN, source=SOURCE, middle=middle).run(0.3, stop_grace_s=0.5)
+    assert result.success, result.failures
+    assert "middle: still writes to the disk, which is slow" in bench.watcher.log_text()
+
+
+def test_the_patience_with_a_disk_has_an_end(bench: BenchRunner, folder_on_disk: Path) -> None:
+    middle = f"PATH = {str(folder_on_disk / 'data')!r}\nTIMES = 10**6\n" + FORWARD + SLOW_TO_WRITE
+    result = bench.write(CHAIN, source=SOURCE, middle=middle).run(0.3, stop_grace_s=0.15)
+    (failure,) = result.failures
+    assert "did not finish within 0.15 s" in failure.message
 
 
 def test_a_missing_script_file_is_a_bench_error(bench: BenchRunner) -> None:

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 
+from mlink.engine.disk_wait import DiskWait
 from mlink.engine.plan import Edge
 from mlink.engine.workers import State, WorkerHandle
 
@@ -19,6 +20,9 @@ _RUNGS = (
     (signal.SIGTERM, "terminating it", 2.0),
     (signal.SIGKILL, "killing it", 2.0),
 )
+
+_DISK_PATIENCE = 24.0
+"""How long a worker may be busy with the disk, in times of grace: two minutes of the usual 5 s."""
 
 
 class StopLadder:
@@ -36,6 +40,10 @@ class StopLadder:
         self._grace_s = grace_s
         self._log = log
         self._progress: dict[str, int] = {}
+        self._disks: dict[str, DiskWait] = {}
+        self._disk_since: dict[str, float] = {}
+        """Worker → since when it is busy with the disk and nothing else (time.monotonic)."""
+        self._told: set[str] = set()
 
     def overdue(self, waiting: Iterable[WorkerHandle]) -> list[WorkerHandle]:
         """Take the next step with workers whose time is over; return those newly overdue."""
@@ -45,6 +53,10 @@ class StopLadder:
                 worker.deadline = None
                 continue
             if worker.deadline is None or self._has_progressed(worker):
+                self._disk_since.pop(worker.name, None)
+                worker.allow(self._grace_s)
+                continue
+            if self._is_at_the_disk(worker):
                 worker.allow(self._grace_s)
                 continue
             if monotonic() < worker.deadline or worker.rung >= len(_RUNGS):
@@ -74,3 +86,16 @@ class StopLadder:
         before = self._progress.get(worker.name)
         self._progress[worker.name] = done
         return before is not None and done > before and worker.rung == 0
+
+    def _is_at_the_disk(self, worker: WorkerHandle) -> bool:
+        if worker.rung or not worker.pid:
+            return False
+        disk = self._disks.setdefault(worker.name, DiskWait(worker.pid))
+        if not disk.busy():
+            return False
+        busy_s = monotonic() - self._disk_since.setdefault(worker.name, monotonic())
+        limit_s = _DISK_PATIENCE * self._grace_s
+        if busy_s > self._grace_s and worker.name not in self._told:
+            self._told.add(worker.name)
+            self._log(worker, f"still writes to the disk, which is slow; it may for {limit_s:g} s")
+        return busy_s < limit_s
