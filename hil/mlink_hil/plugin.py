@@ -138,6 +138,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, Any, Any]:
     """Tell inconclusive from failed, and attach what the HTML report shows."""
     report: Any = yield
+    if report.when != "call" and not report.passed and "bench" in getattr(item, "fixturenames", ()):
+        report.mlink = _not_run(call)  # it did not begin, or its run did not end well
     rig = item.stash.get(_RIG, None)
     if rig is None:
         return report
@@ -161,9 +163,17 @@ def pytest_runtest_makereport(
         except OSError as error:
             report.sections.append(("mlink", f"the test's evidence cannot be written: {error}"))
         else:
-            if call.excinfo is not None:
-                report.mlink["why"] = str(call.excinfo.value) or call.excinfo.typename
+            report.mlink["why"] = _why(call)
     return report
+
+
+def _why(call: pytest.CallInfo[None]) -> str:
+    return "" if call.excinfo is None else str(call.excinfo.value) or call.excinfo.typename
+
+
+def _not_run(call: pytest.CallInfo[None]) -> dict[str, Any]:
+    """Return the evidence of a set-up or clean-up that failed, or of a skip: why."""
+    return {"measurements": [], "why": _why(call)}
 
 
 def pytest_report_teststatus(report: Any) -> tuple[str, str, Any] | None:
@@ -186,6 +196,19 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 # reports ----------------------------------------------------------------------------------------
 
 
+def _outcome(report: Any) -> str:
+    """Return a report's outcome, where an error outside the test itself has its own name."""
+    return "error" if report.failed and report.when != "call" else str(report.outcome)
+
+
+def _text(report: Any) -> str:
+    """Return where in the code it happened; a skip's is (path, line, reason)."""
+    if isinstance(report.longrepr, tuple):
+        path, line, _ = report.longrepr
+        return f"{path}:{line}"
+    return str(report.longrepr)
+
+
 class _Reports:
     """Gathers evidence and writes the HTML report; with xdist in the controller's process."""
 
@@ -200,9 +223,9 @@ class _Reports:
                 {
                     **evidence,
                     "nodeid": report.nodeid,
-                    "outcome": getattr(report, "mlink_outcome", report.outcome),
+                    "outcome": getattr(report, "mlink_outcome", _outcome(report)),
                     "duration": report.duration,
-                    "text": "" if report.passed else str(report.longrepr),
+                    "text": "" if report.passed else _text(report),
                 }
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -283,3 +284,40 @@ def test_it(bench, board):
     assert "uno_8" in vcd.read_text()
     properties = ElementTree.parse(junit).iter("property")
     assert [each.get("name") for each in properties] == ["mlink.press to light"]
+
+
+def test_what_did_not_run_is_in_the_report_with_its_reason(
+    inner: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    outcome = inner(
+        """
+import pytest
+
+@pytest.mark.bench("none.toml")
+def test_without_a_file(bench):
+    pass
+
+@pytest.mark.mlink_needs("real")
+def test_for_real_boards(bench):
+    pass
+
+@pytest.fixture
+def meter(bench):
+    yield
+    raise OSError("the meter is stuck")
+
+def test_whose_clean_up_fails(bench, meter):
+    pass
+
+def test_of_something_else():
+    pytest.skip("not of a bench")
+""",
+        f"--mlink-report={tmp_path}",
+        "--mlink-record=never",
+    )
+    assert outcome.counts == {"passed": 1, "skipped": 2, "errors": 2}, outcome.text
+    page = (tmp_path / "report.html").read_text()
+    assert "Bench tests: 2 error, 1 passed, 1 skipped" in page
+    for reason in ("none.toml", "real", "the meter is stuck"):
+        assert re.search(f'<p class="why">[^<]*{reason}', page), reason
+    assert "not of a bench" not in page

@@ -15,7 +15,7 @@ body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding
 h1{font-size:1.4rem}details{border:1px solid var(--line);border-radius:6px;margin:.6rem 0}
 summary{padding:.5rem .8rem;cursor:pointer;overflow-wrap:anywhere}
 section{padding:0 .8rem .8rem;overflow-x:auto}
-b.passed,td.pass{color:var(--pass)}b.failed,td.fail{color:var(--fail)}
+b.passed,td.pass{color:var(--pass)}b.failed,b.error,td.fail{color:var(--fail)}
 b.inconclusive,td.inconclusive,b.skipped{color:var(--open)}
 table{border-collapse:collapse;margin:.5rem 0}
 td,th{border-bottom:1px solid var(--line);padding:.2rem .7rem;text-align:left}
