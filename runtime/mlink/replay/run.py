@@ -88,7 +88,8 @@ def replay(
     _check(Path(recording))
     with mlink.recording.open(recording) as source:
         journals = _journals(source)
-        last_usec = _end_usec(source, journals)
+        stops_usec = {name: journal.stop_usec for name, journal in journals.items()}
+        last_usec = _end_usec(source, journals, stops_usec)
         end_usec = last_usec if until_s is None else min(last_usec, round(until_s * 1e6))
         plan = plan_replay(loaded, source, journals, without, whole=end_usec == last_usec)
         created = str(source.manifest["time_created"])
@@ -116,8 +117,8 @@ def replay(
         )
     plan.notes += [
         f"the journal of {journal.header.module} ends early: its writer was killed"
-        for journal in journals.values()
-        if journal.stop_usec is None
+        for name, journal in journals.items()
+        if stops_usec[name] is None
     ]
     keeper = _Keeper()
     result = run_bench(plan.bench, options, observer or keeper)
@@ -152,14 +153,15 @@ def _journal_path(recording: Recording, name: str) -> Path:
     return dataset.path.resolve() / dataset.part_names[0]
 
 
-def _end_usec(recording: Recording, journals: Mapping[str, Journal]) -> int:
+def _end_usec(
+    recording: Recording, journals: Mapping[str, Journal], stops_usec: Mapping[str, int | None]
+) -> int:
     """Return when the run ended: when its scripts saw it, else as it was written.
 
     If it was not written, it is when its last item came. A run that was killed as a whole ends
     where its journals do: scripts would meet nothing of what recorders still had.
     """
-    stops = (journal.stop_usec for journal in journals.values())  # each is read for it
-    seen = [stop_usec for stop_usec in stops if stop_usec is not None]
+    seen = [stop_usec for stop_usec in stops_usec.values() if stop_usec is not None]
     if seen:
         return min(seen)
     length = recording.attributes.get("recording_length_msec")
