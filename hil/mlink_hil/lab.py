@@ -10,7 +10,8 @@
     "uno.8" = "tester.5"
 
     [host]                      # where the bench's computer is slow: an emulator
-    slow = 20                   # deadlines, and limits of durations, are so many times as long
+    slow = 20                   # deadlines, and limits of durations, are so many times as long:
+                                # those of the tests, and those of a run's start and stop
 
 Tests use them; a run without a test has no need of them.
 """

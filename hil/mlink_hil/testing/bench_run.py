@@ -69,10 +69,10 @@ class BenchRun:
 
     def __init__(self, bench: Bench, options: RunOptions) -> None:
         self.slow = slowness(bench)
-        """How many times as long deadlines are on this host."""
+        """How many times as long deadlines, and limits of the run's phases, are on this host."""
         self._wires = wires_of(bench)
         self.bench = bench = add_testers(bench, self._wires)
-        self.options = options
+        self.options = options = options.on_slow_host(self.slow)
         self.history = History()
         self.logs: list[tuple[str, int, str]] = []
         self.result: RunResult | None = None
@@ -99,7 +99,7 @@ class BenchRun:
     def start(self) -> None:
         """Start; ModuleError with the run's own words when it does not get that far."""
         self._thread.start()
-        deadline = time.monotonic() + _START_SEC
+        deadline = time.monotonic() + _START_SEC * self.slow
         while not (self._running.is_set() and self.tap.hello.is_set()):
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 self.stop()
@@ -159,7 +159,7 @@ class BenchRun:
         self.boards.clear()
         if self._thread.ident is not None:
             self.engine.request_stop("the test has ended")
-            self._thread.join(_STOP_SEC)
+            self._thread.join(_STOP_SEC * self.slow)
         self.tap.close()
         self.history.end()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlink.engine.conductor import VirtualTime
@@ -25,9 +25,11 @@ class RunOptions:
     comment: str = ""
     directory_order: tuple[str, ...] = DEFAULT_ORDER
     """Folders of a recording below `out_dir`: "subject-id", "time", "experiment-id"."""
+    load_timeout_s: float = 60.0
+    prepare_timeout_s: float = 120.0
+    start_timeout_s: float = 30.0
     stop_grace_s: float = 5.0
     """How long a module may make no progress at a stop before it is interrupted."""
-    prepare_timeout_s: float = 120.0
     virtual: VirtualTime | None = None
     """A replay: the modules have turns in virtual time (mlink.replay)."""
     encode: bool = True
@@ -38,3 +40,13 @@ class RunOptions:
     """Further attributes of the recording."""
     run_uuid: bytes | None = None
     """The recording's id, 16 bytes; None makes a new one."""
+
+    def on_slow_host(self, factor: float) -> RunOptions:
+        """Return the same with limits of time that are `factor` times as long."""
+        return replace(
+            self,
+            load_timeout_s=self.load_timeout_s * factor,
+            prepare_timeout_s=self.prepare_timeout_s * factor,
+            start_timeout_s=self.start_timeout_s * factor,
+            stop_grace_s=self.stop_grace_s * factor,
+        )

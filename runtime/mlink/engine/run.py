@@ -43,8 +43,6 @@ from mlink.storage.uuid7 import uuid7
 __all__ = ["Engine", "RunOptions", "run_bench"]
 
 _STEP_S = 0.25
-_LOAD_TIMEOUT_S = 60.0
-_START_TIMEOUT_S = 30.0
 _UNKNOWN_COUNT = -1
 """Sent count of a stream whose worker died: nobody can say what is missing."""
 
@@ -134,7 +132,9 @@ class Engine:
                     device=devices.get(module.device) if module.device else None,
                 ),
             )
-            self._wait(lambda: self._all(State.LOADED), _LOAD_TIMEOUT_S, "load", State.LOADED)
+            self._wait(
+                lambda: self._all(State.LOADED), self.options.load_timeout_s, "load", State.LOADED
+            )
             tell_priorities(self._workers, self._reporter, in_real_time=self._conductor is None)
             stay_awake = kept_awake(
                 self.bench, self._streams, self._reporter, in_real_time=self._conductor is None
@@ -163,7 +163,7 @@ class Engine:
                 )
         self._wait(
             lambda: not any(worker.pending_acks for worker in self._workers.values()),
-            _START_TIMEOUT_S,
+            self.options.start_timeout_s,
             "connect",
             State.PREPARED,
         )
@@ -178,7 +178,7 @@ class Engine:
         if (turns := self._turns) is not None:
             turns.start(self._order, self._send_start, self._fail_worker)
         else:
-            self._in_stream_order(self._send_start, State.STARTED, _START_TIMEOUT_S)
+            self._in_stream_order(self._send_start, State.STARTED, self.options.start_timeout_s)
 
     def _send_start(self, worker: WorkerHandle) -> None:
         worker.advance(State.STARTING)

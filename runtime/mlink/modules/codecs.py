@@ -124,8 +124,15 @@ def _vp9_options(_threads: int) -> dict[str, str]:
             "tile-columns": "3", "auto-alt-ref": "0"}  # fmt: skip
 
 
+_SVT = "pred-struct=1:lookahead=0:rtc=1"
+"""No look-ahead. SVT-AV1's presets from 10 on are meant for live pictures, which it wants to be
+told: without `rtc` they may show artifacts. Preset 12 with it takes half the time of 10 without, at
+the same PSNR (SVT-AV1 4.1; older ones warn that they do not know the word).
+"""
+
+
 def _av1_options(_threads: int) -> dict[str, str]:
-    return {"preset": "10", "svtav1-params": "pred-struct=1:lookahead=0"}
+    return {"preset": "12", "svtav1-params": _SVT}
 
 
 def _mjpeg_quality(quality: int) -> dict[str, str]:
@@ -207,7 +214,7 @@ CODECS: dict[str, Codec] = {
         encoder="libsvtav1",
         plans=_COLOUR_420,
         options=_av1_options,
-        bitrate_options={"svtav1-params": "pred-struct=1:lookahead=0:rc=2"},
+        bitrate_options={"svtav1-params": f"{_SVT}:rc=2"},
         quality=24,
         gop_size=100,
         odd_format="",

@@ -1,8 +1,12 @@
-"""In the guest: a worked example's own tests, on boards behind the kernel's USB and tty drivers.
+"""In the guest: worked examples' own tests, on devices behind the kernel's drivers.
 
 Two simulated boards stand at the far ends of two USB gadgets: the board under test (/dev/ttyACM0)
-and a tester (/dev/ttyACM1), with two wires between them. What changes is the devices file alone.
-Prints the outcome as one line of JSON.
+and a tester or second board (/dev/ttyACM1), with wires between them. A camera of V4L2's vivid
+driver films the light on the first board's line 8: a grey that is bright while the line is high.
+What changes is the devices file, and the camera's rate, which is what an emulator can do.
+
+wired_bench.py FOLDER CHOSEN [FOLDER CHOSEN]…: examples, and which of their tests (pytest's -k).
+Prints the outcomes as one line of JSON.
 """
 
 import contextlib
@@ -19,19 +23,38 @@ from pathlib import Path
 from mlink_hil.virtual_board import VirtualBoard
 
 GADGETS = Path("/sys/kernel/config/usb_gadget")
-LAB = """
+CAMERA = "/dev/video0"
+LIGHT_LINE = 8
+DARK, BRIGHT = 0, 255
+"""vivid's brightness control."""
+FRAMERATE_HZ = 5
+UNO, TESTER = "/dev/ttyACM0", "/dev/ttyACM1"
+
+HOST = """
+[host]
+slow = 40
+"""
+WITH_TESTER = f"""
 [devices]
-uno = "/dev/ttyACM0"
-tester = "/dev/ttyACM1"
-eye = "/dev/video0"
+uno = "{UNO}"
+tester = "{TESTER}"
+eye = "{CAMERA}"
 
 [wiring]
 "uno.7" = "tester.4"
 "uno.8" = "tester.5"
+{HOST}"""
+TESTER_WIRES = (("tester", 4, "uno", 7), ("uno", 8, "tester", 5))
 
-[host]
-slow = 40
-"""
+BENCHES = {
+    "led-follows-button": (WITH_TESTER, TESTER_WIRES),
+    "camera-sees-light": (WITH_TESTER, TESTER_WIRES),
+    "two-boards": (
+        f'[devices]\nleft = "{UNO}"\nright = "{TESTER}"\n{HOST}',
+        (("uno", 4, "tester", 2), ("tester", 8, "uno", 7)),
+    ),
+}
+"""Example → its devices file, and the wires on the desk as (source, line, target, line)."""
 
 
 def add_gadget():
@@ -46,7 +69,7 @@ def add_gadget():
         (gadget / name).write_text(value)
     (gadget / "configs/c.1/acm.1").symlink_to(gadget / "functions/acm.1")
     (gadget / "UDC").write_text("dummy_udc.1")
-    wait_for(Path("/dev/ttyACM1").exists)
+    wait_for(Path(TESTER).exists)
     subprocess.run(["stty", "-F", "/dev/ttyGS1", "raw", "-echo"], check=True)
 
 
@@ -71,40 +94,98 @@ def start_board(stack, folder, name, far_end):
     return control
 
 
-def wire(source, source_pin, target, target_pin):
-    """Be a wire: what one board's pin shows, the other's is wired to."""
-    with VirtualBoard.connect(source) as ours, VirtualBoard.connect(target) as theirs:
-        ours.watch([source_pin])
-        theirs.drive(target_pin, ours.read(source_pin).level)
-        while True:
-            if edge := ours.wait_edge(timeout_sec=1.0):
-                theirs.drive(target_pin, edge.level)
+def follow(board, line, tell, until):
+    """Tell the level that a board's line has, and each that it gets; runs in a thread."""
+    with VirtualBoard.connect(board) as watched:
+        watched.watch([line])
+        tell(watched.read(line).level)
+        while not until.is_set():
+            if edge := watched.wait_edge(timeout_sec=1.0):
+                tell(edge.level)
 
 
-def main(example, *arguments):
-    folder = Path(tempfile.mkdtemp())
-    with contextlib.ExitStack() as stack:
-        add_gadget()
-        uno = start_board(stack, folder, "uno", "/dev/ttyGS0")
-        tester = start_board(stack, folder, "tester", "/dev/ttyGS1")
-        for ends in ((tester, 4, uno, 7), (uno, 8, tester, 5)):
-            threading.Thread(target=wire, args=ends, daemon=True).start()
-        (folder / "lab.toml").write_text(LAB)
-        command = [sys.executable, "-m", "pytest", "-v", "-p", "mlink_hil.plugin"]
-        command += ["-p", "pytest_timeout", "--timeout=600", "-c", "/dev/null"]
-        command += ["-p", "no:cacheprovider", "--mlink-record=never", "--rootdir", example]
-        command += ["--mlink-devices", str(folder / "lab.toml"), example, *arguments]
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+@contextlib.contextmanager
+def desk(boards, wires):
+    """Lay wires between the boards, and let the camera see the first one's light."""
+    over = threading.Event()
+
+    def wire(source, source_line, target, target_line):
+        with VirtualBoard.connect(boards[target]) as theirs:
+            try:
+                follow(
+                    boards[source], source_line, lambda high: theirs.drive(target_line, high), over
+                )
+            finally:
+                theirs.drive(target_line, None)
+
+    def light():
+        follow(boards["uno"], LIGHT_LINE, shine, over)
+
+    threads = [threading.Thread(target=wire, args=ends) for ends in wires]
+    threads.append(threading.Thread(target=light))
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def shine(bright):
+    v4l2_ctl(f"--set-ctrl=brightness={BRIGHT if bright else DARK}")
+
+
+def v4l2_ctl(option):
+    subprocess.run(["v4l2-ctl", "-d", CAMERA, option], check=True, stdout=subprocess.DEVNULL)
+
+
+def run_tests(folder, example, chosen):
+    """Run an example's tests that an expression chooses; return how that went."""
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "mlink_hil.plugin"]
+    command += ["-p", "pytest_timeout", "--timeout=600", "-c", "/dev/null"]
+    command += ["-p", "no:cacheprovider", "--mlink-record=never", "--rootdir", example]
+    command += ["--mlink-devices", str(folder / "lab.toml"), example, "-k", chosen]
+    if example.endswith("camera-sees-light"):
+        command += ["--mlink-set", f"cam.framerate={FRAMERATE_HZ}"]
+    began = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    took_s = round(time.monotonic() - began, 1)
+    print(f"{Path(example).name}: {took_s} s\n{done.stdout}", file=sys.stderr, flush=True)
     summary = done.stdout.strip().splitlines()[-1]
     counts = {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", summary)}
-    found = {"code": done.returncode, "counts": counts, "text": done.stdout + done.stderr}
+    return {
+        "code": done.returncode,
+        "counts": counts,
+        "took_s": took_s,
+        "text": done.stdout + done.stderr,
+    }
+
+
+def main(*examples):
+    folder = Path(tempfile.mkdtemp())
+    found = {}
+    with contextlib.ExitStack() as stack:
+        add_gadget()
+        v4l2_ctl("--set-ctrl=test_pattern=5")  # black, which brightness makes grey
+        boards = {
+            "uno": start_board(stack, folder, "uno", "/dev/ttyGS0"),
+            "tester": start_board(stack, folder, "tester", "/dev/ttyGS1"),
+        }
+        for example, chosen in zip(examples[::2], examples[1::2], strict=True):
+            name = Path(example).name
+            lab, wires = BENCHES[name]
+            (folder / "lab.toml").write_text(lab)
+            with desk(boards, wires):
+                found[name] = run_tests(folder, example, chosen)
     print(json.dumps(found), flush=True)
 
 
