@@ -26,20 +26,26 @@ class DiskWait:
         return self._waits()
 
     def _bytes_written(self) -> int | None:
-        try:
-            text = (self._folder / "io").read_text()
-        except OSError:
-            return None
+        text = _text_of(self._folder / "io")
         fields = dict(line.split(": ") for line in text.splitlines())
-        return int(fields["write_bytes"])
+        return int(fields["write_bytes"]) if fields else None
 
     def _waits(self) -> bool:
-        for stat in self._folder.glob("task/*/stat"):
-            try:
-                text = stat.read_text(errors="replace")
-            except OSError:  # a thread that has ended
-                continue
-            # the state follows the thread's name, which may hold anything, in parentheses
-            if text.rpartition(")")[2].split()[0] == _WAITS_FOR_DISK:
-                return True
-        return False
+        try:
+            threads = list((self._folder / "task").iterdir())
+        except OSError:
+            return False
+        return any(_state(_text_of(thread / "stat")) == _WAITS_FOR_DISK for thread in threads)
+
+
+def _text_of(path: Path) -> str:
+    """Return a file's text; "" when the process or thread has ended, or may not be looked at."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _state(stat: str) -> str:
+    """Return a thread's state: it follows the name, which may hold anything, in parentheses."""
+    return stat.rpartition(")")[2][1:2]
