@@ -67,7 +67,7 @@ def test_a_process_that_is_gone_is_not_busy() -> None:
 
 
 def test_processes_may_end_while_they_are_looked_at() -> None:
-    for _ in range(20):
+    for _ in range(150):
         with subprocess.Popen(["/bin/true"]) as process:
             disk = DiskWait(process.pid)
             reaper = threading.Thread(target=process.wait, name="reaper")
