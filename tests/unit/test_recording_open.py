@@ -21,6 +21,12 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 def path(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("open")
     live = LiveRecording(folder, video_codec=request.param, lossless=True)
+    record_ecg(live, folder, samples=3000)
+    return live.feed(FRAMES).close()
+
+
+def record_ecg(live, folder, samples):
+    """Add a writer of two signals, and send it some samples in one block."""
     ecg = FakeContext(jsonwriter, JsonWriterSettings(), folder, name="ecg")
     ecg.inputs["f32sig-in"].metadata = {
         "signal_names": ["a", "b"], "time_unit": "milliseconds", "data_scale": 2.0,
@@ -29,10 +35,9 @@ def path(request, tmp_path_factory):
     live.modules[-1].prepare()
     live.modules[-1].start()
     block = SignalBlockF32()
-    block.timestamps = np.arange(3000)
-    block.data = np.arange(6000).reshape(3000, 2)
+    block.timestamps = np.arange(samples)
+    block.data = np.arange(2 * samples).reshape(samples, 2)
     ecg.inputs["f32sig-in"].on_item(block)
-    return live.feed(FRAMES).close()
 
 
 @pytest.fixture
@@ -118,6 +123,18 @@ def test_a_killed_recording_reads_as_far_as_it_goes(tmp_path):
         with pytest.raises(StorageError, match="ends before frame") as caught:
             list(found.video())
     assert "mlink repair" in caught.value.remedy
+
+
+def test_signals_of_which_a_kill_left_no_sample_are_empty(tmp_path):
+    live = LiveRecording(tmp_path / "live")
+    record_ecg(live, tmp_path / "live", samples=3)  # too few and too late for a flush
+    path = live.as_a_kill_leaves_it(tmp_path / "killed")
+    live.close()
+    with mlink.recording.open(path) as found:
+        ecg = found.signals()
+        assert ecg.names == ["a", "b"]
+        assert ecg.values.shape == (0, 2)
+        assert ecg.frame().shape == (0, 2)
 
 
 def test_the_page_about_recordings_runs(path, capsys):

@@ -41,7 +41,7 @@ class Signals(RecordedStream):
         values = np.array([row[1:] for row in rows])
         if values.dtype == object:  # null stands for NaN
             values = values.astype(np.float64)
-        return names[1:], times, values.reshape(len(rows), -1)
+        return names[1:], times, values.reshape(len(rows), len(names) - 1)
 
     def _from_zarr(self) -> tuple[list[str], NDArray[Any], NDArray[Any]]:
         try:
