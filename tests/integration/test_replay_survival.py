@@ -92,7 +92,8 @@ def check_what_was_met(recording: Path, outcome: Replayed) -> None:
         assert any("are not in the recording" in text for _, _, text in outcome.logs)
         end_usec = lost[0].time_usec
     times = [int(row[1]) if row[0] == "time" else -1 for row in rows]
-    shared = max(number for number, usec in enumerate(times) if 0 <= usec < end_usec)
+    known = (number for number, usec in enumerate(times) if 0 <= usec < end_usec)
+    shared = max(known, default=-1)  # none, where it was killed before its first rows were out
     assert rows_again[: shared + 1] == rows[: shared + 1]  # pixels, and answers of the clock
     assert max(times) - end_usec < PROMISED_USEC
 

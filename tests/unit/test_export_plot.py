@@ -73,6 +73,19 @@ def test_parquet(recording, tmp_path):
     assert video.schema.metadata[b"uncertainty_usec"] == b"200.0"
 
 
+@pytest.mark.parametrize(
+    ("form", "library"),
+    [("csv", "csv"), ("parquet", "pyarrow"), ("nwb", "pynwb"), ("rrd", "rerun")],
+)
+def test_a_run_in_which_nothing_came_is_exported_too(form, library, tmp_path):
+    pytest.importorskip(library)
+    live = LiveRecording(tmp_path / "live")
+    with mlink.recording.open(live.close()) as nothing:
+        made = export_recording(nothing, form, tmp_path / "out")
+    assert all(path.stat().st_size for path in made)
+    assert made
+
+
 def test_nwb(recording, tmp_path):
     pynwb = pytest.importorskip("pynwb")
     (file,) = export_recording(recording, "nwb", tmp_path / "out")

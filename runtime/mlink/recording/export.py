@@ -139,7 +139,7 @@ def _to_nwb(recording: Recording, out: Path) -> list[Path]:
             )
         elif isinstance(stream, Table):
             made = [
-                nwb.core.VectorData(name=heading, description=heading, data=column.tolist())
+                nwb.core.VectorData(name=heading, description=heading, data=_nwb_data(column))
                 for heading, column in columns.items()
             ]
             about = f"table {name}"
@@ -147,6 +147,11 @@ def _to_nwb(recording: Recording, out: Path) -> list[Path]:
     with storage_errors(path), nwb.NWBHDF5IO(str(path), "w") as io:
         io.write(file)
     return [path]
+
+
+def _nwb_data(column: NDArray[Any]) -> Any:
+    """Return a column as a list, from which HDF5's type follows, but where there is nothing."""
+    return column.tolist() if len(column) else np.empty(0)
 
 
 def _to_rrd(recording: Recording, out: Path) -> list[Path]:
