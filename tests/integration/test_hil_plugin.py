@@ -107,6 +107,52 @@ def test_measured_after_it(bench, board):
     assert "FAILED test_led.py::test_measured_after_it" in outcome.text
 
 
+def test_durations_measured_on_a_busy_computer_decide_nothing(
+    inner: Callable[..., Outcome],
+) -> None:
+    outcome = inner(
+        """
+import os, time
+import psutil
+
+def keep_the_loop_from_its_processor(sec, during):
+    mine = os.sched_getaffinity(0)
+    for process in psutil.Process().children(recursive=True):
+        if process.name().startswith("ml:"):
+            for thread in process.threads():
+                os.sched_setaffinity(thread.id, {min(mine)})
+                os.sched_setscheduler(thread.id, os.SCHED_IDLE, os.sched_param(0))
+    if not (hog := os.fork()):
+        os.sched_setaffinity(0, {min(mine)})
+        end = time.monotonic() + sec
+        while time.monotonic() < end:
+            pass
+        os._exit(0)
+    while not os.waitpid(hog, os.WNOHANG)[0]:
+        during()
+        time.sleep(0.01)
+
+def test_it_stands_while_the_loop_has_its_processor(bench):
+    bench.measure("trip", 61_069, "µs", at_most=50_000)
+
+def test_it_was_busy(bench, board):
+    levels = iter([False, True] * 10_000)
+    keep_the_loop_from_its_processor(0.7, lambda: board.line(7).drive(next(levels)))
+    bench.measure("switched", 2, "", at_least=1)
+    bench.measure("trip", 61_069, "µs", at_most=50_000)
+
+def test_what_is_no_time_is_judged(bench, board):
+    levels = iter([False, True] * 10_000)
+    keep_the_loop_from_its_processor(0.7, lambda: board.line(7).drive(next(levels)))
+    bench.measure("switched", 2, "", at_most=1)
+""",
+        "--mlink-record=never",
+    )
+    assert outcome.counts == {"failed": 2, "inconclusive": 1}, outcome.text
+    assert "trip = 61069 µs, limits ≤ 50000: inconclusive" in outcome.text
+    assert "this machine was busy; it kept waiting for a processor: " in outcome.text
+
+
 def test_inconclusive_tests_may_count_as_skipped(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         "def test_it(bench):\n    raise Inconclusive('who knows')\n",

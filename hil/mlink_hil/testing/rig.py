@@ -30,6 +30,12 @@ _WORTH_TELLING_USEC = 500
 """A shorter wait for a processor explains nothing."""
 _LONGEST_EXCUSE_USEC = 5_000_000
 """A host that kept a loop waiting for longer decides nothing."""
+_BUSY_SHARE = 0.25
+"""Of a test's time, spent in waiting for a processor: its host was busy. An idle one's is 0.05."""
+_LEAST_BUSY_USEC = 5_000
+"""Shorter waits in all do not spoil a measurement."""
+_TIMED_UNITS = frozenset({"µs", "us", "ms", "s", "Hz"})
+"""Measurements in these tell of the host as well."""
 
 
 class Rig:
@@ -44,6 +50,7 @@ class Rig:
         self.began_usec = run.now_usec()
         self.faults = Faults(run)
         self._real_time = RealTime(run.boards)
+        self._waits_before = run.processor_times()
 
     # what there is ------------------------------------------------------------------------
 
@@ -224,7 +231,7 @@ class Rig:
         if isinstance(value, Span) and at_most is not None:
             at_most = self._patient(at_most)
         measured = Measurement.judge(name, value, unit, at_least, at_most)
-        lapse = self._real_time.lapse() if measured.outcome is Verdict.FAIL else ""
+        lapse = self._lapse(measured.unit) if measured.outcome is Verdict.FAIL else ""
         if lapse:
             measured = replace(measured, outcome=Verdict.INCONCLUSIVE)
         self.measurements.append(measured)
@@ -310,6 +317,16 @@ class Rig:
             longer = Window(window.origin, window.low_usec, window.high_usec + starved_usec)
             if explained(self._await(bound, longer, enough=explained)):
                 return _busy(waits)
+
+    def _lapse(self, unit: str) -> str:
+        """Say why a measurement of this test may tell of the host; empty when it does not."""
+        if lapse := self._real_time.lapse():
+            return lapse
+        waits = self.run.starved_usec(self._waits_before)
+        busy_usec = max(_LEAST_BUSY_USEC, _BUSY_SHARE * (self.run.now_usec() - self.began_usec))
+        if unit in _TIMED_UNITS and sum(waits.values()) >= busy_usec:
+            return _busy(waits)
+        return ""
 
     def _unseen_usec(self, bound: Bound, window: Window) -> int:
         """Return the longest time in a window, in µs, of which a camera has shown nothing.
