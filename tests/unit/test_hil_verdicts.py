@@ -171,6 +171,7 @@ def test_a_host_that_keeps_the_loop_waiting_for_ever_ends_an_expectation_all_the
         complete=lambda *_: None,
         check=lambda: None,
         let_run=lambda: None,
+        processor_times=dict,
         starved_usec=lambda: {"ml:loop": next(waits_usec)},
     )
     never = Bound("uno.8", lambda _event: False, "rising edge on uno.8")

@@ -203,5 +203,13 @@ class TapLink:
         else:
             early, previous = time_usec - region.last[0] + bound, region.last[1]
         region.last = (time_usec, mean)
-        event = Event(region.channel, time_usec, mean, early, bound, previous=previous)
+        event = Event(
+            region.channel,
+            time_usec,
+            mean,
+            early,
+            bound,
+            previous=previous,
+            noted_ns=time.monotonic_ns(),
+        )
         self._history.add([event])
