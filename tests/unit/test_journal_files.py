@@ -35,7 +35,7 @@ from mlink.storage.inspect import inspect_recording
 from mlink.storage.manifest import read_toml
 from mlink.types import DataType, LineReading
 from mlink.worker.journal import JournalWriter
-from mlink.worker.journal_dataset import JournalDataset
+from mlink.worker.module_journal import ModuleJournal
 from mlink.worker.ports import WorkerInput, WorkerOutput
 
 ROW = b"\x92\xa1a\xa1b"  # msgpack of ["a", "b"]
@@ -74,30 +74,34 @@ class Recorded:
         self.collection = create_collection(self.path, collection_id=RUN_ID, generator="mlink test")
         self.dataset = create_dataset(self.path, "loop", group=GROUP, collection_id=RUN_ID)
         self.clock = ManualClock()
-        self.open = JournalDataset(
+        self.input = WorkerInput(PortSpec("in", DataType.LineReading))
+        self.output = WorkerOutput(PortSpec("out", DataType.TableRow))
+        self.journal = ModuleJournal()
+        self.journal.open(
             self.dataset,
             "loop",
-            {"in": WorkerInput(PortSpec("in", DataType.LineReading))},
-            {"out": WorkerOutput(PortSpec("out", DataType.TableRow))},
+            {"in": self.input},
+            {"out": self.output},
             {"in": "board.fmdata"},
             self.clock,
             fail=pytest.fail,
             in_thread=False,
         )
         self.write()
-        self.open.close()
+        self.journal.close()
         if closed:
             self.dataset.save()
             self.collection.save(True, recording_length_msec=10)
 
     def write(self) -> None:
-        writer = self.open.writer
-        writer.event(Kind.START)
+        assert self.input.note is not None
+        assert self.output.note is not None
+        self.journal.note_start({"in": self.input})
         for number in range(3):
             self.clock.time_usec += STEP_USEC
-            writer.item(0, number, READING, LineReading(7, 1, 1000))
-            writer.sent(0, ROW)
-        writer.event(Kind.STOP)
+            self.input.note(number, READING, LineReading(7, 1, 1000))
+            self.output.note(ROW)
+        self.journal.note_stop()
 
     @property
     def file(self) -> Path:

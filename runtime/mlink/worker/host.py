@@ -6,7 +6,6 @@ on in the main thread, between items, so that a module needs no locks against th
 
 from __future__ import annotations
 
-import functools
 import logging
 import select
 import time
@@ -23,12 +22,11 @@ from mlink.devices import DeviceEndpoint
 from mlink.errors import BenchError, ControlError
 from mlink.metadata import decode_metadata
 from mlink.module import Module, ModuleSettings, RunInfo
-from mlink.recording.journal import GROUP, Kind
+from mlink.recording.journal import GROUP
 from mlink.storage.edl import Dataset, Group, create_dataset
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.failure import describe
-from mlink.worker.journal import JournalClock, JournalWriter
-from mlink.worker.journal_dataset import JournalDataset
+from mlink.worker.module_journal import ModuleJournal
 from mlink.worker.ports import WorkerInput, WorkerOutput
 from mlink.worker.timers import Timers
 
@@ -56,10 +54,9 @@ class ModuleHost:
         self.outputs = {port.id: WorkerOutput(port) for port in spec.outputs}
         self.master_clock: Clock = MasterClock()
         self.clock: Clock = self.master_clock
-        self.journal: JournalWriter | None = None
-        self._journal_dataset: JournalDataset | None = None
+        self.journal = ModuleJournal()
         if spec.journal:
-            self.clock = JournalClock(self.master_clock, self._note_clock)
+            self.clock = self.journal.clock(self.master_clock)
         self.log = logging.getLogger(f"mlink.module.{spec.name}")
         self.run_info = RunInfo(
             run_uuid=spec.run_uuid,
@@ -96,7 +93,7 @@ class ModuleHost:
         assert isinstance(self.master_clock, MasterClock)
         self.master_clock.t0_monotonic_ns = t0_monotonic_ns
         self.started = True
-        self._note_start()
+        self.journal.note_start(self.inputs)
 
     # what modules see ---------------------------------------------------------------------
 
@@ -173,18 +170,30 @@ class ModuleHost:
         """Dispatch what arrives: until a stop is asked, or for one wait of `timeout_usec`."""
         if timeout_usec >= 0:
             self.step(timeout_usec)
-            if self.journal is not None and timeout_usec > 0:
-                self.journal.wait(timeout_usec)
+            self.journal.note_wait(timeout_usec)
             return
         while not self.stop_asked and not self.failed:
             self.step(_WAIT_LIMIT_USEC)
 
+    def open_journal(self) -> None:
+        """Begin to write down what the module meets and sends, if that is wanted."""
+        dataset = self.create_dataset(self.name, group=GROUP) if self.spec.journal else None
+        if dataset is not None:
+            self.journal.open(
+                dataset,
+                self.name,
+                self.inputs,
+                self.outputs,
+                self.spec.sources,
+                self.master_clock,
+                fail=self.fail,
+                in_thread=not self.spec.virtual_time,
+            )
+
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
         """Call once from the loop, `delay_usec` from now."""
-        if self.journal is not None:
-            number = self._timers.next_number
-            call = functools.partial(self._journaled_call, number, delay_usec, call)
-        self._timers.add(delay_usec, call)
+        number = self._timers.next_number
+        self._timers.add(delay_usec, self.journal.call(number, delay_usec, call))
 
     # the loop -----------------------------------------------------------------------------
 
@@ -264,6 +273,10 @@ class ModuleHost:
         except Exception as error:  # noqa: BLE001 - a delayed call of the module's
             self.fail(error)
 
+    def note_finish(self) -> None:
+        """The module's stop() is about to be called."""
+        self.journal.note_finish()
+
     def drain(self, ports: list[WorkerInput]) -> None:
         """Dispatch what is still on its way, to the end that the sources declared."""
         while not self.failed and not all(port.ended for port in ports):
@@ -301,8 +314,7 @@ class ModuleHost:
         if self.stop_asked:
             return
         self.stop_asked = True
-        if self.journal is not None:
-            self.journal.event(Kind.STOP)
+        self.journal.note_stop()
         if self.module is not None and self.started:
             try:
                 self.module.halt()
@@ -330,52 +342,6 @@ class ModuleHost:
                 port.id,
                 port.count.lost,
             )
-
-    # the journal --------------------------------------------------------------------------
-
-    def open_journal(self) -> None:
-        """Begin to write down what the module meets and sends, if that is wanted."""
-        dataset = self.create_dataset(self.name, group=GROUP) if self.spec.journal else None
-        if dataset is None:
-            return
-        self._journal_dataset = JournalDataset(
-            dataset,
-            self.name,
-            self.inputs,
-            self.outputs,
-            self.spec.sources,
-            self.master_clock,
-            fail=self.fail,
-            in_thread=not self.spec.virtual_time,
-        )
-        self.journal = self._journal_dataset.writer
-
-    def close_journal(self) -> None:
-        """Write the rest of the journal; calling it again does nothing."""
-        if self._journal_dataset is not None:
-            self._journal_dataset.close()
-
-    def _journaled_call(self, number: int, delay_usec: int, call: Callable[[], object]) -> None:
-        if self.journal is not None:
-            self.journal.timer(number, delay_usec)
-        call()
-
-    def note_finish(self) -> None:
-        """The module's stop() is about to be called."""
-        if self.journal is not None:
-            self.journal.event(Kind.FINISH)
-
-    def _note_start(self) -> None:
-        if self.journal is None:
-            return
-        for number, port in enumerate(self.inputs.values()):
-            if port.connected:
-                self.journal.metadata(number, port.metadata)
-        self.journal.event(Kind.START)
-
-    def _note_clock(self, time_usec: int) -> None:
-        if self.journal is not None and self.started:
-            self.journal.clock(time_usec)
 
     # status -------------------------------------------------------------------------------
 

@@ -188,7 +188,7 @@ class Worker:
     def _close(self) -> None:
         if self._module is not None:
             self._guard("close", self._module.close)
-        self._guard("close", self.host.close_journal)
+        self._guard("close", self.host.journal.close)
         for dataset in self.host.datasets:
             self._guard("close", dataset.save)
         for output in self.host.outputs.values():

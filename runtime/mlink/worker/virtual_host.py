@@ -21,7 +21,6 @@ from mlink.transport.codec import is_small
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.agenda import Agenda
 from mlink.worker.host import BATCH, ModuleHost
-from mlink.worker.journal import JournalClock
 from mlink.worker.ports import WorkerInput
 from mlink.worker.tape import Met, Tape, TapeClock
 
@@ -45,7 +44,7 @@ class VirtualHost(ModuleHost):
         super().__init__(spec, settings, channel, doorbell)
         self.master_clock = self._time = ManualClock()
         self._shown = TapeClock(self._time)
-        self.clock = JournalClock(self._shown, self._note_clock) if spec.journal else self._shown
+        self.clock = self.journal.clock(self._shown) if spec.journal else self._shown
         self._agenda = Agenda()
         self._call_numbers = itertools.count()
         self._has_turn = False
@@ -67,7 +66,7 @@ class VirtualHost(ModuleHost):
     def begin(self, t0_monotonic_ns: int) -> None:  # noqa: ARG002 - real time is of no concern
         """Take the turn that comes with the start."""
         self.started = self._has_turn = True
-        self._note_start()
+        self.journal.note_start(self.inputs)
         self._shown.follow(self._tape.start if self._tape is not None else None)
 
     def ask_stop(self) -> None:
@@ -108,9 +107,11 @@ class VirtualHost(ModuleHost):
         if self._tape is not None:
             met = self._tape.timer(number, delay_usec, due_usec)
 
+        noted = self.journal.call(number, delay_usec, call)
+
         def make() -> None:
             self._shown.follow(met)
-            self._journaled_call(number, delay_usec, call)
+            noted()
 
         self._agenda.call_at(met.time_usec, make)
 
@@ -130,8 +131,8 @@ class VirtualHost(ModuleHost):
             self._shown.follow(recorded)
         else:
             self._wait(timeout_usec)
-        if self.journal is not None and timeout_usec:
-            self.journal.wait(timeout_usec)
+        if timeout_usec is not None:
+            self.journal.note_wait(timeout_usec)
 
     def _wait(self, timeout_usec: int | None) -> None:
         """Wait until something was dispatched, or so long."""
