@@ -339,7 +339,7 @@ def run():
 
 
 def test_two_scripts_that_feed_each_other_for_ever_do_not_stop_time(prove: Prove) -> None:
-    lab, outcomes = prove(FED_BACK, seconds=0.3, loop=PING, other=PONG)
+    lab, outcomes = prove(FED_BACK, seconds=0.15, loop=PING, other=PONG)
     again = recorded(outcomes[0])
     for recording in (lab, again):
         counted = [int(row[2]) for row in rows(recording) if row[0] == "back"]

@@ -1,8 +1,8 @@
 """In the guest: worked examples' own tests, on devices behind the kernel's drivers.
 
-Two simulated boards stand at the far ends of two USB gadgets: the board under test (/dev/ttyACM0)
-and a tester (/dev/ttyACM1), with two wires between them. A camera of V4L2's vivid driver films the
-light on the first board's line 8: a grey that is bright while the line is high.
+Two simulated boards stand at the far ends of two USB gadgets (/dev/ttyACM0 and 1), with two wires
+between them: the board under test and a tester, or the two of the example. A camera of V4L2's
+vivid driver films the light on the first board's line 8: a grey that is bright while it is high.
 What changes is the devices file, and the camera's rate, which is what an emulator can do.
 
 wired_bench.py FOLDER CHOSEN [FOLDER CHOSEN]…: examples, and which of their tests (pytest's -k).
@@ -28,12 +28,13 @@ LIGHT_LINE = 8
 DARK, BRIGHT = 0, 255
 """vivid's brightness control."""
 FRAMERATE_HZ = 5
-UNO, TESTER = "/dev/ttyACM0", "/dev/ttyACM1"
+FIRST, SECOND = "/dev/ttyACM0", "/dev/ttyACM1"
 
-LAB = f"""
+TESTED = (
+    f"""
 [devices]
-uno = "{UNO}"
-tester = "{TESTER}"
+uno = "{FIRST}"
+tester = "{SECOND}"
 eye = "{CAMERA}"
 
 [wiring]
@@ -42,9 +43,22 @@ eye = "{CAMERA}"
 
 [host]
 slow = 40
-"""
-WIRES = (("tester", 4, "uno", 7), ("uno", 8, "tester", 5))
-"""On the desk: source, its line, target, its line."""
+""",
+    (("second", 4, "first", 7), ("first", 8, "second", 5)),
+)
+BOTH = (
+    f"""
+[devices]
+left = "{FIRST}"
+right = "{SECOND}"
+
+[host]
+slow = 40
+""",
+    (("first", 4, "second", 2), ("second", 8, "first", 7)),
+)
+DESKS = {"led-follows-button": TESTED, "camera-sees-light": TESTED, "two-boards": BOTH}
+"""Example → its devices file, and the wires: source, its line, target, its line."""
 
 
 def add_gadget():
@@ -59,7 +73,7 @@ def add_gadget():
         (gadget / name).write_text(value)
     (gadget / "configs/c.1/acm.1").symlink_to(gadget / "functions/acm.1")
     (gadget / "UDC").write_text("dummy_udc.1")
-    wait_for(Path(TESTER).exists)
+    wait_for(Path(SECOND).exists)
     subprocess.run(["stty", "-F", "/dev/ttyGS1", "raw", "-echo"], check=True)
 
 
@@ -95,7 +109,7 @@ def follow(board, line, tell, until):
 
 
 @contextlib.contextmanager
-def desk(boards):
+def desk(boards, wires):
     """Lay wires between the boards, and let the camera see the first one's light."""
     over = threading.Event()
 
@@ -109,9 +123,9 @@ def desk(boards):
                 theirs.drive(target_line, None)
 
     def light():
-        follow(boards["uno"], LIGHT_LINE, shine, over)
+        follow(boards["first"], LIGHT_LINE, shine, over)
 
-    threads = [threading.Thread(target=wire, args=ends) for ends in WIRES]
+    threads = [threading.Thread(target=wire, args=ends) for ends in wires]
     threads.append(threading.Thread(target=light))
     for thread in threads:
         thread.start()
@@ -162,13 +176,15 @@ def main(*examples):
         add_gadget()
         v4l2_ctl("--set-ctrl=test_pattern=5")  # black, which brightness makes grey
         boards = {
-            "uno": start_board(stack, folder, "uno", "/dev/ttyGS0"),
-            "tester": start_board(stack, folder, "tester", "/dev/ttyGS1"),
+            "first": start_board(stack, folder, "first", "/dev/ttyGS0"),
+            "second": start_board(stack, folder, "second", "/dev/ttyGS1"),
         }
-        (folder / "lab.toml").write_text(LAB)
-        stack.enter_context(desk(boards))
         for example, chosen in zip(examples[::2], examples[1::2], strict=True):
-            found[Path(example).name] = run_tests(folder, example, chosen)
+            name = Path(example).name
+            lab, wires = DESKS[name]
+            (folder / "lab.toml").write_text(lab)
+            with desk(boards, wires):
+                found[name] = run_tests(folder, example, chosen)
     print(json.dumps(found), flush=True)
 
 
