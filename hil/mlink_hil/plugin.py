@@ -30,7 +30,9 @@ _MARKERS = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options."""
     group = parser.getgroup("mlink", "mlink: hardware in the loop")
-    group.addoption("--mlink-devices", metavar="FILE", help="take the [devices] table of this file")
+    group.addoption(
+        "--mlink-devices", metavar="FILE", help="your lab: takes the place of [devices]"
+    )
     group.addoption(
         "--mlink-set",
         metavar="M.K=V",

@@ -211,6 +211,34 @@ def test_a_device_file_holds_nothing_but_devices(complaint, tmp_path):
     assert "Did you mean 'devices'?" in message
 
 
+def test_a_device_file_changes_keys_of_modules_and_the_command_line_has_the_last_word(
+    load, tmp_path
+):
+    lab = tmp_path / "lab.toml"
+    lab.write_text(
+        '[devices]\neye = "/dev/video2"\n[modules.cam]\nframerate = 5\nsize = [320, 240]\n'
+    )
+    cam = load(devices=lab).modules["cam"].settings
+    assert (cam.framerate, cam.size, cam.mode) == (5.0, (320, 240), "fast")
+    cam = load(devices=lab, overrides=["cam.framerate=7"]).modules["cam"].settings
+    assert (cam.framerate, cam.size) == (7.0, (320, 240))
+
+
+def test_what_a_device_file_changes_wrongly_is_told_with_its_name(complaint, tmp_path):
+    lab = tmp_path / "lab.toml"
+    head = '[devices]\neye = "/dev/video2"\n'
+    lab.write_text(head + "[modules.cam]\nframerate = 'quick'\nfps = 3\n")
+    told = complaint(devices=lab)
+    assert f"[modules.cam] framerate of {lab}: expected 'float', got 'str'" in told
+    assert f"[modules.cam] fps of {lab}: unknown key" in told
+    lab.write_text(head + "[modules.can]\nframerate = 5\n")
+    told = complaint(devices=lab)
+    assert f"{lab}: [modules] there is no module 'can' in the bench" in told
+    assert "Did you mean 'cam'?" in told
+    lab.write_text(head + "[modules]\ncam = 5\n")
+    assert "lab.toml: [modules]: expected 'object', got 'int'" in complaint(devices=lab)
+
+
 def test_a_table_of_a_device_file_belongs_to_who_announced_it(
     load, complaint, tmp_path, monkeypatch
 ):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,8 @@ _INT_RANGE = range(-(1 << 63), 1 << 63)
 _FLAT_TABLES = (("bench",), ("devices",))
 """Tables of values; the others, as `[modules]`, hold a table for each name."""
 _WHERE_IN_MESSAGE = re.compile(r" - at `(key in )?\$(?P<path>.*)`$", re.DOTALL)
+
+COMMAND_LINE = "--set"
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 Table = dict[str, Any]
@@ -79,10 +81,14 @@ class Problems:
 
 
 class Places:
-    """Names places in a bench as its author knows them: "[modules.cam] size", "--set cam.size"."""
+    """Names places in a bench as its author knows them: "[modules.cam] size", "--set cam.size".
+
+    `overridden` tells which keys of modules, as (module, key), were given elsewhere: by
+    COMMAND_LINE, or in a file of that name.
+    """
 
     def __init__(
-        self, overridden: Collection[tuple[str, str]] = (), prefix: tuple[str, ...] = ()
+        self, overridden: Mapping[tuple[str, ...], str] = {}, prefix: tuple[str, ...] = ()
     ) -> None:
         self._overridden = overridden
         self._prefix = prefix
@@ -94,10 +100,14 @@ class Places:
     def __call__(self, *keys: str) -> str:
         """Return the place of a path of keys."""
         path = (*self._prefix, *keys)
-        if path[:1] == ("modules",) and path[1:3] in self._overridden:
-            return f"--set {key_path(*path[1:])}"
+        source = self._overridden.get(path[1:3], "") if path[:1] == ("modules",) else ""
+        if source == COMMAND_LINE:
+            return f"{COMMAND_LINE} {key_path(*path[1:])}"
+        if not path:
+            return ""
         table = 1 if path[:1] in _FLAT_TABLES else 2
-        return f"[{key_path(*path[:table])}] {key_path(*path[table:])}".strip() if path else ""
+        place = f"[{key_path(*path[:table])}] {key_path(*path[table:])}".strip()
+        return f"{place} of {source}" if source else place
 
 
 def shown(value: object) -> str:
@@ -200,6 +210,16 @@ def set_value(table: Table, keys: list[str], value: object) -> bool:
             return False
     table[keys[-1]] = value
     return True
+
+
+def merge(table: Table, over: Mapping[str, Any]) -> None:
+    """Set what `over` has; tables in it are merged as well."""
+    for key, value in over.items():
+        into = table.get(key)
+        if isinstance(into, dict) and isinstance(value, dict):
+            merge(into, value)
+        else:
+            table[key] = value
 
 
 def convert(

@@ -1,8 +1,9 @@
 """Devices files: what a bench stands on in one laboratory, in the place of its own `[devices]`.
 
-Beside `[devices]` a file may hold tables of other packages; the runtime knows none by name. An
-entry point of the group `mlink.lab_tables` is named like its table and is a `LabTableCheck`. What
-stands there is then in `Bench.lab` for whoever wants it, so that one file serves all commands.
+What that laboratory sets differently stands in tables `[modules.NAME]`, as in the bench. Beside
+`[devices]` a file may hold tables of other packages; the runtime knows none by name. An entry point
+of the group `mlink.lab_tables` is named like its table and is a `LabTableCheck`. What stands there
+is then in `Bench.lab` for whoever wants it, so that one file serves all commands.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from mlink.bench.file import Places, Problem, Problems, convert, read_toml
+from mlink.bench.file import Places, Problem, Problems, Table, convert, read_toml
 from mlink.bench.module import ModuleLoader
 from mlink.catalog import lab_table, lab_table_names
 from mlink.errors import MlinkError
@@ -28,14 +29,17 @@ class LabTableCheck(Protocol):
 
 
 class Lab(NamedTuple):
-    """A devices file: its `[devices]`, and the tables of other packages as the file has them."""
+    """A devices file: its tables, those of other packages as the file has them."""
 
     devices: dict[str, str]
+    modules: dict[str, Table]
+    """Keys that replace those of the bench's modules."""
     tables: dict[str, Any]
 
 
 class _File(msgspec.Struct):
     devices: dict[str, Any]
+    modules: dict[str, dict[str, Any]] = {}
 
 
 def read_lab(path: Path) -> Lab:
@@ -56,4 +60,4 @@ def read_lab(path: Path) -> Lab:
         for problem in found:
             problems.add(problem.where, problem.what, problem.remedy)
     problems.raise_if_any()
-    return Lab(file.devices, tables)
+    return Lab(file.devices, file.modules, tables)

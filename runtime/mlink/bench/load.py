@@ -16,11 +16,13 @@ import msgspec
 
 from mlink.bench.companions import check_companions, take_companions
 from mlink.bench.file import (
+    COMMAND_LINE,
     Places,
     Problems,
     Table,
     bench_path,
     convert,
+    merge,
     parse_value,
     read_toml,
     set_value,
@@ -86,8 +88,9 @@ def load_bench(
 
     Args:
         path: The file.
-        devices: A file whose `[devices]` table replaces the bench's own (`mlink.bench.lab`).
-        overrides: Settings as "module.key=value".
+        devices: A file whose `[devices]` table replaces the bench's own, and whose `[modules]`
+            change keys of the bench's (`mlink.bench.lab`).
+        overrides: Settings as "module.key=value", which come last.
         catalog: Module types by name; those that are installed when None.
 
     Raises:
@@ -97,15 +100,18 @@ def load_bench(
     table = read_toml(path)
     problems = Problems(path)
     tables, companions = take_tables(table), take_companions(table)
-    places = Places(_override(table, tables, overrides, problems))
+    lab = None if devices is None else read_lab(devices)
+    overridden = _take_lab(table, lab, devices, problems)
+    overridden |= _override(table, tables, overrides, problems)
+    places = Places(overridden)
     file = convert(table, _File, problems, places, reserved=[*device_schemes(), *companion_names()])
     if file is None:
         raise problems.as_error()
     head = convert(file.bench, _Head, problems, places.below("bench")) or _Head()
     name = _name(head, path, places, problems)
-    device_table, lab = Lab(file.devices, {}) if devices is None else read_lab(devices)
+    device_table = file.devices if lab is None else lab.devices
     loader = ModuleLoader(path.resolve().parent, device_table, catalog, places, problems)
-    if devices is None:
+    if lab is None:
         loader.check_device_table()
     modules = _load_modules(file.modules, loader, places, problems)
     check_tables(tables, device_table, path.resolve().parent, problems)
@@ -118,7 +124,7 @@ def load_bench(
         companions,
         tables,
         head.keep_awake,
-        lab,
+        {} if lab is None else lab.tables,
     )
     if not len(problems):
         check_companions(companions, bench, problems)
@@ -164,11 +170,28 @@ def _module_tables(
     return tables
 
 
+def _take_lab(
+    table: Table, lab: Lab | None, path: Path | None, problems: Problems
+) -> dict[tuple[str, ...], str]:
+    """Change the modules as a devices file says; return the (module, key) changed, and by what."""
+    done: dict[tuple[str, ...], str] = {}
+    modules = table.get("modules")
+    known = modules if isinstance(modules, dict) else {}
+    for module, keys in (lab.modules if lab is not None else {}).items():
+        if not isinstance(known.get(module), dict):
+            what = f"there is no module {shown(module)} in the bench"
+            problems.add(f"{path}", f"[modules] {what}", proposal(module, known, "modules"))
+            continue
+        merge(known[module], keys)
+        done |= {(module, key): str(path) for key in keys}
+    return done
+
+
 def _override(
     table: Table, tables: Mapping[str, Table], overrides: Sequence[str], problems: Problems
-) -> set[tuple[str, str]]:
+) -> dict[tuple[str, ...], str]:
     """Apply `--set` options, to modules and providers' tables; return the (module, key) set."""
-    done = set()
+    done: dict[tuple[str, ...], str] = {}
     modules = table.get("modules")
     known = {**tables, **(modules if isinstance(modules, dict) else {})}
     for text in overrides:
@@ -184,5 +207,5 @@ def _override(
             problems.add(f"--set {target}", what, proposal(module, known, "modules"))
         elif not set_value(known[module], keys, parse_value(value.strip())):
             problems.add(f"--set {target}", "a part of the key is not a table")
-        done.add((module, keys[0]))
+        done[module, keys[0]] = COMMAND_LINE
     return done

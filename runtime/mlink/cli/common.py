@@ -10,7 +10,7 @@ import typer
 BenchFile = Annotated[Path, typer.Argument(help="Bench file, or a folder with a bench.toml.")]
 DevicesFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Take the [devices] table of this file instead."),
+    typer.Option(metavar="FILE", help="Your lab: its [devices], and changes of [modules]."),
 ]
 Overrides = Annotated[
     list[str] | None,
