@@ -233,7 +233,7 @@ def test_what_a_device_file_changes_wrongly_is_told_with_its_name(complaint, tmp
     assert f"[modules.cam] fps of {lab}: unknown key" in told
     lab.write_text(head + "[modules.can]\nframerate = 5\n")
     told = complaint(devices=lab)
-    assert f"{lab}: [modules] there is no module 'can' in the bench" in told
+    assert f"{lab}: [modules]: there is no module 'can' in the bench" in told
     assert "Did you mean 'cam'?" in told
     lab.write_text(head + "[modules]\ncam = 5\n")
     assert "lab.toml: [modules]: expected 'object', got 'int'" in complaint(devices=lab)

@@ -31,6 +31,7 @@ class LabTableCheck(Protocol):
 class Lab(NamedTuple):
     """A devices file: its tables, those of other packages as the file has them."""
 
+    path: Path
     devices: dict[str, str]
     modules: dict[str, Table]
     """Keys that replace those of the bench's modules."""
@@ -60,4 +61,4 @@ def read_lab(path: Path) -> Lab:
         for problem in found:
             problems.add(problem.where, problem.what, problem.remedy)
     problems.raise_if_any()
-    return Lab(file.devices, file.modules, tables)
+    return Lab(path, file.devices, file.modules, tables)

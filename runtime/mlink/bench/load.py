@@ -101,7 +101,7 @@ def load_bench(
     problems = Problems(path)
     tables, companions = take_tables(table), take_companions(table)
     lab = None if devices is None else read_lab(devices)
-    overridden = _take_lab(table, lab, devices, problems)
+    overridden = {} if lab is None else _take_lab(table, lab, problems)
     overridden |= _override(table, tables, overrides, problems)
     places = Places(overridden)
     file = convert(table, _File, problems, places, reserved=[*device_schemes(), *companion_names()])
@@ -170,27 +170,25 @@ def _module_tables(
     return tables
 
 
-def _take_lab(
-    table: Table, lab: Lab | None, path: Path | None, problems: Problems
-) -> dict[tuple[str, ...], str]:
-    """Change the modules as a devices file says; return the (module, key) changed, and by what."""
+def _take_lab(table: Table, lab: Lab, problems: Problems) -> dict[tuple[str, ...], str]:
+    """Change modules as a devices file says; return each (module, key) changed, and by what."""
     done: dict[tuple[str, ...], str] = {}
     modules = table.get("modules")
     known = modules if isinstance(modules, dict) else {}
-    for module, keys in (lab.modules if lab is not None else {}).items():
-        if not isinstance(known.get(module), dict):
+    for module, keys in lab.modules.items():
+        if isinstance(known.get(module), dict):
+            merge(known[module], keys)
+            done |= {(module, key): str(lab.path) for key in keys}
+        else:
             what = f"there is no module {shown(module)} in the bench"
-            problems.add(f"{path}", f"[modules] {what}", proposal(module, known, "modules"))
-            continue
-        merge(known[module], keys)
-        done |= {(module, key): str(path) for key in keys}
+            problems.add(f"{lab.path}: [modules]", what, proposal(module, known, "modules"))
     return done
 
 
 def _override(
     table: Table, tables: Mapping[str, Table], overrides: Sequence[str], problems: Problems
 ) -> dict[tuple[str, ...], str]:
-    """Apply `--set` options, to modules and providers' tables; return the (module, key) set."""
+    """Apply `--set` options, to modules and providers' tables; return each (module, key) set."""
     done: dict[tuple[str, ...], str] = {}
     modules = table.get("modules")
     known = {**tables, **(modules if isinstance(modules, dict) else {})}

@@ -175,21 +175,6 @@ class ModuleHost:
         while not self.stop_asked and not self.failed:
             self.step(_WAIT_LIMIT_USEC)
 
-    def open_journal(self) -> None:
-        """Begin to write down what the module meets and sends, if that is wanted."""
-        dataset = self.create_dataset(self.name, group=GROUP) if self.spec.journal else None
-        if dataset is not None:
-            self.journal.open(
-                dataset,
-                self.name,
-                self.inputs,
-                self.outputs,
-                self.spec.sources,
-                self.master_clock,
-                fail=self.fail,
-                in_thread=not self.spec.virtual_time,
-            )
-
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
         """Call once from the loop, `delay_usec` from now."""
         number = self._timers.next_number
@@ -272,6 +257,21 @@ class ModuleHost:
             self._timers.run_due()
         except Exception as error:  # noqa: BLE001 - a delayed call of the module's
             self.fail(error)
+
+    def open_journal(self) -> None:
+        """Begin to write down what the module meets and sends, if that is wanted."""
+        dataset = self.create_dataset(self.name, group=GROUP) if self.spec.journal else None
+        if dataset is not None:
+            self.journal.open(
+                dataset,
+                self.name,
+                self.inputs,
+                self.outputs,
+                self.spec.sources,
+                self.master_clock,
+                fail=self.fail,
+                in_thread=not self.spec.virtual_time,
+            )
 
     def note_finish(self) -> None:
         """The module's stop() is about to be called."""
