@@ -17,7 +17,7 @@ import msgspec
 import zstandard
 
 from mlink.errors import StorageError
-from mlink.storage.failures import storage_error, storage_errors
+from mlink.storage.failures import pwrite_all, storage_error, storage_errors
 
 FLUSH_INTERVAL_S = 1.0
 _CLOSING = b"]}"
@@ -83,10 +83,8 @@ class JsonFile:
         """Hand everything to the operating system; the file is whole afterwards."""
         self._dirty = False
         self._pending += self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
-        data, written = bytes(self._pending) + _LAST_BLOCK, 0
         try:
-            while written < len(data):
-                written += os.pwrite(self._fd, data[written:], self._position + written)
+            pwrite_all(self._fd, bytes(self._pending) + _LAST_BLOCK, self._position)
         except OSError as error:
             self._take_back()
             raise storage_error(error, self.path) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,13 @@ def storage_error(error: OSError, path: Path, action: str = "write") -> StorageE
     reason = error.strerror or str(error) or type(error).__name__
     remedy = _REMEDIES.get(error.errno or 0, "Check the disk and the folder, then run again.")
     return StorageError(f"cannot {action} {path}: {reason}", remedy=remedy)
+
+
+def pwrite_all(fd: int, data: bytes, position: int) -> None:
+    """Write all of `data` at a position of a file; OSError where the system refuses."""
+    written = 0
+    while written < len(data):
+        written += os.pwrite(fd, data[written:], position + written)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ import xxhash
 from numpy.typing import ArrayLike
 
 from mlink.errors import StorageError
-from mlink.storage.failures import storage_error, storage_errors
+from mlink.storage.failures import pwrite_all, storage_error, storage_errors
 from mlink.storage.tsync_format import (
     FRAME_NUMBER,
     MASTER_TIME,
@@ -150,10 +150,8 @@ class TsyncWriter:
     def _write_pending(self, tail: bytes = b"") -> None:
         # The tail is no part of the pending bytes: the next flush starts over it.
         data = bytes(self._pending) + tail
-        written = 0
         try:
-            while written < len(data):
-                written += os.pwrite(self._fd, data[written:], self._position + written)
+            pwrite_all(self._fd, data, self._position)
         except OSError as error:
             self._take_back()
             raise storage_error(error, self.path) from error

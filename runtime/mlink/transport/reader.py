@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import ctypes
-import time
 import weakref
 from collections import deque
 from typing import Any
 
 from mlink.errors import StreamError
 from mlink.transport import codec
+from mlink.transport.counts import ReceivingEnd
 from mlink.transport.node import Subscriber
 from mlink.types import DataType, Frame
 
 
-class StreamReader:
+class StreamReader(ReceivingEnd):
     """Receives one subscription's items.
 
-    `receive` returns None when nothing waits. After it returned an item, `gap` is the number of
-    items that were lost just before it (usually 0).
+    `receive` returns None when nothing waits.
     """
 
     def __init__(self, data_type: DataType, subscriber: Subscriber, *, max_borrowed: int) -> None:
-        self.data_type = data_type
-        self.received = 0
-        self.lost = 0
-        self.gap = 0
-        self.first_item_ns = 0
-        self.seq = -1
-        """Sequence number of the item that was received last."""
-        self.payload: bytes | None = None
-        """Always None: what is in shared memory has no payload to keep."""
-        self._next_seq = 0
+        super().__init__(data_type)
         self._subscriber = subscriber
         self._max_borrowed = max_borrowed
         self._held: deque[weakref.ref[Frame]] = deque()
@@ -51,13 +41,7 @@ class StreamReader:
             self._held.append(weakref.ref(item))
         else:
             item = codec.signal_block_from(address, self.data_type)
-        self.gap = seq - self._next_seq
-        if self.gap:
-            self.lost += self.gap
-        self.seq, self._next_seq = seq, seq + 1
-        if not self.received:
-            self.first_item_ns = time.monotonic_ns()
-        self.received += 1
+        self._count(seq)
         return item
 
     def _release_held_frames(self) -> None:
@@ -77,15 +61,6 @@ class StreamReader:
                 f"{len(held)} frames of this stream are held at once",
                 remedy="Copy what you keep: kept = frame.mat, or kept = frame.view.copy().",
             )
-
-    def note_end(self, sent: int) -> int:
-        """Count what is missing at the end of a stream of `sent` items; return that number."""
-        missing = sent - self._next_seq
-        if missing > 0:
-            self.lost += missing
-            self._next_seq = sent
-            return missing
-        return 0
 
     def close(self) -> None:
         """Give the subscriber back."""

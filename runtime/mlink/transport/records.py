@@ -18,13 +18,12 @@ import logging
 import os
 import select
 import struct
-import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlink.errors import StreamError
 from mlink.transport import codec
+from mlink.transport.counts import ReceivingEnd, SendingEnd
 from mlink.types import DataType
 
 RECORD = struct.Struct("<IQ")
@@ -59,7 +58,7 @@ def open_pipe(queue_items: int | None = None) -> tuple[int, int]:
     return read_fd, write_fd
 
 
-class RecordWriter:
+class RecordWriter(SendingEnd):
     """Sends the items of one output port of a small type; safe to use from several threads.
 
     A full pipe refuses an item, unless `while_full` is given: then it is called, in the thread
@@ -73,14 +72,11 @@ class RecordWriter:
         *,
         while_full: Callable[[], object] | None = None,
     ) -> None:
-        self.data_type = data_type
-        self.sent = 0
-        self.ended = False
+        super().__init__(data_type)
         self._pipes = list(pipes)
         self._while_full = while_full
         self.note: Callable[[bytes], object] | None = None
         """Hears each item's payload."""
-        self._lock = threading.Lock()
         self._encode = codec.small_encoder(data_type)
 
     @property
@@ -137,25 +133,6 @@ class RecordWriter:
             except BrokenPipeError:
                 return False  # that subscriber has died, which the engine tells
 
-    def _check_open(self) -> None:
-        if self.ended:
-            raise StreamError(
-                "the stream has ended: the run is stopping",
-                remedy="Send from stop() at the latest.",
-            )
-
-    def skip(self, count: int) -> None:
-        """Leave out `count` sequence numbers: readers see a gap of so many items."""
-        with self._lock:
-            if not self.ended:
-                self.sent += count
-
-    def end(self) -> int:
-        """Refuse further items; return how many were sent."""
-        with self._lock:
-            self.ended = True
-            return self.sent
-
     def close(self) -> None:
         """Close the pipes."""
         with self._lock:
@@ -165,26 +142,17 @@ class RecordWriter:
             self._pipes.clear()
 
 
-class RecordReader:
+class RecordReader(ReceivingEnd):
     """Receives the items of one subscription to a stream of a small type.
 
-    `receive` returns None when nothing waits; `gap` is the number of items that were lost just
-    before the item it returned last. `hung_up` tells that the writer is gone and all is read.
+    `receive` returns None when nothing waits. `hung_up` tells that the writer is gone and all is
+    read.
     """
 
     def __init__(self, data_type: DataType, fd: int) -> None:
-        self.data_type = data_type
-        self.received = 0
-        self.lost = 0
-        self.gap = 0
-        self.first_item_ns = 0
-        self.seq = -1
-        """Sequence number of the item that was received last."""
-        self.payload: bytes | None = None
-        """And its payload."""
+        super().__init__(data_type)
         self.hung_up = False
         self._fd = fd
-        self._next_seq = 0
         self._buffer = b""
         self._at = 0
         self._drained = False
@@ -212,13 +180,7 @@ class RecordReader:
                         if whole is None:
                             continue
                         payload = whole
-                    self.gap = seq - self._next_seq
-                    if self.gap:
-                        self.lost += self.gap
-                    self.seq, self._next_seq = seq, seq + 1
-                    if not self.received:
-                        self.first_item_ns = time.monotonic_ns()
-                    self.received += 1
+                    self._count(seq)
                     self.payload = payload
                     return self._decode(payload)
             if not self._fill():
@@ -259,15 +221,6 @@ class RecordReader:
         self._drained = False
         while self._fill():
             pass
-
-    def note_end(self, sent: int) -> int:
-        """Count what is missing at the end of a stream of `sent` items; return that number."""
-        missing = sent - self._next_seq
-        if missing > 0:
-            self.lost += missing
-            self._next_seq = sent
-            return missing
-        return 0
 
     def close(self) -> None:
         """Close the pipe."""

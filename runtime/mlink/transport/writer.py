@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from mlink.errors import StreamError
 from mlink.transport import codec
+from mlink.transport.counts import SendingEnd
 from mlink.transport.doorbell import Doorbell
 from mlink.transport.node import Publisher
 from mlink.types import DataType, Frame, SignalBlock, StreamItem
@@ -41,7 +41,7 @@ class LoanedFrame:
         self._loan = None
 
 
-class StreamWriter:
+class StreamWriter(SendingEnd):
     """Sends the frames or signal blocks of one output port; safe to use from several threads.
 
     Without a publisher (nobody listens) items are checked and counted only. An item that reaches
@@ -57,14 +57,11 @@ class StreamWriter:
         frame_limit_bytes: int = 256 << 20,
         must_reach: int = 0,
     ) -> None:
-        self.data_type = data_type
-        self.sent = 0
-        self.ended = False
+        super().__init__(data_type)
         self._publisher = publisher
         self._doorbells = tuple(doorbells)
         self._frame_limit_bytes = frame_limit_bytes
         self._must_reach = must_reach
-        self._lock = threading.Lock()
 
     @property
     def listened(self) -> bool:
@@ -146,28 +143,9 @@ class StreamWriter:
                 'queue in the bench, e.g. frames-in = { from = "cam.video", queue = 1000 }.',
             )
 
-    def _check_open(self) -> None:
-        if self.ended:
-            raise StreamError(
-                "the stream has ended: the run is stopping",
-                remedy="Send from stop() at the latest.",
-            )
-
-    def skip(self, count: int) -> None:
-        """Leave out `count` sequence numbers: readers see a gap of so many items."""
-        with self._lock:
-            if not self.ended:
-                self.sent += count
-
     def _ring(self) -> None:
         for doorbell in self._doorbells:
             doorbell.ring()
-
-    def end(self) -> int:
-        """Refuse further items; return how many were sent."""
-        with self._lock:
-            self.ended = True
-            return self.sent
 
     def close(self) -> None:
         """Give the publisher and the doorbells back."""
