@@ -112,7 +112,7 @@ def test_durations_measured_on_a_busy_computer_decide_nothing(
 ) -> None:
     outcome = inner(
         """
-import os, time
+import os, subprocess, sys, time
 import psutil
 
 def keep_the_loop_from_its_processor(sec, during):
@@ -122,15 +122,18 @@ def keep_the_loop_from_its_processor(sec, during):
             for thread in process.threads():
                 os.sched_setaffinity(thread.id, {min(mine)})
                 os.sched_setscheduler(thread.id, os.SCHED_IDLE, os.sched_param(0))
-    if not (hog := os.fork()):
-        os.sched_setaffinity(0, {min(mine)})
-        end = time.monotonic() + sec
-        while time.monotonic() < end:
-            pass
-        os._exit(0)
-    while not os.waitpid(hog, os.WNOHANG)[0]:
+    # the kernel shares a processor among sessions first: each hog has its own
+    busy = [sys.executable, "-c", "while True: pass"]
+    hogs = [subprocess.Popen(busy, start_new_session=True) for _ in range(8)]
+    for hog in hogs:
+        os.sched_setaffinity(hog.pid, {min(mine)})
+    end = time.monotonic() + sec
+    while time.monotonic() < end:
         during()
         time.sleep(0.01)
+    for hog in hogs:
+        hog.kill()
+        hog.wait()
 
 def test_it_stands_while_the_loop_has_its_processor(bench):
     bench.measure("trip", 61_069, "µs", at_most=50_000)
