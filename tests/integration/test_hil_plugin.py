@@ -112,7 +112,7 @@ def test_durations_measured_on_a_busy_computer_decide_nothing(
 ) -> None:
     outcome = inner(
         """
-import os, subprocess, sys, time
+import os, subprocess, time
 import psutil
 
 def keep_the_loop_from_its_processor(sec, during):
@@ -123,7 +123,7 @@ def keep_the_loop_from_its_processor(sec, during):
                 os.sched_setaffinity(thread.id, {min(mine)})
                 os.sched_setscheduler(thread.id, os.SCHED_IDLE, os.sched_param(0))
     # the kernel shares a processor among sessions first: each hog has its own
-    busy = [sys.executable, "-c", "while True: pass"]
+    busy = ["sh", "-c", "while :; do :; done"]
     hogs = [subprocess.Popen(busy, start_new_session=True) for _ in range(8)]
     for hog in hogs:
         os.sched_setaffinity(hog.pid, {min(mine)})
