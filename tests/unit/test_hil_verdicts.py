@@ -172,8 +172,33 @@ def test_a_host_that_keeps_the_loop_waiting_for_ever_ends_an_expectation_all_the
         check=lambda: None,
         let_run=lambda: None,
         processor_times=dict,
-        starved_usec=lambda: {"ml:loop": next(waits_usec)},
+        starved_usec=lambda _since: {"ml:loop": next(waits_usec)},
     )
     never = Bound("uno.8", lambda _event: False, "rising edge on uno.8")
     with pytest.raises(Inconclusive, match=r"this machine was busy.*ml:loop 6000000 µs"):
         Rig(run).expect(lambda _names: never, within_usec=2000, after=PRESS)
+
+
+@pytest.mark.parametrize(
+    ("unit", "waited_usec", "told"),
+    [
+        ("µs", 300_000, Inconclusive),  # of a second
+        ("Hz", 300_000, Inconclusive),
+        ("µs", 200_000, ExpectationFailed),
+        ("", 300_000, ExpectationFailed),
+    ],
+)
+def test_a_time_measured_while_the_loop_waited_for_a_processor_decides_nothing(
+    unit, waited_usec, told
+):
+    now_usec = itertools.count(0, 1_000_000)  # the test begins at 0
+    over = []
+    run = SimpleNamespace(
+        boards={},
+        now_usec=lambda: next(now_usec),
+        processor_times=dict,
+        let_run=lambda: over.append(True),
+        starved_usec=lambda _since: {"ml:loop": waited_usec if over else 0},
+    )
+    with pytest.raises(told, match="limits ≤ 1"):
+        Rig(run).measure("it", 2, unit, at_most=1)

@@ -17,6 +17,7 @@ from mlink_hil.testing.measurements import Measurement
 from mlink_hil.testing.patterns import Bound, Pattern
 from mlink_hil.testing.real_time import RealTime
 from mlink_hil.testing.recording import RecordingHandle
+from mlink_hil.testing.starvation import Snapshot
 from mlink_hil.testing.timeline_text import draw_timeline, list_events
 from mlink_hil.testing.verdicts import (
     Inside,
@@ -194,8 +195,7 @@ class Rig:
         head = f"{bound.text} came at {rate:.3f} Hz, not at {hz:g} Hz ± {tolerance:.1%}"
         missing = hz * for_usec / 1e6 - len(events)
         if verdict is Verdict.FAIL and missing > 0:
-            self.run.let_run()
-            waits = self.run.starved_usec(began)
+            waits = self._waits(began)
             if unseen := self.run.tap.lost.get(bound.channel, 0) - lost:
                 verdict, head = Verdict.INCONCLUSIVE, f"{head}\nbut {unseen} were not seen"
             elif sum(waits.values()) >= missing * 1e6 / hz / 2:
@@ -302,8 +302,7 @@ class Rig:
         """Say whether something came late only because the host of a virtual bench was busy."""
         counted_usec = -1
         while True:
-            self.run.let_run()
-            waits = self.run.starved_usec()
+            waits = self._waits()
             starved_usec = sum(waits.values())
             if starved_usec < max(_WORTH_TELLING_USEC, counted_usec + _WORTH_TELLING_USEC):
                 # no wait explains its lateness: at most, that it was not seen
@@ -322,12 +321,16 @@ class Rig:
         """Say why a measurement of this test may tell of the host; empty when it does not."""
         if lapse := self._real_time.lapse():
             return lapse
-        self.run.let_run()  # a wait counts when it is over
-        waits = self.run.starved_usec(self._waits_before)
+        if unit not in _TIMED_UNITS:
+            return ""
+        waits = self._waits(self._waits_before)
         busy_usec = max(_LEAST_BUSY_USEC, _BUSY_SHARE * (self.run.now_usec() - self.began_usec))
-        if unit in _TIMED_UNITS and sum(waits.values()) >= busy_usec:
-            return _busy(waits)
-        return ""
+        return _busy(waits) if sum(waits.values()) >= busy_usec else ""
+
+    def _waits(self, since: Snapshot | None = None) -> dict[str, int]:
+        """Return how long the loop's processes waited, in µs: a wait counts when it is over."""
+        self.run.let_run()
+        return self.run.starved_usec(since)
 
     def _unseen_usec(self, bound: Bound, window: Window) -> int:
         """Return the longest time in a window, in µs, of which a camera has shown nothing.

@@ -170,11 +170,16 @@ def _module_tables(
     return tables
 
 
+def _modules_of(table: Table) -> Table:
+    """Return a bench's modules before anything is checked."""
+    modules = table.get("modules")
+    return modules if isinstance(modules, dict) else {}
+
+
 def _take_lab(table: Table, lab: Lab, problems: Problems) -> dict[tuple[str, ...], str]:
     """Change modules as a devices file says; return each (module, key) changed, and by what."""
     done: dict[tuple[str, ...], str] = {}
-    modules = table.get("modules")
-    known = modules if isinstance(modules, dict) else {}
+    known = _modules_of(table)
     for module, keys in lab.modules.items():
         if isinstance(known.get(module), dict):
             merge(known[module], keys)
@@ -190,8 +195,7 @@ def _override(
 ) -> dict[tuple[str, ...], str]:
     """Apply `--set` options, to modules and providers' tables; return each (module, key) set."""
     done: dict[tuple[str, ...], str] = {}
-    modules = table.get("modules")
-    known = {**tables, **(modules if isinstance(modules, dict) else {})}
+    known = {**tables, **_modules_of(table)}
     for text in overrides:
         target, equals, value = text.partition("=")
         module, *keys = target.strip().split(".")
