@@ -9,6 +9,7 @@ import compileall
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -50,13 +51,18 @@ def run_in_rig(
     timeout_sec: int = 240,
     cameras: int = 1,
     writable: Sequence[Path] = (),
+    ftdi: str = "",
+    cable: socket.socket | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a fresh guest; AssertionError, with its output, unless it exits with 0.
 
     It may write to the folders that are `writable`; elsewhere what it writes is thrown away.
+    `ftdi` is the far end of an FTDI converter; a `cable` takes the place of standard input and
+    output.
     """
     rig = [str(rig_program()), "--timeout", str(timeout_sec), "--cameras", str(cameras)]
     rig += [word for folder in writable for word in ("--rw", str(folder))]
+    rig += ["--ftdi", ftdi] if ftdi else []
     compile_packages()
     # The guest starts in this directory; -P keeps the script's own folder off the path.
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -65,8 +71,9 @@ def run_in_rig(
             [*rig, "--", *command],
             cwd=ROOT,
             env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdin=cable or subprocess.DEVNULL,
+            stdout=cable or subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             check=False,
         )

@@ -1,44 +1,128 @@
-"""The worked examples' own tests on the kernel's USB, tty and V4L2 drivers: other devices."""
+"""The worked examples' own tests, whole files, on the kernel's USB, tty and V4L2 drivers.
+
+Nothing but the devices file differs from a run without hardware. The boards and the device under
+test run their firmware on this machine; between them and the examples are real drivers.
+"""
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import pytest
-from rig_runner import ROOT, ask_guest
+from desk import ACM, FTDI, Desk, set_up
+from rig_runner import GUEST, ROOT, run_in_rig
+
+from mlink.bench import load_bench
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(1900)]
 
 BENCHES = ROOT / "hil" / "benches"
-CHOSEN = {
-    # not the thousand edges, which take long in an emulator, nor the camera's rate
-    "led-follows-button": "pressing or letting_go or reports or stays_dark or each_press",
-    # not the time from edge to frame, which is that of 60 Hz, nor the disc: the picture is all grey
-    "camera-sees-light": "come_on or go_out",
-    "two-boards": "sees or answer",  # not its trips, which are timed
+HOST = """
+[host]
+slow = 40
+"""
+BUTTON_AND_LED = {
+    "button": {"type": "wire", "ends": ["uno.7", "tester.4"]},
+    "led": {"type": "wire", "ends": ["uno.8", "tester.5"]},
 }
-"""Example → its tests, as pytest's -k."""
-PASSED = {"led-follows-button": 5, "camera-sees-light": 2, "two-boards": 2}
+WIRING = """
+[wiring]
+"uno.7" = "tester.4"
+"uno.8" = "tester.5"
+"""
 
 
-def run_in_guest(chosen):
-    """Run some tests of some examples in one guest: booting it, and each run's start, take long."""
-    asked = [word for name, tests in chosen.items() for word in (str(BENCHES / name), tests)]
-    return ask_guest("wired_bench.py", *asked, timeout_sec=1800)
+@dataclass(frozen=True)
+class Example:
+    """An example: what stands on its desk, its devices file, and what its tests come to."""
+
+    desk: Desk
+    lab: str
+    outcomes: Mapping[str, int]
 
 
-def test_a_press_lights_the_led_on_boards_behind_real_drivers():
-    seen = run_in_guest({"led-follows-button": "pressing"})["led-follows-button"]
-    assert seen["code"] == 0, seen["text"]
-    assert seen["counts"]["passed"] == 1, seen["text"]
+def tables(example):
+    """Return the [virtual] table of an example's bench."""
+    return load_bench(BENCHES / example / "bench.toml").tables["virtual"]
 
 
-@pytest.fixture(scope="module")
-def seen():
-    """What came of the chosen tests of all examples."""
-    return run_in_guest(CHOSEN)
+EXAMPLES = {
+    "led-follows-button": Example(
+        Desk("uno", "tester", BUTTON_AND_LED),
+        f"""
+[devices]
+uno = "{FTDI}"
+tester = "{ACM}"
+eye = "/dev/video0"
+
+[modules.cam]
+size = [320, 180]
+{WIRING}{HOST}""",
+        {"passed": 7},
+    ),
+    "camera-sees-light": Example(
+        Desk(
+            "uno",
+            "tester",
+            BUTTON_AND_LED | tables("camera-sees-light"),
+            scene="eye",
+            lamp=8,
+        ),
+        f"""
+[devices]
+uno = "{FTDI}"
+tester = "{ACM}"
+eye = "usb:serial=DESK"
+
+[modules.cam]
+framerate = 5
+{WIRING}{HOST}""",
+        {"passed": 4},
+    ),
+    "two-boards": Example(
+        Desk("left", "right", tables("two-boards")),
+        f"""
+[devices]
+left = "{FTDI}"
+right = "{ACM}"
+{HOST}""",
+        {"passed": 3, "skipped": 1},  # one looks at both ends of a wire at once
+    ),
+    "dut-firmware": Example(
+        Desk("uno", parts=tables("dut-firmware"), parts_dir=BENCHES / "dut-firmware"),
+        f"""
+[devices]
+uno = "{FTDI}"
+{HOST}""",
+        {"passed": 3},
+    ),
+}
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("example", CHOSEN)
-def test_an_examples_tests_pass_on_boards_and_a_camera_behind_real_drivers(seen, example):
-    assert seen[example]["code"] == 0, seen[example]["text"]
-    assert seen[example]["counts"]["passed"] == PASSED[example], seen[example]["text"]
+def outcomes_in_rig(name, folder):
+    """Run an example's tests in a guest; return how many passed, failed and so on, and the text."""
+    example = EXAMPLES[name]
+    shared = folder / "shared"
+    shared.mkdir()
+    (shared / "lab.toml").write_text(example.lab)
+    command = [sys.executable, "-P", str(GUEST / "example.py"), str(BENCHES / name), str(shared)]
+    with set_up(example.desk, folder, shared) as cables:
+        run_in_rig(command, timeout_sec=1800, writable=[shared], ftdi=cables.ftdi, cable=cables.acm)
+    told = (shared / "pytest.txt").read_text()
+    return {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", told.splitlines()[-1])}, told
+
+
+def long_but(chosen):
+    """Return the examples as parameters, of which only a chosen one is not `long`."""
+    marks = {name: () if name == chosen else (pytest.mark.long,) for name in EXAMPLES}
+    return [pytest.param(name, marks=marks[name], id=name) for name in EXAMPLES]
+
+
+@pytest.mark.parametrize("name", long_but("camera-sees-light"))
+def test_an_examples_tests_pass_on_devices_behind_real_drivers(name, tmp_path):
+    outcomes, told = outcomes_in_rig(name, tmp_path)
+    print(told)
+    assert outcomes == EXAMPLES[name].outcomes, told

@@ -75,8 +75,15 @@ def _controls() -> dict[tuple[int, int], _Control]:
 class UvcCamera(UsbDevice):
     """Streams while the driver asks for it; `mute` and `skip` are its faults."""
 
-    def __init__(self, serial: str, hue: int, sizes: Sequence[tuple[int, int]] = SIZES) -> None:
-        super().__init__(_device(), _configuration(), ["mlink tests", "Webcam", serial])
+    def __init__(
+        self,
+        serial: str,
+        hue: int,
+        sizes: Sequence[tuple[int, int]] = SIZES,
+        rates: Sequence[int] = RATES,
+    ) -> None:
+        configuration = _configuration(rates)
+        super().__init__(_device(), configuration, ["mlink tests", "Webcam", serial])
         self.serial = serial
         self.sent = 0
         self.missed = 0
@@ -86,6 +93,7 @@ class UvcCamera(UsbDevice):
         self.skip = 0
         """So many frames are left out next."""
         self.controls = _controls()
+        self._rates = rates
         self._jpegs = {size: [_picture(size, hue, n) for n in range(LEVELS)] for size in sizes}
         self._wish = _NEGOTIATION.pack(0, 1, 1, 333_333, 0, 0, 0, 0, 0, _MAX_FRAME, _MAX_FRAME)
         self._committed: tuple[tuple[int, int], float] | None = None
@@ -123,6 +131,10 @@ class UvcCamera(UsbDevice):
         control.value = value
         return b""
 
+    def picture(self, size: tuple[int, int], number: int) -> bytes:
+        """Return the JPEG of a frame."""
+        return self._jpegs[size][number % LEVELS]
+
     def configured(self, setup: Setup) -> None:
         """Stop: a bulk camera is told so by clearing its endpoint."""
         if setup.request != SET_CONFIGURATION:
@@ -134,7 +146,9 @@ class UvcCamera(UsbDevice):
         if request == _SET_CUR:
             hint, _, frame, interval, *rest = _NEGOTIATION.unpack(data.ljust(26, b"\0")[:26])
             frame = min(max(frame, 1), len(SIZES))
-            interval = min((round(1e7 / rate) for rate in RATES), key=lambda t: abs(t - interval))
+            interval = min(
+                (round(1e7 / rate) for rate in self._rates), key=lambda t: abs(t - interval)
+            )
             self._wish = _NEGOTIATION.pack(
                 hint, 1, frame, interval, *rest[:-2], _MAX_FRAME, _MAX_FRAME
             )
@@ -169,7 +183,7 @@ class UvcCamera(UsbDevice):
                 continue
             toggle ^= 1
             head = bytes((2, 0x82 | toggle))  # end of header, end of frame, the frame's turn
-            if self.send_in(ENDPOINT, head + self._jpegs[size][number % LEVELS]):
+            if self.send_in(ENDPOINT, head + self.picture(size, number)):
                 self.sent += 1
             else:
                 self.missed += 1
@@ -190,9 +204,9 @@ def _device() -> bytes:
     )
 
 
-def _configuration() -> bytes:
+def _configuration(rates: Sequence[int]) -> bytes:
     control = _control_interface()
-    streaming = _streaming_interface()
+    streaming = _streaming_interface(rates)
     association = bytes((8, 0x0B, 0, 2, 0x0E, 3, 0, 2))
     total = 9 + len(association) + len(control) + len(streaming)
     head = struct.pack("<BBHBBBBB", 9, 2, total, 2, 1, 0, 0x80, 250)
@@ -211,14 +225,14 @@ def _control_interface() -> bytes:
     return bytes((9, 4, 0, 0, 0, 0x0E, 1, 0, 0)) + head + camera + unit + output
 
 
-def _streaming_interface() -> bytes:
-    intervals = [round(1e7 / rate) for rate in RATES]
+def _streaming_interface(rates: Sequence[int]) -> bytes:
+    intervals = [round(1e7 / rate) for rate in rates]
     frames = b""
     for number, (width, height) in enumerate(SIZES, 1):
         bits = width * height * 8
         frames += struct.pack(
-            f"<BBBBBHHIIIIB{len(RATES)}I", 26 + 4 * len(RATES), 0x24, 7, number, 0, width, height,
-            bits, bits * RATES[0], _MAX_FRAME, intervals[0], len(RATES), *intervals,
+            f"<BBBBBHHIIIIB{len(rates)}I", 26 + 4 * len(rates), 0x24, 7, number, 0, width, height,
+            bits, bits * rates[0], _MAX_FRAME, intervals[0], len(rates), *intervals,
         )  # fmt: skip
     mjpeg = bytes((11, 0x24, 6, 1, len(SIZES), 0, 1, 0, 0, 0, 0)) + frames
     total = 14 + len(mjpeg)

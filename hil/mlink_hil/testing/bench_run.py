@@ -33,6 +33,7 @@ from mlink_hil.testing.catalog import TAP_NAME, TapSettings, TapStream, hil_tap
 from mlink_hil.testing.events import Event
 from mlink_hil.testing.history import History
 from mlink_hil.testing.names import Names
+from mlink_hil.testing.settling import settle
 from mlink_hil.testing.starvation import Snapshot, Starvation
 from mlink_hil.testing.tap_link import TapLink
 from mlink_hil.testing.wiring import add_testers, testers
@@ -44,9 +45,6 @@ PIN_UNCERTAINTY_USEC = 1
 _TAPPED = (DataType.LineReading, DataType.LineCommand, DataType.TableRow, DataType.Frame)
 _START_SEC = 120.0
 _STOP_SEC = 40.0
-_SETTLE_SEC = 5.0
-_QUIET_SEC = 0.03
-_QUIET_STARVED_USEC = 3000
 _COMM_LENGTH = 15
 _COMMAND_TIMES = 3
 """A command to a tester takes effect within so many times the uncertainty of its readings: it is
@@ -88,7 +86,8 @@ class BenchRun:
         self.tap = TapLink(self._folder / "tap", self.history)
         self.names = Names(bench, self.boards.__contains__, self.tap.metadata, self._wires)
         self.engine = Engine(tapped, options, self)
-        self._regions: set[str] = set()
+        self._regions: dict[str, str] = {}
+        """Channel of each region that tests have looked at → its stream."""
         self._starvation = Starvation()
         specs = bench.used_devices().values()
         self._virtual = all(spec.startswith("virtual:") for spec in specs)
@@ -128,26 +127,12 @@ class BenchRun:
             raise
 
     def settle(self) -> None:
-        """Wait until what is under way to and from virtual boards has come to rest."""
-        deadline = time.monotonic() + _SETTLE_SEC
-        before = self._traffic()
-        while self.boards and time.monotonic() < deadline:
-            self._starvation.mark()
-            time.sleep(_QUIET_SEC)
-            self.let_run()  # who waits for a processor may be about to send
-            now = self._traffic()
-            # quiet means nothing where the host did not let the loop run
-            if now == before and sum(self.starved_usec().values()) < _QUIET_STARVED_USEC:
-                return
-            before = now
+        """Wait until what is under way on lines has come to rest, and watched cameras show it."""
+        settle(self, set(self._regions.values()))
+        self._starvation.mark()
 
     def _has_come(self, channel: str) -> bool:
         return self.history.last(channel) is not None
-
-    def _traffic(self) -> list[int]:
-        """Return how many bytes each virtual board has got and sent."""
-        stats = [link.stats() for link in self.boards.values()]
-        return [count for each in stats for count in (each.uart_bytes_in, each.uart_bytes_out)]
 
     def stop(self) -> RunResult | None:
         """End the run, if it still lasts, and return how it went."""
@@ -300,7 +285,7 @@ class BenchRun:
     def watch_region(self, stream: str, area: tuple[int, int, int, int], channel: str) -> None:
         """Follow a region's brightness as a channel; once for each region."""
         if channel not in self._regions:
-            self._regions.add(channel)
+            self._regions[channel] = stream
             self.tap.add_region(stream, area, channel)
 
     def level(self, device: str, pin: int) -> bool:

@@ -83,6 +83,14 @@ class Names:
             if module.type.category is Category.DEVICE
         ]
 
+    def line_streams(self) -> set[str]:
+        """Return the streams of readings and of commands."""
+        return {*self._streams(DataType.LineReading), *self._streams(DataType.LineCommand)}
+
+    def wired_lines(self) -> list[str]:
+        """Return the lines of the bench that testers are wired to."""
+        return [*self._wiring]
+
     def row_stream(self, table: str | None = None) -> str:
         """Return a stream of rows, by itself or its module."""
         streams = self._streams(DataType.TableRow)

@@ -1,0 +1,71 @@
+"""Waits until what a test has set going is over, so that the next one does not see it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlink_hil.testing.bench_run import BenchRun
+
+_QUIET_SEC = 0.03
+_QUIET_STARVED_USEC = 3000
+_VIRTUAL_SEC, _REAL_SEC = 5.0, 0.3
+"""How long lines are waited for, at most. Real boards may well report for ever."""
+_FRAMES = 2
+"""Of a frame that was taken soon after all was at rest, the exposure may have begun before."""
+_FRAMES_SEC = 1.0
+
+
+def settle(run: BenchRun, watched: Iterable[str] = ()) -> None:
+    """Wait until lines are at rest, and until cameras, by their streams, have shown that."""
+    rest_usec = _until_quiet(run)
+    for stream in watched:
+        seen = partial(_has_shown, run, stream, rest_usec)
+        run.history.wait(seen, _FRAMES_SEC * run.slow)
+
+
+def _until_quiet(run: BenchRun) -> int:
+    """Wait until nothing is under way to and from boards; return the master time of that."""
+    quiet_sec, limit_sec = (_QUIET_SEC, _VIRTUAL_SEC)
+    if not run.boards:
+        quiet_sec, limit_sec = _QUIET_SEC * run.slow, _REAL_SEC * run.slow
+    deadline = time.monotonic() + limit_sec
+    rest_usec = run.now_usec()
+    traffic = _traffic(run)
+    while traffic and run.alive and time.monotonic() < deadline:
+        waits = run.processor_times()
+        time.sleep(quiet_sec)
+        run.let_run()  # who waits for a processor may be about to send
+        now_usec, now = run.now_usec(), _traffic(run)
+        # quiet means nothing where the host did not let the loop run
+        if now == traffic and sum(run.starved_usec(waits).values()) < _QUIET_STARVED_USEC:
+            break
+        rest_usec, traffic = now_usec, now
+    return rest_usec
+
+
+def _traffic(run: BenchRun) -> list[int]:
+    """Return counts that change with what boards get and send; empty where nothing tells.
+
+    Of virtual boards the bytes; of real ones that testers are wired to, when each line last spoke.
+    """
+    if run.boards:
+        stats = [link.stats() for link in run.boards.values()]
+        return [count for each in stats for count in (each.uart_bytes_in, each.uart_bytes_out)]
+    if not run.names.wired_lines():
+        return []
+    streams = run.names.line_streams()
+    last = [
+        run.history.last(channel)
+        for channel in run.history.channels()
+        if channel.rpartition(".")[0] in streams
+    ]
+    return [len(last), *(event.noted_ns for event in last if event is not None)]
+
+
+def _has_shown(run: BenchRun, stream: str, rest_usec: int) -> bool:
+    frames = run.history.of(stream, rest_usec)
+    return sum(frame.earliest_usec >= rest_usec for frame in frames) >= _FRAMES

@@ -1,0 +1,153 @@
+"""A desk of simulated boards on this machine, cabled to a guest of the virtual rig.
+
+The boards, what is wired to them and the firmware in them run here, in real time. The guest has
+their far ends: one board is an FTDI converter's, /dev/ttyUSB0, another is /dev/ttyACM0 by way of
+the guest's own USB gadget and of the rig's standard input and output. What a lamp on a line does is
+kept in a file that a camera in the guest looks at.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mlink.devices import DeviceEndpoint
+from mlink_drivers.camera.backend import CameraRequest, Stamp
+from mlink_hil.devices import VirtualDevices
+from mlink_hil.scene import SceneCamera
+from mlink_hil.virtual_board import VirtualBoard
+
+FTDI, ACM = "/dev/ttyUSB0", "/dev/ttyACM0"
+_LOG = logging.getLogger(__name__)
+_PLUGGED_SEC = 10.0
+SIZE = (640, 480)
+EXPOSED_NSEC = 50_000_000
+"""Longer than an exposure."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What stands on a desk: a board at each cable, and what `[virtual]` wires to them."""
+
+    ftdi: str
+    acm: str = ""
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    parts_dir: Path = Path()
+    scene: str = ""
+    """The virtual scene, among the parts, that the guest's camera films."""
+    lamp: int = 0
+    """Line of the board at the FTDI converter whose lamp is in the scene."""
+
+
+@dataclass(frozen=True)
+class Cables:
+    """The ends of a desk's cables: QEMU's chardev of the FTDI converter, and a socket."""
+
+    ftdi: str
+    acm: socket.socket
+
+
+@contextmanager
+def set_up(desk: Desk, folder: Path, shared: Path) -> Iterator[Cables]:
+    """Start a desk; its sockets are in `folder`, the file of its lamp in `shared`."""
+    with ExitStack() as stack:
+        endpoints = _start(stack, desk, folder)
+        if desk.scene:
+            control = endpoints[desk.ftdi].control
+            _photograph(endpoints[desk.scene].address, control, desk.lamp, shared)
+            stack.enter_context(_followed(control, desk.lamp, shared / "lamp"))
+        listener = folder / "ftdi.sock"
+        _join(stack, endpoints[desk.ftdi], f"UNIX-LISTEN:{listener}")
+        _wait_for(listener)
+        ours, theirs = socket.socketpair()
+        stack.callback(theirs.close)
+        with ours:
+            if desk.acm:
+                _join(stack, endpoints[desk.acm], f"FD:{ours.fileno()}", ours.fileno())
+        yield Cables(f"socket,path={listener}", theirs)
+
+
+def _start(stack: ExitStack, desk: Desk, folder: Path) -> dict[str, DeviceEndpoint]:
+    provider = VirtualDevices()
+    specs = {name: "virtual:uno" for name in (desk.ftdi, desk.acm) if name}
+    if desk.scene:
+        specs[desk.scene] = "virtual:scene"
+    endpoints = stack.enter_context(
+        provider.open_together(
+            specs, desk.parts, devices=specs, bench_dir=desk.parts_dir, work_dir=folder, log=_LOG
+        )
+    )
+    assert set(endpoints) == set(specs), "something of this desk has nothing wired to it"
+    return endpoints
+
+
+def _join(stack: ExitStack, board: DeviceEndpoint, cable: str, *passed: int) -> None:
+    """Join a board's port to a cable, until the end."""
+    command = ["socat", f"OPEN:{board.address},rawer", cable]
+    process = subprocess.Popen(command, pass_fds=passed)
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + _PLUGGED_SEC
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} is not there"
+        time.sleep(0.01)
+
+
+def _photograph(scene: str, control: str, lamp: int, into: Path) -> None:
+    """Take pictures of a scene with its lamp dark and lit."""
+    camera = SceneCamera()
+    try:
+        info = camera.open(scene, CameraRequest(size=SIZE, framerate=30))
+        camera.start()
+        with VirtualBoard.connect(control) as board:
+            for name, level in (("dark", None), ("lit", True)):
+                driven = board.drive(lamp, level)
+                picture = np.empty(info.shape, info.dtype)
+                while True:
+                    stamp = camera.grab()
+                    if isinstance(stamp, Stamp) and stamp.time_ns > driven.time_ns + EXPOSED_NSEC:
+                        break
+                camera.retrieve(picture)
+                cv2.imwrite(str(into / f"{name}.jpg"), picture)
+            board.drive(lamp, None)
+    finally:
+        camera.close()
+
+
+@contextmanager
+def _followed(control: str, line: int, path: Path) -> Iterator[None]:
+    """Keep a line's level, "0" or "1", in a file."""
+    over = threading.Event()
+    file = os.open(path, os.O_CREAT | os.O_WRONLY)
+
+    def follow() -> None:
+        with VirtualBoard.connect(control) as watched:
+            watched.watch([line])
+            os.pwrite(file, b"%d" % watched.read(line).level, 0)
+            while not over.is_set():
+                if edge := watched.wait_edge(timeout_sec=0.5):
+                    os.pwrite(file, b"%d" % edge.level, 0)
+
+    thread = threading.Thread(target=follow, name="lamp")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        os.close(file)
