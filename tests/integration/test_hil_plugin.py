@@ -68,6 +68,22 @@ def test_that_passes(bench, board):
     assert "▼ uno.7" in outcome.text
 
 
+def test_a_slow_camera_has_seen_the_light_go_out_before_the_next_test(
+    inner: Callable[..., Outcome],
+) -> None:
+    press_and_look = """
+    place = camera.region(470, 350, 20, 20)  # the LED, in a picture of 640 by 480
+    press = board.line(7).drive(False)
+    seen = bench.expect(place.brightens(above=100), within_usec=2_000_000, after=press)
+    assert seen.latest_usec >= press.time_usec
+"""
+    tests = "".join(
+        f"\ndef test_{number}(bench, board, camera):{press_and_look}" for number in range(4)
+    )
+    outcome = inner(tests, "--mlink-record=never", "--mlink-set", "cam.framerate=5")
+    assert outcome.counts == {"passed": 4}, outcome.text
+
+
 def test_times_of_boards_that_were_not_simulated_in_real_time_decide_nothing(
     inner: Callable[..., Outcome],
 ) -> None:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlink_hil.testing.events import Event, Span, Window
+from mlink_hil.testing.events import Event, Span, Window, rate_of
 from mlink_hil.testing.history import History
 from mlink_hil.testing.measurements import Measurement
 from mlink_hil.testing.patterns import Bound
@@ -139,6 +139,82 @@ def test_fail_and_inconclusive_are_told_apart():
     raise_unless_passed(Verdict.PASS, [])
 
 
+def test_a_rate_has_the_bounds_of_its_first_and_last_times():
+    ticks = [at(100_000 * n, 500) for n in range(11)]
+    lowest, nominal, highest = rate_of(ticks)
+    assert nominal == 10
+    assert lowest == pytest.approx(10 / 1.001)
+    assert highest == pytest.approx(10 / 0.999)
+    assert rate_of(ticks[:1]) == (0, 0, 0)
+
+
+# a slow host ------------------------------------------------------------------------------------
+
+
+def run_on_slow_host(slow, events, *, now_usec):
+    """Return what a rig asks of a run that is over, on a host that is so many times slower."""
+    history = History()
+    history.add(events)
+    history.end()
+    return SimpleNamespace(
+        boards={},
+        slow=slow,
+        alive=False,
+        history=history,
+        names=SimpleNamespace(frame_streams=list),
+        tap=SimpleNamespace(lost={}),
+        now_usec=lambda: now_usec,
+        to_usec=lambda _ns: now_usec,
+        complete=lambda *_: None,
+        check=lambda: None,
+        let_run=lambda: None,
+        processor_times=dict,
+        starved_usec=lambda _since=None: {},
+    )
+
+
+def edges_of(_names):
+    return Bound("uno.8", lambda _event: True, "edge on uno.8")
+
+
+def test_on_a_slow_host_a_limit_of_a_duration_is_longer_and_no_other_one():
+    rig = Rig(run_on_slow_host(10, [], now_usec=0))
+    assert rig.measure("trip", 90, "µs", at_most=10).outcome is Verdict.PASS
+    assert rig.measure("late", Span(90, 80, 95), at_most=10).outcome is Verdict.PASS
+    with pytest.raises(ExpectationFailed):
+        rig.measure("trip", 101, "µs", at_most=10)
+    with pytest.raises(ExpectationFailed):
+        rig.measure("presses", 2, at_most=1)
+
+
+def test_on_a_slow_host_what_is_missing_of_a_count_may_come_later():
+    late = [at(2000), at(3000), at(50_000)]
+    rig = Rig(run_on_slow_host(10, late, now_usec=0))
+    assert len(rig.expect_count(edges_of, 3, within_usec=9000, after=PRESS)) == 3
+    # but what is too much is so within the time that was asked for
+    assert len(rig.expect_count(edges_of, 2, within_usec=9000, after=PRESS)) == 2
+    with pytest.raises(ExpectationFailed, match=r"3 × edge on uno.8 within 90000 µs .* not 4"):
+        rig.expect_count(edges_of, 4, within_usec=9000, after=PRESS)
+    with pytest.raises(ExpectationFailed, match=r"2 × edge on uno.8 within 9000 µs .* not 1"):
+        rig.expect_count(edges_of, 1, within_usec=9000, after=PRESS)
+
+
+def test_on_a_slow_host_a_rate_is_counted_for_longer():
+    ticks = [at(100_000 * n) for n in range(100)]
+    ticks[3] = at(360_000)  # late by 60 ms
+    rig = Rig(run_on_slow_host(20, ticks, now_usec=0))
+    assert rig.expect_rate(edges_of, 10, tolerance=0.02, for_usec=350_000) == pytest.approx(10)
+
+
+def test_a_rate_that_its_times_do_not_decide_is_undecided():
+    ticks = [at(100_000 * n, 5000) for n in range(11)]
+    rig = Rig(run_on_slow_host(1, ticks, now_usec=0))
+    with pytest.raises(Inconclusive, match=r"cannot be told whether at 10 Hz ± 0.5%"):
+        rig.expect_rate(edges_of, 10, tolerance=0.005)
+    with pytest.raises(ExpectationFailed, match=r"came at 10.000 Hz .*, not at 12 Hz"):
+        rig.expect_rate(edges_of, 12)
+
+
 # a busy host ------------------------------------------------------------------------------------
 
 
@@ -195,6 +271,7 @@ def test_a_time_measured_while_the_loop_waited_for_a_processor_decides_nothing(
     over = []
     run = SimpleNamespace(
         boards={},
+        slow=1,
         now_usec=lambda: next(now_usec),
         processor_times=dict,
         let_run=lambda: over.append(True),

@@ -10,7 +10,10 @@ echo = syl.HwInputLine(left_out, 7)
 seen = syl.HwInputLine(right_out, 2)
 answer = syl.HwOutputLine(right_out, 8)
 
-sent = {}  # level → when it was sent, µs
+LOST_USEC = 1_000_000  # a pulse that is not answered by then is not waited for
+
+level = 0
+sent_usec = None  # when the pulse was sent that is on its way; None when it has been answered
 
 
 def prepare():
@@ -26,12 +29,14 @@ def start():
 
 
 def run():
-    level = 0
+    global level, sent_usec
     syl.wait(200)
     while syl.is_running():
-        level = 1 - level
-        sent[level] = syl.time_since_start_usec()
-        pulse.set_value(level)
+        now_usec = syl.time_since_start_usec()
+        if sent_usec is None or now_usec > sent_usec + LOST_USEC:
+            level = 1 - level
+            sent_usec = now_usec
+            pulse.set_value(level)
         syl.wait(50)
 
 
@@ -41,9 +46,11 @@ def on_right(reading):
 
 
 def on_left(reading):
-    if reading is not None and reading.line_id == 7 and reading.value in sent:
-        trip_usec = reading.time_usec - sent.pop(reading.value)
-        table.submit([reading.time_usec, reading.value, trip_usec])
+    global sent_usec
+    if reading is None or reading.line_id != 7 or reading.value != level or sent_usec is None:
+        return
+    table.submit([reading.time_usec, reading.value, reading.time_usec - sent_usec])
+    sent_usec = None
 
 
 def stop():

@@ -123,6 +123,18 @@ class Window:
         return self.origin.earliest_usec + self.low_usec
 
 
+def rate_of(events: Sequence[Event]) -> tuple[float, float, float]:
+    """Return the rate of events over whole intervals, in Hz: at least, nominally, at most."""
+    if len(events) < 2:
+        return 0.0, 0.0, 0.0
+    span = events[-1].since(events[0])
+    longest, nominal, shortest = (
+        max(1, usec) for usec in (span.highest_usec, span.usec, span.lowest_usec)
+    )
+    intervals = (len(events) - 1) * 1e6
+    return intervals / longest, intervals / nominal, intervals / shortest
+
+
 def _between(limit: int, lowest: int, highest: int) -> bool | None:
     """Tell whether a value known to be in [lowest, highest] is at least `limit`."""
     if lowest >= limit:
