@@ -14,9 +14,10 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,18 @@ import numpy as np
 
 from mlink.devices import DeviceEndpoint
 from mlink_drivers.camera.backend import CameraRequest, Stamp
-from mlink_hil.devices import VirtualDevices
 from mlink_hil.scene import SceneCamera
 from mlink_hil.virtual_board import VirtualBoard
+from mlink_hil.wiring.together import open_wired
 
 FTDI, ACM = "/dev/ttyUSB0", "/dev/ttyACM0"
 _LOG = logging.getLogger(__name__)
 _PLUGGED_SEC = 10.0
-SIZE = (640, 480)
-EXPOSED_NSEC = 50_000_000
+_PACE = ("--slice-usec", "1000", "--catch-up-usec", "2000000")
+"""Cheaper than in a run of its own, beside an emulator; and a crystal does not stand still, even if
+this machine does for a while: the guest takes the boards' time for a steady one."""
+_SIZE = (640, 480)
+_EXPOSED_NSEC = 50_000_000
 """Longer than an exposure."""
 
 
@@ -57,6 +61,8 @@ class Cables:
 
     ftdi: str
     acm: socket.socket
+    slip_usec: Callable[[], float]
+    """How much time the boards have given up so far, for this machine was too slow."""
 
 
 @contextmanager
@@ -76,21 +82,31 @@ def set_up(desk: Desk, folder: Path, shared: Path) -> Iterator[Cables]:
         with ours:
             if desk.acm:
                 _join(stack, endpoints[desk.acm], f"FD:{ours.fileno()}", ours.fileno())
-        yield Cables(f"socket,path={listener}", theirs)
+        control = endpoints[desk.ftdi].control
+        yield Cables(f"socket,path={listener}", theirs, partial(_slip_usec, control))
 
 
 def _start(stack: ExitStack, desk: Desk, folder: Path) -> dict[str, DeviceEndpoint]:
-    provider = VirtualDevices()
     specs = {name: "virtual:uno" for name in (desk.ftdi, desk.acm) if name}
     if desk.scene:
         specs[desk.scene] = "virtual:scene"
     endpoints = stack.enter_context(
-        provider.open_together(
-            specs, desk.parts, devices=specs, bench_dir=desk.parts_dir, work_dir=folder, log=_LOG
+        open_wired(
+            specs,
+            desk.parts,
+            bench_dir=desk.parts_dir,
+            work_dir=folder,
+            log=_LOG,
+            arguments=_PACE,
         )
     )
     assert set(endpoints) == set(specs), "something of this desk has nothing wired to it"
     return endpoints
+
+
+def _slip_usec(control: str) -> float:
+    with VirtualBoard.connect(control) as board:
+        return board.stats().slip_usec
 
 
 def _join(stack: ExitStack, board: DeviceEndpoint, cable: str, *passed: int) -> None:
@@ -112,7 +128,7 @@ def _photograph(scene: str, control: str, lamp: int, into: Path) -> None:
     """Take pictures of a scene with its lamp dark and lit."""
     camera = SceneCamera()
     try:
-        info = camera.open(scene, CameraRequest(size=SIZE, framerate=30))
+        info = camera.open(scene, CameraRequest(size=_SIZE, framerate=30))
         camera.start()
         with VirtualBoard.connect(control) as board:
             for name, level in (("dark", None), ("lit", True)):
@@ -120,7 +136,7 @@ def _photograph(scene: str, control: str, lamp: int, into: Path) -> None:
                 picture = np.empty(info.shape, info.dtype)
                 while True:
                     stamp = camera.grab()
-                    if isinstance(stamp, Stamp) and stamp.time_ns > driven.time_ns + EXPOSED_NSEC:
+                    if isinstance(stamp, Stamp) and stamp.time_ns > driven.time_ns + _EXPOSED_NSEC:
                         break
                 camera.retrieve(picture)
                 cv2.imwrite(str(into / f"{name}.jpg"), picture)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 
 import pytest
 from desk import ACM, FTDI, Desk, set_up
@@ -42,6 +43,8 @@ class Example:
     desk: Desk
     lab: str
     outcomes: Mapping[str, int]
+    vivid: int = 0
+    """Cameras of V4L2's own test driver."""
 
 
 def tables(example):
@@ -60,8 +63,10 @@ eye = "/dev/video0"
 
 [modules.cam]
 size = [320, 180]
+pixel_format = "GREY"
 {WIRING}{HOST}""",
         {"passed": 7},
+        vivid=1,
     ),
     "camera-sees-light": Example(
         Desk(
@@ -102,17 +107,31 @@ uno = "{FTDI}"
 }
 
 
-def outcomes_in_rig(name, folder):
+def outcomes_in_rig(name, folder, example=None):
     """Run an example's tests in a guest; return how many passed, failed and so on, and the text."""
-    example = EXAMPLES[name]
+    example = example or EXAMPLES[name]
     shared = folder / "shared"
     shared.mkdir()
     (shared / "lab.toml").write_text(example.lab)
+    told = shared / "pytest.txt"
+    told.touch()
     command = [sys.executable, "-P", str(GUEST / "example.py"), str(BENCHES / name), str(shared)]
     with set_up(example.desk, folder, shared) as cables:
-        run_in_rig(command, timeout_sec=1800, writable=[shared], ftdi=cables.ftdi, cable=cables.acm)
-    told = (shared / "pytest.txt").read_text()
-    return {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", told.splitlines()[-1])}, told
+        try:
+            run_in_rig(
+                command,
+                timeout_sec=1800,
+                cameras=example.vivid,
+                writable=[shared],
+                ftdi=cables.ftdi,
+                cable=cables.acm,
+            )
+        except AssertionError as error:
+            error.add_note(told.read_text())
+            raise
+        assert cables.slip_usec() == 0, "this machine is too slow to simulate boards beside the rig"
+    text = told.read_text()
+    return {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", text.splitlines()[-1])}, text
 
 
 def long_but(chosen):
@@ -124,5 +143,16 @@ def long_but(chosen):
 @pytest.mark.parametrize("name", long_but("camera-sees-light"))
 def test_an_examples_tests_pass_on_devices_behind_real_drivers(name, tmp_path):
     outcomes, told = outcomes_in_rig(name, tmp_path)
-    print(told)
     assert outcomes == EXAMPLES[name].outcomes, told
+
+
+@pytest.mark.long
+def test_the_bug_in_the_lamps_firmware_is_found_behind_real_drivers(tmp_path):
+    name = "dut-firmware"
+    example = EXAMPLES[name]
+    parts = deepcopy(dict(example.desk.parts))
+    parts["lamp"]["firmware"] = "firmware/lamp-buggy.hex"
+    buggy = replace(example, desk=replace(example.desk, parts=parts))
+    outcomes, told = outcomes_in_rig(name, tmp_path, buggy)
+    assert outcomes["failed"] > 0, told
+    assert "switched by press 0 = 3" in told

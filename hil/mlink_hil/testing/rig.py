@@ -161,11 +161,8 @@ class Rig:
         origin = after or self.now()
         bound = pattern(self.run.names)
         window = Window(origin, 0, within_usec)
-        inside = self._watch(
-            bound,
-            window,
-            enough=lambda found: at_most is not None and len(found.sure) > at_most,
-        )
+        too_many = None if at_most is None else lambda found: len(found.sure) > at_most
+        inside = self._watch(bound, window, enough=too_many)
         if len(inside.sure) < at_least and (patient := self._patient(within_usec)) > within_usec:
             window = Window(origin, 0, patient)
             inside = self._watch(bound, window, enough=lambda found: len(found.sure) >= at_least)
@@ -199,7 +196,7 @@ class Rig:
         window = Window(origin, 0, for_usec)
         began = self.run.processor_times()
         lost = self.run.tap.lost.get(bound.channel, 0)
-        inside = self._watch(bound, window, enough=lambda _found: False)
+        inside = self._watch(bound, window)
         events = sorted((*inside.sure, *inside.possible), key=lambda event: event.time_usec)
         lowest, rate, highest = rate_of(events)
         verdict = limits_verdict(lowest, highest, hz - tolerance * hz, hz + tolerance * hz)
@@ -278,12 +275,12 @@ class Rig:
         """Return a deadline as it is on this host, which may be a slow one."""
         return round(usec * self.run.slow)
 
-    def _watch(self, bound: Bound, window: Window, *, enough: _Enough) -> Inside:
+    def _watch(self, bound: Bound, window: Window, *, enough: _Enough | None = None) -> Inside:
         """Wait until there is enough, or all of the window has surely been seen."""
         self.deadlines.append((window.origin.time_usec + window.high_usec, bound.text))
         return self._await(bound, window, enough=enough)
 
-    def _await(self, bound: Bound, window: Window, *, enough: _Enough) -> Inside:
+    def _await(self, bound: Bound, window: Window, *, enough: _Enough | None) -> Inside:
         """Do so for a window that may be longer than what the test has asked for."""
         history = self.run.history
 
@@ -294,13 +291,14 @@ class Rig:
         def decided() -> bool:
             last = history.last(bound.channel)
             # times only grow, so that what was in the window has come
-            return enough(look()) or (last is not None and last.earliest_usec > window.end_usec)
+            over = last is not None and last.earliest_usec > window.end_usec
+            return over or (enough is not None and enough(look()))
 
         left_sec = (window.end_usec - self.run.now_usec()) / 1e6
         if not history.wait(decided, max(left_sec, 0.0)) and self.run.alive:
             self.run.complete(bound.channel, window.end_usec, decided)
         inside = look()
-        if not enough(inside):
+        if enough is None or not enough(inside):
             self.run.check()  # a run that has failed is told in its own words
         return inside
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,12 @@ def open_wired(
     bench_dir: Path,
     work_dir: Path,
     log: logging.Logger,
+    arguments: Sequence[str] = (),
 ) -> Iterator[dict[str, DeviceEndpoint]]:
     """Start what is wired together in one program; scenes are told what stands in them.
 
     Devices that nothing is wired to are not among the endpoints: each is opened by itself.
+    `arguments` are further ones of that program.
     """
     boards = [name for name, spec in specs.items() if is_board(spec)]
     scenes = [name for name in specs if name not in boards]
@@ -47,7 +49,7 @@ def open_wired(
     with ExitStack() as stack:
         endpoints: dict[str, DeviceEndpoint] = {}
         if layout.wired_boards:
-            endpoints |= stack.enter_context(_rig(layout, specs, work_dir, log))
+            endpoints |= stack.enter_context(_rig(layout, specs, work_dir, log, arguments))
         for name, plan in layout.scenes.items():
             endpoints[name] = scene_endpoint(name, specs[name], plan, work_dir)
         yield endpoints
@@ -55,7 +57,11 @@ def open_wired(
 
 @contextmanager
 def _rig(
-    layout: Layout, specs: Mapping[str, str], work_dir: Path, log: logging.Logger
+    layout: Layout,
+    specs: Mapping[str, str],
+    work_dir: Path,
+    log: logging.Logger,
+    arguments: Sequence[str],
 ) -> Iterator[dict[str, DeviceEndpoint]]:
     """Run the program of the boards that are wired; boards come before chips."""
     chosen = {name: choose_board(name, specs[name], log) for name in layout.wired_boards}
@@ -67,7 +73,7 @@ def _rig(
     write_plan(path, plan)
     leaves = [Path(p) for b in plan.boards for p in (b.tty, b.control) if p]
     control = control_path(work_dir, layout.wired_boards[0])
-    arguments = ["--plan", str(path)]
+    arguments = ["--plan", str(path), *arguments]
     with SimProcess(_PROGRAM, arguments, control=control, leaves=leaves, log=log) as program:
         ready = {each.control: each for each in (program.ready, *program.ready.others)}
         yield {

@@ -13,7 +13,7 @@ from mlink_hil.sim import messages
 from mlink_hil.sim.board import CLOCK_HZ, BoardCrashed
 from mlink_hil.sim.control_server import ControlServer
 from mlink_hil.sim.lifetime import Lifetime, sleep_precisely
-from mlink_hil.sim.pacer import Pacer
+from mlink_hil.sim.pacer import CATCH_UP_USEC, Pacer
 from mlink_hil.sim.program import REALTIME_PRIORITY, SLICE_USEC, BoardProgram, live
 from mlink_hil.sim.pty_port import NoPort, PtyPort
 from mlink_hil.sim.rig.build import Rig
@@ -27,6 +27,13 @@ def main() -> int:
     parser.add_argument("--plan", type=Path, required=True, metavar="FILE")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this process is gone")
     parser.add_argument("--slice-usec", type=float, default=SLICE_USEC, metavar="µs")
+    parser.add_argument(
+        "--catch-up-usec",
+        type=float,
+        default=CATCH_UP_USEC,
+        metavar="µs",
+        help="how far behind the boards may be and still make up for it",
+    )
     arguments = parser.parse_args()
     lifetime = Lifetime(arguments.parent)
     sleep_precisely()
@@ -35,7 +42,7 @@ def main() -> int:
             plan = read_plan(arguments.plan, RigPlan)
             rig = Rig(plan)
             stack.callback(rig.close)
-            pacer = Pacer(CLOCK_HZ, arguments.slice_usec)
+            pacer = Pacer(CLOCK_HZ, arguments.slice_usec, catch_up_usec=arguments.catch_up_usec)
             scheduling = request_priority(REALTIME_PRIORITY).detail
             seats = [_seat(rig, board, pacer, scheduling, stack) for board in plan.boards]
             first, *others = (_ready(rig, board, scheduling) for board in plan.boards)
