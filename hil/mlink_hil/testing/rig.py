@@ -36,9 +36,9 @@ _BUSY_SHARE = 0.25
 """Of a test's time, spent in waiting for a processor: its host was busy. An idle one's is 0.05."""
 _LEAST_BUSY_USEC = 5_000
 """Shorter waits in all do not spoil a measurement."""
-_TIME_UNITS = frozenset({"µs", "us", "ms", "s"})
+_DURATION_UNITS = frozenset({"µs", "us", "ms", "s"})
 """Durations: a slow host makes them longer."""
-_TIMED_UNITS = _TIME_UNITS | {"Hz"}
+_TIMED_UNITS = _DURATION_UNITS | {"Hz"}
 """Measurements in these tell of the host as well."""
 
 
@@ -238,7 +238,7 @@ class Rig:
     ) -> Measurement:
         """Note a measurement for the reports, and judge it by its limits if it has any."""
         __tracebackhide__ = True
-        if at_most is not None and (isinstance(value, Span) or unit in _TIME_UNITS):
+        if at_most is not None and (isinstance(value, Span) or unit in _DURATION_UNITS):
             at_most = self._patient(at_most)
         measured = Measurement.judge(name, value, unit, at_least, at_most)
         lapse = self._lapse(measured.unit) if measured.outcome is Verdict.FAIL else ""
