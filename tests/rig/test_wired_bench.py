@@ -129,9 +129,10 @@ def outcomes_in_rig(name, folder, example=None):
         except AssertionError as error:
             error.add_note(told.read_text())
             raise
-        assert cables.slip_usec() == 0, "this machine is too slow to simulate boards beside the rig"
+        slip_usec = cables.slip_usec()
     text = told.read_text()
-    return {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", text.splitlines()[-1])}, text
+    outcomes = {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", text.splitlines()[-1])}
+    return outcomes, f"{text}\nOn this machine the boards gave up {slip_usec:.0f} µs of real time."
 
 
 def long_but(chosen):
