@@ -13,7 +13,6 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -29,10 +28,10 @@ from mlink_drivers.camera.backend import CameraRequest, Stamp
 from mlink_hil.scene import SceneCamera
 from mlink_hil.virtual_board import VirtualBoard
 from mlink_hil.wiring.together import open_wired
+from tests.support.chip_bench import wait_until
 
 FTDI, ACM = "/dev/ttyUSB0", "/dev/ttyACM0"
 _LOG = logging.getLogger(__name__)
-_PLUGGED_SEC = 10.0
 _PACE = ("--slice-usec", "1000", "--catch-up-usec", "2000000")
 """Cheaper than in a run of its own, beside an emulator; and a crystal does not stand still, even if
 this machine does for a while: the guest takes the boards' time for a steady one."""
@@ -70,19 +69,18 @@ def set_up(desk: Desk, folder: Path, shared: Path) -> Iterator[Cables]:
     """Start a desk; its sockets are in `folder`, the file of its lamp in `shared`."""
     with ExitStack() as stack:
         endpoints = _start(stack, desk, folder)
+        control = endpoints[desk.ftdi].control
         if desk.scene:
-            control = endpoints[desk.ftdi].control
             _photograph(endpoints[desk.scene].address, control, desk.lamp, shared)
             stack.enter_context(_followed(control, desk.lamp, shared / "lamp"))
         listener = folder / "ftdi.sock"
         _join(stack, endpoints[desk.ftdi], f"UNIX-LISTEN:{listener}")
-        _wait_for(listener)
+        wait_until(listener.exists)
         ours, theirs = socket.socketpair()
         stack.callback(theirs.close)
         with ours:
             if desk.acm:
                 _join(stack, endpoints[desk.acm], f"FD:{ours.fileno()}", ours.fileno())
-        control = endpoints[desk.ftdi].control
         yield Cables(f"socket,path={listener}", theirs, partial(_slip_usec, control))
 
 
@@ -115,13 +113,6 @@ def _join(stack: ExitStack, board: DeviceEndpoint, cable: str, *passed: int) -> 
     process = subprocess.Popen(command, pass_fds=passed)
     stack.callback(process.wait)
     stack.callback(process.kill)
-
-
-def _wait_for(path: Path) -> None:
-    deadline = time.monotonic() + _PLUGGED_SEC
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} is not there"
-        time.sleep(0.01)
 
 
 def _photograph(scene: str, control: str, lamp: int, into: Path) -> None:

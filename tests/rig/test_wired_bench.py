@@ -6,7 +6,6 @@ test run their firmware on this machine; between them and the examples are real 
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from copy import deepcopy
@@ -14,26 +13,21 @@ from dataclasses import dataclass, replace
 
 import pytest
 from desk import ACM, FTDI, Desk, set_up
-from rig_runner import GUEST, ROOT, run_in_rig
+from rig_runner import GUEST, run_in_rig
 
 from mlink.bench import load_bench
+from tests.support.hil_examples import BENCHES, counts_of
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(1900)]
 
-BENCHES = ROOT / "hil" / "benches"
 HOST = """
 [host]
 slow = 40
 """
-BUTTON_AND_LED = {
-    "button": {"type": "wire", "ends": ["uno.7", "tester.4"]},
-    "led": {"type": "wire", "ends": ["uno.8", "tester.5"]},
-}
-WIRING = """
-[wiring]
-"uno.7" = "tester.4"
-"uno.8" = "tester.5"
-"""
+WIRES = {"uno.7": "tester.4", "uno.8": "tester.5"}
+"""The button's and the LED's lines, and the tester's."""
+LAID = {f"wire{n}": {"type": "wire", "ends": ends} for n, ends in enumerate(WIRES.items())}
+WIRING = "\n".join(["[wiring]", *(f'"{ours}" = "{theirs}"' for ours, theirs in WIRES.items())])
 
 
 @dataclass(frozen=True)
@@ -54,7 +48,7 @@ def tables(example):
 
 EXAMPLES = {
     "led-follows-button": Example(
-        Desk("uno", "tester", BUTTON_AND_LED),
+        Desk("uno", "tester", LAID),
         f"""
 [devices]
 uno = "{FTDI}"
@@ -72,7 +66,7 @@ pixel_format = "GREY"
         Desk(
             "uno",
             "tester",
-            BUTTON_AND_LED | tables("camera-sees-light"),
+            LAID | tables("camera-sees-light"),
             scene="eye",
             lamp=8,
         ),
@@ -107,9 +101,8 @@ uno = "{FTDI}"
 }
 
 
-def outcomes_in_rig(name, folder, example=None):
+def outcomes_in_rig(name, example, folder):
     """Run an example's tests in a guest; return how many passed, failed and so on, and the text."""
-    example = example or EXAMPLES[name]
     shared = folder / "shared"
     shared.mkdir()
     (shared / "lab.toml").write_text(example.lab)
@@ -131,8 +124,8 @@ def outcomes_in_rig(name, folder, example=None):
             raise
         slip_usec = cables.slip_usec()
     text = told.read_text()
-    outcomes = {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", text.splitlines()[-1])}
-    return outcomes, f"{text}\nOn this machine the boards gave up {slip_usec:.0f} µs of real time."
+    slip = f"On this machine the boards gave up {slip_usec:.0f} µs of real time."
+    return counts_of(text), f"{text}\n{slip}"
 
 
 def long_but(chosen):
@@ -143,7 +136,7 @@ def long_but(chosen):
 
 @pytest.mark.parametrize("name", long_but("camera-sees-light"))
 def test_an_examples_tests_pass_on_devices_behind_real_drivers(name, tmp_path):
-    outcomes, told = outcomes_in_rig(name, tmp_path)
+    outcomes, told = outcomes_in_rig(name, EXAMPLES[name], tmp_path)
     assert outcomes == EXAMPLES[name].outcomes, told
 
 
@@ -154,6 +147,6 @@ def test_the_bug_in_the_lamps_firmware_is_found_behind_real_drivers(tmp_path):
     parts = deepcopy(dict(example.desk.parts))
     parts["lamp"]["firmware"] = "firmware/lamp-buggy.hex"
     buggy = replace(example, desk=replace(example.desk, parts=parts))
-    outcomes, told = outcomes_in_rig(name, tmp_path, buggy)
+    outcomes, told = outcomes_in_rig(name, buggy, tmp_path)
     assert outcomes["failed"] > 0, told
     assert "switched by press 0 = 3" in told

@@ -45,10 +45,13 @@ def run_pytest(folder: Path, *arguments: str, all_plugins: bool = False) -> Outc
         timeout=110,
         check=False,
     )
-    text = done.stdout + done.stderr
-    summary = done.stdout.strip().splitlines()[-1]
-    counts = {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", summary)}
-    return Outcome(done.returncode, text, counts)
+    return Outcome(done.returncode, done.stdout + done.stderr, counts_of(done.stdout))
+
+
+def counts_of(told: str) -> dict[str, int]:
+    """Return how many tests passed, failed and so on, from the last line that pytest told."""
+    summary = told.strip().splitlines()[-1]
+    return {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", summary)}
 
 
 def copy_example(parent: Path, name: str, file: str = "", old: str = "", new: str = "") -> Path:

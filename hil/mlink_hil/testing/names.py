@@ -38,7 +38,7 @@ class Names:
             for module in self._modules.values()
             if module.type.category is Category.DEVICE
             and any(port.data_type is DataType.LineReading for port in module.outputs)
-            and (module.device or module.name) not in self._testers()
+            and (module.device or module.name) not in self.testers()
         }
         for device, module in boards.items():
             if name == module.name:
@@ -57,7 +57,7 @@ class Names:
 
     def reading_channel(self, line: int, board: str | None) -> str:
         """Return the channel of what a board itself reports of a line."""
-        tester = board is not None and board in self._testers()
+        tester = board is not None and board in self.testers()
         device = board if tester and board is not None else self.board(board)
         return f"{self._reading_stream(device)}.{line}"
 
@@ -86,10 +86,6 @@ class Names:
     def line_streams(self) -> set[str]:
         """Return the streams of readings and of commands."""
         return {*self._streams(DataType.LineReading), *self._streams(DataType.LineCommand)}
-
-    def wired_lines(self) -> list[str]:
-        """Return the lines of the bench that testers are wired to."""
-        return [*self._wiring]
 
     def row_stream(self, table: str | None = None) -> str:
         """Return a stream of rows, by itself or its module."""
@@ -125,7 +121,8 @@ class Names:
             if port.data_type is kind
         }
 
-    def _testers(self) -> set[str]:
+    def testers(self) -> set[str]:
+        """Return the boards that are wired to lines of the bench."""
         return {wired.partition(".")[0] for wired in self._wiring.values()}
 
 

@@ -55,7 +55,7 @@ def _traffic(run: BenchRun) -> list[int]:
     if run.boards:
         stats = [link.stats() for link in run.boards.values()]
         return [count for each in stats for count in (each.uart_bytes_in, each.uart_bytes_out)]
-    if not run.names.wired_lines():
+    if not run.names.testers():
         return []
     streams = run.names.line_streams()
     last = [
