@@ -48,7 +48,7 @@ virtual_button = ModuleType(
     summary="Presses a button of a virtual board, and times the answers on another pin.",
     category=Category.GENERATOR,
     settings=VirtualButtonSettings,
-    implementation="mlink_hil.button:VirtualButtonModule",
+    implementation="mlink_hil.modules.button:VirtualButtonModule",
     outputs=(
         PortSpec("edges", DataType.LineReading, "Edges on the pins"),
         PortSpec("latencies", DataType.TableRow, "Latency of each answer"),
@@ -88,7 +88,7 @@ latencycheck = ModuleType(
     summary="Times from edges on one line to edges on another, or between edges of one.",
     category=Category.PROCESSING,
     settings=LatencyCheckSettings,
-    implementation="mlink_hil.latencycheck:LatencyCheckModule",
+    implementation="mlink_hil.modules.latencycheck:LatencyCheckModule",
     inputs=(
         PortSpec("line-a-in", DataType.LineReading, "Line A"),
         PortSpec("line-b-in", DataType.LineReading, "Line B"),

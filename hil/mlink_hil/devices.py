@@ -14,12 +14,12 @@ from urllib.parse import parse_qsl, urlencode
 
 from mlink.devices import DeviceEndpoint, TablePart, TableProblem
 from mlink.errors import DeviceError
-from mlink_hil.scene_faults import orders_path
+from mlink_hil.control.messages import Ready
+from mlink_hil.control.process import UnoProcess
+from mlink_hil.scene.faults import orders_path
 from mlink_hil.sim.fetch_firmware import cached_path, is_cached
-from mlink_hil.sim.messages import Ready
-from mlink_hil.uno_process import UnoProcess
+from mlink_hil.sim.plan import LedPlan, ScenePlan, write_plan
 from mlink_hil.wiring.layout import control_path
-from mlink_hil.wiring.plan import LedPlan, ScenePlan, write_plan
 
 __all__ = ["VirtualDevices", "control_path"]
 

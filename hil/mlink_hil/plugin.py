@@ -10,10 +10,10 @@ import pytest
 
 if TYPE_CHECKING:
     from mlink.replay import Replayed
+    from mlink_hil.testing.bench import Rig
     from mlink_hil.testing.cameras import Camera
     from mlink_hil.testing.lines import Board
     from mlink_hil.testing.recording import RecordingHandle
-    from mlink_hil.testing.rig import Rig
     from mlink_hil.testing.runs import Runs
 
 _RIG: pytest.StashKey[Rig] = pytest.StashKey()
@@ -72,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def bench(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """A run of the bench that the test names: its boards, cameras and expectations."""
-    from mlink_hil.testing.rig import Rig
+    from mlink_hil.testing.bench import Rig
     from mlink_hil.testing.runs import Runs
 
     config = request.config
@@ -156,7 +156,7 @@ def pytest_runtest_makereport(
     if report.failed:
         rig.run.keep_recording = True
     if report.when == "call":
-        from mlink_hil.testing.evidence import gather
+        from mlink_hil.testing.report.evidence import gather
 
         directory = item.config.getoption("--mlink-report")
         folder = Path(directory) if directory else None
@@ -234,7 +234,7 @@ class _Reports:
     def pytest_sessionfinish(self) -> None:
         """Write the report."""
         if self._directory and self._found:
-            from mlink_hil.testing.html import write_report
+            from mlink_hil.testing.report.html import write_report
 
             for test in self._found:  # that of a passed test has been removed by now
                 if not Path(test.get("recording", "")).exists():

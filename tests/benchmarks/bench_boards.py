@@ -351,7 +351,7 @@ class _BoardWatcher(threading.Thread):
     def run(self) -> None:
         from mlink.engine.workdir import runs_dir
         from mlink.errors import DeviceError
-        from mlink_hil.virtual_board import VirtualBoard
+        from mlink_hil.control.board import VirtualBoard
 
         while not self._over.wait(0.5):
             for path in runs_dir().glob("*/uno.sock"):

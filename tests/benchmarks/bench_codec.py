@@ -16,9 +16,9 @@ from collections.abc import Callable
 import pyfirmata2
 import serial
 
-from mlink_drivers.firmata.arrival import ArrivalTimes
-from mlink_drivers.firmata.codec import Decoder
-from mlink_drivers.firmata.transport import open_transport
+from mlink_drivers.firmata.link.transport import open_transport
+from mlink_drivers.firmata.wire.arrival import ArrivalTimes
+from mlink_drivers.firmata.wire.decode import Decoder
 
 MESSAGES = 60_000
 ROUNDS = 3

@@ -21,16 +21,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from mlink_drivers.firmata import chip_encode, encode  # noqa: E402
-from mlink_drivers.firmata.chip_clock import ChipClock  # noqa: E402
-from mlink_drivers.firmata.extension_protocol import (  # noqa: E402
+from mlink_drivers.firmata.chip import encode as chip_encode  # noqa: E402
+from mlink_drivers.firmata.chip.clock import ChipClock  # noqa: E402
+from mlink_drivers.firmata.chip.messages import (  # noqa: E402
     ClockAnswer,
     EdgeBlock,
     EdgeKind,
     ReflexAction,
     SafeStateTripped,
 )
-from mlink_drivers.firmata.protocol import DigitalPort  # noqa: E402
+from mlink_drivers.firmata.wire import encode  # noqa: E402
+from mlink_drivers.firmata.wire.protocol import DigitalPort  # noqa: E402
 from mlink_hil.sim.board import CLOCK_HZ  # noqa: E402
 from mlink_hil.sim.fetch_firmware import cached_path, is_cached  # noqa: E402
 from tests.support.firmware_chip import CYCLES_PER_TICK, CYCLES_PER_USEC, HEX, Chip  # noqa: E402

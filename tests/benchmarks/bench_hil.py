@@ -18,11 +18,11 @@ sys.path.insert(0, str(ROOT))
 from mlink.bench import load_bench  # noqa: E402 - the project's folder comes first
 from mlink.engine.options import RunOptions  # noqa: E402
 from mlink_hil.sim.board import CLOCK_HZ  # noqa: E402
-from mlink_hil.sim.rig.build import Rig as SimRig  # noqa: E402
+from mlink_hil.sim.circuit.build import Rig as SimRig  # noqa: E402
+from mlink_hil.sim.plan import BoardPlan, RigPlan  # noqa: E402
 from mlink_hil.testing import edge  # noqa: E402
+from mlink_hil.testing.bench import Rig  # noqa: E402
 from mlink_hil.testing.bench_run import BenchRun  # noqa: E402
-from mlink_hil.testing.rig import Rig  # noqa: E402
-from mlink_hil.wiring.plan import BoardPlan, RigPlan  # noqa: E402
 from tests.benchmarks.table import Table, arguments, median, publish  # noqa: E402
 
 BENCHES = ROOT / "hil" / "benches"

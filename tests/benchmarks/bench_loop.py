@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlink_hil.control.board import VirtualBoard
 from mlink_hil.devices import VirtualDevices
-from mlink_hil.virtual_board import VirtualBoard
 from tests.benchmarks.table import Table, arguments, percentile, publish
 from tests.support.bench_runner import BenchRunner
 

@@ -23,11 +23,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mlink.modules.codecs import CODECS
-from mlink.modules.csv_file import CsvFile
-from mlink.modules.json_file import JsonFile
-from mlink.modules.video_writer import VideoOptions, VideoWriter
-from mlink.modules.zarr_store import ZarrStore
+from mlink.modules.data.csv_file import CsvFile
+from mlink.modules.data.json_file import JsonFile
+from mlink.modules.data.zarr_store import ZarrStore
+from mlink.modules.video.codecs import CODECS
+from mlink.modules.video.writer import VideoOptions, VideoWriter
 from tests.benchmarks.table import Table, arguments, median, publish
 
 SHAPE = (480, 640, 3)

@@ -120,7 +120,7 @@ def ten_at_once(code: str) -> float:
     return time.monotonic() - began
 
 
-WORKER_IMPORTS = "import numpy, mlink.worker.life, mlink.modules.pyscript, syntalos_mlink"
+WORKER_IMPORTS = "import numpy, mlink.worker.life, mlink.modules.script.pyscript, syntalos_mlink"
 
 FLOORS = {
     'python -c "import numpy"': lambda: run_python("import numpy"),

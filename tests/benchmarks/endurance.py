@@ -21,7 +21,7 @@ from mlink.bench import load_bench
 from mlink.engine.options import RunOptions
 from mlink.engine.run import Engine
 from mlink.engine.status import Phase, RunResult, RunStatus
-from mlink.recording.verify import VerifyReport, verify_recording
+from mlink.recording.care.verify import VerifyReport, verify_recording
 
 _ALL_KEY_FRAMES = ("mjpeg", "ffv1", "raw")
 _CUE_BYTES = 40

@@ -12,8 +12,8 @@ import pytest
 
 from mlink.engine.status import RunResult
 from mlink.storage.tsync_reader import read_tsync
-from mlink_hil.marks import TIME_MODULUS, read_marks
-from mlink_hil.virtual_board import VirtualBoard
+from mlink_hil.control.board import VirtualBoard
+from mlink_hil.scene.marks import TIME_MODULUS, read_marks
 from tests.integration.test_run_life import read_table, streams
 from tests.support import edlio_reader
 from tests.support.bench_runner import BenchRunner, nothing_left_behind

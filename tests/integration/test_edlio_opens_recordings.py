@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 
 from mlink.modules.catalog import TableSettings, VideoRecorderSettings, table, videorecorder
-from mlink.modules.table import TableModule
-from mlink.modules.videorecorder import VideoRecorderModule
+from mlink.modules.data.table import TableModule
+from mlink.modules.video.recorder import VideoRecorderModule
 from mlink.storage.edl import Author, create_collection
 from mlink.storage.inspect import inspect_recording
 from mlink.storage.tsync import TsyncWriter
@@ -204,7 +204,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from mlink.modules.video_writer import VideoOptions, VideoWriter
+from mlink.modules.video.writer import VideoOptions, VideoWriter
 from mlink.storage.edl import create_collection
 folder, codec, out = Path(sys.argv[1]), sys.argv[2], sys.stdout
 collection = create_collection(folder, collection_id=bytes(range(16)), generator="killed")

@@ -9,7 +9,7 @@ import pytest
 import mlink_hil.devices
 from mlink.engine.status import RunResult
 from mlink.engine.workdir import runs_dir
-from mlink_hil.uno_process import UnoProcess
+from mlink_hil.control.process import UnoProcess
 from tests.integration.test_run_life import read_table
 from tests.support.bench_runner import BenchRunner
 
@@ -80,7 +80,7 @@ script = "finger.py"
 FINGER = """
 import glob
 import syntalos_mlink as syl
-from mlink_hil.virtual_board import VirtualBoard
+from mlink_hil.control.board import VirtualBoard
 
 def press(board, n, times):
     for _ in range(times):

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlink_drivers.firmata import chip_encode
-from mlink_drivers.firmata.arrival import wire_time_ns
-from mlink_drivers.firmata.chip_clock import ChipClock
-from mlink_drivers.firmata.chip_extension import PAUSE_S
-from mlink_drivers.firmata.extension_protocol import ClockAnswer, EdgeBlock
-from mlink_hil.virtual_board import VirtualBoard
+from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.clock import ChipClock
+from mlink_drivers.firmata.chip.messages import ClockAnswer, EdgeBlock
+from mlink_drivers.firmata.chip.session import PAUSE_S
+from mlink_drivers.firmata.wire.arrival import wire_time_ns
+from mlink_hil.control.board import VirtualBoard
 from tests.support.bench_runner import BenchRunner
 from tests.support.firmware_chip import CYCLES_PER_USEC, Chip
 

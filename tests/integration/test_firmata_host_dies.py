@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mlink_hil.control.board import VirtualBoard
 from mlink_hil.devices import VirtualDevices
-from mlink_hil.virtual_board import VirtualBoard
 from tests.support.bench_runner import BenchRunner, worker_pid
 
 pytest.importorskip("yasimavr")

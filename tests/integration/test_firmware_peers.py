@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from mlink_hil.control.board import VirtualBoard
 from mlink_hil.devices import VirtualDevices
-from mlink_hil.virtual_board import VirtualBoard
 from tests.support.firmware_chip import ROOT
 
 pytest.importorskip("yasimavr")

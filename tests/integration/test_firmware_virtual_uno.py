@@ -8,13 +8,13 @@ from pathlib import Path
 import pyfirmata2
 import pytest
 
-from mlink_drivers.firmata.chip_extension import ChipExtension
-from mlink_drivers.firmata.extension_protocol import Feature
-from mlink_drivers.firmata.protocol import Message
-from mlink_drivers.firmata.session import Session
-from mlink_drivers.firmata.transport import open_transport
+from mlink_drivers.firmata.chip.messages import Feature
+from mlink_drivers.firmata.chip.session import ChipExtension
+from mlink_drivers.firmata.link.session import Session
+from mlink_drivers.firmata.link.transport import open_transport
+from mlink_drivers.firmata.wire.protocol import Message
+from mlink_hil.control.board import VirtualBoard
 from mlink_hil.devices import VirtualDevices
-from mlink_hil.virtual_board import VirtualBoard
 
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim

@@ -25,7 +25,7 @@ WIRES = '''
 """Two wires between the virtual boards, as they are made of copper on a real bench."""
 import threading
 import pytest
-from mlink_hil.virtual_board import VirtualBoard
+from mlink_hil.control.board import VirtualBoard
 
 @pytest.fixture(autouse=True)
 def wires(bench):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlink import catalog
-from mlink.engine.conductor import Conductor
+from mlink.engine.virtual_time.conductor import Conductor
 from mlink.replay import Replayed, replay
 from tests.support import varied_source
 from tests.support.bench_runner import BenchRunner

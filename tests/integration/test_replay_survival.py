@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import mlink.recording
+from mlink.recording.care.repair import repair_recording
+from mlink.recording.care.verify import verify_recording
 from mlink.recording.journal import Item, Journal, read_journal
-from mlink.recording.repair import repair_recording
-from mlink.recording.verify import verify_recording
 from mlink.replay import Replayed, replay
 from tests.support.bench_runner import BenchRunner
 from tests.support.survival import PROMISED_USEC, Victim

@@ -13,7 +13,7 @@ import pytest
 from mlink.bench import load_bench
 from mlink.engine.devices import open_devices
 from mlink.errors import DeviceError
-from mlink_hil.virtual_board import VirtualBoard
+from mlink_hil.control.board import VirtualBoard
 from tests.support.hil_examples import BENCHES, copy_example, run_pytest
 from tests.support.virtual_uno import SerialClient
 

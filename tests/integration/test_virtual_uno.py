@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from mlink.errors import DeviceError
+from mlink_hil.control.board import VirtualBoard
+from mlink_hil.control.process import UnoProcess
 from mlink_hil.devices import VirtualDevices
 from mlink_hil.sim import fetch_firmware
-from mlink_hil.uno_process import UnoProcess
-from mlink_hil.virtual_board import VirtualBoard
 from tests.support.virtual_uno import LOG, open_uno, spec_of
 
 HAS_SIMULATOR = importlib.util.find_spec("yasimavr") is not None

@@ -25,8 +25,8 @@ import numpy as np
 
 from mlink.devices import DeviceEndpoint
 from mlink_drivers.camera.backend import CameraRequest, Stamp
-from mlink_hil.scene import SceneCamera
-from mlink_hil.virtual_board import VirtualBoard
+from mlink_hil.control.board import VirtualBoard
+from mlink_hil.scene.camera import SceneCamera
 from mlink_hil.wiring.together import open_wired
 from tests.support.chip_bench import wait_until
 

@@ -7,14 +7,14 @@ which cycle was tick 0.
 
 from pathlib import Path
 
-from mlink_drivers.firmata import chip_encode
-from mlink_drivers.firmata.codec import Decoder
-from mlink_drivers.firmata.extension_protocol import (
+from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.messages import (
     ExtensionMessage,
     PulseEnd,
     decode_extension,
 )
-from mlink_drivers.firmata.protocol import Message, Sysex
+from mlink_drivers.firmata.wire.decode import Decoder
+from mlink_drivers.firmata.wire.protocol import Message, Sysex
 from mlink_hil.sim.board import CLOCK_HZ
 
 ROOT = Path(__file__).parents[2]

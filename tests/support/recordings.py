@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from mlink.modules.catalog import TableSettings, VideoRecorderSettings, table, videorecorder
-from mlink.modules.table import TableModule
-from mlink.modules.videorecorder import VideoRecorderModule
+from mlink.modules.data.table import TableModule
+from mlink.modules.video.recorder import VideoRecorderModule
 from mlink.storage.edl import create_collection
 from mlink.types import Frame
 from tests.support.fake_context import FakeContext

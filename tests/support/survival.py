@@ -22,8 +22,8 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from mlink.recording.repair import repair_recording
-from mlink.recording.verify import verify_recording
+from mlink.recording.care.repair import repair_recording
+from mlink.recording.care.verify import verify_recording
 from mlink.storage.tsync_reader import read_tsync
 from tests.support.bench_runner import BenchRunner
 

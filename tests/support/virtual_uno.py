@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlink.devices import DeviceEndpoint
+from mlink_hil.control.board import VirtualBoard
 from mlink_hil.devices import VirtualDevices
-from mlink_hil.virtual_board import VirtualBoard
 
 LOG = logging.getLogger("mlink.test.uno")
 

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from mlink.modules.canvas import CanvasModule, display_problem, shown
-from mlink.modules.image_catalog import CanvasSettings, canvas
+from mlink.modules.image.canvas import CanvasModule, display_problem, shown
+from mlink.modules.image.catalog import CanvasSettings, canvas
 from mlink.types import ControlCommand, ControlCommandKind, Frame
 from tests.support.fake_context import FakeContext
 
@@ -34,7 +34,9 @@ class FakeWindow:
 def make(tmp_path, monkeypatch):
     def make(*, display=True, **settings):
         problem = "" if display else "there is no display"
-        monkeypatch.setattr("mlink.modules.canvas.display_problem", lambda environment: problem)
+        monkeypatch.setattr(
+            "mlink.modules.image.canvas.display_problem", lambda environment: problem
+        )
         window = FakeWindow()
         monkeypatch.setattr(CanvasModule, "_open_window", lambda self, title: window)
         context = FakeContext(canvas, CanvasSettings(**settings), tmp_path)

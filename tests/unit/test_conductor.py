@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mlink.control import NO_TIME, Waits
-from mlink.engine.conductor import (
+from mlink.engine.plan import Edge
+from mlink.engine.virtual_time.conductor import (
     FEEDBACK_USEC,
     FREE_USEC,
     LOT,
@@ -11,7 +12,6 @@ from mlink.engine.conductor import (
     Conductor,
     VirtualTime,
 )
-from mlink.engine.plan import Edge
 
 THERE = Edge("first", "out", "second", "in", None, feedback=False)
 BACK = Edge("second", "out", "first", "in", None, feedback=True)

@@ -21,9 +21,9 @@ from mlink.encoding.jobs import jobs_of, pending_units
 from mlink.encoding.recording import Progress, encode_recording
 from mlink.errors import ModuleError, StorageError
 from mlink.modules.catalog import VideoRecorderSettings, videorecorder
-from mlink.modules.videorecorder import VideoRecorderModule
-from mlink.recording.repair import repair_recording
-from mlink.recording.verify import verify_recording
+from mlink.modules.video.recorder import VideoRecorderModule
+from mlink.recording.care.repair import repair_recording
+from mlink.recording.care.verify import verify_recording
 from mlink.storage.edl import create_collection
 from mlink.types import Frame
 from tests.support.fake_context import FakeContext

@@ -19,11 +19,11 @@ import mlink.recording
 from mlink.cli.export import export
 from mlink.cli.info import info
 from mlink.errors import StorageError
-from mlink.modules.jsonwriter import JsonWriterModule
-from mlink.modules.writer_catalog import JsonWriterSettings, jsonwriter
+from mlink.modules.data.catalog import JsonWriterSettings, jsonwriter
+from mlink.modules.data.jsonwriter import JsonWriterModule
 from mlink.recording.export import export_recording
-from mlink.recording.plot import plot_recording
-from mlink.recording.plot_canvas import EVENT, LEFT, LEVEL, LOSS, MARGIN, TRACE, WIDTH, Scale
+from mlink.recording.plot.canvas import EVENT, LEFT, LEVEL, LOSS, MARGIN, TRACE, WIDTH, Scale
+from mlink.recording.plot.overview import plot_recording
 from mlink.types import LineReading, SignalBlockF32
 from tests.support.fake_context import FakeContext
 from tests.support.recordings import FRAMES, LiveRecording, time_of

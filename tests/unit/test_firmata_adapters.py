@@ -13,10 +13,10 @@ import serial
 from serial import rfc2217
 
 from mlink.errors import DeviceError
-from mlink_drivers.firmata import latency
-from mlink_drivers.firmata.latency import lower_latency, read_latency
-from mlink_drivers.firmata.session import Session
-from mlink_drivers.firmata.transport import DeviceLostError, open_transport
+from mlink_drivers.firmata.link import latency
+from mlink_drivers.firmata.link.latency import lower_latency, read_latency
+from mlink_drivers.firmata.link.session import Session
+from mlink_drivers.firmata.link.transport import DeviceLostError, open_transport
 from tests.support.scripted_board import ScriptedBoard, open_descriptors
 
 # pyserial's own, in its RFC 2217 client

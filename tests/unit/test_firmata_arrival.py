@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlink_drivers.firmata.arrival import (
+from mlink_drivers.firmata.wire.arrival import (
     ArrivalTimes,
     estimate_uncertainty_usec,
     wire_time_ns,

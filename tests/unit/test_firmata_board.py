@@ -11,7 +11,7 @@ import pytest
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata import Board
-from mlink_drivers.firmata.transport import DeviceLostError
+from mlink_drivers.firmata.link.transport import DeviceLostError
 from tests.support.scripted_board import UNO_PINS, ScriptedBoard, open_descriptors, sysex
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mlink.errors import DeviceError
-from mlink_drivers.firmata.budget import ByteBudget, analog_bytes, i2c_reply_bytes
 from mlink_drivers.firmata.catalog import FirmataSettings
+from mlink_drivers.firmata.wire.budget import ByteBudget, analog_bytes, i2c_reply_bytes
 
 
 def budget(lines, interval_msec, baud_rate=57600):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from mlink_drivers.firmata.chip_analog import ChipAnalog, scans_per_block
-from mlink_drivers.firmata.chip_clock import ChipClock
-from mlink_drivers.firmata.chip_inputs import ChipInputs
-from mlink_drivers.firmata.chip_pulses import ChipPulses
-from mlink_drivers.firmata.extension_protocol import AnalogBlock, ClockAnswer
-from mlink_drivers.firmata.pace import Pace
+from mlink_drivers.firmata.chip.analog import ChipAnalog, scans_per_block
+from mlink_drivers.firmata.chip.clock import ChipClock
+from mlink_drivers.firmata.chip.messages import AnalogBlock, ClockAnswer
+from mlink_drivers.firmata.chip.pulses import ChipPulses
+from mlink_drivers.firmata.lines.chip_inputs import ChipInputs
+from mlink_drivers.firmata.link.pace import Pace
 
 MSEC = 1_000_000  # ns
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlink_drivers.firmata import encode
-from mlink_drivers.firmata.codec import Decoder
-from mlink_drivers.firmata.protocol import (
+from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.decode import Decoder
+from mlink_drivers.firmata.wire.protocol import (
     AnalogMapping,
     AnalogValue,
     Capabilities,

@@ -16,7 +16,7 @@ from mlink_drivers.firmata.extra import (
     SetPinMode,
     parse_extra,
 )
-from mlink_drivers.firmata.protocol import I2CMode, PinMode
+from mlink_drivers.firmata.wire.protocol import I2CMode, PinMode
 
 
 @pytest.mark.parametrize(

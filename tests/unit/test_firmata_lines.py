@@ -9,7 +9,7 @@ import pytest
 from mlink.errors import DeviceError
 from mlink.types import LineCommandKind, LineModeFlags
 from mlink_drivers.firmata import extra
-from mlink_drivers.firmata.protocol import PinMode
+from mlink_drivers.firmata.wire.protocol import PinMode
 from tests.support.firmata_bench import Bench
 from tests.support.scripted_board import UNO_PINS, ScriptedBoard, sysex
 

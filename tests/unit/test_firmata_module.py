@@ -310,7 +310,7 @@ def test_a_firmwares_complaint_is_logged_as_the_boards(bench, scripted, caplog):
 def test_the_catalogue_loads_no_driver():
     code = (
         "import sys, mlink_drivers.firmata.catalog;"
-        "print([m for m in ('serial', 'pyfirmata2', 'mlink_drivers.firmata.session')"
+        "print([m for m in ('serial', 'pyfirmata2', 'mlink_drivers.firmata.link.session')"
         " if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

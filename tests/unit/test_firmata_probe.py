@@ -9,7 +9,7 @@ import pytest
 import serial
 
 from mlink.errors import DeviceError
-from mlink_drivers.firmata.probe import ask_firmware, probe
+from mlink_drivers.firmata.link.probe import ask_firmware, probe
 from tests.support.scripted_board import ScriptedBoard, open_descriptors
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mlink_drivers.firmata.pulses import PulseTimer
+from mlink_drivers.firmata.lines.pulses import PulseTimer
 
 
 class Lines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlink.errors import DeviceError
-from mlink_drivers.firmata.reconnect import LONGEST_PAUSE_S, LinkState, Reconnect
+from mlink_drivers.firmata.link.reconnect import LONGEST_PAUSE_S, LinkState, Reconnect
 
 CONNECTED, LOST, REOPENING = LinkState.CONNECTED, LinkState.LOST, LinkState.REOPENING
 

@@ -9,7 +9,7 @@ import tty
 
 import pytest
 
-from mlink_drivers.firmata.transport import DeviceLostError, open_transport
+from mlink_drivers.firmata.link.transport import DeviceLostError, open_transport
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_all_that_is_there_is_read_at_once(pty):
 
 
 def test_a_line_that_takes_nothing_is_an_error_and_not_a_wait_for_good(pty, monkeypatch):
-    monkeypatch.setattr("mlink_drivers.firmata.transport._WRITE_PATIENCE_MSEC", 50)
+    monkeypatch.setattr("mlink_drivers.firmata.link.transport._WRITE_PATIENCE_MSEC", 50)
     _, path = pty
     transport = open_transport(path)
     transport.open()

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 import mlink.script as ms
 from mlink.errors import ModuleError
-from mlink_drivers.firmata import chip_encode
-from mlink_drivers.firmata.chip_clock import ChipClock
-from mlink_drivers.firmata.chip_extra import (
+from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.clock import ChipClock
+from mlink_drivers.firmata.chip.extra import (
     PulseTrain,
     Reflex,
     RemoveReflex,
@@ -20,7 +20,7 @@ from mlink_drivers.firmata.chip_extra import (
     is_chip_extra,
     parse_chip_extra,
 )
-from mlink_drivers.firmata.extension_protocol import (
+from mlink_drivers.firmata.chip.messages import (
     ChipEdge,
     ClockAnswer,
     EdgeBlock,
@@ -28,7 +28,7 @@ from mlink_drivers.firmata.extension_protocol import (
     ReflexAction,
     decode_extension,
 )
-from mlink_drivers.firmata.protocol import Sysex
+from mlink_drivers.firmata.wire.protocol import Sysex
 
 
 @given(st.integers(0, 127), st.binary(max_size=80).map(lambda data: bytes(b & 0x7F for b in data)))

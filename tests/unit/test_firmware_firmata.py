@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from mlink_drivers.firmata import chip_encode, encode
-from mlink_drivers.firmata.extension_protocol import Features
-from mlink_drivers.firmata.protocol import (
+from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.messages import Features
+from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.protocol import (
     AnalogMapping,
     AnalogValue,
     Capabilities,

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mlink_drivers.firmata import chip_encode, encode
-from mlink_drivers.firmata.extension_protocol import ChipStatus, EdgeKind, ReflexAction
-from mlink_drivers.firmata.protocol import ProtocolVersion
+from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.messages import ChipStatus, EdgeKind, ReflexAction
+from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.protocol import ProtocolVersion
 from mlink_hil.sim.board import CLOCK_HZ, USER_PINS
 from tests.support.firmware_chip import CYCLES_PER_USEC, Chip
 from tests.support.pin_oracle import PinOracle

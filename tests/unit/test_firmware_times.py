@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from mlink_drivers.firmata import chip_encode, encode
-from mlink_drivers.firmata.chip_clock import ChipClock
-from mlink_drivers.firmata.extension_protocol import (
+from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.clock import ChipClock
+from mlink_drivers.firmata.chip.messages import (
     AnalogBlock,
     BaudAnswer,
     ChipEdge,
@@ -26,7 +26,8 @@ from mlink_drivers.firmata.extension_protocol import (
     SafeStateTripped,
     ScansMissed,
 )
-from mlink_drivers.firmata.protocol import StringData
+from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.protocol import StringData
 from tests.support.firmware_chip import CYCLES_PER_TICK, CYCLES_PER_USEC, TICKS_PER_USEC, Chip
 
 pytest.importorskip("yasimavr")

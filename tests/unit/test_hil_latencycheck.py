@@ -5,7 +5,7 @@ import pytest
 from mlink.errors import ModuleError
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags, LineReading
 from mlink_hil.catalog import LatencyCheckSettings, latencycheck
-from mlink_hil.latencycheck import LatencyCheckModule, bars
+from mlink_hil.modules.latencycheck import LatencyCheckModule, bars
 from tests.support.fake_context import FakeContext
 
 ACK = LineCommand(LineCommandKind.WRITE_DIGITAL_PULSE, 8, 1, 30_000)

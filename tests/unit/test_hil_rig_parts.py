@@ -13,15 +13,15 @@ import pytest
 from mlink.bench import load_bench
 from mlink.errors import BenchError, DeviceError, ModuleError
 from mlink.types import DataType
-from mlink_hil.board_link import BoardLink
+from mlink_hil.control.messages import Edge
+from mlink_hil.control.watcher import BoardLink
 from mlink_hil.devices import scene_endpoint
-from mlink_hil.scene import SceneCamera
-from mlink_hil.scene_lines import BoardLines
-from mlink_hil.sim.messages import Edge
+from mlink_hil.scene.camera import SceneCamera
+from mlink_hil.scene.lines import BoardLines
 from mlink_hil.testing.bench_run import add_tap
+from mlink_hil.testing.host.starvation import Starvation
 from mlink_hil.testing.names import Names
 from mlink_hil.testing.runs import features, leave_out
-from mlink_hil.testing.starvation import Starvation
 from mlink_hil.verify.plots import draw_course, draw_histogram, write_plots
 from mlink_hil.verify.timing import Samples
 from tests.support.virtual_uno import open_uno

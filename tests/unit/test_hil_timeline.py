@@ -13,12 +13,12 @@ import pytest
 from mlink_hil.faults import kinds
 from mlink_hil.testing.bench_run import fault_event
 from mlink_hil.testing.events import Event
-from mlink_hil.testing.evidence import fault_spans
 from mlink_hil.testing.history import History
-from mlink_hil.testing.html import report_html
-from mlink_hil.testing.timeline_svg import timeline_svg
-from mlink_hil.testing.timeline_text import draw_timeline, list_events
-from mlink_hil.testing.vcd import vcd_lines, write_vcd
+from mlink_hil.testing.report.evidence import fault_spans
+from mlink_hil.testing.report.html import report_html
+from mlink_hil.testing.report.timeline_svg import timeline_svg
+from mlink_hil.testing.report.timeline_text import draw_timeline, list_events
+from mlink_hil.testing.report.vcd import vcd_lines, write_vcd
 
 
 def edge(channel: str, time_usec: int, level: int) -> Event:

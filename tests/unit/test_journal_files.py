@@ -15,6 +15,8 @@ from mlink.clock import ManualClock
 from mlink.errors import StorageError
 from mlink.module import PortSpec
 from mlink.recording import journal_file
+from mlink.recording.care.repair import repair_recording
+from mlink.recording.care.verify import verify_recording
 from mlink.recording.journal import (
     GROUP,
     Header,
@@ -28,13 +30,11 @@ from mlink.recording.journal import (
     record_batches,
 )
 from mlink.recording.journal_file import MAX_FRAME_BYTES, whole_frames
-from mlink.recording.repair import repair_recording
-from mlink.recording.verify import verify_recording
 from mlink.storage.edl import create_collection, create_dataset
 from mlink.storage.inspect import inspect_recording
 from mlink.storage.manifest import read_toml
 from mlink.types import DataType, LineReading
-from mlink.worker.journal import JournalWriter
+from mlink.worker.journal_writer import JournalWriter
 from mlink.worker.module_journal import ModuleJournal
 from mlink.worker.ports import WorkerInput, WorkerOutput
 

@@ -11,20 +11,20 @@ import zarr
 import zstandard
 
 from mlink.errors import ModuleError, StorageError
-from mlink.modules import json_file
-from mlink.modules.json_file import JsonFile
-from mlink.modules.jsonwriter import JsonWriterModule
-from mlink.modules.writer_catalog import (
+from mlink.modules.data import json_file
+from mlink.modules.data.catalog import (
     JsonWriterSettings,
     ZarrWriterSettings,
     jsonwriter,
     zarrwriter,
 )
-from mlink.modules.zarr_store import rows_of_a_file
-from mlink.modules.zarrwriter import ZarrWriterModule
-from mlink.recording.checks import load_json
-from mlink.recording.repair import repair_recording
-from mlink.recording.verify import verify_recording
+from mlink.modules.data.json_file import JsonFile
+from mlink.modules.data.jsonwriter import JsonWriterModule
+from mlink.modules.data.zarr_store import rows_of_a_file
+from mlink.modules.data.zarrwriter import ZarrWriterModule
+from mlink.recording.care.checks import load_json
+from mlink.recording.care.repair import repair_recording
+from mlink.recording.care.verify import verify_recording
 from mlink.storage.edl import create_collection
 from mlink.types import LineReading, SignalBlockF32, SignalBlockI32, SignalBlockU16
 from tests.support import edlio_reader
@@ -213,7 +213,9 @@ def test_signals_reach_zarr(tmp_path, cls, dtype):
 
 
 def test_minutes_of_signals_make_few_zarr_files_since_many_chunks_share_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("mlink.modules.zarr_store.FLUSH_INTERVAL_S", 0.0)  # as if a second passed
+    monkeypatch.setattr(
+        "mlink.modules.data.zarr_store.FLUSH_INTERVAL_S", 0.0
+    )  # as if a second passed
     blocks = [block(i * 1000, 1000) for i in range(100)]
     _, folder = run("zarrwriter", tmp_path, blocks)
     store = folder / "data.zarr"
@@ -245,7 +247,7 @@ def test_line_readings_reach_zarr(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_writer_leaves_what_was_there_a_second_before(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(json_file, "FLUSH_INTERVAL_S", 0.0)
-    monkeypatch.setattr("mlink.modules.zarr_store.FLUSH_INTERVAL_S", 0.0)
+    monkeypatch.setattr("mlink.modules.data.zarr_store.FLUSH_INTERVAL_S", 0.0)
     module, _, port = make(kind, tmp_path / "live")
     for i in range(5):
         port.on_item(block(i * 100))

@@ -8,8 +8,8 @@ import pytest
 
 import mlink.recording
 from mlink.errors import StorageError
-from mlink.modules.jsonwriter import JsonWriterModule
-from mlink.modules.writer_catalog import JsonWriterSettings, jsonwriter
+from mlink.modules.data.catalog import JsonWriterSettings, jsonwriter
+from mlink.modules.data.jsonwriter import JsonWriterModule
 from mlink.types import SignalBlockF32
 from tests.support.fake_context import FakeContext
 from tests.support.recordings import FRAMES, LiveRecording, picture, time_of

@@ -5,13 +5,13 @@ import pytest
 
 import mlink.recording
 from mlink.modules.catalog import TableSettings, VideoRecorderSettings, table, videorecorder
-from mlink.modules.replay_feeds import open_feed
-from mlink.modules.writer_catalog import (
+from mlink.modules.data.catalog import (
     JsonWriterSettings,
     ZarrWriterSettings,
     jsonwriter,
     zarrwriter,
 )
+from mlink.modules.replay.feeds import open_feed
 from mlink.storage.edl import create_collection
 from mlink.storage.runs import MAX_RUNS, Runs, expand
 from mlink.types import (

@@ -18,8 +18,8 @@ from mlink.types import Frame
 from mlink_drivers.camera.backend import CameraRequest, NoFrame, Stamp
 from mlink_drivers.camera.catalog import CameraSettings, camera_generic
 from mlink_drivers.camera.module import CameraModule
-from mlink_hil.marks import TIME_MODULUS, draw_marks
-from mlink_hil.scene import SceneCamera, read_marks
+from mlink_hil.scene.camera import SceneCamera, read_marks
+from mlink_hil.scene.marks import TIME_MODULUS, draw_marks
 from tests.support.fake_context import FakeContext
 
 

@@ -8,11 +8,11 @@ from collections import deque
 import numpy as np
 import pytest
 
-from mlink_hil.scene_led import SceneLed
-from mlink_hil.scene_lines import BoardLines
-from mlink_hil.scene_servo import SceneServo, ServoMotion
-from mlink_hil.scene_stage import Stage
-from mlink_hil.wiring.plan import LedPlan, ScenePlan, ServoPlan
+from mlink_hil.scene.led import SceneLed
+from mlink_hil.scene.lines import BoardLines
+from mlink_hil.scene.servo import SceneServo, ServoMotion
+from mlink_hil.scene.stage import Stage
+from mlink_hil.sim.plan import LedPlan, ScenePlan, ServoPlan
 
 MSEC = 1_000_000
 SERVO = ServoPlan(

@@ -10,7 +10,7 @@ import pytest
 
 import syntalos_mlink as syl
 from mlink.module import PortSpec
-from mlink.modules.script_settings import ScriptPort, ScriptSettings
+from mlink.modules.script.settings import ScriptPort, ScriptSettings
 from mlink.scripting.backend import LinkBackend, LinkEvents, LinkPhase, set_backend
 from mlink.scripting.link import ScriptLink, set_link
 from mlink.scripting.standalone import forget_link

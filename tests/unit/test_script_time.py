@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlink.errors import ScriptError
-from mlink.modules.script_settings import ScriptSettings
+from mlink.modules.script.settings import ScriptSettings
 from mlink.scripting.link import ScriptLink
 from mlink.testing.context import RunnerContext
 from tests.support.scripts import MakeRunner, runners

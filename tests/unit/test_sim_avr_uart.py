@@ -2,8 +2,9 @@
 
 import pytest
 
-from mlink_drivers.firmata import chip_encode, encode
-from mlink_drivers.firmata.extension_protocol import ChipStatus, EdgeWatch
+from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.messages import ChipStatus, EdgeWatch
+from mlink_drivers.firmata.wire import encode
 from tests.support.firmware_chip import Chip
 
 pytest.importorskip("yasimavr")

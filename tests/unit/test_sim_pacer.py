@@ -1,6 +1,6 @@
 """Simulated time follows CLOCK_MONOTONIC, never ahead, and says when it could not."""
 
-from mlink_hil.latency import EdgeMatcher
+from mlink_hil.modules.latency import EdgeMatcher
 from mlink_hil.sim.pacer import Pacer
 
 MHZ16 = 16_000_000

@@ -8,9 +8,9 @@ import pytest
 
 from mlink.errors import DeviceError
 from mlink_hil.sim.board import CLOCK_HZ, BoardCrashed
-from mlink_hil.sim.rig.build import Rig
-from mlink_hil.sim.rig.nets import NOTHING, Drive, Strength, resolve
-from mlink_hil.wiring.plan import BoardPlan, ContactPlan, DelayPlan, ModelPlan, RigPlan, SensorPlan
+from mlink_hil.sim.circuit.build import Rig
+from mlink_hil.sim.circuit.nets import NOTHING, Drive, Strength, resolve
+from mlink_hil.sim.plan import BoardPlan, ContactPlan, DelayPlan, ModelPlan, RigPlan, SensorPlan
 
 USEC = CLOCK_HZ // 1_000_000
 HIGH, LOW = Drive(Strength.OUTPUT, True), Drive(Strength.OUTPUT, False)

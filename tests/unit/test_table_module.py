@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlink.errors import ModuleError, StorageError
-from mlink.modules import csv_file
 from mlink.modules.catalog import TableSettings, table
-from mlink.modules.csv_file import CsvFile
-from mlink.modules.table import TableModule
+from mlink.modules.data import csv_file
+from mlink.modules.data.csv_file import CsvFile
+from mlink.modules.data.table import TableModule
 from tests.support.fake_context import FakeContext
 
 

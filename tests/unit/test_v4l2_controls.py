@@ -7,10 +7,10 @@ import struct
 
 import pytest
 
-from mlink_drivers.camera import v4l2_ioctl as v4l2
-from mlink_drivers.camera.v4l2_controls import V4L2Controls
-from mlink_drivers.camera.v4l2_modes import list_modes
-from mlink_drivers.camera.v4l2_settings import V4L2Settings
+from mlink_drivers.camera.v4l2 import ioctl as v4l2
+from mlink_drivers.camera.v4l2.controls import V4L2Controls
+from mlink_drivers.camera.v4l2.modes import list_modes
+from mlink_drivers.camera.v4l2.settings import V4L2Settings
 
 USER, CAMERA = 0x0098_0900, 0x009A_0900
 INTEGER, BOOLEAN, MENU, BUTTON = 1, 2, 3, 4

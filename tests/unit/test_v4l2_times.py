@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mlink.errors import DeviceError
-from mlink_drivers.camera import v4l2
 from mlink_drivers.camera.backend import CameraRequest, NoFrame, Stamp
 from mlink_drivers.camera.opencv import cv2
+from mlink_drivers.camera.v4l2 import camera as v4l2
 
 
 class FakeCapture:

@@ -16,8 +16,8 @@ import typer
 from mlink.cli.repair import repair
 from mlink.cli.verify import verify
 from mlink.errors import StorageError
-from mlink.recording.repair import repair_recording
-from mlink.recording.verify import verify_recording
+from mlink.recording.care.repair import repair_recording
+from mlink.recording.care.verify import verify_recording
 from mlink.storage.tsync import TsyncWriter
 from mlink.storage.tsync_format import Generation
 from mlink.storage.tsync_mend import mend_tsync

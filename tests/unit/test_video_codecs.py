@@ -12,15 +12,15 @@ import pytest
 
 from mlink.errors import ModuleError
 from mlink.modules.catalog import VideoRecorderSettings
-from mlink.modules.codecs import CODECS, CONTAINERS
-from mlink.modules.jpeg import jpeg_quality
-from mlink.modules.video_choices import (
+from mlink.modules.video.choices import (
     BITRATE_CODECS,
     CONTAINER_CODECS,
     LOSSLESS_CODECS,
     QUALITY_RANGES,
 )
-from mlink.modules.video_writer import VideoOptions, VideoWriter
+from mlink.modules.video.codecs import CODECS, CONTAINERS
+from mlink.modules.video.jpeg import jpeg_quality
+from mlink.modules.video.writer import VideoOptions, VideoWriter
 from mlink.recording.video_file import probe, remux
 from mlink.storage.tsync_reader import read_tsync
 

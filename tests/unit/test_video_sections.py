@@ -8,9 +8,9 @@ import pytest
 
 import mlink.recording
 from mlink.modules.catalog import VideoRecorderSettings, videorecorder
-from mlink.modules.video_sections import VideoSections
-from mlink.modules.videorecorder import VideoRecorderModule
-from mlink.recording.verify import verify_recording
+from mlink.modules.video.recorder import VideoRecorderModule
+from mlink.modules.video.sections import VideoSections
+from mlink.recording.care.verify import verify_recording
 from mlink.storage.edl import create_collection
 from mlink.storage.tsync_reader import read_tsync
 from mlink.types import ControlCommand, ControlCommandKind, Frame

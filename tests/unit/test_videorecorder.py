@@ -9,10 +9,10 @@ import pytest
 
 from mlink.errors import ModuleError, StorageError
 from mlink.metadata import MetaSize
-from mlink.modules import video_writer
 from mlink.modules.catalog import VideoRecorderSettings, videorecorder
-from mlink.modules.video_writer import VideoOptions, VideoWriter
-from mlink.modules.videorecorder import VideoRecorderModule
+from mlink.modules.video import writer as video_writer
+from mlink.modules.video.recorder import VideoRecorderModule
+from mlink.modules.video.writer import VideoOptions, VideoWriter
 from mlink.storage.tsync_reader import read_tsync
 from mlink.types import ControlCommand, ControlCommandKind, Frame
 from tests.support.fake_context import FakeContext

@@ -8,9 +8,9 @@ import pytest
 
 from mlink.errors import ModuleError
 from mlink.metadata import MetaSize
-from mlink.modules.image_catalog import TransformSettings, VideoTransformSettings, videotransform
-from mlink.modules.transforms import Chain
-from mlink.modules.videotransform import VideoTransformModule
+from mlink.modules.image.catalog import TransformSettings, VideoTransformSettings, videotransform
+from mlink.modules.image.transforms import Chain
+from mlink.modules.image.videotransform import VideoTransformModule
 from mlink.types import Frame
 from tests.support.fake_context import FakeContext
 

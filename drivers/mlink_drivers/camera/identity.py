@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mlink.devices import FoundDevice
 from mlink.errors import DeviceError
-from mlink_drivers.camera.v4l2_ioctl import captures
+from mlink_drivers.camera.v4l2.ioctl import captures
 from mlink_drivers.discovery import list_cameras, udev_capabilities
 
 _SCHEME = "usb:"

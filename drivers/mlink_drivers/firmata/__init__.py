@@ -8,19 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlink_drivers.firmata.board import Board
-    from mlink_drivers.firmata.session import Session
+    from mlink_drivers.firmata.link.session import Session
+    from mlink_drivers.firmata.pyfirmata.board import Board
 
 __all__ = ["Board", "Session"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Board":
-        from mlink_drivers.firmata.board import Board
+        from mlink_drivers.firmata.pyfirmata.board import Board
 
         return Board
     if name == "Session":
-        from mlink_drivers.firmata.session import Session
+        from mlink_drivers.firmata.link.session import Session
 
         return Session
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -53,7 +53,7 @@ class FirmataSettings(ModuleSettings):
             if not line.isascii() or not line.isdigit()
         ]
         from mlink.errors import DeviceError
-        from mlink_drivers.firmata.budget import ByteBudget, analog_bytes
+        from mlink_drivers.firmata.wire.budget import ByteBudget, analog_bytes
 
         if 0 < self.safe_state_msec < LEAST_SAFE_STATE_MSEC:
             problems.append(

@@ -20,16 +20,17 @@ from rich.text import Text
 from mlink.clock import MasterClock
 from mlink.errors import DeviceError
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags
-from mlink_drivers.firmata import encode, extra
-from mlink_drivers.firmata.board import Board
-from mlink_drivers.firmata.budget import ByteBudget
-from mlink_drivers.firmata.commands import LineCommands
-from mlink_drivers.firmata.latest import LatestValues
-from mlink_drivers.firmata.layout import mode_name
-from mlink_drivers.firmata.probe import ask_firmware
-from mlink_drivers.firmata.protocol import Message, PinMode, PinState
-from mlink_drivers.firmata.readings import Readings
-from mlink_drivers.firmata.transport import DEFAULT_BAUD_RATE
+from mlink_drivers.firmata import extra
+from mlink_drivers.firmata.console_values import LatestValues
+from mlink_drivers.firmata.lines.commands import LineCommands
+from mlink_drivers.firmata.lines.readings import Readings
+from mlink_drivers.firmata.link.probe import ask_firmware
+from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE
+from mlink_drivers.firmata.pyfirmata.board import Board
+from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.budget import ByteBudget
+from mlink_drivers.firmata.wire.pin_layout import mode_name
+from mlink_drivers.firmata.wire.protocol import Message, PinMode, PinState
 from mlink_drivers.identity import resolve
 
 SAMPLING_MSEC: Final = 50

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from mlink_drivers.firmata import encode
-from mlink_drivers.firmata.protocol import I2CMode, PinMode
+from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.protocol import I2CMode, PinMode
 
 
 class ExtraKind(enum.IntEnum):

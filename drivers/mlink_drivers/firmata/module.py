@@ -5,26 +5,26 @@ from __future__ import annotations
 from mlink.errors import DeviceError
 from mlink.module import Module
 from mlink.types import LineCommand
-from mlink_drivers.firmata import encode
-from mlink_drivers.firmata.arrival import estimate_uncertainty_usec
-from mlink_drivers.firmata.board import Board
-from mlink_drivers.firmata.budget import ByteBudget, analog_bytes
 from mlink_drivers.firmata.catalog import FirmataSettings
-from mlink_drivers.firmata.chip_link import ChipLink
-from mlink_drivers.firmata.commands import LineCommands
-from mlink_drivers.firmata.layout import mode_name
-from mlink_drivers.firmata.probe import ask_firmware
-from mlink_drivers.firmata.protocol import (
+from mlink_drivers.firmata.lines.chip import ChipLink
+from mlink_drivers.firmata.lines.commands import LineCommands
+from mlink_drivers.firmata.lines.readings import Readings
+from mlink_drivers.firmata.lines.recovery import Recovery
+from mlink_drivers.firmata.lines.rows import EventRows, PulseRows, ReflexRows, ReplyRows, Rows
+from mlink_drivers.firmata.link.probe import ask_firmware
+from mlink_drivers.firmata.link.transport import DeviceLostError
+from mlink_drivers.firmata.pyfirmata.board import Board
+from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.arrival import estimate_uncertainty_usec
+from mlink_drivers.firmata.wire.budget import ByteBudget, analog_bytes
+from mlink_drivers.firmata.wire.pin_layout import mode_name
+from mlink_drivers.firmata.wire.protocol import (
     LEAST_INTERVAL_MSEC,
     SHORT_INTERVALS_SINCE,
     Message,
     PinMode,
     StringData,
 )
-from mlink_drivers.firmata.readings import Readings
-from mlink_drivers.firmata.recovery import Recovery
-from mlink_drivers.firmata.rows import EventRows, PulseRows, ReflexRows, ReplyRows, Rows
-from mlink_drivers.firmata.transport import DeviceLostError
 from mlink_drivers.identity import identify, resolve
 
 

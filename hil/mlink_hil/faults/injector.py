@@ -16,15 +16,15 @@ import msgspec
 
 from mlink.bench.companions import RunView
 from mlink.errors import BenchError, DeviceError, MlinkError, ModuleError
+from mlink_hil.control import messages
+from mlink_hil.control.board import VirtualBoard
 from mlink_hil.devices import control_path
 from mlink_hil.faults import kinds
 from mlink_hil.faults.check import devices_of, wrong_target
 from mlink_hil.faults.kinds import Fault
 from mlink_hil.faults.log import FaultLog
 from mlink_hil.faults.slow_writes import SlowWrites
-from mlink_hil.scene_faults import CameraOrder, order_camera
-from mlink_hil.sim import messages
-from mlink_hil.virtual_board import VirtualBoard
+from mlink_hil.scene.faults import CameraOrder, order_camera
 
 log = logging.getLogger("mlink.faults")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from mlink.modules.csv_file import CsvFile
+from mlink.modules.data.csv_file import CsvFile
 from mlink.storage.edl import Dataset, create_dataset
 from mlink_hil.faults.kinds import Fault
 

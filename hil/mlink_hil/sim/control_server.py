@@ -12,7 +12,7 @@ from typing import Any, Self
 import msgspec
 
 from mlink.errors import DeviceError
-from mlink_hil.sim import messages
+from mlink_hil.control import messages
 
 LONGEST_PATH = 107
 """Bytes that the path of a Unix socket may have."""

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from mlink.errors import DeviceError
-from mlink_hil.sim import messages
+from mlink_hil.control import messages
 from mlink_hil.sim.board import Board
 
 MAX_SKEW_PPM = 100_000

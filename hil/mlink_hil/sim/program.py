@@ -17,14 +17,14 @@ from pathlib import Path
 
 from mlink.errors import DeviceError
 from mlink.realtime import quiet_gc, request_priority
-from mlink_hil.sim import messages
+from mlink_hil.control import messages
 from mlink_hil.sim.board import CLOCK_HZ, Board, BoardCrashed
+from mlink_hil.sim.circuit.clock import CommonClock
+from mlink_hil.sim.circuit.node import Node
 from mlink_hil.sim.control_server import ControlServer
 from mlink_hil.sim.lifetime import Lifetime, sleep_precisely
 from mlink_hil.sim.pacer import Pacer
 from mlink_hil.sim.pty_port import PtyPort
-from mlink_hil.sim.rig.clock import CommonClock
-from mlink_hil.sim.rig.node import Node
 from mlink_hil.sim.seat import BoardTime, Seat
 
 SLICE_USEC = 100.0

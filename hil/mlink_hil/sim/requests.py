@@ -7,7 +7,7 @@ import time
 from typing import Protocol
 
 from mlink.errors import DeviceError
-from mlink_hil.sim import messages
+from mlink_hil.control import messages
 from mlink_hil.sim.board import (
     ANALOG_COUNT,
     CLOCK_HZ,

@@ -21,22 +21,22 @@ from mlink.engine.plan import LOOP_CATEGORIES
 from mlink.engine.run import Engine
 from mlink.engine.status import Failure, Phase, RunResult, RunStatus
 from mlink.errors import DeviceError, MlinkError, ModuleError
+from mlink.tap.catalog import TAP_NAME, TapSettings, TapStream, hil_tap
 from mlink.types import DataType
-from mlink_hil.board_link import BoardLink
 from mlink_hil.catalog import UNO_PINS
+from mlink_hil.control.messages import Edge
+from mlink_hil.control.watcher import BoardLink
 from mlink_hil.devices import control_path
 from mlink_hil.faults.injector import Injector, injector_of
 from mlink_hil.faults.kinds import Fault
 from mlink_hil.lab import slowness, wires_of
-from mlink_hil.sim.messages import Edge
-from mlink_hil.testing.catalog import TAP_NAME, TapSettings, TapStream, hil_tap
 from mlink_hil.testing.events import Event
 from mlink_hil.testing.history import History
+from mlink_hil.testing.host.starvation import Snapshot, Starvation
 from mlink_hil.testing.names import Names
 from mlink_hil.testing.settling import settle
-from mlink_hil.testing.starvation import Snapshot, Starvation
 from mlink_hil.testing.tap_link import TapLink
-from mlink_hil.testing.wiring import add_testers, testers
+from mlink_hil.testing.testers import add_testers, testers
 from mlink_hil.wiring.devices_under_test import chips
 
 PIN_UNCERTAINTY_USEC = 1

@@ -15,7 +15,7 @@ from mlink_hil.testing.patterns import Pattern, crosses
 from mlink_hil.testing.verdicts import Inconclusive
 
 if TYPE_CHECKING:
-    from mlink_hil.testing.rig import Rig
+    from mlink_hil.testing.bench import Rig
 
 
 _LATE_PICTURE_USEC = 10_000_000

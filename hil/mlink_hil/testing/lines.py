@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from mlink.errors import DeviceError
-from mlink_hil.board_link import BoardLink
-from mlink_hil.sim.messages import StatsReply
+from mlink_hil.control.messages import StatsReply
+from mlink_hil.control.watcher import BoardLink
 from mlink_hil.testing.events import Event
 
 if TYPE_CHECKING:
-    from mlink_hil.testing.rig import Rig
+    from mlink_hil.testing.bench import Rig
 
 
 class Line:

@@ -13,8 +13,8 @@ import numpy as np
 
 from mlink.errors import ControlError
 from mlink.metadata import Metadata, decode_metadata
+from mlink.tap import messages
 from mlink.types import Frame
-from mlink_hil.testing import messages
 from mlink_hil.testing.events import Event
 from mlink_hil.testing.history import History
 

@@ -13,9 +13,7 @@ from pathlib import Path
 from msgspec.structs import asdict
 
 from mlink.errors import DeviceError
-from mlink_hil.wiring.lines import parse_line, parse_pin
-from mlink_hil.wiring.parts import Button, Chip, Led, Model, Part, Scene, Sensor, Servo, Wire
-from mlink_hil.wiring.plan import (
+from mlink_hil.sim.plan import (
     BoardPlan,
     ContactPlan,
     DelayPlan,
@@ -27,6 +25,8 @@ from mlink_hil.wiring.plan import (
     SensorPlan,
     ServoPlan,
 )
+from mlink_hil.wiring.lines import parse_line, parse_pin
+from mlink_hil.wiring.parts import Button, Chip, Led, Model, Part, Scene, Sensor, Servo, Wire
 
 _MAX_POINTS = 1_000_000
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlink.devices import DeviceEndpoint
+from mlink_hil.control.process import SimProcess
 from mlink_hil.devices import (
     BoardChoice,
     board_endpoint,
@@ -18,12 +19,11 @@ from mlink_hil.devices import (
     scene_endpoint,
 )
 from mlink_hil.sim.fetch_firmware import NAME, cached_path
-from mlink_hil.uno_process import SimProcess
+from mlink_hil.sim.plan import BoardPlan, write_plan
 from mlink_hil.wiring.layout import Layout, control_path, lay_out
-from mlink_hil.wiring.plan import BoardPlan, write_plan
 from mlink_hil.wiring.table import read_parts
 
-_PROGRAM = "mlink_hil.sim.rig"
+_PROGRAM = "mlink_hil.sim.circuit"
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from mlink.bench.companions import check_companions, take_companions
+from mlink.bench.connections import Wiring
 from mlink.bench.file import (
     COMMAND_LINE,
     Places,
@@ -31,7 +32,6 @@ from mlink.bench.file import (
 from mlink.bench.lab import Lab, read_lab
 from mlink.bench.module import ModuleConfig, ModuleLoader
 from mlink.bench.tables import check_tables, take_tables
-from mlink.bench.wiring import Wiring
 from mlink.catalog import companion_names, device_schemes, proposal
 from mlink.errors import BenchError
 from mlink.module import ModuleType

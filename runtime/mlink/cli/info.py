@@ -47,7 +47,7 @@ def _look_inside(summary: RecordingSummary, path: Path, plot: Path | None) -> No
     with mlink.recording.open(path) as opened:
         add_times(summary.datasets, opened)
         if plot is not None:
-            from mlink.recording.plot import plot_recording
+            from mlink.recording.plot.overview import plot_recording
 
             plot_recording(opened, plot)
 

@@ -16,7 +16,7 @@ def repair(
 ) -> None:
     """Finish a recording that a crash left unclosed; data that is good is never touched."""
     from mlink.cli.verify import show
-    from mlink.recording.repair import repair_recording
+    from mlink.recording.care.repair import repair_recording
 
     report = repair_recording(recording)
     if json:

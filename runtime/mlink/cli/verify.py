@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from mlink.recording.verify import VerifyReport
+    from mlink.recording.care.verify import VerifyReport
 
 _STYLES = {"damage": "red", "unfinished": "yellow", "note": "dim"}
 
@@ -23,7 +23,7 @@ def verify(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check a recording: checksums, counts, times, manifests. Exit code 1 if anything is wrong."""
-    from mlink.recording.verify import verify_recording
+    from mlink.recording.care.verify import verify_recording
 
     report = verify_recording(recording, decode=decode)
     if json:

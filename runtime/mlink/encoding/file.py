@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from mlink import __version__
 from mlink.encoding.jobs import Job
 from mlink.errors import MlinkError, StorageError
-from mlink.modules.encoder_attributes import encoder_attributes
-from mlink.modules.video_writer import VideoWriter
+from mlink.modules.video.encoder_attributes import encoder_attributes
+from mlink.modules.video.writer import VideoWriter
 from mlink.recording.video import ARRAY_FORMATS
 from mlink.recording.video_file import is_finished
 from mlink.storage.failures import storage_error, storage_errors

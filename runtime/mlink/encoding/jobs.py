@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from mlink.errors import StorageError
-from mlink.modules.deferred import ATTRIBUTE, DeferredEncoding
+from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
 
 

@@ -16,8 +16,8 @@ import msgspec
 from mlink.encoding.file import is_encoded, replace_original
 from mlink.encoding.jobs import Job, jobs_of, pending_units
 from mlink.errors import StorageError
-from mlink.modules.deferred import ATTRIBUTE, DeferredEncoding
-from mlink.recording.in_use import refuse_if_in_use
+from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding
+from mlink.recording.care.in_use import refuse_if_in_use
 from mlink.storage.manifest import ATTRIBUTES, read_toml, write_toml
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync_reader import read_tsync

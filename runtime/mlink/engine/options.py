@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mlink.engine.conductor import VirtualTime
+from mlink.engine.virtual_time.conductor import VirtualTime
 from mlink.storage.naming import DEFAULT_ORDER
 
 

@@ -18,7 +18,6 @@ from queue import SimpleQueue
 from mlink import control
 from mlink.bench import Bench
 from mlink.engine.companions import LiveRun, accompanied
-from mlink.engine.conductor import Conductor
 from mlink.engine.devices import open_devices
 from mlink.engine.encode import encode_raw_videos
 from mlink.engine.fleet import Event, Fleet
@@ -33,7 +32,8 @@ from mlink.engine.specs import worker_spec
 from mlink.engine.status import Failure, Phase, RunObserver, RunResult
 from mlink.engine.stopping import StopLadder
 from mlink.engine.streams import Streams
-from mlink.engine.turns import Turns
+from mlink.engine.virtual_time.conductor import Conductor
+from mlink.engine.virtual_time.turns import Turns
 from mlink.engine.workdir import RunWorkDir
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import MlinkError, StorageError

@@ -9,9 +9,9 @@ import msgspec
 from mlink.bench import Bench, ModuleConfig
 from mlink.control import WorkerSpec
 from mlink.devices import DeviceEndpoint
-from mlink.engine.conductor import VirtualTime
 from mlink.engine.options import RunOptions
 from mlink.engine.plan import LOOP_CATEGORIES, LOOP_NICE
+from mlink.engine.virtual_time.conductor import VirtualTime
 from mlink.engine.workdir import RunWorkDir
 from mlink.module import Category
 

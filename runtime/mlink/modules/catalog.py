@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
-from mlink.modules.program_settings import ProgramSettings, program_command, program_ports
-from mlink.modules.script_settings import ScriptSettings, script_ports
-from mlink.modules.video_choices import VideoCodec, VideoContainer, video_problems
+from mlink.modules.script.program_settings import ProgramSettings, program_command, program_ports
+from mlink.modules.script.settings import ScriptSettings, script_ports
+from mlink.modules.video.choices import VideoCodec, VideoContainer, video_problems
 from mlink.types import DataType
 
 
@@ -79,7 +79,7 @@ table = ModuleType(
     summary="Writes table rows to a CSV file.",
     category=Category.WRITER,
     settings=TableSettings,
-    implementation="mlink.modules.table:TableModule",
+    implementation="mlink.modules.data.table:TableModule",
     inputs=(PortSpec("rows", DataType.TableRow, "Rows"),),
 )
 
@@ -89,7 +89,7 @@ videorecorder = ModuleType(
     summary="Writes frames to a video file, with the time of each frame in a tsync file.",
     category=Category.WRITER,
     settings=VideoRecorderSettings,
-    implementation="mlink.modules.videorecorder:VideoRecorderModule",
+    implementation="mlink.modules.video.recorder:VideoRecorderModule",
     inputs=(
         PortSpec("frames-in", DataType.Frame, "Frames"),
         PortSpec("control-in", DataType.ControlCommand, "Control"),
@@ -102,7 +102,7 @@ pyscript = ModuleType(
     summary="Runs a user's script that does `import syntalos_mlink`.",
     category=Category.SCRIPT,
     settings=ScriptSettings,
-    implementation="mlink.modules.pyscript:ScriptModule",
+    implementation="mlink.modules.script.pyscript:ScriptModule",
     ports=script_ports,
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
-from mlink.recording.checks import load_json
+from mlink.recording.care.checks import load_json
 from mlink.recording.stream import RecordedStream
 from mlink.recording.table import import_pandas
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
-from mlink.recording.checks import USEC_PER
+from mlink.recording.care.checks import USEC_PER
 from mlink.recording.stream import RecordedStream
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync_reader import read_tsync

@@ -11,14 +11,14 @@ import msgspec
 
 import mlink.recording
 from mlink.bench import Bench, load_bench
-from mlink.engine.conductor import VirtualTime
 from mlink.engine.options import RunOptions
 from mlink.engine.run import run_bench
 from mlink.engine.status import RunObserver, RunResult, RunStatus
+from mlink.engine.virtual_time.conductor import VirtualTime
 from mlink.errors import StorageError
+from mlink.recording.care.verify import verify_recording
 from mlink.recording.collection import Recording
 from mlink.recording.journal import Journal, read_journal
-from mlink.recording.verify import verify_recording
 from mlink.replay.compare import Compared, compare
 from mlink.replay.sources import plan_replay
 from mlink.replay.turns import inputs_on_tape, patient_recorders

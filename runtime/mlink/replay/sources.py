@@ -10,7 +10,7 @@ from mlink.bench import Bench, ModuleConfig
 from mlink.catalog import proposal
 from mlink.errors import BenchError
 from mlink.module import Category, PortSpec
-from mlink.modules.replay_catalog import IMPLEMENTATION, ReplaySettings, ReplayStream
+from mlink.modules.replay.catalog import IMPLEMENTATION, ReplaySettings, ReplayStream
 from mlink.recording.collection import Recording
 from mlink.recording.journal import Journal
 from mlink.recording.stream import RecordedStream

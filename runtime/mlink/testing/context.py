@@ -10,10 +10,10 @@ from typing import Any
 
 from mlink.clock import ManualClock
 from mlink.module import RunInfo
-from mlink.modules.script_settings import ScriptSettings, script_ports
+from mlink.modules.script.settings import ScriptSettings, script_ports
 from mlink.storage.edl import Dataset
 from mlink.testing.ports import RunnerInput, RunnerOutput
-from mlink.worker.agenda import Agenda
+from mlink.worker.virtual_time.agenda import Agenda
 
 _WAIT_LIMIT_USEC = 250_000
 _BUSY_CALLS = 10

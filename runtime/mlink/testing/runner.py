@@ -11,8 +11,8 @@ from typing import Any, Self, TypeVar
 from mlink.bench import load_bench
 from mlink.catalog import proposal
 from mlink.errors import BenchError, ScriptError
-from mlink.modules.pyscript import ScriptModule
-from mlink.modules.script_settings import ScriptPort, ScriptSettings
+from mlink.modules.script.pyscript import ScriptModule
+from mlink.modules.script.settings import ScriptPort, ScriptSettings
 from mlink.scripting.items import as_stream_item
 from mlink.scripting.link import has_link
 from mlink.testing.context import RunnerContext

@@ -307,7 +307,7 @@ class ModuleHost:
                 self.inbox.append(message)
 
     def take_turn(self, message: control.Turn) -> None:
-        """Go on in virtual time; only replays have it (mlink.worker.virtual_host)."""
+        """Go on in virtual time; only replays have it (mlink.worker.virtual_time.host)."""
 
     def ask_stop(self) -> None:
         """A stop is asked: the module stops acquiring at once."""

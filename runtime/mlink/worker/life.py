@@ -27,7 +27,7 @@ from mlink.transport.plan import StreamPlan
 from mlink.worker.ahead import ahead_of_own_threads
 from mlink.worker.connection import Connection
 from mlink.worker.host import ModuleHost
-from mlink.worker.virtual_host import VirtualHost
+from mlink.worker.virtual_time.host import VirtualHost
 
 ModuleFactory = Callable[[ModuleHost], Module[Any]]
 

@@ -14,7 +14,7 @@ from typing import Any
 import mlink.module
 from mlink.errors import MlinkError, ModuleError
 from mlink.module import Module, ModuleContext, PortSpec
-from mlink.modules.program_settings import ProgramSettings
+from mlink.modules.script.program_settings import ProgramSettings
 from mlink.scripting.backend import LinkEvents, LinkPhase
 from mlink.scripting.errors import SyntalosPyError, script_error
 from mlink.storage.edl import Dataset, Group, create_collection, open_group

@@ -22,8 +22,8 @@ from mlink.errors import DeviceError
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags
 from mlink_drivers.discovery import list_serial_ports
 from mlink_drivers.firmata.catalog import FirmataSettings, firmata_io
+from mlink_drivers.firmata.link.probe import ask_firmware, probe
 from mlink_drivers.firmata.module import FirmataModule
-from mlink_drivers.firmata.probe import ask_firmware, probe
 from mlink_drivers.identity import resolve
 from tests.support.fake_context import FakeContext
 

@@ -1,0 +1,177 @@
+"""The controls of a V4L2 camera: found by name, set, and read back.
+
+Through the kernel's ioctls and not through OpenCV's properties: these have no names for most
+controls, change units between versions, and hide whether and why a control was refused. A
+control may be set while frames are captured, from any thread: the node is opened beside it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlink_drivers.camera.v4l2 import ioctl as v4l2
+from mlink_drivers.camera.v4l2.ioctl import Ioctl, system_ioctl
+
+_QUERYCTRL = struct.Struct("=II32siiiiI8x")
+_QUERYMENU = struct.Struct("=II32s4x")
+_CONTROL = struct.Struct("=Ii")
+
+INTEGER, BOOLEAN, MENU, BUTTON, INTEGER64, CLASS, STRING, BITMASK, INTEGER_MENU = range(1, 10)
+_SETTABLE = (INTEGER, BOOLEAN, MENU, BUTTON, BITMASK, INTEGER_MENU)
+_DISABLED, _READ_ONLY, _WRITE_ONLY = 0x1, 0x4, 0x40
+_CONTROLS_AT_MOST = 500
+"""A driver that never ends its list is broken."""
+_OLD_NAMES = {
+    "exposure_absolute": "exposure_time_absolute",
+    "exposure_auto": "auto_exposure",
+    "exposure_auto_priority": "exposure_dynamic_framerate",
+    "white_balance_temperature_auto": "white_balance_automatic",
+    "focus_auto": "focus_automatic_continuous",
+}
+"""Kernels before 5.18 called them so; both names find the control."""
+_SAME = _OLD_NAMES | {new: old for old, new in _OLD_NAMES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One control as its driver describes it."""
+
+    id: int
+    name: str
+    """As `v4l2-ctl --list-ctrls` writes it: "exposure_time_absolute"."""
+    kind: int
+    minimum: int
+    maximum: int
+    step: int
+    default: int
+    flags: int
+    menu: tuple[tuple[int, str], ...] = ()
+    """(value, name) of the choices of a menu."""
+
+    @property
+    def settable(self) -> bool:
+        """Whether it can be set at all."""
+        return self.kind in _SETTABLE and not self.flags & (_READ_ONLY | _DISABLED)
+
+    @property
+    def readable(self) -> bool:
+        """Whether it has a value."""
+        return self.kind != BUTTON and not self.flags & _WRITE_ONLY
+
+    @property
+    def offers(self) -> str:
+        """What it takes, in words."""
+        if self.kind == BOOLEAN:
+            return "true or false"
+        if self.menu:
+            return ", ".join(f"{value} ({name})" for value, name in self.menu)
+        return f"{self.minimum} to {self.maximum}" + (f" by {self.step}" if self.step > 1 else "")
+
+    def shown(self, value: int) -> str:
+        """Return a value in words."""
+        if self.kind == BOOLEAN:
+            return "true" if value else "false"
+        return dict(self.menu).get(value, str(value))
+
+    def value_of(self, wish: bool | float | str) -> int | None:
+        """Return the number that stands for a wish; None when it offers no such thing."""
+        if isinstance(wish, str):
+            folded = normal_name(wish)
+            for value, name in self.menu:
+                if normal_name(name) == folded:
+                    return value
+            if self.kind == BOOLEAN and folded in ("true", "false", "on", "off"):
+                return int(folded in ("true", "on"))
+            try:
+                return int(wish, 0)
+            except ValueError:
+                return None
+        return round(wish)
+
+
+def normal_name(name: str) -> str:
+    """Return a control's name with small letters, digits and single underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+class V4L2Controls:
+    """Owns a descriptor on a node, for its controls."""
+
+    def __init__(self, node: Path, ioctl: Ioctl = system_ioctl) -> None:
+        self._ioctl = ioctl
+        self._descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._by_name = {control.name: control for control in self._enumerate()}
+        self._by_id = {control.id: control for control in self._by_name.values()}
+
+    def everything(self) -> tuple[Control, ...]:
+        """Return all controls, in the driver's order."""
+        return tuple(self._by_name.values())
+
+    def find(self, name_or_id: str | int) -> Control | None:
+        """Return a control by its name (an old or a new one) or its id; None when it is absent."""
+        if isinstance(name_or_id, int):
+            return self._by_id.get(name_or_id)
+        name = normal_name(name_or_id)
+        return self._by_name.get(name) or self._by_name.get(_SAME.get(name, ""))
+
+    def get(self, control: Control) -> int:
+        """Return a control's value; OSError."""
+        buffer = bytearray(_CONTROL.pack(control.id, 0))
+        self._ioctl(self._descriptor, v4l2.G_CTRL, buffer)
+        return int(_CONTROL.unpack(buffer)[1])
+
+    def set(self, control: Control, value: int) -> None:
+        """Set a control; drivers bring integers into range by themselves. OSError."""
+        self._ioctl(self._descriptor, v4l2.S_CTRL, bytearray(_CONTROL.pack(control.id, value)))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _enumerate(self) -> list[Control]:
+        found: list[Control] = []
+        last = 0
+        while len(found) < _CONTROLS_AT_MOST:
+            buffer = bytearray(_QUERYCTRL.size)
+            struct.pack_into("=I", buffer, 0, last | v4l2.NEXT_CONTROL)
+            try:
+                self._ioctl(self._descriptor, v4l2.QUERYCTRL, buffer)
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.ENOTTY):  # no more, or none at all
+                    break
+                raise
+            id_, kind, name, minimum, maximum, step, default, flags = _QUERYCTRL.unpack(buffer)
+            if id_ <= last:
+                break
+            last = id_
+            if kind == CLASS or flags & _DISABLED:
+                continue
+            menu = self._menu(id_, kind, minimum, maximum)
+            found.append(
+                Control(id_, normal_name(v4l2.text(name)), kind, minimum, maximum, step, default,
+                        flags, menu)
+            )  # fmt: skip
+        return found
+
+    def _menu(self, id_: int, kind: int, minimum: int, maximum: int) -> tuple[tuple[int, str], ...]:
+        """Return the choices that a menu really has: some indices may be left out."""
+        if kind not in (MENU, INTEGER_MENU):
+            return ()
+        choices = []
+        for index in range(max(minimum, 0), min(maximum, 255) + 1):
+            buffer = bytearray(_QUERYMENU.pack(id_, index, b""))
+            try:
+                self._ioctl(self._descriptor, v4l2.QUERYMENU, buffer)
+            except OSError:
+                continue
+            raw = _QUERYMENU.unpack(buffer)[2]
+            name = str(struct.unpack_from("=q", raw)[0]) if kind == INTEGER_MENU else v4l2.text(raw)
+            choices.append((index, name))
+        return tuple(choices)

@@ -1,0 +1,1 @@
+"""Extension protocol of mlink's own firmware: chip clock, edges, pulses, reflexes."""

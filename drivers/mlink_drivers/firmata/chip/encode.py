@@ -1,0 +1,152 @@
+"""Messages of our extension to a board, as bytes. ValueError when a message cannot hold a value.
+
+Sans-IO, as `encode`. Durations and times are ticks of the chip's clock (firmware/PROTOCOL.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from mlink_drivers.firmata.chip.messages import (
+    MAGIC,
+    EdgeKind,
+    ExtensionId,
+    ReflexAction,
+)
+from mlink_drivers.firmata.wire import encode
+
+LONGEST_TICKS: Final = (1 << 31) - 1
+"""17.9 minutes: beyond it the chip cannot tell the future from the past."""
+WITHOUT_END: Final = 0
+NO_CONDITION: Final = 0x7F
+ALL_REFLEXES: Final = 0x7F
+_MOST_SAFE_MSEC: Final = 600_000
+_ACTIVE_LOW, _AT_TIME, _REPORT = 1, 2, 4
+
+
+def feature_query() -> bytes:
+    """Ask whether the firmware has the extension; others do not answer."""
+    return encode.sysex(ExtensionId.FEATURES, MAGIC)
+
+
+def watch_edges(kinds: Mapping[int, EdgeKind]) -> bytes:
+    """Have the edges of pins told, or no more told; all pins or, when one cannot, none."""
+    body = bytes(part for pin, kind in kinds.items() for part in (_pin(pin), kind))
+    return encode.sysex(ExtensionId.EDGES, b"\0" + body)
+
+
+def clock_query(number: int) -> bytes:
+    """Ask for the chip's time; `number`, 0 to 127, comes back with the answer."""
+    return encode.sysex(ExtensionId.CLOCK, _number(number, 1))
+
+
+def pulse(pin: int, width: int, *, active_low: bool = False, report: bool = False) -> bytes:
+    """One pulse from now on; on a pin that pulses already the end moves out, never in."""
+    _check_ticks("width", width, least=2)
+    flags = (_ACTIVE_LOW if active_low else 0) | (_REPORT if report else 0)
+    count = max(1, (width.bit_length() + 6) // 7)
+    body = bytes((3, _pin(pin), flags)) + _number(width, count)
+    return encode.sysex(ExtensionId.PULSES, body)
+
+
+def train(
+    pin: int,
+    width: int,
+    rest: int,
+    count: int = WITHOUT_END,
+    *,
+    start: int | None = None,
+    active_low: bool = False,
+    report: bool = False,
+) -> bytes:
+    """`count` pulses with rests between, from the chip's time `start` (None: now) on."""
+    _check_ticks("width", width, least=2)
+    _check_ticks("rest", rest)
+    flags = (_ACTIVE_LOW if active_low else 0) | (_REPORT if report else 0)
+    flags |= 0 if start is None else _AT_TIME
+    body = bytes((0, _pin(pin), flags)) + _number((start or 0) & 0xFFFFFFFF, 5)
+    body += _number(width, 5) + _number(rest, 5) + _number(count, 3)
+    return encode.sysex(ExtensionId.PULSES, body)
+
+
+def stop_pulses(pin: int) -> bytes:
+    """End a pin's pulse or train at once; the pin comes to rest."""
+    return encode.sysex(ExtensionId.PULSES, bytes((1, _pin(pin))))
+
+
+def start_analog_blocks(period: int, channels: Sequence[int], scans_per_block: int) -> bytes:
+    """Sample channels every `period` ticks, and have them told in blocks."""
+    _check_ticks("period", period, least=1)
+    body = b"\0" + _number(period, 5) + _number(scans_per_block, 1) + bytes(channels)
+    return encode.sysex(ExtensionId.ANALOG_BLOCKS, body)
+
+
+def stop_analog_blocks() -> bytes:
+    """End the sampling; what was sampled is still told."""
+    return encode.sysex(ExtensionId.ANALOG_BLOCKS, b"\1")
+
+
+def set_reflex(
+    index: int,
+    trigger: int,
+    kind: EdgeKind,
+    output: int,
+    action: ReflexAction,
+    *,
+    width: int = 0,
+    refractory: int = 0,
+    condition: tuple[int, bool] | None = None,
+) -> bytes:
+    """Let an edge of `trigger` act on `output`, if the pin of `condition` has its level."""
+    _check_ticks("width", width)
+    pin, level = condition or (NO_CONDITION, False)
+    body = bytes((0, index, _pin(trigger), kind, pin, int(level), _pin(output), action))
+    body += _number(width, 5) + _number(refractory, 5)
+    return encode.sysex(ExtensionId.REFLEXES, body)
+
+
+def remove_reflex(index: int = ALL_REFLEXES) -> bytes:
+    """Remove a reflex, or all."""
+    return encode.sysex(ExtensionId.REFLEXES, bytes((1, index)))
+
+
+def safe_state(timeout_msec: int, levels: Mapping[int, bool] | None = None) -> bytes:
+    """Make outputs safe after a silence of the host; without `levels` all outputs become low."""
+    if not 0 <= timeout_msec <= _MOST_SAFE_MSEC:
+        raise ValueError(f"a silence of {timeout_msec} ms is not in 0 to {_MOST_SAFE_MSEC}")
+    pairs = bytes(part for pin, high in (levels or {}).items() for part in (_pin(pin), int(high)))
+    return encode.sysex(ExtensionId.SAFE_STATE, b"\0" + _number(timeout_msec, 3) + pairs)
+
+
+def change_baud(baud_rate: int) -> bytes:
+    """Ask for another baud rate; to be confirmed at that rate within 0.5 s."""
+    return encode.sysex(ExtensionId.BAUD, b"\0" + _number(baud_rate, 5))
+
+
+def confirm_baud() -> bytes:
+    """Confirm the new baud rate, at that rate."""
+    return encode.sysex(ExtensionId.BAUD, b"\1")
+
+
+def status_query() -> bytes:
+    """Ask for the board's counts."""
+    return encode.sysex(ExtensionId.STATUS)
+
+
+def _pin(pin: int) -> int:
+    if not 0 <= pin <= 0x7F:
+        raise ValueError(f"pin {pin} is not in 0 to 127")
+    return pin
+
+
+def _number(value: int, count: int) -> bytes:
+    """`value` as `count` 7-bit bytes, least significant first."""
+    if not 0 <= value < 1 << 7 * count:
+        raise ValueError(f"{value} does not fit into {7 * count} bits")
+    return bytes(value >> 7 * at & 0x7F for at in range(count))
+
+
+def _check_ticks(what: str, ticks: int, *, least: int = 0) -> None:
+    if not least <= ticks <= LONGEST_TICKS:
+        raise ValueError(f"a {what} of {ticks} ticks is not in {least} to {LONGEST_TICKS}")

@@ -1,0 +1,117 @@
+"""DEVICE_SPECIFIC commands for chips with a clock: what the `extra` bytes of `mlink.script` mean.
+
+Byte 0 is one of `ChipExtra`; numbers are little-endian, times in µs. `mlink.script` writes them,
+this file reads them; see its docstring for the table.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from typing import Final, TypeAlias
+
+import msgspec
+
+from mlink_drivers.firmata.chip.messages import EdgeKind, ReflexAction
+
+
+class ChipExtra(enum.IntEnum):
+    """Byte 0 of `extra`."""
+
+    TRAIN = 0x40
+    STOP = 0x41
+    REFLEX = 0x42
+    REMOVE_REFLEX = 0x43
+    WATCH_EDGES = 0x44
+    SAFE_STATE = 0x45
+
+
+class PulseTrain(msgspec.Struct, frozen=True):
+    """`count` pulses (0: without end) on the command's line; `start_usec` in master time."""
+
+    width_usec: int
+    period_usec: int
+    count: int
+    start_usec: int | None
+    active_low: bool
+
+
+class StopPulses(msgspec.Struct, frozen=True):
+    """End what pulses on the command's line."""
+
+
+class Reflex(msgspec.Struct, frozen=True):
+    """An edge of the command's line acts on `output`."""
+
+    index: int
+    kind: EdgeKind
+    output: int
+    action: ReflexAction
+    width_usec: int
+    refractory_usec: int
+    condition: tuple[int, bool] | None
+
+
+class RemoveReflex(msgspec.Struct, frozen=True):
+    """Remove a reflex."""
+
+    index: int
+
+
+class WatchEdges(msgspec.Struct, frozen=True):
+    """Tell the edges of the command's line."""
+
+    kind: EdgeKind
+
+
+class SafeState(msgspec.Struct, frozen=True):
+    """What outputs become after a silence of the host."""
+
+    timeout_msec: int
+    levels: dict[int, bool]
+
+
+ChipOrder: TypeAlias = PulseTrain | StopPulses | Reflex | RemoveReflex | WatchEdges | SafeState
+
+_TRAIN: Final = struct.Struct("<BIIIqB")
+_REFLEX: Final = struct.Struct("<BBBBBIIBB")
+_NO_START: Final = -1
+_NO_CONDITION: Final = 0xFF
+
+
+def is_chip_extra(extra: bytes) -> bool:
+    """Tell whether these bytes are for the chip's extension."""
+    return bool(extra) and ChipExtra.TRAIN <= extra[0] <= ChipExtra.SAFE_STATE
+
+
+def parse_chip_extra(extra: bytes) -> ChipOrder:
+    """Read `extra`; ValueError says what is wrong with it."""
+    try:
+        return _parse(ChipExtra(extra[0]), extra)
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"it is {len(extra)} bytes long, which does not fit its kind") from error
+
+
+def _parse(kind: ChipExtra, extra: bytes) -> ChipOrder:
+    if kind is ChipExtra.TRAIN:
+        _, width, period, count, start, low = _TRAIN.unpack(extra)
+        return PulseTrain(width, period, count, None if start == _NO_START else start, bool(low))
+    if kind is ChipExtra.REFLEX:
+        _, index, edges, output, action, width, refractory, pin, level = _REFLEX.unpack(extra)
+        condition = None if pin == _NO_CONDITION else (pin, bool(level))
+        return Reflex(
+            index, EdgeKind(edges), output, ReflexAction(action), width, refractory, condition
+        )
+    if kind is ChipExtra.REMOVE_REFLEX:
+        return RemoveReflex(extra[1])
+    if kind is ChipExtra.WATCH_EDGES:
+        return WatchEdges(EdgeKind(extra[1] & 3))
+    if kind is ChipExtra.SAFE_STATE:
+        (timeout,) = struct.unpack_from("<I", extra, 1)
+        pairs = extra[5:]
+        if len(pairs) % 2:
+            raise ValueError("a line of the safe state has no level")
+        return SafeState(
+            timeout, {pairs[at]: bool(pairs[at + 1]) for at in range(0, len(pairs), 2)}
+        )
+    return StopPulses()

@@ -1,0 +1,384 @@
+"""Our extension of Firmata, as values: what a board with mlink_firmata says in sysex 0x01 to 0x09.
+
+firmware/PROTOCOL.md describes the messages byte by byte. Times are ticks of the chip's clock, 32
+bits. Sans-IO: `decode_extension` turns a `Sysex` into one of the structs below, or None.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import msgspec
+
+from mlink_drivers.firmata.wire.protocol import Sysex
+
+MAGIC: Final = b"mlnk"
+"""What makes the feature query ours: others use the same sysex ids for their own."""
+EXTENSION_VERSION: Final = 1
+TICK_BITS: Final = 32
+
+
+class ExtensionId(enum.IntEnum):
+    """Sysex ids of the extension, out of the range left to users (0x01 to 0x0F)."""
+
+    FEATURES = 0x01
+    EDGES = 0x02
+    CLOCK = 0x03
+    PULSES = 0x04
+    ANALOG_BLOCKS = 0x05
+    REFLEXES = 0x06
+    SAFE_STATE = 0x07
+    BAUD = 0x08
+    STATUS = 0x09
+
+
+class Feature(enum.IntFlag):
+    """What a firmware can do."""
+
+    EDGES = 1 << 0
+    CLOCK = 1 << 1
+    PULSES = 1 << 2
+    ANALOG_BLOCKS = 1 << 3
+    REFLEXES = 1 << 4
+    SAFE_STATE = 1 << 5
+    BAUD = 1 << 6
+    STATUS = 1 << 7
+
+
+class EdgeKind(enum.IntFlag):
+    """Which edges of a pin are told."""
+
+    NONE = 0
+    RISING = 1
+    FALLING = 2
+    BOTH = 3
+
+
+class ReflexAction(enum.IntEnum):
+    """What a reflex does to its output."""
+
+    LOW = 0
+    HIGH = 1
+    TOGGLE = 2
+    PULSE_HIGH = 3
+    PULSE_LOW = 4
+
+
+class _Value(msgspec.Struct, frozen=True, gc=False):
+    """Base of all messages."""
+
+
+class Features(_Value, frozen=True):
+    """The answer to the feature query."""
+
+    version: int
+    tick_hz: int
+    features: Feature
+    event_queue: int
+    """Events that wait at most; more are counted and lost."""
+    pulse_slots: int
+    reflexes: int
+    longest_sysex: int
+    """Bytes between id and END_SYSEX that the board takes."""
+    receive_buffer: int
+    highest_baud: int
+    """0: the line is USB and has no baud rate."""
+    edge_pins: frozenset[int]
+    output_pins: frozenset[int]
+
+    def has(self, feature: Feature) -> bool:
+        """Tell whether the firmware can do something."""
+        return feature in self.features
+
+
+class EdgeWatch(_Value, frozen=True):
+    """A pin's edges are told from now on, or no more; `level` is the pin's at `ticks`."""
+
+    pin: int
+    kind: EdgeKind
+    level: bool
+    ticks: int
+
+
+class ChipEdge(_Value, frozen=True):
+    """One edge of a pin."""
+
+    pin: int
+    level: bool
+    ticks: int
+
+
+class EdgeBlock(_Value, frozen=True):
+    """Edges in the order of their times; `sequence` counts blocks modulo 128."""
+
+    sequence: int
+    edges: tuple[ChipEdge, ...]
+
+
+class EventsLost(_Value, frozen=True):
+    """Events that found the board's queue full, since its start (21 bits)."""
+
+    total: int
+
+
+class ClockAnswer(_Value, frozen=True):
+    """The chip's times of a clock exchange: query received, answer sent."""
+
+    id: int
+    exact: bool
+    """Whether the receipt was stamped by an interrupt, and not when the loop came round."""
+    received_ticks: int
+    sent_ticks: int
+
+
+class PulseEnd(_Value, frozen=True):
+    """A pulse or train has ended; times of its first and last edge."""
+
+    pin: int
+    complete: bool
+    first_ticks: int
+    last_ticks: int
+    count: int
+
+
+class AnalogBlock(_Value, frozen=True):
+    """Samples at even distances; channels in the order in which they were asked for."""
+
+    sequence: int
+    first_ticks: int
+    values: tuple[int, ...]
+
+
+class ScansMissed(_Value, frozen=True):
+    """Scans left out because the line was too slow, since the start (21 bits)."""
+
+    total: int
+
+
+class ReflexFired(_Value, frozen=True):
+    """A reflex acted: the times of the edge and of the action."""
+
+    index: int
+    edge_ticks: int
+    action_ticks: int
+
+
+class ReflexState(_Value, frozen=True):
+    """A reflex was set or removed."""
+
+    index: int
+    on: bool
+
+
+class SafeStateSet(_Value, frozen=True):
+    """The silence after which the outputs become safe, in ms; 0: never."""
+
+    timeout_msec: int
+
+
+class SafeStateTripped(_Value, frozen=True):
+    """The host was silent for too long, and the outputs were made safe."""
+
+    ticks: int
+
+
+class BaudAnswer(_Value, frozen=True):
+    """The board changes its baud rate now, has done so, or has fallen back."""
+
+    step: int
+    refused: bool
+    baud_rate: int
+
+    CHANGE = 0
+    CONFIRMED = 1
+    FELL_BACK = 2
+
+
+class ChipStatus(_Value, frozen=True):
+    """Counts since the board's start; those of 16 bits wrap."""
+
+    ticks: int
+    events_lost: int
+    glitches: int
+    """Interrupts that found every pin as it was: pulses shorter than some µs."""
+    receive_lost: int
+    framing_errors: int
+    send_lost: int
+    malformed: int
+    texts_lost: int
+    late_edges: int
+    scans_missed: int
+    safe_states: int
+
+
+ExtensionMessage: TypeAlias = (
+    Features
+    | EdgeWatch
+    | EdgeBlock
+    | EventsLost
+    | ClockAnswer
+    | PulseEnd
+    | AnalogBlock
+    | ScansMissed
+    | ReflexFired
+    | ReflexState
+    | SafeStateSet
+    | SafeStateTripped
+    | BaudAnswer
+    | ChipStatus
+)
+"""What a board with the extension says."""
+
+
+class _Reader:
+    """Takes numbers of 7-bit bytes off a payload, lowest first; IndexError at its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def left(self) -> int:
+        return len(self._data) - self._at
+
+    def take(self, count: int = 1) -> int:
+        if self.left < count:
+            raise IndexError(count)
+        value = 0
+        for shift in range(count):
+            value |= self._data[self._at + shift] << 7 * shift
+        self._at += count
+        return value
+
+    def ticks(self) -> int:
+        return self.take(5)
+
+    def bytes(self, count: int) -> bytes:
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+
+def _features(reader: _Reader) -> ExtensionMessage | None:
+    if reader.bytes(len(MAGIC)) != MAGIC:
+        return None
+    numbers = [reader.take(count) for count in (1, 5, 2, 2, 1, 1, 2, 2, 5, 1)]
+    version, tick_hz, features, queue, slots, reflexes, longest, buffer, baud, pins = numbers
+    flags = [reader.take() for _ in range(pins)]
+    return Features(
+        version=version,
+        tick_hz=tick_hz,
+        features=Feature(features),
+        event_queue=queue,
+        pulse_slots=slots,
+        reflexes=reflexes,
+        longest_sysex=longest,
+        receive_buffer=buffer,
+        highest_baud=baud,
+        edge_pins=frozenset(pin for pin, flag in enumerate(flags) if flag & 1),
+        output_pins=frozenset(pin for pin, flag in enumerate(flags) if flag & 2),
+    )
+
+
+_BLOCK_HEAD: Final = 7
+_BYTES_PER_EDGE: Final = 3
+
+
+def _edge_block(data: bytes) -> EdgeBlock | None:
+    """Decode the message that each edge waits for, in place: it is part of every loop's latency."""
+    size = len(data)
+    if size < _BLOCK_HEAD or (size - _BLOCK_HEAD) % _BYTES_PER_EDGE:
+        return None
+    ticks = data[2] | data[3] << 7 | data[4] << 14 | data[5] << 21 | data[6] << 28
+    edges = []
+    for at in range(_BLOCK_HEAD, size, _BYTES_PER_EDGE):
+        high = data[at + 2]
+        ticks = (ticks + (data[at + 1] | (high & 0x3F) << 7)) & 0xFFFFFFFF
+        edges.append(ChipEdge(data[at], high & 0x40 != 0, ticks))
+    return EdgeBlock(data[1], tuple(edges))
+
+
+def _edges(reader: _Reader) -> ExtensionMessage | None:
+    sub = reader.take()
+    if sub == 1:
+        pin, kind, level = reader.take(), EdgeKind(reader.take() & 3), bool(reader.take())
+        return EdgeWatch(pin, kind, level, reader.ticks())
+    return EventsLost(reader.take(3)) if sub == 3 else None
+
+
+def _clock(reader: _Reader) -> ExtensionMessage | None:
+    return ClockAnswer(reader.take(), bool(reader.take()), reader.ticks(), reader.ticks())
+
+
+def _pulses(reader: _Reader) -> ExtensionMessage | None:
+    if reader.take() != 2:
+        return None
+    pin, how = reader.take(), reader.take()
+    return PulseEnd(pin, how == 0, reader.ticks(), reader.ticks(), reader.take(3))
+
+
+def _analog_blocks(reader: _Reader) -> ExtensionMessage | None:
+    sub = reader.take()
+    if sub == 3:
+        return ScansMissed(reader.take(3))
+    if sub != 2:
+        return None
+    sequence, ticks = reader.take(), reader.ticks()
+    return AnalogBlock(sequence, ticks, tuple(reader.take(2) for _ in range(reader.left // 2)))
+
+
+def _reflexes(reader: _Reader) -> ExtensionMessage | None:
+    sub, index = reader.take(), reader.take()
+    if sub == 2:
+        return ReflexFired(index, reader.ticks(), reader.ticks())
+    return ReflexState(index, bool(reader.take())) if sub == 3 else None
+
+
+def _safe_state(reader: _Reader) -> ExtensionMessage | None:
+    sub = reader.take()
+    if sub == 1:
+        return SafeStateSet(reader.take(3))
+    return SafeStateTripped(reader.ticks()) if sub == 2 else None
+
+
+def _baud(reader: _Reader) -> ExtensionMessage | None:
+    return BaudAnswer(reader.take(), bool(reader.take()), reader.ticks())
+
+
+def _status(reader: _Reader) -> ExtensionMessage | None:
+    return ChipStatus(reader.ticks(), *(reader.take(3) for _ in range(10)))
+
+
+_DECODERS: Final[dict[int, Callable[[_Reader], ExtensionMessage | None]]] = {
+    ExtensionId.FEATURES: _features,
+    ExtensionId.EDGES: _edges,
+    ExtensionId.CLOCK: _clock,
+    ExtensionId.PULSES: _pulses,
+    ExtensionId.ANALOG_BLOCKS: _analog_blocks,
+    ExtensionId.REFLEXES: _reflexes,
+    ExtensionId.SAFE_STATE: _safe_state,
+    ExtensionId.BAUD: _baud,
+    ExtensionId.STATUS: _status,
+}
+
+
+_EDGES: Final = int(ExtensionId.EDGES)
+
+
+def decode_extension(message: Sysex) -> ExtensionMessage | None:
+    """Decode a message of the extension; None for others and for those of a wrong format.
+
+    Other firmwares use these ids too: decode only what comes after a feature answer.
+    """
+    if message.id == _EDGES and message.data[:1] == b"\2":
+        return _edge_block(message.data)
+    decode = _DECODERS.get(message.id)
+    if decode is None:
+        return None
+    reader = _Reader(message.data)
+    try:
+        decoded = decode(reader)
+    except IndexError:
+        return None
+    return decoded if reader.left == 0 else None

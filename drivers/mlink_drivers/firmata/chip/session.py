@@ -1,0 +1,267 @@
+"""A board with our firmware: asks what it can do, raises its baud rate, and learns its clock.
+
+`take` hears the session's messages in the reader thread; the rest is called by whoever connects
+the board. One thread of its own asks the chip's time, quickly at first and then steadily, which
+also keeps a raised baud rate and a safe state awake.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from mlink.errors import DeviceError
+from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.clock import ChipClock
+from mlink_drivers.firmata.chip.messages import (
+    BaudAnswer,
+    ClockAnswer,
+    EdgeBlock,
+    EdgeWatch,
+    ExtensionMessage,
+    Feature,
+    Features,
+    decode_extension,
+)
+from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.arrival import wire_time_ns
+from mlink_drivers.firmata.wire.protocol import Message, PinState, Sysex
+
+TIMESTAMP_SOURCE: Final = "device-clock"
+STAMP_USEC: Final = 4
+"""How far the chip's stamp of an edge may be off (measured: docs/boards.md)."""
+PAUSE_S: Final = 0.25
+"""Between questions for the chip's time, once it is known."""
+_ANSWER_S: Final = 1.0
+_FIRST_EXCHANGES: Final = 16
+_FIRST_PAUSE_S: Final = 0.02
+_PAUSE_GROWS: Final = 1.04
+_JOIN_S: Final = 5.0
+_SILENCE_S: Final = 5.0
+_LEAST_UNANSWERED: Final = 6
+
+LineTaker = Callable[[int, bool, int], object]
+"""Called with line, level and time (ns of CLOCK_MONOTONIC)."""
+
+
+class ChipExtension:
+    """The extension of one board; `features` is None on a firmware that lacks it.
+
+    `on_edge` hears of edges, `on_state` of the level that a line has when it begins to be watched,
+    `on_event` of everything else, all in the reader thread. `on_exchange` is called in the clock's
+    thread after each exchange, `on_silence` when the board answers no more.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[bytes], None],
+        baud_rate: int,
+        *,
+        on_edge: LineTaker,
+        on_state: LineTaker = lambda _line, _level, _time_ns: None,
+        on_event: Callable[[ExtensionMessage], None] = lambda _message: None,
+        on_blocks_missing: Callable[[int], None] = lambda _count: None,
+        on_exchange: Callable[[ChipClock], None] = lambda _clock: None,
+        on_silence: Callable[[DeviceError], None] = lambda _error: None,
+        pause_s: float = PAUSE_S,
+        log: logging.Logger | None = None,
+    ) -> None:
+        self.features: Features | None = None
+        self.clock: ChipClock | None = None
+        self.blocks_missing = 0
+        """Blocks of edges that the line lost, by their sequence numbers."""
+        self.baud_rate = baud_rate
+        self._send = send
+        self._on_edge = on_edge
+        self._on_state = on_state
+        self._on_event = on_event
+        self._on_blocks_missing = on_blocks_missing
+        self._on_exchange = on_exchange
+        self._on_silence = on_silence
+        self._pause_s = pause_s
+        self._log = log or logging.getLogger(__name__)
+        self._answered = threading.Event()
+        self._baud_answered = threading.Event()
+        self._probing = False
+        self._wanted_baud_rate = 0
+        self._sequence: int | None = None
+        self._last_edge_ns = 0
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # -- the start -----------------------------------------------------------------------------
+
+    def probe(self) -> Features | None:
+        """Ask once whether the firmware has the extension.
+
+        A pin state is asked for behind it: its answer alone is a no. (A version would do as well,
+        but is the sign of a board that has restarted.)
+        """
+        self.close()
+        self.features = self.clock = None
+        self._answered.clear()
+        self._probing = True
+        self._send(chip_encode.feature_query() + encode.pin_state_query(0))
+        self._answered.wait(_ANSWER_S)
+        self._probing = False
+        return self.features
+
+    def raise_baud(self, baud_rate: int, set_baud_rate: Callable[[int], None]) -> bool:
+        """Agree with the board on another baud rate; False when it stays as it is.
+
+        `set_baud_rate` changes the host's end. Nothing else may be sent meanwhile. The chip falls
+        back by itself when it is not confirmed, and so do we.
+        """
+        if not self.has(Feature.BAUD) or not (self.features and self.features.highest_baud):
+            return False
+        before = self.baud_rate
+        baud_rate = min(baud_rate, self.features.highest_baud)
+        self._wanted_baud_rate = baud_rate
+        if not self._ask_baud(chip_encode.change_baud(baud_rate)):
+            self._log.warning("the board does not take %d baud; it stays at %d", baud_rate, before)
+            return False
+        try:
+            set_baud_rate(baud_rate)
+            time.sleep(0.005)  # the board changes when its answer has left
+            if self._ask_baud(chip_encode.confirm_baud()):
+                self.baud_rate = baud_rate
+                return True
+        except OSError as error:  # the port or its adapter does not know this rate
+            self._log.info("%d baud cannot be set: %s", baud_rate, error)
+        set_baud_rate(before)
+        time.sleep(_ANSWER_S)  # it has fallen back by then
+        self._log.warning("the line does not carry %d baud; it stays at %d", baud_rate, before)
+        return False
+
+    def start_clock(self) -> bool:
+        """Learn the chip's clock, and go on; False when it did not answer in time."""
+        assert self.features is not None
+        self.close()
+        self._closing.clear()
+        self._sequence = None
+        self._last_edge_ns = 0
+        clock = self.clock = ChipClock(self.features.tick_hz, wire_time_ns(1, self.baud_rate))
+        self._thread = threading.Thread(
+            target=self._ask, args=(clock,), name="chip clock", daemon=True
+        )
+        self._thread.start()
+        deadline = time.monotonic() + _ANSWER_S
+        while clock.exchanges < _FIRST_EXCHANGES // 2 and time.monotonic() < deadline:
+            time.sleep(_FIRST_PAUSE_S / 2)
+        return clock.is_set
+
+    def close(self) -> None:
+        """End the clock's thread; nothing is sent by itself any more."""
+        self._closing.set()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(_JOIN_S)
+
+    # -- what is known -------------------------------------------------------------------------
+
+    def has(self, feature: Feature) -> bool:
+        """Tell whether the board can do something."""
+        return self.features is not None and self.features.has(feature)
+
+    @property
+    def keeps_time(self) -> bool:
+        """Whether the chip's times can be converted."""
+        return self.clock is not None and self.clock.is_set
+
+    def stamps(self, line: int) -> bool:
+        """Whether the chip can stamp a line's edges with times that can be converted."""
+        features = self.features
+        return bool(
+            features and self.keeps_time and self.has(Feature.EDGES) and line in features.edge_pins
+        )
+
+    def time_ns(self, ticks: int) -> int:
+        """Convert a time of the chip to ns of CLOCK_MONOTONIC; only when `keeps_time`."""
+        assert self.clock is not None
+        return self.clock.to_monotonic_ns(ticks)
+
+    @property
+    def uncertainty_usec(self) -> int:
+        """Standard error of an edge's time in µs; −1 while the clock is not known."""
+        if self.clock is None or not self.clock.is_set:
+            return -1
+        return self.clock.uncertainty_usec + STAMP_USEC
+
+    # -- what the board says (reader thread) -----------------------------------------------------
+
+    def take(self, message: Message, arrival_ns: int) -> bool:
+        """Take a message of the extension; False when it is none."""
+        if not isinstance(message, Sysex):
+            if isinstance(message, PinState) and self._probing:
+                self._answered.set()
+                return True
+            return False
+        if self.features is None and not self._probing:
+            return False
+        decoded = decode_extension(message)
+        if decoded is None:
+            return False
+        if isinstance(decoded, EdgeBlock):
+            self._take_edges(decoded)
+        elif isinstance(decoded, ClockAnswer):
+            if self.clock is not None:
+                self.clock.take(decoded, arrival_ns)
+        elif isinstance(decoded, Features):
+            self.features = decoded  # the state of pin 0 is still to come, and ends the probing
+        elif isinstance(decoded, EdgeWatch):
+            if self.keeps_time:
+                self._on_state(decoded.pin, decoded.level, self.time_ns(decoded.ticks))
+        elif isinstance(decoded, BaudAnswer) and decoded.step != BaudAnswer.FELL_BACK:
+            # A late confirmation is answered with the rate that the board has fallen back to.
+            if not decoded.refused and decoded.baud_rate == self._wanted_baud_rate:
+                self._baud_answered.set()
+        else:
+            self._on_event(decoded)
+        return True
+
+    def _take_edges(self, block: EdgeBlock) -> None:
+        if self._sequence is not None:
+            missing = (block.sequence - self._sequence - 1) % 128
+            if missing:
+                self.blocks_missing += missing
+                self._on_blocks_missing(missing)
+        self._sequence = block.sequence
+        if not self.keeps_time:
+            return
+        for edge in block.edges:
+            # In order even where the clock's estimate has just been set back a little.
+            self._last_edge_ns = max(self._last_edge_ns, self.time_ns(edge.ticks))
+            self._on_edge(edge.pin, edge.level, self._last_edge_ns)
+
+    # -- asking --------------------------------------------------------------------------------
+
+    def _ask(self, clock: ChipClock) -> None:
+        count, pause_s = 0, min(_FIRST_PAUSE_S, self._pause_s)
+        patience = max(_LEAST_UNANSWERED, round(_SILENCE_S / self._pause_s))
+        while not self._closing.wait(pause_s):
+            if count > _FIRST_EXCHANGES:
+                pause_s = min(pause_s * _PAUSE_GROWS, self._pause_s)
+            if count:
+                self._on_exchange(clock)  # of the answer that has come meanwhile
+            if clock.unanswered >= patience:
+                # As many questions, and not a time: our own process may have been stopped.
+                self._on_silence(
+                    DeviceError(
+                        f"the board answered none of {patience} questions",
+                        remedy="Check its power supply and its cable; press its reset button.",
+                    )
+                )
+                return
+            try:
+                self._send(clock.query(time.monotonic_ns()))
+            except DeviceError:
+                return  # the board is away: its session says so; when it is back, we begin anew
+            count += 1
+
+    def _ask_baud(self, message: bytes) -> bool:
+        self._baud_answered.clear()
+        self._send(message)
+        return self._baud_answered.wait(_ANSWER_S / 2)

@@ -1,0 +1,1 @@
+"""What `firmata-io` does with lines during a run: commands in, readings out."""

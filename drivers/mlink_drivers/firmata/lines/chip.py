@@ -1,0 +1,270 @@
+"""What a run has of a board with our firmware: its clock, its extension, and what they tell.
+
+On another firmware everything here stays silent, and times are those of arrival.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from mlink.errors import DeviceError
+from mlink.module import ModuleContext
+from mlink_drivers.firmata.catalog import FirmataSettings
+from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.clock import ChipClock
+from mlink_drivers.firmata.chip.clock_record import ClockRecord
+from mlink_drivers.firmata.chip.commands import ChipCommands
+from mlink_drivers.firmata.chip.messages import (
+    AnalogBlock,
+    BaudAnswer,
+    ChipStatus,
+    EventsLost,
+    ExtensionMessage,
+    PulseEnd,
+    ReflexFired,
+    SafeStateTripped,
+    ScansMissed,
+)
+from mlink_drivers.firmata.chip.session import PAUSE_S, TIMESTAMP_SOURCE, ChipExtension
+from mlink_drivers.firmata.lines.pulses import PulseTimes
+from mlink_drivers.firmata.lines.readings import Readings
+from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows
+from mlink_drivers.firmata.link.pace import Pace
+from mlink_drivers.firmata.pyfirmata.board import Board
+
+_COUNT: Final = 1 << 16
+"""The board's counts wrap here."""
+_WARN_PAUSE_S: Final = 1.0
+_ASKS_PER_SAFE_TIME: Final = 4
+
+
+class ChipLink:
+    """The extension in a run; `connect` is called when the board was opened, and opened again."""
+
+    def __init__(
+        self,
+        context: ModuleContext[FirmataSettings],
+        board: Board,
+        readings: Readings,
+        events: EventRows,
+        reflexes: ReflexRows,
+        *,
+        on_pulse: Callable[[PulseTimes], None],
+        on_silence: Callable[[DeviceError], None],
+    ) -> None:
+        self.events_lost = 0
+        self.scans_missed = 0
+        self._context = context
+        self._settings = context.settings
+        self._log: logging.Logger = context.log
+        self._board = board
+        self._readings = readings
+        self._events = events
+        self._reflexes = reflexes
+        self._counts: ChipStatus | None = None
+        self._events_total = 0
+        self._scans_total = 0
+        self._blocks_missing = 0
+        self._warn_at = 0.0
+        self._record: ClockRecord | None = None
+        settings = self._settings
+        self.extension = ChipExtension(
+            board.send,
+            settings.baud_rate,
+            on_edge=readings.take_edge,
+            on_state=readings.take_level,
+            on_event=self._on_event,
+            on_blocks_missing=self._on_blocks_missing,
+            on_exchange=self._on_exchange,
+            on_silence=on_silence,
+            pause_s=_pause_s(settings.safe_state_msec),
+            log=self._log,
+        )
+        self.commands = ChipCommands(
+            self.extension,
+            board.send,
+            to_monotonic_ns=self._to_monotonic_ns,
+            on_pulse=on_pulse,
+            sampling_interval_msec=settings.sampling_interval_msec,
+            safe_state_msec=settings.safe_state_msec,
+            safe_values={int(line): value for line, value in settings.safe_values.items()},
+        )
+        readings.extension = self.extension
+
+    def connect(self) -> None:
+        """Find out what the board can do, raise its baud rate and learn its clock."""
+        extension, settings = self.extension, self._settings
+        extension.baud_rate = self._board.session.transport.baud_rate
+        if extension.probe() is None:
+            if settings.safe_state_msec:
+                self._log.warning(
+                    "safe_state_msec: the firmware of %s has no safe state; outputs stay as they"
+                    " are when this program dies. mlink flash puts one on it that has",
+                    self._board.description,
+                )
+            return
+        transport = self._board.session.transport
+        if settings.fast_baud_rate > transport.baud_rate and transport.can_change_baud_rate:
+            features = extension.features
+            assert features is not None
+            if extension.raise_baud(settings.fast_baud_rate, self._board.session.set_baud_rate):
+                self._board.session.pace = Pace(features.receive_buffer)
+        self._counts = None
+        if not extension.start_clock():
+            self._log.warning(
+                "%s does not tell its time; readings get the time of their arrival",
+                self._board.description,
+            )
+        self._board.send(chip_encode.status_query())
+        clock = extension.clock
+        assert clock is not None
+        self._log.info(
+            "%s has a clock: %d baud, %+.0f ppm, ± %d µs",
+            self._board.description,
+            extension.baud_rate,
+            clock.rate_ppm,
+            extension.uncertainty_usec,
+        )
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the stream of readings says of its times; empty where the board has no clock."""
+        features = self.extension.features
+        if features is None or not self.extension.keeps_time:
+            return {}
+        return {
+            "timestamp_source": TIMESTAMP_SOURCE,
+            "uncertainty_usec": self.extension.uncertainty_usec,
+            "device_clock_hz": features.tick_hz,
+            "baud_rate": self.extension.baud_rate,
+        }
+
+    def start(self) -> None:
+        """Begin the tsync file, where the run is recorded."""
+        if not self.extension.keeps_time:
+            return
+        context = self._context
+        dataset = context.create_dataset(f"{context.name}-clock")
+        if dataset is None:
+            return
+        features = self.extension.features
+        assert features is not None
+        dataset.set_attribute("device_clock_hz", features.tick_hz)
+        self._record = ClockRecord(
+            dataset, context.clock, run_uuid=context.run_info.run_uuid, fail=context.fail
+        )
+        assert self.extension.clock is not None
+        self._record.take(self.extension.clock)
+
+    def finish(self) -> None:
+        """Close the tsync file."""
+        record, self._record = self._record, None
+        if record is not None:
+            record.finish(self.extension.clock)
+
+    def report(self) -> None:
+        """Give the run's summary what is known of the clock."""
+        clock, report = self.extension.clock, self._context.report
+        if clock is None or not clock.is_set:
+            return
+        report("board_clock_ppm", round(clock.rate_ppm, 2))
+        report("board_clock_uncertainty_usec", self.extension.uncertainty_usec)
+        if self._readings.lost:
+            report("readings_lost_by_board", self._readings.lost)
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self.extension.close()
+        self.finish()
+
+    # -- what the board tells (reader thread) ----------------------------------------------------
+
+    def _on_event(self, message: ExtensionMessage) -> None:
+        if isinstance(message, AnalogBlock):
+            if self.extension.keeps_time:
+                samples, lost = self.commands.take_samples(message)
+                if lost:
+                    self._lost("analog samples", lost, "on the line to the board")
+                self._readings.take_samples(samples)
+        elif isinstance(message, PulseEnd):
+            self.commands.pulse_ended(message)
+        elif isinstance(message, ReflexFired):
+            self._on_reflex(message)
+        elif isinstance(message, EventsLost):
+            lost = (message.total - self._events_total) % _COUNT
+            self._events_total = message.total
+            self.events_lost += lost
+            self._lost("edges", lost, "the board's queue was full")
+        elif isinstance(message, ScansMissed):
+            missed = (message.total - self._scans_total) % _COUNT
+            self._scans_total = message.total
+            self.scans_missed += missed
+            lost = missed * self.commands.sampled_channels
+            self._lost("analog samples", lost, "the board could not keep up")
+        elif isinstance(message, ChipStatus):
+            self.commands.status_came()
+            if self._counts is None:  # what was lost before is nobody's loss
+                self._counts = message
+                self._events_total = message.events_lost
+                self._scans_total = message.scans_missed
+        elif isinstance(message, SafeStateTripped):
+            self._on_safe_state()
+        elif isinstance(message, BaudAnswer):
+            self._log.warning("%s is back at %d baud", self._board.name, message.baud_rate)
+
+    def _on_reflex(self, fired: ReflexFired) -> None:
+        if not self.extension.keeps_time:
+            return
+        known = self.commands.orders.reflexes.get(fired.index)
+        self._reflexes.take(
+            fired.index,
+            self.extension.time_ns(fired.edge_ticks),
+            self.extension.time_ns(fired.action_ticks),
+            (known[0], known[1].output) if known is not None else None,
+        )
+
+    def _on_safe_state(self) -> None:
+        self.commands.tripped()
+        self._events.note("safe-state", "the board heard nothing for too long")
+        self._log.warning(
+            "%s heard nothing for too long and made its outputs safe; its reflexes and trains have"
+            " ended. A longer safe_state_msec gives a busy host more time",
+            self._board.name,
+        )
+
+    def _on_blocks_missing(self, count: int) -> None:
+        self._lost("blocks of edges", count, "on the line to the board")
+
+    def _lost(self, what: str, count: int, why: str) -> None:
+        if not count:
+            return
+        total = self._readings.lost + count
+        now = time.monotonic()
+        if now >= self._warn_at:
+            self._warn_at = now + _WARN_PAUSE_S
+            self._log.warning(
+                "%s: %d %s lost (%d readings in all): %s", self._board.name, count, what, total, why
+            )
+            self._context.set_status(f"{self._board.description}: {total} readings lost")
+        self._readings.note_lost(count)
+        self._events.note("readings-lost", f"{count} {what}: {why}")
+
+    # -- the clock -----------------------------------------------------------------------------
+
+    def _on_exchange(self, clock: ChipClock) -> None:
+        record = self._record
+        if record is not None:
+            record.take(clock)
+
+    def _to_monotonic_ns(self, master_usec: int) -> int:
+        return time.monotonic_ns() + (master_usec - self._context.clock.now_usec()) * 1000
+
+
+def _pause_s(safe_state_msec: int) -> float:
+    """How often to ask for the chip's time, which also tells it that we live."""
+    if not safe_state_msec:
+        return PAUSE_S
+    return min(PAUSE_S, safe_state_msec / 1000 / _ASKS_PER_SAFE_TIME)

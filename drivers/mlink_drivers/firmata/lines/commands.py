@@ -1,0 +1,392 @@
+"""From `fmctl` to the board: each command is checked against what the pin can do, then sent.
+
+What every line was set up as and last told is remembered, also while the board is away, so that
+`replay` can bring a board that comes back to where it should be.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+import msgspec
+
+from mlink.errors import DeviceError
+from mlink.types import LineCommand, LineCommandKind, LineModeFlags
+from mlink_drivers.firmata.chip.commands import ChipCommands
+from mlink_drivers.firmata.chip.extra import (
+    ChipOrder,
+    PulseTrain,
+    Reflex,
+    WatchEdges,
+    is_chip_extra,
+    parse_chip_extra,
+)
+from mlink_drivers.firmata.extra import (
+    I2CConfig,
+    I2CTransfer,
+    QueryPinState,
+    RawSysex,
+    ServoConfig,
+    SetPinMode,
+    parse_extra,
+)
+from mlink_drivers.firmata.lines.checks import check_mode, check_value
+from mlink_drivers.firmata.lines.i2c_sysex import Extension
+from mlink_drivers.firmata.lines.pulses import PulseTimer, PulseTimes
+from mlink_drivers.firmata.lines.readings import Readings
+from mlink_drivers.firmata.link.transport import DeviceLostError
+from mlink_drivers.firmata.pyfirmata.board import Board
+from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.budget import ByteBudget, analog_bytes
+from mlink_drivers.firmata.wire.pin_layout import mode_name
+from mlink_drivers.firmata.wire.protocol import PINS_PER_PORT, SINGLE_PIN_WRITE_SINCE, PinMode
+
+DEFAULT_PULSE_USEC: Final = 50_000
+"""A pulse of duration 0, as Syntalos does it."""
+
+_INPUTS: Final = (PinMode.INPUT, PinMode.PULLUP, PinMode.ANALOG)
+
+
+class _Line(msgspec.Struct):
+    """What a line is set up as, and what it was last told (None: nothing yet)."""
+
+    mode: PinMode
+    value: int | None = None
+    servo_pulses_usec: tuple[int, int] | None = None
+
+
+class LineCommands:
+    """Executes line commands on a board.
+
+    `execute` is called in the module's main thread, `replay` in that of the reconnection; the
+    pulse timer's thread only writes. Lost boards are not reported here: their session does that.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        readings: Readings,
+        budget: ByteBudget,
+        *,
+        on_error: Callable[[Exception], None],
+        on_warning: Callable[[str], None],
+        on_pulse: Callable[[PulseTimes], None] | None = None,
+        analog_lines: Collection[int] = (),
+        servo_lines: Collection[int] = (),
+        chip: ChipCommands | None = None,
+    ) -> None:
+        self.executed = 0
+        self.undelivered = 0
+        """Messages that found no board."""
+        self._board = board
+        self._readings = readings
+        self._budget = budget
+        self._on_warning = on_warning
+        self._analog_lines = analog_lines
+        self._servo_lines = servo_lines
+        self._chip = chip
+        self._lock = threading.Lock()
+        self._lines: dict[int, _Line] = {}
+        self._port_states: dict[int, int] = {}
+        self._extension = Extension(board, self._send, budget, self._check_budget)
+        self.pulses = PulseTimer(self._write, on_error=on_error, on_ended=on_pulse, name=board.name)
+
+    def execute(self, command: LineCommand) -> None:
+        """Send what a command asks for; DeviceError when its pin cannot do it."""
+        commanded_ns = time.monotonic_ns()
+        with self._lock:
+            self._execute(command, commanded_ns)
+            self.executed += 1
+
+    def _execute(self, command: LineCommand, commanded_ns: int) -> None:
+        line, kind = command.line_id, command.kind
+        pulses = kind is LineCommandKind.WRITE_DIGITAL_PULSE
+        if self._chip is not None and not pulses and kind is not LineCommandKind.DEVICE_SPECIFIC:
+            self._chip.cut(line)
+        if kind is LineCommandKind.SET_MODE:
+            self._set_mode(line, command.flags)
+        elif kind is LineCommandKind.WRITE_DIGITAL:
+            self._make_output(line, PinMode.OUTPUT)
+            self.pulses.write(line, int(command.value != 0))
+        elif pulses:
+            self._make_output(line, PinMode.OUTPUT)
+            self._pulse(line, _duration_usec(command), commanded_ns)
+        elif kind is LineCommandKind.WRITE_ANALOG:
+            check_value(self._board, line, self._make_analog_output(line), command.value)
+            self.pulses.write(line, command.value)
+        elif kind is LineCommandKind.WRITE_ANALOG_PULSE:
+            check_value(self._board, line, self._make_analog_output(line), command.value)
+            self.pulses.pulse(
+                line, command.value, _duration_usec(command), commanded_ns=commanded_ns
+            )
+        elif kind is LineCommandKind.DEVICE_SPECIFIC:
+            self._device_specific(line, command.extra, commanded_ns)
+        else:
+            raise DeviceError(
+                f"board {self._board.description} does not know the command {kind.name}",
+                remedy="Send SET_MODE, WRITE_DIGITAL, WRITE_ANALOG, a pulse of these,"
+                " or DEVICE_SPECIFIC.",
+            )
+
+    def mode_of(self, line: int) -> PinMode | None:
+        """Return what a line is set up as; None when nothing was asked of it yet."""
+        known = self._lines.get(line)
+        return known.mode if known is not None else None
+
+    def replay(self, rest_values: Mapping[int, int] | None = None) -> None:
+        """Tell a board that forgot all: modes, reporting, I2C, and the outputs' last values.
+
+        With `rest_values` every output gets its value of that table, 0 when it has none; servos
+        that it does not name stay limp.
+        """
+        with self._lock, self.pulses.held():
+            self._readings.forget_all()
+            if self._chip is not None:
+                self._chip.forget_all()
+            self._port_states.clear()
+            for line, known in self._lines.items():
+                self._apply(line, known)
+                if known.mode in _INPUTS or known.value is None:
+                    continue
+                if rest_values is not None:
+                    if known.mode is PinMode.SERVO and line not in rest_values:
+                        continue
+                    known.value = rest_values.get(line, 0)
+                self._write(line, known.value)
+            told_again = self._extension.replay()
+            if self._chip is not None:
+                told_again += self._chip.replay(trains=rest_values is None)
+                told_again += self._chip.safe_outputs(self._outputs())
+            if told_again:
+                self._send(told_again)
+
+    def end_pulses(self) -> None:
+        """Bring every line that pulses to rest; no command comes any more."""
+        self.pulses.end_all()
+        if self._chip is not None and (stop := self._chip.end_pulses()):
+            self._send(stop)
+
+    def tell_running_pulses(self) -> None:
+        """Tell of the pulses that have not ended, without an end; they are not told again."""
+        self.pulses.tell_running()
+        if self._chip is not None:
+            self._chip.give_up_pulses()
+
+    def arm_safe_state(self) -> None:
+        """Have the board make its outputs safe when we fall silent, where the settings ask it."""
+        if self._chip is not None and (order := self._chip.safe_outputs(self._outputs())):
+            self._send(order)
+
+    # -- modes ---------------------------------------------------------------------------------
+
+    def _set_mode(self, line: int, flags: LineModeFlags) -> None:
+        if LineModeFlags.IS_OUTPUT in flags:
+            if line in self._servo_lines:
+                self._use(line, PinMode.SERVO)
+                return
+            self._use(line, PinMode.OUTPUT)
+            self.pulses.write(line, 0)
+        elif line in self._analog_lines or self._board.pin_layout.is_analog_only(line):
+            self._use(line, PinMode.ANALOG)
+        elif LineModeFlags.PULL_UP in flags:
+            self._use(line, PinMode.PULLUP)
+        else:
+            self._use(line, PinMode.INPUT)
+
+    def _make_analog_output(self, line: int) -> PinMode:
+        present = self._lines.get(line)
+        is_servo = line in self._servo_lines or (present and present.mode is PinMode.SERVO)
+        mode = PinMode.SERVO if is_servo else PinMode.PWM
+        self._make_output(line, mode)
+        return mode
+
+    def _make_output(self, line: int, mode: PinMode) -> None:
+        """Set the mode if it is another; a line that was set up as an input stays one."""
+        present = self._lines.get(line)
+        if present is not None:
+            if present.mode is mode:
+                return
+            if present.mode in _INPUTS:
+                raise DeviceError(
+                    f"line {line} of {self._board.description} is set up as"
+                    f" {mode_name(present.mode)} and cannot be written to",
+                    remedy="Send SET_MODE with IS_OUTPUT first, or use another line.",
+                )
+        self._use(line, mode)
+
+    def _use(self, line: int, mode: PinMode) -> None:
+        """Set a line up as something, or again as what it is."""
+        check_mode(self._board, line, mode)
+        layout = self._board.pin_layout
+        before = self._lines.get(line)
+        silence = b""
+        if before is not None and before.mode is PinMode.ANALOG and mode is not PinMode.ANALOG:
+            channel = layout.channel_of(line)
+            assert channel is not None
+            silence = self._chip.end_samples(channel) if self._chip is not None else b""
+            silence = silence or encode.report_analog(channel, False)
+            self._budget.remove(("analog", line))
+        elif self._chip is not None and mode not in (PinMode.INPUT, PinMode.PULLUP):
+            silence = self._chip.unwatch(line)
+        if mode is PinMode.ANALOG:
+            channel = layout.channel_of(line)
+            assert channel is not None
+            self._budget.add(("analog", line), analog_bytes(channel))
+            self._check_budget()
+        known = _Line(mode)
+        if before is not None:
+            if mode is PinMode.SERVO:
+                known.servo_pulses_usec = before.servo_pulses_usec
+            if mode in _INPUTS:
+                self.pulses.forget(line)
+        self._lines[line] = known
+        if silence:
+            self._send(silence)
+        self._apply(line, known)
+        if mode not in _INPUTS and (before is None or before.mode in _INPUTS):
+            self.arm_safe_state()  # it names the outputs
+
+    def _apply(self, line: int, known: _Line) -> None:
+        """Send a line's mode and have it reported if it is an input."""
+        set_mode = encode.pin_mode(line, known.mode)
+        if known.mode is PinMode.ANALOG:
+            channel = self._board.pin_layout.channel_of(line)
+            assert channel is not None
+            self._readings.expect_analog(channel, line)
+            if self._chip is not None and self._chip.samples(channel):
+                self._send(set_mode + self._chip.sample(channel, line))
+                if warning := self._chip.interval_warning:
+                    self._on_warning(warning)
+            else:
+                self._warn_of_host_time(line)
+                self._send(set_mode + encode.report_analog(channel, True))
+        elif known.mode in _INPUTS and self._chip is not None and self._chip.stamps(line):
+            self._readings.expect_edges(line)
+            self._send(set_mode + self._chip.watch(line))
+        elif known.mode in _INPUTS:
+            self._warn_of_host_time(line)
+            self._readings.expect_digital(line)
+            if self._board.firmata_version < SINGLE_PIN_WRITE_SINCE:
+                # before 2.5 an input's bit in a port write switches its pull-up
+                pull_up = known.mode is PinMode.PULLUP
+                if self._board.pulls_up_by_write(line):
+                    set_mode = encode.pin_mode(line, PinMode.INPUT)
+                set_mode += self._port_write(line, int(pull_up))
+            self._send(
+                set_mode
+                + encode.protocol_version_query()  # the fence that inputs.py waits for
+                + encode.report_digital(line // PINS_PER_PORT, True)
+            )
+        else:
+            self._readings.forget(line)
+            if known.servo_pulses_usec is not None:
+                set_mode = encode.servo_config(line, *known.servo_pulses_usec) + set_mode
+            self._send(set_mode)
+
+    def _warn_of_host_time(self, line: int) -> None:
+        if self._chip is not None and self._chip.keeps_time:
+            self._on_warning(
+                f"{self._board.description} cannot time line {line} itself: its readings get the"
+                " time of their arrival"
+            )
+
+    # -- device-specific -----------------------------------------------------------------------
+
+    def _device_specific(self, line: int, extra: bytes, commanded_ns: int) -> None:
+        try:
+            order = parse_chip_extra(extra) if is_chip_extra(extra) else parse_extra(extra)
+        except ValueError as error:
+            raise DeviceError(
+                f"the extra bytes '{extra.hex(' ')}' of a DEVICE_SPECIFIC command for"
+                f" {self._board.description} are wrong: {error}",
+                remedy="Make them with the functions of mlink_drivers.firmata.extra.",
+            ) from error
+        if isinstance(order, SetPinMode):
+            self._use(line, order.mode)
+        elif isinstance(order, ServoConfig):
+            widths = order.min_pulse_usec, order.max_pulse_usec
+            self._use(line, PinMode.SERVO)
+            self._lines[line].servo_pulses_usec = widths
+            self._send(encode.servo_config(line, *widths) + encode.pin_mode(line, PinMode.SERVO))
+        elif isinstance(order, QueryPinState):
+            if not 0 <= line < self._board.pin_layout.pin_count:
+                raise DeviceError(
+                    f"{self._board.description} has no line {line}",
+                    remedy=f"Use another line; {self._board.pin_layout.describe(line)}.",
+                )
+            self._send(encode.pin_state_query(line))
+        elif isinstance(order, RawSysex | I2CConfig | I2CTransfer):
+            self._extension.execute(order)
+        else:
+            self._chip_order(line, order, commanded_ns)
+
+    def _chip_order(self, line: int, order: ChipOrder, commanded_ns: int) -> None:
+        if self._chip is None:
+            raise DeviceError(
+                f"{self._board.description} is used without the extension of mlink's firmware",
+                remedy="Send this in a bench.",
+            )
+        if isinstance(order, PulseTrain):
+            self._make_output(line, PinMode.OUTPUT)
+        elif isinstance(order, Reflex):
+            self._make_output(order.output, PinMode.OUTPUT)
+        elif isinstance(order, WatchEdges):
+            self._chip.require_edges(line)
+            (self._readings.expect_edges if order.kind else self._readings.forget)(line)
+        self._chip.execute(line, order, commanded_ns)
+
+    # -- checks --------------------------------------------------------------------------------
+
+    def _check_budget(self) -> None:
+        warning = self._budget.check(str(self._board.description))
+        if warning:
+            self._on_warning(warning)
+
+    # -- writing (also in the pulse timer's thread) ----------------------------------------------
+
+    def _pulse(self, line: int, duration_usec: int, commanded_ns: int) -> None:
+        """Have the chip make a pulse, or make it from here where it cannot."""
+        if self._chip is not None and not self.pulses.is_active(line):
+            # PWM may take slots of the chip: which pins' does depends on the board.
+            slots = sum(known.mode is PinMode.PWM for known in self._lines.values())
+            self._lines[line].value = 0
+            try:
+                if self._chip.pulse(line, duration_usec, commanded_ns, slots):
+                    return
+            except DeviceLostError:
+                self.undelivered += 1
+                return
+        self.pulses.pulse(line, 1, duration_usec, commanded_ns=commanded_ns)
+
+    def _outputs(self) -> list[int]:
+        return [line for line, known in self._lines.items() if known.mode not in _INPUTS]
+
+    def _write(self, line: int, value: int) -> None:
+        known = self._lines[line]
+        known.value = value
+        if known.mode in (PinMode.PWM, PinMode.SERVO):
+            self._send(encode.analog(line, value))
+        elif self._board.firmata_version >= SINGLE_PIN_WRITE_SINCE:
+            self._send(encode.digital_pin(line, value))
+        else:
+            self._send(self._port_write(line, value))
+
+    def _port_write(self, line: int, value: int) -> bytes:
+        """Write one line by the message of its whole port."""
+        port, bit = divmod(line, PINS_PER_PORT)
+        state = self._port_states.get(port, 0) & ~(1 << bit) | (value << bit)
+        self._port_states[port] = state
+        return encode.digital_port(port, state)
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._board.send(data)
+        except DeviceLostError:
+            self.undelivered += 1  # the session has said that the board is lost
+
+
+def _duration_usec(command: LineCommand) -> int:
+    return command.duration_usec if command.duration_usec > 0 else DEFAULT_PULSE_USEC

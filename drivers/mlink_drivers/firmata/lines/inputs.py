@@ -1,0 +1,68 @@
+"""Which lines are digital inputs, and which of them a port report changes. Values only.
+
+A report that was on its way when a line became an input tells nothing of that line. So every
+line waits for a fence: a version query (0xF9) sent between its SET_PIN_MODE and its
+REPORT_DIGITAL. Firmware answers in order; what comes after the answer is true.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from mlink_drivers.firmata.wire.protocol import PINS_PER_PORT
+
+
+class DigitalInputs:
+    """State of the digital inputs of one board; not thread-safe."""
+
+    def __init__(self) -> None:
+        self._wanted: set[int] = set()
+        self._fenced: deque[int] = deque()
+        self._active: dict[int, int] = {}  # port → mask of lines that are live
+        self._known: dict[int, int] = {}  # port → mask of lines whose state was reported
+        self._state: dict[int, int] = {}  # port → last reported mask
+
+    @property
+    def ports(self) -> list[int]:
+        """Ports that have an input."""
+        return sorted({line // PINS_PER_PORT for line in self._wanted})
+
+    def expect(self, line: int) -> None:
+        """A line becomes an input; it goes live at the next fence."""
+        self.forget(line)
+        self._wanted.add(line)
+        self._fenced.append(line)
+
+    def forget(self, line: int) -> None:
+        """A line is no longer an input."""
+        port, bit = divmod(line, PINS_PER_PORT)
+        self._wanted.discard(line)
+        self._active[port] = self._active.get(port, 0) & ~(1 << bit)
+        self._known[port] = self._known.get(port, 0) & ~(1 << bit)
+
+    def forget_all(self) -> None:
+        """The board came back and knows of no input; fences under way will never come."""
+        self._wanted.clear()
+        self._fenced.clear()
+        self._active.clear()
+        self._known.clear()
+        self._state.clear()
+
+    def pass_fence(self) -> None:
+        """The board answered a version query: the line that waits longest goes live."""
+        if self._fenced:
+            line = self._fenced.popleft()
+            if line in self._wanted:
+                port, bit = divmod(line, PINS_PER_PORT)
+                self._active[port] |= 1 << bit
+
+    def changes(self, port: int, mask: int) -> list[tuple[int, int]]:
+        """Return (line, value) of the live inputs that a report changes or tells first."""
+        active = self._active.get(port, 0)
+        news = ((mask ^ self._state.get(port, 0)) | ~self._known[port]) & active if active else 0
+        if not news:
+            return []
+        self._known[port] |= active
+        self._state[port] = mask
+        first = port * PINS_PER_PORT
+        return [(first + bit, mask >> bit & 1) for bit in range(PINS_PER_PORT) if news >> bit & 1]

@@ -1,0 +1,134 @@
+"""What happens in a run when the board goes away, and when it is back: the bench's policies."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from mlink.errors import DeviceError
+from mlink_drivers.firmata.catalog import FirmataSettings
+from mlink_drivers.firmata.lines.commands import LineCommands
+from mlink_drivers.firmata.lines.rows import EventRows
+from mlink_drivers.firmata.link.reconnect import LinkState, Reconnect
+from mlink_drivers.firmata.pyfirmata.board import Board
+from mlink_drivers.identity import PortIdentity, find_again
+
+_REMEDY = "Check the cable, the hub and the board's power supply, then start again."
+
+
+class Recovery:
+    """Ends the run on a loss, or brings the board back and tells it all it forgot.
+
+    Its methods are called in the session's reader thread or in whichever noticed the loss.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        commands: LineCommands,
+        events: EventRows,
+        settings: FirmataSettings,
+        *,
+        spec: str,
+        identity: PortIdentity | None,
+        connect: Callable[[], None] = lambda: None,
+        fail: Callable[[BaseException], None],
+        set_status: Callable[[str], None],
+        log: logging.Logger,
+        find: Callable[[str, PortIdentity | None], str | None] = find_again,
+    ) -> None:
+        self.reconnects = 0
+        self._board = board
+        self._commands = commands
+        self._events = events
+        self._settings = settings
+        self._spec = spec
+        self._identity = identity
+        self._connect = connect
+        self._fail = fail
+        self._set_status = set_status
+        self._log = log
+        self._lost_ns = 0
+        self._reconnect = Reconnect(
+            lambda: find(spec, identity), self._reopen, self._on_state, name=board.name
+        )
+
+    @property
+    def state(self) -> LinkState:
+        """Where the link to the board stands."""
+        return self._reconnect.state
+
+    def on_lost(self, error: DeviceError) -> None:
+        """Act on a lost board."""
+        if self._settings.on_loss == "continue":
+            self._reconnect.lost(error.message)
+            return
+        self._events.note("lost", error.message)
+        lost = DeviceError(f"board {self._board.name} lost: {error.message}", remedy=error.remedy)
+        lost.__cause__ = error
+        self._fail(lost)
+
+    def on_restarted(self) -> None:
+        """Act on a board that greets in the middle of a run: it booted and forgot its lines."""
+        error = DeviceError(
+            f"the board {self._board.name} restarted during the run and forgot its lines",
+            remedy="Check its power supply and its reset line, then start again.",
+        )
+        if self._settings.on_loss == "continue":
+            self._board.session.drop(error)
+        else:
+            self._events.note("restarted")
+            self._fail(error)
+
+    def close(self) -> None:
+        """Look for the board no more."""
+        self._reconnect.close(self._board.session.close)
+
+    def _reopen(self, address: str) -> None:
+        """Open the board where it is now, and act by policy (the reconnection's thread)."""
+        self._board.reopen(address)
+        if self._settings.on_reconnect == "stop":
+            return
+        self._connect()
+        self._board.setSamplingInterval(self._settings.sampling_interval_msec)
+        rest_values: Mapping[int, int] | None = None
+        if self._settings.on_reconnect == "safe":
+            rest_values = {int(line): value for line, value in self._settings.safe_values.items()}
+        self._commands.replay(rest_values)
+
+    def _on_state(self, state: LinkState, detail: str) -> None:
+        name = self._board.name
+        if state is LinkState.CONNECTED:
+            self._on_back(detail)
+        elif state is LinkState.REOPENING:
+            self._events.note("reopening", detail)
+            self._set_status(f"reopening {detail}")
+        elif self._lost_ns:
+            self._log.warning("%s is not back yet: %s", name, detail)
+            self._events.note("refused", detail)
+            self._set_status(f"lost: {detail}")
+        else:
+            self._lost_ns = time.monotonic_ns()
+            self._log.warning("%s lost: %s; no readings until it is back", name, detail)
+            self._events.note("lost", detail)
+            self._set_status(f"lost: {detail}")
+
+    def _on_back(self, address: str) -> None:
+        gap_usec = (time.monotonic_ns() - self._lost_ns) // 1000
+        self._lost_ns = 0
+        self.reconnects += 1
+        policy = self._settings.on_reconnect
+        self._log.warning(
+            "%s is back at %s after %.1f s (%s)", self._board.name, address, gap_usec / 1e6, policy
+        )
+        self._events.note("connected", f"{address}, {policy}, gap {gap_usec} µs")
+        self._set_status(str(self._board.description))
+        if policy == "stop":
+            self._fail(
+                DeviceError(
+                    f"board {self._board.name} was away for {gap_usec / 1e6:.1f} s and is back;"
+                    ' on_reconnect = "stop" ends the run',
+                    remedy=_REMEDY,
+                )
+            )

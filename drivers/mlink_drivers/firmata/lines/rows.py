@@ -1,0 +1,126 @@
+"""The board's tables: `events` (a cable pulled, a complaint), `replies`, `pulses`, `reflexes`.
+
+Rows that come before the run's time exists wait for `start`. Any thread may add rows.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from mlink.clock import Clock
+from mlink.module import OutputPort
+from mlink_drivers.firmata.lines.pulses import PulseTimes
+from mlink_drivers.firmata.wire.protocol import I2CReply, Message, PinState, StringData, Sysex
+
+EVENTS_HEADER = ["time_usec", "event", "detail"]
+REPLIES_HEADER = ["time_usec", "kind", "source", "register", "data"]
+PULSES_HEADER = [
+    "line",
+    "asked_usec",
+    "commanded_usec",
+    "start_sent_usec",
+    "end_sent_usec",
+    "timed_by",
+    "first_edge_usec",
+    "last_edge_usec",
+]
+REFLEXES_HEADER = ["index", "edge_usec", "action_usec", "trigger", "output"]
+
+
+class Rows:
+    """Rows of one output port between `start` and the end; times are master µs."""
+
+    def __init__(self, output: OutputPort, clock: Clock, header: list[str]) -> None:
+        self._output = output
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiting: list[list[str]] | None = []
+        self._closed = False
+        output.metadata["table_header"] = list(header)
+
+    def start(self) -> None:
+        """Send what waited, and from now on at once."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, None
+            if self._output.connected:  # not known before
+                for row in waiting or []:
+                    self._output.submit(row)
+
+    def close(self) -> None:
+        """Send nothing more once this has returned: the stream has ended."""
+        with self._lock:
+            self._closed = True
+
+    def add(self, *cells: object) -> None:
+        """Send one row."""
+        with self._lock:
+            if self._closed:
+                return
+            if self._waiting is not None:
+                self._waiting.append([str(cell) for cell in cells])
+            elif self._output.connected:
+                self._output.submit([str(cell) for cell in cells])
+
+    def time_usec(self, monotonic_ns: int) -> int:
+        """Master time of a CLOCK_MONOTONIC reading."""
+        return self._clock.from_monotonic_ns(monotonic_ns)
+
+
+class EventRows(Rows):
+    """What happened to the board."""
+
+    def __init__(self, output: OutputPort, clock: Clock) -> None:
+        super().__init__(output, clock, EVENTS_HEADER)
+
+    def note(self, event: str, detail: str = "") -> None:
+        """Note something that happens now."""
+        self.add(self._clock.now_usec(), event, detail)
+
+
+class ReplyRows(Rows):
+    """What the board answered to DEVICE_SPECIFIC commands, with the time of its first byte."""
+
+    def __init__(self, output: OutputPort, clock: Clock) -> None:
+        super().__init__(output, clock, REPLIES_HEADER)
+
+    def take(self, message: Message, arrival_ns: int) -> None:
+        """Send a message if it is an answer."""
+        at = self.time_usec(arrival_ns)
+        if isinstance(message, I2CReply):
+            self.add(at, "i2c", message.address, message.register, message.data.hex(" "))
+        elif isinstance(message, Sysex):
+            self.add(at, "sysex", message.id, "", message.data.hex(" "))
+        elif isinstance(message, PinState):
+            self.add(at, "pin-state", message.pin, message.mode, message.value)
+        elif isinstance(message, StringData):
+            self.add(at, "string", "", "", message.text)
+
+
+class PulseRows(Rows):
+    """When pulses were commanded and sent, and by the chip's clock made, where it made them."""
+
+    def __init__(self, output: OutputPort, clock: Clock) -> None:
+        super().__init__(output, clock, PULSES_HEADER)
+
+    def take(self, pulse: PulseTimes) -> None:
+        """Send a pulse's times."""
+        commanded, started = map(self.time_usec, (pulse.commanded_ns, pulse.start_sent_ns))
+        ended, first, last = (
+            self.time_usec(time_ns) if time_ns else ""
+            for time_ns in (pulse.end_sent_ns, pulse.first_edge_ns, pulse.last_edge_ns)
+        )
+        self.add(
+            pulse.line, pulse.asked_usec, commanded, started, ended, pulse.timed_by, first, last
+        )
+
+
+class ReflexRows(Rows):
+    """What reflexes did: the edge that triggered one, and its action."""
+
+    def __init__(self, output: OutputPort, clock: Clock) -> None:
+        super().__init__(output, clock, REFLEXES_HEADER)
+
+    def take(self, index: int, edge_ns: int, action_ns: int, lines: tuple[int, int] | None) -> None:
+        """Send the times of one; `lines` are its trigger and its output, where known."""
+        trigger, output = lines if lines is not None else ("", "")
+        self.add(index, self.time_usec(edge_ns), self.time_usec(action_ns), trigger, output)

@@ -1,0 +1,1 @@
+"""How bytes reach a board: ports, threads, sessions, reconnects. Knows no pins."""

@@ -1,0 +1,365 @@
+"""A `pyfirmata2.Board` on our session: existing pyFirmata2 scripts run on it unchanged.
+
+What the library does on the wire and in threads is replaced (handshake, reader, parser,
+callbacks, exit); its names, its pin syntax and its class stay.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Self
+
+import pyfirmata2
+from serial.tools import list_ports
+
+from mlink.errors import DeviceError
+from mlink_drivers.firmata.link.session import Session, SessionListener, SessionState
+from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, open_transport
+from mlink_drivers.firmata.pyfirmata.pins import UNAVAILABLE, BoardPin, BoardPort
+from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.pin_layout import PinLayout
+from mlink_drivers.firmata.wire.protocol import (
+    ANALOG_MESSAGE,
+    DIGITAL_MESSAGE,
+    PINS_PER_PORT,
+    PROTOCOL_VERSION,
+    SINGLE_PIN_WRITE_SINCE,
+    AnalogValue,
+    DigitalPort,
+    Message,
+    PinMode,
+    ProtocolVersion,
+    StringData,
+    Sysex,
+)
+
+_log = logging.getLogger(__name__)
+_USABLE: Final = (PinMode.INPUT, PinMode.OUTPUT)
+
+
+class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
+    """A Firmata board, connected when the constructor returns.
+
+    DeviceError when it cannot be opened or does not answer. `layout` is one of the library's
+    tables, or None for what the board itself reports: then `digital[n]` is pin n of the board
+    and `analog[n]` its channel n. `listener` hears every message first, in the reader thread.
+    """
+
+    def __init__(
+        self,
+        port: str | None,
+        layout: Mapping[str, Sequence[int]] | None = None,
+        baudrate: int = DEFAULT_BAUD_RATE,
+        name: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002 - the library's parameter; we never block in read
+        debug: bool = False,  # noqa: ARG002 - the library's parameter; we log
+        *,
+        handshake_timeout_s: float = 8.0,
+        reset_on_close: bool = True,
+        listener: SessionListener | None = None,
+        on_loss: Callable[[DeviceError], None] | None = None,
+        log: logging.Logger = _log,
+    ) -> None:
+        # Not the library's __init__: it spins for 5 s and believes whatever is on the line.
+        self._command_handlers: dict[int, Callable[..., object]] = {}
+        self._listener = listener
+        self._on_loss = on_loss
+        self._log = log
+        self._sampling = False
+        self._exited = False
+        self.callback_errors: list[Exception] = []
+        """What callbacks and handlers raised; logged as well."""
+        self.analog: list[BoardPin] = []
+        self.digital: list[BoardPin] = []
+        self.digital_ports: list[BoardPort] = []
+        self._baud_rate = baudrate
+        address = port if port is not None else find_port()
+        self.name = name or address
+        self.session = Session(
+            open_transport(address, baudrate),
+            self,
+            name=self.name,
+            handshake_timeout_s=handshake_timeout_s,
+            reset_on_close=reset_on_close,
+        )
+        self.sp = _PortFace(self.session)
+        description = self.session.connect()
+        self.description = description
+        self.pin_layout: PinLayout = description.layout
+        self.firmata_version = description.protocol_version
+        self.firmware = description.firmware_name
+        self.firmware_version = description.firmware_version
+        try:
+            self.setup_layout(layout if layout is not None else self._reported_layout())
+        except BaseException:
+            self.session.close()
+            raise
+
+    def __del__(self) -> None:
+        # The library's calls exit(), which fails on a board that never opened.
+        if "session" in self.__dict__:
+            self.session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.exit()
+
+    def reopen(self, address: str) -> None:
+        """Connect again to a board that was lost; DeviceError when another one answers.
+
+        Nothing that it was told before is repeated here.
+        """
+        before = self.description
+        found = self.session.connect(open_transport(address, self._baud_rate))
+        same = found.firmware_name == before.firmware_name and found.layout == before.layout
+        if not same:
+            self.session.close()
+            raise DeviceError(
+                f"what answers at {address} is another board: {found}, not {before}",
+                remedy=f"Plug {self.name} in again.",
+            )
+        self.description = found
+        self.sp.port = address
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Send encoded messages at once; DeviceLostError when the board is gone."""
+        self.session.send(data)
+
+    def send_sysex(self, sysex_cmd: int, data: Sequence[int] = ()) -> None:
+        """Send a sysex message of 7-bit bytes."""
+        self.send(encode.sysex(sysex_cmd, bytes(data)))
+
+    def pulls_up_by_write(self, board_pin: int) -> bool:
+        """Whether a pin has no pull-up mode but a high written to the input switches one on.
+
+        StandardFirmata before protocol 2.5, by the Arduino core's digitalWrite on an input.
+        """
+        layout = self.pin_layout
+        return (
+            self.firmata_version < SINGLE_PIN_WRITE_SINCE
+            and layout.supports(board_pin, PinMode.INPUT)
+            and not layout.supports(board_pin, PinMode.PULLUP)
+        )
+
+    def servo_config(
+        self,
+        pin: int,
+        min_pulse: int = 544,
+        max_pulse: int = 2400,
+        angle: float | None = None,
+    ) -> None:
+        """Make a pin a servo with these pulse widths in µs; it moves only when `angle` is given."""
+        if not 0 <= pin < len(self.digital) or not self.pin_layout.supports(pin, PinMode.SERVO):
+            raise OSError(f"Pin {pin} is not a valid servo pin: {self.pin_layout.describe(pin)}")
+        self.send(
+            encode.servo_config(pin, min_pulse, max_pulse) + encode.pin_mode(pin, PinMode.SERVO)
+        )
+        self.digital[pin]._mode = PinMode.SERVO
+        if angle is not None:
+            self.digital[pin].write(angle)
+
+    def setSamplingInterval(self, intervalInMs: float) -> None:  # noqa: N802, N803 - the library's
+        """Set the interval of analog samples, in whole ms."""
+        self.send(encode.sampling_interval(int(intervalInMs)))
+
+    # -- sampling ------------------------------------------------------------------------------
+
+    def samplingOn(self, sample_interval: float = 19) -> None:  # noqa: N802 - the library's
+        """Set the interval (ms) and begin to call back; may be switched off and on again."""
+        if sample_interval < 1:
+            raise ValueError("Sampling interval less than 1ms")
+        if self._sampling:
+            return
+        self.setSamplingInterval(sample_interval)
+        self._sampling = True
+        self._report_all(True)
+
+    def samplingOff(self) -> None:  # noqa: N802 - the library's
+        """Call back no more, and tell the board to fall silent."""
+        if self._sampling:
+            self._sampling = False
+            self._report_all(False)
+
+    def is_sampling(self) -> bool:
+        """Whether callbacks are made."""
+        return self._sampling
+
+    def _report_all(self, enable: bool) -> None:
+        """Switch the reporting of all reporting inputs; they remember that they report."""
+        if self.session.state is SessionState.CONNECTED:
+            self.send(self._report_bytes(enable))
+
+    def _report_bytes(self, enable: bool) -> bytes:
+        ports = [port.port_number for port in self.digital_ports if port.reporting]
+        channels = [pin.pin_number for pin in self.analog if pin.reporting]
+        return b"".join(
+            [encode.report_digital(port, enable) for port in ports]
+            + [encode.report_analog(channel, enable) for channel in channels]
+        )
+
+    def bytes_available(self) -> int:
+        """Return 0: the reader leaves nothing for `iterate`."""
+        return 0
+
+    def iterate(self) -> None:
+        """Do nothing: the session's reader handles what arrives."""
+
+    # -- pins ----------------------------------------------------------------------------------
+
+    def setup_layout(self, board_layout: Mapping[str, Sequence[int]]) -> None:
+        """Make the pins of a layout table (the library's format)."""
+        self._layout = board_layout
+        pins = self.pin_layout.analog_pins()
+        self.analog = [BoardPin(self, n, pins.get(n, n)) for n in board_layout["analog"]]
+        count = len(board_layout["digital"])
+        self.digital_ports = [
+            BoardPort(self, first // PINS_PER_PORT, min(PINS_PER_PORT, count - first))
+            for first in range(0, count, PINS_PER_PORT)
+        ]
+        self.digital = [pin for port in self.digital_ports for pin in port.pins]
+        for number in board_layout["pwm"]:
+            self.digital[number].PWM_CAPABLE = True
+        for number in board_layout["disabled"]:
+            self.digital[number].mode = UNAVAILABLE
+        self.taken = {
+            "analog": {pin.pin_number: False for pin in self.analog},
+            "digital": {pin.pin_number: False for pin in self.digital},
+        }
+
+    def _reported_layout(self) -> dict[str, tuple[int, ...]]:
+        layout = self.pin_layout
+        every = range(layout.pin_count)
+        channels = layout.analog_pins()
+        return {
+            "digital": tuple(every),
+            "analog": tuple(range(max(channels, default=-1) + 1)),
+            "pwm": tuple(pin for pin in every if layout.supports(pin, PinMode.PWM)),
+            "servo": tuple(pin for pin in every if layout.supports(pin, PinMode.SERVO)),
+            "disabled": tuple(
+                pin for pin in every if not any(layout.supports(pin, mode) for mode in _USABLE)
+            ),
+        }
+
+    # -- receiving (reader thread) -------------------------------------------------------------
+
+    def add_cmd_handler(self, cmd: int, func: Callable[..., object]) -> None:
+        """Call `func` with the data bytes of each message `cmd`: a command, or a sysex id."""
+        self._command_handlers[cmd] = func
+        if cmd < 0x80:
+            self.session.decoder.raw_sysex.add(cmd)
+
+    def on_message(self, message: Message, arrival_ns: int) -> None:
+        """Hand a message to the listener, a script's own handler, or the pins."""
+        if self._listener is not None:
+            self._listener.on_message(message, arrival_ns)
+        if self._command_handlers and self._call_handler(message):
+            return
+        if isinstance(message, AnalogValue):
+            if self._sampling and message.channel < len(self.analog):
+                pin = self.analog[message.channel]
+                if pin.reporting:
+                    pin.take_analog(message.value, arrival_ns)
+        elif isinstance(message, DigitalPort):
+            if self._sampling and message.port < len(self.digital_ports):
+                self.digital_ports[message.port].take(message.mask, arrival_ns)
+        elif isinstance(message, StringData):
+            self._log.warning("%s says: %s", self.name, message.text)
+
+    def _call_handler(self, message: Message) -> bool:
+        """Call a script's handler of this message, if there is one."""
+        arguments: Sequence[int]
+        if isinstance(message, Sysex):
+            command, arguments = message.id, message.data
+        elif isinstance(message, AnalogValue):
+            command = ANALOG_MESSAGE
+            arguments = (message.channel, message.value & 0x7F, message.value >> 7)
+        elif isinstance(message, DigitalPort):
+            command = DIGITAL_MESSAGE
+            arguments = (message.port, message.mask & 0x7F, message.mask >> 7)
+        elif isinstance(message, ProtocolVersion):
+            command, arguments = PROTOCOL_VERSION, (message.major, message.minor)
+        else:
+            return False
+        handler = self._command_handlers.get(command)
+        if handler is None:
+            return False
+        handler(*arguments)
+        return True
+
+    def on_loss(self, error: DeviceError) -> None:
+        """Say at once that the board went away."""
+        if self._listener is not None:
+            self._listener.on_loss(error)  # which reports it by its own policy
+        else:
+            self._log.error("%s: %s", self.name, error)
+        if self._on_loss is not None:
+            self._on_loss(error)
+
+    def on_fault(self, error: Exception) -> None:
+        """Report what a handler raised; reading goes on."""
+        self.report_callback_error(error)
+        if self._listener is not None:
+            self._listener.on_fault(error)
+
+    def report_callback_error(self, error: Exception) -> None:
+        """Log what a callback raised, and keep it in `callback_errors`."""
+        self._log.error("%s: a callback raised %r", self.name, error, exc_info=error)
+        self.callback_errors.append(error)
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def exit(self, farewell: bytes = b"") -> None:
+        """Stop reporting, detach servos, reset the board and give the port back, always.
+
+        `farewell` is sent first, if the board can still be reached.
+        """
+        if self._exited:
+            return
+        self._exited = True
+        self._sampling = False
+        for pin in (*self.analog, *self.digital):
+            pin.unregister_callback()
+        farewell += self._report_bytes(False) + b"".join(
+            encode.pin_mode(pin.board_pin, PinMode.OUTPUT)
+            for pin in self.digital
+            if pin.mode == PinMode.SERVO
+        )
+        self.session.close(farewell)
+
+
+class _PortFace:
+    """What scripts know as `board.sp`: the port's name, and a raw write."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.port = session.transport.address
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the board can be reached."""
+        return self._session.state is SessionState.CONNECTED
+
+    def write(self, data: bytes | bytearray) -> int:
+        """Send raw bytes."""
+        self._session.send(bytes(data))
+        return len(data)
+
+    def close(self) -> None:
+        """Close the session."""
+        self._session.close()
+
+
+def find_port() -> str:
+    """Return the only USB serial port; DeviceError when there is none, or more than one."""
+    candidates: list[Any] = [port for port in list_ports.comports() if port.vid is not None]
+    if len(candidates) == 1:
+        return str(candidates[0].device)
+    if not candidates:
+        raise DeviceError("no USB serial port is present", remedy="Plug a board in.")
+    names = ", ".join(f"{port.device} ({port.description})" for port in candidates)
+    raise DeviceError(f"several boards are present: {names}", remedy="Name the port to use.")

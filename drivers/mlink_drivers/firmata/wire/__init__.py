@@ -1,0 +1,1 @@
+"""Firmata messages as bytes: parse, encode, wire times. No port, no thread."""

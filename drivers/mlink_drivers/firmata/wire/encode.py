@@ -1,0 +1,169 @@
+"""Messages to a board, as bytes. Each function makes one message; ValueError when it cannot hold.
+
+Sans-IO like the codec: a session sends what these return.
+"""
+
+from __future__ import annotations
+
+from mlink_drivers.firmata.wire.protocol import (
+    ANALOG_MESSAGE,
+    DIGITAL_MESSAGE,
+    END_SYSEX,
+    MAX_NIBBLE,
+    PROTOCOL_VERSION,
+    REPORT_ANALOG,
+    REPORT_DIGITAL,
+    SET_DIGITAL_PIN,
+    SET_PIN_MODE,
+    START_SYSEX,
+    SYSTEM_RESET,
+    I2CMode,
+    SysexId,
+)
+
+_MAX_14_BITS = (1 << 14) - 1
+
+
+def sysex(sysex_id: int, payload: bytes = b"") -> bytes:
+    """Any sysex message; the payload must be 7-bit bytes already."""
+    body = bytes((_seven_bits("sysex id", sysex_id),)) + payload
+    if not body.isascii():
+        raise ValueError("the payload of a sysex message holds a byte above 0x7F")
+    return bytes((START_SYSEX,)) + body + bytes((END_SYSEX,))
+
+
+def protocol_version_query() -> bytes:
+    """Ask for the protocol version (0xF9); the board answers with the same command."""
+    return bytes((PROTOCOL_VERSION,))
+
+
+def firmware_query() -> bytes:
+    """Ask for the firmware's name and version (sysex 0x79)."""
+    return sysex(SysexId.REPORT_FIRMWARE)
+
+
+def capability_query() -> bytes:
+    """Ask for every pin's modes and resolutions (sysex 0x6B)."""
+    return sysex(SysexId.CAPABILITY_QUERY)
+
+
+def analog_mapping_query() -> bytes:
+    """Ask which pin is which analog channel (sysex 0x69)."""
+    return sysex(SysexId.ANALOG_MAPPING_QUERY)
+
+
+def pin_state_query(pin: int) -> bytes:
+    """Ask for a pin's mode and value (sysex 0x6D)."""
+    return sysex(SysexId.PIN_STATE_QUERY, bytes((_seven_bits("pin", pin),)))
+
+
+def system_reset() -> bytes:
+    """Set all pins to their defaults and stop all reporting (0xFF)."""
+    return bytes((SYSTEM_RESET,))
+
+
+def pin_mode(pin: int, mode: int) -> bytes:
+    """Set a pin's mode (0xF4)."""
+    return bytes((SET_PIN_MODE, _seven_bits("pin", pin), _seven_bits("mode", mode)))
+
+
+def digital_pin(pin: int, value: bool | int) -> bytes:
+    """Write one pin (0xF5, protocol 2.5 and later)."""
+    return bytes((SET_DIGITAL_PIN, _seven_bits("pin", pin), 1 if value else 0))
+
+
+def digital_port(port: int, mask: int) -> bytes:
+    """Write the outputs of a port, bit n for pin 8 × port + n (0x90 + port)."""
+    return bytes((DIGITAL_MESSAGE | _nibble("port", port),)) + _two_bytes("mask", mask)
+
+
+def report_digital(port: int, enable: bool) -> bytes:
+    """Switch the reporting of a port's inputs on or off (0xD0 + port)."""
+    return bytes((REPORT_DIGITAL | _nibble("port", port), int(enable)))
+
+
+def report_analog(channel: int, enable: bool) -> bytes:
+    """Switch the sampling of an analog channel on or off (0xC0 + channel, above 15 sysex 0x64)."""
+    if channel <= MAX_NIBBLE:
+        return bytes((REPORT_ANALOG | _nibble("channel", channel), int(enable)))
+    payload = bytes((_seven_bits("channel", channel), int(enable)))
+    return sysex(SysexId.EXTENDED_REPORT_ANALOG, payload)
+
+
+def analog(pin: int, value: int) -> bytes:
+    """Write a PWM, servo or other analog value: 0xE0 + pin where it fits, else sysex 0x6F."""
+    if 0 <= pin <= MAX_NIBBLE and 0 <= value <= _MAX_14_BITS:
+        return bytes((ANALOG_MESSAGE | pin,)) + _two_bytes("value", value)
+    return extended_analog(pin, value)
+
+
+def extended_analog(pin: int, value: int) -> bytes:
+    """Write an analog value of any width to any pin (sysex 0x6F), at least 14 bits."""
+    if value < 0:
+        raise ValueError(f"value {value} is negative")
+    payload = bytearray((_seven_bits("pin", pin), value & 0x7F, value >> 7 & 0x7F))
+    value >>= 14
+    while value:
+        payload.append(value & 0x7F)
+        value >>= 7
+    return sysex(SysexId.EXTENDED_ANALOG, bytes(payload))
+
+
+def sampling_interval(interval_msec: int) -> bytes:
+    """Set the interval of analog samples and continuous I2C reads, 1 to 16383 ms (0x7A)."""
+    if interval_msec < 1:
+        raise ValueError(f"a sampling interval of {interval_msec} ms is too short, least is 1 ms")
+    return sysex(SysexId.SAMPLING_INTERVAL, _two_bytes("sampling interval", interval_msec))
+
+
+def sampling_interval_query() -> bytes:
+    """Ask for the sampling interval (sysex 0x7C, protocol 2.8)."""
+    return sysex(SysexId.SAMPLING_INTERVAL_QUERY)
+
+
+def servo_config(pin: int, min_pulse_usec: int = 544, max_pulse_usec: int = 2400) -> bytes:
+    """Set a servo's pulse widths (sysex 0x70); the defaults are Arduino's."""
+    payload = bytes((_seven_bits("pin", pin),)) + _two_bytes("pulse width", min_pulse_usec)
+    return sysex(SysexId.SERVO_CONFIG, payload + _two_bytes("pulse width", max_pulse_usec))
+
+
+def string_data(text: str) -> bytes:
+    """Send a text, UTF-8 in pairs of 7-bit bytes (sysex 0x71)."""
+    return sysex(SysexId.STRING_DATA, to_seven_bits(text.encode()))
+
+
+def i2c_config(delay_usec: int = 0) -> bytes:
+    """Switch I2C on, with a delay between write and read (sysex 0x78)."""
+    return sysex(SysexId.I2C_CONFIG, _two_bytes("delay", delay_usec))
+
+
+def i2c_request(address: int, mode: I2CMode, data: bytes = b"") -> bytes:
+    """Write to, or read from, an I2C device with a 7-bit address (sysex 0x76).
+
+    `data` is what to write; for reading, the register (optional) and the number of bytes.
+    """
+    head = bytes((_seven_bits("I2C address", address), mode << 3))
+    return sysex(SysexId.I2C_REQUEST, head + to_seven_bits(data))
+
+
+def to_seven_bits(data: bytes) -> bytes:
+    """Split bytes into pairs of 7-bit bytes, least significant first."""
+    return bytes(part for byte in data for part in (byte & 0x7F, byte >> 7))
+
+
+def _two_bytes(what: str, value: int) -> bytes:
+    if not 0 <= value <= _MAX_14_BITS:
+        raise ValueError(f"{what} {value} does not fit into 14 bits")
+    return bytes((value & 0x7F, value >> 7))
+
+
+def _seven_bits(what: str, value: int) -> int:
+    if not 0 <= value <= 0x7F:
+        raise ValueError(f"{what} {value} is not in 0 to 127")
+    return value
+
+
+def _nibble(what: str, value: int) -> int:
+    if not 0 <= value <= MAX_NIBBLE:
+        raise ValueError(f"{what} {value} is not in 0 to 15")
+    return value

@@ -1,0 +1,1 @@
+"""Control protocol of simulated boards: messages, clients and the simulator's process."""

@@ -1,0 +1,134 @@
+"""A client of a virtual board's control socket: press buttons, watch pins, pull the cable."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from mlink.errors import DeviceError
+from mlink_hil.control import messages
+from mlink_hil.control.client import REPLY_TIMEOUT_SEC, ControlClient, ReplyT
+from mlink_hil.control.messages import Edge, PinReply, ReadReply, StatsReply, WatchReply
+
+__all__ = ["Edge", "PinReply", "ReadReply", "StatsReply", "VirtualBoard"]
+
+
+class VirtualBoard(ControlClient):
+    """A connection to a virtual board, for one thread at a time."""
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(path)
+        self._received = bytearray()
+        self._edges: deque[Edge] = deque()
+
+    @classmethod
+    def connect(cls, path: Path | str) -> VirtualBoard:
+        """Connect to the control socket at `path`; DeviceError when nobody listens."""
+        return cls(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def watch(self, pins: Iterable[int]) -> None:
+        """From now on, receive the edges of these pins."""
+        self._ask(messages.Watch(list(pins)), WatchReply)
+
+    def reset(self) -> None:
+        """Push the reset button."""
+        self._ask(messages.Reset(), messages.Reply)
+
+    def unplug(self) -> None:
+        """Pull the cable."""
+        self._ask(messages.Unplug(), messages.Reply)
+
+    def plug(self) -> None:
+        """Put the cable back; the next request is answered when the board has booted."""
+        self._ask(messages.Plug(), messages.Reply)
+
+    def quit(self) -> None:
+        """End the board's program."""
+        self._ask(messages.Quit(), messages.Reply)
+
+    def wait_edge(
+        self, pin: int | None = None, level: bool | None = None, *, timeout_sec: float = 1.0
+    ) -> Edge | None:
+        """Return the next edge, or the next of this pin and level, dropping those before it.
+
+        None when there is none within `timeout_sec` seconds; 0 looks at what has come.
+        """
+        deadline = time.monotonic() + timeout_sec
+        while True:
+            while self._edges:
+                edge = self._edges.popleft()
+                if (pin is None or edge.pin == pin) and (level is None or edge.level == level):
+                    return edge
+            line = self._line(deadline)
+            if line is None:
+                return None
+            self._take(line)
+
+    def edges(self, *, timeout_sec: float = 0.0) -> Iterator[Edge]:
+        """Iterate over edges until none has come for `timeout_sec` seconds."""
+        while (edge := self.wait_edge(timeout_sec=timeout_sec)) is not None:
+            yield edge
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._socket.close()
+
+    def _ask(self, request: messages.Request, kind: type[ReplyT]) -> ReplyT:
+        """Send a request and wait for its reply; edges that come before it are kept."""
+        try:
+            self._socket.sendall(messages.encode(request))
+        except OSError as error:
+            raise self._lost(error) from error
+        deadline = time.monotonic() + REPLY_TIMEOUT_SEC
+        while (line := self._line(deadline)) is not None:
+            if self._take(line):
+                continue
+            return self._decode(line, kind)
+        raise DeviceError(
+            f"the virtual board at {self._path} did not answer within {REPLY_TIMEOUT_SEC:g} s",
+            remedy="See whether the machine is overloaded, or the board's program stopped.",
+        )
+
+    def _take(self, line: bytes) -> bool:
+        """Keep an edge; False when the line is none."""
+        if not line.startswith(b'{"event":'):
+            return False
+        self._edges.append(msgspec.json.decode(line, type=Edge))
+        return True
+
+    def _line(self, deadline: float) -> bytes | None:
+        """Return the next line, or None at the deadline (s of time.monotonic)."""
+        while True:
+            end = self._received.find(b"\n")
+            if end >= 0:
+                line = bytes(self._received[:end])
+                del self._received[: end + 1]
+                return line
+            wait = max(0.0, deadline - time.monotonic())
+            if not select.select([self._socket], [], [], wait)[0]:
+                return None
+            try:
+                data = self._socket.recv(65_536)
+            except OSError as error:
+                raise self._lost(error) from error
+            if not data:
+                raise self._lost(None)
+            self._received += data

@@ -1,0 +1,71 @@
+"""A test's line to a virtual board: wires pins, and notes each edge of each pin with its time.
+
+One thread reads; replies and edges come in order, so that when a reply is here, every edge before
+it has been noted. That makes `barrier` exact: nothing up to its moment can still be under way.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from mlink_hil.control import messages
+from mlink_hil.control.client import REPLY_TIMEOUT_SEC, ControlClient, ReplyT
+from mlink_hil.control.messages import Edge
+
+
+class BoardLink(ControlClient):
+    """A connection to a board's control socket; requests from any thread, one at a time."""
+
+    def __init__(
+        self, path: Path | str, on_edge: Callable[[Edge], None], *, pins: Sequence[int]
+    ) -> None:
+        super().__init__(path)
+        self._on_edge = on_edge
+        self._replies: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._turn = threading.Lock()
+        self._reader = threading.Thread(target=self._read, name="hil-board", daemon=True)
+        self._reader.start()
+        self._ask(messages.Watch(list(pins)), messages.WatchReply)
+
+    def barrier(self) -> int:
+        """Return a time, in ns of CLOCK_MONOTONIC, up to which all edges have been noted."""
+        return self.read(13).time_ns
+
+    def close(self) -> None:
+        """Disconnect."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the board was first
+        self._reader.join(REPLY_TIMEOUT_SEC)
+        self._socket.close()
+
+    def _ask(self, request: messages.Request, kind: type[ReplyT]) -> ReplyT:
+        with self._turn:
+            try:
+                self._socket.sendall(messages.encode(request))
+                line = self._replies.get(timeout=REPLY_TIMEOUT_SEC)
+            except (OSError, queue.Empty) as error:
+                raise self._lost(error) from error
+        if line is None:
+            raise self._lost(None)
+        return self._decode(line, kind)
+
+    def _read(self) -> None:
+        """Run the reader's thread."""
+        try:
+            with self._socket.makefile("rb") as lines:
+                for line in lines:
+                    if line.startswith(b'{"event":'):
+                        self._on_edge(msgspec.json.decode(line, type=Edge))
+                    else:
+                        self._replies.put(line)
+        except (OSError, ValueError):
+            pass  # closed, or the board's program ended
+        self._replies.put(None)

@@ -1,0 +1,1 @@
+"""Bench modules for tests: virtual button, latency check."""

@@ -1,0 +1,1 @@
+"""The virtual camera `virtual:scene`: what it films and how the picture is drawn."""

@@ -1,0 +1,197 @@
+"""`virtual:scene`: a camera whose pictures say which frame they are and when they were taken.
+
+A rendered background with the frame's number and time upon it, as text for people and as a code
+for tests (`read_marks`). Frame n is due n periods after the start, and is kept until the fourth
+after it, as the buffers of a camera's driver do; a reader that comes too late for a frame does not
+get it, as with a real camera, and the numbers show that. What a `[virtual]`
+table puts into it is drawn by `scene_stage`. A frame's time is the end of its first row's exposure;
+it is delivered when its last row has been read out.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.errors import DeviceError
+from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
+from mlink_drivers.camera.opencv import cv2
+from mlink_hil.scene.faults import CameraFaults
+from mlink_hil.scene.marks import ROWS, SMALLEST_WIDTH, Marks, cell_size, draw_marks, read_marks
+from mlink_hil.scene.stage import Stage
+from mlink_hil.sim.plan import ScenePlan, read_plan
+
+__all__ = ["Marks", "SceneCamera", "read_marks"]
+
+_LONGEST_WAIT_NSEC = 1_000_000_000
+_BUFFERS = 4
+"""Frames that wait for a late reader, as many as OpenCV asks a V4L2 driver to keep."""
+_OPTIONS = ("seed", "plan", "orders")
+"""`plan`, the file that says what stands in the scene, and `orders`, where faults are ordered, are
+added by the device provider."""
+_SHOWN_OPTIONS = "seed=N, and board=NAME&led=PIN for a light in it; or a [virtual] table."
+
+
+class SceneCamera:
+    """Renders `virtual:scene?seed=N`; see CameraBackend for the contract."""
+
+    def __init__(self) -> None:
+        self._background: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
+        self._stage: Stage | None = None
+        self._faults = CameraFaults("")
+        self._frozen: NDArray[np.uint8] | None = None
+        """The picture that is sent again and again while the camera is frozen."""
+        self._framerate = 0.0
+        self._start_ns = 0
+        self._next = 0
+        """Number of the next frame."""
+        self._time_ns = 0
+        """When the frame last grabbed was taken, CLOCK_MONOTONIC."""
+
+    def open(self, address: str, request: CameraRequest) -> CameraInfo:
+        """Render the background in the size asked for."""
+        width, height = request.size
+        if width < SMALLEST_WIDTH or height < ROWS * cell_size(width):
+            raise DeviceError(
+                f"{width}×{height} is too small for {address}",
+                remedy=f"A scene is at least {SMALLEST_WIDTH} pixels wide, and high enough for "
+                f"{ROWS} rows of 1/32 of its width.",
+            )
+        options = _options_of(address)
+        seed = _number(address, options, "seed", "0")
+        if "plan" in options:
+            self._stage = Stage(read_plan(Path(options["plan"]), ScenePlan), width, height)
+            self._background = self._stage.background
+        else:
+            self._background = _render_background(width, height, seed)
+        self._faults = CameraFaults(options.get("orders", ""))
+        self._framerate = request.framerate
+        return CameraInfo(
+            shape=self._background.shape,
+            dtype=self._background.dtype,
+            framerate=request.framerate,
+            timestamp_source="generator",
+            # what lower rows show may be later than the time, which is the first row's
+            uncertainty_usec=self._stage.plan.readout_usec if self._stage else 0,
+        )
+
+    def start(self) -> None:
+        """Let frame 0 be due now."""
+        # Whole µs: a frame's master time and its mark then differ by a constant, not by rounding.
+        own_ns = self._faults.clock.own(time.monotonic_ns())
+        self._start_ns = -(-own_ns // 1000) * 1000
+        self._next = 0
+
+    def grab(self) -> Stamp | NoFrame:
+        """Wait until the next frame is due; skip those that were kept no longer."""
+        self._faults.look()
+        clock = self._faults.clock
+        readout_nsec = self._stage.readout_ns if self._stage else 0
+        elapsed_nsec = clock.own(time.monotonic_ns() - readout_nsec) - self._start_ns
+        newest = math.floor(elapsed_nsec * self._framerate / 1e9)
+        self._next = max(self._next, newest - (_BUFFERS - 1))
+        stamp_ns = self._due(self._next)
+        due_ns = clock.true(stamp_ns)
+        wait_nsec = due_ns + readout_nsec - time.monotonic_ns()
+        if wait_nsec > _LONGEST_WAIT_NSEC:
+            time.sleep(_LONGEST_WAIT_NSEC / 1e9)
+            return NoFrame.NOT_YET
+        if wait_nsec > 0:
+            time.sleep(wait_nsec / 1e9)
+        self._time_ns = due_ns
+        self._next += 1
+        return Stamp(stamp_ns + self._faults.order.late_usec * 1000, self._next - 1)
+
+    def _due(self, number: int) -> int:
+        """Return when a frame is taken, in ns of whole µs on the camera's clock."""
+        return self._start_ns + round(number * 1e6 / self._framerate) * 1000
+
+    def retrieve(self, into: NDArray[Any]) -> bool:
+        """Draw the frame last grabbed, or, while frozen, the last one before."""
+        if self._frozen is not None and self._faults.order.frozen:
+            np.copyto(into, self._frozen)
+            return True
+        self._draw(into)
+        self._frozen = into.copy() if self._faults.order.frozen else None
+        return True
+
+    def _draw(self, into: NDArray[Any]) -> None:
+        """Draw the frame last grabbed."""
+        number, time_usec = self._next - 1, self._time_ns // 1000
+        np.copyto(into, self._background)
+        draw_marks(into, number, time_usec)
+        if self._stage is not None:
+            self._stage.draw(into, self._time_ns)
+        self._write_text(into, number, time_usec)
+        if self._stage is not None:
+            self._stage.add_noise(into)
+
+    def _write_text(self, into: NDArray[Any], number: int, time_usec: int) -> None:
+        """Write the frame's number and time for people."""
+        height, width = into.shape[:2]
+        seconds = (self._time_ns - self._start_ns) / 1e9
+        scale = min(1.0, width / 640)  # large letters cost more than the rest of the picture
+        texts = (f"frame {number}", f"{seconds:.6f} s  ({time_usec} us)")
+        if self._stage is not None:  # one small line, to leave room for what stands there
+            place = round(16 * scale), height - round(12 * scale)
+            _put_text(into, "   ".join(texts), place, 0.45 * scale, 1)
+            return
+        for line, text in enumerate(texts):
+            place = round(16 * scale), round(height * 0.5 + line * 36 * scale)
+            _put_text(into, text, place, scale, 2)
+
+    def close(self) -> None:
+        """Drop the background, and let go of the boards."""
+        self._faults.close()
+        if self._stage is not None:
+            self._stage.close()
+            self._stage = None
+        self._background = np.empty((0, 0, 3), np.uint8)
+
+
+def _put_text(
+    into: NDArray[Any], text: str, place: tuple[int, int], scale: float, thick: int
+) -> None:
+    white = (255, 255, 255)
+    cv2.putText(into, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, white, thick, cv2.LINE_8)
+
+
+def _options_of(address: str) -> dict[str, str]:
+    """Return the options in an address' query; DeviceError for what is unknown."""
+    query = address.partition("?")[2]
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if unknown := sorted(set(options) - set(_OPTIONS)):
+        raise DeviceError(
+            f"{address} has an unknown option: {', '.join(unknown)}",
+            remedy=f"Options of a scene: {_SHOWN_OPTIONS}",
+        )
+    return options
+
+
+def _number(address: str, options: dict[str, str], key: str, default: str) -> int:
+    """Return a whole number among the options."""
+    try:
+        return int(options.get(key, default))
+    except ValueError as error:
+        raise DeviceError(
+            f"the {key} in {address} is not a whole number",
+            remedy=f"Write virtual:scene?{key}=1.",
+        ) from error
+
+
+def _render_background(width: int, height: int, seed: int) -> NDArray[np.uint8]:
+    """Return a dim gradient with discs that the seed places; the same for the same seed."""
+    random = np.random.default_rng(seed % (1 << 63))
+    image = np.empty((height, width, 3), np.uint8)
+    image[...] = np.linspace(20, 90, height, dtype=np.uint8)[:, None, None]
+    for _ in range(8):
+        center = (int(random.integers(width)), int(random.integers(height // 4, height)))
+        color = [int(value) for value in random.integers(40, 140, 3)]
+        cv2.circle(image, center, max(2, width // 16), color, cv2.FILLED)
+    return image

@@ -1,0 +1,106 @@
+"""A servo in a scene: its arm turns to the angle that the width of the pulses on its line tells."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink_drivers.camera.opencv import cv2
+from mlink_hil.sim.plan import ServoPlan
+
+_DEGREES = 180.0
+_REST = 90.0
+_LONGEST_NS = 20_000_000
+"""A pulse that is longer is no servo's."""
+_BODY, _EDGE, _ARM, _HUB, _TEXT = (
+    (92, 66, 40),
+    (130, 98, 66),
+    (232, 236, 238),
+    (150, 156, 160),
+    (170, 176, 180),
+)
+_SHIFT = 4
+"""Fractional bits of the coordinates that OpenCV draws to: a slow arm moves smoothly."""
+
+
+class ServoMotion:
+    """From edges of the control line to the arm's angle, degrees; pure, in ns."""
+
+    def __init__(self, plan: ServoPlan, now_ns: int) -> None:
+        self._plan = plan
+        self._now_ns = now_ns
+        self._rose_ns: int | None = None
+        self._target = _REST
+        self.angle = _REST
+        self.pulse_usec = 0.0
+        """Width of the last pulse; 0 before the first."""
+
+    def take(self, time_ns: int, level: bool) -> None:
+        """Take an edge of the line."""
+        self.advance(time_ns)
+        if level:
+            self._rose_ns = time_ns
+        elif self._rose_ns is not None and time_ns - self._rose_ns <= _LONGEST_NS:
+            self.pulse_usec = (time_ns - self._rose_ns) / 1000
+            plan = self._plan
+            share = (self.pulse_usec - plan.min_usec) / (plan.max_usec - plan.min_usec)
+            self._target = _DEGREES * min(max(share, 0.0), 1.0)
+            self._rose_ns = None
+
+    def advance(self, time_ns: int) -> None:
+        """Let the arm turn towards where it is told to, as fast as it can."""
+        most = self._plan.speed_dps * max(0, time_ns - self._now_ns) / 1e9
+        self.angle += min(max(self._target - self.angle, -most), most)
+        self._now_ns = max(self._now_ns, time_ns)
+
+
+class SceneServo:
+    """Draws the servo into pictures of one size; the body is painted on the background."""
+
+    def __init__(self, plan: ServoPlan, background: NDArray[np.uint8], now_ns: int) -> None:
+        self.plan = plan
+        self.motion = ServoMotion(plan, now_ns)
+        height, width = background.shape[:2]
+        self._center = (width * plan.at[0], height * plan.at[1])
+        self._radius = max(8.0, width * plan.size)
+        self._paint_body(background)
+
+    def tip(self) -> tuple[float, float]:
+        """Return where the end of the arm is, in pixels."""
+        return self._at(self.motion.angle, 0.92)
+
+    def draw(self, image: NDArray[Any]) -> None:
+        """Draw the arm as it is now."""
+        thick = max(2, round(self._radius * 0.14))
+        hub = self._fixed(self._center)
+        cv2.line(image, hub, self._fixed(self.tip()), _ARM, thick, cv2.LINE_AA, _SHIFT)
+        size = round(self._radius * 0.16) << _SHIFT
+        cv2.circle(image, hub, size, _HUB, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+        text, scale = f"{self.motion.angle:.0f} deg", self._radius / 160
+        x = round(self._center[0] + self._radius * 0.62)
+        y = round(self._center[1] + self._radius * 0.42)
+        cv2.putText(image, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, _TEXT, 1, cv2.LINE_AA)
+
+    def _paint_body(self, image: NDArray[np.uint8]) -> None:
+        x, y, r = *self._center, self._radius
+        for inset, color in ((0.0, _EDGE), (max(1.0, r * 0.02), _BODY)):
+            low = (round(x - r * 0.5 + inset), round(y - r * 0.22 + inset))
+            high = (round(x + r * 0.5 - inset), round(y + r * 0.62 - inset))
+            cv2.rectangle(image, low, high, color, cv2.FILLED)
+        for degrees in range(0, 181, 15):
+            inner, outer = (1.0, 1.12) if degrees % 90 == 0 else (1.04, 1.1)
+            ends = self._fixed(self._at(degrees, inner)), self._fixed(self._at(degrees, outer))
+            cv2.line(image, *ends, _HUB, 1, cv2.LINE_AA, _SHIFT)
+
+    def _at(self, degrees: float, radii: float) -> tuple[float, float]:
+        """Return a place on the dial: 0° to the right, 90° up."""
+        angle = math.radians(degrees)
+        r = self._radius * radii
+        return self._center[0] + r * math.cos(angle), self._center[1] - r * math.sin(angle)
+
+    @staticmethod
+    def _fixed(point: tuple[float, float]) -> tuple[int, int]:
+        return round(point[0] * (1 << _SHIFT)), round(point[1] * (1 << _SHIFT))

@@ -1,0 +1,77 @@
+"""Run the boards, chips and parts of a `[virtual]` table: `python -m … --plan FILE`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from contextlib import ExitStack
+from pathlib import Path
+
+from mlink.errors import DeviceError
+from mlink.realtime import request_priority
+from mlink_hil.control import messages
+from mlink_hil.sim.board import CLOCK_HZ, BoardCrashed
+from mlink_hil.sim.circuit.build import Rig
+from mlink_hil.sim.control_server import ControlServer
+from mlink_hil.sim.lifetime import Lifetime, sleep_precisely
+from mlink_hil.sim.pacer import CATCH_UP_USEC, Pacer
+from mlink_hil.sim.plan import BoardPlan, RigPlan, read_plan
+from mlink_hil.sim.program import REALTIME_PRIORITY, SLICE_USEC, BoardProgram, live
+from mlink_hil.sim.pty_port import NoPort, PtyPort
+from mlink_hil.sim.seat import BoardTime, Seat
+
+
+def main() -> int:
+    """Run the rig; returns the exit code."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--plan", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process is gone")
+    parser.add_argument("--slice-usec", type=float, default=SLICE_USEC, metavar="µs")
+    parser.add_argument(
+        "--catch-up-usec",
+        type=float,
+        default=CATCH_UP_USEC,
+        metavar="µs",
+        help="how far behind the boards may be and still make up for it",
+    )
+    arguments = parser.parse_args()
+    lifetime = Lifetime(arguments.parent)
+    sleep_precisely()
+    try:
+        with ExitStack() as stack:
+            plan = read_plan(arguments.plan, RigPlan)
+            rig = Rig(plan)
+            stack.callback(rig.close)
+            pacer = Pacer(CLOCK_HZ, arguments.slice_usec, catch_up_usec=arguments.catch_up_usec)
+            scheduling = request_priority(REALTIME_PRIORITY).detail
+            seats = [_seat(rig, board, pacer, scheduling, stack) for board in plan.boards]
+            first, *others = (_ready(rig, board, scheduling) for board in plan.boards)
+            first.others.extend(others)
+            live(BoardProgram(rig.clock, seats, pacer, lifetime), first, rig.start)
+    except (DeviceError, BoardCrashed) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _seat(rig: Rig, plan: BoardPlan, pacer: Pacer, scheduling: str, stack: ExitStack) -> Seat:
+    port = stack.enter_context(PtyPort(Path(plan.tty))) if plan.tty else NoPort()
+    control = stack.enter_context(ControlServer(Path(plan.control)))
+    node = rig.nodes[plan.name]
+    time = BoardTime(pacer, node)
+    return Seat(node, rig.boards[plan.name], port, control, time, scheduling)
+
+
+def _ready(rig: Rig, plan: BoardPlan, scheduling: str) -> messages.Ready:
+    board = rig.boards[plan.name]
+    return messages.Ready(
+        tty=plan.tty,
+        control=plan.control,
+        simulator=board.simulator,
+        firmware=board.firmware,
+        scheduling=scheduling,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

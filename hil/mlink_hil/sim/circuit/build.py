@@ -1,0 +1,95 @@
+"""Makes the boards, wires and parts of a plan, on one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mlink_hil.sim.board import CLOCK_HZ, Board
+from mlink_hil.sim.circuit.clock import CommonClock
+from mlink_hil.sim.circuit.contact import Contact
+from mlink_hil.sim.circuit.model import Model
+from mlink_hil.sim.circuit.nets import Net, join_late
+from mlink_hil.sim.circuit.node import Node
+from mlink_hil.sim.circuit.sensor import Sensor
+from mlink_hil.sim.circuit.wired_board import WiredBoard
+from mlink_hil.sim.load_avr import load_avr_board
+from mlink_hil.sim.plan import BoardPlan, ContactPlan, RigPlan, SensorPlan
+
+
+class Rig:
+    """All of it: nodes and what a test handles of them, by name, and what starts with them."""
+
+    def __init__(self, plan: RigPlan) -> None:
+        self.clock = CommonClock()
+        self.nodes: dict[str, Node] = {}
+        self.boards: dict[str, WiredBoard] = {}
+        self.nets: list[Net] = []
+        self._start: list[Callable[[], None]] = []
+        for board in plan.boards:
+            made = make_board(board)
+            node = Node(board.name, made, self.clock, clock_ppm=board.clock_ppm)
+            self.clock.add(node)
+            self.nodes[board.name] = node
+            self.boards[board.name] = WiredBoard(node, self.clock)
+        self._models = {model.name: Model(model, self.clock) for model in plan.models}
+        self._start += [model.start for model in self._models.values()]
+        for ends in plan.nets:
+            self._connect(ends, max(1, _cycles(plan.wire_usec)))
+        net_of = {end: net for net, ends in zip(self.nets, plan.nets, strict=True) for end in ends}
+        for number, wire in enumerate(plan.delays):
+            one, other = (net_of[end] for end in wire.ends)
+            join_late(f"wire {number}", (one, other), self.clock, _cycles(wire.delay_usec))
+        for contact in plan.contacts:
+            self._add_contact(contact)
+        for sensor in plan.sensors:
+            self._add_sensor(sensor)
+
+    def start(self) -> None:
+        """Let models, buttons and sensors begin, once the boards have power."""
+        for start in self._start:
+            start()
+
+    def close(self) -> None:
+        """Give the boards back."""
+        for board in self.boards.values():
+            board.close()
+
+    def _connect(self, ends: list[tuple[str, str]], delay: int) -> None:
+        net = Net(self.clock, delay)
+        self.nets.append(net)
+        for name, pin in ends:
+            if name in self.boards:
+                self.boards[name].connect(int(pin), net)
+            else:
+                self._models[name].connect(pin, net)
+        self.clock.longest_turn = min(self.clock.longest_turn, delay)
+
+    def _add_contact(self, plan: ContactPlan) -> None:
+        board = self.boards[plan.board]
+        source = f"button at {plan.board}.{plan.pin}"
+
+        def touch(closed: bool, cycle: int) -> None:
+            board.wire(plan.pin, plan.level if closed else None, source, cycle)
+
+        contact = Contact(plan, self.clock, touch)
+        board.attach(plan.pin, contact)
+        self._start.append(contact.start)
+
+    def _add_sensor(self, plan: SensorPlan) -> None:
+        board = self.boards[plan.board]
+        sensor = Sensor(plan, self.clock, lambda volts, cycle: board.put(plan.pin, volts, cycle))
+        self._start.append(sensor.start)
+
+
+def _cycles(usec: float) -> int:
+    return round(usec * CLOCK_HZ / 1e6)
+
+
+def make_board(plan: BoardPlan) -> Board:
+    """Make one board with its firmware."""
+    if plan.simulator == "protocol":
+        from mlink_hil.sim.protocol_uno import ProtocolBoard
+
+        return ProtocolBoard()
+    return load_avr_board(Path(plan.firmware), plan.firmware_name)

@@ -1,0 +1,151 @@
+"""Runs a device under test that is a Python class (`mlink_hil.dut`), and tells of its mistakes."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mlink.errors import DeviceError
+from mlink_hil.dut import Dut
+from mlink_hil.sim.board import CLOCK_HZ, BoardCrashed
+from mlink_hil.sim.circuit.clock import CommonClock
+from mlink_hil.sim.circuit.nets import NOTHING, Drive, Net, Strength
+from mlink_hil.sim.plan import ModelPlan
+
+_CYCLES_PER_USEC = CLOCK_HZ / 1e6
+
+
+class Model:
+    """A Dut on the common clock; implements `DutHost`."""
+
+    def __init__(self, plan: ModelPlan, clock: CommonClock) -> None:
+        self.name = plan.name
+        self._plan = plan
+        self._clock = clock
+        self._now = 0
+        self._begin = 0
+        self._nets: dict[str, Net] = {}
+        self._own: dict[str, Drive] = {}
+        self._seen: dict[str, Drive] = {}
+        self._levels: dict[str, bool] = {}
+        self._dut = self._make()
+
+    def _make(self) -> Dut:
+        plan = self._plan
+        module = _load(Path(plan.file), plan.name)
+        found = getattr(module, plan.class_name, None)
+        if not inspect.isclass(found) or not issubclass(found, Dut):
+            raise DeviceError(
+                f"'{plan.name}': {plan.file} has no class {plan.class_name} that is a Dut",
+                remedy="Write: from mlink_hil.dut import Dut; class Lamp(Dut): …",
+            )
+        if unknown := sorted(set(plan.pins) - set(found.pins)):
+            raise DeviceError(
+                f"'{plan.name}': {plan.class_name} has no pin {', '.join(unknown)}",
+                remedy=f"Its pins: {', '.join(found.pins) or 'none (name them in `pins`)'}.",
+            )
+        dut: Dut = self._guarded(lambda: found(**plan.settings))
+        dut.host = self
+        for pin in dut.pins:
+            self._own[pin] = self._seen[pin] = NOTHING
+            self._levels[pin] = False
+        return dut
+
+    def connect(self, pin: str, net: Net) -> None:
+        """Join a net with a pin."""
+        self._nets[pin] = net
+        net.join(f"{self.name}.{pin}", lambda seen, cycle: self._show(pin, seen, cycle))
+
+    def start(self) -> None:
+        """Switch it on."""
+        self._begin = self._now = self._clock.cycle
+        self._guarded(self._dut.start)
+
+    # what the class asks for ----------------------------------------------------------------
+
+    def set(self, pin: str, level: bool | None, after_usec: float) -> None:
+        """Drive a pin, or let it go."""
+        self._check(pin)
+        drive = NOTHING if level is None else Drive(Strength.OUTPUT, bool(level))
+        self._clock.at(self._later(after_usec), lambda cycle: self._drive(pin, drive, cycle))
+
+    def level(self, pin: str) -> bool:
+        """Read a pin."""
+        self._check(pin)
+        return self._levels[pin]
+
+    def wake(self, after_usec: float) -> None:
+        """Call `advance` then."""
+        self._clock.at(self._later(after_usec), self._advance)
+
+    def _later(self, usec: float) -> int:
+        return self._now + max(0, round(usec * _CYCLES_PER_USEC))
+
+    def _check(self, pin: str) -> None:
+        if pin not in self._levels:
+            raise KeyError(f"it has no pin {pin!r}; its pins: {', '.join(self._levels)}")
+
+    # what happens to it ---------------------------------------------------------------------
+
+    def _advance(self, cycle: int) -> None:
+        self._now = cycle
+        self._guarded(lambda: self._dut.advance(self._usec))
+
+    def _drive(self, pin: str, drive: Drive, cycle: int) -> None:
+        self._now = cycle
+        self._own[pin] = drive
+        self._settle(pin)
+        if net := self._nets.get(pin):
+            net.drive(f"{self.name}.{pin}", drive, cycle)
+
+    def _show(self, pin: str, seen: Drive, cycle: int) -> None:
+        """Take what the others on a pin's net do."""
+        self._now = cycle
+        self._seen[pin] = seen
+        before = self._levels[pin]
+        self._settle(pin)
+        level = self._levels[pin]
+        if level != before:
+            self._guarded(lambda: self._dut.on_edge(pin, level, self._usec))
+
+    def _settle(self, pin: str) -> None:
+        seen, own = self._seen[pin], self._own[pin]
+        self._levels[pin] = (seen if seen.strength >= own.strength else own).level
+
+    @property
+    def _usec(self) -> float:
+        return (self._now - self._begin) / _CYCLES_PER_USEC
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        """Call the user's code; what it raises becomes one sentence with its line."""
+        try:
+            return call()
+        except Exception as error:  # a stranger's class may raise anything
+            own = [
+                f
+                for f in traceback.extract_tb(error.__traceback__)
+                if f.filename == self._plan.file
+            ]
+            where = f"{self._plan.file}:{own[-1].lineno}" if own else self._plan.file
+            what = f"{type(error).__name__}: {error}"
+            raise BoardCrashed(f"the model '{self.name}' failed at {where}: {what}") from error
+
+
+def _load(file: Path, name: str) -> ModuleType:
+    """Import the user's file by its path; files beside it can be imported by it."""
+    spec = importlib.util.spec_from_file_location(f"mlink_model_{name}", file)
+    if spec is None or spec.loader is None:
+        raise DeviceError(f"{file} cannot be imported", remedy="Give the path of a Python file.")
+    sys.path.insert(0, str(file.parent))
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise DeviceError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+    return module

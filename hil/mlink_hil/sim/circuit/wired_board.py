@@ -1,0 +1,113 @@
+"""A board as a test handles it: a pin driven from outside is driven for its whole net."""
+
+from __future__ import annotations
+
+from mlink_hil.sim.board import Board, Output, PinState
+from mlink_hil.sim.circuit.clock import CommonClock
+from mlink_hil.sim.circuit.contact import Contact
+from mlink_hil.sim.circuit.nets import NOTHING, Drive, Net, Strength
+from mlink_hil.sim.circuit.node import Node
+
+
+class WiredBoard(Board):
+    """Passes everything on to a board, but for pins that have a button or are on a net."""
+
+    def __init__(self, node: Node, clock: CommonClock) -> None:
+        self._node = node
+        self._board = node.board
+        self._clock = clock
+        self._nets: dict[int, Net] = {}
+        self._contacts: dict[int, Contact] = {}
+        super().__init__()
+        self.simulator = node.board.simulator
+        self.firmware = node.board.firmware
+
+    def connect(self, pin: int, net: Net) -> None:
+        """Join a net with a pin."""
+        key = self._key(pin)
+
+        def show(seen: Drive, cycle: int) -> None:
+            self._node.run_until(cycle)
+            level = None if seen.strength is Strength.NONE else seen.level
+            self._board.drive(pin, level, weak=seen.strength is Strength.PULL_UP)
+
+        self._nets[pin] = net
+        self._board.on_output = self._on_output
+        state = self._board.read(pin)
+        net.join(key, show, Drive(Strength.OUTPUT, state.level) if state.output else NOTHING)
+
+    def attach(self, pin: int, contact: Contact) -> None:
+        """Let a test that drives the pin press this button."""
+        self._contacts[pin] = contact
+
+    def _key(self, pin: int) -> str:
+        return f"{self._node.name}.{pin}"
+
+    def _on_output(self, pin: int, what: Output, level: bool, cycle: int) -> None:
+        if net := self._nets.get(pin):
+            drive = Drive(Strength(what), level) if what else NOTHING
+            net.drive_later(self._key(pin), drive, self._node.common(cycle))
+
+    def wire(self, pin: int, level: bool | None, source: str, cycle: int) -> None:
+        """Wire a pin from outside, by something that `source` names, at a common cycle."""
+        self._node.run_until(cycle)
+        if net := self._nets.get(pin):
+            drive = NOTHING if level is None else Drive(Strength.WIRE, level)
+            net.drive(source, drive, cycle)
+        else:
+            self._board.drive(pin, level)
+
+    def put(self, pin: int, volts: float, cycle: int) -> None:
+        """Put a voltage on a pin at a common cycle."""
+        self._node.run_until(cycle)
+        self._board.set_voltage(pin, volts)
+
+    # ------------------------------------------------------------------ as a board
+
+    @property
+    def cycle(self) -> int:
+        """Cycles of the board's clock."""
+        return self._board.cycle
+
+    @property
+    def next_event(self) -> int | None:
+        """The cycle at which a byte will have left."""
+        return self._board.next_event
+
+    @property
+    def backlog(self) -> int:
+        """Bytes fed that the board has not received yet."""
+        return self._board.backlog
+
+    def run_until(self, cycle: int) -> None:
+        """Simulate up to a cycle of its own."""
+        self._board.run_until(cycle)
+
+    def boot(self) -> None:
+        """Run until the firmware has reported itself."""
+        self._board.boot()
+
+    def feed(self, data: bytes) -> None:
+        """Put bytes on the serial line."""
+        self._board.feed(data)
+
+    def drive(self, pin: int, level: bool | None, *, weak: bool = False) -> None:
+        """Wire a pin now; one with a button is pressed by the level that its button gives."""
+        del weak
+        if contact := self._contacts.get(pin):
+            contact.move(closed=level is contact.level, cycle=self._clock.cycle)
+            if level in (contact.level, None):
+                return
+        self.wire(pin, level, f"test of {self._key(pin)}", self._clock.cycle)
+
+    def set_voltage(self, pin: int, volts: float | None) -> None:
+        """Put a voltage on a pin, or nothing."""
+        self._board.set_voltage(pin, volts)
+
+    def read(self, pin: int) -> PinState:
+        """Return a pin's state."""
+        return self._board.read(pin)
+
+    def reset(self) -> None:
+        """Reset the processor; wires from outside stay."""
+        self._board.reset()

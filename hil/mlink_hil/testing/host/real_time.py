@@ -1,0 +1,42 @@
+"""Whether the virtual boards of a run kept real time while a test lasted.
+
+A processor may run and still be too slow to simulate its boards: nobody waits then, and yet all
+that they do is late. A simulation that is 20 ms behind gives up what is beyond that (its "slip"):
+what was measured of times meanwhile says nothing about what is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlink.errors import DeviceError
+from mlink_hil.control.messages import StatsReply
+from mlink_hil.control.watcher import BoardLink
+
+
+class RealTime:
+    """Counts of the simulation from now on."""
+
+    def __init__(self, boards: Mapping[str, BoardLink]) -> None:
+        self._boards = boards
+        self._before = self._ask()
+
+    def lapse(self) -> str:
+        """Say which boards did not keep it; empty when all did, and on a real bench."""
+        found = []
+        for name, now in self._ask().items():
+            before = self._before.get(name)
+            if before is not None and (usec := now.slip_usec - before.slip_usec) > 0:
+                found.append(f"{name} gave up {usec / 1000:.1f} ms")
+        if not found:
+            return ""
+        return f"\nbut this machine was too slow to simulate in real time: {', '.join(found)}"
+
+    def _ask(self) -> dict[str, StatsReply]:
+        found = {}
+        for name, link in self._boards.items():
+            try:
+                found[name] = link.stats()
+            except DeviceError:
+                continue  # unplugged
+        return found

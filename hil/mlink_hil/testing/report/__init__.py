@@ -1,0 +1,1 @@
+"""Test reports: HTML page, timelines, VCD files, evidence of a failure."""

@@ -1,0 +1,1 @@
+"""Conductor of runs in virtual time: one module at a time gets its turn."""

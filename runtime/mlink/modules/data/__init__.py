@@ -1,0 +1,1 @@
+"""Recorders for tables, signals and JSON or Zarr data."""

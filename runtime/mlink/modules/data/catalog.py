@@ -1,0 +1,81 @@
+"""Module types of the writers for JSON and Zarr; nothing heavy is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from mlink.module import Category, ModuleSettings, ModuleType, Ports, PortSpec
+from mlink.types import DataType
+
+_PORTS = {
+    "SignalBlockF32": PortSpec("f32sig-in", DataType.SignalBlockF32, "Float Signals"),
+    "SignalBlockI32": PortSpec("i32sig-in", DataType.SignalBlockI32, "Integer Signals"),
+    "SignalBlockU16": PortSpec("u16sig-in", DataType.SignalBlockU16, "16-bit Signals"),
+    "TableRow": PortSpec("rows-in", DataType.TableRow, "Rows"),
+    "LineReading": PortSpec("lines-in", DataType.LineReading, "Line Readings"),
+}
+
+
+class JsonWriterSettings(ModuleSettings):
+    """Settings of a `jsonwriter` module."""
+
+    input_type: Literal[
+        "SignalBlockF32", "SignalBlockI32", "SignalBlockU16", "TableRow", "LineReading"
+    ] = "SignalBlockF32"
+    """What flows in; it decides which input the module has."""
+    use_name_from_source: bool = True
+    """Name the dataset as the stream proposes; else `data_name`."""
+    data_name: str = ""
+    format: Literal["pandas-split", "extended-pandas"] = "extended-pandas"
+    """The extended form adds collection id, units and rate before the columns."""
+    record_all: bool = True
+    """Record every channel; else only those in `recorded_entries`."""
+    recorded_entries: list[str] = []
+    """Names of the channels to record, in the stream's order."""
+    available_entries: list[str] = []
+    """Kept for benches made for Syntalos."""
+
+    def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
+        """Refuse a selection of nothing."""
+        if not self.record_all and not self.recorded_entries:
+            return ["recorded_entries: name the channels to record, or set record_all = true"]
+        return []
+
+
+class ZarrWriterSettings(ModuleSettings):
+    """Settings of a `zarrwriter` module."""
+
+    input_type: Literal["SignalBlockF32", "SignalBlockI32", "SignalBlockU16", "LineReading"] = (
+        "SignalBlockF32"
+    )
+    """What flows in; it decides which input the module has."""
+    use_name_from_source: bool = True
+    """Name the dataset as the stream proposes; else `data_name`."""
+    data_name: str = ""
+
+
+def writer_ports(settings: JsonWriterSettings | ZarrWriterSettings) -> Ports:
+    """Return the one input that `input_type` asks for."""
+    return (_PORTS[settings.input_type],), ()
+
+
+jsonwriter = ModuleType(
+    id="jsonwriter",
+    title="JSON Writer",
+    summary="Writes signals, rows or line readings to a compressed JSON file that pandas reads.",
+    category=Category.WRITER,
+    settings=JsonWriterSettings,
+    implementation="mlink.modules.data.jsonwriter:JsonWriterModule",
+    ports=writer_ports,
+)
+
+zarrwriter = ModuleType(
+    id="zarrwriter",
+    title="Zarr Writer",
+    summary="Writes signals or line readings to a Zarr v3 store (needs the extra `zarr`).",
+    category=Category.WRITER,
+    settings=ZarrWriterSettings,
+    implementation="mlink.modules.data.zarrwriter:ZarrWriterModule",
+    ports=writer_ports,
+)

@@ -1,0 +1,98 @@
+"""The `jsonwriter` module: signals, rows or readings in, a JSON file that pandas reads out."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import numpy as np
+
+from mlink.errors import ModuleError
+from mlink.modules.data.catalog import JsonWriterSettings
+from mlink.modules.data.json_file import JsonFile
+from mlink.modules.data.signals import SignalInfo, signal_info
+from mlink.modules.data.writer import DataWriterModule
+from mlink.storage.edl import Dataset
+from mlink.types import LineReading, SignalBlock
+
+_LINE_COLUMNS = ("timestamp_usec", "line_id", "value")
+
+
+class JsonWriterModule(DataWriterModule[JsonWriterSettings]):
+    """Writes raw values with all their digits; rows are on disk within a second."""
+
+    _json: JsonFile | None = None
+    _chosen: list[int] | None = None
+    """Channels to record; None records all."""
+    _not_finite = 0
+
+    def open_file(self, dataset: Dataset, item: Any) -> JsonFile:
+        """Write the file's head from the stream's metadata and its first item."""
+        head: dict[str, Any] = {"collection_id": str(uuid.UUID(bytes=dataset.collection_id))}
+        attributes: dict[str, Any] = {"json_schema": self.settings.format}
+        if isinstance(item, SignalBlock):
+            info = signal_info(self.port.metadata, item)
+            columns = [info.time_column, *self._choose(info)]
+            head |= {"time_unit": info.time_unit, "data_unit": info.data_unit}
+            if info.sample_rate > 0:
+                head["sample_rate"] = info.sample_rate
+            attributes |= info.attributes() | {"signal_names": columns[1:]}
+        elif isinstance(item, LineReading):
+            columns = list(_LINE_COLUMNS)
+            head |= {"time_unit": "microseconds", "data_unit": ""}
+            attributes["time_unit"] = "microseconds"
+        else:
+            columns = self._row_columns(item)
+            head |= {"time_unit": "", "data_unit": ""}
+        extended = self.settings.format == "extended-pandas"
+        name = f"{dataset.name}.json.zst"
+        path, clock = dataset.path_for_basename(name), self.context.clock
+        is_replay = self.context.run_info.time_created is not None
+        now_s = (lambda: clock.now_usec() / 1e6) if is_replay else time.monotonic
+        self._json = JsonFile(path, head if extended else {}, columns, now_s)
+        dataset.set_data_file(name, summary=f"Data from {self.source}")
+        for key, value in attributes.items():
+            dataset.set_attribute(key, value)
+        dataset.save()
+        return self._json
+
+    def write_item(self, item: Any) -> int:
+        """Write a block, a reading or a row."""
+        assert self._json is not None
+        if isinstance(item, SignalBlock):
+            data = item.data if self._chosen is None else item.data[:, self._chosen]
+            if data.dtype.kind == "f":
+                self._not_finite += int(data.size - np.isfinite(data).sum())
+            rows = [
+                [time, *values]
+                for time, values in zip(item.timestamps.tolist(), data.tolist(), strict=True)
+            ]
+        elif isinstance(item, LineReading):
+            rows = [[item.time_usec, item.line_id, item.value]]
+        else:
+            rows = [list(item)]
+        self._json.write_rows(rows)
+        return len(rows)
+
+    def closing_attributes(self) -> dict[str, Any]:
+        """Tell of NaN and infinities, which JSON cannot hold: they are null there."""
+        return {"values_not_finite": self._not_finite or None}
+
+    def _choose(self, info: SignalInfo) -> list[str]:
+        if self.settings.record_all:
+            return list(info.names)
+        wanted = set(self.settings.recorded_entries)
+        if unknown := sorted(wanted - set(info.names)):
+            raise ModuleError(
+                f"the stream has no channel '{unknown[0]}'",
+                remedy=f"recorded_entries may hold: {', '.join(info.names)}.",
+            )
+        self._chosen = [at for at, name in enumerate(info.names) if name in wanted]
+        return [info.names[at] for at in self._chosen]
+
+    def _row_columns(self, row: list[str]) -> list[str]:
+        header = self.port.metadata.get("table_header")
+        if isinstance(header, list) and header:
+            return [str(cell) for cell in header]
+        return [f"column-{number + 1}" for number in range(len(row))]

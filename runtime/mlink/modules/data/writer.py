@@ -1,0 +1,156 @@
+"""What the writers of rows, signals and readings share: a dataset, losses, flushes."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+from mlink.module import Module
+from mlink.modules.catalog import TableSettings
+from mlink.modules.data.catalog import JsonWriterSettings, ZarrWriterSettings
+from mlink.modules.data.dataset_name import dataset_name
+from mlink.modules.data.losses import Losses
+from mlink.modules.data.stream_metadata import keep_stream_metadata
+from mlink.storage.edl import Dataset
+from mlink.storage.runs import Runs
+from mlink.transport.codec import SIGNAL_BLOCKS
+from mlink.types import SignalBlock
+
+FLUSH_INTERVAL_S = 1.0
+
+SettingsT = TypeVar("SettingsT", JsonWriterSettings, ZarrWriterSettings, TableSettings)
+
+
+class DataFile(Protocol):
+    """A file that grows."""
+
+    rows: int
+    """Rows taken so far."""
+
+    def flush_if_due(self) -> float:
+        """Flush when the oldest unflushed row is a second old; return s until that is so."""
+        ...
+
+    def close(self) -> None:
+        """Flush and close; calling it again does nothing."""
+        ...
+
+
+class DataWriterModule(Module[SettingsT]):
+    """Opens its file at the first item; without any the dataset stays empty."""
+
+    count_key = "row_count"
+    """Name of the attribute that holds how many rows were written."""
+
+    saves = True
+    """Whether the module's settings want the data at all; items are counted regardless."""
+
+    _dataset: Dataset | None = None
+    _file: DataFile | None = None
+    _rows = 0
+
+    def open_file(self, dataset: Dataset, item: Any) -> DataFile:
+        """Open the file and register it; `item` is the first one."""
+        raise NotImplementedError
+
+    def write_item(self, item: Any) -> int:
+        """Write an item into the file and return its number of rows."""
+        raise NotImplementedError
+
+    def closing_attributes(self) -> dict[str, Any]:
+        """Return what is known of the data at its end."""
+        return {}
+
+    def prepare(self) -> None:
+        """Refuse a name that would only be missed when the run starts."""
+        (self.port,) = self.context.inputs.values()
+        self._losses = Losses()
+        self._block_starts = Runs()
+        self._dataset_name()
+
+    def start(self) -> None:
+        """Create the dataset, now that the source's metadata is complete."""
+        self.port.on_item = self._on_item
+        self.port.on_gap = self._on_gap
+        if self.port.connected and self.saves:
+            self._dataset = self.context.create_dataset(self._dataset_name())
+        if self._dataset is not None:
+            self._dataset.set_attribute("source_module", self.source)
+            keep_stream_metadata(self._dataset, self.port.metadata)
+            self._dataset.save()
+
+    def run(self) -> None:
+        """Serve items, and flush them when the stream pauses."""
+        while self.context.running:
+            self.context.serve(int(self._flush() * 1e6) + 1)
+
+    def stop(self) -> None:
+        """Close the file; everything that was sent has been drained into it."""
+        self._finish()
+        self.context.report("rows_written", self._rows)
+        self.context.report("rows_lost", self._losses.lost)
+
+    def close(self) -> None:
+        """Close the file if a failure kept `stop` from it."""
+        self._finish()
+
+    @property
+    def source(self) -> str:
+        """The module that sends."""
+        return str(self.port.metadata.get("src_mod_name") or self.port.id)
+
+    def _on_item(self, item: Any) -> None:
+        if self._dataset is None:
+            self._rows += item.rows if isinstance(item, SignalBlock) else 1
+            return
+        if self._file is None:
+            self._file = self.open_file(self._dataset, item)
+        self._block_starts.add(self._rows)
+        self._rows += self.write_item(item)
+        self._flush()
+
+    def _on_gap(self, lost: int) -> None:
+        self._losses.add(lost, after=self._rows, time_usec=self.context.clock.now_usec())
+        self.log.warning(
+            "%d items were lost after row %d: the queue was full, or their source lost them",
+            lost,
+            self._rows,
+        )
+
+    def _flush(self) -> float:
+        if self._file is None or self._dataset is None:
+            return FLUSH_INTERVAL_S
+        left = self._file.flush_if_due()
+        if self._losses.unsaved and left >= FLUSH_INTERVAL_S:
+            self._save(self._dataset)
+        return left
+
+    def _save(self, dataset: Dataset) -> None:
+        for key, value in self._losses.attributes().items():
+            dataset.set_attribute(key, value)
+        dataset.save()
+        self._losses.unsaved = False
+
+    def _finish(self) -> None:
+        dataset, self._dataset = self._dataset, None
+        if dataset is None:
+            return
+        try:
+            if self._file is not None:
+                self._file.close()
+        finally:
+            for key, value in self.closing_attributes().items():
+                dataset.set_attribute(key, value)
+            dataset.set_attribute(self.count_key, self._rows)
+            if self.port.data_type in SIGNAL_BLOCKS:
+                dataset.set_attribute("block_count", self._block_starts.count)
+                dataset.set_attribute("block_start_runs", self._block_starts.attribute())
+            self._save(dataset)
+
+    def _dataset_name(self) -> str:
+        return dataset_name(
+            self.port.metadata,
+            from_source=self.settings.use_name_from_source,
+            own_name=self.settings.data_name,
+            module_name=self.context.name,
+            setting="data_name",
+        )

@@ -1,0 +1,69 @@
+"""The `zarrwriter` module: signals or readings in, a Zarr v3 store out."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from mlink.errors import ModuleError
+from mlink.modules.data.catalog import ZarrWriterSettings
+from mlink.modules.data.signals import signal_info
+from mlink.modules.data.writer import DataWriterModule
+from mlink.modules.data.zarr_store import ZarrStore
+from mlink.storage.edl import Dataset
+from mlink.types import LineReading, SignalBlock
+
+_ROWS_MIN, _ROWS_MAX, _ROWS_UNKNOWN = 1_000, 100_000, 10_000
+"""Rows of a chunk: about a second of samples, within limits."""
+
+
+class ZarrWriterModule(DataWriterModule[ZarrWriterSettings]):
+    """Arrays `timestamps` and `data`; samples are on disk within a second."""
+
+    count_key = "sample_count"
+    _store: ZarrStore | None = None
+    _columns = 0
+
+    def open_file(self, dataset: Dataset, item: Any) -> ZarrStore:
+        """Create the store from the stream's metadata and its first item."""
+        collection_id = str(uuid.UUID(bytes=dataset.collection_id))
+        if isinstance(item, SignalBlock):
+            info = signal_info(self.port.metadata, item)
+            attributes = info.attributes()
+            dtype, self._columns, dimension = item.dtype.name, item.cols, "time"
+            rows = round(info.sample_rate) or _ROWS_UNKNOWN
+        else:
+            attributes = {"time_unit": "microseconds", "signal_names": ["line_id", "value"]}
+            dtype, self._columns, dimension = "uint32", 2, "event"
+            rows = _ROWS_UNKNOWN
+        name = f"{dataset.name}.zarr"
+        self._store = ZarrStore(
+            dataset.path_for_basename(name),
+            dtype=dtype,
+            columns=self._columns,
+            chunk_rows=min(max(rows, _ROWS_MIN), _ROWS_MAX),
+            dimension=dimension,
+            time_attributes={"time_unit": attributes["time_unit"]},
+            data_attributes={
+                **{key: value for key, value in attributes.items() if key != "time_unit"},
+                "collection_id": collection_id,
+            },
+        )
+        dataset.set_data_file(name, summary=f"Data from {self.source}")
+        for key, value in attributes.items():
+            dataset.set_attribute(key, value)
+        dataset.set_attribute("src_mod_type", self.port.metadata.get("src_mod_type"))
+        dataset.save()
+        return self._store
+
+    def write_item(self, item: Any) -> int:
+        """Write a block or a reading."""
+        assert self._store is not None
+        if isinstance(item, LineReading):
+            return self._store.append([item.time_usec], [[item.line_id, item.value]])
+        if item.cols != self._columns:
+            raise ModuleError(
+                f"a block has {item.cols} channels, but the stream began with {self._columns}",
+                remedy="A signal stream has the same channels from its beginning to its end.",
+            )
+        return self._store.append(item.timestamps, item.data)

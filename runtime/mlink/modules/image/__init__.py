@@ -1,0 +1,1 @@
+"""Modules that transform or show frames."""

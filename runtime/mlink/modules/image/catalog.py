@@ -1,0 +1,104 @@
+"""The module types that change and show pictures, and their settings; nothing heavy is imported."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
+from mlink.types import DataType
+
+KINDS = ("crop", "scale", "rotate", "mirror", "greyscale", "falsecolor", "histnorm")
+_SPELLINGS = {"grayscale": "greyscale"}
+
+
+class TransformSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One entry of `video_transform`."""
+
+    type: str
+    """crop, scale, rotate, mirror, greyscale, falsecolor or histnorm; Syntalos' class names
+    ("CropTransform") mean the same."""
+    crop_x: int = 0
+    crop_y: int = 0
+    crop_width: int = 0
+    """In pixels; 0: up to the right edge."""
+    crop_height: int = 0
+    """In pixels; 0: down to the lower edge."""
+    scale_factor: float = 1.0
+    rotation_degrees: float = 90.0
+    """Clockwise. Pictures grow as far as their corners need."""
+    mirror_axis: Literal["x", "y"] = "x"
+    """"x": upside down; "y": left and right exchanged."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"type '{self.type}' is not one of {', '.join(KINDS)}")
+        if min(self.crop_x, self.crop_y, self.crop_width, self.crop_height) < 0:
+            raise ValueError("crop_x, crop_y, crop_width and crop_height cannot be negative")
+        if not (math.isfinite(self.scale_factor) and self.scale_factor > 0):
+            raise ValueError(f"scale_factor must be more than 0, not {self.scale_factor}")
+        if not math.isfinite(self.rotation_degrees):
+            raise ValueError("rotation_degrees must be a number")
+
+    @property
+    def kind(self) -> str:
+        """The type without a name space and in small letters."""
+        name = re.split(r"::|\.", self.type)[-1].removesuffix("Transform").lower()
+        return _SPELLINGS.get(name, name)
+
+
+class VideoTransformSettings(ModuleSettings):
+    """Settings of a `videotransform` module."""
+
+    video_transform: list[TransformSettings] = []
+    """Done one after the other."""
+
+    def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
+        """Warn of a list that does nothing."""
+        return [] if self.video_transform else ["video_transform: there is nothing to do"]
+
+
+class CanvasSettings(ModuleSettings):
+    """Settings of a `canvas` module."""
+
+    max_framerate: float = 30.0
+    """The window is drawn at most so many times a second."""
+    title: str = ""
+    """Of the window; empty: the module's name."""
+    highlight_saturation: bool = False
+    """Paint pixels red that are as bright as can be."""
+    histogram_visible: bool = False
+    """Kept for benches made for Syntalos; no histogram is drawn here."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_framerate <= 1000:
+            raise ValueError(f"max_framerate must be within 0 and 1000, not {self.max_framerate}")
+
+
+videotransform = ModuleType(
+    id="videotransform",
+    title="Video Transformer",
+    summary="Crops, scales, rotates, mirrors or greys frames; their times stay.",
+    category=Category.PROCESSING,
+    settings=VideoTransformSettings,
+    implementation="mlink.modules.image.videotransform:VideoTransformModule",
+    inputs=(PortSpec("frames-in", DataType.Frame, "Frames"),),
+    outputs=(PortSpec("frames-out", DataType.Frame, "Transformed"),),
+)
+
+canvas = ModuleType(
+    id="canvas",
+    title="Canvas",
+    summary="Shows the newest frame in a window, without slowing the stream.",
+    category=Category.DISPLAY,
+    settings=CanvasSettings,
+    implementation="mlink.modules.image.canvas:CanvasModule",
+    inputs=(
+        PortSpec("frames-in", DataType.Frame, "Frames"),
+        PortSpec("control", DataType.ControlCommand, "Control"),
+    ),
+)

@@ -1,0 +1,73 @@
+"""The `videotransform` module: frames in, changed frames out, with the same numbers and times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlink.errors import ModuleError
+from mlink.metadata import MetaSize
+from mlink.module import Module
+from mlink.modules.image.catalog import VideoTransformSettings
+from mlink.modules.image.transforms import Chain
+from mlink.types import Frame
+
+_OURS = ("src_mod_type", "src_mod_name", "src_mod_port_title")
+"""Said by the runtime for each stream."""
+
+
+class VideoTransformModule(Module[VideoTransformSettings]):
+    """Transforms each frame as it comes."""
+
+    _chain: Chain | None = None
+    _source: tuple[tuple[int, ...], np.dtype[Any]] = ((), np.dtype(np.uint8))
+
+    def prepare(self) -> None:
+        """Announce what the output will be, as far as the input's metadata tells."""
+        self._input = self.context.inputs["frames-in"]
+        self._output = self.context.outputs["frames-out"]
+        self._input.on_item = self._on_frame
+        if self._input.connected:
+            self._announce()
+
+    def start(self) -> None:
+        """Announce it again: sources that are scripts may say what they send in their start."""
+        if self._input.connected and not self._output.frozen:
+            self._announce()
+
+    def _announce(self) -> None:
+        metadata = self._input.metadata
+        self._output.metadata.update({k: v for k, v in metadata.items() if k not in _OURS})
+        size = metadata.get("size")
+        if isinstance(size, MetaSize) and size.width > 0 and size.height > 0:
+            grey = metadata.get("has_color") is False
+            shape = (size.height, size.width) if grey else (size.height, size.width, 3)
+            result = Chain(self.settings.video_transform, shape, np.dtype(np.uint8)).shape
+            self._output.metadata["size"] = MetaSize(result[1], result[0])
+            self._output.metadata["has_color"] = len(result) == 3 and result[2] > 1
+
+    def _on_frame(self, frame: Frame) -> None:
+        picture = frame.view
+        if self._chain is None or (picture.shape, picture.dtype) != self._source:
+            self._check_size(picture.shape)
+            self._chain = Chain(self.settings.video_transform, picture.shape, picture.dtype)
+            self._source = (picture.shape, picture.dtype)
+        if not self._output.connected:
+            return
+        loan = self._output.loan_frame(self._chain.shape, picture.dtype)
+        try:
+            self._chain.apply(picture, loan.array)
+        except BaseException:
+            loan.discard()
+            raise
+        loan.send(index=frame.index, time_usec=frame.time_usec)
+
+    def _check_size(self, shape: tuple[int, ...]) -> None:
+        announced = self._input.metadata.get("size")
+        if isinstance(announced, MetaSize) and tuple(announced) != (shape[1], shape[0]):
+            raise ModuleError(
+                f"a frame is {shape[1]}×{shape[0]}, but its source announced "
+                f"{announced.width}×{announced.height}",
+                remedy="Set the stream's `size` to what is sent, or send frames of that size.",
+            )

@@ -1,0 +1,1 @@
+"""Source module that plays a recorded stream back."""

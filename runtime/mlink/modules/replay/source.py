@@ -1,0 +1,95 @@
+"""Takes a source's place in a replay: sends what was recorded of its streams, at the same times."""
+
+from __future__ import annotations
+
+import heapq
+from pathlib import Path
+
+import mlink.recording
+from mlink.metadata import Metadata, MetaSize, MetaValue
+from mlink.module import Module, ModuleContext
+from mlink.modules.replay.catalog import ReplaySettings
+from mlink.modules.replay.feeds import Feed, Item, journal_feed, open_feed
+from mlink.recording.collection import Recording
+from mlink.recording.journal import read_journal
+
+
+class ReplayModule(Module[ReplaySettings]):
+    """Sends each stream in its order, each item when its time has come."""
+
+    def __init__(self, context: ModuleContext[ReplaySettings]) -> None:
+        super().__init__(context)
+        self._recording: Recording | None = None
+        self._feeds: list[Feed] = []
+        self._next: list[tuple[int, int, Item]] = []
+        """(due, number of the feed, item) of each feed's next item, as a heap."""
+
+    def prepare(self) -> None:
+        """Open the streams and say what their sources said of them."""
+        self._recording = mlink.recording.open(Path(self.settings.recording))
+        for port, stream in self.settings.streams.items():
+            output = self.context.outputs[port]
+            dataset = self._recording[stream.dataset]
+            if self._recording.kinds[stream.dataset] == "journal":
+                journal = read_journal(dataset.path / dataset.part_names[0])
+                output.metadata.update(journal.metadata_of(stream.source))
+                self._feeds.append(journal_feed(journal, stream.source, output))
+                continue
+            output.metadata.update(_metadata(dataset.attributes.get("stream", {})))
+            self._feeds.append(open_feed(dataset, output))
+
+    def start(self) -> None:
+        """Wait for the first times."""
+        for number in range(len(self._feeds)):
+            self._load(number, 0)
+        self._schedule()
+
+    def stop(self) -> None:
+        """Send what came in the lab while the run ended."""
+        while self.settings.whole and self._next:
+            self._send_next()
+
+    def close(self) -> None:
+        """Close the recording."""
+        for feed in self._feeds:
+            feed.close()  # a thread of its may still decode
+        if self._recording is not None:
+            self._recording.close()
+
+    def _load(self, number: int, earliest_usec: int) -> None:
+        """Get a feed's next item ready; a stream's order holds even where its times do not."""
+        item = next(self._feeds[number], None)
+        if item is not None:
+            heapq.heappush(self._next, (max(item.time_usec, earliest_usec), number, item))
+
+    def _schedule(self) -> None:
+        if self._next:
+            delay_usec = self._next[0][0] - self.context.clock.now_usec()
+            self.context.call_later(max(0, delay_usec), self._send_due)
+
+    def _send_due(self) -> None:
+        now = self.context.clock.now_usec()
+        while self._next and self._next[0][0] <= now:
+            self._send_next()
+        self._schedule()
+
+    def _send_next(self) -> None:
+        time_usec, number, item = heapq.heappop(self._next)
+        item.send()
+        self._load(number, time_usec)
+
+
+def _metadata(recorded: dict[str, MetaValue]) -> Metadata:
+    """Return a stream's metadata as its source gave it."""
+    return {key: _value(value) for key, value in recorded.items()}
+
+
+def _value(value: MetaValue) -> MetaValue:
+    if isinstance(value, dict):
+        width, height = value.get("width"), value.get("height")
+        if len(value) == 2 and isinstance(width, int) and isinstance(height, int):
+            return MetaSize(width, height)
+        return {key: _value(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_value(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""Modules that run user scripts and programs."""

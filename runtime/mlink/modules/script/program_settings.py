@@ -1,0 +1,56 @@
+"""Settings of standalone modules: programs of their own that call `init_link()`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from mlink.module import ModuleSettings, Ports
+from mlink.modules.script.settings import ScriptPort, check_ports, port_specs
+
+
+class ProgramSettings(ModuleSettings, kw_only=True):
+    """Settings of `python`; paths are relative to the bench file.
+
+    The program runs in the interpreter of `venv` (its folder), else in `interpreter`, else in
+    mlink's own. It registers its ports itself; those that are connected are declared here too.
+    """
+
+    main: str
+    arguments: list[str] = []
+    interpreter: str = ""
+    venv: str = ""
+    settings_file: str = ""
+    """Where on_save_settings' bytes are kept, and given to on_load_settings from."""
+    ports_in: list[ScriptPort] = []
+    ports_out: list[ScriptPort] = []
+
+    def check(self, bench_dir: Path) -> list[str]:
+        """Find what can be seen to be wrong before a run."""
+        problems = []
+        if not (bench_dir / self.main).is_file():
+            problems.append(f"main: there is no file {bench_dir / self.main}")
+        interpreter = program_interpreter(self, bench_dir)
+        if shutil.which(interpreter) is None:
+            key = "venv" if self.venv else "interpreter"
+            problems.append(f"{key}: there is no Python at {interpreter}")
+        return problems + check_ports(self.ports_in, self.ports_out)
+
+
+def program_interpreter(settings: ProgramSettings, bench_dir: Path) -> str:
+    """Return the path of the Python that runs the program."""
+    if settings.venv:
+        return str(bench_dir / settings.venv / "bin" / "python")
+    return settings.interpreter or sys.executable
+
+
+def program_command(settings: ProgramSettings, bench_dir: Path) -> tuple[str, ...]:
+    """Return the program's command line."""
+    main = str(bench_dir / settings.main)
+    return (program_interpreter(settings, bench_dir), main, *settings.arguments)
+
+
+def program_ports(settings: ProgramSettings) -> Ports:
+    """Return the ports that the bench declares."""
+    return port_specs(settings.ports_in), port_specs(settings.ports_out)

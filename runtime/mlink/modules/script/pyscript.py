@@ -1,0 +1,129 @@
+"""The `pyscript` module: runs a user's script that does `import syntalos_mlink`.
+
+The script's text is executed once when it is loaded; then its functions prepare(), start(),
+run() and stop() are called at their time. Each of them may be missing or None.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+from mlink.errors import BenchError, MlinkError, ScriptError
+from mlink.module import Module, ModuleContext
+from mlink.modules.script.settings import ScriptPort, ScriptSettings
+from mlink.scripting.callbacks import check_function
+from mlink.scripting.errors import SyntalosPyError, script_error
+from mlink.scripting.link import ScriptLink, set_link
+
+_SWITCH_INTERVAL_S = 0.0001
+"""How long a script's own threads may keep the interpreter from the loop (Python's own: 5 ms)."""
+
+
+class ScriptModule(Module[ScriptSettings]):
+    """One user script."""
+
+    ahead = True
+
+    def __init__(self, context: ModuleContext[ScriptSettings]) -> None:
+        super().__init__(context)
+        self._path = context.run_info.bench_dir / self.settings.script
+        self._globals: dict[str, Any] = {}
+        self._link: ScriptLink | None = None
+
+    def prepare(self) -> None:
+        """Execute the script's text, then let it prepare."""
+        text = self._read()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        os.chdir(self._path.parent)
+        sys.path.insert(0, str(self._path.parent))
+        sys.argv = [str(self._path)]
+        declared = {port.id: port.data_type for port in self.settings.ports_in}
+        self._link = ScriptLink(self.context, declared)
+        set_link(self._link)
+        main = ModuleType("__main__")
+        main.__file__ = str(self._path)
+        sys.modules["__main__"] = main
+        self._globals = main.__dict__
+        exec(compile(text, str(self._path), "exec"), self._globals)  # noqa: S102 - its purpose
+        result = self._call("prepare")
+        if result is not None and not result:
+            raise ScriptError(
+                f"{self._path}: prepare() returned {result!r}: the script refuses to run",
+                remedy="See its messages above; return True (or nothing) when all is well.",
+            )
+
+    @property
+    def globals(self) -> dict[str, Any]:
+        """The script's own names."""
+        return self._globals
+
+    def _read(self) -> str:
+        try:
+            return self._path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise BenchError(
+                f"the script cannot be read: {self._path}: {error.strerror}",
+                remedy="Correct `script` in the bench file; it is relative to the bench file.",
+            ) from error
+        except UnicodeDecodeError as error:
+            raise ScriptError(
+                f"{self._path} is not UTF-8 text: {error.reason} at byte {error.start}",
+                remedy="Save the script as UTF-8.",
+            ) from error
+
+    def start(self) -> None:
+        """Let the script start."""
+        self._call("start")
+
+    def run(self) -> None:
+        """Let the script run, or serve its inputs until the stop."""
+        if self._globals.get("run") is None:
+            self.context.serve()
+        else:
+            self._call("run")
+
+    def stop(self) -> None:
+        """Let the script finish; nothing of it is called after that."""
+        try:
+            self._call("stop")
+        finally:
+            if self._link is not None:
+                self._link.end()
+
+    def close(self) -> None:
+        """Give the link up."""
+        set_link(None)
+
+    def explain(self, error: BaseException, phase: str) -> BaseException:
+        """Speak of the user's lines, not of ours."""
+        if isinstance(error, MlinkError):
+            return error
+        return script_error(error, phase, self._port_hint(error))
+
+    def _port_hint(self, error: BaseException) -> str:
+        """Say which ports there are, when a script fails on one that it did not get."""
+        if self._link is None or not self._link.unknown_ports or "None" not in str(error):
+            return ""
+        asked = ", ".join(f"'{port}'" for port in dict.fromkeys(self._link.unknown_ports))
+        return (
+            f"The bench declares no port {asked} for this script, so it got None. It declares "
+            f"{_listed('ports_in', self.settings.ports_in)} and "
+            f"{_listed('ports_out', self.settings.ports_out)}."
+        )
+
+    def _call(self, name: str) -> object:
+        function = self._globals.get(name)
+        if function is None:
+            return None
+        try:
+            check_function(function, f"'{name}'")
+        except SyntalosPyError as error:
+            raise ScriptError(f"{self._path}: {error}") from error
+        return function()
+
+
+def _listed(key: str, ports: list[ScriptPort]) -> str:
+    return f"{key}: {', '.join(port.id for port in ports) or 'none'}"

@@ -1,0 +1,1 @@
+"""Video recorder: codecs, containers, sections, encoding after the run."""

@@ -1,0 +1,26 @@
+"""What a dataset says of how its video was encoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlink.modules.video.codecs import CODECS
+from mlink.modules.video.writer import VideoOptions, VideoWriter
+
+
+def encoder_attributes(writer: VideoWriter, options: VideoOptions) -> dict[str, Any]:
+    """Return the attribute `encoder`."""
+    found: dict[str, Any] = {
+        "name": writer.encoder_name,
+        "codec": options.codec,
+        "pixel_format": writer.pixel_format,
+        "lossless": writer.lossless,
+        "thread_count": writer.threads,
+    }
+    if not writer.lossless:
+        codec = CODECS[options.codec]
+        if options.constant_bitrate:
+            found["target_bitrate_kbps"] = options.bitrate_kbps or codec.bitrate_kbps
+        else:
+            found["target_quality"] = codec.quality if options.quality is None else options.quality
+    return found

@@ -1,0 +1,303 @@
+"""The `videorecorder` module: frames in, a video with a time for each of them out.
+
+The module's process is the encoder's: FFmpeg's threads work here, while frames wait in the queue of
+the subscription. `control-in` takes START, PAUSE and STOP; after PAUSE or STOP frames are skipped
+until START. After a PAUSE the same file goes on, its times telling how long it was; after a STOP a
+new section begins in a file of its own.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import msgspec.structs
+from numpy.typing import NDArray
+
+import mlink
+from mlink.errors import ModuleError
+from mlink.metadata import MetaSize
+from mlink.module import Module
+from mlink.modules.catalog import VideoRecorderSettings
+from mlink.modules.data.dataset_name import dataset_name
+from mlink.modules.data.losses import Losses
+from mlink.modules.data.stream_metadata import keep_stream_metadata
+from mlink.modules.video.codecs import frame_kind
+from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding, interim_options
+from mlink.modules.video.encoder_attributes import encoder_attributes
+from mlink.modules.video.sections import VideoSections
+from mlink.modules.video.writer import VideoOptions, VideoWriter
+from mlink.storage.edl import Dataset
+from mlink.storage.runs import Runs
+from mlink.types import ControlCommand, ControlCommandKind, Frame
+
+_NOMINAL_FRAMERATE = 30.0
+"""Hz, written into the file when the source does not say; real times are there regardless."""
+_RATE_TOLERANCE = 0.05
+"""Deviation of the measured rate from the announced one that is worth a warning."""
+_SAVE_INTERVAL_USEC = 10_000_000
+"""Losses are written into the dataset at most this often: that waits for the disk and, with many
+gaps, takes time itself, which a recorder that already loses frames has not."""
+
+
+class VideoRecorderModule(Module[VideoRecorderSettings]):
+    """Writes each frame as it comes."""
+
+    _dataset: Dataset | None = None
+    _writer: VideoWriter | None = None
+    _state = "recording"
+    """Or "paused", "stopped"."""
+    _in_closed_files = 0
+    """Frames in the files before the present one."""
+    _to_encode = 0
+    """Files that are encoded after the run."""
+    _received = 0
+    _skipped = 0
+    _first_usec = 0
+    _last_usec = 0
+    _first_index = 0
+    _last_index = 0
+    _written = 0
+    _saved_usec = -_SAVE_INTERVAL_USEC
+
+    def prepare(self) -> None:
+        """Refuse a name that would only be missed when the run starts."""
+        self._port = self.context.inputs["frames-in"]
+        self._control = self.context.inputs["control-in"]
+        self._losses = Losses()
+        self._indices = Runs()
+        self._commands: list[dict[str, Any]] = []
+        self._dataset_name()
+
+    def start(self) -> None:
+        """Create the dataset, now that the source's metadata is complete."""
+        self._port.on_item = self._on_frame
+        self._port.on_gap = self._on_gap
+        self._control.on_item = self._on_control
+        if self.settings.start_stopped and self._control.connected:
+            self._state = "stopped"
+            self.context.set_status("waiting for START")
+        if self._port.connected:
+            self._dataset = self.context.create_dataset(self._dataset_name())
+        if self._dataset is not None:
+            self._sections = VideoSections(
+                self._dataset.name,
+                start_stopped=self._state == "stopped",
+                slice_usec=round(self.settings.slices_interval * 60e6)
+                if self.settings.slices_enabled
+                else None,
+            )
+            self._dataset.set_attribute("source_module", self._source)
+            keep_stream_metadata(self._dataset, self._port.metadata)
+            self._dataset.save()
+
+    def stop(self) -> None:
+        """Finish the file; every frame that was sent has been drained into it."""
+        self._finish()
+        self.context.report("frames_written", self._written)
+        self.context.report("frames_lost", self._losses.lost)
+        if self._skipped:
+            self.context.report("frames_skipped", self._skipped)
+        if self._to_encode:
+            self.context.report("files_to_encode", self._to_encode)
+
+    def close(self) -> None:
+        """Finish the file if a failure kept `stop` from it."""
+        self._finish()
+
+    def _on_frame(self, frame: Frame) -> None:
+        self._received += 1
+        if self._state != "recording":
+            self._skipped += 1
+            return
+        if self._dataset is None:
+            return
+        if self._sections.is_over(frame.time_usec):
+            self._close_file()
+        if self._writer is None:
+            self._writer = self._open(self._dataset, frame)
+        if self._written == 0:
+            self._first_usec, self._first_index = frame.time_usec, frame.index
+        self._writer.write(frame.view, frame.time_usec)
+        self._written = self._in_closed_files + self._writer.frames
+        self._indices.add(frame.index)
+        self._last_usec, self._last_index = frame.time_usec, frame.index
+        if self._losses.unsaved and frame.time_usec - self._saved_usec > _SAVE_INTERVAL_USEC:
+            self._save_losses(self._dataset, frame.time_usec)
+
+    def _on_gap(self, lost: int) -> None:
+        self._losses.add(lost, after=self._written, time_usec=self.context.clock.now_usec())
+        self.log.warning("%d frames were lost after frame %d: the encoder is too slow for them",
+                         lost, self._received)  # fmt: skip
+
+    def _on_control(self, command: ControlCommand) -> None:
+        before = self._state
+        if command.kind == ControlCommandKind.START:
+            self._state = "recording"
+        elif command.kind == ControlCommandKind.PAUSE and before == "recording":
+            self._state = "paused"
+        elif command.kind == ControlCommandKind.STOP and before != "stopped":
+            self._state = "stopped"
+            self._close_file()
+            if self._dataset is not None:
+                self._sections.end_section()
+        if self._state == before:
+            return
+        self.context.set_status(
+            self._state if self._state == "recording" else f"{self._state}: frames are skipped"
+        )
+        self._commands.append(
+            {
+                "command": command.kind.name,
+                "time_usec": self.context.clock.now_usec(),
+                "after_frame": self._written,
+            }
+        )
+
+    def _close_file(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                writer.close()
+            finally:
+                self._in_closed_files += writer.frames
+
+    def _open(self, dataset: Dataset, first: Frame) -> VideoWriter:
+        self._check_size(first.view)
+        wanted = self._wanted
+        options = wanted
+        if self.settings.deferred_encode_enabled:
+            options = interim_options(wanted, frame_kind(first.view), first.view.shape)
+        stem = self._sections.next_stem(first.time_usec)
+        video_name, tsync_name = f"{stem}.{options.extension}", f"{stem}.tsync"
+        writer = VideoWriter(
+            dataset.path_for_basename(video_name),
+            dataset.path_for_basename(tsync_name),
+            first.view,
+            options,
+            framerate=self._framerate or _NOMINAL_FRAMERATE,
+            collection_id=dataset.collection_id,
+            generator=f"mlink {mlink.__version__} {self.context.name}",
+            tags={"title": f"{dataset.name} via {self._source}",
+                  "collection_id": dataset.collection_id.hex()},
+            time_created=self.context.run_info.time_created,
+        )  # fmt: skip
+        if self._in_closed_files:
+            dataset.add_data_part(video_name)
+        else:
+            dataset.set_data_file(video_name, summary=f"Video recording from {self._source}")
+        dataset.add_aux_file(tsync_name, key="tsync", summary="Video timestamps")
+        self._describe(dataset, writer, options)
+        if options.codec != wanted.codec:
+            dataset.set_attribute(ATTRIBUTE, msgspec.to_builtins(self._deferred(wanted)))
+            self._to_encode += 1
+        dataset.save()
+        return writer
+
+    @property
+    def _wanted(self) -> VideoOptions:
+        return VideoOptions(
+            codec=self.settings.video_codec,
+            container=self.settings.video_container,
+            lossless=self.settings.lossless,
+            constant_bitrate=self.settings.mode == "constant-bitrate",
+            quality=self.settings.quality,
+            bitrate_kbps=self.settings.bitrate_kbps,
+            threads=self.settings.threads,
+        )
+
+    def _deferred(self, wanted: VideoOptions) -> DeferredEncoding:
+        return DeferredEncoding(
+            **msgspec.structs.asdict(wanted),
+            instant_start=self.settings.deferred_encode_instant_start,
+            parallel_count=self.settings.deferred_encode_parallel_count,
+        )
+
+    def _describe(self, dataset: Dataset, writer: VideoWriter, options: VideoOptions) -> None:
+        height, width = writer.shape[:2]
+        video = {
+            "frame_width": width,
+            "frame_height": height,
+            "framerate": self._framerate,
+            "colored": writer.kind not in {"gray8", "gray16"},
+            "pixels": writer.kind,
+        }
+        dataset.set_attribute("video", video)
+        dataset.set_attribute("encoder", encoder_attributes(writer, options))
+
+    def _check_size(self, pixels: NDArray[Any]) -> None:
+        frame_kind(pixels)  # refuses what is no picture at all
+        announced = self._port.metadata.get("size")
+        height, width = pixels.shape[:2]
+        if isinstance(announced, MetaSize) and tuple(announced) != (width, height):
+            raise ModuleError(
+                f"the first frame is {width}×{height}, but its source announced "
+                f"{announced.width}×{announced.height}",
+                remedy="Set the stream's `size` to what is sent, or send frames of that size.",
+            )
+
+    def _finish(self) -> None:
+        dataset, self._dataset = self._dataset, None
+        if dataset is None:
+            return
+        try:
+            self._close_file()
+        finally:
+            self._written = self._in_closed_files
+            self._save_counts(dataset)
+
+    def _save_losses(self, dataset: Dataset, time_usec: int) -> None:
+        # Said while the run goes on, so that even a killed recorder's data tells what it lacks.
+        for key, value in self._losses.attributes().items():
+            dataset.set_attribute(key, value)
+        dataset.save()
+        self._losses.unsaved = False
+        self._saved_usec = time_usec
+
+    def _save_counts(self, dataset: Dataset) -> None:
+        dataset.set_attribute("frame_count", self._written)
+        if self._skipped:
+            dataset.set_attribute("frames_skipped", self._skipped)
+        if self._commands:
+            dataset.set_attribute("control_commands", self._commands)
+        for key, value in self._losses.attributes().items():
+            dataset.set_attribute(key, value)
+        if self._written:
+            dataset.set_attribute("source_index_first", self._first_index)
+            dataset.set_attribute("source_index_last", self._last_index)
+            dataset.set_attribute("source_index_runs", self._indices.attribute())
+        span_s = (self._last_usec - self._first_usec) / 1e6
+        if self._written > 1 and span_s > 0:
+            measured = (self._written - 1) / span_s
+            dataset.set_attribute("framerate_measured", round(measured, 4))
+            self._warn_of_rate(measured)
+        dataset.save()
+
+    def _warn_of_rate(self, measured: float) -> None:
+        announced = self._framerate
+        undisturbed = not self._skipped and not self._losses.lost
+        if announced and undisturbed and abs(measured / announced - 1) > _RATE_TOLERANCE:
+            self.log.warning(
+                "frames came at %.2f Hz, not at the announced %.2f Hz; their real times are kept",
+                measured, announced,
+            )  # fmt: skip
+
+    @property
+    def _framerate(self) -> float | None:
+        rate = self._port.metadata.get("framerate")
+        if isinstance(rate, int | float) and 0 < rate < 1e6:
+            return float(Fraction(rate).limit_denominator(100_000))
+        return None
+
+    @property
+    def _source(self) -> str:
+        return str(self._port.metadata.get("src_mod_name") or "frames-in")
+
+    def _dataset_name(self) -> str:
+        return dataset_name(
+            self._port.metadata,
+            from_source=self.settings.video_name_from_source,
+            own_name=self.settings.video_name,
+            module_name=self.context.name,
+            setting="video_name",
+        )

@@ -1,0 +1,276 @@
+"""One video file and its tsync file: as many times as frames, whatever happens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import msgspec
+import numpy as np
+from av.video.reformatter import ColorRange
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from mlink.errors import ModuleError
+from mlink.modules.video.codecs import (
+    CODECS,
+    CONTAINERS,
+    FrameKind,
+    PixelPlan,
+    encoder_format,
+    frame_kind,
+    pixel_plan,
+)
+from mlink.modules.video.jpeg import JpegEncoder
+from mlink.realtime import scheduling_kept
+from mlink.storage.failures import DISK_ERRORS, storage_error
+from mlink.storage.tsync import TsyncWriter
+
+_MAX_THREADS = 16
+
+os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 tells its settings to stderr unless told not to
+
+
+class VideoOptions(msgspec.Struct, frozen=True):
+    """How to encode; what is None is the codec's default."""
+
+    codec: str = "ffv1"
+    container: str = "matroska"
+    lossless: bool = False
+    constant_bitrate: bool = False
+    quality: int | None = None
+    bitrate_kbps: int | None = None
+    threads: int = 0
+
+    @property
+    def extension(self) -> str:
+        """The video file's extension, without dot."""
+        return CONTAINERS[self.container].extension
+
+
+class VideoWriter:
+    """Encodes frames of one size and kind into a file, with their times in a tsync file.
+
+    A frame's time is on disk before its picture is, so that after a kill no picture lacks its time.
+    """
+
+    def __init__(
+        self,
+        video_path: Path,
+        tsync_path: Path,
+        first_frame: NDArray[Any],
+        options: VideoOptions,
+        *,
+        framerate: float,
+        collection_id: bytes,
+        generator: str,
+        tags: Mapping[str, str] | None = None,
+        time_created: datetime | None = None,
+    ) -> None:
+        self.path = video_path
+        self.shape = first_frame.shape
+        self.kind: FrameKind = frame_kind(first_frame)
+        self.frames = 0
+        """Frames written; the tsync file has as many pairs."""
+        self._last_pts = -1
+        self._failed = False
+        codec = CODECS[options.codec]
+        container = CONTAINERS[options.container]
+        self.lossless = options.lossless or codec.always_lossless
+        self.threads = options.threads or max(2, min(_MAX_THREADS, len(os.sched_getaffinity(0))))
+        self._plan = pixel_plan(codec, self.kind, lossless=options.lossless)
+        self._rate = Fraction(framerate).limit_denominator(1_000_000)
+        self._counts_frames = container.counts_frames
+        self._time_base = 1 / self._rate if container.counts_frames else container.time_base
+        self._codec = codec
+        height, width = first_frame.shape[:2]
+        self._tsync = TsyncWriter(
+            tsync_path,
+            collection_id=collection_id,
+            generator=generator,
+            time_created=int(time_created.timestamp()) if time_created else None,
+        )
+        container_options = dict(container.options)
+        if time_created:  # a replay, whose files are the same each time: no random identifiers
+            container_options["fflags"] = "+bitexact"
+        try:
+            self._container = av.open(
+                str(video_path),
+                "w",
+                format=container.format,
+                container_options=container_options,
+            )
+        except OSError as error:
+            self._tsync.close()
+            raise storage_error(error, video_path, "create") from error
+        try:
+            self._container.metadata.update(tags or {})
+            self._stream = self._open_stream(options, width, height)
+            self._jpeg = self._jpeg_encoder(options)
+            self._picture = av.VideoFrame(width, height, self._plan.pixel_format)
+            self._begin(width, height)
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, pixels: NDArray[Any], time_usec: int) -> None:
+        """Encode one frame of master time `time_usec` (µs)."""
+        if pixels.shape != self.shape or frame_kind(pixels) != self.kind:
+            raise ModuleError(
+                f"a frame is {_describe(pixels)}, but the video began with "
+                f"{self.shape[1]}×{self.shape[0]} {self.kind}",
+                remedy="A video has frames of one size and kind: scale or crop them before.",
+            )
+        time_usec = max(0, time_usec)
+        try:
+            packets = self._encode(pixels, self._next_pts(time_usec))
+            self._tsync.append(self.frames, time_usec)
+            self.frames += 1
+            self._mux(self._container, packets)
+        except OSError as error:
+            self._failed = True
+            raise storage_error(error, self.path) from error
+
+    def _encode(self, pixels: NDArray[Any], pts: int) -> list[Any]:
+        if self._jpeg is not None:
+            return self._jpeg.encode(pixels, pts, self._time_base)
+        # The encoder may still hold the last picture; then this gives us another to write to.
+        self._picture.make_writable()
+        self._plan.copy(pixels, _plane(self._picture, self._plan, pixels.shape))
+        self._picture.pts = pts
+        self._picture.time_base = self._time_base
+        packets: list[Any] = self._stream.encode(self._picture)
+        return packets
+
+    def close(self) -> None:
+        """Finish both files; calling it again does nothing.
+
+        A failure that `write` raised before is not raised again.
+        """
+        container, self._container = self._container, None
+        if container is None:
+            return
+        try:
+            if self.frames and not self._failed:
+                self._mux(container, self._stream.encode(None))
+        except OSError as error:
+            raise storage_error(error, self.path) from error
+        finally:
+            try:
+                container.close()
+            except OSError as error:
+                if not self._failed:
+                    raise storage_error(error, self.path) from error
+            finally:
+                self._tsync.close()
+
+    @property
+    def encoder_name(self) -> str:
+        """FFmpeg's name of the encoder in use, or that of our own."""
+        if self._jpeg is not None:
+            return self._jpeg.name
+        return str(self._stream.codec_context.name)
+
+    @property
+    def pixel_format(self) -> str:
+        """FFmpeg's name of the stored pixel format."""
+        if self._jpeg is not None and self.kind == "gray8":
+            return "gray"
+        return str(self._stream.codec_context.pix_fmt)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open_stream(self, options: VideoOptions, width: int, height: int) -> Any:
+        codec = self._codec
+        lossless = options.lossless and not codec.always_lossless
+        encoder = codec.lossless_encoder if lossless and codec.lossless_encoder else codec.encoder
+        stream = self._container.add_stream(encoder, rate=self._rate)
+        stream.width, stream.height = width, height
+        stream.time_base = self._time_base
+        context = stream.codec_context
+        context.time_base = self._time_base
+        context.thread_count = self.threads
+        if codec.slice_threads_only:
+            context.thread_type = "SLICE"
+        stream.pix_fmt = encoder_format(codec, self._plan, width=width, height=height)
+        if self._plan.full_range:
+            context.color_range = ColorRange.JPEG
+        context.gop_size = codec.gop_size
+        context.max_b_frames = 0
+        encoder_options = codec.options(self.threads)
+        if lossless:
+            encoder_options |= codec.lossless_options
+        elif options.constant_bitrate and codec.quality is not None:
+            context.bit_rate = 1000 * (options.bitrate_kbps or codec.bitrate_kbps)
+            encoder_options |= codec.bitrate_options
+        elif codec.quality is not None:
+            quality = codec.quality if options.quality is None else options.quality
+            context.bit_rate = 0
+            encoder_options |= codec.quality_options(quality)
+        stream.options = encoder_options
+        return stream
+
+    def _jpeg_encoder(self, options: VideoOptions) -> JpegEncoder | None:
+        if not self._codec.is_jpeg:
+            return None
+        self.threads = JpegEncoder.threads
+        quality = self._codec.quality if options.quality is None else options.quality
+        assert quality is not None
+        return JpegEncoder(quality, self._stream)
+
+    def _begin(self, width: int, height: int) -> None:
+        """Open the encoder and write the file's header."""
+        try:
+            with scheduling_kept():
+                self._container.start_encoding()
+        except av.FFmpegError as error:
+            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+                raise storage_error(error, self.path) from error
+            raise ModuleError(
+                f"the encoder {self.encoder_name} refuses {width}×{height} {self.pixel_format} "
+                f"pictures: {error.strerror}",
+                remedy="Change the frames' size, or video_codec, quality and bitrate_kbps.",
+            ) from error
+
+    def _next_pts(self, time_usec: int) -> int:
+        if self._counts_frames:
+            return self.frames
+        # A container's ticks are coarse: frames of one tick would share a time, so the later moves.
+        ticks = round(Fraction(time_usec, 1_000_000) / self._time_base)
+        self._last_pts = max(ticks, self._last_pts + 1)
+        return self._last_pts
+
+    def _mux(self, container: Any, packets: list[Any]) -> None:
+        if packets:
+            self._tsync.flush()
+            container.mux(packets)
+
+
+def _plane(picture: Any, plan: PixelPlan, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the picture's pixels as an array (H, W, channels); its rows may be padded."""
+    plane = picture.planes[0]
+    item = np.dtype(plan.dtype).itemsize
+    flat: NDArray[Any] = np.frombuffer(plane, plan.dtype)
+    height, width = shape[:2]
+    return as_strided(
+        flat, (height, width, plan.channels), (plane.line_size, plan.channels * item, item)
+    )
+
+
+def _describe(pixels: NDArray[Any]) -> str:
+    return f"{pixels.shape[1]}×{pixels.shape[0]} {frame_kind(pixels)}"

@@ -1,0 +1,198 @@
+"""Mends one dataset's data: each function returns attributes to write, and what it did."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mlink.errors import StorageError
+from mlink.recording.care.checks import count_rows, load_json, whole_rows_size
+from mlink.recording.care.journal_check import cut_journals
+from mlink.recording.video_file import is_finished, probe, remux
+from mlink.storage.failures import storage_errors
+from mlink.storage.manifest import MANIFEST, write_toml
+from mlink.storage.tree import UnitFolder
+from mlink.storage.tsync_mend import cut_tsync
+from mlink.storage.tsync_reader import read_tsync
+
+_KEPT_BYTES = 2000
+"""How much of a torn row is kept in the repair's log."""
+
+Mended = tuple[dict[str, Any], list[str]]
+
+
+def mend_video(unit: UnitFolder) -> Mended:
+    """Close its video files, and cut off times whose pictures were lost with the crash."""
+    told: list[str] = []
+    without: list[int] = list(unit.attributes.get("times_without_picture_usec", []))
+    frames = 0
+    parts = [name for name in unit.part_names("data") if (unit.path / name).is_file()]
+    tsync_names = unit.tsync_names
+    abandoned: list[str] = []
+    for at, name in enumerate(parts):
+        path = unit.path / name
+        found = probe(path)
+        if not found.finished and found.problem and not found.frames:
+            abandoned.append(name)
+            told.append(f"{name} was begun but holds no picture; it is left out of the manifest")
+        elif not found.finished:
+            remux(path, draft := path.with_name(f".{name}.tmp"))
+            with storage_errors(path):
+                draft.replace(path)
+            told.append(
+                f"{name}: {found.frames} pictures copied into a closed file with length and index"
+            )
+            assert is_finished(path)
+        frames += found.frames
+        if at < len(tsync_names) and len(parts) == len(tsync_names):
+            tsync = unit.path / tsync_names[at]
+            if not found.problem and (cut := cut_tsync(tsync, found.frames)):
+                without += cut
+                told.append(f"{tsync.name}: cut off {len(cut)} time(s) without a picture")
+            elif name in abandoned:
+                without += [int(time) for time in read_tsync(tsync).times[:, 1]]
+                abandoned.append(tsync.name)
+    attributes: dict[str, Any] = {"frame_count": frames}
+    if without:
+        attributes["times_without_picture_usec"] = without
+    if abandoned:
+        attributes["abandoned_files"] = abandoned
+        _leave_out(unit, abandoned)
+    if "items_lost" not in unit.attributes:
+        attributes["items_lost"] = 0
+    return attributes, told
+
+
+def mend_table(unit: UnitFolder) -> Mended:
+    """Cut off a torn last row."""
+    told: list[str] = []
+    rows = 0
+    for name in unit.part_names("data"):
+        path = unit.path / name
+        if not path.is_file():
+            continue
+        found, torn, problem = count_rows(path)
+        if problem:
+            raise StorageError(f"{name} cannot be read to its end: {problem}")
+        rows += max(0, found - bool(unit.attributes.get("has_header", True)))
+        if torn:
+            with storage_errors(path), path.open("rb+") as file:
+                whole = whole_rows_size(file.read())
+                file.seek(whole)
+                cut = file.read()
+                file.truncate(whole)
+                os.fsync(file.fileno())
+            told.append(f"{name}: cut off a torn row of {torn} bytes: {cut[:_KEPT_BYTES]!r}")
+    return {"row_count": rows}, told
+
+
+def mend_json(unit: UnitFolder) -> Mended:
+    """End a torn file behind its last whole row."""
+    told: list[str] = []
+    rows = 0
+    for name in unit.part_names("data"):
+        path = unit.path / name
+        if not path.is_file():
+            continue
+        try:
+            content = load_json(path)
+        except ValueError:
+            content = _rewrite_json(path)
+            told.append(f"{name}: ended behind its last whole row")
+        rows += len(content.get("data", []))
+    return {"row_count": rows}, told
+
+
+def mend_zarr(unit: UnitFolder) -> Mended:
+    """Shorten a store's arrays to the samples that were written as a whole."""
+    try:
+        import zarr
+    except ImportError as error:
+        raise StorageError(
+            "the zarr library is not installed", remedy="pip install 'mlink-hil[zarr]'"
+        ) from error
+    told: list[str] = []
+    samples = 0
+    for name in unit.part_names("data"):
+        if not (unit.path / name).is_dir():
+            continue
+        group = zarr.open_group(zarr.storage.LocalStore(unit.path / name), mode="r+")
+        arrays = dict(group.arrays())
+        shortest = min((int(array.shape[0]) for array in arrays.values()), default=0)
+        count = int(group.attrs.get("sample_count", shortest))
+        samples += count
+        for key, array in arrays.items():
+            if (surplus := int(array.shape[0]) - count) > 0:
+                array.resize((count, *array.shape[1:]))
+                told.append(f"{name}: cut {surplus} unfinished sample(s) off {key}")
+    return {"sample_count": samples}, told
+
+
+def mend_journal(unit: UnitFolder) -> Mended:
+    """Cut off records that are not whole; a file without any is left out of the manifest."""
+    attributes, told, abandoned = cut_journals(unit)
+    if abandoned:
+        attributes["abandoned_files"] = abandoned
+        _leave_out(unit, abandoned)
+    return attributes, told
+
+
+def _rewrite_json(path: Path) -> dict[str, Any]:
+    text = _readable_text(path)
+    head = text.find('"data":[') + len('"data":[')
+    for candidate in (text, text[: text.rfind("]") + 1] + "]}", text[:head] + "]}"):
+        try:
+            content: dict[str, Any] = json.loads(candidate)
+            break
+        except ValueError:
+            continue
+    else:
+        raise StorageError(f"{path.name} ends within its head: nothing can be read")
+    data = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+    if path.name.endswith(".zst"):
+        import zstandard
+
+        data = zstandard.ZstdCompressor().compress(data)
+    draft = path.with_name(f".{path.name}.tmp")
+    with storage_errors(path):
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    return content
+
+
+def _readable_text(path: Path) -> str:
+    data = path.read_bytes()
+    if not path.name.endswith(".zst"):
+        return data.decode(errors="ignore")
+    import zstandard
+
+    text = bytearray()
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as reader:
+            while piece := reader.read(1 << 16):
+                text += piece
+    except zstandard.ZstdError:
+        pass  # the torn end; what came before it counts
+    return text.decode(errors="ignore")
+
+
+def _leave_out(unit: UnitFolder, names: list[str]) -> None:
+    manifest = dict(unit.manifest)
+    for role in ("data", "data_aux"):
+        tables = manifest.get(role, [])
+        kept = []
+        for table in [tables] if isinstance(tables, dict) else tables:
+            parts = [part for part in table.get("parts", []) if part.get("fname") not in names]
+            if parts:
+                kept.append({**table, "parts": parts})
+        if not kept:
+            manifest.pop(role, None)
+        else:
+            manifest[role] = kept[0] if role == "data" else kept
+    write_toml(unit.path / MANIFEST, manifest)

@@ -1,0 +1,200 @@
+"""`repair`: finishes what a crash left of a recording, and never touches good data.
+
+What may be rewritten: a video that was not closed (its pictures are copied, compared, and only
+then take the old file's place), the torn end of a tsync file, a table
+or a journal, manifests and attributes.
+Everything done is told, and kept in `repair.log`; a second repair finds nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlink.errors import StorageError
+from mlink.recording.care.in_use import refuse_if_in_use
+from mlink.recording.care.mend import mend_journal, mend_json, mend_table, mend_video, mend_zarr
+from mlink.recording.care.verify import VerifyReport, verify_recording
+from mlink.storage.edl import UNCLOSED
+from mlink.storage.failures import storage_errors
+from mlink.storage.manifest import (
+    ATTRIBUTES,
+    MANIFEST,
+    file_type_of,
+    make_entry,
+    natural_order,
+    now,
+    plain_attributes,
+    unit_manifest,
+    write_toml,
+)
+from mlink.storage.tree import UnitFolder, collection_folder, read_unit, units_below
+from mlink.storage.tsync_mend import mend_tsync
+
+LOG_FILE = "repair.log"
+
+
+class RepairReport(msgspec.Struct, kw_only=True):
+    """What was done, and what is left."""
+
+    path: str
+    done: list[str] = []
+    failed: list[str] = []
+    """What could not be repaired, and why."""
+    after: VerifyReport | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the recording is whole now."""
+        return not self.failed and self.after is not None and self.after.ok
+
+
+def repair_recording(path: Path) -> RepairReport:
+    """Finish a recording; StorageError when it is none, or somebody still writes to it."""
+    collection_folder(path)
+    refuse_if_in_use(path)
+    report = RepairReport(path=str(path.resolve()))
+    root = collection_folder(path)
+    _remove_drafts(root, report)
+    for unit in list(units_below(path)):
+        _attempt(report, unit.name, lambda unit=unit: _repair_unit(root, unit, report))  # type: ignore[misc]
+    report.after = verify_recording(path)
+    _attempt(report, "", lambda: _close_collection(collection_folder(path), report))
+    if report.done:
+        _keep_log(path, report)
+        report.after = verify_recording(path)
+    return report
+
+
+def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> None:
+    _remove_drafts(unit, report)
+    if not unit.manifest:
+        unit = _make_manifest(root, unit, report)
+    if unit.type != "dataset":
+        return
+    unit = _register_strangers(unit, report)
+    for name in unit.tsync_names:
+        if (unit.path / name).is_file():
+            _tell(report, unit, mend_tsync(unit.path / name))
+    match unit.kind:
+        case "video":
+            changes, told = mend_video(unit)
+        case "table":
+            changes, told = mend_table(unit)
+        case "json":
+            changes, told = mend_json(unit)
+        case "zarr":
+            changes, told = mend_zarr(unit)
+        case "journal":
+            changes, told = mend_journal(unit)
+        case _:
+            return
+    for text in told:
+        _tell(report, unit, text)
+    known = read_unit(unit.path, unit.name).attributes
+    changed = {key: value for key, value in changes.items() if known.get(key) != value}
+    if changed:
+        write_toml(unit.path / ATTRIBUTES, known | plain_attributes(changed))
+        _tell(report, unit, f"wrote {', '.join(sorted(changed))} into {ATTRIBUTES}")
+
+
+def _remove_drafts(unit: UnitFolder, report: RepairReport) -> None:
+    for draft in unit.drafts:
+        with storage_errors(draft, "remove"):
+            draft.unlink()
+        _tell(report, unit, f"removed the half-written {draft.name}")
+
+
+def _make_manifest(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> UnitFolder:
+    """Give a folder a manifest that the kill came before, or that was lost."""
+    inside = [path for path in unit.path.iterdir() if not path.name.startswith(".")]
+    if not inside:
+        unit.path.rmdir()
+        _tell(report, unit, "removed the empty folder: its dataset was not begun")
+        return unit
+    damaged = unit.path / MANIFEST
+    if damaged.exists():
+        kept = unit.path / f"{MANIFEST}.damaged"
+        damaged.rename(kept)
+        _tell(report, unit, f"kept the damaged manifest as {kept.name}")
+    folders = any((path / MANIFEST).is_file() for path in inside if path.is_dir())
+    kind = "group" if folders else "dataset"
+    manifest = unit_manifest(kind, _id_of(root), now())
+    write_toml(unit.path / MANIFEST, manifest)
+    _tell(report, unit, f"made a manifest of a {kind}")
+    return read_unit(unit.path, unit.name)
+
+
+def _id_of(root: UnitFolder) -> bytes:
+    import uuid
+
+    return uuid.UUID(str(root.manifest["collection_id"])).bytes
+
+
+def _register_strangers(unit: UnitFolder, report: RepairReport) -> UnitFolder:
+    names = [name for name in unit.strangers if not name.endswith(".damaged")]
+    if not names:
+        return unit
+    manifest = dict(unit.manifest)
+    main = [name for name in names if not name.endswith(".tsync")]
+    data, aux = unit.part_names("data"), unit.tsync_names
+    if main and (not data or file_type_of(main[0]) == file_type_of(data[0])):
+        manifest["data"] = _table(data + sorted(main, key=natural_order), unit.path)
+    new_times = [name for name in names if name.endswith(".tsync")]
+    times = aux + sorted(new_times, key=natural_order)
+    if times and times != aux:
+        manifest["data_aux"] = [_table(times, unit.path)]
+    if manifest == unit.manifest:
+        return unit
+    write_toml(unit.path / MANIFEST, manifest)
+    _tell(report, unit, f"registered {', '.join(names)} in the manifest")
+    return read_unit(unit.path, unit.name)
+
+
+def _table(names: list[str], folder: Path) -> dict[str, Any]:
+    entry = make_entry(names[0])
+    entry.file_names[:] = names
+    return entry.as_toml(folder) or {}
+
+
+def _close_collection(root: UnitFolder, report: RepairReport) -> None:
+    closed = "success" in root.attributes and root.attributes.get("failure_reason") != UNCLOSED
+    if closed:
+        return
+    attributes = dict(root.attributes)
+    attributes["success"] = False
+    attributes["failure_reason"] = (
+        "The run was killed, or its machine stopped; `mlink repair` finished its files."
+    )
+    attributes["repaired"] = datetime.now().astimezone().replace(microsecond=0)
+    ends = [found.last_usec for found in (report.after.datasets if report.after else [])]
+    known = [end for end in ends if end is not None]
+    if known and "recording_length_msec" not in attributes:
+        attributes["recording_length_msec"] = round(max(known) / 1000)
+    write_toml(root.path / ATTRIBUTES, attributes)
+    _tell(report, root, "wrote the run's end: failed, with its length by the last recorded time")
+
+
+def _attempt(report: RepairReport, name: str, action: Callable[[], None]) -> None:
+    # One dataset that cannot be repaired must not keep the others from it.
+    try:
+        action()
+    except (StorageError, OSError) as error:
+        text = error.message if isinstance(error, StorageError) else str(error)
+        report.failed.append(f"{name}: {text}" if name else text)
+
+
+def _tell(report: RepairReport, unit: UnitFolder, text: str) -> None:
+    if text:
+        report.done.append(f"{unit.name}: {text}" if unit.name else text)
+
+
+def _keep_log(path: Path, report: RepairReport) -> None:
+    lines = [f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} mlink repair", *report.done]
+    lines += [f"not repaired: {text}" for text in report.failed]
+    with storage_errors(path / LOG_FILE), (path / LOG_FILE).open("a", encoding="utf-8") as file:
+        file.write("\n  ".join(lines) + "\n")

@@ -1,0 +1,164 @@
+"""`verify`: what a recording holds, what it lacks, and what a crash left unfinished."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from mlink.errors import StorageError
+from mlink.recording.care.checks import Checked, check_json, check_table, check_zarr
+from mlink.recording.care.journal_check import check_journal
+from mlink.recording.care.video_check import check_tsync_only, check_video
+from mlink.storage.edl import UNCLOSED
+from mlink.storage.manifest import FORMAT_VERSION
+from mlink.storage.tree import UnitFolder, collection_folder, units_below
+
+Level = Literal["damage", "unfinished", "note"]
+
+
+class Finding(msgspec.Struct, kw_only=True):
+    """One thing that is not as it should be, or that is worth knowing."""
+
+    dataset: str
+    """Path below the recording; "" is the recording itself."""
+    level: Level
+    """"damage": missing or wrong. "unfinished": left by a crash, `mlink repair` finishes it.
+    "note": worth knowing, nothing is wrong with the files."""
+    text: str
+
+
+class DatasetReport(msgspec.Struct, kw_only=True):
+    """What one dataset holds."""
+
+    name: str
+    kind: str
+    items: int | None = None
+    """Frames, rows, samples, or records of a journal."""
+    times: int | None = None
+    """Times in its tsync files."""
+    first_usec: int | None = None
+    last_usec: int | None = None
+
+
+class VerifyReport(msgspec.Struct, kw_only=True):
+    """All that was found."""
+
+    path: str
+    collection_id: str = ""
+    closed: bool = True
+    datasets: list[DatasetReport] = []
+    findings: list[Finding] = []
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is there and whole; notes do not count."""
+        return all(finding.level == "note" for finding in self.findings)
+
+    def of_level(self, level: Level) -> list[Finding]:
+        """Return the findings of one kind."""
+        return [finding for finding in self.findings if finding.level == level]
+
+
+def verify_recording(path: Path, *, decode: bool = False) -> VerifyReport:
+    """Check every file of a recording; StorageError when `path` is none at all.
+
+    `decode` decodes every picture too, and so sees damage inside a video; it takes long.
+    """
+    root = collection_folder(path)
+    report = VerifyReport(path=str(path.resolve()))
+    report.collection_id = str(root.manifest.get("collection_id", ""))
+    _check_root(root, report)
+    for unit in units_below(path):
+        _check_unit(unit, report, decode=decode)
+    return report
+
+
+def _check_root(root: UnitFolder, report: VerifyReport) -> None:
+    add = _adder(report, "")
+    if str(root.manifest.get("format_version")) != FORMAT_VERSION:
+        add("damage", f"format version {root.manifest.get('format_version')} is unknown")
+    try:
+        uuid.UUID(report.collection_id)
+    except ValueError:
+        add("damage", f"collection_id '{report.collection_id}' is not a UUID")
+    if "time_created" not in root.manifest:
+        add("damage", "the manifest has no time_created, which readers require")
+    reason = root.attributes.get("failure_reason", "")
+    report.closed = "success" in root.attributes and reason != UNCLOSED
+    if not report.closed:
+        add("unfinished", "the run's end was not written: it still goes on, or it was killed")
+    elif not root.attributes["success"]:
+        add("note", f"the run failed: {reason}")
+    if root.drafts:
+        add("unfinished", f"{len(root.drafts)} half-written manifest(s) lie in the folder")
+
+
+def _check_unit(unit: UnitFolder, report: VerifyReport, *, decode: bool) -> None:
+    add = _adder(report, unit.name)
+    if unit.problem:
+        level: Level = "unfinished" if not unit.manifest else "damage"
+        add(level, unit.problem)
+        if not unit.manifest:
+            return
+    if unit.drafts:
+        add("unfinished", f"{len(unit.drafts)} half-written manifest(s) lie in the folder")
+    if str(unit.manifest.get("collection_id")) != report.collection_id:
+        add("damage", f"it belongs to another recording ({unit.manifest.get('collection_id')})")
+    if unit.type == "group":
+        return
+    if unit.type != "dataset":
+        add("damage", f"its type '{unit.type}' is unknown")
+        return
+    missing = [name for name in sorted(unit.registered) if not (unit.path / name).exists()]
+    for name in missing:
+        add("damage", f"{name} is missing")
+    for name in unit.strangers:
+        add("unfinished", f"{name} is there, but the manifest does not name it")
+    found = DatasetReport(name=unit.name, kind=unit.kind)
+    report.datasets.append(found)
+    try:
+        checked = _check_data(unit, decode=decode)
+    except (StorageError, OSError) as error:
+        add("damage", error.message if isinstance(error, StorageError) else str(error))
+        return
+    found.items, found.times = checked.items, checked.times
+    found.first_usec, found.last_usec = checked.first_usec, checked.last_usec
+    for text in checked.damage:
+        add("damage", text)
+    for text in checked.unfinished:
+        add("unfinished", text)
+    for text in checked.notes:
+        add("note", text)
+    lost = unit.attributes.get("items_lost")
+    if lost:
+        add("note", f"the recorder itself missed {lost} item(s), in "
+                    f"{unit.attributes.get('gap_count', '?')} gap(s)")  # fmt: skip
+
+
+def _check_data(unit: UnitFolder, *, decode: bool) -> Checked:
+    match unit.kind:
+        case "video":
+            return check_video(unit, decode=decode)
+        case "table":
+            return check_table(unit)
+        case "json":
+            return check_json(unit)
+        case "zarr":
+            return check_zarr(unit)
+        case "journal":
+            return check_journal(unit)
+    return check_tsync_only(unit)
+
+
+class _adder:  # noqa: N801 - a function with a memory
+    """Adds findings of one dataset."""
+
+    def __init__(self, report: VerifyReport, dataset: str) -> None:
+        self._report = report
+        self._dataset = dataset
+
+    def __call__(self, level: Level, text: str) -> None:
+        self._report.findings.append(Finding(dataset=self._dataset, level=level, text=text))

@@ -1,0 +1,104 @@
+"""Checks of a video dataset: as many times as pictures, whole, in order."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.recording.care.checks import Checked
+from mlink.recording.video_file import VideoProbe, probe
+from mlink.storage.tree import UnitFolder
+from mlink.storage.tsync_format import TimeUnit, TsyncMode
+from mlink.storage.tsync_mend import torn_pairs
+from mlink.storage.tsync_reader import TsyncData, read_tsync
+
+
+def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
+    """Check each part's pictures against its times."""
+    found = Checked(items=0, times=0)
+    parts = [name for name in unit.part_names("data") if (unit.path / name).is_file()]
+    tsync_names = [name for name in unit.tsync_names if (unit.path / name).is_file()]
+    if len(tsync_names) != len(parts):
+        found.damage.append(f"{len(parts)} video file(s), but {len(tsync_names)} tsync file(s)")
+    last = None
+    for name, tsync_name in itertools.zip_longest(parts, tsync_names):
+        probed = VideoProbe(0, finished=True)
+        if name is not None:
+            probed = probe(unit.path / name, decode=decode)
+            found.items = (found.items or 0) + probed.frames
+            _tell_file(found, name, probed, decode=decode)
+        if tsync_name is None:
+            continue
+        tsync = check_tsync(found, unit.path / tsync_name)
+        if tsync is None:
+            continue
+        times = len(tsync.times)
+        if tsync.problem:  # some of the torn block can be saved
+            times += len(torn_pairs(unit.path / tsync_name, tsync))
+        _compare(found, name or tsync_name, probed.frames, times)
+        last = _check_order(found, tsync_name, tsync, last)
+    written = unit.attributes.get("frame_count")
+    if written is None and found.items:
+        found.unfinished.append("frame_count is not in the attributes")
+    elif isinstance(written, int) and written != found.items:
+        found.damage.append(f"{found.items} frames are there, {written} were written")
+    return found
+
+
+def check_tsync(found: Checked, path: Path) -> TsyncData | None:
+    """Check one tsync file's checksums and add its times; None when nothing can be read."""
+    tsync = read_tsync(path, salvage=True)
+    if tsync.problem:
+        found.unfinished.append(f"{path.name} is torn: {tsync.problem}")
+    found.add_times(tsync)
+    return tsync
+
+
+def check_tsync_only(unit: UnitFolder) -> Checked:
+    """Check a dataset whose only known files are tsync files, e.g. a synchroniser's pairs."""
+    found = Checked()
+    for name in unit.tsync_names:
+        if (unit.path / name).is_file():
+            tsync = check_tsync(found, unit.path / name)
+            if tsync is not None and tsync.header.mode is TsyncMode.CONTINUOUS:
+                _check_order(found, name, tsync, None)
+    return found
+
+
+def _tell_file(found: Checked, name: str, probed: VideoProbe, *, decode: bool) -> None:
+    if not probed.finished:
+        found.unfinished.append(f"{name} was not closed: it lacks its length and its index")
+        if probed.problem and not probed.frames:
+            found.unfinished.append(f"{name} holds no picture yet: {probed.problem}")
+    elif probed.problem and decode:
+        found.damage.append(f"{name} cannot be decoded without fault: {probed.problem}")
+    elif probed.problem:
+        found.damage.append(f"{name} can be read up to frame {probed.frames}: {probed.problem}")
+
+
+def _compare(found: Checked, name: str, frames: int, times: int) -> None:
+    if frames > times:
+        found.damage.append(f"{name}: {frames} frames, but only {times} times")
+    elif frames < times:
+        found.unfinished.append(
+            f"{name}: {frames} frames, {times} times; the last {times - frames} have no picture"
+        )
+
+
+def _check_order(found: Checked, name: str, tsync: TsyncData, last: int | None) -> int | None:
+    times: NDArray[np.int64] = tsync.times
+    if not len(times):
+        return last
+    if tsync.header.columns[0].unit is TimeUnit.INDEX and not np.array_equal(
+        times[:, 0], np.arange(len(times)) + times[0, 0]
+    ):
+        found.damage.append(f"{name}: frame numbers are not one after the other")
+    steps = np.diff(times[:, 1], prepend=times[0, 1] if last is None else last)[last is None :]
+    if backwards := int((steps < 0).sum()):
+        found.damage.append(f"{name}: {backwards} time(s) are before the one that they follow")
+    if repeated := int((steps == 0).sum()):
+        found.notes.append(f"{name}: {repeated} time(s) are the same as the one before")
+    return int(times[-1, 1])

@@ -1,0 +1,1 @@
+"""Overview picture of a recording."""

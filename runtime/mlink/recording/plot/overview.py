@@ -1,0 +1,139 @@
+"""An overview of a recording as a picture: strips of videos, lines, signals and events in time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.errors import StorageError
+from mlink.opencv import cv2
+from mlink.recording.collection import Recording
+from mlink.recording.plot.canvas import (
+    FAINT,
+    GREY,
+    INK,
+    LEFT,
+    LOSS,
+    WIDTH,
+    Picture,
+    Scale,
+    canvas,
+    label,
+    write,
+)
+from mlink.recording.plot.tracks import event_track, frame_track, level_track, strip, trace_track
+from mlink.recording.signals import Signals
+from mlink.recording.stream import RecordedStream
+from mlink.recording.video import Video
+from mlink.storage.failures import storage_errors
+
+__all__ = ["WIDTH", "plot_recording"]
+
+_MAX_TRACKS = 24
+"""Lines or channels of one dataset that are shown, each in a track of its own."""
+_TITLE, _AXIS, _NOTE = 54, 34, 20
+
+
+def plot_recording(recording: Recording, path: Path) -> None:
+    """Write the overview as a PNG (or whatever the name's ending says)."""
+    opened = {name: recording[name] for name in recording}
+    times = {name: found for name, stream in opened.items() if len(found := _times(stream))}
+    if not times:
+        raise StorageError(f"{recording.path} holds nothing with times: there is nothing to plot")
+    first = min(0, *(int(found[0]) for found in times.values()))
+    last = max(int(found.max()) for found in times.values())
+    scale = Scale(first, max(last, first + 1, round((recording.length_s or 0) * 1e6)))
+    rows: list[Picture] = []
+    for name, stream in opened.items():
+        if name in times:
+            rows += _tracks(name, stream, times[name], scale)
+    body = np.vstack(rows)
+    _grid(body, scale)
+    image = np.vstack([_title(recording), body, _axis(scale), _left_out(opened, times)])
+    try:
+        _, data = cv2.imencode(path.suffix or ".png", image)
+    except cv2.error as error:
+        raise StorageError(
+            f"no picture can be written as '{path.suffix}'", remedy="Name the file ….png."
+        ) from error
+    with storage_errors(path):
+        path.write_bytes(data.tobytes())
+
+
+def _times(stream: RecordedStream) -> NDArray[np.int64]:
+    try:
+        return stream.times_usec
+    except StorageError:
+        return np.empty(0, np.int64)  # such as a table without a column of times
+
+
+def _tracks(
+    name: str, stream: RecordedStream, times: NDArray[np.int64], scale: Scale
+) -> list[Picture]:
+    """Draw one dataset: what is lost of it is red."""
+    if isinstance(stream, Video):
+        return [strip(name, stream, scale), frame_track(stream, scale)]
+    if not isinstance(stream, Signals):
+        return [event_track(name, stream, times, scale)]
+    if stream.names[:1] == ["line_id"]:
+        lines = stream.values[:, 0]
+        return [
+            level_track(f"{name}: line {line}", times[of_line], stream.values[of_line, 1], scale)
+            for line in np.unique(lines)[:_MAX_TRACKS]
+            if len(of_line := np.flatnonzero(lines == line))
+        ]
+    return [
+        trace_track(f"{name}: {channel}", stream, times, stream.physical[:, at], scale)
+        for at, channel in enumerate(stream.names[:_MAX_TRACKS])
+    ]
+
+
+def _title(recording: Recording) -> Picture:
+    row = canvas(_TITLE)
+    attributes = recording.attributes
+    write(
+        row, str(attributes.get("collection_name", recording.path.name)), 24, 8, size=0.62, bold=2
+    )
+    created = recording.manifest.get("time_created")
+    facts = [f"{created:%Y-%m-%d %H:%M:%S}" if created is not None else ""]
+    facts.append(
+        f"{recording.length_s:g} s" if recording.length_s is not None else "no end written"
+    )
+    facts.append(f"subject {attributes['subject_id']}" if attributes.get("subject_id") else "")
+    facts.append(str(attributes.get("user_comment", "")))
+    write(row, "   ".join(fact for fact in facts if fact), 44, 8, GREY)
+    if not attributes.get("success", True):
+        reason = str(attributes.get("failure_reason", "")).splitlines() or [""]
+        write(row, f"failed: {reason[0][:110]}", 24, LEFT + 220, LOSS)
+    return row
+
+
+def _grid(body: Picture, scale: Scale) -> None:
+    """Draw faint lines down where the axis has its marks, behind everything else."""
+    for time_usec in scale.marks():
+        column = body[:, scale.x(time_usec)]
+        column[(column == 255).all(axis=1)] = FAINT
+
+
+def _axis(scale: Scale) -> Picture:
+    row = canvas(_AXIS)
+    cv2.line(row, (LEFT, 2), (scale.right, 2), INK, 1)
+    for time_usec in scale.marks():
+        x = scale.x(time_usec)
+        cv2.line(row, (x, 2), (x, 8), INK, 1)
+        text = scale.shown(time_usec)
+        width = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0]
+        write(row, text, 24, min(x - width // 2, WIDTH - width - 4))
+    return row
+
+
+def _left_out(opened: dict[str, RecordedStream], times: dict[str, NDArray[np.int64]]) -> Picture:
+    """Name what has no times, so that nobody looks for it in vain."""
+    names = [name for name in opened if name not in times and not name.startswith("journal/")]
+    row = canvas(_NOTE if names else 1)
+    if names:
+        label(row, "")
+        write(row, f"not shown, for want of times: {', '.join(names)}", 12, LEFT, GREY)
+    return row

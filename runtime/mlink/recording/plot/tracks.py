@@ -1,0 +1,155 @@
+"""The tracks of a recording's overview: pictures, frames, levels of lines, traces, events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.opencv import cv2
+from mlink.recording.plot.canvas import (
+    EVENT,
+    GREY,
+    LEFT,
+    LEVEL,
+    LEVEL_FILL,
+    LOSS,
+    TRACE,
+    Picture,
+    Scale,
+    canvas,
+    label,
+    write,
+)
+from mlink.recording.signals import Signals
+from mlink.recording.stream import RecordedStream
+from mlink.recording.video import Video
+
+_PICTURES, _STRIP_HEIGHT = 8, 122
+_FRAMES_HEIGHT, _EVENTS_HEIGHT, _LEVEL_HEIGHT, _TRACE_HEIGHT = 26, 42, 46, 78
+_PAD = 6
+
+
+def strip(name: str, video: Video, scale: Scale) -> Picture:
+    """Draw pictures where their times are on the axis, evenly spread."""
+    row = canvas(_STRIP_HEIGHT)
+    about = video.attributes.get("video", {})
+    size = f"{about['frame_width']} x {about['frame_height']}" if "frame_width" in about else ""
+    facts = [f"{len(video)} frames", _rate(video.times_usec), size]
+    label(row, name, *(fact for fact in [*facts, _lost(video)] if fact))
+    width = scale.columns // _PICTURES
+    for at in range(_PICTURES):
+        middle = LEFT + at * width + width // 2
+        share = (middle - LEFT) / (scale.columns - 1)
+        time = round(scale.first_usec + share * (scale.last_usec - scale.first_usec))
+        if not video.times_usec[0] <= time <= video.times_usec[-1]:
+            continue
+        picture = _shown(video.nearest(time).mat)
+        factor = min((width - _PAD) / picture.shape[1], (_STRIP_HEIGHT - 8) / picture.shape[0])
+        fit = max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor))
+        small = cv2.resize(picture, fit, interpolation=cv2.INTER_AREA)
+        left = LEFT + at * width + (width - fit[0]) // 2
+        row[4 : 4 + fit[1], left : left + fit[0]] = small
+    return row
+
+
+def frame_track(video: Video, scale: Scale) -> Picture:
+    """Draw a tick for each frame, and red where some were lost."""
+    row = canvas(_FRAMES_HEIGHT)
+    write(row, "frames", 13, 8, GREY, size=0.36)
+    _ticks(row, video.times_usec, scale)
+    _losses(row, video, scale)
+    return row
+
+
+def event_track(
+    name: str, stream: RecordedStream, times: NDArray[np.int64], scale: Scale
+) -> Picture:
+    """Draw a tick for each item."""
+    row = canvas(_EVENTS_HEIGHT)
+    label(row, name, f"{len(times)} rows  {_lost(stream)}")
+    _ticks(row, times, scale)
+    _losses(row, stream, scale)
+    return row
+
+
+def level_track(name: str, times: NDArray[np.int64], values: NDArray[Any], scale: Scale) -> Picture:
+    """Draw a line's level: it stays what it was until the next reading."""
+    row = canvas(_LEVEL_HEIGHT)
+    low, high = 0.0, max(1.0, float(values.max()))
+    changes = f"{len(times)} readings" + (f", up to {high:g}" if high > 1 else "")
+    label(row, name, changes)
+    base = _LEVEL_HEIGHT - 10
+    for x, bottom, top, held in _columns(times, values, scale, low, high, base - 6):
+        row[base - held : base, x] = LEVEL_FILL
+        row[base - top - 1 : base - bottom + 1, x] = LEVEL
+    return row
+
+
+def trace_track(
+    name: str, stream: Signals, times: NDArray[np.int64], values: NDArray[Any], scale: Scale
+) -> Picture:
+    """Draw a channel: in each column from its least to its greatest value."""
+    row = canvas(_TRACE_HEIGHT)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    unit = str(stream.attributes.get("data_unit", ""))
+    label(row, name, f"{low:.4g} to {high:.4g} {unit}".strip(), _rate(times), _lost(stream))
+    base = _TRACE_HEIGHT - 10
+    for x, bottom, top, _ in _columns(times, values, scale, low, high, base - 8):
+        row[base - top - 1 : base - bottom + 1, x] = TRACE
+    _losses(row, stream, scale)
+    return row
+
+
+def _columns(
+    times: NDArray[np.int64],
+    values: NDArray[Any],
+    scale: Scale,
+    low: float,
+    high: float,
+    height: int,
+) -> list[tuple[int, int, int, int]]:
+    """Return (x, least, greatest, last) of each column in px; a value holds until the next."""
+    order = np.argsort(times, kind="stable")
+    span = high - low if high > low else 1.0
+    filled = np.nan_to_num(values[order].astype(np.float64), nan=low, posinf=high, neginf=low)
+    pixels = np.clip((filled - low) / span * height, 0, height).astype(np.int64)
+    starts = np.searchsorted(times[order], scale.edges())
+    found = []
+    for column in range(scale.columns):
+        first, end = int(starts[column]), int(starts[column + 1])
+        part = pixels[max(0, first - 1) : end]  # the one before still holds
+        if len(part):
+            found.append((LEFT + column, int(part.min()), int(part.max()), int(part[-1])))
+    return found
+
+
+def _ticks(row: Picture, times: NDArray[np.int64], scale: Scale) -> None:
+    columns = np.unique([scale.x(time) for time in times.tolist()])
+    row[3 : row.shape[0] - 9, columns] = EVENT
+
+
+def _losses(row: Picture, stream: RecordedStream, scale: Scale) -> None:
+    for gap in stream.attributes.get("gaps", []):
+        x = scale.x(int(gap.get("found_at_usec", 0)))
+        row[row.shape[0] - 8 : row.shape[0] - 2, max(LEFT, x - 2) : x + 3] = LOSS
+
+
+def _rate(times: NDArray[np.int64]) -> str:
+    span = int(times[-1] - times[0]) if len(times) > 1 else 0
+    return f"{(len(times) - 1) / span * 1e6:.4g} Hz" if span > 0 else ""
+
+
+def _lost(stream: RecordedStream) -> str:
+    return f"{stream.lost} lost" if stream.lost else ""
+
+
+def _shown(mat: NDArray[Any]) -> Picture:
+    """Return a picture in 8-bit BGR."""
+    if mat.dtype != np.uint8:
+        mat = cv2.convertScaleAbs(mat, alpha=255 / max(1, int(mat.max())))
+    if mat.ndim == 2 or mat.shape[2] == 1:
+        return np.asarray(cv2.cvtColor(mat, cv2.COLOR_GRAY2BGR), np.uint8)
+    return np.ascontiguousarray(mat[..., :3], np.uint8)

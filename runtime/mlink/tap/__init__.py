@@ -1,0 +1,1 @@
+"""Tap: a subscriber of lowest priority on any stream, for views and tests."""

@@ -1,0 +1,1 @@
+"""Module host for runs in virtual time, and playback of journals."""
