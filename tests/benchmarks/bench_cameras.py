@@ -44,6 +44,7 @@ from mlink_drivers.camera.opencv import cv2
 from mlink_drivers.camera.video_file import VideoFileCamera
 from tests.benchmarks.harness import cpu_s, forked, interleaved, open_node
 from tests.benchmarks.table import Table, arguments, median, percentile, publish
+from tests.support import ROOT
 
 SHAPE = (1080, 1920, 3)
 FRAME_BYTES = 1080 * 1920 * 3
@@ -308,7 +309,7 @@ def install_costless_camera(folder: Path) -> None:
     info.mkdir()
     (info / "METADATA").write_text(METADATA)
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
-    root = Path(__file__).resolve().parents[2]
+    root = ROOT
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), str(root)])
 
 

@@ -6,7 +6,7 @@ chip with a host that takes no time: its inputs are stamped when the last byte o
 has left, its pulses are two writes at the right moments, its loop answers at once. A real host adds
 its own jitter to all three.
 
-Ten simulated minutes of noise are tests: pytest -m long tests/unit/test_firmware_fuzz.py
+Ten simulated minutes of noise are tests: pytest -m long tests/unit/firmware/test_fuzz.py
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.benchmarks.table import Table, arguments, publish
+from tests.support import ROOT
 
-EXAMPLES = Path(__file__).parents[2] / "hil" / "benches"
+EXAMPLES = ROOT / "hil" / "benches"
 SESSION_LIMIT_S = 300.0
 
 

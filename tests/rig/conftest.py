@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from rig_runner import rig_program
+
+from tests.rig.rig_runner import rig_program
 
 
 def pytest_collection_modifyitems(items):

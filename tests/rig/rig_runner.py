@@ -19,7 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 GUEST = Path(__file__).resolve().parent / "guest"
 TIMED_OUT = 124
 RIG_FAILED = 125

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from rig_runner import ask_guest
+
+from tests.rig.rig_runner import ask_guest
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(420)]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from rig_runner import ask_guest
 
 from mlink_drivers.camera.contract import CHECKS
+from tests.rig.rig_runner import ask_guest
 from tests.support.edlio_reader import read_with_edlio
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(600)]

@@ -12,10 +12,10 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import pytest
-from desk import ACM, FTDI, Desk, set_up
-from rig_runner import GUEST, run_in_rig
 
 from mlink.bench import load_bench
+from tests.rig.desk import ACM, FTDI, Desk, set_up
+from tests.rig.rig_runner import GUEST, run_in_rig
 from tests.support.hil_examples import BENCHES, counts_of
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(1900)]

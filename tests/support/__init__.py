@@ -1,1 +1,5 @@
-"""Helpers of the test suite."""
+"""Helpers that tests share."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]  # the checkout

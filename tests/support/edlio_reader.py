@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 PYTHON = ROOT / ".venv-edlio" / "bin" / "python"
 FORMER = ROOT / ".venv-edlio" / "edlio-0.2.1"
 SCRIPT = Path(__file__).with_name("edlio_script.py")

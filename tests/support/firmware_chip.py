@@ -16,8 +16,8 @@ from mlink_drivers.firmata.chip.messages import (
 from mlink_drivers.firmata.wire.decode import Decoder
 from mlink_drivers.firmata.wire.protocol import Message, Sysex
 from mlink_hil.sim.board import CLOCK_HZ
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 HEX = ROOT / "firmware/prebuilt/mlink_firmata-uno.hex"
 CYCLES_PER_USEC = CLOCK_HZ // 1_000_000
 CYCLES_PER_TICK = 8

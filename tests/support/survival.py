@@ -25,10 +25,10 @@ import psutil
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
 from mlink.storage.tsync_reader import read_tsync
+from tests.support import ROOT
 from tests.support.bench_runner import BenchRunner
 
 EdlioSummary = Callable[[Path], dict[str, Any]]
-ROOT = Path(__file__).resolve().parents[2]
 PROMISED_USEC = 2_000_000
 """What was recorded up to this long before the end is there."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 
 import numpy as np
 
@@ -19,8 +18,7 @@ from mlink.types import (
     SignalBlockU16,
     StreamItem,
 )
-
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
 
 
 class VariedSettings(ModuleSettings, kw_only=True):

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import syntalos_mlink as syl
-
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
 
 if TYPE_CHECKING:
     # functions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.integration.test_run_life import read_table
+from tests.integration.runs.test_run_life import read_table
 from tests.support.bench_runner import BenchRunner
 
 BENCH = """

@@ -28,6 +28,7 @@ from mlink.engine.status import (
     SubscriptionStatus,
 )
 from mlink.errors import BenchError, DeviceError, StorageError
+from tests.support import ROOT
 
 BENCH = """
 [bench]
@@ -283,7 +284,7 @@ def test_check_of_a_wrong_bench_exits_with_2(mlink, bench):
 
 
 def test_the_demo_bench_is_as_the_readme_says(mlink):
-    folder = Path(__file__).parents[2] / "hil" / "benches" / "led-follows-button"
+    folder = ROOT / "hil" / "benches" / "led-follows-button"
     result = mlink("check", folder)
     assert result.exit_code == 0, result.stderr
     assert "frames-in ← cam.video" in result.stdout

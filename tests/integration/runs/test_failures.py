@@ -20,8 +20,8 @@ from mlink.cli.summary import print_summary
 from mlink.engine.disk_wait import DiskWait
 from mlink.engine.status import RunResult
 from mlink.errors import BenchError
-from tests.integration.test_run_life import CHAIN, FORWARD, SOURCE, read_table
-from tests.support import edlio_reader
+from tests.integration.runs.test_run_life import CHAIN, FORWARD, SOURCE, read_table
+from tests.support import ROOT, edlio_reader
 from tests.support.bench_runner import BenchRunner, worker_pid
 
 edlio_summary = edlio_reader.edlio_summary
@@ -259,7 +259,7 @@ def test_the_engines_death_lets_every_worker_close_its_files(
         "b = BenchRunner(Path(sys.argv[1])); b.when_running(0.5, lambda: print('go', flush=True));"
         "b.run(60.0)"
     )
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(ROOT)
     with subprocess.Popen(
         [sys.executable, "-c", program, str(bench.folder), root], stdout=subprocess.PIPE
     ) as engine:

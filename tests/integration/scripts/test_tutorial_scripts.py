@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
-from tests.integration.test_run_life import read_table, streams
+from tests.integration.runs.test_run_life import read_table, streams
+from tests.support import ROOT
 from tests.support.bench_runner import BenchRunner
 
-SEED = Path(__file__).resolve().parents[3] / "shared" / "seed" / "python-script.md"
+SEED = ROOT.parent / "shared" / "seed" / "python-script.md"
 
 EXAMPLE_BENCH = """
 [bench]

@@ -24,9 +24,10 @@ from mlink_hil.testing.names import Names
 from mlink_hil.testing.runs import features, leave_out
 from mlink_hil.verify.plots import draw_course, draw_histogram, write_plots
 from mlink_hil.verify.timing import Samples
+from tests.support import ROOT
 from tests.support.virtual_uno import open_uno
 
-LED_BENCH = Path(__file__).resolve().parents[2] / "hil" / "benches" / "led-follows-button"
+LED_BENCH = ROOT / "hil" / "benches" / "led-follows-button"
 
 
 @pytest.fixture

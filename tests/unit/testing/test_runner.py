@@ -17,9 +17,10 @@ import pytest
 import syntalos_mlink as syl
 from mlink.errors import BenchError, ScriptError, StreamError
 from mlink.testing import ScriptRunner
+from tests.support import ROOT
 from tests.support.scripts import MakeRunner, runners
 
-DOCS = Path(__file__).parents[2] / "docs/scripting.md"
+DOCS = ROOT / "docs/scripting.md"
 
 
 @pytest.fixture

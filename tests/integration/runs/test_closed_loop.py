@@ -14,14 +14,14 @@ from mlink.engine.status import RunResult
 from mlink.storage.tsync_reader import read_tsync
 from mlink_hil.control.board import VirtualBoard
 from mlink_hil.scene.marks import TIME_MODULUS, read_marks
-from tests.integration.test_run_life import read_table, streams
-from tests.support import edlio_reader
+from tests.integration.runs.test_run_life import read_table, streams
+from tests.support import ROOT, edlio_reader
 from tests.support.bench_runner import BenchRunner, nothing_left_behind
 
 pytestmark = [pytest.mark.sim, pytest.mark.edlio]
 
 edlio_summary = edlio_reader.edlio_summary
-DEMO = Path(__file__).resolve().parents[2] / "hil" / "benches" / "led-follows-button"
+DEMO = ROOT / "hil" / "benches" / "led-follows-button"
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import mlink_hil.devices
 from mlink.engine.status import RunResult
 from mlink.engine.workdir import runs_dir
 from mlink_hil.control.process import UnoProcess
-from tests.integration.test_run_life import read_table
+from tests.integration.runs.test_run_life import read_table
 from tests.support.bench_runner import BenchRunner
 
 BOARD = """

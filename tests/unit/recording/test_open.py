@@ -1,7 +1,6 @@
 """`mlink.recording.open`: frames by number and by time, tables, signals, all on one clock."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +10,11 @@ from mlink.errors import StorageError
 from mlink.modules.data.catalog import JsonWriterSettings, jsonwriter
 from mlink.modules.data.jsonwriter import JsonWriterModule
 from mlink.types import SignalBlockF32
+from tests.support import ROOT
 from tests.support.fake_context import FakeContext
 from tests.support.recordings import FRAMES, LiveRecording, picture, time_of
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = ROOT / "docs"
 
 
 @pytest.fixture(scope="module", params=["ffv1", "h264"])

@@ -12,7 +12,7 @@ import numpy as np
 
 from mlink.engine.status import RunResult
 from mlink.storage.tsync_reader import read_tsync
-from tests.integration.test_run_life import read_table, streams
+from tests.integration.runs.test_run_life import read_table, streams
 from tests.support.bench_runner import BenchRunner
 from tests.support.network_cameras import MjpegCamera, RtspCamera
 

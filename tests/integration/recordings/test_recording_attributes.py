@@ -10,7 +10,7 @@ from mlink.engine.gaps import GapLog
 from mlink.engine.status import StreamStatus, SubscriptionStatus
 from mlink.errors import StorageError
 from mlink.recording.care.verify import verify_recording
-from tests.integration.test_run_life import CHAIN, FORWARD, SOURCE
+from tests.integration.runs.test_run_life import CHAIN, FORWARD, SOURCE
 from tests.support.bench_runner import BenchRunner
 
 
