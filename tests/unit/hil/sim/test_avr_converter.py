@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.support.firmware_chip import ROOT
+from tests.support import ROOT
 
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.sim
 TIME_CONVERSIONS = """
 import yasimavr.lib.core as core
 from tests.support.firmware_chip import CYCLES_PER_USEC, Chip
-from mlink_drivers.firmata import encode
+from mlink_drivers.firmata.wire import encode
 
 chip = Chip()
 _, request = chip.board._device.ctlreq(core.IOCTL_ADC("0"), core.CTLREQ_GET_SIGNAL)
