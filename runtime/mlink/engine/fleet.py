@@ -7,10 +7,10 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 import msgspec
 
+from mlink.closing import ClosesOnExit
 from mlink.control import WorkerMessages, WorkerSpec
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError
@@ -32,7 +32,7 @@ class Wiring:
     pipes_in: dict[str, int] = field(default_factory=dict)
 
 
-class Fleet:
+class Fleet(ClosesOnExit):
     """Owns the fork server and the workers; a context manager."""
 
     def __init__(self, preload: Sequence[str]) -> None:
@@ -42,10 +42,8 @@ class Fleet:
         self._poll.register(self._server.fileno(), select.POLLIN)
         self._by_fd: dict[int, WorkerHandle] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Kill the workers that still live and end the fork server."""
         self._kill_rest()
         for worker in self.workers.values():
             worker.close()

@@ -13,8 +13,8 @@ import secrets
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Self
 
+from mlink.closing import ClosesOnExit
 from mlink.errors import StorageError
 
 _SHM = Path("/dev/shm")  # noqa: S108 - POSIX shared memory lives here on Linux
@@ -31,7 +31,7 @@ def runs_dir() -> Path:
     return Path(tempfile.gettempdir()) / f"mlink-{os.getuid()}"
 
 
-class RunWorkDir:
+class RunWorkDir(ClosesOnExit):
     """Owns a run's folder; a context manager that leaves nothing behind."""
 
     def __init__(self) -> None:
@@ -55,10 +55,8 @@ class RunWorkDir:
                 remedy="Set XDG_RUNTIME_DIR or TMPDIR to a folder you may write to.",
             ) from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Remove the run's folder and shared memory, and release the lock."""
         _remove(self.path)
         os.close(self._lock)
         try:

@@ -6,10 +6,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Self
 
 import msgspec
 
+from mlink.closing import ClosesOnExit
 from mlink.control import WorkerSpec
 from mlink.errors import ControlError
 from mlink.worker.forkserver import Exited, Forked, ServerMessages
@@ -17,7 +17,7 @@ from mlink.worker.forkserver import Exited, Forked, ServerMessages
 _EXIT_WAIT_S = 5.0
 
 
-class ForkServer:
+class ForkServer(ClosesOnExit):
     """Owns the fork server process; a context manager."""
 
     def __init__(self, preload: Sequence[str]) -> None:
@@ -35,12 +35,6 @@ class ForkServer:
         self._decoder: msgspec.msgpack.Decoder[Forked | Exited] = msgspec.msgpack.Decoder(
             ServerMessages
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
