@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from mlink.devices import DeviceEndpoint, TablePart, TableProblem
 from mlink.errors import DeviceError
+from mlink_drivers.firmware.images import firmware_path
 from mlink_hil.control.messages import Ready
 from mlink_hil.control.process import UnoProcess
 from mlink_hil.scene.faults import orders_path
@@ -241,6 +242,4 @@ def _choose(
                 remedy="python -m mlink_hil.sim.fetch_firmware (it needs npm and the network)",
             )
         return "yasimavr", cached_path()
-    from mlink.cli.flash import firmware_path  # it knows where the hex files are
-
     return "yasimavr", firmware_path("uno")

@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from mlink.cli.flash import firmware_path  # it knows where the hex files are
+from mlink_drivers.firmware.images import firmware_path
 from mlink_hil.sim.board import Board
 from mlink_hil.sim.fetch_firmware import NAME, cached_path
 from mlink_hil.sim.load_avr import load_avr_board

@@ -21,7 +21,6 @@ from mlink.cli.devices import devices
 from mlink.cli.doctor import doctor
 from mlink.cli.encode import encode
 from mlink.cli.export import export
-from mlink.cli.flash import flash
 from mlink.cli.info import info
 from mlink.cli.modules import modules
 from mlink.cli.new import new
@@ -108,7 +107,6 @@ for command in (
     devices,
     doctor,
     board,
-    flash,
     info,
     verify,
     repair,

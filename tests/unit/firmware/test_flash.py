@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mlink.cli.flash import avrdude_command, firmware_path, flash
 from mlink.errors import DeviceError
+from mlink_drivers.firmware.flash import avrdude_command, flash
+from mlink_drivers.firmware.images import firmware_path
 from tests.support.firmware_chip import ROOT
 
 
