@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from rich.console import Console
@@ -20,6 +22,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from mlink.encoding.recording import EncodeReport
     from mlink.encoding.recording import Progress as FileProgress
+
+Show: TypeAlias = Callable[["FileProgress"], None]
 
 
 def encode(
@@ -61,60 +65,47 @@ def encode_after_run(recording: Path, console: Console, *, success: bool) -> boo
 def _encode(recording: Path, parallel: int | None, console: Console) -> EncodeReport:
     from mlink.encoding.recording import encode_recording
 
-    view = _Bars(console) if console.is_terminal else _Lines(console)
-    with view:
-        report = encode_recording(recording, parallel=parallel, tell=view.show)
+    view = _bars if console.is_terminal else _lines
+    with view(console) as show:
+        report = encode_recording(recording, parallel=parallel, tell=show)
     for text in report.failed:
         console.print(Text(f"not encoded: {text}", "red"))
     return report
 
 
-class _Bars:
-    """A bar for each file, for a terminal."""
+@contextmanager
+def _bars(console: Console) -> Iterator[Show]:
+    """Show a progress bar for each file, for a terminal."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("frames"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    tasks: dict[str, TaskID] = {}
 
-    def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("frames"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._tasks: dict[str, TaskID] = {}
+    def show(file: FileProgress) -> None:
+        if file.label not in tasks:
+            tasks[file.label] = progress.add_task(file.label, total=file.total)
+        progress.update(tasks[file.label], completed=file.frames)
 
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, file: FileProgress) -> None:
-        """Move a file's bar."""
-        if file.label not in self._tasks:
-            self._tasks[file.label] = self._progress.add_task(file.label, total=file.total)
-        self._progress.update(self._tasks[file.label], completed=file.frames)
+    with progress:
+        yield show
 
 
-class _Lines:
-    """A line at a file's beginning, each tenth of it, and its end, for a log."""
+@contextmanager
+def _lines(console: Console) -> Iterator[Show]:
+    """Print a line at a file's start, after each tenth of it and at its end, for a log."""
+    printed: dict[str, int] = {}
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._told: dict[str, int] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def show(self, file: FileProgress) -> None:
-        """Tell when there is news."""
+    def show(file: FileProgress) -> None:
         tenth = 11 if file.done else 10 * file.frames // max(1, file.total)
-        if file.error or self._told.get(file.label, -1) >= tenth:
+        if file.error or printed.get(file.label, -1) >= tenth:
             return
-        self._told[file.label] = tenth
+        printed[file.label] = tenth
         how = "done" if file.done else f"{file.frames} of {file.total} frames"
-        self._console.print(Text(f"encoding {file.label}: {how}"))
+        console.print(Text(f"encoding {file.label}: {how}"))
+
+    yield show

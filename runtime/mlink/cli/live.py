@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from mlink.engine.status import Phase, RunObserver, RunStatus, StreamStatus, SubscriptionStatus
+from mlink.closing import ClosesOnExit
+from mlink.engine.status import Phase, RunStatus, StreamStatus, SubscriptionStatus
 
 _PHASES = {
     Phase.CHECK: "checking",
@@ -30,21 +31,7 @@ _LINE_PERIOD_S = 1.0
 _NEARLY_FULL = 0.5
 
 
-class View(RunObserver, Protocol):
-    """An observer that has a console and lasts as long as the run."""
-
-    console: Console
-
-    def __enter__(self) -> Self:
-        """Begin to show."""
-        ...
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the screen in order."""
-        ...
-
-
-def make_view(bench_name: str, duration_s: float | None, *, plain: bool, quiet: bool) -> View:
+def make_view(bench_name: str, duration_s: float | None, *, plain: bool, quiet: bool) -> LogView:
     """Return the view that fits where the output goes; `quiet` shows logs only, on stderr."""
     if quiet:
         return LogView(Console(stderr=True, soft_wrap=True, highlight=False))
@@ -54,17 +41,14 @@ def make_view(bench_name: str, duration_s: float | None, *, plain: bool, quiet: 
     return LiveView(console, bench_name, duration_s)
 
 
-class LogView:
+class LogView(ClosesOnExit):
     """Shows what modules log and scripts print; base of the other views."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    def close(self) -> None:
+        """Do nothing: printed lines stay as they are."""
 
     def on_status(self, status: RunStatus) -> None:
         """Show nothing."""
@@ -119,7 +103,8 @@ class LiveView(LogView):
         self._live.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Remove the table from the terminal."""
         self._live.stop()
 
     def on_status(self, status: RunStatus) -> None:

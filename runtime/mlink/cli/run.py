@@ -21,7 +21,7 @@ from mlink.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from mlink.cli.live import View
+    from mlink.cli.live import LogView
     from mlink.engine.status import RunResult
 
 
@@ -105,7 +105,7 @@ def run(
         directory_order=tuple(word.strip() for word in order.split(",") if word.strip()),
     )
 
-    def run_once(view: View) -> RunResult:
+    def run_once(view: LogView) -> RunResult:
         try:
             with view:
                 return run_bench(checked, options, view)
@@ -114,7 +114,7 @@ def run(
         except MlinkError as error:  # such as no place for the recording: a failed run
             return _failed(error)
 
-    def new_view() -> View:
+    def new_view() -> LogView:
         return make_view(checked.name, for_s, plain=plain, quiet=json)
 
     if repeat is not None or every is not None:
@@ -127,8 +127,8 @@ def run(
 
 def _run_campaign(
     name: str,
-    run_once: Callable[[View], RunResult],
-    new_view: Callable[[], View],
+    run_once: Callable[[LogView], RunResult],
+    new_view: Callable[[], LogView],
     repeat: int | None,
     every: str | None,
     *,
@@ -170,7 +170,7 @@ def _failed(error: Exception) -> RunResult:
     return RunResult(False, failures=[Failure("", "set-up", error.message, error.remedy)])
 
 
-def _conclude(result: RunResult, view: View, *, json: bool, debug: bool) -> None:
+def _conclude(result: RunResult, view: LogView, *, json: bool, debug: bool) -> None:
     from mlink.cli.summary import print_summary, result_as_json
 
     if json:
@@ -181,7 +181,7 @@ def _conclude(result: RunResult, view: View, *, json: bool, debug: bool) -> None
         raise typer.Exit(1)
 
 
-def _encoded(result: RunResult, view: View, *, json: bool) -> bool:
+def _encoded(result: RunResult, view: LogView, *, json: bool) -> bool:
     """Encode the raw videos that are due; return whether that went well."""
     if result.recording_dir is None:
         return True

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
+from mlink.closing import ClosesOnExit
 from mlink.encoding.file import is_encoded, replace_original
 from mlink.encoding.jobs import Job, jobs_of, pending_units
 from mlink.errors import StorageError
@@ -118,7 +118,7 @@ def _finish(unit: UnitFolder, wanted: DeferredEncoding, encoder: dict[str, Any] 
             original.unlink(missing_ok=True)
 
 
-class _Encoder:
+class _Encoder(ClosesOnExit):
     """One file's process, and what it has told so far."""
 
     def __init__(self, job: Job, tell: Tell) -> None:
@@ -127,6 +127,7 @@ class _Encoder:
         total = len(read_tsync(Path(job.folder) / job.tsync).times)
         self.progress = Progress(job.label, 0, total)
         self._tell = tell
+        self._ended = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mlink.encoding.file"],
             stdin=subprocess.PIPE,
@@ -151,24 +152,20 @@ class _Encoder:
                 self.progress.frames, self.progress.done = self.progress.total, True
             self.progress.error = said.get("error", "")
             self.progress.remedy = said.get("remedy", "")
-        elif not self.progress.done and not self.progress.error:
+            self._tell(self.progress)
+            return True
+        self._ended = True
+        if not self.progress.done and not self.progress.error:
             code = self._process.wait()
             how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
             self.progress.error = f"its process {how}; the original was kept"
             self.progress.remedy = "Encode again: mlink encode goes on with what is left."
         self._tell(self.progress)
-        return bool(line)
+        return False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._process.poll() is None and exc is not None:
+    def close(self) -> None:
+        """Wait for the process; one that still encodes, because of an exception, is ended."""
+        if not self._ended:
             self._process.terminate()
         try:
             self._process.wait(_END_S)

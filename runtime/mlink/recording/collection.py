@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
+from mlink.closing import ClosesOnExit
 from mlink.errors import StorageError
 from mlink.recording.signals import Signals
 from mlink.recording.stream import RecordedStream
@@ -27,7 +27,7 @@ _KINDS: dict[str, type[RecordedStream]] = {
 StreamT = TypeVar("StreamT", bound=RecordedStream)
 
 
-class Recording(Mapping[str, RecordedStream]):
+class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
     """Streams by name ("video", "events/table"); opened one by one, when they are asked for."""
 
     def __init__(self, path: Path) -> None:
@@ -99,17 +99,6 @@ class Recording(Mapping[str, RecordedStream]):
 
     def __len__(self) -> int:
         return len(self._units)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _of_kind(self, name: str, kind: type[StreamT], what: str) -> StreamT:
         names = [name] if name else self.of_kind(kind)

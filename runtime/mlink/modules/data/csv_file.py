@@ -7,9 +7,8 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from mlink.closing import ClosesOnExit
 from mlink.storage.failures import storage_error, storage_errors
 
 SEPARATOR = ";"
@@ -17,7 +16,7 @@ FLUSH_INTERVAL_S = 1.0
 _BUFFER_BYTES = 1 << 18
 
 
-class CsvFile:
+class CsvFile(ClosesOnExit):
     """An open table file; rows reach the disk within a second if `flush_if_due` is called."""
 
     def __init__(self, path: Path) -> None:
@@ -79,17 +78,6 @@ class CsvFile:
                 self._file.close()
             except OSError:
                 pass  # the same rows failed again
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _write(self, cells: Iterable[str]) -> None:
         if self._dirty_since is None:

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import av
 import msgspec
@@ -17,6 +16,7 @@ from av.video.reformatter import ColorRange
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from mlink.closing import ClosesOnExit
 from mlink.errors import ModuleError
 from mlink.modules.video.codecs import (
     CODECS,
@@ -54,7 +54,7 @@ class VideoOptions(msgspec.Struct, frozen=True):
         return CONTAINERS[self.container].extension
 
 
-class VideoWriter:
+class VideoWriter(ClosesOnExit):
     """Encodes frames of one size and kind into a file, with their times in a tsync file.
 
     A frame's time is on disk before its picture is, so that after a kill no picture lacks its time.
@@ -183,17 +183,6 @@ class VideoWriter:
         if self._jpeg is not None and self.kind == "gray8":
             return "gray"
         return str(self._stream.codec_context.pix_fmt)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _open_stream(self, options: VideoOptions, width: int, height: int) -> Any:
         codec = self._codec
