@@ -16,7 +16,7 @@ from collections.abc import Callable
 import pyfirmata2
 import serial
 
-from mlink_drivers.firmata.link.transport import open_transport
+from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.wire.arrival import ArrivalTimes
 from mlink_drivers.firmata.wire.decode import Decoder
 

@@ -10,8 +10,8 @@ import pytest
 
 from mlink_drivers.firmata.chip.messages import Feature
 from mlink_drivers.firmata.chip.session import ChipExtension
+from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.session import Session
-from mlink_drivers.firmata.link.transport import open_transport
 from mlink_drivers.firmata.wire.protocol import Message
 from mlink_hil.control.board import VirtualBoard
 from mlink_hil.devices import VirtualDevices

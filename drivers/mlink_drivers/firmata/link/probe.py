@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 
 from mlink.errors import DeviceError
-from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, Transport, open_transport
+from mlink_drivers.firmata.link.open import open_transport
+from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, Transport
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.decode import Decoder
 from mlink_drivers.firmata.wire.handshake import REPEAT_S, Handshake

@@ -1,8 +1,8 @@
-"""How bytes reach a board: open, read, write, close, and a descriptor to wait on. No protocol.
+"""How bytes reach a board: open, read, write, close, and a descriptor to poll. No protocol.
 
-`open_transport` picks by address. A URL that pyserial opens on a plain descriptor (socket://)
-is opened likewise; one that needs pyserial's own threads (rfc2217://) gets a class of its own
-here, behind the same Protocol.
+`Transport` is the interface; `SerialTransport` covers everything that pyserial opens on a plain
+descriptor. `bridged.py` has the transport for URLs that pyserial serves with threads of its own,
+`open.py` chooses between the two.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ DEFAULT_BAUD_RATE: Final = 57600
 _READ_BYTES: Final = 65536
 _DISCARD_READS: Final = 64
 _WRITE_PATIENCE_MSEC: Final = 1000
-_DESCRIPTOR_SCHEMES: Final = ("socket",)
-_BRIDGED_SCHEMES: Final = ("rfc2217",)
 _PERMISSION_REMEDY: Final = (
     "Add yourself to the group that owns it (`sudo usermod -aG dialout $USER`) and log in anew."
 )
@@ -94,21 +92,6 @@ class Transport(Protocol):
     def close(self) -> None:
         """Give the descriptor back; may be called again."""
         ...
-
-
-def open_transport(address: str, baud_rate: int = DEFAULT_BAUD_RATE) -> Transport:
-    """Make the (still closed) transport for an address; DeviceError when there is none."""
-    scheme, separator, _ = address.partition("://")
-    if not separator or scheme in _DESCRIPTOR_SCHEMES:
-        return SerialTransport(address, baud_rate)
-    if scheme in _BRIDGED_SCHEMES:
-        from mlink_drivers.firmata.link.bridged import BridgedTransport  # it builds on this file
-
-        return BridgedTransport(address, baud_rate)
-    raise DeviceError(
-        f"cannot open '{address}': no transport for {scheme}://",
-        remedy="Use a serial port (/dev/tty…), socket://host:port or rfc2217://host:port.",
-    )
 
 
 class SerialTransport:

@@ -14,8 +14,9 @@ import pyfirmata2
 from serial.tools import list_ports
 
 from mlink.errors import DeviceError
+from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.session import Session, SessionListener, SessionState
-from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, open_transport
+from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE
 from mlink_drivers.firmata.pyfirmata.pins import UNAVAILABLE, BoardPin, BoardPort
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.pin_layout import PinLayout

@@ -7,16 +7,14 @@ sending or receiving is used.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import pyfirmata2
 
 from mlink_drivers.firmata.pyfirmata.callbacks import CallbackThread
 from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.pin_layout import PinLayout
 from mlink_drivers.firmata.wire.protocol import PINS_PER_PORT, SINGLE_PIN_WRITE_SINCE, PinMode
-
-if TYPE_CHECKING:
-    from mlink_drivers.firmata.pyfirmata.board import Board
 
 INPUT_MODES: Final = (PinMode.INPUT, PinMode.PULLUP)
 UNAVAILABLE: Final = -1
@@ -25,11 +23,39 @@ _DEFAULT_ADC_BITS: Final = 10
 _DEFAULT_PWM_BITS: Final = 8
 
 
+class PinBoard(Protocol):
+    """The part of a board that its pins and ports use; `Board` implements it."""
+
+    name: str
+    pin_layout: PinLayout
+    firmata_version: tuple[int, int]
+
+    def send(self, data: bytes) -> None:
+        """Send encoded messages."""
+        ...
+
+    def is_sampling(self) -> bool:
+        """Whether callbacks are called."""
+        ...
+
+    def pulls_up_by_write(self, board_pin: int) -> bool:
+        """Whether a high value written to an input switches its pull-up on."""
+        ...
+
+    def servo_config(self, pin: int) -> None:
+        """Make a digital pin a servo."""
+        ...
+
+    def report_callback_error(self, error: Exception) -> None:
+        """Report an exception that a callback raised."""
+        ...
+
+
 class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
     """One pin; `board_pin` is its number on the board, `pin_number` its digital pin or channel."""
 
     def __init__(
-        self, board: Board, pin_number: int, board_pin: int, port: BoardPort | None = None
+        self, board: PinBoard, pin_number: int, board_pin: int, port: BoardPort | None = None
     ) -> None:
         kind = pyfirmata2.DIGITAL if port is not None else pyfirmata2.ANALOG
         super().__init__(board, pin_number, type=kind, port=port)
@@ -164,7 +190,7 @@ class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
 class BoardPort(pyfirmata2.Port):  # type: ignore[misc]  # untyped library
     """Eight digital pins that the board reports together."""
 
-    def __init__(self, board: Board, port_number: int, num_pins: int = PINS_PER_PORT) -> None:
+    def __init__(self, board: PinBoard, port_number: int, num_pins: int = PINS_PER_PORT) -> None:
         # Not the library's: it makes pins of its own class.
         self.board = board
         self.port_number = port_number

@@ -15,8 +15,9 @@ from serial import rfc2217
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.link import latency
 from mlink_drivers.firmata.link.latency import lower_latency, read_latency
+from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.session import Session
-from mlink_drivers.firmata.link.transport import DeviceLostError, open_transport
+from mlink_drivers.firmata.link.transport import DeviceLostError
 from tests.support.scripted_board import ScriptedBoard, open_descriptors
 
 # pyserial's own, in its RFC 2217 client

@@ -10,8 +10,9 @@ import pytest
 import serial
 
 from mlink.errors import DeviceError
+from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.session import Session, SessionState
-from mlink_drivers.firmata.link.transport import DeviceLostError, open_transport
+from mlink_drivers.firmata.link.transport import DeviceLostError
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.protocol import AnalogValue, DigitalPort, StringData
 from tests.support.scripted_board import ScriptedBoard, open_descriptors, sysex

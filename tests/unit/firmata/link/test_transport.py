@@ -9,7 +9,8 @@ import tty
 
 import pytest
 
-from mlink_drivers.firmata.link.transport import DeviceLostError, open_transport
+from mlink_drivers.firmata.link.open import open_transport
+from mlink_drivers.firmata.link.transport import DeviceLostError
 
 
 @pytest.fixture
