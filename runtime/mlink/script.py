@@ -17,14 +17,25 @@ level, u8 each.
 
 from __future__ import annotations
 
-import enum
 import operator
 import struct
 from collections.abc import Mapping
 
 from mlink.errors import ModuleError
+from mlink.reflexes import Edges, ReflexAction
 from mlink.scripting.ports import OutputPort
 from mlink.types import LineCommand, LineCommandKind
+
+__all__ = [
+    "Edges",
+    "ReflexAction",
+    "pulse_train",
+    "remove_reflex",
+    "safe_state",
+    "set_reflex",
+    "stop_pulses",
+    "watch_edges",
+]
 
 _TRAIN, _STOP, _REFLEX, _REMOVE_REFLEX, _WATCH_EDGES, _SAFE_STATE = range(0x40, 0x46)
 _NO_START = -1
@@ -34,25 +45,6 @@ _MOST_PULSES = (1 << 21) - 1
 _LAST_LINE = 0x7F
 _LAST_INDEX = 0x7E
 _LONGEST_SAFE_MSEC = 600_000
-
-
-class Edges(enum.IntFlag):
-    """Which edges of a line are meant."""
-
-    NONE = 0
-    RISING = 1
-    FALLING = 2
-    BOTH = 3
-
-
-class ReflexAction(enum.IntEnum):
-    """What a reflex does to its output."""
-
-    LOW = 0
-    HIGH = 1
-    TOGGLE = 2
-    PULSE_HIGH = 3
-    PULSE_LOW = 4
 
 
 def pulse_train(

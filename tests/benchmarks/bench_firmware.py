@@ -21,13 +21,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from mlink.reflexes import Edges, ReflexAction  # noqa: E402
 from mlink_drivers.firmata.chip import encode as chip_encode  # noqa: E402
 from mlink_drivers.firmata.chip.clock import ChipClock  # noqa: E402
 from mlink_drivers.firmata.chip.messages import (  # noqa: E402
     ClockAnswer,
     EdgeBlock,
-    EdgeKind,
-    ReflexAction,
     SafeStateTripped,
 )
 from mlink_drivers.firmata.wire import encode  # noqa: E402
@@ -78,7 +77,7 @@ def edges(count: int, baud_rate: int) -> None:
     if baud_rate != 57_600:
         chip.ask(chip_encode.change_baud(baud_rate))
         chip.ask(chip_encode.confirm_baud())
-    chip.ask(chip_encode.watch_edges(dict.fromkeys(PINS, EdgeKind.BOTH)))
+    chip.ask(chip_encode.watch_edges(dict.fromkeys(PINS, Edges.BOTH)))
     made = make_edges(chip, count)
     told = [
         edge
@@ -144,7 +143,7 @@ def reflexes(count: int) -> None:
     """Pin edge to pin edge."""
     chip = Chip()
     action = ReflexAction.PULSE_HIGH
-    chip.ask(chip_encode.set_reflex(0, 7, EdgeKind.RISING, 8, action, width=1000))
+    chip.ask(chip_encode.set_reflex(0, 7, Edges.RISING, 8, action, width=1000))
     rng = random.Random(3)
     delays = []
     for _ in range(count):
@@ -218,7 +217,7 @@ def synchronised(seconds: int, ppm: float) -> None:
     chip = Chip()
     chip.calibrate()
     pins = PINS[:3]
-    chip.ask(chip_encode.watch_edges(dict.fromkeys(pins, EdgeKind.BOTH)))
+    chip.ask(chip_encode.watch_edges(dict.fromkeys(pins, Edges.BOTH)))
     byte_cycles = 10 / 57_142 * CLOCK_HZ
     clock = ChipClock(CLOCK_HZ // CYCLES_PER_TICK, round(1e9 * 10 / 57_600))
     rng = random.Random(5)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import mlink.script as ms
 from mlink.errors import ModuleError
+from mlink.reflexes import Edges, ReflexAction
 from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.clock import ChipClock
 from mlink_drivers.firmata.chip.extra import (
@@ -20,14 +21,7 @@ from mlink_drivers.firmata.chip.extra import (
     is_chip_extra,
     parse_chip_extra,
 )
-from mlink_drivers.firmata.chip.messages import (
-    ChipEdge,
-    ClockAnswer,
-    EdgeBlock,
-    EdgeKind,
-    ReflexAction,
-    decode_extension,
-)
+from mlink_drivers.firmata.chip.messages import ChipEdge, ClockAnswer, EdgeBlock, decode_extension
 from mlink_drivers.firmata.wire.protocol import Sysex
 
 
@@ -84,9 +78,9 @@ def test_what_scripts_ask_for_is_what_the_driver_reads() -> None:
         width_usec=100,
         condition=(4, True),
     )
-    assert sent(reflex) == Reflex(2, EdgeKind.RISING, 8, ReflexAction.PULSE_LOW, 100, 0, (4, True))
+    assert sent(reflex) == Reflex(2, Edges.RISING, 8, ReflexAction.PULSE_LOW, 100, 0, (4, True))
     assert sent(ms.remove_reflex(port, 2)) == RemoveReflex(2)  # type: ignore[arg-type]
-    assert sent(ms.watch_edges(port, 7)) == WatchEdges(EdgeKind.BOTH)  # type: ignore[arg-type]
+    assert sent(ms.watch_edges(port, 7)) == WatchEdges(Edges.BOTH)  # type: ignore[arg-type]
     safe = ms.safe_state(port, 500, {8: False, 9: True})  # type: ignore[arg-type]
     assert sent(safe) == SafeState(500, {8: False, 9: True})
     with pytest.raises(ModuleError, match="pulse train"):

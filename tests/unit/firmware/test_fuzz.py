@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from mlink.reflexes import Edges, ReflexAction
 from mlink_drivers.firmata.chip import encode as chip_encode
-from mlink_drivers.firmata.chip.messages import ChipStatus, EdgeKind, ReflexAction
+from mlink_drivers.firmata.chip.messages import ChipStatus
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.protocol import ProtocolVersion
 from mlink_hil.sim.board import CLOCK_HZ, USER_PINS
@@ -46,8 +47,8 @@ def nearly_messages(rng: random.Random) -> bytes:
             (
                 chip_encode.pulse(pin, rng.randrange(2, 4000)),
                 chip_encode.train(pin, 300, 700, 5),
-                chip_encode.set_reflex(0, pin, EdgeKind.BOTH, 8, ReflexAction.TOGGLE),
-                chip_encode.watch_edges({pin: EdgeKind.BOTH}),
+                chip_encode.set_reflex(0, pin, Edges.BOTH, 8, ReflexAction.TOGGLE),
+                chip_encode.watch_edges({pin: Edges.BOTH}),
                 encode.pin_mode(pin, rng.choice((0, 1, 2, 3, 4, 11))),
                 encode.digital_pin(pin, rng.random() < 0.5),
                 encode.digital_port(rng.randrange(3), rng.randrange(256)),

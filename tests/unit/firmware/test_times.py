@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mlink.reflexes import Edges, ReflexAction
 from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.clock import ChipClock
 from mlink_drivers.firmata.chip.messages import (
@@ -18,10 +19,8 @@ from mlink_drivers.firmata.chip.messages import (
     ChipStatus,
     ClockAnswer,
     EdgeBlock,
-    EdgeKind,
     EventsLost,
     PulseEnd,
-    ReflexAction,
     ReflexFired,
     SafeStateTripped,
     ScansMissed,
@@ -89,7 +88,7 @@ def raise_baud(chip: Chip, baud_rate: int) -> None:
 def test_edges_none_lost_in_order_and_right_within_8_usec(chip: Chip, baud_rate: int) -> None:
     if baud_rate != 57_600:
         raise_baud(chip, baud_rate)
-    chip.ask(chip_encode.watch_edges(dict.fromkeys(EDGE_PINS, EdgeKind.BOTH)))
+    chip.ask(chip_encode.watch_edges(dict.fromkeys(EDGE_PINS, Edges.BOTH)))
     made = random_edges(chip, 2000)
     told = told_edges(chip)
     assert [(edge.pin, edge.level) for edge in told] == [(pin, level) for pin, level, _ in made]
@@ -105,7 +104,7 @@ def test_edges_none_lost_in_order_and_right_within_8_usec(chip: Chip, baud_rate:
 
 
 def test_a_full_queue_loses_edges_and_counts_every_one(chip: Chip) -> None:
-    chip.ask(chip_encode.watch_edges({7: EdgeKind.BOTH}))
+    chip.ask(chip_encode.watch_edges({7: Edges.BOTH}))
     for at in range(400):
         chip.board.drive(7, at % 2 == 0)
         chip.run_usec(30)
@@ -116,16 +115,16 @@ def test_a_full_queue_loses_edges_and_counts_every_one(chip: Chip) -> None:
 
 
 def test_only_the_edges_that_were_asked_for(chip: Chip) -> None:
-    chip.ask(chip_encode.watch_edges({7: EdgeKind.RISING, 8: EdgeKind.FALLING}))
+    chip.ask(chip_encode.watch_edges({7: Edges.RISING, 8: Edges.FALLING}))
     for level in (True, False, True, False):
         for pin in (7, 8):
             chip.board.drive(pin, level)
             chip.run_usec(500)
-    chip.ask(chip_encode.watch_edges({7: EdgeKind.NONE, 8: EdgeKind.NONE}), run_usec=30_000)
+    chip.ask(chip_encode.watch_edges({7: Edges.NONE, 8: Edges.NONE}), run_usec=30_000)
     chip.board.drive(7, True)
     chip.run_usec(30_000)
     assert told_edges(chip) == []
-    chip.ask(chip_encode.watch_edges({7: EdgeKind.RISING, 8: EdgeKind.FALLING}))
+    chip.ask(chip_encode.watch_edges({7: Edges.RISING, 8: Edges.FALLING}))
     for level in (False, True, False):
         chip.board.drive(7, level)
         chip.board.drive(8, level)
@@ -147,7 +146,7 @@ def test_pulse_width_within_8_usec(chip: Chip, width_usec: int, count: int) -> N
 
 
 def test_pulses_stay_exact_beside_edges_and_other_pulses(chip: Chip) -> None:
-    chip.ask(chip_encode.watch_edges({7: EdgeKind.BOTH}))
+    chip.ask(chip_encode.watch_edges({7: Edges.BOTH}))
     chip.send(chip_encode.train(9, 600, 1000, 200), run_usec=0)
     chip.take_edges(8)
     for at in range(40):
@@ -212,7 +211,7 @@ def test_a_train_without_end_is_stopped_at_rest(chip: Chip) -> None:
 def test_reflex_acts_within_30_usec_and_tells_both_times(chip: Chip) -> None:
     chip.ask(
         chip_encode.set_reflex(
-            0, 7, EdgeKind.RISING, 8, ReflexAction.PULSE_HIGH, width=2000, refractory=20_000
+            0, 7, Edges.RISING, 8, ReflexAction.PULSE_HIGH, width=2000, refractory=20_000
         )
     )
     chip.take_edges(8)
@@ -238,7 +237,7 @@ def test_reflex_acts_within_30_usec_and_tells_both_times(chip: Chip) -> None:
 def test_reflex_keeps_its_condition_and_its_refractory_time(chip: Chip) -> None:
     chip.ask(
         chip_encode.set_reflex(
-            1, 7, EdgeKind.BOTH, 8, ReflexAction.TOGGLE, refractory=20_000, condition=(4, True)
+            1, 7, Edges.BOTH, 8, ReflexAction.TOGGLE, refractory=20_000, condition=(4, True)
         )
     )
     chip.board.drive(4, False)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from mlink.errors import DeviceError
+from mlink.reflexes import Edges
 from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.analog import MOST_CHANNELS, ChipAnalog
 from mlink_drivers.firmata.chip.extra import (
@@ -23,11 +24,11 @@ from mlink_drivers.firmata.chip.extra import (
     StopPulses,
     WatchEdges,
 )
-from mlink_drivers.firmata.chip.messages import AnalogBlock, EdgeKind, Feature, PulseEnd
+from mlink_drivers.firmata.chip.messages import AnalogBlock, Feature, PulseEnd
 from mlink_drivers.firmata.chip.orders import ChipOrders
+from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.chip.pulses import ChipPulses
 from mlink_drivers.firmata.chip.session import ChipExtension
-from mlink_drivers.firmata.lines.pulses import PulseTimes
 
 _REMEDY: Final = "Put mlink's firmware on the board: mlink flash DEVICE"
 _LEAST_PULSE_TICKS: Final = 2
@@ -72,7 +73,7 @@ class ChipCommands:
 
     def watch(self, line: int) -> bytes:
         """Return the order to stamp a line's edges: both, unless a script asked for others."""
-        return self.orders.watch(line, self.orders.watched.get(line, EdgeKind.BOTH))
+        return self.orders.watch(line, self.orders.watched.get(line, Edges.BOTH))
 
     def require_edges(self, line: int) -> None:
         """Raise DeviceError when the chip does not stamp a line's edges."""
@@ -91,7 +92,7 @@ class ChipCommands:
 
     def unwatch(self, line: int) -> bytes:
         """Return the order to stamp them no more; nothing when they are not."""
-        return self.orders.watch(line, EdgeKind.NONE) if line in self.orders.watched else b""
+        return self.orders.watch(line, Edges.NONE) if line in self.orders.watched else b""
 
     # -- analog inputs -------------------------------------------------------------------------
 

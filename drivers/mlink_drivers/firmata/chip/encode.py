@@ -8,12 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from mlink_drivers.firmata.chip.messages import (
-    MAGIC,
-    EdgeKind,
-    ExtensionId,
-    ReflexAction,
-)
+from mlink.reflexes import Edges, ReflexAction
+from mlink_drivers.firmata.chip.messages import MAGIC, ExtensionId
 from mlink_drivers.firmata.wire import encode
 
 LONGEST_TICKS: Final = (1 << 31) - 1
@@ -30,7 +26,7 @@ def feature_query() -> bytes:
     return encode.sysex(ExtensionId.FEATURES, MAGIC)
 
 
-def watch_edges(kinds: Mapping[int, EdgeKind]) -> bytes:
+def watch_edges(kinds: Mapping[int, Edges]) -> bytes:
     """Have the edges of pins told, or no more told; all pins or, when one cannot, none."""
     body = bytes(part for pin, kind in kinds.items() for part in (_pin(pin), kind))
     return encode.sysex(ExtensionId.EDGES, b"\0" + body)
@@ -90,7 +86,7 @@ def stop_analog_blocks() -> bytes:
 def set_reflex(
     index: int,
     trigger: int,
-    kind: EdgeKind,
+    kind: Edges,
     output: int,
     action: ReflexAction,
     *,

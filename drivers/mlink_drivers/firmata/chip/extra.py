@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from mlink_drivers.firmata.chip.messages import EdgeKind, ReflexAction
+from mlink.reflexes import Edges, ReflexAction
 
 
 class ChipExtra(enum.IntEnum):
@@ -44,7 +44,7 @@ class Reflex(msgspec.Struct, frozen=True):
     """An edge of the command's line acts on `output`."""
 
     index: int
-    kind: EdgeKind
+    kind: Edges
     output: int
     action: ReflexAction
     width_usec: int
@@ -61,7 +61,7 @@ class RemoveReflex(msgspec.Struct, frozen=True):
 class WatchEdges(msgspec.Struct, frozen=True):
     """Tell the edges of the command's line."""
 
-    kind: EdgeKind
+    kind: Edges
 
 
 class SafeState(msgspec.Struct, frozen=True):
@@ -100,12 +100,12 @@ def _parse(kind: ChipExtra, extra: bytes) -> ChipOrder:
         _, index, edges, output, action, width, refractory, pin, level = _REFLEX.unpack(extra)
         condition = None if pin == _NO_CONDITION else (pin, bool(level))
         return Reflex(
-            index, EdgeKind(edges), output, ReflexAction(action), width, refractory, condition
+            index, Edges(edges), output, ReflexAction(action), width, refractory, condition
         )
     if kind is ChipExtra.REMOVE_REFLEX:
         return RemoveReflex(extra[1])
     if kind is ChipExtra.WATCH_EDGES:
-        return WatchEdges(EdgeKind(extra[1] & 3))
+        return WatchEdges(Edges(extra[1] & 3))
     if kind is ChipExtra.SAFE_STATE:
         (timeout,) = struct.unpack_from("<I", extra, 1)
         pairs = extra[5:]

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from mlink.reflexes import Edges
 from mlink_drivers.firmata.wire.protocol import Sysex
 
 MAGIC: Final = b"mlnk"
@@ -47,25 +48,6 @@ class Feature(enum.IntFlag):
     STATUS = 1 << 7
 
 
-class EdgeKind(enum.IntFlag):
-    """Which edges of a pin are told."""
-
-    NONE = 0
-    RISING = 1
-    FALLING = 2
-    BOTH = 3
-
-
-class ReflexAction(enum.IntEnum):
-    """What a reflex does to its output."""
-
-    LOW = 0
-    HIGH = 1
-    TOGGLE = 2
-    PULSE_HIGH = 3
-    PULSE_LOW = 4
-
-
 class _Value(msgspec.Struct, frozen=True, gc=False):
     """Base of all messages."""
 
@@ -97,7 +79,7 @@ class EdgeWatch(_Value, frozen=True):
     """A pin's edges are told from now on, or no more; `level` is the pin's at `ticks`."""
 
     pin: int
-    kind: EdgeKind
+    kind: Edges
     level: bool
     ticks: int
 
@@ -302,7 +284,7 @@ def _edge_block(data: bytes) -> EdgeBlock | None:
 def _edges(reader: _Reader) -> ExtensionMessage | None:
     sub = reader.take()
     if sub == 1:
-        pin, kind, level = reader.take(), EdgeKind(reader.take() & 3), bool(reader.take())
+        pin, kind, level = reader.take(), Edges(reader.take() & 3), bool(reader.take())
         return EdgeWatch(pin, kind, level, reader.ticks())
     return EventsLost(reader.take(3)) if sub == 3 else None
 

@@ -5,22 +5,22 @@ Values only. Times are µs of the host side; ValueError when a message cannot ho
 
 from __future__ import annotations
 
+from mlink.reflexes import Edges
 from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.extra import PulseTrain, Reflex, SafeState
-from mlink_drivers.firmata.chip.messages import EdgeKind
 
 
 class ChipOrders:
     """What the chip was told that it keeps doing: watched lines, reflexes, endless trains."""
 
     def __init__(self) -> None:
-        self.watched: dict[int, EdgeKind] = {}
+        self.watched: dict[int, Edges] = {}
         self.reflexes: dict[int, tuple[int, Reflex]] = {}
         """By index, with the line that triggers it."""
         self._trains: dict[int, PulseTrain] = {}
         self._safe: SafeState | None = None
 
-    def watch(self, line: int, kind: EdgeKind) -> bytes:
+    def watch(self, line: int, kind: Edges) -> bytes:
         """Have a line's edges told, or no more told."""
         if kind:
             self.watched[line] = kind

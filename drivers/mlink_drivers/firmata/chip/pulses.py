@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from mlink_drivers.firmata.lines.pulses import PulseTimes
+from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 
 _LONGEST_SLACK_NS: Final = 1_000_000
 """What the two clocks' times of one moment differ by, at most."""

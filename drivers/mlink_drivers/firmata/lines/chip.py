@@ -28,8 +28,8 @@ from mlink_drivers.firmata.chip.messages import (
     SafeStateTripped,
     ScansMissed,
 )
+from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.chip.session import PAUSE_S, TIMESTAMP_SOURCE, ChipExtension
-from mlink_drivers.firmata.lines.pulses import PulseTimes
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows
 from mlink_drivers.firmata.link.pace import Pace

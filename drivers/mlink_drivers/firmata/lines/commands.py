@@ -24,6 +24,7 @@ from mlink_drivers.firmata.chip.extra import (
     is_chip_extra,
     parse_chip_extra,
 )
+from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.extra import (
     I2CConfig,
     I2CTransfer,
@@ -35,7 +36,7 @@ from mlink_drivers.firmata.extra import (
 )
 from mlink_drivers.firmata.lines.checks import check_mode, check_value
 from mlink_drivers.firmata.lines.i2c_sysex import Extension
-from mlink_drivers.firmata.lines.pulses import PulseTimer, PulseTimes
+from mlink_drivers.firmata.lines.pulses import PulseTimer
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.link.transport import DeviceLostError
 from mlink_drivers.firmata.pyfirmata.board import Board

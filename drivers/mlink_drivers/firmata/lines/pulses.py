@@ -17,26 +17,10 @@ from typing import Final, Self
 import msgspec
 
 from mlink.realtime import IO_PRIORITY, request_priority
+from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 
 _JOIN_S: Final = 5.0
 _log = logging.getLogger(__name__)
-
-
-class PulseTimes(msgspec.Struct, frozen=True, gc=False):
-    """When a pulse was commanded, and when its two writes had been sent (CLOCK_MONOTONIC).
-
-    `end_sent_ns` is 0 for a pulse that has not ended, and for one that the chip makes: it tells
-    instead when its pin moved first and last.
-    """
-
-    line: int
-    asked_usec: int
-    commanded_ns: int
-    start_sent_ns: int
-    end_sent_ns: int
-    timed_by: str = "host"
-    first_edge_ns: int = 0
-    last_edge_ns: int = 0
 
 
 class _Pulse(msgspec.Struct):

@@ -9,7 +9,7 @@ import threading
 
 from mlink.clock import Clock
 from mlink.module import OutputPort
-from mlink_drivers.firmata.lines.pulses import PulseTimes
+from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.wire.protocol import I2CReply, Message, PinState, StringData, Sysex
 
 EVENTS_HEADER = ["time_usec", "event", "detail"]
