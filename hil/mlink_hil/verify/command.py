@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlink.cli.common import BenchFile, DevicesFile
+from mlink.cli.options import BenchFile, DevicesFile
 
 if TYPE_CHECKING:
     from rich.console import Console

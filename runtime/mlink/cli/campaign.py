@@ -15,6 +15,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from mlink.cli.output import plain_table
 from mlink.cli.summary import short
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.status import RunResult
@@ -155,10 +156,10 @@ def print_campaign(campaign: Campaign, console: Console) -> None:
 
 
 def _table(runs: list[CampaignRun]) -> Table:
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for title in ("run", "started", "result", "duration", "lost", "failures", "recording"):
-        right = title in ("run", "duration", "lost")
-        table.add_column(title, justify="right" if right else "left", overflow="fold")
+    titles = ("run", "started", "result", "duration", "lost", "failures", "recording")
+    table = plain_table(*titles, right=("run", "duration", "lost"))
+    for column in table.columns:
+        column.overflow = "fold"
     for each in runs:
         result = each.result
         failures = "\n".join(str(failure).splitlines()[0] for failure in result.failures)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlink.cli.common import BenchFile, DevicesFile, Overrides
+from mlink.cli.options import BenchFile, DevicesFile, Overrides
+from mlink.cli.output import plain_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +44,7 @@ def check(
 def _table(bench: Bench) -> Table:
     from rich.text import Text
 
-    table = _empty("module", "type", "device", "inputs", "outputs")
+    table = plain_table("module", "type", "device", "inputs", "outputs")
     for module in bench.modules.values():
         device = "" if module.device is None else bench.device_spec(module.device)
         outputs = "\n".join(f"{port.id} ({port.data_type.value})" for port in module.outputs)
@@ -55,20 +56,11 @@ def _table(bench: Bench) -> Table:
 def _parts(scheme: str, parts: list[TablePart]) -> Table:
     from rich.text import Text
 
-    table = _empty(f"{scheme} part", "type", "wired to", "what")
+    table = plain_table(f"{scheme} part", "type", "wired to", "what")
     for part in parts:
         what = f"left out: {part.left_out}" if part.left_out else part.detail
         cells = (part.name, part.kind, "\n".join(part.wired), what)
         table.add_row(*(Text(cell) for cell in cells), style="dim" if part.left_out else "")
-    return table
-
-
-def _empty(*titles: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for title in titles:
-        table.add_column(title)
     return table
 
 

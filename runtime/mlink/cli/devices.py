@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlink.cli.options import AsJson
+from mlink.cli.output import plain_table, print_json
+
 PROBES_GROUP = "mlink.probes"
 MODES_GROUP = "mlink.modes"
 
@@ -22,18 +25,16 @@ def devices(
     modes: Annotated[
         bool, typer.Option("--modes", help="List what formats, sizes and rates cameras offer.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    json: AsJson = False,
 ) -> None:
     """List serial ports, cameras and virtual devices, as a [devices] table can name them."""
-    import msgspec
     from rich.console import Console
 
     found, problems = find()
     asked = ask(found, "serial", PROBES_GROUP) if probe else {}
     asked |= ask(found, "camera", MODES_GROUP) if modes else {}
     if json:
-        plain = {"devices": found, "problems": problems, "answers": asked}
-        typer.echo(msgspec.json.format(msgspec.json.encode(plain)).decode())
+        print_json({"devices": found, "problems": problems, "answers": asked})
         return
     console = Console(highlight=False)
     console.print(_table(found))
@@ -101,11 +102,9 @@ def ask(found: list[FoundDevice], kind: str, group: str) -> dict[str, list[str]]
 
 
 def _table(found: list[FoundDevice]) -> Table:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column("kind")
+    table = plain_table("kind")
     # Addresses are there to be copied: they are never broken or cut.
     table.add_column("address", no_wrap=True, overflow="ignore")
     table.add_column("name")

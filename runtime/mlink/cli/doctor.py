@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from mlink.cli.options import AsJson
+from mlink.cli.output import print_json
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -15,17 +16,16 @@ _MARKS = {"good": ("✔", "green"), "better": ("●", "yellow"), "bad": ("✘", 
 
 
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Check priorities, power saving, permissions and memory; say what to change."""
-    import msgspec
     from rich.console import Console
 
     from mlink.cli.doctor_checks import examine
 
     findings = examine()
     if json:
-        typer.echo(msgspec.json.format(msgspec.json.encode({"findings": findings})).decode())
+        print_json({"findings": findings})
         return
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:

@@ -19,6 +19,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from mlink.cli.options import RecordingFolder
+from mlink.cli.output import print_report
+
 if TYPE_CHECKING:
     from mlink.encoding.recording import EncodeReport
     from mlink.encoding.recording import Progress as FileProgress
@@ -27,7 +30,7 @@ Show: TypeAlias = Callable[["FileProgress"], None]
 
 
 def encode(
-    recording: Annotated[Path, typer.Argument(help="Folder of the recording.")],
+    recording: RecordingFolder,
     parallel: Annotated[
         int | None,
         typer.Option(min=1, help="Files at a time.", show_default="the recorders' setting"),
@@ -38,10 +41,7 @@ def encode(
     console = Console(stderr=json, soft_wrap=True, highlight=False)
     report = _encode(recording, parallel, console)
     if json:
-        import msgspec
-
-        plain = msgspec.to_builtins(report) | {"ok": report.ok}
-        typer.echo(msgspec.json.format(msgspec.json.encode(plain)).decode())
+        print_report(report)
     elif not report.encoded and not report.failed:
         console.print("there was nothing to encode")
     if not report.ok:

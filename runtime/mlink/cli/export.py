@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from mlink.cli.options import RecordingFolder
+
 
 class Format(enum.StrEnum):
     """What a recording can be exported to."""
@@ -19,7 +21,7 @@ class Format(enum.StrEnum):
 
 
 def export(
-    recording: Annotated[Path, typer.Argument(help="Folder of the recording.")],
+    recording: RecordingFolder,
     to: Annotated[Format, typer.Option("--to", help="The format.")],
     out: Annotated[
         Path | None,

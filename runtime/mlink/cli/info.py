@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from mlink.cli.options import AsJson, RecordingFolder
+from mlink.cli.output import print_json
 from mlink.storage.inspect import DatasetSummary, RecordingSummary, inspect_recording
 
 _PIPE_WIDTH = 200
@@ -19,8 +21,8 @@ _PIPE_WIDTH = 200
 
 
 def info(
-    recording: Annotated[Path, typer.Argument(help="Folder of the recording.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    recording: RecordingFolder,
+    json: AsJson = False,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also draw an overview into this PNG file."),
@@ -31,7 +33,7 @@ def info(
     if summary.datasets:
         _look_inside(summary, recording, plot)
     if json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(as_plain(summary))).decode())
+        print_json(as_plain(summary))
         return
     console = Console()
     if not console.is_terminal:

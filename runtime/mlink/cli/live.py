@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mlink.cli.output import plain_table
 from mlink.closing import ClosesOnExit
 from mlink.engine.status import Phase, RunStatus, StreamStatus, SubscriptionStatus
 
@@ -139,13 +140,8 @@ def live_table(status: RunStatus, bench_name: str, duration_s: float | None) -> 
 
 
 def _streams(streams: list[StreamStatus]) -> Table:
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column("stream")
-    for title in ("rate", "sent"):
-        table.add_column(title, justify="right")
-    table.add_column("to")
-    for title in ("received", "lost", "queue"):
-        table.add_column(title, justify="right")
+    numbers = ("rate", "sent", "received", "lost", "queue")
+    table = plain_table("stream", "rate", "sent", "to", "received", "lost", "queue", right=numbers)
     for stream in streams:
         head = (Text(stream.name), f"{stream.rate_hz:.1f}/s", str(stream.sent))
         if not stream.subscriptions:

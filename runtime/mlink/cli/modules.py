@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
+from mlink.cli.options import AsJson
+from mlink.cli.output import print_json
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -16,10 +19,9 @@ def modules(
     name: Annotated[
         str | None, typer.Argument(metavar="TYPE", help="Show this type only.", show_default="all")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    json: AsJson = False,
 ) -> None:
     """List the module types: what they do, their ports, their settings with the defaults."""
-    import msgspec
     from rich.console import Console
 
     from mlink.catalog import broken_types, module_type, module_types
@@ -31,8 +33,7 @@ def modules(
         types, broken = [module_type(name)], {}
     types.sort(key=lambda type_: type_.id)
     if json:
-        plain = {"types": [as_plain(type_) for type_ in types], "broken": broken}
-        typer.echo(msgspec.json.format(msgspec.json.encode(plain, enc_hook=str)).decode())
+        print_json({"types": [as_plain(type_) for type_ in types], "broken": broken})
         return
     console = Console(highlight=False)
     for type_ in types:

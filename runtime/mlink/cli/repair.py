@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from mlink.cli.options import AsJson, RecordingFolder
+from mlink.cli.output import print_report
+
 
 def repair(
-    recording: Annotated[Path, typer.Argument(help="Folder of the recording.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    recording: RecordingFolder,
+    json: AsJson = False,
 ) -> None:
     """Finish a recording that a crash left unclosed; data that is good is never touched."""
     from mlink.cli.verify import show
@@ -20,10 +20,7 @@ def repair(
 
     report = repair_recording(recording)
     if json:
-        import msgspec
-
-        plain = msgspec.to_builtins(report) | {"ok": report.ok}
-        typer.echo(msgspec.json.format(msgspec.json.encode(plain)).decode())
+        print_report(report)
     else:
         console = Console(soft_wrap=True, highlight=False)
         for text in report.done:

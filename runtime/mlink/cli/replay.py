@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlink.cli.common import Debug, NoRecord, Overrides, Plain, ResultAsJson, wants_debug
+from mlink.cli.options import (
+    Debug,
+    NoRecord,
+    Overrides,
+    Plain,
+    RecordingFolder,
+    ResultAsJson,
+    wants_debug,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +39,7 @@ def _speed(text: str) -> float | None:
 
 def replay(
     context: typer.Context,
-    recording: Annotated[Path, typer.Argument(help="Folder of the recording.")],
+    recording: RecordingFolder,
     bench: Annotated[
         Path,
         typer.Option("--bench", metavar="BENCH", help="Bench file, or a folder with a bench.toml."),

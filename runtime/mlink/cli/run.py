@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlink.cli.common import (
+from mlink.cli.options import (
     BenchFile,
     Debug,
     DevicesFile,

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mlink.cli.output import plain_table
 from mlink.engine.status import Failure, RunResult, StreamStatus
 
 _UNITS = {
@@ -77,12 +78,9 @@ def _print_failure(failure: Failure, console: Console, *, debug: bool) -> None:
 
 
 def _streams(streams: list[StreamStatus]) -> Table:
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column("stream")
-    table.add_column("sent", justify="right")
-    table.add_column("to")
-    table.add_column("received", justify="right")
-    table.add_column("lost", justify="right")
+    table = plain_table(
+        "stream", "sent", "to", "received", "lost", right=("sent", "received", "lost")
+    )
     # left in the queue of a module that failed, or was killed
     untaken = any(each.queued for stream in streams for each in stream.subscriptions)
     if untaken:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+from mlink.cli.options import AsJson, RecordingFolder
+from mlink.cli.output import print_report
 
 if TYPE_CHECKING:
     from mlink.recording.care.verify import VerifyReport
@@ -16,21 +18,18 @@ _STYLES = {"damage": "red", "unfinished": "yellow", "note": "dim"}
 
 
 def verify(
-    recording: Annotated[Path, typer.Argument(help="Folder of the recording.")],
+    recording: RecordingFolder,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every picture too; takes long.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Check a recording: checksums, counts, times, manifests. Exit code 1 if anything is wrong."""
     from mlink.recording.care.verify import verify_recording
 
     report = verify_recording(recording, decode=decode)
     if json:
-        import msgspec
-
-        plain = msgspec.to_builtins(report) | {"ok": report.ok}
-        typer.echo(msgspec.json.format(msgspec.json.encode(plain)).decode())
+        print_report(report)
     else:
         show(report, Console(soft_wrap=True, highlight=False))
     if not report.ok:

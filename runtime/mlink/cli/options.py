@@ -12,6 +12,8 @@ DevicesFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Your lab: its [devices], and changes of [modules]."),
 ]
+RecordingFolder = Annotated[Path, typer.Argument(help="Folder of the recording.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="MODULE.KEY=VALUE", help="Replace one setting; repeatable."),
