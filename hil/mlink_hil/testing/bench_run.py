@@ -8,21 +8,20 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from mlink.bench import Bench
-from mlink.bench.module import Connection, ModuleConfig
 from mlink.engine.encode import encode_raw_videos
 from mlink.engine.options import RunOptions
 from mlink.engine.plan import LOOP_CATEGORIES
 from mlink.engine.run import Engine
 from mlink.engine.status import Failure, Phase, RunResult, RunStatus
 from mlink.errors import DeviceError, MlinkError, ModuleError
-from mlink.tap.catalog import TAP_NAME, TapSettings, TapStream, hil_tap
-from mlink.types import DataType
+from mlink.tap.attach import add_tap
+from mlink.tap.catalog import TAP_NAME
+from mlink.tap.link import TapLink
 from mlink_hil.catalog import UNO_PINS
 from mlink_hil.control.messages import Edge
 from mlink_hil.control.watcher import BoardLink
@@ -35,14 +34,13 @@ from mlink_hil.testing.history import History
 from mlink_hil.testing.host.starvation import Snapshot, Starvation
 from mlink_hil.testing.names import Names
 from mlink_hil.testing.settling import settle
-from mlink_hil.testing.tap_link import TapLink
+from mlink_hil.testing.tap_events import ItemEvents, RegionEvents
 from mlink_hil.testing.testers import add_testers, testers
 from mlink_hil.wiring.devices_under_test import chips
 
 PIN_UNCERTAINTY_USEC = 1
 """Of a virtual board's edges, whose cycle is known exactly: what rounding to µs takes."""
 
-_TAPPED = (DataType.LineReading, DataType.LineCommand, DataType.TableRow, DataType.Frame)
 _START_SEC = 120.0
 _STOP_SEC = 40.0
 _COMM_LENGTH = 15
@@ -83,7 +81,7 @@ class BenchRun:
         """Breaks things in the run, while it lasts."""
         self._folder = Path(tempfile.mkdtemp(prefix="mlink-hil-"))
         tapped = add_tap(bench, self._folder / "tap", testers(self._wires))
-        self.tap = TapLink(self._folder / "tap", self.history)
+        self.tap = TapLink(self._folder / "tap", ItemEvents(self.history))
         self.names = Names(bench, self.boards.__contains__, self.tap.metadata, self._wires)
         self.engine = Engine(tapped, options, self)
         self._regions: dict[str, str] = {}
@@ -115,7 +113,7 @@ class BenchRun:
             self._connect_boards()
             for wire in self._wires.values():
                 tester, _, line = wire.partition(".")
-                self.tap.order(tester, int(line), None)
+                self.tap.drive(tester, int(line), None)
             if self._virtual:
                 self._starvation.find(without=self._outside_the_loop())
             for stream in self.names.frame_streams():  # what it shows before is then known
@@ -184,7 +182,7 @@ class BenchRun:
 
     def to_usec(self, monotonic_ns: int) -> int:
         """Return the master time of a moment on CLOCK_MONOTONIC."""
-        return (monotonic_ns - self.tap.t0_ns) // 1000
+        return self.tap.to_usec(monotonic_ns)
 
     # what the engine tells ----------------------------------------------------------------
 
@@ -286,7 +284,8 @@ class BenchRun:
         """Follow a region's brightness as a channel; once for each region."""
         if channel not in self._regions:
             self._regions[channel] = stream
-            self.tap.add_region(stream, area, channel)
+            bound_usec = self.tap.uncertainty_usec(stream)
+            self.tap.add_region(stream, area, RegionEvents(self.history, channel, bound_usec))
 
     def level(self, device: str, pin: int) -> bool:
         """Return what a line reads now, or has last reported."""
@@ -344,7 +343,7 @@ class BenchRun:
     def _drive_wired(self, wire: str, channel: str, level: bool | None, noted_ns: int) -> Event:
         """Let the tester drive: that takes effect when its firmware has got the command."""
         tester, _, line = wire.partition(".")
-        self.tap.order(tester, int(line), level)
+        self.tap.drive(tester, int(line), level)
         stream = self.names.reading_channel(int(line), tester).rpartition(".")[0]
         late_usec = _COMMAND_TIMES * self.tap.uncertainty_usec(stream)
         value = 1 if level is None else int(level)  # a line let go is pulled up
@@ -362,23 +361,3 @@ def fault_event(time_usec: int, event: str, fault: Fault) -> Event:
     """Return the event on the channel `fault` of something that was done to break or mend."""
     what = _FAULT_WORDS.get(event, "{}").format(f"{fault.kind} {fault.target}")
     return Event(FAULTS, time_usec, int(event == "begin"), cells=(what,), caused=True)
-
-
-def add_tap(bench: Bench, socket: Path, driven: Sequence[str] = ()) -> Bench:
-    """Return the bench with a tap on every stream of a kind that tests look at."""
-    if TAP_NAME in bench.modules:
-        raise ModuleError(f"{bench.path} has a module '{TAP_NAME}' of its own", remedy="Rename it.")
-    streams = tuple(
-        TapStream(f"{module.name}.{port.id}", port.data_type)
-        for module in bench.modules.values()
-        for port in module.outputs
-        if port.data_type in _TAPPED
-    )
-    settings = TapSettings(socket=str(socket), streams=streams, testers=tuple(driven))
-    inputs, outputs = hil_tap.ports_for(settings)
-    connections = []
-    for port in inputs:
-        module, _, output = port.id.partition(".")  # a module's name holds no dot
-        connections.append(Connection(port.id, module, output))
-    tap = ModuleConfig(TAP_NAME, hil_tap, settings, None, tuple(connections), inputs, outputs)
-    return replace(bench, modules={**bench.modules, TAP_NAME: tap})

@@ -1,4 +1,4 @@
-"""The module type `hil-tap`; light to import."""
+"""The module type of the tap; light to import: `module` is loaded in the tap's worker only."""
 
 from __future__ import annotations
 
@@ -7,41 +7,42 @@ import msgspec
 from mlink.module import Category, ModuleSettings, ModuleType, Ports, PortSpec
 from mlink.types import DataType
 
-TAP_NAME = "hil-tap"
+TAP_NAME = "mlink-tap"
+"""Module type, and name of the module in the bench: no bench of a user's has that name."""
 
 
 class TapStream(msgspec.Struct, frozen=True):
-    """A stream to listen to: "module.port", and its type."""
+    """A stream to subscribe to: "module.port", and its type."""
 
     stream: str
     data_type: DataType
 
 
 class TapSettings(ModuleSettings, kw_only=True):
-    """Settings of `hil-tap`, made by the test process."""
+    """Settings of a tap, made by `mlink.tap.attach.add_tap`; a bench file cannot give them."""
 
     socket: str
-    """Path of the Unix socket at which the test process listens."""
+    """Path of the Unix socket at which the subscriber listens."""
     streams: tuple[TapStream, ...] = ()
-    testers: tuple[str, ...] = ()
-    """Boards whose lines the test drives, each by an output "drive-NAME"."""
+    driven: tuple[str, ...] = ()
+    """Boards whose lines the subscriber drives, each by an output "drive-BOARD"."""
 
 
 def _tap_ports(settings: TapSettings) -> Ports:
     inputs = (PortSpec(each.stream, each.data_type) for each in settings.streams)
-    outputs = (PortSpec(drive_port(name), DataType.LineCommand) for name in settings.testers)
+    outputs = (PortSpec(drive_port(name), DataType.LineCommand) for name in settings.driven)
     return tuple(inputs), tuple(outputs)
 
 
-def drive_port(tester: str) -> str:
-    """Return the id of the tap's output that drives a tester board."""
-    return f"drive-{tester}"
+def drive_port(board: str) -> str:
+    """Return the id of the tap's output that drives a board."""
+    return f"drive-{board}"
 
 
-hil_tap = ModuleType(
+tap_type = ModuleType(
     id=TAP_NAME,
     title="Tap",
-    summary="Tells a test process what flows; put into a bench by the pytest plugin.",
+    summary="Forwards what flows on a run's streams to a test or a view.",
     category=Category.WRITER,
     settings=TapSettings,
     implementation="mlink.tap.module:TapModule",

@@ -1,4 +1,7 @@
-"""Messages between the `hil-tap` module and the test process: length, then msgpack."""
+"""Messages between a tap and its subscriber: a length of 4 bytes (little endian), then msgpack.
+
+They never leave the machine, and both ends are of the same version: no compatibility is kept.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,22 @@ _LENGTH = struct.Struct("<I")
 
 
 class _Message(msgspec.Struct, tag=True, array_like=True, frozen=True):
-    """Base of all messages."""
+    """Base of all messages; the tag, first in the array, is the class's name."""
 
 
 class Hello(_Message, frozen=True):
-    """The run has started: its zero on CLOCK_MONOTONIC in ns, and what the streams are."""
+    """The run has started."""
 
     t0_ns: int
+    """Zero of the master time on CLOCK_MONOTONIC."""
     recording_dir: str
+    """Folder of the recording; "" when the run is not recorded."""
     metadata: dict[str, bytes]
     """Stream ("module.port") → packed metadata."""
 
 
 class Reading(_Message, frozen=True):
-    """A LineReading of a stream."""
+    """A LineReading of a stream, with its own time."""
 
     stream: str
     line: int
@@ -36,7 +41,11 @@ class Reading(_Message, frozen=True):
 
 
 class Command(_Message, frozen=True):
-    """A LineCommand of a stream, when it came here, and since when it may have been waiting."""
+    """A LineCommand of a stream.
+
+    Commands carry no time: this one was sent between `since_usec` and `time_usec` (master times),
+    the last moment at which the tap's queue was empty, and the moment at which it was read.
+    """
 
     stream: str
     kind: int
@@ -47,7 +56,7 @@ class Command(_Message, frozen=True):
 
 
 class Row(_Message, frozen=True):
-    """A TableRow of a stream, when it came here, and since when it may have been waiting."""
+    """A TableRow of a stream, sent between `since_usec` and `time_usec` (see `Command`)."""
 
     stream: str
     cells: list[str]
@@ -56,29 +65,30 @@ class Row(_Message, frozen=True):
 
 
 class FrameSeen(_Message, frozen=True):
-    """A frame of a stream; its pixels stay with the tap. `values` are its regions' means."""
+    """A frame of a stream; its pixels stay with the tap."""
 
     stream: str
     index: int
     time_usec: int
     values: dict[int, float]
+    """Number of a region → mean brightness in this frame."""
 
 
 class Lost(_Message, frozen=True):
-    """Items of a stream that did not reach the tap."""
+    """Items of a stream that were lost before the tap, because its queue was full."""
 
     stream: str
     count: int
 
 
 class Drained(_Message, frozen=True):
-    """All that was on its way to the tap at this master time has been told."""
+    """Everything sent to the tap before this master time has been forwarded."""
 
     time_usec: int
 
 
 class RegionAdded(_Message, frozen=True):
-    """A region is watched; its means in the frames that are still kept."""
+    """Answer to AddRegion: means of the region in the frames that the tap still keeps."""
 
     region: int
     samples: list[tuple[int, int, float]]
@@ -86,7 +96,7 @@ class RegionAdded(_Message, frozen=True):
 
 
 class Pixels(_Message, frozen=True):
-    """A frame that was asked for; `shape` is empty when it is no longer kept."""
+    """Answer to Fetch; `shape` is empty when the frame is no longer kept."""
 
     request: int
     index: int
@@ -97,7 +107,10 @@ class Pixels(_Message, frozen=True):
 
 
 class AddRegion(_Message, frozen=True):
-    """Ask for the mean brightness of a rectangle in each frame of a stream."""
+    """Request the mean brightness of a rectangle, in pixels, in each frame of a stream.
+
+    The sender chooses `region`, a number that later messages repeat.
+    """
 
     region: int
     stream: str
@@ -108,17 +121,17 @@ class AddRegion(_Message, frozen=True):
 
 
 class Fetch(_Message, frozen=True):
-    """Ask for the pixels of a frame by its index, or of the newest (-1)."""
+    """Request the pixels of a frame by its index, or of the newest (-1)."""
 
     request: int
     stream: str
     index: int
 
 
-class Order(_Message, frozen=True):
-    """Drive a tester's line to a level, or (None) make it an input with pull-up."""
+class Drive(_Message, frozen=True):
+    """Drive a board's line to a level, or (None) make it an input with pull-up."""
 
-    tester: str
+    board: str
     line: int
     level: bool | None
 
@@ -126,7 +139,7 @@ class Order(_Message, frozen=True):
 FromTap: TypeAlias = (
     Hello | Reading | Command | Row | FrameSeen | Lost | Drained | RegionAdded | Pixels
 )
-ToTap: TypeAlias = AddRegion | Fetch | Order
+ToTap: TypeAlias = AddRegion | Fetch | Drive
 
 _encoder = msgspec.msgpack.Encoder()
 _from_tap: msgspec.msgpack.Decoder[FromTap] = msgspec.msgpack.Decoder(FromTap)
@@ -134,29 +147,37 @@ _to_tap: msgspec.msgpack.Decoder[ToTap] = msgspec.msgpack.Decoder(ToTap)
 
 
 def pack(message: FromTap | ToTap) -> bytes:
-    """Return a message as it goes over the socket."""
+    """Return a message as the bytes to send."""
     data = _encoder.encode(message)
     return _LENGTH.pack(len(data)) + data
 
 
 class Receiver:
-    """Cuts messages out of a stream socket."""
+    """Reads messages from a stream socket, blocking; a broken connection counts as its end."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._file = sock.makefile("rb")
 
     def from_tap(self) -> FromTap | None:
-        """Return the next message of the tap; None at the end."""
+        """Return the next message of the tap; None at the end.
+
+        Raises:
+            ControlError: The bytes are not a message.
+        """
         data = self._next()
         return None if data is None else _decode(_from_tap, data)
 
     def to_tap(self) -> ToTap | None:
-        """Return the next message of the test process; None at the end."""
+        """Return the next message of the subscriber; None at the end.
+
+        Raises:
+            ControlError: The bytes are not a message.
+        """
         data = self._next()
         return None if data is None else _decode(_to_tap, data)
 
     def close(self) -> None:
-        """Close the buffer over the socket."""
+        """Close the read buffer; the socket stays open."""
         self._file.close()
 
     def _next(self) -> bytes | None:
@@ -178,4 +199,4 @@ def _decode(decoder: msgspec.msgpack.Decoder[_MessageT], data: bytes) -> _Messag
     try:
         return decoder.decode(data)
     except msgspec.DecodeError as error:
-        raise ControlError(f"tap and test do not understand each other: {error}") from error
+        raise ControlError(f"a tap and its subscriber disagree on a message: {error}") from error

@@ -1,7 +1,7 @@
-"""The `hil-tap` module: tells a test process what flows on a run's streams.
+"""The tap's module: forwards what flows on a run's streams to the process that added it.
 
-A stub in the run: the test process adds it to the bench, one input for each stream. It keeps the
-newest frames, so that a test may ask for pixels, and sends only what is small by itself.
+Items are sent as they come, frames without their pixels. The module keeps copies of the newest
+frames, so that the subscriber can fetch single ones.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ from mlink.types import (
 )
 
 _KEPT_FRAME_BYTES = 64 << 20
-_SEND_TIMEOUT_SEC = 5.0
-_TURN_USEC = 10_000
+"""Of each stream."""
+_JOIN_SEC = 5.0
+_WAIT_USEC = 10_000
 _DRAINED_EVERY_USEC = 20_000
+"""Shortest time between two `Drained` messages."""
 
 
 class _Kept:
@@ -47,7 +49,7 @@ class _Kept:
         self._bytes = 0
 
     def add(self, frame: Frame) -> None:
-        """Keep a copy; drop the oldest ones beyond the limit."""
+        """Keep a copy; drop the oldest frames beyond 64 MB."""
         pixels = frame.view.copy()
         self.frames.append((frame.index, frame.time_usec, pixels))
         self._bytes += pixels.nbytes
@@ -56,7 +58,7 @@ class _Kept:
 
 
 class TapModule(Module[TapSettings]):
-    """Forwards items in the main thread; answers the test process in another."""
+    """Forwards items in the main thread; answers the subscriber's requests in another."""
 
     def __init__(self, context: ModuleContext[TapSettings]) -> None:
         super().__init__(context)
@@ -66,33 +68,37 @@ class TapModule(Module[TapSettings]):
         self._kept: dict[str, _Kept] = {}
         self._items = 0
         self._empty_usec = 0
-        """Master time at which nothing was on its way here."""
+        """Master time at which the input queues were last known to be empty."""
         self._reader = threading.Thread(target=self._answer, name="requests", daemon=True)
 
     def prepare(self) -> None:
-        """Connect to the test process and take the streams in."""
+        """Connect to the subscriber and register for all inputs.
+
+        Raises:
+            ModuleError: Nothing listens at the socket.
+        """
         try:
             self._socket.connect(self.settings.socket)
         except OSError as error:
             raise ModuleError(
-                f"no test process listens at {self.settings.socket}: {error.strerror}",
-                remedy="hil-tap is put into a bench by the pytest plugin, not by hand.",
+                f"the tap cannot connect to {self.settings.socket}: {error.strerror}",
+                remedy="The program that added the tap to the bench has ended.",
             ) from error
         self._socket.settimeout(None)
-        takers: dict[DataType, Callable[[str, Any], None]] = {
+        handlers: dict[DataType, Callable[[str, Any], None]] = {
             DataType.LineReading: self._on_reading,
             DataType.LineCommand: self._on_command,
             DataType.TableRow: self._on_row,
             DataType.Frame: self._on_frame,
         }
         for stream, port in self.context.inputs.items():
-            port.on_item = partial(self._take, takers[port.data_type], stream)
+            port.on_item = partial(self._on_item, handlers[port.data_type], stream)
             port.on_gap = partial(self._on_gap, stream)
             if port.data_type is DataType.Frame:
                 self._kept[stream] = _Kept()
 
     def start(self) -> None:
-        """Say when the run began and what the streams are."""
+        """Send the start of the run and the streams' metadata."""
         clock = self.context.clock
         assert isinstance(clock, MasterClock)
         assert clock.t0_monotonic_ns is not None
@@ -108,26 +114,26 @@ class TapModule(Module[TapSettings]):
         self._reader.start()
 
     def run(self) -> None:
-        """Serve the streams; tell, now and then, up to when all has been told."""
-        told_usec = wait_usec = 0
+        """Serve the streams; report every 20 ms or later up to when all items are forwarded."""
+        reported_usec = wait_usec = 0
         while self.context.running:
             before_usec, items = self.context.clock.now_usec(), self._items
             self.context.serve(wait_usec)
-            wait_usec = 0 if self._items != items else _TURN_USEC
-            if wait_usec:  # nothing came: what had been sent before this turn was taken before it
+            wait_usec = 0 if self._items != items else _WAIT_USEC
+            if wait_usec:  # nothing came: what was sent before this turn was read before it
                 self._empty_usec = before_usec
-                if before_usec >= told_usec + _DRAINED_EVERY_USEC:
-                    told_usec = before_usec
+                if before_usec >= reported_usec + _DRAINED_EVERY_USEC:
+                    reported_usec = before_usec
                     self._send(messages.Drained(before_usec))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection and end the thread of requests."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # was never connected, or the test process is gone
+            pass  # was never connected, or the subscriber is gone
         if self._reader.ident is not None:
-            self._reader.join(_SEND_TIMEOUT_SEC)
+            self._reader.join(_JOIN_SEC)
         self._socket.close()
 
     def _send(self, message: messages.FromTap) -> None:
@@ -136,11 +142,11 @@ class TapModule(Module[TapSettings]):
             try:
                 self._socket.sendall(data)
             except OSError:
-                pass  # the test process has seen enough; the run's end is its engine's matter
+                pass  # the subscriber is gone, which is no reason to end the run
 
-    def _take(self, taker: Callable[[str, Any], None], stream: str, item: Any) -> None:
+    def _on_item(self, handler: Callable[[str, Any], None], stream: str, item: Any) -> None:
         self._items += 1
-        taker(stream, item)
+        handler(stream, item)
 
     def _on_reading(self, stream: str, item: LineReading) -> None:
         self._send(messages.Reading(stream, item.line_id, item.value, item.time_usec))
@@ -161,15 +167,15 @@ class TapModule(Module[TapSettings]):
             kept = self._kept[stream]
             kept.add(frame)
             values = {number: _mean(frame.view[area]) for number, area in kept.regions.items()}
-            # under the lock, so that a new region's history and its first value keep their order
+            # under the lock: RegionAdded, with a region's older values, is sent before newer ones
             self._send(FrameSeen(stream, frame.index, frame.time_usec, values))
 
     def _answer(self) -> None:
         """Run the thread of requests."""
         receiver = Receiver(self._socket)
         while (request := receiver.to_tap()) is not None:
-            if isinstance(request, messages.Order):
-                self._carry_out(request)
+            if isinstance(request, messages.Drive):
+                self._drive(request)
                 continue
             with self._keeping:
                 if isinstance(request, messages.AddRegion):
@@ -178,16 +184,16 @@ class TapModule(Module[TapSettings]):
                     self._send(self._fetch(request))
         receiver.close()
 
-    def _carry_out(self, order: messages.Order) -> None:
-        port = self.context.outputs[drive_port(order.tester)]
-        if order.level is None:
+    def _drive(self, request: messages.Drive) -> None:
+        port = self.context.outputs[drive_port(request.board)]
+        if request.level is None:
             flags = LineModeFlags.IS_INPUT | LineModeFlags.PULL_UP
-            port.submit(LineCommand(LineCommandKind.SET_MODE, order.line, flags=flags))
+            port.submit(LineCommand(LineCommandKind.SET_MODE, request.line, flags=flags))
             return
-        mode = LineCommand(LineCommandKind.SET_MODE, order.line, flags=LineModeFlags.IS_OUTPUT)
+        mode = LineCommand(LineCommandKind.SET_MODE, request.line, flags=LineModeFlags.IS_OUTPUT)
         port.submit(mode)
         kind = LineCommandKind.WRITE_DIGITAL
-        port.submit(LineCommand(kind, order.line, value=int(order.level)))
+        port.submit(LineCommand(kind, request.line, value=int(request.level)))
 
     def _add_region(self, request: messages.AddRegion) -> messages.RegionAdded:
         kept = self._kept[request.stream]
@@ -210,5 +216,5 @@ class TapModule(Module[TapSettings]):
 
 
 def _mean(area: NDArray[Any]) -> float:
-    """Return the mean brightness, 0 for an area outside of the picture."""
+    """Return the mean brightness, 0 for an area outside the picture."""
     return float(np.mean(area)) if area.size else 0.0

@@ -12,13 +12,13 @@ import pytest
 
 from mlink.bench import load_bench
 from mlink.errors import BenchError, DeviceError, ModuleError
+from mlink.tap.attach import add_tap
 from mlink.types import DataType
 from mlink_hil.control.messages import Edge
 from mlink_hil.control.watcher import BoardLink
 from mlink_hil.devices import scene_endpoint
 from mlink_hil.scene.camera import SceneCamera
 from mlink_hil.scene.lines import BoardLines
-from mlink_hil.testing.bench_run import add_tap
 from mlink_hil.testing.host.starvation import Starvation
 from mlink_hil.testing.names import Names
 from mlink_hil.testing.runs import features, leave_out
@@ -40,16 +40,16 @@ def bench():
 
 def test_a_tap_listens_to_every_stream_that_tests_look_at(bench):
     tapped = add_tap(bench, Path("/nowhere/tap"))
-    tap = tapped.modules["hil-tap"]
+    tap = tapped.modules["mlink-tap"]
     streams = {f"{c.source_module}.{c.source_port}": c.port for c in tap.connections}
     assert {"board.fmdata", "cam.video", "loop.firmatactl-out", "loop.table-out"} <= set(streams)
     assert all(stream == port for stream, port in streams.items())
     assert {port.id: port.data_type for port in tap.inputs}["cam.video"] is DataType.Frame
-    assert "hil-tap" not in bench.modules
+    assert "mlink-tap" not in bench.modules
 
 
 def test_a_bench_with_a_tap_of_its_own_is_refused(bench):
-    with pytest.raises(ModuleError, match="hil-tap"):
+    with pytest.raises(ModuleError, match="mlink-tap"):
         add_tap(add_tap(bench, Path("/x")), Path("/x"))
 
 

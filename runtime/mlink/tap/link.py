@@ -1,13 +1,18 @@
-"""The test process's end of a tap: turns its messages into events of the history."""
+"""The subscriber's end of a tap: listens at a socket, and passes on what the tap reports.
+
+Views and tests share this class; it knows nothing of either. Everything that arrives goes to
+callbacks, in the order in which the tap sent it.
+"""
 
 from __future__ import annotations
 
 import itertools
 import socket
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,20 +20,15 @@ from mlink.errors import ControlError
 from mlink.metadata import Metadata, decode_metadata
 from mlink.tap import messages
 from mlink.types import Frame
-from mlink_hil.testing.events import Event
-from mlink_hil.testing.history import History
+
+Item: TypeAlias = messages.Reading | messages.Command | messages.Row | messages.FrameSeen
+
+OnItem: TypeAlias = Callable[[Item, int], None]
+"""Called with an item, and the uncertainty of its stream's times in µs."""
+OnBrightness: TypeAlias = Callable[[int, float], None]
+"""Called with a frame's master time in µs, and the mean brightness of a region in it."""
 
 _ANSWER_SEC = 5.0
-
-
-@dataclass(slots=True)
-class Region:
-    """A watched rectangle of a camera's pictures, and what the last picture showed there."""
-
-    channel: str
-    stream: str
-    last: tuple[int, float] | None = None
-    """(time in µs, mean brightness)"""
 
 
 @dataclass(slots=True)
@@ -38,46 +38,84 @@ class _Pending:
 
 
 class TapLink:
-    """Listens at a socket for one run's tap; `hello` is set when the run has started."""
+    """Accepts the connection of one run's tap; `hello` is set when the run has started.
 
-    def __init__(self, path: Path, history: History) -> None:
+    Requests may come from any thread. Callbacks run in the link's reader thread: they must return
+    quickly, and must not wait for an answer of the tap.
+
+    Args:
+        path: Where to bind the Unix socket; the tap's setting `socket` names the same path.
+        on_item: Receives every reading, command, row and frame.
+    """
+
+    def __init__(self, path: Path, on_item: OnItem) -> None:
         self.hello = threading.Event()
         self.t0_ns = 0
+        """Start of the run on CLOCK_MONOTONIC; valid once `hello` is set."""
         self.recording_dir: Path | None = None
         self.metadata: dict[str, Metadata] = {}
+        """Stream ("module.port") → its metadata; filled before `hello` is set."""
         self.lost: dict[str, int] = {}
+        """Stream → items that did not reach the tap."""
         self.drained_usec = 0
-        """Master time up to which all that was sent on the run's streams has been noted."""
-        self._history = history
+        """Master time up to which everything sent on the run's streams has arrived here."""
+        self._on_item = on_item
         self._uncertainty: dict[str, int] = {}
-        self._regions: dict[int, Region] = {}
+        self._regions: dict[int, OnBrightness] = {}
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
         self._listener.listen(1)
         self._socket: socket.socket | None = None
-        self._thread = threading.Thread(target=self._read, name="hil-tap", daemon=True)
+        self._thread = threading.Thread(target=self._read, name="tap-link", daemon=True)
         self._thread.start()
 
+    def to_usec(self, monotonic_ns: int) -> int:
+        """Return the master time of a moment on CLOCK_MONOTONIC, in µs."""
+        return (monotonic_ns - self.t0_ns) // 1000
+
     def uncertainty_usec(self, stream: str) -> int:
-        """Return how wrong a stream's times may be, in µs, as its metadata say."""
+        """Return the uncertainty of a stream's times in µs, 0 when its metadata has none."""
         return self._uncertainty.get(stream, 0)
 
-    def add_region(self, stream: str, area: tuple[int, int, int, int], channel: str) -> None:
-        """Let the tap tell the mean brightness of (x, y, width, height) in each frame."""
+    def add_region(
+        self, stream: str, area: tuple[int, int, int, int], on_brightness: OnBrightness
+    ) -> None:
+        """Report the mean brightness of a rectangle, in each frame from the oldest one kept.
+
+        Args:
+            stream: Stream of frames, "module.port".
+            area: (x, y, width, height) in pixels from the top left.
+            on_brightness: Receives each frame's time and mean brightness; for the frames that the
+                tap still keeps, before this method returns.
+
+        Raises:
+            ControlError: The run has not started or has ended, or the tap does not answer.
+        """
         number = next(self._numbers)
-        self._regions[number] = Region(channel, stream)
+        self._regions[number] = on_brightness
         self._pending[number] = pending = _Pending()
         self._send(messages.AddRegion(number, stream, *area))
         self._wait(pending, stream)
 
-    def order(self, tester: str, line: int, level: bool | None) -> None:
-        """Drive a tester's line to a level, or (None) make it an input with pull-up."""
-        self._send(messages.Order(tester, line, level))
+    def drive(self, board: str, line: int, level: bool | None) -> None:
+        """Drive a board's line to a level, or (None) make it an input with pull-up.
+
+        The board must be among `driven` of `mlink.tap.attach.add_tap`. Returns before the command
+        takes effect.
+
+        Raises:
+            ControlError: The run has not started or has ended.
+        """
+        self._send(messages.Drive(board, line, level))
 
     def fetch(self, stream: str, index: int) -> Frame | None:
-        """Return a frame that the tap still keeps, or the newest (-1)."""
+        """Return a copy of a frame by its index, or of the newest (-1); None if it is not kept.
+
+        Raises:
+            ControlError: The run has not started or has ended, or the tap does not answer.
+        """
         number = next(self._numbers)
         self._pending[number] = pending = _Pending()
         self._send(messages.Fetch(number, stream, index))
@@ -89,7 +127,7 @@ class TapLink:
         return Frame.from_array(pixels.copy(), found.index, found.time_usec)
 
     def close(self) -> None:
-        """Hang up; the tap may be gone already."""
+        """Close the connection and the socket; safe when the tap is gone or never connected."""
         for sock in (self._listener, self._socket):
             if sock is not None:
                 try:
@@ -104,7 +142,7 @@ class TapLink:
     def _wait(self, pending: _Pending, stream: str) -> None:
         if not pending.done.wait(_ANSWER_SEC):
             raise ControlError(
-                f"the tap of this run does not answer for {stream}",
+                f"the tap of this run did not answer a request on {stream} for {_ANSWER_SEC:g} s",
                 remedy="The run has ended, or its machine is overloaded.",
             )
 
@@ -114,53 +152,40 @@ class TapLink:
         try:
             self._socket.sendall(messages.pack(message))
         except OSError as error:
-            raise ControlError("the run has ended: its tap is gone") from error
+            raise ControlError("the run has ended: its tap has closed the connection") from error
 
     def _read(self) -> None:
         """Run the reader's thread."""
         try:
             self._socket, _ = self._listener.accept()
         except OSError:
-            return  # closed before the run got that far
+            return  # closed before the run started
         receiver = messages.Receiver(self._socket)
         while (message := receiver.from_tap()) is not None:
-            self._take(message)
+            self._handle(message)
         receiver.close()
 
-    def _take(self, message: messages.FromTap) -> None:
+    def _handle(self, message: messages.FromTap) -> None:
         match message:
             case messages.Hello():
                 self._on_hello(message)
-            case messages.Reading():
-                channel = f"{message.stream}.{message.line}"
-                self._add(channel, message.stream, message.time_usec, message.value)
-            case messages.Command():
-                channel = f"{message.stream}.{message.line}"
-                early_usec = message.time_usec - message.since_usec
-                self._add(channel, message.stream, message.time_usec, message.value, early_usec)
-            case messages.Row():
-                early_usec = message.time_usec - message.since_usec
-                event = Event(
-                    message.stream,
-                    message.time_usec,
-                    early_usec=early_usec,
-                    cells=tuple(message.cells),
-                )
-                self._history.add([event])
-            case messages.FrameSeen():
-                self._on_frame(message)
             case messages.Lost():
                 self.lost[message.stream] = self.lost.get(message.stream, 0) + message.count
             case messages.Drained():
                 self.drained_usec = message.time_usec
             case messages.RegionAdded():
                 for _, time_usec, mean in message.samples:
-                    self._on_sample(message.region, time_usec, mean)
+                    self._regions[message.region](time_usec, mean)
                 self._pending.pop(message.region).done.set()
             case messages.Pixels():
                 pending = self._pending.pop(message.request)
                 pending.answer = message
                 pending.done.set()
+            case _:
+                self._on_item(message, self.uncertainty_usec(message.stream))
+                if isinstance(message, messages.FrameSeen):
+                    for region, mean in message.values.items():
+                        self._regions[region](message.time_usec, mean)
 
     def _on_hello(self, message: messages.Hello) -> None:
         self.t0_ns = message.t0_ns
@@ -172,44 +197,3 @@ class TapLink:
             if isinstance(uncertainty, int | float):
                 self._uncertainty[stream] = round(uncertainty)
         self.hello.set()
-
-    def _add(
-        self, channel: str, stream: str, time_usec: int, value: float, early_usec: int = 0
-    ) -> None:
-        last = self._history.last(channel)
-        bound = self.uncertainty_usec(stream)
-        event = Event(
-            channel,
-            time_usec,
-            value,
-            bound + early_usec,
-            bound,
-            previous=None if last is None else last.value,
-            noted_ns=time.monotonic_ns(),
-        )
-        self._history.add([event])
-
-    def _on_frame(self, message: messages.FrameSeen) -> None:
-        self._add(message.stream, message.stream, message.time_usec, message.index)
-        for region, mean in message.values.items():
-            self._on_sample(region, message.time_usec, mean)
-
-    def _on_sample(self, number: int, time_usec: int, mean: float) -> None:
-        """Note a region's brightness: what it shows began at any time since the last picture."""
-        region = self._regions[number]
-        bound = self.uncertainty_usec(region.stream)
-        if region.last is None:
-            early, previous = bound, None
-        else:
-            early, previous = time_usec - region.last[0] + bound, region.last[1]
-        region.last = (time_usec, mean)
-        event = Event(
-            region.channel,
-            time_usec,
-            mean,
-            early,
-            bound,
-            previous=previous,
-            noted_ns=time.monotonic_ns(),
-        )
-        self._history.add([event])

@@ -1,0 +1,45 @@
+"""Puts a tap into a bench: one more module, with one input for each stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mlink.bench import Bench
+from mlink.bench.module import Connection, ModuleConfig
+from mlink.errors import ModuleError
+from mlink.tap.catalog import TAP_NAME, TapSettings, TapStream, tap_type
+from mlink.types import DataType
+
+_TAPPED = (DataType.LineReading, DataType.LineCommand, DataType.TableRow, DataType.Frame)
+
+
+def add_tap(bench: Bench, socket: Path, driven: Sequence[str] = ()) -> Bench:
+    """Return the bench with a tap on all streams of readings, commands, rows and frames.
+
+    Args:
+        bench: The bench; it is not changed.
+        socket: Path at which a `TapLink` listens before the run starts.
+        driven: Boards whose lines the subscriber drives; each gets an output of the tap named
+            `drive_port(board)`, which the caller connects.
+
+    Raises:
+        ModuleError: The bench has a module with the tap's name already.
+    """
+    if TAP_NAME in bench.modules:
+        raise ModuleError(f"{bench.path} has a module '{TAP_NAME}' of its own", remedy="Rename it.")
+    streams = tuple(
+        TapStream(f"{module.name}.{port.id}", port.data_type)
+        for module in bench.modules.values()
+        for port in module.outputs
+        if port.data_type in _TAPPED
+    )
+    settings = TapSettings(socket=str(socket), streams=streams, driven=tuple(driven))
+    inputs, outputs = tap_type.ports_for(settings)
+    connections = []
+    for port in inputs:
+        module, _, output = port.id.partition(".")  # a module's name holds no dot
+        connections.append(Connection(port.id, module, output))
+    tap = ModuleConfig(TAP_NAME, tap_type, settings, None, tuple(connections), inputs, outputs)
+    return replace(bench, modules={**bench.modules, TAP_NAME: tap})
