@@ -15,13 +15,11 @@ import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
 import xxhash
-from numpy.typing import ArrayLike
 
+from mlink.closing import ClosesOnExit
 from mlink.errors import StorageError
 from mlink.storage.failures import pwrite_all, storage_error, storage_errors
 from mlink.storage.tsync_format import (
@@ -38,7 +36,7 @@ FLUSH_INTERVAL_S = 1.0
 """`append` flushes when the last flush was this long ago."""
 
 
-class TsyncWriter:
+class TsyncWriter(ClosesOnExit):
     """An open tsync file; create it, append pairs, close it."""
 
     def __init__(
@@ -112,11 +110,6 @@ class TsyncWriter:
         if time.monotonic() >= self._flush_due:
             self.flush()
 
-    def append_many(self, pairs: ArrayLike) -> None:
-        """Add an (N, 2) array of pairs."""
-        for first, second in np.asarray(pairs).tolist():
-            self.append(first, second)
-
     def flush(self) -> None:
         """Hand all pairs to the operating system; the file is whole afterwards."""
         self._flush_due = time.monotonic() + self._flush_interval_s
@@ -135,17 +128,6 @@ class TsyncWriter:
         finally:
             os.close(self._fd)
             self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _write_pending(self, tail: bytes = b"") -> None:
         # The tail is no part of the pending bytes: the next flush starts over it.

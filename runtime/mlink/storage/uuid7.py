@@ -24,8 +24,3 @@ def uuid7(unix_ms: int | None = None, rest: bytes | None = None) -> uuid.UUID:
     value |= 0b10 << 62
     value |= random & ((1 << 62) - 1)
     return uuid.UUID(int=value)
-
-
-def unix_ms_of(value: uuid.UUID) -> int:
-    """Return the time in a UUIDv7, in ms since 1970."""
-    return value.int >> 80

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 RATE_WANDER = 0.1**2
 """Variance a rate gains per second, in (µs/s)²/s.
 
@@ -60,8 +58,3 @@ class OffsetRateFilter:
         self.offset = offset
         self.offset_variance = variance
         self.covariance = 0.0
-
-    @property
-    def standard_error(self) -> float:
-        """Of the offset, in µs."""
-        return math.sqrt(self.offset_variance)

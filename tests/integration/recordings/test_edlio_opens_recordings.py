@@ -192,7 +192,8 @@ def test_edlio_reads_every_type_of_time(tmp_path, edlio_tsync):
         low, high = time_type.bounds
         with TsyncWriter(tmp_path / time_type.name, collection_id=RUN.bytes, columns=columns,
                          mode=TsyncMode.SYNCPOINTS) as writer:  # fmt: skip
-            writer.append_many([(low, -5), (high, 5)])
+            writer.append(low, -5)
+            writer.append(high, 5)
     files = edlio_tsync([tmp_path / time_type.name for time_type in TimeType])
     for time_type, found in zip(TimeType, files, strict=True):
         low, high = time_type.bounds

@@ -218,9 +218,10 @@ def test_other_files_are_refused_with_their_name(tmp_path):
         read_tsync(Path(tmp_path / "absent.tsync"))
 
 
-def test_append_many_takes_an_array(tmp_path):
+def test_the_writer_counts_its_pairs(tmp_path):
     path = tmp_path / "a.tsync"
     with TsyncWriter(path, collection_id=RUN.bytes) as writer:
-        writer.append_many(np.arange(20).reshape(10, 2))
+        for pair in range(10):
+            writer.append(2 * pair, 2 * pair + 1)
         assert writer.count == 10
     assert read_tsync(path).times.tolist() == np.arange(20).reshape(10, 2).tolist()

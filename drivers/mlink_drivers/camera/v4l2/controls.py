@@ -14,8 +14,16 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlink_drivers.camera.v4l2 import ioctl as v4l2
-from mlink_drivers.camera.v4l2.ioctl import Ioctl, system_ioctl
+from mlink_drivers.camera.v4l2.ioctl import (
+    G_CTRL,
+    NEXT_CONTROL,
+    QUERYCTRL,
+    QUERYMENU,
+    S_CTRL,
+    Ioctl,
+    c_string,
+    system_ioctl,
+)
 
 _QUERYCTRL = struct.Struct("=II32siiiiI8x")
 _QUERYMENU = struct.Struct("=II32s4x")
@@ -122,12 +130,12 @@ class V4L2Controls:
     def get(self, control: Control) -> int:
         """Return a control's value; OSError."""
         buffer = bytearray(_CONTROL.pack(control.id, 0))
-        self._ioctl(self._descriptor, v4l2.G_CTRL, buffer)
+        self._ioctl(self._descriptor, G_CTRL, buffer)
         return int(_CONTROL.unpack(buffer)[1])
 
     def set(self, control: Control, value: int) -> None:
         """Set a control; drivers bring integers into range by themselves. OSError."""
-        self._ioctl(self._descriptor, v4l2.S_CTRL, bytearray(_CONTROL.pack(control.id, value)))
+        self._ioctl(self._descriptor, S_CTRL, bytearray(_CONTROL.pack(control.id, value)))
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -140,9 +148,9 @@ class V4L2Controls:
         last = 0
         while len(found) < _CONTROLS_AT_MOST:
             buffer = bytearray(_QUERYCTRL.size)
-            struct.pack_into("=I", buffer, 0, last | v4l2.NEXT_CONTROL)
+            struct.pack_into("=I", buffer, 0, last | NEXT_CONTROL)
             try:
-                self._ioctl(self._descriptor, v4l2.QUERYCTRL, buffer)
+                self._ioctl(self._descriptor, QUERYCTRL, buffer)
             except OSError as error:
                 if error.errno in (errno.EINVAL, errno.ENOTTY):  # no more, or none at all
                     break
@@ -155,7 +163,7 @@ class V4L2Controls:
                 continue
             menu = self._menu(id_, kind, minimum, maximum)
             found.append(
-                Control(id_, normal_name(v4l2.text(name)), kind, minimum, maximum, step, default,
+                Control(id_, normal_name(c_string(name)), kind, minimum, maximum, step, default,
                         flags, menu)
             )  # fmt: skip
         return found
@@ -168,10 +176,10 @@ class V4L2Controls:
         for index in range(max(minimum, 0), min(maximum, 255) + 1):
             buffer = bytearray(_QUERYMENU.pack(id_, index, b""))
             try:
-                self._ioctl(self._descriptor, v4l2.QUERYMENU, buffer)
+                self._ioctl(self._descriptor, QUERYMENU, buffer)
             except OSError:
                 continue
             raw = _QUERYMENU.unpack(buffer)[2]
-            name = str(struct.unpack_from("=q", raw)[0]) if kind == INTEGER_MENU else v4l2.text(raw)
+            name = str(struct.unpack_from("=q", raw)[0]) if kind == INTEGER_MENU else c_string(raw)
             choices.append((index, name))
         return tuple(choices)

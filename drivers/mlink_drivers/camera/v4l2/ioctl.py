@@ -46,7 +46,7 @@ def system_ioctl(descriptor: int, request: int, buffer: bytearray) -> None:
 
 
 @contextmanager
-def opened(node: Path) -> Iterator[int]:
+def open_node(node: Path) -> Iterator[int]:
     """Open a node for ioctls; a second open does not disturb a stream."""
     descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -59,7 +59,7 @@ def captures(node: Path, ioctl: Ioctl = system_ioctl) -> bool | None:
     """Return whether a node gives pictures, in its driver's own words; None when it cannot say."""
     buffer = bytearray(104)
     try:
-        with opened(node) as descriptor:
+        with open_node(node) as descriptor:
             ioctl(descriptor, QUERYCAP, buffer)
     except OSError:
         return None
@@ -68,6 +68,6 @@ def captures(node: Path, ioctl: Ioctl = system_ioctl) -> bool | None:
     return bool(of_node & (CAPTURE | CAPTURE_MPLANE))
 
 
-def text(raw: bytes) -> str:
+def c_string(raw: bytes) -> str:
     """Return a C string."""
     return raw.partition(b"\0")[0].decode("utf-8", "replace")

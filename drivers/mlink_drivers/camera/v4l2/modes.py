@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from mlink_drivers.camera.v4l2 import ioctl as v4l2
-from mlink_drivers.camera.v4l2.ioctl import Ioctl, system_ioctl
+from mlink_drivers.camera.v4l2.ioctl import (
+    CAPTURE,
+    ENUM_FMT,
+    ENUM_FRAMEINTERVALS,
+    ENUM_FRAMESIZES,
+    Ioctl,
+    open_node,
+    system_ioctl,
+)
 
 _DISCRETE = 1
 _AT_MOST = 512
@@ -43,7 +50,7 @@ class Mode:
 def list_modes(node: str | Path, ioctl: Ioctl = system_ioctl) -> list[Mode]:
     """Return the modes of a capture node; OSError when it cannot be opened."""
     modes = []
-    with v4l2.opened(Path(node)) as descriptor:
+    with open_node(Path(node)) as descriptor:
         for fourcc in _formats(descriptor, ioctl):
             name = fourcc.to_bytes(4, "little").decode("ascii", "replace")
             for size, smallest in _sizes(descriptor, fourcc, ioctl):
@@ -68,8 +75,8 @@ def _entries(descriptor: int, request: int, size: int, head: bytes, at: int,
 
 
 def _formats(descriptor: int, ioctl: Ioctl) -> list[int]:
-    head = struct.pack("=II", 0, v4l2.CAPTURE)
-    entries = _entries(descriptor, v4l2.ENUM_FMT, 64, head, 0, ioctl)
+    head = struct.pack("=II", 0, CAPTURE)
+    entries = _entries(descriptor, ENUM_FMT, 64, head, 0, ioctl)
     return [struct.unpack_from("=I", entry, 44)[0] for entry in entries]
 
 
@@ -79,7 +86,7 @@ def _sizes(
     """Return (size, None) of each size, or (largest, smallest) of a range."""
     head = struct.pack("=II", 0, fourcc)
     found: list[tuple[tuple[int, int], tuple[int, int] | None]] = []
-    for entry in _entries(descriptor, v4l2.ENUM_FRAMESIZES, 44, head, 0, ioctl):
+    for entry in _entries(descriptor, ENUM_FRAMESIZES, 44, head, 0, ioctl):
         kind, *numbers = struct.unpack_from("=7I", entry, 8)
         if kind != _DISCRETE:
             min_width, max_width, _, min_height, max_height, _ = numbers
@@ -94,7 +101,7 @@ def _rates(
     """Return the rates of a size, the highest first, and whether those between are offered too."""
     head = struct.pack("=IIII", 0, fourcc, *size)
     rates: set[float] = set()
-    for entry in _entries(descriptor, v4l2.ENUM_FRAMEINTERVALS, 52, head, 0, ioctl):
+    for entry in _entries(descriptor, ENUM_FRAMEINTERVALS, 52, head, 0, ioctl):
         kind, *numbers = struct.unpack_from("=5I", entry, 16)
         rates.add(_rate(numbers[0], numbers[1]))
         if kind != _DISCRETE:

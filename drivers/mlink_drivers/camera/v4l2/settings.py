@@ -16,7 +16,6 @@ AUTO = "auto"
 _USER, _CAMERA = 0x0098_0900, 0x009A_0900
 EXPOSURE_MODE, EXPOSURE_TIME = _CAMERA + 1, _CAMERA + 2
 _EXPOSURE_UNIT_USEC = 100
-_RATE_PRIORITY = _CAMERA + 3
 _AUTOMATIC_EXPOSURES = (3, 0, 2)
 """Aperture priority, automatic, shutter priority: UVC cameras have the first."""
 _MANUAL_EXPOSURES = (1, 2)

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from mlink_drivers.camera.v4l2 import ioctl as v4l2
+from mlink_drivers.camera.v4l2 import ioctl
 from mlink_drivers.camera.v4l2.controls import V4L2Controls
 from mlink_drivers.camera.v4l2.modes import list_modes
 from mlink_drivers.camera.v4l2.settings import V4L2Settings
@@ -43,21 +43,21 @@ class FakeDriver:
 
     def __call__(self, descriptor, request, buffer):
         (head,) = struct.unpack_from("=I", buffer)
-        if request == v4l2.QUERYCTRL:
+        if request == ioctl.QUERYCTRL:
             following = [id_ for id_ in sorted(self.controls) if id_ > head & 0x7FFF_FFFF]
             if not following:
                 raise OSError(errno.EINVAL, "Invalid argument")
             id_ = following[0]
             kind, name, *numbers = self.controls[id_]
             struct.pack_into("=II32siiiiI", buffer, 0, id_, kind, name, *numbers)
-        elif request == v4l2.QUERYMENU:
+        elif request == ioctl.QUERYMENU:
             _, index = struct.unpack_from("=II", buffer)
             if index not in self.menus[head]:
                 raise OSError(errno.EINVAL, "Invalid argument")
             struct.pack_into("=II32s", buffer, 0, head, index, self.menus[head][index])
-        elif request == v4l2.G_CTRL:
+        elif request == ioctl.G_CTRL:
             struct.pack_into("=Ii", buffer, 0, head, self.values[head])
-        elif request == v4l2.S_CTRL:
+        elif request == ioctl.S_CTRL:
             _, value = struct.unpack("=Ii", buffer)
             if head in self.refuses:
                 raise OSError(self.refuses[head], "refused")
@@ -227,16 +227,16 @@ class FakeModes:
 
     def __call__(self, descriptor, request, buffer):
         index, fourcc = struct.unpack_from("=II", buffer)
-        if request == v4l2.ENUM_FMT:
+        if request == ioctl.ENUM_FMT:
             (name,) = [b"YUYV", b"GREY"][index : index + 1] or [None]
             self.end_unless(name)
             struct.pack_into("=4s", buffer, 44, name)
             return
         is_yuyv = fourcc.to_bytes(4, "little") == b"YUYV"
-        if request == v4l2.ENUM_FRAMESIZES and is_yuyv:
+        if request == ioctl.ENUM_FRAMESIZES and is_yuyv:
             self.end_unless(index < 2)
             struct.pack_into("=III", buffer, 8, 1, *self.SIZES[index])
-        elif request == v4l2.ENUM_FRAMESIZES:
+        elif request == ioctl.ENUM_FRAMESIZES:
             self.end_unless(index == 0)
             struct.pack_into("=7I", buffer, 8, 3, 32, 3840, 2, 16, 2160, 2)
         elif is_yuyv:

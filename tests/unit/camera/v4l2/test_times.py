@@ -11,7 +11,7 @@ import pytest
 from mlink.errors import DeviceError
 from mlink_drivers.camera.backend import CameraRequest, NoFrame, Stamp
 from mlink_drivers.camera.opencv import cv2
-from mlink_drivers.camera.v4l2 import camera as v4l2
+from mlink_drivers.camera.v4l2 import camera as camera_module
 
 
 class FakeCapture:
@@ -66,11 +66,11 @@ def no_time():
 def opened(monkeypatch):
     def open_camera(driver_ms, **request):
         capture = FakeCapture(driver_ms)
-        monkeypatch.setattr(v4l2, "check_node", lambda node: None)
-        monkeypatch.setattr(v4l2, "gone", lambda node: False)
-        monkeypatch.setattr(v4l2.cv2, "VideoCapture", lambda address, api: capture)
-        monkeypatch.setattr(v4l2.cv2, "setNumThreads", lambda count: None)
-        camera = v4l2.V4L2Camera()
+        monkeypatch.setattr(camera_module, "check_node", lambda node: None)
+        monkeypatch.setattr(camera_module, "gone", lambda node: False)
+        monkeypatch.setattr(camera_module.cv2, "VideoCapture", lambda address, api: capture)
+        monkeypatch.setattr(camera_module.cv2, "setNumThreads", lambda count: None)
+        camera = camera_module.V4L2Camera()
         asked = {"size": (64, 48), **request}
         return camera, camera.open("/dev/video0", CameraRequest(**asked)), capture
 
@@ -120,7 +120,7 @@ def test_another_steady_clock_makes_the_moments_of_arrival_steadier(opened, monk
     for n in range(1500):  # 30 frames a second by the camera's clock, up to 10 ms late here
         taken_ns = now_ns + n * 33_333_333
         arrived_ns = taken_ns + round(arrivals.uniform(0, 10e6))
-        monkeypatch.setattr(v4l2.time, "monotonic_ns", lambda ns=arrived_ns: ns)
+        monkeypatch.setattr(camera_module.time, "monotonic_ns", lambda ns=arrived_ns: ns)
         capture.driver_ms = lambda ns=taken_ns: ns / 1e6 + 1.7e12
         steps.append(camera.grab().time_ns)
     jitter = np.diff(steps[-300:]) - 33_333_333
@@ -180,13 +180,13 @@ def test_a_select_timeout_is_no_frame_and_an_absent_node_an_error(opened, monkey
     camera, _, capture = opened(on_our_clock)
     capture.fails = True
     assert camera.grab() is NoFrame.TIMEOUT
-    monkeypatch.setattr(v4l2, "gone", lambda node: True)
+    monkeypatch.setattr(camera_module, "gone", lambda node: True)
     with pytest.raises(DeviceError, match="went away"):
         camera.grab()
 
 
 def test_a_camera_that_stays_silent_at_opening_is_an_error(opened, monkeypatch):
-    monkeypatch.setattr(v4l2, "_FIRST_FRAME_SEC", 0.02)
+    monkeypatch.setattr(camera_module, "_FIRST_FRAME_SEC", 0.02)
     monkeypatch.setattr(FakeCapture, "grab", lambda self: False)
     with pytest.raises(DeviceError, match=r"gave no picture within 0\.02 s"):
         opened(on_our_clock)
