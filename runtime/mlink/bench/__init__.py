@@ -1,6 +1,7 @@
 """The bench: which modules run, how their ports connect, on which devices."""
 
-from mlink.bench.load import Bench, load_bench
+from mlink.bench.bench import Bench
+from mlink.bench.load import load_bench
 from mlink.bench.module import Connection, ModuleConfig
 
 __all__ = ["Bench", "Connection", "ModuleConfig", "load_bench"]

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from mlink.bench.bench import Bench
 from mlink.bench.file import Problem, Problems, Table
 from mlink.catalog import companion, companion_names
 from mlink.errors import MlinkError
-
-if TYPE_CHECKING:
-    from mlink.bench.load import Bench
 
 
 class RunView(Protocol):

@@ -18,7 +18,7 @@ class _Input(msgspec.Struct, forbid_unknown_fields=True):
     queue: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
 
 
-class Wiring:
+class Connections:
     """Reads `inputs` tables.
 
     `names` are all modules of the file, `modules` those that are right by themselves; ports of
@@ -37,7 +37,7 @@ class Wiring:
         self._where = places
         self._problems = problems
 
-    def connections(self, name: str, inputs: object) -> list[Connection]:
+    def read(self, name: str, inputs: object) -> list[Connection]:
         """Return what a module's `inputs` table connects."""
         if not isinstance(inputs, dict):
             self._problems.add(

@@ -8,14 +8,15 @@ what depends on something wrong is not checked.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from mlink.bench.bench import Bench
 from mlink.bench.companions import check_companions, take_companions
-from mlink.bench.connections import Wiring
+from mlink.bench.connections import Connections
 from mlink.bench.file import (
     COMMAND_LINE,
     Places,
@@ -35,35 +36,6 @@ from mlink.bench.tables import check_tables, take_tables
 from mlink.catalog import companion_names, device_schemes, proposal
 from mlink.errors import BenchError
 from mlink.module import ModuleType
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """A checked bench."""
-
-    name: str
-    path: Path
-    dir: Path
-    """Folder of the bench file, absolute; relative paths in settings start here."""
-    devices: dict[str, str]
-    modules: dict[str, ModuleConfig]
-    companions: dict[str, Any] = field(default_factory=dict)
-    """Keys of companions, such as `faults`, as the file has them."""
-    tables: dict[str, Table] = field(default_factory=dict)
-    """Tables of device providers by their scheme, such as `[virtual]`, as the file has them."""
-    keep_awake: bool = True
-    """Whether processors are kept from sleeping where the bench commands a device."""
-    lab: dict[str, Any] = field(default_factory=dict)
-    """Tables of other packages in the devices file, as that has them; empty without one."""
-
-    def device_spec(self, name: str) -> str:
-        """Return the device string of a module's `device`, which may be one itself."""
-        return self.devices.get(name, name)
-
-    def used_devices(self) -> dict[str, str]:
-        """Return the devices that modules use: what their `device` says → device string."""
-        names = (module.device for module in self.modules.values() if module.device is not None)
-        return {name: self.device_spec(name) for name in names}
 
 
 class _Head(msgspec.Struct):
@@ -139,11 +111,11 @@ def _load_modules(
     tables = _module_tables(described, places, problems)
     loaded = {name: loader.load(name, table) for name, table in tables.items()}
     modules = {name: module for name, module in loaded.items() if module is not None}
-    wiring = Wiring(described, modules, places, problems)
+    connections = Connections(described, modules, places, problems)
     for name, table in tables.items():
-        connections = wiring.connections(name, table.get("inputs", {}))
+        found = connections.read(name, table.get("inputs", {}))
         if name in modules:
-            modules[name] = replace(modules[name], connections=tuple(connections))
+            modules[name] = replace(modules[name], connections=tuple(found))
     return modules
 
 

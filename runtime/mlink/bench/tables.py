@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mlink.bench.bench import Bench
 from mlink.bench.file import Problems, Table, shown
 from mlink.catalog import device_provider, device_schemes
 from mlink.devices import TableDescriber, TablePart, TableProvider
 from mlink.errors import DeviceError
-
-if TYPE_CHECKING:
-    from mlink.bench.load import Bench
 
 
 def take_tables(table: Table) -> dict[str, Table]:
