@@ -349,7 +349,7 @@ class _BoardWatcher(threading.Thread):
         self.slip_msec = 0.0
 
     def run(self) -> None:
-        from mlink.engine.workdir import runs_dir
+        from mlink.engine.setup.workdir import runs_dir
         from mlink.errors import DeviceError
         from mlink_hil.control.board import VirtualBoard
 

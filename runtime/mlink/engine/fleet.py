@@ -24,7 +24,7 @@ _KILL_WAIT_S = 3.0
 
 
 @dataclass(slots=True)
-class Wiring:
+class StreamDescriptors:
     """What a worker's streams need: whose doorbells it rings, and the ends of its pipes."""
 
     listeners: dict[str, list[str]]
@@ -55,7 +55,7 @@ class Fleet(ClosesOnExit):
         self._by_fd[worker.channel.fileno()] = worker
         self._poll.register(worker.channel.fileno(), select.POLLIN)
 
-    def fork(self, spec: WorkerSpec, wiring: Wiring) -> None:
+    def fork(self, spec: WorkerSpec, wiring: StreamDescriptors) -> None:
         """Fork a worker, with the descriptors that its streams need."""
         worker = self.workers[spec.name]
         descriptors = [worker.worker_sock.fileno(), worker.doorbell.fileno()]

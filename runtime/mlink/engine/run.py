@@ -18,23 +18,23 @@ from queue import SimpleQueue
 from mlink import control
 from mlink.bench import Bench
 from mlink.engine.companions import LiveRun, accompanied
-from mlink.engine.devices import open_devices
 from mlink.engine.encode import encode_raw_videos
 from mlink.engine.fleet import Event, Fleet
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.options import RunOptions
 from mlink.engine.plan import order_modules
-from mlink.engine.priorities import kept_awake, tell_priorities
 from mlink.engine.recording import Recording
 from mlink.engine.report import Reporter, ReporterLogHandler
-from mlink.engine.spawn import spawn_workers
-from mlink.engine.specs import worker_spec
+from mlink.engine.setup.devices import open_devices
+from mlink.engine.setup.priorities import kept_awake, tell_priorities
+from mlink.engine.setup.spawn import spawn_workers
+from mlink.engine.setup.specs import worker_spec
+from mlink.engine.setup.workdir import RunWorkDir
 from mlink.engine.status import Failure, Phase, RunObserver, RunResult
 from mlink.engine.stopping import StopLadder
 from mlink.engine.streams import Streams
 from mlink.engine.virtual_time.conductor import Conductor
 from mlink.engine.virtual_time.turns import Turns
-from mlink.engine.workdir import RunWorkDir
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import MlinkError, StorageError
 from mlink.storage.disk_sync import DiskSync

@@ -1,7 +1,7 @@
 """The one place that touches iceoryx2: services, publishers and subscribers of a run.
 
 Each run has a name prefix and a root folder of its own, so that whatever a crash leaves in
-/dev/shm can be told apart and removed without asking iceoryx2 (see mlink.engine.workdir).
+/dev/shm can be told apart and removed without asking iceoryx2 (see mlink.engine.setup.workdir).
 """
 
 from __future__ import annotations

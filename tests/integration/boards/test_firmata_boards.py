@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import mlink_hil.devices
+from mlink.engine.setup.workdir import runs_dir
 from mlink.engine.status import RunResult
-from mlink.engine.workdir import runs_dir
 from mlink_hil.control.process import UnoProcess
 from tests.integration.runs.test_run_life import read_table
 from tests.support.bench_runner import BenchRunner

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlink.bench import load_bench
-from mlink.engine.devices import open_devices
+from mlink.engine.setup.devices import open_devices
 from mlink.errors import DeviceError
 from mlink_hil.control.board import VirtualBoard
 from tests.support.hil_examples import BENCHES, copy_example, run_pytest

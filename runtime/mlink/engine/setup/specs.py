@@ -11,8 +11,8 @@ from mlink.control import WorkerSpec
 from mlink.devices import DeviceEndpoint
 from mlink.engine.options import RunOptions
 from mlink.engine.plan import LOOP_CATEGORIES, LOOP_NICE
+from mlink.engine.setup.workdir import RunWorkDir
 from mlink.engine.virtual_time.conductor import VirtualTime
-from mlink.engine.workdir import RunWorkDir
 from mlink.module import Category
 
 _JOURNALED = (Category.SCRIPT, Category.PROCESSING)

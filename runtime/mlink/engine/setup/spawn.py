@@ -9,7 +9,7 @@ from itertools import chain
 from mlink.bench import Bench
 from mlink.bench.module import ModuleConfig
 from mlink.control import WorkerSpec
-from mlink.engine.fleet import Fleet, Wiring
+from mlink.engine.fleet import Fleet, StreamDescriptors
 from mlink.engine.streams import Streams
 from mlink.engine.workers import WorkerHandle
 from mlink.transport.records import open_pipe
@@ -32,9 +32,9 @@ def spawn_workers(
             os.close(fd)  # the workers have them now
 
 
-def _wire(bench: Bench, streams: Streams) -> dict[str, Wiring]:
+def _wire(bench: Bench, streams: Streams) -> dict[str, StreamDescriptors]:
     """Make the pipes of all streams of small items."""
-    wiring = {name: Wiring(streams.listeners(name)) for name in bench.modules}
+    wiring = {name: StreamDescriptors(streams.listeners(name)) for name in bench.modules}
     for edge in streams.edges:
         if streams.is_small(edge):
             read_fd, write_fd = open_pipe(edge.queue)

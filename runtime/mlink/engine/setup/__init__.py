@@ -1,0 +1,1 @@
+"""What a run needs before its modules prepare: folder, devices, workers and their priorities."""
