@@ -8,9 +8,8 @@ first one turns the run towards its stop, and every other module still drains an
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,9 +18,12 @@ from mlink import control
 from mlink.bench import Bench
 from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.encode import encode_raw_videos
-from mlink.engine.fleet import Event, Fleet
+from mlink.engine.ending import RunEnding
+from mlink.engine.fleet import Fleet
 from mlink.engine.interrupt import Interrupts
+from mlink.engine.mailbox import RunMessages
 from mlink.engine.options import RunOptions
+from mlink.engine.outcome import Outcome
 from mlink.engine.plan import order_modules
 from mlink.engine.recording import Recording
 from mlink.engine.report import Reporter, ReporterLogHandler
@@ -31,7 +33,6 @@ from mlink.engine.setup.spawn import spawn_workers
 from mlink.engine.setup.specs import worker_spec
 from mlink.engine.setup.workdir import RunWorkDir
 from mlink.engine.status import Failure, Phase, RunObserver, RunResult
-from mlink.engine.stopping import StopLadder
 from mlink.engine.streams import Streams
 from mlink.engine.virtual_time.conductor import Conductor
 from mlink.engine.virtual_time.turns import Turns
@@ -43,8 +44,6 @@ from mlink.storage.uuid7 import uuid7
 __all__ = ["Engine", "RunOptions", "run_bench"]
 
 _STEP_S = 0.25
-_UNKNOWN_COUNT = -1
-"""Sent count of a stream whose worker died: nobody can say what is missing."""
 
 
 def run_bench(bench: Bench, options: RunOptions, observer: RunObserver) -> RunResult:
@@ -64,15 +63,16 @@ class Engine:
     def __init__(self, bench: Bench, options: RunOptions, observer: RunObserver) -> None:
         self.bench = bench
         self.options = options
-        self.failures: list[Failure] = []
-        self.stop_reason = ""
         self._interrupts = Interrupts()
         self.work_dir: Path | None = None
         """The run's folder for sockets, while the run lasts."""
         self._order = order_modules(bench)
         self._streams = Streams(bench, self._order)
         self._reporter = Reporter(bench, self._streams, observer)
+        self._outcome = Outcome(self._reporter)
         self._fleet: Fleet | None = None
+        self._workers: Mapping[str, WorkerHandle] = {}
+        self._messages: RunMessages | None = None
         self._t0_ns = 0
         self._conductor: Conductor | None = None
         if options.virtual is not None:
@@ -81,6 +81,11 @@ class Engine:
         self._disk_errors: SimpleQueue[StorageError] = SimpleQueue()
         self.live: LiveRun | None = None
         """What companions see of the run, while it lasts."""
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The failures so far."""
+        return self._outcome.failures
 
     def request_stop(self, reason: str = "asked to stop") -> None:
         """End the run as a success; may be called from any thread."""
@@ -104,7 +109,7 @@ class Engine:
             try:
                 self._run_workers(work, recording, run_uuid)
             except MlinkError as error:
-                self._add_failure(Failure("", "engine", error.message, error.remedy))
+                self._outcome.add(Failure("", "engine", error.message, error.remedy))
             return self._conclude(recording)
 
     def _run_workers(self, work: RunWorkDir, recording: Recording | None, run_uuid: bytes) -> None:
@@ -116,7 +121,10 @@ class Engine:
             fleet = stack.enter_context(Fleet(preload))  # its imports run while devices open
             devices = stack.enter_context(open_devices(self.bench, work.path))
             fleet.watch(self._interrupts.fileno())
-            self._fleet = fleet
+            self._fleet, self._workers = fleet, fleet.workers
+            self._messages = RunMessages(
+                self._workers, self._streams, self._reporter, self._outcome, self._conductor
+            )
             recording_dir = recording.path.resolve() if recording else None
             spawn_workers(
                 fleet,
@@ -139,21 +147,20 @@ class Engine:
             stay_awake = kept_awake(
                 self.bench, self._streams, self._reporter, in_real_time=self._conductor is None
             )
-            self.live = LiveRun(self.bench, work.path, recording_dir, run_uuid, fleet.workers)
+            self.live = LiveRun(self.bench, work.path, recording_dir, run_uuid, self._workers)
             with accompanied(self.live, in_turns=self._conductor is not None), stay_awake:
-                if not self._ending:
+                if not self._outcome.ending:
                     self._prepare()
-                if not self._ending:
+                if not self._outcome.ending:
                     self._start()
-                if not self._ending:
+                if not self._outcome.ending:
                     self._stay()
-            self._stop()
-            self._close()
+            self._end(self._messages)
 
     def _prepare(self) -> None:
         self._reporter.enter(Phase.PREPARE)
         self._in_stream_order(self._send_prepare, State.PREPARED, self.options.prepare_timeout_s)
-        if self._ending:
+        if self._outcome.ending:
             return
         for edge in self._streams.edges:
             if edge.feedback:
@@ -176,7 +183,7 @@ class Engine:
         self._reporter.start_clock(self._t0_ns)
         self._reporter.enter(Phase.START)
         if (turns := self._turns) is not None:
-            turns.start(self._order, self._send_start, self._fail_worker)
+            turns.start(self._order, self._send_start, self._outcome.fail_worker)
         else:
             self._in_stream_order(self._send_start, State.STARTED, self.options.start_timeout_s)
 
@@ -190,87 +197,55 @@ class Engine:
         self._reporter.enter(Phase.RUN)
         if (turns := self._turns) is not None:
             if turns.run():
-                self.stop_reason = "the recording is over"
+                self._outcome.stop("the recording is over")
             return
         duration = self.options.duration_s
         end = None if duration is None else self._t0_ns / 1e9 + duration
-        while not self._ending:
+        while not self._outcome.ending:
             left = _STEP_S if end is None else min(_STEP_S, end - time.monotonic())
             if left <= 0:
-                self.stop_reason = f"{duration:g} s are over"
+                self._outcome.stop(f"{duration:g} s are over")
                 return
             self._pump(left)
 
-    # the end --------------------------------------------------------------------------------
-
-    def _stop(self) -> None:
-        """Let every started module drain and finish; hurry, name and kill the one that hangs."""
-        self._reporter.stop_clock()
-        self._reporter.enter(Phase.STOP)
-        grace_s = self.options.stop_grace_s
-        ladder = StopLadder(self._streams.edges, self._workers, grace_s, self._log)
-        for worker in self._workers.values():
-            if worker.state < State.STARTING:
-                self._end_streams(worker, {})
-                worker.advance(State.FINISHED)  # it has nothing to drain
-            worker.send(control.Stop(failed=bool(self.failures)))
-        while waiting := [
-            worker
-            for worker in self._workers.values()
-            if State.STARTING <= worker.state < State.FINISHED
-        ]:
-            self._pump(0.1)
-            for worker in ladder.overdue(waiting):
-                self._fail_worker(worker, "stop", f"did not finish within {grace_s:g} s")
-            if self._interrupts.aborted:
-                self._add_failure(Failure("", "stop", "aborted by a second interrupt"))
-                return
-
-    def _close(self) -> None:
-        self._reporter.enter(Phase.CLOSE)
+    def _end(self, messages: RunMessages) -> None:
+        ending = RunEnding(
+            self._workers,
+            self._streams.edges,
+            messages,
+            self._outcome,
+            self._reporter,
+            self._interrupts,
+            self._pump,
+            self.options.stop_grace_s,
+        )
+        ending.stop()
         for key, value in self._conductor.figures().items() if self._conductor else ():
             self._reporter.report("replay", key, value)
-        for worker in self._workers.values():
-            worker.send(control.Close())
-            worker.allow(self.options.stop_grace_s)
-            worker.rung = 0
-        ladder = StopLadder([], self._workers, self.options.stop_grace_s, self._log)
-        while waiting := [worker for worker in self._workers.values() if worker.alive]:
-            self._pump(0.1)
-            for worker in ladder.overdue(waiting):
-                self._fail_worker(worker, "close", "did not close its files in time")
-            if self._interrupts.aborted:
-                return
+        ending.close()
 
     def _conclude(self, recording: Recording | None) -> RunResult:
-        result = self._reporter.result(self.failures, self.stop_reason, self._workers)
+        outcome = self._outcome
+        result = self._reporter.result(outcome.failures, outcome.stop_reason, self._workers)
         if recording is not None:
             result.recording_dir = recording.path
             try:
                 recording.close(result)
             except MlinkError as error:
-                self._add_failure(Failure("", "close", error.message, error.remedy))
+                self._outcome.add(Failure("", "close", error.message, error.remedy))
                 result.success = False
-                result.failures = self.failures
+                result.failures = outcome.failures
         self._reporter.enter(Phase.DONE)
         return result
 
     # waiting ------------------------------------------------------------------------------
 
     @property
-    def _workers(self) -> dict[str, WorkerHandle]:
-        return {} if self._fleet is None else self._fleet.workers
-
-    @property
     def _turns(self) -> Turns | None:
         """What gives turns, in a replay."""
         if self._conductor is None:
             return None
-        return Turns(self._conductor, self._workers, self._pump, lambda: self._ending)
-
-    @property
-    def _ending(self) -> bool:
-        return bool(self.failures or self.stop_reason)
+        return Turns(self._conductor, self._workers, self._pump, lambda: self._outcome.ending)
 
     def _all(self, state: State) -> bool:
         return all(worker.state >= state for worker in self._workers.values())
@@ -294,110 +269,23 @@ class Engine:
     def _wait(self, done: Callable[[], bool], timeout_s: float, phase: str, reached: State) -> None:
         """Pump until done, or the run turns towards its end."""
         deadline = time.monotonic() + timeout_s
-        while not done() and not self._ending:
+        while not done() and not self._outcome.ending:
             self._pump(_STEP_S)
             if time.monotonic() > deadline:
+                what = f"was not ready within {timeout_s:g} s"
                 for worker in self._workers.values():
                     if worker.state < reached or worker.pending_acks:
-                        self._fail_worker(worker, phase, f"was not ready within {timeout_s:g} s")
+                        self._outcome.fail_worker(worker, phase, what)
                 return
 
     def _pump(self, timeout_s: float) -> None:
         assert self._fleet is not None
+        assert self._messages is not None
         for event in self._fleet.pump(timeout_s):
-            self._handle(event)
+            self._messages.handle(event)
         if reason := self._interrupts.reason():
-            self.stop_reason = self.stop_reason or reason
+            self._outcome.stop(reason)
         while not self._disk_errors.empty():
             error = self._disk_errors.get()
-            self._add_failure(Failure("", "record", error.message, error.remedy))
+            self._outcome.add(Failure("", "record", error.message, error.remedy))
         self._reporter.tick(self._workers)
-
-    def _handle(self, event: Event) -> None:
-        worker, message = event
-        match message:
-            case int():
-                self._worker_exited(worker, message)
-            case control.Loaded():
-                worker.nice = message.nice
-                worker.advance(State.LOADED)
-            case control.Prepared():
-                worker.pending_acks += 1
-                plans = self._streams.lay_out(worker.config, message.metadata)
-                worker.send(control.OpenOutputs(plans))
-                worker.advance(State.PREPARED)
-            case control.Acknowledged():
-                worker.pending_acks -= 1
-            case control.Started():
-                for edge, packed in self._streams.changed(worker.name, message.metadata):
-                    # a subscriber has not started yet, unless it is one by feedback
-                    self._workers[edge.target].send(
-                        control.UpdateMetadata(edge.target_port, packed)
-                    )
-                worker.advance(State.STARTED)
-            case control.Waits():
-                assert self._conductor is not None
-                self._conductor.note(worker.name, message)
-            case control.Status():
-                worker.sent, worker.received = message.sent, message.received
-                worker.counted_s = time.monotonic()
-                worker.text = message.text
-            case control.OutputsEnded():
-                worker.sent = message.sent
-                self._end_streams(worker, message.sent)
-            case control.Finished():
-                worker.sent, worker.received = message.sent, message.received
-                worker.advance(State.FINISHED)
-            case control.Closed():
-                worker.closed = True
-                worker.advance(State.CLOSED)
-            case control.Failed():
-                self._take_failure(worker, message)
-            case control.StopRequest():
-                self.stop_reason = self.stop_reason or f"{worker.name}: {message.reason}"
-            case control.Log():
-                self._reporter.log(worker.name, message.level, message.text)
-            case control.Output():
-                self._reporter.output(worker.name, message.text)
-            case control.Report():
-                self._reporter.report(worker.name, message.key, message.value)
-
-    def _take_failure(self, worker: WorkerHandle, message: control.Failed) -> None:
-        text = message.message
-        if worker.rung:  # the stop ladder interrupted it: this says where it was
-            hung = next(f for f in self.failures if f.module == worker.name)
-            self.failures.remove(hung)
-            text = f"{hung.message}; it was at\n  {text}"
-        worker.failed = True
-        self._add_failure(Failure(worker.name, message.phase, text, message.remedy, message.detail))
-
-    def _end_streams(self, worker: WorkerHandle, sent: dict[str, int]) -> None:
-        worker.advance(State.ENDED)
-        for edge in self._streams.out_of(worker.name):
-            self._workers[edge.target].send(
-                control.StreamEnded(edge.target_port, sent.get(edge.source_port, 0))
-            )
-
-    def _worker_exited(self, worker: WorkerHandle, code: int) -> None:
-        if not worker.failed and (code != 0 or not worker.closed):
-            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            self._fail_worker(
-                worker,
-                "run",
-                f"its process {how}",
-                "Look at the log above for its last words; run again with --debug.",
-            )
-        counts = {port.id: _UNKNOWN_COUNT for port in worker.config.outputs}
-        self._end_streams(worker, counts)
-
-    def _fail_worker(self, worker: WorkerHandle, phase: str, what: str, remedy: str = "") -> None:
-        if not worker.failed:
-            worker.failed = True
-            self._add_failure(Failure(worker.name, phase, what, remedy))
-
-    def _add_failure(self, failure: Failure) -> None:
-        self.failures.append(failure)
-        self._reporter.log(failure.module, logging.ERROR, failure.message)
-
-    def _log(self, worker: WorkerHandle, text: str) -> None:
-        self._reporter.log(worker.name, logging.WARNING, text)

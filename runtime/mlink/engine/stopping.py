@@ -8,7 +8,7 @@ gives it new time, so a slow consumer drains its queue; only one that stands sti
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 
 from mlink.engine.disk_wait import DiskWait
@@ -30,7 +30,7 @@ class StopLadder:
 
     def __init__(
         self,
-        edges: list[Edge],
+        edges: Sequence[Edge],
         workers: Mapping[str, WorkerHandle],
         grace_s: float,
         log: Callable[[WorkerHandle, str], None],

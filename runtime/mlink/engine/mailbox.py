@@ -1,0 +1,118 @@
+"""Handles what a run's workers send: progress, counts, logs, failures, and their exit codes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from mlink import control
+from mlink.engine.fleet import Event
+from mlink.engine.outcome import Outcome
+from mlink.engine.report import Reporter
+from mlink.engine.streams import Streams
+from mlink.engine.virtual_time.conductor import Conductor
+from mlink.engine.workers import State, WorkerHandle
+
+_UNKNOWN_COUNT = -1
+"""Sent count of a stream whose worker died: how many items are missing is unknown."""
+
+
+class RunMessages:
+    """Updates the engine's view of a run from its workers' messages, and answers them.
+
+    Args:
+        workers: The run's workers by module name; may still grow.
+        streams: Receives metadata, and gives the plans that workers are sent.
+        reporter: Receives logs, printed lines and figures.
+        outcome: Receives failures and requests to stop.
+        conductor: Gives turns in virtual time; None in real time.
+    """
+
+    def __init__(
+        self,
+        workers: Mapping[str, WorkerHandle],
+        streams: Streams,
+        reporter: Reporter,
+        outcome: Outcome,
+        conductor: Conductor | None,
+    ) -> None:
+        self._workers = workers
+        self._streams = streams
+        self._reporter = reporter
+        self._outcome = outcome
+        self._conductor = conductor
+
+    def handle(self, event: Event) -> None:
+        """Handle one message or exit code."""
+        worker, message = event
+        match message:
+            case int():
+                self._worker_exited(worker, message)
+            case control.Loaded():
+                worker.nice = message.nice
+                worker.advance(State.LOADED)
+            case control.Prepared():
+                worker.pending_acks += 1
+                plans = self._streams.lay_out(worker.config, message.metadata)
+                worker.send(control.OpenOutputs(plans))
+                worker.advance(State.PREPARED)
+            case control.Acknowledged():
+                worker.pending_acks -= 1
+            case control.Started():
+                for edge, packed in self._streams.changed(worker.name, message.metadata):
+                    # a subscriber has not started yet, unless the edge is a feedback edge
+                    self._workers[edge.target].send(
+                        control.UpdateMetadata(edge.target_port, packed)
+                    )
+                worker.advance(State.STARTED)
+            case control.Waits():
+                assert self._conductor is not None
+                self._conductor.note(worker.name, message)
+            case control.Status():
+                worker.sent, worker.received = message.sent, message.received
+                worker.counted_s = time.monotonic()
+                worker.text = message.text
+            case control.OutputsEnded():
+                worker.sent = message.sent
+                self.end_streams(worker, message.sent)
+            case control.Finished():
+                worker.sent, worker.received = message.sent, message.received
+                worker.advance(State.FINISHED)
+            case control.Closed():
+                worker.closed = True
+                worker.advance(State.CLOSED)
+            case control.Failed():
+                self._outcome.add_reported(worker, message)
+            case control.StopRequest():
+                self._outcome.stop(f"{worker.name}: {message.reason}")
+            case control.Log():
+                self._reporter.log(worker.name, message.level, message.text)
+            case control.Output():
+                self._reporter.output(worker.name, message.text)
+            case control.Report():
+                self._reporter.report(worker.name, message.key, message.value)
+
+    def end_streams(self, worker: WorkerHandle, sent: Mapping[str, int]) -> None:
+        """Send the end of a worker's streams to their subscribers.
+
+        Args:
+            worker: The publisher of the streams.
+            sent: Number of items sent, by output port; 0 for a port that is absent.
+        """
+        worker.advance(State.ENDED)
+        for edge in self._streams.out_of(worker.name):
+            self._workers[edge.target].send(
+                control.StreamEnded(edge.target_port, sent.get(edge.source_port, 0))
+            )
+
+    def _worker_exited(self, worker: WorkerHandle, code: int) -> None:
+        if not worker.failed and (code != 0 or not worker.closed):
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            self._outcome.fail_worker(
+                worker,
+                "run",
+                f"its process {how}",
+                "Look at the log above for its last words; run again with --debug.",
+            )
+        counts = {port.id: _UNKNOWN_COUNT for port in worker.config.outputs}
+        self.end_streams(worker, counts)

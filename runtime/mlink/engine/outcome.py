@@ -1,0 +1,61 @@
+"""The outcome of a run while it lasts: its failures, and the reason to end it."""
+
+from __future__ import annotations
+
+import logging
+
+from mlink import control
+from mlink.engine.report import Reporter
+from mlink.engine.status import Failure
+from mlink.engine.workers import WorkerHandle
+
+
+class Outcome:
+    """Collects failures and logs each one; the first failure or stop reason ends the run."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.failures: list[Failure] = []
+        self.stop_reason = ""
+        """Why the run ends as a success; empty while nothing has requested its end."""
+        self._reporter = reporter
+
+    @property
+    def ending(self) -> bool:
+        """Whether the run has to stop."""
+        return bool(self.failures or self.stop_reason)
+
+    def stop(self, reason: str) -> None:
+        """End the run as a success; only the first reason is kept."""
+        self.stop_reason = self.stop_reason or reason
+
+    def add(self, failure: Failure) -> None:
+        """Add a failure of the run and log it as an error."""
+        self.failures.append(failure)
+        self._reporter.log(failure.module, logging.ERROR, failure.message)
+
+    def fail_worker(self, worker: WorkerHandle, phase: str, what: str, remedy: str = "") -> None:
+        """Add a failure that the engine has found in a worker, unless the worker has failed before.
+
+        Args:
+            worker: The worker that failed.
+            phase: Phase of the run, as `Failure.phase`.
+            what: What happened, as a clause after the module's name.
+            remedy: What the user can do about it.
+        """
+        if not worker.failed:
+            worker.failed = True
+            self.add(Failure(worker.name, phase, what, remedy))
+
+    def add_reported(self, worker: WorkerHandle, message: control.Failed) -> None:
+        """Add a failure that a worker has reported.
+
+        A worker that the stop ladder has interrupted reports where it was at that moment: its
+        report replaces the failure that the ladder caused.
+        """
+        text = message.message
+        if worker.rung:
+            hung = next(f for f in self.failures if f.module == worker.name)
+            self.failures.remove(hung)
+            text = f"{hung.message}; it was at\n  {text}"
+        worker.failed = True
+        self.add(Failure(worker.name, message.phase, text, message.remedy, message.detail))
