@@ -18,8 +18,13 @@ demo:
 	@$(SETUP) demo
 	@$(BIN)/mlink run hil/benches/led-follows-button/bench.toml --for 10
 
+## Real-time tests run one after the other, with the machine to themselves; all others on each core.
 test: setup
-	$(BIN)/pytest
+	@status=0; \
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup -m "not long and not real_time" \
+		|| status=$$?; \
+	$(BIN)/pytest -m "real_time and not long" || status=$$?; \
+	exit $$status
 
 lint: setup
 	$(BIN)/ruff check

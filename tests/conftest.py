@@ -1,4 +1,4 @@
-"""What all tests share: unit tests must not touch the machine's real devices."""
+"""Fixtures and hooks of all tests: no real devices in unit tests, skips on a busy computer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.support.busy_host import BusyHost
 
 # CI machines are noisy: how long an example takes says nothing about the code
 settings.register_profile("mlink", deadline=None)
@@ -61,3 +63,20 @@ def scheduling_stays():
     if now != policy:
         os.sched_setscheduler(0, policy, os.sched_param(0))
     assert now == policy, "the test left the test process at another scheduling policy"
+
+
+_host = BusyHost()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Count from here how busy the computer is."""
+    _host.begin(first_phase=True)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item):
+    """Skip a real-time test that failed on a busy computer."""
+    report = yield
+    _host.excuse(report, item)
+    return report

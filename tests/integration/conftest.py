@@ -9,6 +9,19 @@ import pytest
 
 from tests.support.bench_runner import BenchRunner, nothing_left_behind
 
+HERE = Path(__file__).parent
+AT_ANY_PACE = (HERE / "recordings", HERE / "replay")
+"""Tests that hold however slowly the processes run; all others here are real-time tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests whose processes have to keep pace with the wall clock."""
+    for item in items:
+        if HERE in item.path.parents and not any(
+            folder in item.path.parents for folder in AT_ANY_PACE
+        ):
+            item.add_marker("real_time")
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[BenchRunner]:
