@@ -6,7 +6,7 @@ from mlink.errors import DeviceError
 from mlink.module import Module
 from mlink.types import LineCommand
 from mlink_drivers.firmata.catalog import FirmataSettings
-from mlink_drivers.firmata.lines.chip import ChipLink
+from mlink_drivers.firmata.lines.chip import ChipInRun
 from mlink_drivers.firmata.lines.commands import LineCommands
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.recovery import Recovery
@@ -35,7 +35,7 @@ class FirmataModule(Module[FirmataSettings]):
     _readings: Readings | None = None
     _commands: LineCommands | None = None
     _recovery: Recovery | None = None
-    _chip: ChipLink | None = None
+    _chip: ChipInRun | None = None
     _rows: tuple[Rows, ...] = ()
     _warned: frozenset[str] = frozenset()
 
@@ -69,7 +69,7 @@ class FirmataModule(Module[FirmataSettings]):
             listener=self._readings,
             log=self.log,
         )
-        self._chip = ChipLink(
+        self._chip = ChipInRun(
             self.context,
             self._board,
             self._readings,

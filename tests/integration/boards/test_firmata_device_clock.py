@@ -290,7 +290,7 @@ def test_while_the_host_lives_the_safe_state_is_not_entered(tmp_path) -> None:
         assert board.read(8).level
         assert "safe-state" not in [row[1] for row in bench.rows("events")]
         # the host falls silent, and the board says so when it is heard again
-        bench.module._chip.extension.close()
+        bench.module._chip.chip.close()
         time.sleep(1.5)
         assert not board.read(8).level
         bench.wait_for_event("safe-state")
@@ -317,10 +317,10 @@ def test_a_board_that_is_back_does_all_that_it_did_before(tmp_path) -> None:
         assert board.wait_edge(9, True)
         assert board.read(12).level
         wait_until(lambda: len(bench.readings) == 3, lambda: values(bench))
-        assert bench.module._chip.extension.baud_rate == 1_000_000
+        assert bench.module._chip.chip.baud_rate == 1_000_000
         error_usec = bench.readings[-1].time_usec - master_usec(bench, pressed.time_ns)
         assert abs(error_usec) < 5000 + board.stats().slip_usec
-        bench.module._chip.extension.close()
+        bench.module._chip.chip.close()
         time.sleep(1.0)
         assert not board.read(12).level  # the safe state was set again
         bench.module.halt()

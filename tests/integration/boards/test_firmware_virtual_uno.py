@@ -9,7 +9,7 @@ import pyfirmata2
 import pytest
 
 from mlink_drivers.firmata.chip.messages import Feature
-from mlink_drivers.firmata.chip.session import ChipExtension
+from mlink_drivers.firmata.chip.session import ChipSession
 from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.wire.protocol import Message
@@ -36,7 +36,7 @@ class Listener:
     """Hands messages to the extension."""
 
     def __init__(self) -> None:
-        self.chip: ChipExtension | None = None
+        self.chip: ChipSession | None = None
 
     def on_message(self, message: Message, arrival_ns: int) -> None:
         if self.chip is not None:
@@ -97,7 +97,7 @@ def test_standard_firmata_is_found_to_lack_the_extension(tmp_path: Path) -> None
     ) as endpoint:
         listener = Listener()
         with Session(open_transport(endpoint.address), listener) as session:
-            chip = listener.chip = ChipExtension(session.send, 57_600, on_edge=print)
+            chip = listener.chip = ChipSession(session.send, 57_600, on_edge=print)
             begin = time.monotonic()
             assert chip.probe() is None
             assert time.monotonic() - begin < 0.5

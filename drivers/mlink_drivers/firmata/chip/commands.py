@@ -28,7 +28,7 @@ from mlink_drivers.firmata.chip.messages import AnalogBlock, Feature, PulseEnd
 from mlink_drivers.firmata.chip.orders import ChipOrders
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.chip.pulses import ChipPulses
-from mlink_drivers.firmata.chip.session import ChipExtension
+from mlink_drivers.firmata.chip.session import ChipSession
 
 _REMEDY: Final = "Put mlink's firmware on the board: mlink flash DEVICE"
 _LEAST_PULSE_TICKS: Final = 2
@@ -39,7 +39,7 @@ class ChipCommands:
 
     def __init__(
         self,
-        extension: ChipExtension,
+        session: ChipSession,
         send: Callable[[bytes], None],
         *,
         to_monotonic_ns: Callable[[int], int],
@@ -49,7 +49,7 @@ class ChipCommands:
         safe_values: Mapping[int, int] | None = None,
     ) -> None:
         self.orders = ChipOrders()
-        self._extension = extension
+        self._session = session
         self._send = send
         self._to_monotonic_ns = to_monotonic_ns
         self._on_pulse = on_pulse
@@ -65,11 +65,11 @@ class ChipCommands:
     @property
     def keeps_time(self) -> bool:
         """Whether the chip's times can be converted."""
-        return self._extension.keeps_time
+        return self._session.keeps_time
 
     def stamps(self, line: int) -> bool:
         """Whether the chip stamps a line's edges."""
-        return self._extension.stamps(line)
+        return self._session.stamps(line)
 
     def watch(self, line: int) -> bytes:
         """Return the order to stamp a line's edges: both, unless a script asked for others."""
@@ -77,8 +77,8 @@ class ChipCommands:
 
     def require_edges(self, line: int) -> None:
         """Raise DeviceError when the chip does not stamp a line's edges."""
-        features = self._extension.features
-        if not self._extension.keeps_time or features is None:
+        features = self._session.features
+        if not self._session.keeps_time or features is None:
             raise DeviceError(
                 f"the edges of line {line} cannot be stamped: the board's firmware has no clock",
                 remedy=_REMEDY,
@@ -98,8 +98,8 @@ class ChipCommands:
 
     def samples(self, channel: int) -> bool:
         """Whether the chip can time a channel's samples besides those of the others."""
-        extension = self._extension
-        can = extension.keeps_time and extension.has(Feature.ANALOG_BLOCKS)
+        session = self._session
+        can = session.keeps_time and session.has(Feature.ANALOG_BLOCKS)
         return can and len({*self._analog.channels, channel}) <= MOST_CHANNELS
 
     def sample(self, channel: int, line: int) -> bytes:
@@ -116,7 +116,7 @@ class ChipCommands:
             return self._order_samples()
 
     def _order_samples(self) -> bytes:
-        return self._analog.order(self._interval_usec, self._extension.baud_rate, self._tick_hz)
+        return self._analog.order(self._interval_usec, self._session.baud_rate, self._tick_hz)
 
     @property
     def interval_warning(self) -> str:
@@ -133,8 +133,8 @@ class ChipCommands:
 
     def pulse(self, line: int, duration_usec: int, commanded_ns: int, taken_slots: int) -> bool:
         """Let the chip make a pulse from now on; False when it cannot, and the host has to."""
-        features = self._extension.features
-        if features is None or not self._extension.has(Feature.PULSES):
+        features = self._session.features
+        if features is None or not self._session.has(Feature.PULSES):
             return False
         width = duration_usec * features.tick_hz // 1_000_000
         if line not in features.output_pins or not (
@@ -172,7 +172,7 @@ class ChipCommands:
 
     def execute(self, line: int, order: ChipOrder, commanded_ns: int) -> None:
         """Carry out an order of `mlink.script`; DeviceError when the board cannot."""
-        if self._extension.features is None:
+        if self._session.features is None:
             raise DeviceError(
                 f"line {line}: the board's firmware knows no trains, reflexes or stamped edges",
                 remedy=_REMEDY,
@@ -199,7 +199,7 @@ class ChipCommands:
         return chip_encode.stop_pulses(line)
 
     def _train(self, line: int, order: PulseTrain, commanded_ns: int) -> bytes:
-        clock = self._extension.clock
+        clock = self._session.clock
         start, waits_usec = None, 0
         if order.start_usec is not None:
             if clock is None or not clock.is_set:
@@ -224,7 +224,7 @@ class ChipCommands:
 
     def safe_outputs(self, outputs: Collection[int]) -> bytes:
         """Return the safe state of the settings for these outputs; nothing when it is off."""
-        if not self._safe_state_msec or not self._extension.has(Feature.SAFE_STATE):
+        if not self._safe_state_msec or not self._session.has(Feature.SAFE_STATE):
             return b""
         levels = {}
         if self._safe_values:
@@ -234,7 +234,7 @@ class ChipCommands:
 
     def disarm(self) -> bytes:
         """Return what leaves the board as it is when the host goes."""
-        if not self._extension.has(Feature.SAFE_STATE):
+        if not self._session.has(Feature.SAFE_STATE):
             return b""
         lines = [self.unwatch(line) for line in list(self.orders.watched)]
         return chip_encode.safe_state(0) + b"".join(lines)
@@ -247,7 +247,7 @@ class ChipCommands:
 
     def replay(self, *, trains: bool) -> bytes:
         """Return what a board that is back must be told besides its lines' modes."""
-        if self._extension.features is None:
+        if self._session.features is None:
             return b""
         return self.orders.replay(self._tick_hz, trains=trains)
 
@@ -259,9 +259,9 @@ class ChipCommands:
 
     def pulse_ended(self, end: PulseEnd) -> None:
         """Tell of the commands that made a pulse or a train."""
-        if not self._extension.keeps_time:
+        if not self._session.keeps_time:
             return
-        first_ns, last_ns = map(self._extension.time_ns, (end.first_ticks, end.last_ticks))
+        first_ns, last_ns = map(self._session.time_ns, (end.first_ticks, end.last_ticks))
         with self._lock:
             ended = self._pulses.ended(end.pin, first_ns, last_ns, complete=end.complete)
         self._tell(ended)
@@ -277,7 +277,7 @@ class ChipCommands:
             before = self._analog.missing_scans
             samples = list(self._analog.samples(block))
             lost = (self._analog.missing_scans - before) * len(self._analog.channels)
-        time_ns = self._extension.time_ns
+        time_ns = self._session.time_ns
         return [(channel, value, time_ns(ticks)) for channel, value, ticks in samples], lost
 
     @property
@@ -287,7 +287,7 @@ class ChipCommands:
 
     @property
     def _tick_hz(self) -> int:
-        features = self._extension.features
+        features = self._session.features
         return features.tick_hz if features is not None else 1
 
     def _tell(self, pulses: list[PulseTimes]) -> None:

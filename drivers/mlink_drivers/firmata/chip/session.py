@@ -47,7 +47,7 @@ LineTaker = Callable[[int, bool, int], object]
 """Called with line, level and time (ns of CLOCK_MONOTONIC)."""
 
 
-class ChipExtension:
+class ChipSession:
     """The extension of one board; `features` is None on a firmware that lacks it.
 
     `on_edge` hears of edges, `on_state` of the level that a line has when it begins to be watched,

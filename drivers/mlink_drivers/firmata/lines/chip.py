@@ -29,7 +29,7 @@ from mlink_drivers.firmata.chip.messages import (
     ScansMissed,
 )
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
-from mlink_drivers.firmata.chip.session import PAUSE_S, TIMESTAMP_SOURCE, ChipExtension
+from mlink_drivers.firmata.chip.session import PAUSE_S, TIMESTAMP_SOURCE, ChipSession
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows
 from mlink_drivers.firmata.link.pace import Pace
@@ -41,7 +41,7 @@ _WARN_PAUSE_S: Final = 1.0
 _ASKS_PER_SAFE_TIME: Final = 4
 
 
-class ChipLink:
+class ChipInRun:
     """The extension in a run; `connect` is called when the board was opened, and opened again."""
 
     def __init__(
@@ -71,7 +71,7 @@ class ChipLink:
         self._warn_at = 0.0
         self._record: ClockRecord | None = None
         settings = self._settings
-        self.extension = ChipExtension(
+        self.chip = ChipSession(
             board.send,
             settings.baud_rate,
             on_edge=readings.take_edge,
@@ -84,7 +84,7 @@ class ChipLink:
             log=self._log,
         )
         self.commands = ChipCommands(
-            self.extension,
+            self.chip,
             board.send,
             to_monotonic_ns=self._to_monotonic_ns,
             on_pulse=on_pulse,
@@ -92,13 +92,13 @@ class ChipLink:
             safe_state_msec=settings.safe_state_msec,
             safe_values={int(line): value for line, value in settings.safe_values.items()},
         )
-        readings.extension = self.extension
+        readings.chip = self.chip
 
     def connect(self) -> None:
         """Find out what the board can do, raise its baud rate and learn its clock."""
-        extension, settings = self.extension, self._settings
-        extension.baud_rate = self._board.session.transport.baud_rate
-        if extension.probe() is None:
+        chip, settings = self.chip, self._settings
+        chip.baud_rate = self._board.session.transport.baud_rate
+        if chip.probe() is None:
             if settings.safe_state_msec:
                 self._log.warning(
                     "safe_state_msec: the firmware of %s has no safe state; outputs stay as they"
@@ -108,83 +108,83 @@ class ChipLink:
             return
         transport = self._board.session.transport
         if settings.fast_baud_rate > transport.baud_rate and transport.can_change_baud_rate:
-            features = extension.features
+            features = chip.features
             assert features is not None
-            if extension.raise_baud(settings.fast_baud_rate, self._board.session.set_baud_rate):
+            if chip.raise_baud(settings.fast_baud_rate, self._board.session.set_baud_rate):
                 self._board.session.pace = Pace(features.receive_buffer)
         self._counts = None
-        if not extension.start_clock():
+        if not chip.start_clock():
             self._log.warning(
                 "%s does not tell its time; readings get the time of their arrival",
                 self._board.description,
             )
         self._board.send(chip_encode.status_query())
-        clock = extension.clock
+        clock = chip.clock
         assert clock is not None
         self._log.info(
             "%s has a clock: %d baud, %+.0f ppm, ± %d µs",
             self._board.description,
-            extension.baud_rate,
+            chip.baud_rate,
             clock.rate_ppm,
-            extension.uncertainty_usec,
+            chip.uncertainty_usec,
         )
 
     @property
     def metadata(self) -> dict[str, Any]:
         """What the stream of readings says of its times; empty where the board has no clock."""
-        features = self.extension.features
-        if features is None or not self.extension.keeps_time:
+        features = self.chip.features
+        if features is None or not self.chip.keeps_time:
             return {}
         return {
             "timestamp_source": TIMESTAMP_SOURCE,
-            "uncertainty_usec": self.extension.uncertainty_usec,
+            "uncertainty_usec": self.chip.uncertainty_usec,
             "device_clock_hz": features.tick_hz,
-            "baud_rate": self.extension.baud_rate,
+            "baud_rate": self.chip.baud_rate,
         }
 
     def start(self) -> None:
         """Begin the tsync file, where the run is recorded."""
-        if not self.extension.keeps_time:
+        if not self.chip.keeps_time:
             return
         context = self._context
         dataset = context.create_dataset(f"{context.name}-clock")
         if dataset is None:
             return
-        features = self.extension.features
+        features = self.chip.features
         assert features is not None
         dataset.set_attribute("device_clock_hz", features.tick_hz)
         self._record = ClockRecord(
             dataset, context.clock, run_uuid=context.run_info.run_uuid, fail=context.fail
         )
-        assert self.extension.clock is not None
-        self._record.take(self.extension.clock)
+        assert self.chip.clock is not None
+        self._record.take(self.chip.clock)
 
     def finish(self) -> None:
         """Close the tsync file."""
         record, self._record = self._record, None
         if record is not None:
-            record.finish(self.extension.clock)
+            record.finish(self.chip.clock)
 
     def report(self) -> None:
         """Give the run's summary what is known of the clock."""
-        clock, report = self.extension.clock, self._context.report
+        clock, report = self.chip.clock, self._context.report
         if clock is None or not clock.is_set:
             return
         report("board_clock_ppm", round(clock.rate_ppm, 2))
-        report("board_clock_uncertainty_usec", self.extension.uncertainty_usec)
+        report("board_clock_uncertainty_usec", self.chip.uncertainty_usec)
         if self._readings.lost:
             report("readings_lost_by_board", self._readings.lost)
 
     def close(self) -> None:
         """Ask nothing more."""
-        self.extension.close()
+        self.chip.close()
         self.finish()
 
     # -- what the board tells (reader thread) ----------------------------------------------------
 
     def _on_event(self, message: ExtensionMessage) -> None:
         if isinstance(message, AnalogBlock):
-            if self.extension.keeps_time:
+            if self.chip.keeps_time:
                 samples, lost = self.commands.take_samples(message)
                 if lost:
                     self._lost("analog samples", lost, "on the line to the board")
@@ -216,13 +216,13 @@ class ChipLink:
             self._log.warning("%s is back at %d baud", self._board.name, message.baud_rate)
 
     def _on_reflex(self, fired: ReflexFired) -> None:
-        if not self.extension.keeps_time:
+        if not self.chip.keeps_time:
             return
         known = self.commands.orders.reflexes.get(fired.index)
         self._reflexes.take(
             fired.index,
-            self.extension.time_ns(fired.edge_ticks),
-            self.extension.time_ns(fired.action_ticks),
+            self.chip.time_ns(fired.edge_ticks),
+            self.chip.time_ns(fired.action_ticks),
             (known[0], known[1].output) if known is not None else None,
         )
 

@@ -35,7 +35,7 @@ from mlink_drivers.firmata.extra import (
     parse_extra,
 )
 from mlink_drivers.firmata.lines.checks import check_mode, check_value
-from mlink_drivers.firmata.lines.i2c_sysex import Extension
+from mlink_drivers.firmata.lines.i2c_sysex import I2CAndSysex
 from mlink_drivers.firmata.lines.pulses import PulseTimer
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.link.transport import DeviceLostError
@@ -92,7 +92,7 @@ class LineCommands:
         self._lock = threading.Lock()
         self._lines: dict[int, _Line] = {}
         self._port_states: dict[int, int] = {}
-        self._extension = Extension(board, self._send, budget, self._check_budget)
+        self._i2c_sysex = I2CAndSysex(board, self._send, budget, self._check_budget)
         self.pulses = PulseTimer(self._write, on_error=on_error, on_ended=on_pulse, name=board.name)
 
     def execute(self, command: LineCommand) -> None:
@@ -157,7 +157,7 @@ class LineCommands:
                         continue
                     known.value = rest_values.get(line, 0)
                 self._write(line, known.value)
-            told_again = self._extension.replay()
+            told_again = self._i2c_sysex.replay()
             if self._chip is not None:
                 told_again += self._chip.replay(trains=rest_values is None)
                 told_again += self._chip.safe_outputs(self._outputs())
@@ -320,7 +320,7 @@ class LineCommands:
                 )
             self._send(encode.pin_state_query(line))
         elif isinstance(order, RawSysex | I2CConfig | I2CTransfer):
-            self._extension.execute(order)
+            self._i2c_sysex.execute(order)
         else:
             self._chip_order(line, order, commanded_ns)
 

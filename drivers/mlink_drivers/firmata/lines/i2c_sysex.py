@@ -15,7 +15,7 @@ _Reading = tuple[int, int | None]
 """(address, register) of a continuous read."""
 
 
-class Extension:
+class I2CAndSysex:
     """Sends I2C requests and sysex messages; called in the module's main thread."""
 
     def __init__(

@@ -38,7 +38,7 @@ class _AnalogLine:
         self.waiting = 0
 
 
-class ExtensionListener(Protocol):
+class ChipListener(Protocol):
     """Who takes the messages of our firmware's extension."""
 
     def take(self, message: Message, arrival_ns: int) -> bool:
@@ -72,7 +72,7 @@ class Readings:
         """Readings that the board or the line to it lost."""
         self.received_at_ns = 0
         """When the last message came (CLOCK_MONOTONIC)."""
-        self.extension: ExtensionListener | None = None
+        self.chip: ChipListener | None = None
         """Hears every message first."""
         self._output = output
         self.clock = clock
@@ -150,7 +150,7 @@ class Readings:
     def on_message(self, message: Message, arrival_ns: int) -> None:
         """Submit what a message tells of our inputs."""
         self.received_at_ns = arrival_ns
-        if self.extension is not None and self.extension.take(message, arrival_ns):
+        if self.chip is not None and self.chip.take(message, arrival_ns):
             return
         with self._lock:
             if isinstance(message, DigitalPort):
