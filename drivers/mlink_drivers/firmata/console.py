@@ -5,12 +5,13 @@ Commands are those of a run's `fmctl`, so that what works here works in a script
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Self
+from typing import Final
 
 from rich.console import Console
 from rich.live import Live
@@ -18,24 +19,27 @@ from rich.table import Table
 from rich.text import Text
 
 from mlink.clock import MasterClock
+from mlink.closing import ClosesOnExit
 from mlink.errors import DeviceError
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags
 from mlink_drivers.firmata import extra
 from mlink_drivers.firmata.console_values import LatestValues
 from mlink_drivers.firmata.lines.commands import LineCommands
 from mlink_drivers.firmata.lines.readings import Readings
+from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.probe import ask_firmware
+from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE
-from mlink_drivers.firmata.pyfirmata.board import Board
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.budget import ByteBudget
 from mlink_drivers.firmata.wire.pin_layout import mode_name
-from mlink_drivers.firmata.wire.protocol import Message, PinMode, PinState
+from mlink_drivers.firmata.wire.protocol import Message, PinMode, PinState, StringData
 from mlink_drivers.identity import resolve
 
 SAMPLING_MSEC: Final = 50
 _ANSWER_S: Final = 1.0
 _FRAMES_PER_S: Final = 10
+_log = logging.getLogger(__name__)
 _MODES: Final = {
     "input": PinMode.INPUT,
     "pullup": PinMode.PULLUP,
@@ -99,7 +103,7 @@ def _typed_lines() -> Iterable[str]:
             sys.stderr.write("\n")
 
 
-class BoardConsole:
+class BoardConsole(ClosesOnExit):
     """A board, what its inputs last told, and the commands; a context manager."""
 
     def __init__(self, spec: str, console: Console, *, name: str, baud_rate: int) -> None:
@@ -117,12 +121,12 @@ class BoardConsole:
             on_restarted=self._on_restarted,
             on_other=self._on_other,
         )
-        self._board = Board(
-            resolve(spec, ask=ask_firmware), baudrate=baud_rate, name=name, listener=self._readings
-        )
-        self._board.setSamplingInterval(SAMPLING_MSEC)
+        address = resolve(spec, ask=ask_firmware)
+        self._session = Session(open_transport(address, baud_rate), self._readings, name=name)
+        self._session.connect()
+        self._session.send(encode.sampling_interval(SAMPLING_MSEC))
         self._lines = LineCommands(
-            self._board,
+            self._session,
             self._readings,
             ByteBudget(baud_rate, SAMPLING_MSEC),
             on_error=self._on_fault,
@@ -140,13 +144,11 @@ class BoardConsole:
             "help": self._help,
         }
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End the pulses that run, reset the board and close the port."""
         self._lines.pulses.end_all()
         self._lines.pulses.close()
-        self._board.exit()
+        self._session.close()
 
     @property
     def is_lost(self) -> bool:
@@ -184,7 +186,7 @@ class BoardConsole:
 
     def _pins(self, words: list[str]) -> None:
         del words
-        layout = self._board.pin_layout
+        layout = self._session.description.layout
         usable = [pin for pin in range(layout.pin_count) if layout.modes[pin]]
         self._ask_states(usable)
         table = Table(box=None, header_style="dim", pad_edge=False)
@@ -249,7 +251,7 @@ class BoardConsole:
 
     def _info(self, words: list[str]) -> None:
         del words
-        found, transport = self._board.description, self._board.session.transport
+        found, transport = self._session.description, self._session.transport
         protocol = "{}.{}".format(*found.protocol_version)
         self._say(f"{found}, Firmata {protocol}, {transport.baud_rate} baud")
         self._say(transport.latency_report)
@@ -274,10 +276,10 @@ class BoardConsole:
 
     def _pin(self, word: str) -> int:
         if word[:1] in ("A", "a"):
-            pins = self._board.pin_layout.analog_pins()
+            pins = self._session.description.layout.analog_pins()
             channel = int(word[1:])
             if channel not in pins:
-                raise DeviceError(f"{self._board.description} has no analog input {word}")
+                raise DeviceError(f"{self._session.description} has no analog input {word}")
             return pins[channel]
         return int(word)
 
@@ -285,7 +287,7 @@ class BoardConsole:
         """Ask the board for the modes and values of pins, and wait for the answers."""
         for pin in pins:
             self._states.pop(pin, None)
-            self._board.send(encode.pin_state_query(pin))
+            self._session.send(encode.pin_state_query(pin))
         with self._answered:
             self._answered.wait_for(lambda: all(pin in self._states for pin in pins), _ANSWER_S)
 
@@ -314,7 +316,9 @@ class BoardConsole:
 
     def _on_other(self, message: Message, arrival_ns: int) -> None:
         del arrival_ns
-        if isinstance(message, PinState):
+        if isinstance(message, StringData):
+            _log.warning("%s says: %s", self._session.name, message.text)
+        elif isinstance(message, PinState):
             with self._answered:
                 self._states[message.pin] = message
                 self._answered.notify_all()

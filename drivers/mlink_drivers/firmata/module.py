@@ -11,9 +11,10 @@ from mlink_drivers.firmata.lines.commands import LineCommands
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.recovery import Recovery
 from mlink_drivers.firmata.lines.rows import EventRows, PulseRows, ReflexRows, ReplyRows, Rows
+from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.probe import ask_firmware
+from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.link.transport import DeviceLostError
-from mlink_drivers.firmata.pyfirmata.board import Board
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.arrival import estimate_uncertainty_usec
 from mlink_drivers.firmata.wire.budget import ByteBudget, analog_bytes
@@ -31,7 +32,7 @@ from mlink_drivers.identity import identify, resolve
 class FirmataModule(Module[FirmataSettings]):
     """Connects in `prepare()`; commands are sent as they come, readings as they arrive."""
 
-    _board: Board | None = None
+    _session: Session | None = None
     _readings: Readings | None = None
     _commands: LineCommands | None = None
     _recovery: Recovery | None = None
@@ -60,30 +61,29 @@ class FirmataModule(Module[FirmataSettings]):
             decimation={int(line): every for line, every in settings.decimation.items()},
         )
         identity = identify(address)  # before it is opened: afterwards it may be gone
-        self._board = Board(
-            address,
-            baudrate=settings.baud_rate,
+        session = self._session = Session(
+            open_transport(address, settings.baud_rate),
+            self._readings,
             name=device,
             handshake_timeout_s=settings.handshake_timeout_s,
             reset_on_close=settings.reset_on_close,
-            listener=self._readings,
-            log=self.log,
         )
+        session.connect()
         self._chip = ChipInRun(
             self.context,
-            self._board,
+            session,
             self._readings,
             events,
             reflexes,
             on_pulse=pulses.take,
-            on_silence=self._board.session.drop,
+            on_silence=session.drop,
         )
         self._chip.connect()
-        self._board.setSamplingInterval(settings.sampling_interval_msec)
+        session.send(encode.sampling_interval(settings.sampling_interval_msec))
         self._commands = LineCommands(
-            self._board,
+            session,
             self._readings,
-            self._check_lines(self._board),
+            self._check_lines(session),
             chip=self._chip.commands,
             on_error=self._fail_unless_lost,
             on_warning=self._warn_once,
@@ -92,7 +92,7 @@ class FirmataModule(Module[FirmataSettings]):
             servo_lines=settings.servo_lines,
         )
         self._recovery = Recovery(
-            self._board,
+            session,
             self._commands,
             events,
             settings,
@@ -105,13 +105,13 @@ class FirmataModule(Module[FirmataSettings]):
         )
         self.context.inputs["fmctl"].on_item = self._on_command
         self._commands.arm_safe_state()
-        self._set_metadata(self._board, device)
-        self.log.info("connected to %s", self._board.description)
-        self.log.info("%s", self._board.session.transport.latency_report)
-        if self._board.session.granted is not None:
-            self.log.info("the reader has %s", self._board.session.granted.detail)
+        self._set_metadata(session, device)
+        self.log.info("connected to %s", session.description)
+        self.log.info("%s", session.transport.latency_report)
+        if session.granted is not None:
+            self.log.info("the reader has %s", session.granted.detail)
         events.note("connected", str(identity or address))
-        self.context.set_status(str(self._board.description))
+        self.context.set_status(str(session.description))
 
     def start(self) -> None:
         """Let readings through."""
@@ -153,8 +153,8 @@ class FirmataModule(Module[FirmataSettings]):
             self._recovery.close()
         if self._chip is not None:
             self._chip.close()
-        if self._board is not None:
-            self._board.exit(self._silence())
+        if self._session is not None:
+            self._session.close(self._silence())
 
     def _address(self) -> tuple[str, str]:
         """What to open, and what to call it."""
@@ -168,35 +168,34 @@ class FirmataModule(Module[FirmataSettings]):
             remedy=f'Set device = "…" in [modules.{self.context.name}] to a name of [devices].',
         )
 
-    def _check_lines(self, board: Board) -> ByteBudget:
+    def _check_lines(self, session: Session) -> ByteBudget:
         """Check what the settings say of lines against what the board has."""
-        settings, layout = self.settings, board.pin_layout
-        baud_rate = board.session.transport.baud_rate
+        settings, board = self.settings, session.description
+        layout, baud_rate = board.layout, session.transport.baud_rate
         budget = ByteBudget(baud_rate, settings.sampling_interval_msec)
         lines = [(line, "analog_lines", PinMode.ANALOG) for line in settings.analog_lines]
         lines += [(line, "servo_lines", PinMode.SERVO) for line in settings.servo_lines]
         for line, key, mode in lines:
             if not layout.supports(line, mode):
                 raise DeviceError(
-                    f"{key}: line {line} of {board.description} cannot be used as"
-                    f" {mode_name(mode)}",
+                    f"{key}: line {line} of {board} cannot be used as {mode_name(mode)}",
                     remedy=f"Correct the setting; {layout.describe(line)}.",
                 )
             channel = layout.channel_of(line)
             if mode is PinMode.ANALOG and channel is not None:
                 budget.add(("analog", line), analog_bytes(channel))
-        if warning := budget.check(str(board.description)):
+        if warning := budget.check(str(board)):
             self._warn_once(warning)
         interval_msec = settings.sampling_interval_msec
-        if board.firmata_version < SHORT_INTERVALS_SINCE and interval_msec < LEAST_INTERVAL_MSEC:
+        if board.protocol_version < SHORT_INTERVALS_SINCE and interval_msec < LEAST_INTERVAL_MSEC:
             self._warn_once(
-                f"{board.description} is older than Firmata 2.5 and samples every"
+                f"{board} is older than Firmata 2.5 and samples every"
                 f" {LEAST_INTERVAL_MSEC} ms at best, not every {interval_msec} ms as set"
             )
         return budget
 
-    def _set_metadata(self, board: Board, device: str) -> None:
-        transport = board.session.transport
+    def _set_metadata(self, session: Session, device: str) -> None:
+        board, transport = session.description, session.transport
         major, minor = board.firmware_version
         self.context.outputs["fmdata"].metadata.update(
             {
@@ -210,9 +209,9 @@ class FirmataModule(Module[FirmataSettings]):
                 "is_digital": not self.settings.analog_lines,
                 "data_unit": "raw" if self.settings.analog_lines else "ttl",
                 "board": device,
-                "firmware_name": board.firmware,
+                "firmware_name": board.firmware_name,
                 "firmware_version": f"{major}.{minor}",
-                "protocol_version": "{}.{}".format(*board.firmata_version),
+                "protocol_version": "{}.{}".format(*board.protocol_version),
             }
         )
         assert self._chip is not None
@@ -232,7 +231,9 @@ class FirmataModule(Module[FirmataSettings]):
 
     def _on_other(self, message: Message, arrival_ns: int) -> None:
         self._replies.take(message, arrival_ns)
-        if isinstance(message, StringData):  # the board object logs it
+        if isinstance(message, StringData):
+            assert self._session is not None
+            self.log.warning("%s says: %s", self._session.name, message.text)
             self._events.note("says", message.text)
 
     def _on_command(self, command: LineCommand) -> None:
@@ -262,9 +263,9 @@ class FirmataModule(Module[FirmataSettings]):
         )
 
     def _report_figures(self) -> None:
-        if self._board is None or self._commands is None or self._readings is None:
+        if self._session is None or self._commands is None or self._readings is None:
             return
-        statistics = self._board.session.statistics
+        statistics = self._session.statistics
         self.context.report("readings_sent", self._readings.sent)
         self.context.report("commands_executed", self._commands.executed)
         self.context.report("bytes_in", statistics.bytes_in)

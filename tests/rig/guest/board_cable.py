@@ -83,7 +83,7 @@ def run_and_pull(spec):
     module = FirmataModule(context)
     module.prepare()
     module.start()
-    address = module._board.session.transport.address
+    address = module._session.transport.address
     flags = LineModeFlags.IS_INPUT | LineModeFlags.PULL_UP
     context.inputs["fmctl"].on_item(LineCommand(LineCommandKind.SET_MODE, 2, flags=flags))
     readings = context.outputs["fmdata"].items
@@ -99,7 +99,7 @@ def run_and_pull(spec):
     UDC.write_text("dummy_udc.0\n")
     plugged_usec = context.clock.now_usec()
     wait_for(lambda: len(readings) >= before + 5, "readings after the gap", 25.0)
-    back = module._board.session.transport.address
+    back = module._session.transport.address
     module.halt()
     module.stop()
     module.drained()

@@ -33,7 +33,7 @@ from mlink_drivers.firmata.chip.session import PAUSE_S, TIMESTAMP_SOURCE, ChipSe
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows
 from mlink_drivers.firmata.link.pace import Pace
-from mlink_drivers.firmata.pyfirmata.board import Board
+from mlink_drivers.firmata.link.session import Session
 
 _COUNT: Final = 1 << 16
 """The board's counts wrap here."""
@@ -47,7 +47,7 @@ class ChipInRun:
     def __init__(
         self,
         context: ModuleContext[FirmataSettings],
-        board: Board,
+        session: Session,
         readings: Readings,
         events: EventRows,
         reflexes: ReflexRows,
@@ -60,7 +60,7 @@ class ChipInRun:
         self._context = context
         self._settings = context.settings
         self._log: logging.Logger = context.log
-        self._board = board
+        self._session = session
         self._readings = readings
         self._events = events
         self._reflexes = reflexes
@@ -72,7 +72,7 @@ class ChipInRun:
         self._record: ClockRecord | None = None
         settings = self._settings
         self.chip = ChipSession(
-            board.send,
+            session.send,
             settings.baud_rate,
             on_edge=readings.take_edge,
             on_state=readings.take_level,
@@ -85,7 +85,7 @@ class ChipInRun:
         )
         self.commands = ChipCommands(
             self.chip,
-            board.send,
+            session.send,
             to_monotonic_ns=self._to_monotonic_ns,
             on_pulse=on_pulse,
             sampling_interval_msec=settings.sampling_interval_msec,
@@ -97,33 +97,33 @@ class ChipInRun:
     def connect(self) -> None:
         """Find out what the board can do, raise its baud rate and learn its clock."""
         chip, settings = self.chip, self._settings
-        chip.baud_rate = self._board.session.transport.baud_rate
+        chip.baud_rate = self._session.transport.baud_rate
         if chip.probe() is None:
             if settings.safe_state_msec:
                 self._log.warning(
                     "safe_state_msec: the firmware of %s has no safe state; outputs stay as they"
                     " are when this program dies. mlink flash puts one on it that has",
-                    self._board.description,
+                    self._session.description,
                 )
             return
-        transport = self._board.session.transport
+        transport = self._session.transport
         if settings.fast_baud_rate > transport.baud_rate and transport.can_change_baud_rate:
             features = chip.features
             assert features is not None
-            if chip.raise_baud(settings.fast_baud_rate, self._board.session.set_baud_rate):
-                self._board.session.pace = Pace(features.receive_buffer)
+            if chip.raise_baud(settings.fast_baud_rate, self._session.set_baud_rate):
+                self._session.pace = Pace(features.receive_buffer)
         self._counts = None
         if not chip.start_clock():
             self._log.warning(
                 "%s does not tell its time; readings get the time of their arrival",
-                self._board.description,
+                self._session.description,
             )
-        self._board.send(chip_encode.status_query())
+        self._session.send(chip_encode.status_query())
         clock = chip.clock
         assert clock is not None
         self._log.info(
             "%s has a clock: %d baud, %+.0f ppm, ± %d µs",
-            self._board.description,
+            self._session.description,
             chip.baud_rate,
             clock.rate_ppm,
             chip.uncertainty_usec,
@@ -213,7 +213,7 @@ class ChipInRun:
         elif isinstance(message, SafeStateTripped):
             self._on_safe_state()
         elif isinstance(message, BaudAnswer):
-            self._log.warning("%s is back at %d baud", self._board.name, message.baud_rate)
+            self._log.warning("%s is back at %d baud", self._session.name, message.baud_rate)
 
     def _on_reflex(self, fired: ReflexFired) -> None:
         if not self.chip.keeps_time:
@@ -232,7 +232,7 @@ class ChipInRun:
         self._log.warning(
             "%s heard nothing for too long and made its outputs safe; its reflexes and trains have"
             " ended. A longer safe_state_msec gives a busy host more time",
-            self._board.name,
+            self._session.name,
         )
 
     def _on_blocks_missing(self, count: int) -> None:
@@ -246,9 +246,14 @@ class ChipInRun:
         if now >= self._warn_at:
             self._warn_at = now + _WARN_PAUSE_S
             self._log.warning(
-                "%s: %d %s lost (%d readings in all): %s", self._board.name, count, what, total, why
+                "%s: %d %s lost (%d readings in all): %s",
+                self._session.name,
+                count,
+                what,
+                total,
+                why,
             )
-            self._context.set_status(f"{self._board.description}: {total} readings lost")
+            self._context.set_status(f"{self._session.description}: {total} readings lost")
         self._readings.note_lost(count)
         self._events.note("readings-lost", f"{count} {what}: {why}")
 

@@ -38,12 +38,13 @@ from mlink_drivers.firmata.lines.checks import check_mode, check_value
 from mlink_drivers.firmata.lines.i2c_sysex import I2CAndSysex
 from mlink_drivers.firmata.lines.pulses import PulseTimer
 from mlink_drivers.firmata.lines.readings import Readings
+from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.link.transport import DeviceLostError
-from mlink_drivers.firmata.pyfirmata.board import Board
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.budget import ByteBudget, analog_bytes
+from mlink_drivers.firmata.wire.handshake import BoardDescription
 from mlink_drivers.firmata.wire.pin_layout import mode_name
-from mlink_drivers.firmata.wire.protocol import PINS_PER_PORT, SINGLE_PIN_WRITE_SINCE, PinMode
+from mlink_drivers.firmata.wire.protocol import PINS_PER_PORT, PinMode
 
 DEFAULT_PULSE_USEC: Final = 50_000
 """A pulse of duration 0, as Syntalos does it."""
@@ -68,7 +69,7 @@ class LineCommands:
 
     def __init__(
         self,
-        board: Board,
+        session: Session,
         readings: Readings,
         budget: ByteBudget,
         *,
@@ -82,7 +83,7 @@ class LineCommands:
         self.executed = 0
         self.undelivered = 0
         """Messages that found no board."""
-        self._board = board
+        self._session = session
         self._readings = readings
         self._budget = budget
         self._on_warning = on_warning
@@ -92,8 +93,10 @@ class LineCommands:
         self._lock = threading.Lock()
         self._lines: dict[int, _Line] = {}
         self._port_states: dict[int, int] = {}
-        self._i2c_sysex = I2CAndSysex(board, self._send, budget, self._check_budget)
-        self.pulses = PulseTimer(self._write, on_error=on_error, on_ended=on_pulse, name=board.name)
+        self._i2c_sysex = I2CAndSysex(session, self._send, budget, self._check_budget)
+        self.pulses = PulseTimer(
+            self._write, on_error=on_error, on_ended=on_pulse, name=session.name
+        )
 
     def execute(self, command: LineCommand) -> None:
         """Send what a command asks for; DeviceError when its pin cannot do it."""
@@ -101,6 +104,10 @@ class LineCommands:
         with self._lock:
             self._execute(command, commanded_ns)
             self.executed += 1
+
+    @property
+    def _board(self) -> BoardDescription:
+        return self._session.description  # another one after each reconnection
 
     def _execute(self, command: LineCommand, commanded_ns: int) -> None:
         line, kind = command.line_id, command.kind
@@ -127,7 +134,7 @@ class LineCommands:
             self._device_specific(line, command.extra, commanded_ns)
         else:
             raise DeviceError(
-                f"board {self._board.description} does not know the command {kind.name}",
+                f"board {self._board} does not know the command {kind.name}",
                 remedy="Send SET_MODE, WRITE_DIGITAL, WRITE_ANALOG, a pulse of these,"
                 " or DEVICE_SPECIFIC.",
             )
@@ -190,7 +197,7 @@ class LineCommands:
                 return
             self._use(line, PinMode.OUTPUT)
             self.pulses.write(line, 0)
-        elif line in self._analog_lines or self._board.pin_layout.is_analog_only(line):
+        elif line in self._analog_lines or self._board.layout.is_analog_only(line):
             self._use(line, PinMode.ANALOG)
         elif LineModeFlags.PULL_UP in flags:
             self._use(line, PinMode.PULLUP)
@@ -212,7 +219,7 @@ class LineCommands:
                 return
             if present.mode in _INPUTS:
                 raise DeviceError(
-                    f"line {line} of {self._board.description} is set up as"
+                    f"line {line} of {self._board} is set up as"
                     f" {mode_name(present.mode)} and cannot be written to",
                     remedy="Send SET_MODE with IS_OUTPUT first, or use another line.",
                 )
@@ -221,7 +228,7 @@ class LineCommands:
     def _use(self, line: int, mode: PinMode) -> None:
         """Set a line up as something, or again as what it is."""
         check_mode(self._board, line, mode)
-        layout = self._board.pin_layout
+        layout = self._board.layout
         before = self._lines.get(line)
         silence = b""
         if before is not None and before.mode is PinMode.ANALOG and mode is not PinMode.ANALOG:
@@ -254,7 +261,7 @@ class LineCommands:
         """Send a line's mode and have it reported if it is an input."""
         set_mode = encode.pin_mode(line, known.mode)
         if known.mode is PinMode.ANALOG:
-            channel = self._board.pin_layout.channel_of(line)
+            channel = self._board.layout.channel_of(line)
             assert channel is not None
             self._readings.expect_analog(channel, line)
             if self._chip is not None and self._chip.samples(channel):
@@ -270,7 +277,7 @@ class LineCommands:
         elif known.mode in _INPUTS:
             self._warn_of_host_time(line)
             self._readings.expect_digital(line)
-            if self._board.firmata_version < SINGLE_PIN_WRITE_SINCE:
+            if not self._board.writes_single_pins:
                 # before 2.5 an input's bit in a port write switches its pull-up
                 pull_up = known.mode is PinMode.PULLUP
                 if self._board.pulls_up_by_write(line):
@@ -290,7 +297,7 @@ class LineCommands:
     def _warn_of_host_time(self, line: int) -> None:
         if self._chip is not None and self._chip.keeps_time:
             self._on_warning(
-                f"{self._board.description} cannot time line {line} itself: its readings get the"
+                f"{self._board} cannot time line {line} itself: its readings get the"
                 " time of their arrival"
             )
 
@@ -302,7 +309,7 @@ class LineCommands:
         except ValueError as error:
             raise DeviceError(
                 f"the extra bytes '{extra.hex(' ')}' of a DEVICE_SPECIFIC command for"
-                f" {self._board.description} are wrong: {error}",
+                f" {self._board} are wrong: {error}",
                 remedy="Make them with the functions of mlink_drivers.firmata.extra.",
             ) from error
         if isinstance(order, SetPinMode):
@@ -313,10 +320,10 @@ class LineCommands:
             self._lines[line].servo_pulses_usec = widths
             self._send(encode.servo_config(line, *widths) + encode.pin_mode(line, PinMode.SERVO))
         elif isinstance(order, QueryPinState):
-            if not 0 <= line < self._board.pin_layout.pin_count:
+            if not 0 <= line < self._board.layout.pin_count:
                 raise DeviceError(
-                    f"{self._board.description} has no line {line}",
-                    remedy=f"Use another line; {self._board.pin_layout.describe(line)}.",
+                    f"{self._board} has no line {line}",
+                    remedy=f"Use another line; {self._board.layout.describe(line)}.",
                 )
             self._send(encode.pin_state_query(line))
         elif isinstance(order, RawSysex | I2CConfig | I2CTransfer):
@@ -327,7 +334,7 @@ class LineCommands:
     def _chip_order(self, line: int, order: ChipOrder, commanded_ns: int) -> None:
         if self._chip is None:
             raise DeviceError(
-                f"{self._board.description} is used without the extension of mlink's firmware",
+                f"{self._board} is used without the extension of mlink's firmware",
                 remedy="Send this in a bench.",
             )
         if isinstance(order, PulseTrain):
@@ -342,7 +349,7 @@ class LineCommands:
     # -- checks --------------------------------------------------------------------------------
 
     def _check_budget(self) -> None:
-        warning = self._budget.check(str(self._board.description))
+        warning = self._budget.check(str(self._board))
         if warning:
             self._on_warning(warning)
 
@@ -370,7 +377,7 @@ class LineCommands:
         known.value = value
         if known.mode in (PinMode.PWM, PinMode.SERVO):
             self._send(encode.analog(line, value))
-        elif self._board.firmata_version >= SINGLE_PIN_WRITE_SINCE:
+        elif self._board.writes_single_pins:
             self._send(encode.digital_pin(line, value))
         else:
             self._send(self._port_write(line, value))
@@ -384,7 +391,7 @@ class LineCommands:
 
     def _send(self, data: bytes) -> None:
         try:
-            self._board.send(data)
+            self._session.send(data)
         except DeviceLostError:
             self.undelivered += 1  # the session has said that the board is lost
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.extra import I2CConfig, I2CTransfer, RawSysex
-from mlink_drivers.firmata.pyfirmata.board import Board
+from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.budget import ByteBudget, i2c_reply_bytes
 from mlink_drivers.firmata.wire.protocol import I2CMode, PinMode
@@ -20,12 +20,12 @@ class I2CAndSysex:
 
     def __init__(
         self,
-        board: Board,
+        session: Session,
         send: Callable[[bytes], None],
         budget: ByteBudget,
         check_budget: Callable[[], None],
     ) -> None:
-        self._board = board
+        self._session = session
         self._send = send
         self._budget = budget
         self._check_budget = check_budget
@@ -71,8 +71,9 @@ class I2CAndSysex:
         return request
 
     def _require_i2c(self) -> None:
-        if not self._board.pin_layout.pins_with(PinMode.I2C):
+        board = self._session.description
+        if not board.layout.pins_with(PinMode.I2C):
             raise DeviceError(
-                f"{self._board.description} has no pin that can do I2C",
+                f"{board} has no pin that can do I2C",
                 remedy="Upload a firmware with I2C (StandardFirmata has it) or use another board.",
             )

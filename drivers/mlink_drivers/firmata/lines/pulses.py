@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
@@ -134,13 +134,6 @@ class PulseTimer:
         self._thread.join(_JOIN_S)
         if self._thread.is_alive():
             _log.error("%s did not end within %g s", self._thread.name, _JOIN_S)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end_all()
-        self.close()
 
     def _run(self) -> None:
         request_priority(IO_PRIORITY)

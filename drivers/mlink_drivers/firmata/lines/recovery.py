@@ -10,8 +10,10 @@ from mlink.errors import DeviceError
 from mlink_drivers.firmata.catalog import FirmataSettings
 from mlink_drivers.firmata.lines.commands import LineCommands
 from mlink_drivers.firmata.lines.rows import EventRows
+from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.reconnect import LinkState, Reconnect
-from mlink_drivers.firmata.pyfirmata.board import Board
+from mlink_drivers.firmata.link.session import Session
+from mlink_drivers.firmata.wire import encode
 from mlink_drivers.identity import PortIdentity, find_again
 
 _REMEDY = "Check the cable, the hub and the board's power supply, then start again."
@@ -25,7 +27,7 @@ class Recovery:
 
     def __init__(
         self,
-        board: Board,
+        session: Session,
         commands: LineCommands,
         events: EventRows,
         settings: FirmataSettings,
@@ -39,7 +41,7 @@ class Recovery:
         find: Callable[[str, PortIdentity | None], str | None] = find_again,
     ) -> None:
         self.reconnects = 0
-        self._board = board
+        self._session = session
         self._commands = commands
         self._events = events
         self._settings = settings
@@ -51,7 +53,7 @@ class Recovery:
         self._log = log
         self._lost_ns = 0
         self._reconnect = Reconnect(
-            lambda: find(spec, identity), self._reopen, self._on_state, name=board.name
+            lambda: find(spec, identity), self._reopen, self._on_state, name=session.name
         )
 
     @property
@@ -65,40 +67,40 @@ class Recovery:
             self._reconnect.lost(error.message)
             return
         self._events.note("lost", error.message)
-        lost = DeviceError(f"board {self._board.name} lost: {error.message}", remedy=error.remedy)
+        lost = DeviceError(f"board {self._session.name} lost: {error.message}", remedy=error.remedy)
         lost.__cause__ = error
         self._fail(lost)
 
     def on_restarted(self) -> None:
         """Act on a board that greets in the middle of a run: it booted and forgot its lines."""
         error = DeviceError(
-            f"the board {self._board.name} restarted during the run and forgot its lines",
+            f"the board {self._session.name} restarted during the run and forgot its lines",
             remedy="Check its power supply and its reset line, then start again.",
         )
         if self._settings.on_loss == "continue":
-            self._board.session.drop(error)
+            self._session.drop(error)
         else:
             self._events.note("restarted")
             self._fail(error)
 
     def close(self) -> None:
         """Look for the board no more."""
-        self._reconnect.close(self._board.session.close)
+        self._reconnect.close(self._session.close)
 
     def _reopen(self, address: str) -> None:
         """Open the board where it is now, and act by policy (the reconnection's thread)."""
-        self._board.reopen(address)
+        self._session.reconnect(open_transport(address, self._settings.baud_rate))
         if self._settings.on_reconnect == "stop":
             return
         self._connect()
-        self._board.setSamplingInterval(self._settings.sampling_interval_msec)
+        self._session.send(encode.sampling_interval(self._settings.sampling_interval_msec))
         rest_values: Mapping[int, int] | None = None
         if self._settings.on_reconnect == "safe":
             rest_values = {int(line): value for line, value in self._settings.safe_values.items()}
         self._commands.replay(rest_values)
 
     def _on_state(self, state: LinkState, detail: str) -> None:
-        name = self._board.name
+        name = self._session.name
         if state is LinkState.CONNECTED:
             self._on_back(detail)
         elif state is LinkState.REOPENING:
@@ -120,14 +122,18 @@ class Recovery:
         self.reconnects += 1
         policy = self._settings.on_reconnect
         self._log.warning(
-            "%s is back at %s after %.1f s (%s)", self._board.name, address, gap_usec / 1e6, policy
+            "%s is back at %s after %.1f s (%s)",
+            self._session.name,
+            address,
+            gap_usec / 1e6,
+            policy,
         )
         self._events.note("connected", f"{address}, {policy}, gap {gap_usec} µs")
-        self._set_status(str(self._board.description))
+        self._set_status(str(self._session.description))
         if policy == "stop":
             self._fail(
                 DeviceError(
-                    f"board {self._board.name} was away for {gap_usec / 1e6:.1f} s and is back;"
+                    f"board {self._session.name} was away for {gap_usec / 1e6:.1f} s and is back;"
                     ' on_reconnect = "stop" ends the run',
                     remedy=_REMEDY,
                 )

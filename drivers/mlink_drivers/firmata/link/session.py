@@ -88,14 +88,14 @@ class Session:
         handshake_timeout_s: float = 8.0,
         reset_on_close: bool = True,
     ) -> None:
+        self.name = name or transport.address
         self.transport = transport
         self.decoder = Decoder()
-        self.description: BoardDescription | None = None
         self.granted: Granted | None = None
         """What scheduling the reader got, once it runs."""
         self.pace: Pace | None = None
         """Set where the board's line is faster than the board."""
-        self._name = name or transport.address
+        self._description: BoardDescription | None = None
         self._listener = listener
         self._timeout_s = handshake_timeout_s
         self._reset_on_close = reset_on_close
@@ -123,36 +123,37 @@ class Session:
         )
 
     @property
-    def is_connected(self) -> bool:
-        """Whether a board is there to be sent to."""
-        return self._state is SessionState.CONNECTED
+    def description(self) -> BoardDescription:
+        """The board that answered; kept while it is away.
 
-    def connect(self, transport: Transport | None = None) -> BoardDescription:
-        """Open the line, find out who is on it and start the reader.
-
-        `transport`, when given, replaces the one before: a lost board may be back elsewhere.
-        DeviceError when the line cannot be opened or nobody answers in Firmata.
+        Raises:
+            DeviceError: No board has answered yet.
         """
-        self._move(SessionState.CONNECTING)
-        try:
-            self.pace = None
-            self._release()  # a lost connection's remains
-            if transport is not None:
-                self.transport = transport
-            self._open()
-            self.description = self._shake_hands()
-            self._move(SessionState.CONNECTED)
-        except BaseException:
-            with self._state_lock:
-                self._state = SessionState.CLOSED
-            self._release()
-            raise
-        # A daemon, so that a script that forgets to close can still end.
-        self._reader = threading.Thread(
-            target=self._read_loop, name=f"firmata-reader {self._name}", daemon=True
-        )
-        self._reader.start()
-        return self.description
+        if self._description is None:
+            raise DeviceError(
+                f"{self.name} is not known yet", remedy="Call connect() before asking what it is."
+            )
+        return self._description
+
+    def connect(self) -> BoardDescription:
+        """Open the line, find out which board is on it and start the reader.
+
+        Raises:
+            DeviceError: The line cannot be opened, nothing on it answers in Firmata within the
+                handshake's timeout, or the session is connected already.
+        """
+        return self._connect(self.transport, None)
+
+    def reconnect(self, transport: Transport) -> None:
+        """Connect again to a board that was lost; nothing that was sent to it is sent again.
+
+        Args:
+            transport: Where the board is now, not opened yet; it replaces the present one.
+
+        Raises:
+            DeviceError: As `connect`, or another board answers than before.
+        """
+        self._connect(transport, self.description)
 
     def send(self, data: bytes) -> None:
         """Send bytes at once, from any thread; DeviceLostError when the board is gone."""
@@ -188,7 +189,7 @@ class Session:
             try:
                 self._write(farewell + (encode.system_reset() if self._reset_on_close else b""))
             except DeviceLostError as error:
-                _log.info("%s: not told of the end: %s", self._name, error.message)
+                _log.info("%s: not told of the end: %s", self.name, error.message)
         self._wake()
         if before is SessionState.CONNECTING or self._reader is threading.current_thread():
             return  # whoever connects, or the reader that called us, gives the line back itself
@@ -202,6 +203,33 @@ class Session:
         self.close()
 
     # -- connecting ----------------------------------------------------------------------------
+
+    def _connect(self, transport: Transport, before: BoardDescription | None) -> BoardDescription:
+        self._move(SessionState.CONNECTING)
+        try:
+            self.pace = None
+            self._release()  # a lost connection's remains
+            self.transport = transport
+            self._open()
+            found = self._shake_hands()
+            if before is not None and not found.is_same_board(before):
+                raise DeviceError(
+                    f"what answers at {transport.address} is another board: {found}, not {before}",
+                    remedy=f"Plug {self.name} in again.",
+                )
+            self._description = found
+            self._move(SessionState.CONNECTED)
+        except BaseException:
+            with self._state_lock:
+                self._state = SessionState.CLOSED
+            self._release()
+            raise
+        # A daemon, so that a script that forgets to close can still end.
+        self._reader = threading.Thread(
+            target=self._read_loop, name=f"firmata-reader {self.name}", daemon=True
+        )
+        self._reader.start()
+        return found
 
     def _open(self) -> None:
         self.transport.open()
@@ -263,7 +291,7 @@ class Session:
         except DeviceLostError as error:
             self._lose(error)
         except Exception as error:  # noqa: BLE001 - no reader may die without a word
-            _log.exception("%s: the reader failed", self._name)
+            _log.exception("%s: the reader failed", self.name)
             self._lose(
                 DeviceError(
                     f"reading {self.transport.address} failed: {error!r}",
@@ -325,7 +353,7 @@ class Session:
         if reader is not None:
             reader.join(_JOIN_S)
             if reader.is_alive():
-                _log.error("%s: the reader did not end within %g s", self._name, _JOIN_S)
+                _log.error("%s: the reader did not end within %g s", self.name, _JOIN_S)
         self._close_descriptors()
 
     def _close_descriptors(self) -> None:

@@ -15,7 +15,7 @@ from serial.tools import list_ports
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.link.open import open_transport
-from mlink_drivers.firmata.link.session import Session, SessionListener, SessionState
+from mlink_drivers.firmata.link.session import Session, SessionState
 from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE
 from mlink_drivers.firmata.pyfirmata.pins import UNAVAILABLE, BoardPin, BoardPort
 from mlink_drivers.firmata.wire import encode
@@ -25,7 +25,6 @@ from mlink_drivers.firmata.wire.protocol import (
     DIGITAL_MESSAGE,
     PINS_PER_PORT,
     PROTOCOL_VERSION,
-    SINGLE_PIN_WRITE_SINCE,
     AnalogValue,
     DigitalPort,
     Message,
@@ -44,7 +43,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
 
     DeviceError when it cannot be opened or does not answer. `layout` is one of the library's
     tables, or None for what the board itself reports: then `digital[n]` is pin n of the board
-    and `analog[n]` its channel n. `listener` hears every message first, in the reader thread.
+    and `analog[n]` its channel n.
     """
 
     def __init__(
@@ -58,15 +57,11 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         *,
         handshake_timeout_s: float = 8.0,
         reset_on_close: bool = True,
-        listener: SessionListener | None = None,
         on_loss: Callable[[DeviceError], None] | None = None,
-        log: logging.Logger = _log,
     ) -> None:
         # Not the library's __init__: it spins for 5 s and believes whatever is on the line.
         self._command_handlers: dict[int, Callable[..., object]] = {}
-        self._listener = listener
         self._on_loss = on_loss
-        self._log = log
         self._sampling = False
         self._exited = False
         self.callback_errors: list[Exception] = []
@@ -74,7 +69,6 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         self.analog: list[BoardPin] = []
         self.digital: list[BoardPin] = []
         self.digital_ports: list[BoardPort] = []
-        self._baud_rate = baudrate
         address = port if port is not None else find_port()
         self.name = name or address
         self.session = Session(
@@ -108,23 +102,6 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
     def __exit__(self, *_: object) -> None:
         self.exit()
 
-    def reopen(self, address: str) -> None:
-        """Connect again to a board that was lost; DeviceError when another one answers.
-
-        Nothing that it was told before is repeated here.
-        """
-        before = self.description
-        found = self.session.connect(open_transport(address, self._baud_rate))
-        same = found.firmware_name == before.firmware_name and found.layout == before.layout
-        if not same:
-            self.session.close()
-            raise DeviceError(
-                f"what answers at {address} is another board: {found}, not {before}",
-                remedy=f"Plug {self.name} in again.",
-            )
-        self.description = found
-        self.sp.port = address
-
     # -- sending -------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
@@ -136,16 +113,8 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         self.send(encode.sysex(sysex_cmd, bytes(data)))
 
     def pulls_up_by_write(self, board_pin: int) -> bool:
-        """Whether a pin has no pull-up mode but a high written to the input switches one on.
-
-        StandardFirmata before protocol 2.5, by the Arduino core's digitalWrite on an input.
-        """
-        layout = self.pin_layout
-        return (
-            self.firmata_version < SINGLE_PIN_WRITE_SINCE
-            and layout.supports(board_pin, PinMode.INPUT)
-            and not layout.supports(board_pin, PinMode.PULLUP)
-        )
+        """Whether a pin has no pull-up mode but a high written to the input switches one on."""
+        return self.description.pulls_up_by_write(board_pin)
 
     def servo_config(
         self,
@@ -255,9 +224,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
             self.session.decoder.raw_sysex.add(cmd)
 
     def on_message(self, message: Message, arrival_ns: int) -> None:
-        """Hand a message to the listener, a script's own handler, or the pins."""
-        if self._listener is not None:
-            self._listener.on_message(message, arrival_ns)
+        """Hand a message to a script's own handler, or to the pins."""
         if self._command_handlers and self._call_handler(message):
             return
         if isinstance(message, AnalogValue):
@@ -269,7 +236,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
             if self._sampling and message.port < len(self.digital_ports):
                 self.digital_ports[message.port].take(message.mask, arrival_ns)
         elif isinstance(message, StringData):
-            self._log.warning("%s says: %s", self.name, message.text)
+            _log.warning("%s says: %s", self.name, message.text)
 
     def _call_handler(self, message: Message) -> bool:
         """Call a script's handler of this message, if there is one."""
@@ -294,38 +261,30 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
 
     def on_loss(self, error: DeviceError) -> None:
         """Say at once that the board went away."""
-        if self._listener is not None:
-            self._listener.on_loss(error)  # which reports it by its own policy
-        else:
-            self._log.error("%s: %s", self.name, error)
+        _log.error("%s: %s", self.name, error)
         if self._on_loss is not None:
             self._on_loss(error)
 
     def on_fault(self, error: Exception) -> None:
         """Report what a handler raised; reading goes on."""
         self.report_callback_error(error)
-        if self._listener is not None:
-            self._listener.on_fault(error)
 
     def report_callback_error(self, error: Exception) -> None:
         """Log what a callback raised, and keep it in `callback_errors`."""
-        self._log.error("%s: a callback raised %r", self.name, error, exc_info=error)
+        _log.error("%s: a callback raised %r", self.name, error, exc_info=error)
         self.callback_errors.append(error)
 
     # -- the end -------------------------------------------------------------------------------
 
-    def exit(self, farewell: bytes = b"") -> None:
-        """Stop reporting, detach servos, reset the board and give the port back, always.
-
-        `farewell` is sent first, if the board can still be reached.
-        """
+    def exit(self) -> None:
+        """Stop reporting, detach servos, reset the board and give the port back, always."""
         if self._exited:
             return
         self._exited = True
         self._sampling = False
         for pin in (*self.analog, *self.digital):
             pin.unregister_callback()
-        farewell += self._report_bytes(False) + b"".join(
+        farewell = self._report_bytes(False) + b"".join(
             encode.pin_mode(pin.board_pin, PinMode.OUTPUT)
             for pin in self.digital
             if pin.mode == PinMode.SERVO

@@ -14,10 +14,12 @@ from mlink.errors import DeviceError
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.pin_layout import PinLayout
 from mlink_drivers.firmata.wire.protocol import (
+    SINGLE_PIN_WRITE_SINCE,
     AnalogMapping,
     Capabilities,
     Firmware,
     Message,
+    PinMode,
     ProtocolVersion,
 )
 
@@ -36,6 +38,26 @@ class BoardDescription(msgspec.Struct, frozen=True):
     firmware_name: str
     firmware_version: tuple[int, int]
     layout: PinLayout
+
+    @property
+    def writes_single_pins(self) -> bool:
+        """Whether a write can name one pin (0xF5); else it has the whole port's outputs."""
+        return self.protocol_version >= SINGLE_PIN_WRITE_SINCE
+
+    def is_same_board(self, other: BoardDescription) -> bool:
+        """Whether firmware and pins are the same, at whatever address."""
+        return self.firmware_name == other.firmware_name and self.layout == other.layout
+
+    def pulls_up_by_write(self, pin: int) -> bool:
+        """Whether a pin has no pull-up mode, and a high written to the input switches one on.
+
+        StandardFirmata before protocol 2.5, by the Arduino core's digitalWrite on an input.
+        """
+        return (
+            not self.writes_single_pins
+            and self.layout.supports(pin, PinMode.INPUT)
+            and not self.layout.supports(pin, PinMode.PULLUP)
+        )
 
     def __str__(self) -> str:
         major, minor = self.firmware_version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -42,8 +43,9 @@ def lines():
 
 @pytest.fixture
 def timer(lines):
-    with PulseTimer(lines.write, on_error=lines.errors.append) as timer:
-        yield timer
+    timer = PulseTimer(lines.write, on_error=lines.errors.append)
+    yield timer
+    timer.close()
 
 
 def test_a_pulse_ends_after_its_duration(lines, timer):
@@ -106,7 +108,7 @@ def test_a_failing_end_is_reported_and_the_other_pulses_still_end(lines):
             raise OSError("line 2 is gone")
         lines.write(line, value)
 
-    with PulseTimer(write, on_error=lines.errors.append) as timer:
+    with closing(PulseTimer(write, on_error=lines.errors.append)) as timer:
         timer.pulse(2, 1, 5_000)
         timer.pulse(3, 1, 20_000)
         lines.wait_for_values(3, [1, 0])
