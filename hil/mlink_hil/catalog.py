@@ -7,8 +7,8 @@ from typing import Literal
 
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
+from mlink_hil.uno import USER_PINS
 
-UNO_PINS = range(2, 20)
 MAX_PRESSES_HZ = 200
 MAX_HISTOGRAM_BINS = 1000
 
@@ -31,7 +31,7 @@ class VirtualButtonSettings(ModuleSettings, kw_only=True):
         problems = [
             f"{key}: pin {pin} cannot be used: 0 and 1 are the serial line, the Uno has 2 to 19"
             for key, pin in (("line", self.line), ("answer_line", self.answer_line))
-            if pin is not None and pin not in UNO_PINS
+            if pin is not None and pin not in USER_PINS
         ]
         if self.answer_line == self.line:
             problems.append("answer_line: it is the button's own line; name the answering one")

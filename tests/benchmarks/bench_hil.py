@@ -1,4 +1,4 @@
-"""The virtual rig: what it costs to start, to go on, and to keep two chips in real time.
+"""Simulated parts: what it costs to start, to go on, and to keep two chips in real time.
 
 Run alone on the machine: python tests/benchmarks/bench_hil.py [--seconds 10] [--rounds 3]
 """
@@ -17,12 +17,12 @@ sys.path.insert(0, str(ROOT))
 
 from mlink.bench import load_bench  # noqa: E402 - the project's folder comes first
 from mlink.engine.options import RunOptions  # noqa: E402
-from mlink_hil.sim.board import CLOCK_HZ  # noqa: E402
-from mlink_hil.sim.circuit.build import Rig as SimRig  # noqa: E402
-from mlink_hil.sim.plan import BoardPlan, RigPlan  # noqa: E402
+from mlink_hil.sim.circuit.build import Circuit  # noqa: E402
+from mlink_hil.sim.plan import BoardPlan, CircuitPlan  # noqa: E402
 from mlink_hil.testing import edge  # noqa: E402
 from mlink_hil.testing.bench import Rig  # noqa: E402
 from mlink_hil.testing.bench_run import BenchRun  # noqa: E402
+from mlink_hil.uno import CLOCK_HZ  # noqa: E402
 from tests.benchmarks.table import Table, arguments, median, publish  # noqa: E402
 
 BENCHES = ROOT / "hil" / "benches"
@@ -191,12 +191,12 @@ def turns_table() -> Table:
 def _simulate(turn_usec: float) -> float:
     boards = [BoardPlan(name=name, control="", firmware=str(LAMP)) for name in ("left", "right")]
     nets = [[("left", "8"), ("right", "2")]] if turn_usec < TURNS_USEC[0] else []
-    rig = SimRig(RigPlan(boards=boards, nets=nets, wire_usec=turn_usec))
-    for node in rig.nodes.values():
+    circuit = Circuit(CircuitPlan(boards=boards, nets=nets, wire_usec=turn_usec))
+    for node in circuit.nodes.values():
         node.switch_on(0)
-    rig.clock.run_until(CLOCK_HZ // 10)
+    circuit.clock.run_until(CLOCK_HZ // 10)
     began = time.process_time()
-    rig.clock.run_until(rig.clock.cycle + CLOCK_HZ)
+    circuit.clock.run_until(circuit.clock.cycle + CLOCK_HZ)
     return time.process_time() - began
 
 

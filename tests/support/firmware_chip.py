@@ -15,7 +15,7 @@ from mlink_drivers.firmata.chip.messages import (
 )
 from mlink_drivers.firmata.wire.decode import Decoder
 from mlink_drivers.firmata.wire.protocol import Message, Sysex
-from mlink_hil.sim.board import CLOCK_HZ
+from mlink_hil.uno import CLOCK_HZ
 from tests.support import ROOT
 
 HEX = ROOT / "firmware/prebuilt/mlink_firmata-uno.hex"

@@ -4,7 +4,7 @@ Written from Firmata's protocol and firmware/PROTOCOL.md and knowing nothing of 
 parser, so that the two can be held against each other.
 """
 
-from mlink_hil.sim.board import PIN_COUNT, USER_PINS
+from mlink_hil.uno import PIN_COUNT, USER_PINS
 
 LONGEST_SYSEX = 64
 _ALL = frozenset(USER_PINS)

@@ -7,8 +7,6 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
@@ -32,17 +30,6 @@ class VirtualBoard(ControlClient):
     def connect(cls, path: Path | str) -> VirtualBoard:
         """Connect to the control socket at `path`; DeviceError when nobody listens."""
         return cls(path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def watch(self, pins: Iterable[int]) -> None:
         """From now on, receive the edges of these pins."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from mlink.closing import ClosesOnExit
 from mlink.errors import DeviceError
 from mlink_hil.control import messages
 from mlink_hil.control.messages import PinReply, ReadReply, StatsReply
@@ -24,7 +25,7 @@ class _Kind(msgspec.Struct):
     ok: bool = True
 
 
-class ControlClient(ABC):
+class ControlClient(ClosesOnExit):
     """A connection to a board's control socket; DeviceError when nobody listens."""
 
     def __init__(self, path: Path | str) -> None:

@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 import msgspec
@@ -73,12 +72,7 @@ class SimProcess:
         self._log.debug("virtual Uno: %s, %s", self.ready.simulator, self.ready.scheduling)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if self._process.poll() is None:
             with contextlib.suppress(DeviceError), VirtualBoard.connect(self._control) as board:
                 board.quit()

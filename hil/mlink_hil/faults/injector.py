@@ -18,7 +18,7 @@ from mlink.bench.companions import RunView
 from mlink.errors import BenchError, DeviceError, MlinkError, ModuleError
 from mlink_hil.control import messages
 from mlink_hil.control.board import VirtualBoard
-from mlink_hil.devices import control_path
+from mlink_hil.control.socket_path import control_path
 from mlink_hil.faults import kinds
 from mlink_hil.faults.check import devices_of, wrong_target
 from mlink_hil.faults.kinds import Fault

@@ -7,21 +7,6 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
-CLOCK_HZ = 16_000_000
-SUPPLY_VOLT = 5.0
-PIN_COUNT = 20
-FIRST_ANALOG = 14
-ANALOG_COUNT = 6
-SERIAL_PINS = (0, 1)
-USER_PINS = range(2, PIN_COUNT)
-
-PORT_PINS = tuple(
-    [f"PD{bit}" for bit in range(8)]
-    + [f"PB{bit}" for bit in range(6)]
-    + [f"PC{bit}" for bit in range(6)]
-)
-"""The processor's name of each pin: D0 to D13, A0 to A5."""
-
 RECEIVE_AHEAD = 64
 """Bytes taken from the host beyond what is on the wire, as the Uno's USB bridge does."""
 

@@ -6,16 +6,14 @@ import os
 import socket
 from collections.abc import Callable, Container
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
 from mlink.errors import DeviceError
 from mlink_hil.control import messages
+from mlink_hil.control.socket_path import check_socket_path
 
-LONGEST_PATH = 107
-"""Bytes that the path of a Unix socket may have."""
 _LONGEST_LINE = 65_536
 _LARGEST_BACKLOG = 1 << 20
 _REPLACED = "…"
@@ -45,11 +43,7 @@ class ControlServer:
         """Pins that any client watches."""
 
     def __enter__(self) -> Self:
-        if len(os.fsencode(self._path)) > LONGEST_PATH:
-            raise DeviceError(
-                f"the path of the control socket is longer than {LONGEST_PATH} bytes: {self._path}",
-                remedy="Use a shorter folder, as by setting TMPDIR=/tmp.",
-            )
+        check_socket_path(self._path)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             if self._path.is_socket():  # of a program that was killed
@@ -66,12 +60,7 @@ class ControlServer:
         self._update()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for client in list(self._clients.values()):
             self._drop(client)
         self._listener.close()

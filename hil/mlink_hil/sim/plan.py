@@ -1,6 +1,6 @@
 """What the programs that simulate a `[virtual]` table are told: plain values, as JSON in a file.
 
-`RigPlan` is for the program of the boards and chips that are wired together (`sim.rig`),
+`CircuitPlan` is for the program of the boards and chips that are wired together (`sim.circuit`),
 `ScenePlan` for a scene's camera. Times are µs of simulated time, pins are numbers of an Uno's.
 """
 
@@ -85,7 +85,7 @@ class DelayPlan(msgspec.Struct, kw_only=True):
     delay_usec: float
 
 
-class RigPlan(msgspec.Struct, kw_only=True):
+class CircuitPlan(msgspec.Struct, kw_only=True):
     """Boards, chips and models on one clock, and what is between them."""
 
     boards: list[BoardPlan]
@@ -95,6 +95,12 @@ class RigPlan(msgspec.Struct, kw_only=True):
     contacts: list[ContactPlan] = []
     sensors: list[SensorPlan] = []
     wire_usec: float = WIRE_USEC
+
+
+LED_AT = (0.75, 0.75)
+"""Default place of an LED in the picture: shares of its width and height."""
+LED_SIZE = 1 / 24
+"""Default radius of an LED, as a share of the picture's width."""
 
 
 class ShownPlan(msgspec.Struct, kw_only=True):
@@ -132,10 +138,10 @@ class ScenePlan(msgspec.Struct, kw_only=True):
     items: list[LedPlan | ServoPlan] = []
 
 
-PlanT = TypeVar("PlanT", RigPlan, ScenePlan)
+PlanT = TypeVar("PlanT", CircuitPlan, ScenePlan)
 
 
-def write_plan(path: Path, plan: RigPlan | ScenePlan) -> None:
+def write_plan(path: Path, plan: CircuitPlan | ScenePlan) -> None:
     """Write a plan where its program will read it."""
     path.write_bytes(msgspec.json.encode(plan))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from mlink.errors import DeviceError
 from mlink.realtime import quiet_gc, request_priority
 from mlink_hil.control import messages
-from mlink_hil.sim.board import CLOCK_HZ, Board, BoardCrashed
+from mlink_hil.sim.board import Board, BoardCrashed
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.node import Node
 from mlink_hil.sim.control_server import ControlServer
@@ -26,6 +26,7 @@ from mlink_hil.sim.lifetime import Lifetime, sleep_precisely
 from mlink_hil.sim.pacer import Pacer
 from mlink_hil.sim.pty_port import PtyPort
 from mlink_hil.sim.seat import BoardTime, Seat
+from mlink_hil.uno import CLOCK_HZ
 
 SLICE_USEC = 100.0
 _IDLE_SEC = 0.1

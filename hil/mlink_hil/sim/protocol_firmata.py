@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from mlink_hil.sim.board import ANALOG_COUNT, FIRST_ANALOG, PIN_COUNT, SUPPLY_VOLT, USER_PINS
+from mlink_hil.uno import ANALOG_COUNT, FIRST_ANALOG, PIN_COUNT, SUPPLY_VOLT, USER_PINS
 
 NAME = "StandardFirmata.ino"
 VERSION = (2, 5)
@@ -28,7 +28,6 @@ _STATE_QUERY, _STATE_REPLY, _WIDE_ANALOG, _FIRMWARE, _SAMPLING = 0x6D, 0x6E, 0x6
 _LENGTHS = {
     _DIGITAL: 2, _ANALOG: 2, _REPORT_ANALOG: 1, _REPORT_DIGITAL: 1, _SET_MODE: 2, _SET_PIN: 2,
 }  # fmt: skip
-_PER_PORT = (_DIGITAL, _ANALOG, _REPORT_ANALOG, _REPORT_DIGITAL)
 
 
 class Pins(Protocol):

@@ -9,17 +9,10 @@ from __future__ import annotations
 import sys
 from collections import deque
 
-from mlink_hil.sim.board import (
-    CLOCK_HZ,
-    FIRST_ANALOG,
-    PIN_COUNT,
-    SUPPLY_VOLT,
-    Board,
-    Output,
-    PinState,
-)
+from mlink_hil.sim.board import Board, Output, PinState
 from mlink_hil.sim.program import main
 from mlink_hil.sim.protocol_firmata import VERSION, FirmataFirmware
+from mlink_hil.uno import CLOCK_HZ, FIRST_ANALOG, PIN_COUNT, SUPPLY_VOLT
 
 _BAUD = 57_600
 _BYTE_CYCLES = 10 * CLOCK_HZ // _BAUD

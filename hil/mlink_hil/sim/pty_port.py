@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tty
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from mlink.errors import DeviceError
@@ -51,12 +50,7 @@ class PtyPort:
         self.plug()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.unplug()
 
     @property

@@ -22,10 +22,9 @@ from mlink.errors import DeviceError, MlinkError, ModuleError
 from mlink.tap.attach import add_tap
 from mlink.tap.catalog import TAP_NAME
 from mlink.tap.link import TapLink
-from mlink_hil.catalog import UNO_PINS
 from mlink_hil.control.messages import Edge
+from mlink_hil.control.socket_path import control_path
 from mlink_hil.control.watcher import BoardLink
-from mlink_hil.devices import control_path
 from mlink_hil.faults.injector import Injector, injector_of
 from mlink_hil.faults.kinds import Fault
 from mlink_hil.lab import slowness, wires_of
@@ -36,6 +35,7 @@ from mlink_hil.testing.names import Names
 from mlink_hil.testing.settling import settle
 from mlink_hil.testing.tap_events import ItemEvents, RegionEvents
 from mlink_hil.testing.testers import add_testers, testers
+from mlink_hil.uno import USER_PINS
 from mlink_hil.wiring.devices_under_test import chips
 
 PIN_UNCERTAINTY_USEC = 1
@@ -230,7 +230,7 @@ class BenchRun:
                 self.history.add([self._pin_event(device, edge.pin, edge.level, edge.time_ns)])
 
             with contextlib.suppress(DeviceError):  # it was unplugged at once: the run tells that
-                self.boards[device] = BoardLink(control, note, pins=UNO_PINS)
+                self.boards[device] = BoardLink(control, note, pins=USER_PINS)
 
     def _pin_event(
         self,

@@ -13,14 +13,15 @@ from pathlib import Path
 from msgspec.structs import asdict
 
 from mlink.errors import DeviceError
+from mlink_hil.control.socket_path import control_path
 from mlink_hil.sim.plan import (
     BoardPlan,
+    CircuitPlan,
     ContactPlan,
     DelayPlan,
     End,
     LedPlan,
     ModelPlan,
-    RigPlan,
     ScenePlan,
     SensorPlan,
     ServoPlan,
@@ -33,11 +34,11 @@ _MAX_POINTS = 1_000_000
 
 @dataclass
 class Layout:
-    """What there is to simulate; `rig.boards` holds the chips, boards are added by name."""
+    """What there is to simulate; `circuit.boards` holds the chips, boards are added by name."""
 
-    rig: RigPlan = field(default_factory=lambda: RigPlan(boards=[]))
+    circuit: CircuitPlan = field(default_factory=lambda: CircuitPlan(boards=[]))
     wired_boards: list[str] = field(default_factory=list)
-    """Boards that live in the rig's program, for something is wired to them."""
+    """Boards that run in the circuit's program, because something is wired to them."""
     scenes: dict[str, ScenePlan] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -53,11 +54,6 @@ class _Places:
 
     def control(self, name: str) -> str:
         return str(control_path(self._work_dir, name))
-
-
-def control_path(work_dir: Path, name: str) -> Path:
-    """Return where the control socket of a virtual board or chip of a run is."""
-    return work_dir / f"{name}.sock"
 
 
 def lay_out(
@@ -81,10 +77,10 @@ def lay_out(
             case Chip():
                 firmware = str((bench_dir / part.firmware).resolve())
                 plan = BoardPlan(name=name, control=places.control(name), firmware=firmware)
-                layout.rig.boards.append(plan)
+                layout.circuit.boards.append(plan)
                 nets += _wires(name, part, places)
             case Model():
-                layout.rig.models.append(_model(name, part, bench_dir))
+                layout.circuit.models.append(_model(name, part, bench_dir))
                 nets += _wires(name, part, places)
             case Wire():
                 lines = [parse_line(end) for end in part.ends]
@@ -92,20 +88,20 @@ def lay_out(
                 if part.delay_usec:
                     one, other = ends
                     delay = DelayPlan(ends=(one, other), delay_usec=part.delay_usec)
-                    layout.rig.delays.append(delay)
+                    layout.circuit.delays.append(delay)
                     nets += [[one], [other]]
                 else:
                     nets.append(ends)
             case Button():
-                layout.rig.contacts.append(_contact(part))
+                layout.circuit.contacts.append(_contact(part))
             case Sensor():
-                layout.rig.sensors.append(_sensor(name, part, bench_dir))
+                layout.circuit.sensors.append(_sensor(name, part, bench_dir))
             case Scene() | Led() | Servo():
                 _add_to_scene(name, part, places, layout.scenes)
-    layout.rig.nets = _merged(nets)
-    rig = layout.rig
-    touched = {name for net in rig.nets for name, _ in net}
-    touched |= {each.board for each in rig.contacts} | {each.board for each in rig.sensors}
+    layout.circuit.nets = _merged(nets)
+    circuit = layout.circuit
+    touched = {name for net in circuit.nets for name, _ in net}
+    touched |= {each.board for each in circuit.contacts} | {each.board for each in circuit.sensors}
     layout.wired_boards = sorted(touched.intersection(boards))
     return layout
 

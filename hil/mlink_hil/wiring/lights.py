@@ -6,12 +6,10 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from mlink.bench import Bench
+from mlink_hil.sim.plan import LED_AT, LED_SIZE
 from mlink_hil.wiring.lines import parse_line
 from mlink_hil.wiring.parts import Led
 from mlink_hil.wiring.table import TABLE, read_parts
-
-DEFAULT_AT = (0.75, 0.75)
-DEFAULT_SIZE = 1 / 24
 
 
 class Light(NamedTuple):
@@ -41,5 +39,5 @@ def lights(bench: Bench) -> list[Light]:
         query = dict(parse_qsl(spec.partition("?")[2]))
         if "led" in query and name not in described:
             line = f"{query.get('board', '')}.{query['led']}"
-            found.append(Light(name, line, DEFAULT_AT, DEFAULT_SIZE))
+            found.append(Light(name, line, LED_AT, LED_SIZE))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from mlink_hil.sim.board import ANALOG_COUNT, FIRST_ANALOG, PIN_COUNT, SERIAL_PINS
+from mlink_hil.uno import ANALOG_COUNT, FIRST_ANALOG, PIN_COUNT, SERIAL_PINS
 
 _LINE = re.compile(r"(?P<device>[^.\s]+)\.(?P<pin>A?[0-9]{1,2})")
 

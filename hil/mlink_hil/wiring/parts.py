@@ -17,12 +17,12 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from mlink_hil.sim.board import ANALOG_COUNT, FIRST_ANALOG, SUPPLY_VOLT
+from mlink_hil.sim.plan import LED_AT, LED_SIZE
+from mlink_hil.uno import ANALOG_COUNT, FIRST_ANALOG, SUPPLY_VOLT
 from mlink_hil.wiring.lines import parse_line, parse_pin
 
 Problem: TypeAlias = tuple[str, str]
 
-COLORS = ("red", "green", "blue", "yellow", "white", "orange")
 Color: TypeAlias = Literal["red", "green", "blue", "yellow", "white", "orange"]
 _MAX_RATE_HZ = 10_000
 _MAX_BOUNCES = 1000
@@ -96,9 +96,9 @@ class _Shown(Part, kw_only=True):
 
     line: str
     scene: str
-    at: tuple[float, float] = (0.75, 0.75)
+    at: tuple[float, float] = LED_AT
     """Place in the picture: shares of its width and height."""
-    size: float = 1 / 24
+    size: float = LED_SIZE
     """Radius, as a share of the picture's width."""
 
     def problems(self, bench_dir: Path) -> Iterator[Problem]:  # noqa: ARG002

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from mlink.devices import DeviceEndpoint
-from mlink_hil.control.process import SimProcess
-from mlink_hil.devices import (
+from mlink_hil.board_choice import (
     BoardChoice,
     board_endpoint,
-    check_socket_path,
     choose_board,
     is_board,
     scene_endpoint,
 )
+from mlink_hil.control.process import SimProcess
+from mlink_hil.control.socket_path import check_socket_path, control_path
 from mlink_hil.sim.fetch_firmware import NAME, cached_path
 from mlink_hil.sim.plan import BoardPlan, write_plan
-from mlink_hil.wiring.layout import Layout, control_path, lay_out
+from mlink_hil.wiring.layout import Layout, lay_out
 from mlink_hil.wiring.table import read_parts
 
 _PROGRAM = "mlink_hil.sim.circuit"
@@ -49,14 +49,14 @@ def open_wired(
     with ExitStack() as stack:
         endpoints: dict[str, DeviceEndpoint] = {}
         if layout.wired_boards:
-            endpoints |= stack.enter_context(_rig(layout, specs, work_dir, log, arguments))
+            endpoints |= stack.enter_context(_circuit(layout, specs, work_dir, log, arguments))
         for name, plan in layout.scenes.items():
             endpoints[name] = scene_endpoint(name, specs[name], plan, work_dir)
         yield endpoints
 
 
 @contextmanager
-def _rig(
+def _circuit(
     layout: Layout,
     specs: Mapping[str, str],
     work_dir: Path,
@@ -65,11 +65,11 @@ def _rig(
 ) -> Iterator[dict[str, DeviceEndpoint]]:
     """Run the program of the boards that are wired; boards come before chips."""
     chosen = {name: choose_board(name, specs[name], log) for name in layout.wired_boards}
-    plan = layout.rig
+    plan = layout.circuit
     plan.boards = [_board(name, each, work_dir) for name, each in chosen.items()] + plan.boards
     for board in plan.boards:
         check_socket_path(Path(board.control))
-    path = work_dir / "rig.json"
+    path = work_dir / "circuit.json"
     write_plan(path, plan)
     leaves = [Path(p) for b in plan.boards for p in (b.tty, b.control) if p]
     control = control_path(work_dir, layout.wired_boards[0])

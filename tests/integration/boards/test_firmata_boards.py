@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-import mlink_hil.devices
+import mlink_hil.board_choice
 from mlink.engine.setup.workdir import runs_dir
 from mlink.engine.status import RunResult
 from mlink_hil.control.process import UnoProcess
@@ -156,7 +156,7 @@ def test_two_boards_have_a_stream_each_and_only_their_own_readings(bench: BenchR
 @pytest.mark.timeout(180)
 def test_eight_boards_run_in_one_bench(bench: BenchRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     # eight programs that wake at a real-time priority every 100 µs leave two cores to nobody else
-    monkeypatch.setattr(mlink_hil.devices, "UnoProcess", slow_slices)
+    monkeypatch.setattr(mlink_hil.board_choice, "UnoProcess", slow_slices)
     text, scripts = bench_of(8, finger=finger(8))
     result = run_until_done(bench, text, scripts)
     assert result.success, result.failures

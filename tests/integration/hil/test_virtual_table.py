@@ -1,4 +1,4 @@
-"""The virtual rig in runs: two simulated chips, and the worked examples upon them."""
+"""Simulated parts in runs: two simulated chips, and the worked examples upon them."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.messages import ChipStatus
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.protocol import ProtocolVersion
-from mlink_hil.sim.board import CLOCK_HZ, USER_PINS
+from mlink_hil.uno import CLOCK_HZ, USER_PINS
 from tests.support.firmware_chip import CYCLES_PER_USEC, Chip
 from tests.support.pin_oracle import PinOracle
 

@@ -10,19 +10,20 @@ from pathlib import Path
 from mlink.errors import DeviceError
 from mlink.realtime import request_priority
 from mlink_hil.control import messages
-from mlink_hil.sim.board import CLOCK_HZ, BoardCrashed
-from mlink_hil.sim.circuit.build import Rig
+from mlink_hil.sim.board import BoardCrashed
+from mlink_hil.sim.circuit.build import Circuit
 from mlink_hil.sim.control_server import ControlServer
 from mlink_hil.sim.lifetime import Lifetime, sleep_precisely
 from mlink_hil.sim.pacer import CATCH_UP_USEC, Pacer
-from mlink_hil.sim.plan import BoardPlan, RigPlan, read_plan
+from mlink_hil.sim.plan import BoardPlan, CircuitPlan, read_plan
 from mlink_hil.sim.program import REALTIME_PRIORITY, SLICE_USEC, BoardProgram, live
 from mlink_hil.sim.pty_port import NoPort, PtyPort
 from mlink_hil.sim.seat import BoardTime, Seat
+from mlink_hil.uno import CLOCK_HZ
 
 
 def main() -> int:
-    """Run the rig; returns the exit code."""
+    """Run the circuit; returns the exit code."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--plan", type=Path, required=True, metavar="FILE")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this process is gone")
@@ -39,31 +40,33 @@ def main() -> int:
     sleep_precisely()
     try:
         with ExitStack() as stack:
-            plan = read_plan(arguments.plan, RigPlan)
-            rig = Rig(plan)
-            stack.callback(rig.close)
+            plan = read_plan(arguments.plan, CircuitPlan)
+            circuit = Circuit(plan)
+            stack.callback(circuit.close)
             pacer = Pacer(CLOCK_HZ, arguments.slice_usec, catch_up_usec=arguments.catch_up_usec)
             scheduling = request_priority(REALTIME_PRIORITY).detail
-            seats = [_seat(rig, board, pacer, scheduling, stack) for board in plan.boards]
-            first, *others = (_ready(rig, board, scheduling) for board in plan.boards)
+            seats = [_seat(circuit, board, pacer, scheduling, stack) for board in plan.boards]
+            first, *others = (_ready(circuit, board, scheduling) for board in plan.boards)
             first.others.extend(others)
-            live(BoardProgram(rig.clock, seats, pacer, lifetime), first, rig.start)
+            live(BoardProgram(circuit.clock, seats, pacer, lifetime), first, circuit.start)
     except (DeviceError, BoardCrashed) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
 
 
-def _seat(rig: Rig, plan: BoardPlan, pacer: Pacer, scheduling: str, stack: ExitStack) -> Seat:
+def _seat(
+    circuit: Circuit, plan: BoardPlan, pacer: Pacer, scheduling: str, stack: ExitStack
+) -> Seat:
     port = stack.enter_context(PtyPort(Path(plan.tty))) if plan.tty else NoPort()
     control = stack.enter_context(ControlServer(Path(plan.control)))
-    node = rig.nodes[plan.name]
+    node = circuit.nodes[plan.name]
     time = BoardTime(pacer, node)
-    return Seat(node, rig.boards[plan.name], port, control, time, scheduling)
+    return Seat(node, circuit.boards[plan.name], port, control, time, scheduling)
 
 
-def _ready(rig: Rig, plan: BoardPlan, scheduling: str) -> messages.Ready:
-    board = rig.boards[plan.name]
+def _ready(circuit: Circuit, plan: BoardPlan, scheduling: str) -> messages.Ready:
+    board = circuit.boards[plan.name]
     return messages.Ready(
         tty=plan.tty,
         control=plan.control,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mlink_hil.sim.board import CLOCK_HZ, Board
+from mlink_hil.sim.board import Board
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.contact import Contact
 from mlink_hil.sim.circuit.model import Model
@@ -14,13 +14,14 @@ from mlink_hil.sim.circuit.node import Node
 from mlink_hil.sim.circuit.sensor import Sensor
 from mlink_hil.sim.circuit.wired_board import WiredBoard
 from mlink_hil.sim.load_avr import load_avr_board
-from mlink_hil.sim.plan import BoardPlan, ContactPlan, RigPlan, SensorPlan
+from mlink_hil.sim.plan import BoardPlan, CircuitPlan, ContactPlan, SensorPlan
+from mlink_hil.uno import CLOCK_HZ
 
 
-class Rig:
+class Circuit:
     """All of it: nodes and what a test handles of them, by name, and what starts with them."""
 
-    def __init__(self, plan: RigPlan) -> None:
+    def __init__(self, plan: CircuitPlan) -> None:
         self.clock = CommonClock()
         self.nodes: dict[str, Node] = {}
         self.boards: dict[str, WiredBoard] = {}

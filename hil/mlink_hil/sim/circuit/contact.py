@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from mlink_hil.sim.board import CLOCK_HZ
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.plan import ContactPlan
+from mlink_hil.uno import CLOCK_HZ
 
 Touch = Callable[[bool, int], object]
 """Called with (closed, cycle)."""

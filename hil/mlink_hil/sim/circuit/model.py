@@ -13,10 +13,11 @@ from typing import Any
 
 from mlink.errors import DeviceError
 from mlink_hil.dut import Dut
-from mlink_hil.sim.board import CLOCK_HZ, BoardCrashed
+from mlink_hil.sim.board import BoardCrashed
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.nets import NOTHING, Drive, Net, Strength
 from mlink_hil.sim.plan import ModelPlan
+from mlink_hil.uno import CLOCK_HZ
 
 _CYCLES_PER_USEC = CLOCK_HZ / 1e6
 

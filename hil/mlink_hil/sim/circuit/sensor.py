@@ -7,9 +7,9 @@ import math
 import random
 from collections.abc import Callable
 
-from mlink_hil.sim.board import CLOCK_HZ, SUPPLY_VOLT
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.plan import SensorPlan
+from mlink_hil.uno import CLOCK_HZ, SUPPLY_VOLT
 
 
 class Sensor:

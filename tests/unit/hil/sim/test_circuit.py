@@ -1,4 +1,4 @@
-"""Wires, buttons, sensors and models of the virtual rig, in simulated time, without a processor."""
+"""Wires, buttons, sensors and models of a circuit, in simulated time, without a processor."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from pathlib import Path
 import pytest
 
 from mlink.errors import DeviceError
-from mlink_hil.sim.board import CLOCK_HZ, BoardCrashed
-from mlink_hil.sim.circuit.build import Rig
+from mlink_hil.sim.board import BoardCrashed
+from mlink_hil.sim.circuit.build import Circuit
 from mlink_hil.sim.circuit.nets import NOTHING, Drive, Strength, resolve
-from mlink_hil.sim.plan import BoardPlan, ContactPlan, DelayPlan, ModelPlan, RigPlan, SensorPlan
+from mlink_hil.sim.plan import BoardPlan, CircuitPlan, ContactPlan, DelayPlan, ModelPlan, SensorPlan
+from mlink_hil.uno import CLOCK_HZ
 
 USEC = CLOCK_HZ // 1_000_000
 HIGH, LOW = Drive(Strength.OUTPUT, True), Drive(Strength.OUTPUT, False)
 
 
 class Bench:
-    """A rig of protocol boards, switched on, whose edges are noted as (µs, "board.pin", level)."""
+    """A circuit of protocol boards, switched on; notes edges as (µs, "board.pin", level)."""
 
     def __init__(self, **plan):
         names = plan.pop("boards", ("uno",))
         boards = [BoardPlan(name=name, control="", simulator="protocol") for name in names]
-        self.rig = Rig(RigPlan(boards=boards, **plan))
+        self.circuit = Circuit(CircuitPlan(boards=boards, **plan))
         self.edges = []
-        for name, node in self.rig.nodes.items():
+        for name, node in self.circuit.nodes.items():
             node.board.on_edge = self._note(name, node)
             node.switch_on(0)
-        self.rig.start()
+        self.circuit.start()
 
     def _note(self, name, node):
         return lambda pin, level, cycle: self.edges.append(
@@ -35,10 +36,10 @@ class Bench:
         )
 
     def run(self, usec):
-        self.rig.clock.run_until(self.rig.clock.cycle + round(usec * USEC))
+        self.circuit.clock.run_until(self.circuit.clock.cycle + round(usec * USEC))
 
     def chip(self, name):
-        return self.rig.nodes[name].board
+        return self.circuit.nodes[name].board
 
     def of(self, line):
         return [(usec, level) for usec, at, level in self.edges if at == line]
@@ -66,8 +67,9 @@ def test_an_edge_is_at_the_other_end_exactly_one_delay_later():
 
 
 def test_a_turn_is_never_longer_than_a_wire():
-    assert Bench(nets=[[("uno", "4"), ("uno", "5")]], wire_usec=20).rig.clock.longest_turn == 320
-    assert Bench().rig.clock.longest_turn == 16_000
+    wired = Bench(nets=[[("uno", "4"), ("uno", "5")]], wire_usec=20)
+    assert wired.circuit.clock.longest_turn == 320
+    assert Bench().circuit.clock.longest_turn == 16_000
 
 
 def test_wires_work_both_ways_and_a_pin_that_is_let_go_falls_back_to_the_pull_up():
@@ -90,15 +92,15 @@ def test_two_outputs_against_each_other_read_low_and_are_counted():
     bench.chip("b").set_output(2, False)
     bench.run(100)
     assert not bench.chip("a").read(4).level
-    assert bench.rig.nets[0].shorts == 1
+    assert bench.circuit.nets[0].shorts == 1
 
 
 def test_a_test_that_drives_a_line_drives_all_that_is_wired_to_it():
     bench = Bench(boards=("a", "b"), nets=[[("a", "4"), ("b", "2")]])
-    bench.rig.boards["a"].drive(4, True)
+    bench.circuit.boards["a"].drive(4, True)
     bench.run(1)
     assert bench.chip("b").read(2).level
-    bench.rig.boards["a"].drive(4, None)
+    bench.circuit.boards["a"].drive(4, None)
     bench.run(1)
     assert not bench.chip("b").read(2).level
 
@@ -132,9 +134,9 @@ def test_what_a_test_drives_is_at_the_other_end_after_the_delay_alone():
     bench.chip("b").set_input(2, pull_up=True)
     bench.run(1000)
     bench.edges.clear()
-    bench.rig.boards["a"].drive(4, False)
+    bench.circuit.boards["a"].drive(4, False)
     bench.run(500)
-    bench.rig.boards["a"].drive(4, None)
+    bench.circuit.boards["a"].drive(4, None)
     bench.run(500)
     assert bench.of("b.2") == [(1080, 0), (1580, 1)]
 
@@ -144,7 +146,7 @@ def test_a_delayed_wire_works_both_ways_and_rests_when_both_ends_pull_up():
     bench.chip("a").set_input(4, pull_up=True)
     bench.chip("b").set_input(2, pull_up=True)
     bench.run(10_000)
-    assert not bench.rig.clock._actions  # nothing goes to and fro
+    assert not bench.circuit.clock._actions  # nothing goes to and fro
     bench.edges.clear()
     bench.chip("b").set_output(2, False)
     bench.run(1000)
@@ -185,13 +187,13 @@ def test_delays_in_a_row_add_up():
 
 def test_a_board_without_power_stands_still_and_the_others_go_on():
     bench = Bench(boards=("a", "b"))
-    bench.rig.nodes["a"].powered = False
+    bench.circuit.nodes["a"].powered = False
     before = bench.chip("a").cycle, bench.chip("b").cycle
     bench.run(500)
     assert bench.chip("a").cycle == before[0]
     assert bench.chip("b").cycle == before[1] + 500 * USEC
-    bench.rig.nodes["a"].switch_on(bench.rig.clock.cycle)
-    assert bench.rig.nodes["a"].common(bench.chip("a").cycle) == bench.rig.clock.cycle
+    bench.circuit.nodes["a"].switch_on(bench.circuit.clock.cycle)
+    assert bench.circuit.nodes["a"].common(bench.chip("a").cycle) == bench.circuit.clock.cycle
 
 
 def contact(**settings):
@@ -203,11 +205,11 @@ def test_a_button_bounces_as_its_pattern_says_and_ends_as_it_was_pressed():
     bench.chip("uno").set_input(7, pull_up=True)
     bench.run(1000)
     bench.edges.clear()
-    bench.rig.boards["uno"].drive(7, False)
+    bench.circuit.boards["uno"].drive(7, False)
     bench.run(1000)
     assert bench.of("uno.7") == [(1000, 0), (1100, 1), (1150, 0), (1350, 1), (1375, 0)]
     bench.edges.clear()
-    bench.rig.boards["uno"].drive(7, None)
+    bench.circuit.boards["uno"].drive(7, None)
     bench.run(1000)
     assert bench.of("uno.7") == [(2000, 1), (2100, 0), (2150, 1), (2350, 0), (2375, 1)]
 
@@ -217,9 +219,9 @@ def test_letting_go_ends_the_bouncing_of_the_press():
     bench.chip("uno").set_input(7, pull_up=True)
     bench.run(10)
     bench.edges.clear()
-    bench.rig.boards["uno"].drive(7, False)
+    bench.circuit.boards["uno"].drive(7, False)
     bench.run(50)
-    bench.rig.boards["uno"].drive(7, None)
+    bench.circuit.boards["uno"].drive(7, None)
     bench.run(1000)
     assert [usec for usec, _ in bench.of("uno.7")] == [10, 60, 160, 260]
 
@@ -230,7 +232,7 @@ def test_random_bounces_are_the_same_for_the_same_seed(seed):
         bench = Bench(contacts=[contact(bounces=5, longest_usec=300, bounce_seed=bounce_seed)])
         bench.chip("uno").set_input(7, pull_up=True)
         for level in (False, None, False):
-            bench.rig.boards["uno"].drive(7, level)
+            bench.circuit.boards["uno"].drive(7, level)
             bench.run(10_000)
         return bench.of("uno.7")
 

@@ -14,9 +14,9 @@ from mlink.bench import load_bench
 from mlink.errors import BenchError, DeviceError, ModuleError
 from mlink.tap.attach import add_tap
 from mlink.types import DataType
+from mlink_hil.board_choice import scene_endpoint
 from mlink_hil.control.messages import Edge
 from mlink_hil.control.watcher import BoardLink
-from mlink_hil.devices import scene_endpoint
 from mlink_hil.scene.camera import SceneCamera
 from mlink_hil.scene.lines import BoardLines
 from mlink_hil.testing.host.starvation import Starvation

@@ -91,15 +91,15 @@ def test_the_parts_become_plans_of_what_is_wired(tmp_path: Path) -> None:
     layout = lay_out(parts, ["uno"], ["eye"], work_dir=Path("/run/x"), bench_dir=tmp_path)
     assert not layout.notes
     assert layout.wired_boards == ["uno"]
-    assert [board.name for board in layout.rig.boards] == ["dut"]  # the board comes with its choice
-    assert {frozenset(net) for net in layout.rig.nets} == {
+    assert [board.name for board in layout.circuit.boards] == ["dut"]  # boards are added later
+    assert {frozenset(net) for net in layout.circuit.nets} == {
         frozenset({("dut", "2"), ("uno", "4")}),
         frozenset({("dut", "15"), ("uno", "5")}),
         frozenset({("dut", "9"), ("heater", "sense")}),
         frozenset({("heater", "on"), ("uno", "6"), ("uno", "10")}),  # two wires at one line
     }
-    assert layout.rig.sensors[0].points == [(0, 1), (1, 2)]
-    assert layout.rig.contacts[0].level is False
+    assert layout.circuit.sensors[0].points == [(0, 1), (1, 2)]
+    assert layout.circuit.contacts[0].level is False
     scene = layout.scenes["eye"]
     assert (scene.exposure_usec, scene.readout_usec) == (1000, 8000)
     assert [item.control for item in scene.items] == ["/run/x/uno.sock"] * 2
@@ -117,8 +117,8 @@ def test_a_wire_with_a_delay_lies_between_two_nets(tmp_path: Path) -> None:
     parts = read_parts(load_bench(write_bench(tmp_path, LATE)).tables["virtual"])
     layout = lay_out(parts, ["uno"], [], work_dir=tmp_path, bench_dir=tmp_path)
     assert layout.wired_boards == ["uno"]
-    assert layout.rig.nets == [[("uno", "4")], [("uno", "10")]]
-    (delay,) = layout.rig.delays
+    assert layout.circuit.nets == [[("uno", "4")], [("uno", "10")]]
+    (delay,) = layout.circuit.delays
     assert (delay.ends, delay.delay_usec) == ((("uno", "4"), ("uno", "10")), 250)
 
 
@@ -141,7 +141,7 @@ def test_what_hangs_at_real_devices_is_left_out_and_told(tmp_path: Path) -> None
     layout = lay_out(parts, [], ["eye"], work_dir=tmp_path, bench_dir=tmp_path)
     assert list(layout.scenes) == ["eye"]
     assert not layout.scenes["eye"].items
-    assert not layout.rig.boards
+    assert not layout.circuit.boards
     assert len(layout.notes) == 7
     assert "[virtual.light] is left out: 'uno' is no virtual board of this run" in layout.notes
 
@@ -194,7 +194,7 @@ def test_a_part_that_is_left_out_does_not_take_a_board_of_its_name_along(tmp_pat
     parts = read_parts(load_bench(write_bench(tmp_path, text)).tables["virtual"])
     layout = lay_out(parts, ["uno"], [], work_dir=tmp_path, bench_dir=tmp_path)
     assert len(layout.notes) == 1
-    assert [contact.board for contact in layout.rig.contacts] == ["uno"]
+    assert [contact.board for contact in layout.circuit.contacts] == ["uno"]
 
 
 def test_the_same_bench_is_good_with_real_devices(tmp_path: Path) -> None:
