@@ -30,6 +30,8 @@ from mlink.types import DataType
 
 GROUP = "journal"
 """Group of a recording that holds the journals, a dataset for each module."""
+COUNT = "record_count"
+"""Attribute of a journal's dataset: how many records were written, known when it was closed."""
 _REMEDY = "`mlink verify` tells more. To replay without it, move its folder out of the recording."
 
 Number = Annotated[int, msgspec.Meta(ge=0)]
@@ -161,16 +163,6 @@ class Journal:
         for record in self.of_kind(Item):
             if record.port in numbers and isinstance(record.what, bytes):
                 yield record.time_usec, record.what
-
-    @property
-    def stop_usec(self) -> int | None:
-        """When a stop was asked; None when the run was killed."""
-        return next((record.time_usec for record in self.of_kind(Stop)), None)
-
-    @property
-    def last_usec(self) -> int:
-        """When the last of it was; 0 when it holds nothing."""
-        return max((record.time_usec for record in self.records()), default=0)
 
     def _inputs_from(self, source: str) -> set[int]:
         return {number for number, port in enumerate(self.header.inputs) if port.source == source}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
-from mlink.recording.care.checks import load_json
 from mlink.recording.stream import RecordedStream
 from mlink.recording.table import import_pandas
+from mlink.storage.failures import storage_errors
 
 _USEC_PER = {"microseconds": 1.0, "milliseconds": 1e3, "seconds": 1e6, "": 1.0}
 
@@ -99,3 +101,21 @@ class Signals(RecordedStream):
         pandas = import_pandas()
         index = pandas.Index(self.times_usec, name="time_usec")
         return pandas.DataFrame(self.values, columns=self.names, index=index)
+
+
+def load_json(path: Path) -> Any:
+    """Load a .json or .json.zst file; ValueError when it is torn or not strict JSON."""
+    with storage_errors(path, "read"):
+        data = path.read_bytes()
+    if path.name.endswith(".zst"):
+        import zstandard
+
+        try:
+            data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        except zstandard.ZstdError as error:
+            raise ValueError(str(error)) from error
+    return json.loads(data, parse_constant=_refuse)
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from mlink.errors import StorageError
-from mlink.recording.care.journal_check import examine_journal
 from mlink.recording.collection import Recording
+from mlink.recording.journal_state import examine_journal
 from mlink.storage.inspect import DatasetSummary
 
 _KINDS = ("table", "json", "zarr", "journal")

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
-from mlink.recording.care.checks import USEC_PER
 from mlink.recording.stream import RecordedStream
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync_reader import read_tsync
@@ -42,7 +41,7 @@ class Video(RecordedStream):
         arrays = []
         for name in self._unit.tsync_names:
             found = read_tsync(self.path / name, salvage=True)
-            scale = USEC_PER[found.header.columns[1].unit]
+            scale = found.header.columns[1].unit.usec
             arrays.append((found.times[:, 1] * scale).astype(np.int64))
         return arrays
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from mlink.engine.run import run_bench
 from mlink.engine.status import RunObserver, RunResult, RunStatus
 from mlink.engine.virtual_time.conductor import VirtualTime
 from mlink.errors import StorageError
-from mlink.recording.care.verify import verify_recording
+from mlink.recording.care.verify import VerifyReport, verify_recording
 from mlink.recording.collection import Recording
 from mlink.recording.journal import Journal, read_journal
 from mlink.replay.compare import Compared, compare
@@ -85,11 +85,10 @@ def replay(
         BenchError: the bench is wrong, or needs streams that were not recorded.
     """
     loaded = bench if isinstance(bench, Bench) else load_bench(Path(bench))
-    _check(Path(recording))
+    report = _check(Path(recording))
     with mlink.recording.open(recording) as source:
         journals = _journals(source)
-        stops_usec = {name: journal.stop_usec for name, journal in journals.items()}
-        last_usec = _end_usec(source, journals, stops_usec)
+        last_usec = _end_usec(source, report)
         end_usec = last_usec if until_s is None else min(last_usec, round(until_s * 1e6))
         plan = plan_replay(loaded, source, journals, without, whole=end_usec == last_usec)
         created = str(source.manifest["time_created"])
@@ -116,21 +115,21 @@ def replay(
             attributes={"replay_of": source.collection_id},
         )
     plan.notes += [
-        f"the journal of {journal.header.module} ends early: its writer was killed"
-        for name, journal in journals.items()
-        if stops_usec[name] is None
+        f"the journal of {journals[dataset.name].header.module} ends early: its writer was killed"
+        for dataset in report.datasets
+        if dataset.kind == "journal" and dataset.stop_usec is None
     ]
     keeper = _Keeper()
     result = run_bench(plan.bench, options, observer or keeper)
     return Replayed(Path(recording), result, plan.notes, keeper.logs, keeper.printed)
 
 
-def _check(path: Path) -> None:
+def _check(path: Path) -> VerifyReport:
     """Refuse a recording that a crash left unfinished, or that is damaged."""
     report = verify_recording(path)
     findings = report.of_level("damage") or report.of_level("unfinished")
     if not findings:
-        return
+        return report
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     first = findings[0]
     raise StorageError(
@@ -153,21 +152,21 @@ def _journal_path(recording: Recording, name: str) -> Path:
     return dataset.path.resolve() / dataset.part_names[0]
 
 
-def _end_usec(
-    recording: Recording, journals: Mapping[str, Journal], stops_usec: Mapping[str, int | None]
-) -> int:
+def _end_usec(recording: Recording, report: VerifyReport) -> int:
     """Return when the run ended: when its scripts saw it, else as it was written.
 
     If it was not written, it is when its last item came. A run that was killed as a whole ends
     where its journals do: scripts would meet nothing of what recorders still had.
     """
-    seen = [stop_usec for stop_usec in stops_usec.values() if stop_usec is not None]
+    seen = [dataset.stop_usec for dataset in report.datasets if dataset.stop_usec is not None]
     if seen:
         return min(seen)
     length = recording.attributes.get("recording_length_msec")
     if length is not None:
         end_usec = int(length) * 1000 + 1000  # the length is rounded
-        met_usec = max((journal.last_usec for journal in journals.values()), default=0)
+        met_usec = max(
+            (each.last_usec or 0 for each in report.datasets if each.kind == "journal"), default=0
+        )
         # Where nothing was met for longer than a kill can lose, nothing happened.
         return met_usec if met_usec > end_usec - _LOST_USEC else end_usec
     ends = [0]

@@ -16,15 +16,7 @@ from mlink.storage.edl import UNCLOSED
 from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import ATTRIBUTES, FORMAT_VERSION, MANIFEST, read_toml
 from mlink.storage.tree import data_kind
-from mlink.storage.tsync_format import TimeUnit
 from mlink.storage.tsync_reader import read_tsync
-
-_USEC_PER = {
-    TimeUnit.NANOSECONDS: 0.001,
-    TimeUnit.MICROSECONDS: 1.0,
-    TimeUnit.MILLISECONDS: 1e3,
-    TimeUnit.SECONDS: 1e6,
-}
 
 
 class FileSummary(msgspec.Struct, kw_only=True):
@@ -210,7 +202,7 @@ def _add_times(summary: DatasetSummary, paths: list[Path]) -> None:
             continue
         if tsync.problem:
             summary.problems.append(f"{path.name} is damaged: {tsync.problem}")
-        scale = _USEC_PER.get(tsync.header.columns[1].unit, 1.0)
+        scale = tsync.header.columns[1].unit.usec
         arrays.append(tsync.times[:, 1])
     times = np.concatenate(arrays) if arrays else np.empty(0, np.int64)
     summary.entries = len(times)

@@ -59,6 +59,20 @@ class TimeUnit(enum.IntEnum):
     MILLISECONDS = 3
     SECONDS = 4
 
+    @property
+    def usec(self) -> float:
+        """Length of one step in µs; 1 for INDEX."""
+        return _USEC[self]
+
+
+_USEC = {
+    TimeUnit.INDEX: 1.0,
+    TimeUnit.NANOSECONDS: 0.001,
+    TimeUnit.MICROSECONDS: 1.0,
+    TimeUnit.MILLISECONDS: 1e3,
+    TimeUnit.SECONDS: 1e6,
+}
+
 
 class TimeType(enum.IntEnum):
     """How a time is stored."""

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import mlink.recording
 from mlink.cli import app
 from mlink.errors import BenchError, StorageError
-from mlink.recording.care.checks import load_json
+from mlink.recording.signals import load_json
 from mlink.replay import Replayed, compare, replay
 from tests.support.bench_runner import BenchRunner, nothing_left_behind
 

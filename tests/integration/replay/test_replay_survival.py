@@ -86,7 +86,7 @@ def check_what_was_met(recording: Path, outcome: Replayed) -> None:
     assert lab
     assert replayed[: len(lab)] == lab
     rows, rows_again = met(recording), met(again)
-    end_usec = journal_of(recording).last_usec
+    end_usec = max(record.time_usec for record in journal_of(recording).records())
     lost = [item for item in journal_of(recording).of_kind(Item) if item not in lab]
     if lost:  # frames that the video had not got yet: the recorder ran behind
         assert any("are not in the recording" in text for _, _, text in outcome.logs)

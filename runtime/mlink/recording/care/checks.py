@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from mlink.recording.signals import load_json
 from mlink.storage.failures import storage_errors
 from mlink.storage.tree import UnitFolder
-from mlink.storage.tsync_format import TimeUnit
 from mlink.storage.tsync_reader import TsyncData
-
-USEC_PER = {
-    TimeUnit.INDEX: 1.0,
-    TimeUnit.NANOSECONDS: 0.001,
-    TimeUnit.MICROSECONDS: 1.0,
-    TimeUnit.MILLISECONDS: 1e3,
-    TimeUnit.SECONDS: 1e6,
-}
-"""µs per step of a tsync file's time."""
 
 
 @dataclass(slots=True)
@@ -32,6 +21,8 @@ class Checked:
     times: int | None = None
     first_usec: int | None = None
     last_usec: int | None = None
+    stop_usec: int | None = None
+    """Master time at which a journal's module was asked to stop."""
     damage: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -40,16 +31,21 @@ class Checked:
         """Count a tsync file's times."""
         self.times = (self.times or 0) + len(tsync.times)
         if len(tsync.times):
-            scale = USEC_PER[tsync.header.columns[1].unit]
+            scale = tsync.header.columns[1].unit.usec
             if self.first_usec is None:
                 self.first_usec = round(int(tsync.times[0, 1]) * scale)
             self.last_usec = round(int(tsync.times[-1, 1]) * scale)
 
 
+def present(unit: UnitFolder) -> list[str]:
+    """Return the names of a dataset's data files that exist, in order."""
+    return [name for name in unit.part_names("data") if (unit.path / name).exists()]
+
+
 def check_table(unit: UnitFolder) -> Checked:
     """Count rows; find a torn last one and rows of another width than the header."""
     found = Checked(items=0)
-    for name in _present(unit):
+    for name in present(unit):
         rows, torn, problem = count_rows(unit.path / name)
         has_header = bool(unit.attributes.get("has_header", True))
         found.items = (found.items or 0) + max(0, rows - has_header)
@@ -87,7 +83,7 @@ def whole_rows_size(data: bytes) -> int:
 def check_json(unit: UnitFolder) -> Checked:
     """Parse the files strictly and count their rows."""
     found = Checked(items=0)
-    for name in _present(unit):
+    for name in present(unit):
         try:
             content = load_json(unit.path / name)
         except ValueError as error:
@@ -103,20 +99,6 @@ def check_json(unit: UnitFolder) -> Checked:
     return found
 
 
-def load_json(path: Path) -> Any:
-    """Load a .json or .json.zst file; ValueError when it is torn or not strict JSON."""
-    with storage_errors(path, "read"):
-        data = path.read_bytes()
-    if path.name.endswith(".zst"):
-        import zstandard
-
-        try:
-            data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
-        except zstandard.ZstdError as error:
-            raise ValueError(str(error)) from error
-    return json.loads(data, parse_constant=_refuse)
-
-
 def check_zarr(unit: UnitFolder) -> Checked:
     """Compare the lengths of a store's arrays; without the zarr library only its folder."""
     found = Checked()
@@ -125,7 +107,7 @@ def check_zarr(unit: UnitFolder) -> Checked:
     except ImportError:
         found.notes.append("the zarr library is not installed: arrays were not opened")
         return found
-    for name in _present(unit):
+    for name in present(unit):
         try:
             group = zarr.open_group(str(unit.path / name), mode="r")
             lengths = {key: int(array.shape[0]) for key, array in group.arrays()}
@@ -149,11 +131,3 @@ def _compare_counts(found: Checked, unit: UnitFolder, key: str, what: str) -> No
             found.unfinished.append(f"{key} is not in the attributes")
     elif written != found.items and found.items is not None and not found.unfinished:
         found.damage.append(f"{found.items} {what} are there, {written} were written")
-
-
-def _present(unit: UnitFolder) -> list[str]:
-    return [name for name in unit.part_names("data") if (unit.path / name).exists()]
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")

@@ -16,8 +16,14 @@ from typing import Any
 import msgspec
 
 from mlink.errors import StorageError
+from mlink.recording.care.data_repair import (
+    repair_journal,
+    repair_json,
+    repair_table,
+    repair_video,
+    repair_zarr,
+)
 from mlink.recording.care.in_use import refuse_if_in_use
-from mlink.recording.care.mend import mend_journal, mend_json, mend_table, mend_video, mend_zarr
 from mlink.recording.care.verify import VerifyReport, verify_recording
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.failures import storage_errors
@@ -82,18 +88,18 @@ def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> No
             _tell(report, unit, mend_tsync(unit.path / name))
     match unit.kind:
         case "video":
-            changes, told = mend_video(unit)
+            changes, done = repair_video(unit)
         case "table":
-            changes, told = mend_table(unit)
+            changes, done = repair_table(unit)
         case "json":
-            changes, told = mend_json(unit)
+            changes, done = repair_json(unit)
         case "zarr":
-            changes, told = mend_zarr(unit)
+            changes, done = repair_zarr(unit)
         case "journal":
-            changes, told = mend_journal(unit)
+            changes, done = repair_journal(unit)
         case _:
             return
-    for text in told:
+    for text in done:
         _tell(report, unit, text)
     known = read_unit(unit.path, unit.name).attributes
     changed = {key: value for key, value in changes.items() if known.get(key) != value}

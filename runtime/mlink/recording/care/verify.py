@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from pathlib import Path
 from typing import Literal
@@ -41,6 +42,8 @@ class DatasetReport(msgspec.Struct, kw_only=True):
     """Times in its tsync files."""
     first_usec: int | None = None
     last_usec: int | None = None
+    stop_usec: int | None = None
+    """Master time at which a journal's module was asked to stop; None in a killed run."""
 
 
 class VerifyReport(msgspec.Struct, kw_only=True):
@@ -77,7 +80,7 @@ def verify_recording(path: Path, *, decode: bool = False) -> VerifyReport:
 
 
 def _check_root(root: UnitFolder, report: VerifyReport) -> None:
-    add = _adder(report, "")
+    add = functools.partial(_add, report, "")
     if str(root.manifest.get("format_version")) != FORMAT_VERSION:
         add("damage", f"format version {root.manifest.get('format_version')} is unknown")
     try:
@@ -97,7 +100,7 @@ def _check_root(root: UnitFolder, report: VerifyReport) -> None:
 
 
 def _check_unit(unit: UnitFolder, report: VerifyReport, *, decode: bool) -> None:
-    add = _adder(report, unit.name)
+    add = functools.partial(_add, report, unit.name)
     if unit.problem:
         level: Level = "unfinished" if not unit.manifest else "damage"
         add(level, unit.problem)
@@ -126,6 +129,7 @@ def _check_unit(unit: UnitFolder, report: VerifyReport, *, decode: bool) -> None
         return
     found.items, found.times = checked.items, checked.times
     found.first_usec, found.last_usec = checked.first_usec, checked.last_usec
+    found.stop_usec = checked.stop_usec
     for text in checked.damage:
         add("damage", text)
     for text in checked.unfinished:
@@ -153,12 +157,5 @@ def _check_data(unit: UnitFolder, *, decode: bool) -> Checked:
     return check_tsync_only(unit)
 
 
-class _adder:  # noqa: N801 - a function with a memory
-    """Adds findings of one dataset."""
-
-    def __init__(self, report: VerifyReport, dataset: str) -> None:
-        self._report = report
-        self._dataset = dataset
-
-    def __call__(self, level: Level, text: str) -> None:
-        self._report.findings.append(Finding(dataset=self._dataset, level=level, text=text))
+def _add(report: VerifyReport, dataset: str, level: Level, text: str) -> None:
+    report.findings.append(Finding(dataset=dataset, level=level, text=text))

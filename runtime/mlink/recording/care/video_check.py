@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlink.recording.care.checks import Checked
+from mlink.recording.care.checks import Checked, present
 from mlink.recording.video_file import VideoProbe, probe
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync_format import TimeUnit, TsyncMode
@@ -19,7 +19,7 @@ from mlink.storage.tsync_reader import TsyncData, read_tsync
 def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
     """Check each part's pictures against its times."""
     found = Checked(items=0, times=0)
-    parts = [name for name in unit.part_names("data") if (unit.path / name).is_file()]
+    parts = present(unit)
     tsync_names = [name for name in unit.tsync_names if (unit.path / name).is_file()]
     if len(tsync_names) != len(parts):
         found.damage.append(f"{len(parts)} video file(s), but {len(tsync_names)} tsync file(s)")

@@ -22,9 +22,9 @@ from mlink.modules.data.json_file import JsonFile
 from mlink.modules.data.jsonwriter import JsonWriterModule
 from mlink.modules.data.zarr_store import rows_of_a_file
 from mlink.modules.data.zarrwriter import ZarrWriterModule
-from mlink.recording.care.checks import load_json
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
+from mlink.recording.signals import load_json
 from mlink.storage.edl import create_collection
 from mlink.types import LineReading, SignalBlockF32, SignalBlockI32, SignalBlockU16
 from tests.support import edlio_reader

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mlink.errors import StorageError
-from mlink.recording.care.checks import count_rows, load_json, whole_rows_size
+from mlink.recording.care.checks import count_rows, present, whole_rows_size
 from mlink.recording.care.journal_check import cut_journals
+from mlink.recording.signals import load_json
 from mlink.recording.video_file import is_finished, probe, remux
 from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import MANIFEST, write_toml
@@ -21,15 +22,15 @@ from mlink.storage.tsync_reader import read_tsync
 _KEPT_BYTES = 2000
 """How much of a torn row is kept in the repair's log."""
 
-Mended = tuple[dict[str, Any], list[str]]
+Repaired = tuple[dict[str, Any], list[str]]
 
 
-def mend_video(unit: UnitFolder) -> Mended:
+def repair_video(unit: UnitFolder) -> Repaired:
     """Close its video files, and cut off times whose pictures were lost with the crash."""
-    told: list[str] = []
+    done: list[str] = []
     without: list[int] = list(unit.attributes.get("times_without_picture_usec", []))
     frames = 0
-    parts = [name for name in unit.part_names("data") if (unit.path / name).is_file()]
+    parts = present(unit)
     tsync_names = unit.tsync_names
     abandoned: list[str] = []
     for at, name in enumerate(parts):
@@ -37,12 +38,12 @@ def mend_video(unit: UnitFolder) -> Mended:
         found = probe(path)
         if not found.finished and found.problem and not found.frames:
             abandoned.append(name)
-            told.append(f"{name} was begun but holds no picture; it is left out of the manifest")
+            done.append(f"{name} was begun but holds no picture; it is left out of the manifest")
         elif not found.finished:
             remux(path, draft := path.with_name(f".{name}.tmp"))
             with storage_errors(path):
                 draft.replace(path)
-            told.append(
+            done.append(
                 f"{name}: {found.frames} pictures copied into a closed file with length and index"
             )
             assert is_finished(path)
@@ -51,7 +52,7 @@ def mend_video(unit: UnitFolder) -> Mended:
             tsync = unit.path / tsync_names[at]
             if not found.problem and (cut := cut_tsync(tsync, found.frames)):
                 without += cut
-                told.append(f"{tsync.name}: cut off {len(cut)} time(s) without a picture")
+                done.append(f"{tsync.name}: cut off {len(cut)} time(s) without a picture")
             elif name in abandoned:
                 without += [int(time) for time in read_tsync(tsync).times[:, 1]]
                 abandoned.append(tsync.name)
@@ -63,17 +64,15 @@ def mend_video(unit: UnitFolder) -> Mended:
         _leave_out(unit, abandoned)
     if "items_lost" not in unit.attributes:
         attributes["items_lost"] = 0
-    return attributes, told
+    return attributes, done
 
 
-def mend_table(unit: UnitFolder) -> Mended:
+def repair_table(unit: UnitFolder) -> Repaired:
     """Cut off a torn last row."""
-    told: list[str] = []
+    done: list[str] = []
     rows = 0
-    for name in unit.part_names("data"):
+    for name in present(unit):
         path = unit.path / name
-        if not path.is_file():
-            continue
         found, torn, problem = count_rows(path)
         if problem:
             raise StorageError(f"{name} cannot be read to its end: {problem}")
@@ -85,28 +84,26 @@ def mend_table(unit: UnitFolder) -> Mended:
                 cut = file.read()
                 file.truncate(whole)
                 os.fsync(file.fileno())
-            told.append(f"{name}: cut off a torn row of {torn} bytes: {cut[:_KEPT_BYTES]!r}")
-    return {"row_count": rows}, told
+            done.append(f"{name}: cut off a torn row of {torn} bytes: {cut[:_KEPT_BYTES]!r}")
+    return {"row_count": rows}, done
 
 
-def mend_json(unit: UnitFolder) -> Mended:
+def repair_json(unit: UnitFolder) -> Repaired:
     """End a torn file behind its last whole row."""
-    told: list[str] = []
+    done: list[str] = []
     rows = 0
-    for name in unit.part_names("data"):
+    for name in present(unit):
         path = unit.path / name
-        if not path.is_file():
-            continue
         try:
             content = load_json(path)
         except ValueError:
             content = _rewrite_json(path)
-            told.append(f"{name}: ended behind its last whole row")
+            done.append(f"{name}: ended behind its last whole row")
         rows += len(content.get("data", []))
-    return {"row_count": rows}, told
+    return {"row_count": rows}, done
 
 
-def mend_zarr(unit: UnitFolder) -> Mended:
+def repair_zarr(unit: UnitFolder) -> Repaired:
     """Shorten a store's arrays to the samples that were written as a whole."""
     try:
         import zarr
@@ -114,11 +111,9 @@ def mend_zarr(unit: UnitFolder) -> Mended:
         raise StorageError(
             "the zarr library is not installed", remedy="pip install 'mlink-hil[zarr]'"
         ) from error
-    told: list[str] = []
+    done: list[str] = []
     samples = 0
-    for name in unit.part_names("data"):
-        if not (unit.path / name).is_dir():
-            continue
+    for name in present(unit):
         group = zarr.open_group(zarr.storage.LocalStore(unit.path / name), mode="r+")
         arrays = dict(group.arrays())
         shortest = min((int(array.shape[0]) for array in arrays.values()), default=0)
@@ -127,17 +122,17 @@ def mend_zarr(unit: UnitFolder) -> Mended:
         for key, array in arrays.items():
             if (surplus := int(array.shape[0]) - count) > 0:
                 array.resize((count, *array.shape[1:]))
-                told.append(f"{name}: cut {surplus} unfinished sample(s) off {key}")
-    return {"sample_count": samples}, told
+                done.append(f"{name}: cut {surplus} unfinished sample(s) off {key}")
+    return {"sample_count": samples}, done
 
 
-def mend_journal(unit: UnitFolder) -> Mended:
+def repair_journal(unit: UnitFolder) -> Repaired:
     """Cut off records that are not whole; a file without any is left out of the manifest."""
-    attributes, told, abandoned = cut_journals(unit)
+    attributes, done, abandoned = cut_journals(unit)
     if abandoned:
         attributes["abandoned_files"] = abandoned
         _leave_out(unit, abandoned)
-    return attributes, told
+    return attributes, done
 
 
 def _rewrite_json(path: Path) -> dict[str, Any]:
