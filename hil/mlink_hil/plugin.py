@@ -10,13 +10,13 @@ import pytest
 
 if TYPE_CHECKING:
     from mlink.replay import Replayed
-    from mlink_hil.testing.bench import Rig
+    from mlink_hil.testing.bench import TestBench
     from mlink_hil.testing.cameras import Camera
     from mlink_hil.testing.lines import Board
     from mlink_hil.testing.recording import RecordingHandle
     from mlink_hil.testing.runs import Runs
 
-_RIG: pytest.StashKey[Rig] = pytest.StashKey()
+_BENCH: pytest.StashKey[TestBench] = pytest.StashKey()
 _RUNS: pytest.StashKey[Runs] = pytest.StashKey()
 
 _MARKERS = (
@@ -70,35 +70,35 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def bench(request: pytest.FixtureRequest) -> Iterator[Rig]:
+def bench(request: pytest.FixtureRequest) -> Iterator[TestBench]:
     """A run of the bench that the test names: its boards, cameras and expectations."""
-    from mlink_hil.testing.bench import Rig
+    from mlink_hil.testing.bench import TestBench
     from mlink_hil.testing.runs import Runs
 
     config = request.config
     if _RUNS not in config.stash:
         config.stash[_RUNS] = Runs(config)
     runs = config.stash[_RUNS]
-    rig = Rig(runs.run_for(request.node))
-    request.node.stash[_RIG] = rig
-    yield rig
-    rig.finish()
+    found = TestBench(runs.run_for(request.node))
+    request.node.stash[_BENCH] = found
+    yield found
+    found.finish()
 
 
 @pytest.fixture
-def board(bench: Rig) -> Board:
+def board(bench: TestBench) -> Board:
     """Give the only board of the bench."""
     return bench.board()
 
 
 @pytest.fixture
-def camera(bench: Rig) -> Camera:
+def camera(bench: TestBench) -> Camera:
     """Give the only camera of the bench."""
     return bench.camera()
 
 
 @pytest.fixture
-def recording(bench: Rig) -> RecordingHandle:
+def recording(bench: TestBench) -> RecordingHandle:
     """Give the recording that the run writes."""
     return bench.recording
 
@@ -125,12 +125,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Let a test fail whose run has failed, and give its measurements to JUnit."""
     try:
         result = yield
-        if (rig := item.stash.get(_RIG, None)) is not None:
-            rig.run.check()
+        if (bench := item.stash.get(_BENCH, None)) is not None:
+            bench.run.check()
         return result
     finally:
-        if (rig := item.stash.get(_RIG, None)) is not None:
-            for measured in rig.measurements:
+        if (bench := item.stash.get(_BENCH, None)) is not None:
+            for measured in bench.measurements:
                 item.user_properties.append((f"mlink.{measured.name}", str(measured)))
 
 
@@ -142,8 +142,8 @@ def pytest_runtest_makereport(
     report: Any = yield
     if report.when != "call" and not report.passed and "bench" in getattr(item, "fixturenames", ()):
         report.mlink = _not_run(call)  # it did not begin, or its run did not end well
-    rig = item.stash.get(_RIG, None)
-    if rig is None:
+    bench = item.stash.get(_BENCH, None)
+    if bench is None:
         return report
     from mlink_hil.testing.verdicts import Inconclusive
 
@@ -154,14 +154,14 @@ def pytest_runtest_makereport(
             path, line, _ = item.location
             report.longrepr = (path, line or 0, f"inconclusive: {call.excinfo.value}")
     if report.failed:
-        rig.run.keep_recording = True
+        bench.run.keep_recording = True
     if report.when == "call":
         from mlink_hil.testing.report.evidence import gather
 
         directory = item.config.getoption("--mlink-report")
         folder = Path(directory) if directory else None
         try:
-            report.mlink = gather(rig, item.nodeid, folder, failed=report.failed)
+            report.mlink = gather(bench, item.nodeid, folder, failed=report.failed)
         except OSError as error:
             report.sections.append(("mlink", f"the test's evidence cannot be written: {error}"))
         else:

@@ -20,7 +20,7 @@ from mlink.engine.options import RunOptions  # noqa: E402
 from mlink_hil.sim.circuit.build import Circuit  # noqa: E402
 from mlink_hil.sim.plan import BoardPlan, CircuitPlan  # noqa: E402
 from mlink_hil.testing import edge  # noqa: E402
-from mlink_hil.testing.bench import Rig  # noqa: E402
+from mlink_hil.testing.bench import TestBench  # noqa: E402
 from mlink_hil.testing.bench_run import BenchRun  # noqa: E402
 from mlink_hil.uno import CLOCK_HZ  # noqa: E402
 from tests.benchmarks.table import Table, arguments, median, publish  # noqa: E402
@@ -85,11 +85,11 @@ def start_run(path: Path) -> tuple[float, BenchRun]:
     began = time.monotonic()
     run = BenchRun(load_bench(path), RunOptions(record=False))
     run.start()
-    rig = Rig(run)
+    bench = TestBench(run)
     board = next(iter(run.boards))
-    rig.board(board).line(3).drive(False)
-    press = rig.board(board).line(3).drive(True)
-    rig.expect(edge(3, rising=True, board=board), within_usec=1_000_000, around=press)
+    bench.board(board).line(3).drive(False)
+    press = bench.board(board).line(3).drive(True)
+    bench.expect(edge(3, rising=True, board=board), within_usec=1_000_000, around=press)
     return time.monotonic() - began, run
 
 

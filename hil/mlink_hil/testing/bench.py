@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mlink.errors import MlinkError
@@ -12,8 +12,7 @@ from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.cameras import Camera
 from mlink_hil.testing.events import Event, Span, Window, rate_of
 from mlink_hil.testing.faults import Faults
-from mlink_hil.testing.host.real_time import RealTime
-from mlink_hil.testing.host.starvation import Snapshot
+from mlink_hil.testing.host.excuses import DURATION_UNITS, HostExcuses
 from mlink_hil.testing.lines import Board
 from mlink_hil.testing.measurements import Measurement
 from mlink_hil.testing.patterns import Bound, Pattern
@@ -25,25 +24,13 @@ from mlink_hil.testing.verdicts import (
     limits_verdict,
     raise_unless_passed,
 )
-
-_Enough = Callable[[Inside], bool]
-
-_WORTH_TELLING_USEC = 500
-"""A shorter wait for a processor explains nothing."""
-_LONGEST_EXCUSE_USEC = 5_000_000
-"""A host that kept a loop waiting for longer decides nothing."""
-_BUSY_SHARE = 0.25
-"""Of a test's time, spent in waiting for a processor: its host was busy. An idle one's is 0.05."""
-_LEAST_BUSY_USEC = 5_000
-"""Shorter waits in all do not spoil a measurement."""
-_DURATION_UNITS = frozenset({"µs", "us", "ms", "s"})
-"""Durations: a slow host makes them longer."""
-_TIMED_UNITS = _DURATION_UNITS | {"Hz"}
-"""Measurements in these tell of the host as well."""
+from mlink_hil.testing.watching import Enough, watch
 
 
-class Rig:
+class TestBench:
     """One test's view of a run, which other tests may share."""
+
+    __test__ = False  # pytest collects classes by their name
 
     def __init__(self, run: BenchRun) -> None:
         self.run = run
@@ -53,18 +40,17 @@ class Rig:
         """(master time in µs, what was expected by then)"""
         self.began_usec = run.now_usec()
         self.faults = Faults(run)
-        self._real_time = RealTime(run.boards)
-        self._waits_before = run.processor_times()
+        self._excuses = HostExcuses(run)
 
     # what there is ------------------------------------------------------------------------
 
     def board(self, name: str | None = None) -> Board:
         """Return a board by its device's name; the only one without a name."""
-        return Board(self, self.run.names.board(name))
+        return Board(self.run, self.run.names.board(name), self.stimuli.append)
 
     def camera(self, name: str | None = None) -> Camera:
         """Return a camera by its module's name; the only one without a name."""
-        return Camera(self, self.run.names.frame_stream(name))
+        return Camera(self.run, self.run.names.frame_stream(name), self.fail)
 
     @property
     def recording(self) -> RecordingHandle:
@@ -75,10 +61,6 @@ class Rig:
         """Return the present as an event, to expect something after it."""
         now_ns = time.monotonic_ns()
         return Event("now", self.run.to_usec(now_ns), caused=True, noted_ns=now_ns)
-
-    def note_stimulus(self, event: Event) -> None:
-        """Remember what the test did, for timelines."""
-        self.stimuli.append(event)
 
     def events(self, pattern: Pattern, *, after: Event | None = None) -> list[Event]:
         """Return all events so far that a pattern matches."""
@@ -113,13 +95,19 @@ class Rig:
         inside = self._watch(bound, window, enough=lambda found: bool(found.sure))
         verdict = inside.some()
         if verdict is Verdict.PASS:
-            return self._with_waits(inside.sure[0], origin)
+            answer = inside.sure[0]
+            # the host's delays are counted since the last stimulus
+            if self.stimuli and origin is self.stimuli[-1]:
+                return self._excuses.with_wait(answer, origin)
+            return answer
         how = f"within {within_usec} µs {'of' if around else 'after'} {origin}"
         if not_before_usec:
             how = f"{not_before_usec} to {within_usec} µs after {origin}"
         if verdict is Verdict.FAIL:
             head = f"no {bound.text} {how}{self._nearest(bound, window)}"
-            if excuse := self._excuse(bound, window, lambda f: f.some() is not Verdict.FAIL):
+            if excuse := self._excuses.of_lateness(
+                bound, window, lambda f: f.some() is not Verdict.FAIL
+            ):
                 verdict, head = Verdict.INCONCLUSIVE, head + excuse
         else:
             head = (
@@ -174,7 +162,7 @@ class Rig:
         head = f"{counted} × {bound.text} {how}, not {wanted}"
         verdict = inside.count(at_least, at_most)
         if verdict is Verdict.FAIL and len(inside.sure) + len(inside.possible) < at_least:
-            excuse = self._excuse(
+            excuse = self._excuses.of_lateness(
                 bound, window, lambda f: len(f.sure) + len(f.possible) >= at_least
             )
             if excuse:
@@ -205,11 +193,10 @@ class Rig:
         head += f"{hz:g} Hz ± {tolerance:.1%}"
         missing = hz * for_usec / 1e6 - len(events)
         if verdict is Verdict.FAIL and missing > 0:
-            waits = self._waits(began)
             if unseen := self.run.tap.lost.get(bound.channel, 0) - lost:
                 verdict, head = Verdict.INCONCLUSIVE, f"{head}\nbut {unseen} were not seen"
-            elif sum(waits.values()) >= missing * 1e6 / hz / 2:
-                verdict, head = Verdict.INCONCLUSIVE, head + _busy(waits)
+            elif excuse := self._excuses.of_gaps(began, missing * 1e6 / hz / 2):
+                verdict, head = Verdict.INCONCLUSIVE, head + excuse
         self._raise(verdict, head, window, [bound.channel])
         return rate
 
@@ -238,14 +225,16 @@ class Rig:
     ) -> Measurement:
         """Note a measurement for the reports, and judge it by its limits if it has any."""
         __tracebackhide__ = True
-        if at_most is not None and (isinstance(value, Span) or unit in _DURATION_UNITS):
+        if at_most is not None and (isinstance(value, Span) or unit in DURATION_UNITS):
             at_most = self._patient(at_most)
         measured = Measurement.judge(name, value, unit, at_least, at_most)
-        lapse = self._lapse(measured.unit) if measured.outcome is Verdict.FAIL else ""
-        if lapse:
+        excuse = ""
+        if measured.outcome is Verdict.FAIL:
+            excuse = self._excuses.of_measurement(measured.unit)
+        if excuse:
             measured = replace(measured, outcome=Verdict.INCONCLUSIVE)
         self.measurements.append(measured)
-        raise_unless_passed(measured.outcome, [f"{measured}{lapse}"])
+        raise_unless_passed(measured.outcome, [f"{measured}{excuse}"])
         return measured
 
     def wait(self, sec: float) -> None:
@@ -257,9 +246,9 @@ class Rig:
         """Take the test's hands off the lines that it has driven."""
         for channel in {event.channel for event in self.stimuli}:
             device, _, line = channel.rpartition(".")
-            if self.run.drives(device, int(line)):
+            if self.run.stimulus.drives(device, int(line)):
                 with contextlib.suppress(MlinkError):  # the board, or the run, may be gone
-                    self.run.drive(device, int(line), None)
+                    self.run.stimulus.drive(device, int(line), None)
         if self.stimuli:
             with contextlib.suppress(MlinkError):
                 self.run.settle()  # the answer to letting go belongs to this test
@@ -275,85 +264,10 @@ class Rig:
         """Return a deadline as it is on this host, which may be a slow one."""
         return round(usec * self.run.slow)
 
-    def _watch(self, bound: Bound, window: Window, *, enough: _Enough | None = None) -> Inside:
+    def _watch(self, bound: Bound, window: Window, *, enough: Enough | None = None) -> Inside:
         """Wait until there is enough, or all of the window has surely been seen."""
         self.deadlines.append((window.origin.time_usec + window.high_usec, bound.text))
-        return self._await(bound, window, enough=enough)
-
-    def _await(self, bound: Bound, window: Window, *, enough: _Enough | None) -> Inside:
-        """Do so for a window that may be longer than what the test has asked for."""
-        history = self.run.history
-
-        def look() -> Inside:
-            events = history.of(bound.channel, window.start_usec, window.end_usec)
-            return Inside.sort(filter(bound.matches, events), window)
-
-        def decided() -> bool:
-            last = history.last(bound.channel)
-            # times only grow, so that what was in the window has come
-            over = last is not None and last.earliest_usec > window.end_usec
-            return over or (enough is not None and enough(look()))
-
-        left_sec = (window.end_usec - self.run.now_usec()) / 1e6
-        if not history.wait(decided, max(left_sec, 0.0)) and self.run.alive:
-            self.run.complete(bound.channel, window.end_usec, decided)
-        inside = look()
-        if enough is None or not enough(inside):
-            self.run.check()  # a run that has failed is told in its own words
-        return inside
-
-    def _with_waits(self, event: Event, origin: Event) -> Event:
-        """Note how long the host kept the loop waiting between a stimulus and its answer."""
-        if not self.stimuli or origin is not self.stimuli[-1]:
-            return event  # what was counted is since the last stimulus
-        waited_usec = sum(self.run.starved_usec().values())
-        return replace(event, waited_usec=min(waited_usec, max(0, event.since(origin).lowest_usec)))
-
-    def _excuse(self, bound: Bound, window: Window, explained: _Enough) -> str:
-        """Say whether something came late only because the host of a virtual bench was busy."""
-        counted_usec = -1
-        while True:
-            waits = self._waits()
-            starved_usec = sum(waits.values())
-            if starved_usec < max(_WORTH_TELLING_USEC, counted_usec + _WORTH_TELLING_USEC):
-                # no wait explains its lateness: at most, that it was not seen
-                unseen_usec = self._unseen_usec(bound, window)
-                if 0 < unseen_usec <= 2 * starved_usec:
-                    return _busy(waits)
-                return self._real_time.lapse()
-            if starved_usec > _LONGEST_EXCUSE_USEC:
-                return _busy(waits)  # its processes wait longer than time passes: no end of it
-            counted_usec = starved_usec
-            longer = Window(window.origin, window.low_usec, window.high_usec + starved_usec)
-            if explained(self._await(bound, longer, enough=explained)):
-                return _busy(waits)
-
-    def _lapse(self, unit: str) -> str:
-        """Say why a measurement of this test may tell of the host; empty when it does not."""
-        if lapse := self._real_time.lapse():
-            return lapse
-        if unit not in _TIMED_UNITS:
-            return ""
-        waits = self._waits(self._waits_before)
-        busy_usec = max(_LEAST_BUSY_USEC, _BUSY_SHARE * (self.run.now_usec() - self.began_usec))
-        return _busy(waits) if sum(waits.values()) >= busy_usec else ""
-
-    def _waits(self, since: Snapshot | None = None) -> dict[str, int]:
-        """Return how long the loop's processes waited, in µs: a wait counts when it is over."""
-        self.run.let_run()
-        return self.run.starved_usec(since)
-
-    def _unseen_usec(self, bound: Bound, window: Window) -> int:
-        """Return the longest time in a window, in µs, of which a camera has shown nothing.
-
-        What came and went in it was not seen. 0 where frames came one after the other.
-        """
-        events = self.run.history.of(bound.channel, window.start_usec, window.end_usec)
-        gaps = [event.early_usec for event in events if event.early_usec]
-        if bound.channel.partition("[")[0] not in self.run.names.frame_streams() or not gaps:
-            return 0
-        period_usec = min(gaps)
-        return max(gaps) - period_usec if max(gaps) > 1.5 * period_usec else 0
+        return watch(self.run, bound, window, enough)
 
     def _nearest(self, bound: Bound, window: Window) -> str:
         """Say what came nearest to a window."""
@@ -391,8 +305,3 @@ class Rig:
             history, start, end, now_usec=self.run.now_usec(), marks=marks, first=first
         )
         return [*lines, "", *list_events(history, first, start, end, zero)]
-
-
-def _busy(waits: Mapping[str, int]) -> str:
-    told = ", ".join(f"{name} {usec} µs" for name, usec in waits.items() if usec > 0)
-    return f"\nbut this machine was busy; it kept waiting for a processor: {told}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shutil
 import tempfile
@@ -22,8 +21,6 @@ from mlink.errors import DeviceError, MlinkError, ModuleError
 from mlink.tap.attach import add_tap
 from mlink.tap.catalog import TAP_NAME
 from mlink.tap.link import TapLink
-from mlink_hil.control.messages import Edge
-from mlink_hil.control.socket_path import control_path
 from mlink_hil.control.watcher import BoardLink
 from mlink_hil.faults.injector import Injector, injector_of
 from mlink_hil.faults.kinds import Fault
@@ -33,20 +30,14 @@ from mlink_hil.testing.history import History
 from mlink_hil.testing.host.starvation import Snapshot, Starvation
 from mlink_hil.testing.names import Names
 from mlink_hil.testing.settling import settle
+from mlink_hil.testing.stimulus import Stimulus
 from mlink_hil.testing.tap_events import ItemEvents, RegionEvents
 from mlink_hil.testing.testers import add_testers, testers
-from mlink_hil.uno import USER_PINS
 from mlink_hil.wiring.devices_under_test import chips
-
-PIN_UNCERTAINTY_USEC = 1
-"""Of a virtual board's edges, whose cycle is known exactly: what rounding to µs takes."""
 
 _START_SEC = 120.0
 _STOP_SEC = 40.0
 _COMM_LENGTH = 15
-_COMMAND_TIMES = 3
-"""A command to a tester takes effect within so many times the uncertainty of its readings: it is
-three bytes on the wire, then one loop of the firmware."""
 _LAG_SEC = 10.0
 """How long to wait for a tap that is behind."""
 _LET_RUN_SEC = 3.0
@@ -66,8 +57,8 @@ class BenchRun:
     def __init__(self, bench: Bench, options: RunOptions) -> None:
         self.slow = slowness(bench)
         """How many times as long deadlines, and limits of the run's phases, are on this host."""
-        self._wires = wires_of(bench)
-        self.bench = bench = add_testers(bench, self._wires)
+        wires = wires_of(bench)
+        self.bench = bench = add_testers(bench, wires)
         self.options = options = options.on_slow_host(self.slow)
         self.history = History()
         self.logs: list[tuple[str, int, str]] = []
@@ -80,13 +71,14 @@ class BenchRun:
         self.injector: Injector | None = None
         """Breaks things in the run, while it lasts."""
         self._folder = Path(tempfile.mkdtemp(prefix="mlink-hil-"))
-        tapped = add_tap(bench, self._folder / "tap", testers(self._wires))
+        tapped = add_tap(bench, self._folder / "tap", testers(wires))
         self.tap = TapLink(self._folder / "tap", ItemEvents(self.history))
-        self.names = Names(bench, self.boards.__contains__, self.tap.metadata, self._wires)
+        self.names = Names(bench, self.boards.__contains__, self.tap.metadata, wires)
         self.engine = Engine(tapped, options, self)
         self._regions: dict[str, str] = {}
         """Channel of each region that tests have looked at → its stream."""
         self._starvation = Starvation()
+        self.stimulus = Stimulus(self.boards, self.names, self.history, self.tap, self._starvation)
         specs = bench.used_devices().values()
         self._virtual = all(spec.startswith("virtual:") for spec in specs)
         self._running = threading.Event()
@@ -110,10 +102,9 @@ class BenchRun:
             assert self.engine.live is not None  # it runs
             self.injector = injector_of(self.engine.live)
             self.injector.observe(self._on_fault)
-            self._connect_boards()
-            for wire in self._wires.values():
-                tester, _, line = wire.partition(".")
-                self.tap.drive(tester, int(line), None)
+            if self.engine.work_dir is not None:
+                devices = {*self.bench.used_devices(), *chips(self.bench)}
+                self.stimulus.connect(self.engine.work_dir, devices)
             if self._virtual:
                 self._starvation.find(without=self._outside_the_loop())
             for stream in self.names.frame_streams():  # what it shows before is then known
@@ -137,9 +128,7 @@ class BenchRun:
         injector, self.injector = self.injector, None
         if injector is not None:
             injector.close()
-        for link in self.boards.values():
-            link.close()
-        self.boards.clear()
+        self.stimulus.close()
         if self._thread.ident is not None:
             self.engine.request_stop("the test has ended")
             self._thread.join(_STOP_SEC * self.slow)
@@ -217,43 +206,6 @@ class BenchRun:
         finally:
             self.history.end()
 
-    def _connect_boards(self) -> None:
-        work_dir = self.engine.work_dir
-        if work_dir is None:
-            return
-        for device in {*self.bench.used_devices(), *chips(self.bench)}:
-            control = control_path(work_dir, device)
-            if not control.is_socket():
-                continue  # a real board, or a camera
-
-            def note(edge: Edge, device: str = device) -> None:
-                self.history.add([self._pin_event(device, edge.pin, edge.level, edge.time_ns)])
-
-            with contextlib.suppress(DeviceError):  # it was unplugged at once: the run tells that
-                self.boards[device] = BoardLink(control, note, pins=USER_PINS)
-
-    def _pin_event(
-        self,
-        device: str,
-        pin: int,
-        level: bool,
-        time_ns: int,
-        *,
-        caused: bool = False,
-        noted_ns: int = 0,
-    ) -> Event:
-        bound = PIN_UNCERTAINTY_USEC
-        return Event(
-            f"{device}.{pin}",
-            self.to_usec(time_ns),
-            int(level),
-            bound,
-            bound,
-            caused=caused,
-            previous=int(not level),
-            noted_ns=noted_ns or time.monotonic_ns(),
-        )
-
     def complete(self, channel: str, time_usec: int, decided: Callable[[], bool]) -> None:
         """Wait until nothing up to a master time can still come on a channel.
 
@@ -287,13 +239,6 @@ class BenchRun:
             bound_usec = self.tap.uncertainty_usec(stream)
             self.tap.add_region(stream, area, RegionEvents(self.history, channel, bound_usec))
 
-    def level(self, device: str, pin: int) -> bool:
-        """Return what a line reads now, or has last reported."""
-        if link := self.boards.get(device):
-            return link.read(pin).level
-        last = self.history.last(self.names.line_channel(pin, device))
-        return last is not None and bool(last.value)
-
     def starved_usec(self, since: Snapshot | None = None) -> dict[str, int]:
         """Return how long the host kept the processes of a virtual bench's loop waiting, in µs.
 
@@ -317,44 +262,6 @@ class BenchRun:
             if module.type.category not in LOOP_CATEGORIES
         }
         return {f"ml:{name}"[:_COMM_LENGTH] for name in (*names, TAP_NAME)}
-
-    def drives(self, device: str, pin: int) -> bool:
-        """Tell whether a test can drive this line."""
-        return device in self.boards or f"{device}.{pin}" in self._wires
-
-    def drive(self, device: str, pin: int, level: bool | None) -> Event:
-        """Wire a pin of a virtual board; the event is the moment at which that took effect."""
-        self._starvation.mark()
-        noted_ns = time.monotonic_ns()
-        if wire := self._wires.get(f"{device}.{pin}"):
-            return self._drive_wired(wire, f"{device}.{pin}", level, noted_ns)
-        link = self.boards.get(device)
-        if link is None:
-            raise DeviceError(
-                f"nothing drives line {pin} of the real board '{device}'",
-                remedy="Wire it to a line of a tester board, and say so in [wiring] of the file "
-                "given by --mlink-devices.",
-            )
-        reply = link.drive(pin, level)
-        return self._pin_event(
-            device, pin, reply.level, reply.time_ns, caused=True, noted_ns=noted_ns
-        )
-
-    def _drive_wired(self, wire: str, channel: str, level: bool | None, noted_ns: int) -> Event:
-        """Let the tester drive: that takes effect when its firmware has got the command."""
-        tester, _, line = wire.partition(".")
-        self.tap.drive(tester, int(line), level)
-        stream = self.names.reading_channel(int(line), tester).rpartition(".")[0]
-        late_usec = _COMMAND_TIMES * self.tap.uncertainty_usec(stream)
-        value = 1 if level is None else int(level)  # a line let go is pulled up
-        return Event(
-            channel,
-            self.to_usec(noted_ns),
-            value,
-            late_usec=late_usec,
-            caused=True,
-            noted_ns=noted_ns,
-        )
 
 
 def fault_event(time_usec: int, event: str, fault: Fault) -> Event:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from mlink.errors import DeviceError
 from mlink_hil.control.messages import StatsReply
 from mlink_hil.control.watcher import BoardLink
+from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.events import Event
-
-if TYPE_CHECKING:
-    from mlink_hil.testing.bench import Rig
 
 
 class Line:
     """One line of a board, as a test drives and watches it."""
 
-    def __init__(self, rig: Rig, board: str, number: int) -> None:
-        self._rig = rig
+    def __init__(
+        self, run: BenchRun, board: str, number: int, note: Callable[[Event], object]
+    ) -> None:
+        self._run = run
         self._board = board
+        self._note = note
         self.number = number
 
     def drive(self, level: bool | None) -> Event:
@@ -27,8 +28,8 @@ class Line:
 
         The event returned is the moment at which it took effect.
         """
-        event = self._rig.run.drive(self._board, self.number, level)
-        self._rig.note_stimulus(event)
+        event = self._run.stimulus.drive(self._board, self.number, level)
+        self._note(event)
         return event
 
     def release(self) -> Event:
@@ -44,19 +45,20 @@ class Line:
     @property
     def level(self) -> bool:
         """What the line reads now (virtual boards), or has last reported (real ones)."""
-        return self._rig.run.level(self._board, self.number)
+        return self._run.stimulus.level(self._board, self.number)
 
 
 class Board:
     """A board of the bench, by the name of its device."""
 
-    def __init__(self, rig: Rig, name: str) -> None:
-        self._rig = rig
+    def __init__(self, run: BenchRun, name: str, note: Callable[[Event], object]) -> None:
+        self._run = run
+        self._note = note
         self.name = name
 
     def line(self, number: int) -> Line:
         """Return a line by its number (the pin; A0 of an Uno is 14)."""
-        return Line(self._rig, self.name, number)
+        return Line(self._run, self.name, number, self._note)
 
     def analog(self, channel: int, volts: float | None) -> None:
         """Put a voltage on an analog input of a virtual board, or take it off (None)."""
@@ -69,10 +71,10 @@ class Board:
     @property
     def simulated(self) -> bool:
         """Whether the board is a virtual one."""
-        return self.name in self._rig.run.boards
+        return self.name in self._run.boards
 
     def _link_of(self, what: str) -> BoardLink:
-        link = self._rig.run.boards.get(self.name)
+        link = self._run.boards.get(self.name)
         if link is None:
             raise DeviceError(
                 f"a test cannot {what} the real board '{self.name}'",

@@ -21,12 +21,12 @@ class Names:
         bench: Bench,
         is_virtual: Callable[[str], bool],
         metadata: Mapping[str, Metadata],
-        wiring: Mapping[str, str],
+        wires: Mapping[str, str],
     ) -> None:
         self._modules = bench.modules
         self._is_virtual = is_virtual
         self._metadata = metadata
-        self._wiring = wiring
+        self.wires = wires
         """A line of the bench → the tester's line wired to it, both "device.line"."""
 
     def board(self, name: str | None = None) -> str:
@@ -48,7 +48,7 @@ class Names:
     def line_channel(self, line: int, board: str | None) -> str:
         """Return the channel on which a line's edges are seen best."""
         device = self.board(board)
-        if wired := self._wiring.get(f"{device}.{line}"):
+        if wired := self.wires.get(f"{device}.{line}"):
             tester, _, number = wired.partition(".")
             return f"{self._reading_stream(tester)}.{number}"
         if self._is_virtual(device):
@@ -123,7 +123,7 @@ class Names:
 
     def testers(self) -> set[str]:
         """Return the boards that are wired to lines of the bench."""
-        return {wired.partition(".")[0] for wired in self._wiring.values()}
+        return {wired.partition(".")[0] for wired in self.wires.values()}
 
 
 def _one(name: str | None, known: Iterable[str], what: str) -> str:

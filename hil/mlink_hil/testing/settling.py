@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from mlink_hil.testing.bench_run import BenchRun
+from mlink_hil.control.watcher import BoardLink
+from mlink_hil.testing.history import History
+from mlink_hil.testing.host.starvation import Snapshot
+from mlink_hil.testing.names import Names
 
 _QUIET_SEC = 0.03
 _QUIET_STARVED_USEC = 3000
@@ -19,7 +21,36 @@ _FRAMES = 2
 _FRAMES_SEC = 1.0
 
 
-def settle(run: BenchRun, watched: Iterable[str] = ()) -> None:
+class SettlingRun(Protocol):
+    """What settling needs of a run; `BenchRun` has it."""
+
+    slow: float
+    boards: dict[str, BoardLink]
+    names: Names
+    history: History
+
+    @property
+    def alive(self) -> bool:
+        """Whether the run still lasts."""
+
+    def now_usec(self) -> int:
+        """Return the master time."""
+        ...
+
+    def processor_times(self) -> Snapshot:
+        """Return a moment to count `starved_usec` from."""
+        ...
+
+    def starved_usec(self, since: Snapshot | None = None) -> dict[str, int]:
+        """Return how long each process of the loop waited for a processor, in µs."""
+        ...
+
+    def let_run(self) -> None:
+        """Wait until no process of the loop waits for a processor."""
+        ...
+
+
+def settle(run: SettlingRun, watched: Iterable[str] = ()) -> None:
     """Wait until lines are at rest, and until cameras, by their streams, have shown that."""
     rest_usec = _until_quiet(run)
     for stream in watched:
@@ -27,7 +58,7 @@ def settle(run: BenchRun, watched: Iterable[str] = ()) -> None:
         run.history.wait(seen, _FRAMES_SEC * run.slow)
 
 
-def _until_quiet(run: BenchRun) -> int:
+def _until_quiet(run: SettlingRun) -> int:
     """Wait until nothing is under way to and from boards; return the master time of that."""
     quiet_sec, limit_sec = (_QUIET_SEC, _VIRTUAL_SEC)
     if not run.boards:
@@ -47,7 +78,7 @@ def _until_quiet(run: BenchRun) -> int:
     return rest_usec
 
 
-def _traffic(run: BenchRun) -> list[int]:
+def _traffic(run: SettlingRun) -> list[int]:
     """Return counts that change with what boards get and send; empty where nothing tells.
 
     Of virtual boards the bytes; of real ones that testers are wired to, when each line last spoke.
@@ -66,6 +97,6 @@ def _traffic(run: BenchRun) -> list[int]:
     return [len(last), *(event.noted_ns for event in last if event is not None)]
 
 
-def _has_shown(run: BenchRun, stream: str, rest_usec: int) -> bool:
+def _has_shown(run: SettlingRun, stream: str, rest_usec: int) -> bool:
     frames = run.history.of(stream, rest_usec)
     return sum(frame.earliest_usec >= rest_usec for frame in frames) >= _FRAMES

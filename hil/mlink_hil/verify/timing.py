@@ -141,7 +141,7 @@ def _press_once(run: BenchRun, press: int, answer: int, trips: Samples) -> None:
     device = run.names.board()
     channel = run.names.line_channel(answer, device)
     for level in (False, None):
-        made = run.drive(device, press, level)
+        made = run.stimulus.drive(device, press, level)
         found: list[Event] = []
 
         def answered(made: Event = made, found: list[Event] = found) -> bool:

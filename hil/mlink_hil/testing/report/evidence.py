@@ -13,7 +13,7 @@ from typing import Any
 
 from mlink.errors import MlinkError
 from mlink_drivers.camera.opencv import cv2
-from mlink_hil.testing.bench import Rig
+from mlink_hil.testing.bench import TestBench
 from mlink_hil.testing.bench_run import FAULTS
 from mlink_hil.testing.events import Event
 from mlink_hil.testing.report.vcd import write_vcd
@@ -24,17 +24,19 @@ _JPEG_OPTIONS = (cv2.IMWRITE_JPEG_QUALITY, 80)
 _LONGEST_NAME = 120
 
 
-def gather(rig: Rig, nodeid: str, directory: Path | None, *, failed: bool) -> dict[str, Any]:
+def gather(
+    bench: TestBench, nodeid: str, directory: Path | None, *, failed: bool
+) -> dict[str, Any]:
     """Return a test's evidence; without a report directory its measurements only."""
-    found: dict[str, Any] = {"measurements": [each.as_plain() for each in rig.measurements]}
+    found: dict[str, Any] = {"measurements": [each.as_plain() for each in bench.measurements]}
     if directory is None:
         return found
-    end_usec = rig.run.now_usec()
+    end_usec = bench.run.now_usec()
     channels = {
-        channel: rig.run.history.of(channel, rig.began_usec, end_usec)
-        for channel in rig.run.history.channels()
+        channel: bench.run.history.of(channel, bench.began_usec, end_usec)
+        for channel in bench.run.history.channels()
     }
-    found["began_usec"], found["end_usec"] = rig.began_usec, end_usec
+    found["began_usec"], found["end_usec"] = bench.began_usec, end_usec
     found["channels"] = {
         channel: [
             [event.time_usec, event.value, event.early_usec, event.late_usec]
@@ -44,25 +46,25 @@ def gather(rig: Rig, nodeid: str, directory: Path | None, *, failed: bool) -> di
         if events and channel != FAULTS
     }
     found["faults"] = fault_spans(
-        rig.run.history.of(FAULTS, None, end_usec), rig.began_usec, end_usec
+        bench.run.history.of(FAULTS, None, end_usec), bench.began_usec, end_usec
     )
-    found["frames"] = rig.run.names.frame_streams()
+    found["frames"] = bench.run.names.frame_streams()
     found["rows"] = [
         channel for channel, events in channels.items() if any(event.cells for event in events)
     ]
     found["before"] = {
         channel: last.value
         for channel in channels
-        if (last := rig.run.history.last(channel, rig.began_usec)) is not None
+        if (last := bench.run.history.last(channel, bench.began_usec)) is not None
     }
-    found["stimuli"] = [[event.time_usec, str(event)] for event in rig.stimuli]
-    found["deadlines"] = [[time_usec, text] for time_usec, text in rig.deadlines]
-    found["recording"] = str(rig.run.tap.recording_dir or "")
-    found["pictures"] = _pictures(rig) if failed else []
+    found["stimuli"] = [[event.time_usec, str(event)] for event in bench.stimuli]
+    found["deadlines"] = [[time_usec, text] for time_usec, text in bench.deadlines]
+    found["recording"] = str(bench.run.tap.recording_dir or "")
+    found["pictures"] = _pictures(bench) if failed else []
     name = re.sub(r"[^\w.-]+", "_", nodeid)[-_LONGEST_NAME:] + ".vcd"
     folder = directory / "vcd"
     folder.mkdir(parents=True, exist_ok=True)
-    write_vcd(folder / name, channels, began_usec=rig.began_usec, end_usec=end_usec)
+    write_vcd(folder / name, channels, began_usec=bench.began_usec, end_usec=end_usec)
     found["vcd"] = f"vcd/{name}"
     return found
 
@@ -80,19 +82,19 @@ def fault_spans(events: list[Event], began_usec: int, end_usec: int) -> list[lis
     return [span for span in spans if span[1] >= began_usec]
 
 
-def _pictures(rig: Rig) -> list[dict[str, Any]]:
+def _pictures(bench: TestBench) -> list[dict[str, Any]]:
     """Return the frames around the last deadline, and the newest, of each camera."""
     found: list[dict[str, Any]] = []
-    for stream in rig.run.names.frame_streams():
-        frames = rig.run.history.of(stream)
+    for stream in bench.run.names.frame_streams():
+        frames = bench.run.history.of(stream)
         wanted = {int(frames[-1].value)} if frames else set()
-        if rig.deadlines:
-            after = [f for f in frames if f.time_usec >= rig.deadlines[-1][0]]
-            before = [f for f in frames if f.time_usec < rig.deadlines[-1][0]]
+        if bench.deadlines:
+            after = [f for f in frames if f.time_usec >= bench.deadlines[-1][0]]
+            before = [f for f in frames if f.time_usec < bench.deadlines[-1][0]]
             wanted.update(int(f.value) for f in (*before[-1:], *after[:1]))
         for index in sorted(wanted)[:_MOST_PICTURES]:
             with contextlib.suppress(MlinkError):  # the run is over, its frames are gone
-                frame = rig.run.tap.fetch(stream, index)
+                frame = bench.run.tap.fetch(stream, index)
                 if frame is None:
                     continue
                 ok, data = cv2.imencode(".jpg", frame.view, _JPEG_OPTIONS)

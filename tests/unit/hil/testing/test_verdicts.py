@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlink_hil.testing.bench import Rig
+from mlink_hil.testing.bench import TestBench
 from mlink_hil.testing.events import Event, Span, Window, rate_of
 from mlink_hil.testing.history import History
 from mlink_hil.testing.measurements import Measurement
@@ -152,7 +152,7 @@ def test_a_rate_has_the_bounds_of_its_first_and_last_times():
 
 
 def run_on_slow_host(slow, events, *, now_usec):
-    """Return what a rig asks of a run that is over, on a host that is so many times slower."""
+    """Return what a bench asks of a run that is over, on a host that is so many times slower."""
     history = History()
     history.add(events)
     history.end()
@@ -178,41 +178,41 @@ def edges_of(_names):
 
 
 def test_on_a_slow_host_a_limit_of_a_duration_is_longer_and_no_other_one():
-    rig = Rig(run_on_slow_host(10, [], now_usec=0))
-    assert rig.measure("trip", 90, "µs", at_most=10).outcome is Verdict.PASS
-    assert rig.measure("late", Span(90, 80, 95), at_most=10).outcome is Verdict.PASS
+    bench = TestBench(run_on_slow_host(10, [], now_usec=0))
+    assert bench.measure("trip", 90, "µs", at_most=10).outcome is Verdict.PASS
+    assert bench.measure("late", Span(90, 80, 95), at_most=10).outcome is Verdict.PASS
     with pytest.raises(ExpectationFailed):
-        rig.measure("trip", 101, "µs", at_most=10)
+        bench.measure("trip", 101, "µs", at_most=10)
     with pytest.raises(ExpectationFailed):
-        rig.measure("presses", 2, at_most=1)
+        bench.measure("presses", 2, at_most=1)
 
 
 def test_on_a_slow_host_what_is_missing_of_a_count_may_come_later():
     late = [at(2000), at(3000), at(50_000)]
-    rig = Rig(run_on_slow_host(10, late, now_usec=0))
-    assert len(rig.expect_count(edges_of, 3, within_usec=9000, after=PRESS)) == 3
+    bench = TestBench(run_on_slow_host(10, late, now_usec=0))
+    assert len(bench.expect_count(edges_of, 3, within_usec=9000, after=PRESS)) == 3
     # but what is too much is so within the time that was asked for
-    assert len(rig.expect_count(edges_of, 2, within_usec=9000, after=PRESS)) == 2
+    assert len(bench.expect_count(edges_of, 2, within_usec=9000, after=PRESS)) == 2
     with pytest.raises(ExpectationFailed, match=r"3 × edge on uno.8 within 90000 µs .* not 4"):
-        rig.expect_count(edges_of, 4, within_usec=9000, after=PRESS)
+        bench.expect_count(edges_of, 4, within_usec=9000, after=PRESS)
     with pytest.raises(ExpectationFailed, match=r"2 × edge on uno.8 within 9000 µs .* not 1"):
-        rig.expect_count(edges_of, 1, within_usec=9000, after=PRESS)
+        bench.expect_count(edges_of, 1, within_usec=9000, after=PRESS)
 
 
 def test_on_a_slow_host_a_rate_is_counted_for_longer():
     ticks = [at(100_000 * n) for n in range(100)]
     ticks[3] = at(360_000)  # late by 60 ms
-    rig = Rig(run_on_slow_host(20, ticks, now_usec=0))
-    assert rig.expect_rate(edges_of, 10, tolerance=0.02, for_usec=350_000) == pytest.approx(10)
+    bench = TestBench(run_on_slow_host(20, ticks, now_usec=0))
+    assert bench.expect_rate(edges_of, 10, tolerance=0.02, for_usec=350_000) == pytest.approx(10)
 
 
 def test_a_rate_that_its_times_do_not_decide_is_undecided():
     ticks = [at(100_000 * n, 5000) for n in range(11)]
-    rig = Rig(run_on_slow_host(1, ticks, now_usec=0))
+    bench = TestBench(run_on_slow_host(1, ticks, now_usec=0))
     with pytest.raises(Inconclusive, match=r"cannot be told whether at 10 Hz ± 0.5%"):
-        rig.expect_rate(edges_of, 10, tolerance=0.005)
+        bench.expect_rate(edges_of, 10, tolerance=0.005)
     with pytest.raises(ExpectationFailed, match=r"came at 10.000 Hz .*, not at 12 Hz"):
-        rig.expect_rate(edges_of, 12)
+        bench.expect_rate(edges_of, 12)
 
 
 # a busy host ------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def test_a_host_that_keeps_the_loop_waiting_for_ever_ends_an_expectation_all_the
     )
     never = Bound("uno.8", lambda _event: False, "rising edge on uno.8")
     with pytest.raises(Inconclusive, match=r"this machine was busy.*ml:loop 6000000 µs"):
-        Rig(run).expect(lambda _names: never, within_usec=2000, after=PRESS)
+        TestBench(run).expect(lambda _names: never, within_usec=2000, after=PRESS)
 
 
 @pytest.mark.parametrize(
@@ -278,4 +278,4 @@ def test_a_time_measured_while_the_loop_waited_for_a_processor_decides_nothing(
         starved_usec=lambda _since: {"ml:loop": waited_usec if over else 0},
     )
     with pytest.raises(told, match="limits ≤ 1"):
-        Rig(run).measure("it", 2, unit, at_most=1)
+        TestBench(run).measure("it", 2, unit, at_most=1)
