@@ -57,9 +57,6 @@ class ChipClock:
 
     def __init__(self, tick_hz: int, byte_ns: int) -> None:
         self.exchanges = 0
-        self.rejected = 0
-        self.steps = 0
-        """How often the clock, or what was known of it, was found to be wrong."""
         self.unanswered = 0
         """Questions since the last answer."""
         self.shortest_usec = math.inf
@@ -123,8 +120,7 @@ class ChipClock:
         received, sent = self.unwrap(answer.received_ticks), self.unwrap(answer.sent_ticks)
         took_usec = (arrival_ns - question_ns) / 1000 - (sent - received) * self._tick_usec
         if took_usec < -_LEAST_NOISE * 25:
-            self.rejected += 1  # stamps that cannot be: of another exchange, or a bent clock
-            return False
+            return False  # stamps that cannot be: of another exchange, or a bent clock
         took_usec = max(took_usec, 0.0)
         self.shortest_usec = min(self.shortest_usec * _SHORTEST_GROWS, took_usec)
         excess = took_usec - self.shortest_usec
@@ -177,7 +173,6 @@ class ChipClock:
         innovation = device_usec - host_usec - state.offset
         beyond = abs(innovation) - bound
         if beyond > 0 and since_s > 0:
-            self.steps += 1
             if beyond > RATE_PRIOR_PPM * since_s:
                 state.move_to(state.offset + innovation, noise)  # no rate explains it: a step
                 innovation = 0.0

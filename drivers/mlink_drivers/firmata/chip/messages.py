@@ -17,7 +17,6 @@ from mlink_drivers.firmata.wire.protocol import Sysex
 
 MAGIC: Final = b"mlnk"
 """What makes the feature query ours: others use the same sysex ids for their own."""
-EXTENSION_VERSION: Final = 1
 TICK_BITS: Final = 32
 
 

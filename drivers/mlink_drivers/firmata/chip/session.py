@@ -71,8 +71,6 @@ class ChipSession:
     ) -> None:
         self.features: Features | None = None
         self.clock: ChipClock | None = None
-        self.blocks_missing = 0
-        """Blocks of edges that the line lost, by their sequence numbers."""
         self.baud_rate = baud_rate
         self._send = send
         self._on_edge = on_edge
@@ -226,7 +224,6 @@ class ChipSession:
         if self._sequence is not None:
             missing = (block.sequence - self._sequence - 1) % 128
             if missing:
-                self.blocks_missing += missing
                 self._on_blocks_missing(missing)
         self._sequence = block.sequence
         if not self.keeps_time:

@@ -55,8 +55,6 @@ class ChipInRun:
         on_pulse: Callable[[PulseTimes], None],
         on_silence: Callable[[DeviceError], None],
     ) -> None:
-        self.events_lost = 0
-        self.scans_missed = 0
         self._context = context
         self._settings = context.settings
         self._log: logging.Logger = context.log
@@ -67,7 +65,6 @@ class ChipInRun:
         self._counts: ChipStatus | None = None
         self._events_total = 0
         self._scans_total = 0
-        self._blocks_missing = 0
         self._warn_at = 0.0
         self._record: ClockRecord | None = None
         settings = self._settings
@@ -196,12 +193,10 @@ class ChipInRun:
         elif isinstance(message, EventsLost):
             lost = (message.total - self._events_total) % _COUNT
             self._events_total = message.total
-            self.events_lost += lost
             self._lost("edges", lost, "the board's queue was full")
         elif isinstance(message, ScansMissed):
             missed = (message.total - self._scans_total) % _COUNT
             self._scans_total = message.total
-            self.scans_missed += missed
             lost = missed * self.commands.sampled_channels
             self._lost("analog samples", lost, "the board could not keep up")
         elif isinstance(message, ChipStatus):

@@ -56,11 +56,6 @@ class PulseTimer:
         self._thread = threading.Thread(target=self._run, name=f"pulses {name}", daemon=True)
         self._thread.start()
 
-    @property
-    def active(self) -> int:
-        """Number of pulses that have not ended."""
-        return len(self._pulses)
-
     def write(self, line: int, value: int) -> None:
         """Set a line for good: a pulse that runs on it is forgotten."""
         with self._changed:

@@ -70,8 +70,6 @@ class Readings:
         """Analog samples that were left out as the bench asked."""
         self.lost = 0
         """Readings that the board or the line to it lost."""
-        self.received_at_ns = 0
-        """When the last message came (CLOCK_MONOTONIC)."""
         self.chip: ChipListener | None = None
         """Hears every message first."""
         self._output = output
@@ -149,7 +147,6 @@ class Readings:
 
     def on_message(self, message: Message, arrival_ns: int) -> None:
         """Submit what a message tells of our inputs."""
-        self.received_at_ns = arrival_ns
         if self.chip is not None and self.chip.take(message, arrival_ns):
             return
         with self._lock:

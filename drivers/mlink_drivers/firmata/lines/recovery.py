@@ -45,8 +45,6 @@ class Recovery:
         self._commands = commands
         self._events = events
         self._settings = settings
-        self._spec = spec
-        self._identity = identity
         self._connect = connect
         self._fail = fail
         self._set_status = set_status

@@ -70,7 +70,6 @@ class Reconnect:
         wait: Callable[[float], bool] | None = None,
         start: Callable[[Callable[[], None], str], Thread] = start_thread,
     ) -> None:
-        self.losses = 0
         self._find = find
         self._reopen = reopen
         self._on_state = on_state
@@ -88,20 +87,14 @@ class Reconnect:
         """Where the link stands."""
         return self._state
 
-    @property
-    def closing(self) -> bool:
-        """Whether `close` was called."""
-        return self._closing.is_set()
-
     def lost(self, reason: str) -> None:
         """Hear that the board went away; may be called from any thread, and more than once."""
         with self._lock:
             if self._state is LinkState.REOPENING:
                 self._lost_again = True
-            if self._state is not LinkState.CONNECTED or self.closing:
+            if self._state is not LinkState.CONNECTED or self._closing.is_set():
                 return
             self._state = LinkState.LOST
-            self.losses += 1
         self._on_state(LinkState.LOST, reason)
         self._thread = self._start(self.run, self._name)
 
@@ -109,14 +102,14 @@ class Reconnect:
         """Try until the board is back or `close` is called (the thread's work)."""
         pause_s = FIRST_PAUSE_S
         said = ""
-        while not self.closing and not self._wait(pause_s):
+        while not self._closing.is_set() and not self._wait(pause_s):
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             try:
                 if self._try():
                     return
                 said = ""  # it was away again: a new refusal is news
             except DeviceError as error:
-                if error.message != said and not self.closing:
+                if error.message != said and not self._closing.is_set():
                     said = error.message
                     self._set(LinkState.LOST, said)
             except Exception as error:  # noqa: BLE001 - this thread may not die without a word

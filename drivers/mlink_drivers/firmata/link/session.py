@@ -69,8 +69,6 @@ class SessionStatistics(msgspec.Struct):
 
     bytes_in: int = 0
     bytes_out: int = 0
-    messages: int = 0
-    bursts: int = 0
     dropped_bytes: int = 0
     """Bytes that belonged to no message (noise, a restart)."""
     oversized: int = 0
@@ -278,7 +276,6 @@ class Session:
                 remedy="Check the cable and the board's power, then start again.",
             )
         self._statistics.bytes_in += len(data)
-        self._statistics.bursts += 1
         return data, read_ns
 
     def _read_loop(self) -> None:
@@ -305,9 +302,7 @@ class Session:
     def _hand_on(self, data: bytes, read_ns: int) -> None:
         arrivals = self._arrivals
         arrivals.note_burst(read_ns, len(data))
-        messages = self.decoder.feed(data)
-        self._statistics.messages += len(messages)
-        for message in messages:
+        for message in self.decoder.feed(data):
             try:
                 self._listener.on_message(message, arrivals.first_byte_ns(message.offset))
             except Exception as error:  # noqa: BLE001 - a listener's fault must not end the reading

@@ -104,8 +104,6 @@ class SerialTransport:
     def __init__(self, address: str, baud_rate: int = DEFAULT_BAUD_RATE) -> None:
         self.address = address
         self.baud_rate = baud_rate
-        self.low_latency = False
-        """Whether the driver took the low-latency flag."""
         self.latency_report = ""
         self._port: Any = None
         self._fd = -1
@@ -145,9 +143,8 @@ class SerialTransport:
         self._set_up_terminal()
         try:
             port.set_low_latency_mode(True)
-            self.low_latency = True
         except (AttributeError, NotImplementedError, ValueError, OSError):
-            self.low_latency = False  # ptys, CDC-ACM boards and sockets have none to set
+            pass  # ptys, CDC-ACM boards and sockets have no such mode
         self.latency_report = lower_latency(self.address).report
 
     def _set_up_terminal(self) -> None:

@@ -54,11 +54,6 @@ class Decoder:
         self._max_sysex_bytes = max_sysex_bytes
         self._pending = b""
 
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes of the unfinished message."""
-        return len(self._pending)
-
     def reset(self) -> None:
         """Forget an unfinished message (a new connection)."""
         self._pending = b""

@@ -116,20 +116,10 @@ def sampling_interval(interval_msec: int) -> bytes:
     return sysex(SysexId.SAMPLING_INTERVAL, _two_bytes("sampling interval", interval_msec))
 
 
-def sampling_interval_query() -> bytes:
-    """Ask for the sampling interval (sysex 0x7C, protocol 2.8)."""
-    return sysex(SysexId.SAMPLING_INTERVAL_QUERY)
-
-
 def servo_config(pin: int, min_pulse_usec: int = 544, max_pulse_usec: int = 2400) -> bytes:
     """Set a servo's pulse widths (sysex 0x70); the defaults are Arduino's."""
     payload = bytes((_seven_bits("pin", pin),)) + _two_bytes("pulse width", min_pulse_usec)
     return sysex(SysexId.SERVO_CONFIG, payload + _two_bytes("pulse width", max_pulse_usec))
-
-
-def string_data(text: str) -> bytes:
-    """Send a text, UTF-8 in pairs of 7-bit bytes (sysex 0x71)."""
-    return sysex(SysexId.STRING_DATA, to_seven_bits(text.encode()))
 
 
 def i2c_config(delay_usec: int = 0) -> bytes:

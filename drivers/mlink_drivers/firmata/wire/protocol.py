@@ -52,7 +52,6 @@ class SysexId(enum.IntEnum):
     I2C_CONFIG = 0x78
     REPORT_FIRMWARE = 0x79
     SAMPLING_INTERVAL = 0x7A
-    SAMPLING_INTERVAL_QUERY = 0x7C
 
 
 class PinMode(enum.IntEnum):

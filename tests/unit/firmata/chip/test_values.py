@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlink_drivers.firmata.chip.analog import ChipAnalog, scans_per_block
-from mlink_drivers.firmata.chip.clock import ChipClock
-from mlink_drivers.firmata.chip.messages import AnalogBlock, ClockAnswer
+from mlink_drivers.firmata.chip.messages import AnalogBlock
 from mlink_drivers.firmata.chip.pulses import ChipPulses
 from mlink_drivers.firmata.lines.chip_inputs import ChipInputs
 from mlink_drivers.firmata.link.pace import Pace
@@ -160,58 +159,3 @@ def test_single_commands_never_wait_and_bursts_wait_for_the_boards_buffer():
     parts = list(pace.parts(bytes(450)))
     assert [len(part) for part in parts] == [100, 100, 100, 100, 50]
     assert sum(slept) == pytest.approx(350 / 25 / 1000)
-
-
-# -- clock -------------------------------------------------------------------------------------
-
-
-class Exchanges:
-    """A chip at 2 MHz, true to the host but for `step_usec`; each way takes `way_usec`."""
-
-    def __init__(self):
-        self.clock = ChipClock(2_000_000, 10_000)
-        self.now_ns = 10**12
-        self.step_usec = 0.0
-
-    def run(self, count, way_usec=(150, 150), pause_msec=250):
-        for _ in range(count):
-            self.now_ns += pause_msec * MSEC
-            query = self.clock.query(self.now_ns)
-            there, back = way_usec
-            received = self.now_ns / 1000 + 4 * 10 + there + self.step_usec
-            ticks = round(received * 2) % (1 << 32)
-            answer = ClockAnswer(query[2], True, ticks, (ticks + 20) % (1 << 32))
-            arrival_ns = self.now_ns + round((40 + there + 10 + back) * 1000)
-            assert self.clock.take(answer, arrival_ns)
-
-    def error_usec(self):
-        ticks = round((self.now_ns / 1000 + self.step_usec) * 2) % (1 << 32)
-        return (self.clock.to_monotonic_ns(ticks) - self.now_ns) / 1000
-
-
-def test_a_late_way_weighs_little():
-    exchanges = Exchanges()
-    exchanges.run(40)
-    exchanges.run(1, way_usec=(150, 20_000))
-    assert abs(exchanges.error_usec()) < 20
-    assert exchanges.clock.steps == 0
-
-
-def test_a_wrong_start_is_put_right_by_what_no_exchange_can_be():
-    exchanges = Exchanges()
-    exchanges.run(8, way_usec=(150, 9000), pause_msec=20)  # the machine was busy at the start
-    exchanges.run(8)
-    assert abs(exchanges.error_usec()) < 150
-    exchanges.run(40)
-    assert abs(exchanges.clock.rate_ppm) < 20
-
-
-def test_a_step_of_the_chips_clock_is_followed_at_once():
-    exchanges = Exchanges()
-    exchanges.run(40)
-    exchanges.step_usec = -50_000.0  # the chip stood still
-    exchanges.run(2)
-    assert exchanges.clock.steps == 1
-    assert abs(exchanges.error_usec()) < 100
-    assert abs(exchanges.clock.rate_ppm) < 20
-    assert exchanges.clock.unanswered == 0

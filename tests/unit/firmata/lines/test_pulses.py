@@ -53,7 +53,7 @@ def test_a_pulse_ends_after_its_duration(lines, timer):
     assert lines.values(13) == [1]
     lines.wait_for_values(13, [1, 0])
     assert 0.020 <= lines.width(13) < 0.120
-    assert timer.active == 0
+    assert not timer.is_active(13)
 
 
 def test_starting_a_pulse_does_not_wait_for_its_end(lines, timer):
