@@ -20,6 +20,7 @@ INK, GREY, FAINT = (45, 40, 35), (130, 125, 120), (232, 230, 226)
 EVENT, LEVEL, LEVEL_FILL, TRACE, LOSS = (
     (160, 80, 20), (110, 120, 0), (226, 232, 205), (20, 100, 200), (40, 30, 210),
 )  # fmt: skip
+_TEXT_SIZE = 0.42
 _LABEL_CHARACTERS = 26
 _MARKS = 10
 """About so many marks on the axis."""
@@ -70,9 +71,9 @@ class Scale:
         return f"{time_usec / 1e6:g} s" if length >= 100_000 else f"{time_usec / 1e3:g} ms"
 
 
-def canvas(height: int) -> Picture:
-    """Return white paper."""
-    return np.full((height, WIDTH, 3), 255, np.uint8)
+def canvas(height: int, width: int = WIDTH) -> Picture:
+    """Return a white picture."""
+    return np.full((height, width, 3), 255, np.uint8)
 
 
 def label(row: Picture, name: str, *facts: str) -> None:
@@ -90,10 +91,22 @@ def write(
     x: int,
     colour: Colour = INK,
     *,
-    size: float = 0.42,
+    size: float = _TEXT_SIZE,
     bold: int = 1,
 ) -> None:
     """Write a line of text with its base at y."""
+    cv2.putText(
+        row, _ascii(text), (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, bold, cv2.LINE_AA
+    )
+
+
+def text_width(text: str, size: float = _TEXT_SIZE) -> int:
+    """Return the width of a line of text in px."""
+    (width, _), _ = cv2.getTextSize(_ascii(text), cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    return int(width)
+
+
+def _ascii(text: str) -> str:
+    """Return text as OpenCV's font can draw it: in ASCII."""
     text = text.replace("µ", "u").replace("×", "x").replace("·", "-")
-    plain = text.encode("ascii", "replace").decode()  # OpenCV's letters have no others
-    cv2.putText(row, plain, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, bold, cv2.LINE_AA)
+    return text.encode("ascii", "replace").decode()

@@ -21,6 +21,7 @@ from mlink.recording.plot.canvas import (
     Scale,
     canvas,
     label,
+    text_width,
     write,
 )
 from mlink.recording.plot.tracks import event_track, frame_track, level_track, strip, trace_track
@@ -124,7 +125,7 @@ def _axis(scale: Scale) -> Picture:
         x = scale.x(time_usec)
         cv2.line(row, (x, 2), (x, 8), INK, 1)
         text = scale.shown(time_usec)
-        width = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0]
+        width = text_width(text)
         write(row, text, 24, min(x - width // 2, WIDTH - width - 4))
     return row
 

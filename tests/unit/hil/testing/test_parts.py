@@ -22,7 +22,7 @@ from mlink_hil.scene.lines import BoardLines
 from mlink_hil.testing.host.starvation import Starvation
 from mlink_hil.testing.names import Names
 from mlink_hil.testing.runs import features, leave_out
-from mlink_hil.verify.plots import draw_course, draw_histogram, write_plots
+from mlink_hil.verify.plots import draw_histogram, draw_over_time, write_plots
 from mlink_hil.verify.timing import Samples
 from tests.support import ROOT
 from tests.support.virtual_uno import open_uno
@@ -258,7 +258,7 @@ def test_plots_are_pictures(tmp_path):
     samples = Samples("light to frame, cam")
     for n in range(50):
         samples.add(1000 + n % 7, n * 1_000_000)
-    assert draw_histogram(samples).shape == draw_course(samples).shape == (400, 800, 3)
+    assert draw_histogram(samples).shape == draw_over_time(samples).shape == (400, 800, 3)
     names = {path.name for path in write_plots(tmp_path / "plots", samples)}
     assert names == {"light-to-frame--cam-histogram.png", "light-to-frame--cam-over-time.png"}
     assert all((tmp_path / "plots" / name).stat().st_size > 1000 for name in names)
@@ -268,7 +268,7 @@ def test_the_labels_of_a_plot_stay_out_of_its_frame():
     samples = Samples("light to frame")
     for n in range(50):
         samples.add(12_345_678 + n, n * 1_000_000)
-    for picture in (draw_course(samples), draw_histogram(samples)):
+    for picture in (draw_over_time(samples), draw_histogram(samples)):
         ink = (picture < 100).all(axis=2)
         assert ink[:, :94].any()
         assert not ink[:, 95:100].any()  # beside the frame, which begins at 100
