@@ -1,9 +1,10 @@
-"""The `[virtual]` table of a bench: simulated things, wired to the lines of virtual boards.
+"""The `[virtual]` table of a bench: simulated parts, wired to the lines of simulated boards.
 
-lines       names of lines: "uno.8", "uno.A0"
-parts       what can be wired, and its settings
-table       the table, read and checked
-plan        what the programs that simulate it are told
-layout      from the table to those plans
-together    starts the programs
+lines          names of lines: "uno.8", "uno.A0"
+part           base of all kinds of parts
+scene_parts    what a virtual camera films: scene, LED, servo
+circuit_parts  what is wired to boards: button, sensor, wire, chip, model
+table          the table, read and checked
+layout         from the table to the plans of the simulator (`sim/plan.py`)
+together       starts the simulator's programs
 """

@@ -1,7 +1,7 @@
-"""From the parts of a `[virtual]` table to the plans of the programs that simulate them.
+"""Turns the parts of a `[virtual]` table into the plans of the programs that simulate them.
 
-Only what this run has is wired: a part at a real board, or at a device that no module uses, is left
-out, and `notes` say so. So the same bench runs on hardware.
+A part at a real board, or at a device that no module uses, is left out with a note, so that the
+same bench file also runs on hardware.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import Path
 
 from msgspec.structs import asdict
 
-from mlink.errors import DeviceError
 from mlink_hil.control.socket_path import control_path
 from mlink_hil.sim.plan import (
     BoardPlan,
@@ -26,29 +25,31 @@ from mlink_hil.sim.plan import (
     SensorPlan,
     ServoPlan,
 )
+from mlink_hil.wiring.circuit_parts import Button, Chip, Model, Sensor, Wire
 from mlink_hil.wiring.lines import parse_line, parse_pin
-from mlink_hil.wiring.parts import Button, Chip, Led, Model, Part, Scene, Sensor, Servo, Wire
-
-_MAX_POINTS = 1_000_000
+from mlink_hil.wiring.part import Part
+from mlink_hil.wiring.scene_parts import Led, Scene, Servo
+from mlink_hil.wiring.waveform import read_waveform
 
 
 @dataclass
 class Layout:
-    """What there is to simulate; `circuit.boards` holds the chips, boards are added by name."""
+    """What a run has to simulate."""
 
     circuit: CircuitPlan = field(default_factory=lambda: CircuitPlan(boards=[]))
+    """Its boards are the chips; the wired boards are added when their simulators are chosen."""
     wired_boards: list[str] = field(default_factory=list)
-    """Boards that run in the circuit's program, because something is wired to them."""
+    """Boards that something is wired to; they run in the circuit's program."""
     scenes: dict[str, ScenePlan] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    """Which parts are left out, and why; for the run's log."""
 
 
 class _Places:
-    """Where what this run simulates is: control sockets in its folder, files in the bench's."""
+    """Which boards and chips a run has, and the folders of their sockets and files."""
 
     def __init__(self, present: Collection[str], work_dir: Path, bench_dir: Path) -> None:
         self.present = present
-        """Boards, and chips."""
         self.bench_dir = bench_dir
         self._work_dir = work_dir
 
@@ -64,7 +65,18 @@ def lay_out(
     work_dir: Path,
     bench_dir: Path,
 ) -> Layout:
-    """Plan the parts; `boards` and `scenes` are the virtual devices of this run."""
+    """Plan the parts that this run can simulate.
+
+    Args:
+        parts: All parts of the table by name.
+        boards: Names of the run's simulated boards.
+        scenes: Names of the run's virtual scenes.
+        work_dir: Folder of the run, where the control sockets are.
+        bench_dir: Folder that paths in the table are relative to.
+
+    Raises:
+        DeviceError: A sensor's waveform file cannot be read.
+    """
     layout = Layout()
     nets: list[list[End]] = []
     absent = left_out(parts, boards, scenes)
@@ -109,7 +121,13 @@ def lay_out(
 def left_out(
     parts: Mapping[str, Part], boards: Collection[str], scenes: Collection[str]
 ) -> dict[str, str]:
-    """Return the parts that a run with these virtual devices does not simulate, each with why."""
+    """Return the parts that a run cannot simulate, each with the reason.
+
+    Args:
+        parts: All parts of the table by name.
+        boards: Names of the run's simulated boards.
+        scenes: Names of the run's virtual scenes.
+    """
     chips = [name for name, part in parts.items() if isinstance(part, Chip)]
     present = {*boards, *(chips if boards else ())}
     found: dict[str, str] = {}
@@ -117,20 +135,20 @@ def left_out(
         if reason := _lacking(parts[name], present, scenes):
             found[name] = reason
             if name in chips:
-                present.discard(name)  # what hangs at it is not there either
+                present.discard(name)  # so that what is wired to it is left out, too
     return found
 
 
 def _lacking(part: Part, present: Collection[str], scenes: Collection[str]) -> str:
-    """Say what a part needs that a run does not simulate; empty when it has all."""
+    """Return what a part needs and a run does not simulate; empty when nothing is missing."""
     scene = part.scene_key()
     if scene and scene not in scenes:
-        return f"'{scene}' is no virtual scene of this run"
+        return f"'{scene}' is not a virtual scene of this run"
     devices = [parse_line(line).device for line in part.lines().values()]
     absent = [name for name in devices if name not in present]
     enough = 2 if isinstance(part, Wire) else 1
     if devices and len(devices) - len(absent) < enough:
-        return f"'{absent[0]}' is no virtual board of this run"
+        return f"'{absent[0]}' is not a simulated board of this run"
     return ""
 
 
@@ -189,39 +207,11 @@ def _sensor(name: str, part: Sensor, bench_dir: Path) -> SensorPlan:
         low_volt=part.low_volt,
         high_volt=part.high_volt,
         hz=part.hz,
-        points=_points(name, bench_dir / part.file) if part.file else [],
+        points=read_waveform(name, bench_dir / part.file) if part.file else [],
         noise_volt=part.noise_volt,
         seed=part.seed,
         rate_hz=part.rate_hz,
     )
-
-
-def _points(name: str, path: Path) -> list[tuple[float, float]]:
-    """Read a waveform: two columns between commas, semicolons or spaces; a header is allowed."""
-    points: list[tuple[float, float]] = []
-    try:
-        rows = path.read_text("utf-8").splitlines()[:_MAX_POINTS]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DeviceError(f"[virtual.{name}] file: {path} cannot be read: {error}") from error
-    for number, row in enumerate(rows, start=1):
-        cells = row.replace(";", " ").replace(",", " ").split()
-        if not cells or row.startswith("#"):
-            continue
-        try:
-            sec, volts = (float(cell) for cell in cells)
-        except ValueError as error:
-            if number == 1:
-                continue  # names of columns
-            raise DeviceError(
-                f"[virtual.{name}] file: {path}, line {number} is not two numbers",
-                remedy="Write seconds and volts, one pair a line.",
-            ) from error
-        if points and sec <= points[-1][0]:
-            raise DeviceError(f"[virtual.{name}] file: {path}, line {number}: time goes back")
-        points.append((sec, volts))
-    if not points:
-        raise DeviceError(f"[virtual.{name}] file: {path} holds no points")
-    return points
 
 
 def _add_to_scene(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from mlink_hil.uno import ANALOG_COUNT, FIRST_ANALOG, PIN_COUNT, SERIAL_PINS
 
 _LINE = re.compile(r"(?P<device>[^.\s]+)\.(?P<pin>A?[0-9]{1,2})")
+_VALID = "(valid: 2 to 19, A0 to A5)"
 
 
 class Line(NamedTuple):
@@ -21,25 +22,31 @@ class Line(NamedTuple):
 
 
 def parse_line(text: str) -> Line:
-    """Return the line that a text names; ValueError tells what is wrong with it."""
+    """Return the line that a text names.
+
+    Raises:
+        ValueError: The text is not of the form "device.pin", or an Uno has no such pin. The
+            message quotes the text and lists what is valid.
+    """
     match = _LINE.fullmatch(text)
     if match is None:
-        raise ValueError('is not a line; write "device.pin", such as "uno.8" or "uno.A0"')
+        raise ValueError(f'\'{text}\' is not a line; write "device.pin", such as "uno.8"')
     return Line(match["device"], parse_pin(match["pin"]))
 
 
 def parse_pin(text: str) -> int:
-    """Return the number of a pin of an Uno, given as "8" or "A0"."""
+    """Return the number of a pin of an Uno, given as "8" or "A0".
+
+    Raises:
+        ValueError: An Uno has no such pin, or it is one of the serial line. The message quotes the
+            text and lists what is valid.
+    """
     digits = text.removeprefix("A")
-    if not digits.isdecimal():
-        raise ValueError("is no pin; pins are 2 to 19, and A0 to A5")
-    number = int(digits)
+    number = int(digits) if digits.isdecimal() else PIN_COUNT
     if digits != text:
-        if number >= ANALOG_COUNT:
-            raise ValueError("is no analog input of an Uno; they are A0 to A5")
-        number += FIRST_ANALOG
+        number = FIRST_ANALOG + number if number < ANALOG_COUNT else PIN_COUNT
     if number >= PIN_COUNT:
-        raise ValueError("is no pin of an Uno; they are 2 to 19, and A0 to A5")
+        raise ValueError(f"an Uno has no pin '{text}' {_VALID}")
     if number in SERIAL_PINS:
-        raise ValueError("is the board's serial line; pins 2 to 19 are free")
+        raise ValueError(f"pin '{text}' of an Uno is its serial line {_VALID}")
     return number

@@ -1,4 +1,4 @@
-"""Reads a `[virtual]` table: a part for each name, all that is wrong told at once."""
+"""Reads and checks a `[virtual]` table: one part for each name. Reports all problems at once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ import msgspec
 
 from mlink.bench.file import Places, Problems, convert, shown
 from mlink.catalog import nearest, proposal
+from mlink_hil.wiring.circuit_parts import Button, Chip, Model, Sensor, Wire
 from mlink_hil.wiring.lines import Line, parse_line, parse_pin
-from mlink_hil.wiring.parts import KINDS, Chip, Model, Part, Scene, Sensor, Wire
+from mlink_hil.wiring.part import Part
+from mlink_hil.wiring.scene_parts import Led, Scene, Servo
 
 TABLE = "virtual"
+KINDS: dict[str, type[Part]] = {
+    part.kind: part for part in (Scene, Led, Servo, Button, Sensor, Wire, Chip, Model)
+}
+"""The kinds of parts by the value of the key `type`."""
 
 
 def read_parts(table: Mapping[str, Any]) -> dict[str, Part]:
-    """Return the parts of a table that has been checked, by name."""
+    """Return the parts of a table by name; the table must have passed `check_table`."""
     return {
         name: msgspec.convert({k: v for k, v in part.items() if k != "type"}, KINDS[part["type"]])
         for name, part in table.items()
@@ -28,7 +34,13 @@ def read_parts(table: Mapping[str, Any]) -> dict[str, Part]:
 def check_table(
     table: Mapping[str, Any], devices: Mapping[str, str], bench_dir: Path
 ) -> list[tuple[str, str, str]]:
-    """Return what is wrong as (where, what, remedy)."""
+    """Return the problems of a table as (where, what, remedy).
+
+    Args:
+        table: The parts by name, as the bench file has them.
+        devices: Device strings of the bench by name.
+        bench_dir: Folder that paths in the table are relative to.
+    """
     problems = Problems(bench_dir)
     where = Places(prefix=(TABLE,))
     parts: dict[str, Part] = {}
@@ -39,7 +51,7 @@ def check_table(
         parts[name] = part
         for key, what in part.problems(bench_dir):
             problems.add(where(name, key), what)
-    # one that is wrong itself is a chip all the same: no follow-on problems
+    # A chip with a wrong setting still counts as one, so that what is wired to it is no problem.
     chips = {
         n for n, part in table.items() if isinstance(part, dict) and part.get("type") == "chip"
     }
@@ -51,7 +63,7 @@ def check_table(
 
 
 def _part(name: str, described: Any, where: Places, problems: Problems) -> Part | None:
-    """Return one part, or None with what is wrong noted."""
+    """Return one part; None when it cannot be read, after adding why to `problems`."""
     if not isinstance(described, dict):
         remedy = f"Describe each part in a table [{TABLE}.NAME]."
         problems.add(where(name), f"{shown(described)} is not a table", remedy)
@@ -72,7 +84,7 @@ def _part(name: str, described: Any, where: Places, problems: Problems) -> Part 
         inner = rest.get(field.name)
         if inspect.isclass(field.type) and issubclass(field.type, msgspec.Struct) and inner:
             below = where.below(name, field.name)
-            if isinstance(inner, dict):  # by itself, so that a misspelt key in it finds its like
+            if isinstance(inner, dict):  # converted alone, for a proposal for a misspelt key
                 convert(inner, field.type, problems, below)
     if len(problems) > before:
         return None
@@ -91,20 +103,20 @@ def _check_ends(
     where: Places,
     problems: Problems,
 ) -> None:
-    """Check that lines and scenes name devices of the bench."""
+    """Check that lines and scenes name devices or chips of the bench."""
     for key, text in part.lines().items():
         try:
             device = parse_line(text).device
         except ValueError as error:
-            problems.add(where(name, key), f"{shown(text)} {error}")
+            problems.add(where(name, key), str(error))
             continue
         if device in chips and device != name:
-            continue  # something at the device under test
+            continue  # wired to a device under test
         if device not in devices:
-            what = f"{shown(device)} is not in the [devices] table, and no chip"
+            what = f"{shown(device)} is neither in the [devices] table nor a chip"
             problems.add(where(name, key), what, proposal(device, devices, "devices"))
         elif _is_scene(devices[device]):
-            problems.add(where(name, key), f"{shown(device)} is a scene, and has no lines")
+            problems.add(where(name, key), f"{shown(device)} is a scene; scenes have no lines")
     scene = part.scene_key()
     if not scene:
         return
@@ -113,7 +125,7 @@ def _check_ends(
         what = f"{shown(scene)} is not in the [devices] table"
         problems.add(where(name, key), what, proposal(scene, devices, "devices"))
     elif str(devices[scene]).startswith(f"{TABLE}:") and not _is_scene(devices[scene]):
-        problems.add(where(name, key), f"{shown(scene)} is no scene but {devices[scene]}")
+        problems.add(where(name, key), f"{shown(scene)} is not a scene but {devices[scene]}")
 
 
 def _is_scene(spec: object) -> bool:
@@ -123,7 +135,7 @@ def _is_scene(spec: object) -> bool:
 def _check_lines(
     parts: Mapping[str, Part], devices: Mapping[str, str], where: Places, problems: Problems
 ) -> None:
-    """Check that no two parts want the same line for themselves, nor two of a scene."""
+    """Check that each analog line and scene has one part, and devices under test have wires."""
     analog: dict[str, str] = {}
     others: dict[str, str] = {}
     scenes: dict[str, str] = {}
@@ -132,23 +144,23 @@ def _check_lines(
             try:
                 line = str(parse_line(text))
             except ValueError:
-                continue  # told already
+                continue  # reported by _check_ends
             taken = analog if isinstance(part, Sensor) else others
             if line in analog or (isinstance(part, Sensor) and line in others):
                 other = analog.get(line) or others[line]
-                problems.add(where(name, key), f"the line belongs to the part '{other}' already")
+                problems.add(where(name, key), f"the line is already used by the part '{other}'")
             taken.setdefault(line, name)
         if isinstance(part, Scene) and scenes.setdefault(part.device, name) != name:
-            what = f"'{scenes[part.device]}' describes that scene already"
+            what = f"the part '{scenes[part.device]}' already describes this scene"
             problems.add(where(name, "device"), what)
         if isinstance(part, Chip | Model) and name in devices:
-            problems.add(where(name), "a device has this name", "Give the part another one.")
+            problems.add(where(name), "a device has this name", "Rename the part.")
         if isinstance(part, Chip | Model) and not part.wires:
             problems.add(where(name, "wires"), "nothing is wired to it")
 
 
 def _check_delays(parts: Mapping[str, Part], where: Places, problems: Problems) -> None:
-    """Check that no delayed wire closes a ring, in which a level would go round for ever."""
+    """Check that no delayed wire closes a loop, in which a level would circulate for ever."""
     wires = [
         (name, part, ends) for name, part in parts.items() for ends in _connections(name, part)
     ]
@@ -156,8 +168,12 @@ def _check_delays(parts: Mapping[str, Part], where: Places, problems: Problems) 
     for name, part, ends in sorted(wires, key=lambda wire: _delay_usec(wire[1])):
         touched = [net for net in nets if net & ends]
         if _delay_usec(part) and any(ends <= net for net in touched):
-            what = f"{' and '.join(sorted(ends))} are connected without this wire, too"
-            problems.add(where(name, "delay_usec"), what, "Leave one of the ways out.")
+            what = f"{' and '.join(sorted(ends))} are already connected without this wire"
+            problems.add(
+                where(name, "delay_usec"),
+                what,
+                "Remove one: a level would circulate.",
+            )
         nets = [net for net in nets if net not in touched] + [ends.union(*touched)]
 
 
@@ -166,7 +182,7 @@ def _delay_usec(part: Part) -> float:
 
 
 def _connections(name: str, part: Part) -> list[set[str]]:
-    """Return the lines that a part connects with each other; none where one is wrong."""
+    """Return the lines that a part connects with each other; none when one cannot be parsed."""
     try:
         match part:
             case Wire():
@@ -179,4 +195,4 @@ def _connections(name: str, part: Part) -> list[set[str]]:
                 return []
         return [{own, str(parse_line(end))} for own, end in wires]
     except ValueError:
-        return []  # told already
+        return []  # reported by _check_ends

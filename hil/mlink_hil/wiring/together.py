@@ -1,4 +1,4 @@
-"""Starts the virtual devices of a run that has a `[virtual]` table, wired as it says."""
+"""Starts the virtual devices of a run that has a `[virtual]` table, wired as in that table."""
 
 from __future__ import annotations
 
@@ -36,10 +36,20 @@ def open_wired(
     log: logging.Logger,
     arguments: Sequence[str] = (),
 ) -> Iterator[dict[str, DeviceEndpoint]]:
-    """Start what is wired together in one program; scenes are told what stands in them.
+    """Run everything that is wired together in one program, and write the scenes' plans.
 
-    Devices that nothing is wired to are not among the endpoints: each is opened by itself.
-    `arguments` are further ones of that program.
+    Devices that nothing is wired to are not among the endpoints; they are opened one by one.
+
+    Args:
+        specs: Device strings of the run's virtual devices by name.
+        table: The parts by name, already checked.
+        bench_dir: Folder that paths in the table are relative to.
+        work_dir: Folder of the run, for sockets, ports and plans.
+        log: Receives which parts are left out, and what the program reports.
+        arguments: Further command-line arguments of the program (`sim/circuit/__main__.py`).
+
+    Raises:
+        DeviceError: A device's options are wrong, or the program did not start.
     """
     boards = [name for name, spec in specs.items() if is_board(spec)]
     scenes = [name for name in specs if name not in boards]
@@ -63,7 +73,7 @@ def _circuit(
     log: logging.Logger,
     arguments: Sequence[str],
 ) -> Iterator[dict[str, DeviceEndpoint]]:
-    """Run the program of the boards that are wired; boards come before chips."""
+    """Run the circuit's program; in its plan the boards come before the chips."""
     chosen = {name: choose_board(name, specs[name], log) for name in layout.wired_boards}
     plan = layout.circuit
     plan.boards = [_board(name, each, work_dir) for name, each in chosen.items()] + plan.boards

@@ -132,7 +132,7 @@ def test_a_wire_with_a_delay_lies_between_two_nets(tmp_path: Path) -> None:
     ],
 )
 def test_a_delayed_wire_in_a_ring_is_refused(other: str, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="are connected without this wire, too"):
+    with pytest.raises(BenchError, match="are already connected without this wire"):
         load_bench(write_bench(tmp_path, f"{LATE}{other}\n"))
 
 
@@ -143,7 +143,7 @@ def test_what_hangs_at_real_devices_is_left_out_and_told(tmp_path: Path) -> None
     assert not layout.scenes["eye"].items
     assert not layout.circuit.boards
     assert len(layout.notes) == 7
-    assert "[virtual.light] is left out: 'uno' is no virtual board of this run" in layout.notes
+    assert "[virtual.light] is left out: 'uno' is not a simulated board of this run" in layout.notes
 
 
 def check(path: Path, *arguments: str) -> dict[str, str]:
@@ -184,7 +184,7 @@ def test_check_says_which_parts_the_devices_leave_out(tmp_path: Path) -> None:
     lab = tmp_path / "lab.toml"
     lab.write_text('[devices]\nuno = "/dev/ttyACM0"\neye = "virtual:scene"\n')
     parts = check(path, "--devices", str(lab))
-    assert parts["light"] == "led uno.8 → eye left out: 'uno' is no virtual board of this run"
+    assert parts["light"] == "led uno.8 → eye left out: 'uno' is not a simulated board of this run"
     assert "left out" not in parts["eye"]
 
 
@@ -224,17 +224,17 @@ WRONG = {
     "[virtual.light]\ntype = 'led'\nline = 'uno.8'\nscene = 'ey'": "Did you mean 'eye'",
     "[virtual.light]\ntype = 'led'\nline = 'unu.8'\nscene = 'eye'": "Did you mean 'uno'",
     "[virtual.light]\ntype = 'led'\nline = 'uno.1'\nscene = 'eye'": "serial line",
-    "[virtual.light]\ntype = 'led'\nline = 'uno.20'\nscene = 'eye'": "no pin of an Uno",
+    "[virtual.light]\ntype = 'led'\nline = 'uno.20'\nscene = 'eye'": "an Uno has no pin '20'",
     "[virtual.light]\ntype = 'led'\nline = 'eight'\nscene = 'eye'": "is not a line",
     "[virtual.light]\ntype = 'led'\nline = 'eye.8'\nscene = 'eye'": "is a scene",
-    "[virtual.light]\ntype = 'led'\nline = 'uno.8'\nscene = 'uno'": "is no scene",
+    "[virtual.light]\ntype = 'led'\nline = 'uno.8'\nscene = 'uno'": "is not a scene",
     "[virtual.light]\ntype = 'led'\nline = 'uno.8'\nscene = 'eye'\nat = [2, 0]": "are 0 to 1",
     "[virtual.light]\ntype = 'led'\nline = 'uno.8'\nscene = 'eye'\ncolor = 'mauve'": "mauve",
     "[virtual.b]\ntype = 'button'\nline = 'uno.7'\nbounce = { cuont = 3 }": "Did you mean 'count'",
     "[virtual.b]\ntype = 'button'\nline = 'uno.7'\nbounce = { pattern_usec = [1] }": "even number",
-    "[virtual.s]\ntype = 'sensor'\nline = 'uno.7'": "no analog input",
+    "[virtual.s]\ntype = 'sensor'\nline = 'uno.7'": "is not an analog input",
     "[virtual.s]\ntype = 'sensor'\nline = 'uno.A0'\nhigh_volt = 7": "must hold",
-    "[virtual.s]\ntype = 'sensor'\nline = 'uno.A0'\nwaveform = 'file'": "and that with a file",
+    "[virtual.s]\ntype = 'sensor'\nline = 'uno.A0'\nwaveform = 'file'": "and that needs a file",
     "[virtual.c]\ntype = 'chip'\nfirmware = 'no.hex'\nwires = { 2 = 'uno.4' }": "there is no file",
     "[virtual.c]\ntype = 'chip'\nfirmware = 'dut.hex'\nwires = { 0 = 'uno.4' }": "serial line",
     "[virtual.c]\ntype = 'chip'\nfirmware = 'dut.hex'\nwires = {}": "nothing is wired",
@@ -267,5 +267,5 @@ def test_a_mistake_in_a_chip_brings_no_follow_on_problems(tmp_path: Path) -> Non
 def test_two_parts_cannot_have_one_analog_line(tmp_path: Path) -> None:
     text = "[virtual.a]\ntype = 'sensor'\nline = 'uno.A0'\n"
     text += "[virtual.b]\ntype = 'button'\nline = 'uno.14'"
-    with pytest.raises(BenchError, match="belongs to the part 'a' already"):
+    with pytest.raises(BenchError, match="is already used by the part 'a'"):
         load_bench(write_bench(tmp_path, text))

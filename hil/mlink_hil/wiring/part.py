@@ -1,0 +1,46 @@
+"""Base of the parts that a `[virtual]` table can hold: plain values, checked one by one.
+
+Each kind of part is a struct whose fields are its settings. What concerns several parts at once,
+such as two parts on one line, is checked in `table.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, TypeAlias
+
+import msgspec
+
+Problem: TypeAlias = tuple[str, str]
+"""(key of the part's table, what is wrong with it)."""
+
+
+class Part(msgspec.Struct, kw_only=True):
+    """A part of a `[virtual]` table; `kind` is the value of its key `type`."""
+
+    kind: ClassVar[str]
+
+    def problems(self, bench_dir: Path) -> Iterator[Problem]:  # noqa: ARG002
+        """Yield each setting that is wrong by itself.
+
+        Args:
+            bench_dir: Folder that the paths among the settings are relative to.
+        """
+        yield from ()
+
+    def lines(self) -> dict[str, str]:
+        """Return the lines that the part is wired to, such as "uno.8", by their keys."""
+        return {}
+
+    def scene_key(self) -> str:
+        """Return the device name of the scene that shows the part; empty without one."""
+        return ""
+
+    def wired(self) -> list[str]:
+        """Return the part's connections as `mlink check` prints them, one each."""
+        return list(self.lines().values())
+
+    def detail(self) -> str:
+        """Return the settings that `mlink check` prints, in a few words."""
+        return ""
