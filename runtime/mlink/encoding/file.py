@@ -22,7 +22,7 @@ from mlink import __version__
 from mlink.encoding.jobs import Job
 from mlink.errors import MlinkError, StorageError
 from mlink.modules.video.encoder_attributes import encoder_attributes
-from mlink.modules.video.writer import VideoWriter
+from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoWriter
 from mlink.recording.video import ARRAY_FORMATS
 from mlink.recording.video_file import is_finished
 from mlink.storage.failures import storage_error, storage_errors
@@ -32,7 +32,6 @@ from mlink.storage.tsync_reader import read_tsync
 
 _NICE = 10
 """The next run comes first."""
-_NOMINAL_FRAMERATE = 30.0
 _TELL_EACH = 25
 Tell = Callable[[int], None]
 
@@ -108,7 +107,7 @@ def _encode(job: Job, source: Path, draft: Path, draft_times: Path, tell: Tell) 
                     draft_times,
                     pixels,
                     options,
-                    framerate=job.framerate or _NOMINAL_FRAMERATE,
+                    framerate=job.framerate or NOMINAL_FRAMERATE,
                     collection_id=recorded.header.collection_id.bytes,
                     generator=f"mlink {__version__} encode",
                     tags=_tags(source),

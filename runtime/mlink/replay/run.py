@@ -20,8 +20,8 @@ from mlink.recording.care.verify import VerifyReport, verify_recording
 from mlink.recording.collection import Recording
 from mlink.recording.journal import Journal, read_journal
 from mlink.replay.compare import Compared, compare
+from mlink.replay.skipped_turns import inputs_on_tape, patient_recorders
 from mlink.replay.sources import plan_replay
-from mlink.replay.turns import inputs_on_tape, patient_recorders
 from mlink.storage.uuid7 import uuid7
 
 _LOST_USEC = 2_000_000

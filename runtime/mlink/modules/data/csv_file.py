@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import csv
 import os
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from mlink.closing import ClosesOnExit
+from mlink.modules.data.data_file import DataFile
 from mlink.storage.failures import storage_error, storage_errors
 
 SEPARATOR = ";"
-FLUSH_INTERVAL_S = 1.0
 _BUFFER_BYTES = 1 << 18
 
 
-class CsvFile(ClosesOnExit):
+class CsvFile(DataFile):
     """An open table file; rows reach the disk within a second if `flush_if_due` is called."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows = 0
-        """Rows written, the header not counted."""
-        self._dirty_since: float | None = None
+        super().__init__(path)
         self._failed = False
         with storage_errors(path, "create"):
             # Half a surrogate pair is no character; it is kept readable instead of ending the run.
@@ -42,19 +37,9 @@ class CsvFile(ClosesOnExit):
         self._write(cells)
         self.rows += 1
 
-    def flush_if_due(self) -> float:
-        """Flush when the oldest unflushed row is a second old; return s until that is so."""
-        if self._dirty_since is None:
-            return FLUSH_INTERVAL_S
-        left = self._dirty_since + FLUSH_INTERVAL_S - time.monotonic()
-        if left > 0:
-            return left
-        self.flush()
-        return FLUSH_INTERVAL_S
-
     def flush(self) -> None:
         """Hand all rows to the operating system."""
-        self._dirty_since = None
+        self._changed_s = None
         try:
             self._file.flush()
         except OSError as error:
@@ -80,8 +65,7 @@ class CsvFile(ClosesOnExit):
                 pass  # the same rows failed again
 
     def _write(self, cells: Iterable[str]) -> None:
-        if self._dirty_since is None:
-            self._dirty_since = time.monotonic()
+        self._mark_changed()
         try:
             self._csv.writerow(cells)
         except OSError as error:

@@ -17,16 +17,16 @@ import msgspec
 import zstandard
 
 from mlink.errors import StorageError
+from mlink.modules.data.data_file import DataFile
 from mlink.storage.failures import pwrite_all, storage_error, storage_errors
 
-FLUSH_INTERVAL_S = 1.0
 _CLOSING = b"]}"
 _LAST_BLOCK = (len(_CLOSING) << 3 | 1).to_bytes(3, "little") + _CLOSING
 """A zstd block: last, raw, two bytes (RFC 8878, 3.1.1.2)."""
 _LEVEL = 3
 
 
-class JsonFile:
+class JsonFile(DataFile):
     """An open file; rows are lists of what JSON holds, NaN and ±∞ become null.
 
     `now_s` is the clock of its flushes, which show in the compressed bytes.
@@ -39,11 +39,7 @@ class JsonFile:
         columns: Sequence[str],
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.path = path
-        self._now_s = now_s
-        self.rows = 0
-        self._flush_due = 0.0
-        self._dirty = False
+        super().__init__(path, now_s)
         self._failed = False
         self._compressor = zstandard.ZstdCompressor(
             level=_LEVEL, write_checksum=False, write_content_size=False
@@ -65,23 +61,11 @@ class JsonFile:
         text = msgspec.json.encode(rows)[1:-1]
         self._pending += self._compressor.compress((b",\n" if self.rows else b"\n") + text)
         self.rows += len(rows)
-        if not self._dirty:
-            self._dirty = True
-            self._flush_due = self._now_s() + FLUSH_INTERVAL_S
-
-    def flush_if_due(self) -> float:
-        """Flush when the oldest unflushed row is a second old; return s until that is so."""
-        if not self._dirty:
-            return FLUSH_INTERVAL_S
-        left = self._flush_due - self._now_s()
-        if left > 0:
-            return left
-        self.flush()
-        return FLUSH_INTERVAL_S
+        self._mark_changed()
 
     def flush(self) -> None:
         """Hand everything to the operating system; the file is whole afterwards."""
-        self._dirty = False
+        self._changed_s = None
         self._pending += self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
         try:
             pwrite_all(self._fd, bytes(self._pending) + _LAST_BLOCK, self._position)

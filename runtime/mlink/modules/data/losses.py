@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlink.storage.edl import Dataset
+
 _MAX_LISTED = 1000
 """Gaps listed one by one; a stream in trouble makes thousands, and then their sum is enough."""
 
@@ -26,10 +28,10 @@ class Losses:
         if len(self._listed) < _MAX_LISTED:
             self._listed.append({"after": after, "lost": lost, "found_at_usec": time_usec})
 
-    def attributes(self) -> dict[str, Any]:
-        """Return the dataset's attributes about losses; `items_lost` is always there."""
-        attributes: dict[str, Any] = {"items_lost": self.lost}
+    def write_to(self, dataset: Dataset) -> None:
+        """Set the dataset's attributes about losses; the caller saves it then."""
+        dataset.set_attribute("items_lost", self.lost)
         if self.gaps:
-            attributes["gap_count"] = self.gaps
-            attributes["gaps"] = self._listed
-        return attributes
+            dataset.set_attribute("gap_count", self.gaps)
+            dataset.set_attribute("gaps", self._listed)
+        self.unsaved = False

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from mlink.module import Module
 from mlink.modules.catalog import TableSettings
 from mlink.modules.data.catalog import JsonWriterSettings, ZarrWriterSettings
+from mlink.modules.data.data_file import FLUSH_INTERVAL_S, DataFile
 from mlink.modules.data.dataset_name import dataset_name
 from mlink.modules.data.losses import Losses
 from mlink.modules.data.stream_metadata import keep_stream_metadata
@@ -15,24 +16,7 @@ from mlink.storage.runs import Runs
 from mlink.transport.codec import SIGNAL_BLOCKS
 from mlink.types import SignalBlock
 
-FLUSH_INTERVAL_S = 1.0
-
 SettingsT = TypeVar("SettingsT", JsonWriterSettings, ZarrWriterSettings, TableSettings)
-
-
-class DataFile(Protocol):
-    """A file that grows."""
-
-    rows: int
-    """Rows taken so far."""
-
-    def flush_if_due(self) -> float:
-        """Flush when the oldest unflushed row is a second old; return s until that is so."""
-        ...
-
-    def close(self) -> None:
-        """Flush and close; calling it again does nothing."""
-        ...
 
 
 class DataWriterModule(Module[SettingsT]):
@@ -125,10 +109,8 @@ class DataWriterModule(Module[SettingsT]):
         return left
 
     def _save(self, dataset: Dataset) -> None:
-        for key, value in self._losses.attributes().items():
-            dataset.set_attribute(key, value)
+        self._losses.write_to(dataset)
         dataset.save()
-        self._losses.unsaved = False
 
     def _finish(self) -> None:
         dataset, self._dataset = self._dataset, None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mlink.errors import ModuleError
+from mlink.modules.data.data_file import DataFile
 from mlink.storage.failures import storage_errors
 
-FLUSH_INTERVAL_S = 1.0
 COUNT = "sample_count"
 """Attribute of the group: rows that are in both arrays, written after them."""
 _FILE_CHUNKS = 64
@@ -30,7 +29,7 @@ def rows_of_a_file(chunk_rows: int, row_bytes: int) -> int:
     return chunk_rows * min(max(fitting, 1), _FILE_CHUNKS)
 
 
-class ZarrStore:
+class ZarrStore(DataFile):
     """Rows are gathered for a second, then written: an append rewrites the last file (shard)."""
 
     def __init__(
@@ -52,11 +51,9 @@ class ZarrStore:
                 "a zarrwriter needs the zarr library, which is not installed",
                 remedy="pip install 'mlink-hil[zarr]'",
             ) from error
-        self.path = path
-        self.rows = 0
+        super().__init__(path)
         self._dtype = np.dtype(dtype)
         self._pending: list[tuple[NDArray[Any], NDArray[Any]]] = []
-        self._dirty_since: float | None = None
         with storage_errors(path, "create"):
             self._group = zarr.create_group(
                 store=zarr.storage.LocalStore(path), zarr_format=3, attributes={COUNT: 0}
@@ -77,26 +74,15 @@ class ZarrStore:
 
     def append(self, timestamps: ArrayLike, data: ArrayLike) -> int:
         """Take rows and return how many; they are copied."""
-        if self._dirty_since is None:
-            self._dirty_since = time.monotonic()
+        self._mark_changed()
         times = np.array(timestamps, np.uint64)
         self._pending.append((times, np.array(data).astype(self._dtype)))
         self.rows += len(times)
         return len(times)
 
-    def flush_if_due(self) -> float:
-        """Write when the oldest row in hand is a second old; return s until that is so."""
-        if self._dirty_since is None:
-            return FLUSH_INTERVAL_S
-        left = self._dirty_since + FLUSH_INTERVAL_S - time.monotonic()
-        if left > 0:
-            return left
-        self.flush()
-        return FLUSH_INTERVAL_S
-
     def flush(self) -> None:
         """Write what is in hand: the data, their times, and last the count."""
-        pending, self._pending, self._dirty_since = self._pending, [], None
+        pending, self._pending, self._changed_s = self._pending, [], None
         if not pending:
             return
         times = np.concatenate([times for times, _ in pending])

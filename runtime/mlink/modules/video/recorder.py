@@ -26,13 +26,11 @@ from mlink.modules.video.codecs import frame_kind
 from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding, interim_options
 from mlink.modules.video.encoder_attributes import encoder_attributes
 from mlink.modules.video.sections import VideoSections
-from mlink.modules.video.writer import VideoOptions, VideoWriter
+from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoOptions, VideoWriter
 from mlink.storage.edl import Dataset
 from mlink.storage.runs import Runs
 from mlink.types import ControlCommand, ControlCommandKind, Frame
 
-_NOMINAL_FRAMERATE = 30.0
-"""Hz, written into the file when the source does not say; real times are there regardless."""
 _RATE_TOLERANCE = 0.05
 """Deviation of the measured rate from the announced one that is worth a warning."""
 _SAVE_INTERVAL_USEC = 10_000_000
@@ -175,7 +173,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             dataset.path_for_basename(tsync_name),
             first.view,
             options,
-            framerate=self._framerate or _NOMINAL_FRAMERATE,
+            framerate=self._framerate or NOMINAL_FRAMERATE,
             collection_id=dataset.collection_id,
             generator=f"mlink {mlink.__version__} {self.context.name}",
             tags={"title": f"{dataset.name} via {self._source}",
@@ -248,10 +246,8 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
 
     def _save_losses(self, dataset: Dataset, time_usec: int) -> None:
         # Said while the run goes on, so that even a killed recorder's data tells what it lacks.
-        for key, value in self._losses.attributes().items():
-            dataset.set_attribute(key, value)
+        self._losses.write_to(dataset)
         dataset.save()
-        self._losses.unsaved = False
         self._saved_usec = time_usec
 
     def _save_counts(self, dataset: Dataset) -> None:
@@ -260,8 +256,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             dataset.set_attribute("frames_skipped", self._skipped)
         if self._commands:
             dataset.set_attribute("control_commands", self._commands)
-        for key, value in self._losses.attributes().items():
-            dataset.set_attribute(key, value)
+        self._losses.write_to(dataset)
         if self._written:
             dataset.set_attribute("source_index_first", self._first_index)
             dataset.set_attribute("source_index_last", self._last_index)

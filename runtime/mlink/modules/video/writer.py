@@ -32,6 +32,8 @@ from mlink.realtime import scheduling_kept
 from mlink.storage.failures import DISK_ERRORS, storage_error
 from mlink.storage.tsync import TsyncWriter
 
+NOMINAL_FRAMERATE = 30.0
+"""Hz, written into the file when the source announces no rate; the tsync file has the times."""
 _MAX_THREADS = 16
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 tells its settings to stderr unless told not to

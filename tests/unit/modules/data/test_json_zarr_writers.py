@@ -214,7 +214,7 @@ def test_signals_reach_zarr(tmp_path, cls, dtype):
 
 def test_minutes_of_signals_make_few_zarr_files_since_many_chunks_share_one(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "mlink.modules.data.zarr_store.FLUSH_INTERVAL_S", 0.0
+        "mlink.modules.data.data_file.FLUSH_INTERVAL_S", 0.0
     )  # as if a second passed
     blocks = [block(i * 1000, 1000) for i in range(100)]
     _, folder = run("zarrwriter", tmp_path, blocks)
@@ -246,8 +246,7 @@ def test_line_readings_reach_zarr(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_writer_leaves_what_was_there_a_second_before(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr(json_file, "FLUSH_INTERVAL_S", 0.0)
-    monkeypatch.setattr("mlink.modules.data.zarr_store.FLUSH_INTERVAL_S", 0.0)
+    monkeypatch.setattr("mlink.modules.data.data_file.FLUSH_INTERVAL_S", 0.0)
     module, _, port = make(kind, tmp_path / "live")
     for i in range(5):
         port.on_item(block(i * 100))
