@@ -17,6 +17,7 @@ from mlink.devices import DeviceEndpoint
 from mlink.errors import BenchError, DeviceError, StreamError
 from mlink.metadata import MetaSize
 from mlink.types import DataType
+from mlink_drivers.camera import capture as capture_module
 from mlink_drivers.camera import module as camera_module
 from mlink_drivers.camera.backend import (
     Answer,
@@ -83,7 +84,7 @@ class ScriptedCamera:
         self.closed += 1
 
 
-class Rig:
+class CaptureRun:
     """A capture thread on a scripted camera, run until the script is played out."""
 
     def __init__(self, camera, output=None, **options):
@@ -116,9 +117,9 @@ class Rig:
 
 
 def test_each_frame_is_sent_with_its_time_its_number_and_its_pixels():
-    rig = Rig(ScriptedCamera([0, 1, 2, 3]))
-    counts = rig.play()
-    frames = rig.output.items
+    run = CaptureRun(ScriptedCamera([0, 1, 2, 3]))
+    counts = run.play()
+    frames = run.output.items
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
     times = [frame.time_usec for frame in frames]
     assert np.diff(times).tolist() == [PERIOD_NS // 1000] * 3
@@ -126,29 +127,29 @@ def test_each_frame_is_sent_with_its_time_its_number_and_its_pixels():
     assert frames[0].view.shape == SHAPE
     assert counts.sent == 4
     assert counts.lost == 0
-    assert rig.capture.framerate == pytest.approx(100)
+    assert run.capture.framerate == pytest.approx(100)
 
 
 def test_capturing_happens_in_a_thread_of_that_name_and_says_its_priority():
-    rig = Rig(ScriptedCamera([0]))
-    rig.play()
-    assert rig.camera.threads == {"capture"}
-    assert rig.capture.granted is not None
-    assert rig.capture.granted.detail
+    run = CaptureRun(ScriptedCamera([0]))
+    run.play()
+    assert run.camera.threads == {"capture"}
+    assert run.capture.granted is not None
+    assert run.capture.granted.detail
 
 
 def test_frames_of_the_time_before_the_start_are_not_sent():
     old = [Stamp(time.monotonic_ns() - n * PERIOD_NS) for n in (900, 899)]
-    rig = Rig(ScriptedCamera([*old, 0, 1]))
-    counts = rig.play()
-    assert [frame.index for frame in rig.output.items] == [0, 1]
+    run = CaptureRun(ScriptedCamera([*old, 0, 1]))
+    counts = run.play()
+    assert [frame.index for frame in run.output.items] == [0, 1]
     assert counts.stale == 2
 
 
 def test_times_increase_strictly_or_the_frame_is_counted_and_dropped(caplog):
-    rig = Rig(ScriptedCamera([0, 1, 1, 0.5, 2]))
-    counts = rig.play()
-    times = [frame.time_usec for frame in rig.output.items]
+    run = CaptureRun(ScriptedCamera([0, 1, 1, 0.5, 2]))
+    counts = run.play()
+    times = [frame.time_usec for frame in run.output.items]
     assert len(times) == 3
     assert times == sorted(set(times))
     assert counts.disordered == 2
@@ -156,8 +157,8 @@ def test_times_increase_strictly_or_the_frame_is_counted_and_dropped(caplog):
 
 
 def test_lost_frames_are_found_from_the_times():
-    rig = Rig(ScriptedCamera([0, 1, 4, 5.2, 6]))
-    assert rig.play().lost == 2
+    run = CaptureRun(ScriptedCamera([0, 1, 4, 5.2, 6]))
+    assert run.play().lost == 2
 
 
 def test_lost_frames_are_found_from_the_numbers_of_a_source_that_counts():
@@ -165,15 +166,15 @@ def test_lost_frames_are_found_from_the_numbers_of_a_source_that_counts():
     script = [Stamp(start + n * 1000, n) for n in (0, 1, 5, 6)]
     camera = ScriptedCamera(script)
     camera.current = 0
-    rig = Rig(camera)
-    assert rig.play().lost == 3
-    assert [frame.index for frame in rig.output.items] == [0, 1, 5, 6]
+    run = CaptureRun(camera)
+    assert run.play().lost == 3
+    assert [frame.index for frame in run.output.items] == [0, 1, 5, 6]
 
 
 def test_a_damaged_or_repeated_frame_is_counted_and_capturing_goes_on(caplog):
-    rig = Rig(ScriptedCamera([0, 1, NoFrame.REPEATED, 2, NoFrame.TIMEOUT, 3], damaged=[1]))
-    counts = rig.play()
-    assert [frame.index for frame in rig.output.items] == [0, 2, 3]  # the gap shows
+    run = CaptureRun(ScriptedCamera([0, 1, NoFrame.REPEATED, 2, NoFrame.TIMEOUT, 3], damaged=[1]))
+    counts = run.play()
+    assert [frame.index for frame in run.output.items] == [0, 2, 3]  # the gap shows
     assert (counts.damaged, counts.repeated) == (1, 1)
     assert "damaged" in caplog.text
 
@@ -182,9 +183,9 @@ def test_frames_without_a_time_of_their_own_are_counted():
     start = time.monotonic_ns() + 10**9
     camera = ScriptedCamera([Stamp(start), Stamp(start + PERIOD_NS, estimated=True)])
     camera.current = 0
-    rig = Rig(camera)
-    assert rig.play().estimated == 1
-    assert len(rig.output.items) == 2
+    run = CaptureRun(camera)
+    assert run.play().estimated == 1
+    assert len(run.output.items) == 2
 
 
 class FullOutput(FakeOutput):
@@ -203,58 +204,135 @@ class FullOutput(FakeOutput):
 
 
 def test_without_free_memory_a_frame_is_counted_and_capturing_goes_on(caplog):
-    rig = Rig(ScriptedCamera([0, 1, 2, 3]), FullOutput({2, 3}))
-    counts = rig.play()
-    assert [frame.index for frame in rig.output.items] == [0, 3]
+    run = CaptureRun(ScriptedCamera([0, 1, 2, 3]), FullOutput({2, 3}))
+    counts = run.play()
+    assert [frame.index for frame in run.output.items] == [0, 3]
     assert (counts.sent, counts.unsent) == (2, 2)
     assert len(caplog.records) == 1
     assert "no memory is free" in caplog.text
 
 
-def test_silence_is_a_device_error_that_counts_what_came():
-    rig = Rig(ScriptedCamera([0, 1]), silence_limit_nsec=50_000_000)
-    rig.capture.start()
-    assert rig.failed.wait(5)
-    rig.capture.stop()
-    (error,) = rig.failures
+# --- silence -----------------------------------------------------------------------------------
+
+
+class SteppedTime:
+    """Stands in for the module `time` in the capture loop: it moves only when a test moves it."""
+
+    def __init__(self):
+        self.now_ns = time.monotonic_ns()
+
+    def monotonic_ns(self):
+        return self.now_ns
+
+
+class SteppedCamera(ScriptedCamera):
+    """Each grab takes one frame period of stepped time; `kinds` names what it brings."""
+
+    def __init__(self, clock, kinds):
+        super().__init__([])
+        self.clock = clock
+        self.kinds = iter(kinds)
+        self.damaged_now = False
+
+    def start(self):
+        self.begun_ns = self.last_ns = self.clock.now_ns
+
+    def grab(self):
+        kind = next(self.kinds, NoFrame.END)
+        self.clock.now_ns += PERIOD_NS
+        if isinstance(kind, NoFrame):
+            return kind
+        if kind == "stale":
+            return Stamp(self.begun_ns - 1)
+        if kind == "disordered":
+            return Stamp(self.last_ns)
+        self.damaged_now = kind == "damaged"
+        self.last_ns = self.clock.now_ns
+        return Stamp(self.last_ns)
+
+    def retrieve(self, into):
+        return not self.damaged_now
+
+
+@pytest.fixture
+def capture_kinds(monkeypatch):
+    """Run a capture over these kinds of grabs, in stepped time, until it fails or they end."""
+
+    def capture(kinds, output=None, **options):
+        clock = SteppedTime()
+        monkeypatch.setattr(capture_module, "time", clock)
+        monkeypatch.setattr(capture_module, "_RETRY_PAUSE_SEC", 0)
+        run = CaptureRun(SteppedCamera(clock, kinds), output, **options)
+        run.capture.start()
+        run.capture._thread.join(20)
+        assert not run.capture._thread.is_alive()
+        return run
+
+    return capture
+
+
+ABSENCES = ["damaged", "stale", "disordered", NoFrame.TIMEOUT, NoFrame.REPEATED]
+LIMIT_FRAMES = 200
+"""Frame periods in the 2 s of silence that are allowed."""
+
+
+@pytest.mark.parametrize("kind", ABSENCES)
+def test_a_camera_without_a_good_frame_for_two_seconds_has_failed(capture_kinds, kind):
+    run = capture_kinds(["good", "good", *[kind] * 1000])
+    (error,) = run.failures
     assert isinstance(error, DeviceError)
-    assert "no frame for 0.1 s after 2 frames" in error.message
-    assert "timeouts" in error.message
     assert error.remedy
+    name = {NoFrame.TIMEOUT: "timeouts", NoFrame.REPEATED: "repeated"}.get(kind, kind)
+    count = LIMIT_FRAMES + 1  # the first that is later than the limit
+    assert getattr(run.capture.counts, name) == count
+    assert error.message.startswith("no frame for 2.0 s after 2 frames")
+    assert f"{count} {name}" in error.message
 
 
-def test_frames_that_are_never_good_count_as_silence():
-    camera = ScriptedCamera([], then=NoFrame.REPEATED)
-    rig = Rig(camera, silence_limit_nsec=50_000_000)
-    rig.capture.start()
-    assert rig.failed.wait(5)
-    rig.capture.stop()
-    assert "repeated" in rig.failures[0].message
+@pytest.mark.parametrize("kind", ABSENCES)
+def test_a_good_frame_ends_a_silence(capture_kinds, kind):
+    silence = [kind] * LIMIT_FRAMES
+    run = capture_kinds(["good", *silence, "good", *silence, "good"])
+    assert not run.failures
+    assert run.capture.counts.sent == 3
 
 
-def test_a_slow_source_that_is_well_is_not_silent():
-    rig = Rig(ScriptedCamera([0], then=NoFrame.NOT_YET), silence_limit_nsec=20_000_000)
-    rig.capture.start()
-    assert not rig.failed.wait(0.1)
-    assert rig.capture.stop()
+def test_a_camera_that_sends_nothing_from_its_start_fails_after_the_limit(capture_kinds):
+    run = capture_kinds([NoFrame.TIMEOUT] * 1000, silence_limit_nsec=5 * PERIOD_NS)
+    assert run.capture.counts.timeouts == 6
+    assert run.failures
+
+
+def test_frames_that_find_no_memory_are_no_silence_of_the_camera(capture_kinds):
+    count = LIMIT_FRAMES + 100
+    run = capture_kinds(["good"] * count + [NoFrame.TIMEOUT], FullOutput(range(count + 1)))
+    assert not run.failures
+    assert run.capture.counts.unsent == count
+
+
+def test_a_slow_source_that_is_well_is_not_silent(capture_kinds):
+    well = [NoFrame.NOT_YET] * (LIMIT_FRAMES + 100)
+    run = capture_kinds(["good", *well, NoFrame.TIMEOUT])
+    assert not run.failures
+    assert run.ended.is_set()
 
 
 @pytest.mark.parametrize("error", [DeviceError("unplugged"), ValueError("a bug of a backend")])
 def test_an_error_of_the_backend_is_reported(error):
-    rig = Rig(ScriptedCamera([0, error]))
-    rig.capture.start()
-    assert rig.failed.wait(5)
-    assert rig.capture.stop()
-    assert rig.failures == [error]
+    run = CaptureRun(ScriptedCamera([0, error]))
+    run.capture.start()
+    assert run.failed.wait(5)
+    assert run.capture.stop()
+    assert run.failures == [error]
 
 
 def test_a_finite_source_ends_without_failure():
-    rig = Rig(ScriptedCamera([0, 1], then=NoFrame.END))
-    rig.capture.start()
-    assert rig.ended.wait(5)
-    assert rig.capture.stop()
-    assert len(rig.output.items) == 2
-    assert not rig.failures
+    run = CaptureRun(ScriptedCamera([0, 1], then=NoFrame.END))
+    run.capture.start()
+    assert run.ended.wait(5)
+    assert run.capture.stop()
+    assert len(run.output.items) == 2
+    assert not run.failures
 
 
 # --- the module ------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 
 import numpy as np
 import pytest
@@ -14,10 +13,27 @@ from mlink_drivers.camera.opencv import cv2
 from mlink_drivers.camera.v4l2 import camera as camera_module
 
 
-class FakeCapture:
-    """Grabs at once; `driver_ms` gives the driver's time of each frame, in ms."""
+class SteppedTime:
+    """Stands in for the module `time` in the backend; only sleeping and grabbing move it."""
 
-    def __init__(self, driver_ms, size=(64, 48), framerate=30.0):
+    def __init__(self):
+        self.now_ns = 5_000_000_000_000
+
+    def monotonic_ns(self):
+        return self.now_ns
+
+    def sleep(self, seconds):
+        self.now_ns += round(seconds * 1e9)
+
+
+class FakeCapture:
+    """Grabs in `delay_sec` of stepped time; `driver_ms` gives the driver's time at a moment in ns.
+
+    The driver's time is in ms, as OpenCV returns it.
+    """
+
+    def __init__(self, clock, driver_ms, size=(64, 48), framerate=30.0):
+        self.clock = clock
         self.driver_ms = driver_ms
         self.values = {
             cv2.CAP_PROP_FPS: framerate,
@@ -31,10 +47,10 @@ class FakeCapture:
         return True
 
     def grab(self):
-        time.sleep(self.delay_sec)
+        self.clock.sleep(self.delay_sec)
         if self.fails:
             return False
-        self.values[cv2.CAP_PROP_POS_MSEC] = self.driver_ms()
+        self.values[cv2.CAP_PROP_POS_MSEC] = self.driver_ms(self.clock.now_ns)
         return True
 
     def retrieve(self, into=None):
@@ -50,22 +66,24 @@ class FakeCapture:
         pass
 
 
-def on_our_clock():
-    return time.monotonic_ns() / 1e6 - 1.0  # 1 ms before delivery
+def on_our_clock(now_ns):
+    return now_ns / 1e6 - 1.0  # 1 ms before delivery
 
 
-def unix_time():
-    return time.time_ns() / 1e6
+def unix_time(now_ns):
+    return now_ns / 1e6 + 1.7e12
 
 
-def no_time():
+def no_time(_now_ns):
     return 0.0
 
 
 @pytest.fixture
 def opened(monkeypatch):
     def open_camera(driver_ms, **request):
-        capture = FakeCapture(driver_ms)
+        clock = SteppedTime()
+        capture = FakeCapture(clock, driver_ms)
+        monkeypatch.setattr(camera_module, "time", clock)
         monkeypatch.setattr(camera_module, "check_node", lambda node: None)
         monkeypatch.setattr(camera_module, "gone", lambda node: False)
         monkeypatch.setattr(camera_module.cv2, "VideoCapture", lambda address, api: capture)
@@ -78,50 +96,46 @@ def opened(monkeypatch):
 
 
 def test_a_drivers_time_on_our_clock_is_the_frames_time(opened):
-    camera, info, _ = opened(on_our_clock)
+    camera, info, capture = opened(on_our_clock)
     assert info.timestamp_source == "v4l2-monotonic"
     assert info.uncertainty_usec == 1000
     camera.start()
     stamp = camera.grab()
-    assert time.monotonic_ns() - stamp.time_ns > 0.9e6
-    assert stamp.time_ns % 1000 == 0
+    assert stamp.time_ns == capture.clock.now_ns - 1_000_000
     assert not stamp.estimated
 
 
-def stuck():
+def stuck(_now_ns):
     return 12345.0
 
 
-def too_fast():
-    return time.monotonic_ns() / 1e3  # a clock that counts µs where ms are said
+def too_fast(now_ns):
+    return now_ns / 1e3  # a driver that counts µs where OpenCV expects ms
 
 
 @pytest.mark.parametrize("driver_ms", [no_time, stuck, too_fast])
 def test_without_a_steady_time_a_frame_has_the_moment_of_its_arrival(opened, driver_ms):
-    camera, info, _ = opened(driver_ms)
+    camera, info, capture = opened(driver_ms)
     assert info.timestamp_source == "host"
     assert info.uncertainty_usec == 33_333  # one frame period
-    capture = camera._capture
     capture.driver_ms = no_time
-    before = time.monotonic_ns()
-    stamp = camera.grab()
-    assert before <= stamp.time_ns <= time.monotonic_ns()
+    assert camera.grab().time_ns == capture.clock.now_ns
 
 
-def test_another_steady_clock_makes_the_moments_of_arrival_steadier(opened, monkeypatch):
+def test_another_steady_clock_makes_the_moments_of_arrival_steadier(opened):
     camera, info, capture = opened(unix_time)
     assert info.timestamp_source == "v4l2-synchronised"
     assert info.uncertainty_usec == 33_333
     camera.start()
     capture.delay_sec = 0
-    now_ns = time.monotonic_ns()
+    now_ns = capture.clock.now_ns
     arrivals = random.Random(1)
     steps = []
     for n in range(1500):  # 30 frames a second by the camera's clock, up to 10 ms late here
         taken_ns = now_ns + n * 33_333_333
         arrived_ns = taken_ns + round(arrivals.uniform(0, 10e6))
-        monkeypatch.setattr(camera_module.time, "monotonic_ns", lambda ns=arrived_ns: ns)
-        capture.driver_ms = lambda ns=taken_ns: ns / 1e6 + 1.7e12
+        capture.clock.now_ns = arrived_ns
+        capture.driver_ms = lambda _now_ns, taken_ns=taken_ns: unix_time(taken_ns)
         steps.append(camera.grab().time_ns)
     jitter = np.diff(steps[-300:]) - 33_333_333
     # whatever the strategy does with a sample within tolerance, times stay in order
@@ -130,7 +144,7 @@ def test_another_steady_clock_makes_the_moments_of_arrival_steadier(opened, monk
 
 
 def test_a_time_that_has_not_come_yet_is_not_on_our_clock(opened):
-    _, info, _ = opened(lambda: time.monotonic_ns() / 1e6 + 20)
+    _, info, _ = opened(lambda now_ns: now_ns / 1e6 + 20)
     assert info.timestamp_source == "v4l2-synchronised"
 
 
@@ -138,7 +152,7 @@ def test_a_repeated_time_is_no_frame(opened):
     camera, _, capture = opened(on_our_clock)
     camera.grab()
     again = capture.values[cv2.CAP_PROP_POS_MSEC]
-    capture.driver_ms = lambda: again
+    capture.driver_ms = lambda _now_ns: again
     assert camera.grab() is NoFrame.REPEATED
 
 
@@ -158,7 +172,7 @@ def test_frames_that_waited_since_opening_are_thrown_away_when_stamped_by_arriva
     waits = iter([0, 0, 0.005])  # two that waited, then one that had to be waited for
 
     def grab():
-        time.sleep(next(waits))
+        capture.clock.sleep(next(waits))
         grabbed.append(1)
         return True
 
