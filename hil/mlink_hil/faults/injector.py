@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -220,13 +220,3 @@ def _noise(fault: kinds.LineNoise) -> messages.Noise:
         from_board=fault.direction != "to-board",
         seed=fault.seed,
     )
-
-
-@contextlib.contextmanager
-def made(injector: Injector, fault: Fault) -> Iterator[Active]:
-    """Have a fault for the length of a block."""
-    active = injector.begin(fault)
-    try:
-        yield active
-    finally:
-        injector.end(active)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 import threading
@@ -61,7 +60,6 @@ class BenchRun:
         self.bench = bench = add_testers(bench, wires)
         self.options = options = options.on_slow_host(self.slow)
         self.history = History()
-        self.logs: list[tuple[str, int, str]] = []
         self.result: RunResult | None = None
         self.expected_failures: set[str] = set()
         """Modules that a test has broken on purpose."""
@@ -181,13 +179,10 @@ class BenchRun:
             self._running.set()
 
     def on_log(self, module: str, level: int, message: str) -> None:
-        """Keep warnings and errors for the report."""
-        if level >= logging.INFO:
-            self.logs.append((module, level, message))
+        """Do nothing: what matters of the log is in the run's failures."""
 
     def on_output(self, module: str, text: str) -> None:
-        """Keep what a script prints."""
-        self.logs.append((module, logging.INFO, text))
+        """Do nothing with what a script prints."""
 
     # ---------------------------------------------------------------------------------------
 

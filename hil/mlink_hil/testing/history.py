@@ -41,11 +41,6 @@ class History:
             self._ended = True
             self._changed.notify_all()
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing will be added any more."""
-        return self._ended
-
     def channels(self) -> list[str]:
         """Return the channels on which something has happened."""
         with self._changed:

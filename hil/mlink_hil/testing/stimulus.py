@@ -18,7 +18,7 @@ from mlink_hil.testing.host.starvation import Starvation
 from mlink_hil.testing.names import Names
 from mlink_hil.uno import USER_PINS
 
-PIN_UNCERTAINTY_USEC = 1
+_PIN_UNCERTAINTY_USEC = 1
 """Of a virtual board's edges: their cycle is known exactly, µs are rounded."""
 
 _COMMAND_TIMES = 3
@@ -123,7 +123,7 @@ class Stimulus:
         caused: bool = False,
         noted_ns: int = 0,
     ) -> Event:
-        bound = PIN_UNCERTAINTY_USEC
+        bound = _PIN_UNCERTAINTY_USEC
         return Event(
             f"{device}.{pin}",
             self._tap.to_usec(time_ns),
