@@ -16,18 +16,18 @@ FLUSH_INTERVAL_S = 1.0
 class DataFile(ClosesOnExit):
     """An open file that grows row by row."""
 
-    def __init__(self, path: Path, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, now_s: Callable[[], float] | None = None) -> None:
         """Set up the counters; subclasses create the file.
 
         Args:
             path: Where the file is.
-            now_s: Clock of the flushes, in s. A replay passes its virtual clock where the moments
-                of the flushes show in the bytes of the file.
+            now_s: Clock of the flushes, in s; None is CLOCK_MONOTONIC. A replay passes its virtual
+                clock where the moments of the flushes show in the bytes of the file.
         """
         self.path = path
         self.rows = 0
         """Rows written, without a header."""
-        self._now_s = now_s
+        self._now_s = now_s or time.monotonic
         self._changed_s: float | None = None
         """When the oldest row that is not flushed was written; None when all are flushed."""
 

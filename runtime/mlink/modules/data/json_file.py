@@ -8,7 +8,6 @@ starts over these five bytes: so a killed recorder leaves a file that opens.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ class JsonFile(DataFile):
         path: Path,
         head: Mapping[str, Any],
         columns: Sequence[str],
-        now_s: Callable[[], float] = time.monotonic,
+        now_s: Callable[[], float] | None = None,
     ) -> None:
         super().__init__(path, now_s)
         self._failed = False

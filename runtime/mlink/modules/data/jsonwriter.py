@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from typing import Any
 
@@ -49,7 +48,7 @@ class JsonWriterModule(DataWriterModule[JsonWriterSettings]):
         name = f"{dataset.name}.json.zst"
         path, clock = dataset.path_for_basename(name), self.context.clock
         is_replay = self.context.run_info.time_created is not None
-        now_s = (lambda: clock.now_usec() / 1e6) if is_replay else time.monotonic
+        now_s = (lambda: clock.now_usec() / 1e6) if is_replay else None
         self._json = JsonFile(path, head if extended else {}, columns, now_s)
         dataset.set_data_file(name, summary=f"Data from {self.source}")
         for key, value in attributes.items():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mlink.errors import ModuleError, StorageError
 from mlink.modules.catalog import TableSettings, table
-from mlink.modules.data import csv_file
+from mlink.modules.data import data_file
 from mlink.modules.data.csv_file import CsvFile
 from mlink.modules.data.table import TableModule
 from tests.support.fake_context import FakeContext
@@ -116,7 +116,7 @@ def test_rows_of_another_width_are_kept_and_warned_of_once(tmp_path, caplog):
 
 def test_rows_reach_the_disk_within_a_second(tmp_path, monkeypatch):
     now = 100.0
-    monkeypatch.setattr(csv_file.time, "monotonic", lambda: now)
+    monkeypatch.setattr(data_file.time, "monotonic", lambda: now)
     module, context = make(tmp_path)
     module.start()
     path = tmp_path / "recording/events/events.csv"
