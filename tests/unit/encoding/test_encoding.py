@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import time
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -153,33 +150,22 @@ def test_progress_is_told_for_each_file(tmp_path: Path) -> None:
     assert told[-1] == ("video/video.mkv", 60, 60, True)
 
 
-def kill_encoder_when(condition: Callable[[], bool]) -> threading.Thread:
-    """Kill -9 the encoder's process as soon as that holds."""
-
-    def wait_and_kill() -> None:
-        while not condition():
-            time.sleep(0.002)
-        for child in psutil.Process().children():
-            if "mlink.encoding.file" in child.cmdline():
-                child.kill()
-
-    thread = threading.Thread(target=wait_and_kill, name="killer")
-    thread.start()
-    return thread
+def kill_encoders() -> None:
+    """Kill -9 the processes that encode."""
+    for child in psutil.Process().children():
+        if "mlink.encoding.file" in child.cmdline():
+            child.kill()
 
 
 def test_a_killed_encoder_leaves_the_original_and_the_next_call_goes_on(tmp_path: Path) -> None:
     recording = record(tmp_path, pictures(100, (120, 160, 3)), video_codec="hevc")
     original = (recording / "video" / "video.mkv").read_bytes()
-    begun = threading.Event()
 
     def tell(progress: Progress) -> None:
         if progress.frames > 20:
-            begun.set()
+            kill_encoders()
 
-    killer = kill_encoder_when(begun.is_set)
     report = encode_recording(recording, tell=tell)
-    killer.join()
     assert not report.ok
     assert "ended by signal 9" in report.failed[0]
     assert (recording / "video" / "video.mkv").read_bytes() == original
