@@ -18,9 +18,34 @@ from mlink.types import Frame
 from mlink_drivers.camera.backend import CameraRequest, NoFrame, Stamp
 from mlink_drivers.camera.catalog import CameraSettings, camera_generic
 from mlink_drivers.camera.module import CameraModule
+from mlink_hil.scene import camera as scene_camera
 from mlink_hil.scene.camera import SceneCamera, read_marks
 from mlink_hil.scene.marks import TIME_MODULUS, draw_marks
+from tests.support.chip_bench import wait_until
 from tests.support.fake_context import FakeContext
+
+
+class SimulatedTime:
+    """Stands in for the module `time` of the camera: sleeping moves the clock at once."""
+
+    def __init__(self) -> None:
+        self.now_ns = 1_000_000_000_123
+        self.slept: list[float] = []
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now_ns += round(seconds * 1e9)
+
+
+@pytest.fixture
+def simulated(monkeypatch):
+    """Let the scene's camera run in simulated time."""
+    clock = SimulatedTime()
+    monkeypatch.setattr(scene_camera, "time", clock)
+    return clock
 
 
 def open_scene(address="virtual:scene", **request):
@@ -59,43 +84,46 @@ def test_a_damaged_mark_is_refused():
         read_marks(image)
 
 
-def test_a_picture_says_its_own_stamp():
+def test_a_picture_has_its_own_number_and_stamp(simulated):
     camera, info = open_scene(size=(320, 240), framerate=200)
     camera.start()
     for number in range(5):
         stamp, image = take(camera, info)
-        assert time.monotonic_ns() >= stamp.time_ns
-        assert read_marks(image).number == stamp.number
-        assert read_marks(image).time_usec == stamp.time_ns // 1000
-        assert stamp.number >= number
+        assert simulated.now_ns >= stamp.time_ns
+        assert read_marks(image) == (number, stamp.time_ns // 1000)
+        assert stamp.number == number
 
 
-def test_frames_are_due_on_an_absolute_schedule():
+def test_frames_are_due_on_an_absolute_schedule(simulated):
     camera, _ = open_scene(framerate=300)
     camera.start()
-    stamps = [camera.grab() for _ in range(20)]
+    stamps = []
+    for _ in range(20):
+        simulated.now_ns += 1_234_567  # the reader's own time is not added to the period
+        stamps.append(camera.grab())
     first = stamps[0]
-    for stamp in stamps:
-        late = stamp.time_ns - first.time_ns - round((stamp.number - first.number) * 1e9 / 300)
+    for number, stamp in enumerate(stamps):
+        assert stamp.number == number
+        late = stamp.time_ns - first.time_ns - round(number * 1e9 / 300)
         assert abs(late) <= 1000  # stamps are whole µs
 
 
-def test_who_comes_late_misses_frames_and_the_numbers_go_on():
+def test_a_late_reader_misses_frames_and_the_numbers_show_it(simulated):
     camera, info = open_scene(framerate=100)
     camera.start()
     assert take(camera, info)[0].number == 0
-    time.sleep(0.1)
+    simulated.now_ns += 105_000_000
     stamp, image = take(camera, info)
-    assert stamp.number >= 10 - 3
+    assert stamp.number == 10 - 3
     assert read_marks(image).number == stamp.number
     assert camera.grab().number == stamp.number + 1
 
 
-def test_who_is_less_than_four_frames_late_gets_them_all_with_the_times_they_were_taken_at():
+def test_a_reader_less_than_four_frames_late_misses_none_and_their_times_are_right(simulated):
     camera, info = open_scene(framerate=25)
     camera.start()
     first = take(camera, info)[0]
-    time.sleep(0.1)
+    simulated.now_ns += 159_000_000
     seen = [take(camera, info) for _ in range(3)]
     assert [stamp.number for stamp, _ in seen] == [1, 2, 3]
     assert [stamp.time_ns - first.time_ns for stamp, _ in seen] == [
@@ -104,14 +132,13 @@ def test_who_is_less_than_four_frames_late_gets_them_all_with_the_times_they_wer
     assert [read_marks(image).number for _, image in seen] == [1, 2, 3]
 
 
-def test_a_slow_scene_returns_within_a_second(monkeypatch):
+def test_a_slow_scene_returns_within_a_second(simulated):
     camera, _ = open_scene(framerate=0.1)
     camera.start()
     assert isinstance(camera.grab(), Stamp)
-    slept = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+    simulated.slept.clear()
     assert camera.grab() is NoFrame.NOT_YET
-    assert slept == [1.0]
+    assert simulated.slept == [1.0]
 
 
 def test_the_seed_decides_the_picture():
@@ -138,7 +165,7 @@ def test_a_picture_too_small_for_marks_is_refused():
 
 
 @pytest.mark.parametrize("size", [(320, 240), (640, 480), (960, 720)])
-def test_marks_survive_h264(tmp_path, size):
+def test_marks_survive_h264(tmp_path, simulated, size):
     camera, info = open_scene(size=size, framerate=500)
     camera.start()
     path = tmp_path / "scene.mkv"
@@ -171,10 +198,10 @@ def test_through_the_module_marks_and_frames_agree(tmp_path):
     module.prepare()
     context.clock.t0_monotonic_ns = time.monotonic_ns()
     module.start()
-    time.sleep(0.25)
+    frames = context.outputs["video"].items
+    wait_until(lambda: len(frames) > 5 or context.failures)
     module.halt()
     module.close()
-    frames = context.outputs["video"].items
     assert not context.failures
     assert len(frames) > 5
     assert frames[0].index == 0
