@@ -1,1 +1,1 @@
-"""Hardware-in-the-loop: virtual boards and scenes, and what drives them."""
+"""Hardware-in-the-loop testing: simulated boards, scenes and faults, and a pytest plugin."""

@@ -1,4 +1,4 @@
-"""Module types of this package; light to import."""
+"""Module types of this package; imports no implementation, so that listing them is fast."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ MAX_HISTOGRAM_BINS = 1000
 
 
 class VirtualButtonSettings(ModuleSettings, kw_only=True):
-    """Settings of `virtual-button`; lines are pins of the virtual board."""
+    """Settings of `virtual-button`; lines are pins of the simulated board."""
 
     line: int = 7
     """Pin of the button, which connects it to ground (`active_low`) or to 5 V."""
     answer_line: int | None = None
-    """Pin on which the loop under test answers each edge; its latency is measured."""
+    """Pin on which the loop under test answers each edge; without it no latency is measured."""
     presses_hz: float = 5.0
     press_msec: float = 50.0
     active_low: bool = True
     seed: int = 1
-    """Of the random times between presses, ±20 %."""
+    """Of the random pauses between presses, ±20 %."""
 
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
         """Find what can be seen to be wrong before a run."""
         problems = [
-            f"{key}: pin {pin} cannot be used: 0 and 1 are the serial line, the Uno has 2 to 19"
+            f"{key}: pin {pin} cannot be used (valid: 2 to 19; 0 and 1 are the serial line)"
             for key, pin in (("line", self.line), ("answer_line", self.answer_line))
             if pin is not None and pin not in USER_PINS
         ]
         if self.answer_line == self.line:
-            problems.append("answer_line: it is the button's own line; name the answering one")
+            problems.append("answer_line: must not be the button's own line")
         if not 0 < self.presses_hz <= MAX_PRESSES_HZ:
             problems.append(f"presses_hz: must be above 0 and at most {MAX_PRESSES_HZ}")
         if self.press_msec <= 0:
@@ -45,7 +45,7 @@ class VirtualButtonSettings(ModuleSettings, kw_only=True):
 virtual_button = ModuleType(
     id="virtual-button",
     title="Virtual Button",
-    summary="Presses a button of a virtual board, and times the answers on another pin.",
+    summary="Presses a button of a simulated board, and times the answers on another pin.",
     category=Category.GENERATOR,
     settings=VirtualButtonSettings,
     implementation="mlink_hil.modules.button:VirtualButtonModule",
@@ -58,23 +58,23 @@ virtual_button = ModuleType(
 
 
 class LatencyCheckSettings(ModuleSettings, kw_only=True):
-    """Settings of `latencycheck`, named as Syntalos names them."""
+    """Settings of `latencycheck`; their names are those of Syntalos."""
 
     mode: Literal[0, 1] = 0
-    """0 times from an edge of A to the next edge of B, 1 from each edge of A to its next."""
+    """0: times from an edge of A to the next edge of B; 1: from each edge of A to its next."""
     trigger_edge: Literal[0, 1, 2] = 0
-    """0 rising, 1 falling, 2 both."""
+    """Edges that count. 0: rising, 1: falling, 2: both."""
     ack_line: int = 8
     """Line of `line-out` that is pulsed after each measurement."""
     ack_pulse_ms: float = 30
     histogram_bins: int = 30
-    """Bars of the histogram in the run's summary."""
+    """Number of bars of the histogram in the run's summary."""
 
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
         """Find what can be seen to be wrong before a run."""
         problems = []
         if self.ack_line < 0:
-            problems.append("ack_line: is the number of a line, 0 or more")
+            problems.append("ack_line: must be 0 or more")
         if self.ack_pulse_ms <= 0:
             problems.append("ack_pulse_ms: must be above 0")
         if not 1 <= self.histogram_bins <= MAX_HISTOGRAM_BINS:

@@ -1,19 +1,21 @@
 """A device under test as a small Python class, for `[virtual.NAME] type = "model"`.
 
-from mlink_hil.dut import Dut
+Write a class such as this one into a file beside the bench:
 
-class Lamp(Dut):
-    '''Shines for two seconds after each press.'''
+    from mlink_hil.dut import Dut
 
-    pins = ("button", "light")
+    class Lamp(Dut):
+        '''Shines for two seconds after each press.'''
 
-    def on_edge(self, pin, level, now_usec):
-        if pin == "button" and not level:
-            self.set("light", True)
-            self.wake(2_000_000)
+        pins = ("button", "light")
 
-    def advance(self, now_usec):
-        self.set("light", False)
+        def on_edge(self, pin, level, now_usec):
+            if pin == "button" and not level:
+                self.set("light", True)
+                self.wake(2_000_000)
+
+        def advance(self, now_usec):
+            self.set("light", False)
 """
 
 from __future__ import annotations
@@ -22,52 +24,67 @@ from typing import Protocol
 
 
 class DutHost(Protocol):
-    """What stands behind a model: its pins, and simulated time."""
+    """What the simulator provides to a model: its pins, and simulated time."""
 
     def set(self, pin: str, level: bool | None, after_usec: float) -> None:
-        """Drive a pin, or let it go."""
+        """Drive a pin after a delay (µs), or release it (None)."""
 
     def level(self, pin: str) -> bool:
-        """Read a pin."""
+        """Return what a pin reads now."""
 
     def wake(self, after_usec: float) -> None:
-        """Call `advance` then."""
+        """Call `advance` after a delay (µs)."""
 
 
 class Dut:
-    """Base of models of devices under test: what you can rely on.
+    """Base class of models of devices under test.
 
-    Time is simulated, in µs since the device was switched on; it stands still while your methods
-    run, and is exact: an `on_edge` comes at the moment of the edge (one wire's length, 20 µs, after
-    the processor that made it), and what you `set` then is on the line at that same moment, or
-    `after_usec` later. Your methods are called one at a time, in the order of time; you may not
-    sleep, nor look at the real clock.
+    Time is simulated: µs since the device was switched on. It does not pass while your methods run.
+    `on_edge` is called at the exact time of the edge, which is 20 µs (the delay of a wire) after
+    the processor at the other end caused it. What you `set` then is on the line at that same time,
+    or `after_usec` later. Your methods are called one at a time, in the order of time. Do not sleep
+    in them, and do not read the real clock.
 
     Name your pins in `pins`; the bench wires them to lines: `wires = { light = "uno.4" }`. They are
-    inputs until you `set` them. Settings of the bench come as keyword arguments to `__init__`.
+    inputs until you `set` them. The part's `settings` are keyword arguments of `__init__`.
     """
 
     pins: tuple[str, ...] = ()
     host: DutHost
-    """Given before `start`; `set`, `level` and `wake` use it."""
+    """Set before `start` is called; `set`, `level` and `wake` use it."""
 
     def start(self) -> None:
-        """Power is on: set your outputs."""
+        """Called when the device is switched on; set your outputs here."""
 
     def on_edge(self, pin: str, level: bool, now_usec: float) -> None:
-        """Called when a pin's level has changed by something else than yourself."""
+        """Called when something outside the device has changed the level of a pin.
+
+        Args:
+            pin: Its name in `pins`.
+            level: The new level.
+            now_usec: Simulated time, µs since the device was switched on.
+        """
 
     def advance(self, now_usec: float) -> None:
-        """Called at a moment that you asked for by `wake`."""
+        """Called at a time that `wake` asked for; `now_usec` is that time."""
 
     def set(self, pin: str, level: bool | None, after_usec: float = 0.0) -> None:
-        """Drive a pin high or low, or let it go (None), now or later."""
+        """Drive a pin, or release it, now or later.
+
+        Args:
+            pin: Its name in `pins`.
+            level: True drives it high, False low, None releases it.
+            after_usec: Simulated time until then, µs.
+
+        Raises:
+            KeyError: There is no such pin.
+        """
         self.host.set(pin, level, after_usec)
 
     def level(self, pin: str) -> bool:
-        """Return what a pin reads now; one that nothing drives reads low."""
+        """Return what a pin reads now; low when nothing drives it. KeyError without such a pin."""
         return self.host.level(pin)
 
     def wake(self, after_usec: float) -> None:
-        """Let `advance` be called so much later; several calls ask for several."""
+        """Have `advance` called after `after_usec` µs; each call of `wake` causes one."""
         self.host.wake(after_usec)

@@ -1,4 +1,4 @@
-"""A client of a virtual board's control socket: press buttons, watch pins, pull the cable."""
+"""A client of a simulated board's control socket: press buttons, watch pins, pull the cable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ __all__ = ["Edge", "PinReply", "ReadReply", "StatsReply", "VirtualBoard"]
 
 
 class VirtualBoard(ControlClient):
-    """A connection to a virtual board, for one thread at a time."""
+    """A connection to a simulated board, for one thread at a time.
+
+    Edges of watched pins are buffered until `wait_edge` or `edges` returns them.
+    """
 
     def __init__(self, path: Path | str) -> None:
         super().__init__(path)
@@ -28,23 +31,27 @@ class VirtualBoard(ControlClient):
 
     @classmethod
     def connect(cls, path: Path | str) -> VirtualBoard:
-        """Connect to the control socket at `path`; DeviceError when nobody listens."""
+        """Connect to the control socket at `path`.
+
+        Raises:
+            DeviceError: No program listens there.
+        """
         return cls(path)
 
     def watch(self, pins: Iterable[int]) -> None:
-        """From now on, receive the edges of these pins."""
+        """Receive the edges of these pins from now on, and those of no others."""
         self._ask(messages.Watch(list(pins)), WatchReply)
 
     def reset(self) -> None:
-        """Push the reset button."""
+        """Push the reset button; DeviceError while the board is unplugged."""
         self._ask(messages.Reset(), messages.Reply)
 
     def unplug(self) -> None:
-        """Pull the cable."""
+        """Pull the USB cable: serial port and power vanish; DeviceError when they have."""
         self._ask(messages.Unplug(), messages.Reply)
 
     def plug(self) -> None:
-        """Put the cable back; the next request is answered when the board has booted."""
+        """Plug the USB cable in; the next request is answered once the board has booted."""
         self._ask(messages.Plug(), messages.Reply)
 
     def quit(self) -> None:
@@ -54,9 +61,18 @@ class VirtualBoard(ControlClient):
     def wait_edge(
         self, pin: int | None = None, level: bool | None = None, *, timeout_sec: float = 1.0
     ) -> Edge | None:
-        """Return the next edge, or the next of this pin and level, dropping those before it.
+        """Return the next edge that matches, and drop those before it.
 
-        None when there is none within `timeout_sec` seconds; 0 looks at what has come.
+        Args:
+            pin: Pin to wait for; None accepts any.
+            level: Level after the edge; None accepts both.
+            timeout_sec: How long to wait; 0 looks only at what has arrived.
+
+        Returns:
+            The edge, or None when none came in time.
+
+        Raises:
+            DeviceError: The board's program is gone.
         """
         deadline = time.monotonic() + timeout_sec
         while True:
@@ -70,7 +86,7 @@ class VirtualBoard(ControlClient):
             self._take(line)
 
     def edges(self, *, timeout_sec: float = 0.0) -> Iterator[Edge]:
-        """Iterate over edges until none has come for `timeout_sec` seconds."""
+        """Yield edges until none has come for `timeout_sec` seconds."""
         while (edge := self.wait_edge(timeout_sec=timeout_sec)) is not None:
             yield edge
 
@@ -79,7 +95,7 @@ class VirtualBoard(ControlClient):
         self._socket.close()
 
     def _ask(self, request: messages.Request, kind: type[ReplyT]) -> ReplyT:
-        """Send a request and wait for its reply; edges that come before it are kept."""
+        """Send a request and return its reply; edges that come before it are buffered."""
         try:
             self._socket.sendall(messages.encode(request))
         except OSError as error:
@@ -90,12 +106,12 @@ class VirtualBoard(ControlClient):
                 continue
             return self._decode(line, kind)
         raise DeviceError(
-            f"the virtual board at {self._path} did not answer within {REPLY_TIMEOUT_SEC:g} s",
-            remedy="See whether the machine is overloaded, or the board's program stopped.",
+            f"the simulated board at {self._path} did not answer within {REPLY_TIMEOUT_SEC:g} s",
+            remedy="Check whether the machine is overloaded, or the board's program is stopped.",
         )
 
     def _take(self, line: bytes) -> bool:
-        """Keep an edge; False when the line is none."""
+        """Buffer a line that is an edge; return whether it was one."""
         if not line.startswith(b'{"event":'):
             return False
         self._edges.append(msgspec.json.decode(line, type=Edge))

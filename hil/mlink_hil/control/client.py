@@ -1,4 +1,4 @@
-"""What all clients of a virtual board's control socket ask of it, each in its own way."""
+"""Base of the clients of a simulated board's control socket: connection, requests, errors."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ ReplyT = TypeVar("ReplyT", bound=messages.Reply)
 
 
 class _Kind(msgspec.Struct):
-    """Just enough of a reply to tell whether it is an error."""
+    """The field of a reply that shows whether it is an error."""
 
     ok: bool = True
 
 
 class ControlClient(ClosesOnExit):
-    """A connection to a board's control socket; DeviceError when nobody listens."""
+    """A connection to a board's control socket.
+
+    Raises:
+        DeviceError: No program listens at the socket.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self._path = path
@@ -36,36 +40,45 @@ class ControlClient(ClosesOnExit):
         except OSError as error:
             self._socket.close()
             raise DeviceError(
-                f"there is no virtual board at {path}: {error.strerror or error}",
-                remedy='Give the bench a virtual board: uno = "virtual:uno"',
+                f"no simulated board listens at {path}: {error.strerror or error}",
+                remedy='Use a simulated board in the bench: uno = "virtual:uno"',
             ) from error
 
     def drive(self, pin: int, level: bool | None) -> PinReply:
-        """Wire a pin to 5 V, to ground, or to nothing (None); the reply says when that was."""
+        """Connect a pin to 5 V (True), to ground (False) or to nothing; the reply has the time."""
         return self._ask(messages.Drive(pin, level), PinReply)
 
     def analog(self, channel: int, volts: float | None) -> PinReply:
-        """Put a voltage on A0 to A5, or nothing."""
+        """Put a voltage on an analog input, or disconnect it.
+
+        Args:
+            channel: 0 to 5, for A0 to A5.
+            volts: 0 to 5 V; None disconnects the input.
+        """
         return self._ask(messages.Analog(channel, volts), PinReply)
 
     def read(self, pin: int) -> ReadReply:
-        """Return a pin's state."""
+        """Return the level of a pin, and what drives it."""
         return self._ask(messages.Read(pin), ReadReply)
 
     def stats(self) -> StatsReply:
-        """Ask how the simulation does."""
+        """Return the counters of the simulation."""
         return self._ask(messages.Stats(), StatsReply)
 
     def do(self, request: messages.Request) -> None:
-        """Carry out a request whose result is of no interest, such as a fault."""
+        """Send a request whose reply holds no result, such as a fault."""
         self._ask(request, messages.Reply)
 
     @abstractmethod
     def _ask(self, request: messages.Request, kind: type[ReplyT]) -> ReplyT:
-        """Send a request and wait for its reply; DeviceError when there is none, or an error."""
+        """Send a request and return its reply.
+
+        Raises:
+            DeviceError: The board refused the request, or its program is gone or silent.
+        """
 
     def _decode(self, line: bytes, kind: type[ReplyT]) -> ReplyT:
-        """Return a reply; DeviceError when it tells one, or is none."""
+        """Return a decoded reply; DeviceError when it is an error, or is malformed."""
         try:
             if not msgspec.json.decode(line, type=_Kind).ok:
                 raise DeviceError(msgspec.json.decode(line, type=messages.ErrorReply).error)
@@ -76,6 +89,6 @@ class ControlClient(ClosesOnExit):
     def _lost(self, error: Exception | None) -> DeviceError:
         detail = f": {error}" if error is not None and str(error) else ""
         return DeviceError(
-            f"the virtual board at {self._path} went away, or does not answer{detail}",
-            remedy="Its program ended or is unplugged; the run's log says why.",
+            f"the simulated board at {self._path} went away, or does not answer{detail}",
+            remedy="Its program has ended, or it is unplugged; the run's log has the reason.",
         )

@@ -1,13 +1,13 @@
-"""The control socket of a virtual board: requests, replies and events.
+"""The control socket of a simulated board: requests, replies and events.
 
 A Unix stream socket; each message is one line of JSON. Several clients may be connected. Requests
-of one client are answered in order; events come between the replies and are told by their key
-`event`. Pins are the Uno's: 0 to 13 digital, 14 to 19 are A0 to A5. Pins 0 and 1 are the serial
+of one client are answered in order; events come between the replies and have the key `event`. Pins
+are numbered as on an Uno: 0 to 13 are digital, 14 to 19 are A0 to A5. Pins 0 and 1 are the serial
 line and cannot be driven.
 
-    {"cmd":"drive","pin":7,"level":true}    wire the pin to 5 V, false: to ground, null: to nothing
+    {"cmd":"drive","pin":7,"level":true}    connect to 5 V; false: to ground, null: to nothing
         → {"ok":true,"pin":7,"level":true,"changed":true,"cycle":…,"time_ns":…}
-    {"cmd":"analog","pin":0,"volts":2.5}    put a voltage on A0 to A5 (0 to 5), null: nothing
+    {"cmd":"analog","pin":0,"volts":2.5}    put 0 to 5 V on A0 to A5; null: disconnect it
         → as for drive
     {"cmd":"read","pin":13}
         → {"ok":true,"pin":13,"level":false,"output":true,"driven":false,"cycle":…,"time_ns":…}
@@ -15,22 +15,22 @@ line and cannot be driven.
         → {"ok":true,"pins":[8,13]}
         {"event":"edge","pin":8,"level":true,"cycle":…,"time_ns":…}
     {"cmd":"reset"}                         push the reset button
-    {"cmd":"unplug"}                        pull the cable: the serial port and the power vanish
-    {"cmd":"plug"}                          put it back: power on, a new port at the same link
+    {"cmd":"unplug"}                        pull the cable: serial port and power vanish
+    {"cmd":"plug"}                          plug it in: power on, a new port at the same link
     {"cmd":"noise","drop":0.01,"corrupt":0,"to_board":true,"from_board":true,"seed":1}
-                                            lose or change bytes of the serial line by chance
+                                            lose or corrupt bytes of the serial line at random
     {"cmd":"skew","ppm":200}                let the board's clock run fast by that much
-    {"cmd":"brownout","on":true}            let its supply sag: held in reset until "on":false
-    {"cmd":"stick","pin":7,"level":true}    short a pin, whatever is wired to it; null frees it
+    {"cmd":"brownout","on":true}            lower its supply: held in reset until "on":false
+    {"cmd":"stick","pin":7,"level":true}    hold a pin at a level, whatever drives it; null ends it
     {"cmd":"stats"}                         → {"ok":true,"cycle":…, …}: see StatsReply
     {"cmd":"quit"}                          end the program
 
-A request that cannot be carried out is answered by {"ok":false,"error":"…"}; the program goes on.
+A request that cannot be carried out is answered by {"ok":false,"error":"…"}.
 
 `level` in a reply is what the pin reads. `cycle` counts the board's clock, `time_ns` is the same
-moment on CLOCK_MONOTONIC. A request takes effect at the cycle that its arrival corresponds to.
-A pin wired from outside shows what it is wired to, also when the board drives it as an output: a
-button to ground wins against the pin, and nothing burns.
+moment on CLOCK_MONOTONIC. A request takes effect at the cycle that corresponds to its arrival.
+A pin that is driven from outside has that level, also when the board drives it as an output: a
+button to ground wins against the pin.
 """
 
 from __future__ import annotations
@@ -47,27 +47,27 @@ class _Request(
 
 
 class Drive(_Request, frozen=True):
-    """Wire a pin to a level, or release it."""
+    """Connect a pin to 5 V (true) or ground (false), or release it (null)."""
 
     pin: int
     level: bool | None
 
 
 class Analog(_Request, frozen=True):
-    """Put a voltage on an analog input (0 is A0), or release it."""
+    """Put a voltage on an analog input (`pin` 0 is A0), or release it (null)."""
 
     pin: int
     volts: float | None
 
 
 class Read(_Request, frozen=True):
-    """Ask for a pin's state."""
+    """Return a pin's state."""
 
     pin: int
 
 
 class Watch(_Request, frozen=True):
-    """Ask for the edges of pins; replaces the client's earlier list."""
+    """Send this client the edges of pins; replaces its earlier list."""
 
     pins: list[int]
 
@@ -77,42 +77,43 @@ class Reset(_Request, frozen=True):
 
 
 class Unplug(_Request, frozen=True):
-    """Pull the cable."""
+    """Pull the USB cable."""
 
 
 class Plug(_Request, frozen=True):
-    """Put the cable back."""
+    """Plug the USB cable in."""
 
 
 class Stats(_Request, frozen=True):
-    """Ask how the simulation does."""
+    """Return the counters of the simulation."""
 
 
 class Noise(_Request, frozen=True):
-    """Lose or change bytes of the serial line, each with a probability; zeros end it."""
+    """Lose or corrupt bytes of the serial line at random; two zeros end it."""
 
     drop: float = 0.0
+    """Probability that a byte is lost, 0 to 1."""
     corrupt: float = 0.0
-    """Share of the bytes of which one bit is turned over."""
+    """Probability that one bit of a byte is inverted, 0 to 1."""
     to_board: bool = True
     from_board: bool = True
     seed: int = 1
 
 
 class Skew(_Request, frozen=True):
-    """Let the board's clock run fast (or slow) by parts per million; 0 ends it."""
+    """Let the board's clock run fast (negative: slow) by parts per million; 0 ends it."""
 
     ppm: float
 
 
 class Brownout(_Request, frozen=True):
-    """Let the supply sag: the processor is held in reset, the port stays; then it boots."""
+    """Hold the processor in reset by a low supply while its port stays; then let it boot."""
 
     on: bool
 
 
 class Stick(_Request, frozen=True):
-    """Hold a pin at a level, whatever it is wired to; None frees it."""
+    """Hold a pin at a level, whatever drives it; None ends that."""
 
     pin: int
     level: bool | None
@@ -140,20 +141,20 @@ Request: TypeAlias = (
 
 
 class Reply(msgspec.Struct, kw_only=True):
-    """Base of all replies; by itself the answer to a request without a result."""
+    """Base of all replies, and the reply to a request that has no result."""
 
     ok: bool = True
 
 
 class ErrorReply(Reply, kw_only=True):
-    """A request that was not carried out, and why."""
+    """The reply to a request that was not carried out, with the reason."""
 
     ok: bool = False
     error: str
 
 
 class PinReply(Reply, kw_only=True):
-    """What a pin was changed to, and when."""
+    """The level of a pin after a change, and when that was."""
 
     pin: int
     level: bool
@@ -163,54 +164,56 @@ class PinReply(Reply, kw_only=True):
 
 
 class ReadReply(Reply, kw_only=True):
-    """A pin's state: its level, whether the board drives it, whether it is wired from outside."""
+    """A pin's state."""
 
     pin: int
     level: bool
     output: bool
+    """The board drives it."""
     driven: bool
+    """It is driven from outside."""
     cycle: int
     time_ns: int
 
 
 class WatchReply(Reply, kw_only=True):
-    """The pins that are watched."""
+    """The pins that are watched now."""
 
     pins: list[int]
 
 
 class StatsReply(Reply, kw_only=True):
-    """How the simulation did since its start."""
+    """Counters of the simulation since its start."""
 
     simulator: str
     firmware: str
     frequency_hz: int
     cycle: int
-    """Cycles of the board's clock so far, the boot among them."""
+    """Cycles of the board's clock since its start, including its boot."""
     time_ns: int
     """The same moment on CLOCK_MONOTONIC."""
     slices: int
-    """How often the simulation was brought up to the present."""
+    """Number of times that the simulation was advanced to the present."""
     late_slices: int
     """Slices that began more than one slice length after they were due."""
     late_percent: float
     slip_usec: float
-    """µs that the simulation gave up because it was too far behind."""
+    """µs that the simulation skipped because it was too far behind."""
     uart_bytes_in: int
     uart_bytes_out: int
     overruns: int
-    """Bytes lost: not fetched by the firmware in time, or by the program at the port."""
+    """Bytes lost because the firmware, or the program at the port, read too late."""
     bytes_dropped: int
-    """Bytes that a fault asked for has lost (Noise)."""
+    """Bytes lost by the fault `Noise`."""
     bytes_corrupted: int
     cpu_sec: float
     """CPU time that the program used."""
     scheduling: str
-    """What scheduling the system granted."""
+    """The scheduling that the system granted."""
 
 
 class Edge(msgspec.Struct, frozen=True, tag_field="event", tag="edge"):
-    """A watched pin changed its level."""
+    """A watched pin changed its level; `level` is the new one."""
 
     pin: int
     level: bool
@@ -219,7 +222,7 @@ class Edge(msgspec.Struct, frozen=True, tag_field="event", tag="edge"):
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """The line that a program prints when the port and the socket are there."""
+    """The line that a program prints once its ports and sockets exist."""
 
     ready: bool = True
     tty: str
@@ -228,7 +231,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     firmware: str
     scheduling: str
     others: list[Ready] = []
-    """The other boards of a program that simulates several; chips without a port among them."""
+    """The other boards of a program that simulates several, and its chips, which have no port."""
 
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
@@ -236,10 +239,10 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode_request(line: bytes) -> Request:
-    """Decode one request; msgspec.DecodeError (or its ValidationError) when it is none."""
+    """Return a decoded request; msgspec.DecodeError when the line is not a request."""
     return _requests.decode(line)
 
 
 def encode(message: Any) -> bytes:
-    """Encode one message as a line."""
+    """Return a message as a line of JSON."""
     return _encoder.encode(message) + b"\n"

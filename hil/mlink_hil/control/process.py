@@ -1,4 +1,4 @@
-"""Starts the program of a virtual board, waits until it is ready, and ends it."""
+"""Starts the program that simulates boards, waits until it is ready, and ends it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,22 @@ _SHOWN_LINES = 5
 
 
 class SimProcess:
-    """A running program of boards; `ready` says what it is. Leaves no process and no file behind.
+    """Context manager of a program that simulates boards; removes its process and its files.
 
-    `control` is the socket by which it is ended, `leaves` are the other files that it makes.
+    Args:
+        program: Module to run, such as "mlink_hil.sim.avr_uno".
+        arguments: Its command-line arguments.
+        control: Control socket of one of its boards, by which it is ended.
+        leaves: Other files that it creates.
+        log: Receives what it is, and a warning when it ends by itself.
+        ready_sec: How long its start may take.
+
+    Raises:
+        DeviceError: On entry, when the program does not start or is not ready in time.
     """
 
     ready: Ready
+    """The program's ready message; set on entry."""
 
     def __init__(
         self,
@@ -51,7 +61,7 @@ class SimProcess:
         self._command = [sys.executable, "-m", program, *arguments, "--parent", str(os.getpid())]
 
     def __enter__(self) -> Self:
-        # A file and not a pipe: a program that says much must not wait for a reader.
+        # A file and not a pipe: a program that writes much must not wait for a reader.
         self._errors: IO[bytes] = tempfile.TemporaryFile()
         try:
             self._process = subprocess.Popen(
@@ -63,13 +73,15 @@ class SimProcess:
             )
         except OSError as error:
             self._errors.close()
-            raise DeviceError(f"the virtual Uno cannot be started: {error.strerror}") from error
+            raise DeviceError(
+                f"the simulator {self._program} cannot be started: {error.strerror}"
+            ) from error
         try:
             self.ready = self._wait_ready()
         except BaseException:
             self._clean_up()
             raise
-        self._log.debug("virtual Uno: %s, %s", self.ready.simulator, self.ready.scheduling)
+        self._log.debug("simulator: %s, %s", self.ready.simulator, self.ready.scheduling)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -78,11 +90,13 @@ class SimProcess:
                 board.quit()
                 self._wait(_QUIT_SEC)
         elif kind is None:
-            self._log.warning("the virtual Uno had ended by itself: %s", self._last_words())
+            self._log.warning(
+                "the simulator %s ended by itself: %s", self._program, self._error_output()
+            )
         self._clean_up()
 
     def _wait_ready(self) -> Ready:
-        """Return what the program says when it is ready; DeviceError when it does not."""
+        """Return the program's ready message; DeviceError when it does not come in time."""
         stdout = self._process.stdout
         assert stdout is not None  # a pipe was asked for
         deadline = time.monotonic() + self._ready_sec
@@ -91,34 +105,34 @@ class SimProcess:
             wait_sec = deadline - time.monotonic()
             if wait_sec <= 0 or not select.select([stdout], [], [], wait_sec)[0]:
                 raise DeviceError(
-                    f"the virtual Uno was not ready within {self._ready_sec:g} s: "
-                    f"{self._last_words()}",
-                    remedy="See whether the machine is overloaded; virtual:uno?simulator=protocol "
-                    "needs less of it.",
+                    f"the simulator {self._program} was not ready within {self._ready_sec:g} s: "
+                    f"{self._error_output()}",
+                    remedy="Check whether the machine is overloaded; "
+                    "virtual:uno?simulator=protocol needs less CPU time.",
                 )
             part = os.read(stdout.fileno(), 65_536)
             if not part:
                 self._wait(_QUIT_SEC)
                 raise DeviceError(
-                    f"the virtual Uno did not start: {self._last_words()}",
-                    remedy=f"Start it by hand to see more: python -m {self._program} --help",
+                    f"the simulator {self._program} ended while it started: {self._error_output()}",
+                    remedy=f"Start it by hand for more details: python -m {self._program} --help",
                 )
             line += part
         try:
             return msgspec.json.decode(line, type=Ready)
         except msgspec.DecodeError as error:
             raise DeviceError(
-                f"the virtual Uno says {line[:80]!r} and not that it is ready"
+                f"the simulator {self._program} wrote {line[:80]!r} in place of its ready message"
             ) from error
 
-    def _last_words(self) -> str:
-        """Return the end of what the program wrote to its standard error."""
+    def _error_output(self) -> str:
+        """Return the last lines that the program wrote to its standard error."""
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        return "\n".join(lines[-_SHOWN_LINES:]) or "it does not say why"
+        return "\n".join(lines[-_SHOWN_LINES:]) or "it wrote no reason"
 
     def _wait(self, timeout_sec: float) -> bool:
-        """Tell whether the program ended in time."""
+        """Wait for the program's end; return whether it came in time."""
         try:
             self._process.wait(timeout_sec)
         except subprocess.TimeoutExpired:
@@ -126,7 +140,7 @@ class SimProcess:
         return True
 
     def _clean_up(self) -> None:
-        """End the program, in the end by force, and remove what it could not remove."""
+        """End the program, with SIGKILL if need be, and remove the files that it left."""
         if self._process.poll() is None:
             self._process.terminate()
             if not self._wait(_QUIT_SEC):
@@ -140,7 +154,16 @@ class SimProcess:
 
 
 class UnoProcess(SimProcess):
-    """A running program of one board, with its port at `tty`."""
+    """Context manager of a program that simulates one board.
+
+    Args:
+        program: Module to run, such as "mlink_hil.sim.avr_uno".
+        arguments: Its command-line arguments, besides the two paths.
+        tty: Where the link to its serial port is to be.
+        control: Where its control socket is to be.
+        log: Receives what it is, and a warning when it ends by itself.
+        ready_sec: How long its start may take.
+    """
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""A test's line to a virtual board: wires pins, and notes each edge of each pin with its time.
+"""A client of a simulated board's control socket that reports each edge of each watched pin.
 
-One thread reads; replies and edges come in order, so that when a reply is here, every edge before
-it has been noted. That makes `barrier` exact: nothing up to its moment can still be under way.
+One thread reads. Replies and edges arrive in order, so once a reply has arrived, every edge before
+it has been reported. That makes `barrier` exact: no edge up to its time can still be in transit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from mlink_hil.control.messages import Edge
 
 
 class BoardLink(ControlClient):
-    """A connection to a board's control socket; requests from any thread, one at a time."""
+    """A connection to a board's control socket; any thread may send requests.
+
+    Args:
+        path: The control socket.
+        on_edge: Called in the reader's thread for each edge.
+        pins: Pins to watch, 0 to 19.
+
+    Raises:
+        DeviceError: No program listens at the socket.
+    """
 
     def __init__(
         self, path: Path | str, on_edge: Callable[[Edge], None], *, pins: Sequence[int]
@@ -34,15 +43,15 @@ class BoardLink(ControlClient):
         self._ask(messages.Watch(list(pins)), messages.WatchReply)
 
     def barrier(self) -> int:
-        """Return a time, in ns of CLOCK_MONOTONIC, up to which all edges have been noted."""
+        """Return a time (ns of CLOCK_MONOTONIC) up to which all edges have been reported."""
         return self.read(13).time_ns
 
     def close(self) -> None:
-        """Disconnect."""
+        """Disconnect and wait for the reader's thread."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # the board was first
+            pass  # the board has closed it
         self._reader.join(REPLY_TIMEOUT_SEC)
         self._socket.close()
 

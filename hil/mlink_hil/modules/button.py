@@ -1,8 +1,8 @@
-"""The `virtual-button` module: a finger on a virtual board, with a stop-watch.
+"""The `virtual-button` module: presses a button of a simulated board and times the answers.
 
-It presses and releases a button of the board and watches another pin for the loop's answer. Both
-moments are the simulated board's own (its cycle counter), so the latency holds firmware, serial
-line, host and script, and no error of this module's process.
+It presses and releases a button and watches another pin for the answer of the loop under test. Both
+times are counted in cycles of the simulated board, so the latency includes firmware, serial line,
+host and script, but no delay of this module's own process.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from mlink_hil.modules.latency import EdgeMatcher
 
 _ANSWER_TIMEOUT_SEC = 0.5
 _ANSWER_STEP_SEC = 0.02
-"""How long a stop may wait for an answer that is not coming."""
+"""How often the wait for an answer checks whether the run stops."""
 _FIRST_PRESS_SEC = 0.2
-"""Time for the loop's start(), which sets the pins up."""
+"""Pause before the first press, for the `start()` of the script, which sets the pins up."""
 
 
 class VirtualButtonModule(Module[VirtualButtonSettings]):
-    """Presses a button and times the answers."""
+    """Presses and releases the button in a thread of its own until the run stops."""
 
     def __init__(self, context: ModuleContext[VirtualButtonSettings]) -> None:
         super().__init__(context)
@@ -38,12 +38,12 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         self._rows = context.outputs["latencies"]
 
     def prepare(self) -> None:
-        """Connect to the board's control socket and let go of the button."""
+        """Connect to the board and release the button; DeviceError without a simulated board."""
         device = self.context.device
         if device is None or not device.control:
             raise DeviceError(
-                "a virtual button needs a virtual board",
-                remedy='Give this module a device such as uno = "virtual:uno".',
+                "virtual-button needs a simulated board",
+                remedy='Use a device such as uno = "virtual:uno" for this module.',
             )
         self._board = VirtualBoard.connect(device.control)
         self._matcher = EdgeMatcher(self._board.stats().frequency_hz)
@@ -56,17 +56,17 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         self._rows.metadata["data_name_proposal"] = f"{self.context.name}-latencies"
 
     def start(self) -> None:
-        """Begin to press."""
+        """Start the thread that presses."""
         self._thread.start()
 
     def halt(self) -> None:
-        """Press no more."""
+        """Stop pressing and wait for the thread."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
 
     def stop(self) -> None:
-        """Report the figures; an edge whose answer the stop cut off does not count."""
+        """Report the latencies; an edge whose answer was still awaited does not count."""
         board, matcher = self._board, self._matcher
         if board is None or matcher is None:
             return
@@ -79,14 +79,14 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         self.context.report("late_slices_percent", round(board.stats().late_percent, 2))
 
     def close(self) -> None:
-        """Take the finger off and leave the board, which may be gone."""
+        """Release the button and disconnect; the board may be gone already."""
         if self._board is not None:
             with contextlib.suppress(MlinkError):
                 self._board.drive(self.settings.line, None)
             self._board.close()
 
     def _press(self) -> None:
-        """Run the finger's thread."""
+        """Press and release until the run stops; runs in the thread `finger`."""
         chance = random.Random(self.settings.seed)  # noqa: S311 - no secret
         period_sec = 1 / self.settings.presses_hz
         hold_sec = min(self.settings.press_msec / 1000, period_sec / 2)
@@ -104,7 +104,7 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
                 self.context.fail(error)
 
     def _edge(self, label: str, *, level: bool) -> None:
-        """Make one edge and wait for its answer."""
+        """Cause one edge and wait for its answer."""
         assert self._board is not None
         assert self._matcher is not None
         made = self._board.drive(self.settings.line, level)
@@ -123,7 +123,11 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
             if not self._matcher.waiting or (answer is None and self._stopping.is_set()):
                 break
         else:
-            self.log.warning("an edge on pin %d was not answered", self.settings.line)
+            self.log.warning(
+                "no answer to an edge on pin %d within %g s",
+                self.settings.line,
+                _ANSWER_TIMEOUT_SEC,
+            )
         for latency in self._matcher.take():
             time_usec = self.context.clock.from_monotonic_ns(latency.time_ns)
             self._rows.submit([str(time_usec), latency.label, f"{latency.usec:.1f}"])

@@ -1,4 +1,4 @@
-"""Matches stimuli with their answers, both in cycles of a board's clock, and sums latencies up."""
+"""Matches stimuli with their answers, in cycles of one board's clock, and summarises latencies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Latency(NamedTuple):
-    """One answered stimulus: when it was, what it was, and how long the answer took in µs."""
+    """An answered stimulus: its time (CLOCK_MONOTONIC), its label, and the time to its answer."""
 
     time_ns: int
     label: str
@@ -24,9 +24,12 @@ class _Stimulus(NamedTuple):
 
 
 class EdgeMatcher:
-    """The next answer after a stimulus is its own; a stimulus before another's is unanswered.
+    """Matches each stimulus with the next answer; two stimuli in a row leave the first unanswered.
 
-    Stimuli and answers are told in the order of their cycles.
+    `stimulus` and `answer` must be called in the order of their cycles.
+
+    Args:
+        frequency_hz: Of the clock that counts the cycles.
     """
 
     def __init__(self, frequency_hz: int) -> None:
@@ -35,6 +38,7 @@ class EdgeMatcher:
         self._matched: deque[Latency] = deque()
         self._latencies = array("d")  # µs; 8 bytes each, over days
         self.seen = 0
+        """Number of stimuli."""
 
     @property
     def answered(self) -> int:
@@ -47,12 +51,18 @@ class EdgeMatcher:
         return self._pending is not None
 
     def stimulus(self, cycle: int, time_ns: int, label: str) -> None:
-        """Note a stimulus; one before it that has no answer stays unanswered."""
+        """Add a stimulus; an earlier one without an answer stays unanswered.
+
+        Args:
+            cycle: When it was, in cycles of the board.
+            time_ns: The same moment, ns of CLOCK_MONOTONIC.
+            label: Goes into its `Latency`, such as "press".
+        """
         self.seen += 1
         self._pending = _Stimulus(cycle, time_ns, label)
 
     def answer(self, cycle: int) -> None:
-        """Note an answer; one without a stimulus before it, such as a line's set-up, is none."""
+        """Add an answer; ignored without a stimulus, as when a script sets its line up."""
         pending = self._pending
         if pending is None:
             return
@@ -62,19 +72,19 @@ class EdgeMatcher:
         self._matched.append(Latency(pending.time_ns, pending.label, usec))
 
     def take(self) -> list[Latency]:
-        """Return the latencies that became known since the last call."""
+        """Return the latencies measured since the last call."""
         taken = list(self._matched)
         self._matched.clear()
         return taken
 
     def forget_last(self) -> None:
-        """Do not count the last stimulus if it is still unanswered."""
+        """Remove the last stimulus from the count if it is still unanswered."""
         if self._pending is not None:
             self._pending = None
             self.seen -= 1
 
     def summary(self) -> dict[str, float]:
-        """Return p50, p99 and maximum in µs; empty without an answer."""
+        """Return p50, p99 and maximum in µs by name; empty without an answer."""
         if not self._latencies:
             return {}
         p50, p99 = np.percentile(self._latencies, [50, 99])

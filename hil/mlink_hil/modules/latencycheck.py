@@ -1,8 +1,8 @@
-"""The `latencycheck` module: times between edges on lines, by the times in their readings.
+"""The `latencycheck` module: measures the time between edges on lines, by their readings' times.
 
-Dual line: from an edge on A to the first edge on B after it; an A before B came replaces the one
-before. Single line: from each edge on A to the next. Each measurement is sent on and acknowledged
-by a pulse on a line, so that a loop can be timed by itself.
+With two lines: from an edge on A to the first edge on B after it; a second edge on A before that
+replaces the first. With one line: from each edge on A to the next. Each latency is sent on, and
+acknowledged by a pulse on a line, so that a device can start the next measurement.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 class LatencyCheckModule(Module[LatencyCheckSettings]):
-    """Measures as readings come in."""
+    """Measures as readings arrive; port names and settings are those of Syntalos."""
 
     def __init__(self, context: ModuleContext[LatencyCheckSettings]) -> None:
         super().__init__(context)
         self._levels: dict[tuple[str, int], bool] = {}
         self._pending: int | None = None
-        """Time of the edge on A that waits for its answer, in µs."""
+        """Time of the last edge on A that B has not answered, µs."""
         self._unmatched_b: int | None = None
-        """Time of an edge on B for which no A has been seen yet."""
+        """Time of an edge on B for which no edge on A has arrived yet, µs."""
         self._latencies: list[int] = []
         self._lines = context.outputs["line-out"]
         self._values = context.outputs["latencies-out"]
 
     def prepare(self) -> None:
-        """Check the connections and describe the output; without a line A there is no work."""
+        """Check the connections against `mode` (ModuleError) and describe the output."""
         a, b = self.context.inputs["line-a-in"], self.context.inputs["line-b-in"]
         self._values.metadata.update(
             {
@@ -72,7 +72,7 @@ class LatencyCheckModule(Module[LatencyCheckSettings]):
             a.on_item = self._on_single
 
     def start(self) -> None:
-        """Make the line of acknowledgements an output."""
+        """Make the acknowledgement line an output."""
         if not self.context.inputs["line-a-in"].connected:
             return
         self._lines.submit(
@@ -82,7 +82,7 @@ class LatencyCheckModule(Module[LatencyCheckSettings]):
         )
 
     def stop(self) -> None:
-        """Report the figures."""
+        """Report percentiles and a histogram of the latencies."""
         report = self.context.report
         report("latencies", len(self._latencies))
         if not self._latencies:
@@ -97,7 +97,7 @@ class LatencyCheckModule(Module[LatencyCheckSettings]):
     # edges --------------------------------------------------------------------------------
 
     def _is_edge(self, port: str, reading: LineReading) -> bool:
-        """Tell whether a reading is an edge that counts; a line is low before its first one."""
+        """Return whether a reading is an edge that counts; lines are low before the first one."""
         key, level = (port, reading.line_id), reading.value != 0
         before = self._levels.get(key, False)
         self._levels[key] = level
@@ -111,7 +111,7 @@ class LatencyCheckModule(Module[LatencyCheckSettings]):
             return
         self._pending = reading.time_usec
         late_b, self._unmatched_b = self._unmatched_b, None
-        # The two lines come in queues of their own: this B had been taken before its A.
+        # Each input has its own queue: this edge on B arrived before its edge on A.
         if late_b is not None and late_b >= reading.time_usec:
             self._complete(late_b)
 
@@ -158,6 +158,6 @@ class LatencyCheckModule(Module[LatencyCheckSettings]):
 
 
 def bars(counts: list[int]) -> str:
-    """Draw counts as a row of bars; what is not zero is seen."""
+    """Return counts as a row of bars; each count above zero has a visible bar."""
     most = max(counts, default=0) or 1
     return "".join(_BARS[math.ceil(count * (len(_BARS) - 1) / most)] for count in counts)

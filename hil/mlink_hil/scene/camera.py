@@ -1,11 +1,10 @@
-"""`virtual:scene`: a camera whose pictures say which frame they are and when they were taken.
+"""`virtual:scene`: a camera that draws its frames, with number and time of each in the picture.
 
-A rendered background with the frame's number and time upon it, as text for people and as a code
-for tests (`read_marks`). Frame n is due n periods after the start, and is kept until the fourth
-after it, as the buffers of a camera's driver do; a reader that comes too late for a frame does not
-get it, as with a real camera, and the numbers show that. What a `[virtual]`
-table puts into it is drawn by `scene_stage`. A frame's time is the end of its first row's exposure;
-it is delivered when its last row has been read out.
+Number and time are drawn as text for people and as cells for tests (`read_marks`). Frame n is due n
+periods after the start and can be read until frame n + 4 is due, as with a camera driver of four
+buffers; a later reader misses it, and the numbers show the gap. The items of a `[virtual]` table
+are drawn by `stage.py`. A frame's time is the end of its first row's exposure; it is delivered when
+its last row has been read out.
 """
 
 from __future__ import annotations
@@ -31,37 +30,41 @@ __all__ = ["Marks", "SceneCamera", "read_marks"]
 
 _LONGEST_WAIT_NSEC = 1_000_000_000
 _BUFFERS = 4
-"""Frames that wait for a late reader, as many as OpenCV asks a V4L2 driver to keep."""
+"""Frames kept for a late reader: as many as OpenCV requests from a V4L2 driver."""
 _OPTIONS = ("seed", "plan", "orders")
-"""`plan`, the file that says what stands in the scene, and `orders`, where faults are ordered, are
-added by the device provider."""
+"""`plan` (the file with the scene's items) and `orders` (the socket that receives faults) are added
+by the device provider."""
 _SHOWN_OPTIONS = "seed=N, and board=NAME&led=PIN for a light in it; or a [virtual] table."
 
 
 class SceneCamera:
-    """Renders `virtual:scene?seed=N`; see CameraBackend for the contract."""
+    """Renders `virtual:scene?seed=N`; implements CameraBackend (`camera/backend.py`)."""
 
     def __init__(self) -> None:
         self._background: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
         self._stage: Stage | None = None
         self._faults = CameraFaults("")
         self._frozen: NDArray[np.uint8] | None = None
-        """The picture that is sent again and again while the camera is frozen."""
+        """The picture that is repeated while the camera is frozen."""
         self._framerate = 0.0
         self._start_ns = 0
         self._next = 0
         """Number of the next frame."""
         self._time_ns = 0
-        """When the frame last grabbed was taken, CLOCK_MONOTONIC."""
+        """When the frame last grabbed was taken, ns of CLOCK_MONOTONIC."""
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
-        """Render the background in the size asked for."""
+        """Render the background in the requested size.
+
+        Raises:
+            DeviceError: The size is too small for the marks, or an option of the address is wrong.
+        """
         width, height = request.size
         if width < SMALLEST_WIDTH or height < ROWS * cell_size(width):
             raise DeviceError(
                 f"{width}×{height} is too small for {address}",
-                remedy=f"A scene is at least {SMALLEST_WIDTH} pixels wide, and high enough for "
-                f"{ROWS} rows of 1/32 of its width.",
+                remedy=f"A scene is at least {SMALLEST_WIDTH} pixels wide, and {ROWS}/32 of "
+                "its width high.",
             )
         options = _options_of(address)
         seed = _number(address, options, "seed", "0")
@@ -77,19 +80,19 @@ class SceneCamera:
             dtype=self._background.dtype,
             framerate=request.framerate,
             timestamp_source="generator",
-            # what lower rows show may be later than the time, which is the first row's
+            # the time is the first row's; lower rows are exposed up to this much later
             uncertainty_usec=self._stage.plan.readout_usec if self._stage else 0,
         )
 
     def start(self) -> None:
-        """Let frame 0 be due now."""
-        # Whole µs: a frame's master time and its mark then differ by a constant, not by rounding.
+        """Set the time of frame 0 to now."""
+        # Whole µs: master time and mark of a frame then differ by a constant, without rounding.
         own_ns = self._faults.clock.own(time.monotonic_ns())
         self._start_ns = -(-own_ns // 1000) * 1000
         self._next = 0
 
     def grab(self) -> Stamp | NoFrame:
-        """Wait until the next frame is due; skip those that were kept no longer."""
+        """Wait until the next frame is due; skip those that are no longer kept."""
         self._faults.look()
         clock = self._faults.clock
         readout_nsec = self._stage.readout_ns if self._stage else 0
@@ -109,11 +112,11 @@ class SceneCamera:
         return Stamp(stamp_ns + self._faults.order.late_usec * 1000, self._next - 1)
 
     def _due(self, number: int) -> int:
-        """Return when a frame is taken, in ns of whole µs on the camera's clock."""
+        """Return when a frame is taken: ns on the camera's clock, rounded to whole µs."""
         return self._start_ns + round(number * 1e6 / self._framerate) * 1000
 
     def retrieve(self, into: NDArray[Any]) -> bool:
-        """Draw the frame last grabbed, or, while frozen, the last one before."""
+        """Draw the frame last grabbed, or copy the one that the camera is frozen at."""
         if self._frozen is not None and self._faults.order.frozen:
             np.copyto(into, self._frozen)
             return True
@@ -133,12 +136,12 @@ class SceneCamera:
             self._stage.add_noise(into)
 
     def _write_text(self, into: NDArray[Any], number: int, time_usec: int) -> None:
-        """Write the frame's number and time for people."""
+        """Write the frame's number and time as text."""
         height, width = into.shape[:2]
         seconds = (self._time_ns - self._start_ns) / 1e9
-        scale = min(1.0, width / 640)  # large letters cost more than the rest of the picture
+        scale = min(1.0, width / 640)  # drawing large letters would cost more than the rest
         texts = (f"frame {number}", f"{seconds:.6f} s  ({time_usec} us)")
-        if self._stage is not None:  # one small line, to leave room for what stands there
+        if self._stage is not None:  # one small line, to leave room for the items
             place = round(16 * scale), height - round(12 * scale)
             _put_text(into, "   ".join(texts), place, 0.45 * scale, 1)
             return
@@ -147,7 +150,7 @@ class SceneCamera:
             _put_text(into, text, place, scale, 2)
 
     def close(self) -> None:
-        """Drop the background, and let go of the boards."""
+        """Release the background, the fault socket and the boards."""
         self._faults.close()
         if self._stage is not None:
             self._stage.close()
@@ -163,7 +166,7 @@ def _put_text(
 
 
 def _options_of(address: str) -> dict[str, str]:
-    """Return the options in an address' query; DeviceError for what is unknown."""
+    """Return the options in an address' query; DeviceError for an unknown one."""
     query = address.partition("?")[2]
     options = dict(parse_qsl(query, keep_blank_values=True))
     if unknown := sorted(set(options) - set(_OPTIONS)):
@@ -175,7 +178,7 @@ def _options_of(address: str) -> dict[str, str]:
 
 
 def _number(address: str, options: dict[str, str], key: str, default: str) -> int:
-    """Return a whole number among the options."""
+    """Return an option that is a whole number; DeviceError when it is not."""
     try:
         return int(options.get(key, default))
     except ValueError as error:
@@ -186,7 +189,7 @@ def _number(address: str, options: dict[str, str], key: str, default: str) -> in
 
 
 def _render_background(width: int, height: int, seed: int) -> NDArray[np.uint8]:
-    """Return a dim gradient with discs that the seed places; the same for the same seed."""
+    """Return a dim gradient with discs at places that depend on the seed only."""
     random = np.random.default_rng(seed % (1 << 63))
     image = np.empty((height, width, 3), np.uint8)
     image[...] = np.linspace(20, 90, height, dtype=np.uint8)[:, None, None]

@@ -1,7 +1,7 @@
-"""An LED in a scene: dark and lit as two small pictures, and each row is a mixture of them.
+"""An LED in a scene: two small pictures, dark and lit, which are mixed row by row.
 
 A row is as bright as the share of its exposure for which the pin was on. So PWM dims the light, and
-with rolling readout gives the bands that a real camera shows.
+a rolling shutter shows the bands that it shows with a real camera.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlink_hil.sim.plan import LedPlan
 
-_COLORS = {  # of the lens when lit: blue, green, red
+_COLORS = {  # of the lit lens, as (blue, green, red)
     "red": (85, 115, 255),
     "green": (140, 255, 120),
     "blue": (255, 150, 90),
@@ -22,10 +22,10 @@ _COLORS = {  # of the lens when lit: blue, green, red
     "orange": (80, 175, 255),
 }
 _GLOW = 2.4
-"""Reach of the light around it, in radii."""
+"""Radius of the glow around the LED, in radii of its lens."""
 _GLOW_STRENGTH = 0.45
 _DARKNESS = 0.13
-"""Of a lens that is not lit."""
+"""Brightness of the dark lens, as a share of its color."""
 _BEZEL = (58, 54, 50)
 
 
@@ -34,7 +34,12 @@ def _place(width: int, height: int, plan: LedPlan) -> tuple[int, int, int]:
 
 
 class SceneLed:
-    """Shines in pictures of one size; what it is when dark is painted on the background."""
+    """Draws an LED into pictures of one size.
+
+    Args:
+        plan: Its place, size and color.
+        background: The scene's background, H×W×3, uint8; the dark LED is painted on it.
+    """
 
     def __init__(self, plan: LedPlan, background: NDArray[np.uint8]) -> None:
         self.plan = plan
@@ -51,11 +56,16 @@ class SceneLed:
 
     @property
     def rows(self) -> slice:
-        """The rows of the picture that it is in."""
+        """The rows of the picture that it covers, its glow included."""
         return self._rows
 
     def draw(self, image: NDArray[Any], share: NDArray[Any]) -> None:
-        """Draw it with how bright each of its rows is, 0 to 1."""
+        """Draw the LED.
+
+        Args:
+            image: H×W×3, uint8, with the background in it.
+            share: For each of its `rows`, the share of the exposure with the pin high, 0 to 1.
+        """
         if self.plan.active_low:
             share = 1 - share
         if not share.any():
@@ -68,7 +78,7 @@ class SceneLed:
 def _draw(
     ground: NDArray[np.float32], center: tuple[int, int], radius: int, name: str, *, lit: bool
 ) -> NDArray[np.float32]:
-    """Return the patch with the light on it, as float32 of 0 to 255."""
+    """Return the patch with the LED drawn on it, float32 of 0 to 255."""
     color = np.array(_COLORS[name], np.float32)
     y, x = np.mgrid[: ground.shape[0], : ground.shape[1]].astype(np.float32)
     distance = np.hypot(x - center[0], y - center[1]) / radius

@@ -1,4 +1,4 @@
-"""What the lines of a virtual board did, as a scene needs it to draw a picture of some moment."""
+"""The levels of a simulated board's lines over time, for a scene that draws a past moment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ _Change = tuple[int, bool]
 
 
 class BoardLines:
-    """Follows some pins of one board. Times are ns of CLOCK_MONOTONIC."""
+    """Records the level changes of some pins of one board. Times are ns of CLOCK_MONOTONIC.
+
+    Args:
+        control: The board's control socket.
+        pins: Numbers of the pins, 0 to 19.
+
+    Raises:
+        DeviceError: No simulated board listens at the socket.
+    """
 
     def __init__(self, control: str, pins: Iterable[int]) -> None:
         self._lock = threading.Lock()
@@ -35,22 +43,31 @@ class BoardLines:
                 changes.append((state.time_ns, state.level))
 
     def catch_up(self, time_ns: int) -> None:
-        """Wait until the board has simulated up to a moment, and its edges are here."""
+        """Wait until the board has simulated up to a time and its edges have arrived.
+
+        A board that is gone counts as low on all pins.
+        """
         if self._link is None:
             return
         try:
             while self._link.barrier() < time_ns:
-                pass  # an answer takes a slice of the simulation
-        except DeviceError:  # it is gone, and what it drove with it
+                pass  # the board answers each time after a slice of the simulation
+        except DeviceError:  # it is gone: it drives its pins no more
             for pin in self._changes:
                 self._on_edge(Edge(pin, False, 0, time_ns))
             self.close()
 
     def share_high(self, pin: int, ends_ns: NDArray[np.int64], exposure_ns: int) -> NDArray[Any]:
-        """Return for which share of each exposure the pin was high; an end each, 0 to 1."""
+        """Return the share of each exposure for which a pin was high, 0 to 1.
+
+        Args:
+            pin: Its number.
+            ends_ns: When each exposure ended, one value per row.
+            exposure_ns: How long each exposure lasted.
+        """
         with self._lock:
             changes = list(self._changes[pin])
-        zero = int(ends_ns[0]) - exposure_ns  # small numbers: float64 holds them exactly
+        zero = int(ends_ns[0]) - exposure_ns  # float64 holds differences of times exactly
         times = np.array([time_ns - zero for time_ns, _ in changes], np.float64)
         levels = np.array([level for _, level in changes], np.float64)
         high = np.concatenate(([0.0], np.cumsum(np.diff(times) * levels[:-1])))
@@ -58,26 +75,26 @@ class BoardLines:
         def high_until(moments: NDArray[np.float64]) -> NDArray[np.float64]:
             """Return how long the pin was high from the first change to each moment."""
             at = np.maximum(np.searchsorted(times, moments, "right") - 1, 0)
-            # before the first that is known, it is taken to have been the same
+            # before the first known change the level is taken to be the same
             return np.asarray(high[at] + (moments - times[at]) * levels[at])
 
         ends = (ends_ns - zero).astype(np.float64)
         return (high_until(ends) - high_until(ends - exposure_ns)) / exposure_ns
 
     def changes(self, pin: int, after_ns: int, until_ns: int) -> list[_Change]:
-        """Return the changes of a pin within a time."""
+        """Return the changes of a pin after one time and up to another."""
         with self._lock:
             return [each for each in self._changes[pin] if after_ns < each[0] <= until_ns]
 
     def forget(self, before_ns: int) -> None:
-        """Drop the changes before a moment, but for the last: it says the level then."""
+        """Drop the changes before a time, except the last one: it is the level at that time."""
         with self._lock:
             for changes in self._changes.values():
                 while len(changes) > 1 and changes[1][0] <= before_ns:
                     changes.popleft()
 
     def close(self) -> None:
-        """Let go of the board."""
+        """Disconnect from the board."""
         if self._link is not None:
             self._link.close()
             self._link = None

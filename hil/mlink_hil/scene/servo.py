@@ -1,4 +1,4 @@
-"""A servo in a scene: its arm turns to the angle that the width of the pulses on its line tells."""
+"""A servo in a scene: its arm turns to the angle that the width of the control pulses means."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlink_hil.sim.plan import ServoPlan
 _DEGREES = 180.0
 _REST = 90.0
 _LONGEST_NS = 20_000_000
-"""A pulse that is longer is no servo's."""
+"""Longer pulses are ignored: a servo's period is 20 ms."""
 _BODY, _EDGE, _ARM, _HUB, _TEXT = (
     (92, 66, 40),
     (130, 98, 66),
@@ -23,11 +23,16 @@ _BODY, _EDGE, _ARM, _HUB, _TEXT = (
     (170, 176, 180),
 )
 _SHIFT = 4
-"""Fractional bits of the coordinates that OpenCV draws to: a slow arm moves smoothly."""
+"""Fractional bits of the coordinates for OpenCV, so that a slow arm moves smoothly."""
 
 
 class ServoMotion:
-    """From edges of the control line to the arm's angle, degrees; pure, in ns."""
+    """Computes the arm's angle from the edges of the control line; reads no clock.
+
+    Args:
+        plan: Pulse widths of 0° and 180°, and the arm's speed.
+        now_ns: Time at which the arm rests in the middle, ns.
+    """
 
     def __init__(self, plan: ServoPlan, now_ns: int) -> None:
         self._plan = plan
@@ -35,11 +40,12 @@ class ServoMotion:
         self._rose_ns: int | None = None
         self._target = _REST
         self.angle = _REST
+        """Degrees, 0 to 180."""
         self.pulse_usec = 0.0
-        """Width of the last pulse; 0 before the first."""
+        """Width of the last pulse, µs; 0 before the first."""
 
     def take(self, time_ns: int, level: bool) -> None:
-        """Take an edge of the line."""
+        """Add an edge of the line, with the level after it."""
         self.advance(time_ns)
         if level:
             self._rose_ns = time_ns
@@ -51,14 +57,20 @@ class ServoMotion:
             self._rose_ns = None
 
     def advance(self, time_ns: int) -> None:
-        """Let the arm turn towards where it is told to, as fast as it can."""
+        """Turn the arm towards its target, at its speed, up to a time."""
         most = self._plan.speed_dps * max(0, time_ns - self._now_ns) / 1e9
         self.angle += min(max(self._target - self.angle, -most), most)
         self._now_ns = max(self._now_ns, time_ns)
 
 
 class SceneServo:
-    """Draws the servo into pictures of one size; the body is painted on the background."""
+    """Draws a servo into pictures of one size.
+
+    Args:
+        plan: Its place, size, pulse widths and speed.
+        background: The scene's background, H×W×3, uint8; the servo's body is painted on it.
+        now_ns: Time at which the arm rests in the middle, ns.
+    """
 
     def __init__(self, plan: ServoPlan, background: NDArray[np.uint8], now_ns: int) -> None:
         self.plan = plan
@@ -69,11 +81,11 @@ class SceneServo:
         self._paint_body(background)
 
     def tip(self) -> tuple[float, float]:
-        """Return where the end of the arm is, in pixels."""
+        """Return the end of the arm as (x, y) in pixels."""
         return self._at(self.motion.angle, 0.92)
 
     def draw(self, image: NDArray[Any]) -> None:
-        """Draw the arm as it is now."""
+        """Draw the arm at its present angle into an H×W×3 picture."""
         thick = max(2, round(self._radius * 0.14))
         hub = self._fixed(self._center)
         cv2.line(image, hub, self._fixed(self.tip()), _ARM, thick, cv2.LINE_AA, _SHIFT)
@@ -96,7 +108,7 @@ class SceneServo:
             cv2.line(image, *ends, _HUB, 1, cv2.LINE_AA, _SHIFT)
 
     def _at(self, degrees: float, radii: float) -> tuple[float, float]:
-        """Return a place on the dial: 0° to the right, 90° up."""
+        """Return a point on the dial as (x, y) in pixels: 0° is to the right, 90° up."""
         angle = math.radians(degrees)
         r = self._radius * radii
         return self._center[0] + r * math.cos(angle), self._center[1] - r * math.sin(angle)

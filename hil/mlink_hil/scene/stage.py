@@ -1,4 +1,4 @@
-"""What stands in a scene: LEDs and servos, drawn as the exposure of each row sees them."""
+"""The items of a scene, LEDs and servos, drawn as each row of the picture exposes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ _TOP, _BOTTOM, _GRID = (46, 40, 34), (30, 26, 22), (56, 50, 44)
 
 
 class Stage:
-    """The items of a plan, in pictures of one size; follows the boards that drive them."""
+    """Draws the items of a plan into pictures of one size; connects to the boards that drive them.
+
+    Args:
+        plan: The scene's items, exposure and noise.
+        width: Of the pictures, in pixels.
+        height: Of the pictures, in pixels.
+
+    Raises:
+        DeviceError: A board that drives an item is not running.
+    """
 
     def __init__(self, plan: ScenePlan, width: int, height: int) -> None:
         self.plan = plan
@@ -49,11 +58,16 @@ class Stage:
 
     @property
     def readout_ns(self) -> int:
-        """How long after the first row the last one is exposed."""
+        """Time from the first row's exposure to the last row's, ns."""
         return self.plan.readout_usec * 1000
 
     def draw(self, image: NDArray[Any], time_ns: int) -> None:
-        """Draw the items; the first row's exposure ends at `time_ns` (CLOCK_MONOTONIC)."""
+        """Draw the items; waits until the boards have simulated the whole frame.
+
+        Args:
+            image: H×W×3, uint8, with the background in it.
+            time_ns: End of the first row's exposure, ns of CLOCK_MONOTONIC.
+        """
         exposure_ns = self.plan.exposure_usec * 1000
         for board in self._boards.values():
             board.catch_up(time_ns + self.readout_ns)
@@ -73,14 +87,14 @@ class Stage:
             board.forget(min(middle_ns, time_ns - exposure_ns))
 
     def add_noise(self, image: NDArray[Any]) -> None:
-        """Add the sensor's noise, one of a few pictures of it, shifted at random."""
+        """Add the image sensor's noise: one of a few noise pictures, shifted by random rows."""
         if len(self._noise):
             noise = self._noise[self._random.integers(len(self._noise))]
             shifted = np.roll(noise, int(self._random.integers(noise.shape[0])), axis=0)
             cv2.add(image, shifted, dst=image, dtype=cv2.CV_8U)
 
     def close(self) -> None:
-        """Let go of the boards."""
+        """Disconnect from the boards."""
         for board in self._boards.values():
             board.close()
 
@@ -110,7 +124,7 @@ def _label(image: NDArray[np.uint8], item: LedPlan | ServoPlan) -> None:
 
 
 def _noise(plan: ScenePlan, shape: tuple[int, ...]) -> NDArray[np.int16]:
-    """Return pictures of noise; new ones for each frame would cost more than the rest."""
+    """Return noise pictures, which are reused: new noise for each frame would cost too much."""
     if not plan.noise:
         return np.empty((0, *shape), np.int16)
     random = np.random.default_rng(plan.seed)

@@ -119,7 +119,7 @@ def test_a_board_that_goes_away_fails_the_module_with_a_device_error(uno, tmp_pa
     assert "went away" in str(context.failures[0])
 
 
-def test_without_a_virtual_board_the_remedy_shows_one(tmp_path):
+def test_without_a_simulated_board_the_remedy_shows_one(tmp_path):
     context = FakeContext(virtual_button, VirtualButtonSettings(), tmp_path)
-    with pytest.raises(DeviceError, match="needs a virtual board"):
+    with pytest.raises(DeviceError, match="needs a simulated board"):
         virtual_button.load()(context).prepare()
