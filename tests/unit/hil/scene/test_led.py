@@ -66,7 +66,7 @@ def test_a_scene_shows_the_light_of_a_board(tmp_path):
 
 def test_a_scene_without_its_board_says_so(tmp_path):
     eye = scene_endpoint("eye", "virtual:scene?board=due&led=9", None, tmp_path)
-    with pytest.raises(DeviceError, match="no virtual board"):
+    with pytest.raises(DeviceError, match="no simulated board listens"):
         SceneCamera().open(eye.address, CameraRequest())
     with pytest.raises(DeviceError, match=r"led in .* is not a whole number"):
         scene_endpoint("eye", "virtual:scene?board=uno&led=x", None, tmp_path)
