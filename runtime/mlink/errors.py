@@ -1,22 +1,34 @@
-"""The one hierarchy of errors. A message says what happened, where, and what to do.
+"""All errors that mlink raises on purpose.
 
-MlinkError
-├── BenchError              the bench file or the command line is wrong (exit code 2)
-├── ModuleError             a module failed during a run (exit code 1)
-│   ├── ScriptError         the user's script failed; carries file, line and source line
-│   └── DeviceError         a device is absent, busy, silent, or went away
-├── StreamError             an item cannot be sent or was lost where nothing may be lost
-├── StorageError            a recording cannot be written or read
-└── ControlError            engine and worker do not understand each other
+    MlinkError
+    ├── BenchError           a bench file, a devices file, an option or a call is wrong;
+    │                        nothing was started (exit code 2)
+    ├── ModuleError          a module failed during a run (exit code 1)
+    │   ├── ScriptError      a user's script failed: an exception, no answer, wrong use of a port
+    │   └── DeviceError      a device is absent, busy, silent, of the wrong kind, or was unplugged
+    ├── RunFailedError       a run started from Python failed; carries its RunResult (mlink.api)
+    ├── StreamError          an item does not fit its stream, or the stream has ended, or an item
+    │                        was lost where none may be lost
+    ├── StorageError         a recording cannot be written or read: no such folder, a full disk,
+    │                        a damaged file
+    └── ControlError         engine and worker exchanged something invalid, or one of them died
+
+To handle all of them, catch MlinkError. Any other exception that leaves mlink is a fault in mlink,
+or comes from the caller's own code.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 class MlinkError(Exception):
     """Base of all errors that mlink raises on purpose.
 
-    `message` says what happened and where; `remedy`, when known, what to do about it.
+    Attributes:
+        message: What happened, and where.
+        remedy: What to do about it; empty when that is not known.
     """
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
@@ -28,24 +40,48 @@ class MlinkError(Exception):
         return f"{self.message}\n  → {self.remedy}" if self.remedy else self.message
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in a bench or devices file.
+
+    Attributes:
+        where: The place as the file's author knows it: "[modules.cam] size", "--set cam.size".
+        what: What is wrong there.
+        remedy: What to do about it; may be empty.
+    """
+
+    where: str
+    what: str
+    remedy: str = ""
+
+
 class BenchError(MlinkError):
-    """The bench file, a device table or an option is wrong; nothing was started."""
+    """A bench file, a devices file, an option or a call is wrong; nothing was started.
+
+    Attributes:
+        problems: Everything that is wrong in the file, one by one; empty when the error is not
+            about the contents of a file.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.problems = tuple(problems)
 
 
 class ModuleError(MlinkError):
-    """A module failed; the run ends and every other module closes its files."""
+    """A module failed. The run ends, and every other module still closes its files."""
 
 
 class ScriptError(ModuleError):
-    """The user's script failed; the message holds the user's file, line and source line."""
+    """A user's script failed; the message holds the script's file, line and source line."""
 
 
 class DeviceError(ModuleError):
-    """A device is absent, busy, silent, of the wrong kind, or went away."""
+    """A device is absent, busy, silent, of the wrong kind, or was unplugged."""
 
 
 class StreamError(MlinkError):
-    """An item does not fit its stream, or was lost on a stream that may lose nothing."""
+    """An item does not fit its stream, or was lost on a stream that must not lose any."""
 
 
 class StorageError(MlinkError):
@@ -53,4 +89,4 @@ class StorageError(MlinkError):
 
 
 class ControlError(MlinkError):
-    """Engine and worker do not understand each other, or one of them went away."""
+    """Engine and worker exchanged an invalid message, or one of them died."""

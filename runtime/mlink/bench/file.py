@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ import msgspec
 
 from mlink.catalog import proposal
 from mlink.errors import BenchError
+from mlink.errors import Problem as Problem
 
 MAX_BYTES = 1 << 20
 """Larger files are not benches; refusing them bounds time and memory."""
@@ -31,15 +31,6 @@ COMMAND_LINE = "--set"
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 Table = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong: where in the file, what, and what to do."""
-
-    where: str
-    what: str
-    remedy: str = ""
 
 
 class Problems:
@@ -69,7 +60,7 @@ class Problems:
         if len(self._found) == 1:
             (only,) = self._found
             where = f"{self._path}: {only.where}".rstrip(": ")
-            return BenchError(f"{where}: {only.what}", remedy=only.remedy)
+            return BenchError(f"{where}: {only.what}", remedy=only.remedy, problems=self._found)
         lines = [f"{self._path} has {len(self._found)} problems:"]
         for problem in self._found[:_MAX_LISTED]:
             lines.append(f"  {problem.where}: {problem.what}")
@@ -77,7 +68,7 @@ class Problems:
                 lines.append(f"    → {problem.remedy}")
         if len(self._found) > _MAX_LISTED:
             lines.append(f"  and {len(self._found) - _MAX_LISTED} more")
-        return BenchError("\n".join(lines))
+        return BenchError("\n".join(lines), problems=self._found)
 
 
 class Places:
@@ -132,7 +123,7 @@ def read_toml(path: Path) -> Table:
         raise BenchError(f"{path}: tables or lists are nested too deeply") from error
     except ValueError as error:  # TOMLDecodeError, and int() of thousands of digits
         raise BenchError(f"{path} is not valid TOML: {error}", remedy=_syntax_help(error)) from None
-    _check_values(path, table)
+    check_values(path, table)
     return table
 
 
@@ -175,7 +166,7 @@ def _syntax_help(error: ValueError) -> str:
     return "Correct the line; see https://toml.io."
 
 
-def _check_values(path: Path, table: Table) -> None:
+def check_values(path: Path, table: Table) -> None:
     """Refuse depths and numbers that later code, which may recurse or pack, cannot hold."""
     todo: list[tuple[object, int]] = [(table, 0)]
     while todo:
@@ -198,7 +189,7 @@ def parse_value(text: str) -> object:
         return text
     if set(table) != {"value"}:  # a line break smuggled in more keys
         return text
-    _check_values(Path("--set"), table)
+    check_values(Path("--set"), table)
     return table["value"]
 
 

@@ -7,7 +7,8 @@ what depends on something wrong is not checked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from mlink.bench.file import (
     Problems,
     Table,
     bench_path,
+    check_values,
     convert,
     merge,
     parse_value,
@@ -53,7 +55,7 @@ def load_bench(
     path: Path,
     *,
     devices: Path | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str] | Mapping[str, object] = (),
     catalog: Mapping[str, ModuleType] | None = None,
 ) -> Bench:
     """Load and check a bench file (or the `bench.toml` of a folder).
@@ -62,7 +64,8 @@ def load_bench(
         path: The file.
         devices: A file whose `[devices]` table replaces the bench's own, and whose `[modules]`
             change keys of the bench's (`mlink.bench.lab`).
-        overrides: Settings as "module.key=value", which come last.
+        overrides: Settings that replace those of both files: "module.key=value" as on the command
+            line, or a mapping of "module.key" to values.
         catalog: Module types by name; those that are installed when None.
 
     Raises:
@@ -163,15 +166,17 @@ def _take_lab(table: Table, lab: Lab, problems: Problems) -> dict[tuple[str, ...
 
 
 def _override(
-    table: Table, tables: Mapping[str, Table], overrides: Sequence[str], problems: Problems
+    table: Table,
+    tables: Mapping[str, Table],
+    overrides: Sequence[str] | Mapping[str, object],
+    problems: Problems,
 ) -> dict[tuple[str, ...], str]:
-    """Apply `--set` options, to modules and providers' tables; return each (module, key) set."""
+    """Apply overrides to modules and providers' tables; return each (module, key) set."""
     done: dict[tuple[str, ...], str] = {}
     known = {**tables, **_modules_of(table)}
-    for text in overrides:
-        target, equals, value = text.partition("=")
-        module, *keys = target.strip().split(".")
-        if not equals or not keys or not all([module, *keys]):
+    for text, target, value in _settings(overrides):
+        module, *keys = target.split(".")
+        if not keys or not all([module, *keys]):
             raise BenchError(
                 f"--set {shown(text)} is not of the form module.key=value",
                 remedy="For example --set cam.framerate=60.",
@@ -179,7 +184,33 @@ def _override(
         if not isinstance(known.get(module), dict):
             what = f"there is no module {shown(module)}"
             problems.add(f"--set {target}", what, proposal(module, known, "modules"))
-        elif not set_value(known[module], keys, parse_value(value.strip())):
+        elif not set_value(known[module], keys, value):
             problems.add(f"--set {target}", "a part of the key is not a table")
         done[module, keys[0]] = COMMAND_LINE
     return done
+
+
+def _settings(
+    overrides: Sequence[str] | Mapping[str, object],
+) -> Iterator[tuple[str, str, object]]:
+    """Yield each override as given, its "module.key" (empty when there is none), and its value."""
+    if isinstance(overrides, Mapping):
+        for target, value in overrides.items():
+            yield target, target, _plain(target, value)
+        return
+    for text in overrides:
+        target, equals, value = text.partition("=")
+        yield text, target.strip() if equals else "", parse_value(value.strip())
+
+
+def _plain(target: str, value: object) -> object:
+    """Return a Python value as a TOML file would have given it."""
+    try:
+        plain = msgspec.to_builtins(value, enc_hook=os.fspath)
+    except (TypeError, RecursionError) as error:
+        raise BenchError(
+            f"the value of '{target}' cannot be a setting: {error}",
+            remedy="Give a number, a text, a path, a truth value, a list or a mapping of these.",
+        ) from error
+    check_values(Path("--set"), plain)
+    return plain
