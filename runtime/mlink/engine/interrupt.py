@@ -20,6 +20,9 @@ class Interrupts:
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._reason = ""
         self._count = 0
+        # Keeps a request from writing to a descriptor that is being closed. Reentrant, since a
+        # signal handler may interrupt a request of its own thread.
+        self._closing = threading.RLock()
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -32,8 +35,9 @@ class Interrupts:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
-        os.close(self._fd)
-        self._fd = -1
+        with self._closing:
+            os.close(self._fd)
+            self._fd = -1
 
     def _on_signal(self, number: int, _frame: object) -> None:
         self._count += 1
@@ -51,8 +55,14 @@ class Interrupts:
     def request(self, reason: str) -> None:
         """Ask for the end; from any thread or a signal handler."""
         self._reason = self._reason or reason
-        if self._fd >= 0:
-            os.eventfd_write(self._fd, 1)
+        with self._closing:
+            if self._fd >= 0:
+                os.eventfd_write(self._fd, 1)
+
+    def abort(self, reason: str) -> None:
+        """Ask to give up at once, as a second signal does; from any thread."""
+        self._count = max(self._count, 2)
+        self.request(reason)
 
     def reason(self) -> str:
         """Return why an end was asked for, or an empty string; clears the descriptor."""

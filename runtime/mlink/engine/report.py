@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Self
+from typing import ClassVar, Self
 
 from mlink.bench import Bench
 from mlink.engine.plan import Edge
@@ -27,29 +28,48 @@ _STATUS_PERIOD_S = 0.25
 
 
 class ReporterLogHandler(logging.Handler):
-    """Brings what the engine's own process logs (devices, clean-up) into the run's log."""
+    """Routes what the engine's process logs (devices, clean-up) into the run's log.
+
+    With several runs in one process, a record that one run's engine thread logged goes to that
+    run only; one of another thread goes to all of them.
+    """
+
+    _lock_active = threading.Lock()
+    _active: ClassVar[list[ReporterLogHandler]] = []
+    _saved: ClassVar[tuple[int, bool]] = (logging.NOTSET, True)
+    """Level and propagation of the logger before the first of the runs."""
 
     def __init__(self, reporter: Reporter) -> None:
         super().__init__(logging.INFO)
         self._reporter = reporter
+        self._thread_id = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass a record on."""
-        self._reporter.log("", record.levelno, record.getMessage())
+        others = [each for each in self._active if each is not self]
+        if not any(record.thread == other._thread_id for other in others):
+            self._reporter.log("", record.levelno, record.getMessage())
 
     def __enter__(self) -> Self:
+        self._thread_id = threading.get_ident()
         logger = logging.getLogger("mlink")
-        logger.addHandler(self)
-        self._level, self._propagate = logger.level, logger.propagate
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+        with self._lock_active:
+            if not self._active:
+                type(self)._saved = (logger.level, logger.propagate)
+                logger.setLevel(logging.INFO)
+                logger.propagate = False
+            self._active.append(self)
+            logger.addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         logger = logging.getLogger("mlink")
-        logger.removeHandler(self)
-        logger.setLevel(self._level)
-        logger.propagate = self._propagate
+        with self._lock_active:
+            logger.removeHandler(self)
+            self._active.remove(self)
+            if not self._active:
+                level, logger.propagate = self._saved
+                logger.setLevel(level)
 
 
 class Reporter:

@@ -91,6 +91,10 @@ class Engine:
         """End the run as a success; may be called from any thread."""
         self._interrupts.request(reason)
 
+    def abort(self, reason: str) -> None:
+        """Give the run up without waiting for its modules; may be called from any thread."""
+        self._interrupts.abort(reason)
+
     # phases -------------------------------------------------------------------------------
 
     def run(self) -> RunResult:
