@@ -1,14 +1,129 @@
-"""mlink: a hardware-in-the-loop runtime for microcontroller and camera I/O."""
+"""mlink: a hardware-in-the-loop runtime for microcontroller and camera I/O.
 
-__all__ = ["__version__"]
+The names below are the Python API (docs/api.md). Scripts that run inside a bench import
+`syntalos_mlink`, and with it this package: so each name is imported when it is first used.
+"""
 
-__version__: str
+TYPE_CHECKING = False  # as in `typing`, whose import would take longer than all of this one
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mlink.api.bench import check_bench, load_bench
+    from mlink.api.devices import DeviceList, list_devices
+    from mlink.api.run import Run, RunFailedError, run, start
+    from mlink.api.watcher import LogLine
+    from mlink.bench import Bench
+    from mlink.devices import FoundDevice
+    from mlink.engine.status import (
+        Failure,
+        Phase,
+        RunResult,
+        RunStatus,
+        StreamStatus,
+        SubscriptionStatus,
+    )
+    from mlink.errors import (
+        BenchError,
+        ControlError,
+        DeviceError,
+        MlinkError,
+        ModuleError,
+        Problem,
+        ScriptError,
+        StorageError,
+        StreamError,
+    )
+    from mlink.recording import open as open_recording
+    from mlink.recording.collection import Recording
+
+    __version__: str
+
+__all__ = [
+    "Bench",
+    "BenchError",
+    "ControlError",
+    "DeviceError",
+    "DeviceList",
+    "Failure",
+    "FoundDevice",
+    "LogLine",
+    "MlinkError",
+    "ModuleError",
+    "Phase",
+    "Problem",
+    "Recording",
+    "Run",
+    "RunFailedError",
+    "RunResult",
+    "RunStatus",
+    "ScriptError",
+    "StorageError",
+    "StreamError",
+    "StreamStatus",
+    "SubscriptionStatus",
+    "__version__",
+    "check_bench",
+    "list_devices",
+    "load_bench",
+    "open_recording",
+    "run",
+    "start",
+]
+
+_HOMES = {
+    "mlink.api.bench": ("check_bench", "load_bench"),
+    "mlink.api.devices": ("DeviceList", "list_devices"),
+    "mlink.api.run": ("Run", "RunFailedError", "run", "start"),
+    "mlink.api.watcher": ("LogLine",),
+    "mlink.bench": ("Bench",),
+    "mlink.devices": ("FoundDevice",),
+    "mlink.engine.status": (
+        "Failure",
+        "Phase",
+        "RunResult",
+        "RunStatus",
+        "StreamStatus",
+        "SubscriptionStatus",
+    ),
+    "mlink.errors": (
+        "BenchError",
+        "ControlError",
+        "DeviceError",
+        "MlinkError",
+        "ModuleError",
+        "Problem",
+        "ScriptError",
+        "StorageError",
+        "StreamError",
+    ),
+    "mlink.recording.collection": ("Recording",),
+}
+"""Where each name is defined, as in the imports above."""
 
 
-def __getattr__(name: str) -> str:
-    """Look the version up when it is asked for: every script pays for what is imported here."""
-    if name != "__version__":
-        raise AttributeError(f"module 'mlink' has no attribute '{name}'")
+def __getattr__(name: str) -> "Any":
+    """Import a name of the API when it is first used."""
+    value = _version() if name == "__version__" else _imported(name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _imported(name: str) -> "Any":
+    from importlib import import_module
+
+    if name == "open_recording":
+        return import_module("mlink.recording").open
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'mlink' has no attribute '{name}'")
+
+
+def _version() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -30,11 +30,13 @@ def devices(
     """List serial ports, cameras and virtual devices, as a [devices] table can name them."""
     from rich.console import Console
 
-    found, problems = find()
+    from mlink.api.devices import list_devices
+
+    found = list_devices()
     asked = ask(found, "serial", PROBES_GROUP) if probe else {}
     asked |= ask(found, "camera", MODES_GROUP) if modes else {}
     if json:
-        print_json({"devices": found, "problems": problems, "answers": asked})
+        print_json({"devices": found, "problems": found.problems, "answers": asked})
         return
     console = Console(highlight=False)
     console.print(_table(found))
@@ -44,33 +46,8 @@ def devices(
             console.print(f"  {answer}", markup=False)
     if all(device.kind == "virtual" for device in found):
         console.print("No serial port and no camera was found on this machine.", style="dim")
-    for problem in problems:
+    for problem in found.problems:
         console.print(problem, style="yellow", markup=False)
-
-
-def find() -> tuple[list[FoundDevice], list[str]]:
-    """Return all devices, and why some could not be looked for."""
-    from mlink.catalog import device_provider, device_schemes, discoverers
-    from mlink.devices import FoundDevice
-    from mlink.errors import MlinkError
-
-    found: list[FoundDevice] = []
-    problems: list[str] = []
-    for name, discover in discoverers().items():
-        try:
-            found += discover()
-        except MlinkError as error:
-            problems.append(str(error))
-        except Exception as error:  # noqa: BLE001 - one discoverer's fault does not hide the rest
-            problems.append(f"'{name}' could not look for devices: {error}")
-    for scheme in device_schemes():
-        try:
-            known = getattr(device_provider(scheme), "known", ())
-        except MlinkError as error:
-            problems.append(str(error))
-            continue
-        found += [FoundDevice(kind="virtual", address=spec, name="") for spec in known]
-    return found, problems
 
 
 def ask(found: list[FoundDevice], kind: str, group: str) -> dict[str, list[str]]:
