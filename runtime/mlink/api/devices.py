@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlink.catalog import device_provider, device_schemes, discoverers
+from mlink import catalog
 from mlink.devices import FoundDevice
 from mlink.errors import MlinkError
 
@@ -29,16 +29,16 @@ def list_devices() -> DeviceList:
     what others find: it is reported in `problems`.
     """
     found = DeviceList()
-    for name, discover in discoverers().items():
+    for name, discover in catalog.discoverers().items():
         try:
             found += discover()
         except MlinkError as error:
             found.problems.append(str(error))
         except Exception as error:  # noqa: BLE001 - one discoverer's fault does not hide the rest
             found.problems.append(f"'{name}' could not look for devices: {error}")
-    for scheme in device_schemes():
+    for scheme in catalog.device_schemes():
         try:
-            known = getattr(device_provider(scheme), "known", ())
+            known = getattr(catalog.device_provider(scheme), "known", ())
         except MlinkError as error:
             found.problems.append(str(error))
             continue

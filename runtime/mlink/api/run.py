@@ -51,7 +51,7 @@ class Run:
     """
 
     def __init__(self, bench: Bench, options: RunOptions, *, check: bool = True) -> None:
-        """Prepare a run; `mlink.start` makes and starts one."""
+        """Prepare a run; `mlink.start` makes one, and starts its thread."""
         self.bench = bench
         self._options = options
         self._check = check
@@ -64,8 +64,7 @@ class Run:
         # A daemon, so that a program that forgot its run can end; then atexit closes the files.
         self._thread = threading.Thread(target=self._run, name="mlink run", daemon=True)
 
-    def start(self) -> None:
-        """Start the run's thread; once for each Run."""
+    def _start(self) -> None:
         atexit.register(self._stop_at_exit)
         self._thread.start()
 
@@ -166,19 +165,10 @@ class Run:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        self.leave(error)
+        self._leave(error)
 
-    def leave(self, error: BaseException | None = None) -> None:
-        """End the run as the end of a `with` block does.
-
-        Args:
-            error: The exception that leaves the block; what failed in the run is added as a note.
-
-        Raises:
-            RunFailedError: The run failed, no exception leaves the block, and the run was started
-                with `check`.
-            StorageError: The run could not be set up.
-        """
+    def _leave(self, error: BaseException | None = None) -> None:
+        """End the run, as a `with` block does that `error` leaves; it gets failures as a note."""
         if error is None:
             self._end("the with block was left")
             self._raise_failure()
@@ -307,7 +297,7 @@ def start(
         directory_order=tuple(order),
     )
     this = Run(bench if isinstance(bench, Bench) else load_bench(bench), options, check=check)
-    this.start()
+    this._start()
     return this
 
 
@@ -385,9 +375,9 @@ def run(
             result = this.wait(_PROGRESS_PERIOD_S)
         _show(this, on_status, on_log)
     except BaseException as error:
-        this.leave(error)
+        this._leave(error)
         raise
-    this.leave()
+    this._leave()
     return result
 
 
