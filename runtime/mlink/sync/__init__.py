@@ -1,4 +1,8 @@
-"""Clock synchronisers: a device's own clock makes the master times of its samples steadier."""
+"""Clock synchronisers: master times from a device's own clock.
+
+The arrival of a sample jitters with USB and scheduling; the device's clock does not, but it drifts.
+A synchroniser combines both. docs/synchronisers.md describes the methods.
+"""
 
 from mlink.sync.estimator import OffsetRateSynchronizer
 from mlink.sync.freq_counter import FreqCounterSynchronizer

@@ -1,4 +1,4 @@
-"""What all synchronisers share: settings, one run from start to stop, and the pairs they record."""
+"""Base class of all synchronisers: settings, one run from start to stop, and recorded pairs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ DEFAULT_TOLERANCE_USEC = 1000
 
 
 class Synchronizer:
-    """Settings and life of a synchroniser; the classes below it say how times are corrected.
+    """Settings and life cycle of a synchroniser; subclasses decide how times are corrected.
 
-    `name` stands in messages. `sink` takes the pairs when WRITE_TSYNCFILE is set. `adjust_clock` is
-    called with the correction in µs when ADJUST_CLOCK is set and the correction changes.
+    Args:
+        name: Identifies the synchroniser in messages.
+        sink: Receives pairs of times when WRITE_TSYNCFILE is set; closed by `stop`.
+        adjust_clock: Called with the correction in µs when ADJUST_CLOCK is set and the correction
+            has changed.
     """
 
     def __init__(
@@ -40,63 +43,81 @@ class Synchronizer:
         self.set_strategies(SHIFT_BOTH)
 
     def set_strategies(self, strategies: int) -> None:
-        """Choose what may be done, as flags of `TimeSyncStrategy`."""
+        """Set which corrections are allowed, as flags of `TimeSyncStrategy`.
+
+        Raises:
+            ModuleError: The synchroniser is calibrated already.
+        """
         self._refuse_when_calibrated("its strategies")
         self._strategies = TimeSyncStrategy(strategies)
-        # Asking an IntFlag costs more than the arithmetic of a sample: keep the answers.
+        # Testing an IntFlag costs more than the arithmetic of a sample, so the results are kept.
         self._forward = bool(strategies & TimeSyncStrategy.SHIFT_TIMESTAMPS_FWD)
         self._backward = bool(strategies & TimeSyncStrategy.SHIFT_TIMESTAMPS_BWD)
         self._records = bool(strategies & TimeSyncStrategy.WRITE_TSYNCFILE)
         self._adjusts = bool(strategies & TimeSyncStrategy.ADJUST_CLOCK)
 
     def set_tolerance_usec(self, tolerance_usec: int) -> None:
-        """Set how far the clocks may part, in µs, before anything is corrected."""
+        """Set how far the clocks may diverge before anything is corrected.
+
+        Args:
+            tolerance_usec: In µs, at least 1.
+
+        Raises:
+            ModuleError: The value is below 1, or the synchroniser is calibrated already.
+        """
         self._refuse_when_calibrated("its tolerance")
         if tolerance_usec < 1:
             raise ModuleError(
                 f"{self._title} cannot keep a tolerance of {tolerance_usec} µs",
-                remedy="Give at least 1 µs; half a sample period is usual.",
+                remedy="Set at least 1 µs; half a sample period is usual.",
             )
         self._tolerance_usec = int(tolerance_usec)
 
     @property
     def strategies(self) -> TimeSyncStrategy:
-        """What may be done."""
+        """The corrections that are allowed."""
         return self._strategies
 
     @property
     def tolerance_usec(self) -> int:
-        """How far the clocks may part, in µs."""
+        """How far the clocks may diverge before anything is corrected, in µs."""
         return self._tolerance_usec
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether the expected offset is known; until then times pass unchanged."""
+        """Whether the expected offset is known; until then times are returned unchanged."""
         return self._calibrated
 
     @property
     def expected_offset_to_master_usec(self) -> int:
-        """Device time − master time as found in the calibration, in µs; 0 before."""
+        """Device time − master time as measured by the calibration, in µs; 0 before."""
         return self._expected_offset_usec
 
     @property
     def clock_correction_offset_usec(self) -> int:
-        """The correction since then, in µs: negative for a slow device, positive for a fast one."""
+        """Change of the offset since the calibration, in µs.
+
+        Negative for a device whose clock runs slow, positive for one whose clock runs fast.
+        """
         return self._correction_usec
 
     def start(self) -> bool:
-        """Begin the one run of this synchroniser; False, with the reason logged, when it cannot."""
+        """Begin the run; a synchroniser serves one run only.
+
+        Returns:
+            False, with the reason logged, if it was started before or its sink is missing.
+        """
         if self._used:
-            log.error("%s serves one run only, and has begun one; make a new one", self._title)
+            log.error("%s serves one run only and was started before; make a new one", self._title)
             return False
         if self._records and self._sink is None:
-            log.error("%s is to write a tsync file, but was given none", self._title)
+            log.error("%s is to write a tsync file, but has no sink to write it to", self._title)
             return False
         self._used = self._running = True
         return True
 
     def stop(self) -> None:
-        """End the run: write the last pair and close the file. Calling it again does nothing."""
+        """End the run: write the last pair and close the sink. Calling it again does nothing."""
         self._used, self._running = True, False
         sink, pair = self._sink, self._final_pair()
         self._sink = None
@@ -116,14 +137,14 @@ class Synchronizer:
         if self._records and self._sink is not None:
             self._sink.write(device_usec, master_usec)
 
-    def _tell_device(self) -> None:
+    def _adjust_device_clock(self) -> None:
         if self._adjusts and self._adjust_clock is not None:
             self._adjust_clock(self._correction_usec)
 
     def _check_started(self) -> None:
         if not self._used:
             raise ModuleError(
-                f"{self._title} was given a time before its run began",
+                f"{self._title} received a time before its run began",
                 remedy="Call its start() when the run starts.",
             )
 
@@ -131,7 +152,7 @@ class Synchronizer:
         if self._calibrated:
             raise ModuleError(
                 f"{self._title} is calibrated, so {what} cannot be changed any more",
-                remedy="Settle everything before the run starts.",
+                remedy="Change settings before the run starts.",
             )
 
     @property
@@ -140,5 +161,8 @@ class Synchronizer:
 
 
 def shift_allowed(correction: int, *, forward: bool, backward: bool) -> bool:
-    """Tell whether times may follow a correction: a fast device's go back, a slow one's forward."""
+    """Return whether the strategies allow times to follow a correction.
+
+    A positive correction (the device runs fast) moves times earlier, a negative one later.
+    """
     return backward if correction > 0 else forward and correction < 0

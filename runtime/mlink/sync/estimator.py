@@ -1,7 +1,8 @@
-"""Our own synchroniser: estimates offset and rate together and says how sure it is.
+"""Our own synchroniser: a Kalman filter of offset and rate, with a standard error.
 
-A time given out is the device's time moved onto the master timer, so it has the device's jitter and
-not the transport's. docs/synchronisers.md explains the method and compares it with the reference's.
+It returns the device's time converted to the master timer, so a time has the jitter of the device
+and not that of the transport. docs/synchronisers.md explains the method and compares it with
+Syntalos' own.
 """
 
 from __future__ import annotations
@@ -18,27 +19,32 @@ LEAST_CALIBRATION_POINTS = 64
 CALIBRATION_S = 2.0
 
 PAIR_INTERVAL_USEC = 10_000_000
-"""Between pairs for the tsync file; a straight line between them is good to some µs."""
+"""Interval of the pairs in a tsync file; interpolating between them is accurate to some µs."""
 
 _RATE_PRIOR_PPM = 100.0
 _GATE = 3.5**2
 """A measured offset beyond 3.5 standard deviations is an outlier."""
 _STEP_SAMPLES = 8
 _STEP_SECONDS = 0.5
-"""Outliers that agree with each other, so many and for so long, are a step of a clock."""
+"""This many outliers over this time that agree with each other are a step of a clock."""
 _SUSPECTED_STEP_SAMPLES = 3
-"""So many of them are told as doubt already: late deliveries seldom agree."""
+"""From this many on, a suspected step adds to `uncertainty_usec`: late deliveries rarely agree."""
 _BIAS_GATE = 5.0**2
 _DOUBT_GATE = 3.0**2
 _LEAST_NOISE = 1.0
-"""Times are whole µs: no measured offset is better than about that (µs²)."""
+"""Lowest variance of a measured offset in µs²: times are whole µs."""
 
 
 class OffsetRateSynchronizer(Synchronizer):
-    """Takes pairs of times as `SecondaryClockSynchronizer` does, and can stand in its place.
+    """Drop-in replacement of `SecondaryClockSynchronizer` that also estimates rate and uncertainty.
 
-    Besides, it tells `uncertainty_usec` and `rate_ppm`. The tolerance goes unused: how fast the
-    estimate follows comes from the noise that is measured.
+    The tolerance is unused: the measured noise determines how fast the estimate follows.
+
+    Args:
+        name: Identifies the synchroniser in messages.
+        sink: Receives pairs of times when WRITE_TSYNCFILE is set; closed by `stop`.
+        adjust_clock: Called with the correction in µs when ADJUST_CLOCK is set and the correction
+            has changed.
     """
 
     def __init__(
@@ -62,17 +68,28 @@ class OffsetRateSynchronizer(Synchronizer):
         self._pair_due = 0
 
     def set_calibration_points_count(self, count: int) -> None:
-        """Set how many samples pass unchanged at first; the second half of them is used (≥ 64)."""
+        """Set how many samples calibration takes; fewer than 64 become 64.
+
+        Their times are returned unchanged, and only the second half is used.
+
+        Raises:
+            ModuleError: The synchroniser is calibrated already.
+        """
         self._refuse_when_calibrated("its number of calibration points")
         self._points = max(int(count), LEAST_CALIBRATION_POINTS)
 
     def set_expected_clock_frequency_hz(self, frequency_hz: float) -> None:
-        """Calibrate for two seconds, or 64 samples where these take longer."""
+        """Set the calibration to two seconds at this rate in Hz, at least 64 samples.
+
+        Raises:
+            ModuleError: The rate is not above 0 or is infinite, or the synchroniser is calibrated
+                already.
+        """
         self._refuse_when_calibrated("its expected frequency")
         if not frequency_hz > 0 or math.isinf(frequency_hz):
             raise ModuleError(
                 f"{self._title} cannot expect {frequency_hz} samples per second",
-                remedy="Give the device's sample or frame rate in Hz, above 0.",
+                remedy="Set the device's sample or frame rate in Hz, above 0.",
             )
         self.set_calibration_points_count(math.ceil(CALIBRATION_S * frequency_hz))
 
@@ -83,14 +100,14 @@ class OffsetRateSynchronizer(Synchronizer):
 
     @property
     def rate_ppm(self) -> float:
-        """How much faster than the master the device's clock runs, in parts per million."""
+        """How much faster the device's clock runs than the master timer, in ppm."""
         return self._filter.rate
 
     @property
     def uncertainty_usec(self) -> int:
-        """Standard error of the time given out last, in µs, rounded up; −1 before calibration.
+        """Standard error of the time returned last, in µs, rounded up; −1 before calibration.
 
-        It leaves out what no pair of times can tell: the mean latency between the two clocks.
+        It does not include the mean latency between the two clocks, which no pair of times shows.
         """
         if not self._calibrated:
             return -1
@@ -104,7 +121,15 @@ class OffsetRateSynchronizer(Synchronizer):
     def process_timestamp(
         self, master_timestamp_usec: int, secondary_acq_timestamp_usec: int
     ) -> int:
-        """Return the master time, in µs, of a sample the device took at `secondary_acq_…`."""
+        """Return the corrected master time of a sample, in µs; times increase strictly.
+
+        Args:
+            master_timestamp_usec: Master time of the sample's arrival, in µs.
+            secondary_acq_timestamp_usec: Time at which the device took it, on its clock, in µs.
+
+        Raises:
+            ModuleError: `start` was not called.
+        """
         master, device = int(master_timestamp_usec), int(secondary_acq_timestamp_usec)
         if not self._calibrated or not self._running:
             return self._calibrate(master, device)
@@ -117,8 +142,8 @@ class OffsetRateSynchronizer(Synchronizer):
         innovation = measured - state.offset
         variance = state.offset_variance + self._noise
         share = innovation * innovation / variance
-        # What is learnt from a sample is weighed by the device's time: where arrivals jitter past
-        # each other, the late ones would count more.
+        # The noise is averaged over the device's time: with intervals of jittering arrivals, late
+        # ones would weigh more.
         interval_s = (device - self._last_device) / 1e6
         self._learn_noise(min(share, _GATE) * variance, interval_s)
         if share <= _GATE:
@@ -131,8 +156,8 @@ class OffsetRateSynchronizer(Synchronizer):
             state.move_to(self._step.offset, variance / self._step.count)
             self._bias = self._step.count = 0
             self._pair_due = master
-        # No sample is taken after it has arrived: that is a step of the device's clock, and a time
-        # given out too late would hold up all times behind it.
+        # No sample is taken after its arrival. A device time that claims so comes from a step of
+        # its clock; a returned time that is too late would delay all later ones.
         return self._give(master, device, max(state.offset, measured - 3 * width))
 
     def _give(self, master: int, device: int, offset: float) -> int:
@@ -147,7 +172,7 @@ class OffsetRateSynchronizer(Synchronizer):
         correction = round(self._filter.offset)
         if correction != self._correction_usec:
             self._correction_usec = correction
-            self._tell_device()
+            self._adjust_device_clock()
         if self._records and master >= self._pair_due:
             self._pair_due = master + PAIR_INTERVAL_USEC
             self._write_pair(device, adjusted)
@@ -167,7 +192,7 @@ class OffsetRateSynchronizer(Synchronizer):
 
     def _begin_from(self, pairs: list[tuple[int, int]]) -> None:
         offsets = [device - master for master, device in pairs]
-        # Median and median deviation: the busy start may still hold some late deliveries.
+        # Median and median deviation are robust: the busy start may contain late deliveries.
         self._expected_offset_usec = math.floor(_median(offsets) + 0.5)
         spread = _median([abs(offset - self._expected_offset_usec) for offset in offsets])
         self._noise = max(_LEAST_NOISE, (1.4826 * spread) ** 2)
@@ -180,16 +205,17 @@ class OffsetRateSynchronizer(Synchronizer):
         self._write_pair(0, -self._expected_offset_usec)
 
     def _learn_noise(self, squared: float, seconds: float) -> None:
-        """Follow the variance of the measured offsets over about 8 s, at least 256 samples."""
+        """Average the variance of measured offsets over about 8 s, at least 256 samples."""
         share = min(1 / 256, seconds / 8)
         if share > 0:
             own = squared - self._filter.offset_variance
             self._noise = max(_LEAST_NOISE, self._noise + share * (own - self._noise))
 
     def _watch_bias(self, innovation: float, variance: float, seconds: float) -> None:
-        """Give the estimate a push where the innovations of the last second lean to one side.
+        """Widen the offset's variance if the innovations of the last second are biased.
 
-        They would be white noise around 0 if the model held; a small step hides in them for long.
+        If the model holds, innovations are white noise around 0. A step below the outlier gate
+        shows as a bias; a wider variance lets the filter follow it.
         """
         share = min(1 / 32, seconds)
         if share <= 0:
@@ -225,7 +251,13 @@ class _StepCandidate:
         self.since = 0
 
     def confirmed(self, offset: float, now_usec: int, width_usec: float) -> bool:
-        """Take an outlier; True when it and those before it agree for long enough."""
+        """Add an outlier; return whether it and earlier ones agree for long enough to be a step.
+
+        Args:
+            offset: Measured offset, in µs.
+            now_usec: Master time, in µs.
+            width_usec: Largest distance of outliers that agree, in µs.
+        """
         if not self.count or self.misses > self.count:
             self.offset, self.count, self.misses, self.since = offset, 1, 0, now_usec
         elif abs(offset - self.offset) > width_usec:

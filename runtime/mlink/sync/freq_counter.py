@@ -1,7 +1,8 @@
-"""Indices of samples that a device counts at a nominal frequency and delivers in blocks.
+"""Synchroniser for a device that only counts its samples and delivers them in blocks.
 
-The index is the only clock there is: sample x ends at (x + 1)·10⁶/f µs. When the real frequency is
-another one, an index offset J moves the indices until they fit the master timer again.
+The sample index is the device's only clock: sample x ends at (x + 1)·10⁶/f µs, for the nominal
+frequency f. Where the real frequency differs, an index offset J moves the indices so that they
+match the master timer again.
 """
 
 from __future__ import annotations
@@ -18,20 +19,28 @@ DEFAULT_CALIBRATION_BLOCKS = 24
 
 _REFERENCE_FLUKE_VARIANCES = 2.25
 _FLUKE_VARIANCES = 4.0
-"""A block two standard deviations off the mean changes nothing.
+"""Squared distance from the mean, in variances of the ring, beyond which a block is ignored.
 
-In a steady drift without jitter each block is √3 deviations of the ring off its mean. The
-reference's limit of 1.5 takes all of them for flukes, and never corrects such a device.
+In a steady drift without jitter each block is √3 standard deviations off the ring's mean. The
+reference's limit of 1.5 deviations ignores all of them, and never corrects such a device.
 """
 
 
 class FreqCounterSynchronizer(Synchronizer):
-    """Keeps the indices of a device with `frequency_hz` samples per second in step with the master.
+    """Keeps the sample indices of a device in step with the master timer.
 
-    Offsets are device − master time, one for each block. The reference takes J off the index before
-    it compares, and then compares what is left with the whole correction: half of any deviation
-    stays. Ours compares the index as the device counted it; `as_reference=True` does as the
-    reference does (docs/synchronisers.md).
+    Offsets are device − master time, one for each block. The reference (Syntalos) subtracts J from
+    the index first, and then compares the rest with the whole correction, so that half of any
+    deviation remains. Ours compares the index as the device counted it (docs/synchronisers.md).
+
+    Args:
+        frequency_hz: Nominal samples per second of the device, above 0.
+        name: Identifies the synchroniser in messages.
+        sink: Receives pairs of times when WRITE_TSYNCFILE is set; closed by `stop`.
+        as_reference: Compute exactly as Syntalos does.
+
+    Raises:
+        ModuleError: The frequency is not above 0, or is infinite.
     """
 
     def __init__(
@@ -46,7 +55,7 @@ class FreqCounterSynchronizer(Synchronizer):
         if not frequency_hz > 0 or math.isinf(frequency_hz):
             raise ModuleError(
                 f"{self._title} cannot count {frequency_hz} samples per second",
-                remedy="Give the device's nominal sample rate in Hz, above 0.",
+                remedy="Set the device's nominal sample rate in Hz, above 0.",
             )
         self.frequency_hz = frequency_hz
         self._period_usec = 1e6 / frequency_hz
@@ -63,33 +72,44 @@ class FreqCounterSynchronizer(Synchronizer):
         self._last_valid_master: int | None = None
 
     def set_calibration_blocks_count(self, count: int) -> None:
-        """Set how many blocks the ring holds; calibration takes twice as many."""
+        """Set how many blocks the ring holds (at least 1); calibration takes twice as many.
+
+        Raises:
+            ModuleError: The synchroniser is calibrated already.
+        """
         self._refuse_when_calibrated("its number of calibration blocks")
         self._ring = OffsetRing(max(1, int(count)))
         self._seen = 0
 
     def set_last_valid_master_timestamp(self, master_usec: int) -> None:
-        """Tell the end of valid data, in µs; the last pair written at the stop does not pass it."""
+        """Set the end of valid data, in µs; the pair that `stop` writes is not later than that."""
         self._last_valid_master = int(master_usec)
 
     @property
     def index_offset(self) -> int:
-        """J: how many samples the device has counted too many (positive) or too few (negative)."""
+        """J: samples that the device counted too many (positive) or too few (negative)."""
         return self._index_offset
 
     def process_block(
         self, receive_usec: int, indices: Sequence[int], block: int = 0, blocks: int = 1
     ) -> list[int]:
-        """Return the corrected indices of block `block` of `blocks` delivered at `receive_usec`.
+        """Return the corrected indices of one block; they never go back.
 
-        `indices` are as the device counted them; the time of index x is x·10⁶/f µs.
+        Args:
+            receive_usec: Master time of the delivery, in µs.
+            indices: Sample numbers as the device counted them, in increasing order.
+            block: Number of this block within the delivery, from 0.
+            blocks: How many blocks of this size the delivery contains.
+
+        Raises:
+            ModuleError: `start` was not called.
         """
         self._check_started()
         if not self._running or not len(indices):
             return list(indices)
         count = len(indices)
         receive, last = int(receive_usec), int(indices[-1])
-        # Blocks before the delivery's last one were taken as many block durations before.
+        # Each earlier block of a delivery was acquired one block duration before the next one.
         acquired = (
             receive
             - round(self._period_usec * (blocks - 1) * count)
@@ -145,7 +165,7 @@ class FreqCounterSynchronizer(Synchronizer):
         if abs(step) >= self._period_usec:
             return step
         if not self._as_reference and abs(remaining) < self._period_usec / 2:
-            return 0  # a sample more would only lead away, and the next one back
+            return 0  # one sample is too much, and the next step would take it back
         return int(math.copysign(math.ceil(self._period_usec), remaining))
 
     def _apply(self, indices: Sequence[int], count: int) -> list[int]:
@@ -156,7 +176,8 @@ class FreqCounterSynchronizer(Synchronizer):
         if old == new:
             adjusted = [index - new for index in indices] if new else list(indices)
         else:
-            # A jump would tear the signal: the offset changes in even steps over the block.
+            # A jump would break the signal: the offset changes evenly over the block.
+
             adjusted = [
                 index - old - round((new - old) * (position + 1) / count)
                 for position, index in enumerate(indices)

@@ -1,4 +1,4 @@
-"""The last N clock offsets with their mean, deviation and median; integers, so nothing drifts."""
+"""Statistics of the last N clock offsets, in integers, so that rounding errors cannot add up."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import math
 
 
 class OffsetRing:
-    """Holds the last `capacity` offsets in µs; sums are kept up to date, the median is sorted out.
+    """The last `capacity` offsets, with their mean, variance and median.
 
+    Mean and variance come from running sums, in constant time; the median sorts the values.
     Values are held relative to the first one: an offset to the Unix epoch has 51 bits, and its
-    square would slow each sample down. Sums are exact integers, so they are right after years too.
+    square would no longer fit a machine word, which slows each sample down.
+
+    Args:
+        capacity: Number of offsets, at least 1.
+
+    Raises:
+        ValueError: The capacity is below 1.
     """
 
     __slots__ = ("_base", "_next", "_squares", "_sum", "_values", "capacity")
 
     def __init__(self, capacity: int) -> None:
         if capacity < 1:
-            raise ValueError(f"a ring needs room for a value, not for {capacity}")
+            raise ValueError(f"the capacity of a ring must be at least 1, not {capacity}")
         self.capacity = capacity
         self._values: list[int] = []
         self._next = 0
@@ -28,7 +35,7 @@ class OffsetRing:
         return len(self._values)
 
     def push(self, offset_usec: int) -> None:
-        """Add an offset in µs; the oldest leaves when the ring is full."""
+        """Add an offset in µs; a full ring drops its oldest."""
         values = self._values
         if len(values) == self.capacity:
             value = offset_usec - self._base
@@ -52,36 +59,53 @@ class OffsetRing:
         return self.mean_less(0) if self._values else 0.0
 
     def mean_less(self, reference_usec: int) -> float:
-        """Return (mean − reference) in µs; sharper than `mean` where offsets are huge."""
+        """Return (mean − reference) in µs, without the rounding error of `mean`.
+
+        A float has 53 bits: next to an offset of 10¹⁵ µs the fraction of a mean is lost.
+        """
         count = len(self._values)
-        # one division of whole numbers, rounded once: terms of both signs may cancel
+        # A single division of integers is rounded once; terms of both signs may cancel.
         return ((self._base - reference_usec) * count + self._sum) / count
 
     @property
     def variance(self) -> float:
-        """Mean squared deviation from the mean (that of the whole population), in µs²."""
+        """Population variance in µs²; 0 for an empty ring."""
         count = len(self._values)
         return (count * self._squares - self._sum**2) / count**2 if count else 0.0
 
     @property
     def std(self) -> float:
-        """Standard deviation in µs."""
+        """Population standard deviation in µs; 0 for an empty ring."""
         return math.sqrt(self.variance)
 
     @property
     def median(self) -> float:
-        """Median offset in µs, between the middle two where their number is even."""
+        """Median offset in µs: for an even number of offsets, the mean of the middle two.
+
+        Raises:
+            ValueError: The ring is empty.
+        """
         return self._twice_median() / 2
 
     def rounded_median(self) -> int:
-        """Median in whole µs; halves go away from zero."""
+        """Return the median in whole µs; halves are rounded away from zero.
+
+        Raises:
+            ValueError: The ring is empty.
+        """
         twice = self._twice_median()
         return (twice + 1) // 2 if twice >= 0 else -((1 - twice) // 2)
 
     def is_fluke(self, offset_usec: int, least_usec: float, variances: float) -> bool:
-        """Tell whether |mean − offset| > `least_usec` and (mean − offset)² > `variances`·variance.
+        """Return whether an offset is too far from the mean to be a true measurement.
 
-        Both sides are multiplied by the count (squared), which keeps the comparison in integers.
+        True if |mean − offset| > `least_usec` and (mean − offset)² > `variances` · variance. Both
+        sides are multiplied by the count (squared), which keeps the comparison in integers.
+
+        Args:
+            offset_usec: The offset to judge, in µs; it need not be in the ring.
+            least_usec: Smaller distances from the mean never count, in µs.
+            variances: Squared distance allowed, in variances of the ring.
         """
         count = len(self._values)
         distance = self._sum - count * (offset_usec - self._base)

@@ -1,7 +1,7 @@
-"""Times of a device with a steady clock of its own, one pair of times for each sample.
+"""Synchroniser for a device that stamps each sample with a steady clock of its own.
 
-The rules and constants are those of Syntalos. In three places, told in docs/synchronisers.md, they
-cannot keep what a synchroniser promises, and ours go further; `as_reference=True` leaves that out.
+Rules and constants are those of Syntalos, but for three places where they do not hold times within
+the tolerance. docs/synchronisers.md lists them; `as_reference=True` computes as Syntalos does.
 """
 
 from __future__ import annotations
@@ -18,25 +18,33 @@ DEFAULT_CALIBRATION_POINTS = 400
 LEAST_CALIBRATION_POINTS = 46
 
 _FLUKE_VARIANCES = 4
-"""A sample two standard deviations off the mean is a fluke."""
+"""Squared distance from the mean, in variances of the ring, beyond which a sample is an outlier."""
 
 
 def calibration_points(frequency_hz: float) -> int:
-    """Ring size for a sample rate: min(10·(f + 1/(0.01 + (f/250)²)), 90·f), rounded up, ≥ 46."""
+    """Return the ring size for a sample rate in Hz.
+
+    It is min(10·(f + 1/(0.01 + (f/250)²)), 90·f), rounded up, at least 46 (Syntalos).
+    """
     wanted = 10 * (frequency_hz + 1 / (0.01 + (frequency_hz / 250) ** 2))
     at_most = math.ceil(90 * frequency_hz)
     return max(LEAST_CALIBRATION_POINTS, min(math.ceil(wanted), at_most))
 
 
 def tolerance_for(frequency_hz: float) -> int:
-    """Half a sample period in µs: 10⁶/(2·f)."""
+    """Return half a sample period in µs, 10⁶/(2·f), at least 1."""
     return max(1, round(1e6 / (2 * frequency_hz)))
 
 
 def correction_divisor(gap_usec: int, deviation_usec: float) -> float:
-    """Part of a deviation to correct at once, as a divisor k; rare samples are corrected faster.
+    """Return the divisor k of a deviation: each step corrects 1/k of it.
 
-    k = 1000·(1 − (ln(g + 1)/ln(10⁶ + 1))^0.117) + 1 for a gap of g µs between samples.
+    k = 1000·(1 − (ln(g + 1)/ln(10⁶ + 1))^0.117) + 1 (Syntalos), so that rare samples are corrected
+    faster. Where k is not below the deviation, it is a quarter of the deviation.
+
+    Args:
+        gap_usec: Time g between two samples on the device's clock, in µs.
+        deviation_usec: Deviation still to correct, in µs.
     """
     share: float = (math.log(max(gap_usec, 0) + 1) / math.log(1e6 + 1)) ** 0.117
     divisor = 1000 * (1 - share) + 1
@@ -46,10 +54,18 @@ def correction_divisor(gap_usec: int, deviation_usec: float) -> float:
 
 
 class SecondaryClockSynchronizer(Synchronizer):
-    """Keeps the master times of samples steady by the device's own clock.
+    """Removes arrival jitter from master times, with the times of the device's own clock.
 
-    Offsets are device − master time. Calibration takes twice the ring: the first half comes from
-    the busy start of a run, and has left the ring when the expected offset E is taken from it.
+    Offsets are device − master time. Calibration takes twice as many samples as the ring holds:
+    the first half comes from the busy start of a run, and is no longer in the ring when the
+    expected offset E is computed.
+
+    Args:
+        name: Identifies the synchroniser in messages.
+        sink: Receives pairs of times when WRITE_TSYNCFILE is set; closed by `stop`.
+        adjust_clock: Called with the correction in µs when ADJUST_CLOCK is set and the correction
+            has changed.
+        as_reference: Compute exactly as Syntalos does.
     """
 
     def __init__(
@@ -71,18 +87,27 @@ class SecondaryClockSynchronizer(Synchronizer):
         self._last_device = 0
 
     def set_calibration_points_count(self, count: int) -> None:
-        """Set how many samples the ring holds; fewer than 46 become 46."""
+        """Set how many samples the ring holds; fewer than 46 become 46.
+
+        Raises:
+            ModuleError: The synchroniser is calibrated already.
+        """
         self._refuse_when_calibrated("its number of calibration points")
         self._ring = OffsetRing(max(int(count), LEAST_CALIBRATION_POINTS))
         self._seen = 0
 
     def set_expected_clock_frequency_hz(self, frequency_hz: float) -> None:
-        """Choose ring size and tolerance for samples that come `frequency_hz` times a second."""
+        """Derive ring size and tolerance from the device's sample or frame rate in Hz.
+
+        Raises:
+            ModuleError: The rate is not above 0 or is infinite, or the synchroniser is calibrated
+                already.
+        """
         self._refuse_when_calibrated("its expected frequency")
         if not frequency_hz > 0 or math.isinf(frequency_hz):
             raise ModuleError(
                 f"{self._title} cannot expect {frequency_hz} samples per second",
-                remedy="Give the device's sample or frame rate in Hz, above 0.",
+                remedy="Set the device's sample or frame rate in Hz, above 0.",
             )
         self.set_calibration_points_count(calibration_points(frequency_hz))
         self.set_tolerance_usec(tolerance_for(frequency_hz))
@@ -95,8 +120,16 @@ class SecondaryClockSynchronizer(Synchronizer):
     def process_timestamp(
         self, master_timestamp_usec: int, secondary_acq_timestamp_usec: int
     ) -> int:
-        """Return the master time, in µs, of a sample the device took at `secondary_acq_…`."""
-        # int(): NumPy's would overflow in the squares of the ring.
+        """Return the corrected master time of a sample, in µs; times never go back.
+
+        Args:
+            master_timestamp_usec: Master time of the sample's arrival, in µs.
+            secondary_acq_timestamp_usec: Time at which the device took it, on its clock, in µs.
+
+        Raises:
+            ModuleError: `start` was not called.
+        """
+        # NumPy integers would overflow in the squares of the ring.
         master, device = int(master_timestamp_usec), int(secondary_acq_timestamp_usec)
         if not self._calibrated or not self._running:
             return self._calibrate(master, device)
@@ -135,8 +168,8 @@ class SecondaryClockSynchronizer(Synchronizer):
     def _repaired(self, master: int, device: int) -> int:
         adjusted = self._last_master + device - self._last_device
         if not self._as_reference:
-            # When the device's clock has jumped ahead, it is the device that is wrong, and a time
-            # given out too late would hold up all times behind it.
+            # If the device's clock has jumped ahead, the device is wrong: a time that is too late
+            # would delay all later times, since they must not go back.
             adjusted = min(adjusted, master + self._latest_repair_usec)
         return max(adjusted, self._last_master + 1)
 
@@ -149,7 +182,7 @@ class SecondaryClockSynchronizer(Synchronizer):
         else:
             self._correction_usec = math.ceil(correction / 1.25)
         if self._correction_usec != correction:
-            self._tell_device()
+            self._adjust_device_clock()
         return max(self._shifted(master, device), self._last_master + 1)
 
     def _out_of_tolerance(self, master: int, device: int, drifted: float) -> int:
@@ -160,15 +193,15 @@ class SecondaryClockSynchronizer(Synchronizer):
             self._write_pair(device, on_device)
             if abs(self._correction_usec) > 1:
                 self._wait = math.ceil(0.65 * self._ring.capacity)
-            self._tell_device()
+            self._adjust_device_clock()
         return max(self._shifted(master, device), self._last_master)
 
     def _step(self, remaining: float, gap_usec: int) -> int:
         step = math.ceil(remaining / correction_divisor(gap_usec, remaining))
         if self._as_reference:
             return step
-        # A steady drift adds up faster than the reference's steps: at 30 Hz and 100 ppm its lag
-        # grows to three times the tolerance. A step of ours leaves at most what starts no other.
+        # A steady drift grows faster than the reference's steps: at 30 Hz and 100 ppm it lags by
+        # three times the tolerance. Our step leaves no more than what needs no further step.
         least = math.ceil(abs(remaining) - self._tolerance_usec / 1.5)
         return step if abs(step) >= least else int(math.copysign(least, remaining))
 
@@ -180,7 +213,8 @@ class SecondaryClockSynchronizer(Synchronizer):
         shifted = device - self._expected_offset_usec - correction
         if self._as_reference or self._forward is self._backward:
             return shifted
-        # The correction's sign allows the shift, but jitter or a lag may still turn it around.
+        # The sign of the correction allows the shift, but jitter or lag may reverse its direction.
+
         return max(master, shifted) if self._forward else min(master, shifted)
 
     def _final_pair(self) -> tuple[int, int] | None:

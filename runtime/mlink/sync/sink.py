@@ -1,4 +1,4 @@
-"""Where a synchroniser's pairs of times go: a tsync file, or whatever a test puts there."""
+"""Receivers of a synchroniser's pairs of times: a tsync file, or an object of a test."""
 
 from __future__ import annotations
 
@@ -7,19 +7,31 @@ from typing import Any, Protocol
 
 
 class PairSink(Protocol):
-    """Takes pairs of one moment's times on the device's clock and on the master timer."""
+    """Receives pairs: one moment's time on the device's clock and on the master timer."""
 
     def write(self, device_usec: int, master_usec: int) -> None:
-        """Take one pair, in µs."""
+        """Record one pair, in µs."""
         ...
 
     def close(self) -> None:
-        """Finish; called once, when the synchroniser stops."""
+        """Finish writing; called once, when the synchroniser stops."""
         ...
 
 
 class TsyncPairSink:
-    """A tsync file in mode SYNCPOINTS, both clocks int64 µs (docs/tsync-format.md)."""
+    """A tsync file in mode SYNCPOINTS, both clocks int64 µs (docs/tsync-format.md).
+
+    Args:
+        path: File to create.
+        collection_id: 16 bytes that identify the run.
+        device_clock: Name of the device's time column.
+        tolerance_usec: The synchroniser's tolerance, noted in the file as `tolerance_us`.
+        generator: Program noted in the file's header.
+        **writer_options: Further arguments of `TsyncWriter`.
+
+    Raises:
+        StorageError: The file exists or cannot be created.
+    """
 
     def __init__(
         self,
@@ -31,7 +43,8 @@ class TsyncPairSink:
         generator: str = "mlink",
         **writer_options: Any,
     ) -> None:
-        # Imported here: a script that records no pairs does not wait for NumPy and xxhash.
+        # Imported here, because loading NumPy and xxhash would delay scripts that record no pairs.
+
         from mlink.storage.tsync import TsyncWriter
         from mlink.storage.tsync_format import TimeColumn, TimeType, TimeUnit, TsyncMode
 

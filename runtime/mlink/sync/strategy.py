@@ -1,4 +1,4 @@
-"""What a synchroniser may do about a device's clock that walks away from the master timer."""
+"""What a synchroniser may do about a device's clock that drifts from the master timer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class TimeSyncStrategy(enum.IntFlag):
-    """Flags; plain arithmetic works on them, as scripts do it."""
+    """Flags that can be combined with `|` and `+`."""
 
     NONE = 0
     SHIFT_TIMESTAMPS_FWD = 1
@@ -14,10 +14,10 @@ class TimeSyncStrategy(enum.IntFlag):
     SHIFT_TIMESTAMPS_BWD = 2
     """Times may be moved earlier."""
     ADJUST_CLOCK = 4
-    """The device is told the correction and moves its clock itself."""
+    """The correction is passed to the device, which adjusts its clock itself."""
     WRITE_TSYNCFILE = 8
-    """Pairs of device and master time are recorded for correction afterwards."""
+    """Pairs of device and master time are recorded, for corrections after the run."""
 
 
 SHIFT_BOTH = TimeSyncStrategy.SHIFT_TIMESTAMPS_FWD | TimeSyncStrategy.SHIFT_TIMESTAMPS_BWD
-"""What synchronisers do when nothing else is asked for."""
+"""The strategies of a synchroniser on which none were set."""
