@@ -1,1 +1,4 @@
-"""Recordings on disk: the folder layout (EDL), the times of frames (tsync), and their names."""
+"""Recordings on disk: folders and manifests (EDL), times (tsync), and names of files and folders.
+
+docs/recordings.md and docs/tsync-format.md describe the formats.
+"""

@@ -1,9 +1,9 @@
-"""Brings what the recorders wrote onto the disk itself, twice a second.
+"""Forces a recording's files onto the disk, twice a second.
 
-A written file is at first in the system's memory only: a kill does not hurt it, but a disk that is
-pulled or a power cut takes up to half a minute of it. It is also how a broken disk is found out
-while the run goes on: a write into memory does not fail. Only the recording's own files are
-written out (not the whole file system, which may owe gigabytes of somebody else's).
+Written data is at first in the page cache only. It survives a killed process, but a power cut or
+a disk that is pulled out loses up to half a minute of it. Forcing it out also detects a broken disk
+during the run, since writes to the page cache do not fail. Only the recording's own files are
+forced out: the whole file system may have gigabytes of other programs' data to write.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from mlink.storage.failures import storage_error
 
 INTERVAL_S = 0.5
 _JOIN_S = 10.0
-"""A disk that takes longer than this is not waited for at the end."""
+"""Longest wait for a slow disk at the end of the run."""
 
 
 class DiskSync:
-    """A thread that writes out a folder's files; calls `on_error` once if the disk refuses.
+    """A thread, for the length of a `with` block, that forces a folder's files onto the disk.
 
-    `on_error` gets a StorageError, in that thread.
+    Args:
+        folder: Folder of the recording; files are found at any depth, and while it grows.
+        on_error: Called once, in that thread, when the disk fails. The thread then ends.
     """
 
     def __init__(self, folder: Path, on_error: Callable[[StorageError], None]) -> None:
@@ -53,19 +55,26 @@ class DiskSync:
             except OSError as error:
                 self._on_error(storage_error(error, Path(error.filename or self._folder)))
                 return
-            # On a slow disk half of the time is left to the recorders.
+            # A slow disk is left to the recorders for half of the time.
             wait_s = max(INTERVAL_S, time.monotonic() - began)
 
 
 class ChangedFiles:
-    """The files below a folder, with the state in which each was last written out."""
+    """The files below a folder, with the size and time that each had when last forced out."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
         self._known: dict[str, tuple[int, int]] = {}
 
     def write_out(self) -> int:
-        """Force what changed since the last call onto the disk; return how many files that was."""
+        """Force files and folders that changed since the last call onto the disk.
+
+        Returns:
+            How many they were.
+
+        Raises:
+            OSError: The disk failed; `filename` names the file.
+        """
         count = 0
         folders = [self._folder]
         while folders:
@@ -77,9 +86,9 @@ class ChangedFiles:
                             folders.append(entry.path)
                         elif entry.is_file(follow_symlinks=False):
                             count += self._write_out_if_changed(entry.path)
-                count += self._write_out_if_changed(folder)  # the names of new files
+                count += self._write_out_if_changed(folder)  # contains the names of new files
             except FileNotFoundError:
-                continue  # drafts come and go
+                continue  # removed since it was listed
         return count
 
     def _write_out_if_changed(self, path: str) -> bool:

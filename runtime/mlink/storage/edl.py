@@ -1,7 +1,7 @@
-"""Units of a recording: a Collection holds Groups and Datasets, each a folder with a manifest.
+"""Writes recordings in the EDL layout: collection, groups and datasets, each with a manifest.
 
-Several processes create groups and datasets in one collection at the same time. Whoever makes a
-folder's manifest decides what the folder is; the others take it as it is or choose another name.
+Several processes create groups and datasets in one collection at the same time. The process that
+creates a folder's manifest decides what the folder is; the others use it or choose another name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ UNCLOSED = "The run was not closed: it still goes on, or it was killed."
 """`failure_reason` of a collection until `Collection.save` is called."""
 
 _MANIFEST_WAIT_S = 2.0
-"""How long another process may take between making a folder and its manifest."""
+"""Longest time that another process may take between creating a folder and its manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Author:
     email: str = ""
 
     def as_toml(self) -> dict[str, str]:
-        """Return the manifest's table for this person."""
+        """Return this person's table in a manifest."""
         table = {"name": self.name}
         if self.email:
             table["email"] = self.email
@@ -54,7 +54,13 @@ class Author:
 
 
 class Unit:
-    """A folder with a manifest and attributes."""
+    """A folder with a manifest and attributes: base class of dataset, group and collection.
+
+    Args:
+        path: The folder, which exists.
+        collection_id: 16 bytes that identify the run.
+        manifest: Content of its manifest so far.
+    """
 
     def __init__(self, path: Path, collection_id: bytes, manifest: Mapping[str, Any]) -> None:
         self.path = path
@@ -64,23 +70,27 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """The unit's name, which is its folder's."""
+        """The unit's name, which is that of its folder."""
         return self.path.name
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """A copy of the attributes set so far."""
+        """Copy of the attributes set so far."""
         return dict(self._attributes)
 
     def set_attribute(self, key: str, value: Any) -> None:
-        """Set an attribute; on disk after the next `save()`. None removes it."""
+        """Set an attribute, which the next `save()` writes; None removes it.
+
+        Raises:
+            StorageError: The value has no equivalent in TOML.
+        """
         if value is None:
             self._attributes.pop(key, None)
         else:
             self._attributes[key] = plain_value(key, value)
 
     def _merge_attributes_on_disk(self) -> None:
-        # Groups are shared: what another process wrote stays, what this one set goes before it.
+        # Groups are shared: keep what other processes wrote, unless this one set the same key.
         if (self.path / ATTRIBUTES).exists():
             self._attributes = read_toml(self.path / ATTRIBUTES) | self._attributes
 
@@ -90,7 +100,10 @@ class Unit:
 
 
 class Dataset(Unit):
-    """One recorder's data: a main data file and auxiliary files."""
+    """One recorder's data: a main data file, possibly in parts, and auxiliary files.
+
+    Files are registered in the manifest by the methods below; the recorder writes them itself.
+    """
 
     def __init__(self, path: Path, collection_id: bytes, manifest: Mapping[str, Any]) -> None:
         super().__init__(path, collection_id, manifest)
@@ -99,20 +112,33 @@ class Dataset(Unit):
 
     @property
     def is_empty(self) -> bool:
-        """Whether no file has been registered."""
+        """Whether no file is registered."""
         return self._data is None and not self._aux
 
     def set_data_file(self, file_name: str, summary: str = "", scan: bool = False) -> Path:
         """Register the main data file and return its path.
 
-        With `scan` the name is a glob for all parts, evaluated at `save()`; the folder is returned.
+        Args:
+            file_name: Plain file name.
+            summary: Description for people.
+            scan: The name is a glob for all parts, evaluated by `save()`; the folder is returned.
+
+        Raises:
+            StorageError: The name is not a plain file name.
         """
         self._data = make_entry(file_name, summary=summary, scan=scan)
         self._save_manifest()
         return self.path if scan else self.path / file_name
 
     def add_data_part(self, file_name: str) -> Path:
-        """Register a further part of the main data (a slice of a video) and return its path."""
+        """Register a further part of the main data, such as a video's next file.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            StorageError: The name is not a plain file name.
+        """
         if self._data is None or self._data.pattern:
             return self.set_data_file(file_name)
         self._data.file_names.append(check_file_name(file_name))
@@ -122,9 +148,16 @@ class Dataset(Unit):
     def add_aux_file(
         self, file_name: str, key: str = "", summary: str = "", scan: bool = False
     ) -> Path:
-        """Register an auxiliary file and return its path (`scan` as in `set_data_file`).
+        """Register an auxiliary file and return its path.
 
-        Files of the same `key` are parts of one auxiliary data; without a key each is its own.
+        Args:
+            file_name: Plain file name.
+            key: Files of the same key are parts of the same data; without one, each is separate.
+            summary: Description for people.
+            scan: The name is a glob for all parts, evaluated by `save()`; the folder is returned.
+
+        Raises:
+            StorageError: The name is not a plain file name.
         """
         entry = make_entry(file_name, key=key, summary=summary, scan=scan)
         known = self._aux.get(key) if key else None
@@ -136,11 +169,19 @@ class Dataset(Unit):
         return self.path if scan else self.path / file_name
 
     def path_for_basename(self, basename: str) -> Path:
-        """Return where a file of this name would lie in the dataset, without registering it."""
+        """Return the path of a file of this name in the dataset, without registering it.
+
+        Raises:
+            StorageError: The name is not a plain file name.
+        """
         return self.path / check_file_name(basename)
 
     def save(self) -> None:
-        """Write manifest and attributes; each is replaced at once."""
+        """Write manifest and attributes, each atomically.
+
+        Raises:
+            StorageError: They cannot be written.
+        """
         self._save_attributes()
         self._save_manifest()
 
@@ -160,20 +201,28 @@ class Group(Unit):
     """A folder of datasets and further groups."""
 
     _time_created: datetime | None = None
-    """What the units made in it give as the time of their making; None is now."""
+    """Creation time noted in the units made in it; None: the time at which each is made."""
 
     def create_group(self, name: str) -> Group:
-        """Return the group of this name, made when absent ("a/b" is a group in a group)."""
+        """Return the group of this name, created if absent ("a/b" is group b in group a).
+
+        Raises:
+            StorageError: It cannot be created.
+        """
         return _ensure_groups(self.path, name, self.collection_id, self._time_created) or self
 
     def create_dataset(self, name: str) -> Dataset:
-        """Make a new dataset in this group ("a/b" is dataset b in group a)."""
+        """Create a dataset in this group ("a/b" is dataset b in group a).
+
+        Raises:
+            StorageError: It cannot be created.
+        """
         return create_dataset(
             self.path, name, collection_id=self.collection_id, time_created=self._time_created
         )
 
     def save(self) -> None:
-        """Write the attributes; those that another process wrote are kept."""
+        """Write the attributes; those that other processes wrote are kept."""
         self._merge_attributes_on_disk()
         self._save_attributes()
 
@@ -181,7 +230,7 @@ class Group(Unit):
 class Collection(Group):
     """A recording: the root of its tree."""
 
-    def save(  # type: ignore[override]  # a collection cannot be closed without saying how
+    def save(  # type: ignore[override]  # a collection cannot be closed without its outcome
         self,
         success: bool,
         failure_reason: str = "",
@@ -189,7 +238,17 @@ class Collection(Group):
         recording_length_msec: int | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Close the recording: say how the run ended, and what else is known by now."""
+        """Close the recording: write how the run ended, and further attributes.
+
+        Args:
+            success: Whether the run succeeded.
+            failure_reason: Why it failed; ignored after a success.
+            recording_length_msec: Length of the run in ms.
+            attributes: Attributes to add.
+
+        Raises:
+            StorageError: They cannot be written, or a value has no equivalent in TOML.
+        """
         self._merge_attributes_on_disk()
         self._attributes.update(plain_attributes(attributes or {}))
         if recording_length_msec is not None:
@@ -209,9 +268,22 @@ def create_collection(
     moniker: str = "",
     attributes: Mapping[str, Any] | None = None,
 ) -> Collection:
-    """Make a folder (new or empty, see `naming.recording_path`) the root of a recording.
+    """Make a folder the root of a recording.
 
-    Until `Collection.save` is called it says `success = false`, so that a killed run shows.
+    Its attributes contain `success = false` until `Collection.save` is called, so that a killed
+    run can be recognised.
+
+    Args:
+        path: A new or empty folder (see `naming.recording_path`).
+        collection_id: 16 bytes that identify the run.
+        generator: Program that makes the recording.
+        time_created: Local time with its offset, by default now.
+        authors: Who makes the recording.
+        moniker: Short name of the kind of recording.
+        attributes: Attributes known already.
+
+    Raises:
+        StorageError: The folder contains a recording, or cannot be written.
     """
     manifest = unit_manifest("collection", collection_id, time_created or now())
     manifest["generator"] = generator
@@ -238,7 +310,16 @@ def create_collection(
 
 
 def open_group(path: Path, collection_id: bytes, *, time_created: datetime | None = None) -> Group:
-    """Return the group or collection that lies at `path`, to make more units in it."""
+    """Return the group or collection in the folder `path`, to create further units in it.
+
+    Args:
+        path: Its folder.
+        collection_id: 16 bytes that identify the run.
+        time_created: Creation time noted in the units made in it, by default that of each.
+
+    Raises:
+        StorageError: It has no manifest, or a damaged one.
+    """
     return _group(path, collection_id, read_toml(path / MANIFEST), time_created)
 
 
@@ -250,10 +331,18 @@ def create_dataset(
     collection_id: bytes,
     time_created: datetime | None = None,
 ) -> Dataset:
-    """Make a new dataset in a collection (or group) folder; a taken name gets a suffix.
+    """Create a dataset in the folder of a collection or group.
 
-    Its manifest gives `time_created` as the time of its making, by default now.
-    `preferred_name` may propose a group ("events/table"); `group` comes before that one.
+    Args:
+        collection_dir: Folder of the collection or group.
+        preferred_name: Its name, which gets a number if it is taken; "events/table" is the dataset
+            "table" in a group "events".
+        group: Group around that one; groups are created if absent.
+        collection_id: 16 bytes that identify the run.
+        time_created: Creation time noted in its manifest, by default now.
+
+    Raises:
+        StorageError: It cannot be created.
     """
     proposed_group, name = split_proposal(preferred_name)
     parent = collection_dir
@@ -279,7 +368,7 @@ def create_dataset(
 def _ensure_groups(
     folder: Path, names: str, collection_id: bytes, time_created: datetime | None
 ) -> Group | None:
-    """Return the innermost of these groups, each made when absent; None when none is named."""
+    """Return the innermost of the groups "a/b/c", created if absent; None if none is named."""
     found: Group | None = None
     for part in names.split("/"):
         name = slug(part, "")
@@ -304,7 +393,7 @@ def _ensure_group(
             return _group(path, collection_id, manifest, time_created)
         if _unit_type(path) == "group":
             return _group(path, collection_id, read_toml(path / MANIFEST), time_created)
-    raise StorageError(f"no group named {name} can be made in {folder}")
+    raise StorageError(f"no group named {name} can be created in {folder}")
 
 
 def _group(
@@ -316,7 +405,7 @@ def _group(
 
 
 def _unit_type(path: Path) -> str:
-    # On file systems without hard links another process may be in the middle of the first write.
+    # On file systems without hard links, another process may be writing the manifest right now.
     deadline = time.monotonic() + _MANIFEST_WAIT_S
     while True:
         try:

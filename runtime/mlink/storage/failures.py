@@ -1,4 +1,4 @@
-"""Turns what the operating system says of a file into a StorageError that says what to do."""
+"""Converts the operating system's file errors into StorageErrors with a remedy."""
 
 from __future__ import annotations
 
@@ -22,18 +22,28 @@ _REMEDIES = {
 }
 
 DISK_ERRORS = frozenset(_REMEDIES)
-"""`errno` values that speak of the disk, not of what was asked."""
+"""`errno` values caused by the disk or its permissions, not by a wrong call."""
 
 
 def storage_error(error: OSError, path: Path, action: str = "write") -> StorageError:
-    """Say which file, what the system said, and what to do about it."""
+    """Return a StorageError that names the file, the system's reason, and a remedy.
+
+    Args:
+        error: The error of the system call.
+        path: The file or folder concerned.
+        action: What failed, as a verb: "write", "read" or "create".
+    """
     reason = error.strerror or str(error) or type(error).__name__
     remedy = _REMEDIES.get(error.errno or 0, "Check the disk and the folder, then run again.")
     return StorageError(f"cannot {action} {path}: {reason}", remedy=remedy)
 
 
 def pwrite_all(fd: int, data: bytes, position: int) -> None:
-    """Write all of `data` at a position of a file; OSError where the system refuses."""
+    """Write all of `data` at a position of a file, in as many calls as the system needs.
+
+    Raises:
+        OSError: The system refuses a write; a part of the data may be in the file.
+    """
     written = 0
     while written < len(data):
         written += os.pwrite(fd, data[written:], position + written)
@@ -41,7 +51,7 @@ def pwrite_all(fd: int, data: bytes, position: int) -> None:
 
 @contextmanager
 def storage_errors(path: Path, action: str = "write") -> Iterator[None]:
-    """Turn an OSError raised inside into a StorageError about `path`."""
+    """Convert an OSError raised inside the block into a StorageError about `path`."""
     try:
         yield
     except OSError as error:

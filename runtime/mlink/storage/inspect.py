@@ -1,4 +1,4 @@
-"""What a recording holds, read without decoding its videos: for `mlink info` and others."""
+"""Summary of a recording, read without decoding its videos, for `mlink info` and others."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from mlink.storage.tsync_reader import read_tsync
 
 
 class FileSummary(msgspec.Struct, kw_only=True):
-    """One file of a dataset; `role` is "data" or "aux"."""
+    """One file of a dataset."""
 
     name: str
     role: str
+    """"data" or "aux"."""
     size: int
-    """Bytes; -1 when the manifest names it but it is not there."""
+    """In bytes; -1 when the manifest lists the file but it does not exist."""
 
 
 class DatasetSummary(msgspec.Struct, kw_only=True):
-    """One dataset; what does not apply or cannot be known is None."""
+    """One dataset; values that do not apply or are unknown are None."""
 
     name: str
     """Path below the collection: "events/table"."""
@@ -43,15 +44,17 @@ class DatasetSummary(msgspec.Struct, kw_only=True):
     rate_hz: float | None = None
     """Mean rate between first and last time."""
     interval_max_usec: int | None = None
+    """Longest interval between two times in succession."""
     lost: int | None = None
-    """Items that the recorder missed, as it wrote down itself."""
+    """Items that the recorder missed, by its own count."""
     gaps: int | None = None
+    """Gaps in which these items were lost, by the recorder's own count."""
     attributes: dict[str, Any] = {}
     problems: list[str] = []
 
     @property
     def size(self) -> int:
-        """Bytes of all its files."""
+        """Size of all its files in bytes."""
         return sum(max(0, file.size) for file in self.files)
 
     @property
@@ -63,7 +66,7 @@ class DatasetSummary(msgspec.Struct, kw_only=True):
 
 
 class RecordingSummary(msgspec.Struct, kw_only=True):
-    """A whole recording."""
+    """A recording with all its datasets."""
 
     path: str
     name: str
@@ -72,22 +75,27 @@ class RecordingSummary(msgspec.Struct, kw_only=True):
     generator: str
     authors: list[str] = []
     closed: bool = True
-    """Whether the run's end was written; False while it lasts and after a kill."""
+    """Whether the run's end was recorded; False during the run and after a kill."""
     success: bool | None = None
     failure_reason: str = ""
     length_s: float | None = None
     datasets: list[DatasetSummary] = []
     attributes: dict[str, Any] = {}
     problems: list[str] = []
+    """What is wrong with its own manifest, and datasets that cannot be read."""
 
     @property
     def size(self) -> int:
-        """Bytes of all data files."""
+        """Size of all data files in bytes."""
         return sum(dataset.size for dataset in self.datasets)
 
 
 def inspect_recording(path: Path) -> RecordingSummary:
-    """Summarise the recording in this folder; StorageError when it is none."""
+    """Summarise the recording in a folder; damaged parts are listed as problems.
+
+    Raises:
+        StorageError: The folder is not a recording, or its manifest is damaged.
+    """
     if not (path / MANIFEST).is_file():
         what = "does not exist" if not path.exists() else "is not a recording: it has no manifest"
         raise StorageError(

@@ -1,4 +1,4 @@
-"""What a recording was made with: the machine, and the versions of all that took part."""
+"""The machine and software versions with which a recording is made, for its attributes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of mlink, Python and the libraries that mlink asks for, by name."""
+    """Return the versions of Python, mlink and the libraries that mlink depends on, by name.
+
+    Libraries of extras are left out.
+    """
     found = {"python": platform.python_version()}
     for name in (_DISTRIBUTION, *_libraries()):
         try:
@@ -25,7 +28,10 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the times of a recording may depend on: kernel, processor, memory, governor."""
+    """Return what may affect the times of a recording: kernel, processors, memory, governor.
+
+    What this machine does not have, such as a governor in a virtual machine, is left out.
+    """
     found: dict[str, Any] = {
         "node": platform.node(),
         "system": _os_name(),

@@ -1,4 +1,4 @@
-"""`manifest.toml` and `attributes.toml`: what they hold, and how they get onto the disk whole."""
+"""`manifest.toml` and `attributes.toml`: their content, and how they are written atomically."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MEDIA_TYPES = {
     "toml": "application/toml",
 }
 _OWN_TYPES = {"tsync", "zarr"}
-"""File types that readers choose by extension alone; a media type would mislead them."""
+"""File types that readers recognise by extension; a media type would mislead them."""
 _COMPRESSIONS = {"zst", "gz", "xz", "bz2"}
 
 _temporary = itertools.count()
@@ -56,14 +56,14 @@ class DataEntry:
     """A glob, evaluated when the dataset is saved; "" when the files are named."""
 
     def resolve(self, folder: Path) -> list[str]:
-        """Return the names of its files, in order of their parts."""
+        """Return the names of its files in `folder`, in order of their parts."""
         if not self.pattern:
             return list(self.file_names)
         found = {path.name for path in folder.glob(self.pattern) if path.is_file()}
         return sorted(found - {MANIFEST, ATTRIBUTES}, key=natural_order)
 
     def as_toml(self, folder: Path) -> dict[str, Any] | None:
-        """Return the manifest's table for it; None when it has no file (yet)."""
+        """Return its table for the manifest; None while it has no file."""
         names = self.resolve(folder)
         if not names:
             return None
@@ -86,7 +86,17 @@ class DataEntry:
 def make_entry(
     file_name: str, *, key: str = "", summary: str = "", scan: bool = False
 ) -> DataEntry:
-    """Describe a data file by its name, or with `scan` by a glob for its parts."""
+    """Return the entry of a data file.
+
+    Args:
+        file_name: Its name, or with `scan` a glob for its parts.
+        key: Identifies auxiliary data within its dataset.
+        summary: Description for people.
+        scan: Whether `file_name` is a glob, evaluated when the dataset is saved.
+
+    Raises:
+        StorageError: The name contains a folder, is too long or is reserved.
+    """
     check_file_name(file_name)
     if scan:
         return DataEntry(key=key, summary=summary, pattern=file_name)
@@ -94,7 +104,7 @@ def make_entry(
 
 
 def file_type_of(file_name: str) -> str:
-    """Return the extension without its dot; compressed files keep both ("csv.zst")."""
+    """Return the extension without its dot, with both parts for compressed files ("csv.zst")."""
     suffixes = [suffix[1:].lower() for suffix in Path(file_name).suffixes]
     if len(suffixes) > 1 and suffixes[-1] in _COMPRESSIONS:
         return ".".join(suffixes[-2:])
@@ -102,7 +112,7 @@ def file_type_of(file_name: str) -> str:
 
 
 def media_type_of(file_name: str) -> str:
-    """Return the MIME type by which readers choose their loader; "" when none applies."""
+    """Return the MIME type by which readers choose a loader; "" if they go by the extension."""
     file_type = file_type_of(file_name)
     if file_type in _OWN_TYPES:
         return ""
@@ -112,7 +122,13 @@ def media_type_of(file_name: str) -> str:
 
 
 def unit_manifest(unit_type: str, collection_id: bytes, time_created: datetime) -> dict[str, Any]:
-    """Return the keys that the manifest of every unit has."""
+    """Return the keys that every manifest has.
+
+    Args:
+        unit_type: "collection", "group" or "dataset".
+        collection_id: 16 bytes that identify the run.
+        time_created: Local time with its offset.
+    """
     return {
         "format_version": FORMAT_VERSION,
         "type": unit_type,
@@ -122,12 +138,16 @@ def unit_manifest(unit_type: str, collection_id: bytes, time_created: datetime) 
 
 
 def now() -> datetime:
-    """Return local time with its offset, in whole seconds, as manifests give it."""
+    """Return local time with its offset in whole seconds, as in manifests."""
     return datetime.now().astimezone().replace(microsecond=0)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; StorageError when it is absent or damaged."""
+    """Read a TOML file.
+
+    Raises:
+        StorageError: The file is absent, unreadable or damaged.
+    """
     with storage_errors(path, "read"):
         data = path.read_bytes()
     try:
@@ -140,7 +160,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def write_toml(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a TOML file at once: a crash leaves the old one or the new one, never a half."""
+    """Replace a TOML file atomically: after a crash it has its old or its new content.
+
+    Raises:
+        StorageError: The disk or its permissions do not allow it.
+    """
     with storage_errors(path):
         draft = _write_draft(path, content)
         try:
@@ -151,7 +175,14 @@ def write_toml(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_toml_once(path: Path, content: Mapping[str, Any]) -> bool:
-    """Write a TOML file unless it exists; of several processes one gets True."""
+    """Write a TOML file unless it exists.
+
+    Returns:
+        Whether this call made the file; with several processes at once, True for one of them.
+
+    Raises:
+        StorageError: The disk or its permissions do not allow it.
+    """
     with storage_errors(path):
         draft = _write_draft(path, content)
         try:
@@ -168,7 +199,11 @@ def write_toml_once(path: Path, content: Mapping[str, Any]) -> bool:
 
 
 def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn attributes into what TOML holds; None values are left out."""
+    """Convert attributes to values that TOML supports; None values are left out.
+
+    Raises:
+        StorageError: A value has no equivalent in TOML.
+    """
     return {
         str(key): plain_value(str(key), value)
         for key, value in attributes.items()
@@ -177,7 +212,18 @@ def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain_value(key: str, value: Any) -> Any:
-    """Turn one attribute's value into what TOML holds; StorageError when it cannot."""
+    """Convert an attribute's value to one that TOML supports.
+
+    Sizes become tables of width and height, arrays lists, durations seconds, and integers beyond
+    64 bits text.
+
+    Args:
+        key: Name of the attribute, for messages.
+        value: The value, nested at will.
+
+    Raises:
+        StorageError: The value has no equivalent in TOML.
+    """
     if isinstance(value, MetaSize):
         return {"width": value.width, "height": value.height}
     if isinstance(value, np.generic):
@@ -195,13 +241,12 @@ def plain_value(key: str, value: Any) -> Any:
     if isinstance(value, bool | float | datetime | date | time):
         return value
     if isinstance(value, int):
-        # TOML's integers have 64 bits; a larger one is kept as text rather than lost.
+        # TOML's integers have 64 bits; a larger one is stored as text, not lost.
         return int(value) if -(2**63) <= value < 2**63 else str(value)
     if isinstance(value, Path | uuid.UUID):
         return str(value)
     raise StorageError(
-        f"attribute '{key}' cannot be stored: {type(value).__name__} is not a kind of value "
-        "that attributes hold",
+        f"attribute '{key}' cannot be stored: {type(value).__name__} is not a supported type",
         remedy="Use text, numbers, true/false, dates, or lists and dicts of these.",
     )
 
@@ -220,7 +265,7 @@ def _write_draft(path: Path, content: Mapping[str, Any]) -> Path:
 
 
 def _write_exclusively(path: Path, data: bytes) -> bool:
-    # File systems without hard links (exFAT sticks): one small write is nearly as good.
+    # For file systems without hard links (exFAT sticks): a single small write is nearly atomic.
     try:
         with path.open("xb") as file:
             file.write(data)

@@ -1,7 +1,7 @@
-"""Names of folders and files in a recording, made of what people and modules propose.
+"""Safe names of folders and files in a recording, from the names that users and modules propose.
 
-No name made here can leave its folder: it has no separators, is never "." or "..", holds no
-control characters and fits every file system.
+No name made here can point outside its folder: it has no separators, is never "." or "..",
+contains no control characters and is valid on every common file system.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mlink.storage.failures import storage_errors
 
 SLUG_BYTES = 80
 PART_BYTES = 120
-"""Longest names in bytes of UTF-8; file systems take 255, and suffixes must still fit."""
+"""Longest names in bytes of UTF-8; file systems allow 255, and suffixes must fit too."""
 
 DEFAULT_ORDER = ("subject-id", "time", "experiment-id")
 """Folders of a recording below OUT, outermost first."""
@@ -36,7 +36,10 @@ _WINDOWS_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)")
 
 
 def slug(name: str, fallback: str = "data") -> str:
-    """Make a lower-case name of letters, digits, "-" and "_" for a dataset, group or file."""
+    """Return a lower-case name of letters, digits, "-" and "_" for a dataset, group or file.
+
+    `fallback` is returned if nothing remains of `name`.
+    """
     text = unicodedata.normalize("NFC", name).lower()
     text = _DASHES.sub("-", _NOT_WORD.sub("-", text))
     text = _shorten(text, SLUG_BYTES).strip("-")
@@ -44,7 +47,10 @@ def slug(name: str, fallback: str = "data") -> str:
 
 
 def split_proposal(proposal: str) -> tuple[str, str]:
-    """Split a proposed name into slugs: "events/table" is group "events", dataset "table"."""
+    """Split a proposed name into slugs of its group and its dataset.
+
+    "events/table" gives ("events", "table"); either may be empty.
+    """
     parts = [part for part in (slug(part, "") for part in proposal.split("/")) if part]
     if not parts:
         return "", ""
@@ -52,20 +58,24 @@ def split_proposal(proposal: str) -> tuple[str, str]:
 
 
 def folder_part(text: str) -> str:
-    """Make a subject's or experiment's name safe as a folder; "" when nothing of it is left."""
+    """Return a subject's or experiment's name as a safe folder name; "" if nothing remains."""
     part = _UNSAFE.sub("_", unicodedata.normalize("NFC", text))
     return _not_a_device(_shorten(part, PART_BYTES).strip(" ."))
 
 
 def numbered(name: str) -> Iterator[str]:
-    """Yield the name, then "name-2", "name-3", … for when it is taken."""
+    """Yield the name, then "name-2", "name-3", …, from which the first free one is chosen."""
     yield name
     for number in range(2, 100_000):
         yield f"{name}-{number}"
 
 
 def check_file_name(file_name: str) -> str:
-    """Return the name of a file in a dataset; StorageError when it is more than a plain name."""
+    """Return the name of a file in a dataset unchanged.
+
+    Raises:
+        StorageError: It contains a folder, is longer than 255 bytes, or is reserved.
+    """
     reserved = file_name in {"", ".", "..", "manifest.toml", "attributes.toml"}
     if reserved or "\0" in file_name or "/" in file_name or "\\" in file_name:
         raise StorageError(
@@ -87,10 +97,18 @@ def recording_path(
     experiment: str = "",
     when: datetime | None = None,
 ) -> Path:
-    """Create the folder of a new recording below `out`, never one that exists, and return it.
+    """Create the folder of a new recording and return it; an existing one is never used.
 
-    `order` names the folders, outermost first: "subject-id", "time" (the date), "experiment-id".
-    Empty ones are left out; a clash gets a number appended. `when` is local time, by default now.
+    Args:
+        out: Folder below which it is created.
+        order: Its parent folders and itself, outermost first: any of "subject-id", "time" (the
+            date) and "experiment-id". Empty ones are left out.
+        subject: Name of the subject, "" for none.
+        experiment: Name of the experiment, "" for none.
+        when: Local time, by default now.
+
+    Raises:
+        StorageError: A name in `order` is unknown, or the folder cannot be created.
     """
     when = when or datetime.now().astimezone()
     values = {
@@ -113,12 +131,12 @@ def _order_word(word: str) -> str:
     except KeyError:
         raise StorageError(
             f"'{word}' is not a folder of a recording's path",
-            remedy=f"Use some of: {', '.join(DEFAULT_ORDER)}.",
+            remedy=f"Use any of: {', '.join(DEFAULT_ORDER)}.",
         ) from None
 
 
 def _folder_for_recordings(parent: Path, name: str) -> Path:
-    # A recording inside another recording's folder would be refused by every reader.
+    # Readers refuse a recording inside the folder of another one.
     for candidate in numbered(name):
         folder = parent / candidate
         if not (folder / "manifest.toml").exists():
@@ -137,7 +155,7 @@ def _new_folder(parent: Path, name: str) -> Path:
         return parent / candidate
     raise StorageError(
         f"there are too many recordings named {name} in {parent}",
-        remedy="Give this one a name of its own with --name NAME.",
+        remedy="Choose another name with --name NAME.",
     )
 
 
@@ -146,5 +164,5 @@ def _shorten(text: str, limit: int) -> str:
 
 
 def _not_a_device(name: str) -> str:
-    # Recordings are copied to Windows machines, which cannot open a folder named "aux".
+    # Recordings are copied to Windows machines, where a folder cannot be named "aux".
     return f"{name}_" if _WINDOWS_DEVICES.fullmatch(name) else name

@@ -1,6 +1,6 @@
-"""A sequence of whole numbers that mostly grows by the same step, kept as its regular runs.
+"""Run-length encoding of integers that mostly increase by a constant step.
 
-Frame numbers, or the rows at which blocks begin, take a few bytes in a dataset's attributes.
+Frame numbers, or the rows at which blocks begin, then need a few bytes in a dataset's attributes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_RUNS = 10_000
-"""A sequence more broken than this is not kept to its end."""
+"""A sequence with more runs is kept up to this many only."""
 
 
 class Runs:
-    """Takes numbers one by one; each run is [position of its first number, that number, step]."""
+    """Encodes numbers one by one; a run is [position of its first number, that number, step]."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -36,19 +36,27 @@ class Runs:
                 return
         if len(self._runs) == MAX_RUNS:
             self._full = True
-            self._runs.append([position, 0, 0])  # says where the known part ends
+            self._runs.append([position, 0, 0])  # marks where the known part ends
             return
         self._runs.append([position, value, 0])
 
     def attribute(self) -> list[list[int]] | None:
-        """Return the runs as an attribute; None for 0, 1, 2, … and when there is nothing."""
+        """Return the runs as an attribute's value; None for 0, 1, 2, … and for no numbers."""
         if self._runs == [[0, 0, 1]] or (self.count == 1 and self._runs == [[0, 0, 0]]):
             return None
         return [list(run) for run in self._runs] or None
 
 
 def expand(runs: Sequence[Sequence[int]] | None, count: int) -> NDArray[np.int64] | None:
-    """Return the `count` numbers that `Runs` was given; None when it did not keep them all."""
+    """Return the numbers that a `Runs` encoded.
+
+    Args:
+        runs: Value of its attribute; None or empty for 0, 1, 2, …
+        count: How many numbers there were.
+
+    Returns:
+        The numbers, of shape (count,); None if there were more runs than are kept.
+    """
     values = np.arange(count, dtype=np.int64)
     if not runs:
         return values

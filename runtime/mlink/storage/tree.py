@@ -1,4 +1,4 @@
-"""The folders of a recording, whatever state they are in: for verify, repair and reading."""
+"""The folders of a recording in whatever state they are, for verifying, repairing and reading."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import ATTRIBUTES, MANIFEST, read_toml
 
 DRAFT_SUFFIX = ".tmp"
-"""End of the names of half-written manifests, which a kill leaves behind."""
+"""Suffix of unfinished manifests, which remain after a kill."""
 JOURNAL_SUFFIX = ".journal.msgpack.zst"
-"""End of the names of journals (mlink.recording.journal)."""
+"""Suffix of journals (mlink.recording.journal)."""
 
 
 @dataclass(slots=True)
 class UnitFolder:
-    """One folder: `type` is "" and `problem` says why when its manifest cannot be read."""
+    """One folder: a collection, group or dataset, or one whose manifest cannot be read."""
 
     path: Path
     name: str
     """Path below the collection, "" for the collection itself."""
     type: str = ""
+    """"collection", "group" or "dataset"; "" when the manifest cannot be read."""
     manifest: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
+    """Why manifest or attributes cannot be read; "" when both were read."""
 
     def part_names(self, role: str) -> list[str]:
-        """Return the names of its "data" or "data_aux" files, in order."""
+        """Return the names of its files of role "data" or "data_aux", in order of their parts."""
         tables = self.manifest.get(role, [])
         names: list[str] = []
         for table in [tables] if isinstance(tables, dict) else tables:
@@ -46,17 +48,17 @@ class UnitFolder:
 
     @property
     def kind(self) -> str:
-        """What it holds: video, table, json, zarr, tsync, journal, other, or empty."""
+        """Its kind of data: video, table, json, zarr, tsync, journal, other, or empty."""
         return data_kind(self.manifest.get("data", {}))
 
     @property
     def registered(self) -> set[str]:
-        """The names of all files that the manifest knows."""
+        """The names of all files that are listed in the manifest."""
         return {*self.part_names("data"), *self.part_names("data_aux")}
 
     @property
     def strangers(self) -> list[str]:
-        """The names of files beside the manifest that it does not know, drafts left out."""
+        """The names of files in the folder that the manifest does not list, without drafts."""
         known = self.registered | {MANIFEST, ATTRIBUTES}
         known |= set(self.attributes.get("abandoned_files", []))
         return sorted(
@@ -67,14 +69,14 @@ class UnitFolder:
 
     @property
     def drafts(self) -> list[Path]:
-        """Half-written files of ours."""
+        """Unfinished manifests."""
         return sorted(
             path for path in self.path.glob(f".*{DRAFT_SUFFIX}") if path.is_file()
         )  # fmt: skip
 
 
 def data_kind(data: dict[str, Any]) -> str:
-    """Say what a manifest's `data` table holds, in one word."""
+    """Return the kind of a manifest's `data` table, as in `UnitFolder.kind`."""
     if not data:
         return "empty"
     media_type, file_type = str(data.get("media_type", "")), str(data.get("file_type", ""))
@@ -91,7 +93,11 @@ def data_kind(data: dict[str, Any]) -> str:
 
 
 def collection_folder(path: Path) -> UnitFolder:
-    """Return the recording at `path`; StorageError when there is none."""
+    """Return the root folder of the recording at `path`.
+
+    Raises:
+        StorageError: There is no recording, or its manifest is damaged.
+    """
     if not (path / MANIFEST).is_file():
         what = "does not exist" if not path.exists() else "is not a recording: it has no manifest"
         raise StorageError(
@@ -109,12 +115,21 @@ def collection_folder(path: Path) -> UnitFolder:
 
 
 def units_below(root: Path) -> Iterator[UnitFolder]:
-    """Yield every group and dataset, outer ones first, also those with a damaged manifest."""
+    """Yield every group and dataset, outer ones first, including those with a damaged manifest.
+
+    Raises:
+        StorageError: A folder cannot be listed.
+    """
     yield from _below(root, root)
 
 
 def read_unit(path: Path, name: str) -> UnitFolder:
-    """Read one folder's manifest and attributes, as far as they can be read."""
+    """Read one folder's manifest and attributes; errors are noted in its `problem`.
+
+    Args:
+        path: The folder.
+        name: Its path below the collection.
+    """
     unit = UnitFolder(path, name)
     if not (path / MANIFEST).is_file():
         unit.problem = f"{path} has no manifest"

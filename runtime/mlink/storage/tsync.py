@@ -1,10 +1,10 @@
-"""Writes tsync files: pairs of times of two clocks, in check-summed blocks.
+"""Writes tsync files: pairs of times of two clocks, in blocks with checksums.
 
-The format allows a short block at the end only, yet what was appended must survive a kill. So a
-flush ends the block in hand with terminator and digest, as if it were the last; the next flush
-overwrites these 16 bytes and goes on. After each flush the file is whole. Each flush is a single
-write: killed before it, the former state stands; only a write torn inside (power lost, disk full)
-leaves a damaged last block, and there `read_tsync(path, salvage=True)` gives all blocks before.
+The format allows a short block only at the end of a file, but pairs must survive a kill. Each flush
+therefore ends the current block with terminator and digest, as if it were the last; the next flush
+overwrites these 16 bytes and continues. The file is complete after each flush. A flush is a single
+write, so a kill leaves the state before or after it. Only a write that was cut off (power cut, full
+disk) leaves a damaged last block; `read_tsync(path, salvage=True)` returns all blocks before it.
 """
 
 from __future__ import annotations
@@ -33,11 +33,27 @@ from mlink.storage.tsync_format import (
 )
 
 FLUSH_INTERVAL_S = 1.0
-"""`append` flushes when the last flush was this long ago."""
+"""Usual longest age of a pair that is in memory only, while further pairs arrive."""
 
 
 class TsyncWriter(ClosesOnExit):
-    """An open tsync file; create it, append pairs, close it."""
+    """A tsync file that is being written: create it, append pairs, close it.
+
+    Args:
+        path: File to create; it must not exist.
+        collection_id: 16 bytes that identify the run.
+        generator: Program noted in the header.
+        columns: Name, unit and type of the two times.
+        mode: Whether pairs map every time, or are single points of comparison.
+        block_size: Pairs in a block.
+        custom: Further values noted in the header, as JSON.
+        time_created: Unix time in s, by default now.
+        generation: Kind of file; V2 is for readers of Syntalos 2.x.
+        flush_interval_s: `append` flushes when the last flush was this long ago.
+
+    Raises:
+        StorageError: The file exists or cannot be created.
+    """
 
     def __init__(
         self,
@@ -74,7 +90,7 @@ class TsyncWriter(ClosesOnExit):
         with storage_errors(path, "create"):
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._position = 0
-        """Where pending bytes go: behind the last pair on disk, over its terminator if any."""
+        """Where pending bytes go: after the last pair in the file, over its terminator if any."""
         self._pending += self.header.encode()
         self._flush_due = 0.0
         self._failed = False
@@ -91,9 +107,13 @@ class TsyncWriter(ClosesOnExit):
         return self._count
 
     def append(self, first: int, second: int) -> None:
-        """Add one pair; who may send nothing more for long calls `flush` then."""
+        """Add one pair; call `flush` when no further pair is to come for a while.
+
+        Raises:
+            StorageError: A time does not fit its column's type, or the disk failed now or before.
+        """
         if self._failed:
-            raise StorageError(f"{self.path} could not be written before; it takes no more times")
+            raise StorageError(f"{self.path}: an earlier write failed; no more times are accepted")
         try:
             self._check(first, second)
             pair = self._pair.pack(first, second)
@@ -111,14 +131,22 @@ class TsyncWriter(ClosesOnExit):
             self.flush()
 
     def flush(self) -> None:
-        """Hand all pairs to the operating system; the file is whole afterwards."""
+        """Pass all pairs to the operating system; the file is complete afterwards.
+
+        Raises:
+            StorageError: The disk failed; no more pairs are accepted.
+        """
         self._flush_due = time.monotonic() + self._flush_interval_s
         if not self._pending:
             return
         self._write_pending(self._block_end() if self._in_block else b"")
 
     def close(self) -> None:
-        """Flush, force the file onto the disk and close it; calling it again does nothing."""
+        """Flush, force the file onto the disk and close it; calling it again does nothing.
+
+        Raises:
+            StorageError: The disk failed; the file is closed all the same.
+        """
         if self._fd < 0:
             return
         try:
@@ -130,19 +158,19 @@ class TsyncWriter(ClosesOnExit):
             self._fd = -1
 
     def _write_pending(self, tail: bytes = b"") -> None:
-        # The tail is no part of the pending bytes: the next flush starts over it.
+        # The tail is not part of the pending bytes: the next flush overwrites it.
         data = bytes(self._pending) + tail
         try:
             pwrite_all(self._fd, data, self._position)
         except OSError as error:
-            self._take_back()
+            self._cut_failed_write()
             raise storage_error(error, self.path) from error
         self._position += len(self._pending)
         self._pending.clear()
 
-    def _take_back(self) -> None:
-        # A full disk tore this write. Cut off what it left behind the pairs of the last flush, and
-        # end their block once more: the file is then as whole as it was after that flush.
+    def _cut_failed_write(self) -> None:
+        # A full disk cut this write off. Remove its bytes after the pairs of the last flush, and
+        # end their block again: the file is then as complete as it was after that flush.
         self._failed = True
         self._pending.clear()
         block_size = self._pair.size * self.header.block_size + TERMINATOR_SIZE
@@ -156,7 +184,7 @@ class TsyncWriter(ClosesOnExit):
                 end = self.header.generation.terminator + struct.pack("<Q", digest)
                 os.pwrite(self._fd, end, self._position)
         except OSError:
-            pass  # the disk takes nothing at all: `read_tsync(salvage=True)` finds what is whole
+            pass  # the disk accepts no writes: `read_tsync(salvage=True)` finds the complete blocks
 
     def _block_end(self) -> bytes:
         return self.header.generation.terminator + struct.pack("<Q", self._hash.intdigest())
@@ -170,5 +198,5 @@ class TsyncWriter(ClosesOnExit):
         names = " and ".join(f"{c.name} ({c.type.name})" for c in self.header.columns)
         return StorageError(
             f"the pair ({first}, {second}) does not fit {names} of {self.path.name}",
-            remedy="Choose wider data types for the file, or check where the time comes from.",
+            remedy="Choose wider data types for the file, or check the source of the time.",
         )

@@ -1,4 +1,4 @@
-"""The tsync file's words and header (docs/tsync-format.md describes every byte)."""
+"""Constants, types and header of tsync files (docs/tsync-format.md describes every byte)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ import xxhash
 
 MAJOR, MINOR = 1, 2
 TERMINATOR_SIZE = 16
-"""Bytes of a block's end: terminator and digest, 8 bytes each."""
+"""Bytes at the end of a block: terminator and digest, 8 bytes each."""
 
 _NO_STRING = 0xFFFFFFFF
 _MAX_STRING = 1 << 20
 
 
 class Generation(enum.Enum):
-    """The two kinds of tsync file: (magic number, terminator, are string lengths hashed)."""
+    """The two kinds of tsync file: (magic number, terminator, whether string lengths are hashed).
+
+    V2 is that of Syntalos 2.x.
+    """
 
     V3 = (0xB28FE2434E53548A, 0x00000000009198E2, True)
     V2 = (0xF223434E5953548A, 0x1126000000000000, False)
@@ -44,14 +47,14 @@ class Generation(enum.Enum):
 
 
 class TsyncMode(enum.IntEnum):
-    """Whether a file maps every time, or only points where two clocks were compared."""
+    """Whether a file maps every time, or only points at which two clocks were compared."""
 
     CONTINUOUS = 0
     SYNCPOINTS = 1
 
 
 class TimeUnit(enum.IntEnum):
-    """What one step of a time means; INDEX counts items."""
+    """Unit of a time; INDEX counts items."""
 
     INDEX = 0
     NANOSECONDS = 1
@@ -75,7 +78,7 @@ _USEC = {
 
 
 class TimeType(enum.IntEnum):
-    """How a time is stored."""
+    """Integer type in which a time is stored."""
 
     INT16 = 2
     INT32 = 3
@@ -96,7 +99,7 @@ class TimeType(enum.IntEnum):
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Smallest and largest value; readers hold times as int64, so UINT64 ends there too."""
+        """Smallest and largest value; UINT64 ends with int64, in which readers hold times."""
         info = np.iinfo(self.dtype)
         return int(info.min), min(int(info.max), 2**63 - 1)
 
@@ -126,7 +129,7 @@ MASTER_TIME = TimeColumn("master-time", TimeUnit.MICROSECONDS, TimeType.UINT64)
 
 @dataclass(frozen=True, slots=True)
 class TsyncHeader:
-    """All that a tsync file says before its first pair of times."""
+    """The header of a tsync file: everything before its first pair of times."""
 
     columns: tuple[TimeColumn, TimeColumn]
     collection_id: uuid.UUID
@@ -143,7 +146,7 @@ class TsyncHeader:
 
     @property
     def pair_dtype(self) -> np.dtype[Any]:
-        """One pair of times as it lies in the file."""
+        """The NumPy type of a pair of times in the file, with fields "a" and "b"."""
         first, second = self.columns
         return np.dtype([("a", first.type.dtype), ("b", second.type.dtype)])
 
@@ -162,15 +165,22 @@ class TsyncHeader:
 
 
 def decode_header(data: bytes) -> tuple[TsyncHeader, int]:
-    """Read a header; return it and the position of the first block. ValueError when damaged."""
+    """Decode the header at the beginning of a file.
+
+    Returns:
+        The header, and the position of the first block.
+
+    Raises:
+        ValueError: The data is no tsync file, or its header is damaged.
+    """
     generation = next((g for g in Generation if data[:8] == g.magic), None)
     if generation is None:
-        raise ValueError("it does not begin as a tsync file does")
+        raise ValueError("it does not begin with a tsync magic number")
     reader = _HeaderReader(data, generation)
     try:
         major, minor, time_created = reader.unpack("<HHq")
         if (major, minor) != (MAJOR, MINOR):
-            raise ValueError(f"its format version is {major}.{minor}, known is {MAJOR}.{MINOR}")
+            raise ValueError(f"its format version is {major}.{minor}, supported: {MAJOR}.{MINOR}")
         generator = reader.text()
         collection_id = reader.text()
         custom = reader.text()
@@ -250,7 +260,7 @@ class _HeaderReader:
         terminator = self._take(8, hashed=False)
         (digest,) = struct.unpack("<Q", self._take(8, hashed=False))
         if terminator != self._generation.terminator:
-            raise ValueError("its header does not end where it should")
+            raise ValueError("its header has no terminator")
         if digest != self._hash.intdigest():
             raise ValueError("its header's checksum is wrong")
         return self._position

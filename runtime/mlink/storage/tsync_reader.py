@@ -1,4 +1,4 @@
-"""Reads tsync files, with every checksum checked; gives back what a torn file still holds."""
+"""Reads tsync files and checks every checksum; recovers the complete blocks of a damaged file."""
 
 from __future__ import annotations
 
@@ -18,18 +18,27 @@ from mlink.storage.tsync_format import TERMINATOR_SIZE, TsyncHeader, decode_head
 
 @dataclass(frozen=True, slots=True)
 class TsyncData:
-    """A tsync file's content; `problem` says what is wrong with its end, "" when it is whole."""
+    """The content of a tsync file, or of the part of it that is intact."""
 
     header: TsyncHeader
     times: NDArray[np.int64]
     """(N, 2): first and second time of each pair, in the columns' units."""
     problem: str = ""
+    """What is wrong after the intact part; "" when the file is complete."""
     whole_size: int = 0
-    """Bytes from the file's beginning that are whole; what follows is damaged."""
+    """Size of the intact part in bytes, from the beginning of the file."""
 
 
 def read_tsync(path: Path, *, salvage: bool = False) -> TsyncData:
-    """Read a file. A damaged one is a StorageError, or with `salvage` gives its whole blocks."""
+    """Read a file.
+
+    Args:
+        path: The file.
+        salvage: Return the intact blocks of a damaged file instead of raising.
+
+    Raises:
+        StorageError: The file cannot be read, is no tsync file, or (without `salvage`) is damaged.
+    """
     with storage_errors(path, "read"):
         data = path.read_bytes()
     try:
@@ -37,19 +46,19 @@ def read_tsync(path: Path, *, salvage: bool = False) -> TsyncData:
     except ValueError as error:
         raise StorageError(
             f"{path} cannot be read as a tsync file: {error}",
-            remedy="The file is of another kind, or its beginning is lost; nothing can be read.",
+            remedy="If it is a tsync file, its beginning is lost: restore it from a copy.",
         ) from error
     blocks, end, problem = _read_blocks(memoryview(data)[start:], header)
     if problem and not salvage:
         raise StorageError(
-            f"{path} is damaged: {problem}; {sum(map(len, blocks))} pairs before that are whole",
-            remedy="`mlink info` shows what is there; the pairs before the damage can be read.",
+            f"{path} is damaged: {problem}; {sum(map(len, blocks))} pairs before that are intact",
+            remedy="`mlink repair` keeps the intact pairs; `mlink info` counts them.",
         )
     return TsyncData(header, _as_int64(blocks), problem, start + end)
 
 
 def _read_blocks(data: memoryview, header: TsyncHeader) -> tuple[list[NDArray[Any]], int, str]:
-    """Return the whole blocks, the position behind them, and what is wrong there."""
+    """Return the intact blocks, the position after them, and what is wrong there."""
     dtype = header.pair_dtype
     block_bytes = header.block_size * dtype.itemsize + TERMINATOR_SIZE
     blocks: list[NDArray[Any]] = []
@@ -62,7 +71,7 @@ def _read_blocks(data: memoryview, header: TsyncHeader) -> tuple[list[NDArray[An
         terminator = data[position + size - TERMINATOR_SIZE : position + size - 8]
         (digest,) = struct.unpack("<Q", data[position + size - 8 : position + size])
         if terminator != header.generation.terminator:
-            return blocks, position, f"block {len(blocks) + 1} does not end where it should"
+            return blocks, position, f"block {len(blocks) + 1} has no terminator"
         if digest != xxhash.xxh3_64_intdigest(content):
             return blocks, position, f"the checksum of block {len(blocks) + 1} is wrong"
         blocks.append(np.frombuffer(content, dtype))

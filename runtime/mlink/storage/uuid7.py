@@ -1,4 +1,4 @@
-"""UUID version 7 (RFC 9562): sorts by the time of its making. Python has it from 3.14 only."""
+"""UUID version 7 (RFC 9562), which sorts by creation time. Python has it from 3.14 only."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ _RANDOM_MASK = (1 << 74) - 1
 
 
 def uuid7(unix_ms: int | None = None, rest: bytes | None = None) -> uuid.UUID:
-    """Make a UUIDv7 of this time (ms since 1970), by default now.
+    """Return a new UUIDv7.
 
-    The rest comes from the 10 bytes `rest`, which are random by default.
+    Args:
+        unix_ms: Creation time in ms since 1970, by default now.
+        rest: 10 bytes for the remaining 74 bits, by default random ones.
     """
     if unix_ms is None:
         unix_ms = time.time_ns() // 1_000_000

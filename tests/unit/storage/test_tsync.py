@@ -196,7 +196,7 @@ def test_a_disk_that_fills_up_leaves_the_last_flush_whole(tmp_path, monkeypatch)
         with pytest.raises(StorageError, match=r"a\.tsync: No space left") as caught:
             writer.flush()
         assert "disk is full" in caught.value.remedy
-        with pytest.raises(StorageError, match="takes no more times"):
+        with pytest.raises(StorageError, match="no more times are accepted"):
             writer.append(7, 7)
     assert read_tsync(path).times[:, 0].tolist() == list(range(6))
 

@@ -231,7 +231,7 @@ def test_a_file_that_is_not_there_cannot_be_written(caplog):
     sync = SecondaryClockSynchronizer()
     sync.set_strategies(RECORD)
     assert not sync.start()
-    assert "given none" in caplog.text
+    assert "has no sink" in caplog.text
 
 
 def test_stopping_twice_closes_the_file_once():

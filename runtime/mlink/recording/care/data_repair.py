@@ -16,8 +16,8 @@ from mlink.recording.video_file import is_finished, probe, remux
 from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import MANIFEST, write_toml
 from mlink.storage.tree import UnitFolder
-from mlink.storage.tsync_mend import cut_tsync
 from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync_repair import cut_tsync
 
 _KEPT_BYTES = 2000
 """How much of a torn row is kept in the repair's log."""

@@ -39,7 +39,7 @@ from mlink.storage.manifest import (
     write_toml,
 )
 from mlink.storage.tree import UnitFolder, collection_folder, read_unit, units_below
-from mlink.storage.tsync_mend import mend_tsync
+from mlink.storage.tsync_repair import repair_tsync
 
 LOG_FILE = "repair.log"
 
@@ -85,7 +85,7 @@ def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> No
     unit = _register_strangers(unit, report)
     for name in unit.tsync_names:
         if (unit.path / name).is_file():
-            _tell(report, unit, mend_tsync(unit.path / name))
+            _tell(report, unit, repair_tsync(unit.path / name))
     match unit.kind:
         case "video":
             changes, done = repair_video(unit)

@@ -12,8 +12,8 @@ from mlink.recording.care.checks import Checked, present
 from mlink.recording.video_file import VideoProbe, probe
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync_format import TimeUnit, TsyncMode
-from mlink.storage.tsync_mend import torn_pairs
 from mlink.storage.tsync_reader import TsyncData, read_tsync
+from mlink.storage.tsync_repair import torn_pairs
 
 
 def check_video(unit: UnitFolder, *, decode: bool) -> Checked:

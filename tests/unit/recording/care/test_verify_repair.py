@@ -19,8 +19,8 @@ from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
 from mlink.storage.tsync import TsyncWriter
 from mlink.storage.tsync_format import Generation
-from mlink.storage.tsync_mend import mend_tsync
 from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync_repair import repair_tsync
 from tests.support.recordings import FRAMES, LiveRecording, closed_recording, time_of
 
 
@@ -198,12 +198,12 @@ def test_a_tsync_file_cut_at_any_byte_is_mended(tmp_path, generation):
     data = path.read_bytes()
     for size in range(head, len(data)):
         path.write_bytes(data[:size])
-        mend_tsync(path)
+        repair_tsync(path)
         found = read_tsync(path)
         assert found.times.tolist() == [[i, 10 * i] for i in range(len(found.times))]
         whole_pairs = (size - head - (size - head) // (8 * 12 + 16) * 16) // 12
         assert len(found.times) >= min(20, whole_pairs) - 2  # a terminator is no pair
-        assert mend_tsync(path) == ""
+        assert repair_tsync(path) == ""
 
 
 def test_a_lost_manifest_is_made_again_from_the_files(recording):
@@ -271,7 +271,7 @@ def cut(path, count):
 
 
 def shorten(path, pairs):
-    from mlink.storage.tsync_mend import cut_tsync
+    from mlink.storage.tsync_repair import cut_tsync
 
     cut_tsync(path, pairs)
 

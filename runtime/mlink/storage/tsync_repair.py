@@ -1,4 +1,4 @@
-"""Mends tsync files that a crash tore, and cuts them to the items that there really are."""
+"""Repairs tsync files that a crash cut off, and shortens them to the items that exist."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ from mlink.storage.tsync_reader import TsyncData, read_tsync
 
 
 def torn_pairs(path: Path, torn: TsyncData) -> NDArray[np.void]:
-    """Return the pairs of the torn last block that are certainly true, without a checksum.
+    """Return the pairs of an incomplete last block that are trustworthy without a checksum.
 
-    A pair whose first time is exactly the next item's number, and whose second is not before the
-    last one's, can hardly be an accident; files of two free clocks have no such witness.
+    A pair is trusted if its first time is exactly the next item's number and its second is not
+    before that of the pair before: damaged bytes hardly ever satisfy both. Without item numbers
+    (files of two clocks) no pair is trusted.
+
+    Args:
+        path: The file.
+        torn: What `read_tsync(path, salvage=True)` returned for it.
+
+    Raises:
+        StorageError: The file cannot be read.
     """
     header = torn.header
     dtype = header.pair_dtype
@@ -40,11 +48,17 @@ def torn_pairs(path: Path, torn: TsyncData) -> NDArray[np.void]:
     return pairs[:count]
 
 
-def mend_tsync(path: Path) -> str:
-    """Make a torn file whole again; return what was done, "" when it was whole.
+def repair_tsync(path: Path) -> str:
+    """Repair a file that was cut off; intact blocks are not touched.
 
-    Whole blocks are not touched. Only what is behind them is written: the torn block's pairs as
-    far as they are certain, and the end that the block lacked.
+    Only what follows them is written: the pairs of the incomplete block that are trustworthy
+    (`torn_pairs`), and the terminator and digest that the block lacked.
+
+    Returns:
+        What was done; "" when the file was complete.
+
+    Raises:
+        StorageError: The file cannot be read or written, or is no tsync file.
     """
     found = read_tsync(path, salvage=True)
     if not found.problem:
@@ -59,13 +73,17 @@ def mend_tsync(path: Path) -> str:
         os.fsync(file.fileno())
     lost = size - found.whole_size - len(pairs) * found.header.pair_dtype.itemsize
     return (
-        f"{path.name}: {found.problem}; {len(found.times)} pairs are whole, {len(pairs)} more were "
-        f"saved from the torn block, {max(0, lost)} bytes behind them were cut off"
+        f"{path.name}: {found.problem}; kept {len(found.times)} intact pairs and {len(pairs)} pairs"
+        f" of the incomplete block, removed {max(0, lost)} bytes after them"
     )
 
 
 def cut_tsync(path: Path, pairs: int) -> list[int]:
-    """Keep the first `pairs` pairs; return the second times of those cut off."""
+    """Keep the first `pairs` pairs of a file; return the second times of those removed.
+
+    Raises:
+        StorageError: The file is damaged, or cannot be read or written.
+    """
     found = read_tsync(path)
     cut = [int(time) for time in found.times[pairs:, 1]]
     if not cut:
