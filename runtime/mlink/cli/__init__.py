@@ -1,7 +1,7 @@
-"""The command line `mlink`: one file per command; errors end as one clear message.
+"""The command line `mlink`: one file per command. An error is printed as one message with a remedy.
 
-Exit codes: 0 ended as asked, 1 the run failed, 2 the bench or the call is wrong. Commands import
-what they need when they are called, so that `mlink --help` is there at once.
+Exit codes: 0 success, 1 the run or the check failed, 2 wrong bench or wrong usage. Commands import
+what they need when they are called, so that `mlink --help` starts fast.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ __all__ = ["app", "main"]
 COMMANDS_GROUP = "mlink.commands"
 
 _INTERRUPTED = 130
-"""What shells expect of a program that Ctrl-C ended before it could do anything."""
+"""Exit code that shells expect of a program ended by Ctrl-C: 128 + SIGINT."""
 
 
 class _Group(TyperGroup):
     """Turns exceptions of commands into messages and exit codes."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+        """Run the command; print its exceptions as messages and exit with the matching code."""
         state = ctx.ensure_object(dict)
         try:
             return super().invoke(ctx)
@@ -56,9 +56,9 @@ class _Group(TyperGroup):
             raise
         except Exception as error:
             if hasattr(error, "exit_code"):
-                raise  # wrong usage, which typer tells itself
+                raise  # wrong usage, which typer reports
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # whoever read the output has seen enough; typer ends quietly
+                raise  # the reader of the output has closed the pipe; typer exits silently
             _show_bug(error, debug=bool(state.get("debug")))
             raise typer.Exit(1) from error
 
@@ -94,7 +94,7 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Hardware-in-the-loop runs: boards, cameras and your scripts, with trustworthy times."""
+    """Hardware-in-the-loop runs: boards, cameras and your scripts on one clock."""
     context.ensure_object(dict)["debug"] = debug
 
 
@@ -117,11 +117,11 @@ for command in (
 
 
 def _add_installed_commands() -> None:
-    """Add the commands that other packages bring (entry points of the group mlink.commands)."""
+    """Add the commands of installed packages (entry points of the group mlink.commands)."""
     for entry in sorted(entry_points(group=COMMANDS_GROUP), key=lambda found: found.name):
         try:
             app.command(entry.name)(entry.load())
-        except Exception as error:  # noqa: BLE001 - a broken package must not take ours along
+        except Exception as error:  # noqa: BLE001 - a broken package must not disable the other commands
             _stderr().print(f"warning: 'mlink {entry.name}' cannot be loaded: {error}")
 
 
@@ -150,7 +150,7 @@ def _show_bug(error: Exception, *, debug: bool) -> None:
     if debug:
         _show_traceback(error, console)
     else:
-        console.print("  → This is a fault in mlink. See where with: mlink --debug …")
+        console.print("  → This is a bug in mlink. For the traceback: mlink --debug …")
 
 
 def _show_traceback(error: BaseException, console: Console) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mlink.devices import DeviceEndpoint
 
 CONSOLES_GROUP = "mlink.consoles"
-"""Entry points: functions (address, *, name, baud_rate, commands) that serve a console."""
+"""Entry points: functions (address, *, name, baud_rate, commands) that run a console."""
 
 
 def board(
@@ -20,13 +20,16 @@ def board(
     commands: Annotated[
         list[str] | None,
         typer.Option(
-            "--command", "-c", metavar="COMMAND", help="Do this and leave; repeatable. Try 'help'."
+            "--command",
+            "-c",
+            metavar="COMMAND",
+            help="Execute this and exit; repeatable.",
         ),
     ] = None,
     baud_rate: Annotated[
         int, typer.Option("--baud", metavar="RATE", help="Bits per second.", min=1)
     ] = 57600,
-    protocol: Annotated[str, typer.Option(help="What the board speaks.")] = "firmata",
+    protocol: Annotated[str, typer.Option(help="Protocol of the board.")] = "firmata",
 ) -> None:
     """Read and set the pins of a board by hand."""
     import tempfile
@@ -38,7 +41,7 @@ def board(
     consoles = {entry.name: entry for entry in entry_points(group=CONSOLES_GROUP)}
     if protocol not in consoles:
         raise BenchError(
-            f"there is no console for boards that speak '{protocol}'",
+            f"there is no console for the protocol '{protocol}'",
             remedy=proposal(protocol, consoles, "protocols"),
         )
     run_console = consoles[protocol].load()
@@ -49,7 +52,7 @@ def board(
 
 
 def _opened(device: str, folder: str) -> AbstractContextManager[DeviceEndpoint]:
-    """Start a virtual board; leave any other as it is."""
+    """Start a virtual board; pass the address of a real one on."""
     import logging
 
     from mlink.catalog import device_provider

@@ -1,4 +1,4 @@
-"""Interval runs: a bench run again and again, and a summary over the runs."""
+"""Repeated runs of a bench (`mlink run --repeat`, `--every`), and the summary of all of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LONGEST_S = 366 * 86400.0
 _COUNTDOWN_S = 1.0
 
 RunOnce = Callable[[int], RunResult]
-"""Runs the bench, as the n-th run of the campaign, from 1 on."""
+"""Runs the bench once; the argument is the number of the run, from 1."""
 
 
 class CampaignRun(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class CampaignRun(msgspec.Struct, frozen=True):
     started: str
     """Local time, ISO 8601."""
     late_s: float
-    """How long after its turn it started, in s: the one before took too long."""
+    """How long after its due time it started, in s, because the run before took too long."""
     result: RunResult
 
     @property
@@ -56,7 +56,7 @@ class Campaign(msgspec.Struct):
     bench: str
     runs: list[CampaignRun] = []
     stopped: str = ""
-    """Why it ended before its last run; empty when it did not."""
+    """Why it ended before its last run; "" when it did not."""
 
     @property
     def failed(self) -> int:
@@ -65,7 +65,11 @@ class Campaign(msgspec.Struct):
 
 
 def period_s(text: str) -> float:
-    """Parse a period: "60", "60s", "5min", "1.5 h"; BenchError when it is none."""
+    """Return a period in s: "60", "60s", "5min", "1.5 h", "1d".
+
+    Raises:
+        BenchError: It is not a period of more than 0 s and at most 366 days.
+    """
     match = _PERIOD.fullmatch(text.strip())
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if not 0 < seconds <= _LONGEST_S:
@@ -78,10 +82,19 @@ def period_s(text: str) -> float:
 def run_campaign(
     bench: str, run_once: RunOnce, repeat: int | None, every_s: float | None, console: Console
 ) -> Campaign:
-    """Run a bench `repeat` times (None: until Ctrl-C), a run each `every_s` seconds.
+    """Run a bench repeatedly.
 
-    Periods are from start to start. A run that takes longer than its period delays the next,
-    which then starts at once; none is left out.
+    Args:
+        bench: Name of the bench.
+        run_once: Runs the bench once.
+        repeat: Number of runs; None repeats until Ctrl-C.
+        every_s: Period from start to start, in s; None starts each run when the one before has
+            ended. A run that takes longer than its period delays the next one, which then starts
+            at once. No run is skipped.
+        console: Where the progress is printed.
+
+    Returns:
+        The results of all runs.
     """
     campaign = Campaign(bench)
     began = time.monotonic()
@@ -107,7 +120,7 @@ def _of(number: int, repeat: int | None) -> str:
 
 
 def _wait_until(due: float, number: int, repeat: int | None, console: Console) -> str:
-    """Wait for a run's turn; return why the campaign is to end, "" to go on."""
+    """Wait until a run is due; return why the campaign has to end, or ""."""
     if due <= time.monotonic():
         return ""
     with Interrupts() as interrupts, console.status("") as status:
@@ -139,13 +152,13 @@ def campaign_as_json(campaign: Campaign) -> str:
 
 
 def print_campaign(campaign: Campaign, console: Console) -> None:
-    """Print the summary over the runs, for a person."""
+    """Print the summary of all runs as a table."""
     count, failed = len(campaign.runs), campaign.failed
     runs = f"{count} run{'' if count == 1 else 's'}"
     text = (
         Text(f"✘ {failed} of {runs} failed", style="bold red")
         if failed
-        else Text(f"✔ {runs} ended as asked", style="bold green")
+        else Text(f"✔ {runs} completed", style="bold green")
     )
     if campaign.stopped:
         text.append(f" ({campaign.stopped})", style="not bold dim")
@@ -166,7 +179,7 @@ def _table(runs: list[CampaignRun]) -> Table:
         table.add_row(
             str(each.run),
             each.started[11:19],
-            Text("✔ ended", style="green") if result.success else Text("✘ failed", style="red"),
+            Text("✔ completed", style="green") if result.success else Text("✘ failed", style="red"),
             f"{result.duration_s:.1f} s",
             Text(str(each.lost), style="bold red" if each.lost else ""),
             Text(failures),

@@ -1,4 +1,4 @@
-"""`mlink check`: look for mistakes in a bench without running it."""
+"""`mlink check`: find the errors of a bench without running it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check(
     devices: DevicesFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Check a bench; tell all that is wrong, or show its modules, streams and simulated parts."""
+    """Check a bench: list its errors, or show its modules, streams and simulated parts."""
     from rich.console import Console
     from rich.text import Text
 
@@ -56,10 +56,10 @@ def _table(bench: Bench) -> Table:
 def _parts(scheme: str, parts: list[TablePart]) -> Table:
     from rich.text import Text
 
-    table = plain_table(f"{scheme} part", "type", "wired to", "what")
+    table = plain_table(f"{scheme} part", "type", "wired to", "details")
     for part in parts:
-        what = f"left out: {part.left_out}" if part.left_out else part.detail
-        cells = (part.name, part.kind, "\n".join(part.wired), what)
+        details = f"not used: {part.left_out}" if part.left_out else part.detail
+        cells = (part.name, part.kind, "\n".join(part.wired), details)
         table.add_row(*(Text(cell) for cell in cells), style="dim" if part.left_out else "")
     return table
 
@@ -70,6 +70,6 @@ def _inputs(module: ModuleConfig) -> str:
         for connection in module.connections
     }
     return "\n".join(
-        f"{port.id} ← {sources[port.id]}" if port.id in sources else f"{port.id} (open)"
+        f"{port.id} ← {sources[port.id]}" if port.id in sources else f"{port.id} (not connected)"
         for port in module.inputs
     )

@@ -1,4 +1,4 @@
-"""`mlink devices`: which devices this machine has, and how a bench names them."""
+"""`mlink devices`: the devices of this machine, and their addresses in a bench."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 def devices(
     probe: Annotated[
-        bool, typer.Option("--probe", help="Ask serial ports of USB devices who they are.")
+        bool, typer.Option("--probe", help="Query USB serial ports for their firmware.")
     ] = False,
     modes: Annotated[
-        bool, typer.Option("--modes", help="List what formats, sizes and rates cameras offer.")
+        bool, typer.Option("--modes", help="List the formats, sizes and rates of each camera.")
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """List serial ports, cameras and virtual devices, as a [devices] table can name them."""
+    """List serial ports, cameras and virtual devices with their addresses for [devices]."""
     from rich.console import Console
 
     from mlink.api.devices import list_devices
@@ -51,10 +51,14 @@ def devices(
 
 
 def ask(found: list[FoundDevice], kind: str, group: str) -> dict[str, list[str]]:
-    """Return what devices of one kind say to the functions of an entry point group.
+    """Return the answers of all devices of one kind, by address.
 
-    Each function takes an address and returns what it learnt, one thing or a list; serial ports
-    that are no USB devices are left alone, since something else may listen there.
+    Args:
+        found: The devices.
+        kind: "serial" or "camera". Serial ports that are not USB devices are skipped, since
+            another program may use them.
+        group: Entry point group of the functions to call. Each is called with an address and
+            returns one answer or a list of them.
     """
     from importlib.metadata import entry_points
 
@@ -67,13 +71,13 @@ def ask(found: list[FoundDevice], kind: str, group: str) -> dict[str, list[str]]
             continue
         for entry in entry_points(group=group):
             try:
-                said = entry.load()(device.address)
+                answer = entry.load()(device.address)
             except MlinkError as error:
-                said = error.message
+                answer = error.message
             except OSError as error:
-                said = error.strerror or str(error)
+                answer = error.strerror or str(error)
             answers.setdefault(device.address, []).extend(
-                str(one) for one in (said if isinstance(said, list) else [said])
+                str(one) for one in (answer if isinstance(answer, list) else [answer])
             )
     return answers
 
@@ -82,10 +86,10 @@ def _table(found: list[FoundDevice]) -> Table:
     from rich.text import Text
 
     table = plain_table("kind")
-    # Addresses are there to be copied: they are never broken or cut.
+    # Addresses are never wrapped or cut, so that they can be copied.
     table.add_column("address", no_wrap=True, overflow="ignore")
     table.add_column("name")
-    table.add_column("also named", overflow="fold")
+    table.add_column("other addresses", overflow="fold")
     for device in found:
         name = Text(device.name)
         if device.problem:

@@ -1,4 +1,4 @@
-"""`mlink doctor`: what this machine grants to runs, and which commands would make it better."""
+"""`mlink doctor`: check what this machine grants to runs, and print commands that improve it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MARKS = {"good": ("✔", "green"), "better": ("●", "yellow"), "bad": ("✘", 
 def doctor(
     json: AsJson = False,
 ) -> None:
-    """Check priorities, power saving, permissions and memory; say what to change."""
+    """Check priorities, power saving, permissions and memory; print what to change."""
     from rich.console import Console
 
     from mlink.cli.doctor_checks import examine
@@ -33,9 +33,11 @@ def doctor(
     changes = sum(bool(finding.remedy) for finding in findings)
     console.print()
     if changes:
-        console.print(f"{changes} of {len(findings)} could be better; runs work without them.")
+        blocks = any(finding.state == "bad" for finding in findings)
+        effect = "✘ blocks devices or runs" if blocks else "runs work without them"
+        console.print(f"{changes} of {len(findings)} checks suggest a change; {effect}.")
     else:
-        console.print("Everything is as it should be.")
+        console.print("No change is needed.")
 
 
 def _line(finding: Finding) -> Text:
@@ -45,6 +47,6 @@ def _line(finding: Finding) -> Text:
     line = Text(f"{mark} ", style=colour)
     line.append(f"{finding.check}: ", style="bold").append(finding.found, style="default")
     if finding.remedy:
-        # commands are there to be copied: they stand alone, and are never broken
+        # commands have a line of their own and are never wrapped, so that they can be copied
         line.append(f"\n    → {finding.remedy}", style="default")
     return line

@@ -1,4 +1,4 @@
-"""What `mlink doctor` looks at: each check says what it found, and a command that would help."""
+"""Checks of `mlink doctor`: each returns what it found, and a command that would improve it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlink import rtkit
 from mlink.realtime import DEFAULT_NICE, DEFAULT_PRIORITY, MEMLOCK_REMEDY, may_lock_memory
 
 State = Literal["good", "better", "bad"]
-"""Fine; could be better; stands in the way of devices or of runs."""
+"""Good; could be better; blocks devices or runs."""
 
 _LIMITS = "/etc/security/limits.d/95-mlink.conf"
 _ENOUGH_SHM = 512 << 20
@@ -36,24 +36,24 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     found: str
     remedy: str = ""
-    """A command, or what else to do; empty when nothing needs to change."""
+    """A command, or what else to do; "" when no change is needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where the checks look; tests look elsewhere."""
+    """The parts of the machine that are checked; tests replace them."""
 
     sys: Path = Path("/sys")
     dev: Path = Path("/dev")
     set_fifo: Callable[[], None] | None = None
-    """Asks the kernel for SCHED_FIFO for the calling thread; PermissionError."""
+    """Requests SCHED_FIFO for the calling thread; raises PermissionError when it is refused."""
     rtkit_priority: Callable[[], int] = rtkit.highest_priority
     groups: Callable[[], set[str]] | None = None
     has_package: Callable[[str], bool] = lambda name: importlib.util.find_spec(name) is not None
 
 
 def examine(machine: Machine | None = None) -> list[Finding]:
-    """Do all checks; one that cannot be done on this machine is left out."""
+    """Run all checks that apply to this machine."""
     here = machine or Machine()
     findings = [
         *_priority(here),
@@ -69,28 +69,31 @@ def examine(machine: Machine | None = None) -> list[Finding]:
 
 
 def _priority(here: Machine) -> list[Finding]:
-    """Try what `mlink.realtime` will try: real-time, rtkit, nice."""
+    """Try what `mlink.realtime` tries in a run: SCHED_FIFO, rtkit, nice."""
     fifo = _try_fifo(here.set_fifo or _ask_for_fifo)
+    has_rtkit = False
     try:
         highest = here.rtkit_priority()
-        rtkit_says = Finding(check="rtkit", state="good", found=f"gives priority up to {highest}")
+        has_rtkit = True
+        rtkit_finding = Finding(
+            check="rtkit", state="good", found=f"grants priority up to {highest}"
+        )
     except rtkit.RtkitUnavailableError as error:
-        rtkit_says = Finding(
+        rtkit_finding = Finding(
             check="rtkit",
             state="good" if not fifo else "better",
             found=str(error) + ("; not needed" if not fifo else ""),
             remedy="sudo apt-get install rtkit" if fifo else "",
         )
-    helps = rtkit_says.found.startswith("gives")
     real_time = Finding(
         check="real-time priority",
-        state="good" if not fifo or helps else "better",
-        found=f"refused ({fifo})" + ("; rtkit will be asked" if helps else "")
+        state="good" if not fifo or has_rtkit else "better",
+        found=f"refused ({fifo})" + ("; rtkit is used instead" if has_rtkit else "")
         if fifo
         else "SCHED_FIFO is granted",
-        remedy=_limit("rtprio 20") if fifo and not helps else "",
+        remedy=_limit("rtprio 20") if fifo and not has_rtkit else "",
     )
-    return [real_time, rtkit_says, _nice(granted=not fifo or helps)]
+    return [real_time, rtkit_finding, _nice(granted=not fifo or has_rtkit)]
 
 
 def _ask_for_fifo() -> None:
@@ -99,7 +102,7 @@ def _ask_for_fifo() -> None:
 
 
 def _try_fifo(set_fifo: Callable[[], None]) -> str:
-    """Return why real-time priority is refused, empty when it is granted."""
+    """Return why real-time priority is refused; "" when it is granted."""
     reasons: list[str] = []
 
     def attempt() -> None:
@@ -108,7 +111,7 @@ def _try_fifo(set_fifo: Callable[[], None]) -> str:
         except OSError as error:
             reasons.append(error.strerror or str(error))
 
-    # in a thread of its own, with whose end the priority is gone
+    # in a separate thread: its priority ends with it
     thread = threading.Thread(target=attempt, name="doctor")
     thread.start()
     thread.join()
@@ -138,7 +141,7 @@ def _governor(here: Machine) -> Finding | None:
     files = sorted(here.sys.glob("devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"))
     governors = sorted({_read(file) for file in files} - {""})
     if not governors:
-        return None  # a virtual machine, or a processor of one speed
+        return None  # a virtual machine, or a processor with a fixed speed
     pattern = here.sys / "devices/system/cpu/cpu*/cpufreq/scaling_governor"
     good = governors == ["performance"]
     return Finding(
@@ -150,7 +153,7 @@ def _governor(here: Machine) -> Finding | None:
 
 
 def _usb_power(here: Machine) -> Finding | None:
-    """Cameras and serial devices that the kernel may switch off while they are idle."""
+    """Find cameras and serial devices that the kernel may suspend while they are idle."""
     devices = [
         device
         for device in sorted(here.sys.glob("bus/usb/devices/*"))
@@ -172,26 +175,26 @@ def _usb_power(here: Machine) -> Finding | None:
 
 
 def _is_ours(device: Path) -> bool:
-    """Tell whether a USB device has a camera or a serial port in it."""
+    """Return whether a USB device contains a camera or a serial port."""
     if any(_read(each) == _VIDEO_CLASS for each in device.glob("*:*/bInterfaceClass")):
         return True
     return any(device.glob("*:*/tty*"))
 
 
 def _latency_timer(here: Machine) -> Finding | None:
-    """FTDI chips wait up to 16 ms for more bytes before they send any."""
+    """Find FTDI chips that wait up to 16 ms for more bytes before they send any."""
     timers = sorted(here.sys.glob("bus/usb-serial/devices/*/latency_timer"))
     slow = [t for t in timers if _read(t).isdigit() and int(_read(t)) > _GOOD_LATENCY_MSEC]
     if not timers:
         return None
     if not slow:
         return Finding(check="FTDI latency", state="good", found=f"{_GOOD_LATENCY_MSEC} ms")
-    told = ", ".join(f"{_read(timer)} ms at {timer.parent.name}" for timer in slow)
+    found = ", ".join(f"{_read(timer)} ms at {timer.parent.name}" for timer in slow)
     files = " ".join(str(timer) for timer in slow)
     return Finding(
         check="FTDI latency",
         state="better",
-        found=told,
+        found=found,
         remedy=f"echo {_GOOD_LATENCY_MSEC} | sudo tee {files}",
     )
 
@@ -205,7 +208,7 @@ def _groups(here: Machine) -> list[Finding]:
             Finding(
                 check=f"group {group}",
                 state="good" if may else "bad",
-                found=f"this user may use {what}" if may else f"this user may not use {what}",
+                found=f"this user has access to {what}" if may else f"no access to {what}",
                 remedy="" if may else f"sudo usermod -aG {group} $USER, then log in again",
             )
         )
@@ -251,7 +254,7 @@ def _simulator(here: Machine) -> Finding:
     return Finding(
         check="board simulator",
         state="better",
-        found="not installed: virtual:uno is a simpler board",
+        found="not installed: virtual:uno uses a simpler simulation",
         remedy="pip install 'mlink-hil[sim]'",
     )
 

@@ -1,4 +1,4 @@
-"""`mlink encode`: encode what a run recorded raw, and how `mlink run` does so at its end."""
+"""`mlink encode`: encode videos that were recorded raw; `mlink run` calls it at its end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def encode(
     recording: RecordingFolder,
     parallel: Annotated[
         int | None,
-        typer.Option(min=1, help="Files at a time.", show_default="the recorders' setting"),
+        typer.Option(
+            min=1, help="Files encoded at the same time.", show_default="the recorders' setting"
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON; progress to stderr.")] = False,
 ) -> None:
@@ -43,13 +45,13 @@ def encode(
     if json:
         print_report(report)
     elif not report.encoded and not report.failed:
-        console.print("there was nothing to encode")
+        console.print("nothing to encode")
     if not report.ok:
         raise typer.Exit(1)
 
 
 def encode_after_run(recording: Path, console: Console, *, success: bool) -> bool:
-    """Encode what is to be encoded at once; return whether that went well."""
+    """Encode the raw videos that are due now; return False when one of them failed."""
     from mlink.encoding.after_run import is_due
 
     due = is_due(recording, success=success)
@@ -58,7 +60,7 @@ def encode_after_run(recording: Path, console: Console, *, success: bool) -> boo
     if not due:
         console.print(Text(f"to encode its raw videos: mlink encode {recording}"))
         return True
-    console.print(Text("encoding the raw videos; Ctrl-C leaves them for `mlink encode`"))
+    console.print(Text("encoding the raw videos; `mlink encode` continues after a Ctrl-C"))
     return _encode(recording, None, console).ok
 
 

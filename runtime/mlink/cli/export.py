@@ -1,4 +1,4 @@
-"""`mlink export`: a recording for other programs."""
+"""`mlink export`: write a recording in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlink.cli.options import RecordingFolder
 
 
 class Format(enum.StrEnum):
-    """What a recording can be exported to."""
+    """Formats of `mlink export`."""
 
     csv = "csv"
     parquet = "parquet"
@@ -22,10 +22,10 @@ class Format(enum.StrEnum):
 
 def export(
     recording: RecordingFolder,
-    to: Annotated[Format, typer.Option("--to", help="The format.")],
+    to: Annotated[Format, typer.Option("--to", help="Format of the files.")],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where to.", show_default="./NAME-FORMAT"),
+        typer.Option(metavar="DIR", help="Folder for the files.", show_default="./NAME-FORMAT"),
     ] = None,
 ) -> None:
     """Write a recording's tables, signals and times as CSV, Parquet, NWB, or for Rerun."""
@@ -38,4 +38,4 @@ def export(
     for path in made:
         typer.echo(str(path))
     if not made:
-        typer.echo("the recording holds nothing to export")
+        typer.echo("the recording has nothing to export")

@@ -1,4 +1,4 @@
-"""`mlink info`: what a recording holds."""
+"""`mlink info`: show the contents of a recording."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlink.cli.output import print_json
 from mlink.storage.inspect import DatasetSummary, RecordingSummary, inspect_recording
 
 _PIPE_WIDTH = 200
-"""Columns when the output goes to a file or a program, which need no line breaks."""
+"""Columns when the output goes to a file or a program: wide, so that no line is wrapped."""
 
 
 def info(
@@ -28,7 +28,7 @@ def info(
         typer.Option(metavar="FILE", help="Also draw an overview into this PNG file."),
     ] = None,
 ) -> None:
-    """Show what a recording holds: streams, counts, times, losses, and how the run ended."""
+    """Show the contents of a recording: streams, counts, times, losses, and its outcome."""
     summary = inspect_recording(recording)
     if summary.datasets:
         _look_inside(summary, recording, plot)
@@ -42,7 +42,7 @@ def info(
 
 
 def _look_inside(summary: RecordingSummary, path: Path, plot: Path | None) -> None:
-    """Add the times of rows and signals, and draw the overview if it is wanted."""
+    """Add the times of rows and signals to the summary; draw the overview into `plot`."""
     import mlink.recording
     from mlink.recording.times import add_times
 
@@ -55,7 +55,7 @@ def _look_inside(summary: RecordingSummary, path: Path, plot: Path | None) -> No
 
 
 def as_plain(summary: RecordingSummary) -> dict[str, object]:
-    """Return the summary as JSON has it: the fields, and the figures worked out from them."""
+    """Return the summary for JSON: its fields, and the values computed from them."""
     plain: dict[str, object] = msgspec.to_builtins(summary, builtin_types=())
     plain["size"] = summary.size
     datasets = []
@@ -67,7 +67,7 @@ def as_plain(summary: RecordingSummary) -> dict[str, object]:
 
 
 def show(summary: RecordingSummary, console: Console) -> None:
-    """Print the summary for a person."""
+    """Print the summary as text."""
     console.print(Text(summary.name, style="bold"), Text(summary.path, style="dim"))
     console.print(_outcome(summary))
     people = f" by {', '.join(summary.authors)}" if summary.authors else ""
@@ -86,9 +86,11 @@ def show(summary: RecordingSummary, console: Console) -> None:
 def _outcome(summary: RecordingSummary) -> Text:
     length = "" if summary.length_s is None else f" after {_seconds(summary.length_s)}"
     if not summary.closed:
-        return Text(f"not closed: {summary.failure_reason or 'no outcome was written'}", "yellow")
+        return Text(
+            f"not closed: {summary.failure_reason or 'the outcome was not written'}", "yellow"
+        )
     if summary.success:
-        return Text(f"ended as asked{length}", "green")
+        return Text(f"completed{length}", "green")
     return Text(f"failed{length}: {summary.failure_reason}", "red")
 
 

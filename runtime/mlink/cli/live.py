@@ -1,6 +1,6 @@
-"""What is shown while a run lasts: a live table in a terminal, plain lines elsewhere.
+"""Views of a run in progress: a live table in a terminal, plain lines elsewhere.
 
-All of it happens in the engine's thread, at the engine's pace: a view starts no thread.
+The engine calls a view from its own thread; a view starts no thread.
 """
 
 from __future__ import annotations
@@ -33,7 +33,14 @@ _NEARLY_FULL = 0.5
 
 
 def make_view(bench_name: str, duration_s: float | None, *, plain: bool, quiet: bool) -> LogView:
-    """Return the view that fits where the output goes; `quiet` shows logs only, on stderr."""
+    """Return the view for the present output.
+
+    Args:
+        bench_name: Title of the live table.
+        duration_s: Length of the run in s, if it is known; shown beside the elapsed time.
+        plain: Print plain lines even in a terminal.
+        quiet: Print logs only, to stderr.
+    """
     if quiet:
         return LogView(Console(stderr=True, soft_wrap=True, highlight=False))
     console = Console(highlight=False)
@@ -43,7 +50,7 @@ def make_view(bench_name: str, duration_s: float | None, *, plain: bool, quiet: 
 
 
 class LogView(ClosesOnExit):
-    """Shows what modules log and scripts print; base of the other views."""
+    """Prints the logs of modules and the output of scripts; base of the other views."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -52,10 +59,10 @@ class LogView(ClosesOnExit):
         """Do nothing: printed lines stay as they are."""
 
     def on_status(self, status: RunStatus) -> None:
-        """Show nothing."""
+        """Ignore the status."""
 
     def on_log(self, module: str, level: int, message: str) -> None:
-        """Print a line of a log, warnings and errors in colour."""
+        """Print a log message; warnings and errors in colour."""
         style, word = "", ""
         if level >= logging.ERROR:
             style, word = "red", "error: "
@@ -64,18 +71,18 @@ class LogView(ClosesOnExit):
         self._print(module, word + message, style)
 
     def on_output(self, module: str, text: str) -> None:
-        """Print what a script printed."""
+        """Print the output of a script."""
         self._print(module, text.rstrip("\n"), "")
 
     def _print(self, module: str, text: str, style: str) -> None:
         for line in text.split("\n"):
             prefix = Text(f"{module or 'mlink'} │ ", style="cyan")
-            # from_ansi keeps a script's colours and drops other control sequences.
+            # from_ansi keeps the colours of a script's output and drops other control sequences.
             self.console.print(prefix + Text.from_ansi(line, style=style), soft_wrap=True)
 
 
 class PlainView(LogView):
-    """Prints one compact line a second."""
+    """Prints one status line per second."""
 
     def __init__(self, console: Console, duration_s: float | None) -> None:
         super().__init__(console)
@@ -92,7 +99,7 @@ class PlainView(LogView):
 
 
 class LiveView(LogView):
-    """Keeps a table at the bottom of the terminal up to date; logs scroll above it."""
+    """Updates a table at the bottom of the terminal; logs scroll above it."""
 
     def __init__(self, console: Console, bench_name: str, duration_s: float | None) -> None:
         super().__init__(console)
@@ -109,7 +116,7 @@ class LiveView(LogView):
         self._live.stop()
 
     def on_status(self, status: RunStatus) -> None:
-        """Draw the table anew."""
+        """Redraw the table."""
         view = live_table(status, self._bench_name, self._duration_s)
         self._live.update(view, refresh=True)
 
@@ -125,7 +132,7 @@ def plain_line(status: RunStatus, duration_s: float | None) -> str:
 
 
 def live_table(status: RunStatus, bench_name: str, duration_s: float | None) -> RenderableType:
-    """Return a status as a table of streams, with the modules' own words below."""
+    """Return a status as a table of streams, followed by the status texts of the modules."""
     title = Text(bench_name, style="bold")
     title.append(f"  {_PHASES[status.phase]}", style="green" if status.phase is Phase.RUN else "")
     title.append(f"  {_elapsed(status.elapsed_s, duration_s)}")

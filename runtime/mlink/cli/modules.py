@@ -1,4 +1,4 @@
-"""`mlink modules`: which module types are installed, with their ports and settings."""
+"""`mlink modules`: the installed module types with their ports and settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def modules(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """List the module types: what they do, their ports, their settings with the defaults."""
+    """List the module types: purpose, ports, and settings with their defaults."""
     from rich.console import Console
 
     from mlink.catalog import broken_types, module_type, module_types
@@ -43,7 +43,7 @@ def modules(
 
 
 def as_plain(type_: ModuleType) -> dict[str, Any]:
-    """Return a module type as JSON has it."""
+    """Return a module type as a value for JSON."""
     return {
         "id": type_.id,
         "title": type_.title,
@@ -59,7 +59,7 @@ def as_plain(type_: ModuleType) -> dict[str, Any]:
 
 
 def settings_of(type_: ModuleType) -> list[dict[str, Any]]:
-    """Return the settings of a module type: key, type as text, default or that it is required."""
+    """Return the settings of a module type: key, type, and default or "required"."""
     import msgspec
 
     settings = []
@@ -77,7 +77,7 @@ def settings_of(type_: ModuleType) -> list[dict[str, Any]]:
 
 
 def type_text(annotation: Any) -> str:
-    """Return a type as a bench's author would name it."""
+    """Return a type in the words of a bench file, such as `"a" | "b"` or `table`."""
     from types import NoneType, UnionType
     from typing import Annotated, Literal, Union
 
@@ -101,7 +101,7 @@ def type_text(annotation: Any) -> str:
 
 
 def show(type_: ModuleType, console: Console) -> None:
-    """Print one module type for a person."""
+    """Print one module type as text."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -115,7 +115,7 @@ def show(type_: ModuleType, console: Console) -> None:
         for port in ports:
             table.add_row(Text(kind, "dim"), Text(port.id), Text(port.data_type.value, "green"))
     if type_.ports is not None:
-        table.add_row(Text("ports", "dim"), Text("as its settings say"))
+        table.add_row(Text("ports", "dim"), Text("defined by its settings"))
     if type_.uses_device:
         table.add_row(Text("device", "dim"), Text("a key of [devices]"))
     for entry in settings_of(type_):

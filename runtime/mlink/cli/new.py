@@ -1,4 +1,4 @@
-"""`mlink new`: a commented starting point."""
+"""`mlink new`: create a commented example to start from."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
 _BENCH = """\
 # A bench: which modules run, and how they are connected. It needs no hardware as it is.
 #
-#     mlink check {name}       sees whether it is right
-#     mlink run {name} --for 2 runs it for 2 seconds; the recording says where it went
+#     mlink check {name}       checks this file
+#     mlink run {name} --for 2 runs it for 2 seconds, and prints where it was recorded
 
 [bench]
 name = "{name}"
@@ -38,7 +38,7 @@ ports_out = [
 type = "table"
 inputs = {{ rows = "script.rows" }}
 
-# A board with StandardFirmata: take the # away here and above, and give it your device
+# A board with StandardFirmata: remove the # here and above, and enter your device
 # (`mlink devices` lists what is connected).
 #
 # [devices]
@@ -70,27 +70,27 @@ led = syl.HwOutputLine(commands, LED_LINE)
 
 
 def prepare():
-    """Called before the run. May be slow; nothing can be sent yet, and there is no time."""
+    """Called before the run. May be slow; nothing can be sent yet, and no time runs."""
     readings.on_data = on_reading
     rows.set_metadata_value("table_header", ["time_usec", "what", "value"])
 
 
 def start():
     """Called when the run starts: from now on, things can be sent."""
-    # A board forgets its lines between runs, so tell it every time.
+    # A board forgets the modes of its lines between runs: send them at each start.
     button.send_mode()
     led.send_mode()
     on_interval()
 
 
 def on_interval():
-    """Write a row, and ask to be called again: this never blocks."""
+    """Write a row, and schedule the next call. This does not block."""
     rows.submit([syl.time_since_start_usec(), "tick", ""])
     syl.schedule_delayed_call(INTERVAL_MSEC, on_interval)
 
 
 def on_reading(reading):
-    """Called with each reading of the board; its `time_usec` counts from the run's start."""
+    """Called with each reading of the board; its `time_usec` counts from the start of the run."""
     if reading is None or reading.line_id != BUTTON_LINE:
         return
     pressed = reading.value == 0
@@ -112,12 +112,12 @@ def stop():
 
 
 def new(
-    kind: Annotated[str, typer.Argument(help="What to make: script.")],
-    name: Annotated[str, typer.Argument(help="Its name; a folder of this name is made.")],
+    kind: Annotated[str, typer.Argument(help="What to create: script.")],
+    name: Annotated[str, typer.Argument(help="Its name, and that of its new folder.")],
 ) -> None:
-    """Write a commented starting point that runs: a script with its bench file."""
+    """Create a commented example that runs: a script with its bench file."""
     if kind != "script":
-        raise BenchError(f"there is nothing to make of '{kind}'", remedy=proposal(kind, _KINDS, ""))
+        raise BenchError(f"cannot create '{kind}'", remedy=proposal(kind, _KINDS, "kinds"))
     _check_name(name)
     folder = Path(name)
     files = {
@@ -126,7 +126,7 @@ def new(
     }
     _write(folder, files)
     for path in files:
-        typer.echo(f"made {path}")
+        typer.echo(f"created {path}")
     typer.echo(f"run it with: mlink run {name} --for 2")
 
 
@@ -142,7 +142,7 @@ def _check_name(name: str) -> None:
     taken = name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None
     if taken and not Path(name).exists():
         raise BenchError(
-            f"a script '{name}.py' would hide Python's module '{name}' from itself",
+            f"a script '{name}.py' would hide Python's module '{name}'",
             remedy=f"Choose another name, such as my-{name}.",
         )
 
@@ -160,5 +160,6 @@ def _write(folder: Path, files: dict[Path, str]) -> None:
                 file.write(text)
     except OSError as error:
         raise BenchError(
-            f"{folder} cannot be written: {error.strerror}", remedy="Is this folder yours?"
+            f"{folder} cannot be written: {error.strerror}",
+            remedy="Choose a folder that you may write to.",
         ) from error

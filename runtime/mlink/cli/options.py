@@ -1,4 +1,4 @@
-"""Options that several commands have, declared once."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 BenchFile = Annotated[Path, typer.Argument(help="Bench file, or a folder with a bench.toml.")]
 DevicesFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Your lab: its [devices], and changes of [modules]."),
+    typer.Option(metavar="FILE", help="Your lab: its [devices], and changes to [modules]."),
 ]
 RecordingFolder = Annotated[Path, typer.Argument(help="Folder of the recording.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -27,6 +27,6 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.
 
 
 def wants_debug(context: typer.Context, debug: bool) -> bool:
-    """Return whether tracebacks are wanted, by this command or before it, and keep that."""
+    """Return whether `--debug` was given, before or after the command's name, and keep it."""
     context.obj["debug"] = debug or bool(context.obj.get("debug"))
     return bool(context.obj["debug"])

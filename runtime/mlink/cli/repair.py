@@ -1,4 +1,4 @@
-"""`mlink repair`: finish what a crash left."""
+"""`mlink repair`: close a recording that a crash left open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def repair(
     recording: RecordingFolder,
     json: AsJson = False,
 ) -> None:
-    """Finish a recording that a crash left unclosed; data that is good is never touched."""
+    """Close a recording that a crash left open; intact data is never changed."""
     from mlink.cli.verify import show
     from mlink.recording.care.repair import repair_recording
 
@@ -28,7 +28,7 @@ def repair(
         for text in report.failed:
             console.print(Text(f"not repaired: {text}", "red"))
         if not report.done and not report.failed:
-            console.print("there was nothing to repair")
+            console.print("nothing to repair")
         if report.after is not None:
             show(report.after, console)
     if not report.ok:

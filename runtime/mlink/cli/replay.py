@@ -1,4 +1,4 @@
-"""`mlink replay`: run a bench again on what was recorded."""
+"""`mlink replay`: run a bench on a recording."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _speed(text: str) -> float | None:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise typer.BadParameter(f"'{text}' is neither full, real nor a number above 0")
+        raise typer.BadParameter(f"'{text}' is not full, real or a number above 0")
     return value
 
 
@@ -46,7 +46,7 @@ def replay(
     ],
     speed: Annotated[
         str,
-        typer.Option(help="full: as fast as it goes; real: as it was; or a factor such as 4."),
+        typer.Option(help="full: as fast as possible; real: real time; or a factor such as 4."),
     ] = "full",
     until_s: Annotated[
         float | None,
@@ -57,13 +57,15 @@ def replay(
         typer.Option(
             "--without",
             metavar="STREAM",
-            help="A stream (module.port) or source that may stay silent; repeatable.",
+            help="A stream (module.port) or source that need not be recorded; repeatable.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Where the replay is recorded.", show_default="./recordings"
+            metavar="DIR",
+            help="Folder for the recording of the replay.",
+            show_default="./recordings",
         ),
     ] = None,
     name: Annotated[
@@ -73,7 +75,7 @@ def replay(
     compare: Annotated[
         bool,
         typer.Option(
-            "--compare", help="Tell what came out otherwise than in the lab; exit code 1 if any."
+            "--compare", help="Compare with the recorded run; exit code 1 if they differ."
         ),
     ] = False,
     no_record: NoRecord = False,
@@ -81,11 +83,11 @@ def replay(
     json: ResultAsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Run a bench again on what was recorded of its boards and cameras."""
+    """Run a bench on a recording in place of its boards and cameras."""
     debug = wants_debug(context, debug)
     factor = _speed(speed)
     if compare and no_record:
-        raise typer.BadParameter("--compare needs the recording that --no-record leaves out")
+        raise typer.BadParameter("--compare needs a recording: leave out --no-record")
 
     from mlink.bench import load_bench
 

@@ -1,4 +1,4 @@
-"""`mlink run`: run a bench, show how it goes, tell how it ended."""
+"""`mlink run`: run a bench, show its progress, print its result."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def run(
     for_s: Annotated[
         float | None,
         typer.Option(
-            "--for", metavar="SECONDS", callback=_positive, help="End the run after this time."
+            "--for", metavar="SECONDS", callback=_positive, help="Stop the run after this time."
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the recording goes.", show_default="./recordings"),
+        typer.Option(metavar="DIR", help="Folder for the recording.", show_default="./recordings"),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the recording.", show_default="the bench's name")
@@ -54,33 +54,33 @@ def run(
         typer.Option(
             metavar="N",
             min=1,
-            help="Run so many times; a summary over the runs follows.",
+            help="Number of runs; a summary of all of them follows.",
             show_default="1, or with --every until Ctrl-C",
         ),
     ] = None,
     every: Annotated[
         str | None,
-        typer.Option(metavar="PERIOD", help="Start a run each period: 60s, 5min, 1.5h, 1d."),
+        typer.Option(metavar="PERIOD", help="Time from start to start: 60s, 5min, 1.5h, 1d."),
     ] = None,
     no_record: NoRecord = False,
     replayable: Annotated[
         bool,
         typer.Option(
-            "--replayable", help="Record what scripts meet, for `mlink replay` to repeat exactly."
+            "--replayable", help="Record journals of scripts, for exact replays (`mlink replay`)."
         ),
     ] = False,
-    subject: Annotated[str, typer.Option(help="Subject, noted in the recording.")] = "",
-    experimenter: Annotated[str, typer.Option(help="Your name, noted in the recording.")] = "",
-    comment: Annotated[str, typer.Option(help="A comment, noted in the recording.")] = "",
+    subject: Annotated[str, typer.Option(help="Subject, written into the recording.")] = "",
+    experimenter: Annotated[str, typer.Option(help="Your name, written into the recording.")] = "",
+    comment: Annotated[str, typer.Option(help="A comment, written into the recording.")] = "",
     order: Annotated[
         str,
-        typer.Option(help="Folders of the recording below --out; leave out what you do not want."),
+        typer.Option(help="Order of the folders below --out; omit those you do not want."),
     ] = "subject-id,time,experiment-id",
     plain: Plain = False,
     json: ResultAsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Run a bench until it ends, --for is over, or Ctrl-C."""
+    """Run a bench until it ends by itself, --for has passed, or Ctrl-C."""
     debug = wants_debug(context, debug)
 
     from mlink.bench import load_bench
@@ -97,7 +97,7 @@ def run(
         name=name,
         record=not no_record,
         debug=debug,
-        encode=False,  # here, with its progress shown
+        encode=False,  # done here, with a progress display
         journal=replayable,
         subject=subject,
         experimenter=experimenter,
@@ -111,7 +111,7 @@ def run(
                 return run_bench(checked, options, view)
         except BenchError:
             raise
-        except MlinkError as error:  # such as no place for the recording: a failed run
+        except MlinkError as error:  # such as a folder that cannot be written: a failed run
             return _failed(error)
 
     def new_view() -> LogView:
@@ -135,7 +135,7 @@ def _run_campaign(
     json: bool,
     debug: bool,
 ) -> None:
-    """Run again and again; each run is told shortly, all of them at the end."""
+    """Run repeatedly; print the outcome of each run, and a summary at the end."""
     from mlink.cli.campaign import campaign_as_json, period_s, print_campaign, run_campaign
     from mlink.cli.summary import print_outcome
 
@@ -182,7 +182,7 @@ def _conclude(result: RunResult, view: LogView, *, json: bool, debug: bool) -> N
 
 
 def _encoded(result: RunResult, view: LogView, *, json: bool) -> bool:
-    """Encode the raw videos that are due; return whether that went well."""
+    """Encode the raw videos that are due now; return False when one of them failed."""
     if result.recording_dir is None:
         return True
     from rich.console import Console

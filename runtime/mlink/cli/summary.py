@@ -1,4 +1,4 @@
-"""What is told at the end of a run: how it ended, counts, figures, and what to do next."""
+"""Summary at the end of a run: outcome, counts of its streams, figures of its modules."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _UNITS = {
 
 
 def result_as_json(result: RunResult) -> str:
-    """Return a result as one JSON object."""
+    """Return a result as one JSON object on one line."""
     return msgspec.json.encode(result, enc_hook=str).decode()
 
 
 def print_summary(result: RunResult, console: Console, *, debug: bool = False) -> None:
-    """Print a result for a person."""
+    """Print a result as text."""
     console.print()
     print_outcome(result, console, debug=debug)
     if result.streams:
@@ -44,7 +44,7 @@ def print_summary(result: RunResult, console: Console, *, debug: bool = False) -
 
 
 def print_outcome(result: RunResult, console: Console, *, debug: bool = False) -> None:
-    """Print how a run ended, and what failed."""
+    """Print the outcome of a run, and its failures with their remedies."""
     console.print(_outcome(result), soft_wrap=True)
     for failure in result.failures:
         _print_failure(failure, console, debug=debug)
@@ -53,7 +53,7 @@ def print_outcome(result: RunResult, console: Console, *, debug: bool = False) -
 def _outcome(result: RunResult) -> Text:
     length = f" after {result.duration_s:.1f} s" if result.duration_s else ""
     if result.success:
-        text = Text(f"✔ The run ended as asked{length}", style="bold green")
+        text = Text(f"✔ The run completed{length}", style="bold green")
     else:
         text = Text(f"✘ The run failed{length}", style="bold red")
     details = [result.stop_reason] if result.stop_reason else []
@@ -81,7 +81,7 @@ def _streams(streams: list[StreamStatus]) -> Table:
     table = plain_table(
         "stream", "sent", "to", "received", "lost", right=("sent", "received", "lost")
     )
-    # left in the queue of a module that failed, or was killed
+    # items left in the queue of a module that failed or was killed
     untaken = any(each.queued for stream in streams for each in stream.subscriptions)
     if untaken:
         table.add_column("not taken", justify="right")
@@ -90,7 +90,7 @@ def _streams(streams: list[StreamStatus]) -> Table:
             continue
         head = (Text(stream.name), str(stream.sent))
         if not stream.subscriptions:
-            table.add_row(*head, Text("nobody listened", style="dim"))
+            table.add_row(*head, Text("no subscriber", style="dim"))
         for subscription in stream.subscriptions:
             lost = Text(str(subscription.lost), style="bold red" if subscription.lost else "")
             to = Text(f"{subscription.module}.{subscription.port}")
@@ -108,7 +108,9 @@ def _reports(reports: dict[str, dict[str, float | str]]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(justify="right")
-    table.add_column(no_wrap=True, min_width=1)  # without any unit rich would cut the figures
+    table.add_column(
+        no_wrap=True, min_width=1
+    )  # without a unit in any row rich would cut the figures
     for module, figures in reports.items():
         name = Text(module, style="cyan")
         for key, value in figures.items():
@@ -118,11 +120,11 @@ def _reports(reports: dict[str, dict[str, float | str]]) -> Table:
 
 
 def _figure(key: str, value: float | str) -> tuple[Text, Text, Text]:
-    """Return (what, value, unit); a key such as "latency_p50_ms" ends in its unit."""
+    """Return (name, value, unit); a key such as "latency_p50_ms" ends with its unit."""
     words = key.split("_")
     unit = _UNITS.get(words[-1], "") if len(words) > 1 and not isinstance(value, str) else ""
-    what = " ".join(words[:-1] if unit else words)
-    return Text(what), Text(_number(value)), Text(unit, style="dim")
+    name = " ".join(words[:-1] if unit else words)
+    return Text(name), Text(_number(value)), Text(unit, style="dim")
 
 
 def _number(value: float | str) -> str:
@@ -136,12 +138,12 @@ def _print_recording(result: RunResult, console: Console) -> None:
         console.print("Nothing was recorded.")
         return
     folder = shlex.quote(str(short(result.recording_dir)))
-    # soft_wrap: a path or command that is broken into lines cannot be copied.
+    # soft_wrap: a wrapped path or command cannot be copied.
     console.print(Text("Recorded in ").append(folder, style="bold"), soft_wrap=True)
-    console.print(Text(f"  See what it holds: mlink info {folder}"), soft_wrap=True)
+    console.print(Text(f"  Show its contents: mlink info {folder}"), soft_wrap=True)
 
 
 def short(path: Path) -> Path:
-    """Return a path as it is known from here."""
+    """Return a path relative to the current folder, if it is below it."""
     cwd = Path.cwd()
     return path.relative_to(cwd) if path.is_relative_to(cwd) else path

@@ -1,4 +1,4 @@
-"""`mlink verify`: is everything there, and whole?"""
+"""`mlink verify`: check that a recording is complete and intact."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STYLES = {"damage": "red", "unfinished": "yellow", "note": "dim"}
 def verify(
     recording: RecordingFolder,
     decode: Annotated[
-        bool, typer.Option("--decode", help="Decode every picture too; takes long.")
+        bool, typer.Option("--decode", help="Also decode every picture (slow).")
     ] = False,
     json: AsJson = False,
 ) -> None:
@@ -37,7 +37,7 @@ def verify(
 
 
 def show(report: VerifyReport, console: Console) -> None:
-    """Print what is there, then what is wrong, then what to do."""
+    """Print the datasets, then the findings, then the remedy."""
     for dataset in report.datasets:
         count = "" if dataset.items is None else f" {dataset.items} items"
         times = "" if dataset.times is None else f", {dataset.times} times"
@@ -46,6 +46,6 @@ def show(report: VerifyReport, console: Console) -> None:
         where = f"{finding.dataset}: " if finding.dataset else ""
         console.print(Text(f"{finding.level}: {where}{finding.text}", _STYLES[finding.level]))
     if report.ok:
-        console.print(Text("everything is there, and whole", "green"))
+        console.print(Text("complete and intact", "green"))
     elif report.of_level("unfinished"):
         console.print(f"  → mlink repair {report.path}", markup=False)

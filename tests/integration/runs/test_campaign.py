@@ -98,7 +98,7 @@ def test_people_get_a_table(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["run", folder, *options])
     assert done.exit_code == 1
     assert "✘ 1 of 2 runs failed" in done.stdout
-    assert "✔ ended" in done.stdout
+    assert "✔ completed" in done.stdout
     assert "work (start): " in done.stdout
 
 

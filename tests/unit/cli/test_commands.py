@@ -104,7 +104,7 @@ def test_a_run_that_ended_as_asked_exits_with_0_and_tells_what_to_do_next(mlink,
     engine.result.recording_dir = Path.cwd() / "recordings" / "my run"
     result = mlink("run", bench)
     assert result.exit_code == 0
-    assert "The run ended as asked after 3.0 s" in result.stdout
+    assert "The run completed after 3.0 s" in result.stdout
     assert "mlink info 'recordings/my run'" in result.stdout
 
 
@@ -264,7 +264,7 @@ def test_the_summary_shows_figures_with_their_units(mlink, bench, engine):
     assert "finger edges 98" in lines
     assert "latency p50 1.453 ms" in lines
     assert "board an Uno" in lines
-    assert "✔ The run ended as asked after 3.0 s (10 s are over)" in lines
+    assert "✔ The run completed after 3.0 s (10 s are over)" in lines
 
 
 # --- check, modules, devices --------------------------------------------------------------------

@@ -56,8 +56,8 @@ def test_without_real_time_priority_the_limits_line_is_told(tmp_path):
 
 def test_rtkit_is_enough(tmp_path):
     found = findings(tmp_path, set_fifo=refuse, rtkit_priority=lambda: 20)
-    assert found["real-time priority"].found.endswith("rtkit will be asked")
-    assert found["rtkit"].found == "gives priority up to 20"
+    assert found["real-time priority"].found.endswith("rtkit is used instead")
+    assert found["rtkit"].found == "grants priority up to 20"
     assert not found["real-time priority"].remedy
 
 

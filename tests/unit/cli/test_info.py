@@ -80,7 +80,7 @@ def test_a_person_sees_what_matters(recording):
     console = Console(width=80, file=io.StringIO())
     show(inspect_recording(recording), console)
     text = console.file.getvalue()
-    for words in ("ended as asked after 4.000 s", "subject id: m7", "20.00 Hz", "61", "5.9 kB"):
+    for words in ("completed after 4.000 s", "subject id: m7", "20.00 Hz", "61", "5.9 kB"):
         assert words in text
 
 

@@ -243,7 +243,7 @@ def test_a_video_without_any_picture_is_left_out(tmp_path):
 
 def test_verify_as_a_command(recording, capsys):
     verify(recording)
-    assert "everything is there, and whole" in capsys.readouterr().out
+    assert "complete and intact" in capsys.readouterr().out
     cut(recording / "video/video.tsync", 3)
     with pytest.raises(typer.Exit) as ended:
         verify(recording, json=True)
@@ -257,7 +257,7 @@ def test_verify_as_a_command(recording, capsys):
     repair(recording)
     out = capsys.readouterr().out
     assert "done: video: video.tsync" in out
-    assert "everything is there, and whole" in out
+    assert "complete and intact" in out
 
 
 def flip(path, at):
