@@ -1,4 +1,4 @@
-"""What the fixture `bench` gives to a test: the run's boards and cameras, and expectations."""
+"""The fixture `bench` of a test: the run's boards and cameras, expectations, measurements."""
 
 from __future__ import annotations
 
@@ -17,18 +17,27 @@ from mlink_hil.testing.lines import Board
 from mlink_hil.testing.measurements import Measurement
 from mlink_hil.testing.patterns import Bound, Pattern
 from mlink_hil.testing.recording import RecordingHandle
-from mlink_hil.testing.report.timeline_text import draw_timeline, list_events
+from mlink_hil.testing.report.failure import nearest_event, window_timeline
 from mlink_hil.testing.verdicts import (
     Inside,
     Verdict,
+    hidden_in_tracebacks,
     limits_verdict,
     raise_unless_passed,
 )
 from mlink_hil.testing.watching import Enough, watch
 
+__tracebackhide__ = hidden_in_tracebacks
+
 
 class TestBench:
-    """One test's view of a run, which other tests may share."""
+    """One test's view of a run, which it may share with other tests.
+
+    All times are master times in µs, each with an uncertainty. An expectation whose deadline lies
+    within these uncertainties raises `Inconclusive`; so does one that a virtual bench missed
+    because its host was busy. On a slow host (`[host] slow` of the devices file) every deadline is
+    as many times longer.
+    """
 
     __test__ = False  # pytest collects classes by their name
 
@@ -36,6 +45,7 @@ class TestBench:
         self.run = run
         self.measurements: list[Measurement] = []
         self.stimuli: list[Event] = []
+        """What the test has driven so far."""
         self.deadlines: list[tuple[int, str]] = []
         """(master time in µs, what was expected by then)"""
         self.began_usec = run.now_usec()
@@ -45,11 +55,26 @@ class TestBench:
     # what there is ------------------------------------------------------------------------
 
     def board(self, name: str | None = None) -> Board:
-        """Return a board by its device's name; the only one without a name."""
+        """Return a board or a chip.
+
+        Args:
+            name: Its device's or its module's name; None for the only board of the bench.
+
+        Raises:
+            BenchError: There is no such board, or several and no name was given.
+        """
         return Board(self.run, self.run.names.board(name), self.stimuli.append)
 
     def camera(self, name: str | None = None) -> Camera:
-        """Return a camera by its module's name; the only one without a name."""
+        """Return a camera.
+
+        Args:
+            name: Name of its module, its device, or its stream ("cam.video"); None for the only
+                camera of the bench.
+
+        Raises:
+            BenchError: There is no such camera, or several and no name was given.
+        """
         return Camera(self.run, self.run.names.frame_stream(name), self.fail)
 
     @property
@@ -63,7 +88,7 @@ class TestBench:
         return Event("now", self.run.to_usec(now_ns), caused=True, noted_ns=now_ns)
 
     def events(self, pattern: Pattern, *, after: Event | None = None) -> list[Event]:
-        """Return all events so far that a pattern matches."""
+        """Return all events so far that match a pattern, since the test began or after an event."""
         bound = pattern(self.run.names)
         start = self.began_usec if after is None else after.time_usec
         return [
@@ -81,14 +106,21 @@ class TestBench:
         around: Event | None = None,
         not_before_usec: int = 0,
     ) -> Event:
-        """Expect one such event within a time after an event (or before or after: `around`).
+        """Expect one event that matches; return it as soon as it is there.
 
-        Returns it at once when it has come. Raises ExpectationFailed when it surely did not come
-        in time, Inconclusive when the uncertainty of the times does not tell.
+        Args:
+            pattern: What to expect.
+            within_usec: Longest time after the event `after`, or before or after `around`.
+            after: Where the time begins; the present without it.
+            around: The event that may come before as well as after the expected one.
+            not_before_usec: Shortest time after `after`.
+
+        Raises:
+            ExpectationFailed: Surely no such event came in time.
+            Inconclusive: The uncertainty of the times, or a busy host, leaves it open.
         """
-        __tracebackhide__ = True
         origin = after or around or self.now()
-        within_usec = self._patient(within_usec)
+        within_usec = self._on_this_host(within_usec)
         low = -within_usec if around is not None else not_before_usec
         bound = pattern(self.run.names)
         window = Window(origin, low, within_usec)
@@ -104,29 +136,39 @@ class TestBench:
         if not_before_usec:
             how = f"{not_before_usec} to {within_usec} µs after {origin}"
         if verdict is Verdict.FAIL:
-            head = f"no {bound.text} {how}{self._nearest(bound, window)}"
-            if excuse := self._excuses.of_lateness(
-                bound, window, lambda f: f.some() is not Verdict.FAIL
-            ):
+            head = f"no {bound.text} {how}{nearest_event(self.run.history, bound, window)}"
+            excuse = self._excuses.of_lateness(
+                bound, window, lambda found: found.some() is not Verdict.FAIL
+            )
+            if excuse:
                 verdict, head = Verdict.INCONCLUSIVE, head + excuse
         else:
             head = (
-                f"it cannot be told whether {bound.text} was {how}: "
-                f"it was {inside.possible[0].since(origin)} after it"
+                f"undecided whether {bound.text} came {how}: "
+                f"it came {inside.possible[0].since(origin)} after it"
             )
         self._raise(verdict, head, window, [bound.channel])
         raise AssertionError  # not reached
 
     def expect_none(self, pattern: Pattern, *, for_usec: int, after: Event | None = None) -> None:
-        """Expect no such event for a time after an event (or from now on)."""
-        __tracebackhide__ = True
+        """Expect no event that matches; wait until the time is over.
+
+        Args:
+            pattern: What must not come.
+            for_usec: Length of the time after `after`. It is not longer on a slow host.
+            after: Where the time begins; the present without it.
+
+        Raises:
+            ExpectationFailed: Such an event came.
+            Inconclusive: One came, but not surely within the time.
+        """
         origin = after or self.now()
         bound = pattern(self.run.names)
         window = Window(origin, 0, for_usec)
         inside = self._watch(bound, window, enough=lambda found: bool(found.sure))
         found = [*inside.sure, *inside.possible]
-        seen = f": it was {found[0].since(origin)} after it" if found else ""
-        head = f"there should be no {bound.text} for {for_usec} µs after {origin}{seen}"
+        seen = f", but one came {found[0].since(origin)} after it" if found else ""
+        head = f"expected no {bound.text} for {for_usec} µs after {origin}{seen}"
         self._raise(inside.none(), head, window, [bound.channel])
 
     def expect_count(
@@ -139,11 +181,26 @@ class TestBench:
         at_least: int = 0,
         at_most: int | None = None,
     ) -> list[Event]:
-        """Expect a number of such events; waits until the time is over.
+        """Expect a number of events that match; wait until the time is over.
 
-        On a slow host, those that are still missing then may come later, as single ones may.
+        On a slow host, missing events may come later, as in `expect`; there must not be more than
+        `at_most` within the time itself.
+
+        Args:
+            pattern: What to count.
+            exactly: The number, in the place of `at_least` and `at_most`.
+            within_usec: Length of the time after `after`.
+            after: Where the time begins; the present without it.
+            at_least: Lowest number.
+            at_most: Highest number; None for any.
+
+        Returns:
+            The events, in order of time.
+
+        Raises:
+            ExpectationFailed: There were surely fewer or more.
+            Inconclusive: The uncertainty of the times, or a busy host, leaves it open.
         """
-        __tracebackhide__ = True
         if exactly is not None:
             at_least = at_most = exactly
         origin = after or self.now()
@@ -151,10 +208,18 @@ class TestBench:
         window = Window(origin, 0, within_usec)
         too_many = None if at_most is None else lambda found: len(found.sure) > at_most
         inside = self._watch(bound, window, enough=too_many)
-        if len(inside.sure) < at_least and (patient := self._patient(within_usec)) > within_usec:
-            window = Window(origin, 0, patient)
-            inside = self._watch(bound, window, enough=lambda found: len(found.sure) >= at_least)
-        wanted = f"{at_least}" if at_least == at_most else f"{at_least} to {at_most or 'any'}"
+        if len(inside.sure) < at_least:
+            longer_usec = self._on_this_host(within_usec)
+            if longer_usec > within_usec:
+                window = Window(origin, 0, longer_usec)
+                inside = self._watch(
+                    bound, window, enough=lambda found: len(found.sure) >= at_least
+                )
+        wanted = f"{at_least} to {at_most}"
+        if at_least == at_most:
+            wanted = f"{at_least}"
+        elif at_most is None:
+            wanted = f"at least {at_least}"
         counted = f"{len(inside.sure)}"
         if inside.possible:
             counted += f" to {len(inside.sure) + len(inside.possible)}"
@@ -173,13 +238,23 @@ class TestBench:
     def expect_rate(
         self, pattern: Pattern, hz: float, *, tolerance: float = 0.05, for_usec: int = 1_000_000
     ) -> float:
-        """Expect events at a rate, ± a share of it; the rate is over whole intervals.
+        """Expect events at a rate, from now on; the rate is counted over whole intervals.
 
-        Counts for longer on a slow host, where times of single events scatter more.
+        Args:
+            pattern: What to count.
+            hz: The rate.
+            tolerance: Largest deviation, as a share of `hz` (0.05: ± 5 %).
+            for_usec: How long to count; longer on a slow host, where single times scatter more.
+
+        Returns:
+            The rate in Hz.
+
+        Raises:
+            ExpectationFailed: The rate was surely outside the tolerance.
+            Inconclusive: The uncertainty of the times, or a busy host, leaves it open.
         """
-        __tracebackhide__ = True
         origin = self.now()
-        for_usec = self._patient(for_usec)
+        for_usec = self._on_this_host(for_usec)
         bound = pattern(self.run.names)
         window = Window(origin, 0, for_usec)
         began = self.run.processor_times()
@@ -188,13 +263,14 @@ class TestBench:
         events = sorted((*inside.sure, *inside.possible), key=lambda event: event.time_usec)
         lowest, rate, highest = rate_of(events)
         verdict = limits_verdict(lowest, highest, hz - tolerance * hz, hz + tolerance * hz)
-        told = "not" if verdict is Verdict.FAIL else "it cannot be told whether"
-        head = f"{bound.text} came at {rate:.3f} Hz ({lowest:.3f} to {highest:.3f}), {told} at "
-        head += f"{hz:g} Hz ± {tolerance:.1%}"
+        how = "not" if verdict is Verdict.FAIL else "undecided whether"
+        head = f"{bound.text} came at {rate:.3f} Hz ({lowest:.3f} to {highest:.3f}), {how} at "
+        head += f"{hz:g} Hz ± {tolerance * 100:g}%"
         missing = hz * for_usec / 1e6 - len(events)
         if verdict is Verdict.FAIL and missing > 0:
             if unseen := self.run.tap.lost.get(bound.channel, 0) - lost:
-                verdict, head = Verdict.INCONCLUSIVE, f"{head}\nbut {unseen} were not seen"
+                verdict = Verdict.INCONCLUSIVE
+                head += f"\nbut {unseen} were lost on their way to this test"
             elif excuse := self._excuses.of_gaps(began, missing * 1e6 / hz / 2):
                 verdict, head = Verdict.INCONCLUSIVE, head + excuse
         self._raise(verdict, head, window, [bound.channel])
@@ -203,13 +279,25 @@ class TestBench:
     def expect_sequence(
         self, *patterns: Pattern, within_usec: int, after: Event | None = None
     ) -> list[Event]:
-        """Expect events in this order, the last within a time after an event."""
-        __tracebackhide__ = True
+        """Expect one event for each pattern, in this order.
+
+        Args:
+            patterns: What to expect.
+            within_usec: Longest time from `after` to the last event.
+            after: Where the time begins; the present without it.
+
+        Returns:
+            The events.
+
+        Raises:
+            ExpectationFailed: One of them surely did not come in time.
+            Inconclusive: The uncertainty of the times, or a busy host, leaves it open.
+        """
         origin = after or self.now()
         found: list[Event] = []
         for pattern in patterns:
             start = found[-1] if found else origin
-            left = origin.time_usec + self._patient(within_usec) - start.time_usec
+            left = origin.time_usec + self._on_this_host(within_usec) - start.time_usec
             within = max(0, round(left / self.run.slow))
             found.append(self.expect(pattern, within_usec=within, after=start))
         return found
@@ -223,10 +311,21 @@ class TestBench:
         at_least: float | None = None,
         at_most: float | None = None,
     ) -> Measurement:
-        """Note a measurement for the reports, and judge it by its limits if it has any."""
-        __tracebackhide__ = True
+        """Add a measurement to the reports, and check it against its limits if it has any.
+
+        Args:
+            name: Its name in the reports.
+            value: A number, or the time between two events (`event.since(other)`), with bounds.
+            unit: Unit of value and limits; "µs" for a time between events.
+            at_least: Lower limit.
+            at_most: Upper limit; on a slow host that of a duration is higher.
+
+        Raises:
+            ExpectationFailed: The value is surely outside its limits.
+            Inconclusive: The bounds of the value, or a busy host, leave it open.
+        """
         if at_most is not None and (isinstance(value, Span) or unit in DURATION_UNITS):
-            at_most = self._patient(at_most)
+            at_most = self._on_this_host(at_most)
         measured = Measurement.judge(name, value, unit, at_least, at_most)
         excuse = ""
         if measured.outcome is Verdict.FAIL:
@@ -238,12 +337,16 @@ class TestBench:
         return measured
 
     def wait(self, sec: float) -> None:
-        """Let time pass; the run's failure ends it."""
+        """Wait; return earlier, with an exception, when the run fails.
+
+        Raises:
+            MlinkError: The run has failed.
+        """
         self.run.history.wait(lambda: not self.run.alive, sec)
         self.run.check()
 
     def finish(self) -> None:
-        """Take the test's hands off the lines that it has driven."""
+        """Release the lines that the test has driven, and wait until all is at rest again."""
         for channel in {event.channel for event in self.stimuli}:
             device, _, line = channel.rpartition(".")
             if self.run.stimulus.drives(device, int(line)):
@@ -251,16 +354,25 @@ class TestBench:
                     self.run.stimulus.drive(device, int(line), None)
         if self.stimuli:
             with contextlib.suppress(MlinkError):
-                self.run.settle()  # the answer to letting go belongs to this test
+                self.run.settle()  # the answer to the release belongs to this test
 
     def fail(self, head: str, origin: Event, span_usec: int, channels: Sequence[str]) -> None:
-        """Fail with a timeline around an event."""
-        __tracebackhide__ = True
+        """Fail the test, with a timeline.
+
+        Args:
+            head: What happened.
+            origin: Where the timeline begins, a little before.
+            span_usec: Time after `origin`, at whose end the timeline has a mark.
+            channels: Channels to show first.
+
+        Raises:
+            ExpectationFailed: Always.
+        """
         self._raise(Verdict.FAIL, head, Window(origin, 0, span_usec), channels)
 
     # ---------------------------------------------------------------------------------------
 
-    def _patient(self, usec: float) -> int:
+    def _on_this_host(self, usec: float) -> int:
         """Return a deadline as it is on this host, which may be a slow one."""
         return round(usec * self.run.slow)
 
@@ -269,39 +381,15 @@ class TestBench:
         self.deadlines.append((window.origin.time_usec + window.high_usec, bound.text))
         return watch(self.run, bound, window, enough)
 
-    def _nearest(self, bound: Bound, window: Window) -> str:
-        """Say what came nearest to a window."""
-        events = [e for e in self.run.history.of(bound.channel) if bound.matches(e)]
-        if not events:
-            return "; there was none in the whole run"
-        nearest = min(events, key=lambda e: abs(e.time_usec - window.origin.time_usec))
-        later = [e for e in events if e.time_usec > window.origin.time_usec]
-        nearest = later[0] if later else nearest
-        usec = nearest.time_usec - window.origin.time_usec
-        if usec > window.high_usec:
-            return f"; the next came after {usec} µs, {usec - window.high_usec} µs too late"
-        return f"; the nearest was {-usec} µs before it" if usec < 0 else ""
-
     def _raise(self, verdict: Verdict, head: str, window: Window, channels: Sequence[str]) -> None:
-        __tracebackhide__ = True
-        if verdict is not Verdict.PASS:
-            raise_unless_passed(verdict, [head, "", *self.timeline(window, channels)])
-
-    def timeline(self, window: Window, channels: Sequence[str] = ()) -> list[str]:
-        """Draw what was seen around a window."""
-        __tracebackhide__ = True
-        span = max(window.high_usec - min(window.low_usec, 0), 200)
-        zero = window.origin.time_usec
-        start = zero + min(window.low_usec, 0) - span // 4
-        end = zero + window.high_usec + span // 2
-        history = self.run.history
-        for channel in channels:  # what came too late shall be in the picture, if it is not far
-            later = [e for e in history.of(channel, end) if e.time_usec < end + 8 * span]
-            if later and not any(e.caused for e in later):
-                end = max(end, later[0].time_usec + span // 4)
-        first = list(dict.fromkeys([*(e.channel for e in self.stimuli[-3:]), *channels]))
-        marks = [(zero, str(window.origin.channel)), (zero + window.high_usec, "deadline")]
-        lines = draw_timeline(
-            history, start, end, now_usec=self.run.now_usec(), marks=marks, first=first
+        """Raise the exception of a verdict, if it has one, with a timeline."""
+        if verdict is Verdict.PASS:
+            return
+        timeline = window_timeline(
+            self.run.history,
+            window,
+            now_usec=self.run.now_usec(),
+            stimuli=self.stimuli,
+            channels=channels,
         )
-        return [*lines, "", *list_events(history, first, start, end, zero)]
+        raise_unless_passed(verdict, [head, "", *timeline])

@@ -32,49 +32,57 @@ from mlink_hil.testing.settling import settle
 from mlink_hil.testing.stimulus import Stimulus
 from mlink_hil.testing.tap_events import ItemEvents, RegionEvents
 from mlink_hil.testing.testers import add_testers, testers
+from mlink_hil.testing.verdicts import hidden_in_tracebacks
 from mlink_hil.wiring.devices_under_test import chips
 
-_START_SEC = 120.0
-_STOP_SEC = 40.0
+_START_SEC, _STOP_SEC = 120.0, 40.0
+"""Longest start and stop of a run, on a host that is not slow."""
 _COMM_LENGTH = 15
+"""The kernel cuts the names of processes to so many characters."""
 _LAG_SEC = 10.0
-"""How long to wait for a tap that is behind."""
+"""Longest wait for a tap that lags behind."""
 _LET_RUN_SEC = 3.0
 _FIRST_FRAME_SEC = 3.0
 _GRACE_SEC = 0.5
-"""How long after a deadline an item may still be under way to the test, at most."""
+"""How long after a deadline an item may still be on its way to the test process, at most."""
 
 FAULTS = "fault"
-"""Channel of what was broken and mended: its value is 1 where something begins to be broken."""
+"""Channel of faults: its value is 1 where a fault begins, 0 where it ends or is of a moment."""
 
-_FAULT_WORDS = {"end": "end of {}", "failed": "{} was not made"}
+_FAULT_TEXTS = {"end": "end of {}", "failed": "{} was not made"}
 
 
 class BenchRun:
-    """One run; `start` returns when it is in full flow, `stop` when its files are closed."""
+    """One run; `start` returns when all modules run, `stop` when its files are closed.
+
+    Args:
+        bench: The bench; a tap and modules for its testers are added.
+        options: The run's options; their limits are longer on a slow host.
+    """
 
     def __init__(self, bench: Bench, options: RunOptions) -> None:
         self.slow = slowness(bench)
-        """How many times as long deadlines, and limits of the run's phases, are on this host."""
+        """Factor of all deadlines and limits on this host; 1 where it is not slow."""
         wires = wires_of(bench)
         self.bench = bench = add_testers(bench, wires)
         self.options = options = options.on_slow_host(self.slow)
         self.history = History()
         self.result: RunResult | None = None
         self.expected_failures: set[str] = set()
-        """Modules that a test has broken on purpose."""
+        """Modules whose failure a test expects."""
         self.keep_recording = False
-        """Whether a test on this run has failed."""
+        """Set when a test on this run has failed."""
         self.boards: dict[str, BoardLink] = {}
+        """The virtual boards by device, while the run lasts."""
         self.injector: Injector | None = None
-        """Breaks things in the run, while it lasts."""
+        """Makes faults, while the run lasts."""
         self._folder = Path(tempfile.mkdtemp(prefix="mlink-hil-"))
         tapped = add_tap(bench, self._folder / "tap", testers(wires))
         self.tap = TapLink(self._folder / "tap", ItemEvents(self.history))
         self.names = Names(bench, self.boards.__contains__, self.tap.metadata, wires)
         self.engine = Engine(tapped, options, self)
         self._regions: dict[str, str] = {}
-        """Channel of each region that tests have looked at → its stream."""
+        """Channel of each region that tests have watched → its stream."""
         self._starvation = Starvation()
         self.stimulus = Stimulus(self.boards, self.names, self.history, self.tap, self._starvation)
         specs = bench.used_devices().values()
@@ -84,7 +92,11 @@ class BenchRun:
         self._thread = threading.Thread(target=self._run, name="hil-engine", daemon=True)
 
     def start(self) -> None:
-        """Start; ModuleError with the run's own words when it does not get that far."""
+        """Start the run, and wait until cameras deliver and lines are at rest.
+
+        Raises:
+            MlinkError: The run failed, or did not start in time.
+        """
         self._thread.start()
         deadline = time.monotonic() + _START_SEC * self.slow
         while not (self._running.is_set() and self.tap.hello.is_set()):
@@ -93,7 +105,7 @@ class BenchRun:
                 self.check()
                 raise ModuleError(
                     f"the run of {self.bench.path} did not start",
-                    remedy="See what it says with: mlink run",
+                    remedy="Run it with `mlink run` to see its log.",
                 )
             (self._running if not self._running.is_set() else self.tap.hello).wait(0.05)
         try:
@@ -105,7 +117,7 @@ class BenchRun:
                 self.stimulus.connect(self.engine.work_dir, devices)
             if self._virtual:
                 self._starvation.find(without=self._outside_the_loop())
-            for stream in self.names.frame_streams():  # what it shows before is then known
+            for stream in self.names.frame_streams():  # a test can then see what changes
                 self.history.wait(partial(self._has_come, stream), _FIRST_FRAME_SEC)
             self.settle()
         except MlinkError:
@@ -114,7 +126,7 @@ class BenchRun:
             raise
 
     def settle(self) -> None:
-        """Wait until what is under way on lines has come to rest, and watched cameras show it."""
+        """Wait until lines are at rest, and the cameras that tests watch have shown that."""
         settle(self, set(self._regions.values()))
         self._starvation.mark()
 
@@ -122,7 +134,7 @@ class BenchRun:
         return self.history.last(channel) is not None
 
     def stop(self) -> RunResult | None:
-        """End the run, if it still lasts, and return how it went."""
+        """End the run, if it still lasts, and return its result; None if it never ran."""
         injector, self.injector = self.injector, None
         if injector is not None:
             injector.close()
@@ -136,7 +148,11 @@ class BenchRun:
         return self.result
 
     def encode(self) -> None:
-        """Encode what the run has recorded raw, as `mlink run` does; ModuleError where it fails."""
+        """Encode what the run has recorded raw, as `mlink run` does.
+
+        Raises:
+            ModuleError: The encoding failed.
+        """
         if self.result is None:
             return
         known = len(self.result.failures)
@@ -151,11 +167,16 @@ class BenchRun:
 
     @property
     def failures(self) -> list[Failure]:
-        """What failed so far, without what a test broke on purpose."""
+        """The failures so far, without those that a test expects."""
         return [f for f in self.engine.failures if f.module not in self.expected_failures]
 
     def check(self) -> None:
-        """Raise what has failed in the run, in its own words."""
+        """Raise the failure of the run, if it has failed.
+
+        Raises:
+            MlinkError: The run has failed.
+        """
+        __tracebackhide__ = hidden_in_tracebacks
         if self._error is not None:
             raise self._error
         if failures := self.failures:
@@ -164,17 +185,17 @@ class BenchRun:
             raise ModuleError(f"the run of {self.bench.name} failed:\n{text}", remedy=remedy)
 
     def now_usec(self) -> int:
-        """Return the master time."""
+        """Return the master time in µs."""
         return self.to_usec(time.monotonic_ns())
 
     def to_usec(self, monotonic_ns: int) -> int:
-        """Return the master time of a moment on CLOCK_MONOTONIC."""
+        """Return the master time of a moment on CLOCK_MONOTONIC, in µs."""
         return self.tap.to_usec(monotonic_ns)
 
-    # what the engine tells ----------------------------------------------------------------
+    # what the engine reports --------------------------------------------------------------
 
     def on_status(self, status: RunStatus) -> None:
-        """Note that the run is in full flow."""
+        """Note that all modules run."""
         if status.phase is Phase.RUN:
             self._running.set()
 
@@ -187,7 +208,7 @@ class BenchRun:
     # ---------------------------------------------------------------------------------------
 
     def _on_fault(self, time_usec: int, event: str, fault: Fault) -> None:
-        """Note a fault of the bench file, or of a test."""
+        """Add the event of a fault, of the bench file or of a test."""
         self.history.add([fault_event(time_usec, event, fault)])
 
     def _run(self) -> None:
@@ -196,15 +217,21 @@ class BenchRun:
             self.result = self.engine.run()
         except MlinkError as error:
             self._error = error
-        except Exception as error:  # noqa: BLE001 - told to the test, in the test's own thread
+        except Exception as error:  # noqa: BLE001 - `check` raises it in the test's thread
             self._error = error
         finally:
             self.history.end()
 
     def complete(self, channel: str, time_usec: int, decided: Callable[[], bool]) -> None:
-        """Wait until nothing up to a master time can still come on a channel.
+        """Wait until no event up to a master time can still come on a channel.
 
-        Exact for the pins of virtual boards; else until it is decided, or a while is over.
+        Exact for the pins of virtual boards. Else it waits until `decided`, or for 0.5 s and until
+        the tap has forwarded all that was sent by then.
+
+        Args:
+            channel: The channel.
+            time_usec: The master time.
+            decided: Returns whether later events are irrelevant.
         """
         device = channel.rpartition(".")[0]
         link = self.boards.get(device)
@@ -218,39 +245,48 @@ class BenchRun:
                 if self.to_usec(link.barrier()) >= time_usec:
                     return
             except DeviceError:
-                return  # unplugged: nothing comes any more
+                return  # unplugged: no event can come
             time.sleep(0.001)
 
     def _drain(self, time_usec: int) -> None:
-        """Wait until the tap has told all up to a master time; on a busy machine it lags behind."""
+        """Wait until the tap has forwarded all up to a master time; it lags on a busy machine."""
         deadline = time.monotonic() + _LAG_SEC
         while self.alive and self.tap.drained_usec < time_usec and time.monotonic() < deadline:
             time.sleep(0.005)
 
     def watch_region(self, stream: str, area: tuple[int, int, int, int], channel: str) -> None:
-        """Follow a region's brightness as a channel; once for each region."""
+        """Report a region's brightness as a channel, if it is not reported yet.
+
+        Args:
+            stream: The camera's stream.
+            area: (x, y, width, height) in pixels from the top left.
+            channel: The region's channel.
+        """
         if channel not in self._regions:
             self._regions[channel] = stream
             bound_usec = self.tap.uncertainty_usec(stream)
             self.tap.add_region(stream, area, RegionEvents(self.history, channel, bound_usec))
 
     def starved_usec(self, since: Snapshot | None = None) -> dict[str, int]:
-        """Return how long the host kept the processes of a virtual bench's loop waiting, in µs.
+        """Return how long each process of a virtual bench's loop waited for a processor, in µs.
 
-        Since a snapshot, or the last stimulus. Empty on a real bench: what is late there is late.
+        Empty on a real bench, where the host cannot delay what happens on lines.
+
+        Args:
+            since: Where the count begins; None is the last stimulus.
         """
         return self._starvation.waits_usec(since)
 
     def let_run(self) -> None:
-        """Wait until no process of a virtual bench waits for a processor."""
+        """Wait, 3 s at most, until no process of a virtual bench waits for a processor."""
         self._starvation.let_run(_LET_RUN_SEC)
 
     def processor_times(self) -> Snapshot:
-        """Return a moment to count `starved_usec` from."""
+        """Return a snapshot to count `starved_usec` from."""
         return self._starvation.snapshot()
 
     def _outside_the_loop(self) -> set[str]:
-        """Return the names of the processes that may be late without harm: recorders and such."""
+        """Return the names of processes that are no part of the loop: recorders, the tap."""
         names = {
             module.name
             for module in self.bench.modules.values()
@@ -260,6 +296,12 @@ class BenchRun:
 
 
 def fault_event(time_usec: int, event: str, fault: Fault) -> Event:
-    """Return the event on the channel `fault` of something that was done to break or mend."""
-    what = _FAULT_WORDS.get(event, "{}").format(f"{fault.kind} {fault.target}")
+    """Return the event of a fault.
+
+    Args:
+        time_usec: Its master time.
+        event: "begin", "once" (of a moment), "end", or "failed" (could not be made).
+        fault: The fault.
+    """
+    what = _FAULT_TEXTS.get(event, "{}").format(f"{fault.kind} {fault.target}")
     return Event(FAULTS, time_usec, int(event == "begin"), cells=(what,), caused=True)

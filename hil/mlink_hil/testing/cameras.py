@@ -1,4 +1,4 @@
-"""Handles of a test on cameras: frames by number, regions of the picture."""
+"""A test's handles for cameras: frames by index, and regions of their pictures."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ from mlink.types import Frame
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.events import Event
 from mlink_hil.testing.patterns import Pattern, crosses
-from mlink_hil.testing.verdicts import Inconclusive
+from mlink_hil.testing.verdicts import Inconclusive, hidden_in_tracebacks
+
+__tracebackhide__ = hidden_in_tracebacks
 
 Fail: TypeAlias = Callable[[str, Event, int, Sequence[str]], None]
 """Fails the test with (message, event to draw a timeline after, its length in µs, channels)."""
 
 _LATE_PICTURE_USEC = 10_000_000
-"""How long after a deadline a picture may still be under way to the test."""
+"""How long after a deadline a picture may still be on its way to the test process."""
 
 
 class Region:
-    """A rectangle of a camera's picture, whose mean brightness is followed frame by frame.
+    """A rectangle of a camera's picture, whose mean brightness is reported for each frame.
 
-    The light of an event came on at some time since the frame before: its bounds say so.
+    What a frame shows began at some time since the frame before; the event's bounds include that.
+
+    Args:
+        run: The run.
+        stream: The camera's stream.
+        area: (x, y, width, height) in pixels from the top left.
     """
 
     def __init__(self, run: BenchRun, stream: str, area: tuple[int, int, int, int]) -> None:
@@ -35,19 +42,19 @@ class Region:
         run.watch_region(stream, area, self.channel)
 
     def brightens(self, above: float) -> Pattern:
-        """Look for the first frame that is at least this bright (0 to 255)."""
+        """Match the first frame that is at least this bright (0 to 255) after a darker one."""
         return crosses(self.channel, above, upwards=True)
 
     def darkens(self, below: float) -> Pattern:
-        """Look for the first frame that is darker than this."""
+        """Match the first frame that is darker than this (0 to 255) after a brighter one."""
         return crosses(self.channel, below, upwards=False)
 
     @property
     def brightness(self) -> float:
-        """Mean brightness in the newest frame, 0 to 255."""
+        """Mean brightness in the newest frame, 0 to 255; StreamError before the first frame."""
         last = self._run.history.last(self.channel)
         if last is None:
-            raise StreamError(f"no frame has come yet for {self.channel}")
+            raise StreamError(f"no frame of {self.channel} has arrived yet")
         return last.value
 
 
@@ -60,44 +67,65 @@ class Camera:
         self.stream = stream
 
     def region(self, x: int, y: int, width: int, height: int) -> Region:
-        """Follow a rectangle of the picture, in pixels from the top left."""
+        """Return a rectangle of the picture, to expect light in it.
+
+        Args:
+            x: Left edge, in pixels from the left.
+            y: Top edge, in pixels from the top.
+            width: Width in pixels.
+            height: Height in pixels.
+        """
         return Region(self._run, self.stream, (x, y, width, height))
 
     def frame(self, index: int) -> Event:
-        """Return when a frame was taken, by its number; StreamError when it has not come."""
+        """Return the event of a frame, with its time.
+
+        Raises:
+            StreamError: The frame has not arrived.
+        """
         for event in self._run.history.of(self.stream):
             if event.value == index:
                 return event
-        raise StreamError(f"frame {index} of {self.stream} has not come")
+        raise StreamError(f"frame {index} of {self.stream} has not arrived")
 
     def next_frame(self, timeout_sec: float = 2.0) -> Event:
-        """Wait for a frame taken from now on."""
+        """Wait for a frame taken from now on.
+
+        Raises:
+            StreamError: None arrived in time.
+            MlinkError: The run has failed.
+        """
         history, now = self._run.history, self._run.now_usec()
         found: list[Event] = []
 
-        def come() -> bool:
+        def has_arrived() -> bool:
             found[:] = history.of(self.stream, now)
             return bool(found)
 
-        if not history.wait(come, timeout_sec):
+        if not history.wait(has_arrived, timeout_sec):
             self._run.check()
             raise StreamError(
                 f"{self.stream} sent no frame for {timeout_sec:g} s",
-                remedy="Does the camera still deliver? See the run's log.",
+                remedy="Check the camera, and the run's log.",
             )
         return found[0]
 
     def picture(self, index: int = -1) -> Frame:
-        """Return a frame with its pixels: the newest (-1), or one by its number.
+        """Return a frame with its pixels, by its index or the newest (-1).
 
-        The newest 64 MB of frames are kept for this.
+        Only the newest 64 MB of frames are kept for this.
+
+        Raises:
+            StreamError: The frame is not kept any more, or has not arrived.
+            ControlError: The run has ended.
         """
         found = self._run.tap.fetch(self.stream, index)
         if found is None:
-            which = "no frame" if index < 0 else f"frame {index}"
+            if index < 0:
+                raise StreamError(f"no frame of {self.stream} has arrived yet")
             raise StreamError(
-                f"{which} of {self.stream} is kept",
-                remedy="Ask sooner: only the newest 64 MB of frames are kept.",
+                f"frame {index} of {self.stream} is not kept",
+                remedy="Fetch it sooner: only the newest 64 MB of frames are kept.",
             )
         return found
 
@@ -106,15 +134,24 @@ class Camera:
     ) -> Frame:
         """Wait for the first frame, taken after an event, of which `shows(pixels)` is true.
 
-        For OpenCV and the like. ExpectationFailed when none within the time shows it.
+        Args:
+            shows: Called with the pixels of each frame, H×W or H×W×3 (BGR), for OpenCV and such.
+            within_usec: Longest time after `after`; longer on a slow host.
+            after: Where the time begins.
+
+        Raises:
+            ExpectationFailed: No frame within the time shows it.
+            Inconclusive: A later one does, and the host was busy.
+            MlinkError: The run has failed or ended.
         """
         history = self._run.history
         seen = after.time_usec
         within_usec = round(within_usec * self._run.slow)
         deadline = after.time_usec + within_usec
+        name = getattr(shows, "__name__", "shows")
         head = (
-            f"no picture of {self.stream} within {within_usec} µs after {after} shows what was "
-            "looked for"
+            f"{name}() was not true for any picture of {self.stream} within {within_usec} µs "
+            f"after {after}"
         )
         while True:
             for event in history.of(self.stream, seen + 1):
@@ -125,11 +162,11 @@ class Camera:
                 found = self._run.tap.fetch(self.stream, int(event.value))
                 if found is not None and shows(found.view):
                     if event.time_usec > deadline:
-                        raise Inconclusive(f"{head}; a later one does, and this machine was busy")
+                        raise Inconclusive(f"{head}; it was later, but this machine was busy")
                     return found
             if self._run.now_usec() > deadline + _LATE_PICTURE_USEC:
-                self._fail(f"{head}, and no later one came", after, within_usec, [self.stream])
+                self._fail(f"{head}, and none came later", after, within_usec, [self.stream])
             if not self._run.alive:
                 self._run.check()
-                raise StreamError(f"the run ended while {self.stream} was watched")
+                raise StreamError(f"the run ended while the test waited for {self.stream}")
             time.sleep(0.002)

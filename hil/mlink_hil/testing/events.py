@@ -1,7 +1,7 @@
-"""What a test sees of a run: events at master times that are only known within bounds.
+"""What a test sees of a run: events at master times that are known within bounds.
 
-A time is a nominal value and how much earlier or later it may truly have been. Every verdict is
-drawn from these bounds, so that what they do not decide is told as undecided.
+A time is a nominal value, and how much earlier or later it may truly have been. Verdicts are drawn
+from these bounds: what they leave open is inconclusive.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A duration between two events: nominal µs, and its bounds."""
+    """A duration in µs: its nominal value and its bounds."""
 
     usec: int
     lowest_usec: int
@@ -22,7 +22,15 @@ class Span:
 
     @classmethod
     def quantile(cls, spans: Sequence[Span], share: float) -> Span:
-        """Return a quantile (0 to 1) of several durations, and of their bounds."""
+        """Return a quantile of several durations.
+
+        Args:
+            spans: The durations; at least one.
+            share: 0 to 1 (0.5: the median).
+
+        Returns:
+            The quantile of the nominal values, of the lower and of the upper bounds.
+        """
         columns = zip(
             *((each.usec, each.lowest_usec, each.highest_usec) for each in spans), strict=True
         )
@@ -36,13 +44,17 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened on a channel ("uno.8", "cam.video", "loop.table-out")."""
+    """Something that happened on a channel ("uno.8", "cam.video", "loop.table-out").
+
+    A channel is a pin of a virtual board ("device.pin"), a line as a stream reports it
+    ("module.port.line"), a stream of frames or rows ("module.port"), or a region of a picture.
+    """
 
     channel: str
     time_usec: int
     """Nominal master time."""
     value: float = 0
-    """Level of an edge, value of a reading, number of a frame, brightness of a region."""
+    """Level of an edge, value of a reading, index of a frame, brightness of a region."""
     early_usec: int = 0
     """How much earlier than `time_usec` it may have been, in µs."""
     late_usec: int = 0
@@ -50,27 +62,28 @@ class Event:
     cells: tuple[str, ...] = ()
     """Cells of a table row."""
     caused: bool = False
-    """Whether it was made on purpose: by the test, or as a fault."""
+    """Whether the test or a fault caused it."""
     previous: float | None = field(default=None, compare=False)
-    """Value of the channel before; None when it was not known."""
+    """Value of the channel before it; None when that is not known."""
     waited_usec: int = field(default=0, compare=False)
-    """How much of the time since what it answers to the host of a virtual bench was busy, in µs:
-    a duration may be that much shorter where it is not."""
+    """How long the processes of a virtual bench waited for a processor between the stimulus and
+    this answer, in µs. The lower bound of `since` leaves that time out."""
     noted_ns: int = field(default=0, compare=False)
-    """When the test was told of it, or, of a stimulus, when it asked for it (CLOCK_MONOTONIC)."""
+    """When the test process received it, or requested it in the case of a stimulus (ns on
+    CLOCK_MONOTONIC)."""
 
     @property
     def earliest_usec(self) -> int:
-        """The earliest time that it may have been at."""
+        """The earliest time at which it may have been."""
         return self.time_usec - self.early_usec
 
     @property
     def latest_usec(self) -> int:
-        """The latest time that it may have been at."""
+        """The latest time at which it may have been."""
         return self.time_usec + self.late_usec
 
     def since(self, other: Event) -> Span:
-        """Return how long after another event this one was."""
+        """Return the time from another event to this one; negative if this one was before."""
         return Span(
             self.time_usec - other.time_usec,
             self.earliest_usec - other.latest_usec - self.waited_usec,
@@ -84,18 +97,19 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Time between `low_usec` and `high_usec` after an event (or around it, when low < 0)."""
+    """The time from `low_usec` to `high_usec` after an event (around it when `low_usec` < 0)."""
 
     origin: Event
     low_usec: int
     high_usec: int
 
     def holds(self, event: Event) -> bool | None:
-        """Tell whether an event is inside; None when the bounds of the times do not decide.
+        """Return whether an event is inside; None when the bounds of the times leave it open.
 
-        An event that is nominally after the origin, or may be and was not known when the test
-        acted, is taken to be after it: only the far end of the window, the deadline, can be
-        undecided for it.
+        An event counts as after the origin when its nominal time is. It does so, too, when it
+        only may have been after it but reached the test process after the test had acted: what
+        was on its way then can hardly have been there before. The far end of the window, the
+        deadline, is judged by the bounds alone.
         """
         span = event.since(self.origin)
         if self.low_usec < 0:
@@ -114,17 +128,21 @@ class Window:
 
     @property
     def end_usec(self) -> int:
-        """Latest master time that the window may reach to."""
+        """The latest master time at which the window may end."""
         return self.origin.latest_usec + self.high_usec
 
     @property
     def start_usec(self) -> int:
-        """Earliest master time that the window may begin at."""
+        """The earliest master time at which the window may begin."""
         return self.origin.earliest_usec + self.low_usec
 
 
 def rate_of(events: Sequence[Event]) -> tuple[float, float, float]:
-    """Return the rate of events over whole intervals, in Hz: at least, nominally, at most."""
+    """Return the lowest, the nominal and the highest rate of events, in Hz.
+
+    It is counted over whole intervals, from the first event to the last. All are 0 for fewer than
+    two events.
+    """
     if len(events) < 2:
         return 0.0, 0.0, 0.0
     span = events[-1].since(events[0])
@@ -136,7 +154,7 @@ def rate_of(events: Sequence[Event]) -> tuple[float, float, float]:
 
 
 def _between(limit: int, lowest: int, highest: int) -> bool | None:
-    """Tell whether a value known to be in [lowest, highest] is at least `limit`."""
+    """Return whether a value known to be in [lowest, highest] is at least `limit`."""
     if lowest >= limit:
         return True
     return False if highest < limit else None

@@ -1,4 +1,4 @@
-"""Faults on demand: what a bench must survive, or at least tell."""
+"""Faults on demand: what a bench must survive, or must report."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ from mlink_hil.faults.injector import Active, Injector
 from mlink_hil.faults.kinds import Fault
 from mlink_hil.testing.bench_run import FAULTS, BenchRun, fault_event
 from mlink_hil.testing.events import Event
+from mlink_hil.testing.verdicts import hidden_in_tracebacks
+
+__tracebackhide__ = hidden_in_tracebacks
 
 _FAILURE_SEC = 15.0
 
 
 class Faults:
-    """Breaks things in a run, and mends them: each is noted as an event, and in the recording.
+    """Injects faults into a run, and ends them.
 
-    Methods return the moment; those for a `with` block last as long as the block.
+    Each one is an event on the channel "fault", and a row of the recording's dataset `faults`.
+    Methods return the event; a fault made by a `with` block lasts as long as the block. Boards and
+    cameras are named by device (boards also by module; None is the only board), modules by name.
+    All methods raise BenchError where the target is missing or real, and ModuleError when the run
+    has ended.
     """
 
     def __init__(self, run: BenchRun) -> None:
@@ -30,13 +37,13 @@ class Faults:
     # a board ------------------------------------------------------------------------------
 
     def unplug(self, board: str | None = None) -> Event:
-        """Pull the cable of a virtual board: its port and its power vanish."""
+        """Unplug a virtual board: its port and its power vanish, until `plug`."""
         name = self._board(board)
         self._unplugged[name], event = self._begin(kinds.Unplug(target=name))
         return event
 
     def plug(self, board: str | None = None) -> Event:
-        """Put the cable back; the board boots."""
+        """Plug a board in again; it boots."""
         name = self._board(board)
         if active := self._unplugged.pop(name, None):
             return self._end(active)
@@ -45,13 +52,13 @@ class Faults:
         return event
 
     def reset(self, board: str | None = None) -> Event:
-        """Push a virtual board's reset button."""
+        """Press a virtual board's reset button."""
         return self._begin(kinds.Reset(target=self._board(board)))[1]
 
     @contextmanager
     def brown_out(self, board: str | None = None) -> Iterator[Event]:
-        """Let a virtual board's supply sag: held in reset, its port stays; then it boots."""
-        with self._made(kinds.BrownOut(target=self._board(board))) as event:
+        """Hold a virtual board in reset, as by a low supply: its port stays; then it boots."""
+        with self._injected(kinds.BrownOut(target=self._board(board))) as event:
             yield event
 
     @contextmanager
@@ -64,65 +71,94 @@ class Faults:
         direction: Literal["both", "to-board", "from-board"] = "both",
         seed: int = 1,
     ) -> Iterator[Event]:
-        """Lose and corrupt a share of the bytes between a virtual board and the host."""
+        """Lose and corrupt bytes between a virtual board and the host.
+
+        Args:
+            board: The board; None for the only one.
+            drop: Share of the bytes that are lost, 0 to 1.
+            corrupt: Share of the bytes in which one bit is inverted, 0 to 1.
+            direction: Which bytes.
+            seed: Of the random choice of bytes.
+        """
         name = self._board(board)
         fault = kinds.LineNoise(
             target=name, drop=drop, corrupt=corrupt, direction=direction, seed=seed
         )
-        with self._made(fault) as event:
+        with self._injected(fault) as event:
             yield event
 
     @contextmanager
     def stuck_line(self, line: int, level: bool, board: str | None = None) -> Iterator[Event]:
-        """Short a line of a virtual board, whatever is wired to it."""
-        with self._made(
+        """Hold a line of a virtual board at a level, whatever is wired to it."""
+        with self._injected(
             kinds.StuckLine(target=self._board(board), line=line, level=level)
         ) as event:
             yield event
 
     @contextmanager
     def skewed_clock(self, device: str, ppm: float) -> Iterator[Event]:
-        """Let the clock of a virtual board or camera run fast by so much."""
-        with self._made(kinds.SkewClock(target=device, ppm=ppm)) as event:
+        """Make the clock of a virtual board or camera run fast (slow, below 0), by `ppm`."""
+        with self._injected(kinds.SkewClock(target=device, ppm=ppm)) as event:
             yield event
 
     # a camera -----------------------------------------------------------------------------
 
     @contextmanager
     def frozen_picture(self, camera: str) -> Iterator[Event]:
-        """Let a virtual camera (by its device) send the same picture again and again."""
-        with self._made(kinds.FreezePicture(target=camera)) as event:
+        """Make a virtual camera send the same picture again and again, with new times."""
+        with self._injected(kinds.FreezePicture(target=camera)) as event:
             yield event
 
     @contextmanager
     def late_stamps(self, camera: str, usec: int) -> Iterator[Event]:
-        """Let a virtual camera (by its device) stamp its frames late, in µs."""
-        with self._made(kinds.LateStamps(target=camera, usec=usec)) as event:
+        """Make a virtual camera stamp its frames too late (too early, below 0), in µs."""
+        with self._injected(kinds.LateStamps(target=camera, usec=usec)) as event:
             yield event
 
     # a module -----------------------------------------------------------------------------
 
     def kill(self, module: str) -> Event:
-        """Kill a module's process."""
+        """Kill a module's process; see `expect_failure`."""
         return self._begin(kinds.Kill(target=module))[1]
 
     @contextmanager
     def frozen(self, module: str) -> Iterator[Event]:
-        """Stop a module's process for the length of the block (a hung script, a dead camera)."""
-        with self._made(kinds.Stall(target=module)) as event:
+        """Stop a module's process (SIGSTOP), like a hung script or a dead camera."""
+        with self._injected(kinds.Stall(target=module)) as event:
             yield event
 
     @contextmanager
     def slow_disk(
         self, module: str, bytes_per_sec: float, *, write_msec: float = 0.0
     ) -> Iterator[Event]:
-        """Let a recorder's writes take as long as on a slow disk."""
+        """Make a recorder's writes into the recording as slow as on a slow disk.
+
+        Args:
+            module: The recorder.
+            bytes_per_sec: Speed of the disk.
+            write_msec: Time that each write and each sync takes besides, in ms.
+
+        Raises:
+            DeviceError: The run is not recorded, or the process cannot be traced.
+        """
         fault = kinds.SlowDisk(target=module, bytes_per_sec=bytes_per_sec, write_msec=write_msec)
-        with self._made(fault) as event:
+        with self._injected(fault) as event:
             yield event
 
     def expect_failure(self, module: str, timeout_sec: float = _FAILURE_SEC) -> str:
-        """Expect that the run fails, and names this module; return what it says."""
+        """Expect that the run fails because of a module; such a failure does not fail the test.
+
+        Args:
+            module: The module that the run's failure names.
+            timeout_sec: How long to wait for it.
+
+        Returns:
+            The failure's message.
+
+        Raises:
+            AssertionError: The run did not fail there in time.
+            MlinkError: The run failed elsewhere.
+        """
         self._run.expected_failures.add(module)
         deadline = time.monotonic() + timeout_sec
         while time.monotonic() < deadline:
@@ -136,7 +172,7 @@ class Faults:
         raise AssertionError(f"the run did not fail in '{module}' within {timeout_sec:g} s")
 
     def pid(self, module: str) -> int:
-        """Return the process of a module's worker in this run."""
+        """Return the process id of a module's worker."""
         return self._injector.pid(module)
 
     # ---------------------------------------------------------------------------------------
@@ -144,14 +180,14 @@ class Faults:
     @property
     def _injector(self) -> Injector:
         if self._run.injector is None:
-            raise ModuleError("the run has ended: there is nothing to break")
+            raise ModuleError("no fault can be injected: the run has ended")
         return self._run.injector
 
     def _board(self, board: str | None) -> str:
         return self._run.names.board(board)
 
     @contextmanager
-    def _made(self, fault: Fault) -> Iterator[Event]:
+    def _injected(self, fault: Fault) -> Iterator[Event]:
         active, event = self._begin(fault)
         try:
             yield event

@@ -1,4 +1,4 @@
-"""All events of a run that a test has been told of, by channel; safe to use from many threads."""
+"""All events of a run that have reached the test process, by channel."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from itertools import islice
 from mlink_hil.testing.events import Event
 
 KEPT_EVENTS = 100_000
-"""Per channel; the oldest half is dropped beyond it."""
+"""Per channel; beyond it the oldest half is dropped."""
 
 
 class History:
-    """Events as they were told; readers wait for more under one condition."""
+    """Events in order of time, safe to use from many threads; `wait` waits for more."""
 
     def __init__(self) -> None:
         self._channels: dict[str, list[Event]] = {}
@@ -23,7 +23,7 @@ class History:
         self._ended = False
 
     def add(self, events: Iterable[Event]) -> None:
-        """Take events in, and wake whoever waits."""
+        """Add events, in any order, and wake all that wait."""
         with self._changed:
             for event in events:
                 kept = self._channels.setdefault(event.channel, [])
@@ -36,24 +36,30 @@ class History:
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Nothing will be added any more."""
+        """End all waits: nothing will be added any more."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def channels(self) -> list[str]:
-        """Return the channels on which something has happened."""
+        """Return the channels that have events, sorted."""
         with self._changed:
             return sorted(self._channels)
 
     def of(
         self, channel: str, from_usec: int | None = None, to_usec: int | None = None
     ) -> list[Event]:
-        """Return a channel's events whose times may lie between two master times, in order."""
+        """Return a channel's events whose times may lie between two master times, in order.
+
+        Args:
+            channel: The channel.
+            from_usec: First master time; None for the beginning of the run.
+            to_usec: Last master time; None for the present.
+        """
         with self._changed:
             events = self._channels.get(channel, [])
             found = []
-            # Backwards: what a test asks for has mostly just happened.
+            # Backwards: most requests are for what has just happened.
             for event in reversed(events):
                 if from_usec is not None and event.latest_usec < from_usec:
                     break
@@ -63,7 +69,7 @@ class History:
         return found
 
     def last(self, channel: str, before_usec: int | None = None) -> Event | None:
-        """Return a channel's newest event, or its newest before a master time."""
+        """Return a channel's newest event, or its newest before a master time; None without one."""
         with self._changed:
             events = self._channels.get(channel, ())
             fitting = (
@@ -74,7 +80,11 @@ class History:
             return next(islice(fitting, 1), None)
 
     def wait(self, done: Callable[[], bool], timeout_sec: float) -> bool:
-        """Wait until `done()`, asked again at each change; False when the time is over first."""
+        """Wait until `done()` is true; it is called at the start and after each change.
+
+        Returns:
+            False when the time, or the run, is over first.
+        """
         deadline = time.monotonic() + timeout_sec
         version = -1
         while True:

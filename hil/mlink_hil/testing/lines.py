@@ -1,4 +1,4 @@
-"""Handles of a test on boards and their lines."""
+"""A test's handles for boards and their lines."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from mlink_hil.control.messages import StatsReply
 from mlink_hil.control.watcher import BoardLink
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.events import Event
+from mlink_hil.testing.verdicts import hidden_in_tracebacks
+
+__tracebackhide__ = hidden_in_tracebacks
 
 
 class Line:
-    """One line of a board, as a test drives and watches it."""
+    """One line of a board, to drive and to read."""
 
     def __init__(
         self, run: BenchRun, board: str, number: int, note: Callable[[Event], object]
@@ -26,18 +29,33 @@ class Line:
     def drive(self, level: bool | None) -> Event:
         """Wire the line to 5 V (True), to ground (False) or to nothing (None).
 
-        The event returned is the moment at which it took effect.
+        Returns:
+            The moment at which it took effect.
+
+        Raises:
+            DeviceError: The board is real and this line is not wired to a tester, or a virtual
+                board is gone or has no such line.
+            ControlError: The run has ended.
         """
         event = self._run.stimulus.drive(self._board, self.number, level)
         self._note(event)
         return event
 
     def release(self) -> Event:
-        """Wire the line to nothing: what it reads is the board's matter (pull-up)."""
+        """Wire the line to nothing, as `drive(None)`: the board's pull-up, if any, sets its level.
+
+        A tester's line becomes an input with pull-up.
+        """
         return self.drive(None)
 
     def pulse(self, level: bool, msec: float) -> tuple[Event, Event]:
-        """Drive for a while, timed by this process, then release; return both moments."""
+        """Drive the line for a time, then release it.
+
+        The test process times it, so a busy host makes the pulse longer.
+
+        Returns:
+            The moments at which both took effect.
+        """
         began = self.drive(level)
         time.sleep(msec / 1000)
         return began, self.release()
@@ -61,19 +79,31 @@ class Board:
         return Line(self._run, self.name, number, self._note)
 
     def analog(self, channel: int, volts: float | None) -> None:
-        """Put a voltage on an analog input of a virtual board, or take it off (None)."""
-        self._link_of("put a voltage on").analog(channel, volts)
+        """Put a voltage on an analog input of a virtual board.
+
+        Args:
+            channel: Number of the input (0 for A0).
+            volts: The voltage; None disconnects the input.
+
+        Raises:
+            DeviceError: The board is a real one.
+        """
+        self._link_to("put a voltage on an input of").analog(channel, volts)
 
     def stats(self) -> StatsReply:
-        """Tell how a virtual board's simulation does."""
-        return self._link_of("ask for the simulation of").stats()
+        """Return the counters of a virtual board's simulation.
+
+        Raises:
+            DeviceError: The board is a real one.
+        """
+        return self._link_to("read the simulation's counters of").stats()
 
     @property
     def simulated(self) -> bool:
         """Whether the board is a virtual one."""
         return self.name in self._run.boards
 
-    def _link_of(self, what: str) -> BoardLink:
+    def _link_to(self, what: str) -> BoardLink:
         link = self._run.boards.get(self.name)
         if link is None:
             raise DeviceError(

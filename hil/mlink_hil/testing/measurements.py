@@ -1,4 +1,4 @@
-"""Measurements: a name, a value with its bounds, a unit, limits, and the outcome."""
+"""Measurements of a test: a value with bounds, limits, and the outcome."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlink_hil.testing.verdicts import Verdict, limits_verdict
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A measured value, judged by its limits."""
+    """A value, its bounds and limits in one unit, and the verdict on them."""
 
     name: str
     value: float
@@ -31,7 +31,15 @@ class Measurement:
         at_least: float | None,
         at_most: float | None,
     ) -> Measurement:
-        """Judge a value; a Span is in µs and brings its bounds along."""
+        """Return a measurement with the verdict of its limits.
+
+        Args:
+            name: Its name in the reports.
+            value: A number, or a Span, which is in µs and has bounds.
+            unit: Unit of value and limits; "" is "µs" for a Span.
+            at_least: Lower limit; None without.
+            at_most: Upper limit; None without.
+        """
         if isinstance(value, Span):
             number = float(value.usec)
             lowest, highest = float(value.lowest_usec), float(value.highest_usec)
@@ -43,7 +51,7 @@ class Measurement:
 
     @property
     def limits(self) -> str:
-        """The limits as text, "" without."""
+        """The limits as text ("≥ 1 and ≤ 5"); "" without any."""
         parts = [
             f"{sign} {limit:g}"
             for sign, limit in (("≥", self.at_least), ("≤", self.at_most))

@@ -1,4 +1,4 @@
-"""Which board, camera, stream or channel of a run a test means, with or without a name."""
+"""Finds the board, camera, stream or channel that a test means, with or without a name."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ from mlink.errors import BenchError
 from mlink.metadata import Metadata
 from mlink.module import Category
 from mlink.types import DataType
+from mlink_hil.testing.verdicts import hidden_in_tracebacks
+
+__tracebackhide__ = hidden_in_tracebacks
 
 
 class Names:
-    """Looks names up in a run; implements `patterns.Channels`."""
+    """Looks names up in a run; implements `patterns.Channels`.
+
+    Every method raises BenchError when there is no such thing, or several and no name was given.
+
+    Args:
+        bench: The bench.
+        is_virtual: Returns whether a device is a virtual board that is connected.
+        metadata: Stream → its metadata; may be filled later.
+        wires: A line of the bench → the tester's line wired to it, both "device.line".
+    """
 
     def __init__(
         self,
@@ -27,10 +39,9 @@ class Names:
         self._is_virtual = is_virtual
         self._metadata = metadata
         self.wires = wires
-        """A line of the bench → the tester's line wired to it, both "device.line"."""
 
     def board(self, name: str | None = None) -> str:
-        """Return a board's device, from that name or its module's; or a chip under test."""
+        """Return the device of a board or a chip, by its own name or its module's."""
         if name is not None and self._is_virtual(name):
             return name
         boards = {
@@ -46,7 +57,7 @@ class Names:
         return _one(name, boards, "board")
 
     def line_channel(self, line: int, board: str | None) -> str:
-        """Return the channel on which a line's edges are seen best."""
+        """Return the channel on which a line's edges have the best times."""
         device = self.board(board)
         if wired := self.wires.get(f"{device}.{line}"):
             tester, _, number = wired.partition(".")
@@ -56,7 +67,7 @@ class Names:
         return f"{self._reading_stream(device)}.{line}"
 
     def reading_channel(self, line: int, board: str | None) -> str:
-        """Return the channel of what a board itself reports of a line."""
+        """Return the channel of a board's own reports on a line; the board may be a tester."""
         tester = board is not None and board in self.testers()
         device = board if tester and board is not None else self.board(board)
         return f"{self._reading_stream(device)}.{line}"
@@ -88,13 +99,13 @@ class Names:
         return {*self._streams(DataType.LineReading), *self._streams(DataType.LineCommand)}
 
     def row_stream(self, table: str | None = None) -> str:
-        """Return a stream of rows, by itself or its module."""
+        """Return a stream of rows, by its name or its module; None is the only one of a script."""
         streams = self._streams(DataType.TableRow)
         if table is not None and table not in streams:
             own = [stream for stream, module in streams.items() if module.name == table]
             if len(own) == 1:
                 return own[0]
-        if table is None:  # of a board's own tables there are several; a script's is meant
+        if table is None:  # boards have several tables of their own; a script's is meant
             streams = {
                 stream: module
                 for stream, module in streams.items()
@@ -103,7 +114,7 @@ class Names:
         return _one(table, streams, "stream of rows")
 
     def columns(self, stream: str) -> list[str]:
-        """Return the names of a row stream's columns, empty when it has no header."""
+        """Return the names of a row stream's columns; empty when it has no header."""
         header = self._metadata.get(stream, {}).get("table_header", [])
         return [str(name) for name in header] if isinstance(header, list) else []
 
@@ -111,7 +122,7 @@ class Names:
         for stream, module in self._streams(DataType.LineReading).items():
             if device in (module.device, module.name) and module.type.category is Category.DEVICE:
                 return stream
-        raise BenchError(f"no module of this bench reads the lines of '{device}'")
+        raise BenchError(f"no module of this bench reports the lines of '{device}'")
 
     def _streams(self, kind: DataType) -> dict[str, ModuleConfig]:
         return {
@@ -127,7 +138,7 @@ class Names:
 
 
 def _one(name: str | None, known: Iterable[str], what: str) -> str:
-    """Return the one that is meant; BenchError when that is not clear."""
+    """Return the named one, or the only one without a name; BenchError otherwise."""
     names = list(known)
     if name is None:
         if len(names) == 1:
@@ -135,7 +146,7 @@ def _one(name: str | None, known: Iterable[str], what: str) -> str:
         if not names:
             raise BenchError(f"this bench has no {what}", remedy="Look at the bench file.")
         raise BenchError(
-            f"this bench has {len(names)} of a {what}", remedy=f"Name one of: {', '.join(names)}."
+            f"this bench has more than one {what}", remedy=f"Name one of: {', '.join(names)}."
         )
     if name not in names:
         raise BenchError(f"this bench has no {what} '{name}'", remedy=proposal(name, names, what))

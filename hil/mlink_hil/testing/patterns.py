@@ -1,4 +1,4 @@
-"""What an expectation looks for: edges, readings, frames, rows, brightness of a region."""
+"""Patterns that expectations look for: edges, readings, frames, rows, brightness of a region."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mlink_hil.testing.events import Event
+from mlink_hil.testing.verdicts import hidden_in_tracebacks
+
+__tracebackhide__ = hidden_in_tracebacks
 
 
 class Channels(Protocol):
-    """Knows which channel of a run a pattern means; MlinkError when that is not clear."""
+    """Finds the channel of a run that a pattern means; BenchError when that is not clear."""
 
     def line_channel(self, line: int, board: str | None) -> str:
-        """Return the channel on which a line's edges are seen best."""
+        """Return the channel on which a line's edges have the best times."""
         ...
 
     def reading_channel(self, line: int, board: str | None) -> str:
-        """Return the channel of what a board itself reports of a line."""
+        """Return the channel of a board's own reports on a line."""
         ...
 
     def frame_stream(self, camera: str | None) -> str:
@@ -35,7 +38,7 @@ class Channels(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A pattern in a certain run."""
+    """A pattern bound to a run: its channel, its test of an event, and its name in messages."""
 
     channel: str
     matches: Callable[[Event], bool]
@@ -46,9 +49,15 @@ Pattern = Callable[[Channels], Bound]
 
 
 def edge(line: int, *, rising: bool | None = None, board: str | None = None) -> Pattern:
-    """Look for a change of a line's level: up, down, or (None) any.
+    """Match a change of a line's level.
 
-    On a virtual board that is the pin itself; on a real one what a board reports of the line.
+    On a virtual board that is the pin itself; on a real one it is what the board reports, or its
+    tester where the line is wired to one.
+
+    Args:
+        line: Number of the line (the pin).
+        rising: True for a rising, False for a falling edge, None for both.
+        board: Device or module of the board; None for the only one.
     """
     kind = {True: "rising edge", False: "falling edge", None: "edge"}[rising]
 
@@ -72,7 +81,15 @@ def reading(
     at_most: float | None = None,
     board: str | None = None,
 ) -> Pattern:
-    """Look for a reading that the board itself sends of a line, with a value or in a range."""
+    """Match a reading that the board itself sends.
+
+    Args:
+        line: Number of the line (the pin).
+        value: Its value; None for any.
+        at_least: Lowest value.
+        at_most: Highest value.
+        board: Device or module of the board; None for the only one.
+    """
     text = _range_text(value, at_least, at_most)
 
     def matches(event: Event) -> bool:
@@ -90,7 +107,7 @@ def reading(
 
 
 def frame(camera: str | None = None, *, index: int | None = None) -> Pattern:
-    """Look for a frame of a camera: any, or the one with this number."""
+    """Match a frame of a camera: any, or the one with this index."""
 
     def matches(event: Event) -> bool:
         return index is None or event.value == index
@@ -103,7 +120,15 @@ def frame(camera: str | None = None, *, index: int | None = None) -> Pattern:
 
 
 def row(table: str | None = None, **cells: object) -> Pattern:
-    """Look for a table row, by the stream ("loop.table-out") and cells by their column's name."""
+    """Match a table row.
+
+    Args:
+        table: The stream ("loop.table-out") or its module; None for the only stream of a script.
+        cells: Values of cells by the names of their columns; others may be anything.
+
+    Raises:
+        ValueError: The table has no such column (raised by the expectation).
+    """
 
     def bind(channels: Channels) -> Bound:
         stream = channels.row_stream(table)
@@ -129,7 +154,7 @@ def row(table: str | None = None, **cells: object) -> Pattern:
 
 
 def crosses(channel: str, level: float, *, upwards: bool) -> Pattern:
-    """Look for a value that passes a level; see `Region.brightens` and `Region.darkens`."""
+    """Match a value that passes a level; see `Region.brightens` and `Region.darkens`."""
 
     def matches(event: Event) -> bool:
         if event.previous is None:

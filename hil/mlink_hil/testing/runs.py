@@ -1,4 +1,4 @@
-"""The runs of a pytest session: started when a test needs one, shared as its marker says."""
+"""The runs of a pytest session: started when a test needs one, shared by the marker's scope."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from mlink.errors import BenchError
 from mlink.module import Category
 from mlink.types import DataType
 from mlink_hil.testing.bench_run import BenchRun
+from mlink_hil.testing.verdicts import hidden_in_tracebacks
+
+__tracebackhide__ = hidden_in_tracebacks
 
 _SCOPES: dict[str, type[pytest.Collector | pytest.Item] | None] = {
     "function": pytest.Item,
@@ -27,12 +30,12 @@ _SCOPES: dict[str, type[pytest.Collector | pytest.Item] | None] = {
 }
 
 _FOLDERS_ABOVE = 2
-"""A recording is in the folder of its day, and that in the folder of all."""
+"""A recording is in a folder for its day, in the folder of all recordings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a test's marker asks for."""
+    """What a test's `bench` marker requests."""
 
     path: Path
     scope: str
@@ -41,7 +44,11 @@ class Wanted:
 
     @classmethod
     def of(cls, item: pytest.Item) -> Wanted:
-        """Read a test's `bench` marker; without one, the bench.toml beside its file."""
+        """Read a test's `bench` marker; without one, take the bench.toml beside its file.
+
+        Raises:
+            BenchError: The marker is wrong, or there is neither a marker nor a bench.toml.
+        """
         marker = item.get_closest_marker("bench")
         args = marker.args if marker else ()
         options: dict[str, Any] = dict(marker.kwargs) if marker else {}
@@ -50,27 +57,34 @@ class Wanted:
         without, overrides = options.pop("without", ()), options.pop("set", ())
         if options or len(args) > 1 or scope not in _SCOPES:
             raise BenchError(
-                f"{item.nodeid}: its bench marker is not understood",
+                f"{item.nodeid}: wrong arguments of the marker `bench`",
                 remedy='Write @pytest.mark.bench("bench.toml", scope="module", without=("name",), '
                 f'set=("module.key=value",)); scopes: {", ".join(_SCOPES)}.',
             )
         if not marker and not path.is_file():
             raise BenchError(
-                f"{item.nodeid} uses a bench but names none",
+                f"{item.nodeid} uses the fixture `bench`, but has no marker `bench`",
                 remedy='Mark it with @pytest.mark.bench("bench.toml").',
             )
         return cls(path, scope, _tuple(without), _tuple(overrides))
 
 
 class Runs:
-    """All runs of this session, by what was asked for and for which node."""
+    """All runs of this session, by what was requested and for which node."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._runs: dict[tuple[Wanted, str], BenchRun] = {}
 
     def run_for(self, item: pytest.Item) -> BenchRun:
-        """Return the run that a test asks for, started; skips when a feature is missing."""
+        """Return the run that a test requests, started if need be.
+
+        Skips the test when a feature of `mlink_needs` is missing.
+
+        Raises:
+            BenchError: The marker or the bench file is wrong.
+            ModuleError: The run did not start.
+        """
         wanted = Wanted.of(item)
         node = _node(item, wanted.scope)
         key = (wanted, node.nodeid)
@@ -79,7 +93,7 @@ class Runs:
             _skip_unless(item, run.bench)
             if run.alive and not run.engine.failures:
                 return run
-            self._close(key)  # a test has ended or broken it
+            self._close(key)  # a test has ended it, or it has failed
         bench = self._load(wanted)
         _skip_unless(item, bench)
         run = self._runs[key] = BenchRun(bench, self._options())
@@ -115,7 +129,7 @@ class Runs:
 
 
 def _remove(recording: Path) -> None:
-    """Remove a recording, and the folders above it that nothing else is in."""
+    """Remove a recording, and the folders above it that are empty then."""
     shutil.rmtree(recording, ignore_errors=True)
     for folder in recording.parents[:_FOLDERS_ABOVE]:
         try:
@@ -125,7 +139,11 @@ def _remove(recording: Path) -> None:
 
 
 def leave_out(bench: Bench, names: tuple[str, ...]) -> Bench:
-    """Return a bench without some modules and the connections from them."""
+    """Return a bench without some modules, and without the connections from them.
+
+    Raises:
+        BenchError: There is no such module.
+    """
     for name in names:
         if name not in bench.modules:
             raise BenchError(
@@ -144,14 +162,14 @@ def leave_out(bench: Bench, names: tuple[str, ...]) -> Bench:
 
 
 def features(bench: Bench) -> dict[str, str]:
-    """Return what the devices of a bench can be relied on for: feature → why it is lacking, ""."""
-    told: dict[bool, list[str]] = {True: [], False: []}
+    """Return the features that tests can require: feature → why it is missing, or ""."""
+    specs: dict[bool, list[str]] = {True: [], False: []}
     for name, spec in sorted(bench.used_devices().items()):
-        told[spec.startswith("virtual:")].append(f"{name} is {spec}")
+        specs[spec.startswith("virtual:")].append(f"{name} is {spec}")
     has_avr = importlib.util.find_spec("yasimavr") is not None
     return {
-        "simulated": ", ".join(told[False]),
-        "real": ", ".join(told[True]),
+        "simulated": ", ".join(specs[False]),
+        "real": ", ".join(specs[True]),
         "avr": "" if has_avr else "yasimavr is not installed",
         "board": "" if _has(bench, DataType.LineReading) else "the bench has no board",
         "camera": "" if _has(bench, DataType.Frame) else "the bench has no camera",
@@ -168,20 +186,20 @@ def _has(bench: Bench, kind: DataType) -> bool:
 
 
 def _skip_unless(item: pytest.Item, bench: Bench) -> None:
-    lacking = features(bench)
+    missing = features(bench)
     for marker in item.iter_markers("mlink_needs"):
         for feature in marker.args:
-            if feature not in lacking:
+            if feature not in missing:
                 raise BenchError(
-                    f"{item.nodeid} needs '{feature}', which is no feature",
-                    remedy=f"Features: {', '.join(lacking)}.",
+                    f"{item.nodeid}: unknown feature '{feature}' in mlink_needs",
+                    remedy=f"Features: {', '.join(missing)}.",
                 )
-            if reason := lacking[feature]:
+            if reason := missing[feature]:
                 pytest.skip(f"needs {feature}: {reason}")
 
 
 def _node(item: pytest.Item, scope: str) -> pytest.Item | pytest.Collector:
-    """Return the node whose end ends the run; a test outside of a class shares its module's."""
+    """Return the node whose end ends the run; without a class that is the module."""
     kind = _SCOPES[scope]
     assert kind is not None
     found = item.getparent(kind)

@@ -1,4 +1,4 @@
-"""Waits until what a test has set going is over, so that the next one does not see it."""
+"""Waits until the effects of a test are over, so that the next test does not see them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from mlink_hil.testing.host.starvation import Snapshot
 from mlink_hil.testing.names import Names
 
 _QUIET_SEC = 0.03
+"""Lines are at rest when they had no traffic for so long."""
 _QUIET_STARVED_USEC = 3000
+"""When the loop waited longer than this for a processor meanwhile, it may only have been slow."""
 _VIRTUAL_SEC, _REAL_SEC = 5.0, 0.3
-"""How long lines are waited for, at most. Real boards may well report for ever."""
+"""Longest wait for virtual and for real boards; real ones may report without end."""
 _FRAMES = 2
-"""Of a frame that was taken soon after all was at rest, the exposure may have begun before."""
+"""The exposure of the first frame after the rest may have begun before it."""
 _FRAMES_SEC = 1.0
 
 
@@ -51,7 +53,15 @@ class SettlingRun(Protocol):
 
 
 def settle(run: SettlingRun, watched: Iterable[str] = ()) -> None:
-    """Wait until lines are at rest, and until cameras, by their streams, have shown that."""
+    """Wait until lines are at rest, and until cameras have shown that.
+
+    Gives up after 5 s for virtual boards, 0.3 s for real ones and 1 s for cameras; the latter two
+    are longer on a slow host.
+
+    Args:
+        run: The run.
+        watched: Streams of the cameras that tests look at.
+    """
     rest_usec = _until_quiet(run)
     for stream in watched:
         seen = partial(_has_shown, run, stream, rest_usec)
@@ -59,7 +69,7 @@ def settle(run: SettlingRun, watched: Iterable[str] = ()) -> None:
 
 
 def _until_quiet(run: SettlingRun) -> int:
-    """Wait until nothing is under way to and from boards; return the master time of that."""
+    """Wait until there is no traffic to and from boards; return the master time since which."""
     quiet_sec, limit_sec = (_QUIET_SEC, _VIRTUAL_SEC)
     if not run.boards:
         quiet_sec, limit_sec = _QUIET_SEC * run.slow, _REAL_SEC * run.slow
@@ -69,9 +79,9 @@ def _until_quiet(run: SettlingRun) -> int:
     while traffic and run.alive and time.monotonic() < deadline:
         waits = run.processor_times()
         time.sleep(quiet_sec)
-        run.let_run()  # who waits for a processor may be about to send
+        run.let_run()  # a process that waits for a processor may be about to send
         now_usec, now = run.now_usec(), _traffic(run)
-        # quiet means nothing where the host did not let the loop run
+        # silence proves nothing where the host did not let the loop run
         if now == traffic and sum(run.starved_usec(waits).values()) < _QUIET_STARVED_USEC:
             break
         rest_usec, traffic = now_usec, now
@@ -79,9 +89,10 @@ def _until_quiet(run: SettlingRun) -> int:
 
 
 def _traffic(run: SettlingRun) -> list[int]:
-    """Return counts that change with what boards get and send; empty where nothing tells.
+    """Return numbers that change with the traffic of boards; empty where there are none.
 
-    Of virtual boards the bytes; of real ones that testers are wired to, when each line last spoke.
+    For virtual boards these are the counts of bytes; for real ones with testers, the times of each
+    line's last report.
     """
     if run.boards:
         stats = [link.stats() for link in run.boards.values()]

@@ -16,14 +16,17 @@ from mlink_hil.testing.events import Event
 from mlink_hil.testing.history import History
 from mlink_hil.testing.host.starvation import Starvation
 from mlink_hil.testing.names import Names
+from mlink_hil.testing.verdicts import hidden_in_tracebacks
 from mlink_hil.uno import USER_PINS
+
+__tracebackhide__ = hidden_in_tracebacks
 
 _PIN_UNCERTAINTY_USEC = 1
 """Of a virtual board's edges: their cycle is known exactly, µs are rounded."""
 
 _COMMAND_TIMES = 3
-"""A command to a tester takes effect within so many times the uncertainty of its readings: it is
-three bytes on the wire, then one loop of the firmware."""
+"""A command to a tester takes effect within so many times the uncertainty of its readings: three
+bytes on the wire, then one loop of the firmware."""
 
 
 class Stimulus:

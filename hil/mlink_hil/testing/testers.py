@@ -1,7 +1,7 @@
-"""Real benches: the tester boards that drive and watch the lines of the boards under test.
+"""Tester boards, which drive and watch the lines of real boards under test.
 
-What a test drives on a line that a devices file's `[wiring]` names (`mlink_hil.lab`) is driven by
-the tester's, and an edge on it is what the tester reports.
+The `[wiring]` table of a devices file (`mlink_hil.lab`) names the lines. What a test drives on such
+a line, the tester drives; an edge on it is what the tester reports.
 """
 
 from __future__ import annotations
@@ -19,18 +19,22 @@ _TESTER_TYPE = "firmata-io"
 
 
 def testers(wires: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the tester boards, in order."""
+    """Return the devices of the tester boards, sorted."""
     return tuple(sorted({wire.partition(".")[0] for wire in wires.values()}))
 
 
 def add_testers(bench: Bench, wires: Mapping[str, str]) -> Bench:
-    """Return the bench with a module for each tester board, driven by the tap."""
+    """Return the bench with a `firmata-io` module for each tester board, driven by the tap.
+
+    Raises:
+        BenchError: A tester has the name of a module.
+    """
     modules = dict(bench.modules)
     kind = module_type(_TESTER_TYPE)
     for name in testers(wires):
         if name in modules:
             raise BenchError(
-                f"[wiring] names the tester '{name}', which is a module's name in {bench.path}",
+                f"the tester '{name}' of [wiring] has the name of a module of {bench.path}",
                 remedy="Give the tester another name in the devices file.",
             )
         settings = kind.settings()

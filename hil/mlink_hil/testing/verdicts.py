@@ -1,16 +1,18 @@
-"""The outcomes of an expectation, and the errors that tell them."""
+"""The outcomes of an expectation, and the exceptions that report them."""
 
 from __future__ import annotations
 
 import enum
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mlink.errors import MlinkError
 from mlink_hil.testing.events import Event, Window
 
 
 class Verdict(enum.Enum):
-    """Whether something was as expected."""
+    """Whether something was as expected, as far as the uncertainty of the times allows."""
 
     PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
@@ -18,44 +20,56 @@ class Verdict(enum.Enum):
 
 
 class ExpectationFailed(AssertionError):  # noqa: N818 - reads as the outcome that it is
-    """It was surely not as expected."""
+    """Something was surely not as expected: the test fails."""
 
 
 class Inconclusive(Exception):  # noqa: N818 - an outcome, not an error
-    """The uncertainty of the times does not tell whether it was as expected."""
+    """The uncertainty of the times, or a busy host, leaves open whether it was as expected.
+
+    The option --mlink-inconclusive decides whether such a test fails or is skipped.
+    """
+
+
+hidden_in_tracebacks = operator.methodcaller(
+    "errisinstance", (ExpectationFailed, Inconclusive, MlinkError)
+)
+"""Value of `__tracebackhide__` in modules whose frames explain nothing to the author of a test.
+
+Errors of other types are bugs of ours: pytest shows all of their frames.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """Events that are surely in a window, and those that may be."""
+    """Events that are surely in a window, and events that may be."""
 
     sure: tuple[Event, ...]
     possible: tuple[Event, ...]
-    """Not among `sure`."""
+    """Those that the uncertainty of the times leaves open; none of them is in `sure`."""
 
     @classmethod
     def sort(cls, events: Iterable[Event], window: Window) -> Inside:
         """Sort events by whether a window holds them."""
-        told = [(event, window.holds(event)) for event in events]
+        sorted_out = [(event, window.holds(event)) for event in events]
         return cls(
-            tuple(event for event, held in told if held),
-            tuple(event for event, held in told if held is None),
+            tuple(event for event, held in sorted_out if held),
+            tuple(event for event, held in sorted_out if held is None),
         )
 
     def some(self) -> Verdict:
-        """Return whether there is one."""
+        """Return the verdict on "at least one"."""
         if self.sure:
             return Verdict.PASS
         return Verdict.INCONCLUSIVE if self.possible else Verdict.FAIL
 
     def none(self) -> Verdict:
-        """Return whether there is none."""
+        """Return the verdict on "none"."""
         if self.sure:
             return Verdict.FAIL
         return Verdict.INCONCLUSIVE if self.possible else Verdict.PASS
 
     def count(self, at_least: int, at_most: int | None) -> Verdict:
-        """Return whether there are as many."""
+        """Return the verdict on "`at_least` to `at_most`"; None is any number."""
         low, high = len(self.sure), len(self.sure) + len(self.possible)
         if high < at_least or (at_most is not None and low > at_most):
             return Verdict.FAIL
@@ -67,7 +81,14 @@ class Inside:
 def limits_verdict(
     lowest: float, highest: float, at_least: float | None, at_most: float | None
 ) -> Verdict:
-    """Judge a value known to be in [lowest, highest] by its limits."""
+    """Return the verdict on a value within limits.
+
+    Args:
+        lowest: The value is surely not lower.
+        highest: The value is surely not higher.
+        at_least: Lower limit; None without.
+        at_most: Upper limit; None without.
+    """
     if (at_least is not None and highest < at_least) or (at_most is not None and lowest > at_most):
         return Verdict.FAIL
     if (at_least is None or lowest >= at_least) and (at_most is None or highest <= at_most):
@@ -76,7 +97,16 @@ def limits_verdict(
 
 
 def raise_unless_passed(verdict: Verdict, lines: Sequence[str]) -> None:
-    """Raise what a verdict is, with its story."""
+    """Raise the exception of a verdict, if it has one.
+
+    Args:
+        verdict: The verdict.
+        lines: The message.
+
+    Raises:
+        ExpectationFailed: The verdict is FAIL.
+        Inconclusive: The verdict is INCONCLUSIVE.
+    """
     __tracebackhide__ = True
     if verdict is Verdict.FAIL:
         raise ExpectationFailed("\n".join(lines))

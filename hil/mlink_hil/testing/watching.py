@@ -8,7 +8,9 @@ from typing import TypeAlias
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.events import Window
 from mlink_hil.testing.patterns import Bound
-from mlink_hil.testing.verdicts import Inside
+from mlink_hil.testing.verdicts import Inside, hidden_in_tracebacks
+
+__tracebackhide__ = hidden_in_tracebacks
 
 Enough: TypeAlias = Callable[[Inside], bool]
 """Returns whether the events found so far decide; then there is no need to wait for more."""

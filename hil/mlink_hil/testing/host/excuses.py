@@ -109,4 +109,4 @@ class HostExcuses:
 
 def _busy(waits: Mapping[str, int]) -> str:
     counted = ", ".join(f"{name} {usec} µs" for name, usec in waits.items() if usec > 0)
-    return f"\nbut this machine was busy; it kept waiting for a processor: {counted}"
+    return f"\nbut this machine was busy; processes waited for a processor: {counted}"

@@ -1,8 +1,8 @@
 """Whether the virtual boards of a run kept real time while a test lasted.
 
-A processor may run and still be too slow to simulate its boards: nobody waits then, and yet all
-that they do is late. A simulation that is 20 ms behind gives up what is beyond that (its "slip"):
-what was measured of times meanwhile says nothing about what is tested.
+A processor may be too slow to simulate its boards without any process waiting for it: then all that
+the boards do is late. A simulation that is 20 ms behind skips the rest (its "slip"), and times
+measured meanwhile are those of the host, not of what is tested.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from mlink_hil.control.watcher import BoardLink
 
 
 class RealTime:
-    """Counts of the simulation from now on."""
+    """Compares the slip of virtual boards with that at the creation of this object."""
 
     def __init__(self, boards: Mapping[str, BoardLink]) -> None:
         self._boards = boards
         self._before = self._ask()
 
     def lapse(self) -> str:
-        """Say which boards did not keep it; empty when all did, and on a real bench."""
+        """Describe which boards did not keep real time; "" when all did, and on a real bench."""
         found = []
         for name, now in self._ask().items():
             before = self._before.get(name)

@@ -1,9 +1,8 @@
-"""How long the processes of a run were kept waiting for a processor.
+"""How long the processes of a run waited for a processor.
 
 A virtual bench keeps real time only where its host lets it run. The kernel counts, for each
-thread, how long it was ready but did not run (`schedstat`); what that explains of a lateness is
-the host's fault, and not that of what is being tested. A loop's lateness is at
-most the sum of what its processes waited.
+thread, how long it was ready but did not run (/proc/PID/task/TID/schedstat). An event that is late
+by no more than the sum of these waits is late because of the host, not of what is tested.
 """
 
 from __future__ import annotations
@@ -19,20 +18,24 @@ _RUN_DELAY = 1
 _POLL_SEC = 0.002
 
 Snapshot = Mapping[Path, int]
-"""What each thread had waited at a moment, in ns."""
+"""What each thread had waited by a moment, in ns, by its `schedstat` file."""
 
 
 class Starvation:
-    """Counters of the threads below this process; a difference of two says what happened."""
+    """Wait counters of the threads below this process, from `mark` on or from a snapshot."""
 
     def __init__(self) -> None:
         self._before: Snapshot = {}
         self._threads: list[tuple[str, Path]] = []
         self._others: list[Path] = []
-        """Threads that may be late without harm to the loop, but that tell of it (the tap)."""
+        """Threads outside the loop, such as the tap's: only `let_run` considers them."""
 
     def find(self, without: Container[str] = ()) -> None:
-        """Look for the processes of a run, without some; once, when it is in full flow."""
+        """Find the threads of a run, once all of its processes are there, and `mark`.
+
+        Args:
+            without: Names of processes whose waits do not count.
+        """
         self._threads, self._others = [], []
         for pid in _descendants(os.getpid()):
             folder = _PROC / str(pid)
@@ -48,15 +51,19 @@ class Starvation:
         self.mark()
 
     def mark(self) -> None:
-        """Count from now on."""
+        """Let `waits_usec` count from now on."""
         self._before = self.snapshot()
 
     def snapshot(self) -> Snapshot:
-        """Return the counters of this moment, to count from."""
+        """Return the counters of this moment, for `waits_usec`."""
         return {path: delay for _, path, delay in self._delays()}
 
     def waits_usec(self, since: Snapshot | None = None) -> dict[str, int]:
-        """Return the longest wait of a thread of each process since the mark, in µs."""
+        """Return the longest wait of a thread of each process, in µs.
+
+        Args:
+            since: Where the count begins; None is the last `mark`.
+        """
         before = self._before if since is None else since
         found: dict[str, int] = {}
         for name, path, delay in self._delays():
@@ -65,7 +72,7 @@ class Starvation:
         return found
 
     def let_run(self, timeout_sec: float) -> None:
-        """Wait until each thread that wants a processor has had one: its wait counts only then."""
+        """Wait until each thread that is ready has run; the kernel counts its wait only then."""
         waiting = {
             path: text
             for path in (*(path for _, path in self._threads), *self._others)
@@ -96,13 +103,13 @@ def _read(path: Path) -> str:
 
 
 def _is_ready(schedstat: Path) -> bool:
-    """Tell whether a thread runs or wants to."""
+    """Return whether a thread is running or ready to run."""
     # pid (name) state …; the name may hold anything but ends at the last parenthesis
     return _read(schedstat.with_name("stat")).rpartition(")")[2].strip().startswith("R")
 
 
 def _descendants(pid: int) -> Iterator[int]:
-    """Yield the processes that descend from one."""
+    """Yield all descendants of a process."""
     for children in (_PROC / str(pid) / "task").glob("*/children"):
         try:
             found = [int(child) for child in children.read_text().split()]

@@ -73,7 +73,7 @@ def test_on_a_real_bench_nothing_is_explained():
 def test_an_event_that_was_late_by_less_than_the_wait_is_explained_by_it():
     run = Run({"ml:loop": 3000, "ml:cam": 0, "ml:board": 1000}, late(4000))
     assert run.of_lateness() == (
-        "\nbut this machine was busy; it kept waiting for a processor: "
+        "\nbut this machine was busy; processes waited for a processor: "
         "ml:loop 3000 µs, ml:board 1000 µs"
     )
 
