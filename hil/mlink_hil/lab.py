@@ -1,4 +1,4 @@
-"""Our tables in a devices file: which lines a tester board is wired to, and how slow the host is.
+"""The tables [wiring] and [host] of a devices file: wires to a tester board, and a slow host.
 
     # lab.toml, given by --devices or --mlink-devices
     [devices]
@@ -9,11 +9,10 @@
     "uno.7" = "tester.4"
     "uno.8" = "tester.5"
 
-    [host]                      # where the bench's computer is slow: an emulator
-    slow = 20                   # deadlines, and limits of durations, are so many times as long:
-                                # those of the tests, and those of a run's start and stop
+    [host]                      # only where the bench's computer is slow: an emulator
+    slow = 20                   # factor of the deadlines of tests and of a run's start and stop
 
-Tests use them; a run without a test has no need of them.
+Tests and `mlink verify-timing` use them; `mlink run` and `check` only check them.
 """
 
 from __future__ import annotations
@@ -33,17 +32,22 @@ Wires: TypeAlias = dict[str, str]
 
 
 def wires_of(bench: Bench) -> Wires:
-    """Return the wires between a bench's boards and its testers."""
+    """Return the wires of `[wiring]`; empty without that table."""
     return dict(bench.lab.get(_WIRING, {}))
 
 
 def slowness(bench: Bench) -> float:
-    """Return how many times as long deadlines are on this host."""
+    """Return the factor of deadlines on this host: `[host] slow`, or 1."""
     return float(bench.lab.get(_HOST, {}).get("slow", 1))
 
 
 def check_wiring(given: Any, devices: Mapping[str, str]) -> list[Problem]:
-    """Return what is wrong in a `[wiring]` table."""
+    """Return the problems of a `[wiring]` table.
+
+    Args:
+        given: The table as read.
+        devices: The [devices] table: both ends of a wire must be in it.
+    """
     if not isinstance(given, dict):
         return [Problem("[wiring]", f"{shown(given)} is not a table", _WIRING_REMEDY)]
     found = []
@@ -64,8 +68,9 @@ _WIRING_REMEDY = 'Write "uno.7" = "tester.4".'
 
 
 def check_host(given: Any, devices: Mapping[str, str]) -> list[Problem]:  # noqa: ARG001
-    """Return what is wrong in a `[host]` table."""
+    """Return the problems of a `[host]` table (an entry point, hence the unused devices)."""
     slow: Any = given.get("slow", 1) if isinstance(given, dict) and set(given) <= {"slow"} else None
     if type(slow) in (int, float) and 1 <= slow <= _SLOWEST:
         return []
-    return [Problem("[host]", "is not understood", f"Write slow = 1 to {_SLOWEST}, no more.")]
+    what = "is not a table with one key, slow, and a number"
+    return [Problem("[host]", what, f"Write slow = 1 to {_SLOWEST}.")]

@@ -1,4 +1,7 @@
-"""The pytest plugin: a bench as a fixture (docs/hil.md). Light to import, for every pytest run."""
+"""The pytest plugin: a bench as a fixture (docs/hil.md).
+
+Light to import, because every pytest run loads it: anything heavy is imported inside of functions.
+"""
 
 from __future__ import annotations
 
@@ -20,46 +23,50 @@ _BENCH: pytest.StashKey[TestBench] = pytest.StashKey()
 _RUNS: pytest.StashKey[Runs] = pytest.StashKey()
 
 _MARKERS = (
-    'bench(path, scope="module", without=(), set=()): the bench file that a test runs on, beside '
-    "its own file; the modules to leave out; settings as module.key=value; how long one run lasts",
-    "mlink_needs(*features): skip when the bench's devices lack a feature (simulated, real, "
-    "avr, board, camera)",
+    'bench(path, scope="module", without=(), set=()): the bench file, relative to the test\'s; how '
+    "long tests share a run; modules to leave out; settings as module.key=value",
+    "mlink_needs(*features): skip the test when the bench lacks a feature (simulated, real, avr, "
+    "board, camera)",
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add our options."""
+    """Add the options."""
     group = parser.getgroup("mlink", "mlink: hardware in the loop")
     group.addoption(
-        "--mlink-devices", metavar="FILE", help="your lab: takes the place of [devices]"
+        "--mlink-devices",
+        metavar="FILE",
+        help="devices file of your lab, used instead of [devices]",
     )
     group.addoption(
         "--mlink-set",
         metavar="M.K=V",
         action="append",
         default=[],
-        help="replace one setting of every bench, as module.key=value; repeatable",
+        help="replace a setting of each bench, as module.key=value; repeatable",
     )
     group.addoption(
         "--mlink-record",
         choices=("always", "on-failure", "never"),
         default="on-failure",
-        help="which runs' recordings are kept (default: on-failure)",
+        help="which recordings to keep (default: on-failure)",
     )
-    group.addoption("--mlink-out", metavar="DIR", help="where recordings go (default: recordings)")
     group.addoption(
-        "--mlink-report", metavar="DIR", help="write report.html and a VCD file for each test"
+        "--mlink-out", metavar="DIR", help="folder of the recordings (default: recordings)"
+    )
+    group.addoption(
+        "--mlink-report", metavar="DIR", help="folder for report.html and a VCD file of each test"
     )
     group.addoption(
         "--mlink-inconclusive",
         choices=("fail", "skip"),
         default="fail",
-        help="what an inconclusive test does to the exit status (default: fail)",
+        help="count an inconclusive test as failed or as skipped (default: fail)",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce our markers."""
+    """Register the markers, and the reports in the main process."""
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
     if not hasattr(config, "workerinput"):  # not in the workers of pytest-xdist
@@ -71,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def bench(request: pytest.FixtureRequest) -> Iterator[TestBench]:
-    """A run of the bench that the test names: its boards, cameras and expectations."""
+    """A run of the bench that the test's marker names: boards, cameras, expectations."""
     from mlink_hil.testing.bench import TestBench
     from mlink_hil.testing.runs import Runs
 
@@ -87,25 +94,25 @@ def bench(request: pytest.FixtureRequest) -> Iterator[TestBench]:
 
 @pytest.fixture
 def board(bench: TestBench) -> Board:
-    """Give the only board of the bench."""
+    """The only board of the bench."""
     return bench.board()
 
 
 @pytest.fixture
 def camera(bench: TestBench) -> Camera:
-    """Give the only camera of the bench."""
+    """The only camera of the bench."""
     return bench.camera()
 
 
 @pytest.fixture
 def recording(bench: TestBench) -> RecordingHandle:
-    """Give the recording that the run writes."""
+    """The recording that the run writes."""
     return bench.recording
 
 
 @pytest.fixture
 def mlink_replay(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Replayed]:
-    """Give `mlink.replay.replay` for paths beside the test's file; records into `tmp_path`."""
+    """`mlink.replay.replay`, with paths relative to the test's file; it records into `tmp_path`."""
     from mlink.replay import replay
 
     folder = request.path.parent
@@ -122,7 +129,7 @@ def mlink_replay(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[...
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Let a test fail whose run has failed, and give its measurements to JUnit."""
+    """Fail a test whose run has failed, and add its measurements to the JUnit properties."""
     try:
         result = yield
         if (bench := item.stash.get(_BENCH, None)) is not None:
@@ -138,10 +145,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, Any, Any]:
-    """Tell inconclusive from failed, and attach what the HTML report shows."""
+    """Mark inconclusive tests, and attach what the HTML report shows."""
     report: Any = yield
     if report.when != "call" and not report.passed and "bench" in getattr(item, "fixturenames", ()):
-        report.mlink = _not_run(call)  # it did not begin, or its run did not end well
+        report.mlink = _not_run(call)  # set-up or clean-up failed, or it was skipped
     bench = item.stash.get(_BENCH, None)
     if bench is None:
         return report
@@ -163,7 +170,7 @@ def pytest_runtest_makereport(
         try:
             report.mlink = gather(bench, item.nodeid, folder, failed=report.failed)
         except OSError as error:
-            report.sections.append(("mlink", f"the test's evidence cannot be written: {error}"))
+            report.sections.append(("mlink", f"the test's VCD file cannot be written: {error}"))
         else:
             report.mlink["why"] = _why(call)
     return report
@@ -174,23 +181,23 @@ def _why(call: pytest.CallInfo[None]) -> str:
 
 
 def _not_run(call: pytest.CallInfo[None]) -> dict[str, Any]:
-    """Return the evidence of a set-up or clean-up that failed, or of a skip: why."""
+    """Return the evidence of a test that did not run: only why."""
     return {"measurements": [], "why": _why(call)}
 
 
 def pytest_report_teststatus(report: Any) -> tuple[str, str, Any] | None:
-    """Show an inconclusive test as what it is."""
+    """Show inconclusive tests as an outcome of their own."""
     if getattr(report, "mlink_outcome", "") == "inconclusive":
         return "inconclusive", "I", ("INCONCLUSIVE", {"yellow": True})
     return None
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print why tests were inconclusive."""
-    undecided = terminalreporter.stats.get("inconclusive", [])
-    if undecided:
+    """Print the messages of inconclusive tests."""
+    inconclusive = terminalreporter.stats.get("inconclusive", [])
+    if inconclusive:
         terminalreporter.write_sep("=", "INCONCLUSIVE")
-        for report in undecided:
+        for report in inconclusive:
             terminalreporter.write_sep("_", report.nodeid)
             terminalreporter.write_line(str(report.longrepr))
 
@@ -199,12 +206,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def _outcome(report: Any) -> str:
-    """Return a report's outcome, where an error outside the test itself has its own name."""
+    """Return a report's outcome; a failure outside the test itself is an "error"."""
     return "error" if report.failed and report.when != "call" else str(report.outcome)
 
 
 def _text(report: Any) -> str:
-    """Return where in the code it happened; a skip's is (path, line, reason)."""
+    """Return a report's traceback; of a skip, whose longrepr is (path, line, reason), its place."""
     if isinstance(report.longrepr, tuple):
         path, line, _ = report.longrepr
         return f"{path}:{line}"
@@ -212,14 +219,14 @@ def _text(report: Any) -> str:
 
 
 class _Reports:
-    """Gathers evidence and writes the HTML report; with xdist in the controller's process."""
+    """Collects evidence and writes the HTML report; under pytest-xdist in the controller."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._directory = config.getoption("--mlink-report")
         self._found: list[dict[str, Any]] = []
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Keep what the report is made of."""
+        """Keep the evidence of a test."""
         if (evidence := getattr(report, "mlink", None)) is not None:
             self._found.append(
                 {
@@ -236,12 +243,12 @@ class _Reports:
         if self._directory and self._found:
             from mlink_hil.testing.report.html import write_report
 
-            for test in self._found:  # that of a passed test has been removed by now
+            for test in self._found:  # those of passed tests have been removed by now
                 if not Path(test.get("recording", "")).exists():
                     test["recording"] = ""
             write_report(Path(self._directory) / "report.html", self._found)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Say where the report is."""
+        """Print the report's path."""
         if self._directory and self._found:
             terminalreporter.write_line(f"mlink: {Path(self._directory) / 'report.html'}")

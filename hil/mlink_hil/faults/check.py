@@ -1,4 +1,4 @@
-"""Reads and checks the [[faults]] of a bench file."""
+"""Reads and checks the tables [[faults]] of a bench file."""
 
 from __future__ import annotations
 
@@ -24,10 +24,18 @@ class _When(msgspec.Struct):
 
 
 def read_faults(given: Any, bench: Bench) -> tuple[list[Scheduled], list[Problem]]:
-    """Return the faults of a bench file in order of time, and all that is wrong with them."""
+    """Read faults.
+
+    Args:
+        given: The value of the key `faults`.
+        bench: The bench that the faults are for.
+
+    Returns:
+        The faults, in order of time, and all problems found.
+    """
     if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
         remedy = "Write each fault as a table [[faults]]."
-        return [], [Problem("[[faults]]", f"{shown(given)} is no list of tables", remedy)]
+        return [], [Problem("[[faults]]", f"{shown(given)} is not a list of tables", remedy)]
     faults: list[Scheduled] = []
     found: list[Problem] = []
     for number, table in enumerate(given, 1):
@@ -45,11 +53,11 @@ def _read_one(
     name = table.pop("kind", None)
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        what = "'kind' is missing" if name is None else f"kind: {shown(name)} is no kind of fault"
+        what = "'kind' is missing" if name is None else f"kind: unknown fault {shown(name)}"
         return None, [Problem(where, what, proposal(str(name or ""), KINDS, "kinds"))]
     if not kind.lasts and "for_sec" in table:
         table.pop("for_sec")
-        found.append(Problem(where, f"for_sec: '{name}' has no end", "Leave it out."))
+        found.append(Problem(where, f"for_sec: '{name}' has no end", "Omit it."))
     when_keys: dict[str, Any] = {
         key: table.pop(key) for key in ("at_sec", "for_sec") if key in table
     }
@@ -70,7 +78,7 @@ def _read_one(
 
 
 class _NumberedPlaces(Places):
-    """Names places in one of several tables of the same name."""
+    """Names the places of problems in one of several tables of the same name."""
 
     def __init__(self, where: str) -> None:
         super().__init__()
@@ -83,14 +91,20 @@ class _NumberedPlaces(Places):
 def _wrong_times(when: _When) -> list[str]:
     found = []
     if not (math.isfinite(when.at_sec) and 0 <= when.at_sec <= _LATEST_SEC):
-        found.append("at_sec: is a master time, 0 or more")
+        found.append("at_sec: must be a master time, 0 or more")
     if when.for_sec is not None and not (math.isfinite(when.for_sec) and when.for_sec > 0):
-        found.append("for_sec: must be above 0; leave it out for a fault to the end of the run")
+        found.append("for_sec: must be above 0; omit it for a fault to the end of the run")
     return found
 
 
 def wrong_target(fault: Fault, bench: Bench, where: str = "") -> Problem | None:
-    """Return why a fault cannot be where it is to be; None when it can."""
+    """Return why a fault cannot have its target; None when it can.
+
+    Args:
+        fault: The fault.
+        bench: The bench.
+        where: The fault's place in the bench file, for the problem.
+    """
     if fault.needs == "module":
         if fault.target in bench.modules:
             return None
@@ -103,13 +117,13 @@ def wrong_target(fault: Fault, bench: Bench, where: str = "") -> Problem | None:
         what = f"target: there is no {' or '.join(kinds)} {shown(fault.target)}"
         return Problem(where, what, proposal(fault.target, devices, "devices"))
     if not spec.startswith("virtual:"):
-        what = f"target: '{fault.target}' is {spec}, and '{fault.kind}' is for virtual devices"
-        return Problem(where, what, "On real hardware: stall, kill and slow-disk.")
+        what = f"target: '{fault.target}' is {spec}, but '{fault.kind}' needs a virtual device"
+        return Problem(where, what, "Real hardware can have: stall, kill, slow-disk.")
     return None
 
 
 def devices_of(bench: Bench, kind: str) -> set[str]:
-    """Return the devices of the bench's boards or cameras."""
+    """Return the devices of a bench's boards (kind "board") or cameras ("camera")."""
     return {
         module.device
         for module in bench.modules.values()

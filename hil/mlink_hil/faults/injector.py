@@ -1,4 +1,4 @@
-"""Carries faults out in a run, and ends them; what is still broken at the end is mended."""
+"""Makes faults in a run, and ends them, at the latest when the run ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger("mlink.faults")
 _End = Callable[[], object]
 
 Observer = Callable[[int, str, Fault], object]
-"""Called with a master time in µs, what was done ("begin", "once", "end", "failed"), the fault."""
+"""Called with a master time in µs, an event ("begin", "once", "end", "failed"), and the fault."""
 
 _of_runs: dict[RunView, Injector] = {}
 _finding = threading.Lock()
@@ -39,25 +39,26 @@ _finding = threading.Lock()
 
 @dataclass(slots=True, eq=False)
 class Active:
-    """A fault that has begun at `began_usec` (master time) and waits for its end."""
+    """A fault that has begun; `end` is None for one of a moment."""
 
     fault: Fault
     began_usec: int
+    """Master time of its begin."""
     end: _End | None = field(default=None, repr=False)
 
 
 def injector_of(run: RunView) -> Injector:
-    """Return the one injector of a run, until it is closed.
+    """Return the injector of a run; there is one, until it is closed.
 
-    The faults of the bench file and those of a test share it, and so its dataset and what each
-    device suffers at present.
+    The faults of the bench file and those of a test share it: they are rows of one dataset, and
+    several faults of one camera are combined.
     """
     with _finding:
         return _of_runs.setdefault(run, Injector(run))
 
 
 class Injector:
-    """Breaks things in one run; from any thread. A context manager that mends them at its end."""
+    """Makes faults in one run, from any thread; a context manager that ends them."""
 
     def __init__(self, run: RunView) -> None:
         self._run = run
@@ -75,10 +76,10 @@ class Injector:
         self.close()
 
     def close(self) -> None:
-        """Mend what is still broken."""
+        """End all faults that still last."""
         with self._lock:
             for active in reversed(list(self._active)):
-                with contextlib.suppress(MlinkError, OSError):  # it went with what it was in
+                with contextlib.suppress(MlinkError, OSError):  # its target is gone
                     self.end(active)
             self._log.close()
         with _finding:
@@ -86,14 +87,20 @@ class Injector:
                 del _of_runs[self._run]
 
     def observe(self, observer: Observer) -> None:
-        """Let someone know of all that was and will be done, from the thread that does it."""
+        """Call an observer for all faults so far, and for each further one, from any thread."""
         with self._lock:
             for noted in self._noted:
                 observer(*noted)
             self._observers.append(observer)
 
     def begin(self, fault: Fault) -> Active:
-        """Begin a fault; MlinkError when it cannot be made here."""
+        """Begin a fault.
+
+        Raises:
+            BenchError: The target or a setting is wrong.
+            DeviceError: The target did not accept the fault.
+            ModuleError: The target's process does not run.
+        """
         if problem := wrong_target(fault, self._run.bench):
             raise BenchError(f"{fault.kind}: {problem.what}", remedy=problem.remedy)
         if wrong := fault.problems():
@@ -110,7 +117,7 @@ class Injector:
             return active
 
     def end(self, active: Active) -> int:
-        """End a fault, if it has not ended; return when that was (master time)."""
+        """End a fault, unless it has ended already; return the present master time in µs."""
         with self._lock:
             if active in self._active:
                 self._active.remove(active)
@@ -120,7 +127,7 @@ class Injector:
             return self._now_usec()
 
     def refuse(self, fault: Fault, error: MlinkError) -> None:
-        """Note that a fault could not be made."""
+        """Record and log that a fault could not be made, or not be ended."""
         with self._lock:
             self._note(self._now_usec(), "failed", fault)
         log.warning("fault %s of %s was not made: %s", fault.kind, fault.target, error.message)
@@ -136,7 +143,7 @@ class Injector:
         return (time.monotonic_ns() - self._run.t0_ns) // 1000
 
     def _make(self, fault: Fault) -> _End | None:
-        """Break it; return what mends it, None when nothing does."""
+        """Begin a fault; return what ends it, None for a fault of a moment."""
         match fault:
             case kinds.Unplug(target=target):
                 self._ask(target, messages.Unplug())
@@ -165,7 +172,7 @@ class Injector:
                 return self._make_in_process(fault)
 
     def _make_in_process(self, fault: Fault) -> _End | None:
-        """Break what is in a module's process."""
+        """Begin a fault of a module's process; return what ends it."""
         pid = self.pid(fault.target)
         match fault:
             case kinds.Stall():
@@ -177,7 +184,7 @@ class Injector:
             case kinds.SlowDisk(bytes_per_sec=rate, write_msec=write_msec):
                 if self._run.recording_dir is None:
                     raise DeviceError(
-                        "slow-disk: this run records nothing", remedy="Leave --no-record out."
+                        "slow-disk: this run is not recorded", remedy="Run it without --no-record."
                     )
                 slow = SlowWrites(pid, self._run.recording_dir, rate, write_msec / 1000)
                 slow.start()
@@ -185,11 +192,15 @@ class Injector:
         raise AssertionError(fault)
 
     def pid(self, module: str) -> int:
-        """Return the process of a module's worker; ModuleError when there is none."""
+        """Return the process id of a module's worker.
+
+        Raises:
+            ModuleError: There is no such module, or its process does not run.
+        """
         pid = self._run.worker_pid(module)
         if not pid:
             raise ModuleError(
-                f"no process of module '{module}' runs",
+                f"module '{module}' has no running process",
                 remedy=f"Modules: {', '.join(self._run.bench.modules)}.",
             )
         return pid
@@ -206,7 +217,7 @@ class Injector:
         return lambda: self._order(target, skew_ppm=0.0)
 
     def _order(self, camera: str, **changes: float | bool) -> None:
-        """Change what is wrong with a camera, and leave its other faults as they are."""
+        """Change some faults of a camera, and keep its others."""
         order = msgspec.structs.replace(self._cameras.get(camera, CameraOrder()), **changes)
         order_camera(self._run.work_dir, camera, order)
         self._cameras[camera] = order

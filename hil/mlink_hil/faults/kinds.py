@@ -1,12 +1,12 @@
-"""The kinds of faults, and how a bench file writes them down; light to import.
+"""The kinds of faults, and their form in a bench file; light to import.
 
     [[faults]]
     at_sec = 2.0            # master time
-    for_sec = 0.5           # left out: to the end of the run
+    for_sec = 0.5           # optional; without it, to the end of the run
     kind = "unplug"
-    target = "uno"          # a device or a module, as the kind has it
+    target = "uno"          # a device or a module, depending on the kind
 
-Everything that is not about when and where is a setting of the kind.
+All other keys are settings of the kind: the fields of its class.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FASTEST_DISK = 1e12
 
 
 def _tag(name: str) -> str:
-    """Return a class's kind: slow-disk of SlowDisk."""
+    """Return the kind of a class's name: "slow-disk" of "SlowDisk"."""
     return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
 
 
@@ -33,72 +33,72 @@ class Fault(
     frozen=True,
     forbid_unknown_fields=True,
 ):
-    """What is broken; `target` says where."""
+    """A kind of fault and its target; subclasses add their settings."""
 
     needs: ClassVar[Literal["board", "camera", "module"]] = "module"
-    """What its target is: a virtual board or camera, by its device, or a module."""
+    """What the target is: the device of a virtual board or camera, or a module."""
     lasts: ClassVar[bool] = True
-    """Whether it has an end; a reset has none."""
+    """Whether it has an end; a reset is of a moment."""
 
     target: str
 
     @property
     def kind(self) -> str:
-        """Its kind, as a bench file has it."""
+        """Its kind, as in a bench file."""
         return _tag(type(self).__name__)
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the settings, each as "key: what"."""
+        """Return the problems of the settings, each as "key: what"."""
         return []
 
     def settings(self) -> dict[str, object]:
-        """Return what there is besides kind and target."""
+        """Return the settings: all fields but kind and target."""
         fields = msgspec.structs.asdict(self)
         return {key: value for key, value in fields.items() if key != "target"}
 
 
 class Unplug(Fault, frozen=True):
-    """Pull the cable of a board: its port and its power vanish; at the end it is plugged in."""
+    """Unplug a board: its port and its power vanish; at the end it is plugged in again."""
 
     needs: ClassVar = "board"
 
 
 class BrownOut(Fault, frozen=True):
-    """Let a board's supply sag: held in reset, its port stays; at the end it boots."""
+    """Hold a board in reset, as by a low supply: its port stays; at the end it boots."""
 
     needs: ClassVar = "board"
 
 
 class Reset(Fault, frozen=True):
-    """Push a board's reset button."""
+    """Press a board's reset button."""
 
     needs: ClassVar = "board"
     lasts: ClassVar = False
 
 
 class LineNoise(Fault, frozen=True):
-    """Lose and corrupt bytes between board and host, by chance, from a seed."""
+    """Lose and corrupt bytes between board and host, chosen at random from a seed."""
 
     needs: ClassVar = "board"
 
     drop: float = 0.0
     """Share of the bytes that are lost, 0 to 1."""
     corrupt: float = 0.0
-    """Share of the bytes of which one bit is turned over, 0 to 1."""
+    """Share of the bytes in which one bit is inverted, 0 to 1."""
     direction: Literal["both", "to-board", "from-board"] = "both"
     seed: int = 1
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the settings."""
+        """Return the problems of the settings."""
         rates = (("drop", self.drop), ("corrupt", self.corrupt))
-        found = [f"{key}: is a share, 0 to 1" for key, rate in rates if not 0 <= rate <= 1]
+        found = [f"{key}: must be a share, 0 to 1" for key, rate in rates if not 0 <= rate <= 1]
         if not found and self.drop == self.corrupt == 0:
-            found.append("drop: give drop or corrupt, a share of the bytes above 0")
+            found.append("drop: drop or corrupt must be above 0")
         return found
 
 
 class StuckLine(Fault, frozen=True):
-    """Short a line of a board to ground or to 5 V, whatever is wired to it."""
+    """Hold a line of a board at ground or at 5 V, whatever is wired to it."""
 
     needs: ClassVar = "board"
 
@@ -106,61 +106,61 @@ class StuckLine(Fault, frozen=True):
     level: bool
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the settings."""
-        return [] if self.line in _LINES else ["line: an Uno has 2 to 19 (14 is A0)"]
+        """Return the problems of the settings."""
+        return [] if self.line in _LINES else ["line: an Uno has lines 2 to 19 (14 is A0)"]
 
 
 class SkewClock(Fault, frozen=True):
-    """Let the clock of a board or a camera run fast, or slow (below 0), by parts per million."""
+    """Make the clock of a board or a camera run fast (slow, below 0), in parts per million."""
 
     needs: ClassVar = "board"  # a camera has one, too
 
     ppm: float
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the settings."""
+        """Return the problems of the settings."""
         if self.ppm == 0 or abs(self.ppm) > MAX_SKEW_PPM:
-            return [f"ppm: is not 0, and at most ±{MAX_SKEW_PPM}"]
+            return [f"ppm: must not be 0, nor beyond ±{MAX_SKEW_PPM}"]
         return []
 
 
 class FreezePicture(Fault, frozen=True):
-    """Let a camera send the same picture again and again, with new times."""
+    """Make a camera send the same picture again and again, with new times."""
 
     needs: ClassVar = "camera"
 
 
 class LateStamps(Fault, frozen=True):
-    """Let a camera stamp its frames late (early, below 0), in µs."""
+    """Make a camera stamp its frames too late (too early, below 0), in µs."""
 
     needs: ClassVar = "camera"
 
     usec: int
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the settings."""
-        return [] if self.usec else ["usec: is not 0"]
+        """Return the problems of the settings."""
+        return [] if self.usec else ["usec: must not be 0"]
 
 
 class Stall(Fault, frozen=True):
-    """Stop a module's process: a hung script, a camera that delivers nothing."""
+    """Stop a module's process (SIGSTOP): a hung script, a camera that delivers nothing."""
 
 
 class Kill(Fault, frozen=True):
-    """Kill a module's process."""
+    """Kill a module's process (SIGKILL)."""
 
     lasts: ClassVar = False
 
 
 class SlowDisk(Fault, frozen=True):
-    """Let a recorder's writes into the recording take as long as on a slow disk."""
+    """Make a recorder's writes into the recording as slow as on a slow disk."""
 
     bytes_per_sec: float
     write_msec: float = 0.0
-    """What each write and each sync takes besides, in ms."""
+    """Time that each write and each sync takes besides, in ms."""
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the settings."""
+        """Return the problems of the settings."""
         found = []
         if not 0 < self.bytes_per_sec <= _FASTEST_DISK:
             found.append("bytes_per_sec: must be above 0")
@@ -187,9 +187,10 @@ KINDS: dict[str, type[Fault]] = {_tag(each.__name__): each for each in get_args(
 
 
 class Scheduled(msgspec.Struct, frozen=True):
-    """A fault of a bench file: what, from when, for how long."""
+    """A fault of a bench file, with its times in s."""
 
     fault: Fault
     at_sec: float
+    """Master time."""
     for_sec: float | None = None
     """None: to the end of the run."""

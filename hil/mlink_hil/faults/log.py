@@ -1,4 +1,4 @@
-"""The dataset `faults` of a recording: what was broken, from when, until when."""
+"""The dataset `faults` of a recording: each begin and end of a fault, with its master time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ HEADER = ("time_usec", "event", "kind", "target", "settings")
 
 
 class FaultLog:
-    """Writes a row for each begin and end; made at the first one. Used from several threads."""
+    """Writes the dataset, which is made with its first row; safe to use from several threads.
+
+    Args:
+        recording_dir: Folder of the recording; None for a run that is not recorded.
+        run_uuid: The recording's id.
+    """
 
     def __init__(self, recording_dir: Path | None, run_uuid: bytes) -> None:
         self._recording_dir = recording_dir
@@ -27,7 +32,13 @@ class FaultLog:
         self._lock = threading.Lock()
 
     def write(self, time_usec: int, event: str, fault: Fault) -> None:
-        """Note that a fault has begun, ended, or could not be made, at a master time."""
+        """Write a row.
+
+        Args:
+            time_usec: Master time.
+            event: "begin", "once" (of a moment), "end", or "failed" (could not be made).
+            fault: The fault.
+        """
         settings = msgspec.json.encode(fault.settings()).decode() if fault.settings() else ""
         cells = (str(time_usec), event, fault.kind, fault.target, settings)
         with self._lock:
@@ -40,7 +51,7 @@ class FaultLog:
             self._file.flush()
 
     def close(self) -> None:
-        """Close the file, if there is one."""
+        """Close the file, if there is one; later rows are dropped."""
         with self._lock:
             self._closed = True
             file, self._file = self._file, None

@@ -1,4 +1,4 @@
-"""The companion that makes a bench file's [[faults]] at their master times."""
+"""The companion that makes the [[faults]] of a bench file at their master times."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _JOIN_SEC = 15.0
 
 
 class FaultsOfBench:
-    """Takes the key `faults` of bench files (entry point of `mlink.companions`)."""
+    """Handles the key `faults` of bench files (an entry point of `mlink.companions`)."""
 
     def check(self, given: Any, bench: Bench) -> list[Problem]:
-        """Return what is wrong with the faults."""
+        """Return the problems of the faults."""
         return read_faults(given, bench)[1]
 
     @contextmanager
     def accompany(self, given: Any, run: RunView) -> Iterator[None]:
-        """Make the faults at their times, until the block ends; then mend what is broken."""
+        """Make the faults at their times; at the end of the block, end those that last."""
         faults, _ = read_faults(given, run.bench)
         with injector_of(run) as injector:
             schedule = _Schedule(run, injector, faults)
@@ -43,7 +43,7 @@ class FaultsOfBench:
 
 
 class _Schedule(threading.Thread):
-    """Waits for each fault's time."""
+    """A thread that begins and ends each fault at its time."""
 
     def __init__(self, run: RunView, injector: Injector, faults: list[Scheduled]) -> None:
         super().__init__(name="faults", daemon=True)
@@ -56,7 +56,7 @@ class _Schedule(threading.Thread):
             self._add(fault.at_sec, lambda fault=fault: self._begin(fault))  # type: ignore[misc]
 
     def stop(self) -> None:
-        """Make no more faults."""
+        """End the thread; make no more faults."""
         self._ending.set()
         self.join(_JOIN_SEC)
 

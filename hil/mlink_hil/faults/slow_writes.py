@@ -1,9 +1,9 @@
-"""A slow disk for one process: its system calls that write below a folder take their time.
+"""A slow disk for one process: delays its system calls that write below a folder.
 
-The process is traced with ptrace(2): before each write and sync of a file below the folder it is
-held for as long as a disk of that speed would take. So whatever writes is slowed, libraries in C as
-well, and the process sees nothing but a slow disk. What it maps into memory is not slowed; its
-other system calls take up to 1 ms longer, too. Linux on x86-64 and ARM64.
+The process is traced with ptrace(2). Before each write and sync of a file below the folder it is
+held for as long as a disk of that speed would take. This slows whatever writes, C libraries
+included; to the process it looks like a slow disk. Writes through mapped memory are not slowed, and
+all other system calls take up to 1 ms longer. Linux on x86-64 and ARM64.
 """
 
 from __future__ import annotations
@@ -47,27 +47,38 @@ _libc.ptrace.restype = ctypes.c_long
 
 
 class SlowWrites:
-    """Slows one process from `start` to `stop`, by a thread, which alone may trace it."""
+    """Slows one process from `start` to `stop`, in one thread: only that may trace it.
+
+    Args:
+        pid: The process.
+        folder: Only files below it are slow.
+        bytes_per_sec: Speed of the disk.
+        write_sec: Time that each write and each sync takes besides, in s.
+    """
 
     def __init__(self, pid: int, folder: Path, bytes_per_sec: float, write_sec: float) -> None:
         self.slowed_bytes = 0
-        """Bytes that were written at the slow rate so far."""
+        """Bytes written at the slow rate so far."""
         self._pid = pid
         self._folder = str(folder.resolve()) + os.sep
         self._sec_per_byte = 1 / bytes_per_sec
         self._write_sec = write_sec
         self._running: set[int] = set()
         self._held: dict[int, float] = {}
-        """Threads that wait for the disk, and until when (time.monotonic)."""
+        """Thread that waits for the disk → until when (time.monotonic)."""
         self._free_at = 0.0
-        """When the disk has done what it was given."""
+        """When the disk has done all writes so far (time.monotonic)."""
         self._ready = threading.Event()
         self._ending = threading.Event()
         self._error = ""
         self._thread = threading.Thread(target=self._trace, name="slow-disk", daemon=True)
 
     def start(self) -> None:
-        """Begin; DeviceError where the system does not allow it."""
+        """Begin to slow the process.
+
+        Raises:
+            DeviceError: The system does not allow tracing.
+        """
         self._thread.start()
         if not self._ready.wait(_START_SEC) or self._error:
             raise DeviceError(
@@ -77,7 +88,7 @@ class SlowWrites:
             )
 
     def stop(self) -> None:
-        """Let the process write at its own speed again."""
+        """Let the process write at full speed again."""
         self._ending.set()
         self._thread.join(_STOP_SEC + 1)
 
@@ -89,7 +100,7 @@ class SlowWrites:
                 self._seize(int(task.name))
         except OSError as error:
             self._error = error.strerror or str(error)
-            self._let_go()
+            self._detach_all()
             self._ready.set()
             return
         self._ready.set()
@@ -98,11 +109,11 @@ class SlowWrites:
             self._resume_due()
             found = self._wait()
             if found is None:
-                return  # all of it has ended
+                return  # the process has ended
             polls = 0 if found else polls + 1
             if not found:
                 time.sleep(_BUSY_SEC if polls < _BUSY_POLLS else _IDLE_SEC)
-        self._let_go()
+        self._detach_all()
 
     def _seize(self, tid: int) -> None:
         _ptrace(_SEIZE, tid, 0, _TRACE_SYSGOOD | _TRACE_CLONE)
@@ -110,7 +121,7 @@ class SlowWrites:
         _ptrace(_INTERRUPT, tid)
 
     def _wait(self) -> bool | None:
-        """Serve one stop; False when nothing has stopped, None when nothing is left."""
+        """Handle one stopped thread; False when none has stopped, None when none is left."""
         try:
             tid, status = os.waitpid(-1, os.WNOHANG | _WALL | _WNOTHREAD)
         except ChildProcessError:
@@ -134,7 +145,7 @@ class SlowWrites:
                 return
             self._resume(tid)
         elif event == _EVENT_STOP and number in _STOPPING:
-            self._resume(tid, request=_LISTEN)  # it stays stopped until it is continued
+            self._resume(tid, request=_LISTEN)  # a SIGSTOP: the thread stays stopped until SIGCONT
         else:
             self._resume(tid, 0 if event else number)
 
@@ -149,10 +160,10 @@ class SlowWrites:
             _ptrace(request, tid, 0, number)
             self._running.add(tid)
         except OSError:
-            pass  # it has been killed meanwhile
+            pass  # the thread has been killed meanwhile
 
     def _cost(self, tid: int) -> float:
-        """Return how long the system call takes that a thread is about to make, in s."""
+        """Return how long the system call that a thread is about to make shall take, in s."""
         buffer = ctypes.create_string_buffer(_SYSCALL_INFO.size + 64)
         try:
             _ptrace(_GET_SYSCALL_INFO, tid, len(buffer), ctypes.addressof(buffer))
@@ -160,7 +171,7 @@ class SlowWrites:
             return 0.0
         op, arch, _, _, number, fd, address, size, *_ = _SYSCALL_INFO.unpack_from(buffer)
         kind = _CALLS.get(arch, {}).get(number)
-        if op != _ENTRY or kind is None or not self._is_ours(fd):
+        if op != _ENTRY or kind is None or not self._is_slowed(fd):
             return 0.0
         if kind == _SYNC:
             return self._write_sec
@@ -168,14 +179,14 @@ class SlowWrites:
         self.slowed_bytes += count
         return self._write_sec + count * self._sec_per_byte
 
-    def _is_ours(self, fd: int) -> bool:
+    def _is_slowed(self, fd: int) -> bool:
         try:
             return str(Path(f"/proc/{self._pid}/fd/{fd}").readlink()).startswith(self._folder)
         except OSError:
             return False
 
     def _vector_bytes(self, address: int, count: int) -> int:
-        """Return the bytes of an array of `struct iovec` in the process's memory."""
+        """Return the bytes in all buffers of an array of `struct iovec` of the process."""
         try:
             with Path(f"/proc/{self._pid}/mem").open("rb", 0) as memory:
                 memory.seek(address)
@@ -184,8 +195,8 @@ class SlowWrites:
             return 0
         return sum(length for _, length in struct.iter_unpack("=QQ", data[: len(data) // 16 * 16]))
 
-    def _let_go(self) -> None:
-        """Detach from all threads; a thread must stand still for it."""
+    def _detach_all(self) -> None:
+        """Detach from all threads; each must be stopped for that."""
         for tid in self._held:
             _detach(tid)
         for tid in list(self._running):
@@ -213,7 +224,7 @@ def _detach(tid: int, number: int = 0) -> None:
     try:
         _ptrace(_DETACH, tid, 0, number)
     except OSError:
-        pass  # it has ended
+        pass  # the thread has ended
 
 
 def _ptrace(request: int, tid: int, address: int = 0, data: int = 0) -> None:

@@ -1,1 +1,1 @@
-"""`mlink verify-timing`: how long a loop takes, how cameras lag, how evenly a bench starts."""
+"""`mlink verify-timing`: round trips of a loop, latency of cameras, start-up of a bench."""

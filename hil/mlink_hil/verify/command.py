@@ -1,4 +1,4 @@
-"""`mlink verify-timing BENCH`: measure a bench's timing; a table, JSON and plots."""
+"""The command `mlink verify-timing BENCH`: measures a bench's timing; a table, JSON, plots."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def verify_timing(
         float, typer.Option("--for", metavar="SECONDS", min=0.5, help="Length of the run.")
     ] = 10.0,
     launches: Annotated[
-        int, typer.Option(min=0, help="Besides, start the bench so often and measure the starts.")
+        int, typer.Option(min=0, help="Also start the bench so many times, and measure the starts.")
     ] = 0,
     devices: DevicesFile = None,
     press: Annotated[
-        int | None, typer.Option(metavar="LINE", help="Press this line of a virtual board…")
+        int | None, typer.Option(metavar="LINE", help="Press this line of the board…")
     ] = None,
     answer: Annotated[
-        int | None, typer.Option(metavar="LINE", help="…and time the answers on this one.")
+        int | None, typer.Option(metavar="LINE", help="…and measure when this one answers.")
     ] = None,
     light: Annotated[
-        str, typer.Option(metavar="X,Y,W,H", help="Where the cameras see the LED, in pixels.")
+        str, typer.Option(metavar="X,Y,W,H", help="Place of the LED in the pictures, in pixels.")
     ] = "",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write timing.json and PNG plots here.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Measure round trips, light to frame, and starts."""
+    """Measure round trips, the time from light to frame, and starts."""
     from rich.console import Console
 
     from mlink.bench import load_bench
@@ -53,7 +53,9 @@ def verify_timing(
     from mlink_hil.verify.timing import FAILED_LAUNCHES, measure_launches, measure_run
 
     if (press is None) != (answer is None):
-        raise BenchError("--press and --answer go together", remedy="For example: 7 and 8.")
+        raise BenchError(
+            "--press and --answer need each other", remedy="For example: --press 7 --answer 8."
+        )
     checked = load_bench(bench, devices=devices)
     stderr = Console(stderr=True)
     with _sigterm_like_ctrl_c(), stderr.status("starting") as status:
@@ -65,8 +67,8 @@ def verify_timing(
             found += measure_launches(checked, launches, progress)
     if not found:
         raise BenchError(
-            f"{checked.path} measures nothing by itself",
-            remedy="Name lines with --press and --answer, or add a virtual-button module.",
+            f"there is nothing to measure in {checked.path}",
+            remedy="Give lines with --press and --answer, or add a virtual-button module.",
         )
     summary = {samples.name: samples.summary() for samples in found}
     text = _as_json(checked.name, summary)
@@ -82,7 +84,7 @@ def verify_timing(
 
 @contextmanager
 def _sigterm_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM, too, end what is measured, and tell it."""
+    """Let SIGTERM end the measurement like Ctrl-C, with the results so far."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -92,26 +94,26 @@ def _sigterm_like_ctrl_c() -> Iterator[None]:
 
 def _live(status: Status) -> Progress:
     def progress(what: str, share: float) -> None:
-        status.update(f"{what}: {share:4.0%} (Ctrl-C: what is measured so far)")
+        status.update(f"{what}: {share:4.0%} (Ctrl-C ends it, with the results so far)")
 
     return progress
 
 
 def _lines(console: Console) -> Progress:
-    """Tell each tenth of the work in a line of its own, where nothing can be redrawn."""
-    told: set[tuple[str, int]] = set()
+    """Print a line for each tenth of the work, where the output is no terminal."""
+    printed: set[tuple[str, int]] = set()
 
     def progress(what: str, share: float) -> None:
         step = what, int(share * 10)
-        if step not in told:
-            told.add(step)
+        if step not in printed:
+            printed.add(step)
             console.print(f"{what}: {share:4.0%}")
 
     return progress
 
 
 def _area(text: str) -> tuple[int, int, int, int] | None:
-    """Parse X,Y,W,H."""
+    """Parse X,Y,W,H; None for ""."""
     if not text:
         return None
     try:
@@ -151,5 +153,5 @@ def _print_table(name: str, summary: dict[str, dict[str, float]]) -> None:
         cells = [f"{values[c]:,.0f}" if c in values else "" for c in columns]
         table.add_row(measurement, *cells)
     console = Console()
-    # where nobody looks at a screen, no figure is cut
+    # a file has no width: no figure is cut there
     console.print(table, width=None if console.is_terminal else _FILE_WIDTH)

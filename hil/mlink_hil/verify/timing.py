@@ -1,4 +1,4 @@
-"""Measures the timing of a bench: round trips, light to frame, starts."""
+"""Measures the timing of a bench: round trips, time from light to frame, starts."""
 
 from __future__ import annotations
 
@@ -21,39 +21,40 @@ from mlink_hil.testing.patterns import crosses
 from mlink_hil.wiring.lights import lights
 
 FAILED_LAUNCHES = "launch to failure"
-"""Measurement of the launches that failed: how many, and after which time."""
+"""Name of the measurement of failed launches: their number, and the time to the failure."""
 
 log = logging.getLogger("mlink.verify")
 
 _LATENCY_COLUMN = "Latency [µs]"
 _ANSWER_SEC = 0.5
+"""Longest time to an answer that counts."""
 _PRESS_PERIOD_SEC = 0.1
 _PRESS_SEC = 0.03
 _FIRST_FRAME_SEC = 2.0
 _DRIFT_SPAN_USEC = 30_000_000
-"""Shortest run over which a drift means anything."""
+"""Shortest run of which a drift is reported."""
 _THRESHOLD = 100
-"""Brightness between a dark LED and a lit one, 0 to 255."""
+"""Brightness between that of a dark LED and of a lit one, 0 to 255."""
 
 Progress = Callable[[str, float], None]
-"""Called with what is being measured, and the share that is done (0 to 1)."""
+"""Called with what is measured at present, and the share of it that is done (0 to 1)."""
 
 
 @dataclass(slots=True)
 class Samples:
-    """Values of one measurement, in µs, with the master times they belong to."""
+    """Values of one measurement in µs, each with its master time (0 where it has none)."""
 
     name: str
     values: list[float] = field(default_factory=list)
     times_usec: list[int] = field(default_factory=list)
 
     def add(self, value: float, time_usec: int) -> None:
-        """Add a value."""
+        """Add a value in µs."""
         self.values.append(value)
         self.times_usec.append(time_usec)
 
     def summary(self) -> dict[str, float]:
-        """Return count, p50, p95, p99 and max, and the drift over the run in µs a minute."""
+        """Return count, p50, p95, p99, max in µs; of runs above 30 s the drift in µs per minute."""
         if not self.values:
             return {"count": 0}
         p50, p95, p99 = (float(p) for p in np.percentile(self.values, [50, 95, 99]))
@@ -74,10 +75,23 @@ def measure_run(
     answer: int | None = None,
     light: tuple[int, int, int, int] | None = None,
 ) -> list[Samples]:
-    """Run a bench for a while; return round trips and, for each camera, light to frame.
+    """Run a bench, and measure its round trips and, for each camera, the time from light to frame.
 
-    With `press` and `answer` a line is pressed and another one watched; else the bench's own
-    measurements (`virtual-button`) are taken. `light` is where a camera sees the LED.
+    Args:
+        bench: The bench; it is not recorded.
+        seconds: Length of the run.
+        progress: Called about ten times a second.
+        press: Line of the only board to press; without it the rows of the bench's own
+            measurements (`virtual-button`) count.
+        answer: Line that answers.
+        light: (x, y, width, height) of the LED in the pictures, in pixels; without it, its place
+            in a virtual scene.
+
+    Returns:
+        The measurements that have values.
+
+    Raises:
+        MlinkError: The run failed.
     """
     run = BenchRun(bench, RunOptions(record=False))
     run.start()
@@ -85,13 +99,13 @@ def measure_run(
         lights = _watch_lights(run, light, answer)
         trips = Samples("round trip")
         end = time.monotonic() + seconds
-        with contextlib.suppress(KeyboardInterrupt):  # what has been measured is told
+        with contextlib.suppress(KeyboardInterrupt):  # the results so far count
             while (left := end - time.monotonic()) > 0 and run.alive:
                 progress("running", 1 - left / seconds)
                 if press is not None and answer is not None:
                     _press_once(run, press, answer, trips)
                 run.history.wait(lambda: not run.alive, min(_PRESS_PERIOD_SEC, left))
-        _take_rows(run, trips)
+        _add_rows(run, trips)
         found = [trips, *(_offsets(run, *each) for each in lights)]
     finally:
         run.stop()
@@ -100,23 +114,33 @@ def measure_run(
 
 
 def measure_launches(bench: Bench, launches: int, progress: Progress) -> list[Samples]:
-    """Start a bench many times; return when each camera's first frame was, after the start."""
+    """Start and stop a bench many times.
+
+    Args:
+        bench: The bench; it is not recorded.
+        launches: How many times.
+        progress: Called before each launch.
+
+    Returns:
+        Times from the launch until all modules run, from the run's start to each camera's first
+        frame, and from the launch to a failure; only those that have values.
+    """
     ready, failed = Samples("launch to ready"), Samples(FAILED_LAUNCHES)
     first: dict[str, Samples] = {}
-    with contextlib.suppress(KeyboardInterrupt):  # what has been measured is told
+    with contextlib.suppress(KeyboardInterrupt):  # the results so far count
         for number in range(launches):
             progress("launching", number / launches)
             began = time.monotonic_ns()
             try:
                 _launch(bench, ready, first)
-            except ModuleError as error:  # one of a hundred is a result, too
+            except ModuleError as error:  # a launch that fails is a result, too
                 log.warning("launch %d failed: %s", number + 1, error.message)
                 failed.add((time.monotonic_ns() - began) / 1000, 0)
     return [samples for samples in (ready, *first.values(), failed) if samples.values]
 
 
 def _launch(bench: Bench, ready: Samples, first: dict[str, Samples]) -> None:
-    """Start and stop a bench, and take its times."""
+    """Start and stop a bench, and add its times."""
     run = BenchRun(bench, RunOptions(record=False))
     began = time.monotonic_ns()
     try:
@@ -137,7 +161,7 @@ def _has_come(run: BenchRun, channel: str) -> bool:
 
 
 def _press_once(run: BenchRun, press: int, answer: int, trips: Samples) -> None:
-    """Press and let go, and take both latencies."""
+    """Press and release a line, and add both latencies."""
     device = run.names.board()
     channel = run.names.line_channel(answer, device)
     for level in (False, None):
@@ -153,8 +177,8 @@ def _press_once(run: BenchRun, press: int, answer: int, trips: Samples) -> None:
         time.sleep(_PRESS_SEC)
 
 
-def _take_rows(run: BenchRun, trips: Samples) -> None:
-    """Take the latencies that modules of the bench have measured."""
+def _add_rows(run: BenchRun, trips: Samples) -> None:
+    """Add the latencies that modules of the bench have measured."""
     for stream in run.history.channels():
         columns = run.names.columns(stream)
         if _LATENCY_COLUMN in columns:
@@ -166,7 +190,7 @@ def _take_rows(run: BenchRun, trips: Samples) -> None:
 def _watch_lights(
     run: BenchRun, light: tuple[int, int, int, int] | None, answer: int | None
 ) -> list[tuple[str, str, str]]:
-    """Follow the LED in each camera's pictures; return (camera, its channel, the LED's line)."""
+    """Watch the LED in each camera's pictures; return (stream, region's channel, LED's channel)."""
     found = []
     for stream in run.names.frame_streams():
         device = run.bench.modules[stream.partition(".")[0]].device or ""
@@ -187,7 +211,7 @@ def _watch_lights(
 
 
 def _offsets(run: BenchRun, stream: str, channel: str, line: str) -> Samples:
-    """Return how long after each edge of the LED's line the first frame showed it."""
+    """Return the times from the LED's edges to the frames that first show its light."""
     samples = Samples(f"light to frame, {stream}")
     edges = [e for e in run.history.of(line) if e.value and e.previous == 0]
     brightens = crosses(channel, _THRESHOLD, upwards=True)(run.names).matches

@@ -121,11 +121,11 @@ def test_readings_that_noise_has_swallowed_are_missing(recorded: Path) -> None:
         ('at_sec = 1\nkind = "unplug"\ntarget = "unoo"', "Did you mean 'uno'?"),
         ('at_sec = 1\nkind = "unplug"\ntarget = "eye"', "there is no board 'eye'"),
         ('at_sec = 1\nkind = "stall"\ntarget = "camm"', "Did you mean 'cam'?"),
-        ('at_sec = -1\nkind = "stall"\ntarget = "cam"', "at_sec: is a master time, 0 or more"),
+        ('at_sec = -1\nkind = "stall"\ntarget = "cam"', "at_sec: must be a master time, 0 or more"),
         ('at_sec = 1\nfor_sec = 0\nkind = "stall"\ntarget = "cam"', "for_sec: must be above 0"),
         ('at_sec = 1\nfor_sec = 1\nkind = "kill"\ntarget = "cam"', "'kill' has no end"),
-        ('at_sec = 1\nkind = "line-noise"\ntarget = "uno"\ndrop = 2.0', "drop: is a share"),
-        ('at_sec = 1\nkind = "line-noise"\ntarget = "uno"', "give drop or corrupt"),
+        ('at_sec = 1\nkind = "line-noise"\ntarget = "uno"\ndrop = 2.0', "drop: must be a share"),
+        ('at_sec = 1\nkind = "line-noise"\ntarget = "uno"', "drop or corrupt must be above 0"),
         ('at_sec = 1\nkind = "line-noise"\ntarget = "uno"\ndorp = 0.1', "Did you mean 'drop'?"),
         ('at_sec = 1\nkind = "skew-clock"\ntarget = "uno"\nppm = "fast"', "ppm"),
         ('at_sec = 1\nkind = "slow-disk"\ntarget = "video"\nbytes_per_sec = 0', "above 0"),
@@ -147,7 +147,7 @@ def test_faults_of_real_devices_are_refused_before_the_run(tmp_path: Path) -> No
     lab.write_text('[devices]\nuno = "/dev/ttyACM0"\neye = "/dev/video0"\n')
     with pytest.raises(BenchError) as raised:
         load_bench(path, devices=lab)
-    assert "'uno' is /dev/ttyACM0, and 'line-noise' is for virtual devices" in str(raised.value)
+    assert "'uno' is /dev/ttyACM0, but 'line-noise' needs a virtual device" in str(raised.value)
 
 
 def test_a_table_where_a_list_is_due_is_told(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""What a test leaves behind for its reports: events, measurements, pictures, a VCD file.
+"""What the reports show of a test: events, measurements, pictures, a VCD file.
 
-Plain values only: with pytest-xdist they travel to another process.
+Plain values only: pytest-xdist sends them to another process.
 """
 
 from __future__ import annotations
@@ -18,16 +18,26 @@ from mlink_hil.testing.bench_run import FAULTS
 from mlink_hil.testing.events import Event
 from mlink_hil.testing.report.vcd import write_vcd
 
-_MOST_EVENTS = 2000
-_MOST_PICTURES = 4
+_MAX_EVENTS = 2000
+_MAX_PICTURES = 4
 _JPEG_OPTIONS = (cv2.IMWRITE_JPEG_QUALITY, 80)
-_LONGEST_NAME = 120
+_MAX_NAME = 120
 
 
 def gather(
     bench: TestBench, nodeid: str, directory: Path | None, *, failed: bool
 ) -> dict[str, Any]:
-    """Return a test's evidence; without a report directory its measurements only."""
+    """Return a test's evidence, and write its VCD file.
+
+    Args:
+        bench: The test's fixture.
+        nodeid: Its name, for the file's.
+        directory: Folder of the report; None without one: then only measurements are returned.
+        failed: Whether to include pictures.
+
+    Raises:
+        OSError: The VCD file cannot be written.
+    """
     found: dict[str, Any] = {"measurements": [each.as_plain() for each in bench.measurements]}
     if directory is None:
         return found
@@ -40,7 +50,7 @@ def gather(
     found["channels"] = {
         channel: [
             [event.time_usec, event.value, event.early_usec, event.late_usec]
-            for event in events[:_MOST_EVENTS]
+            for event in events[:_MAX_EVENTS]
         ]
         for channel, events in channels.items()
         if events and channel != FAULTS
@@ -61,7 +71,7 @@ def gather(
     found["deadlines"] = [[time_usec, text] for time_usec, text in bench.deadlines]
     found["recording"] = str(bench.run.tap.recording_dir or "")
     found["pictures"] = _pictures(bench) if failed else []
-    name = re.sub(r"[^\w.-]+", "_", nodeid)[-_LONGEST_NAME:] + ".vcd"
+    name = re.sub(r"[^\w.-]+", "_", nodeid)[-_MAX_NAME:] + ".vcd"
     folder = directory / "vcd"
     folder.mkdir(parents=True, exist_ok=True)
     write_vcd(folder / name, channels, began_usec=bench.began_usec, end_usec=end_usec)
@@ -70,7 +80,16 @@ def gather(
 
 
 def fault_spans(events: list[Event], began_usec: int, end_usec: int) -> list[list[Any]]:
-    """Return the faults of a test's time as [from, until, what]; some are of a moment."""
+    """Return the faults during a test.
+
+    Args:
+        events: Events of the run's channel "fault".
+        began_usec: Master time of the test's start.
+        end_usec: Master time of its end.
+
+    Returns:
+        [begin, end, description] for each; both times are the same for a fault of a moment.
+    """
     spans: list[list[Any]] = []
     for event in events:
         what = event.cells[0]
@@ -92,8 +111,8 @@ def _pictures(bench: TestBench) -> list[dict[str, Any]]:
             after = [f for f in frames if f.time_usec >= bench.deadlines[-1][0]]
             before = [f for f in frames if f.time_usec < bench.deadlines[-1][0]]
             wanted.update(int(f.value) for f in (*before[-1:], *after[:1]))
-        for index in sorted(wanted)[:_MOST_PICTURES]:
-            with contextlib.suppress(MlinkError):  # the run is over, its frames are gone
+        for index in sorted(wanted)[:_MAX_PICTURES]:
+            with contextlib.suppress(MlinkError):  # the run has ended: no frames are kept
                 frame = bench.run.tap.fetch(stream, index)
                 if frame is None:
                     continue

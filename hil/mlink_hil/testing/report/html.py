@@ -1,4 +1,4 @@
-"""The HTML report: one file that needs nothing else, to be read on any machine."""
+"""The HTML report: one file without scripts or references, but for links to recordings."""
 
 from __future__ import annotations
 
@@ -36,13 +36,19 @@ details details{border:0;margin:0}details details>summary{padding:.2rem 0;opacit
 
 
 def write_report(path: Path, tests: list[dict[str, Any]]) -> None:
-    """Write the report of a session's tests (see `evidence.gather` for what each holds)."""
+    """Write the report of a session's tests.
+
+    Args:
+        path: The file; its folder is made.
+        tests: What `evidence.gather` returned for each test, with "nodeid", "outcome", "duration"
+            (in s), "text" (the traceback) and "why" (the failure's message).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(report_html(tests), encoding="utf-8")
 
 
 def report_html(tests: list[dict[str, Any]]) -> str:
-    """Return the report's text; failed tests stand open."""
+    """Return the report as HTML; all tests but passed ones are expanded."""
     counts = Counter(test["outcome"] for test in tests)
     summary = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
     body = "".join(_test(test) for test in tests)
@@ -72,28 +78,28 @@ def _test(test: dict[str, Any]) -> str:
     ]
     if test["text"]:
         trace = f"<pre>{escape(test['text'])}</pre>"
-        parts.append(f"<details><summary>in the test's code</summary>{trace}</details>")
+        parts.append(f"<details><summary>traceback</summary>{trace}</details>")
     if links := _links(test):
         parts.append(f"<p>{links}</p>")
     return "".join(parts) + "</section></details>"
 
 
 def _why(text: str) -> str:
-    """Return a failure's own words: the sentence, and the timeline that follows it."""
+    """Return a failure's message: its first lines, and the timeline that follows them."""
     head, _, rest = text.strip("\n").partition("\n\n")
     shown = f'<p class="why">{escape(head)}</p>' if head else ""
     return f"{shown}<pre>{escape(rest)}</pre>" if rest else shown
 
 
 def _key(test: dict[str, Any]) -> str:
-    """Return what the marks of the timeline mean, of those that are in it."""
-    kinds = [("stimulus", "what the test did"), ("deadline", "deadline")]
+    """Return a legend of the marks that are in the timeline."""
+    kinds = [("stimulus", "stimulus"), ("deadline", "deadline")]
     marks = [
-        f'<svg viewBox="0 0 18 12"><path class="{kind}" d="M9 0V12"/></svg>{words}'
-        for kind, words in kinds
+        f'<svg viewBox="0 0 18 12"><path class="{kind}" d="M9 0V12"/></svg>{text}'
+        for kind, text in kinds
         if test["deadlines" if kind == "deadline" else "stimuli"]
     ]
-    return f'<p class="key">times since the start of the run{"".join(marks)}</p>'
+    return f'<p class="key">times are since the start of the run{"".join(marks)}</p>'
 
 
 def _measurements(measured: list[dict[str, Any]]) -> str:
@@ -115,7 +121,7 @@ def _range(lowest: float, highest: float) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number as people write it: large ones without a power of ten."""
+    """Return a number as text; large ones without an exponent."""
     return f"{value:.0f}" if 1e5 <= abs(value) < 1e15 else f"{value:g}"
 
 
@@ -129,6 +135,6 @@ def _links(test: dict[str, Any]) -> str:
     if vcd := test.get("vcd"):
         links.append(f'<a href="{escape(vcd)}">waveforms (VCD)</a>')
     if recording := test.get("recording"):
-        # a recording of a passed test may have been removed at the end of its run
+        # "" where the recording of a passed test has been removed
         links.append(f'recording: <a href="file://{escape(recording)}">{escape(recording)}</a>')
     return " · ".join(links)

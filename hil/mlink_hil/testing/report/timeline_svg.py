@@ -1,4 +1,4 @@
-"""A timeline of a test as SVG: waves for lines, curves for values, ticks for frames and rows."""
+"""A test's timeline as SVG: waves for lines, curves for values, ticks for frames and rows."""
 
 from __future__ import annotations
 
@@ -8,29 +8,34 @@ from html import escape
 from typing import Any
 
 _WIDTH = 900
+"""Of the drawing, in its units; all other sizes are in them, too."""
 _LEFT = 190
 _RIGHT = _WIDTH - 10
 _ROW = 26
 _WAVE = 14
 _TOP = 34
 _AXIS = 24
-_MOST_CHANNELS = 16
-_MOST_TICKS = 6
+_MAX_CHANNELS = 16
+_MAX_AXIS_LABELS = 6
 _LETTER = 6
-"""Width of a letter, about: what a label takes."""
+"""Approximate width of a letter."""
 
 
 def timeline_svg(test: dict[str, Any]) -> str:
-    """Return the drawing of a test's evidence; empty when nothing happened."""
+    """Return the drawing of a test's evidence; "" when nothing happened.
+
+    Args:
+        test: What `evidence.gather` returned.
+    """
     channels: dict[str, list[list[float]]] = test.get("channels", {})
     faults: list[list[Any]] = test.get("faults", [])
     if not channels and not faults:
         return ""
     drawing = _Drawing(test["began_usec"], test["end_usec"])
-    points = {*test.get("rows", ()), *test.get("frames", ())}  # they have no level
+    points = {*test.get("rows", ()), *test.get("frames", ())}  # no levels: drawn as ticks
     lines = {name for name in channels if name not in points and _is_line(channels[name])}
     order = {name: (name not in lines, name in points, name) for name in channels}
-    names = sorted(channels, key=order.__getitem__)[: _MOST_CHANNELS - len(faults)]
+    names = sorted(channels, key=order.__getitem__)[: _MAX_CHANNELS - len(faults)]
     bottom = _TOP + _ROW * (len(names) + len(faults))
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {bottom + _AXIS}" xmlns="http://www.w3.org/2000/svg" '
@@ -58,24 +63,25 @@ def timeline_svg(test: dict[str, Any]) -> str:
 
 
 class _Drawing:
-    """Places master times on the picture."""
+    """Draws at master times; every method returns SVG elements."""
 
     def __init__(self, start_usec: int, end_usec: int) -> None:
         self._start = start_usec
         self._span = max(end_usec - start_usec, 1)
 
     def x(self, time_usec: float) -> float:
-        """Return the place of a time, in the picture's units."""
+        """Return the x coordinate of a time, within the drawing."""
         share = min(max((time_usec - self._start) / self._span, 0.0), 1.0)
         return round(_LEFT + share * (_RIGHT - _LEFT), 2)
 
     def wave(self, events: list[list[float]], before: float | None, base: float) -> str:
+        """Draw a line's level, high or low; `before` is the level before the first event."""
         level = bool(before) if before is not None else not events[0][1]
         steps = [(self._start, level), *((event[0], bool(event[1])) for event in events)]
         return self._steps([(at, base - (_WAVE - 2) * high) for at, high in steps])
 
     def curve(self, events: list[list[float]], before: float | None, base: float) -> str:
-        """Draw values from the lowest to the highest that there are."""
+        """Draw values as steps, scaled from the lowest to the highest."""
         values = [event[1] for event in events] + ([] if before is None else [before])
         low, span = min(values), (max(values) - min(values)) or 1.0
         steps: list[tuple[float, float]] = [] if before is None else [(self._start, before)]
@@ -95,11 +101,12 @@ class _Drawing:
         )
 
     def ticks(self, events: list[list[float]], base: float) -> str:
+        """Draw a short vertical line for each event."""
         path = "".join(f"M{self.x(event[0])} {base - _WAVE + 4}V{base}" for event in events)
         return f'<path class="tick" d="{path}"/>'
 
     def bar(self, begin_usec: int, end_usec: int, base: float, text: str) -> str:
-        """Draw a time in which something was broken; a moment has a width, too."""
+        """Draw the time of a fault, at least 2 units wide."""
         x = self.x(begin_usec)
         width = max(round(self.x(end_usec) - x, 2), 2)
         return (
@@ -108,7 +115,7 @@ class _Drawing:
         )
 
     def mark(self, bottom: int, kind: str, time_usec: int, text: str) -> str:
-        """Draw a moment, if it is in the picture: some deadlines are after the test's end."""
+        """Draw a moment, if it is in the drawing: a deadline may be after the test's end."""
         if not 0 <= time_usec - self._start <= self._span:
             return ""
         return (
@@ -117,7 +124,7 @@ class _Drawing:
         )
 
     def labels(self, marks: list[list[Any]]) -> str:
-        """Write what the test did above its marks, as far as there is room."""
+        """Write the stimuli above their marks, leaving out those that would overlap."""
         parts, free = [], 0.0
         for time_usec, text in marks:
             what = str(text).partition(" at ")[0]
@@ -129,8 +136,8 @@ class _Drawing:
         return "".join(parts)
 
     def axis(self, bottom: int) -> str:
-        """Draw round times, the label of each inside of the picture."""
-        step = _round_step(self._span / _MOST_TICKS)
+        """Draw an axis with round times."""
+        step = _round_step(self._span / _MAX_AXIS_LABELS)
         unit, scale = ("s", 1e6) if step >= 500_000 else ("ms", 1e3)
         digits = max(0, -math.floor(math.log10(step / scale) + 1e-9))
         parts = []
@@ -150,7 +157,7 @@ def _name(text: str, base: float) -> str:
 
 
 def _round_step(usec: float) -> float:
-    """Return the next of 1, 2, 5, 10, … that is not less."""
+    """Return the lowest of 1, 2, 5, 10, 20, … that is not below a time."""
     power: float = 10.0 ** math.floor(math.log10(max(usec, 1)))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= usec * (1 - 1e-9))
 

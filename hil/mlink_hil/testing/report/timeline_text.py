@@ -1,4 +1,4 @@
-"""A small picture, in text, of what happened around a moment: for failures in a terminal."""
+"""A timeline as text, for messages in a terminal."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from mlink_hil.testing.events import Event
 from mlink_hil.testing.history import History
 
 _COLUMNS = 64
-_MOST_CHANNELS = 10
-_MOST_EVENTS = 12
+_MAX_CHANNELS = 10
+_MAX_EVENTS = 12
 _HIGH, _LOW, _BOTH, _TICK = "▔", "▁", "│", "╷"
 
 
@@ -22,10 +22,15 @@ def draw_timeline(
     marks: Sequence[tuple[int, str]] = (),
     first: Sequence[str] = (),
 ) -> list[str]:
-    """Draw the channels between two master times; `marks` are (time, label) above them.
+    """Return the lines of a timeline: one for each channel, marks above and times below.
 
-    Channels named in `first` come first; those on which nothing happened are left out. Nothing is
-    drawn after `now_usec`.
+    Args:
+        history: The run's events.
+        start_usec: Master time at the left.
+        end_usec: Master time at the right.
+        now_usec: Nothing is drawn after this master time.
+        marks: (master time, label) of marks above the channels.
+        first: Channels to show first, even without events; others follow if they have any.
     """
     end_usec = max(end_usec, start_usec + 1)
     channels = list(dict.fromkeys([*first, *history.channels()]))
@@ -38,11 +43,11 @@ def draw_timeline(
         before = history.last(channel, start_usec)
         drawn = _row(events, before, start_usec, end_usec)
         rows.append((channel, drawn[:known]))
-    width = max((len(channel) for channel, _ in rows[:_MOST_CHANNELS]), default=8)
+    width = max((len(channel) for channel, _ in rows[:_MAX_CHANNELS]), default=8)
     lines = _mark_lines(marks, start_usec, end_usec, width)
-    lines += [f"  {channel:>{width}} {drawn}" for channel, drawn in rows[:_MOST_CHANNELS]]
-    if len(rows) > _MOST_CHANNELS:
-        lines.append(f"  {'…':>{width}} {len(rows) - _MOST_CHANNELS} more channels")
+    lines += [f"  {channel:>{width}} {drawn}" for channel, drawn in rows[:_MAX_CHANNELS]]
+    if len(rows) > _MAX_CHANNELS:
+        lines.append(f"  {'…':>{width}} {len(rows) - _MAX_CHANNELS} more channels")
     left, right = f"{start_usec / 1000:.3f} ms", f"{end_usec / 1000:.3f} ms"
     lines.append(f"  {'':>{width}} {left}{right:>{_COLUMNS - len(left)}}")
     return lines
@@ -51,7 +56,15 @@ def draw_timeline(
 def list_events(
     history: History, channels: Sequence[str], start_usec: int, end_usec: int, zero_usec: int
 ) -> list[str]:
-    """List the events of some channels, with their times after `zero_usec`."""
+    """Return a line for each event of some channels, 12 at most.
+
+    Args:
+        history: The run's events.
+        channels: The channels.
+        start_usec: First master time.
+        end_usec: Last master time.
+        zero_usec: Master time to which the listed times are relative.
+    """
     events = sorted(
         (event for channel in channels for event in history.of(channel, start_usec, end_usec)),
         key=lambda event: event.time_usec,
@@ -59,10 +72,10 @@ def list_events(
     lines = [
         f"  {event.time_usec - zero_usec:+10d} µs  {_bounds(event):14}  {event.channel} → "
         f"{' '.join(event.cells) if event.cells else f'{event.value:g}'}"
-        for event in events[:_MOST_EVENTS]
+        for event in events[:_MAX_EVENTS]
     ]
-    if len(events) > _MOST_EVENTS:
-        lines.append(f"  … {len(events) - _MOST_EVENTS} more")
+    if len(events) > _MAX_EVENTS:
+        lines.append(f"  … {len(events) - _MAX_EVENTS} more")
     return lines
 
 
@@ -78,7 +91,7 @@ def _column(time_usec: int, start_usec: int, end_usec: int) -> int:
 
 
 def _row(events: list[Event], before: Event | None, start_usec: int, end_usec: int) -> str:
-    """Draw a channel: levels of a line as a wave, everything else as ticks."""
+    """Return the drawing of a channel: a wave for a line's levels, ticks for anything else."""
     if not _is_line(events, before):
         ticks = [" "] * _COLUMNS
         for event in events:
@@ -99,7 +112,7 @@ def _row(events: list[Event], before: Event | None, start_usec: int, end_usec: i
 
 
 def _is_line(events: list[Event], before: Event | None) -> bool:
-    """Tell whether a channel is a line: levels 0 and 1, and no row."""
+    """Return whether a channel has only the levels 0 and 1, and no rows."""
     known = [*events, *([before] if before else [])]
     return bool(known) and all(not event.cells and event.value in (0, 1) for event in known)
 

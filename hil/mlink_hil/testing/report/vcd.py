@@ -1,4 +1,4 @@
-"""Value change dump (IEEE 1364 §18) of lines, frames and readings: for GTKWave and sigrok."""
+"""Value change dump (IEEE 1364 §18) of lines, frames and readings, for GTKWave and sigrok."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from pathlib import Path
 
 from mlink_hil.testing.events import Event
 
-_FIRST, _LAST = 33, 126  # printable characters that identifiers are made of
+_FIRST, _LAST = 33, 126  # printable characters, of which identifiers consist
 
 
 def write_vcd(
     path: Path, channels: Mapping[str, Sequence[Event]], *, began_usec: int, end_usec: int
 ) -> None:
-    """Write the channels' events of a span of master time; time 0 is `began_usec`."""
+    """Write a VCD file.
+
+    Args:
+        path: The file.
+        channels: Channel → its events, in order of time.
+        began_usec: Master time that is time 0 of the file.
+        end_usec: Master time at which the file ends.
+    """
     path.write_text("\n".join(vcd_lines(channels, began_usec, end_usec)) + "\n", encoding="utf-8")
 
 
 def vcd_lines(
     channels: Mapping[str, Sequence[Event]], began_usec: int, end_usec: int
 ) -> Iterable[str]:
-    """Yield the file's lines: lines are wires, numbers are reals, rows are left out."""
+    """Yield a VCD file's lines: channels of levels are wires, others reals, rows are left out."""
     shown = {
         channel: events
         for channel, events in channels.items()
@@ -37,7 +44,7 @@ def vcd_lines(
         yield f"$var {kind} {code} {_identifier(channel)} $end"
     yield "$upscope $end"
     yield "$enddefinitions $end"
-    yield "#0"  # sigrok leaves out what stands before the first time
+    yield "#0"  # sigrok ignores values before the first time
     yield "$dumpvars"
     for channel, code in codes.items():
         first = shown[channel][0].previous
@@ -65,7 +72,7 @@ def vcd_lines(
 
 
 def _code(number: int) -> str:
-    """Return the short identifier of the n-th variable."""
+    """Return the identifier code of the n-th variable."""
     base = _LAST - _FIRST + 1
     code = chr(_FIRST + number % base)
     while number := number // base:
@@ -74,5 +81,5 @@ def _code(number: int) -> str:
 
 
 def _identifier(channel: str) -> str:
-    """Return a channel's name as viewers take it: no blanks, and no dots, which are levels."""
+    """Return a channel's name as viewers accept it: no blanks, no dots (they separate scopes)."""
     return re.sub(r"[^\w]+", "_", channel).strip("_")
