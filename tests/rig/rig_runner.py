@@ -1,6 +1,6 @@
-"""Runs a script of `tests/rig/guest/` in the virtual rig: real kernel drivers, in QEMU.
+"""Runs a script of `tests/rig/guest/` in the rig: real kernel drivers in a QEMU guest.
 
-Host and guest see the same files; a guest script prints one line of JSON as its last line.
+Host and guest see the same files. The last line that a guest script prints is JSON.
 """
 
 from __future__ import annotations
@@ -22,18 +22,30 @@ from typing import Any
 from tests.support import ROOT
 
 GUEST = Path(__file__).resolve().parent / "guest"
+RIG = Path(__file__).resolve().parent / "machine" / "rig"
 TIMED_OUT = 124
 RIG_FAILED = 125
 
 
 def rig_program() -> Path:
-    """Return where the rig is: MLINK_RIG, else beside the project."""
-    return Path(os.environ.get("MLINK_RIG", ROOT.parent / "shared" / "rig" / "rig"))
+    """Return the path of the rig's program: MLINK_RIG, else the project's own."""
+    return Path(os.environ.get("MLINK_RIG", RIG))
+
+
+def why_no_rig() -> str:
+    """Return why no guest can be started, or nothing if one can."""
+    program = rig_program()
+    if not program.exists():
+        return f"there is no rig at {program} (MLINK_RIG)"
+    if program != RIG:
+        return ""  # its options are not known here
+    check = subprocess.run([program, "--check"], capture_output=True, text=True, check=False)
+    return check.stderr.strip() if check.returncode else ""
 
 
 @contextmanager
 def only_rig() -> Iterator[None]:
-    """Hold the machine's rig lock: two emulators on two cores would time each other out."""
+    """Hold the machine's rig lock: two emulators on two cores are too slow for the time limits."""
     with Path(tempfile.gettempdir(), "mlink-rig.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -41,7 +53,7 @@ def only_rig() -> Iterator[None]:
 
 @cache
 def compile_packages() -> None:
-    """Compile what the guest imports: it would do so in each process, and slowly."""
+    """Compile the modules that the guest imports, which it would do slowly in each process."""
     for folder in ("runtime", "drivers", "hil", "tests"):
         compileall.compile_dir(ROOT / folder, quiet=1)
 
@@ -55,11 +67,18 @@ def run_in_rig(
     ftdi: str = "",
     cable: socket.socket | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a fresh guest; AssertionError, with its output, unless it exits with 0.
+    """Run a command in a fresh guest and return the finished process.
 
-    It may write to the folders that are `writable`; elsewhere what it writes is thrown away.
-    `ftdi` is the far end of an FTDI converter; a `cable` takes the place of standard input and
-    output.
+    Args:
+        command: The program and its arguments, run in the project's folder.
+        timeout_sec: Time limit, the guest's boot included.
+        cameras: Number of simulated V4L2 cameras (vivid), from /dev/video0.
+        writable: Folders of the host that the guest may write to; all other writes are lost.
+        ftdi: QEMU chardev at the far end of an FTDI converter, /dev/ttyUSB0; "" for none.
+        cable: Socket that replaces standard input and output.
+
+    Raises:
+        AssertionError: With the output, when the command does not exit with 0.
     """
     rig = [str(rig_program()), "--timeout", str(timeout_sec), "--cameras", str(cameras)]
     rig += [word for folder in writable for word in ("--rw", str(folder))]
