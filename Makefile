@@ -2,8 +2,9 @@
 # make test   all tests                                         make bench  speed, beside its peers
 # make soak   an hour of cameras, a board and all recorders: nothing lost, memory flat
 # make firmware   our Firmata firmware for Uno, Mega and Leonardo (Debian: gcc-avr avr-libc arduino-core-avr)
+# make lock   newest releases of all dependencies into .ci/lock    make dist   wheel and sdist, checked
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench soak firmware clean
+.PHONY: help setup demo test lint bench soak firmware lock dist clean
 
 BIN := .venv/bin
 SETUP = PYTHON="$(PYTHON)" .ci/setup.sh
@@ -39,6 +40,12 @@ bench: setup
 
 soak: setup
 	$(BIN)/python -m tests.benchmarks.soak --minutes 60
+
+lock:
+	@PYTHON="$(or $(PYTHON),python3)" .ci/lock.sh
+
+dist: setup
+	@$(BIN)/python .ci/dist.py
 
 firmware:
 	@$(MAKE) --no-print-directory -C firmware

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Makes what `make demo` and `make test` need, and nothing twice.
+# Installs what `make demo` and `make test` need; a second run finds nothing to do.
 #
 #   .ci/setup.sh demo     .venv with the runtime and the board simulator
-#   .ci/setup.sh test     besides: the test tools, StandardFirmata as the peer of our firmware,
-#                         edlio in a venv of its own, the virtual rig
+#   .ci/setup.sh test     also the test tools, StandardFirmata and two Firmata clients (npm), edlio
+#                         in a venv of its own, and the rig (QEMU, a kernel)
 #
-# Debian packages are installed by apt when root; else the missing ones are named, and it stops.
+# Python packages come from the lock files in .ci/lock, checked by hash. Missing Debian packages are
+# installed when root; else this prints the command that installs them, and stops.
 set -eu
 cd "$(dirname "$0")/.."
 what=${1:-demo}
@@ -14,7 +15,7 @@ case $what in
     *) echo "usage: $0 demo|test" >&2; exit 2 ;;
 esac
 
-say() { echo "set-up: $*"; }
+report() { echo "set-up: $*"; }
 die() { echo "set-up: $*" >&2; exit 1; }
 
 # --- Python ------------------------------------------------------------------------------------
@@ -30,21 +31,22 @@ done
 
 # --- Nothing to do? ----------------------------------------------------------------------------
 
-# The stamp holds what it was made from: a changed dependency or set-up runs it again. A missing
-# StandardFirmata is asked for again each time, for it may only have been the network.
-key=$(cat pyproject.toml .ci/setup.sh | sha256sum)
+# The stamp is a digest of all inputs: a changed dependency or set-up runs it again. An incomplete
+# set-up (often: no network) is tried again each time.
+key=$(cat pyproject.toml .ci/setup.sh .ci/lock/*.txt tests/support/setup_*.sh \
+    tests/support/peers/*.json tests/rig/machine/kernel.py | sha256sum)
 is_done() {
     [ -e ".venv/setup-$1" ] && [ "$(cat ".venv/setup-$1")" = "$key" ] &&
-        { [ "$1" = demo ] || [ ! -e .venv/no-firmware ]; } && .venv/bin/python -c '' 2>/dev/null
+        { [ "$1" = demo ] || [ ! -e .venv/incomplete ]; } && .venv/bin/python -c '' 2>/dev/null
 }
-if is_done test && [ -e .venv-edlio/edlio-0.2.1 ] || { [ "$what" = demo ] && is_done demo; }; then
+if is_done test && [ -e .venv-edlio/ready ] || { [ "$what" = demo ] && is_done demo; }; then
     exit 0
 fi
 
 # --- Debian packages ---------------------------------------------------------------------------
 
 missing=
-need() { # need PACKAGE COMMAND...: the package is missing when the command fails
+need() { # need PACKAGE COMMAND...: the package counts as missing when the command fails
     package=$1
     shift
     "$@" >/dev/null 2>&1 || missing="$missing $package"
@@ -60,84 +62,87 @@ need python3-venv "${python:-python3}" -c 'import ensurepip, venv'
 need python3-dev has_python_header # yasimavr, the board simulator, is compiled here
 need g++ command -v g++
 need libelf-dev test -e /usr/include/libelf.h
-need libgl1 has_library libGL.so.1 # OpenCV
+need libgl1 has_library libGL.so.1 # for OpenCV
 need libglib2.0-0 has_library libgthread-2.0.so.0
 if [ "$what" = test ]; then
-    need ffmpeg command -v ffprobe # a second opinion on our videos
-    need sigrok-cli command -v sigrok-cli # and on our VCD files
+    need ffmpeg command -v ffprobe # checks our videos
+    need sigrok-cli command -v sigrok-cli # checks our VCD files
     need xvfb command -v Xvfb # a screen for the window of `canvas`
-    # Our firmware is built again, to see that it gives the committed bytes.
+    # A test builds our firmware and compares it with the committed files.
     need gcc-avr command -v avr-g++
     need avr-libc test -e /usr/lib/avr/include/avr/io.h
     need arduino-core-avr test -d /usr/share/arduino/hardware/arduino/avr
     need avrdude command -v avrdude
-    need npm command -v npm # brings StandardFirmata
+    need npm command -v npm # downloads StandardFirmata and a Firmata client
+    if [ -z "${MLINK_RIG:-}" ] && [ "$(uname -m)" = x86_64 ]; then # tests/rig/machine/kernel.py
+        for package in qemu-system-x86 busybox-static kmod udev v4l-utils libusb-1.0-0 socat; do
+            need $package dpkg -s $package
+        done
+    fi
 fi
 
 is_root() { [ "$(id -u)" = 0 ]; }
 if [ -n "$missing" ] && is_root && command -v apt-get >/dev/null; then
-    say "installing Debian packages:$missing"
+    report "installing Debian packages:$missing"
     export DEBIAN_FRONTEND=noninteractive
     { apt-get -qq update && apt-get -qq install --no-install-recommends -y $missing; } \
         >/dev/null || die "apt-get install$missing failed"
     [ -n "$python" ] || python=python3
 elif [ "$missing" = " npm" ]; then
-    say "npm is missing (sudo apt-get install npm): tests on StandardFirmata will be skipped"
+    report "npm is missing (sudo apt-get install npm): tests that use StandardFirmata will be skipped"
 elif [ -n "$missing" ]; then
     die "these Debian packages are missing. Run this, then try again:
     sudo apt-get install$missing"
 fi
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    die "Python 3.11 or newer is needed, this is $("$python" -V). Name one: make PYTHON=/path/to/python3.11 $what"
+    die "Python 3.11 or newer is needed, but this is $("$python" -V). Choose one: make PYTHON=/path/to/python3.11 $what"
 
 # --- .venv -------------------------------------------------------------------------------------
 
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
-    say "making .venv with $("$python" -V)"
+    report "making .venv with $("$python" -V)"
     rm -rf .venv
     "$python" -m venv .venv
 fi
 install() {
-    # -qq: errors only
-    .venv/bin/python -m pip install -qq --disable-pip-version-check \
+    # -qq: errors only. No build isolation: an isolated build would install unchecked packages.
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-build-isolation \
         --no-warn-script-location --root-user-action=ignore "$@"
 }
 if ! [ -e ".venv/setup-$what" ] || [ "$(cat ".venv/setup-$what")" != "$key" ]; then
-    say "installing mlink into .venv"
-    if [ "$what" = test ]; then install -e '.[test]'; else install -e .; fi ||
-        die "pip could not install mlink; its reason stands above"
-    say "installing the board simulator (it is compiled, which takes minutes the first time)"
-    if ! install -e '.[sim]'; then
+    case $what in demo) lock=run ;; *) lock=test ;; esac
+    report "installing mlink into .venv"
+    install --require-hashes -r .ci/lock/build.txt &&
+        install --require-hashes -r ".ci/lock/$lock.txt" && install --no-deps -e . ||
+        die "pip could not install mlink; the reason is printed above"
+    report "installing the board simulator (the first time it is compiled, which takes minutes)"
+    if ! install --require-hashes -r .ci/lock/sim.txt; then
         [ "$what" = demo ] || die "pip could not install the board simulator"
-        say "the board simulator could not be installed: the virtual board will be a simpler one"
+        report "the board simulator could not be installed: the demo will use a simpler one"
     fi
 fi
 
 # --- What only the tests need ------------------------------------------------------------------
 
+incomplete() {
+    report "$@"
+    touch .venv/incomplete
+}
 if [ "$what" = test ]; then
-    rm -f .venv/no-firmware
-    if ! .venv/bin/python -m mlink_hil.sim.fetch_firmware >/dev/null; then
-        say "StandardFirmata could not be fetched: tests on it will be skipped"
-        touch .venv/no-firmware
-    fi
-    if [ -e tests/support/setup_edlio.sh ]; then
-        say "making .venv-edlio, the reader that judges our recordings"
-        PYTHON=$python sh tests/support/setup_edlio.sh
-    fi
+    rm -f .venv/incomplete
+    .venv/bin/python -m mlink_hil.sim.fetch_firmware >/dev/null ||
+        incomplete "could not download StandardFirmata: tests that use it will be skipped"
+    report "making .venv-edlio, an independent reader that checks our recordings"
+    PYTHON=$python sh tests/support/setup_edlio.sh
     if command -v npm >/dev/null; then
-        say "fetching other people's Firmata clients, which drive our firmware in a test"
+        report "installing two other Firmata clients, which drive our firmware in a test"
         PYTHON=$python sh tests/support/setup_peers.sh ||
-            say "they could not be fetched: THEIR TEST WILL BE SKIPPED"
+            incomplete "could not install the Firmata clients: THEIR TEST WILL BE SKIPPED"
     fi
-    rig=${MLINK_RIG:-../shared/rig/rig}
-    if [ -x "$rig" ]; then
-        say "setting up the virtual rig (a kernel of 0.5 GB the first time)"
-        "$rig" --setup >/dev/null
-    else
-        say "no virtual rig at $rig: its tests will be skipped"
-    fi
+    report "setting up the rig (0.5 GB the first time: QEMU, a kernel)"
+    "${MLINK_RIG:-tests/rig/machine/rig}" --setup >/dev/null ||
+        incomplete "could not set up the rig: ITS TESTS WILL BE SKIPPED"
 fi
 
 echo "$key" >".venv/setup-$what"
-say "done"
+report "done"
