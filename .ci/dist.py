@@ -1,8 +1,8 @@
 """`make dist`: build the sdist and the wheel into dist/, and check both outside the work tree.
 
-The wheel is built from the sdist, so a file missing there makes the build fail. It is installed into
-a fresh venv with the locked dependencies, where `mlink` must run a bench on a virtual board. In the
-unpacked sdist every tracked file must exist, style must pass and the tests must be collected.
+The wheel is built from the sdist, so a file missing there makes the build fail. It is installed
+into a fresh venv with the locked dependencies, where `mlink` must run a bench on a virtual board.
+In the unpacked sdist every tracked file must exist, style must pass and the tests be collected.
 """
 
 from __future__ import annotations
