@@ -109,6 +109,7 @@ install() {
     .venv/bin/python -m pip install -qq --disable-pip-version-check --no-build-isolation \
         --no-warn-script-location --root-user-action=ignore "$@"
 }
+simulator=
 if ! [ -e ".venv/setup-$what" ] || [ "$(cat ".venv/setup-$what")" != "$key" ]; then
     case $what in demo) lock=run ;; *) lock=test ;; esac
     report "installing mlink into .venv"
@@ -116,10 +117,9 @@ if ! [ -e ".venv/setup-$what" ] || [ "$(cat ".venv/setup-$what")" != "$key" ]; t
         install --require-hashes -r ".ci/lock/$lock.txt" && install --no-deps -e . ||
         die "pip could not install mlink; the reason is printed above"
     report "installing the board simulator (the first time it is compiled, which takes minutes)"
-    if ! install --require-hashes -r .ci/lock/sim.txt; then
-        [ "$what" = demo ] || die "pip could not install the board simulator"
-        report "the board simulator could not be installed: the demo will use a simpler one"
-    fi
+    install --require-hashes -r .ci/lock/sim.txt & # meanwhile the rest is downloaded
+    simulator=$!
+    trap 'kill $simulator 2>/dev/null || true' EXIT
 fi
 
 # --- What only the tests need ------------------------------------------------------------------
@@ -144,5 +144,10 @@ if [ "$what" = test ]; then
         incomplete "could not set up the rig: ITS TESTS WILL BE SKIPPED"
 fi
 
+if [ -n "$simulator" ] && ! wait $simulator; then
+    [ "$what" = demo ] || die "pip could not install the board simulator"
+    report "the board simulator could not be installed: the demo will use a simpler one"
+fi
+trap - EXIT
 echo "$key" >".venv/setup-$what"
 report "done"

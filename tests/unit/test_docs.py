@@ -1,0 +1,209 @@
+"""The documentation against the code: commands, options, paths, imports and bench files exist.
+
+The examples of docs/recordings.md and docs/scripting.md are run elsewhere
+(`tests/unit/recording/test_open.py`, `tests/unit/testing/test_runner.py`); all others are checked
+here without running them.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+import typer
+
+from mlink.bench import load_bench
+from mlink.catalog import module_types
+from mlink.cli import app
+from mlink_hil.wiring.parts import KINDS
+from tests.support import ROOT
+
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob(".ci/**/*.md"),
+        *ROOT.glob("firmware/*.md"),
+        *ROOT.glob("hil/benches/*/*.md"),
+        *ROOT.glob("tests/rig/machine/*.md"),
+    ]
+)
+DECISIONS = sorted(ROOT.glob("docs/decisions/*.md"))
+ELSEWHERE = {"edlio", "my_package"}
+"""Packages in examples that are not in .venv."""
+PLACEHOLDERS = {"NAME", "TARGET"}
+MAKEFILE = (ROOT / "Makefile").read_text()
+FIRMWARE_MAKEFILE = (ROOT / "firmware/Makefile").read_text()
+
+
+class Block(NamedTuple):
+    """A code block of a page: its language ("" if none is given) and its text."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    """Yield the fenced and the indented code blocks of a page."""
+    text = page.read_text()
+    for found in re.finditer(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield Block(name_of(page), text.count("\n", 0, found.start()) + 1, found[1], found[2])
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    for found in re.finditer(r"(?:^    .*\n)+", prose, re.MULTILINE):
+        yield Block(name_of(page), 0, "", found[0])
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+def named(block: Block) -> str:
+    return f"{block.page}:{block.line}"
+
+
+def in_language(*languages: str) -> Any:
+    chosen = [block for block in BLOCKS if block.language in languages]
+    return pytest.mark.parametrize("block", chosen, ids=named)
+
+
+@in_language("python")
+def test_python_compiles_and_its_imports_exist(block: Block) -> None:
+    for node in ast.walk(ast.parse(block.text)):
+        if isinstance(node, ast.Import):
+            modules = [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [(node.module or "", alias.name) for alias in node.names]
+        else:
+            continue
+        for module, name in modules:
+            if module.partition(".")[0] not in ELSEWHERE:
+                imported = importlib.import_module(module)
+                assert not name or hasattr(imported, name), f"{module} has no {name}"
+
+
+@in_language("toml")
+def test_toml_is_a_bench_or_a_piece_of_one(block: Block, tmp_path: Path) -> None:
+    table = tomllib.loads(block.text)
+    if "bench" in table:
+        for module in table["modules"].values():
+            if script := module.get("script"):
+                (tmp_path / script).write_text("import syntalos_mlink as syl\n")
+        (tmp_path / "bench.toml").write_text(block.text)
+        assert load_bench(tmp_path / "bench.toml").modules
+        return
+    types = module_types()
+    for module in table.get("modules", {}).values():
+        if "type" in module:
+            keys = {"type", "device", "inputs", "ports_in", "ports_out"}
+            settings = {key: value for key, value in module.items() if key not in keys}
+            msgspec.convert(settings, types[module["type"]].settings)
+    for part in table.get("virtual", {}).values():
+        settings = {key: value for key, value in part.items() if key != "type"}
+        msgspec.convert(settings, KINDS[part["type"]])
+
+
+def commands_in(page: Path) -> Iterator[str]:
+    """Yield the lines of shell blocks and the inline code of a page."""
+    for block in blocks_of(page):
+        if block.language in ("", "sh"):
+            for line in block.text.replace("\\\n", "").splitlines():
+                yield line.strip()
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    yield from (" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose))
+
+
+def words_of(command: str) -> list[str]:
+    """Return a command's words without its comment, or nothing if it is not one."""
+    command = re.split(r"\s+#|\s{3,}", command)[0].removeprefix(".venv/bin/")
+    command = re.sub(r"\[|\]|…", " ", command)
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
+
+
+@pytest.mark.parametrize("page", [*PAGES, *DECISIONS], ids=name_of)
+def test_commands_and_their_options_exist(page: Path) -> None:
+    problems = []
+    for command in commands_in(page):
+        words = words_of(command)
+        if len(words) < 2 or words[0] not in ("mlink", "make", "pytest", "python"):
+            continue
+        problems += [f"{command}: {what}" for what in problems_of(words)]
+    assert not problems
+
+
+def problems_of(words: list[str]) -> Iterator[str]:
+    """Yield what does not exist of a command."""
+    program, *arguments = words
+    if program == "mlink":
+        yield from mlink_problems(arguments)
+    elif program == "make":
+        makefile = FIRMWARE_MAKEFILE if arguments[:2] == ["-C", "firmware"] else MAKEFILE
+        targets = arguments[2:] if makefile is FIRMWARE_MAKEFILE else arguments
+        for target in targets:
+            if "=" not in target and not re.search(rf"^{target}\b[^=\n]*:", makefile, re.MULTILINE):
+                yield f"no target {target}"
+    elif program == "python" and arguments[0] == "-m":
+        if importlib.util.find_spec(arguments[1]) is None:
+            yield f"no module {arguments[1]}"
+    else:
+        for argument in arguments:
+            path = argument.partition("::")[0]
+            if re.match(r"(tests|hil)/", path) and not (ROOT / path).exists():
+                yield f"no file {path}"
+
+
+def mlink_problems(arguments: list[str]) -> Iterator[str]:
+    group: Any = typer.main.get_command(app)
+    name = next((word for word in arguments if not word.startswith("-")), "")
+    if name in PLACEHOLDERS or not name:
+        return
+    if name not in group.commands:
+        yield f"mlink has no command {name}"
+        return
+    known = {option for each in group.commands[name].params for option in each.opts}
+    known |= {option for each in group.params for option in each.opts} | {"-h", "--help"}
+    for word in arguments:
+        option = word.partition("=")[0]
+        if re.match(r"--?[a-z]", option) and option not in known:
+            yield f"mlink {name} has no option {option}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, *DECISIONS], ids=name_of)
+def test_links_and_paths_exist(page: Path) -> None:
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text)
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    rooms = r"(?:runtime|drivers|hil|tests|firmware|docs|\.ci|\.github)/[\w./-]*\w/?"
+    paths = re.findall(rf"`({rooms})`", text)
+    bases = (ROOT, page.parent)
+    missing += [path for path in paths if not any((base / path).exists() for base in bases)]
+    assert not missing
+
+
+@pytest.mark.parametrize("record", DECISIONS, ids=name_of)
+def test_decision_records_have_a_number_a_date_and_a_status(record: Path) -> None:
+    number = int(record.name[:4])
+    status = r"Date: \d{4}-\d\d-\d\d · Status: (accepted|superseded by \d+)\n"
+    assert re.match(rf"# {number}\. .+\n\n{status}", record.read_text())
+
+
+def test_the_changelog_has_this_version_and_what_comes_next() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[:2] == ["Unreleased", project["version"]]
