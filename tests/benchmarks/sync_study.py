@@ -123,7 +123,7 @@ def offset_rate():
 ALGORITHMS = {
     "arrival": None,
     "reference": secondary(as_reference=True),
-    "reference, mended": secondary(as_reference=False),
+    "reference, fixed": secondary(as_reference=False),
     "offset-rate": offset_rate,
 }
 
@@ -184,7 +184,7 @@ def study_counter(minutes):
         arrival = np.rint(np.maximum.accumulate(truth + LATENCY_USEC + normal(rng, truth)))
         settled = truth > SETTLED_S * 1e6
         results = {"index / f": (last + 1) * (1e6 / frequency), "arrival": arrival - LATENCY_USEC}
-        for name, as_reference in (("reference", True), ("reference, mended", False)):
+        for name, as_reference in (("reference", True), ("reference, fixed", False)):
             sync = FreqCounterSynchronizer(frequency, as_reference=as_reference)
             assert sync.start()
             indices = [
