@@ -24,7 +24,7 @@ import typer
 from mlink.bench import load_bench
 from mlink.catalog import module_types
 from mlink.cli import app
-from mlink_hil.wiring.parts import KINDS
+from mlink_hil.wiring.table import KINDS
 from tests.support import ROOT
 
 PAGES = sorted(
