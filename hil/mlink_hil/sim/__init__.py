@@ -1,10 +1,12 @@
-"""The virtual Uno: programs of their own that stand behind a pseudo-terminal.
+"""Simulated boards: programs that serve a pseudo-terminal and a control socket.
 
-    avr_uno         the real StandardFirmata on the AVR simulator yasimavr (GPL: only the program
-                    `python -m mlink_hil.sim.avr_uno` imports it, in avr_board.py)
-    protocol_uno    the same seen from outside, in pure Python, where the simulator is missing
-    program         what both share: arguments, pacing, pseudo-terminal, control socket
-    messages        the protocol of the control socket
+    avr_uno         one board with real firmware on the AVR simulator yasimavr
+    protocol_uno    one board that implements StandardFirmata's protocol in Python, without firmware
+    circuit         several boards, chips and parts on one clock
+    program         what they share: arguments, real time, ports, sockets
+    served_board    one board in such a program, with its port and its control socket
+    plan            input files of the programs and of a scene's camera
 
-Nothing here is imported by the runtime or the drivers; they see a serial port.
+Only these programs import yasimavr (in avr_board.py), because its licence is the GPL. The runtime
+and the drivers import nothing of this package; to them a simulated board is a serial port.
 """

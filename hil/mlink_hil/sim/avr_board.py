@@ -1,7 +1,7 @@
-"""The Uno on the AVR simulator yasimavr. Imported by the program `avr_uno` only.
+"""An Uno on the AVR simulator yasimavr; imported by the simulator's programs only.
 
-yasimavr is licensed under the GPL: it runs in that program, behind a pseudo-terminal, and neither
-the runtime nor a driver imports this file.
+yasimavr's licence is the GPL. It runs in a process of its own behind a pseudo-terminal; neither the
+runtime nor a driver imports this file.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ _BAUD = 57_600
 _BOOT_SLICE = CLOCK_HZ // 1000
 _LONGEST_BOOT = 10 * CLOCK_HZ
 _QUIET_AFTER_BOOT = CLOCK_HZ // 50
-"""The boot report is over when nothing was sent for so long."""
+"""The boot report has ended when nothing was sent for this long (20 ms)."""
 _DRIVER_ID = "WIRE"
 _RECEIVED_ID = "RECV"
 _UART_DATA = 0xA6
-"""UDR0, counted as yasimavr does, from the first I/O register."""
+"""Address of UDR0 as yasimavr counts: 0xC6 of the data sheet less the 32 CPU registers."""
 _ADC_FACTORS = [1, 1, 2, 4, 8, 16, 32, 64]
-"""Clock cycles that yasimavr shall count for the converter's, by its prescaler bits ADPS.
+"""CPU cycles per clock of the analog-digital converter, by its prescaler bits ADPS.
 
-Two faults of yasimavr 0.1.6 are mended by them. Its own list has seven entries, so that ADPS = 7,
-which every Arduino firmware uses, reads past its end: a conversion then takes what the memory
-behind it says, another time in each process. And a conversion takes 26 of the converter's clocks
-and not 13, so these are half of what the data sheet has.
+A workaround for two faults of yasimavr 0.1.6. (1) Its own list has seven entries, so that ADPS = 7,
+which every Arduino firmware uses, reads past the end of it: the duration of a conversion is then
+whatever the memory there holds, different in each process. (2) A conversion takes 26 clocks of the
+converter in place of 13, so these factors are half of those in the data sheet.
 """
 
 
 class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
-    """Wires to the pins. They override what the port does with a pin.
+    """Overrides what the processor's ports do with pins that are driven from outside.
 
-    yasimavr stops when a pin that is an output is also driven from outside, and StandardFirmata
-    starts with its pins as outputs. As overrides, wires never short anything: a wired pin shows
-    what it is wired to.
+    yasimavr stops when an output pin is also driven from outside, and StandardFirmata starts with
+    its pins as outputs. With an override there is no such conflict: a pin that is driven from
+    outside has the outer level.
     """
 
     def __init__(self, on_port: Callable[[int, Output, bool], None]) -> None:
@@ -57,12 +57,12 @@ class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
         self._port: dict[int, tuple[Output, bool]] = {}
         self.levels: dict[int, bool] = {}
         self.weak: set[int] = set()
-        """Pins whose level comes over a resistor: an output wins against it."""
+        """Pins driven through a resistor, such as a pull-up: an output of the board wins."""
         self.floating: set[int] = set()
-        """Pins with a voltage: neither pull-up nor output may act against it."""
+        """Pins with an analog voltage: neither pull-up nor output of the board acts on them."""
 
     def override_gpio(self, index: int, controls: Any) -> Any:
-        """Return what acts on the pin: the wire if there is one, else the port's controls."""
+        """Return what acts on a pin: the level from outside if there is one, else the port."""
         what, high = Output.NOTHING, bool(controls.drive)
         if controls.dir:
             what = Output.DRIVES
@@ -80,11 +80,11 @@ class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
 
 
 class _ReceivedByte(core.Peripheral):  # type: ignore[misc]  # untyped base
-    """Gives the processor the byte that was received when it reads the UART's data register.
+    """Returns the received byte when the processor reads the UART's data register.
 
-    yasimavr 0.1.6 keeps one value for both directions of that register: a byte that is sent between
-    the end of a received one and its reading is read in its place, and of two received bytes that
-    wait the first is read twice. At a million baud that hits one byte in ten.
+    A workaround for a fault of yasimavr 0.1.6, which keeps one value for both directions of that
+    register. A byte sent between the arrival of another and its reading is read in place of it, and
+    of two waiting bytes the first is read twice. At 1 Mbaud that affects one byte in ten.
     """
 
     def __init__(self, device: Any) -> None:
@@ -94,20 +94,20 @@ class _ReceivedByte(core.Peripheral):  # type: ignore[misc]  # untyped base
         self.add_ioreg(_UART_DATA)
 
     def ioreg_read_handler(self, _address: int, value: int) -> int:
-        """Return what the processor reads."""
+        """Return the oldest received byte; called when the processor reads the register."""
         return self.waiting.popleft() if self.waiting else value
 
     def ioreg_peek_handler(self, _address: int, value: int) -> int:
-        """Return what a debugger reads."""
+        """Return the oldest received byte without removing it, for a debugger."""
         return self.waiting[0] if self.waiting else value
 
     def ioreg_write_handler(self, _address: int, _data: Any) -> None:
-        """Do nothing: the UART sends what is written."""
+        """Do nothing: yasimavr's UART sends what is written."""
 
 
 def _load_device() -> Any:
-    """Return the processor, its converter mended."""
-    # The library shares one description per model while somebody holds it.
+    """Return the simulated processor with the workaround for its analog-digital converter."""
+    # The library shares one description per model, so this change reaches load_device().
     description = DeviceDescriptor.create_from_model(_MODEL)
     config = description.peripherals["ADC"].class_descriptor.config
     config["clk_ps_factors"] = _ADC_FACTORS
@@ -115,7 +115,14 @@ def _load_device() -> Any:
 
 
 class AvrBoard(Board):
-    """StandardFirmata, or another firmware for the Uno, on a simulated ATmega328 at 16 MHz."""
+    """A firmware for the Uno on a simulated ATmega328 at 16 MHz.
+
+    Args:
+        hex_file: The firmware, Intel hex or ELF.
+
+    Raises:
+        DeviceError: The firmware cannot be read, or does not fit into the flash.
+    """
 
     simulator = "yasimavr"
 
@@ -133,12 +140,12 @@ class AvrBoard(Board):
         self._byte_leaves: int | None = None
         self._frame_cycles = _FRAME_BITS * CLOCK_HZ // _BAUD
         self._sending_since = 0
-        self._hooks: list[Any] = []  # the simulator keeps no reference to them
+        self._hooks: list[Any] = []  # yasimavr keeps no reference to its hooks
         self._connect_serial()
         self._connect_pins()
 
     def _load(self, image: bytes) -> None:
-        """Put an image into the flash."""
+        """Write an image into the flash; yasimavr reads ELF files only."""
         with tempfile.NamedTemporaryFile(prefix="mlink-", suffix=".elf") as file:
             file.write(make_elf(image))
             file.flush()
@@ -180,7 +187,7 @@ class AvrBoard(Board):
             self._pins[pin].signal().connect(hook, pin)
             self._hooks.append(hook)
 
-    # ------------------------------------------------------------------ what the simulator calls
+    # ------------------------------------------------------------------ callbacks of yasimavr
 
     def _serial_signal(self, signal: Any, _tag: int) -> None:
         kind = signal.sigid
@@ -190,7 +197,7 @@ class AvrBoard(Board):
         elif kind == self._tx_data:
             self.bytes_out += 1
             self._byte_leaves = None
-            # The firmware chose the baud rate: learn a frame's length from the first ones.
+            # The firmware sets the baud rate: measure the duration of a byte.
             self._frame_cycles = self._loop.cycle() - self._sending_since
             self.on_byte(signal.data.as_uint() & 0xFF)
         elif kind == self._tx_complete:
@@ -206,7 +213,7 @@ class AvrBoard(Board):
         elif kind == self._rx_overflow:
             self.overruns += 1
             if self._received.waiting:
-                self._received.waiting.pop()  # the last byte makes room for the one that begins
+                self._received.waiting.pop()  # the byte that begins replaces the last one
 
     def _pin_signal(self, signal: Any, pin: int) -> None:
         if signal.sigid == self._digital_change:
@@ -216,25 +223,25 @@ class AvrBoard(Board):
         if self.on_output is not None:
             self.on_output(pin, what, level, self._loop.cycle())
 
-    # ------------------------------------------------------------------ the board
+    # ------------------------------------------------------------------ Board
 
     @property
     def cycle(self) -> int:
-        """Cycles of the clock since the start."""
+        """Cycles of the clock since the start; never goes back."""
         return int(self._loop.cycle())
 
     @property
     def next_event(self) -> int | None:
-        """The cycle at which the byte that is being sent will have left."""
+        """The cycle at which the byte being sent will have left; None when none is."""
         return self._byte_leaves
 
     @property
     def backlog(self) -> int:
-        """Bytes fed that the board has not received yet."""
+        """Number of bytes fed that the board has not received yet."""
         return len(self._wait_to_receive) + self._receiving
 
     def run_until(self, cycle: int) -> None:
-        """Simulate up to `cycle`; BoardCrashed when the processor stopped."""
+        """Simulate up to a cycle; BoardCrashed when the processor has stopped."""
         count = cycle - self._loop.cycle()
         if count <= 0:
             return
@@ -243,7 +250,7 @@ class AvrBoard(Board):
             self._check_state()
 
     def _check_state(self) -> None:
-        """Raise BoardCrashed unless the processor only sleeps or resets."""
+        """Raise BoardCrashed unless the processor just sleeps or resets."""
         state = self._device.state()
         ended = (core.Device.State.Crashed, core.Device.State.Done, core.Device.State.Break)
         if state in ended:
@@ -253,7 +260,7 @@ class AvrBoard(Board):
             )
 
     def boot(self) -> None:
-        """Run until the firmware has sent its report, or for ten simulated seconds."""
+        """Run until the firmware has sent its boot report, for ten simulated seconds at most."""
         last_sent: int | None = None
         end = self.cycle + _LONGEST_BOOT
         while self.cycle < end:
@@ -265,14 +272,14 @@ class AvrBoard(Board):
                 return
 
     def feed(self, data: bytes) -> None:
-        """Put bytes on the serial line."""
+        """Send bytes to the board at the serial line's rate."""
         self.bytes_in += len(data)
         self._wait_to_receive.extend(data)
         if not self._receiving:
             self._receive_next()
 
     def _receive_next(self) -> None:
-        """Hand the next byte to the simulated line, which takes its time for it."""
+        """Give the next byte to the simulated UART, which reports when it has arrived."""
         if not self._wait_to_receive:
             return
         self._receiving = True
@@ -283,7 +290,7 @@ class AvrBoard(Board):
         self._device.ctlreq(self._uart, core.CTLREQ_USART_BYTES, request)
 
     def drive(self, pin: int, level: bool | None, *, weak: bool = False) -> None:
-        """Wire a pin to 5 V, to ground or to nothing; weakly, as by a pull-up's resistor."""
+        """Drive a pin from outside; see Board.drive."""
         wiring = self._wiring
         if pin in wiring.floating:
             self._pins[pin].set_external_state("Z")
@@ -298,7 +305,7 @@ class AvrBoard(Board):
         wiring.update_pin_state(pin)
 
     def set_voltage(self, pin: int, volts: float | None) -> None:
-        """Put a voltage on a pin, or nothing."""
+        """Put a voltage on a pin; see Board.set_voltage."""
         if volts is None:
             self.drive(pin, None)
             return
@@ -308,13 +315,13 @@ class AvrBoard(Board):
         self._pins[pin].set_external_state("A", volts / SUPPLY_VOLT)
 
     def read(self, pin: int) -> PinState:
-        """Return a pin's state."""
+        """Return the state of a pin."""
         line = self._pins[pin]
         driven = pin in self._wiring.levels or pin in self._wiring.floating
         return PinState(bool(line.digital_state()), bool(line.gpio_controls().dir), driven)
 
     def reset(self) -> None:
-        """Reset the processor; wires from outside stay."""
+        """Reset the processor; what drives its pins from outside stays."""
         self._wait_to_receive.clear()
         self._device.reset(core.Device.ResetFlag.Ext)
         self._received.waiting.clear()

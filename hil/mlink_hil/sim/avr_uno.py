@@ -1,4 +1,4 @@
-"""`python -m mlink_hil.sim.avr_uno`: a real firmware on a simulated Uno."""
+"""`python -m mlink_hil.sim.avr_uno`: one Uno with real firmware on the AVR simulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the two simulated boards have in common: the Uno's pins, its clock, and its outlets."""
+"""The interface of a simulated Uno, which its two simulators and a circuit's board implement."""
 
 from __future__ import annotations
 
@@ -8,42 +8,48 @@ from enum import IntEnum
 from typing import NamedTuple
 
 RECEIVE_AHEAD = 64
-"""Bytes taken from the host beyond what is on the wire, as the Uno's USB bridge does."""
+"""Bytes accepted from the host beyond those on the wire: the buffer of the Uno's USB bridge."""
 
 
 class PinState(NamedTuple):
-    """A pin's level; whether the board drives it; whether it is wired from outside."""
+    """The state of a pin."""
 
     level: bool
     output: bool
+    """The board drives it."""
     driven: bool
+    """It is driven from outside."""
 
 
 class Output(IntEnum):
-    """What a board itself does with a pin."""
+    """What the board itself does with a pin; in the order of strength."""
 
     NOTHING = 0
     PULL_UP = 1
     DRIVES = 2
 
 
-class BoardCrashed(Exception):  # noqa: N818 - what happened, not what went wrong in our code
-    """The simulated processor stopped for good; the message says why."""
+class BoardCrashed(Exception):  # noqa: N818 - an event of the simulation
+    """The simulation cannot go on: the processor has stopped, or a model has raised."""
 
 
 class Board(ABC):
-    """A simulated Uno. It moves only when told, and never beyond the cycle it is told.
+    """A simulated Uno, which runs only in `run_until` and `boot`.
 
-    `on_byte` is called with each byte when its stop bit has left the board, `on_edge` with
-    (pin, level, cycle) when a pin has changed, and `on_output` with (pin, what, level, cycle) when
-    what the board itself does with a pin has.
+    Set these callbacks before it runs: `on_byte(byte)` is called when a byte's stop bit has left
+    the board, `on_edge(pin, level, cycle)` when the level of a pin has changed, and
+    `on_output(pin, what, level, cycle)` when what the board itself does with a pin has changed.
+    Pins are 0 to 19 (14 is A0), cycles are those of the board's 16 MHz clock.
     """
 
     simulator: str
     firmware: str
     bytes_in: int = 0
+    """Bytes fed to the board."""
     bytes_out: int = 0
+    """Bytes that have left the board."""
     overruns: int = 0
+    """Bytes lost because the firmware read its UART too late."""
 
     def __init__(self) -> None:
         self.on_byte: Callable[[int], object] = lambda _byte: None
@@ -58,40 +64,46 @@ class Board(ABC):
     @property
     @abstractmethod
     def next_event(self) -> int | None:
-        """The cycle at which a byte will have left, if one is on its way."""
+        """The cycle that the program should wake up for, such as a byte's end; None without one."""
 
     @property
     @abstractmethod
     def backlog(self) -> int:
-        """Bytes fed that the board has not received yet."""
+        """Number of bytes fed that the board has not received yet."""
 
     @abstractmethod
     def run_until(self, cycle: int) -> None:
-        """Simulate up to `cycle`; BoardCrashed when the processor stopped."""
+        """Simulate up to a cycle, not beyond; BoardCrashed when the processor has stopped."""
 
     @abstractmethod
     def boot(self) -> None:
-        """Run, as fast as it goes, until the firmware has reported itself."""
+        """Run, as fast as the host can, until the firmware has sent its boot report."""
 
     @abstractmethod
     def feed(self, data: bytes) -> None:
-        """Put bytes on the board's serial line, from now on, at the line's own rate."""
+        """Send bytes to the board at the serial line's rate, after those fed before."""
 
     @abstractmethod
     def drive(self, pin: int, level: bool | None, *, weak: bool = False) -> None:
-        """Wire a pin to 5 V, to ground or to nothing; weakly, as by a pull-up's resistor."""
+        """Drive a pin from outside, or release it.
+
+        Args:
+            pin: Its number.
+            level: True for 5 V, False for ground, None to release it.
+            weak: Through a resistor, so that an output of the board wins.
+        """
 
     @abstractmethod
     def set_voltage(self, pin: int, volts: float | None) -> None:
-        """Put a voltage on a pin, or nothing."""
+        """Put 0 to 5 V on a pin, or release it (None)."""
 
     @abstractmethod
     def read(self, pin: int) -> PinState:
-        """Return a pin's state."""
+        """Return the state of a pin."""
 
     @abstractmethod
     def reset(self) -> None:
-        """Reset the processor; wires from outside stay."""
+        """Reset the processor; what drives its pins from outside stays."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release what the simulator owns."""

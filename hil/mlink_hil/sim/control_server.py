@@ -1,4 +1,7 @@
-"""The control socket's server: clients, lines, and what is still to be sent to them."""
+"""The server side of a control socket: accepts clients, reads requests, buffers replies.
+
+It has no thread and does not know what a request does; `requests.py` does.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _REPLACED = "…"
 
 
 class Client:
-    """One connection: what came in, what is still to go out, and the pins that it watches."""
+    """A connection: received bytes, unsent bytes, and the pins that it watches."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -34,26 +37,32 @@ class Client:
 
 
 class ControlServer:
-    """Listens at `path`; the program's loop calls `serve` when something is readable."""
+    """Context manager of the control socket at `path`; never blocks.
+
+    The program polls `readers` and `writers`, and calls `serve` when one is ready.
+
+    Raises:
+        DeviceError: On entry, when the socket cannot be created.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._clients: dict[int, Client] = {}
         self.watched: frozenset[int] = frozenset()
-        """Pins that any client watches."""
+        """Pins that at least one client watches."""
 
     def __enter__(self) -> Self:
         check_socket_path(self._path)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            if self._path.is_socket():  # of a program that was killed
+            if self._path.is_socket():  # left behind by a program that was killed
                 self._path.unlink()
             self._listener.bind(os.fspath(self._path))
             self._listener.listen()
         except OSError as error:
             self._listener.close()
             raise DeviceError(
-                f"the control socket {self._path} cannot be made: {error.strerror}",
+                f"cannot create the control socket {self._path}: {error.strerror}",
                 remedy="Name a path in an existing folder that you may write to.",
             ) from error
         self._listener.setblocking(False)
@@ -67,7 +76,7 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
     def _update(self) -> None:
-        """Work out the descriptors to wait for, once per change and not per slice."""
+        """Update the descriptors to poll: once per change, not once per slice."""
         self.readers = [self._listener.fileno(), *self._clients]
         self.writers = [fd for fd, client in self._clients.items() if client.unsent]
         self.watched = frozenset[int]().union(*(c.watched for c in self._clients.values()))
@@ -78,7 +87,13 @@ class ControlServer:
         writable: Container[int],
         carry_out: Callable[[Client, messages.Request], messages.Reply],
     ) -> None:
-        """Answer the requests that came, and send what could not be sent before."""
+        """Answer the requests that have arrived, and send what could not be sent before.
+
+        Args:
+            readable: Descriptors that are ready to read.
+            writable: Descriptors that are ready to write.
+            carry_out: Returns the reply to a client's request, or raises DeviceError.
+        """
         for client in list(self._clients.values()):
             if client.fileno() in writable:
                 self._send(client, b"")
@@ -99,7 +114,7 @@ class ControlServer:
         try:
             connection, _ = self._listener.accept()
         except OSError:
-            return  # it went away again
+            return  # the client has gone again
         connection.setblocking(False)
         self._clients[connection.fileno()] = Client(connection)
 
@@ -127,7 +142,7 @@ class ControlServer:
             self._drop(client)
 
     def _send(self, client: Client, data: bytes) -> None:
-        """Send now what the socket takes, and the rest later; drop a client that never reads."""
+        """Send what fits into the socket, buffer the rest; drop a client that never reads."""
         client.unsent += data
         try:
             sent = client.connection.send(client.unsent)
@@ -143,7 +158,7 @@ class ControlServer:
             self._update()
 
     def _drop(self, client: Client) -> None:
-        """Forget a client."""
+        """Disconnect a client."""
         if self._clients.pop(client.fileno(), None) is not None:
             client.connection.close()
             self._update()
@@ -154,11 +169,11 @@ def _answer(
     line: bytes,
     carry_out: Callable[[Client, messages.Request], messages.Reply],
 ) -> Any:
-    """Carry a line out; whatever is wrong with it becomes an error reply."""
+    """Return the reply to a line; an error reply when it cannot be decoded or carried out."""
     try:
         return carry_out(client, messages.decode_request(line))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         shown = line[:80].decode("utf-8", "replace") + (_REPLACED if len(line) > 80 else "")
-        return messages.ErrorReply(error=f"this is no request: {shown!r}: {error}")
+        return messages.ErrorReply(error=f"not a valid request: {shown!r}: {error}")
     except DeviceError as error:
         return messages.ErrorReply(error=str(error))

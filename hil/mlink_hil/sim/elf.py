@@ -1,7 +1,7 @@
-"""Read a firmware from an ELF or hex file; wrap a flash image as the smallest ELF file.
+"""Reads a firmware from an ELF or hex file, and writes a flash image as an ELF file.
 
-The simulator reads ELF only, and places a section by the program header that contains it. So: one
-program header, `.text` at address 0, and the table of section names.
+yasimavr reads ELF only, and places a section by the program header that contains it. The smallest
+file that it accepts has one program header, `.text` at address 0, and the table of section names.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _IDENT = b"\x7fELF" + bytes([1, 1, 1]) + bytes(9)  # 32 bits, little endian, ver
 _NAMES = b"\0.text\0.shstrtab\0"
 _LARGEST_FILE = 16 << 20
 _DATA_SPACE = 0x800000
-"""avr-gcc's addresses from here on are RAM, EEPROM and fuses."""
+"""In avr-gcc's files, addresses from here on are RAM, EEPROM and fuses."""
 _TYPE_EXECUTABLE, _LOAD, _READ_EXECUTE = 2, 1, 5
 _PROGBITS, _STRTAB, _ALLOC_EXECUTE = 1, 3, 6
 
 
 def make_elf(image: bytes) -> bytes:
-    """Return an AVR executable whose flash holds `image` from address 0 on."""
+    """Return an AVR executable (ELF32) whose flash holds `image` from address 0 on."""
     code_at = _HEADER.size + _SEGMENT.size
     names_at = code_at + len(image)
     sections_at = -(-(names_at + len(_NAMES)) // 4) * 4
@@ -58,7 +58,15 @@ def make_elf(image: bytes) -> bytes:
 
 
 def read_firmware(path: Path, *, largest: int) -> bytes:
-    """Return the flash image of a firmware, Intel hex or ELF; DeviceError when it is neither."""
+    """Return the flash image of a firmware, from address 0 on.
+
+    Args:
+        path: Intel hex or ELF file.
+        largest: Size of the flash in bytes.
+
+    Raises:
+        DeviceError: The file is neither, is for another processor, or does not fit.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST_FILE) if file.read(4) == b"\x7fELF" else b""
@@ -70,7 +78,7 @@ def read_firmware(path: Path, *, largest: int) -> bytes:
         return _flash_of(b"\x7fELF" + data, largest)
     except (struct.error, ValueError) as error:
         raise DeviceError(
-            f"{path} is no ELF file of an AVR's firmware: {error}",
+            f"{path} is not an ELF file for an AVR: {error}",
             remedy="Build it with avr-gcc -mmcu=atmega328p, or give the Intel hex file.",
         ) from error
 
@@ -92,5 +100,5 @@ def _flash_of(data: bytes, largest: int) -> bytes:
         image.extend(b"\xff" * max(0, end - len(image)))
         image[physical:end] = data[offset : offset + length]
     if not image:
-        raise ValueError("there is nothing for the flash in it")
+        raise ValueError("it has no segment for the flash")
     return bytes(image)

@@ -1,4 +1,4 @@
-"""What can be broken in a simulated board: its serial line, its clock, its supply, its pins."""
+"""Faults of a simulated board: in its serial line, its clock, its supply and its pins."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ _NO_NOISE = messages.Noise()
 
 
 class LineNoise:
-    """Drops and corrupts bytes of a serial line, each by chance, from a seed."""
+    """Drops and corrupts bytes of a serial line at random, reproducibly by a seed."""
 
     def __init__(self) -> None:
         self.dropped = 0
         self.corrupted = 0
         self._set = _NO_NOISE
-        self._random = random.Random(0)  # noqa: S311 - a repeatable nuisance, no secret
+        self._random = random.Random(0)  # noqa: S311 - not for secrets
 
     def start(self, noise: messages.Noise) -> None:
-        """Change the rates; the same seed and bytes give the same faults."""
+        """Set the rates and the seed; DeviceError when a rate is not 0 to 1."""
         for name, rate in (("drop", noise.drop), ("corrupt", noise.corrupt)):
             if not 0 <= rate <= 1:
-                raise DeviceError(f"{name} = {rate} is not a share of the bytes: give 0 to 1")
+                raise DeviceError(f"{name} = {rate} is not a share of the bytes (valid: 0 to 1)")
         self._set = noise
         self._random = random.Random(noise.seed)  # noqa: S311
 
     def to_board(self, data: bytes) -> bytes:
-        """Return what arrives of what the host sent."""
+        """Return what reaches the board of the bytes that the host sent."""
         return self._pass(data) if self._set.to_board else data
 
     def from_board(self, data: bytes) -> bytes:
-        """Return what arrives of what the board sent."""
+        """Return what reaches the host of the bytes that the board sent."""
         return self._pass(data) if self._set.from_board else data
 
     def _pass(self, data: bytes) -> bytes:
@@ -55,30 +55,41 @@ class LineNoise:
 
 
 class BoardFaults:
-    """The faults of one board, by requests of its control socket."""
+    """The faults of one board, which requests of its control socket begin and end.
+
+    Args:
+        board: The board.
+        skew: Called with (cycle, ppm): from that cycle on the board's clock runs fast.
+    """
 
     def __init__(self, board: Board, skew: Callable[[int, float], None]) -> None:
         self._board = board
         self._skew = skew
         self._stuck: set[int] = set()
         self._wanted: dict[int, bool | None] = {}
-        """How a pin is wired from outside, also while it is stuck."""
+        """What drives each pin from outside; applied again when a stuck pin is freed."""
         self.line = LineNoise()
         self.browned_out = False
         """Whether the supply is too low for the processor to run."""
 
     def carry_out(self, request: messages.Request) -> bool:
-        """Carry out a request that is a fault or its end; False when it is neither."""
+        """Carry out a request that begins or ends a fault; return whether it is one.
+
+        Raises:
+            DeviceError: A value is out of range.
+        """
         match request:
             case messages.Noise():
                 self.line.start(request)
             case messages.Skew(ppm=ppm):
                 if not -MAX_SKEW_PPM <= ppm <= MAX_SKEW_PPM:
-                    raise DeviceError(f"{ppm} ppm is no skew: give ±{MAX_SKEW_PPM} at most")
+                    raise DeviceError(
+                        f"a skew of {ppm} ppm is out of range (valid: ±{MAX_SKEW_PPM})"
+                    )
                 self._skew(self._board.cycle, ppm)
             case messages.Brownout(on=on):
                 if on and not self.browned_out:
-                    self._board.reset()  # the brown-out detector holds it there
+                    self._board.reset()  # the brown-out detector holds the processor in reset
                 self.browned_out = on
             case messages.Stick(pin=pin, level=level):
                 self._stick(pin, level)
@@ -87,7 +98,7 @@ class BoardFaults:
         return True
 
     def drive(self, pin: int, level: bool | None) -> None:
-        """Wire a pin; one that is stuck stays as it is until it is freed."""
+        """Drive a pin from outside; a stuck one follows when it is freed."""
         self._wanted[pin] = level
         if pin not in self._stuck:
             self._board.drive(pin, level)

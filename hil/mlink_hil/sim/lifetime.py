@@ -1,7 +1,7 @@
-"""A helper program that ends when it is asked to, and when its parent is gone.
+"""Ends a helper program on a signal, and when its parent process is gone.
 
-The kernel tells a child by a signal when the *thread* that started it ended; the handler therefore
-looks whether the parent process is gone.
+The kernel's parent-death signal (prctl(2), PR_SET_PDEATHSIG) is sent when the *thread* that started
+the program ends, so its handler checks whether the parent process has really gone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PR_SET_TIMERSLACK = 29
 
 
 def _prctl(option: int, value: int) -> bool:
-    """Call prctl(2); False where it is missing or refuses."""
+    """Call prctl(2); return whether it succeeded."""
     try:
         return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
     except (OSError, AttributeError):
@@ -24,12 +24,16 @@ def _prctl(option: int, value: int) -> bool:
 
 
 def sleep_precisely() -> None:
-    """Let this thread's waits end when asked, instead of up to 50 µs later."""
+    """Set this thread's timer slack to 1 ns, so that waits do not end up to 50 µs late."""
     _prctl(_PR_SET_TIMERSLACK, 1)
 
 
 class Lifetime:
-    """Becomes `ended` on SIGTERM or SIGINT, and when the parent process `parent` is gone."""
+    """Sets `ended` on SIGTERM and SIGINT, and when the parent process is gone.
+
+    Args:
+        parent: Process ID of the parent; None if the program may outlive it.
+    """
 
     def __init__(self, parent: int | None = None) -> None:
         self.ended = False
@@ -39,10 +43,10 @@ class Lifetime:
         if parent is not None:
             signal.signal(signal.SIGHUP, self._check)
             _prctl(_PR_SET_PDEATHSIG, signal.SIGHUP)
-            self.check()  # it may have gone before the signal was asked for
+            self.check()  # the parent may have ended before prctl()
 
     def check(self) -> None:
-        """Look whether the parent is still there."""
+        """Set `ended` if the parent process is gone."""
         if self._parent is not None and os.getppid() != self._parent:
             self.ended = True
 

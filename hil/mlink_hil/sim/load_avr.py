@@ -1,4 +1,4 @@
-"""Loads the AVR simulator where it is installed; it is an optional dependency."""
+"""Loads the AVR simulator, which is an optional dependency (the extra `sim`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from mlink_hil.sim.board import Board
 
 
 def load_avr_board(firmware: Path, firmware_name: str = "") -> Board:
-    """Return a simulated board with its firmware; DeviceError without the simulator."""
+    """Return a simulated board with a firmware.
+
+    Args:
+        firmware: Intel hex or ELF file.
+        firmware_name: Name to report; by default the file's.
+
+    Raises:
+        DeviceError: yasimavr cannot be imported, or the firmware cannot be loaded.
+    """
     try:
         from mlink_hil.sim.avr_board import AvrBoard
     except ImportError as error:

@@ -1,19 +1,25 @@
-"""Keeps simulated time on CLOCK_MONOTONIC: which cycle is now, and when a cycle was.
+"""Maps a simulation's cycles to CLOCK_MONOTONIC and back, and counts how late it runs.
 
-The simulation never runs ahead: it is brought up to the present, slice by slice on an absolute
-schedule. A delay is made up for by running faster, up to a bound; what is beyond it is given up
-and counted as slip, and the mapping moves by that much.
+The simulation never runs ahead of real time; it is advanced to the present in slices on an absolute
+schedule. When it is late it catches up by running faster. A delay beyond a limit is skipped: the
+mapping moves by the excess, which is counted as slip.
 """
 
 from __future__ import annotations
 
 _NS_PER_SEC = 1_000_000_000
 CATCH_UP_USEC = 20_000
-"""A simulation farther behind than this slips."""
+"""µs that a simulation may be late before it skips time."""
 
 
 class Pacer:
-    """The mapping between a board's cycles and CLOCK_MONOTONIC, and how well it is kept."""
+    """The mapping between cycles and CLOCK_MONOTONIC, with counters of late slices and slip.
+
+    Args:
+        frequency_hz: Of the clock whose cycles are mapped.
+        slice_usec: Simulated time between two wake-ups, µs.
+        catch_up_usec: Longest delay that the simulation makes up for, µs.
+    """
 
     def __init__(
         self, frequency_hz: int, slice_usec: float, *, catch_up_usec: float = CATCH_UP_USEC
@@ -29,27 +35,38 @@ class Pacer:
         self.slip_ns = 0
 
     def start(self, cycle: int, now_ns: int) -> None:
-        """Let `cycle` be `now_ns`."""
+        """Map `cycle` to `now_ns` (CLOCK_MONOTONIC)."""
         self._cycle0 = cycle
         self._time0_ns = now_ns
 
     def time_ns(self, cycle: int) -> int:
-        """Return when a cycle is or was, in ns of CLOCK_MONOTONIC."""
+        """Return the time of a cycle, ns of CLOCK_MONOTONIC."""
         return self._time0_ns + (cycle - self._cycle0) * _NS_PER_SEC // self._frequency
 
     def cycle_at(self, time_ns: int) -> int:
-        """Return the cycle that a time in ns of CLOCK_MONOTONIC corresponds to."""
+        """Return the cycle at a time, ns of CLOCK_MONOTONIC."""
         return self._cycle0 + (time_ns - self._time0_ns) * self._frequency // _NS_PER_SEC
 
     def due_ns(self, cycle: int, event: int | None) -> int:
-        """Return when the next slice is due: at the board's next event, if that comes first."""
+        """Return when to wake up next, ns of CLOCK_MONOTONIC.
+
+        Args:
+            cycle: How far the simulation has run.
+            event: Cycle of the next event; the next slice begins then if that is earlier.
+        """
         due = cycle + self._slice
         if event is not None and event < due:
             due = max(event, cycle + 1)
-        return self.time_ns(due) + 1  # +1: so that cycle_at() of it is not the one before
+        return self.time_ns(due) + 1  # +1: so that cycle_at() does not return the cycle before
 
     def target(self, cycle: int, due_ns: int, now_ns: int) -> int:
-        """Return the cycle to run to at `now_ns`; counts delay, and slips beyond the bound."""
+        """Return the cycle to run to now; count a late slice, and skip time beyond the limit.
+
+        Args:
+            cycle: How far the simulation has run.
+            due_ns: What `due_ns()` returned for it.
+            now_ns: The present, ns of CLOCK_MONOTONIC.
+        """
         if now_ns >= due_ns:
             self.slices += 1
             if now_ns - due_ns > self._slice_ns:
@@ -63,5 +80,5 @@ class Pacer:
 
     @property
     def late_percent(self) -> float:
-        """The share of late slices."""
+        """The share of slices that began more than a slice late, in percent."""
         return 100.0 * self.late_slices / self.slices if self.slices else 0.0

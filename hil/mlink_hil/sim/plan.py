@@ -1,7 +1,8 @@
-"""What the programs that simulate a `[virtual]` table are told: plain values, as JSON in a file.
+"""Input files of the simulator: plain values, as JSON.
 
-`CircuitPlan` is for the program of the boards and chips that are wired together (`sim.circuit`),
-`ScenePlan` for a scene's camera. Times are µs of simulated time, pins are numbers of an Uno's.
+`CircuitPlan` is for the program of the boards and chips that are wired together (`sim/circuit/`),
+`ScenePlan` for a scene's camera (`scene/`). Times are µs of simulated time; pins are numbered as on
+an Uno, 14 is A0.
 """
 
 from __future__ import annotations
@@ -14,30 +15,34 @@ import msgspec
 from mlink.errors import DeviceError
 
 WIRE_USEC = 20.0
-"""How long a change takes along a wire between two simulated processors."""
+"""Delay of a wire between two simulated processors, µs."""
 
 
 class BoardPlan(msgspec.Struct, kw_only=True):
-    """A board with a serial port, or (without `tty`) a chip by itself."""
+    """A board with a serial port, or, with an empty `tty`, a chip."""
 
     name: str
     control: str
+    """Path of its control socket."""
     tty: str = ""
+    """Path of the link to its serial port."""
     simulator: str = "yasimavr"
     firmware: str = ""
     """Path of its firmware, hex or ELF."""
     firmware_name: str = ""
+    """Name to report; by default the file's."""
     clock_ppm: float = 0.0
-    """How much too fast its crystal is."""
+    """Error of its crystal; positive is fast."""
 
 
 class ModelPlan(msgspec.Struct, kw_only=True):
-    """A device under test in Python."""
+    """A device under test as a Python class."""
 
     name: str
     file: str
     class_name: str
     pins: list[str]
+    """Names of the pins that are wired."""
     settings: dict[str, Any] = {}
 
 
@@ -47,12 +52,16 @@ class ContactPlan(msgspec.Struct, kw_only=True):
     board: str
     pin: int
     level: bool
-    """What it connects the pin to when it is pressed."""
+    """Level of the pin while it is pressed."""
     pattern_usec: list[float] = []
+    """Times between the edges of a bounce; empty for random ones."""
     bounces: int = 0
+    """Most openings of a random bounce."""
     longest_usec: float = 0.0
+    """Longest time between two edges of a random bounce."""
     bounce_seed: int = 0
     presses_hz: float = 0.0
+    """Presses per second by itself."""
     press_msec: float = 0.0
     seed: int = 0
 
@@ -69,16 +78,18 @@ class SensorPlan(msgspec.Struct, kw_only=True):
     points: list[tuple[float, float]] = []
     """(seconds, volts) of a waveform from a file."""
     noise_volt: float = 0.0
+    """Standard deviation of the voltage."""
     seed: int = 0
     rate_hz: float = 1000.0
+    """How often per second the voltage changes."""
 
 
 End: TypeAlias = tuple[str, str]
-"""One end of a wire: (board, chip or model; its pin)."""
+"""One end of a wire: (name of a board, chip or model; its pin)."""
 
 
 class DelayPlan(msgspec.Struct, kw_only=True):
-    """A wire between two nets that takes its time."""
+    """A wire with a delay of its own, between two nets."""
 
     ends: tuple[End, End]
     """A pin of each net."""
@@ -86,11 +97,12 @@ class DelayPlan(msgspec.Struct, kw_only=True):
 
 
 class CircuitPlan(msgspec.Struct, kw_only=True):
-    """Boards, chips and models on one clock, and what is between them."""
+    """Boards, chips and models on one clock, and how they are wired."""
 
     boards: list[BoardPlan]
     models: list[ModelPlan] = []
     nets: list[list[End]] = []
+    """Pins that are connected with each other."""
     delays: list[DelayPlan] = []
     contacts: list[ContactPlan] = []
     sensors: list[SensorPlan] = []
@@ -104,36 +116,44 @@ LED_SIZE = 1 / 24
 
 
 class ShownPlan(msgspec.Struct, kw_only=True):
-    """Something in a scene, on a pin of a board or chip."""
+    """An item of a scene, driven by a pin of a board or chip."""
 
     name: str
     control: str
+    """Path of the board's control socket."""
     pin: int
     at: tuple[float, float]
+    """Its middle: shares of the picture's width and height."""
     size: float
+    """Its radius, as a share of the picture's width."""
 
 
 class LedPlan(ShownPlan, kw_only=True, tag="led"):
-    """A light in a scene."""
+    """An LED in a scene."""
 
     color: str = "red"
     active_low: bool = False
 
 
 class ServoPlan(ShownPlan, kw_only=True, tag="servo"):
-    """An arm in a scene."""
+    """A servo in a scene."""
 
     min_usec: float
+    """Pulse width of 0°."""
     max_usec: float
+    """Pulse width of 180°."""
     speed_dps: float
+    """Degrees per second."""
 
 
 class ScenePlan(msgspec.Struct, kw_only=True):
-    """How a scene's camera films, and what stands in the scene."""
+    """How a scene's camera exposes, and the items in the scene."""
 
     exposure_usec: int = 2_000
     readout_usec: int = 0
+    """From the first row's exposure to the last row's."""
     noise: float = 0.0
+    """Standard deviation of a pixel, in grey levels of 255."""
     seed: int = 0
     items: list[LedPlan | ServoPlan] = []
 
@@ -142,12 +162,12 @@ PlanT = TypeVar("PlanT", CircuitPlan, ScenePlan)
 
 
 def write_plan(path: Path, plan: CircuitPlan | ScenePlan) -> None:
-    """Write a plan where its program will read it."""
+    """Write a plan to a file, for `read_plan` in another process."""
     path.write_bytes(msgspec.json.encode(plan))
 
 
 def read_plan(path: Path, kind: type[PlanT]) -> PlanT:
-    """Read a plan; DeviceError when there is none."""
+    """Return the plan in a file; DeviceError when it cannot be read or decoded."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError) as error:

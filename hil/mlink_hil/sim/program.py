@@ -1,8 +1,8 @@
-"""The program around simulated boards: their ports, their control sockets, and real time.
+"""The program around simulated boards: serves their ports and control sockets in real time.
 
 One thread. A slice of the simulation is due every 100 µs, or earlier when a byte will have left
-the board; a request or a byte from the host wakes the program at once. Whatever woke it, the board
-is first brought up to the present, and then told.
+a board; a request or a byte from the host wakes the program at once. On every wake-up the boards
+are first advanced to the present; then requests and bytes are handled.
 """
 
 from __future__ import annotations
@@ -25,48 +25,55 @@ from mlink_hil.sim.control_server import ControlServer
 from mlink_hil.sim.lifetime import Lifetime, sleep_precisely
 from mlink_hil.sim.pacer import Pacer
 from mlink_hil.sim.pty_port import PtyPort
-from mlink_hil.sim.seat import BoardTime, Seat
+from mlink_hil.sim.served_board import BoardTime, ServedBoard
 from mlink_hil.uno import CLOCK_HZ
 
 SLICE_USEC = 100.0
 _IDLE_SEC = 0.1
-"""How long to wait for a request while there is no power."""
+"""How long to wait for a request while no board has power."""
 _PARENT_CHECK_NS = 1_000_000_000
 _CHUNK = CLOCK_HZ // 1000
-"""Cycles simulated in one go when catching up, so that bytes leave in between."""
+"""Cycles simulated at a time when catching up, so that bytes leave in between."""
 REALTIME_PRIORITY = 10
-"""Below our capture threads (15): the board must not starve them."""
+"""Below the priority of capture threads (15), so that boards do not starve them."""
 
 
 class BoardProgram:
-    """Runs boards in real time until one is asked to quit."""
+    """Runs boards in real time until a client asks one to quit, or the parent is gone.
+
+    Args:
+        clock: Common clock of all boards.
+        boards: The boards with their ports and control sockets.
+        pacer: Mapping of the clock to real time.
+        lifetime: When the program has to end.
+    """
 
     def __init__(
-        self, clock: CommonClock, seats: Sequence[Seat], pacer: Pacer, lifetime: Lifetime
+        self, clock: CommonClock, boards: Sequence[ServedBoard], pacer: Pacer, lifetime: Lifetime
     ) -> None:
         self._clock = clock
-        self._seats = seats
+        self._boards = boards
         self._pacer = pacer
         self._lifetime = lifetime
 
     def boot(self) -> None:
-        """Switch everything on; the boards' first seconds pass faster than real ones."""
-        for seat in self._seats:
-            seat.boot()
+        """Boot all boards, as fast as the host can, and switch them on together."""
+        for board in self._boards:
+            board.boot()
         self._pacer.start(self._clock.cycle, time.monotonic_ns())
-        for seat in self._seats:
-            seat.node.switch_on(self._clock.cycle)
+        for board in self._boards:
+            board.node.switch_on(self._clock.cycle)
 
     def run(self) -> None:
-        """Keep the boards in real time until the end."""
-        clock, pacer, seats = self._clock, self._pacer, self._seats
+        """Run the boards in real time until the end."""
+        clock, pacer, boards = self._clock, self._pacer, self._boards
         check_at = 0
-        while not (self._lifetime.ended or any(seat.quit_asked for seat in seats)):
-            powered = any(seat.powered for seat in seats)
+        while not (self._lifetime.ended or any(board.quit_asked for board in boards)):
+            powered = any(board.powered for board in boards)
             due_ns = pacer.due_ns(clock.cycle, clock.next_event)
             wait_sec = (due_ns - time.monotonic_ns()) / 1e9 if powered else _IDLE_SEC
-            readers = [fd for seat in seats for fd in seat.readers]
-            writers = [fd for seat in seats for fd in seat.writers]
+            readers = [fd for board in boards for fd in board.readers]
+            writers = [fd for board in boards for fd in board.writers]
             readable, writable, _ = select.select(readers, writers, (), max(0, wait_sec))
             now = time.monotonic_ns()
             if powered:
@@ -78,27 +85,27 @@ class BoardProgram:
                 check_at = now + _PARENT_CHECK_NS
 
     def _advance(self, target: int) -> None:
-        """Bring the boards up to the present."""
+        """Advance the boards to a common cycle; their bytes leave on the way."""
         clock = self._clock
         while clock.cycle < target:
             clock.run_until(min(target, clock.cycle + _CHUNK))
-            for seat in self._seats:
-                seat.flush()
+            for board in self._boards:
+                board.flush()
 
     def _serve(self, readable: list[int], writable: list[int]) -> None:
-        """Take what came from the host and from the clients."""
-        for seat in self._seats:
-            seat.serve(readable, writable)
-            if seat.powered and not seat.node.powered:
-                self._switch_on(seat)
+        """Handle bytes of the host and requests of clients."""
+        for board in self._boards:
+            board.serve(readable, writable)
+            if board.powered and not board.node.powered:
+                self._switch_on(board)
 
-    def _switch_on(self, seat: Seat) -> None:
-        """Boot a board that has got power again; others, if there are any, wait for it."""
-        alone = not any(other.node.powered for other in self._seats)
-        seat.boot()
+    def _switch_on(self, board: ServedBoard) -> None:
+        """Boot a board that has power again; the others stand still meanwhile."""
+        alone = not any(other.node.powered for other in self._boards)
+        board.boot()
         if alone:
             self._pacer.start(self._clock.cycle, time.monotonic_ns())
-        seat.node.switch_on(self._clock.cycle)
+        board.node.switch_on(self._clock.cycle)
 
 
 def main(
@@ -106,7 +113,13 @@ def main(
     make_board: Callable[[Namespace], Board],
     add_arguments: Callable[[ArgumentParser], None] = lambda _parser: None,
 ) -> int:
-    """Run a board's program; returns its exit code."""
+    """Run the program of one board; return its exit code.
+
+    Args:
+        description: For `--help`.
+        make_board: Returns the board, by the program's arguments.
+        add_arguments: Adds further arguments.
+    """
     arguments = _parse(description, add_arguments)
     lifetime = Lifetime(arguments.parent)
     sleep_precisely()
@@ -121,7 +134,7 @@ def main(
             clock = CommonClock()
             node = Node("board", board, clock, clock_ppm=arguments.clock_ppm)
             clock.add(node)
-            seat = Seat(node, board, port, control, BoardTime(pacer, node), granted.detail)
+            served = ServedBoard(node, board, port, control, BoardTime(pacer, node), granted.detail)
             ready = messages.Ready(
                 tty=str(port.link),
                 control=str(arguments.control),
@@ -129,7 +142,7 @@ def main(
                 firmware=board.firmware,
                 scheduling=granted.detail,
             )
-            live(BoardProgram(clock, [seat], pacer, lifetime), ready)
+            live(BoardProgram(clock, [served], pacer, lifetime), ready)
     except (DeviceError, BoardCrashed) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -139,7 +152,13 @@ def main(
 def live(
     program: BoardProgram, ready: messages.Ready, begin: Callable[[], None] = lambda: None
 ) -> None:
-    """Switch a program's boards on, say that they are ready, and let them live to the end."""
+    """Boot the boards, print the ready message, and run until the end.
+
+    Args:
+        program: The boards.
+        ready: Message for `control/process.py`, printed on standard output.
+        begin: Called when the boards have power, to start models and parts.
+    """
     program.boot()
     begin()
     sys.stdout.buffer.write(messages.encode(ready))
@@ -159,7 +178,7 @@ def _parse(description: str, add_arguments: Callable[[ArgumentParser], None]) ->
         type=float,
         default=0.0,
         metavar="PPM",
-        help="how much too fast the board's crystal is",
+        help="error of the board's crystal (positive: fast)",
     )
     parser.add_argument("--slice-usec", type=float, default=SLICE_USEC, metavar="µs")
     return parser.parse_args()

@@ -1,7 +1,9 @@
 """StandardFirmata 2.5 as seen from the serial line, in plain Python.
 
-The firmware of the fallback board: bytes go in by `receive`, answers come out by `send`, pins are
-those of `Pins`. It has no time of its own; the board calls `poll` and `sample`.
+It takes the place of firmware in the simulator `protocol`. `receive` accepts bytes, `send` is
+called with replies, `Pins` is how it reads and drives pins. It reads no clock: the board calls
+`poll` and `sample`. Messages are those of the Firmata protocol 2.5
+(https://github.com/firmata/protocol).
 """
 
 from __future__ import annotations
@@ -31,27 +33,27 @@ _LENGTHS = {
 
 
 class Pins(Protocol):
-    """What the firmware does with pins."""
+    """The pins that the firmware reads and drives."""
 
     def set_output(self, pin: int, level: bool) -> None:
-        """Drive a pin."""
+        """Make a pin an output at a level."""
         ...
 
     def set_input(self, pin: int, *, pull_up: bool) -> None:
-        """Let a pin go."""
+        """Make a pin an input, with or without its pull-up."""
         ...
 
     def level(self, pin: int) -> bool:
-        """Read a pin."""
+        """Return the level of a pin."""
         ...
 
     def volts(self, pin: int) -> float:
-        """Measure a pin."""
+        """Return the voltage of a pin, 0 to 5 V."""
         ...
 
 
 def modes_of(pin: int) -> list[tuple[int, int]]:
-    """Return the (mode, resolution in bits) pairs of an Uno's pin."""
+    """Return the modes of an Uno's pin as (mode, resolution in bits)."""
     if pin not in USER_PINS:
         return []
     modes = list(_RESOLUTION)
@@ -66,7 +68,12 @@ def modes_of(pin: int) -> list[tuple[int, int]]:
 
 
 class FirmataFirmware:
-    """The state of the firmware; a reset makes a new one."""
+    """The firmware; a reset replaces it by a new one.
+
+    Args:
+        pins: The board's pins.
+        send: Called with bytes for the host.
+    """
 
     def __init__(self, pins: Pins, send: Callable[[bytes], None]) -> None:
         self._pins = pins
@@ -80,7 +87,7 @@ class FirmataFirmware:
         self.sampling_msec = SAMPLING_MSEC
 
     def start(self) -> None:
-        """Set the pins up and report the firmware, as it does after a reset."""
+        """Set the pins to their defaults and report the firmware, as after a reset."""
         self._set_defaults()
         self._send(bytes([_VERSION, *VERSION]))
         self._report_firmware()
@@ -95,7 +102,7 @@ class FirmataFirmware:
     # ------------------------------------------------------------------ messages
 
     def receive(self, byte: int) -> None:
-        """Take one byte from the line."""
+        """Process one byte from the host."""
         if byte == _RESET:
             self._message.clear()
             self._set_defaults()
@@ -200,11 +207,11 @@ class FirmataFirmware:
             if self._modes[pin] == OUTPUT:
                 self._write(pin, on)
             elif self._modes[pin] == INPUT and on:
-                self._states[pin] = 1  # the old way to ask for the pull-up
+                self._states[pin] = 1  # how clients older than the mode PULLUP ask for one
                 self._pins.set_input(pin, pull_up=True)
 
     def _write_analog(self, pin: int, value: int) -> None:
-        """Set a duty cycle; the pin shows whether it is on at all, the pulses are not simulated."""
+        """Set a duty cycle or angle; pulses are not simulated, the pin is high unless it is 0."""
         if pin < PIN_COUNT and self._modes[pin] in (PWM, SERVO):
             self._write(pin, value)
 
@@ -217,7 +224,7 @@ class FirmataFirmware:
         return value
 
     def poll(self) -> None:
-        """Report ports that have changed; the firmware does this in every turn of its loop."""
+        """Report ports that have changed; the real firmware does so in each turn of its loop."""
         for port, reported in enumerate(self._port_reported):
             if reported and (value := self._read_port(port)) != self._port_sent[port]:
                 self._send_port(port, value)
@@ -227,7 +234,7 @@ class FirmataFirmware:
         self._send(bytes([_DIGITAL | port, value & 0x7F, value >> 7]))
 
     def sample(self) -> None:
-        """Report analog inputs; due every `sampling_msec` ms."""
+        """Report analog inputs; the board calls this every `sampling_msec` ms."""
         for channel, reported in enumerate(self._analog_reported):
             if reported and self._modes[FIRST_ANALOG + channel] == ANALOG:
                 self._send_analog(channel)

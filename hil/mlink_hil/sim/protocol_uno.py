@@ -1,7 +1,7 @@
-"""`python -m mlink_hil.sim.protocol_uno`: the Uno where the AVR simulator is missing.
+"""`python -m mlink_hil.sim.protocol_uno`: an Uno without firmware, where yasimavr is missing.
 
-It speaks StandardFirmata and keeps the serial line's pace; no processor is simulated, and a turn
-of the firmware's loop takes no time.
+It implements StandardFirmata's protocol at the serial line's rate. No processor is simulated, and a
+turn of the firmware's loop takes no time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BOOT_CYCLES = CLOCK_HZ // 100
 
 
 class _Pin:
-    """A pin's two sides: what the board does with it, and what it is wired to."""
+    """A pin: what the board does with it, and what drives it from outside."""
 
     __slots__ = ("output", "pull_up", "shown", "value", "volts", "weak", "wired")
 
@@ -53,7 +53,7 @@ class ProtocolBoard(Board):
         self._cycle = 0
         self._received: deque[int] = deque()
         self._received_at: int | None = None
-        """Cycle at which the byte that is being received will be there."""
+        """Cycle at which the byte on the line will have been received."""
         self._sending: deque[int] = deque()
         self._sent_at: int | None = None
         self._sample_at = 0
@@ -62,23 +62,23 @@ class ProtocolBoard(Board):
 
     @property
     def cycle(self) -> int:
-        """Cycles of the clock since the start."""
+        """Cycles of the clock since the start; never goes back."""
         return self._cycle
 
     @property
     def next_event(self) -> int | None:
-        """The next cycle at which something happens."""
+        """The cycle at which the next byte arrives or leaves, or a sample is due."""
         return min(
             at for at in (self._sent_at, self._received_at, self._sample_at) if at is not None
         )
 
     @property
     def backlog(self) -> int:
-        """Bytes fed that the board has not received yet."""
+        """Number of bytes fed that the board has not received yet."""
         return len(self._received)
 
     def run_until(self, cycle: int) -> None:
-        """Let happen, in order, what is due until `cycle`."""
+        """Process, in the order of time, all events up to a cycle."""
         while (event := self.next_event) is not None and event <= cycle:
             self._cycle = max(self._cycle, event)
             if self._sent_at == event:
@@ -103,12 +103,12 @@ class ProtocolBoard(Board):
         self._firmware.poll()
 
     def boot(self) -> None:
-        """Run until the report of the firmware has been sent."""
+        """Run until the boot report has been sent."""
         while self._sending:
             self.run_until(self._cycle + _BOOT_CYCLES)
 
     def feed(self, data: bytes) -> None:
-        """Put bytes on the serial line."""
+        """Send bytes to the board at the serial line's rate."""
         self.bytes_in += len(data)
         self._received.extend(data)
         if self._received_at is None:
@@ -120,7 +120,7 @@ class ProtocolBoard(Board):
             self._sent_at = self._cycle + _BYTE_CYCLES
 
     def reset(self) -> None:
-        """Start the firmware anew; wires from outside stay."""
+        """Restart the firmware; what drives its pins from outside stays."""
         self._received.clear()
         self._sending.clear()
         self._received_at = self._sent_at = None
@@ -128,29 +128,29 @@ class ProtocolBoard(Board):
         self._sample_at = self._cycle + self._firmware.sampling_msec * _CYCLES_PER_MSEC
         self._firmware.start()
 
-    # ------------------------------------------------------------------ wires from outside
+    # ------------------------------------------------------------------ pins, from outside
 
     def drive(self, pin: int, level: bool | None, *, weak: bool = False) -> None:
-        """Wire a pin to 5 V, to ground or to nothing; weakly, as by a pull-up's resistor."""
+        """Drive a pin from outside; see Board.drive."""
         self._pins[pin].wired = level
         self._pins[pin].weak = weak
         self._pins[pin].volts = None
         self._settle(pin)
 
     def set_voltage(self, pin: int, volts: float | None) -> None:
-        """Put a voltage on a pin, or nothing."""
+        """Put a voltage on a pin; see Board.set_voltage."""
         self._pins[pin].wired = None
         self._pins[pin].volts = volts
         self._settle(pin)
 
     def read(self, pin: int) -> PinState:
-        """Return a pin's state."""
+        """Return the state of a pin."""
         state = self._pins[pin]
         driven = state.wired is not None or state.volts is not None
         return PinState(state.level(), state.output, driven)
 
     def _settle(self, pin: int) -> None:
-        """Tell of a pin's change, and let the firmware see it."""
+        """Report a pin's level if it has changed, and let the firmware read it."""
         state = self._pins[pin]
         level = state.level()
         if level != state.shown:
@@ -158,32 +158,32 @@ class ProtocolBoard(Board):
             self.on_edge(pin, level, self._cycle)
             self._firmware.poll()
 
-    # ------------------------------------------------------------------ what the firmware does
+    # ------------------------------------------------------------------ pins, from the firmware
 
     def set_output(self, pin: int, level: bool) -> None:
-        """Drive a pin."""
+        """Make a pin an output at a level."""
         state = self._pins[pin]
         state.output, state.value, state.pull_up = True, level, False
-        self._tell_output(pin, Output.DRIVES, level)
+        self._report_output(pin, Output.DRIVES, level)
         self._settle(pin)
 
     def set_input(self, pin: int, *, pull_up: bool) -> None:
-        """Let a pin go."""
+        """Make a pin an input, with or without its pull-up."""
         state = self._pins[pin]
         state.output, state.pull_up = False, pull_up
-        self._tell_output(pin, Output.PULL_UP if pull_up else Output.NOTHING, pull_up)
+        self._report_output(pin, Output.PULL_UP if pull_up else Output.NOTHING, pull_up)
         self._settle(pin)
 
-    def _tell_output(self, pin: int, what: Output, level: bool) -> None:
+    def _report_output(self, pin: int, what: Output, level: bool) -> None:
         if self.on_output is not None:
             self.on_output(pin, what, level, self._cycle)
 
     def level(self, pin: int) -> bool:
-        """Read a pin."""
+        """Return the level of a pin."""
         return self._pins[pin].level()
 
     def volts(self, pin: int) -> float:
-        """Measure a pin; one that is open measures as 0 V."""
+        """Return the voltage of a pin; 0 V when nothing drives it."""
         state = self._pins[pin]
         if state.volts is not None:
             return state.volts

@@ -1,4 +1,4 @@
-"""The serial port of a virtual board: a pseudo-terminal with a link to it."""
+"""The serial port of a simulated board: a pseudo-terminal with a link to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlink.errors import DeviceError
 
 
 class NoPort:
-    """What a chip without a serial port has in its place: power, on and off."""
+    """Stands in for the port of a chip that has none: only its power can be switched."""
 
     fd = -1
     lost = 0
@@ -20,29 +20,35 @@ class NoPort:
         self.powered = True
 
     def plug(self) -> None:
-        """Give it power."""
+        """Switch its power on."""
         self.powered = True
 
     def unplug(self) -> None:
-        """Take its power."""
+        """Switch its power off."""
         self.powered = False
 
     def read(self, limit: int) -> bytes:
-        """Return what a client sent: nothing."""
+        """Return no bytes: there is no client."""
         del limit
         return b""
 
     def write(self, data: bytes) -> None:
-        """Let what it sends go nowhere."""
+        """Discard what the chip sends."""
 
 
 class PtyPort:
-    """A pty in raw mode at `link`; the slave is held open, so that clients may come and go."""
+    """A pty in raw mode whose slave is linked at `link`; a context manager.
+
+    The slave stays open here, so that clients may close and reopen it.
+
+    Raises:
+        DeviceError: On entry, when the link cannot be created.
+    """
 
     def __init__(self, link: Path) -> None:
         self.link = link
         self.lost = 0
-        """Bytes that nobody fetched."""
+        """Bytes dropped because the client did not read them."""
         self._master = -1
         self._slave = -1
 
@@ -55,34 +61,34 @@ class PtyPort:
 
     @property
     def fd(self) -> int:
-        """The board's end; −1 while unplugged."""
+        """Descriptor of the board's end; −1 while unplugged."""
         return self._master
 
     @property
     def powered(self) -> bool:
-        """Whether the cable, and so the power, is there."""
+        """Whether the cable is plugged in."""
         return self._master >= 0
 
     def plug(self) -> None:
-        """Make the pty and its link; DeviceError when the link cannot be made."""
+        """Create the pty and its link; DeviceError when the link cannot be created."""
         if self._master >= 0:
             return
         self._master, self._slave = os.openpty()
         try:
             os.set_blocking(self._master, False)
             tty.setraw(self._slave)
-            if self.link.is_symlink():  # of a program that was killed
+            if self.link.is_symlink():  # left behind by a program that was killed
                 self.link.unlink()
             self.link.symlink_to(os.ttyname(self._slave))
         except OSError as error:
             self._close_fds()
             raise DeviceError(
-                f"the virtual serial port {self.link} cannot be made: {error.strerror}",
+                f"cannot create the serial port {self.link}: {error.strerror}",
                 remedy="Name a path in an existing folder that you may write to.",
             ) from error
 
     def unplug(self) -> None:
-        """Close the pty and remove the link, as a pulled cable does; clients see a hang-up."""
+        """Close the pty and remove the link; clients see a hang-up, as from a pulled cable."""
         if self._master < 0:
             return
         if self.link.is_symlink() and str(self.link.readlink()) == os.ttyname(self._slave):
@@ -95,14 +101,14 @@ class PtyPort:
         self._master = self._slave = -1
 
     def read(self, limit: int) -> bytes:
-        """Return what the client sent, at most `limit` bytes; empty when there is nothing."""
+        """Return up to `limit` bytes that the client sent; empty when there are none."""
         try:
             return os.read(self._master, limit)
         except BlockingIOError:
             return b""
 
     def write(self, data: bytes) -> None:
-        """Send to the client; what does not fit is lost, as on a port that nobody reads."""
+        """Send to the client; drop what does not fit, as a port whose client does not read."""
         if self._master < 0:
             return
         try:

@@ -1,4 +1,4 @@
-"""Carries out the requests of a board's control socket."""
+"""Carries out the requests of a board's control socket (`control/messages.py`)."""
 
 from __future__ import annotations
 
@@ -17,21 +17,29 @@ from mlink_hil.uno import ANALOG_COUNT, CLOCK_HZ, FIRST_ANALOG, PIN_COUNT, SERIA
 
 
 class BoardTime(Protocol):
-    """When a board's cycles were, and the pacer that keeps its program in real time."""
+    """Maps a board's cycles to real time."""
 
     pacer: Pacer
 
     def time_ns(self, cycle: int) -> int:
-        """Return when a cycle of the board is or was, in ns of CLOCK_MONOTONIC."""
+        """Return the time of a cycle of the board, ns of CLOCK_MONOTONIC."""
         ...
 
     def skew(self, cycle: int, ppm: float) -> None:
-        """From `cycle` on, let the board's clock run fast by `ppm` parts per million."""
+        """Let the board's clock run fast by `ppm` parts per million from `cycle` on."""
         ...
 
 
 class Requests:
-    """What each request does to the board, and what is answered."""
+    """Applies requests to one board and builds the replies.
+
+    Args:
+        board: The board, as clients see it.
+        port: Its serial port, which is also its power.
+        time: Its cycles in real time.
+        control: Sends the edges of watched pins.
+        scheduling: The scheduling that the system granted, for statistics.
+    """
 
     def __init__(
         self,
@@ -47,15 +55,20 @@ class Requests:
         self._control = control
         self._scheduling = scheduling
         self.quit_asked = False
+        """A client has asked the program to end."""
         self.faults = BoardFaults(board, time.skew)
 
     def on_edge(self, pin: int, level: bool, cycle: int) -> None:
-        """Tell the clients that watch the pin."""
+        """Send an edge to the clients that watch the pin."""
         if pin in self._control.watched:
             self._control.publish(messages.Edge(pin, level, cycle, self._time.time_ns(cycle)))
 
     def carry_out(self, client: Client, request: messages.Request) -> messages.Reply:
-        """Carry a request out; DeviceError when it cannot be."""
+        """Carry out a client's request and return the reply.
+
+        Raises:
+            DeviceError: It cannot be carried out; the client receives the message.
+        """
         match request:
             case messages.Drive(pin=pin, level=level):
                 _check_pin(pin)
@@ -82,7 +95,7 @@ class Requests:
                 return self._operate(request)
 
     def _operate(self, request: messages.Request) -> messages.Reply:
-        """Carry out a request that handles the board as a whole."""
+        """Carry out a request that concerns the board as a whole, or a fault."""
         match request:
             case messages.Reset():
                 self._need_power()
@@ -92,7 +105,7 @@ class Requests:
                 self._port.unplug()
                 self._board.reset()
             case messages.Plug():
-                self._port.plug()  # the program sees the port and boots the board
+                self._port.plug()  # the program then boots the board
             case messages.Stick(pin=pin):
                 _check_pin(pin)
                 before = self._board.read(pin).level
@@ -109,13 +122,13 @@ class Requests:
             raise DeviceError("the board is unplugged", remedy='Send {"cmd":"plug"} first.')
 
     def _now(self) -> int:
-        """Return when the board is, in ns; without power its clock stands still."""
+        """Return the board's time, ns of CLOCK_MONOTONIC; without power its clock stands still."""
         if not self._port.powered or self.faults.browned_out:
             return time.monotonic_ns()
         return self._time.time_ns(self._board.cycle)
 
     def _changed(self, pin: int, before: bool) -> messages.PinReply:
-        """Answer a change of a pin's wiring."""
+        """Return the reply to a request that changed what drives a pin."""
         level = self._board.read(pin).level
         return messages.PinReply(
             pin=pin,
@@ -162,14 +175,14 @@ class Requests:
 def _check_pin(pin: int) -> None:
     if not 0 <= pin < PIN_COUNT:
         raise DeviceError(
-            f"an Uno has no pin {pin}", remedy="Pins are 0 to 19; 14 to 19 are A0…A5."
+            f"an Uno has no pin {pin} (valid: 0 to 19)", remedy="14 to 19 are A0 to A5."
         )
 
 
 def _check_analog(channel: int, volts: float | None) -> int:
-    """Return the pin of an analog input; DeviceError when there is none or the volts are off."""
+    """Return the pin of an analog input; DeviceError for a wrong channel or voltage."""
     if not 0 <= channel < ANALOG_COUNT:
-        raise DeviceError(f"an Uno has no analog input A{channel}", remedy="They are 0 to 5.")
+        raise DeviceError(f"an Uno has no analog input A{channel} (valid: A0 to A5)")
     if volts is not None and not (math.isfinite(volts) and 0 <= volts <= SUPPLY_VOLT):
-        raise DeviceError(f"{volts} V cannot be put on a pin", remedy="Give 0 to 5 V, or null.")
+        raise DeviceError(f"{volts} V cannot be put on a pin (valid: 0 to 5, or null)")
     return FIRST_ANALOG + channel

@@ -18,12 +18,12 @@ from mlink_hil.sim.pacer import CATCH_UP_USEC, Pacer
 from mlink_hil.sim.plan import BoardPlan, CircuitPlan, read_plan
 from mlink_hil.sim.program import REALTIME_PRIORITY, SLICE_USEC, BoardProgram, live
 from mlink_hil.sim.pty_port import NoPort, PtyPort
-from mlink_hil.sim.seat import BoardTime, Seat
+from mlink_hil.sim.served_board import BoardTime, ServedBoard
 from mlink_hil.uno import CLOCK_HZ
 
 
 def main() -> int:
-    """Run the circuit; returns the exit code."""
+    """Run the circuit of a plan until the end; return the exit code."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--plan", type=Path, required=True, metavar="FILE")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this process is gone")
@@ -33,7 +33,7 @@ def main() -> int:
         type=float,
         default=CATCH_UP_USEC,
         metavar="µs",
-        help="how far behind the boards may be and still make up for it",
+        help="longest delay that the boards make up for; more is skipped",
     )
     arguments = parser.parse_args()
     lifetime = Lifetime(arguments.parent)
@@ -45,24 +45,24 @@ def main() -> int:
             stack.callback(circuit.close)
             pacer = Pacer(CLOCK_HZ, arguments.slice_usec, catch_up_usec=arguments.catch_up_usec)
             scheduling = request_priority(REALTIME_PRIORITY).detail
-            seats = [_seat(circuit, board, pacer, scheduling, stack) for board in plan.boards]
+            boards = [_serve(circuit, board, pacer, scheduling, stack) for board in plan.boards]
             first, *others = (_ready(circuit, board, scheduling) for board in plan.boards)
             first.others.extend(others)
-            live(BoardProgram(circuit.clock, seats, pacer, lifetime), first, circuit.start)
+            live(BoardProgram(circuit.clock, boards, pacer, lifetime), first, circuit.start)
     except (DeviceError, BoardCrashed) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
 
 
-def _seat(
+def _serve(
     circuit: Circuit, plan: BoardPlan, pacer: Pacer, scheduling: str, stack: ExitStack
-) -> Seat:
+) -> ServedBoard:
     port = stack.enter_context(PtyPort(Path(plan.tty))) if plan.tty else NoPort()
     control = stack.enter_context(ControlServer(Path(plan.control)))
     node = circuit.nodes[plan.name]
     time = BoardTime(pacer, node)
-    return Seat(node, circuit.boards[plan.name], port, control, time, scheduling)
+    return ServedBoard(node, circuit.boards[plan.name], port, control, time, scheduling)
 
 
 def _ready(circuit: Circuit, plan: BoardPlan, scheduling: str) -> messages.Ready:

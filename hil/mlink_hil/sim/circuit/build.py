@@ -1,4 +1,4 @@
-"""Makes the boards, wires and parts of a plan, on one clock."""
+"""Builds the boards, wires and parts of a plan on one clock."""
 
 from __future__ import annotations
 
@@ -19,12 +19,21 @@ from mlink_hil.uno import CLOCK_HZ
 
 
 class Circuit:
-    """All of it: nodes and what a test handles of them, by name, and what starts with them."""
+    """The boards, models, nets and parts of a plan.
+
+    Args:
+        plan: What to build.
+
+    Raises:
+        DeviceError: A firmware or a model cannot be loaded.
+    """
 
     def __init__(self, plan: CircuitPlan) -> None:
         self.clock = CommonClock()
         self.nodes: dict[str, Node] = {}
+        """Boards and chips on the clock by name."""
         self.boards: dict[str, WiredBoard] = {}
+        """The same as clients see them."""
         self.nets: list[Net] = []
         self._start: list[Callable[[], None]] = []
         for board in plan.boards:
@@ -47,12 +56,12 @@ class Circuit:
             self._add_sensor(sensor)
 
     def start(self) -> None:
-        """Let models, buttons and sensors begin, once the boards have power."""
+        """Start models, buttons and sensors; call it when the boards have power."""
         for start in self._start:
             start()
 
     def close(self) -> None:
-        """Give the boards back."""
+        """Release what the simulators own."""
         for board in self.boards.values():
             board.close()
 
@@ -88,7 +97,7 @@ def _cycles(usec: float) -> int:
 
 
 def make_board(plan: BoardPlan) -> Board:
-    """Make one board with its firmware."""
+    """Return a board with its firmware; DeviceError when it cannot be loaded."""
     if plan.simulator == "protocol":
         from mlink_hil.sim.protocol_uno import ProtocolBoard
 

@@ -1,9 +1,9 @@
 """Common time of several simulated processors, which run in turns of at most one wire's delay.
 
-A change on a wire that leaves a processor at cycle c reaches the others at c + delay. So nobody
-needs to know what the others do within the next `delay` cycles: each may run that far by itself,
-and everything that will reach it is known before. No edge is late, none is early, and what lies
-between two edges is kept to the instruction.
+A change that leaves a processor at cycle c reaches the others at c + delay. So what the others do
+within the next `delay` cycles cannot affect a processor: it may run that far alone, and everything
+that will reach it is known before. Edges are neither early nor late; the time between two edges is
+exact to an instruction. (This is conservative parallel simulation with the delay as lookahead.)
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from collections.abc import Callable
 from typing import Protocol
 
 Action = Callable[[int], object]
-"""Called with the cycle at which it happens."""
+"""Called with the common cycle at which it is due."""
 
 _FREE_RUN = 16_000
-"""Cycles in one go where no processor waits for another: 1 ms."""
+"""Cycles per turn when processors are not wired to each other: 1 ms."""
 
 
 class Runner(Protocol):
-    """Something that simulates itself up to a common cycle."""
+    """A simulated processor that can run up to a common cycle."""
 
     @property
     def next_event(self) -> int | None:
-        """The common cycle of what the program around it should be woken for."""
+        """The common cycle that the program should wake up for; None without one."""
         ...
 
     def run_until(self, cycle: int) -> None:
-        """Simulate up to a common cycle."""
+        """Simulate up to a common cycle, not beyond."""
         ...
 
 
 class CommonClock:
-    """Runs processors in turns, and actions at their cycles. `cycle` is the present."""
+    """Runs processors in turns, and actions at their cycles. `cycle` is the present (16 MHz)."""
 
     def __init__(self) -> None:
         self.cycle = 0
         self.longest_turn = _FREE_RUN
-        """Set to the wires' delay where processors are wired to each other."""
+        """Cycles per turn; at most the delay of a wire between processors."""
         self._runners: list[Runner] = []
         self._actions: list[tuple[int, int, Action]] = []
         self._numbers = itertools.count()
@@ -49,18 +49,18 @@ class CommonClock:
         self._runners.append(runner)
 
     def at(self, cycle: int, action: Action) -> None:
-        """Let something happen at a cycle, not before the present."""
+        """Call `action` at a cycle, or at the present if that is later."""
         heapq.heappush(self._actions, (max(cycle, self.cycle), next(self._numbers), action))
 
     @property
     def next_event(self) -> int | None:
-        """The earliest event of a processor that the program should be woken for."""
+        """The earliest common cycle that the program should wake up for; None without one."""
         return min(
             (e for each in self._runners if (e := each.next_event) is not None), default=None
         )
 
     def run_until(self, cycle: int) -> None:
-        """Bring everything up to a cycle."""
+        """Run actions and processors up to a cycle."""
         actions = self._actions
         while self.cycle < cycle:
             end = min(cycle, self.cycle + self.longest_turn)

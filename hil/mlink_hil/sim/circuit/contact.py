@@ -16,46 +16,53 @@ _CYCLES_PER_USEC = CLOCK_HZ / 1e6
 
 
 class Contact:
-    """Closes and opens a contact; the same seed bounces the same way."""
+    """Closes and opens a contact; bounces and presses are reproducible by their seeds.
+
+    Args:
+        plan: How it bounces, and whether it presses itself.
+        clock: The common clock.
+        touch: Called with (closed, cycle) at each edge, bounces included.
+    """
 
     def __init__(self, plan: ContactPlan, clock: CommonClock, touch: Touch) -> None:
         self.level = plan.level
+        """Level of the pin while it is pressed."""
         self._plan = plan
         self._clock = clock
         self._touch = touch
         self._bounces = random.Random(plan.bounce_seed)  # noqa: S311 - no secret
         self._presses = random.Random(plan.seed)  # noqa: S311
         self._closed = False
-        self._turn = 0
-        """Counts changes: a later one ends the bouncing of the one before."""
+        self._moves = 0
+        """Number of presses and releases: a later one ends the bounces of the one before."""
 
     def start(self) -> None:
-        """Begin to press by itself, if it is to."""
+        """Start to press by itself if the plan has a rate."""
         if self._plan.presses_hz > 0:
             self._clock.at(self._clock.cycle + self._pause(), self._press)
 
     def move(self, *, closed: bool, cycle: int) -> None:
-        """Press or let go at a cycle: the first edge is then, the bounces follow."""
+        """Press or release it: the first edge is at `cycle`, the bounces follow."""
         if closed == self._closed:
             return
         self._closed = closed
-        self._turn += 1
+        self._moves += 1
         self._touch(closed, cycle)
-        turn, state, at = self._turn, closed, float(cycle)
+        move, state, at = self._moves, closed, float(cycle)
         for usec in self._pattern():
             at += usec * _CYCLES_PER_USEC
             state = not state
-            self._clock.at(round(at), self._bounce(turn, state))
+            self._clock.at(round(at), self._bounce(move, state))
 
-    def _bounce(self, turn: int, state: bool) -> Callable[[int], None]:
+    def _bounce(self, move: int, state: bool) -> Callable[[int], None]:
         def bounce(cycle: int) -> None:
-            if turn == self._turn:
+            if move == self._moves:
                 self._touch(state, cycle)
 
         return bounce
 
     def _pattern(self) -> list[float]:
-        """Return the times between the edges, in µs; an even number, so that it ends as meant."""
+        """Return the times between edges, µs; even in number, so that the last is the new state."""
         plan = self._plan
         if plan.pattern_usec or not plan.bounces:
             return plan.pattern_usec
@@ -71,8 +78,8 @@ class Contact:
 
     def _press(self, cycle: int) -> None:
         self.move(closed=True, cycle=cycle)
-        self._clock.at(cycle + round(self._hold_sec() * CLOCK_HZ), self._let_go)
+        self._clock.at(cycle + round(self._hold_sec() * CLOCK_HZ), self._release)
 
-    def _let_go(self, cycle: int) -> None:
+    def _release(self, cycle: int) -> None:
         self.move(closed=False, cycle=cycle)
         self._clock.at(cycle + self._pause(), self._press)

@@ -1,4 +1,4 @@
-"""Runs a device under test that is a Python class (`mlink_hil.dut`), and tells of its mistakes."""
+"""Runs a device under test that is a Python class (`mlink_hil.dut`), and reports its errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,16 @@ _CYCLES_PER_USEC = CLOCK_HZ / 1e6
 
 
 class Model:
-    """A Dut on the common clock; implements `DutHost`."""
+    """A Dut on the common clock; implements `DutHost`.
+
+    Args:
+        plan: Its file, class, pins and settings.
+        clock: The common clock.
+
+    Raises:
+        DeviceError: The file or the class cannot be used.
+        BoardCrashed: Its constructor raised.
+    """
 
     def __init__(self, plan: ModelPlan, clock: CommonClock) -> None:
         self.name = plan.name
@@ -59,30 +68,30 @@ class Model:
         return dut
 
     def connect(self, pin: str, net: Net) -> None:
-        """Join a net with a pin."""
+        """Connect a pin to a net."""
         self._nets[pin] = net
         net.join(f"{self.name}.{pin}", lambda seen, cycle: self._show(pin, seen, cycle))
 
     def start(self) -> None:
-        """Switch it on."""
+        """Switch the device on; its time 0 is now."""
         self._begin = self._now = self._clock.cycle
         self._guarded(self._dut.start)
 
-    # what the class asks for ----------------------------------------------------------------
+    # DutHost: called by the class ----------------------------------------------------------
 
     def set(self, pin: str, level: bool | None, after_usec: float) -> None:
-        """Drive a pin, or let it go."""
+        """Drive a pin after a delay, or release it."""
         self._check(pin)
         drive = NOTHING if level is None else Drive(Strength.OUTPUT, bool(level))
         self._clock.at(self._later(after_usec), lambda cycle: self._drive(pin, drive, cycle))
 
     def level(self, pin: str) -> bool:
-        """Read a pin."""
+        """Return what a pin reads now."""
         self._check(pin)
         return self._levels[pin]
 
     def wake(self, after_usec: float) -> None:
-        """Call `advance` then."""
+        """Call `advance` after a delay."""
         self._clock.at(self._later(after_usec), self._advance)
 
     def _later(self, usec: float) -> int:
@@ -90,9 +99,9 @@ class Model:
 
     def _check(self, pin: str) -> None:
         if pin not in self._levels:
-            raise KeyError(f"it has no pin {pin!r}; its pins: {', '.join(self._levels)}")
+            raise KeyError(f"there is no pin {pin!r} (pins: {', '.join(self._levels)})")
 
-    # what happens to it ---------------------------------------------------------------------
+    # called by the clock and by nets -------------------------------------------------------
 
     def _advance(self, cycle: int) -> None:
         self._now = cycle
@@ -106,7 +115,7 @@ class Model:
             net.drive(f"{self.name}.{pin}", drive, cycle)
 
     def _show(self, pin: str, seen: Drive, cycle: int) -> None:
-        """Take what the others on a pin's net do."""
+        """Update a pin by what the others on its net do; call `on_edge` if its level changed."""
         self._now = cycle
         self._seen[pin] = seen
         before = self._levels[pin]
@@ -124,10 +133,10 @@ class Model:
         return (self._now - self._begin) / _CYCLES_PER_USEC
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
-        """Call the user's code; what it raises becomes one sentence with its line."""
+        """Call the user's code; turn an exception into BoardCrashed with file and line."""
         try:
             return call()
-        except Exception as error:  # a stranger's class may raise anything
+        except Exception as error:  # the user's class may raise anything
             own = [
                 f
                 for f in traceback.extract_tb(error.__traceback__)
@@ -139,7 +148,7 @@ class Model:
 
 
 def _load(file: Path, name: str) -> ModuleType:
-    """Import the user's file by its path; files beside it can be imported by it."""
+    """Import the user's file by its path; it can import the files beside it."""
     spec = importlib.util.spec_from_file_location(f"mlink_model_{name}", file)
     if spec is None or spec.loader is None:
         raise DeviceError(f"{file} cannot be imported", remedy="Give the path of a Python file.")

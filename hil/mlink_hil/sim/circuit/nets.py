@@ -1,8 +1,8 @@
-"""Wires between pins: who drives a net, and what each other pin on it sees.
+"""Wires between pins: what drives a net, and what each pin on it sees.
 
-What is on a net, weakest first: nothing, a pull-up, an output, a contact or a test's wire. The
-strongest wins, and of two as strong the low one, as a transistor to ground does; two outputs
-against each other are counted as a short. A wire with a delay of its own lies between two nets.
+The drives on a net, weakest first: nothing, a pull-up, an output, a contact or a test. The
+strongest wins. Of two that are equally strong the low one wins, as a transistor to ground does; two
+outputs against each other are counted as a short. A wire with a delay of its own connects two nets.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mlink_hil.sim.circuit.clock import CommonClock
 
 
 class Strength(IntEnum):
-    """How strongly something acts on a net."""
+    """How strongly something drives a net."""
 
     NONE = 0
     PULL_UP = 1
@@ -24,7 +24,7 @@ class Strength(IntEnum):
 
 
 class Drive(NamedTuple):
-    """What something does to a net."""
+    """How strongly something drives a net, and to which level."""
 
     strength: Strength
     level: bool
@@ -32,16 +32,24 @@ class Drive(NamedTuple):
 
 NOTHING = Drive(Strength.NONE, level=False)
 Apply = Callable[[Drive, int], object]
-"""Shows a pin what the others on its net do, at a cycle."""
+"""Called with (the drive of the others on the net, the cycle)."""
 
 
 def resolve(drives: Iterable[Drive]) -> Drive:
-    """Return what several drives come to."""
+    """Return the drive that wins against the others."""
     return max(drives, key=lambda drive: (drive.strength, not drive.level), default=NOTHING)
 
 
 class Net:
-    """Pins that are connected. Keys name who drives; those that also listen have joined."""
+    """Pins that are connected with each other.
+
+    A key names each source of a drive, such as "uno.8". Pins `join` the net and are called when the
+    others' drive changes; a test's wire only drives it.
+
+    Args:
+        clock: The common clock.
+        delay: Cycles until a change by a processor's pin is on the net.
+    """
 
     def __init__(self, clock: CommonClock, delay: int) -> None:
         self._clock = clock
@@ -52,26 +60,45 @@ class Net:
         self._followers: dict[str, Apply] = {}
         self._followed: dict[str, Drive] = {}
         self.shorts = 0
+        """How often one output drove against another."""
 
     def join(self, key: str, apply: Apply, drive: Drive = NOTHING) -> None:
-        """Let a pin, which does this already, be shown what the others do."""
+        """Add a pin.
+
+        Args:
+            key: Its name.
+            apply: Called when what the others do changes, as far as that wins against the pin's
+                own drive.
+            drive: What the pin does now.
+        """
         self._listeners[key] = apply
         self._drives[key] = self._shown[key] = NOTHING
         self._show(key, self._clock.cycle)
         self.drive(key, drive, self._clock.cycle)
 
     def follow(self, key: str, apply: Apply) -> None:
-        """Tell all that the others but `key` do, whether or not that wins against its own doing."""
+        """Report each change of what all but `key` do, also where the drive of `key` wins.
+
+        Args:
+            key: Name of a source of this net, whose own drive is left out.
+            apply: Called with each change.
+        """
         self._followers[key] = apply
         self._followed[key] = NOTHING
-        self._tell(key, self._clock.cycle)
+        self._notify(key, self._clock.cycle)
 
     def drive_later(self, key: str, drive: Drive, cycle: int) -> None:
-        """Let a processor's pin drive from a cycle on; the others see it a wire's delay later."""
+        """Change the drive of a processor's pin at `cycle`; in effect a wire's delay later."""
         self._clock.at(cycle + self._delay, lambda at: self.drive(key, drive, at))
 
     def drive(self, key: str, drive: Drive, cycle: int) -> None:
-        """Change what one does to the net, at once."""
+        """Change the drive of one source at once.
+
+        Args:
+            key: Name of the source.
+            drive: What it does from now on.
+            cycle: The present.
+        """
         if self._drives.get(key, NOTHING) == drive:
             return
         self._drives[key] = drive
@@ -83,13 +110,13 @@ class Net:
         for name in self._listeners:
             if name != key:
                 self._show(name, cycle)
-        if key in self._listeners:  # it may now win, or lose, against the others
+        if key in self._listeners:  # it may win or lose against the others now
             self._show(key, cycle)
         for name in self._followers:
-            self._tell(name, cycle)
+            self._notify(name, cycle)
 
-    def _tell(self, key: str, cycle: int) -> None:
-        """Tell a follower what the others do, if that is something else than before."""
+    def _notify(self, key: str, cycle: int) -> None:
+        """Call a follower if what the others do has changed."""
         others = self._others(key)
         if others != self._followed[key]:
             self._followed[key] = others
@@ -99,14 +126,14 @@ class Net:
         return resolve(drive for name, drive in self._drives.items() if name != key)
 
     def _show(self, key: str, cycle: int) -> None:
-        """Show a pin what the others do, if that is something else than before."""
+        """Call a pin if what it sees of the others has changed."""
         seen = self._seen_by(key)
         if seen != self._shown[key]:
             self._shown[key] = seen
             self._listeners[key](seen, cycle)
 
     def _seen_by(self, key: str) -> Drive:
-        """Return what the others do to a pin, as far as that wins against its own doing."""
+        """Return the drive of the others if it wins against the pin's own, else NOTHING."""
         others = self._others(key)
         own = self._drives[key]
         if others.strength < own.strength or (others.strength == own.strength and others.level):
@@ -115,9 +142,15 @@ class Net:
 
 
 def join_late(key: str, nets: tuple[Net, Net], clock: CommonClock, delay: int) -> None:
-    """Connect two nets, so that what is done to one is done to the other `delay` cycles later.
+    """Connect two nets in both directions with a delay.
 
-    Between two nets there may be one such way only: in a ring a level would hold itself.
+    Two nets may be connected by one such wire only: in a loop a level would hold itself.
+
+    Args:
+        key: Name of the wire.
+        nets: The two nets.
+        clock: The common clock.
+        delay: Cycles until a change of one net is on the other.
     """
 
     def carry(target: Net) -> Apply:

@@ -1,4 +1,4 @@
-"""A board on the common clock: its own cycles, where they are in common time, and its power."""
+"""A board on the common clock: maps its own cycles to common ones, and has its power."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from mlink_hil.sim.circuit.clock import CommonClock
 
 
 class Node:
-    """A board or chip. Its cycles count from its power-on, by a crystal `clock_ppm` too fast."""
+    """A board or chip on the common clock.
+
+    Args:
+        name: Its name in the bench file.
+        board: The simulated board; its cycles count from its own start.
+        clock: The common clock.
+        clock_ppm: Error of its crystal; positive is fast.
+    """
 
     def __init__(
         self, name: str, board: Board, clock: CommonClock, *, clock_ppm: float = 0.0
@@ -17,21 +24,21 @@ class Node:
         self.powered = False
         self._clock = clock
         self._own = self._common = 0
-        """One moment, in the board's own cycles and in common ones."""
+        """The same moment in the board's own cycles and in common ones."""
         self._crystal_ppm = self._ppm = clock_ppm
 
     def switch_on(self, cycle: int) -> None:
-        """Let the board, which has booted, live on from a common cycle."""
+        """Run the booted board from a common cycle on."""
         self._own, self._common = self.board.cycle, cycle
         self.powered = True
 
     def skew(self, own: int, ppm: float) -> None:
-        """From a cycle of its own on, let its clock run fast by `ppm` more than by its crystal."""
+        """Let its clock run fast by `ppm`, on top of `clock_ppm`, from its own cycle `own` on."""
         self._own, self._common = own, self.common(own)
         self._ppm = self._crystal_ppm + ppm
 
     def common(self, own: int) -> int:
-        """Return the common cycle of one of the board's own; while it boots, that is now."""
+        """Return the common cycle of one of the board's own; without power, the present."""
         if not self.powered:
             return self._clock.cycle
         elapsed = own - self._own
@@ -48,7 +55,7 @@ class Node:
 
     @property
     def next_event(self) -> int | None:
-        """The common cycle at which a byte will have left."""
+        """The common cycle of the board's next event; None without one."""
         event = self.board.next_event if self.powered else None
         return None if event is None else self.common(event)
 

@@ -13,7 +13,13 @@ from mlink_hil.uno import CLOCK_HZ, SUPPLY_VOLT
 
 
 class Sensor:
-    """Puts its voltage on a pin `rate_hz` times a second."""
+    """Puts a voltage on a pin `rate_hz` times per second.
+
+    Args:
+        plan: The waveform and the noise.
+        clock: The common clock.
+        put: Called with (volts, cycle).
+    """
 
     def __init__(
         self, plan: SensorPlan, clock: CommonClock, put: Callable[[float, int], object]
@@ -27,7 +33,7 @@ class Sensor:
         self._begin = 0
 
     def start(self) -> None:
-        """Begin now: that is the waveform's time 0."""
+        """Start the waveform; its time 0 is now."""
         self._begin = self._clock.cycle
         self._clock.at(self._begin, self._tick)
 
@@ -41,7 +47,7 @@ class Sensor:
 
 
 def _wave(plan: SensorPlan) -> Callable[[float], float]:
-    """Return the waveform: seconds → volts."""
+    """Return the waveform, a function from seconds to volts."""
     low, span, hz = plan.low_volt, plan.high_volt - plan.low_volt, plan.hz
     match plan.waveform:
         case "sine":
@@ -56,7 +62,7 @@ def _wave(plan: SensorPlan) -> Callable[[float], float]:
 
 
 def _interpolate(points: list[tuple[float, float]]) -> Callable[[float], float]:
-    """Return straight lines between points, repeated after the last."""
+    """Return a function that interpolates linearly and repeats after the last point."""
     times = [sec for sec, _ in points]
     length = times[-1] - times[0]
 

@@ -1,4 +1,4 @@
-"""A board as a test handles it: a pin driven from outside is driven for its whole net."""
+"""A board as its clients see it: a test that drives a pin drives the whole net of that pin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from mlink_hil.sim.circuit.node import Node
 
 
 class WiredBoard(Board):
-    """Passes everything on to a board, but for pins that have a button or are on a net."""
+    """Forwards everything to a board, except for pins that have a button or are on a net.
+
+    Args:
+        node: The board on the common clock.
+        clock: The common clock.
+    """
 
     def __init__(self, node: Node, clock: CommonClock) -> None:
         self._node = node
@@ -23,7 +28,7 @@ class WiredBoard(Board):
         self.firmware = node.board.firmware
 
     def connect(self, pin: int, net: Net) -> None:
-        """Join a net with a pin."""
+        """Connect a pin to a net."""
         key = self._key(pin)
 
         def show(seen: Drive, cycle: int) -> None:
@@ -37,7 +42,7 @@ class WiredBoard(Board):
         net.join(key, show, Drive(Strength.OUTPUT, state.level) if state.output else NOTHING)
 
     def attach(self, pin: int, contact: Contact) -> None:
-        """Let a test that drives the pin press this button."""
+        """Let clients that drive a pin press this button."""
         self._contacts[pin] = contact
 
     def _key(self, pin: int) -> str:
@@ -49,7 +54,14 @@ class WiredBoard(Board):
             net.drive_later(self._key(pin), drive, self._node.common(cycle))
 
     def wire(self, pin: int, level: bool | None, source: str, cycle: int) -> None:
-        """Wire a pin from outside, by something that `source` names, at a common cycle."""
+        """Drive a pin, and its net, from outside.
+
+        Args:
+            pin: Its number.
+            level: True for 5 V, False for ground, None to release it.
+            source: Names what drives it, such as "button at uno.7".
+            cycle: The common cycle of the change.
+        """
         self._node.run_until(cycle)
         if net := self._nets.get(pin):
             drive = NOTHING if level is None else Drive(Strength.WIRE, level)
@@ -62,37 +74,37 @@ class WiredBoard(Board):
         self._node.run_until(cycle)
         self._board.set_voltage(pin, volts)
 
-    # ------------------------------------------------------------------ as a board
+    # ------------------------------------------------------------------ Board
 
     @property
     def cycle(self) -> int:
-        """Cycles of the board's clock."""
+        """Cycles of the board's own clock."""
         return self._board.cycle
 
     @property
     def next_event(self) -> int | None:
-        """The cycle at which a byte will have left."""
+        """The board's next event, in its own cycles."""
         return self._board.next_event
 
     @property
     def backlog(self) -> int:
-        """Bytes fed that the board has not received yet."""
+        """Number of bytes fed that the board has not received yet."""
         return self._board.backlog
 
     def run_until(self, cycle: int) -> None:
-        """Simulate up to a cycle of its own."""
+        """Simulate up to a cycle of the board's own."""
         self._board.run_until(cycle)
 
     def boot(self) -> None:
-        """Run until the firmware has reported itself."""
+        """Run until the firmware has sent its boot report."""
         self._board.boot()
 
     def feed(self, data: bytes) -> None:
-        """Put bytes on the serial line."""
+        """Send bytes to the board at the serial line's rate."""
         self._board.feed(data)
 
     def drive(self, pin: int, level: bool | None, *, weak: bool = False) -> None:
-        """Wire a pin now; one with a button is pressed by the level that its button gives."""
+        """Drive a pin for its whole net; the level of its button presses the button instead."""
         del weak
         if contact := self._contacts.get(pin):
             contact.move(closed=level is contact.level, cycle=self._clock.cycle)
@@ -101,13 +113,13 @@ class WiredBoard(Board):
         self.wire(pin, level, f"test of {self._key(pin)}", self._clock.cycle)
 
     def set_voltage(self, pin: int, volts: float | None) -> None:
-        """Put a voltage on a pin, or nothing."""
+        """Put a voltage on a pin; see Board.set_voltage."""
         self._board.set_voltage(pin, volts)
 
     def read(self, pin: int) -> PinState:
-        """Return a pin's state."""
+        """Return the state of a pin."""
         return self._board.read(pin)
 
     def reset(self) -> None:
-        """Reset the processor; wires from outside stay."""
+        """Reset the processor; what drives its pins from outside stays."""
         self._board.reset()

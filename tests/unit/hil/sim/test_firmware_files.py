@@ -34,12 +34,12 @@ def test_segment_and_linear_addresses_are_followed():
     [
         (":0100000001FF\n" + END, "line 1: the checksum is wrong"),
         (record(0, 0, b"\x01"), "the end record is missing"),
-        (record(0, 0, b"\x01\x02")[:-3] + "\n" + END, "not as it says"),
-        (END, "there are no data"),
+        (record(0, 0, b"\x01\x02")[:-3] + "\n" + END, "its length byte differs"),
+        (END, "it contains no data"),
         ("hello\n", "starts with a colon"),
         (":00zz\n", "hex digits"),
         (":0\n", "hex digits"),
-        (":00\n", "not as it says"),
+        (":00\n", "its length byte differs"),
         (record(9, 0, b"") + END, "type 09 is unknown"),
         (record(4, 0, b"\x00") + END, "holds 2 bytes"),
         (END + record(0, 0, b"\x01"), "line 2: there is a record after the end"),
@@ -102,7 +102,7 @@ def test_a_package_without_the_right_file_is_refused(empty_cache, monkeypatch, n
     with tarfile.open(empty_cache / "x.tgz", "w:gz") as archive:
         archive.add(empty_cache / "file", name)
     monkeypatch.setattr(fetch_firmware, "_pack", lambda _folder: empty_cache / "x.tgz")
-    with pytest.raises(DeviceError, match=r"cannot be read|sha-256"):
+    with pytest.raises(DeviceError, match=r"cannot be read|SHA-256"):
         fetch_firmware.fetch()
     assert not fetch_firmware.cached_path().exists()
 

@@ -1,4 +1,4 @@
-"""A board's place in its program: its serial port, its control socket, its power."""
+"""One board in a simulator program, with its serial port, its control socket and its power."""
 
 from __future__ import annotations
 
@@ -13,23 +13,32 @@ from mlink_hil.sim.requests import Requests
 
 
 class BoardTime:
-    """When a board's own cycles were, and how well its program keeps real time."""
+    """Maps a board's own cycles to real time: by its node to common ones, by the pacer to ns."""
 
     def __init__(self, pacer: Pacer, node: Node) -> None:
         self.pacer = pacer
         self._node = node
 
     def time_ns(self, cycle: int) -> int:
-        """Return when a cycle of the board is or was, in ns of CLOCK_MONOTONIC."""
+        """Return the time of a cycle of the board, ns of CLOCK_MONOTONIC."""
         return self.pacer.time_ns(self._node.common(cycle))
 
     def skew(self, cycle: int, ppm: float) -> None:
-        """From `cycle` on, let the board's clock run fast by `ppm` parts per million."""
+        """Let the board's clock run fast by `ppm` parts per million from `cycle` on."""
         self._node.skew(cycle, ppm)
 
 
-class Seat:
-    """Serves one board. `board` is the node's own, or what stands for it to the outside."""
+class ServedBoard:
+    """Serves one board: moves bytes between it and its port, and answers its clients.
+
+    Args:
+        node: The board on the common clock.
+        board: The board as clients see it: the node's own, or the WiredBoard around it.
+        port: Its serial port, which is also its power.
+        control: Its control socket.
+        time: Its cycles in real time.
+        scheduling: The scheduling that the system granted, for statistics.
+    """
 
     def __init__(
         self,
@@ -51,40 +60,45 @@ class Seat:
 
     @property
     def quit_asked(self) -> bool:
-        """Whether a client wants the program to end."""
+        """Whether a client has asked the program to end."""
         return self._requests.quit_asked
 
     @property
     def powered(self) -> bool:
-        """Whether the processor runs: it gets its supply, and enough of it."""
+        """Whether the processor runs: it is plugged in and there is no brown-out."""
         return self._port.powered and not self._requests.faults.browned_out
 
     def boot(self) -> None:
-        """Let the firmware start; its first seconds pass faster than real ones."""
+        """Boot the firmware as fast as the host can; a chip without a port starts in real time."""
         if isinstance(self._port, PtyPort):
             self.node.board.boot()
             self.flush()
 
     @property
     def readers(self) -> list[int]:
-        """Descriptors to wait for."""
+        """Descriptors to poll for reading; not the port's while the board is behind."""
         if self._port.fd >= 0 and self._board.backlog < RECEIVE_AHEAD:
             return [*self._control.readers, self._port.fd]
         return self._control.readers
 
     @property
     def writers(self) -> list[int]:
-        """Descriptors of clients that have not yet taken what they were sent."""
+        """Descriptors of clients with unsent replies, to poll for writing."""
         return self._control.writers
 
     def flush(self) -> None:
-        """Hand the bytes that left the board to the port."""
+        """Write the bytes that have left the board to the port."""
         if self._sent:
             self._port.write(self._requests.faults.line.from_board(bytes(self._sent)))
             self._sent.clear()
 
     def serve(self, readable: Container[int], writable: Container[int]) -> None:
-        """Take what came from the host and from the clients."""
+        """Feed the host's bytes to the board and answer the clients' requests.
+
+        Args:
+            readable: Descriptors that are ready to read.
+            writable: Descriptors that are ready to write.
+        """
         if self._port.fd in readable:
             data = self._requests.faults.line.to_board(self._port.read(RECEIVE_AHEAD))
             if data and self.powered:
