@@ -1,6 +1,6 @@
-"""Recordings after the run: `mlink.recording.open(path)` gives its streams (docs/recordings.md).
+"""Reading recordings: `mlink.recording.open(path)` returns its streams (docs/recordings.md).
 
-What is heavy (PyAV, NumPy) is imported when a recording is opened.
+PyAV and NumPy are imported only when a recording is opened.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ __all__ = ["open"]
 
 
 def open(path: str | os.PathLike[str]) -> Recording:  # noqa: A001 - mlink.recording.open(path)
-    """Open the recording in this folder to read it; StorageError when there is none."""
+    """Open the recording in a folder for reading.
+
+    Args:
+        path: The folder that `mlink run` printed at its end.
+
+    Returns:
+        The recording: a mapping from names of streams to streams, and a context manager that
+        closes its files.
+
+    Raises:
+        StorageError: The folder is not a recording.
+    """
     from mlink.recording.collection import Recording
 
     return Recording(Path(path))

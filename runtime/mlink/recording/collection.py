@@ -1,4 +1,4 @@
-"""A recording, open for reading: its streams by name, all on the master timer."""
+"""A recording, open for reading: its streams by name, with times on the master timer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ StreamT = TypeVar("StreamT", bound=RecordedStream)
 
 
 class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
-    """Streams by name ("video", "events/table"); opened one by one, when they are asked for."""
+    """Mapping from names ("video", "events/table") to streams, each opened at its first use.
+
+    Raises:
+        StorageError: The folder is not a recording; or, on access, there is no such stream.
+    """
 
     def __init__(self, path: Path) -> None:
         root = collection_folder(path)
@@ -42,34 +46,46 @@ class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
 
     @property
     def collection_id(self) -> str:
-        """The recording's UUID."""
+        """The UUID of the recording."""
         return str(self.manifest["collection_id"])
 
     @property
     def length_s(self) -> float | None:
-        """How long the run was, in s; None when its end was not written."""
+        """Length of the run in s; None when its end was not written."""
         msec = self.attributes.get("recording_length_msec")
         return None if msec is None else float(msec) / 1000
 
     def video(self, name: str = "") -> Video:
-        """Return a video; without a name the only one that there is."""
+        """Return a video; without a name the only one.
+
+        Raises:
+            StorageError: There is no such video, or several and no name was given.
+        """
         return self._of_kind(name, Video, "videos")
 
     def table(self, name: str = "") -> Table:
-        """Return a table; without a name the only one that there is."""
+        """Return a table; without a name the only one.
+
+        Raises:
+            StorageError: There is no such table, or several and no name was given.
+        """
         return self._of_kind(name, Table, "tables")
 
     def signals(self, name: str = "") -> Signals:
-        """Return signals; without a name the only ones that there are."""
+        """Return signals; without a name the only ones.
+
+        Raises:
+            StorageError: There are no such signals, or several and no name was given.
+        """
         return self._of_kind(name, Signals, "signals")
 
     def of_kind(self, kind: type[RecordedStream]) -> list[str]:
-        """Return the names of all streams of a kind that hold data."""
+        """Return the names of all streams of a kind that contain data."""
         return [name for name, unit in self._units.items() if _KINDS.get(unit.kind) is kind]
 
     @property
     def kinds(self) -> dict[str, str]:
-        """What each stream holds: "video", "table", "json", "zarr", "tsync", or another."""
+        """Kind of each stream: "video", "table", "json", "zarr", "tsync", "journal" or another."""
         return {name: unit.kind for name, unit in self._units.items()}
 
     def close(self) -> None:
@@ -109,5 +125,5 @@ class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
             )
         stream = self[names[0]]
         if not isinstance(stream, kind):
-            raise StorageError(f"'{name}' is no {kind.__name__} but a {type(stream).__name__}")
+            raise StorageError(f"'{name}' is a {type(stream).__name__}, not a {kind.__name__}")
         return stream

@@ -1,4 +1,4 @@
-"""A recording in other formats: CSV here, Parquet, NWB and Rerun through their own libraries."""
+"""Export of a recording: CSV by Python, Parquet, NWB and Rerun by their own libraries."""
 
 from __future__ import annotations
 
@@ -26,9 +26,21 @@ Columns = dict[str, NDArray[Any]]
 
 
 def export_recording(recording: Recording, form: str, out: Path) -> list[Path]:
-    """Write a recording as `form` into the folder `out`; return the files made, none overwritten.
+    """Write a recording in another format. No existing file is overwritten.
 
-    Videos stay what they are, files that everything plays; what is exported of them is their times.
+    Videos are not converted, since other programs can play them: their frame times are exported,
+    and Rerun files contain their pictures.
+
+    Args:
+        recording: The recording.
+        form: "csv", "parquet", "nwb" or "rrd".
+        out: Folder for the files; created if it is missing.
+
+    Returns:
+        The files written.
+
+    Raises:
+        StorageError: A file exists already or cannot be written, or a library is missing.
     """
     with storage_errors(out, "create"):
         out.mkdir(parents=True, exist_ok=True)
@@ -36,7 +48,7 @@ def export_recording(recording: Recording, form: str, out: Path) -> list[Path]:
 
 
 def columns_of(stream: RecordedStream) -> Columns:
-    """Return a stream as columns; those of time are µs of the master timer."""
+    """Return a stream as columns by title; `time_usec` is µs of the master timer."""
     if isinstance(stream, Video):
         return {"frame": np.arange(len(stream)), "time_usec": stream.times_usec}
     if isinstance(stream, Table):
@@ -46,7 +58,7 @@ def columns_of(stream: RecordedStream) -> Columns:
         try:
             found["time_usec"] = stream.times_usec
         except StorageError:
-            pass  # rows of a table, without times
+            pass  # rows of a table without times
         return found | {name: stream.values[:, at] for at, name in enumerate(stream.names)}
     if isinstance(stream, SyncPoints):
         return {"device_time": stream.pairs[:, 0], "master_time": stream.pairs[:, 1]}
@@ -150,7 +162,7 @@ def _to_nwb(recording: Recording, out: Path) -> list[Path]:
 
 
 def _nwb_data(column: NDArray[Any]) -> Any:
-    """Return a column as a list, from which HDF5's type follows, but where there is nothing."""
+    """Return a column as a list, from which HDF5 infers the type; an empty one as float64."""
     return column.tolist() if len(column) else np.empty(0)
 
 
@@ -182,7 +194,7 @@ def _to_rrd(recording: Recording, out: Path) -> list[Path]:
 def _rows_to_rerun(rerun: Any, stream_out: Any, name: str, table: Table) -> None:
     try:
         times = table.times_usec
-    except StorageError:  # rows without times stand there as they are
+    except StorageError:  # rows without times are logged as one text
         text = "\n".join("; ".join(row) for row in [table.header, *table.rows])
         stream_out.log(name, rerun.TextDocument(text), static=True)
         return

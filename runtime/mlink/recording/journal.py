@@ -1,16 +1,17 @@
-"""A module's journal: what it met in a run, when, and what it sent; read back for a replay.
+"""The journal of a module: what it received and sent in a run, and when; read by a replay.
 
-The file is a sequence of zstd frames, each one msgpack array of records. The first record is the
-header, a map. The others are arrays [kind, master time in µs, …]:
+The file is a sequence of zstd frames. Each contains one msgpack array of records. The first record
+is the header, a map. The others are arrays [kind, master time in µs, …]:
 
-    ITEM   input number, sequence number in its stream, and what it was: the item's own msgpack
-           (small types), [index, time_usec] (frames), [first timestamp, rows] (signal blocks)
-    TIMER  a delayed call is made: its number, from 0, and its delay in µs
-    WAIT   a wait has ended: how long it was to be, in µs
-    START, STOP, FINISH    start() was called; a stop was asked; stop() was called
-    SENT   output number, the item's own msgpack (small types only)
-    METADATA   input number, what its source said of the stream (mlink.metadata), at the start
-    CLOCK  the module asked for the time, and this was the answer
+    ITEM       an item was delivered: input number, sequence number in its stream, and the item:
+               its msgpack (small types), [index, time_usec] (frames), [first timestamp, rows]
+               (signal blocks)
+    TIMER      a delayed call was made: its number, from 0, and its delay in µs
+    WAIT       a wait ended: its intended length in µs
+    START, STOP, FINISH    start() was called; a stop was requested; stop() was called
+    SENT       an item was sent: output number, its msgpack (small types only)
+    METADATA   input number, metadata of its stream (mlink.metadata), at the start
+    CLOCK      the module read the time, with this result
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from mlink.recording.journal_file import whole_frames
 from mlink.types import DataType
 
 GROUP = "journal"
-"""Group of a recording that holds the journals, a dataset for each module."""
+"""Group of a recording that contains the journals, one dataset per module."""
 COUNT = "record_count"
-"""Attribute of a journal's dataset: how many records were written, known when it was closed."""
-_REMEDY = "`mlink verify` tells more. To replay without it, move its folder out of the recording."
+"""Attribute of a journal's dataset: number of records, written when the journal is closed."""
+_REMEDY = "See `mlink verify`. To replay without it, move its folder out of the recording."
 
 Number = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Kind(enum.IntEnum):
-    """What a record tells."""
+    """Kinds of records."""
 
     ITEM = 0
     TIMER = 1
@@ -52,7 +53,7 @@ class Kind(enum.IntEnum):
 
 
 class Port(msgspec.Struct, array_like=True, frozen=True):
-    """A port in a header; records give its position."""
+    """A port in a header; records refer to it by its position."""
 
     id: str
     data_type: str
@@ -61,7 +62,7 @@ class Port(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a journal is about."""
+    """First record of a journal: the module and its ports."""
 
     module: str
     inputs: tuple[Port, ...] = ()
@@ -73,7 +74,7 @@ class _Record(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fa
 
 
 class Item(_Record, tag=int(Kind.ITEM)):
-    """The module met an item."""
+    """An item was delivered to the module."""
 
     port: Number
     seq: int
@@ -98,7 +99,7 @@ class Start(_Record, tag=int(Kind.START)):
 
 
 class Stop(_Record, tag=int(Kind.STOP)):
-    """A stop was asked."""
+    """A stop was requested."""
 
 
 class Sent(_Record, tag=int(Kind.SENT)):
@@ -109,11 +110,11 @@ class Sent(_Record, tag=int(Kind.SENT)):
 
 
 class ClockAnswer(_Record, tag=int(Kind.CLOCK)):
-    """The module asked for the time."""
+    """The module read the time."""
 
 
 class StreamMetadata(_Record, tag=int(Kind.METADATA)):
-    """What an input's source said of its stream."""
+    """Metadata of the stream of an input."""
 
     port: Number
     packed: bytes
@@ -135,13 +136,17 @@ _decode_header = msgspec.msgpack.Decoder(Header).decode
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """A journal; its records are read from the file each time that they are asked for."""
+    """A journal file. Its records are not kept in memory: each call reads the file again."""
 
     path: Path
     header: Header
 
     def records(self) -> Iterator[Record]:
-        """Yield all records, up to the end of the last whole frame; StorageError for damage."""
+        """Yield all records, up to the end of the last complete frame.
+
+        Raises:
+            StorageError: A complete frame cannot be decoded.
+        """
         for _, records in record_batches(self.path):
             yield from records
 
@@ -150,7 +155,7 @@ class Journal:
         return (record for record in self.records() if isinstance(record, kind))
 
     def metadata_of(self, source: str) -> Metadata:
-        """Return what a source said of its stream; empty when this module did not hear it."""
+        """Return the metadata of a stream "module.port"; empty when it is not an input here."""
         numbers = self._inputs_from(source)
         for record in self.of_kind(StreamMetadata):
             if record.port in numbers:
@@ -158,7 +163,7 @@ class Journal:
         return {}
 
     def items_of(self, source: str) -> Iterator[tuple[int, bytes]]:
-        """Yield (time met in µs, the item's msgpack) of a stream of small items."""
+        """Yield (time of delivery in µs, msgpack of the item) of a stream of small items."""
         numbers = self._inputs_from(source)
         for record in self.of_kind(Item):
             if record.port in numbers and isinstance(record.what, bytes):
@@ -169,17 +174,21 @@ class Journal:
 
 
 def read_journal(path: Path) -> Journal:
-    """Open a journal; StorageError when its beginning cannot be read."""
+    """Open a journal.
+
+    Raises:
+        StorageError: Its header cannot be read.
+    """
     for _, content in whole_frames(path):
         return Journal(path, _split_first(path, content)[0])
-    raise StorageError(f"{path} is no journal, or its beginning is lost", remedy=_REMEDY)
+    raise StorageError(f"{path} is not a journal, or its start is lost", remedy=_REMEDY)
 
 
 def record_batches(path: Path) -> Iterator[tuple[int, list[Record]]]:
-    """Yield (where it ends in the file, its records) of each whole frame.
+    """Yield (end in the file in bytes, its records) of each complete frame.
 
     Raises:
-        StorageError: A whole frame holds something else than records.
+        StorageError: A complete frame contains something other than records.
     """
     header: Header | None = None
     for end, content in whole_frames(path):
@@ -191,7 +200,7 @@ def record_batches(path: Path) -> Iterator[tuple[int, list[Record]]]:
             except msgspec.MsgspecError as error:
                 raise _damage(path, f"the records before byte {end}", error) from error
         if not all(_is_of(record, header) for record in records):
-            raise _damage(path, f"the records before byte {end}", "one is of an unknown port")
+            raise _damage(path, f"the records before byte {end}", "one has an unknown port")
         yield end, records
 
 

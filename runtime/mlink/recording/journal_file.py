@@ -1,6 +1,6 @@
-"""The zstd frames of a journal's file, read one at a time and never more than a bounded amount.
+"""The zstd frames of a journal file, read one at a time into a bounded amount of memory.
 
-A file from a disk may be torn, damaged, or made to inflate without end: nothing in it is believed.
+The file may be torn, damaged, or crafted to inflate without end, so all its sizes are checked.
 """
 
 from __future__ import annotations
@@ -15,19 +15,23 @@ from mlink.errors import StorageError
 from mlink.storage.failures import storage_errors
 
 MAX_FRAME_BYTES = 128 << 20
-"""Largest content of a frame; a writer ends one long before."""
+"""Largest content of a frame; the writer ends frames long before."""
 MAGIC = b"\x28\xb5\x2f\xfd"
 _FED_BYTES = 1 << 10
-"""Packed bytes inflated at once: they make 32 MB at most."""
+"""Compressed bytes inflated at once: they expand to at most 32 MB."""
 _HEAD_BYTES = 18
 _SEARCH_BYTES = 1 << 20
 
 
 def whole_frames(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Yield (where it ends in the file, content) of each frame, up to one that is not whole.
+    """Yield (end in the file, content) of each frame, up to the first incomplete one.
+
+    Args:
+        path: The journal file.
+        start: Offset of the first frame, in bytes.
 
     Raises:
-        StorageError: The disk refuses, or a frame holds more than any journal's.
+        StorageError: The file cannot be read, or a frame is larger than MAX_FRAME_BYTES.
     """
     with storage_errors(path, "read"), path.open("rb") as file:
         end = start
@@ -38,7 +42,7 @@ def whole_frames(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def frame_behind(path: Path, start: int) -> int | None:
-    """Return where the next whole frame begins behind `start`; None when there is none."""
+    """Return the offset of the next complete frame behind `start`; None when there is none."""
     with storage_errors(path, "read"), path.open("rb") as file:
         at = start
         while (at := _find_magic(file, at + 1)) >= 0:
@@ -46,12 +50,12 @@ def frame_behind(path: Path, start: int) -> int | None:
                 if _read_frame(file, at, path) is not None:
                     return at
             except StorageError:
-                continue  # not a frame, for all that it begins like one
+                continue  # not a frame, although it starts like one
     return None
 
 
 def _read_frame(file: BinaryIO, start: int, path: Path) -> tuple[bytes, int] | None:
-    """Return (content, bytes in the file); None when no whole frame is there."""
+    """Return (content, bytes in the file); None when there is no complete frame."""
     file.seek(start)
     piece = file.read(_FED_BYTES)
     if not piece.startswith(MAGIC):
@@ -60,14 +64,14 @@ def _read_frame(file: BinaryIO, start: int, path: Path) -> tuple[bytes, int] | N
     try:
         head = zstandard.get_frame_parameters(piece[:_HEAD_BYTES])
         if head.content_size != zstandard.CONTENTSIZE_UNKNOWN:
-            _refuse_more_than_fits(head.content_size, path, start)
-        _refuse_more_than_fits(head.window_size, path, start)
+            _check_size(head.content_size, path, start)
+        _check_size(head.window_size, path, start)
         decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_FRAME_BYTES)
         frame = decompressor.decompressobj()
         while piece:
             size += len(piece)
             content += frame.decompress(piece)
-            _refuse_more_than_fits(len(content), path, start)
+            _check_size(len(content), path, start)
             if frame.eof:
                 return bytes(content), size - len(frame.unused_data)
             piece = file.read(_FED_BYTES)
@@ -76,17 +80,17 @@ def _read_frame(file: BinaryIO, start: int, path: Path) -> tuple[bytes, int] | N
     return None
 
 
-def _refuse_more_than_fits(size: int, path: Path, start: int) -> None:
+def _check_size(size: int, path: Path, start: int) -> None:
     if size > MAX_FRAME_BYTES:
         raise StorageError(
-            f"{path} is no journal of ours: what begins at byte {start} inflates to more than "
+            f"{path} is not a journal of mlink: the data at byte {start} inflates to more than "
             f"{MAX_FRAME_BYTES >> 20} MB",
             remedy="Replay without it: move its folder out of the recording.",
         )
 
 
 def _find_magic(file: BinaryIO, start: int) -> int:
-    """Return where a frame may begin, at or behind `start`; -1 when nowhere."""
+    """Return the offset of the next possible frame at or behind `start`; -1 when there is none."""
     file.seek(start)
     kept = b""
     while piece := file.read(_SEARCH_BYTES):

@@ -1,4 +1,4 @@
-"""Reads a module's journal to its end: what it holds, and what of it is torn or damaged."""
+"""Reads a journal to its end: counts its records, and finds torn and damaged parts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Decoder = Callable[[bytes], object]
 
 @dataclass(slots=True)
 class JournalState:
-    """What a journal's file holds."""
+    """Contents and condition of a journal file."""
 
     records: int = 0
     first_usec: int | None = None
@@ -41,14 +41,18 @@ class JournalState:
     """Records that are earlier than the one before them."""
     most_back_usec: int = 0
     whole_bytes: int = 0
-    """Where its last whole frame ends."""
+    """End of its last complete frame."""
     torn_bytes: int = 0
-    """What is there behind it."""
+    """Bytes behind that end."""
     damage: list[str] = field(default_factory=list)
 
 
 def examine_journal(path: Path) -> JournalState:
-    """Read a journal to its end and say in which state it is; StorageError from the disk only."""
+    """Read a journal to its end. Damage is returned, not raised.
+
+    Raises:
+        StorageError: The file cannot be read from the disk.
+    """
     found = JournalState()
     with storage_errors(path, "read"):
         size = path.stat().st_size
@@ -84,31 +88,31 @@ def _read_all(path: Path, found: JournalState) -> None:
                 found.stop_usec = time_usec
             if (problem := check(record)) and not found.damage:
                 found.damage.append(
-                    f"{path.name}: an item met at {time_usec} µs cannot be read: {problem}"
+                    f"{path.name}: the item at {time_usec} µs cannot be read: {problem}"
                 )
         found.records += len(records)
         found.whole_bytes = end
 
 
 class _PayloadCheck:
-    """Says why a record's own content is not what its port carries; "" when it is."""
+    """Returns why the content of a record does not match its port; "" when it does."""
 
     def __init__(self, header: Header) -> None:
-        self._met = [_decoder(port.data_type) for port in header.inputs]
+        self._received = [_decoder(port.data_type) for port in header.inputs]
         self._sent = [_decoder(port.data_type) for port in header.outputs]
 
     def __call__(self, record: Record) -> str:
         try:
             match record:
                 case Item(port=port, what=what):
-                    decode = self._met[port]
+                    decode = self._received[port]
                     if (decode is not None) is not isinstance(what, bytes):
-                        return "it is not of its input's type"
+                        return "it does not have the type of its input"
                     if decode is not None and isinstance(what, bytes):
                         decode(what)
                 case Sent(port=port, payload=payload):
                     if (decode := self._sent[port]) is None:
-                        return "it is not of its output's type"
+                        return "it does not have the type of its output"
                     decode(payload)
                 case StreamMetadata(packed=packed):
                     decode_metadata(packed)

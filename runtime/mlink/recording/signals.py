@@ -1,4 +1,4 @@
-"""Recorded signals and readings (JSON or Zarr) as arrays on the master timer."""
+"""Recorded signals and line readings (JSON or Zarr) as arrays on the master timer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _USEC_PER = {"microseconds": 1.0, "milliseconds": 1e3, "seconds": 1e6, "": 1.0}
 
 
 class Signals(RecordedStream):
-    """A row for each sample, a column for each channel."""
+    """Samples by channels: a row for each sample, a column for each channel."""
 
     @cached_property
     def _content(self) -> tuple[list[str], NDArray[Any], NDArray[Any]]:
@@ -33,7 +33,7 @@ class Signals(RecordedStream):
                 content = load_json(self.path / name)
             except ValueError as error:
                 raise StorageError(
-                    f"{self.path / name} is torn: {error}", remedy="mlink repair ends it properly."
+                    f"{self.path / name} is torn: {error}", remedy="Close it with mlink repair."
                 ) from error
             names = content["columns"]
             rows += content["data"]
@@ -41,7 +41,7 @@ class Signals(RecordedStream):
             return names, np.empty(0), np.array(rows, dtype=object)  # a table
         times = np.array([row[0] for row in rows])
         values = np.array([row[1:] for row in rows])
-        if values.dtype == object:  # null stands for NaN
+        if values.dtype == object:  # null means NaN
             values = values.astype(np.float64)
         return names[1:], times, values.reshape(len(rows), len(names) - 1)
 
@@ -60,36 +60,40 @@ class Signals(RecordedStream):
 
     @property
     def names(self) -> list[str]:
-        """The channels."""
+        """Names of the channels."""
         return self._content[0]
 
     @property
     def timestamps(self) -> NDArray[Any]:
-        """The time of each sample as recorded, in `time_unit`."""
+        """The time of each sample as recorded, in the attribute `time_unit`; shape (samples,)."""
         return self._content[1]
 
     @property
     def values(self) -> NDArray[Any]:
-        """The values as recorded, (samples, channels)."""
+        """The values as recorded; shape (samples, channels)."""
         return self._content[2]
 
     @property
     def physical(self) -> NDArray[Any]:
-        """The values in `data_unit`: scale × value + offset."""
+        """The values in the attribute `data_unit`: data_scale × value + data_offset."""
         scale = float(self.attributes.get("data_scale", 1.0))
         return self.values * scale + float(self.attributes.get("data_offset", 0.0))
 
     @cached_property
     def times_usec(self) -> NDArray[np.int64]:
-        """The time of each sample; samples that are only numbered are spread by their rate."""
+        """The time of each sample in µs; numbered samples are spread by their `sample_rate`.
+
+        Raises:
+            StorageError: The samples have no times, or numbers without a rate.
+        """
         unit = str(self.attributes.get("time_unit", ""))
         stamps = self._content[1]
         if len(stamps) != len(self):
-            raise StorageError(f"'{self.name}' holds no times")
+            raise StorageError(f"'{self.name}' has no times")
         if unit == "index":
             rate = float(self.attributes.get("sample_rate", 0))
             if rate <= 0:
-                raise StorageError(f"'{self.name}' numbers its samples but tells no sample_rate")
+                raise StorageError(f"'{self.name}' numbers its samples, but has no sample_rate")
             return np.rint(stamps * (1e6 / rate)).astype(np.int64)
         return np.rint(stamps * _USEC_PER.get(unit, 1.0)).astype(np.int64)
 
@@ -97,14 +101,23 @@ class Signals(RecordedStream):
         return len(self.values)
 
     def frame(self) -> Any:
-        """Return a pandas DataFrame indexed by time_usec (pandas must be installed)."""
+        """Return a pandas DataFrame indexed by time_usec.
+
+        Raises:
+            StorageError: pandas is not installed.
+        """
         pandas = import_pandas()
         index = pandas.Index(self.times_usec, name="time_usec")
         return pandas.DataFrame(self.values, columns=self.names, index=index)
 
 
 def load_json(path: Path) -> Any:
-    """Load a .json or .json.zst file; ValueError when it is torn or not strict JSON."""
+    """Load a .json or .json.zst file.
+
+    Raises:
+        ValueError: It is torn, or not strict JSON.
+        StorageError: It cannot be read from the disk.
+    """
     with storage_errors(path, "read"):
         data = path.read_bytes()
     if path.name.endswith(".zst"):
@@ -114,8 +127,8 @@ def load_json(path: Path) -> Any:
             data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
         except zstandard.ZstdError as error:
             raise ValueError(str(error)) from error
-    return json.loads(data, parse_constant=_refuse)
+    return json.loads(data, parse_constant=_refuse_constant)
 
 
-def _refuse(word: str) -> Any:
+def _refuse_constant(word: str) -> Any:
     raise ValueError(f"{word} is not JSON")

@@ -1,4 +1,4 @@
-"""What every recorded stream has: its attributes, and times on the master timer."""
+"""Base of all recorded streams: attributes, and times on the master timer."""
 
 from __future__ import annotations
 
@@ -27,35 +27,43 @@ class RecordedStream:
 
     @property
     def times_usec(self) -> NDArray[np.int64]:
-        """The time of each item."""
+        """The time of each item, in µs.
+
+        Raises:
+            StorageError: The stream has no times.
+        """
         raise StorageError(f"'{self.name}' has no times of its own")
 
     @property
     def timestamp_source(self) -> str:
-        """Where the times come from, as the source said; "" when it did not."""
+        """Origin of the times according to the source; "" when it is unknown."""
         return str(self.attributes.get("timestamp_source", ""))
 
     @property
     def uncertainty_usec(self) -> float | None:
-        """How sure the times are, in µs; None when the source did not say."""
+        """Uncertainty of the times in µs; None when it is unknown."""
         value = self.attributes.get("uncertainty_usec")
         return None if value is None else float(value)
 
     @property
     def lost(self) -> int:
-        """Items that the recorder did not get."""
+        """Items that were lost on the way to the recorder."""
         return int(self.attributes.get("items_lost", 0))
 
     def window(self, start_usec: int, end_usec: int) -> slice:
-        """Return the items of start ≤ time < end as a slice, for `times_usec` and arrays alike."""
+        """Return the items of start ≤ time < end as a slice into `times_usec` and other arrays."""
         first, last = np.searchsorted(self.times_usec, [start_usec, end_usec])
         return slice(int(first), int(last))
 
     def nearest_index(self, time_usec: int) -> int:
-        """Return the index of the item nearest in time; the earlier of two that are as near."""
+        """Return the index of the item nearest in time; of two equally near ones the earlier.
+
+        Raises:
+            StorageError: The stream is empty.
+        """
         times = self.times_usec
         if not len(times):
-            raise StorageError(f"'{self.name}' is empty: nothing is near any time")
+            raise StorageError(f"'{self.name}' is empty: it has no nearest item")
         after = int(np.searchsorted(times, time_usec))
         if after == 0:
             return 0

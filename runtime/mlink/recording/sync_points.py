@@ -1,4 +1,4 @@
-"""Recorded pairs of a device's and the master timer's times, as synchronisers write them."""
+"""Recorded pairs of device time and master time, as clock synchronisers write them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mlink.storage.tsync_reader import read_tsync
 
 
 class SyncPoints(RecordedStream):
-    """Pairs of times of one moment."""
+    """Pairs of times of the same moment on two clocks."""
 
     @cached_property
     def pairs(self) -> NDArray[np.int64]:
-        """(N, 2): the time on the device's clock, and on the master timer, in the file's units."""
+        """Shape (N, 2): time of the device's clock and of the master timer, in the file's units."""
         found = [
             read_tsync(self.path / name, salvage=True).times for name in self._unit.tsync_names
         ]
@@ -24,7 +24,7 @@ class SyncPoints(RecordedStream):
 
     @property
     def times_usec(self) -> NDArray[np.int64]:
-        """The moments on the master timer."""
+        """The master time of each pair."""
         return self.pairs[:, 1]
 
     def __len__(self) -> int:

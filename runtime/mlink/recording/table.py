@@ -1,4 +1,4 @@
-"""A recorded table: columns as NumPy arrays, or all of it as a pandas frame."""
+"""A recorded table: columns as NumPy arrays, or the whole as a pandas frame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIME_COLUMNS = {
     "time_sec": 1e6, "timestamp_sec": 1e6, "time_s": 1e6,
     "time [µs]": 1.0, "time [us]": 1.0, "time [ms]": 1e3, "time [s]": 1e6,
 }  # fmt: skip
-"""Columns that scripts put times of the master timer in, and what they count in µs."""
+"""Titles of columns that contain master times, and their units in µs."""
 
 
 class Table(RecordedStream):
@@ -27,7 +27,7 @@ class Table(RecordedStream):
 
     @cached_property
     def rows(self) -> list[list[str]]:
-        """All rows, the header not among them."""
+        """All rows, without the header."""
         rows: list[list[str]] = []
         for name in self._unit.part_names("data"):
             path = self.path / name
@@ -42,7 +42,7 @@ class Table(RecordedStream):
 
     @property
     def header(self) -> list[str]:
-        """The titles of the columns; "column-1" and so on when the recording has none."""
+        """The titles of the columns; "column-1", "column-2", … when the file has no header."""
         width = max(map(len, self.rows), default=0)
         if self._header is not None:
             return self._header
@@ -52,7 +52,11 @@ class Table(RecordedStream):
         return len(self.rows)
 
     def column(self, name: str) -> NDArray[Any]:
-        """Return a column: int64 or float64 when every cell is such a number, else text."""
+        """Return a column: int64 or float64 if all cells are such numbers, else objects of text.
+
+        Raises:
+            StorageError: There is no such column.
+        """
         if name not in self.header:
             raise StorageError(
                 f"'{self.name}' has no column '{name}'", remedy=f"It has: {', '.join(self.header)}."
@@ -68,24 +72,36 @@ class Table(RecordedStream):
 
     @property
     def times_usec(self) -> NDArray[np.int64]:
-        """The time of each row, from the column that says so in its title, e.g. "time_usec"."""
+        """The time of each row, from the first column with a title such as "time_usec".
+
+        Raises:
+            StorageError: No column has such a title and numbers.
+        """
         for title in self.header:
             scale = _TIME_COLUMNS.get(title.strip().lower())
             if scale is not None and self.column(title).dtype != object:
                 return np.rint(self.column(title) * scale).astype(np.int64)
         raise StorageError(
-            f"no column of '{self.name}' is known to hold times",
+            f"no column of '{self.name}' has a title that marks it as times",
             remedy="Title it time_usec, time_msec or time_sec in the script's table_header.",
         )
 
     def frame(self) -> Any:
-        """Return a pandas DataFrame (pandas must be installed)."""
+        """Return a pandas DataFrame.
+
+        Raises:
+            StorageError: pandas is not installed.
+        """
         pandas = import_pandas()
         return pandas.DataFrame({title: self.column(title) for title in self.header})
 
 
 def import_pandas() -> Any:
-    """Return pandas; StorageError that says what to install when it is not there."""
+    """Return pandas.
+
+    Raises:
+        StorageError: It is not installed.
+    """
     try:
         import pandas
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Times of rows and signals for `mlink info`, which lie in the data themselves."""
+"""Times of tables, signals and journals for `mlink info`, read from the data itself."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from mlink.storage.inspect import DatasetSummary
 
 _KINDS = ("table", "json", "zarr", "journal")
 _MAX_BYTES = 64 << 20
-"""Larger data is not read for a summary."""
+"""Size up to which data is read for a summary."""
 
 
 def add_times(datasets: Iterable[DatasetSummary], recording: Recording) -> None:
-    """Fill in first and last time and rate where the data has times and is read quickly."""
+    """Add the first and last time and the rate of datasets that have times and are small."""
     for dataset in datasets:
         if dataset.kind not in _KINDS or dataset.size > _MAX_BYTES or dataset.name not in recording:
             continue
         if dataset.kind == "journal":
-            _look_into_journal(dataset, recording)
+            _add_journal(dataset, recording)
             continue
         try:
             times = np.sort(recording[dataset.name].times_usec)
         except (StorageError, ValueError, KeyError):
-            continue  # it has none, or is torn, which is told elsewhere
+            continue  # it has no times, or is torn, which the summary reports
         if not len(times):
             continue
         dataset.first_usec, dataset.last_usec = int(times[0]), int(times[-1])
@@ -36,14 +36,14 @@ def add_times(datasets: Iterable[DatasetSummary], recording: Recording) -> None:
             dataset.interval_max_usec = int(np.diff(times).max())
 
 
-def _look_into_journal(dataset: DatasetSummary, recording: Recording) -> None:
+def _add_journal(dataset: DatasetSummary, recording: Recording) -> None:
     stream = recording[dataset.name]
     for name in stream.part_names:
         if not (stream.path / name).is_file():
-            continue  # told by the summary
+            continue  # reported by the summary
         state = examine_journal(stream.path / name)
         dataset.entries = (dataset.entries or 0) + state.records
         dataset.first_usec, dataset.last_usec = state.first_usec, state.last_usec
         dataset.problems += state.damage
         if state.torn_bytes and not state.damage:
-            dataset.problems.append(f"{name} ends within its records: its writer was killed")
+            dataset.problems.append(f"{name} ends with an incomplete record: its writer was killed")

@@ -1,4 +1,4 @@
-"""A recorded video: frames by number, by time, and in windows of time."""
+"""A recorded video: its frames by number, by time, and in windows of time."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ ARRAY_FORMATS = {
     "bgra8": "bgra",
     "bgr16": "bgr48le",
 }
-"""What a frame was when it was recorded → FFmpeg's name of an array of that kind."""
+"""Kind of a recorded frame → FFmpeg's name of the pixel format of its array."""
 
 
 class Video(RecordedStream):
-    """Frames as they were recorded; reading them one after the other is fast, jumping slower."""
+    """Frames as they were recorded. Reading them in order is fast; random access is slower."""
 
     def __init__(self, unit: UnitFolder) -> None:
         super().__init__(unit)
@@ -47,12 +47,12 @@ class Video(RecordedStream):
 
     @cached_property
     def times_usec(self) -> NDArray[np.int64]:
-        """The time of each frame."""
+        """The time of each frame, in µs."""
         return np.concatenate([np.empty(0, np.int64), *self._times])
 
     @property
     def part_starts(self) -> list[int]:
-        """The number of each file's first frame."""
+        """The number of the first frame of each file."""
         counts = [len(times) for times in self._times]
         return [sum(counts[:at]) for at in range(len(counts))]
 
@@ -60,7 +60,12 @@ class Video(RecordedStream):
         return len(self.times_usec)
 
     def __getitem__(self, index: int) -> Frame:
-        """Return one frame by its number; negative ones count from the end."""
+        """Return one frame by its number; negative ones count from the end.
+
+        Raises:
+            IndexError: There is no such frame.
+            StorageError: Its file is missing or cannot be decoded.
+        """
         number = index + len(self) if index < 0 else index
         if not 0 <= number < len(self):
             raise IndexError(f"'{self.name}' has {len(self)} frames, there is no frame {index}")
@@ -71,7 +76,7 @@ class Video(RecordedStream):
         return self.frames()
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Decode frames from number `start` to before `stop`."""
+        """Yield the frames from number `start` up to but not including `stop`."""
         end = len(self) if stop is None else min(stop, len(self))
         for number in range(start, end):
             part, offset = self._part_of(number)
@@ -82,14 +87,18 @@ class Video(RecordedStream):
         return self[self.nearest_index(time_usec)]
 
     def at(self, time_usec: int) -> Frame:
-        """Return the frame that was the present one: the last at or before a time."""
+        """Return the current frame at a time: the last one at or before it.
+
+        Raises:
+            StorageError: The first frame is later.
+        """
         index = self.index_at(time_usec)
         if index < 0:
             raise StorageError(f"'{self.name}' has no frame at or before {time_usec} µs")
         return self[index]
 
     def between(self, start_usec: int, end_usec: int) -> Iterator[Frame]:
-        """Decode the frames of start ≤ time < end."""
+        """Yield the frames of start ≤ time < end, in µs."""
         window = self.window(start_usec, end_usec)
         return self.frames(window.start, window.stop)
 
@@ -111,7 +120,7 @@ class Video(RecordedStream):
 
 
 class _Part:
-    """One video file: decodes on from where it is, seeks when asked for something else."""
+    """One video file: decodes the next frame, and seeks when another one is requested."""
 
     def __init__(self, path: Path, array_format: str) -> None:
         self._path = path
@@ -119,11 +128,11 @@ class _Part:
         self._container: Any = None
         self._decoded: Iterator[Any] = iter(())
         self._next = -1
-        """Number of the frame that the decoder gives next; -1 before the first."""
+        """Number of the next decoded frame; -1 when it is not known, after a seek."""
 
     @cached_property
     def _pts(self) -> list[int]:
-        """Every frame's time in the container, in order of display."""
+        """Time of each frame in the container's time base, in display order."""
         with av.open(str(self._path)) as container:
             return sorted(
                 packet.pts
@@ -136,7 +145,7 @@ class _Part:
             if number == 0 or self._container is None or number != self._next:
                 self._seek(number)
             for frame in self._decoded:
-                if self._next < 0:  # just sought: the decoder begins at a key frame before
+                if self._next < 0:  # after a seek the decoder starts at an earlier key frame
                     if frame.pts < self._pts[number]:
                         continue
                     self._next = number
@@ -147,8 +156,8 @@ class _Part:
                 f"{self._path} cannot be decoded at frame {number}: {error}"
             ) from error
         raise StorageError(
-            f"{self._path} ends before frame {number}, of which there is a time",
-            remedy="A crash left it so: mlink repair finishes the recording.",
+            f"{self._path} ends before frame {number}, although its time was recorded",
+            remedy="A crash caused this: close the recording with mlink repair.",
         )
 
     def _seek(self, number: int) -> None:

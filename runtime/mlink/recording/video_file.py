@@ -1,4 +1,4 @@
-"""Video files as a recording's other end sees them: counted, checked, and finished by remuxing."""
+"""Video files without their recorder: count and check pictures, and close a file by remuxing."""
 
 from __future__ import annotations
 
@@ -25,18 +25,23 @@ _OPTIONS = {"matroska": {"allow_raw_vfw": "1"}}
 
 @dataclass(frozen=True, slots=True)
 class VideoProbe:
-    """What a video file holds."""
+    """Contents and condition of a video file."""
 
     frames: int
-    """Pictures that can be read (with `decode`: that decode without an error)."""
+    """Pictures that can be read (with `decode`: decoded without an error)."""
     finished: bool
-    """Whether the recorder closed it: its length and index are there."""
+    """Whether its writer closed it: it has a length and an index."""
     problem: str = ""
-    """Why nothing, or nothing more, can be read."""
+    """Why no picture, or no more pictures, can be read; "" when all can."""
 
 
 def probe(path: Path, *, decode: bool = False) -> VideoProbe:
-    """Count a file's pictures; `decode` decodes each, which finds damage inside, and takes long."""
+    """Count the pictures of a file.
+
+    Args:
+        path: The video file.
+        decode: Also decode each picture, which finds damage inside the file, but is slow.
+    """
     frames = 0
     try:
         with _opened(path) as container:
@@ -51,7 +56,7 @@ def probe(path: Path, *, decode: bool = False) -> VideoProbe:
 
 
 def is_finished(path: Path) -> bool:
-    """Tell whether the file was closed by its writer, by what only closing writes."""
+    """Return whether its writer closed the file, judged by the parts that only closing writes."""
     size = path.stat().st_size
     with path.open("rb") as file:
         match path.suffix.lower():
@@ -70,7 +75,7 @@ def is_finished(path: Path) -> bool:
 
 
 def _mp4_boxes(file: BinaryIO, size: int) -> tuple[dict[str, bytes], int]:
-    """Return the beginning of the outermost boxes by type, and where the last one should end."""
+    """Return the start of each outermost box by type, and the end of the last box."""
     boxes: dict[str, bytes] = {}
     at = 0
     while at + 8 <= size:
@@ -89,7 +94,7 @@ def _mp4_boxes(file: BinaryIO, size: int) -> tuple[dict[str, bytes], int]:
 
 
 def _riff_end(file: BinaryIO, size: int) -> int:
-    """Return where the last of an AVI's RIFF chunks says that it ends."""
+    """Return the end of the last RIFF chunk of an AVI, by the sizes in the file."""
     at = 0
     while at + 8 <= size:
         file.seek(at)
@@ -101,9 +106,17 @@ def _riff_end(file: BinaryIO, size: int) -> int:
 
 
 def remux(path: Path, draft: Path) -> int:
-    """Write the pictures of `path` into a finished file `draft`; return how many there are.
+    """Copy the encoded pictures of `path` into a new closed file, and compare them.
 
-    Both files' encoded pictures are compared afterwards: StorageError when any differs.
+    Args:
+        path: The file that was not closed.
+        draft: The new file; removed if it fails.
+
+    Returns:
+        Number of pictures.
+
+    Raises:
+        StorageError: The file cannot be read, the draft cannot be written, or a picture differs.
     """
     try:
         _copy(path, draft)
@@ -111,14 +124,14 @@ def remux(path: Path, draft: Path) -> int:
     except OSError as error:
         draft.unlink(missing_ok=True)
         if isinstance(error, av.FFmpegError) and error.errno not in DISK_ERRORS:
-            raise StorageError(f"{path} cannot be finished: {_reason(error)}") from error
+            raise StorageError(f"{path} cannot be closed: {_reason(error)}") from error
         raise storage_error(error, draft) from error
     except (IndexError, ValueError) as error:
         draft.unlink(missing_ok=True)
-        raise StorageError(f"{path} cannot be finished: {_reason(error)}") from error
+        raise StorageError(f"{path} cannot be closed: {_reason(error)}") from error
     if before != after:
         draft.unlink(missing_ok=True)
-        raise StorageError(f"{path} could not be copied picture by picture; it was left as it is")
+        raise StorageError(f"{path} could not be copied picture by picture; it was not changed")
     with draft.open("rb+") as file:
         os.fsync(file.fileno())
     return before[0]
@@ -143,23 +156,23 @@ def _copy(path: Path, draft: Path) -> None:
 
 
 def _decode(container: Any, stream: Any) -> tuple[int, str]:
-    """Return (pictures decoded, FFmpeg's first complaint about one of them)."""
+    """Return (pictures decoded, first error that FFmpeg reported)."""
     frames = 0
     stream.codec_context.options = {"err_detect": "crccheck"}
     level = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     try:
-        # Decoders conceal damage and only log it, so the log is where it shows.
-        with av.logging.Capture(local=False) as complaints:
+        # Decoders conceal damage and only log it, so the log is read.
+        with av.logging.Capture(local=False) as errors:
             for _ in container.decode(stream):
                 frames += 1
     except av.FFmpegError as error:
         return frames, f"after {frames} pictures: {_reason(error)}"
     finally:
         av.logging.set_level(level)
-    if complaints:
-        text = " ".join(line.strip() for _, _, line in complaints[:2])
-        return frames, f"{len(complaints)} complaint(s) of the decoder, the first: {text}"
+    if errors:
+        text = " ".join(line.strip() for _, _, line in errors[:2])
+        return frames, f"{len(errors)} error(s) of the decoder, the first: {text}"
     return frames, ""
 
 
@@ -191,5 +204,5 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, IndexError):
-        return "it holds no video"
+        return "it contains no video"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

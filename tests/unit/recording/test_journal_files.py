@@ -174,7 +174,7 @@ def test_a_journal_that_is_cut_between_two_frames_lacks_records(whole: Recorded)
 def test_a_journal_without_its_stop_is_told_when_its_count_is_not_known(whole: Recorded) -> None:
     (whole.file.parent / "attributes.toml").unlink()
     whole.file.write_bytes(b"".join(frames()[:-1]))
-    assert "ends before the module saw the run's stop" in whole.found("note")
+    assert "ends before the module was asked to stop" in whole.found("note")
     assert verify_recording(whole.path).ok
 
 
@@ -198,7 +198,7 @@ def test_a_journal_cut_at_any_byte_keeps_every_whole_frame_and_no_more(killed: R
         killed.file.write_bytes(everything[:size])
         kept = cut_size(data, size)
         torn = size - kept
-        assert (f"{torn} bytes are not whole" in killed.found("unfinished")) is (torn > 0)
+        assert (f"incomplete record ({torn} bytes)" in killed.found("unfinished")) is (torn > 0)
         assert killed.found("damage") == ""
         report = repair_recording(killed.path)
         assert report.ok, report.failed
@@ -227,7 +227,7 @@ def test_a_kill_before_the_journal_was_registered_is_made_good(killed: Recorded)
     manifest = killed.file.parent / "manifest.toml"
     text = manifest.read_text()
     manifest.write_text(text[: text.index("[data]")])
-    assert "the manifest does not name it" in killed.found("unfinished")
+    assert "is not listed in the manifest" in killed.found("unfinished")
     assert repair_recording(killed.path).ok
     assert read_toml(manifest)["data"]["parts"] == [{"fname": killed.file.name}]
     assert verify_recording(killed.path).datasets[0].kind == "journal"
@@ -236,7 +236,7 @@ def test_a_kill_before_the_journal_was_registered_is_made_good(killed: Recorded)
 def test_zeros_at_the_end_are_cut_off_as_a_power_cut_leaves_them(killed: Recorded) -> None:
     data = b"".join(frames())
     killed.file.write_bytes(data + bytes(300))
-    assert "300 bytes are not whole" in killed.found("unfinished")
+    assert "incomplete record (300 bytes)" in killed.found("unfinished")
     assert repair_recording(killed.path).ok
     assert killed.file.read_bytes() == data
 
@@ -283,7 +283,7 @@ def _same_records(path: Path, good: bytes) -> bool:
         (packed([Kind.ITEM, 0, 1, 0, READING]), "unknown port"),
         (packed([Kind.ITEM, 0, -1, 0, READING]), ">= 0"),
         (packed([Kind.ITEM, 0, 0, 0, b"\xc1"]), "cannot be read"),
-        (packed([Kind.ITEM, 0, 0, 0, [4, 5]]), "not of its input's type"),
+        (packed([Kind.ITEM, 0, 0, 0, [4, 5]]), "does not have the type of its input"),
         (packed([Kind.SENT, 0, 0, READING]), "cannot be read"),
         (packed([Kind.METADATA, 0, 0, b"\x01"]), "cannot be read"),
         (packed("text"), "cannot be read"),
@@ -330,7 +330,7 @@ def test_times_that_go_back_are_noted(whole: Recorded) -> None:
 def test_what_is_no_journal_is_told(tmp_path: Path) -> None:
     for content in (b"", b"no journal at all", b"\x28\xb5\x2f\xfd"):
         (tmp_path / "none").write_bytes(content)
-        with pytest.raises(StorageError, match="is no journal"):
+        with pytest.raises(StorageError, match="is not a journal"):
             read_journal(tmp_path / "none")
 
 

@@ -53,7 +53,7 @@ def test_streams_by_name(recording):
     with pytest.raises(StorageError, match="no stream 'vidoe'") as caught:
         recording["vidoe"]
     assert "Did you mean 'video'?" in caught.value.remedy
-    with pytest.raises(StorageError, match="is no Table but a Video"):
+    with pytest.raises(StorageError, match="is a Video, not a Table"):
         recording.table("video")
 
 

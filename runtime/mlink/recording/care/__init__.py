@@ -1,1 +1,1 @@
-"""Verify and repair recordings."""
+"""Verification and repair of recordings; above `mlink.recording`, which does not import it."""

@@ -1,4 +1,4 @@
-"""Checks of tables, JSON and Zarr data; each returns what it counted and what is wrong."""
+"""Checks of tables, JSON and Zarr data. Each returns counts and findings, it does not raise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlink.storage.tsync_reader import TsyncData
 
 @dataclass(slots=True)
 class Checked:
-    """What a check counted, and its sentences by level."""
+    """Counts of a dataset, and the texts of its findings by level."""
 
     items: int | None = None
     times: int | None = None
@@ -28,7 +28,7 @@ class Checked:
     notes: list[str] = field(default_factory=list)
 
     def add_times(self, tsync: TsyncData) -> None:
-        """Count a tsync file's times."""
+        """Add the times of a tsync file to the counts."""
         self.times = (self.times or 0) + len(tsync.times)
         if len(tsync.times):
             scale = tsync.header.columns[1].unit.usec
@@ -43,7 +43,7 @@ def present(unit: UnitFolder) -> list[str]:
 
 
 def check_table(unit: UnitFolder) -> Checked:
-    """Count rows; find a torn last one and rows of another width than the header."""
+    """Count the rows of a table; find a torn last row and files that are not CSV."""
     found = Checked(items=0)
     for name in present(unit):
         rows, torn, problem = count_rows(unit.path / name)
@@ -52,13 +52,13 @@ def check_table(unit: UnitFolder) -> Checked:
         if problem:
             found.damage.append(f"{name} cannot be read to its end: {problem}")
         if torn:
-            found.unfinished.append(f"{name} ends within a row: {torn} bytes of it are there")
+            found.unfinished.append(f"{name} ends within a row, after {torn} bytes of it")
     _compare_counts(found, unit, "row_count", "rows")
     return found
 
 
 def count_rows(path: Path) -> tuple[int, int, str]:
-    """Return (whole rows with the header, bytes of a torn last row, what is wrong)."""
+    """Return (complete rows with the header, bytes of a torn last row, error or "")."""
     with storage_errors(path, "read"):
         data = path.read_bytes()
     whole = whole_rows_size(data)
@@ -71,7 +71,7 @@ def count_rows(path: Path) -> tuple[int, int, str]:
 
 
 def whole_rows_size(data: bytes) -> int:
-    """Return how many bytes belong to whole rows: up to the last line feed outside quotes."""
+    """Return the bytes of all complete rows: up to the last line feed outside quotes."""
     end = len(data)
     while (end := data.rfind(b"\n", 0, end) + 1) > 0:
         if data.count(b'"', 0, end) % 2 == 0:  # RFC 4180: a quote inside a cell is doubled
@@ -81,31 +81,31 @@ def whole_rows_size(data: bytes) -> int:
 
 
 def check_json(unit: UnitFolder) -> Checked:
-    """Parse the files strictly and count their rows."""
+    """Parse the files as strict JSON and count their rows."""
     found = Checked(items=0)
     for name in present(unit):
         try:
             content = load_json(unit.path / name)
         except ValueError as error:
-            found.unfinished.append(f"{name} is no whole JSON: {error}")
+            found.unfinished.append(f"{name} is not complete JSON: {error}")
             continue
         rows = content.get("data", []) if isinstance(content, dict) else []
         found.items = (found.items or 0) + len(rows)
         width = len(content.get("columns", [])) if isinstance(content, dict) else 0
         other = sum(1 for row in rows if len(row) != width)
         if other:
-            found.notes.append(f"{name}: {other} row(s) have another width than the header")
+            found.notes.append(f"{name}: {other} row(s) do not have the width of the header")
     _compare_counts(found, unit, "row_count", "rows")
     return found
 
 
 def check_zarr(unit: UnitFolder) -> Checked:
-    """Compare the lengths of a store's arrays; without the zarr library only its folder."""
+    """Compare the lengths of a store's arrays; skipped without the zarr library."""
     found = Checked()
     try:
         import zarr
     except ImportError:
-        found.notes.append("the zarr library is not installed: arrays were not opened")
+        found.notes.append("the zarr library is not installed: arrays were not checked")
         return found
     for name in present(unit):
         try:
@@ -117,9 +117,13 @@ def check_zarr(unit: UnitFolder) -> Checked:
             continue
         found.items = (found.items or 0) + count
         if min(lengths.values(), default=0) < count:
-            found.damage.append(f"{name}: {count} samples were written, its arrays hold {lengths}")
+            found.damage.append(
+                f"{name}: {count} samples were written, but its arrays contain {lengths}"
+            )
         elif max(lengths.values(), default=0) > count:
-            found.unfinished.append(f"{name}: {count} samples are whole, its arrays hold {lengths}")
+            found.unfinished.append(
+                f"{name}: {count} samples are complete, but its arrays contain {lengths}"
+            )
     _compare_counts(found, unit, "sample_count", "samples")
     return found
 
@@ -128,6 +132,6 @@ def _compare_counts(found: Checked, unit: UnitFolder, key: str, what: str) -> No
     written = unit.attributes.get(key)
     if written is None:
         if found.items is not None and unit.manifest.get("data"):
-            found.unfinished.append(f"{key} is not in the attributes")
+            found.unfinished.append(f"the attribute {key} is missing")
     elif written != found.items and found.items is not None and not found.unfinished:
         found.damage.append(f"{found.items} {what} are there, {written} were written")

@@ -1,4 +1,7 @@
-"""Mends one dataset's data: each function returns attributes to write, and what it did."""
+"""Repair of the data of one dataset, by its kind.
+
+Each function returns the attributes to write, and texts of what it did. Intact data is not changed.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,13 @@ from mlink.storage.tsync_reader import read_tsync
 from mlink.storage.tsync_repair import cut_tsync
 
 _KEPT_BYTES = 2000
-"""How much of a torn row is kept in the repair's log."""
+"""Bytes of a torn row that are kept in the log of the repair."""
 
 Repaired = tuple[dict[str, Any], list[str]]
 
 
 def repair_video(unit: UnitFolder) -> Repaired:
-    """Close its video files, and cut off times whose pictures were lost with the crash."""
+    """Close the video files, and cut off times whose pictures were lost in the crash."""
     done: list[str] = []
     without: list[int] = list(unit.attributes.get("times_without_picture_usec", []))
     frames = 0
@@ -38,13 +41,13 @@ def repair_video(unit: UnitFolder) -> Repaired:
         found = probe(path)
         if not found.finished and found.problem and not found.frames:
             abandoned.append(name)
-            done.append(f"{name} was begun but holds no picture; it is left out of the manifest")
+            done.append(f"{name} contains no pictures; removed it from the manifest")
         elif not found.finished:
             remux(path, draft := path.with_name(f".{name}.tmp"))
             with storage_errors(path):
                 draft.replace(path)
             done.append(
-                f"{name}: {found.frames} pictures copied into a closed file with length and index"
+                f"{name}: copied {found.frames} pictures into a closed file with length and index"
             )
             assert is_finished(path)
         frames += found.frames
@@ -89,7 +92,7 @@ def repair_table(unit: UnitFolder) -> Repaired:
 
 
 def repair_json(unit: UnitFolder) -> Repaired:
-    """End a torn file behind its last whole row."""
+    """Close a torn file after its last complete row."""
     done: list[str] = []
     rows = 0
     for name in present(unit):
@@ -98,13 +101,13 @@ def repair_json(unit: UnitFolder) -> Repaired:
             content = load_json(path)
         except ValueError:
             content = _rewrite_json(path)
-            done.append(f"{name}: ended behind its last whole row")
+            done.append(f"{name}: closed after its last complete row")
         rows += len(content.get("data", []))
     return {"row_count": rows}, done
 
 
 def repair_zarr(unit: UnitFolder) -> Repaired:
-    """Shorten a store's arrays to the samples that were written as a whole."""
+    """Shorten the arrays of a store to its complete samples."""
     try:
         import zarr
     except ImportError as error:
@@ -122,12 +125,12 @@ def repair_zarr(unit: UnitFolder) -> Repaired:
         for key, array in arrays.items():
             if (surplus := int(array.shape[0]) - count) > 0:
                 array.resize((count, *array.shape[1:]))
-                done.append(f"{name}: cut {surplus} unfinished sample(s) off {key}")
+                done.append(f"{name}: cut off {surplus} incomplete sample(s) of {key}")
     return {"sample_count": samples}, done
 
 
 def repair_journal(unit: UnitFolder) -> Repaired:
-    """Cut off records that are not whole; a file without any is left out of the manifest."""
+    """Cut off incomplete records; a file without any record is removed from the manifest."""
     attributes, done, abandoned = cut_journals(unit)
     if abandoned:
         attributes["abandoned_files"] = abandoned
@@ -145,7 +148,7 @@ def _rewrite_json(path: Path) -> dict[str, Any]:
         except ValueError:
             continue
     else:
-        raise StorageError(f"{path.name} ends within its head: nothing can be read")
+        raise StorageError(f"{path.name} ends within its head: no row can be read")
     data = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
     if path.name.endswith(".zst"):
         import zstandard
@@ -173,7 +176,7 @@ def _readable_text(path: Path) -> str:
             while piece := reader.read(1 << 16):
                 text += piece
     except zstandard.ZstdError:
-        pass  # the torn end; what came before it counts
+        pass  # the torn end; the text before it is used
     return text.decode(errors="ignore")
 
 

@@ -1,4 +1,4 @@
-"""Finds out whether somebody still writes to a recording."""
+"""Finds processes that still write to a recording."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from mlink.errors import StorageError
 
 
 def refuse_if_in_use(path: Path) -> None:
-    """Raise StorageError when a process of this machine has a file of the recording open to write.
+    """Refuse a recording while a process of this machine has one of its files open for writing.
 
-    Processes of other users cannot be looked into; their recordings cannot be written to either.
+    Processes of other users cannot be inspected; their recordings cannot be changed either.
+
+    Raises:
+        StorageError: Another process has a file of the recording open for writing.
     """
     root = os.fspath(path.resolve()) + os.sep
     for process in Path("/proc").iterdir():
@@ -27,11 +30,11 @@ def refuse_if_in_use(path: Path) -> None:
 def _opened_for_writing(process: Path, root: str) -> str:
     try:
         for entry in (process / "fd").iterdir():
-            target = os.readlink(entry)  # noqa: PTH115 - Path.readlink would cost an object each
+            target = os.readlink(entry)  # noqa: PTH115 - Path.readlink would create an object each
             if target.startswith(root) and _writes(process / "fdinfo" / entry.name):
                 return target
     except OSError:
-        pass  # it has ended, or is somebody else's
+        pass  # it has ended, or belongs to another user
     return ""
 
 

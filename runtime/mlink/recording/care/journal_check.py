@@ -1,4 +1,4 @@
-"""Checks a module's journal, and cuts off what a kill left half-written at its end."""
+"""Checks of journals, and removal of an incomplete end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlink.storage.tree import UnitFolder
 
 
 def check_journal(unit: UnitFolder) -> Checked:
-    """Count records; find torn ends, damage, and times that go back."""
+    """Count the records; find torn ends, damage, and times that decrease."""
     found = Checked(items=0)
     for name in present(unit):
         state = examine_journal(unit.path / name)
@@ -25,17 +25,18 @@ def check_journal(unit: UnitFolder) -> Checked:
         if written is not None and written != found.items:
             found.damage.append(f"{found.items} records are there, {written} were written")
         elif state.stop_usec is None:
-            found.notes.append(f"{name}: it ends before the module saw the run's stop")
+            found.notes.append(f"{name} ends before the module was asked to stop")
     return found
 
 
 def cut_journals(unit: UnitFolder) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Cut torn ends off.
+    """Cut off torn ends.
 
-    Returns attributes to write, what was done, and files that hold no record at all.
+    Returns:
+        Attributes to write, texts of what was done, and names of files without any record.
 
     Raises:
-        StorageError: Something before the end is damaged; nothing is touched then.
+        StorageError: A part before the end is damaged; then nothing is changed.
     """
     done: list[str] = []
     empty: list[str] = []
@@ -48,12 +49,12 @@ def cut_journals(unit: UnitFolder) -> tuple[dict[str, Any], list[str], list[str]
         records += state.records
         if not state.whole_bytes:
             empty.append(name)
-            done.append(f"{name} was begun but holds no record; it is left out of the manifest")
+            done.append(f"{name} contains no records; removed it from the manifest")
         elif state.torn_bytes:
             with storage_errors(path), path.open("rb+") as file:
                 file.truncate(state.whole_bytes)
                 os.fsync(file.fileno())
-            done.append(f"{name}: cut off {state.torn_bytes} bytes of records that are not whole")
+            done.append(f"{name}: cut off {state.torn_bytes} bytes of incomplete records")
     return {COUNT: records}, done, empty
 
 
@@ -63,13 +64,11 @@ def _add(found: Checked, name: str, state: JournalState) -> None:
     found.stop_usec = state.stop_usec
     found.damage += state.damage
     if state.torn_bytes and not state.damage:
-        found.unfinished.append(
-            f"{name} ends within its records: {state.torn_bytes} bytes are not whole"
-        )
+        found.unfinished.append(f"{name} ends with an incomplete record ({state.torn_bytes} bytes)")
     elif not state.whole_bytes and not state.damage:
-        found.unfinished.append(f"{name} was begun but holds no record")
+        found.unfinished.append(f"{name} contains no records")
     if state.went_back:
         found.notes.append(
             f"{name}: {state.went_back} records are earlier than the one before, by "
-            f"{state.most_back_usec} µs at most: threads of the module's own cause this"
+            f"{state.most_back_usec} µs at most: threads of the module cause this"
         )

@@ -1,9 +1,8 @@
-"""`repair`: finishes what a crash left of a recording, and never touches good data.
+"""Repair: closes a recording that a crash left open, and never changes intact data.
 
-What may be rewritten: a video that was not closed (its pictures are copied, compared, and only
-then take the old file's place), the torn end of a tsync file, a table
-or a journal, manifests and attributes.
-Everything done is told, and kept in `repair.log`; a second repair finds nothing to do.
+It may rewrite: a video that was not closed (its pictures are copied and compared before the copy
+replaces the old file), the torn end of a tsync file, a table or a journal, manifests and
+attributes. All changes are reported and logged in `repair.log`. A second repair changes nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ LOG_FILE = "repair.log"
 
 
 class RepairReport(msgspec.Struct, kw_only=True):
-    """What was done, and what is left."""
+    """Changes of a repair, and what it could not repair."""
 
     path: str
     done: list[str] = []
@@ -55,12 +54,16 @@ class RepairReport(msgspec.Struct, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether the recording is whole now."""
+        """Whether the recording is complete and intact now."""
         return not self.failed and self.after is not None and self.after.ok
 
 
 def repair_recording(path: Path) -> RepairReport:
-    """Finish a recording; StorageError when it is none, or somebody still writes to it."""
+    """Close and repair a recording.
+
+    Raises:
+        StorageError: The folder is not a recording, or a process still writes to it.
+    """
     collection_folder(path)
     refuse_if_in_use(path)
     report = RepairReport(path=str(path.resolve()))
@@ -82,10 +85,10 @@ def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> No
         unit = _make_manifest(root, unit, report)
     if unit.type != "dataset":
         return
-    unit = _register_strangers(unit, report)
+    unit = _register_unknown_files(unit, report)
     for name in unit.tsync_names:
         if (unit.path / name).is_file():
-            _tell(report, unit, repair_tsync(unit.path / name))
+            _note(report, unit, repair_tsync(unit.path / name))
     match unit.kind:
         case "video":
             changes, done = repair_video(unit)
@@ -100,38 +103,38 @@ def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> No
         case _:
             return
     for text in done:
-        _tell(report, unit, text)
+        _note(report, unit, text)
     known = read_unit(unit.path, unit.name).attributes
     changed = {key: value for key, value in changes.items() if known.get(key) != value}
     if changed:
         write_toml(unit.path / ATTRIBUTES, known | plain_attributes(changed))
-        _tell(report, unit, f"wrote {', '.join(sorted(changed))} into {ATTRIBUTES}")
+        _note(report, unit, f"wrote {', '.join(sorted(changed))} into {ATTRIBUTES}")
 
 
 def _remove_drafts(unit: UnitFolder, report: RepairReport) -> None:
     for draft in unit.drafts:
         with storage_errors(draft, "remove"):
             draft.unlink()
-        _tell(report, unit, f"removed the half-written {draft.name}")
+        _note(report, unit, f"removed the half-written {draft.name}")
 
 
 def _make_manifest(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> UnitFolder:
-    """Give a folder a manifest that the kill came before, or that was lost."""
+    """Write the manifest of a folder that has none or a damaged one."""
     inside = [path for path in unit.path.iterdir() if not path.name.startswith(".")]
     if not inside:
         unit.path.rmdir()
-        _tell(report, unit, "removed the empty folder: its dataset was not begun")
+        _note(report, unit, "removed the empty folder")
         return unit
     damaged = unit.path / MANIFEST
     if damaged.exists():
         kept = unit.path / f"{MANIFEST}.damaged"
         damaged.rename(kept)
-        _tell(report, unit, f"kept the damaged manifest as {kept.name}")
+        _note(report, unit, f"kept the damaged manifest as {kept.name}")
     folders = any((path / MANIFEST).is_file() for path in inside if path.is_dir())
     kind = "group" if folders else "dataset"
     manifest = unit_manifest(kind, _id_of(root), now())
     write_toml(unit.path / MANIFEST, manifest)
-    _tell(report, unit, f"made a manifest of a {kind}")
+    _note(report, unit, f"created a manifest of a {kind}")
     return read_unit(unit.path, unit.name)
 
 
@@ -141,7 +144,7 @@ def _id_of(root: UnitFolder) -> bytes:
     return uuid.UUID(str(root.manifest["collection_id"])).bytes
 
 
-def _register_strangers(unit: UnitFolder, report: RepairReport) -> UnitFolder:
+def _register_unknown_files(unit: UnitFolder, report: RepairReport) -> UnitFolder:
     names = [name for name in unit.strangers if not name.endswith(".damaged")]
     if not names:
         return unit
@@ -157,7 +160,7 @@ def _register_strangers(unit: UnitFolder, report: RepairReport) -> UnitFolder:
     if manifest == unit.manifest:
         return unit
     write_toml(unit.path / MANIFEST, manifest)
-    _tell(report, unit, f"registered {', '.join(names)} in the manifest")
+    _note(report, unit, f"registered {', '.join(names)} in the manifest")
     return read_unit(unit.path, unit.name)
 
 
@@ -174,7 +177,7 @@ def _close_collection(root: UnitFolder, report: RepairReport) -> None:
     attributes = dict(root.attributes)
     attributes["success"] = False
     attributes["failure_reason"] = (
-        "The run was killed, or its machine stopped; `mlink repair` finished its files."
+        "The run was killed, or its machine stopped; `mlink repair` closed its files."
     )
     attributes["repaired"] = datetime.now().astimezone().replace(microsecond=0)
     ends = [found.last_usec for found in (report.after.datasets if report.after else [])]
@@ -182,11 +185,15 @@ def _close_collection(root: UnitFolder, report: RepairReport) -> None:
     if known and "recording_length_msec" not in attributes:
         attributes["recording_length_msec"] = round(max(known) / 1000)
     write_toml(root.path / ATTRIBUTES, attributes)
-    _tell(report, root, "wrote the run's end: failed, with its length by the last recorded time")
+    _note(
+        report,
+        root,
+        "wrote the outcome of the run: failed, with the last recorded time as its length",
+    )
 
 
 def _attempt(report: RepairReport, name: str, action: Callable[[], None]) -> None:
-    # One dataset that cannot be repaired must not keep the others from it.
+    # A dataset that cannot be repaired must not prevent the repair of the others.
     try:
         action()
     except (StorageError, OSError) as error:
@@ -194,7 +201,7 @@ def _attempt(report: RepairReport, name: str, action: Callable[[], None]) -> Non
         report.failed.append(f"{name}: {text}" if name else text)
 
 
-def _tell(report: RepairReport, unit: UnitFolder, text: str) -> None:
+def _note(report: RepairReport, unit: UnitFolder, text: str) -> None:
     if text:
         report.done.append(f"{unit.name}: {text}" if unit.name else text)
 

@@ -1,4 +1,4 @@
-"""`verify`: what a recording holds, what it lacks, and what a crash left unfinished."""
+"""Verification: finds missing, damaged and unfinished parts of a recording."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Level = Literal["damage", "unfinished", "note"]
 
 
 class Finding(msgspec.Struct, kw_only=True):
-    """One thing that is not as it should be, or that is worth knowing."""
+    """One damage, unfinished part or note."""
 
     dataset: str
-    """Path below the recording; "" is the recording itself."""
+    """Path of the dataset below the recording; "" for the recording itself."""
     level: Level
     """"damage": missing or wrong. "unfinished": left by a crash, `mlink repair` finishes it.
     "note": worth knowing, nothing is wrong with the files."""
@@ -32,14 +32,14 @@ class Finding(msgspec.Struct, kw_only=True):
 
 
 class DatasetReport(msgspec.Struct, kw_only=True):
-    """What one dataset holds."""
+    """Contents of one dataset."""
 
     name: str
     kind: str
     items: int | None = None
-    """Frames, rows, samples, or records of a journal."""
+    """Number of frames, rows, samples, or records of a journal."""
     times: int | None = None
-    """Times in its tsync files."""
+    """Number of times in its tsync files."""
     first_usec: int | None = None
     last_usec: int | None = None
     stop_usec: int | None = None
@@ -47,7 +47,7 @@ class DatasetReport(msgspec.Struct, kw_only=True):
 
 
 class VerifyReport(msgspec.Struct, kw_only=True):
-    """All that was found."""
+    """Contents and findings of a recording."""
 
     path: str
     collection_id: str = ""
@@ -57,18 +57,23 @@ class VerifyReport(msgspec.Struct, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether everything is there and whole; notes do not count."""
+        """Whether the recording is complete and intact; notes do not count."""
         return all(finding.level == "note" for finding in self.findings)
 
     def of_level(self, level: Level) -> list[Finding]:
-        """Return the findings of one kind."""
+        """Return the findings of one level."""
         return [finding for finding in self.findings if finding.level == level]
 
 
 def verify_recording(path: Path, *, decode: bool = False) -> VerifyReport:
-    """Check every file of a recording; StorageError when `path` is none at all.
+    """Check every file of a recording: checksums, counts, times, manifests.
 
-    `decode` decodes every picture too, and so sees damage inside a video; it takes long.
+    Args:
+        path: Folder of the recording.
+        decode: Also decode every picture, which finds damage inside a video, but is slow.
+
+    Raises:
+        StorageError: The folder is not a recording.
     """
     root = collection_folder(path)
     report = VerifyReport(path=str(path.resolve()))
@@ -92,11 +97,11 @@ def _check_root(root: UnitFolder, report: VerifyReport) -> None:
     reason = root.attributes.get("failure_reason", "")
     report.closed = "success" in root.attributes and reason != UNCLOSED
     if not report.closed:
-        add("unfinished", "the run's end was not written: it still goes on, or it was killed")
+        add("unfinished", "the outcome of the run is missing: it is still running, or was killed")
     elif not root.attributes["success"]:
         add("note", f"the run failed: {reason}")
     if root.drafts:
-        add("unfinished", f"{len(root.drafts)} half-written manifest(s) lie in the folder")
+        add("unfinished", f"{len(root.drafts)} half-written file(s) are in the folder")
 
 
 def _check_unit(unit: UnitFolder, report: VerifyReport, *, decode: bool) -> None:
@@ -107,19 +112,22 @@ def _check_unit(unit: UnitFolder, report: VerifyReport, *, decode: bool) -> None
         if not unit.manifest:
             return
     if unit.drafts:
-        add("unfinished", f"{len(unit.drafts)} half-written manifest(s) lie in the folder")
+        add("unfinished", f"{len(unit.drafts)} half-written file(s) are in the folder")
     if str(unit.manifest.get("collection_id")) != report.collection_id:
-        add("damage", f"it belongs to another recording ({unit.manifest.get('collection_id')})")
+        add(
+            "damage",
+            f"the folder belongs to another recording ({unit.manifest.get('collection_id')})",
+        )
     if unit.type == "group":
         return
     if unit.type != "dataset":
-        add("damage", f"its type '{unit.type}' is unknown")
+        add("damage", f"the type '{unit.type}' is unknown")
         return
     missing = [name for name in sorted(unit.registered) if not (unit.path / name).exists()]
     for name in missing:
         add("damage", f"{name} is missing")
     for name in unit.strangers:
-        add("unfinished", f"{name} is there, but the manifest does not name it")
+        add("unfinished", f"{name} is not listed in the manifest")
     found = DatasetReport(name=unit.name, kind=unit.kind)
     report.datasets.append(found)
     try:
@@ -138,7 +146,7 @@ def _check_unit(unit: UnitFolder, report: VerifyReport, *, decode: bool) -> None
         add("note", text)
     lost = unit.attributes.get("items_lost")
     if lost:
-        add("note", f"the recorder itself missed {lost} item(s), in "
+        add("note", f"{lost} item(s) did not reach the recorder, in "
                     f"{unit.attributes.get('gap_count', '?')} gap(s)")  # fmt: skip
 
 

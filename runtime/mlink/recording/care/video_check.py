@@ -1,4 +1,4 @@
-"""Checks of a video dataset: as many times as pictures, whole, in order."""
+"""Checks of videos and tsync files: as many times as pictures, complete, in order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlink.storage.tsync_repair import torn_pairs
 
 
 def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
-    """Check each part's pictures against its times."""
+    """Compare the pictures of each file with its times."""
     found = Checked(items=0, times=0)
     parts = present(unit)
     tsync_names = [name for name in unit.tsync_names if (unit.path / name).is_file()]
@@ -29,27 +29,27 @@ def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
         if name is not None:
             probed = probe(unit.path / name, decode=decode)
             found.items = (found.items or 0) + probed.frames
-            _tell_file(found, name, probed, decode=decode)
+            _add_file(found, name, probed, decode=decode)
         if tsync_name is None:
             continue
         tsync = check_tsync(found, unit.path / tsync_name)
         if tsync is None:
             continue
         times = len(tsync.times)
-        if tsync.problem:  # some of the torn block can be saved
+        if tsync.problem:  # some pairs of the torn block can be saved
             times += len(torn_pairs(unit.path / tsync_name, tsync))
         _compare(found, name or tsync_name, probed.frames, times)
         last = _check_order(found, tsync_name, tsync, last)
     written = unit.attributes.get("frame_count")
     if written is None and found.items:
-        found.unfinished.append("frame_count is not in the attributes")
+        found.unfinished.append("the attribute frame_count is missing")
     elif isinstance(written, int) and written != found.items:
         found.damage.append(f"{found.items} frames are there, {written} were written")
     return found
 
 
 def check_tsync(found: Checked, path: Path) -> TsyncData | None:
-    """Check one tsync file's checksums and add its times; None when nothing can be read."""
+    """Check the checksums of a tsync file and add its times; None when it cannot be read."""
     tsync = read_tsync(path, salvage=True)
     if tsync.problem:
         found.unfinished.append(f"{path.name} is torn: {tsync.problem}")
@@ -58,7 +58,7 @@ def check_tsync(found: Checked, path: Path) -> TsyncData | None:
 
 
 def check_tsync_only(unit: UnitFolder) -> Checked:
-    """Check a dataset whose only known files are tsync files, e.g. a synchroniser's pairs."""
+    """Check a dataset of tsync files only, e.g. the pairs of a clock synchroniser."""
     found = Checked()
     for name in unit.tsync_names:
         if (unit.path / name).is_file():
@@ -68,13 +68,13 @@ def check_tsync_only(unit: UnitFolder) -> Checked:
     return found
 
 
-def _tell_file(found: Checked, name: str, probed: VideoProbe, *, decode: bool) -> None:
+def _add_file(found: Checked, name: str, probed: VideoProbe, *, decode: bool) -> None:
     if not probed.finished:
-        found.unfinished.append(f"{name} was not closed: it lacks its length and its index")
+        found.unfinished.append(f"{name} was not closed: its length and index are missing")
         if probed.problem and not probed.frames:
-            found.unfinished.append(f"{name} holds no picture yet: {probed.problem}")
+            found.unfinished.append(f"{name} contains no pictures: {probed.problem}")
     elif probed.problem and decode:
-        found.damage.append(f"{name} cannot be decoded without fault: {probed.problem}")
+        found.damage.append(f"{name} has errors when decoded: {probed.problem}")
     elif probed.problem:
         found.damage.append(f"{name} can be read up to frame {probed.frames}: {probed.problem}")
 
@@ -95,10 +95,10 @@ def _check_order(found: Checked, name: str, tsync: TsyncData, last: int | None) 
     if tsync.header.columns[0].unit is TimeUnit.INDEX and not np.array_equal(
         times[:, 0], np.arange(len(times)) + times[0, 0]
     ):
-        found.damage.append(f"{name}: frame numbers are not one after the other")
+        found.damage.append(f"{name}: frame numbers are not consecutive")
     steps = np.diff(times[:, 1], prepend=times[0, 1] if last is None else last)[last is None :]
     if backwards := int((steps < 0).sum()):
-        found.damage.append(f"{name}: {backwards} time(s) are before the one that they follow")
+        found.damage.append(f"{name}: {backwards} time(s) are earlier than the one before")
     if repeated := int((steps == 0).sum()):
-        found.notes.append(f"{name}: {repeated} time(s) are the same as the one before")
+        found.notes.append(f"{name}: {repeated} time(s) are equal to the one before")
     return int(times[-1, 1])

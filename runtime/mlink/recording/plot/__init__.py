@@ -1,1 +1,1 @@
-"""Overview picture of a recording."""
+"""Overview picture of a recording: `overview` lays out the `tracks`, drawn on a `canvas`."""

@@ -1,4 +1,4 @@
-"""Paper, letters and the scale of time of a recording's overview."""
+"""Background, text, colours and time scale of the overview picture."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mlink.opencv import cv2
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
-"""Blue, green, red, as OpenCV has them."""
+"""Blue, green, red, in OpenCV's order."""
 
 WIDTH, LEFT, MARGIN = 1400, 200, 24
-"""px: the whole picture, the names at its left, the margin at its right."""
+"""Widths in px: the picture, the column of names at its left, the margin at its right."""
 INK, GREY, FAINT = (45, 40, 35), (130, 125, 120), (232, 230, 226)
 EVENT, LEVEL, LEVEL_FILL, TRACE, LOSS = (
     (160, 80, 20), (110, 120, 0), (226, 232, 205), (20, 100, 200), (40, 30, 210),
@@ -23,12 +23,12 @@ EVENT, LEVEL, LEVEL_FILL, TRACE, LOSS = (
 _TEXT_SIZE = 0.42
 _LABEL_CHARACTERS = 26
 _MARKS = 10
-"""About so many marks on the axis."""
+"""Approximate number of marks on the time axis."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Master time in µs → a column of the picture."""
+    """Converts master time in µs to a column of the picture."""
 
     first_usec: int
     last_usec: int
@@ -40,7 +40,7 @@ class Scale:
 
     @property
     def columns(self) -> int:
-        """How many columns there are."""
+        """Number of columns."""
         return self.right - LEFT + 1
 
     def x(self, time_usec: float) -> int:
@@ -49,12 +49,12 @@ class Scale:
         return LEFT + min(self.columns - 1, max(0, int(share * (self.columns - 1) + 0.5)))
 
     def edges(self) -> NDArray[np.float64]:
-        """Return the times at which the columns begin, and the end of the last."""
+        """Return the start time of each column and the end of the last: shape (columns + 1,)."""
         half = (self.last_usec - self.first_usec) / (self.columns - 1) / 2
         return np.linspace(self.first_usec - half, self.last_usec + half, self.columns + 1)
 
     def marks(self) -> list[int]:
-        """Return round times, evenly spread."""
+        """Return the times of the axis marks in µs: round and equally spaced."""
         rough = (self.last_usec - self.first_usec) / _MARKS
         unit = next(unit for unit in (60_000_000, 1_000_000, 1) if rough >= unit or unit == 1)
         power = 10 ** math.floor(math.log10(max(rough / unit, 1e-9)))
@@ -64,7 +64,7 @@ class Scale:
         return list(range(begin, self.last_usec + 1, step_usec))
 
     def shown(self, time_usec: int) -> str:
-        """Return a time as people write it."""
+        """Return a time as text, in min, s or ms by the length of the scale."""
         length = self.last_usec - self.first_usec
         if length >= 1_200_000_000:
             return f"{time_usec / 60e6:g} min"
@@ -77,7 +77,7 @@ def canvas(height: int, width: int = WIDTH) -> Picture:
 
 
 def label(row: Picture, name: str, *facts: str) -> None:
-    """Write a track's name at its left, and facts about it below."""
+    """Write the name of a track at its left, and facts about it below; losses in red."""
     short = name if len(name) <= _LABEL_CHARACTERS else f"{name[: _LABEL_CHARACTERS - 2]}.."
     write(row, short, 17, 8)
     for number, fact in enumerate(facts):
@@ -94,7 +94,17 @@ def write(
     size: float = _TEXT_SIZE,
     bold: int = 1,
 ) -> None:
-    """Write a line of text with its base at y."""
+    """Write a line of text; characters that OpenCV has no glyphs for are replaced.
+
+    Args:
+        row: The picture to write on.
+        text: The text.
+        y: Base line in px.
+        x: Left edge in px.
+        colour: Colour of the text.
+        size: Scale of OpenCV's Hershey font.
+        bold: Width of the strokes in px.
+    """
     cv2.putText(
         row, _ascii(text), (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, bold, cv2.LINE_AA
     )

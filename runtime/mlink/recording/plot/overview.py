@@ -1,4 +1,4 @@
-"""An overview of a recording as a picture: strips of videos, lines, signals and events in time."""
+"""Overview picture of a recording: videos, lines, signals and events over time."""
 
 from __future__ import annotations
 
@@ -33,16 +33,24 @@ from mlink.storage.failures import storage_errors
 __all__ = ["WIDTH", "plot_recording"]
 
 _MAX_TRACKS = 24
-"""Lines or channels of one dataset that are shown, each in a track of its own."""
+"""Largest number of lines or channels shown of one dataset, each in its own track."""
 _TITLE, _AXIS, _NOTE = 54, 34, 20
 
 
 def plot_recording(recording: Recording, path: Path) -> None:
-    """Write the overview as a PNG (or whatever the name's ending says)."""
+    """Write the overview picture of a recording.
+
+    Args:
+        recording: The recording.
+        path: The picture; its suffix selects the format, e.g. ".png" (default) or ".jpg".
+
+    Raises:
+        StorageError: Nothing in the recording has times, or the picture cannot be written.
+    """
     opened = {name: recording[name] for name in recording}
     times = {name: found for name, stream in opened.items() if len(found := _times(stream))}
     if not times:
-        raise StorageError(f"{recording.path} holds nothing with times: there is nothing to plot")
+        raise StorageError(f"{recording.path} has no data with times to plot")
     first = min(0, *(int(found[0]) for found in times.values()))
     last = max(int(found.max()) for found in times.values())
     scale = Scale(first, max(last, first + 1, round((recording.length_s or 0) * 1e6)))
@@ -67,13 +75,13 @@ def _times(stream: RecordedStream) -> NDArray[np.int64]:
     try:
         return stream.times_usec
     except StorageError:
-        return np.empty(0, np.int64)  # such as a table without a column of times
+        return np.empty(0, np.int64)  # e.g. a table without a column of times
 
 
 def _tracks(
     name: str, stream: RecordedStream, times: NDArray[np.int64], scale: Scale
 ) -> list[Picture]:
-    """Draw one dataset: what is lost of it is red."""
+    """Draw the tracks of one dataset; losses are red."""
     if isinstance(stream, Video):
         return [strip(name, stream, scale), frame_track(stream, scale)]
     if not isinstance(stream, Signals):
@@ -100,7 +108,7 @@ def _title(recording: Recording) -> Picture:
     created = recording.manifest.get("time_created")
     facts = [f"{created:%Y-%m-%d %H:%M:%S}" if created is not None else ""]
     facts.append(
-        f"{recording.length_s:g} s" if recording.length_s is not None else "no end written"
+        f"{recording.length_s:g} s" if recording.length_s is not None else "end not written"
     )
     facts.append(f"subject {attributes['subject_id']}" if attributes.get("subject_id") else "")
     facts.append(str(attributes.get("user_comment", "")))
@@ -112,7 +120,7 @@ def _title(recording: Recording) -> Picture:
 
 
 def _grid(body: Picture, scale: Scale) -> None:
-    """Draw faint lines down where the axis has its marks, behind everything else."""
+    """Draw a faint vertical line at each mark of the axis, behind everything else."""
     for time_usec in scale.marks():
         column = body[:, scale.x(time_usec)]
         column[(column == 255).all(axis=1)] = FAINT
@@ -131,10 +139,10 @@ def _axis(scale: Scale) -> Picture:
 
 
 def _left_out(opened: dict[str, RecordedStream], times: dict[str, NDArray[np.int64]]) -> Picture:
-    """Name what has no times, so that nobody looks for it in vain."""
+    """List the datasets that are not shown because they have no times."""
     names = [name for name in opened if name not in times and not name.startswith("journal/")]
     row = canvas(_NOTE if names else 1)
     if names:
         label(row, "")
-        write(row, f"not shown, for want of times: {', '.join(names)}", 12, LEFT, GREY)
+        write(row, f"not shown (no times): {', '.join(names)}", 12, LEFT, GREY)
     return row

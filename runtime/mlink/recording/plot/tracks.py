@@ -1,4 +1,4 @@
-"""The tracks of a recording's overview: pictures, frames, levels of lines, traces, events."""
+"""Tracks of the overview picture: pictures, frames, line levels, signal traces, events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PAD = 6
 
 
 def strip(name: str, video: Video, scale: Scale) -> Picture:
-    """Draw pictures where their times are on the axis, evenly spread."""
+    """Draw equally spaced pictures of a video, each nearest to its place on the time axis."""
     row = canvas(_STRIP_HEIGHT)
     about = video.attributes.get("video", {})
     size = f"{about['frame_width']} x {about['frame_height']}" if "frame_width" in about else ""
@@ -55,7 +55,7 @@ def strip(name: str, video: Video, scale: Scale) -> Picture:
 
 
 def frame_track(video: Video, scale: Scale) -> Picture:
-    """Draw a tick for each frame, and red where some were lost."""
+    """Draw a tick for each frame, and red marks where frames were lost."""
     row = canvas(_FRAMES_HEIGHT)
     write(row, "frames", 13, 8, GREY, size=0.36)
     _ticks(row, video.times_usec, scale)
@@ -75,7 +75,7 @@ def event_track(
 
 
 def level_track(name: str, times: NDArray[np.int64], values: NDArray[Any], scale: Scale) -> Picture:
-    """Draw a line's level: it stays what it was until the next reading."""
+    """Draw the level of a line; it holds until the next reading."""
     row = canvas(_LEVEL_HEIGHT)
     low, high = 0.0, max(1.0, float(values.max()))
     changes = f"{len(times)} readings" + (f", up to {high:g}" if high > 1 else "")
@@ -90,7 +90,15 @@ def level_track(name: str, times: NDArray[np.int64], values: NDArray[Any], scale
 def trace_track(
     name: str, stream: Signals, times: NDArray[np.int64], values: NDArray[Any], scale: Scale
 ) -> Picture:
-    """Draw a channel: in each column from its least to its greatest value."""
+    """Draw one channel: in each column from its smallest to its largest value.
+
+    Args:
+        name: Title of the track.
+        stream: The signals, for their unit and losses.
+        times: Time of each sample in µs; shape (samples,).
+        values: Values of the channel in `data_unit`; shape (samples,).
+        scale: Time scale of the picture.
+    """
     row = canvas(_TRACE_HEIGHT)
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
@@ -111,7 +119,7 @@ def _columns(
     high: float,
     height: int,
 ) -> list[tuple[int, int, int, int]]:
-    """Return (x, least, greatest, last) of each column in px; a value holds until the next."""
+    """Return (x, smallest, largest, last) of each column in px; a value holds until the next."""
     order = np.argsort(times, kind="stable")
     span = high - low if high > low else 1.0
     filled = np.nan_to_num(values[order].astype(np.float64), nan=low, posinf=high, neginf=low)
@@ -120,7 +128,7 @@ def _columns(
     found = []
     for column in range(scale.columns):
         first, end = int(starts[column]), int(starts[column + 1])
-        part = pixels[max(0, first - 1) : end]  # the one before still holds
+        part = pixels[max(0, first - 1) : end]  # the value before still holds
         if len(part):
             found.append((LEFT + column, int(part.min()), int(part.max()), int(part[-1])))
     return found

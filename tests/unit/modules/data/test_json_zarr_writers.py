@@ -281,7 +281,7 @@ def test_a_torn_json_is_ended_behind_its_last_whole_row(tmp_path, share):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     recording = tmp_path / "recording"
-    assert "no whole JSON" in verify_recording(recording).findings[1].text
+    assert "not complete JSON" in verify_recording(recording).findings[1].text
     report = repair_recording(recording)
     assert report.ok, (report.failed, report.after.findings)
     rows = load_json(path)["data"]
