@@ -1,4 +1,4 @@
-"""Which serial ports and cameras this machine has, and what stands in the way of using them."""
+"""Lists the serial ports and cameras of this machine, and problems with using them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CAPTURE = ":capture:"
 
 
 class PortInfo(Protocol):
-    """What pyserial tells of a serial port."""
+    """A serial port as described by pyserial."""
 
     device: str
     description: str
@@ -32,7 +32,7 @@ CanUse = Callable[[Path], bool]
 
 
 def list_devices() -> list[FoundDevice]:
-    """Return the serial ports and the capture nodes of cameras, in this order."""
+    """Return the serial ports, then the capture nodes of cameras."""
     return list_serial_ports() + list_cameras()
 
 
@@ -43,7 +43,14 @@ def list_serial_ports(
     usable: CanUse = can_use,
     known_name: Callable[[str], str] | None = None,
 ) -> list[FoundDevice]:
-    """Return the serial ports that exist; `known_name` gives udev's name of a node."""
+    """Return the serial ports of this machine.
+
+    Args:
+        ports: Ports to describe, by default those that pyserial finds.
+        by_id: Folder of lasting links to ports.
+        usable: Returns whether this user may use a node.
+        known_name: Returns udev's name of a node, for ports that do not name themselves.
+    """
     known_name = known_name or udev_name
     found = []
     for port in sorted(list_ports.comports() if ports is None else ports, key=_device):
@@ -53,7 +60,7 @@ def list_serial_ports(
             usb_path = (port.location or "").partition(":")[0]
             identity += _usb_identity(port.vid, port.pid, port.serial_number or "", usb_path)
         name = " ".join(dict.fromkeys(filter(None, (port.manufacturer, port.product))))
-        if not name and port.vid is not None:  # clones often tell nothing of themselves
+        if not name and port.vid is not None:  # clones often have no name of their own
             name = known_name(node.name)
         problem, remedy = access_problem(node, "dialout", usable)
         found.append(
@@ -76,11 +83,18 @@ def list_cameras(
     capabilities: Callable[[str], str] | None = None,
     usable: CanUse = can_use,
 ) -> list[FoundDevice]:
-    """Return the nodes that capture; `capabilities` gives udev's ":capture:" list of a node."""
-    ask = capabilities or udev_capabilities
+    """Return the capture nodes of this machine's cameras.
+
+    Args:
+        sysfs: Folder with an entry for each V4L2 node.
+        dev: Folder of the nodes.
+        capabilities: Returns udev's list of a node's capabilities, such as ":capture:".
+        usable: Returns whether this user may use a node.
+    """
+    capabilities_of = capabilities or udev_capabilities
     found = []
     for folder in sorted(sysfs.glob("video*"), key=_number):
-        if not _captures(ask(folder.name), folder):
+        if not _captures(capabilities_of(folder.name), folder):
             continue
         node = dev / folder.name
         problem, remedy = access_problem(node, "video", usable)
@@ -98,7 +112,7 @@ def list_cameras(
 
 
 def udev_capabilities(name: str) -> str:
-    """Return udev's ID_V4L_CAPABILITIES of a node, such as ":capture:"; empty when unknown."""
+    """Return udev's ID_V4L_CAPABILITIES of a node, such as ":capture:"; "" if unknown."""
     try:
         device = pyudev.Devices.from_name(pyudev.Context(), "video4linux", name)
     except (pyudev.DeviceNotFoundError, ImportError):  # ImportError: there is no libudev
@@ -107,7 +121,7 @@ def udev_capabilities(name: str) -> str:
 
 
 def udev_name(name: str) -> str:
-    """Return maker and model of a tty as udev's hardware database has them; empty when unknown."""
+    """Return vendor and model of a tty from udev's hardware database; "" if unknown."""
     try:
         device = pyudev.Devices.from_name(pyudev.Context(), "tty", name)
     except (pyudev.DeviceNotFoundError, ImportError):  # ImportError: there is no libudev
@@ -117,15 +131,15 @@ def udev_name(name: str) -> str:
 
 
 def _captures(capabilities: str, folder: Path) -> bool:
-    """Tell capture nodes from metadata nodes; without udev's word by the node's place."""
+    """Return whether a node captures, by its capabilities, else by its index in the device."""
     if capabilities:
         return _CAPTURE in capabilities
-    # The first node of a USB camera captures; the ones after it carry metadata.
+    # The first node of a USB camera captures; further ones deliver metadata.
     return _read(folder / "index") in ("", "0")
 
 
 def _links_to(node: Path, folder: Path) -> list[str]:
-    """Return the links in a by-id folder that lead to this node."""
+    """Return the links in a by-id folder that point to this node."""
     if not folder.is_dir():
         return []
     target = node.resolve()
@@ -133,7 +147,14 @@ def _links_to(node: Path, folder: Path) -> list[str]:
 
 
 def _usb_identity(vid: int, pid: int, serial: str, usb_path: str) -> list[str]:
-    """Return the ways to name a USB device in a bench, the most particular first."""
+    """Return the names of a USB device for a bench, the most specific first.
+
+    Args:
+        vid: Vendor id.
+        pid: Product id.
+        serial: Serial number; "" if it has none.
+        usb_path: Its port, such as "1-2.3"; "" if unknown.
+    """
     identity = [f"usb:serial={serial}"] if serial else []
     identity.append(f"usb:{vid:04x}:{pid:04x}")
     if usb_path:
@@ -142,7 +163,7 @@ def _usb_identity(vid: int, pid: int, serial: str, usb_path: str) -> list[str]:
 
 
 def _usb_parent(folder: Path) -> list[str]:
-    """Return the USB identity of the device that a sysfs folder belongs to, if any."""
+    """Return the names of the USB device to which a sysfs folder belongs; [] if there is none."""
     device = (folder / "device").resolve()
     for parent in (device, *device.parents):
         if (parent / "idVendor").is_file():
@@ -152,7 +173,7 @@ def _usb_parent(folder: Path) -> list[str]:
 
 
 def _read(path: Path) -> str:
-    """Return a sysfs attribute; empty when it does not exist."""
+    """Return a sysfs attribute; "" if it does not exist."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

@@ -1,10 +1,10 @@
-"""Which serial port a bench means: device strings, resolved against the ports that are there.
+"""Resolves the device strings of a bench to the serial ports that are present.
 
 usb:2341:0043                 vendor and product id (hexadecimal)
 usb:serial=7583433…           serial number; also path=1-2.3, manufacturer=, product=
-usb:2341:0043,path=1-2.3      several, of which all must hold
-firmata:name=StandardFirmata  the firmware that answers on it; firmata: is any
-/dev/ttyACM0, by-id links, socket://host:port, rfc2217://host:port   opened as they are
+usb:2341:0043,path=1-2.3      several conditions, all of which must hold
+firmata:name=StandardFirmata  name of the firmware that answers; firmata: accepts any
+/dev/ttyACM0, by-id links, socket://host:port, rfc2217://host:port   used unchanged
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ _USB_PAIR: Final = re.compile(r"([0-9A-Fa-f]{4}):([0-9A-Fa-f]{4})")
 _USB_KEYS: Final = ("serial", "path", "manufacturer", "product")
 _SYNTAX_REMEDY: Final = (
     'Write for example "usb:2341:0043", "usb:serial=…", "usb:path=1-2.3" or'
-    ' "firmata:name=StandardFirmata"; `mlink devices` shows what fits.'
+    ' "firmata:name=StandardFirmata"; `mlink devices` lists the names of devices.'
 )
 
 
 class PortIdentity(msgspec.Struct, frozen=True):
-    """A serial port, and what stays true of its device when it is plugged in elsewhere."""
+    """A serial port, and the properties by which its device is found at another port.
+
+    Ids are None, and texts empty, where USB does not provide them.
+    """
 
     address: str
     vendor_id: int | None = None
@@ -49,7 +52,11 @@ class PortIdentity(msgspec.Struct, frozen=True):
         return f"{self.address} ({known})" if known else self.address
 
     def is_same_device(self, other: PortIdentity) -> bool:
-        """Whether another port is, as far as USB tells, this device plugged in again."""
+        """Return whether another port is the same device plugged in again, judged by USB.
+
+        Devices with a serial number are the same if it is equal; others, if they are in the same
+        USB port. A port without USB ids is known by its address only.
+        """
         if self.vendor_id is None:
             return self.address == other.address
         ids = (self.vendor_id, self.product_id)
@@ -57,16 +64,16 @@ class PortIdentity(msgspec.Struct, frozen=True):
             return False
         if self.serial or other.serial:
             return self.serial == other.serial
-        return self.path == other.path  # twins without serial numbers differ by their socket
+        return self.path == other.path
 
 
 Ports = Callable[[], list[PortIdentity]]
 AskFirmware = Callable[[str], str]
-"""Returns the name of the firmware that answers on a port; DeviceError when none does."""
+"""Returns the name of the firmware that answers on a port; raises DeviceError if none does."""
 
 
 class _UsbSpec(msgspec.Struct):
-    """What a `usb:` string asks for."""
+    """The conditions of a `usb:` string."""
 
     vendor_id: int | None = None
     product_id: int | None = None
@@ -84,12 +91,21 @@ class _UsbSpec(msgspec.Struct):
 
 
 def present_ports() -> list[PortIdentity]:
-    """Return the serial ports that pyserial finds, sorted by address."""
+    """Return the serial ports that pyserial finds, by address."""
     return sorted((_identity(port) for port in list_ports.comports()), key=_address)
 
 
 def resolve(spec: str, *, ports: Ports = present_ports, ask: AskFirmware | None = None) -> str:
-    """Return the address that a device string means now; DeviceError when none or several fit."""
+    """Return the address that a device string means at present.
+
+    Args:
+        spec: Device string of a bench.
+        ports: Lists the ports that are present.
+        ask: Asks the board at an address for the name of its firmware.
+
+    Raises:
+        DeviceError: No port fits, several fit, or the string is malformed.
+    """
     scheme, colon, rest = spec.partition(":")
     if colon and scheme == "usb":
         usb_spec = _parse_usb(spec, rest)
@@ -103,10 +119,15 @@ def resolve(spec: str, *, ports: Ports = present_ports, ask: AskFirmware | None 
 def find_again(
     spec: str, before: PortIdentity | None, *, ports: Ports = present_ports
 ) -> str | None:
-    """Return where a board is that went away, None while it is not there.
+    """Return the present address of a board that was lost; None while it is away.
 
-    `before` is what it was when it was opened: a USB device is found by its identity, whatever
-    its new name; a link or a pseudo-terminal when its path is there again; a URL always.
+    A USB device is found by its identity, whatever its new address; a link or a pseudo-terminal
+    when its path exists again. A URL is returned unchanged.
+
+    Args:
+        spec: Device string of the bench.
+        before: Identity of the board when it was opened.
+        ports: Lists the ports that are present.
     """
     if "://" in spec:
         return spec
@@ -117,7 +138,7 @@ def find_again(
 
 
 def identify(address: str, *, ports: Ports = present_ports) -> PortIdentity | None:
-    """Return what is known of the device behind an address, None when nothing is."""
+    """Return the identity of the device at an address; None if it is unknown."""
     if "://" in address:
         return None
     device = os.path.realpath(address)
@@ -129,12 +150,12 @@ def _by_firmware(spec: str, rest: str, ports: Ports, ask: AskFirmware | None) ->
     if rest and (not rest.startswith("name=") or not wanted):
         raise DeviceError(f"'{spec}' is not a device", remedy=_SYNTAX_REMEDY)
     if ask is None:
-        raise DeviceError(f"'{spec}': nobody here can ask boards for their firmware")
+        raise DeviceError(f"'{spec}': no Firmata driver is available to ask for the firmware")
     fitting: list[PortIdentity] = []
     answers: list[str] = []
     for port in ports():
         if port.vendor_id is None:
-            continue  # a built-in port may be anything; nothing is sent to it unasked
+            continue  # any device may be at a built-in port, and must not receive bytes unasked
         try:
             firmware = ask(port.address)
         except DeviceError as error:
@@ -147,7 +168,7 @@ def _by_firmware(spec: str, rest: str, ports: Ports, ask: AskFirmware | None) ->
 
 
 def _plain(firmware: str) -> str:
-    """Name a firmware without its file's suffix and its case."""
+    """Return the name of a firmware without the suffix of its source file, in lower case."""
     return firmware.casefold().removesuffix(".ino").removesuffix(".cpp")
 
 
@@ -180,23 +201,23 @@ def _parse_usb(spec: str, rest: str) -> _UsbSpec:
             parsed.wanted[key] = value
         else:
             raise DeviceError(
-                f"'{spec}' is not a device: '{part}' is unclear", remedy=_SYNTAX_REMEDY
+                f"'{spec}' is not a device: cannot parse '{part}'", remedy=_SYNTAX_REMEDY
             )
     return parsed
 
 
 def _seen_without_port(spec: _UsbSpec) -> str:
-    """Say whether the device is on the bus, but has no serial port; empty when it is not."""
+    """Return a remark if the device is on the USB but has no serial port; else ""."""
     if spec.vendor_id is None:
         return ""
     match: Mapping[str, Any] = {"idVendor": spec.vendor_id, "idProduct": spec.product_id}
     try:
         seen = usb.core.find(**match)
-    except (usb.core.NoBackendError, usb.core.USBError):  # no libusb here, or no access to the bus
+    except (usb.core.NoBackendError, usb.core.USBError):  # no libusb, or no access to the bus
         return ""
     if seen is None:
         return ""
-    return "it is on the USB, but no driver has made a serial port of it: see `dmesg`"
+    return "it is on the USB, but no driver created a serial port for it: see `dmesg`"
 
 
 def _identity(port: Any) -> PortIdentity:

@@ -1,4 +1,4 @@
-"""Why this user may not open a device node, and what to do about it."""
+"""Reports why this user may not open a device node, and what to do about it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ _REMEDY: Final = "sudo usermod -aG {group} $USER, then log out and in again"
 
 
 class Account(msgspec.Struct, frozen=True):
-    """This user: the groups that this process has, and those that the system has noted."""
+    """The groups of this user, in this process and in the system's group database.
+
+    They differ until the next login after a user is added to a group.
+    """
 
     active: frozenset[str]
     noted: frozenset[str]
 
 
 def this_account() -> Account:
-    """Return the account that this process runs under."""
+    """Return the account under which this process runs."""
     active = {_group_name(number) for number in {*os.getgroups(), os.getegid()}}
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
@@ -43,9 +46,13 @@ def access_problem(
     usable: Callable[[Path], bool] = can_use,
     account: Callable[[], Account] = this_account,
 ) -> tuple[str, str]:
-    """Return what stands in the way of a node and its remedy; two empty texts when nothing does.
+    """Return the problem with using a node, and its remedy; ("", "") if there is none.
 
-    The group is the one that owns the node, `usual_group` when that cannot be told.
+    Args:
+        node: The device node.
+        usual_group: Group to name when that of the node is unknown.
+        usable: Returns whether this user may use a node.
+        account: Returns the groups of this user.
     """
     if usable(node):
         return "", ""
@@ -60,7 +67,7 @@ def access_problem(
 
 
 def _owning_group(node: Path) -> str:
-    """Name the group of a node; empty when it is gone or belongs to root's own group."""
+    """Return the name of a node's group; "" if the node is gone or belongs to root's group."""
     try:
         number = node.stat().st_gid
     except OSError:

@@ -1,7 +1,7 @@
-"""What a camera backend is, and how the one for an address is found.
+"""The interface of camera backends, and how the backend for an address is found.
 
-A backend is a class named by an entry point of the group `mlink.cameras`; the entry point's name
-is the scheme of the addresses that it opens:
+A backend is a class announced by an entry point of the group `mlink.cameras`. The entry point's
+name is the scheme of the addresses that it opens:
 
     usb:046d:0825, usb:serial=…, /dev/v4l/by-id/…, /dev/video0   → v4l2
     file:clip.mkv, images:frames                                 → file, images
@@ -30,12 +30,12 @@ GROUP = "mlink.cameras"
 VIRTUAL = "virtual"
 
 ControlValue = bool | int | float | str
-"""What a control may be set to; a text is the name of a choice, or "auto"."""
+"""Value of a control; a string is the name of a menu entry, or "auto"."""
 
 
 @dataclass(frozen=True, slots=True)
 class CameraRequest:
-    """What the bench asks of a camera; a backend ignores what its source does not have."""
+    """What the bench requests of a camera; a backend ignores what its source does not have."""
 
     size: tuple[int, int] = (640, 480)
     """Width and height in pixels."""
@@ -44,25 +44,25 @@ class CameraRequest:
     pixel_format: str = ""
     """Four characters, such as "MJPG" or "GREY"; empty: the driver's choice."""
     loop: bool = False
-    """Whether a finite source begins anew at its end."""
+    """Whether a finite source starts again at its end."""
     paced: bool = True
-    """Whether a recorded source keeps its own pace; else it is read as fast as possible."""
+    """Whether a recorded source plays at its own pace; else it is read as fast as possible."""
     controls: Mapping[str, ControlValue] = field(default_factory=dict)
-    """Exposure, gain, … by name, in the order in which they are to be set."""
+    """Values of controls (exposure, gain, …) by name, in the order in which to set them."""
     base_dir: Path = Path()
-    """Where relative paths in an address start: the folder of the bench."""
+    """Folder of the bench, to which relative paths in an address refer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the camera made of one setting, in words with units."""
+    """The camera's answer to one setting, as text with units."""
 
     setting: str
     asked: str
     got: str
-    """Read back from the camera, or why it did not take the setting."""
+    """The value read back from the camera, or why it refused the setting."""
     same: bool = False
-    """Whether the camera does what was asked, but for what is finer than it can do."""
+    """Whether the camera does what was requested, within its resolution."""
 
     def __str__(self) -> str:
         return f"{self.setting}: asked {self.asked}, got {self.got}"
@@ -70,31 +70,31 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class CameraInfo:
-    """What an opened camera really delivers."""
+    """What an open camera actually delivers."""
 
     shape: tuple[int, ...]
-    """Of every picture: (height, width) or (height, width, channels)."""
+    """Shape of every picture: (height, width) or (height, width, channels)."""
     dtype: np.dtype[Any]
     framerate: float
-    """Frames per second; 0 when the source does not know."""
+    """Frames per second; 0 when the source does not know it."""
     timestamp_source: str
-    """What gives the stamps: "v4l2-monotonic", "host", "file", "generator", …"""
+    """Origin of the time stamps: "v4l2-monotonic", "host", "file", "generator", …"""
     uncertainty_usec: int
-    """How far a stamp may be from the moment that it stands for, in µs."""
+    """Largest distance of a stamp from the true time of the frame, in µs."""
     finite: bool = False
     """Whether the source ends by itself."""
     steady: bool = True
     """Whether frames come at `framerate`, so that a longer interval means lost frames."""
     live: bool = True
-    """Whether frames are lost by being late, so that the thread deserves high priority."""
+    """Whether a late thread loses frames, so that it should have real-time priority."""
     identity: str = ""
-    """The address by which this very camera is found again after a loss; empty: the same."""
+    """Address at which this very camera is found again after a loss; empty: the same address."""
     answers: tuple[Answer, ...] = ()
-    """What was asked of the camera, and what it does."""
+    """The camera's answers to all settings that were requested."""
 
     @property
     def differences(self) -> tuple[Answer, ...]:
-        """What the camera does otherwise than asked."""
+        """The settings in which the camera differs from the request."""
         return tuple(answer for answer in self.answers if not answer.same)
 
     @property
@@ -109,18 +109,18 @@ class CameraInfo:
 
 
 class Stamp(NamedTuple):
-    """When a frame was taken, and its number where the source counts by itself."""
+    """The time at which a frame was taken, and its number if the source counts frames itself."""
 
     time_ns: int
-    """CLOCK_MONOTONIC, ns."""
+    """On CLOCK_MONOTONIC, in ns."""
     number: int = -1
-    """The source's own number, which shows frames that it lost; −1: it has none."""
+    """The source's own frame number, which shows lost frames; −1 if it has none."""
     estimated: bool = False
-    """Whether this one frame has no time of `timestamp_source`: its arrival stands in."""
+    """Whether the arrival time is used because `timestamp_source` had no time for this frame."""
 
 
 class NoFrame(enum.Enum):
-    """Why `grab` brought no frame."""
+    """Why `grab` returned no frame."""
 
     TIMEOUT = "nothing came in time"
     NOT_YET = "the next frame is not due yet"
@@ -129,70 +129,85 @@ class NoFrame(enum.Enum):
 
 
 class CameraBackend(Protocol):
-    """One camera or other source of pictures. This is the whole contract of a backend.
+    """One camera or other source of pictures: the whole contract of a backend.
 
-    `mlink_drivers.camera.contract` checks it.
+    `mlink_drivers.camera.contract` has tests of it.
 
-    A backend is made without arguments and used for one run. Its life is `open`, then `start`,
-    then `grab` and `retrieve` in turns, then `close`. `open` and `close` are called in the
-    worker's main thread (after a loss: the capture thread, with a backend made anew), the others
-    in the capture thread; never two at once.
-
-    `open(address, request)` does all slow work: it opens the device, applies the request, reads
-    back what it got, and finds out where its stamps come from. A setting that the camera refuses
-    is no error but an `Answer` that is not the same. A device that is absent, busy, forbidden or
-    silent raises DeviceError with the address in its message and a remedy.
-
-    `start()` is called right before the first `grab`. Frames of the time before are thrown away
-    here if their stamps would not show their age (stamps before `start` are dropped by the
-    caller); sources that make their frames begin to count here.
-
-    `grab()` waits for the next frame, at most about 1 s, and returns when it was taken (on
-    CLOCK_MONOTONIC, later than the frame before) or why there is none. It must not decode and
-    must not spin. DeviceError when the device is gone. `NoFrame.TIMEOUT` says that a frame was
-    overdue: how long silence is borne is the caller's decision; `NoFrame.NOT_YET` that a slow
-    source is well. After `NoFrame.END` it is not called again.
-
-    `retrieve(into)` decodes the frame last grabbed straight into `into`, a C-contiguous array of
-    the announced shape and dtype, in shared memory, and returns True; False when this picture is
-    damaged and the next may be good. A grabbed frame need not be retrieved. `into` must not be
-    kept.
-
-    `close()` gives everything back; it may be called twice, and after an `open` that failed.
+    A backend is made without arguments and used for one run: `open`, then `start`, then `grab` and
+    `retrieve` alternately, then `close`. `open` and `close` are called in the worker's main thread
+    (after a loss: in the capture thread, on a new backend), the others in the capture thread, and
+    never two at once.
     """
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
-        """Open the device and say what it delivers."""
+        """Open the device, apply the request, and return what it delivers.
+
+        All slow work belongs here: reading settings back, and finding out where time stamps come
+        from. A setting that the camera refuses is not an error but an `Answer` that is not `same`.
+
+        Args:
+            address: Address with the backend's scheme.
+            request: Size, rate, pixel format and controls to apply.
+
+        Raises:
+            DeviceError: The device is absent, busy, silent or not permitted; with its address in
+                the message, and a remedy.
+        """
         ...
 
     def start(self) -> None:
-        """Begin; the next frame grabbed is the first that counts."""
+        """Begin; called immediately before the first `grab`.
+
+        Frames that are waiting must be discarded here if their stamps do not show their age; the
+        caller drops frames with stamps before `start`. Generated sources begin to count here.
+        """
         ...
 
     def grab(self) -> Stamp | NoFrame:
-        """Wait for a frame, at most about 1 s."""
+        """Wait for the next frame, at most about 1 s; neither decode nor spin.
+
+        Returns:
+            When the frame was taken, on CLOCK_MONOTONIC and later than the frame before; else why
+            there is none. `TIMEOUT` means that a frame is overdue: the caller decides how much
+            silence is a failure. `NOT_YET` means that a slow source is well. `END` is final.
+
+        Raises:
+            DeviceError: The device is gone.
+        """
         ...
 
     def retrieve(self, into: NDArray[Any]) -> bool:
-        """Decode the frame last grabbed into this memory."""
+        """Decode the frame grabbed last; it need not be called for each frame.
+
+        Args:
+            into: C-contiguous array of the announced shape and dtype, in shared memory. Decode
+                straight into it, and keep no reference to it.
+
+        Returns:
+            False if this picture is damaged and the next one may be good.
+        """
         ...
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release the device; may be called twice, and after an `open` that failed."""
         ...
 
 
 @runtime_checkable
 class Adjustable(Protocol):
-    """A backend whose controls can be changed during a run has this method besides."""
+    """Additional method of a backend whose controls can be changed during a run."""
 
     def adjust(self, control: str, value: ControlValue) -> Answer:
-        """Set a control and read it back; called in the main thread while others grab."""
+        """Set a control and read it back; called in the main thread while another thread grabs."""
         ...
 
 
 def scheme_of(address: str) -> str:
-    """Return the name of the backend that opens this address."""
+    """Return the name of the backend that opens an address.
+
+    Raises:
+        DeviceError: The address has no scheme, and is no device node.
+    """
     if address.startswith(("/dev/", "usb:")):
         return "v4l2"
     scheme, colon, rest = address.partition(":")
@@ -210,7 +225,15 @@ def scheme_of(address: str) -> str:
 def make_backend(
     address: str, points: Callable[[], tuple[EntryPoint, ...]] | None = None
 ) -> CameraBackend:
-    """Find, import and make the backend for an address; DeviceError when there is none."""
+    """Find, import and create the backend for an address.
+
+    Args:
+        address: Address with the backend's scheme.
+        points: Returns the entry points to search, by default those that are installed.
+
+    Raises:
+        DeviceError: No backend has this scheme, or it cannot be imported.
+    """
     scheme = scheme_of(address)
     installed = points() if points else tuple(entry_points(group=GROUP))
     for point in installed:
@@ -237,12 +260,12 @@ def _load(point: EntryPoint) -> CameraBackend:
 
 
 def shown_address(address: str) -> str:
-    """Return an address as it may be logged and recorded: without a password."""
+    """Return an address without user name and password, for logs and recordings."""
     return re.sub(r"(?<=://)[^/@]*@", "…@", address)
 
 
 def in_words(value: ControlValue) -> str:
-    """Return a control's value as people write it."""
+    """Return a control's value as it is written in a bench."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

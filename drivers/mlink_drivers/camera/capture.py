@@ -1,7 +1,7 @@
-"""The capture thread: grab, stamp, decode into loaned shared memory, send. It waits for nobody.
+"""The capture thread: grab, stamp, decode into loaned shared memory, send.
 
-Its loop makes as few objects as it can, and every frame that does not reach the stream is
-counted under the reason why.
+It never waits for a subscriber. The loop allocates as little as possible, and counts every frame
+that is not sent, by the reason.
 """
 
 from __future__ import annotations
@@ -20,22 +20,33 @@ from mlink_drivers.camera.counts import CaptureCounts
 from mlink_drivers.camera.rate import FrameRate
 
 SILENCE_LIMIT_NSEC = 2_000_000_000
-"""After so long without a good frame the camera counts as failed."""
+"""Without a good frame for this long, the camera has failed."""
 STOP_TIMEOUT_SEC = 5.0
-"""`grab` waits 1 s at most; a driver that takes longer than this to return is stuck."""
+"""`grab` waits at most 1 s; a driver that takes longer than this to return is stuck."""
 _RETRY_PAUSE_SEC = 0.002
-"""A failed grab that returns at once must not keep a real-time thread, and its core, spinning."""
+"""Keeps a real-time thread from spinning when `grab` fails immediately."""
 
 Recover = Callable[[DeviceError, threading.Event], CameraBackend | None]
-"""(the loss, set when a stop is asked) → the camera again; None when stopped; DeviceError when
-the loss is to end the run. Called in the capture thread, and may wait."""
+"""(the loss, event that is set to stop) → the reopened camera, or None when stopped.
+
+Called in the capture thread, and may wait. Raises DeviceError when the loss is to end the run.
+"""
 
 
 class CaptureThread:
-    """Owns the thread "capture" between `start` and `stop`; the backend stays its maker's.
+    """Owns the thread "capture" between `start` and `stop`; the caller closes the backend.
 
-    `fail` is told of an error that ends capturing, `ended` of the end of a finite source; both
-    are called in the thread.
+    Args:
+        backend: An open camera.
+        info: What it delivers.
+        output: Port that lends memory for frames and sends them.
+        clock: Converts stamps to master time.
+        log: Logger of the module.
+        fail: Called in the thread with an error that ends capturing.
+        ended: Called in the thread at the end of a finite source.
+        recover: Waits for a lost camera; None: a loss ends capturing.
+        affinity: Processors on which the thread may run; empty: all.
+        silence_limit_nsec: Without a good frame for this long (ns), the camera has failed.
     """
 
     def __init__(
@@ -56,9 +67,9 @@ class CaptureThread:
         self.granted: Granted | None = None
         self.first_ns = 0
         self.last_ns = 0
-        """Stamps of the first and of the newest frame in order, CLOCK_MONOTONIC."""
+        """Stamps of the first and the newest frame in order, on CLOCK_MONOTONIC, in ns."""
         self.in_order = 0
-        """Frames between those two, both included, whether or not they could be sent."""
+        """Number of frames from the first to the newest, whether or not they were sent."""
         self._index = -1
         self._last_usec = -1
         self._rate = FrameRate(round(1e9 / info.framerate) if info.framerate > 0 else 0)
@@ -77,11 +88,15 @@ class CaptureThread:
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
     def start(self) -> None:
-        """Begin to capture; frames taken before this moment are not sent."""
+        """Start capturing; frames taken before this moment are not sent."""
         self._thread.start()
 
     def stop(self) -> bool:
-        """Ask the thread to end and wait for it; False when the driver does not return."""
+        """Stop the thread and wait for it.
+
+        Returns:
+            False if the driver does not return, so that the thread still uses the backend.
+        """
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(STOP_TIMEOUT_SEC)
@@ -89,7 +104,7 @@ class CaptureThread:
 
     @property
     def framerate(self) -> float:
-        """Frames per second over the whole run, from the stamps; 0 before the second frame."""
+        """Mean frames per second of the run, from the stamps; 0 before the second frame."""
         if self.in_order < 2:
             return 0.0
         return (self.in_order - 1) * 1e9 / (self.last_ns - self.first_ns)
@@ -103,8 +118,8 @@ class CaptureThread:
                 self.granted = request_priority()
                 self._log.info("capture thread: %s", self.granted.detail)
             self._capture_and_recover()
-        except Exception as error:  # noqa: BLE001 - a thread has no caller: the run must hear of it
-            # At the stop a stream may end under a frame that is on its way; that is no failure.
+        except Exception as error:  # noqa: BLE001 - a thread has no caller to raise it to
+            # When the run stops, a stream may end while a frame is being sent: not a failure.
             if not (self._stopping.is_set() and isinstance(error, StreamError)):
                 self._fail(error)
 
@@ -126,18 +141,18 @@ class CaptureThread:
                 self.counts.lost += self._rate.take_lost()
 
     def _capture(self) -> None:
-        """Run the loop until stopped or the source's end."""
+        """Send frames until a stop or the end of the source."""
         counts, info, rate = self.counts, self._info, self._rate
         grab, retrieve = self._backend.grab, self._backend.retrieve
         loan_frame, to_master = self._output.loan_frame, self._clock.from_monotonic_ns
         shape, dtype = info.shape, info.dtype
         stopping = self._stopping.is_set
-        wanted = self._output.connected
+        has_subscriber = self._output.connected
         is_first = True
-        offset = 0  # from the source's numbers to ours: a camera that is back begins at 0 again
+        offset = 0  # source's number → our index; a reopened camera starts at 0 again
         started_ns = time.monotonic_ns()
         self._backend.start()
-        heard_ns = time.monotonic_ns()
+        last_alive_ns = time.monotonic_ns()
 
         while not stopping():
             grabbed = grab()
@@ -146,14 +161,14 @@ class CaptureThread:
                     self._ended()
                     return
                 if grabbed is NoFrame.NOT_YET:
-                    heard_ns = time.monotonic_ns()
+                    last_alive_ns = time.monotonic_ns()
                 else:
-                    self._note_absence(grabbed, heard_ns)
+                    self._note_absence(grabbed, last_alive_ns)
                 continue
             time_ns, number, estimated = grabbed
             if time_ns < started_ns:
                 counts.stale += 1
-                self._check_silence(heard_ns)
+                self._check_silence(last_alive_ns)
                 continue
             time_usec = to_master(time_ns)
             if time_usec <= self._last_usec:
@@ -162,7 +177,7 @@ class CaptureThread:
                     "disordered",
                     "a frame's time is not later than that of the frame before: not sent",
                 )
-                self._check_silence(heard_ns)
+                self._check_silence(last_alive_ns)
                 continue
 
             if is_first:
@@ -191,23 +206,23 @@ class CaptureThread:
                 if stopping():
                     return
                 counts.unsent += 1
-                self._warn_once("unsent", f"a frame is lost, there is no memory for it: {error}")
-                heard_ns = time.monotonic_ns()
+                self._warn_once("unsent", f"no memory for a frame: not sent ({error})")
+                last_alive_ns = time.monotonic_ns()
                 continue
-            # Without a listener there is nobody to decode for.
-            if wanted and not retrieve(loan.array):
+            # Without a subscriber no frame needs to be decoded.
+            if has_subscriber and not retrieve(loan.array):
                 loan.discard()
                 counts.damaged += 1
-                self._warn_once("damaged", "a frame is damaged and is not sent")
-                self._check_silence(heard_ns)
+                self._warn_once("damaged", "a frame is damaged: not sent")
+                self._check_silence(last_alive_ns)
                 continue
             loan.send(index=self._index, time_usec=time_usec)
             counts.sent += 1
             counts.estimated += estimated
-            heard_ns = time.monotonic_ns()
+            last_alive_ns = time.monotonic_ns()
 
     def _missed_until(self, time_ns: int) -> int:
-        """Return, and count, the frames missed since the camera was lost."""
+        """Count the frames that were missed since the camera was lost; return their number."""
         rate = self._info.framerate
         period_nsec = self._rate.period_nsec or (round(1e9 / rate) if rate > 0 else 0)
         if not (self._info.steady and period_nsec):
@@ -216,18 +231,18 @@ class CaptureThread:
         self.counts.lost += missed
         return missed
 
-    def _note_absence(self, reason: NoFrame, heard_ns: int) -> None:
-        """Count a grab without a frame."""
+    def _note_absence(self, reason: NoFrame, last_alive_ns: int) -> None:
+        """Count a grab that returned no frame, and check for silence."""
         if reason is NoFrame.REPEATED:
             self.counts.repeated += 1
         else:
             self.counts.timeouts += 1
-        self._check_silence(heard_ns)
+        self._check_silence(last_alive_ns)
         self._stopping.wait(_RETRY_PAUSE_SEC)
 
-    def _check_silence(self, heard_ns: int) -> None:
-        """Give up when no good frame came for too long."""
-        silence_nsec = time.monotonic_ns() - heard_ns
+    def _check_silence(self, last_alive_ns: int) -> None:
+        """Raise DeviceError when the last sign that the camera works is too long ago."""
+        silence_nsec = time.monotonic_ns() - last_alive_ns
         if silence_nsec <= self._silence_limit_nsec or self._stopping.is_set():
             return
         troubles = ", ".join(f"{n} {name}" for name, n in self.counts.troubles().items())
@@ -238,7 +253,7 @@ class CaptureThread:
         )
 
     def _warn_once(self, kind: str, text: str) -> None:
-        """Log the first of a kind of trouble; the counts tell the rest."""
+        """Log the first event of a kind; the counts include all of them."""
         if kind not in self._warned:
             self._warned.add(kind)
-            self._log.warning("%s (said once; the summary has the count)", text)
+            self._log.warning("%s (logged once; the summary has the count)", text)

@@ -20,7 +20,7 @@ CONTROLS = (
     "saturation",
     "hue",
 )
-"""Controls that are keys of their own, in the order in which they are set."""
+"""Controls with a key of their own, in the order in which they are set."""
 
 
 class CameraSettings(ModuleSettings):
@@ -41,33 +41,33 @@ class CameraSettings(ModuleSettings):
     focus: float | str | None = None
     """In the camera's own unit, or "auto"."""
     power_line_frequency: int | str | None = None
-    """50 or 60 (Hz), "off" or "auto": keeps lamps from flickering in the pictures."""
+    """50 or 60 (Hz), "off" or "auto": suppresses the flicker of lamps."""
     brightness: float | None = None
     contrast: float | None = None
     saturation: float | None = None
     hue: float | str | None = None
     controls: dict[str, bool | int | float | str] = {}
-    """Any other V4L2 control by its name, as `v4l2-ctl --list-ctrls` writes it."""
+    """Any other V4L2 control, by its name in `v4l2-ctl --list-ctrls`."""
     strict: bool = False
-    """Whether a camera that does not take a setting as asked fails the run."""
+    """Whether a setting that the camera does not adopt as requested fails the run."""
     roi: tuple[int, int, int, int] | None = None
     """Region of interest: x, y, width and height in pixels; only this part is sent."""
     greyscale: bool = False
-    """Whether colour pictures are sent as grey ones."""
+    """Whether colour pictures are converted to grey."""
     loop: bool = False
-    """Whether a file begins anew at its end."""
+    """Whether a file starts again at its end."""
     paced: bool = True
-    """Whether a file keeps its own pace; else it is read as fast as possible."""
+    """Whether a file plays at its own pace; else it is read as fast as possible."""
     end_of_source: Literal["stop", "idle"] = "stop"
-    """What the end of a file does: end the run as a success, or send nothing more."""
+    """At the end of a file: end the run as a success, or only stop sending."""
     on_loss: Literal["stop", "continue"] = "stop"
-    """When the camera goes away: end the run as a failure, or wait until it is back."""
+    """When the camera is lost: end the run as a failure, or wait until it is back."""
     on_reconnect: Literal["stop", "continue"] = "continue"
-    """When it is back: end the run as a success, or go on with the stream, its gap marked."""
+    """When it is back: end the run as a success, or continue the stream after a marked gap."""
     affinity: tuple[int, ...] = ()
     """Processors on which the capture thread may run; empty: all."""
     camera: int | None = None
-    """Syntalos' camera number: /dev/videoN, for a module without a device. Last resort."""
+    """Number N of /dev/videoN, for a module without a device; as in Syntalos. Last resort."""
 
     def __post_init__(self) -> None:
         if min(self.size) < 1:
@@ -84,7 +84,7 @@ class CameraSettings(ModuleSettings):
             raise ValueError(f"roi must be [x, y, width, height] in pixels, not {list(self.roi)}")
 
     def all_controls(self) -> dict[str, bool | int | float | str]:
-        """Return the controls that are to be set, by name, in this order."""
+        """Return the controls to set by name, in the order in which to set them."""
         named = {name: getattr(self, name) for name in CONTROLS}
         return {name: wish for name, wish in named.items() if wish is not None} | self.controls
 

@@ -1,4 +1,4 @@
-"""Changes during a run, by commands such as "exposure=5000"; each becomes a row with its time."""
+"""Changes of controls during a run, by commands such as "exposure=5000", recorded as table rows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,22 @@ from mlink_drivers.camera.backend import Answer, ControlValue
 
 HEADER = ["time_usec", "control", "asked", "got"]
 CONNECTION = "connection"
-"""Stands in the column `control` of rows that tell of a loss and of the return."""
-_TRUTH = {"true": True, "false": False}
+"""Entry of the column `control` in rows about a loss and the return of the camera."""
+_BOOLEANS = {"true": True, "false": False}
 
 
 class Changes:
-    """Serves `control-in` and fills `changes`: [master time in µs, control, asked, got]."""
+    """Handles commands of `control-in`, and sends rows on `changes`.
+
+    A row is [master time in µs, control, asked, got].
+
+    Args:
+        inputs: Input ports of the module, with `control-in`.
+        output: Port `changes`.
+        clock: Master clock.
+        log: Logger of the module.
+        adjust: Sets a control of the camera and reads it back.
+    """
 
     def __init__(
         self,
@@ -36,22 +46,22 @@ class Changes:
         inputs["control-in"].on_item = self._on_command
 
     def connection(self, state: str) -> None:
-        """Add a row for a camera that was lost or is open again (in the capture thread)."""
+        """Add a row for a camera that is "lost" or "open" again; called in the capture thread."""
         self._add(CONNECTION, "", state)
 
     def _on_command(self, command: ControlCommand) -> None:
-        """Set what the command's text asks for; several settings are parted by ';' or ','."""
+        """Apply the settings of a command's text, which are separated by ';' or ','."""
         if command.kind != ControlCommandKind.CUSTOM:
             name = ControlCommandKind(command.kind).name
             self._log.warning(
-                'a camera takes CUSTOM commands such as "exposure=5000", not %s: ignored', name
+                'a camera accepts CUSTOM commands such as "exposure=5000": %s ignored', name
             )
             return
         for part in command.command.replace(",", ";").split(";"):
             control, equals, text = (word.strip() for word in part.partition("="))
             if not (control and equals and text):
                 self._log.warning(
-                    'a camera cannot follow the command "%s": write, for example, "exposure=5000"',
+                    'invalid command "%s" for a camera: write, for example, "exposure=5000"',
                     command.command,
                 )
                 continue
@@ -65,9 +75,9 @@ class Changes:
 
 
 def parse_value(text: str) -> ControlValue:
-    """Return the number or truth value that a text stands for, else the text itself."""
-    if text.lower() in _TRUTH:
-        return _TRUTH[text.lower()]
+    """Return the number or boolean that a text represents, else the text itself."""
+    if text.lower() in _BOOLEANS:
+        return _BOOLEANS[text.lower()]
     for kind in (int, float):
         try:
             return kind(text)

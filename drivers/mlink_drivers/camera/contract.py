@@ -1,6 +1,6 @@
-"""What every camera backend promises, as checks: the behaviour suite behind `CameraBackend`.
+"""Tests of the contract `CameraBackend`, for every camera backend.
 
-For a backend of your own, in pytest:
+For your own backend, in pytest:
 
     from mlink_drivers.camera.contract import CHECKS, Subject
 
@@ -8,8 +8,8 @@ For a backend of your own, in pytest:
     def test_my_camera_keeps_the_contract(check):
         check(Subject(MyCamera, "my:1", CameraRequest(framerate=30), absent="my:none"))
 
-Each check opens the camera anew, takes a few frames, and closes it; AssertionError says what was
-promised. The camera must be there, and its frames must come by themselves.
+Each check opens the camera, grabs a few frames and closes it; an AssertionError names the broken
+promise. The camera must be present and deliver frames without a trigger.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ _LONGEST_SILENCE_SEC = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The backend that is checked, and a camera for it."""
+    """The backend to check, and a camera for it."""
 
     make: Callable[[], CameraBackend]
     address: str
     request: CameraRequest = field(default_factory=CameraRequest)
     absent: str = ""
-    """An address of this backend's at which there is no camera; empty: not tried."""
+    """An address of this backend at which there is no camera; empty: not checked."""
 
     @contextmanager
     def opened(self) -> Iterator[tuple[CameraBackend, CameraInfo]]:
-        """Open the camera, and close it afterwards."""
+        """Open the camera for a `with` block, and close it afterwards."""
         backend = self.make()
         try:
             yield backend, backend.open(self.address, self.request)
@@ -65,24 +65,24 @@ Check = Callable[[Subject], None]
 
 
 def a_backend_has_the_five_methods(subject: Subject) -> None:
-    """Made without arguments, it has what the runtime calls."""
+    """A backend is made without arguments, and has the methods that the runtime calls."""
     backend = subject.make()
     for method in ("open", "start", "grab", "retrieve", "close"):
         assert callable(getattr(backend, method, None)), f"there is no method {method}()"
 
 
 def opening_tells_what_will_come(subject: Subject) -> None:
-    """Shape, type, rate, and where the stamps come from."""
+    """`open` returns a valid shape, type and rate, and the origin of the time stamps."""
     with subject.opened() as (_, info):
         assert len(info.shape) in (2, 3), f"a picture has 2 or 3 dimensions, not {info.shape}"
         assert info.dtype in (np.uint8, np.uint16), f"pixels are of 8 or 16 bits: {info.dtype}"
         assert info.framerate >= 0, "a rate that is not known is 0"
-        assert info.timestamp_source, "timestamp_source says what gives the stamps"
+        assert info.timestamp_source, "timestamp_source names the origin of the stamps"
         assert info.uncertainty_usec >= 0, "uncertainty_usec is a number of µs"
 
 
 def frames_are_written_in_place(subject: Subject) -> None:
-    """A picture fills the memory that it is given, and nothing beside it."""
+    """`retrieve` fills the array it is given, and no memory around it."""
     with subject.opened() as (backend, info):
         size = int(np.prod(info.shape)) * info.dtype.itemsize
         memory = np.full(size + 2 * _GUARD, _UNTOUCHED, np.uint8)
@@ -91,14 +91,17 @@ def frames_are_written_in_place(subject: Subject) -> None:
         for _ in range(3):
             memory[_GUARD:-_GUARD] = _UNTOUCHED
             next_frame(backend)
-            assert backend.retrieve(into) is True, "retrieve() says that a good picture is there"
+            assert backend.retrieve(into) is True, "retrieve() returns True for a good picture"
             assert (memory[_GUARD:-_GUARD] != _UNTOUCHED).any(), "nothing was written to `into`"
         beside = np.concatenate((memory[:_GUARD], memory[-_GUARD:]))
         assert (beside == _UNTOUCHED).all(), "memory beside `into` was written to"
 
 
 def stamps_are_of_the_run_and_increase_strictly(subject: Subject) -> None:
-    """On CLOCK_MONOTONIC; older frames may only be those that waited in the driver."""
+    """Stamps are on CLOCK_MONOTONIC, increase, and are not in the future.
+
+    Stamps before `start` are allowed, for frames that waited in the driver.
+    """
     with subject.opened() as (backend, info):
         time.sleep(0.05)
         before_ns = time.monotonic_ns()
@@ -114,7 +117,7 @@ def stamps_are_of_the_run_and_increase_strictly(subject: Subject) -> None:
 
 
 def what_waited_before_the_start_is_not_taken_for_new(subject: Subject) -> None:
-    """Frames that gathered since `open` are thrown away, or their stamps show their age."""
+    """Frames that were queued since `open` are discarded, or their stamps show their age."""
     with subject.opened() as (backend, info):
         if not (info.live and info.framerate):
             return
@@ -123,23 +126,23 @@ def what_waited_before_the_start_is_not_taken_for_new(subject: Subject) -> None:
         backend.start()
         _since(backend, before_ns, 7)
         elapsed_sec = (time.monotonic_ns() - before_ns) / 1e9
-        # network streams hardly ever say their true rate: half is left as a margin
+        # Network streams rarely report their true rate, so half of it is enough.
         assert elapsed_sec > 3 / info.framerate, "frames of the time before the start were sent"
 
 
 def a_grabbed_frame_need_not_be_retrieved(subject: Subject) -> None:
-    """Without a listener frames are only grabbed."""
+    """Without a subscriber, the runtime grabs frames and does not retrieve them."""
     with subject.opened() as (backend, info):
         into = np.empty(info.shape, info.dtype)
         backend.start()
         for turn in range(6):
             next_frame(backend)
             if turn % 2:
-                assert backend.retrieve(into), "a frame after one that was left is damaged"
+                assert backend.retrieve(into), "a frame after one not retrieved is damaged"
 
 
 def grabbing_waits_instead_of_spinning(subject: Subject) -> None:
-    """And it returns within about a second."""
+    """`grab` blocks until there is a frame, and returns within about a second."""
     with subject.opened() as (backend, info):
         if not info.live:
             return
@@ -149,11 +152,11 @@ def grabbing_waits_instead_of_spinning(subject: Subject) -> None:
         for _ in range(10):
             next_frame(backend)
         waited = _times_it_waited() - before
-        assert waited >= 5, f"in 10 turns grab() gave the processor back only {waited} times"
+        assert waited >= 5, f"in 10 calls grab() released the processor only {waited} times"
 
 
 def closing_may_be_done_twice_and_before_opening(subject: Subject) -> None:
-    """Whatever happened before, everything is given back."""
+    """`close` releases the device in every state."""
     backend = subject.make()
     backend.close()
     with subject.opened() as (backend, _):
@@ -163,7 +166,10 @@ def closing_may_be_done_twice_and_before_opening(subject: Subject) -> None:
 
 
 def a_new_backend_opens_the_camera_again(subject: Subject) -> None:
-    """As it is done after a loss: by the identity, with the same pictures."""
+    """A second backend finds the camera by its identity and delivers the same kind of pictures.
+
+    The runtime does so after a loss.
+    """
     with subject.opened() as (_, first):
         pass
     backend = subject.make()
@@ -177,7 +183,7 @@ def a_new_backend_opens_the_camera_again(subject: Subject) -> None:
 
 
 def what_is_not_there_is_a_device_error_with_a_remedy(subject: Subject) -> None:
-    """Never a traceback of something inside."""
+    """A missing camera raises DeviceError with a remedy, not an exception of a library."""
     if not subject.absent:
         return
     backend = subject.make()
@@ -189,16 +195,16 @@ def what_is_not_there_is_a_device_error_with_a_remedy(subject: Subject) -> None:
     finally:
         backend.close()
     assert remedy is not None, f"there is a camera at {subject.absent}"
-    assert remedy, "an error says what to do"
+    assert remedy, "the DeviceError has no remedy"
 
 
 def a_control_that_it_does_not_have_is_an_answer(subject: Subject) -> None:
-    """Of backends with `adjust`: what is refused is told, and nothing is raised."""
+    """`adjust` returns why it refused a control, and raises nothing."""
     with subject.opened() as (backend, _):
         if isinstance(backend, Adjustable):
             answer = backend.adjust("no_such_control_of_any_camera", 1)
             assert not answer.same, "a control that does not exist was set"
-            assert answer.got, "the answer says why"
+            assert answer.got, "the answer does not contain the reason"
 
 
 CHECKS: tuple[Check, ...] = (
@@ -214,11 +220,15 @@ CHECKS: tuple[Check, ...] = (
     what_is_not_there_is_a_device_error_with_a_remedy,
     a_control_that_it_does_not_have_is_an_answer,
 )
-"""The whole suite."""
+"""All checks."""
 
 
 def next_frame(backend: CameraBackend) -> Stamp:
-    """Return the next frame's stamp; a source that is well but slow is asked again."""
+    """Return the next frame's stamp, with repeated calls of `grab` for a slow source.
+
+    Raises:
+        AssertionError: The source ended, `grab` took too long, or no frame came for 5 s.
+    """
     deadline = time.monotonic() + _LONGEST_SILENCE_SEC
     while True:
         began = time.monotonic()
@@ -232,12 +242,12 @@ def next_frame(backend: CameraBackend) -> Stamp:
 
 
 def _times_it_waited() -> int:
-    """Return how often this thread has waited for something; load beside it changes nothing."""
+    """Return this thread's voluntary context switches, which do not depend on other load."""
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
 def _since(backend: CameraBackend, start_ns: int, count: int) -> list[Stamp]:
-    """Return the stamps of `count` frames since a moment; the runtime drops older ones, too."""
+    """Return the stamps of `count` frames, without older ones, which the runtime drops too."""
     stamps: list[Stamp] = []
     while len(stamps) < count:
         stamp = next_frame(backend)

@@ -1,4 +1,4 @@
-"""What became of the frames of a camera: every one is counted once."""
+"""Counts of a camera's frames by what happened to them."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass, fields
 
 @dataclass(slots=True)
 class CaptureCounts:
-    """What became of the frames; each is counted once."""
+    """Frames by what happened to them; each is counted once, under `sent` or another reason."""
 
     sent: int = 0
     stale: int = 0
-    """Taken before the start."""
+    """Not sent: taken before the start."""
     disordered: int = 0
-    """Stamped no later than the frame before."""
+    """Not sent: stamped no later than the frame before."""
     repeated: int = 0
-    """The driver returned the previous frame again."""
+    """Not sent: the driver returned the previous frame again."""
     damaged: int = 0
-    """Could not be decoded."""
+    """Not sent: could not be decoded."""
     unsent: int = 0
-    """No shared memory was free."""
+    """Not sent: no shared memory was free."""
     lost: int = 0
-    """Missing before they reached us, by the source's numbers or by the intervals."""
+    """Never received, by the source's frame numbers or by the intervals between frames."""
     estimated: int = 0
-    """Sent, but stamped by arrival since the source had no time for them."""
+    """Sent (and counted there too) with the arrival time, since the source had no time for them."""
     timeouts: int = 0
-    """Grabs that brought nothing; no frames."""
+    """Calls of `grab` that returned nothing; no frames."""
 
     def troubles(self) -> dict[str, int]:
-        """Return the counts that are not zero, without `sent`."""
+        """Return all counts but `sent` that are not zero, by name."""
         counts = {field.name: int(getattr(self, field.name)) for field in fields(self)}
         return {name: count for name, count in counts.items() if count and name != "sent"}

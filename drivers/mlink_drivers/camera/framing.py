@@ -1,4 +1,4 @@
-"""Region of interest and greyscale, for every backend alike: a backend around another one."""
+"""Region of interest and greyscale for every backend: a backend that wraps another one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ Region = tuple[int, int, int, int]
 
 
 class FramedCamera:
-    """Cuts a region out of each picture, and takes its colours away; owns the whole picture."""
+    """Crops each picture to a region, or converts it to grey, or both.
+
+    It owns memory for one whole picture, into which the wrapped backend decodes.
+
+    Args:
+        inner: The wrapped backend.
+        region: Part to keep: x, y, width and height in pixels; None: the whole picture.
+        greyscale: Whether colour pictures are converted to grey.
+    """
 
     def __init__(self, inner: CameraBackend, region: Region | None, greyscale: bool) -> None:
         self.inner = inner
@@ -28,7 +36,11 @@ class FramedCamera:
         self._part: NDArray[Any] = self._whole
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
-        """Open the camera and say what is left of its pictures."""
+        """Open the camera; return what it delivers after cropping and conversion.
+
+        Raises:
+            DeviceError: The region is not within the pictures, or the camera cannot be opened.
+        """
         info = self.inner.open(address, request)
         self._whole = np.empty(info.shape, info.dtype)
         self._part = self._whole
@@ -40,22 +52,22 @@ class FramedCamera:
                 raise DeviceError(
                     f"the region of interest {list(self._region)} is not within the {got} pixels "
                     f"of {address}",
-                    remedy="Write roi = [x, y, width, height] within the picture.",
+                    remedy="Set roi = [x, y, width, height] within the picture.",
                 )
         self._has_color = info.has_color
         grey = self._greyscale and info.has_color
         return replace(info, shape=self._part.shape[:2] if grey else self._part.shape)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the wrapped backend."""
         self.inner.start()
 
     def grab(self) -> Stamp | NoFrame:
-        """Wait for a frame."""
+        """Wait for a frame of the wrapped backend."""
         return self.inner.grab()
 
     def retrieve(self, into: NDArray[Any]) -> bool:
-        """Decode the whole picture, and put what is asked for into `into`."""
+        """Decode the whole picture, and write the cropped or grey one to `into`."""
         if not self.inner.retrieve(self._whole):
             return False
         if self._greyscale and self._has_color:
@@ -70,5 +82,5 @@ class FramedCamera:
 
 
 def framed(inner: CameraBackend, region: Region | None, greyscale: bool) -> CameraBackend:
-    """Return the backend, wrapped only when there is something to do."""
+    """Return the backend, wrapped if a region or greyscale is requested."""
     return FramedCamera(inner, region, greyscale) if region or greyscale else inner

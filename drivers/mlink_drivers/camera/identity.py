@@ -1,12 +1,12 @@
-"""Which camera a bench means: names that stay true, and what to do when several fit.
+"""Finds the node of the camera that a bench names, and a lasting name for a node.
 
-The best names first; all can stand in a [devices] table:
+Names that a [devices] table accepts, the most reliable first:
 
     usb:serial=…                    the device with this serial number
-    usb:046d:0825                   the only device of this make
-    usb:path=1-2.3                  whatever camera is in this port
-    /dev/v4l/by-id/…, by-path/…     links that udev keeps
-    /dev/videoN                     the order of plugging; last resort
+    usb:046d:0825                   the only device of this vendor and product
+    usb:path=1-2.3                  the camera in this USB port
+    /dev/v4l/by-id/…, by-path/…     links that udev maintains
+    /dev/videoN                     depends on the order of plugging; last resort
 """
 
 from __future__ import annotations
@@ -23,35 +23,43 @@ from mlink_drivers.discovery import list_cameras, udev_capabilities
 _SCHEME = "usb:"
 _CAPTURE = ":capture:"
 _RANKS = ("usb:serial=", "usb:path=")
-"""What a re-plugged camera is known by, the best first. Its make alone may fit another one."""
+"""Identities of a re-plugged camera, best first. Vendor and product may fit another one too."""
 
 ListCameras = Callable[[], list[FoundDevice]]
 
 
 def node_capabilities(name: str) -> str:
-    """Tell capture nodes from metadata nodes: by the driver's own word, else by udev's."""
-    said = captures(Path("/dev", name))
-    if said is None:
+    """Return a node's capabilities in udev's notation, as reported by its driver, else by udev.
+
+    Metadata nodes of a camera have no ":capture:" in it.
+    """
+    is_capture_node = captures(Path("/dev", name))
+    if is_capture_node is None:
         return udev_capabilities(name)
-    return _CAPTURE if said else ":"
+    return _CAPTURE if is_capture_node else ":"
 
 
 def present_cameras() -> list[FoundDevice]:
-    """Return the capture nodes of this machine with all their names."""
+    """Return the capture nodes of this machine, each with all its names."""
     return list_cameras(capabilities=node_capabilities)
 
 
 def find_camera(address: str, cameras: ListCameras = present_cameras) -> Path:
-    """Return the node that an address means now.
+    """Return the node that an address means at present.
 
-    DeviceError when no camera has that name, or several have it: then with the candidates.
+    Args:
+        address: A device node, or a name beginning with "usb:".
+        cameras: Lists the cameras that are present.
+
+    Raises:
+        DeviceError: No camera has this name, or several have it; the remedy lists candidates.
     """
     if not address.startswith(_SCHEME):
         return Path(address)
     known = cameras()
     wanted = address.lower()
     fitting = [c for c in known if any(name.lower() == wanted for name in c.identity)]
-    # The nodes of one camera differ in what they deliver; the first one is the camera itself.
+    # A camera may have several nodes, of which the first delivers its pictures.
     devices: dict[str, FoundDevice] = {}
     for camera in fitting:
         devices.setdefault(_port(camera), camera)
@@ -70,9 +78,9 @@ def find_camera(address: str, cameras: ListCameras = present_cameras) -> Path:
 
 
 def lasting_name(node: Path, cameras: ListCameras = present_cameras) -> str:
-    """Return the name by which this camera can be found again after it was unplugged.
+    """Return the name by which this camera can be found after it was unplugged.
 
-    For a camera without any identity that is the node itself.
+    For a camera without an identity of its own that is the node itself.
     """
     known = cameras()
     target = os.path.realpath(node)
@@ -87,13 +95,13 @@ def lasting_name(node: Path, cameras: ListCameras = present_cameras) -> str:
 
 
 def _is_only(name: str, me: FoundDevice, known: list[FoundDevice]) -> bool:
-    """Tell whether a name finds exactly this node: others of its device may come before it."""
+    """Return whether a name finds exactly this node, and no earlier one of the same device."""
     named = [camera for camera in known if name in camera.identity]
     return {_port(camera) for camera in named} == {_port(me)} and named[0].address == me.address
 
 
 def _port(camera: FoundDevice) -> str:
-    """Return what is the same for all nodes of one device."""
+    """Return a key that all nodes of one device share."""
     return next((name for name in camera.identity if name.startswith("usb:path=")), camera.address)
 
 

@@ -1,4 +1,4 @@
-"""A folder of images as a camera: one picture after the other, in the order of their names."""
+"""Camera backend for a folder of images, played in the order of their names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ImageFolderCamera:
     """Plays `images:FOLDER`; see CameraBackend for the contract.
 
     Picture n is due n periods of the bench's `framerate` after the start. Numbers in names are
-    counted and not spelled: frame9.png comes before frame10.png.
+    sorted by value: frame9.png comes before frame10.png.
     """
 
     def __init__(self) -> None:
@@ -31,12 +31,16 @@ class ImageFolderCamera:
         self._framerate = 0.0
         self._pacer = Pacer()
         self._number = 0
-        """Of the next picture."""
+        """Number of the next picture."""
         self._current = Path()
-        """Grabbed last."""
+        """The picture that was grabbed last."""
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
-        """List the folder and read its first picture."""
+        """List the folder and read its first picture.
+
+        Raises:
+            DeviceError: There is no such folder, or no readable image in it.
+        """
         self._folder = request.base_dir / (address.partition(":")[2] or address)
         if not self._folder.is_dir():
             raise DeviceError(
@@ -67,12 +71,12 @@ class ImageFolderCamera:
         )
 
     def start(self) -> None:
-        """Let the first picture be due now."""
+        """Make the first picture due now."""
         self._pacer.start()
         self._number = 0
 
     def grab(self) -> Stamp | NoFrame:
-        """Wait until the next picture is due."""
+        """Wait until the next picture is due, at most 1 s."""
         if self._number >= len(self._paths) and not self._loop:
             return NoFrame.END
         due = self._pacer.stamp(round(self._number * 1e9 / self._framerate), self._number)
@@ -83,7 +87,11 @@ class ImageFolderCamera:
         return due
 
     def retrieve(self, into: NDArray[Any]) -> bool:
-        """Read the picture; False when it is damaged."""
+        """Read the picture; False if it is damaged.
+
+        Raises:
+            DeviceError: It has another size or type than those before.
+        """
         image = _read(self._current)
         if image is None:
             return False
@@ -97,14 +105,14 @@ class ImageFolderCamera:
         return True
 
     def close(self) -> None:
-        """Forget the list."""
+        """Drop the list of pictures."""
         self._paths = []
 
 
 def _read(path: Path) -> NDArray[Any] | None:
     """Return a picture as BGR or grey, of 8 or 16 bits; None when it cannot be read."""
     try:
-        data = np.fromfile(path, np.uint8)  # cv2.imread prints warnings, and cannot say why
+        data = np.fromfile(path, np.uint8)  # cv2.imread prints warnings and gives no reason
     except OSError:
         return None
     if not data.size:

@@ -1,4 +1,4 @@
-"""What happens when the camera goes away during a run: by policy the end, or a wait for it."""
+"""Handling of a camera that is lost during a run: by policy, end the run or wait for it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from mlink_drivers.camera.source import CameraSource, ChangedCameraError
 
 LossPolicy = Literal["stop", "continue"]
 _RETRY_SEC = 0.5
-"""udev takes about this long to name a device that was plugged in."""
+"""Pause between attempts; udev takes about this long to name a device that was plugged in."""
 
 
 class LossHandler:
-    """Waits in the capture thread for a lost camera; keeps account of the times without it.
+    """Waits in the capture thread for a lost camera, and measures the time without it.
 
-    `tell` is called with "lost" and "open" when that changes, in the capture thread.
+    Args:
+        source: The camera to open again.
+        log: Logger of the module.
+        on_loss: What to do when it is lost: end the run as a failure, or wait.
+        on_reconnect: What to do when it is back: end the run as a success, or continue.
+        on_change: Called in the capture thread with "lost" and "open".
+        request_stop: Ends the run as a success, with a reason.
     """
 
     def __init__(
@@ -30,26 +36,37 @@ class LossHandler:
         *,
         on_loss: LossPolicy,
         on_reconnect: LossPolicy,
-        tell: Callable[[str], None],
+        on_change: Callable[[str], None],
         request_stop: Callable[[str], None],
     ) -> None:
         self.outages = 0
         self.outage_sec = 0.0
-        """How often and how long the camera was away, those times that it came back included."""
+        """How often and how long the camera was away, including a loss that has not ended."""
         self.lost = False
         self._source = source
         self._log = log
         self._on_loss = on_loss
         self._on_reconnect = on_reconnect
-        self._tell = tell
+        self._on_change = on_change
         self._request_stop = request_stop
 
     def recover(self, error: DeviceError, stopping: threading.Event) -> CameraBackend | None:
-        """Return the camera when it is back, None when a stop was asked; else raise the loss."""
+        """Wait for the camera, or raise the loss, according to `on_loss`.
+
+        Args:
+            error: The loss.
+            stopping: Set when the run stops.
+
+        Returns:
+            The reopened camera; None if the run stopped while it was away.
+
+        Raises:
+            DeviceError: The loss is to end the run, or another camera came back.
+        """
         began = time.monotonic()
         self.outages += 1
         self.lost = True
-        self._tell("lost")
+        self._on_change("lost")
         if self._on_loss == "stop":
             raise error
         self._log.warning("%s; waiting for it", error.message)
@@ -60,14 +77,14 @@ class LossHandler:
         if backend is None:
             return None
         self.lost = False
-        self._tell("open")
+        self._on_change("open")
         self._log.warning("%s is back after %.1f s", self._source.shown, time.monotonic() - began)
         if self._on_reconnect == "stop":
             self._request_stop(f"{self._source.shown} was away and is back")
         return backend
 
     def _wait(self, stopping: threading.Event) -> CameraBackend | None:
-        """Try to open the camera again until that works or a stop is asked."""
+        """Try to open the camera until that works or the run stops."""
         reason = ""
         while not stopping.is_set():
             try:
@@ -77,6 +94,6 @@ class LossHandler:
             except DeviceError as error:
                 if error.message != reason:
                     reason = error.message
-                    self._log.info("not yet: %s", reason)
+                    self._log.info("still waiting: %s", reason)
             stopping.wait(_RETRY_SEC)
         return None

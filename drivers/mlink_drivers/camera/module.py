@@ -1,4 +1,4 @@
-"""The module `camera-generic`: a camera backend, its capture thread, and their report."""
+"""The module `camera-generic`: connects a camera backend and its capture thread to the run."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _RATE_TOLERANCE = 0.05
 
 
 class CameraModule(Module[CameraSettings]):
-    """Sends a camera's frames on `video`, and what changed meanwhile on `changes`."""
+    """Sends a camera's frames on `video`; changes of settings and connection on `changes`."""
 
     def __init__(self, context: ModuleContext[CameraSettings]) -> None:
         super().__init__(context)
         self._address = ""
-        """As it may be logged."""
+        """The camera's address for logs, without a password."""
         self._source: CameraSource | None = None
         self._info: CameraInfo | None = None
         self._changes: Changes | None = None
@@ -39,10 +39,10 @@ class CameraModule(Module[CameraSettings]):
         self._quiet = ExitStack()
 
     def prepare(self) -> None:
-        """Open the camera and say in the metadata what it delivers."""
+        """Open the camera, and describe in the stream's metadata what it delivers."""
         address = self._find_address()
         device = self.context.device
-        # a virtual device's address has more in it than the bench says
+        # The address of a virtual device has more parts than the bench file shows.
         self._address = shown_address(device.spec if device is not None else address)
         settings = self.settings
         self._source = CameraSource(
@@ -63,7 +63,7 @@ class CameraModule(Module[CameraSettings]):
         )
         info = self._source.open()
         self._info = info
-        self._tell_answers(info)
+        self._report_answers(info)
         self.context.outputs["video"].metadata.update(
             size=MetaSize(*info.size),
             framerate=info.framerate,
@@ -89,13 +89,13 @@ class CameraModule(Module[CameraSettings]):
         self.context.outputs["changes"].metadata["data_name_proposal"] = (
             f"{self.context.name}-changes"
         )
-        self._quiet.enter_context(quiet_gc())  # here and not in start(): it takes a while
+        self._quiet.enter_context(quiet_gc())  # slow, and so not in start()
         if info.live:
             self._memory = self._quiet.enter_context(locked_memory())
             self.log.info("%s", self._memory)
 
     def _find_address(self) -> str:
-        """Return what to open: the bench's device, else the numbered camera."""
+        """Return the address to open: the bench's device, else the numbered camera."""
         if self.context.device is not None:
             return self.context.device.address
         if self.settings.camera is not None:
@@ -106,8 +106,8 @@ class CameraModule(Module[CameraSettings]):
             'and write device = "eye" in the module\'s table.',
         )
 
-    def _tell_answers(self, info: CameraInfo) -> None:
-        """Report what each setting brought; a difference is an error when `strict`."""
+    def _report_answers(self, info: CameraInfo) -> None:
+        """Report the camera's answer to each setting; with `strict`, a difference is an error."""
         for answer in info.answers:
             self.context.report(answer.setting, f"asked {answer.asked}, got {answer.got}")
             if answer.same:
@@ -115,10 +115,10 @@ class CameraModule(Module[CameraSettings]):
         if not info.differences:
             return
         if self.settings.strict:
-            told = "; ".join(str(difference) for difference in info.differences)
+            differences = "; ".join(str(difference) for difference in info.differences)
             raise DeviceError(
-                f"{self._address} does not do what was asked: {told}",
-                remedy="Ask for what the camera offers (`mlink devices --modes`), "
+                f"{self._address} does not adopt its settings: {differences}",
+                remedy="Choose settings that the camera offers (`mlink devices --modes`), "
                 "or set strict = false.",
             )
         for difference in info.differences:
@@ -135,7 +135,7 @@ class CameraModule(Module[CameraSettings]):
             self.log,
             on_loss=settings.on_loss,
             on_reconnect=settings.on_reconnect,
-            tell=self._changes.connection,
+            on_change=self._changes.connection,
             request_stop=self.context.request_stop,
         )
         self._rate = RateWatch(self._info.framerate, _RATE_TOLERANCE)
@@ -153,13 +153,13 @@ class CameraModule(Module[CameraSettings]):
         self._capture.start()
 
     def run(self) -> None:
-        """Serve commands, and show the rate, until a stop is asked."""
+        """Serve commands and show the rate until the run stops."""
         while self.context.running:
             self.context.serve(_STATUS_PERIOD_USEC)
             self._show()
 
     def _show(self) -> None:
-        """Update the status; warn when the camera becomes slower or faster than it said."""
+        """Update the status; warn when the rate differs from the one that the camera announced."""
         assert self._capture is not None
         assert self._info is not None
         assert self._loss is not None
@@ -187,14 +187,18 @@ class CameraModule(Module[CameraSettings]):
                           self._rate.measured)  # fmt: skip
 
     def _on_end(self) -> None:
-        """Take note of the source's end (in the capture thread)."""
+        """Handle the end of the source; called in the capture thread."""
         self._source_ended = True
         self.log.info("%s has ended", self._address)
         if self.settings.end_of_source == "stop":
             self.context.request_stop(f"{self._address} has ended")
 
     def halt(self) -> None:
-        """Stop capturing and report what was captured."""
+        """Stop capturing and report the counts.
+
+        Raises:
+            DeviceError: The driver does not return from a grab.
+        """
         if self._capture is None:
             return
         self._stuck = not self._capture.stop()
@@ -206,7 +210,7 @@ class CameraModule(Module[CameraSettings]):
             )
 
     def _report(self, capture: CaptureThread) -> None:
-        """Give the figures of the run."""
+        """Report counts, rate and outages of the run."""
         report = self.context.report
         report("frames", capture.counts.sent)
         report("framerate_measured", round(capture.framerate, 3))
@@ -225,7 +229,7 @@ class CameraModule(Module[CameraSettings]):
             report("memory", self._memory.partition(";")[0])
 
     def close(self) -> None:
-        """Close the camera, unless its driver still holds the capture thread."""
+        """Close the camera, unless the capture thread is stuck in its driver."""
         if self._capture is not None and not self._stuck:
             self._stuck = not self._capture.stop()
         if self._source is not None and not self._stuck:

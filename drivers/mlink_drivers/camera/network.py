@@ -1,4 +1,4 @@
-"""Cameras of the network: RTSP and HTTP addresses, through OpenCV's FFmpeg."""
+"""Camera backend for network streams (RTSP, HTTP), through OpenCV's FFmpeg."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from mlink_drivers.camera.opencv import cv2, decode_into
 OPEN_TIMEOUT_MSEC = 5000
 READ_TIMEOUT_MSEC = 1000
 _WAITED_NSEC = 10_000_000
-"""A grab that was idle for so long, or half a period, had to wait for its frame."""
+"""A grab that was idle for this long, or half a frame period, had to wait for its frame."""
 UNCERTAINTY_USEC = 500_000
-"""Encoder, network and decoder hold a frame for an unknown while: usually less than this."""
+"""Usual bound of the unknown delay by encoder, network and decoder."""
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _LOW_DELAY = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
-"""TCP, since pictures with lost packets are worse than late ones; and no waiting for more."""
+"""TCP, because pictures with lost packets are worse than late ones; and no buffering."""
 
 
 class NetworkCamera:
     """Plays rtsp://…, http://… and https://…; see CameraBackend for the contract.
 
-    A frame's time is the moment of its arrival: no stream says when its camera took a picture.
+    A frame's time is that of its arrival, since streams do not carry the time of the exposure.
     """
 
     def __init__(self) -> None:
@@ -41,10 +41,14 @@ class NetworkCamera:
         self._capture: Any = None
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
-        """Connect and decode the first picture."""
+        """Connect and decode the first picture.
+
+        Raises:
+            DeviceError: No picture came in time.
+        """
         self._shown = shown_address(address)
         before = os.environ.get(_OPTIONS)
-        os.environ.setdefault(_OPTIONS, _LOW_DELAY)  # FFmpeg's own options go this way only
+        os.environ.setdefault(_OPTIONS, _LOW_DELAY)  # the only way to set options of FFmpeg
         try:
             self._capture = cv2.VideoCapture(
                 address,
@@ -59,10 +63,11 @@ class NetworkCamera:
         if not ok or image is None:
             raise DeviceError(
                 f"no picture came from {self._shown} within {OPEN_TIMEOUT_MSEC / 1000:g} s",
-                remedy=f"See whether `ffplay '{self._shown}'` plays it: address, password, cables.",
+                remedy="Check address, password and cables; try whether "
+                f"`ffplay '{self._shown}'` plays it.",
             )
         framerate = float(self._capture.get(cv2.CAP_PROP_FPS))
-        if not 0 < framerate < 1000:  # streams without a rate are given FFmpeg's time base
+        if not 0 < framerate < 1000:  # for streams without a rate FFmpeg returns its time base
             framerate = request.framerate
         self._framerate = framerate
         return CameraInfo(
@@ -75,9 +80,10 @@ class NetworkCamera:
         )
 
     def start(self) -> None:
-        """Throw away what has gathered on the way since `open`: its arrival would seem late.
+        """Discard frames that were queued since `open`, as their arrival times would be wrong.
 
-        A frame that had to be waited for is the newest there is; decoding is no waiting.
+        The queue is empty when a grab has to wait. Processor time spent on decoding does not count
+        as waiting.
         """
         waited_nsec = min(_WAITED_NSEC, round(0.5e9 / self._framerate))
         deadline_ns = time.monotonic_ns() + READ_TIMEOUT_MSEC * 1_000_000
@@ -88,22 +94,26 @@ class NetworkCamera:
                 return
 
     def grab(self) -> Stamp | NoFrame:
-        """Wait for a frame, at most 1 s."""
+        """Wait for a frame, at most 1 s.
+
+        Raises:
+            DeviceError: The stream ended or timed out.
+        """
         if self._capture.grab():
             return Stamp(time.monotonic_ns())
-        # FFmpeg does not take up a stream again after a time-out or its end.
+        # FFmpeg cannot resume a stream after a timeout or its end.
         raise DeviceError(
             f"{self._shown} has ended, or nothing came for {READ_TIMEOUT_MSEC / 1000:g} s",
             remedy='Check the network; on_loss = "continue" lets a run wait for it.',
         )
 
     def retrieve(self, into: NDArray[Any]) -> bool:
-        """Decode into `into`; False when the picture is damaged."""
-        remedy = "Let the camera keep one size during a run."
+        """Decode into `into`; False if the picture is damaged."""
+        remedy = "Do not change the camera's size during a run."
         return decode_into(self._capture, into, self._shown, remedy)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._capture is not None:
             self._capture.release()
             self._capture = None

@@ -1,4 +1,4 @@
-"""OpenCV for the drivers, from the one place that prepares its environment."""
+"""OpenCV for the drivers, imported through `mlink.opencv`, which prepares its environment."""
 
 from __future__ import annotations
 
@@ -14,14 +14,24 @@ __all__ = ["cv2", "decode_into"]
 
 
 def decode_into(capture: Any, into: NDArray[Any], source: str, remedy: str) -> bool:
-    """Decode the frame last grabbed by a `cv2.VideoCapture`; False when it is damaged.
+    """Decode the frame that a `cv2.VideoCapture` grabbed last.
 
-    DeviceError, with `remedy`, when pictures of `source` are no longer of the shape of `into`.
+    Args:
+        capture: The `cv2.VideoCapture`.
+        into: Array of the expected shape and dtype.
+        source: Name of the source for messages.
+        remedy: Remedy for pictures of another shape.
+
+    Returns:
+        False if the picture is damaged.
+
+    Raises:
+        DeviceError: The picture has another shape than `into`.
     """
     ok, image = capture.retrieve(into)
     if not ok:
         return False
-    if image is not into:  # another shape or layout: OpenCV made an array of its own
+    if image is not into:  # OpenCV allocates another array for another shape or layout
         if image.shape != into.shape:
             raise DeviceError(
                 f"pictures of {source} change from {into.shape} to {image.shape}", remedy=remedy

@@ -1,4 +1,4 @@
-"""The pace of recorded sources: a frame is given out when it is due, or at once."""
+"""Pacing of recorded sources: a frame is returned when it is due, or immediately."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ _LONGEST_WAIT_NSEC = 1_000_000_000
 
 
 class Pacer:
-    """Waits until a frame's own time, counted from the start of the run, has come."""
+    """Waits until a frame is due, by its time in the source counted from the start of the run."""
 
     def __init__(self) -> None:
         self.paced = True
-        """Whether to wait at all; else frames come as fast as they can be read."""
+        """Whether to wait; else frames are returned as fast as they can be read."""
         self._start_ns = 0
 
     def start(self) -> None:
-        """Let time 0 of the source be now."""
+        """Set time 0 of the source to now."""
         self._start_ns = time.monotonic_ns()
 
     def stamp(self, time_nsec: int, number: int) -> Stamp:
-        """Return the stamp of a frame at this time of the source."""
+        """Return the stamp of a frame by its time in the source (ns) and its number."""
         return Stamp(self._start_ns + time_nsec, number)
 
     def wait(self, due: Stamp) -> NoFrame | None:
-        """Wait until it is due; `NOT_YET` after 1 s, to be asked again."""
+        """Wait until a frame is due, at most 1 s.
+
+        Returns:
+            None when it is due; `NOT_YET` if the caller must call again.
+        """
         if not self.paced:
             return None
         wait_nsec = due.time_ns - time.monotonic_ns()

@@ -1,49 +1,52 @@
-"""The rate at which frames really come, and the frames that are missing, from their times alone."""
+"""Measured frame rate and lost frames, computed from the times of frames alone."""
 
 from __future__ import annotations
 
 from collections import deque
 
 _AROUND = 7
-"""An interval is judged beside so many before and after it."""
+"""An interval is compared with this many intervals before and after it."""
 _GAP_PERIODS = 1.5
-"""An interval of more than so many periods means lost frames; jitter stays below."""
+"""An interval of more periods than this contains lost frames; jitter stays below."""
 _LATE_PERIODS = 0.5
-"""An interval of less than so many periods ends with a frame that came soon after a late one."""
+"""An interval of fewer periods than this follows a frame that came late."""
 _BUNCHED = 0.8
-"""Intervals below this part of the nominal period are no rate, if the mean is above it."""
+"""A median below this part of the nominal period is caused by bunches, if the mean is above it."""
 _MANY = 60
-"""The mean is taken over so many intervals."""
+"""Number of intervals in that mean."""
 _WINDOW_NSEC = 2_000_000_000
-"""A rate is judged over at least so long."""
+"""Shortest window over which a rate is measured."""
 
 
 class FrameRate:
-    """Takes the time of each frame; counts those that must lie between.
+    """Counts the frames that are missing between frames, from the intervals between them.
 
-    The period is the median of the intervals around the one that is judged. Thus a camera that
-    slows down (a dark room halves the rate of many) is not one that loses frames, and no figure of
-    the driver's needs to be believed. The judgement comes seven frames late, or at `finish`.
+    The period is the median of the intervals around the one that is judged. A camera that slows
+    down (a dark room halves the rate of many) is therefore not counted as losing frames, and the
+    driver's nominal rate need not be right. The result comes seven frames late, or at `finish`.
 
-    A machine that stands still for a while stamps frames late and in a bunch: a long interval is
-    no loss as far as short ones follow it, and as long as the camera is on the whole no faster
-    than its nominal rate, short intervals do not make a shorter period.
+    A machine that stalls stamps frames late and in bunches. A long interval is therefore not
+    counted as far as short ones follow it. Short intervals do not reduce the period as long as the
+    camera is, on average, no faster than its nominal rate.
+
+    Args:
+        nominal_nsec: Frame period by the driver in ns; 0 if unknown.
     """
 
     def __init__(self, nominal_nsec: int = 0) -> None:
         self.period_nsec = 0
-        """Median of the newest intervals; 0 before the second frame."""
+        """Median of the newest intervals in ns; 0 before the second frame."""
         self._nominal_nsec = nominal_nsec
         self._intervals: deque[int] = deque(maxlen=2 * _AROUND + 1)
         self._many: deque[int] = deque(maxlen=_MANY)
         self._lost = 0
         self._missing = 0
-        """Frames that the newest long interval lacks, unless they come late."""
+        """Frames missing in the newest long interval, unless they still come late."""
         self._judged = 0
-        """How many intervals of the window have been judged, from its left."""
+        """How many of the oldest intervals in the window have been judged."""
 
     def add(self, interval_nsec: int) -> None:
-        """Take the interval between two frames in succession, in ns."""
+        """Add the interval between two successive frames, in ns."""
         window = self._intervals
         if len(window) == window.maxlen:
             self._judged -= 1
@@ -54,12 +57,12 @@ class FrameRate:
             self._judge(window[self._judged], period)
 
     def take_lost(self) -> int:
-        """Return how many frames proved missing since this was asked last."""
+        """Return how many more frames were found missing since the last call."""
         lost, self._lost = self._lost, 0
         return lost
 
     def finish(self) -> None:
-        """Judge what is left at the end of the run, or before a pause of the stream."""
+        """Judge the remaining intervals, at the end of the run or before a pause of the stream."""
         while self._judged < len(self._intervals):
             self._judge(self._intervals[self._judged], self.period_nsec)
         self._settle()
@@ -84,27 +87,38 @@ class FrameRate:
         self._judged += 1
 
     def _settle(self) -> None:
-        """Count what has not come late."""
+        """Count the missing frames that did not come late as lost."""
         self._lost += self._missing
         self._missing = 0
 
 
 class RateWatch:
-    """Compares the real rate with the expected one, over windows of at least two seconds."""
+    """Compares the measured rate with the expected one, over windows of at least two seconds.
+
+    Args:
+        expected: Frames per second.
+        tolerance: Relative deviation that is allowed.
+    """
 
     def __init__(self, expected: float, tolerance: float) -> None:
         self.measured = 0.0
-        """Frames per second in the newest whole window; 0 before."""
+        """Frames per second in the newest complete window; 0 before the first."""
         self._expected = expected
         self._tolerance = tolerance
         self._since: tuple[int, int] | None = None
         self.is_off = False
-        """Whether the newest window's rate was another than expected."""
+        """Whether the rate of the newest window was out of tolerance."""
 
     def check(self, frames: int, first_ns: int, last_ns: int) -> bool:
-        """Take the frames so far (lost ones too), the times of the first and of the newest.
+        """Update the rate when a window is complete.
 
-        True when `is_off` has changed; nothing is judged before a window is whole.
+        Args:
+            frames: Number of frames so far, including lost ones.
+            first_ns: Time of the first frame, in ns.
+            last_ns: Time of the newest frame, in ns.
+
+        Returns:
+            Whether `is_off` has changed.
         """
         if self._since is None:
             self._since = (1, first_ns)

@@ -1,4 +1,4 @@
-"""One camera over the length of a run: opened, adjusted, and opened again after a loss."""
+"""One camera for the length of a run: opened, adjusted, and opened again after a loss."""
 
 from __future__ import annotations
 
@@ -20,14 +20,23 @@ from mlink_drivers.camera.backend import (
 )
 from mlink_drivers.camera.framing import Region, framed
 
-_AWAY = "the camera is away; set when it is back"
+_AWAY = "the camera is away; it will be set when it is back"
 MakeBackend = Callable[[str], CameraBackend]
 
 
 class CameraSource:
-    """Owns the backend of one address; a new one after each loss, found by the camera's identity.
+    """Owns the backend of a camera, and creates a new one after each loss.
 
-    `adjust` is called in the main thread, `reopen` in the capture thread; a lock parts them.
+    `adjust` is called in the main thread and `reopen` in the capture thread; a lock serialises
+    them.
+
+    Args:
+        address: Address of the camera.
+        request: Settings to apply whenever it is opened.
+        region: Region of interest: x, y, width and height in pixels.
+        greyscale: Whether colour pictures are converted to grey.
+        make: Creates the backend for an address.
+        shown: Name of the camera in the log; by default its address.
     """
 
     def __init__(
@@ -41,7 +50,7 @@ class CameraSource:
         shown: str = "",
     ) -> None:
         self.shown = shown_address(shown or address)
-        """What the camera is called in the log: as the bench calls it."""
+        """Name of the camera in the log, without a password."""
         self._address = address
         self._request = request
         self._region = region
@@ -54,12 +63,16 @@ class CameraSource:
 
     @property
     def backend(self) -> CameraBackend:
-        """The open camera, as the capture thread sees it."""
+        """The open camera, with region and greyscale applied."""
         assert self._backend is not None
         return self._backend
 
     def open(self) -> CameraInfo:
-        """Open the camera; return what it delivers after cutting and greying, with all answers."""
+        """Open the camera; return what it delivers after cropping and conversion.
+
+        Raises:
+            DeviceError: It cannot be opened.
+        """
         info = self._open(self._address)
         self._info = info
         return info
@@ -74,7 +87,12 @@ class CameraSource:
         return info
 
     def reopen(self) -> CameraBackend:
-        """Open the lost camera again; DeviceError while it is away, or is another one now."""
+        """Open the lost camera again, at its identity.
+
+        Raises:
+            DeviceError: It is still away.
+            ChangedCameraError: It came back with pictures of another shape or type.
+        """
         assert self._info is not None
         with self._lock:
             self._close()
@@ -86,16 +104,20 @@ class CameraSource:
             if (info.shape, info.dtype) != (self._info.shape, self._info.dtype):
                 self._close()
                 raise ChangedCameraError(
-                    f"{self.shown} came back with pictures of {info.shape}, before they were "
+                    f"{self.shown} came back with pictures of {info.shape}, instead of "
                     f"{self._info.shape}",
-                    remedy="Plug the same camera in, and let no other program change its format.",
+                    remedy="Plug in the same camera; no other program may change its format.",
                 )
             return self.backend
 
     def adjust(self, control: str, value: ControlValue) -> Answer:
-        """Set a control during the run; a camera that comes back gets it again."""
+        """Set a control during the run; it is set again if the camera has to be reopened.
+
+        Returns:
+            The value read back, or why it was not set.
+        """
         self._request = replace(self._request, controls={**self._request.controls, control: value})
-        # Opening takes seconds, for which the main thread must not stand still.
+        # Reopening takes seconds, for which the main thread must not be blocked.
         if not self._lock.acquire(blocking=False):
             return Answer(control, in_words(value), _AWAY)
         try:
@@ -119,7 +141,7 @@ class CameraSource:
 
 
 class ChangedCameraError(DeviceError):
-    """The camera that came back cannot go on with the stream."""
+    """The camera that came back does not fit the stream."""
 
 
 def _no_controls(name: str, wish: ControlValue) -> Answer:

@@ -1,4 +1,4 @@
-"""A video file as a camera: its frames, paced by their own times."""
+"""Camera backend for video files, whose frames are paced by their own times."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _DEFAULT_RATE = 30.0
 class VideoFileCamera:
     """Plays `file:PATH`; see CameraBackend for the contract.
 
-    A frame's time is the start of the run plus its time in the file, also when it is read as fast
-    as possible (`paced = false`): a clip gives the same times in each run. Times that are missing
-    or run backwards in the file are replaced by one frame period after the frame before.
+    A frame's time is the start of the run plus its time in the file, even if it is read as fast as
+    possible (`paced = false`), so that a clip has the same times in each run. Times that are
+    missing or go back in the file are replaced by one frame period after the frame before.
     """
 
     def __init__(self) -> None:
@@ -30,23 +30,27 @@ class VideoFileCamera:
         self._pacer = Pacer()
         self._period_nsec = 0
         self._pass_ns = 0
-        """When the present pass through the file began, relative to the start."""
+        """Begin of the current pass through the file, in ns from the start."""
         self._first_ns: int | None = None
-        """File time of this pass's first frame."""
+        """Time in the file of this pass's first frame, in ns."""
         self._last_ns = -1
-        """Time of the newest frame, relative to the start."""
+        """Time of the newest frame, in ns from the start."""
         self._index = -1
         self._due: Stamp | None = None
-        """A frame that is grabbed but whose time has not come."""
+        """A frame that is grabbed but not due yet."""
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
-        """Open the file and decode its first picture."""
+        """Open the file and decode its first picture.
+
+        Raises:
+            DeviceError: The file does not exist, or is not a readable video.
+        """
         name = address.partition(":")[2] or address
         self._path = request.base_dir / name
         if not self._path.is_file():
             raise DeviceError(
                 f"there is no video file {self._path}",
-                remedy=f"For a folder of images write 'images:{name}'."
+                remedy=f"For a folder of images use 'images:{name}'."
                 if self._path.is_dir()
                 else "Paths after 'file:' start at the folder of the bench file.",
             )
@@ -56,7 +60,7 @@ class VideoFileCamera:
         if not ok or image is None:
             raise DeviceError(
                 f"{self._path} is not a video that can be read, or is damaged",
-                remedy=f"See what `ffprobe '{self._path}'` says of it.",
+                remedy=f"Check it with `ffprobe '{self._path}'`.",
             )
         framerate = float(self._capture.get(cv2.CAP_PROP_FPS))
         if not 0 < framerate < 1e6:
@@ -75,11 +79,15 @@ class VideoFileCamera:
         )
 
     def start(self) -> None:
-        """Let the file's first frame be due now."""
+        """Make the file's first frame due now."""
         self._pacer.start()
 
     def grab(self) -> Stamp | NoFrame:
-        """Read the next frame and wait until it is due; returns after 1 s at most."""
+        """Read the next frame and wait until it is due, at most 1 s.
+
+        Raises:
+            DeviceError: A file that loops cannot be read again.
+        """
         if self._due is None:
             self._due = self._next()
             if self._due is None:
@@ -90,7 +98,7 @@ class VideoFileCamera:
         return due
 
     def _next(self) -> Stamp | None:
-        """Read on to the next frame; None at the end of a file that does not loop."""
+        """Read the next frame; None at the end of a file that does not loop."""
         if not self._capture.grab():
             if not self._loop:
                 return None
@@ -113,13 +121,13 @@ class VideoFileCamera:
 
     def _rewind(self) -> None:
         """Go back to the first frame."""
-        # Opened anew: seeking to frame 0 is inexact in files without an index.
+        # Opened again, because seeking to frame 0 is inexact in files without an index.
         self._capture.release()
         self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         self._first_ns = None
 
     def retrieve(self, into: NDArray[Any]) -> bool:
-        """Decode into `into`; False when the picture is damaged."""
+        """Decode into `into`; False if the picture is damaged."""
         remedy = "Convert the file to one size first."
         return decode_into(self._capture, into, str(self._path), remedy)
 

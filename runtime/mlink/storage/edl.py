@@ -265,7 +265,6 @@ def create_collection(
     generator: str,
     time_created: datetime | None = None,
     authors: Iterable[Author] = (),
-    moniker: str = "",
     attributes: Mapping[str, Any] | None = None,
 ) -> Collection:
     """Make a folder the root of a recording.
@@ -279,7 +278,6 @@ def create_collection(
         generator: Program that makes the recording.
         time_created: Local time with its offset, by default now.
         authors: Who makes the recording.
-        moniker: Short name of the kind of recording.
         attributes: Attributes known already.
 
     Raises:
@@ -287,8 +285,6 @@ def create_collection(
     """
     manifest = unit_manifest("collection", collection_id, time_created or now())
     manifest["generator"] = generator
-    if moniker:
-        manifest["collection_moniker"] = moniker
     people = [author.as_toml() for author in authors]
     if people:
         manifest["authors"] = people

@@ -71,7 +71,7 @@ def test_nothing_that_fits_lists_what_is_there():
 
 def test_a_device_on_the_bus_without_a_serial_port_is_told(monkeypatch):
     monkeypatch.setattr(usb.core, "find", lambda **_: SimpleNamespace())
-    with pytest.raises(DeviceError, match="on the USB, but no driver has made a serial port"):
+    with pytest.raises(DeviceError, match="on the USB, but no driver created a serial port"):
         resolve("usb:2341:0043", ports=among())
 
 

@@ -1,9 +1,9 @@
-"""Cameras of the Linux kernel (V4L2), through OpenCV.
+"""Camera backend for V4L2 devices, through OpenCV.
 
-The kernel stamps a buffer when the camera begins or ends to send it, which Python's delays do not
-touch. The stamp is used when it proves to be on CLOCK_MONOTONIC. A stamp of another steady clock
-makes the moments when `grab` returned steadier, through a synchroniser; without one a frame's
-time is that moment itself.
+The kernel stamps a buffer when the camera begins or ends sending it, so the stamp does not contain
+Python's delays. It is used as it is if it proves to be on CLOCK_MONOTONIC. A stamp of another
+steady clock is converted by a synchroniser, from the times at which `grab` returned. Without a
+usable stamp, a frame's time is that at which `grab` returned.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from mlink_drivers.camera.v4l2.node import check_node, gone, opening_failed
 from mlink_drivers.camera.v4l2.settings import V4L2Settings
 
 KERNEL_UNCERTAINTY_USEC = 1000
-"""The kernel stamps in an interrupt; USB brings a frame's first bytes within 1 ms."""
+"""The kernel stamps in an interrupt, and USB transfers a frame's first bytes within 1 ms."""
 RATE_TOLERANCE = 0.05
 _FIRST_FRAME_SEC = 5.0
-"""A camera that wakes up may take seconds for its first picture."""
+"""A camera that wakes up may need seconds for its first picture."""
 _PROBES = 3
 _BUFFERS = 4
-"""OpenCV queues so many; that many frames may be older than the start."""
+"""Length of OpenCV's queue; this many frames may be older than the start."""
 _QUEUED_SEC = 0.002
-"""A grab that returns sooner took a frame that was waiting."""
+"""A grab that returns faster than this took a frame from the queue."""
 _LASTING = ("usb:serial=", "usb:path=", "/dev/v4l/")
-"""Addresses that find the same camera again by themselves."""
-_UNCONVERTED = {"GREY": 1, "Y16 ": 2}
-"""Formats that are delivered as they are, in one channel, not converted to BGR; their bytes."""
+"""Beginnings of addresses that find the same camera again after it was unplugged."""
+_UNCONVERTED = ("GREY", "Y16 ")
+"""Pixel formats that are delivered unchanged in one channel, instead of converted to BGR."""
 
 
 class V4L2Camera:
@@ -62,13 +62,17 @@ class V4L2Camera:
         self._stamp_ns = 0
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
-        """Open the node, apply the request, and take probe frames to learn what really comes."""
+        """Open the node, apply the request, and grab a few frames to see what is delivered.
+
+        Raises:
+            DeviceError: The node is absent, busy, silent or not permitted.
+        """
         self._node = find_camera(address)
         check_node(self._node)
         self._capture = cv2.VideoCapture(str(self._node), cv2.CAP_V4L2)
         if not self._capture.isOpened():
             raise opening_failed(self._node)
-        # Helper threads of OpenCV would run at ordinary priority with the capture thread waiting.
+        # The capture thread would wait for OpenCV's helper threads, which run at normal priority.
         cv2.setNumThreads(1)
         self._apply(request)
         controls = tuple(self.adjust(name, wish) for name, wish in request.controls.items())
@@ -81,7 +85,7 @@ class V4L2Camera:
             dtype=image.dtype,
             framerate=framerate,
             timestamp_source=self._timestamp_source(),
-            # Without the kernel's time a frame may have been on its way for a whole period.
+            # Without the kernel's time, a frame may be up to one period old when it arrives.
             uncertainty_usec=KERNEL_UNCERTAINTY_USEC
             if self._has_kernel_times
             else round(1e6 / framerate),
@@ -95,7 +99,7 @@ class V4L2Camera:
         return "host" if self._synchronizer is None else "v4l2-synchronised"
 
     def adjust(self, control: str, value: ControlValue) -> Answer:
-        """Set a control and read it back; it may be called while the other thread grabs."""
+        """Set a control and read it back; may be called while another thread grabs."""
         if self._settings is None:
             try:
                 self._settings = V4L2Settings(V4L2Controls(self._node))
@@ -106,7 +110,7 @@ class V4L2Camera:
         return self._settings.apply(control, value)
 
     def _apply(self, request: CameraRequest) -> None:
-        """Set format and size before the rate: which rates exist depends on them."""
+        """Set format and size, then the rate, since the available rates depend on them."""
         if request.pixel_format:
             fourcc = cv2.VideoWriter.fourcc(*request.pixel_format)
             self._capture.set(cv2.CAP_PROP_FOURCC, fourcc)
@@ -117,10 +121,10 @@ class V4L2Camera:
         self._capture.set(cv2.CAP_PROP_FPS, request.framerate)
 
     def _probe(self, framerate: float) -> NDArray[Any]:
-        """Take the first frames; decide where stamps come from; return a picture.
+        """Grab the first frames, determine the origin of time stamps, and return a picture.
 
-        No buffer can have been filled before the stream was switched on, which the first grab
-        does: driver times between that moment and each grab's return are on our clock.
+        The first grab switches the stream on, and no buffer can be filled before that. Driver times
+        between that moment and the return of each grab are therefore on CLOCK_MONOTONIC.
         """
         before_ns = time.monotonic_ns()
         deadline_ns = before_ns + round(_FIRST_FRAME_SEC * 1e9)
@@ -132,7 +136,7 @@ class V4L2Camera:
                 raise opening_failed(self._node, silent_sec=_FIRST_FRAME_SEC)
             else:
                 time.sleep(0.01)
-        self._has_kernel_times = _are_ours(taken, before_ns)
+        self._has_kernel_times = _are_monotonic(taken, before_ns)
         if not self._has_kernel_times and _are_steady(taken, 1e9 / framerate):
             self._synchronizer = SecondaryClockSynchronizer(f"camera {self._node}")
             self._synchronizer.set_expected_clock_frequency_hz(framerate)
@@ -147,7 +151,7 @@ class V4L2Camera:
     def _answers(
         self, request: CameraRequest, image: NDArray[Any], framerate: float
     ) -> tuple[Answer, ...]:
-        """Compare what was read back with what was asked."""
+        """Return the values read back, compared with the requested ones."""
         width, height = request.size
         got = image.shape[1::-1]
         answers = [
@@ -166,7 +170,7 @@ class V4L2Camera:
         return tuple(answers)
 
     def start(self) -> None:
-        """Throw away frames that waited since `open`, when their stamps would not tell."""
+        """Discard frames that were queued since `open`, unless their stamps show their age."""
         if self._synchronizer is not None:
             self._synchronizer.start()
         if self._has_kernel_times:
@@ -177,12 +181,16 @@ class V4L2Camera:
                 return
 
     def grab(self) -> Stamp | NoFrame:
-        """Wait for a frame, at most 1 s (OpenCV's select time-out)."""
+        """Wait for a frame, at most 1 s (OpenCV's select timeout).
+
+        Raises:
+            DeviceError: The camera was unplugged.
+        """
         if not self._capture.grab():
             if gone(self._node):
                 raise DeviceError(
                     f"the camera {self._node} went away during the run",
-                    remedy="Plug it in again, in a port that is not switched off to save power; "
+                    remedy="Plug it in again, at a port without power saving; "
                     'on_loss = "continue" lets a run wait for it.',
                 )
             return NoFrame.TIMEOUT
@@ -202,14 +210,14 @@ class V4L2Camera:
         return Stamp(steadied_usec * 1000)
 
     def retrieve(self, into: NDArray[Any]) -> bool:
-        """Decode into `into`; False when OpenCV cannot."""
-        remedy = "Let no other program change this camera's format during a run."
+        """Decode into `into`; False if OpenCV cannot decode the picture."""
+        remedy = "No other program may change this camera's format during a run."
         return decode_into(self._capture, into, str(self._node), remedy)
 
     def _driver_time(self) -> int:
-        """Return the time of the buffer last grabbed, in ns, of whatever clock; 0: none."""
+        """Return the driver's time of the buffer grabbed last, in ns of any clock; 0: none."""
         position_msec = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-        return round(position_msec * 1000) * 1000  # the kernel gives whole µs
+        return round(position_msec * 1000) * 1000  # the kernel's times are whole µs
 
     def close(self) -> None:
         """Release the node."""
@@ -224,8 +232,13 @@ class V4L2Camera:
             self._capture = None
 
 
-def _are_ours(taken: list[tuple[int, int]], began_ns: int) -> bool:
-    """Tell whether the driver's times of (arrival, driver's time) are on CLOCK_MONOTONIC."""
+def _are_monotonic(taken: list[tuple[int, int]], began_ns: int) -> bool:
+    """Return whether the driver's times are on CLOCK_MONOTONIC.
+
+    Args:
+        taken: (time of arrival, driver's time) of the first frames, in ns.
+        began_ns: When the stream was switched on.
+    """
     earliest_ns = began_ns - 1
     for now_ns, driver_ns in taken:
         if not earliest_ns < driver_ns <= now_ns:
@@ -235,7 +248,12 @@ def _are_ours(taken: list[tuple[int, int]], began_ns: int) -> bool:
 
 
 def _are_steady(taken: list[tuple[int, int]], period_nsec: float) -> bool:
-    """Tell whether the driver's times go on as ours do, but for when a frame was delivered."""
+    """Return whether the driver's times advance like times of arrival, within half a period.
+
+    Args:
+        taken: (time of arrival, driver's time) of the first frames, in ns.
+        period_nsec: Nominal frame period.
+    """
     times = [driver_ns for _, driver_ns in taken]
     if any(after <= before for before, after in pairwise([0, *times])):
         return False

@@ -1,8 +1,8 @@
 """The controls of a V4L2 camera: found by name, set, and read back.
 
-Through the kernel's ioctls and not through OpenCV's properties: these have no names for most
-controls, change units between versions, and hide whether and why a control was refused. A
-control may be set while frames are captured, from any thread: the node is opened beside it.
+They are set by the kernel's ioctls, because OpenCV's properties lack names for most controls,
+change units between versions, and hide whether and why a control was refused. A control may be set
+from any thread while frames are captured, since the node is opened a second time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ INTEGER, BOOLEAN, MENU, BUTTON, INTEGER64, CLASS, STRING, BITMASK, INTEGER_MENU 
 _SETTABLE = (INTEGER, BOOLEAN, MENU, BUTTON, BITMASK, INTEGER_MENU)
 _DISABLED, _READ_ONLY, _WRITE_ONLY = 0x1, 0x4, 0x40
 _CONTROLS_AT_MOST = 500
-"""A driver that never ends its list is broken."""
+"""Bound for a broken driver that never ends its list."""
 _OLD_NAMES = {
     "exposure_absolute": "exposure_time_absolute",
     "exposure_auto": "auto_exposure",
@@ -41,17 +41,17 @@ _OLD_NAMES = {
     "white_balance_temperature_auto": "white_balance_automatic",
     "focus_auto": "focus_automatic_continuous",
 }
-"""Kernels before 5.18 called them so; both names find the control."""
+"""Names before kernel 5.18, and the present ones; either finds the control."""
 _SAME = _OLD_NAMES | {new: old for old, new in _OLD_NAMES.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One control as its driver describes it."""
+    """One control, as described by its driver (VIDIOC_QUERYCTRL)."""
 
     id: int
     name: str
-    """As `v4l2-ctl --list-ctrls` writes it: "exposure_time_absolute"."""
+    """As in `v4l2-ctl --list-ctrls`: "exposure_time_absolute"."""
     kind: int
     minimum: int
     maximum: int
@@ -59,11 +59,11 @@ class Control:
     default: int
     flags: int
     menu: tuple[tuple[int, str], ...] = ()
-    """(value, name) of the choices of a menu."""
+    """(value, name) of each entry of a menu."""
 
     @property
     def settable(self) -> bool:
-        """Whether it can be set at all."""
+        """Whether it can be set."""
         return self.kind in _SETTABLE and not self.flags & (_READ_ONLY | _DISABLED)
 
     @property
@@ -73,7 +73,7 @@ class Control:
 
     @property
     def offers(self) -> str:
-        """What it takes, in words."""
+        """The values that it accepts, as text."""
         if self.kind == BOOLEAN:
             return "true or false"
         if self.menu:
@@ -81,13 +81,13 @@ class Control:
         return f"{self.minimum} to {self.maximum}" + (f" by {self.step}" if self.step > 1 else "")
 
     def shown(self, value: int) -> str:
-        """Return a value in words."""
+        """Return a value as text: true or false, the name of a menu entry, or the number."""
         if self.kind == BOOLEAN:
             return "true" if value else "false"
         return dict(self.menu).get(value, str(value))
 
     def value_of(self, wish: bool | float | str) -> int | None:
-        """Return the number that stands for a wish; None when it offers no such thing."""
+        """Return the number for a requested value; None if it is no entry of the menu or number."""
         if isinstance(wish, str):
             folded = normal_name(wish)
             for value, name in self.menu:
@@ -103,12 +103,20 @@ class Control:
 
 
 def normal_name(name: str) -> str:
-    """Return a control's name with small letters, digits and single underscores."""
+    """Return a control's name in lower-case letters, digits and single underscores."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 class V4L2Controls:
-    """Owns a descriptor on a node, for its controls."""
+    """The controls of a node; owns a descriptor on it.
+
+    Args:
+        node: The camera's device node.
+        ioctl: Replaces the system's ioctl in tests.
+
+    Raises:
+        OSError: The node cannot be opened, or its controls cannot be listed.
+    """
 
     def __init__(self, node: Path, ioctl: Ioctl = system_ioctl) -> None:
         self._ioctl = ioctl
@@ -117,24 +125,32 @@ class V4L2Controls:
         self._by_id = {control.id: control for control in self._by_name.values()}
 
     def everything(self) -> tuple[Control, ...]:
-        """Return all controls, in the driver's order."""
+        """Return all controls in the driver's order."""
         return tuple(self._by_name.values())
 
     def find(self, name_or_id: str | int) -> Control | None:
-        """Return a control by its name (an old or a new one) or its id; None when it is absent."""
+        """Return a control by its name (old or new) or its id; None if there is none."""
         if isinstance(name_or_id, int):
             return self._by_id.get(name_or_id)
         name = normal_name(name_or_id)
         return self._by_name.get(name) or self._by_name.get(_SAME.get(name, ""))
 
     def get(self, control: Control) -> int:
-        """Return a control's value; OSError."""
+        """Return a control's value.
+
+        Raises:
+            OSError: The driver refuses to read it.
+        """
         buffer = bytearray(_CONTROL.pack(control.id, 0))
         self._ioctl(self._descriptor, G_CTRL, buffer)
         return int(_CONTROL.unpack(buffer)[1])
 
     def set(self, control: Control, value: int) -> None:
-        """Set a control; drivers bring integers into range by themselves. OSError."""
+        """Set a control; drivers clamp integers to the control's range.
+
+        Raises:
+            OSError: The driver refuses the value, or the control at present.
+        """
         self._ioctl(self._descriptor, S_CTRL, bytearray(_CONTROL.pack(control.id, value)))
 
     def close(self) -> None:
@@ -169,7 +185,7 @@ class V4L2Controls:
         return found
 
     def _menu(self, id_: int, kind: int, minimum: int, maximum: int) -> tuple[tuple[int, str], ...]:
-        """Return the choices that a menu really has: some indices may be left out."""
+        """Return the entries that a menu has; a driver may leave out some indices."""
         if kind not in (MENU, INTEGER_MENU):
             return ()
         choices = []

@@ -1,7 +1,7 @@
-"""V4L2's ioctls, as few as are needed: controls, and the modes that a node offers.
+"""The V4L2 ioctls for controls, and for the modes that a node offers.
 
-Numbers and layouts are those of the kernel's public interface (linux/videodev2.h), the same on
-all 64-bit machines.
+Numbers and layouts come from the kernel's public interface (linux/videodev2.h), and are the same
+on all 64-bit machines.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 Ioctl = Callable[[int, int, bytearray], object]
-"""(descriptor, request, buffer that is read and written) → anything; OSError."""
+"""(descriptor, request, buffer that is read and written) → any; raises OSError."""
 
 _WRITE, _READ = 1, 2
 
@@ -33,7 +33,7 @@ ENUM_FRAMESIZES = _request(_READ | _WRITE, 74, 44)
 ENUM_FRAMEINTERVALS = _request(_READ | _WRITE, 75, 52)
 
 NEXT_CONTROL = 0x8000_0000
-"""In the id of QUERYCTRL: the first control after this one."""
+"""Flag in the id of QUERYCTRL, to ask for the next control after this id."""
 CAPTURE = 1
 """Buffers of type V4L2_BUF_TYPE_VIDEO_CAPTURE, and the capability of the same name."""
 CAPTURE_MPLANE = 0x1000
@@ -41,13 +41,17 @@ _HAS_DEVICE_CAPS = 0x8000_0000
 
 
 def system_ioctl(descriptor: int, request: int, buffer: bytearray) -> None:
-    """Do an ioctl of the kernel."""
+    """Call the kernel's ioctl; the buffer is read and written."""
     fcntl.ioctl(descriptor, request, buffer, True)
 
 
 @contextmanager
 def open_node(node: Path) -> Iterator[int]:
-    """Open a node for ioctls; a second open does not disturb a stream."""
+    """Open a node for ioctls in a `with` block; it does not disturb a stream of another opener.
+
+    Raises:
+        OSError: The node cannot be opened.
+    """
     descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         yield descriptor
@@ -56,7 +60,10 @@ def open_node(node: Path) -> Iterator[int]:
 
 
 def captures(node: Path, ioctl: Ioctl = system_ioctl) -> bool | None:
-    """Return whether a node gives pictures, in its driver's own words; None when it cannot say."""
+    """Return whether a node captures pictures, as reported by its driver (VIDIOC_QUERYCAP).
+
+    None if it cannot be opened or does not answer.
+    """
     buffer = bytearray(104)
     try:
         with open_node(node) as descriptor:
@@ -69,5 +76,5 @@ def captures(node: Path, ioctl: Ioctl = system_ioctl) -> bool | None:
 
 
 def c_string(raw: bytes) -> str:
-    """Return a C string."""
+    """Return the text of a C string, up to its first zero byte."""
     return raw.partition(b"\0")[0].decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Which pixel formats, sizes and rates a V4L2 camera offers, for `mlink devices --modes`."""
+"""Lists the pixel formats, sizes and rates of a V4L2 camera, for `mlink devices --modes`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlink_drivers.camera.v4l2.ioctl import (
 
 _DISCRETE = 1
 _AT_MOST = 512
-"""Entries of one list; a driver that never ends it is broken."""
+"""Bound of one list, for a broken driver that never ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,15 @@ class Mode:
     """A pixel format in one size (or range of sizes), with its rates."""
 
     pixel_format: str
-    """As `pixel_format` takes it: "MJPG"."""
+    """Four characters, as in the setting `pixel_format`: "MJPG"."""
     size: tuple[int, int]
-    """Width and height in pixels; the largest, when a range is offered."""
+    """Width and height in pixels; of a range, the largest."""
     framerates: tuple[float, ...]
-    """Frames per second, the highest first; (highest, lowest) when a range is offered."""
+    """Frames per second, the highest first; of a range, (highest, lowest)."""
     smallest: tuple[int, int] | None = None
-    """Set when any size between this one and `size` is offered."""
+    """Smallest size of a range."""
     any_rate: bool = False
-    """Whether any rate between those two is offered."""
+    """Whether `framerates` is a range."""
 
     def __str__(self) -> str:
         width, height = self.size
@@ -48,7 +48,11 @@ class Mode:
 
 
 def list_modes(node: str | Path, ioctl: Ioctl = system_ioctl) -> list[Mode]:
-    """Return the modes of a capture node; OSError when it cannot be opened."""
+    """Return the modes of a capture node, the largest and fastest of each format first.
+
+    Raises:
+        OSError: The node cannot be opened.
+    """
     modes = []
     with open_node(Path(node)) as descriptor:
         for fourcc in _formats(descriptor, ioctl):
@@ -61,7 +65,16 @@ def list_modes(node: str | Path, ioctl: Ioctl = system_ioctl) -> list[Mode]:
 
 def _entries(descriptor: int, request: int, size: int, head: bytes, at: int,
              ioctl: Ioctl) -> Iterator[bytearray]:  # fmt: skip
-    """Yield the entries of a list: `head` with the entry's index at byte `at`, filled in."""
+    """Yield the buffers that the driver fills in for index 0, 1, …, to the end of its list.
+
+    Args:
+        descriptor: The open node.
+        request: Number of the ioctl.
+        size: Size of its structure in bytes.
+        head: First bytes of the structure.
+        at: Position of the index in it.
+        ioctl: The ioctl to call.
+    """
     for index in count():
         if index >= _AT_MOST:
             return
@@ -69,7 +82,7 @@ def _entries(descriptor: int, request: int, size: int, head: bytes, at: int,
         struct.pack_into("=I", buffer, at, index)
         try:
             ioctl(descriptor, request, buffer)
-        except OSError:  # EINVAL is the list's end; ENOTTY: the driver has no such list
+        except OSError:  # EINVAL: end of the list; ENOTTY: the driver has no such list
             return
         yield buffer
 
@@ -83,7 +96,7 @@ def _formats(descriptor: int, ioctl: Ioctl) -> list[int]:
 def _sizes(
     descriptor: int, fourcc: int, ioctl: Ioctl
 ) -> list[tuple[tuple[int, int], tuple[int, int] | None]]:
-    """Return (size, None) of each size, or (largest, smallest) of a range."""
+    """Return (size, None) for each size, or (largest, smallest) for a range."""
     head = struct.pack("=II", 0, fourcc)
     found: list[tuple[tuple[int, int], tuple[int, int] | None]] = []
     for entry in _entries(descriptor, ENUM_FRAMESIZES, 44, head, 0, ioctl):
@@ -98,7 +111,7 @@ def _sizes(
 def _rates(
     descriptor: int, fourcc: int, size: tuple[int, int], ioctl: Ioctl
 ) -> tuple[tuple[float, ...], bool]:
-    """Return the rates of a size, the highest first, and whether those between are offered too."""
+    """Return the rates of a size, the highest first, and whether they are the ends of a range."""
     head = struct.pack("=IIII", 0, fourcc, *size)
     rates: set[float] = set()
     for entry in _entries(descriptor, ENUM_FRAMEINTERVALS, 52, head, 0, ioctl):
@@ -111,5 +124,5 @@ def _rates(
 
 
 def _rate(numerator: int, denominator: int) -> float:
-    """Return frames per second of an interval in seconds, given as a fraction."""
+    """Return frames per second for an interval in s, given as a fraction; 0 for no interval."""
     return denominator / numerator if numerator else 0.0

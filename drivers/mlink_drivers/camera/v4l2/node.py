@@ -1,4 +1,4 @@
-"""The node of a V4L2 camera: why it cannot be opened, in words that help."""
+"""Errors about the node of a V4L2 camera: why it cannot be opened, and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from mlink.errors import DeviceError
 
 
 def check_node(node: Path) -> None:
-    """Raise DeviceError unless the node is there and may be read and written."""
+    """Check that the node exists and may be read and written.
+
+    Raises:
+        DeviceError: It does not, or this user is not permitted to use it.
+    """
     if not node.exists():
         present = ", ".join(str(path) for path in sorted(node.parent.glob("video*"))) or "none"
         raise DeviceError(
@@ -20,12 +24,13 @@ def check_node(node: Path) -> None:
         )
     if not os.access(node, os.R_OK | os.W_OK):
         raise DeviceError(
-            f"this user may not use {node}", remedy=f"{group_command(node)}, then log in again."
+            f"this user may not read and write {node}",
+            remedy=f"{group_command(node)}, then log in again.",
         )
 
 
 def group_command(node: Path) -> str:
-    """Return the command that lets this user use a device node."""
+    """Return the command that adds this user to the group of a device node."""
     try:
         group = grp.getgrgid(node.stat().st_gid).gr_name
     except (KeyError, OSError):
@@ -34,7 +39,12 @@ def group_command(node: Path) -> str:
 
 
 def opening_failed(node: Path, silent_sec: float = 0) -> DeviceError:
-    """Return the error for a node that exists but gives no pictures."""
+    """Return the error for a node that exists but delivers no pictures.
+
+    Args:
+        node: The node.
+        silent_sec: How long it delivered nothing, in s; 0 if it could not be opened.
+    """
     what = (
         f"{node} gave no picture within {silent_sec:g} s" if silent_sec else f"cannot open {node}"
     )
@@ -48,7 +58,10 @@ def opening_failed(node: Path, silent_sec: float = 0) -> DeviceError:
 
 
 def processes_using(node: Path, proc: Path = Path("/proc")) -> list[str]:
-    """Return "name (pid)" of the other processes that hold the node open, as far as we may see."""
+    """Return "name (pid)" of other processes that have the node open.
+
+    Those of other users are not visible.
+    """
     target = os.path.realpath(node)
     found = []
     for folder in proc.glob("[0-9]*"):
@@ -63,7 +76,7 @@ def processes_using(node: Path, proc: Path = Path("/proc")) -> list[str]:
 
 
 def gone(node: Path) -> bool:
-    """Return whether the camera behind an open node is no longer there."""
+    """Return whether the camera of an open node was unplugged."""
     try:
         os.close(os.open(node, os.O_RDWR | os.O_NONBLOCK))
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Settings by the names that people use ("exposure", in µs or "auto"), on V4L2's controls.
+"""Camera settings of a bench ("exposure" in µs or "auto", …), applied to V4L2 controls.
 
-A setting with an automatic mode takes two controls, which must be set in this order: the mode,
-then the value. Every value is read back, and the answer says what the camera really does.
+A setting with an automatic mode needs two controls, set in this order: the mode, then the value.
+Every value is read back, so that the answer contains what the camera actually does.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _USER, _CAMERA = 0x0098_0900, 0x009A_0900
 EXPOSURE_MODE, EXPOSURE_TIME = _CAMERA + 1, _CAMERA + 2
 _EXPOSURE_UNIT_USEC = 100
 _AUTOMATIC_EXPOSURES = (3, 0, 2)
-"""Aperture priority, automatic, shutter priority: UVC cameras have the first."""
+"""Aperture priority, automatic, shutter priority, in order of preference; UVC has the first."""
 _MANUAL_EXPOSURES = (1, 2)
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A setting of ours: the id of its value, and of its automatic mode if it has one."""
+    """A setting: the ids of its control and of that for its automatic mode (0: it has none)."""
 
     value: int
     automatic: int = 0
@@ -41,17 +41,25 @@ _KNOWN = {
     "power_line_frequency": _Known(_USER + 24),
 }
 _MAINS = {"off": 0, "0": 0, "false": 0, "50": 1, "60": 2, AUTO: 3}
-"""The kernel's menu of power-line frequencies."""
+"""Text in a bench → entry of the kernel's menu of power-line frequencies."""
 
 
 class V4L2Settings:
-    """Sets a camera's controls by our names or V4L2's; owns its `V4L2Controls`."""
+    """Sets a camera's controls by the names of bench settings or of V4L2; owns the controls."""
 
     def __init__(self, controls: V4L2Controls) -> None:
         self._controls = controls
 
     def apply(self, name: str, wish: ControlValue) -> Answer:
-        """Set one control and say what the camera made of it; never fails for a refusal."""
+        """Set one control and read it back.
+
+        Args:
+            name: Setting of a bench, or name of a V4L2 control.
+            wish: Number, boolean, name of a menu entry, or "auto".
+
+        Returns:
+            The value read back, or the reason if the camera refused it.
+        """
         try:
             if name == "exposure":
                 return self._exposure(wish)
@@ -67,7 +75,7 @@ class V4L2Settings:
             return Answer(name, in_words(wish), _refusal(error))
 
     def close(self) -> None:
-        """Give the controls back."""
+        """Close the controls."""
         self._controls.close()
 
     def _exposure(self, wish: ControlValue) -> Answer:
@@ -86,8 +94,8 @@ class V4L2Settings:
         if mode is not None:
             chosen = self._choose("exposure", "manual", mode, _MANUAL_EXPOSURES)
             if not chosen.same:
-                return Answer("exposure", asked, f"{chosen.got}, which takes no time")
-        # Out of range is brought into range here, as the unit is ours and not the driver's.
+                return Answer("exposure", asked, f"{chosen.got}, which allows no exposure time")
+        # Clamped here, because the driver's unit is another one.
         steps = max(time.minimum, min(round(usec / _EXPOSURE_UNIT_USEC), time.maximum))
         self._controls.set(time, steps)
         got = self._controls.get(time) * _EXPOSURE_UNIT_USEC
@@ -121,7 +129,7 @@ class V4L2Settings:
         return self._set(name, value, wish, unit=known.unit)
 
     def _choose(self, name: str, asked: str, mode: Control, preferred: tuple[int, ...]) -> Answer:
-        """Set a menu to the first of some choices that it has."""
+        """Set a menu to the first of the preferred entries that it has."""
         offered = dict(mode.menu) or dict.fromkeys(range(mode.minimum, mode.maximum + 1), "")
         for choice in preferred:
             if choice in offered:
@@ -134,7 +142,15 @@ class V4L2Settings:
     def _set(
         self, name: str, control: Control, wish: ControlValue, *, asked: str = "", unit: str = ""
     ) -> Answer:
-        """Set any control to a number, a choice's name or a truth value; read it back."""
+        """Set a control to a number, a menu entry's name or a boolean, and read it back.
+
+        Args:
+            name: Setting, for the answer.
+            control: The control to set.
+            wish: Requested value.
+            asked: Text of the request for the answer, by default the value with its unit.
+            unit: Unit for the answer, with a leading space.
+        """
         asked = asked or f"{in_words(wish)}{unit}"
         value = control.value_of(wish)
         if not control.settable or value is None:
@@ -155,10 +171,10 @@ def _number(wish: ControlValue) -> float | None:
 
 
 def _refusal(error: OSError) -> str:
-    """Return why the driver refused a control, in words."""
+    """Return why the driver refused a control, as text."""
     reason = error.strerror or str(error)
     if error.errno == errno.ERANGE:
         return "refused: out of its range"
     if error.errno in (errno.EBUSY, errno.EACCES):
-        return f"refused ({reason}): another setting holds it, such as an automatic mode"
+        return f"refused ({reason}): another setting controls it, such as an automatic mode"
     return f"refused ({reason})"

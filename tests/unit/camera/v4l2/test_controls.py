@@ -195,7 +195,7 @@ def test_what_cannot_be_done_is_an_answer_and_no_error(settings, driver, name, w
 
 @pytest.mark.parametrize(
     ("number", "told"),
-    [(errno.EBUSY, "another setting holds it"), (errno.ERANGE, "out of its range"),
+    [(errno.EBUSY, "another setting controls it"), (errno.ERANGE, "out of its range"),
      (errno.EIO, "refused")],
 )  # fmt: skip
 def test_a_refusal_of_the_driver_is_an_answer_that_says_why(settings, driver, number, told):
