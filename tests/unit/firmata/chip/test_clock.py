@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mlink_drivers.firmata.chip.clock import ChipClock
 from mlink_drivers.firmata.chip.messages import ClockAnswer
 
@@ -11,7 +13,8 @@ MSEC = 1_000_000  # ns
 class Exchanges:
     """A chip at 2 MHz, true to the host but for `step_usec`; each way takes `way_usec`."""
 
-    def __init__(self):
+    def __init__(self, *, exact=True):
+        self.exact = exact
         self.clock = ChipClock(2_000_000, 10_000)
         self.now_ns = 10**12
         self.step_usec = 0.0
@@ -23,7 +26,7 @@ class Exchanges:
             there, back = way_usec
             received = self.now_ns / 1000 + 4 * 10 + there + self.step_usec
             ticks = round(received * 2) % (1 << 32)
-            answer = ClockAnswer(query[2], True, ticks, (ticks + 20) % (1 << 32))
+            answer = ClockAnswer(query[2], self.exact, ticks, (ticks + 20) % (1 << 32))
             arrival_ns = self.now_ns + round((40 + there + 10 + back) * 1000)
             assert self.clock.take(answer, arrival_ns)
 
@@ -57,3 +60,141 @@ def test_a_step_of_the_chips_clock_is_followed_at_once():
         assert abs(exchanges.error_usec()) < 100
         assert abs(exchanges.clock.rate_ppm) < 20
     assert exchanges.clock.unanswered == 0
+
+
+def test_a_drift_beyond_the_bound_is_learnt_as_a_rate():
+    exchanges = Exchanges()
+    exchanges.run(40)
+    for _ in range(8):
+        exchanges.step_usec += 250.0  # 1000 ppm of the pause
+        exchanges.run(1)
+        assert abs(exchanges.error_usec()) < 100
+    assert abs(exchanges.clock.rate_ppm - 1000) < 50
+
+
+def test_a_step_is_no_rate_though_ways_differ_afterwards():
+    exchanges = Exchanges()
+    exchanges.run(40)
+    exchanges.step_usec = -50_000.0
+    for back_usec in (230, 150) * 4:
+        exchanges.run(1, way_usec=(150, back_usec))
+        assert abs(exchanges.clock.rate_ppm) < 20
+        assert abs(exchanges.error_usec()) < 100
+
+
+def test_an_inexact_stamp_may_be_off_by_more_before_the_clock_is_doubted():
+    exact, inexact = Exchanges(), Exchanges(exact=False)
+    for exchanges in (exact, inexact):
+        exchanges.run(40)
+        exchanges.step_usec = 250.0
+        exchanges.run(1)
+    assert abs(exact.error_usec()) < 100
+    assert abs(inexact.error_usec()) > 200
+
+
+def test_the_first_exchanges_are_not_trusted_to_be_short():
+    exchanges = Exchanges()
+    exchanges.run(1)
+    assert exchanges.clock.uncertainty_usec > 130  # about half of what it took
+
+
+def test_a_path_that_has_become_slower_for_good_is_accepted():
+    exchanges = Exchanges()
+    exchanges.run(40)
+    exchanges.run(400, way_usec=(200, 200))
+    assert exchanges.clock.shortest_usec == pytest.approx(400, abs=1)
+
+
+# -- ticks that wrap -----------------------------------------------------------------------------
+
+HALF = 1 << 31
+
+
+@pytest.fixture
+def clock():
+    return ChipClock(2_000_000, 10_000)
+
+
+def test_ticks_go_on_over_every_wrap(clock):
+    step = 0x7000_0000
+    assert [clock.unwrap(step * n % (1 << 32)) for n in range(20)] == [step * n for n in range(20)]
+
+
+def test_half_the_range_is_future_and_half_is_past(clock):
+    assert clock.unwrap(HALF - 1) == HALF - 1
+    assert ChipClock(2_000_000, 10_000).unwrap(HALF) == -HALF
+
+
+def test_an_older_time_does_not_set_back_what_is_the_present(clock):
+    clock.unwrap(HALF - 1)
+    clock.unwrap(100)  # an edge that waited in a queue
+    assert clock.unwrap(2 * HALF - 2) == 2 * HALF - 2  # half a range after the newest, not the last
+    assert clock.unwrap(50) == 2 * HALF + 50
+
+
+def test_times_are_right_after_several_wraps():
+    exchanges = Exchanges()
+    for _ in range(5):
+        exchanges.run(1, pause_msec=16 * 60_000)  # 0.9 of the half range, 4.5 of it in all
+        assert abs(exchanges.error_usec()) < 200
+
+
+def test_the_conversions_are_inverse(clock):
+    exchanges = Exchanges()
+    exchanges.run(20)
+    for distance_ns in (-1_000_000_000, 0, 1_000_000_000):
+        wanted_ns = exchanges.now_ns + distance_ns
+        ticks = exchanges.clock.to_ticks(wanted_ns)
+        assert 0 <= ticks < 1 << 32
+        assert abs(exchanges.clock.to_monotonic_ns(ticks) - wanted_ns) <= 500
+
+
+# -- answers that are of no use ------------------------------------------------------------------
+
+
+def test_an_answer_that_nobody_asked_for_is_refused(clock):
+    clock.query(10**12)
+    assert not clock.take(ClockAnswer(77, True, 0, 20), 10**12 + MSEC)
+    assert not clock.is_set
+    assert clock.unanswered == 1
+
+
+def test_the_same_answer_counts_once(clock):
+    query = clock.query(10**12)
+    assert clock.take(ClockAnswer(query[2], True, 0, 20), 10**12 + MSEC)
+    assert not clock.take(ClockAnswer(query[2], True, 0, 20), 10**12 + MSEC)
+    assert clock.exchanges == 1
+
+
+def test_stamps_that_cannot_be_are_refused(clock):
+    query = clock.query(10**12)
+    # the chip claims to have held the question for 5 ms, the whole exchange took 1 ms
+    assert not clock.take(ClockAnswer(query[2], True, 0, 10_000), 10**12 + MSEC)
+    assert not clock.is_set
+    assert clock.uncertainty_usec == -1
+
+
+@pytest.mark.parametrize(("questions", "is_known"), [(16, True), (17, False)])
+def test_of_a_board_that_does_not_answer_sixteen_questions_are_kept(clock, questions, is_known):
+    query = clock.query(10**12)
+    for number in range(1, questions):
+        clock.query(10**12 + number)
+    assert clock.take(ClockAnswer(query[2], True, 0, 20), 10**12 + MSEC) is is_known
+
+
+def test_an_inexact_stamp_makes_the_clock_less_sure():
+    exact, inexact = ChipClock(2_000_000, 10_000), ChipClock(2_000_000, 10_000)
+    for clock, is_exact in ((exact, True), (inexact, False)):
+        query = clock.query(10**12)
+        clock.take(ClockAnswer(query[2], is_exact, 0, 20), 10**12 + MSEC // 10)
+    assert inexact.uncertainty_usec > exact.uncertainty_usec > 0
+
+
+def test_a_pair_is_one_moment_on_both_clocks():
+    exchanges = Exchanges()
+    assert exchanges.clock.pair is None
+    exchanges.run(5)
+    pair = exchanges.clock.pair
+    ticks_ns = pair.device_usec * 1000
+    wrap_ns = (1 << 32) * 500
+    assert abs((ticks_ns - pair.host_ns + wrap_ns // 2) % wrap_ns - wrap_ns // 2) < 200_000

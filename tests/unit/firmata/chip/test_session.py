@@ -1,0 +1,384 @@
+"""The session with a chip: what it can do, its baud rate, its clock, and its edges."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from mlink.errors import DeviceError
+from mlink_drivers.firmata.chip import session as chip_session
+from mlink_drivers.firmata.chip.messages import (
+    BaudAnswer,
+    EventsLost,
+    ExtensionId,
+    Feature,
+    SafeStateTripped,
+)
+from mlink_drivers.firmata.chip.session import STAMP_USEC, ChipSession
+from mlink_drivers.firmata.wire.protocol import DigitalPort, PinState, Sysex
+from tests.support.fake_chip import (
+    ALL_FEATURES,
+    WAY_NS,
+    FakeChip,
+    baud_answer,
+    edge_block,
+    edge_watch,
+    events_lost,
+    now_ticks,
+    safe_state_tripped,
+)
+
+
+class Bench:
+    """A chip session on a chip that answers at once; keeps what the callbacks were called with."""
+
+    def __init__(self, **options):
+        self.chip = FakeChip()
+        self.edges, self.states, self.events, self.missing, self.silences = [], [], [], [], []
+        self.exchanges = 0
+        self.session = ChipSession(
+            self.send,
+            57_600,
+            on_edge=lambda *edge: self.edges.append(edge),
+            on_state=lambda *state: self.states.append(state),
+            on_event=self.events.append,
+            on_blocks_missing=self.missing.append,
+            on_exchange=self._count,
+            on_silence=self.silences.append,
+            **options,
+        )
+
+    def _count(self, clock):
+        self.exchanges += 1
+
+    def send(self, data):
+        for message in self.chip.answers(data):
+            self.session.take(message, chip_session.time.monotonic_ns() + 2 * WAY_NS)
+
+    def connected(self):
+        """The session of a chip that was found and whose clock is known."""
+        assert self.session.probe() is not None
+        assert self.session.start_clock()
+        self.session.close()
+        return self.session
+
+
+@pytest.fixture
+def bench():
+    bench = Bench()
+    yield bench
+    bench.session.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(chip_session, "_ANSWER_S", 0.02)
+
+
+class ClockFrom:
+    """A clock whose conversions are a list."""
+
+    is_set = True
+    uncertainty_usec = 7
+
+    def __init__(self, *times_ns):
+        self._times_ns = list(times_ns)
+
+    def to_monotonic_ns(self, ticks):
+        return self._times_ns.pop(0)
+
+
+class NoWait:
+    """In the place of the closing event: counts the pauses instead of waiting for them."""
+
+    def __init__(self, most=10_000):
+        self.pauses = []
+        self._most = most
+
+    def wait(self, pause_s):
+        self.pauses.append(pause_s)
+        return len(self.pauses) > self._most
+
+    def set(self):
+        pass
+
+    clear = set
+
+
+# -- features ------------------------------------------------------------------------------------
+
+
+def test_a_board_with_the_extension_reports_its_features(bench):
+    features = bench.session.probe()
+    assert features is bench.session.features
+    assert features.features == ALL_FEATURES
+    assert features.tick_hz == 2_000_000
+    assert features.edge_pins == frozenset(range(2, 14))
+    assert bench.session.has(Feature.PULSES)
+
+
+def test_an_answered_pin_state_without_features_ends_the_wait(bench, monkeypatch):
+    monkeypatch.setattr(chip_session, "_ANSWER_S", 600)
+    bench.chip.has_extension = False
+    assert bench.session.probe() is None
+    assert not bench.session.has(Feature.PULSES)
+
+
+def test_a_board_that_answers_nothing_has_no_extension(impatient):
+    session = ChipSession(lambda _data: None, 57_600, on_edge=lambda *_: None)
+    assert session.probe() is None
+
+
+def test_probing_again_forgets_what_was_known(bench):
+    session = bench.connected()
+    bench.chip.has_extension = False
+    assert session.probe() is None
+    assert session.features is None
+    assert session.clock is None
+    assert not session.keeps_time
+    assert session.uncertainty_usec == -1
+
+
+def test_messages_that_are_not_of_the_extension_are_left_to_others(bench):
+    session = bench.session
+    assert not session.take(PinState(0, 1, 0), 0)  # nothing was asked: the answer to a script
+    assert not session.take(events_lost(1), 0)  # before the features, another firmware's own
+    session.probe()
+    assert not session.take(DigitalPort(0, 1), 0)
+    assert not session.take(PinState(0, 1, 0), 0)
+    assert not session.take(Sysex(0x0E, b"\1"), 0)
+    assert not session.take(Sysex(ExtensionId.EDGES, b"\2\0"), 0)  # cut short
+    assert session.take(events_lost(1), 0)
+    assert bench.events == [EventsLost(1)]
+
+
+# -- baud rate -----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("impatient")
+class TestRaisingTheBaudRate:
+    """Both ends change together, or neither does."""
+
+    @pytest.fixture
+    def rates(self, bench):
+        bench.session.probe()
+        bench.chip.sent.clear()
+        return []
+
+    def test_it_is_raised_to_what_both_can(self, bench, rates):
+        bench.chip.highest_baud = 500_000
+        bench.session.probe()
+        assert bench.session.raise_baud(1_000_000, rates.append)
+        assert rates == [500_000]
+        assert bench.session.baud_rate == 500_000
+
+    def test_a_refusal_leaves_both_ends_as_they_are(self, bench, rates, caplog):
+        bench.chip.refuses_baud = True
+        assert not bench.session.raise_baud(1_000_000, rates.append)
+        assert rates == []
+        assert bench.session.baud_rate == 57_600
+        assert "57600" in caplog.text
+
+    def test_without_a_confirmation_the_host_goes_back(self, bench, rates, caplog):
+        bench.chip.confirms_baud = False
+        assert not bench.session.raise_baud(1_000_000, rates.append)
+        assert rates == [1_000_000, 57_600]
+        assert bench.session.baud_rate == 57_600
+        assert "1000000 baud" in caplog.text
+
+    def test_a_port_that_does_not_know_the_rate_goes_back(self, bench, rates, caplog):
+        caplog.set_level(logging.INFO)
+
+        def set_baud_rate(baud_rate):
+            rates.append(baud_rate)
+            if baud_rate == 1_000_000:
+                raise OSError("not this one")
+
+        assert not bench.session.raise_baud(1_000_000, set_baud_rate)
+        assert rates == [1_000_000, 57_600]
+        assert "not this one" in caplog.text
+
+    def test_a_confirmation_of_another_rate_does_not_count(self, bench, rates):
+        answer = bench.chip._answer
+        bench.chip._answer = lambda sysex_id, body: (
+            baud_answer(1, 57_600) if body == b"\1" else answer(sysex_id, body)
+        )
+        assert not bench.session.raise_baud(1_000_000, rates.append)
+        assert rates == [1_000_000, 57_600]
+
+    @pytest.mark.parametrize(
+        ("features", "highest_baud"), [(ALL_FEATURES & ~Feature.BAUD, 1_000_000), (ALL_FEATURES, 0)]
+    )
+    def test_a_board_without_a_rate_to_change_is_not_asked(
+        self, bench, rates, features, highest_baud
+    ):
+        bench.chip.features, bench.chip.highest_baud = features, highest_baud
+        bench.session.probe()
+        bench.chip.sent.clear()
+        assert not bench.session.raise_baud(1_000_000, rates.append)
+        assert (bench.chip.sent, rates) == ([], [])
+
+
+def test_a_board_that_fell_back_by_itself_is_an_event(bench):
+    bench.session.probe()
+    bench.session.take(baud_answer(BaudAnswer.FELL_BACK, 57_600), 0)
+    assert bench.events == [BaudAnswer(BaudAnswer.FELL_BACK, False, 57_600)]
+
+
+# -- clock ---------------------------------------------------------------------------------------
+
+
+def test_the_clock_is_learnt_and_asked_on_until_it_is_closed(bench):
+    bench.session.probe()
+    assert bench.session.start_clock()
+    assert bench.session.keeps_time
+    before, ticks = chip_session.time.monotonic_ns(), now_ticks()
+    assert abs(bench.session.time_ns(ticks) - before) < 1_000_000_000
+    assert bench.session.uncertainty_usec == bench.session.clock.uncertainty_usec + STAMP_USEC
+    bench.session.close()
+    asked = len(bench.chip.sent)
+    assert not [thread for thread in threading.enumerate() if thread.name == "chip clock"]
+    assert len(bench.chip.sent) == asked
+
+
+def test_a_clock_that_does_not_answer_is_not_known(bench, impatient):
+    bench.session.probe()
+    bench.chip.keeps_time = False
+    assert not bench.session.start_clock()
+    assert not bench.session.keeps_time
+    assert not bench.session.stamps(7)
+
+
+def test_a_clock_that_begins_anew_forgets_the_sequence_and_the_last_time(bench):
+    session = bench.connected()
+    session.take(edge_block(5, [(7, True, now_ticks())]), 0)
+    session._last_edge_ns = 1 << 62
+    assert session.start_clock()
+    session.close()
+    session.take(edge_block(90, [(7, False, now_ticks())]), 0)
+    assert bench.missing == []
+    assert bench.edges[-1][2] < 1 << 62
+
+
+def test_it_is_asked_quickly_at_first_and_then_at_the_steady_pause():
+    bench = Bench(pause_s=0.1)
+    bench.session.probe()
+    bench.session._closing = event = NoWait(most=200)
+    bench.session.start_clock()
+    bench.session._thread.join(5)
+    assert event.pauses[:17] == [0.02] * 17
+    assert event.pauses == sorted(event.pauses)
+    assert event.pauses[-1] == 0.1
+    assert bench.exchanges == 199  # one after each but the first question
+    assert bench.silences == []
+
+
+def test_a_steady_pause_that_is_shorter_than_the_first_is_kept():
+    bench = Bench(pause_s=0.01)
+    bench.session.probe()
+    bench.session._closing = event = NoWait(most=40)
+    bench.session.start_clock()
+    bench.session._thread.join(5)
+    assert set(event.pauses) == {0.01}
+
+
+@pytest.mark.parametrize(("pause_s", "questions"), [(0.25, 20), (1.0, 6)])
+def test_a_board_that_answers_no_more_is_reported_once(impatient, pause_s, questions):
+    bench = Bench(pause_s=pause_s)
+    bench.session.probe()
+    bench.chip.sent.clear()
+    bench.chip.keeps_time = False
+    bench.session._closing = NoWait()
+    bench.session.start_clock()
+    bench.session._thread.join(5)
+    assert len(bench.chip.sent) == questions
+    (error,) = bench.silences
+    assert f"none of {questions}" in error.message
+    assert error.remedy
+
+
+def test_one_answer_starts_the_count_of_unanswered_questions_again(impatient):
+    bench = Bench()
+    bench.session.probe()
+    bench.chip.sent.clear()
+    bench.session._closing = NoWait()
+    answer = bench.chip._answer
+    bench.chip._answer = lambda sysex_id, body: (
+        answer(sysex_id, body) if len(bench.chip.sent) == 15 else None
+    )
+    bench.session.start_clock()
+    bench.session._thread.join(5)
+    assert len(bench.chip.sent) == 15 + 20
+    assert len(bench.silences) == 1
+
+
+def test_a_lost_board_ends_the_questions_without_a_report_of_its_own(bench, impatient):
+    bench.session.probe()
+    bench.session._closing = NoWait()
+
+    def send(data):
+        raise DeviceError("gone")
+
+    bench.session._send = send
+    assert not bench.session.start_clock()
+    bench.session._thread.join(5)
+    assert not bench.session._thread.is_alive()
+    assert bench.silences == []
+
+
+# -- edges and levels ----------------------------------------------------------------------------
+
+
+def test_edges_come_with_their_pin_level_and_time(bench):
+    session = bench.connected()
+    session.clock = ClockFrom(1000, 2000)
+    assert session.take(edge_block(0, [(7, True, 10), (8, False, 20)]), 0)
+    assert bench.edges == [(7, True, 1000), (8, False, 2000)]
+
+
+def test_edges_stay_in_order_when_the_clock_is_set_back(bench):
+    session = bench.connected()
+    session.clock = ClockFrom(5000, 4000, 4500, 6000)
+    session.take(edge_block(0, [(7, True, 10), (7, False, 20)]), 0)
+    session.take(edge_block(1, [(7, True, 30), (7, False, 40)]), 0)
+    assert [time_ns for _, _, time_ns in bench.edges] == [5000, 5000, 5000, 6000]
+
+
+def test_missing_blocks_are_counted_modulo_128(bench):
+    session = bench.connected()
+    for sequence in (126, 127, 0, 3, 3):
+        session.take(edge_block(sequence, []), 0)
+    assert bench.missing == [2, 127]
+
+
+def test_before_the_clock_is_known_edges_and_levels_have_no_time_and_are_dropped(bench):
+    bench.session.probe()
+    assert bench.session.take(edge_block(0, [(7, True, 10)]), 0)
+    assert bench.session.take(edge_watch(7, True, 10), 0)
+    assert bench.session.take(edge_block(2, [(7, False, 20)]), 0)
+    assert (bench.edges, bench.states) == ([], [])
+    assert bench.missing == [1]
+
+
+def test_the_level_of_a_line_that_is_watched_comes_with_its_time(bench):
+    session = bench.connected()
+    session.clock = ClockFrom(1000)
+    assert session.take(edge_watch(7, True, 10), 0)
+    assert bench.states == [(7, True, 1000)]
+
+
+@pytest.mark.parametrize(
+    ("line", "features", "stamps"),
+    [(7, ALL_FEATURES, True), (1, ALL_FEATURES, False), (7, ALL_FEATURES & ~Feature.EDGES, False)],
+)
+def test_only_lines_with_an_interrupt_are_stamped(bench, line, features, stamps):
+    bench.chip.features = features
+    assert bench.connected().stamps(line) is stamps
+
+
+def test_everything_else_is_an_event(bench):
+    session = bench.connected()
+    session.take(safe_state_tripped(5), 0)
+    assert bench.events == [SafeStateTripped(5)]
