@@ -10,6 +10,7 @@ from mlink.errors import DeviceError
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags
 from mlink_drivers.firmata.catalog import FirmataSettings, firmata_io
 from tests.support.fake_context import FakeContext
+from tests.support.scripted_board import sysex
 
 
 class Bench:
@@ -26,6 +27,7 @@ class Bench:
             clock=MasterClock(time.monotonic_ns()),
         )
         self.scripted = scripted
+        self._texts = 0
         self.module = firmata_io.load()(self.context)
 
     def __enter__(self):
@@ -55,6 +57,19 @@ class Bench:
         while (got := [(r.line_id, r.value) for r in self.readings]) != list(expected):
             assert time.monotonic() < deadline, got
             time.sleep(0.002)
+
+    def settle(self):
+        """Wait until the driver has handled all that the board has sent: by a text behind it."""
+        self._texts += 1
+        text = f"text {self._texts}"
+        self.scripted.say(sysex(0x71, [part for c in text.encode() for part in (c, 0)]))
+        deadline = time.monotonic() + 5
+        while not any(row[4] == text for row in self._replies()):
+            assert time.monotonic() < deadline, self._replies()
+            time.sleep(0.002)
+
+    def _replies(self):
+        return [*self.rows("replies"), *(self.module._replies._waiting or [])]
 
     def rows(self, port):
         return self.context.outputs[port].items

@@ -90,7 +90,8 @@ def test_a_shorter_second_pulse_does_not_cut_the_first_short(lines, timer):
 def test_a_write_during_a_pulse_is_final(lines, timer):
     timer.pulse(13, 1, 30_000)
     timer.write(13, 1)
-    time.sleep(0.08)
+    timer.pulse(12, 1, 30_000)
+    lines.wait_for_values(12, [1, 0])  # ends after the other would have: it began later
     assert lines.values(13) == [1, 1]
 
 

@@ -307,7 +307,8 @@ def test_a_board_may_be_left_as_it_is(listener):
     with ScriptedBoard() as board:
         with session_on(board.path, listener, reset_on_close=False):
             pass
-        time.sleep(0.05)
+        os.write(board._slave, b"\xf5\x02\x00")  # travels behind what the session has sent
+        board.wait_for(b"\xf5\x02\x00")
         assert board.received.count(b"\xff") == 1
 
 

@@ -285,13 +285,18 @@ def test_b18_a_plain_function_gets_all_bytes_of_its_message(scripted, board):
 
 
 def test_b19_the_misspelt_name_stays(scripted, board):
-    heard = Heard()
+    heard, other = Heard(), Heard()
     pin = board.get_pin("d:2:i")
     pin.register_callback(heard)
+    runner = pin._runner
     pin.unregiser_callback()
+    runner._thread.join(5)
+    assert not runner._thread.is_alive()
+    board.get_pin("d:3:i").register_callback(other)
     board.samplingOn()
     scripted.set_pin(2, 1)
-    time.sleep(0.05)
+    scripted.set_pin(3, 1)
+    other.wait([False, True])  # its change came behind the one of pin 2
     assert heard == []
     assert pin.read() is True
 

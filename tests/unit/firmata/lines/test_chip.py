@@ -1,0 +1,307 @@
+"""The chip in a run: what is set up with it, what its losses become, and what is recorded."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mlink.clock import MasterClock
+from mlink.reflexes import Edges, ReflexAction
+from mlink_drivers.firmata.catalog import FirmataSettings, firmata_io
+from mlink_drivers.firmata.chip import session as chip_session
+from mlink_drivers.firmata.chip.extra import Reflex
+from mlink_drivers.firmata.chip.messages import BaudAnswer, ChipStatus, ExtensionId
+from mlink_drivers.firmata.lines import chip as lines_chip
+from mlink_drivers.firmata.lines.chip import ChipInRun
+from mlink_drivers.firmata.lines.readings import Readings
+from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows
+from tests.support.fake_chip import (
+    TICK_HZ,
+    WAY_NS,
+    FakeChip,
+    analog_block,
+    baud_answer,
+    edge_block,
+    edge_watch,
+    events_lost,
+    now_ticks,
+    reflex_fired,
+    safe_state_tripped,
+    scans_missed,
+)
+from tests.support.fake_context import FakeContext
+
+LOST = "readings-lost"
+
+
+class FakeSession:
+    """A session that is connected, on a fake chip; it is its own transport."""
+
+    name = "uno"
+    description = "mlink_firmata 1.0 at memory"
+
+    def __init__(self, chip):
+        self.transport = self
+        self.baud_rate = 57_600
+        self.can_change_baud_rate = True
+        self.pace = None
+        self.listener = None
+        self._chip = chip
+
+    def send(self, data):
+        for message in self._chip.answers(data):
+            self.listener.on_message(message, time.monotonic_ns() + 2 * WAY_NS)
+
+    def set_baud_rate(self, baud_rate):
+        self.baud_rate = baud_rate
+
+
+class Bench:
+    """A chip in a run, connected and started by the tests."""
+
+    def __init__(self, tmp_path, **settings):
+        self.chip = FakeChip()
+        clock = MasterClock(time.monotonic_ns())
+        self.context = FakeContext(
+            firmata_io, FirmataSettings(**settings), tmp_path, name="board", clock=clock
+        )
+        outputs = self.context.outputs
+        self.session = FakeSession(self.chip)
+        self.readings = self.session.listener = Readings(
+            outputs["fmdata"],
+            clock,
+            fail=self.context.fail,
+            on_lost=self.context.fail,
+            on_restarted=lambda: None,
+            on_other=lambda message, arrival_ns: None,
+        )
+        self._events = EventRows(outputs["events"], clock)
+        self._reflexes = ReflexRows(outputs["reflexes"], clock)
+        self.pulses, self.silences = [], []
+        self.run = ChipInRun(
+            self.context,
+            self.session,
+            self.readings,
+            self._events,
+            self._reflexes,
+            on_pulse=self.pulses.append,
+            on_silence=self.silences.append,
+        )
+
+    def start(self):
+        self._events.start()
+        self._reflexes.start()
+        self.run.start()
+        self.readings.start()
+
+    def hear(self, *messages):
+        for message in messages:
+            self.readings.on_message(message, time.monotonic_ns())
+
+    def events(self, name):
+        return [row[2] for row in self.context.outputs["events"].items if row[1] == name]
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    yield bench
+    bench.run.close()
+
+
+@pytest.fixture
+def running(bench):
+    bench.run.connect()
+    bench.start()
+    return bench
+
+
+# -- connecting ----------------------------------------------------------------------------------
+
+
+def test_the_stream_carries_what_is_known_of_the_boards_clock(running):
+    metadata = running.run.metadata
+    assert metadata["timestamp_source"] == "device-clock"
+    assert metadata["device_clock_hz"] == TICK_HZ
+    assert metadata["baud_rate"] == 1_000_000
+    assert metadata["uncertainty_usec"] == running.run.chip.uncertainty_usec > 0
+
+
+def test_a_raised_baud_rate_paces_what_is_sent_by_the_boards_buffer(running):
+    assert running.session.baud_rate == 1_000_000
+    assert [len(part) for part in running.session.pace.parts(bytes(150))] == [100, 50]
+
+
+@pytest.mark.parametrize("can_change", [True, False])
+def test_a_rate_that_is_not_wanted_or_cannot_be_changed_stays(tmp_path, can_change):
+    bench = Bench(tmp_path, fast_baud_rate=0 if can_change else 1_000_000)
+    bench.session.can_change_baud_rate = can_change
+    bench.run.connect()
+    bench.run.close()
+    assert bench.session.baud_rate == 57_600
+    assert bench.session.pace is None
+    assert not [message for message in bench.chip.sent if message[0] == ExtensionId.BAUD]
+
+
+def test_without_the_extension_times_are_those_of_arrival(bench, tmp_path):
+    bench.chip.has_extension = False
+    bench.run.connect()
+    bench.start()
+    bench.run.report()
+    assert bench.run.metadata == {}
+    assert bench.context.reports == {}
+    assert bench.session.baud_rate == 57_600
+    assert not list(tmp_path.rglob("*.tsync"))
+
+
+def test_a_safe_state_that_the_firmware_does_not_have_is_a_warning(tmp_path, caplog):
+    bench = Bench(tmp_path, safe_state_msec=500)
+    bench.chip.has_extension = False
+    bench.run.connect()
+    assert "safe_state_msec" in caplog.text
+    assert "mlink flash" in caplog.text
+
+
+def test_a_clock_that_does_not_answer_is_a_warning(bench, caplog, monkeypatch):
+    monkeypatch.setattr(chip_session, "_ANSWER_S", 0.05)
+    bench.chip.keeps_time = False
+    bench.run.connect()
+    bench.start()
+    assert "time of their arrival" in caplog.text
+    assert bench.run.metadata == {}
+
+
+@pytest.mark.parametrize(("safe_state_msec", "pause_s"), [(0, 0.25), (400, 0.1), (10_000, 0.25)])
+def test_the_chip_hears_of_us_several_times_within_the_safe_time(
+    tmp_path, safe_state_msec, pause_s
+):
+    assert Bench(tmp_path, safe_state_msec=safe_state_msec).run.chip._pause_s == pause_s
+
+
+# -- readings and losses -------------------------------------------------------------------------
+
+
+def test_levels_and_edges_become_readings(running):
+    running.readings.expect_edges(7)
+    ticks = now_ticks()
+    later = (ticks + 2000) % (1 << 32)
+    running.hear(edge_watch(7, False, ticks), edge_block(0, [(7, True, later)]))
+    first, second = running.context.outputs["fmdata"].items
+    assert [(r.line_id, r.value) for r in (first, second)] == [(7, 0), (7, 1)]
+    assert 950 <= second.time_usec - first.time_usec <= 1050
+
+
+def test_edges_that_the_board_lost_leave_a_gap(running, caplog, monkeypatch):
+    monkeypatch.setattr(lines_chip, "_WARN_PAUSE_S", 3600)
+    running.hear(events_lost(3))
+    assert running.readings.lost == running.context.outputs["fmdata"].lost == 3
+    running.hear(events_lost(5))
+    assert running.readings.lost == 5
+    assert running.events(LOST) == [
+        "3 edges: the board's queue was full",
+        "2 edges: the board's queue was full",
+    ]
+    assert caplog.text.count("edges lost") == 1  # the next one is logged after a pause
+    assert "3 readings lost" in running.context.status
+
+
+def test_what_was_lost_before_the_run_is_no_loss_of_it_and_counts_wrap(bench):
+    bench.chip.status = ChipStatus(0, 65_530, *[0] * 7, 65_530, 0)
+    bench.run.connect()
+    bench.start()
+    bench.hear(events_lost(4))
+    assert bench.readings.lost == 10
+    bench.run.connect()  # the board came back and counts as before
+    bench.hear(events_lost(65_530))
+    assert bench.readings.lost == 10
+
+
+def test_a_later_status_does_not_forgive_losses(running):
+    running.chip.status = ChipStatus(0, 7, *[0] * 9)
+    running.session.send(b"\xf0\x09\xf7")
+    running.hear(events_lost(7))
+    assert running.readings.lost == 7
+
+
+def test_a_scan_that_was_missed_is_a_sample_of_each_channel(running):
+    for channel in (0, 3):
+        running.readings.expect_analog(channel, 14 + channel)
+        running.session.send(running.run.commands.sample(channel, 14 + channel))
+    running.hear(scans_missed(2))
+    assert running.readings.lost == 4
+    assert running.events(LOST) == ["4 analog samples: the board could not keep up"]
+
+
+def test_blocks_that_the_line_lost_leave_a_gap(running):
+    running.readings.expect_analog(0, 14)
+    running.session.send(running.run.commands.sample(0, 14))
+    running.hear(analog_block(0, now_ticks(), [5]), analog_block(2, now_ticks(), [6]))
+    assert [r.value for r in running.context.outputs["fmdata"].items] == [5, 6]
+    assert running.events(LOST) == ["1 analog samples: on the line to the board"]
+    running.hear(edge_block(0, []), edge_block(2, []))
+    assert running.events(LOST)[1:] == ["1 blocks of edges: on the line to the board"]
+    assert running.readings.lost == 2
+
+
+# -- reflexes, safe state, baud rate -------------------------------------------------------------
+
+
+def test_a_reflex_is_a_row_with_its_lines(running):
+    order = Reflex(1, Edges.RISING, 8, ReflexAction.HIGH, 0, 0, None)
+    running.run.commands.execute(7, order, 0)
+    ticks = now_ticks()
+    later = (ticks + 200) % (1 << 32)
+    running.hear(reflex_fired(1, ticks, later), reflex_fired(2, ticks, later))
+    known, unknown = running.context.outputs["reflexes"].items
+    assert (known[0], *known[3:]) == ("1", "7", "8")
+    assert 95 <= int(known[2]) - int(known[1]) <= 105
+    assert (unknown[0], *unknown[3:]) == ("2", "", "")
+
+
+def test_a_safe_state_that_tripped_is_noted_and_ends_the_reflexes(running, caplog):
+    order = Reflex(1, Edges.RISING, 8, ReflexAction.HIGH, 0, 0, None)
+    running.run.commands.execute(7, order, 0)
+    running.hear(safe_state_tripped(now_ticks()))
+    assert len(running.events("safe-state")) == 1
+    assert "safe_state_msec" in caplog.text
+    assert running.run.commands.orders.reflexes == {}
+
+
+def test_a_board_that_fell_back_to_its_first_rate_is_a_warning(running, caplog):
+    running.hear(baud_answer(BaudAnswer.FELL_BACK, 57_600))
+    assert "uno is back at 57600 baud" in caplog.text
+
+
+def test_a_board_without_a_clock_makes_no_reflex_rows(bench, monkeypatch):
+    monkeypatch.setattr(chip_session, "_ANSWER_S", 0.05)
+    bench.chip.keeps_time = False
+    bench.run.connect()
+    bench.start()
+    bench.hear(reflex_fired(1, 0, 200), analog_block(0, 0, [5]))
+    assert bench.context.outputs["reflexes"].items == []
+    assert bench.context.outputs["fmdata"].items == []
+
+
+# -- the end -------------------------------------------------------------------------------------
+
+
+def test_the_clock_is_recorded_and_reported(running, tmp_path):
+    running.run.finish()
+    running.run.finish()
+    running.run.report()
+    (path,) = tmp_path.rglob("*.tsync")
+    assert path.stat().st_size > 0
+    assert abs(running.context.reports["board_clock_ppm"]) < 3000
+    uncertainty_usec = running.run.chip.uncertainty_usec
+    assert running.context.reports["board_clock_uncertainty_usec"] == uncertainty_usec
+    assert "readings_lost_by_board" not in running.context.reports
+    running.hear(events_lost(2))
+    running.run.report()
+    assert running.context.reports["readings_lost_by_board"] == 2
+
+
+def test_after_closing_nothing_is_asked(running):
+    running.run.close()
+    assert running.run.chip._thread is None
+    assert running.context.failures == []
