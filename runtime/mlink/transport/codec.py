@@ -188,11 +188,6 @@ def frame_from(address: int, owner: object) -> Frame:
     return Frame.from_shared(view, index, time_usec)
 
 
-def signal_block_bytes(block: SignalBlock) -> int:
-    """Return the size of a signal block's payload in bytes."""
-    return int(block.timestamps.nbytes + block.data.nbytes)
-
-
 def checked_signal_block(
     block: object, data_type: DataType
 ) -> tuple[NDArray[np.uint64], NDArray[Any]]:

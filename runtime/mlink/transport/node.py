@@ -70,7 +70,10 @@ class Subscriber:
         try:
             return self._port.receive()
         except iceoryx2.ReceiveError as error:
-            raise StreamError(f"cannot receive: {error}") from error
+            raise StreamError(
+                f"cannot receive: {error}",
+                remedy="Copy what you keep of frames: kept = frame.mat, or frame.view.copy().",
+            ) from error
 
     def close(self) -> None:
         """Give the subscriber back."""

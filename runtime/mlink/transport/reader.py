@@ -7,7 +7,6 @@ import weakref
 from collections import deque
 from typing import Any
 
-from mlink.errors import StreamError
 from mlink.transport import codec
 from mlink.transport.counts import ReceivingEnd
 from mlink.transport.node import Subscriber
@@ -56,11 +55,6 @@ class StreamReader(ReceivingEnd):
         for frame in alive[: -(self._max_borrowed // 2) or None]:
             frame.detach()
         held.extend(weakref.ref(frame) for frame in alive if frame.is_shared)
-        if len(held) >= self._max_borrowed:
-            raise StreamError(
-                f"{len(held)} frames of this stream are held at once",
-                remedy="Copy what you keep: kept = frame.mat, or kept = frame.view.copy().",
-            )
 
     def close(self) -> None:
         """Give the subscriber back."""

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mlink.errors import StreamError
 from mlink.transport.records import FRAGMENT_BYTES, RecordReader, RecordWriter, open_pipe
@@ -52,6 +53,10 @@ def make() -> Iterator[type[Stream]]:
     yield Made
     for stream in made:
         stream.close()
+
+
+LARGEST_CELL = (1 << 20) - 6
+"""One cell that makes a row of 1 MiB: msgpack adds 1 byte for the list, and 5 for the text."""
 
 
 def everything(reader: RecordReader) -> list:
@@ -136,6 +141,22 @@ def test_a_large_item_that_does_not_fit_is_lost_whole(make: type[Stream]) -> Non
     assert reader.lost == 4 - len(received)
 
 
+def test_the_torn_start_of_a_lost_item_does_not_reach_the_next(make: type[Stream]) -> None:
+    stream = make(DataType.TableRow, 400)  # 16 kB: four records
+    (reader,) = stream.readers
+    stream.writer.submit(["a" * 30_000])
+    assert everything(reader) == []
+    stream.writer.submit(["b"])
+    assert everything(reader) == [["b"]]
+    assert reader.lost == 1
+
+    stream.writer.submit(["c" * 30_000])
+    assert everything(reader) == []
+    stream.writer.submit(["d" * 5_000])  # of several records itself
+    assert everything(reader) == [["d" * 5_000]]
+    assert reader.lost == 2
+
+
 def test_the_end_counts_what_is_missing_once(make: type[Stream]) -> None:
     stream = make(DataType.LineReading, 1)
     (reader,) = stream.readers
@@ -155,7 +176,56 @@ def test_nothing_is_sent_after_the_end(make: type[Stream]) -> None:
     assert stream.writer.end() == 1
     with pytest.raises(StreamError, match="ended"):
         stream.writer.submit(LineReading())
+    stream.writer.skip(3)
     assert stream.writer.sent == 1
+
+
+def test_no_large_item_is_sent_after_the_end(make: type[Stream]) -> None:
+    stream = make(DataType.TableRow)
+    stream.writer.end()
+    with pytest.raises(StreamError, match="ended"):
+        stream.writer.submit(["x" * 10_000])
+    assert everything(stream.readers[0]) == []
+
+
+def test_nothing_is_sent_once_the_writer_is_closed(make: type[Stream]) -> None:
+    stream = make(DataType.LineReading)
+    stream.writer.close()
+    with pytest.raises(StreamError, match="ended"):
+        stream.writer.submit(LineReading())
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        LineReading(0xFFFF, 0xFFFF_FFFF),
+        LineReading(0, 0),
+        LineCommand(LineCommandKind.WRITE_DIGITAL, 0xFFFF, 0xFFFF_FFFF),
+        LineCommand(LineCommandKind.WRITE_DIGITAL, 0, 0),
+    ],
+    ids=str,
+)
+def test_lines_and_values_up_to_their_limits(item: LineReading | LineCommand) -> None:
+    writer = RecordWriter(DataType[type(item).__name__])
+    writer.submit(item)
+    for beyond in (
+        replace(item, line_id=0x1_0000),
+        replace(item, line_id=-1),
+        replace(item, value=0x1_0000_0000),
+        replace(item, value=-1),
+    ):
+        with pytest.raises(StreamError, match="out of range"):
+            writer.submit(beyond)
+    assert writer.sent == 1
+
+
+def test_rows_are_sequences_of_cells(make: type[Stream]) -> None:
+    stream = make(DataType.TableRow)
+    stream.writer.submit((1, 2.5, "x", None))
+    assert everything(stream.readers[0]) == [["1", "2.5", "x", "None"]]
+    for wrong in ("a row", b"a row", 5, {"a": 1}):
+        with pytest.raises(StreamError, match="must be a sequence of cells"):
+            stream.writer.submit(wrong)
 
 
 def test_without_listeners_items_are_checked_and_counted() -> None:
@@ -173,10 +243,19 @@ def test_a_refused_item_leaves_no_gap(make: type[Stream]) -> None:
     stream = make(DataType.TableRow)
     stream.writer.submit(["1"])
     with pytest.raises(StreamError, match="too large"):
-        stream.writer.submit(["x" * (2 << 20)])
+        stream.writer.submit(["x" * (LARGEST_CELL + 1)])
     stream.writer.submit(["2"])
     assert everything(stream.readers[0]) == [["1"], ["2"]]
     assert stream.readers[0].lost == 0
+
+
+def test_an_item_of_the_largest_size_arrives(make: type[Stream]) -> None:
+    writer = make(DataType.TableRow).writer
+    payloads: list[bytes] = []
+    writer.note = payloads.append
+    writer.submit(["x" * LARGEST_CELL])
+    assert [len(payload) for payload in payloads] == [1 << 20]
+    assert writer.sent == 1
 
 
 def test_a_reader_that_died_does_not_disturb_the_others(make: type[Stream]) -> None:
@@ -220,12 +299,90 @@ def test_several_threads_may_send_at_once(make: type[Stream]) -> None:
     assert stream.readers[0].lost == 0
 
 
-def test_a_queue_in_items_bounds_the_pipe() -> None:
-    for queue, largest in ((1, 4096), (5000, 1 << 18), (None, 1 << 20)):
-        read_fd, write_fd = open_pipe(queue)
-        assert fcntl.fcntl(write_fd, fcntl.F_GETPIPE_SZ) <= largest
-        os.close(read_fd)
-        os.close(write_fd)
+@pytest.mark.parametrize(("queue", "largest"), [(1, 4096), (5000, 1 << 18), (None, 1 << 20)])
+def test_a_queue_in_items_bounds_the_pipe(queue: int | None, largest: int) -> None:
+    read_fd, write_fd = open_pipe(queue)
+    size = fcntl.fcntl(write_fd, fcntl.F_GETPIPE_SZ)
+    os.close(read_fd)
+    os.close(write_fd)
+    assert size in (4096, largest)  # a user who has many pipes gets the smallest
+
+
+def test_a_smaller_queue_than_wanted_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    control = fcntl.fcntl
+
+    def refuse(fd: int, command: int, argument: int = 0) -> int:
+        if command == fcntl.F_SETPIPE_SZ:
+            raise PermissionError(1, "Operation not permitted")
+        return control(fd, command, argument)
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    for fd in open_pipe():
+        os.close(fd)
+    assert "a queue holds 64 kB instead of 1024 kB: Operation not permitted" in caplog.text
+
+
+class CountedReads:
+    """Counts how often a reader asks the kernel."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self._read = os.read
+        monkeypatch.setattr(os, "read", self.read)
+
+    def read(self, fd: int, length: int) -> bytes:
+        self.count += 1
+        return self._read(fd, length)
+
+
+def test_items_that_wait_together_take_one_read(
+    make: type[Stream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = make(DataType.LineReading)
+    (reader,) = stream.readers
+    for number in range(100):
+        stream.writer.submit(LineReading(value=number))
+    reads = CountedReads(monkeypatch)
+    assert len(list(iter(reader.receive, None))) == 100
+    assert reads.count == 1
+
+
+def test_all_that_waits_may_be_read_ahead(
+    make: type[Stream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = make(DataType.TableRow)
+    (reader,) = stream.readers
+    rows = [[str(number), "x" * 1000] for number in range(200)]  # more than one read takes
+    for row in rows[:3]:
+        stream.writer.submit(row)
+    assert reader.receive() == rows[0]  # the pipe is empty, as far as the reader knows
+    for row in rows[3:]:
+        stream.writer.submit(row)
+    reader.read_ahead()
+    reads = CountedReads(monkeypatch)
+    assert [reader.receive() for _ in rows[1:]] == rows[1:]
+    assert reads.count == 0
+
+
+def test_what_a_journal_keeps_of_an_item(make: type[Stream]) -> None:
+    stream = make(DataType.TableRow)
+    (reader,) = stream.readers
+    payloads: list[bytes] = []
+    stream.writer.note = payloads.append
+    assert (reader.payload, reader.seq, reader.gap, reader.first_item_ns) == (None, -1, 0, 0)
+    first_ns = []
+    for number, row in enumerate((["a"], ["b" * 10_000])):
+        stream.writer.submit(row)
+        assert everything(reader) == [row]
+        assert (reader.payload, reader.seq) == (payloads[-1], number)
+        first_ns.append(reader.first_item_ns)
+    assert first_ns[0] == first_ns[1] > 0
+    stream.writer.end()
+    with pytest.raises(StreamError, match="ended"):
+        stream.writer.submit(["c"])
+    assert len(payloads) == 2
 
 
 def receive_elsewhere(fd: int, parent: Connection) -> None:
