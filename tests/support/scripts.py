@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import syntalos_mlink as syl
 from mlink.testing import ScriptRunner
 
 PORTS_IN = {
@@ -23,6 +24,13 @@ PORTS_IN = {
 PORTS_OUT = {port.replace("-in", "-out"): type_ for port, type_ in PORTS_IN.items()}
 
 MakeRunner = Callable[..., ScriptRunner]
+
+
+def out(kind: str) -> syl.OutputPort:
+    """Return the output port of a kind ("rows") of the script that runs."""
+    port = syl.get_output_port(f"{kind}-out")
+    assert port is not None
+    return port
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,9 @@ import pytest
 import mlink
 from mlink.errors import ScriptError
 from mlink.worker.failure import describe
-from tests.support.scripts import MakeRunner, runners
+from tests.support.scripts import MakeRunner
 
 OURS = str(Path(mlink.__file__).parent)
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeRunner]:
-    with runners(tmp_path) as made:
-        yield made
 
 
 def failure(make: MakeRunner, text: str) -> ScriptError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import syntalos_mlink as syl
 from mlink.errors import BenchError, ScriptError
 from mlink.testing import ScriptRunner
 from mlink.types import DataType
-from tests.support.scripts import MakeRunner, runners
+from tests.support.scripts import MakeRunner
 
 IN = {"firmata-in": "FirmataData"}
 OUT = {"firmatactl-out": "FirmataControl", "tab-out": "TableRow"}
@@ -43,12 +42,6 @@ def on_data(data):
 def stop():
     oport.firmata_submit_digital_value("led1", False)
 """
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeRunner]:
-    with runners(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,9 @@ import pytest
 import syntalos_mlink as syl
 from mlink.errors import ScriptError
 from mlink.testing import ScriptRunner
-from tests.support.scripts import MakeRunner, runners
+from tests.support.scripts import MakeRunner
 
 FUNCTIONS = ("prepare", "start", "run", "stop")
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeRunner]:
-    with runners(tmp_path) as made:
-        yield made
 
 
 def with_functions(bodies: dict[str, str]) -> str:

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import syntalos_mlink as syl
 from mlink.testing import ScriptRunner
-from tests.support.scripts import runners
-
-
-@pytest.fixture
-def runner(tmp_path: Path) -> Iterator[ScriptRunner]:
-    """A script that does nothing, running, with ports of all types."""
-    with runners(tmp_path) as make:
-        made = make("def prepare(): pass")
-        made.start()
-        yield made
-
-
-def out(kind: str) -> syl.OutputPort:
-    port = syl.get_output_port(f"{kind}-out")
-    assert port is not None
-    return port
+from tests.support.scripts import out
 
 
 class TestOnData:

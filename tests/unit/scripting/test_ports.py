@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,7 @@ import pytest
 
 import syntalos_mlink as syl
 from mlink.testing import ScriptRunner
-from tests.support.scripts import runners
-
-
-@pytest.fixture
-def runner(tmp_path: Path) -> Iterator[ScriptRunner]:
-    """A script that does nothing, running, with ports of all types."""
-    with runners(tmp_path) as make:
-        made = make("def prepare(): pass")
-        made.start()
-        yield made
-
-
-def out(kind: str) -> syl.OutputPort:
-    port = syl.get_output_port(f"{kind}-out")
-    assert port is not None
-    return port
+from tests.support.scripts import out, runners
 
 
 class TestSubmit:

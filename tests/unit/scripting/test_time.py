@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,7 @@ from mlink.errors import ScriptError
 from mlink.modules.script.settings import ScriptSettings
 from mlink.scripting.link import ScriptLink
 from mlink.testing.context import RunnerContext
-from tests.support.scripts import MakeRunner, runners
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeRunner]:
-    with runners(tmp_path) as made:
-        yield made
+from tests.support.scripts import MakeRunner
 
 
 class TestDelayedCalls:
