@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
     from mlink.api.bench import check_bench, load_bench
     from mlink.api.devices import DeviceList, list_devices
-    from mlink.api.run import Run, RunFailedError, run, start
+    from mlink.api.run import Run, RunFailedError
+    from mlink.api.start import run, start
     from mlink.api.watcher import LogLine
     from mlink.bench import Bench
     from mlink.devices import FoundDevice
@@ -73,7 +74,8 @@ __all__ = [
 _HOMES = {
     "mlink.api.bench": ("check_bench", "load_bench"),
     "mlink.api.devices": ("DeviceList", "list_devices"),
-    "mlink.api.run": ("Run", "RunFailedError", "run", "start"),
+    "mlink.api.run": ("Run", "RunFailedError"),
+    "mlink.api.start": ("run", "start"),
     "mlink.api.watcher": ("LogLine",),
     "mlink.bench": ("Bench",),
     "mlink.devices": ("FoundDevice",),

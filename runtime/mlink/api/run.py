@@ -1,4 +1,4 @@
-"""Runs of benches from Python: blocking, or beside the program that started them.
+"""A run of a bench that lasts beside the program that started it.
 
 A run has one thread, in which the engine polls its workers. The program's own threads only look at
 it, ask it to stop and wait for it, so nothing that they do can delay it. Signals stay the
@@ -8,25 +8,16 @@ program's: Ctrl-C raises KeyboardInterrupt in its main thread, as it does anywhe
 from __future__ import annotations
 
 import atexit
-import math
-import os
 import threading
-from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Self, overload
 
-from mlink.api.bench import load_bench
 from mlink.api.watcher import LogLine, Watcher
 from mlink.bench import Bench
 from mlink.engine.encode import encode_raw_videos
 from mlink.engine.options import RunOptions
 from mlink.engine.run import Engine
 from mlink.engine.status import Failure, RunResult, RunStatus
-from mlink.errors import BenchError, MlinkError
-from mlink.storage.naming import DEFAULT_ORDER
-
-_PROGRESS_PERIOD_S = 0.25
-"""How often `run` calls its callbacks; the engine makes snapshots at the same rate."""
+from mlink.errors import MlinkError
 
 
 class RunFailedError(MlinkError):
@@ -51,7 +42,7 @@ class Run:
     """
 
     def __init__(self, bench: Bench, options: RunOptions, *, check: bool = True) -> None:
-        """Prepare a run; `mlink.start` makes one, and starts its thread."""
+        """Start a run; programs call `mlink.start`."""
         self.bench = bench
         self._options = options
         self._check = check
@@ -61,12 +52,9 @@ class Run:
         self._ended = threading.Event()
         self._result: RunResult | None = None
         self._error: BaseException | None = None
-        # A daemon, so that a program that forgot its run can end; then atexit closes the files.
-        self._thread = threading.Thread(target=self._run, name="mlink run", daemon=True)
-
-    def _start(self) -> None:
         atexit.register(self._stop_at_exit)
-        self._thread.start()
+        # A daemon, so that a program that forgot its run can end; then atexit closes the files.
+        threading.Thread(target=self._run, name="mlink run", daemon=True).start()
 
     # what a program sees --------------------------------------------------------------------
 
@@ -165,10 +153,6 @@ class Run:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        self._leave(error)
-
-    def _leave(self, error: BaseException | None = None) -> None:
-        """End the run, as a `with` block does that `error` leaves; it gets failures as a note."""
         if error is None:
             self._end("the with block was left")
             self._raise_failure()
@@ -231,163 +215,3 @@ class Run:
 
 class _EncodingAbortedError(Exception):
     """Ends the encoding of raw videos, which `mlink encode` can go on with."""
-
-
-def start(
-    bench: Bench | str | os.PathLike[str],
-    *,
-    duration_s: float | None = None,
-    out: str | os.PathLike[str] | None = None,
-    name: str | None = None,
-    record: bool = True,
-    replayable: bool = False,
-    encode: bool = True,
-    subject: str = "",
-    experimenter: str = "",
-    comment: str = "",
-    order: Sequence[str] = DEFAULT_ORDER,
-    debug: bool = False,
-    check: bool = True,
-) -> Run:
-    """Start a run, which lasts beside the calling program; returns at once.
-
-        with mlink.start("bench.toml") as run:      # entered when every module has started
-            while run.wait(1.0) is None:
-                print(run.status.elapsed_s)
-
-    Leaving the block stops the run and closes its files, also when an exception leaves it. A second
-    Ctrl-C during that kills the modules at once. Without `with`, call `stop` and `wait`; a program
-    that ends stops its runs. Several runs may last at once, each with devices of its own.
-
-    Args:
-        bench: A bench, or the path of one.
-        duration_s: Length of the run in s; None lasts until it is stopped or ends by itself.
-        out: Folder for recordings; None means ./recordings.
-        name: Name of the recording; None takes the bench's.
-        record: Whether to record.
-        replayable: Whether to record what scripts receive, for `mlink replay`.
-        encode: Whether to encode after the run what it recorded raw, where its recorder asks so.
-        subject: Subject, noted in the recording.
-        experimenter: Name of the experimenter, noted in the recording.
-        comment: A comment, noted in the recording.
-        order: Folders of the recording below `out`, some of "subject-id", "time", "experiment-id".
-        debug: Whether `Failure.detail` has the traceback.
-        check: Whether a `with` block raises RunFailedError when the run has failed.
-
-    Returns:
-        The run, on its way.
-
-    Raises:
-        BenchError: The bench or an argument is wrong; nothing was started. All that fails later
-            is reported by the `with` block, `Run.wait` and `Run.result`.
-    """
-    if duration_s is not None and not (math.isfinite(duration_s) and duration_s > 0):
-        raise BenchError(f"duration_s must be more than 0 s, not {duration_s}")
-    options = RunOptions(
-        duration_s=duration_s,
-        out_dir=None if out is None else Path(out),
-        name=name,
-        record=record,
-        debug=debug,
-        encode=encode,
-        journal=replayable,
-        subject=subject,
-        experimenter=experimenter,
-        comment=comment,
-        directory_order=tuple(order),
-    )
-    this = Run(bench if isinstance(bench, Bench) else load_bench(bench), options, check=check)
-    this._start()
-    return this
-
-
-def run(
-    bench: Bench | str | os.PathLike[str],
-    *,
-    duration_s: float | None = None,
-    out: str | os.PathLike[str] | None = None,
-    name: str | None = None,
-    record: bool = True,
-    replayable: bool = False,
-    encode: bool = True,
-    subject: str = "",
-    experimenter: str = "",
-    comment: str = "",
-    order: Sequence[str] = DEFAULT_ORDER,
-    debug: bool = False,
-    check: bool = True,
-    on_status: Callable[[RunStatus], object] | None = None,
-    on_log: Callable[[LogLine], object] | None = None,
-) -> RunResult:
-    """Run a bench to its end and return how it went.
-
-    Ctrl-C (in a notebook: interrupting the kernel) stops the run, closes its files and raises
-    KeyboardInterrupt. To end a run by hand and go on with its result, use `start`.
-
-    Args:
-        bench: As for `start`, like all arguments down to `debug`.
-        duration_s: Length in s; None lasts until the bench ends by itself.
-        out: Folder for recordings.
-        name: Name of the recording.
-        record: Whether to record.
-        replayable: Whether to record what scripts receive.
-        encode: Whether to encode after the run what it recorded raw.
-        subject: Subject.
-        experimenter: Name of the experimenter.
-        comment: A comment.
-        order: Folders of the recording below `out`.
-        debug: Whether `Failure.detail` has the traceback.
-        check: Whether to raise RunFailedError when the run has failed; else look at
-            `RunResult.success`.
-        on_status: Called with the newest snapshot, about four times a second and at the end.
-        on_log: Called with each line that a module logs or a script prints.
-
-    The callbacks are called in the calling thread. One that is slow misses snapshots and does not
-    delay the run; one that raises stops the run, and `run` raises its exception.
-
-    Returns:
-        The result: failures, length, counts of all streams, figures, the recording's folder.
-
-    Raises:
-        BenchError: The bench or an argument is wrong; nothing was started.
-        RunFailedError: The run failed, and `check` is true; its `result` has everything.
-        StorageError: The run could not be set up.
-    """
-    this = start(
-        bench,
-        duration_s=duration_s,
-        out=out,
-        name=name,
-        record=record,
-        replayable=replayable,
-        encode=encode,
-        subject=subject,
-        experimenter=experimenter,
-        comment=comment,
-        order=order,
-        debug=debug,
-        check=check,
-    )
-    try:
-        result = this.wait(_PROGRESS_PERIOD_S)
-        while result is None:
-            _show(this, on_status, on_log)
-            result = this.wait(_PROGRESS_PERIOD_S)
-        _show(this, on_status, on_log)
-    except BaseException as error:
-        this._leave(error)
-        raise
-    this._leave()
-    return result
-
-
-def _show(
-    this: Run,
-    on_status: Callable[[RunStatus], object] | None,
-    on_log: Callable[[LogLine], object] | None,
-) -> None:
-    for line in this.take_log():
-        if on_log is not None:
-            on_log(line)
-    if on_status is not None:
-        on_status(this.status)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import pytest
 import mlink
 from mlink.api import run as api_run
 from tests.support import ROOT
-from tests.support.bench_runner import SHM, descendants, worker_pid
+from tests.support.bench_runner import descendants, worker_pid
 
 DOCS = (ROOT / "docs/api.md").read_text()
 
@@ -53,14 +53,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bench.toml").write_text(BENCH)
     (tmp_path / "ticker.py").write_text(TICKER)
-    before, shared = descendants(), set(SHM.glob("mlink*"))
+    before = descendants()
     yield tmp_path
     assert not [each for each in threading.enumerate() if each.name == "mlink run"]
     deadline = time.monotonic() + 5
     while left := [each for each in descendants() if each not in before]:
         assert time.monotonic() < deadline, f"processes left behind: {left}"
         time.sleep(0.05)
-    assert set(SHM.glob("mlink*")) <= shared
 
 
 def documented(name: str) -> str:
@@ -271,6 +270,23 @@ def test_a_second_ctrl_c_does_not_wait_for_a_module_that_hangs(folder: Path) -> 
     assert "aborted by a second interrupt" in attributes.read_text()
 
 
+def test_ctrl_c_while_videos_are_encoded_leaves_them_for_later(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encode(_result: mlink.RunResult, on_progress: Callable[[object], None]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            time.sleep(0.01)
+            on_progress(None)
+
+    monkeypatch.setattr(api_run, "encode_raw_videos", encode)
+    run = mlink.start("bench.toml", record=False, duration_s=0.1)
+    with pytest.raises(KeyboardInterrupt), run:
+        pass
+    assert run.result.success
+    assert run.result.stop_reason == "interrupted while its videos were encoded"
+
+
 def test_a_forgotten_run_is_closed_at_the_programs_end(folder: Path) -> None:
     program = "import mlink; run = mlink.start('bench.toml', out='rec'); run.wait_running()"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
@@ -284,4 +300,3 @@ def test_the_callbacks_of_a_run_never_hold_it_up(folder: Path) -> None:
 
     result = mlink.run("bench.toml", duration_s=1, record=False, on_status=slow)
     assert result.streams[0].sent > 60
-    assert api_run._PROGRESS_PERIOD_S < 0.5

@@ -1,0 +1,174 @@
+"""Starting runs: `start` returns at once, `run` when the run has ended."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from mlink.api.bench import load_bench
+from mlink.api.run import Run
+from mlink.api.watcher import LogLine
+from mlink.bench import Bench
+from mlink.engine.options import RunOptions
+from mlink.engine.status import RunResult, RunStatus
+from mlink.errors import BenchError
+from mlink.storage.naming import DEFAULT_ORDER
+
+_PROGRESS_PERIOD_S = 0.25
+"""How often `run` calls its callbacks; the engine makes snapshots at the same rate."""
+
+
+def start(
+    bench: Bench | str | os.PathLike[str],
+    *,
+    duration_s: float | None = None,
+    out: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    record: bool = True,
+    replayable: bool = False,
+    encode: bool = True,
+    subject: str = "",
+    experimenter: str = "",
+    comment: str = "",
+    order: Sequence[str] = DEFAULT_ORDER,
+    debug: bool = False,
+    check: bool = True,
+) -> Run:
+    """Start a run, which lasts beside the calling program; returns at once.
+
+        with mlink.start("bench.toml") as run:      # entered when every module has started
+            while run.wait(1.0) is None:
+                print(run.status.elapsed_s)
+
+    Leaving the block stops the run and closes its files, also when an exception leaves it. A second
+    Ctrl-C during that kills the modules at once. Without `with`, call `stop` and `wait`; a program
+    that ends stops its runs. Several runs may last at once, each with devices of its own.
+
+    Args:
+        bench: A bench, or the path of one.
+        duration_s: Length of the run in s; None lasts until it is stopped or ends by itself.
+        out: Folder for recordings; None means ./recordings.
+        name: Name of the recording; None takes the bench's.
+        record: Whether to record.
+        replayable: Whether to record what scripts receive, for `mlink replay`.
+        encode: Whether to encode after the run what it recorded raw, where its recorder asks so.
+        subject: Subject, noted in the recording.
+        experimenter: Name of the experimenter, noted in the recording.
+        comment: A comment, noted in the recording.
+        order: Folders of the recording below `out`, some of "subject-id", "time", "experiment-id".
+        debug: Whether `Failure.detail` has the traceback.
+        check: Whether a `with` block raises RunFailedError when the run has failed.
+
+    Returns:
+        The run, on its way.
+
+    Raises:
+        BenchError: The bench or an argument is wrong; nothing was started. All that fails later
+            is reported by the `with` block, `Run.wait` and `Run.result`.
+    """
+    if duration_s is not None and not (math.isfinite(duration_s) and duration_s > 0):
+        raise BenchError(f"duration_s must be more than 0 s, not {duration_s}")
+    options = RunOptions(
+        duration_s=duration_s,
+        out_dir=None if out is None else Path(out),
+        name=name,
+        record=record,
+        debug=debug,
+        encode=encode,
+        journal=replayable,
+        subject=subject,
+        experimenter=experimenter,
+        comment=comment,
+        directory_order=tuple(order),
+    )
+    return Run(bench if isinstance(bench, Bench) else load_bench(bench), options, check=check)
+
+
+def run(
+    bench: Bench | str | os.PathLike[str],
+    *,
+    duration_s: float | None = None,
+    out: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    record: bool = True,
+    replayable: bool = False,
+    encode: bool = True,
+    subject: str = "",
+    experimenter: str = "",
+    comment: str = "",
+    order: Sequence[str] = DEFAULT_ORDER,
+    debug: bool = False,
+    check: bool = True,
+    on_status: Callable[[RunStatus], object] | None = None,
+    on_log: Callable[[LogLine], object] | None = None,
+) -> RunResult:
+    """Run a bench to its end and return how it went.
+
+    Ctrl-C (in a notebook: interrupting the kernel) stops the run, closes its files and raises
+    KeyboardInterrupt. To end a run by hand and go on with its result, use `start`.
+
+    Args:
+        bench: As for `start`, like all arguments down to `debug`.
+        duration_s: Length in s; None lasts until the bench ends by itself.
+        out: Folder for recordings.
+        name: Name of the recording.
+        record: Whether to record.
+        replayable: Whether to record what scripts receive.
+        encode: Whether to encode after the run what it recorded raw.
+        subject: Subject.
+        experimenter: Name of the experimenter.
+        comment: A comment.
+        order: Folders of the recording below `out`.
+        debug: Whether `Failure.detail` has the traceback.
+        check: Whether to raise RunFailedError when the run has failed; else look at
+            `RunResult.success`.
+        on_status: Called with the newest snapshot, about four times a second and at the end.
+        on_log: Called with each line that a module logs or a script prints.
+
+    The callbacks are called in the calling thread. One that is slow misses snapshots and does not
+    delay the run; one that raises stops the run, and `run` raises its exception.
+
+    Returns:
+        The result: failures, length, counts of all streams, figures, the recording's folder.
+
+    Raises:
+        BenchError: The bench or an argument is wrong; nothing was started.
+        RunFailedError: The run failed, and `check` is true; its `result` has everything.
+        StorageError: The run could not be set up.
+    """
+    this = start(
+        bench,
+        duration_s=duration_s,
+        out=out,
+        name=name,
+        record=record,
+        replayable=replayable,
+        encode=encode,
+        subject=subject,
+        experimenter=experimenter,
+        comment=comment,
+        order=order,
+        debug=debug,
+        check=check,
+    )
+    with ExitStack() as stack:
+        stack.push(this)  # not entered: progress is shown before all modules have started
+        while (result := this.wait(_PROGRESS_PERIOD_S)) is None:
+            _show(this, on_status, on_log)
+        _show(this, on_status, on_log)
+    return result
+
+
+def _show(
+    this: Run,
+    on_status: Callable[[RunStatus], object] | None,
+    on_log: Callable[[LogLine], object] | None,
+) -> None:
+    for line in this.take_log():
+        if on_log is not None:
+            on_log(line)
+    if on_status is not None:
+        on_status(this.status)
