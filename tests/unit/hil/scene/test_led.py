@@ -64,7 +64,7 @@ def test_a_scene_shows_the_light_of_a_board(tmp_path):
     assert seen[0] == seen[2] == seen[3] < 60
 
 
-def test_a_scene_without_its_board_says_so(tmp_path):
+def test_a_scene_without_its_board_is_an_error(tmp_path):
     eye = scene_endpoint("eye", "virtual:scene?board=due&led=9", None, tmp_path)
     with pytest.raises(DeviceError, match="no simulated board listens"):
         SceneCamera().open(eye.address, CameraRequest())

@@ -15,7 +15,7 @@ STREAM = "cam.video"
 
 
 class Run:
-    """A run on a clock that only sleeping moves; `during` says what happens while it sleeps.
+    """A run on a clock that only sleeping moves; `during` acts while it sleeps.
 
     Args:
         during: Called before each sleep with the run.

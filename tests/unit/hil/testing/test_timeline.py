@@ -1,4 +1,4 @@
-"""What tests see of a run: the history, the text timeline, VCD and the HTML report."""
+"""What tests see of a run: the history, timelines, the VCD file and the HTML report."""
 
 import io
 import itertools
@@ -120,7 +120,7 @@ def test_vcd_holds_lines_as_wires_and_frames_as_reals():
     assert text.endswith("#7500")
 
 
-def test_vcd_is_read_by_a_parser_of_others():
+def test_vcd_is_read_by_pyvcd():
     reader = pytest.importorskip("vcd.reader", reason="needs pyvcd")
     history = led_history()
     channels = {name: history.of(name) for name in history.channels()}
@@ -143,7 +143,7 @@ def test_vcd_is_opened_by_sigrok(tmp_path):
     assert levels == list("000001111000")
 
 
-def test_the_report_is_one_file_that_tells_and_escapes_what_happened():
+def test_the_report_is_one_file_that_shows_and_escapes_what_happened():
     tests = [
         {
             "nodeid": "test_led.py::test_<x>",

@@ -1,4 +1,4 @@
-"""Verdicts: a deadline inside the uncertainty of the times is undecided, not passed or failed."""
+"""Verdicts: a deadline inside the uncertainty of the times is inconclusive."""
 
 import itertools
 from types import SimpleNamespace
@@ -83,7 +83,7 @@ def test_one_sure_event_passes_and_one_possible_is_inconclusive():
     assert Inside.sort([at(4000)], window).some() is Verdict.FAIL
 
 
-def test_absence_is_the_opposite_but_for_what_is_undecided():
+def test_the_verdict_on_absence_is_the_opposite_unless_it_is_inconclusive():
     window = Window(PRESS, 0, 2000)
     assert Inside.sort([at(1500)], window).none() is Verdict.FAIL
     assert Inside.sort([at(3000, 5)], window).none() is Verdict.INCONCLUSIVE
@@ -130,7 +130,7 @@ def test_a_measurement_takes_the_bounds_and_the_unit_of_a_span():
     assert Measurement.judge("x", 3, "V", 4, None).as_plain()["outcome"] == "fail"
 
 
-def test_fail_and_inconclusive_are_told_apart():
+def test_fail_and_inconclusive_raise_different_exceptions():
     with pytest.raises(ExpectationFailed, match="it was late"):
         raise_unless_passed(Verdict.FAIL, ["it was late"])
     with pytest.raises(Inconclusive):
@@ -152,7 +152,7 @@ def test_a_rate_has_the_bounds_of_its_first_and_last_times():
 
 
 def run_on_slow_host(slow, events, *, now_usec):
-    """Return what a bench asks of a run that is over, on a host that is so many times slower."""
+    """Return what a TestBench needs of a run that is over, on a host slower by this factor."""
     history = History()
     history.add(events)
     history.end()
@@ -206,7 +206,7 @@ def test_on_a_slow_host_a_rate_is_counted_for_longer():
     assert bench.expect_rate(edges_of, 10, tolerance=0.02, for_usec=350_000) == pytest.approx(10)
 
 
-def test_a_rate_that_its_times_do_not_decide_is_undecided():
+def test_a_rate_within_the_uncertainty_of_its_times_is_inconclusive():
     ticks = [at(100_000 * n, 5000) for n in range(11)]
     bench = TestBench(run_on_slow_host(1, ticks, now_usec=0))
     with pytest.raises(Inconclusive, match=r"undecided whether at 10 Hz ± 0.5%"):
@@ -223,7 +223,7 @@ def test_what_the_host_kept_waiting_lowers_the_lower_bound_of_a_duration():
     assert answer.since(PRESS) == Span(8000, 5000, 8000)
 
 
-def test_a_limit_that_only_the_wait_exceeds_is_undecided():
+def test_a_limit_that_only_the_wait_exceeds_is_inconclusive():
     span = Event("uno.8", 9000, 1, waited_usec=3000).since(PRESS)
     assert Measurement.judge("late", span, "", None, 4999).outcome is Verdict.FAIL
     assert Measurement.judge("late", span, "", None, 5000).outcome is Verdict.INCONCLUSIVE
@@ -235,7 +235,7 @@ def test_a_quantile_of_spans_is_one_of_their_bounds_too():
     assert Span.quantile(spans, 0.25) == Span(200, 190, 205)
 
 
-def test_a_host_that_keeps_the_loop_waiting_for_ever_ends_an_expectation_all_the_same():
+def test_a_host_whose_waits_never_end_still_ends_an_expectation():
     waits_usec = itertools.count(1_000_000, 1_000_000)  # more at each look
     run = SimpleNamespace(
         boards={},
@@ -256,7 +256,7 @@ def test_a_host_that_keeps_the_loop_waiting_for_ever_ends_an_expectation_all_the
 
 
 @pytest.mark.parametrize(
-    ("unit", "waited_usec", "told"),
+    ("unit", "waited_usec", "raised"),
     [
         ("µs", 300_000, Inconclusive),  # of a second
         ("Hz", 300_000, Inconclusive),
@@ -264,8 +264,8 @@ def test_a_host_that_keeps_the_loop_waiting_for_ever_ends_an_expectation_all_the
         ("", 300_000, ExpectationFailed),
     ],
 )
-def test_a_time_measured_while_the_loop_waited_for_a_processor_decides_nothing(
-    unit, waited_usec, told
+def test_a_time_measured_while_the_loop_waited_for_a_processor_is_inconclusive(
+    unit, waited_usec, raised
 ):
     now_usec = itertools.count(0, 1_000_000)  # the test begins at 0
     over = []
@@ -277,5 +277,5 @@ def test_a_time_measured_while_the_loop_waited_for_a_processor_decides_nothing(
         let_run=lambda: over.append(True),
         starved_usec=lambda _since: {"ml:loop": waited_usec if over else 0},
     )
-    with pytest.raises(told, match="limits ≤ 1"):
+    with pytest.raises(raised, match="limits ≤ 1"):
         TestBench(run).measure("it", 2, unit, at_most=1)

@@ -6,7 +6,7 @@ from mlink_hil.verify.plots import draw_histogram, draw_over_time, write_plots
 from mlink_hil.verify.timing import Samples
 
 
-def test_samples_are_summed_up():
+def test_the_summary_of_samples_has_their_percentiles():
     samples = Samples("round trip")
     for n in range(101):
         samples.add(float(n), n * 1000)
@@ -14,7 +14,7 @@ def test_samples_are_summed_up():
     assert Samples("none").summary() == {"count": 0}
 
 
-def test_drift_is_told_of_a_run_that_is_long_enough():
+def test_a_long_run_has_a_drift():
     samples = Samples("light to frame")
     for second in range(61):
         samples.add(100 + second, second * 1_000_000)
