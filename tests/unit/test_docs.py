@@ -40,7 +40,10 @@ PAGES = sorted(
 DECISIONS = sorted(ROOT.glob("docs/decisions/*.md"))
 ELSEWHERE = {"edlio", "my_package"}
 """Packages in examples that are not in .venv."""
+IN_EXAMPLES = {"reward/reward.py"}
 PLACEHOLDERS = {"NAME", "TARGET"}
+ROOMS = ("runtime", "drivers", "hil", "tests", "firmware", "docs", ".ci", ".github")
+FILES = [str(file) for room in ROOMS for file in (ROOT / room).rglob("*.*")]
 MAKEFILE = (ROOT / "Makefile").read_text()
 FIRMWARE_MAKEFILE = (ROOT / "firmware/Makefile").read_text()
 
@@ -189,10 +192,12 @@ def test_links_and_paths_exist(page: Path) -> None:
     text = page.read_text()
     links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text)
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
-    rooms = r"(?:runtime|drivers|hil|tests|firmware|docs|\.ci|\.github)/[\w./-]*\w/?"
-    paths = re.findall(rf"`({rooms})`", text)
+    paths = re.findall(rf"`((?:{'|'.join(ROOMS)})/[\w./-]*\w/?)`", text)
     bases = (ROOT, page.parent)
     missing += [path for path in paths if not any((base / path).exists() for base in bases)]
+    # Shortened ones, such as `engine/plan.py`.
+    endings = set(re.findall(r"`([\w.-]+/[\w./-]+\.(?:py|cpp|h|sh|hex))`", text)) - IN_EXAMPLES
+    missing += [end for end in endings if not any(file.endswith(f"/{end}") for file in FILES)]
     assert not missing
 
 
