@@ -10,7 +10,7 @@ namespace analog {
 static constexpr uint8_t kMostChannels = 8;
 static constexpr uint8_t kSampleBuffer = 32;
 static constexpr uint8_t kMostBlock = 24;             // samples in one message
-// 13 clocks of the converter, up to one more until it begins, and what a tick may be late.
+// 13 clocks of the converter, up to one until it begins, and the largest delay of a tick.
 static constexpr uint16_t kConversionTicks = 2 * 116;
 static constexpr uint16_t kDefaultInterval = 19;       // ms, as StandardFirmata
 
@@ -22,11 +22,11 @@ static uint8_t converting = kNone;
 static uint16_t interval_ms;
 static uint32_t last_scan;
 
-// Blocks. The scheduler's interrupt begins a conversion and fetches the one before; the loop
-// fetches too, and sends.
+// Blocks. The scheduler's interrupt fetches the last conversion and begins the next; the main
+// loop fetches, too, and sends.
 static volatile bool sampling;
-static volatile bool in_scan;          // some of its channels are still to come
-static volatile bool converting_scan;  // the channel `scan_at`
+static volatile bool in_scan;          // a scan is in progress
+static volatile bool converting_scan;  // the channel `scan_at` is being converted
 static uint8_t channels[kMostChannels];
 static uint8_t channel_count;
 static uint8_t block_scans;
@@ -53,7 +53,7 @@ void begin() { ADCSRA = _BV(ADEN) | _BV(ADPS2) | _BV(ADPS1) | _BV(ADPS0); }
 void report(uint8_t channel, bool on) {
   const uint16_t bit = 1u << channel;
   reporting = on ? reporting | bit : reporting & ~bit;
-  if (on) due |= bit;  // the first sample comes at once
+  if (on) due |= bit;  // the first sample is taken at once
 }
 
 void set_interval(uint16_t ms) { interval_ms = ms ? ms : 1; }
@@ -63,7 +63,7 @@ bool interval_passed() {
   const uint32_t now = time_base::now();
   if (!is_due(last_scan + interval_ms * kTicksPerMs, now)) return false;
   last_scan += interval_ms * kTicksPerMs;
-  if (is_due(last_scan + interval_ms * kTicksPerMs, now)) last_scan = now;  // far behind: give up
+  if (is_due(last_scan + interval_ms * kTicksPerMs, now)) last_scan = now;  // too late: skip some
   due |= reporting;
   return true;
 }
@@ -72,7 +72,7 @@ bool busy() { return due != 0 || converting != kNone || scans != 0 || in_scan; }
 
 void run() {
   if (sampling) return;
-  if (converting == kNone && ADCSRA & _BV(ADSC)) return;  // the last one of a scan that was stopped
+  if (converting == kNone && ADCSRA & _BV(ADSC)) return;  // of a stopped scan
   if (converting != kNone) {
     if (ADCSRA & _BV(ADSC) || link::room() < 10) return;
     const uint16_t value = ADC;
@@ -113,7 +113,7 @@ static PGM_P start(message::Reader& reader) {
   if (scans_per_block == 0 || scans_per_block * count > kMostBlock) return PSTR("analog: block");
   if (!scheduler::has_room_for_samples(asked / count)) return PSTR("analog: too many edges of trains");
   stop();
-  while (ADCSRA & _BV(ADSC)) {  // a sample that has begun: 104 µs at most
+  while (ADCSRA & _BV(ADSC)) {  // wait for a conversion in progress: 104 µs at most
   }
   converting = kNone;
   channel_count = count;
@@ -132,13 +132,13 @@ PGM_P handle(message::Reader& reader) {
   const uint8_t sub = reader.take7();
   if (sub == kStart) return start(reader);
   if (sub != kStop || !reader.done()) return PSTR("analog: wrong kind");
-  if (sampling) stop();  // what is left goes out
+  if (sampling) stop();  // the rest of the block is sent
   return nullptr;
 }
 
 static uint8_t used() { return (uint8_t)(head - tail) & (kSampleBuffer - 1); }
 
-// Take the sample that is ready, if one is. In the scheduler's interrupt, or with interrupts off.
+// Fetches the sample if one is ready. Call it in the scheduler's interrupt or with interrupts off.
 static void fetch() {
   if (!converting_scan || ADCSRA & _BV(ADSC)) return;
   converting_scan = false;
@@ -151,8 +151,8 @@ static void fetch() {
   }
 }
 
-// Whether a scan may begin at `time`. If the loop has not sent what was there it is left out, and
-// the next one begins a new block with its own time.
+// Whether a scan may begin at `time`. While the main loop has not sent the buffer, scans are
+// skipped, and the next one begins a new block with its own time.
 static bool begin_scan(uint32_t time) {
   if (gap || used() + channel_count >= kSampleBuffer) {
     missed = missed + 1;
@@ -165,10 +165,10 @@ static bool begin_scan(uint32_t time) {
   return true;
 }
 
-// In the scheduler's interrupt, with interrupts on. It polls the converter, whose own interrupt
-// would be one more to wait for (and which yasimavr 0.1.6 never raises).
+// Called in the scheduler's interrupt, with interrupts on. It polls the converter: its own interrupt
+// would delay others (and yasimavr 0.1.6 never raises it).
 uint32_t tick(uint32_t time) {
-  while (converting_scan && ADCSRA & _BV(ADSC)) {  // some µs, when the tick before came late
+  while (converting_scan && ADCSRA & _BV(ADSC)) {  // a few µs, when the last tick was late
   }
   fetch();
   if (!sampling || (!in_scan && !begin_scan(time))) return period;

@@ -1,5 +1,5 @@
-// Analog inputs: single samples at the sampling interval as Firmata has them, and blocks of
-// samples at exact times (sysex 0x05). While blocks are sampled they have the converter alone.
+// Analog inputs: single samples at Firmata's sampling interval, and blocks of samples at exact
+// times (sysex 0x05). While blocks are sampled no single samples are taken.
 #pragma once
 
 #include <stdint.h>
@@ -17,10 +17,10 @@ void report(uint8_t channel, bool on);
 void set_interval(uint16_t ms);
 uint16_t interval();
 bool interval_passed();  // true once per interval, for continuous I2C reads as well
-void run();              // from the loop: begins, fetches and sends single samples
+void run();              // from the main loop: begins, fetches and sends single samples
 
 PGM_P handle(message::Reader& reader);
-uint32_t tick(uint32_t time);  // the scheduler's, which was due then; ticks until the next one
+uint32_t tick(uint32_t time);  // the tick due at `time`; returns the ticks until the next
 void send_blocks();
 bool busy();
 

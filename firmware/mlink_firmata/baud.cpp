@@ -11,7 +11,7 @@ static constexpr uint8_t kMostFramingErrors = 8;
 enum State : uint8_t { kSteady, kDraining, kWaiting, kRaised };
 static State state;
 static uint32_t wanted;
-static uint32_t since;  // of the state, or of the last message
+static uint32_t since;  // begin of the state, or time of the last message
 
 static void tell(uint8_t sub, uint8_t status, uint32_t rate) {
   message::begin(kBaud);

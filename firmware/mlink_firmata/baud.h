@@ -1,4 +1,4 @@
-// Changing the rate of the serial line, with a way back when the host does not follow (sysex 0x08).
+// Changes the rate of the serial line; falls back when the host does not confirm (sysex 0x08).
 #pragma once
 
 #include <stdint.h>

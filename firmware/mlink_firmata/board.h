@@ -1,4 +1,4 @@
-// The board that is built for, chosen by -DBOARD_UNO, -DBOARD_MEGA or -DBOARD_LEONARDO.
+// The board to build for, chosen by -DBOARD_UNO, -DBOARD_MEGA or -DBOARD_LEONARDO.
 #pragma once
 
 #if defined(BOARD_UNO)

@@ -1,11 +1,11 @@
-// A block during which no interrupt comes; keep it to a few µs.
+// A scope with interrupts disabled; keep it to a few µs.
 #pragma once
 
 #include <avr/interrupt.h>
 #include <avr/io.h>
 
-// What an interrupt has written is read after this, not before: to the compiler the order of other
-// variables and of the volatile index that announces them is free.
+// A compiler barrier: data that an interrupt wrote is read after the volatile index that announces
+// it. Without it the compiler may reorder the reads.
 inline void read_after() { __asm__ volatile("" ::: "memory"); }
 
 class Critical {

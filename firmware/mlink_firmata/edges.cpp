@@ -13,16 +13,16 @@ volatile bool changed_since;
 enum User : uint8_t { kEvents_ = 1, kReports = 2, kReflex = 4 };
 static constexpr uint8_t kRising = 1, kFalling = 2;
 
-static volatile uint8_t seen[kPortCount];     // pins as the last interrupt found them
+static volatile uint8_t seen[kPortCount];     // levels at the last interrupt
 static volatile uint8_t enabled[kPortCount];  // pins whose interrupt is on
 static volatile uint8_t rising[kPortCount], falling[kPortCount];
 static uint8_t users[kPinCount];
 
-// The time from an edge to the reading of the clock in the handler, in ticks: three cycles in
-// the pin's synchroniser, the interrupt's own, and the registers that the handler saves.
+// Ticks from an edge to the reading of the clock in the handler: three cycles in the pin's
+// synchroniser, the entry of the interrupt, and the saving of registers.
 static constexpr uint8_t kLatencyTicks = EDGE_LATENCY_TICKS;
 
-// The whole handler: it takes as long for one changed pin as for eight.
+// The whole handler; its duration does not depend on how many pins have changed.
 static inline __attribute__((always_inline)) void port_changed(uint8_t port) {
   const uint32_t time = time_base::now_locked() - kLatencyTicks;
   const uint8_t levels = *pins::input_register(port);
@@ -56,7 +56,7 @@ static void enable(uint8_t pin, bool on) {
       break;
 #endif
     case kExternal: {
-      // Sense any change: bits 01 of the interrupt's pair.
+      // Bits 01 of the interrupt's pair: sense any change.
       const uint8_t number = source & 0x0F;
 #ifdef EICRB
       volatile uint8_t* sense = number < 4 ? &EICRA : &EICRB;
@@ -72,7 +72,7 @@ static void enable(uint8_t pin, bool on) {
       return;
   }
   if (on && !(enabled[port] & mask)) {
-    // From now on: what the pin did before is nobody's edge.
+    // Edges count from now on; earlier ones are discarded.
     seen[port] = (seen[port] & ~mask) | (*pins::input_register(port) & mask);
     if (request == &EIMSK) EIFR = bit;
     enabled[port] |= mask;

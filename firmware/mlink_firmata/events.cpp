@@ -16,14 +16,14 @@ volatile uint16_t lost;
 static uint16_t lost_told;
 static uint8_t sequence;
 
-// Of a block of edges: id, kind, sequence number, time and end; then each edge.
+// Sizes of a block of edges: id, kind, sequence number, time and end; then each edge.
 static constexpr uint8_t kBlockBytes = 10;
 static constexpr uint8_t kEdgeBytes = 3;
 static constexpr uint8_t kMostEdges = 16;
 static constexpr uint16_t kLongestStep = 0x1FFF;  // 13 bits of ticks: 4.1 ms
-static constexpr uint8_t kLongestMessage = 21;    // of those that are no blocks
+static constexpr uint8_t kLongestMessage = 21;    // other than a block
 
-// A block begins only when the line is nearly idle: what comes meanwhile shares a block.
+// A block begins only when the line is nearly idle, so that later edges share a block.
 static constexpr uint8_t kNearlyIdle = 8;
 
 void reset() {
@@ -51,8 +51,8 @@ static void tell_lost() {
   message::end();
 }
 
-// Send the edges that follow each other closely as one block. An event's pins are told one by
-// one, lowest first; one event is never spread over two blocks.
+// Sends edges that follow each other closely as one block. The pins of an event are sent one by
+// one, lowest first; an event is never split between two blocks.
 static void send_edges() {
   uint32_t last = queue[tail].time;
   message::begin(kEdges);

@@ -1,5 +1,5 @@
-// What interrupts have to tell the host, in the order in which it happened.
-// One queue for all, so that an edge and the pulse that it caused stay in order.
+// The queue from the interrupts to the host, in the order of events. There is one for all kinds, so
+// that an edge and the pulse that it caused stay in order.
 #pragma once
 
 #include <stdint.h>
@@ -26,7 +26,7 @@ extern Event queue[kEventQueue];
 extern volatile uint8_t head, tail;
 extern volatile uint16_t lost;
 
-// With interrupts off. An event that finds the queue full is counted and lost.
+// Call it with interrupts off. An event that finds the queue full is lost and counted.
 inline bool push_locked(uint32_t time, uint8_t kind, uint8_t a, uint8_t b) {
   const uint8_t at = head;
   const uint8_t next = (uint8_t)(at + 1) & (kEventQueue - 1);
@@ -49,6 +49,6 @@ inline bool any() {
   read_after();
   return some;
 }
-void send();  // as many as the line takes without delay
+void send();  // as many as fit into the line's buffer
 
 }  // namespace events

@@ -54,7 +54,7 @@ static PGM_P tell_clock(message::Reader& reader) {
   {
     Critical critical;
     sent = time_base::now_locked();
-    // Bytes that wait before the answer, and the one that the UART holds.
+    // Bytes queued before the answer, and the one in the UART.
     const uint8_t before = link::pending();
     if (!link::is_idle()) sent += (uint32_t)(before + 1) * link::byte_ticks();
   }

@@ -107,7 +107,7 @@ static void set_mode(uint8_t pin, uint8_t mode) {
     message::text(PSTR("mlink: "), PSTR("Unknown pin mode"));
     return;
   }
-  // As StandardFirmata, and as some clients count on: mode ANALOG is asking for samples.
+  // As in StandardFirmata, and as some clients expect, mode ANALOG also enables reports.
   const uint8_t channel = pins::channel_of(pin);
   if (channel != kNone) analog::report(channel, mode == kAnalog);
 }
@@ -191,7 +191,7 @@ static PGM_P standard(uint8_t id, message::Reader& reader) {
     case kI2cRequest:
       return i2c::request(reader);
   }
-  return nullptr;  // other firmwares' messages are no mistake
+  return nullptr;  // messages of other firmwares are not errors
 }
 
 PGM_P sysex(uint8_t id, const uint8_t* data, uint8_t size) {

@@ -27,13 +27,13 @@ static Reading readings[kMostReads];
 static bool enabled;
 static uint16_t delay_usec;
 
-// One step of a transfer; what the bus says, or 0 when it did not get there in time.
+// One step of a transfer; returns the status of the bus, or 0 after a timeout.
 static uint8_t step(uint8_t control) {
   TWCR = _BV(TWINT) | _BV(TWEN) | control;
   const uint32_t since = time_base::now();
   while (!(TWCR & _BV(TWINT))) {
     if (time_base::now() - since > kPatience) {
-      TWCR = 0;  // gives the pins back; the next transfer starts anew
+      TWCR = 0;  // releases the pins; the next transfer starts anew
       return 0;
     }
   }
@@ -97,7 +97,7 @@ static void read(const Reading& reading) {
 
 PGM_P configure(message::Reader& reader) {
   if (reader.left() == 1) return PSTR("I2C: wrong length");
-  // Firmata leaves open what follows the delay.
+  // Firmata does not define the bytes after the delay.
   const uint16_t delay = reader.left() >= 2 ? reader.take14() : 0;
   delay_usec = delay;
   if (enabled) return nullptr;
@@ -105,7 +105,7 @@ PGM_P configure(message::Reader& reader) {
   pins::set_mode(kSdaPin, kI2c);
   pins::set_mode(kSclPin, kI2c);
   {
-    Critical critical;  // pull-ups, as the Wire library has them
+    Critical critical;  // pull-ups, as in the Wire library
     *pins::output_register(pins::port_of(kSdaPin)) |= pins::mask_of(kSdaPin);
     *pins::output_register(pins::port_of(kSclPin)) |= pins::mask_of(kSclPin);
   }

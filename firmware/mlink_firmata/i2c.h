@@ -1,4 +1,4 @@
-// I2C as Firmata has it: writes, single reads and reads repeated at the sampling interval.
+// Firmata's I2C: writes, single reads and reads repeated at the sampling interval.
 #pragma once
 
 #include <stdint.h>

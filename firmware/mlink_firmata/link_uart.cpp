@@ -30,7 +30,7 @@ static volatile uint8_t framing_in_a_row;
 static uint32_t current_baud;
 static uint16_t ticks_per_byte;
 
-// The divisor with the UART at double speed; 0 when none comes within 2.2 %.
+// The divisor with the UART at double speed; 0 when no rate is within 2.2 %.
 static uint16_t divisor(uint32_t baud) {
   if (baud < 300 || baud > 2000000) return 0;
   const uint32_t rate = F_CPU / 8;
@@ -81,7 +81,7 @@ void write(uint8_t byte) {
   const uint8_t head = send_head;
   const uint8_t next = (uint8_t)(head + 1) & kSendMask;
   while (next == send_tail) {
-    // The transmit interrupt makes room within a byte's time.
+    // The transmit interrupt frees a byte within the time of one.
   }
   to_send[head] = byte;
   // No need to lock: each is one store, and the interrupt that finds nothing to send only turns
@@ -127,7 +127,7 @@ ISR(BOARD_UDRE_vect) {
     UCSR0B = link::kReceiving;
     return;
   }
-  UCSR0A = _BV(U2X0) | _BV(TXC0);  // so that TXC tells when this byte has left
+  UCSR0A = _BV(U2X0) | _BV(TXC0);  // TXC is then set when this byte has left
   UDR0 = link::to_send[tail];
   link::send_tail = (uint8_t)(tail + 1) & link::kSendMask;
 }

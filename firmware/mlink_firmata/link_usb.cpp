@@ -48,11 +48,11 @@ void write(uint8_t byte) {
 
 bool end_of_sysex(uint32_t& time) {
   time = time_base::now();
-  return false;  // a packet's arrival is not the moment its bytes were sent
+  return false;  // the arrival of a packet is not the time at which its bytes were sent
 }
 
 uint16_t byte_ticks() { return 0; }
-bool can_baud(uint32_t) { return true; }  // USB has its own rate; any is granted
+bool can_baud(uint32_t) { return true; }  // USB has its own rate; accept any
 static uint32_t asked = kDefaultBaud;
 void set_baud(uint32_t baud) { asked = baud; }
 uint32_t baud() { return asked; }

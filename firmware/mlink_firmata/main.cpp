@@ -1,5 +1,5 @@
-// mlink_firmata: a Firmata firmware with a clock. The loop moves messages; whatever needs exact
-// times happens in interrupts, which queue what they have to tell.
+// mlink_firmata: a Firmata firmware with a clock. The main loop handles messages. What needs
+// exact times happens in interrupts, which queue events for the host.
 #include <avr/sleep.h>
 
 #include "analog.h"
@@ -15,7 +15,7 @@
 #include "scheduler.h"
 #include "time_base.h"
 
-static constexpr uint8_t kMostBytes = 32;  // per turn of the loop, so that reports get theirs
+static constexpr uint8_t kMostBytes = 32;  // per turn of the loop, so that reports are sent, too
 
 static void take_bytes() {
   uint8_t byte;
@@ -23,7 +23,7 @@ static void take_bytes() {
 }
 
 #if BOARD_CAN_SLEEP
-// Wakes the loop each ms; what else wakes it is the very thing that it waits for.
+// Wakes the loop every ms; everything else that it waits for wakes it by its own interrupt.
 EMPTY_INTERRUPT(TIMER0_OVF_vect)
 #endif
 
@@ -38,7 +38,7 @@ static void start() {
 #endif
   sei();
   firmata::reset();
-  // Who listens already is told who is there.
+  // Report the firmware to a host that listens already.
   firmata::tell_version();
   firmata::tell_firmware();
 }
@@ -47,7 +47,7 @@ int main() {
   start();
   for (;;) {
     take_bytes();
-    edges::take_changed();  // first: what changes from now on is seen in the next turn
+    edges::take_changed();  // first, so that later changes are handled in the next turn
     pins::report_changes();
     events::send();
     if (analog::interval_passed()) i2c::read_continuous();
@@ -56,7 +56,7 @@ int main() {
     safe_state::run();
     baud::run();
 #if BOARD_CAN_SLEEP
-    // Between the test and the sleep no interrupt may come, or its work would wait for the next.
+    // An interrupt between the test and the sleep would leave its work until the next wake-up.
     cli();
     if (link::is_quiet() && !events::any() && !edges::has_changed() && !analog::busy()) {
       sleep_enable();

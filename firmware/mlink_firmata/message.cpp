@@ -13,7 +13,7 @@ void end() { link::write(kEndSysex); }
 
 void put7(uint8_t value) { link::write(value & 0x7F); }
 
-// By bytes: a shift of 32 bits by seven takes this processor longer than a byte takes on the wire.
+// Byte by byte: on this processor a shift of 32 bits by seven takes longer than a byte on the wire.
 void put14(uint16_t value) {
   put7((uint8_t)value);
   put7((uint8_t)((uint16_t)(value << 1) >> 8));

@@ -18,8 +18,8 @@ void put32(uint32_t value);  // five bytes
 
 void three(uint8_t command, uint16_t value);  // a command with 14 bits
 
-// A text from flash for the host's user; the second one is appended. Never waits: a text that
-// finds no room is counted in `texts_lost`.
+// Sends a text from flash for the host's user, with the second one appended. Never waits: a text
+// that does not fit is counted in `texts_lost`.
 void text(PGM_P first, PGM_P second = nullptr);
 extern uint16_t texts_lost;
 
@@ -31,8 +31,8 @@ class Reader {
   uint8_t take7() { return left_ ? (--left_, *data_++) : (ok_ = false, 0); }
   uint16_t take14() { return (uint16_t)take(2); }
   uint32_t take21() { return take(3); }
-  uint32_t take32();  // not ok when it holds more than 32 bits
-  uint32_t take(uint8_t count);  // a number of so many bytes
+  uint32_t take32();  // not ok when the number has more than 32 bits
+  uint32_t take(uint8_t count);  // a number of `count` bytes
   bool ok() const { return ok_; }
   bool done() const { return ok_ && left_ == 0; }
 

@@ -40,7 +40,7 @@ static void begin(uint8_t byte) {
     default:
       state = kIdle;
   }
-  // Told last: what follows is read in any case.
+  // Reported last, so that the parser's state is already updated.
   if (in_sysex && byte != kSystemReset) complain(PSTR("sysex cut short"));
   if (byte == kProtocolVersion) firmata::tell_version();
   if (byte == kSystemReset) firmata::reset();

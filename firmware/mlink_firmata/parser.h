@@ -1,4 +1,4 @@
-// Bytes from the host, put together to messages. A message that breaks off changes nothing.
+// Assembles bytes from the host into messages. An incomplete message changes nothing.
 #pragma once
 
 #include <stdint.h>

@@ -11,10 +11,10 @@ namespace pins {
 
 static uint8_t modes[kPinCount];
 static uint16_t values[kPinCount];
-static uint8_t reporting;  // bits are taken from here while there are at most eight ports
+static uint8_t reporting;  // a bit for each of the ports 0 to 7, _high: 8 to 15
 static uint8_t reporting_high;
 static uint8_t reported[kPorts];
-static uint8_t force, force_high;  // ports to report although nothing has changed
+static uint8_t force, force_high;  // ports to report even if nothing has changed
 
 static_assert(kPorts <= 16, "two bytes of flags");
 
@@ -35,13 +35,13 @@ uint8_t pin_of_channel(uint8_t channel) {
   return kNone;
 }
 
-// Set the two bits that make a pin: does it drive, and what (as an input: its pull-up).
+// Sets the two bits of a pin: its direction, and its level (for an input, its pull-up).
 static void set_pin(uint8_t pin, bool drives, bool level) {
   const uint8_t port = port_of(pin), mask = mask_of(pin);
   Critical critical;
   volatile uint8_t* output = output_register(port);
   volatile uint8_t* direction = direction_register(port);
-  // First the level, so that a pin that begins to drive does not flicker.
+  // Set the level first, so that a pin that begins to drive has no glitch.
   *output = level ? *output | mask : *output & ~mask;
   *direction = drives ? *direction | mask : *direction & ~mask;
 }
@@ -65,10 +65,11 @@ bool supports(uint8_t pin, uint8_t mode) {
   return false;
 }
 
-// Take a pin from whatever moves it by itself.
+// Stops pulses, PWM, servo and I2C on a pin.
 static void release(uint8_t pin) {
   scheduler::stop_pin(pin);
-  if (modes[pin] == kI2c) i2c::reset();  // its other pin stays an input; a request says "not configured"
+  // The other I2C pin stays an input; requests are then answered by "not configured".
+  if (modes[pin] == kI2c) i2c::reset();
   pwm::detach(pin);
   servo::detach(pin);
 }
@@ -117,7 +118,7 @@ void write(uint8_t pin, bool level) {
     values[pin] = level;
     set_pin(pin, true, level);
   } else if (modes[pin] == kInput || modes[pin] == kPullup) {
-    // The old way to switch a pull-up.
+    // How older clients switch a pull-up.
     modes[pin] = level ? kPullup : kInput;
     values[pin] = level;
     set_pin(pin, false, level);
@@ -129,8 +130,8 @@ void write_port(uint8_t port, uint8_t levels) {
     const uint8_t pin = port * 8 + bit;
     if (!is_usable(pin) || (modes[pin] != kOutput && modes[pin] != kInput)) continue;
     const bool level = levels & 1;
-    // A port message names all eight pins: it moves those that differ, so that a pin that nobody
-    // set up is not driven low beside its neighbour, and a pulse beside it goes on.
+    // A port message contains all eight pins. Only those whose value differs are written, so that
+    // it drives no pin that was not set up, and ends no pulse on another pin.
     if (level == (values[pin] != 0)) continue;
     write(pin, level);
   }
@@ -194,8 +195,8 @@ void reset() {
       continue;
     }
     release(pin);
-    // As StandardFirmata: analog inputs and outputs. But an output drives from its first write
-    // on only, so that a wired bench is not shorted by a reset.
+    // As StandardFirmata: analog inputs and outputs. But an output is driven only from its first
+    // write on, so that a reset does not short what is wired to it.
     modes[pin] = channel_of(pin) == kNone ? kOutput : kAnalog;
     values[pin] = 0;
     set_pin(pin, false, false);

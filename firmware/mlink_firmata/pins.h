@@ -11,7 +11,7 @@ namespace pins {
 
 constexpr uint8_t kPorts = (kPinCount + 7) / 8;  // Firmata's ports: eight pins each
 
-// Registers of an AVR port lie side by side: input, direction, output.
+// The registers of an AVR port are adjacent: input, direction, output.
 inline volatile uint8_t* input_register(uint8_t port) {
   return (volatile uint8_t*)(uint16_t)(port < kPortH ? 0x20 + 3 * port : 0x100 + 3 * (port - kPortH));
 }
@@ -45,6 +45,6 @@ void write_analog(uint8_t pin, uint16_t value);  // of a pin in mode PWM or SERV
 void make_output(uint8_t pin, bool level);    // for pulses and reflexes; stops PWM and servo
 
 void report_port(uint8_t port, bool on);
-bool report_changes();  // sends what has changed since; false when the line had no room
+bool report_changes();  // sends changed ports; false when the line had no room
 
 }  // namespace pins

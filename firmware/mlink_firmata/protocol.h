@@ -1,4 +1,4 @@
-// Bytes of the Firmata protocol (github.com/firmata/protocol) and of ours (../PROTOCOL.md).
+// Bytes of the Firmata protocol (github.com/firmata/protocol) and of the extension (../PROTOCOL.md).
 #pragma once
 
 #include <stdint.h>
@@ -22,7 +22,7 @@ enum Command : uint8_t {
 };
 
 enum SysexId : uint8_t {
-  kFeatures = 0x01,  // ours, to 0x09
+  kFeatures = 0x01,  // the extension, up to 0x09
   kEdges = 0x02,
   kClock = 0x03,
   kPulses = 0x04,

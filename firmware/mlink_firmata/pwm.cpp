@@ -27,7 +27,7 @@ static void set_level(uint8_t pin, bool level) {
 void write(uint8_t pin, uint8_t duty) {
   const uint8_t output = pins::pwm_of(pin);
   if (output == kNone) return;
-  if (duty == 0 || duty == 255) {  // no timer makes a steady level
+  if (duty == 0 || duty == 255) {  // a timer cannot produce a constant level
     detach(pin);
     scheduler::stop_pin(pin);
     set_level(pin, duty != 0);

@@ -1,4 +1,4 @@
-// PWM: by the timers where a pin has one, by the scheduler on the time base's own pins.
+// PWM: by the pin's timer, or by the scheduler on pins whose timer is the time base.
 #pragma once
 
 #include <stdint.h>
@@ -7,6 +7,6 @@ namespace pwm {
 
 void begin();
 void write(uint8_t pin, uint8_t duty);  // 0 to 255
-void detach(uint8_t pin);               // the pin is a plain one again
+void detach(uint8_t pin);               // ends PWM on the pin
 
 }  // namespace pwm

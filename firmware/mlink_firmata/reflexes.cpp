@@ -66,7 +66,7 @@ void run_locked(uint8_t port, uint8_t levels, uint8_t changed, uint32_t time) {
   }
 }
 
-// Work out which pins trigger, from the table.
+// Computes from the table which pins are triggers.
 static void update_ports() {
   for (uint8_t port = 0; port < kPortCount; ++port) {
     uint8_t mask = 0;
@@ -116,7 +116,7 @@ static PGM_P set(uint8_t index, message::Reader& reader) {
     return PSTR("reflexes: width");
   }
   remove(index);
-  // At rest before the first event: a low pulse starts from high.
+  // Set the resting level before the first event: a low pulse starts from high.
   pins::make_output(output, action == kPulseLow || (action != kPulseHigh && pins::value(output)));
   Reflex& reflex = table[index];
   reflex.has_fired = false;

@@ -13,7 +13,7 @@ static constexpr uint32_t kLongest = 600000;  // ms
 
 static uint32_t timeout;  // ticks; 0: off
 static uint32_t last_heard;
-static bool silent;  // tripped, and nothing has come since
+static bool silent;  // tripped, and no message has arrived since
 static bool all_low;
 static uint8_t listed[(kPinCount + 7) / 8], high[(kPinCount + 7) / 8];
 
@@ -51,14 +51,14 @@ void heard() {
 
 static bool is_output(uint8_t pin) {
   const uint8_t mode = pins::mode(pin);
-  // Of the pins in mode OUTPUT, as all are after a reset, those that drive.
+  // The pins in mode OUTPUT (all, after a reset) that are driven.
   return (mode == kOutput && pins::drives(pin)) || mode == kPwm || mode == kServo;
 }
 
 static void trip(uint32_t now) {
   silent = true;
   ++trips;
-  reflexes::reset();  // nothing may switch an output on again
+  reflexes::reset();  // so that none switches an output on again
   for (uint8_t pin = 0; pin < kPinCount; ++pin) {
     if (!pins::is_usable(pin)) continue;
     const bool is_listed = holds(listed, pin);

@@ -9,27 +9,27 @@ namespace scheduler {
 
 volatile uint16_t late;
 
-// Worth some flash: how soon an edge can follow another depends on these.
+// Optimised for speed: the least time between two edges depends on these functions.
 #define FAST __attribute__((optimize("O2")))
 
 static Slot slots[kSlots];
-static volatile uint8_t armed_count;  // a search ends when it has seen so many
-static volatile bool serving;  // the interrupt is at work
+static volatile uint8_t armed_count;  // number of armed slots, at which a search ends
+static volatile bool serving;  // the interrupt handler is running
 static volatile bool search_again;
 static volatile bool resting = true;  // no slot is armed, and the interrupt is off
-static uint32_t programmed;           // what the compare register stands for
+static uint32_t programmed;           // the time in the compare register
 
-// The interrupt comes so many ticks early, finds the slot, and waits for the moment; other
-// interrupts go on meanwhile.
+// The interrupt comes this many ticks early, finds the slot and waits for its time; other interrupts
+// are served meanwhile.
 static constexpr uint8_t kLead = 72;
 // From the end of the wait to the change of the pin, in ticks (measured on the simulated chip).
 static constexpr uint8_t kAdvance = PULSE_ADVANCE_TICKS;
-static constexpr uint8_t kNear = kLead + 10;   // wait for it rather than come back
+static constexpr uint8_t kNear = kLead + 10;   // wait in the handler for an edge this near
 static constexpr uint8_t kSoonest = 8;
-static constexpr uint16_t kFarthest = 0x7000;  // beyond it: wake and look again
-// How long to wait then: what is left after it is never so little that it comes too soon.
+static constexpr uint16_t kFarthest = 0x7000;  // farther edges: wake up before and search again
+// The wait before such a search; enough time is left after it for the edge.
 static constexpr uint16_t kStage = kFarthest - 2000;
-static constexpr uint8_t kMostEdges = 12;      // per interrupt, then others get their turn
+static constexpr uint8_t kMostEdges = 12;      // per interrupt, so that others are served
 static constexpr uint8_t kInPlaceOverhead = 6;
 static constexpr uint8_t kEdgeTicks = 120;
 static constexpr uint8_t kBreather = 60;
@@ -45,8 +45,8 @@ static inline void disarm_locked(Slot& slot) {
   slot.armed = 0;
 }
 
-// With interrupts off, and short: have the interrupt come at `target`, which is at most
-// kFarthest away, or at once when it is near or over.
+// Call it with interrupts off. Programs the interrupt for `target`, at most kFarthest away, or for now
+// when `target` is near or past.
 static inline void program_locked(uint32_t target) {
   programmed = target;
   time_base::let_overflow_pass_locked();
@@ -54,13 +54,13 @@ static inline void program_locked(uint32_t target) {
   uint16_t compare = (uint16_t)target;
   if ((int16_t)(compare - now) < kSoonest) compare = now + kSoonest;
   BASE_OCRA = compare;
-  // A value that the timer has passed meanwhile would not match before 33 ms are over.
+  // A value that the timer has passed meanwhile would match only after 33 ms.
   while (!(BASE_TIFR & _BV(OCF1A)) && (int16_t)(BASE_TCNT - BASE_OCRA) >= 0) {
     BASE_OCRA = BASE_TCNT + kSoonest;
   }
 }
 
-// With interrupts off: a slot was armed for `time`.
+// Call it with interrupts off, after a slot was armed for `time`.
 static void wake_for_locked(uint32_t time) {
   if (serving) {
     search_again = true;
@@ -75,21 +75,21 @@ static void wake_for_locked(uint32_t time) {
   if (resting) {
     resting = false;
     program_locked(target);
-    BASE_TIFR = _BV(OCF1A);  // of an old match; the new one is some µs away
+    BASE_TIFR = _BV(OCF1A);  // clear an old match; the new one is a few µs away
     BASE_TIMSK |= _BV(OCIE1A);
     return;
   }
   program_locked(target);
 }
 
-// Queue the report of an end. Until it is sent the slot is not free: it holds what is reported.
+// Queues the report of an end. The slot holds the report's data and is free once that is sent.
 static void report_locked(Slot& slot, uint32_t time, End how) {
   if (!(slot.flags & kReport)) return;
   const uint8_t index = &slot - slots;
   if (events::push_locked(time, events::kPulseEnded | index, how, 0)) slot.told = 0;
 }
 
-// Make the edge that is due. Returns without it when the slot was changed meanwhile.
+// Makes the edge that is due. Returns without it when the slot was changed meanwhile.
 static FAST void make_edge(Slot& slot, uint32_t due, bool in_time) {
   const bool begins = !slot.active;
   const bool level = begins != (bool)(slot.flags & kActiveLow);
@@ -98,14 +98,14 @@ static FAST void make_edge(Slot& slot, uint32_t due, bool in_time) {
   const bool last = !begins && slot.remaining && slot.done + 1 >= slot.remaining;
   const uint16_t moment = (uint16_t)due - kAdvance;
   cli();
-  // Each reading of the timer needs the interrupts off: its two bytes pass a shared register.
+  // Interrupts are off for each reading of the timer: its two bytes use a shared register.
   while (in_time && (int16_t)(BASE_TCNT - moment) < 0) {
     sei();
     if (search_again) return;  // a reflex's pulse may end sooner
     __asm__ volatile("nop");
     cli();
   }
-  if (!slot.armed || slot.next != due) {  // a reflex has begun its pulse anew
+  if (!slot.armed || slot.next != due) {  // a reflex has restarted its pulse
     sei();
     return;
   }
@@ -121,7 +121,7 @@ static FAST void make_edge(Slot& slot, uint32_t due, bool in_time) {
   const uint32_t now = time_base::now_locked();
   if (last) disarm_locked(slot);
   sei();
-  // From here on nobody else touches the slot: a reflex's has one pulse and is not armed now.
+  // From here on no interrupt changes the slot: a reflex's slot has one pulse and is not armed now.
   if ((int32_t)(now - due) > kLateTicks) late = late + 1;
   if (last) {
     ++slot.done;
@@ -162,13 +162,13 @@ static FAST Slot* find_next() {
   return found;
 }
 
-// The interrupt's work, with interrupts on. Tells whether it may be done again at once: when a slot
-// was armed meanwhile.
+// The work of the interrupt, with interrupts on. Returns whether it has to be repeated at once,
+// because a slot was armed meanwhile.
 static FAST bool serve() {
   Slot* slot = nullptr;
   for (uint8_t made = 0;;) {
     search_again = false;
-    // The usual case is one slot: what was due last is due next.
+    // Usually one slot is in use: the last one due is the next one due.
     if (!slot || armed_count != 1 || !slot->armed) slot = find_next();
     uint32_t next = 0;
     int32_t left = INT32_MAX;
@@ -260,10 +260,10 @@ static void switch_locked(const Slot& slot, bool active) {
   *slot.output = level ? *slot.output | slot.mask : *slot.output & ~slot.mask;
 }
 
-// A pulse too short to be scheduled. Up to 15 µs interrupts are off all the time, above it only at
-// its edges.
+// A pulse too short to be scheduled. Up to 15 µs interrupts are off during the pulse, above that only
+// at its edges.
 static void pulse_in_place(Slot& slot) {
-  // What the two changes of the pin and the loop take by themselves is part of the width.
+  // The time of the two pin changes and of the loop itself is part of the width.
   const uint8_t wait = slot.active_ticks > kInPlaceOverhead ? slot.active_ticks - kInPlaceOverhead : 0;
   const bool long_enough = wait > 30;
   Critical critical;
@@ -281,8 +281,8 @@ static void pulse_in_place(Slot& slot) {
   report_locked(slot, time_base::now_locked(), kComplete);
 }
 
-// The share of the edges that the interrupt can make, in percent, that a train takes; each edge
-// gets 60 µs, of which it takes some 45: the loop needs its turns.
+// The load of a train, in percent of the edges that the interrupt can make. Each edge counts as 60 µs,
+// of which it needs about 45; the rest is for the main loop.
 static uint8_t load_of(uint32_t period) { return (uint8_t)(2 * 100 * kEdgeTicks / period); }
 
 static bool has_room_for(uint8_t pin, uint32_t period) {
@@ -302,7 +302,7 @@ static PGM_P start(uint8_t pin, uint8_t flags, uint32_t at, uint32_t active, uin
                    uint32_t count) {
   Slot* slot = slot_of(pin);
   if (slot && count == 1 && slot->remaining == 1 && !(flags & kAtTime)) {
-    // A single pulse on a pin that pulses: its end moves out, never in.
+    // A single pulse on a pin with one in progress: its end may be postponed, not brought forward.
     Critical critical;
     if (slot->armed && slot->active && ((slot->flags ^ flags) & kActiveLow) == 0) {
       const uint32_t until = time_base::now_locked() + active;
@@ -350,7 +350,7 @@ PGM_P handle(message::Reader& reader) {
   const uint8_t flags = reader.take7();
   if (flags > (kActiveLow | kAtTime | kReport)) return PSTR("pulses: unknown flags");
   if (sub == kPulse) {
-    // The short form: the rest of the message is the width.
+    // The short form: the remaining bytes are the width.
     if (reader.left() == 0 || reader.left() > 5 || flags & kAtTime) return PSTR("pulses: wrong length");
     const uint32_t width = reader.take(reader.left());
     if (width < 2) return PSTR("pulses: too short");
@@ -430,8 +430,8 @@ void stop_samples() {
   disarm_locked(slots[kSampleSlot]);
 }
 
-// Runs with interrupts on but its own: a search takes longer than an edge may wait, and at
-// 1,000,000 baud the next byte comes after 10 µs.
+// Runs with all other interrupts enabled: a search takes longer than an edge may wait, and at
+// 1,000,000 baud the next byte arrives after 10 µs.
 static inline __attribute__((always_inline)) void compare_interrupt() {
   BASE_TIMSK &= ~_BV(OCIE1A);
   serving = true;

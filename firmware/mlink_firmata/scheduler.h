@@ -1,6 +1,6 @@
 // Pin changes at given times: pulses, pulse trains, soft PWM, and the ticks of analog blocks.
-// One compare interrupt serves all slots. It runs with interrupts on, so that edges are stamped
-// in time while it searches; only the change of a pin itself is uninterrupted.
+// One compare interrupt serves all slots. It runs with interrupts enabled, so that edges are stamped
+// in time while it searches; only the change of a pin itself cannot be interrupted.
 #pragma once
 
 #include <stdint.h>
@@ -30,12 +30,12 @@ struct Slot {
   uint8_t flags;
   uint8_t mask;
   volatile uint8_t* output;
-  volatile uint8_t told;     // no report of it waits to be sent
-  volatile uint8_t active;   // between an active edge and the one back
+  volatile uint8_t told;     // no report of its end waits to be sent
+  volatile uint8_t active;   // its pin is at the active level
   volatile uint32_t next;    // when the next edge is due
   uint32_t active_ticks;
   uint32_t rest_ticks;
-  __uint24 remaining;        // pulses; 0: without end
+  __uint24 remaining;        // pulses; 0: unlimited
   uint32_t first;            // when the first edge was made
   __uint24 done;             // pulses completed
 };
@@ -46,18 +46,19 @@ void reset();
 PGM_P handle(message::Reader& reader);
 void tell_end(uint8_t slot, uint32_t time, uint8_t how);
 
-// Stop what moves a pin, and leave the pin at rest.
+// Stops pulses and PWM on a pin, and sets it to its resting level.
 void stop_pin(uint8_t pin);
 
 // Soft PWM: false when no slot is free.
 bool run_pwm(uint8_t pin, uint16_t active_ticks, uint16_t rest_ticks);
 
-// With interrupts off: let a reflex's pulse, which has begun, end at `time`.
+// Call it with interrupts off: ends the pulse of a reflex, which has begun, at `time`.
 void end_reflex_locked(uint8_t reflex, volatile uint8_t* output, uint8_t mask, bool active_low,
                        uint32_t time);
 void drop_reflex(uint8_t reflex);
 
-// Ticks for analog blocks, so many apart on the mean; each begins a conversion. Room: what the trains leave of the interrupt.
+// Ticks for analog blocks, `spacing` apart on average; each begins a conversion. There is room for
+// them when the trains leave enough time of the interrupt.
 bool has_room_for_samples(uint32_t spacing);
 void start_samples(uint32_t first, uint32_t spacing);
 void stop_samples();

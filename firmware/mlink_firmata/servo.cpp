@@ -12,7 +12,7 @@ static constexpr uint16_t kGap = 100;                        // µs
 struct Servo {
   uint8_t pin;
   volatile bool on;
-  volatile bool written;  // no pulse before the first angle: a servo does not jump when attached
+  volatile bool written;  // no pulse before that: a servo must not jump when attached
   volatile uint8_t* output;
   uint8_t mask;
   volatile uint16_t ticks;
@@ -22,7 +22,8 @@ struct Servo {
 static Servo servos[kMost];
 static uint8_t known;  // entries in use, attached or only configured
 
-// The interrupt's: whose pulse it is (kMost: the gap until the frame is over), and since when.
+// Used by the interrupt: the servo whose pulse runs (kMost: the gap until the frame ends), and since
+// when.
 static uint8_t current = kMost;
 static uint16_t frame_left;
 
@@ -108,7 +109,7 @@ void reset() {
   known = 0;
 }
 
-// Ends one servo's pulse and begins the next one's, or the gap.
+// Ends the pulse of one servo and begins that of the next, or the gap.
 static inline __attribute__((always_inline)) void compare_interrupt() {
   if (current < kMost) {
     const Servo& servo = servos[current];

@@ -1,4 +1,4 @@
-// The chip's clock: a 16-bit timer at 2 MHz that nothing ever sets, extended to 32 bits.
+// The chip's clock: a 16-bit timer at 2 MHz that is never set, extended to 32 bits.
 // A tick is 0.5 µs; the count wraps after 35.8 minutes, and hosts unwrap it.
 #pragma once
 
@@ -16,7 +16,7 @@ extern volatile uint16_t high_half;
 
 void begin();
 
-// With interrupts off: the clock. An overflow that was not counted yet is told by its flag.
+// Call it with interrupts off. The flag shows an overflow that was not counted yet.
 inline uint32_t now_locked() {
   const uint16_t low = BASE_TCNT;
   uint16_t high = high_half;
@@ -29,15 +29,15 @@ inline uint32_t now() {
   return now_locked();
 }
 
-// With interrupts off, before a compare value is written: let an overflow that is due pass.
-// yasimavr 0.1.6 loses the overflow when the two fall together, and with it 33 ms of the clock.
-// A chip does not; 3 µs once in 33 ms cost it nothing.
+// Call it with interrupts off, before writing a compare value: waits until an overflow that is due has
+// passed. yasimavr 0.1.6 loses an overflow that coincides with the write, and with it 33 ms of the
+// clock. A real chip does not; there it costs at most 3 µs once in 33 ms.
 inline void let_overflow_pass_locked() {
   while ((uint16_t)(BASE_TCNT + 4) < 6) {
   }
 }
 
-// The same where interrupts are on and may come meanwhile; returns with interrupts off.
+// The same, called with interrupts on and serving them meanwhile; returns with interrupts off.
 inline void let_overflow_pass() {
   for (;;) {
     cli();
@@ -49,5 +49,5 @@ inline void let_overflow_pass() {
 
 }  // namespace time_base
 
-// Whether `time` has come; right as long as the two are less than 17.9 minutes apart.
+// Whether `time` has been reached; correct while the two are less than 17.9 minutes apart.
 inline bool is_due(uint32_t time, uint32_t now) { return (int32_t)(now - time) >= 0; }

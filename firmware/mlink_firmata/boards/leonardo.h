@@ -6,7 +6,7 @@
 #define BOARD_NAME "leonardo"
 #define BOARD_USB 1
 
-// Time base: 16-bit timer 3. PWM of its pin 5 is made by the scheduler instead.
+// Time base: 16-bit timer 3. The scheduler makes the PWM of its pin 5.
 #define BASE_TCCRA TCCR3A
 #define BASE_TCCRB TCCR3B
 #define BASE_TCNT TCNT3
@@ -18,7 +18,7 @@
 #define BASE_COMPA_vect TIMER3_COMPA_vect
 #define BASE_COMPB_vect TIMER3_COMPB_vect
 
-constexpr uint8_t kPortCount = 6;  // up to the last that is used
+constexpr uint8_t kPortCount = 6;  // up to the last port in use
 constexpr uint8_t kPinCount = 30;
 constexpr uint8_t kFirstServoPin = 0;
 constexpr uint8_t kLastServoPin = 13;
@@ -28,7 +28,7 @@ constexpr uint8_t kAnalogCount = 12;
 #define BOARD_CAN_SLEEP 0  // most pins have no interrupt: they are polled
 
 constexpr uint8_t kEventQueue = 64;
-constexpr uint16_t kReceiveBuffer = 64;  // the USB endpoint's
+constexpr uint16_t kReceiveBuffer = 64;  // that of the USB endpoint
 constexpr uint16_t kSendBuffer = 64;
 
 static const PwmOutput kPwmOutputs[] PROGMEM = {
@@ -65,7 +65,7 @@ static const PinRow kPins[kPinCount] PROGMEM = {
     {kPortF, 4, 3, kNone, kNoEdges},
     {kPortF, 1, 4, kNone, kNoEdges},
     {kPortF, 0, 5, kNone, kNoEdges},
-    // 24 to 29 are A6 to A11: other names of pins 4, 6, 8, 9, 10 and 12, which have the channels.
+    // 24 to 29 are A6 to A11: other names of pins 4, 6, 8, 9, 10 and 12, where the channels are.
     {kNoPort, 0, kNone, kNone, kNoEdges},
     {kNoPort, 0, kNone, kNone, kNoEdges},
     {kNoPort, 0, kNone, kNone, kNoEdges},

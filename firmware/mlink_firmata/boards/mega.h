@@ -5,7 +5,7 @@
 
 #define BOARD_NAME "mega"
 
-// Time base: 16-bit timer 5. PWM of its pins 44 to 46 is made by the scheduler instead.
+// Time base: 16-bit timer 5. The scheduler makes the PWM of its pins 44 to 46.
 #define BASE_TCCRA TCCR5A
 #define BASE_TCCRB TCCR5B
 #define BASE_TCNT TCNT5
@@ -20,7 +20,7 @@
 #define BOARD_RX_vect USART0_RX_vect
 #define BOARD_UDRE_vect USART0_UDRE_vect
 
-constexpr uint8_t kPortCount = 11;  // up to the last that is used
+constexpr uint8_t kPortCount = 11;  // up to the last port in use
 constexpr uint8_t kPinCount = 70;
 constexpr uint8_t kFirstServoPin = 2;
 constexpr uint8_t kLastServoPin = 53;

@@ -1,4 +1,4 @@
-// What a board table is made of. One row per Firmata pin, kept in flash.
+// The types of a board's table: one row per Firmata pin, kept in flash.
 #pragma once
 
 #include <avr/io.h>
@@ -11,7 +11,7 @@ enum Port : uint8_t {
   kNoPort = 0xFF,
 };
 
-// How a pin's edges reach us: high nibble the source, low nibble its bit or number.
+// The interrupt of a pin's edges: high nibble the source, low nibble its bit or number.
 enum EdgeSource : uint8_t {
   kNoEdges = 0x00,
   kPinChange0 = 0x10,

@@ -5,7 +5,7 @@
 
 #define BOARD_NAME "uno"
 
-// Time base: 16-bit timer 1. PWM of its pins 9 and 10 is made by the scheduler instead.
+// Time base: 16-bit timer 1. The scheduler makes the PWM of its pins 9 and 10.
 #define BASE_TCCRA TCCR1A
 #define BASE_TCCRB TCCR1B
 #define BASE_TCNT TCNT1
@@ -20,7 +20,7 @@
 #define BOARD_RX_vect USART_RX_vect
 #define BOARD_UDRE_vect USART_UDRE_vect
 
-constexpr uint8_t kPortCount = 4;  // up to the last that is used
+constexpr uint8_t kPortCount = 4;  // up to the last port in use
 constexpr uint8_t kPinCount = 20;
 constexpr uint8_t kFirstServoPin = 2;
 constexpr uint8_t kLastServoPin = 13;
