@@ -69,7 +69,7 @@ def _encode(recording: Path, parallel: int | None, console: Console) -> EncodeRe
 
     view = _bars if console.is_terminal else _lines
     with view(console) as show:
-        report = encode_recording(recording, parallel=parallel, tell=show)
+        report = encode_recording(recording, parallel=parallel, on_progress=show)
     for text in report.failed:
         console.print(Text(f"not encoded: {text}", "red"))
     return report

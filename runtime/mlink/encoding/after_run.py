@@ -1,4 +1,4 @@
-"""What becomes of raw videos when a run is over: encoded at once, where their recorders want it."""
+"""Encoding of raw videos right after a run, if the settings of their recorders allow it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,43 @@ if TYPE_CHECKING:
 
 
 def is_due(recording: Path, *, success: bool) -> bool | None:
-    """Tell whether a run's raw videos are to be encoded at once; None when there are none.
+    """Return whether the raw videos of a run are to be encoded now; None when there are none.
 
-    Those of a run that has failed wait for `mlink encode`, as do those whose recorder says so
-    (`deferred_encode_instant_start`).
+    Videos of a failed run wait for `mlink encode`, as do those of recorders with
+    `deferred_encode_instant_start = false`.
+
+    Args:
+        recording: Folder of the recording.
+        success: Whether the run succeeded.
     """
     try:
         wanted = [wanted for _, wanted in pending_units(recording)]
-    except StorageError:  # its disk is gone, say; the run's own result tells that
+    except StorageError:  # e.g. its disk is gone, which the result of the run reports
         return None
     return (success and all(one.instant_start for one in wanted)) if wanted else None
 
 
 def encode_after_run(
-    recording: Path, *, success: bool, tell: Callable[[Progress], None] = lambda _progress: None
+    recording: Path,
+    *,
+    success: bool,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> EncodeReport | None:
-    """Encode what is due, with `tell` called at each progress; None when nothing is."""
+    """Encode the raw videos of a run that are to be encoded now.
+
+    Args:
+        recording: Folder of the recording.
+        success: Whether the run succeeded.
+        on_progress: Called with the progress of each file.
+
+    Returns:
+        The result; None when nothing was to be encoded now.
+
+    Raises:
+        StorageError: A process still writes to the recording.
+    """
     if not is_due(recording, success=success):
         return None
     from mlink.encoding.recording import encode_recording
 
-    return encode_recording(recording, tell=tell)
+    return encode_recording(recording, on_progress=on_progress)

@@ -1,7 +1,7 @@
-"""Encodes one file and verifies it: the program `python -m mlink.encoding.file`, a job on stdin.
+"""Encodes one file and verifies it: the program `python -m mlink.encoding.file`.
 
-Tells how it goes on stdout, a JSON object a line: {"frames": 120}, at the end {"encoder": {…}} or
-{"error": "…", "remedy": "…"}.
+It reads a job from stdin, and writes its progress to stdout, one JSON object per line:
+{"frames": 120}, and at the end {"encoder": {…}} or {"error": "…", "remedy": "…"}.
 """
 
 from __future__ import annotations
@@ -31,16 +31,26 @@ from mlink.storage.tree import DRAFT_SUFFIX, UnitFolder
 from mlink.storage.tsync_reader import read_tsync
 
 _NICE = 10
-"""The next run comes first."""
-_TELL_EACH = 25
-Tell = Callable[[int], None]
+"""Lower priority than the next run."""
+_REPORT_EVERY = 25
+"""Frames from one progress report to the next."""
+OnProgress = Callable[[int], None]
 
 
-def encode_file(job: Job, tell: Tell = lambda _frames: None) -> dict[str, Any]:
-    """Encode a file, verify the result, give it its name; return the encoder's attributes.
+def encode_file(job: Job, on_progress: OnProgress = lambda _frames: None) -> dict[str, Any]:
+    """Encode a file, verify the result, and rename it to `job.target`.
 
-    That name is the original's own, if the container is the same. `tell` gets the number of frames
-    done. StorageError when the result is not as it should be; the original is there then.
+    The target is the name of the original if the container is the same; then it replaces it.
+
+    Args:
+        job: The file and how to encode it.
+        on_progress: Called with the number of encoded frames.
+
+    Returns:
+        Attributes of the encoder for the dataset.
+
+    Raises:
+        StorageError: The original cannot be read, or the result differs. The original is kept.
     """
     folder = Path(job.folder)
     source, target = folder / job.source, folder / job.target
@@ -48,26 +58,27 @@ def encode_file(job: Job, tell: Tell = lambda _frames: None) -> dict[str, Any]:
     draft_times = folder / f".{job.tsync}{DRAFT_SUFFIX}"
     if not is_finished(source):
         raise StorageError(
-            f"{source} was not closed", remedy="mlink repair finishes it; then encode again."
+            f"{source} was not closed", remedy="Close it with mlink repair; then encode again."
         )
-    for left in (draft, draft_times):
-        left.unlink(missing_ok=True)
+    for leftover in (draft, draft_times):
+        leftover.unlink(missing_ok=True)
     try:
-        attributes = _encode(job, source, draft, draft_times, tell)
+        attributes = _encode(job, source, draft, draft_times, on_progress)
         with storage_errors(draft), draft.open("rb+") as file:
             os.fsync(file.fileno())
         with storage_errors(target):
             draft.replace(target)
     finally:
-        for left in (draft, draft_times):
-            left.unlink(missing_ok=True)
+        for leftover in (draft, draft_times):
+            leftover.unlink(missing_ok=True)
     return attributes
 
 
 def replace_original(job: Job) -> None:
-    """Have the manifest name the encoded file, and remove an original of another name.
+    """List the encoded file in the manifest, and remove an original with another name.
 
-    Apart from `encode_file`, since the files of a dataset share a manifest.
+    Not part of `encode_file`: the files of a dataset share a manifest, so the leading process
+    updates it.
     """
     if job.target == job.source:
         return
@@ -82,7 +93,7 @@ def replace_original(job: Job) -> None:
 
 
 def is_encoded(job: Job) -> bool:
-    """Tell whether the file was encoded already, by what it holds."""
+    """Return whether the file is encoded already, judged by its codec."""
     try:
         with av.open(str(Path(job.folder) / job.source)) as container:
             codec = container.streams.video[0].codec_context.codec
@@ -91,7 +102,9 @@ def is_encoded(job: Job) -> bool:
         return False
 
 
-def _encode(job: Job, source: Path, draft: Path, draft_times: Path, tell: Tell) -> dict[str, Any]:
+def _encode(
+    job: Job, source: Path, draft: Path, draft_times: Path, on_progress: OnProgress
+) -> dict[str, Any]:
     options = job.wanted
     recorded = read_tsync(source.with_name(job.tsync))
     times = [int(time) for time in recorded.times[:, 1]]
@@ -100,7 +113,9 @@ def _encode(job: Job, source: Path, draft: Path, draft_times: Path, tell: Tell) 
     try:
         for number, pixels in enumerate(_frames(source, job.pixels)):
             if number == len(times):
-                raise StorageError(f"{source} has more frames than the {len(times)} times beside")
+                raise StorageError(
+                    f"{source} has more frames than the {len(times)} times in {job.tsync}"
+                )
             if writer is None:
                 writer = VideoWriter(
                     draft,
@@ -115,10 +130,10 @@ def _encode(job: Job, source: Path, draft: Path, draft_times: Path, tell: Tell) 
             writer.write(pixels, times[number])
             if writer.lossless:
                 digests.append(xxhash.xxh3_64_intdigest(np.ascontiguousarray(pixels).data))
-            if number % _TELL_EACH == 0:
-                tell(number)
+            if number % _REPORT_EVERY == 0:
+                on_progress(number)
         if writer is None:
-            raise StorageError(f"{source} holds no picture; there is nothing to encode")
+            raise StorageError(f"{source} contains no pictures to encode")
         attributes = encoder_attributes(writer, options)
     finally:
         if writer is not None:
@@ -126,14 +141,14 @@ def _encode(job: Job, source: Path, draft: Path, draft_times: Path, tell: Tell) 
     if writer.frames != len(times):
         raise StorageError(
             f"{source} has {writer.frames} frames, but {len(times)} times",
-            remedy="mlink repair finishes what a crash left; then encode again.",
+            remedy="Repair it with mlink repair; then encode again.",
         )
     _verify(draft, job, len(times), digests)
     return attributes
 
 
 def _verify(draft: Path, job: Job, count: int, digests: list[int]) -> None:
-    """Decode every picture; bit by bit the same if nothing may be lost."""
+    """Decode every picture of the result; compare each bit by bit if the codec is lossless."""
     found = 0
     for found, pixels in enumerate(_frames(draft, job.pixels), 1):
         if digests and (
@@ -143,13 +158,13 @@ def _verify(draft: Path, job: Job, count: int, digests: list[int]) -> None:
             raise StorageError(f"{job.label}: picture {found - 1} is not what was recorded")
     if found != count:
         raise StorageError(
-            f"{job.label}: {found} of {count} pictures can be decoded of the encoded file; the "
-            "original was kept"
+            f"{job.label}: only {found} of {count} pictures of the encoded file can be decoded; "
+            "the original was kept"
         )
 
 
 def _frames(path: Path, kind: str) -> Iterator[NDArray[Any]]:
-    """Decode all pictures, as the arrays that they were recorded from."""
+    """Yield all pictures as arrays of the kind that was recorded."""
     array_format = ARRAY_FORMATS.get(kind, "bgr24")
     try:
         with av.open(str(path)) as container:
@@ -168,23 +183,23 @@ def _tags(path: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    """Do the job that stands on stdin; return the exit code."""
+    """Encode the job from stdin; return the exit code."""
     os.nice(_NICE)
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     try:
-        attributes = encode_file(job, lambda frames: _say({"frames": frames}))
+        attributes = encode_file(job, lambda frames: _send({"frames": frames}))
     except MlinkError as error:
-        _say({"error": error.message, "remedy": error.remedy})
+        _send({"error": error.message, "remedy": error.remedy})
         return 1
     except OSError as error:
         found = storage_error(error, Path(error.filename or job.folder))
-        _say({"error": found.message, "remedy": found.remedy})
+        _send({"error": found.message, "remedy": found.remedy})
         return 1
-    _say({"encoder": attributes})
+    _send({"encoder": attributes})
     return 0
 
 
-def _say(what: dict[str, Any]) -> None:
+def _send(what: dict[str, Any]) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(what) + b"\n")
     sys.stdout.buffer.flush()
 

@@ -1,4 +1,4 @@
-"""What a recording still has to be encoded: one job for each file that was recorded raw."""
+"""Pending encodings of a recording: one job for each file that was recorded raw."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Job(msgspec.Struct, kw_only=True):
     tsync: str
     wanted: DeferredEncoding
     framerate: float = 0.0
-    """Hz, as the source announced it; 0 when it did not."""
+    """Hz, as the source announced it; 0 when it is unknown."""
     pixels: str = ""
-    """What a frame was when it was recorded, e.g. "bgr8"."""
+    """Kind of the recorded frames, e.g. "bgr8"."""
 
     @property
     def target(self) -> str:
@@ -32,12 +32,16 @@ class Job(msgspec.Struct, kw_only=True):
 
     @property
     def label(self) -> str:
-        """What people see."""
+        """Name of the file in messages and reports."""
         return f"{self.dataset}/{self.source}"
 
 
 def pending_units(path: Path) -> list[tuple[UnitFolder, DeferredEncoding]]:
-    """Return the datasets of a recording that are not encoded yet; StorageError when it is none."""
+    """Return the datasets of a recording that are not encoded yet, and how to encode each.
+
+    Raises:
+        StorageError: The folder is not a recording, or a dataset's settings are wrong.
+    """
     collection_folder(path)
     found = []
     for unit in units_below(path):
@@ -48,13 +52,17 @@ def pending_units(path: Path) -> list[tuple[UnitFolder, DeferredEncoding]]:
 
 
 def jobs_of(unit: UnitFolder, wanted: DeferredEncoding) -> list[Job]:
-    """Return a job for each of a dataset's video files."""
+    """Return a job for each video file of a dataset.
+
+    Raises:
+        StorageError: The dataset does not have one tsync file per video file.
+    """
     videos = [name for name in unit.part_names("data") if (unit.path / name).is_file()]
     times = unit.tsync_names
     if len(videos) != len(times):
         raise StorageError(
             f"{unit.name}: {len(videos)} video file(s), but {len(times)} tsync file(s)",
-            remedy="A crash left it so: mlink repair finishes the recording.",
+            remedy="A crash caused this: repair the recording with mlink repair.",
         )
     video = unit.attributes.get("video", {})
     return [
@@ -76,6 +84,6 @@ def _wanted(unit: UnitFolder, table: dict[str, object]) -> DeferredEncoding:
         return msgspec.convert(table, DeferredEncoding)
     except msgspec.ValidationError as error:
         raise StorageError(
-            f"{unit.name}: what is to be encoded is not understood: {error}",
+            f"{unit.name}: wrong settings of the encoding: {error}",
             remedy=f"Correct [{ATTRIBUTE}] in {unit.path}/attributes.toml.",
         ) from error

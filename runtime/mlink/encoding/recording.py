@@ -1,4 +1,4 @@
-"""Leads the encoding of a whole recording: a process per file, so many at a time."""
+"""Encodes a whole recording: one process per file, a limited number at a time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _END_S = 5.0
 
 
 class Progress(msgspec.Struct):
-    """How far one file is."""
+    """Progress of one file; `total` is its number of frames."""
 
     label: str
     frames: int
@@ -37,7 +37,7 @@ class Progress(msgspec.Struct):
 
 
 class EncodeReport(msgspec.Struct, kw_only=True):
-    """How it went."""
+    """Result: labels of encoded files, and errors of failed ones."""
 
     path: str
     encoded: list[str] = []
@@ -45,20 +45,27 @@ class EncodeReport(msgspec.Struct, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is left to be encoded."""
+        """Whether no file failed."""
         return not self.failed
 
 
-Tell = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]
 
 
 def encode_recording(
-    path: Path, *, parallel: int | None = None, tell: Tell = lambda _progress: None
+    path: Path, *, parallel: int | None = None, on_progress: OnProgress = lambda _progress: None
 ) -> EncodeReport:
-    """Encode what was recorded raw; StorageError when `path` is no recording, or is written to.
+    """Encode all files of a recording that were recorded raw.
 
-    `parallel` files at a time, by default as many as the recorders' setting says. `tell` is called
-    with the progress of each file. Interrupted, it leaves each file either as it was or encoded.
+    If it is interrupted, each file is either unchanged or encoded.
+
+    Args:
+        path: Folder of the recording.
+        parallel: Files encoded at the same time; None uses the setting of the recorders.
+        on_progress: Called with the progress of each file.
+
+    Raises:
+        StorageError: The folder is not a recording, or a process still writes to it.
     """
     refuse_if_in_use(path)
     report = EncodeReport(path=str(path.resolve()))
@@ -74,7 +81,7 @@ def encode_recording(
     waiting = [job for job in jobs if not is_encoded(job)]
     at_once = parallel or max((wanted.parallel_count for _, wanted in units), default=1)
     encoders: dict[str, dict[str, Any]] = {}
-    for encoder in _run_all(waiting, at_once, tell):
+    for encoder in _run_all(waiting, at_once, on_progress):
         job, progress = encoder.job, encoder.progress
         if progress.error:
             report.failed.append(f"{job.label}: {progress.error} {progress.remedy}".rstrip())
@@ -89,12 +96,12 @@ def encode_recording(
     return report
 
 
-def _run_all(waiting: list[Job], at_once: int, tell: Tell) -> Iterator[_Encoder]:
-    """Run a process for each job, so many at a time; yield each that has ended."""
+def _run_all(waiting: list[Job], at_once: int, on_progress: OnProgress) -> Iterator[_Encoder]:
+    """Run a process for each job, `at_once` at a time; yield each when it has ended."""
     with selectors.DefaultSelector() as selector, contextlib.ExitStack() as running:
         while waiting or selector.get_map():
             while waiting and len(selector.get_map()) < at_once:
-                encoder = running.enter_context(_Encoder(waiting.pop(0), tell))
+                encoder = running.enter_context(_Encoder(waiting.pop(0), on_progress))
                 selector.register(encoder.stdout, selectors.EVENT_READ, encoder)
             for key, _ in selector.select():
                 if not key.data.read():
@@ -103,7 +110,7 @@ def _run_all(waiting: list[Job], at_once: int, tell: Tell) -> Iterator[_Encoder]
 
 
 def _finish(unit: UnitFolder, wanted: DeferredEncoding, encoder: dict[str, Any] | None) -> None:
-    """Note that a dataset is encoded, and remove originals that an interruption left."""
+    """Mark a dataset as encoded, and remove originals left by an interruption."""
     attributes = read_toml(unit.path / ATTRIBUTES)
     done = msgspec.to_builtins(wanted) | {"state": "done"}
     table = {key: value for key, value in done.items() if value is not None}
@@ -119,48 +126,48 @@ def _finish(unit: UnitFolder, wanted: DeferredEncoding, encoder: dict[str, Any] 
 
 
 class _Encoder(ClosesOnExit):
-    """One file's process, and what it has told so far."""
+    """The process that encodes one file, and its progress."""
 
-    def __init__(self, job: Job, tell: Tell) -> None:
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
         self.job = job
         self.attributes: dict[str, Any] = {}
         total = len(read_tsync(Path(job.folder) / job.tsync).times)
         self.progress = Progress(job.label, 0, total)
-        self._tell = tell
+        self._on_progress = on_progress
         self._ended = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mlink.encoding.file"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            bufsize=0,  # a line left in a buffer would not wake the selector
+            bufsize=0,  # a line in a buffer would not wake the selector
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self.stdout = self._process.stdout
         self._process.stdin.write(msgspec.json.encode(job))
         self._process.stdin.close()
-        tell(self.progress)
+        on_progress(self.progress)
 
     def read(self) -> bool:
-        """Take a line; return False when it was the last."""
+        """Read one line of the process's output; return False at its end."""
         line = self.stdout.readline()
         if line:
-            said: dict[str, Any] = msgspec.json.decode(line)
-            self.progress.frames = said.get("frames", self.progress.frames)
-            if "encoder" in said:
-                self.attributes = said["encoder"]
+            message: dict[str, Any] = msgspec.json.decode(line)
+            self.progress.frames = message.get("frames", self.progress.frames)
+            if "encoder" in message:
+                self.attributes = message["encoder"]
                 self.progress.frames, self.progress.done = self.progress.total, True
-            self.progress.error = said.get("error", "")
-            self.progress.remedy = said.get("remedy", "")
-            self._tell(self.progress)
+            self.progress.error = message.get("error", "")
+            self.progress.remedy = message.get("remedy", "")
+            self._on_progress(self.progress)
             return True
         self._ended = True
         if not self.progress.done and not self.progress.error:
             code = self._process.wait()
-            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             self.progress.error = f"its process {how}; the original was kept"
-            self.progress.remedy = "Encode again: mlink encode goes on with what is left."
-        self._tell(self.progress)
+            self.progress.remedy = "Run mlink encode again: it continues with this file."
+        self._on_progress(self.progress)
         return False
 
     def close(self) -> None:

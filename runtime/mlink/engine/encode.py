@@ -21,7 +21,7 @@ def encode_raw_videos(
         return  # without loading an encoder
     from mlink.encoding.after_run import encode_after_run
 
-    report = encode_after_run(result.recording_dir, success=result.success, tell=on_progress)
+    report = encode_after_run(result.recording_dir, success=result.success, on_progress=on_progress)
     for text in [] if report is None else report.failed:
         result.success = False
         remedy = f"Encode again: mlink encode {result.recording_dir}"

@@ -1,4 +1,4 @@
-"""Replays: a bench runs again on what was recorded, in virtual time (docs/replay.md).
+"""Replays: a bench runs on a recording, in virtual time (docs/replay.md).
 
 from mlink.replay import replay
 

@@ -1,4 +1,4 @@
-"""What a replay did otherwise than the recorded run: the regression test of a lab's scripts."""
+"""Differences between a replay and the recorded run, as a regression test of scripts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from mlink.transport.codec import is_small, small_decoder
 from mlink.types import DataType
 
 _SHOWN = 160
-"""Longest text of an item in a message."""
+"""Largest length of an item's text in a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One stream or dataset: how many items there were, and the first that differs."""
+    """Comparison of one stream or dataset: counts of items, and the first difference."""
 
     name: str
     """ "module.port" of what a script sent, or the name of a dataset."""
@@ -36,25 +36,29 @@ class Compared:
     now: int
     """Items in the replay."""
     difference: str = ""
-    """What differs first, in words; "" when all is the same."""
+    """The first difference as text; "" when all items are equal."""
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs."""
+        """Whether all items are equal."""
         return not self.difference
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.difference or f'the same {self.now} items'}"
+        return f"{self.name}: {self.difference or f'{self.now} equal items'}"
 
 
 def compare(recording: Path | str, replayed: Path | str) -> list[Compared]:
     """Compare a replay with the recorded run, item by item.
 
-    Compared are the small items that scripts sent (where both runs kept a journal, which holds
-    them), and the datasets of the same name: rows, values, pictures and their times.
+    It compares the small items that scripts sent (if both runs have journals, which contain them),
+    and the datasets of the same name: rows, values, pictures and their times.
+
+    Args:
+        recording: Folder of the recorded run.
+        replayed: Folder of the replay's recording.
 
     Raises:
-        StorageError: one of the recordings cannot be read, or nothing in them can be compared.
+        StorageError: One of the recordings cannot be read, or they have nothing to compare.
     """
     with mlink.recording.open(recording) as before, mlink.recording.open(replayed) as now:
         found: list[Compared] = []
@@ -63,7 +67,7 @@ def compare(recording: Path | str, replayed: Path | str) -> list[Compared]:
                 if kinds == ("journal", "journal"):
                     found += _compare_sent(_journal(before, name), _journal(now, name))
             elif name not in now and before.kinds[name] == "tsync":
-                continue  # a device's clock, and in a replay there is no device
+                continue  # the clock of a device, and a replay has no devices
             elif name not in now:
                 found.append(Compared(name, _count(before[name]), 0, "is not in the replay"))
             else:
@@ -75,7 +79,7 @@ def compare(recording: Path | str, replayed: Path | str) -> list[Compared]:
         ]
     if not found:
         raise StorageError(
-            f"{recording} and {replayed} have nothing that can be compared",
+            f"{recording} and {replayed} have no journals or datasets to compare",
             remedy="Record the run with --replayable, or record what the scripts send.",
         )
     return found
@@ -87,7 +91,7 @@ def _journal(recording: Recording, name: str) -> Journal:
 
 
 def _compare_sent(before: Journal, now: Journal) -> list[Compared]:
-    """Compare what a module sent on each of its outputs."""
+    """Compare the small items that a module sent on each of its outputs."""
     found = []
     for port in before.header.outputs:
         data_type = DataType(port.data_type)
@@ -127,7 +131,7 @@ def _compare_datasets(name: str, before: RecordedStream, now: RecordedStream) ->
 
 
 def _items(dataset: RecordedStream) -> Iterable[Any]:
-    """Yield a dataset's items as what can be compared and shown."""
+    """Yield the items of a dataset as values that can be compared and printed."""
     if isinstance(dataset, Video):
         for frame in dataset:
             digest = hashlib.blake2b(
@@ -140,7 +144,7 @@ def _items(dataset: RecordedStream) -> Iterable[Any]:
         values = dataset.values.tolist()
         stamps = dataset.timestamps.tolist() or [None] * len(values)
         for stamp, row in zip(stamps, values, strict=True):
-            # text, for NaN is not equal to itself
+            # as text, since NaN is not equal to itself
             yield repr(row) if stamp is None else f"{row} at {stamp}"
     else:
         for name in dataset.part_names:
@@ -161,7 +165,7 @@ def _first_difference(before: Sequence[Any], now: Sequence[Any]) -> int | None:
 
 
 def _counts(before: Sequence[Any], now: Sequence[Any]) -> str:
-    return "" if len(before) == len(now) else f" ({len(before)} items were sent, now {len(now)})"
+    return "" if len(before) == len(now) else f" ({len(before)} items before, now {len(now)})"
 
 
 def _item(item: Any, time_usec: int | None = None) -> str:

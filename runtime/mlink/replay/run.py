@@ -1,4 +1,4 @@
-"""Runs a bench on a recording."""
+"""Runs a bench on a recording: checks it, replaces the sources, and runs in virtual time."""
 
 from __future__ import annotations
 
@@ -25,28 +25,32 @@ from mlink.replay.sources import plan_replay
 from mlink.storage.uuid7 import uuid7
 
 _LOST_USEC = 2_000_000
-"""As much of a journal's end, at most, a kill costs."""
+"""Longest end of a journal that a kill can lose."""
 
 
 @dataclass(slots=True)
 class Replayed:
-    """A replay that has ended."""
+    """Result of a replay."""
 
     recording: Path
     """The recording that was replayed."""
     result: RunResult
     notes: list[str] = field(default_factory=list)
-    """What was not exactly as in the recorded run."""
+    """Known differences from the recorded run."""
     logs: list[tuple[str, int, str]] = field(default_factory=list)
-    """(module, level, text) of what modules logged, if no observer was given."""
+    """(module, level, text) of the log, if no observer was given."""
     printed: list[tuple[str, str]] = field(default_factory=list)
-    """(module, line) of what scripts printed, if no observer was given."""
+    """(module, text) of the output of scripts, if no observer was given."""
 
     def compare(self) -> list[Compared]:
-        """Compare what the replay recorded with the recorded run (mlink.replay.compare)."""
+        """Compare the recording of the replay with the recorded run (mlink.replay.compare).
+
+        Raises:
+            StorageError: The replay was not recorded, or there is nothing to compare.
+        """
         if self.result.recording_dir is None:
             raise StorageError(
-                "the replay was not recorded: there is nothing to compare",
+                "the replay was not recorded, so it cannot be compared",
                 remedy="Replay without --no-record (record=True).",
             )
         return compare(self.recording, self.result.recording_dir)
@@ -65,24 +69,24 @@ def replay(
     debug: bool = False,
     observer: RunObserver | None = None,
 ) -> Replayed:
-    """Run a bench with recorded streams in the place of its sources.
+    """Run a bench with recorded streams in place of its sources.
 
     Args:
         recording: Folder of the recording.
         bench: The bench, or its file.
-        speed: Times as fast as real time; None as fast as the modules go, which is repeatable
-            to the byte.
+        speed: Factor over real time; None runs as fast as possible, and repeatably to the byte.
         until_s: End at this time of the recording, in s; None replays all of it.
-        without: Sources, or streams "module.port", that may stay silent though somebody listens.
+        without: Sources, or streams "module.port", that may stay silent although
+            they have subscribers.
         out_dir: Where the replay is recorded; None means ./recordings.
-        name: Name of the replay's recording; None takes the bench's name.
-        record: Whether to record it.
-        debug: Tell tracebacks of failures.
-        observer: Who watches the run; None keeps logs and printed lines in the outcome.
+        name: Name of the replay's recording; None uses the name of the bench.
+        record: Whether to record the replay.
+        debug: Include tracebacks in failures.
+        observer: Receives status, logs and output; None collects them in the result.
 
     Raises:
-        StorageError: the recording is not there, not finished or damaged.
-        BenchError: the bench is wrong, or needs streams that were not recorded.
+        StorageError: The recording does not exist, is not closed, or is damaged.
+        BenchError: The bench is wrong, or needs streams that were not recorded.
     """
     loaded = bench if isinstance(bench, Bench) else load_bench(Path(bench))
     report = _check(Path(recording))
@@ -119,13 +123,17 @@ def replay(
         for dataset in report.datasets
         if dataset.kind == "journal" and dataset.stop_usec is None
     ]
-    keeper = _Keeper()
-    result = run_bench(plan.bench, options, observer or keeper)
-    return Replayed(Path(recording), result, plan.notes, keeper.logs, keeper.printed)
+    collector = _Collector()
+    result = run_bench(plan.bench, options, observer or collector)
+    return Replayed(Path(recording), result, plan.notes, collector.logs, collector.printed)
 
 
 def _check(path: Path) -> VerifyReport:
-    """Refuse a recording that a crash left unfinished, or that is damaged."""
+    """Verify the recording, and return the report.
+
+    Raises:
+        StorageError: It is not closed, or damaged.
+    """
     report = verify_recording(path)
     findings = report.of_level("damage") or report.of_level("unfinished")
     if not findings:
@@ -133,16 +141,16 @@ def _check(path: Path) -> VerifyReport:
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     first = findings[0]
     raise StorageError(
-        f"{path} is {'damaged' if first.level == 'damage' else 'not finished'}: "
+        f"{path} is {'damaged' if first.level == 'damage' else 'not closed'}: "
         f"{first.dataset + ': ' if first.dataset else ''}{first.text}{more}",
-        remedy="`mlink verify` tells all of it; `mlink repair` finishes what a crash left."
+        remedy="`mlink verify` lists all findings; `mlink repair` closes the recording."
         if first.level == "unfinished"
-        else "`mlink verify` tells all of it; restore what is missing from a copy.",
+        else "`mlink verify` lists all findings; restore the damaged parts from a copy.",
     )
 
 
 def _journals(recording: Recording) -> dict[str, Journal]:
-    """Return the journals of a recording's scripts, by the name of their dataset."""
+    """Return the journals of a recording by the names of their datasets."""
     names = [name for name, kind in recording.kinds.items() if kind == "journal"]
     return {name: read_journal(_journal_path(recording, name)) for name in names}
 
@@ -153,10 +161,10 @@ def _journal_path(recording: Recording, name: str) -> Path:
 
 
 def _end_usec(recording: Recording, report: VerifyReport) -> int:
-    """Return when the run ended: when its scripts saw it, else as it was written.
+    """Return the end of the run in µs: when its modules were asked to stop, by their journals.
 
-    If it was not written, it is when its last item came. A run that was killed as a whole ends
-    where its journals do: scripts would meet nothing of what recorders still had.
+    Without that it is the recorded length, or else the time of the last item. A killed run ends
+    with its journals: items that only recorders still wrote are not replayed to scripts.
     """
     seen = [dataset.stop_usec for dataset in report.datasets if dataset.stop_usec is not None]
     if seen:
@@ -164,11 +172,11 @@ def _end_usec(recording: Recording, report: VerifyReport) -> int:
     length = recording.attributes.get("recording_length_msec")
     if length is not None:
         end_usec = int(length) * 1000 + 1000  # the length is rounded
-        met_usec = max(
+        journaled_usec = max(
             (each.last_usec or 0 for each in report.datasets if each.kind == "journal"), default=0
         )
-        # Where nothing was met for longer than a kill can lose, nothing happened.
-        return met_usec if met_usec > end_usec - _LOST_USEC else end_usec
+        # Journals that end earlier than a kill can explain were idle, not cut off.
+        return journaled_usec if journaled_usec > end_usec - _LOST_USEC else end_usec
     ends = [0]
     for name in recording:
         try:
@@ -180,9 +188,9 @@ def _end_usec(recording: Recording, report: VerifyReport) -> int:
 
 
 def _run_uuid(recording: Recording, bench: Bench, end_usec: int) -> bytes:
-    """Return an id of the replay: the same for the same recording, bench and scripts.
+    """Return the id of the replay: a digest of recording, bench and scripts.
 
-    Two replays write the same files, ids in them included, so the id follows from what goes in.
+    Two replays of the same inputs thus write identical files, including the ids in them.
     """
     digest = hashlib.blake2b(digest_size=10)
     digest.update(f"{recording.collection_id} {end_usec}".encode())
@@ -195,20 +203,20 @@ def _run_uuid(recording: Recording, bench: Bench, end_usec: int) -> bytes:
     return uuid7(round(created.timestamp() * 1000), digest.digest()).bytes
 
 
-class _Keeper:
-    """An observer that keeps what was told."""
+class _Collector:
+    """An observer that collects logs and output."""
 
     def __init__(self) -> None:
         self.logs: list[tuple[str, int, str]] = []
         self.printed: list[tuple[str, str]] = []
 
     def on_status(self, status: RunStatus) -> None:
-        """Take no notice."""
+        """Ignore the status."""
 
     def on_log(self, module: str, level: int, message: str) -> None:
-        """Keep a line of a log."""
+        """Collect a log message."""
         self.logs.append((module, level, message))
 
     def on_output(self, module: str, text: str) -> None:
-        """Keep a printed line."""
+        """Collect output of a script."""
         self.printed.append((module, text))

@@ -1,4 +1,4 @@
-"""Which turns a replay can do without: each is a message to a process, and one back."""
+"""Finds turns that a replay can skip. Each turn costs a message to a process and one back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from mlink.transport.codec import is_small
 
 
 def inputs_on_tape(plan: Plan, journals: Mapping[str, Journal]) -> frozenset[tuple[str, str]]:
-    """Return the inputs (module, port) whose small items are on the module's own tape.
+    """Return the inputs (module, port) whose small items are read from the module's own journal.
 
-    Frames and signal blocks still come from their source, and have to be taken from its memory.
+    Frames and signal blocks are not in a journal: they still come from their source.
+
+    Args:
+        plan: The bench with its replayed sources.
+        journals: Journals of the recorded run, by the names of their datasets.
     """
     found: set[tuple[str, str]] = set()
     for journal in journals.values():
@@ -38,9 +42,10 @@ def inputs_on_tape(plan: Plan, journals: Mapping[str, Journal]) -> frozenset[tup
 
 
 def patient_recorders(bench: Bench) -> frozenset[str]:
-    """Return the recorders that need not write an item before the next one is sent.
+    """Return the recorders that can write several items in one turn.
 
-    They send nothing, and have one input only: with two, the order between them would be lost.
+    They send nothing, and have one input of small items: with two inputs the order between them
+    would be lost.
     """
     return frozenset(
         name

@@ -1,4 +1,4 @@
-"""Which recorded dataset takes the place of which output of a bench's sources."""
+"""Selects the recorded dataset or journal that replaces each output of a bench's sources."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KINDS = {
     DataType.SignalBlockI32: ("zarr", "json"),
     DataType.SignalBlockU16: ("zarr", "json"),
 }
-"""Kinds of datasets that can hold a stream, the exact ones first (JSON has no NaN)."""
+"""Kinds of datasets that can contain a stream, exact ones first (JSON has no NaN)."""
 
 _RECORDERS = {
     DataType.Frame: 'type = "videorecorder"',
@@ -38,11 +38,11 @@ _RECORDERS = {
 
 @dataclass(slots=True)
 class Plan:
-    """A bench made ready to be replayed."""
+    """A bench with its sources replaced."""
 
     bench: Bench
     notes: list[str] = field(default_factory=list)
-    """What will not be exactly as it was."""
+    """Known differences from the recorded run."""
     replayed: frozenset[str] = frozenset()
     """Modules whose streams come from the recording."""
 
@@ -55,17 +55,17 @@ def plan_replay(
     *,
     whole: bool = True,
 ) -> Plan:
-    """Put recorded streams in the place of a bench's sources.
+    """Replace the sources of a bench by recorded streams.
 
     Args:
         bench: The bench.
-        recording: What is to be replayed.
-        journals: Those of its scripts, by the name of their dataset.
+        recording: The recording to replay.
+        journals: Its journals, by the names of their datasets.
         without: Streams ("module.port") and modules that may stay silent.
-        whole: Whether it is replayed to its end.
+        whole: Whether the recording is replayed to its end.
 
     Raises:
-        BenchError: A stream that somebody needs was not recorded.
+        BenchError: A stream that a module needs was not recorded, or `without` has a wrong name.
     """
     _check_names(bench, without)
     plan = Plan(bench)
@@ -77,7 +77,7 @@ def plan_replay(
             continue
         streams: dict[str, ReplayStream] = {}
         for port in module.outputs:
-            if not _listeners(bench, name, port.id):
+            if not _subscribers(bench, name, port.id):
                 continue
             stream = f"{name}.{port.id}"
             found = _find(recording, module, port)
@@ -86,7 +86,7 @@ def plan_replay(
                 streams[port.id] = ReplayStream(journal, stream)
             elif found is not None:
                 streams[port.id] = ReplayStream(found.name, stream)
-                plan.notes += _doubts(stream, found)
+                plan.notes += _differences(stream, found)
             elif not {name, f"{name}.{port.id}"} & set(without):
                 if _needed(bench, name, port.id):
                     missing.append((module, port))
@@ -105,7 +105,7 @@ def plan_replay(
 def _replayed(
     module: ModuleConfig, recording: Path, streams: dict[str, ReplayStream], *, whole: bool
 ) -> ModuleConfig:
-    """Return the module that takes a source's place: its name, ports and type's name stay."""
+    """Return the module that replaces a source, with the same name, ports and type name."""
     kind = replace(
         module.type,
         settings=ReplaySettings,
@@ -118,15 +118,15 @@ def _replayed(
 
 
 def _find(recording: Recording, module: ModuleConfig, port: PortSpec) -> RecordedStream | None:
-    """Return the best dataset of a stream: complete ones first, then exact ones."""
+    """Return the best dataset of a stream: with the fewest losses, lossless, of an exact kind."""
     kinds = _KINDS.get(port.data_type, ())
     candidates = []
     for name, kind in recording.kinds.items():
         dataset = recording[name]
-        said = dataset.attributes.get("stream", {})
+        stream = dataset.attributes.get("stream", {})
         if (
-            said.get("src_mod_name") == module.name
-            and said.get("src_mod_port_title") == (port.title or port.id)
+            stream.get("src_mod_name") == module.name
+            and stream.get("src_mod_port_title") == (port.title or port.id)
             and kind in (*kinds, "empty")
             and _has_all_channels(dataset)
         ):
@@ -137,13 +137,13 @@ def _find(recording: Recording, module: ModuleConfig, port: PortSpec) -> Recorde
 
 
 def _has_all_channels(dataset: RecordedStream) -> bool:
-    """Whether all channels of a signal stream were recorded, as far as they have names."""
-    said = dataset.attributes.get("stream", {}).get("signal_names")
-    return not said or dataset.attributes.get("signal_names", said) == said
+    """Return whether all named channels of a signal stream were recorded."""
+    names = dataset.attributes.get("stream", {}).get("signal_names")
+    return not names or dataset.attributes.get("signal_names", names) == names
 
 
 def _find_journal(journals: Mapping[str, Journal], stream: str, port: PortSpec) -> str:
-    """Return the journal that holds a stream of small items; "" when none does."""
+    """Return the name of the journal that contains a stream of small items, or ""."""
     for name, journal in journals.items():
         for known in journal.header.inputs:
             if known.source == stream and known.data_type == port.data_type.value:
@@ -155,40 +155,46 @@ def _is_lossless(dataset: RecordedStream) -> bool:
     return bool(dataset.attributes.get("encoder", {}).get("lossless", True))
 
 
-def _doubts(stream: str, dataset: RecordedStream) -> list[str]:
-    """Say in which way a dataset is not what its stream was."""
+def _differences(stream: str, dataset: RecordedStream) -> list[str]:
+    """Return how a dataset differs from its stream."""
     attributes = dataset.attributes
-    doubts = []
+    differences = []
     if dataset.lost:
-        doubts.append(f"{dataset.lost} items of {stream} were lost in recording it")
+        differences.append(f"{dataset.lost} items of {stream} did not reach the recorder")
     if attributes.get("frames_skipped"):
-        doubts.append(f"{attributes['frames_skipped']} frames of {stream} came while its recorder"
-                      " was paused or stopped")  # fmt: skip
+        differences.append(
+            f"{attributes['frames_skipped']} frames of {stream} were not recorded: "
+            "the recorder was paused or stopped"
+        )
     if not _is_lossless(dataset):
         codec = attributes["encoder"].get("codec", "?")
-        doubts.append(f"the pictures of {stream} went through {codec}, which changes them a little")
+        differences.append(
+            f"the pictures of {stream} were encoded with {codec}, which changes them slightly"
+        )
     if attributes.get("values_not_finite"):
-        doubts.append(f"{attributes['values_not_finite']} values of {stream} were NaN or infinite, "
-                      "which JSON cannot tell apart (zarrwriter keeps them)")  # fmt: skip
+        differences.append(
+            f"{attributes['values_not_finite']} values of {stream} were NaN or infinite, "
+            "which JSON cannot distinguish (a zarrwriter can)"
+        )
     if "video" in attributes and "source_index_first" not in attributes:
-        doubts.append(f"the numbers of {stream}'s frames were not written: they count from 0")
-    return doubts
+        differences.append(f"the frame numbers of {stream} were not recorded: they start at 0")
+    return differences
 
 
-def _listeners(bench: Bench, module: str, port: str) -> list[ModuleConfig]:
+def _subscribers(bench: Bench, module: str, port: str) -> list[ModuleConfig]:
     return [
-        listener
-        for listener in bench.modules.values()
-        for connection in listener.connections
+        subscriber
+        for subscriber in bench.modules.values()
+        for connection in subscriber.connections
         if (connection.source_module, connection.source_port) == (module, port)
     ]
 
 
 def _needed(bench: Bench, module: str, port: str) -> bool:
-    """Whether anything but recorders, views and other sources listens."""
+    """Return whether a module other than recorders, views and sources subscribes."""
     return any(
-        listener.type.category not in (*_PASSIVE, *_SOURCES)
-        for listener in _listeners(bench, module, port)
+        subscriber.type.category not in (*_PASSIVE, *_SOURCES)
+        for subscriber in _subscribers(bench, module, port)
     )
 
 
@@ -199,14 +205,14 @@ def _not_recorded(missing: list[tuple[ModuleConfig, PortSpec]], recording: Recor
         port.data_type, f'type = "jsonwriter" and input_type = "{port.data_type.value}"'
     )
     known = {
-        f"{said.get('src_mod_name')} “{said.get('src_mod_port_title')}”"
+        f"{stream.get('src_mod_name')} “{stream.get('src_mod_port_title')}”"
         for name in recording
-        if (said := recording[name].attributes.get("stream"))
+        if (stream := recording[name].attributes.get("stream"))
     }
     return BenchError(
-        f"{recording.path} does not hold what scripts of this bench need: "
+        f"{recording.path} lacks streams that modules of this bench need: "
         f"{', '.join(streams)} {'was' if len(streams) == 1 else 'were'} not recorded"
-        f" (it holds streams of: {', '.join(sorted(known)) or 'none'})",
+        f" (it contains streams of: {', '.join(sorted(known)) or 'none'})",
         remedy="Record with `mlink run --replayable`, or with a recorder on that stream: "
         f"a module of {recorder} with an input from "
         f'"{streams[0]}". Or let it stay silent: --without {streams[0]}.',
@@ -223,6 +229,6 @@ def _check_names(bench: Bench, without: Collection[str]) -> None:
     for name in without:
         if name not in known:
             raise BenchError(
-                f"--without {name}: the bench has no such source or stream",
+                f"--without {name}: the bench has no source or stream of this name",
                 remedy=proposal(name, known, "streams"),
             )

@@ -123,7 +123,7 @@ def test_an_unfinished_recording_is_refused(lab: Path, tmp_path: Path) -> None:
     torn = tmp_path / "torn"
     shutil.copytree(lab, torn)
     (torn / "attributes.toml").unlink()
-    with pytest.raises(StorageError, match="not finished") as caught:
+    with pytest.raises(StorageError, match="not closed") as caught:
         replay(torn, bench=BENCH, out_dir=tmp_path)
     assert "mlink repair" in caught.value.remedy
 
@@ -169,7 +169,7 @@ def test_a_journal_replays_readings_that_no_recorder_wrote(lab: Path, tmp_path: 
 
 
 def test_a_misspelt_stream_to_leave_out_is_told(lab: Path, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="no such source") as caught:
+    with pytest.raises(BenchError, match="no source or stream of this name") as caught:
         replay(lab, bench=BENCH, out_dir=tmp_path, without=["board.fmdate"])
     assert caught.value.remedy == "Did you mean 'board.fmdata'?"
 

@@ -144,7 +144,9 @@ def test_what_the_codec_will_refuse_is_refused_before_it_is_recorded(tmp_path: P
 def test_progress_is_told_for_each_file(tmp_path: Path) -> None:
     recording = record(tmp_path, pictures(60), video_codec="h264")
     told: list[tuple[str, int, int, bool]] = []
-    encode_recording(recording, tell=lambda p: told.append((p.label, p.frames, p.total, p.done)))
+    encode_recording(
+        recording, on_progress=lambda p: told.append((p.label, p.frames, p.total, p.done))
+    )
     assert told[0] == ("video/video.mkv", 0, 60, False)
     assert ("video/video.mkv", 50, 60, False) in told
     assert told[-1] == ("video/video.mkv", 60, 60, True)
@@ -161,13 +163,13 @@ def test_a_killed_encoder_leaves_the_original_and_the_next_call_goes_on(tmp_path
     recording = record(tmp_path, pictures(100, (120, 160, 3)), video_codec="hevc")
     original = (recording / "video" / "video.mkv").read_bytes()
 
-    def tell(progress: Progress) -> None:
+    def kill(progress: Progress) -> None:
         if progress.frames > 20:
             kill_encoders()
 
-    report = encode_recording(recording, tell=tell)
+    report = encode_recording(recording, on_progress=kill)
     assert not report.ok
-    assert "ended by signal 9" in report.failed[0]
+    assert "killed by signal 9" in report.failed[0]
     assert (recording / "video" / "video.mkv").read_bytes() == original
     assert attributes(recording)["deferred_encoding"]["state"] == "pending"
     assert repair_recording(recording).failed == []  # removes the draft
