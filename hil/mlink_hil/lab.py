@@ -37,7 +37,7 @@ def wires_of(bench: Bench) -> Wires:
 
 
 def slowness(bench: Bench) -> float:
-    """Return the factor of deadlines on this host: `[host] slow`, or 1."""
+    """Return the factor of deadlines on this host, 1 to 1000: `slow` of `[host]`, or 1."""
     return float(bench.lab.get(_HOST, {}).get("slow", 1))
 
 

@@ -78,7 +78,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def bench(request: pytest.FixtureRequest) -> Iterator[TestBench]:
-    """A run of the bench that the test's marker names: boards, cameras, expectations."""
+    """A run of the bench that the test's marker names: boards, cameras, expectations.
+
+    The run starts with the first test that wants it, and lasts as long as the marker's scope.
+    """
     from mlink_hil.testing.bench import TestBench
     from mlink_hil.testing.runs import Runs
 
@@ -112,7 +115,10 @@ def recording(bench: TestBench) -> RecordingHandle:
 
 @pytest.fixture
 def mlink_replay(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Replayed]:
-    """`mlink.replay.replay`, with paths relative to the test's file; it records into `tmp_path`."""
+    """`mlink.replay.replay`, with paths relative to the test's file.
+
+    Call it as `mlink_replay(recording, bench="bench.toml", **options)`; it records into `tmp_path`.
+    """
     from mlink.replay import replay
 
     folder = request.path.parent
@@ -145,7 +151,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, Any, Any]:
-    """Mark inconclusive tests, and attach what the HTML report shows."""
+    """Mark inconclusive tests, keep failed ones' recordings, attach the HTML report's evidence."""
     report: Any = yield
     if report.when != "call" and not report.passed and "bench" in getattr(item, "fixturenames", ()):
         report.mlink = _not_run(call)  # set-up or clean-up failed, or it was skipped

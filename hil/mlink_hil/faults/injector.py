@@ -58,7 +58,11 @@ def injector_of(run: RunView) -> Injector:
 
 
 class Injector:
-    """Makes faults in one run, from any thread; a context manager that ends them."""
+    """Makes faults in one run, from any thread; a context manager that ends them.
+
+    Args:
+        run: The run. Targets are reached through its work folder and the pids of its workers.
+    """
 
     def __init__(self, run: RunView) -> None:
         self._run = run
@@ -87,7 +91,11 @@ class Injector:
                 del _of_runs[self._run]
 
     def observe(self, observer: Observer) -> None:
-        """Call an observer for all faults so far, and for each further one, from any thread."""
+        """Call an observer for all faults so far, and for each further one.
+
+        Args:
+            observer: Called in the thread that makes the fault, which waits for it.
+        """
         with self._lock:
             for noted in self._noted:
                 observer(*noted)
@@ -127,7 +135,12 @@ class Injector:
             return self._now_usec()
 
     def refuse(self, fault: Fault, error: MlinkError) -> None:
-        """Record and log that a fault could not be made, or not be ended."""
+        """Record and log that a fault could not be made, or not be ended.
+
+        Args:
+            fault: The fault.
+            error: Why.
+        """
         with self._lock:
             self._note(self._now_usec(), "failed", fault)
         log.warning("fault %s of %s was not made: %s", fault.kind, fault.target, error.message)

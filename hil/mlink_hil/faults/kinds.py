@@ -33,7 +33,10 @@ class Fault(
     frozen=True,
     forbid_unknown_fields=True,
 ):
-    """A kind of fault and its target; subclasses add their settings."""
+    """A kind of fault and its target; subclasses add their settings.
+
+    A subclass becomes a kind when it is in `AnyFault`; its fields are the keys of its table.
+    """
 
     needs: ClassVar[Literal["board", "camera", "module"]] = "module"
     """What the target is: the device of a virtual board or camera, or a module."""
@@ -58,13 +61,19 @@ class Fault(
 
 
 class Unplug(Fault, frozen=True):
-    """Unplug a board: its port and its power vanish; at the end it is plugged in again."""
+    """Unplug a board: its port and its power vanish.
+
+    At the end it is plugged in again, and boots.
+    """
 
     needs: ClassVar = "board"
 
 
 class BrownOut(Fault, frozen=True):
-    """Hold a board in reset, as by a low supply: its port stays; at the end it boots."""
+    """Hold a board in reset, as by a low supply.
+
+    Its port stays; at the end it boots.
+    """
 
     needs: ClassVar = "board"
 
@@ -77,7 +86,10 @@ class Reset(Fault, frozen=True):
 
 
 class LineNoise(Fault, frozen=True):
-    """Lose and corrupt bytes between board and host, chosen at random from a seed."""
+    """Lose and corrupt bytes between board and host, chosen at random from a seed.
+
+    `drop` and `corrupt` are independent; one of them must be above 0.
+    """
 
     needs: ClassVar = "board"
 

@@ -31,7 +31,12 @@ class FaultsOfBench:
 
     @contextmanager
     def accompany(self, given: Any, run: RunView) -> Iterator[None]:
-        """Make the faults at their times; at the end of the block, end those that last."""
+        """Make the faults at their times; at the end of the block, end those that last.
+
+        Args:
+            given: The value of the key `faults`, which `check` has accepted.
+            run: The run.
+        """
         faults, _ = read_faults(given, run.bench)
         with injector_of(run) as injector:
             schedule = _Schedule(run, injector, faults)

@@ -83,12 +83,20 @@ class TestBench:
         return RecordingHandle(self.run)
 
     def now(self) -> Event:
-        """Return the present as an event, to expect something after it."""
+        """Return the present as an event, to expect something after it.
+
+        It is known exactly: an event that may be after it, and arrives later, counts as after it.
+        """
         now_ns = time.monotonic_ns()
         return Event("now", self.run.to_usec(now_ns), caused=True, noted_ns=now_ns)
 
     def events(self, pattern: Pattern, *, after: Event | None = None) -> list[Event]:
-        """Return all events so far that match a pattern, since the test began or after an event."""
+        """Return the events so far that match a pattern.
+
+        Args:
+            pattern: What to look for.
+            after: Where the time begins; the test's start without it.
+        """
         bound = pattern(self.run.names)
         start = self.began_usec if after is None else after.time_usec
         return [
@@ -346,7 +354,10 @@ class TestBench:
         self.run.check()
 
     def finish(self) -> None:
-        """Release the lines that the test has driven, and wait until all is at rest again."""
+        """Release the lines that the test has driven, and wait until all is at rest again.
+
+        The fixture calls it at the end of the test, so that the next test starts from rest.
+        """
         for channel in {event.channel for event in self.stimuli}:
             device, _, line = channel.rpartition(".")
             if self.run.stimulus.drives(device, int(line)):

@@ -134,7 +134,11 @@ class BenchRun:
         return self.history.last(channel) is not None
 
     def stop(self) -> RunResult | None:
-        """End the run, if it still lasts, and return its result; None if it never ran."""
+        """End the run, if it still lasts, and disconnect from its boards and its tap.
+
+        Returns:
+            The run's result; None if it never ran, or did not end in time.
+        """
         injector, self.injector = self.injector, None
         if injector is not None:
             injector.close()

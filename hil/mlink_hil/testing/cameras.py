@@ -42,11 +42,19 @@ class Region:
         run.watch_region(stream, area, self.channel)
 
     def brightens(self, above: float) -> Pattern:
-        """Match the first frame that is at least this bright (0 to 255) after a darker one."""
+        """Match the first frame in which the region is bright, after one in which it was not.
+
+        Args:
+            above: Lowest mean brightness, 0 to 255.
+        """
         return crosses(self.channel, above, upwards=True)
 
     def darkens(self, below: float) -> Pattern:
-        """Match the first frame that is darker than this (0 to 255) after a brighter one."""
+        """Match the first frame in which the region is dark, after one in which it was not.
+
+        Args:
+            below: Mean brightness below which it is dark, 0 to 255.
+        """
         return crosses(self.channel, below, upwards=False)
 
     @property
@@ -59,7 +67,13 @@ class Region:
 
 
 class Camera:
-    """A camera of the bench, by the stream of its frames."""
+    """A camera of the bench, by the stream of its frames.
+
+    Args:
+        run: The run.
+        stream: The camera's stream ("cam.video").
+        fail: Fails the test.
+    """
 
     def __init__(self, run: BenchRun, stream: str, fail: Fail) -> None:
         self._run = run

@@ -83,7 +83,10 @@ class Event:
         return self.time_usec + self.late_usec
 
     def since(self, other: Event) -> Span:
-        """Return the time from another event to this one; negative if this one was before."""
+        """Return the time from another event to this one; negative if this one was before.
+
+        The bounds are those of both events; the lower one leaves out `waited_usec` of this event.
+        """
         return Span(
             self.time_usec - other.time_usec,
             self.earliest_usec - other.latest_usec - self.waited_usec,
@@ -97,7 +100,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time from `low_usec` to `high_usec` after an event (around it when `low_usec` < 0)."""
+    """The time from `low_usec` to `high_usec` after an event.
+
+    With `low_usec` below 0 it is the time around the event.
+    """
 
     origin: Event
     low_usec: int

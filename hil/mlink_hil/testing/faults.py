@@ -37,13 +37,19 @@ class Faults:
     # a board ------------------------------------------------------------------------------
 
     def unplug(self, board: str | None = None) -> Event:
-        """Unplug a virtual board: its port and its power vanish, until `plug`."""
+        """Unplug a virtual board: its port and its power vanish, until `plug`.
+
+        The run fails unless the board's module has `on_loss = "continue"`.
+        """
         name = self._board(board)
         self._unplugged[name], event = self._begin(kinds.Unplug(target=name))
         return event
 
     def plug(self, board: str | None = None) -> Event:
-        """Plug a board in again; it boots."""
+        """Plug a board in again; it boots.
+
+        A board that was not unplugged stays as it is.
+        """
         name = self._board(board)
         if active := self._unplugged.pop(name, None):
             return self._end(active)
@@ -89,7 +95,13 @@ class Faults:
 
     @contextmanager
     def stuck_line(self, line: int, level: bool, board: str | None = None) -> Iterator[Event]:
-        """Hold a line of a virtual board at a level, whatever is wired to it."""
+        """Hold a line of a virtual board at a level, whatever is wired to it.
+
+        Args:
+            line: Number of the line (2 to 19; 14 is A0).
+            level: True for 5 V, False for ground.
+            board: The board; None for the only one.
+        """
         with self._injected(
             kinds.StuckLine(target=self._board(board), line=line, level=level)
         ) as event:
@@ -97,7 +109,12 @@ class Faults:
 
     @contextmanager
     def skewed_clock(self, device: str, ppm: float) -> Iterator[Event]:
-        """Make the clock of a virtual board or camera run fast (slow, below 0), by `ppm`."""
+        """Make the clock of a virtual board or camera run fast.
+
+        Args:
+            device: The board or camera, by its device.
+            ppm: By how much, in parts per million, -100,000 to 100,000; slow below 0.
+        """
         with self._injected(kinds.SkewClock(target=device, ppm=ppm)) as event:
             yield event
 
@@ -111,19 +128,31 @@ class Faults:
 
     @contextmanager
     def late_stamps(self, camera: str, usec: int) -> Iterator[Event]:
-        """Make a virtual camera stamp its frames too late (too early, below 0), in µs."""
+        """Make a virtual camera stamp its frames too late.
+
+        Args:
+            camera: The camera, by its device.
+            usec: By how much, in µs; too early below 0.
+        """
         with self._injected(kinds.LateStamps(target=camera, usec=usec)) as event:
             yield event
 
     # a module -----------------------------------------------------------------------------
 
     def kill(self, module: str) -> Event:
-        """Kill a module's process; see `expect_failure`."""
+        """Kill a module's process (SIGKILL).
+
+        The run fails; `expect_failure` keeps that from failing the test.
+        """
         return self._begin(kinds.Kill(target=module))[1]
 
     @contextmanager
     def frozen(self, module: str) -> Iterator[Event]:
-        """Stop a module's process (SIGSTOP), like a hung script or a dead camera."""
+        """Stop a module's process (SIGSTOP), like a hung script or a dead camera; then continue it.
+
+        Args:
+            module: The module.
+        """
         with self._injected(kinds.Stall(target=module)) as event:
             yield event
 

@@ -14,7 +14,10 @@ KEPT_EVENTS = 100_000
 
 
 class History:
-    """Events in order of time, safe to use from many threads; `wait` waits for more."""
+    """Events in order of time, by channel; safe to use from many threads.
+
+    The oldest half of a channel's events is dropped when there are more than 100,000.
+    """
 
     def __init__(self) -> None:
         self._channels: dict[str, list[Event]] = {}
@@ -69,7 +72,12 @@ class History:
         return found
 
     def last(self, channel: str, before_usec: int | None = None) -> Event | None:
-        """Return a channel's newest event, or its newest before a master time; None without one."""
+        """Return a channel's newest event; None without one.
+
+        Args:
+            channel: The channel.
+            before_usec: Master time before which the event must be; None for the present.
+        """
         with self._changed:
             events = self._channels.get(channel, ())
             fitting = (

@@ -16,7 +16,14 @@ __tracebackhide__ = hidden_in_tracebacks
 
 
 class Line:
-    """One line of a board, to drive and to read."""
+    """One line of a board, to drive and to read.
+
+    Args:
+        run: The run.
+        board: Device of the board.
+        number: The line.
+        note: Called with the event of each drive.
+    """
 
     def __init__(
         self, run: BenchRun, board: str, number: int, note: Callable[[Event], object]
@@ -67,7 +74,13 @@ class Line:
 
 
 class Board:
-    """A board of the bench, by the name of its device."""
+    """A board of the bench, by the name of its device.
+
+    Args:
+        run: The run.
+        name: The device.
+        note: Called with the event of each drive of its lines.
+    """
 
     def __init__(self, run: BenchRun, name: str, note: Callable[[Event], object]) -> None:
         self._run = run
@@ -75,7 +88,11 @@ class Board:
         self.name = name
 
     def line(self, number: int) -> Line:
-        """Return a line by its number (the pin; A0 of an Uno is 14)."""
+        """Return a line.
+
+        Args:
+            number: Number of the pin (an Uno has 2 to 19; A0 is 14).
+        """
         return Line(self._run, self.name, number, self._note)
 
     def analog(self, channel: int, volts: float | None) -> None:

@@ -11,7 +11,10 @@ from mlink_hil.testing.verdicts import Verdict, limits_verdict
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A value, its bounds and limits in one unit, and the verdict on them."""
+    """A value, its bounds and limits in one unit, and the verdict on them.
+
+    `str()` gives the line that reports show: name, value, bounds, unit, limits, outcome.
+    """
 
     name: str
     value: float

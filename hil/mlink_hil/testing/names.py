@@ -41,7 +41,11 @@ class Names:
         self.wires = wires
 
     def board(self, name: str | None = None) -> str:
-        """Return the device of a board or a chip, by its own name or its module's."""
+        """Return the device of a board or a chip.
+
+        Args:
+            name: Its own name or its module's; None for the only board that is no tester.
+        """
         if name is not None and self._is_virtual(name):
             return name
         boards = {
@@ -57,7 +61,15 @@ class Names:
         return _one(name, boards, "board")
 
     def line_channel(self, line: int, board: str | None) -> str:
-        """Return the channel on which a line's edges have the best times."""
+        """Return the channel on which a line's edges have the best times.
+
+        That is the tester's line where one is wired, the pin itself of a virtual board, and else
+        what the board reports.
+
+        Args:
+            line: Number of the line.
+            board: Device or module of the board; None for the only one.
+        """
         device = self.board(board)
         if wired := self.wires.get(f"{device}.{line}"):
             tester, _, number = wired.partition(".")
@@ -67,13 +79,22 @@ class Names:
         return f"{self._reading_stream(device)}.{line}"
 
     def reading_channel(self, line: int, board: str | None) -> str:
-        """Return the channel of a board's own reports on a line; the board may be a tester."""
+        """Return the channel of a board's own reports on a line.
+
+        Args:
+            line: Number of the line.
+            board: Device or module of the board, which may be a tester; None for the only one.
+        """
         tester = board is not None and board in self.testers()
         device = board if tester and board is not None else self.board(board)
         return f"{self._reading_stream(device)}.{line}"
 
     def frame_stream(self, camera: str | None = None) -> str:
-        """Return the stream of a camera's frames, by module, device or stream."""
+        """Return the stream of a camera's frames.
+
+        Args:
+            camera: Its module, device or stream; None for the only camera.
+        """
         streams = self._streams(DataType.Frame)
         if camera in streams:
             return camera
@@ -99,7 +120,11 @@ class Names:
         return {*self._streams(DataType.LineReading), *self._streams(DataType.LineCommand)}
 
     def row_stream(self, table: str | None = None) -> str:
-        """Return a stream of rows, by its name or its module; None is the only one of a script."""
+        """Return a stream of rows.
+
+        Args:
+            table: The stream ("loop.table-out") or its module; None for the only one of a script.
+        """
         streams = self._streams(DataType.TableRow)
         if table is not None and table not in streams:
             own = [stream for stream, module in streams.items() if module.name == table]

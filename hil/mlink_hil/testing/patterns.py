@@ -38,7 +38,11 @@ class Channels(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A pattern bound to a run: its channel, its test of an event, and its name in messages."""
+    """A pattern bound to a run.
+
+    `channel` is where to look, `matches` decides on an event there, and `text` names the pattern in
+    messages ("rising edge on uno.8").
+    """
 
     channel: str
     matches: Callable[[Event], bool]
@@ -107,7 +111,12 @@ def reading(
 
 
 def frame(camera: str | None = None, *, index: int | None = None) -> Pattern:
-    """Match a frame of a camera: any, or the one with this index."""
+    """Match a frame of a camera.
+
+    Args:
+        camera: Module, device or stream of the camera; None for the only one.
+        index: Number of the frame, from 0; None for any frame.
+    """
 
     def matches(event: Event) -> bool:
         return index is None or event.value == index
@@ -154,7 +163,13 @@ def row(table: str | None = None, **cells: object) -> Pattern:
 
 
 def crosses(channel: str, level: float, *, upwards: bool) -> Pattern:
-    """Match a value that passes a level; see `Region.brightens` and `Region.darkens`."""
+    """Match a value that passes a level; see `Region.brightens` and `Region.darkens`.
+
+    Args:
+        channel: A channel of values.
+        level: The level: upwards it must be reached, downwards fallen below.
+        upwards: The direction.
+    """
 
     def matches(event: Event) -> bool:
         if event.previous is None:

@@ -35,7 +35,10 @@ _FOLDERS_ABOVE = 2
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a test's `bench` marker requests."""
+    """What a test's `bench` marker requests.
+
+    Tests with equal requests share a run within the node of their scope.
+    """
 
     path: Path
     scope: str
@@ -70,7 +73,10 @@ class Wanted:
 
 
 class Runs:
-    """All runs of this session, by what was requested and for which node."""
+    """All runs of this session, by what was requested and for which node.
+
+    A run that has ended or failed is replaced when the next test wants it.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -162,7 +168,11 @@ def leave_out(bench: Bench, names: tuple[str, ...]) -> Bench:
 
 
 def features(bench: Bench) -> dict[str, str]:
-    """Return the features that tests can require: feature → why it is missing, or ""."""
+    """Return the features that tests can require by the marker `mlink_needs`.
+
+    Returns:
+        Feature → why it is missing; "" where the bench has it.
+    """
     specs: dict[bool, list[str]] = {True: [], False: []}
     for name, spec in sorted(bench.used_devices().items()):
         specs[spec.startswith("virtual:")].append(f"{name} is {spec}")

@@ -11,7 +11,12 @@ from mlink_hil.testing.history import History
 
 
 class ItemEvents:
-    """Adds an event for each item: a callback for `TapLink`."""
+    """Adds an event for each item: a callback for `TapLink`.
+
+    Readings and commands get the channel "module.port.line", frames and rows that of their stream.
+    Commands and rows have no time of their own: their lower bound reaches back to the moment at
+    which the tap's queue was last empty.
+    """
 
     def __init__(self, history: History) -> None:
         self._history = history

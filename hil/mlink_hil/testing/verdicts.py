@@ -49,7 +49,12 @@ class Inside:
 
     @classmethod
     def sort(cls, events: Iterable[Event], window: Window) -> Inside:
-        """Sort events by whether a window holds them."""
+        """Sort events by whether a window holds them.
+
+        Args:
+            events: Events that match a pattern, in order of time.
+            window: The window; events that are surely outside are dropped.
+        """
         sorted_out = [(event, window.holds(event)) for event in events]
         return cls(
             tuple(event for event, held in sorted_out if held),
@@ -69,7 +74,12 @@ class Inside:
         return Verdict.INCONCLUSIVE if self.possible else Verdict.PASS
 
     def count(self, at_least: int, at_most: int | None) -> Verdict:
-        """Return the verdict on "`at_least` to `at_most`"; None is any number."""
+        """Return the verdict on a number of events.
+
+        Args:
+            at_least: Lowest number.
+            at_most: Highest number; None for any.
+        """
         low, high = len(self.sure), len(self.sure) + len(self.possible)
         if high < at_least or (at_most is not None and low > at_most):
             return Verdict.FAIL

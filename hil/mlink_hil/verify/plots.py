@@ -48,7 +48,10 @@ def draw_histogram(samples: Samples) -> Picture:
 
 
 def draw_over_time(samples: Samples) -> Picture:
-    """Draw each value at its master time."""
+    """Draw each value at its master time.
+
+    The axes reach from the lowest to the highest time and value.
+    """
     image = _frame(f"{samples.name} over time")
     times, values = np.array(samples.times_usec, float), np.array(samples.values, float)
     span = max(float(np.ptp(times)), 1.0), max(float(np.ptp(values)), 1.0)

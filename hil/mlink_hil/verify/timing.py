@@ -54,7 +54,10 @@ class Samples:
         self.times_usec.append(time_usec)
 
     def summary(self) -> dict[str, float]:
-        """Return count, p50, p95, p99, max in µs; of runs above 30 s the drift in µs per minute."""
+        """Return count, p50, p95, p99 and max, in µs.
+
+        Runs of 30 s and more have "drift_per_minute", too: the slope of the values over time.
+        """
         if not self.values:
             return {"count": 0}
         p50, p95, p99 = (float(p) for p in np.percentile(self.values, [50, 95, 99]))

@@ -76,7 +76,10 @@ class TapLink:
         return (monotonic_ns - self.t0_ns) // 1000
 
     def uncertainty_usec(self, stream: str) -> int:
-        """Return the uncertainty of a stream's times in µs, 0 when its metadata has none."""
+        """Return the uncertainty of a stream's times: they are right within ± so many µs.
+
+        It is `uncertainty_usec` of the stream's metadata, 0 without it.
+        """
         return self._uncertainty.get(stream, 0)
 
     def add_region(

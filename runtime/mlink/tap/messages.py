@@ -65,7 +65,7 @@ class Row(_Message, frozen=True):
 
 
 class FrameSeen(_Message, frozen=True):
-    """A frame of a stream; its pixels stay with the tap."""
+    """A frame of a stream, without its pixels, which the tap keeps for a while."""
 
     stream: str
     index: int
@@ -82,7 +82,10 @@ class Lost(_Message, frozen=True):
 
 
 class Drained(_Message, frozen=True):
-    """Everything sent to the tap before this master time has been forwarded."""
+    """Everything sent to the tap before this master time has been forwarded.
+
+    All items that follow this message were sent later.
+    """
 
     time_usec: int
 
@@ -121,7 +124,10 @@ class AddRegion(_Message, frozen=True):
 
 
 class Fetch(_Message, frozen=True):
-    """Request the pixels of a frame by its index, or of the newest (-1)."""
+    """Request the pixels of a frame by its index, or of the newest (-1).
+
+    The sender chooses `request`, a number that the answer repeats.
+    """
 
     request: int
     stream: str

@@ -58,7 +58,10 @@ class _Kept:
 
 
 class TapModule(Module[TapSettings]):
-    """Forwards items in the main thread; answers the subscriber's requests in another."""
+    """Forwards items in the main thread; answers the subscriber's requests in another.
+
+    A subscriber that has gone costs nothing: messages to it are dropped.
+    """
 
     def __init__(self, context: ModuleContext[TapSettings]) -> None:
         super().__init__(context)
@@ -114,7 +117,11 @@ class TapModule(Module[TapSettings]):
         self._reader.start()
 
     def run(self) -> None:
-        """Serve the streams; report every 20 ms or later up to when all items are forwarded."""
+        """Serve the streams until the run stops.
+
+        After a turn of up to 10 ms without an item, but not more often than every 20 ms, it reports
+        up to when all items have been forwarded.
+        """
         reported_usec = wait_usec = 0
         while self.context.running:
             before_usec, items = self.context.clock.now_usec(), self._items

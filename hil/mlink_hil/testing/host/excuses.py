@@ -34,7 +34,11 @@ _TIMED_UNITS = DURATION_UNITS | {"Hz"}
 
 
 class HostExcuses:
-    """The host's delays during one test, from the creation of this object on."""
+    """The host's delays during one test, from the creation of this object on.
+
+    Args:
+        run: The run that the test uses.
+    """
 
     def __init__(self, run: BenchRun) -> None:
         self._run = run
@@ -70,12 +74,22 @@ class HostExcuses:
                 return _busy(waits)
 
     def of_gaps(self, since: Snapshot, least_usec: float) -> str:
-        """Explain gaps in a rate: the loop's processes waited at least so long since a snapshot."""
+        """Explain gaps in a rate.
+
+        Args:
+            since: Where the count begins.
+            least_usec: Sum of the waits of the loop's processes, in µs, that explains them.
+        """
         waits = self._waits(since)
         return _busy(waits) if sum(waits.values()) >= least_usec else ""
 
     def of_measurement(self, unit: str) -> str:
-        """Explain why a measurement of this test, in this unit, is outside its limits."""
+        """Explain why a measurement of this test is outside its limits.
+
+        Args:
+            unit: Its unit. Waits explain times and rates only, and only if they are a quarter of
+                the test's time; a slow simulation explains everything.
+        """
         if lapse := self._real_time.lapse():
             return lapse
         if unit not in _TIMED_UNITS:
@@ -84,7 +98,12 @@ class HostExcuses:
         return self.of_gaps(self._before, max(_LEAST_BUSY_USEC, _BUSY_SHARE * test_usec))
 
     def with_wait(self, answer: Event, origin: Event) -> Event:
-        """Return an answer to the last stimulus with the time that the loop waited meanwhile."""
+        """Return an answer to the last stimulus, with the time that the loop waited in between.
+
+        Args:
+            answer: The answer.
+            origin: The stimulus.
+        """
         waited_usec = sum(self._run.starved_usec().values())
         lowest_usec = max(0, answer.since(origin).lowest_usec)
         return replace(answer, waited_usec=min(waited_usec, lowest_usec))

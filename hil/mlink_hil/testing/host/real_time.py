@@ -15,7 +15,11 @@ from mlink_hil.control.watcher import BoardLink
 
 
 class RealTime:
-    """Compares the slip of virtual boards with that at the creation of this object."""
+    """Compares the slip of virtual boards with that at the creation of this object.
+
+    Args:
+        boards: Device → its link; empty on a real bench.
+    """
 
     def __init__(self, boards: Mapping[str, BoardLink]) -> None:
         self._boards = boards

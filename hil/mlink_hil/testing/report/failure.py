@@ -15,7 +15,11 @@ _STIMULI = 3
 
 
 def nearest_event(history: History, bound: Bound, window: Window) -> str:
-    """Describe the matching event nearest to a window in which there was none."""
+    """Describe the matching event nearest to a window in which there was none.
+
+    Returns:
+        The end of a sentence ("; the next came after 6843 µs, 1843 µs too late"), or "".
+    """
     events = [e for e in history.of(bound.channel) if bound.matches(e)]
     if not events:
         return "; there was none in the whole run"

@@ -48,7 +48,11 @@ def write_report(path: Path, tests: list[dict[str, Any]]) -> None:
 
 
 def report_html(tests: list[dict[str, Any]]) -> str:
-    """Return the report as HTML; all tests but passed ones are expanded."""
+    """Return the report as HTML; all tests but passed ones are expanded.
+
+    Args:
+        tests: As for `write_report`.
+    """
     counts = Counter(test["outcome"] for test in tests)
     summary = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
     body = "".join(_test(test) for test in tests)

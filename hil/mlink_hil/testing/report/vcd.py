@@ -28,7 +28,11 @@ def write_vcd(
 def vcd_lines(
     channels: Mapping[str, Sequence[Event]], began_usec: int, end_usec: int
 ) -> Iterable[str]:
-    """Yield a VCD file's lines: channels of levels are wires, others reals, rows are left out."""
+    """Yield the lines of a VCD file; rows are left out.
+
+    A channel that has only the values 0 and 1 is a wire, any other is a real. The arguments are
+    those of `write_vcd`.
+    """
     shown = {
         channel: events
         for channel, events in channels.items()
