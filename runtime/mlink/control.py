@@ -227,7 +227,6 @@ class Failed(WorkerMessage, frozen=True):
     message: str
     remedy: str = ""
     detail: str = ""
-    bench_fault: bool = False
 
 
 class StopRequest(WorkerMessage, frozen=True):

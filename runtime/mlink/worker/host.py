@@ -19,7 +19,7 @@ from mlink import control
 from mlink.clock import Clock, MasterClock
 from mlink.control import Channel, EngineMessages, WorkerSpec
 from mlink.devices import DeviceEndpoint
-from mlink.errors import BenchError, ControlError
+from mlink.errors import ControlError
 from mlink.metadata import decode_metadata
 from mlink.module import Module, ModuleSettings, RunInfo
 from mlink.recording.journal import GROUP
@@ -150,7 +150,6 @@ class ModuleHost:
                 message=control.cut(found.message),
                 remedy=control.cut(found.remedy),
                 detail=control.cut(found.detail),
-                bench_fault=isinstance(error, BenchError),
             )
         )
 
