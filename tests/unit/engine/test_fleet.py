@@ -1,0 +1,205 @@
+"""The fleet: what workers are forked with, their messages and exit codes, and the clean-up."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from mlink.control import Log, WorkerSpec
+from mlink.engine import fleet as fleet_module
+from mlink.engine.fleet import Fleet, StreamDescriptors
+from mlink.engine.workers import State
+from mlink.errors import ControlError
+from mlink.worker.forkserver import Exited, Forked
+from tests.support.engine_fakes import FakeClock, FakeForkServer, FakeWorker
+
+
+@pytest.fixture
+def server(monkeypatch):
+    made: list[FakeForkServer] = []
+
+    def make(preload):
+        made.append(FakeForkServer(preload))
+        return made[0]
+
+    monkeypatch.setattr(fleet_module, "ForkServer", make)
+    return made
+
+
+@pytest.fixture
+def fleet(server, monkeypatch):
+    """A fleet of the workers `a` and `b`, whose processes die of SIGKILL and of nothing else."""
+    fleet = Fleet(["numpy"])
+    killed: list[int] = []
+
+    def kill(pid: int, number: int) -> None:
+        if number == signal.SIGKILL:
+            killed.append(pid)
+            name = next(worker.name for worker in fleet.workers.values() if worker.pid == pid)
+            server[0].report(Exited(name, pid, -signal.SIGKILL))
+
+    monkeypatch.setattr(os, "kill", kill)
+    fleet.killed = killed
+    fleet.fakes = {name: FakeWorker(name) for name in "ab"}
+    for fake in fleet.fakes.values():
+        fleet.add(fake.handle)
+    yield fleet
+    if not server[0].closed:
+        fleet.close()
+    for fake in fleet.fakes.values():
+        fake.close()
+
+
+def events(fleet: Fleet) -> list:
+    return [(worker.name, message) for worker, message in fleet.pump(0)]
+
+
+def spec_of(name: str) -> WorkerSpec:
+    return WorkerSpec(
+        name=name, type_id="t", implementation="", settings_type="", inputs=(), outputs=(),
+        bench_name="", bench_dir=".", work_dir=".", shm_prefix="", recording_dir=None,
+        run_uuid=bytes(16), settings=b"",
+    )  # fmt: skip
+
+
+def forked(fleet: Fleet, server: list[FakeForkServer], *names: str) -> None:
+    """Report these workers as forked, and drop their copies of the sockets as the kernel does."""
+    server[0].report(*[Forked(name, 100 + ord(name)) for name in names])
+    assert events(fleet) == []
+
+
+def test_the_fork_server_imports_what_the_bench_needs(fleet, server):
+    assert server[0].preload == ["numpy"]
+
+
+def test_a_workers_spec_gives_the_position_of_each_descriptor(fleet, server):
+    a, b = fleet.fakes["a"].handle, fleet.fakes["b"].handle
+    fleet.fork(
+        spec_of("a"),
+        StreamDescriptors({"video": ["b", "a"]}, {"rows": [31, 32]}, {"commands": 33}),
+    )
+    ((spec, passed),) = server[0].requests
+    assert passed[:2] == [a.worker_sock.fileno(), a.doorbell.fileno()]
+    (rung,) = spec.doorbells.values()
+    assert [passed[position] for position in rung] == [b.doorbell.fileno(), a.doorbell.fileno()]
+    assert [passed[position] for position in spec.pipes_out["rows"]] == [31, 32]
+    assert passed[spec.pipes_in["commands"]] == 33
+    assert list(spec.doorbells) == ["video"]
+    assert len(passed) == 7
+
+
+def test_messages_come_in_their_order_with_their_worker(fleet):
+    fleet.fakes["b"].send(Log(20, "one"))
+    fleet.fakes["b"].send(Log(20, "two"))
+    fleet.fakes["a"].send(Log(20, "three"))
+    got = events(fleet)
+    assert [event for event in got if event[0] == "b"] == [
+        ("b", Log(20, "one")),
+        ("b", Log(20, "two")),
+    ]
+    assert ("a", Log(20, "three")) in got
+    assert events(fleet) == []
+
+
+def test_a_forked_worker_has_its_process_id_and_its_socket_is_closed_here(fleet, server):
+    forked(fleet, server, "a")
+    handle = fleet.fakes["a"].handle
+    assert handle.pid == 100 + ord("a")
+    assert handle.worker_sock.fileno() == -1
+    assert fleet.fakes["b"].handle.pid == 0
+
+
+def test_the_last_messages_of_a_worker_come_before_its_exit_code(fleet, server):
+    forked(fleet, server, "a")
+    server[0].report(Exited("a", 197, 3))  # is there first
+    fleet.fakes["a"].send(Log(40, "the end"))
+    assert events(fleet) == [("a", Log(40, "the end")), ("a", 3)]
+
+
+def test_messages_that_come_while_the_exit_code_is_read_are_not_lost(fleet, server):
+    """poll() saw only the server: the channel filled afterwards."""
+    forked(fleet, server, "a")
+    server[0].report(Exited("a", 197, 3))
+    pump = fleet.pump(0)
+    fleet._poll.unregister(fleet.fakes["a"].handle.channel.fileno())
+    fleet.fakes["a"].send(Log(40, "the end"))
+    assert [message for _, message in pump] == [Log(40, "the end"), 3]
+
+
+def test_an_exit_code_ends_the_worker(fleet, server):
+    forked(fleet, server, "a")
+    server[0].report(Exited("a", 197, -9))
+    assert events(fleet) == [("a", -9)]
+    handle = fleet.fakes["a"].handle
+    assert (handle.exit_code, handle.state, handle.alive) == (-9, State.GONE, False)
+
+
+def test_a_channel_that_the_worker_has_closed_is_no_longer_polled(fleet, server):
+    forked(fleet, server, "a")
+    fleet.fakes["a"].channel.close()
+    assert events(fleet) == []
+    assert fleet._poll.poll(0) == []
+    server[0].report(Exited("a", 197, 0))
+    assert events(fleet) == [("a", 0)]
+
+
+def test_a_watched_descriptor_ends_the_wait(fleet):
+    read_fd, write_fd = os.pipe()
+    fleet.watch(read_fd)
+    os.write(write_fd, b"x")
+    assert list(fleet.pump(60)) == []
+    fleet._poll.unregister(read_fd)
+    os.close(read_fd)
+    os.close(write_fd)
+
+
+def test_closing_kills_what_still_runs_and_closes_everything(fleet, server):
+    forked(fleet, server, "a", "b")
+    server[0].report(Exited("a", 197, 0))
+    events(fleet)
+    fleet.close()
+    assert fleet.killed == [100 + ord("b")]
+    assert fleet.fakes["b"].handle.exit_code == -signal.SIGKILL
+    assert server[0].closed
+    assert fleet.fakes["a"].handle.channel.fileno() == -1
+
+
+def test_the_end_of_a_with_block_closes(server):
+    with Fleet([]):
+        pass
+    assert server[0].closed
+
+
+def test_closing_does_not_wait_for_a_worker_that_was_never_forked(fleet, server):
+    fleet.close()
+    assert fleet.killed == []
+    assert server[0].closed
+
+
+def test_a_process_that_survives_its_kill_does_not_hold_up_the_end(fleet, server, monkeypatch):
+    """Such as one in an uninterruptible wait for its disk."""
+    forked(fleet, server, "a")
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    clock = FakeClock()
+    monkeypatch.setattr(fleet_module, "time", clock)
+    waits: list[float] = []
+
+    def pump(timeout_s):
+        waits.append(timeout_s)
+        clock.now += timeout_s
+        return iter(())
+
+    monkeypatch.setattr(fleet, "pump", pump)
+    fleet.close()
+    assert 3.0 <= sum(waits) <= 3.2
+    assert server[0].closed
+
+
+def test_a_fork_server_that_has_died_does_not_hold_up_the_end(fleet, server, monkeypatch):
+    forked(fleet, server, "a")
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    server[0].fail(ControlError("the fork server ended unexpectedly"))
+    fleet.close()
+    assert server[0].closed

@@ -1,0 +1,289 @@
+"""The stop ladder: whose time runs, what extends it, and the steps that end a worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from mlink.control import InputCount
+from mlink.engine import stopping, workers
+from mlink.engine.plan import Edge
+from mlink.engine.stopping import StopLadder
+from mlink.engine.workers import State
+from tests.support.engine_fakes import FakeClock, FakeWorker
+
+GRACE_S = 5.0
+PID = 4711
+
+
+class Stage:
+    """A ladder over fake workers, with a clock that the test sets."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.workers: dict[str, FakeWorker] = {}
+        self.logs: list[tuple[str, str]] = []
+        self.signals: list[signal.Signals] = []
+        self.disk_is_busy = False
+        self.edges: list[Edge] = []
+        self._ladder: StopLadder | None = None
+
+    def add(self, name: str, state: State = State.STARTED) -> FakeWorker:
+        worker = self.workers[name] = FakeWorker(name, state)
+        worker.handle.pid = PID
+        return worker
+
+    def overdue(self, *names: str) -> list[str]:
+        """Ask the ladder about these workers, all without names; return who is newly overdue."""
+        handles = {name: worker.handle for name, worker in self.workers.items()}
+        if self._ladder is None:
+            self._ladder = StopLadder(
+                self.edges, handles, GRACE_S, lambda w, text: self.logs.append((w.name, text))
+            )
+        waiting = [handles[name] for name in names or handles]
+        return [worker.name for worker in self._ladder.overdue(waiting)]
+
+    def after(self, seconds: float) -> list[str]:
+        self.clock.now += seconds
+        return self.overdue()
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    clock = FakeClock()
+    stage = Stage(clock)
+
+    class FakeDiskWait:
+        def __init__(self, pid: int) -> None:
+            assert pid == PID
+
+        def busy(self) -> bool:
+            return stage.disk_is_busy
+
+    monkeypatch.setattr(stopping, "monotonic", clock.monotonic)
+    monkeypatch.setattr(stopping, "DiskWait", FakeDiskWait)
+    monkeypatch.setattr(workers, "time", clock)
+    monkeypatch.setattr(os, "kill", lambda _pid, number: stage.signals.append(number))
+    yield stage
+    for worker in stage.workers.values():
+        worker.close()
+
+
+def test_each_rung_comes_at_its_time_and_only_once(stage):
+    stage.add("slow")
+    assert stage.overdue() == []  # its time begins
+    assert stage.after(GRACE_S - 0.01) == []
+    assert stage.signals == []
+    assert stage.after(0.01) == ["slow"]
+    assert stage.signals == [signal.SIGINT]
+    assert stage.after(1.99) == []
+    assert stage.signals == [signal.SIGINT]
+    assert stage.after(0.01) == []
+    assert stage.signals == [signal.SIGINT, signal.SIGTERM]
+    assert stage.after(1.99) == []
+    assert stage.signals == [signal.SIGINT, signal.SIGTERM]
+    assert stage.after(0.01) == []
+    assert stage.signals == [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+    assert stage.after(1000) == []
+    assert stage.signals == [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+
+
+def test_each_rung_is_logged_with_its_signal(stage):
+    stage.add("slow")
+    for _ in range(5):
+        stage.after(GRACE_S)
+    assert [name for name, _ in stage.logs] == ["slow"] * 3
+    for (_, text), (verb, name) in zip(
+        stage.logs,
+        [("interrupting", "SIGINT"), ("terminating", "SIGTERM"), ("killing", "SIGKILL")],
+        strict=True,
+    ):
+        assert verb in text
+        assert name in text
+
+
+def test_the_rung_of_a_worker_is_counted(stage):
+    handle = stage.add("slow").handle
+    rungs = []
+    for _ in range(6):
+        stage.after(GRACE_S)
+        rungs.append(handle.rung)
+    assert rungs == [0, 1, 2, 3, 3, 3]
+
+
+def test_only_the_worker_that_hangs_is_ended(stage):
+    stage.add("slow")
+    good = stage.add("good")
+    stage.overdue()
+    for second in range(1, 11):
+        good.handle.received = {"in": InputCount(second, 0)}
+        newly = stage.after(1.0)
+        assert newly == (["slow"] if second == 5 else [])
+    assert good.handle.rung == 0
+
+
+def test_time_runs_only_when_all_sources_have_ended(stage):
+    for name in ("first", "second"):
+        stage.add(name)
+    stage.add("sink")
+    stage.edges += [
+        Edge("first", "out", "sink", "a", None, feedback=False),
+        Edge("second", "out", "sink", "b", None, feedback=False),
+    ]
+    stage.overdue("sink")
+    stage.clock.now += 100
+    stage.workers["first"].handle.advance(State.ENDED)
+    assert stage.overdue("sink") == []
+    assert stage.workers["sink"].handle.deadline is None
+    stage.workers["second"].handle.advance(State.ENDED)
+    assert stage.overdue("sink") == []  # its time begins
+    stage.clock.now += GRACE_S - 0.01
+    assert stage.overdue("sink") == []
+    stage.clock.now += 0.01
+    assert stage.overdue("sink") == ["sink"]
+
+
+def test_a_feedback_source_is_waited_for_only_once_the_own_streams_have_ended(stage):
+    loop = stage.add("loop")
+    stage.add("board")
+    stage.edges.append(Edge("loop", "out", "board", "in", None, feedback=False))
+    stage.edges.append(Edge("board", "out", "loop", "in", None, feedback=True))
+    stage.overdue("loop")
+    assert loop.handle.deadline is not None
+    loop.handle.advance(State.ENDED)
+    stage.overdue("loop")
+    assert loop.handle.deadline is None
+    stage.workers["board"].handle.advance(State.ENDED)
+    stage.overdue("loop")
+    assert loop.handle.deadline == stage.clock.now + GRACE_S
+
+
+def test_a_module_that_feeds_itself_does_not_wait_for_itself(stage):
+    stage.add("echo")
+    stage.edges.append(Edge("echo", "out", "echo", "in", None, feedback=False))
+    stage.overdue()
+    assert stage.after(GRACE_S) == ["echo"]
+
+
+def test_sources_of_other_modules_are_not_waited_for(stage):
+    for name in ("source", "other", "sink"):
+        stage.add(name)
+    stage.edges.append(Edge("source", "out", "sink", "a", None, feedback=False))
+    stage.edges.append(Edge("other", "out", "sink", "b", None, feedback=False))
+    stage.overdue("source")
+    stage.clock.now += GRACE_S
+    assert stage.overdue("source") == ["source"]
+
+
+def test_a_failed_worker_waits_for_no_source(stage):
+    stage.add("source")
+    sink = stage.add("sink")
+    sink.handle.failed = True
+    stage.edges.append(Edge("source", "out", "sink", "in", None, feedback=False))
+    stage.overdue("sink")
+    stage.clock.now += GRACE_S
+    assert stage.overdue("sink") == ["sink"]
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [
+        lambda handle: handle.received.update({"in": InputCount(1, 0)}),
+        lambda handle: handle.advance(State.ENDED),
+    ],
+    ids=["item", "state"],
+)
+def test_progress_gives_new_time(stage, progress):
+    handle = stage.add("sink").handle
+    stage.overdue()
+    stage.after(1.0)  # from here on progress is measured
+    progress(handle)
+    assert stage.after(GRACE_S) == []
+    assert stage.after(GRACE_S - 0.01) == []
+    assert stage.after(0.01) == ["sink"]
+
+
+def test_the_first_count_is_no_progress(stage):
+    handle = stage.add("sink").handle
+    handle.received = {"in": InputCount(100, 0)}
+    stage.overdue()
+    assert stage.after(GRACE_S) == ["sink"]
+
+
+def test_progress_after_the_interrupt_does_not_stop_the_ladder(stage):
+    handle = stage.add("sink").handle
+    stage.overdue()
+    stage.after(GRACE_S)
+    for count in range(1, 5):
+        handle.received = {"in": InputCount(count, 0)}
+        stage.after(0.5)
+    assert stage.signals == [signal.SIGINT, signal.SIGTERM]
+
+
+def test_a_slow_disk_gives_time_up_to_its_limit(stage):
+    stage.add("recorder")
+    stage.disk_is_busy = True
+    stage.overdue()
+    seconds = 0.0
+    while stage.signals == []:
+        stage.after(1.0)
+        seconds += 1.0
+    limit_s = 24 * GRACE_S
+    assert limit_s <= seconds <= limit_s + GRACE_S + 1
+
+
+def test_a_slow_disk_is_logged_once_and_not_before_the_grace_is_over(stage):
+    stage.add("recorder")
+    stage.disk_is_busy = True
+    stage.overdue()
+    for _ in range(6):
+        stage.after(1.0)
+    assert stage.logs == []
+    for _ in range(50):
+        stage.after(1.0)
+    ((name, text),) = stage.logs
+    assert name == "recorder"
+    assert "120 s" in text
+
+
+def test_a_disk_that_comes_to_rest_leaves_the_grace_time(stage):
+    stage.add("recorder")
+    stage.disk_is_busy = True
+    stage.overdue()
+    for _ in range(20):
+        stage.after(1.0)
+    stage.disk_is_busy = False
+    assert stage.after(GRACE_S - 0.01) == []
+    assert stage.after(0.01) == ["recorder"]
+
+
+def test_the_time_at_the_disk_is_counted_anew_after_progress(stage):
+    handle = stage.add("recorder").handle
+    stage.disk_is_busy = True
+    stage.overdue()
+    for _ in range(100):
+        stage.after(1.0)
+    handle.received = {"in": InputCount(1, 0)}
+    for _ in range(100):
+        stage.after(1.0)
+    assert stage.signals == []
+
+
+def test_the_disk_does_not_hold_up_the_steps_after_the_interrupt(stage):
+    stage.add("recorder")
+    stage.overdue()
+    stage.after(GRACE_S)
+    stage.disk_is_busy = True
+    stage.after(2.0)
+    stage.after(2.0)
+    assert stage.signals == [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+
+
+def test_a_worker_without_a_process_is_at_no_disk(stage):
+    stage.add("unborn").handle.pid = 0
+    stage.disk_is_busy = True
+    stage.overdue()
+    assert stage.after(GRACE_S) == ["unborn"]
+    assert stage.signals == []
