@@ -12,7 +12,10 @@ from mlink.bench.module import ModuleConfig
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A checked bench."""
+    """A checked bench: every module, connection and device in it is valid by itself.
+
+    Whether a device is plugged in and a file can be written is found out by the run.
+    """
 
     name: str
     path: Path
@@ -21,19 +24,19 @@ class Bench:
     devices: dict[str, str]
     modules: dict[str, ModuleConfig]
     companions: dict[str, Any] = field(default_factory=dict)
-    """Keys of companions, such as `faults`, as the file has them."""
+    """Values of companions' keys, such as `faults`, as in the bench file."""
     tables: dict[str, Table] = field(default_factory=dict)
-    """Tables of device providers by their scheme, such as `[virtual]`, as the file has them."""
+    """Tables of device providers by scheme, such as `[virtual]`, as in the bench file."""
     keep_awake: bool = True
-    """Whether processors are kept from sleeping where the bench commands a device."""
+    """Whether processors are kept from idle states while the bench commands a device."""
     lab: dict[str, Any] = field(default_factory=dict)
-    """Tables of other packages in the devices file, as that has them; empty without one."""
+    """Tables of other packages in the devices file, as in that file; empty without one."""
 
     def device_spec(self, name: str) -> str:
-        """Return the device string of a module's `device`, which may be one itself."""
+        """Return the device string of a module's `device`: a key of `devices`, or one itself."""
         return self.devices.get(name, name)
 
     def used_devices(self) -> dict[str, str]:
-        """Return the devices that modules use: what their `device` says → device string."""
+        """Return the devices that modules use: their `device` setting → device string."""
         names = (module.device for module in self.modules.values() if module.device is not None)
         return {name: self.device_spec(name) for name in names}

@@ -1,8 +1,8 @@
-"""Companions of a run: what other packages bring, each with a key of its own in the bench file.
+"""Companions of a run: parts of other packages that act while a run lasts.
 
-The runtime knows none by name. An entry point of the group `mlink.companions` is named like its
-key at the top of the bench file (`faults`, for `[[faults]]`): what stands there is handed to it to
-be checked, and again when the run begins.
+A companion is an entry point of the group `mlink.companions`. Its name is its key at the top level
+of the bench file (`faults` for `[[faults]]`). The value of that key is passed to it twice: to be
+checked, and when the run begins. The runtime knows no companion by name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mlink.errors import MlinkError
 
 
 class RunView(Protocol):
-    """What a companion may know of a run; usable from any thread."""
+    """A companion's view of a run; usable from any thread."""
 
     work_dir: Path
     recording_dir: Path | None
@@ -36,36 +36,55 @@ class RunView(Protocol):
         ...
 
     def wait_running(self, timeout_s: float) -> bool:
-        """Wait until all modules have started; False when that takes longer."""
+        """Wait until all modules have started; return False after a timeout."""
         ...
 
     def worker_pid(self, module: str) -> int:
-        """Return the process of a module; 0 when it has ended or there is none."""
+        """Return the process id of a module; 0 when it has ended or there is no such module."""
         ...
 
 
 class Companion(Protocol):
-    """Checks its part of the bench file, and acts while a run lasts."""
+    """Contract of a companion: checks its part of the bench file, and acts while a run lasts.
+
+    An entry point names an object of this kind, or a class without constructor arguments.
+    """
 
     def check(self, given: Any, bench: Bench) -> list[Problem]:
-        """Return what is wrong in its part of the file."""
+        """Return the problems in this companion's part of the bench file.
+
+        Args:
+            given: The value of its key, as TOML gives it.
+            bench: The bench, whose other parts are valid.
+
+        Returns:
+            All problems; `Problem.where` names the key.
+        """
         ...
 
     def accompany(self, given: Any, run: RunView) -> AbstractContextManager[object]:
-        """Return a context manager that is entered before the start and left before the stop."""
+        """Return a context manager that spans the run.
+
+        The engine enters it before the modules prepare and leaves it before they are stopped.
+
+        Args:
+            given: The value of its key, which `check` has found valid.
+            run: The run, for as long as the context lasts.
+        """
         ...
 
 
 def take_companions(table: Table) -> dict[str, Any]:
-    """Take the keys of companions out of a bench file's table."""
+    """Remove the keys of companions from a bench file's table and return them."""
     return {name: table.pop(name) for name in companion_names() if name in table}
 
 
 def check_companions(given: Mapping[str, Any], bench: Bench, problems: Problems) -> None:
-    """Let each companion check its part."""
+    """Add the problems that each companion finds in its part of the bench file."""
     for name, part in given.items():
         try:
-            found = companion(name).check(part, bench)
+            checker: Companion = companion(name)
+            found = checker.check(part, bench)
         except MlinkError as error:
             problems.add(f"[{name}]", error.message, error.remedy)
             continue

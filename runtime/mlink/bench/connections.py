@@ -19,10 +19,13 @@ class _Input(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Connections:
-    """Reads `inputs` tables.
+    """Reads the `inputs` tables of a bench's modules.
 
-    `names` are all modules of the file, `modules` those that are right by themselves; ports of
-    the others cannot be checked.
+    Args:
+        names: All modules of the file.
+        modules: The modules that are valid by themselves; ports of the others are not checked.
+        places: Names the keys of the file in messages.
+        problems: Receives what is wrong.
     """
 
     def __init__(
@@ -33,12 +36,12 @@ class Connections:
         problems: Problems,
     ) -> None:
         self._names = names
-        self._done = modules
+        self._modules = modules
         self._where = places
         self._problems = problems
 
     def read(self, name: str, inputs: object) -> list[Connection]:
-        """Return what a module's `inputs` table connects."""
+        """Return the connections in a module's `inputs` table, without those that are invalid."""
         if not isinstance(inputs, dict):
             self._problems.add(
                 self._where("modules", name, "inputs"),
@@ -52,7 +55,7 @@ class Connections:
     def _connection(self, name: str, port: str, value: object) -> Connection | None:
         where = self._where("modules", name, "inputs", port)
         if isinstance(value, list):
-            what = f"an input takes one stream, {len(value)} are given"
+            what = f"an input accepts one stream, but {len(value)} are given"
             self._problems.add(where, what, "Give the module an input port for each stream.")
             return None
         if isinstance(value, str):
@@ -74,7 +77,7 @@ class Connections:
         return Connection(port, source_module, source_port, link.queue)
 
     def _target(self, name: str, port: str, where: str) -> PortSpec | None:
-        module = self._done.get(name)
+        module = self._modules.get(name)
         if module is None:
             return None
         ports = {spec.id: spec for spec in module.inputs}
@@ -93,7 +96,7 @@ class Connections:
             what = f"there is no module {shown(name)}"
             self._problems.add(where, what, proposal(name, self._names, "modules"))
             return None
-        module = self._done.get(name)
+        module = self._modules.get(name)
         if module is None:
             return None
         ports = {spec.id: spec for spec in module.outputs}
@@ -104,8 +107,8 @@ class Connections:
         return name, ports[port]
 
     def _propose_output(self, module: str) -> str:
-        if module in self._done and self._done[module].outputs:
-            return f"Did you mean '{module}.{self._done[module].outputs[0].id}'?"
+        if module in self._modules and self._modules[module].outputs:
+            return f"Did you mean '{module}.{self._modules[module].outputs[0].id}'?"
         return 'Name a module and its output port, such as "cam.video".'
 
     def _wrong_type(
@@ -113,7 +116,7 @@ class Connections:
     ) -> None:
         fitting = [
             f"{module.name}.{port.id}"
-            for module in self._done.values()
+            for module in self._modules.values()
             for port in module.outputs
             if port.data_type == target.data_type
         ]
@@ -121,7 +124,7 @@ class Connections:
         self._problems.add(
             where,
             f"'{source_name}.{source.id}' sends {source.data_type.value}, "
-            f"but '{name}.{target.id}' takes {wanted}",
+            f"but '{name}.{target.id}' accepts {wanted}",
             f"Outputs that send {wanted}: {', '.join(fitting[:10])}."
             if fitting
             else f"No module of this bench sends {wanted}.",

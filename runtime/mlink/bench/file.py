@@ -1,6 +1,7 @@
-"""Reading of bench files: TOML in, plain tables out, with every problem told by file and key.
+"""Reads bench files: TOML in, plain tables and typed structs out, problems named by file and key.
 
-Knows the syntax only; what modules, ports and devices mean is `mlink.bench`'s.
+Knows the syntax only. The meaning of modules, ports and devices is checked by the other files of
+`mlink.bench`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from mlink.errors import BenchError
 from mlink.errors import Problem as Problem
 
 MAX_BYTES = 1 << 20
-"""Larger files are not benches; refusing them bounds time and memory."""
+"""Largest bench file in bytes; the limit bounds time and memory."""
 
 _MAX_DEPTH = 32
 _MAX_LISTED = 20
 _INT_RANGE = range(-(1 << 63), 1 << 63)
 _FLAT_TABLES = (("bench",), ("devices",))
-"""Tables of values; the others, as `[modules]`, hold a table for each name."""
+"""Tables that hold values; the others, such as `[modules]`, hold a table for each name."""
 _WHERE_IN_MESSAGE = re.compile(r" - at `(key in )?\$(?P<path>.*)`$", re.DOTALL)
 
 COMMAND_LINE = "--set"
@@ -34,14 +35,14 @@ Table = dict[str, Any]
 
 
 class Problems:
-    """Gathers what is wrong, so that a bench is corrected in one go."""
+    """Collects the problems of a file, so that all are reported at once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._found: list[Problem] = []
 
     def add(self, where: str, what: str, remedy: str = "") -> None:
-        """Note a problem."""
+        """Add a problem."""
         self._found.append(Problem(where, what, remedy))
 
     def __len__(self) -> int:
@@ -51,12 +52,12 @@ class Problems:
         return iter(self._found)
 
     def raise_if_any(self) -> None:
-        """Raise one BenchError that tells all problems."""
+        """Raise one BenchError that lists all problems; return if there are none."""
         if self._found:
             raise self.as_error()
 
     def as_error(self) -> BenchError:
-        """Return one error that tells all problems."""
+        """Return one error that lists all problems (the first 20); there must be at least one."""
         if len(self._found) == 1:
             (only,) = self._found
             where = f"{self._path}: {only.where}".rstrip(": ")
@@ -72,10 +73,12 @@ class Problems:
 
 
 class Places:
-    """Names places in a bench as its author knows them: "[modules.cam] size", "--set cam.size".
+    """Names keys of a bench as their author wrote them: "[modules.cam] size", "--set cam.size".
 
-    `overridden` tells which keys of modules, as (module, key), were given elsewhere: by
-    COMMAND_LINE, or in a file of that name.
+    Args:
+        overridden: Keys of modules, as (module, key), that were given elsewhere: COMMAND_LINE,
+            or the path of another file.
+        prefix: Keys above those that are named.
     """
 
     def __init__(
@@ -85,11 +88,11 @@ class Places:
         self._prefix = prefix
 
     def below(self, *keys: str) -> Places:
-        """Return the same for keys under these keys."""
+        """Return an object that names keys below these keys."""
         return Places(self._overridden, (*self._prefix, *keys))
 
     def __call__(self, *keys: str) -> str:
-        """Return the place of a path of keys."""
+        """Return the name of a path of keys; "" for no key."""
         path = (*self._prefix, *keys)
         source = self._overridden.get(path[1:3], "") if path[:1] == ("modules",) else ""
         if source == COMMAND_LINE:
@@ -102,7 +105,7 @@ class Places:
 
 
 def shown(value: object) -> str:
-    """Return a value of the file as a message can hold it: quoted, short, on one line."""
+    """Return a value for a message: quoted, at most 60 characters, on one line."""
     text = value if isinstance(value, str) else repr(value)
     if len(text) > 60:
         text = text[:59] + "…"
@@ -110,12 +113,16 @@ def shown(value: object) -> str:
 
 
 def key_path(*keys: str) -> str:
-    """Join keys as TOML writes them, within reason."""
+    """Join keys by dots; a key that TOML would quote is quoted."""
     return ".".join(key if re.fullmatch(r"[\w\[\]-]{1,60}", key) else shown(key) for key in keys)
 
 
 def read_toml(path: Path) -> Table:
-    """Read a TOML file; BenchError when it is absent, too large, or not TOML."""
+    """Read a TOML file.
+
+    Raises:
+        BenchError: The file is absent, larger than 1 MiB, not TOML, or nested too deeply.
+    """
     text = _read_text(path)
     try:
         table = tomllib.loads(text)
@@ -128,10 +135,10 @@ def read_toml(path: Path) -> Table:
 
 
 def bench_path(path: Path) -> Path:
-    """Return the bench file that a path means: itself, or the `bench.toml` of a folder."""
+    """Return the bench file of a path: the path itself, or the `bench.toml` of a folder."""
     try:
         return path / "bench.toml" if path.is_dir() else path
-    except (OSError, ValueError):  # what is wrong is told when it is read
+    except (OSError, ValueError):  # reported when the file is read
         return path
 
 
@@ -147,7 +154,7 @@ def _read_text(path: Path) -> str:
             raise BenchError(
                 f"{path} is larger than {MAX_BYTES >> 20} MiB", remedy="Is this a bench file?"
             )
-        # tomllib counts lines by "\n"; it takes "\r\n" but not a byte order mark.
+        # tomllib counts lines by "\n"; it accepts "\r\n" but no byte order mark.
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BenchError(
@@ -160,14 +167,14 @@ def _read_text(path: Path) -> str:
 def _syntax_help(error: ValueError) -> str:
     text = str(error)
     if "overwrite" in text or "twice" in text or "mutate" in text:
-        return "A key or table stands there twice; keep one of them."
+        return "A key or table is given twice; keep one of them."
     if "Invalid value" in text:
-        return "Text values stand in double quotes; see https://toml.io."
+        return "Put text values in double quotes; see https://toml.io."
     return "Correct the line; see https://toml.io."
 
 
 def check_values(path: Path, table: Table) -> None:
-    """Refuse depths and numbers that later code, which may recurse or pack, cannot hold."""
+    """Reject nesting that later code cannot recurse into, and numbers it cannot pack (64 bits)."""
     todo: list[tuple[object, int]] = [(table, 0)]
     while todo:
         value, depth = todo.pop()
@@ -182,19 +189,19 @@ def check_values(path: Path, table: Table) -> None:
 
 
 def parse_value(text: str) -> object:
-    """Parse a value given on the command line: as TOML, a bare word as a string."""
+    """Parse a value of the command line as TOML; text that is no TOML value is a string."""
     try:
         table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
-    if set(table) != {"value"}:  # a line break smuggled in more keys
+    if set(table) != {"value"}:  # the text holds a line break and more keys
         return text
     check_values(Path("--set"), table)
     return table["value"]
 
 
 def set_value(table: Table, keys: list[str], value: object) -> bool:
-    """Set a value under nested keys; False when a key on the way holds no table."""
+    """Set a value under nested keys; return False when a key on the way holds no table."""
     for key in keys[:-1]:
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
@@ -204,7 +211,7 @@ def set_value(table: Table, keys: list[str], value: object) -> bool:
 
 
 def merge(table: Table, over: Mapping[str, Any]) -> None:
-    """Set what `over` has; tables in it are merged as well."""
+    """Set the keys of `over` in `table`, table by table."""
     for key, value in over.items():
         into = table.get(key)
         if isinstance(into, dict) and isinstance(value, dict):
@@ -220,10 +227,17 @@ def convert(
     where: Places,
     reserved: Iterable[str] = (),
 ) -> StructT | None:
-    """Make a typed struct of a table; None when something was wrong, with all of it noted.
+    """Convert a table to a typed struct.
 
-    `where` names places in the table. `reserved` keys may stand beside the
-    struct's own; here they only serve as proposals.
+    Args:
+        table: The table, as TOML gives it.
+        struct: The msgspec struct to make.
+        problems: Receives everything that is wrong in the table.
+        where: Names the keys of the table in messages.
+        reserved: Keys that other code reads; proposed for a misspelt key.
+
+    Returns:
+        The struct; None when something is wrong.
     """
     before = len(problems)
     known = {field.encode_name for field in msgspec.structs.fields(struct)}
@@ -236,19 +250,19 @@ def convert(
             return converted if len(problems) == before else None
         except msgspec.ValidationError as error:
             keys, what = _explain(error)
-            if keys or len(problems) == before:  # else: misses what was removed below
+            if keys or len(problems) == before:  # else: a required key that was removed below
                 problems.add(where(*keys), what, "`mlink modules` shows what fits.")
             top = keys[0].partition("[")[0] if keys else ""
             if top not in left:
                 return None
-            del left[top]  # look for what else is wrong
+            del left[top]  # msgspec stops at the first problem: look for others
 
 
 def _explain(error: msgspec.ValidationError) -> tuple[list[str], str]:
-    """Return (path of keys, what is wrong) of msgspec's message."""
+    """Return (path of keys, what is wrong) from msgspec's message."""
     text = str(error)
     match = _WHERE_IN_MESSAGE.search(text)
-    # A key of a free table is "[...]" in msgspec's words, which tells nothing.
+    # msgspec writes "[...]" for a key of a free table.
     path = match["path"].replace("[...]", "").strip(".") if match else ""
     keys = path.split(".") if path else []
     what = _WHERE_IN_MESSAGE.sub("", text).replace("`", "'")

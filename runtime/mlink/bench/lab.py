@@ -1,9 +1,9 @@
-"""Devices files: what a bench stands on in one laboratory, in the place of its own `[devices]`.
+"""Devices files: the devices of one laboratory, which replace a bench's `[devices]` table.
 
-What that laboratory sets differently stands in tables `[modules.NAME]`, as in the bench. Beside
-`[devices]` a file may hold tables of other packages; the runtime knows none by name. An entry point
-of the group `mlink.lab_tables` is named like its table and is a `LabTableCheck`. What stands there
-is then in `Bench.lab` for whoever wants it, so that one file serves all commands.
+Tables `[modules.NAME]` in it change settings of the bench's modules. Beside `[devices]` a file may
+hold tables of other packages. An entry point of the group `mlink.lab_tables` has the name of its
+table and is a `LabTableCheck`; the runtime knows none by name. The tables are kept in `Bench.lab`
+for those packages, so that one file serves all commands.
 """
 
 from __future__ import annotations
@@ -21,21 +21,27 @@ from mlink.errors import MlinkError
 
 
 class LabTableCheck(Protocol):
-    """Returns what is wrong in a table of a devices file; `devices` are those of the file."""
+    """Contract of a check of one table in a devices file."""
 
     def __call__(self, given: Any, devices: Mapping[str, str]) -> list[Problem]:
-        """Return all that is wrong."""
+        """Return all problems in a table.
+
+        Args:
+            given: The table, as TOML gives it.
+            devices: The file's devices: key → device string.
+        """
         ...
 
 
 class Lab(NamedTuple):
-    """A devices file: its tables, those of other packages as the file has them."""
+    """A checked devices file."""
 
     path: Path
     devices: dict[str, str]
     modules: dict[str, Table]
     """Keys that replace those of the bench's modules."""
     tables: dict[str, Any]
+    """Tables of other packages by name, as in the file."""
 
 
 class _File(msgspec.Struct):
@@ -44,7 +50,11 @@ class _File(msgspec.Struct):
 
 
 def read_lab(path: Path) -> Lab:
-    """Read and check a devices file; one BenchError tells all that is wrong with it."""
+    """Read and check a devices file.
+
+    Raises:
+        BenchError: The file cannot be read or is invalid; the message lists all problems.
+    """
     problems, places = Problems(path), Places()
     table = read_toml(path)
     tables = {name: table.pop(name) for name in lab_table_names() if name in table}
@@ -54,7 +64,8 @@ def read_lab(path: Path) -> Lab:
     ModuleLoader(path.parent, file.devices, {}, places, problems).check_device_table()
     for name, given in tables.items():
         try:
-            found = lab_table(name)(given, file.devices)
+            check: LabTableCheck = lab_table(name)
+            found = check(given, file.devices)
         except MlinkError as error:
             problems.add(f"[{name}]", error.message, error.remedy)
             continue

@@ -1,8 +1,7 @@
-"""The bench: which modules run, how their ports connect, on which devices.
+"""Loads a bench file (TOML) into a checked `Bench`.
 
-`load_bench` turns a TOML file into a checked `Bench`, or raises one BenchError that tells every
-problem with its key and its remedy. A problem does not hide others, nor bring follow-on ones:
-what depends on something wrong is not checked.
+All problems of a file are reported at once, each with its key and a remedy. A part that depends on
+an invalid one is not checked, so that one mistake gives one message.
 """
 
 from __future__ import annotations
@@ -63,13 +62,13 @@ def load_bench(
     Args:
         path: The file.
         devices: A file whose `[devices]` table replaces the bench's own, and whose `[modules]`
-            change keys of the bench's (`mlink.bench.lab`).
+            change settings of the bench's modules (`mlink.bench.lab`).
         overrides: Settings that replace those of both files: "module.key=value" as on the command
             line, or a mapping of "module.key" to values.
-        catalog: Module types by name; those that are installed when None.
+        catalog: Module types by name; the installed ones when None.
 
     Raises:
-        BenchError: Something is wrong; the message tells all of it.
+        BenchError: The file is invalid; the message lists all problems.
     """
     path = bench_path(path)
     table = read_toml(path)
@@ -110,7 +109,7 @@ def load_bench(
 def _load_modules(
     described: dict[str, Any], loader: ModuleLoader, places: Places, problems: Problems
 ) -> dict[str, ModuleConfig]:
-    """Load the modules: first each by itself, then their connections."""
+    """Load each module by itself, then the connections between them."""
     tables = _module_tables(described, places, problems)
     loaded = {name: loader.load(name, table) for name, table in tables.items()}
     modules = {name: module for name, module in loaded.items() if module is not None}
@@ -146,13 +145,13 @@ def _module_tables(
 
 
 def _modules_of(table: Table) -> Table:
-    """Return a bench's modules before anything is checked."""
+    """Return the unchecked `[modules]` table; empty when it is no table."""
     modules = table.get("modules")
     return modules if isinstance(modules, dict) else {}
 
 
 def _take_lab(table: Table, lab: Lab, problems: Problems) -> dict[tuple[str, ...], str]:
-    """Change modules as a devices file says; return each (module, key) changed, and by what."""
+    """Apply a devices file's `[modules]`; return (module, key) → path of that file."""
     done: dict[tuple[str, ...], str] = {}
     known = _modules_of(table)
     for module, keys in lab.modules.items():
@@ -171,7 +170,7 @@ def _override(
     overrides: Sequence[str] | Mapping[str, object],
     problems: Problems,
 ) -> dict[tuple[str, ...], str]:
-    """Apply overrides to modules and providers' tables; return each (module, key) set."""
+    """Apply overrides to modules and tables; return (module, key) → COMMAND_LINE."""
     done: dict[tuple[str, ...], str] = {}
     known = {**tables, **_modules_of(table)}
     for text, target, value in _settings(overrides):

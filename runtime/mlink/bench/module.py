@@ -20,18 +20,18 @@ _KEY_OF_SENTENCE = re.compile(r"(?P<key>[\w.\[\]-]+): (?P<what>.+)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An input of a module and the stream that it subscribes to."""
+    """A subscription: an input port of a module and the output port that feeds it."""
 
     port: str
     source_module: str
     source_port: str
     queue: int | None = None
-    """Bound of the subscription in items; None is the default of the data type."""
+    """Length of the subscription's queue in items; None is the default of the data type."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleConfig:
-    """One module of a bench, checked."""
+    """One checked module of a bench."""
 
     name: str
     type: ModuleType
@@ -44,7 +44,15 @@ class ModuleConfig:
 
 
 class ModuleLoader:
-    """Turns tables of one bench file into modules that are not connected yet."""
+    """Turns `[modules.NAME]` tables into modules, without their connections.
+
+    Args:
+        bench_dir: Folder of the bench file; relative paths in settings start there.
+        devices: The `[devices]` table: key → device string.
+        catalog: Module types by name; the installed ones when None.
+        places: Names the keys of the file in messages.
+        problems: Receives what is wrong.
+    """
 
     def __init__(
         self,
@@ -62,7 +70,7 @@ class ModuleLoader:
         self._problems = problems
 
     def load(self, name: str, table: Table) -> ModuleConfig | None:
-        """Load a module without its connections; None when its ports cannot be known."""
+        """Return a module without its connections; None when its ports cannot be known."""
         if not _NAME.fullmatch(name):
             self._problems.add(
                 self._where("modules", name),
@@ -104,7 +112,7 @@ class ModuleLoader:
         )
         try:
             sentences = settings.check(self._dir) if settings is not None else []
-        except OSError as error:  # a path in the settings that no file system takes
+        except OSError as error:  # a path in the settings that no file system accepts
             sentences = [f"{error.strerror}: {shown(str(error.filename))}"]
         for sentence in sentences:
             match = _KEY_OF_SENTENCE.fullmatch(sentence)
@@ -131,7 +139,7 @@ class ModuleLoader:
     # devices ------------------------------------------------------------------------------
 
     def check_device_table(self) -> None:
-        """Check the `[devices]` table by itself."""
+        """Add the problems of the `[devices]` table: values that are no device string."""
         for key, spec in self._devices.items():
             self._check_spec(self._where("devices", key), spec)
 

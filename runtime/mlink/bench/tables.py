@@ -1,6 +1,7 @@
-"""Tables of a bench that belong to a provider of devices: `[virtual]` to that of "virtual:…".
+"""Tables of a bench that belong to a device provider: `[virtual]` to that of "virtual:…".
 
-The runtime does not know what they say: they are checked, and later opened, by their provider.
+The runtime does not know their content. The provider checks a table with the bench and opens it
+with the run.
 """
 
 from __future__ import annotations
@@ -16,14 +17,23 @@ from mlink.errors import DeviceError
 
 
 def take_tables(table: Table) -> dict[str, Table]:
-    """Take those tables out of a bench file's, by their scheme."""
+    """Remove providers' tables from a bench file's table and return them by scheme."""
     return {scheme: table.pop(scheme) for scheme in device_schemes() if scheme in table}
 
 
 def check_tables(
     tables: Mapping[str, Table], devices: Mapping[str, str], bench_dir: Path, problems: Problems
 ) -> None:
-    """Let each provider check its table, also when this run's devices have no use for it."""
+    """Add the problems that each provider finds in its table.
+
+    A table is checked also when no device of this run has its scheme.
+
+    Args:
+        tables: Tables by scheme.
+        devices: The bench's devices: key → device string.
+        bench_dir: Folder of the bench file; relative paths start there.
+        problems: Receives what is wrong.
+    """
     for scheme, table in tables.items():
         if not isinstance(table, dict):
             problems.add(f"[{scheme}]", f"{shown(table)} is not a table")
@@ -34,14 +44,14 @@ def check_tables(
             problems.add(f"[{scheme}]", error.message, error.remedy)
             continue
         if not isinstance(provider, TableProvider):
-            problems.add(f"[{scheme}]", f"the provider of '{scheme}:…' devices takes no table")
+            problems.add(f"[{scheme}]", f"the provider of '{scheme}:…' devices accepts no table")
             continue
         for problem in provider.check_table(table, devices=devices, bench_dir=bench_dir):
             problems.add(*problem)
 
 
 def describe_tables(bench: Bench) -> dict[str, list[TablePart]]:
-    """Return what a checked bench's tables hold, by scheme, as far as their providers tell it."""
+    """Return the parts in a checked bench's tables, by scheme, where the provider can list them."""
     described: dict[str, list[TablePart]] = {}
     for scheme, table in bench.tables.items():
         provider = device_provider(scheme)

@@ -1,1 +1,1 @@
-"""The engine: leads a bench through a run, from the checked file to the closed recording."""
+"""The engine: runs a bench, from the checked file to the closed recording."""

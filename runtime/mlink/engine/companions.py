@@ -1,4 +1,4 @@
-"""Lets the companions of a bench see its run, from before its start until it turns to its stop."""
+"""Enters the companions of a bench before its modules prepare, and leaves them before the stop."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mlink.bench import Bench
+from mlink.bench.companions import Companion
 from mlink.catalog import companion
 from mlink.engine.workers import WorkerHandle
 
 
 class LiveRun:
-    """Implements `mlink.bench.companions.RunView`."""
+    """A run as its companions see it (`mlink.bench.companions.RunView`); usable from any thread.
+
+    Args:
+        bench: The bench that runs.
+        work_dir: The run's own folder.
+        recording_dir: The recording's folder; None when the run is not recorded.
+        run_uuid: The recording's id, 16 bytes.
+        workers: The run's workers by module name.
+    """
 
     def __init__(
         self,
@@ -32,27 +41,31 @@ class LiveRun:
         self._running = threading.Event()
 
     def begin(self, t0_ns: int) -> None:
-        """All modules have started."""
+        """Release `wait_running`: all modules have started, and master time zero is known."""
         self.t0_ns = t0_ns
         self._running.set()
 
     def wait_running(self, timeout_s: float) -> bool:
-        """Wait until all modules have started; False when that takes longer."""
+        """Wait until all modules have started; return False after a timeout."""
         return self._running.wait(timeout_s)
 
     def worker_pid(self, module: str) -> int:
-        """Return the process of a module; 0 when it has ended or there is none."""
+        """Return the process id of a module; 0 when it has ended or there is no such module."""
         worker = self._workers.get(module)
         return worker.pid if worker is not None and worker.alive else 0
 
 
 @contextmanager
 def accompanied(run: LiveRun, *, in_turns: bool = False) -> Iterator[None]:
-    """Have the bench's companions beside the run for the length of the block.
+    """Enter the bench's companions for the length of the block.
 
-    They act in real time, so a run in turns (a replay) has none.
+    Args:
+        run: What the companions see of the run.
+        in_turns: Whether modules run in virtual time. Companions act in real time, so such a run
+            has none.
     """
     with ExitStack() as stack:
         for name, given in ({} if in_turns else run.bench.companions).items():
-            stack.enter_context(companion(name).accompany(given, run))
+            entry: Companion = companion(name)
+            stack.enter_context(entry.accompany(given, run))
         yield

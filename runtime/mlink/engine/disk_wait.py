@@ -1,24 +1,24 @@
-"""Whether a worker is busy with the disk: then it stands still for the disk's sake, not its own."""
+"""Detects workers that are blocked on disk I/O, which must not be ended as if they hung."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _WAITS_FOR_DISK = "D"
-"""State of a thread that nothing wakes but its device (proc(5), "disk sleep")."""
+"""State of a thread in an uninterruptible wait, usually for a disk (proc(5))."""
 
 
 class DiskWait:
-    """Watches one process: does it write to a disk, or wait for one?"""
+    """Watches one process for writes to a disk and for waits on one."""
 
     def __init__(self, pid: int) -> None:
         self._folder = Path(f"/proc/{pid}")
         self._written: int | None = None
 
     def busy(self) -> bool:
-        """Say whether it has written since the last call, or waits for its disk right now.
+        """Return whether it has written since the last call, or waits for its disk right now.
 
-        False when the process is gone or may not be looked at.
+        False when the process has ended or its files in /proc are not readable.
         """
         before, self._written = self._written, self._bytes_written()
         if before is not None and self._written is not None and self._written > before:
@@ -39,7 +39,7 @@ class DiskWait:
 
 
 def _text_of(path: Path) -> str:
-    """Return a file's text; "" when the process or thread has ended, or may not be looked at."""
+    """Return a file's text; "" when the process has ended or the file is not readable."""
     try:
         return path.read_text(errors="replace")
     except OSError:
@@ -47,5 +47,5 @@ def _text_of(path: Path) -> str:
 
 
 def _state(stat: str) -> str:
-    """Return a thread's state: it follows the name, which may hold anything, in parentheses."""
+    """Return the state letter in a thread's stat file: it follows the name in parentheses."""
     return stat.rpartition(")")[2][1:2]

@@ -1,4 +1,4 @@
-"""Deferred encoding at the end of a run."""
+"""Encodes videos that were recorded raw, when a run is over."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Callable
 from mlink.engine.status import Failure, RunResult
 
 _REPORT = "files_to_encode"
-"""What a recorder reports that has left files raw."""
+"""Key that a recorder reports when it has left raw files."""
 
 
 def encode_raw_videos(
     result: RunResult, on_progress: Callable[[object], None] = lambda _progress: None
 ) -> None:
-    """Encode what a run has recorded raw, as its recorders want it; what fails is in the result.
+    """Encode the files that a run has recorded raw, where their recorder requests it after the run.
 
-    An exception that `on_progress` raises ends the encoding and is passed on.
+    Args:
+        result: The run's result; failures are added to it, and it is then no success.
+        on_progress: Called with the progress of each file. An exception that it raises ends the
+            encoding and is passed on.
     """
     if result.recording_dir is None or not any(_REPORT in each for each in result.reports.values()):
-        return  # without loading an encoder
+        return  # the encoder is not imported
     from mlink.encoding.after_run import encode_after_run
 
     report = encode_after_run(result.recording_dir, success=result.success, on_progress=on_progress)

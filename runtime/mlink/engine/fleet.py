@@ -1,4 +1,4 @@
-"""All workers of a run: forks them, hears their messages and their ends, removes what is left."""
+"""All workers of a run: forks them, receives their messages and exit codes, kills the rest."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ _KILL_WAIT_S = 3.0
 
 @dataclass(slots=True)
 class StreamDescriptors:
-    """What a worker's streams need: whose doorbells it rings, and the ends of its pipes."""
+    """What a worker needs for its streams: the doorbells to ring, and its ends of the pipes."""
 
     listeners: dict[str, list[str]]
+    """Output port in shared memory → modules whose doorbells it rings."""
     pipes_out: dict[str, list[int]] = field(default_factory=dict)
+    """Output port of small items → write ends, one for each subscriber."""
     pipes_in: dict[str, int] = field(default_factory=dict)
+    """Input port of small items → read end."""
 
 
 class Fleet(ClosesOnExit):
-    """Owns the fork server and the workers; a context manager."""
+    """Owns the fork server and the workers; `close` kills workers that still run."""
 
     def __init__(self, preload: Sequence[str]) -> None:
         self._server = ForkServer(preload)
@@ -50,13 +53,21 @@ class Fleet(ClosesOnExit):
         self._server.close()
 
     def add(self, worker: WorkerHandle) -> None:
-        """Take a worker in, before it is forked."""
+        """Add a worker, before it is forked."""
         self.workers[worker.name] = worker
         self._by_fd[worker.channel.fileno()] = worker
         self._poll.register(worker.channel.fileno(), select.POLLIN)
 
-    def fork(self, spec: WorkerSpec, wiring: StreamDescriptors) -> None:
-        """Fork a worker, with the descriptors that its streams need."""
+    def fork(self, spec: WorkerSpec, ends: StreamDescriptors) -> None:
+        """Fork a worker, with the descriptors that its streams need.
+
+        Args:
+            spec: The worker's spec; the positions of the descriptors are added to it.
+            ends: The worker's ends of its streams. All subscribers have been added before.
+
+        Raises:
+            ControlError: The fork server has ended.
+        """
         worker = self.workers[spec.name]
         descriptors = [worker.worker_sock.fileno(), worker.doorbell.fileno()]
 
@@ -68,19 +79,25 @@ class Fleet(ClosesOnExit):
             spec,
             doorbells={
                 port: [pass_on(self.workers[module].doorbell.fileno()) for module in modules]
-                for port, modules in wiring.listeners.items()
+                for port, modules in ends.listeners.items()
             },
-            pipes_out={port: [pass_on(fd) for fd in fds] for port, fds in wiring.pipes_out.items()},
-            pipes_in={port: pass_on(fd) for port, fd in wiring.pipes_in.items()},
+            pipes_out={port: [pass_on(fd) for fd in fds] for port, fds in ends.pipes_out.items()},
+            pipes_in={port: pass_on(fd) for port, fd in ends.pipes_in.items()},
         )
         self._server.request(spec, descriptors)
 
     def watch(self, fd: int) -> None:
-        """Also return from `pump` when this descriptor is readable."""
+        """Let `pump` return also when this descriptor is readable."""
         self._poll.register(fd, select.POLLIN)
 
     def pump(self, timeout_s: float) -> Iterator[Event]:
-        """Wait at most `timeout_s` and yield what happened."""
+        """Wait for at most `timeout_s` seconds and yield what has arrived.
+
+        The messages of a worker come in their order, all of them before its exit code.
+
+        Raises:
+            ControlError: The fork server has ended.
+        """
         ready = [fd for fd, _ in self._poll.poll(max(0.0, timeout_s) * 1000)]
         for fd in ready:
             if worker := self._by_fd.get(fd):
@@ -93,7 +110,7 @@ class Fleet(ClosesOnExit):
             try:
                 message = worker.channel.receive()
             except EOFError:
-                # its exit code follows from the fork server
+                # the fork server reports its exit code
                 self._poll.unregister(worker.channel.fileno())
                 del self._by_fd[worker.channel.fileno()]
                 return
@@ -106,16 +123,16 @@ class Fleet(ClosesOnExit):
             worker = self.workers[message.name]
             if isinstance(message, Forked):
                 worker.pid = message.pid
-                worker.worker_sock.close()  # so that its end shows as an end of file
+                worker.worker_sock.close()  # else the worker's exit would not end the channel
                 continue
             if worker.channel.fileno() in self._by_fd:
-                yield from self._messages(worker)  # its last words come first
+                yield from self._messages(worker)  # its last messages come before its exit code
             worker.exit_code = message.code
             worker.advance(State.GONE)
             yield worker, message.code
 
     def _kill_rest(self) -> None:
-        """Kill whoever still lives; nothing of a run outlives its engine."""
+        """Kill the workers that still run and wait for their exit, at most _KILL_WAIT_S."""
         deadline = time.monotonic() + _KILL_WAIT_S
         for worker in self.workers.values():
             worker.signal(signal.SIGKILL)

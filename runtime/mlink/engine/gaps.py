@@ -1,4 +1,4 @@
-"""When a stream lost items: seen from the counts that the engine gathers while the run lasts."""
+"""Lists when streams lost items, from the counts that workers send while the run lasts."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from typing import Any
 from mlink.engine.status import StreamStatus
 
 _MAX_LISTED = 200
-"""Gaps listed for one subscription; the sums go on."""
+"""Most gaps listed for one subscription; its total count is not limited."""
 
 
 class GapLog:
-    """Notes each growth of a subscription's losses, to the period of the counts (about 0.25 s)."""
+    """Adds a gap whenever a subscription's lost count has grown (counts come every 0.25 s)."""
 
     def __init__(self) -> None:
         self._lost: dict[tuple[str, str, str], int] = {}
         self._gaps: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
 
     def watch(self, streams: Iterable[StreamStatus], elapsed_s: float) -> None:
-        """Compare the counts with the last ones."""
+        """Compare the counts with those of the last call.
+
+        Args:
+            streams: Current counts.
+            elapsed_s: Master time in seconds.
+        """
         for stream in streams:
             for subscription in stream.subscriptions:
                 key = (stream.name, subscription.module, subscription.port)
@@ -32,5 +37,5 @@ class GapLog:
                     gaps.append({"lost": grown, "seen_at_usec": round(elapsed_s * 1e6)})
 
     def of(self, stream: str, module: str, port: str) -> list[dict[str, Any]]:
-        """Return a subscription's gaps: how many items, and when it was seen (µs)."""
+        """Return a subscription's gaps: `lost` items, noticed at master time `seen_at_usec`."""
         return self._gaps.get((stream, module, port), [])

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and requests from other threads: one asks for a clean end, two abort."""
+"""Requests to end a run: Ctrl-C, SIGTERM, other threads. The second signal aborts the run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 class Interrupts:
-    """Owns the signal handlers while a run lasts; a context manager.
+    """Handles SIGINT and SIGTERM while a run lasts; a context manager.
 
-    In a thread other than the main one, signals are left alone.
+    Python allows signal handlers in the main thread only: in another thread none are installed.
     """
 
     def __init__(self) -> None:
@@ -44,16 +44,16 @@ class Interrupts:
         self.request(f"interrupted by {_NAMES[signal.Signals(number)]}")
 
     def fileno(self) -> int:
-        """Return the descriptor that becomes readable at a request."""
+        """Return a descriptor that is readable after a request."""
         return self._fd
 
     @property
     def aborted(self) -> bool:
-        """Whether a second signal asked to give up at once."""
+        """Whether a second signal has come: end at once, without draining."""
         return self._count > 1
 
     def request(self, reason: str) -> None:
-        """Ask for the end; from any thread or a signal handler."""
+        """Request the end, from any thread or signal handler; the first reason is kept."""
         self._reason = self._reason or reason
         with self._closing:
             if self._fd >= 0:
@@ -65,7 +65,7 @@ class Interrupts:
         self.request(reason)
 
     def reason(self) -> str:
-        """Return why an end was asked for, or an empty string; clears the descriptor."""
+        """Return the reason of the request, or ""; resets the descriptor."""
         try:
             os.eventfd_read(self._fd)
         except BlockingIOError:

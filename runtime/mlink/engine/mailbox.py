@@ -112,7 +112,7 @@ class RunMessages:
                 worker,
                 "run",
                 f"its process {how}",
-                "Look at the log above for its last words; run again with --debug.",
+                "Look at the log above for its last messages; run again with --debug.",
             )
         counts = {port.id: _UNKNOWN_COUNT for port in worker.config.outputs}
         self.end_streams(worker, counts)

@@ -1,4 +1,4 @@
-"""How a bench is to be run."""
+"""Options of one run, as the command line and tests give them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from mlink.storage.naming import DEFAULT_ORDER
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Options of one run; `duration_s` None means until it is stopped."""
+    """Options of one run."""
 
     duration_s: float | None = None
+    """Length of the run in seconds of master time; None runs until a stop is requested."""
     out_dir: Path | None = None
-    """Where recordings go; None means ./recordings."""
+    """Parent folder of recordings; None means ./recordings."""
     name: str | None = None
+    """The recording's name; None means the bench's name."""
     record: bool = True
     debug: bool = False
     subject: str = ""
@@ -31,18 +33,18 @@ class RunOptions:
     stop_grace_s: float = 5.0
     """How long a module may make no progress at a stop before it is interrupted."""
     virtual: VirtualTime | None = None
-    """A replay: the modules have turns in virtual time (mlink.replay)."""
+    """Run in virtual time with these parameters (today: a replay); None runs in real time."""
     encode: bool = True
-    """Encode after the run what was recorded raw, where its recorder wants that at once."""
+    """Encode raw videos after the run, where their recorder requests it."""
     journal: bool = False
-    """Record what scripts meet and send, so that `mlink replay` can repeat it exactly."""
+    """Record what scripts receive and send, so that `mlink replay` can repeat it exactly."""
     attributes: Mapping[str, object] = field(default_factory=dict)
     """Further attributes of the recording."""
     run_uuid: bytes | None = None
     """The recording's id, 16 bytes; None makes a new one."""
 
     def on_slow_host(self, factor: float) -> RunOptions:
-        """Return the same with limits of time that are `factor` times as long."""
+        """Return the same options with all timeouts multiplied by `factor`."""
         return replace(
             self,
             load_timeout_s=self.load_timeout_s * factor,

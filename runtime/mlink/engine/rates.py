@@ -1,4 +1,4 @@
-"""The rates of streams while a run lasts, from counts that their workers tell now and then."""
+"""Item rates of streams while a run lasts, from the counts that workers send every 0.25 s."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ WINDOW_S = 2.0
 
 
 class StreamRates:
-    """Items a second of each stream, over about the last two seconds."""
+    """Computes each stream's rate over about the last WINDOW_S seconds."""
 
     def __init__(self) -> None:
-        self._told: dict[str, deque[tuple[float, int]]] = {}
+        self._counts: dict[str, deque[tuple[float, int]]] = {}
 
     def rate_hz(self, stream: str, sent: int, counted_s: float) -> float:
-        """Return the rate now that `sent` items were counted at `counted_s`, a steady clock's time.
+        """Add a count of a stream and return its rate in items per second.
 
-        The time is that of the count and not of this call: counts are a quarter of a second old. 0
-        says that none has come yet.
+        Args:
+            stream: The stream's name.
+            sent: Number of items sent so far.
+            counted_s: Time of the count on a monotonic clock, not of this call: a count may be
+                0.25 s old. 0 means that there is no count yet.
         """
         if not counted_s:
             return 0.0
-        told = self._told.setdefault(stream, deque())
-        if not told or counted_s > told[-1][0]:
-            told.append((counted_s, sent))
-        while len(told) > 2 and told[-1][0] - told[1][0] >= WINDOW_S:
-            told.popleft()
-        (since_s, before), (until_s, after) = told[0], told[-1]
+        counts = self._counts.setdefault(stream, deque())
+        if not counts or counted_s > counts[-1][0]:
+            counts.append((counted_s, sent))
+        while len(counts) > 2 and counts[-1][0] - counts[1][0] >= WINDOW_S:
+            counts.popleft()
+        (since_s, before), (until_s, after) = counts[0], counts[-1]
         return (after - before) / (until_s - since_s) if until_s > since_s else 0.0

@@ -1,4 +1,4 @@
-"""The recording of a run: makes the collection, keeps the log, writes the closing attributes."""
+"""The recording of a run: its collection, its log file, and the attributes of its manifest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,16 @@ _LOG_FILE = "run.log"
 
 
 class Recording:
-    """Owns a run's collection folder and its log file."""
+    """Owns a run's collection folder and its log file.
+
+    Args:
+        bench: The bench that runs.
+        options: Where and under which name to record.
+        run_uuid: The collection's id, 16 bytes.
+
+    Raises:
+        StorageError: The folder cannot be created.
+    """
 
     def __init__(self, bench: Bench, options: RunOptions, run_uuid: bytes) -> None:
         now = datetime.now().astimezone()
@@ -46,13 +55,20 @@ class Recording:
             generator=f"mlink {__version__}",
             time_created=datetime.fromisoformat(created) if created else now,
             authors=(Author(options.experimenter),) if options.experimenter else (),
-            # Written at the beginning: a killed run tells these too.
+            # Written at the beginning: a run that is killed has them too.
             attributes=self._known_at_start(),
         )
         self._log: IO[str] | None = (self.path / _LOG_FILE).open("w", encoding="utf-8")
 
     def write_log(self, time_usec: int, module: str, level: int, text: str) -> None:
-        """Append a line to the recording's log; a full disk ends the log, not the run."""
+        """Append a line to the recording's log; an error of the disk ends the log, not the run.
+
+        Args:
+            time_usec: Master time in µs.
+            module: The module's name; "" for the engine.
+            level: A `logging` level.
+            text: The message.
+        """
         if self._log is None:
             return
         name = logging.getLevelName(level)
@@ -69,7 +85,11 @@ class Recording:
                 log.close()
 
     def close(self, result: RunResult) -> None:
-        """Write how the run ended; StorageError when the disk refuses."""
+        """Write the run's result into the manifest.
+
+        Raises:
+            StorageError: The manifest cannot be written.
+        """
         self._end_log()
         reason = "; ".join(str(failure) for failure in result.failures)
         try:
@@ -85,11 +105,11 @@ class Recording:
             ) from error
 
     def note_priority(self, module: str, nice: int) -> None:
-        """Keep the nice value that a module's process was granted."""
+        """Keep the nice value of a module's process for the manifest."""
         self._priorities[module] = f"nice {nice}"
 
     def watch(self, status: RunStatus) -> None:
-        """Look at the counts of a running run, for when items were lost."""
+        """Compare the counts of a snapshot with the last one, to list losses by time."""
         self._gaps.watch(status.streams, status.elapsed_s)
 
     def _known_at_start(self) -> dict[str, object]:
@@ -147,11 +167,11 @@ class Recording:
             ],
             "reports": result.reports,
             "priorities": self._priorities
-            | {  # a camera's capture thread has another one than its process
+            | {  # a camera reports the priority of its capture thread
                 module: report["priority"]
                 for module, report in result.reports.items()
                 if "priority" in report
             },
         }
-        # What is empty would only be noise in the file.
+        # Empty values are left out of the file.
         return {key: value for key, value in attributes.items() if value not in ([], {}, "")}

@@ -1,9 +1,9 @@
-"""The life of a run, from the checked bench to the closed recording.
+"""The phases of a run, from the checked bench to the closed recording.
 
     spawn → prepare (in stream order) → start (in stream order) → run → stop → close
 
-Everything happens in one thread that waits on the workers' channels. Failures are gathered; the
-first one turns the run towards its stop, and every other module still drains and closes.
+All of it runs in one thread, which waits on the workers' channels. The first failure ends the run:
+the other modules still drain and close.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mlink.engine.plan import order_modules
 from mlink.engine.recording import Recording
 from mlink.engine.report import Reporter, ReporterLogHandler
 from mlink.engine.setup.devices import open_devices
-from mlink.engine.setup.priorities import kept_awake, tell_priorities
+from mlink.engine.setup.priorities import kept_awake, report_priorities
 from mlink.engine.setup.spawn import spawn_workers
 from mlink.engine.setup.specs import worker_spec
 from mlink.engine.setup.workdir import RunWorkDir
@@ -47,9 +47,19 @@ _STEP_S = 0.25
 
 
 def run_bench(bench: Bench, options: RunOptions, observer: RunObserver) -> RunResult:
-    """Run a bench to its end, and encode its raw videos; failures are in the result, not raised.
+    """Run a bench to its end, then encode its raw videos.
 
-    Raises BenchError or StorageError when the run cannot even be set up.
+    Args:
+        bench: A checked bench.
+        options: Length, recording and timeouts of the run.
+        observer: Called with status, logs and printed lines while the run lasts.
+
+    Returns:
+        The result; failures of modules are in it and not raised.
+
+    Raises:
+        BenchError: A part of the bench cannot be set up.
+        StorageError: The recording or the run's folder cannot be created.
     """
     result = Engine(bench, options, observer).run()
     if options.encode:
@@ -58,14 +68,14 @@ def run_bench(bench: Bench, options: RunOptions, observer: RunObserver) -> RunRe
 
 
 class Engine:
-    """One run of one bench."""
+    """One run of one bench; `run` may be called once."""
 
     def __init__(self, bench: Bench, options: RunOptions, observer: RunObserver) -> None:
         self.bench = bench
         self.options = options
         self._interrupts = Interrupts()
         self.work_dir: Path | None = None
-        """The run's folder for sockets, while the run lasts."""
+        """The run's folder for sockets; removed at the end of the run."""
         self._order = order_modules(bench)
         self._streams = Streams(bench, self._order)
         self._reporter = Reporter(bench, self._streams, observer)
@@ -80,15 +90,15 @@ class Engine:
             self._reporter.virtual_usec = lambda: self._conductor.now_usec if self._conductor else 0
         self._disk_errors: SimpleQueue[StorageError] = SimpleQueue()
         self.live: LiveRun | None = None
-        """What companions see of the run, while it lasts."""
+        """The run as companions see it; None until all workers have loaded."""
 
     @property
     def failures(self) -> list[Failure]:
-        """The failures so far."""
+        """The failures so far; readable from any thread."""
         return self._outcome.failures
 
     def request_stop(self, reason: str = "asked to stop") -> None:
-        """End the run as a success; may be called from any thread."""
+        """Request the end of the run, as a success; may be called from any thread."""
         self._interrupts.request(reason)
 
     def abort(self, reason: str) -> None:
@@ -98,7 +108,7 @@ class Engine:
     # phases -------------------------------------------------------------------------------
 
     def run(self) -> RunResult:
-        """Run to the end and return how it went."""
+        """Run to the end and return the result."""
         run_uuid = self.options.run_uuid or uuid7().bytes
         with ExitStack() as stack:
             stack.enter_context(ReporterLogHandler(self._reporter))
@@ -122,7 +132,7 @@ class Engine:
             {module.type.implementation.partition(":")[0] for module in self.bench.modules.values()}
         )
         with ExitStack() as stack:
-            fleet = stack.enter_context(Fleet(preload))  # its imports run while devices open
+            fleet = stack.enter_context(Fleet(preload))  # imports modules while devices open
             devices = stack.enter_context(open_devices(self.bench, work.path))
             fleet.watch(self._interrupts.fileno())
             self._fleet, self._workers = fleet, fleet.workers
@@ -147,7 +157,7 @@ class Engine:
             self._wait(
                 lambda: self._all(State.LOADED), self.options.load_timeout_s, "load", State.LOADED
             )
-            tell_priorities(self._workers, self._reporter, in_real_time=self._conductor is None)
+            report_priorities(self._workers, self._reporter, in_real_time=self._conductor is None)
             stay_awake = kept_awake(
                 self.bench, self._streams, self._reporter, in_real_time=self._conductor is None
             )
@@ -246,7 +256,7 @@ class Engine:
 
     @property
     def _turns(self) -> Turns | None:
-        """What gives turns, in a replay."""
+        """Gives the modules their turns in virtual time; None in real time."""
         if self._conductor is None:
             return None
         return Turns(self._conductor, self._workers, self._pump, lambda: self._outcome.ending)
@@ -257,7 +267,13 @@ class Engine:
     def _in_stream_order(
         self, send: Callable[[WorkerHandle], None], reached: State, timeout_s: float
     ) -> None:
-        """Send to each module as soon as all its sources have reached a state; wait for all."""
+        """Send to each module when all its sources have reached a state; wait until all have.
+
+        Args:
+            send: Sends the message that leads a worker to the state.
+            reached: The state to wait for.
+            timeout_s: Time for all modules together; modules that are late have failed.
+        """
         sources = {name: self._streams.sources(name) for name in self._order}
         pending = list(self._order)
 
@@ -271,7 +287,7 @@ class Engine:
         self._wait(send_to_ready, timeout_s, reached.name.lower(), reached)
 
     def _wait(self, done: Callable[[], bool], timeout_s: float, phase: str, reached: State) -> None:
-        """Pump until done, or the run turns towards its end."""
+        """Handle messages until `done()`, the timeout, or the run has to end."""
         deadline = time.monotonic() + timeout_s
         while not done() and not self._outcome.ending:
             self._pump(_STEP_S)

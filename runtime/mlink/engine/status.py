@@ -1,4 +1,4 @@
-"""What the engine tells whoever watches a run: live status, and the result at the end."""
+"""Plain values that the engine passes to the observer of a run: live status and the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Phase(enum.Enum):
-    """Where a run is in its life."""
+    """Phases of a run, in their order."""
 
     CHECK = "check"
     SPAWN = "spawn"
@@ -23,20 +23,21 @@ class Phase(enum.Enum):
 
 @dataclass(slots=True)
 class SubscriptionStatus:
-    """Counts of one subscriber of a stream."""
+    """Counts of one subscription: sent = received + lost + queued."""
 
     module: str
     port: str
     received: int = 0
     lost: int = 0
     queued: int = 0
-    """Under way to it; after the run, what a module that failed has not taken."""
+    """Items in its queue; after the run, items that a module that failed has not received."""
     queue_limit: int = 0
+    """Length of its queue in items; 0 while it is not known."""
 
 
 @dataclass(slots=True)
 class StreamStatus:
-    """Counts of one output port; `rate_hz` over the last status interval."""
+    """Counts of one output port; `rate_hz` is of the last 2 s, in a result of the whole run."""
 
     module: str
     port: str
@@ -52,18 +53,18 @@ class StreamStatus:
 
     @property
     def unused(self) -> bool:
-        """Whether nobody listens and nothing was sent: not worth a line."""
+        """Whether it has no subscriber and no item: views leave it out."""
         return not self.subscriptions and not self.sent
 
     @property
     def lost(self) -> int:
-        """Items lost over all subscribers."""
+        """Items lost, summed over all subscriptions."""
         return sum(subscription.lost for subscription in self.subscriptions)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run failed: the module, in which phase, what, and what to do."""
+    """One reason why a run failed; `module` is "" for the engine itself."""
 
     module: str
     phase: str
@@ -78,7 +79,7 @@ class Failure:
 
 @dataclass(slots=True)
 class RunStatus:
-    """A snapshot of a run."""
+    """A snapshot of a run; `elapsed_s` is master time in seconds."""
 
     phase: Phase = Phase.CHECK
     elapsed_s: float = 0.0
@@ -88,7 +89,7 @@ class RunStatus:
 
 @dataclass(slots=True)
 class RunResult:
-    """How a run ended."""
+    """The result of a run."""
 
     success: bool
     failures: list[Failure] = field(default_factory=list)
@@ -96,22 +97,23 @@ class RunResult:
     stop_reason: str = ""
     streams: list[StreamStatus] = field(default_factory=list)
     reports: dict[str, dict[str, float | str]] = field(default_factory=dict)
-    """Figures that modules gave, by module name."""
+    """Figures that modules reported: module name → key → value."""
     recording_dir: Path | None = None
     start_to_first_item_s: float | None = None
+    """Time from the start of the engine to the first item received; None without an item."""
 
 
 class RunObserver(Protocol):
-    """Watches a run; called in the engine's thread, must return quickly."""
+    """Contract of an observer; its methods run in the engine's thread and must return quickly."""
 
     def on_status(self, status: RunStatus) -> None:
-        """Take a snapshot, about four times a second and at each change of phase."""
+        """Receive a snapshot, about four times a second and at each change of phase."""
         ...
 
     def on_log(self, module: str, level: int, message: str) -> None:
-        """Take a line of a module's log (`logging` levels); module "" is the engine."""
+        """Receive a line of a module's log (`logging` levels); module "" is the engine."""
         ...
 
     def on_output(self, module: str, text: str) -> None:
-        """Take a line that a script printed."""
+        """Receive a line that a script printed."""
         ...

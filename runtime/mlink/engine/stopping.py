@@ -1,8 +1,9 @@
-"""The stop ladder: ask, wait, interrupt, terminate, kill; each step logged.
+"""The stop ladder: a worker that hangs is interrupted, then terminated, then killed.
 
-A worker's time begins when everything it waits for has arrived: all its sources (feedback ones
-too, once its own streams have ended) have ended their streams. Every item it takes meanwhile
-gives it new time, so a slow consumer drains its queue; only one that stands still is hurried.
+A worker's time to finish begins when all its sources have ended their streams (sources of feedback
+inputs count once its own streams have ended). Each item it receives restarts that time, so a slow
+subscriber drains its queue. A worker that is blocked on its disk has up to two minutes. Only a
+worker without progress is ended.
 """
 
 from __future__ import annotations
@@ -22,11 +23,18 @@ _RUNGS = (
 )
 
 _DISK_PATIENCE = 24.0
-"""How long a worker may be busy with the disk, in times of grace: two minutes of the usual 5 s."""
+"""Longest time at the disk, as a multiple of the grace time: two minutes for the default of 5 s."""
 
 
 class StopLadder:
-    """Watches workers that are to finish, and hurries those that stand still."""
+    """Watches workers that have to finish, and ends those without progress step by step.
+
+    Args:
+        edges: Subscriptions whose sources are waited for.
+        workers: All workers by module name.
+        grace_s: How long a worker may make no progress before the first step.
+        log: Called with (worker, text) at each step.
+    """
 
     def __init__(
         self,
@@ -42,11 +50,18 @@ class StopLadder:
         self._progress: dict[str, int] = {}
         self._disks: dict[str, DiskWait] = {}
         self._disk_since: dict[str, float] = {}
-        """Worker → since when it is busy with the disk and nothing else (time.monotonic)."""
-        self._told: set[str] = set()
+        """Worker → since when it has only been busy with its disk (time.monotonic)."""
+        self._disk_logged: set[str] = set()
 
     def overdue(self, waiting: Iterable[WorkerHandle]) -> list[WorkerHandle]:
-        """Take the next step with workers whose time is over; return those newly overdue."""
+        """Take the next step with each worker whose time is over.
+
+        Args:
+            waiting: Workers that have not finished yet.
+
+        Returns:
+            Workers that this call has interrupted for the first time.
+        """
         newly = []
         for worker in waiting:
             if self._waits_for_others(worker):
@@ -63,8 +78,8 @@ class StopLadder:
                 continue
             if worker.rung == 0:
                 newly.append(worker)
-            number, words, patience_s = _RUNGS[worker.rung]
-            self._log(worker, f"does not finish: {words} ({number.name})")
+            number, step, patience_s = _RUNGS[worker.rung]
+            self._log(worker, f"does not finish: {step} ({number.name})")
             worker.signal(number)
             worker.rung += 1
             worker.allow(patience_s)
@@ -95,7 +110,7 @@ class StopLadder:
             return False
         busy_s = monotonic() - self._disk_since.setdefault(worker.name, monotonic())
         limit_s = _DISK_PATIENCE * self._grace_s
-        if busy_s > self._grace_s and worker.name not in self._told:
-            self._told.add(worker.name)
-            self._log(worker, f"still writes to the disk, which is slow; it may for {limit_s:g} s")
+        if busy_s > self._grace_s and worker.name not in self._disk_logged:
+            self._disk_logged.add(worker.name)
+            self._log(worker, f"still writes to a slow disk; waiting up to {limit_s:g} s for it")
         return busy_s < limit_s

@@ -1,4 +1,4 @@
-"""The engine's view of one worker: its channel, its state, and the ladder that ends it."""
+"""The engine's handle of one worker process: its channel, its state and its counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlink.transport.doorbell import Doorbell
 
 
 class State(enum.IntEnum):
-    """How far a worker has come."""
+    """Progress of a worker, in ascending order."""
 
     SPAWNED = 0
     LOADED = 1
@@ -24,7 +24,7 @@ class State(enum.IntEnum):
     STARTING = 3
     STARTED = 4
     ENDED = 5
-    """Its outputs are complete."""
+    """Its output streams are complete."""
     FINISHED = 6
     CLOSED = 7
     GONE = 8
@@ -32,7 +32,7 @@ class State(enum.IntEnum):
 
 @dataclass(slots=True)
 class WorkerHandle:
-    """One worker process and what is known of it."""
+    """One worker process, its channel, and the last state and counts that it sent."""
 
     config: ModuleConfig
     channel: Channel[WorkerMessages]
@@ -44,21 +44,22 @@ class WorkerHandle:
     failed: bool = False
     nice: int = 0
     closed: bool = False
-    """It has said that its files are closed."""
+    """Whether it has reported that its files are closed."""
     counted_s: float = 0.0
-    """When its counts came (time.monotonic)."""
+    """When its last counts arrived (time.monotonic)."""
     sent: dict[str, int] = field(default_factory=dict)
     received: dict[str, InputCount] = field(default_factory=dict)
     text: str = ""
     pending_acks: int = 0
+    """Messages that it has not acknowledged yet."""
     deadline: float | None = None
-    """When its time to finish is over (time.monotonic); None while it waits for others."""
+    """End of its time to finish (time.monotonic); None while it waits for its sources."""
     rung: int = 0
-    """Step of the stop ladder already taken: 1 interrupted, 2 terminated, 3 killed."""
+    """Steps of the stop ladder taken: 1 interrupted, 2 terminated, 3 killed."""
 
     @classmethod
     def create(cls, config: ModuleConfig) -> WorkerHandle:
-        """Make the channel and the doorbell of a worker that is to be forked."""
+        """Return the handle of a worker that is not forked yet, with its channel and doorbell."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return cls(config, engine_channel(ours), theirs, Doorbell())
 
@@ -69,11 +70,11 @@ class WorkerHandle:
 
     @property
     def alive(self) -> bool:
-        """Whether the process still runs (or is about to)."""
+        """Whether the process has not exited (it may not be forked yet)."""
         return self.exit_code is None
 
     def send(self, message: EngineMessage) -> None:
-        """Send a message; a worker that is gone is noticed by its exit."""
+        """Send a message. An error is ignored: the exit code of a dead worker follows."""
         if self.state >= State.CLOSED or not self.alive:
             return
         try:
@@ -82,11 +83,11 @@ class WorkerHandle:
             pass
 
     def advance(self, state: State) -> None:
-        """Note a further state; states never go back."""
+        """Set a later state; an earlier one is ignored."""
         self.state = max(self.state, state)
 
     def allow(self, seconds: float) -> None:
-        """Give the worker this long from now for what it has to do next."""
+        """Set the deadline to `seconds` from now."""
         self.deadline = time.monotonic() + seconds
 
     def signal(self, number: signal.Signals) -> None:
@@ -98,7 +99,7 @@ class WorkerHandle:
                 pass
 
     def close(self) -> None:
-        """Close the engine's ends."""
+        """Close the channel, the worker's socket and the doorbell."""
         self.channel.close()
         self.worker_sock.close()
         self.doorbell.close()

@@ -1,1 +1,1 @@
-"""The process that hosts one module."""
+"""The worker: a process that hosts one module, and the fork server that starts it."""

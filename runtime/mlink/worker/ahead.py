@@ -1,11 +1,12 @@
-"""Let a script's main thread, which answers to data, run ahead of the script's own threads.
+"""Real-time priority for a script's main thread, so that it runs ahead of the script's threads.
 
-All of them share one interpreter. A thread that waits for it gets it within the switch interval
-only if the system also runs that thread at once, and among threads of one priority it may not for
-tens of ms. At a real-time priority the main thread is woken first, and runs at once.
+The main thread handles data; all threads of a script share one interpreter lock. A thread that
+waits for the lock receives it within the switch interval only if the kernel also schedules that
+thread at once; among threads of equal priority this may take tens of ms. With a real-time priority
+the main thread is scheduled first.
 
-A main thread that computes without a pause must not keep others from the processor: the kernel
-tells it so by SIGXCPU (RLIMIT_RTTIME), and it goes back to ordinary scheduling for the rest.
+A main thread that computes without a pause would keep others off the processor. The kernel sends
+it SIGXCPU after RLIMIT_RTTIME of CPU time, and it returns to normal scheduling for good.
 """
 
 from __future__ import annotations
@@ -18,17 +19,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PRIORITY = 5
-"""Below capture threads (15) and simulated boards (10)."""
+"""SCHED_FIFO priority: below capture threads (15) and simulated boards (10)."""
 LONGEST_USEC = 200_000
-"""CPU time that the main thread may take at this priority without waiting for anything."""
+"""CPU time in µs that the main thread may use at this priority without waiting."""
 
 
 @contextmanager
 def ahead_of_own_threads(log: logging.Logger, longest_usec: int = LONGEST_USEC) -> Iterator[bool]:
-    """Give the calling main thread a real-time priority in the block; yields whether it was given.
+    """Run the block at a real-time priority; call it in the main thread.
 
-    Threads that it makes meanwhile, and programs, are ordinary ones. Where the system refuses, all
-    stays as it is: the run's start has told of priorities that were refused.
+    Threads and programs that are started in the block have normal priority.
+
+    Args:
+        log: Receives a warning when the thread has computed for too long.
+        longest_usec: CPU time in µs without a wait after which the priority is given up.
+
+    Yields:
+        Whether the priority was granted. A refusal is not logged here: the engine logs refused
+        priorities at the start of the run.
     """
     policy, param = os.sched_getscheduler(0), os.sched_getparam(0)
     soft, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
@@ -38,14 +46,14 @@ def ahead_of_own_threads(log: logging.Logger, longest_usec: int = LONGEST_USEC) 
             return
         os.sched_setscheduler(0, policy, param)
         log.warning(
-            "the script computed for %d ms on end: from now on its main thread shares the"
-            " processor evenly, also with its own threads",
+            "the script computed for %d ms without waiting: its main thread loses its priority"
+            " over the script's other threads",
             longest_usec // 1000,
         )
 
     previous = signal.signal(signal.SIGXCPU, step_back)
     try:
-        granted = _ask(longest_usec, hard)
+        granted = _request(longest_usec, hard)
         yield granted
     finally:
         if os.sched_getscheduler(0) != policy:
@@ -54,10 +62,10 @@ def ahead_of_own_threads(log: logging.Logger, longest_usec: int = LONGEST_USEC) 
         signal.signal(signal.SIGXCPU, previous)
 
 
-def _ask(longest_usec: int, hard: int) -> bool:
+def _request(longest_usec: int, hard: int) -> bool:
     try:
         resource.setrlimit(resource.RLIMIT_RTTIME, (longest_usec, hard))
-        # Children of this thread start as ordinary ones.
+        # RESET_ON_FORK: threads and processes that it starts have normal priority.
         flags = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
         os.sched_setscheduler(0, flags, os.sched_param(PRIORITY))
     except (OSError, ValueError):  # no privilege; a limit that is lower already

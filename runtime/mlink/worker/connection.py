@@ -1,7 +1,7 @@
-"""What ties a worker process to its engine: channel, doorbells, and who it is to be.
+"""A worker's connection to its engine: its spec, control channel, doorbells and pipes.
 
-A forked worker gets them from the fork server. A standalone module is a program of its own: the
-fork server becomes it by exec and leaves the descriptors open, named in its environment.
+A forked worker receives them from the fork server. A standalone module is a program of its own:
+the forked process becomes it by exec, with the descriptors open and listed in its environment.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ENVIRONMENT = "MLINK_WORKER_FDS"
 
 @dataclass(slots=True)
 class Connection:
-    """A worker's connection; everything the process prints goes through it from now on."""
+    """A worker's ends of its channel, doorbells and pipes; printed lines go over the channel."""
 
     spec: WorkerSpec
     channel: Channel[EngineMessages]
@@ -39,7 +39,12 @@ class Connection:
 
 
 def adopt(spec: WorkerSpec, descriptors: list[int]) -> Connection:
-    """Take over the descriptors: channel and doorbell, subscribers' doorbells, pipes."""
+    """Return the connection that the fork server has passed; redirects printing and logging.
+
+    Args:
+        spec: The worker's spec, with positions in `descriptors`.
+        descriptors: Control channel, own doorbell, then subscribers' doorbells and pipes.
+    """
     channel = worker_channel(socket.socket(fileno=descriptors[0]))
     return Connection(
         spec=spec,
@@ -59,7 +64,11 @@ def adopt(spec: WorkerSpec, descriptors: list[int]) -> Connection:
 
 
 def adopt_from_environment() -> Connection:
-    """Take over the connection of a standalone program; ControlError when there is none."""
+    """Return the connection of a standalone program.
+
+    Raises:
+        ControlError: The program was not started by an engine.
+    """
     named = os.environ.pop(ENVIRONMENT, "")
     if not named:
         raise ControlError(
@@ -75,7 +84,7 @@ def adopt_from_environment() -> Connection:
 
 
 def become_program(spec: WorkerSpec, descriptors: list[int]) -> None:
-    """Replace this process by the standalone program; ends the process when that fails."""
+    """Replace this process by the standalone program; on an error report it and exit with 127."""
     spec_fd = os.memfd_create("worker-spec", 0)
     os.write(spec_fd, msgspec.msgpack.encode(spec))
     os.lseek(spec_fd, 0, os.SEEK_SET)

@@ -1,4 +1,4 @@
-"""Turns an exception into what a user should read: message, remedy, and detail for --debug."""
+"""Converts an exception to texts for users: message, remedy, and a traceback for --debug."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlink.errors import MlinkError
 
 @dataclass(frozen=True, slots=True)
 class FailureText:
-    """Words for a failure."""
+    """What to report about a failure; `detail` is the traceback."""
 
     message: str
     remedy: str = ""
@@ -27,7 +27,12 @@ _OS_REMEDIES = {
 
 
 def describe(error: BaseException | str, *, debug: bool = False) -> FailureText:
-    """Return the words for an error; the traceback only when `debug`."""
+    """Return the texts for an error.
+
+    Args:
+        error: An exception, or the message itself.
+        debug: Whether to include the traceback.
+    """
     if isinstance(error, str):
         return FailureText(error)
     detail = "".join(traceback.format_exception(error)) if debug else ""
@@ -39,7 +44,7 @@ def describe(error: BaseException | str, *, debug: bool = False) -> FailureText:
             f"{error.strerror or error}{where}", _OS_REMEDIES.get(error.errno, ""), detail
         )
     if isinstance(error, KeyboardInterrupt):
-        return FailureText("interrupted: it did not stop when it was asked to", detail=detail)
+        return FailureText("interrupted: it did not stop when requested", detail=detail)
     frames = traceback.extract_tb(error.__traceback__)
     where = f" (at {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return FailureText(

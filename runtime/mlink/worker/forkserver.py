@@ -1,11 +1,11 @@
-"""The fork server: a process with the heavy imports done, of which workers are forked.
+"""The fork server: a process that has done the slow imports and forks the workers.
 
-It is started by the engine as `python -m mlink.worker.forkserver FD MODULE…`. Over the socket FD
-(Unix SEQPACKET) it takes one WorkerSpec per packet with the worker's descriptors attached
-(control channel, doorbell, doorbells of subscribers), and reports each child's start and end.
+The engine starts it as `python -m mlink.worker.forkserver FD MODULE…`. Over the socket FD (Unix
+SEQPACKET) it receives one WorkerSpec per packet, with the worker's descriptors attached (control
+channel, doorbell, subscribers' doorbells, pipes), and it reports the start and exit of each child.
 
-The standard library's forkserver is not used: it imports the main program again in every child
-and pickles what it passes on.
+The fork server of `multiprocessing` is not used: it imports the main program in every child and
+pickles what it passes.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from mlink.worker.life import Worker
 
 REQUEST_LIMIT = 1 << 18
 MAX_DESCRIPTORS = 200
-"""The kernel passes at most 253 descriptors with a packet."""
+"""Most descriptors in a packet; the kernel's limit is 253 (SCM_MAX_FD)."""
 
 
 class Forked(msgspec.Struct, tag=True, frozen=True):
-    """A worker runs with this process id."""
+    """A worker was forked with this process id."""
 
     name: str
     pid: int
 
 
 class Exited(msgspec.Struct, tag=True, frozen=True):
-    """A worker has ended; negative codes are signals."""
+    """A worker has exited; a negative code is the signal that ended it."""
 
     name: str
     pid: int
@@ -52,11 +52,11 @@ ServerMessages = Forked | Exited
 
 
 def main() -> None:
-    """Serve until the engine closes the socket."""
+    """Import the modules of the command line, then serve until the engine closes the socket."""
     requests = socket.socket(fileno=int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine decides what a Ctrl-C means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine handles Ctrl-C
     for name in sys.argv[2:]:
-        # a module that cannot be imported fails in its worker, with a message
+        # a module that cannot be imported fails again in its worker, which reports it
         with contextlib.suppress(Exception):
             importlib.import_module(name)
     gc.collect()
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def serve(requests: socket.socket) -> None:
-    """Fork workers on request and report their ends."""
+    """Fork workers on request and report their exits, until the socket is closed."""
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -111,16 +111,16 @@ def _reap() -> list[tuple[int, int]]:
 
 
 def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
-    """Live as a worker and exit; never returns into the server's loop."""
+    """Run as a worker and exit; never return to the server's loop."""
     code = 70
     try:
-        os.setsid()  # a terminal's Ctrl-C is for the engine, which asks the workers to stop
+        os.setsid()  # a terminal's Ctrl-C reaches the engine only, which stops the workers
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, _exit_on_signal)
         os.dup2(2, 1)  # the engine's stdout is for results
         if spec.nice:
-            with contextlib.suppress(PermissionError):  # the engine tells what was granted
+            with contextlib.suppress(PermissionError):  # the engine logs refusals
                 os.setpriority(os.PRIO_PROCESS, 0, spec.nice)
         _wake_on_time()
         faulthandler.enable()
@@ -141,7 +141,7 @@ def _exit_on_signal(number: int, _frame: object) -> None:
 
 
 def _wake_on_time() -> None:
-    """Let waits end within 1 µs of their time instead of 50 µs (PR_SET_TIMERSLACK, in ns)."""
+    """Set the slack of timed waits to 1 µs; the default is 50 µs (PR_SET_TIMERSLACK, in ns)."""
     ctypes.CDLL(None).prctl(29, 1000, 0, 0, 0)
 
 

@@ -1,7 +1,7 @@
-"""A module's world inside its worker: ports, time, log, and the loop that serves them.
+"""The context of a module in its worker: ports, clock, log, and the loop that serves them.
 
-The loop waits on the module's doorbell and on the control channel. Control messages are acted
-on in the main thread, between items, so that a module needs no locks against the engine.
+The loop waits on the module's pipes, its doorbell and the control channel. Control messages are
+handled in the main thread, between items, so a module needs no locks against the engine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mlink.worker.ports import WorkerInput, WorkerOutput
 from mlink.worker.timers import Timers
 
 BATCH = 64
-"""Items of one input dispatched before the others and the engine get their turn."""
+"""Most items dispatched from one input before other inputs and control messages are served."""
 
 _STATUS_PERIOD_S = 0.25
 _WAIT_LIMIT_USEC = 250_000
@@ -39,7 +39,14 @@ _DRAIN_WAIT_USEC = 100_000
 
 
 class ModuleHost:
-    """Implements `mlink.module.ModuleContext` for one module in this process."""
+    """Implements `mlink.module.ModuleContext` in real time for the module of this process.
+
+    Args:
+        spec: The worker's spec.
+        settings: The module's settings.
+        channel: The control channel to the engine.
+        doorbell: Rung by sources of streams in shared memory.
+    """
 
     def __init__(
         self,
@@ -79,7 +86,7 @@ class ModuleHost:
         self._poll = select.poll()
         self._poll.register(doorbell.fileno(), select.POLLIN)
         self._poll.register(channel.fileno(), select.POLLIN)
-        self._control_poll = select.poll()  # before the start, items may wait but are not taken
+        self._control_poll = select.poll()  # before the start no items are dispatched
         self._control_poll.register(channel.fileno(), select.POLLIN)
         self._pipes: dict[int, WorkerInput] = {}
         self._more_waits = False
@@ -89,7 +96,7 @@ class ModuleHost:
         self._gap_warned: dict[str, float] = {}
 
     def begin(self, t0_monotonic_ns: int) -> None:
-        """Master time runs; its zero was at this CLOCK_MONOTONIC reading."""
+        """Start master time; its zero is this CLOCK_MONOTONIC reading in ns."""
         assert isinstance(self.master_clock, MasterClock)
         self.master_clock.t0_monotonic_ns = t0_monotonic_ns
         self.started = True
@@ -109,18 +116,29 @@ class ModuleHost:
 
     @property
     def device(self) -> DeviceEndpoint | None:
-        """The device that the bench gives this module."""
+        """The opened device of this module; None without one."""
         return self.spec.device
 
     @property
     def running(self) -> bool:
-        """True from start() until a stop was asked; looks at the control channel."""
+        """True from start() until a stop was requested; handles waiting control messages."""
         if not self.stop_asked and self.started:
             self.serve_control()
         return self.started and not self.stop_asked and not self.failed
 
     def create_dataset(self, preferred_name: str = "", group: str = "") -> Dataset | None:
-        """Make a dataset of the recording; None when the run is not recorded."""
+        """Create a dataset in the recording, which is saved at the end of the run.
+
+        Args:
+            preferred_name: Its name, "" for the module's; made unique if it exists.
+            group: The group it belongs to; "" for the collection itself.
+
+        Returns:
+            The dataset; None when the run is not recorded.
+
+        Raises:
+            StorageError: It cannot be created.
+        """
         if self.run_info.recording_dir is None:
             return None
         dataset = create_dataset(
@@ -134,7 +152,7 @@ class ModuleHost:
         return dataset
 
     def fail(self, error: BaseException | str) -> None:
-        """Report a failure, from any thread; only the first one is passed on."""
+        """Report a failure, from any thread; only the first one is sent."""
         if self.failed:
             return
         self.failed = True
@@ -142,7 +160,7 @@ class ModuleHost:
         self._doorbell.ring()
 
     def send_failure(self, error: BaseException | str, phase: str) -> None:
-        """Tell the engine what failed, in words for the user."""
+        """Send a failure to the engine, as texts for the user."""
         found = describe(error, debug=self.run_info.debug)
         self._try_send(
             control.Failed(
@@ -154,19 +172,19 @@ class ModuleHost:
         )
 
     def request_stop(self, reason: str) -> None:
-        """Ask for the run's end, as a success."""
+        """Request the end of the run, as a success."""
         self._try_send(control.StopRequest(reason))
 
     def set_status(self, text: str) -> None:
-        """Show a short text for this module."""
+        """Set the module's status text, sent with its next counts."""
         self._status_text = control.cut(text)
 
     def report(self, key: str, value: float | str) -> None:
-        """Give a figure to the summary and to the recording."""
+        """Send a figure for the summary and the recording."""
         self._try_send(control.Report(key, value))
 
     def serve(self, timeout_usec: int = -1) -> None:
-        """Dispatch what arrives: until a stop is asked, or for one wait of `timeout_usec`."""
+        """Dispatch items until a stop is requested, or during one wait of `timeout_usec`."""
         if timeout_usec >= 0:
             self.step(timeout_usec)
             self.journal.note_wait(timeout_usec)
@@ -175,19 +193,19 @@ class ModuleHost:
             self.step(_WAIT_LIMIT_USEC)
 
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
-        """Call once from the loop, `delay_usec` from now."""
+        """Call once from the loop, `delay_usec` µs from now."""
         number = self._timers.next_number
         self._timers.add(delay_usec, self.journal.call(number, delay_usec, call))
 
     # the loop -----------------------------------------------------------------------------
 
     def watch(self, fd: int, port: WorkerInput) -> None:
-        """Have the loop take this input's items when its pipe holds some."""
+        """Let the loop dispatch this input's items when its pipe is readable."""
         self._pipes[fd] = port
         self._poll.register(fd, select.POLLIN)
 
     def step(self, timeout_usec: int) -> None:
-        """Wait once, at most `timeout_usec`, then dispatch control, timers and items."""
+        """Wait once for at most `timeout_usec`, then handle control messages, timers and items."""
         self._send_status_when_due()
         wait_ms = 0.0 if self._more_waits else self._timers.limit(timeout_usec / 1000)
         ready = self._ready(wait_ms)
@@ -206,20 +224,20 @@ class ModuleHost:
         self._forget_closed_pipes(ready)
 
     def _ready(self, wait_ms: float) -> list[int]:
-        """Wait for any descriptor; to the µs when a delayed call is due, which poll() rounds up."""
+        """Wait for any descriptor; by select() when a timer runs, since poll() rounds up to ms."""
         if self._timers and wait_ms > 0:
             waited_on = [self._doorbell.fd, self._channel.fileno(), *self._pipes]
             return select.select(waited_on, [], [], wait_ms / 1000)[0]
         return [fd for fd, _ in self._poll.poll(wait_ms)]
 
     def _wake_shared_inputs(self) -> None:
-        """A frame or signal block has come: it may be for any of the inputs in shared memory."""
+        """Look at all inputs: the doorbell does not show which of them has a frame or block."""
         self._more_waits = True
         for port in self.inputs.values():
             port.waiting = True
 
     def take_items(self) -> bool:
-        """Dispatch a batch from each input; return whether more may wait."""
+        """Dispatch at most BATCH items from each input; return whether more may wait."""
         more = False
         for port in self.inputs.values():
             if not port.waiting:
@@ -233,7 +251,7 @@ class ModuleHost:
         return more
 
     def _forget_closed_pipes(self, ready: list[int]) -> None:
-        """Wait no longer on pipes whose writers are gone: they would wake the loop for ever."""
+        """Stop polling pipes whose writer has closed them: they would always be readable."""
         for fd in ready:
             port = self._pipes.get(fd)
             if port is not None and port.hung_up:
@@ -241,12 +259,16 @@ class ModuleHost:
                 del self._pipes[fd]
 
     def wait_for_message(self) -> EngineMessages:
-        """Wait for the next message that concerns the module's life (none are dispatched)."""
+        """Return the next message about the module's life cycle; no items are dispatched.
+
+        Raises:
+            ControlError: The engine has closed the channel.
+        """
         while not self.inbox:
             self._await_control()
             self.serve_control()
             if self.engine_lost:
-                raise ControlError("the engine went away")
+                raise ControlError("lost the connection to the engine")
         return self.inbox.pop(0)
 
     def _await_control(self) -> None:
@@ -258,7 +280,7 @@ class ModuleHost:
             self.fail(error)
 
     def open_journal(self) -> None:
-        """Begin to write down what the module meets and sends, if that is wanted."""
+        """Open the module's journal, if the spec requests one and the run is recorded."""
         dataset = self.create_dataset(self.name, group=GROUP) if self.spec.journal else None
         if dataset is not None:
             self.journal.open(
@@ -273,18 +295,18 @@ class ModuleHost:
             )
 
     def note_finish(self) -> None:
-        """The module's stop() is about to be called."""
+        """Record in the journal that the module's stop() follows."""
         self.journal.note_finish()
 
     def drain(self, ports: list[WorkerInput]) -> None:
-        """Dispatch what is still on its way, to the end that the sources declared."""
+        """Dispatch items until each input has reached the item count that its source declared."""
         while not self.failed and not all(port.ended for port in ports):
             self.step(_DRAIN_WAIT_USEC)
             if self.engine_lost:
                 return
 
     def serve_control(self) -> None:
-        """Act on waiting control messages; those of the module's life go to `inbox`."""
+        """Handle waiting control messages; those about the life cycle are put into `inbox`."""
         while True:
             try:
                 message = self._channel.receive()
@@ -306,10 +328,10 @@ class ModuleHost:
                 self.inbox.append(message)
 
     def take_turn(self, message: control.Turn) -> None:
-        """Go on in virtual time; only replays have it (mlink.worker.virtual_time.host)."""
+        """Continue in virtual time; does nothing in real time."""
 
     def ask_stop(self) -> None:
-        """A stop is asked: the module stops acquiring at once."""
+        """Request the module's stop: it stops acquiring at once, by `halt`."""
         if self.stop_asked:
             return
         self.stop_asked = True
@@ -317,7 +339,7 @@ class ModuleHost:
         if self.module is not None and self.started:
             try:
                 self.module.halt()
-            except Exception as error:  # noqa: BLE001 - reported; the drain goes on
+            except Exception as error:  # noqa: BLE001 - reported; the drain continues
                 self.fail(error)
 
     def _lose_engine(self) -> None:
@@ -325,17 +347,17 @@ class ModuleHost:
             return
         self.engine_lost = True
         self.failed = True
-        self.log.error("the engine went away; closing files")
+        self.log.error("lost the connection to the engine; closing files")
         self.ask_stop()
 
     def _note_gap(self, port: WorkerInput, lost: int) -> None:
-        """Warn of a loss at once, then at most once a second for each input."""
+        """Log a loss at once, then at most once a second for each input."""
         now = time.monotonic()
         if now >= self._gap_warned.get(port.id, 0.0):
             self._gap_warned[port.id] = now + 1.0
             self.log.warning(
-                "%d item(s) of %s lost before input '%s' (%d in all): this module is too slow,"
-                " or their source lost them",
+                "%d item(s) of %s lost before input '%s' (%d in total): this module is too slow,"
+                " or the source lost them",
                 lost,
                 port.source,
                 port.id,
@@ -345,11 +367,11 @@ class ModuleHost:
     # status -------------------------------------------------------------------------------
 
     def sent_counts(self) -> dict[str, int]:
-        """Items sent, by output."""
+        """Return the number of items sent, by output."""
         return {port.id: port.sent for port in self.outputs.values()}
 
     def received_counts(self) -> dict[str, control.InputCount]:
-        """Items received and lost, by connected input."""
+        """Return the counts of received and lost items, by connected input."""
         return {port.id: port.count for port in self.inputs.values() if port.source}
 
     def _send_status_when_due(self) -> None:
@@ -362,5 +384,5 @@ class ModuleHost:
         )
 
     def _try_send(self, message: control.WorkerMessage) -> None:
-        with suppress(ControlError):  # the engine is gone: the loop will read the channel's end
+        with suppress(ControlError):  # the engine has gone: the loop reads the end of the channel
             self._channel.send(message)

@@ -1,8 +1,8 @@
 """Writes a module's journal while it runs (format: mlink.recording.journal).
 
-A record costs the module's thread an entry in a list; a thread of the journal's own packs and
-writes them twice a second. In a replay the module's thread does it, after so many records, so
-that the bytes are the same each time.
+In real time the module's thread only appends records to a list; a thread of the journal packs and
+writes them twice a second. In virtual time the module's thread writes them, after a fixed number of
+records, so that the file is the same byte for byte in each run.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from mlink.storage.failures import storage_errors
 from mlink.types import Frame, SignalBlock
 
 Record: TypeAlias = list[Any]
-"""What mlink.recording.journal reads as one of its records: a list is made faster."""
+"""A record as mlink.recording.journal reads it; a list, because it is created faster."""
 
 _PERIOD_S = 0.5
 _CHUNK = 64
-"""Records packed at once, so that the packing thread gives way to the module's often."""
+"""Records packed at once; small, so that the journal's thread often releases the interpreter."""
 _BATCH = 1024
-"""Records that a replay writes at once."""
+"""Records written at once in virtual time."""
 _FRAME_BYTES = 16 << 20
-"""Content after which a frame ends; with the last chunk it is far below MAX_FRAME_BYTES."""
+"""Size after which a compressed frame ends; with its last chunk far below MAX_FRAME_BYTES."""
 _LEVEL = 3
 _ARRAY_32 = struct.Struct(">BI")
-"""Head of an array in msgpack: 0xdd, and how many elements follow."""
+"""Header of an array in msgpack (array 32): 0xdd, number of elements."""
 MAX_CLOCK_RECORDS = 100
-"""Answers of the clock that are kept after each event; a loop may ask for nothing else."""
+"""Most clock readings recorded after one event: a loop may read the clock without end."""
 
 
 class JournalClock:
-    """The master timer, with a note of each answer."""
+    """The master timer; `note` is called with each reading in µs."""
 
     def __init__(self, clock: Clock, note: Callable[[int], None]) -> None:
         self._clock = clock
@@ -60,7 +60,18 @@ class JournalClock:
 
 
 class JournalWriter:
-    """An open journal; `fail` hears in the journal's thread that the disk refuses."""
+    """An open journal file.
+
+    Args:
+        path: The file; it must not exist.
+        header: The module and its ports.
+        clock: The master timer.
+        fail: Called in the journal's thread with an error of the disk.
+        in_thread: Whether a thread of the journal writes (real time), or the caller's.
+
+    Raises:
+        StorageError: The file cannot be created.
+    """
 
     def __init__(
         self,
@@ -91,13 +102,20 @@ class JournalWriter:
 
     @property
     def count(self) -> int:
-        """How many records are in the file, the header left out."""
+        """Number of records in the file, without the header."""
         return max(0, self._written - 1)
 
     def item(self, port: int, seq: int, payload: bytes | None, item: object) -> int:
-        """Note an item that is about to be dispatched, and return the time.
+        """Record an item before it is dispatched.
 
-        `payload` is that of a small one.
+        Args:
+            port: Number of the input, from 0.
+            seq: The item's sequence number in its stream.
+            payload: Its msgpack bytes; None for an item in shared memory.
+            item: The item itself.
+
+        Returns:
+            Master time of the record in µs.
         """
         now = self._clock.now_usec()
         what: object = payload
@@ -109,33 +127,37 @@ class JournalWriter:
         return now
 
     def timer(self, number: int, delay_usec: int) -> None:
-        """Note that a delayed call is about to be made."""
+        """Record a delayed call before it is made."""
         self._event([int(Kind.TIMER), self._clock.now_usec(), number, delay_usec])
 
     def wait(self, timeout_usec: int) -> None:
-        """Note that a wait has ended."""
+        """Record the end of a wait of `timeout_usec`."""
         self._event([int(Kind.WAIT), self._clock.now_usec(), timeout_usec])
 
     def event(self, kind: Kind) -> None:
-        """Note something that has nothing to it but its time."""
+        """Record an event that has only a time: start, stop or finish."""
         self._event([int(kind), self._clock.now_usec()])
 
     def metadata(self, port: int, metadata: Metadata) -> None:
-        """Note what the source of an input says of its stream."""
+        """Record the metadata of an input's stream."""
         self._add([int(Kind.METADATA), self._clock.now_usec(), port, encode_metadata(metadata)])
 
     def sent(self, port: int, payload: bytes) -> None:
-        """Note an item that was sent."""
+        """Record an item that was sent on an output, as msgpack bytes."""
         self._add([int(Kind.SENT), self._clock.now_usec(), port, payload])
 
     def clock(self, time_usec: int) -> None:
-        """Note an answer of the clock."""
+        """Record a reading of the clock."""
         self._clock_records += 1
         if self._clock_records <= MAX_CLOCK_RECORDS:
             self._add([int(Kind.CLOCK), time_usec])
 
     def close(self) -> None:
-        """Write what is in hand and close; calling it again does nothing."""
+        """Write the remaining records and close the file; a second call does nothing.
+
+        Raises:
+            StorageError: The disk reports an error.
+        """
         if self._fd < 0:
             return
         self._closing.set()
@@ -163,7 +185,7 @@ class JournalWriter:
         while not self._closing.wait(_PERIOD_S):
             try:
                 self._write()
-            except BaseException as error:  # noqa: BLE001 - the run ends and says why
+            except BaseException as error:  # noqa: BLE001 - reported as the run's failure
                 self._failed = True
                 self._fail(error)
                 return
@@ -174,7 +196,7 @@ class JournalWriter:
             left -= self._write_frame(left)
 
     def _write_frame(self, most: int) -> int:
-        """Write a frame of so many records at most; return how many it has."""
+        """Write one compressed frame of at most `most` records; return their number."""
         content, count, size = [b""], 0, 0
         while count < most and size < _FRAME_BYTES:
             chunk = [self._records.popleft() for _ in range(min(most - count, _CHUNK))]

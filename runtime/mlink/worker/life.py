@@ -1,8 +1,8 @@
-"""The life of a worker: builds its module and leads it from prepare to close.
+"""The life cycle of a worker: builds its module and leads it from prepare to close.
 
-The order at a stop: halt() (sources stop acquiring), drain the inputs to the end that their
-sources declared, stop(), end the outputs, drain feedback inputs, drained(), wait for the engine
-to say that everybody is done, close(). A failure skips the draining, never the rest.
+The order at a stop: halt() (sources stop acquiring), drain the inputs up to the item counts that
+their sources declared, stop(), end the outputs, drain feedback inputs, drained(), wait for the
+engine's Close (all modules have drained), close(). A failure skips the draining, never the rest.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ ModuleFactory = Callable[[ModuleHost], Module[Any]]
 
 
 class Worker:
-    """Owns a module, its ports and its datasets, for one run."""
+    """Owns a module, its ports and its datasets for one run.
+
+    Args:
+        connection: The worker's connection to its engine.
+        build: Makes the module; None makes it from the spec's `implementation`.
+    """
 
     def __init__(self, connection: Connection, build: ModuleFactory | None = None) -> None:
         spec = connection.spec
@@ -48,17 +53,17 @@ class Worker:
         self._module: Module[Any] | None = None
 
     def run(self) -> int:
-        """Build the module and live; return the process's exit code."""
+        """Build the module and follow the engine to the end; return the process's exit code."""
         self.load()
         return self.live()
 
     def load(self) -> None:
-        """Build the module and tell the engine."""
+        """Build the module and send Loaded."""
         if self._guard("load", self._build):
             self._channel.send(control.Loaded(os.getpriority(os.PRIO_PROCESS, 0)))
 
     def live(self) -> int:
-        """Follow the engine until it says close; return the process's exit code."""
+        """Follow the engine until its Close, then close; return the process's exit code."""
         try:
             self._follow_engine()
         except ControlError as error:
@@ -160,10 +165,10 @@ class Worker:
         ahead = self._module.ahead and not self.host.spec.virtual_time
         with ahead_of_own_threads(self.host.log) if ahead else nullcontext():
             self._module.run()
-            self.host.serve()  # a script's run() may return early: go on serving its inputs
+            self.host.serve()  # a script's run() may return early: its inputs are still served
 
     def _drain(self, *, feedback: bool) -> None:
-        """Dispatch what is still on its way, to the end that the sources declared."""
+        """Dispatch the remaining items of the feedback inputs, or of the others."""
         waiting = [
             port
             for port in self.host.inputs.values()
@@ -172,7 +177,7 @@ class Worker:
         self.host.drain(waiting)
 
     def _guard(self, phase: str, action: Callable[[], None]) -> bool:
-        """Run a step of the module's life; a failure is reported once and returned as False."""
+        """Run a step of the life cycle; report the first failure. False after any failure."""
         try:
             action()
         except BaseException as error:  # noqa: BLE001 - whatever a module raises ends the run
@@ -199,7 +204,7 @@ class Worker:
         try:
             self._channel.send(control.Closed())
         except ControlError:
-            pass  # the engine is gone; the exit code still tells
+            pass  # the engine has gone; the exit code shows a failure
 
 
 def _build_from_spec(host: ModuleHost) -> Module[Any]:

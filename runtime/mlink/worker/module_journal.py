@@ -1,4 +1,4 @@
-"""A module's side of its journal: what it meets and sends is noted, where that is wanted."""
+"""Connects a module's ports, timers and clock to its journal, if it writes one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlink.worker.ports import WorkerInput, WorkerOutput
 
 
 class ModuleJournal:
-    """Owns a module's journal and its dataset; until `open` was called, all notes do nothing."""
+    """Owns a module's journal and its dataset; before `open` all calls do nothing."""
 
     def __init__(self) -> None:
         self._dataset: Dataset | None = None
@@ -33,7 +33,21 @@ class ModuleJournal:
         fail: Callable[[BaseException], None],
         in_thread: bool,
     ) -> None:
-        """Begin the file; what the ports carry is noted from now on."""
+        """Create the file and record the items of all ports from now on.
+
+        Args:
+            dataset: The dataset that holds the file.
+            module: The module's name.
+            inputs: Its inputs; their numbers in the journal follow this order.
+            outputs: Its outputs; numbered in the same way.
+            sources: Input port → the stream that it subscribes to ("module.port").
+            clock: The master timer.
+            fail: Called with an error of the disk, from the journal's thread.
+            in_thread: Whether a thread of the journal writes (real time).
+
+        Raises:
+            StorageError: The file cannot be created.
+        """
         header = Header(
             module,
             tuple(Port(p.id, p.data_type.value, sources.get(p.id, "")) for p in inputs.values()),
@@ -42,21 +56,27 @@ class ModuleJournal:
         path = dataset.path_for_basename(f"{dataset.name}{JOURNAL_SUFFIX}")
         self._dataset = dataset
         self._writer = writer = JournalWriter(path, header, clock, fail=fail, in_thread=in_thread)
-        # It is registered when it is there: a kill in between leaves nothing that is missing.
-        dataset.set_data_file(path.name, f"What {module} met and sent")
+        # Registered after it exists: a kill in between leaves no entry without a file.
+        dataset.set_data_file(path.name, f"What {module} received and sent")
         for number, port in enumerate(inputs.values()):
             port.note = functools.partial(writer.item, number)
         for number, output in enumerate(outputs.values()):
             output.note = functools.partial(writer.sent, number)
 
     def clock(self, clock: Clock) -> Clock:
-        """Return a clock whose answers are noted from the start on."""
+        """Return a clock whose readings are recorded once the run has started."""
         return JournalClock(clock, self._note_clock)
 
     def call(
         self, number: int, delay_usec: int, call: Callable[[], object]
     ) -> Callable[[], object]:
-        """Return a delayed call that is noted when it is made."""
+        """Return a function that records a delayed call and then makes it.
+
+        Args:
+            number: Number of the call in this module, from 0.
+            delay_usec: Delay that the module has requested.
+            call: The call.
+        """
         writer = self._writer
         if writer is None:
             return call
@@ -68,7 +88,7 @@ class ModuleJournal:
         return noted
 
     def note_start(self, inputs: Mapping[str, WorkerInput]) -> None:
-        """The run begins; what the sources of the inputs say of their streams is known."""
+        """Record the start, and the metadata of the streams that the inputs subscribe to."""
         if self._writer is not None:
             for number, port in enumerate(inputs.values()):
                 if port.connected:
@@ -77,17 +97,17 @@ class ModuleJournal:
         self._began = True
 
     def note_stop(self) -> None:
-        """The module is asked to stop."""
+        """Record that the module is requested to stop."""
         if self._writer is not None:
             self._writer.event(Kind.STOP)
 
     def note_finish(self) -> None:
-        """The module's stop() is about to be called."""
+        """Record that the module's stop() follows."""
         if self._writer is not None:
             self._writer.event(Kind.FINISH)
 
     def note_wait(self, timeout_usec: int) -> None:
-        """A wait of the module's has ended; one of no length is none."""
+        """Record the end of a wait of the module; a wait of length 0 is not recorded."""
         if self._writer is not None and timeout_usec > 0:
             self._writer.wait(timeout_usec)
 
@@ -96,7 +116,7 @@ class ModuleJournal:
             self._writer.clock(time_usec)
 
     def close(self) -> None:
-        """Write the rest, and how many records there are; calling it again does nothing."""
+        """Write the remaining records and their number; a second call does nothing."""
         if self._writer is not None and self._dataset is not None:
             self._writer.close()
             self._dataset.set_attribute(COUNT, self._writer.count)

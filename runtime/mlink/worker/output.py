@@ -13,7 +13,7 @@ from mlink.errors import ControlError
 
 
 class ChannelLogHandler(logging.Handler):
-    """A logging handler that hands records to the engine; to stderr when it is gone."""
+    """A logging handler that sends records to the engine; to stderr when the engine has gone."""
 
     def __init__(self, channel: Channel[EngineMessages]) -> None:
         super().__init__(logging.INFO)
@@ -29,7 +29,7 @@ class ChannelLogHandler(logging.Handler):
 
 
 class LineSender(io.TextIOBase):
-    """A text stream that passes on whole lines, for `print` in scripts."""
+    """A text stream that calls `send_line` with each complete line, for `print` in scripts."""
 
     def __init__(self, send_line: Callable[[str], None]) -> None:
         self._send_line = send_line
@@ -40,7 +40,7 @@ class LineSender(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Collect text and pass on its complete lines."""
+        """Add text and send its complete lines."""
         self._rest += text
         *lines, self._rest = self._rest.split("\n")
         for line in lines:
@@ -48,17 +48,17 @@ class LineSender(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Do nothing: an unfinished line waits for its end."""
+        """Do nothing: an incomplete line is sent when it is complete."""
 
     def finish(self) -> None:
-        """Pass on an unfinished last line."""
+        """Send an incomplete last line."""
         if self._rest:
             self._send_line(self._rest)
             self._rest = ""
 
 
 def redirect_output(channel: Channel[EngineMessages]) -> LineSender:
-    """Send this process's logging and printing to the engine."""
+    """Send the logging and printing of this process to the engine; return its new stdout."""
     root = logging.getLogger()
     root.handlers[:] = [ChannelLogHandler(channel)]
     root.setLevel(logging.INFO)
@@ -68,7 +68,7 @@ def redirect_output(channel: Channel[EngineMessages]) -> LineSender:
         try:
             channel.send(control.Output(control.cut(line)))
         except ControlError:
-            pass  # nobody is left to read it
+            pass  # the engine has gone
 
     stream = LineSender(send_line)
     sys.stdout = stream

@@ -1,4 +1,4 @@
-"""A worker's input and output ports: the module's view of the streams."""
+"""Input and output ports of a worker: a module's ends of its streams."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GapHandler = Callable[[int], None]
 
 
 class Pulled(NamedTuple):
-    """An item that was received and is to be dispatched later."""
+    """An item that was received but not dispatched; `payload` is None for shared memory."""
 
     seq: int
     payload: bytes | None
@@ -32,7 +32,7 @@ class Pulled(NamedTuple):
 
 
 class WorkerInput:
-    """One input port; the host calls `take` to dispatch what has arrived."""
+    """One input port; the host calls `take` to dispatch the items that have arrived."""
 
     def __init__(self, spec: PortSpec) -> None:
         self.id = spec.id
@@ -46,9 +46,9 @@ class WorkerInput:
         self.ended = False
         self.discard = False
         self.waiting = False
-        """Whether something may have arrived that was not taken yet."""
+        """Whether items may have arrived that are not dispatched yet."""
         self.note: Callable[[int, bytes | None, Any], int] | None = None
-        """Hears (sequence number, payload, item) before an item is dispatched; returns the time."""
+        """Called with (sequence number, payload, item) before a dispatch; returns the time."""
         self._reader: StreamReader | RecordReader | None = None
         self._lossless = False
         self._end_count: int | None = None
@@ -62,7 +62,7 @@ class WorkerInput:
 
     @property
     def count(self) -> InputCount:
-        """Counts so far."""
+        """Counts of items received and lost so far."""
         reader = self._reader
         if reader is None:
             return InputCount(0, 0)
@@ -70,33 +70,38 @@ class WorkerInput:
 
     @property
     def hung_up(self) -> bool:
-        """Whether the pipe's writer is gone and everything was read."""
+        """Whether the pipe's writer has closed it and all items were read."""
         return isinstance(self._reader, RecordReader) and self._reader.hung_up
 
     def connect_pipe(self, fd: int, *, lossless: bool) -> None:
-        """Open the subscription to a stream of small items."""
+        """Subscribe to a stream of small items.
+
+        Args:
+            fd: Read end of the pipe.
+            lossless: Whether a lost item is an error.
+        """
         self._lossless = lossless
         self._reader = RecordReader(self.data_type, fd)
 
     def connect(self, node: TransportNode, plan: StreamPlan, queue_items: int) -> None:
-        """Open the subscription to a stream in shared memory."""
+        """Subscribe to a stream in shared memory, with a queue of `queue_items` items."""
         self._reader = StreamReader(
             self.data_type, node.subscriber(plan, queue_items), max_borrowed=plan.max_borrowed
         )
 
     def set_throttle(self, items_per_sec: float) -> None:
-        """Deliver at most this many items a second; 0 switches the limit off."""
+        """Dispatch at most this many items per second and drop the others; 0 removes the limit."""
         self._throttle_usec = round(1_000_000 / items_per_sec) if items_per_sec > 0 else 0
         self._next_allowed_usec = self._next_allowed_usec if self._throttle_usec else 0
 
     def pull(self) -> Iterator[Pulled]:
-        """Take what has arrived without dispatching it."""
+        """Yield the items that have arrived, without dispatching them."""
         reader = self._reader
         while reader is not None and (item := reader.receive()) is not None:
             yield Pulled(reader.seq, reader.payload, item)
 
     def dispatch(self, pulled: Pulled, now_usec: int) -> None:
-        """Dispatch an item that was pulled before, at this time."""
+        """Dispatch an item of `pull`; `now_usec` is master time, for the throttle."""
         if self.discard or self.on_item is None:
             return
         if self.note is not None:
@@ -106,21 +111,33 @@ class WorkerInput:
 
     @property
     def end_known(self) -> bool:
-        """Whether the source has said that its stream is complete."""
+        """Whether the source has declared how many items its stream has."""
         return self._end_count is not None
 
     def read_ahead(self) -> None:
-        """Take what the pipe holds into this process's memory, to be dispatched later."""
+        """Read all items from the pipe into memory, to be dispatched later; empties the pipe."""
         if isinstance(self._reader, RecordReader):
             self._reader.read_ahead()
 
     def note_end(self, sent: int) -> None:
-        """The source says that its stream is complete with `sent` items."""
+        """Set the number of items of the stream, which is complete; -1 if that is unknown."""
         self._end_count = sent
         self.waiting = True
 
     def take(self, limit: int, now_usec: Callable[[], int], report_gap: GapHandler) -> bool:
-        """Dispatch up to `limit` items; return whether more may wait."""
+        """Dispatch the items that have arrived.
+
+        Args:
+            limit: Most items to dispatch.
+            now_usec: Returns master time in µs, for the throttle.
+            report_gap: Called with the number of items lost before the next one.
+
+        Returns:
+            Whether more items may wait.
+
+        Raises:
+            StreamError: An item of a lossless stream was lost.
+        """
         reader = self._reader
         if reader is None or self.ended:
             return False
@@ -129,7 +146,9 @@ class WorkerInput:
             if item is None:
                 if self._end_count is None:
                     return False
-                item = reader.receive()  # the last items came before the word of the end
+                # After a short read the reader returns None once without asking the kernel. The
+                # last items arrived before their count did, so they are there by now.
+                item = reader.receive()
             if item is None:
                 self._finish_if_ended(reader, report_gap)
                 return False
@@ -148,7 +167,7 @@ class WorkerInput:
         return True
 
     def _allowed(self, now_usec: int) -> bool:
-        """Whether the throttle lets an item through."""
+        """Return whether the throttle allows an item now, and start its next interval."""
         if now_usec < self._next_allowed_usec:
             return False
         if self._throttle_usec:
@@ -174,14 +193,14 @@ class WorkerInput:
             )
 
     def close(self) -> None:
-        """Give the subscription back."""
+        """Close the subscription."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
 
 
 class WorkerOutput:
-    """One output port; until `open` was called items are refused."""
+    """One output port; it rejects items before `open` or `open_pipes`."""
 
     def __init__(self, spec: PortSpec) -> None:
         self.id = spec.id
@@ -190,14 +209,14 @@ class WorkerOutput:
         self.metadata: Metadata = {}
         self.frozen = False
         self.while_full: Callable[[], object] | None = None
-        """In a replay: what to do while a subscriber's queue is full; nothing is dropped then."""
+        """In virtual time: called while a subscriber's queue is full, instead of dropping."""
         self.note: Callable[[bytes], object] | None = None
-        """Hears the payload of each small item that is sent."""
+        """Called with the payload of each small item that is sent."""
         self._writer: StreamWriter | RecordWriter | None = None
 
     @property
     def connected(self) -> bool:
-        """Whether anybody listens."""
+        """Whether the stream has a subscriber."""
         return self._writer is not None and self._writer.listened
 
     @property
@@ -206,31 +225,51 @@ class WorkerOutput:
         return 0 if self._writer is None else self._writer.sent
 
     def open_pipes(self, pipes: list[int]) -> None:
-        """Begin a stream of small items, with a pipe to each subscriber."""
+        """Open a stream of small items; `pipes` are the write ends, one for each subscriber."""
         self._writer = RecordWriter(self.data_type, pipes, while_full=self.while_full)
         self._writer.note = self.note
 
     def open(
         self, node: TransportNode | None, plan: StreamPlan | None, doorbells: list[Doorbell]
     ) -> None:
-        """Begin a stream in shared memory; without a plan items are only counted."""
+        """Open a stream in shared memory.
+
+        Args:
+            node: The process's node; None for a stream without subscribers.
+            plan: Layout of the stream; None for a stream without subscribers, whose items are
+                only counted.
+            doorbells: Doorbells of the subscribers.
+        """
         publisher = None if node is None or plan is None else node.publisher(plan)
         must_reach = plan.subscribers if plan is not None and self.while_full is not None else 0
         self._writer = StreamWriter(self.data_type, publisher, doorbells, must_reach=must_reach)
 
     def submit(self, item: StreamItem) -> None:
-        """Send one item; StreamError when the run has not started or the item does not fit."""
+        """Send one item; never waits in real time.
+
+        Raises:
+            StreamError: The run has not started, the stream has ended, or the item has the wrong
+                type or size.
+        """
         self._open_writer().submit(item)
 
     def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> LoanedFrame:
-        """Loan shared memory for a frame."""
+        """Loan shared memory for a frame.
+
+        Args:
+            shape: (height, width) or (height, width, channels) in pixels.
+            dtype: Type of one value.
+
+        Raises:
+            StreamError: The stream is not open, or is no stream of frames.
+        """
         writer = self._open_writer()
         if not isinstance(writer, StreamWriter):
             raise StreamError(f"'{self.id}' of {self.data_type.value} has no frames to loan")
         return writer.loan_frame(shape, dtype)
 
     def note_lost(self, count: int) -> None:
-        """Leave a gap of `count` items, which the module's source lost, in the stream."""
+        """Leave a gap of `count` items in the stream: they were lost before they could be sent."""
         if self._writer is not None:
             self._writer.skip(count)
 
@@ -243,10 +282,10 @@ class WorkerOutput:
         return self._writer
 
     def end(self) -> int:
-        """End the stream; return how many items were sent."""
+        """End the stream; return the number of items sent."""
         return 0 if self._writer is None else self._writer.end()
 
     def close(self) -> None:
-        """Give the publisher back."""
+        """Close the pipes or the publisher."""
         if self._writer is not None:
             self._writer.close()

@@ -1,4 +1,4 @@
-"""The engine's side of the fork server: starts it, asks for workers, hears of their ends."""
+"""The engine's side of the fork server: starts it, requests workers, receives their exits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXIT_WAIT_S = 5.0
 
 
 class ForkServer(ClosesOnExit):
-    """Owns the fork server process; a context manager."""
+    """Owns the fork server process; `preload` are modules that it imports first."""
 
     def __init__(self, preload: Sequence[str]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -41,14 +41,26 @@ class ForkServer(ClosesOnExit):
         return self._sock.fileno()
 
     def request(self, spec: WorkerSpec, descriptors: Sequence[int]) -> None:
-        """Ask for a worker; its Forked message follows."""
+        """Request a worker; its Forked message follows.
+
+        Args:
+            spec: The worker's spec.
+            descriptors: Descriptors for the worker, in the order that the spec refers to.
+
+        Raises:
+            ControlError: The fork server has ended.
+        """
         try:
             socket.send_fds(self._sock, [self._encode(spec)], list(descriptors))
         except OSError as error:
-            raise ControlError(f"the fork server is gone: {error}") from error
+            raise ControlError(f"cannot request a worker from the fork server: {error}") from error
 
     def receive(self) -> Forked | Exited | None:
-        """Return a waiting message or None; ControlError when the server died."""
+        """Return a waiting message, or None.
+
+        Raises:
+            ControlError: The fork server has ended.
+        """
         try:
             packet = self._sock.recv(1 << 16, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -60,7 +72,7 @@ class ForkServer(ClosesOnExit):
         return self._decoder.decode(packet)
 
     def close(self) -> None:
-        """End the server; workers that still live notice that the engine is gone."""
+        """End the server; workers that still run notice that the engine has gone."""
         self._sock.close()
         try:
             self._process.wait(_EXIT_WAIT_S)

@@ -1,8 +1,8 @@
-"""Makes a program of its own a worker: what stands behind `init_link()` of a standalone module.
+"""Makes a standalone program a worker: the backend of `init_link()` in a module of type "python".
 
-The fork server names this module in the environment of the programs it becomes; `init_link()`
-finds it there. The program registers its ports, then gives the main thread to `run` until the
-engine says close.
+The fork server names this module in the environment of the program; `init_link()` finds it there.
+The program registers its ports, then calls `run`, which keeps the main thread until the engine's
+Close.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mlink.worker.ports import WorkerInput, WorkerOutput
 
 
 class StandaloneModule(Module[ProgramSettings]):
-    """Calls a program's callbacks at their time."""
+    """Calls a program's callbacks in the phases of a run."""
 
     ahead = True
 
@@ -42,7 +42,11 @@ class StandaloneModule(Module[ProgramSettings]):
         return self.context.run_info.bench_dir / name if name else None
 
     def prepare(self) -> None:
-        """Load the program's settings, then let it prepare."""
+        """Load the program's settings, then call its prepare callback.
+
+        Raises:
+            ModuleError: The program rejects the settings, or its callback returns False.
+        """
         events, path = self._backend.events, self._settings_file
         if path is not None and path.exists():
             accepted = events.load_settings(path.read_bytes(), path.parent)
@@ -57,19 +61,19 @@ class StandaloneModule(Module[ProgramSettings]):
         self._backend.enter(LinkPhase.READY)
 
     def start(self) -> None:
-        """Let the program start."""
+        """Call the program's start callback."""
         self._backend.enter(LinkPhase.RUNNING)
         self._backend.events.start()
 
     def stop(self) -> None:
-        """Let the program finish; its synchronisers write their last pairs."""
+        """Call the program's stop callback; its synchronisers write their last pairs."""
         self._backend.enter(LinkPhase.STOPPING)
         self._backend.events.stop()
         for synchronizer in self._backend.synchronizers:
             synchronizer.stop()
 
     def close(self) -> None:
-        """Save the program's settings; a replay leaves those of the lab as they are."""
+        """Save the program's settings; a replay does not change those of the lab."""
         self._backend.enter(LinkPhase.IDLE)
         is_replay = self.context.run_info.time_created is not None
         path = None if is_replay else self._settings_file
@@ -77,7 +81,7 @@ class StandaloneModule(Module[ProgramSettings]):
             path.write_bytes(data)
 
     def explain(self, error: BaseException, phase: str) -> BaseException:
-        """Speak of the program's lines, not of ours."""
+        """Return an error that names lines of the program, not of mlink."""
         return error if isinstance(error, MlinkError) else script_error(error, phase)
 
 
@@ -100,7 +104,7 @@ class StandaloneBackend:
 
     @property
     def context(self) -> ModuleContext[Any]:
-        """The module's world."""
+        """The module's context."""
         return self._host
 
     @property
@@ -111,19 +115,23 @@ class StandaloneBackend:
 
     @property
     def phase(self) -> LinkPhase:
-        """Where the module is in its life."""
+        """Phase of the module."""
         return self._phase
 
     def enter(self, phase: LinkPhase) -> None:
-        """Note how far the module has come."""
+        """Set the phase of the module."""
         self._phase = phase
 
     def attach(self, events: LinkEvents) -> None:
-        """Call these events from now on."""
+        """Set the program's callbacks."""
         self._events = events
 
     def register_input(self, id: str, title: str, data_type: DataType) -> mlink.module.InputPort:
-        """Return the port that the bench declares under this id, or an unconnected one."""
+        """Return the port that the bench declares under this id, else an unconnected one.
+
+        Raises:
+            SyntalosPyError: The bench declares it with another type.
+        """
         port = self._host.inputs.get(id)
         if port is None:
             port = self._host.inputs[id] = WorkerInput(PortSpec(id, data_type, title))
@@ -131,7 +139,11 @@ class StandaloneBackend:
         return port
 
     def register_output(self, id: str, title: str, data_type: DataType) -> mlink.module.OutputPort:
-        """Return the port that the bench declares under this id, or an unconnected one."""
+        """Return the port that the bench declares under this id, else an unconnected one.
+
+        Raises:
+            SyntalosPyError: The bench declares it with another type.
+        """
         port = self._host.outputs.get(id)
         if port is None:
             port = self._host.outputs[id] = WorkerOutput(PortSpec(id, data_type, title))
@@ -146,12 +158,17 @@ class StandaloneBackend:
             )
 
     def signal_idle(self) -> None:
-        """Tell the engine that the module is there."""
+        """Report to the engine that the module is loaded."""
         self._phase = LinkPhase.IDLE
         self._worker.load()
 
     def serve_until_shutdown(self, event: Callable[[], object] | None, period_usec: int) -> None:
-        """Live through the run until the engine says close."""
+        """Follow the engine until its Close.
+
+        Args:
+            event: Called every `period_usec`; None for no such call.
+            period_usec: Period in µs of master time.
+        """
         if event is not None:
             self._repeat(event, period_usec)
         self._worker.live()
@@ -165,7 +182,7 @@ class StandaloneBackend:
         call()
 
     def root_group(self) -> Group:
-        """Return the recording's root; of a run that is not recorded, a folder that goes away."""
+        """Return the recording's root; without a recording, a group in the run's own folder."""
         if self._group is None:
             info = self._host.run_info
             if info.recording_dir is not None:
@@ -181,20 +198,25 @@ class StandaloneBackend:
         return self._group
 
     def create_dataset(self, preferred_name: str) -> Dataset:
-        """Make a dataset that is saved when the run ends."""
+        """Create a dataset that is saved at the end of the run."""
         dataset = self._host.create_dataset(preferred_name)
         if dataset is None:
             dataset = self.root_group().create_dataset(preferred_name or self._host.name)
         return dataset
 
     def keep(self, unit: Dataset | Group) -> None:
-        """Save this unit when the run ends."""
+        """Save this unit at the end of the run."""
         self._host.datasets.append(unit)
 
     def create_synchronizer(
         self, expected_frequency_hz: float, id: str
     ) -> SecondaryClockSynchronizer:
-        """Make a synchroniser whose tsync file goes into a dataset of the module's."""
+        """Return a synchroniser whose tsync file is in a dataset of this module.
+
+        Args:
+            expected_frequency_hz: Rate of the device's time stamps; 0 if unknown.
+            id: Name of the clock; "" means "clock".
+        """
         name = id or "clock"
 
         def open_sink() -> PairSink:
@@ -216,14 +238,14 @@ class StandaloneBackend:
         return synchronizer
 
     def close(self) -> None:
-        """Leave the engine; a program that ends before its run is over is a failure."""
+        """Disconnect; a program that ends before the run is over is reported as a failure."""
         self._connection.printed.finish()
         if not self._ended and self._phase is not LinkPhase.STARTING:
             self._host.send_failure("the program ended before the run was over", "run")
 
 
 class LazySink:
-    """Makes its file at the first pair: a synchroniser that writes none leaves none."""
+    """Creates its file at the first pair, so that no empty file is left."""
 
     def __init__(self, open_sink: Callable[[], PairSink]) -> None:
         self._open_sink = open_sink

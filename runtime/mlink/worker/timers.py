@@ -1,4 +1,4 @@
-"""Delayed calls of a module, made from its loop in the order in which they are due."""
+"""Delayed calls of a module in real time, made from its loop in the order of their due times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Timers:
-    """Calls that wait for their time; false when there are none."""
+    """Pending calls; false when there are none."""
 
     def __init__(self) -> None:
         self._calls: list[tuple[int, int, Callable[[], object]]] = []
@@ -23,19 +23,19 @@ class Timers:
         return self._made
 
     def add(self, delay_usec: int, call: Callable[[], object]) -> None:
-        """Let it be called once, so long from now."""
+        """Call once, `delay_usec` µs from now."""
         due_ns = time.monotonic_ns() + delay_usec * 1000
         heapq.heappush(self._calls, (due_ns, self._made, call))
         self._made += 1
 
     def limit(self, wait_ms: float) -> float:
-        """Shorten a wait to the next call."""
+        """Return `wait_ms`, shortened so that the next call is made in time."""
         if not self._calls:
             return wait_ms
         return max(0.0, min(wait_ms, (self._calls[0][0] - time.monotonic_ns()) / 1e6))
 
     def run_due(self) -> None:
-        """Make the calls whose time has come."""
+        """Make the calls that are due."""
         now_ns = time.monotonic_ns()
         while self._calls and self._calls[0][0] <= now_ns:
             heapq.heappop(self._calls)[2]()

@@ -316,7 +316,7 @@ def test_a_syntax_error_names_the_line(complaint):
 def test_a_key_that_stands_twice_is_told_with_a_remedy(complaint):
     message = complaint(GOOD + '\n[modules.events.inputs]\nrows = "loop.table-out"\n')
     assert "line" in message
-    assert "stands there twice" in message
+    assert "is given twice" in message
 
 
 @pytest.mark.parametrize(
@@ -412,12 +412,12 @@ CASES = {
     ),
     "a stream of the wrong type": (
         ('rows = "loop.table-out"', 'rows = "cam.video"'),
-        "[modules.events] inputs.rows: 'cam.video' sends Frame, but 'events.rows' takes TableRow",
+        "[modules.events] inputs.rows: 'cam.video' sends Frame, but 'events.rows' accepts TableRow",
         "Outputs that send TableRow: loop.table-out.",
     ),
     "an input that is connected twice": (
         ('rows = "loop.table-out"', 'rows = ["loop.table-out", "loop.table-out"]'),
-        "[modules.events] inputs.rows: an input takes one stream, 2 are given",
+        "[modules.events] inputs.rows: an input accepts one stream, but 2 are given",
         "an input port for each stream",
     ),
     "an unknown key of a connection": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections import namedtuple
+from typing import NamedTuple
 
 import pytest
 
@@ -27,7 +27,14 @@ from mlink.types import DataType
 from tests.support.engine_fakes import bench_of, module
 
 ROWS = DataType.TableRow
-Usage = namedtuple("Usage", "total used free")
+
+
+class Usage(NamedTuple):
+    """What shutil.disk_usage returns."""
+
+    total: int
+    used: int
+    free: int
 
 
 def node(name, *sources, category=Category.PROCESSING):

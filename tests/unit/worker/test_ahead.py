@@ -56,7 +56,7 @@ def test_a_script_that_computes_without_a_pause_shares_the_processor_and_it_is_s
             pass
         after = os.sched_getscheduler(0)
     assert after == os.SCHED_OTHER
-    assert "computed for 20 ms on end" in caplog.text
+    assert "computed for 20 ms without waiting" in caplog.text
 
 
 def test_everything_is_as_before_at_the_end():

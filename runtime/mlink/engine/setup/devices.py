@@ -1,4 +1,4 @@
-"""Opens the devices of a bench for the length of a run, through their providers."""
+"""Opens the devices of a bench for the length of a run, by their providers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ log = logging.getLogger("mlink.devices")
 
 @contextmanager
 def open_devices(bench: Bench, work_dir: Path) -> Iterator[dict[str, DeviceEndpoint]]:
-    """Open every device that a module uses; each once, by the key that the modules give.
+    """Open every device that a module uses, once each; yield the endpoints by the modules' keys.
 
-    A device string whose scheme nobody provides is its own address. Devices whose scheme has a
-    table in the bench are opened together, connected as it says.
+    A device string whose scheme has no provider is its own address ("/dev/ttyACM0"). Devices whose
+    scheme has a table in the bench, such as `[virtual]`, are opened together.
+
+    Raises:
+        DeviceError: A device cannot be provided.
     """
     specs = bench.used_devices()
     with ExitStack() as stack:
@@ -44,7 +47,7 @@ def open_devices(bench: Bench, work_dir: Path) -> Iterator[dict[str, DeviceEndpo
 def _open_together(
     bench: Bench, scheme: str, specs: dict[str, str], work_dir: Path
 ) -> Iterator[dict[str, DeviceEndpoint]]:
-    """Open the devices of one scheme by its table; none when there are none in this run."""
+    """Open the devices of one scheme by its table; yield {} when this run uses none of them."""
     own = of_scheme(specs, scheme)
     provider = device_provider(scheme)
     if not own or not isinstance(provider, TableProvider):

@@ -1,4 +1,4 @@
-"""What the machine grants a run so that its loop is not kept waiting, and what is said of it."""
+"""Keeps processors awake for a closed loop, and reports priorities that the system refused."""
 
 from __future__ import annotations
 
@@ -18,19 +18,34 @@ from mlink.engine.workers import WorkerHandle
 def kept_awake(
     bench: Bench, streams: Streams, reporter: Reporter, *, in_real_time: bool
 ) -> Iterator[None]:
-    """Keep the processors awake where a loop is closed through a device, in real time."""
+    """Keep processors out of idle states during the block, if the bench commands a device.
+
+    Waking an idle processor delays the answer of a closed loop. Does nothing in virtual time.
+
+    Args:
+        bench: Its `keep_awake` switches this off.
+        streams: The streams of the run.
+        reporter: Receives a log line about the result.
+        in_real_time: False in virtual time.
+    """
     if not (bench.keep_awake and streams.command_a_device and in_real_time):
         yield
         return
-    with processors_awake() as said:
-        reporter.log("", logging.INFO, said)
+    with processors_awake() as result:
+        reporter.log("", logging.INFO, result)
         yield
 
 
-def tell_priorities(
+def report_priorities(
     workers: Mapping[str, WorkerHandle], reporter: Reporter, *, in_real_time: bool
 ) -> None:
-    """Keep each module's priority; say whether those of the loop run before others."""
+    """Record each module's nice value; log modules of the loop that did not get theirs.
+
+    Args:
+        workers: The run's workers, all loaded.
+        reporter: Receives the values and the log line.
+        in_real_time: False in virtual time, where no priority is requested.
+    """
     if reporter.recording is not None:
         for worker in workers.values():
             reporter.recording.note_priority(worker.name, worker.nice)
@@ -41,7 +56,7 @@ def tell_priorities(
     ]
     if refused and in_real_time:
         text = (
-            f"{', '.join(refused)} run at ordinary priority: nice {LOOP_NICE} was refused; "
+            f"{', '.join(refused)} run at normal priority: nice {LOOP_NICE} was refused; "
             "to allow it: echo '@video - nice -10' | sudo tee "
             "/etc/security/limits.d/96-mlink.conf, and log in again"
         )

@@ -1,4 +1,4 @@
-"""What a worker is told before anything else: who it is, where it writes, how time passes."""
+"""Makes the spec of each worker: its module, its folders, and the kind of time it runs in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlink.engine.virtual_time.conductor import VirtualTime
 from mlink.module import Category
 
 _JOURNALED = (Category.SCRIPT, Category.PROCESSING)
-"""Modules whose journals are kept: what they do follows from what they meet, and when."""
+"""Modules that write a journal: their output depends only on what they receive, and when."""
 
 
 def worker_spec(
@@ -29,7 +29,17 @@ def worker_spec(
     run_uuid: bytes,
     device: DeviceEndpoint | None,
 ) -> WorkerSpec:
-    """Return the spec of a module's worker, without the descriptors of its streams."""
+    """Return the spec of a module's worker, without the descriptors of its streams.
+
+    Args:
+        bench: The bench that runs.
+        module: The worker's module.
+        options: Options of the run.
+        work: The run's own folder.
+        recording_dir: The collection's folder; None when the run is not recorded.
+        run_uuid: The recording's id, 16 bytes.
+        device: The opened device of the module, if it uses one.
+    """
     virtual, kind = options.virtual, module.type
     spec = WorkerSpec(
         name=module.name,
@@ -68,7 +78,7 @@ def worker_spec(
 
 
 def _quiet_outputs(bench: Bench, module: ModuleConfig, virtual: VirtualTime) -> tuple[str, ...]:
-    """Return the outputs whose items give nobody a turn in a replay."""
+    """Return the outputs whose items wake no module in virtual time."""
     loud = {
         each.source_port
         for listener in bench.modules.values()

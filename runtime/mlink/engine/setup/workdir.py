@@ -1,7 +1,7 @@
-"""A run's own folder and shared-memory prefix, and the removal of what crashed runs left.
+"""A run's own folder and shared-memory prefix, and the removal of leftovers of crashed runs.
 
-A run holds a lock on a file in its folder for as long as it lives. A folder whose lock is free
-belongs to a run that died: its shared memory, sockets and the folder itself are removed.
+A run holds a lock on a file in its folder until it ends. A folder whose lock is free belongs to a
+run that has crashed: its shared memory, its sockets and the folder itself are removed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger("mlink.engine")
 
 
 def runs_dir() -> Path:
-    """Return the folder of all runs' folders of this user."""
+    """Return the folder that holds the folders of all runs of this user."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     if base and os.access(base, os.W_OK):
         return Path(base) / "mlink"
@@ -32,7 +32,11 @@ def runs_dir() -> Path:
 
 
 class RunWorkDir(ClosesOnExit):
-    """Owns a run's folder; a context manager that leaves nothing behind."""
+    """Owns a run's folder and its prefix in /dev/shm; `close` removes both.
+
+    Raises:
+        StorageError: The folder cannot be created, or belongs to another user.
+    """
 
     def __init__(self) -> None:
         base = runs_dir()
@@ -51,8 +55,8 @@ class RunWorkDir(ClosesOnExit):
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         except OSError as error:
             raise StorageError(
-                f"cannot make a folder for the run in {base}: {error.strerror}",
-                remedy="Set XDG_RUNTIME_DIR or TMPDIR to a folder you may write to.",
+                f"cannot create a folder for the run in {base}: {error.strerror}",
+                remedy="Set XDG_RUNTIME_DIR or TMPDIR to a folder that you can write to.",
             ) from error
 
     def close(self) -> None:
@@ -62,17 +66,17 @@ class RunWorkDir(ClosesOnExit):
         try:
             self.path.parent.rmdir()
         except OSError:
-            pass  # other runs live there
+            pass  # other runs have their folders there
 
 
 def remove_stale_runs(base: Path) -> int:
-    """Remove what runs that died left behind; return how many there were."""
+    """Remove the folders and shared memory of crashed runs in `base`; return their number."""
     removed = 0
     for folder in base.iterdir():
         try:
             fd = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
-            continue  # being made or removed by its run at this moment
+            continue  # its run creates or removes it at this moment
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -83,7 +87,7 @@ def remove_stale_runs(base: Path) -> int:
         finally:
             os.close(fd)
     if removed:
-        log.warning("removed what %d crashed run(s) had left behind", removed)
+        log.warning("removed leftovers of %d crashed run%s", removed, "" if removed == 1 else "s")
     return removed
 
 
