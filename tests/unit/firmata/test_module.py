@@ -227,7 +227,7 @@ def test_a_failed_connection_leaves_nothing_to_close(tmp_path):
     with ScriptedBoard(mute=True) as scripted:
         bench = Bench(tmp_path, scripted, baud_rate=115200)
         bench.module.settings.handshake_timeout_s = 0.2
-        with pytest.raises(DeviceError, match="nothing was heard"):
+        with pytest.raises(DeviceError, match="nothing was received"):
             bench.module.prepare()
         bench.module.close()
 

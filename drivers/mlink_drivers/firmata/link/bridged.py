@@ -1,7 +1,7 @@
-"""A line that pyserial serves with threads of its own (rfc2217://), behind a descriptor to poll.
+"""Transport for URLs that pyserial serves with threads of its own (rfc2217://).
 
-A pump thread reads what pyserial has and writes it into a socket pair; the session waits for the
-other end as for any line.
+Such a port has no descriptor to poll. A pump thread reads from pyserial and writes into a socket
+pair; the session polls the other end of the pair as it polls a serial port.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _log = logging.getLogger(__name__)
 
 
 class BridgedTransport:
-    """A serial port of another machine, by RFC 2217 (Telnet with com-port control)."""
+    """A serial port of another machine, by RFC 2217 (Telnet with COM port control)."""
 
     adapter_latency_usec = 0
-    """What the far adapter does is not known here; the network adds its own."""
+    """Not known: neither the adapter at the other end nor the network reports its latency."""
 
     def __init__(self, address: str, baud_rate: int = DEFAULT_BAUD_RATE) -> None:
         self.address = address
@@ -39,21 +39,30 @@ class BridgedTransport:
 
     @property
     def can_change_baud_rate(self) -> bool:
-        """Whether the far end changes its rate: RFC 2217 carries the wish."""
+        """Always true: RFC 2217 has a command for it."""
         return True
 
     def set_baud_rate(self, baud_rate: int) -> None:
-        """Change the far line's rate; OSError when it refuses."""
+        """Change the rate at the other end.
+
+        Raises:
+            DeviceLostError: The connection is closed.
+            OSError: The other end refuses the rate.
+        """
         if self._port is None:
             raise self._lost("closed")
         try:
             self._port.baudrate = baud_rate
         except ValueError as error:
-            raise OSError(f"{self.address} does not take {baud_rate} baud") from error
+            raise OSError(f"{self.address} refuses {baud_rate} baud") from error
         self.baud_rate = baud_rate
 
     def open(self) -> None:
-        """Connect and negotiate; DeviceError says why it cannot be."""
+        """Connect, negotiate and start the pump thread.
+
+        Raises:
+            DeviceError: The connection failed.
+        """
         try:
             self._port = serial.serial_for_url(self.address, self.baud_rate, timeout=_PUMP_WAIT_S)
         except (OSError, ValueError) as error:
@@ -70,14 +79,14 @@ class BridgedTransport:
         self._pump.start()
 
     def _run(self, port: Any, far: socket.socket) -> None:
-        with far:  # closing it tells the session that the line is gone
+        with far:  # closing it is the hang-up that the session reads
             try:
                 while not self._stopping.is_set():
                     data = port.read(max(1, port.in_waiting))
                     if data:
                         far.sendall(data)
             except (OSError, ValueError, TypeError, AttributeError) as error:
-                # pyserial's port falls apart in many ways when it is closed or its peer goes
+                # what pyserial raises when its port is closed or its peer disconnects
                 if not self._stopping.is_set():
                     _log.info("%s: %s", self.address, error)
 
@@ -86,7 +95,11 @@ class BridgedTransport:
         return self._near.fileno() if self._near is not None else -1
 
     def read(self) -> bytes:
-        """Return what is there, b"" when nothing; DeviceLostError when the peer is gone."""
+        """Return the bytes received so far, b"" when there are none.
+
+        Raises:
+            DeviceLostError: The connection is closed.
+        """
         assert self._near is not None
         try:
             data = self._near.recv(_READ_BYTES)
@@ -99,7 +112,11 @@ class BridgedTransport:
         return data
 
     def write(self, data: bytes) -> None:
-        """Send all of `data`; DeviceLostError when the peer is gone."""
+        """Send all of `data`.
+
+        Raises:
+            DeviceLostError: The connection is closed.
+        """
         if self._port is None:
             raise self._lost("closed")
         try:
@@ -108,12 +125,12 @@ class BridgedTransport:
             raise self._lost(str(error)) from error
 
     def discard_input(self) -> None:
-        """Throw away what was received before."""
+        """Discard the bytes received so far."""
         while self.read():
             pass
 
     def close(self) -> None:
-        """Disconnect and end the pump; may be called again."""
+        """Disconnect and end the pump thread; may be called again."""
         self._stopping.set()
         port, self._port = self._port, None
         near, self._near = self._near, None

@@ -1,7 +1,7 @@
-"""How long a USB serial adapter holds bytes back, and having it hold them less.
+"""Reads and lowers the time that a USB serial adapter holds received bytes back.
 
-FTDI converters collect bytes for up to 16 ms unless told otherwise (the driver ftdi_sio has a file
-`latency_timer` in sysfs, in ms). Others pass bytes on with the next USB frame.
+FTDI converters collect bytes for up to 16 ms by default. Their driver, ftdi_sio, has the sysfs file
+`latency_timer` (in ms). Other adapters send bytes with the next USB frame.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 SYSFS: Final = Path("/sys/class/tty")
 USB_FRAME_USEC: Final = 1000
-"""Full-speed USB polls once a millisecond."""
+"""A full-speed USB host polls once per millisecond."""
 _LOWEST_MSEC: Final = 1
 _UDEV_RULE: Final = (
     'ACTION=="add", SUBSYSTEM=="usb-serial", DRIVER=="ftdi_sio", ATTR{latency_timer}="1"'
@@ -22,24 +22,34 @@ _UDEV_RULE: Final = (
 
 
 class AdapterLatency(msgspec.Struct, frozen=True):
-    """Longest time that the adapter holds bytes back, in µs, and a sentence about it."""
+    """Longest time that the adapter holds bytes back, in µs, and a sentence for the log."""
 
     usec: int
     report: str
 
 
 def read_latency(address: str, sysfs: Path = SYSFS) -> AdapterLatency:
-    """Return what the adapter of a port does now."""
+    """Return the present latency of a port's adapter; 0 for pseudo-terminals and URLs.
+
+    Args:
+        address: A serial port, as it is opened.
+        sysfs: The folder of the tty devices.
+    """
     if not _is_hardware(address):
-        return AdapterLatency(0, f"{address} is no USB adapter: it holds no bytes back")
+        return AdapterLatency(0, f"{address} is not a USB adapter: no added latency")
     timer_msec = _read_timer(_timer(address, sysfs))
     if timer_msec is None:
-        return AdapterLatency(USB_FRAME_USEC, f"{address} passes bytes on every USB frame (1 ms)")
+        return AdapterLatency(USB_FRAME_USEC, f"{address} sends bytes every USB frame (1 ms)")
     return AdapterLatency(timer_msec * 1000, f"latency timer of {address}: {timer_msec} ms")
 
 
 def lower_latency(address: str, sysfs: Path = SYSFS) -> AdapterLatency:
-    """Set an FTDI adapter's latency timer to its least; say what it was and is."""
+    """Set an FTDI adapter's latency timer to 1 ms; other adapters stay as they are.
+
+    Returns:
+        The latency afterwards. When the timer cannot be written (a matter of permissions), the
+        report has the udev rule that does it.
+    """
     before = read_latency(address, sysfs)
     timer = _timer(address, sysfs)
     if before.usec <= _LOWEST_MSEC * 1000 or not _is_hardware(address):

@@ -1,4 +1,4 @@
-"""Sending no faster than a board takes bytes, where its line is faster than its processor."""
+"""Limits how fast bytes are sent to a board whose line is faster than its processor."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 BYTES_PER_MSEC: Final = 25
-"""What our firmware parses and carries out at least, answers included (measured: twice that)."""
+"""Bytes that mlink's firmware handles per ms at least, answers included (measured: twice that)."""
 
 
 class Pace:
-    """A bucket of bytes: a burst as large as the board's buffer, then at the rate that it takes.
+    """Token bucket: a burst as large as the board's buffer, then a steady rate.
 
-    A single command never waits. Called under the lock of whoever writes.
+    A single command never waits. Not thread-safe; the session calls it under its write lock.
+
+    Args:
+        buffer_bytes: Size of the board's receive buffer.
+        bytes_per_msec: Rate at which the board empties it.
+        now_ns: The clock, for tests.
+        sleep: Waits a number of seconds, for tests.
     """
 
     def __init__(
@@ -28,18 +34,18 @@ class Pace:
         self._ns_per_byte = 1_000_000 // bytes_per_msec
         self._now_ns = now_ns
         self._sleep = sleep
-        self._taken_ns = 0
-        """When the board will have taken all that was sent."""
+        self._empty_ns = 0
+        """Time at which the board will have read everything that was sent."""
 
     def parts(self, data: bytes) -> Iterator[bytes]:
-        """Cut data into parts that the board's buffer holds, each yielded when it may be sent."""
+        """Split `data` into parts that fit into the buffer; wait before each that is too early."""
         for at in range(0, len(data), self._buffer):
             part = data[at : at + self._buffer]
             now_ns = self._now_ns()
             room_ns = (self._buffer - len(part)) * self._ns_per_byte
-            wait_ns = self._taken_ns - now_ns - room_ns
+            wait_ns = self._empty_ns - now_ns - room_ns
             if wait_ns > 0:
                 self._sleep(wait_ns / 1e9)
                 now_ns += wait_ns
-            self._taken_ns = max(self._taken_ns, now_ns) + len(part) * self._ns_per_byte
+            self._empty_ns = max(self._empty_ns, now_ns) + len(part) * self._ns_per_byte
             yield part

@@ -1,7 +1,7 @@
-"""Asks, politely, who is on a serial port: two queries, no reset, nothing is written to a pin.
+"""Identifies the board on a serial port: queries only, no reset, no write to a pin.
 
-Opening a port resets many boards (an Uno by its DTR line), which no program can avoid on Linux;
-so only ports that nobody holds are asked, and only when somebody wants to know.
+Opening a port resets many boards (an Uno by its DTR line), and no program can avoid that on Linux.
+So a port is probed only on request, and only when no other program has it open.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from mlink_drivers.firmata.wire.handshake import REPEAT_S, Handshake
 from mlink_drivers.firmata.wire.protocol import PinMode
 
 PROBE_TIMEOUT_S: Final = 3.5
-"""An Uno's bootloader takes up to 2 s, and its answer 0.3 s."""
+"""Longer than an Uno's bootloader (up to 2 s) and its answer (0.3 s)."""
 
 
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Who answered on a port, or why nobody did (`reason`)."""
+    """The board that answered on a port, or why none did (`reason` and `remedy`)."""
 
     address: str
     firmware: str = ""
@@ -48,7 +48,13 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
 def probe(
     address: str, baud_rate: int = DEFAULT_BAUD_RATE, timeout_s: float = PROBE_TIMEOUT_S
 ) -> ProbeResult:
-    """Return who answers on a port within `timeout_s`; never raises for what a port can do."""
+    """Identify the board on a port; a failure is in the result, not raised.
+
+    Args:
+        address: A serial port or URL, as a device of a bench.
+        baud_rate: Bits per second on the wire.
+        timeout_s: How long to wait for complete answers.
+    """
     try:
         transport = open_transport(address, baud_rate)
         transport.open()
@@ -63,7 +69,11 @@ def probe(
 
 
 def ask_firmware(address: str) -> str:
-    """Return the name of the firmware on a port; DeviceError when none answers in Firmata."""
+    """Return the name of the firmware on a port.
+
+    Raises:
+        DeviceError: The port cannot be opened, or nothing on it answers in Firmata.
+    """
     result = probe(address)
     if result.reason:
         raise DeviceError(result.reason, remedy=result.remedy)
@@ -89,7 +99,7 @@ def _ask(transport: Transport, timeout_s: float) -> ProbeResult:
                 break
             if poller.poll(int(remaining_s * 1000) + 1):
                 data = transport.read()
-                handshake.hear(data)
+                handshake.keep(data)
                 for message in decoder.feed(data):
                     handshake.take(message)
     found = handshake.description()

@@ -1,11 +1,11 @@
-"""Brings a lost board back: knows when to try, and nothing of boards or ports.
+"""Decides when to look for a lost board and tracks the state; knows no boards or ports.
 
     CONNECTED ──lost()──▶ LOST ──found──▶ REOPENING ──opened──▶ CONNECTED
                            ▲                   │
                            └────── pause ──────┘ cannot be opened, or lost again
 
-One thread per loss, which ends when the board is back or `close` is called. What waits and what
-runs the thread are injected, so that tests lead it by a manual clock.
+One thread per loss, which ends when the board is back or `close` is called. The functions that wait
+and that start the thread can be replaced, so that tests run on a manual clock.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from mlink.errors import DeviceError
 
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 1.0
-"""A plugged-in board is looked for about this often: finding ports takes some ms."""
+"""Longest pause between two searches; a search takes some ms."""
 _JOIN_POLL_S: Final = 0.1
 _log = logging.getLogger(__name__)
 
 
 class LinkState(enum.Enum):
-    """Where the link to a board stands."""
+    """State of the link to a board."""
 
     CONNECTED = "connected"
     LOST = "lost"
@@ -34,30 +34,34 @@ class LinkState(enum.Enum):
 
 
 class Thread(Protocol):
-    """What `start_thread` returns."""
+    """The part of a thread that `Reconnect` uses."""
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for its end."""
+        """Wait until it has ended."""
         ...
 
     def is_alive(self) -> bool:
-        """Whether it runs."""
+        """Whether it is running."""
         ...
 
 
 def start_thread(run: Callable[[], None], name: str) -> Thread:
-    """Start a thread for one loss."""
+    """Start the thread for one loss."""
     thread = threading.Thread(target=run, name=f"reconnect {name}", daemon=True)
     thread.start()
     return thread
 
 
 class Reconnect:
-    """Tries to get a board back until it is there.
+    """Searches and reopens a lost board until it is back.
 
-    `find` returns the board's address, None while it is away; `reopen` opens it there and brings
-    it to where it was. Both raise DeviceError when something is in the way. `on_state` hears of
-    every state with the reason or the address, in the thread that caused it.
+    Args:
+        find: Returns the board's address, None while it is away; may raise DeviceError.
+        reopen: Opens the board at an address and restores its state; may raise DeviceError.
+        on_state: Called with each new state and a reason or address, in the thread that caused it.
+        name: Name of the board, for the thread and the log.
+        wait: Waits a number of seconds; returns True when `close` was called.
+        start: Starts the thread of a loss.
     """
 
     def __init__(
@@ -84,11 +88,11 @@ class Reconnect:
 
     @property
     def state(self) -> LinkState:
-        """Where the link stands."""
+        """State of the link."""
         return self._state
 
     def lost(self, reason: str) -> None:
-        """Hear that the board went away; may be called from any thread, and more than once."""
+        """Handle a loss; may be called from any thread, and more than once per loss."""
         with self._lock:
             if self._state is LinkState.REOPENING:
                 self._lost_again = True
@@ -99,25 +103,25 @@ class Reconnect:
         self._thread = self._start(self.run, self._name)
 
     def run(self) -> None:
-        """Try until the board is back or `close` is called (the thread's work)."""
+        """Search until the board is back or `close` is called; runs in the thread."""
         pause_s = FIRST_PAUSE_S
-        said = ""
+        reported = ""
         while not self._closing.is_set() and not self._wait(pause_s):
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             try:
                 if self._try():
                     return
-                said = ""  # it was away again: a new refusal is news
+                reported = ""  # it was away again: report the next refusal
             except DeviceError as error:
-                if error.message != said and not self._closing.is_set():
-                    said = error.message
-                    self._set(LinkState.LOST, said)
-            except Exception as error:  # noqa: BLE001 - this thread may not die without a word
+                if error.message != reported and not self._closing.is_set():
+                    reported = error.message
+                    self._set(LinkState.LOST, reported)
+            except Exception as error:  # noqa: BLE001 - the thread must go on searching
                 _log.exception("%s: reopening failed", self._name)
                 self._set(LinkState.LOST, f"reopening failed: {error!r}")
 
     def close(self, interrupt: Callable[[], None] = lambda: None) -> None:
-        """Give up; `interrupt` is called until an attempt that runs has ended."""
+        """Stop searching; `interrupt` is called repeatedly until a running attempt has ended."""
         self._closing.set()
         thread = self._thread
         while thread is not None and thread.is_alive():

@@ -1,7 +1,7 @@
-"""A conversation with one board: owns the transport and the reader thread.
+"""The connection to one board: handshake, reader thread, sending, loss and close.
 
-The reader waits in poll (never on a timer), stamps each burst once, decodes it and hands every
-message with the arrival time of its first byte to the listener, in its own thread.
+The reader thread waits in poll, without a timeout. It takes the time once per burst of bytes,
+decodes them, and calls the listener with each message and the arrival time of its first byte.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class SessionState(enum.Enum):
-    """Where a session stands."""
+    """State of a session."""
 
     CLOSED = "closed"
     CONNECTING = "connecting"
@@ -45,37 +45,46 @@ _MOVES: Final[dict[SessionState, set[SessionState]]] = {
     SessionState.CONNECTED: {SessionState.LOST, SessionState.CLOSED},
     SessionState.LOST: {SessionState.CONNECTING, SessionState.CLOSED},
 }
-"""A lost session may connect again: the same object lives through a pulled cable."""
+"""The allowed transitions; a lost session may connect again."""
 
 
 class SessionListener(Protocol):
-    """Who hears of a session's events; called in the reader thread, so be quick."""
+    """Receives a session's events in the reader thread; it must not block."""
 
     def on_message(self, message: Message, arrival_ns: int) -> None:
-        """Take a message; its first byte came at `arrival_ns` on CLOCK_MONOTONIC."""
+        """Handle a message whose first byte arrived at `arrival_ns` (ns of CLOCK_MONOTONIC)."""
         ...
 
     def on_loss(self, error: DeviceError) -> None:
-        """Hear, once per connection, that the board went away."""
+        """Handle the loss of the board; called once per connection."""
         ...
 
     def on_fault(self, error: Exception) -> None:
-        """Hear that `on_message` raised; the session goes on."""
+        """Handle an exception that `on_message` raised; the session goes on reading."""
         ...
 
 
 class SessionStatistics(msgspec.Struct):
-    """Counts of one session."""
+    """Counts since a session was made."""
 
     bytes_in: int = 0
     bytes_out: int = 0
     dropped_bytes: int = 0
-    """Bytes that belonged to no message (noise, a restart)."""
+    """Bytes that belonged to no message, such as noise."""
     oversized: int = 0
+    """Sysex messages that were dropped because of their length."""
 
 
 class Session:
-    """A line to a board, from connect to close; a context manager."""
+    """The connection to one board; as a context manager it connects and closes.
+
+    Args:
+        transport: The line to the board, not opened yet.
+        listener: Receives messages and losses in the reader thread.
+        name: The board's name in messages; by default the transport's address.
+        handshake_timeout_s: Longest wait for complete answers of the board.
+        reset_on_close: Whether `close` resets the board, which takes its outputs low.
+    """
 
     def __init__(
         self,
@@ -90,9 +99,9 @@ class Session:
         self.transport = transport
         self.decoder = Decoder()
         self.granted: Granted | None = None
-        """What scheduling the reader got, once it runs."""
+        """Scheduling of the reader thread, once it runs."""
         self.pace: Pace | None = None
-        """Set where the board's line is faster than the board."""
+        """Limits the rate of sending, where the line is faster than the board."""
         self._description: BoardDescription | None = None
         self._listener = listener
         self._timeout_s = handshake_timeout_s
@@ -108,7 +117,7 @@ class Session:
 
     @property
     def state(self) -> SessionState:
-        """Where the session stands."""
+        """State of the session."""
         return self._state
 
     @property
@@ -154,7 +163,11 @@ class Session:
         self._connect(transport, self.description)
 
     def send(self, data: bytes) -> None:
-        """Send bytes at once, from any thread; DeviceLostError when the board is gone."""
+        """Send encoded messages at once, from any thread.
+
+        Raises:
+            DeviceLostError: The session is not connected, or the write failed.
+        """
         if self._state is not SessionState.CONNECTED:
             raise DeviceLostError(
                 f"{self.transport.address} is {self._state.value}",
@@ -167,19 +180,24 @@ class Session:
             raise
 
     def set_baud_rate(self, baud_rate: int) -> None:
-        """Change the line's rate while connected; OSError when the port does not know it."""
+        """Change the baud rate of the open line; the board has to change at the same time.
+
+        Raises:
+            OSError: The port refuses the rate.
+        """
         with self._write_lock:
             self.transport.set_baud_rate(baud_rate)
             self._arrivals = ArrivalTimes(baud_rate)
 
     def drop(self, error: DeviceError) -> None:
-        """Take the board for lost, since it forgot what it was told; it can be connected again."""
+        """Treat the board as lost, because it has restarted; it can be connected again."""
         self._lose(error)
 
     def close(self, farewell: bytes = b"") -> None:
-        """Send `farewell` and a reset if the board still listens, then give the line back.
+        """Send `farewell` and a reset to a connected board, then close the line.
 
-        May be called again and from any thread, also from the listener.
+        May be called again, from any thread and from the listener. A call during `connect` makes
+        that call fail; the connecting thread closes the line itself.
         """
         with self._state_lock:
             before, self._state = self._state, SessionState.CLOSED
@@ -187,10 +205,10 @@ class Session:
             try:
                 self._write(farewell + (encode.system_reset() if self._reset_on_close else b""))
             except DeviceLostError as error:
-                _log.info("%s: not told of the end: %s", self.name, error.message)
+                _log.info("%s: the reset at close was not sent: %s", self.name, error.message)
         self._wake()
         if before is SessionState.CONNECTING or self._reader is threading.current_thread():
-            return  # whoever connects, or the reader that called us, gives the line back itself
+            return  # the thread that connects, or the reader that called us, closes the line
         self._release()
 
     def __enter__(self) -> Self:
@@ -206,7 +224,7 @@ class Session:
         self._move(SessionState.CONNECTING)
         try:
             self.pace = None
-            self._release()  # a lost connection's remains
+            self._release()  # of a lost connection
             self.transport = transport
             self._open()
             found = self._shake_hands()
@@ -222,7 +240,7 @@ class Session:
                 self._state = SessionState.CLOSED
             self._release()
             raise
-        # A daemon, so that a script that forgets to close can still end.
+        # A daemon thread, so that a script that does not close the session can end.
         self._reader = threading.Thread(
             target=self._read_loop, name=f"firmata-reader {self.name}", daemon=True
         )
@@ -255,7 +273,7 @@ class Session:
                 if remaining_s <= 0 or self._state is not SessionState.CONNECTING:
                     break
                 data, _ = self._wait_burst(int(remaining_s * 1000) + 1)
-                handshake.hear(data)
+                handshake.keep(data)
                 for message in self.decoder.feed(data):
                     handshake.take(message)
         return handshake.description()
@@ -263,12 +281,12 @@ class Session:
     # -- reading -------------------------------------------------------------------------------
 
     def _wait_burst(self, timeout_msec: int | None) -> tuple[bytes, int]:
-        """Wait for bytes; return them with their stamp, or b"" after a time-out or a wake-up."""
+        """Wait for bytes; return them and the time, or b"" after a timeout or a wake-up."""
         events = self._poll.poll(timeout_msec)
         read_ns = time.monotonic_ns()
         if not events or any(fd == self._wake_fd for fd, _ in events):
             return b"", read_ns
-        # Stamped before the read, which gives up the interpreter lock once more.
+        # The time is taken before the read, which releases the interpreter lock once more.
         data = self.transport.read()
         if not data and events[0][1] & ~select.POLLIN:
             raise DeviceLostError(
@@ -287,7 +305,7 @@ class Session:
                     self._hand_on(data, read_ns)
         except DeviceLostError as error:
             self._lose(error)
-        except Exception as error:  # noqa: BLE001 - no reader may die without a word
+        except Exception as error:  # noqa: BLE001 - reported as a loss
             _log.exception("%s: the reader failed", self.name)
             self._lose(
                 DeviceError(
@@ -296,7 +314,7 @@ class Session:
                 )
             )
         finally:
-            # A gone device keeps its name (ttyACM0) as long as somebody holds it open.
+            # A removed device keeps its name (ttyACM0) until all descriptors are closed.
             self._close_descriptors()
 
     def _hand_on(self, data: bytes, read_ns: int) -> None:
@@ -305,7 +323,7 @@ class Session:
         for message in self.decoder.feed(data):
             try:
                 self._listener.on_message(message, arrivals.first_byte_ns(message.offset))
-            except Exception as error:  # noqa: BLE001 - a listener's fault must not end the reading
+            except Exception as error:  # noqa: BLE001 - reading goes on
                 self._listener.on_fault(error)
 
     # -- the rest ------------------------------------------------------------------------------
@@ -322,7 +340,7 @@ class Session:
     def _lose(self, error: DeviceError) -> None:
         with self._state_lock:
             if self._state is not SessionState.CONNECTED:
-                return  # closed by us, or noticed already
+                return  # closed, or lost already
             self._state = SessionState.LOST
         self._wake()
         self._listener.on_loss(error)
@@ -343,7 +361,7 @@ class Session:
                 os.eventfd_write(self._wake_fd, 1)
 
     def _release(self) -> None:
-        """End the reader and give back every descriptor."""
+        """End the reader thread and close every descriptor."""
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.join(_JOIN_S)

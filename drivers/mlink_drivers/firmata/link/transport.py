@@ -22,27 +22,27 @@ from mlink.errors import DeviceError
 from mlink_drivers.firmata.link.latency import lower_latency, read_latency
 
 DEFAULT_BAUD_RATE: Final = 57600
-"""StandardFirmata's (Firmata.begin(57600))."""
+"""Rate of StandardFirmata (Firmata.begin(57600))."""
 
 _READ_BYTES: Final = 65536
 _DISCARD_READS: Final = 64
-_WRITE_PATIENCE_MSEC: Final = 1000
+_WRITE_TIMEOUT_MSEC: Final = 1000
 _PERMISSION_REMEDY: Final = (
-    "Add yourself to the group that owns it (`sudo usermod -aG dialout $USER`) and log in anew."
+    "Add yourself to the group that owns it (`sudo usermod -aG dialout $USER`) and log in again."
 )
 _VANISHED_REMEDY: Final = "Check the cable and the board's power, then start again."
 
 
 class DeviceLostError(DeviceError, ConnectionError):
-    """A device that was open went away."""
+    """An open device disappeared or stopped accepting data."""
 
 
 class Transport(Protocol):
-    """A line to a board; owns no protocol logic."""
+    """A line to a board; it knows nothing of the protocol."""
 
     @property
     def address(self) -> str:
-        """What is opened, for people."""
+        """What is opened, for messages."""
         ...
 
     @property
@@ -52,25 +52,34 @@ class Transport(Protocol):
 
     @property
     def adapter_latency_usec(self) -> int:
-        """How long the adapter may hold bytes back before the host sees them."""
+        """Longest time that the adapter holds received bytes back."""
         ...
 
     @property
     def latency_report(self) -> str:
-        """A sentence about it, for the log."""
+        """A sentence about the adapter's latency, for the log."""
         ...
 
     @property
     def can_change_baud_rate(self) -> bool:
-        """Whether `set_baud_rate` reaches the board's line."""
+        """Whether `set_baud_rate` changes the rate on the wire."""
         ...
 
     def set_baud_rate(self, baud_rate: int) -> None:
-        """Change the open line's rate; OSError when it does not know this one."""
+        """Change the rate of the open line.
+
+        Raises:
+            DeviceLostError: The line is closed.
+            OSError: The line refuses the rate.
+        """
         ...
 
     def open(self) -> None:
-        """Open for this program alone; DeviceError says why it cannot be."""
+        """Open the line exclusively.
+
+        Raises:
+            DeviceError: It cannot be opened; the message has the reason.
+        """
         ...
 
     def fileno(self) -> int:
@@ -78,27 +87,35 @@ class Transport(Protocol):
         ...
 
     def read(self) -> bytes:
-        """Return what is there, b"" when nothing; DeviceLostError when the device is gone."""
+        """Return the bytes received so far, b"" when there are none.
+
+        Raises:
+            DeviceLostError: The device is gone.
+        """
         ...
 
     def write(self, data: bytes) -> None:
-        """Send all of `data`; DeviceLostError when the device is gone or takes nothing."""
+        """Send all of `data`.
+
+        Raises:
+            DeviceLostError: The device is gone or accepts no data.
+        """
         ...
 
     def discard_input(self) -> None:
-        """Throw away what was received before."""
+        """Discard the bytes received so far."""
         ...
 
     def close(self) -> None:
-        """Give the descriptor back; may be called again."""
+        """Close the descriptor; may be called again."""
         ...
 
 
 class SerialTransport:
     """A serial port, a pseudo-terminal or a socket, opened and set up by pyserial.
 
-    Read and written in bulk on the bare descriptor: pyserial takes two system calls per byte,
-    and each gives up the interpreter lock.
+    Bytes are read and written in bulk on the bare descriptor: pyserial makes two system calls per
+    byte, each of which releases the interpreter lock.
     """
 
     def __init__(self, address: str, baud_rate: int = DEFAULT_BAUD_RATE) -> None:
@@ -110,27 +127,36 @@ class SerialTransport:
 
     @property
     def adapter_latency_usec(self) -> int:
-        """FTDI's latency timer where there is one, else a USB frame; 0 for a pty or a socket."""
+        """FTDI's latency timer, or one USB frame for other adapters; 0 for a pty or a socket."""
         return read_latency(self.address).usec
 
     @property
     def can_change_baud_rate(self) -> bool:
-        """Whether it is a serial port: a socket's far end keeps its own rate."""
+        """Whether it is a serial port; the rate behind a socket cannot be changed."""
         return "://" not in self.address
 
     def set_baud_rate(self, baud_rate: int) -> None:
-        """Change the open line's rate; OSError when the port does not know this one."""
+        """Change the rate of the open line.
+
+        Raises:
+            DeviceLostError: The port is closed.
+            OSError: The port refuses the rate.
+        """
         if self._port is None:
             raise self._lost("closed")
         try:
             self._port.baudrate = baud_rate
         except (ValueError, termios.error) as error:
-            raise OSError(f"{self.address} does not take {baud_rate} baud") from error
+            raise OSError(f"{self.address} refuses {baud_rate} baud") from error
         self.baud_rate = baud_rate
-        self._set_up_terminal()  # pyserial has set it up its own way again
+        self._set_up_terminal()  # pyserial has overwritten these settings
 
     def open(self) -> None:
-        """Open exclusively at the baud rate, in low-latency mode where the driver has it."""
+        """Open exclusively, in low-latency mode where the driver supports it.
+
+        Raises:
+            DeviceError: It cannot be opened; the message has the reason.
+        """
         try:
             port = serial.serial_for_url(
                 self.address, self.baud_rate, timeout=0, exclusive=True, do_not_open=True
@@ -148,13 +174,15 @@ class SerialTransport:
         self.latency_report = lower_latency(self.address).report
 
     def _set_up_terminal(self) -> None:
-        """Make reading nothing differ from a hang-up, and keep out who ignores pyserial's lock."""
+        """Distinguish "no data" from a hang-up, and lock out programs that ignore flock."""
         try:
             attributes = termios.tcgetattr(self._fd)
-            # pyserial's VMIN of 0 makes both return no bytes; 1 makes "nothing" EAGAIN.
+            # With pyserial's VMIN = 0 both read as no bytes; with 1 "no data" is EAGAIN.
             attributes[6][termios.VMIN] = 1
             termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
-            if not os.path.realpath(self.address).startswith("/dev/pts/"):  # would outlive us there
+            if not os.path.realpath(self.address).startswith(
+                "/dev/pts/"
+            ):  # there the lock would outlive us
                 fcntl.ioctl(self._fd, termios.TIOCEXCL)
         except (OSError, termios.error):
             pass  # not a terminal: a socket
@@ -164,7 +192,7 @@ class SerialTransport:
         return self._fd
 
     def read(self) -> bytes:
-        """Return what is there, in one system call."""
+        """Return the bytes received so far, in one system call; b"" when there are none."""
         try:
             data = os.read(self._fd, _READ_BYTES)
         except BlockingIOError:
@@ -176,7 +204,7 @@ class SerialTransport:
         return data
 
     def write(self, data: bytes) -> None:
-        """Send all of `data`; waits up to 1 s for a full line to take it."""
+        """Send all of `data`; a full line is waited for up to 1 s."""
         rest = memoryview(data)
         while rest:
             try:
@@ -189,20 +217,20 @@ class SerialTransport:
     def _wait_writable(self) -> None:
         poller = select.poll()
         poller.register(self._fd, select.POLLOUT)
-        if not poller.poll(_WRITE_PATIENCE_MSEC):
+        if not poller.poll(_WRITE_TIMEOUT_MSEC):
             raise DeviceLostError(
-                f"{self.address} takes no bytes since {_WRITE_PATIENCE_MSEC} ms",
-                remedy="Reset the board; check that its firmware runs and the cable is sound.",
+                f"{self.address} accepted no data for {_WRITE_TIMEOUT_MSEC} ms",
+                remedy="Reset the board; check its firmware and the cable.",
             )
 
     def discard_input(self) -> None:
-        """Throw away what was received before; DeviceLostError when the device is gone."""
-        for _ in range(_DISCARD_READS):  # bounded: a device may talk faster than we read
+        """Discard the bytes received so far; DeviceLostError when the device is gone."""
+        for _ in range(_DISCARD_READS):  # bounded: a device may send faster than we read
             if not self.read():
                 return
 
     def close(self) -> None:
-        """Give the descriptor back; may be called again."""
+        """Close the descriptor; may be called again."""
         port, self._port, self._fd = self._port, None, -1
         if port is not None:
             try:
@@ -217,7 +245,7 @@ class SerialTransport:
 
 
 def _explain(address: str, error: BaseException) -> DeviceError:
-    """Say why an address cannot be opened, and what to do."""
+    """Return an error with the reason why an address cannot be opened, and what to do."""
     number = getattr(error, "errno", None)
     if number is None and error.args and isinstance(error.args[0], int):
         number = error.args[0]
@@ -242,7 +270,7 @@ def _present_ports() -> str:
 
 
 def _holders(address: str) -> str:
-    """Name the programs that have a device open, as far as we may look; empty when unknown."""
+    """List the programs that have a device open, as far as /proc is readable; else empty."""
     device = os.path.realpath(address)
     found: list[str] = []
     for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
@@ -252,7 +280,7 @@ def _holders(address: str) -> str:
             process = descriptor.parents[1]
             name = f"{(process / 'comm').read_text().strip()}, pid {process.name}"
         except OSError:
-            continue  # the process ended, or is not ours to look into
+            continue  # the process ended, or we lack the permission
         if name not in found:
             found.append(name)
     return f" ({'; '.join(found)})" if found else ""

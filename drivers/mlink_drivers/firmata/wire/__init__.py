@@ -1,1 +1,1 @@
-"""Firmata messages as bytes: parse, encode, wire times. No port, no thread."""
+"""Firmata messages as bytes: decoding, encoding and time on the wire. No port, no thread."""

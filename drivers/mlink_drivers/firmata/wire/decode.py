@@ -1,8 +1,8 @@
-"""Bytes from a board in, typed messages out. Sans-IO: no port, no clock, no thread.
+"""Decodes bytes from a board into typed messages. Sans-IO: no port, no clock, no thread.
 
-Resynchronisation: a data byte (below 0x80) where a command is expected is dropped; a command
-byte inside a message ends that message, which is dropped, and starts anew. Nothing that a line
-can deliver raises.
+Resynchronisation: a data byte (below 0x80) where a command byte is expected is dropped. A command
+byte inside a message drops that message and starts the next one. No sequence of bytes raises an
+exception.
 """
 
 from __future__ import annotations
@@ -33,18 +33,23 @@ from mlink_drivers.firmata.wire.protocol import (
 )
 
 MAX_SYSEX_BYTES: Final = 8192
-"""Longest sysex message accepted; a Mega's capability reply has about 1,200 bytes."""
+"""Longest sysex message accepted; the capability reply of a Mega has about 1,200 bytes."""
 
 _COMMAND_BYTE: Final = re.compile(rb"[\x80-\xff]")
 _NOTHING: Final = 0x7F
-"""Ends a pin in a capability reply; "no channel" in an analog mapping."""
+"""End of a pin in a capability reply (0x6C); "no channel" in an analog mapping (0x6A)."""
 
 
 class Decoder:
-    """Turns chunks of a byte stream into messages; keeps an unfinished message for the next chunk.
+    """Decodes chunks of a byte stream; an unfinished message is kept for the next chunk.
 
-    `dropped_bytes` counts bytes that belonged to no message, `oversized` sysex messages longer
-    than `max_sysex_bytes`. The ids in `raw_sysex` are handed through as `Sysex`, undecoded.
+    Attributes:
+        dropped_bytes: Bytes that belonged to no message.
+        oversized: Sysex messages that were dropped because of their length.
+        raw_sysex: Sysex ids that are returned as `Sysex` without decoding their data.
+
+    Args:
+        max_sysex_bytes: Longest sysex message accepted, F0 and F7 included.
     """
 
     def __init__(self, max_sysex_bytes: int = MAX_SYSEX_BYTES) -> None:
@@ -55,13 +60,14 @@ class Decoder:
         self._pending = b""
 
     def reset(self) -> None:
-        """Forget an unfinished message (a new connection)."""
+        """Discard the unfinished message, for a new connection."""
         self._pending = b""
 
     def feed(self, chunk: bytes) -> list[Message]:
-        """Return the messages that end in `chunk`, in order.
+        """Return the messages that are completed by `chunk`, in order.
 
-        A message's `offset` counts from the start of `chunk`.
+        The `offset` of a message is its position from the start of `chunk`, negative when the
+        message began in an earlier chunk.
         """
         data = self._pending + chunk if self._pending else chunk
         shift = len(chunk) - len(data)  # 0, or minus the bytes kept from earlier chunks
@@ -72,7 +78,7 @@ class Decoder:
         while at < size:
             command = data[at]
             kind = command & 0xF0
-            # The two messages that make up the stream are decoded in place, all others apart.
+            # The two most frequent messages are decoded inline, for speed.
             if kind == 0xE0 or kind == 0x90:
                 if at + 2 < size:
                     low = data[at + 1]
@@ -92,7 +98,7 @@ class Decoder:
         return messages
 
     def _rare(self, data: bytes, at: int, shift: int, add: Callable[[Message], None]) -> int:
-        """Take what begins at `at`; return where to go on, -1 when the rest is still to come."""
+        """Decode the message at `at`; return the position behind it, -1 when it is incomplete."""
         command = data[at]
         if command == START_SYSEX:
             return self._sysex(data, at, shift, add)
@@ -105,11 +111,11 @@ class Decoder:
             else:
                 add(ProtocolVersion(body[0], body[1], offset=at + shift, length=3))
             return at + 3
-        # Data without a command, or a command that boards do not send.
+        # A data byte without a command, or a command that boards do not send.
         return self._drop_to_command(data, at)
 
     def _broken_short(self, data: bytes, at: int) -> int:
-        """A three-byte message that is broken by a command byte (>= 0), or not here yet (-1)."""
+        """Return the position of the command byte inside a 3-byte message, -1 when incomplete."""
         broken = _COMMAND_BYTE.search(data, at + 1, at + 3)
         if broken is None:
             return -1
@@ -130,7 +136,7 @@ class Decoder:
             return self._drop_to_command(data, at)
         if stop is None:
             return -1
-        if data[end] != END_SYSEX or end == at + 1:  # cut short, or empty
+        if data[end] != END_SYSEX or end == at + 1:  # interrupted by a command, or empty
             return self._drop_to_command(data, at)
         sysex_id = data[at + 1]
         payload = data[at + 2 : end]
@@ -143,19 +149,26 @@ class Decoder:
 
 
 def decode_sysex(sysex_id: int, payload: bytes, offset: int, length: int) -> Message | None:
-    """Decode a sysex message that we know; None for others and for those of a wrong format."""
+    """Decode a sysex message; None for an unknown id and for data in a wrong format.
+
+    Args:
+        sysex_id: The byte behind F0.
+        payload: The 7-bit bytes between the id and F7.
+        offset: Position of the message, copied into the result.
+        length: Bytes of the whole message, copied into the result.
+    """
     decode = _SYSEX_DECODERS.get(sysex_id)
     return decode(payload, offset, length) if decode is not None else None
 
 
 def from_seven_bits(payload: bytes) -> bytes:
-    """Join pairs of 7-bit bytes, least significant first, into bytes; a last single one counts."""
+    """Join pairs of 7-bit bytes, least significant first; an odd last byte is a value below 128."""
     highs = payload[1::2].ljust((len(payload) + 1) // 2, b"\0")
     return bytes((low | high << 7) & 0xFF for low, high in zip(payload[::2], highs, strict=True))
 
 
 def _wide(payload: bytes) -> int:
-    """Join 7-bit bytes, least significant first, into a number of any width."""
+    """Join 7-bit bytes, least significant first, into one number."""
     value = 0
     for byte in reversed(payload):
         value = value << 7 | byte
@@ -174,7 +187,7 @@ def _firmware(payload: bytes, offset: int, length: int) -> Message | None:
 
 
 def _capabilities(payload: bytes, offset: int, length: int) -> Message | None:
-    """Pairs of mode and resolution, 0x7F after each pin; in any order, of any resolution."""
+    """Pairs of mode and resolution, 0x7F after each pin (sysex 0x6C)."""
     pins: list[dict[int, int]] = []
     modes: dict[int, int] = {}
     at = 0
@@ -187,7 +200,7 @@ def _capabilities(payload: bytes, offset: int, length: int) -> Message | None:
             modes[payload[at]] = payload[at + 1]
             at += 2
         else:
-            at += 1  # a mode without its resolution
+            at += 1  # a mode without a resolution
     if modes:
         pins.append(modes)
     return Capabilities(tuple(pins), offset=offset, length=length)

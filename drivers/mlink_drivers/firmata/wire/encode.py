@@ -1,6 +1,7 @@
-"""Messages to a board, as bytes. Each function makes one message; ValueError when it cannot hold.
+"""Encodes messages to a board. Each function returns the bytes of one message.
 
-Sans-IO like the codec: a session sends what these return.
+A value that does not fit into its field raises ValueError. Sans-IO like decode.py: a session sends
+the bytes. Formats: github.com/firmata/protocol.
 """
 
 from __future__ import annotations
@@ -25,7 +26,15 @@ _MAX_14_BITS = (1 << 14) - 1
 
 
 def sysex(sysex_id: int, payload: bytes = b"") -> bytes:
-    """Any sysex message; the payload must be 7-bit bytes already."""
+    """Encode a sysex message (F0, id, payload, F7).
+
+    Args:
+        sysex_id: 0 to 0x7F.
+        payload: Bytes below 0x80.
+
+    Raises:
+        ValueError: The id or a byte of the payload is above 0x7F.
+    """
     body = bytes((_seven_bits("sysex id", sysex_id),)) + payload
     if not body.isascii():
         raise ValueError("the payload of a sysex message holds a byte above 0x7F")
@@ -33,32 +42,32 @@ def sysex(sysex_id: int, payload: bytes = b"") -> bytes:
 
 
 def protocol_version_query() -> bytes:
-    """Ask for the protocol version (0xF9); the board answers with the same command."""
+    """Query the protocol version (0xF9); the board answers with the same command."""
     return bytes((PROTOCOL_VERSION,))
 
 
 def firmware_query() -> bytes:
-    """Ask for the firmware's name and version (sysex 0x79)."""
+    """Query the firmware's name and version (sysex 0x79)."""
     return sysex(SysexId.REPORT_FIRMWARE)
 
 
 def capability_query() -> bytes:
-    """Ask for every pin's modes and resolutions (sysex 0x6B)."""
+    """Query the modes and resolutions of all pins (sysex 0x6B)."""
     return sysex(SysexId.CAPABILITY_QUERY)
 
 
 def analog_mapping_query() -> bytes:
-    """Ask which pin is which analog channel (sysex 0x69)."""
+    """Query the analog channel of each pin (sysex 0x69)."""
     return sysex(SysexId.ANALOG_MAPPING_QUERY)
 
 
 def pin_state_query(pin: int) -> bytes:
-    """Ask for a pin's mode and value (sysex 0x6D)."""
+    """Query a pin's mode and value (sysex 0x6D)."""
     return sysex(SysexId.PIN_STATE_QUERY, bytes((_seven_bits("pin", pin),)))
 
 
 def system_reset() -> bytes:
-    """Set all pins to their defaults and stop all reporting (0xFF)."""
+    """Reset all pins to their defaults and stop all reports (0xFF)."""
     return bytes((SYSTEM_RESET,))
 
 
@@ -68,22 +77,22 @@ def pin_mode(pin: int, mode: int) -> bytes:
 
 
 def digital_pin(pin: int, value: bool | int) -> bytes:
-    """Write one pin (0xF5, protocol 2.5 and later)."""
+    """Write one digital output (0xF5, protocol 2.5 and later)."""
     return bytes((SET_DIGITAL_PIN, _seven_bits("pin", pin), 1 if value else 0))
 
 
 def digital_port(port: int, mask: int) -> bytes:
-    """Write the outputs of a port, bit n for pin 8 × port + n (0x90 + port)."""
+    """Write all outputs of a port (0x90 + port); bit n of `mask` is pin 8 × port + n."""
     return bytes((DIGITAL_MESSAGE | _nibble("port", port),)) + _two_bytes("mask", mask)
 
 
 def report_digital(port: int, enable: bool) -> bytes:
-    """Switch the reporting of a port's inputs on or off (0xD0 + port)."""
+    """Switch the reports of a port's inputs on or off (0xD0 + port)."""
     return bytes((REPORT_DIGITAL | _nibble("port", port), int(enable)))
 
 
 def report_analog(channel: int, enable: bool) -> bytes:
-    """Switch the sampling of an analog channel on or off (0xC0 + channel, above 15 sysex 0x64)."""
+    """Switch the samples of an analog channel on or off (0xC0 + channel; above 15 sysex 0x64)."""
     if channel <= MAX_NIBBLE:
         return bytes((REPORT_ANALOG | _nibble("channel", channel), int(enable)))
     payload = bytes((_seven_bits("channel", channel), int(enable)))
@@ -91,14 +100,14 @@ def report_analog(channel: int, enable: bool) -> bytes:
 
 
 def analog(pin: int, value: int) -> bytes:
-    """Write a PWM, servo or other analog value: 0xE0 + pin where it fits, else sysex 0x6F."""
+    """Write a PWM or servo value: 0xE0 + pin where pin and value fit, else sysex 0x6F."""
     if 0 <= pin <= MAX_NIBBLE and 0 <= value <= _MAX_14_BITS:
         return bytes((ANALOG_MESSAGE | pin,)) + _two_bytes("value", value)
     return extended_analog(pin, value)
 
 
 def extended_analog(pin: int, value: int) -> bytes:
-    """Write an analog value of any width to any pin (sysex 0x6F), at least 14 bits."""
+    """Write an analog value of any width to any pin (sysex 0x6F), in at least 14 bits."""
     if value < 0:
         raise ValueError(f"value {value} is negative")
     payload = bytearray((_seven_bits("pin", pin), value & 0x7F, value >> 7 & 0x7F))
@@ -110,34 +119,38 @@ def extended_analog(pin: int, value: int) -> bytes:
 
 
 def sampling_interval(interval_msec: int) -> bytes:
-    """Set the interval of analog samples and continuous I2C reads, 1 to 16383 ms (0x7A)."""
+    """Set the interval of analog samples and continuous I2C reads (sysex 0x7A), 1 to 16383 ms."""
     if interval_msec < 1:
         raise ValueError(f"a sampling interval of {interval_msec} ms is too short, least is 1 ms")
     return sysex(SysexId.SAMPLING_INTERVAL, _two_bytes("sampling interval", interval_msec))
 
 
 def servo_config(pin: int, min_pulse_usec: int = 544, max_pulse_usec: int = 2400) -> bytes:
-    """Set a servo's pulse widths (sysex 0x70); the defaults are Arduino's."""
+    """Set a servo's pulse widths in µs (sysex 0x70); the defaults are those of Arduino."""
     payload = bytes((_seven_bits("pin", pin),)) + _two_bytes("pulse width", min_pulse_usec)
     return sysex(SysexId.SERVO_CONFIG, payload + _two_bytes("pulse width", max_pulse_usec))
 
 
 def i2c_config(delay_usec: int = 0) -> bytes:
-    """Switch I2C on, with a delay between write and read (sysex 0x78)."""
+    """Switch I2C on (sysex 0x78), with a delay in µs between writing a register and reading it."""
     return sysex(SysexId.I2C_CONFIG, _two_bytes("delay", delay_usec))
 
 
 def i2c_request(address: int, mode: I2CMode, data: bytes = b"") -> bytes:
-    """Write to, or read from, an I2C device with a 7-bit address (sysex 0x76).
+    """Read from or write to an I2C device (sysex 0x76).
 
-    `data` is what to write; for reading, the register (optional) and the number of bytes.
+    Args:
+        address: 7-bit address of the device.
+        mode: Direction, and whether a read is repeated at each sampling interval.
+        data: The bytes to write. For a read: the register, which may be left out, and the number
+            of bytes. To stop a continuous read: its register, or nothing for all registers.
     """
     head = bytes((_seven_bits("I2C address", address), mode << 3))
     return sysex(SysexId.I2C_REQUEST, head + to_seven_bits(data))
 
 
 def to_seven_bits(data: bytes) -> bytes:
-    """Split bytes into pairs of 7-bit bytes, least significant first."""
+    """Split each byte into two 7-bit bytes, least significant first."""
     return bytes(part for byte in data for part in (byte & 0x7F, byte >> 7))
 
 

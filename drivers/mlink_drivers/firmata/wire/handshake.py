@@ -1,7 +1,7 @@
-"""The conversation that finds out who is on the line. Sans-IO: the session sends and waits.
+"""The queries that identify a board. Sans-IO: the session sends them and waits for the answers.
 
-Queries are repeated until answered, since a board that resets on opening swallows what is sent
-while its bootloader runs, and greets by itself when it is up.
+Queries are repeated until they are answered: a board that resets when its port is opened discards
+everything while its bootloader runs.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from mlink_drivers.firmata.wire.protocol import (
 )
 
 REPEAT_S: Final = 0.5
-"""Pause between queries: short against a bootloader (1 to 2 s), long against a reply (0.3 s)."""
+"""Pause between queries: shorter than a bootloader runs (1 to 2 s), longer than a reply (0.3 s)."""
 
-_HEARD_KEPT: Final = 4096
-_HEARD_SHOWN: Final = 48
+_RECEIVED_KEPT: Final = 4096
+_RECEIVED_SHOWN: Final = 48
 
 
 class BoardDescription(msgspec.Struct, frozen=True):
-    """Who answered: the firmware, its protocol version and what its pins can do."""
+    """The board that answered: its firmware, protocol version and pins."""
 
     address: str
     protocol_version: tuple[int, int]
@@ -41,17 +41,17 @@ class BoardDescription(msgspec.Struct, frozen=True):
 
     @property
     def writes_single_pins(self) -> bool:
-        """Whether a write can name one pin (0xF5); else it has the whole port's outputs."""
+        """Whether the board accepts writes of a single pin (0xF5); else only of whole ports."""
         return self.protocol_version >= SINGLE_PIN_WRITE_SINCE
 
     def is_same_board(self, other: BoardDescription) -> bool:
-        """Whether firmware and pins are the same, at whatever address."""
+        """Whether the name of the firmware and the pins are the same; the address may differ."""
         return self.firmware_name == other.firmware_name and self.layout == other.layout
 
     def pulls_up_by_write(self, pin: int) -> bool:
-        """Whether a pin has no pull-up mode, and a high written to the input switches one on.
+        """Whether a pin has no pull-up mode, but writing a high value to the input enables one.
 
-        StandardFirmata before protocol 2.5, by the Arduino core's digitalWrite on an input.
+        True for StandardFirmata before protocol 2.5, whose digitalWrite on an input does that.
         """
         return (
             not self.writes_single_pins
@@ -65,7 +65,11 @@ class BoardDescription(msgspec.Struct, frozen=True):
 
 
 class Handshake:
-    """Collects a board's answers; `request` is what to send next."""
+    """Collects the answers of a board; `request` returns what to send next.
+
+    Args:
+        address: Where the board is, for its description and for messages.
+    """
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -73,24 +77,24 @@ class Handshake:
         self._firmware: Firmware | None = None
         self._capabilities: Capabilities | None = None
         self._mapping: AnalogMapping | None = None
-        self._heard = b""
-        self._heard_count = 0
+        self._received = b""
+        self._received_count = 0
 
     @property
     def identified(self) -> bool:
-        """Whether version and firmware are known: time to ask for the pins."""
+        """Whether protocol version and firmware are known, so that the pins can be queried."""
         return self._version is not None and self._firmware is not None
 
     @property
     def complete(self) -> bool:
-        """Whether everything was answered."""
+        """Whether all queries were answered."""
         return self.identified and self._capabilities is not None and self._mapping is not None
 
     def request(self) -> bytes:
-        """Bytes that ask for what is still missing.
+        """Return the queries that are still unanswered.
 
-        Until the board is known each round begins with a reset, so that what an earlier program
-        left streaming falls silent.
+        Until the board is identified they begin with a reset, which stops reports that an earlier
+        program has left on.
         """
         if not self.identified:
             return encode.system_reset() + encode.protocol_version_query() + encode.firmware_query()
@@ -101,13 +105,13 @@ class Handshake:
             missing += encode.analog_mapping_query()
         return missing
 
-    def hear(self, data: bytes) -> None:
-        """Remember raw bytes, to show them if nothing comes of it."""
-        self._heard_count += len(data)
-        self._heard = (self._heard + data)[:_HEARD_KEPT]
+    def keep(self, data: bytes) -> None:
+        """Keep received bytes for the error message of a failed handshake."""
+        self._received_count += len(data)
+        self._received = (self._received + data)[:_RECEIVED_KEPT]
 
     def take(self, message: Message) -> None:
-        """Take one message; others than answers are of no interest here."""
+        """Handle a message; all but the four answers are ignored."""
         if isinstance(message, ProtocolVersion):
             self._version = message
         elif isinstance(message, Firmware):
@@ -118,7 +122,7 @@ class Handshake:
             self._mapping = message
 
     def description(self) -> BoardDescription:
-        """Return who answered; only when complete."""
+        """Return the board's description; call it only when `complete`."""
         version, firmware = self._version, self._firmware
         capabilities, mapping = self._capabilities, self._mapping
         assert version is not None
@@ -134,28 +138,33 @@ class Handshake:
         )
 
     def failure(self, timeout_s: float, baud_rate: int) -> DeviceError:
-        """Say what was heard instead of a complete answer."""
+        """Return the error for a handshake that was not completed in time.
+
+        Args:
+            timeout_s: How long the answers were waited for.
+            baud_rate: Baud rate of the line, for the message.
+        """
         where = f"{self._address} at {baud_rate} baud"
         if self.identified:
             missing = "capabilities" if self._capabilities is None else "analog mapping"
             return DeviceError(
-                f"the board on {where} speaks Firmata but did not tell its {missing}"
+                f"the board on {where} speaks Firmata but did not report its {missing}"
                 f" within {timeout_s:g} s",
                 remedy="Upload a complete firmware: StandardFirmata or ConfigurableFirmata.",
             )
-        if not self._heard_count:
+        if not self._received_count:
             return DeviceError(
-                f"nobody answers on {where}: nothing was heard within {timeout_s:g} s",
+                f"no answer on {where}: nothing was received within {timeout_s:g} s",
                 remedy="Check that this is the board's port and that StandardFirmata is on it.",
             )
         return DeviceError(
-            f"what answers on {where} is not Firmata: {self._heard_count} bytes were heard"
-            f" within {timeout_s:g} s: {self._show_heard()}",
+            f"what answers on {where} is not Firmata: {self._received_count} bytes were received"
+            f" within {timeout_s:g} s: {self._show_received()}",
             remedy="Upload StandardFirmata, or set baud_rate to what the firmware uses.",
         )
 
-    def _show_heard(self) -> str:
-        shown = self._heard[:_HEARD_SHOWN]
+    def _show_received(self) -> str:
+        shown = self._received[:_RECEIVED_SHOWN]
         text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in shown)
-        more = " …" if self._heard_count > len(shown) else ""
+        more = " …" if self._received_count > len(shown) else ""
         return f"{shown.hex(' ')}{more} |{text}|"

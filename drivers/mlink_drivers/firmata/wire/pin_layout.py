@@ -1,4 +1,4 @@
-"""What a board's pins can do, as its firmware reported it. Values only."""
+"""The pins of a board and their modes, as its firmware reported them. Values only."""
 
 from __future__ import annotations
 
@@ -27,49 +27,52 @@ _NAMES = {
 
 
 def mode_name(mode: PinMode) -> str:
-    """Name a mode in words."""
+    """Name of a mode for messages."""
     return _NAMES.get(mode, mode.name.lower())
 
 
 class PinLayout(msgspec.Struct, frozen=True):
-    """For each pin its modes with their resolution in bits, and its analog channel."""
+    """The modes of each pin with their resolution in bits, and its analog channel.
+
+    Both tuples are indexed by pin number. Pins that do not exist have no mode and no channel.
+    """
 
     modes: tuple[dict[int, int], ...] = ()
     channels: tuple[int | None, ...] = ()
 
     @property
     def pin_count(self) -> int:
-        """Number of pins, unusable ones included."""
+        """Number of pins, including those without any mode."""
         return len(self.modes)
 
     def supports(self, pin: int, mode: PinMode) -> bool:
-        """Whether the board has this pin and the pin this mode."""
+        """Whether the board has this pin, and the pin has this mode."""
         return 0 <= pin < len(self.modes) and mode in self.modes[pin]
 
     def resolution(self, pin: int, mode: PinMode, default: int) -> int:
-        """Bits of a mode; `default` when the board does not tell."""
+        """Resolution of a mode in bits; `default` when the board reports none."""
         return (self.modes[pin].get(mode, 0) if 0 <= pin < len(self.modes) else 0) or default
 
     def channel_of(self, pin: int) -> int | None:
-        """Analog channel of a pin."""
+        """Analog channel of a pin; None when it has none."""
         return self.channels[pin] if 0 <= pin < len(self.channels) else None
 
     def analog_pins(self) -> dict[int, int]:
-        """Analog channel → pin, in order of channels."""
+        """Return analog channel → pin, sorted by channel."""
         pairs = ((channel, pin) for pin, channel in enumerate(self.channels) if channel is not None)
         return dict(sorted(pairs))
 
     def pins_with(self, mode: PinMode) -> list[int]:
-        """Pins that have a mode."""
+        """Return the pins that have a mode."""
         return [pin for pin, modes in enumerate(self.modes) if mode in modes]
 
     def is_analog_only(self, pin: int) -> bool:
-        """Whether a pin is an input for analog values and nothing else (A6 and A7 of a Nano)."""
+        """Whether a pin is an analog input and has no digital mode (A6 and A7 of a Nano)."""
         modes = self.modes[pin] if 0 <= pin < len(self.modes) else {}
         return PinMode.ANALOG in modes and not {PinMode.INPUT, PinMode.PULLUP} & modes.keys()
 
     def describe(self, pin: int) -> str:
-        """Say in words what a pin can do."""
+        """Describe the modes of a pin, for messages."""
         if not 0 <= pin < len(self.modes):
             return f"the board has pins 0 to {len(self.modes) - 1}"
         words = [

@@ -1,7 +1,7 @@
-"""The Firmata protocol, versions 2.3 to 2.8, as names: command bytes, pin modes, messages.
+"""Firmata protocol 2.3 to 2.8: command bytes, pin modes and the messages of a board.
 
-Facts from github.com/firmata/protocol (protocol.md and its feature files). Bytes with the top
-bit set are commands, all others are data; a sysex message is F0, an id, 7-bit data, F7.
+Source: github.com/firmata/protocol (protocol.md and its feature files). Bytes with the top bit set
+are commands, all others are data. A sysex message is F0, an id, 7-bit data, F7.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ SYSTEM_RESET: Final = 0xFF
 SINGLE_PIN_WRITE_SINCE: Final = (2, 5)
 SHORT_INTERVALS_SINCE: Final = (2, 5)
 LEAST_INTERVAL_MSEC: Final = 10
-"""What StandardFirmata before 2.5 makes of shorter sampling intervals (measured with 2.4)."""
+"""Interval that StandardFirmata before 2.5 uses instead of a shorter one (measured with 2.4)."""
 PINS_PER_PORT: Final = 8
 MAX_NIBBLE: Final = 0x0F
-"""Largest pin, channel or port that fits into the low nibble of a command byte."""
+"""Largest pin, channel or port number in the low nibble of a command byte."""
 
 
 class SysexId(enum.IntEnum):
-    """Sysex ids that we read or write; 0x01 to 0x0F belong to the user's own firmware."""
+    """Sysex ids that the driver reads or writes; 0x01 to 0x0F are reserved for user firmware."""
 
     EXTENDED_REPORT_ANALOG = 0x64
     ANALOG_MAPPING_QUERY = 0x69
@@ -55,7 +55,7 @@ class SysexId(enum.IntEnum):
 
 
 class PinMode(enum.IntEnum):
-    """What a pin is used for (SET_PIN_MODE, and the keys of a capability reply)."""
+    """Mode of a pin, in SET_PIN_MODE (0xF4) and in capability replies (0x6C)."""
 
     INPUT = 0x00
     OUTPUT = 0x01
@@ -86,19 +86,19 @@ class I2CMode(enum.IntEnum):
 
 
 class _Placed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Where a message stood in the chunk that was fed.
+    """Position of a message in the chunk that completed it.
 
-    `offset` is the index of its first byte, negative when that byte came with an earlier chunk;
-    `length` its bytes on the wire.
+    `offset` is the index of its first byte, negative when that byte came in an earlier chunk.
+    `length` is the number of its bytes on the wire.
     """
 
     offset: int = 0
     length: int = 0
 
 
-# The three short messages are made positionally and often, so they spell their place out.
+# The three short messages are frequent and made with positional arguments: no base class.
 class DigitalPort(msgspec.Struct, frozen=True, gc=False):
-    """State of a port's inputs, bit n for pin 8 × port + n (0x90 + port)."""
+    """State of a port's inputs (0x90 + port); bit n of `mask` is pin 8 × port + n."""
 
     port: int
     mask: int
@@ -107,7 +107,7 @@ class DigitalPort(msgspec.Struct, frozen=True, gc=False):
 
 
 class AnalogValue(msgspec.Struct, frozen=True, gc=False):
-    """A sample of an analog channel, 14 bits (0xE0 + channel)."""
+    """A sample of an analog channel (0xE0 + channel), 0 to 16383."""
 
     channel: int
     value: int
@@ -125,14 +125,14 @@ class DigitalPin(msgspec.Struct, frozen=True, gc=False):
 
 
 class ProtocolVersion(_Placed, frozen=True, gc=False):
-    """Version of the protocol that the board speaks (0xF9)."""
+    """Protocol version of the board (0xF9)."""
 
     major: int
     minor: int
 
 
 class Firmware(_Placed, frozen=True, gc=False):
-    """Name and version of the sketch on the board (sysex 0x79)."""
+    """Name and version of the firmware on the board (sysex 0x79)."""
 
     name: str
     major: int
@@ -140,19 +140,19 @@ class Firmware(_Placed, frozen=True, gc=False):
 
 
 class Capabilities(_Placed, frozen=True):
-    """For each pin its modes and their resolutions in bits (sysex 0x6C)."""
+    """Modes of each pin and their resolutions in bits (sysex 0x6C)."""
 
     pins: tuple[dict[int, int], ...]
 
 
 class AnalogMapping(_Placed, frozen=True, gc=False):
-    """For each pin its analog channel, or None (sysex 0x6A)."""
+    """Analog channel of each pin, or None (sysex 0x6A)."""
 
     channels: tuple[int | None, ...]
 
 
 class PinState(_Placed, frozen=True, gc=False):
-    """A pin's mode and the value last set (sysex 0x6E)."""
+    """Mode of a pin and the value last written to it (sysex 0x6E)."""
 
     pin: int
     mode: int
@@ -160,20 +160,20 @@ class PinState(_Placed, frozen=True, gc=False):
 
 
 class ExtendedAnalog(_Placed, frozen=True, gc=False):
-    """A value of any pin and any width (sysex 0x6F)."""
+    """An analog value of any width (sysex 0x6F); a board sends it for channels above 15."""
 
     pin: int
     value: int
 
 
 class StringData(_Placed, frozen=True, gc=False):
-    """A text, mostly a complaint of the firmware (sysex 0x71)."""
+    """A text of the firmware, mostly an error message (sysex 0x71)."""
 
     text: str
 
 
 class I2CReply(_Placed, frozen=True, gc=False):
-    """Bytes read from an I2C device (sysex 0x77)."""
+    """Bytes that were read from an I2C device (sysex 0x77)."""
 
     address: int
     register: int
@@ -181,7 +181,7 @@ class I2CReply(_Placed, frozen=True, gc=False):
 
 
 class Sysex(_Placed, frozen=True, gc=False):
-    """Any other sysex message, or one that breaks its own format: id and raw 7-bit data."""
+    """Any other sysex message, and one in a wrong format: id and undecoded 7-bit data."""
 
     id: int
     data: bytes
@@ -201,4 +201,4 @@ Message: TypeAlias = (
     | I2CReply
     | Sysex
 )
-"""What a board says."""
+"""Any message of a board."""

@@ -46,7 +46,7 @@ def test_a_board_that_still_boots_is_waited_for():
 def test_a_silent_port_is_given_up():
     with ScriptedBoard(mute=True) as board:
         result = probe(board.path, timeout_s=0.2)
-    assert "nothing was heard within 0.2 s" in result.reason
+    assert "nothing was received within 0.2 s" in result.reason
     assert result.remedy
 
 

@@ -112,7 +112,7 @@ def test_a_silent_port_is_named_and_nothing_was_heard(listener):
     with ScriptedBoard(mute=True) as board:
         message = failure_of(board.path, listener)
     assert board.path in message
-    assert "nothing was heard within 0.4 s" in message
+    assert "nothing was received within 0.4 s" in message
     assert "57600 baud" in message
 
 
@@ -122,7 +122,7 @@ def test_another_firmware_shows_its_bytes(listener):
         timer.start()
         message = failure_of(board.path, listener)
         timer.join()
-    assert "is not Firmata: 18 bytes were heard" in message
+    assert "is not Firmata: 18 bytes were received" in message
     assert "48 65 6c 6c 6f" in message
     assert "|Hello, I am Grbl..|" in message
 
@@ -133,7 +133,7 @@ def test_noise_of_a_wrong_baud_rate_is_not_taken_for_a_board(listener):
         timer.start()
         message = failure_of(board.path, listener)
         timer.join()
-    assert "is not Firmata: 1024 bytes were heard" in message
+    assert "is not Firmata: 1024 bytes were received" in message
 
 
 def test_a_board_without_capabilities_is_refused(listener):
@@ -143,7 +143,7 @@ def test_a_board_without_capabilities_is_refused(listener):
             None if message == sysex(0x69) else answer(message)
         )
         message = failure_of(board.path, listener)
-    assert "did not tell its analog mapping" in message
+    assert "did not report its analog mapping" in message
 
 
 def test_a_port_that_vanishes_during_the_handshake_is_named(listener):

@@ -38,11 +38,11 @@ def test_all_that_is_there_is_read_at_once(pty):
 
 
 def test_a_line_that_takes_nothing_is_an_error_and_not_a_wait_for_good(pty, monkeypatch):
-    monkeypatch.setattr("mlink_drivers.firmata.link.transport._WRITE_PATIENCE_MSEC", 50)
+    monkeypatch.setattr("mlink_drivers.firmata.link.transport._WRITE_TIMEOUT_MSEC", 50)
     _, path = pty
     transport = open_transport(path)
     transport.open()
-    with pytest.raises(DeviceLostError, match="takes no bytes"):
+    with pytest.raises(DeviceLostError, match="accepted no data"):
         transport.write(b"x" * 1_000_000)
     transport.close()
 
