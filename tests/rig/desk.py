@@ -1,9 +1,9 @@
-"""A desk of simulated boards on this machine, cabled to a guest of the virtual rig.
+"""Simulated boards on this machine whose serial ports are devices of a guest of the rig.
 
-The boards, what is wired to them and the firmware in them run here, in real time. The guest has
-their far ends: one board is an FTDI converter's, /dev/ttyUSB0, another is /dev/ttyACM0 by way of
-the guest's own USB gadget and of the rig's standard input and output. What a lamp on a line does is
-kept in a file that a camera in the guest looks at.
+The boards, the parts wired to them and their firmware run here, in real time. In the guest one
+board is behind an FTDI converter, /dev/ttyUSB0. Another is /dev/ttyACM0, through the guest's USB
+gadget and the rig's standard input and output. The level of a lamp's line is kept in a file, from
+which a camera in the guest chooses its picture.
 """
 
 from __future__ import annotations
@@ -33,40 +33,40 @@ from tests.support.chip_bench import wait_until
 FTDI, ACM = "/dev/ttyUSB0", "/dev/ttyACM0"
 _LOG = logging.getLogger(__name__)
 _PACE = ("--slice-usec", "1000", "--catch-up-usec", "2000000")
-"""Cheaper than in a run of its own, beside an emulator; and a crystal does not stand still, even if
-this machine does for a while: the guest takes the boards' time for a steady one."""
+"""Long slices, since an emulator needs the processors too. And the boards catch up by up to 2 s
+after a pause of this machine, since the guest relies on a steady clock of the boards."""
 _SIZE = (640, 480)
 _EXPOSED_NSEC = 50_000_000
-"""Longer than an exposure."""
+"""Upper bound of an exposure."""
 
 
 @dataclass(frozen=True)
 class Desk:
-    """What stands on a desk: a board at each cable, and what `[virtual]` wires to them."""
+    """The hardware to simulate: a board for each cable, and the `[virtual]` parts wired to them."""
 
     ftdi: str
     acm: str = ""
     parts: Mapping[str, Any] = field(default_factory=dict)
     parts_dir: Path = Path()
     scene: str = ""
-    """The virtual scene, among the parts, that the guest's camera films."""
+    """The virtual scene among the parts that the guest's camera films; "" for none."""
     lamp: int = 0
-    """Line of the board at the FTDI converter whose lamp is in the scene."""
+    """Line of the lamp in the scene, on the board behind the FTDI converter."""
 
 
 @dataclass(frozen=True)
 class Cables:
-    """The ends of a desk's cables: QEMU's chardev of the FTDI converter, and a socket."""
+    """The guest's ends of the cables: QEMU's chardev of the FTDI converter, and a socket."""
 
     ftdi: str
     acm: socket.socket
     slip_usec: Callable[[], float]
-    """How much time the boards have given up so far, for this machine was too slow."""
+    """Returns the time that the boards have skipped because this machine was too slow."""
 
 
 @contextmanager
 def set_up(desk: Desk, folder: Path, shared: Path) -> Iterator[Cables]:
-    """Start a desk; its sockets are in `folder`, the file of its lamp in `shared`."""
+    """Start the boards; sockets go to `folder`, the pictures and the lamp's file to `shared`."""
     with ExitStack() as stack:
         endpoints = _start(stack, desk, folder)
         control = endpoints[desk.ftdi].control
@@ -98,7 +98,7 @@ def _start(stack: ExitStack, desk: Desk, folder: Path) -> dict[str, DeviceEndpoi
             arguments=_PACE,
         )
     )
-    assert set(endpoints) == set(specs), "something of this desk has nothing wired to it"
+    assert set(endpoints) == set(specs), "a device of this desk has nothing wired to it"
     return endpoints
 
 
@@ -108,7 +108,7 @@ def _slip_usec(control: str) -> float:
 
 
 def _join(stack: ExitStack, board: DeviceEndpoint, cable: str, *passed: int) -> None:
-    """Join a board's port to a cable, until the end."""
+    """Connect a board's port to a cable, until the stack is closed."""
     command = ["socat", f"OPEN:{board.address},rawer", cable]
     process = subprocess.Popen(command, pass_fds=passed)
     stack.callback(process.wait)
@@ -116,7 +116,7 @@ def _join(stack: ExitStack, board: DeviceEndpoint, cable: str, *passed: int) -> 
 
 
 def _photograph(scene: str, control: str, lamp: int, into: Path) -> None:
-    """Take pictures of a scene with its lamp dark and lit."""
+    """Write pictures of a scene, dark.jpg and lit.jpg, with its lamp off and on."""
     camera = SceneCamera()
     try:
         info = camera.open(scene, CameraRequest(size=_SIZE, framerate=30))
@@ -138,7 +138,7 @@ def _photograph(scene: str, control: str, lamp: int, into: Path) -> None:
 
 @contextmanager
 def _followed(control: str, line: int, path: Path) -> Iterator[None]:
-    """Keep a line's level, "0" or "1", in a file."""
+    """Write a line's level, "0" or "1", to a file whenever it changes."""
     over = threading.Event()
     file = os.open(path, os.O_CREAT | os.O_WRONLY)
 

@@ -1,4 +1,4 @@
-"""A USB board on the kernel's cdc_acm and tty layers: found, opened, pulled, plugged in mid-run."""
+"""A USB board on the kernel's cdc_acm and tty layers: found, opened, unplugged and replugged."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SERIAL = "75834353430351F0C1A1"
 
 @pytest.fixture(scope="module")
 def seen():
-    """What happened in one guest."""
+    """Return the results of one guest."""
     return ask_guest("board_cable.py", cameras=0)
 
 
 @pytest.fixture
 def run(seen):
-    """The run in which the cable was pulled."""
+    """Return the results of the run in which the cable was pulled."""
     return seen["run"]
 
 
@@ -30,16 +30,16 @@ def test_pyusb_and_pyserial_find_the_board_by_its_ids(seen):
     assert seen["pyserial"] == [["/dev/ttyACM0", 0x0043, SERIAL]]
 
 
-def test_it_is_listed_with_every_name_it_can_be_opened_by(seen):
+def test_it_is_listed_with_every_address_that_opens_it(seen):
     (board,) = [port for port in seen["listed"] if port["address"] == "/dev/ttyACM0"]
     assert board["name"] == "Arduino (www.arduino.cc) Arduino Uno"
     assert {"usb:2341:0043", f"usb:serial={SERIAL}"} <= set(board["identity"])
     assert board["problem"] == ""
 
 
-def test_its_firmware_answers_a_probe_also_by_its_link(seen):
-    says = "StandardFirmata.ino 2.5 (Firmata 2.5), 20 pins, 6 of them analog inputs"
-    assert seen["probe"] == seen["by_id"] == says
+def test_its_firmware_answers_a_probe_by_node_and_by_link(seen):
+    answer = "StandardFirmata.ino 2.5 (Firmata 2.5), 20 pins, 6 of them analog inputs"
+    assert seen["probe"] == seen["by_id"] == answer
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,12 @@ def test_it_is_resolved_by_identity(seen, spec):
 
 
 @pytest.mark.parametrize("spec", ["usb:2341:0001", "usb:serial=other"])
-def test_what_is_not_there_is_said_with_what_is(seen, spec):
+def test_the_error_for_a_missing_board_lists_those_that_are_there(seen, spec):
     assert f"no board fits '{spec}'" in seen["resolved"][spec]
     assert f"usb:serial={SERIAL}" in seen["resolved"][spec]
 
 
-def test_readings_go_on_in_the_same_run_after_the_cable_was_pulled(run):
+def test_readings_continue_in_the_same_run_after_the_cable_was_pulled(run):
     assert run["failures"] == []
     assert run["before"] >= 5
     assert len(run["times"]) >= run["before"] + 5
@@ -66,7 +66,7 @@ def test_the_board_is_found_again_under_its_new_name(run):
     assert (run["address"], run["back"]) == ("/dev/ttyACM0", "/dev/ttyACM1")
 
 
-def test_the_gap_is_told_at_once_and_where_it_was(run):
+def test_the_gap_is_reported_at_once_with_its_times(run):
     events = {row[1]: int(row[0]) for row in run["events"]}
     assert [row[1] for row in run["events"]][:2] == ["connected", "lost"]
     assert events["lost"] - run["unplugged_usec"] < 2_000_000
@@ -74,14 +74,14 @@ def test_the_gap_is_told_at_once_and_where_it_was(run):
     assert "/dev/ttyACM1" in run["events"][-1][2]
 
 
-def test_no_reading_lies_in_the_gap_and_times_never_go_back(run):
+def test_no_reading_is_in_the_gap_and_times_never_go_back(run):
     assert all(after >= before for before, after in pairwise(run["times"]))
     times = run["times"]
     assert times[run["before"] - 1] <= run["unplugged_usec"] + 500_000
     assert times[run["before"]] >= run["plugged_usec"]
 
 
-def test_the_button_is_seen_to_change_on_both_sides_of_the_gap(run):
+def test_the_button_changes_on_both_sides_of_the_gap(run):
     for part in (run["values"][: run["before"]], run["values"][run["before"] :]):
         assert set(part) == {0, 1}
         assert all(before != after for before, after in pairwise(part))
@@ -92,7 +92,7 @@ def test_the_times_uncertainty_counts_the_usb_frame(run):
     assert run["metadata"]["uncertainty_usec"] == pytest.approx(173 + 1000 + 1000, abs=1)
 
 
-def test_every_descriptor_is_given_back(run):
+def test_every_descriptor_is_closed(run):
     before, after = run["descriptors"]
     assert after <= before + 1  # pyusb keeps its hot-plug descriptor
 

@@ -1,4 +1,4 @@
-"""Webcams on the kernel's uvcvideo and USB stack: named, adjusted, starved, pulled, recorded."""
+"""Webcams on the kernel's uvcvideo and USB stack: addresses, controls, losses, unplugging."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LEVELS = 8
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where the guest's recording is."""
+    """Return the folder of the guest's recording."""
     return tmp_path_factory.mktemp("uvc")
 
 
 @pytest.fixture(scope="module")
 def seen(folder):
-    """All of it in one guest, since booting one is what takes the time."""
+    """Return the results of one guest, which all tests share since its boot takes most time."""
     return ask_guest("uvc_bench.py", str(folder), cameras=1, timeout_sec=400, writable=[folder])
 
 
@@ -41,17 +41,17 @@ def test_cameras_are_found_by_serial_number_and_by_port(seen):
     assert names["lasting"] == B
 
 
-def test_a_make_that_two_cameras_share_is_refused_with_better_names(seen):
-    told = seen["names"]["found"][MAKE]
-    assert f"2 cameras are named '{MAKE}'" in told
-    assert A in told
-    assert B in told
+def test_a_model_that_two_cameras_share_is_refused_with_better_addresses(seen):
+    error = seen["names"]["found"][MAKE]
+    assert f"2 cameras are named '{MAKE}'" in error
+    assert A in error
+    assert B in error
 
 
-def test_what_is_not_there_is_said_with_what_is(seen):
-    told = seen["names"]["found"]["usb:serial=none"]
-    assert "no camera is named 'usb:serial=none'" in told
-    assert A in told
+def test_the_error_for_a_missing_camera_lists_those_that_are_there(seen):
+    error = seen["names"]["found"]["usb:serial=none"]
+    assert "no camera is named 'usb:serial=none'" in error
+    assert A in error
 
 
 def test_their_metadata_nodes_are_no_cameras(seen):
@@ -70,20 +70,20 @@ def test_the_v4l2_backend_keeps_the_contract_of_a_camera(seen, check):
     assert seen["contract"][check] == "kept"
 
 
-# --- a run and its troubles --------------------------------------------------------------------
+# --- faults during a run -----------------------------------------------------------------------
 
 
 @pytest.fixture
 def faults(seen):
-    """The run in which frames were left out, the camera fell silent, and its cable was pulled."""
+    """Return the results of a run with missing frames, a silent camera and a pulled cable."""
     return seen["faults"]
 
 
-def test_mjpg_and_controls_are_got_as_asked(faults):
+def test_mjpg_and_controls_are_applied_as_requested(faults):
     reports = faults["run"]["reports"]
     assert reports["pixel_format"] == "asked MJPG, got MJPG"
     assert reports["framerate"] == "asked 30, got 30"
-    # what the camera itself says it was told
+    # what the camera itself received
     assert faults["values"] == {"mode": 8, "exposure": 156, "gain": 7, "power line": 2}
 
 
@@ -97,7 +97,7 @@ def test_times_are_the_kernels(faults):
 
 
 def missing_of(faults):
-    """Return how many frames are missing; skips where an emulator at half its speed hides that."""
+    """Return how many frames are missing; skip if the emulator was too slow to know."""
     times = faults["run"]["times"][: faults["before"]]
     due = round((times[-1] - times[0]) / PERIOD_USEC)
     missing = due - (len(times) - 1)
@@ -106,31 +106,31 @@ def missing_of(faults):
     return missing
 
 
-def test_frames_that_a_camera_leaves_out_are_counted(faults):
+def test_frames_that_a_camera_skips_are_counted(faults):
     missing = missing_of(faults)
-    assert missing >= 3  # four were left out; an emulator of varying speed loses more of its own
+    assert missing >= 3  # four were skipped; a slow emulator loses more
     assert faults["lost"] >= 3
     assert abs(faults["lost"] - missing) <= 3 + 0.3 * missing
 
 
-def test_pictures_come_in_their_order(faults):
+def test_pictures_arrive_in_order(faults):
     missing_of(faults)
     pictures = [picture for picture, _ in faults["pictures"][: faults["before"]]]
     steps = [(after - before) % LEVELS for before, after in pairwise(pictures)]
     assert steps.count(1) > len(steps) / 3
-    assert steps.count(0) <= len(steps) / 10  # eight at once, which look like none
+    assert steps.count(0) <= len(steps) / 10  # eight in a row look like none
 
 
-def test_an_exposure_that_is_changed_in_the_run_reaches_the_camera_and_the_record(faults):
+def test_a_change_of_the_exposure_reaches_the_camera_and_the_recording(faults):
     assert faults["changed"] == {"mode": 1, "exposure": 50, "gain": 7, "power line": 2}
     assert faults["run"]["changes"][0][1:] == ["exposure", "5000 µs", "5000 µs"]
 
 
-def test_a_camera_that_falls_silent_is_noticed_within_two_seconds(faults):
+def test_a_silent_camera_is_reported_lost_within_two_seconds(faults):
     assert faults["mute"]
     (lost, back, *_) = connections(faults)
     assert lost[1:] == ["connection", "", "lost"]
-    assert 0 < int(lost[0]) - faults["muted_usec"] < 5_000_000  # 2 s, and an emulator's slowness
+    assert 0 < int(lost[0]) - faults["muted_usec"] < 5_000_000  # 2 s, and a slow emulator
     assert back[1:] == ["connection", "", "open"]
     assert faults["unmute"]
 
@@ -139,25 +139,25 @@ def test_a_pulled_camera_is_found_again_by_its_serial_number_on_another_node(fau
     assert faults["pull"]
     assert faults["back"]
     assert [row[3] for row in connections(faults)] == ["lost", "open", "lost", "open"]
-    # meanwhile another camera of the same make took the node
+    # meanwhile another camera of the same model has the old node
     assert faults["stranger"] != faults["returned"]
     assert all(is_red for _, is_red in faults["pictures"])
     assert faults["run"]["failures"] == []
     assert faults["run"]["reports"]["outages"] == 2
 
 
-def test_the_camera_that_is_back_gets_its_controls_again(faults):
+def test_the_controls_are_set_again_after_the_reconnect(faults):
     assert faults["values after"] == faults["changed"]
 
 
-def test_numbers_jump_by_what_was_missed_meanwhile(faults):
+def test_numbers_skip_the_frames_of_the_outage(faults):
     times, indices = faults["run"]["times"], faults["run"]["indices"]
     at = max(range(len(times) - 1), key=lambda n: times[n + 1] - times[n])
     gap = times[at + 1] - times[at]
     assert indices[at + 1] - indices[at] == pytest.approx(gap / PERIOD_USEC, rel=0.6)
 
 
-def test_the_other_camera_does_not_notice(faults):
+def test_the_other_camera_is_not_affected(faults):
     assert faults["other"]["failures"] == []
     assert connections({"run": faults["other"]}) == []
     assert not any(faults["other pictures"])  # a blue one
@@ -174,12 +174,12 @@ def test_another_steady_clock_of_the_driver_is_synchronised(seen):
     assert abs(median(clock["late_msec"])) < 50
 
 
-# --- recorded ----------------------------------------------------------------------------------
+# --- recording ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def run(seen):
-    """The recorded run of a webcam that was pulled for a while, and of another camera."""
+    """Return the results of a recorded run; one of its two cameras was unplugged for 1 s."""
     assert seen["recording"]["failures"] == []
     assert seen["recording"]["success"]
     return seen["recording"]
@@ -187,7 +187,7 @@ def run(seen):
 
 @pytest.fixture(scope="module")
 def opened(seen, folder):
-    """What edlio finds in the recording."""
+    """Return the recording as edlio reads it."""
     recording = Path(seen["recording"]["folder"])
     assert recording.is_relative_to(folder)
     return read_with_edlio("collection", recording)
@@ -209,6 +209,7 @@ def test_edlio_finds_the_time_of_the_loss_and_the_gap(run, opened):
     times = opened["datasets"]["webcam-video"]["times_usec"]
     before = [time for time in times if time < lost]
     assert len(before) > 5
-    assert times[len(before)] > back - 2_000_000  # opened, it has already taken its first frames
+    # the first frames are taken before the camera is reported open
+    assert times[len(before)] > back - 2_000_000
     assert times[len(before)] - before[-1] > 900_000
     assert run["reports"]["webcam"]["outages"] == 1

@@ -16,13 +16,13 @@ PERIOD_USEC = 1e6 / 30
 
 @pytest.fixture(scope="module")
 def seen():
-    """All of it in one guest, since booting one is what takes the time."""
+    """Return the results of one guest, which all tests share since its boot takes most time."""
     return ask_guest("camera_bench.py", cameras=2, timeout_sec=200)
 
 
 @pytest.fixture(params=[0, 1])
 def one_of_two(seen, request):
-    """What each of two cameras brought that ran at the same time."""
+    """Return the results of each of two cameras that ran at the same time."""
     return seen["two"][request.param]
 
 
@@ -31,7 +31,7 @@ def test_two_cameras_run_side_by_side(one_of_two):
     assert len(one_of_two["times"]) > 45  # of 90: an emulator of varying speed
 
 
-def test_times_are_the_kernels_and_lie_before_the_arrival(one_of_two):
+def test_times_are_the_kernels_and_before_the_arrival(one_of_two):
     assert one_of_two["reports"]["timestamp_source"] == "v4l2-monotonic"
     late = [
         arrival - taken
@@ -43,25 +43,25 @@ def test_times_are_the_kernels_and_lie_before_the_arrival(one_of_two):
     assert median(steps) == pytest.approx(PERIOD_USEC, abs=4500)  # vivid's clock ticks in 4 ms
 
 
-def test_the_numbers_jump_by_nothing_and_lost_frames_are_counted(one_of_two):
+def test_the_numbers_have_no_gap_and_lost_frames_are_counted(one_of_two):
     indices = one_of_two["indices"]
     assert indices == list(range(len(indices)))
     assert one_of_two["reports"]["lost"] >= 0
 
 
-def test_controls_are_what_was_asked_for_as_another_program_sees(seen):
+def test_another_program_reads_the_controls_that_were_requested(seen):
     assert seen["controls"]["values"] == {
         "brightness": 100,
-        "contrast": 255,  # 9999 is more than there is
+        "contrast": 255,  # 9999 is above the range
         "gain": 42,
-        "gain_automatic": 0,  # a gain by hand switches it off
+        "gain_automatic": 0,  # a manual gain switches it off
         "integer_32_bits": 77,
         "boolean": 0,
         "menu": 4,
     }
 
 
-def test_every_control_is_told_as_asked_and_got(seen):
+def test_every_control_is_reported_as_asked_and_got(seen):
     reports = seen["controls"]["reports"]
     assert reports["brightness"] == "asked 100, got 100"
     assert reports["menu"] == "asked Menu Item 4, got Menu Item 4"
@@ -70,7 +70,7 @@ def test_every_control_is_told_as_asked_and_got(seen):
     assert "zoom_absolute: asked 3, got no such control on this camera" in logged
 
 
-def test_a_control_that_is_not_taken_is_an_error_when_strict(seen):
+def test_a_refused_control_is_an_error_when_strict(seen):
     assert "contrast: asked 9999, got 255" in seen["strict"]
 
 
@@ -84,7 +84,7 @@ def test_controls_change_during_a_run_with_their_times(seen):
     ]
     before, after = controls["window"]
     assert all(before <= int(row[0]) <= after for row in controls["changes"])
-    assert controls["times"][-1] > after  # and frames go on
+    assert controls["times"][-1] > after  # and frames continue
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_controls_change_during_a_run_with_their_times(seen):
         ("Y16 ", [180, 320], "uint16"),
     ],
 )
-def test_pixel_formats_come_as_colour_or_as_they_are(seen, name, shape, dtype):
+def test_pixel_formats_are_converted_to_colour_or_kept(seen, name, shape, dtype):
     assert seen["formats"][name] == [shape, dtype, []]
 
 
@@ -105,12 +105,12 @@ def test_modes_and_controls_are_those_that_other_programs_list(seen):
     assert any(mode.startswith("YUYV 640×360 at ") for mode in seen["names"]["modes"])
 
 
-def test_cameras_are_found_by_what_their_drivers_say(seen):
+def test_cameras_are_found_by_their_drivers_names(seen):
     assert seen["names"]["cameras"] == ["/dev/video0", "/dev/video1"]
     assert seen["names"]["found"] == seen["names"]["lasting"] == "/dev/video0"
 
 
-def test_a_camera_that_comes_back_goes_on_with_the_stream(seen):
+def test_a_camera_that_comes_back_continues_the_stream(seen):
     back = seen["back"]
     assert back["failures"] == []
     assert back["reports"]["outages"] == 1

@@ -21,12 +21,12 @@ TRIALS = {
     "no camera": ["/dev/null", {}],
     "unplug": "unplug",
 }
-"""What else is tried in the same guest, since booting one is what takes the time."""
+"""Further trials in the same guest, since its boot takes most time."""
 
 
 @pytest.fixture(scope="module")
 def seen():
-    """What three seconds of /dev/video0 at 640×360 and 30 fps brought."""
+    """Return the results of three seconds of /dev/video0 at 640×360 and 30 fps."""
     settings = {"size": [640, 360], "framerate": RATE, "strict": True}
     arguments = [str(SECONDS), json.dumps(settings), json.dumps(list(TRIALS.values()))]
     return ask_guest("camera_frames.py", "/dev/video0", *arguments)
@@ -34,11 +34,11 @@ def seen():
 
 @pytest.fixture
 def trial(seen):
-    """What each of TRIALS brought, by its name."""
+    """Return the results of TRIALS by their names."""
     return dict(zip(TRIALS, seen["trials"], strict=True))
 
 
-def test_frames_arrive_in_the_size_and_at_the_rate_asked(seen):
+def test_frames_arrive_in_the_requested_size_and_rate(seen):
     assert seen["failures"] == []
     assert seen["shapes"] == [[360, 640, 3]]
     assert seen["metadata"]["size"] == [640, 360]
@@ -74,12 +74,12 @@ def test_the_priority_that_was_granted_is_logged_and_reported(seen):
     assert any("SCHED_FIFO" in line for line in seen["logged"])
 
 
-def test_a_size_that_the_camera_has_not_is_a_warning_with_asked_and_got(trial):
+def test_an_unsupported_size_is_a_warning_with_asked_and_got(trial):
     assert trial["other size"]["size"] == [320, 180]
     assert any("asked 320×240, got 320×180" in line for line in trial["other size"]["logged"])
 
 
-def test_a_size_that_the_camera_has_not_is_an_error_when_strict(trial):
+def test_an_unsupported_size_is_an_error_when_strict(trial):
     assert "asked 320×240, got 320×180" in trial["other size, strict"]["error"]
 
 
@@ -88,7 +88,7 @@ def test_grey_pictures_stay_grey(trial):
     assert trial["grey"]["color"] is False
 
 
-def test_a_node_that_is_not_there_names_those_that_are(trial):
+def test_the_error_for_a_missing_node_lists_those_that_are_there(trial):
     assert "no camera /dev/video7 (present: /dev/video0)" in trial["no such node"]["error"]
 
 
@@ -96,7 +96,7 @@ def test_a_node_that_is_no_camera_is_refused(trial):
     assert "cannot open /dev/null" in trial["no camera"]["error"]
 
 
-def test_a_camera_that_goes_away_fails_the_run_within_seconds(trial):
+def test_a_disconnected_camera_fails_the_run_within_seconds(trial):
     (failure,) = trial["unplug"]["failures"]
     assert "went away" in failure or "no frame for" in failure
     assert trial["unplug"]["seconds"] < 6

@@ -1,7 +1,7 @@
-"""The worked examples' own tests, whole files, on the kernel's USB, tty and V4L2 drivers.
+"""The tests of the worked examples, unchanged, on the kernel's USB, tty and V4L2 drivers.
 
-Nothing but the devices file differs from a run without hardware. The boards and the device under
-test run their firmware on this machine; between them and the examples are real drivers.
+Only the devices file differs from a run without hardware. The boards and the device under test run
+their firmware on this machine; real drivers are between them and the examples.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ HOST = """
 slow = 40
 """
 WIRES = {"uno.7": "tester.4", "uno.8": "tester.5"}
-"""The button's and the LED's lines, and the tester's."""
+"""The lines of the button and the LED, and the tester's lines wired to them."""
 LAID = {f"wire{n}": {"type": "wire", "ends": ends} for n, ends in enumerate(WIRES.items())}
 WIRING = "\n".join(["[wiring]", *(f'"{ours}" = "{theirs}"' for ours, theirs in WIRES.items())])
 
 
 @dataclass(frozen=True)
 class Example:
-    """An example: what stands on its desk, its devices file, and what its tests come to."""
+    """An example: its simulated hardware, its devices file, and the outcomes of its tests."""
 
     desk: Desk
     lab: str
     outcomes: Mapping[str, int]
     vivid: int = 0
-    """Cameras of V4L2's own test driver."""
+    """Number of cameras of V4L2's test driver."""
 
 
 def tables(example):
@@ -102,12 +102,12 @@ uno = "{FTDI}"
 
 
 def outcomes_in_rig(name, example, folder):
-    """Run an example's tests in a guest; return how many passed, failed and so on, and the text."""
+    """Run an example's tests in a guest; return the count of each outcome, and pytest's output."""
     shared = folder / "shared"
     shared.mkdir()
     (shared / "lab.toml").write_text(example.lab)
-    told = shared / "pytest.txt"
-    told.touch()
+    output = shared / "pytest.txt"
+    output.touch()
     command = [sys.executable, "-P", str(GUEST / "example.py"), str(BENCHES / name), str(shared)]
     with set_up(example.desk, folder, shared) as cables:
         try:
@@ -120,24 +120,24 @@ def outcomes_in_rig(name, example, folder):
                 cable=cables.acm,
             )
         except AssertionError as error:
-            error.add_note(told.read_text())
+            error.add_note(output.read_text())
             raise
         slip_usec = cables.slip_usec()
-    text = told.read_text()
+    text = output.read_text()
     slip = f"On this machine the boards gave up {slip_usec:.0f} µs of real time."
     return counts_of(text), f"{text}\n{slip}"
 
 
 def long_but(chosen):
-    """Return the examples as parameters, of which only a chosen one is not `long`."""
+    """Return the examples as parameters; all but the chosen one are marked `long`."""
     marks = {name: () if name == chosen else (pytest.mark.long,) for name in EXAMPLES}
     return [pytest.param(name, marks=marks[name], id=name) for name in EXAMPLES]
 
 
 @pytest.mark.parametrize("name", long_but("camera-sees-light"))
 def test_an_examples_tests_pass_on_devices_behind_real_drivers(name, tmp_path):
-    outcomes, told = outcomes_in_rig(name, EXAMPLES[name], tmp_path)
-    assert outcomes == EXAMPLES[name].outcomes, told
+    outcomes, output = outcomes_in_rig(name, EXAMPLES[name], tmp_path)
+    assert outcomes == EXAMPLES[name].outcomes, output
 
 
 @pytest.mark.long
@@ -147,6 +147,6 @@ def test_the_bug_in_the_lamps_firmware_is_found_behind_real_drivers(tmp_path):
     parts = deepcopy(dict(example.desk.parts))
     parts["lamp"]["firmware"] = "firmware/lamp-buggy.hex"
     buggy = replace(example, desk=replace(example.desk, parts=parts))
-    outcomes, told = outcomes_in_rig(name, buggy, tmp_path)
-    assert outcomes["failed"] > 0, told
-    assert "switched by press 0 = 3" in told
+    outcomes, output = outcomes_in_rig(name, buggy, tmp_path)
+    assert outcomes["failed"] > 0, output
+    assert "switched by press 0 = 3" in output

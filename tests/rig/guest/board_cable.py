@@ -1,6 +1,6 @@
-"""In the guest: a board on the kernel's cdc_acm, found, opened, pulled and plugged in mid-run.
+"""In the guest: a board on the kernel's cdc_acm is found, opened, unplugged and plugged in again.
 
-Prints what was seen as one line of JSON.
+Prints the results as one line of JSON.
 """
 
 import json
@@ -49,7 +49,7 @@ def wait_for(condition, what, seconds=15.0):
 
 
 def by_usb():
-    """What pyusb reads from the device itself."""
+    """Return what pyusb reads from the device itself."""
     device = usb.core.find(idVendor=0x2341, idProduct=0x0043)
     return [device.manufacturer, device.product, device.serial_number]
 
@@ -70,7 +70,7 @@ def resolved(*specs):
 
 
 def run_and_pull(spec):
-    """A run in which the cable is pulled and comes back under another name."""
+    """Run a board whose cable is pulled, and which comes back under another name."""
     descriptors = len(os.listdir("/proc/self/fd"))
     context = FakeContext(
         firmata_io,
@@ -88,7 +88,7 @@ def run_and_pull(spec):
     context.inputs["fmctl"].on_item(LineCommand(LineCommandKind.SET_MODE, 2, flags=flags))
     readings = context.outputs["fmdata"].items
     wait_for(lambda: len(readings) >= 5, "readings")
-    # Somebody who keeps the old port open makes the kernel give the board a new name.
+    # While a program holds the old port, the kernel assigns a new name to the board.
     holder = os.open(address, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     UDC.write_text("\n")
     unplugged_usec = context.clock.now_usec()

@@ -1,6 +1,6 @@
-"""In the guest: two V4L2 cameras at once, their controls, and one that goes away and comes back.
+"""In the guest: two V4L2 cameras at once, their controls, and one that is lost and comes back.
 
-Prints what was seen as one line of JSON.
+Prints the results as one line of JSON.
 """
 
 import json
@@ -26,7 +26,7 @@ def v4l2_ctl(node, *arguments):
 
 
 def value_of(node, control):
-    """Ask v4l2-ctl, which is not ours, for a control's value."""
+    """Read a control's value with v4l2-ctl, an independent program."""
     return int(v4l2_ctl(node, "-C", control).split(":")[1].split()[0])
 
 
@@ -71,7 +71,7 @@ def strict():
 
 
 def formats():
-    """Open each pixel format; say what kind of pictures come."""
+    """Open each pixel format; return shape, type and differences of the pictures."""
     found = {}
     for name in ("UYVY", "NV12", "RGB3", "Y16 "):
         eye = Eye("/dev/video0", pixel_format=name)
@@ -88,7 +88,7 @@ def formats():
 
 
 def gone_and_back():
-    """Take all cameras away, with their nodes, for a second, and bring them back."""
+    """Unbind the driver of all cameras for a second, which removes their nodes."""
     LOGGED.clear()
     eye = Eye("/dev/video0", on_loss="continue").prepare()
     eye.start(time.monotonic_ns())

@@ -1,8 +1,9 @@
-"""In the guest: `camera-generic` on a V4L2 node for some seconds; prints what came as JSON.
+"""In the guest: `camera-generic` on a V4L2 node for some seconds; prints the results as JSON.
 
 camera_frames.py NODE SECONDS SETTINGS [TRIALS]
 
-TRIALS, a list of [node, settings], are opened afterwards; "unplug" in it takes NODE away mid-run.
+TRIALS, a list of [node, settings], are opened afterwards; "unplug" among them disconnects NODE
+during a run.
 """
 
 import json
@@ -46,7 +47,7 @@ def make_module(node, settings):
 
 
 def open_only(node, settings):
-    """Say what opening brings: the metadata and the log, or the error."""
+    """Open a camera; return the metadata and the log, or the error."""
     LOGGED.clear()
     module, context = make_module(node, settings)
     try:
@@ -60,7 +61,7 @@ def open_only(node, settings):
 
 
 def unplug(node):
-    """Take the camera away while it runs; say how that ended, and after how many seconds."""
+    """Disconnect the camera during a run; return the failures, and after how many seconds."""
     module, context = make_module(node, {"size": [320, 180]})
     module.prepare()
     context.clock.t0_monotonic_ns = time.monotonic_ns()
@@ -79,7 +80,7 @@ def unplug(node):
 def record(node, seconds, settings):
     module, context = make_module(node, settings)
     module.prepare()
-    time.sleep(0.5)  # frames of this time wait in the driver; none of them may be sent
+    time.sleep(0.5)  # the driver queues frames meanwhile; none of them may be sent
     context.clock.t0_monotonic_ns = time.monotonic_ns()
     module.start()
     context.failed.wait(seconds)

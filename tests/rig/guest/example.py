@@ -1,11 +1,11 @@
-"""In the guest: an example's own tests, whole, on the kernel's USB serial and V4L2 drivers.
+"""In the guest: all tests of an example, on the kernel's USB serial and V4L2 drivers.
 
-The boards are on a desk outside (`tests/rig/desk.py`): one behind /dev/ttyUSB0, one behind standard
-input and output, which become the far end of /dev/ttyACM0. A webcam films the desk's lamp: of two
-pictures, it sends that which the lamp's file says.
+The boards are simulated outside (`tests/rig/desk.py`): one behind /dev/ttyUSB0, one behind standard
+input and output, which are connected to /dev/ttyACM0 here. A webcam films the lamp: the lamp's file
+selects one of two pictures.
 
-example.py FOLDER SHARED: SHARED has lab.toml and, for a webcam, dark.jpg, lit.jpg and lamp; what
-pytest says is written there, as pytest.txt. Exits with 0 where the tests ran, passed or not.
+example.py FOLDER SHARED: SHARED has lab.toml and, for a webcam, dark.jpg, lit.jpg and lamp. The
+output of pytest is written there, as pytest.txt. Exits with 0 if the tests ran, passed or not.
 """
 
 import contextlib
@@ -43,18 +43,18 @@ def wait_for(path, seconds=60.0):
 
 
 def run_tests(example, shared):
-    """Run the tests of an example as a user would, but for what needs not be loaded."""
+    """Run the tests of an example as a user would, but without plugins that cost time."""
     command = [sys.executable, "-m", "pytest", "-v", "-p", "mlink_hil.plugin"]
     command += ["-p", "pytest_timeout", "--timeout=900", "-c", "/dev/null", "--durations=0"]
     command += ["-p", "no:cacheprovider", "--rootdir", example, example]
     command += ["--mlink-devices", str(shared / "lab.toml")]
-    with (shared / "pytest.txt").open("w") as told:
+    with (shared / "pytest.txt").open("w") as output:
         status = subprocess.run(
             command,
             cwd="/tmp",
             env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
             stdin=subprocess.DEVNULL,
-            stdout=told,
+            stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
         ).returncode

@@ -1,7 +1,7 @@
 """In the guest: StandardFirmata in Python at the board's end of the USB cable, /dev/ttyGS0.
 
-It boots whenever the cable is plugged in, and presses a button on line 2 five times a second.
-Prints a line each time it has booted.
+It boots whenever the cable is plugged in, and presses a button on line 2 five times a second. It
+prints a line after each boot.
 """
 
 import os
@@ -36,7 +36,7 @@ class Pins:
 
 
 def serve(port):
-    """Be the board until the cable is pulled."""
+    """Answer as the board until the cable is pulled."""
     pins = Pins()
     firmware = FirmataFirmware(pins, lambda data: os.write(port, data))
     firmware.start()

@@ -1,6 +1,6 @@
-"""In the guest: webcams on the kernel's uvcvideo, named, adjusted, starved, pulled and plugged in.
+"""In the guest: webcams on the kernel's uvcvideo: addresses, controls, losses, unplugging.
 
-uvc_bench.py FOLDER: a recording is made there. Prints what was seen as one line of JSON.
+uvc_bench.py FOLDER: a recording is written there. Prints the results as one line of JSON.
 """
 
 import json
@@ -64,7 +64,7 @@ def wait_until(holds, seconds=60.0):
 
 
 def plug(camera, port):
-    """Plug a camera in; returns when its node can be opened."""
+    """Plug a camera in and wait until its node can be opened; return the node."""
     name = f"usb:serial={camera.serial}"
     camera.plug(port)
     assert wait_until(lambda: "DeviceError" not in attempt(find_camera, name)), name
@@ -80,7 +80,7 @@ def attempt(call, *arguments):
 
 
 def names(node_a, node_b):
-    told = CliRunner().invoke(app, ["devices", "--modes", "--json"])
+    listed = CliRunner().invoke(app, ["devices", "--modes", "--json"])
     return {
         "nodes": [node_a, node_b],
         "found": {
@@ -88,12 +88,12 @@ def names(node_a, node_b):
             for spec in (A, B, "usb:1d6b:0102", "usb:path=3-1", "usb:path=3-2", "usb:serial=none")
         },
         "lasting": lasting_name(Path(node_b)),
-        "devices": json.loads(told.stdout),
+        "devices": json.loads(listed.stdout),
     }
 
 
 def contract():
-    """Run the suite that every backend must pass; say what each check found."""
+    """Run the checks that every backend must pass; return "kept" or the traceback of each."""
     subject = Subject(V4L2Camera, A, MJPG, absent="usb:serial=none")
     found = {}
     for check in CHECKS:
@@ -107,13 +107,13 @@ def contract():
 
 
 def level(frame):
-    """Return which of the camera's pictures this is, and whether it is a red one (A's)."""
+    """Return the number of the camera's picture, and whether it is a red one (camera A)."""
     b, g, r = (float(value) for value in frame.view[::16, ::16].reshape(-1, 3).mean(0))
     return round((max(b, g, r) - 15) / 30) % LEVELS, r > b
 
 
 def faults(camera, neighbour):
-    """Let a run live through missing frames, silence and a pulled cable."""
+    """Run with missing frames, a silent camera and a pulled cable."""
     LOGGED.clear()
     eye = Eye(A, size=[640, 480], framerate=30, pixel_format="MJPG", strict=True, exposure="auto",
               gain=7, power_line_frequency=60, on_loss="continue")  # fmt: skip
@@ -147,7 +147,7 @@ def faults(camera, neighbour):
 
     camera.unplug()
     seen["pull"] = wait_until(lambda: state.lost)
-    seen["stranger"] = plug(neighbour, 4)  # of the same make: it takes the free node
+    seen["stranger"] = plug(neighbour, 4)  # of the same model: it is assigned the free node
     others = len(other.video.items)
     seen["returned"] = plug(camera, 5)
     seen["back"] = wait_until(lambda: not state.lost)
@@ -166,7 +166,7 @@ def values(camera):
 
 
 def other_clock():
-    """Let the driver stamp with CLOCK_REALTIME, as an option of uvcvideo does."""
+    """Stamp frames with CLOCK_REALTIME, an option of uvcvideo; return how late they arrive."""
     before = CLOCK.read_text().strip()
     CLOCK.write_text("CLOCK_REALTIME")
     camera = V4L2Camera()
@@ -185,7 +185,7 @@ def other_clock():
 
 
 def recording(camera, folder):
-    """Record two cameras, one of which is pulled for a while, in a whole run."""
+    """Record a run of two cameras, one of which is unplugged for a second."""
     runner = BenchRunner(folder).write(BENCH)
 
     def pull():
