@@ -1,4 +1,4 @@
-"""`camera-generic` without a run, for tests in the virtual rig."""
+"""`camera-generic` without a run, for tests in the rig."""
 
 from __future__ import annotations
 
