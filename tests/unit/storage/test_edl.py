@@ -15,6 +15,7 @@ import pytest
 
 from mlink.errors import StorageError
 from mlink.metadata import MetaSize
+from mlink.storage import edl as edl_module
 from mlink.storage import manifest as manifest_module
 from mlink.storage.edl import Author, create_collection, create_dataset, open_group
 from mlink.storage.manifest import file_type_of, media_type_of, write_toml
@@ -270,6 +271,7 @@ for i in range(20):
         ("a.b.tsync", "tsync", ""),
         ("a.json.zst", "json.zst", "application/zstd"),
         ("a.csv.zst", "csv.zst", "text/csv"),
+        ("a.b.csv.zst", "csv.zst", "text/csv"),
         ("a.zarr", "zarr", ""),
         ("a.png", "png", "image/png"),
         ("a", "", ""),
@@ -295,3 +297,41 @@ def test_long_lists_cost_a_writer_by_their_length_and_no_more(tmp_path):
     assert took_s(8_000) < 24 * took_s(1_000)
     saved = tomllib.loads((tmp_path / "attributes.toml").read_text())["block_start_runs"]
     assert saved[-1] == [999, 99_900, 7]
+
+
+def test_integers_beyond_64_bits_become_text(collection):
+    dataset = collection.create_dataset("d")
+    for key, value in {
+        "low": -(2**63),
+        "high": 2**63 - 1,
+        "below": -(2**63) - 1,
+        "above": 2**63,
+    }.items():
+        dataset.set_attribute(key, value)
+    dataset.save()
+    assert toml(dataset.path / "attributes.toml") == {
+        "low": -(2**63),
+        "high": 2**63 - 1,
+        "below": str(-(2**63) - 1),
+        "above": str(2**63),
+    }
+
+
+def test_a_folder_with_a_damaged_manifest_is_no_group(collection, monkeypatch):
+    monkeypatch.setattr(edl_module, "_MANIFEST_WAIT_S", 0.05)
+    (collection.path / "events").mkdir()
+    (collection.path / "events" / "manifest.toml").write_text("type = [")
+    with pytest.raises(StorageError, match="damaged"):
+        collection.create_group("events")
+
+
+def test_a_manifest_that_another_process_is_writing_is_waited_for(collection, monkeypatch):
+    path = collection.path / "events" / "manifest.toml"
+    path.parent.mkdir()
+    path.write_text("type = [")
+
+    def finish_writing(_seconds):
+        path.write_text('type = "group"')
+
+    monkeypatch.setattr(edl_module.time, "sleep", finish_writing)
+    assert collection.create_group("events").path == path.parent

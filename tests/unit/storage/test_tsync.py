@@ -225,3 +225,23 @@ def test_the_writer_counts_its_pairs(tmp_path):
             writer.append(2 * pair, 2 * pair + 1)
         assert writer.count == 10
     assert read_tsync(path).times.tolist() == np.arange(20).reshape(10, 2).tolist()
+
+
+def test_the_numbers_of_the_format_are_those_of_its_description():
+    """docs/tsync-format.md: other programs read these numbers."""
+    assert {unit.name: unit.value for unit in TimeUnit} == {
+        "INDEX": 0, "NANOSECONDS": 1, "MICROSECONDS": 2, "MILLISECONDS": 3, "SECONDS": 4,
+    }  # fmt: skip
+    assert {kind.name: kind.value for kind in TimeType} == {
+        "INT16": 2, "INT32": 3, "INT64": 4, "UINT16": 6, "UINT32": 7, "UINT64": 8,
+    }  # fmt: skip
+    assert {mode.name: mode.value for mode in TsyncMode} == {"CONTINUOUS": 0, "SYNCPOINTS": 1}
+
+
+def test_closing_twice_leaves_other_files_alone(tmp_path, monkeypatch):
+    writer = TsyncWriter(tmp_path / "a.tsync", collection_id=RUN.bytes)
+    writer.close()
+    closed = []
+    monkeypatch.setattr(os, "close", closed.append)
+    writer.close()
+    assert closed == []

@@ -1,6 +1,7 @@
 """OffsetRateSynchronizer: offset and rate together, with a standard error that can be relied on."""
 
 import random
+from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
@@ -195,3 +196,51 @@ def test_times_never_step_back_whatever_comes(steps, strategies):
         assert isinstance(time, int)
         assert time >= last
         last = time
+
+
+def calibrated(pairs, **options):
+    """A synchroniser that has just calibrated from these (master, device) times."""
+    sync = OffsetRateSynchronizer("adc", **options)
+    sync.set_calibration_points_count(len(pairs))
+    assert sync.start()
+    for master, device in pairs:
+        assert sync.process_timestamp(master, device) == master
+    assert sync.is_calibrated
+    return sync
+
+
+def jittering(count, jitter_usec, *, first=0, period_usec=100):
+    """(master, device) times of samples that are alternately early and late by `jitter_usec`."""
+    for number in range(first, first + count):
+        device = number * period_usec
+        yield device + LATENCY + (-1) ** number * jitter_usec, device
+
+
+def test_the_first_uncertainty_is_the_standard_error_of_a_median():
+    sync = calibrated(list(jittering(64, 1000)))
+    assert sync.expected_offset_to_master_usec == -LATENCY
+    # √(π/2) · 1.4826 · 1000 µs / √32, from the second half of the samples
+    assert sync.uncertainty_usec == 329
+
+
+def test_a_noise_that_grows_shows_in_the_uncertainty():
+    sync = calibrated(list(jittering(64, 10, period_usec=33_333)))
+    for pair in jittering(3000, 10, first=64, period_usec=33_333):
+        sync.process_timestamp(*pair)
+    before = sync.uncertainty_usec
+    for pair in jittering(3000, 300, first=3064, period_usec=33_333):
+        sync.process_timestamp(*pair)
+    assert sync.uncertainty_usec > 3 * before
+
+
+def test_the_device_gets_each_correction_once_when_it_is_to_adjust_its_clock():
+    corrections = []
+    sync = OffsetRateSynchronizer("adc", adjust_clock=corrections.append)
+    sync.set_strategies(TimeSyncStrategy.ADJUST_CLOCK)
+    sync.set_calibration_points_count(64)
+    assert sync.start()
+    for number in range(3000):
+        sync.process_timestamp(number * 10_000 + LATENCY, number * 10_000 + number)  # 100 ppm fast
+    assert corrections[-1] == sync.clock_correction_offset_usec > 2500
+    assert all(before != after for before, after in pairwise(corrections))
+    assert len(corrections) > 2000

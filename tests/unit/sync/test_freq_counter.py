@@ -1,6 +1,7 @@
 """FreqCounterSynchronizer: indices of samples fit the master timer, whatever the real frequency."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -179,3 +180,45 @@ def test_indices_never_go_back(jitter, strategies, as_reference):
         assert corrected == sorted(corrected)
         assert corrected[0] >= last
         last = corrected[-1]
+
+
+def test_the_number_of_calibration_blocks_can_be_set():
+    for count, blocks in ((3, 6), (1, 2), (0, 2)):
+        sync = started()
+        sync.set_calibration_blocks_count(count)
+        for number, _ in enumerate(feed(sync, blocks), 1):
+            assert sync.is_calibrated is (number == blocks)
+
+
+def test_a_changed_offset_is_spread_evenly_over_a_block():
+    sync = started()
+    sync._index_offset = 5
+    removed = [index - after for index, after in enumerate(sync._apply(range(50), 50))]
+    assert removed == [round((position + 1) / 10) for position in range(50)]
+    assert sync._apply(range(50, 100), 50) == list(range(45, 95))
+
+
+def test_an_offset_beyond_a_block_holds_the_indices_until_the_count_has_caught_up():
+    sync = started()
+    assert sync._apply(range(50), 50) == list(range(50))
+    sync._index_offset = 120
+    highest = 49
+    for first in range(50, 250, 50):
+        corrected = sync._apply(range(first, first + 50), 50)
+        assert min(corrected) >= highest
+        assert corrected == sorted(corrected)
+        highest = corrected[-1]
+    assert highest == 249 - 120
+
+
+def test_each_change_of_the_offset_is_a_pair_in_the_file():
+    pairs = Pairs()
+    sync = started(FWD | BWD | RECORD, sink=pairs)
+    offsets = [0]
+    for _ in feed(sync, 1000, ppm=200):
+        if sync.index_offset != offsets[-1]:
+            offsets.append(sync.index_offset)
+    sync.stop()
+    # the first after the calibration, the last at the stop
+    assert len(pairs) - 2 == len(offsets) - 1 > 2
+    assert all(before < after for before, after in pairwise(pairs[:-1]))

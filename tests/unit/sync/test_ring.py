@@ -38,7 +38,8 @@ def test_a_fluke_is_far_in_microseconds_and_in_deviations(values, value, least):
 
 
 @pytest.mark.parametrize(
-    ("values", "rounded"), [([1, 2], 2), ([-1, -2], -2), ([-1, 0], -1), ([0, 1], 1), ([4, 9, 5], 5)]
+    ("values", "rounded"),
+    [([1, 2], 2), ([-1, -2], -2), ([-1, 0], -1), ([0, 1], 1), ([4, 9, 5], 5), ([-3], -3)],
 )
 def test_a_median_between_two_rounds_away_from_zero(values, rounded):
     ring = OffsetRing(5)
@@ -52,3 +53,24 @@ def test_an_empty_ring_has_a_mean_of_zero_and_no_median():
     assert (ring.mean, ring.variance) == (0.0, 0.0)
     with pytest.raises(ValueError, match="no median"):
         _ = ring.median
+
+
+def test_a_full_ring_replaces_its_oldest_value_however_often_it_has_turned():
+    ring = OffsetRing(4)
+    values = [number * number * 7 % 1000 - 500 for number in range(23)]
+    for count, value in enumerate(values, 1):
+        ring.push(value)
+        kept = values[max(0, count - 4) : count]
+        assert (ring.mean, ring.median) == (mean(kept), median(kept))
+        assert ring.variance == pytest.approx(pvariance(kept))
+
+
+def test_a_value_at_either_limit_is_no_fluke():
+    ring = OffsetRing(5)
+    for value in (9, 11):  # mean 10, variance 1
+        ring.push(value)
+    assert not ring.is_fluke(12, 0, 4)
+    assert ring.is_fluke(13, 0, 4)
+    assert not ring.is_fluke(13, 3, 4)
+    assert not ring.is_fluke(7, 3, 4)
+    assert ring.is_fluke(6, 3, 4)

@@ -13,6 +13,8 @@ from mlink.errors import ModuleError
 from mlink.storage.tsync_format import TimeType, TimeUnit, TsyncMode
 from mlink.storage.tsync_reader import read_tsync
 from mlink.sync import SecondaryClockSynchronizer, TimeSyncStrategy, TsyncPairSink
+from mlink.sync.base import shift_allowed
+from mlink.sync.secondary import correction_divisor
 
 FWD = TimeSyncStrategy.SHIFT_TIMESTAMPS_FWD
 BWD = TimeSyncStrategy.SHIFT_TIMESTAMPS_BWD
@@ -328,3 +330,82 @@ def test_a_perfect_device_changes_nothing_wherever_its_zero_lies(offset, interva
             interval * number
         )
     assert sync.expected_offset_to_master_usec == offset
+
+
+# Single rules
+
+
+@pytest.mark.parametrize(
+    ("gap_usec", "deviation_usec", "divisor"),
+    [
+        (33_333, 5000, 33.52),  # 30 Hz: "1/33 of what is missing" in docs/synchronisers.md
+        (33_333, -5000, 33.52),
+        (1000, 5000, 78.88),  # 1 kHz
+        (1_000_000, 5000, 1.0),  # 1 Hz
+        (0, 5000, 1001.0),
+        (-5, 5000, 1001.0),
+        (0, 1001, 1001 / 4),  # a divisor that is not below the deviation
+        (0, 1002, 1001.0),
+        (0, -100, 25.0),
+        (0, 2, 1.0),
+    ],
+)
+def test_the_divisor_of_a_correction_is_the_references(gap_usec, deviation_usec, divisor):
+    assert correction_divisor(gap_usec, deviation_usec) == pytest.approx(divisor, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("correction", "forward", "backward", "allowed"),
+    [
+        (5, True, False, False),
+        (5, False, True, True),
+        (1, False, True, True),
+        (0, True, True, False),
+        (-1, True, False, True),
+        (-5, False, True, False),
+    ],
+)
+def test_a_fast_devices_times_go_back_and_a_slow_ones_forward(
+    correction, forward, backward, allowed
+):
+    assert shift_allowed(correction, forward=forward, backward=backward) is allowed
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_step_leaves_at_most_what_starts_no_other(sign):
+    sync = started(tolerance=1000)
+    assert sync._step(sign * 5000.0, 33_333) == sign * 4334  # 5000 − 1000/1.5, rounded up
+    assert sync._step(sign * 30.0, 33_333) == math.ceil(sign * 30 / 7.5)
+    reference = started(tolerance=1000, as_reference=True)
+    assert reference._step(sign * 5000.0, 33_333) == math.ceil(sign * 5000 / 33.52)
+
+
+def calibrated(**options):
+    """A synchroniser that has seen 100 regular samples of a device 3000 µs behind, none after."""
+    sync = started(points=46, tolerance=1000, **options)
+    assert sync.expected_offset_to_master_usec == 0
+    for number in range(100):
+        sync.process_timestamp(number * 10_000 + 3000, number * 10_000)
+    assert sync.expected_offset_to_master_usec == -3000
+    return sync
+
+
+def test_a_correction_decays_within_the_tolerance_and_still_shifts_times():
+    sync = calibrated()
+    sync._correction_usec = 500
+    sync._ring.push(45 * 600 - 3000)  # moves the mean by about 600 µs, past a third of 1000
+    assert sync.process_timestamp(1_003_000, 1_000_000) == 1_000_000 + 3000 - 400
+    assert sync.clock_correction_offset_usec == 400
+    assert sync.process_timestamp(1_013_000, 1_010_000) == 1_010_000 + 3000 - 320
+
+
+def test_a_small_deviation_ends_the_correction():
+    sync = calibrated()
+    sync._correction_usec = 500
+    assert sync.process_timestamp(1_003_000, 1_000_000) == 1_003_000
+    assert sync.clock_correction_offset_usec == 0
+
+
+def test_a_device_time_that_jumps_back_is_one_microsecond_after_the_last():
+    sync = calibrated()
+    assert sync.process_timestamp(1_003_000, 10_000) == 99 * 10_000 + 3001
