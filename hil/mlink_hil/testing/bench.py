@@ -381,6 +381,21 @@ class TestBench:
         """
         self._raise(Verdict.FAIL, head, Window(origin, 0, span_usec), channels)
 
+    def timeline(self, window: Window, channels: Sequence[str] = ()) -> list[str]:
+        """Return the lines of a timeline around a window, as failures show it.
+
+        Args:
+            window: The window.
+            channels: Channels to show first, after those that the test has driven.
+        """
+        return window_timeline(
+            self.run.history,
+            window,
+            now_usec=self.run.now_usec(),
+            stimuli=self.stimuli,
+            channels=channels,
+        )
+
     # ---------------------------------------------------------------------------------------
 
     def _on_this_host(self, usec: float) -> int:
@@ -394,13 +409,5 @@ class TestBench:
 
     def _raise(self, verdict: Verdict, head: str, window: Window, channels: Sequence[str]) -> None:
         """Raise the exception of a verdict, if it has one, with a timeline."""
-        if verdict is Verdict.PASS:
-            return
-        timeline = window_timeline(
-            self.run.history,
-            window,
-            now_usec=self.run.now_usec(),
-            stimuli=self.stimuli,
-            channels=channels,
-        )
-        raise_unless_passed(verdict, [head, "", *timeline])
+        if verdict is not Verdict.PASS:
+            raise_unless_passed(verdict, [head, "", *self.timeline(window, channels)])
