@@ -35,7 +35,13 @@ _ARGUMENTS: dict[str, list[str]] = {
 
 
 class BoardChoice(NamedTuple):
-    """Simulator, firmware and clock error of a board; `protocol` runs no firmware."""
+    """How a board is simulated.
+
+    Args:
+        simulator: "yasimavr" or "protocol".
+        firmware: Its hex file; None with "protocol", which runs none.
+        clock_ppm: Error of its crystal; positive is fast.
+    """
 
     simulator: str
     firmware: Path | None
@@ -78,7 +84,13 @@ def choose_board(name: str, spec: str, log: logging.Logger) -> BoardChoice:
 
 
 def board_endpoint(name: str, spec: str, ready: Ready) -> DeviceEndpoint:
-    """Return the endpoint of a running board, from its program's ready message."""
+    """Return the endpoint of a running board.
+
+    Args:
+        name: The board's name in the bench file.
+        spec: Its device string.
+        ready: The ready message of its program.
+    """
     return DeviceEndpoint(
         name=name,
         spec=spec,

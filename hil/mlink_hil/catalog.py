@@ -1,4 +1,7 @@
-"""Module types of this package; imports no implementation, so that listing them is fast."""
+"""Module types of this package.
+
+Imports no implementation, so that listing modules and checking benches is fast.
+"""
 
 from __future__ import annotations
 

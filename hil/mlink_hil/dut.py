@@ -24,7 +24,10 @@ from typing import Protocol
 
 
 class DutHost(Protocol):
-    """What the simulator provides to a model: its pins, and simulated time."""
+    """What the simulator provides to a model: its pins, and simulated time.
+
+    Tests of a model can implement it without a simulator.
+    """
 
     def set(self, pin: str, level: bool | None, after_usec: float) -> None:
         """Drive a pin after a delay (µs), or release it (None)."""
@@ -82,9 +85,17 @@ class Dut:
         self.host.set(pin, level, after_usec)
 
     def level(self, pin: str) -> bool:
-        """Return what a pin reads now; low when nothing drives it. KeyError without such a pin."""
+        """Return what a pin reads now; low when nothing drives it.
+
+        Raises:
+            KeyError: There is no such pin.
+        """
         return self.host.level(pin)
 
     def wake(self, after_usec: float) -> None:
-        """Have `advance` called after `after_usec` µs; each call of `wake` causes one."""
+        """Have `advance` called later; each call of `wake` causes one.
+
+        Args:
+            after_usec: Simulated time until then, µs.
+        """
         self.host.wake(after_usec)

@@ -1,4 +1,8 @@
-"""A client of a simulated board's control socket: press buttons, watch pins, pull the cable."""
+"""A client of a simulated board's control socket: press buttons, watch pins, pull the cable.
+
+It needs no thread: edges are read when the caller waits for one. `watcher.py` has a client that
+calls back at once.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +43,27 @@ class VirtualBoard(ControlClient):
         return cls(path)
 
     def watch(self, pins: Iterable[int]) -> None:
-        """Receive the edges of these pins from now on, and those of no others."""
+        """Receive the edges of these pins from now on, and those of no others.
+
+        Raises:
+            DeviceError: An Uno has no such pin.
+        """
         self._ask(messages.Watch(list(pins)), WatchReply)
 
     def reset(self) -> None:
-        """Push the reset button; DeviceError while the board is unplugged."""
+        """Push the reset button.
+
+        Raises:
+            DeviceError: The board is unplugged.
+        """
         self._ask(messages.Reset(), messages.Reply)
 
     def unplug(self) -> None:
-        """Pull the USB cable: serial port and power vanish; DeviceError when they have."""
+        """Pull the USB cable: serial port and power vanish.
+
+        Raises:
+            DeviceError: The board is unplugged already.
+        """
         self._ask(messages.Unplug(), messages.Reply)
 
     def plug(self) -> None:
@@ -86,7 +102,11 @@ class VirtualBoard(ControlClient):
             self._take(line)
 
     def edges(self, *, timeout_sec: float = 0.0) -> Iterator[Edge]:
-        """Yield edges until none has come for `timeout_sec` seconds."""
+        """Yield edges of watched pins in the order of time.
+
+        Args:
+            timeout_sec: End when none has come for this long; 0 yields those that have arrived.
+        """
         while (edge := self.wait_edge(timeout_sec=timeout_sec)) is not None:
             yield edge
 

@@ -1,4 +1,7 @@
-"""Base of the clients of a simulated board's control socket: connection, requests, errors."""
+"""Base of the clients of a simulated board's control socket: connection, requests, errors.
+
+How a client waits for a reply and what it does with edges is its own (`board.py`, `watcher.py`).
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,18 @@ class ControlClient(ClosesOnExit):
             ) from error
 
     def drive(self, pin: int, level: bool | None) -> PinReply:
-        """Connect a pin to 5 V (True), to ground (False) or to nothing; the reply has the time."""
+        """Drive a pin from outside, or release it.
+
+        Args:
+            pin: 2 to 19; 14 is A0.
+            level: True connects it to 5 V, False to ground, None to nothing.
+
+        Returns:
+            The pin's level, whether it has changed, and when: cycle, and ns of CLOCK_MONOTONIC.
+
+        Raises:
+            DeviceError: An Uno has no such pin, or it is one of the serial line.
+        """
         return self._ask(messages.Drive(pin, level), PinReply)
 
     def analog(self, channel: int, volts: float | None) -> PinReply:
@@ -58,7 +72,11 @@ class ControlClient(ClosesOnExit):
         return self._ask(messages.Analog(channel, volts), PinReply)
 
     def read(self, pin: int) -> ReadReply:
-        """Return the level of a pin, and what drives it."""
+        """Return the level of a pin, what drives it, and the board's time.
+
+        Raises:
+            DeviceError: An Uno has no such pin.
+        """
         return self._ask(messages.Read(pin), ReadReply)
 
     def stats(self) -> StatsReply:
@@ -66,7 +84,11 @@ class ControlClient(ClosesOnExit):
         return self._ask(messages.Stats(), StatsReply)
 
     def do(self, request: messages.Request) -> None:
-        """Send a request whose reply holds no result, such as a fault."""
+        """Send a request whose reply holds no result, such as a fault.
+
+        Raises:
+            DeviceError: The board refused it.
+        """
         self._ask(request, messages.Reply)
 
     @abstractmethod

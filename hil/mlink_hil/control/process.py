@@ -1,4 +1,9 @@
-"""Starts the program that simulates boards, waits until it is ready, and ends it."""
+"""Starts the program that simulates boards, waits until it is ready, and ends it.
+
+The program prints one line, its ready message, once its ports and sockets exist. It is ended by a
+request on its control socket, then by SIGTERM, then by SIGKILL; when this process dies it ends by
+itself.
+"""
 
 from __future__ import annotations
 

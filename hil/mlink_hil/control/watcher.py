@@ -43,7 +43,11 @@ class BoardLink(ControlClient):
         self._ask(messages.Watch(list(pins)), messages.WatchReply)
 
     def barrier(self) -> int:
-        """Return a time (ns of CLOCK_MONOTONIC) up to which all edges have been reported."""
+        """Return a time, ns of CLOCK_MONOTONIC, up to which all edges have been reported.
+
+        Raises:
+            DeviceError: The board does not answer.
+        """
         return self.read(13).time_ns
 
     def close(self) -> None:

@@ -38,7 +38,11 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         self._rows = context.outputs["latencies"]
 
     def prepare(self) -> None:
-        """Connect to the board and release the button; DeviceError without a simulated board."""
+        """Connect to the board and release the button.
+
+        Raises:
+            DeviceError: The module's device is not a simulated board.
+        """
         device = self.context.device
         if device is None or not device.control:
             raise DeviceError(

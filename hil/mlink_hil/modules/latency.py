@@ -10,7 +10,13 @@ import numpy as np
 
 
 class Latency(NamedTuple):
-    """An answered stimulus: its time (CLOCK_MONOTONIC), its label, and the time to its answer."""
+    """An answered stimulus.
+
+    Args:
+        time_ns: When the stimulus was, ns of CLOCK_MONOTONIC.
+        label: The label of the stimulus, such as "press".
+        usec: Time from the stimulus to its answer, µs.
+    """
 
     time_ns: int
     label: str

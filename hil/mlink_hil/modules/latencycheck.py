@@ -43,7 +43,11 @@ class LatencyCheckModule(Module[LatencyCheckSettings]):
         self._values = context.outputs["latencies-out"]
 
     def prepare(self) -> None:
-        """Check the connections against `mode` (ModuleError) and describe the output."""
+        """Check the connections and describe the output.
+
+        Raises:
+            ModuleError: line-b-in is connected in mode 1, or not connected in mode 0.
+        """
         a, b = self.context.inputs["line-a-in"], self.context.inputs["line-b-in"]
         self._values.metadata.update(
             {

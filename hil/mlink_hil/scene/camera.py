@@ -38,7 +38,10 @@ _SHOWN_OPTIONS = "seed=N, and board=NAME&led=PIN for a light in it; or a [virtua
 
 
 class SceneCamera:
-    """Renders `virtual:scene?seed=N`; implements CameraBackend (`camera/backend.py`)."""
+    """Renders `virtual:scene?seed=N`; implements CameraBackend (`camera/backend.py`).
+
+    Times are those of the camera's own clock, which is CLOCK_MONOTONIC until a fault skews it.
+    """
 
     def __init__(self) -> None:
         self._background: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
@@ -92,7 +95,11 @@ class SceneCamera:
         self._next = 0
 
     def grab(self) -> Stamp | NoFrame:
-        """Wait until the next frame is due; skip those that are no longer kept."""
+        """Wait until the next frame is due; skip those that are no longer kept.
+
+        Returns:
+            Time and number of the frame, or NOT_YET when none is due within a second.
+        """
         self._faults.look()
         clock = self._faults.clock
         readout_nsec = self._stage.readout_ns if self._stage else 0
@@ -116,7 +123,14 @@ class SceneCamera:
         return self._start_ns + round(number * 1e6 / self._framerate) * 1000
 
     def retrieve(self, into: NDArray[Any]) -> bool:
-        """Draw the frame last grabbed, or copy the one that the camera is frozen at."""
+        """Draw the frame last grabbed, or copy the one that the camera is frozen at.
+
+        Args:
+            into: H×W×3, uint8, BGR.
+
+        Returns:
+            True: a drawn frame is never damaged.
+        """
         if self._frozen is not None and self._faults.order.frozen:
             np.copyto(into, self._frozen)
             return True

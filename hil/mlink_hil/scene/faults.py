@@ -19,7 +19,10 @@ _LONGEST_MESSAGE = 4096
 
 
 class CameraOrder(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """All faults that a virtual camera is to show from now on; `{}` ends them."""
+    """All faults that a virtual camera is to show from now on; one without values ends them.
+
+    It replaces the order before, so faults that are to continue must be in it again.
+    """
 
     frozen: bool = False
     """Repeat one picture, with new numbers and times."""
@@ -66,7 +69,12 @@ class SkewedClock:
         self._ppm = 0.0
 
     def skew(self, ppm: float, now_ns: int) -> None:
-        """Run fast by `ppm` parts per million from `now_ns` (CLOCK_MONOTONIC) on; do not jump."""
+        """Change the rate of the clock, without a jump of its reading.
+
+        Args:
+            ppm: Parts per million by which it runs fast; negative is slow.
+            now_ns: When the change takes effect, ns of CLOCK_MONOTONIC.
+        """
         self._own_ns, self._true_ns = self.own(now_ns), now_ns
         self._ppm = ppm
 
@@ -81,7 +89,14 @@ class SkewedClock:
 
 
 class CameraFaults:
-    """Receives the orders of one virtual camera at a socket; an empty path disables faults."""
+    """Receives the orders of one virtual camera.
+
+    Args:
+        path: Of the socket, which is created; empty for a camera without faults.
+
+    Raises:
+        DeviceError: The socket cannot be created.
+    """
 
     def __init__(self, path: str) -> None:
         self.order = CameraOrder()

@@ -1,4 +1,7 @@
-"""The levels of a simulated board's lines over time, for a scene that draws a past moment."""
+"""The levels of a simulated board's lines over time, for a scene that draws a past moment.
+
+The board runs in another process; its edges arrive by its control socket with their times.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,13 @@ class BoardLines:
         return (high_until(ends) - high_until(ends - exposure_ns)) / exposure_ns
 
     def changes(self, pin: int, after_ns: int, until_ns: int) -> list[_Change]:
-        """Return the changes of a pin after one time and up to another."""
+        """Return the changes of a pin within a time span, as (time, new level).
+
+        Args:
+            pin: Its number.
+            after_ns: Changes at this time are left out.
+            until_ns: Changes at this time are included.
+        """
         with self._lock:
             return [each for each in self._changes[pin] if after_ns < each[0] <= until_ns]
 

@@ -45,7 +45,12 @@ class ServoMotion:
         """Width of the last pulse, µs; 0 before the first."""
 
     def take(self, time_ns: int, level: bool) -> None:
-        """Add an edge of the line, with the level after it."""
+        """Add an edge of the line; the end of a pulse sets the arm's target.
+
+        Args:
+            time_ns: When it was, ns; not before the edge before.
+            level: The level after it.
+        """
         self.advance(time_ns)
         if level:
             self._rose_ns = time_ns

@@ -1,4 +1,8 @@
-"""The items of a scene, LEDs and servos, drawn as each row of the picture exposes them."""
+"""The items of a scene, LEDs and servos, drawn as each row of the picture exposes them.
+
+It follows the boards that drive the items by their control sockets, so the scene is exact to the
+simulated cycle, not to the time at which a frame is drawn.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The interface of a simulated Uno, which its two simulators and a circuit's board implement."""
+"""The interface of a simulated Uno.
+
+`AvrBoard` and `ProtocolBoard` simulate one; `WiredBoard` wraps one whose pins are wired to others.
+Everything above it, such as ports, sockets and real time, knows this interface only.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,10 @@ class Output(IntEnum):
 
 
 class BoardCrashed(Exception):  # noqa: N818 - an event of the simulation
-    """The simulation cannot go on: the processor has stopped, or a model has raised."""
+    """The simulation cannot go on: the processor has stopped, or a model has raised.
+
+    The program prints the message and ends.
+    """
 
 
 class Board(ABC):
@@ -64,7 +71,10 @@ class Board(ABC):
     @property
     @abstractmethod
     def next_event(self) -> int | None:
-        """The cycle that the program should wake up for, such as a byte's end; None without one."""
+        """The cycle that the program should wake up for; None without one.
+
+        It is the end of a byte, so that bytes leave the board when they are due.
+        """
 
     @property
     @abstractmethod
@@ -73,7 +83,11 @@ class Board(ABC):
 
     @abstractmethod
     def run_until(self, cycle: int) -> None:
-        """Simulate up to a cycle, not beyond; BoardCrashed when the processor has stopped."""
+        """Simulate up to a cycle, not beyond.
+
+        Raises:
+            BoardCrashed: The processor has stopped.
+        """
 
     @abstractmethod
     def boot(self) -> None:
@@ -95,7 +109,12 @@ class Board(ABC):
 
     @abstractmethod
     def set_voltage(self, pin: int, volts: float | None) -> None:
-        """Put 0 to 5 V on a pin, or release it (None)."""
+        """Put an analog voltage on a pin, or release it.
+
+        Args:
+            pin: Its number, 14 to 19.
+            volts: 0 to 5 V; None releases it.
+        """
 
     @abstractmethod
     def read(self, pin: int) -> PinState:

@@ -104,7 +104,10 @@ class ControlServer:
         self._update()
 
     def publish(self, edge: messages.Edge) -> None:
-        """Send an edge to the clients that watch its pin."""
+        """Send an edge to the clients that watch its pin.
+
+        What a client does not read yet is buffered, up to 1 MiB; then the client is disconnected.
+        """
         line = messages.encode(edge)
         for client in list(self._clients.values()):
             if edge.pin in client.watched:

@@ -26,7 +26,11 @@ _PROGBITS, _STRTAB, _ALLOC_EXECUTE = 1, 3, 6
 
 
 def make_elf(image: bytes) -> bytes:
-    """Return an AVR executable (ELF32) whose flash holds `image` from address 0 on."""
+    """Return an AVR executable (ELF32, little endian) as the bytes of its file.
+
+    Args:
+        image: Contents of the flash from address 0 on.
+    """
     code_at = _HEADER.size + _SEGMENT.size
     names_at = code_at + len(image)
     sections_at = -(-(names_at + len(_NAMES)) // 4) * 4

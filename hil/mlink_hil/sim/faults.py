@@ -14,7 +14,10 @@ _NO_NOISE = messages.Noise()
 
 
 class LineNoise:
-    """Drops and corrupts bytes of a serial line at random, reproducibly by a seed."""
+    """Drops and corrupts bytes of a serial line at random.
+
+    The same seed and the same bytes give the same faults.
+    """
 
     def __init__(self) -> None:
         self.dropped = 0
@@ -23,7 +26,11 @@ class LineNoise:
         self._random = random.Random(0)  # noqa: S311 - not for secrets
 
     def start(self, noise: messages.Noise) -> None:
-        """Set the rates and the seed; DeviceError when a rate is not 0 to 1."""
+        """Set the rates and restart the random numbers from the seed.
+
+        Raises:
+            DeviceError: A rate is not 0 to 1.
+        """
         for name, rate in (("drop", noise.drop), ("corrupt", noise.corrupt)):
             if not 0 <= rate <= 1:
                 raise DeviceError(f"{name} = {rate} is not a share of the bytes (valid: 0 to 1)")
@@ -98,7 +105,12 @@ class BoardFaults:
         return True
 
     def drive(self, pin: int, level: bool | None) -> None:
-        """Drive a pin from outside; a stuck one follows when it is freed."""
+        """Drive a pin from outside; a stuck one follows when it is freed.
+
+        Args:
+            pin: Its number.
+            level: True for 5 V, False for ground, None to release it.
+        """
         self._wanted[pin] = level
         if pin not in self._stuck:
             self._board.drive(pin, level)

@@ -30,7 +30,10 @@ _REMEDY = (
 
 
 def cached_path() -> Path:
-    """Return the path of the firmware in the user's cache."""
+    """Return the path of the firmware in the user's cache, whether it exists or not.
+
+    The cache is $XDG_CACHE_HOME, or ~/.cache.
+    """
     cache = os.environ.get("XDG_CACHE_HOME", "")
     root = Path(cache) if Path(cache).is_absolute() else Path("~/.cache").expanduser()
     return root / "mlink" / "firmware" / "standard-firmata-uno.hex"

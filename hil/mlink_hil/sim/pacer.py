@@ -35,7 +35,12 @@ class Pacer:
         self.slip_ns = 0
 
     def start(self, cycle: int, now_ns: int) -> None:
-        """Map `cycle` to `now_ns` (CLOCK_MONOTONIC)."""
+        """Start the mapping anew; slip and counters stay.
+
+        Args:
+            cycle: How far the simulation has run.
+            now_ns: The present, ns of CLOCK_MONOTONIC.
+        """
         self._cycle0 = cycle
         self._time0_ns = now_ns
 

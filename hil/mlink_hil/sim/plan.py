@@ -47,7 +47,10 @@ class ModelPlan(msgspec.Struct, kw_only=True):
 
 
 class ContactPlan(msgspec.Struct, kw_only=True):
-    """A button on a board's pin."""
+    """A button on a board's pin, pressed by clients or by itself.
+
+    Both kinds of random values are reproducible, by `bounce_seed` and `seed`.
+    """
 
     board: str
     pin: int
@@ -67,7 +70,10 @@ class ContactPlan(msgspec.Struct, kw_only=True):
 
 
 class SensorPlan(msgspec.Struct, kw_only=True):
-    """A voltage on a board's analog pin."""
+    """A voltage on a board's analog pin.
+
+    `waveform` is "constant" (`high_volt`), "sine", "ramp", "square" or "file" (`points`).
+    """
 
     board: str
     pin: int
@@ -167,7 +173,15 @@ def write_plan(path: Path, plan: CircuitPlan | ScenePlan) -> None:
 
 
 def read_plan(path: Path, kind: type[PlanT]) -> PlanT:
-    """Return the plan in a file; DeviceError when it cannot be read or decoded."""
+    """Return the plan in a file.
+
+    Args:
+        path: A file that `write_plan` has written.
+        kind: CircuitPlan or ScenePlan.
+
+    Raises:
+        DeviceError: The file cannot be read or decoded.
+    """
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError) as error:

@@ -65,7 +65,11 @@ class BoardProgram:
             board.node.switch_on(self._clock.cycle)
 
     def run(self) -> None:
-        """Run the boards in real time until the end."""
+        """Run the boards in real time until the end.
+
+        Raises:
+            BoardCrashed: A processor has stopped, or a model has raised.
+        """
         clock, pacer, boards = self._clock, self._pacer, self._boards
         check_at = 0
         while not (self._lifetime.ended or any(board.quit_asked for board in boards)):

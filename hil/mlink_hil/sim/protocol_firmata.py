@@ -102,7 +102,10 @@ class FirmataFirmware:
     # ------------------------------------------------------------------ messages
 
     def receive(self, byte: int) -> None:
-        """Process one byte from the host."""
+        """Process one byte from the host; a complete message takes effect at once.
+
+        Unknown commands are ignored, as StandardFirmata does.
+        """
         if byte == _RESET:
             self._message.clear()
             self._set_defaults()
@@ -234,7 +237,10 @@ class FirmataFirmware:
         self._send(bytes([_DIGITAL | port, value & 0x7F, value >> 7]))
 
     def sample(self) -> None:
-        """Report analog inputs; the board calls this every `sampling_msec` ms."""
+        """Report analog inputs whose reports are enabled, 0 to 1023 for 0 to 5 V.
+
+        The board calls it every `sampling_msec` ms.
+        """
         for channel, reported in enumerate(self._analog_reported):
             if reported and self._modes[FIRST_ANALOG + channel] == ANALOG:
                 self._send_analog(channel)

@@ -43,7 +43,11 @@ class _Pin:
 
 
 class ProtocolBoard(Board):
-    """An Uno reduced to its pins, its serial line and the Firmata protocol."""
+    """An Uno reduced to its pins, its serial line and the Firmata protocol.
+
+    It processes three kinds of events in the order of time: a byte has arrived, a byte has left, a
+    sample is due.
+    """
 
     simulator = "protocol"
     firmware = f"StandardFirmata {VERSION[0]}.{VERSION[1]} (protocol only)"

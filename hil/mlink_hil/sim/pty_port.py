@@ -1,4 +1,7 @@
-"""The serial port of a simulated board: a pseudo-terminal with a link to it."""
+"""The serial port of a simulated board: a pseudo-terminal with a link to it.
+
+The port is also the board's power: a board is unplugged by closing the pseudo-terminal.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,11 @@ class PtyPort:
         return self._master >= 0
 
     def plug(self) -> None:
-        """Create the pty and its link; DeviceError when the link cannot be created."""
+        """Create the pty and its link; does nothing while it is plugged in.
+
+        Raises:
+            DeviceError: The link cannot be created.
+        """
         if self._master >= 0:
             return
         self._master, self._slave = os.openpty()

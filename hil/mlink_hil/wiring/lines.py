@@ -1,4 +1,7 @@
-"""Names of lines in a `[virtual]` table: "uno.8", "uno.A0" (which is "uno.14")."""
+"""Names of lines in a `[virtual]` table: "uno.8", "uno.A0" (which is "uno.14").
+
+Which devices exist is checked in `table.py`; here only the pin is.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,10 @@ Problem: TypeAlias = tuple[str, str]
 
 
 class Part(msgspec.Struct, kw_only=True):
-    """A part of a `[virtual]` table; `kind` is the value of its key `type`."""
+    """A part of a `[virtual]` table.
+
+    `kind` is the value of the key `type`; the other keys are the fields of the struct.
+    """
 
     kind: ClassVar[str]
 
@@ -30,7 +33,10 @@ class Part(msgspec.Struct, kw_only=True):
         yield from ()
 
     def lines(self) -> dict[str, str]:
-        """Return the lines that the part is wired to, such as "uno.8", by their keys."""
+        """Return the lines that the part is wired to, such as "uno.8".
+
+        The keys are those of the part's table, such as "line" or "wires.2", for messages.
+        """
         return {}
 
     def scene_key(self) -> str:

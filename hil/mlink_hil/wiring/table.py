@@ -1,4 +1,7 @@
-"""Reads and checks a `[virtual]` table: one part for each name. Reports all problems at once."""
+"""Reads and checks a `[virtual]` table, which has one part for each name.
+
+All problems are reported at once, each with its place and, where there is one, a remedy.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,11 @@ KINDS: dict[str, type[Part]] = {
 
 
 def read_parts(table: Mapping[str, Any]) -> dict[str, Part]:
-    """Return the parts of a table by name; the table must have passed `check_table`."""
+    """Return the parts of a table by name.
+
+    Args:
+        table: A table in which `check_table` found no problem.
+    """
     return {
         name: msgspec.convert({k: v for k, v in part.items() if k != "type"}, KINDS[part["type"]])
         for name, part in table.items()

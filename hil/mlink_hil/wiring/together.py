@@ -1,4 +1,8 @@
-"""Starts the virtual devices of a run that has a `[virtual]` table, wired as in that table."""
+"""Starts the virtual devices of a run that has a `[virtual]` table, wired as in that table.
+
+Boards and chips that are wired to each other run in one program, because they need one clock.
+Scenes need no program: their cameras run in the modules' processes.
+"""
 
 from __future__ import annotations
 

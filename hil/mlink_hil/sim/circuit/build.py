@@ -1,4 +1,7 @@
-"""Builds the boards, wires and parts of a plan on one clock."""
+"""Builds the boards, wires and parts of a plan on one clock.
+
+It opens no port and no socket, so tests can run a circuit in simulated time without a program.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +100,11 @@ def _cycles(usec: float) -> int:
 
 
 def make_board(plan: BoardPlan) -> Board:
-    """Return a board with its firmware; DeviceError when it cannot be loaded."""
+    """Return a simulated board with its firmware.
+
+    Raises:
+        DeviceError: The firmware or the simulator cannot be loaded.
+    """
     if plan.simulator == "protocol":
         from mlink_hil.sim.protocol_uno import ProtocolBoard
 

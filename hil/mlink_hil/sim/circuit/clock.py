@@ -34,7 +34,10 @@ class Runner(Protocol):
 
 
 class CommonClock:
-    """Runs processors in turns, and actions at their cycles. `cycle` is the present (16 MHz)."""
+    """Runs processors in turns, and actions at their cycles.
+
+    `cycle` is the present, in cycles of 16 MHz since the start.
+    """
 
     def __init__(self) -> None:
         self.cycle = 0
@@ -49,7 +52,12 @@ class CommonClock:
         self._runners.append(runner)
 
     def at(self, cycle: int, action: Action) -> None:
-        """Call `action` at a cycle, or at the present if that is later."""
+        """Call an action later; actions of one cycle run in the order of these calls.
+
+        Args:
+            cycle: Common cycle; a past one means the present.
+            action: Called with its cycle.
+        """
         heapq.heappush(self._actions, (max(cycle, self.cycle), next(self._numbers), action))
 
     @property
@@ -60,7 +68,10 @@ class CommonClock:
         )
 
     def run_until(self, cycle: int) -> None:
-        """Run actions and processors up to a cycle."""
+        """Run actions and processors up to a common cycle.
+
+        In each turn the actions that are due run first, then each processor to the end of the turn.
+        """
         actions = self._actions
         while self.cycle < cycle:
             end = min(cycle, self.cycle + self.longest_turn)

@@ -42,7 +42,12 @@ class Contact:
             self._clock.at(self._clock.cycle + self._pause(), self._press)
 
     def move(self, *, closed: bool, cycle: int) -> None:
-        """Press or release it: the first edge is at `cycle`, the bounces follow."""
+        """Press or release it; does nothing if it is in that state.
+
+        Args:
+            closed: Whether it is pressed.
+            cycle: Common cycle of the first edge; the bounces follow.
+        """
         if closed == self._closed:
             return
         self._closed = closed

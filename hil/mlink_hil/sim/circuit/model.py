@@ -1,4 +1,8 @@
-"""Runs a device under test that is a Python class (`mlink_hil.dut`), and reports its errors."""
+"""Runs a device under test that is a Python class (`mlink_hil.dut`), and reports its errors.
+
+Its methods run at exact cycles of the common clock, in the simulator's process. What they raise
+ends the program with a message that has the file and the line.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,11 @@ Apply = Callable[[Drive, int], object]
 
 
 def resolve(drives: Iterable[Drive]) -> Drive:
-    """Return the drive that wins against the others."""
+    """Return the drive that wins: the strongest, and of equally strong ones the low one.
+
+    Returns:
+        NOTHING when there are no drives.
+    """
     return max(drives, key=lambda drive: (drive.strength, not drive.level), default=NOTHING)
 
 
@@ -88,7 +92,13 @@ class Net:
         self._notify(key, self._clock.cycle)
 
     def drive_later(self, key: str, drive: Drive, cycle: int) -> None:
-        """Change the drive of a processor's pin at `cycle`; in effect a wire's delay later."""
+        """Change the drive of a processor's pin; it takes effect a wire's delay later.
+
+        Args:
+            key: Name of the pin.
+            drive: What it does from then on.
+            cycle: When the processor changed it.
+        """
         self._clock.at(cycle + self._delay, lambda at: self.drive(key, drive, at))
 
     def drive(self, key: str, drive: Drive, cycle: int) -> None:

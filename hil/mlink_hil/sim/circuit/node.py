@@ -1,4 +1,8 @@
-"""A board on the common clock: maps its own cycles to common ones, and has its power."""
+"""A board on the common clock: maps its own cycles to common ones, and has its power.
+
+A board boots in simulated time before the others go on, and its crystal has an error of its own, so
+its cycles differ from the common ones by an offset and a rate.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,12 @@ class Node:
         self.powered = True
 
     def skew(self, own: int, ppm: float) -> None:
-        """Let its clock run fast by `ppm`, on top of `clock_ppm`, from its own cycle `own` on."""
+        """Change the error of its clock.
+
+        Args:
+            own: The board's own cycle at which the change takes effect.
+            ppm: Parts per million by which it runs fast, on top of `clock_ppm`.
+        """
         self._own, self._common = own, self.common(own)
         self._ppm = self._crystal_ppm + ppm
 

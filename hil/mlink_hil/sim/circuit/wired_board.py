@@ -1,4 +1,7 @@
-"""A board as its clients see it: a test that drives a pin drives the whole net of that pin."""
+"""A board as its clients see it: a test that drives a pin drives the whole net of that pin.
+
+So a test need not know what else is wired to a pin; a single board does without this class.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,13 @@ class WiredBoard(Board):
             self._board.drive(pin, level)
 
     def put(self, pin: int, volts: float, cycle: int) -> None:
-        """Put a voltage on a pin at a common cycle."""
+        """Put an analog voltage on a pin.
+
+        Args:
+            pin: Its number, 14 to 19.
+            volts: 0 to 5 V.
+            cycle: The common cycle of the change.
+        """
         self._node.run_until(cycle)
         self._board.set_voltage(pin, volts)
 
