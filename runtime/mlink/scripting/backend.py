@@ -1,4 +1,8 @@
-"""What a standalone module's process does for its `SyntalosLink`."""
+"""Interfaces between a standalone module's `SyntalosLink` and the process that runs it.
+
+`LinkBackend` is implemented by the worker (`mlink.worker.standalone`), `LinkEvents` by the link.
+This file knows neither, so that a script can be tested with a backend of its own.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +35,10 @@ class LinkPhase(enum.Enum):
 
 
 class LinkEvents(Protocol):
-    """What the backend asks of the module; called in the main thread, from `serve`."""
+    """Requests of the engine to the module. Called in the main thread, while the module serves."""
 
     def prepare(self) -> bool:
-        """Prepare for a run; False when the module refuses."""
+        """Prepare for a run; return False to refuse it."""
         ...
 
     def start(self) -> None:
@@ -58,19 +62,22 @@ class LinkEvents(Protocol):
         ...
 
     def load_settings(self, data: bytes, base_dir: Path) -> bool:
-        """Take settings that `save_settings` returned; False when they do not fit."""
+        """Restore settings that `save_settings` returned; return False when they do not fit."""
         ...
 
 
 class LinkBackend(Protocol):
-    """The worker's side of a link: ports, the loop, and the run's storage."""
+    """The worker's side of a link: ports, event loop and storage.
+
+    All methods are called in the main thread of the module's process.
+    """
 
     allow_async_start: bool
     """Whether the engine need not wait for `start()` to return."""
 
     @property
     def context(self) -> ModuleContext[Any]:
-        """The module's world: clock, `running`, delayed calls, failures."""
+        """The module's context: clock, `running`, delayed calls, failures."""
         ...
 
     @property
@@ -79,50 +86,66 @@ class LinkBackend(Protocol):
         ...
 
     def attach(self, events: LinkEvents) -> None:
-        """Call these events from now on."""
+        """Send requests of the engine to `events` from now on."""
         ...
 
     def register_input(self, id: str, title: str, data_type: DataType) -> mlink.module.InputPort:
-        """Declare an input port to the engine."""
+        """Declare an input port to the engine.
+
+        Args:
+            id: Id of the port, as the bench connects it.
+            title: Title for people.
+            data_type: Type of the items that it receives.
+        """
         ...
 
     def register_output(self, id: str, title: str, data_type: DataType) -> mlink.module.OutputPort:
-        """Declare an output port to the engine."""
+        """Declare an output port to the engine; arguments as for `register_input`."""
         ...
 
     def signal_idle(self) -> None:
-        """Tell the engine that all ports are declared."""
+        """Report to the engine that all ports are declared."""
         ...
 
     def serve_until_shutdown(self, event: Callable[[], object] | None, period_usec: int) -> None:
-        """Serve until the process is to end; call `event` about every `period_usec` µs."""
+        """Serve data and the engine until the engine ends the process.
+
+        Args:
+            event: Called about every `period_usec`; None calls nothing.
+            period_usec: Time between two calls of `event`, in µs.
+        """
         ...
 
     def root_group(self) -> Group:
-        """Return the recording's root; of a run that is not recorded, a folder that goes away."""
+        """Return the recording's root group; without a recording, a temporary folder."""
         ...
 
     def create_dataset(self, preferred_name: str) -> Dataset:
-        """Make a dataset (name made free if taken), saved when the run ends."""
+        """Create a dataset, saved when the run ends; a number is appended to a name in use."""
         ...
 
     def keep(self, unit: Dataset | Group) -> None:
-        """Save this unit, which the script made, when the run ends."""
+        """Save a dataset or group that the script created, when the run ends."""
         ...
 
     def create_synchronizer(
         self, expected_frequency_hz: float, id: str
     ) -> SecondaryClockSynchronizer:
-        """Make a synchroniser whose tsync file goes into the module's default dataset."""
+        """Create a synchroniser that writes its tsync file into the module's default dataset.
+
+        Args:
+            expected_frequency_hz: Sampling rate of the device in Hz; 0 when it is not known.
+            id: Name of the tsync file; empty takes the default.
+        """
         ...
 
     def close(self) -> None:
-        """Leave the engine; called when the process ends."""
+        """Disconnect from the engine; called when the process ends."""
         ...
 
 
 BACKEND_VARIABLE = "MLINK_LINK_BACKEND"
-"""Environment variable by which the engine's process names what `init_link()` connects to."""
+"""Environment variable with "module:function", which `init_link()` calls for its backend."""
 
 ConnectBackend = Callable[[], LinkBackend]
 
@@ -130,13 +153,17 @@ _connect: ConnectBackend | None = None
 
 
 def set_backend(connect: ConnectBackend | None) -> None:
-    """Give `init_link()` what it connects to; set by the process that runs a standalone module."""
+    """Set the function that returns the backend of `init_link()`; None removes it."""
     global _connect
     _connect = connect
 
 
 def connect_backend() -> LinkBackend:
-    """Connect to the engine; SyntalosPyError when no engine started this process."""
+    """Connect to the engine.
+
+    Raises:
+        SyntalosPyError: No engine started this process.
+    """
     named = os.environ.pop(BACKEND_VARIABLE, "")
     if _connect is None and named:
         module_name, _, function = named.partition(":")

@@ -1,4 +1,7 @@
-"""Functions that a script hands over: seen to be callable as they will be, before they are."""
+"""Checks of functions that a script passes, before the first call.
+
+A wrong signature is then reported where the script passes the function, not in the middle of a run.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,15 @@ from mlink.scripting.errors import SyntalosPyError
 
 
 def check_function(function: object, what: str, *arguments: str) -> None:
-    """Refuse what cannot be called with these arguments (their names); None is the caller's case.
+    """Check that a function can be called with these arguments.
+
+    Args:
+        function: What the script passed; callers handle None themselves.
+        what: Name of the place for the message, such as "on_data of port 'in'".
+        *arguments: Names of the positional arguments that it will be called with, at most two.
 
     Raises:
-        SyntalosPyError: with a line that shows what the function should look like.
+        SyntalosPyError: It cannot; the message shows the expected signature.
     """
     wanted = f"a function {_example(function, arguments)}"
     if not callable(function):
@@ -19,7 +27,7 @@ def check_function(function: object, what: str, *arguments: str) -> None:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        return  # some built-in functions do not tell; the first call will
+        return  # some built-in functions have no signature; the first call shows it
     try:
         signature.bind(*arguments)
     except TypeError:

@@ -1,4 +1,7 @@
-"""Datasets and groups of the run's recording, as scripts see them."""
+"""Datasets and groups of the recording, as standalone scripts use them.
+
+Thin wrappers of `mlink.storage.edl` with the method names of Syntalos.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Raise what storage refuses as the script interface's error."""
+def _as_script_error(what: str) -> Iterator[None]:
+    """Turn errors of the storage into SyntalosPyError; `what` begins the message."""
     try:
         yield
     except (StorageError, TypeError, ValueError) as error:
@@ -24,7 +27,11 @@ def _told(what: str) -> Iterator[None]:
 
 
 class EdlDataset:
-    """A dataset of the recording: a folder with a main data file and auxiliary files."""
+    """A dataset of the recording: a folder with a main data file and auxiliary files.
+
+    The script writes the files itself, to the paths that these methods return. The manifest is
+    saved when the run ends. Methods raise SyntalosPyError for names that cannot be used.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -41,33 +48,48 @@ class EdlDataset:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no file has been registered."""
+        """Whether no file has been registered yet."""
         return self._dataset.is_empty
 
     def set_data_file(self, file_name: str, summary: str = "", scan: bool = False) -> Path:
-        """Register the main data file and return its path, to be written by the script.
+        """Register the main data file.
 
-        With `scan` the name is a glob that is evaluated when the dataset is saved, and the
-        dataset's folder is returned.
+        Args:
+            file_name: Name of the file, or with `scan` a glob pattern.
+            summary: Description, noted in the manifest.
+            scan: Whether to look for files that match `file_name` when the dataset is saved.
+
+        Returns:
+            The path to write to; with `scan` the dataset's folder.
         """
-        with _told(f"dataset '{self.name}'"):
+        with _as_script_error(f"dataset '{self.name}'"):
             return self._dataset.set_data_file(file_name, summary, scan)
 
     def add_aux_file(
         self, file_name: str, key: str = "", summary: str = "", scan: bool = False
     ) -> Path:
-        """Register an auxiliary file and return its path; `scan` as in `set_data_file`."""
-        with _told(f"dataset '{self.name}'"):
+        """Register an auxiliary file.
+
+        Args:
+            file_name: Name of the file, or with `scan` a glob pattern.
+            key: Key of the file in the manifest; empty for none.
+            summary: Description, noted in the manifest.
+            scan: As for `set_data_file`.
+
+        Returns:
+            The path to write to; with `scan` the dataset's folder.
+        """
+        with _as_script_error(f"dataset '{self.name}'"):
             return self._dataset.add_aux_file(file_name, key, summary, scan)
 
     def path_for_basename(self, basename: str) -> Path:
-        """Return where a file of this name would lie, without registering it."""
-        with _told(f"dataset '{self.name}'"):
+        """Return the path of a file of this name in the dataset, without registering it."""
+        with _as_script_error(f"dataset '{self.name}'"):
             return self._dataset.path_for_basename(basename)
 
     def set_attribute(self, key: str, value: Any) -> None:
-        """Set an attribute of the dataset."""
-        with _told(f"dataset '{self.name}', attribute '{key}'"):
+        """Set an attribute of the dataset; `value` is of a type that TOML has."""
+        with _as_script_error(f"dataset '{self.name}', attribute '{key}'"):
             self._dataset.set_attribute(key, value)
 
     def __repr__(self) -> str:
@@ -75,7 +97,11 @@ class EdlDataset:
 
 
 class EdlGroup:
-    """A group of datasets in the recording; `keep` is told what to save when the run ends."""
+    """A group of datasets in the recording.
+
+    `keep` is called with each dataset and group that is created, which the worker saves when the
+    run ends. Methods raise SyntalosPyError for names that cannot be used.
+    """
 
     def __init__(self, group: Group, keep: Callable[[Dataset | Group], None]) -> None:
         self._group = group
@@ -92,17 +118,21 @@ class EdlGroup:
         return self._group.name
 
     def create_group(self, name: str) -> EdlGroup:
-        """Return the group of this name within this one, made when absent."""
-        with _told(f"group '{name}'"):
+        """Return the group of this name within this one; it is created when it does not exist."""
+        with _as_script_error(f"group '{name}'"):
             group = self._group.create_group(name)
         self._keep(group)
         return EdlGroup(group, self._keep)
 
     def create_dataset(self, name: str) -> EdlDataset:
-        """Make a dataset in this group; it must not exist yet."""
+        """Create a dataset in this group.
+
+        Raises:
+            SyntalosPyError: There is a dataset of this name.
+        """
         from mlink.storage.naming import slug
 
-        with _told(f"dataset '{name}'"):
+        with _as_script_error(f"dataset '{name}'"):
             if (self.path / slug(name)).exists():
                 raise SyntalosPyError(
                     f"there is a dataset '{name}' in group '{self.name}' already: "
@@ -113,8 +143,8 @@ class EdlGroup:
         return EdlDataset(dataset)
 
     def set_attribute(self, key: str, value: Any) -> None:
-        """Set an attribute of the group."""
-        with _told(f"group '{self.name}', attribute '{key}'"):
+        """Set an attribute of the group; `value` is of a type that TOML has."""
+        with _as_script_error(f"group '{self.name}', attribute '{key}'"):
             self._group.set_attribute(key, value)
 
     def __repr__(self) -> str:

@@ -1,4 +1,8 @@
-"""The error that the script interface raises, and errors of user scripts in the user's words."""
+"""The error that the script interface raises, and reports of errors in user scripts.
+
+A report names the user's file, line and source line; frames of mlink and of Python's library are
+left out, since the user cannot change anything there.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +26,20 @@ _INTERRUPT_REMEDY = (
 
 
 class SyntalosPyError(Exception):
-    """The script interface was used wrongly, or an item could not be sent."""
+    """The script interface was used wrongly, or an item could not be sent.
+
+    Not an MlinkError: Syntalos scripts catch it by this name. The worker reports it as ScriptError.
+    """
 
 
 def script_error(error: BaseException, what: str, remedy: str = "") -> ScriptError:
-    """Say what went wrong in a script: the user's file, line and source line, none of our frames.
+    """Return the report of an exception that left a user's script.
 
-    `what` names the place in the script's life, e.g. "start". The error itself becomes the cause,
-    for those who ask for the whole traceback.
+    Args:
+        error: The exception. It becomes the report's `__cause__`, so that `--debug` shows the
+            whole traceback.
+        what: The function of the script that was called, such as "start".
+        remedy: What to do about it; empty takes the usual advice for this kind of exception.
     """
     made = _script_error(error, what, remedy)
     made.__cause__ = error
@@ -44,7 +54,7 @@ def _script_error(error: BaseException, what: str, remedy: str) -> ScriptError:
         message = f"{location}: {source}\n  {name}: {error.msg}"
         return ScriptError(message, remedy="Correct the script.")
     frames = user_frames(error.__traceback__)
-    text, known_remedy = _words(error)
+    text, known_remedy = _described(error)
     text = f"{text} (in {what})"
     remedy = remedy or known_remedy
     if not frames:
@@ -53,7 +63,7 @@ def _script_error(error: BaseException, what: str, remedy: str) -> ScriptError:
     source = linecache.getline(last.filename, last.lineno or 0).strip()
     message = f"{last.filename}:{last.lineno}: {source}\n  {text}"
     if (cause := _cause(error)) is not None:
-        message += f"\n  caused by {_words(cause)[0]}"
+        message += f"\n  caused by {_described(cause)[0]}"
     if len(frames) > 1:
         calls = [f"{frame.name}:{frame.lineno}" for frame in frames]
         if len(calls) > _SHOWN_CALLS:  # endless recursion has a thousand
@@ -62,8 +72,8 @@ def _script_error(error: BaseException, what: str, remedy: str) -> ScriptError:
     return ScriptError(message, remedy=remedy)
 
 
-def _words(error: BaseException) -> tuple[str, str]:
-    """Return (what happened, what to do if that is known)."""
+def _described(error: BaseException) -> tuple[str, str]:
+    """Return (description, advice) of an exception; the advice is empty when there is none."""
     if isinstance(error, SystemExit):
         shown = "" if error.code is None else repr(error.code)
         return f"SystemExit: the script called exit({shown})", _EXIT_REMEDY
@@ -75,19 +85,19 @@ def _words(error: BaseException) -> tuple[str, str]:
 
 
 def _cause(error: BaseException) -> BaseException | None:
-    """Return the user's own cause; what our own errors came from would tell nothing."""
+    """Return the cause when the user's code set it; causes of our own errors are internal."""
     if isinstance(error, SyntalosPyError) or error.__cause__ is None:
         return None
     return error.__cause__
 
 
 def user_frames(tb: TracebackType | None) -> list[traceback.FrameSummary]:
-    """Return the frames of a traceback that are the user's: not ours, not Python's own."""
+    """Return the frames of a traceback in the user's code; others are left out."""
     return only_users(traceback.extract_tb(tb))
 
 
 def only_users(stack: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
-    """Return those frames that are the user's: not ours, not Python's own."""
+    """Return the frames in the user's code: not those in mlink and in Python's library."""
     stdlib = str(Path(traceback.__file__).parent) + "/"
     frames = []
     for frame in stack:

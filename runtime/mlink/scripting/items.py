@@ -1,7 +1,8 @@
-"""What a script submits, made fit for its stream.
+"""Conversion of what a script submits to the types of its stream.
 
 Scripts compute with NumPy integers, booleans and plain numbers where a stream has ints and enums.
-The common case, an item that fits as it is, must cost next to nothing.
+Items that fit as they are are returned unchanged after a few type checks, since each item of a
+script passes here.
 """
 
 from __future__ import annotations
@@ -31,15 +32,25 @@ Fit = Callable[[Any], Any]
 
 
 def fit_for(data_type: DataType) -> Fit:
-    """Return the function that makes an item fit this type, or raises SyntalosPyError.
+    """Return the function that converts an item for a stream of this type.
 
-    Items of other types pass: the stream refuses them with both names.
+    It raises SyntalosPyError for fields that cannot be converted. Items of another type are
+    returned as they are; the stream refuses them with a message that names both types.
     """
     return _FITS.get(data_type, _unchanged)
 
 
 def as_stream_item(item: Any, data_type: DataType, pins: legacy.PinNames | None = None) -> Any:
-    """Return the item as the stream takes it; 2.x values are translated, with these pin names."""
+    """Return an item as its stream accepts it.
+
+    Args:
+        item: What the script submitted.
+        data_type: Type of the stream.
+        pins: Names of pins, for values of the 2.x generation, which are translated.
+
+    Raises:
+        SyntalosPyError: A field of the item has a value that cannot be converted.
+    """
     if type(item) in _OF_2X:
         item = _from_2x(item, pins or legacy.PinNames())
     return fit_for(data_type)(item)
@@ -110,7 +121,7 @@ def _control_command(item: Any) -> Any:
 def _row(item: Any) -> Any:
     if isinstance(item, Sequence | Mapping) or not hasattr(item, "__getitem__"):
         return item
-    return list(item)  # NumPy arrays are sequences in all but name
+    return list(item)  # a NumPy array, which is not registered as a Sequence
 
 
 _FITS: dict[DataType, Fit] = {

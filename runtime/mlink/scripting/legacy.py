@@ -1,7 +1,7 @@
-"""The 2.x values of Firmata, and their translation to the line values of today.
+"""Firmata values of Syntalos 2.x, and their translation to and from today's line values.
 
-A board's pins had names then: a script registered a pin under a name and used the name from
-there on, and readings came back with it. Names are this side's alone now; the stream has ids.
+In 2.x a script registered a pin under a name and used that name in commands; readings carried it
+too. Streams carry line numbers only, so the names are kept here, in the script's process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mlink.scripting.errors import SyntalosPyError
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags, LineReading, SignalBlockF32
 
 _DEFAULT_PULSE_MSEC = 50
-"""Length of a pulse whose length is given as 0."""
+"""Length of a pulse in ms where a 2.x command gives 0."""
 
 
 class FirmataControlKind(enum.IntEnum):
@@ -34,7 +34,10 @@ class FirmataControlKind(enum.IntEnum):
 
 
 class FirmataControl:
-    """One order to a board's pin (2.x; today LineCommand); a name goes before the id."""
+    """One command to a pin of a board (2.x; today LineCommand).
+
+    A `pin_name` takes precedence over `pin_id`, except where a command registers the pin.
+    """
 
     __slots__ = ("is_output", "is_pullup", "kind", "pin_id", "pin_name", "value")
 
@@ -62,7 +65,10 @@ class FirmataControl:
 
 
 class FirmataData:
-    """One value read from a board's pin (2.x; today LineReading)."""
+    """One value read from a pin of a board (2.x; today LineReading).
+
+    `pin_name` is the name under which the script registered the pin, or empty.
+    """
 
     __slots__ = ("is_digital", "pin_id", "pin_name", "time_usec", "value")
 
@@ -88,7 +94,7 @@ class FirmataData:
 
 
 class FloatSignalBlock(SignalBlockF32):
-    """A block of 64-bit samples (2.x); on the stream they are float32."""
+    """A block of 64-bit samples (2.x); the stream carries them as float32."""
 
     if not TYPE_CHECKING:  # checkers would take `data`, declared below, for a missing slot
         __slots__ = ()
@@ -97,7 +103,7 @@ class FloatSignalBlock(SignalBlockF32):
 
 
 def new_firmatactl(kind: FirmataControlKind, pin_id: int = 0, pin_name: str = "") -> FirmataControl:
-    """Return a command with these values."""
+    """Return a new 2.x command for a pin."""
     command = FirmataControl(kind)
     command.pin_id = pin_id
     command.pin_name = pin_name
@@ -105,7 +111,7 @@ def new_firmatactl(kind: FirmataControlKind, pin_id: int = 0, pin_name: str = ""
 
 
 class PinNames:
-    """The pins of one board that a script has registered, by name."""
+    """Names that a script has registered for the pins of one board."""
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
@@ -113,17 +119,27 @@ class PinNames:
         self._analog: set[int] = set()
 
     def register(self, name: str, pin_id: int, *, analog: bool) -> None:
-        """Note a pin; a name may be given to another pin later."""
+        """Register a pin.
+
+        Args:
+            name: Name of the pin; empty registers its kind only. A name in use moves to this pin.
+            pin_id: Number of the pin.
+            analog: Whether it is an analog input.
+        """
         if name:
             self._ids[name] = pin_id
             self._names[pin_id] = name
         (self._analog.add if analog else self._analog.discard)(pin_id)
 
     def id_of(self, name: str) -> int:
-        """Return the pin of that name; SyntalosPyError when none is registered."""
+        """Return the number of the pin of this name.
+
+        Raises:
+            SyntalosPyError: No pin is registered under it.
+        """
         if name in self._ids:
             return self._ids[name]
-        from mlink.catalog import nearest  # here: it looks for entry points, which is slow
+        from mlink.catalog import nearest  # imported here: it reads entry points, which is slow
 
         close = nearest(name, self._ids)
         raise SyntalosPyError(
@@ -141,7 +157,14 @@ class PinNames:
 
 
 def to_line_command(control: FirmataControl, names: PinNames) -> LineCommand:
-    """Translate a 2.x command, and register the pin that it makes."""
+    """Translate a 2.x command.
+
+    NEW_DIG_PIN and NEW_ANA_PIN also register their pin in `names`. A pulse of length 0 becomes one
+    of 50 ms, as in Syntalos 2.x.
+
+    Raises:
+        SyntalosPyError: The kind is unknown, or no pin is registered under the command's name.
+    """
     kind = _kind(control)
     value = int(control.value)
     if kind in {FirmataControlKind.NEW_DIG_PIN, FirmataControlKind.NEW_ANA_PIN}:
@@ -159,7 +182,7 @@ def to_line_command(control: FirmataControl, names: PinNames) -> LineCommand:
 
 
 def to_firmata_control(command: LineCommand) -> FirmataControl:
-    """Translate a command for a script that receives them by their 2.x type."""
+    """Translate a command for a script that declared its port with the 2.x type."""
     control = FirmataControl(_BACK[command.kind])
     control.pin_id = command.line_id
     control.value = command.value
@@ -171,7 +194,7 @@ def to_firmata_control(command: LineCommand) -> FirmataControl:
 
 
 def to_firmata_data(reading: LineReading, names: PinNames) -> FirmataData:
-    """Translate a reading, with the name that its pin was registered under."""
+    """Translate a reading; it carries the name under which its pin is registered."""
     data = FirmataData()
     data.pin_id = reading.line_id
     data.pin_name = names.name_of(reading.line_id)
@@ -182,7 +205,7 @@ def to_firmata_data(reading: LineReading, names: PinNames) -> FirmataData:
 
 
 def to_line_reading(data: FirmataData) -> LineReading:
-    """Translate a 2.x reading."""
+    """Translate a 2.x reading; its name is dropped."""
     return LineReading(int(data.pin_id), int(data.value), int(data.time_usec))
 
 
@@ -195,7 +218,7 @@ def to_float_block(block: SignalBlockF32) -> FloatSignalBlock:
 
 
 def to_f32_block(block: FloatSignalBlock) -> SignalBlockF32:
-    """Return the block as it goes on the stream."""
+    """Return the block with float32 samples, as the stream carries them."""
     narrow = SignalBlockF32()
     narrow.timestamps = block.timestamps
     narrow.data = block.data

@@ -1,4 +1,7 @@
-"""Handles of hardware lines: short ways to write the line commands of one pin."""
+"""Handles of hardware lines: methods that send the line commands of one pin.
+
+They hold no state of the device; each method sends one LineCommand through the output port.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,18 @@ from mlink.types import LineCommand, LineCommandKind, LineModeFlags
 
 
 class HwOutputLine:
-    """An output line of a board, reached through an output port of LineCommand.
+    """An output line of a board.
 
-    Making one sends nothing. Call `send_mode()` at the start of every run: devices forget their
-    pins between runs.
+    Creating one sends nothing. Call `send_mode()` at the start of every run: devices reset their
+    pins between runs. Methods return the command that was sent.
+
+    Args:
+        port: Output port of type LineCommand, connected to the board.
+        line_id: Number of the line, 0 to 65535; on Firmata boards the pin.
+        analog: Whether the line is written with `set_analog_value` (PWM) instead of `set_value`.
+
+    Raises:
+        SyntalosPyError: `port` is no output port, or `line_id` is out of range.
     """
 
     def __init__(self, port: OutputPort, line_id: int, analog: bool = False) -> None:
@@ -27,27 +38,27 @@ class HwOutputLine:
         return self._line_id
 
     def send_mode(self) -> LineCommand:
-        """Make the line an output; return the command that was sent."""
+        """Make the line an output."""
         return self._submit(LineCommandKind.SET_MODE, flags=LineModeFlags.IS_OUTPUT)
 
     def set_value(self, value: int) -> LineCommand:
-        """Switch the line: any value but 0 is high."""
+        """Set the line high or low; any value but 0 is high. For digital lines."""
         self._require(analog=False)
         return self._submit(LineCommandKind.WRITE_DIGITAL, value=int(value))
 
     def pulse(self, duration_usec: int = 2500) -> LineCommand:
-        """Switch the line high for `duration_usec` microseconds."""
+        """Set the line high for `duration_usec` µs, then low. For digital lines."""
         self._require(analog=False)
         return self._submit(
             LineCommandKind.WRITE_DIGITAL_PULSE, value=1, duration_usec=int(duration_usec)
         )
 
     def pulse_msec(self, duration_msec: int = 50) -> LineCommand:
-        """Switch the line high for `duration_msec` milliseconds."""
+        """Set the line high for `duration_msec` ms, then low. For digital lines."""
         return self.pulse(round(duration_msec * 1000))
 
     def set_analog_value(self, value: int) -> LineCommand:
-        """Write an analog (PWM) value in the line's own scale."""
+        """Write an analog (PWM) value in the line's own scale: 0 to 255 on an Uno."""
         self._require(analog=True)
         return self._submit(LineCommandKind.WRITE_ANALOG, value=int(value))
 
@@ -75,7 +86,16 @@ class HwOutputLine:
 
 
 class HwInputLine:
-    """An input line of a board, set up through an output port of LineCommand."""
+    """An input line of a board; its readings arrive at an input port of type LineReading.
+
+    Args:
+        port: Output port of type LineCommand, connected to the board.
+        line_id: Number of the line, 0 to 65535; on Firmata boards the pin.
+        pullup: Whether to switch the line's pull-up resistor on.
+
+    Raises:
+        SyntalosPyError: `port` is no output port, or `line_id` is out of range.
+    """
 
     def __init__(self, port: OutputPort, line_id: int, pullup: bool = False) -> None:
         self._port = _checked_port("HwInputLine", port)
@@ -88,7 +108,7 @@ class HwInputLine:
         return self._line_id
 
     def send_mode(self) -> LineCommand:
-        """Make the line an input, with its pull-up when asked; return the command sent."""
+        """Make the line an input, with its pull-up if asked; return the command that was sent."""
         flags = LineModeFlags.IS_INPUT
         if self._pullup:
             flags |= LineModeFlags.PULL_UP
@@ -102,7 +122,7 @@ def _checked_port(what: str, port: object) -> OutputPort:
         return port
     raise SyntalosPyError(
         f"{what} needs an output port of type LineCommand, not {type(port).__name__}; "
-        "get_output_port() gives None for an id that the bench does not declare"
+        "get_output_port() returns None for an id that the bench does not declare"
     )
 
 

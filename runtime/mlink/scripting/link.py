@@ -1,6 +1,7 @@
-"""The link between a script and its worker: the one global of the project.
+"""The link between a script and its worker.
 
-A script is a program of free functions, so `syntalos_mlink` has to find its worker by itself.
+The functions of `syntalos_mlink` are free functions, as in Syntalos, so they find the worker by a
+global of the process (`set_link`, `get_link`), the only global state of the script interface.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ _WAIT_SEC_STEP_USEC = 50_000
 
 
 class ScriptLink:
-    """What the functions of `syntalos_mlink` do, for one worker.
+    """Implements the functions of `syntalos_mlink` on a module's context.
 
-    `declared` has the types of the input ports as the bench spells them: a script that declares
-    a 2.x name receives values of that name.
+    Args:
+        context: Context of the script's module.
+        declared: Data type of each input port by id, spelled as in the bench. A port declared with
+            a 2.x name ("FirmataData") delivers values of that type.
     """
 
     def __init__(
@@ -39,14 +42,15 @@ class ScriptLink:
         self._inputs: dict[str, InputPort] = {}
         self._outputs: dict[str, OutputPort] = {}
         self.unknown_ports: list[str] = []
-        """Ids that the script asked for in vain; the likely reason when it fails on None."""
+        """Ids that the script asked for and that do not exist; hints when it then fails on None."""
         commands = [
             port for port in context.outputs.values() if port.data_type is DataType.LineCommand
         ]
         readings = [
             port for port in context.inputs.values() if port.data_type is DataType.LineReading
         ]
-        # Several boards: the first reading port belongs to the first command port, and so on.
+        # With several boards, the first port of readings shares its names with the first port of
+        # commands, and so on.
         paired = len(commands) == len(readings)
         shared = legacy.PinNames()
         names = [legacy.PinNames() if paired else shared for _ in commands]
@@ -59,22 +63,22 @@ class ScriptLink:
             self.add_output(output_port)
 
     def add_input(self, port: mlink.module.InputPort, declared: str = "") -> InputPort:
-        """Give the script this input; `declared` is its type's name as it was spelled."""
+        """Add an input port; `declared` is its type's name as the bench or script spells it."""
         pins = self._pins_in.get(port.id, self._shared_pins)
         self._inputs[port.id] = InputPort(port, _translation(declared, pins))
         return self._inputs[port.id]
 
     def add_output(self, port: mlink.module.OutputPort) -> OutputPort:
-        """Give the script this output."""
+        """Add an output port."""
         self._outputs[port.id] = OutputPort(port, self._pins_out.get(port.id, self._shared_pins))
         return self._outputs[port.id]
 
     def input_port(self, id: str) -> InputPort | None:
-        """Return the input port of that id, or None."""
+        """Return the input port with this id, or None."""
         return self._found(self._inputs, id)
 
     def output_port(self, id: str) -> OutputPort | None:
-        """Return the output port of that id, or None."""
+        """Return the output port with this id, or None."""
         return self._found(self._outputs, id)
 
     def _found(self, ports: Mapping[str, PortT], id: str) -> PortT | None:
@@ -88,15 +92,20 @@ class ScriptLink:
 
     @property
     def running(self) -> bool:
-        """Whether the run is on and no stop was asked."""
+        """Whether the run lasts and no stop was requested."""
         return self._context.running
 
     def await_data(self, timeout_usec: int) -> None:
-        """Serve inputs, delayed calls and the engine."""
+        """Serve inputs, delayed calls and the engine; -1 until a stop is requested."""
         self._context.serve(_whole("timeout_usec of await_data()", timeout_usec))
 
     def wait_usec(self, duration_usec: int, step_usec: int) -> None:
-        """Serve for that long in master time, or until a stop is asked."""
+        """Serve for a time, or until a stop is requested.
+
+        Args:
+            duration_usec: Time on the master timer, in µs.
+            step_usec: Longest single wait, in µs: how late a stop may be noticed.
+        """
         end = self.time_usec() + duration_usec
         while self.running:
             left = end - self.time_usec()
@@ -113,10 +122,14 @@ class ScriptLink:
         self.wait_usec(_whole("sec of wait_sec()", sec, 1_000_000), _WAIT_SEC_STEP_USEC)
 
     def call_later(self, delay_msec: int, function: Callable[[], object]) -> None:
-        """Call once, `delay_msec` milliseconds from now."""
+        """Call a function once, `delay_msec` ms from now, while the script serves data.
+
+        Raises:
+            SyntalosPyError: The delay is negative, or the function takes arguments.
+        """
         delay_usec = _whole("delay_msec of schedule_delayed_call()", delay_msec, 1000)
         if delay_usec < 0:
-            raise SyntalosPyError(f"the delay must not be negative, as {delay_msec} ms is")
+            raise SyntalosPyError(f"the delay must not be negative: {delay_msec} ms")
         check_function(function, "callable_fn of schedule_delayed_call()")
         self._context.call_later(delay_usec, functools.partial(self._call_due, function))
 
@@ -128,21 +141,21 @@ class ScriptLink:
         except Exception as error:
             if self._context.running:
                 raise
-            # Nobody above waits for it: the script is between prepare() and start().
+            # Between prepare() and start() no caller would report the exception.
             self._context.fail(script_error(error, "a delayed call"))
 
     def end(self) -> None:
-        """Call nothing of the script's any more: its stop() has returned."""
+        """Stop calling the script's functions, when its stop() has returned."""
         self._ended = True
         for port in self._context.inputs.values():
             port.on_item = None
 
     def raise_error(self, message: str) -> None:
-        """End the run as failed, with this text."""
+        """End the run as failed, with this message."""
         self._context.fail(str(message))
 
     def print_line(self, text: str) -> None:
-        """Print a line at once."""
+        """Print a line and flush."""
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
@@ -156,7 +169,7 @@ def _translation(declared: str, pins: legacy.PinNames) -> Translate | None:
 
 
 def _whole(what: str, value: object, factor: int = 1) -> int:
-    """Return a number of units as whole µs (`factor` µs each)."""
+    """Return a number of units of `factor` µs as whole µs; `what` names it in messages."""
     if isinstance(value, int):
         return value * factor
     try:
@@ -169,18 +182,22 @@ _link: ScriptLink | None = None
 
 
 def set_link(link: ScriptLink | None) -> None:
-    """Make this the link of the process's script."""
+    """Set the link of this process; None removes it."""
     global _link
     _link = link
 
 
 def has_link() -> bool:
-    """Tell whether this process has a link."""
+    """Return whether this process has a link."""
     return _link is not None
 
 
 def get_link() -> ScriptLink:
-    """Return the link; SyntalosPyError when there is none."""
+    """Return the link of this process.
+
+    Raises:
+        SyntalosPyError: There is none; the script was started by itself, without a bench.
+    """
     if _link is None:
         raise SyntalosPyError(
             "there is no link to mlink yet: call init_link() first, or run this script as a "

@@ -1,4 +1,9 @@
-"""Metadata values as a script may set them, checked where the script sets them."""
+"""Checks of metadata that scripts set.
+
+They run in the script's call, so that an error names the script's line. As in Syntalos,
+`set_metadata_value` accepts less than `set_metadata`. Functions raise SyntalosPyError; `key` is for
+its message.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,7 @@ _MAX_DEPTH = 16
 
 
 def single_value(key: str, value: object) -> MetaValue:
-    """Return a value that `set_metadata_value` takes: no bool, no None, flat lists only."""
+    """Return a checked value for `set_metadata_value`: no bool, no None, flat lists only."""
     if isinstance(value, list):
         for item in value:
             if type(item) is not int and not isinstance(item, str):
@@ -33,7 +38,7 @@ def single_value(key: str, value: object) -> MetaValue:
 
 
 def any_value(key: str, value: object, depth: int = 0) -> MetaValue:
-    """Return a value that `set_metadata` takes, of plain types and a copy of the script's."""
+    """Return a checked copy of a value for `set_metadata`; lists and dicts may be nested."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -65,7 +70,7 @@ def any_value(key: str, value: object, depth: int = 0) -> MetaValue:
 
 
 def size(key: str, value: object) -> MetaSize:
-    """Return a size: of a MetaSize or a sequence of exactly two ints (width, height)."""
+    """Return a MetaSize from a MetaSize or a sequence of exactly two ints (width, height)."""
     extents: Sequence[Any] = ()
     if isinstance(value, MetaSize):
         extents = (value.width, value.height)
@@ -83,7 +88,7 @@ def size(key: str, value: object) -> MetaSize:
 
 
 def key_text(key: object) -> str:
-    """Return a metadata key, which must be a text."""
+    """Return a metadata key; anything but a str is refused."""
     if not isinstance(key, str):
         raise SyntalosPyError(f"a metadata key must be a str, not {key!r}")
     return key

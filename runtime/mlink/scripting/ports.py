@@ -1,4 +1,7 @@
-"""Ports as scripts see them: wrappers of a module's ports with the names of Syntalos."""
+"""Ports of scripts: a module's ports with the method names of Syntalos.
+
+They convert what a script submits, translate 2.x values, and turn errors into SyntalosPyError.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,11 @@ Translate = Callable[[Any], Any]
 
 
 class InputPort:
-    """An input of the script; set `on_data` to a function of one argument."""
+    """An input of the script.
+
+    Set `on_data` to a function of one argument in `prepare()` or `start()`. It is called with each
+    item while the script waits (`await_data`, `wait`, `wait_sec`), in the order of arrival.
+    """
 
     def __init__(self, port: mlink.module.InputPort, translate: Translate | None = None) -> None:
         self._port = port
@@ -34,12 +41,12 @@ class InputPort:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The stream's metadata; complete from `start()` on. A copy: changes have no effect."""
+        """A copy of the stream's metadata; complete when `start()` is called."""
         return meta.copied(self._port.metadata)
 
     @property
     def on_data(self) -> Callable[[Any], object] | None:
-        """The function that is called with each arriving item, or None."""
+        """The function that is called with each item; None ignores them."""
         return self._on_data
 
     @on_data.setter
@@ -50,7 +57,10 @@ class InputPort:
         self._port.on_item = _translated(function, self._translate)
 
     def set_throttle_items_per_sec(self, items_per_sec: float) -> None:
-        """Deliver at most this many items a second and skip the rest; 0 delivers all."""
+        """Deliver at most this many items per second and skip the others; 0 delivers all.
+
+        Skipped items do not count as lost.
+        """
         if not items_per_sec >= 0:  # NaN too
             raise SyntalosPyError(f"items_per_sec must be 0 or more, not {items_per_sec}")
         self._port.set_throttle(items_per_sec)
@@ -60,7 +70,10 @@ class InputPort:
 
 
 class OutputPort:
-    """An output of the script."""
+    """An output of the script.
+
+    Metadata can be set until `start()` returns; then subscribers have received it.
+    """
 
     def __init__(self, port: mlink.module.OutputPort, pins: legacy.PinNames | None = None) -> None:
         self._port = port
@@ -72,10 +85,10 @@ class OutputPort:
         return self._port.id
 
     def submit(self, data: Any) -> None:
-        """Send one item to all modules that listen; may be called from any thread.
+        """Send one item to all subscribers. Never waits; may be called from any thread.
 
         Raises:
-            SyntalosPyError: the item is not of the port's type, or cannot be sent now.
+            SyntalosPyError: The item is not of the port's type, or the stream has ended.
         """
         try:
             self._port.submit(as_stream_item(data, self._port.data_type, self._pins))
@@ -89,18 +102,34 @@ class OutputPort:
     def set_metadata_value(self, key: str, value: object) -> None:
         """Set one metadata value: int, float, str, MetaSize, or a list of int or str.
 
-        An empty list is ignored. Allowed until `start()` returns.
+        An empty list is ignored.
+
+        Raises:
+            SyntalosPyError: The value is of another type, or `start()` has returned.
         """
         checked = meta.single_value(meta.key_text(key), value)
         if checked != []:
             self._set(key, checked)
 
     def set_metadata_value_size(self, key: str, value: MetaSize | Sequence[int]) -> None:
-        """Set a size: a MetaSize or a sequence of exactly two ints (width, height)."""
+        """Set a size in pixels.
+
+        Args:
+            key: Usually "size".
+            value: A MetaSize, or a sequence of exactly two ints (width, height) of 32 bits.
+
+        Raises:
+            SyntalosPyError: The value is something else, or `start()` has returned.
+        """
         self._set(key, meta.size(meta.key_text(key), value))
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Replace all metadata values; allowed until `start()` returns."""
+        """Replace all metadata values that the script has set.
+
+        Raises:
+            SyntalosPyError: A value is of a type that metadata cannot hold, or `start()` has
+                returned.
+        """
         self._check_not_frozen()
         if not isinstance(metadata, Mapping):
             raise SyntalosPyError(f"set_metadata needs a dict, not {type(metadata).__name__}")
@@ -115,7 +144,17 @@ class OutputPort:
     def firmata_register_digital_pin(
         self, pin_id: int, name: str, is_output: bool, is_pullup: bool = False
     ) -> legacy.FirmataControl:
-        """Set a digital pin up and register its name (2.x; today HwOutputLine, HwInputLine)."""
+        """Set a digital pin up and register its name (2.x; today HwOutputLine, HwInputLine).
+
+        Args:
+            pin_id: Number of the pin.
+            name: Name for later commands and readings.
+            is_output: Whether it is an output; else it is an input.
+            is_pullup: Whether to switch the pull-up of an input on.
+
+        Returns:
+            The command that was sent.
+        """
         command = legacy.new_firmatactl(legacy.FirmataControlKind.NEW_DIG_PIN, pin_id, name)
         command.is_output = is_output
         command.is_pullup = is_pullup
@@ -123,7 +162,7 @@ class OutputPort:
         return command
 
     def firmata_submit_digital_value(self, name: str, value: bool) -> legacy.FirmataControl:
-        """Switch the pin of that name (2.x; today HwOutputLine.set_value)."""
+        """Set the pin of this name high or low (2.x; today HwOutputLine.set_value)."""
         command = legacy.new_firmatactl(legacy.FirmataControlKind.WRITE_DIGITAL, 0, name)
         command.value = int(value)
         self.submit(command)
@@ -132,7 +171,7 @@ class OutputPort:
     def firmata_submit_digital_pulse(
         self, name: str, duration_msec: int = 50
     ) -> legacy.FirmataControl:
-        """Switch the pin of that name high for `duration_msec` milliseconds (2.x)."""
+        """Set the pin of this name high for `duration_msec` ms (2.x; today HwOutputLine.pulse)."""
         command = legacy.new_firmatactl(legacy.FirmataControlKind.WRITE_DIGITAL_PULSE, 0, name)
         command.value = duration_msec
         self.submit(command)
@@ -145,7 +184,7 @@ class OutputPort:
     def _check_not_frozen(self) -> None:
         if self._port.frozen:
             raise SyntalosPyError(
-                f"metadata of port '{self.name}' cannot be changed any more: start() has "
+                f"metadata of port '{self.name}' can no longer be changed: start() has "
                 "returned. Set it in prepare(), or in start() at the latest."
             )
 

@@ -1,4 +1,8 @@
-"""`SyntalosLink`: the script interface of programs that are modules by themselves."""
+"""`SyntalosLink`: the script interface of standalone programs.
+
+A program of module type `python` calls `init_link()`, registers its ports and callbacks, and serves
+the engine until it ends the process.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +30,15 @@ Callback = Callable[..., Any]
 
 
 class SyntalosLink:
-    """The link of a standalone module to the engine; made by `init_link()`.
+    """The link of a standalone module to the engine; `init_link()` returns it.
 
-    Set the callbacks, register the ports, then call `await_data_forever()`.
+    Set the callbacks, register the ports, then call `await_data_forever()`. Callbacks are called
+    in the main thread, while it serves.
     """
 
     def __init__(self, backend: LinkBackend) -> None:
         self._backend = backend
-        # `DataType` has the 2.x names as aliases only; the bench tells which was meant.
+        # In `DataType` the 2.x names are aliases; the bench has the name that was meant.
         ports = getattr(backend.context.settings, "ports_in", [])
         self._declared = {port.id: port.data_type for port in ports}
         self._script = ScriptLink(backend.context, self._declared)
@@ -46,7 +51,7 @@ class SyntalosLink:
 
     @property
     def on_prepare(self) -> Callable[[], bool] | None:
-        """Called before a run; returns whether the module is ready. Without it, it is at once."""
+        """Called before a run; returns whether the module is ready. None is always ready."""
         return self._callbacks.get("on_prepare")
 
     @on_prepare.setter
@@ -64,7 +69,7 @@ class SyntalosLink:
 
     @property
     def on_stop(self) -> Callable[[], object] | None:
-        """Called when the run ends; may still submit."""
+        """Called when the run ends; submitting is still allowed."""
         return self._callbacks.get("on_stop")
 
     @on_stop.setter
@@ -91,7 +96,7 @@ class SyntalosLink:
 
     @property
     def on_save_settings(self) -> Callable[[Path], bytes] | None:
-        """Called with the bench's folder; returns the module's settings as bytes."""
+        """Called with the bench's folder; returns the module's settings in a format of its own."""
         return self._callbacks.get("on_save_settings")
 
     @on_save_settings.setter
@@ -100,7 +105,7 @@ class SyntalosLink:
 
     @property
     def on_load_settings(self) -> Callable[[bytes, Path], bool] | None:
-        """Called with saved settings and the bench's folder; returns whether they fit."""
+        """Called with saved settings and the bench's folder; returns whether they were accepted."""
         return self._callbacks.get("on_load_settings")
 
     @on_load_settings.setter
@@ -119,8 +124,14 @@ class SyntalosLink:
     def register_input_port(self, id: str, title: str, data_type: DataType | str) -> InputPort:
         """Declare an input port, before `await_data_forever()`.
 
+        Args:
+            id: Id of the port, as the bench connects it.
+            title: Title for people.
+            data_type: Type of its items, or the type's name.
+
         Raises:
-            RuntimeError: an input port of this id exists.
+            RuntimeError: There is an input port with this id.
+            SyntalosPyError: The type is unknown, the id is not a text, or it is too late.
         """
         kind, declared = _data_type(data_type)
         self._check_new(id, self._inputs, "input")
@@ -133,8 +144,14 @@ class SyntalosLink:
     def register_output_port(self, id: str, title: str, data_type: DataType | str) -> OutputPort:
         """Declare an output port, before `await_data_forever()`.
 
+        Args:
+            id: Id of the port, as the bench connects it.
+            title: Title for people.
+            data_type: Type of its items, or the type's name.
+
         Raises:
-            RuntimeError: an output port of this id exists.
+            RuntimeError: There is an output port with this id.
+            SyntalosPyError: The type is unknown, the id is not a text, or it is too late.
         """
         kind, _ = _data_type(data_type)
         self._check_new(id, self._outputs, "output")
@@ -158,13 +175,14 @@ class SyntalosLink:
     # the loop -------------------------------------------------------------------------------
 
     def await_data(self, timeout_usec: int = -1) -> None:
-        """Serve data and the engine, as the module function of this name does."""
+        """Serve data and the engine, as `syntalos_mlink.await_data` does."""
         self._script.await_data(timeout_usec)
 
     def await_data_forever(self, event_fn: Callable[[], object] | None = None) -> None:
-        """Tell the engine that the module is there, then serve it until the process is to end.
+        """Signal the engine that the module is idle, then serve until the engine ends the process.
 
-        `event_fn`, if given, is called about every 25 ms, e.g. to serve windows.
+        Args:
+            event_fn: Called without arguments about every 25 ms, for example to serve windows.
         """
         if event_fn is not None:
             check_function(event_fn, "event_fn of await_data_forever()")
@@ -172,41 +190,54 @@ class SyntalosLink:
         self._backend.serve_until_shutdown(event_fn, _EVENT_PERIOD_USEC)
 
     def signal_idle(self) -> None:
-        """Tell the engine that all ports are registered and a run may come."""
+        """Signal the engine that all ports are registered and a run may begin."""
         if self._backend.phase is LinkPhase.STARTING:
             self._backend.signal_idle()
 
     def set_status_message(self, message: str | None = None) -> None:
-        """Show a short status text for this module; None takes it away."""
+        """Show a short status text for this module; None removes it."""
         self._backend.context.set_status("" if message is None else str(message))
 
     # storage --------------------------------------------------------------------------------
 
     @property
     def root_group(self) -> EdlGroup:
-        """The recording's root; from prepare on."""
+        """The recording's root group; available from `on_prepare` on."""
         self._require_run("root_group")
         return EdlGroup(self._backend.root_group(), self._backend.keep)
 
     def create_default_dataset(self, preferred_name: str = "") -> EdlDataset:
-        """Make the module's dataset, named after the module unless a name is preferred."""
+        """Create the module's dataset.
+
+        Args:
+            preferred_name: Its name; empty takes the module's. A number is appended to one in use.
+        """
         self._require_run("create_default_dataset()")
         return EdlDataset(self._backend.create_dataset(preferred_name))
 
     def create_storage_group(self, name: str) -> EdlGroup:
-        """Return the group of this name in the recording's root, made when absent."""
+        """Return the group of this name in the recording's root; it is created if it is missing."""
         self._require_run("create_storage_group()")
         return self.root_group.create_group(name)
 
     def create_dataset_in_group(self, group: EdlGroup, name: str) -> EdlDataset:
-        """Make a dataset in a group; it must not exist yet. For `on_prepare`."""
+        """Create a dataset in a group; call it in `on_prepare`.
+
+        Raises:
+            SyntalosPyError: The group has a dataset of this name.
+        """
         self._require_run("create_dataset_in_group()")
         return group.create_dataset(name)
 
     def init_clock_synchronizer(
         self, expected_frequency_hz: float = 0.0, id: str = ""
     ) -> SecondaryClockSynchronizer:
-        """Make a synchroniser for a device with a clock of its own, sampling at this rate (Hz)."""
+        """Create a synchroniser for a device that has a clock of its own.
+
+        Args:
+            expected_frequency_hz: The device's sampling rate in Hz; 0 when it is not known.
+            id: Name of its tsync file; empty takes the default.
+        """
         self._require_run("init_clock_synchronizer()")
         return self._backend.create_synchronizer(expected_frequency_hz, id)
 
@@ -221,7 +252,7 @@ class SyntalosLink:
 
     @property
     def is_running(self) -> bool:
-        """Whether a run is on and no stop was asked."""
+        """Whether a run lasts and no stop was requested."""
         return self._script.running
 
     @property
@@ -240,7 +271,7 @@ class SyntalosLink:
 
 
 class _Events:
-    """Calls the callbacks; one that is missing is a success."""
+    """Calls the callbacks of a link; a missing one counts as success."""
 
     def __init__(self, callbacks: dict[str, Callback]) -> None:
         self._callbacks = callbacks
@@ -277,7 +308,7 @@ class _Events:
 
 
 def _not_refused(result: object) -> bool:
-    """None is a success, as for prepare() of scripts."""
+    """Return whether a callback agreed; None agrees, as for prepare() of scripts."""
     return result is None or bool(result)
 
 
@@ -285,7 +316,15 @@ _made: SyntalosLink | None = None
 
 
 def init_link(*, rename_process: bool = False) -> SyntalosLink:
-    """Connect this program to the engine as a module; once in a process."""
+    """Connect this program to the engine as a module; call it once in a process.
+
+    Args:
+        rename_process: Whether to name the process after the module, if setproctitle is installed.
+
+    Raises:
+        SyntalosPyError: It was called before, in a script of a `pyscript` module, or in a program
+            that no engine started.
+    """
     global _made
     if _made is not None:
         raise SyntalosPyError("init_link() was called before: keep the link that it returned")
@@ -304,7 +343,7 @@ def init_link(*, rename_process: bool = False) -> SyntalosLink:
 
 
 def forget_link() -> None:
-    """Forget the link of this process, for tests."""
+    """Remove the link of this process, for tests."""
     global _made
     _made = None
     set_link(None)
@@ -324,7 +363,7 @@ def _rename_process(name: str) -> None:
 
 
 def _data_type(data_type: DataType | str) -> tuple[DataType, str]:
-    """Return the type and its name as it was spelled."""
+    """Return a data type and its name as the caller spelled it."""
     if isinstance(data_type, DataType):
         return data_type, data_type.name
     try:

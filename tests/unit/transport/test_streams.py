@@ -314,8 +314,11 @@ def test_no_frame_is_loaned_or_sent_after_the_end(node: TransportNode) -> None:
 
 def test_loans_are_limited_and_discarded_ones_are_free_again(node: TransportNode) -> None:
     stream = Stream(node, DataType.Frame)
+    discarded = []
     for _ in range(20):
-        stream.writer.loan_frame((2, 2)).discard()
+        discarded.append(stream.writer.loan_frame((2, 2)))
+        discarded[-1].array = None  # a view of the pixels keeps them
+        discarded[-1].discard()
     loans = [stream.writer.loan_frame((2, 2)) for _ in range(4)]
     with pytest.raises(StreamError, match="no shared memory for an item of 68 bytes"):
         stream.writer.loan_frame((2, 2))
@@ -341,6 +344,24 @@ class Memory:
 
     def close(self) -> None:
         self.closed += 1
+
+
+def test_no_signal_block_is_sent_after_the_end() -> None:
+    memory = Memory()
+    writer = StreamWriter(DataType.SignalBlockF32, memory)
+    writer.end()
+    with pytest.raises(StreamError, match="ended"):
+        writer.submit(SignalBlockF32())
+    assert memory.sizes == []
+
+
+def test_where_all_must_be_reached_a_full_queue_is_an_error() -> None:
+    writer = StreamWriter(DataType.Frame, Memory(), must_reach=1)
+    writer.submit(picture(0))
+    writer = StreamWriter(DataType.Frame, Memory(), must_reach=2)
+    with pytest.raises(StreamError, match="item 0 did not reach all its subscribers"):
+        writer.submit(picture(0))
+    assert writer.sent == 0
 
 
 def test_a_loan_is_the_header_and_the_payload() -> None:
