@@ -1,4 +1,4 @@
-"""For tests of users' own code: run a script without a bench, without hardware, without waiting.
+"""Tests of users' scripts: run a script without a bench, without hardware, without waiting.
 
     from mlink.testing import ScriptRunner
 

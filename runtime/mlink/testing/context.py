@@ -1,4 +1,7 @@
-"""A script's world without a bench: time moves only where the script waits, as far as it may."""
+"""The module context of a script that runs without a bench, on a clock that a test moves.
+
+Time moves only where the script waits, up to a limit that the test sets.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,25 @@ from mlink.worker.virtual_time.agenda import Agenda
 
 _WAIT_LIMIT_USEC = 250_000
 _BUSY_CALLS = 10
-"""Calls in a row that neither wait nor find anything, before each of them takes time."""
+"""Calls in a row that neither wait nor deliver, after which each further one takes time."""
 
 _BUSY_USEC = 1_000
-"""What such a call takes then; a loop that never waits would not see time move otherwise."""
+"""Time that such a call takes then, in µs; else a loop that never waits would never end."""
 
 _CALLS_AFTER_STOP = 1_000
-"""A script that goes on for so many calls after the stop will not end by itself."""
+"""Calls after the stop until the script is interrupted: it will not end by itself."""
 
 
 class RunnerContext:
     """Implements `mlink.module.ModuleContext` on a manual clock.
 
-    `limit_usec` is how far time may move in the script's turn; None is as far as it likes. At the
-    limit `at_limit` is called, which returns when it has been moved, or the run is to end.
+    Args:
+        name: Name of the module.
+        settings: Settings that declare the script's ports.
+        folder: Folder of the script.
+        metadata: Metadata of input streams by port id.
+        at_limit: Called by a wait that has reached `limit_usec`, the master time up to which time
+            may move (None: no limit). Returns when the limit was raised or the run is to end.
     """
 
     def __init__(
@@ -82,12 +90,12 @@ class RunnerContext:
 
     @property
     def alive(self) -> bool:
-        """Whether the run is on; asking takes no time."""
+        """Whether the run lasts; unlike `running` this does not count as a call of the script."""
         return self.started and not self.stop_asked and self.failure is None
 
     @property
     def running(self) -> bool:
-        """Whether the run is on, as the script asks it."""
+        """Whether the run lasts, for the script: many calls in a row take time."""
         self._note_call()
         return self.alive
 
@@ -96,7 +104,7 @@ class RunnerContext:
         return None
 
     def fail(self, error: BaseException | str) -> None:
-        """Note the first failure; the run is over."""
+        """Keep the first failure; the run is over."""
         if self.failure is None:
             self.failure = error
 
@@ -105,7 +113,7 @@ class RunnerContext:
         self.stop_asked = True
 
     def set_status(self, text: str) -> None:
-        """Keep the text."""
+        """Keep the status text."""
         self.status = text
 
     def report(self, key: str, value: float | str) -> None:
@@ -113,7 +121,7 @@ class RunnerContext:
         self.reports[key] = value
 
     def serve(self, timeout_usec: int = -1) -> None:
-        """Dispatch what is due: until a stop is asked, or for one wait of `timeout_usec`."""
+        """Dispatch what is due, until a stop is requested (-1) or for one wait."""
         if timeout_usec >= 0:
             self._step(timeout_usec)
             return
@@ -122,19 +130,19 @@ class RunnerContext:
             self._step(_WAIT_LIMIT_USEC)
 
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
-        """Call once, `delay_usec` from now; at least 1 µs, so that time moves in any case."""
+        """Call once, `delay_usec` from now, at least 1 µs: chained calls cannot stop time."""
         self.call_at(self.clock.time_usec + max(1, delay_usec), call)
 
     def call_at(self, time_usec: int, call: Callable[[], object]) -> None:
-        """Call once when the script waits and it is that time."""
+        """Call once at this master time, while the script waits."""
         self._agenda.call_at(time_usec, call)
 
     def dispatch_due(self) -> bool:
-        """Do all that is due now, in the order of its times; return whether there was any."""
+        """Make all calls that are due, in order of time; return whether there were any."""
         return self._agenda.run_due(self.clock.time_usec)
 
     def _step(self, timeout_usec: int) -> None:
-        """Wait once: until something is due, at most `timeout_usec`."""
+        """Wait once, until something is due, for at most `timeout_usec`."""
         if self.stop_asked or self.failure is not None:
             self._note_call()
             self.dispatch_due()
@@ -147,7 +155,7 @@ class RunnerContext:
             self._note_call()
 
     def _wait_until(self, time_usec: int, *, wake: bool) -> None:
-        """Move time, waiting for more of it where the limit is; `wake` ends at a due event."""
+        """Move time forward, pausing at the limit; with `wake` a due call ends the wait."""
         while True:
             target = time_usec
             if wake and (due := self._agenda.next_usec) is not None:
@@ -163,7 +171,7 @@ class RunnerContext:
         self.clock.time_usec = max(self.clock.time_usec, target)
 
     def _note_call(self) -> None:
-        """Let a script that never waits see time move, and end one that never stops."""
+        """Make time pass for a script that never waits; interrupt one that never stops."""
         if self.stop_asked or self.failure is not None:
             self._calls_after_stop += 1
             if self._calls_after_stop > _CALLS_AFTER_STOP:

@@ -1,4 +1,8 @@
-"""Ports of a script that runs without a bench: fed by a test, and looked into by it."""
+"""Ports of a script that runs without a bench.
+
+A test feeds the inputs and reads what was sent from the outputs. Items are checked and copied as by
+the streams of a real run, with the same code.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from mlink.types import DataType, Frame, SignalBlock, StreamItem
 
 
 def received(item: Any, data_type: DataType) -> Any:
-    """Return the item as another module would receive it: a copy, with plain text in rows."""
+    """Return a copy of an item as another module would receive it; cells of rows become text."""
     if codec.is_small(data_type):
         return codec.small_decoder(data_type)(codec.small_encoder(data_type)(item))
     if data_type is DataType.Frame:
@@ -32,13 +36,13 @@ def received(item: Any, data_type: DataType) -> Any:
     return copy
 
 
-def unheard_writer(data_type: DataType) -> StreamWriter | RecordWriter:
-    """Return a writer of this type that nobody listens to: it checks items and counts them."""
+def unsubscribed_writer(data_type: DataType) -> StreamWriter | RecordWriter:
+    """Return a writer without subscribers, which checks items and counts them."""
     return RecordWriter(data_type) if is_small(data_type) else StreamWriter(data_type)
 
 
 class RunnerInput:
-    """An input port; `deliver` is what its source's items come through."""
+    """An input port, fed by a test through `accept` and `deliver`."""
 
     def __init__(self, spec: PortSpec, metadata: Metadata) -> None:
         self.id = spec.id
@@ -49,19 +53,23 @@ class RunnerInput:
         self.on_gap: Callable[[int], None] | None = None
         self._throttle_usec = 0
         self._next_allowed_usec = 0
-        self._check = unheard_writer(spec.data_type)
+        self._check = unsubscribed_writer(spec.data_type)
 
     def set_throttle(self, items_per_sec: float) -> None:
-        """Deliver at most this many items a second; 0 delivers all."""
+        """Deliver at most this many items per second; 0 delivers all."""
         self._throttle_usec = round(1_000_000 / items_per_sec) if items_per_sec > 0 else 0
 
     def accept(self, item: Any) -> Any:
-        """Return the item as the script will get it; StreamError when it is not of the type."""
+        """Return the item as the script will receive it.
+
+        Raises:
+            StreamError: It is not of the port's type.
+        """
         self._check.submit(item)
         return received(item, self.data_type)
 
     def deliver(self, item: Any, now_usec: int) -> None:
-        """Hand an item over, unless nobody asks for it or the throttle holds it back."""
+        """Call `on_item` with an item, unless it is not set or the throttle skips the item."""
         if self.on_item is None or (self._throttle_usec and now_usec < self._next_allowed_usec):
             return
         self._next_allowed_usec = now_usec + self._throttle_usec
@@ -69,7 +77,7 @@ class RunnerInput:
 
 
 class RunnerLoan:
-    """A frame's memory, sent as an ordinary frame."""
+    """A loaned frame in ordinary memory."""
 
     def __init__(self, port: RunnerOutput, array: NDArray[Any]) -> None:
         self.array = array
@@ -80,11 +88,11 @@ class RunnerLoan:
         self._port.submit(Frame.from_array(self.array, index, time_usec))
 
     def discard(self) -> None:
-        """Do nothing: the memory is ordinary."""
+        """Do nothing; the memory is freed with the object."""
 
 
 class RunnerOutput:
-    """An output port; `items` has what was sent, as others would receive it."""
+    """An output port; `items` are what was sent, as subscribers would receive it."""
 
     def __init__(self, spec: PortSpec, metadata: Metadata) -> None:
         self.id = spec.id
@@ -96,16 +104,20 @@ class RunnerOutput:
         self._writer: StreamWriter | RecordWriter | None = None
 
     def open(self) -> None:
-        """Allow sending: the run has started."""
-        self._writer = unheard_writer(self.data_type)
+        """Allow sending, from the start of the run."""
+        self._writer = unsubscribed_writer(self.data_type)
 
     def end(self) -> None:
-        """Refuse further items: stop() has returned."""
+        """Refuse further items, after stop() has returned."""
         if self._writer is not None:
             self._writer.end()
 
     def submit(self, item: StreamItem) -> None:
-        """Check one item as a stream does, and keep it."""
+        """Check an item as a stream does, and keep it.
+
+        Raises:
+            StreamError: The run has not started or has ended, or the item does not fit.
+        """
         if self._writer is None:
             raise StreamError(
                 f"nothing can be sent on '{self.id}' yet: the run has not started",
@@ -119,6 +131,6 @@ class RunnerOutput:
         return RunnerLoan(self, np.zeros(shape, dtype))
 
     def note_lost(self, count: int) -> None:
-        """Leave a gap in the stream."""
+        """Leave a gap of `count` items in the stream."""
         if self._writer is not None:
             self._writer.skip(count)

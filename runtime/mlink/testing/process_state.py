@@ -1,4 +1,4 @@
-"""What a script's run changes in its process, put back afterwards."""
+"""Restores what a script's run changes in the process of the test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class ProcessState:
-    """The working folder, `sys.path`, `sys.argv`, `__main__` and the modules, as they were."""
+    """Keeps the working folder, `sys.path`, `sys.argv`, `__main__` and the imported modules."""
 
     def __init__(self) -> None:
         self._folder = Path.cwd()
@@ -18,7 +18,7 @@ class ProcessState:
         self._modules = set(sys.modules)
 
     def restore(self, script_folder: Path) -> None:
-        """Put all back; modules imported from the script's folder are forgotten."""
+        """Restore all of it, and unload the modules imported from the script's folder."""
         os.chdir(self._folder)
         sys.path[:] = self._path
         sys.argv[:] = self._argv

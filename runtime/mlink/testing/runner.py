@@ -1,4 +1,4 @@
-"""`ScriptRunner`: a user's script in a plain test, on a clock that the test moves."""
+"""`ScriptRunner`: runs a user's script in a plain test, on a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -24,17 +24,25 @@ from mlink.testing.turns import ScriptThread
 class ScriptRunner:
     """Runs one script without a bench; use it in a `with` statement.
 
-    Time starts at 0 and moves only in `run_for()`. The script runs in a thread of its own, in
-    turns with the test: whenever a method here returns, the script waits. Whatever fails in the
-    script is raised here, as a ScriptError that begins with the script's file and line.
+    Master time starts at 0 and moves only in `run_for()`. The script has a thread of its own and
+    takes turns with the test: whenever a method returns, the script waits. While a runner is open,
+    the working folder is the script's. One runner may be open at a time.
+
+    Methods that let the script run raise ScriptError when it fails or does not wait within
+    `patience_s`; the message begins with the script's file and line. Methods that are called in the
+    wrong order, and unknown port ids, raise BenchError.
 
     Args:
         script: Path of the script.
         inputs: Type of each input port by id, such as {"readings": "LineReading"}.
-        outputs: The same of the output ports.
+        outputs: Type of each output port by id.
         metadata: Metadata of input streams by port id.
-        name: The module's name.
-        patience_s: Seconds (of real time) that the script may compute in one turn.
+        name: Name of the module.
+        patience_s: Real time in s that the script may compute without waiting.
+
+    Raises:
+        BenchError: There is no such script, or a port's type is unknown.
+        ScriptError: Another runner is open.
     """
 
     def __init__(
@@ -77,7 +85,17 @@ class ScriptRunner:
         metadata: Mapping[str, Mapping[str, Any]] | None = None,
         patience_s: float = 10.0,
     ) -> Self:
-        """Take script and ports of a module of a bench; its only script when none is named."""
+        """Return a runner for a script module of a bench, with its ports.
+
+        Args:
+            bench: The bench file, or its folder.
+            module: Name of the module; empty takes the only script of the bench.
+            metadata: Metadata of input streams by port id.
+            patience_s: Real time in s that the script may compute without waiting.
+
+        Raises:
+            BenchError: The bench is wrong, or has no such script module.
+        """
         loaded = load_bench(Path(bench))
         scripts = {
             name: found.settings
@@ -104,7 +122,7 @@ class ScriptRunner:
     # the script's life ------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Load the script and let it prepare."""
+        """Load the script and call its `prepare()`."""
         self._require(not self._closed, "the runner is closed")
         self._require(not self._prepared, "the script is prepared already")
         self._prepared = True
@@ -115,7 +133,10 @@ class ScriptRunner:
             raise
 
     def start(self) -> None:
-        """Let the script start (and prepare, if it has not), and run to its first wait."""
+        """Call the script's `start()` and `run()`, until its first wait; prepare it if needed.
+
+        Time that `start()` waits passes at once.
+        """
         if not self._prepared:
             self.prepare()
         self._require(not self._closed, "the runner is closed")
@@ -123,7 +144,7 @@ class ScriptRunner:
         for port in self._context.outputs.values():
             port.open()
         self._context.started = True
-        self._context.limit_usec = None  # start() may wait; nobody else is there to move time
+        self._context.limit_usec = None  # start() may wait, and no test moves time meanwhile
         self._do("start", self._module.start)
         for port in self._context.outputs.values():
             port.frozen = True
@@ -131,7 +152,11 @@ class ScriptRunner:
         self._do("run", self._run)
 
     def run_for(self, duration_usec: int) -> None:
-        """Move time on by `duration_usec` µs; the script gets what is due, at its time."""
+        """Move master time forward by `duration_usec` µs.
+
+        Items and delayed calls that are due meanwhile reach the script in the order of their times.
+        0 lets the script handle what is due now.
+        """
         self._require(duration_usec >= 0, "time cannot move back")
         self._require_running()
         end = self.time_usec + duration_usec
@@ -141,7 +166,16 @@ class ScriptRunner:
             self._context.clock.time_usec = end
 
     def feed(self, port: str, item: Any, *, at_usec: int | None = None) -> None:
-        """Let an item arrive at an input: now, or when it will be `at_usec` µs."""
+        """Send an item to an input of the script.
+
+        Args:
+            port: Id of the input port.
+            item: What a source would submit to a port of this type.
+            at_usec: Master time of its arrival in µs, for a later `run_for`; None is now.
+
+        Raises:
+            StreamError: The item is not of the port's type.
+        """
         target = _port(self._context.inputs, port, "input")
         accepted = target.accept(as_stream_item(item, target.data_type))
         if at_usec is not None:
@@ -154,7 +188,7 @@ class ScriptRunner:
             self.run_for(0)
 
     def stop(self) -> None:
-        """End the run: what has arrived is delivered, then the script's own stop is called."""
+        """End the run: deliver what has arrived, then call the script's `stop()`, and close."""
         self._require(not self._closed, "the runner is closed")
         try:
             if self._context.started:
@@ -163,12 +197,12 @@ class ScriptRunner:
             self.close()
 
     def close(self) -> None:
-        """Give all back without calling stop(); what was sent can still be looked at."""
+        """Close without calling the script's `stop()`; what was sent can still be read."""
         if self._closed:
             return
         self._closed = True
         self._context.stop_asked = True
-        with contextlib.suppress(BaseException):  # the run is given up, whatever it says to it
+        with contextlib.suppress(BaseException):  # the run is given up, errors included
             if self._thread.busy:
                 self._thread.go_on()
         self._module.close()
@@ -189,7 +223,7 @@ class ScriptRunner:
         else:
             self.close()
 
-    # what there is to see ---------------------------------------------------------------------
+    # state ---------------------------------------------------------------------
 
     @property
     def time_usec(self) -> int:
@@ -198,26 +232,26 @@ class ScriptRunner:
 
     @property
     def is_running(self) -> bool:
-        """Whether the run is on: it was started, and neither stopped nor failed."""
+        """Whether the run was started, and neither stopped nor failed."""
         return self._context.alive and not self._closed
 
     @property
     def globals(self) -> dict[str, Any]:
-        """The script's own names: its functions and variables."""
+        """The script's global variables and functions."""
         return self._module.globals
 
     def sent(self, port: str) -> list[Any]:
-        """Return what the script has sent on an output so far."""
+        """Return all items that the script has sent to an output port and that were not taken."""
         return self._output(port).items.copy()
 
     def take(self, port: str) -> list[Any]:
-        """Return what the script has sent on an output since the last `take()`."""
+        """Return the items that the script has sent to an output port since the last `take()`."""
         output = self._output(port)
         items, output.items = output.items, []
         return items
 
     def metadata(self, port: str) -> dict[str, Any]:
-        """Return the metadata of an output's stream."""
+        """Return the metadata that the script has set for an output port."""
         return dict(self._output(port).metadata)
 
     # inside -----------------------------------------------------------------------------------
@@ -246,7 +280,7 @@ class ScriptRunner:
             raise errors[0]
 
     def _do(self, phase: str, job: Callable[[], object] | None) -> None:
-        """Give the script its turn, with a new job or with the one that waits."""
+        """Let the script run until it waits: a new job, or with None the one that waits."""
         known = self._context.failure
         try:
             if job is not None:

@@ -1,4 +1,4 @@
-"""The script's thread: it and the test take turns, so that only one of them runs at a time."""
+"""The thread of a script. It and the test take turns: only one of them runs at a time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from mlink.scripting.errors import only_users
 
 
 class ScriptThread:
-    """Runs jobs that may pause in the middle; the test waits while one runs.
+    """Runs jobs that may pause; the test waits while a job runs.
 
-    A job that neither pauses nor ends within `patience_s` seconds is interrupted.
+    Args:
+        name: Name of the script, for the thread.
+        patience_s: Real time in s after which a job that neither pauses nor ends is interrupted.
     """
 
     def __init__(self, name: str, patience_s: float) -> None:
@@ -30,17 +32,21 @@ class ScriptThread:
 
     @property
     def busy(self) -> bool:
-        """Whether a job is paused in the middle."""
+        """Whether a job is paused."""
         return self._job is not None
 
     def begin(self, job: Callable[[], object]) -> None:
-        """Run a job until it pauses or ends; what it raises is raised here."""
+        """Run a job until it pauses or ends; its exception is raised here.
+
+        Raises:
+            ScriptError: It does neither within `patience_s`.
+        """
         assert self._job is None
         self._job = job
         self.go_on()
 
     def go_on(self) -> None:
-        """Let a paused job run until it pauses again or ends; what it raises is raised here."""
+        """Let a paused job run on; returns and raises as `begin` does."""
         if self._stuck:
             raise ScriptError("the script does not give control back", remedy="See above.")
         self._to_script.release()
@@ -52,12 +58,12 @@ class ScriptThread:
             raise error
 
     def pause(self) -> None:
-        """Give the test its turn (called by the job); returns when it is the script's again."""
+        """Let the test run; called by the job, returns at the next `go_on`."""
         self._to_test.release()
         self._to_script.acquire()
 
     def close(self) -> None:
-        """End the thread; a job that is paused in the middle stays so for good."""
+        """End the thread; a job that is paused stays paused for good."""
         if self._job is None and not self._stuck:
             self._to_script.release()
             self._thread.join()

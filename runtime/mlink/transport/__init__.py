@@ -1,1 +1,1 @@
-"""Streams between processes, over shared memory."""
+"""Streams between the processes of a run: pipes for small items, shared memory for arrays."""

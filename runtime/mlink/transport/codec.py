@@ -1,4 +1,4 @@
-"""How stream items are encoded: small ones as msgpack, frames and signal blocks in shared memory.
+"""Encoding and decoding of stream items: small ones as msgpack, arrays in shared memory.
 
 In shared memory an item starts with a header of 64 bytes (little-endian):
 
@@ -71,12 +71,15 @@ SmallDecoder = Callable[[bytes], Any]
 
 
 def is_small(data_type: DataType) -> bool:
-    """Whether items of this type are msgpack rather than arrays."""
+    """Return whether items of this type are sent as msgpack through pipes, not in shared memory."""
     return data_type in _SMALL_TYPES
 
 
 def small_encoder(data_type: DataType) -> SmallEncoder:
-    """Return the function that turns an item of this type into its payload."""
+    """Return the function that encodes an item of this type as its payload.
+
+    It raises StreamError for an item of another type and for values out of range.
+    """
     encode = msgspec.msgpack.Encoder().encode
     expected = _SMALL_TYPES[data_type]
     if data_type is DataType.TableRow:
@@ -94,12 +97,12 @@ def small_encoder(data_type: DataType) -> SmallEncoder:
 
 
 def small_decoder(data_type: DataType) -> SmallDecoder:
-    """Return the function that turns a payload back into an item."""
+    """Return the function that decodes a payload of this type."""
     return msgspec.msgpack.Decoder(_SMALL_TYPES[data_type]).decode
 
 
 def wrong_type(item: object, data_type: DataType) -> StreamError:
-    """Return the error for an item that is not of its port's type."""
+    """Return the error to raise for an item that is not of its port's type."""
     return StreamError(
         f"a {type(item).__name__} was submitted to a port of type {data_type.value}",
         remedy=f"Submit a {data_type.value}, or declare the port with the type you send.",
@@ -138,7 +141,11 @@ _CHECKS: dict[DataType, Callable[[Any], None]] = {
 
 
 def element_code(dtype: np.dtype[Any]) -> int:
-    """Return the header's code of an element type; StreamError for types that cannot be sent."""
+    """Return the code of an element type in the header.
+
+    Raises:
+        StreamError: Arrays of this type cannot be sent.
+    """
     try:
         return _ELEMENT_CODES[dtype]
     except KeyError:
@@ -151,7 +158,15 @@ def element_code(dtype: np.dtype[Any]) -> int:
 def write_array_header(
     address: int, seq: int, array: NDArray[Any], *, index: int = 0, time_usec: int = 0
 ) -> None:
-    """Write the header of an array item at `address`."""
+    """Write the header of an array item.
+
+    Args:
+        address: Where it is written, in shared memory that the caller holds.
+        seq: Sequence number of the item in its stream, from 0.
+        array: The array that follows it; at most four dimensions.
+        index: Number of the frame.
+        time_usec: Master time of the frame.
+    """
     shape = array.shape
     header = HEADER.pack(
         seq,
@@ -170,7 +185,14 @@ def write_array_header(
 def array_at(
     address: int, shape: tuple[int, ...], dtype: np.dtype[Any], owner: object
 ) -> NDArray[Any]:
-    """Return an array over memory at `address`; `owner` lives as long as any view of it."""
+    """Return an array over existing memory.
+
+    Args:
+        address: Where its first element is.
+        shape: Its shape.
+        dtype: Type of its elements.
+        owner: An object that keeps the memory; it lives as long as any view of the array.
+    """
     count = 1
     for extent in shape:
         count *= extent
@@ -181,7 +203,7 @@ def array_at(
 
 
 def frame_from(address: int, owner: object) -> Frame:
-    """Return the frame whose header is at `address`; its pixels stay where they are."""
+    """Return the frame whose header is at `address`. Its pixels are not copied."""
     header = HEADER.unpack(ctypes.string_at(address, HEADER_BYTES))
     _, time_usec, index, _, ndim, code, _, *extents = header
     view = array_at(address + HEADER_BYTES, tuple(extents[:ndim]), ELEMENT_TYPES[code], owner)
@@ -191,7 +213,11 @@ def frame_from(address: int, owner: object) -> Frame:
 def checked_signal_block(
     block: object, data_type: DataType
 ) -> tuple[NDArray[np.uint64], NDArray[Any]]:
-    """Return (timestamps, data) ready to be sent; StreamError when they do not fit the type."""
+    """Return the (timestamps, data) of a signal block as contiguous arrays.
+
+    Raises:
+        StreamError: It is no block of this type, or shapes or element types do not fit.
+    """
     kind = SIGNAL_BLOCKS[data_type]
     if not isinstance(block, kind):
         raise wrong_type(block, data_type)
@@ -215,14 +241,21 @@ def checked_signal_block(
 def write_signal_block(
     address: int, seq: int, timestamps: NDArray[np.uint64], data: NDArray[Any]
 ) -> None:
-    """Write a signal block's header and payload at `address`."""
+    """Write a signal block: its header, its timestamps, then its samples.
+
+    Args:
+        address: Where it is written, in shared memory that the caller holds.
+        seq: Sequence number of the block in its stream, from 0.
+        timestamps: Shape (N,).
+        data: Shape (N, channels).
+    """
     write_array_header(address, seq, data)
     ctypes.memmove(address + HEADER_BYTES, timestamps.ctypes.data, timestamps.nbytes)
     ctypes.memmove(address + HEADER_BYTES + timestamps.nbytes, data.ctypes.data, data.nbytes)
 
 
 def signal_block_from(address: int, data_type: DataType) -> SignalBlock:
-    """Return the signal block whose header is at `address`, copied out of shared memory."""
+    """Return a copy of the signal block whose header is at `address`."""
     _, _, _, _, _, code, _, rows, cols, _, _ = HEADER.unpack(
         ctypes.string_at(address, HEADER_BYTES)
     )

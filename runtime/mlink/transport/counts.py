@@ -1,4 +1,8 @@
-"""What both ways of a stream's transport count: items sent, received and lost."""
+"""Counts of items sent, received and lost, the same for pipes and shared memory.
+
+Each item has a sequence number in its stream. A subscriber counts as lost what is missing before
+an item that has arrived, and at the end what is missing up to the publisher's count.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from mlink.types import DataType
 
 
 class SendingEnd:
-    """A writer's sequence numbers and its end; `_lock` guards both."""
+    """Sequence numbers and end of a publisher. `_lock` guards both; it is held while sending."""
 
     def __init__(self, data_type: DataType) -> None:
         self.data_type = data_type
@@ -19,13 +23,13 @@ class SendingEnd:
         self._lock = threading.Lock()
 
     def skip(self, count: int) -> None:
-        """Leave out `count` sequence numbers: readers see a gap of so many items."""
+        """Skip `count` sequence numbers: subscribers count so many items as lost."""
         with self._lock:
             if not self.ended:
                 self.sent += count
 
     def end(self) -> int:
-        """Refuse further items; return how many were sent."""
+        """Refuse further items; return how many were sent, skipped ones included."""
         with self._lock:
             self.ended = True
             return self.sent
@@ -39,7 +43,14 @@ class SendingEnd:
 
 
 class ReceivingEnd:
-    """A reader's counts; `gap` is the number of items lost just before the one received last."""
+    """Counts of a subscriber.
+
+    Attributes:
+        received: Items received so far.
+        lost: Items lost so far, as far as later ones or the end have shown it.
+        gap: Items lost directly before the one received last.
+        first_item_ns: CLOCK_MONOTONIC when the first item was received; 0 before.
+    """
 
     def __init__(self, data_type: DataType) -> None:
         self.data_type = data_type
@@ -48,13 +59,13 @@ class ReceivingEnd:
         self.gap = 0
         self.first_item_ns = 0
         self.seq = -1
-        """Sequence number of the item that was received last."""
+        """Sequence number of the item received last; -1 before the first."""
         self.payload: bytes | None = None
-        """Its payload; None of what came through shared memory."""
+        """Payload of the item received last; None for items in shared memory."""
         self._next_seq = 0
 
     def note_end(self, sent: int) -> int:
-        """Count what is missing at the end of a stream of `sent` items; return that number."""
+        """Count as lost what is missing of the `sent` items of a stream; return how many."""
         missing = sent - self._next_seq
         if missing > 0:
             self.lost += missing
@@ -63,7 +74,7 @@ class ReceivingEnd:
         return 0
 
     def _count(self, seq: int) -> None:
-        """Count an item that has come, and those before it that have not."""
+        """Count an item that was received, and the missing ones before it."""
         self.gap = seq - self._next_seq
         if self.gap:
             self.lost += self.gap

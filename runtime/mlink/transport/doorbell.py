@@ -1,4 +1,7 @@
-"""A module's doorbell: an eventfd that its sources ring when they have sent it something."""
+"""A module's doorbell: an eventfd that wakes it when an item is in shared memory for it.
+
+All streams of arrays that a module subscribes to ring the same one.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,35 @@ import os
 
 
 class Doorbell:
-    """Owns one eventfd; any process that holds the descriptor may ring it."""
+    """Owns one eventfd; each process that has the descriptor may ring it.
+
+    Args:
+        fd: The descriptor, to be owned; None creates one.
+    """
 
     def __init__(self, fd: int | None = None) -> None:
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) if fd is None else fd
 
     def fileno(self) -> int:
-        """Return the descriptor, to wait on: readable when rung."""
+        """Return the descriptor to poll: readable when it was rung."""
         return self.fd
 
     def ring(self) -> None:
-        """Wake the owner; never waits."""
+        """Wake the module. Never waits."""
         try:
             os.eventfd_write(self.fd, 1)
-        except BlockingIOError:  # the counter is at its maximum: it rings already
+        except BlockingIOError:  # the counter is at its maximum, so it is readable
             pass
 
     def clear(self) -> None:
-        """Take note of all rings so far."""
+        """Clear all rings so far, so that the descriptor is not readable."""
         try:
             os.eventfd_read(self.fd)
         except BlockingIOError:
             pass
 
     def close(self) -> None:
-        """Close the descriptor."""
+        """Close the descriptor; calling it again does nothing."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -1,7 +1,7 @@
-"""The one place that touches iceoryx2: services, publishers and subscribers of a run.
+"""Publishers and subscribers in shared memory. The only file that uses iceoryx2.
 
-Each run has a name prefix and a root folder of its own, so that whatever a crash leaves in
-/dev/shm can be told apart and removed without asking iceoryx2 (see mlink.engine.setup.workdir).
+Each run has a name prefix and a root folder of its own. What a crash leaves in /dev/shm can thus be
+found and removed by name, without iceoryx2 (mlink.engine.setup.workdir).
 """
 
 from __future__ import annotations
@@ -22,19 +22,23 @@ _MAX_LOANS = 4
 
 
 class Loan(Protocol):
-    """Memory of a publisher, to be filled and sent."""
+    """Shared memory of a publisher, to be written and then sent; freed when it is dropped."""
 
     payload_ptr: int
 
 
 class Publisher:
-    """Owns one iceoryx2 publisher. Not locked: the caller serialises use."""
+    """Owns one iceoryx2 publisher. Not thread-safe: the caller holds a lock."""
 
     def __init__(self, port: Any) -> None:
         self._port = port
 
     def loan(self, size: int) -> Any:
-        """Loan `size` bytes; StreamError when the stream's memory is used up."""
+        """Loan `size` bytes.
+
+        Raises:
+            StreamError: The stream's memory is used up.
+        """
         try:
             return self._port.loan_slice_uninit(size)
         except iceoryx2.LoanError as error:
@@ -45,12 +49,12 @@ class Publisher:
 
     @staticmethod
     def send(loan: Any) -> int:
-        """Publish a loan; return how many subscribers took it."""
+        """Publish a loan; return to how many subscribers it was delivered."""
         delivered: int = loan.assume_init().send()
         return delivered
 
     def close(self) -> None:
-        """Give the publisher back; items not yet received are lost."""
+        """Delete the publisher. Items not yet received are lost. Again: does nothing."""
         if self._port is not None:
             self._port.delete()
             self._port = None
@@ -63,9 +67,10 @@ class Subscriber:
         self._port = port
 
     def receive(self) -> Any | None:
-        """Return the next sample or None; it is given back when the last reference goes.
+        """Return the next sample, or None. It is returned to the publisher with its last reference.
 
-        StreamError when this subscriber holds as many samples as it may.
+        Raises:
+            StreamError: This subscriber holds as many samples as it may.
         """
         try:
             return self._port.receive()
@@ -76,20 +81,25 @@ class Subscriber:
             ) from error
 
     def close(self) -> None:
-        """Give the subscriber back."""
+        """Delete the subscriber; calling it again does nothing."""
         if self._port is not None:
             self._port.delete()
             self._port = None
 
 
 class TransportNode:
-    """A process's membership in a run's shared-memory streams."""
+    """Access of a process to the shared-memory streams of a run.
+
+    Args:
+        prefix: Prefix of the names of all files and shared memory of the run.
+        root_dir: Folder for the files of iceoryx2.
+    """
 
     def __init__(self, prefix: str, root_dir: str) -> None:
         config = iceoryx2.config.default()
         config.global_cfg.prefix = iceoryx2.FileName.new(prefix)
         config.global_cfg.root_path = iceoryx2.Path.new(root_dir)
-        # the engine cleans up after the dead, once, when the run is over
+        # the engine removes the leftovers of dead processes, once, at the end of the run
         config.global_cfg.service.cleanup_dead_nodes_on_open = False
         config.global_cfg.node.cleanup_dead_nodes_on_creation = False
         config.global_cfg.node.cleanup_dead_nodes_on_destruction = False
@@ -117,7 +127,7 @@ class TransportNode:
         )
 
     def publisher(self, plan: StreamPlan) -> Publisher:
-        """Create the publisher of a stream; it discards for a subscriber whose queue is full."""
+        """Create the publisher of a stream. A full queue makes it discard items."""
         port = (
             self._service(plan)
             .publisher_builder()
@@ -130,6 +140,6 @@ class TransportNode:
         return Publisher(port)
 
     def subscriber(self, plan: StreamPlan, queue_items: int) -> Subscriber:
-        """Create a subscriber with a queue of `queue_items`."""
+        """Create a subscriber of a stream, with a queue of `queue_items`."""
         port = self._service(plan).subscriber_builder().buffer_size(queue_items).create()
         return Subscriber(port)

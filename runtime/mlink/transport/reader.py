@@ -1,4 +1,4 @@
-"""The receiving end of a stream of frames or signal blocks; counts what is missing."""
+"""The subscriber's end of a stream of frames or signal blocks, in shared memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ from mlink.types import DataType, Frame
 
 
 class StreamReader(ReceivingEnd):
-    """Receives one subscription's items.
+    """Receives the items of one subscription.
 
-    `receive` returns None when nothing waits.
+    Frames stay in shared memory, read-only, until their last view is gone. When a script keeps
+    nearly as many as the subscription may hold, the oldest are copied. Signal blocks are copies.
+
+    Args:
+        data_type: Type of the stream.
+        subscriber: The subscriber, to be owned.
+        max_borrowed: Items that may be held at once, as in the stream's plan.
     """
 
     def __init__(self, data_type: DataType, subscriber: Subscriber, *, max_borrowed: int) -> None:
@@ -26,7 +32,11 @@ class StreamReader(ReceivingEnd):
         self._held: deque[weakref.ref[Frame]] = deque()
 
     def receive(self) -> Any | None:
-        """Return the next item, or None when none waits."""
+        """Return the next item, or None when the queue is empty.
+
+        Raises:
+            StreamError: Views of too many frames are held.
+        """
         if self.data_type is DataType.Frame:
             self._release_held_frames()
         sample = self._subscriber.receive()
@@ -44,7 +54,7 @@ class StreamReader(ReceivingEnd):
         return item
 
     def _release_held_frames(self) -> None:
-        """Copy the oldest frames that a script keeps, so that their shared memory is free again."""
+        """Copy the oldest frames that a script keeps, which frees their shared memory."""
         held = self._held
         while held and held[0]() is None:
             held.popleft()
@@ -57,5 +67,5 @@ class StreamReader(ReceivingEnd):
         held.extend(weakref.ref(frame) for frame in alive if frame.is_shared)
 
     def close(self) -> None:
-        """Give the subscriber back."""
+        """Close the subscriber."""
         self._subscriber.close()

@@ -1,12 +1,12 @@
 """Streams of small items (readings, commands, rows): records in a pipe per subscription.
 
-A pipe carries the item and wakes its reader in one system call, half of what shared memory and a
-doorbell take; the kernel bounds it, a crash leaves nothing, and a full one refuses the item for
-that subscriber alone. Frames and signal blocks go through shared memory (writer.py, reader.py).
+A pipe carries an item and wakes its subscriber with one system call, half of what shared memory and
+a doorbell need. The kernel bounds its size, a crash leaves nothing behind, and a full pipe refuses
+an item for its subscriber alone. Frames and signal blocks use shared memory (writer.py, reader.py).
 
-A record is written at once or not at all (pipe(7): up to PIPE_BUF bytes):
+A record of at most PIPE_BUF bytes is written as a whole or not at all (pipe(7)):
 
-    u32   length of the payload; the top bit says that more records of this item follow
+    u32   length of the payload; the top bit is set when more records of this item follow
     u64   sequence number of the item in its stream, from 0
     …     payload, msgpack
 """
@@ -32,7 +32,7 @@ FRAGMENT_BYTES = select.PIPE_BUF - RECORD.size
 READ_BYTES = 1 << 16
 
 PIPE_BYTES = 1 << 20
-"""Default bound of a queue: some 25,000 readings (and the most that an ordinary user gets)."""
+"""Default size of a queue: about 25,000 readings. Ordinary users may not have more (pipe(7))."""
 LIKELY_RECORD_BYTES = 40
 _SMALLEST_PIPE_BYTES = 1 << 12
 _FULL_WAIT_S = 0.01
@@ -41,14 +41,23 @@ log = logging.getLogger("mlink.transport")
 
 
 def open_pipe(queue_items: int | None = None) -> tuple[int, int]:
-    """Make a pipe for about so many items; return its (read, write) descriptors."""
+    """Create a pipe for a subscription.
+
+    A user who has many pipes may get a smaller one than wanted, which is logged as a warning.
+
+    Args:
+        queue_items: Length of the queue in items of usual size; None takes the default.
+
+    Returns:
+        The (read, write) descriptors, non-blocking.
+    """
     wanted = PIPE_BYTES
     if queue_items is not None:
         wanted = max(_SMALLEST_PIPE_BYTES, min(PIPE_BYTES, queue_items * LIKELY_RECORD_BYTES))
     read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, wanted)
-    except OSError as error:  # over the user's share, /proc/sys/fs/pipe-user-pages-soft
+    except OSError as error:  # over the user's limit, /proc/sys/fs/pipe-user-pages-soft
         log.warning(
             "a queue holds %d kB instead of %d kB: %s; raise fs.pipe-user-pages-soft with sysctl",
             fcntl.fcntl(write_fd, fcntl.F_GETPIPE_SZ) >> 10,
@@ -61,8 +70,13 @@ def open_pipe(queue_items: int | None = None) -> tuple[int, int]:
 class RecordWriter(SendingEnd):
     """Sends the items of one output port of a small type; safe to use from several threads.
 
-    A full pipe refuses an item, unless `while_full` is given: then it is called, in the thread
-    that submits, until there is room.
+    An item that finds a pipe full is lost for that subscriber.
+
+    Args:
+        data_type: Type of the stream.
+        pipes: Write descriptors of the subscriptions, to be owned. With none, items are checked
+            and counted only.
+        while_full: Where given, `submit` waits for a full pipe instead, and calls this meanwhile.
     """
 
     def __init__(
@@ -76,16 +90,20 @@ class RecordWriter(SendingEnd):
         self._pipes = list(pipes)
         self._while_full = while_full
         self.note: Callable[[bytes], object] | None = None
-        """Hears each item's payload."""
+        """Called with each payload before it is sent; for journals."""
         self._encode = codec.small_encoder(data_type)
 
     @property
     def listened(self) -> bool:
-        """Whether anybody subscribes."""
+        """Whether there are subscribers."""
         return bool(self._pipes)
 
     def submit(self, item: Any) -> None:
-        """Send one item; never waits. StreamError when it does not fit or the stream has ended."""
+        """Send one item. Never waits, unless `while_full` was given.
+
+        Raises:
+            StreamError: The item does not fit the stream, or the stream has ended.
+        """
         payload = self._encode(item)
         size = len(payload)
         if self.note is not None and not self.ended:
@@ -127,11 +145,11 @@ class RecordWriter(SendingEnd):
                 return True
             except BlockingIOError:
                 if self._while_full is None:
-                    return False  # its queue is full: the reader sees the gap
+                    return False  # the queue is full: its subscriber will see a gap
                 self._while_full()
                 select.select([], [fd], [], _FULL_WAIT_S)
             except BrokenPipeError:
-                return False  # that subscriber has died, which the engine tells
+                return False  # the subscriber has died, which the engine reports
 
     def close(self) -> None:
         """Close the pipes."""
@@ -145,8 +163,12 @@ class RecordWriter(SendingEnd):
 class RecordReader(ReceivingEnd):
     """Receives the items of one subscription to a stream of a small type.
 
-    `receive` returns None when nothing waits. `hung_up` tells that the writer is gone and all is
-    read.
+    Args:
+        data_type: Type of the stream.
+        fd: Read descriptor of the pipe, to be owned.
+
+    Attributes:
+        hung_up: Whether the publisher has closed the pipe and all items were received.
     """
 
     def __init__(self, data_type: DataType, fd: int) -> None:
@@ -161,11 +183,11 @@ class RecordReader(ReceivingEnd):
         self._decode = codec.small_decoder(data_type)
 
     def fileno(self) -> int:
-        """Return the descriptor to wait on."""
+        """Return the descriptor to poll."""
         return self._fd
 
     def receive(self) -> Any | None:
-        """Return the next item, or None when none waits."""
+        """Return the next item, or None when the pipe is empty."""
         while True:
             at, buffer = self._at, self._buffer
             start = at + RECORD.size
@@ -187,9 +209,9 @@ class RecordReader(ReceivingEnd):
                 return None
 
     def _collect(self, seq: int, payload: bytes, *, more: bool) -> bytes | None:
-        """Put an item of several records together; None while it is not complete."""
+        """Join the records of an item; return None until it is complete."""
         if seq != self._parts_seq:
-            self._parts.clear()  # of an item whose end was refused
+            self._parts.clear()  # the start of an item whose end found the pipe full
         self._parts_seq = seq
         self._parts.append(payload)
         if more:
@@ -199,8 +221,8 @@ class RecordReader(ReceivingEnd):
         return whole
 
     def _fill(self) -> bool:
-        """Read what the pipe holds; False when that is nothing."""
-        if self._drained:  # the last read took all: ask the kernel again only when asked again
+        """Read from the pipe into the buffer; return whether there was something."""
+        if self._drained:  # The last read emptied the pipe: report that once without a system call.
             self._drained = False
             return False
         try:
@@ -217,7 +239,7 @@ class RecordReader(ReceivingEnd):
         return True
 
     def read_ahead(self) -> None:
-        """Read all that the pipe holds, to be received later."""
+        """Read all that is in the pipe into the buffer, to be received later."""
         self._drained = False
         while self._fill():
             pass

@@ -1,4 +1,4 @@
-"""The sending end of a stream of frames or signal blocks, in shared memory."""
+"""The publisher's end of a stream of frames or signal blocks, in shared memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_FRAME_DIMENSIONS = 3
 
 
 class LoanedFrame:
-    """A frame's memory, loaned from the stream; `array` is to be written, then `send` called."""
+    """A frame's memory, loaned from its stream. Write to `array`, then call `send` or `discard`."""
 
     __slots__ = ("_loan", "_writer", "array")
 
@@ -29,7 +29,15 @@ class LoanedFrame:
         self.array = array
 
     def send(self, *, index: int, time_usec: int) -> None:
-        """Publish the frame; the loan is used up."""
+        """Publish the frame.
+
+        Args:
+            index: Number of the frame.
+            time_usec: Master time of the frame.
+
+        Raises:
+            StreamError: It was sent or discarded before, or the stream has ended.
+        """
         loan, array = self._loan, self.array
         self._loan = None
         if loan is None and self._writer.listened:
@@ -37,15 +45,20 @@ class LoanedFrame:
         self._writer.send_loan(loan, array, index=index, time_usec=time_usec)
 
     def discard(self) -> None:
-        """Give the memory back unsent."""
+        """Free the memory without sending."""
         self._loan = None
 
 
 class StreamWriter(SendingEnd):
     """Sends the frames or signal blocks of one output port; safe to use from several threads.
 
-    Without a publisher (nobody listens) items are checked and counted only. An item that reaches
-    fewer than `must_reach` subscribers is a StreamError.
+    Args:
+        data_type: Type of the stream.
+        publisher: The publisher, to be owned. None, when there are no subscribers, checks and
+            counts items only.
+        doorbells: Doorbells of the subscribers, to be owned; rung after each item.
+        frame_limit_bytes: Largest frame that is accepted.
+        must_reach: Number of subscribers that each item has to reach; fewer are a StreamError.
     """
 
     def __init__(
@@ -65,11 +78,15 @@ class StreamWriter(SendingEnd):
 
     @property
     def listened(self) -> bool:
-        """Whether anybody subscribes."""
+        """Whether there are subscribers."""
         return self._publisher is not None
 
     def submit(self, item: StreamItem) -> None:
-        """Send one item; never waits. StreamError when it does not fit or the stream has ended."""
+        """Send one item. Never waits: a subscriber with a full queue loses it.
+
+        Raises:
+            StreamError: The item does not fit the stream, or the stream has ended.
+        """
         if self.data_type is DataType.Frame:
             self._submit_frame(item)
         else:
@@ -99,7 +116,15 @@ class StreamWriter(SendingEnd):
         self._ring()
 
     def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> LoanedFrame:
-        """Loan memory for a frame of this shape; ordinary memory when nobody listens."""
+        """Loan memory for a frame; ordinary memory when there are no subscribers.
+
+        Args:
+            shape: H×W or H×W×C.
+            dtype: Type of a pixel's elements.
+
+        Raises:
+            StreamError: The frame cannot be sent, memory is used up, or the stream has ended.
+        """
         if self.data_type is not DataType.Frame:
             raise StreamError(f"a {self.data_type.value} port has no frames to loan")
         element = np.dtype(dtype)
@@ -124,7 +149,7 @@ class StreamWriter(SendingEnd):
         return LoanedFrame(self, loan, array)
 
     def send_loan(self, loan: Any, array: NDArray[Any], *, index: int, time_usec: int) -> None:
-        """Number and publish a loaned frame (called by LoanedFrame)."""
+        """Publish a loaned frame with the next sequence number; called by LoanedFrame."""
         with self._lock:
             self._check_open()
             if self._publisher is not None:
@@ -148,7 +173,7 @@ class StreamWriter(SendingEnd):
             doorbell.ring()
 
     def close(self) -> None:
-        """Give the publisher and the doorbells back."""
+        """Close the publisher and the doorbells; calling it again does nothing."""
         with self._lock:
             self.ended = True
             if self._publisher is not None:
