@@ -1,7 +1,7 @@
-"""What is installed: module types, device providers and discoverers, found by entry points.
+"""Installed module types, device providers, discoverers and companions, found by entry points.
 
-A package that cannot be imported harms only those who use what it provides: its reason is kept
-(`broken_types`) and told when a bench asks for it.
+A package that cannot be imported affects only benches that use it: the reason is kept
+(`broken_types`) and reported when a bench uses the type.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMPANIONS_GROUP = "mlink.companions"
 LAB_TABLES_GROUP = "mlink.lab_tables"
 
 _LONGEST_NAME = 80
-"""Longer names are nobody's typing error; comparing them would only take time."""
+"""Longest name that is compared with the known ones; longer names are no typing errors."""
 
 Discoverer = Callable[[], list[FoundDevice]]
 
@@ -36,7 +36,7 @@ class _Installed:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `name` was probably meant to be, if there is one."""
+    """Return the known name that is most similar to a misspelt one; None if none is similar."""
     if len(name) > _LONGEST_NAME:
         return None
     by_folded = {candidate.casefold(): candidate for candidate in known}
@@ -45,7 +45,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def proposal(name: str, known: Iterable[str], what: str) -> str:
-    """Return a remedy for a misspelt name: the nearest one, else all that are known."""
+    """Return a remedy for an unknown name: the most similar known name, else all of them.
+
+    Args:
+        name: The unknown name.
+        known: All valid names.
+        what: What they are, in the plural ("module types").
+    """
     names = sorted(known)
     close = nearest(name, names)
     if close is not None:
@@ -59,12 +65,16 @@ def module_types() -> dict[str, ModuleType]:
 
 
 def broken_types() -> dict[str, str]:
-    """Return the module types that are announced but cannot be loaded, with the reason."""
+    """Return the module types that are installed but cannot be loaded: name → reason."""
     return dict(_installed().broken)
 
 
 def module_type(name: str) -> ModuleType:
-    """Return a module type by its id or alias; BenchError with the nearest name if unknown."""
+    """Return a module type by its id or alias.
+
+    Raises:
+        BenchError: The type is unknown, or its package cannot be imported.
+    """
     installed = _installed()
     found = installed.types.get(name)
     if found is not None:
@@ -86,9 +96,10 @@ def device_schemes() -> list[str]:
 
 @functools.cache
 def device_provider(scheme: str) -> DeviceProvider | None:
-    """Return the provider of a scheme; None when a device string is its own address.
+    """Return the provider of a scheme; None when device strings of it are their own addresses.
 
-    Raises DeviceError when the provider is installed but cannot be loaded.
+    Raises:
+        DeviceError: The provider is installed but cannot be loaded.
     """
     for entry in entry_points(group=DEVICES_GROUP, name=scheme):
         loaded, reason = _load(entry)
@@ -104,7 +115,8 @@ def device_provider(scheme: str) -> DeviceProvider | None:
 def discoverers() -> dict[str, Discoverer]:
     """Return the functions that list the devices of this machine, by name.
 
-    One that cannot be loaded raises DeviceError when it is called, so that the others still list.
+    A function that cannot be loaded raises DeviceError when it is called, so that the others can
+    still be used.
     """
     return {entry.name: _discoverer(entry) for entry in entry_points(group=DISCOVERY_GROUP)}
 
@@ -120,29 +132,31 @@ def _discoverer(entry: EntryPoint) -> Discoverer:
 
 
 def companion_names() -> list[str]:
-    """Return the top-level keys of a bench file that a companion takes."""
+    """Return the top-level keys of a bench file that belong to companions."""
     return sorted(entry_points(group=COMPANIONS_GROUP).names)
 
 
 @functools.cache
 def companion(name: str) -> Any:
-    """Return the companion that takes a key of bench files (`mlink.bench.companions`).
+    """Return the companion of a key of bench files (`mlink.bench.companions.Companion`).
 
-    Raises DeviceError when it is installed but cannot be loaded.
+    Raises:
+        DeviceError: It is installed but cannot be loaded.
     """
     loaded = _only(COMPANIONS_GROUP, name)
     return loaded() if isinstance(loaded, type) else loaded
 
 
 def lab_table_names() -> list[str]:
-    """Return the tables that may stand beside `[devices]` in a devices file."""
+    """Return the names of tables that a devices file may have beside `[devices]`."""
     return sorted(entry_points(group=LAB_TABLES_GROUP).names)
 
 
 def lab_table(name: str) -> Any:
-    """Return what checks a table of devices files (`mlink.bench.lab`).
+    """Return the check of a table in devices files (`mlink.bench.lab.LabTableCheck`).
 
-    Raises DeviceError when it is installed but cannot be loaded.
+    Raises:
+        DeviceError: It is installed but cannot be loaded.
     """
     return _only(LAB_TABLES_GROUP, name)
 
@@ -177,7 +191,7 @@ def _installed() -> _Installed:
 
 
 def _load(entry: EntryPoint) -> tuple[object, str]:
-    """Return what an entry point names, or why it cannot be loaded."""
+    """Return (object, "") of an entry point, or (None, reason) when it cannot be loaded."""
     try:
         return entry.load(), ""
     except Exception as error:  # noqa: BLE001 - third-party code may raise anything at import

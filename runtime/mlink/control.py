@@ -1,7 +1,7 @@
 """Messages between engine and worker, and the channel that carries them.
 
-The channel is a Unix SEQPACKET socket pair: one packet, one msgpack message. Texts are cut so
-that a message stays below the kernel's packet limit.
+The channel is a Unix SEQPACKET socket pair; each packet is one msgpack message. Texts are truncated
+so that a message fits into a packet.
 """
 
 from __future__ import annotations
@@ -21,27 +21,29 @@ TEXT_LIMIT = 16_000
 """Longest text in a message, in characters (a packet holds about 200 kB)."""
 
 NO_TIME = -1
-"""In `Waits`: no time of its own."""
+"""In `Waits`: the module waits for items only, not for a time."""
 
 _PACKET_LIMIT = 1 << 20
 
 
 class InputPlan(msgspec.Struct, frozen=True):
-    """One subscription: the source and its metadata; for shared memory its layout and queue."""
+    """What a worker needs to open a subscription: its source, metadata, layout and queue."""
 
     source: str
     """ "module.port" """
     metadata: bytes
     stream: StreamPlan | None = None
-    """None for small items, whose pipe the worker has from the start."""
+    """Layout of the shared memory; None for small items, whose pipe is in the spec."""
     queue_items: int = 0
+    """Length of the queue in shared memory."""
     feedback: bool = False
+    """Whether it runs against the order of the modules; such inputs are drained last."""
     lossless: bool = False
-    """A control stream: an overflow ends the run."""
+    """Whether a lost item ends the run (commands)."""
 
 
 class WorkerSpec(msgspec.Struct, frozen=True):
-    """All that a worker must know to build its module; sent once, first."""
+    """Everything that a worker needs to build its module; passed once, when it is forked."""
 
     name: str
     type_id: str
@@ -61,37 +63,38 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """msgpack of the settings struct."""
     device: DeviceEndpoint | None = None
     doorbells: dict[str, list[int]] = {}
-    """Output port → positions, in the list of passed descriptors, of its subscribers' doorbells.
+    """Output port in shared memory → positions of its subscribers' doorbells.
 
-    Position 0 is the control channel, 1 the module's own doorbell.
+    Positions count in the list of passed descriptors: 0 is the control channel, 1 the module's
+    own doorbell.
     """
     pipes_out: dict[str, list[int]] = {}
-    """Output port of small items → positions of its subscribers' pipes."""
+    """Output port of small items → positions of the write ends, one for each subscriber."""
     pipes_in: dict[str, int] = {}
-    """Input port of small items → position of its pipe."""
+    """Input port of small items → position of the read end."""
     program: tuple[str, ...] = ()
     """Command line of a standalone module: a program that calls `init_link()` itself."""
     nice: int = 0
-    """Nice value to ask for: the loop's own modules come before recorders and views."""
+    """Nice value to request: modules of the loop come before recorders and views."""
     debug: bool = False
     sources: dict[str, str] = {}
     """Input port → the stream that it subscribes to ("module.port")."""
     journal: bool = False
-    """Write down what the module meets and sends (mlink.recording.journal)."""
+    """Record what the module receives and sends (mlink.recording.journal)."""
     tape: str = ""
-    """In a replay: the journal of the module that is to meet the same again; "" for none."""
+    """In a replay: path of the journal whose events the module receives again; "" for none."""
     quiet_outputs: tuple[str, ...] = ()
-    """In a replay: outputs whose items give nobody a turn."""
+    """In virtual time: outputs whose items wake no module."""
     tape_ports: tuple[str, ...] = ()
-    """Inputs of replayed sources: their items come from the tape, if there is one."""
+    """In a replay: inputs of replayed sources; their items come from the tape, if there is one."""
     virtual_time: bool = False
-    """A replay: modules have turns in virtual time."""
+    """Whether the module runs in virtual time, in turns."""
     time_created: str = ""
-    """What files are to give as the time of their making (ISO 8601); "" is now."""
+    """Creation time that files are given (ISO 8601); "" is now."""
 
 
 class EngineMessage(msgspec.Struct, tag=True, frozen=True):
-    """Base of what the engine sends."""
+    """Base class of the engine's messages."""
 
 
 class Prepare(EngineMessage, frozen=True):
@@ -101,68 +104,68 @@ class Prepare(EngineMessage, frozen=True):
 
 
 class OpenOutputs(EngineMessage, frozen=True):
-    """Create the publishers; only connected outputs are named."""
+    """Open all outputs; `outputs` has the layouts of connected ones in shared memory."""
 
     outputs: dict[str, StreamPlan]
 
 
 class ConnectInput(EngineMessage, frozen=True):
-    """Open a feedback input, whose source was prepared later."""
+    """Open a feedback input, whose source has prepared after this module."""
 
     port: str
     plan: InputPlan
 
 
 class UpdateMetadata(EngineMessage, frozen=True):
-    """The source of an input changed its metadata in start()."""
+    """The source of an input has changed its metadata in start()."""
 
     port: str
     metadata: bytes
 
 
 class Start(EngineMessage, frozen=True):
-    """The run starts; master time zero is at this CLOCK_MONOTONIC reading."""
+    """Start the module; zero of master time is this CLOCK_MONOTONIC reading in ns."""
 
     t0_monotonic_ns: int
 
 
 class Turn(EngineMessage, frozen=True):
-    """It is this master time, and this module's turn (virtual time only)."""
+    """Give the turn to this module, at this master time (virtual time only)."""
 
     time_usec: int
     free_until_usec: int = 0
-    """Nobody else has a turn before: the module may go on to earlier times without asking."""
+    """Time before which no other module has a turn: until then no new turn is needed."""
 
 
 class Stop(EngineMessage, frozen=True):
-    """Stop acquiring, drain, finish."""
+    """Stop acquiring, drain, finish; `failed` if the run has failed."""
 
     failed: bool = False
 
 
 class StreamEnded(EngineMessage, frozen=True):
-    """The source of this input has ended its stream after `sent` items."""
+    """The source of this input has ended its stream after `sent` items; -1 if unknown."""
 
     port: str
     sent: int
 
 
 class Close(EngineMessage, frozen=True):
-    """Everybody has drained: close files and exit."""
+    """All modules have drained: close files and exit."""
 
 
 class WorkerMessage(msgspec.Struct, tag=True, frozen=True):
-    """Base of what a worker sends."""
+    """Base class of a worker's messages."""
 
 
 class Loaded(WorkerMessage, frozen=True):
-    """The module's code is imported and the module is built; `nice` is what it runs at."""
+    """The module is imported and built; `nice` is the nice value of its process."""
 
     nice: int = 0
 
 
 class Prepared(WorkerMessage, frozen=True):
-    """prepare() has returned; metadata of every output."""
+    """prepare() has returned; packed metadata of every output."""
 
     metadata: dict[str, bytes]
 
@@ -172,7 +175,7 @@ class Acknowledged(WorkerMessage, frozen=True):
 
 
 class Started(WorkerMessage, frozen=True):
-    """start() has returned; metadata is frozen."""
+    """start() has returned; packed metadata of every output, now final."""
 
     metadata: dict[str, bytes]
 
@@ -183,16 +186,16 @@ class InputCount(msgspec.Struct, frozen=True, array_like=True):
     received: int
     lost: int
     first_item_ns: int = 0
-    """CLOCK_MONOTONIC at the first item; 0 while there was none."""
+    """CLOCK_MONOTONIC in ns at the first item; 0 before it."""
 
 
 class Waits(WorkerMessage, frozen=True):
     """The module gives its turn back (virtual time only)."""
 
     until_usec: int
-    """When it wants its next turn if nothing arrives before; NO_TIME if not at all."""
+    """Time of its next turn in µs if no item arrives before; NO_TIME for no such time."""
     sent: dict[str, int]
-    """Items sent so far, by output."""
+    """Number of items sent so far, by output."""
 
 
 class Status(WorkerMessage, frozen=True):
@@ -210,7 +213,7 @@ class OutputsEnded(WorkerMessage, frozen=True):
 
 
 class Finished(WorkerMessage, frozen=True):
-    """Feedback inputs are drained too; final counts."""
+    """Feedback inputs are drained too; the counts are final."""
 
     sent: dict[str, int]
     received: dict[str, InputCount]
@@ -221,7 +224,7 @@ class Closed(WorkerMessage, frozen=True):
 
 
 class Failed(WorkerMessage, frozen=True):
-    """The module failed; the worker will still end its streams and close its files."""
+    """The module has failed; its worker still ends its streams and closes its files."""
 
     phase: str
     message: str
@@ -230,7 +233,7 @@ class Failed(WorkerMessage, frozen=True):
 
 
 class StopRequest(WorkerMessage, frozen=True):
-    """The module asks for the run's end, as a success."""
+    """The module requests the end of the run, as a success."""
 
     reason: str
 
@@ -287,7 +290,12 @@ Received = TypeVar("Received")
 
 
 class Channel(Generic[Received]):
-    """One end of a control connection; `send` may be used from any thread."""
+    """One end of a control channel; `send` may be called from any thread.
+
+    Args:
+        sock: A connected Unix SEQPACKET socket.
+        receives: The union of message types that this end receives.
+    """
 
     def __init__(self, sock: socket.socket, receives: object) -> None:
         self._sock = sock
@@ -296,11 +304,15 @@ class Channel(Generic[Received]):
         self._lock = threading.Lock()
 
     def fileno(self) -> int:
-        """Return the descriptor, to wait on."""
+        """Return the descriptor to poll."""
         return self._sock.fileno()
 
     def send(self, message: EngineMessage | WorkerMessage) -> None:
-        """Send one message; ControlError when the other side is gone."""
+        """Send one message.
+
+        Raises:
+            ControlError: The other end is closed.
+        """
         with self._lock:
             try:
                 self._sock.send(self._encoder.encode(message))
@@ -310,7 +322,12 @@ class Channel(Generic[Received]):
                 ) from error
 
     def receive(self) -> Received | None:
-        """Return a waiting message, None when there is none; EOFError when the peer is gone."""
+        """Return a waiting message; None when there is none.
+
+        Raises:
+            EOFError: The other end is closed and all messages were received.
+            ControlError: The packet is no valid message.
+        """
         try:
             packet = self._receive_packet()
         except BlockingIOError:
@@ -318,17 +335,17 @@ class Channel(Generic[Received]):
         except OSError as error:
             raise EOFError(str(error)) from error
         if not packet:
-            raise EOFError("the other side has closed the control channel")
+            raise EOFError("the other end has closed the control channel")
         try:
             return self._decoder.decode(packet)
         except msgspec.MsgspecError as error:
-            raise ControlError(f"control message not understood: {error}") from error
+            raise ControlError(f"invalid control message: {error}") from error
 
     def _receive_packet(self) -> bytes:
         try:
             return self._sock.recv(_PACKET_LIMIT, socket.MSG_DONTWAIT)
         except ConnectionResetError:
-            # the peer left without reading all we sent; its own last words come after this error
+            # the other end was closed with unread messages; its own last messages follow the error
             return self._sock.recv(_PACKET_LIMIT, socket.MSG_DONTWAIT)
 
     def close(self) -> None:
@@ -347,5 +364,5 @@ def worker_channel(sock: socket.socket) -> Channel[EngineMessages]:
 
 
 def cut(text: str) -> str:
-    """Cut a text to what a message may hold."""
+    """Truncate a text to TEXT_LIMIT characters."""
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + " … (cut)"

@@ -1,8 +1,8 @@
-"""Devices of a bench: what its `[devices]` table names, and who provides the virtual ones.
+"""Contracts of devices: endpoints that modules open, and providers that start virtual devices.
 
-The runtime knows no device. A provider, found by an entry point of the group `mlink.devices`
-whose name is the scheme ("virtual" for "virtual:uno"), turns a device string into an endpoint
-that modules open. A string whose scheme has no provider is its own address ("/dev/ttyACM0").
+The runtime knows no device. A provider is an entry point of the group `mlink.devices`; its name is
+a scheme ("virtual" for "virtual:uno"). It turns a device string into an endpoint. A string whose
+scheme has no provider is its own address ("/dev/ttyACM0").
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import msgspec
 class DeviceEndpoint(msgspec.Struct, frozen=True):
     """A device that a module can open.
 
-    `spec` is what the bench says, `address` what to open (a tty, a pty, a camera node, a URL),
-    `control` the Unix socket of a virtual device's control server, or empty.
+    `spec` is the device string of the bench, `address` what to open (a tty, a pty, a camera node, a
+    URL), `control` the Unix socket of a virtual device's control server, or "".
     """
 
     name: str
@@ -36,15 +36,22 @@ class DeviceProvider(Protocol):
     def open(
         self, *, name: str, spec: str, work_dir: Path, log: logging.Logger
     ) -> AbstractContextManager[DeviceEndpoint]:
-        """Return a context manager that starts the device and, at its end, removes it.
+        """Return a context manager that starts the device on entry and removes it on exit.
 
-        Raises DeviceError when the device cannot be provided.
+        Args:
+            name: The device's key in the bench.
+            spec: Its device string, such as "virtual:uno".
+            work_dir: The run's own folder, for sockets.
+            log: Receives log lines for the run.
+
+        Raises:
+            DeviceError: The device cannot be provided.
         """
         ...
 
 
 class TableProblem(NamedTuple):
-    """One thing wrong in a provider's table: where (as "[virtual.light] line"), what, a remedy."""
+    """A problem in a provider's table; `where` is a key, such as "[virtual.light] line"."""
 
     where: str
     what: str
@@ -53,16 +60,22 @@ class TableProblem(NamedTuple):
 
 @runtime_checkable
 class TableProvider(Protocol):
-    """A provider that opens its devices together, by a table of the bench named as its scheme.
+    """A provider that opens its devices together, by a table of the bench with its scheme's name.
 
-    `[virtual]` belongs to the provider of "virtual:…" devices. The runtime hands the table over
-    as it is; without one, or without a device of the scheme in the run, `open` does.
+    `[virtual]` belongs to the provider of "virtual:…" devices. The runtime passes the table on
+    unread. Without a table, `open` is called for each device.
     """
 
     def check_table(
         self, table: Mapping[str, Any], *, devices: Mapping[str, str], bench_dir: Path
     ) -> list[TableProblem]:
-        """Return what is wrong in the table. `devices` are all of the bench, with their specs."""
+        """Return the problems in the table.
+
+        Args:
+            table: The table, as TOML gives it.
+            devices: All devices of the bench: key → device string.
+            bench_dir: Folder of the bench file; relative paths start there.
+        """
         ...
 
     def open_together(
@@ -75,42 +88,51 @@ class TableProvider(Protocol):
         work_dir: Path,
         log: logging.Logger,
     ) -> AbstractContextManager[dict[str, DeviceEndpoint]]:
-        """Return a context manager that starts the devices in `specs` (name → spec), connected.
+        """Return a context manager that starts devices on entry and removes them on exit.
 
-        Raises DeviceError when one cannot be provided.
+        Args:
+            specs: The devices to start, those of this run and scheme: key → device string.
+            table: The checked table.
+            devices: All devices of the bench: key → device string.
+            bench_dir: Folder of the bench file; relative paths start there.
+            work_dir: The run's own folder, for sockets.
+            log: Receives log lines for the run.
+
+        Raises:
+            DeviceError: A device cannot be provided.
         """
         ...
 
 
 class TablePart(NamedTuple):
-    """One thing in a provider's table, in words for people."""
+    """One part in a provider's table, as texts for users."""
 
     name: str
     kind: str
     wired: list[str]
-    """What it is wired to, one connection each."""
+    """What it is wired to, one text for each connection."""
     detail: str = ""
     left_out: str = ""
-    """Why it is not there with this run's devices; empty when it is."""
+    """Why it is left out with this run's devices; "" when it is not."""
 
 
 @runtime_checkable
 class TableDescriber(Protocol):
-    """A TableProvider that can also say what its table holds; `mlink check` shows that."""
+    """A TableProvider that can list the parts in its table, for `mlink check`."""
 
     def describe_table(
         self, table: Mapping[str, Any], *, specs: Mapping[str, str]
     ) -> list[TablePart]:
-        """Return the parts of a table that has been checked; `specs` as for `open_together`."""
+        """Return the parts in a checked table; `specs` as for `open_together`."""
         ...
 
 
 class FoundDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """A device that exists on this machine, as a provider of `mlink.discovery` found it.
+    """A device of this machine, as a function of the group `mlink.discovery` has found it.
 
     Entry points of that group name functions `() -> list[FoundDevice]`; `mlink devices` shows
-    what they return. `address` and every string of `identity` can stand in a `[devices]` table;
-    those of `identity` stay true when the device is plugged in elsewhere or in another order.
+    their results. `address` and each string of `identity` is valid in a `[devices]` table; those
+    of `identity` remain valid when the device is plugged in elsewhere or in another order.
     """
 
     kind: Literal["serial", "camera", "virtual"]
@@ -118,5 +140,5 @@ class FoundDevice(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     identity: list[str] = []
     problem: str = ""
-    """Why it cannot be used as it is; empty when it can."""
+    """Why it cannot be used as it is; "" when it can."""
     remedy: str = ""

@@ -1,4 +1,4 @@
-"""What follows from a bench before anything runs: the modules' order, and the streams' layout."""
+"""Order of a bench's modules, and layout of its streams in shared memory, before anything runs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from mlink.transport.plan import StreamPlan
 from mlink.types import DataType
 
 FRAME_QUEUE_BYTES = 256 << 20
+"""Most bytes of frames in the default queue of a subscription."""
 FRAME_QUEUE_ITEMS = (8, 512)
+"""Shortest and longest default queue of a subscription to frames."""
 SIGNAL_QUEUE_ITEMS = 2048
+"""Default queue of a subscription to signal blocks."""
 UNKNOWN_FRAME_BYTES = 1 << 20
-"""Taken for a frame's size where the source has not announced it."""
+"""Assumed size of a frame whose source does not announce it."""
 _SHM = "/dev/shm"  # noqa: S108 - POSIX shared memory lives here on Linux
 _SIGNAL_ITEM_BYTES = HEADER_BYTES + 4096
 _BORROWED_FRAMES = 16
@@ -29,7 +32,7 @@ log = logging.getLogger("mlink.engine")
 
 LOOP_CATEGORIES = frozenset({Category.DEVICE, Category.GENERATOR, Category.SCRIPT})
 LOOP_NICE = -10
-"""What their workers ask for, so that a busy recorder does not delay an answer."""
+"""Nice value that their workers request, so that a busy recorder does not delay an answer."""
 
 _CATEGORY_RANK = {
     Category.DEVICE: 0,
@@ -43,7 +46,11 @@ _CATEGORY_RANK = {
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One subscription: a stream from a module's output to another's input."""
+    """One subscription: the stream from an output port to an input port.
+
+    A feedback edge runs against the order of the modules; `queue` is its length in items, if the
+    bench gives one.
+    """
 
     source: str
     source_port: str
@@ -88,7 +95,7 @@ def _rank(
 
 
 def find_edges(bench: Bench, order: list[str]) -> list[Edge]:
-    """Return all subscriptions; those that run against the order are feedback edges."""
+    """Return all subscriptions; those against the order (and to oneself) are feedback edges."""
     position = {name: index for index, name in enumerate(order)}
     return [
         Edge(
@@ -112,8 +119,9 @@ def output_type(module: ModuleConfig, port_id: str) -> DataType:
 def frame_queue_bytes(bench: Bench, edges: Iterable[Edge]) -> int:
     """Return how many bytes of frames one subscription may queue.
 
-    At most FRAME_QUEUE_BYTES, less where /dev/shm is small (64 MB in a default container): a page
-    that does not fit there would kill the process that writes it.
+    At most FRAME_QUEUE_BYTES. Less, with a warning, where half of the free /dev/shm shared by all
+    subscriptions is less (a default container has 64 MB): a process that writes a page that does
+    not fit is killed by SIGBUS.
     """
     subscriptions = sum(
         output_type(bench.modules[edge.source], edge.source_port) is DataType.Frame
@@ -125,7 +133,7 @@ def frame_queue_bytes(bench: Bench, edges: Iterable[Edge]) -> int:
     share = free // 2 // subscriptions
     if share < FRAME_QUEUE_BYTES:
         log.warning(
-            "shared memory is short (%d MB free in %s): frame queues are cut to %d MB each; "
+            "shared memory is small (%d MB free in %s): frame queues are limited to %d MB each; "
             "enlarge it with: mount -o remount,size=2G %s",
             free >> 20,
             _SHM,
@@ -143,9 +151,17 @@ def plan_stream(
     queue_bytes: int = FRAME_QUEUE_BYTES,
     likely_frame_bytes: int = UNKNOWN_FRAME_BYTES,
 ) -> tuple[StreamPlan, dict[Edge, int]]:
-    """Lay out a stream of frames or blocks; return the plan and each subscription's queue length.
+    """Lay out a stream of frames or signal blocks.
 
-    `likely_frame_bytes` stands in where the metadata give no size (yet).
+    Args:
+        data_type: Type of the items.
+        metadata: The stream's metadata; `size` and `has_color` give the size of a frame.
+        edges: Its subscriptions.
+        queue_bytes: Most bytes in a queue whose length the bench does not give.
+        likely_frame_bytes: Assumed size of a frame where the metadata do not give it.
+
+    Returns:
+        The layout, and the length of each subscription's queue in items.
     """
     if data_type is DataType.Frame:
         frame_bytes = _frame_bytes(metadata) or likely_frame_bytes
@@ -167,7 +183,7 @@ def plan_stream(
 
 
 def _frame_bytes(metadata: Metadata) -> int:
-    """Return the size of a stream's frames in bytes, 0 when the metadata do not say."""
+    """Return the size of a stream's frames in bytes; 0 when the metadata do not give it."""
     size = metadata.get("size")
     if not isinstance(size, MetaSize) or size.width <= 0 or size.height <= 0:
         return 0

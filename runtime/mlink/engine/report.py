@@ -1,4 +1,4 @@
-"""Gathers what a run shows and keeps: status, logs, figures, and the result."""
+"""Status, logs and figures of a run: for the observer, the recording and the result."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ReporterLogHandler(logging.Handler):
         self._thread_id = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on."""
+        """Send one record."""
         others = [each for each in self._active if each is not self]
         if not any(record.thread == other._thread_id for other in others):
             self._reporter.log("", record.levelno, record.getMessage())
@@ -73,7 +73,13 @@ class ReporterLogHandler(logging.Handler):
 
 
 class Reporter:
-    """Keeps the run's status and passes it to the observer and the recording."""
+    """Keeps the run's status and passes it to the observer and the recording.
+
+    Args:
+        bench: The bench that runs.
+        streams: Its streams.
+        observer: Called with status, logs and printed lines.
+    """
 
     def __init__(self, bench: Bench, streams: Streams, observer: RunObserver) -> None:
         self.recording: Recording | None = None
@@ -89,25 +95,25 @@ class Reporter:
         self._rates = StreamRates()
         self._first_item_ns = 0
         self.virtual_usec: Callable[[], int] | None = None
-        """In a replay: what tells master time."""
+        """In virtual time: returns master time in µs."""
 
     def enter(self, phase: Phase) -> None:
-        """Note a new phase and show it."""
+        """Set the phase and pass the status to the observer."""
         self._status.phase = phase
         self._observer.on_status(self._status)
 
     def start_clock(self, t0_ns: int) -> None:
-        """Master time begins."""
+        """Start master time; `t0_ns` is its zero on CLOCK_MONOTONIC."""
         self._t0_ns = t0_ns
 
     def stop_clock(self) -> None:
-        """The run's length is settled; what follows is draining."""
+        """Fix the run's length; draining does not count."""
         if self._t0_ns and not self._end_ns:
             self._end_ns = time.monotonic_ns()
 
     @property
     def elapsed_s(self) -> float:
-        """Length of the run so far in seconds."""
+        """Length of the run so far in seconds of master time."""
         if self.virtual_usec is not None:
             return self.virtual_usec() / 1e6
         if not self._t0_ns:
@@ -115,7 +121,7 @@ class Reporter:
         return ((self._end_ns or time.monotonic_ns()) - self._t0_ns) / 1e9
 
     def tick(self, workers: Mapping[str, WorkerHandle]) -> None:
-        """Make a new snapshot when it is due."""
+        """Make a new snapshot if the last one is _STATUS_PERIOD_S old."""
         now = time.monotonic()
         if now >= self._next_status:
             self._next_status = now + _STATUS_PERIOD_S
@@ -162,12 +168,18 @@ class Reporter:
         return status
 
     def log(self, module: str, level: int, text: str) -> None:
-        """Show a log line and keep it."""
+        """Pass a log line to the observer and the recording.
+
+        Args:
+            module: The module's name; "" for the engine.
+            level: A `logging` level.
+            text: The message.
+        """
         self._observer.on_log(module, level, text)
         self._keep(module, level, text)
 
     def output(self, module: str, text: str) -> None:
-        """Show a line that a script printed, and keep it."""
+        """Pass a line that a script printed to the observer and the recording."""
         self._observer.on_output(module, text)
         self._keep(module, logging.INFO, text)
 
@@ -179,13 +191,19 @@ class Reporter:
             self.recording.write_log(time_usec, module, level, text)
 
     def report(self, module: str, key: str, value: float | str) -> None:
-        """Take a figure of a module."""
+        """Keep a figure of a module for the result; a later value of a key replaces it."""
         self._reports.setdefault(module, {})[key] = value
 
     def result(
         self, failures: list[Failure], stop_reason: str, workers: Mapping[str, WorkerHandle]
     ) -> RunResult:
-        """Return the run's result, with the workers' final counts."""
+        """Return the run's result.
+
+        Args:
+            failures: The run's failures; without any it is a success.
+            stop_reason: Why it ended.
+            workers: The workers, with their final counts.
+        """
         self._gather(workers)
         for stream in self._status.streams:
             stream.rate_hz = stream.sent / self.elapsed_s if self.elapsed_s else 0.0
@@ -201,6 +219,6 @@ class Reporter:
         )
 
     def _in_bench_order(self) -> dict[str, dict[str, float | str]]:
-        """Return the figures in the order of the bench's modules, not of their coming."""
+        """Return the figures in the order of the bench's modules."""
         names = [*self._bench.modules, *self._reports]
         return {name: self._reports[name] for name in names if name in self._reports}

@@ -1,4 +1,4 @@
-"""The streams of a run: who subscribes to what, their metadata, and their layout."""
+"""The streams of a run: their subscriptions, metadata and layout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ _LOSSLESS = (DataType.LineCommand, DataType.ControlCommand)
 
 
 class Streams:
-    """Keeps what becomes known of the streams while the modules prepare and start."""
+    """Holds metadata and layouts of streams, which become known while modules prepare and start.
+
+    Args:
+        bench: The bench that runs.
+        order: Names of its modules, sources first; subscriptions against it are feedback.
+    """
 
     def __init__(self, bench: Bench, order: list[str]) -> None:
         self.edges = find_edges(bench, order)
@@ -45,7 +50,7 @@ class Streams:
         return [edge for edge in self.edges if edge.source == module]
 
     def sources(self, module: str) -> set[str]:
-        """Return the modules that must come first; feedback does not count."""
+        """Return the sources that a module waits for in prepare and start: all but feedback."""
         return {edge.source for edge in self.into(module) if not edge.feedback}
 
     def listeners(self, module: str) -> dict[str, list[str]]:
@@ -57,7 +62,7 @@ class Streams:
         return found
 
     def input_plan(self, edge: Edge) -> InputPlan:
-        """Return what a subscriber needs to open a stream that has been laid out."""
+        """Return what a subscriber needs to open a stream whose source has prepared."""
         plan, queues = self._layouts.get(edge.stream, (None, {}))
         return InputPlan(
             source=f"{edge.source}.{edge.source_port}",
@@ -77,7 +82,7 @@ class Streams:
         }
 
     def queue_limit(self, edge: Edge) -> int:
-        """Return the bound of a subscription in items (of small ones about), 0 if not known yet."""
+        """Return the length of a queue in items (about, for small items); 0 if not known yet."""
         if self.is_small(edge):
             return edge.queue or PIPE_BYTES // LIKELY_RECORD_BYTES
         layout = self._layouts.get(edge.stream)
@@ -85,7 +90,7 @@ class Streams:
 
     @property
     def command_a_device(self) -> bool:
-        """Whether some module commands the lines of a device: a loop may be closed through it."""
+        """Whether a module commands lines of a device, so that a loop may be closed through it."""
         return any(self._types[edge.stream] is DataType.LineCommand for edge in self.edges)
 
     def is_small(self, edge: Edge) -> bool:
@@ -93,7 +98,15 @@ class Streams:
         return is_small(self._types[edge.stream])
 
     def lay_out(self, module: ModuleConfig, metadata: Mapping[str, bytes]) -> dict[str, StreamPlan]:
-        """Lay out the outputs of a module that has prepared; return the connected ones."""
+        """Lay out the outputs of a module that has prepared.
+
+        Args:
+            module: The module.
+            metadata: Packed metadata of each of its outputs.
+
+        Returns:
+            The layouts of its outputs in shared memory that have a subscriber.
+        """
         self._keep(module.name, metadata)
         likely = max(self._frame_sizes(self.into(module.name)), default=UNKNOWN_FRAME_BYTES)
         plans = {}
@@ -114,19 +127,23 @@ class Streams:
         return plans
 
     def _frame_sizes(self, edges: Iterable[Edge]) -> list[int]:
-        """Return the sizes of the frames a module takes in: it may well send such again."""
+        """Return the frame sizes of streams: a module likely sends frames as it receives."""
         plans = [self._layouts[edge.stream][0] for edge in edges if edge.stream in self._layouts]
         return [plan.item_bytes for plan in plans if plan.data_type == DataType.Frame.value]
 
     def changed(self, module: str, metadata: Mapping[str, bytes]) -> list[tuple[Edge, bytes]]:
-        """Keep the metadata that a module's start() has set; return who must be told what."""
-        told = [
+        """Update the metadata of a module that has started.
+
+        Returns:
+            The subscriptions whose metadata have changed, with the new packed metadata.
+        """
+        changed = [
             (edge, metadata[edge.source_port])
             for edge in self.out_of(module)
             if metadata[edge.source_port] != self._metadata[edge.stream]
         ]
         self._keep(module, metadata)
-        return told
+        return changed
 
     def _keep(self, module: str, metadata: Mapping[str, bytes]) -> None:
         for port, packed in metadata.items():

@@ -1,1 +1,1 @@
-"""Conductor of runs in virtual time: one module at a time gets its turn."""
+"""Runs in virtual time (today replays): the conductor lets one module at a time run."""

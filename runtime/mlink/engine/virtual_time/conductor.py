@@ -1,9 +1,11 @@
-"""Gives the modules of a replay their turns, in virtual time.
+"""Decides which module runs next in virtual time, and at which master time.
 
-One module runs at a time. Whoever was sent something comes first, in the order of the streams, at
-the time that it is; when nobody was, time goes on to the next time that a module waits for. Thus
-the order of everything follows from what the modules do, never from how fast they do it. What goes
-back, against the order of the streams, arrives a little later, so that time moves in every circle.
+One module runs at a time. Modules with new items come first, in the order of the streams, at the
+current time. When no module has new items, time advances to the earliest time that a module waits
+for. The order of a run therefore follows from what the modules do, never from how fast they do it.
+Items on feedback edges arrive FEEDBACK_USEC later, so that time advances in every cycle.
+
+Replays use it today. It knows no recording: simulated benches in virtual time will use it too.
 """
 
 from __future__ import annotations
@@ -16,55 +18,63 @@ from mlink.control import NO_TIME, Waits
 from mlink.engine.plan import Edge
 
 _LATE_USEC = 1_000
+"""Delay in real time from which a turn counts as late, at a chosen speed."""
 FREE_USEC = 1_000_000
-"""How far a module goes on without asking; so often it hears of a stop."""
+"""Longest time that a module runs on without the conductor, and without seeing a stop."""
 QUIET_USEC = 50_000
-"""What a source whose items give nobody a turn may be late."""
+"""Longest delay allowed for a source that wakes no module."""
 LOT = 64
-"""Items that a patient recorder takes at once; the rest when the run ends."""
+"""Items that a patient recorder waits for before its turn; it gets the rest at the end."""
 FEEDBACK_USEC = 100
-"""What a stream against the order takes: modules that feed each other would stop time else."""
+"""Delay of a feedback edge; without it modules that feed each other would stop time."""
 
 
 @dataclass(frozen=True, slots=True)
 class VirtualTime:
-    """How time passes in a replay."""
+    """Parameters of a run in virtual time."""
 
     end_usec: int
     """Master time at which the run ends."""
     speed: float | None = None
-    """Times as fast as real time; None is as fast as the modules go."""
+    """Speed relative to real time; None is as fast as the modules run."""
     replayed: frozenset[str] = frozenset()
-    """Modules whose streams come from the recording."""
+    """Modules whose streams come from a recording."""
     on_tape: frozenset[tuple[str, str]] = frozenset()
-    """Inputs (module, port) whose items come from a tape: what is sent to them wakes nobody."""
+    """Inputs (module, port) whose items come from a tape: items sent to them wake no module."""
     patient: frozenset[str] = frozenset()
-    """Recorders that take their items in lots, for nothing depends on when they do."""
+    """Recorders that receive items in lots: no other module depends on when they run."""
     tapes: Mapping[str, str] = field(default_factory=dict)
-    """Journals of the recorded run, by the module that is to meet the same again."""
+    """Module → path of its journal, whose events it receives again at the same times."""
     time_created: str = ""
-    """What files give as the time of their making (ISO 8601)."""
+    """Creation time that files are given (ISO 8601); "" is now."""
 
     def wakes(self, module: str, port: str) -> bool:
-        """Whether a module is to have a turn when something is sent to this input of it.
+        """Return whether an item on this input gives the module a turn.
 
-        What takes a source's place only swallows what is sent to it.
+        It does not where the item is discarded: in a module that replaces a source, and on an
+        input whose items come from a tape.
         """
         return module not in self.replayed and (module, port) not in self.on_tape
 
 
 class Conductor:
-    """Knows what each module waits for; times are µs of the virtual master timer."""
+    """Knows what each module waits for; times are µs of virtual master time.
+
+    Args:
+        virtual: Parameters of the run.
+        order: Names of the modules, sources first.
+        edges: All subscriptions.
+    """
 
     def __init__(self, virtual: VirtualTime, order: Sequence[str], edges: Sequence[Edge]) -> None:
         self.now_usec = 0
         self.late_turns = 0
-        """Turns that came more than 1 ms late, at a chosen speed."""
+        """Turns that were given more than 1 ms late, at a chosen speed."""
         self.latest_usec = 0
-        """The most that a turn was late, in µs of real time."""
+        """Longest delay of a turn, in µs of real time."""
         self.turns = 0
         self.holder: str | None = None
-        """Whose turn it is; None between two turns."""
+        """Name of the module that has the turn; None between two turns."""
         self._virtual = virtual
         self._order = list(order)
         self._targets: dict[tuple[str, str], list[str]] = {}
@@ -78,24 +88,29 @@ class Conductor:
             targets = self._fed_back if edge.feedback else self._targets
             targets.setdefault(edge.stream, []).append(edge.target)
         self._quiet = virtual.replayed - loud
-        """Sources whose items give nobody a turn: they may come late, and many at once."""
+        """Replayed sources that wake no module: they may be late, and send many items at once."""
         self._sent: dict[tuple[str, str], int] = {}
         self._addressed: set[str] = set()
         self._waiting: dict[str, int] = {}
-        """Items that patient ones have not taken yet."""
+        """Patient recorder → items that have arrived since its last turn."""
         self._due: dict[str, int] = {}
-        """When what was fed back arrives, by the module that it is for."""
+        """Module → when items of its feedback inputs arrive."""
         self._waits: dict[str, int] = {}
         self._t0_ns = 0
 
     def begin(self, name: str) -> None:
-        """A module starts: the turn is its own."""
+        """Give the turn to a module that starts."""
         if not self._t0_ns:
             self._t0_ns = time.monotonic_ns()
         self.holder = name
 
     def note(self, name: str, message: Waits) -> None:
-        """A module gives its turn back."""
+        """Take the turn back from a module.
+
+        Args:
+            name: The module.
+            message: Until when it waits, and how many items it has sent so far.
+        """
         for port, sent in message.sent.items():
             if new := sent - self._sent.get((name, port), 0):
                 self._sent[name, port] = sent
@@ -109,7 +124,7 @@ class Conductor:
             self.holder = None
 
     def _is_wanted(self, target: str, new: int) -> bool:
-        """Whether a module is to have a turn now that so many items more are there for it."""
+        """Return whether a module needs a turn for `new` more items."""
         if target not in self._virtual.patient:
             return True
         waiting = self._waiting.get(target, 0) + new
@@ -117,7 +132,7 @@ class Conductor:
         return waiting >= LOT
 
     def next(self) -> tuple[str, int] | None:
-        """Return whose turn is next, and at what time; None when the run is over."""
+        """Return the module that is next and its time in µs; None when the run is over."""
         for name in self._order:
             if name in self._addressed and name in self._waits:
                 return name, self.now_usec
@@ -131,7 +146,7 @@ class Conductor:
         return name, max(until, self.now_usec)
 
     def _timed(self, without: str = "") -> Iterator[tuple[int, str]]:
-        """Yield (time, module) of what is waited for, but by one module."""
+        """Yield (time, module) of all waits and feedback items, except waits of one module."""
         end_usec = self._virtual.end_usec
         for name, until in self._waits.items():
             if until == NO_TIME or name == without:
@@ -144,22 +159,22 @@ class Conductor:
 
     @property
     def free_until_usec(self) -> int:
-        """Before when nobody but the holder has a turn, unless the holder sends something."""
-        everybody_waits = len(self._waits) == len(self._order)
-        if self._virtual.speed is not None or self._addressed or not everybody_waits:
+        """Time before which no other module has a turn, unless the holder sends an item."""
+        all_wait = len(self._waits) == len(self._order)
+        if self._virtual.speed is not None or self._addressed or not all_wait:
             return 0
         latest = min(self._virtual.end_usec + 1, self.now_usec + FREE_USEC)
         return min([latest, *(time_usec for time_usec, _ in self._timed(self.holder or ""))])
 
     def left_s(self, time_usec: int) -> float:
-        """Return the s of real time until it may be `time_usec`; 0 or less when it may be now."""
+        """Return the seconds of real time until `time_usec` may begin; 0 or less if it may now."""
         speed = self._virtual.speed
         if speed is None or time_usec <= self.now_usec:
             return 0.0
         return (self._t0_ns + time_usec * 1000 / speed - time.monotonic_ns()) / 1e9
 
     def give(self, name: str, time_usec: int) -> None:
-        """It is this module's turn now, and that time."""
+        """Give the turn to a module, and set the time to `time_usec`."""
         if self._virtual.speed is not None and time_usec > self.now_usec:
             late_usec = round(-1e6 * self.left_s(time_usec))
             self.latest_usec = max(self.latest_usec, late_usec)
@@ -172,11 +187,11 @@ class Conductor:
             del self._due[name]
 
     def finish(self) -> None:
-        """Time goes on to the run's end."""
+        """Advance the time to the run's end."""
         self.now_usec = max(self.now_usec, self._virtual.end_usec)
 
     def figures(self) -> Mapping[str, float | str]:
-        """Return what is worth telling: how late turns came, at a chosen speed."""
+        """Return figures for the result: how late turns were, at a chosen speed."""
         if self._virtual.speed is None:
             return {}
         return {"late_turns": self.late_turns, "latest_ms": self.latest_usec / 1000}

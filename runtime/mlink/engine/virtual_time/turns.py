@@ -1,4 +1,4 @@
-"""Leads the workers of a replay through start and run, one turn after the other."""
+"""Leads workers in virtual time through start and run, one turn after the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ _STEP_S = 0.25
 
 
 class Turns:
-    """Gives turns as the conductor says; `pump` hears the workers, `ending` ends everything."""
+    """Sends turns to workers in the conductor's order.
+
+    Args:
+        conductor: Decides whose turn is next.
+        workers: The run's workers by module name.
+        pump: Handles the workers' messages, for at most so many seconds.
+        ending: Whether the run has to end.
+    """
 
     def __init__(
         self,
@@ -32,7 +39,13 @@ class Turns:
         send_start: Callable[[WorkerHandle], None],
         fail: Callable[[WorkerHandle, str, str], None],
     ) -> None:
-        """Start one module after the other; time moves only where one waits while it starts."""
+        """Start the modules in turns; time advances only if one waits while it starts.
+
+        Args:
+            order: Names of the modules, sources first.
+            send_start: Sends Start to a worker.
+            fail: Reports a failure: worker, phase, what happened.
+        """
         conductor = self._conductor
         for name in order:
             worker = self._workers[name]
@@ -40,11 +53,11 @@ class Turns:
             send_start(worker)
             while not self._ending() and (conductor.holder or worker.state < State.STARTED):
                 if not conductor.holder and not self._give():
-                    fail(worker, "start", "waits in start() for what never comes")
+                    fail(worker, "start", "waits in start() for an item or time that never comes")
                 self._pump(_STEP_S)
 
     def run(self) -> bool:
-        """Give turns to the end; return whether the recording is over, rather than cut short."""
+        """Give turns until the run is over; return False if it has to end before."""
         while not self._ending():
             if self._conductor.holder:
                 self._pump(_STEP_S)
@@ -54,7 +67,7 @@ class Turns:
         return False
 
     def _give(self) -> bool:
-        """Give the next turn, when it is time for it; False when there is none."""
+        """Give the next turn when it is due; return False when there is none."""
         turn = self._conductor.next()
         if turn is None:
             return False

@@ -1,1 +1,1 @@
-"""Module host for runs in virtual time, and playback of journals."""
+"""Module host for runs in virtual time (today replays), and playback of journals."""

@@ -1,4 +1,4 @@
-"""Calls that are due at a time of a virtual clock, in the order of their times."""
+"""Delayed calls in virtual time, made in the order of their due times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Agenda:
-    """Delayed calls; of those due at the same µs the one that was asked for first comes first."""
+    """Pending calls; calls that are due at the same µs are made in the order of their requests."""
 
     def __init__(self) -> None:
         self._calls: list[tuple[int, int, Callable[[], object]]] = []
@@ -16,17 +16,18 @@ class Agenda:
 
     @property
     def next_usec(self) -> int | None:
-        """When the next call is due; None when there is none."""
+        """Due time of the next call in µs; None when there is none."""
         return self._calls[0][0] if self._calls else None
 
     def call_at(self, time_usec: int, call: Callable[[], object]) -> None:
-        """Call once, when it is that time."""
+        """Call once, when the clock reaches `time_usec`."""
         heapq.heappush(self._calls, (time_usec, next(self._numbers), call))
 
     def run_due(self, now_usec: int) -> bool:
-        """Do all that is due by now; return whether there was any.
+        """Make the calls that are due; return whether there was any.
 
-        What these calls ask for anew waits for the next time; when one raises, the others stay.
+        Calls that are requested meanwhile wait for the next `run_due`. When a call raises, those
+        after it stay pending.
         """
         due = []
         while self._calls and self._calls[0][0] <= now_usec:

@@ -1,9 +1,11 @@
-"""A module's world in a replay: time is virtual, and one module at a time has its turn.
+"""The context of a module in virtual time: one module at a time runs, on the conductor's clock.
 
-The engine's conductor gives a turn with the master time that it is now.
-The module takes what has arrived and what is due, and when it would wait it gives the turn back,
-saying until when it waits; if nobody else would have a turn before, it goes on at once. So the
-order of everything follows from the recording alone.
+The engine's conductor gives a turn together with the current master time. The module dispatches the
+items that have arrived and makes the calls that are due. When it would wait, it gives the turn back
+and sends until when it waits; if no other module has a turn before that time, it continues at once.
+The order of a run therefore depends on its input alone, not on the speed of the machine.
+
+With a tape (a journal of a recorded run) the module receives the same events at the same times.
 """
 
 from __future__ import annotations
@@ -22,17 +24,24 @@ from mlink.transport.doorbell import Doorbell
 from mlink.worker.host import BATCH, ModuleHost
 from mlink.worker.ports import WorkerInput
 from mlink.worker.virtual_time.agenda import Agenda
-from mlink.worker.virtual_time.tape import Met, Tape, TapeClock
+from mlink.worker.virtual_time.tape import Event, Tape, TapeClock
 
 BUSY_CALLS = 10
-"""Calls in a row that neither wait nor find anything, before each of them takes time."""
+"""Calls in a row without a wait and without an item, after which each call takes time."""
 BUSY_USEC = 1_000
-"""What such a call takes then; a loop that never waits would not see time move otherwise."""
+"""Duration of such a call in µs; without it a loop that never waits would stop time."""
 _POLL_MS = 250.0
 
 
 class VirtualHost(ModuleHost):
-    """Implements `mlink.module.ModuleContext` on the conductor's clock."""
+    """Implements `mlink.module.ModuleContext` in virtual time.
+
+    Args:
+        spec: The worker's spec, with its tape and quiet outputs.
+        settings: The module's settings.
+        channel: The control channel to the engine.
+        doorbell: Rung by sources of streams in shared memory.
+    """
 
     def __init__(
         self,
@@ -50,7 +59,7 @@ class VirtualHost(ModuleHost):
         self._has_turn = False
         self._busy_calls = 0
         self._free_until_usec = 0
-        """Before when nobody else has a turn."""
+        """Time before which no other module has a turn."""
         self._loud_before = 0
         self._loud = [p for p in self.outputs.values() if p.id not in spec.quiet_outputs]
         for port in self.outputs.values():
@@ -63,27 +72,27 @@ class VirtualHost(ModuleHost):
         taped = self._tape.ports if self._tape is not None else []
         return [port for port in self.inputs.values() if port not in taped]
 
-    def begin(self, t0_monotonic_ns: int) -> None:  # noqa: ARG002 - real time is of no concern
-        """Take the turn that comes with the start."""
+    def begin(self, t0_monotonic_ns: int) -> None:  # noqa: ARG002 - real time is not used
+        """Start with the turn; real time is ignored."""
         self.started = self._has_turn = True
         self.journal.note_start(self.inputs)
         self._shown.follow(self._tape.start if self._tape is not None else None)
 
     def ask_stop(self) -> None:
-        """A stop is asked: the module stops acquiring at once."""
+        """Request the module's stop: it stops acquiring at once."""
         if not self.stop_asked and self._tape is not None:
             self._shown.follow(self._tape.stop)
         super().ask_stop()
 
     def note_finish(self) -> None:
-        """The module's stop() is about to be called."""
+        """Record that the module's stop() follows."""
         super().note_finish()
         if self._tape is not None:
             self._shown.follow(self._tape.finish)
 
     @property
     def running(self) -> bool:
-        """True from start() until a stop was asked; asking again and again takes time."""
+        """True from start() until a stop was requested; reading it in a loop takes virtual time."""
         if self.started and not self.stop_asked and not self.failed:
             self.serve_control()
             if self._sees_stop_here():
@@ -93,7 +102,7 @@ class VirtualHost(ModuleHost):
         return self.started and not self.stop_asked and not self.failed
 
     def serve(self, timeout_usec: int = -1) -> None:
-        """Dispatch what arrives: until a stop is asked, or for one wait of `timeout_usec`."""
+        """Dispatch items until a stop is requested, or during one wait of `timeout_usec`."""
         if timeout_usec >= 0:
             self.step(timeout_usec)
             return
@@ -101,22 +110,22 @@ class VirtualHost(ModuleHost):
             self._step(None)
 
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
-        """Call once, `delay_usec` from now; at least 1 µs, so that time moves in any case."""
+        """Call once, `delay_usec` µs from now; at least 1 µs, so that time always advances."""
         number, due_usec = next(self._call_numbers), self._time.time_usec + max(1, delay_usec)
-        met = Met(due_usec)
+        event = Event(due_usec)
         if self._tape is not None:
-            met = self._tape.timer(number, delay_usec, due_usec)
+            event = self._tape.timer(number, delay_usec, due_usec)
 
         noted = self.journal.call(number, delay_usec, call)
 
         def make() -> None:
-            self._shown.follow(met)
+            self._shown.follow(event)
             noted()
 
-        self._agenda.call_at(met.time_usec, make)
+        self._agenda.call_at(event.time_usec, make)
 
     def step(self, timeout_usec: int) -> None:
-        """Dispatch what is there, else wait once, at most `timeout_usec`, and dispatch then."""
+        """Dispatch waiting items; without any, wait once for at most `timeout_usec`."""
         self._step(timeout_usec)
 
     def _step(self, timeout_usec: int | None) -> None:
@@ -135,7 +144,7 @@ class VirtualHost(ModuleHost):
             self.journal.note_wait(timeout_usec)
 
     def _wait(self, timeout_usec: int | None) -> None:
-        """Wait until something was dispatched, or so long."""
+        """Wait until an item or call was dispatched, at most `timeout_usec` (None: no limit)."""
         until_usec = None if timeout_usec is None else self._time.time_usec + timeout_usec
         while not self._is_over():
             if self._dispatch():
@@ -150,8 +159,8 @@ class VirtualHost(ModuleHost):
             self._busy_calls = 0
             self._give_turn(until_usec)
 
-    def _wait_as_recorded(self, end: Met) -> None:
-        """Wait until that end, and dispatch what came before it."""
+    def _wait_as_recorded(self, end: Event) -> None:
+        """Wait until the recorded end of a wait, and dispatch all that came before it."""
         self._busy_calls = 0
         while not self._is_over():
             self._dispatch()
@@ -159,16 +168,16 @@ class VirtualHost(ModuleHost):
                 return
             self._give_turn(end.time_usec)
         if self.stop_asked and not self.failed and self._tape is not None:
-            self._meet_rest(self._tape, end.time_usec)
+            self._replay_rest(self._tape, end.time_usec)
 
     def _is_over(self) -> bool:
-        """Whether no more turns come; what still arrives is dispatched by `drain`."""
+        """Return whether no more turns come; later items are dispatched by `drain`."""
         if self.stop_asked or self.failed:
             self.serve_control()
         return self.stop_asked or self.failed
 
     def _dispatch(self) -> bool:
-        """Do what is due, then take what live modules have sent, input by input; tell if any."""
+        """Make what is due, then dispatch items of live modules; return whether there were any."""
         did = False
         if self._tape is not None:
             self._tape.pull()
@@ -185,24 +194,24 @@ class VirtualHost(ModuleHost):
         return did or sum(port.count.received for port in live) != before
 
     def _next_due(self) -> int | None:
-        """Return when a delayed call or an item of the tape is due next."""
+        """Return the time of the next delayed call or item of the tape; None without one."""
         item = self._tape.next_usec if self._tape is not None else None
         times = [time_usec for time_usec in (self._agenda.next_usec, item) if time_usec is not None]
         return min(times, default=None)
 
     def _do_next(self, due_usec: int) -> None:
-        """Make the delayed call, or dispatch the item of the tape, that is due first."""
+        """Make the delayed call, or dispatch the item of the tape, that is due at `due_usec`."""
         if due_usec == self._agenda.next_usec:
             self._agenda.run_due(due_usec)
             return
         assert self._tape is not None
-        met, pulled = self._tape.pop()
-        if pulled is not None and met.port is not None:
-            self._shown.follow(met)
-            met.port.dispatch(pulled, met.time_usec)
+        event, pulled = self._tape.pop()
+        if pulled is not None and event.port is not None:
+            self._shown.follow(event)
+            event.port.dispatch(pulled, event.time_usec)
 
     def _give_turn(self, until_usec: int | None) -> None:
-        """Let others have their turns until it is that time, or something is due or arrives."""
+        """Wait until `until_usec`, or until something is due or arrives; others run meanwhile."""
         times = [time_usec for time_usec in (self._next_due(), until_usec) if time_usec is not None]
         until = min(times, default=control.NO_TIME)
         self._send_status_when_due()
@@ -212,44 +221,44 @@ class VirtualHost(ModuleHost):
         self._hand_over(until)
 
     def _hand_over(self, until_usec: int) -> None:
-        """Give the turn back, saying until when this module waits, and wait for the next one."""
+        """Give the turn back until `until_usec`, and wait for the next turn."""
         self._has_turn = False
         self._try_send(control.Waits(until_usec, self.sent_counts()))
         while not self._has_turn and not self.stop_asked and not self.failed:
             self._poll_once(_POLL_MS)
 
     def _sees_stop_here(self) -> bool:
-        """Whether the module was not waiting in the lab when it saw the stop, but asked for it."""
+        """Return whether the recorded module saw the stop here: by `running`, not in a wait."""
         tape = self._tape
-        if tape is None or tape.stop is None or not self._has_turn or not self._shown.told_all:
+        if tape is None or tape.stop is None or not self._has_turn or not self._shown.used_up:
             return False
         due = self._next_due()
         sent = sum(port.sent for port in self.outputs.values() if is_small(port.data_type))
         return (due is None or due >= tape.stop.time_usec) and tape.stop_is_next(sent)
 
     def _await_stop(self) -> None:
-        """Let all others have their turns, to the end."""
+        """Give turns back until the stop is requested."""
         while not self.stop_asked and not self.failed:
             self._hand_over(control.NO_TIME)
 
     def _loud_count(self) -> int:
-        """Return how many items were sent that give somebody a turn."""
+        """Return the number of items sent that wake another module."""
         return sum(port.sent for port in self._loud)
 
     def _note_busy(self) -> None:
-        """Let a module that never waits see time move."""
+        """Advance time for a module that never waits."""
         self._busy_calls += 1
         if self._has_turn and self._busy_calls > BUSY_CALLS:
             self._give_turn(self._time.time_usec + BUSY_USEC)
 
     def take_turn(self, message: control.Turn) -> None:
-        """Go on: it is that time now."""
+        """Continue at the time of the message."""
         self._time.time_usec = message.time_usec
         self._has_turn = True
         self._free_until_usec = message.free_until_usec
         self._loud_before = self._loud_count()
 
-    # what arrives while others have their turns -------------------------------------------
+    # items that arrive while other modules run ---------------------------------------------
 
     def _poll_once(self, wait_ms: float) -> None:
         ready = [fd for fd, _ in self._poll.poll(wait_ms)]
@@ -260,7 +269,7 @@ class VirtualHost(ModuleHost):
         self.serve_control()
 
     def _read_ahead(self) -> None:
-        """Make room in the pipes, whose writers wait for it: in a replay nothing is lost."""
+        """Empty the pipes, whose writers wait for room: in virtual time no item is lost."""
         for port in self.inputs.values():
             port.read_ahead()
 
@@ -268,30 +277,34 @@ class VirtualHost(ModuleHost):
         self._poll_once(_POLL_MS)
 
     def drain(self, ports: list[WorkerInput]) -> None:
-        """Wait until everything is there, then dispatch it, input by input."""
+        """Wait until all items have arrived, then dispatch them, input by input.
+
+        Raises:
+            ControlError: The engine has closed the channel.
+        """
         while not self.failed and not all(port.end_known for port in ports):
             self._poll_once(_POLL_MS)
             if self.engine_lost:
-                raise ControlError("the engine went away")
+                raise ControlError("lost the connection to the engine")
         if self._tape is not None:
-            self._meet_rest(self._tape, self._tape.last_usec)
+            self._replay_rest(self._tape, self._tape.last_usec)
         for port in ports:
             while not self.failed and not port.ended:
                 self._take_from(port)
         if self._tape is not None and self._tape.missing:
             self.log.warning(
-                "%d items that this module met in the lab are not in the recording",
+                "%d items that this module received in the lab are not in the recording",
                 self._tape.missing,
             )
             self._tape.missing = 0
 
-    def _meet_rest(self, tape: Tape, last_usec: int) -> None:
-        """Meet what was met in the lab after the stop, until then."""
+    def _replay_rest(self, tape: Tape, last_usec: int) -> None:
+        """Repeat the recorded events after the stop, up to `last_usec`."""
         tape.pull()
         while not self.failed and (due := self._next_due()) is not None and due <= last_usec:
             self._time.time_usec = max(self._time.time_usec, due)
             self._do_next(due)
 
     def _take_from(self, port: WorkerInput) -> bool:
-        """Dispatch a batch from this input; return whether more may wait."""
+        """Dispatch at most BATCH items from this input; return whether more may wait."""
         return port.take(BATCH, self.master_clock.now_usec, lambda lost: self._note_gap(port, lost))

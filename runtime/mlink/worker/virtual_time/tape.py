@@ -1,7 +1,8 @@
-"""What a module met in the recorded run, so that a replay lets it meet the same at the same times.
+"""The tape: the events of a module's journal, which a replay repeats at their recorded times.
 
-A delayed call or a wait that ended is taken for the recorded one when it is the same in number and
-length: it then ends when it ended in the lab, a little late. All else follows virtual time.
+A delayed call is matched with a recorded one by its number and delay, a wait by its length. A match
+ends when it ended in the recorded run, which is a little late as all real timers. Everything else
+follows virtual time.
 """
 
 from __future__ import annotations
@@ -14,31 +15,31 @@ from pathlib import Path
 from typing import Any
 
 from mlink.clock import Clock
-from mlink.recording import journal as told
+from mlink.recording import journal
 from mlink.recording.journal import read_journal
 from mlink.transport.codec import is_small, small_decoder
 from mlink.types import Frame, SignalBlock
 from mlink.worker.ports import Pulled, WorkerInput
 
 _LATE_USEC = 1_000_000
-"""How late a call may have been in the lab to be taken for the same one."""
+"""How late in µs a recorded call or wait may have been to match."""
 _WAITS_WITHIN = 64
-"""Waits within a wait that are looked through for its own end."""
+"""Nested waits that are searched for the end of the outer one."""
 
 
 @dataclass(slots=True, eq=False)
-class Met:
-    """Something the module met: when, and what the clock said to it then."""
+class Event:
+    """One recorded event: its time, and the clock readings after it."""
 
     time_usec: int
     length_usec: int = 0
-    """Of a delayed call or a wait."""
+    """Delay of a call, or length of a wait."""
     clock: deque[int] = field(default_factory=deque)
 
 
 @dataclass(slots=True, eq=False)
-class MetItem(Met):
-    """An item on one of the inputs."""
+class ItemEvent(Event):
+    """A recorded item of an input; `what` identifies it (mlink.recording.journal)."""
 
     port: WorkerInput | None = None
     what: Any = None
@@ -46,24 +47,24 @@ class MetItem(Met):
 
 
 class TapeClock:
-    """Virtual time, but what the clock said in the lab as long as that is known."""
+    """Virtual time, but the recorded readings of the clock as long as there are any."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._answers: deque[int] = deque()
         self._last_usec = 0
 
-    def follow(self, met: Met | None) -> None:
-        """Something happens: give the answers that were given then."""
-        self._answers = deque() if met is None else met.clock
+    def follow(self, event: Event | None) -> None:
+        """Use the recorded clock readings of an event from now on; None: virtual time."""
+        self._answers = deque() if event is None else event.clock
 
     @property
-    def told_all(self) -> bool:
-        """Whether no answer of the lab is left for what happened last."""
+    def used_up(self) -> bool:
+        """Whether no recorded reading of the last event is left."""
         return not self._answers
 
     def now_usec(self) -> int:
-        """Return µs since the run's start; never less than before."""
+        """Return µs since the run's start; never less than in the last call."""
         now = self._answers.popleft() if self._answers else self._clock.now_usec()
         self._last_usec = max(self._last_usec, now)
         return self._last_usec
@@ -74,18 +75,22 @@ class TapeClock:
 
 
 class Tape:
-    """A module's journal, in the hands of the module that is to meet the same again.
+    """A module's journal, read for the module that replays it.
 
-    `ports` are the inputs whose items come from the tape: those of replayed sources.
+    Args:
+        path: The journal.
+        ports: Inputs of replayed sources. Those that the journal has with the same data type and
+            source get their items from the tape.
+        sources: Input port → the stream that it subscribes to ("module.port").
     """
 
     def __init__(
         self, path: Path, ports: Iterable[WorkerInput], sources: Mapping[str, str]
     ) -> None:
-        journal = read_journal(path)
+        recorded = read_journal(path)
         by_id = {port.id: port for port in ports}
         taped: dict[int, WorkerInput] = {}
-        for number, known in enumerate(journal.header.inputs):
+        for number, known in enumerate(recorded.header.inputs):
             port = by_id.get(known.id)
             if (
                 port is not None
@@ -95,53 +100,53 @@ class Tape:
                 taped[number] = port
         self.ports = list(taped.values())
         self.missing = 0
-        """Items that the module met in the lab and that the recording does not hold."""
+        """Items that the module received in the lab and that the recording does not have."""
         self.last_usec = 0
-        """When the module met the last of it before its stop() was called."""
-        self.start: Met | None = None
-        self.stop: Met | None = None
-        self.finish: Met | None = None
+        """Time of the last item or call before the module's stop()."""
+        self.start: Event | None = None
+        self.stop: Event | None = None
+        self.finish: Event | None = None
         self._sent_before_stop = 0
         self._waited_at_stop = False
-        self._items: deque[MetItem] = deque()
-        self._timers: dict[int, Met] = {}
-        self._waits: deque[Met] = deque()
+        self._items: deque[ItemEvent] = deque()
+        self._timers: dict[int, Event] = {}
+        self._waits: deque[Event] = deque()
         self._arrived: dict[str, deque[Pulled]] = {port.id: deque() for port in self.ports}
         self._decoders = {
             port.id: small_decoder(port.data_type)
             for port in self.ports
             if is_small(port.data_type)
         }
-        self._read(journal.records(), taped)
+        self._read(recorded.records(), taped)
 
-    def _read(self, records: Iterable[told.Record], taped: Mapping[int, WorkerInput]) -> None:
-        met = Met(0)
+    def _read(self, records: Iterable[journal.Record], taped: Mapping[int, WorkerInput]) -> None:
+        event = Event(0)
         for record in records:
             time_usec = record.time_usec
             match record:
-                case told.ClockAnswer():
-                    met.clock.append(time_usec)
-                case told.Item():
+                case journal.ClockAnswer():
+                    event.clock.append(time_usec)
+                case journal.Item():
                     port = taped.get(record.port)
-                    met = item = MetItem(time_usec, port=port, what=record.what, seq=record.seq)
+                    event = item = ItemEvent(time_usec, port=port, what=record.what, seq=record.seq)
                     self._note_last(time_usec)
                     if port is not None:
                         self._items.append(item)
-                case told.Timer():
+                case journal.Timer():
                     self._note_last(time_usec)
-                    met = self._timers[record.number] = Met(time_usec, record.delay_usec)
-                case told.Sent():
+                    event = self._timers[record.number] = Event(time_usec, record.delay_usec)
+                case journal.Sent():
                     self._sent_before_stop += self.stop is None
-                case told.Wait():
+                case journal.Wait():
                     self._waited_at_stop |= self.stop is not None
-                    met = Met(time_usec, record.length_usec)
-                    self._waits.append(met)
-                case told.Start():
-                    met = self.start = Met(time_usec)
-                case told.Stop():
-                    met = self.stop = Met(time_usec)
-                case told.Finish():
-                    met = self.finish = Met(time_usec)
+                    event = Event(time_usec, record.length_usec)
+                    self._waits.append(event)
+                case journal.Start():
+                    event = self.start = Event(time_usec)
+                case journal.Stop():
+                    event = self.stop = Event(time_usec)
+                case journal.Finish():
+                    event = self.finish = Event(time_usec)
 
     def _note_last(self, time_usec: int) -> None:
         if self.finish is None:
@@ -149,13 +154,14 @@ class Tape:
 
     @property
     def next_usec(self) -> int | None:
-        """When the next item is to be met; None when there is none left."""
+        """Time of the next item in µs; None when none is left."""
         return self._items[0].time_usec if self._items else None
 
     def stop_is_next(self, sent: int) -> bool:
-        """Whether the module saw the stop here, between two waits, with so many small items sent.
+        """Return whether the recorded module saw the stop outside of a wait, at this point.
 
-        Else it saw it while it waited.
+        Args:
+            sent: Number of small items that the module has sent so far.
         """
         return (
             self.stop is not None
@@ -164,66 +170,77 @@ class Tape:
             and sent >= self._sent_before_stop
         )
 
-    def timer(self, number: int, delay_usec: int, due_usec: int) -> Met:
-        """Return when a delayed call is to be made."""
-        met = self._timers.get(number)
-        if met is not None and met.length_usec == delay_usec:
-            met.time_usec = max(met.time_usec, due_usec)
-            if met.time_usec <= due_usec + _LATE_USEC:
-                return met
-        return Met(due_usec)
+    def timer(self, number: int, delay_usec: int, due_usec: int) -> Event:
+        """Return the event of a delayed call; a new one where the journal has no match.
 
-    def wait(self, timeout_usec: int, now_usec: int) -> Met | None:
-        """Return the end of a wait in the lab, which everything that it brought came before.
+        Args:
+            number: Number of the call in its module, from 0.
+            delay_usec: Its delay.
+            due_usec: When it is due in virtual time.
+        """
+        event = self._timers.get(number)
+        if event is not None and event.length_usec == delay_usec:
+            event.time_usec = max(event.time_usec, due_usec)
+            if event.time_usec <= due_usec + _LATE_USEC:
+                return event
+        return Event(due_usec)
 
-        None when there was no such wait: the script has changed.
+    def wait(self, timeout_usec: int, now_usec: int) -> Event | None:
+        """Return the recorded end of a wait; all items that it dispatched come before it.
+
+        Args:
+            timeout_usec: Length of the wait.
+            now_usec: Virtual time at its beginning.
+
+        Returns:
+            None when the journal has no such wait: the script has changed.
         """
         while self._waits and self._waits[0].time_usec < now_usec:
             self._waits.popleft()
         latest_usec = now_usec + timeout_usec + _LATE_USEC
-        # A wait within a wait (in a handler) ends before it, and so stands before it.
-        for met in itertools.islice(self._waits, _WAITS_WITHIN):
-            if met.time_usec > latest_usec:
+        # A nested wait (in a handler) ends before the outer one, so its record comes first.
+        for event in itertools.islice(self._waits, _WAITS_WITHIN):
+            if event.time_usec > latest_usec:
                 break
-            if met.length_usec == timeout_usec:
-                self._waits.remove(met)
-                return met
+            if event.length_usec == timeout_usec:
+                self._waits.remove(event)
+                return event
         return None
 
     def pull(self) -> None:
-        """Take in what the replayed sources have sent."""
+        """Receive the items that the replayed sources have sent."""
         for port in self.ports:
             for pulled in port.pull():
-                if port.id not in self._decoders:  # what is small is on the tape itself
+                if port.id not in self._decoders:  # small items are on the tape itself
                     self._arrived[port.id].append(pulled)
 
-    def pop(self) -> tuple[MetItem, Pulled | None]:
-        """Return the next item to be met; None for it when the recording does not hold it."""
-        met = self._items.popleft()
-        assert met.port is not None
-        decode = self._decoders.get(met.port.id)
+    def pop(self) -> tuple[ItemEvent, Pulled | None]:
+        """Return the next event and its item; None for an item that is not in the recording."""
+        event = self._items.popleft()
+        assert event.port is not None
+        decode = self._decoders.get(event.port.id)
         if decode is not None:
-            return met, Pulled(met.seq, met.what, decode(met.what))
-        arrived = self._arrived[met.port.id]
-        number, wanted = met.what
+            return event, Pulled(event.seq, event.what, decode(event.what))
+        arrived = self._arrived[event.port.id]
+        number, wanted = event.what
         while arrived:
             item = arrived[0].item
-            if _is_that(item, number, wanted):
+            if _is_recorded(item, number, wanted):
                 if isinstance(item, Frame):
-                    item.index = number  # a recording that a kill left does not know its frames'
-                return met, arrived.popleft()
-            # what the lab's script missed comes before; what its recorder missed is not there
+                    item.index = number  # the recording of a killed run has no frame numbers
+                return event, arrived.popleft()
+            # items that the lab's script lost come before; items its recorder lost are absent
             if isinstance(item, Frame) and item.time_usec > wanted:
                 break
-            if not any(_is_that(pulled.item, number, wanted) for pulled in arrived):
+            if not any(_is_recorded(pulled.item, number, wanted) for pulled in arrived):
                 break
             arrived.popleft()
         self.missing += 1
-        return met, None
+        return event, None
 
 
-def _is_that(item: Any, number: int, more: int) -> bool:
-    """Whether this is what the journal tells of: a frame by its time, a block by its beginning."""
+def _is_recorded(item: Any, number: int, more: int) -> bool:
+    """Return whether an item is the recorded one: a frame by its time, a block by its start."""
     if isinstance(item, SignalBlock):
         return (int(item.timestamps[0]) if item.rows else 0, item.rows) == (number, more)
     return bool(item.time_usec == more)
