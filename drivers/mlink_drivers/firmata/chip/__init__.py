@@ -1,1 +1,1 @@
-"""Extension protocol of mlink's own firmware: chip clock, edges, pulses, reflexes."""
+"""The extension protocol of mlink's firmware: chip clock, edges, pulses, samples, reflexes."""

@@ -1,7 +1,8 @@
-"""Analog samples timed by the chip: which channels it samples how often, and when each sample was.
+"""Analog samples timed by the chip: orders to sample channels, and the time of each sample.
 
-All analog lines are sampled in one scan per sampling interval and told in blocks, as small as the
-line to the board allows, so that samples come soon. Values only; not thread-safe.
+The chip samples all channels in one scan per sampling interval and reports scans in blocks. Blocks
+are as small as the capacity of the serial line allows, so that samples arrive early. Values only;
+not thread-safe.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from mlink_drivers.firmata.wire.arrival import BITS_PER_BYTE
 MOST_CHANNELS: Final = 8
 LEAST_USEC_PER_CHANNEL: Final = 116
 _CONVERSION_USEC: Final = 116
-"""From one channel of a scan to the next."""
+"""Time between two channels of a scan."""
 _MOST_VALUES: Final = 24
 _BLOCK_BYTES: Final = 10
 _LINE_SHARE: Final = 0.5
-"""Of the line, that blocks may take before they are made larger."""
+"""Share of the line that small blocks may use; above it, blocks are made larger."""
 
 
 class _Scans(msgspec.Struct, frozen=True):
-    """What the chip was told to sample."""
+    """An order to sample: channels in order, and the times between scans and channels."""
 
     channels: tuple[int, ...]
     period_ticks: int
@@ -37,13 +38,13 @@ class _Scans(msgspec.Struct, frozen=True):
 class ChipAnalog:
     """The channels that the chip samples.
 
-    `order` is to be sent at once, followed by a status query: blocks that come after its answer
-    are of the new channels, and those that come before tell nothing.
+    An order ends with a status query. Blocks that arrive before the answer may still have the old
+    channels and are dropped; blocks that arrive after it have the new ones.
     """
 
     def __init__(self) -> None:
         self.missing_scans = 0
-        """Scans that were made and told but lost on the line."""
+        """Scans that the chip sent and the line lost."""
         self._lines: dict[int, int] = {}  # channel → line
         self._ordered: deque[_Scans | None] = deque()
         self._present: _Scans | None = None
@@ -52,23 +53,29 @@ class ChipAnalog:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels that are wanted."""
+        """Channels of the next order, sorted."""
         return tuple(sorted(self._lines))
 
     def add(self, channel: int, line: int) -> None:
-        """Sample a channel from the next order on."""
+        """Include the channel of a line in the next order."""
         self._lines[channel] = line
 
     def remove(self, channel: int) -> bool:
-        """Sample it no more; False when it was not sampled."""
+        """Leave a channel out of the next order; return False when it was not included."""
         return self._lines.pop(channel, None) is not None
 
     def least_interval_usec(self) -> int:
-        """Shortest interval of scans of so many channels."""
+        """Shortest interval of scans with the present number of channels."""
         return LEAST_USEC_PER_CHANNEL * len(self._lines)
 
     def order(self, interval_usec: int, baud_rate: int, tick_hz: int) -> bytes:
-        """Return what has the chip sample all wanted channels, or none, and the status query."""
+        """Return the order to sample the present channels, or none, and a status query.
+
+        Args:
+            interval_usec: Wanted interval of scans; a shorter one than possible is lengthened.
+            baud_rate: Bits per second of the line, for the size of the blocks.
+            tick_hz: Ticks per second of the chip's clock.
+        """
         channels = self.channels
         if not channels:
             self._ordered.append(None)
@@ -82,13 +89,13 @@ class ChipAnalog:
         return start + chip_encode.status_query()
 
     def pass_fence(self) -> None:
-        """The board answered a status query."""
+        """Handle the answer to a status query: the oldest order is now in effect."""
         if self._ordered:
             self._present = self._ordered.popleft()
             self._sequence = None
 
     def samples(self, block: AnalogBlock) -> Iterator[tuple[int, int, int]]:
-        """Iterate over a block's samples as (channel, value, ticks of the chip)."""
+        """Iterate over a block's samples as (channel, value, ticks); none while orders wait."""
         scans = self._present
         if scans is None or self._ordered:
             return
@@ -104,7 +111,13 @@ class ChipAnalog:
 
 
 def scans_per_block(channel_count: int, interval_usec: int, baud_rate: int) -> int:
-    """Return the least number of scans in a block with which blocks leave room on the line."""
+    """Return the smallest number of scans per block with which blocks use half of the line.
+
+    Args:
+        channel_count: Channels per scan.
+        interval_usec: Interval of scans.
+        baud_rate: Bits per second of the line.
+    """
     most = max(1, _MOST_VALUES // channel_count)
     bytes_per_scan = _LINE_SHARE * baud_rate / BITS_PER_BYTE * interval_usec / 1e6
     for scans in range(1, most):

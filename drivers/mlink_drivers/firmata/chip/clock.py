@@ -1,10 +1,12 @@
-"""The board's own clock on the host's: ticks of the chip to CLOCK_MONOTONIC, and how sure that is.
+"""Converts ticks of the chip's clock to CLOCK_MONOTONIC, with a standard error.
 
-Two-way exchanges as NTP's (RFC 5905, section 8): the host notes when it asked, the chip when the
-question came and the answer left, the host when the answer came. Bytes on the wire are no unknown:
-their time is taken off. A Kalman filter of offset and rate weighs each exchange by how much longer
-than the shortest it took. No exchange can be off by more than half of what it took, so a prediction
-beyond that is wrong for certain. Sans-IO; times of the host are ns of CLOCK_MONOTONIC.
+Two-way exchanges as in NTP (RFC 5905, section 8): the host records when it sent the query and when
+the answer arrived, the chip when the query arrived and when it sent the answer. The time of the
+bytes on the wire is known and subtracted. A Kalman filter estimates offset and rate; the longer an
+exchange took, compared with the shortest, the less it weighs. The error of an exchange is at most
+half of its duration, so a prediction that differs by more is certainly wrong.
+
+Sans-IO. Host times are ns of CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
@@ -19,48 +21,56 @@ from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.messages import TICK_BITS, ClockAnswer
 
 RATE_PRIOR_PPM: Final = 3000.0
-"""Boards with a ceramic resonator are off by up to 0.5 %."""
+"""Standard deviation of the rate before the first exchange (ceramic resonators: up to 0.5 %)."""
 _QUERY_BYTES: Final = 4
 _WRAP: Final = 1 << TICK_BITS
 _LEAST_NOISE: Final = 4.0
-"""µs²: the chip's stamps and its UART are good to some µs."""
+"""Variance of an exchange in µs²: timestamps and UART of the chip are accurate to some µs."""
 _INEXACT_NOISE: Final = 50.0**2
-"""µs² more where the chip stamped in its loop and not in an interrupt."""
+"""Added variance in µs² where the chip took the time in its loop, not in an interrupt."""
 _SHORTEST_GROWS: Final = 1.001
-"""The shortest exchange is forgotten slowly: a path may become slower for good."""
+"""Growth of the shortest duration per exchange: a path may become slower for good."""
 _SPREAD: Final = 1 / 6
-"""How differently two exchanges of the shortest time may be split, as a share of it."""
+"""Share of the shortest duration by which its two ways may differ from exchange to exchange."""
 _SURE_USEC: Final = 20.0
-"""What stamps may be off beyond half of an exchange's time; 100 µs more where inexact."""
+"""Error of timestamps beyond half of an exchange's duration; 100 µs more where inexact."""
 _FIRST: Final = 8
+"""Exchanges during which the shortest duration is not known yet."""
 _MOST_PENDING: Final = 16
 
 
 class _Map(msgspec.Struct, frozen=True):
-    """A straight line from ticks to host time; replaced as a whole, so that any thread reads it."""
+    """A linear map from ticks to host time; replaced as a whole, so that any thread may read it."""
 
     ticks: int
     host_ns: int
     usec_per_tick: float
-    """Of host time."""
+    """µs of host time per tick."""
 
 
 class ClockPair(msgspec.Struct, frozen=True):
-    """One moment on both clocks; the chip's in µs since it began."""
+    """The same moment on both clocks; `device_usec` counts from the chip's tick 0."""
 
     device_usec: int
     host_ns: int
 
 
 class ChipClock:
-    """Learns from exchanges, then converts; `query` and `take` are called in any one thread."""
+    """Estimates the chip's clock from exchanges and converts its times.
+
+    Any thread may convert. `query` and `take` are called in one thread each.
+
+    Args:
+        tick_hz: Ticks per second of the chip's clock.
+        byte_ns: Time of one byte on the wire.
+    """
 
     def __init__(self, tick_hz: int, byte_ns: int) -> None:
         self.exchanges = 0
         self.unanswered = 0
-        """Questions since the last answer."""
+        """Queries since the last answer."""
         self.shortest_usec = math.inf
-        """What the fastest exchange took beside its bytes: host, driver, adapter, firmware."""
+        """Duration of the fastest exchange without its bytes: host, driver, adapter, firmware."""
         self._tick_usec = 1e6 / tick_hz
         self._byte_ns = byte_ns
         self._number = 0
@@ -79,7 +89,7 @@ class ChipClock:
 
     @property
     def pair(self) -> ClockPair | None:
-        """The moment of the last exchange; None before the first."""
+        """Both times of the last exchange; None before the first."""
         line = self._map
         if line is None:
             return None
@@ -87,14 +97,15 @@ class ChipClock:
 
     @property
     def rate_ppm(self) -> float:
-        """How much faster than the host's clock the chip's runs."""
+        """Rate of the chip's clock against the host's; positive when the chip's is faster."""
         return self._filter.rate if self._filter is not None else 0.0
 
     @property
     def uncertainty_usec(self) -> int:
         """Standard error of a converted time in µs; −1 before the first exchange.
 
-        The two ways of the shortest exchange may differ in an unknown way: a uniform error.
+        How the shortest exchange divides into its two ways is unknown. That error is treated as
+        uniformly distributed (variance = duration² / 12).
         """
         if self._filter is None:
             return -1
@@ -102,16 +113,24 @@ class ChipClock:
         return math.ceil(math.sqrt(max(self._filter.offset_variance, 0.0) + asymmetry))
 
     def query(self, now_ns: int) -> bytes:
-        """Return what to send at once; `now_ns` is the time just before."""
+        """Return a query to send at once; `now_ns` is the present time."""
         self._number = (self._number + 1) & 0x7F
         if len(self._pending) >= _MOST_PENDING:
-            self._pending.clear()  # a board that does not answer
+            self._pending.clear()  # the board does not answer
         self._pending[self._number] = now_ns
         self.unanswered += 1
         return chip_encode.clock_query(self._number)
 
     def take(self, answer: ClockAnswer, arrival_ns: int) -> bool:
-        """Take an answer whose first byte began at `arrival_ns`; False when it is of no use."""
+        """Learn from an answer.
+
+        Args:
+            answer: The chip's answer to a query.
+            arrival_ns: When the first byte of the answer began on the wire.
+
+        Returns:
+            False when the answer is not used: it belongs to no query, or its times are impossible.
+        """
         asked_ns = self._pending.pop(answer.id, None)
         if asked_ns is None:
             return False
@@ -120,12 +139,12 @@ class ChipClock:
         received, sent = self.unwrap(answer.received_ticks), self.unwrap(answer.sent_ticks)
         took_usec = (arrival_ns - question_ns) / 1000 - (sent - received) * self._tick_usec
         if took_usec < -_LEAST_NOISE * 25:
-            return False  # stamps that cannot be: of another exchange, or a bent clock
+            return False  # impossible times: of another exchange, or the clock was set
         took_usec = max(took_usec, 0.0)
         self.shortest_usec = min(self.shortest_usec * _SHORTEST_GROWS, took_usec)
         excess = took_usec - self.shortest_usec
         if self.exchanges < _FIRST:
-            excess = took_usec  # what is short here is not known yet
+            excess = took_usec  # the shortest duration is not known yet
         spread = self.shortest_usec * _SPREAD
         noise = _LEAST_NOISE + excess * excess / 4 + spread * spread
         bound = took_usec / 2 + _SURE_USEC
@@ -136,7 +155,10 @@ class ChipClock:
         return True
 
     def unwrap(self, ticks: int) -> int:
-        """Extend a time of 32 bits to one that does not wrap; right within 17.9 minutes."""
+        """Extend a 32-bit time to one that does not wrap.
+
+        Correct within ±17.9 minutes (2³¹ ticks at 2 MHz) of the newest time extended so far.
+        """
         distance = (ticks - self._latest) % _WRAP
         if distance >= _WRAP // 2:
             distance -= _WRAP
@@ -145,13 +167,13 @@ class ChipClock:
         return extended
 
     def to_monotonic_ns(self, ticks: int) -> int:
-        """Convert a chip's time (32 bits) to ns of CLOCK_MONOTONIC; only when `is_set`."""
+        """Convert a 32-bit time of the chip to ns of CLOCK_MONOTONIC; only when `is_set`."""
         line = self._map
         assert line is not None
         return line.host_ns + round((self.unwrap(ticks) - line.ticks) * line.usec_per_tick * 1000)
 
     def to_ticks(self, monotonic_ns: int) -> int:
-        """Convert ns of CLOCK_MONOTONIC to the chip's time (32 bits); only when `is_set`."""
+        """Convert ns of CLOCK_MONOTONIC to a 32-bit time of the chip; only when `is_set`."""
         line = self._map
         assert line is not None
         return (line.ticks + round((monotonic_ns - line.host_ns) / line.usec_per_tick / 1000)) % (
@@ -174,7 +196,7 @@ class ChipClock:
         beyond = abs(innovation) - bound
         if beyond > 0 and since_s > 0:
             if beyond > RATE_PRIOR_PPM * since_s:
-                state.move_to(state.offset + innovation, noise)  # no rate explains it: a step
+                state.move_to(state.offset + innovation, noise)  # too large for a rate: a step
                 innovation = 0.0
             else:
                 state.offset_variance += beyond * beyond
@@ -184,7 +206,7 @@ class ChipClock:
         self._draw_line()
 
     def _draw_line(self) -> None:
-        """Make the line of the filter's state: device = host + offset + rate · (host − then)."""
+        """Make the map of the filter's state: device = host + offset + rate · (host − then)."""
         state = self._filter
         assert state is not None
         device_usec = self._at_usec + state.offset

@@ -1,4 +1,4 @@
-"""The tsync file of a board's clock: pairs of its time and master time, beside the recording."""
+"""Writes the tsync file of a board's clock: pairs of board time and master time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,15 @@ _PAIR_INTERVAL_NS: Final = 1_000_000_000
 
 
 class ClockRecord:
-    """Writes a pair each second, one file for each time that the board's clock began anew.
+    """Writes one pair per second; a new file begins whenever the board's clock was reset.
 
-    `take` is called in the clock's thread, the rest in those that start, reopen and stop the board.
+    Any thread may call `take`.
+
+    Args:
+        dataset: Where the files are made.
+        clock: The run's clock, for master times.
+        run_uuid: Written into the files' headers.
+        fail: Called with a StorageError; nothing is written afterwards.
     """
 
     def __init__(
@@ -45,7 +51,7 @@ class ClockRecord:
         self._closed = False
 
     def take(self, chip_clock: ChipClock) -> None:
-        """Write the present pair, if the last one is old enough."""
+        """Write the clock's pair, if the last one is at least a second old."""
         with self._lock:
             pair = chip_clock.pair
             if self._closed or pair is None or pair.host_ns - self._last_ns < _PAIR_INTERVAL_NS:
@@ -61,7 +67,7 @@ class ClockRecord:
                 self._fail(error)
 
     def finish(self, chip_clock: ChipClock | None) -> None:
-        """Write a last pair and what is known of the clock, and close the file."""
+        """Write a last pair, store the clock's rate and uncertainty, and close the file."""
         if chip_clock is not None:
             self._last_ns = 0
             self.take(chip_clock)

@@ -1,7 +1,8 @@
-"""Commands that the chip carries out by itself: edges, pulses, trains, reflexes, samples, safety.
+"""Commands that the chip executes: edges, samples, pulses, trains, reflexes and the safe state.
 
-Called by `LineCommands` under its lock, and for what the board tells in the reader thread, under a
-lock of its own. Remembers what a board that is back must be told again.
+`LineCommands` calls these methods under its lock. The reader thread calls the handlers of the
+board's messages; a second lock protects what both use. Keeps the orders that a reconnected board
+has to receive again.
 """
 
 from __future__ import annotations
@@ -35,7 +36,17 @@ _LEAST_PULSE_TICKS: Final = 2
 
 
 class ChipCommands:
-    """What a board with our firmware does by itself; on another firmware it can nothing."""
+    """The commands of mlink's firmware; on another firmware every check returns False.
+
+    Args:
+        session: The session with the chip.
+        send: Sends encoded messages to the board.
+        to_monotonic_ns: Converts master time in µs to ns of CLOCK_MONOTONIC.
+        on_pulse: Called with the times of each pulse that has ended.
+        sampling_interval_msec: Interval of analog scans.
+        safe_state_msec: Silence of the host after which outputs become safe; 0 for never.
+        safe_values: Line → safe value; 0 for other lines.
+    """
 
     def __init__(
         self,
@@ -68,48 +79,52 @@ class ChipCommands:
         return self._session.keeps_time
 
     def stamps(self, line: int) -> bool:
-        """Whether the chip stamps a line's edges."""
+        """Whether the chip timestamps a line's edges."""
         return self._session.stamps(line)
 
     def watch(self, line: int) -> bytes:
-        """Return the order to stamp a line's edges: both, unless a script asked for others."""
+        """Return the order to report a line's edges: both, unless a script asked for others."""
         return self.orders.watch(line, self.orders.watched.get(line, Edges.BOTH))
 
     def require_edges(self, line: int) -> None:
-        """Raise DeviceError when the chip does not stamp a line's edges."""
+        """Check that the chip timestamps a line's edges.
+
+        Raises:
+            DeviceError: The firmware has no clock, or the line no interrupt.
+        """
         features = self._session.features
         if not self._session.keeps_time or features is None:
             raise DeviceError(
-                f"the edges of line {line} cannot be stamped: the board's firmware has no clock",
+                f"no timestamps for edges of line {line}: the board's firmware has no clock",
                 remedy=_REMEDY,
             )
         if line not in features.edge_pins:
             known = ", ".join(map(str, sorted(features.edge_pins))) or "none"
             raise DeviceError(
-                f"the edges of line {line} cannot be stamped: it has no interrupt",
+                f"no timestamps for edges of line {line}: it has no interrupt",
                 remedy=f"Use one of the lines {known}.",
             )
 
     def unwatch(self, line: int) -> bytes:
-        """Return the order to stamp them no more; nothing when they are not."""
+        """Return the order to stop reporting a line's edges; empty when they are not reported."""
         return self.orders.watch(line, Edges.NONE) if line in self.orders.watched else b""
 
     # -- analog inputs -------------------------------------------------------------------------
 
     def samples(self, channel: int) -> bool:
-        """Whether the chip can time a channel's samples besides those of the others."""
+        """Whether the chip can sample a channel in addition to the present ones."""
         session = self._session
         can = session.keeps_time and session.has(Feature.ANALOG_BLOCKS)
         return can and len({*self._analog.channels, channel}) <= MOST_CHANNELS
 
     def sample(self, channel: int, line: int) -> bytes:
-        """Return the order to sample a channel besides those before."""
+        """Return the order to sample a channel in addition to the present ones."""
         with self._lock:
             self._analog.add(channel, line)
             return self._order_samples()
 
     def end_samples(self, channel: int) -> bytes:
-        """Return the order to sample a channel no more; nothing when it is not."""
+        """Return the order to stop sampling a channel; empty when the chip does not sample it."""
         with self._lock:
             if not self._analog.remove(channel):
                 return b""
@@ -120,7 +135,7 @@ class ChipCommands:
 
     @property
     def interval_warning(self) -> str:
-        """Why samples come less often than asked, if they do."""
+        """A warning when the interval of samples is longer than set, else an empty string."""
         least_usec = self._analog.least_interval_usec()
         if least_usec <= self._interval_usec:
             return ""
@@ -132,7 +147,17 @@ class ChipCommands:
     # -- pulses --------------------------------------------------------------------------------
 
     def pulse(self, line: int, duration_usec: int, commanded_ns: int, taken_slots: int) -> bool:
-        """Let the chip make a pulse from now on; False when it cannot, and the host has to."""
+        """Start a pulse made by the chip.
+
+        Args:
+            line: The output.
+            duration_usec: Width of the pulse.
+            commanded_ns: When it was commanded, for the table of pulses.
+            taken_slots: Timers of the chip that other functions use.
+
+        Returns:
+            False when the chip cannot make it, so that the host has to.
+        """
         features = self._session.features
         if features is None or not self._session.has(Feature.PULSES):
             return False
@@ -152,29 +177,38 @@ class ChipCommands:
         return True
 
     def cut(self, line: int) -> None:
-        """Note that a line is told something else, which ends what pulses on it."""
+        """Handle another command for a line: it ends the pulse or train on it."""
         self.orders.forget_train(line)
         with self._lock:
             self._pulses.cut(line)
 
     def end_pulses(self) -> bytes:
-        """Return the order to bring every pulsing line to rest."""
+        """Return the order to end every pulse and train."""
         with self._lock:
             return b"".join(chip_encode.stop_pulses(line) for line in self._pulses.lines)
 
     def give_up_pulses(self) -> None:
-        """Tell of the pulses that have no end yet; they are not told again."""
+        """Report the pulses that have not ended, without an end, and forget them."""
         with self._lock:
             left = self._pulses.give_up()
-        self._tell(left)
+        self._report(left)
 
     # -- orders of scripts -----------------------------------------------------------------------
 
     def execute(self, line: int, order: ChipOrder, commanded_ns: int) -> None:
-        """Carry out an order of `mlink.script`; DeviceError when the board cannot."""
+        """Send an order of a script (`mlink.script`).
+
+        Args:
+            line: The line of the command.
+            order: The decoded `extra` bytes of the command.
+            commanded_ns: When it was commanded, for the table of pulses.
+
+        Raises:
+            DeviceError: The board has another firmware, or the order does not fit into a message.
+        """
         if self._session.features is None:
             raise DeviceError(
-                f"line {line}: the board's firmware knows no trains, reflexes or stamped edges",
+                f"line {line}: the board's firmware has no trains, reflexes or edge timestamps",
                 remedy=_REMEDY,
             )
         try:
@@ -223,7 +257,7 @@ class ChipCommands:
     # -- safe state and replay -------------------------------------------------------------------
 
     def safe_outputs(self, outputs: Collection[int]) -> bytes:
-        """Return the safe state of the settings for these outputs; nothing when it is off."""
+        """Return the order for the safe state of the settings; empty when it is off."""
         if not self._safe_state_msec or not self._session.has(Feature.SAFE_STATE):
             return b""
         levels = {}
@@ -233,46 +267,55 @@ class ChipCommands:
         return self.orders.safe_state(SafeState(self._safe_state_msec, levels))
 
     def disarm(self) -> bytes:
-        """Return what leaves the board as it is when the host goes."""
+        """Return the orders after which the board keeps its outputs when the host disconnects."""
         if not self._session.has(Feature.SAFE_STATE):
             return b""
         lines = [self.unwatch(line) for line in list(self.orders.watched)]
         return chip_encode.safe_state(0) + b"".join(lines)
 
     def forget_all(self) -> None:
-        """A board came back and knows of nothing that was under way."""
+        """Forget pulses and samples in progress: the board has restarted."""
         self.give_up_pulses()
         with self._lock:
             self._analog = ChipAnalog()
 
     def replay(self, *, trains: bool) -> bytes:
-        """Return what a board that is back must be told besides its lines' modes."""
+        """Return the orders that restore a restarted board, but for the modes of its lines.
+
+        Args:
+            trains: Whether endless pulse trains are started again.
+        """
         if self._session.features is None:
             return b""
         return self.orders.replay(self._tick_hz, trains=trains)
 
     def tripped(self) -> None:
-        """The board made its outputs safe: it has no reflexes and trains any more."""
+        """Handle a safe state: the board has removed its reflexes and trains."""
         self.orders.forget_motion()
 
-    # -- what the board says (reader thread) -----------------------------------------------------
+    # -- messages of the board (reader thread) ---------------------------------------------------
 
     def pulse_ended(self, end: PulseEnd) -> None:
-        """Tell of the commands that made a pulse or a train."""
+        """Report the commands whose pulse or train has ended."""
         if not self._session.keeps_time:
             return
         first_ns, last_ns = map(self._session.time_ns, (end.first_ticks, end.last_ticks))
         with self._lock:
             ended = self._pulses.ended(end.pin, first_ns, last_ns, complete=end.complete)
-        self._tell(ended)
+        self._report(ended)
 
     def status_came(self) -> None:
-        """Take a status for the fence between two lists of channels."""
+        """Handle a status: an answer to the query that ends each order to sample."""
         with self._lock:
             self._analog.pass_fence()
 
     def take_samples(self, block: AnalogBlock) -> tuple[list[tuple[int, int, int]], int]:
-        """Return samples as (channel, value, ns of CLOCK_MONOTONIC), and how many were lost."""
+        """Convert a block of samples.
+
+        Returns:
+            The samples as (channel, value, ns of CLOCK_MONOTONIC), and the number of samples that
+            the line lost before them.
+        """
         with self._lock:
             before = self._analog.missing_scans
             samples = list(self._analog.samples(block))
@@ -290,7 +333,7 @@ class ChipCommands:
         features = self._session.features
         return features.tick_hz if features is not None else 1
 
-    def _tell(self, pulses: list[PulseTimes]) -> None:
+    def _report(self, pulses: list[PulseTimes]) -> None:
         if self._on_pulse is not None:
             for pulse in pulses:
                 self._on_pulse(pulse)

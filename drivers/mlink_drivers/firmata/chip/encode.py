@@ -1,6 +1,7 @@
-"""Messages of our extension to a board, as bytes. ValueError when a message cannot hold a value.
+"""Encodes messages of the extension (firmware/PROTOCOL.md) to a board. Sans-IO.
 
-Sans-IO, as `encode`. Durations and times are ticks of the chip's clock (firmware/PROTOCOL.md).
+Each function returns the bytes of one message. Durations and times are ticks of the chip's clock. A
+value that does not fit into its field raises ValueError.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from mlink_drivers.firmata.chip.messages import MAGIC, ExtensionId
 from mlink_drivers.firmata.wire import encode
 
 LONGEST_TICKS: Final = (1 << 31) - 1
-"""17.9 minutes: beyond it the chip cannot tell the future from the past."""
+"""17.9 minutes at 2 MHz: half the range of the clock, beyond which a time means the past."""
 WITHOUT_END: Final = 0
 NO_CONDITION: Final = 0x7F
 ALL_REFLEXES: Final = 0x7F
@@ -22,23 +23,30 @@ _ACTIVE_LOW, _AT_TIME, _REPORT = 1, 2, 4
 
 
 def feature_query() -> bytes:
-    """Ask whether the firmware has the extension; others do not answer."""
+    """Query the features of the extension; other firmwares do not answer."""
     return encode.sysex(ExtensionId.FEATURES, MAGIC)
 
 
 def watch_edges(kinds: Mapping[int, Edges]) -> bytes:
-    """Have the edges of pins told, or no more told; all pins or, when one cannot, none."""
+    """Select the edges that are reported of each pin; the board rejects all when one is invalid."""
     body = bytes(part for pin, kind in kinds.items() for part in (_pin(pin), kind))
     return encode.sysex(ExtensionId.EDGES, b"\0" + body)
 
 
 def clock_query(number: int) -> bytes:
-    """Ask for the chip's time; `number`, 0 to 127, comes back with the answer."""
+    """Query the chip's time; the answer repeats `number` (0 to 127)."""
     return encode.sysex(ExtensionId.CLOCK, _number(number, 1))
 
 
 def pulse(pin: int, width: int, *, active_low: bool = False, report: bool = False) -> bytes:
-    """One pulse from now on; on a pin that pulses already the end moves out, never in."""
+    """Start one pulse now; on a pin with a running pulse the end is moved later, never earlier.
+
+    Args:
+        pin: The output.
+        width: Ticks.
+        active_low: Whether the pulse is low and the pin rests high.
+        report: Whether the board reports the times of its edges when it has ended.
+    """
     _check_ticks("width", width, least=2)
     flags = (_ACTIVE_LOW if active_low else 0) | (_REPORT if report else 0)
     count = max(1, (width.bit_length() + 6) // 7)
@@ -56,7 +64,17 @@ def train(
     active_low: bool = False,
     report: bool = False,
 ) -> bytes:
-    """`count` pulses with rests between, from the chip's time `start` (None: now) on."""
+    """Start a train of pulses.
+
+    Args:
+        pin: The output.
+        width: Ticks of a pulse.
+        rest: Ticks between two pulses.
+        count: Number of pulses; `WITHOUT_END` until stopped.
+        start: The chip's time of the first edge; None for now.
+        active_low: Whether pulses are low and the pin rests high.
+        report: Whether the board reports the times of the first and last edge at the end.
+    """
     _check_ticks("width", width, least=2)
     _check_ticks("rest", rest)
     flags = (_ACTIVE_LOW if active_low else 0) | (_REPORT if report else 0)
@@ -67,19 +85,19 @@ def train(
 
 
 def stop_pulses(pin: int) -> bytes:
-    """End a pin's pulse or train at once; the pin comes to rest."""
+    """End a pin's pulse or train at once; the pin returns to rest."""
     return encode.sysex(ExtensionId.PULSES, bytes((1, _pin(pin))))
 
 
 def start_analog_blocks(period: int, channels: Sequence[int], scans_per_block: int) -> bytes:
-    """Sample channels every `period` ticks, and have them told in blocks."""
+    """Sample channels every `period` ticks and report them in blocks of `scans_per_block`."""
     _check_ticks("period", period, least=1)
     body = b"\0" + _number(period, 5) + _number(scans_per_block, 1) + bytes(channels)
     return encode.sysex(ExtensionId.ANALOG_BLOCKS, body)
 
 
 def stop_analog_blocks() -> bytes:
-    """End the sampling; what was sampled is still told."""
+    """Stop sampling; samples already taken are still reported."""
     return encode.sysex(ExtensionId.ANALOG_BLOCKS, b"\1")
 
 
@@ -94,7 +112,18 @@ def set_reflex(
     refractory: int = 0,
     condition: tuple[int, bool] | None = None,
 ) -> bytes:
-    """Let an edge of `trigger` act on `output`, if the pin of `condition` has its level."""
+    """Set a reflex: an edge of `trigger` acts on `output` within some µs.
+
+    Args:
+        index: Number of the reflex; an earlier one of this number is replaced.
+        trigger: The input.
+        kind: Edges that trigger.
+        output: The output.
+        action: What happens to it.
+        width: Ticks of a pulse action.
+        refractory: Ticks after an action during which edges are ignored.
+        condition: A pin and the level that it must have; None for no condition.
+    """
     _check_ticks("width", width)
     pin, level = condition or (NO_CONDITION, False)
     body = bytes((0, index, _pin(trigger), kind, pin, int(level), _pin(output), action))
@@ -108,7 +137,10 @@ def remove_reflex(index: int = ALL_REFLEXES) -> bytes:
 
 
 def safe_state(timeout_msec: int, levels: Mapping[int, bool] | None = None) -> bytes:
-    """Make outputs safe after a silence of the host; without `levels` all outputs become low."""
+    """Set the safe state: levels of outputs after the host was silent for `timeout_msec`.
+
+    Without `levels` all outputs become low; 0 ms switches the safe state off.
+    """
     if not 0 <= timeout_msec <= _MOST_SAFE_MSEC:
         raise ValueError(f"a silence of {timeout_msec} ms is not in 0 to {_MOST_SAFE_MSEC}")
     pairs = bytes(part for pin, high in (levels or {}).items() for part in (_pin(pin), int(high)))
@@ -116,7 +148,7 @@ def safe_state(timeout_msec: int, levels: Mapping[int, bool] | None = None) -> b
 
 
 def change_baud(baud_rate: int) -> bytes:
-    """Ask for another baud rate; to be confirmed at that rate within 0.5 s."""
+    """Change the baud rate; the board falls back unless it is confirmed within 0.5 s."""
     return encode.sysex(ExtensionId.BAUD, b"\0" + _number(baud_rate, 5))
 
 
@@ -126,7 +158,7 @@ def confirm_baud() -> bytes:
 
 
 def status_query() -> bytes:
-    """Ask for the board's counts."""
+    """Query the board's counts of losses and errors."""
     return encode.sysex(ExtensionId.STATUS)
 
 
@@ -137,7 +169,7 @@ def _pin(pin: int) -> int:
 
 
 def _number(value: int, count: int) -> bytes:
-    """`value` as `count` 7-bit bytes, least significant first."""
+    """Encode `value` in `count` 7-bit bytes, least significant first."""
     if not 0 <= value < 1 << 7 * count:
         raise ValueError(f"{value} does not fit into {7 * count} bits")
     return bytes(value >> 7 * at & 0x7F for at in range(count))

@@ -1,7 +1,7 @@
-"""DEVICE_SPECIFIC commands for chips with a clock: what the `extra` bytes of `mlink.script` mean.
+"""Decodes the `extra` bytes of DEVICE_SPECIFIC commands for mlink's firmware.
 
-Byte 0 is one of `ChipExtra`; numbers are little-endian, times in µs. `mlink.script` writes them,
-this file reads them; see its docstring for the table.
+`mlink.script` encodes them; its docstring has the layout. Byte 0 is one of `ChipExtra`, numbers are
+little-endian, times are in µs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ChipExtra(enum.IntEnum):
 
 
 class PulseTrain(msgspec.Struct, frozen=True):
-    """`count` pulses (0: without end) on the command's line; `start_usec` in master time."""
+    """Make `count` pulses (0: until stopped) on the command's line; `start_usec` is master time."""
 
     width_usec: int
     period_usec: int
@@ -37,11 +37,11 @@ class PulseTrain(msgspec.Struct, frozen=True):
 
 
 class StopPulses(msgspec.Struct, frozen=True):
-    """End what pulses on the command's line."""
+    """End the pulse or train on the command's line."""
 
 
 class Reflex(msgspec.Struct, frozen=True):
-    """An edge of the command's line acts on `output`."""
+    """Set a reflex: an edge of the command's line acts on `output`."""
 
     index: int
     kind: Edges
@@ -59,13 +59,13 @@ class RemoveReflex(msgspec.Struct, frozen=True):
 
 
 class WatchEdges(msgspec.Struct, frozen=True):
-    """Tell the edges of the command's line."""
+    """Report these edges of the command's line."""
 
     kind: Edges
 
 
 class SafeState(msgspec.Struct, frozen=True):
-    """What outputs become after a silence of the host."""
+    """Set the levels of outputs after the host was silent for `timeout_msec`."""
 
     timeout_msec: int
     levels: dict[int, bool]
@@ -80,16 +80,20 @@ _NO_CONDITION: Final = 0xFF
 
 
 def is_chip_extra(extra: bytes) -> bool:
-    """Tell whether these bytes are for the chip's extension."""
+    """Whether these bytes are an order to the chip."""
     return bool(extra) and ChipExtra.TRAIN <= extra[0] <= ChipExtra.SAFE_STATE
 
 
 def parse_chip_extra(extra: bytes) -> ChipOrder:
-    """Read `extra`; ValueError says what is wrong with it."""
+    """Decode `extra`.
+
+    Raises:
+        ValueError: The bytes are not valid; the message has the reason.
+    """
     try:
         return _parse(ChipExtra(extra[0]), extra)
     except (struct.error, IndexError) as error:
-        raise ValueError(f"it is {len(extra)} bytes long, which does not fit its kind") from error
+        raise ValueError(f"{len(extra)} bytes are the wrong length for this kind") from error
 
 
 def _parse(kind: ChipExtra, extra: bytes) -> ChipOrder:

@@ -1,7 +1,6 @@
-"""Our extension of Firmata, as values: what a board with mlink_firmata says in sysex 0x01 to 0x09.
+"""Messages of a board with mlink's firmware (sysex 0x01 to 0x09), and their decoder. Sans-IO.
 
-firmware/PROTOCOL.md describes the messages byte by byte. Times are ticks of the chip's clock, 32
-bits. Sans-IO: `decode_extension` turns a `Sysex` into one of the structs below, or None.
+firmware/PROTOCOL.md describes them byte by byte. Times are 32-bit ticks of the chip's clock.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from mlink.reflexes import Edges
 from mlink_drivers.firmata.wire.protocol import Sysex
 
 MAGIC: Final = b"mlnk"
-"""What makes the feature query ours: others use the same sysex ids for their own."""
+"""Identifies the feature query: other firmwares use the same sysex ids for other messages."""
 TICK_BITS: Final = 32
 
 
 class ExtensionId(enum.IntEnum):
-    """Sysex ids of the extension, out of the range left to users (0x01 to 0x0F)."""
+    """Sysex ids of the extension, in the range reserved for user firmware (0x01 to 0x0F)."""
 
     FEATURES = 0x01
     EDGES = 0x02
@@ -35,7 +34,7 @@ class ExtensionId(enum.IntEnum):
 
 
 class Feature(enum.IntFlag):
-    """What a firmware can do."""
+    """Features of a firmware."""
 
     EDGES = 1 << 0
     CLOCK = 1 << 1
@@ -52,17 +51,17 @@ class _Value(msgspec.Struct, frozen=True, gc=False):
 
 
 class Features(_Value, frozen=True):
-    """The answer to the feature query."""
+    """The answer to the feature query: what the board can do, and its limits."""
 
     version: int
     tick_hz: int
     features: Feature
     event_queue: int
-    """Events that wait at most; more are counted and lost."""
+    """Length of the event queue; when it is full, events are counted and dropped."""
     pulse_slots: int
     reflexes: int
     longest_sysex: int
-    """Bytes between id and END_SYSEX that the board takes."""
+    """Bytes between id and END_SYSEX that the board accepts."""
     receive_buffer: int
     highest_baud: int
     """0: the line is USB and has no baud rate."""
@@ -70,12 +69,12 @@ class Features(_Value, frozen=True):
     output_pins: frozenset[int]
 
     def has(self, feature: Feature) -> bool:
-        """Tell whether the firmware can do something."""
+        """Whether the firmware has a feature."""
         return feature in self.features
 
 
 class EdgeWatch(_Value, frozen=True):
-    """A pin's edges are told from now on, or no more; `level` is the pin's at `ticks`."""
+    """Confirms which edges of a pin are reported from now on; it had `level` at `ticks`."""
 
     pin: int
     kind: Edges
@@ -92,30 +91,30 @@ class ChipEdge(_Value, frozen=True):
 
 
 class EdgeBlock(_Value, frozen=True):
-    """Edges in the order of their times; `sequence` counts blocks modulo 128."""
+    """Edges in order of time; `sequence` counts blocks modulo 128."""
 
     sequence: int
     edges: tuple[ChipEdge, ...]
 
 
 class EventsLost(_Value, frozen=True):
-    """Events that found the board's queue full, since its start (21 bits)."""
+    """Events dropped since the board's start because its queue was full (21 bits)."""
 
     total: int
 
 
 class ClockAnswer(_Value, frozen=True):
-    """The chip's times of a clock exchange: query received, answer sent."""
+    """Times of a clock exchange on the chip: query received, answer sent."""
 
     id: int
     exact: bool
-    """Whether the receipt was stamped by an interrupt, and not when the loop came round."""
+    """Whether an interrupt took the time of the query; else it was taken in the loop, later."""
     received_ticks: int
     sent_ticks: int
 
 
 class PulseEnd(_Value, frozen=True):
-    """A pulse or train has ended; times of its first and last edge."""
+    """A pulse or train has ended; `complete` is False when it was stopped early."""
 
     pin: int
     complete: bool
@@ -125,7 +124,7 @@ class PulseEnd(_Value, frozen=True):
 
 
 class AnalogBlock(_Value, frozen=True):
-    """Samples at even distances; channels in the order in which they were asked for."""
+    """Samples at equal intervals; the channels alternate in the order of the query."""
 
     sequence: int
     first_ticks: int
@@ -133,13 +132,13 @@ class AnalogBlock(_Value, frozen=True):
 
 
 class ScansMissed(_Value, frozen=True):
-    """Scans left out because the line was too slow, since the start (21 bits)."""
+    """Scans left out since the board's start because the line was too slow (21 bits)."""
 
     total: int
 
 
 class ReflexFired(_Value, frozen=True):
-    """A reflex acted: the times of the edge and of the action."""
+    """A reflex has acted; times of the edge and of the action."""
 
     index: int
     edge_ticks: int
@@ -154,19 +153,19 @@ class ReflexState(_Value, frozen=True):
 
 
 class SafeStateSet(_Value, frozen=True):
-    """The silence after which the outputs become safe, in ms; 0: never."""
+    """Confirms the silence after which outputs become safe, in ms; 0 for never."""
 
     timeout_msec: int
 
 
 class SafeStateTripped(_Value, frozen=True):
-    """The host was silent for too long, and the outputs were made safe."""
+    """The host was silent for too long; the board has made its outputs safe."""
 
     ticks: int
 
 
 class BaudAnswer(_Value, frozen=True):
-    """The board changes its baud rate now, has done so, or has fallen back."""
+    """The board is about to change its baud rate, has confirmed it, or has fallen back."""
 
     step: int
     refused: bool
@@ -178,12 +177,12 @@ class BaudAnswer(_Value, frozen=True):
 
 
 class ChipStatus(_Value, frozen=True):
-    """Counts since the board's start; those of 16 bits wrap."""
+    """Counts since the board's start; 16-bit counts wrap."""
 
     ticks: int
     events_lost: int
     glitches: int
-    """Interrupts that found every pin as it was: pulses shorter than some µs."""
+    """Interrupts without a changed pin: pulses shorter than some µs."""
     receive_lost: int
     framing_errors: int
     send_lost: int
@@ -210,11 +209,11 @@ ExtensionMessage: TypeAlias = (
     | BaudAnswer
     | ChipStatus
 )
-"""What a board with the extension says."""
+"""Any message of the extension."""
 
 
 class _Reader:
-    """Takes numbers of 7-bit bytes off a payload, lowest first; IndexError at its end."""
+    """Reads numbers in 7-bit bytes, least significant first; IndexError at the end."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -267,7 +266,7 @@ _BYTES_PER_EDGE: Final = 3
 
 
 def _edge_block(data: bytes) -> EdgeBlock | None:
-    """Decode the message that each edge waits for, in place: it is part of every loop's latency."""
+    """Decode a block of edges inline, for speed: this adds to the latency of every edge."""
     size = len(data)
     if size < _BLOCK_HEAD or (size - _BLOCK_HEAD) % _BYTES_PER_EDGE:
         return None
@@ -348,9 +347,9 @@ _EDGES: Final = int(ExtensionId.EDGES)
 
 
 def decode_extension(message: Sysex) -> ExtensionMessage | None:
-    """Decode a message of the extension; None for others and for those of a wrong format.
+    """Decode a message of the extension; None for other ids and for a wrong format.
 
-    Other firmwares use these ids too: decode only what comes after a feature answer.
+    Other firmwares use these ids too, so call it only once features were queried.
     """
     if message.id == _EDGES and message.data[:1] == b"\2":
         return _edge_block(message.data)

@@ -1,6 +1,6 @@
-"""Orders to the chip as bytes, and the memory of those that a board that is back must get again.
+"""Encodes orders to the chip and keeps those that a restarted board has to receive again.
 
-Values only. Times are µs of the host side; ValueError when a message cannot hold one.
+Values only. Durations are in µs; one that does not fit into its field raises ValueError.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from mlink_drivers.firmata.chip.extra import PulseTrain, Reflex, SafeState
 
 
 class ChipOrders:
-    """What the chip was told that it keeps doing: watched lines, reflexes, endless trains."""
+    """The orders in effect: reported edges, reflexes, endless trains and the safe state."""
 
     def __init__(self) -> None:
         self.watched: dict[int, Edges] = {}
         self.reflexes: dict[int, tuple[int, Reflex]] = {}
-        """By index, with the line that triggers it."""
+        """Index → (trigger line, reflex)."""
         self._trains: dict[int, PulseTrain] = {}
         self._safe: SafeState | None = None
 
     def watch(self, line: int, kind: Edges) -> bytes:
-        """Have a line's edges told, or no more told."""
+        """Select the edges of a line that are reported."""
         if kind:
             self.watched[line] = kind
         else:
@@ -29,7 +29,14 @@ class ChipOrders:
         return chip_encode.watch_edges({line: kind})
 
     def train(self, line: int, order: PulseTrain, tick_hz: int, start: int | None) -> bytes:
-        """Make a train of pulses; `start` is a time of the chip."""
+        """Start a train of pulses.
+
+        Args:
+            line: The output.
+            order: The train.
+            tick_hz: Ticks per second of the chip's clock.
+            start: The chip's time of the first edge; None for now.
+        """
         width = _ticks(order.width_usec, tick_hz)
         message = chip_encode.train(
             line,
@@ -46,16 +53,16 @@ class ChipOrders:
         return message
 
     def forget_train(self, line: int) -> None:
-        """A line was told something else."""
+        """Forget the train of a line: another command has ended it."""
         self._trains.pop(line, None)
 
     def forget_motion(self) -> None:
-        """The board ended its trains and removed its reflexes by itself."""
+        """Forget trains and reflexes: the board has ended and removed them."""
         self._trains.clear()
         self.reflexes.clear()
 
     def reflex(self, line: int, order: Reflex, tick_hz: int) -> bytes:
-        """Set a reflex on a line's edges."""
+        """Set a reflex that the edges of a line trigger."""
         message = chip_encode.set_reflex(
             order.index,
             line,
@@ -75,12 +82,17 @@ class ChipOrders:
         return chip_encode.remove_reflex(index)
 
     def safe_state(self, order: SafeState) -> bytes:
-        """Set what the outputs become after a silence of the host."""
+        """Set the levels of outputs after a silence of the host."""
         self._safe = order if order.timeout_msec else None
         return chip_encode.safe_state(order.timeout_msec, order.levels)
 
     def replay(self, tick_hz: int, *, trains: bool = True) -> bytes:
-        """Return what a board that forgot all must be told, but for the watched lines."""
+        """Return the orders that restore a restarted board, but for the reported edges.
+
+        Args:
+            tick_hz: Ticks per second of the chip's clock.
+            trains: Whether endless trains are started again; else they are forgotten.
+        """
         parts = [self.reflex(line, order, tick_hz) for line, order in self.reflexes.values()]
         if trains:
             parts += [self.train(line, t, tick_hz, None) for line, t in list(self._trains.items())]

@@ -1,8 +1,7 @@
-"""Pulses that the chip makes: which were commanded, and which of them an end that it reports ends.
+"""Assigns the ends that the chip reports to the pulses that were commanded.
 
-Commands that flow together make one pulse with one end. A command that reached the chip after the
-end made a pulse of its own, though it was sent before the report came. Values only; not
-thread-safe.
+Commands that overlap make one pulse with one end. A command that reached the chip after that end
+made another pulse, even if it was sent before the report arrived. Values only; not thread-safe.
 """
 
 from __future__ import annotations
@@ -14,48 +13,63 @@ import msgspec
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 
 _LONGEST_SLACK_NS: Final = 1_000_000
-"""What the two clocks' times of one moment differ by, at most."""
+"""Largest difference between the two clocks' times of the same moment."""
 
 
 class _Sent(msgspec.Struct):
-    """A command that has been sent, and when the pulse cannot end before."""
+    """A command that was sent; its pulse does not end before `ends_ns`."""
 
     asked_usec: int
     commanded_ns: int
     sent_ns: int
     ends_ns: int
     cut: bool = False
-    """Whether the line was told something else since."""
+    """Whether a later command has ended it."""
 
 
 class ChipPulses:
-    """Commanded pulses of all lines, until the chip has told their ends."""
+    """Commanded pulses of all lines until the chip reports their ends."""
 
     def __init__(self) -> None:
         self._sent: dict[int, list[_Sent]] = {}
 
     @property
     def lines(self) -> list[int]:
-        """Lines that pulse, as far as is known."""
+        """Lines with a pulse whose end was not reported yet."""
         return sorted(line for line, sent in self._sent.items() if not all(s.cut for s in sent))
 
     def begin(
         self, line: int, asked_usec: int, commanded_ns: int, sent_ns: int, takes_usec: int = 0
     ) -> None:
-        """Note a command that was sent; it takes `takes_usec` in all, where that is longer."""
+        """Add a command that is sent.
+
+        Args:
+            line: The output.
+            asked_usec: Width of the pulse.
+            commanded_ns: When it was commanded.
+            sent_ns: When it is sent.
+            takes_usec: Duration of the whole train, where it is longer than the width.
+        """
         ends_ns = sent_ns + max(asked_usec, takes_usec) * 1000
         self._sent.setdefault(line, []).append(_Sent(asked_usec, commanded_ns, sent_ns, ends_ns))
 
     def cut(self, line: int) -> None:
-        """Note that a line was told something else: what pulses on it is stopped."""
+        """Mark the pulses of a line as ended early by another command."""
         for sent in self._sent.get(line, ()):
             sent.cut = True
 
     def ended(self, line: int, first_ns: int, last_ns: int, *, complete: bool) -> list[PulseTimes]:
-        """Return the commands that an end reported by the chip ends, with its times."""
+        """Return the times of the commands that an end ends, and forget them.
+
+        Args:
+            line: The output.
+            first_ns: Time of the first edge.
+            last_ns: Time of the last edge.
+            complete: Whether the pulse ran to its end; False when it was stopped.
+        """
         waiting = self._sent.get(line, [])
         ended = [sent for sent in waiting if sent.cut or (complete and _is_over(sent, last_ns))]
-        if not ended:  # an end ends the first command at least
+        if not ended:  # an end belongs to at least one command
             ended = waiting[:1] if complete else waiting[:]
         left = [sent for sent in waiting if sent not in ended]
         if left:
@@ -65,7 +79,7 @@ class ChipPulses:
         return [_times(line, sent, first_ns, last_ns) for sent in ended]
 
     def give_up(self) -> list[PulseTimes]:
-        """Return what has no end yet, and forget it."""
+        """Return the commands without an end, and forget them."""
         left = [_times(line, sent, 0, 0) for line, all_ in self._sent.items() for sent in all_]
         self._sent.clear()
         return left

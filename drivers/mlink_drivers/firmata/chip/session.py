@@ -1,8 +1,8 @@
-"""A board with our firmware: asks what it can do, raises its baud rate, and learns its clock.
+"""The dialogue with mlink's firmware: features, baud rate, clock and edges.
 
-`take` hears the session's messages in the reader thread; the rest is called by whoever connects
-the board. One thread of its own asks the chip's time, quickly at first and then steadily, which
-also keeps a raised baud rate and a safe state awake.
+The reader thread passes the board's messages to `take`; the thread that connects the board calls
+the rest. A thread of this class queries the chip's time, often at first and then periodically. The
+queries also prevent the chip from falling back to its first baud rate or into its safe state.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from mlink_drivers.firmata.wire.protocol import Message, PinState, Sysex
 
 TIMESTAMP_SOURCE: Final = "device-clock"
 STAMP_USEC: Final = 4
-"""How far the chip's stamp of an edge may be off (measured: docs/boards.md)."""
+"""Error of the chip's timestamp of an edge (measured: docs/boards.md)."""
 PAUSE_S: Final = 0.25
-"""Between questions for the chip's time, once it is known."""
+"""Interval of clock queries once the clock is known."""
 _ANSWER_S: Final = 1.0
 _FIRST_EXCHANGES: Final = 16
 _FIRST_PAUSE_S: Final = 0.02
@@ -43,16 +43,25 @@ _JOIN_S: Final = 5.0
 _SILENCE_S: Final = 5.0
 _LEAST_UNANSWERED: Final = 6
 
-LineTaker = Callable[[int, bool, int], object]
+LineCallback = Callable[[int, bool, int], object]
 """Called with line, level and time (ns of CLOCK_MONOTONIC)."""
 
 
 class ChipSession:
-    """The extension of one board; `features` is None on a firmware that lacks it.
+    """The session with one chip; `features` is None on a firmware without the extension.
 
-    `on_edge` hears of edges, `on_state` of the level that a line has when it begins to be watched,
-    `on_event` of everything else, all in the reader thread. `on_exchange` is called in the clock's
-    thread after each exchange, `on_silence` when the board answers no more.
+    Args:
+        send: Sends encoded messages to the board.
+        baud_rate: Present baud rate of the line.
+        on_edge: Called with each edge, in the reader thread.
+        on_state: Called with the level of a line when its edges begin to be reported, in the
+            reader thread.
+        on_event: Called with all other messages of the extension, in the reader thread.
+        on_blocks_missing: Called with the number of blocks of edges that the line lost.
+        on_exchange: Called in the clock's thread after each exchange.
+        on_silence: Called in the clock's thread when the board stops answering.
+        pause_s: Interval of clock queries.
+        log: Where changes of the baud rate that failed are logged.
     """
 
     def __init__(
@@ -60,8 +69,8 @@ class ChipSession:
         send: Callable[[bytes], None],
         baud_rate: int,
         *,
-        on_edge: LineTaker,
-        on_state: LineTaker = lambda _line, _level, _time_ns: None,
+        on_edge: LineCallback,
+        on_state: LineCallback = lambda _line, _level, _time_ns: None,
         on_event: Callable[[ExtensionMessage], None] = lambda _message: None,
         on_blocks_missing: Callable[[int], None] = lambda _count: None,
         on_exchange: Callable[[ChipClock], None] = lambda _clock: None,
@@ -93,10 +102,11 @@ class ChipSession:
     # -- the start -----------------------------------------------------------------------------
 
     def probe(self) -> Features | None:
-        """Ask once whether the firmware has the extension.
+        """Query the features; return None when the firmware lacks the extension.
 
-        A pin state is asked for behind it: its answer alone is a no. (A version would do as well,
-        but is the sign of a board that has restarted.)
+        A pin state is queried behind the features. Every firmware answers that, so when this
+        answer comes alone there is no extension. (A protocol version is not queried here, because
+        it is the sign of a restarted board.)
         """
         self.close()
         self.features = self.clock = None
@@ -108,10 +118,16 @@ class ChipSession:
         return self.features
 
     def raise_baud(self, baud_rate: int, set_baud_rate: Callable[[int], None]) -> bool:
-        """Agree with the board on another baud rate; False when it stays as it is.
+        """Change the baud rate at both ends; nothing else may be sent meanwhile.
 
-        `set_baud_rate` changes the host's end. Nothing else may be sent meanwhile. The chip falls
-        back by itself when it is not confirmed, and so do we.
+        When the chip does not confirm the new rate, both ends return to the old one.
+
+        Args:
+            baud_rate: Wanted rate; limited to the highest one of the board.
+            set_baud_rate: Changes the host's end; may raise OSError.
+
+        Returns:
+            False when the rate stays as it was.
         """
         if not self.has(Feature.BAUD) or not (self.features and self.features.highest_baud):
             return False
@@ -119,23 +135,27 @@ class ChipSession:
         baud_rate = min(baud_rate, self.features.highest_baud)
         self._wanted_baud_rate = baud_rate
         if not self._ask_baud(chip_encode.change_baud(baud_rate)):
-            self._log.warning("the board does not take %d baud; it stays at %d", baud_rate, before)
+            self._log.warning("the board refuses %d baud; it stays at %d", baud_rate, before)
             return False
         try:
             set_baud_rate(baud_rate)
-            time.sleep(0.005)  # the board changes when its answer has left
+            time.sleep(0.005)  # the board changes its rate after sending its answer
             if self._ask_baud(chip_encode.confirm_baud()):
                 self.baud_rate = baud_rate
                 return True
-        except OSError as error:  # the port or its adapter does not know this rate
+        except OSError as error:  # the port or its adapter refuses this rate
             self._log.info("%d baud cannot be set: %s", baud_rate, error)
         set_baud_rate(before)
-        time.sleep(_ANSWER_S)  # it has fallen back by then
-        self._log.warning("the line does not carry %d baud; it stays at %d", baud_rate, before)
+        time.sleep(_ANSWER_S)  # the board has fallen back by then
+        self._log.warning("no answer at %d baud; the line stays at %d", baud_rate, before)
         return False
 
     def start_clock(self) -> bool:
-        """Learn the chip's clock, and go on; False when it did not answer in time."""
+        """Start the clock's thread and wait for the first exchanges.
+
+        Returns:
+            False when the chip did not answer in time.
+        """
         assert self.features is not None
         self.close()
         self._closing.clear()
@@ -152,7 +172,7 @@ class ChipSession:
         return clock.is_set
 
     def close(self) -> None:
-        """End the clock's thread; nothing is sent by itself any more."""
+        """End the clock's thread."""
         self._closing.set()
         thread, self._thread = self._thread, None
         if thread is not None:
@@ -161,7 +181,7 @@ class ChipSession:
     # -- what is known -------------------------------------------------------------------------
 
     def has(self, feature: Feature) -> bool:
-        """Tell whether the board can do something."""
+        """Whether the board has a feature."""
         return self.features is not None and self.features.has(feature)
 
     @property
@@ -170,7 +190,7 @@ class ChipSession:
         return self.clock is not None and self.clock.is_set
 
     def stamps(self, line: int) -> bool:
-        """Whether the chip can stamp a line's edges with times that can be converted."""
+        """Whether the chip timestamps a line's edges and its times can be converted."""
         features = self.features
         return bool(
             features and self.keeps_time and self.has(Feature.EDGES) and line in features.edge_pins
@@ -188,10 +208,15 @@ class ChipSession:
             return -1
         return self.clock.uncertainty_usec + STAMP_USEC
 
-    # -- what the board says (reader thread) -----------------------------------------------------
+    # -- messages of the board (reader thread) ---------------------------------------------------
 
     def take(self, message: Message, arrival_ns: int) -> bool:
-        """Take a message of the extension; False when it is none."""
+        """Handle a message; return False when it is not of the extension.
+
+        Args:
+            message: Any message of the board.
+            arrival_ns: When its first byte began on the wire (ns of CLOCK_MONOTONIC).
+        """
         if not isinstance(message, Sysex):
             if isinstance(message, PinState) and self._probing:
                 self._answered.set()
@@ -208,12 +233,12 @@ class ChipSession:
             if self.clock is not None:
                 self.clock.take(decoded, arrival_ns)
         elif isinstance(decoded, Features):
-            self.features = decoded  # the state of pin 0 is still to come, and ends the probing
+            self.features = decoded  # the pin state that follows ends the probing
         elif isinstance(decoded, EdgeWatch):
             if self.keeps_time:
                 self._on_state(decoded.pin, decoded.level, self.time_ns(decoded.ticks))
         elif isinstance(decoded, BaudAnswer) and decoded.step != BaudAnswer.FELL_BACK:
-            # A late confirmation is answered with the rate that the board has fallen back to.
+            # After a late confirmation the answer has the rate that the board fell back to.
             if not decoded.refused and decoded.baud_rate == self._wanted_baud_rate:
                 self._baud_answered.set()
         else:
@@ -229,11 +254,11 @@ class ChipSession:
         if not self.keeps_time:
             return
         for edge in block.edges:
-            # In order even where the clock's estimate has just been set back a little.
+            # Times stay in order even when the clock's estimate was just set back.
             self._last_edge_ns = max(self._last_edge_ns, self.time_ns(edge.ticks))
             self._on_edge(edge.pin, edge.level, self._last_edge_ns)
 
-    # -- asking --------------------------------------------------------------------------------
+    # -- queries -------------------------------------------------------------------------------
 
     def _ask(self, clock: ChipClock) -> None:
         count, pause_s = 0, min(_FIRST_PAUSE_S, self._pause_s)
@@ -242,12 +267,12 @@ class ChipSession:
             if count > _FIRST_EXCHANGES:
                 pause_s = min(pause_s * _PAUSE_GROWS, self._pause_s)
             if count:
-                self._on_exchange(clock)  # of the answer that has come meanwhile
+                self._on_exchange(clock)  # its answer has arrived meanwhile
             if clock.unanswered >= patience:
-                # As many questions, and not a time: our own process may have been stopped.
+                # A number of queries and not a time: this process may have been stopped.
                 self._on_silence(
                     DeviceError(
-                        f"the board answered none of {patience} questions",
+                        f"the board answered none of the last {patience} queries",
                         remedy="Check its power supply and its cable; press its reset button.",
                     )
                 )
@@ -255,7 +280,7 @@ class ChipSession:
             try:
                 self._send(clock.query(time.monotonic_ns()))
             except DeviceError:
-                return  # the board is away: its session says so; when it is back, we begin anew
+                return  # the board is lost: its session reports that
             count += 1
 
     def _ask_baud(self, message: bytes) -> bool:

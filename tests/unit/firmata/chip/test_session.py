@@ -295,7 +295,7 @@ def test_a_board_that_answers_no_more_is_reported_once(impatient, pause_s, quest
     bench.session._thread.join(5)
     assert len(bench.chip.sent) == questions
     (error,) = bench.silences
-    assert f"none of {questions}" in error.message
+    assert f"none of the last {questions} queries" in error.message
     assert error.remedy
 
 
