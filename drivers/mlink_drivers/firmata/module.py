@@ -30,7 +30,7 @@ from mlink_drivers.identity import identify, resolve
 
 
 class FirmataModule(Module[FirmataSettings]):
-    """Connects in `prepare()`; commands are sent as they come, readings as they arrive."""
+    """A Firmata board; it connects in `prepare` and sends commands and readings at once."""
 
     _session: Session | None = None
     _readings: Readings | None = None
@@ -41,7 +41,11 @@ class FirmataModule(Module[FirmataSettings]):
     _warned: frozenset[str] = frozenset()
 
     def prepare(self) -> None:
-        """Connect to the board and tell what its readings are."""
+        """Connect to the board and set the metadata of its streams.
+
+        Raises:
+            DeviceError: The board cannot be opened or does not match the settings.
+        """
         spec, device = self._address()
         address = resolve(spec, ask=ask_firmware)
         settings, outputs, clock = self.settings, self.context.outputs, self.context.clock
@@ -60,7 +64,7 @@ class FirmataModule(Module[FirmataSettings]):
             on_other=self._on_other,
             decimation={int(line): every for line, every in settings.decimation.items()},
         )
-        identity = identify(address)  # before it is opened: afterwards it may be gone
+        identity = identify(address)  # before it is opened: later the port may be gone
         session = self._session = Session(
             open_transport(address, settings.baud_rate),
             self._readings,
@@ -114,7 +118,7 @@ class FirmataModule(Module[FirmataSettings]):
         self.context.set_status(str(session.description))
 
     def start(self) -> None:
-        """Let readings through."""
+        """Begin to send readings and rows."""
         assert self._readings is not None
         for rows in self._rows:
             rows.start()
@@ -123,27 +127,27 @@ class FirmataModule(Module[FirmataSettings]):
         self._readings.start()
 
     def halt(self) -> None:
-        """Let no more readings through."""
+        """Stop sending readings."""
         if self._readings is not None:
             self._readings.halt()
 
     def stop(self) -> None:
-        """Close the tables; a pulse that still runs has no end in them."""
+        """End the tables; a pulse that is still running has no end in them."""
         if self._commands is not None:
-            self._commands.tell_running_pulses()
+            self._commands.report_running_pulses()
         for rows in self._rows:
             rows.close()
         if self._chip is not None:
             self._chip.finish()
 
     def drained(self) -> None:
-        """End the pulses that still run; no command comes any more."""
+        """End the running pulses: no command arrives any more."""
         if self._commands is not None:
             self._commands.end_pulses()
         self._report_figures()
 
     def close(self) -> None:
-        """Quieten the board and give the port back."""
+        """Stop the board's reports, reset it and close the port."""
         self.context.inputs["fmctl"].on_item = None
         for rows in self._rows:
             rows.close()
@@ -157,7 +161,7 @@ class FirmataModule(Module[FirmataSettings]):
             self._session.close(self._silence())
 
     def _address(self) -> tuple[str, str]:
-        """What to open, and what to call it."""
+        """Return the device to open and its name in messages."""
         endpoint = self.context.device
         if endpoint is not None:
             return endpoint.address, f"{endpoint.name} ({endpoint.spec})"
@@ -169,7 +173,7 @@ class FirmataModule(Module[FirmataSettings]):
         )
 
     def _check_lines(self, session: Session) -> ByteBudget:
-        """Check what the settings say of lines against what the board has."""
+        """Check the settings against the board's pins and the capacity of its line."""
         settings, board = self.settings, session.description
         layout, baud_rate = board.layout, session.transport.baud_rate
         budget = ByteBudget(baud_rate, settings.sampling_interval_msec)
@@ -233,7 +237,7 @@ class FirmataModule(Module[FirmataSettings]):
         self._replies.take(message, arrival_ns)
         if isinstance(message, StringData):
             assert self._session is not None
-            self.log.warning("%s says: %s", self._session.name, message.text)
+            self.log.warning("%s reports: %s", self._session.name, message.text)
             self._events.note("says", message.text)
 
     def _on_command(self, command: LineCommand) -> None:
@@ -244,7 +248,7 @@ class FirmataModule(Module[FirmataSettings]):
             self._fail_unless_lost(error)
 
     def _fail_unless_lost(self, error: Exception) -> None:
-        """Report a failure; that of a lost board was reported when it was noticed."""
+        """Report a failure, but for the loss of the board, which the session reports."""
         if not isinstance(error, DeviceLostError):
             self.context.fail(error)
 
@@ -254,7 +258,7 @@ class FirmataModule(Module[FirmataSettings]):
             self.log.warning("%s", warning)
 
     def _silence(self) -> bytes:
-        """Bytes that stop all our reporting, for boards that are not reset at the end."""
+        """Return the messages that stop all reports, for boards that are not reset at the end."""
         assert self._readings is not None
         chip = self._chip.commands.disarm() if self._chip is not None else b""
         return chip + b"".join(

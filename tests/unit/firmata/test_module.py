@@ -187,9 +187,9 @@ def test_a_line_named_as_servo_takes_degrees(tmp_path, scripted):
         ((Kind.WRITE_DIGITAL, 0, 1), "pin 0 is not usable"),
         ((Kind.WRITE_DIGITAL, 77, 1), "the board has pins 0 to 19"),
         ((Kind.WRITE_ANALOG, 2, 1), "pin 2 can do: digital input, pull-up, digital output, servo"),
-        ((Kind.WRITE_ANALOG, 9, 256), "value 256 is too large for line 9"),
-        ((Kind.UNKNOWN, 9), "does not know the command UNKNOWN"),
-        ((Kind.DEVICE_SPECIFIC, 9), "are wrong: it is empty"),
+        ((Kind.WRITE_ANALOG, 9, 256), "value 256 is out of range for line 9"),
+        ((Kind.UNKNOWN, 9), "does not support the command UNKNOWN"),
+        ((Kind.DEVICE_SPECIFIC, 9), "are not valid: it is empty"),
     ],
 )
 def test_a_command_that_the_pin_cannot_do_is_explained(bench, command, says):
@@ -304,7 +304,7 @@ def test_a_firmwares_complaint_is_logged_as_the_boards(bench, scripted, caplog):
     scripted.say(sysex(0x71, b"N\0o\0"))
     bench.set_input(2)
     bench.wait_for_readings((2, 0))
-    assert "uno (virtual:uno) says: No" in caplog.text
+    assert "uno (virtual:uno) reports: No" in caplog.text
 
 
 def test_the_catalogue_loads_no_driver():

@@ -124,7 +124,7 @@ class PulseEnd(_Value, frozen=True):
 
 
 class AnalogBlock(_Value, frozen=True):
-    """Samples at equal intervals; the channels alternate in the order of the query."""
+    """Samples of whole scans, in the channel order of the command that started the sampling."""
 
     sequence: int
     first_ticks: int

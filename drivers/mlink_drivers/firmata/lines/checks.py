@@ -1,4 +1,4 @@
-"""Whether a board's pin can do what a command asks of it; DeviceError says what it can do."""
+"""Checks of commands against the modes of a board's pins."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from mlink_drivers.firmata.wire.protocol import PinMode
 
 _DEFAULT_PWM_BITS: Final = 8
 _MAX_SERVO_VALUE: Final = (1 << 14) - 1
-"""Degrees up to 180, above 543 the pulse width in µs (Arduino's Servo library)."""
+"""Arduino's Servo library: 0 to 180 are degrees, from 544 on a pulse width in µs."""
 
 
 def check_mode(board: BoardDescription, line: int, mode: PinMode) -> None:
-    """Check that a line can be used in a mode."""
+    """Check that a line can be used in a mode.
+
+    Raises:
+        DeviceError: It cannot; the remedy lists its modes.
+    """
     layout = board.layout
     by_write = mode is PinMode.PULLUP and board.pulls_up_by_write(line)
     if not (layout.supports(line, mode) or by_write) or (
@@ -28,13 +32,23 @@ def check_mode(board: BoardDescription, line: int, mode: PinMode) -> None:
 
 
 def check_value(board: BoardDescription, line: int, mode: PinMode, value: int) -> None:
-    """Check that an analog value fits a line in a mode."""
+    """Check the range of an analog value.
+
+    Args:
+        board: The board.
+        line: The line of the command.
+        mode: SERVO or PWM.
+        value: Degrees or µs of a servo; 0 to full duty of a PWM pin, by its resolution.
+
+    Raises:
+        DeviceError: The value is out of range.
+    """
     if mode is PinMode.SERVO:
         largest = _MAX_SERVO_VALUE
     else:
         largest = (1 << board.layout.resolution(line, PinMode.PWM, _DEFAULT_PWM_BITS)) - 1
     if not 0 <= value <= largest:
         raise DeviceError(
-            f"value {value} is too large for line {line} of {board}",
+            f"value {value} is out of range for line {line} of {board}",
             remedy=f"Send 0 to {largest}.",
         )

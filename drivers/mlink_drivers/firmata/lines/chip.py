@@ -1,6 +1,6 @@
-"""What a run has of a board with our firmware: its clock, its extension, and what they tell.
+"""Connects the session with the chip to a run: readings, losses, events, reflexes and clock file.
 
-On another firmware everything here stays silent, and times are those of arrival.
+With another firmware nothing here has an effect, and readings carry their time of arrival.
 """
 
 from __future__ import annotations
@@ -36,13 +36,24 @@ from mlink_drivers.firmata.link.pace import Pace
 from mlink_drivers.firmata.link.session import Session
 
 _COUNT: Final = 1 << 16
-"""The board's counts wrap here."""
+"""The board's 16-bit counts wrap at this value."""
 _WARN_PAUSE_S: Final = 1.0
-_ASKS_PER_SAFE_TIME: Final = 4
+"""Shortest interval of warnings about losses."""
+_QUERIES_PER_SAFE_TIME: Final = 4
 
 
 class ChipInRun:
-    """The extension in a run; `connect` is called when the board was opened, and opened again."""
+    """The chip in a run; call `connect` each time the board was opened.
+
+    Args:
+        context: The module's context.
+        session: The connection to the board.
+        readings: Receives edges, levels and samples.
+        events: The table of events.
+        reflexes: The table of reflexes.
+        on_pulse: Called with the times of each pulse of the chip that has ended.
+        on_silence: Called when the board stops answering.
+    """
 
     def __init__(
         self,
@@ -92,14 +103,18 @@ class ChipInRun:
         readings.chip = self.chip
 
     def connect(self) -> None:
-        """Find out what the board can do, raise its baud rate and learn its clock."""
+        """Query the board's features, raise its baud rate and start its clock.
+
+        Raises:
+            DeviceLostError: The board was lost meanwhile.
+        """
         chip, settings = self.chip, self._settings
         chip.baud_rate = self._session.transport.baud_rate
         if chip.probe() is None:
             if settings.safe_state_msec:
                 self._log.warning(
-                    "safe_state_msec: the firmware of %s has no safe state; outputs stay as they"
-                    " are when this program dies. mlink flash puts one on it that has",
+                    "safe_state_msec: the firmware of %s has no safe state; its outputs keep their"
+                    " values when this program dies. Install mlink's firmware: mlink flash DEVICE",
                     self._session.description,
                 )
             return
@@ -112,7 +127,7 @@ class ChipInRun:
         self._counts = None
         if not chip.start_clock():
             self._log.warning(
-                "%s does not tell its time; readings get the time of their arrival",
+                "%s does not answer clock queries; readings carry their time of arrival",
                 self._session.description,
             )
         self._session.send(chip_encode.status_query())
@@ -128,7 +143,7 @@ class ChipInRun:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the stream of readings says of its times; empty where the board has no clock."""
+        """Metadata of the stream of readings; empty when the board has no clock."""
         features = self.chip.features
         if features is None or not self.chip.keeps_time:
             return {}
@@ -140,7 +155,7 @@ class ChipInRun:
         }
 
     def start(self) -> None:
-        """Begin the tsync file, where the run is recorded."""
+        """Begin the tsync file, if the run is recorded and the board has a clock."""
         if not self.chip.keeps_time:
             return
         context = self._context
@@ -163,7 +178,7 @@ class ChipInRun:
             record.finish(self.chip.clock)
 
     def report(self) -> None:
-        """Give the run's summary what is known of the clock."""
+        """Report the clock's rate and uncertainty, and losses, for the run's summary."""
         clock, report = self.chip.clock, self._context.report
         if clock is None or not clock.is_set:
             return
@@ -173,11 +188,11 @@ class ChipInRun:
             report("readings_lost_by_board", self._readings.lost)
 
     def close(self) -> None:
-        """Ask nothing more."""
+        """End the clock's thread and close the tsync file."""
         self.chip.close()
         self.finish()
 
-    # -- what the board tells (reader thread) ----------------------------------------------------
+    # -- messages of the board (reader thread) ---------------------------------------------------
 
     def _on_event(self, message: ExtensionMessage) -> None:
         if isinstance(message, AnalogBlock):
@@ -201,7 +216,7 @@ class ChipInRun:
             self._lost("analog samples", lost, "the board could not keep up")
         elif isinstance(message, ChipStatus):
             self.commands.status_came()
-            if self._counts is None:  # what was lost before is nobody's loss
+            if self._counts is None:  # losses before this connection do not count
                 self._counts = message
                 self._events_total = message.events_lost
                 self._scans_total = message.scans_missed
@@ -223,10 +238,10 @@ class ChipInRun:
 
     def _on_safe_state(self) -> None:
         self.commands.tripped()
-        self._events.note("safe-state", "the board heard nothing for too long")
+        self._events.note("safe-state", "the board received nothing for too long")
         self._log.warning(
-            "%s heard nothing for too long and made its outputs safe; its reflexes and trains have"
-            " ended. A longer safe_state_msec gives a busy host more time",
+            "%s received nothing for too long and made its outputs safe; its reflexes and trains"
+            " have ended. A longer safe_state_msec gives a busy host more time",
             self._session.name,
         )
 
@@ -264,7 +279,7 @@ class ChipInRun:
 
 
 def _pause_s(safe_state_msec: int) -> float:
-    """How often to ask for the chip's time, which also tells it that we live."""
+    """Interval of clock queries: several per safe time, because they prevent the safe state."""
     if not safe_state_msec:
         return PAUSE_S
-    return min(PAUSE_S, safe_state_msec / 1000 / _ASKS_PER_SAFE_TIME)
+    return min(PAUSE_S, safe_state_msec / 1000 / _QUERIES_PER_SAFE_TIME)

@@ -1,7 +1,7 @@
-"""From `fmctl` to the board: each command is checked against what the pin can do, then sent.
+"""Checks the commands of `fmctl` against the board's pins and sends them.
 
-What every line was set up as and last told is remembered, also while the board is away, so that
-`replay` can bring a board that comes back to where it should be.
+The mode and last value of every line are kept, also while the board is away, so that `replay` can
+restore them on a board that was reconnected.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ from mlink_drivers.firmata.wire.pin_layout import mode_name
 from mlink_drivers.firmata.wire.protocol import PINS_PER_PORT, PinMode
 
 DEFAULT_PULSE_USEC: Final = 50_000
-"""A pulse of duration 0, as Syntalos does it."""
+"""Duration of a pulse whose command has 0, as in Syntalos."""
 
 _INPUTS: Final = (PinMode.INPUT, PinMode.PULLUP, PinMode.ANALOG)
 
 
 class _Line(msgspec.Struct):
-    """What a line is set up as, and what it was last told (None: nothing yet)."""
+    """Mode of a line, and the value last written to it (None: none yet)."""
 
     mode: PinMode
     value: int | None = None
@@ -63,8 +63,19 @@ class _Line(msgspec.Struct):
 class LineCommands:
     """Executes line commands on a board.
 
-    `execute` is called in the module's main thread, `replay` in that of the reconnection; the
-    pulse timer's thread only writes. Lost boards are not reported here: their session does that.
+    The module's main thread calls `execute`, the reconnection's thread `replay`; the pulse timer's
+    thread only writes. A lost board is not an error here: the session reports it.
+
+    Args:
+        session: The connection to the board.
+        readings: Is informed which lines are inputs.
+        budget: Counts the periodic reports of the board.
+        on_error: Called with an error in the pulse timer's thread.
+        on_warning: Called with a warning, which may repeat.
+        on_pulse: Called with the times of each pulse that has ended.
+        analog_lines: Lines for which SET_MODE input means analog.
+        servo_lines: Lines for which SET_MODE output means a servo.
+        chip: Commands of mlink's firmware; None to use only those of standard Firmata.
     """
 
     def __init__(
@@ -82,7 +93,7 @@ class LineCommands:
     ) -> None:
         self.executed = 0
         self.undelivered = 0
-        """Messages that found no board."""
+        """Messages that were not sent because the board was away."""
         self._session = session
         self._readings = readings
         self._budget = budget
@@ -99,7 +110,11 @@ class LineCommands:
         )
 
     def execute(self, command: LineCommand) -> None:
-        """Send what a command asks for; DeviceError when its pin cannot do it."""
+        """Execute a command.
+
+        Raises:
+            DeviceError: The pin does not support it, or its parameters are invalid.
+        """
         commanded_ns = time.monotonic_ns()
         with self._lock:
             self._execute(command, commanded_ns)
@@ -134,21 +149,22 @@ class LineCommands:
             self._device_specific(line, command.extra, commanded_ns)
         else:
             raise DeviceError(
-                f"board {self._board} does not know the command {kind.name}",
+                f"board {self._board} does not support the command {kind.name}",
                 remedy="Send SET_MODE, WRITE_DIGITAL, WRITE_ANALOG, a pulse of these,"
                 " or DEVICE_SPECIFIC.",
             )
 
     def mode_of(self, line: int) -> PinMode | None:
-        """Return what a line is set up as; None when nothing was asked of it yet."""
+        """Return the mode of a line; None before its first command."""
         known = self._lines.get(line)
         return known.mode if known is not None else None
 
     def replay(self, rest_values: Mapping[int, int] | None = None) -> None:
-        """Tell a board that forgot all: modes, reporting, I2C, and the outputs' last values.
+        """Restore a restarted board: modes, reports, I2C, orders to the chip, output values.
 
-        With `rest_values` every output gets its value of that table, 0 when it has none; servos
-        that it does not name stay limp.
+        Args:
+            rest_values: Line → value to write instead of the last one, 0 for other outputs; servos
+                without a value are not driven. None restores the last values.
         """
         with self._lock, self.pulses.held():
             self._readings.forget_all()
@@ -164,27 +180,27 @@ class LineCommands:
                         continue
                     known.value = rest_values.get(line, 0)
                 self._write(line, known.value)
-            told_again = self._i2c_sysex.replay()
+            repeated = self._i2c_sysex.replay()
             if self._chip is not None:
-                told_again += self._chip.replay(trains=rest_values is None)
-                told_again += self._chip.safe_outputs(self._outputs())
-            if told_again:
-                self._send(told_again)
+                repeated += self._chip.replay(trains=rest_values is None)
+                repeated += self._chip.safe_outputs(self._outputs())
+            if repeated:
+                self._send(repeated)
 
     def end_pulses(self) -> None:
-        """Bring every line that pulses to rest; no command comes any more."""
+        """End all pulses; call it after the last command."""
         self.pulses.end_all()
         if self._chip is not None and (stop := self._chip.end_pulses()):
             self._send(stop)
 
-    def tell_running_pulses(self) -> None:
-        """Tell of the pulses that have not ended, without an end; they are not told again."""
-        self.pulses.tell_running()
+    def report_running_pulses(self) -> None:
+        """Report the pulses that have not ended, without an end; each is reported once."""
+        self.pulses.report_running()
         if self._chip is not None:
             self._chip.give_up_pulses()
 
     def arm_safe_state(self) -> None:
-        """Have the board make its outputs safe when we fall silent, where the settings ask it."""
+        """Send the safe state of the settings, if there is one, for the present outputs."""
         if self._chip is not None and (order := self._chip.safe_outputs(self._outputs())):
             self._send(order)
 
@@ -212,7 +228,7 @@ class LineCommands:
         return mode
 
     def _make_output(self, line: int, mode: PinMode) -> None:
-        """Set the mode if it is another; a line that was set up as an input stays one."""
+        """Set an output's mode if it differs; an input is refused with DeviceError."""
         present = self._lines.get(line)
         if present is not None:
             if present.mode is mode:
@@ -226,7 +242,7 @@ class LineCommands:
         self._use(line, mode)
 
     def _use(self, line: int, mode: PinMode) -> None:
-        """Set a line up as something, or again as what it is."""
+        """Set a line's mode, also when it has this mode already."""
         check_mode(self._board, line, mode)
         layout = self._board.layout
         before = self._lines.get(line)
@@ -255,10 +271,10 @@ class LineCommands:
             self._send(silence)
         self._apply(line, known)
         if mode not in _INPUTS and (before is None or before.mode in _INPUTS):
-            self.arm_safe_state()  # it names the outputs
+            self.arm_safe_state()  # its order lists the outputs
 
     def _apply(self, line: int, known: _Line) -> None:
-        """Send a line's mode and have it reported if it is an input."""
+        """Send a line's mode, and for an input the order to report it."""
         set_mode = encode.pin_mode(line, known.mode)
         if known.mode is PinMode.ANALOG:
             channel = self._board.layout.channel_of(line)
@@ -285,7 +301,7 @@ class LineCommands:
                 set_mode += self._port_write(line, int(pull_up))
             self._send(
                 set_mode
-                + encode.protocol_version_query()  # the fence that inputs.py waits for
+                + encode.protocol_version_query()  # the fence, see inputs.py
                 + encode.report_digital(line // PINS_PER_PORT, True)
             )
         else:
@@ -297,8 +313,8 @@ class LineCommands:
     def _warn_of_host_time(self, line: int) -> None:
         if self._chip is not None and self._chip.keeps_time:
             self._on_warning(
-                f"{self._board} cannot time line {line} itself: its readings get the"
-                " time of their arrival"
+                f"{self._board} cannot timestamp line {line}: its readings carry their"
+                " time of arrival"
             )
 
     # -- device-specific -----------------------------------------------------------------------
@@ -309,7 +325,7 @@ class LineCommands:
         except ValueError as error:
             raise DeviceError(
                 f"the extra bytes '{extra.hex(' ')}' of a DEVICE_SPECIFIC command for"
-                f" {self._board} are wrong: {error}",
+                f" {self._board} are not valid: {error}",
                 remedy="Make them with the functions of mlink_drivers.firmata.extra.",
             ) from error
         if isinstance(order, SetPinMode):
@@ -334,8 +350,8 @@ class LineCommands:
     def _chip_order(self, line: int, order: ChipOrder, commanded_ns: int) -> None:
         if self._chip is None:
             raise DeviceError(
-                f"{self._board} is used without the extension of mlink's firmware",
-                remedy="Send this in a bench.",
+                f"orders to the chip of {self._board} need the module firmata-io",
+                remedy="Send this command in a bench.",
             )
         if isinstance(order, PulseTrain):
             self._make_output(line, PinMode.OUTPUT)
@@ -356,9 +372,9 @@ class LineCommands:
     # -- writing (also in the pulse timer's thread) ----------------------------------------------
 
     def _pulse(self, line: int, duration_usec: int, commanded_ns: int) -> None:
-        """Have the chip make a pulse, or make it from here where it cannot."""
+        """Start a pulse by the chip, or by the host's timer where the chip cannot."""
         if self._chip is not None and not self.pulses.is_active(line):
-            # PWM may take slots of the chip: which pins' does depends on the board.
+            # A PWM pin may use a timer that pulses need; which one depends on the board.
             slots = sum(known.mode is PinMode.PWM for known in self._lines.values())
             self._lines[line].value = 0
             try:
@@ -393,7 +409,7 @@ class LineCommands:
         try:
             self._session.send(data)
         except DeviceLostError:
-            self.undelivered += 1  # the session has said that the board is lost
+            self.undelivered += 1  # the session has reported the loss
 
 
 def _duration_usec(command: LineCommand) -> int:

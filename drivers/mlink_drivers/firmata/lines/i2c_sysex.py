@@ -1,4 +1,4 @@
-"""I2C and raw sysex of DEVICE_SPECIFIC commands; remembers what a returning board must be told."""
+"""I2C and raw sysex of DEVICE_SPECIFIC commands; keeps what a restarted board needs again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ _Reading = tuple[int, int | None]
 
 
 class I2CAndSysex:
-    """Sends I2C requests and sysex messages; called in the module's main thread."""
+    """Sends I2C requests and sysex messages; called in the module's main thread.
+
+    Args:
+        session: The connection to the board.
+        send: Sends encoded messages; a lost board is not an error.
+        budget: Counts continuous reads.
+        check_budget: Checks the budget after a read was added.
+    """
 
     def __init__(
         self,
@@ -33,7 +40,11 @@ class I2CAndSysex:
         self._continuous: dict[_Reading, bytes] = {}
 
     def execute(self, order: RawSysex | I2CConfig | I2CTransfer) -> None:
-        """Send what is asked; DeviceError when the board has no I2C."""
+        """Send an order.
+
+        Raises:
+            DeviceError: The board has no I2C, or a continuous read does not fit on the line.
+        """
         if isinstance(order, RawSysex):
             self._send(encode.sysex(order.id, order.payload))
             return
@@ -43,12 +54,12 @@ class I2CAndSysex:
             self._send(self._config)
             return
         begin = b""
-        if not self._config:  # the firmware ignores requests before it
+        if not self._config:  # the firmware ignores requests before the configuration
             begin = self._config = encode.i2c_config()
         self._send(begin + self._transfer(order))
 
     def replay(self) -> bytes:
-        """Bytes that bring back I2C and its continuous reads on a board that forgot them."""
+        """Return the messages that restore I2C and its continuous reads on a restarted board."""
         return self._config + b"".join(self._continuous.values())
 
     def _transfer(self, order: I2CTransfer) -> bytes:
@@ -74,6 +85,6 @@ class I2CAndSysex:
         board = self._session.description
         if not board.layout.pins_with(PinMode.I2C):
             raise DeviceError(
-                f"{board} has no pin that can do I2C",
+                f"{board} has no pin with I2C",
                 remedy="Upload a firmware with I2C (StandardFirmata has it) or use another board.",
             )

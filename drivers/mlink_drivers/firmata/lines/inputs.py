@@ -1,8 +1,8 @@
-"""Which lines are digital inputs, and which of them a port report changes. Values only.
+"""State of the digital inputs that port reports (0x90) cover. Values only.
 
-A report that was on its way when a line became an input tells nothing of that line. So every
-line waits for a fence: a version query (0xF9) sent between its SET_PIN_MODE and its
-REPORT_DIGITAL. Firmware answers in order; what comes after the answer is true.
+A report that was sent before a line became an input is not valid for that line. So each line waits
+for a fence: a version query (0xF9) sent between SET_PIN_MODE and REPORT_DIGITAL. Firmware answers
+in order, so reports that arrive after the answer are valid.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ class DigitalInputs:
 
     @property
     def ports(self) -> list[int]:
-        """Ports that have an input."""
+        """Ports with at least one input, sorted."""
         return sorted({line // PINS_PER_PORT for line in self._wanted})
 
     def expect(self, line: int) -> None:
-        """A line becomes an input; it goes live at the next fence."""
+        """Add an input whose mode is being set; its readings begin after the fence."""
         self.forget(line)
         self._wanted.add(line)
         self._fenced.append(line)
 
     def forget(self, line: int) -> None:
-        """A line is no longer an input."""
+        """Remove a line: it is no longer an input."""
         port, bit = divmod(line, PINS_PER_PORT)
         self._wanted.discard(line)
         self._active[port] = self._active.get(port, 0) & ~(1 << bit)
         self._known[port] = self._known.get(port, 0) & ~(1 << bit)
 
     def forget_all(self) -> None:
-        """The board came back and knows of no input; fences under way will never come."""
+        """Remove all lines: the board has restarted and will not answer earlier queries."""
         self._wanted.clear()
         self._fenced.clear()
         self._active.clear()
@@ -49,7 +49,7 @@ class DigitalInputs:
         self._state.clear()
 
     def pass_fence(self) -> None:
-        """The board answered a version query: the line that waits longest goes live."""
+        """Handle the answer to a version query: the oldest waiting line becomes active."""
         if self._fenced:
             line = self._fenced.popleft()
             if line in self._wanted:
@@ -57,7 +57,12 @@ class DigitalInputs:
                 self._active[port] |= 1 << bit
 
     def changes(self, port: int, mask: int) -> list[tuple[int, int]]:
-        """Return (line, value) of the live inputs that a report changes or tells first."""
+        """Return (line, value) of the active inputs that are new or changed in a report.
+
+        Args:
+            port: Port of the report; it has lines 8 × port to 8 × port + 7.
+            mask: State of the port, one bit per line.
+        """
         active = self._active.get(port, 0)
         news = ((mask ^ self._state.get(port, 0)) | ~self._known[port]) & active if active else 0
         if not news:

@@ -1,7 +1,7 @@
-"""Ends pulses on time: one thread, many lines at once.
+"""The host's pulse timer: one thread ends the pulses of all lines.
 
-All writes to lines that may pulse go through here, under one lock, so that a pulse's end and a
-new command for the same line cannot overtake each other.
+All writes to outputs pass through the timer's lock, so that the end of a pulse and a new command
+for the same line cannot overtake each other.
 """
 
 from __future__ import annotations
@@ -27,15 +27,17 @@ class _Pulse(msgspec.Struct):
     deadline_ns: int
     rest_value: int
     commands: list[tuple[int, int, int]]
-    """(asked µs, commanded ns, start sent ns) of each command that it came from."""
+    """(asked µs, commanded ns, start sent ns) of each command that is part of the pulse."""
 
 
 class PulseTimer:
-    """Writes lines, and brings pulsing ones back to rest at their deadlines (CLOCK_MONOTONIC).
+    """Writes values to lines, and the rest value of a pulse at its deadline.
 
-    `write` sends a value to a line at once; what it raises in the timer's thread goes to
-    `on_error`. `on_ended`, when given, hears of each command's pulse when the line is at rest
-    again, or was written to in between.
+    Args:
+        write: Sends a value to a line at once.
+        on_error: Called with an exception of `write` in the timer's thread.
+        on_ended: Called for each command's pulse when it has ended or was replaced by a write.
+        name: Name of the board, for the thread.
     """
 
     def __init__(
@@ -51,29 +53,29 @@ class PulseTimer:
         self._on_ended = on_ended
         self._changed = threading.Condition()
         self._pulses: dict[int, _Pulse] = {}
-        self._deadlines: list[tuple[int, int]] = []  # heap; entries that no pulse matches are old
+        self._deadlines: list[tuple[int, int]] = []  # heap; may have stale entries
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"pulses {name}", daemon=True)
         self._thread.start()
 
     def write(self, line: int, value: int) -> None:
-        """Set a line for good: a pulse that runs on it is forgotten."""
+        """Write a value that stays: a pulse on the line ends with it."""
         with self._changed:
             pulse = self._pulses.pop(line, None)
             self._write(line, value)
             if pulse is not None:
-                self._tell(line, pulse)
+                self._report(line, pulse)
 
     def is_active(self, line: int) -> bool:
-        """Whether a line pulses."""
+        """Whether a pulse is running on a line."""
         return line in self._pulses
 
     def forget(self, line: int) -> None:
-        """Let a pulse never end, since its line is no output any more."""
+        """Cancel the end of a pulse: its line is no longer an output."""
         with self._changed:
             pulse = self._pulses.pop(line, None)
             if pulse is not None:
-                self._tell(line, pulse)
+                self._report(line, pulse)
 
     def pulse(
         self,
@@ -84,9 +86,16 @@ class PulseTimer:
         *,
         commanded_ns: int = 0,
     ) -> None:
-        """Set a line now and back to rest after `duration_usec`.
+        """Write `value` now and `rest_value` after `duration_usec`.
 
-        On a line that pulses already the end moves out, never in.
+        On a line with a running pulse the end is moved later, never earlier.
+
+        Args:
+            line: The output.
+            value: Value during the pulse.
+            duration_usec: Width of the pulse.
+            rest_value: Value after the pulse.
+            commanded_ns: When it was commanded, for the table of pulses; by default now.
         """
         with self._changed:
             self._write(line, value)
@@ -102,27 +111,27 @@ class PulseTimer:
             if self._deadlines[0] == (deadline_ns, line):
                 self._changed.notify()
 
-    def tell_running(self) -> None:
-        """Tell of the pulses that have not ended, with an end of 0; they are not told again."""
+    def report_running(self) -> None:
+        """Report the pulses that have not ended, with an end of 0; each is reported once."""
         with self._changed:
             for line, pulse in self._pulses.items():
-                self._tell(line, pulse, ended_ns=0)
+                self._report(line, pulse, ended_ns=0)
                 pulse.commands = []
 
     def end_all(self) -> None:
-        """Bring every pulsing line to rest now."""
+        """End every pulse now."""
         with self._changed:
             for line in list(self._pulses):
                 self._end(line)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let no pulse begin or end meanwhile; one that is due ends afterwards."""
+        """Delay the begin and end of pulses until the block is left."""
         with self._changed:
             yield
 
     def close(self) -> None:
-        """End the thread; pulses that run are left as they are."""
+        """End the thread; running pulses are not ended."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -153,11 +162,11 @@ class PulseTimer:
         pulse = self._pulses.pop(line)
         try:
             self._write(line, pulse.rest_value)
-            self._tell(line, pulse)
-        except Exception as error:  # noqa: BLE001 - one lost line must not leave the others high
+            self._report(line, pulse)
+        except Exception as error:  # noqa: BLE001 - the pulses of other lines must still end
             self._on_error(error)
 
-    def _tell(self, line: int, pulse: _Pulse, ended_ns: int | None = None) -> None:
+    def _report(self, line: int, pulse: _Pulse, ended_ns: int | None = None) -> None:
         if self._on_ended is not None:
             ended_ns = time.monotonic_ns() if ended_ns is None else ended_ns
             for asked_usec, commanded_ns, started_ns in pulse.commands:

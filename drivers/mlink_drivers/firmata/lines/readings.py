@@ -1,8 +1,8 @@
-"""From the board to `fmdata`: runs in the session's reader thread, so that nothing waits.
+"""Converts the board's messages to readings on `fmdata`, in the session's reader thread.
 
-Digital inputs give a reading when set up and on every change; analog inputs each sample, or each
-n-th where the bench decimates the line. Where the board has a clock, its times are those of the
-edge and of the sample, else those of the message's arrival.
+A digital input has a reading when it is set up and one per change. An analog input has one per
+sample, or per n-th sample where the bench decimates the line. Readings carry the time of the edge
+or sample where the board has a clock, else the arrival time of the message.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mlink_drivers.firmata.wire.protocol import (
 
 
 class _AnalogLine:
-    """A line that a channel's samples belong to; every `every`-th of them is sent."""
+    """The line of an analog channel; each `every`-th sample is sent."""
 
     __slots__ = ("every", "line", "waiting")
 
@@ -39,19 +39,26 @@ class _AnalogLine:
 
 
 class ChipListener(Protocol):
-    """Who takes the messages of our firmware's extension."""
+    """Handles the messages of mlink's firmware."""
 
     def take(self, message: Message, arrival_ns: int) -> bool:
-        """Take a message; False when it is none of the extension's."""
+        """Handle a message; return False when it is not of the extension."""
         ...
 
 
 class Readings:
     """A session's listener that submits readings between `start` and `halt`.
 
-    `on_lost` hears that the line to the board is gone, `on_restarted` that the board booted and
-    forgot its lines, `on_other` every message that is no reading; `fail` that a reading could not
-    be sent. All are called in the reader thread.
+    All callbacks are called in the reader thread.
+
+    Args:
+        output: The port for readings.
+        clock: The run's clock.
+        fail: Called with the exception when a reading could not be sent.
+        on_lost: Called when the board is lost.
+        on_restarted: Called when the board has restarted and so lost its modes and values.
+        on_other: Called with each other message and its arrival (ns of CLOCK_MONOTONIC).
+        decimation: Line → n: of its analog samples only each n-th is sent.
     """
 
     def __init__(
@@ -67,11 +74,11 @@ class Readings:
     ) -> None:
         self.sent = 0
         self.decimated = 0
-        """Analog samples that were left out as the bench asked."""
+        """Analog samples that were left out because of `decimation`."""
         self.lost = 0
-        """Readings that the board or the line to it lost."""
+        """Readings lost by the board or on the line to it."""
         self.chip: ChipListener | None = None
-        """Hears every message first."""
+        """Receives every message first."""
         self._output = output
         self.clock = clock
         self._fail = fail
@@ -87,18 +94,18 @@ class Readings:
 
     @property
     def ports(self) -> list[int]:
-        """Digital ports that report."""
+        """Digital ports whose reports are on."""
         with self._lock:
             return self._inputs.ports
 
     @property
     def channels(self) -> list[int]:
-        """Analog channels that report."""
+        """Analog channels whose samples are on."""
         with self._lock:
             return sorted(self._analog_lines)
 
     def start(self) -> None:
-        """Begin to submit; the levels of lines that the chip told before come first."""
+        """Begin to submit; levels that the chip has reported before are sent first."""
         with self._lock:
             self._acquiring = True
             time_usec = self.clock.now_usec()
@@ -106,53 +113,53 @@ class Readings:
                 self._send(line, int(level), time_usec)
 
     def halt(self) -> None:
-        """Submit nothing more once this has returned."""
+        """Stop submitting; nothing is submitted once this has returned."""
         with self._lock:
             self._acquiring = False
 
     def expect_digital(self, line: int) -> None:
-        """Take a line as a digital input, live at the next fence (see inputs.py)."""
+        """Make a line a digital input covered by port reports, active after the next fence."""
         with self._lock:
             self._drop_channels(line)
             self._chip_inputs.forget(line)
             self._inputs.expect(line)
 
     def expect_edges(self, line: int) -> None:
-        """Take a line as a digital input that the chip stamps, live when it tells its level."""
+        """Make a line a digital input with edges from the chip, active after its first level."""
         with self._lock:
             self._drop_channels(line)
             self._inputs.forget(line)
             self._chip_inputs.expect(line)
 
     def expect_analog(self, channel: int, line: int) -> None:
-        """Take a channel's samples as those of a line."""
+        """Make a line an analog input with the samples of a channel."""
         with self._lock:
             self._inputs.forget(line)
             self._chip_inputs.forget(line)
             self._analog_lines[channel] = _AnalogLine(line, self._decimation.get(line, 1))
 
     def forget(self, line: int) -> None:
-        """Take a line as an input no more."""
+        """Ignore a line from now on: it is no longer an input."""
         with self._lock:
             self._inputs.forget(line)
             self._chip_inputs.forget(line)
             self._drop_channels(line)
 
     def forget_all(self) -> None:
-        """Start anew with a board that came back."""
+        """Forget all inputs: the board has restarted."""
         with self._lock:
             self._inputs.forget_all()
             self._chip_inputs.forget_all()
             self._analog_lines.clear()
 
     def on_message(self, message: Message, arrival_ns: int) -> None:
-        """Submit what a message tells of our inputs."""
+        """Submit the readings of a message, or pass it to the callback for its kind."""
         if self.chip is not None and self.chip.take(message, arrival_ns):
             return
         with self._lock:
             if isinstance(message, DigitalPort):
                 if not self._acquiring:
-                    return  # unread, so that the first reading after start() is not missed
+                    return  # not evaluated, so that the first report after start() has a reading
                 for line, value in self._inputs.changes(message.port, message.mask):
                     self._submit(line, value, arrival_ns)
                 return
@@ -171,36 +178,36 @@ class Readings:
             self._on_other(message, arrival_ns)
 
     def take_level(self, line: int, level: bool, time_ns: int) -> None:
-        """Submit the first reading of a line that the chip watches."""
+        """Submit the first reading of a line with edges from the chip."""
         with self._lock:
             if self._chip_inputs.answered(line, level, time_ns):
-                self._tell(line, level, time_ns)
+                self._submit_or_keep(line, level, time_ns)
 
     def take_edge(self, line: int, level: bool, time_ns: int) -> None:
-        """Submit an edge that the chip stamped."""
+        """Submit an edge from the chip."""
         with self._lock:
             if self._chip_inputs.is_news(line, level, time_ns):
-                self._tell(line, level, time_ns)
+                self._submit_or_keep(line, level, time_ns)
 
     def take_samples(self, samples: Iterable[tuple[int, int, int]]) -> None:
-        """Submit samples that the chip timed: channel, value, ns of CLOCK_MONOTONIC."""
+        """Submit samples from the chip as (channel, value, ns of CLOCK_MONOTONIC)."""
         with self._lock:
             for channel, value, time_ns in samples:
                 self._take_sample(channel, value, time_ns)
 
     def note_lost(self, count: int) -> None:
-        """Leave a gap in the stream: the board or the line lost so many readings."""
+        """Leave a gap in the stream for readings lost by the board or the line."""
         with self._lock:
             if self._acquiring:
                 self.lost += count
                 self._output.note_lost(count)
 
     def on_loss(self, error: DeviceError) -> None:
-        """Pass on that the board went away."""
+        """Pass on the loss of the board."""
         self._on_lost(error)
 
     def on_fault(self, error: Exception) -> None:
-        """End the run: a reading could not be sent."""
+        """Fail the run: a reading could not be sent."""
         self._fail(error)
 
     def _drop_channels(self, line: int) -> None:
@@ -218,7 +225,7 @@ class Readings:
         known.waiting = known.every - 1
         self._submit(known.line, value, arrival_ns)
 
-    def _tell(self, line: int, level: bool, time_ns: int) -> None:
+    def _submit_or_keep(self, line: int, level: bool, time_ns: int) -> None:
         if self._acquiring:
             self._submit(line, int(level), time_ns)
         else:

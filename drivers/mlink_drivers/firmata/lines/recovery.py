@@ -1,4 +1,4 @@
-"""What happens in a run when the board goes away, and when it is back: the bench's policies."""
+"""The bench's policies for a board that is lost or restarts in a run: on_loss, on_reconnect."""
 
 from __future__ import annotations
 
@@ -20,9 +20,22 @@ _REMEDY = "Check the cable, the hub and the board's power supply, then start aga
 
 
 class Recovery:
-    """Ends the run on a loss, or brings the board back and tells it all it forgot.
+    """Fails the run on a loss, or reconnects the board and restores its state.
 
-    Its methods are called in the session's reader thread or in whichever noticed the loss.
+    The methods are called in the session's reader thread or in the thread that noticed the loss.
+
+    Args:
+        session: The connection to the board.
+        commands: Restores modes and values.
+        events: The table of events.
+        settings: The module's settings.
+        spec: The device as the bench has it.
+        identity: The USB identity of the board's port; None where it has none.
+        connect: Prepares a reopened board, before its state is restored.
+        fail: Fails the run.
+        set_status: Sets the module's status line.
+        log: The module's log.
+        find: Returns the present address of a device, None while it is away.
     """
 
     def __init__(
@@ -56,11 +69,11 @@ class Recovery:
 
     @property
     def state(self) -> LinkState:
-        """Where the link to the board stands."""
+        """State of the link to the board."""
         return self._reconnect.state
 
     def on_lost(self, error: DeviceError) -> None:
-        """Act on a lost board."""
+        """Handle a lost board."""
         if self._settings.on_loss == "continue":
             self._reconnect.lost(error.message)
             return
@@ -70,9 +83,9 @@ class Recovery:
         self._fail(lost)
 
     def on_restarted(self) -> None:
-        """Act on a board that greets in the middle of a run: it booted and forgot its lines."""
+        """Handle a board that has restarted and so lost its modes and values."""
         error = DeviceError(
-            f"the board {self._session.name} restarted during the run and forgot its lines",
+            f"board {self._session.name} restarted during the run and lost its line settings",
             remedy="Check its power supply and its reset line, then start again.",
         )
         if self._settings.on_loss == "continue":
@@ -82,11 +95,11 @@ class Recovery:
             self._fail(error)
 
     def close(self) -> None:
-        """Look for the board no more."""
+        """Stop searching for the board."""
         self._reconnect.close(self._session.close)
 
     def _reopen(self, address: str) -> None:
-        """Open the board where it is now, and act by policy (the reconnection's thread)."""
+        """Open the board at its present address and restore it (the reconnection's thread)."""
         self._session.reconnect(open_transport(address, self._settings.baud_rate))
         if self._settings.on_reconnect == "stop":
             return

@@ -1,6 +1,6 @@
-"""The board's tables: `events` (a cable pulled, a complaint), `replies`, `pulses`, `reflexes`.
+"""The board's tables: `events` (such as a pulled cable), `replies`, `pulses` and `reflexes`.
 
-Rows that come before the run's time exists wait for `start`. Any thread may add rows.
+Rows added before the run starts are kept and sent at `start`. Any thread may add rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REFLEXES_HEADER = ["index", "edge_usec", "action_usec", "trigger", "output"]
 
 
 class Rows:
-    """Rows of one output port between `start` and the end; times are master µs."""
+    """The rows of one output port, sent between `start` and `close`; times are master µs."""
 
     def __init__(self, output: OutputPort, clock: Clock, header: list[str]) -> None:
         self._output = output
@@ -39,20 +39,20 @@ class Rows:
         output.metadata["table_header"] = list(header)
 
     def start(self) -> None:
-        """Send what waited, and from now on at once."""
+        """Send the rows kept so far; later rows are sent at once."""
         with self._lock:
             waiting, self._waiting = self._waiting, None
-            if self._output.connected:  # not known before
+            if self._output.connected:  # not known earlier
                 for row in waiting or []:
                     self._output.submit(row)
 
     def close(self) -> None:
-        """Send nothing more once this has returned: the stream has ended."""
+        """End the table; nothing is sent once this has returned."""
         with self._lock:
             self._closed = True
 
     def add(self, *cells: object) -> None:
-        """Send one row."""
+        """Send one row; cells are converted with `str`."""
         with self._lock:
             if self._closed:
                 return
@@ -62,29 +62,29 @@ class Rows:
                 self._output.submit([str(cell) for cell in cells])
 
     def time_usec(self, monotonic_ns: int) -> int:
-        """Master time of a CLOCK_MONOTONIC reading."""
+        """Convert ns of CLOCK_MONOTONIC to master time in µs."""
         return self._clock.from_monotonic_ns(monotonic_ns)
 
 
 class EventRows(Rows):
-    """What happened to the board."""
+    """The table `events`: what happened to the board."""
 
     def __init__(self, output: OutputPort, clock: Clock) -> None:
         super().__init__(output, clock, EVENTS_HEADER)
 
     def note(self, event: str, detail: str = "") -> None:
-        """Note something that happens now."""
+        """Add an event with the present time."""
         self.add(self._clock.now_usec(), event, detail)
 
 
 class ReplyRows(Rows):
-    """What the board answered to DEVICE_SPECIFIC commands, with the time of its first byte."""
+    """The table `replies`: answers to DEVICE_SPECIFIC commands and texts, by arrival time."""
 
     def __init__(self, output: OutputPort, clock: Clock) -> None:
         super().__init__(output, clock, REPLIES_HEADER)
 
     def take(self, message: Message, arrival_ns: int) -> None:
-        """Send a message if it is an answer."""
+        """Add a row for a message that is an answer or a text; others are ignored."""
         at = self.time_usec(arrival_ns)
         if isinstance(message, I2CReply):
             self.add(at, "i2c", message.address, message.register, message.data.hex(" "))
@@ -97,13 +97,13 @@ class ReplyRows(Rows):
 
 
 class PulseRows(Rows):
-    """When pulses were commanded and sent, and by the chip's clock made, where it made them."""
+    """The table `pulses`: when each pulse was commanded, sent, and made by the chip."""
 
     def __init__(self, output: OutputPort, clock: Clock) -> None:
         super().__init__(output, clock, PULSES_HEADER)
 
     def take(self, pulse: PulseTimes) -> None:
-        """Send a pulse's times."""
+        """Add a row for a pulse; times that are not known are empty cells."""
         commanded, started = map(self.time_usec, (pulse.commanded_ns, pulse.start_sent_ns))
         ended, first, last = (
             self.time_usec(time_ns) if time_ns else ""
@@ -115,12 +115,19 @@ class PulseRows(Rows):
 
 
 class ReflexRows(Rows):
-    """What reflexes did: the edge that triggered one, and its action."""
+    """The table `reflexes`: the edge that triggered a reflex, and its action."""
 
     def __init__(self, output: OutputPort, clock: Clock) -> None:
         super().__init__(output, clock, REFLEXES_HEADER)
 
     def take(self, index: int, edge_ns: int, action_ns: int, lines: tuple[int, int] | None) -> None:
-        """Send the times of one; `lines` are its trigger and its output, where known."""
+        """Add a row for a reflex that has acted.
+
+        Args:
+            index: Number of the reflex.
+            edge_ns: Time of the edge (ns of CLOCK_MONOTONIC).
+            action_ns: Time of the action.
+            lines: Trigger and output; None when the reflex is not known.
+        """
         trigger, output = lines if lines is not None else ("", "")
         self.add(index, self.time_usec(edge_ns), self.time_usec(action_ns), trigger, output)

@@ -249,7 +249,7 @@ def test_continuous_i2c_counts_in_the_byte_budget(tmp_path, scripted):
 def test_a_board_without_i2c_says_so(tmp_path):
     with ScriptedBoard() as scripted, Bench(tmp_path, scripted) as bench:
         bench.ask(extra.i2c_read(0x68, 1))
-        assert "has no pin that can do I2C" in bench.failure()
+        assert "has no pin with I2C" in bench.failure()
 
 
 def test_sysex_of_ones_own_firmware_goes_through_both_ways(bench, scripted):
@@ -271,7 +271,7 @@ def test_a_pins_state_is_answered(bench, scripted):
 def test_a_text_of_the_board_is_logged_as_its_own_and_noted(bench, scripted, caplog):
     scripted.say(sysex(0x71, b"N\0o\0"))
     bench.wait_for_event("says")
-    assert "uno (virtual:uno) says: No" in caplog.text
+    assert "uno (virtual:uno) reports: No" in caplog.text
     assert bench.wait_for_row("replies", lambda row: row[1] == "string")[4] == "No"
 
 
