@@ -1,1 +1,1 @@
-"""Built-in modules: scripts, recorders, tables."""
+"""Built-in modules: scripts, recorders, image processing, and the replay of recordings."""

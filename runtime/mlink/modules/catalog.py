@@ -1,4 +1,4 @@
-"""The module types that come with the runtime, and their settings; nothing heavy is imported."""
+"""Module types for scripts, tables and videos, and their settings; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ class TableSettings(ModuleSettings):
     """Settings of a `table` module."""
 
     use_name_from_source: bool = True
-    """Name the dataset as the stream proposes; else `data_name`."""
+    """Name the dataset as the stream proposes; if false, use `data_name`."""
     data_name: str = ""
     save_data: bool = True
     display_data: bool = True
-    """Kept for benches made for Syntalos; nothing is displayed here."""
+    """For compatibility with benches of Syntalos; has no effect."""
 
 
 class VideoRecorderSettings(ModuleSettings):
     """Settings of a `videorecorder` module."""
 
     video_name_from_source: bool = True
-    """Name the dataset as the stream proposes; else `video_name`."""
+    """Name the dataset as the stream proposes; if false, use `video_name`."""
     video_name: str = ""
     video_codec: VideoCodec = "ffv1"
     video_container: VideoContainer = "matroska"
     lossless: bool = False
-    """For codecs that can do either; FFV1 and raw always are."""
+    """For codecs with a lossless mode; FFV1 and raw are always lossless."""
     mode: Literal["constant-quality", "constant-bitrate"] = "constant-quality"
     quality: int | None = None
-    """Quantiser of constant quality, smaller is better; None is the codec's default."""
+    """Quantiser for constant quality (smaller is better); None is the default of the codec."""
     bitrate_kbps: int | None = None
-    """Target of constant bitrate; None is the codec's default."""
+    """Target for constant bitrate; None is the default of the codec."""
     threads: int = 0
-    """Threads of the encoder; 0 takes as many as the module may use processors."""
+    """Threads of the encoder; 0 uses one per processor that the module may use."""
     slices_enabled: bool = False
-    """Begin a new file each `slices_interval`."""
+    """Start a new file every `slices_interval`."""
     slices_interval: float = 5.0
-    """Length of a slice in minutes, counted from a section's first frame."""
+    """Length of a slice in minutes, from the first frame of a section."""
     deferred_encode_enabled: bool = False
-    """Record raw pictures, and encode them when the run is over (`mlink encode`)."""
+    """Record raw pictures, and encode them after the run (`mlink encode`)."""
     deferred_encode_instant_start: bool = True
-    """Have `mlink run` encode at once after the run."""
+    """Encode right after the run, in `mlink run`."""
     deferred_encode_parallel_count: int = 4
-    """Files that are encoded at the same time."""
+    """Number of files encoded at the same time."""
     start_stopped: bool = False
     """Wait for a START command on `control-in` before recording."""
 
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
-        """Refuse what the codec or the container cannot do."""
+        """Return the settings that codec or container do not support."""
         problems = video_problems(
             self.video_codec,
             self.video_container,
@@ -67,7 +67,7 @@ class VideoRecorderSettings(ModuleSettings):
         if self.bitrate_kbps is not None and self.bitrate_kbps <= 0:
             problems.append("bitrate_kbps: must be more than 0")
         if self.deferred_encode_enabled and self.video_codec == "raw":
-            problems.append("deferred_encode_enabled: raw pictures are not encoded, also not later")
+            problems.append("deferred_encode_enabled: the codec raw has nothing to encode later")
         if self.deferred_encode_parallel_count < 1:
             problems.append("deferred_encode_parallel_count: must be at least 1")
         return problems
@@ -109,7 +109,7 @@ pyscript = ModuleType(
 python = ModuleType(
     id="python",
     title="Python Program",
-    summary="Runs a program that calls `init_link()` as a module, in the Python that you name.",
+    summary="Runs a Python program that calls `init_link()`, in an interpreter of your choice.",
     category=Category.SCRIPT,
     settings=ProgramSettings,
     implementation="mlink.worker.standalone:StandaloneModule",

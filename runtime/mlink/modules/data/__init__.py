@@ -1,1 +1,1 @@
-"""Recorders for tables, signals and JSON or Zarr data."""
+"""Recorders of table rows, signals and line readings: CSV, JSON and Zarr files."""

@@ -1,4 +1,4 @@
-"""Module types of the writers for JSON and Zarr; nothing heavy is imported."""
+"""Module types that write JSON and Zarr files, and their settings; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class JsonWriterSettings(ModuleSettings):
     input_type: Literal[
         "SignalBlockF32", "SignalBlockI32", "SignalBlockU16", "TableRow", "LineReading"
     ] = "SignalBlockF32"
-    """What flows in; it decides which input the module has."""
+    """Type of the input stream; the module has the input of this type."""
     use_name_from_source: bool = True
-    """Name the dataset as the stream proposes; else `data_name`."""
+    """Name the dataset as the stream proposes; if false, use `data_name`."""
     data_name: str = ""
     format: Literal["pandas-split", "extended-pandas"] = "extended-pandas"
-    """The extended form adds collection id, units and rate before the columns."""
+    """The extended format adds collection id, units and rate before the columns."""
     record_all: bool = True
-    """Record every channel; else only those in `recorded_entries`."""
+    """Record all channels; if false, only those in `recorded_entries`."""
     recorded_entries: list[str] = []
-    """Names of the channels to record, in the stream's order."""
+    """Names of the channels to record; they keep the order of the stream."""
     available_entries: list[str] = []
-    """Kept for benches made for Syntalos."""
+    """For compatibility with benches of Syntalos; has no effect."""
 
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
-        """Refuse a selection of nothing."""
+        """Refuse an empty selection of channels."""
         if not self.record_all and not self.recorded_entries:
             return ["recorded_entries: name the channels to record, or set record_all = true"]
         return []
@@ -49,14 +49,14 @@ class ZarrWriterSettings(ModuleSettings):
     input_type: Literal["SignalBlockF32", "SignalBlockI32", "SignalBlockU16", "LineReading"] = (
         "SignalBlockF32"
     )
-    """What flows in; it decides which input the module has."""
+    """Type of the input stream; the module has the input of this type."""
     use_name_from_source: bool = True
-    """Name the dataset as the stream proposes; else `data_name`."""
+    """Name the dataset as the stream proposes; if false, use `data_name`."""
     data_name: str = ""
 
 
 def writer_ports(settings: JsonWriterSettings | ZarrWriterSettings) -> Ports:
-    """Return the one input that `input_type` asks for."""
+    """Return the single input that `input_type` selects."""
     return (_PORTS[settings.input_type],), ()
 
 

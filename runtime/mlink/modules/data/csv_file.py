@@ -1,4 +1,4 @@
-"""A CSV file as recordings hold it: `;` between cells, RFC 4180 quotes, line feeds, UTF-8."""
+"""A CSV file of a recording: cells separated by `;`, RFC 4180 quotes, line feeds, UTF-8."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ _BUFFER_BYTES = 1 << 18
 
 
 class CsvFile(DataFile):
-    """An open table file; rows reach the disk within a second if `flush_if_due` is called."""
+    """An open CSV file.
+
+    Raises:
+        StorageError: By all methods, when the file exists already or the disk fails.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._failed = False
         with storage_errors(path, "create"):
-            # Half a surrogate pair is no character; it is kept readable instead of ending the run.
+            # A lone surrogate has no UTF-8 encoding: it is written as an escape, not raised.
             self._file = path.open(
                 "x", _BUFFER_BYTES, encoding="utf-8", errors="backslashreplace", newline=""
             )
@@ -38,7 +42,7 @@ class CsvFile(DataFile):
         self.rows += 1
 
     def flush(self) -> None:
-        """Hand all rows to the operating system."""
+        """Pass all rows to the operating system."""
         self._changed_s = None
         try:
             self._file.flush()
@@ -47,9 +51,9 @@ class CsvFile(DataFile):
             raise storage_error(error, self.path) from error
 
     def close(self) -> None:
-        """Flush, force the file onto the disk and close it; calling it again does nothing.
+        """Flush, sync to the disk and close; calling it again does nothing.
 
-        A failure that `write_row` or `flush` raised before is not raised again.
+        An error that `write_row` or `flush` has raised is not raised again.
         """
         if self._file.closed:
             return
@@ -62,7 +66,7 @@ class CsvFile(DataFile):
             try:
                 self._file.close()
             except OSError:
-                pass  # the same rows failed again
+                pass  # the rows whose flush failed before
 
     def _write(self, cells: Iterable[str]) -> None:
         self._mark_changed()
@@ -74,15 +78,15 @@ class CsvFile(DataFile):
 
 
 class _LineFeeds:
-    """Ends lines with a line feed only.
+    """Replaces the line ends of the csv module (CR LF) by line feeds.
 
-    The csv module quotes a carriage return in a cell only if its own line end has one, and
-    unquoted it would split the row; so it works with both characters, which are replaced here.
+    The csv module quotes a carriage return in a cell only if its own line end contains one, and
+    an unquoted one would split the row. So it writes CR LF, and the CR is removed here.
     """
 
     def __init__(self, write: Callable[[str], int]) -> None:
         self._write = write
 
     def write(self, line: str) -> int:
-        """Take one line from the csv module."""
+        """Write one line of the csv module."""
         return self._write(line[:-2] + "\n")

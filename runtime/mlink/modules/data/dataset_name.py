@@ -1,4 +1,4 @@
-"""Which dataset a recorder writes to (spec: "Where a run goes")."""
+"""Name of the dataset that a recorder writes to."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ from mlink.metadata import Metadata
 def dataset_name(
     metadata: Metadata, *, from_source: bool, own_name: str, module_name: str, setting: str
 ) -> str:
-    """Return the name to ask for: the stream's proposal, the setting, or the module's name.
+    """Return the name of the dataset: proposed by the stream, set in the bench, or the module's.
 
-    Raises ModuleError when the name shall not come from the source and `setting` is empty.
+    Args:
+        metadata: Metadata of the stream.
+        from_source: Whether to use `data_name_proposal` of the stream.
+        own_name: Name set in the bench, used if `from_source` is false.
+        module_name: Name of the recorder, used if the stream proposes none.
+        setting: Key of `own_name`, for the error message.
+
+    Raises:
+        ModuleError: `from_source` is false and `own_name` is empty.
     """
     if not from_source:
         if not own_name.strip():

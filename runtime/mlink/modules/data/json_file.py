@@ -1,8 +1,8 @@
-"""A JSON table, compressed with zstd, that is whole on the disk after each flush.
+"""A JSON table, compressed with zstd, that is complete on the disk after each flush.
 
-The text is `{…,"columns":[…],"data":[[…],[…]]}` in one zstd frame, which is all that most readers
-read of a file. A flush ends the frame with a raw last block that holds `]}`, and the next flush
-starts over these five bytes: so a killed recorder leaves a file that opens.
+The text is `{…,"columns":[…],"data":[[…],[…]]}` in one zstd frame, since most readers read only the
+first frame of a file. A flush ends the frame with a raw last block that contains `]}`, and the next
+flush overwrites these five bytes. So the file of a killed recorder can be opened.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ _LEVEL = 3
 
 
 class JsonFile(DataFile):
-    """An open file; rows are lists of what JSON holds, NaN and ±∞ become null.
+    """An open JSON file; rows are lists of JSON values, NaN and ±∞ become null.
 
-    `now_s` is the clock of its flushes, which show in the compressed bytes.
+    Raises:
+        StorageError: By all methods, when the file exists already or the disk fails.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class JsonFile(DataFile):
         with storage_errors(path, "create"):
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._position = 0
-        """Where the next block goes: over the closing one, if any."""
+        """Offset of the next block: over the closing block, if there is one."""
         begin = msgspec.json.encode({**head, "columns": list(columns)})
         self._pending = bytearray(self._compressor.compress(begin[:-1] + b',"data":['))
         self.flush()
@@ -56,26 +57,26 @@ class JsonFile(DataFile):
         if not rows:
             return
         if self._failed:
-            raise StorageError(f"{self.path} could not be written before; it takes no more rows")
+            raise StorageError(f"{self.path}: an earlier write failed, so no more rows are written")
         text = msgspec.json.encode(rows)[1:-1]
         self._pending += self._compressor.compress((b",\n" if self.rows else b"\n") + text)
         self.rows += len(rows)
         self._mark_changed()
 
     def flush(self) -> None:
-        """Hand everything to the operating system; the file is whole afterwards."""
+        """Pass all rows to the operating system; the file is complete afterwards."""
         self._changed_s = None
         self._pending += self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
         try:
             pwrite_all(self._fd, bytes(self._pending) + _LAST_BLOCK, self._position)
         except OSError as error:
-            self._take_back()
+            self._restore_last_flush()
             raise storage_error(error, self.path) from error
         self._position += len(self._pending)
         self._pending.clear()
 
     def close(self) -> None:
-        """Flush, force the file onto the disk and close it; calling it again does nothing."""
+        """Flush, sync to the disk and close; calling it again does nothing."""
         if self._fd < 0:
             return
         try:
@@ -87,11 +88,11 @@ class JsonFile(DataFile):
             os.close(self._fd)
             self._fd = -1
 
-    def _take_back(self) -> None:
-        # A full disk tore this write: what the last flush had made whole is made whole again.
+    def _restore_last_flush(self) -> None:
+        # The disk was full within this write: restore the state of the last flush.
         self._failed = True
         try:
             os.ftruncate(self._fd, self._position)
             os.pwrite(self._fd, _LAST_BLOCK, self._position)
         except OSError:
-            pass  # the disk takes nothing at all; `mlink repair` ends the file
+            pass  # no write is possible; `mlink repair` closes the file

@@ -1,4 +1,4 @@
-"""The `jsonwriter` module: signals, rows or readings in, a JSON file that pandas reads out."""
+"""The `jsonwriter` module: writes signals, rows or readings to a JSON file for pandas."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _LINE_COLUMNS = ("timestamp_usec", "line_id", "value")
 
 
 class JsonWriterModule(DataWriterModule[JsonWriterSettings]):
-    """Writes raw values with all their digits; rows are on disk within a second."""
+    """Writes raw values with all digits; rows are on the disk within a second."""
 
     _json: JsonFile | None = None
     _chosen: list[int] | None = None
-    """Channels to record; None records all."""
+    """Indices of the channels to record; None records all."""
     _not_finite = 0
 
     def open_file(self, dataset: Dataset, item: Any) -> JsonFile:
-        """Write the file's head from the stream's metadata and its first item."""
+        """Create the file with a head from the stream's metadata and first item."""
         head: dict[str, Any] = {"collection_id": str(uuid.UUID(bytes=dataset.collection_id))}
         attributes: dict[str, Any] = {"json_schema": self.settings.format}
         if isinstance(item, SignalBlock):
@@ -75,7 +75,7 @@ class JsonWriterModule(DataWriterModule[JsonWriterSettings]):
         return len(rows)
 
     def closing_attributes(self) -> dict[str, Any]:
-        """Tell of NaN and infinities, which JSON cannot hold: they are null there."""
+        """Return how many values were NaN or infinite: they are null in JSON."""
         return {"values_not_finite": self._not_finite or None}
 
     def _choose(self, info: SignalInfo) -> list[str]:
@@ -85,7 +85,7 @@ class JsonWriterModule(DataWriterModule[JsonWriterSettings]):
         if unknown := sorted(wanted - set(info.names)):
             raise ModuleError(
                 f"the stream has no channel '{unknown[0]}'",
-                remedy=f"recorded_entries may hold: {', '.join(info.names)}.",
+                remedy=f"Channels for recorded_entries: {', '.join(info.names)}.",
             )
         self._chosen = [at for at, name in enumerate(info.names) if name in wanted]
         return [info.names[at] for at in self._chosen]

@@ -1,4 +1,4 @@
-"""Counts what a recorder did not get, so that the recording itself says so."""
+"""Counts items that did not reach a recorder, for the attributes of its dataset."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from typing import Any
 from mlink.storage.edl import Dataset
 
 _MAX_LISTED = 1000
-"""Gaps listed one by one; a stream in trouble makes thousands, and then their sum is enough."""
+"""Largest number of gaps listed one by one; beyond that only their sum is counted."""
 
 
 class Losses:
-    """The gaps of one input: how many items, and behind which recorded one."""
+    """The gaps of one input: numbers of lost items, and where in the dataset."""
 
     def __init__(self) -> None:
         self.lost = 0
         self.gaps = 0
         self.unsaved = False
-        """Whether a gap came in since the dataset was last saved."""
+        """Whether gaps were added since the last `write_to`."""
         self._listed: list[dict[str, Any]] = []
 
     def add(self, lost: int, *, after: int, time_usec: int) -> None:
-        """Note that `lost` items are missing after the first `after` ones, found at this time."""
+        """Add a gap.
+
+        Args:
+            lost: Number of lost items.
+            after: Number of recorded items before the gap.
+            time_usec: Master time at which the gap was found.
+        """
         self.lost += lost
         self.gaps += 1
         self.unsaved = True

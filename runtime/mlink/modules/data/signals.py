@@ -1,4 +1,4 @@
-"""What a signal stream's metadata says of its channels, its times and its unit."""
+"""Channels, times and units of a signal stream, from its metadata."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ TIME_COLUMNS = {
     "milliseconds": "timestamp_msec",
     "microseconds": "timestamp_usec",
 }
-"""Title of the column of times, by the stream's `time_unit`; without one it is "timestamp"."""
+"""Title of the time column by the stream's `time_unit`; "timestamp" without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignalInfo:
-    """A signal stream, as its metadata and its first block describe it."""
+    """Description of a signal stream by its metadata and its first block."""
 
     names: tuple[str, ...]
     time_unit: str
     data_unit: str
     sample_rate: float
-    """Hz; 0 when the source does not say."""
+    """Hz; 0 when it is unknown."""
     scale: float
     offset: float
 
     @property
     def time_column(self) -> str:
-        """The title of the column of times."""
+        """Title of the time column."""
         return TIME_COLUMNS.get(self.time_unit, "timestamp")
 
     def attributes(self) -> dict[str, Any]:
@@ -52,7 +52,15 @@ class SignalInfo:
 
 
 def signal_info(metadata: Metadata, block: SignalBlock) -> SignalInfo:
-    """Describe a stream; ModuleError when its names do not fit the block's channels."""
+    """Describe a stream.
+
+    Args:
+        metadata: Metadata of the stream.
+        block: The first block.
+
+    Raises:
+        ModuleError: The number of `signal_names` is not that of the block's channels.
+    """
     given = metadata.get("signal_names")
     names = tuple(str(name) for name in given) if isinstance(given, list) else ()
     if names and len(names) != block.cols:

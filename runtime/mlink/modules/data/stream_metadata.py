@@ -1,4 +1,4 @@
-"""What a dataset keeps of its stream's metadata, so that it can be understood alone."""
+"""Writes the metadata of a stream into its dataset, so that the dataset explains itself."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from mlink.metadata import Metadata
 from mlink.storage.edl import Dataset
 
 _TIMES = ("timestamp_source", "uncertainty_usec")
-"""Where the stream's times come from, and how sure they are; at the top, for people to see."""
+"""Origin and uncertainty of the times; also written as attributes at the top level."""
 
 
 def keep_stream_metadata(dataset: Dataset, metadata: Metadata) -> None:
-    """Set the dataset's attributes about its stream: all metadata, and where its times come from.
+    """Set the attributes of the dataset about its stream, and the origin of its times.
 
-    `stream` holds everything that the source said; what could be no attribute is left out by None.
+    The attribute `stream` contains all metadata, without keys that are None.
     """
     kept = {str(key): value for key, value in metadata.items() if value is not None}
     if kept:

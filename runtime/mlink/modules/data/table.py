@@ -1,4 +1,4 @@
-"""The `table` module: rows in, a CSV file of the recording out."""
+"""The `table` module: writes rows to a CSV file of the recording."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from mlink.types import TableRow
 
 
 class TableModule(DataWriterModule[TableSettings]):
-    """Writes each row as it comes; rows are on disk within a second."""
+    """Writes each row when it arrives; rows are on the disk within a second."""
 
     _csv: CsvFile | None = None
     _header: list[str]
     _warned_of_columns = False
 
     def prepare(self) -> None:
-        """Refuse a name that would only be missed when the run starts."""
+        """Check the name of the dataset before the run."""
         super().prepare()
         self.saves = self.settings.save_data
 
     def start(self) -> None:
-        """Create the file, now that the source's metadata is complete: without rows, too."""
+        """Create the file, since the metadata is complete now; it exists even without rows."""
         header = self.port.metadata.get("table_header")
         self._header = [str(cell) for cell in header] if isinstance(header, list) else []
         super().start()
@@ -30,7 +30,7 @@ class TableModule(DataWriterModule[TableSettings]):
             self._file = self.open_file(self._dataset)
 
     def open_file(self, dataset: Dataset, item: TableRow | None = None) -> CsvFile:  # noqa: ARG002
-        """Write the header, if the stream has one."""
+        """Create the file, with a header if the stream has one."""
         name = f"{dataset.name}.csv"
         self._csv = CsvFile(dataset.path_for_basename(name))
         if self._header:
@@ -41,11 +41,11 @@ class TableModule(DataWriterModule[TableSettings]):
         return self._csv
 
     def write_item(self, item: TableRow) -> int:
-        """Write a row; warn once if it does not fit the header."""
+        """Write a row; warn once if it does not have the width of the header."""
         if self._header and len(item) != len(self._header) and not self._warned_of_columns:
             self._warned_of_columns = True
             self.log.warning(
-                "row %d has %d cells, the header has %d; such rows are written as they are",
+                "row %d has %d cells, the header has %d; such rows are written unchanged",
                 self._rows + 1, len(item), len(self._header),
             )  # fmt: skip
         assert self._csv is not None

@@ -1,4 +1,4 @@
-"""What the writers of rows, signals and readings share: a dataset, losses, flushes."""
+"""Base class of the recorders of rows, signals and readings: dataset, losses, flushes."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ SettingsT = TypeVar("SettingsT", JsonWriterSettings, ZarrWriterSettings, TableSe
 
 
 class DataWriterModule(Module[SettingsT]):
-    """Opens its file at the first item; without any the dataset stays empty."""
+    """Opens its file at the first item; without items the dataset stays empty."""
 
     count_key = "row_count"
-    """Name of the attribute that holds how many rows were written."""
+    """Name of the attribute with the number of rows."""
 
     saves = True
-    """Whether the module's settings want the data at all; items are counted regardless."""
+    """Whether the data is written, by the settings; items are counted in any case."""
 
     _dataset: Dataset | None = None
     _file: DataFile | None = None
     _rows = 0
 
     def open_file(self, dataset: Dataset, item: Any) -> DataFile:
-        """Open the file and register it; `item` is the first one."""
+        """Create the file for the first item, and register it in the dataset."""
         raise NotImplementedError
 
     def write_item(self, item: Any) -> int:
-        """Write an item into the file and return its number of rows."""
+        """Write an item to the file; return its number of rows."""
         raise NotImplementedError
 
     def closing_attributes(self) -> dict[str, Any]:
-        """Return what is known of the data at its end."""
+        """Return additional attributes when the file is closed; None removes a key."""
         return {}
 
     def prepare(self) -> None:
-        """Refuse a name that would only be missed when the run starts."""
+        """Check the name of the dataset before the run."""
         (self.port,) = self.context.inputs.values()
         self._losses = Losses()
         self._block_starts = Runs()
         self._dataset_name()
 
     def start(self) -> None:
-        """Create the dataset, now that the source's metadata is complete."""
+        """Create the dataset, since the metadata of the source is complete now."""
         self.port.on_item = self._on_item
         self.port.on_gap = self._on_gap
         if self.port.connected and self.saves:
@@ -63,23 +63,23 @@ class DataWriterModule(Module[SettingsT]):
             self._dataset.save()
 
     def run(self) -> None:
-        """Serve items, and flush them when the stream pauses."""
+        """Write items, and flush the file when no items arrive."""
         while self.context.running:
             self.context.serve(int(self._flush() * 1e6) + 1)
 
     def stop(self) -> None:
-        """Close the file; everything that was sent has been drained into it."""
+        """Close the file; all items that were sent have been written."""
         self._finish()
         self.context.report("rows_written", self._rows)
         self.context.report("rows_lost", self._losses.lost)
 
     def close(self) -> None:
-        """Close the file if a failure kept `stop` from it."""
+        """Close the file if `stop` was not called or failed."""
         self._finish()
 
     @property
     def source(self) -> str:
-        """The module that sends."""
+        """Name of the module that sends the stream."""
         return str(self.port.metadata.get("src_mod_name") or self.port.id)
 
     def _on_item(self, item: Any) -> None:

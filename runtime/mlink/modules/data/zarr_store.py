@@ -1,4 +1,4 @@
-"""A Zarr v3 store that grows: times and data, with a count that says what of it is whole."""
+"""A growing Zarr v3 store: times and data, and a count of the rows that are complete."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ from mlink.modules.data.data_file import DataFile
 from mlink.storage.failures import storage_errors
 
 COUNT = "sample_count"
-"""Attribute of the group: rows that are in both arrays, written after them."""
+"""Attribute of the group: number of rows in both arrays; written after them."""
 _FILE_CHUNKS = 64
 _FILE_BYTES = 4 << 20
-"""Of a file's rows before compression: as much is rewritten each second, at most."""
+"""Bytes of a file's rows before compression: the most that is rewritten each second."""
 
 
 def rows_of_a_file(chunk_rows: int, row_bytes: int) -> int:
-    """Return the rows of a shard: whole chunks, many where they are small.
+    """Return the number of rows per file (shard): a multiple of the chunk, larger if it is small.
 
-    A chunk is a second of samples: a file each would make thousands of them in an hour.
+    A chunk is one second of samples. One file per chunk would be thousands of files per hour.
+
+    Args:
+        chunk_rows: Rows of a chunk.
+        row_bytes: Bytes of a row before compression.
     """
     fitting = _FILE_BYTES // (chunk_rows * max(row_bytes, 8))
     return chunk_rows * min(max(fitting, 1), _FILE_CHUNKS)
 
 
 class ZarrStore(DataFile):
-    """Rows are gathered for a second, then written: an append rewrites the last file (shard)."""
+    """Collects rows for a second, then writes them: each write replaces the last file (shard)."""
 
     def __init__(
         self,
@@ -43,6 +47,21 @@ class ZarrStore(DataFile):
         time_attributes: Mapping[str, Any],
         data_attributes: Mapping[str, Any],
     ) -> None:
+        """Create the store.
+
+        Args:
+            path: Folder of the store; must not exist.
+            dtype: NumPy type of the data.
+            columns: Number of channels.
+            chunk_rows: Rows of a chunk.
+            dimension: Name of the first dimension: "time" or "event".
+            time_attributes: Attributes of the array `timestamps`.
+            data_attributes: Attributes of the array `data`.
+
+        Raises:
+            ModuleError: The zarr library is not installed.
+            StorageError: The store cannot be created.
+        """
         try:
             import zarr
             from zarr.codecs import ZstdCodec
@@ -73,7 +92,12 @@ class ZarrStore(DataFile):
         self._written = 0
 
     def append(self, timestamps: ArrayLike, data: ArrayLike) -> int:
-        """Take rows and return how many; they are copied."""
+        """Append copies of rows; return their number.
+
+        Args:
+            timestamps: Times; shape (rows,).
+            data: Values; shape (rows, columns).
+        """
         self._mark_changed()
         times = np.array(timestamps, np.uint64)
         self._pending.append((times, np.array(data).astype(self._dtype)))
@@ -81,7 +105,7 @@ class ZarrStore(DataFile):
         return len(times)
 
     def flush(self) -> None:
-        """Write what is in hand: the data, their times, and last the count."""
+        """Write the collected rows: first data, then times, at last the count."""
         pending, self._pending, self._changed_s = self._pending, [], None
         if not pending:
             return
@@ -96,5 +120,5 @@ class ZarrStore(DataFile):
         self._written = end
 
     def close(self) -> None:
-        """Write what is in hand; calling it again does nothing."""
+        """Write the collected rows; calling it again does nothing."""
         self.flush()

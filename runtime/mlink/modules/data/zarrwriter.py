@@ -1,4 +1,4 @@
-"""The `zarrwriter` module: signals or readings in, a Zarr v3 store out."""
+"""The `zarrwriter` module: writes signals or line readings to a Zarr v3 store."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mlink.storage.edl import Dataset
 from mlink.types import LineReading, SignalBlock
 
 _ROWS_MIN, _ROWS_MAX, _ROWS_UNKNOWN = 1_000, 100_000, 10_000
-"""Rows of a chunk: about a second of samples, within limits."""
+"""Limits of the rows of a chunk (about one second), and its rows for unknown rates."""
 
 
 class ZarrWriterModule(DataWriterModule[ZarrWriterSettings]):
-    """Arrays `timestamps` and `data`; samples are on disk within a second."""
+    """Writes the arrays `timestamps` and `data`; samples are on the disk within a second."""
 
     count_key = "sample_count"
     _store: ZarrStore | None = None
     _columns = 0
 
     def open_file(self, dataset: Dataset, item: Any) -> ZarrStore:
-        """Create the store from the stream's metadata and its first item."""
+        """Create the store from the metadata and the first item of the stream."""
         collection_id = str(uuid.UUID(bytes=dataset.collection_id))
         if isinstance(item, SignalBlock):
             info = signal_info(self.port.metadata, item)
@@ -57,13 +57,13 @@ class ZarrWriterModule(DataWriterModule[ZarrWriterSettings]):
         return self._store
 
     def write_item(self, item: Any) -> int:
-        """Write a block or a reading."""
+        """Append a block or a reading."""
         assert self._store is not None
         if isinstance(item, LineReading):
             return self._store.append([item.time_usec], [[item.line_id, item.value]])
         if item.cols != self._columns:
             raise ModuleError(
                 f"a block has {item.cols} channels, but the stream began with {self._columns}",
-                remedy="A signal stream has the same channels from its beginning to its end.",
+                remedy="Send all blocks of a stream with the same number of channels.",
             )
         return self._store.append(item.timestamps, item.data)

@@ -1,1 +1,1 @@
-"""Modules that transform or show frames."""
+"""Modules that transform frames, or show them in a window."""

@@ -1,7 +1,7 @@
-"""The `canvas` module: a window with the newest frame, drawn when there is time for it.
+"""The `canvas` module: shows the newest frame in a window, at a limited rate.
 
-Frames that come between two drawings are passed over, here and not in the source: a stream with a
-canvas runs as fast as one without. Without a display the module is off, and says so once.
+Frames between two drawings are dropped here, not at the source, so a canvas does not slow down its
+stream. Without a display the module is off and logs the reason once.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class Window(Protocol):
     """A window on the screen."""
 
     def show(self, picture: NDArray[Any]) -> bool:
-        """Draw a picture and serve the window's events; False when the user has closed it."""
+        """Draw a picture and handle window events; return False if the user closed the window."""
         ...
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window."""
         ...
 
 
 class HighguiWindow:
-    """Owns a window of OpenCV's highgui, in whose thread everything must happen."""
+    """A window of OpenCV's highgui; it must be used from the thread that created it."""
 
     def __init__(self, title: str) -> None:
         from mlink.opencv import cv2
@@ -47,7 +47,7 @@ class HighguiWindow:
         self._cv2 = cv2
         self._title = title
         self._shown = False
-        # GUI_NORMAL: without the toolbar, which would take its height from the picture.
+        # GUI_NORMAL: without the toolbar, which would reduce the height of the picture.
         flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
         cv2.namedWindow(title, flags)
 
@@ -72,7 +72,7 @@ class HighguiWindow:
 
 
 class CanvasModule(Module[CanvasSettings]):
-    """Draws the newest frame at most `max_framerate` times a second."""
+    """Draws the newest frame, at most `max_framerate` times per second."""
 
     _window: Window | None = None
     _newest: Frame | None = None
@@ -81,7 +81,7 @@ class CanvasModule(Module[CanvasSettings]):
     _received = 0
 
     def start(self) -> None:
-        """Open the window, if there is a screen for it."""
+        """Open the window, if there is a display."""
         port = self.context.inputs["frames-in"]
         self.context.inputs["control"].on_item = self._on_control
         if not port.connected:
@@ -91,7 +91,7 @@ class CanvasModule(Module[CanvasSettings]):
             if problem := display_problem(os.environ):
                 raise RuntimeError(problem)
             self._window = self._open_window(title)
-        except Exception as error:  # noqa: BLE001 - no screen is no reason to end a run
+        except Exception as error:  # noqa: BLE001 - a missing display must not end the run
             self.log.info("nothing is shown: %s", str(error).splitlines()[0])
             self.context.set_status("off")
             return
@@ -101,13 +101,13 @@ class CanvasModule(Module[CanvasSettings]):
         return HighguiWindow(title)
 
     def run(self) -> None:
-        """Draw the newest frame whenever it is time, until a stop is asked."""
+        """Draw the newest frame periodically until the module is asked to stop."""
         if self._window is None:
             self.context.serve()
             return
         period_sec = 1 / self.settings.max_framerate
         next_sec = time.monotonic()
-        told = (next_sec, 0)
+        reported = (next_sec, 0)
         while self.context.running:
             now = time.monotonic()
             if now < next_sec:
@@ -116,9 +116,9 @@ class CanvasModule(Module[CanvasSettings]):
             next_sec = max(next_sec + period_sec, now)
             self.context.serve(0)
             self._draw()
-            if now - told[0] >= _STATUS_SEC:
-                rate = (self._received - told[1]) / (now - told[0])
-                told = (now, self._received)
+            if now - reported[0] >= _STATUS_SEC:
+                rate = (self._received - reported[1]) / (now - reported[0])
+                reported = (now, self._received)
                 self.context.set_status("paused" if self._paused else f"{rate:.1f} fps")
 
     def _on_frame(self, frame: Frame) -> None:
@@ -126,7 +126,7 @@ class CanvasModule(Module[CanvasSettings]):
         self._newest = None if self._paused else frame
 
     def _on_control(self, command: ControlCommand) -> None:
-        """STOP and PAUSE hold the picture; any other command lets it go on."""
+        """Freeze the picture on STOP and PAUSE; continue on any other command."""
         self._paused = command.kind in (ControlCommandKind.STOP, ControlCommandKind.PAUSE)
         if self._paused:
             self._newest = None
@@ -143,7 +143,7 @@ class CanvasModule(Module[CanvasSettings]):
         self.context.inputs["frames-in"].on_item = None
 
     def stop(self) -> None:
-        """Say how many frames were drawn."""
+        """Report the number of frames drawn."""
         self._newest = None
         self.context.report("frames_shown", self._drawn)
 
@@ -158,7 +158,12 @@ class CanvasModule(Module[CanvasSettings]):
 
 
 def shown(picture: NDArray[Any], *, red: bool) -> NDArray[Any]:
-    """Return a picture as the screen takes it: 8 bits, with pixels that are too bright in red."""
+    """Return a picture for the screen, with 8 bits per channel.
+
+    Args:
+        picture: Shape (H, W) or (H, W, channels), uint8 or uint16.
+        red: Whether to paint saturated pixels red.
+    """
     if picture.dtype == np.uint16:
         picture = (picture >> 8).astype(np.uint8)
     if not red or picture.dtype != np.uint8:
@@ -171,16 +176,20 @@ def shown(picture: NDArray[Any], *, red: bool) -> NDArray[Any]:
 
 def display_problem(
     environment: Mapping[str, str],
-    sockets: Path = Path("/tmp/.X11-unix"),  # noqa: S108 - X's place
+    sockets: Path = Path("/tmp/.X11-unix"),  # noqa: S108 - the fixed place of X sockets
 ) -> str:
-    """Return why no window can be opened; empty when one can.
+    """Return why no window can be opened; "" if one can.
 
-    Asked beforehand: the toolkit behind highgui ends the whole process when it finds no display.
+    Checked before highgui is used, because its toolkit ends the process if there is no display.
+
+    Args:
+        environment: Environment variables, for DISPLAY.
+        sockets: Folder of the X server's sockets.
     """
     display = environment.get("DISPLAY", "")
     match = re.fullmatch(r"(?P<host>[^:]*):(?P<number>\d+)(\.\d+)?", display)
     if match is None:
-        return f"'{display}' in DISPLAY is no display" if display else "there is no display"
+        return f"DISPLAY='{display}' is not a display" if display else "there is no display"
     number = int(match["number"])
     try:
         if match["host"] in ("", "unix"):

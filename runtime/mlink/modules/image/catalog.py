@@ -1,4 +1,4 @@
-"""The module types that change and show pictures, and their settings; nothing heavy is imported."""
+"""Module types that transform and show frames, and their settings; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class TransformSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     """One entry of `video_transform`."""
 
     type: str
-    """crop, scale, rotate, mirror, greyscale, falsecolor or histnorm; Syntalos' class names
-    ("CropTransform") mean the same."""
+    """crop, scale, rotate, mirror, greyscale, falsecolor or histnorm. The class names of Syntalos
+    ("CropTransform") are accepted too."""
     crop_x: int = 0
     crop_y: int = 0
     crop_width: int = 0
-    """In pixels; 0: up to the right edge."""
+    """In pixels; 0 extends to the right edge."""
     crop_height: int = 0
-    """In pixels; 0: down to the lower edge."""
+    """In pixels; 0 extends to the lower edge."""
     scale_factor: float = 1.0
     rotation_degrees: float = 90.0
-    """Clockwise. Pictures grow as far as their corners need."""
+    """Clockwise. The result is enlarged so that it contains all corners."""
     mirror_axis: Literal["x", "y"] = "x"
     """"x": upside down; "y": left and right exchanged."""
 
@@ -46,7 +46,7 @@ class TransformSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
 
     @property
     def kind(self) -> str:
-        """The type without a name space and in small letters."""
+        """The type in lower case, without namespace and "Transform"."""
         name = re.split(r"::|\.", self.type)[-1].removesuffix("Transform").lower()
         return _SPELLINGS.get(name, name)
 
@@ -55,10 +55,10 @@ class VideoTransformSettings(ModuleSettings):
     """Settings of a `videotransform` module."""
 
     video_transform: list[TransformSettings] = []
-    """Done one after the other."""
+    """Transforms, applied in this order."""
 
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
-        """Warn of a list that does nothing."""
+        """Refuse an empty list."""
         return [] if self.video_transform else ["video_transform: there is nothing to do"]
 
 
@@ -66,13 +66,13 @@ class CanvasSettings(ModuleSettings):
     """Settings of a `canvas` module."""
 
     max_framerate: float = 30.0
-    """The window is drawn at most so many times a second."""
+    """Largest number of drawings per second."""
     title: str = ""
-    """Of the window; empty: the module's name."""
+    """Title of the window; "" uses the name of the module."""
     highlight_saturation: bool = False
-    """Paint pixels red that are as bright as can be."""
+    """Paint saturated pixels red."""
     histogram_visible: bool = False
-    """Kept for benches made for Syntalos; no histogram is drawn here."""
+    """For compatibility with benches of Syntalos; has no effect."""
 
     def __post_init__(self) -> None:
         if not 0 < self.max_framerate <= 1000:
@@ -82,7 +82,7 @@ class CanvasSettings(ModuleSettings):
 videotransform = ModuleType(
     id="videotransform",
     title="Video Transformer",
-    summary="Crops, scales, rotates, mirrors or greys frames; their times stay.",
+    summary="Crops, scales, rotates, mirrors or recolours frames; their times do not change.",
     category=Category.PROCESSING,
     settings=VideoTransformSettings,
     implementation="mlink.modules.image.videotransform:VideoTransformModule",

@@ -1,4 +1,4 @@
-"""Transforms of pictures; each knows its result's shape beforehand, for memory to be loaned."""
+"""Picture transforms. Each knows the shape of its result, so that memory can be loaned before."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Picture: TypeAlias = NDArray[Any]
 
 
 class Transform(ABC):
-    """One step, set up for pictures of one shape and type."""
+    """One transform, set up for pictures of one shape and dtype."""
 
     def __init__(self, settings: TransformSettings, shape: Shape, dtype: np.dtype[Any]) -> None:
         self.settings = settings
@@ -29,20 +29,24 @@ class Transform(ABC):
         self.prepare()
 
     def prepare(self) -> None:
-        """Set `shape` to that of the result; ModuleError when these pictures do not do."""
+        """Set `shape` to that of the result.
+
+        Raises:
+            ModuleError: The transform does not support these pictures.
+        """
 
     @abstractmethod
     def apply(self, picture: Picture, into: Picture | None) -> Picture:
-        """Return the result: in `into` when that is given, else in any memory."""
+        """Return the result: written to `into` if it is given, else in any memory."""
 
 
 class _Crop(Transform):
     def prepare(self) -> None:
         height, width = self.shape[:2]
-        wish = self.settings
-        x, y = wish.crop_x, wish.crop_y
-        right = x + wish.crop_width if wish.crop_width else width
-        bottom = y + wish.crop_height if wish.crop_height else height
+        wanted = self.settings
+        x, y = wanted.crop_x, wanted.crop_y
+        right = x + wanted.crop_width if wanted.crop_width else width
+        bottom = y + wanted.crop_height if wanted.crop_height else height
         if right > width or bottom > height or x >= right or y >= bottom:
             raise ModuleError(
                 f"the crop to x {x}..{right}, y {y}..{bottom} is not in {width}×{height} pixels",
@@ -64,7 +68,7 @@ class _Scale(Transform):
         height, width = self.shape[:2]
         factor = self.settings.scale_factor
         self._size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        # averaging is what keeps a smaller picture free of false patterns
+        # INTER_AREA averages, which avoids aliasing in smaller pictures
         self._method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
         self.shape = (self._size[1], self._size[0], *self.shape[2:])
 
@@ -88,7 +92,7 @@ class _Rotate(Transform):
         if degrees in (90, 270):
             self._size = (height, width)
         elif self._quarter is None and not self._idle:
-            # OpenCV counts angles the other way round, about the picture's centre.
+            # OpenCV rotates counter-clockwise, about the centre of the picture.
             centre = ((width - 1) / 2, (height - 1) / 2)
             matrix = np.array(cv2.getRotationMatrix2D(centre, -degrees, 1.0), np.float64)
             cos, sin = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
@@ -131,10 +135,10 @@ class _Greyscale(Transform):
 
 
 class _FalseColor(Transform):
-    """Brightness as colour: dark is blue, bright is red."""
+    """Maps brightness to colour: dark is blue, bright is red."""
 
     def prepare(self) -> None:
-        _need_bytes(self)
+        _require_8_bits(self)
         self._grey = len(self.shape) == 2 or self.shape[2] == 1
         self.shape = (*self.shape[:2], 3)
 
@@ -144,10 +148,10 @@ class _FalseColor(Transform):
 
 
 class _HistNorm(Transform):
-    """Contrast spread over all values, by brightness alone: colours stay what they are."""
+    """Equalises the histogram of the brightness; colours do not change."""
 
     def prepare(self) -> None:
-        _need_bytes(self)
+        _require_8_bits(self)
         self._grey = len(self.shape) == 2 or self.shape[2] == 1
 
     def apply(self, picture: Picture, into: Picture | None) -> Picture:
@@ -169,16 +173,16 @@ _TRANSFORMS: dict[str, type[Transform]] = {
 }
 
 
-def _need_bytes(transform: Transform) -> None:
+def _require_8_bits(transform: Transform) -> None:
     if transform.dtype != np.uint8:
         raise ModuleError(
-            f"{transform.settings.type} takes pixels of 8 bits, not {transform.dtype}",
+            f"{transform.settings.type} needs pixels of 8 bits, not {transform.dtype}",
             remedy="Choose another pixel_format at the camera, such as GREY.",
         )
 
 
 class Chain:
-    """All steps for pictures of one shape; the last one writes into the memory that is given."""
+    """All transforms for pictures of one shape and dtype."""
 
     def __init__(
         self, settings: list[TransformSettings], shape: Shape, dtype: np.dtype[Any]
@@ -186,18 +190,18 @@ class Chain:
         self._steps: list[Transform] = []
         self.shape = shape
         """Of the result."""
-        for wish in settings:
-            step = _TRANSFORMS[wish.kind](wish, self.shape, dtype)
+        for wanted in settings:
+            step = _TRANSFORMS[wanted.kind](wanted, self.shape, dtype)
             self._steps.append(step)
             self.shape = step.shape
 
     def apply(self, picture: Picture, into: Picture) -> None:
-        """Transform a picture."""
+        """Transform a picture; the last transform writes its result to `into`."""
         for step in self._steps[:-1]:
             picture = step.apply(picture, None)
         if not self._steps:
             np.copyto(into, picture)
             return
         done = self._steps[-1].apply(picture, into)
-        if done is not into:  # OpenCV has chosen another layout, such as one without a channel axis
+        if done is not into:  # OpenCV returned a new array, e.g. without the channel axis
             np.copyto(into, done.reshape(into.shape))

@@ -1,4 +1,4 @@
-"""The `videotransform` module: frames in, changed frames out, with the same numbers and times."""
+"""The `videotransform` module: transforms frames; their numbers and times do not change."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mlink.modules.image.transforms import Chain
 from mlink.types import Frame
 
 _OURS = ("src_mod_type", "src_mod_name", "src_mod_port_title")
-"""Said by the runtime for each stream."""
+"""Metadata that the runtime sets for each stream."""
 
 
 class VideoTransformModule(Module[VideoTransformSettings]):
-    """Transforms each frame as it comes."""
+    """Transforms each frame when it arrives."""
 
     _chain: Chain | None = None
     _source: tuple[tuple[int, ...], np.dtype[Any]] = ((), np.dtype(np.uint8))
 
     def prepare(self) -> None:
-        """Announce what the output will be, as far as the input's metadata tells."""
+        """Announce the metadata of the output, as far as that of the input is known."""
         self._input = self.context.inputs["frames-in"]
         self._output = self.context.outputs["frames-out"]
         self._input.on_item = self._on_frame
@@ -32,7 +32,7 @@ class VideoTransformModule(Module[VideoTransformSettings]):
             self._announce()
 
     def start(self) -> None:
-        """Announce it again: sources that are scripts may say what they send in their start."""
+        """Announce it again, because a script may set its metadata when it starts."""
         if self._input.connected and not self._output.frozen:
             self._announce()
 

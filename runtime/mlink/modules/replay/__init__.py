@@ -1,1 +1,1 @@
-"""Source module that plays a recorded stream back."""
+"""The module that replaces a source in a replay, and the recorded streams that it sends."""

@@ -1,4 +1,4 @@
-"""Settings of the module that takes a source's place in a replay; nothing heavy is imported."""
+"""Settings of the module that replaces a source in a replay; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from mlink.module import ModuleSettings
 
 
 class ReplayStream(msgspec.Struct):
-    """Where the items of one output come from."""
+    """Origin of the items of one output."""
 
     dataset: str
     """Name of a dataset of the recording."""
     source: str
-    """ "module.port", to find it in a journal. """
+    """ "module.port" of the recorded stream, to find it in a journal."""
 
 
 class ReplaySettings(ModuleSettings, kw_only=True):
-    """Settings of the replay source; made by `mlink.replay`, never written in a bench."""
+    """Settings of the module; set by `mlink.replay`, never in a bench file."""
 
     recording: str
     """The recording's folder."""
     whole: bool = True
-    """Whether all that is left is sent at the stop: in the lab it came while the run ended."""
+    """Whether items after the stop are sent too: in the recorded run they came during the stop."""
     streams: dict[str, ReplayStream] = {}
-    """By output port; an output that is not named stays silent."""
+    """Streams by output port; other outputs stay silent."""
 
 
 IMPLEMENTATION = "mlink.modules.replay.source:ReplayModule"

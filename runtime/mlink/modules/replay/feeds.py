@@ -1,4 +1,4 @@
-"""Recorded streams as sequences of items that can be sent again, exactly as they were."""
+"""Recorded streams as sequences of items to send again, with the same contents and times."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from mlink.transport.codec import SIGNAL_BLOCKS, small_decoder
 from mlink.types import DataType, Frame, LineReading
 
 _DECODED_AHEAD = 8
-"""Frames decoded before their time, in a thread, so that decoding costs no turn."""
+"""Frames decoded ahead in a thread, so that sending a frame need not wait for its decoding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of a stream: when it is due (µs of the master timer) and what sends it."""
+    """One item of a stream: its master time in µs, and the function that sends it."""
 
     time_usec: int
     send: Callable[[], None]
@@ -38,13 +38,17 @@ Feed: TypeAlias = Generator[Item, None, None]
 
 
 def open_feed(dataset: RecordedStream, output: OutputPort) -> Feed:
-    """Return the items of a dataset, to be sent on this output."""
+    """Return the items of a dataset, to be sent on an output.
+
+    Raises:
+        StorageError: By the returned generator, when the dataset does not match the output.
+    """
     if isinstance(dataset, Video):
         return _frames(dataset, output)
     if isinstance(dataset, Table):
         return _rows(dataset, output)
     if not isinstance(dataset, Signals):
-        return _nothing()  # the source sent nothing, so that no file was begun
+        return _nothing()  # the source sent nothing, so the dataset has no file
     if output.data_type is DataType.LineReading:
         return _readings(dataset, output)
     if output.data_type is DataType.TableRow:
@@ -53,7 +57,7 @@ def open_feed(dataset: RecordedStream, output: OutputPort) -> Feed:
 
 
 def journal_feed(journal: Journal, source: str, output: OutputPort) -> Feed:
-    """Return the items of a stream as a script met them, at the times that it met them."""
+    """Return the items of a stream as a script received them, at the times of their delivery."""
     decode = small_decoder(output.data_type)
     for time_usec, payload in journal.items_of(source):
         yield Item(time_usec, functools.partial(output.submit, decode(payload)))
@@ -73,12 +77,12 @@ def _frames(video: Video, output: OutputPort) -> Feed:
 
 
 def _decoded_ahead(video: Video) -> Generator[Frame, None, None]:
-    """Decode in a thread, a few frames ahead."""
+    """Yield the frames of a video; a thread decodes a few frames ahead."""
     frames: queue.Queue[Frame | BaseException | None] = queue.Queue(_DECODED_AHEAD)
-    given_up = threading.Event()
+    cancelled = threading.Event()
 
     def put(item: Frame | BaseException | None) -> bool:
-        while not given_up.is_set():
+        while not cancelled.is_set():
             try:
                 frames.put(item, timeout=0.1)
                 return True
@@ -103,13 +107,15 @@ def _decoded_ahead(video: Video) -> Generator[Frame, None, None]:
                 raise item
             yield item
     finally:
-        given_up.set()
+        cancelled.set()
         thread.join()
 
 
 def _readings(data: Signals, output: OutputPort) -> Feed:
     if data.names != ["line_id", "value"]:
-        raise StorageError(f"'{data.name}' holds no readings but {', '.join(data.names)}")
+        raise StorageError(
+            f"'{data.name}' has no line readings, but the columns {', '.join(data.names)}"
+        )
     values = data.values.tolist()
     for time_usec, (line_id, value) in zip(data.times_usec.tolist(), values, strict=True):
         reading = LineReading(line_id, value, time_usec)
@@ -117,7 +123,7 @@ def _readings(data: Signals, output: OutputPort) -> Feed:
 
 
 def _rows(table: Table, output: OutputPort) -> Feed:
-    """Rows come when a column says; all at once when none does: nobody wrote their times down."""
+    """Yield rows at the times of their time column; without one all at time 0."""
     try:
         times = table.times_usec.tolist()
     except StorageError:

@@ -1,4 +1,4 @@
-"""Takes a source's place in a replay: sends what was recorded of its streams, at the same times."""
+"""The module that replaces a source in a replay: sends its recorded streams at the same times."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from mlink.recording.journal import read_journal
 
 
 class ReplayModule(Module[ReplaySettings]):
-    """Sends each stream in its order, each item when its time has come."""
+    """Sends the items of each stream in order, each at its recorded time."""
 
     def __init__(self, context: ModuleContext[ReplaySettings]) -> None:
         super().__init__(context)
         self._recording: Recording | None = None
         self._feeds: list[Feed] = []
         self._next: list[tuple[int, int, Item]] = []
-        """(due, number of the feed, item) of each feed's next item, as a heap."""
+        """Heap of (due time in µs, number of the feed, item): the next item of each feed."""
 
     def prepare(self) -> None:
-        """Open the streams and say what their sources said of them."""
+        """Open the streams and announce their recorded metadata."""
         self._recording = mlink.recording.open(Path(self.settings.recording))
         for port, stream in self.settings.streams.items():
             output = self.context.outputs[port]
@@ -39,25 +39,25 @@ class ReplayModule(Module[ReplaySettings]):
             self._feeds.append(open_feed(dataset, output))
 
     def start(self) -> None:
-        """Wait for the first times."""
+        """Schedule the first item of each stream."""
         for number in range(len(self._feeds)):
             self._load(number, 0)
         self._schedule()
 
     def stop(self) -> None:
-        """Send what came in the lab while the run ended."""
+        """Send the items that came during the stop of the recorded run."""
         while self.settings.whole and self._next:
             self._send_next()
 
     def close(self) -> None:
         """Close the recording."""
         for feed in self._feeds:
-            feed.close()  # a thread of its may still decode
+            feed.close()  # its thread may still decode
         if self._recording is not None:
             self._recording.close()
 
     def _load(self, number: int, earliest_usec: int) -> None:
-        """Get a feed's next item ready; a stream's order holds even where its times do not."""
+        """Load the next item of a feed; items keep their order even if their times decrease."""
         item = next(self._feeds[number], None)
         if item is not None:
             heapq.heappush(self._next, (max(item.time_usec, earliest_usec), number, item))
@@ -80,7 +80,7 @@ class ReplayModule(Module[ReplaySettings]):
 
 
 def _metadata(recorded: dict[str, MetaValue]) -> Metadata:
-    """Return a stream's metadata as its source gave it."""
+    """Return the metadata of a stream with the types that its source used."""
     return {key: _value(value) for key, value in recorded.items()}
 
 

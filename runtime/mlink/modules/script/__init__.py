@@ -1,1 +1,1 @@
-"""Modules that run user scripts and programs."""
+"""Modules that run user scripts (`pyscript`) and programs (`python`)."""

@@ -1,4 +1,4 @@
-"""Settings of standalone modules: programs of their own that call `init_link()`."""
+"""Settings of standalone modules: programs that call `init_link()`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from mlink.modules.script.settings import ScriptPort, check_ports, port_specs
 class ProgramSettings(ModuleSettings, kw_only=True):
     """Settings of `python`; paths are relative to the bench file.
 
-    The program runs in the interpreter of `venv` (its folder), else in `interpreter`, else in
-    mlink's own. It registers its ports itself; those that are connected are declared here too.
+    The program runs in the Python of the virtual environment `venv` (a folder), else in
+    `interpreter`, else in the one of mlink. It registers its ports itself; the connected ones must
+    be declared here too.
     """
 
     main: str
@@ -22,12 +23,12 @@ class ProgramSettings(ModuleSettings, kw_only=True):
     interpreter: str = ""
     venv: str = ""
     settings_file: str = ""
-    """Where on_save_settings' bytes are kept, and given to on_load_settings from."""
+    """File for the bytes of on_save_settings, which on_load_settings receives."""
     ports_in: list[ScriptPort] = []
     ports_out: list[ScriptPort] = []
 
     def check(self, bench_dir: Path) -> list[str]:
-        """Find what can be seen to be wrong before a run."""
+        """Return the errors that can be found before a run."""
         problems = []
         if not (bench_dir / self.main).is_file():
             problems.append(f"main: there is no file {bench_dir / self.main}")
@@ -39,7 +40,7 @@ class ProgramSettings(ModuleSettings, kw_only=True):
 
 
 def program_interpreter(settings: ProgramSettings, bench_dir: Path) -> str:
-    """Return the path of the Python that runs the program."""
+    """Return the Python interpreter that runs the program."""
     if settings.venv:
         return str(bench_dir / settings.venv / "bin" / "python")
     return settings.interpreter or sys.executable

@@ -1,7 +1,7 @@
 """The `pyscript` module: runs a user's script that does `import syntalos_mlink`.
 
-The script's text is executed once when it is loaded; then its functions prepare(), start(),
-run() and stop() are called at their time. Each of them may be missing or None.
+The script is executed once when it is loaded. Then its functions prepare(), start(), run() and
+stop() are called in the phases of the run. Each of them may be missing or None.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mlink.scripting.errors import SyntalosPyError, script_error
 from mlink.scripting.link import ScriptLink, set_link
 
 _SWITCH_INTERVAL_S = 0.0001
-"""How long a script's own threads may keep the interpreter from the loop (Python's own: 5 ms)."""
+"""Longest time that threads of the script may hold the GIL (Python's default is 5 ms)."""
 
 
 class ScriptModule(Module[ScriptSettings]):
@@ -34,7 +34,7 @@ class ScriptModule(Module[ScriptSettings]):
         self._link: ScriptLink | None = None
 
     def prepare(self) -> None:
-        """Execute the script's text, then let it prepare."""
+        """Execute the script, then call its function `prepare`."""
         text = self._read()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         os.chdir(self._path.parent)
@@ -47,17 +47,17 @@ class ScriptModule(Module[ScriptSettings]):
         main.__file__ = str(self._path)
         sys.modules["__main__"] = main
         self._globals = main.__dict__
-        exec(compile(text, str(self._path), "exec"), self._globals)  # noqa: S102 - its purpose
+        exec(compile(text, str(self._path), "exec"), self._globals)  # noqa: S102 - the purpose of the module
         result = self._call("prepare")
         if result is not None and not result:
             raise ScriptError(
                 f"{self._path}: prepare() returned {result!r}: the script refuses to run",
-                remedy="See its messages above; return True (or nothing) when all is well.",
+                remedy="See its messages above; return True or None to continue.",
             )
 
     @property
     def globals(self) -> dict[str, Any]:
-        """The script's own names."""
+        """The global names of the script."""
         return self._globals
 
     def _read(self) -> str:
@@ -75,18 +75,18 @@ class ScriptModule(Module[ScriptSettings]):
             ) from error
 
     def start(self) -> None:
-        """Let the script start."""
+        """Call the function `start` of the script."""
         self._call("start")
 
     def run(self) -> None:
-        """Let the script run, or serve its inputs until the stop."""
+        """Call the function `run` of the script; without one, handle its inputs until the stop."""
         if self._globals.get("run") is None:
             self.context.serve()
         else:
             self._call("run")
 
     def stop(self) -> None:
-        """Let the script finish; nothing of it is called after that."""
+        """Call the function `stop` of the script; after that none of its functions is called."""
         try:
             self._call("stop")
         finally:
@@ -94,17 +94,17 @@ class ScriptModule(Module[ScriptSettings]):
                 self._link.end()
 
     def close(self) -> None:
-        """Give the link up."""
+        """Remove the link."""
         set_link(None)
 
     def explain(self, error: BaseException, phase: str) -> BaseException:
-        """Speak of the user's lines, not of ours."""
+        """Return the error with the lines of the user's script instead of ours."""
         if isinstance(error, MlinkError):
             return error
         return script_error(error, phase, self._port_hint(error))
 
     def _port_hint(self, error: BaseException) -> str:
-        """Say which ports there are, when a script fails on one that it did not get."""
+        """Return a remedy with the declared ports, if the script used a port that is None."""
         if self._link is None or not self._link.unknown_ports or "None" not in str(error):
             return ""
         asked = ", ".join(f"'{port}'" for port in dict.fromkeys(self._link.unknown_ports))

@@ -1,4 +1,4 @@
-"""Settings of modules that run a user's script, and the ports that follow from them."""
+"""Settings of modules that run a user's script, and the ports that they declare."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mlink.types import DataType
 
 
 class ScriptPort(msgspec.Struct, forbid_unknown_fields=True):
-    """A port that a script declares: `data_type` is a name such as "Frame" or "LineReading".
+    """A port of a script; `data_type` is a name such as "Frame" or "LineReading".
 
-    The name is kept as it is spelled: a 2.x name gives the script values of that name.
+    The spelling matters: with a name of Syntalos 2.x the script receives values of that type.
     """
 
     id: str
@@ -30,7 +30,7 @@ class ScriptSettings(ModuleSettings, kw_only=True):
     ports_out: list[ScriptPort] = []
 
     def check(self, bench_dir: Path) -> list[str]:
-        """Find what can be seen to be wrong before a run."""
+        """Return the errors that can be found before a run."""
         problems = []
         if not (bench_dir / self.script).is_file():
             problems.append(f"script: there is no file {bench_dir / self.script}")
@@ -38,7 +38,7 @@ class ScriptSettings(ModuleSettings, kw_only=True):
 
 
 def check_ports(ports_in: list[ScriptPort], ports_out: list[ScriptPort]) -> list[str]:
-    """Find unknown types and ids that are used twice."""
+    """Return errors about unknown types and about ids that are used twice."""
     problems = []
     for kind, ports in (("ports_in", ports_in), ("ports_out", ports_out)):
         seen = set()
@@ -60,12 +60,12 @@ def _hint(port: ScriptPort) -> str:
 
 
 def script_ports(settings: ScriptSettings) -> Ports:
-    """Return the ports that a script's settings declare; those of unknown types are left out."""
+    """Return the ports that the settings declare, without those of unknown types."""
     return port_specs(settings.ports_in), port_specs(settings.ports_out)
 
 
 def port_specs(ports: list[ScriptPort]) -> tuple[PortSpec, ...]:
-    """Return the declared ports whose types are known."""
+    """Return the specifications of the ports, without those of unknown types."""
     return tuple(
         PortSpec(port.id, DataType.from_name(port.data_type), port.title)
         for port in ports

@@ -1,1 +1,1 @@
-"""Video recorder: codecs, containers, sections, encoding after the run."""
+"""The video recorder: codecs, containers, sections, and encoding after the run."""

@@ -1,4 +1,4 @@
-"""Which codecs and containers there are, and which go together; nothing heavy is imported."""
+"""Codecs and containers, and their valid combinations; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CONTAINER_CODECS: dict[str, frozenset[str]] = {
     "mp4": frozenset({"h264", "hevc", "vp9", "av1"}),
     "avi": frozenset({"ffv1", "raw", "mjpeg"}),
 }
-"""AVI counts frames and cannot hold reordered ones; MP4 players know these codecs only."""
+"""AVI counts frames and cannot store reordered ones; MP4 players support these codecs only."""
 
 LOSSLESS_CODECS = frozenset({"ffv1", "raw", "h264", "hevc", "vp9"})
-"""Codecs that can keep every bit."""
+"""Codecs with a lossless mode."""
 
 QUALITY_RANGES: dict[str, tuple[int, int]] = {
     "h264": (0, 51),
@@ -24,30 +24,40 @@ QUALITY_RANGES: dict[str, tuple[int, int]] = {
     "av1": (0, 63),
     "mjpeg": (2, 31),
 }
-"""Best and worst quantiser; the others have none."""
+"""(Best, worst) quantiser; other codecs have none."""
 
 
 BITRATE_CODECS = frozenset({"h264", "hevc", "vp9", "av1"})
-"""Codecs that can keep to a bitrate."""
+"""Codecs with a constant bitrate mode."""
 
 
 def video_problems(
     codec: str, container: str, *, lossless: bool, bitrate: bool, quality: int | None
 ) -> list[str]:
-    """Return what is wrong with a choice, each a sentence that begins with its key."""
+    """Return the errors of a choice; each text starts with its settings key.
+
+    Args:
+        codec: A `VideoCodec`.
+        container: A `VideoContainer`.
+        lossless: Whether lossless encoding is requested.
+        bitrate: Whether constant bitrate is requested.
+        quality: Quantiser for constant quality; None is the default of the codec.
+    """
     problems = []
     if codec not in CONTAINER_CODECS[container]:
         fitting = ", ".join(sorted(CONTAINER_CODECS[container]))
-        problems.append(f"video_container: {container} cannot hold {codec}; it holds {fitting}")
+        problems.append(
+            f"video_container: {container} cannot contain {codec}; it supports {fitting}"
+        )
     if lossless and codec not in LOSSLESS_CODECS:
         can = ", ".join(sorted(LOSSLESS_CODECS))
-        problems.append(f"lossless: {codec} always loses something; without loss are {can}")
+        problems.append(f"lossless: {codec} has no lossless mode; codecs with one: {can}")
     if bitrate and not lossless and codec not in BITRATE_CODECS:
         can = ", ".join(sorted(BITRATE_CODECS))
-        problems.append(f"mode: {codec} has no constant bitrate; it is for {can}")
+        problems.append(f"mode: {codec} has no constant bitrate; codecs with one: {can}")
     best_worst = QUALITY_RANGES.get(codec)
     if quality is not None and best_worst and not best_worst[0] <= quality <= best_worst[1]:
         problems.append(
-            f"quality: {codec} takes {best_worst[0]} (best) to {best_worst[1]}, not {quality}"
+            f"quality: {codec} accepts {best_worst[0]} (best) to {best_worst[1]}, not {quality}"
         )
     return problems

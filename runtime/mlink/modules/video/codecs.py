@@ -1,6 +1,6 @@
-"""The codecs and containers that the video recorder offers, and what each makes of a frame.
+"""Codecs and containers of the video recorder, and how each stores a frame.
 
-To add a codec: one entry in `CODECS`, its name in `video_choices`.
+To add a codec: an entry in `CODECS`, and its name in `choices`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mlink.errors import ModuleError
 from mlink.opencv import cv2
 
 FrameKind = Literal["gray8", "gray16", "bgr8", "bgr16", "bgra8"]
-"""What a frame's pixels are: the array's channels and depth."""
+"""Kind of a frame: channels and bits of its array."""
 
 _KINDS: dict[tuple[int, str], FrameKind] = {
     (1, "uint8"): "gray8",
@@ -30,21 +30,21 @@ _KINDS: dict[tuple[int, str], FrameKind] = {
 
 @dataclass(frozen=True, slots=True)
 class PixelPlan:
-    """How pixels go into the encoder: its format, and how to copy a frame into such a picture."""
+    """How the pixels of a frame are converted for the encoder."""
 
     pixel_format: str
     """The format that frames are copied into."""
     channels: int
     dtype: type[np.generic] = np.uint8
     conversion: int | None = None
-    """OpenCV's colour conversion that does the copy; None copies the bytes."""
+    """OpenCV's colour conversion for the copy; None copies the bytes."""
     encoder_format: str = ""
-    """The format that the encoder wants when it is another one (FFmpeg then converts)."""
+    """The format of the encoder, if it differs (then FFmpeg converts); "" if not."""
     full_range: bool = False
-    """Whether to mark values as 0…255, where players would take 16…235 for granted."""
+    """Whether to mark the values as 0…255, since players assume 16…235."""
 
     def copy(self, pixels: NDArray[Any], target: NDArray[Any]) -> None:
-        """Copy a frame's pixels into `target` (H, W, channels)."""
+        """Copy the pixels of a frame into `target`, of shape (H, W, channels)."""
         if self.conversion is None:
             np.copyto(target, pixels.reshape(target.shape))
         else:
@@ -53,33 +53,33 @@ class PixelPlan:
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """An encoder of FFmpeg and what we ask of it."""
+    """An encoder of FFmpeg, and its options."""
 
     name: str
     encoder: str
     plans: Mapping[FrameKind, PixelPlan]
-    """What it stores as it is, or as near as its pictures allow."""
+    """Kinds of frames that it stores, exactly or with the usual loss of its format."""
     lossless_plans: Mapping[FrameKind, PixelPlan] = field(default_factory=dict)
-    """What it stores bit by bit when asked to be lossless; empty when it cannot be."""
+    """Kinds of frames that it stores in its lossless mode; empty if it has none."""
     lossless_encoder: str = ""
     always_lossless: bool = False
     options: Callable[[int], dict[str, str]] = lambda _threads: {}
-    """Options of the encoder, for a number of threads."""
+    """Returns the options of the encoder for a number of threads."""
     quality_options: Callable[[int], dict[str, str]] = lambda quality: {"crf": str(quality)}
-    """Options of constant quality, for a quantiser."""
+    """Returns the options of constant quality for a quantiser."""
     bitrate_options: Mapping[str, str] = field(default_factory=dict)
-    """What constant bitrate asks for besides the rate."""
+    """Options of constant bitrate besides the rate."""
     lossless_options: Mapping[str, str] = field(default_factory=dict)
     quality: int | None = None
-    """Default quantiser of constant quality; None when it has no such mode."""
+    """Default quantiser of constant quality; None if it has no such mode."""
     bitrate_kbps: int = 8000
     gop_size: int = 1
-    """Frames from one key frame to the next; 1 makes each decodable by itself."""
+    """Frames from one key frame to the next; with 1 each frame can be decoded alone."""
     slice_threads_only: bool = False
     is_jpeg: bool = False
-    """Whether each picture is a JPEG by itself, which libjpeg-turbo makes faster than FFmpeg."""
+    """Whether each picture is a JPEG, which libjpeg-turbo encodes faster than FFmpeg."""
     odd_format: str = "yuv444p"
-    """Stands in for 4:2:0 when a picture's size is odd; "" when there is nothing such."""
+    """Format used instead of 4:2:0 for pictures of odd size; "" if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +89,28 @@ class Container:
     format: str
     extension: str
     time_base: Fraction
-    """Its resolution of time in s; the µs are in the tsync file."""
+    """Resolution of its times in s; the exact times are in the tsync file."""
     options: Mapping[str, str]
     counts_frames: bool = False
-    """Whether a frame's time is its number over the nominal rate: nothing else can be stored."""
+    """Whether it stores no times: the time of a frame is its number over the nominal rate."""
 
 
 def _ffv1_options(threads: int) -> dict[str, str]:
     # Golomb-Rice codes (coder 0) take half the time of range coding for 1 to 3 % more bytes.
-    # FFV1 takes only certain numbers of slices; each has a checksum of its own.
+    # FFV1 accepts only certain numbers of slices; each slice has its own checksum.
     slices = next(n for n in (4, 6, 9, 12, 15, 16, 20, 24, 30) if n >= min(threads, 30))
     return {"level": "3", "slicecrc": "1", "slices": str(slices), "coder": "0", "context": "0"}
 
 
 def _h264_options(_threads: int) -> dict[str, str]:
-    # No look-ahead and no frame-wise threads: a frame given to the encoder comes out at once, so
-    # that a kill loses what the container holds back (≤ 1 s) and nothing more.
+    # No look-ahead and no frame threads: the encoder returns each frame at once, so that a kill
+    # loses only what the container buffers (≤ 1 s).
     return {"preset": "veryfast", "tune": "zerolatency"}
 
 
 _X265 = "log-level=error:frame-threads=2:bframes=0:b-adapt=0:rc-lookahead=0:scenecut=0:no-cutree=1"
-"""No look-ahead, as tune=zerolatency says; but that tune, since x265 4, encodes one picture at a
-time, whatever frame-threads asks for. Two at a time: one frame of delay for a third more of them.
+"""No look-ahead, like tune=zerolatency, which since x265 4 encodes one picture at a time and
+ignores frame-threads. Two frame threads encode a third more frames, with one frame of delay.
 """
 
 
@@ -119,15 +119,15 @@ def _hevc_options(_threads: int) -> dict[str, str]:
 
 
 def _vp9_options(_threads: int) -> dict[str, str]:
-    # As for live pictures: no look-ahead, no hidden frames, rows of blocks side by side.
+    # Options for live video: no look-ahead, no hidden frames, rows of blocks in parallel.
     return {"deadline": "realtime", "cpu-used": "6", "lag-in-frames": "0", "row-mt": "1",
             "tile-columns": "3", "auto-alt-ref": "0"}  # fmt: skip
 
 
 _SVT = "pred-struct=1:lookahead=0:rtc=1"
-"""No look-ahead. SVT-AV1's presets from 10 on are meant for live pictures, which it wants to be
-told: without `rtc` they may show artifacts. Preset 12 with it takes half the time of 10 without, at
-the same PSNR (SVT-AV1 4.1; older ones warn that they do not know the word).
+"""No look-ahead. The presets of SVT-AV1 from 10 on are for live video and need `rtc`: without it
+they may cause artifacts. Preset 12 with `rtc` needs half the time of preset 10 without, at the same
+PSNR (SVT-AV1 4.1; older versions warn that they do not know the option).
 """
 
 
@@ -144,13 +144,13 @@ _COLOUR_420: dict[FrameKind, PixelPlan] = {
     "bgr8": PixelPlan("bgr24", 3, encoder_format="yuv420p"),
     "bgra8": PixelPlan("bgra", 4, encoder_format="yuv420p"),
 }
-"""What players play: brightness in full, colour at half the size."""
+"""The format that players support: full brightness, colour at half the size."""
 
 _RGB_PLANES: dict[FrameKind, PixelPlan] = {
     "gray8": PixelPlan("bgr24", 3, conversion=cv2.COLOR_GRAY2BGR, encoder_format="gbrp"),
     "bgr8": PixelPlan("bgr24", 3, encoder_format="gbrp"),
 }
-"""The same bytes in three planes, which loses nothing; gray is stored as its own colour."""
+"""The same bytes in three planes, without loss; gray is stored as three equal planes."""
 
 CODECS: dict[str, Codec] = {
     "ffv1": Codec(
@@ -247,16 +247,16 @@ CONTAINERS: dict[str, Container] = {
         format="matroska",
         extension="mkv",
         time_base=Fraction(1, 1000),
-        # Clusters of at most half a second, written out at once: after a kill the file plays up to
-        # the last of them.
-        # Raw colour has no name of its own in Matroska; it goes by AVI's, which players know.
+        # Clusters of at most half a second, written at once: after a kill the file plays up to the
+        # last of them. Raw colour has no codec id in Matroska; with this option it is stored
+        # with the one of AVI, which players support.
         options={"cluster_time_limit": "500", "flush_packets": "1", "allow_raw_vfw": "1"},
     ),
     "mp4": Container(
         format="mp4",
         extension="mp4",
         time_base=Fraction(1, 1_000_000),
-        # Fragments of half a second: an MP4 with one index at its end would be lost by a kill.
+        # Fragments of half a second: an MP4 with one index at its end would be lost in a kill.
         options={
             "movflags": "empty_moov+default_base_moof",
             "frag_duration": "500000",
@@ -275,7 +275,11 @@ CONTAINERS: dict[str, Container] = {
 
 
 def frame_kind(pixels: NDArray[Any]) -> FrameKind:
-    """Say what kind a frame is; ModuleError when no video codec stores such pixels."""
+    """Return the kind of a frame.
+
+    Raises:
+        ModuleError: No video codec stores such pixels.
+    """
     channels = 1 if pixels.ndim == 2 else pixels.shape[2] if pixels.ndim == 3 else 0
     kind = _KINDS.get((channels, pixels.dtype.name)) if pixels.size else None
     if kind is None:
@@ -287,7 +291,11 @@ def frame_kind(pixels: NDArray[Any]) -> FrameKind:
 
 
 def pixel_plan(codec: Codec, kind: FrameKind, *, lossless: bool) -> PixelPlan:
-    """Return how this codec takes frames of this kind; ModuleError when it does not."""
+    """Return how a codec stores frames of a kind.
+
+    Raises:
+        ModuleError: It does not store them, or not without loss.
+    """
     plans = codec.lossless_plans if lossless and not codec.always_lossless else codec.plans
     if kind not in plans:
         how = "lossless " if lossless else ""
@@ -299,11 +307,21 @@ def pixel_plan(codec: Codec, kind: FrameKind, *, lossless: bool) -> PixelPlan:
 
 
 def encoder_format(codec: Codec, plan: PixelPlan, *, width: int, height: int) -> str:
-    """Return the pixel format to ask the encoder for; ModuleError when the size allows none."""
+    """Return the pixel format for the encoder.
+
+    Args:
+        codec: The codec.
+        plan: How it stores the frames.
+        width: Width of the frames in px.
+        height: Height of the frames in px.
+
+    Raises:
+        ModuleError: The codec cannot store pictures of this (odd) size.
+    """
     wanted = plan.encoder_format or plan.pixel_format
     if not wanted.endswith("420p") or not (width % 2 or height % 2):
         return wanted
-    # 4:2:0 halves the colour's size, which odd pictures do not allow.
+    # 4:2:0 halves the size of the colour planes, which needs even sizes.
     if not codec.odd_format:
         raise ModuleError(
             f"{codec.name} cannot store pictures of an odd size such as {width}×{height}",

@@ -1,4 +1,4 @@
-"""What a recorder notes for the encoding after the run, and how it records until then."""
+"""Options of the encoding after the run, and of the recording until then."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ from mlink.modules.video.codecs import CODECS, FrameKind, encoder_format, pixel_
 from mlink.modules.video.writer import VideoOptions
 
 ATTRIBUTE = "deferred_encoding"
-"""The dataset's attribute that holds a DeferredEncoding."""
+"""Attribute of the dataset that contains a DeferredEncoding."""
 
 
 class DeferredEncoding(VideoOptions, frozen=True, kw_only=True):
-    """How the raw files of a dataset shall be encoded, or were; codec and container are told."""
+    """How to encode the raw files of a dataset, or how they were encoded."""
 
     codec: str
     container: str
     state: Literal["pending", "done"] = "pending"
     instant_start: bool = True
-    """Whether it is done at once, when the run is over."""
+    """Whether to encode right after the run."""
     parallel_count: int = 4
-    """Files that are encoded at the same time."""
+    """Number of files encoded at the same time."""
 
 
 def interim_options(wanted: VideoOptions, kind: FrameKind, shape: tuple[int, ...]) -> VideoOptions:
-    """Return how to record until the encoding: raw, or FFV1 for pixels that raw cannot hold.
+    """Return how to record until the encoding: raw, or FFV1 for pixels that raw cannot store.
 
-    ModuleError when the wanted codec will refuse these frames: better now than after the run.
+    Args:
+        wanted: Options of the encoding after the run.
+        kind: Kind of the frames.
+        shape: Shape of their arrays, (H, W) or (H, W, channels).
+
+    Raises:
+        ModuleError: The wanted codec cannot store these frames; found now, not after the run.
     """
     codec = CODECS[wanted.codec]
     plan = pixel_plan(codec, kind, lossless=wanted.lossless)

@@ -1,4 +1,4 @@
-"""What a dataset says of how its video was encoded."""
+"""The attribute of a dataset about the encoding of its video."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlink.modules.video.writer import VideoOptions, VideoWriter
 
 
 def encoder_attributes(writer: VideoWriter, options: VideoOptions) -> dict[str, Any]:
-    """Return the attribute `encoder`."""
+    """Return the attribute `encoder`: the options that were really used."""
     found: dict[str, Any] = {
         "name": writer.encoder_name,
         "codec": options.codec,

@@ -1,4 +1,4 @@
-"""Motion JPEG by libjpeg-turbo, which takes a third of the time of FFmpeg's own encoder."""
+"""Motion JPEG with libjpeg-turbo, which needs a third of the time of FFmpeg's encoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlink.opencv import cv2
 
 
 class JpegEncoder:
-    """Compresses pictures one by one; stands in for the encoder of a stream's own."""
+    """Compresses pictures one by one; used instead of the encoder of an FFmpeg stream."""
 
     name = "libjpeg-turbo"
     threads = 1
@@ -38,8 +38,8 @@ class JpegEncoder:
 def jpeg_quality(quantiser: int) -> int:
     """Return libjpeg's quality (1 to 100) for FFmpeg's quantiser (2 best, 31 worst).
 
-    A quantiser q gives about the pictures of the standard's tables at 10 q per cent: measured by
-    PSNR. libjpeg's quality is another name for those per cent (jpeg_quality_scaling).
+    By measured PSNR, quantiser q corresponds to the tables of the JPEG standard scaled by 10 q per
+    cent. libjpeg's quality is a function of that scale (jpeg_quality_scaling).
     """
     percent = 10 * quantiser
     return round((200 - percent) / 2 if percent <= 100 else 5000 / percent)

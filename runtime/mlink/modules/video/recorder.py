@@ -1,9 +1,9 @@
-"""The `videorecorder` module: frames in, a video with a time for each of them out.
+"""The `videorecorder` module: writes frames to a video file, and their times to a tsync file.
 
-The module's process is the encoder's: FFmpeg's threads work here, while frames wait in the queue of
-the subscription. `control-in` takes START, PAUSE and STOP; after PAUSE or STOP frames are skipped
-until START. After a PAUSE the same file goes on, its times telling how long it was; after a STOP a
-new section begins in a file of its own.
+The encoder runs in the process of the module, while frames wait in the queue of the subscription.
+`control-in` accepts START, PAUSE and STOP. After PAUSE or STOP frames are skipped until START.
+After PAUSE the same file continues, with a gap in its times; after STOP a new section starts in a
+new file.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from mlink.storage.runs import Runs
 from mlink.types import ControlCommand, ControlCommandKind, Frame
 
 _RATE_TOLERANCE = 0.05
-"""Deviation of the measured rate from the announced one that is worth a warning."""
+"""Relative deviation of the measured rate from the announced one that causes a warning."""
 _SAVE_INTERVAL_USEC = 10_000_000
-"""Losses are written into the dataset at most this often: that waits for the disk and, with many
-gaps, takes time itself, which a recorder that already loses frames has not."""
+"""Shortest time between two writes of the losses. A write waits for the disk, and a recorder that
+already loses frames has no time for many of them."""
 
 
 class VideoRecorderModule(Module[VideoRecorderSettings]):
-    """Writes each frame as it comes."""
+    """Writes each frame when it arrives."""
 
     _dataset: Dataset | None = None
     _writer: VideoWriter | None = None
     _state = "recording"
-    """Or "paused", "stopped"."""
+    """"recording", "paused" or "stopped"."""
     _in_closed_files = 0
-    """Frames in the files before the present one."""
+    """Frames in the files before the current one."""
     _to_encode = 0
-    """Files that are encoded after the run."""
+    """Number of files to encode after the run."""
     _received = 0
     _skipped = 0
     _first_usec = 0
@@ -59,7 +59,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
     _saved_usec = -_SAVE_INTERVAL_USEC
 
     def prepare(self) -> None:
-        """Refuse a name that would only be missed when the run starts."""
+        """Check the name of the dataset before the run."""
         self._port = self.context.inputs["frames-in"]
         self._control = self.context.inputs["control-in"]
         self._losses = Losses()
@@ -68,7 +68,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         self._dataset_name()
 
     def start(self) -> None:
-        """Create the dataset, now that the source's metadata is complete."""
+        """Create the dataset, since the metadata of the source is complete now."""
         self._port.on_item = self._on_frame
         self._port.on_gap = self._on_gap
         self._control.on_item = self._on_control
@@ -90,7 +90,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             self._dataset.save()
 
     def stop(self) -> None:
-        """Finish the file; every frame that was sent has been drained into it."""
+        """Close the file; all frames that were sent have been written."""
         self._finish()
         self.context.report("frames_written", self._written)
         self.context.report("frames_lost", self._losses.lost)
@@ -100,7 +100,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             self.context.report("files_to_encode", self._to_encode)
 
     def close(self) -> None:
-        """Finish the file if a failure kept `stop` from it."""
+        """Close the file if `stop` was not called or failed."""
         self._finish()
 
     def _on_frame(self, frame: Frame) -> None:
@@ -125,7 +125,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
 
     def _on_gap(self, lost: int) -> None:
         self._losses.add(lost, after=self._written, time_usec=self.context.clock.now_usec())
-        self.log.warning("%d frames were lost after frame %d: the encoder is too slow for them",
+        self.log.warning("%d frames were lost after frame %d: the encoder is too slow",
                          lost, self._received)  # fmt: skip
 
     def _on_control(self, command: ControlCommand) -> None:
@@ -224,7 +224,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         dataset.set_attribute("encoder", encoder_attributes(writer, options))
 
     def _check_size(self, pixels: NDArray[Any]) -> None:
-        frame_kind(pixels)  # refuses what is no picture at all
+        frame_kind(pixels)  # raises for arrays that are not pictures
         announced = self._port.metadata.get("size")
         height, width = pixels.shape[:2]
         if isinstance(announced, MetaSize) and tuple(announced) != (width, height):
@@ -245,7 +245,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             self._save_counts(dataset)
 
     def _save_losses(self, dataset: Dataset, time_usec: int) -> None:
-        # Said while the run goes on, so that even a killed recorder's data tells what it lacks.
+        # Written during the run, so that the dataset of a killed recorder has its losses.
         self._losses.write_to(dataset)
         dataset.save()
         self._saved_usec = time_usec
@@ -265,15 +265,15 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         if self._written > 1 and span_s > 0:
             measured = (self._written - 1) / span_s
             dataset.set_attribute("framerate_measured", round(measured, 4))
-            self._warn_of_rate(measured)
+            self._check_rate(measured)
         dataset.save()
 
-    def _warn_of_rate(self, measured: float) -> None:
+    def _check_rate(self, measured: float) -> None:
         announced = self._framerate
         undisturbed = not self._skipped and not self._losses.lost
         if announced and undisturbed and abs(measured / announced - 1) > _RATE_TOLERANCE:
             self.log.warning(
-                "frames came at %.2f Hz, not at the announced %.2f Hz; their real times are kept",
+                "frames arrived at %.2f Hz, not at the announced %.2f Hz; real times are recorded",
                 measured, announced,
             )  # fmt: skip
 

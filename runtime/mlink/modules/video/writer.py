@@ -1,4 +1,4 @@
-"""One video file and its tsync file: as many times as frames, whatever happens."""
+"""One video file and its tsync file, which always contains as many times as frames."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ NOMINAL_FRAMERATE = 30.0
 """Hz, written into the file when the source announces no rate; the tsync file has the times."""
 _MAX_THREADS = 16
 
-os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 tells its settings to stderr unless told not to
+os.environ.setdefault("SVT_LOG", "1")  # else SVT-AV1 prints its settings to stderr
 
 
 class VideoOptions(msgspec.Struct, frozen=True):
-    """How to encode; what is None is the codec's default."""
+    """How to encode; None is the default of the codec, 0 threads one per processor."""
 
     codec: str = "ffv1"
     container: str = "matroska"
@@ -59,7 +59,8 @@ class VideoOptions(msgspec.Struct, frozen=True):
 class VideoWriter(ClosesOnExit):
     """Encodes frames of one size and kind into a file, with their times in a tsync file.
 
-    A frame's time is on disk before its picture is, so that after a kill no picture lacks its time.
+    The time of a frame is on the disk before its picture, so that after a kill no picture is
+    without a time.
     """
 
     def __init__(
@@ -75,6 +76,24 @@ class VideoWriter(ClosesOnExit):
         tags: Mapping[str, str] | None = None,
         time_created: datetime | None = None,
     ) -> None:
+        """Create both files and open the encoder.
+
+        Args:
+            video_path: The video file.
+            tsync_path: The file of the frame times.
+            first_frame: A frame; its size and kind are those of the video.
+            options: How to encode.
+            framerate: Nominal rate in Hz, for the header of the file.
+            collection_id: UUID of the recording, 16 bytes, for the tsync file.
+            generator: Name of the program, for the tsync file.
+            tags: Metadata of the video file.
+            time_created: Creation time of both files in a replay, whose files must be identical
+                each time; None is the present.
+
+        Raises:
+            ModuleError: The codec cannot store these frames.
+            StorageError: A file cannot be created.
+        """
         self.path = video_path
         self.shape = first_frame.shape
         self.kind: FrameKind = frame_kind(first_frame)
@@ -99,7 +118,7 @@ class VideoWriter(ClosesOnExit):
             time_created=int(time_created.timestamp()) if time_created else None,
         )
         container_options = dict(container.options)
-        if time_created:  # a replay, whose files are the same each time: no random identifiers
+        if time_created:  # a replay: files must be identical, so no random identifiers
             container_options["fflags"] = "+bitexact"
         try:
             self._container = av.open(
@@ -122,12 +141,21 @@ class VideoWriter(ClosesOnExit):
             raise
 
     def write(self, pixels: NDArray[Any], time_usec: int) -> None:
-        """Encode one frame of master time `time_usec` (µs)."""
+        """Encode one frame.
+
+        Args:
+            pixels: The frame, of the size and kind of the first one.
+            time_usec: Its master time in µs.
+
+        Raises:
+            ModuleError: It has another size or kind.
+            StorageError: The disk fails.
+        """
         if pixels.shape != self.shape or frame_kind(pixels) != self.kind:
             raise ModuleError(
                 f"a frame is {_describe(pixels)}, but the video began with "
                 f"{self.shape[1]}×{self.shape[0]} {self.kind}",
-                remedy="A video has frames of one size and kind: scale or crop them before.",
+                remedy="Send frames of one size and kind: scale or crop them before.",
             )
         time_usec = max(0, time_usec)
         try:
@@ -142,7 +170,7 @@ class VideoWriter(ClosesOnExit):
     def _encode(self, pixels: NDArray[Any], pts: int) -> list[Any]:
         if self._jpeg is not None:
             return self._jpeg.encode(pixels, pts, self._time_base)
-        # The encoder may still hold the last picture; then this gives us another to write to.
+        # If the encoder still refers to the last picture, this allocates a new one.
         self._picture.make_writable()
         self._plan.copy(pixels, _plane(self._picture, self._plan, pixels.shape))
         self._picture.pts = pts
@@ -151,9 +179,9 @@ class VideoWriter(ClosesOnExit):
         return packets
 
     def close(self) -> None:
-        """Finish both files; calling it again does nothing.
+        """Close both files; calling it again does nothing.
 
-        A failure that `write` raised before is not raised again.
+        An error that `write` has raised is not raised again.
         """
         container, self._container = self._container, None
         if container is None:
@@ -174,7 +202,7 @@ class VideoWriter(ClosesOnExit):
 
     @property
     def encoder_name(self) -> str:
-        """FFmpeg's name of the encoder in use, or that of our own."""
+        """FFmpeg's name of the encoder, or "libjpeg-turbo"."""
         if self._jpeg is not None:
             return self._jpeg.name
         return str(self._stream.codec_context.name)
@@ -225,7 +253,7 @@ class VideoWriter(ClosesOnExit):
         return JpegEncoder(quality, self._stream)
 
     def _begin(self, width: int, height: int) -> None:
-        """Open the encoder and write the file's header."""
+        """Open the encoder and write the header of the file."""
         try:
             with scheduling_kept():
                 self._container.start_encoding()
@@ -233,15 +261,15 @@ class VideoWriter(ClosesOnExit):
             if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                 raise storage_error(error, self.path) from error
             raise ModuleError(
-                f"the encoder {self.encoder_name} refuses {width}×{height} {self.pixel_format} "
-                f"pictures: {error.strerror}",
+                f"the encoder {self.encoder_name} does not accept pictures of {width}×{height} "
+                f"{self.pixel_format}: {error.strerror}",
                 remedy="Change the frames' size, or video_codec, quality and bitrate_kbps.",
             ) from error
 
     def _next_pts(self, time_usec: int) -> int:
         if self._counts_frames:
             return self.frames
-        # A container's ticks are coarse: frames of one tick would share a time, so the later moves.
+        # Ticks are coarse; a second frame in the same tick moves to the next one.
         ticks = round(Fraction(time_usec, 1_000_000) / self._time_base)
         self._last_pts = max(ticks, self._last_pts + 1)
         return self._last_pts
@@ -253,7 +281,7 @@ class VideoWriter(ClosesOnExit):
 
 
 def _plane(picture: Any, plan: PixelPlan, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return the picture's pixels as an array (H, W, channels); its rows may be padded."""
+    """Return the pixels of a picture as an array (H, W, channels); rows may be padded."""
     plane = picture.planes[0]
     item = np.dtype(plan.dtype).itemsize
     flat: NDArray[Any] = np.frombuffer(plane, plan.dtype)

@@ -151,7 +151,7 @@ def test_16_bits_are_shown_by_their_upper_8_and_saturated_pixels_in_red():
 
 def test_a_display_that_does_not_answer_is_none(tmp_path):
     assert display_problem({}) == "there is no display"
-    assert "is no display" in display_problem({"DISPLAY": "tv"})
+    assert "is not a display" in display_problem({"DISPLAY": "tv"})
     assert "does not answer" in display_problem({"DISPLAY": ":7"}, tmp_path)
     with socket.socket(socket.AF_UNIX) as screen:
         screen.bind(str(tmp_path / "X7"))

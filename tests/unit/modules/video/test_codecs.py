@@ -163,9 +163,9 @@ def test_every_choice_has_its_codec():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"video_codec": "ffv1", "video_container": "mp4"}, "mp4 cannot hold ffv1"),
-        ({"video_codec": "av1", "lossless": True}, "av1 always loses something"),
-        ({"video_codec": "h264", "quality": 52}, "h264 takes 0 (best) to 51, not 52"),
+        ({"video_codec": "ffv1", "video_container": "mp4"}, "mp4 cannot contain ffv1"),
+        ({"video_codec": "av1", "lossless": True}, "av1 has no lossless mode"),
+        ({"video_codec": "h264", "quality": 52}, "h264 accepts 0 (best) to 51, not 52"),
         ({"video_codec": "mjpeg", "mode": "constant-bitrate"}, "mjpeg has no constant bitrate"),
         ({"slices_interval": 0}, "more than 0 minutes"),
         ({"bitrate_kbps": 0}, "must be more than 0"),

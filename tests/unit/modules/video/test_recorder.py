@@ -226,7 +226,7 @@ def test_a_size_other_than_announced_is_an_error(tmp_path):
         (np.zeros((4, 4, 2), np.uint8), {}, "cannot be recorded"),
         (np.zeros((4,), np.uint8), {}, "cannot be recorded"),
         (np.zeros((4, 4), np.uint16), {"video_codec": "h264"}, "h264 cannot store gray16"),
-        (np.zeros((1, 1, 3), np.uint8), {}, "refuses 1×1"),
+        (np.zeros((1, 1, 3), np.uint8), {}, "does not accept pictures of 1×1"),
         (np.zeros((0, 0), np.uint8), {}, "cannot be recorded"),
     ],
 )
