@@ -80,7 +80,7 @@ def lay_out(
     layout = Layout()
     nets: list[list[End]] = []
     absent = left_out(parts, boards, scenes)
-    layout.notes = [f"[virtual.{name}] is left out: {why}" for name, why in absent.items()]
+    layout.notes = [f"[virtual.{name}] is not used: {why}" for name, why in absent.items()]
     there = {name: part for name, part in parts.items() if name not in absent}
     present = {*boards, *(name for name, part in there.items() if isinstance(part, Chip))}
     places = _Places(present, work_dir, bench_dir)

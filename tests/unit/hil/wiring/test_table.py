@@ -143,7 +143,7 @@ def test_what_hangs_at_real_devices_is_left_out_and_told(tmp_path: Path) -> None
     assert not layout.scenes["eye"].items
     assert not layout.circuit.boards
     assert len(layout.notes) == 7
-    assert "[virtual.light] is left out: 'uno' is not a simulated board of this run" in layout.notes
+    assert "[virtual.light] is not used: 'uno' is not a simulated board of this run" in layout.notes
 
 
 def check(path: Path, *arguments: str) -> dict[str, str]:
@@ -184,8 +184,8 @@ def test_check_says_which_parts_the_devices_leave_out(tmp_path: Path) -> None:
     lab = tmp_path / "lab.toml"
     lab.write_text('[devices]\nuno = "/dev/ttyACM0"\neye = "virtual:scene"\n')
     parts = check(path, "--devices", str(lab))
-    assert parts["light"] == "led uno.8 → eye left out: 'uno' is not a simulated board of this run"
-    assert "left out" not in parts["eye"]
+    assert parts["light"] == "led uno.8 → eye not used: 'uno' is not a simulated board of this run"
+    assert "not used" not in parts["eye"]
 
 
 def test_a_part_that_is_left_out_does_not_take_a_board_of_its_name_along(tmp_path: Path) -> None:
