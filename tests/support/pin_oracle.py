@@ -1,7 +1,7 @@
-"""Which pins a stream of bytes tells a Firmata board to move: read from the protocols alone.
+"""Determines which pins a stream of bytes may change on a Firmata board.
 
-Written from Firmata's protocol and firmware/PROTOCOL.md and knowing nothing of the firmware's
-parser, so that the two can be held against each other.
+Written from Firmata's protocol and firmware/PROTOCOL.md alone, and independent of the firmware's
+parser, so that the two can be compared.
 """
 
 from mlink_hil.uno import PIN_COUNT, USER_PINS
@@ -16,9 +16,9 @@ _I2C_PINS = frozenset((18, 19))
 
 
 class PinOracle:
-    """`told` takes bytes and returns the pins that they may move.
+    """`pins_moved_by` returns the pins that bytes may change.
 
-    `moving` are those that may move by themselves from then on: trains, servos, reflexes.
+    `moving` contains those that may change by themselves from then on: trains, servos, reflexes.
     """
 
     def __init__(self) -> None:
@@ -29,8 +29,8 @@ class PinOracle:
         self._wanted = 0
         self._in_sysex = False
 
-    def told(self, data: bytes) -> set[int]:
-        """Take what goes to the board; return the pins that well-formed messages in it name."""
+    def pins_moved_by(self, data: bytes) -> set[int]:
+        """Parse bytes sent to the board; return the pins that well-formed messages may change."""
         before = set(self.moving)
         pins: set[int] = set()
         for byte in data:
@@ -73,7 +73,7 @@ class PinOracle:
         if pin not in _ALL:
             return set()
         if command == 0xF4:
-            # What was told to move the pin may go on: a reflex, a train of an output.
+            # What moves the pin by an earlier command may continue: a reflex, a train of an output.
             self._modes[pin] = value
         return {pin}
 

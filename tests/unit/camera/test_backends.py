@@ -1,4 +1,4 @@
-"""What every camera backend promises (`CameraBackend`), asked of each of ours in the same way.
+"""The contract of `CameraBackend`, checked for each of our backends.
 
 The suite is `mlink_drivers.camera.contract`, which backends of other packages use as well. To
 BACKENDS goes a name, and a function that makes a source in a folder and returns (backend, address).
@@ -248,7 +248,7 @@ def test_images_come_in_the_order_of_their_numbers_and_end(tmp_path):
     assert info.finite
 
 
-def test_images_begin_anew_when_they_loop(tmp_path):
+def test_images_start_again_when_they_loop(tmp_path):
     write_images(tmp_path / "frames", [1, 2, 3])
     request = CameraRequest(framerate=RATE, paced=False, loop=True, base_dir=tmp_path)
     info, seen = play(ImageFolderCamera(), "images:frames", request)

@@ -1,4 +1,4 @@
-"""The capture thread and `camera-generic`, over a backend that plays a script of grabs."""
+"""The capture thread and `camera-generic`, on a backend with scripted grabs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SHAPE = (4, 6, 3)
 
 
 class ScriptedCamera:
-    """Grabs what the script says; numbers are frame times in periods after the start.
+    """Grabs by a script, in which numbers are frame times in periods after the start.
 
     After the script it is silent, or, as a finite source, at its end.
     """
@@ -130,7 +130,7 @@ def test_each_frame_is_sent_with_its_time_its_number_and_its_pixels():
     assert run.capture.framerate == pytest.approx(100)
 
 
-def test_capturing_happens_in_a_thread_of_that_name_and_says_its_priority():
+def test_the_capture_thread_has_a_name_and_reports_its_priority():
     run = CaptureRun(ScriptedCamera([0]))
     run.play()
     assert run.camera.threads == {"capture"}
@@ -366,7 +366,7 @@ def start(module, context):
     module.start()
 
 
-def test_the_metadata_says_what_the_camera_really_delivers(make_module):
+def test_the_metadata_describes_what_the_camera_delivers(make_module):
     module, context = make_module(ScriptedCamera([]), size=(6, 4), framerate=90)
     module.prepare()
     assert context.outputs["video"].metadata == {
@@ -451,7 +451,7 @@ def test_the_rate_is_shown_while_the_run_lasts(make_module, monkeypatch):
     assert context.status == "100.0 fps"
 
 
-def test_a_camera_that_is_slower_than_it_said_is_reported_once(make_module, caplog):
+def test_a_camera_slower_than_it_announced_is_reported_once(make_module, caplog):
     camera = ScriptedCamera(range(0, 500, 2))
     module, context = make_module(camera)
     start(module, context)
@@ -463,7 +463,7 @@ def test_a_camera_that_is_slower_than_it_said_is_reported_once(make_module, capl
     assert "50.0 frames per second, not 100.0" in slow[0].message
 
 
-def test_without_a_device_the_camera_number_is_used_or_the_remedy_told(tmp_path):
+def test_without_a_device_the_camera_number_is_used_or_an_error_raised(tmp_path):
     context = FakeContext(camera_generic, CameraSettings(), tmp_path)
     with pytest.raises(BenchError, match="has no camera"):
         CameraModule(context).prepare()

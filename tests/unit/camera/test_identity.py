@@ -1,4 +1,4 @@
-"""Which camera a bench means: by serial number, make, port or link; and what is told if unclear."""
+"""Finding the camera of a bench by serial number, make, port or link, and the errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TWINS = [camera(0, serial="A1", port="1-1"), camera(2, serial="B2", port="1-2.3"
         ("usb:serial=b2", "/dev/video2"),
     ],
 )
-def test_twins_are_told_apart_by_serial_number_and_port(address, node):
+def test_cameras_of_one_make_differ_by_serial_number_and_port(address, node):
     assert find_camera(address, lambda: TWINS) == Path(node)
 
 
@@ -87,6 +87,8 @@ def test_metadata_nodes_are_no_cameras(tmp_path):
         folder = tmp_path / "sys" / f"video{number}"
         folder.mkdir(parents=True)
         (folder / "name").write_text("C270\n")
-    said = {"video0": ":capture:", "video1": ":"}
-    found = list_cameras(sysfs=tmp_path / "sys", dev=tmp_path, capabilities=said.__getitem__)
+    capabilities = {"video0": ":capture:", "video1": ":"}
+    found = list_cameras(
+        sysfs=tmp_path / "sys", dev=tmp_path, capabilities=capabilities.__getitem__
+    )
     assert [Path(c.address).name for c in found] == ["video0"]

@@ -1,4 +1,4 @@
-"""A camera that goes away during a run: by policy the end, or a wait and a marked gap."""
+"""A camera that is lost during a run: the run ends, or waits and marks the gap."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def unplug_for(plug, module, seconds):
     assert plug.begun.wait(5)
 
 
-def test_a_loss_ends_the_run_unless_the_bench_says_otherwise(make_module):
+def test_a_loss_ends_the_run_by_default(make_module):
     plug = Plug()
     module, context = make_module(plug)
     module.start()
@@ -156,7 +156,7 @@ def test_a_camera_that_comes_back_goes_on_with_the_stream_and_the_gap_shows(make
     assert (times > 0).all()
     at = int(times.argmax())
     assert times[at] > 90_000
-    # the numbers jump by as many frames as would have come, and `lost` says how many that is
+    # the numbers jump by as many frames as would have come, and `lost` has that number
     assert steps[at] == pytest.approx(times[at] * 1000 / PERIOD_NS, abs=1)
     assert steps[at] - 1 <= context.reports["lost"]
     assert context.reports["outages"] == 1
@@ -276,7 +276,7 @@ def test_what_the_camera_makes_of_it_is_in_the_row_and_a_warning(make_module, ca
 @pytest.mark.parametrize(
     "command", [custom("louder"), custom("=3"), ControlCommand(ControlCommandKind.START)]
 )
-def test_a_command_that_says_nothing_is_a_warning_with_an_example(make_module, caplog, command):
+def test_a_command_that_cannot_be_parsed_is_a_warning_with_an_example(make_module, caplog, command):
     _, context = make_module(Plug())
     context.inputs["control-in"].on_item(command)
     assert context.outputs["changes"].items == []
@@ -319,7 +319,7 @@ def test_a_control_taken_otherwise_is_a_warning_or_strictly_an_error(make_module
         make_module(Plug(), exposure=20_000, strict=True)
 
 
-def test_a_source_without_controls_says_so(make_module, monkeypatch, caplog):
+def test_a_source_without_controls_is_reported(make_module, monkeypatch, caplog):
     plug = Plug()
     plain = type("Plain", (PluggedCamera,), {"adjust": None})
     plug.make = lambda address: plain(plug, address)

@@ -1,4 +1,4 @@
-"""Lost frames and the real rate, from nothing but the frames' times."""
+"""Lost frames and the measured rate, from the times of frames."""
 
 from __future__ import annotations
 
@@ -89,17 +89,17 @@ def test_a_camera_that_is_faster_than_its_nominal_rate_is_believed():
     assert lost(without(regular(200, PERIOD // 2), 100), nominal=PERIOD) == 1
 
 
-def test_a_watch_tells_once_when_the_rate_goes_wrong_and_once_when_it_is_right_again():
+def test_a_wrong_rate_is_reported_once_and_so_is_its_end():
     watch = RateWatch(30, 0.05)
-    told = []
+    changes = []
     frames = time_ns = 0
     for second in range(20):
         rate = 15 if 6 <= second < 12 else 30
         frames += rate
         time_ns += 10**9
         if watch.check(frames + 1, 0, time_ns):
-            told.append((second, watch.is_off, round(watch.measured)))
-    assert told == [(7, True, 15), (13, False, 30)]
+            changes.append((second, watch.is_off, round(watch.measured)))
+    assert changes == [(7, True, 15), (13, False, 30)]
 
 
 @pytest.mark.parametrize(("rate", "is_off"), [(28.6, False), (28.4, True), (31.4, False)])

@@ -1,4 +1,4 @@
-"""A video file as a camera: its own frames, at its own times."""
+"""The backend for video files: frames and their times."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def milliseconds_after(start_ns, stamps):
     return [round((stamp.time_ns - start_ns) / 1e6) for stamp in stamps]
 
 
-def test_a_path_starts_at_the_bench_and_the_file_says_what_it_holds(camera, clip):
+def test_a_path_starts_at_the_bench_and_the_file_determines_size_and_rate(camera, clip):
     info = camera.open("file:clip.mkv", CameraRequest(base_dir=clip.parent, size=(640, 480)))
     assert info.shape == (48, 64, 3)
     assert info.size == (64, 48)
@@ -79,7 +79,7 @@ def test_a_path_starts_at_the_bench_and_the_file_says_what_it_holds(camera, clip
     assert info.differences == ()
 
 
-def test_frames_come_when_their_own_times_say(camera, clip):
+def test_frames_come_at_their_times_in_the_file(camera, clip):
     camera.open("file:clip.mkv", CameraRequest(base_dir=clip.parent))
     camera.start()
     begin = time.monotonic()

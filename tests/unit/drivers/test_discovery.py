@@ -1,4 +1,4 @@
-"""What is found on a machine: made-up ports, and cameras in a made-up sysfs."""
+"""Listing of serial ports and cameras, with fake ports and a fake sysfs."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_ports_are_sorted(tmp_path):
     assert [device.address for device in found] == ["/dev/ttyACM0", "/dev/ttyUSB0"]
 
 
-def test_a_port_that_this_user_may_not_use_says_what_to_do(tmp_path):
+def test_a_port_without_permission_has_a_remedy(tmp_path):
     (found,) = list_serial_ports([uno()], by_id=tmp_path, usable=never)
     assert "may not" in found.problem
     assert "usermod -aG dialout" in found.remedy
@@ -97,7 +97,7 @@ def account(active=(), noted=()):
     return lambda: Account(frozenset(active), frozenset(noted))
 
 
-def test_permissions_name_the_group_and_tell_a_user_who_only_has_to_log_in_again():
+def test_permissions_name_the_group_and_whether_a_new_login_suffices():
     node = Path("/dev/ttyNOPE0")
     assert access_problem(node, "dialout", always, account()) == ("", "")
     problem, remedy = access_problem(node, "dialout", never, account())
@@ -163,7 +163,7 @@ def test_without_udev_the_first_node_of_a_camera_is_its_capture_node(webcam):
     assert [device.name for device in found] == ["Camera of video0", "Camera of video10"]
 
 
-def test_a_camera_that_this_user_may_not_use_says_what_to_do(webcam):
+def test_a_camera_without_permission_has_a_remedy(webcam):
     found = list_cameras(**webcam, capabilities=lambda name: "", usable=never)
     assert "usermod -aG video" in found[0].remedy
 

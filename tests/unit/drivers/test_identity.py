@@ -1,4 +1,4 @@
-"""Which port a device string means, among ports that are made up."""
+"""Resolving device strings to ports, among fake ports."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_board_is_found_by_each_of_its_names(spec):
     assert resolve(spec, ports=EVERYTHING) == "/dev/ttyACM0"
 
 
-def test_twins_are_told_apart_by_their_socket():
+def test_boards_without_serial_numbers_differ_by_their_usb_port():
     assert resolve("usb:1a86:7523,path=1-2.1", ports=EVERYTHING) == "/dev/ttyUSB1"
     assert resolve("usb:1A86:7523,path=1-2.4", ports=EVERYTHING) == "/dev/ttyUSB0"
 
@@ -69,7 +69,7 @@ def test_nothing_that_fits_lists_what_is_there():
     assert "no serial port" in caught.value.remedy
 
 
-def test_a_device_on_the_bus_without_a_serial_port_is_told(monkeypatch):
+def test_a_device_on_the_bus_without_a_serial_port_is_reported(monkeypatch):
     monkeypatch.setattr(usb.core, "find", lambda **_: SimpleNamespace())
     with pytest.raises(DeviceError, match="on the USB, but no driver created a serial port"):
         resolve("usb:2341:0043", ports=among())
@@ -89,7 +89,7 @@ def test_a_machine_without_libusb_finds_boards_all_the_same(monkeypatch, failure
 @pytest.mark.parametrize(
     "spec", ["usb:", "usb:2341", "usb:colour=red", "usb:serial=", "usb:xyzw:0043", "firmata:x=1"]
 )
-def test_what_is_no_device_string_is_said_with_examples(spec):
+def test_a_malformed_device_string_is_an_error_with_examples(spec):
     with pytest.raises(DeviceError, match="is not a device") as caught:
         resolve(spec, ports=EVERYTHING, ask=lambda address: "")
     assert "usb:2341:0043" in caught.value.remedy
@@ -132,7 +132,7 @@ def test_any_firmata_board_will_do_if_there_is_only_one():
     assert resolve("firmata:", ports=EVERYTHING, ask=firmware_of(ttyUSB1="X")) == "/dev/ttyUSB1"
 
 
-def test_a_firmware_that_nobody_has_lists_all_answers():
+def test_an_unknown_firmware_lists_the_firmware_of_all_boards():
     ask = firmware_of(ttyACM0="StandardFirmata.ino")
     with pytest.raises(DeviceError, match="no board fits 'firmata:name=Other'") as caught:
         resolve("firmata:name=Other", ports=EVERYTHING, ask=ask)

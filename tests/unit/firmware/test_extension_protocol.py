@@ -119,8 +119,8 @@ def test_clock_keeps_to_a_drifting_chip_through_jitter_and_a_wrap() -> None:
             clock.take(answer, round(arrival))
         if second > 60:
             moment = now + 500_000_000
-            told = clock.to_monotonic_ns(ticks_at(moment) % 2**32)
-            errors.append(abs(told - moment) / 1000)
+            converted = clock.to_monotonic_ns(ticks_at(moment) % 2**32)
+            errors.append(abs(converted - moment) / 1000)
             assert abs(clock.to_ticks(moment) - ticks_at(moment) % 2**32) < 1000
     errors.sort()
     assert abs(clock.rate_ppm - 200) < 5

@@ -1,4 +1,4 @@
-"""Our firmware as a plain Firmata board, on the simulated chip."""
+"""Our firmware as a standard Firmata board, on the simulated chip."""
 
 from collections.abc import Iterator
 
@@ -86,7 +86,7 @@ def test_digital_output_by_pin_and_by_port(chip: Chip) -> None:
     assert (state.mode, state.value) == (PinMode.OUTPUT, 1)
 
 
-def test_an_output_that_nobody_set_up_does_not_drive(chip: Chip) -> None:
+def test_an_output_that_was_not_set_up_does_not_drive(chip: Chip) -> None:
     assert not chip.board.read(9).output
     chip.send(encode.digital_port(1, 1), run_usec=1000)  # 8 high, the others as they are
     assert chip.board.read(8).output
@@ -189,7 +189,7 @@ def test_reset_stops_everything(chip: Chip) -> None:
     assert [edge for edge in chip.edges if edge[0] != 7] == []
 
 
-def test_i2c_without_a_device_says_so_and_goes_on(chip: Chip) -> None:
+def test_i2c_without_a_device_is_reported_and_does_not_block(chip: Chip) -> None:
     request = encode.i2c_request(0x42, I2CMode.READ_ONCE, bytes((4, 6)))
     assert texts(chip, request) == ["mlink: I2C: not configured"]
     assert texts(chip, encode.i2c_config() + request) == ["I2C: Too few bytes received"]
@@ -240,7 +240,7 @@ def test_a_malformed_sysex_is_answered_and_changes_nothing(
     assert chip.ask(encode.protocol_version_query())
 
 
-def test_the_feature_query_tells_what_the_board_can(chip: Chip) -> None:
+def test_the_feature_query_returns_the_features_of_the_board(chip: Chip) -> None:
     (features,) = chip.ask(chip_encode.feature_query(), run_usec=60_000)
     assert isinstance(features, Features)
     assert features.tick_hz == 2_000_000

@@ -1,4 +1,4 @@
-"""`mlink flash`, up to the moment where a board would be needed."""
+"""`mlink flash`, as far as it works without a board."""
 
 import shutil
 import subprocess
@@ -21,7 +21,7 @@ def test_dry_run_shows_the_command(board: str, capsys: pytest.CaptureFixture[str
     assert "-P /dev/ttyACM9" in shown
 
 
-def test_a_missing_port_and_an_unknown_board_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_port_and_an_unknown_board_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: "/usr/bin/avrdude")
     with pytest.raises(DeviceError, match="there is no port"):
         flash("/dev/ttyACM99", board="uno", dry_run=False)
@@ -29,13 +29,15 @@ def test_a_missing_port_and_an_unknown_board_are_told(monkeypatch: pytest.Monkey
         flash("/dev/ttyACM9", board="due", dry_run=True)
 
 
-def test_a_missing_avrdude_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_avrdude_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     with pytest.raises(DeviceError, match="avrdude is missing"):
         flash("/dev/null", board="uno", dry_run=False)
 
 
-def test_what_avrdude_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_of_avrdude_is_in_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "avrdude"
     program.write_text("#!/bin/sh\necho 'avrdude: stk500_recv(): programmer is mute' >&2\nexit 1\n")
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Noise on the serial line: the firmware never hangs, and moves no pin that it was not told to."""
+"""Noise on the serial line: the firmware never hangs, and changes no pin without a command."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -92,10 +92,10 @@ def untold_moves(
     chip.edges.clear()
     for data in noise:
         begun = chip.cycle
-        told = oracle.told(data)
+        moved = oracle.pins_moved_by(data)
         chip.send(data)
         chip.take()
-        for pin in told:
+        for pin in moved:
             allowed[pin] = chip.cycle + grace_usec * CYCLES_PER_USEC
         now = state_of(chip)
         moved = {pin for pin, _, _ in chip.edges} | {p for p in now if now[p] != state[p]}
@@ -122,7 +122,7 @@ def run_noise(chip: Chip, make: Noise, seed: int, sim_s: float) -> list[str]:
                 yield make(rng)
 
         found += untold_moves(chip, oracle, noise(), grace_usec)
-        oracle.told(b"\xf7\xf9")
+        oracle.pins_moved_by(b"\xf7\xf9")
         assert answers(chip) or answers_in_the_end(chip), f"no answer at cycle {chip.cycle}"
     assert chip.board.overruns == 0
     return found
@@ -154,7 +154,7 @@ def test_ten_minutes_of_noise_move_only_pins_that_it_names(make: Noise, seed: in
     ],
 )
 def test_the_check_sees_a_pin_that_moves_without_having_been_named(message: bytes) -> None:
-    """The board gets a message that the oracle does not hear of, in the middle of noise."""
+    """The board gets a message that the oracle does not receive, in the middle of noise."""
     chip = Chip()
     rng = random.Random(5)
     oracle = PinOracle()
@@ -169,12 +169,12 @@ def test_the_check_sees_a_pin_that_moves_without_having_been_named(message: byte
     assert any(line.startswith("pin 8 ") for line in found)
 
 
-def test_malformed_messages_of_noise_are_counted_and_told() -> None:
+def test_malformed_messages_of_noise_are_counted_and_reported() -> None:
     chip = Chip()
     rng = random.Random(3)
     for _ in range(40):
         chip.send(rng.randbytes(100), run_usec=1000)
     chip.run_usec(200_000)
-    said = chip.ask(b"\xf7\xff\xf0\x09\xf7", run_usec=300_000)
-    (status,) = [message for message in said if isinstance(message, ChipStatus)]
+    answers = chip.ask(b"\xf7\xff\xf0\x09\xf7", run_usec=300_000)
+    (status,) = [message for message in answers if isinstance(message, ChipStatus)]
     assert status.malformed > 0

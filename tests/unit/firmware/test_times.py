@@ -1,4 +1,4 @@
-"""Device time, measured on the simulated chip: its cycle counter is the truth.
+"""Device time on the simulated chip, compared with its cycle counter.
 
 The full counts are in tests/benchmarks/bench_firmware.py; these are short versions.
 """
@@ -67,7 +67,7 @@ def random_edges(
     return made
 
 
-def told_edges(chip: Chip) -> list[ChipEdge]:
+def reported_edges(chip: Chip) -> list[ChipEdge]:
     return [
         edge
         for message in chip.messages
@@ -90,11 +90,11 @@ def test_edges_none_lost_in_order_and_right_within_8_usec(chip: Chip, baud_rate:
         raise_baud(chip, baud_rate)
     chip.ask(chip_encode.watch_edges(dict.fromkeys(EDGE_PINS, Edges.BOTH)))
     made = random_edges(chip, 2000)
-    told = told_edges(chip)
-    assert [(edge.pin, edge.level) for edge in told] == [(pin, level) for pin, level, _ in made]
+    reported = reported_edges(chip)
+    assert [(edge.pin, edge.level) for edge in reported] == [(pin, level) for pin, level, _ in made]
     errors = sorted(
         abs(chip.cycle_of(edge.ticks) - cycle) / CYCLES_PER_USEC
-        for edge, (_, _, cycle) in zip(told, made, strict=True)
+        for edge, (_, _, cycle) in zip(reported, made, strict=True)
     )
     assert errors[int(len(errors) * 0.999)] <= 8.0
     status = chip.ask(chip_encode.status_query())[-1]
@@ -111,7 +111,7 @@ def test_a_full_queue_loses_edges_and_counts_every_one(chip: Chip) -> None:
     chip.run_usec(300_000)
     lost = [message for message in chip.messages if isinstance(message, EventsLost)]
     assert lost
-    assert len(told_edges(chip)) + lost[-1].total == 400
+    assert len(reported_edges(chip)) + lost[-1].total == 400
 
 
 def test_only_the_edges_that_were_asked_for(chip: Chip) -> None:
@@ -123,14 +123,14 @@ def test_only_the_edges_that_were_asked_for(chip: Chip) -> None:
     chip.ask(chip_encode.watch_edges({7: Edges.NONE, 8: Edges.NONE}), run_usec=30_000)
     chip.board.drive(7, True)
     chip.run_usec(30_000)
-    assert told_edges(chip) == []
+    assert reported_edges(chip) == []
     chip.ask(chip_encode.watch_edges({7: Edges.RISING, 8: Edges.FALLING}))
     for level in (False, True, False):
         chip.board.drive(7, level)
         chip.board.drive(8, level)
         chip.run_usec(5000)
     chip.run_usec(20_000)
-    assert [(edge.pin, edge.level) for edge in told_edges(chip)] == [(7, True), (8, False)]
+    assert [(edge.pin, edge.level) for edge in reported_edges(chip)] == [(7, True), (8, False)]
 
 
 @pytest.mark.parametrize(("width_usec", "count"), [(10, 30), (25, 30), (1000, 60), (50_000, 10)])
@@ -208,7 +208,7 @@ def test_a_train_without_end_is_stopped_at_rest(chip: Chip) -> None:
     assert chip.board.read(8).level is True
 
 
-def test_reflex_acts_within_30_usec_and_tells_both_times(chip: Chip) -> None:
+def test_reflex_acts_within_30_usec_and_reports_both_times(chip: Chip) -> None:
     chip.ask(
         chip_encode.set_reflex(
             0, 7, Edges.RISING, 8, ReflexAction.PULSE_HIGH, width=2000, refractory=20_000

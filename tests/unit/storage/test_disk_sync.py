@@ -1,4 +1,4 @@
-"""Bringing a recording onto the disk: its own files, those that changed, and what a disk says."""
+"""Forcing a recording onto the disk: the files that changed, and errors of the disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collections, groups and datasets: valid from their first moment, shared by many processes."""
+"""Collections, groups and datasets: valid at any time, shared by several processes."""
 
 import errno
 import math
@@ -39,7 +39,7 @@ def collection(tmp_path):
     )
 
 
-def test_a_collection_says_what_it_is(collection):
+def test_the_manifest_of_a_collection(collection):
     assert toml(collection.path / "manifest.toml") == {
         "format_version": "1",
         "type": "collection",
@@ -77,7 +77,7 @@ def test_closing_keeps_what_a_script_wrote_about_the_run(collection):
     assert "failure_reason" not in attributes
 
 
-def test_a_failed_run_says_why(collection):
+def test_a_failed_run_has_a_reason(collection):
     collection.save(False, "cam: the camera went away")
     attributes = toml(collection.path / "attributes.toml")
     assert attributes["success"] is False

@@ -1,4 +1,4 @@
-"""Names: nothing leaves its folder, nothing is overwritten, identifiers sort by time."""
+"""Names that stay in their folder and overwrite nothing; identifiers that sort by time."""
 
 import itertools
 import uuid
@@ -123,7 +123,7 @@ def test_what_people_type_cannot_leave_the_output_folder(tmp_path, evil):
     assert len(path.relative_to(out).parts) <= 3
 
 
-def test_a_folder_that_cannot_be_made_says_why():
+def test_a_folder_that_cannot_be_made_is_an_error_with_the_reason():
     with pytest.raises(StorageError, match="cannot create a recording in /proc/nowhere"):
         recording_path(Path("/proc/nowhere"), experiment="x")
 

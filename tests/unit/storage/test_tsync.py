@@ -1,4 +1,4 @@
-"""tsync files: what is written is read, what is torn is found, and a crash loses little."""
+"""tsync files: written, read back, damaged, and cut off by a crash."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""OffsetRateSynchronizer: offset and rate together, with a standard error that can be relied on."""
+"""OffsetRateSynchronizer: corrected times, rate and standard error."""
 
 import random
 from itertools import pairwise
@@ -68,7 +68,7 @@ def test_two_standard_errors_hold_nine_of_ten_times():
     assert inside > 0.9 * total
 
 
-def test_before_calibration_times_pass_and_no_uncertainty_is_told():
+def test_before_calibration_times_are_unchanged_and_the_uncertainty_unknown():
     sync = started()
     for number, (_, arrival, device) in enumerate(samples(64)):
         assert sync.uncertainty_usec == -1
@@ -106,7 +106,7 @@ def test_a_step_of_the_device_clock_is_followed_within_a_second(step):
     assert sync.rate_ppm == pytest.approx(20, abs=10)
 
 
-def test_a_step_is_told_as_doubt_before_it_is_certain():
+def test_a_suspected_step_adds_to_the_uncertainty():
     sync = started()
     for number, (truth, arrival, device) in enumerate(samples(3100)):
         time = sync.process_timestamp(arrival, device - 20_000 * (number >= 3000))
@@ -114,7 +114,7 @@ def test_a_step_is_told_as_doubt_before_it_is_certain():
             assert abs(time - truth - LATENCY) < 3 * sync.uncertainty_usec
 
 
-def test_doubt_is_told_while_the_innovations_lean_to_one_side():
+def test_biased_innovations_add_to_the_uncertainty():
     sync = started()
     worst = 0
     for number, (_, arrival, device) in enumerate(samples(3300)):
@@ -233,7 +233,7 @@ def test_a_noise_that_grows_shows_in_the_uncertainty():
     assert sync.uncertainty_usec > 3 * before
 
 
-def test_the_device_gets_each_correction_once_when_it_is_to_adjust_its_clock():
+def test_each_correction_is_passed_once_to_a_device_that_adjusts_its_clock():
     corrections = []
     sync = OffsetRateSynchronizer("adc", adjust_clock=corrections.append)
     sync.set_strategies(TimeSyncStrategy.ADJUST_CLOCK)

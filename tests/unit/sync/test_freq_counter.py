@@ -1,4 +1,4 @@
-"""FreqCounterSynchronizer: indices of samples fit the master timer, whatever the real frequency."""
+"""FreqCounterSynchronizer: sample indices follow the master timer at any real frequency."""
 
 import random
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""OffsetRing: running sums say what statistics says, for ever."""
+"""OffsetRing: running sums agree with the module statistics."""
 
 from fractions import Fraction
 from statistics import mean, median, pvariance

@@ -1,4 +1,4 @@
-"""SecondaryClockSynchronizer: a device's steady clock repairs the times of arrival."""
+"""SecondaryClockSynchronizer: arrival times corrected by a device's steady clock."""
 
 import itertools
 import math
@@ -260,12 +260,12 @@ def test_the_pairs_open_as_a_tsync_file_of_syncpoints(tmp_path):
     assert data.times.tolist()[-1] == [device, arrival]
 
 
-def test_the_device_is_told_each_correction_when_it_is_to_adjust_its_clock():
-    told = []
-    sync = started(TimeSyncStrategy.ADJUST_CLOCK, points=46, adjust_clock=told.append)
+def test_corrections_are_passed_to_a_device_that_adjusts_its_clock():
+    corrections = []
+    sync = started(TimeSyncStrategy.ADJUST_CLOCK, points=46, adjust_clock=corrections.append)
     for _, arrival, device in samples(3000, ppm=200, sigma=50):
         sync.process_timestamp(arrival, device)
-    assert told[-1] == sync.clock_correction_offset_usec > 0
+    assert corrections[-1] == sync.clock_correction_offset_usec > 0
 
 
 # Whatever comes

@@ -1,4 +1,4 @@
-"""A camera's controls by name: what is asked of the driver, what is read back, and what is told."""
+"""Controls of a camera by name: set, read back, and refused; and its modes."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_the_power_line_frequency_is_given_in_hertz(settings, driver, asked, val
     assert driver.values[USER + 24] == value
 
 
-def test_a_choice_that_the_camera_has_not_is_told_with_those_it_has(settings, driver):
+def test_an_unknown_menu_entry_is_answered_with_the_known_ones(settings, driver):
     answer = settings.apply("power_line_frequency", "auto")
     assert not answer.same
     assert answer.got == "it offers 0 (Disabled), 1 (50 Hz), 2 (60 Hz)"
@@ -176,7 +176,7 @@ def test_any_control_is_set_by_its_name(settings, driver, name, wish, id_, value
 
 
 @pytest.mark.parametrize(
-    ("name", "wish", "told"),
+    ("name", "wish", "expected"),
     [
         ("zoom_absolute", 2, "no such control"),
         ("focus", 10, "no such control"),
@@ -186,23 +186,23 @@ def test_any_control_is_set_by_its_name(settings, driver, name, wish, id_, value
         ("auto_exposure", "whatever", "1 (Manual Mode)"),
     ],
 )
-def test_what_cannot_be_done_is_an_answer_and_no_error(settings, driver, name, wish, told):
+def test_an_impossible_setting_is_an_answer_and_no_error(settings, driver, name, wish, expected):
     answer = settings.apply(name, wish)
     assert not answer.same
-    assert told in answer.got
+    assert expected in answer.got
     assert driver.sets == []
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "expected"),
     [(errno.EBUSY, "another setting controls it"), (errno.ERANGE, "out of its range"),
      (errno.EIO, "refused")],
 )  # fmt: skip
-def test_a_refusal_of_the_driver_is_an_answer_that_says_why(settings, driver, number, told):
+def test_a_refusal_of_the_driver_is_an_answer_with_the_reason(settings, driver, number, expected):
     driver.refuses[USER + 0] = number
     answer = settings.apply("brightness", 1)
     assert not answer.same
-    assert told in answer.got
+    assert expected in answer.got
 
 
 def test_a_node_without_controls_has_none(tmp_path):

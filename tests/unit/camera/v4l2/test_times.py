@@ -1,4 +1,4 @@
-"""Where the time of a V4L2 frame comes from, over a made-up OpenCV capture."""
+"""The origin of a V4L2 frame's time, with a fake OpenCV capture."""
 
 from __future__ import annotations
 
