@@ -1,8 +1,8 @@
 """The documentation against the code: commands, options, paths, imports and bench files exist.
 
-The examples of docs/recordings.md and docs/scripting.md are run elsewhere
-(`tests/unit/recording/test_open.py`, `tests/unit/testing/test_runner.py`); all others are checked
-here without running them.
+Most are checked without running them. Run elsewhere: README.md and docs/hil.md
+(`tests/integration/hil/test_documented_examples.py`), docs/recordings.md
+(`tests/unit/recording/test_open.py`), docs/scripting.md (`tests/unit/testing/test_runner.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import re
 import shlex
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ import typer
 from mlink.bench import load_bench
 from mlink.catalog import module_types
 from mlink.cli import app
+from mlink.testing import ScriptRunner
 from mlink_hil.wiring.table import KINDS
 from tests.support import ROOT
 
@@ -212,3 +214,28 @@ def test_the_changelog_has_this_version_and_what_comes_next() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[:2] == ["Unreleased", project["version"]]
+
+
+def python_block(page: str, marker: str) -> str:
+    """Return the only Python block of a page that contains the marker."""
+    (found,) = [
+        block.text
+        for block in BLOCKS
+        if block.page == page and block.language == "python" and marker in block.text
+    ]
+    return found
+
+
+def test_the_example_of_a_synchroniser_runs() -> None:
+    names: dict[str, Any] = {"arrival_usec": 10_000, "device_usec": 5_000}
+    exec(python_block("docs/synchronisers.md", "process_timestamp"), names)
+    assert names["time_usec"] >= 0
+
+
+def test_the_example_of_the_boards_extension_runs(tmp_path: Path) -> None:
+    head = "import syntalos_mlink as syl\ncommands = syl.get_output_port('commands')\n"
+    body = textwrap.indent(python_block("docs/boards.md", "ms.pulse_train"), "    ")
+    (tmp_path / "extension.py").write_text(f"{head}\ndef start():\n{body}")
+    with ScriptRunner(tmp_path / "extension.py", outputs={"commands": "LineCommand"}) as runner:
+        runner.start()
+        assert len(runner.sent("commands")) == 4
