@@ -1,6 +1,6 @@
-"""Firmata boards: codec, session, a pyfirmata2-compatible board and the module `firmata-io`.
+"""Firmata boards: protocol, session, the module `firmata-io` and a pyFirmata2-compatible board.
 
-The names below are imported on first use, so that the catalogue of module types stays light.
+`Board` and `Session` are imported on first use, so that listing the module types imports neither.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The module type `firmata-io`, light to import: the board's code loads in its worker."""
+"""The module type `firmata-io` and its settings; the driver itself is imported in the worker."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
 
 LEAST_SAFE_STATE_MSEC = 40
-"""Shorter than what a loaded host sleeps at times."""
+"""Least `safe_state_msec`: a loaded host may pause a process for nearly as long."""
 
 
 class FirmataSettings(ModuleSettings):
-    """Settings of `firmata-io`; docs/boards.md explains them."""
+    """Settings of `firmata-io`; docs/boards.md has examples."""
 
     serial_port: str = ""
-    """What to open when the bench gives no device; Syntalos' key."""
+    """The port to open when the bench sets no device; the key of Syntalos."""
     baud_rate: Annotated[int, Meta(gt=0)] = 57600
-    """Bits per second; StandardFirmata's is 57600."""
+    """Bits per second after opening; StandardFirmata uses 57600."""
     fast_baud_rate: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_000_000
-    """What mlink's own firmware is raised to after the handshake; 0 leaves it as it is."""
+    """Bits per second that mlink's firmware changes to after the handshake; 0 for no change."""
     handshake_timeout_s: Annotated[float, Meta(gt=0)] = 8.0
-    """Longest wait for the board's answers; one that resets on opening takes up to 3 s."""
+    """Longest wait for the board's answers; a board that resets when opened needs up to 3 s."""
     sampling_interval_msec: Annotated[int, Meta(ge=1, le=16383)] = 19
-    """Interval of analog samples (sysex 0x7A); 19 ms is the firmware's own."""
+    """Interval of analog samples (sysex 0x7A); 19 ms is the firmware's default."""
     analog_lines: tuple[int, ...] = ()
     """Lines (pin numbers, A0 of an Uno is 14) whose SET_MODE input means analog."""
     servo_lines: tuple[int, ...] = ()
     """Lines whose SET_MODE output and analog writes mean a servo."""
     decimation: dict[str, Annotated[int, Meta(ge=1)]] = {}
-    """Line → n: of this line's analog samples only each n-th is sent, the first included."""
+    """Line → n: only the first and each n-th analog sample of the line after it is sent."""
     on_loss: Literal["continue", "stop"] = "stop"
-    """What to do when the board goes away: go on without it until it is back, or end the run."""
+    """When the board is lost: go on without it until it is back, or end the run."""
     on_reconnect: Literal["replay", "safe", "stop"] = "replay"
-    """What a board that is back gets: its modes and last values, or safe values; or the end."""
+    """When the board is back: restore modes and last values, write safe values, or end the run."""
     safe_values: dict[str, Annotated[int, Meta(ge=0)]] = {}
-    """Line → value of outputs for on_reconnect = "safe" and safe_state_msec; 0 for the others."""
+    """Line → value of outputs for on_reconnect = "safe" and safe_state_msec; 0 for other lines."""
     safe_state_msec: Annotated[int, Meta(ge=0, le=600_000)] = 0
-    """Silence of this program after which mlink's firmware makes its outputs safe; 0: never."""
+    """Silence of the host after which mlink's firmware makes its outputs safe; 0 for never."""
     reset_on_close: bool = True
-    """Whether to reset the board at the end, which takes its outputs low."""
+    """Whether to reset the board at the end; a reset sets its outputs low."""
 
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
-        """Find lines that are no numbers, and sampling that no line of this baud rate carries."""
+        """Return problems: keys that are not line numbers, and samples that exceed the line."""
         problems = [
             f'{key}: "{line}" is not a line number, write for example "14"'
             for key, table in (("decimation", self.decimation), ("safe_values", self.safe_values))
@@ -57,10 +57,10 @@ class FirmataSettings(ModuleSettings):
 
         if 0 < self.safe_state_msec < LEAST_SAFE_STATE_MSEC:
             problems.append(
-                f"safe_state_msec: {self.safe_state_msec} ms is too short to keep up,"
+                f"safe_state_msec: {self.safe_state_msec} ms is too short,"
                 f" set {LEAST_SAFE_STATE_MSEC} or more"
             )
-        # the board may turn out to be slower: then it is refused before the run
+        # The board may be slower than this; then `prepare` reports it.
         fastest = max(self.baud_rate, self.fast_baud_rate)
         budget = ByteBudget(fastest, self.sampling_interval_msec)
         for line in self.analog_lines:

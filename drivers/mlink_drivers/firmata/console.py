@@ -1,6 +1,6 @@
-"""`mlink board`: a console on one board, to see and set its pins by hand.
+"""`mlink board`: an interactive console for the pins of one board.
 
-Commands are those of a run's `fmctl`, so that what works here works in a script.
+It sends the same commands as a script in a run, so a command that works here works there.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _MODES: Final = {
     "servo": PinMode.SERVO,
 }
 HELP: Final = """\
-pins                  what each pin can do, how it is set up, and its value
+pins                  list the pins with mode, value and possible modes
 mode PIN MODE         input, pullup, output, analog, pwm or servo
-read PIN              an input's last value, or what an output was set to
+read PIN              the last value of an input, or the value written to an output
 write PIN VALUE       0 or 1; on a pwm or servo pin a level or degrees
-pulse PIN MSEC        switch a pin on for so many milliseconds
-watch [SECONDS]       the inputs, live; Ctrl-C ends it
+pulse PIN MSEC        switch a pin on for this number of milliseconds
+watch [SECONDS]       show the inputs live until Ctrl-C
 info                  the firmware, its protocol and the line
 quit                  reset the board and leave (also: end of input)
 PIN is a number, or A0 for the first analog channel."""
@@ -68,7 +68,18 @@ def run_console(
     commands: Sequence[str] = (),
     console: Console | None = None,
 ) -> None:
-    """Open a board and serve a console; with `commands` only those. DeviceError when it fails."""
+    """Open a board and run a console on it.
+
+    Args:
+        spec: The device: a port, a URL or `usb:…`.
+        name: The board's name in messages; by default its address.
+        baud_rate: Bits per second; 0 for the default of 57600.
+        commands: Commands to execute instead of reading them from the terminal.
+        console: Where to print; by default standard output.
+
+    Raises:
+        DeviceError: The board cannot be opened or was lost, or one of `commands` failed.
+    """
     shown = console or Console(highlight=False)
     with BoardConsole(spec, shown, name=name, baud_rate=baud_rate or DEFAULT_BAUD_RATE) as board:
         if commands:
@@ -87,11 +98,11 @@ def run_console(
 
 
 def _typed_lines() -> Iterable[str]:
-    """Lines from the terminal, with editing and history; or of a pipe, without a prompt."""
+    """Read lines from the terminal, with editing and history, or from a pipe without a prompt."""
     if not sys.stdin.isatty():
         yield from sys.stdin
         return
-    import readline  # only its presence matters: it gives input() its editing
+    import readline  # imported for its effect: input() gets line editing
 
     del readline
     while True:
@@ -104,7 +115,17 @@ def _typed_lines() -> Iterable[str]:
 
 
 class BoardConsole(ClosesOnExit):
-    """A board, what its inputs last told, and the commands; a context manager."""
+    """The commands of the console, on a connected board.
+
+    Args:
+        spec: The device: a port, a URL or `usb:…`.
+        console: Where to print.
+        name: The board's name in messages; by default its address.
+        baud_rate: Bits per second.
+
+    Raises:
+        DeviceError: The board cannot be opened.
+    """
 
     def __init__(self, spec: str, console: Console, *, name: str, baud_rate: int) -> None:
         self._console = console
@@ -130,7 +151,7 @@ class BoardConsole(ClosesOnExit):
             self._readings,
             ByteBudget(baud_rate, SAMPLING_MSEC),
             on_error=self._on_fault,
-            on_warning=self._say,
+            on_warning=self._print,
         )
         self._readings.start()
         self._commands: dict[str, Callable[[list[str]], None]] = {
@@ -152,17 +173,24 @@ class BoardConsole(ClosesOnExit):
 
     @property
     def is_lost(self) -> bool:
-        """Whether the board went away."""
+        """Whether the board was lost."""
         return self._lost is not None
 
     def execute(self, line: str) -> bool:
-        """Carry out one command; False when it was `quit`. DeviceError when it cannot be done."""
+        """Execute one command.
+
+        Returns:
+            False when the command was `quit`.
+
+        Raises:
+            DeviceError: The command is unknown or failed, or the board was lost.
+        """
         if self._lost is not None:
             raise self._lost
         try:
             words = shlex.split(line, comments=True)
         except ValueError as error:
-            raise DeviceError(f"'{line.strip()}' cannot be read: {error}") from error
+            raise DeviceError(f"'{line.strip()}' cannot be parsed: {error}") from error
         if not words:
             return True
         if words[0] in ("quit", "exit", "q"):
@@ -170,7 +198,7 @@ class BoardConsole(ClosesOnExit):
         command = self._commands.get(words[0])
         if command is None:
             raise DeviceError(
-                f"there is no command '{words[0]}'",
+                f"unknown command '{words[0]}'",
                 remedy=f"Known: {', '.join(self._commands)}, quit.",
             )
         try:
@@ -178,7 +206,7 @@ class BoardConsole(ClosesOnExit):
         except (IndexError, ValueError) as error:
             usage = next((u for u in HELP.splitlines() if u.startswith(f"{words[0]} ")), "")
             raise DeviceError(
-                f"'{line.strip()}' is not understood", remedy=f"Write: {usage}"
+                f"'{line.strip()}' has wrong arguments", remedy=f"Write: {usage}"
             ) from error
         return True
 
@@ -196,7 +224,7 @@ class BoardConsole(ClosesOnExit):
             state = self._states.get(pin)
             channel = layout.channel_of(pin)
             label = f"{pin}" if channel is None else f"{pin} (A{channel})"
-            mode = "?" if state is None else _mode_words(state.mode)
+            mode = "?" if state is None else _mode_text(state.mode)
             abilities = layout.describe(pin).partition(": ")[2]
             table.add_row(label, mode, self._value_of(pin), abilities)
         self._console.print(table)
@@ -204,7 +232,7 @@ class BoardConsole(ClosesOnExit):
     def _mode(self, words: list[str]) -> None:
         line, wanted = self._pin(words[0]), words[1].casefold()
         if wanted not in _MODES:
-            raise DeviceError(f"there is no mode '{wanted}'", remedy=f"Known: {', '.join(_MODES)}.")
+            raise DeviceError(f"unknown mode '{wanted}'", remedy=f"Known: {', '.join(_MODES)}.")
         mode = _MODES[wanted]
         flags = {
             PinMode.INPUT: LineModeFlags.IS_INPUT,
@@ -221,7 +249,7 @@ class BoardConsole(ClosesOnExit):
         line = self._pin(words[0])
         if not self._values.wait_for(line, 0.1):
             self._ask_states([line])
-        self._console.print(f"{line}: {self._value_of(line) or 'nothing was read yet'}")
+        self._console.print(f"{line}: {self._value_of(line) or 'no reading yet'}")
 
     def _write(self, words: list[str]) -> None:
         line, value = self._pin(words[0]), int(words[1])
@@ -234,7 +262,7 @@ class BoardConsole(ClosesOnExit):
     def _pulse(self, words: list[str]) -> None:
         line, duration_usec = self._pin(words[0]), round(float(words[1]) * 1000)
         self._send(LineCommandKind.WRITE_DIGITAL_PULSE, line, duration_usec=duration_usec)
-        time.sleep(duration_usec / 1e6)  # so that a list of commands does not cut it short
+        time.sleep(duration_usec / 1e6)  # else the end of a list of commands would cut it short
 
     def _watch(self, words: list[str]) -> None:
         deadline = time.monotonic() + float(words[0]) if words else float("inf")
@@ -253,12 +281,12 @@ class BoardConsole(ClosesOnExit):
         del words
         found, transport = self._session.description, self._session.transport
         protocol = "{}.{}".format(*found.protocol_version)
-        self._say(f"{found}, Firmata {protocol}, {transport.baud_rate} baud")
-        self._say(transport.latency_report)
+        self._print(f"{found}, Firmata {protocol}, {transport.baud_rate} baud")
+        self._print(transport.latency_report)
 
     def _help(self, words: list[str]) -> None:
         del words
-        self._say(HELP)
+        self._print(HELP)
 
     # -- the rest ------------------------------------------------------------------------------
 
@@ -284,7 +312,7 @@ class BoardConsole(ClosesOnExit):
         return int(word)
 
     def _ask_states(self, pins: list[int]) -> None:
-        """Ask the board for the modes and values of pins, and wait for the answers."""
+        """Query the modes and values of pins, and wait for the answers up to 1 s."""
         for pin in pins:
             self._states.pop(pin, None)
             self._session.send(encode.pin_state_query(pin))
@@ -308,16 +336,16 @@ class BoardConsole(ClosesOnExit):
             age_s = (now_usec - latest.time_usec) / 1e6
             table.add_row(str(latest.line), str(latest.value), str(latest.count), f"{age_s:.1f}")
         if not table.row_count:
-            table.add_row("none is set up: mode PIN input")
+            table.add_row("no inputs; set one up with: mode PIN input")
         return table
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
 
     def _on_other(self, message: Message, arrival_ns: int) -> None:
         del arrival_ns
         if isinstance(message, StringData):
-            _log.warning("%s says: %s", self._session.name, message.text)
+            _log.warning("%s reports: %s", self._session.name, message.text)
         elif isinstance(message, PinState):
             with self._answered:
                 self._states[message.pin] = message
@@ -327,13 +355,13 @@ class BoardConsole(ClosesOnExit):
         self._lost = error
 
     def _on_restarted(self) -> None:
-        self._say("the board restarted: set its pins up again")
+        self._print("the board restarted: set the modes of its pins again")
 
     def _on_fault(self, error: BaseException) -> None:
         self._console.print(Text(str(error), style="red"))
 
 
-def _mode_words(mode: int) -> str:
+def _mode_text(mode: int) -> str:
     try:
         return mode_name(PinMode(mode))
     except ValueError:

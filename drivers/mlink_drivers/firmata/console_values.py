@@ -1,4 +1,4 @@
-"""The last reading of each line: an output port that keeps instead of sending."""
+"""An output port that keeps the last reading of each line instead of sending it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlink.types import DataType, LineReading
 
 
 class Latest(msgspec.Struct, frozen=True):
-    """A line's last value, its master time in µs, and how many readings came so far."""
+    """A line's last value, its master time in µs, and the number of readings so far."""
 
     line: int
     value: int
@@ -24,7 +24,7 @@ class Latest(msgspec.Struct, frozen=True):
 
 
 class LatestValues:
-    """Takes readings as an output port does; any thread may ask for the last ones."""
+    """Stores submitted readings; any thread may read the last ones."""
 
     id = "latest"
     data_type = DataType.LineReading
@@ -37,7 +37,7 @@ class LatestValues:
         self._changed = threading.Condition()
 
     def submit(self, item: Any) -> None:
-        """Take a reading."""
+        """Store a reading."""
         assert isinstance(item, LineReading)
         with self._changed:
             before = self._latest.get(item.line_id)
@@ -46,27 +46,27 @@ class LatestValues:
             self._changed.notify_all()
 
     def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> FrameLoan:
-        """Refuse: lines have no pictures."""
+        """Raise NotImplementedError: lines have no frames."""
         raise NotImplementedError
 
     def note_lost(self, count: int) -> None:
-        """Do nothing: only the last readings are kept."""
+        """Do nothing: the console does not count losses."""
 
     def get(self, line: int) -> Latest | None:
-        """Return a line's last reading."""
+        """Return a line's last reading; None before its first one."""
         return self._latest.get(line)
 
     def all(self) -> list[Latest]:
-        """Return the last reading of every line, in order of lines."""
+        """Return the last reading of every line, sorted by line."""
         with self._changed:
             return [self._latest[line] for line in sorted(self._latest)]
 
     def forget(self, line: int) -> None:
-        """Drop what a line told, since it is set up anew."""
+        """Forget a line's reading, because its mode is set again."""
         with self._changed:
             self._latest.pop(line, None)
 
     def wait_for(self, line: int, timeout_s: float) -> bool:
-        """Wait until a line has told something."""
+        """Wait for a line's first reading; return False after `timeout_s`."""
         with self._changed:
             return self._changed.wait_for(lambda: line in self._latest, timeout_s)

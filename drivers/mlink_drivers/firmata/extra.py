@@ -1,7 +1,7 @@
-"""What the `extra` bytes of a DEVICE_SPECIFIC line command mean; docs/boards.md has the table.
+"""Encodes and decodes the `extra` bytes of DEVICE_SPECIFIC commands (table: docs/boards.md).
 
-Byte 0 says what is asked, the rest depends on it; numbers of two bytes are little-endian. The
-functions below make such bytes, for scripts; `parse_extra` reads them. Values only.
+Byte 0 is the kind (`ExtraKind`); 2-byte numbers are little-endian. Scripts encode with the
+functions below, the driver decodes with `parse_extra`. Values only.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class ExtraKind(enum.IntEnum):
 
 
 class RawSysex(msgspec.Struct, frozen=True):
-    """A sysex message of any id; its payload is of 7-bit bytes."""
+    """Send a sysex message; its payload has 7-bit bytes."""
 
     id: int
     payload: bytes
 
 
 class I2CConfig(msgspec.Struct, frozen=True):
-    """Switch I2C on, with a delay between writing the register and reading, in µs."""
+    """Switch I2C on, with a delay in µs between writing a register and reading it."""
 
     delay_usec: int
 
 
 class I2CTransfer(msgspec.Struct, frozen=True):
-    """Write `data`, or read `count` bytes from a register (None: from where the device is)."""
+    """Write `data`, or read `count` bytes from `register` (None: the device's current one)."""
 
     mode: I2CMode
     address: int
@@ -67,59 +67,76 @@ class ServoConfig(msgspec.Struct, frozen=True):
 
 
 class QueryPinState(msgspec.Struct, frozen=True):
-    """Ask for the mode and value of the command's line."""
+    """Query the mode and value of the command's line."""
 
 
 Extra: TypeAlias = RawSysex | I2CConfig | I2CTransfer | SetPinMode | ServoConfig | QueryPinState
 
 
 def sysex(sysex_id: int, payload: bytes = b"", *, eight_bit: bool = False) -> bytes:
-    """Ask for a sysex message; `eight_bit` data are split into pairs of 7-bit bytes."""
+    """Encode the order to send a sysex message.
+
+    Args:
+        sysex_id: 0 to 0x7F.
+        payload: Bytes below 0x80, or any bytes with `eight_bit`.
+        eight_bit: Whether each byte is sent as two 7-bit bytes, least significant first.
+    """
     kind = ExtraKind.SYSEX_8_BIT if eight_bit else ExtraKind.SYSEX
     return bytes((kind, sysex_id)) + payload
 
 
 def i2c_config(delay_usec: int = 0) -> bytes:
-    """Ask for I2C with a delay between write and read, in µs."""
+    """Encode the order to switch I2C on; the delay in µs is between write and read (0 to 16383)."""
     return bytes((ExtraKind.I2C_CONFIG,)) + delay_usec.to_bytes(2, "little")
 
 
 def i2c_write(address: int, data: bytes) -> bytes:
-    """Ask to write bytes (register first, where the device has any) to an I2C device."""
+    """Encode the order to write to an I2C device; `data` begins with the register, if any."""
     return bytes((ExtraKind.I2C_WRITE, address)) + data
 
 
 def i2c_read(
     address: int, count: int, register: int | None = None, *, continuously: bool = False
 ) -> bytes:
-    """Ask for `count` bytes of an I2C device, once or at every sampling interval."""
+    """Encode the order to read from an I2C device; the answer is a row of `replies`.
+
+    Args:
+        address: 7-bit address of the device.
+        count: Number of bytes, at most 255.
+        register: Where to read; None for the device's current register.
+        continuously: Whether to repeat the read at every sampling interval.
+    """
     kind = ExtraKind.I2C_READ_CONTINUOUSLY if continuously else ExtraKind.I2C_READ
     return bytes((kind, address, count)) + (b"" if register is None else bytes((register,)))
 
 
 def i2c_stop(address: int, register: int | None = None) -> bytes:
-    """Ask to end the continuous reads of an I2C device."""
+    """Encode the order to end the continuous reads of a register, or of all (None)."""
     return bytes((ExtraKind.I2C_STOP, address)) + (b"" if register is None else bytes((register,)))
 
 
 def pin_mode(mode: PinMode) -> bytes:
-    """Ask for a pin mode, such as ANALOG, whatever the settings say of the line."""
+    """Encode the order to set a pin mode, such as ANALOG, independent of the settings."""
     return bytes((ExtraKind.PIN_MODE, mode))
 
 
 def servo_config(min_pulse_usec: int = 544, max_pulse_usec: int = 2400) -> bytes:
-    """Ask for a servo with these pulse widths, in µs."""
+    """Encode the order to make a line a servo with these pulse widths, in µs."""
     widths = min_pulse_usec.to_bytes(2, "little") + max_pulse_usec.to_bytes(2, "little")
     return bytes((ExtraKind.SERVO_CONFIG,)) + widths
 
 
 def pin_state() -> bytes:
-    """Ask for a line's mode and value; the answer is a row of `replies`."""
+    """Encode the order to query a line's mode and value; the answer is a row of `replies`."""
     return bytes((ExtraKind.PIN_STATE,))
 
 
 def parse_extra(extra: bytes) -> Extra:
-    """Read `extra`; ValueError says what is wrong with it."""
+    """Decode `extra`.
+
+    Raises:
+        ValueError: The bytes are not valid; the message has the reason.
+    """
     if not extra:
         raise ValueError("it is empty")
     try:
@@ -184,4 +201,4 @@ def _need(body: bytes, least: int, most: int | None) -> None:
         wanted = (
             f"{least}" if most == least else f"{least} to {most}" if most else f"{least} or more"
         )
-        raise ValueError(f"{wanted} bytes must follow byte 0, {len(body)} do")
+        raise ValueError(f"byte 0 has to be followed by {wanted} bytes, not {len(body)}")

@@ -103,7 +103,7 @@ def test_inputs_are_watched_for_some_time(seen, scripted):
     seen.type("read 2")
     text = seen.type("watch 0.1")
     assert "changes or samples" in text
-    assert "none is set up" not in text
+    assert "no inputs" not in text
 
 
 def test_help_names_every_command_and_empty_lines_do_nothing(seen):
@@ -122,13 +122,13 @@ def test_quit_ends_it(seen):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("dance", "there is no command 'dance'"),
+        ("dance", "unknown command 'dance'"),
         ("mode 2", "Write: mode PIN MODE"),
-        ("mode 2 loud", "there is no mode 'loud'"),
+        ("mode 2 loud", "unknown mode 'loud'"),
         ("write two 1", "Write: write PIN VALUE"),
         ("mode A9 analog", "has no analog input A9"),
         ("mode 2 pwm", "cannot be used as PWM"),
-        ("mode 2 'x", "cannot be read"),
+        ("mode 2 'x", "cannot be parsed"),
     ],
 )
 def test_what_cannot_be_done_is_explained(seen, line, says):
@@ -156,5 +156,5 @@ def test_commands_come_from_a_pipe_and_a_mistake_does_not_end_it(scripted, monke
     shown = io.StringIO()
     run_console(scripted.path, console=Console(file=shown, width=100))
     scripted.wait_for(b"\xf5\x0d\x01")
-    assert "there is no command 'dance'" in shown.getvalue()
+    assert "unknown command 'dance'" in shown.getvalue()
     assert b"\xf5\x0c\x01" not in scripted.received

@@ -53,15 +53,15 @@ def test_what_each_form_means_and_who_makes_it(payload, made, meaning):
     [
         ("", "it is empty"),
         ("99", "byte 0 is 0x99, known are 0x01"),
-        ("01", "1 or more bytes must follow byte 0, 0 do"),
+        ("01", "byte 0 has to be followed by 1 or more bytes, not 0"),
         ("01 80", "sysex id 128"),
         ("01 0a 80", "above 0x7F"),
-        ("10 01", "2 bytes must follow byte 0, 1 do"),
-        ("12 68", "2 to 3 bytes must follow byte 0, 1 do"),
+        ("10 01", "byte 0 has to be followed by 2 bytes, not 1"),
+        ("12 68", "byte 0 has to be followed by 2 to 3 bytes, not 1"),
         ("11 80 00", "I2C address 0x80 is above 0x7f"),
         ("20 55", "there is no pin mode 85"),
-        ("21 01", "4 bytes must follow byte 0, 1 do"),
-        ("22 00", "0 bytes must follow byte 0, 1 do"),
+        ("21 01", "byte 0 has to be followed by 4 bytes, not 1"),
+        ("22 00", "byte 0 has to be followed by 0 bytes, not 1"),
     ],
 )
 def test_what_is_wrong_is_said(payload, says):

@@ -1,1 +1,1 @@
-"""What `firmata-io` does with lines during a run: commands in, readings out."""
+"""The lines of `firmata-io` in a run: commands, readings, pulses, tables, reconnection."""

@@ -1,1 +1,1 @@
-"""How bytes reach a board: ports, threads, sessions, reconnects. Knows no pins."""
+"""The line to a board: ports, sessions and reconnection. It knows no pins."""

@@ -180,9 +180,8 @@ class SerialTransport:
             # With pyserial's VMIN = 0 both read as no bytes; with 1 "no data" is EAGAIN.
             attributes[6][termios.VMIN] = 1
             termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
-            if not os.path.realpath(self.address).startswith(
-                "/dev/pts/"
-            ):  # there the lock would outlive us
+            # Not on pseudo-terminals, where the lock would outlive this program.
+            if not os.path.realpath(self.address).startswith("/dev/pts/"):
                 fcntl.ioctl(self._fd, termios.TIOCEXCL)
         except (OSError, termios.error):
             pass  # not a terminal: a socket

@@ -1,1 +1,1 @@
-"""The pyFirmata2 interface of a board, for existing pyFirmata2 scripts."""
+"""A board with the interface of pyFirmata2, for existing scripts; no part of `firmata-io`."""

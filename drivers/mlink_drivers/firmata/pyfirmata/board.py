@@ -1,7 +1,7 @@
-"""A `pyfirmata2.Board` on our session: existing pyFirmata2 scripts run on it unchanged.
+"""A `pyfirmata2.Board` on mlink's session, so that existing pyFirmata2 scripts run unchanged.
 
-What the library does on the wire and in threads is replaced (handshake, reader, parser,
-callbacks, exit); its names, its pin syntax and its class stay.
+The library's handshake, reader, parser, callbacks and exit are replaced. Its names, its pin syntax
+and its classes stay.
 """
 
 from __future__ import annotations
@@ -41,9 +41,20 @@ _USABLE: Final = (PinMode.INPUT, PinMode.OUTPUT)
 class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
     """A Firmata board, connected when the constructor returns.
 
-    DeviceError when it cannot be opened or does not answer. `layout` is one of the library's
-    tables, or None for what the board itself reports: then `digital[n]` is pin n of the board
-    and `analog[n]` its channel n.
+    Args:
+        port: The port; `AUTODETECT` (None) for the only USB serial port.
+        layout: One of the library's tables. None uses the pins that the board reports; then
+            `digital[n]` is pin n of the board and `analog[n]` its channel n.
+        baudrate: Bits per second.
+        name: The board's name in messages; by default the port.
+        timeout: Ignored; a parameter of the library.
+        debug: Ignored; a parameter of the library.
+        handshake_timeout_s: Longest wait for the board's answers.
+        reset_on_close: Whether `exit` resets the board.
+        on_loss: Called in the reader thread when the board is lost.
+
+    Raises:
+        DeviceError: The port cannot be opened, or no Firmata board answers.
     """
 
     def __init__(
@@ -52,20 +63,20 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         layout: Mapping[str, Sequence[int]] | None = None,
         baudrate: int = DEFAULT_BAUD_RATE,
         name: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002 - the library's parameter; we never block in read
-        debug: bool = False,  # noqa: ARG002 - the library's parameter; we log
+        timeout: float | None = None,  # noqa: ARG002 - a parameter of the library
+        debug: bool = False,  # noqa: ARG002 - a parameter of the library
         *,
         handshake_timeout_s: float = 8.0,
         reset_on_close: bool = True,
         on_loss: Callable[[DeviceError], None] | None = None,
     ) -> None:
-        # Not the library's __init__: it spins for 5 s and believes whatever is on the line.
+        # Not the library's __init__: it waits for 5 s and does not check what is on the line.
         self._command_handlers: dict[int, Callable[..., object]] = {}
         self._on_loss = on_loss
         self._sampling = False
         self._exited = False
         self.callback_errors: list[Exception] = []
-        """What callbacks and handlers raised; logged as well."""
+        """Exceptions of callbacks and handlers; they are logged as well."""
         self.analog: list[BoardPin] = []
         self.digital: list[BoardPin] = []
         self.digital_ports: list[BoardPort] = []
@@ -92,7 +103,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
             raise
 
     def __del__(self) -> None:
-        # The library's calls exit(), which fails on a board that never opened.
+        # The library's version calls exit(), which fails on a board that was never opened.
         if "session" in self.__dict__:
             self.session.close()
 
@@ -105,7 +116,11 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
     # -- sending -------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
-        """Send encoded messages at once; DeviceLostError when the board is gone."""
+        """Send encoded messages at once.
+
+        Raises:
+            DeviceLostError: The board is lost.
+        """
         self.session.send(data)
 
     def send_sysex(self, sysex_cmd: int, data: Sequence[int] = ()) -> None:
@@ -113,7 +128,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         self.send(encode.sysex(sysex_cmd, bytes(data)))
 
     def pulls_up_by_write(self, board_pin: int) -> bool:
-        """Whether a pin has no pull-up mode but a high written to the input switches one on."""
+        """Whether a pin has no pull-up mode, but writing a high value to the input enables one."""
         return self.description.pulls_up_by_write(board_pin)
 
     def servo_config(
@@ -123,7 +138,17 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         max_pulse: int = 2400,
         angle: float | None = None,
     ) -> None:
-        """Make a pin a servo with these pulse widths in µs; it moves only when `angle` is given."""
+        """Make a pin a servo; it moves only when `angle` is given.
+
+        Args:
+            pin: The digital pin.
+            min_pulse: Pulse width in µs at 0 degrees.
+            max_pulse: Pulse width in µs at 180 degrees.
+            angle: Degrees to move to.
+
+        Raises:
+            OSError: The pin does not exist or has no servo mode.
+        """
         if not 0 <= pin < len(self.digital) or not self.pin_layout.supports(pin, PinMode.SERVO):
             raise OSError(f"Pin {pin} is not a valid servo pin: {self.pin_layout.describe(pin)}")
         self.send(
@@ -140,7 +165,14 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
     # -- sampling ------------------------------------------------------------------------------
 
     def samplingOn(self, sample_interval: float = 19) -> None:  # noqa: N802 - the library's
-        """Set the interval (ms) and begin to call back; may be switched off and on again."""
+        """Set the sampling interval and begin to call callbacks.
+
+        Args:
+            sample_interval: In ms, at least 1.
+
+        Raises:
+            ValueError: The interval is too short.
+        """
         if sample_interval < 1:
             raise ValueError("Sampling interval less than 1ms")
         if self._sampling:
@@ -150,17 +182,17 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         self._report_all(True)
 
     def samplingOff(self) -> None:  # noqa: N802 - the library's
-        """Call back no more, and tell the board to fall silent."""
+        """Stop calling callbacks and switch the board's reports off."""
         if self._sampling:
             self._sampling = False
             self._report_all(False)
 
     def is_sampling(self) -> bool:
-        """Whether callbacks are made."""
+        """Whether callbacks are called."""
         return self._sampling
 
     def _report_all(self, enable: bool) -> None:
-        """Switch the reporting of all reporting inputs; they remember that they report."""
+        """Switch the reports of all reporting inputs; their `reporting` flags stay."""
         if self.session.state is SessionState.CONNECTED:
             self.send(self._report_bytes(enable))
 
@@ -173,7 +205,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         )
 
     def bytes_available(self) -> int:
-        """Return 0: the reader leaves nothing for `iterate`."""
+        """Return 0: the session's reader leaves nothing for `iterate`."""
         return 0
 
     def iterate(self) -> None:
@@ -182,7 +214,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
     # -- pins ----------------------------------------------------------------------------------
 
     def setup_layout(self, board_layout: Mapping[str, Sequence[int]]) -> None:
-        """Make the pins of a layout table (the library's format)."""
+        """Make the pins of a layout table in the library's format."""
         self._layout = board_layout
         pins = self.pin_layout.analog_pins()
         self.analog = [BoardPin(self, n, pins.get(n, n)) for n in board_layout["analog"]]
@@ -218,13 +250,13 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
     # -- receiving (reader thread) -------------------------------------------------------------
 
     def add_cmd_handler(self, cmd: int, func: Callable[..., object]) -> None:
-        """Call `func` with the data bytes of each message `cmd`: a command, or a sysex id."""
+        """Call `func` with the data bytes of each message with command byte or sysex id `cmd`."""
         self._command_handlers[cmd] = func
         if cmd < 0x80:
             self.session.decoder.raw_sysex.add(cmd)
 
     def on_message(self, message: Message, arrival_ns: int) -> None:
-        """Hand a message to a script's own handler, or to the pins."""
+        """Pass a message to a script's handler, or else to the pins."""
         if self._command_handlers and self._call_handler(message):
             return
         if isinstance(message, AnalogValue):
@@ -236,10 +268,10 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
             if self._sampling and message.port < len(self.digital_ports):
                 self.digital_ports[message.port].take(message.mask, arrival_ns)
         elif isinstance(message, StringData):
-            _log.warning("%s says: %s", self.name, message.text)
+            _log.warning("%s reports: %s", self.name, message.text)
 
     def _call_handler(self, message: Message) -> bool:
-        """Call a script's handler of this message, if there is one."""
+        """Call a script's handler for this message; return False when there is none."""
         arguments: Sequence[int]
         if isinstance(message, Sysex):
             command, arguments = message.id, message.data
@@ -260,24 +292,24 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         return True
 
     def on_loss(self, error: DeviceError) -> None:
-        """Say at once that the board went away."""
+        """Log the loss of the board and call `on_loss` of the constructor."""
         _log.error("%s: %s", self.name, error)
         if self._on_loss is not None:
             self._on_loss(error)
 
     def on_fault(self, error: Exception) -> None:
-        """Report what a handler raised; reading goes on."""
+        """Report an exception of a handler; reading goes on."""
         self.report_callback_error(error)
 
     def report_callback_error(self, error: Exception) -> None:
-        """Log what a callback raised, and keep it in `callback_errors`."""
+        """Log an exception of a callback and append it to `callback_errors`."""
         _log.error("%s: a callback raised %r", self.name, error, exc_info=error)
         self.callback_errors.append(error)
 
     # -- the end -------------------------------------------------------------------------------
 
     def exit(self) -> None:
-        """Stop reporting, detach servos, reset the board and give the port back, always."""
+        """Stop reports, detach servos, reset the board and close the port; never raises."""
         if self._exited:
             return
         self._exited = True
@@ -293,7 +325,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
 
 
 class _PortFace:
-    """What scripts know as `board.sp`: the port's name, and a raw write."""
+    """The object `board.sp` of scripts: the port's name, and a raw write."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -301,7 +333,7 @@ class _PortFace:
 
     @property
     def is_open(self) -> bool:
-        """Whether the board can be reached."""
+        """Whether the board is connected."""
         return self._session.state is SessionState.CONNECTED
 
     def write(self, data: bytes | bytearray) -> int:
@@ -315,7 +347,11 @@ class _PortFace:
 
 
 def find_port() -> str:
-    """Return the only USB serial port; DeviceError when there is none, or more than one."""
+    """Return the only USB serial port.
+
+    Raises:
+        DeviceError: There is none, or more than one.
+    """
     candidates: list[Any] = [port for port in list_ports.comports() if port.vid is not None]
     if len(candidates) == 1:
         return str(candidates[0].device)

@@ -1,4 +1,4 @@
-"""User callbacks, each in a thread of its own: a slow or failing one harms nobody else."""
+"""User callbacks in threads of their own, so that a slow one delays no other."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ _log = logging.getLogger(__name__)
 
 
 class CallbackThread:
-    """Calls one user function with each value put, in order.
+    """Calls a user function with each value, in order.
 
-    When `_QUEUE_ITEMS` values wait, newer ones are refused and counted in `dropped`. An
-    exception is handed to `on_error`, and the next value is delivered all the same.
+    When the queue is full, new values are dropped and counted in `dropped`. After an exception the
+    next value is delivered as usual.
+
+    Args:
+        name: Name of the thread.
+        call: The user function.
+        wanted: Asked before each call; a value is dropped when it returns False.
+        on_error: Called with each exception of `call`.
     """
 
     def __init__(
@@ -34,12 +40,12 @@ class CallbackThread:
         self._on_error = on_error
         self._queue: queue.SimpleQueue[tuple[Any] | None] = queue.SimpleQueue()
         self._stopping = False
-        # A daemon: the user's function may never return.
+        # A daemon thread: the user's function may never return.
         self._thread = threading.Thread(target=self._run, name=f"callback {name}", daemon=True)
         self._thread.start()
 
     def put(self, value: object) -> None:
-        """Have the function called with `value`; never waits."""
+        """Queue a call with `value`; never waits."""
         if self._queue.qsize() < _QUEUE_ITEMS:
             self._queue.put((value,))
             return
@@ -48,7 +54,7 @@ class CallbackThread:
         self.dropped += 1
 
     def stop(self) -> None:
-        """Call no more, not even for values that wait; a call that runs is let finish."""
+        """Drop the queued values and end the thread after a running call."""
         self._stopping = True
         self._queue.put(None)
 
@@ -58,5 +64,5 @@ class CallbackThread:
                 continue
             try:
                 self._call(item[0])
-            except Exception as error:  # noqa: BLE001 - whatever the user's function raises
+            except Exception as error:  # noqa: BLE001 - the user's function may raise anything
                 self._on_error(error)

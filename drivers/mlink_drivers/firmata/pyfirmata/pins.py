@@ -1,7 +1,6 @@
-"""Pins and ports as pyFirmata2 scripts know them, sending through our encoder.
+"""Pins and ports with the interface of pyFirmata2.
 
-Subclasses of the library's own, so that isinstance and its constants hold; nothing of its
-sending or receiving is used.
+They are subclasses of the library's classes, for isinstance; sending and receiving are replaced.
 """
 
 from __future__ import annotations
@@ -52,7 +51,14 @@ class PinBoard(Protocol):
 
 
 class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
-    """One pin; `board_pin` is its number on the board, `pin_number` its digital pin or channel."""
+    """One pin.
+
+    Args:
+        board: The board that sends.
+        pin_number: Number among the digital pins, or the analog channel.
+        board_pin: Number of the pin on the board.
+        port: The port of a digital pin; None for an analog channel.
+    """
 
     def __init__(
         self, board: PinBoard, pin_number: int, board_pin: int, port: BoardPort | None = None
@@ -61,15 +67,15 @@ class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
         super().__init__(board, pin_number, type=kind, port=port)
         self.board_pin = board_pin
         self.raw: int | None = None
-        """Analog value as the board sent it."""
+        """Last analog value as received, before scaling."""
         self.arrival_ns = 0
-        """When the last value came (CLOCK_MONOTONIC)."""
+        """Arrival of the last value (ns of CLOCK_MONOTONIC)."""
         self.callback: Callable[[Any], object] | None = None
         self._runner: CallbackThread | None = None
 
     @property
     def mode(self) -> int:
-        """What the pin is used for; one of the library's constants."""
+        """Mode of the pin, one of the library's constants; OSError when it lacks a new one."""
         mode: int = self._mode
         return mode
 
@@ -98,7 +104,7 @@ class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
             self.enable_reporting()
 
     def enable_reporting(self) -> None:
-        """Have the board report this input."""
+        """Switch the board's reports of this input on; OSError when it is not an input."""
         if self._mode not in (*INPUT_MODES, PinMode.ANALOG):
             raise OSError(f"{self} is not an input and can therefore not report")
         self.reporting = True
@@ -109,7 +115,7 @@ class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
             self.port.enable_reporting()
 
     def disable_reporting(self) -> None:
-        """Have the board report this input no more (a digital one: its whole port)."""
+        """Switch the board's reports of this input off; for a digital pin, of its whole port."""
         if self.type != pyfirmata2.ANALOG:
             self.port.disable_reporting()
         elif self.reporting:
@@ -117,13 +123,13 @@ class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
             self.board.send(self._report(False))
 
     def read(self) -> object:
-        """Return the last value: of an input as received, of an output as written."""
+        """Return the last value received for an input, or written to an output."""
         if self._mode == UNAVAILABLE:
             raise OSError(f"{self} can not be used through Firmata")
         return self.value
 
     def register_callback(self, callback: Callable[[Any], object]) -> None:
-        """Have `callback` called with each new value: a bool, or 0 to 1 of an analog input."""
+        """Call `callback` with each new value: a bool, or 0 to 1 for an analog input."""
         self.unregister_callback()
         self.callback = callback
         self._runner = CallbackThread(
@@ -134,7 +140,7 @@ class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
         )
 
     def unregister_callback(self) -> None:
-        """Call back no more."""
+        """Stop calling the callback."""
         self.callback = None
         runner, self._runner = self._runner, None
         if runner is not None:
@@ -143,7 +149,14 @@ class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
     unregiser_callback = unregister_callback  # the library's spelling
 
     def write(self, value: float) -> None:
-        """Set the output: a bool, 0 to 1 for PWM, degrees for a servo. Always sent."""
+        """Write a value to the output; it is sent even when it is unchanged.
+
+        Args:
+            value: A bool for a digital output, 0 to 1 for PWM, degrees for a servo.
+
+        Raises:
+            OSError: The pin is an input or not available.
+        """
         if self._mode == UNAVAILABLE:
             raise OSError(f"{self} can not be used through Firmata")
         if self._mode in INPUT_MODES:
@@ -162,13 +175,13 @@ class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
             self.port.write()
 
     def take_analog(self, raw: int, arrival_ns: int) -> None:
-        """Take a sample of this channel."""
+        """Handle a sample of this channel."""
         bits = self.board.pin_layout.resolution(self.board_pin, PinMode.ANALOG, _DEFAULT_ADC_BITS)
         self.raw = raw
         self._take(raw / ((1 << bits) - 1), arrival_ns)
 
     def take_digital(self, value: bool, arrival_ns: int) -> None:
-        """Take this pin's state from a report of its port; only a change calls back."""
+        """Handle this pin's state in a report of its port; only a change calls the callback."""
         if value is not self.value:
             self._take(value, arrival_ns)
 
@@ -199,7 +212,7 @@ class BoardPort(pyfirmata2.Port):  # type: ignore[misc]  # untyped library
         self.pins = [BoardPin(board, pin, pin, self) for pin in range(first, first + num_pins)]
 
     def enable_reporting(self) -> None:
-        """Have the board report this port's inputs; it answers with their present state."""
+        """Switch the reports of this port on; the board answers with the present state."""
         self.reporting = True
         for pin in self.pins:
             if pin.mode in INPUT_MODES:
@@ -207,7 +220,7 @@ class BoardPort(pyfirmata2.Port):  # type: ignore[misc]  # untyped library
         self.board.send(encode.report_digital(self.port_number, True))
 
     def disable_reporting(self) -> None:
-        """Have the board report this port no more."""
+        """Switch the reports of this port off."""
         if self.reporting:
             self.reporting = False
             for pin in self.pins:
@@ -223,7 +236,7 @@ class BoardPort(pyfirmata2.Port):  # type: ignore[misc]  # untyped library
         self.board.send(encode.digital_port(self.port_number, mask))
 
     def take(self, mask: int, arrival_ns: int) -> None:
-        """Take a report of this port."""
+        """Handle a report of this port."""
         if self.reporting:
             for bit, pin in enumerate(self.pins):
                 if pin.mode in INPUT_MODES:

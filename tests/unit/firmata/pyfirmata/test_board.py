@@ -294,6 +294,7 @@ def test_b19_the_misspelt_name_stays(scripted, board):
     assert not runner._thread.is_alive()
     board.get_pin("d:3:i").register_callback(other)
     board.samplingOn()
+    other.wait([False])
     scripted.set_pin(2, 1)
     scripted.set_pin(3, 1)
     other.wait([False, True])  # its change came behind the one of pin 2
