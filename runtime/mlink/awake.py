@@ -1,9 +1,9 @@
-"""Keep the processors from falling asleep while a loop is closed through a device.
+"""Keeps processors out of idle states while a loop is closed through a device.
 
-An idle processor halts, and takes 20 to 100 µs to wake (much more where it sleeps deeply): in a
-loop of five wake-ups that is a third of its latency. Linux holds processors awake as long as a
-program keeps /dev/cpu_dma_latency open with the latency it can bear (Documentation/power/
-pm_qos_interface.rst). It costs power, so only benches that command a device ask for it.
+An idle processor needs 20 to 100 µs to wake up, much more from deep idle states; in a loop with
+five wake-ups that is a third of the latency. Linux avoids idle states as long as a program keeps
+/dev/cpu_dma_latency open, with the longest latency that it accepts (kernel documentation,
+power/pm_qos_interface). It costs power, so only benches that command a device use it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,14 @@ REMEDY = (
 
 @contextmanager
 def processors_awake(latency_usec: int = 0, device: Path = DEVICE) -> Iterator[str]:
-    """Bear no wake-up of more than `latency_usec` in the block; yields a sentence that says so.
+    """Limit the wake-up latency of all processors within the block. Never fails.
 
-    Never fails: where it is refused the sentence tells how to allow it.
+    Args:
+        latency_usec: Longest accepted latency, in µs; 0 keeps processors out of all idle states.
+        device: The kernel's device file.
+
+    Yields:
+        A sentence about the result, with the command that allows it where it was refused.
     """
     try:
         fd = os.open(device, os.O_WRONLY | os.O_CLOEXEC)
@@ -33,7 +38,7 @@ def processors_awake(latency_usec: int = 0, device: Path = DEVICE) -> Iterator[s
         yield f"processors may sleep ({device}: {error.strerror}); to keep them awake: {REMEDY}"
         return
     try:
-        os.write(fd, struct.pack("=i", latency_usec))  # a binary int32, in µs
+        os.write(fd, struct.pack("=i", latency_usec))  # a binary int32 in µs
         yield "processors are kept awake ([bench] keep_awake = false lets them sleep)"
     finally:
         os.close(fd)

@@ -1,4 +1,7 @@
-"""The master timer: µs since the run's start on CLOCK_MONOTONIC, the same in every process."""
+"""The master timer: µs since the start of the run on CLOCK_MONOTONIC.
+
+The engine takes the start time once and sends it to all workers, so all processes agree.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What gives master time; tests put a manual clock in its place."""
+    """A source of master time; tests and replays use other ones than `MasterClock`."""
 
     def now_usec(self) -> int:
-        """Return µs since the run's start; 0 or negative before it."""
+        """Return the µs since the start of the run; 0 or negative before it."""
         ...
 
     def from_monotonic_ns(self, monotonic_ns: int) -> int:
@@ -21,12 +24,16 @@ class Clock(Protocol):
 
 @dataclass(slots=True)
 class MasterClock:
-    """Master timer with its zero at `t0_monotonic_ns` (None until the run has started)."""
+    """The master timer of a run.
+
+    Attributes:
+        t0_monotonic_ns: CLOCK_MONOTONIC in ns at the start of the run; None before it.
+    """
 
     t0_monotonic_ns: int | None = None
 
     def now_usec(self) -> int:
-        """Return µs since the run's start; 0 while the run has not started."""
+        """Return the µs since the start of the run; 0 before it."""
         if self.t0_monotonic_ns is None:
             return 0
         return (time.monotonic_ns() - self.t0_monotonic_ns) // 1000
@@ -40,16 +47,16 @@ class MasterClock:
 
 @dataclass(slots=True)
 class ManualClock:
-    """A clock that moves only when told; for tests and for scripts run without a bench."""
+    """A clock that moves only when `advance` is called or `time_usec` set; for tests."""
 
     time_usec: int = 0
 
     def now_usec(self) -> int:
-        """Return the time it was last set to, in µs."""
+        """Return the time to which it was set, in µs."""
         return self.time_usec
 
     def from_monotonic_ns(self, monotonic_ns: int) -> int:
-        """Treat a reading as being relative to this clock's zero."""
+        """Convert a reading in ns that is relative to this clock's zero into µs."""
         return monotonic_ns // 1000
 
     def advance(self, by_usec: int) -> None:

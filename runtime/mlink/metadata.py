@@ -1,4 +1,8 @@
-"""Stream metadata: small typed values that travel beside a stream, set before it starts."""
+"""Metadata of streams: small typed values that a source sets before the start.
+
+Subscribers receive them before their own start. Every stream has the keys src_mod_type,
+src_mod_name and src_mod_port_title, which the runtime sets.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +36,16 @@ Metadata: TypeAlias = dict[str, MetaValue]
 
 
 def encode_metadata(metadata: Metadata) -> bytes:
-    """Pack metadata for the control channel; a MetaSize becomes a one-key map."""
+    """Encode metadata as msgpack for the control channel; a MetaSize becomes a map of one key."""
     return msgspec.msgpack.encode({key: _to_plain(value) for key, value in metadata.items()})
 
 
 def decode_metadata(data: bytes) -> Metadata:
-    """Unpack what `encode_metadata` made."""
+    """Decode what `encode_metadata` returned.
+
+    Raises:
+        TypeError: It holds a value of another type.
+    """
     plain = msgspec.msgpack.decode(data, type=dict[str, object])
     return {key: _from_plain(value) for key, value in plain.items()}
 

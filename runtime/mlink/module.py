@@ -1,16 +1,18 @@
-"""What a module is: its declared type, its ports, and the life that a worker leads it through.
+"""What a module is: its declared type, its ports, its context, and the base class of all modules.
 
-Every method of a `Module` runs in its worker's main thread. A module that needs a thread (a
-capture loop, a serial reader) starts it in `start()` and has stopped it when `halt()` returns;
-from that thread it may use `OutputPort.submit`, `OutputPort.loan_frame`, `ModuleContext.fail`,
-the clock and the log.
+A worker process hosts one module and calls its methods in this order, all in its main thread:
 
-    prepare()  slow work: open devices, set output metadata. No data flows, no time exists.
-    start()    the master timer runs; submitting is allowed; metadata freezes on return.
-    run()      most modules leave this alone: it serves inputs until a stop was asked.
-    halt()     a stop was asked: sources stop acquiring. Nothing new of their own after this.
-    stop()     all inputs are drained; may still send (an LED off).
-    close()    always called, also after a failure: give everything back.
+    prepare()  Slow work: open devices, set metadata of outputs. No data flows; master time is 0.
+    start()    Master time runs, submitting is allowed. Metadata is frozen when it returns.
+    run()      Serves inputs until a stop is requested. Most modules do not override it.
+    halt()     A stop was requested: sources stop acquiring and send nothing new afterwards.
+    stop()     All inputs are drained. Submitting is still allowed (to switch an LED off).
+    drained()  Inputs by feedback are drained as well.
+    close()    Release everything. Always called, also after a failure.
+
+A module that needs a thread (a capture loop, a serial reader) starts it in `start()` and ends it in
+`halt()`. That thread may call `OutputPort.submit`, `OutputPort.loan_frame`, `OutputPort.note_lost`,
+`ModuleContext.fail`, `ModuleContext.request_stop`, the clock and the log.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Category(enum.Enum):
-    """What a module is for; sources of time-critical data come first in a tie."""
+    """What a module is for. In a cycle of streams this decides the order of start."""
 
     DEVICE = "device"
     GENERATOR = "generator"
@@ -50,7 +52,13 @@ class Category(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class PortSpec:
-    """A declared input or output: its id, type, and title for people."""
+    """A declared input or output of a module.
+
+    Attributes:
+        id: Name of the port in benches.
+        data_type: Type of its items.
+        title: Title for people; empty takes the id.
+    """
 
     id: str
     data_type: DataType
@@ -58,14 +66,21 @@ class PortSpec:
 
 
 class ModuleSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Base of a module's settings: the keys of its table in the bench file."""
+    """Base of a module's settings: the keys of its table in the bench file.
+
+    Subclasses declare typed fields with defaults; a field without one is required.
+    """
 
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
-        """Return problems that can be seen before a run, each a sentence ("key: what")."""
+        """Return the problems that can be found before a run, each as "key: what".
+
+        Args:
+            bench_dir: Folder of the bench file; relative paths start here.
+        """
         return []
 
     def names_device(self) -> bool:
-        """Tell whether the settings name a device themselves, as Syntalos' do by these keys."""
+        """Return whether the settings name a device, as Syntalos benches do by these keys."""
         return any(getattr(self, key, None) not in (None, "") for key in ("serial_port", "camera"))
 
 
@@ -77,9 +92,18 @@ Ports = tuple[tuple[PortSpec, ...], tuple[PortSpec, ...]]
 class ModuleType:
     """What the runtime knows of a module type without importing its implementation.
 
-    Entry points of the group `mlink.modules` name objects of this class. `implementation` is
-    "package.module:Class" and is imported only in the worker. `ports`, when given, derives the
-    ports from the settings (scripts); else `inputs` and `outputs` hold them.
+    Entry points of the group `mlink.modules` name objects of this class.
+
+    Attributes:
+        id: The type's name in benches ("camera-generic").
+        title: Title for people.
+        summary: One sentence for `mlink modules`.
+        category: What it is for.
+        settings: Its settings class.
+        implementation: "package.module:Class" of the `Module`, imported only in the worker.
+        inputs: Its inputs, unless `ports` is given.
+        outputs: Its outputs, unless `ports` is given.
+        ports: Returns (inputs, outputs) for given settings, where they depend on these (scripts).
     """
 
     id: str
@@ -92,9 +116,11 @@ class ModuleType:
     outputs: tuple[PortSpec, ...] = ()
     ports: Callable[[Any], Ports] | None = None
     program: Callable[[Any, Path], tuple[str, ...]] | None = None
-    """Makes the command line of a standalone module, from (settings, bench folder)."""
+    """Returns the command line of a standalone module for (settings, bench folder)."""
     uses_device: bool = False
+    """Whether it needs a `device` in the bench."""
     aliases: tuple[str, ...] = ()
+    """Other names that benches may use for it."""
 
     def ports_for(self, settings: ModuleSettings) -> Ports:
         """Return (inputs, outputs) of a module with these settings."""
@@ -103,7 +129,11 @@ class ModuleType:
         return self.inputs, self.outputs
 
     def load(self) -> type[Module[Any]]:
-        """Import the implementation; ModuleError when it cannot be imported."""
+        """Import the implementation.
+
+        Raises:
+            ModuleError: It cannot be imported.
+        """
         module_name, _, class_name = self.implementation.partition(":")
         try:
             cls: type[Module[Any]] = getattr(importlib.import_module(module_name), class_name)
@@ -116,21 +146,26 @@ class ModuleType:
 
 
 class FrameLoan(Protocol):
-    """Pixels in shared memory, to be written once and then sent, or given back by `discard`."""
+    """Memory for a frame, to be written once and then sent or discarded."""
 
     array: NDArray[Any]
 
     def send(self, *, index: int, time_usec: int) -> None:
-        """Publish the frame; the loan is used up."""
+        """Publish the frame; the loan cannot be used again.
+
+        Args:
+            index: Number of the frame, from 0.
+            time_usec: Master time of the frame, in µs.
+        """
         ...
 
     def discard(self) -> None:
-        """Give the memory back unsent."""
+        """Free the memory without sending."""
         ...
 
 
 class InputPort(Protocol):
-    """One input of a module. Handlers are called in the worker's main thread."""
+    """One input of a module. Handlers are called in the main thread, while the module serves."""
 
     @property
     def id(self) -> str:
@@ -144,26 +179,26 @@ class InputPort(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether a stream is subscribed."""
+        """Whether the bench connects it to a stream."""
         ...
 
     def set_throttle(self, items_per_sec: float) -> None:
-        """Deliver at most this many items a second; 0 delivers all."""
+        """Deliver at most this many items per second and skip the others; 0 delivers all."""
         ...
 
     @property
     def metadata(self) -> Metadata:
-        """The source's metadata; complete when `start()` of this module is called."""
+        """Metadata of the stream; complete when `start()` of this module is called."""
         ...
 
     on_item: Callable[[Any], object] | None
-    """Called with each item; an exception in it is a module error."""
+    """Called with each item; an exception in it fails the module."""
     on_gap: Callable[[int], None] | None
-    """Called with the number of items lost, before the first item after the gap."""
+    """Called with the number of lost items, before the first item after the gap."""
 
 
 class OutputPort(Protocol):
-    """One output of a module; `submit` and `loan_frame` may be used from any thread."""
+    """One output of a module. Its methods may be called in any thread."""
 
     @property
     def id(self) -> str:
@@ -177,35 +212,47 @@ class OutputPort(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether anybody listens; sending without a listener only counts."""
+        """Whether there are subscribers; without them items are checked and counted only."""
         ...
 
     @property
     def frozen(self) -> bool:
-        """Whether `start()` has returned: metadata can no longer change."""
+        """Whether `start()` has returned, after which metadata must not change."""
         ...
 
     @property
     def metadata(self) -> Metadata:
-        """This stream's metadata, to be filled in `prepare()` (2.x scripts: in `start()`)."""
+        """Metadata of the stream, to be set in `prepare()` (2.x scripts set it in `start()`)."""
         ...
 
     def submit(self, item: StreamItem) -> None:
-        """Send one item; never waits. StreamError when it does not fit the port's type."""
+        """Send one item. Never waits: a subscriber with a full queue loses it.
+
+        Raises:
+            StreamError: The item is not of the port's type, or the stream has ended.
+        """
         ...
 
     def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = ...) -> FrameLoan:
-        """Loan shared memory for a frame of this shape, to write its pixels straight into."""
+        """Loan shared memory for a frame, which saves a copy of its pixels.
+
+        Args:
+            shape: H×W or H×W×C.
+            dtype: Type of a pixel's elements; uint8 by default.
+
+        Raises:
+            StreamError: Such a frame cannot be sent, or memory is used up.
+        """
         ...
 
     def note_lost(self, count: int) -> None:
-        """Say that `count` items were lost before they could be sent; subscribers see a gap."""
+        """Report that the source lost `count` items; subscribers see a gap of that size."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What a module may know of the run it is part of."""
+    """Facts about the run that a module is part of."""
 
     run_uuid: bytes
     """UUIDv7, 16 bytes; the same as the collection's id."""
@@ -213,13 +260,13 @@ class RunInfo:
     bench_dir: Path
     """Folder of the bench file; relative paths in settings start here."""
     work_dir: Path
-    """A folder of this run's own for sockets and such; gone when the run ends."""
+    """Temporary folder of the run, for sockets; removed at its end."""
     recording_dir: Path | None
     """The collection's folder; None when the run is not recorded."""
     debug: bool = False
     time_created: datetime | None = None
-    """What files are to give as the time of their making; None is now. A replay's is that of
-    its recording, so that two replays write the same."""
+    """Creation time for files; None is now. In a replay it is that of the recording, so that two
+    replays write the same bytes."""
 
 
 SettingsT = TypeVar("SettingsT", bound=ModuleSettings)
@@ -227,7 +274,7 @@ SettingsT_co = TypeVar("SettingsT_co", bound=ModuleSettings, covariant=True)
 
 
 class ModuleContext(Protocol[SettingsT_co]):
-    """A module's whole world; made by the worker."""
+    """All that a module has from the runtime; the worker implements it."""
 
     @property
     def name(self) -> str:
@@ -261,34 +308,42 @@ class ModuleContext(Protocol[SettingsT_co]):
 
     @property
     def log(self) -> logging.Logger:
-        """The module's log; shown and recorded."""
+        """The module's log; it is shown and recorded."""
         ...
 
     @property
     def run_info(self) -> RunInfo:
-        """The run that the module is part of."""
+        """Facts about the run."""
         ...
 
     @property
     def device(self) -> DeviceEndpoint | None:
-        """The device that the bench gives the module."""
+        """The device that the bench assigns to the module; None without one."""
         ...
 
     @property
     def running(self) -> bool:
-        """True from `start()` until a stop was asked."""
+        """Whether the run lasts: True from `start()` until a stop is requested."""
         ...
 
     def create_dataset(self, preferred_name: str = "", group: str = "") -> Dataset | None:
-        """Make a dataset of the recording (name made free if taken); None when not recorded."""
+        """Create a dataset in the recording.
+
+        Args:
+            preferred_name: Its name; empty takes the module's. A number is appended to one in use.
+            group: Group that it belongs to, created when needed; empty for none.
+
+        Returns:
+            The dataset; None when the run is not recorded.
+        """
         ...
 
     def fail(self, error: BaseException | str) -> None:
-        """Report a failure, from any thread: the run ends and names this module."""
+        """Report a failure of this module, which ends the run; may be called in any thread."""
         ...
 
     def request_stop(self, reason: str) -> None:
-        """Ask for the run's end as a success, from any thread."""
+        """Request the end of the run as a success; may be called in any thread."""
         ...
 
     def set_status(self, text: str) -> None:
@@ -296,26 +351,33 @@ class ModuleContext(Protocol[SettingsT_co]):
         ...
 
     def report(self, key: str, value: float | str) -> None:
-        """Give a figure to the run's summary and to the recording."""
+        """Add a figure to the summary and the recording of the run.
+
+        Args:
+            key: Its name, ending in its unit ("latency_p50_ms").
+            value: The figure.
+        """
         ...
 
     def serve(self, timeout_usec: int = -1) -> None:
-        """Wait for items or control messages, and dispatch them.
+        """Wait for items and control messages, and dispatch them.
 
-        Negative: until a stop was asked. Else: at most one wait of that long.
+        Args:
+            timeout_usec: Longest wait in µs; returns earlier when something was dispatched.
+                Negative serves until a stop is requested.
         """
         ...
 
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
-        """Call once from `serve`, `delay_usec` µs from now."""
+        """Call a function once, `delay_usec` µs from now, from `serve`."""
         ...
 
 
 class Module(Generic[SettingsT]):
-    """Base of all modules; override what is needed (the life is in this file's docstring)."""
+    """Base of all modules. Override what is needed; the docstring of this file has the order."""
 
     ahead: ClassVar[bool] = False
-    """Whether `run()` goes ahead of the threads that the module makes: it runs a user's code."""
+    """Whether `run()`, as a user's code, has a higher priority than threads that it starts."""
 
     def __init__(self, context: ModuleContext[SettingsT]) -> None:
         self.context = context
@@ -323,27 +385,35 @@ class Module(Generic[SettingsT]):
         self.log = context.log
 
     def prepare(self) -> None:
-        """Do slow work and set output metadata."""
+        """Open devices and set metadata of outputs."""
 
     def start(self) -> None:
-        """Begin; master time runs."""
+        """Begin to send; master time runs."""
 
     def run(self) -> None:
-        """Serve inputs until a stop is asked."""
+        """Serve inputs until a stop is requested."""
         self.context.serve()
 
     def halt(self) -> None:
-        """Stop acquiring; called when a stop was asked, before inputs are drained."""
+        """Stop acquiring; called when a stop was requested, before inputs are drained."""
 
     def stop(self) -> None:
-        """Finish; inputs are drained, sending is still allowed."""
+        """Finish; all inputs but feedback are drained, submitting is still allowed."""
 
     def drained(self) -> None:
-        """Called once more when feedback inputs are drained too, after `stop()`."""
+        """Finish after feedback inputs are drained as well; called after `stop()`."""
 
     def close(self) -> None:
-        """Give everything back; always called, also when `prepare()` failed."""
+        """Release everything; always called, also when `prepare()` failed."""
 
     def explain(self, error: BaseException, phase: str) -> BaseException:  # noqa: ARG002
-        """Return what to report for an error of this module; scripts speak of their own lines."""
+        """Return the exception to report for one that left a method of this module.
+
+        Args:
+            error: The exception.
+            phase: The method, such as "prepare".
+
+        Returns:
+            By default `error`; scripts return a report with the user's file and line.
+        """
         return error

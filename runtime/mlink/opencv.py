@@ -1,17 +1,17 @@
-"""Where cv2 is imported: its environment is read once, when the library loads.
+"""The only place that imports cv2, since OpenCV reads its environment once, when it is loaded.
 
-Everything of ours that captures, converts or draws takes `cv2` from here, and a process that
-loads it for others (the fork server) must import this module and not cv2 itself.
+Modules that capture, convert or draw import `cv2` from here. The fork server, which loads it for
+its workers, has to import this module too.
 """
 
 import os
 
-# A frame that never comes: V4L2 is waited for this many seconds (OpenCV's default is 10).
+# Timeout of a read from V4L2 in s (OpenCV's default is 10).
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
-# We report what failed; FFmpeg's and OpenCV's own lines would only repeat it without a remedy.
+# mlink reports what failed; the lines of FFmpeg and OpenCV would repeat it without a remedy.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-# The toolkit behind highgui warns five times of fonts that its wheel does not bring; we draw none.
+# Qt, behind highgui, warns five times of fonts that its wheel lacks; none are needed.
 os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
 
 import cv2

@@ -1,12 +1,14 @@
-"""Ask the system to run the calling thread soon and without pauses; say what was granted.
+"""Scheduling of threads and processes: real-time priority, processor affinity, locked memory.
 
-    SCHED_FIFO              runs before every ordinary thread; needs a privilege or an rtprio limit
-    rtkit                   the desktop's service that hands out real-time priority (D-Bus)
+`request_priority` tries in this order:
+
+    SCHED_FIFO              runs before all ordinary threads; needs a privilege or an rtprio limit
+    rtkit                   the desktop's service that grants real-time priority (D-Bus)
     nice −10                a larger share of the processor; needs a privilege or a nice limit
-    as it is                nothing was granted
+    unchanged               nothing was granted
 
-Nothing here fails for want of a privilege: the run goes on, and `Granted.detail` says what to
-change. Priorities are low real-time ones (1 to 99), below the kernel's own threads.
+A missing privilege is no error: the run goes on, and `Granted.detail` has the command that grants
+more. The priorities are low real-time ones (of 1 to 99), below the kernel's own threads.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from typing import Literal
 from mlink.errors import ModuleError
 
 DEFAULT_PRIORITY = 15
-"""Of capture threads."""
+"""Real-time priority of capture threads."""
 IO_PRIORITY = 14
-"""Of threads that read a board's line or end its pulses; scripts run below (`worker.ahead`)."""
+"""Real-time priority of threads that read a board or time pulses; above scripts (worker.ahead)."""
 DEFAULT_NICE = -10
 
 _LIMITS_REMEDY = (
@@ -39,7 +41,12 @@ _LIMITS_REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What the system granted to one thread; `detail` is a sentence for people."""
+    """What the system granted to one thread.
+
+    Attributes:
+        policy: How it is scheduled; "normal" when nothing was granted.
+        detail: A sentence for people, with what to change to be granted more.
+    """
 
     policy: Literal["fifo", "rtkit", "nice", "normal"]
     priority: int
@@ -49,18 +56,18 @@ class Granted:
 
     @property
     def is_best(self) -> bool:
-        """Whether the thread runs at a real-time priority."""
+        """Whether the thread has a real-time priority."""
         return self.priority > 0
 
     @property
     def brief(self) -> str:
-        """The detail without the advice."""
+        """`detail` without the advice."""
         return self.detail.partition(";")[0]
 
 
 def _ask_rtkit(thread_id: int, priority: int) -> int:
-    """Return the priority that rtkit gave, 0 when it gave none or is not there."""
-    from mlink import rtkit  # D-Bus is loaded only where the system itself has refused
+    """Return the priority that rtkit granted; 0 when it refused or does not run."""
+    from mlink import rtkit  # imported here: D-Bus is needed only where the kernel has refused
 
     try:
         return rtkit.make_thread_realtime(thread_id, priority)
@@ -70,11 +77,11 @@ def _ask_rtkit(thread_id: int, priority: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SystemCalls:
-    """The calls that grant priority; tests put others in their place."""
+    """The system calls used here; tests pass other ones."""
 
     set_scheduler: Callable[[int, int, os.sched_param], None] = os.sched_setscheduler
     ask_rtkit: Callable[[int, int], int] = _ask_rtkit
-    """(thread id, priority) → the real-time priority that rtkit gave the thread; 0: none."""
+    """Called with (thread id, priority); returns the priority that rtkit granted, or 0."""
     set_nice: Callable[[int, int, int], None] = os.setpriority
     get_nice: Callable[[int, int], int] = os.getpriority
 
@@ -85,10 +92,18 @@ LINUX = SystemCalls()
 def request_priority(
     priority: int = DEFAULT_PRIORITY, nice: int = DEFAULT_NICE, *, system: SystemCalls = LINUX
 ) -> Granted:
-    """Ask for the best scheduling that the system gives the calling thread; never fails."""
+    """Request the best scheduling that the system grants to the calling thread. Never fails.
+
+    Threads and programs that the thread starts afterwards have ordinary priority.
+
+    Args:
+        priority: Wanted real-time priority, 1 to 99.
+        nice: Wanted nice value, where a real-time priority is refused.
+        system: The system calls to use.
+    """
     thread_id = threading.get_native_id()
     try:
-        # Children of this thread start as ordinary ones: a helper program must not be real-time.
+        # Reset on fork: a helper program of this thread must not be real-time.
         system.set_scheduler(
             thread_id, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority)
         )
@@ -112,7 +127,7 @@ def request_priority(
 
 
 def _request_nice(thread_id: int, nice: int, refusal: str, system: SystemCalls) -> Granted:
-    """Fall back to a better nice value, or to what the thread has."""
+    """Request a better nice value; where that is refused too, leave the thread as it is."""
     before = system.get_nice(os.PRIO_PROCESS, thread_id)
     advice = f"real-time priority was refused ({refusal}); to allow it: {_LIMITS_REMEDY}"
     if before <= nice:
@@ -126,7 +141,17 @@ def _request_nice(thread_id: int, nice: int, refusal: str, system: SystemCalls) 
 
 
 def pin_to_cpus(cpus: Collection[int]) -> frozenset[int]:
-    """Let the calling thread run on these processors only; return those that it now has."""
+    """Restrict the calling thread to these processors.
+
+    Args:
+        cpus: Numbers of processors, from 0.
+
+    Returns:
+        The processors that it may use now.
+
+    Raises:
+        ModuleError: None of them exists, or this process may not use them.
+    """
     thread_id = threading.get_native_id()
     try:
         os.sched_setaffinity(thread_id, cpus)
@@ -148,9 +173,9 @@ MEMLOCK_REMEDY = (
 
 
 def may_lock_memory() -> str:
-    """Return why this process may not lock all its memory; empty when it may."""
+    """Return why this process may not lock all its memory; an empty text when it may."""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    # Under a finite limit mlockall may succeed, and a later allocation then fail for want of it.
+    # Under a finite limit mlockall may succeed, and a later allocation fail.
     if soft == resource.RLIM_INFINITY or _has_capability(_CAP_IPC_LOCK):
         return ""
     return f"only {soft >> 10} KB may be locked"
@@ -158,9 +183,12 @@ def may_lock_memory() -> str:
 
 @contextmanager
 def locked_memory() -> Iterator[str]:
-    """Keep the pages that this process uses from being swapped out; yield a sentence that says so.
+    """Lock the memory of this process within the block, so that it is not swapped out.
 
     Never fails. Pages are locked when they are first used, so that reserved memory costs nothing.
+
+    Yields:
+        A sentence about the result, with what to change where it was refused.
     """
     refusal = may_lock_memory()
     libc = ctypes.CDLL(None, use_errno=True)
@@ -189,12 +217,12 @@ def _has_capability(number: int) -> bool:
 
 @contextmanager
 def scheduling_kept() -> Iterator[None]:
-    """Undo what a library does to the scheduling of this process within the block.
+    """Undo changes that a library makes to the scheduling of this process within the block.
 
-    SVT-AV1, when run as root, puts the thread that opens it and all its own at SCHED_FIFO 99: above
-    capture threads, and above everything else on the machine. The calling thread gets back what it
-    had, and threads that are new and real-time become ordinary ones. Others keep what they
-    inherited: to raise them from SCHED_IDLE may need a privilege.
+    SVT-AV1, when run as root, sets the thread that opens it and all of its own threads to
+    SCHED_FIFO 99: above capture threads, and above everything else on the machine. At the end the
+    calling thread has its old scheduling again, and new real-time threads become ordinary ones.
+    Other new threads keep what they inherited: raising them from SCHED_IDLE may need a privilege.
     """
     caller = threading.get_native_id()
     own, param = os.sched_getscheduler(caller), os.sched_getparam(caller)
@@ -219,9 +247,9 @@ def _thread_ids() -> set[int]:
 
 @contextmanager
 def quiet_gc() -> Iterator[None]:
-    """Keep the garbage collector of this process from pausing it, until the end of the block.
+    """Switch the garbage collector of this process off within the block, as it pauses all threads.
 
-    What exists now is set aside for good; cycles made meanwhile stay until the block's end.
+    Objects that exist now are frozen until the end; cycles made meanwhile are collected after it.
     """
     was_enabled = gc.isenabled()
     gc.collect()

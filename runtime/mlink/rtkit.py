@@ -1,7 +1,8 @@
-"""Asks rtkit, the desktop's service that hands out real-time priority, over D-Bus.
+"""Client of rtkit, the desktop's service that grants real-time priority, over D-Bus.
 
-rtkit makes a thread real-time only when its process may not use a processor without a pause for
-longer than rtkit allows (RLIMIT_RTTIME), and when its children start as ordinary threads.
+rtkit grants it to a thread only when RLIMIT_RTTIME bounds the time that the process may use a
+processor without a pause (RTTimeUSecMax), and when children of the thread start as ordinary ones
+(SCHED_RESET_ON_FORK). Interface: org.freedesktop.RealtimeKit1.
 """
 
 from __future__ import annotations
@@ -13,25 +14,29 @@ from typing import Any, Protocol
 NAME = "org.freedesktop.RealtimeKit1"
 PATH = "/org/freedesktop/RealtimeKit1"
 REPLY_TIMEOUT_SEC = 1.0
-"""rtkit answers within milliseconds; a bus that hangs must not hold up a run."""
+"""rtkit replies within ms; a bus that hangs must not delay a run for longer."""
 _LIKELY_LIMIT_USEC = 200_000
-"""What rtkit allows by default without a pause, in µs."""
+"""Default of rtkit's RTTimeUSecMax, in µs."""
 
 
 class BusConnection(Protocol):
     """The part of jeepney's blocking connection that is used here."""
 
     def send_and_get_reply(self, message: Any, *, timeout: float | None = None) -> Any:
-        """Send a call and return its answer."""
+        """Send a call and return its reply."""
         ...
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         ...
 
 
 class RtkitUnavailableError(Exception):
-    """rtkit cannot be asked, or said no; the message says why."""
+    """rtkit is not available, or has refused; the message has the reason."""
+
+
+class RtkitRefusedError(RtkitUnavailableError):
+    """rtkit has replied with an error."""
 
 
 def make_thread_realtime(
@@ -41,9 +46,19 @@ def make_thread_realtime(
     connect: Callable[[], BusConnection] | None = None,
     set_limit: Callable[[int, tuple[int, int]], None] = resource.setrlimit,
 ) -> int:
-    """Return the real-time priority that rtkit gave a thread of this process.
+    """Request a real-time priority for a thread of this process.
 
-    It may be lower than the one asked for. Raises RtkitUnavailableError.
+    Args:
+        thread_id: Its id in the kernel (`threading.get_native_id`).
+        priority: Wanted priority, 1 to 99.
+        connect: Returns a connection to the system bus; None uses jeepney.
+        set_limit: Sets a resource limit of the process.
+
+    Returns:
+        The granted priority, which may be lower.
+
+    Raises:
+        RtkitUnavailableError: rtkit is not available, or has refused.
     """
     bus = _connect(connect)
     try:
@@ -58,7 +73,11 @@ def make_thread_realtime(
 
 
 def highest_priority(*, connect: Callable[[], BusConnection] | None = None) -> int:
-    """Return the highest priority that rtkit gives; RtkitUnavailableError when it is not there."""
+    """Return the highest priority that rtkit grants.
+
+    Raises:
+        RtkitUnavailableError: rtkit is not available.
+    """
     bus = _connect(connect)
     try:
         return int(_call(bus, "org.freedesktop.DBus.Properties", "Get", "ss",
@@ -85,7 +104,7 @@ def _system_bus() -> BusConnection:
 
 
 def _call(bus: BusConnection, interface: str, method: str, signature: str, body: Any) -> Any:
-    """Call a method of rtkit's one object and return the body of its answer."""
+    """Call a method of rtkit's object and return the body of the reply."""
     from jeepney import DBusAddress, DBusErrorResponse, MessageType, new_method_call
 
     address = DBusAddress(PATH, bus_name=NAME, interface=interface)
@@ -93,26 +112,28 @@ def _call(bus: BusConnection, interface: str, method: str, signature: str, body:
     try:
         reply = bus.send_and_get_reply(message, timeout=REPLY_TIMEOUT_SEC)
     except (DBusErrorResponse, OSError, TimeoutError) as error:
-        raise RtkitUnavailableError(f"rtkit does not answer ({error})") from error
+        raise RtkitUnavailableError(f"rtkit does not reply ({error})") from error
     if reply.header.message_type is MessageType.error:
         reason = reply.body[0] if reply.body else "no reason given"
-        raise RtkitUnavailableError(f"rtkit said no ({reason})")
+        raise RtkitRefusedError(f"rtkit has refused ({reason})")
     return reply.body
 
 
 def _property(bus: BusConnection, name: str, default: int) -> int:
-    """Return one of rtkit's limits, or its usual value when this rtkit does not tell it."""
+    """Return one of rtkit's limits, or `default` when this version does not have it."""
     try:
         body = _call(bus, "org.freedesktop.DBus.Properties", "Get", "ss", (NAME, name))
         return int(body[0][1])
-    except RtkitUnavailableError as error:
-        if "said no" in str(error) and "UnknownProperty" not in str(error):
+    except RtkitRefusedError as error:
+        if "UnknownProperty" not in str(error):
             raise
-        return default
+    except RtkitUnavailableError:
+        pass  # no reply; the request for the priority itself will show that
+    return default
 
 
 def _limit_rttime(longest_usec: int, set_limit: Callable[[int, tuple[int, int]], None]) -> None:
-    """Let the kernel end real-time threads of ours that never pause, as rtkit demands."""
+    """Limit the time that real-time threads may run without a pause, as rtkit requires."""
     _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
     allowed = longest_usec if hard == resource.RLIM_INFINITY else min(longest_usec, hard)
     try:

@@ -1,9 +1,9 @@
 """Helpers for scripts beyond `syntalos_mlink`: pulse trains, reflexes, a safe state.
 
 They need a board with mlink's own firmware (`mlink flash`). Each function sends one LineCommand of
-kind DEVICE_SPECIFIC through an output port of type LineCommand, and returns it; times are µs. What
-cannot be is refused here with ModuleError, what the board cannot by the module `firmata-io`.
-docs/boards.md tells what becomes of each.
+kind DEVICE_SPECIFIC through an output port of type LineCommand, and returns it. Values out of range
+raise ModuleError here; the module `firmata-io` fails when the board cannot do what was sent. What
+the board does with each command: docs/boards.md.
 
     import mlink.script as ms
     ms.pulse_train(ctl, 9, width_usec=500, period_usec=2000, count=100)
@@ -57,7 +57,23 @@ def pulse_train(
     start_usec: int | None = None,
     active_low: bool = False,
 ) -> LineCommand:
-    """Send `count` pulses (0: until stopped), made by the board; `start_usec` is master time."""
+    """Have the board send a train of pulses on a line.
+
+    Args:
+        port: Output port of type LineCommand, connected to the board.
+        line_id: Number of the line.
+        width_usec: Length of a pulse in µs, at least 10.
+        period_usec: Time from one pulse to the next in µs; longer than `width_usec`.
+        count: Number of pulses; 0 sends until `stop_pulses`.
+        start_usec: Master time of the first pulse in µs; None starts at once.
+        active_low: Whether pulses are low on a line that rests high.
+
+    Returns:
+        The command that was sent.
+
+    Raises:
+        ModuleError: A value is out of range.
+    """
     _whole("width_usec", width_usec, 1, _LONGEST_USEC)
     _whole("period_usec", period_usec, 1, _LONGEST_USEC)
     _whole("count", count, 0, _MOST_PULSES)
@@ -72,7 +88,7 @@ def pulse_train(
 
 
 def stop_pulses(port: OutputPort, line_id: int) -> LineCommand:
-    """End what pulses on a line; the line comes to rest at once."""
+    """End pulses and trains on a line; it returns to its resting level at once."""
     return _send(port, line_id, bytes((_STOP,)))
 
 
@@ -88,10 +104,24 @@ def set_reflex(
     refractory_usec: int = 0,
     condition: tuple[int, bool] | None = None,
 ) -> LineCommand:
-    """Let the board itself act on `output` when `trigger` has an edge, within some µs.
+    """Have the board itself act on a line within some µs of an edge on another.
 
-    `condition` is a line and the level that it must have; `refractory_usec` how long after an
-    action no other one follows. Reflexes have indices from 0; the board tells how many it has.
+    Args:
+        port: Output port of type LineCommand, connected to the board.
+        index: Number of the reflex, from 0; the board reports how many it has.
+        trigger: Line whose edges are watched.
+        output: Line to act on.
+        action: What to do to it.
+        edges: Which edges of `trigger` count.
+        width_usec: Length of a pulse in µs, at least 20, for the actions PULSE_HIGH and PULSE_LOW.
+        refractory_usec: Time in µs after an action during which no other one follows.
+        condition: A line and the level that it must have; None for no condition.
+
+    Returns:
+        The command that was sent.
+
+    Raises:
+        ModuleError: A value is out of range.
     """
     _whole("index", index, 0, _LAST_INDEX)
     for line in (output, *(condition[:1] if condition is not None else ())):
@@ -109,23 +139,33 @@ def set_reflex(
 
 
 def remove_reflex(port: OutputPort, index: int) -> LineCommand:
-    """Remove a reflex."""
+    """Remove the reflex with this number."""
     _whole("index", index, 0, _LAST_INDEX)
     return _send(port, 0, bytes((_REMOVE_REFLEX, index)))
 
 
 def watch_edges(port: OutputPort, line_id: int, edges: Edges = Edges.BOTH) -> LineCommand:
-    """Take only these edges of a line as readings; usual are both. `Edges.NONE` ends it."""
+    """Report only these edges of a line as readings; `Edges.NONE` ends the reports."""
     return _send(port, line_id, bytes((_WATCH_EDGES, int(edges))))
 
 
 def safe_state(
     port: OutputPort, timeout_msec: int, levels: Mapping[int, bool] | None = None
 ) -> LineCommand:
-    """Have the board set its outputs when the host has been silent for `timeout_msec`.
+    """Have the board set its outputs when the host has been silent for too long.
 
-    Without `levels` all outputs become low, else these become what they say; 0 ms switches it off.
-    It takes the place of the setting `safe_state_msec`.
+    Replaces what the setting `safe_state_msec` of `firmata-io` has set.
+
+    Args:
+        port: Output port of type LineCommand, connected to the board.
+        timeout_msec: Silence in ms, at most 600,000; 0 switches the safe state off.
+        levels: Level of each line; None sets all outputs low.
+
+    Returns:
+        The command that was sent.
+
+    Raises:
+        ModuleError: A value is out of range.
     """
     _whole("timeout_msec", timeout_msec, 0, _LONGEST_SAFE_MSEC)
     for line in levels or ():
@@ -138,7 +178,7 @@ def _send(port: OutputPort, line_id: int, extra: bytes) -> LineCommand:
     if not hasattr(port, "submit"):
         raise ModuleError(
             f"this needs an output port of type LineCommand, not {type(port).__name__}",
-            remedy="get_output_port() gives None for an id that the bench does not declare.",
+            remedy="get_output_port() returns None for an id that the bench does not declare.",
         )
     _whole("line_id", line_id, 0, _LAST_LINE)
     command = LineCommand(LineCommandKind.DEVICE_SPECIFIC, line_id, extra=extra)
@@ -147,7 +187,7 @@ def _send(port: OutputPort, line_id: int, extra: bytes) -> LineCommand:
 
 
 def _whole(what: str, value: object, least: int, most: int) -> int:
-    """Return `value` as an int; ModuleError when it is none, or out of its range."""
+    """Return `value` as an int; raise ModuleError when it is none, or out of its range."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]  # that is the question
     except TypeError:

@@ -1,4 +1,7 @@
-"""The values that flow on streams; times are µs of the master timer unless a name says else."""
+"""The items of streams.
+
+Times are µs on the master timer, except where a field's name or description has another unit.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from numpy.typing import NDArray
 
 
 class DataType(enum.Enum):
-    """Names of stream types, as benches, scripts and Syntalos write them.
+    """Types of streams, with the names that benches, scripts and Syntalos use.
 
-    The 2.x spellings are aliases of the present names.
+    The names of Syntalos 2.x are aliases.
     """
 
     ControlCommand = "ControlCommand"
@@ -32,12 +35,16 @@ class DataType(enum.Enum):
 
     @classmethod
     def from_name(cls, name: str) -> DataType:
-        """Look a type up by its present or 2.x name; KeyError when there is none."""
+        """Return the type with this name, of Syntalos 3.x or 2.x.
+
+        Raises:
+            KeyError: There is none.
+        """
         return cls.__members__[name]
 
 
 class ControlCommandKind(enum.IntEnum):
-    """What a ControlCommand asks for."""
+    """What a ControlCommand requests."""
 
     UNKNOWN = 0
     START = 1
@@ -48,7 +55,7 @@ class ControlCommandKind(enum.IntEnum):
 
 
 class LineCommandKind(enum.IntEnum):
-    """What a LineCommand asks a board to do."""
+    """What a LineCommand requests of a board."""
 
     UNKNOWN = 0
     SET_MODE = 1
@@ -69,7 +76,13 @@ class LineModeFlags(enum.IntFlag):
 
 
 class ControlCommand(msgspec.Struct, array_like=True):
-    """Tells a module to start, pause, stop or step; `duration` is in milliseconds."""
+    """A request to a module to start, pause, stop or step.
+
+    Attributes:
+        kind: What is requested.
+        duration: A duration in ms, where the kind has one.
+        command: Text of a CUSTOM command.
+    """
 
     kind: ControlCommandKind = ControlCommandKind.UNKNOWN
     duration: int = 0
@@ -77,7 +90,16 @@ class ControlCommand(msgspec.Struct, array_like=True):
 
 
 class LineCommand(msgspec.Struct, array_like=True):
-    """One order to a board's line; `duration_usec` is a pulse's length."""
+    """One command to a line of a board.
+
+    Attributes:
+        kind: What is requested.
+        line_id: Number of the line, 0 to 65535.
+        value: Value to write, 0 to 4294967295.
+        duration_usec: Length of a pulse, in µs.
+        flags: How SET_MODE sets the line up.
+        extra: Payload of a DEVICE_SPECIFIC command.
+    """
 
     kind: LineCommandKind = LineCommandKind.UNKNOWN
     line_id: int = 0
@@ -88,7 +110,13 @@ class LineCommand(msgspec.Struct, array_like=True):
 
 
 class LineReading(msgspec.Struct, array_like=True):
-    """One value read from a board's line at master time `time_usec`."""
+    """One value read from a line of a board.
+
+    Attributes:
+        line_id: Number of the line, 0 to 65535.
+        value: The value: 0 or 1 of a digital line.
+        time_usec: Master time of the reading, in µs.
+    """
 
     line_id: int = 0
     value: int = 0
@@ -96,7 +124,7 @@ class LineReading(msgspec.Struct, array_like=True):
 
     @property
     def time(self) -> timedelta:
-        """The same time as a timedelta (µs resolution)."""
+        """`time_usec` as a timedelta."""
         return timedelta(microseconds=self.time_usec)
 
     @time.setter
@@ -105,14 +133,18 @@ class LineReading(msgspec.Struct, array_like=True):
 
 
 TableRow: TypeAlias = list[str]
-"""A row as received: a list of text cells. Any sequence may be submitted."""
+"""A row as it is received, a list of texts. Any sequence may be submitted; cells become text."""
 
 
 class Frame:
-    """One picture: H×W or H×W×C pixels, its number and its master time.
+    """One picture with its number and its master time.
 
-    `mat` is an array of the script's own that it may write to (made on first access from a
-    received frame); `view` is the shared picture, read-only for a received frame.
+    A received frame lies in shared memory that all subscribers read. `view` reads it there, without
+    a copy; the first access to `mat` makes a copy that may be written to.
+
+    Attributes:
+        index: Number of the frame, as its source counts.
+        time_usec: Master time of the frame, in µs.
     """
 
     __slots__ = ("__weakref__", "_mat", "_view", "index", "time_usec")
@@ -125,7 +157,13 @@ class Frame:
 
     @classmethod
     def from_shared(cls, view: NDArray[Any], index: int, time_usec: int) -> Frame:
-        """Wrap pixels in shared memory, which the array keeps alive."""
+        """Return a frame of pixels in shared memory.
+
+        Args:
+            view: The pixels, H×W or H×W×C; becomes read-only. Keeps the memory alive.
+            index: Number of the frame.
+            time_usec: Master time of the frame.
+        """
         frame = cls()
         frame.index = index
         frame.time_usec = time_usec
@@ -135,7 +173,13 @@ class Frame:
 
     @classmethod
     def from_array(cls, mat: NDArray[Any], index: int = 0, time_usec: int = 0) -> Frame:
-        """Make a frame of an array, which is not copied."""
+        """Return a frame of an array, which is not copied.
+
+        Args:
+            mat: The pixels, H×W or H×W×C.
+            index: Number of the frame.
+            time_usec: Master time of the frame.
+        """
         frame = cls()
         frame.index = index
         frame.time_usec = time_usec
@@ -144,7 +188,7 @@ class Frame:
 
     @property
     def mat(self) -> NDArray[Any]:
-        """The pixels as a writable array; an empty 0×0 uint8 array when none were set."""
+        """The pixels as an array to write to; without pixels an empty 0×0 array of uint8."""
         if self._mat is None:
             if self._view is None:
                 self._mat = np.empty((0, 0), np.uint8)
@@ -160,7 +204,7 @@ class Frame:
 
     @property
     def view(self) -> NDArray[Any]:
-        """The pixels without a copy; read-only while they are shared with other modules."""
+        """The pixels without a copy; read-only while they are in shared memory."""
         if self._view is not None:
             return self._view
         return self.mat
@@ -171,14 +215,14 @@ class Frame:
         return self._view is not None
 
     def detach(self) -> None:
-        """Copy the pixels out of shared memory, which is free again once no view is held."""
+        """Copy the pixels out of shared memory, which is freed when no view is left."""
         if self._view is not None:
             self._mat = self._view.copy()
             self._view = None
 
     @property
     def time(self) -> timedelta:
-        """The frame's time as a timedelta (µs resolution)."""
+        """`time_usec` as a timedelta."""
         return timedelta(microseconds=self.time_usec)
 
     @time.setter
@@ -191,10 +235,10 @@ class Frame:
 
 
 class SignalBlock:
-    """Samples of several channels: `timestamps` uint64 (N,), `data` (N, channels).
+    """Samples of one or several channels, with the time of each sample.
 
-    Arrays and lists of other number types are converted when they are assigned (integer blocks
-    cut fractions off); values out of range stay as they are, and are refused when they are sent.
+    Arrays and lists of other number types are converted when they are assigned; integer blocks cut
+    fractions off. An array with values out of range is kept as it is, and refused when it is sent.
     """
 
     __slots__ = ("_data", "_timestamps")
@@ -206,7 +250,7 @@ class SignalBlock:
 
     @property
     def timestamps(self) -> NDArray[np.uint64]:
-        """Time of each sample; µs unless the stream's metadata `time_unit` says otherwise."""
+        """Time of each sample, uint64 of shape (N,); µs unless the metadata has a `time_unit`."""
         return self._timestamps
 
     @timestamps.setter
@@ -215,7 +259,7 @@ class SignalBlock:
 
     @property
     def data(self) -> NDArray[Any]:
-        """The samples: a row for each time, a column for each channel."""
+        """The samples, of shape (N, channels): a row for each time, a column for each channel."""
         return self._data
 
     @data.setter
@@ -245,7 +289,7 @@ class SignalBlock:
 class SignalBlockI32(SignalBlock):
     """A block of int32 samples."""
 
-    if not TYPE_CHECKING:  # checkers would take `data`, declared below, for a missing slot
+    if not TYPE_CHECKING:  # `data` below is a type only; checkers would miss a slot for it
         __slots__ = ()
     dtype = np.dtype(np.int32)
     data: NDArray[np.int32]
@@ -254,7 +298,7 @@ class SignalBlockI32(SignalBlock):
 class SignalBlockU16(SignalBlock):
     """A block of uint16 samples."""
 
-    if not TYPE_CHECKING:  # checkers would take `data`, declared below, for a missing slot
+    if not TYPE_CHECKING:  # `data` below is a type only; checkers would miss a slot for it
         __slots__ = ()
     dtype = np.dtype(np.uint16)
     data: NDArray[np.uint16]
@@ -263,7 +307,7 @@ class SignalBlockU16(SignalBlock):
 class SignalBlockF32(SignalBlock):
     """A block of float32 samples."""
 
-    if not TYPE_CHECKING:  # checkers would take `data`, declared below, for a missing slot
+    if not TYPE_CHECKING:  # `data` below is a type only; checkers would miss a slot for it
         __slots__ = ()
     dtype = np.dtype(np.float32)
     data: NDArray[np.float32]
@@ -273,7 +317,7 @@ _TIMESTAMP = np.dtype(np.uint64)
 
 
 def _fitted(value: object, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the values as an array of `dtype` if each fits, else as the array that they are."""
+    """Return the values as an array of `dtype`; unconverted when one of them does not fit."""
     if type(value) is np.ndarray and value.dtype == dtype:
         return value
     array: NDArray[Any] = np.asarray(value)

@@ -1,8 +1,8 @@
-"""The script interface of Syntalos, on mlink: `import syntalos_mlink as syl`.
+"""The script interface of Syntalos, implemented by mlink: `import syntalos_mlink as syl`.
 
-All times are microseconds (or milliseconds, where a name says so) since the run's start, from
-the master timer that all modules share. Names of the 2.x generation (Firmata…) work beside those
-of 3.x.
+Names, types and units are those of Syntalos. Times are µs since the start of the run (ms or s where
+a name has it) on the master timer, which all modules share. Names of Syntalos 2.x (Firmata…) work
+beside those of 3.x. Functions and methods raise SyntalosPyError. Guide: docs/scripting.md.
 """
 
 from __future__ import annotations
@@ -93,70 +93,84 @@ __all__ = [
 
 
 def get_input_port(id: str) -> InputPort | None:
-    """Return the input port with this id, or None when there is none."""
+    """Return the input port with this id; None when the bench declares none."""
     return _link().input_port(id)
 
 
 def get_output_port(id: str) -> OutputPort | None:
-    """Return the output port with this id, or None when there is none."""
+    """Return the output port with this id; None when the bench declares none."""
     return _link().output_port(id)
 
 
 def time_since_start_msec() -> int:
-    """Return the milliseconds since the run's start."""
+    """Return the time since the start of the run in ms."""
     return _link().time_usec() // 1000
 
 
 def time_since_start_usec() -> int:
-    """Return the microseconds since the run's start."""
+    """Return the time since the start of the run in µs; 0 before it."""
     return _link().time_usec()
 
 
 def is_running() -> bool:
-    """Return True while the run is on; False once a stop was asked."""
+    """Return whether the run lasts; False before its start and once a stop was requested."""
     return _link().running
 
 
 def await_data(timeout_usec: int = -1) -> None:
     """Wait for data and pass it to the ports' `on_data` functions.
 
-    A negative timeout waits until the run is to stop; else for one wait of at most that long.
+    Delayed calls are made meanwhile too.
+
+    Args:
+        timeout_usec: Longest wait in µs; it returns as soon as something was delivered. -1 serves
+            until a stop is requested.
     """
     _link().await_data(timeout_usec)
 
 
 def wait(msec: int) -> None:
-    """Wait for `msec` milliseconds while data is served."""
+    """Wait for `msec` ms, or until a stop is requested, and deliver data meanwhile."""
     _link().wait_msec(msec)
 
 
 def wait_sec(sec: int) -> None:
-    """Wait for `sec` seconds while data is served."""
+    """Wait for `sec` s, or until a stop is requested, and deliver data meanwhile."""
     _link().wait_sec(sec)
 
 
 def schedule_delayed_call(delay_msec: int, callable_fn: Callable[[], object]) -> None:
-    """Call a function once, `delay_msec` milliseconds from now, without blocking."""
+    """Call a function once, `delay_msec` ms from now; returns at once.
+
+    The call is made in the script's thread, while it waits for data.
+
+    Args:
+        delay_msec: Delay in ms, 0 or more.
+        callable_fn: A function without arguments.
+
+    Raises:
+        SyntalosPyError: The delay is negative, or the function takes arguments.
+    """
     _link().call_later(delay_msec, callable_fn)
 
 
 def raise_error(message: str) -> None:
-    """End the run as failed, with this message."""
+    """End the run as failed, with this message. The script itself goes on until it returns."""
     _link().raise_error(message)
 
 
 def println(text: str) -> None:
-    """Print a line at once."""
+    """Print a line and flush; it is shown and kept in the log of the run."""
     _link().print_line(text)
 
 
 def new_line_command(kind: LineCommandKind, line_id: int, value: int = 0) -> LineCommand:
-    """Return a new line command."""
+    """Return a new line command; submit it to an output port of type LineCommand."""
     return LineCommand(kind, line_id, value)
 
 
 def new_firmatactl_with_id_name(kind: FirmataControlKind, pin_id: int, name: str) -> FirmataControl:
-    """Return a new 2.x command for a pin, with the name that it is registered under."""
+    """Return a new 2.x command for a pin, with the name under which it is registered."""
     return new_firmatactl(kind, pin_id, name)
 
 
@@ -170,10 +184,10 @@ def new_firmatactl_with_name(kind: FirmataControlKind, name: str) -> FirmataCont
     return new_firmatactl(kind, pin_name=name)
 
 
-if not TYPE_CHECKING:  # a checker shall know the names, and those only
+if not TYPE_CHECKING:  # with it, type checkers would accept any name
 
     def __getattr__(name: str) -> Any:
-        """Import what is seldom used when it is; propose the nearest name for one that is not."""
+        """Import rarely used names when they are used; propose the nearest for unknown ones."""
         if name in {"SecondaryClockSynchronizer", "TimeSyncStrategy"}:
             import mlink.sync
 
@@ -187,5 +201,5 @@ if not TYPE_CHECKING:  # a checker shall know the names, and those only
         raise AttributeError(message, name=name)
 
     def __dir__() -> list[str]:
-        """Return the interface's names."""
+        """Return the names of the interface."""
         return [*__all__, "__all__", "__doc__", "__name__"]
