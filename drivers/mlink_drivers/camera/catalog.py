@@ -1,4 +1,7 @@
-"""The module type `camera-generic`: its settings and ports, without importing OpenCV."""
+"""The module type `camera-generic`: its settings and ports.
+
+It is imported wherever module types are listed, so it must not import OpenCV or the backends.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Changes of controls during a run, by commands such as "exposure=5000", recorded as table rows."""
+"""Changes of controls during a run, by commands such as "exposure=5000".
+
+Each change, and each loss and return of the camera, becomes a table row with its master time.
+"""
 
 from __future__ import annotations
 

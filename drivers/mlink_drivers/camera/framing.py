@@ -1,4 +1,7 @@
-"""Region of interest and greyscale for every backend: a backend that wraps another one."""
+"""Region of interest and greyscale: a backend that wraps another one.
+
+Backends thus deliver whole pictures only, and need to know nothing of either setting.
+"""
 
 from __future__ import annotations
 

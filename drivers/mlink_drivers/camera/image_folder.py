@@ -1,4 +1,7 @@
-"""Camera backend for a folder of images, played in the order of their names."""
+"""Camera backend for a folder of images, played in the order of their names.
+
+All images must have the size and type of the first one, as the stream announces one shape.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Handling of a camera that is lost during a run: by policy, end the run or wait for it."""
+"""Handling of a camera that is lost during a run: by policy, end the run or wait for it.
+
+How a camera is found and opened again is known to CameraSource only.
+"""
 
 from __future__ import annotations
 

@@ -39,7 +39,12 @@ class CameraModule(Module[CameraSettings]):
         self._quiet = ExitStack()
 
     def prepare(self) -> None:
-        """Open the camera, and describe in the stream's metadata what it delivers."""
+        """Open the camera, and describe in the stream's metadata what it delivers.
+
+        Raises:
+            BenchError: The module has neither a device nor a camera number.
+            DeviceError: The camera cannot be opened, or (with `strict`) refuses a setting.
+        """
         address = self._find_address()
         device = self.context.device
         # The address of a virtual device has more parts than the bench file shows.

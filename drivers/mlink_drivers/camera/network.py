@@ -108,7 +108,11 @@ class NetworkCamera:
         )
 
     def retrieve(self, into: NDArray[Any]) -> bool:
-        """Decode into `into`; False if the picture is damaged."""
+        """Decode into `into`; False if the picture is damaged.
+
+        Raises:
+            DeviceError: The camera has changed its size.
+        """
         remedy = "Do not change the camera's size during a run."
         return decode_into(self._capture, into, self._shown, remedy)
 

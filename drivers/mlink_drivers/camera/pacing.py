@@ -1,4 +1,7 @@
-"""Pacing of recorded sources: a frame is returned when it is due, or immediately."""
+"""Pacing of recorded sources: a frame is returned when it is due, or immediately.
+
+Its stamp is the same in both cases, so that a recording gives the same times in each run.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,12 @@ class Pacer:
         self._start_ns = time.monotonic_ns()
 
     def stamp(self, time_nsec: int, number: int) -> Stamp:
-        """Return the stamp of a frame by its time in the source (ns) and its number."""
+        """Return the stamp of a frame.
+
+        Args:
+            time_nsec: Its time from the beginning of the source, in ns.
+            number: Its number from 0.
+        """
         return Stamp(self._start_ns + time_nsec, number)
 
     def wait(self, due: Stamp) -> NoFrame | None:

@@ -1,4 +1,7 @@
-"""Measured frame rate and lost frames, computed from the times of frames alone."""
+"""Measured frame rate and lost frames, computed from the times of frames alone.
+
+The rate that a driver reports is often wrong, and few sources number their frames.
+"""
 
 from __future__ import annotations
 

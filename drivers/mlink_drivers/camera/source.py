@@ -1,4 +1,7 @@
-"""One camera for the length of a run: opened, adjusted, and opened again after a loss."""
+"""One camera for the length of a run: opened, adjusted, and opened again after a loss.
+
+A backend serves one opening; this class makes a new one for each.
+"""
 
 from __future__ import annotations
 

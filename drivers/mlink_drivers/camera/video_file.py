@@ -127,7 +127,11 @@ class VideoFileCamera:
         self._first_ns = None
 
     def retrieve(self, into: NDArray[Any]) -> bool:
-        """Decode into `into`; False if the picture is damaged."""
+        """Decode into `into`; False if the picture is damaged.
+
+        Raises:
+            DeviceError: The picture has another size than the first one.
+        """
         remedy = "Convert the file to one size first."
         return decode_into(self._capture, into, str(self._path), remedy)
 

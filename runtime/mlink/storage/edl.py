@@ -40,7 +40,10 @@ _MANIFEST_WAIT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who made a recording."""
+    """A person who made a recording; `email` may be empty.
+
+    The manifest lists authors in the order in which they are given.
+    """
 
     name: str
     email: str = ""
@@ -222,7 +225,11 @@ class Group(Unit):
         )
 
     def save(self) -> None:
-        """Write the attributes; those that other processes wrote are kept."""
+        """Write the attributes; those that other processes wrote are kept.
+
+        Raises:
+            StorageError: They cannot be written, or those on disk are damaged.
+        """
         self._merge_attributes_on_disk()
         self._save_attributes()
 

@@ -51,7 +51,15 @@ def pwrite_all(fd: int, data: bytes, position: int) -> None:
 
 @contextmanager
 def storage_errors(path: Path, action: str = "write") -> Iterator[None]:
-    """Convert an OSError raised inside the block into a StorageError about `path`."""
+    """Convert an OSError raised inside the block into a StorageError about `path`.
+
+    Args:
+        path: The file or folder concerned.
+        action: What fails then, as a verb: "write", "read" or "create".
+
+    Raises:
+        StorageError: The block raised an OSError.
+    """
     try:
         yield
     except OSError as error:

@@ -1,4 +1,8 @@
-"""Summary of a recording, read without decoding its videos, for `mlink info` and others."""
+"""Summary of a recording, for `mlink info` and others.
+
+Videos are not decoded, and checksums other than those of tsync files are not computed, so that it
+is fast for large recordings. `mlink verify` checks everything.
+"""
 
 from __future__ import annotations
 

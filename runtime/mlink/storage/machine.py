@@ -1,4 +1,7 @@
-"""The machine and software versions with which a recording is made, for its attributes."""
+"""The machine and software versions with which a recording is made, for its attributes.
+
+They help to explain times that differ between recordings.
+"""
 
 from __future__ import annotations
 

@@ -104,7 +104,10 @@ def make_entry(
 
 
 def file_type_of(file_name: str) -> str:
-    """Return the extension without its dot, with both parts for compressed files ("csv.zst")."""
+    """Return the extension in lower case without its dot; "" if there is none.
+
+    Compressed files keep both parts: "csv.zst".
+    """
     suffixes = [suffix[1:].lower() for suffix in Path(file_name).suffixes]
     if len(suffixes) > 1 and suffixes[-1] in _COMPRESSIONS:
         return ".".join(suffixes[-2:])

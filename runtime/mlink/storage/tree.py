@@ -1,4 +1,7 @@
-"""The folders of a recording in whatever state they are, for verifying, repairing and reading."""
+"""The folders of a recording in whatever state they are, for verifying, repairing and reading.
+
+Nothing here writes. A damaged folder is an object with a `problem`, not an exception.
+"""
 
 from __future__ import annotations
 

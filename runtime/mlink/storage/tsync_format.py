@@ -1,4 +1,7 @@
-"""Constants, types and header of tsync files (docs/tsync-format.md describes every byte)."""
+"""Constants, types and header of tsync files.
+
+docs/tsync-format.md describes every byte; the format is that of Syntalos.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,10 @@ class TsyncMode(enum.IntEnum):
 
 
 class TimeUnit(enum.IntEnum):
-    """Unit of a time; INDEX counts items."""
+    """Unit of a time; INDEX counts items.
+
+    Values are those of the file format.
+    """
 
     INDEX = 0
     NANOSECONDS = 1
@@ -78,7 +84,10 @@ _USEC = {
 
 
 class TimeType(enum.IntEnum):
-    """Integer type in which a time is stored."""
+    """Integer type in which a time is stored.
+
+    Values are those of the file format.
+    """
 
     INT16 = 2
     INT32 = 3

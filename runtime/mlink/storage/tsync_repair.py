@@ -1,4 +1,7 @@
-"""Repairs tsync files that a crash cut off, and shortens them to the items that exist."""
+"""Repairs tsync files that a crash cut off, and shortens them to the items that exist.
+
+For recordings that no process writes any more; running recorders use TsyncWriter.
+"""
 
 from __future__ import annotations
 

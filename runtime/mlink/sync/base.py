@@ -117,7 +117,11 @@ class Synchronizer:
         return True
 
     def stop(self) -> None:
-        """End the run: write the last pair and close the sink. Calling it again does nothing."""
+        """End the run: write the last pair and close the sink. Calling it again does nothing.
+
+        Raises:
+            StorageError: The sink cannot write; it is closed all the same.
+        """
         self._used, self._running = True, False
         sink, pair = self._sink, self._final_pair()
         self._sink = None

@@ -87,7 +87,10 @@ class FreqCounterSynchronizer(Synchronizer):
 
     @property
     def index_offset(self) -> int:
-        """J: samples that the device counted too many (positive) or too few (negative)."""
+        """J, which is subtracted from the indices, in samples.
+
+        Positive if the device counted too many, negative if too few.
+        """
         return self._index_offset
 
     def process_block(

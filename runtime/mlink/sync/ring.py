@@ -1,4 +1,7 @@
-"""Statistics of the last N clock offsets, in integers, so that rounding errors cannot add up."""
+"""Statistics of the last N clock offsets, for calibration and for recognising outliers.
+
+Sums are kept in integers, so that rounding errors cannot add up over hours.
+"""
 
 from __future__ import annotations
 

@@ -62,9 +62,17 @@ class TsyncPairSink:
         )
 
     def write(self, device_usec: int, master_usec: int) -> None:
-        """Append one pair, in µs."""
+        """Append one pair, in µs.
+
+        Raises:
+            StorageError: The disk failed.
+        """
         self._writer.append(device_usec, master_usec)
 
     def close(self) -> None:
-        """Force the pairs onto the disk and close the file."""
+        """Force the pairs onto the disk and close the file.
+
+        Raises:
+            StorageError: The disk failed.
+        """
         self._writer.close()

@@ -50,7 +50,10 @@ _UNCONVERTED = ("GREY", "Y16 ")
 
 
 class V4L2Camera:
-    """One /dev/videoN; see CameraBackend for the contract, and Adjustable."""
+    """One /dev/videoN; implements CameraBackend and Adjustable.
+
+    OpenCV converts pictures to BGR, but for GREY and Y16, which it delivers in one channel.
+    """
 
     def __init__(self) -> None:
         self._node = Path()
@@ -170,7 +173,10 @@ class V4L2Camera:
         return tuple(answers)
 
     def start(self) -> None:
-        """Discard frames that were queued since `open`, unless their stamps show their age."""
+        """Discard frames that were queued since `open`, unless their stamps show their age.
+
+        A grab that has to wait shows that the queue is empty.
+        """
         if self._synchronizer is not None:
             self._synchronizer.start()
         if self._has_kernel_times:
@@ -210,7 +216,11 @@ class V4L2Camera:
         return Stamp(steadied_usec * 1000)
 
     def retrieve(self, into: NDArray[Any]) -> bool:
-        """Decode into `into`; False if OpenCV cannot decode the picture."""
+        """Decode into `into`; False if OpenCV cannot decode the picture.
+
+        Raises:
+            DeviceError: Another program has changed the camera's format.
+        """
         remedy = "No other program may change this camera's format during a run."
         return decode_into(self._capture, into, str(self._node), remedy)
 

@@ -87,7 +87,12 @@ class Control:
         return dict(self.menu).get(value, str(value))
 
     def value_of(self, wish: bool | float | str) -> int | None:
-        """Return the number for a requested value; None if it is no entry of the menu or number."""
+        """Return the number to set for a requested value; None if it cannot be converted.
+
+        Args:
+            wish: A number, which is rounded; a boolean; or a text: the name of a menu entry, "true"
+                or "false", "on" or "off", or a number.
+        """
         if isinstance(wish, str):
             folded = normal_name(wish)
             for value, name in self.menu:

@@ -76,7 +76,10 @@ def processes_using(node: Path, proc: Path = Path("/proc")) -> list[str]:
 
 
 def gone(node: Path) -> bool:
-    """Return whether the camera of an open node was unplugged."""
+    """Return whether the camera of an open node was unplugged.
+
+    Other errors, such as missing permissions, do not mean that it is gone.
+    """
     try:
         os.close(os.open(node, os.O_RDWR | os.O_NONBLOCK))
     except OSError as error:
