@@ -46,7 +46,7 @@ class Fleet(ClosesOnExit):
         self._by_fd: dict[int, WorkerHandle] = {}
 
     def close(self) -> None:
-        """Kill the workers that still live and end the fork server."""
+        """Kill the workers that still run, close their channels, and end the fork server."""
         self._kill_rest()
         for worker in self.workers.values():
             worker.close()

@@ -23,7 +23,7 @@ SIGNAL_QUEUE_ITEMS = 2048
 """Default queue of a subscription to signal blocks."""
 UNKNOWN_FRAME_BYTES = 1 << 20
 """Assumed size of a frame whose source does not announce it."""
-_SHM = "/dev/shm"  # noqa: S108 - POSIX shared memory lives here on Linux
+_SHM = "/dev/shm"  # noqa: S108 - the folder of POSIX shared memory on Linux
 _SIGNAL_ITEM_BYTES = HEADER_BYTES + 4096
 _BORROWED_FRAMES = 16
 _BORROWED_BLOCKS = 4

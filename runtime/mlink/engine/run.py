@@ -97,7 +97,7 @@ class Engine:
         """The failures so far; readable from any thread."""
         return self._outcome.failures
 
-    def request_stop(self, reason: str = "asked to stop") -> None:
+    def request_stop(self, reason: str = "stop requested") -> None:
         """Request the end of the run, as a success; may be called from any thread."""
         self._interrupts.request(reason)
 
@@ -168,7 +168,7 @@ class Engine:
                 if not self._outcome.ending:
                     self._start()
                 if not self._outcome.ending:
-                    self._stay()
+                    self._wait_for_end()
             self._end(self._messages)
 
     def _prepare(self) -> None:
@@ -205,7 +205,7 @@ class Engine:
         worker.advance(State.STARTING)
         worker.send(control.Start(self._t0_ns))
 
-    def _stay(self) -> None:
+    def _wait_for_end(self) -> None:
         assert self.live is not None
         self.live.begin(self._t0_ns)
         self._reporter.enter(Phase.RUN)

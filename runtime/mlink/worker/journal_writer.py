@@ -97,7 +97,7 @@ class JournalWriter:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._thread: threading.Thread | None = None
         if in_thread:
-            self._thread = threading.Thread(target=self._live, name="journal", daemon=True)
+            self._thread = threading.Thread(target=self._write_often, name="journal", daemon=True)
             self._thread.start()
 
     @property
@@ -181,7 +181,7 @@ class JournalWriter:
         if self._in_turn and len(self._records) >= _BATCH:
             self._write()
 
-    def _live(self) -> None:
+    def _write_often(self) -> None:
         while not self._closing.wait(_PERIOD_S):
             try:
                 self._write()

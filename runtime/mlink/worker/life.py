@@ -55,14 +55,14 @@ class Worker:
     def run(self) -> int:
         """Build the module and follow the engine to the end; return the process's exit code."""
         self.load()
-        return self.live()
+        return self.follow()
 
     def load(self) -> None:
         """Build the module and send Loaded."""
         if self._guard("load", self._build):
             self._channel.send(control.Loaded(os.getpriority(os.PRIO_PROCESS, 0)))
 
-    def live(self) -> int:
+    def follow(self) -> int:
         """Follow the engine until its Close, then close; return the process's exit code."""
         try:
             self._follow_engine()

@@ -171,7 +171,7 @@ class StandaloneBackend:
         """
         if event is not None:
             self._repeat(event, period_usec)
-        self._worker.live()
+        self._worker.follow()
         self._ended = True
 
     def _repeat(self, event: Callable[[], object], period_usec: int) -> None:

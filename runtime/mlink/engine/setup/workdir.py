@@ -17,7 +17,7 @@ from pathlib import Path
 from mlink.closing import ClosesOnExit
 from mlink.errors import StorageError
 
-_SHM = Path("/dev/shm")  # noqa: S108 - POSIX shared memory lives here on Linux
+_SHM = Path("/dev/shm")  # noqa: S108 - the folder of POSIX shared memory on Linux
 _LOCK = "lock"
 
 log = logging.getLogger("mlink.engine")
