@@ -106,7 +106,7 @@ class RunMessages:
             )
 
     def _worker_exited(self, worker: WorkerHandle, code: int) -> None:
-        if not worker.failed and (code != 0 or not worker.closed):
+        if code != 0 or not worker.closed:
             how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
             self._outcome.fail_worker(
                 worker,

@@ -173,10 +173,13 @@ def test_a_close_waits_until_all_processes_have_exited(desk):
 def test_a_module_that_does_not_close_fails_and_is_ended_anew(desk, monkeypatch):
     for worker in desk.workers.values():
         worker.state, worker.rung, worker.pid = State.FINISHED, 2, 77
+        worker.deadline = desk.clock.now - 1  # that of its stop
+    began = desk.clock.now
     signals: list[int] = []
 
     def kill(_pid: int, number: int) -> None:
         signals.append(number)
+        assert desk.clock.now >= began + 5.0
         if number == 9:
             desk.script.append(("rec", -9))
 
