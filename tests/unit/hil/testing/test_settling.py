@@ -31,6 +31,7 @@ class Run:
         self.time_sec = 0.0
         self.starved: dict[str, int] = {}
         self.bytes_in = dict.fromkeys(boards, 0)
+        self.bytes_out = dict.fromkeys(boards, 0)
         self.boards = {name: SimpleNamespace(stats=self._stats(name)) for name in boards}
         self.names = SimpleNamespace(
             testers=lambda: set(testers), line_streams=lambda: {"board.fmdata"}
@@ -40,7 +41,9 @@ class Run:
         monkeypatch.setattr(settling, "time", clock)
 
     def _stats(self, name):
-        return lambda: SimpleNamespace(uart_bytes_in=self.bytes_in[name], uart_bytes_out=0)
+        return lambda: SimpleNamespace(
+            uart_bytes_in=self.bytes_in[name], uart_bytes_out=self.bytes_out[name]
+        )
 
     def _sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
@@ -78,7 +81,7 @@ def test_a_virtual_board_is_at_rest_after_30_ms_without_a_byte(monkeypatch):
 
 def test_all_virtual_boards_have_to_be_at_rest(monkeypatch):
     def right_sends(run) -> None:
-        run.bytes_in["right"] = min(1, len(run.sleeps))
+        run.bytes_out["right"] = min(1, len(run.sleeps))
 
     run = Run(monkeypatch, right_sends, boards=["left", "right"])
     settle(run)
@@ -120,10 +123,10 @@ def test_the_end_of_the_run_ends_the_wait(monkeypatch):
 
 def reports_until(last):
     def during(run) -> None:
+        at = run.now_usec()
+        run.history.add([Event("cam.video", at, noted_ns=at * 1000)])  # no line
         if len(run.sleeps) <= last:
-            at = run.now_usec()
             run.history.add([Event("board.fmdata.7", at, noted_ns=at * 1000)])
-            run.history.add([Event("cam.video", at, noted_ns=at * 1000)])  # no line
 
     return during
 
@@ -162,3 +165,20 @@ def test_a_watched_camera_has_shown_the_rest_with_two_frames_exposed_after_it(mo
     settle(run, [STREAM])
     # at 100 µs the exposure may have begun before the rest, at 0
     assert seen == [(-100, False), (100, False), (10_000, False), (20_000, True)]
+
+
+# the board is at rest since 30 ms
+@pytest.mark.parametrize(
+    ("last_frames", "enough"),
+    [((10_000, 20_000, 30_000), False), ((10_000, 20_000, 30_000, 40_000), True)],
+)
+def test_frames_exposed_before_the_last_traffic_show_nothing(monkeypatch, last_frames, enough):
+    def one_byte(run) -> None:
+        run.bytes_in["uno"] = min(1, len(run.sleeps))
+
+    run = Run(monkeypatch, one_byte, boards=["uno"])
+    run.history.add([Event(STREAM, time_usec) for time_usec in last_frames])
+    shown = []
+    run.history.wait = lambda done, _timeout: shown.append(done())
+    settle(run, [STREAM])
+    assert shown == [enough]
