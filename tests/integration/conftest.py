@@ -12,14 +12,18 @@ from tests.support.bench_runner import BenchRunner, nothing_left_behind
 HERE = Path(__file__).parent
 AT_ANY_PACE = (HERE / "recordings", HERE / "replay")
 """Tests that hold however slowly the processes run; all others here are real-time tests."""
+TIMEOUT_SEC = 600
+"""Limit of a test of several processes: some take 100 s beside four busy loops."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests whose processes have to keep pace with the wall clock."""
+    """Mark the tests whose processes have to keep pace with the wall clock; give all more time."""
     for item in items:
-        if HERE in item.path.parents and not any(
-            folder in item.path.parents for folder in AT_ANY_PACE
-        ):
+        if HERE not in item.path.parents:
+            continue
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SEC))
+        if not any(folder in item.path.parents for folder in AT_ANY_PACE):
             item.add_marker("real_time")
 
 
