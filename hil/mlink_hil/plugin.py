@@ -169,7 +169,7 @@ def pytest_runtest_makereport(
     if report.failed:
         bench.run.keep_recording = True
     if report.when == "call":
-        from mlink_hil.testing.report.evidence import gather
+        from mlink_hil.testing.evidence import gather
 
         directory = item.config.getoption("--mlink-report")
         folder = Path(directory) if directory else None

@@ -8,8 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mlink.modules.catalog import TableSettings, VideoRecorderSettings, table, videorecorder
+from mlink.modules.data.catalog import TableSettings, table
 from mlink.modules.data.table import TableModule
+from mlink.modules.video.catalog import VideoRecorderSettings, videorecorder
 from mlink.modules.video.recorder import VideoRecorderModule
 from mlink.storage.edl import create_collection
 from mlink.types import Frame

@@ -9,9 +9,9 @@ from mlink.errors import MlinkError
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.cameras import Camera
 from mlink_hil.testing.events import Event, Span
+from mlink_hil.testing.excuses import DURATION_UNITS
 from mlink_hil.testing.expectations import Expectations
 from mlink_hil.testing.faults import Faults
-from mlink_hil.testing.host.excuses import DURATION_UNITS
 from mlink_hil.testing.lines import Board
 from mlink_hil.testing.measurements import Measurement
 from mlink_hil.testing.patterns import Pattern

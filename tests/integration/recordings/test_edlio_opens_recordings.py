@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlink.modules.catalog import TableSettings, VideoRecorderSettings, table, videorecorder
+from mlink.modules.data.catalog import TableSettings, table
 from mlink.modules.data.table import TableModule
+from mlink.modules.video.catalog import VideoRecorderSettings, videorecorder
 from mlink.modules.video.recorder import VideoRecorderModule
 from mlink.storage.edl import Author, create_collection
 from mlink.storage.inspect import inspect_recording

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mlink.errors import DeviceError
 from mlink.types import ControlCommand, ControlCommandKind
-from mlink_drivers.camera.identity import find_camera, lasting_name, present_cameras
 from mlink_drivers.camera.v4l2.controls import V4L2Controls
+from mlink_drivers.camera.v4l2.identity import find_camera, lasting_name, present_cameras
 from mlink_drivers.camera.v4l2.modes import list_modes
 from tests.support.camera_eye import LOGGED, Eye, keep_log
 

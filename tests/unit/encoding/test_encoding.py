@@ -17,7 +17,7 @@ from mlink.encoding.file import encode_file, replace_original
 from mlink.encoding.jobs import jobs_of, pending_units
 from mlink.encoding.recording import Progress, encode_recording
 from mlink.errors import ModuleError, StorageError
-from mlink.modules.catalog import VideoRecorderSettings, videorecorder
+from mlink.modules.video.catalog import VideoRecorderSettings, videorecorder
 from mlink.modules.video.recorder import VideoRecorderModule
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording

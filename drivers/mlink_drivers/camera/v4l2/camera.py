@@ -27,9 +27,9 @@ from mlink_drivers.camera.backend import (
     Stamp,
     in_words,
 )
-from mlink_drivers.camera.identity import find_camera, lasting_name
 from mlink_drivers.camera.opencv import cv2, decode_into
 from mlink_drivers.camera.v4l2.controls import V4L2Controls
+from mlink_drivers.camera.v4l2.identity import find_camera, lasting_name
 from mlink_drivers.camera.v4l2.node import check_node, gone, opening_failed
 from mlink_drivers.camera.v4l2.settings import V4L2Settings
 

@@ -1,4 +1,4 @@
-"""Module types that write JSON and Zarr files, and their settings; imports nothing heavy."""
+"""Module types of the writers for tables, JSON and Zarr; nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ _PORTS = {
     "TableRow": PortSpec("rows-in", DataType.TableRow, "Rows"),
     "LineReading": PortSpec("lines-in", DataType.LineReading, "Line Readings"),
 }
+
+
+class TableSettings(ModuleSettings):
+    """Settings of a `table` module."""
+
+    use_name_from_source: bool = True
+    """Name the dataset as the stream proposes; if false, use `data_name`."""
+    data_name: str = ""
+    save_data: bool = True
+    display_data: bool = True
+    """For compatibility with benches of Syntalos; has no effect."""
 
 
 class JsonWriterSettings(ModuleSettings):
@@ -78,4 +89,14 @@ zarrwriter = ModuleType(
     settings=ZarrWriterSettings,
     implementation="mlink.modules.data.zarrwriter:ZarrWriterModule",
     ports=writer_ports,
+)
+
+table = ModuleType(
+    id="table",
+    title="Table",
+    summary="Writes table rows to a CSV file.",
+    category=Category.WRITER,
+    settings=TableSettings,
+    implementation="mlink.modules.data.table:TableModule",
+    inputs=(PortSpec("rows", DataType.TableRow, "Rows"),),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlink.modules.catalog import TableSettings
+from mlink.modules.data.catalog import TableSettings
 from mlink.modules.data.csv_file import CsvFile
 from mlink.modules.data.writer import DataWriterModule
 from mlink.storage.edl import Dataset

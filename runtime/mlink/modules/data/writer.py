@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from mlink.module import Module
-from mlink.modules.catalog import TableSettings
-from mlink.modules.data.catalog import JsonWriterSettings, ZarrWriterSettings
+from mlink.modules.data.catalog import JsonWriterSettings, TableSettings, ZarrWriterSettings
 from mlink.modules.data.data_file import FLUSH_INTERVAL_S, DataFile
 from mlink.modules.data.dataset_name import dataset_name
 from mlink.modules.data.losses import Losses

@@ -18,10 +18,10 @@ import mlink
 from mlink.errors import ModuleError
 from mlink.metadata import MetaSize
 from mlink.module import Module
-from mlink.modules.catalog import VideoRecorderSettings
 from mlink.modules.data.dataset_name import dataset_name
 from mlink.modules.data.losses import Losses
 from mlink.modules.data.stream_metadata import keep_stream_metadata
+from mlink.modules.video.catalog import VideoRecorderSettings
 from mlink.modules.video.codecs import frame_kind
 from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding, interim_options
 from mlink.modules.video.encoder_attributes import encoder_attributes

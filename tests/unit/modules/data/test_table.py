@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlink.errors import ModuleError, StorageError
-from mlink.modules.catalog import TableSettings, table
 from mlink.modules.data import data_file
+from mlink.modules.data.catalog import TableSettings, table
 from mlink.modules.data.csv_file import CsvFile
 from mlink.modules.data.table import TableModule
 from tests.support.fake_context import FakeContext

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 import mlink.recording
-from mlink.modules.catalog import TableSettings, VideoRecorderSettings, table, videorecorder
 from mlink.modules.data.catalog import (
     JsonWriterSettings,
+    TableSettings,
     ZarrWriterSettings,
     jsonwriter,
+    table,
     zarrwriter,
 )
 from mlink.modules.replay.feeds import open_feed
+from mlink.modules.video.catalog import VideoRecorderSettings, videorecorder
 from mlink.storage.edl import create_collection
 from mlink.storage.runs import MAX_RUNS, Runs, expand
 from mlink.types import (

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlink.errors import ModuleError
-from mlink.modules.catalog import VideoRecorderSettings
+from mlink.modules.video.catalog import VideoRecorderSettings
 from mlink.modules.video.choices import (
     BITRATE_CODECS,
     CONTAINER_CODECS,

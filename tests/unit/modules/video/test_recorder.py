@@ -9,8 +9,8 @@ import pytest
 
 from mlink.errors import ModuleError, StorageError
 from mlink.metadata import MetaSize
-from mlink.modules.catalog import VideoRecorderSettings, videorecorder
 from mlink.modules.video import writer as video_writer
+from mlink.modules.video.catalog import VideoRecorderSettings, videorecorder
 from mlink.modules.video.recorder import VideoRecorderModule
 from mlink.modules.video.writer import VideoOptions, VideoWriter
 from mlink.storage.tsync_reader import read_tsync

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import mlink.recording
-from mlink.modules.catalog import VideoRecorderSettings, videorecorder
+from mlink.modules.video.catalog import VideoRecorderSettings, videorecorder
 from mlink.modules.video.recorder import VideoRecorderModule
 from mlink.modules.video.sections import VideoSections
 from mlink.recording.care.verify import verify_recording

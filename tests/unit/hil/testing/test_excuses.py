@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from mlink_hil.testing.events import Event, Window
+from mlink_hil.testing.excuses import HostExcuses
 from mlink_hil.testing.history import History
-from mlink_hil.testing.host.excuses import HostExcuses
 from mlink_hil.testing.patterns import Bound
 from mlink_hil.testing.verdicts import Verdict
 

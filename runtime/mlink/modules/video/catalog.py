@@ -1,4 +1,4 @@
-"""Module types for scripts, tables and videos, and their settings; imports nothing heavy."""
+"""Module type of the video recorder, and its settings; nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -6,21 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
-from mlink.modules.script.program_settings import ProgramSettings, program_command, program_ports
-from mlink.modules.script.settings import ScriptSettings, script_ports
 from mlink.modules.video.choices import VideoCodec, VideoContainer, video_problems
 from mlink.types import DataType
-
-
-class TableSettings(ModuleSettings):
-    """Settings of a `table` module."""
-
-    use_name_from_source: bool = True
-    """Name the dataset as the stream proposes; if false, use `data_name`."""
-    data_name: str = ""
-    save_data: bool = True
-    display_data: bool = True
-    """For compatibility with benches of Syntalos; has no effect."""
 
 
 class VideoRecorderSettings(ModuleSettings):
@@ -73,16 +60,6 @@ class VideoRecorderSettings(ModuleSettings):
         return problems
 
 
-table = ModuleType(
-    id="table",
-    title="Table",
-    summary="Writes table rows to a CSV file.",
-    category=Category.WRITER,
-    settings=TableSettings,
-    implementation="mlink.modules.data.table:TableModule",
-    inputs=(PortSpec("rows", DataType.TableRow, "Rows"),),
-)
-
 videorecorder = ModuleType(
     id="videorecorder",
     title="Video Recorder",
@@ -94,25 +71,4 @@ videorecorder = ModuleType(
         PortSpec("frames-in", DataType.Frame, "Frames"),
         PortSpec("control-in", DataType.ControlCommand, "Control"),
     ),
-)
-
-pyscript = ModuleType(
-    id="pyscript",
-    title="Python Script",
-    summary="Runs a user's script that does `import syntalos_mlink`.",
-    category=Category.SCRIPT,
-    settings=ScriptSettings,
-    implementation="mlink.modules.script.pyscript:ScriptModule",
-    ports=script_ports,
-)
-
-python = ModuleType(
-    id="python",
-    title="Python Program",
-    summary="Runs a Python program that calls `init_link()`, in an interpreter of your choice.",
-    category=Category.SCRIPT,
-    settings=ProgramSettings,
-    implementation="mlink.worker.standalone:StandaloneModule",
-    ports=program_ports,
-    program=program_command,
 )

@@ -8,7 +8,7 @@ import pytest
 
 from mlink.devices import FoundDevice
 from mlink.errors import DeviceError
-from mlink_drivers.camera.identity import find_camera, lasting_name
+from mlink_drivers.camera.v4l2.identity import find_camera, lasting_name
 from mlink_drivers.discovery import list_cameras
 
 
