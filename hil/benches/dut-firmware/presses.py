@@ -1,4 +1,4 @@
-"""Presses the lamp's button four times a second: line 4 drives the relay across it."""
+"""Presses the lamp's button four times a second: line 4 drives the relay at the button."""
 
 import syntalos_mlink as syl
 

@@ -1,4 +1,4 @@
-"""A relay as a Python class: what stands between the tester's line and the lamp's button."""
+"""A relay as a Python class; it connects the tester's line with the lamp's button."""
 
 from mlink_hil.dut import Dut
 
@@ -16,7 +16,7 @@ class Relay(Dut):
             return
         closed, after_usec = level, 0
         self.touch(closed, after_usec)
-        for usec in self.bounce_usec:  # an even number, so that it ends as it should
+        for usec in self.bounce_usec:  # an even number, so that the last state is the intended one
             closed, after_usec = not closed, after_usec + usec
             self.touch(closed, after_usec)
 

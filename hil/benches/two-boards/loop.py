@@ -1,4 +1,4 @@
-"""`left` pulses line 4, `right` sees it on its 2 and answers on 8, `left` sees that on 7."""
+"""`left` switches line 4, `right` reads it on 2 and answers on 8, `left` reads that on 7."""
 
 import syntalos_mlink as syl
 
@@ -10,10 +10,10 @@ echo = syl.HwInputLine(left_out, 7)
 seen = syl.HwInputLine(right_out, 2)
 answer = syl.HwOutputLine(right_out, 8)
 
-LOST_USEC = 1_000_000  # a pulse that is not answered by then is not waited for
+LOST_USEC = 1_000_000  # longest wait for an answer
 
 level = 0
-sent_usec = None  # when the pulse was sent that is on its way; None when it has been answered
+sent_usec = None  # when the last change was sent; None once it has been answered
 
 
 def prepare():
