@@ -16,7 +16,10 @@ from mlink_drivers.firmata.wire.protocol import I2CMode, PinMode
 
 
 class ExtraKind(enum.IntEnum):
-    """Byte 0 of `extra`."""
+    """Byte 0 of `extra`.
+
+    Kinds from 0x40 on are orders to mlink's firmware (`mlink.script`).
+    """
 
     SYSEX = 0x01
     SYSEX_8_BIT = 0x02
@@ -31,14 +34,20 @@ class ExtraKind(enum.IntEnum):
 
 
 class RawSysex(msgspec.Struct, frozen=True):
-    """Send a sysex message; its payload has 7-bit bytes."""
+    """Send a sysex message; its payload has 7-bit bytes.
+
+    Answers of the board are rows of the table `replies`.
+    """
 
     id: int
     payload: bytes
 
 
 class I2CConfig(msgspec.Struct, frozen=True):
-    """Switch I2C on, with a delay in µs between writing a register and reading it."""
+    """Switch I2C on, with a delay in µs between writing a register and reading it.
+
+    Without it the first transfer switches I2C on with a delay of 0.
+    """
 
     delay_usec: int
 
@@ -54,20 +63,29 @@ class I2CTransfer(msgspec.Struct, frozen=True):
 
 
 class SetPinMode(msgspec.Struct, frozen=True):
-    """Set the command's line to a Firmata pin mode."""
+    """Set the command's line to a Firmata pin mode.
+
+    It overrides `analog_lines` and `servo_lines` of the settings.
+    """
 
     mode: PinMode
 
 
 class ServoConfig(msgspec.Struct, frozen=True):
-    """Make the command's line a servo with these pulse widths, in µs."""
+    """Make the command's line a servo with these pulse widths, in µs.
+
+    The servo does not move before the first WRITE_ANALOG.
+    """
 
     min_pulse_usec: int
     max_pulse_usec: int
 
 
 class QueryPinState(msgspec.Struct, frozen=True):
-    """Query the mode and value of the command's line."""
+    """Query the mode and value of the command's line.
+
+    The answer is a row of kind `pin-state` in the table `replies`.
+    """
 
 
 Extra: TypeAlias = RawSysex | I2CConfig | I2CTransfer | SetPinMode | ServoConfig | QueryPinState
@@ -86,12 +104,20 @@ def sysex(sysex_id: int, payload: bytes = b"", *, eight_bit: bool = False) -> by
 
 
 def i2c_config(delay_usec: int = 0) -> bytes:
-    """Encode the order to switch I2C on; the delay in µs is between write and read (0 to 16383)."""
+    """Encode the order to switch I2C on; the delay in µs is between write and read (0 to 16383).
+
+    Raises:
+        OverflowError: The delay does not fit into 16 bits.
+    """
     return bytes((ExtraKind.I2C_CONFIG,)) + delay_usec.to_bytes(2, "little")
 
 
 def i2c_write(address: int, data: bytes) -> bytes:
-    """Encode the order to write to an I2C device; `data` begins with the register, if any."""
+    """Encode the order to write to an I2C device; `data` begins with the register, if any.
+
+    Raises:
+        ValueError: The address is not in 0 to 255.
+    """
     return bytes((ExtraKind.I2C_WRITE, address)) + data
 
 
@@ -111,7 +137,11 @@ def i2c_read(
 
 
 def i2c_stop(address: int, register: int | None = None) -> bytes:
-    """Encode the order to end the continuous reads of a register, or of all (None)."""
+    """Encode the order to end the continuous reads of a register, or of all (None).
+
+    Raises:
+        ValueError: The address or the register is not in 0 to 255.
+    """
     return bytes((ExtraKind.I2C_STOP, address)) + (b"" if register is None else bytes((register,)))
 
 
@@ -121,7 +151,13 @@ def pin_mode(mode: PinMode) -> bytes:
 
 
 def servo_config(min_pulse_usec: int = 544, max_pulse_usec: int = 2400) -> bytes:
-    """Encode the order to make a line a servo with these pulse widths, in µs."""
+    """Encode the order to make a line a servo with these pulse widths, in µs.
+
+    The defaults are those of Arduino.
+
+    Raises:
+        OverflowError: A width does not fit into 16 bits.
+    """
     widths = min_pulse_usec.to_bytes(2, "little") + max_pulse_usec.to_bytes(2, "little")
     return bytes((ExtraKind.SERVO_CONFIG,)) + widths
 

@@ -112,7 +112,10 @@ class ChipCommands:
     # -- analog inputs -------------------------------------------------------------------------
 
     def samples(self, channel: int) -> bool:
-        """Whether the chip can sample a channel in addition to the present ones."""
+        """Whether the chip can sample a channel in addition to the present ones.
+
+        Without a clock, or with too many channels, the standard reports of Firmata are used.
+        """
         session = self._session
         can = session.keeps_time and session.has(Feature.ANALOG_BLOCKS)
         return can and len({*self._analog.channels, channel}) <= MOST_CHANNELS
@@ -177,7 +180,10 @@ class ChipCommands:
         return True
 
     def cut(self, line: int) -> None:
-        """Handle another command for a line: it ends the pulse or train on it."""
+        """Handle another command for a line: it ends the pulse or train on it.
+
+        Call it before the command is sent.
+        """
         self.orders.forget_train(line)
         with self._lock:
             self._pulses.cut(line)
@@ -257,7 +263,10 @@ class ChipCommands:
     # -- safe state and replay -------------------------------------------------------------------
 
     def safe_outputs(self, outputs: Collection[int]) -> bytes:
-        """Return the order for the safe state of the settings; empty when it is off."""
+        """Return the order for the safe state of the settings; empty when it is off.
+
+        The order lists the outputs, so it has to be sent again whenever a line becomes an output.
+        """
         if not self._safe_state_msec or not self._session.has(Feature.SAFE_STATE):
             return b""
         levels = {}
@@ -267,7 +276,10 @@ class ChipCommands:
         return self.orders.safe_state(SafeState(self._safe_state_msec, levels))
 
     def disarm(self) -> bytes:
-        """Return the orders after which the board keeps its outputs when the host disconnects."""
+        """Return the orders after which the board keeps its outputs when the host disconnects.
+
+        It switches the safe state and the reports of edges off.
+        """
         if not self._session.has(Feature.SAFE_STATE):
             return b""
         lines = [self.unwatch(line) for line in list(self.orders.watched)]
@@ -305,7 +317,10 @@ class ChipCommands:
         self._report(ended)
 
     def status_came(self) -> None:
-        """Handle a status: an answer to the query that ends each order to sample."""
+        """Handle a status: an answer to the query that ends each order to sample.
+
+        Blocks of samples that follow belong to the order before the query.
+        """
         with self._lock:
             self._analog.pass_fence()
 

@@ -23,18 +23,31 @@ _ACTIVE_LOW, _AT_TIME, _REPORT = 1, 2, 4
 
 
 def feature_query() -> bytes:
-    """Query the features of the extension; other firmwares do not answer."""
+    """Query the features of the extension; other firmwares do not answer.
+
+    Its four data bytes ("mlnk") prevent a reaction of other firmwares that use sysex 0x01.
+    """
     return encode.sysex(ExtensionId.FEATURES, MAGIC)
 
 
 def watch_edges(kinds: Mapping[int, Edges]) -> bytes:
-    """Select the edges that are reported of each pin; the board rejects all when one is invalid."""
+    """Select the edges that are reported of each pin; the board rejects all when one is invalid.
+
+    The board confirms each pin with an `EdgeWatch`.
+
+    Raises:
+        ValueError: A pin is not in 0 to 127.
+    """
     body = bytes(part for pin, kind in kinds.items() for part in (_pin(pin), kind))
     return encode.sysex(ExtensionId.EDGES, b"\0" + body)
 
 
 def clock_query(number: int) -> bytes:
-    """Query the chip's time; the answer repeats `number` (0 to 127)."""
+    """Query the chip's time; the answer repeats `number` (0 to 127).
+
+    Raises:
+        ValueError: The number is not in 0 to 127.
+    """
     return encode.sysex(ExtensionId.CLOCK, _number(number, 1))
 
 
@@ -85,19 +98,34 @@ def train(
 
 
 def stop_pulses(pin: int) -> bytes:
-    """End a pin's pulse or train at once; the pin returns to rest."""
+    """End a pin's pulse or train at once; the pin returns to rest.
+
+    The board reports the end of a pulse that was sent with `report`.
+
+    Raises:
+        ValueError: The pin is not in 0 to 127.
+    """
     return encode.sysex(ExtensionId.PULSES, bytes((1, _pin(pin))))
 
 
 def start_analog_blocks(period: int, channels: Sequence[int], scans_per_block: int) -> bytes:
-    """Sample channels every `period` ticks and report them in blocks of `scans_per_block`."""
+    """Sample channels every `period` ticks and report them in blocks of `scans_per_block`.
+
+    All channels are converted one after the other at the begin of each period.
+
+    Raises:
+        ValueError: The period is not in 1 to `LONGEST_TICKS`.
+    """
     _check_ticks("period", period, least=1)
     body = b"\0" + _number(period, 5) + _number(scans_per_block, 1) + bytes(channels)
     return encode.sysex(ExtensionId.ANALOG_BLOCKS, body)
 
 
 def stop_analog_blocks() -> bytes:
-    """Stop sampling; samples already taken are still reported."""
+    """Stop sampling; samples already taken are still reported.
+
+    It stops all channels; `start_analog_blocks` with fewer channels stops single ones.
+    """
     return encode.sysex(ExtensionId.ANALOG_BLOCKS, b"\1")
 
 
@@ -132,7 +160,10 @@ def set_reflex(
 
 
 def remove_reflex(index: int = ALL_REFLEXES) -> bytes:
-    """Remove a reflex, or all."""
+    """Remove a reflex, or all.
+
+    The default removes all reflexes; the board confirms with `ReflexState`.
+    """
     return encode.sysex(ExtensionId.REFLEXES, bytes((1, index)))
 
 
@@ -148,17 +179,29 @@ def safe_state(timeout_msec: int, levels: Mapping[int, bool] | None = None) -> b
 
 
 def change_baud(baud_rate: int) -> bytes:
-    """Change the baud rate; the board falls back unless it is confirmed within 0.5 s."""
+    """Change the baud rate; the board falls back unless it is confirmed within 0.5 s.
+
+    The board answers at the old rate before it changes.
+
+    Raises:
+        ValueError: The rate has more than 35 bits.
+    """
     return encode.sysex(ExtensionId.BAUD, b"\0" + _number(baud_rate, 5))
 
 
 def confirm_baud() -> bytes:
-    """Confirm the new baud rate, at that rate."""
+    """Confirm the new baud rate, at that rate.
+
+    The board answers with `BaudAnswer.CONFIRMED`.
+    """
     return encode.sysex(ExtensionId.BAUD, b"\1")
 
 
 def status_query() -> bytes:
-    """Query the board's counts of losses and errors."""
+    """Query the board's counts of losses and errors.
+
+    Also used as a fence: the answer confirms that all earlier commands were executed.
+    """
     return encode.sysex(ExtensionId.STATUS)
 
 

@@ -16,7 +16,10 @@ from mlink.reflexes import Edges, ReflexAction
 
 
 class ChipExtra(enum.IntEnum):
-    """Byte 0 of `extra`."""
+    """Byte 0 of `extra`.
+
+    Kinds below 0x40 are those of `mlink_drivers.firmata.extra`.
+    """
 
     TRAIN = 0x40
     STOP = 0x41
@@ -27,7 +30,10 @@ class ChipExtra(enum.IntEnum):
 
 
 class PulseTrain(msgspec.Struct, frozen=True):
-    """Make `count` pulses (0: until stopped) on the command's line; `start_usec` is master time."""
+    """Make `count` pulses (0: until stopped) on the command's line; `start_usec` is master time.
+
+    `start_usec` None means now. With `active_low` the line rests high.
+    """
 
     width_usec: int
     period_usec: int
@@ -37,11 +43,18 @@ class PulseTrain(msgspec.Struct, frozen=True):
 
 
 class StopPulses(msgspec.Struct, frozen=True):
-    """End the pulse or train on the command's line."""
+    """End the pulse or train on the command's line.
+
+    The line returns to rest at once.
+    """
 
 
 class Reflex(msgspec.Struct, frozen=True):
-    """Set a reflex: an edge of the command's line acts on `output`."""
+    """Set a reflex: an edge of the command's line acts on `output`.
+
+    `condition` is a line and the level that it must have. After an action, edges are ignored for
+    `refractory_usec`.
+    """
 
     index: int
     kind: Edges
@@ -59,13 +72,19 @@ class RemoveReflex(msgspec.Struct, frozen=True):
 
 
 class WatchEdges(msgspec.Struct, frozen=True):
-    """Report these edges of the command's line."""
+    """Report these edges of the command's line.
+
+    NONE ends the reports; the line is then no longer an input.
+    """
 
     kind: Edges
 
 
 class SafeState(msgspec.Struct, frozen=True):
-    """Set the levels of outputs after the host was silent for `timeout_msec`."""
+    """Set the levels of outputs after the host was silent for `timeout_msec`.
+
+    Without levels all outputs become low; a timeout of 0 switches the safe state off.
+    """
 
     timeout_msec: int
     levels: dict[int, bool]
@@ -80,7 +99,10 @@ _NO_CONDITION: Final = 0xFF
 
 
 def is_chip_extra(extra: bytes) -> bool:
-    """Whether these bytes are an order to the chip."""
+    """Whether these bytes are an order to the chip.
+
+    Other bytes are decoded by `mlink_drivers.firmata.extra.parse_extra`.
+    """
     return bool(extra) and ChipExtra.TRAIN <= extra[0] <= ChipExtra.SAFE_STATE
 
 

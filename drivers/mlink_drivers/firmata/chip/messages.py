@@ -20,7 +20,10 @@ TICK_BITS: Final = 32
 
 
 class ExtensionId(enum.IntEnum):
-    """Sysex ids of the extension, in the range reserved for user firmware (0x01 to 0x0F)."""
+    """Sysex ids of the extension, in the range reserved for user firmware (0x01 to 0x0F).
+
+    The first data byte of most messages is a sub-command.
+    """
 
     FEATURES = 0x01
     EDGES = 0x02
@@ -34,7 +37,10 @@ class ExtensionId(enum.IntEnum):
 
 
 class Feature(enum.IntFlag):
-    """Features of a firmware."""
+    """Features of a firmware.
+
+    Bits of the number `features` in the answer to the feature query.
+    """
 
     EDGES = 1 << 0
     CLOCK = 1 << 1
@@ -51,7 +57,11 @@ class _Value(msgspec.Struct, frozen=True, gc=False):
 
 
 class Features(_Value, frozen=True):
-    """The answer to the feature query: what the board can do, and its limits."""
+    """The answer to the feature query: what the board can do, and its limits.
+
+    `edge_pins` have an interrupt, `output_pins` can make pulses; `tick_hz` is the frequency of the
+    clock.
+    """
 
     version: int
     tick_hz: int
@@ -69,12 +79,18 @@ class Features(_Value, frozen=True):
     output_pins: frozenset[int]
 
     def has(self, feature: Feature) -> bool:
-        """Whether the firmware has a feature."""
+        """Whether the firmware has a feature.
+
+        `feature` may combine several flags; all of them have to be present.
+        """
         return feature in self.features
 
 
 class EdgeWatch(_Value, frozen=True):
-    """Confirms which edges of a pin are reported from now on; it had `level` at `ticks`."""
+    """Confirms which edges of a pin are reported from now on; it had `level` at `ticks`.
+
+    `level` is the first reading of the line. `kind` NONE confirms that reports have ended.
+    """
 
     pin: int
     kind: Edges
@@ -83,7 +99,10 @@ class EdgeWatch(_Value, frozen=True):
 
 
 class ChipEdge(_Value, frozen=True):
-    """One edge of a pin."""
+    """One edge of a pin.
+
+    `level` is the level after the edge; `ticks` was taken in the interrupt.
+    """
 
     pin: int
     level: bool
@@ -91,20 +110,29 @@ class ChipEdge(_Value, frozen=True):
 
 
 class EdgeBlock(_Value, frozen=True):
-    """Edges in order of time; `sequence` counts blocks modulo 128."""
+    """Edges in order of time; `sequence` counts blocks modulo 128.
+
+    A gap in `sequence` means that the line has lost blocks.
+    """
 
     sequence: int
     edges: tuple[ChipEdge, ...]
 
 
 class EventsLost(_Value, frozen=True):
-    """Events dropped since the board's start because its queue was full (21 bits)."""
+    """Events dropped since the board's start because its queue was full (21 bits).
+
+    The difference to the total before is the number of lost events.
+    """
 
     total: int
 
 
 class ClockAnswer(_Value, frozen=True):
-    """Times of a clock exchange on the chip: query received, answer sent."""
+    """Times of a clock exchange on the chip: query received, answer sent.
+
+    `id` repeats the number of the query.
+    """
 
     id: int
     exact: bool
@@ -114,7 +142,11 @@ class ClockAnswer(_Value, frozen=True):
 
 
 class PulseEnd(_Value, frozen=True):
-    """A pulse or train has ended; `complete` is False when it was stopped early."""
+    """A pulse or train has ended; `complete` is False when it was stopped early.
+
+    `count` is the number of pulses made; `first_ticks` and `last_ticks` are the times of the first
+    and the last edge.
+    """
 
     pin: int
     complete: bool
@@ -124,7 +156,11 @@ class PulseEnd(_Value, frozen=True):
 
 
 class AnalogBlock(_Value, frozen=True):
-    """Samples of whole scans, in the channel order of the command that started the sampling."""
+    """Samples of whole scans, in the channel order of the command that started the sampling.
+
+    `first_ticks` is the time of the first sample. The times of the others follow from the period
+    of the scans and the conversion time of a channel.
+    """
 
     sequence: int
     first_ticks: int
@@ -132,13 +168,19 @@ class AnalogBlock(_Value, frozen=True):
 
 
 class ScansMissed(_Value, frozen=True):
-    """Scans left out since the board's start because the line was too slow (21 bits)."""
+    """Scans left out since the board's start because the line was too slow (21 bits).
+
+    The difference to the total before is the number of missed scans.
+    """
 
     total: int
 
 
 class ReflexFired(_Value, frozen=True):
-    """A reflex has acted; times of the edge and of the action."""
+    """A reflex has acted; times of the edge and of the action.
+
+    The delay of the reflex is `action_ticks` − `edge_ticks`.
+    """
 
     index: int
     edge_ticks: int
@@ -146,26 +188,39 @@ class ReflexFired(_Value, frozen=True):
 
 
 class ReflexState(_Value, frozen=True):
-    """A reflex was set or removed."""
+    """A reflex was set or removed.
+
+    The board confirms each order to set (`on`) or remove a reflex with it.
+    """
 
     index: int
     on: bool
 
 
 class SafeStateSet(_Value, frozen=True):
-    """Confirms the silence after which outputs become safe, in ms; 0 for never."""
+    """Confirms the silence after which outputs become safe, in ms; 0 for never.
+
+    The board confirms each change of the safe state with it.
+    """
 
     timeout_msec: int
 
 
 class SafeStateTripped(_Value, frozen=True):
-    """The host was silent for too long; the board has made its outputs safe."""
+    """The host was silent for too long; the board has made its outputs safe.
+
+    Its reflexes and pulse trains have ended; `ticks` is the time of the change.
+    """
 
     ticks: int
 
 
 class BaudAnswer(_Value, frozen=True):
-    """The board is about to change its baud rate, has confirmed it, or has fallen back."""
+    """The board is about to change its baud rate, has confirmed it, or has fallen back.
+
+    `step` is CHANGE, CONFIRMED or FELL_BACK; `baud_rate` is the rate in effect afterwards. With
+    `refused` the rate stays as it was.
+    """
 
     step: int
     refused: bool
@@ -177,7 +232,11 @@ class BaudAnswer(_Value, frozen=True):
 
 
 class ChipStatus(_Value, frozen=True):
-    """Counts since the board's start; 16-bit counts wrap."""
+    """Counts since the board's start; 16-bit counts wrap.
+
+    `ticks` is the time of the answer. The board answers commands in order, so a status also
+    confirms that earlier commands were executed.
+    """
 
     ticks: int
     events_lost: int

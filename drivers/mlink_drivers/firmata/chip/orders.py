@@ -21,7 +21,11 @@ class ChipOrders:
         self._safe: SafeState | None = None
 
     def watch(self, line: int, kind: Edges) -> bytes:
-        """Select the edges of a line that are reported."""
+        """Select the edges of a line that are reported.
+
+        NONE ends the reports. `replay` leaves these orders out: they are sent again with the modes
+        of the lines.
+        """
         if kind:
             self.watched[line] = kind
         else:
@@ -53,7 +57,10 @@ class ChipOrders:
         return message
 
     def forget_train(self, line: int) -> None:
-        """Forget the train of a line: another command has ended it."""
+        """Forget the train of a line: another command has ended it.
+
+        Only endless trains are kept, so only those are affected.
+        """
         self._trains.pop(line, None)
 
     def forget_motion(self) -> None:
@@ -62,7 +69,10 @@ class ChipOrders:
         self.reflexes.clear()
 
     def reflex(self, line: int, order: Reflex, tick_hz: int) -> bytes:
-        """Set a reflex that the edges of a line trigger."""
+        """Set a reflex that the edges of a line trigger.
+
+        An earlier reflex of the same index is replaced.
+        """
         message = chip_encode.set_reflex(
             order.index,
             line,
@@ -82,7 +92,10 @@ class ChipOrders:
         return chip_encode.remove_reflex(index)
 
     def safe_state(self, order: SafeState) -> bytes:
-        """Set the levels of outputs after a silence of the host."""
+        """Set the levels of outputs after a silence of the host.
+
+        A timeout of 0 switches it off.
+        """
         self._safe = order if order.timeout_msec else None
         return chip_encode.safe_state(order.timeout_msec, order.levels)
 

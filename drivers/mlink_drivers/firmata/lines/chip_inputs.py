@@ -21,19 +21,28 @@ class ChipInputs:
         self._unsent: dict[int, bool] = {}  # line → its level, while nothing may be sent yet
 
     def expect(self, line: int) -> None:
-        """Add a line whose order is being sent; its readings begin with the answer."""
+        """Add a line whose order is being sent; its readings begin with the answer.
+
+        A line may be added again before the first answer; then the last answer counts.
+        """
         self._live.pop(line, None)
         self._unsent.pop(line, None)
         self._asked[line] = self._asked.get(line, 0) + 1
 
     def forget(self, line: int) -> None:
-        """Remove a line: it is no longer an input."""
+        """Remove a line: it is no longer an input.
+
+        Edges and answers that are still on their way are ignored.
+        """
         self._live.pop(line, None)
         self._unsent.pop(line, None)
         self._asked.pop(line, None)
 
     def forget_all(self) -> None:
-        """Remove all lines: the board has restarted."""
+        """Remove all lines: the board has restarted.
+
+        Answers to earlier orders will not arrive.
+        """
         self._asked.clear()
         self._live.clear()
         self._unsent.clear()
@@ -56,7 +65,11 @@ class ChipInputs:
         return True
 
     def is_news(self, line: int, level: bool, time_ns: int) -> bool:
-        """Whether an edge is a reading: its line is active, and the first reading lacks it."""
+        """Whether an edge is a reading: its line is active, and the first reading lacks it.
+
+        Edges older than the first level were queued before the line was set up. An edge to the same
+        level shortly after it is the one that the level already has.
+        """
         live = self._live.get(line)
         if live is None:
             return False

@@ -13,7 +13,10 @@ from mlink_drivers.firmata.wire.protocol import PINS_PER_PORT
 
 
 class DigitalInputs:
-    """State of the digital inputs of one board; not thread-safe."""
+    """State of the digital inputs of one board; not thread-safe.
+
+    Lines are grouped in ports of eight, as in the reports.
+    """
 
     def __init__(self) -> None:
         self._wanted: set[int] = set()
@@ -28,13 +31,19 @@ class DigitalInputs:
         return sorted({line // PINS_PER_PORT for line in self._wanted})
 
     def expect(self, line: int) -> None:
-        """Add an input whose mode is being set; its readings begin after the fence."""
+        """Add an input whose mode is being set; its readings begin after the fence.
+
+        The caller sends SET_PIN_MODE, a version query and REPORT_DIGITAL in this order.
+        """
         self.forget(line)
         self._wanted.add(line)
         self._fenced.append(line)
 
     def forget(self, line: int) -> None:
-        """Remove a line: it is no longer an input."""
+        """Remove a line: it is no longer an input.
+
+        Reports of its port that are still on their way do not count for it.
+        """
         port, bit = divmod(line, PINS_PER_PORT)
         self._wanted.discard(line)
         self._active[port] = self._active.get(port, 0) & ~(1 << bit)
@@ -49,7 +58,10 @@ class DigitalInputs:
         self._state.clear()
 
     def pass_fence(self) -> None:
-        """Handle the answer to a version query: the oldest waiting line becomes active."""
+        """Handle the answer to a version query: the oldest waiting line becomes active.
+
+        Queries are answered in order, so each answer belongs to the oldest line.
+        """
         if self._fenced:
             line = self._fenced.popleft()
             if line in self._wanted:

@@ -105,7 +105,10 @@ class Readings:
             return sorted(self._analog_lines)
 
     def start(self) -> None:
-        """Begin to submit; levels that the chip has reported before are sent first."""
+        """Begin to submit; levels that the chip has reported before are sent first.
+
+        The levels kept from before have the time of the start.
+        """
         with self._lock:
             self._acquiring = True
             time_usec = self.clock.now_usec()
@@ -113,26 +116,38 @@ class Readings:
                 self._send(line, int(level), time_usec)
 
     def halt(self) -> None:
-        """Stop submitting; nothing is submitted once this has returned."""
+        """Stop submitting; nothing is submitted once this has returned.
+
+        Called from another thread than the reader; it waits for a reading that is being submitted.
+        """
         with self._lock:
             self._acquiring = False
 
     def expect_digital(self, line: int) -> None:
-        """Make a line a digital input covered by port reports, active after the next fence."""
+        """Make a line a digital input covered by port reports, active after the next fence.
+
+        The caller sends the fence; see inputs.py.
+        """
         with self._lock:
             self._drop_channels(line)
             self._chip_inputs.forget(line)
             self._inputs.expect(line)
 
     def expect_edges(self, line: int) -> None:
-        """Make a line a digital input with edges from the chip, active after its first level."""
+        """Make a line a digital input with edges from the chip, active after its first level.
+
+        The caller sends the order to report edges; see chip_inputs.py.
+        """
         with self._lock:
             self._drop_channels(line)
             self._inputs.forget(line)
             self._chip_inputs.expect(line)
 
     def expect_analog(self, channel: int, line: int) -> None:
-        """Make a line an analog input with the samples of a channel."""
+        """Make a line an analog input with the samples of a channel.
+
+        With decimation the first sample is sent, then each n-th.
+        """
         with self._lock:
             self._inputs.forget(line)
             self._chip_inputs.forget(line)
@@ -146,14 +161,20 @@ class Readings:
             self._drop_channels(line)
 
     def forget_all(self) -> None:
-        """Forget all inputs: the board has restarted."""
+        """Forget all inputs: the board has restarted.
+
+        Modes and reports have to be sent again afterwards.
+        """
         with self._lock:
             self._inputs.forget_all()
             self._chip_inputs.forget_all()
             self._analog_lines.clear()
 
     def on_message(self, message: Message, arrival_ns: int) -> None:
-        """Submit the readings of a message, or pass it to the callback for its kind."""
+        """Submit the readings of a message, or pass it to the callback for its kind.
+
+        A Firmware message during a run means that the board has restarted.
+        """
         if self.chip is not None and self.chip.take(message, arrival_ns):
             return
         with self._lock:
@@ -178,13 +199,19 @@ class Readings:
             self._on_other(message, arrival_ns)
 
     def take_level(self, line: int, level: bool, time_ns: int) -> None:
-        """Submit the first reading of a line with edges from the chip."""
+        """Submit the first reading of a line with edges from the chip.
+
+        `time_ns` is ns of CLOCK_MONOTONIC. Before `start` the level is kept and sent then.
+        """
         with self._lock:
             if self._chip_inputs.answered(line, level, time_ns):
                 self._submit_or_keep(line, level, time_ns)
 
     def take_edge(self, line: int, level: bool, time_ns: int) -> None:
-        """Submit an edge from the chip."""
+        """Submit an edge from the chip.
+
+        `time_ns` is ns of CLOCK_MONOTONIC. Before `start` only the last level is kept.
+        """
         with self._lock:
             if self._chip_inputs.is_news(line, level, time_ns):
                 self._submit_or_keep(line, level, time_ns)
@@ -196,7 +223,10 @@ class Readings:
                 self._take_sample(channel, value, time_ns)
 
     def note_lost(self, count: int) -> None:
-        """Leave a gap in the stream for readings lost by the board or the line."""
+        """Leave a gap in the stream for readings lost by the board or the line.
+
+        Losses before `start` and after `halt` do not count.
+        """
         with self._lock:
             if self._acquiring:
                 self.lost += count

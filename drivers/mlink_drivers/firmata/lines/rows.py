@@ -39,7 +39,10 @@ class Rows:
         output.metadata["table_header"] = list(header)
 
     def start(self) -> None:
-        """Send the rows kept so far; later rows are sent at once."""
+        """Send the rows kept so far; later rows are sent at once.
+
+        Without a subscriber all rows are dropped.
+        """
         with self._lock:
             waiting, self._waiting = self._waiting, None
             if self._output.connected:  # not known earlier
@@ -47,12 +50,18 @@ class Rows:
                     self._output.submit(row)
 
     def close(self) -> None:
-        """End the table; nothing is sent once this has returned."""
+        """End the table; nothing is sent once this has returned.
+
+        A row that is being added in another thread is sent before.
+        """
         with self._lock:
             self._closed = True
 
     def add(self, *cells: object) -> None:
-        """Send one row; cells are converted with `str`."""
+        """Send one row; cells are converted with `str`.
+
+        Before `start` the row is kept; after `close` or without a subscriber it is dropped.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -67,18 +76,27 @@ class Rows:
 
 
 class EventRows(Rows):
-    """The table `events`: what happened to the board."""
+    """The table `events`: what happened to the board.
+
+    Columns: master time in µs, event, detail.
+    """
 
     def __init__(self, output: OutputPort, clock: Clock) -> None:
         super().__init__(output, clock, EVENTS_HEADER)
 
     def note(self, event: str, detail: str = "") -> None:
-        """Add an event with the present time."""
+        """Add an event with the present time.
+
+        `event` is a keyword such as `connected` or `lost`, `detail` a text for people.
+        """
         self.add(self._clock.now_usec(), event, detail)
 
 
 class ReplyRows(Rows):
-    """The table `replies`: answers to DEVICE_SPECIFIC commands and texts, by arrival time."""
+    """The table `replies`: answers to DEVICE_SPECIFIC commands and texts, by arrival time.
+
+    Columns: arrival in master µs, kind, source, register, data (hexadecimal).
+    """
 
     def __init__(self, output: OutputPort, clock: Clock) -> None:
         super().__init__(output, clock, REPLIES_HEADER)
@@ -97,7 +115,10 @@ class ReplyRows(Rows):
 
 
 class PulseRows(Rows):
-    """The table `pulses`: when each pulse was commanded, sent, and made by the chip."""
+    """The table `pulses`: when each pulse was commanded, sent, and made by the chip.
+
+    Times are master µs. `timed_by` is `host` or `chip`; only the chip knows the times of edges.
+    """
 
     def __init__(self, output: OutputPort, clock: Clock) -> None:
         super().__init__(output, clock, PULSES_HEADER)
@@ -115,7 +136,10 @@ class PulseRows(Rows):
 
 
 class ReflexRows(Rows):
-    """The table `reflexes`: the edge that triggered a reflex, and its action."""
+    """The table `reflexes`: the edge that triggered a reflex, and its action.
+
+    Times are master µs, from the clock of the board.
+    """
 
     def __init__(self, output: OutputPort, clock: Clock) -> None:
         super().__init__(output, clock, REFLEXES_HEADER)

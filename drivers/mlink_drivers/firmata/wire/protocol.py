@@ -55,7 +55,10 @@ class SysexId(enum.IntEnum):
 
 
 class PinMode(enum.IntEnum):
-    """Mode of a pin, in SET_PIN_MODE (0xF4) and in capability replies (0x6C)."""
+    """Mode of a pin, in SET_PIN_MODE (0xF4) and in capability replies (0x6C).
+
+    Values of a newer protocol may occur in capability replies; they are kept as numbers.
+    """
 
     INPUT = 0x00
     OUTPUT = 0x01
@@ -77,7 +80,10 @@ class PinMode(enum.IntEnum):
 
 
 class I2CMode(enum.IntEnum):
-    """Bits 3 and 4 of an I2C request's second address byte (sysex 0x76)."""
+    """Bits 3 and 4 of an I2C request's second address byte (sysex 0x76).
+
+    The driver uses 7-bit addresses only.
+    """
 
     WRITE = 0b00
     READ_ONCE = 0b01
@@ -98,7 +104,10 @@ class _Placed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 # The three short messages are frequent and made with positional arguments: no base class.
 class DigitalPort(msgspec.Struct, frozen=True, gc=False):
-    """State of a port's inputs (0x90 + port); bit n of `mask` is pin 8 × port + n."""
+    """State of a port's inputs (0x90 + port); bit n of `mask` is pin 8 × port + n.
+
+    Bits of pins that are not inputs have no meaning.
+    """
 
     port: int
     mask: int
@@ -107,7 +116,10 @@ class DigitalPort(msgspec.Struct, frozen=True, gc=False):
 
 
 class AnalogValue(msgspec.Struct, frozen=True, gc=False):
-    """A sample of an analog channel (0xE0 + channel), 0 to 16383."""
+    """A sample of an analog channel (0xE0 + channel), 0 to 16383.
+
+    The resolution of the channel is in the capability reply of its pin, mostly 10 bits.
+    """
 
     channel: int
     value: int
@@ -116,7 +128,10 @@ class AnalogValue(msgspec.Struct, frozen=True, gc=False):
 
 
 class DigitalPin(msgspec.Struct, frozen=True, gc=False):
-    """State of a single pin (0xF5)."""
+    """State of a single pin (0xF5).
+
+    The protocol defines it for writes to a board; StandardFirmata does not send it.
+    """
 
     pin: int
     value: int
@@ -125,14 +140,20 @@ class DigitalPin(msgspec.Struct, frozen=True, gc=False):
 
 
 class ProtocolVersion(_Placed, frozen=True, gc=False):
-    """Protocol version of the board (0xF9)."""
+    """Protocol version of the board (0xF9).
+
+    Sent as the answer to a query and, together with `Firmware`, when a board has booted.
+    """
 
     major: int
     minor: int
 
 
 class Firmware(_Placed, frozen=True, gc=False):
-    """Name and version of the firmware on the board (sysex 0x79)."""
+    """Name and version of the firmware on the board (sysex 0x79).
+
+    `name` is mostly the name of the sketch file. A board that has booted sends it unasked.
+    """
 
     name: str
     major: int
@@ -140,19 +161,28 @@ class Firmware(_Placed, frozen=True, gc=False):
 
 
 class Capabilities(_Placed, frozen=True):
-    """Modes of each pin and their resolutions in bits (sysex 0x6C)."""
+    """Modes of each pin and their resolutions in bits (sysex 0x6C).
+
+    Keys are numbers of `PinMode`, unknown modes included; an unusable pin has an empty dict.
+    """
 
     pins: tuple[dict[int, int], ...]
 
 
 class AnalogMapping(_Placed, frozen=True, gc=False):
-    """Analog channel of each pin, or None (sysex 0x6A)."""
+    """Analog channel of each pin, or None (sysex 0x6A).
+
+    Indexed by pin number.
+    """
 
     channels: tuple[int | None, ...]
 
 
 class PinState(_Placed, frozen=True, gc=False):
-    """Mode of a pin and the value last written to it (sysex 0x6E)."""
+    """Mode of a pin and the value last written to it (sysex 0x6E).
+
+    `value` is the last value written to an output; for an input it is 1 with a pull-up.
+    """
 
     pin: int
     mode: int
@@ -160,20 +190,29 @@ class PinState(_Placed, frozen=True, gc=False):
 
 
 class ExtendedAnalog(_Placed, frozen=True, gc=False):
-    """An analog value of any width (sysex 0x6F); a board sends it for channels above 15."""
+    """An analog value of any width (sysex 0x6F); a board sends it for channels above 15.
+
+    `pin` is the analog channel in messages from a board.
+    """
 
     pin: int
     value: int
 
 
 class StringData(_Placed, frozen=True, gc=False):
-    """A text of the firmware, mostly an error message (sysex 0x71)."""
+    """A text of the firmware, mostly an error message (sysex 0x71).
+
+    The driver logs it and adds a row to the tables `events` and `replies`.
+    """
 
     text: str
 
 
 class I2CReply(_Placed, frozen=True, gc=False):
-    """Bytes that were read from an I2C device (sysex 0x77)."""
+    """Bytes that were read from an I2C device (sysex 0x77).
+
+    `address` is the 7-bit address of the device; `register` is 0 for a read without one.
+    """
 
     address: int
     register: int
@@ -181,7 +220,10 @@ class I2CReply(_Placed, frozen=True, gc=False):
 
 
 class Sysex(_Placed, frozen=True, gc=False):
-    """Any other sysex message, and one in a wrong format: id and undecoded 7-bit data."""
+    """Any other sysex message, and one in a wrong format: id and undecoded 7-bit data.
+
+    Messages of user firmware arrive as this type.
+    """
 
     id: int
     data: bytes
