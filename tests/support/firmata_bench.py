@@ -62,7 +62,7 @@ class Bench:
         """Wait until the driver has handled all that the board has sent: by a text behind it."""
         self._texts += 1
         text = f"text {self._texts}"
-        self.scripted.say(sysex(0x71, [part for c in text.encode() for part in (c, 0)]))
+        self.scripted.send(sysex(0x71, [part for c in text.encode() for part in (c, 0)]))
         deadline = time.monotonic() + 5
         while not any(row[4] == text for row in self._replies()):
             assert time.monotonic() < deadline, self._replies()

@@ -1,4 +1,4 @@
-"""A tiny Firmata board behind a pseudo-terminal, for tests of the drivers: it does what it is told.
+"""A tiny Firmata board behind a pseudo-terminal, for tests of the drivers.
 
 Not a simulator: pins have no hardware, and bytes travel as fast as the pty takes them.
 """
@@ -90,7 +90,7 @@ class ScriptedBoard:
         self._thread.join(5)
         os.close(self._wake)
 
-    def say(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         os.write(self._master, data)
 
     def set_pin(self, pin: int, value: int) -> None:
@@ -101,7 +101,7 @@ class ScriptedBoard:
 
     def report(self, port: int) -> None:
         state = self.port_states.get(port, 0)
-        self.say(bytes((0x90 | port, state & 0x7F, state >> 7)))
+        self.send(bytes((0x90 | port, state & 0x7F, state >> 7)))
 
     def unplug(self) -> None:
         """Close both ends; the driver's end hangs up."""
@@ -158,15 +158,15 @@ class ScriptedBoard:
         if self.deaf_rounds and self._rounds <= self.deaf_rounds:  # its bootloader still runs
             return
         if message == b"\xf9":
-            self.say(bytes((0xF9, *self.version)))
+            self.send(bytes((0xF9, *self.version)))
         elif message == sysex(0x79):
-            self.say(firmware_reply(self.name, *self.version))
+            self.send(firmware_reply(self.name, *self.version))
         elif message == sysex(0x6B):
-            self.say(capability_reply(self.pins))
+            self.send(capability_reply(self.pins))
         elif message == sysex(0x69):
-            self.say(analog_mapping_reply(self.pins))
+            self.send(analog_mapping_reply(self.pins))
         elif message == sysex(0x6D, (0,)):  # what asks behind the query for the extension
-            self.say(sysex(0x6E, (0, 1, 0)))
+            self.send(sysex(0x6E, (0, 1, 0)))
         elif message[0] & 0xF0 == 0xD0:
             port = message[0] & 0x0F
             (self.reporting.add if message[1] else self.reporting.discard)(port)

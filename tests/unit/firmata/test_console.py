@@ -1,4 +1,4 @@
-"""The console on a board: each command, what it shows, and what it says when it cannot."""
+"""The console on a board: each command, what it shows, and its errors."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def answer_states(scripted):
 
     def with_states(message):
         if message[:2] == b"\xf0\x6d":
-            scripted.say(sysex(0x6E, (message[2], 1, 1)))
+            scripted.send(sysex(0x6E, (message[2], 1, 1)))
         answer(message)
 
     scripted._answer = with_states
 
 
-def test_the_board_and_its_line_are_told(seen):
+def test_info_shows_the_board_and_its_line(seen):
     text = seen.type("info")
     assert "StandardFirmata.ino 2.5 at /dev/pts/" in text
     assert "Firmata 2.5, 57600 baud" in text
 
 
-def test_pins_are_listed_with_what_they_can_do_are_and_tell(seen, scripted):
+def test_pins_are_listed_with_modes_and_values(seen, scripted):
     answer_states(scripted)
     lines = seen.type("pins").splitlines()
     assert lines[0].split() == ["pin", "is", "value", "can", "do"]
@@ -94,7 +94,7 @@ def test_an_input_is_read(seen, scripted):
 
 def test_an_analog_input_is_read_by_its_channel(seen, scripted):
     seen.type("mode A0 analog")
-    scripted.say(b"\xe0\x05\x03")
+    scripted.send(b"\xe0\x05\x03")
     assert seen.type("read A0") == "14: 389\n"
 
 
@@ -120,7 +120,7 @@ def test_quit_ends_it(seen):
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "expected"),
     [
         ("dance", "unknown command 'dance'"),
         ("mode 2", "Write: mode PIN MODE"),
@@ -131,10 +131,10 @@ def test_quit_ends_it(seen):
         ("mode 2 'x", "cannot be parsed"),
     ],
 )
-def test_what_cannot_be_done_is_explained(seen, line, says):
+def test_what_cannot_be_done_is_explained(seen, line, expected):
     with pytest.raises(DeviceError) as caught:
         seen.type(line)
-    assert says in str(caught.value)
+    assert expected in str(caught.value)
 
 
 def test_a_lost_board_ends_it(seen, scripted):

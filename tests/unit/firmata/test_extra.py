@@ -49,7 +49,7 @@ def test_what_each_form_means_and_who_makes_it(payload, made, meaning):
 
 
 @pytest.mark.parametrize(
-    ("payload", "says"),
+    ("payload", "expected"),
     [
         ("", "it is empty"),
         ("99", "byte 0 is 0x99, known are 0x01"),
@@ -64,8 +64,8 @@ def test_what_each_form_means_and_who_makes_it(payload, made, meaning):
         ("22 00", "byte 0 has to be followed by 0 bytes, not 1"),
     ],
 )
-def test_what_is_wrong_is_said(payload, says):
-    with pytest.raises(ValueError, match=says):
+def test_invalid_bytes_are_explained(payload, expected):
+    with pytest.raises(ValueError, match=expected):
         parse_extra(bytes.fromhex(payload))
 
 

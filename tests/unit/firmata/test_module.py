@@ -66,15 +66,15 @@ def test_a_change_of_one_input_gives_no_reading_of_its_neighbour(bench, scripted
     bench.wait_for_readings((2, 0), (3, 0), (3, 1))
 
 
-def test_a_report_from_before_the_mode_was_set_tells_nothing(bench, scripted):
+def test_a_report_sent_before_the_mode_was_set_is_ignored(bench, scripted):
     bench.set_input(2)
     bench.wait_for_readings((2, 0))
-    scripted.port_states[0] = 0b1000  # line 3 is high, but the report under way says low
+    scripted.port_states[0] = 0b1000  # line 3 is high, but the report under way has it low
     answer = scripted._answer
 
     def late_report(message):
         if message == b"\xf4\x03\x00":
-            scripted.say(b"\x90\x04\x00")
+            scripted.send(b"\x90\x04\x00")
         answer(message)
 
     scripted._answer = late_report
@@ -104,7 +104,7 @@ def test_a_reading_carries_the_master_time_of_its_arrival(bench, scripted):
     assert before - wire_usec - 1 <= reading.time_usec <= bench.context.clock.now_usec()
 
 
-def test_the_stream_tells_what_its_times_are_worth(bench):
+def test_the_metadata_has_source_and_uncertainty_of_times(bench):
     metadata = bench.context.outputs["fmdata"].metadata
     assert metadata["time_unit"] == "microseconds"
     assert metadata["timestamp_source"] == "host-arrival"
@@ -119,7 +119,7 @@ def test_a_line_named_as_analog_gives_every_sample(tmp_path, scripted):
     with Bench(tmp_path, scripted, analog_lines=(14,), sampling_interval_msec=5) as bench:
         bench.set_input(14)
         scripted.wait_for(b"\xc0\x01")
-        scripted.say(b"\xe0\x05\x03\xe0\x05\x03\xe1\x01\x01")
+        scripted.send(b"\xe0\x05\x03\xe0\x05\x03\xe1\x01\x01")
         bench.wait_for_readings((14, 389), (14, 389))
     assert b"\xf4\x0e\x02" in scripted.received
     assert sysex(0x7A, (5, 0)) in scripted.received
@@ -181,7 +181,7 @@ def test_a_line_named_as_servo_takes_degrees(tmp_path, scripted):
 
 
 @pytest.mark.parametrize(
-    ("command", "says"),
+    ("command", "expected"),
     [
         ((Kind.WRITE_DIGITAL, 0, 1), "line 0 of StandardFirmata.ino 2.5 at /dev/pts/"),
         ((Kind.WRITE_DIGITAL, 0, 1), "pin 0 is not usable"),
@@ -192,9 +192,9 @@ def test_a_line_named_as_servo_takes_degrees(tmp_path, scripted):
         ((Kind.DEVICE_SPECIFIC, 9), "are not valid: it is empty"),
     ],
 )
-def test_a_command_that_the_pin_cannot_do_is_explained(bench, command, says):
+def test_a_command_that_the_pin_cannot_do_is_explained(bench, command, expected):
     bench.send(*command)
-    assert says in bench.failure()
+    assert expected in bench.failure()
 
 
 def test_writing_to_an_input_is_refused(bench):
@@ -206,7 +206,7 @@ def test_writing_to_an_input_is_refused(bench):
 # -- connecting and the end ----------------------------------------------------------------------
 
 
-def test_without_a_device_it_says_where_to_set_one(tmp_path):
+def test_without_a_device_the_error_names_the_setting(tmp_path):
     context = FakeContext(firmata_io, FirmataSettings(), tmp_path, name="board")
     module = firmata_io.load()(context)
     with pytest.raises(DeviceError, match="no board to connect to") as caught:
@@ -266,7 +266,7 @@ def test_commands_are_executed_and_pulses_ended_until_all_is_drained(bench, scri
 def test_figures_are_reported_at_the_end(bench, scripted):
     bench.set_input(2)
     bench.wait_for_readings((2, 0))
-    scripted.say(b"\x01\x02")
+    scripted.send(b"\x01\x02")
     scripted.set_pin(2, 1)
     bench.wait_for_readings((2, 0), (2, 1))
     bench.module.halt()
@@ -291,17 +291,17 @@ def test_an_unplugged_board_ends_the_run_and_is_named(bench, scripted):
     message = bench.failure()
     assert "board uno (virtual:uno) lost" in message
     assert "Check the cable" in message
-    bench.send(Kind.WRITE_DIGITAL, 13, value=1)  # said once is enough
+    bench.send(Kind.WRITE_DIGITAL, 13, value=1)  # the loss is reported once
     assert len(bench.context.failures) == 1
 
 
 def test_a_board_that_restarts_ends_the_run(bench, scripted):
-    scripted.say(b"\xf9\x02\x05" + sysex(0x79, (2, 5)))
+    scripted.send(b"\xf9\x02\x05" + sysex(0x79, (2, 5)))
     assert "restarted during the run" in bench.failure()
 
 
 def test_a_firmwares_complaint_is_logged_as_the_boards(bench, scripted, caplog):
-    scripted.say(sysex(0x71, b"N\0o\0"))
+    scripted.send(sysex(0x71, b"N\0o\0"))
     bench.set_input(2)
     bench.wait_for_readings((2, 0))
     assert "uno (virtual:uno) reports: No" in caplog.text

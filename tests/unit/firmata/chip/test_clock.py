@@ -152,7 +152,7 @@ def test_the_conversions_are_inverse(clock):
 # -- answers that are of no use ------------------------------------------------------------------
 
 
-def test_an_answer_that_nobody_asked_for_is_refused(clock):
+def test_an_answer_without_a_query_is_refused(clock):
     clock.query(10**12)
     assert not clock.take(ClockAnswer(77, True, 0, 20), 10**12 + MSEC)
     assert not clock.is_set

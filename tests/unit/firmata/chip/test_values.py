@@ -25,10 +25,10 @@ def test_a_line_is_live_from_the_answer_to_its_last_order_on():
     assert inputs.answered(7, False, 12 * MSEC)
     assert not inputs.is_news(7, True, 11 * MSEC)  # queued before the line was set up
     assert inputs.is_news(7, True, 13 * MSEC)
-    assert not inputs.answered(7, False, 14 * MSEC)  # nobody asked
+    assert not inputs.answered(7, False, 14 * MSEC)  # no order is unanswered
 
 
-def test_an_edge_that_the_first_level_told_is_not_told_twice():
+def test_an_edge_that_is_in_the_first_level_is_not_reported_twice():
     inputs = ChipInputs()
     inputs.expect(7)
     inputs.answered(7, True, 10 * MSEC)
@@ -37,7 +37,7 @@ def test_an_edge_that_the_first_level_told_is_not_told_twice():
     assert inputs.is_news(7, True, 11 * MSEC)  # the edge between was lost, this one was not
 
 
-def test_a_line_that_is_forgotten_tells_nothing_and_keeps_nothing():
+def test_a_removed_line_has_no_readings_and_no_kept_level():
     inputs = ChipInputs()
     inputs.expect(7)
     inputs.answered(7, True, 0)
@@ -111,7 +111,7 @@ def test_blocks_are_as_small_as_the_line_allows(channels, interval_usec, baud_ra
     assert scans_per_block(channels, interval_usec, baud_rate) == scans
 
 
-def test_samples_have_times_and_those_before_the_fence_tell_nothing():
+def test_samples_have_times_and_those_before_the_fence_are_dropped():
     analog = ChipAnalog()
     analog.add(0, 14)
     analog.add(3, 17)

@@ -36,7 +36,7 @@ def test_a_line_named_as_analog_is_sampled(bench, scripted):
     bench.set_input(14)
     scripted.wait_for(b"\xc0\x01")
     assert scripted.received[-2] == b"\xf4\x0e\x02"  # the mode first: not all boards sample without
-    scripted.say(b"\xe0\x05\x03\xe0\x05\x03\xe0\x00\x00")
+    scripted.send(b"\xe0\x05\x03\xe0\x05\x03\xe0\x00\x00")
     bench.wait_for_readings((14, 389), (14, 389), (14, 0))
 
 
@@ -45,10 +45,10 @@ def test_the_sampling_interval_is_the_benchs(tmp_path, scripted):
         scripted.wait_for(sysex(0x7A, (200 & 127, 200 >> 7)))
 
 
-def test_a_script_may_ask_for_analog_whatever_the_settings_say(bench, scripted):
+def test_a_script_may_set_analog_mode_against_the_settings(bench, scripted):
     bench.ask(extra.pin_mode(PinMode.ANALOG), line=19)
     scripted.wait_for(b"\xc5\x01")
-    scripted.say(b"\xe5\x01\x00")
+    scripted.send(b"\xe5\x01\x00")
     bench.wait_for_readings((19, 1))
 
 
@@ -56,7 +56,7 @@ def test_a_pin_that_is_only_analog_needs_no_setting(tmp_path):
     with ScriptedBoard(pins=NANO_PINS) as scripted, Bench(tmp_path, scripted) as bench:
         bench.set_input(21)
         scripted.wait_for(b"\xc7\x01")
-        scripted.say(b"\xe7\x02\x00")
+        scripted.send(b"\xe7\x02\x00")
         bench.wait_for_readings((21, 2))
 
 
@@ -65,7 +65,7 @@ def test_a_channel_above_15_uses_the_extended_messages(tmp_path):
     with ScriptedBoard(pins=pins) as scripted, Bench(tmp_path, scripted) as bench:
         bench.set_input(18)
         scripted.wait_for(sysex(0x64, (16, 1)))
-        scripted.say(sysex(0x6F, (16, 0x05, 0x03)))
+        scripted.send(sysex(0x6F, (16, 0x05, 0x03)))
         bench.wait_for_readings((18, 389))
 
 
@@ -73,7 +73,7 @@ def test_of_a_decimated_line_the_first_and_then_every_nth_sample_is_sent(bench, 
     bench.set_input(15)
     bench.set_input(14)
     scripted.wait_for(b"\xc0\x01")
-    scripted.say(b"".join(bytes((0xE1, n, 0)) for n in range(7)) + b"\xe0\x09\x00")
+    scripted.send(b"".join(bytes((0xE1, n, 0)) for n in range(7)) + b"\xe0\x09\x00")
     bench.wait_for_readings((15, 0), (15, 3), (15, 6), (14, 9))
     bench.module.halt()
     bench.module.drained()
@@ -222,7 +222,7 @@ def test_an_i2c_register_is_read(bench, scripted):
     bench.ask(extra.i2c_read(0x68, 2, 0x3B))
     scripted.wait_for(sysex(0x76, (0x68, 0b01000, 0x3B, 0, 2, 0)))
     assert sysex(0x78, (0, 0)) in scripted.received  # I2C is switched on by itself
-    scripted.say(sysex(0x77, (0x68, 0, 0x3B, 0, 0x7F, 0x01, 0x01, 0)))
+    scripted.send(sysex(0x77, (0x68, 0, 0x3B, 0, 0x7F, 0x01, 0x01, 0)))
     row = bench.wait_for_row("replies", lambda row: row[1] == "i2c")
     assert row[1:] == ["i2c", "104", "59", "ff 01"]
     assert int(row[0]) <= bench.context.clock.now_usec()
@@ -246,7 +246,7 @@ def test_continuous_i2c_counts_in_the_byte_budget(tmp_path, scripted):
         assert "35 bytes every 5 ms: 122%" in bench.failure()
 
 
-def test_a_board_without_i2c_says_so(tmp_path):
+def test_i2c_on_a_board_without_it_is_an_error(tmp_path):
     with ScriptedBoard() as scripted, Bench(tmp_path, scripted) as bench:
         bench.ask(extra.i2c_read(0x68, 1))
         assert "has no pin with I2C" in bench.failure()
@@ -255,7 +255,7 @@ def test_a_board_without_i2c_says_so(tmp_path):
 def test_sysex_of_ones_own_firmware_goes_through_both_ways(bench, scripted):
     bench.ask(extra.sysex(0x0A, b"\x01\x7f"))
     scripted.wait_for(sysex(0x0A, (1, 0x7F)))
-    scripted.say(sysex(0x0B, (2, 3)))
+    scripted.send(sysex(0x0B, (2, 3)))
     row = bench.wait_for_row("replies", lambda row: row[1] == "sysex")
     assert row[2:] == ["11", "", "02 03"]
 
@@ -263,20 +263,20 @@ def test_sysex_of_ones_own_firmware_goes_through_both_ways(bench, scripted):
 def test_a_pins_state_is_answered(bench, scripted):
     bench.ask(extra.pin_state(), line=9)
     scripted.wait_for(sysex(0x6D, (9,)))
-    scripted.say(sysex(0x6E, (9, 3, 0x48, 1)))
+    scripted.send(sysex(0x6E, (9, 3, 0x48, 1)))
     row = bench.wait_for_row("replies", lambda row: row[1] == "pin-state")
     assert row[2:] == ["9", "3", "200"]
 
 
 def test_a_text_of_the_board_is_logged_as_its_own_and_noted(bench, scripted, caplog):
-    scripted.say(sysex(0x71, b"N\0o\0"))
+    scripted.send(sysex(0x71, b"N\0o\0"))
     bench.wait_for_event("says")
     assert "uno (virtual:uno) reports: No" in caplog.text
     assert bench.wait_for_row("replies", lambda row: row[1] == "string")[4] == "No"
 
 
 @pytest.mark.parametrize(
-    ("request_", "line", "says"),
+    ("request_", "line", "expected"),
     [
         (b"", 9, "extra bytes '' of a DEVICE_SPECIFIC command for StandardFirmata.ino"),
         (b"\x99", 9, "byte 0 is 0x99"),
@@ -286,12 +286,12 @@ def test_a_text_of_the_board_is_logged_as_its_own_and_noted(bench, scripted, cap
         (extra.pin_state(), 99, "has no line 99"),
     ],
 )
-def test_what_cannot_be_done_is_explained(bench, request_, line, says):
+def test_what_cannot_be_done_is_explained(bench, request_, line, expected):
     bench.ask(request_, line)
-    assert says in bench.failure()
+    assert expected in bench.failure()
 
 
-def test_each_table_tells_its_columns(bench):
+def test_each_table_has_a_header(bench):
     headers = {
         port: bench.context.outputs[port].metadata["table_header"]
         for port in ("events", "replies", "pulses")

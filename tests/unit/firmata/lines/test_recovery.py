@@ -1,4 +1,4 @@
-"""A pulled cable in a run: what is said, what a board that is back is told, and the policies."""
+"""A pulled cable in a run: what is reported, how the board is restored, and the policies."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def make(tmp_path, socket):
         bench.module.close()
 
 
-def test_the_loss_is_said_at_once_and_the_run_goes_on(make, socket, caplog):
+def test_the_loss_is_reported_at_once_and_the_run_goes_on(make, socket, caplog):
     bench = make()
     socket.unplug()
     bench.wait_for_event("lost")
@@ -81,7 +81,7 @@ def test_readings_go_on_in_the_same_run_when_the_board_is_back(make, socket):
     bench.wait_for_event("lost")
     board = socket.plug()
     board.port_states[0] = 0b100
-    # the line's state after the gap is told, then its changes
+    # the line's state after the gap comes first, then its changes
     bench.wait_for_readings((2, 0), (2, 1))
     board.set_pin(2, 0)
     bench.wait_for_readings((2, 0), (2, 1), (2, 0))
@@ -106,13 +106,13 @@ def test_modes_reporting_and_outputs_are_replayed(make, socket):
     board = socket.plug()
     bench.wait_for_event("connected", count=2)
     board.wait_for(b"\xf5\x0c\x00")
-    told = board.received
-    assert sysex(0x7A, (100, 0)) in told
-    assert told.index(b"\xf4\x0e\x02") < told.index(b"\xc0\x01")
-    assert told.index(b"\xf4\x0d\x01") < told.index(b"\xf5\x0d\x01")
-    assert told.index(b"\xf4\x09\x03") < told.index(b"\xe9\x48\x01")
-    assert told.index(b"\xf4\x03\x04") < told.index(b"\xe3\x5a\x00")
-    board.say(b"\xe0\x05\x00")
+    received = board.received
+    assert sysex(0x7A, (100, 0)) in received
+    assert received.index(b"\xf4\x0e\x02") < received.index(b"\xc0\x01")
+    assert received.index(b"\xf4\x0d\x01") < received.index(b"\xf5\x0d\x01")
+    assert received.index(b"\xf4\x09\x03") < received.index(b"\xe9\x48\x01")
+    assert received.index(b"\xf4\x03\x04") < received.index(b"\xe3\x5a\x00")
+    board.send(b"\xe0\x05\x00")
     bench.wait_for_readings((14, 5))
 
 
@@ -144,7 +144,7 @@ def test_the_run_may_end_when_the_board_is_back(make, socket):
     assert b"\xf5\x0d\x01" not in board.received
 
 
-def test_commands_of_the_gap_are_what_the_board_is_told(make, socket):
+def test_commands_of_the_gap_are_sent_when_the_board_is_back(make, socket):
     bench = make()
     bench.send(Kind.WRITE_DIGITAL, 13, value=1)
     socket.unplug()
@@ -192,12 +192,12 @@ def test_i2c_and_servo_settings_are_replayed(make, socket):
     assert sysex(0x70, (9, 1000 & 127, 1000 >> 7, 2000 & 127, 2000 >> 7)) in board.received
 
 
-def test_a_board_that_restarts_is_told_everything_again(make, socket):
+def test_a_board_that_restarts_is_restored(make, socket):
     bench = make()
     bench.send(Kind.WRITE_DIGITAL, 13, value=1)
     bench.set_input(2)
     bench.wait_for_readings((2, 0))
-    socket.board.say(b"\xf9\x02\x05" + sysex(0x79, (2, 5)))  # its greeting
+    socket.board.send(b"\xf9\x02\x05" + sysex(0x79, (2, 5)))  # its greeting
     socket.board.wait_for(b"\xf5\x0d\x01", count=2)
     bench.wait_for_readings((2, 0), (2, 0))
     assert bench.context.failures == []
@@ -261,7 +261,7 @@ def test_a_script_may_set_a_line_up_while_the_board_is_away(make, socket):
     bench.wait_for_event("lost")
     bench.ask(extra.pin_mode(PinMode.ANALOG), line=14)
     socket.plug().wait_for(b"\xc0\x01")
-    socket.board.say(b"\xe0\x07\x00")
+    socket.board.send(b"\xe0\x07\x00")
     bench.wait_for_readings((14, 7))
 
 

@@ -42,7 +42,7 @@ def test_an_ftdi_timer_is_set_low_and_reported(ftdi):
     assert lowered.report == "latency timer of /dev/ttyUSB0: 1 ms, was 16 ms"
 
 
-def test_a_timer_that_may_not_be_set_says_what_it_costs_and_how_to_allow_it(ftdi, monkeypatch):
+def test_a_timer_without_permission_is_reported_with_its_cost_and_the_udev_rule(ftdi, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
@@ -160,7 +160,7 @@ def test_a_board_on_another_machine_is_a_board(far):
         assert session.description.firmware_name == "StandardFirmata.ino"
         session.send(b"\xf5\x0d\x01")
         far.board.wait_for(b"\xf5\x0d\x01")
-        far.board.say(b"\x90\x04\x00")
+        far.board.send(b"\x90\x04\x00")
         deadline = time.monotonic() + 5
         while not listener.messages:
             assert time.monotonic() < deadline

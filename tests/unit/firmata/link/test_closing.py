@@ -1,4 +1,4 @@
-"""Closing a session while it connects: the thread that connects ends it, and nobody else."""
+"""Closing a session while it connects: only the connecting thread closes the line."""
 
 from __future__ import annotations
 

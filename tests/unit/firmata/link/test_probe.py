@@ -13,7 +13,7 @@ from mlink_drivers.firmata.link.probe import ask_firmware, probe
 from tests.support.scripted_board import ScriptedBoard, open_descriptors
 
 
-def test_a_board_tells_its_firmware_version_and_pins():
+def test_a_board_reports_its_firmware_version_and_pins():
     with ScriptedBoard() as board:
         result = probe(board.path)
     assert (result.firmware, result.version, result.protocol) == (
@@ -22,8 +22,8 @@ def test_a_board_tells_its_firmware_version_and_pins():
         "2.5",
     )
     assert (result.pins, result.analog_inputs, result.reason) == (20, 6, "")
-    says = "StandardFirmata.ino 2.5 (Firmata 2.5), 20 pins, 6 of them analog inputs"
-    assert str(result) == says
+    expected = "StandardFirmata.ino 2.5 (Firmata 2.5), 20 pins, 6 of them analog inputs"
+    assert str(result) == expected
 
 
 def test_nothing_is_sent_but_queries():
@@ -52,7 +52,7 @@ def test_a_silent_port_is_given_up():
 
 def test_other_firmware_shows_its_bytes():
     with ScriptedBoard(mute=True) as board:
-        timer = threading.Timer(0.05, board.say, (b"Grbl 1.1f\r\n",))
+        timer = threading.Timer(0.05, board.send, (b"Grbl 1.1f\r\n",))
         timer.start()
         result = probe(board.path, timeout_s=0.3)
         timer.join()
@@ -67,11 +67,11 @@ def test_a_port_in_use_is_left_alone():
 
 
 @pytest.mark.parametrize("address", ["/dev/ttyNOPE0", "spy://nowhere"])
-def test_what_cannot_be_opened_is_said(address):
+def test_what_cannot_be_opened_has_a_reason(address):
     assert address.rpartition("/")[2] in probe(address).reason
 
 
-def test_a_port_that_vanishes_is_said():
+def test_a_port_that_vanishes_has_a_reason():
     with ScriptedBoard(unplug_on=b"\xf9") as board:
         assert "went away" in probe(board.path).reason
 

@@ -1,4 +1,4 @@
-"""Bringing a board back: when it is tried, what is said, and how it ends. By a manual clock."""
+"""Reconnection on a manual clock: when it searches, what it reports, and how it ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CONNECTED, LOST, REOPENING = LinkState.CONNECTED, LinkState.LOST, LinkState.REOP
 
 
 class Bench:
-    """A board that is there from `back_at_s` on; its thread runs only when a test says so."""
+    """A board that is there from `back_at_s` on; its thread runs only when a test calls `run`."""
 
     def __init__(self):
         self.now_s = 0.0
@@ -60,7 +60,7 @@ def test_a_link_begins_connected(bench):
     assert bench.states == []
 
 
-def test_a_loss_is_told_at_once_and_with_its_reason(bench):
+def test_a_loss_is_reported_at_once_with_its_reason(bench):
     bench.reconnect.lost("hang-up")
     assert bench.states == [(LOST, "hang-up")]
     assert bench.reconnect.state is LOST
@@ -92,7 +92,7 @@ def test_it_looks_soon_at_first_and_then_about_once_a_second(bench):
     assert 60 <= bench.now_s < 60 + LONGEST_PAUSE_S
 
 
-def test_a_board_that_cannot_be_opened_yet_is_tried_again_and_said_once(bench):
+def test_a_board_that_cannot_be_opened_yet_is_tried_again_and_reported_once(bench):
     denied = DeviceError("no permission")  # udev sets it a moment after the node appears
     bench.refusals = [denied, denied, denied]
     bench.reconnect.lost("hang-up")
@@ -176,4 +176,4 @@ def test_closing_interrupts_an_attempt_in_its_own_thread():
     assert any(thread.name == "reconnect uno" for thread in threading.enumerate())
     reconnect.close(interrupted.set)
     assert not any(thread.name == "reconnect uno" for thread in threading.enumerate())
-    assert (LOST, "closed while connecting") not in states  # nobody wants to know any more
+    assert (LOST, "closed while connecting") not in states  # not reported after close

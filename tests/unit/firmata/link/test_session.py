@@ -19,7 +19,7 @@ from tests.support.scripted_board import ScriptedBoard, open_descriptors, sysex
 
 
 class Listener:
-    """Keeps what it hears."""
+    """A listener that records all calls."""
 
     def __init__(self):
         self.messages = []
@@ -73,7 +73,7 @@ def failure_of(path, listener, timeout_s=0.4):
 # -- handshake ---------------------------------------------------------------------------------
 
 
-def test_connecting_tells_who_is_there_without_a_fixed_wait(listener):
+def test_connecting_identifies_the_board_without_a_fixed_wait(listener):
     with ScriptedBoard() as board:
         began = time.monotonic()
         with session_on(board.path, listener) as session:
@@ -108,7 +108,7 @@ def test_what_an_earlier_program_left_streaming_does_not_disturb(listener):
         assert board.received[0] == b"\xff"
 
 
-def test_a_silent_port_is_named_and_nothing_was_heard(listener):
+def test_a_silent_port_is_named(listener):
     with ScriptedBoard(mute=True) as board:
         message = failure_of(board.path, listener)
     assert board.path in message
@@ -118,7 +118,7 @@ def test_a_silent_port_is_named_and_nothing_was_heard(listener):
 
 def test_another_firmware_shows_its_bytes(listener):
     with ScriptedBoard(mute=True) as board:
-        timer = threading.Timer(0.1, board.say, (b"Hello, I am Grbl\r\n",))
+        timer = threading.Timer(0.1, board.send, (b"Hello, I am Grbl\r\n",))
         timer.start()
         message = failure_of(board.path, listener)
         timer.join()
@@ -129,7 +129,7 @@ def test_another_firmware_shows_its_bytes(listener):
 
 def test_noise_of_a_wrong_baud_rate_is_not_taken_for_a_board(listener):
     with ScriptedBoard(mute=True) as board:
-        timer = threading.Timer(0.1, board.say, (bytes(range(0x80, 0x100)) * 8,))
+        timer = threading.Timer(0.1, board.send, (bytes(range(0x80, 0x100)) * 8,))
         timer.start()
         message = failure_of(board.path, listener)
         timer.join()
@@ -199,7 +199,7 @@ def test_a_url_that_no_transport_opens_is_refused():
 def test_messages_come_with_the_time_of_their_first_byte(listener):
     with ScriptedBoard() as board, session_on(board.path, listener):
         before_ns = time.monotonic_ns()
-        board.say(b"\x90\x04\x00\xe1\x05\x03")
+        board.send(b"\x90\x04\x00\xe1\x05\x03")
         listener.wait(lambda: len(listener.messages) == 2)
         after_ns = time.monotonic_ns()
     (digital, digital_ns), (analog, analog_ns) = listener.messages
@@ -211,12 +211,12 @@ def test_messages_come_with_the_time_of_their_first_byte(listener):
     assert before_ns - wire_ns <= digital_ns <= analog_ns <= after_ns
 
 
-def test_a_listener_that_raises_is_told_and_the_reading_goes_on(listener):
+def test_a_listener_that_raises_gets_its_exception_and_reading_goes_on(listener):
     with ScriptedBoard() as board, session_on(board.path, listener):
         listener.raises = AttributeError("oops")
-        board.say(b"\x90\x04\x00\x90\x00\x00")
+        board.send(b"\x90\x04\x00\x90\x00\x00")
         listener.wait(lambda: listener.messages and listener.faults)
-        board.say(sysex(0x71, b"h\0i\0"))
+        board.send(sysex(0x71, b"h\0i\0"))
         listener.wait(lambda: len(listener.messages) == 2)
     assert str(listener.faults[0]) == "oops"
     assert isinstance(listener.messages[1][0], StringData)
@@ -227,7 +227,7 @@ def test_bytes_are_counted(listener):
         before = session.statistics
         session.send(encode.digital_pin(13, 1))
         board.wait_for(b"\xf5\x0d\x01")
-        board.say(b"\x01\x02\x90\x00\x00")
+        board.send(b"\x01\x02\x90\x00\x00")
         listener.wait(lambda: listener.messages)
         after = session.statistics
     assert after.bytes_out - before.bytes_out == 3
@@ -239,7 +239,7 @@ def test_a_truncated_message_does_not_hold_up_the_end(listener):
     with ScriptedBoard() as board:
         session = session_on(board.path, listener)
         session.connect()
-        board.say(b"\xf0\x79\x02")
+        board.send(b"\xf0\x79\x02")
         began = time.monotonic()
         session.close()
         assert time.monotonic() - began < 1
@@ -247,9 +247,9 @@ def test_a_truncated_message_does_not_hold_up_the_end(listener):
 
 def test_an_oversized_sysex_is_dropped_and_counted_and_the_reading_goes_on(listener):
     with ScriptedBoard() as board, session_on(board.path, listener) as session:
-        board.say(b"\xf0\x71" + b"\x01" * 3000)
-        board.say(b"\x01" * 3000)
-        board.say(b"\x01" * 3000 + b"\xf7\x90\x04\x00")
+        board.send(b"\xf0\x71" + b"\x01" * 3000)
+        board.send(b"\x01" * 3000)
+        board.send(b"\x01" * 3000 + b"\xf7\x90\x04\x00")
         listener.wait(lambda: listener.messages)
         assert session.statistics.oversized == 1
     assert isinstance(listener.messages[0][0], DigitalPort)
@@ -257,7 +257,7 @@ def test_an_oversized_sysex_is_dropped_and_counted_and_the_reading_goes_on(liste
 
 def test_a_sysex_cut_short_by_the_next_message_is_dropped_and_that_one_is_read(listener):
     with ScriptedBoard() as board, session_on(board.path, listener):
-        board.say(b"\xf0\x79\x02\x05\x41\x90\x04\x00")
+        board.send(b"\xf0\x79\x02\x05\x41\x90\x04\x00")
         listener.wait(lambda: listener.messages)
     assert [type(message) for message, _ in listener.messages] == [DigitalPort]
 
@@ -288,7 +288,7 @@ def test_a_lost_session_connects_again(listener):
         session.transport.address = board.path
         session.connect()
         assert session.state is SessionState.CONNECTED
-        board.say(b"\x90\x04\x00")
+        board.send(b"\x90\x04\x00")
         listener.wait(lambda: listener.messages)
         session.close()
 
@@ -318,7 +318,7 @@ def test_closing_from_the_listener_is_allowed(listener):
         listener.on_message = lambda *_: session.close()
         session.connect()
         reader = session._reader
-        board.say(b"\x90\x00\x00")
+        board.send(b"\x90\x00\x00")
         reader.join(5)
         assert session.state is SessionState.CLOSED
         assert session.transport.fileno() == -1

@@ -15,8 +15,8 @@ from mlink_drivers.firmata.link.transport import DeviceLostError
 from tests.support.scripted_board import UNO_PINS, ScriptedBoard, open_descriptors, sysex
 
 
-class Heard(list):
-    """A callback that keeps its values."""
+class Recorder(list):
+    """A callback that records its values."""
 
     def __init__(self):
         super().__init__()
@@ -65,12 +65,12 @@ def test_connecting_does_not_take_five_seconds(scripted):
 def test_a_script_of_the_library_runs(scripted):
     """The library's own usage: get_pin, callbacks, writes, exit."""
     board = Board(scripted.path)
-    button, led, heard = board.get_pin("d:2:u"), board.get_pin("d:13:o"), Heard()
-    button.register_callback(heard)
+    button, led, calls = board.get_pin("d:2:u"), board.get_pin("d:13:o"), Recorder()
+    button.register_callback(calls)
     board.samplingOn(10)
-    heard.wait([False])
+    calls.wait([False])
     scripted.set_pin(2, 1)
-    heard.wait([False, True])
+    calls.wait([False, True])
     led.write(1)
     scripted.wait_for(b"\xf5\x0d\x01")
     button.unregister_callback()
@@ -86,11 +86,11 @@ def test_b1_boards_do_not_share_their_handlers():
         Board(one.path) as first,
         Board(two.path) as second,
     ):
-        values = [Heard(), Heard()]
-        for board, heard in zip((first, second), values, strict=True):
-            board.get_pin("d:2:i").register_callback(heard)
+        values = [Recorder(), Recorder()]
+        for board, calls in zip((first, second), values, strict=True):
+            board.get_pin("d:2:i").register_callback(calls)
             board.samplingOn()
-            heard.wait([False])
+            calls.wait([False])
         one.set_pin(2, 1)
         values[0].wait([False, True])
         assert values[1] == [False]
@@ -136,42 +136,42 @@ def test_b4_an_unplugged_board_is_reported_and_exit_gives_the_port_back():
 
 
 def test_b5_sampling_can_be_switched_off_and_on_again(scripted, board):
-    heard = Heard()
-    board.get_pin("d:2:i").register_callback(heard)
+    calls = Recorder()
+    board.get_pin("d:2:i").register_callback(calls)
     for values in ([False], [False, True]):
         board.samplingOn()
-        heard.wait(values)
+        calls.wait(values)
         board.samplingOff()
         scripted.set_pin(2, 1)
     board.samplingOn()
 
 
 def test_b6_a_callback_that_raises_is_reported_and_called_again(scripted, board):
-    heard = Heard()
+    calls = Recorder()
 
-    def fail_then_hear(value):
-        heard(value)
+    def record_then_fail(value):
+        calls(value)
         if not value:
             raise AttributeError("oops")
 
-    board.get_pin("d:2:i").register_callback(fail_then_hear)
+    board.get_pin("d:2:i").register_callback(record_then_fail)
     board.samplingOn()
-    heard.wait([False])
+    calls.wait([False])
     scripted.set_pin(2, 1)
-    heard.wait([False, True])
+    calls.wait([False, True])
     assert [str(error) for error in board.callback_errors] == ["oops"]
 
 
 def test_b7_a_truncated_message_does_not_hold_up_exit(scripted, board):
     board.samplingOn()
-    scripted.say(b"\xe0\x01")
+    scripted.send(b"\xe0\x01")
     began = time.monotonic()
     board.exit()
     assert time.monotonic() - began < 2
 
 
 def test_b8_only_the_pin_that_changed_calls_back(scripted, board):
-    two, three = Heard(), Heard()
+    two, three = Recorder(), Recorder()
     board.get_pin("d:2:i").register_callback(two)
     board.get_pin("d:3:i").register_callback(three)
     board.samplingOn()
@@ -199,13 +199,13 @@ def test_b10_every_write_is_sent_even_if_nothing_changed(scripted, board):
 def test_b11_analog_values_are_scaled_by_the_boards_own_resolution():
     pins = (*UNO_PINS[:14], {2: 12, 0: 1, 1: 1})
     with ScriptedBoard(pins=pins) as scripted, Board(scripted.path) as board:
-        heard = Heard()
+        calls = Recorder()
         board.samplingOn()
         pin = board.get_pin("a:0:i")
-        pin.register_callback(heard)
+        pin.register_callback(calls)
         scripted.wait_for(b"\xc0\x01")
-        scripted.say(b"\xe0\x7f\x1f")
-        heard.wait([1.0])
+        scripted.send(b"\xe0\x7f\x1f")
+        calls.wait([1.0])
         assert pin.raw == 4095
 
 
@@ -225,10 +225,10 @@ def test_b13_switching_sampling_off_silences_the_board(scripted, board):
 
 
 def test_b14_stray_bytes_call_no_handler(scripted, board):
-    called = Heard()
+    called = Recorder()
     board.add_cmd_handler(0x60, called)
     board.add_cmd_handler(0x01, called)
-    scripted.say(b"\x60\x01\x02" + sysex(0x01, (5,)))
+    scripted.send(b"\x60\x01\x02" + sysex(0x01, (5,)))
     called.wait([5])
 
 
@@ -260,34 +260,34 @@ def test_b16_a_servo_does_not_kick_and_a_pin_beyond_the_last_is_refused(scripted
 
 
 def test_b17_a_slow_callback_delays_no_other(scripted, board):
-    go_on, heard = threading.Event(), Heard()
+    go_on, calls = threading.Event(), Recorder()
     board.get_pin("d:2:i").register_callback(lambda _: go_on.wait(5))
-    board.get_pin("d:3:i").register_callback(heard)
+    board.get_pin("d:3:i").register_callback(calls)
     board.samplingOn()
-    heard.wait([False])
+    calls.wait([False])
     scripted.set_pin(3, 1)
-    heard.wait([False, True])
+    calls.wait([False, True])
     go_on.set()
 
 
 def test_b18_a_plain_function_gets_all_bytes_of_its_message(scripted, board):
-    heard = Heard()
+    calls = Recorder()
 
     def handler(channel, low, high):
-        heard((channel, low, high))
+        calls((channel, low, high))
 
     board.add_cmd_handler(0xE0, handler)
-    scripted.say(b"\xe1\x05\x03")
-    heard.wait([(1, 5, 3)])
-    board.add_cmd_handler(0x71, lambda *data: heard(data))
-    scripted.say(sysex(0x71, (1, 2)))
-    heard.wait([(1, 5, 3), (1, 2)])
+    scripted.send(b"\xe1\x05\x03")
+    calls.wait([(1, 5, 3)])
+    board.add_cmd_handler(0x71, lambda *data: calls(data))
+    scripted.send(sysex(0x71, (1, 2)))
+    calls.wait([(1, 5, 3), (1, 2)])
 
 
 def test_b19_the_misspelt_name_stays(scripted, board):
-    heard, other = Heard(), Heard()
+    calls, other = Recorder(), Recorder()
     pin = board.get_pin("d:2:i")
-    pin.register_callback(heard)
+    pin.register_callback(calls)
     runner = pin._runner
     pin.unregiser_callback()
     runner._thread.join(5)
@@ -298,7 +298,7 @@ def test_b19_the_misspelt_name_stays(scripted, board):
     scripted.set_pin(2, 1)
     scripted.set_pin(3, 1)
     other.wait([False, True])  # its change came behind the one of pin 2
-    assert heard == []
+    assert calls == []
     assert pin.read() is True
 
 

@@ -32,7 +32,7 @@ def test_above_80_percent_is_a_warning():
     assert "at 57600 baud" in warning
 
 
-def test_above_100_percent_is_an_error_that_says_what_would_fit():
+def test_above_100_percent_is_an_error_with_an_interval_that_fits():
     with pytest.raises(DeviceError, match="104% of what uno can send") as caught:
         budget(2, 1).check("uno")
     assert "sampling_interval_msec = 2 or more" in caught.value.remedy

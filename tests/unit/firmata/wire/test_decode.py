@@ -186,7 +186,7 @@ def test_it_resynchronises_after_any_garbage(garbage):
     assert decoder.feed(b"\xf9\x02\x05\x91\x01\x00")[-1] == DigitalPort(1, 1, 3, 3)
 
 
-def test_a_message_split_over_chunks_tells_where_its_first_byte_was():
+def test_the_offset_of_a_message_split_over_chunks_is_that_of_its_first_byte():
     decoder = Decoder()
     assert decoder.feed(b"\x00\xe1\x05") == []
     assert decoder.feed(b"\x03\x90\x01\x00") == [
