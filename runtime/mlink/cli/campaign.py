@@ -15,7 +15,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from mlink.cli.output import plain_table
+from mlink.cli.output import counted, plain_table
 from mlink.cli.summary import short
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.status import RunResult
@@ -154,7 +154,7 @@ def campaign_as_json(campaign: Campaign) -> str:
 def print_campaign(campaign: Campaign, console: Console) -> None:
     """Print the summary of all runs as a table."""
     count, failed = len(campaign.runs), campaign.failed
-    runs = f"{count} run{'' if count == 1 else 's'}"
+    runs = counted(count, "run")
     text = (
         Text(f"✘ {failed} of {runs} failed", style="bold red")
         if failed
@@ -171,8 +171,6 @@ def print_campaign(campaign: Campaign, console: Console) -> None:
 def _table(runs: list[CampaignRun]) -> Table:
     titles = ("run", "started", "result", "duration", "lost", "failures", "recording")
     table = plain_table(*titles, right=("run", "duration", "lost"))
-    for column in table.columns:
-        column.overflow = "fold"
     for each in runs:
         result = each.result
         failures = "\n".join(str(failure).splitlines()[0] for failure in result.failures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlink.cli.options import BenchFile, DevicesFile, Overrides
-from mlink.cli.output import plain_table
+from mlink.cli.output import counted, plain_table, table_console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,8 +19,7 @@ def check(
     devices: DevicesFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Check a bench: list its errors, or show its modules, streams and simulated parts."""
-    from rich.console import Console
+    """List the errors of a bench, or its modules and streams."""
     from rich.text import Text
 
     from mlink.bench import load_bench
@@ -32,8 +31,10 @@ def check(
         for module in checked.modules.values()
         for connection in module.connections
     }
-    console = Console(highlight=False)
-    counts = f": {len(checked.modules)} modules, {len(streams)} connected streams"
+    console = table_console()
+    counts = (
+        f": {counted(len(checked.modules), 'module')}, {counted(len(streams), 'connected stream')}"
+    )
     console.print(Text("✔ ", style="green").append(checked.name, style="bold").append(counts))
     console.print(_table(checked))
     for scheme, parts in describe_tables(checked).items():

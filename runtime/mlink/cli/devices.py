@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlink.cli.options import AsJson
-from mlink.cli.output import plain_table, print_json
+from mlink.cli.output import plain_table, print_json, table_console
 
 PROBES_GROUP = "mlink.probes"
 MODES_GROUP = "mlink.modes"
@@ -27,9 +27,7 @@ def devices(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """List serial ports, cameras and virtual devices with their addresses for [devices]."""
-    from rich.console import Console
-
+    """List serial ports, cameras and virtual devices. A bench names them by these addresses."""
     from mlink.api.devices import list_devices
 
     found = list_devices()
@@ -38,7 +36,7 @@ def devices(
     if json:
         print_json({"devices": found, "problems": found.problems, "answers": asked})
         return
-    console = Console(highlight=False)
+    console = table_console()
     console.print(_table(found))
     for address, answers in asked.items():
         console.print(f"{address}:", style="bold")

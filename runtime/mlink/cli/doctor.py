@@ -18,7 +18,7 @@ _MARKS = {"good": ("✔", "green"), "better": ("●", "yellow"), "bad": ("✘", 
 def doctor(
     json: AsJson = False,
 ) -> None:
-    """Check priorities, power saving, permissions and memory; print what to change."""
+    """Check priorities, power saving, permissions and memory. Print commands that improve them."""
     from rich.console import Console
 
     from mlink.cli.doctor_checks import examine

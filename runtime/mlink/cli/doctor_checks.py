@@ -24,7 +24,7 @@ State = Literal["good", "better", "bad"]
 
 _LIMITS = "/etc/security/limits.d/95-mlink.conf"
 _ENOUGH_SHM = 512 << 20
-"""Bytes of /dev/shm: a container's default of 64 MB holds ten frames of 1080p."""
+"""Bytes of /dev/shm: a container's default of 64 MB stores ten frames of 1080p."""
 _GOOD_LATENCY_MSEC = 1
 _VIDEO_CLASS = "0e"
 
@@ -122,11 +122,11 @@ def _nice(*, granted: bool) -> Finding:
     soft, _ = resource.getrlimit(resource.RLIMIT_NICE)
     best = -20 if soft == resource.RLIM_INFINITY else 20 - soft
     if os.geteuid() == 0 or best <= DEFAULT_NICE:
-        return Finding(check="nice", state="good", found=f"threads may go to nice {DEFAULT_NICE}")
+        return Finding(check="nice", state="good", found=f"threads may use nice {DEFAULT_NICE}")
     return Finding(
         check="nice",
         state="good" if granted else "better",
-        found=f"threads may go to nice {min(best, 0)} only" + ("; not needed" if granted else ""),
+        found=f"threads may use nice {min(best, 0)} at best" + ("; not needed" if granted else ""),
         remedy="" if granted else _limit(f"nice {DEFAULT_NICE}"),
     )
 

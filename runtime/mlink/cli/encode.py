@@ -39,7 +39,7 @@ def encode(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON; progress to stderr.")] = False,
 ) -> None:
-    """Encode the videos that a run recorded raw (deferred_encode_enabled)."""
+    """Encode videos that were recorded raw. Their recorders have deferred_encode_enabled = true."""
     console = Console(stderr=json, soft_wrap=True, highlight=False)
     report = _encode(recording, parallel, console)
     if json:

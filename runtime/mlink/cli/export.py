@@ -28,7 +28,7 @@ def export(
         typer.Option(metavar="DIR", help="Folder for the files.", show_default="./NAME-FORMAT"),
     ] = None,
 ) -> None:
-    """Write a recording's tables, signals and times as CSV, Parquet, NWB, or for Rerun."""
+    """Write a recording as CSV, Parquet, NWB or Rerun files."""
     import mlink.recording
     from mlink.recording.export import export_recording
 

@@ -13,11 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mlink.cli.options import AsJson, RecordingFolder
-from mlink.cli.output import print_json
+from mlink.cli.output import print_json, table_console
 from mlink.storage.inspect import DatasetSummary, RecordingSummary, inspect_recording
-
-_PIPE_WIDTH = 200
-"""Columns when the output goes to a file or a program: wide, so that no line is wrapped."""
 
 
 def info(
@@ -28,17 +25,14 @@ def info(
         typer.Option(metavar="FILE", help="Also draw an overview into this PNG file."),
     ] = None,
 ) -> None:
-    """Show the contents of a recording: streams, counts, times, losses, and its outcome."""
+    """Show the streams, counts, times and losses of a recording."""
     summary = inspect_recording(recording)
     if summary.datasets:
         _look_inside(summary, recording, plot)
     if json:
         print_json(as_plain(summary))
         return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
-    show(summary, console)
+    show(summary, table_console())
 
 
 def _look_inside(summary: RecordingSummary, path: Path, plot: Path | None) -> None:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from mlink.cli.output import plain_table
+from mlink.cli.output import plain_table, table_console
 from mlink.closing import ClosesOnExit
 from mlink.engine.status import Phase, RunStatus, StreamStatus, SubscriptionStatus
 
@@ -45,7 +45,7 @@ def make_view(bench_name: str, duration_s: float | None, *, plain: bool, quiet: 
         return LogView(Console(stderr=True, soft_wrap=True, highlight=False))
     console = Console(highlight=False)
     if plain or not console.is_terminal:
-        return PlainView(Console(soft_wrap=True, highlight=False), duration_s)
+        return PlainView(table_console(soft_wrap=True), duration_s)
     return LiveView(console, bench_name, duration_s)
 
 

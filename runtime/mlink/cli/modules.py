@@ -21,7 +21,7 @@ def modules(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """List the module types: purpose, ports, and settings with their defaults."""
+    """List the module types with their ports and settings."""
     from rich.console import Console
 
     from mlink.catalog import broken_types, module_type, module_types

@@ -115,7 +115,7 @@ def new(
     kind: Annotated[str, typer.Argument(help="What to create: script.")],
     name: Annotated[str, typer.Argument(help="Its name, and that of its new folder.")],
 ) -> None:
-    """Create a commented example that runs: a script with its bench file."""
+    """Create a commented script with its bench file. They run as they are."""
     if kind != "script":
         raise BenchError(f"cannot create '{kind}'", remedy=proposal(kind, _KINDS, "kinds"))
     _check_name(name)

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from mlink.encoding.recording import EncodeReport
     from mlink.recording.care.repair import RepairReport
     from mlink.recording.care.verify import VerifyReport
+
+
+_PIPE_WIDTH = 200
+"""Columns of tables that are printed into a file or another program."""
 
 
 def print_json(value: Any) -> None:
@@ -29,6 +34,25 @@ def print_report(report: VerifyReport | RepairReport | EncodeReport) -> None:
     print_json(msgspec.to_builtins(report) | {"ok": report.ok})
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, such as "1 run" or "2 runs"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def table_console(*, soft_wrap: bool = False) -> Console:
+    """Return a console for tables: wide if the output is not a terminal, so nothing is cut.
+
+    Args:
+        soft_wrap: Whether to leave the wrapping of text lines to the terminal.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=soft_wrap)
+    if not console.is_terminal:
+        console = Console(highlight=False, soft_wrap=soft_wrap, width=_PIPE_WIDTH)
+    return console
+
+
 def plain_table(*titles: str, right: Collection[str] = ()) -> Table:
     """Return an empty table without lines.
 
@@ -40,5 +64,5 @@ def plain_table(*titles: str, right: Collection[str] = ()) -> Table:
 
     table = Table(box=None, header_style="dim", pad_edge=False)
     for title in titles:
-        table.add_column(title, justify="right" if title in right else "left")
+        table.add_column(title, justify="right" if title in right else "left", overflow="fold")
     return table

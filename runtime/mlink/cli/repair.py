@@ -14,7 +14,7 @@ def repair(
     recording: RecordingFolder,
     json: AsJson = False,
 ) -> None:
-    """Close a recording that a crash left open; intact data is never changed."""
+    """Close a recording that a crash left open. Intact data is never changed."""
     from mlink.cli.verify import show
     from mlink.recording.care.repair import repair_recording
 

@@ -83,7 +83,7 @@ def replay(
     json: ResultAsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Run a bench on a recording in place of its boards and cameras."""
+    """Run a bench on a recording of its boards and cameras."""
     debug = wants_debug(context, debug)
     factor = _speed(speed)
     if compare and no_record:

@@ -80,7 +80,7 @@ def run(
     json: ResultAsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Run a bench until it ends by itself, --for has passed, or Ctrl-C."""
+    """Run a bench and record it. It ends by itself, after --for, or with Ctrl-C."""
     debug = wants_debug(context, debug)
 
     from mlink.bench import load_bench

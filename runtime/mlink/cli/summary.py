@@ -58,7 +58,7 @@ def _outcome(result: RunResult) -> Text:
         text = Text(f"✘ The run failed{length}", style="bold red")
     details = [result.stop_reason] if result.stop_reason else []
     if result.start_to_first_item_s is not None:
-        details.append(f"first data {result.start_to_first_item_s:.2f} s after the call")
+        details.append(f"first data after {result.start_to_first_item_s:.2f} s")
     return text.append(f" ({'; '.join(details)})", style="not bold dim") if details else text
 
 

@@ -39,7 +39,7 @@ def verify(
 def show(report: VerifyReport, console: Console) -> None:
     """Print the datasets, then the findings, then the remedy."""
     for dataset in report.datasets:
-        count = "" if dataset.items is None else f" {dataset.items} items"
+        count = "" if dataset.items is None else f", {dataset.items} items"
         times = "" if dataset.times is None else f", {dataset.times} times"
         console.print(Text(f"{dataset.name}: {dataset.kind}{count}{times}"))
     for finding in report.findings:

@@ -12,7 +12,7 @@ from mlink.storage.tree import UnitFolder, collection_folder, units_below
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """One video file to encode, with the times of its frames beside it."""
+    """One video file to encode, and the tsync file with the times of its frames."""
 
     folder: str
     """The dataset's folder."""

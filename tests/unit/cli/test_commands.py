@@ -273,7 +273,7 @@ def test_the_summary_shows_figures_with_their_units(mlink, bench, engine):
 def test_check_shows_modules_and_streams(mlink, bench):
     result = mlink("check", bench)
     assert result.exit_code == 0
-    assert "small: 2 modules, 1 connected streams" in result.stdout
+    assert "small: 2 modules, 1 connected stream\n" in result.stdout
     assert "rows ← loop.out" in result.stdout
 
 

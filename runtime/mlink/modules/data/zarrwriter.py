@@ -63,7 +63,7 @@ class ZarrWriterModule(DataWriterModule[ZarrWriterSettings]):
             return self._store.append([item.time_usec], [[item.line_id, item.value]])
         if item.cols != self._columns:
             raise ModuleError(
-                f"a block has {item.cols} channels, but the stream began with {self._columns}",
+                f"a block has {item.cols} channels, but the first one had {self._columns}",
                 remedy="Send all blocks of a stream with the same number of channels.",
             )
         return self._store.append(item.timestamps, item.data)

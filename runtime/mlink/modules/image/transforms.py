@@ -1,4 +1,4 @@
-"""Picture transforms. Each knows the shape of its result, so that memory can be loaned before."""
+"""Picture transforms. The shape of a result is known before, so that its memory can be loaned."""
 
 from __future__ import annotations
 

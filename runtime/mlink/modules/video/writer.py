@@ -153,7 +153,7 @@ class VideoWriter(ClosesOnExit):
         """
         if pixels.shape != self.shape or frame_kind(pixels) != self.kind:
             raise ModuleError(
-                f"a frame is {_describe(pixels)}, but the video began with "
+                f"a frame is {_describe(pixels)}, but the first one was "
                 f"{self.shape[1]}×{self.shape[0]} {self.kind}",
                 remedy="Send frames of one size and kind: scale or crop them before.",
             )
