@@ -1,4 +1,4 @@
-"""What a thread is granted: the best that the system gives, and a sentence that says so."""
+"""What the system grants to a thread, and the sentence that reports it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mlink.realtime import (
 
 
 class FakeSystem:
-    """Grants what it is told to and remembers what was asked."""
+    """Grants as configured and records what was requested."""
 
     def __init__(self, *, fifo=False, rtkit=0, nice=False, nice_now=0):
         self.allowed = {"fifo": fifo, "rtkit": rtkit, "nice": nice}
@@ -149,12 +149,12 @@ def locked_kib():
 
 
 def test_memory_is_locked_inside_where_that_is_allowed_and_free_again_after():
-    with locked_memory() as told:
+    with locked_memory() as detail:
         if may_lock_memory():
-            assert "memory is not locked" in told
-            assert "memlock unlimited" in told
+            assert "memory is not locked" in detail
+            assert "memlock unlimited" in detail
         else:
-            assert told == "memory is locked"
+            assert detail == "memory is locked"
             assert locked_kib() > 0
     assert locked_kib() == 0
 
@@ -162,8 +162,8 @@ def test_memory_is_locked_inside_where_that_is_allowed_and_free_again_after():
 def test_a_finite_limit_is_never_used_since_later_allocations_would_fail(monkeypatch):
     monkeypatch.setattr(realtime, "_has_capability", lambda number: False)
     monkeypatch.setattr(realtime.resource, "getrlimit", lambda which: (8 << 20, 8 << 20))
-    with locked_memory() as told:
-        assert "only 8192 KB may be locked" in told
+    with locked_memory() as detail:
+        assert "only 8192 KB may be locked" in detail
         assert locked_kib() == 0
 
 

@@ -1,8 +1,8 @@
 """A run of a bench that lasts beside the program that started it.
 
-A run has one thread, in which the engine polls its workers. The program's own threads only look at
-it, ask it to stop and wait for it, so nothing that they do can delay it. Signals stay the
-program's: Ctrl-C raises KeyboardInterrupt in its main thread, as it does anywhere else.
+A run has one thread, in which the engine polls its workers. Threads of the program read its state,
+request a stop and wait for its end; nothing that they do can delay it. No signal handlers are
+installed: Ctrl-C raises KeyboardInterrupt in the program's main thread, as usual.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class Run:
         self._end(f"stopped by {type(error).__name__}")
         try:
             self._raise_failure()
-        except BaseException as own:  # noqa: BLE001 - whatever it is, the block's error goes first
+        except BaseException as own:  # noqa: BLE001 - the exception of the block takes precedence
             if own is not error:
                 error.add_note(f"besides: {own}")
 
@@ -169,7 +169,7 @@ class Run:
         return f"<mlink.Run of {self.bench.name}: {state}, {self.status.elapsed_s:.1f} s>"
 
     def _end(self, reason: str) -> None:
-        """Stop the run and wait for its end; Ctrl-C meanwhile gives it up without waiting."""
+        """Stop the run and wait for its end; with Ctrl-C meanwhile the modules are killed."""
         self.stop(reason)
         try:
             self._ended.wait()

@@ -1,7 +1,7 @@
-"""What a program may look at while a run lasts: its newest status and its log lines.
+"""The newest status and the log lines of a run, for the program that started it.
 
-Filled by the engine's thread, read by any other. Nothing here waits for a reader: the newest status
-replaces the one before, and when nobody reads the log its oldest lines are dropped.
+The engine's thread writes them, any other may read them. Nothing here waits for a reader: a new
+status replaces the one before, and the oldest lines are dropped from a log that is not read.
 """
 
 from __future__ import annotations

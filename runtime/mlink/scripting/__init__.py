@@ -1,1 +1,1 @@
-"""What stands behind `syntalos_mlink`: ports, lines and the link, as user scripts see them."""
+"""Implementation of `syntalos_mlink`: ports, lines and the link of user scripts."""

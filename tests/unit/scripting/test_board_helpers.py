@@ -1,4 +1,4 @@
-"""`mlink.script`: what a script may ask of a board with mlink's firmware, and what is refused."""
+"""`mlink.script`: commands to a board with mlink's firmware, and what is refused."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_numbers_may_be_numpys(port):
 
 
 @pytest.mark.parametrize(
-    ("call", "says"),
+    ("call", "message"),
     [
         (lambda p: ms.pulse_train(p, 9, width_usec=500, period_usec=400), "cannot be made"),
         (lambda p: ms.pulse_train(p, 9, width_usec=0, period_usec=400), "width_usec cannot be 0"),
@@ -75,8 +75,8 @@ def test_numbers_may_be_numpys(port):
         (lambda _: ms.stop_pulses(None, 9), "not NoneType"),
     ],
 )
-def test_what_cannot_be_is_refused_with_a_remedy(port, call, says):
-    with pytest.raises(ModuleError, match=says) as caught:
+def test_values_out_of_range_are_refused_with_a_remedy(port, call, message):
+    with pytest.raises(ModuleError, match=message) as caught:
         call(port)
     assert isinstance(caught.value, MlinkError)
     assert caught.value.remedy

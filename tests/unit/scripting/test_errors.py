@@ -76,7 +76,7 @@ def test_error_in_a_module_beside_the_script(make: MakeRunner, tmp_path: Path) -
     assert "start:4 → check:2" in error.message
 
 
-def test_cause_and_notes_are_told(make: MakeRunner) -> None:
+def test_cause_and_notes_are_shown(make: MakeRunner) -> None:
     error = failure(
         make,
         """
@@ -93,7 +93,7 @@ def test_cause_and_notes_are_told(make: MakeRunner) -> None:
     assert "caused by KeyError: 'port'" in error.message
 
 
-def test_endless_recursion_is_told_in_short(make: MakeRunner) -> None:
+def test_endless_recursion_is_shortened(make: MakeRunner) -> None:
     error = failure(make, "def deeper(n):\n    return deeper(n + 1)\ndef start():\n    deeper(0)\n")
     assert "RecursionError" in error.message
     assert "…" in error.message

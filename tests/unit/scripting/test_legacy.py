@@ -81,7 +81,7 @@ def test_whole_script_of_2x(make: MakeRunner) -> None:
     assert kinds(runner.sent("firmatactl-out")) == ["WRITE_DIGITAL"]
 
 
-def test_the_seed_script_runs_as_it_is(make: MakeRunner) -> None:
+def test_the_example_of_syntalos_runs_unmodified(make: MakeRunner) -> None:
     """The example of the Python Script module's page: metadata is set in start()."""
     runner = make(
         """
@@ -174,9 +174,7 @@ class TestControls:
         self.send(control)
         assert runner.sent("firmatactl-out")[0].kind == syl.LineCommandKind.WRITE_DIGITAL
 
-    def test_name_that_nobody_registered_is_refused_with_the_nearest(
-        self, runner: ScriptRunner
-    ) -> None:
+    def test_unregistered_name_is_refused_with_the_nearest(self, runner: ScriptRunner) -> None:
         ctl_port().firmata_register_digital_pin(8, "led1", True)
         with pytest.raises(syl.SyntalosPyError, match="did you mean 'led1'"):
             ctl_port().firmata_submit_digital_value("led2", True)

@@ -230,7 +230,7 @@ ENDINGS = {
 
 @pytest.mark.parametrize("place", ["module", *FUNCTIONS, "on_data", "delayed"])
 @pytest.mark.parametrize("statement", ENDINGS)
-def test_what_ends_a_script_is_told_with_its_line(
+def test_what_ends_a_script_is_reported_with_its_line(
     make: MakeRunner, place: str, statement: str
 ) -> None:
     text = f"def fall(*args):\n    {statement}\n"
@@ -271,7 +271,7 @@ def test_after_raise_error_the_run_is_over(make: MakeRunner) -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("wrong", ["def {}(module): pass", "{} = 5"])
-def test_function_that_cannot_be_called_so_is_told(make: MakeRunner, name: str, wrong: str) -> None:
+def test_function_with_wrong_arguments_is_reported(make: MakeRunner, name: str, wrong: str) -> None:
     runner = make(wrong.format(name))
     with pytest.raises(ScriptError, match=rf"'{name}' must be a function"):
         whole_life(runner)
@@ -293,7 +293,7 @@ def test_function_that_cannot_be_called_so_is_told(make: MakeRunner, name: str, 
         lambda: syl.println("x"),
     ],
 )
-def test_without_a_link_every_call_says_what_to_do(call: object) -> None:
+def test_without_a_link_every_call_raises_with_a_remedy(call: object) -> None:
     assert callable(call)
     with pytest.raises(syl.SyntalosPyError, match=r"init_link\(\)"):
         call()

@@ -17,7 +17,7 @@ class TestOnData:
         assert port is not None
         return port
 
-    def test_can_be_read_back_and_taken_away(self, runner: ScriptRunner) -> None:
+    def test_can_be_read_back_and_removed(self, runner: ScriptRunner) -> None:
         seen: list[Any] = []
         self.port().on_data = seen.append
         assert self.port().on_data == seen.append

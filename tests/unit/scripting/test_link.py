@@ -24,7 +24,7 @@ RUN = bytes(range(16))
 
 
 class FakeBackend:
-    """Stands in for the process of a standalone module."""
+    """Replaces the process of a standalone module."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -95,13 +95,11 @@ class TestInit:
         with pytest.raises(syl.SyntalosPyError, match="init_link"):
             syl.init_link()
 
-    def test_without_an_engine_it_says_how_to_run(self) -> None:
+    def test_without_an_engine_the_error_has_the_command(self) -> None:
         with pytest.raises(syl.SyntalosPyError, match="mlink run"):
             syl.init_link()
 
-    def test_in_a_script_of_a_bench_it_says_that_it_is_not_needed(
-        self, backend: FakeBackend
-    ) -> None:
+    def test_in_a_script_of_a_bench_it_is_refused(self, backend: FakeBackend) -> None:
         set_link(ScriptLink(backend.context))
         with pytest.raises(syl.SyntalosPyError, match="has its link"):
             syl.init_link()
@@ -135,7 +133,7 @@ CALLBACKS: dict[str, tuple[object, ...]] = {
 
 class TestCallbacks:
     @pytest.mark.parametrize("name", CALLBACKS)
-    def test_can_be_set_read_and_taken_away(self, link: syl.SyntalosLink, name: str) -> None:
+    def test_can_be_set_read_and_removed(self, link: syl.SyntalosLink, name: str) -> None:
         def call(*args: object) -> bool:
             return True
 
@@ -166,7 +164,7 @@ class TestCallbacks:
         assert backend.events.prepare() is True
 
     @pytest.mark.parametrize(("result", "ready"), [(True, True), (False, False), (None, True)])
-    def test_prepare_tells_whether_it_is_ready(
+    def test_prepare_returns_whether_it_is_ready(
         self, link: syl.SyntalosLink, backend: FakeBackend, result: Any, ready: bool
     ) -> None:
         link.on_prepare = lambda: result
@@ -207,7 +205,7 @@ class TestPorts:
         with pytest.raises(syl.SyntalosPyError, match="too late"):
             link.register_output_port("a", "A", "Frame")
 
-    def test_port_registered_by_its_2x_name_gives_2x_values(
+    def test_port_registered_by_its_2x_name_receives_2x_values(
         self, link: syl.SyntalosLink, backend: FakeBackend
     ) -> None:
         seen: list[Any] = []

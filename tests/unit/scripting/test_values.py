@@ -147,7 +147,7 @@ class TestSignalBlock:
         assert block.data is samples
 
     @pytest.mark.parametrize("wrong", [[[70_000]], [[-1]], [[float("nan")]], [[float("inf")]]])
-    def test_values_out_of_range_are_not_bent(self, wrong: list[list[float]]) -> None:
+    def test_values_out_of_range_are_not_changed(self, wrong: list[list[float]]) -> None:
         block = syl.SignalBlockU16()
         block.data = np.array(wrong)
         np.testing.assert_array_equal(block.data, wrong)

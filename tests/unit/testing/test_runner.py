@@ -53,7 +53,7 @@ syl.get_input_port("rows-in").on_data = echo
 
 
 class TestTime:
-    def test_starts_at_zero_and_moves_only_when_told(self, make: MakeRunner) -> None:
+    def test_starts_at_zero_and_moves_only_in_run_for(self, make: MakeRunner) -> None:
         runner = make(ECHO)
         runner.start()
         assert runner.time_usec == 0
@@ -197,7 +197,7 @@ class TestLife:
             ScriptRunner(tmp_path / "none.py")
 
     @pytest.mark.parametrize("body", ["while True: pass", "import time; time.sleep(0.6)"])
-    def test_script_that_does_not_give_control_back_is_told_with_its_line(
+    def test_script_that_does_not_wait_is_reported_with_its_line(
         self, make: MakeRunner, body: str
     ) -> None:
         runner = make(f"def run():\n    {body}\n", patience_s=0.3)
