@@ -222,3 +222,30 @@ def test_each_change_of_the_offset_is_a_pair_in_the_file():
     # the first after the calibration, the last at the stop
     assert len(pairs) - 2 == len(offsets) - 1 > 2
     assert all(before < after for before, after in pairwise(pairs[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("remaining", "ours", "reference"),
+    [
+        (6000.0, 2000, 2000),  # a third of the deviation
+        (-6000.0, -2000, -2000),
+        (1000.0, 1000, 1000),  # at least a sample
+        (-1000.0, -1000, -1000),
+        (400.0, 0, 1000),  # less than half a sample
+        (-400.0, 0, -1000),
+        (500.0, 1000, 1000),
+    ],
+)
+def test_a_step_is_a_third_of_the_deviation_in_whole_samples(remaining, ours, reference):
+    assert started()._step(remaining) == ours
+    assert started(as_reference=True)._step(remaining) == reference
+
+
+def test_a_correction_is_given_time_to_show_before_the_next():
+    pairs = Pairs()
+    sync = started(FWD | BWD | RECORD, sink=pairs)
+    for _ in feed(sync, 600, ppm=2000):
+        pass
+    blocks = [device // 50_000 for device, _ in pairs[1:]]
+    gaps = [after - before for before, after in pairwise(blocks)]
+    assert min(gaps) == 30  # 1.2 rings of 24 blocks, rounded up, and the block itself
