@@ -36,7 +36,10 @@ class _Installed:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most similar to a misspelt one; None if none is similar."""
+    """Return the known name that is most similar to a misspelt one; None if none is similar.
+
+    Upper and lower case are not distinguished.
+    """
     if len(name) > _LONGEST_NAME:
         return None
     by_folded = {candidate.casefold(): candidate for candidate in known}
@@ -65,7 +68,10 @@ def module_types() -> dict[str, ModuleType]:
 
 
 def broken_types() -> dict[str, str]:
-    """Return the module types that are installed but cannot be loaded: name → reason."""
+    """Return the module types that are installed but cannot be loaded: name → reason.
+
+    The reason is the exception of the import, or that another type has the same name.
+    """
     return dict(_installed().broken)
 
 

@@ -94,43 +94,67 @@ class WorkerSpec(msgspec.Struct, frozen=True):
 
 
 class EngineMessage(msgspec.Struct, tag=True, frozen=True):
-    """Base class of the engine's messages."""
+    """Base class of the engine's messages.
+
+    A worker handles them in its main thread, between two items.
+    """
 
 
 class Prepare(EngineMessage, frozen=True):
-    """Open these inputs, then run the module's prepare()."""
+    """Open these inputs, then run the module's prepare().
+
+    Sent when all sources have prepared; feedback inputs are not included. The worker answers with
+    Prepared or Failed.
+    """
 
     inputs: dict[str, InputPlan]
 
 
 class OpenOutputs(EngineMessage, frozen=True):
-    """Open all outputs; `outputs` has the layouts of connected ones in shared memory."""
+    """Open all outputs; `outputs` has the layouts of connected ones in shared memory.
+
+    Sent after Prepared, because the layout depends on the metadata. The worker answers with
+    Acknowledged.
+    """
 
     outputs: dict[str, StreamPlan]
 
 
 class ConnectInput(EngineMessage, frozen=True):
-    """Open a feedback input, whose source has prepared after this module."""
+    """Open a feedback input, whose source has prepared after this module.
+
+    Sent when all modules have prepared. The worker answers with Acknowledged.
+    """
 
     port: str
     plan: InputPlan
 
 
 class UpdateMetadata(EngineMessage, frozen=True):
-    """The source of an input has changed its metadata in start()."""
+    """The source of an input has changed its metadata in start().
+
+    Sent before the Start of this module, except for a feedback input.
+    """
 
     port: str
     metadata: bytes
 
 
 class Start(EngineMessage, frozen=True):
-    """Start the module; zero of master time is this CLOCK_MONOTONIC reading in ns."""
+    """Start the module; zero of master time is this CLOCK_MONOTONIC reading in ns.
+
+    All workers get the same reading, so that their master times agree. Sent when all sources have
+    started; the worker answers with Started or Failed.
+    """
 
     t0_monotonic_ns: int
 
 
 class Turn(EngineMessage, frozen=True):
-    """Give the turn to this module, at this master time (virtual time only)."""
+    """Give the turn to this module, at this master time (virtual time only).
+
+    The module runs until it waits; then the worker answers with Waits.
+    """
 
     time_usec: int
     free_until_usec: int = 0
@@ -138,28 +162,44 @@ class Turn(EngineMessage, frozen=True):
 
 
 class Stop(EngineMessage, frozen=True):
-    """Stop acquiring, drain, finish; `failed` if the run has failed."""
+    """Stop acquiring, drain, finish; `failed` if the run has failed.
+
+    The worker answers with OutputsEnded when its inputs are drained, then with Finished.
+    """
 
     failed: bool = False
 
 
 class StreamEnded(EngineMessage, frozen=True):
-    """The source of this input has ended its stream after `sent` items; -1 if unknown."""
+    """The source of this input has ended its stream after `sent` items; -1 if unknown.
+
+    It is sent after the last item is in the pipe or queue: the subscriber drains up to this count
+    and knows how many items are missing. The count is unknown when the source has died.
+    """
 
     port: str
     sent: int
 
 
 class Close(EngineMessage, frozen=True):
-    """All modules have drained: close files and exit."""
+    """All modules have drained: close files and exit.
+
+    The worker answers with Closed; its exit code is 0 if the module has not failed.
+    """
 
 
 class WorkerMessage(msgspec.Struct, tag=True, frozen=True):
-    """Base class of a worker's messages."""
+    """Base class of a worker's messages.
+
+    They may be sent from any thread of the worker.
+    """
 
 
 class Loaded(WorkerMessage, frozen=True):
-    """The module is imported and built; `nice` is the nice value of its process."""
+    """The module is imported and built; `nice` is the nice value of its process.
+
+    A worker sends it first, without being asked.
+    """
 
     nice: int = 0
 
@@ -181,7 +221,11 @@ class Started(WorkerMessage, frozen=True):
 
 
 class InputCount(msgspec.Struct, frozen=True, array_like=True):
-    """Counts of one subscription."""
+    """Counts of one subscription.
+
+    `lost` are items that were sent and will not arrive: the queue was full, or the source has lost
+    them.
+    """
 
     received: int
     lost: int
@@ -190,7 +234,10 @@ class InputCount(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Waits(WorkerMessage, frozen=True):
-    """The module gives its turn back (virtual time only)."""
+    """The module gives its turn back (virtual time only).
+
+    It has nothing to do until `until_usec`, or until an item arrives.
+    """
 
     until_usec: int
     """Time of its next turn in µs if no item arrives before; NO_TIME for no such time."""
@@ -199,7 +246,10 @@ class Waits(WorkerMessage, frozen=True):
 
 
 class Status(WorkerMessage, frozen=True):
-    """Counts of a worker's streams, about four times a second."""
+    """Counts of a worker's streams, about four times a second.
+
+    `text` is the module's status text.
+    """
 
     sent: dict[str, int]
     received: dict[str, InputCount]
@@ -207,7 +257,11 @@ class Status(WorkerMessage, frozen=True):
 
 
 class OutputsEnded(WorkerMessage, frozen=True):
-    """stop() has returned; the outputs are complete with these counts."""
+    """stop() has returned; the outputs are complete with these counts.
+
+    The engine passes the counts to the subscribers as StreamEnded. Feedback inputs may still
+    deliver items.
+    """
 
     sent: dict[str, int]
 
@@ -224,7 +278,10 @@ class Closed(WorkerMessage, frozen=True):
 
 
 class Failed(WorkerMessage, frozen=True):
-    """The module has failed; its worker still ends its streams and closes its files."""
+    """The module has failed; its worker still ends its streams and closes its files.
+
+    Only the first failure of a module is sent. `detail` is a traceback, with --debug only.
+    """
 
     phase: str
     message: str
@@ -364,5 +421,8 @@ def worker_channel(sock: socket.socket) -> Channel[EngineMessages]:
 
 
 def cut(text: str) -> str:
-    """Truncate a text to TEXT_LIMIT characters."""
+    """Truncate a text to TEXT_LIMIT characters.
+
+    A message must fit into one packet, or it cannot be sent at all.
+    """
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + " … (cut)"

@@ -31,7 +31,10 @@ class DeviceEndpoint(msgspec.Struct, frozen=True):
 
 
 class DeviceProvider(Protocol):
-    """Opens devices of one scheme for the length of a run (called by the engine)."""
+    """Opens devices of one scheme for the length of a run (called by the engine).
+
+    An entry point names an object of this kind, or a class without constructor arguments.
+    """
 
     def open(
         self, *, name: str, spec: str, work_dir: Path, log: logging.Logger
@@ -105,7 +108,10 @@ class TableProvider(Protocol):
 
 
 class TablePart(NamedTuple):
-    """One part in a provider's table, as texts for users."""
+    """One part in a provider's table, as texts for users.
+
+    `mlink check` shows one line for each part.
+    """
 
     name: str
     kind: str

@@ -40,7 +40,10 @@ class RunView(Protocol):
         ...
 
     def worker_pid(self, module: str) -> int:
-        """Return the process id of a module; 0 when it has ended or there is no such module."""
+        """Return the process id of a module; 0 when it has ended or there is no such module.
+
+        Companions that inject faults signal this process.
+        """
         ...
 
 
@@ -80,7 +83,13 @@ def take_companions(table: Table) -> dict[str, Any]:
 
 
 def check_companions(given: Mapping[str, Any], bench: Bench, problems: Problems) -> None:
-    """Add the problems that each companion finds in its part of the bench file."""
+    """Add the problems that each companion finds in its part of the bench file.
+
+    Args:
+        given: Value of each companion's key.
+        bench: The bench, whose other parts are valid.
+        problems: Receives what is wrong, also when a companion cannot be loaded.
+    """
     for name, part in given.items():
         try:
             checker: Companion = companion(name)

@@ -41,7 +41,12 @@ class Connections:
         self._problems = problems
 
     def read(self, name: str, inputs: object) -> list[Connection]:
-        """Return the connections in a module's `inputs` table, without those that are invalid."""
+        """Return the connections in a module's `inputs` table, without those that are invalid.
+
+        Args:
+            name: The module's name.
+            inputs: Its `inputs` table: port → "module.port", or a table with `from` and `queue`.
+        """
         if not isinstance(inputs, dict):
             self._problems.add(
                 self._where("modules", name, "inputs"),

@@ -52,7 +52,11 @@ class Problems:
         return iter(self._found)
 
     def raise_if_any(self) -> None:
-        """Raise one BenchError that lists all problems; return if there are none."""
+        """Raise one BenchError that lists all problems; return if there are none.
+
+        Raises:
+            BenchError: There is at least one problem.
+        """
         if self._found:
             raise self.as_error()
 
@@ -105,7 +109,10 @@ class Places:
 
 
 def shown(value: object) -> str:
-    """Return a value for a message: quoted, at most 60 characters, on one line."""
+    """Return a value for a message: quoted, at most 60 characters, on one line.
+
+    A value of a bench file may hold anything: control characters are escaped.
+    """
     text = value if isinstance(value, str) else repr(value)
     if len(text) > 60:
         text = text[:59] + "…"
@@ -189,7 +196,13 @@ def check_values(path: Path, table: Table) -> None:
 
 
 def parse_value(text: str) -> object:
-    """Parse a value of the command line as TOML; text that is no TOML value is a string."""
+    """Parse a value of the command line as TOML; text that is no TOML value is a string.
+
+    Numbers, booleans, lists and quoted strings keep their type; `60` is a number, `mono8` a string.
+
+    Raises:
+        BenchError: The value is nested too deeply, or a number exceeds 64 bits.
+    """
     try:
         table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
@@ -211,7 +224,10 @@ def set_value(table: Table, keys: list[str], value: object) -> bool:
 
 
 def merge(table: Table, over: Mapping[str, Any]) -> None:
-    """Set the keys of `over` in `table`, table by table."""
+    """Set the keys of `over` in `table`, table by table.
+
+    A table in both is merged in the same way; any other value of `over` replaces that of `table`.
+    """
     for key, value in over.items():
         into = table.get(key)
         if isinstance(into, dict) and isinstance(value, dict):

@@ -34,7 +34,10 @@ class LabTableCheck(Protocol):
 
 
 class Lab(NamedTuple):
-    """A checked devices file."""
+    """A checked devices file.
+
+    Its `[devices]` table replaces that of the bench.
+    """
 
     path: Path
     devices: dict[str, str]

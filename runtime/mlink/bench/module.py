@@ -31,7 +31,10 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class ModuleConfig:
-    """One checked module of a bench."""
+    """One checked module of a bench.
+
+    `inputs` and `outputs` are its declared ports, which may depend on its settings (scripts).
+    """
 
     name: str
     type: ModuleType
@@ -70,7 +73,12 @@ class ModuleLoader:
         self._problems = problems
 
     def load(self, name: str, table: Table) -> ModuleConfig | None:
-        """Return a module without its connections; None when its ports cannot be known."""
+        """Return a module without its connections; None when its ports cannot be known.
+
+        Args:
+            name: Key of the module in `[modules]`.
+            table: Its table. Keys other than `type`, `device` and `inputs` are settings.
+        """
         if not _NAME.fullmatch(name):
             self._problems.add(
                 self._where("modules", name),

@@ -9,7 +9,10 @@ _WAITS_FOR_DISK = "D"
 
 
 class DiskWait:
-    """Watches one process for writes to a disk and for waits on one."""
+    """Watches one process for writes to a disk and for waits on one.
+
+    It reads /proc/PID/io (bytes written to storage) and the states of the process's threads.
+    """
 
     def __init__(self, pid: int) -> None:
         self._folder = Path(f"/proc/{pid}")

@@ -21,7 +21,10 @@ _STEP_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class RunEnding:
-    """Leads a run's workers through stop and close; a worker that hangs is ended by force."""
+    """Leads a run's workers through stop and close; a worker that hangs is ended by force.
+
+    `stop` comes first, then `close`; both return when no worker is left to wait for.
+    """
 
     workers: Mapping[str, WorkerHandle]
     edges: Sequence[Edge]
@@ -35,7 +38,11 @@ class RunEnding:
     """How long a worker may make no progress before it is interrupted."""
 
     def stop(self) -> None:
-        """Let every started module drain and finish; name and end the one that hangs."""
+        """Let every started module drain and finish; name and end the one that hangs.
+
+        All workers are sent Stop at once. Each drains its inputs up to the counts that its sources
+        declare, so modules finish in the order of the streams. A second interrupt ends the wait.
+        """
         self.reporter.stop_clock()
         self.reporter.enter(Phase.STOP)
         ladder = StopLadder(self.edges, self.workers, self.grace_s, self._log)
@@ -49,7 +56,10 @@ class RunEnding:
             self.outcome.add(Failure("", "stop", "aborted by a second interrupt"))
 
     def close(self) -> None:
-        """Let every worker close its files and exit."""
+        """Let every worker close its files and exit.
+
+        Workers that finish late at the stop get new time here: their files may still be saved.
+        """
         self.reporter.enter(Phase.CLOSE)
         for worker in self.workers.values():
             worker.send(control.Close())

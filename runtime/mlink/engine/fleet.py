@@ -36,7 +36,10 @@ class StreamDescriptors:
 
 
 class Fleet(ClosesOnExit):
-    """Owns the fork server and the workers; `close` kills workers that still run."""
+    """Owns the fork server and the workers; `close` kills workers that still run.
+
+    Workers are added first and forked then: a worker's descriptors include doorbells of others.
+    """
 
     def __init__(self, preload: Sequence[str]) -> None:
         self._server = ForkServer(preload)

@@ -49,7 +49,10 @@ class Interrupts:
 
     @property
     def aborted(self) -> bool:
-        """Whether a second signal has come: end at once, without draining."""
+        """Whether a second signal has come: end at once, without draining.
+
+        Workers that still run are then killed, and their files are not closed properly.
+        """
         return self._count > 1
 
     def request(self, reason: str) -> None:
@@ -60,7 +63,7 @@ class Interrupts:
                 os.eventfd_write(self._fd, 1)
 
     def abort(self, reason: str) -> None:
-        """Ask to give up at once, as a second signal does; from any thread."""
+        """Request the end at once, like a second signal; from any thread."""
         self._count = max(self._count, 2)
         self.request(reason)
 

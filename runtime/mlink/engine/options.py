@@ -12,7 +12,10 @@ from mlink.storage.naming import DEFAULT_ORDER
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Options of one run."""
+    """Options of one run.
+
+    All times are in seconds.
+    """
 
     duration_s: float | None = None
     """Length of the run in seconds of master time; None runs until a stop is requested."""
@@ -44,7 +47,10 @@ class RunOptions:
     """The recording's id, 16 bytes; None makes a new one."""
 
     def on_slow_host(self, factor: float) -> RunOptions:
-        """Return the same options with all timeouts multiplied by `factor`."""
+        """Return the same options with all timeouts multiplied by `factor`.
+
+        Tests use it on machines that are slower or busier than usual.
+        """
         return replace(
             self,
             load_timeout_s=self.load_timeout_s * factor,

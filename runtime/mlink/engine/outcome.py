@@ -11,7 +11,10 @@ from mlink.engine.workers import WorkerHandle
 
 
 class Outcome:
-    """Collects failures and logs each one; the first failure or stop reason ends the run."""
+    """Collects failures and logs each one; the first failure or stop reason ends the run.
+
+    The engine's phases poll `ending`; a run without failures is a success, whatever ended it.
+    """
 
     def __init__(self, reporter: Reporter) -> None:
         self.failures: list[Failure] = []

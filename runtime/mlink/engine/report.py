@@ -121,7 +121,10 @@ class Reporter:
         return ((self._end_ns or time.monotonic_ns()) - self._t0_ns) / 1e9
 
     def tick(self, workers: Mapping[str, WorkerHandle]) -> None:
-        """Make a new snapshot if the last one is _STATUS_PERIOD_S old."""
+        """Make a new snapshot if the last one is _STATUS_PERIOD_S old.
+
+        The recording sees it too, to list when items were lost.
+        """
         now = time.monotonic()
         if now >= self._next_status:
             self._next_status = now + _STATUS_PERIOD_S

@@ -68,7 +68,10 @@ def run_bench(bench: Bench, options: RunOptions, observer: RunObserver) -> RunRe
 
 
 class Engine:
-    """One run of one bench; `run` may be called once."""
+    """One run of one bench; `run` may be called once.
+
+    `request_stop`, `abort` and `failures` may be used from other threads while `run` runs.
+    """
 
     def __init__(self, bench: Bench, options: RunOptions, observer: RunObserver) -> None:
         self.bench = bench
@@ -102,13 +105,19 @@ class Engine:
         self._interrupts.request(reason)
 
     def abort(self, reason: str) -> None:
-        """Give the run up without waiting for its modules; may be called from any thread."""
+        """End the run without waiting for its modules; may be called from any thread."""
         self._interrupts.abort(reason)
 
     # phases -------------------------------------------------------------------------------
 
     def run(self) -> RunResult:
-        """Run to the end and return the result."""
+        """Run to the end and return the result.
+
+        Failures of modules are in the result.
+
+        Raises:
+            StorageError: The run's folder or the recording cannot be created.
+        """
         run_uuid = self.options.run_uuid or uuid7().bytes
         with ExitStack() as stack:
             stack.enter_context(ReporterLogHandler(self._reporter))

@@ -23,7 +23,10 @@ class Phase(enum.Enum):
 
 @dataclass(slots=True)
 class SubscriptionStatus:
-    """Counts of one subscription: sent = received + lost + queued."""
+    """Counts of one subscription: sent = received + lost + queued.
+
+    The counts of both ends are up to 0.25 s old while the run lasts.
+    """
 
     module: str
     port: str
@@ -64,7 +67,10 @@ class StreamStatus:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One reason why a run failed; `module` is "" for the engine itself."""
+    """One reason why a run failed; `module` is "" for the engine itself.
+
+    `phase` is a phase of the run or of the module's life cycle; `remedy` is what the user can do.
+    """
 
     module: str
     phase: str
@@ -79,7 +85,10 @@ class Failure:
 
 @dataclass(slots=True)
 class RunStatus:
-    """A snapshot of a run; `elapsed_s` is master time in seconds."""
+    """A snapshot of a run; `elapsed_s` is master time in seconds.
+
+    The engine changes the same object for each call of the observer: copy what you keep.
+    """
 
     phase: Phase = Phase.CHECK
     elapsed_s: float = 0.0
@@ -89,7 +98,10 @@ class RunStatus:
 
 @dataclass(slots=True)
 class RunResult:
-    """The result of a run."""
+    """The result of a run.
+
+    It is a success if there are no failures, also when it was stopped before its time.
+    """
 
     success: bool
     failures: list[Failure] = field(default_factory=list)

@@ -62,7 +62,11 @@ class Streams:
         return found
 
     def input_plan(self, edge: Edge) -> InputPlan:
-        """Return what a subscriber needs to open a stream whose source has prepared."""
+        """Return what a subscriber needs to open a stream whose source has prepared.
+
+        Raises:
+            KeyError: The source has not prepared yet.
+        """
         plan, queues = self._layouts.get(edge.stream, (None, {}))
         return InputPlan(
             source=f"{edge.source}.{edge.source_port}",
@@ -82,7 +86,10 @@ class Streams:
         }
 
     def queue_limit(self, edge: Edge) -> int:
-        """Return the length of a queue in items (about, for small items); 0 if not known yet."""
+        """Return the length of a queue in items (about, for small items); 0 if not known yet.
+
+        Queues of small items are pipes, bounded in bytes: the figure assumes an average record.
+        """
         if self.is_small(edge):
             return edge.queue or PIPE_BYTES // LIKELY_RECORD_BYTES
         layout = self._layouts.get(edge.stream)

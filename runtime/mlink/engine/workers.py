@@ -32,7 +32,10 @@ class State(enum.IntEnum):
 
 @dataclass(slots=True)
 class WorkerHandle:
-    """One worker process, its channel, and the last state and counts that it sent."""
+    """One worker process, its channel, and the last state and counts that it sent.
+
+    The engine's thread alone changes it.
+    """
 
     config: ModuleConfig
     channel: Channel[WorkerMessages]
@@ -74,7 +77,10 @@ class WorkerHandle:
         return self.exit_code is None
 
     def send(self, message: EngineMessage) -> None:
-        """Send a message. An error is ignored: the exit code of a dead worker follows."""
+        """Send a message. An error is ignored: the exit code of a dead worker follows.
+
+        Nothing is sent to a worker that has closed or exited.
+        """
         if self.state >= State.CLOSED or not self.alive:
             return
         try:

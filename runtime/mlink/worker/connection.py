@@ -27,7 +27,10 @@ ENVIRONMENT = "MLINK_WORKER_FDS"
 
 @dataclass(slots=True)
 class Connection:
-    """A worker's ends of its channel, doorbells and pipes; printed lines go over the channel."""
+    """A worker's ends of its channel, doorbells and pipes; printed lines go over the channel.
+
+    `doorbells` are those of subscribers, by output port; `doorbell` is the worker's own.
+    """
 
     spec: WorkerSpec
     channel: Channel[EngineMessages]

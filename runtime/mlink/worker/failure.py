@@ -11,7 +11,10 @@ from mlink.errors import MlinkError
 
 @dataclass(frozen=True, slots=True)
 class FailureText:
-    """What to report about a failure; `detail` is the traceback."""
+    """What to report about a failure; `detail` is the traceback.
+
+    `remedy` and `detail` may be empty.
+    """
 
     message: str
     remedy: str = ""

@@ -65,7 +65,10 @@ def main() -> None:
 
 
 def serve(requests: socket.socket) -> None:
-    """Fork workers on request and report their exits, until the socket is closed."""
+    """Fork workers on request and report their exits, until the socket is closed.
+
+    One request is one packet: a packed WorkerSpec with descriptors attached (SCM_RIGHTS).
+    """
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)

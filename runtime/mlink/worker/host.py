@@ -172,7 +172,10 @@ class ModuleHost:
         )
 
     def request_stop(self, reason: str) -> None:
-        """Request the end of the run, as a success."""
+        """Request the end of the run, as a success.
+
+        The module runs on until the engine's Stop arrives.
+        """
         self._try_send(control.StopRequest(reason))
 
     def set_status(self, text: str) -> None:
@@ -184,7 +187,13 @@ class ModuleHost:
         self._try_send(control.Report(key, value))
 
     def serve(self, timeout_usec: int = -1) -> None:
-        """Dispatch items until a stop is requested, or during one wait of `timeout_usec`."""
+        """Dispatch items until a stop is requested, or during one wait of `timeout_usec`.
+
+        Args:
+            timeout_usec: Longest wait in µs; negative waits until the stop, 0 does not wait.
+
+        An exception of a handler is passed on.
+        """
         if timeout_usec >= 0:
             self.step(timeout_usec)
             self.journal.note_wait(timeout_usec)
@@ -200,12 +209,20 @@ class ModuleHost:
     # the loop -----------------------------------------------------------------------------
 
     def watch(self, fd: int, port: WorkerInput) -> None:
-        """Let the loop dispatch this input's items when its pipe is readable."""
+        """Let the loop dispatch this input's items when its pipe is readable.
+
+        Args:
+            fd: Read end of the input's pipe.
+            port: The input.
+        """
         self._pipes[fd] = port
         self._poll.register(fd, select.POLLIN)
 
     def step(self, timeout_usec: int) -> None:
-        """Wait once for at most `timeout_usec`, then handle control messages, timers and items."""
+        """Wait once for at most `timeout_usec`, then handle control messages, timers and items.
+
+        It does not wait while items of the last batch remain. Status counts are sent from here.
+        """
         self._send_status_when_due()
         wait_ms = 0.0 if self._more_waits else self._timers.limit(timeout_usec / 1000)
         ready = self._ready(wait_ms)
@@ -299,14 +316,20 @@ class ModuleHost:
         self.journal.note_finish()
 
     def drain(self, ports: list[WorkerInput]) -> None:
-        """Dispatch items until each input has reached the item count that its source declared."""
+        """Dispatch items until each input has reached the item count that its source declared.
+
+        Returns early after a failure, or when the connection to the engine is lost.
+        """
         while not self.failed and not all(port.ended for port in ports):
             self.step(_DRAIN_WAIT_USEC)
             if self.engine_lost:
                 return
 
     def serve_control(self) -> None:
-        """Handle waiting control messages; those about the life cycle are put into `inbox`."""
+        """Handle waiting control messages; those about the life cycle are put into `inbox`.
+
+        Stop calls the module's `halt` at once. A closed channel counts as a stop and a failure.
+        """
         while True:
             try:
                 message = self._channel.receive()

@@ -63,7 +63,11 @@ class Worker:
             self._channel.send(control.Loaded(os.getpriority(os.PRIO_PROCESS, 0)))
 
     def follow(self) -> int:
-        """Follow the engine until its Close, then close; return the process's exit code."""
+        """Follow the engine until its Close, then close; return the process's exit code.
+
+        The module, its journal and its datasets are closed also when the engine is lost. The code
+        is 1 after a failure.
+        """
         try:
             self._follow_engine()
         except ControlError as error:

@@ -14,7 +14,10 @@ from mlink.worker.ports import WorkerInput, WorkerOutput
 
 
 class ModuleJournal:
-    """Owns a module's journal and its dataset; before `open` all calls do nothing."""
+    """Owns a module's journal and its dataset; before `open` all calls do nothing.
+
+    So the host can use it whether or not a journal is requested.
+    """
 
     def __init__(self) -> None:
         self._dataset: Dataset | None = None

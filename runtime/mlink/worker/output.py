@@ -58,7 +58,10 @@ class LineSender(io.TextIOBase):
 
 
 def redirect_output(channel: Channel[EngineMessages]) -> LineSender:
-    """Send the logging and printing of this process to the engine; return its new stdout."""
+    """Send the logging and printing of this process to the engine; return its new stdout.
+
+    Warnings of the `warnings` module are logged. Records below INFO are dropped.
+    """
     root = logging.getLogger()
     root.handlers[:] = [ChannelLogHandler(channel)]
     root.setLevel(logging.INFO)

@@ -32,7 +32,10 @@ class Pulled(NamedTuple):
 
 
 class WorkerInput:
-    """One input port; the host calls `take` to dispatch the items that have arrived."""
+    """One input port; the host calls `take` to dispatch the items that have arrived.
+
+    All methods belong to the worker's main thread.
+    """
 
     def __init__(self, spec: PortSpec) -> None:
         self.id = spec.id
@@ -84,7 +87,13 @@ class WorkerInput:
         self._reader = RecordReader(self.data_type, fd)
 
     def connect(self, node: TransportNode, plan: StreamPlan, queue_items: int) -> None:
-        """Subscribe to a stream in shared memory, with a queue of `queue_items` items."""
+        """Subscribe to a stream in shared memory, with a queue of `queue_items` items.
+
+        Args:
+            node: The process's node.
+            plan: Layout of the stream.
+            queue_items: Length of this subscription's queue.
+        """
         self._reader = StreamReader(
             self.data_type, node.subscriber(plan, queue_items), max_borrowed=plan.max_borrowed
         )
@@ -101,7 +110,10 @@ class WorkerInput:
             yield Pulled(reader.seq, reader.payload, item)
 
     def dispatch(self, pulled: Pulled, now_usec: int) -> None:
-        """Dispatch an item of `pull`; `now_usec` is master time, for the throttle."""
+        """Dispatch an item of `pull`; `now_usec` is master time, for the throttle.
+
+        An input without a handler, or that discards, drops the item.
+        """
         if self.discard or self.on_item is None:
             return
         if self.note is not None:
@@ -120,7 +132,10 @@ class WorkerInput:
             self._reader.read_ahead()
 
     def note_end(self, sent: int) -> None:
-        """Set the number of items of the stream, which is complete; -1 if that is unknown."""
+        """Set the number of items of the stream, which is complete; -1 if that is unknown.
+
+        `take` ends the input when this many items were received or are known to be lost.
+        """
         self._end_count = sent
         self.waiting = True
 
@@ -200,7 +215,10 @@ class WorkerInput:
 
 
 class WorkerOutput:
-    """One output port; it rejects items before `open` or `open_pipes`."""
+    """One output port; it rejects items before `open` or `open_pipes`.
+
+    `submit`, `loan_frame` and `note_lost` may be called from any thread.
+    """
 
     def __init__(self, spec: PortSpec) -> None:
         self.id = spec.id

@@ -86,7 +86,11 @@ class StandaloneModule(Module[ProgramSettings]):
 
 
 class StandaloneBackend:
-    """Implements `mlink.scripting.backend.LinkBackend` in a program started by the engine."""
+    """Implements `mlink.scripting.backend.LinkBackend` in a program started by the engine.
+
+    Raises:
+        ControlError: The program was not started by an engine.
+    """
 
     def __init__(self) -> None:
         self.allow_async_start = True
@@ -264,5 +268,9 @@ class LazySink:
 
 
 def connect() -> StandaloneBackend:
-    """Connect this program to the engine that started it."""
+    """Connect this program to the engine that started it.
+
+    Raises:
+        ControlError: The program was not started by an engine.
+    """
     return StandaloneBackend()

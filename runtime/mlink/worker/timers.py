@@ -8,7 +8,10 @@ from collections.abc import Callable
 
 
 class Timers:
-    """Pending calls; false when there are none."""
+    """Pending calls; false when there are none.
+
+    Calls that are due at the same ns are made in the order in which they were added.
+    """
 
     def __init__(self) -> None:
         self._calls: list[tuple[int, int, Callable[[], object]]] = []

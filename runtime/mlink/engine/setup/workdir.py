@@ -24,7 +24,10 @@ log = logging.getLogger("mlink.engine")
 
 
 def runs_dir() -> Path:
-    """Return the folder that holds the folders of all runs of this user."""
+    """Return the folder that holds the folders of all runs of this user.
+
+    $XDG_RUNTIME_DIR/mlink where that is writable, else a folder in the temporary directory.
+    """
     base = os.environ.get("XDG_RUNTIME_DIR")
     if base and os.access(base, os.W_OK):
         return Path(base) / "mlink"
@@ -70,7 +73,10 @@ class RunWorkDir(ClosesOnExit):
 
 
 def remove_stale_runs(base: Path) -> int:
-    """Remove the folders and shared memory of crashed runs in `base`; return their number."""
+    """Remove the folders and shared memory of crashed runs in `base`; return their number.
+
+    A run that is alive holds the lock in its folder; the kernel releases it with the process.
+    """
     removed = 0
     for folder in base.iterdir():
         try:

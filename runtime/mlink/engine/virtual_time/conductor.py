@@ -31,7 +31,10 @@ FEEDBACK_USEC = 100
 
 @dataclass(frozen=True, slots=True)
 class VirtualTime:
-    """Parameters of a run in virtual time."""
+    """Parameters of a run in virtual time.
+
+    Times are µs of master time.
+    """
 
     end_usec: int
     """Master time at which the run ends."""
@@ -132,7 +135,11 @@ class Conductor:
         return waiting >= LOT
 
     def next(self) -> tuple[str, int] | None:
-        """Return the module that is next and its time in µs; None when the run is over."""
+        """Return the module that is next and its time in µs; None when the run is over.
+
+        Modules with new items come before modules that wait for a time; ties follow the order of
+        the streams.
+        """
         for name in self._order:
             if name in self._addressed and name in self._waits:
                 return name, self.now_usec
@@ -159,7 +166,11 @@ class Conductor:
 
     @property
     def free_until_usec(self) -> int:
-        """Time before which no other module has a turn, unless the holder sends an item."""
+        """Time before which no other module has a turn, unless the holder sends an item.
+
+        Until then the holder advances its time by itself, which saves messages. 0 at a chosen
+        speed, and while another module has new items.
+        """
         all_wait = len(self._waits) == len(self._order)
         if self._virtual.speed is not None or self._addressed or not all_wait:
             return 0
@@ -174,7 +185,12 @@ class Conductor:
         return (self._t0_ns + time_usec * 1000 / speed - time.monotonic_ns()) / 1e9
 
     def give(self, name: str, time_usec: int) -> None:
-        """Give the turn to a module, and set the time to `time_usec`."""
+        """Give the turn to a module, and set the time to `time_usec`.
+
+        Args:
+            name: The module.
+            time_usec: Its time, as `next` has returned it.
+        """
         if self._virtual.speed is not None and time_usec > self.now_usec:
             late_usec = round(-1e6 * self.left_s(time_usec))
             self.latest_usec = max(self.latest_usec, late_usec)

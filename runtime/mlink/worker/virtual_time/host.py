@@ -102,7 +102,10 @@ class VirtualHost(ModuleHost):
         return self.started and not self.stop_asked and not self.failed
 
     def serve(self, timeout_usec: int = -1) -> None:
-        """Dispatch items until a stop is requested, or during one wait of `timeout_usec`."""
+        """Dispatch items until a stop is requested, or during one wait of `timeout_usec`.
+
+        A wait takes virtual time only: other modules run meanwhile.
+        """
         if timeout_usec >= 0:
             self.step(timeout_usec)
             return
@@ -110,7 +113,10 @@ class VirtualHost(ModuleHost):
             self._step(None)
 
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
-        """Call once, `delay_usec` µs from now; at least 1 µs, so that time always advances."""
+        """Call once, `delay_usec` µs from now; at least 1 µs, so that time always advances.
+
+        With a tape, a call that matches a recorded one is made at the recorded time.
+        """
         number, due_usec = next(self._call_numbers), self._time.time_usec + max(1, delay_usec)
         event = Event(due_usec)
         if self._tape is not None:

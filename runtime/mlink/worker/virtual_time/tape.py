@@ -47,7 +47,10 @@ class ItemEvent(Event):
 
 
 class TapeClock:
-    """Virtual time, but the recorded readings of the clock as long as there are any."""
+    """Virtual time, but the recorded readings of the clock as long as there are any.
+
+    A script that branches on the time then takes the same branches as in the recorded run.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -215,7 +218,10 @@ class Tape:
                     self._arrived[port.id].append(pulled)
 
     def pop(self) -> tuple[ItemEvent, Pulled | None]:
-        """Return the next event and its item; None for an item that is not in the recording."""
+        """Return the next event and its item; None for an item that is not in the recording.
+
+        Small items are decoded from the journal; frames and blocks come from the replayed source.
+        """
         event = self._items.popleft()
         assert event.port is not None
         decode = self._decoders.get(event.port.id)
