@@ -1,4 +1,4 @@
-"""The rendered scene: every picture says which frame it is and when it was taken."""
+"""The rendered scene: each picture has its number and its time, and frames are on schedule."""
 
 from __future__ import annotations
 

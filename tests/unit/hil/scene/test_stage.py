@@ -1,4 +1,4 @@
-"""What stands in a scene: exposure and rolling readout of LEDs, the arm of a servo."""
+"""The items of a scene: exposure and rolling shutter of LEDs, the arm of a servo."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_line_that_stays_high_is_no_pulse():
     assert motion.angle == 90
 
 
-def test_the_arm_is_where_its_angle_says():
+def test_the_end_of_the_arm_is_at_its_angle():
     background = np.zeros((240, 320, 3), np.uint8)
     servo = SceneServo(SERVO, background, 0)
     for angle, (x, y) in {0: (219, 144), 90: (160, 85), 180: (101, 144)}.items():

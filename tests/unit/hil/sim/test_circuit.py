@@ -323,7 +323,7 @@ def test_a_model_sees_edges_and_acts_in_simulated_time(tmp_path):
     assert bench.of("uno.7") == [(100 + 20 + 5, 1), (100 + 20 + 2000, 0)]
 
 
-def test_a_mistake_in_a_model_is_told_with_its_line(tmp_path):
+def test_an_error_in_a_model_is_reported_with_its_line(tmp_path):
     bench = make_model(tmp_path, LAMP.replace('set("light", True', 'set("lihgt", True'))
     bench.run(100)
     bench.chip("uno").set_output(4, True)
@@ -332,13 +332,13 @@ def test_a_mistake_in_a_model_is_told_with_its_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("1 +", "cannot be imported: SyntaxError"),
         ("class Lamp: pass", "no class Lamp that is a Dut"),
         (LAMP.replace('"button", ', ""), "no pin button"),
     ],
 )
-def test_a_model_that_is_none_is_refused(text, told, tmp_path):
-    with pytest.raises(DeviceError, match=told):
+def test_a_file_without_a_usable_model_is_refused(text, message, tmp_path):
+    with pytest.raises(DeviceError, match=message):
         make_model(tmp_path, text)

@@ -87,7 +87,7 @@ def test_without_npm_the_remedy_says_how_to_get_it(empty_cache, monkeypatch):
     assert "apt-get install npm" in caught.value.remedy
 
 
-def test_what_npm_complains_about_is_said_when_it_fails(empty_cache, monkeypatch):
+def test_the_error_of_npm_is_in_the_message(empty_cache, monkeypatch):
     npm = empty_cache / "npm"
     npm.write_text("#!/bin/sh\necho 'ENOTFOUND registry.npmjs.org' >&2\nexit 1\n")
     npm.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Simulated time follows CLOCK_MONOTONIC, never ahead, and says when it could not."""
+"""Simulated time follows CLOCK_MONOTONIC, never ahead; delays are counted."""
 
 from mlink_hil.modules.latency import EdgeMatcher
 from mlink_hil.sim.pacer import Pacer

@@ -1,4 +1,4 @@
-"""The `[virtual]` table: what it takes, what it refuses, and what it is on other devices."""
+"""The `[virtual]` table: valid and invalid tables, their plans, and real devices."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def write_bench(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_table_of_all_parts_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_table_of_all_kinds_of_parts_is_valid(tmp_path: Path) -> None:
     bench = load_bench(write_bench(tmp_path, GOOD))
     parts = read_parts(bench.tables["virtual"])
     assert [type(part).__name__ for part in parts.values()] == [
@@ -136,7 +136,7 @@ def test_a_delayed_wire_in_a_ring_is_refused(other: str, tmp_path: Path) -> None
         load_bench(write_bench(tmp_path, f"{LATE}{other}\n"))
 
 
-def test_what_hangs_at_real_devices_is_left_out_and_told(tmp_path: Path) -> None:
+def test_parts_at_real_devices_are_left_out_with_a_note(tmp_path: Path) -> None:
     parts = read_parts(load_bench(write_bench(tmp_path, GOOD)).tables["virtual"])
     layout = lay_out(parts, [], ["eye"], work_dir=tmp_path, bench_dir=tmp_path)
     assert list(layout.scenes) == ["eye"]
@@ -147,10 +147,10 @@ def test_what_hangs_at_real_devices_is_left_out_and_told(tmp_path: Path) -> None
 
 
 def check(path: Path, *arguments: str) -> dict[str, str]:
-    """Return what `mlink check` says of each part, by its name, with single spaces."""
-    told = CliRunner().invoke(app, ["check", str(path), *arguments], env={"COLUMNS": "160"})
-    assert told.exit_code == 0, told.output
-    lines = told.stdout.partition("virtual part")[2].splitlines()[1:]
+    """Return what `mlink check` prints about each part, by name, with single spaces."""
+    result = CliRunner().invoke(app, ["check", str(path), *arguments], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.partition("virtual part")[2].splitlines()[1:]
     parts: dict[str, str] = {}
     for line in lines:
         if not line.startswith(" "):
@@ -178,7 +178,7 @@ def test_check_lists_the_parts_with_what_they_are_wired_to(tmp_path: Path) -> No
     }
 
 
-def test_check_says_which_parts_the_devices_leave_out(tmp_path: Path) -> None:
+def test_check_lists_the_parts_that_the_devices_leave_out(tmp_path: Path) -> None:
     path = write_bench(tmp_path, GOOD)
     path.write_text(ALL + GOOD)
     lab = tmp_path / "lab.toml"
@@ -249,7 +249,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_a_mistake_is_told_with_its_place_and_a_remedy(text: str, tmp_path: Path) -> None:
+def test_an_error_is_reported_with_its_place_and_a_remedy(text: str, tmp_path: Path) -> None:
     with pytest.raises(BenchError) as caught:
         load_bench(write_bench(tmp_path, text))
     assert WRONG[text] in str(caught.value)
