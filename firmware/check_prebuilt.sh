@@ -1,14 +1,14 @@
 #!/bin/sh
-# Does a build give the bytes of the committed hex files? `make check` builds first.
+# Compares the hex files of a build with the committed ones; `make check` builds first.
 set -eu
 cd "$(dirname "$0")"
 different=0
 for committed in prebuilt/mlink_firmata-*.hex; do
     board=${committed#prebuilt/mlink_firmata-}
     if ! cmp -s "build/$board" "$committed"; then
-        echo "prebuilt: $committed differs from a build of this source; run: make -C firmware prebuilt" >&2
+        echo "prebuilt: $committed differs from a build of the source; run: make -C firmware prebuilt" >&2
         different=1
     fi
 done
-[ "$different" = 0 ] && echo "prebuilt: the committed hex files are what this source builds"
+[ "$different" = 0 ] && echo "prebuilt: the committed hex files match a build of the source"
 exit "$different"

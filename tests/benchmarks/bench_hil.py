@@ -1,4 +1,4 @@
-"""Simulated parts: what it costs to start, to go on, and to keep two chips in real time.
+"""Simulated parts: what they cost to start, to go on, and to keep two chips in real time.
 
 Run alone on the machine: python tests/benchmarks/bench_hil.py [--seconds 10] [--rounds 3]
 """
