@@ -69,24 +69,46 @@ class BenchError(MlinkError):
 
 
 class ModuleError(MlinkError):
-    """A module failed. The run ends, and every other module still closes its files."""
+    """A module failed. The run ends, and every other module still closes its files.
+
+    Examples: its settings do not fit the device, its process died, it did not end in time.
+    """
 
 
 class ScriptError(ModuleError):
-    """A user's script failed; the message holds the script's file, line and source line."""
+    """A user's script failed; the message begins with the script's file, line and source line.
+
+    Examples: an exception that the script does not catch, a loop that does not end at the stop,
+    `syl.raise_error()`.
+    """
 
 
 class DeviceError(ModuleError):
-    """A device is absent, busy, silent, of the wrong kind, or was unplugged."""
+    """A device cannot be used.
+
+    Examples: it is not plugged in, another program has it open, it does not reply, it was unplugged
+    during the run, this user has no access to it.
+    """
 
 
 class StreamError(MlinkError):
-    """An item does not fit its stream, or was lost on a stream that must not lose any."""
+    """An item cannot be sent, or was lost where none may be lost.
+
+    Examples: it is of another type than its port, it is too large, the stream has ended, shared
+    memory is used up.
+    """
 
 
 class StorageError(MlinkError):
-    """A recording cannot be written or read."""
+    """A recording cannot be written or read.
+
+    Examples: the disk is full, there is no recording at the path, a file is damaged, a run is still
+    writing to it.
+    """
 
 
 class ControlError(MlinkError):
-    """Engine and worker exchanged an invalid message, or one of them died."""
+    """Engine and worker exchanged an invalid message, or one of them died.
+
+    Usually a fault in mlink, or a process that the system killed.
+    """

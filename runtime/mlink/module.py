@@ -146,7 +146,11 @@ class ModuleType:
 
 
 class FrameLoan(Protocol):
-    """Memory for a frame, to be written once and then sent or discarded."""
+    """Memory for a frame, to be written once and then sent or discarded.
+
+    Attributes:
+        array: The pixels to write; undefined at first, not to be used after `send`.
+    """
 
     array: NDArray[Any]
 
@@ -246,7 +250,11 @@ class OutputPort(Protocol):
         ...
 
     def note_lost(self, count: int) -> None:
-        """Report that the source lost `count` items; subscribers see a gap of that size."""
+        """Report that the source lost items before they could be sent.
+
+        Args:
+            count: How many; subscribers and recorders see a gap of that size.
+        """
         ...
 
 
@@ -339,7 +347,13 @@ class ModuleContext(Protocol[SettingsT_co]):
         ...
 
     def fail(self, error: BaseException | str) -> None:
-        """Report a failure of this module, which ends the run; may be called in any thread."""
+        """Report a failure of this module, which ends the run; may be called in any thread.
+
+        It does not raise, and returns at once.
+
+        Args:
+            error: What failed; an MlinkError brings its remedy along.
+        """
         ...
 
     def request_stop(self, reason: str) -> None:
@@ -369,7 +383,12 @@ class ModuleContext(Protocol[SettingsT_co]):
         ...
 
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
-        """Call a function once, `delay_usec` µs from now, from `serve`."""
+        """Call a function once, from `serve`.
+
+        Args:
+            delay_usec: Time from now in µs.
+            call: A function without arguments; an exception in it fails the module.
+        """
         ...
 
 
@@ -385,17 +404,32 @@ class Module(Generic[SettingsT]):
         self.log = context.log
 
     def prepare(self) -> None:
-        """Open devices and set metadata of outputs."""
+        """Open devices and set metadata of outputs.
+
+        Called when all sources (but feedback) are prepared, so their metadata is complete. May take
+        long; an exception fails the run before it starts.
+        """
 
     def start(self) -> None:
-        """Begin to send; master time runs."""
+        """Begin to send; master time runs.
+
+        Called when all sources (but feedback) have started. Metadata of outputs is frozen when it
+        returns.
+        """
 
     def run(self) -> None:
-        """Serve inputs until a stop is requested."""
+        """Serve inputs until a stop is requested.
+
+        A module that overrides it has to call `context.serve` and to return when `context.running`
+        is False.
+        """
         self.context.serve()
 
     def halt(self) -> None:
-        """Stop acquiring; called when a stop was requested, before inputs are drained."""
+        """Stop acquiring; called when a stop was requested, before inputs are drained.
+
+        Threads that send have ended when it returns.
+        """
 
     def stop(self) -> None:
         """Finish; all inputs but feedback are drained, submitting is still allowed."""
@@ -404,7 +438,10 @@ class Module(Generic[SettingsT]):
         """Finish after feedback inputs are drained as well; called after `stop()`."""
 
     def close(self) -> None:
-        """Release everything; always called, also when `prepare()` failed."""
+        """Release everything.
+
+        Always called, also when `prepare()` failed or was not called; nothing can be sent any more.
+        """
 
     def explain(self, error: BaseException, phase: str) -> BaseException:  # noqa: ARG002
         """Return the exception to report for one that left a method of this module.

@@ -93,12 +93,18 @@ __all__ = [
 
 
 def get_input_port(id: str) -> InputPort | None:
-    """Return the input port with this id; None when the bench declares none."""
+    """Return the input port with this id; None when the bench declares none.
+
+    Usually called at the top level of the script. Set its `on_data` before the run starts.
+    """
     return _link().input_port(id)
 
 
 def get_output_port(id: str) -> OutputPort | None:
-    """Return the output port with this id; None when the bench declares none."""
+    """Return the output port with this id; None when the bench declares none.
+
+    Usually called at the top level of the script. Items can be submitted from `start()` on.
+    """
     return _link().output_port(id)
 
 
@@ -113,7 +119,10 @@ def time_since_start_usec() -> int:
 
 
 def is_running() -> bool:
-    """Return whether the run lasts; False before its start and once a stop was requested."""
+    """Return whether the run lasts; False before its start and once a stop was requested.
+
+    Loops in `run()` have to check it and return when it is False; one that does not is interrupted.
+    """
     return _link().running
 
 
@@ -130,12 +139,24 @@ def await_data(timeout_usec: int = -1) -> None:
 
 
 def wait(msec: int) -> None:
-    """Wait for `msec` ms, or until a stop is requested, and deliver data meanwhile."""
+    """Wait for a time on the master timer, and deliver data meanwhile.
+
+    Returns early when a stop is requested. `time.sleep` would deliver nothing.
+
+    Args:
+        msec: Time to wait, in ms.
+    """
     _link().wait_msec(msec)
 
 
 def wait_sec(sec: int) -> None:
-    """Wait for `sec` s, or until a stop is requested, and deliver data meanwhile."""
+    """Wait for a time on the master timer, and deliver data meanwhile.
+
+    Returns early when a stop is requested, within 50 ms.
+
+    Args:
+        sec: Time to wait, in s.
+    """
     _link().wait_sec(sec)
 
 
@@ -155,7 +176,10 @@ def schedule_delayed_call(delay_msec: int, callable_fn: Callable[[], object]) ->
 
 
 def raise_error(message: str) -> None:
-    """End the run as failed, with this message. The script itself goes on until it returns."""
+    """End the run as failed, with this message.
+
+    It does not raise: the script goes on until it returns, with `is_running()` False.
+    """
     _link().raise_error(message)
 
 
@@ -165,12 +189,24 @@ def println(text: str) -> None:
 
 
 def new_line_command(kind: LineCommandKind, line_id: int, value: int = 0) -> LineCommand:
-    """Return a new line command; submit it to an output port of type LineCommand."""
+    """Return a new line command, for `submit` of an output port of type LineCommand.
+
+    Args:
+        kind: What is requested of the board.
+        line_id: Number of the line, 0 to 65535.
+        value: Value to write, 0 to 4294967295.
+    """
     return LineCommand(kind, line_id, value)
 
 
 def new_firmatactl_with_id_name(kind: FirmataControlKind, pin_id: int, name: str) -> FirmataControl:
-    """Return a new 2.x command for a pin, with the name under which it is registered."""
+    """Return a new 2.x command for a pin, with its number and its name.
+
+    Args:
+        kind: What is requested; NEW_DIG_PIN and NEW_ANA_PIN register the name.
+        pin_id: Number of the pin.
+        name: Name of the pin.
+    """
     return new_firmatactl(kind, pin_id, name)
 
 
@@ -180,7 +216,10 @@ def new_firmatactl_with_id(kind: FirmataControlKind, pin_id: int) -> FirmataCont
 
 
 def new_firmatactl_with_name(kind: FirmataControlKind, name: str) -> FirmataControl:
-    """Return a new 2.x command for the pin that is registered under this name."""
+    """Return a new 2.x command for the pin that is registered under this name.
+
+    Submitting it raises SyntalosPyError when no pin is.
+    """
     return new_firmatactl(kind, pin_name=name)
 
 

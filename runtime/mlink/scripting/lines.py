@@ -42,23 +42,48 @@ class HwOutputLine:
         return self._submit(LineCommandKind.SET_MODE, flags=LineModeFlags.IS_OUTPUT)
 
     def set_value(self, value: int) -> LineCommand:
-        """Set the line high or low; any value but 0 is high. For digital lines."""
+        """Set the line high or low.
+
+        Args:
+            value: 0 is low, any other value high.
+
+        Raises:
+            SyntalosPyError: The line is an analog one.
+        """
         self._require(analog=False)
         return self._submit(LineCommandKind.WRITE_DIGITAL, value=int(value))
 
     def pulse(self, duration_usec: int = 2500) -> LineCommand:
-        """Set the line high for `duration_usec` µs, then low. For digital lines."""
+        """Set the line high for a time, then low; returns at once.
+
+        Args:
+            duration_usec: Length of the pulse in µs.
+
+        Raises:
+            SyntalosPyError: The line is an analog one.
+        """
         self._require(analog=False)
         return self._submit(
             LineCommandKind.WRITE_DIGITAL_PULSE, value=1, duration_usec=int(duration_usec)
         )
 
     def pulse_msec(self, duration_msec: int = 50) -> LineCommand:
-        """Set the line high for `duration_msec` ms, then low. For digital lines."""
+        """Set the line high for a time, then low, as `pulse` does.
+
+        Args:
+            duration_msec: Length of the pulse in ms; may be a fraction.
+        """
         return self.pulse(round(duration_msec * 1000))
 
     def set_analog_value(self, value: int) -> LineCommand:
-        """Write an analog (PWM) value in the line's own scale: 0 to 255 on an Uno."""
+        """Write an analog (PWM) value.
+
+        Args:
+            value: In the scale of the line: 0 to 255 on an Uno.
+
+        Raises:
+            SyntalosPyError: The line is a digital one.
+        """
         self._require(analog=True)
         return self._submit(LineCommandKind.WRITE_ANALOG, value=int(value))
 

@@ -162,7 +162,11 @@ class OutputPort:
         return command
 
     def firmata_submit_digital_value(self, name: str, value: bool) -> legacy.FirmataControl:
-        """Set the pin of this name high or low (2.x; today HwOutputLine.set_value)."""
+        """Set the pin of this name high or low (2.x; today HwOutputLine.set_value).
+
+        Raises:
+            SyntalosPyError: No pin is registered under the name.
+        """
         command = legacy.new_firmatactl(legacy.FirmataControlKind.WRITE_DIGITAL, 0, name)
         command.value = int(value)
         self.submit(command)
@@ -171,7 +175,11 @@ class OutputPort:
     def firmata_submit_digital_pulse(
         self, name: str, duration_msec: int = 50
     ) -> legacy.FirmataControl:
-        """Set the pin of this name high for `duration_msec` ms (2.x; today HwOutputLine.pulse)."""
+        """Set the pin of this name high for `duration_msec` ms (2.x; today HwOutputLine.pulse).
+
+        Raises:
+            SyntalosPyError: No pin is registered under the name.
+        """
         command = legacy.new_firmatactl(legacy.FirmataControlKind.WRITE_DIGITAL_PULSE, 0, name)
         command.value = duration_msec
         self.submit(command)

@@ -122,7 +122,11 @@ class ScriptRunner:
     # the script's life ------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Load the script and call its `prepare()`."""
+        """Load the script and call its `prepare()`.
+
+        Raises:
+            ScriptError: It fails, or returns False.
+        """
         self._require(not self._closed, "the runner is closed")
         self._require(not self._prepared, "the script is prepared already")
         self._prepared = True
@@ -188,7 +192,11 @@ class ScriptRunner:
             self.run_for(0)
 
     def stop(self) -> None:
-        """End the run: deliver what has arrived, then call the script's `stop()`, and close."""
+        """End the run and close.
+
+        What has arrived is delivered, then the script's `stop()` is called. What was sent can still
+        be read afterwards.
+        """
         self._require(not self._closed, "the runner is closed")
         try:
             if self._context.started:
@@ -241,7 +249,10 @@ class ScriptRunner:
         return self._module.globals
 
     def sent(self, port: str) -> list[Any]:
-        """Return all items that the script has sent to an output port and that were not taken."""
+        """Return all items that the script has sent to an output port.
+
+        Items that `take` has returned are not among them. Frames and blocks are copies.
+        """
         return self._output(port).items.copy()
 
     def take(self, port: str) -> list[Any]:

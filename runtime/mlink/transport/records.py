@@ -187,7 +187,12 @@ class RecordReader(ReceivingEnd):
         return self._fd
 
     def receive(self) -> Any | None:
-        """Return the next item, or None when the pipe is empty."""
+        """Return the next item, or None when the pipe was empty.
+
+        After a read that has emptied the pipe, None is returned once without asking the kernel; an
+        item that has arrived meanwhile is returned by the next call, for which poll still reports
+        the descriptor.
+        """
         while True:
             at, buffer = self._at, self._buffer
             start = at + RECORD.size
