@@ -309,7 +309,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
     # -- the end -------------------------------------------------------------------------------
 
     def exit(self) -> None:
-        """Stop reports, detach servos, reset the board and close the port; never raises."""
+        """Stop reports, detach servos, reset the board and close the port; also of a lost board."""
         if self._exited:
             return
         self._exited = True
