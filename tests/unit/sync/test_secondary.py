@@ -338,7 +338,7 @@ def test_a_perfect_device_changes_nothing_wherever_its_zero_lies(offset, interva
 @pytest.mark.parametrize(
     ("gap_usec", "deviation_usec", "divisor"),
     [
-        (33_333, 5000, 33.52),  # 30 Hz: "1/33 of what is missing" in docs/synchronisers.md
+        (33_333, 5000, 33.52),  # 30 Hz: 1/33, as docs/synchronisers.md has it
         (33_333, -5000, 33.52),
         (1000, 5000, 78.88),  # 1 kHz
         (1_000_000, 5000, 1.0),  # 1 Hz
