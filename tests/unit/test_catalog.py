@@ -87,7 +87,7 @@ def test_a_broken_package_does_not_hide_the_others(install):
     assert "AttributeError" in catalog.broken_types()["broken"]
 
 
-def test_a_broken_type_tells_why_when_it_is_asked_for(install):
+def test_a_broken_type_is_reported_with_the_reason_when_it_is_used(install):
     install(modules={"broken": "missing"})
     with pytest.raises(BenchError, match=r"broken.*AttributeError") as error:
         catalog.module_type("broken")
@@ -105,7 +105,7 @@ def test_the_first_of_two_types_of_one_id_is_kept_and_the_other_reported(install
     assert any("already provided" in reason for reason in catalog.broken_types().values())
 
 
-def test_a_scheme_without_a_provider_is_nobodys(install):
+def test_a_scheme_without_a_provider_has_none(install):
     install(devices={"pretend": "Provider"})
     assert catalog.device_provider("/dev/ttyACM0") is None
     assert catalog.device_schemes() == ["pretend"]
@@ -117,7 +117,7 @@ def test_a_provider_class_is_instantiated_once(install):
     assert catalog.device_provider("pretend") is catalog.device_provider("pretend")
 
 
-def test_a_broken_provider_is_told_when_it_is_used(install):
+def test_a_broken_provider_is_reported_when_it_is_used(install):
     install(devices={"pretend": "missing"})
     with pytest.raises(DeviceError, match="'pretend:…' cannot be provided"):
         catalog.device_provider("pretend")

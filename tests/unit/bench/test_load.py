@@ -1,4 +1,4 @@
-"""A bench file is read and checked; all that is wrong is told at once, with what to do."""
+"""A bench file is read and checked; all problems are reported at once, with a remedy."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ inputs = { rows = "loop.table-out" }
 
 @pytest.fixture
 def load(tmp_path):
-    """Load a bench from its text; "loop.py" stands beside it."""
+    """Load a bench from its text; "loop.py" is in its folder."""
     (tmp_path / "loop.py").touch()
     path = tmp_path / "bench.toml"
 
@@ -168,7 +168,7 @@ def test_a_device_may_be_given_directly(load):
     assert bench.device_spec(bench.modules["cam"].device) == "/dev/video0"
 
 
-def test_a_setting_that_names_a_device_stands_for_one(load):
+def test_a_setting_that_names_a_device_replaces_the_key(load):
     assert load(changed('device = "eye"', "camera = 0")).modules["cam"].device is None
 
 
@@ -197,7 +197,7 @@ def test_a_device_file_replaces_the_devices(load, tmp_path):
     assert load(devices=lab).devices == {"eye": "/dev/video2"}
 
 
-def test_a_device_file_that_lacks_a_device_is_told(complaint, tmp_path):
+def test_a_device_file_that_lacks_a_device_is_reported(complaint, tmp_path):
     lab = tmp_path / "lab.toml"
     lab.write_text('[devices]\neyes = "/dev/video2"\n')
     assert "'eye' is not in the [devices] table\n  → Did you mean 'eyes'?" in complaint(devices=lab)
@@ -224,17 +224,17 @@ def test_a_device_file_changes_keys_of_modules_and_the_command_line_has_the_last
     assert (cam.framerate, cam.size) == (7.0, (320, 240))
 
 
-def test_what_a_device_file_changes_wrongly_is_told_with_its_name(complaint, tmp_path):
+def test_an_invalid_setting_of_a_devices_file_is_reported_with_its_name(complaint, tmp_path):
     lab = tmp_path / "lab.toml"
     head = '[devices]\neye = "/dev/video2"\n'
     lab.write_text(head + "[modules.cam]\nframerate = 'quick'\nfps = 3\n")
-    told = complaint(devices=lab)
-    assert f"[modules.cam] framerate of {lab}: expected 'float', got 'str'" in told
-    assert f"[modules.cam] fps of {lab}: unknown key" in told
+    message = complaint(devices=lab)
+    assert f"[modules.cam] framerate of {lab}: expected 'float', got 'str'" in message
+    assert f"[modules.cam] fps of {lab}: unknown key" in message
     lab.write_text(head + "[modules.can]\nframerate = 5\n")
-    told = complaint(devices=lab)
-    assert f"{lab}: [modules]: there is no module 'can' in the bench" in told
-    assert "Did you mean 'cam'?" in told
+    message = complaint(devices=lab)
+    assert f"{lab}: [modules]: there is no module 'can' in the bench" in message
+    assert "Did you mean 'cam'?" in message
     lab.write_text(head + "[modules]\ncam = 5\n")
     assert "lab.toml: [modules]: expected 'object', got 'int'" in complaint(devices=lab)
 
@@ -302,7 +302,7 @@ def test_set_of_a_wrong_value_names_the_option(complaint):
 # --- what is wrong ------------------------------------------------------------------------------
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(BenchError, match=r"there is no file .*nix\.toml"):
         load_bench(tmp_path / "nix.toml", catalog=CATALOG)
 
@@ -313,7 +313,7 @@ def test_a_syntax_error_names_the_line(complaint):
     assert "line 2" in message
 
 
-def test_a_key_that_stands_twice_is_told_with_a_remedy(complaint):
+def test_a_key_that_is_given_twice_is_reported_with_a_remedy(complaint):
     message = complaint(GOOD + '\n[modules.events.inputs]\nrows = "loop.table-out"\n')
     assert "line" in message
     assert "is given twice" in message
@@ -470,7 +470,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_mistake_is_told_with_its_place_and_remedy(complaint, case):
+def test_a_mistake_is_reported_with_its_place_and_remedy(complaint, case):
     (old, new), problem, remedy = CASES[case]
     message = complaint(changed(old, new))
     assert problem in message
@@ -479,7 +479,7 @@ def test_a_mistake_is_told_with_its_place_and_remedy(complaint, case):
     assert "problems" not in message, "one mistake is one problem, without follow-on ones"
 
 
-def test_a_path_that_no_file_system_takes_is_told(complaint):
+def test_a_path_that_no_file_system_accepts_is_reported(complaint):
     message = complaint(changed('"loop.py"', f'"{"x" * 5000}"'))
     assert "name too long" in message
 
@@ -492,7 +492,7 @@ def test_a_module_that_is_no_table_is_refused(complaint):
     assert "'3' is not a table" in complaint("[modules]\ncam = 3\n")
 
 
-def test_all_mistakes_are_told_together(complaint):
+def test_all_mistakes_are_reported_together(complaint):
     text = changed("framerate = 60", "framrate = 60").replace('"recorder"', '"recoder"')
     text = text.replace('"loop.table-out"', '"lop.table-out"')
     message = complaint(text)
@@ -502,7 +502,7 @@ def test_all_mistakes_are_told_together(complaint):
     assert "'lop'" in message
 
 
-def test_several_mistakes_in_one_table_are_told_together(complaint):
+def test_several_mistakes_in_one_table_are_reported_together(complaint):
     message = complaint(changed("framerate = 60", 'framerate = "a"\nsize = 3\nmod = "fast"'))
     assert "has 3 problems" in message
 

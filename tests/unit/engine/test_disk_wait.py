@@ -29,7 +29,7 @@ with open(sys.argv[1], "wb", 0) as file:
 
 @pytest.fixture
 def writer() -> Iterator[subprocess.Popen[str]]:
-    """A process that writes to the disk when it is told to."""
+    """A process that writes to the disk when the test requests it."""
     with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
         command = [sys.executable, "-c", WRITES, f"{folder}/data"]
         with subprocess.Popen(
@@ -41,7 +41,7 @@ def writer() -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def tell(writer: subprocess.Popen[str]) -> None:
+def write_once(writer: subprocess.Popen[str]) -> None:
     assert writer.stdin is not None
     assert writer.stdout is not None
     writer.stdin.write("write\n")
@@ -54,7 +54,7 @@ def test_a_process_that_writes_is_busy_and_one_that_waits_for_us_is_not(
 ) -> None:
     disk = DiskWait(writer.pid)
     assert not disk.busy()
-    tell(writer)
+    write_once(writer)
     if not disk.busy():
         pytest.skip("what is written here goes to no disk")
     assert not disk.busy()

@@ -14,7 +14,7 @@ def test_a_steady_stream_has_its_rate_whenever_it_is_looked_at():
     assert seen[10:] == pytest.approx([40] * len(seen[10:]))
 
 
-def test_one_count_tells_no_rate():
+def test_one_count_gives_no_rate():
     assert StreamRates().rate_hz("cam.video", 7, 1.0) == 0.0
 
 

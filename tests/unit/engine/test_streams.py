@@ -70,7 +70,7 @@ def test_a_bench_that_commands_a_line_closes_a_loop(streams):
 
 def test_only_connected_streams_of_shared_memory_are_opened(streams):
     assert list(prepare(streams, CAM)) == ["video"]
-    assert prepare(streams, LOOP) == {}  # nobody subscribes to `marked`
+    assert prepare(streams, LOOP) == {}  # `marked` has no subscriber
     assert prepare(streams, BOARD) == {}
 
 

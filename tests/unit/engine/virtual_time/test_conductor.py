@@ -83,7 +83,7 @@ def test_a_patient_recorder_has_a_turn_for_many_items_at_once() -> None:
     assert made.next() is None
 
 
-def test_what_is_on_the_tape_wakes_nobody() -> None:
+def test_an_input_on_the_tape_wakes_no_module() -> None:
     virtual = VirtualTime(1_000, on_tape=frozenset([("second", "in")]))
     made = Conductor(virtual, ["first", "second"], [THERE])
     made.begin("first")
@@ -101,7 +101,7 @@ def test_who_has_the_turn_may_go_on_until_somebody_else_is_due() -> None:
     assert turns.free_until_usec == 300 + FREE_USEC  # to hear of a stop
 
 
-def test_nobody_goes_on_beyond_the_end_or_past_what_was_sent_to_another() -> None:
+def test_no_module_runs_on_beyond_the_end_or_past_an_item_for_another() -> None:
     turns = conductor(end_usec=500)
     turns.give("first", 300)
     assert turns.free_until_usec == 501
@@ -110,7 +110,7 @@ def test_nobody_goes_on_beyond_the_end_or_past_what_was_sent_to_another() -> Non
     assert turns.free_until_usec == 0
 
 
-def test_nobody_goes_on_past_what_comes_back_to_him() -> None:
+def test_no_module_runs_on_past_an_item_of_its_feedback_input() -> None:
     turns = conductor(end_usec=10 * FREE_USEC)
     sends(turns, "second", 1)
     turns.give("first", 0)
@@ -125,7 +125,7 @@ def test_at_a_chosen_speed_every_time_is_waited_for() -> None:
     assert made.free_until_usec == 0
 
 
-def test_a_source_that_gives_nobody_a_turn_comes_late_but_before_the_end() -> None:
+def test_a_source_that_wakes_no_module_comes_late_but_before_the_end() -> None:
     virtual = VirtualTime(
         80_000, replayed=frozenset(["first"]), on_tape=frozenset([("second", "in")])
     )

@@ -41,10 +41,10 @@ def test_an_item_comes_at_its_time_with_the_answers_of_the_clock(journal, clock,
     journal.clock(1_777)
     tape = tape_of(journal, tmp_path)
     assert tape.next_usec == 1_500
-    met, pulled = tape.pop()
+    event, pulled = tape.pop()
     assert (pulled.seq, pulled.item) == (4, LineReading(7, 1, 1000))
     shown = TapeClock(ManualClock(1_500))
-    shown.follow(met)
+    shown.follow(event)
     assert [shown.now_usec() for _ in range(3)] == [1_501, 1_777, 1_777]  # never back
 
 
