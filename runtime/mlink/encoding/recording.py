@@ -26,7 +26,11 @@ _END_S = 5.0
 
 
 class Progress(msgspec.Struct):
-    """Progress of one file; `total` is its number of frames."""
+    """Progress of one file; `total` is its number of frames.
+
+    The same object is passed again while the file is encoded. `error` and `remedy` are set when it
+    fails.
+    """
 
     label: str
     frames: int
@@ -37,7 +41,10 @@ class Progress(msgspec.Struct):
 
 
 class EncodeReport(msgspec.Struct, kw_only=True):
-    """Result: labels of encoded files, and errors of failed ones."""
+    """Result: labels of encoded files, and errors of failed ones.
+
+    Files that were encoded before are in neither list.
+    """
 
     path: str
     encoded: list[str] = []

@@ -48,7 +48,11 @@ def export_recording(recording: Recording, form: str, out: Path) -> list[Path]:
 
 
 def columns_of(stream: RecordedStream) -> Columns:
-    """Return a stream as columns by title; `time_usec` is µs of the master timer."""
+    """Return a stream as columns by title; `time_usec` is µs of the master timer.
+
+    Videos give frame numbers and times, tables and signals their columns, pairs of a clock
+    synchroniser `device_time` and `master_time`. Other streams give no columns.
+    """
     if isinstance(stream, Video):
         return {"frame": np.arange(len(stream)), "time_usec": stream.times_usec}
     if isinstance(stream, Table):

@@ -30,7 +30,10 @@ Decoder = Callable[[bytes], object]
 
 @dataclass(slots=True)
 class JournalState:
-    """Contents and condition of a journal file."""
+    """Contents and condition of a journal file.
+
+    Times are µs of the master timer. `damage` has texts for people.
+    """
 
     records: int = 0
     first_usec: int | None = None

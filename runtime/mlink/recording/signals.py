@@ -19,7 +19,13 @@ _USEC_PER = {"microseconds": 1.0, "milliseconds": 1e3, "seconds": 1e6, "": 1.0}
 
 
 class Signals(RecordedStream):
-    """Samples by channels: a row for each sample, a column for each channel."""
+    """Samples by channels: a row for each sample, a column for each channel.
+
+    The data is read at the first access, and kept.
+
+    Raises:
+        StorageError: On access, when the file is torn or a library is missing.
+    """
 
     @cached_property
     def _content(self) -> tuple[list[str], NDArray[Any], NDArray[Any]]:

@@ -12,7 +12,10 @@ from mlink.storage.tree import UnitFolder
 
 
 class RecordedStream:
-    """A dataset, open for reading; times are µs of the master timer."""
+    """A dataset, open for reading; times are µs of the master timer.
+
+    `name` is its path below the recording, `attributes` is the content of its attributes.toml.
+    """
 
     def __init__(self, unit: UnitFolder) -> None:
         self.name = unit.name
@@ -51,7 +54,12 @@ class RecordedStream:
         return int(self.attributes.get("items_lost", 0))
 
     def window(self, start_usec: int, end_usec: int) -> slice:
-        """Return the items of start ≤ time < end as a slice into `times_usec` and other arrays."""
+        """Return the items of start ≤ time < end as a slice into `times_usec` and other arrays.
+
+        Args:
+            start_usec: First time, in µs.
+            end_usec: Time after the last one, in µs.
+        """
         first, last = np.searchsorted(self.times_usec, [start_usec, end_usec])
         return slice(int(first), int(last))
 
@@ -73,7 +81,11 @@ class RecordedStream:
         return after - 1 if is_before else after
 
     def index_at(self, time_usec: int) -> int:
-        """Return the index of the last item at or before a time; -1 when there is none."""
+        """Return the index of the last item at or before a time; -1 when there is none.
+
+        Args:
+            time_usec: Master time in µs.
+        """
         return int(np.searchsorted(self.times_usec, time_usec, side="right")) - 1
 
     def close(self) -> None:

@@ -23,7 +23,10 @@ _TIME_COLUMNS = {
 
 
 class Table(RecordedStream):
-    """Rows of text as they were recorded."""
+    """Rows of text as they were recorded.
+
+    The file is read at the first access, and kept. Several files of a dataset are one table.
+    """
 
     @cached_property
     def rows(self) -> list[list[str]]:

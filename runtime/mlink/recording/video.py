@@ -28,7 +28,11 @@ ARRAY_FORMATS = {
 
 
 class Video(RecordedStream):
-    """Frames as they were recorded. Reading them in order is fast; random access is slower."""
+    """Frames as they were recorded. Reading them in order is fast; random access is slower.
+
+    `len(video)` is the number of frames, `video[i]` decodes one, iteration decodes all. Random
+    access decodes from the key frame before. Frames are arrays of the recorded kind of pixels.
+    """
 
     def __init__(self, unit: UnitFolder) -> None:
         super().__init__(unit)
@@ -76,14 +80,25 @@ class Video(RecordedStream):
         return self.frames()
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Yield the frames from number `start` up to but not including `stop`."""
+        """Yield the frames from number `start` up to but not including `stop`.
+
+        Raises:
+            StorageError: A file is missing or cannot be decoded.
+        """
         end = len(self) if stop is None else min(stop, len(self))
         for number in range(start, end):
             part, offset = self._part_of(number)
             yield self._frame(number, part.read(number - offset))
 
     def nearest(self, time_usec: int) -> Frame:
-        """Return the frame nearest to a time."""
+        """Return the frame nearest to a time.
+
+        Args:
+            time_usec: Master time in µs.
+
+        Raises:
+            StorageError: The video is empty or cannot be decoded.
+        """
         return self[self.nearest_index(time_usec)]
 
     def at(self, time_usec: int) -> Frame:

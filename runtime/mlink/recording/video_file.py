@@ -56,7 +56,11 @@ def probe(path: Path, *, decode: bool = False) -> VideoProbe:
 
 
 def is_finished(path: Path) -> bool:
-    """Return whether its writer closed the file, judged by the parts that only closing writes."""
+    """Return whether its writer closed the file, judged by the parts that only closing writes.
+
+    Matroska: the size of the segment is known. MP4: the index exists (`moov`, or `mfra` of a
+    fragmented file). AVI: the RIFF sizes match the file.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         match path.suffix.lower():

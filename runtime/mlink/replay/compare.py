@@ -27,7 +27,10 @@ _SHOWN = 160
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Comparison of one stream or dataset: counts of items, and the first difference."""
+    """Comparison of one stream or dataset: counts of items, and the first difference.
+
+    `str()` gives one line for people.
+    """
 
     name: str
     """ "module.port" of what a script sent, or the name of a dataset."""

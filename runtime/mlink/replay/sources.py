@@ -38,7 +38,10 @@ _RECORDERS = {
 
 @dataclass(slots=True)
 class Plan:
-    """A bench with its sources replaced."""
+    """A bench with its sources replaced.
+
+    `bench` has the same modules and connections; only types and settings of sources differ.
+    """
 
     bench: Bench
     notes: list[str] = field(default_factory=list)

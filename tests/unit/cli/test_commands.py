@@ -202,10 +202,10 @@ def test_json_is_all_that_goes_to_stdout(mlink, bench, engine):
     engine.during = during
     engine.result.recording_dir = Path("recordings/r")
     result = mlink("run", bench, "--json")
-    told = json.loads(result.stdout)
-    assert told["success"] is True
-    assert told["recording_dir"] == "recordings/r"
-    assert told["streams"][0]["subscriptions"][0]["lost"] == 2
+    printed = json.loads(result.stdout)
+    assert printed["success"] is True
+    assert printed["recording_dir"] == "recordings/r"
+    assert printed["streams"][0]["subscriptions"][0]["lost"] == 2
     assert "events │ warning: beware" in result.stderr
     assert "loop │ hello" in result.stderr
 
@@ -300,9 +300,9 @@ def test_modules_shows_ports_and_settings_with_defaults(mlink):
 
 
 def test_modules_can_show_one_type_and_as_json(mlink):
-    told = json.loads(mlink("modules", "table", "--json").stdout)
-    assert [type_["id"] for type_ in told["types"]] == ["table"]
-    assert told["types"][0]["inputs"][0]["data_type"] == "TableRow"
+    printed = json.loads(mlink("modules", "table", "--json").stdout)
+    assert [type_["id"] for type_ in printed["types"]] == ["table"]
+    assert printed["types"][0]["inputs"][0]["data_type"] == "TableRow"
 
 
 def test_modules_of_an_unknown_type_exits_with_2(mlink):
@@ -362,9 +362,9 @@ def test_devices_lists_what_exists_and_what_is_virtual(mlink, machine):
 
 
 def test_a_discoverer_that_fails_does_not_hide_the_others(mlink, machine):
-    told = json.loads(mlink("devices", "--json").stdout)
-    assert [device["address"] for device in told["devices"]] == ["/dev/ttyACM0", "virtual:uno"]
-    assert told["problems"] == ["udev is not there\n  → Start it."]
+    printed = json.loads(mlink("devices", "--json").stdout)
+    assert [device["address"] for device in printed["devices"]] == ["/dev/ttyACM0", "virtual:uno"]
+    assert printed["problems"] == ["udev is not there\n  → Start it."]
 
 
 # --- the program --------------------------------------------------------------------------------

@@ -141,15 +141,15 @@ def test_what_the_codec_will_refuse_is_refused_before_it_is_recorded(tmp_path: P
     assert VideoRecorderSettings(deferred_encode_enabled=True, video_codec="raw").check(tmp_path)
 
 
-def test_progress_is_told_for_each_file(tmp_path: Path) -> None:
+def test_progress_is_reported_for_each_file(tmp_path: Path) -> None:
     recording = record(tmp_path, pictures(60), video_codec="h264")
-    told: list[tuple[str, int, int, bool]] = []
+    reported: list[tuple[str, int, int, bool]] = []
     encode_recording(
-        recording, on_progress=lambda p: told.append((p.label, p.frames, p.total, p.done))
+        recording, on_progress=lambda p: reported.append((p.label, p.frames, p.total, p.done))
     )
-    assert told[0] == ("video/video.mkv", 0, 60, False)
-    assert ("video/video.mkv", 50, 60, False) in told
-    assert told[-1] == ("video/video.mkv", 60, 60, True)
+    assert reported[0] == ("video/video.mkv", 0, 60, False)
+    assert ("video/video.mkv", 50, 60, False) in reported
+    assert reported[-1] == ("video/video.mkv", 60, 60, True)
 
 
 def kill_encoders() -> None:

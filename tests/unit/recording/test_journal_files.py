@@ -267,14 +267,14 @@ def test_a_byte_that_changed_is_always_noticed(killed: Recorded, data: st.DataOb
 
 
 def _same_records(path: Path, good: bytes) -> bool:
-    """A zstd header has bits that say nothing: then every record is still what it was."""
+    """Unused bits of a zstd header may change: then every record is still the same."""
     found = list(read_journal(path).records())
     path.write_bytes(good)
     return found == list(read_journal(path).records())
 
 
 @pytest.mark.parametrize(
-    ("frame", "said"),
+    ("frame", "text"),
     [
         (packed([99, 0]), "Invalid value 99"),
         (packed([Kind.WAIT, 0]), "at least length"),
@@ -291,12 +291,12 @@ def _same_records(path: Path, good: bytes) -> bool:
     ],
 )
 def test_records_that_are_none_are_damage_and_kept(
-    killed: Recorded, frame: bytes, said: str
+    killed: Recorded, frame: bytes, text: str
 ) -> None:
     first, *others = frames()
     killed.file.write_bytes(b"".join([first, frame, *others]))
     before = killed.digest()
-    assert said in killed.found("damage")
+    assert text in killed.found("damage")
     assert repair_recording(killed.path).failed
     assert killed.digest() == before
 

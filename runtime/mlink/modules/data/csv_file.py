@@ -37,7 +37,14 @@ class CsvFile(DataFile):
         self.flush()
 
     def write_row(self, cells: Iterable[str]) -> None:
-        """Write one row."""
+        """Write one row.
+
+        Args:
+            cells: Text of the cells; a row may have another width than the header.
+
+        Raises:
+            StorageError: The disk is full or gone.
+        """
         self._write(cells)
         self.rows += 1
 

@@ -14,7 +14,10 @@ FLUSH_INTERVAL_S = 1.0
 
 
 class DataFile(ClosesOnExit):
-    """An open file that grows row by row."""
+    """An open file that grows row by row.
+
+    Subclasses call `_mark_changed` for each row, and set `_changed_s` to None in `flush`.
+    """
 
     def __init__(self, path: Path, now_s: Callable[[], float] | None = None) -> None:
         """Set up the counters; subclasses create the file.
@@ -47,7 +50,11 @@ class DataFile(ClosesOnExit):
 
     @abstractmethod
     def flush(self) -> None:
-        """Pass all rows to the operating system."""
+        """Pass all rows to the operating system.
+
+        Raises:
+            StorageError: The disk is full or gone.
+        """
 
     def _mark_changed(self) -> None:
         if self._changed_s is None:

@@ -53,7 +53,14 @@ class JsonFile(DataFile):
         self.flush()
 
     def write_rows(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Add rows."""
+        """Add rows.
+
+        Args:
+            rows: Lists of JSON values, each of the width of the columns.
+
+        Raises:
+            StorageError: An earlier write failed.
+        """
         if not rows:
             return
         if self._failed:

@@ -27,7 +27,11 @@ class JsonWriterModule(DataWriterModule[JsonWriterSettings]):
     _not_finite = 0
 
     def open_file(self, dataset: Dataset, item: Any) -> JsonFile:
-        """Create the file with a head from the stream's metadata and first item."""
+        """Create the file with a head from the stream's metadata and first item.
+
+        Raises:
+            ModuleError: `recorded_entries` has an unknown channel, or the names do not fit.
+        """
         head: dict[str, Any] = {"collection_id": str(uuid.UUID(bytes=dataset.collection_id))}
         attributes: dict[str, Any] = {"json_schema": self.settings.format}
         if isinstance(item, SignalBlock):

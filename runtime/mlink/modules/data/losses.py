@@ -11,7 +11,10 @@ _MAX_LISTED = 1000
 
 
 class Losses:
-    """The gaps of one input: numbers of lost items, and where in the dataset."""
+    """The gaps of one input: numbers of lost items, and where in the dataset.
+
+    The attributes are `items_lost` (always), and `gap_count` and `gaps` when there are gaps.
+    """
 
     def __init__(self) -> None:
         self.lost = 0

@@ -10,7 +10,10 @@ from mlink.types import TableRow
 
 
 class TableModule(DataWriterModule[TableSettings]):
-    """Writes each row when it arrives; rows are on the disk within a second."""
+    """Writes each row when it arrives; rows are on the disk within a second.
+
+    The file is created at the start, so that a run without rows has an empty table.
+    """
 
     _csv: CsvFile | None = None
     _header: list[str]

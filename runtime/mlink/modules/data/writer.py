@@ -19,7 +19,11 @@ SettingsT = TypeVar("SettingsT", JsonWriterSettings, ZarrWriterSettings, TableSe
 
 
 class DataWriterModule(Module[SettingsT]):
-    """Opens its file at the first item; without items the dataset stays empty."""
+    """Opens its file at the first item; without items the dataset stays empty.
+
+    Subclasses implement `open_file` and `write_item`. Lost items are counted and logged at once,
+    and written into the dataset with the next flush.
+    """
 
     count_key = "row_count"
     """Name of the attribute with the number of rows."""
@@ -32,11 +36,21 @@ class DataWriterModule(Module[SettingsT]):
     _rows = 0
 
     def open_file(self, dataset: Dataset, item: Any) -> DataFile:
-        """Create the file for the first item, and register it in the dataset."""
+        """Create the file for the first item, and register it in the dataset.
+
+        Raises:
+            ModuleError: The item or the metadata of the stream does not fit the file.
+            StorageError: The file cannot be created.
+        """
         raise NotImplementedError
 
     def write_item(self, item: Any) -> int:
-        """Write an item to the file; return its number of rows."""
+        """Write an item to the file; return its number of rows.
+
+        Raises:
+            ModuleError: The item does not fit the file.
+            StorageError: The disk is full or gone.
+        """
         raise NotImplementedError
 
     def closing_attributes(self) -> dict[str, Any]:

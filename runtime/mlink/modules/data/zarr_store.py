@@ -34,7 +34,10 @@ def rows_of_a_file(chunk_rows: int, row_bytes: int) -> int:
 
 
 class ZarrStore(DataFile):
-    """Collects rows for a second, then writes them: each write replaces the last file (shard)."""
+    """Collects rows for a second, then writes them: each write replaces the last file (shard).
+
+    Readers use the attribute `sample_count`: rows behind it were not completed before a kill.
+    """
 
     def __init__(
         self,

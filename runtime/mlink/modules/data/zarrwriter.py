@@ -57,7 +57,11 @@ class ZarrWriterModule(DataWriterModule[ZarrWriterSettings]):
         return self._store
 
     def write_item(self, item: Any) -> int:
-        """Append a block or a reading."""
+        """Append a block or a reading.
+
+        Raises:
+            ModuleError: A block has another number of channels than the first one.
+        """
         assert self._store is not None
         if isinstance(item, LineReading):
             return self._store.append([item.time_usec], [[item.line_id, item.value]])

@@ -72,7 +72,11 @@ class HighguiWindow:
 
 
 class CanvasModule(Module[CanvasSettings]):
-    """Draws the newest frame, at most `max_framerate` times per second."""
+    """Draws the newest frame, at most `max_framerate` times per second.
+
+    It keeps at most one frame borrowed from shared memory. A window that the user has closed stays
+    closed.
+    """
 
     _window: Window | None = None
     _newest: Frame | None = None

@@ -17,7 +17,10 @@ _SPELLINGS = {"grayscale": "greyscale"}
 
 
 class TransformSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One entry of `video_transform`."""
+    """One entry of `video_transform`.
+
+    Only the keys of its type have an effect, e.g. `crop_x` for a crop.
+    """
 
     type: str
     """crop, scale, rotate, mirror, greyscale, falsecolor or histnorm. The class names of Syntalos

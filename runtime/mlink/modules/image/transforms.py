@@ -19,7 +19,10 @@ Picture: TypeAlias = NDArray[Any]
 
 
 class Transform(ABC):
-    """One transform, set up for pictures of one shape and dtype."""
+    """One transform, set up for pictures of one shape and dtype.
+
+    `shape` is that of the input until `prepare` replaces it by that of the result.
+    """
 
     def __init__(self, settings: TransformSettings, shape: Shape, dtype: np.dtype[Any]) -> None:
         self.settings = settings
@@ -37,7 +40,12 @@ class Transform(ABC):
 
     @abstractmethod
     def apply(self, picture: Picture, into: Picture | None) -> Picture:
-        """Return the result: written to `into` if it is given, else in any memory."""
+        """Return the result: written to `into` if it is given, else in any memory.
+
+        Args:
+            picture: A picture of the shape and dtype of the set-up; it is not changed.
+            into: Memory for the result, of shape `shape`; None lets the transform allocate it.
+        """
 
 
 class _Crop(Transform):
@@ -182,7 +190,11 @@ def _require_8_bits(transform: Transform) -> None:
 
 
 class Chain:
-    """All transforms for pictures of one shape and dtype."""
+    """All transforms for pictures of one shape and dtype.
+
+    Raises:
+        ModuleError: A transform does not support these pictures.
+    """
 
     def __init__(
         self, settings: list[TransformSettings], shape: Shape, dtype: np.dtype[Any]

@@ -18,7 +18,11 @@ _OURS = ("src_mod_type", "src_mod_name", "src_mod_port_title")
 
 
 class VideoTransformModule(Module[VideoTransformSettings]):
-    """Transforms each frame when it arrives."""
+    """Transforms each frame when it arrives.
+
+    The result is written directly into memory loaned from the output. The transforms are set up
+    again when the shape of the frames changes.
+    """
 
     _chain: Chain | None = None
     _source: tuple[tuple[int, ...], np.dtype[Any]] = ((), np.dtype(np.uint8))

@@ -15,7 +15,10 @@ from mlink.recording.journal import read_journal
 
 
 class ReplayModule(Module[ReplaySettings]):
-    """Sends the items of each stream in order, each at its recorded time."""
+    """Sends the items of each stream in order, each at its recorded time.
+
+    Streams with equal times are sent in the order of the settings, so that a replay is repeatable.
+    """
 
     def __init__(self, context: ModuleContext[ReplaySettings]) -> None:
         super().__init__(context)

@@ -23,7 +23,11 @@ _SWITCH_INTERVAL_S = 0.0001
 
 
 class ScriptModule(Module[ScriptSettings]):
-    """One user script."""
+    """One user script.
+
+    It runs in the main thread of its worker, with its own folder as working directory and first in
+    `sys.path`. Exceptions are reported with the lines of the script (`explain`).
+    """
 
     ahead = True
 

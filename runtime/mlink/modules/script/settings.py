@@ -38,7 +38,15 @@ class ScriptSettings(ModuleSettings, kw_only=True):
 
 
 def check_ports(ports_in: list[ScriptPort], ports_out: list[ScriptPort]) -> list[str]:
-    """Return errors about unknown types and about ids that are used twice."""
+    """Return errors about unknown types and about ids that are used twice.
+
+    Args:
+        ports_in: Declared inputs.
+        ports_out: Declared outputs.
+
+    Returns:
+        One text per error, starting with the settings key.
+    """
     problems = []
     for kind, ports in (("ports_in", ports_in), ("ports_out", ports_out)):
         seen = set()

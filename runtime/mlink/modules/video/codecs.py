@@ -30,7 +30,11 @@ _KINDS: dict[tuple[int, str], FrameKind] = {
 
 @dataclass(frozen=True, slots=True)
 class PixelPlan:
-    """How the pixels of a frame are converted for the encoder."""
+    """How the pixels of a frame are converted for the encoder.
+
+    A frame is copied (or converted by OpenCV) into a picture of `pixel_format`; FFmpeg converts it
+    to `encoder_format` if that differs.
+    """
 
     pixel_format: str
     """The format that frames are copied into."""
@@ -84,7 +88,10 @@ class Codec:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A file format of FFmpeg."""
+    """A file format of FFmpeg.
+
+    The options limit what a kill can lose to about half a second.
+    """
 
     format: str
     extension: str

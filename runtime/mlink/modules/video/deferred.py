@@ -14,7 +14,10 @@ ATTRIBUTE = "deferred_encoding"
 
 
 class DeferredEncoding(VideoOptions, frozen=True, kw_only=True):
-    """How to encode the raw files of a dataset, or how they were encoded."""
+    """How to encode the raw files of a dataset, or how they were encoded.
+
+    Stored as the attribute `deferred_encoding`; `state` changes when all files are encoded.
+    """
 
     codec: str
     container: str

@@ -23,7 +23,16 @@ class JpegEncoder:
         self._parameters = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality(quantiser)]
 
     def encode(self, pixels: NDArray[Any], pts: int, time_base: Fraction) -> list[Any]:
-        """Return the packet of one picture."""
+        """Return the packet of one picture.
+
+        Args:
+            pixels: The picture, (H, W) or (H, W, channels), 8 bits.
+            pts: Its time in units of `time_base`.
+            time_base: Unit in s.
+
+        Raises:
+            OSError: OpenCV cannot compress the picture.
+        """
         ok, jpeg = cv2.imencode(".jpg", np.ascontiguousarray(pixels), self._parameters)
         if not ok:
             raise OSError(f"a picture of {pixels.shape} cannot be compressed")

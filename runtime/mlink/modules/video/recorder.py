@@ -39,7 +39,10 @@ already loses frames has no time for many of them."""
 
 
 class VideoRecorderModule(Module[VideoRecorderSettings]):
-    """Writes each frame when it arrives."""
+    """Writes each frame when it arrives.
+
+    The file is opened at the first frame, whose size and kind all other frames must have.
+    """
 
     _dataset: Dataset | None = None
     _writer: VideoWriter | None = None

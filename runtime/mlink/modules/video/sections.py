@@ -27,7 +27,11 @@ class VideoSections:
             self._slice = 0
 
     def is_over(self, time_usec: int) -> bool:
-        """Return whether a frame of this time belongs in a new file."""
+        """Return whether a frame of this time belongs in a new file.
+
+        Args:
+            time_usec: Master time of the frame in µs; not earlier than that of the frame before.
+        """
         if self._began_usec is None:
             return True
         if self._slice_usec is None:

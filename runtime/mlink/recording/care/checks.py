@@ -15,7 +15,11 @@ from mlink.storage.tsync_reader import TsyncData
 
 @dataclass(slots=True)
 class Checked:
-    """Counts of a dataset, and the texts of its findings by level."""
+    """Counts of a dataset, and the texts of its findings by level.
+
+    Damage is missing or wrong data, unfinished parts can be closed by `mlink repair`, notes are not
+    errors.
+    """
 
     items: int | None = None
     times: int | None = None
@@ -58,7 +62,11 @@ def check_table(unit: UnitFolder) -> Checked:
 
 
 def count_rows(path: Path) -> tuple[int, int, str]:
-    """Return (complete rows with the header, bytes of a torn last row, error or "")."""
+    """Return (complete rows with the header, bytes of a torn last row, error or "").
+
+    Raises:
+        StorageError: The file cannot be read from the disk.
+    """
     with storage_errors(path, "read"):
         data = path.read_bytes()
     whole = whole_rows_size(data)
@@ -71,7 +79,11 @@ def count_rows(path: Path) -> tuple[int, int, str]:
 
 
 def whole_rows_size(data: bytes) -> int:
-    """Return the bytes of all complete rows: up to the last line feed outside quotes."""
+    """Return the bytes of all complete rows: up to the last line feed outside quotes.
+
+    Args:
+        data: Content of a CSV file with RFC 4180 quotes.
+    """
     end = len(data)
     while (end := data.rfind(b"\n", 0, end) + 1) > 0:
         if data.count(b'"', 0, end) % 2 == 0:  # RFC 4180: a quote inside a cell is doubled
@@ -100,7 +112,11 @@ def check_json(unit: UnitFolder) -> Checked:
 
 
 def check_zarr(unit: UnitFolder) -> Checked:
-    """Compare the lengths of a store's arrays; skipped without the zarr library."""
+    """Compare the lengths of a store's arrays; skipped without the zarr library.
+
+    The attribute `sample_count` of the store is written last: longer arrays are unfinished, shorter
+    ones are damaged.
+    """
     found = Checked()
     try:
         import zarr

@@ -29,7 +29,13 @@ Repaired = tuple[dict[str, Any], list[str]]
 
 
 def repair_video(unit: UnitFolder) -> Repaired:
-    """Close the video files, and cut off times whose pictures were lost in the crash."""
+    """Close the video files, and cut off times whose pictures were lost in the crash.
+
+    The times that are cut off are kept in the attribute `times_without_picture_usec`.
+
+    Raises:
+        StorageError: A file cannot be read or written, or a copied picture differs.
+    """
     done: list[str] = []
     without: list[int] = list(unit.attributes.get("times_without_picture_usec", []))
     frames = 0
@@ -71,7 +77,11 @@ def repair_video(unit: UnitFolder) -> Repaired:
 
 
 def repair_table(unit: UnitFolder) -> Repaired:
-    """Cut off a torn last row."""
+    """Cut off a torn last row.
+
+    Raises:
+        StorageError: The table cannot be read to its end, or not be written.
+    """
     done: list[str] = []
     rows = 0
     for name in present(unit):
@@ -92,7 +102,11 @@ def repair_table(unit: UnitFolder) -> Repaired:
 
 
 def repair_json(unit: UnitFolder) -> Repaired:
-    """Close a torn file after its last complete row."""
+    """Close a torn file after its last complete row.
+
+    Raises:
+        StorageError: It is torn within its head, or cannot be written.
+    """
     done: list[str] = []
     rows = 0
     for name in present(unit):
@@ -107,7 +121,11 @@ def repair_json(unit: UnitFolder) -> Repaired:
 
 
 def repair_zarr(unit: UnitFolder) -> Repaired:
-    """Shorten the arrays of a store to its complete samples."""
+    """Shorten the arrays of a store to its complete samples.
+
+    Raises:
+        StorageError: The zarr library is not installed.
+    """
     try:
         import zarr
     except ImportError as error:

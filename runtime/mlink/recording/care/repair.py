@@ -44,7 +44,11 @@ LOG_FILE = "repair.log"
 
 
 class RepairReport(msgspec.Struct, kw_only=True):
-    """Changes of a repair, and what it could not repair."""
+    """Changes of a repair, and what it could not repair.
+
+    `done` and `failed` are texts that start with the name of the dataset; `after` is the result of
+    the verification after the repair.
+    """
 
     path: str
     done: list[str] = []

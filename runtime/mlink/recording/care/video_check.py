@@ -17,7 +17,12 @@ from mlink.storage.tsync_repair import torn_pairs
 
 
 def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
-    """Compare the pictures of each file with its times."""
+    """Compare the pictures of each file with its times.
+
+    Args:
+        unit: The dataset.
+        decode: Also decode every picture, which is slow.
+    """
     found = Checked(items=0, times=0)
     parts = present(unit)
     tsync_names = [name for name in unit.tsync_names if (unit.path / name).is_file()]

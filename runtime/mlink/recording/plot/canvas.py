@@ -28,7 +28,10 @@ _MARKS = 10
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Converts master time in µs to a column of the picture."""
+    """Converts master time in µs to a column of the picture.
+
+    Times outside the scale are mapped to its first or last column.
+    """
 
     first_usec: int
     last_usec: int

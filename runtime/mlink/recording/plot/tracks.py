@@ -66,7 +66,14 @@ def frame_track(video: Video, scale: Scale) -> Picture:
 def event_track(
     name: str, stream: RecordedStream, times: NDArray[np.int64], scale: Scale
 ) -> Picture:
-    """Draw a tick for each item."""
+    """Draw a tick for each item.
+
+    Args:
+        name: Title of the track.
+        stream: The stream, for its losses.
+        times: Time of each item in µs.
+        scale: Time scale of the picture.
+    """
     row = canvas(_EVENTS_HEIGHT)
     label(row, name, f"{len(times)} rows  {_lost(stream)}")
     _ticks(row, times, scale)
@@ -75,7 +82,14 @@ def event_track(
 
 
 def level_track(name: str, times: NDArray[np.int64], values: NDArray[Any], scale: Scale) -> Picture:
-    """Draw the level of a line; it holds until the next reading."""
+    """Draw the level of a line; it holds until the next reading.
+
+    Args:
+        name: Title of the track.
+        times: Time of each reading in µs.
+        values: The readings.
+        scale: Time scale of the picture.
+    """
     row = canvas(_LEVEL_HEIGHT)
     low, high = 0.0, max(1.0, float(values.max()))
     changes = f"{len(times)} readings" + (f", up to {high:g}" if high > 1 else "")

@@ -147,7 +147,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path):
     with pytest.raises(StorageError, match=r"events\.csv: No space left") as caught:
         module._on_item(["x" * 100])
     assert "The disk is full" in caught.value.remedy
-    module.close()  # it has been said: not again
+    module.close()  # already reported: not raised again
     real.close()
     assert toml(tmp_path / "recording/events/attributes.toml")["items_lost"] == 0
 

@@ -1,4 +1,4 @@
-"""`canvas`: shows the newest frame now and then, and never stands in anybody's way."""
+"""`canvas`: shows the newest frame at a limited rate, and never blocks its stream."""
 
 from __future__ import annotations
 

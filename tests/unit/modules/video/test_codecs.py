@@ -161,7 +161,7 @@ def test_every_choice_has_its_codec():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "text"),
     [
         ({"video_codec": "ffv1", "video_container": "mp4"}, "mp4 cannot contain ffv1"),
         ({"video_codec": "av1", "lossless": True}, "av1 has no lossless mode"),
@@ -171,9 +171,9 @@ def test_every_choice_has_its_codec():
         ({"bitrate_kbps": 0}, "must be more than 0"),
     ],
 )
-def test_what_cannot_be_is_refused_before_the_run(tmp_path, settings, said):
+def test_unsupported_settings_are_refused_before_the_run(tmp_path, settings, text):
     (problem,) = VideoRecorderSettings(**settings).check(tmp_path)
-    assert said in problem
+    assert text in problem
     assert VideoRecorderSettings().check(tmp_path) == []
 
 

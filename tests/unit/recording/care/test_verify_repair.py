@@ -1,4 +1,4 @@
-"""`mlink verify` says what is there and missing; `mlink repair` finishes what a crash left."""
+"""`mlink verify` finds damaged and unfinished parts; `mlink repair` closes a crashed recording."""
 
 import csv
 import hashlib
@@ -31,7 +31,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def recording(whole, tmp_path):
-    """A copy of a whole recording, to do harm to."""
+    """A copy of a whole recording, to do damage to."""
     return shutil.copytree(whole, tmp_path / "recording")
 
 
@@ -87,7 +87,7 @@ def test_repair_has_nothing_to_do_on_a_whole_recording(recording):
 
 
 @pytest.mark.parametrize(
-    ("harm", "level", "said"),
+    ("damage", "level", "text"),
     [
         (lambda r: (r / "video/video.mkv").unlink(), "damage", "video.mkv is missing"),
         (lambda r: (r / "video/video.tsync").unlink(), "damage", "1 video file(s), but 0 tsync"),
@@ -112,10 +112,10 @@ def test_repair_has_nothing_to_do_on_a_whole_recording(recording):
         (lambda r: rename_collection(r / "video"), "damage", "belongs to another recording"),
     ],
 )
-def test_every_harm_is_found(recording, harm, level, said):
-    harm(recording)
+def test_each_damage_is_found(recording, damage, level, text):
+    damage(recording)
     report = verify_recording(recording)
-    assert said in texts(report, level), texts(report)
+    assert text in texts(report, level), texts(report)
     assert report.ok is (level == "note")
 
 
