@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import socket
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,10 @@ class Joined:
     def received(self):
         return self.items.get(timeout=WAIT_SEC)
 
+    def wait_for_all(self) -> None:
+        """Wait until the link has handled all that was sent so far: an answer comes last."""
+        self.link.fetch(FRAMES, -1)
+
     def picture(self, index, value, *, size=(4, 6)) -> None:
         self.send(FRAMES, Frame.from_array(np.full(size, value, np.uint8), index, index * 100))
 
@@ -108,6 +113,12 @@ def test_the_start_brings_the_runs_zero_its_folder_and_the_streams_metadata(tap)
     assert tap.link.metadata[FRAMES] == {"framerate": 30.0}
     assert tap.link.uncertainty_usec(READINGS) == 100
     assert tap.link.uncertainty_usec(FRAMES) == tap.link.uncertainty_usec("no.such") == 0
+
+
+def test_a_run_that_is_not_recorded_has_no_folder(tap):
+    tap.context.run_info = replace(tap.context.run_info, recording_dir=None)
+    tap.start()
+    assert tap.link.recording_dir is None
 
 
 def test_items_arrive_in_order_with_the_uncertainty_of_their_stream(tap):
@@ -155,11 +166,27 @@ def test_drained_is_the_start_of_a_turn_in_which_nothing_came(tap):
         return turn
 
     tap.clock.time_usec = 30_000
-    tap.serve(row_until(60_000), row_until(90_000), lambda: None)
-    tap.send(ROWS, ["last"])
-    while tap.received()[0].cells != ["last"]:
-        pass
-    assert tap.link.drained_usec == 90_000  # and neither 30,000 nor 60,000
+    tap.serve(row_until(60_000), row_until(90_000))
+    tap.wait_for_all()
+    assert tap.link.drained_usec == 0
+    tap.serve(lambda: None)
+    tap.wait_for_all()
+    assert tap.link.drained_usec == 90_000
+
+
+def test_drained_is_reported_every_20_ms_at_most(tap):
+    tap.start()
+
+    def nothing_until(time_usec):
+        def turn() -> None:
+            tap.clock.time_usec = time_usec
+
+        return turn
+
+    tap.clock.time_usec = 30_000
+    tap.serve(nothing_until(49_000), lambda: None)
+    tap.wait_for_all()
+    assert tap.link.drained_usec == 30_000
 
 
 def test_frames_are_kept_and_fetched_by_index(tap):
@@ -170,6 +197,7 @@ def test_frames_are_kept_and_fetched_by_index(tap):
     assert (newest.index, newest.time_usec) == (2, 200)
     assert (newest.view == 20).all()
     assert newest.view.shape == (4, 6)
+    newest.mat[0, 0] = 7  # a test may draw into it
     assert (first.view == 0).all()
     assert tap.link.fetch(FRAMES, 3) is None
 
@@ -220,8 +248,7 @@ def test_lost_items_are_counted_by_stream(tap):
     tap.start()
     tap.context.inputs[READINGS].on_gap(3)
     tap.context.inputs[READINGS].on_gap(2)
-    tap.send(ROWS, [])
-    tap.received()
+    tap.wait_for_all()
     assert tap.link.lost == {READINGS: 5}
 
 
@@ -229,7 +256,7 @@ def test_a_line_is_driven_as_an_output_and_released_as_an_input_with_pull_up(tap
     tap.start()
     tap.link.drive("tester", 4, True)
     tap.link.drive("tester", 4, None)
-    tap.link.fetch(FRAMES, -1)  # an answer: what was sent before has been carried out
+    tap.wait_for_all()
     assert tap.context.outputs[drive_port("tester")].items == [
         LineCommand(LineCommandKind.SET_MODE, 4, flags=LineModeFlags.IS_OUTPUT),
         LineCommand(LineCommandKind.WRITE_DIGITAL, 4, value=1),

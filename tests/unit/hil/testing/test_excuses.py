@@ -110,6 +110,7 @@ def frames(*times_usec):
         ((0, 2000, 4000, 8000, 10_000), 1000, True),  # a frame is missing: 2 ms were not seen
         ((0, 2000, 4000, 8000, 10_000), 999, False),  # that was not the host's wait
         ((0, 2000, 4000, 6000, 8000, 10_000), 1000, False),  # all was seen
+        ((0, 2000, 4000, 6800, 8800), 1000, False),  # one frame was late, none is missing
     ],
 )
 def test_a_light_that_a_starved_camera_cannot_have_seen_is_explained(

@@ -56,6 +56,7 @@ def test_a_pin_of_a_virtual_board_changes_at_the_time_of_the_boards_answer(bench
         "uno.7", 5000, 0, early_usec=1, late_usec=1, caused=True, previous=1,
         noted_ns=pressed.noted_ns,
     )  # fmt: skip
+    assert pressed.previous == 1  # which events do not compare
     assert pressed.noted_ns > 0
 
 
