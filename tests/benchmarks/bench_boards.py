@@ -132,7 +132,7 @@ def stop():
 def serve_board(link: str, out: str) -> None:
     """Be a board that toggles its line at random times, and note when (a process of its own)."""
     from mlink.realtime import request_priority
-    from mlink_hil.sim.protocol_firmata import FirmataFirmware
+    from mlink_hil.sim.boards.protocol_firmata import FirmataFirmware
 
     request_priority(10)  # a board waits for nobody: its stamps are those of its bytes
 

@@ -29,7 +29,7 @@ class Chip:
     """A simulated Uno with our firmware; `messages` holds what it said and nobody took."""
 
     def __init__(self, hex_file: Path = HEX) -> None:
-        from mlink_hil.sim.avr_board import AvrBoard
+        from mlink_hil.sim.boards.avr_board import AvrBoard
 
         self.board = AvrBoard(hex_file)
         self.decoder = Decoder()

@@ -7,10 +7,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from mlink_drivers.firmware.images import firmware_path
-from mlink_hil.sim.board import Board
+from mlink_hil.sim.boards.board import Board
+from mlink_hil.sim.boards.load_avr import load_avr_board
 from mlink_hil.sim.fetch_firmware import NAME, cached_path
-from mlink_hil.sim.load_avr import load_avr_board
-from mlink_hil.sim.program import main
+from mlink_hil.sim.server.program import main
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

@@ -27,7 +27,7 @@ from mlink_hil.sim.plan import BoardPlan, write_plan
 from mlink_hil.wiring.layout import Layout, lay_out
 from mlink_hil.wiring.table import read_parts
 
-_PROGRAM = "mlink_hil.sim.circuit"
+_PROGRAM = "mlink_hil.sim.wired"
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def open_wired(
         bench_dir: Folder that paths in the table are relative to.
         work_dir: Folder of the run, for sockets, ports and plans.
         log: Receives which parts are left out, and what the program reports.
-        arguments: Further command-line arguments of the program (`sim/circuit/__main__.py`).
+        arguments: Further command-line arguments of the program (`sim/wired.py`).
 
     Raises:
         DeviceError: A device's options are wrong, or the program did not start.

@@ -10,7 +10,7 @@ import sys
 import time
 import tty
 
-from mlink_hil.sim.protocol_firmata import FirmataFirmware
+from mlink_hil.sim.boards.protocol_firmata import FirmataFirmware
 
 PORT = "/dev/ttyGS0"
 BUTTON = 2

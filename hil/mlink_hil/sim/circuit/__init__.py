@@ -1,4 +1,4 @@
-"""Several simulated boards, chips and parts on one clock: `python -m mlink_hil.sim.circuit`.
+"""Several simulated boards, chips and parts on one clock.
 
 clock        common time in cycles of 16 MHz; runs processors in turns, and actions at their cycles
 node         a board on that clock, with its own cycles
@@ -8,5 +8,4 @@ contact      a button that bounces
 sensor       a voltage that changes
 model        a device under test as a Python class
 build        builds all of it from a plan
-__main__     the program
 """

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mlink_hil.sim.board import Board
+from mlink_hil.sim.boards.board import Board
+from mlink_hil.sim.boards.load_avr import load_avr_board
+from mlink_hil.sim.boards.protocol_board import ProtocolBoard
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.contact import Contact
 from mlink_hil.sim.circuit.model import Model
@@ -16,7 +18,6 @@ from mlink_hil.sim.circuit.nets import Net, join_late
 from mlink_hil.sim.circuit.node import Node
 from mlink_hil.sim.circuit.sensor import Sensor
 from mlink_hil.sim.circuit.wired_board import WiredBoard
-from mlink_hil.sim.load_avr import load_avr_board
 from mlink_hil.sim.plan import BoardPlan, CircuitPlan, ContactPlan, SensorPlan
 from mlink_hil.uno import CLOCK_HZ
 
@@ -106,7 +107,5 @@ def make_board(plan: BoardPlan) -> Board:
         DeviceError: The firmware or the simulator cannot be loaded.
     """
     if plan.simulator == "protocol":
-        from mlink_hil.sim.protocol_uno import ProtocolBoard
-
         return ProtocolBoard()
     return load_avr_board(Path(plan.firmware), plan.firmware_name)

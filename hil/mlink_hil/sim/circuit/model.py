@@ -17,7 +17,7 @@ from typing import Any
 
 from mlink.errors import DeviceError
 from mlink_hil.dut import Dut
-from mlink_hil.sim.board import BoardCrashed
+from mlink_hil.sim.boards.board import BoardCrashed
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.nets import NOTHING, Drive, Net, Strength
 from mlink_hil.sim.plan import ModelPlan

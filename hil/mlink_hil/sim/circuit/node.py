@@ -6,7 +6,7 @@ its cycles differ from the common ones by an offset and a rate.
 
 from __future__ import annotations
 
-from mlink_hil.sim.board import Board
+from mlink_hil.sim.boards.board import Board
 from mlink_hil.sim.circuit.clock import CommonClock
 
 

@@ -5,7 +5,7 @@ So a test need not know what else is wired to a pin; a single board does without
 
 from __future__ import annotations
 
-from mlink_hil.sim.board import Board, Output, PinState
+from mlink_hil.sim.boards.board import Board, Output, PinState
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.contact import Contact
 from mlink_hil.sim.circuit.nets import NOTHING, Drive, Net, Strength

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlink.errors import DeviceError
-from mlink_hil.sim.board import BoardCrashed
+from mlink_hil.sim.boards.board import BoardCrashed
 from mlink_hil.sim.circuit.build import Circuit
 from mlink_hil.sim.circuit.nets import NOTHING, Drive, Strength, resolve
 from mlink_hil.sim.plan import BoardPlan, CircuitPlan, ContactPlan, DelayPlan, ModelPlan, SensorPlan

@@ -8,8 +8,8 @@ import pytest
 
 from mlink.errors import DeviceError
 from mlink_hil.sim import fetch_firmware
-from mlink_hil.sim.elf import make_elf
-from mlink_hil.sim.intel_hex import parse_hex, read_hex
+from mlink_hil.sim.boards.elf import make_elf
+from mlink_hil.sim.boards.intel_hex import parse_hex, read_hex
 
 END = ":00000001FF\n"
 

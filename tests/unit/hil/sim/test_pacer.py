@@ -1,7 +1,7 @@
 """Simulated time follows CLOCK_MONOTONIC, never ahead; delays are counted."""
 
 from mlink_hil.modules.latency import EdgeMatcher
-from mlink_hil.sim.pacer import Pacer
+from mlink_hil.sim.server.pacer import Pacer
 
 MHZ16 = 16_000_000
 START = 5_000_000_000

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mlink.errors import DeviceError
 from mlink_hil.control import messages
-from mlink_hil.sim.board import Board
+from mlink_hil.sim.boards.board import Board
 
 MAX_SKEW_PPM = 100_000
 _NO_NOISE = messages.Noise()

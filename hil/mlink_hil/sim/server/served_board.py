@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from mlink_hil.sim.board import RECEIVE_AHEAD, Board
+from mlink_hil.sim.boards.board import RECEIVE_AHEAD, Board
 from mlink_hil.sim.circuit.node import Node
-from mlink_hil.sim.control_server import ControlServer
-from mlink_hil.sim.pacer import Pacer
-from mlink_hil.sim.pty_port import NoPort, PtyPort
-from mlink_hil.sim.requests import Requests
+from mlink_hil.sim.server.control_server import ControlServer
+from mlink_hil.sim.server.pacer import Pacer
+from mlink_hil.sim.server.pty_port import NoPort, PtyPort
+from mlink_hil.sim.server.requests import Requests
 
 
 class BoardTime:

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from mlink.errors import DeviceError
 from mlink_hil.control import messages
-from mlink_hil.sim.board import Board
-from mlink_hil.sim.control_server import Client, ControlServer
-from mlink_hil.sim.faults import BoardFaults
-from mlink_hil.sim.pacer import Pacer
-from mlink_hil.sim.pty_port import NoPort, PtyPort
+from mlink_hil.sim.boards.board import Board
+from mlink_hil.sim.boards.faults import BoardFaults
+from mlink_hil.sim.server.control_server import Client, ControlServer
+from mlink_hil.sim.server.pacer import Pacer
+from mlink_hil.sim.server.pty_port import NoPort, PtyPort
 from mlink_hil.uno import ANALOG_COUNT, CLOCK_HZ, FIRST_ANALOG, PIN_COUNT, SERIAL_PINS, SUPPLY_VOLT
 
 

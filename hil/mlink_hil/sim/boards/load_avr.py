@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlink.errors import DeviceError
-from mlink_hil.sim.board import Board
+from mlink_hil.sim.boards.board import Board
 
 
 def load_avr_board(firmware: Path, firmware_name: str = "") -> Board:
@@ -19,7 +19,7 @@ def load_avr_board(firmware: Path, firmware_name: str = "") -> Board:
         DeviceError: yasimavr cannot be imported, or the firmware cannot be loaded.
     """
     try:
-        from mlink_hil.sim.avr_board import AvrBoard
+        from mlink_hil.sim.boards.avr_board import AvrBoard
     except ImportError as error:
         raise DeviceError(
             f"the AVR simulator cannot be loaded: {error}",

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 
 from mlink.errors import DeviceError
-from mlink_hil.sim.intel_hex import read_hex
+from mlink_hil.sim.boards.intel_hex import read_hex
 
 _MACHINE_AVR = 83
 _HEADER = struct.Struct("<16sHHIIIIIHHHHHH")

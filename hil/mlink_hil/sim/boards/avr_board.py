@@ -17,8 +17,8 @@ from yasimavr.device_library import load_device
 from yasimavr.device_library.descriptors import DeviceDescriptor
 
 from mlink.errors import DeviceError
-from mlink_hil.sim.board import Board, BoardCrashed, Output, PinState
-from mlink_hil.sim.elf import make_elf, read_firmware
+from mlink_hil.sim.boards.board import Board, BoardCrashed, Output, PinState
+from mlink_hil.sim.boards.elf import make_elf, read_firmware
 from mlink_hil.uno import CLOCK_HZ, PIN_COUNT, PORT_PINS, SUPPLY_VOLT, USER_PINS
 
 _MODEL = "atmega328"

@@ -18,14 +18,14 @@ from pathlib import Path
 from mlink.errors import DeviceError
 from mlink.realtime import quiet_gc, request_priority
 from mlink_hil.control import messages
-from mlink_hil.sim.board import Board, BoardCrashed
+from mlink_hil.sim.boards.board import Board, BoardCrashed
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.node import Node
-from mlink_hil.sim.control_server import ControlServer
-from mlink_hil.sim.lifetime import Lifetime, sleep_precisely
-from mlink_hil.sim.pacer import Pacer
-from mlink_hil.sim.pty_port import PtyPort
-from mlink_hil.sim.served_board import BoardTime, ServedBoard
+from mlink_hil.sim.server.control_server import ControlServer
+from mlink_hil.sim.server.lifetime import Lifetime, sleep_precisely
+from mlink_hil.sim.server.pacer import Pacer
+from mlink_hil.sim.server.pty_port import PtyPort
+from mlink_hil.sim.server.served_board import BoardTime, ServedBoard
 from mlink_hil.uno import CLOCK_HZ
 
 SLICE_USEC = 100.0

@@ -1,4 +1,4 @@
-"""Run the boards, chips and parts of a `[virtual]` table: `python -m … --plan FILE`."""
+"""Run the boards, chips and parts of a `[virtual]` table: `python -m mlink_hil.sim.wired`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from mlink.errors import DeviceError
 from mlink.realtime import request_priority
 from mlink_hil.control import messages
-from mlink_hil.sim.board import BoardCrashed
+from mlink_hil.sim.boards.board import BoardCrashed
 from mlink_hil.sim.circuit.build import Circuit
-from mlink_hil.sim.control_server import ControlServer
-from mlink_hil.sim.lifetime import Lifetime, sleep_precisely
-from mlink_hil.sim.pacer import CATCH_UP_USEC, Pacer
 from mlink_hil.sim.plan import BoardPlan, CircuitPlan, read_plan
-from mlink_hil.sim.program import REALTIME_PRIORITY, SLICE_USEC, BoardProgram, live
-from mlink_hil.sim.pty_port import NoPort, PtyPort
-from mlink_hil.sim.served_board import BoardTime, ServedBoard
+from mlink_hil.sim.server.control_server import ControlServer
+from mlink_hil.sim.server.lifetime import Lifetime, sleep_precisely
+from mlink_hil.sim.server.pacer import CATCH_UP_USEC, Pacer
+from mlink_hil.sim.server.program import REALTIME_PRIORITY, SLICE_USEC, BoardProgram, live
+from mlink_hil.sim.server.pty_port import NoPort, PtyPort
+from mlink_hil.sim.server.served_board import BoardTime, ServedBoard
 from mlink_hil.uno import CLOCK_HZ
 
 

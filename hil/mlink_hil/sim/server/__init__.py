@@ -1,0 +1,1 @@
+"""The process around simulated boards: serial port, control socket, pace, requests."""
