@@ -8,6 +8,6 @@
     circuit/        boards, wires and parts on one clock
     server/         what the programs share: arguments, real time, ports, sockets
 
-Only these programs import yasimavr (in boards/avr_board.py), because its licence is the GPL. The runtime
-and the drivers import nothing of this package; to them a simulated board is a serial port.
+Only these programs import yasimavr (in boards/avr_board.py), because its licence is the GPL. The
+runtime and the drivers import nothing of this package; to them a simulated board is a serial port.
 """
