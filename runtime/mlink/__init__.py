@@ -1,13 +1,11 @@
 """mlink: a hardware-in-the-loop runtime for microcontroller and camera I/O.
 
-The names below are the Python API (docs/api.md). Scripts that run inside a bench import
-`syntalos_mlink`, and with it this package: so each name is imported when it is first used.
+The names below are the Python API (docs/api.md). Each is imported when it is first used, since this
+package is also imported by every script that runs in a bench.
 """
 
 TYPE_CHECKING = False  # as in `typing`, whose import would take longer than all of this one
 if TYPE_CHECKING:
-    from typing import Any
-
     from mlink.api.bench import check_bench, load_bench
     from mlink.api.devices import DeviceList, list_devices
     from mlink.api.run import Run, RunFailedError
@@ -103,18 +101,19 @@ _HOMES = {
 """Where each name is defined, as in the imports above."""
 
 
-def __getattr__(name: str) -> "Any":
-    """Import a name of the API when it is first used."""
-    value = _version() if name == "__version__" else _imported(name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # with it, type checkers would accept any name
+
+    def __getattr__(name: str) -> object:
+        """Import a name of the API when it is first used."""
+        value = _version() if name == "__version__" else _imported(name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-def _imported(name: str) -> "Any":
+def _imported(name: str) -> object:
     from importlib import import_module
 
     if name == "open_recording":

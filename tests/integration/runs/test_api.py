@@ -246,6 +246,31 @@ def test_ctrl_c_closes_the_files(folder: Path, body: str) -> None:
     assert 'stop_reason = "stopped by KeyboardInterrupt"' in attributes.read_text()
 
 
+SLOW_START = """
+import pathlib, time
+def prepare():
+    pathlib.Path("prepares").touch()
+    time.sleep(1)
+"""
+
+
+def wait_for(path: str) -> None:
+    deadline = time.monotonic() + 30
+    while not Path(path).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_ctrl_c_while_a_run_starts(folder: Path) -> None:
+    Path("ticker.py").write_text(SLOW_START)
+    body = "print('run', flush=True)\n    with mlink.start('bench.toml', out='rec'): pass"
+    with program_that_runs(body) as program:
+        wait_for("prepares")
+        program.send_signal(signal.SIGINT)
+    (attributes,) = folder.glob("rec/**/ticks/attributes.toml")
+    assert 'stop_reason = "interrupted while it started"' in attributes.read_text()
+
+
 HANG = """
 import pathlib, time
 def stop():
@@ -261,10 +286,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_module_that_hangs(folder: Path) -> 
     Path("ticker.py").write_text(hang)
     with program_that_runs(START) as program:
         program.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + 30
-        while not Path("hangs").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for("hangs")
         program.send_signal(signal.SIGINT)
     (attributes,) = folder.glob("rec/**/ticks/attributes.toml")
     assert "aborted by a second interrupt" in attributes.read_text()
