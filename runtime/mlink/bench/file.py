@@ -142,7 +142,10 @@ def read_toml(path: Path) -> Table:
 
 
 def bench_path(path: Path) -> Path:
-    """Return the bench file of a path: the path itself, or the `bench.toml` of a folder."""
+    """Return the bench file of a path: the path itself, or the `bench.toml` of a folder.
+
+    The file need not exist: `read_toml` reports that.
+    """
     try:
         return path / "bench.toml" if path.is_dir() else path
     except (OSError, ValueError):  # reported when the file is read

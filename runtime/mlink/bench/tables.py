@@ -51,7 +51,11 @@ def check_tables(
 
 
 def describe_tables(bench: Bench) -> dict[str, list[TablePart]]:
-    """Return the parts in a checked bench's tables, by scheme, where the provider can list them."""
+    """Return the parts in a checked bench's tables, by scheme, where the provider can list them.
+
+    Raises:
+        DeviceError: A provider cannot be loaded.
+    """
     described: dict[str, list[TablePart]] = {}
     for scheme, table in bench.tables.items():
         provider = device_provider(scheme)

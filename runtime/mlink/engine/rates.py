@@ -8,7 +8,10 @@ WINDOW_S = 2.0
 
 
 class StreamRates:
-    """Computes each stream's rate over about the last WINDOW_S seconds."""
+    """Computes each stream's rate over about the last WINDOW_S seconds.
+
+    It uses the times at which workers counted, so irregular polling does not change a rate.
+    """
 
     def __init__(self) -> None:
         self._counts: dict[str, deque[tuple[float, int]]] = {}

@@ -50,7 +50,10 @@ class Streams:
         return [edge for edge in self.edges if edge.source == module]
 
     def sources(self, module: str) -> set[str]:
-        """Return the sources that a module waits for in prepare and start: all but feedback."""
+        """Return the sources that a module waits for in prepare and start: all but feedback.
+
+        Waiting for a feedback source would never end: that module waits for this one.
+        """
         return {edge.source for edge in self.into(module) if not edge.feedback}
 
     def listeners(self, module: str) -> dict[str, list[str]]:
@@ -97,7 +100,10 @@ class Streams:
 
     @property
     def command_a_device(self) -> bool:
-        """Whether a module commands lines of a device, so that a loop may be closed through it."""
+        """Whether a module commands lines of a device, so that a loop may be closed through it.
+
+        Then processors are kept awake, for short and even answer times.
+        """
         return any(self._types[edge.stream] is DataType.LineCommand for edge in self.edges)
 
     def is_small(self, edge: Edge) -> bool:

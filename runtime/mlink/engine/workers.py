@@ -93,11 +93,17 @@ class WorkerHandle:
         self.state = max(self.state, state)
 
     def allow(self, seconds: float) -> None:
-        """Set the deadline to `seconds` from now."""
+        """Set the deadline to `seconds` from now.
+
+        The stop ladder takes its next step after the deadline.
+        """
         self.deadline = time.monotonic() + seconds
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process, if it still runs."""
+        """Send a signal to the process, if it still runs.
+
+        The process id of an exited worker may belong to another process by now.
+        """
         if self.pid and self.alive:
             try:
                 os.kill(self.pid, number)

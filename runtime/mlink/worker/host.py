@@ -152,7 +152,10 @@ class ModuleHost:
         return dataset
 
     def fail(self, error: BaseException | str) -> None:
-        """Report a failure, from any thread; only the first one is sent."""
+        """Report a failure, from any thread; only the first one is sent.
+
+        It wakes the loop, which then ends; the module is still stopped and closed.
+        """
         if self.failed:
             return
         self.failed = True
@@ -179,11 +182,19 @@ class ModuleHost:
         self._try_send(control.StopRequest(reason))
 
     def set_status(self, text: str) -> None:
-        """Set the module's status text, sent with its next counts."""
+        """Set the module's status text, sent with its next counts.
+
+        Texts longer than `control.TEXT_LIMIT` are truncated.
+        """
         self._status_text = control.cut(text)
 
     def report(self, key: str, value: float | str) -> None:
-        """Send a figure for the summary and the recording."""
+        """Send a figure for the summary and the recording.
+
+        Args:
+            key: Name of the figure; a later value replaces an earlier one.
+            value: A number, or a text.
+        """
         self._try_send(control.Report(key, value))
 
     def serve(self, timeout_usec: int = -1) -> None:

@@ -99,7 +99,10 @@ class WorkerInput:
         )
 
     def set_throttle(self, items_per_sec: float) -> None:
-        """Dispatch at most this many items per second and drop the others; 0 removes the limit."""
+        """Dispatch at most this many items per second and drop the others; 0 removes the limit.
+
+        Dropped items count as received, not as lost.
+        """
         self._throttle_usec = round(1_000_000 / items_per_sec) if items_per_sec > 0 else 0
         self._next_allowed_usec = self._next_allowed_usec if self._throttle_usec else 0
 
@@ -127,7 +130,10 @@ class WorkerInput:
         return self._end_count is not None
 
     def read_ahead(self) -> None:
-        """Read all items from the pipe into memory, to be dispatched later; empties the pipe."""
+        """Read all items from the pipe into memory, to be dispatched later; empties the pipe.
+
+        In virtual time this makes room for a source that waits, so that no item is lost.
+        """
         if isinstance(self._reader, RecordReader):
             self._reader.read_ahead()
 
@@ -287,7 +293,10 @@ class WorkerOutput:
         return writer.loan_frame(shape, dtype)
 
     def note_lost(self, count: int) -> None:
-        """Leave a gap of `count` items in the stream: they were lost before they could be sent."""
+        """Leave a gap of `count` items in the stream: they were lost before they could be sent.
+
+        Subscribers see the gap in the sequence numbers and count the items as lost.
+        """
         if self._writer is not None:
             self._writer.skip(count)
 

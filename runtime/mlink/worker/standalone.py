@@ -186,7 +186,10 @@ class StandaloneBackend:
         call()
 
     def root_group(self) -> Group:
-        """Return the recording's root; without a recording, a group in the run's own folder."""
+        """Return the recording's root; without a recording, a group in the run's own folder.
+
+        That folder is removed with the run, so programs need not distinguish the two cases.
+        """
         if self._group is None:
             info = self._host.run_info
             if info.recording_dir is not None:
