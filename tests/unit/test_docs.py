@@ -203,6 +203,16 @@ def test_links_and_paths_exist(page: Path) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("package", ["runtime/mlink", "drivers/mlink_drivers", "hil/mlink_hil"])
+def test_the_picture_of_the_architecture_has_every_room(package: str) -> None:
+    picture = next(block.text for block in BLOCKS if block.page == "docs/architecture.md")
+    inside = [each for each in (ROOT / package).iterdir() if not each.name.startswith("_")]
+    rooms = {
+        each.stem for each in inside if each.suffix == ".py" or (each / "__init__.py").exists()
+    }
+    assert not rooms - set(re.findall(r"\w+", picture))
+
+
 @pytest.mark.parametrize("record", DECISIONS, ids=name_of)
 def test_decision_records_have_a_number_a_date_and_a_status(record: Path) -> None:
     number = int(record.name[:4])
