@@ -8,6 +8,7 @@ installed: Ctrl-C raises KeyboardInterrupt in the program's main thread, as usua
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from typing import Self, overload
 
@@ -31,14 +32,19 @@ class RunFailedError(MlinkError):
         failures = "".join(f"\n  {failure}" for failure in result.failures)
         remedy = next((each.remedy for each in result.failures if each.remedy), "")
         super().__init__(f"the run of {name} failed:{failures}", remedy=remedy)
+        self._name = name
         self.result = result
+
+    def __reduce__(self) -> tuple[type[RunFailedError], tuple[str, RunResult]]:
+        return type(self), (self._name, self.result)  # so that a process pool can pass it on
 
 
 class Run:
     """A run that `mlink.start` has started. Its methods may be called from any thread.
 
     As a context manager it is entered when every module has started, and when the block is left,
-    for whatever reason, the run is stopped and its files are closed.
+    for whatever reason, the run is stopped and its files are closed. A forked child cannot use the
+    runs of its parent, and does not end them.
     """
 
     def __init__(self, bench: Bench, options: RunOptions, *, check: bool = True) -> None:
@@ -49,6 +55,7 @@ class Run:
         self._watcher = Watcher()
         self._engine = Engine(bench, options, self._watcher)
         self._aborted = False
+        self._pid = os.getpid()
         self._ended = threading.Event()
         self._result: RunResult | None = None
         self._error: BaseException | None = None
@@ -109,7 +116,11 @@ class Run:
 
         Returns:
             Whether every module has started.
+
+        Raises:
+            MlinkError: This is a forked child of the process that started the run.
         """
+        self._check_process()
         self._watcher.moved.wait(timeout_s)
         return self._watcher.has_run
 
@@ -128,7 +139,9 @@ class Run:
 
         Raises:
             StorageError: The run could not be set up.
+            MlinkError: This is a forked child of the process that started the run.
         """
+        self._check_process()
         return self.result if self._ended.wait(timeout_s) else None
 
     def stop(self, reason: str = "stopped by the program") -> None:
@@ -140,7 +153,8 @@ class Run:
         Args:
             reason: Why; noted as `stop_reason` in the result and the recording.
         """
-        self._engine.request_stop(reason)
+        if self._is_of_this_process():
+            self._engine.request_stop(reason)
 
     def __enter__(self) -> Self:
         try:
@@ -153,6 +167,8 @@ class Run:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if not self._is_of_this_process():
+            return
         if error is None:
             self._end("the with block was left")
             self._raise_failure()
@@ -185,8 +201,20 @@ class Run:
             raise RunFailedError(self.bench.name, self.result)
 
     def _stop_at_exit(self) -> None:
-        self.stop("the program ended")
-        self._ended.wait()
+        if self._is_of_this_process():
+            self.stop("the program ended")
+            self._ended.wait()
+
+    def _is_of_this_process(self) -> bool:
+        """Return whether the run's thread is here: False in a forked child."""
+        return os.getpid() == self._pid
+
+    def _check_process(self) -> None:
+        if not self._is_of_this_process():
+            raise MlinkError(
+                f"the run of {self.bench.name} belongs to process {self._pid}",
+                remedy="Use it there; start another one in this process.",
+            )
 
     # the run's thread -------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ def start(
     Args:
         bench: A bench, or the path of one.
         duration_s: Length of the run in s; None lasts until it is stopped or ends by itself.
-        out: Folder for recordings; None means ./recordings.
+        out: Folder for recordings; None means ./recordings. Relative to where the program is now.
         name: Name of the recording; None takes the bench's.
         record: Whether to record.
         replayable: Whether to record what scripts receive, for `mlink replay`.
@@ -69,11 +69,19 @@ def start(
         BenchError: The bench or an argument is wrong; nothing was started. All that fails later
             is reported by the `with` block, `Run.wait` and `Run.result`.
     """
-    if duration_s is not None and not (math.isfinite(duration_s) and duration_s > 0):
-        raise BenchError(f"duration_s must be more than 0 s, not {duration_s}")
+    _check_duration(duration_s)
+    for argument, text in (
+        ("name", "" if name is None else name),
+        ("subject", subject),
+        ("experimenter", experimenter),
+        ("comment", comment),
+    ):
+        if not isinstance(text, str):
+            raise BenchError(f"{argument} must be a text, not {text!r}")
+    _check_order(order)
     options = RunOptions(
         duration_s=duration_s,
-        out_dir=None if out is None else Path(out),
+        out_dir=_absolute(out),
         name=name,
         record=record,
         debug=debug,
@@ -139,6 +147,9 @@ def run(
         RunFailedError: The run failed, and `check` is true; its `result` has everything.
         StorageError: The run could not be set up.
     """
+    for argument, callback in (("on_status", on_status), ("on_log", on_log)):
+        if callback is not None and not callable(callback):
+            raise BenchError(f"{argument} must be a function, not {callback!r}")
     this = start(
         bench,
         duration_s=duration_s,
@@ -160,6 +171,36 @@ def run(
             _show(this, on_status, on_log)
         _show(this, on_status, on_log)
     return result
+
+
+def _check_duration(duration_s: float | None) -> None:
+    try:
+        fits = duration_s is None or (math.isfinite(duration_s) and duration_s > 0)
+    except (TypeError, OverflowError):  # no number; an int beyond the largest float
+        fits = False
+    if not fits:
+        raise BenchError(f"duration_s must be more than 0 s, not {duration_s!r}")
+
+
+def _check_order(order: Sequence[str]) -> None:
+    if isinstance(order, str) or not isinstance(order, Sequence):
+        raise BenchError(f"order must be a list of names, not {order!r}")
+    if unknown := [word for word in order if word not in DEFAULT_ORDER]:
+        raise BenchError(
+            f"{unknown[0]!r} is not a folder of a recording's path",
+            remedy=f"Use any of: {', '.join(DEFAULT_ORDER)}.",
+        )
+
+
+def _absolute(out: str | os.PathLike[str] | None) -> Path:
+    """Return the folder for recordings; the program may change its working directory later."""
+    path = Path("recordings" if out is None else out)
+    if "\0" in str(path):
+        raise BenchError(f"out cannot be a path: {str(path)!r}")
+    try:
+        return path.absolute()
+    except FileNotFoundError:  # the working directory was deleted: the run fails with its path
+        return path
 
 
 def _show(

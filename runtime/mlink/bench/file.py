@@ -156,7 +156,8 @@ def _read_text(path: Path) -> str:
     try:
         if not path.is_file():
             raise BenchError(
-                f"there is no file {path}", remedy="Give the path of a bench file (TOML)."
+                f"there is no file {path}",
+                remedy="Give the path of a bench or devices file (TOML).",
             )
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

@@ -195,6 +195,8 @@ def _settings(
     """Yield each override as given, its "module.key" (empty when there is none), and its value."""
     if isinstance(overrides, Mapping):
         for target, value in overrides.items():
+            if not isinstance(target, str):
+                raise BenchError(f"a setting is named by a text like 'cam.size', not {target!r}")
             yield target, target, _plain(target, value)
         return
     for text in overrides:

@@ -84,7 +84,12 @@ def serve(requests: socket.socket) -> None:
                     with contextlib.suppress(OSError):
                         requests.send(encode(Exited(name, pid, code)))
         if requests.fileno() in ready:
-            packet, descriptors, _, _ = socket.recv_fds(requests, REQUEST_LIMIT, MAX_DESCRIPTORS)
+            try:
+                packet, descriptors, _, _ = socket.recv_fds(
+                    requests, REQUEST_LIMIT, MAX_DESCRIPTORS
+                )
+            except ConnectionResetError:  # the engine was killed before it read all that was sent
+                return
             if not packet:
                 return
             spec = msgspec.msgpack.decode(packet, type=WorkerSpec)

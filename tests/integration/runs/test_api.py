@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -132,10 +133,35 @@ class TestBlocking:
         (manifest,) = folder.glob("rec/**/ticks/attributes.toml")
         assert 'stop_reason = "stopped by ValueError"' in manifest.read_text()
 
-    @pytest.mark.parametrize("duration_s", [0, -1, float("nan"), float("inf")])
-    def test_a_duration_that_is_none(self, folder: Path, duration_s: float) -> None:
+    @pytest.mark.parametrize("duration_s", [0, -1, float("nan"), float("inf"), "3", 10**400])
+    def test_a_duration_that_is_none(self, folder: Path, duration_s: object) -> None:
         with pytest.raises(mlink.BenchError, match="duration_s must be more than 0"):
             mlink.run("bench.toml", duration_s=duration_s)
+
+    @pytest.mark.parametrize(
+        ("argument", "value", "what"),
+        [
+            ("name", 3, "name must be a text, not 3"),
+            ("subject", None, "subject must be a text, not None"),
+            ("order", "time", "order must be a list of names, not 'time'"),
+            ("order", ("mood",), "'mood' is not a folder of a recording's path"),
+            ("out", "a\0b", "out cannot be a path"),
+            ("on_status", 3, "on_status must be a function, not 3"),
+        ],
+    )
+    def test_an_argument_that_is_wrong_starts_nothing(
+        self, folder: Path, argument: str, value: object, what: str
+    ) -> None:
+        with pytest.raises(mlink.BenchError, match=what):
+            mlink.run("bench.toml", **{argument: value})
+        assert not (folder / "recordings").exists()
+
+    def test_a_failure_can_be_passed_on_by_a_process_pool(self, folder: Path) -> None:
+        Path("ticker.py").write_text("def run(): 1 / 0")
+        with pytest.raises(mlink.RunFailedError) as caught:
+            mlink.run("bench.toml", record=False)
+        passed = pickle.loads(pickle.dumps(caught.value))
+        assert (str(passed), passed.result) == (str(caught.value), caught.value.result)
 
 
 class TestStarted:
@@ -211,12 +237,46 @@ class TestStarted:
         assert first.result.recording_dir != second.result.recording_dir
         assert (logger.level, logger.propagate) == before
 
+    def test_out_is_relative_to_where_the_program_was(self, folder: Path) -> None:
+        (folder / "elsewhere").mkdir()
+        run = mlink.start("bench.toml", out="rec", duration_s=0.1)
+        os.chdir("elsewhere")
+        assert run.wait().recording_dir.relative_to(folder / "rec")
+
+    @pytest.mark.parametrize("end", ["sys.exit()", "run.stop(); sys.exit()", "os._exit(0)"])
+    def test_a_forked_child_leaves_the_run_of_its_parent_alone(
+        self, folder: Path, end: str
+    ) -> None:
+        (folder / "forks.py").write_text(FORKS.replace("END", end))
+        done = subprocess.run(
+            [sys.executable, "forks.py"], capture_output=True, text=True, timeout=30
+        )
+        assert (done.stderr, done.returncode) == ("", 0)
+        assert done.stdout.startswith("the run of ticks belongs to process")
+        assert done.stdout.endswith("0 the with block was left\n")
+
     def test_signal_handlers_stay_as_they_are(self, folder: Path) -> None:
         before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
         with mlink.start("bench.toml", record=False):
             now = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
         assert now == before
 
+
+FORKS = """
+import os, sys
+import mlink
+with mlink.start("bench.toml", out="rec") as run:
+    child = os.fork()
+    if not child:
+        try:
+            run.wait(0)
+        except mlink.MlinkError as error:
+            print(error.message, flush=True)
+        END
+    status = os.waitpid(child, 0)[1]
+    assert run.wait(0.2) is None
+print(status, run.result.stop_reason)
+"""
 
 RUN = "mlink.run('bench.toml', out='rec', on_status=lambda now: print(now.phase.value, flush=True))"
 START = (
@@ -280,10 +340,7 @@ def stop():
 
 
 def test_a_second_ctrl_c_does_not_wait_for_a_module_that_hangs(folder: Path) -> None:
-    hang = (
-        "import pathlib, time\ndef stop():\n    pathlib.Path('hangs').touch()\n    time.sleep(60)\n"
-    )
-    Path("ticker.py").write_text(hang)
+    Path("ticker.py").write_text(HANG)
     with program_that_runs(START) as program:
         program.send_signal(signal.SIGINT)
         wait_for("hangs")

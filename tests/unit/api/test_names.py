@@ -97,6 +97,7 @@ class TestBench:
         [
             ("loop", 1, "not of the form module.key=value"),
             ("loop.", 1, "not of the form module.key=value"),
+            (3, 1, "a setting is named by a text like 'cam.size', not 3"),
             ("rows.data_name", object(), "the value of 'rows.data_name' cannot be a setting"),
             ("rows.data_name", 1 << 70, "does not fit into 64 bits"),
             ("roows.data_name", "x", "there is no module 'roows'"),
