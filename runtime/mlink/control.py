@@ -33,11 +33,10 @@ class InputPlan(msgspec.Struct, frozen=True):
     """ "module.port" """
     metadata: bytes
     stream: StreamPlan | None = None
-    """Layout of the shared memory; None for small items, whose pipe is in the spec."""
-    queue_items: int = 0
-    """Length of the queue in shared memory."""
+    """None for small items."""
     feedback: bool = False
-    """Whether it runs against the order of the modules; such inputs are drained last."""
+    counted: bool = False
+    """Small items: the queue's bound is a number of items, which the sender counts in the pipe."""
     lossless: bool = False
     """Whether a lost item ends the run (commands)."""
 
@@ -56,22 +55,26 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     bench_name: str
     bench_dir: str
     work_dir: str
-    shm_prefix: str
     recording_dir: str | None
     run_uuid: bytes
     settings: bytes
     """msgpack of the settings struct."""
     device: DeviceEndpoint | None = None
-    doorbells: dict[str, list[int]] = {}
-    """Output port in shared memory → positions of its subscribers' doorbells.
+    pipes_out: dict[str, list[int]] = {}
+    """Output port of small items → positions, in the list of passed descriptors, of its pipes.
 
     Positions count in the list of passed descriptors: 0 is the control channel, 1 the module's
     own doorbell.
     """
-    pipes_out: dict[str, list[int]] = {}
-    """Output port of small items → positions of the write ends, one for each subscriber."""
+    queues_out: dict[str, list[int]] = {}
+    """Output port of small items → items that each subscription may queue; 0: bytes alone."""
     pipes_in: dict[str, int] = {}
-    """Input port of small items → position of the read end."""
+    """Input port of small items → position of its pipe."""
+    arrays_out: dict[str, list[int]] = {}
+    """Output port of frames or signal blocks → positions of its memory, and then for each
+    subscription of the pipe of records and of the pipe of returned slots."""
+    arrays_in: dict[str, tuple[int, int, int]] = {}
+    """Input port of frames or signal blocks → positions of memory, records, returned slots."""
     program: tuple[str, ...] = ()
     """Command line of a standalone module: a program that calls `init_link()` itself."""
     nice: int = 0
@@ -254,6 +257,8 @@ class Status(WorkerMessage, frozen=True):
     sent: dict[str, int]
     received: dict[str, InputCount]
     text: str = ""
+    lost: dict[str, list[int]] = {}
+    """Items that did not get into each subscription, by output, in the order of the bench."""
 
 
 class OutputsEnded(WorkerMessage, frozen=True):
@@ -264,6 +269,8 @@ class OutputsEnded(WorkerMessage, frozen=True):
     """
 
     sent: dict[str, int]
+    lost: dict[str, list[int]] = {}
+    """Items that did not get into each subscription, by output, in the order of the bench."""
 
 
 class Finished(WorkerMessage, frozen=True):
@@ -271,6 +278,8 @@ class Finished(WorkerMessage, frozen=True):
 
     sent: dict[str, int]
     received: dict[str, InputCount]
+    lost: dict[str, list[int]] = {}
+    """Items that did not get into each subscription, by output, in the order of the bench."""
 
 
 class Closed(WorkerMessage, frozen=True):

@@ -33,18 +33,17 @@ from mlink.engine.run import Engine
 from mlink.engine.status import RunResult, RunStatus
 from mlink.module import PortSpec
 from mlink.realtime import quiet_gc, request_priority
-from mlink.transport.doorbell import Doorbell
-from mlink.transport.plan import StreamPlan
-from mlink.transport.reader import StreamReader
+from mlink.transport.codec import HEADER_BYTES
 from mlink.types import DataType
 from mlink.worker.ports import WorkerOutput
 from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
 from mlink_drivers.camera.capture import CaptureThread
 from mlink_drivers.camera.opencv import cv2
 from mlink_drivers.camera.video_file import VideoFileCamera
-from tests.benchmarks.harness import cpu_s, forked, interleaved, open_node
+from tests.benchmarks.harness import cpu_s, forked, interleaved
 from tests.benchmarks.table import Table, arguments, median, percentile, publish
 from tests.support import ROOT
+from tests.support.streams import SharedStream
 
 SHAPE = (1080, 1920, 3)
 FRAME_BYTES = 1080 * 1920 * 3
@@ -85,13 +84,11 @@ def bare(clip: str, seconds: float, answer: Connection) -> None:
     answer.send((cpu_s() - cpu) / frames * 1e3)
 
 
-def ours(clip: str, seconds: float, answer: Connection, folder: str, bells: list[Any]) -> None:
+def ours(clip: str, seconds: float, answer: Connection, stream: SharedStream | None) -> None:
     """Let our capture thread do the same, into shared memory when there are consumers."""
     cv2.setNumThreads(1)
     output = WorkerOutput(PortSpec("video", DataType.Frame))
-    node = open_node(folder) if bells else None
-    output.open(node, plan_for(len(bells)) if bells else None,
-                [Doorbell(os.dup(bell.fd)) for bell in bells])  # fmt: skip
+    output.open(*stream.output() if stream is not None else (None, []))
     answer.send("open")
     answer.recv()
     backend = VideoFileCamera()
@@ -108,26 +105,18 @@ def ours(clip: str, seconds: float, answer: Connection, folder: str, bells: list
     answer.recv()  # the consumers still hold its memory
 
 
-def consume(folder: str, subscribers: int, bell: Any, answer: Connection) -> None:
+def consume(stream: SharedStream, number: int, answer: Connection) -> None:
     """Receive frames and look at 100 of their pixels."""
-    node = open_node(folder)
-    plan = plan_for(subscribers)
-    reader = StreamReader(DataType.Frame, node.subscriber(plan, QUEUE), max_borrowed=4)
+    reader = stream.reader(number)
     poll = select.poll()
-    poll.register(bell.fd, select.POLLIN)
+    poll.register(reader.fileno(), select.POLLIN)
     answer.send("open")
     while not answer.poll(0):
         if (frame := reader.receive()) is None:
-            if poll.poll(20):
-                bell.clear()
+            poll.poll(20)
             continue
         int(frame.view[8::108, 1::192, 0].sum())
     answer.send(reader.received)
-
-
-def plan_for(subscribers: int) -> StreamPlan:
-    """Return the layout of the benchmark's stream."""
-    return StreamPlan("cameras", "Frame", QUEUE, 64 + FRAME_BYTES, 4, subscribers)
 
 
 def measure_cpu(kind: str, clip: Path, seconds: float) -> float:
@@ -140,28 +129,30 @@ def measure_cpu(kind: str, clip: Path, seconds: float) -> float:
         process.join()
         return result
     count = CONSUMERS if kind == "three" else 0
-    with tempfile.TemporaryDirectory(prefix="mlbench") as folder:
-        bells = [Doorbell() for _ in range(count)]
-        process = forked.Process(
-            target=ours, args=(str(clip), seconds, theirs, folder, bells), daemon=True
+    stream = None
+    if count:
+        queues = [QUEUE] * count
+        stream = SharedStream(
+            DataType.Frame, *queues, likely_bytes=HEADER_BYTES + FRAME_BYTES, borrowed=4
         )
-        process.start()
-        assert mine.recv() == "open"
-        consumers = []
-        for bell in bells:
-            near, far = forked.Pipe()
-            each = forked.Process(target=consume, args=(folder, count, bell, far), daemon=True)
-            each.start()
-            assert near.recv() == "open"
-            consumers.append((each, near))
-        mine.send("go")
-        result = mine.recv()
-        for each, near in consumers:
-            near.send("stop")
-            near.recv()
-            each.join()
-        mine.send("done")
-        process.join()
+    process = forked.Process(target=ours, args=(str(clip), seconds, theirs, stream), daemon=True)
+    process.start()
+    assert mine.recv() == "open"
+    consumers = []
+    for number in range(count):
+        near, far = forked.Pipe()
+        each = forked.Process(target=consume, args=(stream, number, far), daemon=True)
+        each.start()
+        assert near.recv() == "open"
+        consumers.append((each, near))
+    mine.send("go")
+    result = mine.recv()
+    for each, near in consumers:
+        near.send("stop")
+        near.recv()
+        each.join()
+    mine.send("done")
+    process.join()
     return result
 
 

@@ -9,7 +9,6 @@ Run: python -m tests.benchmarks.bench_frames
 
 from __future__ import annotations
 
-import os
 import select
 import time
 from collections.abc import Callable
@@ -19,13 +18,10 @@ from typing import Any, Protocol
 import numpy as np
 import zmq
 
-from mlink.transport.doorbell import Doorbell
-from mlink.transport.plan import StreamPlan
-from mlink.transport.reader import StreamReader
-from mlink.transport.writer import StreamWriter
 from mlink.types import DataType
-from tests.benchmarks.harness import cpu_s, forked, interleaved, open_node, run_pair
+from tests.benchmarks.harness import cpu_s, forked, interleaved, run_pair
 from tests.benchmarks.table import Table, arguments, median, publish
+from tests.support.streams import SharedStream
 
 SHAPE = (1080, 1920, 3)
 FRAME_BYTES = 1080 * 1920 * 3
@@ -62,14 +58,10 @@ class OurLink:
     name = "mlink"
 
     def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self.bell = Doorbell()
-        self.plan = StreamPlan("frames", "Frame", 8, 64 + FRAME_BYTES, 16, 1)
+        self.stream = SharedStream(DataType.Frame, 8, likely_bytes=64 + FRAME_BYTES, borrowed=16)
 
     def sender(self) -> Sender:
-        self.node = open_node(self.folder)
-        publisher = self.node.publisher(self.plan)
-        writer = StreamWriter(DataType.Frame, publisher, [Doorbell(os.dup(self.bell.fd))])
+        writer = self.stream.writer()
 
         def send(picture: Picture, index: int) -> None:
             loaned = writer.loan_frame(picture.shape, picture.dtype)
@@ -80,16 +72,13 @@ class OurLink:
         return send
 
     def receiver(self) -> Receiver:
-        self.node = open_node(self.folder)
-        subscriber = self.node.subscriber(self.plan, 8)
-        reader = StreamReader(DataType.Frame, subscriber, max_borrowed=16)
+        reader = self.stream.reader()
         poll = select.poll()
-        poll.register(self.bell.fd, select.POLLIN)
+        poll.register(reader.fileno(), select.POLLIN)
 
         def receive(use: Callable[[Picture], int]) -> int:
             while (frame := reader.receive()) is None:
-                for _ in poll.poll(250.0):
-                    self.bell.clear()
+                poll.poll(250.0)
             assert reader.lost == 0
             return use(frame.view)
 

@@ -1,34 +1,19 @@
-"""Runs a sender and a receiver as two fresh processes, and removes what they leave."""
+"""Runs a sender and a receiver as two fresh processes."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, TypeVar
-
-from mlink.transport.node import TransportNode
 
 forked = multiprocessing.get_context("fork")
 
 Measured = TypeVar("Measured")
 Kind = TypeVar("Kind")
-
-
-def shm_prefix() -> str:
-    """Prefix of this benchmark's shared memory, the same in parent and children."""
-    pid = os.getppid() if multiprocessing.parent_process() else os.getpid()
-    return f"mlbench{pid}_"
-
-
-def open_node(folder: str) -> TransportNode:
-    """Join the benchmark's streams; to be called after the fork."""
-    return TransportNode(shm_prefix(), folder)
 
 
 def cpu_s() -> float:
@@ -75,8 +60,6 @@ def run_pair(
             for process in processes:
                 process.join(1)
                 process.kill()
-            for left in Path("/dev/shm").glob(f"{shm_prefix()}*"):
-                left.unlink(missing_ok=True)
 
 
 def _result(end: Connection, limit_s: float) -> Any:

@@ -7,7 +7,6 @@ import importlib.util
 import os
 import resource
 import shlex
-import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +17,14 @@ import msgspec
 
 from mlink import rtkit
 from mlink.realtime import DEFAULT_NICE, DEFAULT_PRIORITY, MEMLOCK_REMEDY, may_lock_memory
+from mlink.transport.memory import available_bytes
 
 State = Literal["good", "better", "bad"]
 """Good; could be better; blocks devices or runs."""
 
 _LIMITS = "/etc/security/limits.d/95-mlink.conf"
-_ENOUGH_SHM = 512 << 20
-"""Bytes of /dev/shm: a container's default of 64 MB stores ten frames of 1080p."""
+_ENOUGH_MEMORY = 1 << 30
+"""Bytes: each subscription to frames may queue 256 MB."""
 _GOOD_LATENCY_MSEC = 1
 _VIDEO_CLASS = "0e"
 
@@ -50,6 +50,7 @@ class Machine:
     rtkit_priority: Callable[[], int] = rtkit.highest_priority
     groups: Callable[[], set[str]] | None = None
     has_package: Callable[[str], bool] = lambda name: importlib.util.find_spec(name) is not None
+    available_bytes: Callable[[], int] = available_bytes
 
 
 def examine(machine: Machine | None = None) -> list[Finding]:
@@ -62,7 +63,7 @@ def examine(machine: Machine | None = None) -> list[Finding]:
         _usb_power(here),
         _latency_timer(here),
         *_groups(here),
-        _shared_memory(here),
+        _available_memory(here),
         _simulator(here),
     ]
     return [finding for finding in findings if finding is not None]
@@ -225,26 +226,14 @@ def _my_groups() -> set[str]:
     return names
 
 
-def _shared_memory(here: Machine) -> Finding:
-    folder = here.dev / "shm"
-    try:
-        total, _, free = shutil.disk_usage(folder)
-    except OSError as error:
-        return Finding(
-            check="shared memory",
-            state="bad",
-            found=f"{folder}: {error.strerror}",
-            remedy=f"sudo mount -t tmpfs -o size=2G tmpfs {folder}",
-        )
-    good = free >= _ENOUGH_SHM
+def _available_memory(here: Machine) -> Finding:
+    available = here.available_bytes()
+    good = available >= _ENOUGH_MEMORY
     return Finding(
-        check="shared memory",
+        check="free memory",
         state="good" if good else "better",
-        found=f"{free >> 20} of {total >> 20} MB are free in {folder}",
-        remedy=""
-        if good
-        else f"sudo mount -o remount,size=2G {folder} "
-        "(in a container: start it with --shm-size=2g)",
+        found=f"{available >> 20} MB are available",
+        remedy="" if good else "shorten the queues of frames, or give the computer more memory",
     )
 
 

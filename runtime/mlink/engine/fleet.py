@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import msgspec
 
@@ -25,14 +26,22 @@ _KILL_WAIT_S = 3.0
 
 @dataclass(slots=True)
 class StreamDescriptors:
-    """What a worker needs for its streams: the doorbells to ring, and its ends of the pipes."""
+    """The ends of a worker's streams: pipes, and memory with pipes for frames and blocks."""
 
-    listeners: dict[str, list[str]]
-    """Output port in shared memory → modules whose doorbells it rings."""
     pipes_out: dict[str, list[int]] = field(default_factory=dict)
-    """Output port of small items → write ends, one for each subscriber."""
+    queues_out: dict[str, list[int]] = field(default_factory=dict)
     pipes_in: dict[str, int] = field(default_factory=dict)
-    """Input port of small items → read end."""
+    arrays_out: dict[str, list[int]] = field(default_factory=dict)
+    arrays_in: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    def owned(self) -> set[int]:
+        """Return all descriptors, to close them once the worker has its copies."""
+        return {
+            *self.pipes_in.values(),
+            *chain.from_iterable(self.pipes_out.values()),
+            *chain.from_iterable(self.arrays_out.values()),
+            *chain.from_iterable(self.arrays_in.values()),
+        }
 
 
 class Fleet(ClosesOnExit):
@@ -80,12 +89,14 @@ class Fleet(ClosesOnExit):
 
         spec = msgspec.structs.replace(
             spec,
-            doorbells={
-                port: [pass_on(self.workers[module].doorbell.fileno()) for module in modules]
-                for port, modules in ends.listeners.items()
-            },
             pipes_out={port: [pass_on(fd) for fd in fds] for port, fds in ends.pipes_out.items()},
+            queues_out=ends.queues_out,
             pipes_in={port: pass_on(fd) for port, fd in ends.pipes_in.items()},
+            arrays_out={port: [pass_on(fd) for fd in fds] for port, fds in ends.arrays_out.items()},
+            arrays_in={
+                port: (pass_on(memory), pass_on(records), pass_on(returned))
+                for port, (memory, records, returned) in ends.arrays_in.items()
+            },
         )
         self._server.request(spec, descriptors)
 

@@ -70,13 +70,15 @@ class RunMessages:
                 self._conductor.note(worker.name, message)
             case control.Status():
                 worker.sent, worker.received = message.sent, message.received
+                worker.lost = message.lost
                 worker.counted_s = time.monotonic()
                 worker.text = message.text
             case control.OutputsEnded():
-                worker.sent = message.sent
+                worker.sent, worker.lost = message.sent, message.lost
                 self.end_streams(worker, message.sent)
             case control.Finished():
                 worker.sent, worker.received = message.sent, message.received
+                worker.lost = message.lost
                 worker.advance(State.FINISHED)
             case control.Closed():
                 worker.closed = True

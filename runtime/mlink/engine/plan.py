@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,6 +10,7 @@ from mlink.bench import Bench, ModuleConfig
 from mlink.metadata import Metadata, MetaSize
 from mlink.module import Category
 from mlink.transport.codec import HEADER_BYTES
+from mlink.transport.memory import available_bytes
 from mlink.transport.plan import StreamPlan
 from mlink.types import DataType
 
@@ -23,7 +22,6 @@ SIGNAL_QUEUE_ITEMS = 2048
 """Default queue of a subscription to signal blocks."""
 UNKNOWN_FRAME_BYTES = 1 << 20
 """Assumed size of a frame whose source does not announce it."""
-_SHM = "/dev/shm"  # noqa: S108 - the folder of POSIX shared memory on Linux
 _SIGNAL_ITEM_BYTES = HEADER_BYTES + 4096
 _BORROWED_FRAMES = 16
 _BORROWED_BLOCKS = 4
@@ -124,9 +122,8 @@ def output_type(module: ModuleConfig, port_id: str) -> DataType:
 def frame_queue_bytes(bench: Bench, edges: Iterable[Edge]) -> int:
     """Return how many bytes of frames one subscription may queue.
 
-    At most FRAME_QUEUE_BYTES. Less, with a warning, where half of the free /dev/shm shared by all
-    subscriptions is less (a default container has 64 MB): a process that writes a page that does
-    not fit is killed by SIGBUS.
+    At most FRAME_QUEUE_BYTES. Less, with a warning, where half of the available memory, shared by
+    all subscriptions, is less.
     """
     subscriptions = sum(
         output_type(bench.modules[edge.source], edge.source_port) is DataType.Frame
@@ -134,16 +131,13 @@ def frame_queue_bytes(bench: Bench, edges: Iterable[Edge]) -> int:
     )
     if not subscriptions:
         return FRAME_QUEUE_BYTES
-    free = shutil.disk_usage(_SHM).free
+    free = available_bytes()
     share = free // 2 // subscriptions
     if share < FRAME_QUEUE_BYTES:
         log.warning(
-            "shared memory is small (%d MB free in %s): frame queues are limited to %d MB each; "
-            "enlarge it with: mount -o remount,size=2G %s",
+            "little memory is available (%d MB): frame queues are limited to %d MB each",
             free >> 20,
-            _SHM,
             share >> 20,
-            _SHM,
         )
     return min(FRAME_QUEUE_BYTES, share)
 
@@ -177,12 +171,10 @@ def plan_stream(
         default_items, item_bytes = SIGNAL_QUEUE_ITEMS, _SIGNAL_ITEM_BYTES
     queues = {edge: edge.queue or default_items for edge in edges}
     plan = StreamPlan(
-        service=secrets.token_hex(8),
         data_type=data_type.value,
-        queue_items=max(queues.values(), default=default_items),
         item_bytes=item_bytes,
         max_borrowed=_BORROWED_FRAMES if data_type is DataType.Frame else _BORROWED_BLOCKS,
-        subscribers=len(edges),
+        queues=tuple(queues[edge] for edge in edges),
     )
     return plan, queues
 

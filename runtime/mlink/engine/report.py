@@ -142,11 +142,13 @@ class Reporter:
                 if worker is not None:
                     stream.sent = worker.sent.get(port.id, 0)
                     stream.rate_hz = self._rates.rate_hz(stream.name, stream.sent, worker.counted_s)
+                edges = [e for e in self._streams.out_of(name) if e.source_port == port.id]
+                lost = worker.lost.get(port.id, []) if worker is not None else []
                 stream.subscriptions = [
-                    self._subscription(edge, workers, stream.sent)
-                    for edge in self._streams.out_of(name)
-                    if edge.source_port == port.id
+                    self._subscription(edge, workers, lost[number] if number < len(lost) else 0)
+                    for number, edge in enumerate(edges)
                 ]
+                _settle(stream)
                 streams.append(stream)
         self._status.streams = streams
         self._status.elapsed_s = self.elapsed_s
@@ -155,15 +157,15 @@ class Reporter:
         }
 
     def _subscription(
-        self, edge: Edge, workers: Mapping[str, WorkerHandle], sent: int
+        self, edge: Edge, workers: Mapping[str, WorkerHandle], lost: int
     ) -> SubscriptionStatus:
-        status = SubscriptionStatus(edge.target, edge.target_port)
+        status = SubscriptionStatus(edge.target, edge.target_port, lost=lost)
         status.queue_limit = self._streams.queue_limit(edge)
         worker = workers.get(edge.target)
         count = worker.received.get(edge.target_port) if worker else None
         if count is not None:
-            status.received, status.lost = count.received, count.lost
-            status.queued = max(0, sent - count.received - count.lost)
+            status.received = count.received
+            status.lost = max(lost, count.lost)
             if count.first_item_ns and (
                 not self._first_item_ns or count.first_item_ns < self._first_item_ns
             ):
@@ -225,3 +227,15 @@ class Reporter:
         """Return the figures in the order of the bench's modules."""
         names = [*self._bench.modules, *self._reports]
         return {name: self._reports[name] for name in names if name in self._reports}
+
+
+def _settle(stream: StreamStatus) -> None:
+    """Make a stream's counts add up: sent = received + lost + queued for each subscription.
+
+    Sender and subscribers report at moments of their own, up to a status period apart, and a sender
+    that was killed reports no more. What a subscriber has received was sent.
+    """
+    known = [subscription.received + subscription.lost for subscription in stream.subscriptions]
+    stream.sent = max([stream.sent, *known])
+    for subscription, accounted in zip(stream.subscriptions, known, strict=True):
+        subscription.queued = stream.sent - accounted

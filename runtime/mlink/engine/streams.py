@@ -15,7 +15,7 @@ from mlink.engine.plan import (
     plan_stream,
 )
 from mlink.metadata import decode_metadata
-from mlink.transport.codec import is_small
+from mlink.transport.codec import HEADER_BYTES, is_small
 from mlink.transport.plan import StreamPlan
 from mlink.transport.records import LIKELY_RECORD_BYTES, PIPE_BYTES
 from mlink.types import DataType
@@ -56,27 +56,15 @@ class Streams:
         """
         return {edge.source for edge in self.into(module) if not edge.feedback}
 
-    def listeners(self, module: str) -> dict[str, list[str]]:
-        """Return, for each output in shared memory, the modules whose doorbells it rings."""
-        found: dict[str, list[str]] = {}
-        for edge in self.out_of(module):
-            if not self.is_small(edge):
-                found.setdefault(edge.source_port, []).append(edge.target)
-        return found
-
     def input_plan(self, edge: Edge) -> InputPlan:
-        """Return what a subscriber needs to open a stream whose source has prepared.
-
-        Raises:
-            KeyError: The source has not prepared yet.
-        """
-        plan, queues = self._layouts.get(edge.stream, (None, {}))
+        """Return what a subscriber needs to open a stream that has been laid out."""
+        plan, _ = self._layouts.get(edge.stream, (None, {}))
         return InputPlan(
             source=f"{edge.source}.{edge.source_port}",
             metadata=self._metadata[edge.stream],
             stream=plan,
-            queue_items=queues.get(edge, 0),
             feedback=edge.feedback,
+            counted=self.is_small(edge) and edge.queue is not None,
             lossless=self._types[edge.stream] in _LOSSLESS,
         )
 
@@ -142,7 +130,11 @@ class Streams:
     def _frame_sizes(self, edges: Iterable[Edge]) -> list[int]:
         """Return the frame sizes of streams: a module likely sends frames as it receives."""
         plans = [self._layouts[edge.stream][0] for edge in edges if edge.stream in self._layouts]
-        return [plan.item_bytes for plan in plans if plan.data_type == DataType.Frame.value]
+        return [
+            plan.item_bytes - HEADER_BYTES
+            for plan in plans
+            if plan.data_type == DataType.Frame.value
+        ]
 
     def changed(self, module: str, metadata: Mapping[str, bytes]) -> list[tuple[Edge, bytes]]:
         """Update the metadata of a module that has started.

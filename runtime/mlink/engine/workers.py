@@ -51,6 +51,8 @@ class WorkerHandle:
     counted_s: float = 0.0
     """When its last counts arrived (time.monotonic)."""
     sent: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, list[int]] = field(default_factory=dict)
+    """Items that did not get into each subscription, by output port."""
     received: dict[str, InputCount] = field(default_factory=dict)
     text: str = ""
     pending_acks: int = 0

@@ -45,8 +45,8 @@ HEADER = struct.Struct("<QqQIBBH4I16x")
 HEADER_BYTES = HEADER.size
 assert HEADER_BYTES == 64
 
-SMALL_ITEM_LIMIT = 1 << 20
-"""Largest encoded small item (a table row, a command's payload), in bytes."""
+SMALL_ITEM_LIMIT = 1_000_000
+"""Largest encoded small item (a table row, a command's payload) in bytes: fits an empty queue."""
 
 ELEMENT_TYPES = tuple(
     np.dtype(name) for name in ("u1", "i1", "u2", "i2", "i4", "f4", "f8", "u4", "i8", "u8", "f2")

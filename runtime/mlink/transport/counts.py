@@ -14,11 +14,18 @@ from mlink.types import DataType
 
 
 class SendingEnd:
-    """Sequence numbers and end of a publisher. `_lock` guards both; it is held while sending."""
+    """A writer's sequence numbers, losses and end; `_lock` guards them.
 
-    def __init__(self, data_type: DataType) -> None:
+    Args:
+        data_type: Type of the stream's items.
+        subscriptions: Number of subscriptions.
+    """
+
+    def __init__(self, data_type: DataType, subscriptions: int = 0) -> None:
         self.data_type = data_type
         self.sent = 0
+        self.lost = [0] * subscriptions
+        """Items that did not get into each subscription, counted when that happens."""
         self.ended = False
         self._lock = threading.Lock()
 
@@ -27,6 +34,7 @@ class SendingEnd:
         with self._lock:
             if not self.ended:
                 self.sent += count
+                self.lost = [lost + count for lost in self.lost]
 
     def end(self) -> int:
         """Refuse further items; return how many were sent, skipped ones included."""

@@ -1,7 +1,4 @@
-"""Layout of a stream's shared memory.
-
-The engine decides it before the start; publisher and subscribers have to use the same values.
-"""
+"""How one stream's shared memory is laid out; sender and subscribers agree on it beforehand."""
 
 from __future__ import annotations
 
@@ -11,14 +8,10 @@ import msgspec
 class StreamPlan(msgspec.Struct, frozen=True):
     """Layout of the shared memory of one stream."""
 
-    service: str
-    """Name of the stream in the run."""
     data_type: str
-    """Name of the `DataType` of its items."""
-    queue_items: int
-    """Longest queue of any subscriber."""
     item_bytes: int
-    """Expected size of an item with its header; a larger one makes the memory grow."""
+    """Expected size of an item with its header; larger ones get more memory."""
     max_borrowed: int
-    """Items that each subscriber may hold at once."""
-    subscribers: int
+    """Items that a subscriber may hold at once."""
+    queues: tuple[int, ...]
+    """Length of each subscription's queue in items."""

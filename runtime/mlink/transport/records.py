@@ -18,6 +18,9 @@ import logging
 import os
 import select
 import struct
+import termios
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,62 +35,89 @@ FRAGMENT_BYTES = select.PIPE_BUF - RECORD.size
 READ_BYTES = 1 << 16
 
 PIPE_BYTES = 1 << 20
-"""Default size of a queue: about 25,000 readings. Ordinary users may not have more (pipe(7))."""
+"""Bound of a queue: some 25,000 readings (and the most that an ordinary user gets)."""
 LIKELY_RECORD_BYTES = 40
-_SMALLEST_PIPE_BYTES = 1 << 12
 _FULL_WAIT_S = 0.01
 
 log = logging.getLogger("mlink.transport")
 
 
-def open_pipe(queue_items: int | None = None) -> tuple[int, int]:
-    """Create a pipe for a subscription.
-
-    A user who has many pipes may get a smaller one than wanted, which is logged as a warning.
-
-    Args:
-        queue_items: Length of the queue in items of usual size; None takes the default.
-
-    Returns:
-        The (read, write) descriptors, non-blocking.
-    """
-    wanted = PIPE_BYTES
-    if queue_items is not None:
-        wanted = max(_SMALLEST_PIPE_BYTES, min(PIPE_BYTES, queue_items * LIKELY_RECORD_BYTES))
+def open_pipe() -> tuple[int, int]:
+    """Make a pipe for one subscription; return its (read, write) descriptors."""
     read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, wanted)
-    except OSError as error:  # over the user's limit, /proc/sys/fs/pipe-user-pages-soft
+        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    except OSError as error:  # over the user's share, /proc/sys/fs/pipe-user-pages-soft
         log.warning(
             "a queue holds %d kB instead of %d kB: %s; raise fs.pipe-user-pages-soft with sysctl",
             fcntl.fcntl(write_fd, fcntl.F_GETPIPE_SZ) >> 10,
-            wanted >> 10,
+            PIPE_BYTES >> 10,
             error.strerror,
         )
     return read_fd, write_fd
 
 
+class _Queue:
+    """One subscription's pipe, and the bound on its items if the bench gives one.
+
+    The kernel counts the bytes that wait in a pipe. Which items those are follows from the sizes
+    of the items that were written last.
+    """
+
+    __slots__ = ("_bytes", "_sizes", "fd", "limit")
+
+    def __init__(self, fd: int, limit: int) -> None:
+        self.fd = fd
+        self.limit = limit
+        self._sizes: deque[int] = deque()
+        self._bytes = 0
+
+    def is_full(self) -> bool:
+        """Return whether as many items wait as the bench allows."""
+        if not self.limit or len(self._sizes) < self.limit:
+            return False
+        count = bytearray(4)
+        fcntl.ioctl(self.fd, termios.FIONREAD, count)
+        waiting = int.from_bytes(count, "little")
+        while self._sizes and self._bytes > waiting:
+            self._bytes -= self._sizes.popleft()
+        return len(self._sizes) >= self.limit
+
+    def note(self, size: int, *, whole: bool) -> None:
+        """Note the bytes that were written for an item; what is not whole is no item."""
+        if not self.limit or not size:
+            return
+        self._bytes += size
+        if whole or not self._sizes:
+            self._sizes.append(size)
+        else:
+            self._sizes[-1] += size
+
+
 class RecordWriter(SendingEnd):
     """Sends the items of one output port of a small type; safe to use from several threads.
 
-    An item that finds a pipe full is lost for that subscriber.
+    A full queue refuses an item, unless `while_full` is given.
 
     Args:
-        data_type: Type of the stream.
-        pipes: Write descriptors of the subscriptions, to be owned. With none, items are checked
-            and counted only.
-        while_full: Where given, `submit` waits for a full pipe instead, and calls this meanwhile.
+        data_type: Type of the stream's items, one that travels in pipes.
+        pipes: Write end of each subscription's pipe, owned.
+        queues: Number of items that each subscription may queue; 0 bounds it by bytes alone.
+        while_full: Called in the thread that submits, until a full queue has room.
     """
 
     def __init__(
         self,
         data_type: DataType,
         pipes: Sequence[int] = (),
+        queues: Sequence[int] = (),
         *,
         while_full: Callable[[], object] | None = None,
     ) -> None:
-        super().__init__(data_type)
-        self._pipes = list(pipes)
+        super().__init__(data_type, len(pipes))
+        self._queues = [
+            _Queue(fd, limit) for fd, limit in zip(pipes, queues or (0,) * len(pipes), strict=True)
+        ]
         self._while_full = while_full
         self.note: Callable[[bytes], object] | None = None
         """Called with each payload before it is sent; for journals."""
@@ -95,8 +125,8 @@ class RecordWriter(SendingEnd):
 
     @property
     def listened(self) -> bool:
-        """Whether there are subscribers."""
-        return bool(self._pipes)
+        """Whether anybody subscribes."""
+        return bool(self._queues)
 
     def submit(self, item: Any) -> None:
         """Send one item. Never waits, unless `while_full` was given.
@@ -113,10 +143,9 @@ class RecordWriter(SendingEnd):
             return
         with self._lock:
             self._check_open()
-            record = RECORD.pack(size, self.sent) + payload
+            records = (RECORD.pack(size, self.sent) + payload,)
             self.sent += 1
-            for fd in self._pipes:
-                self._write(fd, record)
+            self._offer(records)
 
     def _submit_large(self, payload: bytes) -> None:
         if len(payload) > codec.SMALL_ITEM_LIMIT:
@@ -133,10 +162,33 @@ class RecordWriter(SendingEnd):
             records = [RECORD.pack(len(part) | MORE, self.sent) + part for part in parts[:-1]]
             records.append(RECORD.pack(len(parts[-1]), self.sent) + parts[-1])
             self.sent += 1
-            for fd in self._pipes:
-                for record in records:
-                    if not self._write(fd, record):
-                        break  # the rest of an item that does not fit is not sent
+            self._offer(records)
+
+    def _offer(self, records: Sequence[bytes]) -> None:
+        """Write an item's records to each subscription, and count those that it does not reach."""
+        for number, queue in enumerate(self._queues):
+            if queue.limit or len(records) > 1:
+                reached = self._put(queue, records)
+            else:
+                reached = self._write(queue.fd, records[0])
+            if not reached:
+                self.lost[number] += 1  # the reader sees the gap
+
+    def _put(self, queue: _Queue, records: Sequence[bytes]) -> bool:
+        """Write an item that counts, or that takes several records."""
+        while queue.is_full():
+            if self._while_full is None:
+                return False
+            self._while_full()
+            time.sleep(_FULL_WAIT_S)
+        written = 0
+        for record in records:
+            if not self._write(queue.fd, record):
+                queue.note(written, whole=False)
+                return False  # the rest of an item that does not fit is not sent
+            written += len(record)
+        queue.note(written, whole=True)
+        return True
 
     def _write(self, fd: int, record: bytes) -> bool:
         while True:
@@ -155,26 +207,29 @@ class RecordWriter(SendingEnd):
         """Close the pipes."""
         with self._lock:
             self.ended = True
-            for fd in self._pipes:
-                os.close(fd)
-            self._pipes.clear()
+            for queue in self._queues:
+                os.close(queue.fd)
+            self._queues.clear()
 
 
 class RecordReader(ReceivingEnd):
     """Receives the items of one subscription to a stream of a small type.
 
-    Args:
-        data_type: Type of the stream.
-        fd: Read descriptor of the pipe, to be owned.
+    `receive` returns None when nothing waits. `hung_up` is True when the writer is gone and all is
+    read.
 
-    Attributes:
-        hung_up: Whether the publisher has closed the pipe and all items were received.
+    Args:
+        data_type: Type of the stream's items.
+        fd: Read end of the pipe, owned.
+        one_by_one: Take no more out of the pipe than the next item: the sender counts the items
+            that wait there.
     """
 
-    def __init__(self, data_type: DataType, fd: int) -> None:
+    def __init__(self, data_type: DataType, fd: int, *, one_by_one: bool = False) -> None:
         super().__init__(data_type)
         self.hung_up = False
         self._fd = fd
+        self._one_by_one = one_by_one
         self._buffer = b""
         self._at = 0
         self._drained = False
@@ -231,13 +286,15 @@ class RecordReader(ReceivingEnd):
             self._drained = False
             return False
         try:
-            data = os.read(self._fd, READ_BYTES)
+            data = os.read(self._fd, RECORD.size if self._one_by_one else READ_BYTES)
+            if self._one_by_one and data:
+                data += os.read(self._fd, RECORD.unpack(data)[0] & ~MORE)
         except BlockingIOError:
             return False
         if not data:
             self.hung_up = True
             return False
-        self._drained = len(data) < READ_BYTES
+        self._drained = not self._one_by_one and len(data) < READ_BYTES
         rest = self._buffer[self._at :]
         self._buffer = rest + data if rest else data
         self._at = 0

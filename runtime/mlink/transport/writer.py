@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +12,28 @@ from numpy.typing import DTypeLike, NDArray
 from mlink.errors import StreamError
 from mlink.transport import codec
 from mlink.transport.counts import SendingEnd
-from mlink.transport.doorbell import Doorbell
-from mlink.transport.node import Publisher
+from mlink.transport.memory import SenderMemory, Slot
+from mlink.transport.outlet import RECORD, Outlet
 from mlink.types import DataType, Frame, SignalBlock, StreamItem
 
 _MAX_FRAME_DIMENSIONS = 3
+_LARGE_ITEM_BYTES = 1 << 18
+
+
+class _Loan:
+    """Owns a slot until it is sent; an unsent one goes back when the loan is dropped."""
+
+    __slots__ = ("_keep", "_unsent", "slot")
+
+    def __init__(self, slot: Slot, keep: object, unsent: deque[Slot]) -> None:
+        self.slot: Slot | None = slot
+        self._keep = keep
+        self._unsent = unsent
+
+    def __del__(self) -> None:
+        # Runs in any thread, even while the writer's lock is held: hence the queue.
+        if self.slot is not None:
+            self._unsent.append(self.slot)
 
 
 class LoanedFrame:
@@ -23,7 +41,7 @@ class LoanedFrame:
 
     __slots__ = ("_loan", "_writer", "array")
 
-    def __init__(self, writer: StreamWriter, loan: Any, array: NDArray[Any]) -> None:
+    def __init__(self, writer: StreamWriter, loan: _Loan | None, array: NDArray[Any]) -> None:
         self._writer = writer
         self._loan = loan
         self.array = array
@@ -52,34 +70,36 @@ class LoanedFrame:
 class StreamWriter(SendingEnd):
     """Sends the frames or signal blocks of one output port; safe to use from several threads.
 
+    Without outlets (no subscriber) items are checked and counted only.
+
     Args:
-        data_type: Type of the stream.
-        publisher: The publisher, to be owned. None, when there are no subscribers, checks and
-            counts items only.
-        doorbells: Doorbells of the subscribers, to be owned; rung after each item.
-        frame_limit_bytes: Largest frame that is accepted.
-        must_reach: Number of subscribers that each item has to reach; fewer are a StreamError.
+        data_type: Frame or a signal block type.
+        memory: The stream's memory, owned; None without outlets.
+        outlets: One for each subscription, owned.
+        frame_limit_bytes: Size of the largest frame that is accepted.
+        lossless: An item that does not reach all subscribers is a StreamError (replays).
     """
 
     def __init__(
         self,
         data_type: DataType,
-        publisher: Publisher | None = None,
-        doorbells: Sequence[Doorbell] = (),
+        memory: SenderMemory | None = None,
+        outlets: Sequence[Outlet] = (),
         *,
         frame_limit_bytes: int = 256 << 20,
-        must_reach: int = 0,
+        lossless: bool = False,
     ) -> None:
-        super().__init__(data_type)
-        self._publisher = publisher
-        self._doorbells = tuple(doorbells)
+        super().__init__(data_type, len(outlets))
+        self._memory = memory
+        self._outlets = tuple(outlets)
         self._frame_limit_bytes = frame_limit_bytes
-        self._must_reach = must_reach
+        self._lossless = lossless
+        self._unsent: deque[Slot] = deque()
 
     @property
     def listened(self) -> bool:
-        """Whether there are subscribers."""
-        return self._publisher is not None
+        """Whether anything subscribes."""
+        return self._memory is not None
 
     def submit(self, item: StreamItem) -> None:
         """Send one item. Never waits: a subscriber with a full queue loses it.
@@ -108,12 +128,12 @@ class StreamWriter(SendingEnd):
         size = codec.HEADER_BYTES + timestamps.nbytes + data.nbytes
         with self._lock:
             self._check_open()
-            if self._publisher is not None:
-                loan = self._publisher.loan(size)
-                codec.write_signal_block(loan.payload_ptr, self.sent, timestamps, data)
-                self._publish(self._publisher, loan)
+            if self._memory is not None:
+                slot = self._take(self._memory, size)
+                address = self._memory.address(slot)
+                codec.write_signal_block(address, self.sent, timestamps, data)
+                self._publish(self._memory, slot)
             self.sent += 1
-        self._ring()
 
     def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> LoanedFrame:
         """Loan memory for a frame; ordinary memory when there are no subscribers.
@@ -140,45 +160,82 @@ class StreamWriter(SendingEnd):
                 f"a frame of {size} bytes is larger than the limit of "
                 f"{self._frame_limit_bytes} bytes"
             )
-        if self._publisher is None:
-            return LoanedFrame(self, None, np.empty(shape, element))
         with self._lock:
+            memory = self._memory
+            if memory is None:
+                return LoanedFrame(self, None, np.empty(shape, element))
             self._check_open()
-            loan = self._publisher.loan(codec.HEADER_BYTES + size)
-        array = codec.array_at(loan.payload_ptr + codec.HEADER_BYTES, tuple(shape), element, loan)
-        return LoanedFrame(self, loan, array)
+            slot = self._take(memory, codec.HEADER_BYTES + size)
+            loan = _Loan(slot, memory.keep, self._unsent)
+        address = memory.address(slot) + codec.HEADER_BYTES
+        return LoanedFrame(self, loan, codec.array_at(address, tuple(shape), element, loan))
 
-    def send_loan(self, loan: Any, array: NDArray[Any], *, index: int, time_usec: int) -> None:
-        """Publish a loaned frame with the next sequence number; called by LoanedFrame."""
+    def send_loan(
+        self, loan: _Loan | None, array: NDArray[Any], *, index: int, time_usec: int
+    ) -> None:
+        """Number and publish a loaned frame (called by LoanedFrame)."""
         with self._lock:
             self._check_open()
-            if self._publisher is not None:
+            if self._memory is not None and loan is not None and loan.slot is not None:
+                slot, loan.slot = loan.slot, None
                 codec.write_array_header(
-                    loan.payload_ptr, self.sent, array, index=index, time_usec=time_usec
+                    self._memory.address(slot), self.sent, array, index=index, time_usec=time_usec
                 )
-                self._publish(self._publisher, loan)
+                self._publish(self._memory, slot)
             self.sent += 1
-        self._ring()
 
-    def _publish(self, publisher: Publisher, loan: Any) -> None:
-        if publisher.send(loan) < self._must_reach:
+    def _take(self, memory: SenderMemory, size: int) -> Slot:
+        """Take a free slot, for large items the one that was returned last.
+
+        That one is in the processor's cache, which saves more than the system calls cost.
+        """
+        while self._unsent:
+            memory.give_back(self._unsent.popleft())
+        if size >= _LARGE_ITEM_BYTES or not memory.has_free(size):
+            for number in range(len(self._outlets)):
+                self._collect(memory, number)
+        return memory.take(size)
+
+    def _collect(self, memory: SenderMemory, number: int) -> None:
+        """Free the slots that one subscriber has returned; all that it held when it is gone."""
+        outlet, bit = self._outlets[number], 1 << number
+        returned = [memory.find(offset) for offset in outlet.returned()]
+        if not outlet.alive:
+            returned = list(memory.slots())
+        for slot in returned:
+            if slot is not None and slot.lent_to & bit:
+                slot.lent_to &= ~bit
+                if not slot.lent_to:
+                    memory.give_back(slot)
+
+    def _publish(self, memory: SenderMemory, slot: Slot) -> None:
+        """Offer a filled slot to each subscription, and count those that it does not reach."""
+        record = RECORD.pack(self.sent, slot.offset)
+        refused = 0
+        for number, outlet in enumerate(self._outlets):
+            if outlet.is_full:
+                self._collect(memory, number)
+            if outlet.offer(record):
+                slot.lent_to |= 1 << number
+            else:
+                self.lost[number] += 1
+                refused += 1
+        if not slot.lent_to:
+            memory.give_back(slot)
+        if refused and self._lossless:
             raise StreamError(
                 f"item {self.sent} did not reach all its subscribers: a queue is full",
                 remedy="In a replay nothing may be lost: give the inputs of this stream a longer "
                 'queue in the bench, e.g. frames-in = { from = "cam.video", queue = 1000 }.',
             )
 
-    def _ring(self) -> None:
-        for doorbell in self._doorbells:
-            doorbell.ring()
-
     def close(self) -> None:
-        """Close the publisher and the doorbells; calling it again does nothing."""
+        """Give the memory and the outlets back."""
         with self._lock:
             self.ended = True
-            if self._publisher is not None:
-                self._publisher.close()
-                self._publisher = None
-        for doorbell in self._doorbells:
-            doorbell.close()
-        self._doorbells = ()
+            for outlet in self._outlets:
+                outlet.close()
+            self._outlets = ()
+            if self._memory is not None:
+                self._memory.close()
+                self._memory = None

@@ -35,9 +35,10 @@ class Connection:
     spec: WorkerSpec
     channel: Channel[EngineMessages]
     doorbell: Doorbell
-    doorbells: dict[str, list[Doorbell]]
     pipes_out: dict[str, list[int]]
     pipes_in: dict[str, int]
+    arrays_out: dict[str, list[int]]
+    arrays_in: dict[str, tuple[int, int, int]]
     printed: LineSender
 
 
@@ -53,15 +54,19 @@ def adopt(spec: WorkerSpec, descriptors: list[int]) -> Connection:
         spec=spec,
         channel=channel,
         doorbell=Doorbell(descriptors[1]),
-        doorbells={
-            port: [Doorbell(descriptors[position]) for position in positions]
-            for port, positions in spec.doorbells.items()
-        },
         pipes_out={
             port: [descriptors[position] for position in positions]
             for port, positions in spec.pipes_out.items()
         },
         pipes_in={port: descriptors[position] for port, position in spec.pipes_in.items()},
+        arrays_out={
+            port: [descriptors[position] for position in positions]
+            for port, positions in spec.arrays_out.items()
+        },
+        arrays_in={
+            port: (descriptors[memory], descriptors[records], descriptors[returned])
+            for port, (memory, records, returned) in spec.arrays_in.items()
+        },
         printed=redirect_output(channel),
     )
 

@@ -242,7 +242,6 @@ class ModuleHost:
                 port.waiting = self._more_waits = True
             elif fd == self._doorbell.fd:
                 self._doorbell.clear()
-                self._wake_shared_inputs()
             else:
                 self.serve_control()
         if self._timers:
@@ -257,12 +256,6 @@ class ModuleHost:
             waited_on = [self._doorbell.fd, self._channel.fileno(), *self._pipes]
             return select.select(waited_on, [], [], wait_ms / 1000)[0]
         return [fd for fd, _ in self._poll.poll(wait_ms)]
-
-    def _wake_shared_inputs(self) -> None:
-        """Look at all inputs: the doorbell does not show which of them has a frame or block."""
-        self._more_waits = True
-        for port in self.inputs.values():
-            port.waiting = True
 
     def take_items(self) -> bool:
         """Dispatch at most BATCH items from each input; return whether more may wait."""
@@ -404,6 +397,10 @@ class ModuleHost:
         """Return the number of items sent, by output."""
         return {port.id: port.sent for port in self.outputs.values()}
 
+    def lost_counts(self) -> dict[str, list[int]]:
+        """Items that did not get into each subscription, by output."""
+        return {port.id: port.lost for port in self.outputs.values() if port.connected}
+
     def received_counts(self) -> dict[str, control.InputCount]:
         """Return the counts of received and lost items, by connected input."""
         return {port.id: port.count for port in self.inputs.values() if port.source}
@@ -414,7 +411,9 @@ class ModuleHost:
             return
         self._next_status = now + _STATUS_PERIOD_S
         self._try_send(
-            control.Status(self.sent_counts(), self.received_counts(), self._status_text)
+            control.Status(
+                self.sent_counts(), self.received_counts(), self._status_text, self.lost_counts()
+            )
         )
 
     def _try_send(self, message: control.WorkerMessage) -> None:

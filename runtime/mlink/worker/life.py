@@ -22,7 +22,6 @@ from mlink.errors import ControlError, ModuleError
 from mlink.metadata import decode_metadata, encode_metadata
 from mlink.module import Module, ModuleSettings
 from mlink.transport.codec import is_small
-from mlink.transport.node import TransportNode
 from mlink.transport.plan import StreamPlan
 from mlink.worker.ahead import ahead_of_own_threads
 from mlink.worker.connection import Connection
@@ -49,7 +48,6 @@ class Worker:
         self._build_module = build or _build_from_spec
         self._channel = connection.channel
         self._connection = connection
-        self._node: TransportNode | None = None
         self._module: Module[Any] | None = None
 
     def run(self) -> int:
@@ -109,10 +107,12 @@ class Worker:
         port.feedback = plan.feedback
         port.metadata = decode_metadata(plan.metadata)
         if plan.stream is not None:
-            port.connect(self._streams(), plan.stream, plan.queue_items)
-            return
-        fd = self._connection.pipes_in[port_id]
-        port.connect_pipe(fd, lossless=plan.lossless)
+            memory, records, returned = self._connection.arrays_in[port_id]
+            fd = records
+            port.connect(plan.stream, memory, records, returned)
+        else:
+            fd = self._connection.pipes_in[port_id]
+            port.connect_pipe(fd, lossless=plan.lossless, counted=plan.counted)
         self.host.watch(fd, port)
 
     def _connect_feedback(self, port_id: str, plan: InputPlan) -> None:
@@ -122,17 +122,11 @@ class Worker:
     def _open_outputs(self, plans: dict[str, StreamPlan]) -> None:
         for port_id, port in self.host.outputs.items():
             if is_small(port.data_type):
-                port.open_pipes(self._connection.pipes_out.get(port_id, []))
+                queues = self.host.spec.queues_out.get(port_id, [])
+                port.open_pipes(self._connection.pipes_out.get(port_id, []), queues)
                 continue
-            plan = plans.get(port_id)
-            node = self._streams() if plan is not None else None
-            port.open(node, plan, self._connection.doorbells.get(port_id, []))
+            port.open(plans.get(port_id), self._connection.arrays_out.get(port_id, []))
         self._channel.send(control.Acknowledged())
-
-    def _streams(self) -> TransportNode:
-        if self._node is None:
-            self._node = TransportNode(self.host.spec.shm_prefix, self.host.spec.work_dir)
-        return self._node
 
     def _set_common_metadata(self) -> None:
         for port in self.host.outputs.values():
@@ -158,11 +152,13 @@ class Worker:
         host.note_finish()
         self._guard("stop", module.stop)
         sent = {port.id: port.end() for port in host.outputs.values()}
-        self._channel.send(control.OutputsEnded(sent))
+        self._channel.send(control.OutputsEnded(sent, host.lost_counts()))
         if not host.failed:
             self._guard("drain", lambda: self._drain(feedback=True))
         self._guard("stop", module.drained)
-        self._channel.send(control.Finished(host.sent_counts(), host.received_counts()))
+        self._channel.send(
+            control.Finished(host.sent_counts(), host.received_counts(), host.lost_counts())
+        )
 
     def _run_until_stop(self) -> None:
         assert self._module is not None

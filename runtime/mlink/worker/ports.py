@@ -12,8 +12,8 @@ from mlink.control import InputCount
 from mlink.errors import StreamError
 from mlink.metadata import Metadata
 from mlink.module import PortSpec
-from mlink.transport.doorbell import Doorbell
-from mlink.transport.node import TransportNode
+from mlink.transport.memory import SenderMemory
+from mlink.transport.outlet import Outlet
 from mlink.transport.plan import StreamPlan
 from mlink.transport.reader import StreamReader
 from mlink.transport.records import RecordReader, RecordWriter
@@ -73,29 +73,18 @@ class WorkerInput:
 
     @property
     def hung_up(self) -> bool:
-        """Whether the pipe's writer has closed it and all items were read."""
-        return isinstance(self._reader, RecordReader) and self._reader.hung_up
+        """Whether the pipe's writer is gone and everything was read."""
+        return self._reader is not None and self._reader.hung_up
 
-    def connect_pipe(self, fd: int, *, lossless: bool) -> None:
-        """Subscribe to a stream of small items.
-
-        Args:
-            fd: Read end of the pipe.
-            lossless: Whether a lost item is an error.
-        """
+    def connect_pipe(self, fd: int, *, lossless: bool, counted: bool = False) -> None:
+        """Open the subscription to a stream of small items."""
         self._lossless = lossless
-        self._reader = RecordReader(self.data_type, fd)
+        self._reader = RecordReader(self.data_type, fd, one_by_one=counted)
 
-    def connect(self, node: TransportNode, plan: StreamPlan, queue_items: int) -> None:
-        """Subscribe to a stream in shared memory, with a queue of `queue_items` items.
-
-        Args:
-            node: The process's node.
-            plan: Layout of the stream.
-            queue_items: Length of this subscription's queue.
-        """
+    def connect(self, plan: StreamPlan, memory: int, records: int, returned: int) -> None:
+        """Open the subscription to a stream in shared memory, with its three descriptors."""
         self._reader = StreamReader(
-            self.data_type, node.subscriber(plan, queue_items), max_borrowed=plan.max_borrowed
+            self.data_type, records, returned, memory, max_borrowed=plan.max_borrowed
         )
 
     def set_throttle(self, items_per_sec: float) -> None:
@@ -134,7 +123,7 @@ class WorkerInput:
 
         In virtual time this makes room for a source that waits, so that no item is lost.
         """
-        if isinstance(self._reader, RecordReader):
+        if self._reader is not None:
             self._reader.read_ahead()
 
     def note_end(self, sent: int) -> None:
@@ -248,25 +237,38 @@ class WorkerOutput:
         """Number of items sent."""
         return 0 if self._writer is None else self._writer.sent
 
-    def open_pipes(self, pipes: list[int]) -> None:
-        """Open a stream of small items; `pipes` are the write ends, one for each subscriber."""
-        self._writer = RecordWriter(self.data_type, pipes, while_full=self.while_full)
+    @property
+    def lost(self) -> list[int]:
+        """Items that did not get into each subscription, in the order of the subscriptions."""
+        return [] if self._writer is None else list(self._writer.lost)
+
+    def open_pipes(self, pipes: list[int], queues: list[int]) -> None:
+        """Begin a stream of small items, with a pipe to each subscriber."""
+        self._writer = RecordWriter(self.data_type, pipes, queues, while_full=self.while_full)
         self._writer.note = self.note
 
-    def open(
-        self, node: TransportNode | None, plan: StreamPlan | None, doorbells: list[Doorbell]
-    ) -> None:
-        """Open a stream in shared memory.
+    def open(self, plan: StreamPlan | None, descriptors: list[int]) -> None:
+        """Begin a stream in shared memory; without a plan items are only counted.
 
         Args:
-            node: The process's node; None for a stream without subscribers.
-            plan: Layout of the stream; None for a stream without subscribers, whose items are
-                only counted.
-            doorbells: Doorbells of the subscribers.
+            plan: The stream's layout; None without subscribers.
+            descriptors: The memory, then the pipe of records and the pipe of returned slots of
+                each subscription, in the order of `plan.queues`.
         """
-        publisher = None if node is None or plan is None else node.publisher(plan)
-        must_reach = plan.subscribers if plan is not None and self.while_full is not None else 0
-        self._writer = StreamWriter(self.data_type, publisher, doorbells, must_reach=must_reach)
+        if plan is None:
+            self._writer = StreamWriter(self.data_type)
+            return
+        memory, *pipes = descriptors
+        outlets = [
+            Outlet(records, returned, queue_items=queue, borrowed_items=plan.max_borrowed)
+            for records, returned, queue in zip(pipes[::2], pipes[1::2], plan.queues, strict=True)
+        ]
+        self._writer = StreamWriter(
+            self.data_type,
+            SenderMemory(memory, plan.item_bytes),
+            outlets,
+            lossless=self.while_full is not None,
+        )
 
     def submit(self, item: StreamItem) -> None:
         """Send one item; never waits in real time.

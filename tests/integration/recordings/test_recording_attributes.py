@@ -31,7 +31,7 @@ def test_a_recording_says_who_where_and_with_what(bench: BenchRunner) -> None:
     assert (found["subject_id"], found["user_comment"]) == ("m7", "first try")
     assert found["collection_name"] == "trial"
     assert (found["bench_name"], found["success"]) == ("chain", True)
-    assert {"mlink-hil", "python", "numpy", "av", "iceoryx2"} <= set(found["versions"])
+    assert {"mlink-hil", "python", "numpy", "av", "msgspec"} <= set(found["versions"])
     assert {"node", "kernel", "processors_online", "memory_bytes"} <= set(found["machine"])
     assert {module["name"] for module in found["modules"]} == {"source", "middle", "rows"}
     assert set(found["priorities"]) == {"source", "middle", "rows"}

@@ -44,7 +44,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for victim in begun:
         victim.end()
-    BenchRunner(tmp_path)  # the next run of any bench clears what the dead ones left in /dev/shm
+    BenchRunner(tmp_path)  # the next run of any bench removes the folders of dead ones
 
 
 def killed(victim: Victim, what: str, after_s: float, edlio_summary: EdlioSummary) -> None:

@@ -26,7 +26,7 @@ VICTIMS = ["everything", "engine", "loop", "video"]
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
-    BenchRunner(tmp_path)  # the next run of any bench clears what the dead ones left in /dev/shm
+    BenchRunner(tmp_path)  # the next run of any bench removes the folders of dead ones
 
 
 def journal_of(recording: Path) -> Journal:

@@ -371,7 +371,7 @@ def test_a_discoverer_that_fails_does_not_hide_the_others(mlink, machine):
 
 
 def test_help_is_there_without_loading_what_only_runs_need():
-    heavy = ("cv2", "av", "iceoryx2", "pyudev", "serial", "mlink.engine.run")
+    heavy = ("cv2", "av", "pyudev", "serial", "mlink.engine.run")
     code = (
         "import sys\nfrom mlink.cli import app\n"
         "try: app(['--help'])\n"

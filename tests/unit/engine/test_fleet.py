@@ -59,7 +59,7 @@ def events(fleet: Fleet) -> list:
 def spec_of(name: str) -> WorkerSpec:
     return WorkerSpec(
         name=name, type_id="t", implementation="", settings_type="", inputs=(), outputs=(),
-        bench_name="", bench_dir=".", work_dir=".", shm_prefix="", recording_dir=None,
+        bench_name="", bench_dir=".", work_dir=".", recording_dir=None,
         run_uuid=bytes(16), settings=b"",
     )  # fmt: skip
 
@@ -75,19 +75,25 @@ def test_the_fork_server_imports_what_the_bench_needs(fleet, server):
 
 
 def test_a_workers_spec_gives_the_position_of_each_descriptor(fleet, server):
-    a, b = fleet.fakes["a"].handle, fleet.fakes["b"].handle
+    a = fleet.fakes["a"].handle
     fleet.fork(
         spec_of("a"),
-        StreamDescriptors({"video": ["b", "a"]}, {"rows": [31, 32]}, {"commands": 33}),
+        StreamDescriptors(
+            pipes_out={"rows": [31, 32]},
+            queues_out={"rows": [0, 10]},
+            pipes_in={"commands": 33},
+            arrays_out={"video": [41, 42, 43]},
+            arrays_in={"frames": (51, 52, 53)},
+        ),
     )
     ((spec, passed),) = server[0].requests
     assert passed[:2] == [a.worker_sock.fileno(), a.doorbell.fileno()]
-    (rung,) = spec.doorbells.values()
-    assert [passed[position] for position in rung] == [b.doorbell.fileno(), a.doorbell.fileno()]
     assert [passed[position] for position in spec.pipes_out["rows"]] == [31, 32]
     assert passed[spec.pipes_in["commands"]] == 33
-    assert list(spec.doorbells) == ["video"]
-    assert len(passed) == 7
+    assert spec.queues_out == {"rows": [0, 10]}
+    assert [passed[position] for position in spec.arrays_out["video"]] == [41, 42, 43]
+    assert tuple(passed[position] for position in spec.arrays_in["frames"]) == (51, 52, 53)
+    assert len(passed) == 11
 
 
 def test_messages_come_in_their_order_with_their_worker(fleet):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-from typing import NamedTuple
 
 import pytest
 
@@ -27,14 +25,6 @@ from mlink.types import DataType
 from tests.support.engine_fakes import bench_of, module
 
 ROWS = DataType.TableRow
-
-
-class Usage(NamedTuple):
-    """What shutil.disk_usage returns."""
-
-    total: int
-    used: int
-    free: int
 
 
 def node(name, *sources, category=Category.PROCESSING):
@@ -117,7 +107,7 @@ def test_the_type_of_an_output_is_found_by_its_id():
 @pytest.fixture
 def free_memory(monkeypatch):
     def have(free):
-        monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(0, 0, free))
+        monkeypatch.setattr("mlink.engine.plan.available_bytes", lambda: free)
 
     return have
 
@@ -145,9 +135,7 @@ def frames_to(*names):
         (64 << 20, 16 << 20, True),
     ],
 )
-def test_frame_queues_share_half_of_a_small_shared_memory(
-    free_memory, caplog, free, expected, warned
-):
+def test_frame_queues_share_half_of_little_memory(free_memory, caplog, free, expected, warned):
     free_memory(free)
     with caplog.at_level(logging.WARNING, "mlink.engine"):
         assert frame_queue_bytes(*frames_to("a", "b")) == expected
@@ -182,23 +170,23 @@ def test_a_frame_queue_is_as_long_as_its_memory_allows(frame_bytes, items):
         DataType.Frame, frame_metadata(frame_bytes, 1, has_color=False), [edge("a")]
     )
     assert queues == {edge("a"): items}
-    assert plan.queue_items == items
+    assert plan.queues == (items,)
     assert plan.item_bytes == HEADER_BYTES + frame_bytes
 
 
-def test_a_queue_that_the_bench_gives_replaces_the_default_and_the_longest_one_is_laid_out():
+def test_a_queue_that_the_bench_gives_replaces_the_default():
     metadata = frame_metadata(1000, 1000)
     plan, queues = plan_stream(
         DataType.Frame, metadata, [edge("a"), edge("b", 3), edge("c", 900)], queue_bytes=60_000_000
     )
     assert queues == {edge("a"): 20, edge("b", 3): 3, edge("c", 900): 900}
-    assert (plan.queue_items, plan.subscribers, plan.max_borrowed) == (900, 3, 16)
+    assert (plan.queues, plan.max_borrowed) == ((20, 3, 900), 16)
 
 
-def test_without_subscribers_the_default_is_laid_out():
+def test_without_subscribers_there_are_no_queues():
     plan, queues = plan_stream(DataType.Frame, frame_metadata(1000, 1000), [], queue_bytes=30 << 20)
     assert queues == {}
-    assert (plan.queue_items, plan.subscribers) == (10, 0)
+    assert plan.queues == ()
 
 
 @pytest.mark.parametrize(
@@ -230,10 +218,5 @@ def test_a_likely_size_is_used_where_the_metadata_give_none():
 def test_signal_blocks_have_a_long_queue_of_small_items():
     plan, queues = plan_stream(DataType.FloatSignalBlock, {}, [edge("a"), edge("b", 5)])
     assert queues == {edge("a"): SIGNAL_QUEUE_ITEMS, edge("b", 5): 5}
-    assert (plan.queue_items, plan.max_borrowed) == (SIGNAL_QUEUE_ITEMS, 4)
+    assert (plan.queues, plan.max_borrowed) == ((SIGNAL_QUEUE_ITEMS, 5), 4)
     assert plan.data_type == DataType.FloatSignalBlock.value
-
-
-def test_each_stream_has_a_service_of_its_own():
-    services = {plan_stream(DataType.Frame, {}, [])[0].service for _ in range(20)}
-    assert len(services) == 20

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mlink.errors import StreamError
+from mlink.transport.codec import SMALL_ITEM_LIMIT
 from mlink.transport.records import FRAGMENT_BYTES, RecordReader, RecordWriter, open_pipe
 from mlink.types import (
     ControlCommand,
@@ -31,9 +32,13 @@ class Stream:
     """A writer and its readers."""
 
     def __init__(self, data_type: DataType, *queues: int | None) -> None:
-        pipes = [open_pipe(queue) for queue in queues or (None,)]
-        self.writer = RecordWriter(data_type, [write_fd for _, write_fd in pipes])
-        self.readers = [RecordReader(data_type, read_fd) for read_fd, _ in pipes]
+        pipes = [open_pipe() for _ in queues or (None,)]
+        limits = [queue or 0 for queue in queues or (None,)]
+        self.writer = RecordWriter(data_type, [write_fd for _, write_fd in pipes], limits)
+        self.readers = [
+            RecordReader(data_type, read_fd, one_by_one=bool(limit))
+            for (read_fd, _), limit in zip(pipes, limits, strict=True)
+        ]
 
     def close(self) -> None:
         self.writer.close()
@@ -55,8 +60,13 @@ def make() -> Iterator[type[Stream]]:
         stream.close()
 
 
-LARGEST_CELL = (1 << 20) - 6
-"""One cell that makes a row of 1 MiB: msgpack adds 1 byte for the list, and 5 for the text."""
+LARGEST_CELL = SMALL_ITEM_LIMIT - 6
+"""One cell that makes the largest row: msgpack adds 1 byte for the list, and 5 for the text."""
+
+
+def shrink(reader: RecordReader, size: int = 4096) -> None:
+    """Give the reader's pipe another size; one page is the smallest."""
+    fcntl.fcntl(reader.fileno(), fcntl.F_SETPIPE_SZ, size)
 
 
 def everything(reader: RecordReader) -> list:
@@ -109,15 +119,17 @@ def test_any_rows_come_back(rows: list[list[str]]) -> None:
 
 
 def test_a_full_pipe_refuses_for_that_subscriber_alone(make: type[Stream]) -> None:
-    stream = make(DataType.LineReading, 1, None)
+    stream = make(DataType.LineReading, None, None)
     slow, quick = stream.readers
+    shrink(slow)
     for number in range(2000):
         stream.writer.submit(LineReading(value=number))
     assert [item.value for item in everything(quick)] == list(range(2000))
     kept = [item.value for item in everything(slow)]
     assert kept == list(range(len(kept)))
     assert 50 < len(kept) < 1000
-    assert slow.lost == 0  # a gap shows with the next item
+    assert slow.lost == 0  # the reader sees a gap with the next item
+    assert stream.writer.lost == [2000 - len(kept), 0]  # the sender counts it at once
 
     stream.writer.submit(LineReading(value=2000))
     assert everything(slow)[0].value == 2000
@@ -127,8 +139,9 @@ def test_a_full_pipe_refuses_for_that_subscriber_alone(make: type[Stream]) -> No
 
 
 def test_a_large_item_that_does_not_fit_is_lost_whole(make: type[Stream]) -> None:
-    stream = make(DataType.TableRow, 1)
+    stream = make(DataType.TableRow)
     (reader,) = stream.readers
+    shrink(reader)
     stream.writer.submit(["a"])
     stream.writer.submit(["x" * 100_000])
     stream.writer.submit(["b"])
@@ -142,8 +155,9 @@ def test_a_large_item_that_does_not_fit_is_lost_whole(make: type[Stream]) -> Non
 
 
 def test_the_torn_start_of_a_lost_item_does_not_reach_the_next(make: type[Stream]) -> None:
-    stream = make(DataType.TableRow, 400)  # 16 kB: four records
+    stream = make(DataType.TableRow)
     (reader,) = stream.readers
+    shrink(reader, 1 << 14)  # four records
     stream.writer.submit(["a" * 30_000])
     assert everything(reader) == []
     stream.writer.submit(["b"])
@@ -155,6 +169,7 @@ def test_the_torn_start_of_a_lost_item_does_not_reach_the_next(make: type[Stream
     stream.writer.submit(["d" * 5_000])  # of several records itself
     assert everything(reader) == [["d" * 5_000]]
     assert reader.lost == 2
+    assert stream.writer.lost == [2]
 
 
 def test_the_end_counts_what_is_missing_once(make: type[Stream]) -> None:
@@ -254,8 +269,8 @@ def test_an_item_of_the_largest_size_arrives(make: type[Stream]) -> None:
     payloads: list[bytes] = []
     writer.note = payloads.append
     writer.submit(["x" * LARGEST_CELL])
-    assert [len(payload) for payload in payloads] == [1 << 20]
-    assert writer.sent == 1
+    assert [len(payload) for payload in payloads] == [SMALL_ITEM_LIMIT]
+    assert (writer.sent, writer.lost) == (1, [0])
 
 
 def test_a_reader_that_died_does_not_disturb_the_others(make: type[Stream]) -> None:
@@ -299,13 +314,41 @@ def test_several_threads_may_send_at_once(make: type[Stream]) -> None:
     assert stream.readers[0].lost == 0
 
 
-@pytest.mark.parametrize(("queue", "largest"), [(1, 4096), (5000, 1 << 18), (None, 1 << 20)])
-def test_a_queue_in_items_bounds_the_pipe(queue: int | None, largest: int) -> None:
-    read_fd, write_fd = open_pipe(queue)
-    size = fcntl.fcntl(write_fd, fcntl.F_GETPIPE_SZ)
-    os.close(read_fd)
-    os.close(write_fd)
-    assert size in (4096, largest)  # a user who has many pipes gets the smallest
+@pytest.mark.parametrize("cell_bytes", [0, 100, 5000, 20_000])
+@pytest.mark.parametrize("queue", [1, 10, 40])
+def test_a_queue_counts_items_whatever_their_size(
+    make: type[Stream], queue: int, cell_bytes: int
+) -> None:
+    stream = make(DataType.TableRow, queue)
+    (reader,) = stream.readers
+    rows = [[str(number), "x" * cell_bytes] for number in range(queue + 7)]
+    for row in rows:
+        stream.writer.submit(row)
+    assert stream.writer.lost == [7]
+    assert reader.receive() == rows[0]
+    stream.writer.submit(["room for one more"])
+    stream.writer.submit(["and no second one"])
+    assert stream.writer.lost == [8]
+    assert everything(reader) == [*rows[1:queue], ["room for one more"]]
+    assert reader.note_end(stream.writer.end()) == 1
+    assert reader.received + reader.lost == stream.writer.sent
+
+
+def test_rows_of_5_kb_pass_a_short_queue_one_by_one(make: type[Stream]) -> None:
+    stream = make(DataType.TableRow, 1)
+    for number in range(20):
+        stream.writer.submit([str(number), "x" * 5000])
+        assert everything(stream.readers[0])[0][0] == str(number)
+    assert stream.writer.lost == [0]
+
+
+def test_the_largest_item_passes_an_empty_queue(make: type[Stream]) -> None:
+    stream = make(DataType.TableRow)
+    row = ["x" * (SMALL_ITEM_LIMIT - 6)]
+    stream.writer.submit(row)
+    assert everything(stream.readers[0]) == [row]
+    with pytest.raises(StreamError, match=f"limit {SMALL_ITEM_LIMIT}"):
+        stream.writer.submit(["x" * SMALL_ITEM_LIMIT])
 
 
 def test_a_smaller_queue_than_wanted_is_a_warning(

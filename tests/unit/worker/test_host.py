@@ -15,7 +15,7 @@ def test_a_worker_whose_engine_dies_stops_even_if_a_message_to_it_failed_first()
     engine, worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     spec = WorkerSpec(
         name="orphan", type_id="t", implementation="", settings_type="", inputs=(), outputs=(),
-        bench_name="", bench_dir=".", work_dir=".", shm_prefix="", recording_dir=None,
+        bench_name="", bench_dir=".", work_dir=".", recording_dir=None,
         run_uuid=bytes(16), settings=b"",
     )  # fmt: skip
     doorbell = Doorbell()

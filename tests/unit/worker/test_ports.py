@@ -204,11 +204,12 @@ def test_an_output_refuses_items_before_the_run_starts_and_after_its_end():
         port.submit(LineReading(7, 0, 0))
     port.note_lost(3)
     assert (port.end(), port.sent, port.connected) == (0, 0, False)
-    port.open_pipes([write_fd])
+    port.open_pipes([write_fd], [0])
     assert port.connected
     port.submit(LineReading(7, 0, 0))
     port.note_lost(3)
     assert port.end() == port.sent == 4
+    assert port.lost == [3]
     with pytest.raises(StreamError, match="ended"):
         port.submit(LineReading(7, 0, 0))
     with pytest.raises(StreamError, match="no frames to loan"):

@@ -1,10 +1,9 @@
-"""Starts a run's workers: makes the pipes between them and forks each with its ends."""
+"""The start of a run's workers: each is forked with its ends of the streams to its neighbours."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from itertools import chain
 
 from mlink.bench import Bench
 from mlink.bench.module import ModuleConfig
@@ -12,6 +11,8 @@ from mlink.control import WorkerSpec
 from mlink.engine.fleet import Fleet, StreamDescriptors
 from mlink.engine.streams import Streams
 from mlink.engine.workers import WorkerHandle
+from mlink.transport.memory import create_memory
+from mlink.transport.outlet import open_subscription
 from mlink.transport.records import open_pipe
 
 
@@ -34,20 +35,29 @@ def spawn_workers(
     """
     for module in bench.modules.values():
         fleet.add(WorkerHandle.create(module))
-    descriptors = _open_pipes(bench, streams)
+    wiring = _wire(bench, streams)
     for module in bench.modules.values():
-        fleet.fork(make_spec(module), descriptors[module.name])
-    for ends in descriptors.values():
-        for fd in (*ends.pipes_in.values(), *chain.from_iterable(ends.pipes_out.values())):
-            os.close(fd)  # the workers have their own copies
+        fleet.fork(make_spec(module), wiring[module.name])
+    for fd in set().union(*(ends.owned() for ends in wiring.values())):
+        os.close(fd)  # the workers have them now
 
 
-def _open_pipes(bench: Bench, streams: Streams) -> dict[str, StreamDescriptors]:
-    """Make the pipes of all streams of small items."""
-    descriptors = {name: StreamDescriptors(streams.listeners(name)) for name in bench.modules}
+def _wire(bench: Bench, streams: Streams) -> dict[str, StreamDescriptors]:
+    """Make the pipes and the memory of all streams."""
+    wiring = {name: StreamDescriptors() for name in bench.modules}
     for edge in streams.edges:
+        source, target = wiring[edge.source], wiring[edge.target]
         if streams.is_small(edge):
-            read_fd, write_fd = open_pipe(edge.queue)
-            descriptors[edge.source].pipes_out.setdefault(edge.source_port, []).append(write_fd)
-            descriptors[edge.target].pipes_in[edge.target_port] = read_fd
-    return descriptors
+            read_fd, write_fd = open_pipe()
+            source.pipes_out.setdefault(edge.source_port, []).append(write_fd)
+            source.queues_out.setdefault(edge.source_port, []).append(edge.queue or 0)
+            target.pipes_in[edge.target_port] = read_fd
+            continue
+        ends = source.arrays_out.get(edge.source_port)
+        if ends is None:
+            name = f"mlink:{edge.source}.{edge.source_port}"
+            ends = source.arrays_out[edge.source_port] = [create_memory(name)]
+        pipes = open_subscription()
+        ends += [pipes.record_write, pipes.return_read]
+        target.arrays_in[edge.target_port] = (ends[0], pipes.record_read, pipes.return_write)
+    return wiring

@@ -51,7 +51,6 @@ def worker_spec(
         bench_name=bench.name,
         bench_dir=str(bench.dir),
         work_dir=str(work.path),
-        shm_prefix=work.shm_prefix,
         recording_dir=str(recording_dir.resolve()) if recording_dir else None,
         run_uuid=run_uuid,
         settings=msgspec.msgpack.encode(module.settings),

@@ -1,7 +1,7 @@
-"""A run's own folder and shared-memory prefix, and the removal of leftovers of crashed runs.
+"""A run's own folder, and the removal of leftovers of crashed runs.
 
 A run holds a lock on a file in its folder until it ends. A folder whose lock is free belongs to a
-run that has crashed: its shared memory, its sockets and the folder itself are removed.
+run that has crashed: its sockets and the folder itself are removed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 from mlink.closing import ClosesOnExit
 from mlink.errors import StorageError
 
-_SHM = Path("/dev/shm")  # noqa: S108 - the folder of POSIX shared memory on Linux
 _LOCK = "lock"
 
 log = logging.getLogger("mlink.engine")
@@ -35,7 +34,7 @@ def runs_dir() -> Path:
 
 
 class RunWorkDir(ClosesOnExit):
-    """Owns a run's folder and its prefix in /dev/shm; `close` removes both.
+    """Owns a run's folder; `close` removes it.
 
     Raises:
         StorageError: The folder cannot be created, or belongs to another user.
@@ -51,7 +50,6 @@ class RunWorkDir(ClosesOnExit):
                 )
             remove_stale_runs(base)
             token = secrets.token_hex(3)
-            self.shm_prefix = f"mlink{token}_"
             self.path = base / token
             self.path.mkdir(mode=0o700)
             self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -63,8 +61,8 @@ class RunWorkDir(ClosesOnExit):
             ) from error
 
     def close(self) -> None:
-        """Remove the run's folder and shared memory, and release the lock."""
-        _remove(self.path)
+        """Remove the run's folder and release the lock."""
+        shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
         try:
             self.path.parent.rmdir()
@@ -88,17 +86,10 @@ def remove_stale_runs(base: Path) -> int:
         except BlockingIOError:
             continue
         else:
-            _remove(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             removed += 1
         finally:
             os.close(fd)
     if removed:
         log.warning("removed leftovers of %d crashed run%s", removed, "" if removed == 1 else "s")
     return removed
-
-
-def _remove(folder: Path) -> None:
-    prefix = f"mlink{folder.name}_"
-    for segment in _SHM.glob(f"{prefix}*"):
-        segment.unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
