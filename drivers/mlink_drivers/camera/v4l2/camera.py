@@ -1,15 +1,8 @@
-"""Camera backend for V4L2 devices, through OpenCV.
-
-The kernel stamps a buffer when the camera begins or ends sending it, so the stamp does not contain
-Python's delays. It is used as it is if it proves to be on CLOCK_MONOTONIC. A stamp of another
-steady clock is converted by a synchroniser, from the times at which `grab` returned. Without a
-usable stamp, a frame's time is that at which `grab` returned.
-"""
+"""Camera backend for V4L2 devices, through OpenCV; frame_times.py has the times of its frames."""
 
 from __future__ import annotations
 
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
-from mlink.sync import SecondaryClockSynchronizer
 from mlink_drivers.camera.backend import (
     Answer,
     CameraInfo,
@@ -29,12 +21,11 @@ from mlink_drivers.camera.backend import (
 )
 from mlink_drivers.camera.opencv import cv2, decode_into
 from mlink_drivers.camera.v4l2.controls import V4L2Controls
+from mlink_drivers.camera.v4l2.frame_times import FrameTimes
 from mlink_drivers.camera.v4l2.identity import find_camera, lasting_name
 from mlink_drivers.camera.v4l2.node import check_node, gone, opening_failed
 from mlink_drivers.camera.v4l2.settings import V4L2Settings
 
-KERNEL_UNCERTAINTY_USEC = 1000
-"""The kernel stamps in an interrupt, and USB transfers a frame's first bytes within 1 ms."""
 RATE_TOLERANCE = 0.05
 _FIRST_FRAME_SEC = 5.0
 """A camera that wakes up may need seconds for its first picture."""
@@ -59,10 +50,7 @@ class V4L2Camera:
         self._node = Path()
         self._capture: Any = None
         self._settings: V4L2Settings | None = None
-        self._has_kernel_times = False
-        self._synchronizer: SecondaryClockSynchronizer | None = None
-        self._driver_ns = 0
-        self._stamp_ns = 0
+        self._times: FrameTimes | None = None
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
         """Open the node, apply the request, and grab a few frames to see what is delivered.
@@ -82,24 +70,16 @@ class V4L2Camera:
         framerate = float(self._capture.get(cv2.CAP_PROP_FPS))
         if not 0 < framerate < 1e6:
             framerate = request.framerate
-        image = self._probe(framerate)
+        self._times, image = self._probe(framerate)
         return CameraInfo(
             shape=image.shape,
             dtype=image.dtype,
             framerate=framerate,
-            timestamp_source=self._timestamp_source(),
-            # Without the kernel's time, a frame may be up to one period old when it arrives.
-            uncertainty_usec=KERNEL_UNCERTAINTY_USEC
-            if self._has_kernel_times
-            else round(1e6 / framerate),
+            timestamp_source=self._times.source,
+            uncertainty_usec=self._times.uncertainty_usec,
             identity=address if address.startswith(_LASTING) else lasting_name(self._node),
             answers=self._answers(request, image, framerate) + controls,
         )
-
-    def _timestamp_source(self) -> str:
-        if self._has_kernel_times:
-            return "v4l2-monotonic"
-        return "host" if self._synchronizer is None else "v4l2-synchronised"
 
     def adjust(self, control: str, value: ControlValue) -> Answer:
         """Set a control and read it back; may be called while another thread grabs."""
@@ -123,8 +103,8 @@ class V4L2Camera:
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, request.size[1])
         self._capture.set(cv2.CAP_PROP_FPS, request.framerate)
 
-    def _probe(self, framerate: float) -> NDArray[Any]:
-        """Grab the first frames, determine the origin of time stamps, and return a picture.
+    def _probe(self, framerate: float) -> tuple[FrameTimes, NDArray[Any]]:
+        """Grab the first frames; return how their times are determined, and a picture.
 
         The first grab switches the stream on, and no buffer can be filled before that. Driver times
         between that moment and the return of each grab are therefore on CLOCK_MONOTONIC.
@@ -139,17 +119,14 @@ class V4L2Camera:
                 raise opening_failed(self._node, silent_sec=_FIRST_FRAME_SEC)
             else:
                 time.sleep(0.01)
-        self._has_kernel_times = _are_monotonic(taken, before_ns)
-        if not self._has_kernel_times and _are_steady(taken, 1e9 / framerate):
-            self._synchronizer = SecondaryClockSynchronizer(f"camera {self._node}")
-            self._synchronizer.set_expected_clock_frequency_hz(framerate)
         ok, image = self._capture.retrieve()
         if not ok:
             raise DeviceError(
                 f"pictures of {self._node} cannot be decoded",
                 remedy="Choose another pixel_format, such as YUYV or MJPG.",
             )
-        return np.asarray(image)
+        times = FrameTimes(f"camera {self._node}", taken, before_ns, framerate)
+        return times, np.asarray(image)
 
     def _answers(
         self, request: CameraRequest, image: NDArray[Any], framerate: float
@@ -177,9 +154,9 @@ class V4L2Camera:
 
         A grab that has to wait shows that the queue is empty.
         """
-        if self._synchronizer is not None:
-            self._synchronizer.start()
-        if self._has_kernel_times:
+        assert self._times is not None
+        self._times.start()
+        if self._times.is_kernel_time:
             return
         for _ in range(_BUFFERS):
             before_ns = time.monotonic_ns()
@@ -201,19 +178,8 @@ class V4L2Camera:
                 )
             return NoFrame.TIMEOUT
         now_ns = time.monotonic_ns()
-        driver_ns = self._driver_time()
-        if driver_ns and driver_ns == self._driver_ns:
-            return NoFrame.REPEATED
-        self._driver_ns = driver_ns
-        if self._has_kernel_times:
-            if self._stamp_ns < driver_ns <= now_ns:
-                self._stamp_ns = driver_ns
-                return Stamp(driver_ns)
-            return Stamp(now_ns, estimated=True)
-        if self._synchronizer is None:
-            return Stamp(now_ns)
-        steadied_usec = self._synchronizer.process_timestamp(now_ns // 1000, driver_ns // 1000)
-        return Stamp(steadied_usec * 1000)
+        assert self._times is not None
+        return self._times.stamp(now_ns, self._driver_time())
 
     def retrieve(self, into: NDArray[Any]) -> bool:
         """Decode into `into`; False if OpenCV cannot decode the picture.
@@ -231,41 +197,12 @@ class V4L2Camera:
 
     def close(self) -> None:
         """Release the node."""
-        if self._synchronizer is not None:
-            self._synchronizer.stop()
-            self._synchronizer = None
+        if self._times is not None:
+            self._times.stop()
+            self._times = None
         if self._settings is not None:
             self._settings.close()
             self._settings = None
         if self._capture is not None:
             self._capture.release()
             self._capture = None
-
-
-def _are_monotonic(taken: list[tuple[int, int]], began_ns: int) -> bool:
-    """Return whether the driver's times are on CLOCK_MONOTONIC.
-
-    Args:
-        taken: (time of arrival, driver's time) of the first frames, in ns.
-        began_ns: When the stream was switched on.
-    """
-    earliest_ns = began_ns - 1
-    for now_ns, driver_ns in taken:
-        if not earliest_ns < driver_ns <= now_ns:
-            return False
-        earliest_ns = driver_ns
-    return True
-
-
-def _are_steady(taken: list[tuple[int, int]], period_nsec: float) -> bool:
-    """Return whether the driver's times advance like times of arrival, within half a period.
-
-    Args:
-        taken: (time of arrival, driver's time) of the first frames, in ns.
-        period_nsec: Nominal frame period.
-    """
-    times = [driver_ns for _, driver_ns in taken]
-    if any(after <= before for before, after in pairwise([0, *times])):
-        return False
-    elapsed_ns = taken[-1][0] - taken[0][0]
-    return abs(times[-1] - times[0] - elapsed_ns) < period_nsec / 2
