@@ -91,6 +91,7 @@ class Engine:
         if options.virtual is not None:
             self._conductor = Conductor(options.virtual, self._order, self._streams.edges)
             self._reporter.virtual_usec = lambda: self._conductor.now_usec if self._conductor else 0
+        self._disk: DiskSync | None = None
         self._disk_errors: SimpleQueue[StorageError] = SimpleQueue()
         self.live: LiveRun | None = None
         """The run as companions see it; None until all workers have loaded."""
@@ -128,7 +129,7 @@ class Engine:
             if self.options.record:
                 recording = Recording(self.bench, self.options, run_uuid)
                 self._reporter.recording = recording
-                stack.enter_context(DiskSync(recording.path, self._disk_errors.put))
+                self._disk = stack.enter_context(DiskSync(recording.path, self._disk_errors.put))
             try:
                 self._run_workers(work, recording, run_uuid)
             except MlinkError as error:
@@ -248,18 +249,31 @@ class Engine:
         ending.close()
 
     def _conclude(self, recording: Recording | None) -> RunResult:
+        """Put the recording onto the disk, and close it with the run's result."""
         outcome = self._outcome
+        self._finish_disk()
         result = self._reporter.result(outcome.failures, outcome.stop_reason, self._workers)
         if recording is not None:
             result.recording_dir = recording.path
             try:
                 recording.close(result)
             except MlinkError as error:
-                self._outcome.add(Failure("", "close", error.message, error.remedy))
-                result.success = False
-                result.failures = outcome.failures
+                outcome.add(Failure("", "close", error.message, error.remedy))
+            self._finish_disk()  # the log and the attributes
+            result.success = not outcome.failures
         self._reporter.enter(Phase.DONE)
         return result
+
+    def _finish_disk(self) -> None:
+        """Wait until all files are on the disk: until then the run has not ended."""
+        if self._disk is not None:
+            self._disk.finish()
+        self._take_disk_errors()
+
+    def _take_disk_errors(self) -> None:
+        while not self._disk_errors.empty():
+            error = self._disk_errors.get()
+            self._outcome.add(Failure("", "record", error.message, error.remedy))
 
     # waiting ------------------------------------------------------------------------------
 
@@ -314,7 +328,5 @@ class Engine:
             self._messages.handle(event)
         if reason := self._interrupts.reason():
             self._outcome.stop(reason)
-        while not self._disk_errors.empty():
-            error = self._disk_errors.get()
-            self._outcome.add(Failure("", "record", error.message, error.remedy))
+        self._take_disk_errors()
         self._reporter.tick(self._workers)

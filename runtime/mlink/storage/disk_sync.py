@@ -1,4 +1,4 @@
-"""Forces a recording's files onto the disk, twice a second.
+"""Forces a recording's files onto the disk, twice a second and when all of them are closed.
 
 Written data is at first in the page cache only. It survives a killed process, but a power cut or
 a disk that is pulled out loses up to half a minute of it. Forcing it out also detects a broken disk
@@ -19,7 +19,7 @@ from mlink.errors import StorageError
 from mlink.storage.failures import storage_error
 
 INTERVAL_S = 0.5
-_JOIN_S = 10.0
+FINISH_LIMIT_S = 60.0
 """Longest wait for a slow disk at the end of the run."""
 
 
@@ -29,12 +29,15 @@ class DiskSync:
     Args:
         folder: Folder of the recording; files are found at any depth, and while it grows.
         on_error: Called once, in that thread, when the disk fails. The thread then ends.
+            `finish` may call it in the caller's thread.
     """
 
     def __init__(self, folder: Path, on_error: Callable[[StorageError], None]) -> None:
         self._folder = folder
         self._on_error = on_error
+        self._files = ChangedFiles(folder)
         self._stop = threading.Event()
+        self._failed = False
         self._thread = threading.Thread(target=self._run, name="disk-sync", daemon=True)
 
     def __enter__(self) -> Self:
@@ -43,20 +46,57 @@ class DiskSync:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(_JOIN_S)
+        if not self._failed:
+            self._thread.join(FINISH_LIMIT_S)
+
+    def finish(self) -> None:
+        """Force out each file in its final state; call it when nothing writes any more.
+
+        It may be called again after further writes. A disk that needs more than FINISH_LIMIT_S is
+        an error.
+        """
+        self._stop.set()
+        if self._failed:
+            return
+        deadline = time.monotonic() + FINISH_LIMIT_S
+        self._thread.join(FINISH_LIMIT_S)
+        if not self._thread.is_alive() and not self._failed:
+            # All files once more: a last write in the same tick of the clock, which leaves the
+            # size as it was, is not visible in a file's state.
+            self._files = ChangedFiles(self._folder)
+            self._thread = threading.Thread(target=self._write_out, name="disk-sync", daemon=True)
+            self._thread.start()
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._thread.is_alive():
+            self._fail(
+                StorageError(
+                    f"the disk has not stored all of {self._folder} within {FINISH_LIMIT_S:g} s",
+                    remedy="Wait until the disk is idle before you unplug it or switch the "
+                    "machine off; then check the recording with `mlink verify`.",
+                )
+            )
 
     def _run(self) -> None:
-        files = ChangedFiles(self._folder)
         wait_s = INTERVAL_S
         while not self._stop.wait(wait_s):
             began = time.monotonic()
-            try:
-                files.write_out()
-            except OSError as error:
-                self._on_error(storage_error(error, Path(error.filename or self._folder)))
+            if not self._write_out():
                 return
             # A slow disk is left to the recorders for half of the time.
             wait_s = max(INTERVAL_S, time.monotonic() - began)
+
+    def _write_out(self) -> bool:
+        try:
+            self._files.write_out()
+        except OSError as error:
+            self._fail(storage_error(error, Path(error.filename or self._folder)))
+            return False
+        return True
+
+    def _fail(self, error: StorageError) -> None:
+        if not self._failed:
+            self._failed = True
+            self._on_error(error)
 
 
 class ChangedFiles:

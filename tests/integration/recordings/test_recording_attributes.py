@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,26 @@ def test_a_failed_run_says_why_and_its_files_are_whole(bench: BenchRunner) -> No
     assert found["failures"][0]["module"] == "middle"
     report = verify_recording(result.recording_dir)
     assert report.ok, report.findings
+
+
+def test_every_file_is_on_the_disk_when_the_run_has_ended(
+    bench: BenchRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: dict[str, tuple[int, int]] = {}
+    force_out = os.fdatasync
+
+    def spy(fd: int) -> None:
+        found = os.fstat(fd)
+        synced[os.readlink(f"/proc/self/fd/{fd}")] = (found.st_size, found.st_mtime_ns)
+        force_out(fd)
+
+    monkeypatch.setattr(os, "fdatasync", spy)
+    result = bench.write(CHAIN, source=SOURCE, middle=FORWARD).run(0.5)
+    files = [path for path in Path(result.recording_dir).rglob("*") if path.is_file()]
+    assert {"run.log", "attributes.toml", "manifest.toml"} < {path.name for path in files}
+    for path in files:
+        found = path.stat()
+        assert synced.get(str(path.resolve())) == (found.st_size, found.st_mtime_ns), path
 
 
 def test_an_unknown_folder_of_the_order_is_refused(bench: BenchRunner) -> None:

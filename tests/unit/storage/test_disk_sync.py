@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,42 @@ def test_a_disk_that_refuses_is_reported_once_with_the_file_and_what_to_do(
     assert "rows.csv: Input/output error" in error.message
     assert error.remedy is not None
     assert "cable" in error.remedy
+
+
+def test_the_last_write_is_forced_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that changes neither size nor time, such as a header that is completed."""
+    contents: dict[str, bytes] = {}
+
+    def note(fd: int) -> None:
+        path = Path(f"/proc/self/fd/{fd}").readlink()
+        if path.is_file():
+            contents[path.name] = path.read_bytes()
+
+    monkeypatch.setattr(os, "fdatasync", note)
+    video = tmp_path / "video.mkv"
+    with DiskSync(tmp_path, pytest.fail) as sync:
+        video.write_bytes(b"open")
+        sync.finish()
+        state = video.stat()
+        video.write_bytes(b"done")
+        os.utime(video, ns=(state.st_atime_ns, state.st_mtime_ns))
+        (tmp_path / "attributes.toml").write_bytes(b"end")
+        sync.finish()
+    assert contents == {"video.mkv": b"done", "attributes.toml": b"end"}
+
+
+def test_a_disk_that_does_not_finish_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(os, "fdatasync", lambda _fd: released.wait(60))
+    monkeypatch.setattr(disk_sync, "FINISH_LIMIT_S", 0.05)
+    errors: list[StorageError] = []
+    (tmp_path / "video.mkv").write_bytes(b"")
+    with DiskSync(tmp_path, errors.append) as sync:
+        sync.finish()
+        sync.finish()
+        released.set()
+    (error,) = errors
+    assert "has not stored all of" in error.message
+    assert "mlink verify" in (error.remedy or "")
