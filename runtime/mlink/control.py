@@ -136,7 +136,7 @@ class ConnectInput(EngineMessage, frozen=True):
 class UpdateMetadata(EngineMessage, frozen=True):
     """The source of an input has changed its metadata in start().
 
-    Sent before the Start of this module, except for a feedback input.
+    Sent before the Start of this module, except for a feedback input and for commands to a device.
     """
 
     port: str
@@ -147,7 +147,7 @@ class Start(EngineMessage, frozen=True):
     """Start the module; zero of master time is this CLOCK_MONOTONIC reading in ns.
 
     All workers get the same reading, so that their master times agree. Sent when all sources have
-    started; the worker answers with Started or Failed.
+    started, and the devices that the module commands; the worker answers with Started or Failed.
     """
 
     t0_monotonic_ns: int

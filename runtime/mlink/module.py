@@ -40,7 +40,11 @@ if TYPE_CHECKING:
 
 
 class Category(enum.Enum):
-    """What a module is for. In a cycle of streams this decides the order of start."""
+    """What a module is for.
+
+    In a cycle of streams this decides the order of start; a device starts before the modules that
+    command it.
+    """
 
     DEVICE = "device"
     GENERATOR = "generator"
@@ -192,7 +196,10 @@ class InputPort(Protocol):
 
     @property
     def metadata(self) -> Metadata:
-        """Metadata of the stream; complete when `start()` of this module is called."""
+        """Metadata of the stream; complete when `start()` of this module is called.
+
+        Metadata of commands to a device that their source sets in its `start()` come later.
+        """
         ...
 
     on_item: Callable[[Any], object] | None
@@ -413,8 +420,9 @@ class Module(Generic[SettingsT]):
     def start(self) -> None:
         """Begin to send; master time runs.
 
-        Called when all sources (but feedback) have started. Metadata of outputs is frozen when it
-        returns.
+        Called when all sources (but feedback) have started, and the devices that the module
+        commands: a device starts before the sources of its commands. Metadata of outputs is frozen
+        when it returns.
         """
 
     def run(self) -> None:

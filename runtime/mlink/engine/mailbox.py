@@ -60,7 +60,8 @@ class RunMessages:
                 worker.pending_acks -= 1
             case control.Started():
                 for edge, packed in self._streams.changed(worker.name, message.metadata):
-                    # a subscriber has not started yet, unless the edge is a feedback edge
+                    # a subscriber has not started yet, unless the edge is a feedback edge, or it is
+                    # a device that receives commands
                     self._workers[edge.target].send(
                         control.UpdateMetadata(edge.target_port, packed)
                     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from mlink.bench import Bench, ModuleConfig
@@ -27,6 +27,9 @@ _BORROWED_FRAMES = 16
 _BORROWED_BLOCKS = 4
 
 log = logging.getLogger("mlink.engine")
+
+COMMANDS = frozenset({DataType.LineCommand, DataType.ControlCommand})
+"""Types whose items command their receiver; none may be lost."""
 
 LOOP_CATEGORIES = frozenset({Category.DEVICE, Category.GENERATOR, Category.SCRIPT})
 LOOP_NICE = -10
@@ -73,23 +76,65 @@ def order_modules(bench: Bench) -> list[str]:
         name: {connection.source_module for connection in module.connections} - {name}
         for name, module in bench.modules.items()
     }
+    return _in_order(bench, sources)
+
+
+def start_order(bench: Bench) -> dict[str, frozenset[str]]:
+    """Return the modules in the order of their start, each with those that run before it starts.
+
+    As in `order_modules`, but a device starts before the modules that command it, directly or
+    through a module that passes commands on: the first command finds it running.
+    """
+    commanded = _commanded(bench)
+    before: dict[str, set[str]] = {name: set() for name in bench.modules}
+    for name, module in bench.modules.items():
+        for connection in module.connections:
+            source = connection.source_module
+            kind = output_type(bench.modules[source], connection.source_port)
+            if kind in COMMANDS and name in commanded:
+                before[source].add(name)
+            else:
+                before[name].add(source)
+    for name, others in before.items():
+        others.discard(name)
+    order = _in_order(bench, before)
+    return {name: frozenset(before[name].intersection(order[:i])) for i, name in enumerate(order)}
+
+
+def _commanded(bench: Bench) -> set[str]:
+    """Return the devices, and the modules whose commands reach one."""
+    found = {n for n, module in bench.modules.items() if module.type.category is Category.DEVICE}
+    new = found
+    while new:
+        new = {
+            connection.source_module
+            for name in new
+            for connection in bench.modules[name].connections
+            if output_type(bench.modules[connection.source_module], connection.source_port)
+            in COMMANDS
+        } - found
+        found = found | new
+    return found
+
+
+def _in_order(bench: Bench, before: Mapping[str, Collection[str]]) -> list[str]:
+    """Order the modules so that those in `before` come first, where no cycle prevents it."""
     order: list[str] = []
     remaining = list(bench.modules)
     while remaining:
-        ready = [name for name in remaining if not sources[name].intersection(remaining)]
+        waits_for = {name: len({*remaining}.intersection(before[name])) for name in remaining}
+        ready = [name for name in remaining if not waits_for[name]]
         pick = (
-            ready[0] if ready else min(remaining, key=lambda n: _rank(bench, n, sources, remaining))
+            ready[0]
+            if ready
+            else min(
+                remaining,
+                key=lambda n: (_CATEGORY_RANK[bench.modules[n].type.category], waits_for[n]),
+            )
         )
         order.append(pick)
         remaining.remove(pick)
     return order
-
-
-def _rank(
-    bench: Bench, name: str, sources: dict[str, set[str]], remaining: Iterable[str]
-) -> tuple[int, int]:
-    unresolved = len(sources[name].intersection(remaining))
-    return _CATEGORY_RANK[bench.modules[name].type.category], unresolved
 
 
 def find_edges(bench: Bench, order: list[str]) -> list[Edge]:

@@ -1,6 +1,6 @@
 """The phases of a run, from the checked bench to the closed recording.
 
-    spawn → prepare (in stream order) → start (in stream order) → run → stop → close
+    spawn → prepare (in stream order) → start (a device before its commander) → run → stop → close
 
 All of it runs in one thread, which waits on the workers' channels. The first failure ends the run:
 the other modules still drain and close.
@@ -9,7 +9,7 @@ the other modules still drain and close.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,7 +24,7 @@ from mlink.engine.interrupt import Interrupts
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.options import RunOptions
 from mlink.engine.outcome import Outcome
-from mlink.engine.plan import order_modules
+from mlink.engine.plan import order_modules, start_order
 from mlink.engine.recording import Recording
 from mlink.engine.report import Reporter, ReporterLogHandler
 from mlink.engine.setup.devices import open_devices
@@ -183,7 +183,8 @@ class Engine:
 
     def _prepare(self) -> None:
         self._reporter.enter(Phase.PREPARE)
-        self._in_stream_order(self._send_prepare, State.PREPARED, self.options.prepare_timeout_s)
+        sources = {name: self._streams.sources(name) for name in self._order}
+        self._in_order(sources, self._send_prepare, State.PREPARED, self.options.prepare_timeout_s)
         if self._outcome.ending:
             return
         for edge in self._streams.edges:
@@ -206,10 +207,11 @@ class Engine:
         self._t0_ns = time.monotonic_ns()
         self._reporter.start_clock(self._t0_ns)
         self._reporter.enter(Phase.START)
+        before = start_order(self.bench)
         if (turns := self._turns) is not None:
-            turns.start(self._order, self._send_start, self._outcome.fail_worker)
+            turns.start(list(before), self._send_start, self._outcome.fail_worker)
         else:
-            self._in_stream_order(self._send_start, State.STARTED, self.options.start_timeout_s)
+            self._in_order(before, self._send_start, State.STARTED, self.options.start_timeout_s)
 
     def _send_start(self, worker: WorkerHandle) -> None:
         worker.advance(State.STARTING)
@@ -287,22 +289,26 @@ class Engine:
     def _all(self, state: State) -> bool:
         return all(worker.state >= state for worker in self._workers.values())
 
-    def _in_stream_order(
-        self, send: Callable[[WorkerHandle], None], reached: State, timeout_s: float
+    def _in_order(
+        self,
+        before: Mapping[str, Collection[str]],
+        send: Callable[[WorkerHandle], None],
+        reached: State,
+        timeout_s: float,
     ) -> None:
-        """Send to each module when all its sources have reached a state; wait until all have.
+        """Send to each module when all before it have reached a state; wait until all have.
 
         Args:
+            before: Module → the modules that have to reach the state before it.
             send: Sends the message that leads a worker to the state.
             reached: The state to wait for.
             timeout_s: Time for all modules together; modules that are late have failed.
         """
-        sources = {name: self._streams.sources(name) for name in self._order}
-        pending = list(self._order)
+        pending = list(before)
 
         def send_to_ready() -> bool:
             for name in list(pending):
-                if all(self._workers[source].state >= reached for source in sources[name]):
+                if all(self._workers[other].state >= reached for other in before[name]):
                     pending.remove(name)
                     send(self._workers[name])
             return not pending and self._all(reached)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from mlink.bench import Bench, ModuleConfig
 from mlink.control import InputPlan
 from mlink.engine.plan import (
+    COMMANDS,
     UNKNOWN_FRAME_BYTES,
     Edge,
     find_edges,
@@ -19,8 +20,6 @@ from mlink.transport.codec import HEADER_BYTES, is_small
 from mlink.transport.plan import StreamPlan
 from mlink.transport.records import LIKELY_RECORD_BYTES, PIPE_BYTES
 from mlink.types import DataType
-
-_LOSSLESS = (DataType.LineCommand, DataType.ControlCommand)
 
 
 class Streams:
@@ -50,7 +49,7 @@ class Streams:
         return [edge for edge in self.edges if edge.source == module]
 
     def sources(self, module: str) -> set[str]:
-        """Return the sources that a module waits for in prepare and start: all but feedback.
+        """Return the sources that a module waits for in prepare: all but feedback.
 
         Waiting for a feedback source would never end: that module waits for this one.
         """
@@ -65,7 +64,7 @@ class Streams:
             stream=plan,
             feedback=edge.feedback,
             counted=self.is_small(edge) and edge.queue is not None,
-            lossless=self._types[edge.stream] in _LOSSLESS,
+            lossless=self._types[edge.stream] in COMMANDS,
         )
 
     def input_plans(self, module: str) -> dict[str, InputPlan]:

@@ -17,6 +17,7 @@ from mlink.engine.plan import (
     order_modules,
     output_type,
     plan_stream,
+    start_order,
 )
 from mlink.metadata import MetaSize
 from mlink.module import Category
@@ -99,6 +100,76 @@ def test_an_edge_has_what_the_bench_gives():
 def test_the_type_of_an_output_is_found_by_its_id():
     both = module("m", outputs={"a": DataType.Frame, "b": ROWS})
     assert (output_type(both, "a"), output_type(both, "b")) == (DataType.Frame, ROWS)
+
+
+# the start --------------------------------------------------------------------------------
+
+COMMANDS = DataType.LineCommand
+
+
+def commander(name, *sources, kind=COMMANDS):
+    """A script that sends commands, and rows."""
+    ports = {f"in{number}": source for number, source in enumerate(sources)}
+    inputs = dict.fromkeys(ports, COMMANDS if kind is None else ROWS)
+    outputs = {"commands": kind or COMMANDS, "rows": ROWS}
+    return module(name, inputs=inputs, outputs=outputs, sources=ports, category=Category.SCRIPT)
+
+
+def device(name, **sources):
+    types = {"control": COMMANDS, "settings": ROWS}
+    return module(
+        name,
+        inputs={port: types[port] for port in sources},
+        outputs={"out": ROWS},
+        sources=sources,
+        category=Category.DEVICE,
+    )
+
+
+@pytest.mark.parametrize("kind", [COMMANDS, DataType.ControlCommand])
+def test_a_device_starts_before_the_script_that_commands_it(kind):
+    bench = bench_of(commander("loop", kind=kind), device("board", control="loop.commands"))
+    assert start_order(bench) == {"board": frozenset(), "loop": {"board"}}
+    assert order_modules(bench) == ["loop", "board"]  # it drains its commands to the last
+    assert feedback(bench) == set()
+
+
+def test_a_device_starts_before_those_that_command_it_through_another_script():
+    bench = bench_of(
+        commander("plan"),
+        commander("relay", "plan.commands", kind=None),
+        device("board", control="relay.commands"),
+        module(
+            "log",
+            inputs={"in": COMMANDS},
+            sources={"in": "plan.commands"},
+            category=Category.WRITER,
+        ),
+    )
+    order = start_order(bench)
+    assert list(order) == ["board", "relay", "plan", "log"]
+    assert order["relay"] == {"board"}
+    assert order["plan"] == {"relay"}
+    assert order["log"] == {"plan"}  # a recorder needs the metadata of its source
+
+
+def test_a_closed_loop_starts_with_its_device():
+    bench = bench_of(
+        commander("loop", "board.out"), device("board", control="loop.commands"),
+    )  # fmt: skip
+    assert start_order(bench) == {"board": frozenset(), "loop": {"board"}}
+
+
+def test_a_device_comes_first_also_when_it_takes_rows_from_its_commander():
+    bench = bench_of(
+        commander("loop"), device("board", control="loop.commands", settings="loop.rows")
+    )
+    assert start_order(bench) == {"board": frozenset(), "loop": {"board"}}
+
+
+def test_without_commands_modules_start_in_the_order_of_the_streams():
+    bench = bench_of(node("sink", "b", "a"), node("b", "a"), node("z"), node("a"))
+    assert start_order(bench) == {"z": set(), "a": set(), "b": {"a"}, "sink": {"a", "b"}}
 
 
 # queues -----------------------------------------------------------------------------------

@@ -1,0 +1,86 @@
+"""Commands reach a board when they are sent, from the first one on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlink.engine.status import RunResult
+from mlink.recording.signals import load_json
+from tests.integration.runs.test_run_life import read_table
+from tests.support.bench_runner import BenchRunner
+
+pytest.importorskip("yasimavr")
+pytestmark = pytest.mark.sim
+
+OPEN_LOOP = """
+[devices]
+uno = "virtual:uno"
+
+[modules.board]
+type = "firmata-io"
+device = "uno"
+inputs = { fmctl = "loop.commands" }
+
+[modules.loop]
+type = "pyscript"
+script = "loop.py"
+ports_out = [
+    { id = "commands", data_type = "LineCommand" },
+    { id = "rows", data_type = "TableRow" },
+]
+
+[modules.rows]
+type = "table"
+inputs = { rows = "loop.rows" }
+
+[modules.edges]
+type = "jsonwriter"
+input_type = "LineReading"
+inputs = { lines-in = "board.fmdata" }
+
+[virtual.w]
+type = "wire"
+ends = ["uno.8", "uno.2"]
+"""
+SQUARE = """
+import syntalos_mlink as syl
+commands = syl.get_output_port("commands")
+rows = syl.get_output_port("rows")
+led = syl.HwOutputLine(commands, 8)
+sense = syl.HwInputLine(commands, 2)
+
+def start():
+    rows.set_metadata_value("table_header", ["time_usec", "value"])
+    sense.send_mode()
+    led.send_mode()
+
+def run():
+    while syl.is_running():
+        for value in (1, 0):
+            led.set_value(value)
+            rows.submit([syl.time_since_start_usec(), value])
+            syl.wait(50)
+"""
+
+
+def edges_of(result: RunResult, line: int) -> list[tuple[int, int]]:
+    """Return (master time in µs, value) of a line's readings."""
+    assert result.recording_dir is not None
+    (path,) = Path(result.recording_dir).rglob("edges.json.zst")
+    rows = load_json(path)["data"]
+    return [(time_usec, value) for time_usec, number, value in rows if number == line]
+
+
+def test_the_first_pulse_of_a_script_that_only_commands_is_made_as_commanded(
+    bench: BenchRunner,
+) -> None:
+    result = bench.write(OPEN_LOOP, loop=SQUARE).run(1.5)
+    assert result.success, result.failures
+    commanded = [int(row[0]) for row in read_table(result)[1:] if row][:4]
+    edges = edges_of(result, 2)
+    first = next(number for number, (_, value) in enumerate(edges) if value)
+    made = [time_usec for time_usec, _ in edges[first : first + 4]]
+    late = [m - c for m, c in zip(made, commanded, strict=True)]
+    assert all(-5_000 < each < 20_000 for each in late), late
