@@ -118,6 +118,8 @@ class RecordWriter(SendingEnd):
         self._queues = [
             _Queue(fd, limit) for fd, limit in zip(pipes, queues or (0,) * len(pipes), strict=True)
         ]
+        self._pipes = list(pipes)
+        self._counts_items = any(queues)
         self._while_full = while_full
         self.note: Callable[[bytes], object] | None = None
         """Called with each payload before it is sent; for journals."""
@@ -143,9 +145,14 @@ class RecordWriter(SendingEnd):
             return
         with self._lock:
             self._check_open()
-            records = (RECORD.pack(size, self.sent) + payload,)
+            record = RECORD.pack(size, self.sent) + payload
             self.sent += 1
-            self._offer(records)
+            if self._counts_items:
+                self._offer((record,))
+                return
+            for number, fd in enumerate(self._pipes):
+                if not self._write(fd, record):
+                    self.lost[number] += 1  # the reader sees the gap
 
     def _submit_large(self, payload: bytes) -> None:
         if len(payload) > codec.SMALL_ITEM_LIMIT:
@@ -167,15 +174,11 @@ class RecordWriter(SendingEnd):
     def _offer(self, records: Sequence[bytes]) -> None:
         """Write an item's records to each subscription, and count those that it does not reach."""
         for number, queue in enumerate(self._queues):
-            if queue.limit or len(records) > 1:
-                reached = self._put(queue, records)
-            else:
-                reached = self._write(queue.fd, records[0])
-            if not reached:
-                self.lost[number] += 1  # the reader sees the gap
+            if not self._put(queue, records):
+                self.lost[number] += 1
 
     def _put(self, queue: _Queue, records: Sequence[bytes]) -> bool:
-        """Write an item that counts, or that takes several records."""
+        """Write an item that a queue counts, or that takes several records."""
         while queue.is_full():
             if self._while_full is None:
                 return False
@@ -210,6 +213,7 @@ class RecordWriter(SendingEnd):
             for queue in self._queues:
                 os.close(queue.fd)
             self._queues.clear()
+            self._pipes.clear()
 
 
 class RecordReader(ReceivingEnd):
