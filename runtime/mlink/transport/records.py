@@ -150,9 +150,9 @@ class RecordWriter(SendingEnd):
             if self._counts_items:
                 self._offer((record,))
                 return
-            for number, fd in enumerate(self._pipes):
+            for fd in self._pipes:
                 if not self._write(fd, record):
-                    self.lost[number] += 1  # the reader sees the gap
+                    self.lost[self._pipes.index(fd)] += 1  # the reader sees the gap
 
     def _submit_large(self, payload: bytes) -> None:
         if len(payload) > codec.SMALL_ITEM_LIMIT:
