@@ -6,6 +6,8 @@ run that has crashed: its sockets and the folder itself are removed.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -18,6 +20,14 @@ from mlink.closing import ClosesOnExit
 from mlink.errors import StorageError
 
 _LOCK = "lock"
+_ATTEMPTS = 100
+
+_REMEDIES = {
+    errno.ENOSPC: "Free space there, or set XDG_RUNTIME_DIR to a folder with space.",
+    errno.EDQUOT: "Free space there, or set XDG_RUNTIME_DIR to a folder with space.",
+    errno.EMFILE: "Allow more open files: ulimit -n 4096.",
+}
+_OTHER_REMEDY = "Set XDG_RUNTIME_DIR or TMPDIR to a folder that you can write to."
 
 log = logging.getLogger("mlink.engine")
 
@@ -43,35 +53,77 @@ class RunWorkDir(ClosesOnExit):
     def __init__(self) -> None:
         base = runs_dir()
         try:
+            self.path, self._lock = _make_folder(base)
+        except OSError as error:
+            raise StorageError(
+                f"cannot create a folder for the run in {base}: {error.strerror}",
+                remedy=_REMEDIES.get(error.errno or 0, _OTHER_REMEDY),
+            ) from error
+
+    def close(self) -> None:
+        """Remove the run's folder and release the lock."""
+        _remove(self.path)
+        os.close(self._lock)
+        with contextlib.suppress(OSError):  # other runs have their folders there
+            self.path.parent.rmdir()
+
+
+def _make_folder(base: Path) -> tuple[Path, int]:
+    """Return a new folder in `base` and the descriptor of its lock, which is held.
+
+    Another run may remove `base` when it ends, or take a folder that is not locked yet for a
+    leftover. Then this one begins again, with another name.
+    """
+    for _ in range(_ATTEMPTS):
+        path = base / secrets.token_hex(4)
+        try:
             base.mkdir(mode=0o700, parents=True, exist_ok=True)
             if base.stat().st_uid != os.getuid():
                 raise StorageError(
                     f"{base} belongs to another user", remedy="Remove it, or set XDG_RUNTIME_DIR."
                 )
             remove_stale_runs(base)
-            token = secrets.token_hex(3)
-            self.path = base / token
-            self.path.mkdir(mode=0o700)
-            self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-        except OSError as error:
-            raise StorageError(
-                f"cannot create a folder for the run in {base}: {error.strerror}",
-                remedy="Set XDG_RUNTIME_DIR or TMPDIR to a folder that you can write to.",
-            ) from error
-
-    def close(self) -> None:
-        """Remove the run's folder and release the lock."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
-        try:
-            self.path.parent.rmdir()
+            path.mkdir(mode=0o700)
+            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except (FileNotFoundError, FileExistsError):
+            if base.is_symlink() or base.is_file():
+                raise  # no folder can be made there
+            continue
         except OSError:
-            pass  # other runs have their folders there
+            with contextlib.suppress(OSError):
+                path.rmdir()
+            raise
+        if _hold(lock):
+            with contextlib.suppress(OSError):  # no space: then nobody reports it if it is left
+                os.write(lock, str(os.getpid()).encode())
+            return path, lock
+        os.close(lock)
+    raise OSError(errno.EAGAIN, f"other runs removed it {_ATTEMPTS} times")
+
+
+def _hold(lock: int) -> bool:
+    """Lock a run's lock file; return False if another process holds or has removed it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return os.fstat(lock).st_nlink > 0
+
+
+def _remove(folder: Path) -> None:
+    """Remove a run's folder, the lock last: until then others see whose it is."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            elif entry.name != _LOCK:
+                os.unlink(entry.path)  # noqa: PTH108 - an entry of scandir
+        (folder / _LOCK).unlink()
+        folder.rmdir()
 
 
 def remove_stale_runs(base: Path) -> int:
-    """Remove the folders and shared memory of crashed runs in `base`; return their number.
+    """Remove the folders of crashed runs in `base`; return their number.
 
     A run that is alive holds the lock in its folder; the kernel releases it with the process.
     """
@@ -80,14 +132,13 @@ def remove_stale_runs(base: Path) -> int:
         try:
             fd = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
-            continue  # its run creates or removes it at this moment
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            with contextlib.suppress(OSError):  # not empty: no folder of a run
+                folder.rmdir()  # its run died, or begins again with another name
             continue
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-            removed += 1
+        try:
+            if _hold(fd):
+                removed += os.fstat(fd).st_size > 0  # else it was never a run's
+                _remove(folder)
         finally:
             os.close(fd)
     if removed:
