@@ -1,7 +1,8 @@
 """The capture thread: grab, stamp, decode into loaned shared memory, send.
 
 It never waits for a subscriber. The loop allocates as little as possible, and counts every frame
-that is not sent, by the reason.
+that is not sent, by the reason. Each frame that the camera took during the run and that is not sent
+is also a gap in the stream (`OutputPort.note_lost`), so that subscribers and datasets count it too.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class CaptureThread:
                 return
             finally:
                 self._rate.finish()
-                self.counts.lost += self._rate.take_lost()
+                self._lose(self._rate.take_lost())
 
     def _capture(self) -> None:
         """Send frames until a stop or the end of the source."""
@@ -173,6 +174,9 @@ class CaptureThread:
             time_usec = to_master(time_ns)
             if time_usec <= self._last_usec:
                 counts.disordered += 1
+                if number < 0 and not info.steady:
+                    # Otherwise the next frame's number or interval shows that this one is missing.
+                    self._output.note_lost(1)
                 self._warn_once(
                     "disordered",
                     "a frame's time is not later than that of the frame before: not sent",
@@ -189,13 +193,16 @@ class CaptureThread:
                     self._index = max(number, 0)
                 offset = self._index - number
             elif number >= 0:
-                counts.lost += number + offset - self._index - 1
+                missing = number + offset - self._index - 1
+                if missing < 0:  # the source counts anew
+                    offset -= missing
+                self._lose(missing)
                 self._index = number + offset
             else:
                 self._index += 1
                 if info.steady:
                     rate.add(time_ns - self.last_ns)
-                    counts.lost += rate.take_lost()
+                    self._lose(rate.take_lost())
             self.last_ns = time_ns
             self.in_order += 1
             self._last_usec = time_usec
@@ -206,6 +213,7 @@ class CaptureThread:
                 if stopping():
                     return
                 counts.unsent += 1
+                self._output.note_lost(1)
                 self._warn_once("unsent", f"no memory for a frame: not sent ({error})")
                 last_alive_ns = time.monotonic_ns()
                 continue
@@ -213,6 +221,7 @@ class CaptureThread:
             if has_subscriber and not retrieve(loan.array):
                 loan.discard()
                 counts.damaged += 1
+                self._output.note_lost(1)
                 self._warn_once("damaged", "a frame is damaged: not sent")
                 self._check_silence(last_alive_ns)
                 continue
@@ -221,6 +230,12 @@ class CaptureThread:
             counts.estimated += estimated
             last_alive_ns = time.monotonic_ns()
 
+    def _lose(self, count: int) -> None:
+        """Count frames that never arrived, and leave a gap of that size in the stream."""
+        if count > 0:
+            self.counts.lost += count
+            self._output.note_lost(count)
+
     def _missed_until(self, time_ns: int) -> int:
         """Count the frames that were missed since the camera was lost; return their number."""
         rate = self._info.framerate
@@ -228,7 +243,7 @@ class CaptureThread:
         if not (self._info.steady and period_nsec):
             return 0
         missed = max(0, round((time_ns - self.last_ns) / period_nsec) - 1)
-        self.counts.lost += missed
+        self._lose(missed)
         return missed
 
     def _note_absence(self, reason: NoFrame, last_alive_ns: int) -> None:

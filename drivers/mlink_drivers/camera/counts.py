@@ -7,7 +7,11 @@ from dataclasses import dataclass, fields
 
 @dataclass(slots=True)
 class CaptureCounts:
-    """Frames by what happened to them; each is counted once, under `sent` or another reason."""
+    """Frames by what happened to them.
+
+    The stream's count of sent items is `sent` + `lost` + `damaged` + `unsent`: the last three are
+    gaps in it. A `disordered` frame is `lost` too, or a gap of its own if nothing shows it missing.
+    """
 
     sent: int = 0
     stale: int = 0

@@ -113,7 +113,10 @@ class CaptureRun:
         assert self.camera.played_out.wait(5)
         assert self.capture.stop()
         assert not self.failures
-        return self.capture.counts
+        counts = self.capture.counts
+        # What the camera counts as gone is a gap in its stream: subscribers and datasets have it.
+        assert self.output.lost == counts.lost + counts.damaged + counts.unsent
+        return counts
 
 
 def test_each_frame_is_sent_with_its_time_its_number_and_its_pixels():
@@ -169,6 +172,36 @@ def test_lost_frames_are_found_from_the_numbers_of_a_source_that_counts():
     run = CaptureRun(camera)
     assert run.play().lost == 3
     assert [frame.index for frame in run.output.items] == [0, 1, 5, 6]
+
+
+def test_a_source_that_counts_anew_loses_nothing():
+    start = time.monotonic_ns() + 10**9
+    camera = ScriptedCamera([Stamp(start + i * 1000, n) for i, n in enumerate((0, 1, 0, 1, 3))])
+    camera.current = 0
+    run = CaptureRun(camera)
+    assert run.play().lost == 1
+    assert [frame.index for frame in run.output.items] == [0, 1, 2, 3, 5]
+
+
+def test_a_gap_is_before_the_frame_that_shows_it():
+    output = OrderedOutput("video", DataType.Frame)
+    start = time.monotonic_ns() + 10**9
+    camera = ScriptedCamera([Stamp(start + n * 1000, n) for n in (0, 1, 5, 6)])
+    camera.current = 0
+    CaptureRun(camera, output).play()
+    assert output.seen_lost == [0, 0, 3, 3]
+
+
+class OrderedOutput(FakeOutput):
+    """Keeps how many items were lost before each loan."""
+
+    def __init__(self, id, data_type):
+        super().__init__(id, data_type)
+        self.seen_lost = []
+
+    def loan_frame(self, shape, dtype=np.uint8):
+        self.seen_lost.append(self.lost)
+        return super().loan_frame(shape, dtype)
 
 
 def test_a_damaged_or_repeated_frame_is_counted_and_capturing_goes_on(caplog):
