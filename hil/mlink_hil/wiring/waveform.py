@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from mlink.errors import DeviceError
@@ -20,14 +21,20 @@ def read_waveform(name: str, path: Path) -> list[tuple[float, float]]:
         path: The file.
 
     Raises:
-        DeviceError: The file cannot be read, a row is not two numbers, or the time goes back.
+        DeviceError: The file cannot be read, a row is not two numbers, the time goes
+            back, or there are too many rows.
     """
     points: list[tuple[float, float]] = []
     where = f"[virtual.{name}] file: {path}"
     try:
-        rows = path.read_text("utf-8").splitlines()[:_MAX_ROWS]
+        rows = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DeviceError(f"{where} cannot be read: {error}") from error
+    if len(rows) > _MAX_ROWS:
+        raise DeviceError(
+            f"{where} has {len(rows)} lines; a waveform may have {_MAX_ROWS}",
+            remedy="Sample the waveform more coarsely, or cut it.",
+        )
     for number, row in enumerate(rows, start=1):
         cells = row.replace(";", " ").replace(",", " ").split()
         if not cells or row.startswith("#"):
@@ -41,6 +48,11 @@ def read_waveform(name: str, path: Path) -> list[tuple[float, float]]:
                 f"{where}, line {number} is not two numbers",
                 remedy="Write seconds and volts, one pair per line.",
             ) from error
+        if not (math.isfinite(sec) and math.isfinite(volts)):
+            raise DeviceError(
+                f"{where}, line {number}: time and voltage must be finite",
+                remedy="Remove the line, or write the number.",
+            )
         if points and sec <= points[-1][0]:
             raise DeviceError(
                 f"{where}, line {number}: {sec:g} s is not later than the line before",
