@@ -20,9 +20,12 @@ from types import FunctionType, ModuleType
 import msgspec
 import typer
 
+from mlink.bench import connections, load
 from mlink.catalog import module_types
 from mlink.cli import app
 from mlink_hil import plugin
+from mlink_hil.faults import check, kinds
+from mlink_hil.wiring import table
 from tests.support import ROOT
 
 MODULES = (
@@ -50,7 +53,7 @@ OURS = ("mlink", "mlink_drivers", "mlink_hil", "syntalos_mlink")
 
 def surface() -> list[str]:
     """Return one line for each public thing, sorted."""
-    lines = {*_names(), *_settings(), *_commands(), *_fixtures(), *_entry_points()}
+    lines = {*_names(), *_settings(), *_tables(), *_commands(), *_fixtures(), *_entry_points()}
     return sorted(lines)
 
 
@@ -156,16 +159,36 @@ def _settings() -> Iterator[str]:
     for kind in set(module_types().values()):
         if kind.implementation.partition(".")[0] not in OURS:
             continue
-        for field in msgspec.structs.fields(kind.settings):
-            text = f"setting {kind.id} {field.encode_name}: {_annotation(field.type)}"
-            if not field.required:
-                made = field.default_factory
-                value = field.default if made is msgspec.NODEFAULT else made()
-                text += f" = {_default(value)}"
-            yield text
+        yield from _fields(kind.id, kind.settings)
         for way, ports in (("input", kind.inputs), ("output", kind.outputs)):
             for port in ports:
                 yield f"{way} {kind.id} {port.id}: {port.data_type.value}"
+
+
+def _tables() -> Iterator[str]:
+    """Yield the keys of a bench's tables other than those of modules."""
+    yield from _fields("[bench]", load._Head)
+    yield from _fields("inputs", connections._Input)
+    for name, part in table.KINDS.items():
+        yield f"setting [virtual] {name}"
+        yield from _fields(f"[virtual] {name}", part)
+    yield from _fields("[[faults]]", check._When)
+    for name, fault in kinds.KINDS.items():
+        yield f"setting [[faults]] {name}"
+        yield from _fields(f"[[faults]] {name}", fault)
+
+
+def _fields(where: str, struct: type[msgspec.Struct]) -> Iterator[str]:
+    for field in msgspec.structs.fields(struct):
+        if inspect.isclass(field.type) and issubclass(field.type, msgspec.Struct):
+            yield from _fields(f"{where} {field.encode_name}", field.type)
+            continue
+        text = f"setting {where} {field.encode_name}: {_annotation(field.type)}"
+        if not field.required:
+            made = field.default_factory
+            value = field.default if made is msgspec.NODEFAULT else made()
+            text += f" = {_default(value)}"
+        yield text
 
 
 def _commands() -> Iterator[str]:
