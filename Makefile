@@ -34,9 +34,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	@if [ -e tests/benchmarks/run_all.py ]; then $(BIN)/python tests/benchmarks/run_all.py; \
-	else set -e; for script in tests/benchmarks/bench_*.py; do \
-		[ ! -e "$$script" ] || $(BIN)/python "$$script"; done; fi
+	$(BIN)/python tests/benchmarks/run_all.py
 
 soak: setup
 	$(BIN)/python -m tests.benchmarks.soak --minutes 60
