@@ -185,9 +185,10 @@ class StreamEnded(EngineMessage, frozen=True):
 
 
 class Close(EngineMessage, frozen=True):
-    """All modules have drained: close files and exit.
+    """All modules have drained, or the engine waits no longer: close files and exit.
 
-    The worker answers with Closed; its exit code is 0 if the module has not failed.
+    A worker that still drains leaves the rest in its queues. The worker answers with Closed; its
+    exit code is 0 if the module has not failed.
     """
 
 
@@ -259,6 +260,8 @@ class Status(WorkerMessage, frozen=True):
     text: str = ""
     lost: dict[str, list[int]] = {}
     """Items that did not get into each subscription, by output, in the order of the bench."""
+    slowest_item_s: float = 0.0
+    """Longest time that the module has taken for one item; the engine gives it time to match."""
 
 
 class OutputsEnded(WorkerMessage, frozen=True):

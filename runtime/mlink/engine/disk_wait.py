@@ -1,4 +1,4 @@
-"""Detects workers that are blocked on disk I/O, which must not be ended as if they hung."""
+"""Detects workers that wait for a disk or a processor: they must not be ended as if they hung."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ class DiskWait:
         except OSError:
             return False
         return any(_state(_text_of(thread / "stat")) == _WAITS_FOR_DISK for thread in threads)
+
+
+def processor_wait_s(pid: int) -> float:
+    """Return how long a process's main thread was ready to run but did not, since its start.
+
+    0 when the process has ended or the kernel keeps no such figure.
+    """
+    fields = _text_of(Path(f"/proc/{pid}/schedstat")).split()
+    return int(fields[1]) / 1e9 if len(fields) > 1 else 0.0
 
 
 def _text_of(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 from mlink import control
 from mlink.engine.interrupt import Interrupts
@@ -17,6 +18,10 @@ from mlink.engine.stopping import StopLadder
 from mlink.engine.workers import State, WorkerHandle
 
 _STEP_S = 0.1
+_LATE_S = 0.2
+"""Delay of the engine itself, in one turn of its loop, from which on it is nobody's fault."""
+_ABORT_GRACE_S = 2.0
+"""Grace time after a second interrupt, to close files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,31 @@ class RunEnding:
                 worker.advance(State.FINISHED)  # it has nothing to drain
             worker.send(control.Stop(failed=bool(self.outcome.failures)))
         what = f"did not finish within {self.grace_s:g} s"
-        if not self._wait("stop", _is_draining, ladder, what):
-            self.outcome.add(Failure("", "stop", "aborted by a second interrupt"))
+        self._wait("stop", _is_draining, ladder, what, lambda: self.interrupts.aborted)
+        if (
+            any(_is_draining(worker) for worker in self.workers.values())
+            and self.interrupts.aborted
+        ):
+            self._give_up(ladder)
+
+    def _give_up(self, ladder: StopLadder) -> None:
+        """End the drain: close what is drained now, and let those behind take what is left.
+
+        The run has failed then; the failure has the account of what was not taken.
+        """
+        text = "gives up the wait for modules; a third interrupt also for their files"
+        self.reporter.log("", logging.WARNING, text)
+        for worker in self.workers.values():
+            if _is_draining(worker) and not ladder.waits_for_others(worker):
+                worker.send(control.Close())
+        until_s = monotonic() + _ABORT_GRACE_S
+        while any(_is_draining(worker) for worker in self.workers.values()):
+            if monotonic() >= until_s or self.interrupts.forced:
+                break
+            self.pump(_STEP_S)
+        left = self.reporter.not_taken(self.workers)
+        account = f"; not taken: {', '.join(left)}" if left else ""
+        self.outcome.add(Failure("", "stop", f"aborted by a second interrupt{account}"))
 
     def close(self) -> None:
         """Let every worker close its files and exit.
@@ -61,12 +89,14 @@ class RunEnding:
         Workers that finish late at the stop get new time here: their files may still be saved.
         """
         self.reporter.enter(Phase.CLOSE)
+        grace_s = min(self.grace_s, _ABORT_GRACE_S) if self.interrupts.aborted else self.grace_s
         for worker in self.workers.values():
             worker.send(control.Close())
-            worker.allow(self.grace_s)
+            worker.allow(grace_s)
             worker.rung = 0
-        ladder = StopLadder([], self.workers, self.grace_s, self._log)
-        self._wait("close", _is_alive, ladder, "did not close its files in time")
+        ladder = StopLadder([], self.workers, grace_s, self._log)
+        what = "did not close its files in time"
+        self._wait("close", _is_alive, ladder, what, lambda: self.interrupts.forced)
 
     def _wait(
         self,
@@ -74,15 +104,38 @@ class RunEnding:
         is_waited_for: Callable[[WorkerHandle], bool],
         ladder: StopLadder,
         failure: str,
-    ) -> bool:
-        """Wait for workers; fail those that the ladder finds overdue. False after an abort."""
-        while waiting := [worker for worker in self.workers.values() if is_waited_for(worker)]:
+        given_up: Callable[[], bool],
+    ) -> None:
+        """Wait for workers; fail those that the ladder finds overdue.
+
+        Args:
+            phase: Phase of the failures.
+            is_waited_for: Whether a worker has to be waited for, by its state.
+            ladder: Ends workers without progress.
+            failure: What a worker that is overdue did not do.
+            given_up: Whether the wait ends at once.
+        """
+        turn_s = monotonic()
+        while self._waiting(is_waited_for, ladder):
             self.pump(_STEP_S)
-            for worker in ladder.overdue(waiting):
+            late_s = monotonic() - turn_s - _STEP_S
+            turn_s = monotonic()
+            if late_s > _LATE_S:
+                ladder.excuse(late_s)  # the engine itself was starved or stopped
+            # Those whose last message the pump has just read are no longer waited for.
+            for worker in ladder.overdue(self._waiting(is_waited_for, ladder)):
                 self.outcome.fail_worker(worker, phase, failure)
-            if self.interrupts.aborted:
-                return False
-        return True
+            if given_up():
+                return
+
+    def _waiting(
+        self, is_waited_for: Callable[[WorkerHandle], bool], ladder: StopLadder
+    ) -> list[WorkerHandle]:
+        return [
+            worker
+            for worker in self.workers.values()
+            if is_waited_for(worker) and not ladder.exhausted(worker)
+        ]
 
     def _log(self, worker: WorkerHandle, text: str) -> None:
         self.reporter.log(worker.name, logging.WARNING, text)

@@ -1,4 +1,7 @@
-"""Requests to end a run: Ctrl-C, SIGTERM, other threads. The second signal aborts the run."""
+"""Requests to end a run: Ctrl-C, SIGTERM, other threads.
+
+The second signal gives up the wait for modules, the third also that for their files.
+"""
 
 from __future__ import annotations
 
@@ -49,11 +52,13 @@ class Interrupts:
 
     @property
     def aborted(self) -> bool:
-        """Whether a second signal has come: end at once, without draining.
-
-        Workers that still run are then killed, and their files are not closed properly.
-        """
+        """Whether a second signal has come: modules close their files without draining."""
         return self._count > 1
+
+    @property
+    def forced(self) -> bool:
+        """Whether a third signal has come: workers that still run are killed at once."""
+        return self._count > 2
 
     def request(self, reason: str) -> None:
         """Request the end, from any thread or signal handler; the first reason is kept."""

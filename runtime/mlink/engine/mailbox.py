@@ -74,6 +74,7 @@ class RunMessages:
                 worker.lost = message.lost
                 worker.counted_s = time.monotonic()
                 worker.text = message.text
+                worker.slowest_item_s = message.slowest_item_s
             case control.OutputsEnded():
                 worker.sent, worker.lost = message.sent, message.lost
                 self.end_streams(worker, message.sent)

@@ -172,6 +172,16 @@ class Reporter:
                 self._first_item_ns = count.first_item_ns
         return status
 
+    def not_taken(self, workers: Mapping[str, WorkerHandle]) -> list[str]:
+        """Return what subscribers have left in their queues: "rec: 3 of cam.video", one each."""
+        self._gather(workers)
+        return [
+            f"{subscription.module}: {subscription.queued} of {stream.name}"
+            for stream in self._status.streams
+            for subscription in stream.subscriptions
+            if subscription.queued
+        ]
+
     def log(self, module: str, level: int, text: str) -> None:
         """Pass a log line to the observer and the recording.
 

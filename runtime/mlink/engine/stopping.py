@@ -1,9 +1,9 @@
 """The stop ladder: a worker that hangs is interrupted, then terminated, then killed.
 
 A worker's time to finish begins when all its sources have ended their streams (sources of feedback
-inputs count once its own streams have ended). Each item it receives restarts that time, so a slow
-subscriber drains its queue. A worker that is blocked on its disk has up to two minutes. Only a
-worker without progress is ended.
+inputs count once its own streams have ended). Whatever it does restarts that time, so a slow
+subscriber drains its queue; a line in the log has what is left. A worker that is blocked on its
+disk, or gets no processor, has up to two minutes. Only a worker without progress is ended.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 
-from mlink.engine.disk_wait import DiskWait
+from mlink.engine.disk_wait import DiskWait, processor_wait_s
+from mlink.engine.drain import Drain
 from mlink.engine.plan import Edge
 from mlink.engine.workers import State, WorkerHandle
 
@@ -22,8 +23,10 @@ _RUNGS = (
     (signal.SIGKILL, "killing it", 2.0),
 )
 
-_DISK_PATIENCE = 24.0
-"""Longest time at the disk, as a multiple of the grace time: two minutes for the default of 5 s."""
+_PATIENCE = 24.0
+"""Longest time at the disk or without a processor, as a multiple of the grace time: two minutes."""
+_ITEM_PATIENCE = 3.0
+"""Time for one item, as a multiple of the longest that the worker has needed for one."""
 
 
 class StopLadder:
@@ -48,10 +51,15 @@ class StopLadder:
         self._grace_s = grace_s
         self._log = log
         self._progress: dict[str, int] = {}
+        self._drains: dict[str, Drain] = {}
         self._disks: dict[str, DiskWait] = {}
         self._disk_since: dict[str, float] = {}
         """Worker → since when it has only been busy with its disk (time.monotonic)."""
         self._disk_logged: set[str] = set()
+        self._starved_s: dict[str, float] = {}
+        """Worker → time without a processor at the last look, in s since its process began."""
+        self._excused_s: dict[str, float] = {}
+        """Worker → extra time that it has had because it got no processor."""
 
     def overdue(self, waiting: Iterable[WorkerHandle]) -> list[WorkerHandle]:
         """Take the next step with each worker whose time is over.
@@ -64,16 +72,21 @@ class StopLadder:
         """
         newly = []
         for worker in waiting:
-            if self._waits_for_others(worker):
+            progressed = self._has_progressed(worker)
+            if self.waits_for_others(worker):
                 worker.deadline = None
                 continue
-            if worker.deadline is None or self._has_progressed(worker):
+            if worker.deadline is None or progressed:
                 self._disk_since.pop(worker.name, None)
-                worker.allow(self._grace_s)
+                self._starved_s[worker.name] = processor_wait_s(worker.pid)
+                self._excused_s[worker.name] = 0.0
+                worker.allow(self._patience_s(worker))
+                self._show_drain(worker)
                 continue
             if self._is_at_the_disk(worker):
                 worker.allow(self._grace_s)
                 continue
+            self._excuse_starved(worker)
             if monotonic() < worker.deadline or worker.rung >= len(_RUNGS):
                 continue
             if worker.rung == 0:
@@ -85,7 +98,19 @@ class StopLadder:
             worker.allow(patience_s)
         return newly
 
-    def _waits_for_others(self, worker: WorkerHandle) -> bool:
+    def excuse(self, seconds: float) -> None:
+        """Give all workers this much more time: the engine itself did not run meanwhile."""
+        for worker in self._workers.values():
+            if worker.deadline is not None:
+                worker.deadline += seconds
+
+    def exhausted(self, worker: WorkerHandle) -> bool:
+        """Whether all steps were taken and the worker has outlasted even the last one."""
+        over = worker.deadline is not None and monotonic() >= worker.deadline
+        return worker.rung >= len(_RUNGS) and over
+
+    def waits_for_others(self, worker: WorkerHandle) -> bool:
+        """Whether a source of the worker has not ended its streams yet."""
         if worker.failed:
             return False
         return any(
@@ -102,6 +127,18 @@ class StopLadder:
         self._progress[worker.name] = done
         return before is not None and done > before and worker.rung == 0
 
+    def _patience_s(self, worker: WorkerHandle) -> float:
+        """Return how long a worker may make no progress: longer if its items take longer."""
+        longest_s = min(_ITEM_PATIENCE * worker.slowest_item_s, _PATIENCE * self._grace_s)
+        return max(self._grace_s, longest_s)
+
+    def _show_drain(self, worker: WorkerHandle) -> None:
+        drain = self._drains.get(worker.name)
+        if drain is None:
+            drain = self._drains[worker.name] = Drain(worker, self._edges, self._workers)
+        if text := drain.line():
+            self._log(worker, text)
+
     def _is_at_the_disk(self, worker: WorkerHandle) -> bool:
         if worker.rung or not worker.pid:
             return False
@@ -109,8 +146,20 @@ class StopLadder:
         if not disk.busy():
             return False
         busy_s = monotonic() - self._disk_since.setdefault(worker.name, monotonic())
-        limit_s = _DISK_PATIENCE * self._grace_s
+        limit_s = _PATIENCE * self._grace_s
         if busy_s > self._grace_s and worker.name not in self._disk_logged:
             self._disk_logged.add(worker.name)
             self._log(worker, f"still writes to a slow disk; waiting up to {limit_s:g} s for it")
         return busy_s < limit_s
+
+    def _excuse_starved(self, worker: WorkerHandle) -> None:
+        """Add the time in which the worker was ready to run but got no processor."""
+        if worker.rung or not worker.pid or worker.deadline is None:
+            return
+        starved_s = processor_wait_s(worker.pid)
+        more_s = starved_s - self._starved_s.get(worker.name, starved_s)
+        self._starved_s[worker.name] = starved_s
+        excused_s = self._excused_s.get(worker.name, 0.0) + more_s
+        if more_s > 0 and excused_s < _PATIENCE * self._grace_s:
+            self._excused_s[worker.name] = excused_s
+            worker.deadline += more_s

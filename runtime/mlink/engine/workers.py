@@ -55,6 +55,8 @@ class WorkerHandle:
     """Items that did not get into each subscription, by output port."""
     received: dict[str, InputCount] = field(default_factory=dict)
     text: str = ""
+    slowest_item_s: float = 0.0
+    """Longest time that one item has taken it."""
     pending_acks: int = 0
     """Messages that it has not acknowledged yet."""
     deadline: float | None = None

@@ -258,7 +258,10 @@ class ModuleHost:
         return [fd for fd, _ in self._poll.poll(wait_ms)]
 
     def take_items(self) -> bool:
-        """Dispatch at most BATCH items from each input; return whether more may wait."""
+        """Dispatch at most BATCH items from each input; return whether more may wait.
+
+        It returns early when counts are due: they show the engine that a slow module works.
+        """
         more = False
         for port in self.inputs.values():
             if not port.waiting:
@@ -267,6 +270,7 @@ class ModuleHost:
                 BATCH,
                 self.master_clock.now_usec,
                 lambda lost, port=port: self._note_gap(port, lost),  # type: ignore[misc]
+                self._next_status,
             )
             more |= port.waiting
         return more
@@ -322,12 +326,18 @@ class ModuleHost:
     def drain(self, ports: list[WorkerInput]) -> None:
         """Dispatch items until each input has reached the item count that its source declared.
 
-        Returns early after a failure, or when the connection to the engine is lost.
+        Returns early after a failure, when the connection to the engine is lost, or when the
+        engine gives up the wait for this module by its Close.
         """
         while not self.failed and not all(port.ended for port in ports):
             self.step(_DRAIN_WAIT_USEC)
-            if self.engine_lost:
+            if self.engine_lost or self.given_up:
                 return
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the engine has sent Close: it does not wait for the rest of the items."""
+        return any(isinstance(message, control.Close) for message in self.inbox)
 
     def serve_control(self) -> None:
         """Handle waiting control messages; those about the life cycle are put into `inbox`.
@@ -412,7 +422,11 @@ class ModuleHost:
         self._next_status = now + _STATUS_PERIOD_S
         self._try_send(
             control.Status(
-                self.sent_counts(), self.received_counts(), self._status_text, self.lost_counts()
+                self.sent_counts(),
+                self.received_counts(),
+                self._status_text,
+                self.lost_counts(),
+                max((port.slowest_s for port in self.inputs.values()), default=0.0),
             )
         )
 

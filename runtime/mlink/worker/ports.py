@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import inf
+from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,6 +52,8 @@ class WorkerInput:
         self.discard = False
         self.waiting = False
         """Whether items may have arrived that are not dispatched yet."""
+        self.slowest_s = 0.0
+        """Longest time between the dispatch of an item and of the next one, in one `take`."""
         self.note: Callable[[int, bytes | None, Any], int] | None = None
         """Called with (sequence number, payload, item) before a dispatch; returns the time."""
         self._reader: StreamReader | RecordReader | None = None
@@ -134,13 +138,20 @@ class WorkerInput:
         self._end_count = sent
         self.waiting = True
 
-    def take(self, limit: int, now_usec: Callable[[], int], report_gap: GapHandler) -> bool:
+    def take(
+        self,
+        limit: int,
+        now_usec: Callable[[], int],
+        report_gap: GapHandler,
+        until_s: float = inf,
+    ) -> bool:
         """Dispatch the items that have arrived.
 
         Args:
             limit: Most items to dispatch.
             now_usec: Returns master time in µs, for the throttle.
             report_gap: Called with the number of items lost before the next one.
+            until_s: Dispatch no further item after this time (time.monotonic).
 
         Returns:
             Whether more items may wait.
@@ -151,6 +162,7 @@ class WorkerInput:
         reader = self._reader
         if reader is None or self.ended:
             return False
+        began_s = monotonic()
         for _ in range(limit):
             item = reader.receive()
             if item is None:
@@ -174,6 +186,12 @@ class WorkerInput:
                 if not self._allowed(now):
                     continue
             self.on_item(item)
+            now_s = monotonic()
+            if now_s - began_s > self.slowest_s:
+                self.slowest_s = now_s - began_s
+            if now_s >= until_s:
+                return True
+            began_s = now_s
         return True
 
     def _allowed(self, now_usec: int) -> bool:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from rich.console import Console
 
 from mlink.cli.summary import print_summary
 from mlink.engine.disk_wait import DiskWait
-from mlink.engine.status import RunResult
+from mlink.engine.status import Phase, RunResult
 from mlink.errors import BenchError
 from tests.integration.runs.test_run_life import CHAIN, FORWARD, SOURCE, read_table
 from tests.support import ROOT, edlio_reader
@@ -167,6 +168,54 @@ def run():
     assert not result.success
     assert {failure.module for failure in result.failures} == {"middle"}
     assert "killing it (SIGKILL)" in bench.watcher.log_text()
+
+
+BURST = """
+import syntalos_mlink as syl
+out = syl.get_output_port("out")
+def prepare():
+    out.set_metadata_value("table_header", ["number", "time"])
+def start():
+    for number in range(60):
+        out.submit([number, 0])
+"""
+SLOW = (
+    FORWARD
+    + """
+import time
+def on_row(row):
+    time.sleep(0.05)
+    out.submit(row)
+inp.on_data = on_row
+"""
+)
+
+
+def test_a_slow_subscriber_is_waited_for_however_long_its_queue_is(bench: BenchRunner) -> None:
+    """A batch of its items takes several times the grace time."""
+    result = bench.write(CHAIN, source=BURST, middle=SLOW).run(0.3, stop_grace_s=0.6)
+    assert result.success, result.failures
+    assert len(read_table(result)) == 61
+    assert "takes what is left in its queue" in bench.watcher.log_text()
+
+
+def test_a_second_interrupt_gives_up_with_the_account_of_what_was_not_taken(
+    bench: BenchRunner,
+) -> None:
+    bench.write(CHAIN, source=BURST, middle=SLOW.replace("0.05", "0.2"))
+
+    def give_up() -> None:
+        assert bench.engine is not None
+        bench.engine.abort("the test gives up")
+
+    bench.watcher.on_phase[Phase.STOP] = lambda: threading.Timer(0.5, give_up).start()
+    result = bench.run(0.3)
+    (failure,) = result.failures
+    assert "aborted by a second interrupt; not taken: middle:" in failure.message
+    (count,) = result.streams[0].subscriptions
+    assert (count.received + count.queued, count.lost) == (60, 0)
+    assert f"middle: {count.queued} of source.out" in failure.message
+    assert len(read_table(result)) == count.received + 1  # what it took is recorded
 
 
 SLOW_TO_WRITE = """

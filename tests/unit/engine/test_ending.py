@@ -7,7 +7,7 @@ import os
 import pytest
 
 from mlink import control
-from mlink.engine import stopping, workers
+from mlink.engine import drain, ending, stopping, workers
 from mlink.engine.ending import RunEnding
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.outcome import Outcome
@@ -27,6 +27,7 @@ BENCH = bench_of(
 
 class FakeInterrupts:
     aborted = False
+    forced = False
 
 
 class Desk:
@@ -73,7 +74,9 @@ class Desk:
 @pytest.fixture
 def desk(monkeypatch):
     clock = FakeClock()
-    monkeypatch.setattr(stopping, "monotonic", clock.monotonic)
+    for timed in (stopping, drain, ending):
+        monkeypatch.setattr(timed, "monotonic", clock.monotonic)
+    monkeypatch.setattr(stopping, "processor_wait_s", lambda _pid: 0.0)
     monkeypatch.setattr(workers, "time", clock)
     monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("signalled"))
     desk = Desk(clock)
@@ -150,7 +153,22 @@ def test_a_module_that_hangs_at_the_stop_fails_with_its_name(desk):
 
 def test_a_second_interrupt_ends_the_wait_and_is_a_failure(desk):
     started(desk)
+    desk.script = [("cam", control.Status({"video": 9}, {})), *finish("cam", video=9)]
     desk.interrupts.aborted = True
+    desk.workers["rec"].received = {"in": control.InputCount(4, 2)}
+    began = desk.clock.now
+    desk.ending.stop()
+    assert desk.clock.now - began < 3
+    (failure,) = desk.outcome.failures
+    assert "second interrupt" in failure.message
+    assert "not taken: rec: 3 of cam.video" in failure.message
+    assert control.Close() in desk.sent_to("cam")
+    assert control.Close() not in desk.sent_to("rec")  # it may take what cam has sent
+
+
+def test_a_third_interrupt_does_not_wait_at_all(desk):
+    started(desk)
+    desk.interrupts.aborted = desk.interrupts.forced = True
     desk.ending.stop()
     assert desk.pumps == 1
     (failure,) = desk.outcome.failures
@@ -168,6 +186,51 @@ def test_a_close_waits_until_all_processes_have_exited(desk):
     assert desk.script == []
     assert desk.outcome.failures == []
     assert desk.watcher.phases == ["close"]
+
+
+def test_a_worker_that_finished_while_the_engine_was_stopped_is_not_overdue(desk):
+    started(desk)
+    desk.script = finish("cam")
+    pump = desk.ending.pump
+
+    def wait(timeout_s: float) -> None:
+        if not desk.script:  # the engine is stopped for 7 s; rec finishes meanwhile
+            desk.clock.now += 7.0
+            desk.script = finish("rec")
+        pump(timeout_s)
+
+    object.__setattr__(desk.ending, "pump", wait)
+    desk.ending.stop()
+    assert desk.outcome.failures == []
+
+
+def test_time_in_which_the_engine_did_not_run_is_not_that_of_the_workers(desk):
+    started(desk)
+    desk.script = finish("cam")
+    pump = desk.ending.pump
+    starved = [3.0] * 10
+
+    def wait(timeout_s: float) -> None:
+        pump(timeout_s)
+        if starved:
+            desk.clock.now += starved.pop()
+        elif not desk.script:
+            desk.script = finish("rec")
+
+    object.__setattr__(desk.ending, "pump", wait)
+    desk.ending.stop()
+    assert desk.outcome.failures == []
+
+
+def test_a_process_that_survives_every_step_is_not_waited_for_without_end(desk, monkeypatch):
+    for worker in desk.workers.values():
+        worker.state, worker.pid = State.FINISHED, 77
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    monkeypatch.setattr(stopping, "DiskWait", lambda _pid: type("Idle", (), {"busy": bool})())
+    began = desk.clock.now
+    desk.ending.close()
+    assert desk.clock.now - began < 13
+    assert [failure.module for failure in desk.outcome.failures] == ["cam", "rec"]
 
 
 def test_a_module_that_does_not_close_fails_and_is_ended_anew(desk, monkeypatch):
@@ -193,8 +256,8 @@ def test_a_module_that_does_not_close_fails_and_is_ended_anew(desk, monkeypatch)
     assert "did not close its files" in failure.message
 
 
-def test_a_second_interrupt_ends_the_wait_for_the_close(desk):
-    desk.interrupts.aborted = True
+def test_a_third_interrupt_ends_the_wait_for_the_close(desk):
+    desk.interrupts.aborted = desk.interrupts.forced = True
     desk.ending.close()
     assert desk.pumps == 1
     assert desk.outcome.failures == []

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from mlink.control import InputCount
-from mlink.engine import stopping, workers
+from mlink.engine import drain, stopping, workers
 from mlink.engine.plan import Edge
 from mlink.engine.stopping import StopLadder
 from mlink.engine.workers import State
@@ -27,6 +27,7 @@ class Stage:
         self.logs: list[tuple[str, str]] = []
         self.signals: list[signal.Signals] = []
         self.disk_is_busy = False
+        self.starved_s = 0.0
         self.edges: list[Edge] = []
         self._ladder: StopLadder | None = None
 
@@ -62,7 +63,9 @@ def stage(monkeypatch):
         def busy(self) -> bool:
             return stage.disk_is_busy
 
-    monkeypatch.setattr(stopping, "monotonic", clock.monotonic)
+    for timed in (stopping, drain):
+        monkeypatch.setattr(timed, "monotonic", clock.monotonic)
+    monkeypatch.setattr(stopping, "processor_wait_s", lambda _pid: stage.starved_s)
     monkeypatch.setattr(stopping, "DiskWait", FakeDiskWait)
     monkeypatch.setattr(workers, "time", clock)
     monkeypatch.setattr(os, "kill", lambda _pid, number: stage.signals.append(number))
@@ -287,3 +290,90 @@ def test_a_worker_without_a_process_is_at_no_disk(stage):
     stage.overdue()
     assert stage.after(GRACE_S) == ["unborn"]
     assert stage.signals == []
+
+
+def test_the_last_step_of_a_worker_is_noticed_at_the_look_after_it(stage):
+    """The engine was starved: the worker's Finished comes with the look at which it is overdue."""
+    handle = stage.add("loop").handle
+    stage.overdue()
+    stage.clock.now += 10 * GRACE_S
+    handle.advance(State.FINISHED)
+    assert stage.overdue() == []
+    assert stage.signals == []
+
+
+def test_the_time_for_an_item_is_that_of_the_slowest_so_far(stage):
+    handle = stage.add("slow").handle
+    handle.slowest_item_s = 8.0
+    stage.overdue()
+    assert stage.after(23.9) == []
+    assert stage.after(0.1) == ["slow"]
+    hung = stage.add("hung").handle
+    hung.slowest_item_s = 3600.0
+    stage.overdue("hung")
+    stage.clock.now += 24 * GRACE_S
+    assert stage.overdue("hung") == ["hung"]
+
+
+def test_a_worker_is_not_charged_for_the_time_in_which_it_got_no_processor(stage):
+    stage.add("starved")
+    stage.overdue()
+    for _ in range(17):  # it runs for a quarter of the time
+        stage.starved_s += 0.75
+        assert stage.after(1.0) == []
+    stage.clock.now += 3.0
+    assert stage.overdue() == ["starved"]
+
+
+def test_time_without_a_processor_has_a_limit(stage):
+    stage.add("starved")
+    stage.overdue()
+    seconds = 0.0
+    while stage.signals == []:
+        stage.after(1.0)
+        stage.starved_s += 1.0
+        seconds += 1.0
+    assert 24 * GRACE_S <= seconds <= 26 * GRACE_S
+
+
+def test_the_engines_own_delay_is_excused(stage):
+    stage.add("slow")
+    stage.overdue()
+    stage.clock.now += 7.0
+    stage._ladder.excuse(7.0)
+    assert stage.overdue() == []
+    assert stage.after(GRACE_S) == ["slow"]
+
+
+def test_a_worker_that_outlasts_the_last_step_is_given_up(stage):
+    handle = stage.add("stuck").handle
+    for _ in range(4):
+        stage.after(GRACE_S)
+    assert stage.signals[-1] == signal.SIGKILL
+    assert not stage._ladder.exhausted(handle)
+    stage.clock.now += 2.0
+    assert stage._ladder.exhausted(handle)
+
+
+def test_a_queue_that_drains_has_a_line_with_what_is_left(stage):
+    source = stage.add("cam", State.ENDED).handle
+    source.sent = {"video": 100}
+    slow = stage.add("slow").handle
+    slow.received = {"frames": InputCount(30, 10)}
+    stage.edges.append(Edge("cam", "video", "slow", "frames", None, feedback=False))
+    stage.overdue("slow")
+    for tenth in range(1, 31):
+        stage.clock.now += 0.1
+        slow.received = {"frames": InputCount(30 + tenth, 10)}
+        stage.overdue("slow")
+    ((name, text),) = stage.logs
+    assert name == "slow"
+    assert "40 items, 10 per second, about 4 s" in text
+
+
+def test_an_empty_queue_has_no_line(stage):
+    handle = stage.add("busy").handle
+    for number in range(100):
+        handle.received = {"in": InputCount(number, 0)}
+        stage.after(1.0)
+    assert stage.logs == []

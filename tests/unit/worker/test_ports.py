@@ -9,6 +9,7 @@ from mlink.errors import StreamError
 from mlink.module import PortSpec
 from mlink.transport.records import RecordWriter, open_pipe
 from mlink.types import DataType, LineReading
+from mlink.worker import ports
 from mlink.worker.ports import WorkerInput, WorkerOutput
 
 
@@ -59,6 +60,26 @@ def test_items_sent_after_the_last_read_are_dispatched_before_the_end(link):
     assert link.values == [0, 1, 2]
     assert link.input.ended
     assert (link.gaps, link.input.count.lost) == ([], 0)
+
+
+def test_a_batch_ends_at_its_time_and_the_slowest_item_is_known(link, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(ports, "monotonic", lambda: now[0])
+
+    def work(item: LineReading) -> None:
+        link.items.append(item)
+        now[0] += 0.5 if item.value == 1 else 0.1
+
+    link.input.on_item = work
+    link.send(9)
+    assert link.input.take(64, lambda: 0, link.gaps.append, 100.3)
+    assert link.values == [0, 1]
+    assert link.input.slowest_s == pytest.approx(0.5)
+    assert link.input.take(64, lambda: 0, link.gaps.append, 100.3)
+    assert link.values == [0, 1, 2]
+    assert not link.take()
+    assert link.values == list(range(9))
+    assert link.input.slowest_s == pytest.approx(0.5)
 
 
 def test_items_sent_by_a_handler_are_dispatched_before_the_end(link):

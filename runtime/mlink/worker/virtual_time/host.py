@@ -292,6 +292,8 @@ class VirtualHost(ModuleHost):
             self._poll_once(_POLL_MS)
             if self.engine_lost:
                 raise ControlError("lost the connection to the engine")
+            if self.given_up:
+                return
         if self._tape is not None:
             self._replay_rest(self._tape, self._tape.last_usec)
         for port in ports:

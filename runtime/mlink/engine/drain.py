@@ -1,0 +1,57 @@
+"""How far a worker has come with its queues at the stop: what is left, and how fast it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import monotonic
+
+from mlink.engine.plan import Edge
+from mlink.engine.workers import WorkerHandle
+
+_FIRST_LINE_S = 2.0
+_LINE_PERIOD_S = 5.0
+
+
+class Drain:
+    """Watches one worker from now on, and makes a line for the log now and then.
+
+    Args:
+        worker: The worker that drains.
+        edges: The run's subscriptions.
+        workers: All workers by module name; the sources have the counts of what was sent.
+    """
+
+    def __init__(
+        self, worker: WorkerHandle, edges: Sequence[Edge], workers: Mapping[str, WorkerHandle]
+    ) -> None:
+        self._worker = worker
+        self._inputs = [edge for edge in edges if edge.target == worker.name]
+        self._workers = workers
+        self._began_s = monotonic()
+        self._taken_before = self._taken()
+        self._next_line_s = self._began_s + _FIRST_LINE_S
+
+    def line(self) -> str:
+        """Return a line when one is due and items are left, else ""."""
+        now = monotonic()
+        if now < self._next_line_s:
+            return ""
+        left = self._sent() - self._taken()
+        if left <= 0:
+            return ""
+        self._next_line_s = now + _LINE_PERIOD_S
+        rate = (self._taken() - self._taken_before) / (now - self._began_s)
+        pace = (
+            f"{rate:.3g} per second, about {left / rate:.0f} s" if rate else "none since the stop"
+        )
+        return f"takes what is left in its queue: {left} items, {pace}; a second Ctrl-C gives up"
+
+    def _sent(self) -> int:
+        return sum(
+            self._workers[edge.source].sent.get(edge.source_port, 0) for edge in self._inputs
+        )
+
+    def _taken(self) -> int:
+        """Return the items received, and those that are known to be lost."""
+        counts = [self._worker.received.get(edge.target_port) for edge in self._inputs]
+        return sum(count.received + count.lost for count in counts if count is not None)
