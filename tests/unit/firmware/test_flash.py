@@ -1,5 +1,6 @@
 """`mlink flash`, as far as it works without a board."""
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.support.firmware_chip import ROOT
 def test_dry_run_shows_the_command(board: str, capsys: pytest.CaptureFixture[str]) -> None:
     flash("/dev/ttyACM9", board=board, dry_run=True)
     shown = capsys.readouterr().out.strip()
-    assert shown == " ".join(avrdude_command("/dev/ttyACM9", board, firmware_path(board)))
+    assert shown == shlex.join(avrdude_command("/dev/ttyACM9", board, firmware_path(board)))
     assert shown.startswith("avrdude -p atmega")
     assert "-P /dev/ttyACM9" in shown
 
