@@ -29,6 +29,8 @@ for candidate in python3.11 python3 python3.12 python3.13; do
     fi
 done
 
+[ -z "$python" ] || command -v "$python" >/dev/null || die "PYTHON=$python is not a program"
+
 # --- Nothing to do? ----------------------------------------------------------------------------
 
 # The stamp is a digest of all inputs: a changed dependency or set-up runs it again. An incomplete
