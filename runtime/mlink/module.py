@@ -190,6 +190,14 @@ class InputPort(Protocol):
         """Whether the bench connects it to a stream."""
         ...
 
+    @property
+    def sent_ns(self) -> int:
+        """When the command that is handled was sent, in ns of CLOCK_MONOTONIC.
+
+        0 where it is not known, and for items that are no commands.
+        """
+        ...
+
     def set_throttle(self, items_per_sec: float) -> None:
         """Deliver at most this many items per second and skip the others; 0 delivers all."""
         ...

@@ -26,6 +26,7 @@ class FakeInput:
         self.id = id
         self.data_type = data_type
         self.connected = True
+        self.sent_ns = 0
         self.metadata: Metadata = metadata or {}
         self.on_item: Callable[[Any], object] | None = None
         self.on_gap: Callable[[int], None] | None = None

@@ -6,8 +6,10 @@ from mlink.errors import DeviceError
 from mlink.module import Module
 from mlink.types import LineCommand
 from mlink_drivers.firmata.catalog import FirmataSettings
+from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.lines.chip import ChipInRun
 from mlink_drivers.firmata.lines.commands import LineCommands
+from mlink_drivers.firmata.lines.punctuality import Punctuality
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.recovery import Recovery
 from mlink_drivers.firmata.lines.rows import EventRows, PulseRows, ReflexRows, ReplyRows, Rows
@@ -54,6 +56,8 @@ class FirmataModule(Module[FirmataSettings]):
         self._replies = ReplyRows(outputs["replies"], clock)
         reflexes = ReflexRows(outputs["reflexes"], clock)
         self._rows = (events, self._replies, pulses, reflexes)
+        self._pulse_rows = pulses
+        self._punctuality = Punctuality(self.log.warning)
         self._events = events
         self._readings = Readings(
             outputs["fmdata"],
@@ -79,7 +83,7 @@ class FirmataModule(Module[FirmataSettings]):
             self._readings,
             events,
             reflexes,
-            on_pulse=pulses.take,
+            on_pulse=self._on_chip_pulse,
             on_silence=session.drop,
         )
         self._chip.connect()
@@ -92,6 +96,7 @@ class FirmataModule(Module[FirmataSettings]):
             on_error=self._fail_unless_lost,
             on_warning=self._warn_once,
             on_pulse=pulses.take,
+            punctuality=self._punctuality,
             analog_lines=settings.analog_lines,
             servo_lines=settings.servo_lines,
         )
@@ -107,7 +112,8 @@ class FirmataModule(Module[FirmataSettings]):
             set_status=self.context.set_status,
             log=self.log,
         )
-        self.context.inputs["fmctl"].on_item = self._on_command
+        self._fmctl = self.context.inputs["fmctl"]
+        self._fmctl.on_item = self._on_command
         self._commands.arm_safe_state()
         self._set_metadata(session, device)
         self.log.info("connected to %s", session.description)
@@ -240,10 +246,14 @@ class FirmataModule(Module[FirmataSettings]):
             self.log.warning("%s reports: %s", self._session.name, message.text)
             self._events.note("says", message.text)
 
+    def _on_chip_pulse(self, pulse: PulseTimes) -> None:
+        self._punctuality.made_by_chip(pulse)
+        self._pulse_rows.take(pulse)
+
     def _on_command(self, command: LineCommand) -> None:
         assert self._commands is not None
         try:
-            self._commands.execute(command)
+            self._commands.execute(command, self._fmctl.sent_ns)
         except DeviceError as error:
             self._fail_unless_lost(error)
 
@@ -272,6 +282,8 @@ class FirmataModule(Module[FirmataSettings]):
         statistics = self._session.statistics
         self.context.report("readings_sent", self._readings.sent)
         self.context.report("commands_executed", self._commands.executed)
+        for key, figure in self._punctuality.figures().items():
+            self.context.report(key, figure)
         self.context.report("bytes_in", statistics.bytes_in)
         self.context.report("bytes_out", statistics.bytes_out)
         self.context.report("resync_bytes", statistics.dropped_bytes)

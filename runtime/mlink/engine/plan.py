@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mlink.bench import Bench, ModuleConfig
 from mlink.metadata import Metadata, MetaSize
 from mlink.module import Category
-from mlink.transport.codec import HEADER_BYTES
+from mlink.transport.codec import COMMANDS, HEADER_BYTES
 from mlink.transport.memory import available_bytes
 from mlink.transport.plan import StreamPlan
 from mlink.types import DataType
@@ -27,9 +27,6 @@ _BORROWED_FRAMES = 16
 _BORROWED_BLOCKS = 4
 
 log = logging.getLogger("mlink.engine")
-
-COMMANDS = frozenset({DataType.LineCommand, DataType.ControlCommand})
-"""Types whose items command their receiver; none may be lost."""
 
 LOOP_CATEGORIES = frozenset({Category.DEVICE, Category.GENERATOR, Category.SCRIPT})
 LOOP_NICE = -10

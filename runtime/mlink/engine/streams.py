@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from mlink.bench import Bench, ModuleConfig
 from mlink.control import InputPlan
 from mlink.engine.plan import (
-    COMMANDS,
     UNKNOWN_FRAME_BYTES,
     Edge,
     find_edges,
@@ -16,7 +15,7 @@ from mlink.engine.plan import (
     plan_stream,
 )
 from mlink.metadata import decode_metadata
-from mlink.transport.codec import HEADER_BYTES, is_small
+from mlink.transport.codec import COMMANDS, HEADER_BYTES, is_small
 from mlink.transport.plan import StreamPlan
 from mlink.transport.records import LIKELY_RECORD_BYTES, PIPE_BYTES
 from mlink.types import DataType

@@ -48,6 +48,7 @@ class RunnerInput:
         self.id = spec.id
         self.data_type = spec.data_type
         self.connected = True
+        self.sent_ns = 0
         self.metadata = metadata
         self.on_item: Callable[[Any], object] | None = None
         self.on_gap: Callable[[int], None] | None = None

@@ -59,6 +59,10 @@ SIGNAL_BLOCKS: dict[DataType, type[SignalBlock]] = {
     DataType.SignalBlockF32: SignalBlockF32,
 }
 
+COMMANDS = frozenset({DataType.LineCommand, DataType.ControlCommand})
+"""Types whose items command their receiver: none may be lost, and each has the time of its
+sending."""
+
 _SMALL_TYPES: dict[DataType, Any] = {
     DataType.ControlCommand: ControlCommand,
     DataType.TableRow: list[str],

@@ -57,6 +57,7 @@ class ReceivingEnd:
         received: Items received so far.
         lost: Items lost so far, as far as later ones or the end have shown it.
         gap: Items lost directly before the one received last.
+        sent_ns: CLOCK_MONOTONIC when the command received last was sent; 0 for other items.
         first_item_ns: CLOCK_MONOTONIC when the first item was received; 0 before.
     """
 
@@ -65,6 +66,7 @@ class ReceivingEnd:
         self.received = 0
         self.lost = 0
         self.gap = 0
+        self.sent_ns = 0
         self.first_item_ns = 0
         self.seq = -1
         """Sequence number of the item received last; -1 before the first."""

@@ -8,7 +8,7 @@ A record of at most PIPE_BUF bytes is written as a whole or not at all (pipe(7))
 
     u32   length of the payload; the top bit is set when more records of this item follow
     u64   sequence number of the item in its stream, from 0
-    …     payload, msgpack
+    …     payload, msgpack; of commands after 8 bytes: when it was sent, ns of CLOCK_MONOTONIC
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from mlink.transport.counts import ReceivingEnd, SendingEnd
 from mlink.types import DataType
 
 RECORD = struct.Struct("<IQ")
+TIME = struct.Struct("<q")
 MORE = 1 << 31
 FRAGMENT_BYTES = select.PIPE_BUF - RECORD.size
 READ_BYTES = 1 << 16
@@ -124,6 +125,7 @@ class RecordWriter(SendingEnd):
         self.note: Callable[[bytes], object] | None = None
         """Called with each payload before it is sent; for journals."""
         self._encode = codec.small_encoder(data_type)
+        self._timed = data_type in codec.COMMANDS
 
     @property
     def listened(self) -> bool:
@@ -137,9 +139,11 @@ class RecordWriter(SendingEnd):
             StreamError: The item does not fit the stream, or the stream has ended.
         """
         payload = self._encode(item)
-        size = len(payload)
         if self.note is not None and not self.ended:
             self.note(payload)
+        if self._timed:
+            payload = TIME.pack(time.monotonic_ns()) + payload
+        size = len(payload)
         if size > FRAGMENT_BYTES:
             self._submit_large(payload)
             return
@@ -155,9 +159,10 @@ class RecordWriter(SendingEnd):
                     self.lost[self._pipes.index(fd)] += 1  # the reader sees the gap
 
     def _submit_large(self, payload: bytes) -> None:
-        if len(payload) > codec.SMALL_ITEM_LIMIT:
+        size = len(payload) - (TIME.size if self._timed else 0)
+        if size > codec.SMALL_ITEM_LIMIT:
             raise StreamError(
-                f"an item of {len(payload)} bytes is too large for a {self.data_type.value} "
+                f"an item of {size} bytes is too large for a {self.data_type.value} "
                 f"stream (limit {codec.SMALL_ITEM_LIMIT})"
             )
         parts = [
@@ -240,6 +245,7 @@ class RecordReader(ReceivingEnd):
         self._parts: list[bytes] = []
         self._parts_seq = -1
         self._decode = codec.small_decoder(data_type)
+        self._timed = data_type in codec.COMMANDS
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
@@ -266,6 +272,9 @@ class RecordReader(ReceivingEnd):
                         if whole is None:
                             continue
                         payload = whole
+                    if self._timed:
+                        (self.sent_ns,) = TIME.unpack_from(payload)
+                        payload = payload[TIME.size :]
                     self._count(seq)
                     self.payload = payload
                     return self._decode(payload)

@@ -90,7 +90,7 @@ class ModuleHost:
         self._control_poll.register(channel.fileno(), select.POLLIN)
         self._pipes: dict[int, WorkerInput] = {}
         self._more_waits = False
-        self._timers = Timers()
+        self._timers = Timers(self.log.warning)
         self._status_text = ""
         self._next_status = 0.0
         self._gap_warned: dict[str, float] = {}
@@ -215,7 +215,8 @@ class ModuleHost:
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
         """Call once from the loop, `delay_usec` µs from now."""
         number = self._timers.next_number
-        self._timers.add(delay_usec, self.journal.call(number, delay_usec, call))
+        call = self.journal.call(number, delay_usec, call)
+        self._timers.add(delay_usec, call, timed=self.started)  # no times are kept before the start
 
     # the loop -----------------------------------------------------------------------------
 
@@ -400,6 +401,11 @@ class ModuleHost:
                 port.id,
                 port.count.lost,
             )
+
+    def report_lateness(self) -> None:
+        """Report how late delayed calls were."""
+        for key, figure in self._timers.figures().items():
+            self.report(key, figure)
 
     # status -------------------------------------------------------------------------------
 

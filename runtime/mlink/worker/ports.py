@@ -68,6 +68,11 @@ class WorkerInput:
         return self._reader is not None
 
     @property
+    def sent_ns(self) -> int:
+        """When the command that is handled was sent, in ns of CLOCK_MONOTONIC; 0 if not known."""
+        return 0 if self._reader is None else self._reader.sent_ns
+
+    @property
     def count(self) -> InputCount:
         """Counts of items received and lost so far."""
         reader = self._reader

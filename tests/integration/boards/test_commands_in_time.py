@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlink.engine.status import RunResult
+from mlink.recording.collection import Recording
 from mlink.recording.signals import load_json
 from tests.integration.runs.test_run_life import read_table
 from tests.support.bench_runner import BenchRunner
@@ -84,3 +85,36 @@ def test_the_first_pulse_of_a_script_that_only_commands_is_made_as_commanded(
     made = [time_usec for time_usec, _ in edges[first : first + 4]]
     late = [m - c for m, c in zip(made, commanded, strict=True)]
     assert all(-5_000 < each < 20_000 for each in late), late
+    figures = result.reports["board"]
+    assert figures["commands_executed"] == len(read_table(result)[1:]) + 2
+    assert 0 < float(figures["command_late_p50_usec"]) <= float(figures["command_late_max_usec"])
+    attributes = Recording(Path(result.recording_dir or "")).attributes
+    assert attributes["reports"]["board"]["command_late_p99_usec"] > 0
+
+
+PULSES = """
+import syntalos_mlink as syl
+led = syl.HwOutputLine(syl.get_output_port("commands"), 8)
+
+def start():
+    led.send_mode()
+
+def later():
+    led.pulse_msec(5)
+    syl.schedule_delayed_call(20, later)
+
+def run():
+    later()
+    while syl.is_running():
+        syl.wait(1000)
+"""
+
+
+def test_the_edges_of_pulses_and_delayed_calls_have_their_lateness(bench: BenchRunner) -> None:
+    result = bench.write(OPEN_LOOP, loop=PULSES).run(1.0)
+    assert result.success, result.failures
+    board, loop = result.reports["board"], result.reports["loop"]
+    assert 0 < float(board["pulse_late_p50_usec"]) < 20_000
+    assert 0 < float(loop["delayed_call_late_p50_usec"]) < 20_000
+    assert {"pulses_late", "commands_late"} <= board.keys()
+    assert "delayed_calls_late" in loop

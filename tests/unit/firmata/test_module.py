@@ -263,6 +263,20 @@ def test_commands_are_executed_and_pulses_ended_until_all_is_drained(bench, scri
     assert writes == [b"\xf5\x0c\x01", b"\xf5\x0d\x01", b"\xf5\x0d\x00", b"\xf5\x0c\x00"]
 
 
+def test_a_command_is_late_by_the_time_since_a_module_sent_it(bench, scripted):
+    fmctl = bench.context.inputs["fmctl"]
+    now = time.monotonic_ns()
+    for sent_ns, value in ((now - 90_000_000, 1), (now - 40_000_000, 0)):
+        fmctl.sent_ns = sent_ns
+        bench.send(Kind.WRITE_DIGITAL, 13, value)
+    bench.module.halt()
+    bench.module.drained()
+    reports = bench.context.reports
+    assert reports["command_late_max_usec"] >= 90_000
+    assert reports["commands_late"] == 2
+    assert reports["intervals_not_kept"] == 1
+
+
 def test_figures_are_reported_at_the_end(bench, scripted):
     bench.set_input(2)
     bench.wait_for_readings((2, 0))
@@ -274,6 +288,7 @@ def test_figures_are_reported_at_the_end(bench, scripted):
     reports = bench.context.reports
     assert reports["readings_sent"] == 2
     assert reports["commands_executed"] == 1
+    assert reports["command_late_max_usec"] > 0
     assert reports["resync_bytes"] == 2
     assert reports["bytes_in"] > 0
     assert reports["bytes_out"] > 0

@@ -7,12 +7,14 @@ import multiprocessing
 import os
 import select
 import threading
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import msgpack
 from msgspec.structs import replace
 
 from mlink.errors import StreamError
@@ -470,3 +472,39 @@ def test_items_that_the_source_lost_are_a_gap_at_every_reader(make: type[Stream]
         assert reader.gap == 3
         assert reader.note_end(7) == 2
         assert reader.lost == 5
+
+
+# commands -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("extra", [b"", b"x" * 9_000], ids=["one record", "several records"])
+@pytest.mark.parametrize("queue", [None, 4], ids=["bytes", "counted"])
+def test_a_command_has_the_time_of_its_sending(make, extra, queue) -> None:
+    stream = make(DataType.LineCommand, queue)
+    command = LineCommand(LineCommandKind.DEVICE_SPECIFIC, 8, extra=extra)
+    noted: list[bytes] = []
+    stream.writer.note = noted.append
+    before = time.monotonic_ns()
+    stream.writer.submit(command)
+    after = time.monotonic_ns()
+    (reader,) = stream.readers
+    assert everything(reader) == [command]
+    assert before <= reader.sent_ns <= after
+    assert noted == [reader.payload]  # journals hold no times of the host
+
+
+def test_the_largest_command_may_have_its_time(make) -> None:
+    stream = make(DataType.LineCommand)
+    overhead = len(msgpack.encode(LineCommand(extra=b"x" * 70_000))) - 70_000
+    largest = LineCommand(extra=b"x" * (SMALL_ITEM_LIMIT - overhead))
+    stream.writer.submit(largest)
+    assert everything(stream.readers[0]) == [largest]
+    with pytest.raises(StreamError, match=f"an item of {SMALL_ITEM_LIMIT + 1} bytes"):
+        stream.writer.submit(replace(largest, extra=largest.extra + b"x"))
+
+
+def test_other_items_have_no_time(make) -> None:
+    stream = make(DataType.LineReading)
+    stream.writer.submit(LineReading(1, 2, 3))
+    assert everything(stream.readers[0])
+    assert stream.readers[0].sent_ns == 0

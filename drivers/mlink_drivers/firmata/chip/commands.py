@@ -240,7 +240,7 @@ class ChipCommands:
 
     def _train(self, line: int, order: PulseTrain, commanded_ns: int) -> bytes:
         clock = self._session.clock
-        start, waits_usec = None, 0
+        start, start_ns, waits_usec = None, 0, 0
         if order.start_usec is not None:
             if clock is None or not clock.is_set:
                 raise DeviceError("the board's clock is not known yet", remedy="Start later.")
@@ -257,6 +257,7 @@ class ChipCommands:
                 commanded_ns,
                 time.monotonic_ns(),
                 takes_usec + order.width_usec if order.count else 1 << 60,
+                due_ns=start_ns,
             )
         return message
 

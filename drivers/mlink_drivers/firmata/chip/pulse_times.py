@@ -22,3 +22,5 @@ class PulseTimes(msgspec.Struct, frozen=True, gc=False):
     timed_by: str = "host"
     first_edge_ns: int = 0
     last_edge_ns: int = 0
+    due_ns: int = 0
+    """When its first edge was to be: the start of a train that was planned, or `commanded_ns`."""

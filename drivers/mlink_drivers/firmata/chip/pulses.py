@@ -21,6 +21,7 @@ class _Sent(msgspec.Struct):
 
     asked_usec: int
     commanded_ns: int
+    due_ns: int
     sent_ns: int
     ends_ns: int
     cut: bool = False
@@ -39,7 +40,13 @@ class ChipPulses:
         return sorted(line for line, sent in self._sent.items() if not all(s.cut for s in sent))
 
     def begin(
-        self, line: int, asked_usec: int, commanded_ns: int, sent_ns: int, takes_usec: int = 0
+        self,
+        line: int,
+        asked_usec: int,
+        commanded_ns: int,
+        sent_ns: int,
+        takes_usec: int = 0,
+        due_ns: int = 0,
     ) -> None:
         """Add a command that is sent.
 
@@ -49,9 +56,11 @@ class ChipPulses:
             commanded_ns: When it was commanded.
             sent_ns: When it is sent.
             takes_usec: Duration of the whole train, where it is longer than the width.
+            due_ns: When its first edge is planned; 0 is at once.
         """
         ends_ns = sent_ns + max(asked_usec, takes_usec) * 1000
-        self._sent.setdefault(line, []).append(_Sent(asked_usec, commanded_ns, sent_ns, ends_ns))
+        sent = _Sent(asked_usec, commanded_ns, due_ns or commanded_ns, sent_ns, ends_ns)
+        self._sent.setdefault(line, []).append(sent)
 
     def cut(self, line: int) -> None:
         """Mark the pulses of a line as ended early by another command."""
@@ -100,4 +109,5 @@ def _times(line: int, sent: _Sent, first_ns: int, last_ns: int) -> PulseTimes:
         timed_by="chip",
         first_edge_ns=first_ns,
         last_edge_ns=last_ns,
+        due_ns=sent.due_ns,
     )

@@ -37,6 +37,7 @@ from mlink_drivers.firmata.extra import (
 from mlink_drivers.firmata.lines.checks import check_mode, check_value
 from mlink_drivers.firmata.lines.i2c_sysex import I2CAndSysex
 from mlink_drivers.firmata.lines.pulses import PulseTimer
+from mlink_drivers.firmata.lines.punctuality import Punctuality
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.link.transport import DeviceLostError
@@ -73,6 +74,7 @@ class LineCommands:
         on_error: Called with an error in the pulse timer's thread.
         on_warning: Called with a warning, which may repeat.
         on_pulse: Called with the times of each pulse that has ended.
+        punctuality: Takes the delays of commands; by default they lead to warnings only.
         analog_lines: Lines for which SET_MODE input means analog.
         servo_lines: Lines for which SET_MODE output means a servo.
         chip: Commands of mlink's firmware; None to use only those of standard Firmata.
@@ -87,6 +89,7 @@ class LineCommands:
         on_error: Callable[[Exception], None],
         on_warning: Callable[[str], None],
         on_pulse: Callable[[PulseTimes], None] | None = None,
+        punctuality: Punctuality | None = None,
         analog_lines: Collection[int] = (),
         servo_lines: Collection[int] = (),
         chip: ChipCommands | None = None,
@@ -105,20 +108,32 @@ class LineCommands:
         self._lines: dict[int, _Line] = {}
         self._port_states: dict[int, int] = {}
         self._i2c_sysex = I2CAndSysex(session, self._send, budget, self._check_budget)
+        self._punctuality = punctuality or Punctuality(on_warning)
         self.pulses = PulseTimer(
-            self._write, on_error=on_error, on_ended=on_pulse, name=session.name
+            self._write,
+            on_error=on_error,
+            on_ended=on_pulse,
+            on_due=self._punctuality.made_by_host,
+            name=session.name,
         )
 
-    def execute(self, command: LineCommand) -> None:
+    def execute(self, command: LineCommand, commanded_ns: int = 0) -> None:
         """Execute a command.
+
+        Args:
+            command: The command.
+            commanded_ns: When a module has sent it, in ns of CLOCK_MONOTONIC; 0 is now.
 
         Raises:
             DeviceError: The pin does not support it, or its parameters are invalid.
         """
-        commanded_ns = time.monotonic_ns()
+        commanded_ns = commanded_ns or time.monotonic_ns()
         with self._lock:
+            undelivered = self.undelivered
             self._execute(command, commanded_ns)
             self.executed += 1
+            if self.undelivered == undelivered:
+                self._punctuality.sent(command, commanded_ns, time.monotonic_ns())
 
     @property
     def _board(self) -> BoardDescription:

@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Pulse(msgspec.Struct):
+    began_ns: int
     deadline_ns: int
     rest_value: int
     commands: list[tuple[int, int, int]]
@@ -37,6 +38,8 @@ class PulseTimer:
         write: Sends a value to a line at once.
         on_error: Called with an exception of `write` in the timer's thread.
         on_ended: Called for each command's pulse when it has ended or was replaced by a write.
+        on_due: Called in the timer's thread after the end of a pulse: line, its width as asked for,
+            and the width that it had, in ns.
         name: Name of the board, for the thread.
     """
 
@@ -46,11 +49,13 @@ class PulseTimer:
         *,
         on_error: Callable[[Exception], None],
         on_ended: Callable[[PulseTimes], None] | None = None,
+        on_due: Callable[[int, int, int], None] | None = None,
         name: str = "",
     ) -> None:
         self._write = write
         self._on_error = on_error
         self._on_ended = on_ended
+        self._on_due = on_due
         self._changed = threading.Condition()
         self._pulses: dict[int, _Pulse] = {}
         self._deadlines: list[tuple[int, int]] = []  # heap; may have stale entries
@@ -102,11 +107,13 @@ class PulseTimer:
             started_ns = time.monotonic_ns()
             deadline_ns = started_ns + duration_usec * 1000
             commands = [(duration_usec, commanded_ns or started_ns, started_ns)]
+            began_ns = started_ns
             running = self._pulses.get(line)
             if running is not None:
+                began_ns = running.began_ns
                 deadline_ns = max(deadline_ns, running.deadline_ns)
                 commands = running.commands + commands
-            self._pulses[line] = _Pulse(deadline_ns, rest_value, commands)
+            self._pulses[line] = _Pulse(began_ns, deadline_ns, rest_value, commands)
             heapq.heappush(self._deadlines, (deadline_ns, line))
             if self._deadlines[0] == (deadline_ns, line):
                 self._changed.notify()
@@ -157,6 +164,9 @@ class PulseTimer:
                     continue
                 heapq.heappop(self._deadlines)
                 self._end(line)
+                if self._on_due is not None:
+                    began_ns = pulse.began_ns
+                    self._on_due(line, deadline_ns - began_ns, time.monotonic_ns() - began_ns)
 
     def _end(self, line: int) -> None:
         pulse = self._pulses.pop(line)

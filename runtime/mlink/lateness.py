@@ -1,0 +1,99 @@
+"""How late something was that had been asked for at a certain time, in bounded memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+LATE_NS = 1_000_000
+"""Delay from which something counts as late."""
+TOLERANCE_NS = 2_000_000
+"""By how much an interval may always be off."""
+_TOLERANCE_PART = 20
+_BITS = 6
+"""Leading bits of a delay that are kept: quantiles are at most 3 % too low."""
+_WARN_PAUSE_S = 1.0
+
+
+class Lateness:
+    """The distribution of delays; `note` belongs to one thread."""
+
+    def __init__(self) -> None:
+        self.late = 0
+        """How many were more than LATE_NS late."""
+        self.max_ns = 0
+        self._counts: dict[int, int] = {}
+        """Delay in µs, rounded down to its leading bits → how many."""
+
+    def note(self, delay_ns: int) -> None:
+        """Add a delay; a negative one, by the uncertainty of a clock, counts as none."""
+        if delay_ns > self.max_ns:
+            self.max_ns = delay_ns
+        if delay_ns > LATE_NS:
+            self.late += 1
+        usec = delay_ns // 1000 if delay_ns > 0 else 0
+        drop = usec.bit_length() - _BITS
+        if drop > 0:
+            usec = usec >> drop << drop
+        self._counts[usec] = self._counts.get(usec, 0) + 1
+
+    def quantile_usec(self, part: float) -> int:
+        """Return the delay in µs that this part of all delays did not exceed; 0 without any."""
+        counts = sorted(self._counts.items())
+        left = part * sum(count for _, count in counts)
+        for usec, count in counts:
+            left -= count
+            if left <= 0:
+                return usec
+        return 0
+
+    def figures(self, name: str) -> dict[str, float]:
+        """Return the figures for a run's summary; none when nothing was noted.
+
+        Args:
+            name: What was late, such as "command".
+        """
+        if not self._counts:
+            return {}
+        return {
+            f"{name}_late_p50_usec": self.quantile_usec(0.5),
+            f"{name}_late_p99_usec": self.quantile_usec(0.99),
+            f"{name}_late_max_usec": self.max_ns // 1000,
+            f"{name}s_late": self.late,
+        }
+
+
+class Intervals:
+    """Counts the intervals that were not kept, and warns of them at most once a second.
+
+    Args:
+        warn: Called with a warning.
+    """
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self.missed = 0
+        """How many were not kept: off by more than 2 ms, and by more than a twentieth."""
+        self._warn = warn
+        self._warn_at = 0.0
+
+    def check(self, asked_ns: int, off_ns: int, text: str) -> None:
+        """Compare an interval with the one that was asked for.
+
+        Args:
+            asked_ns: Its length, as asked for.
+            off_ns: By how much it was longer; negative if it was shorter.
+            text: The warning; {asked} and {made} stand for both lengths.
+        """
+        off = abs(off_ns)
+        if off <= TOLERANCE_NS or off * _TOLERANCE_PART <= asked_ns:
+            return
+        self.missed += 1
+        now = time.monotonic()
+        if now >= self._warn_at:
+            self._warn_at = now + _WARN_PAUSE_S
+            text = text.format(asked=_msec(asked_ns), made=_msec(asked_ns + off_ns))
+            self._warn(f"{text} ({self.missed} interval(s) not kept so far)")
+
+
+def _msec(ns: int) -> str:
+    return f"{ns / 1e6:.1f} ms"
