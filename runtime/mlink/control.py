@@ -7,6 +7,7 @@ so that a message fits into a packet.
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from typing import Generic, TypeVar
 
@@ -24,6 +25,8 @@ NO_TIME = -1
 """In `Waits`: the module waits for items only, not for a time."""
 
 _PACKET_LIMIT = 1 << 20
+_SEND_WAIT_S = 5
+"""Longest wait of the engine for a worker that reads nothing (such as one that is stopped)."""
 
 
 class InputPlan(msgspec.Struct, frozen=True):
@@ -380,7 +383,7 @@ class Channel(Generic[Received]):
         """Send one message.
 
         Raises:
-            ControlError: The other end is closed.
+            ControlError: The other end is closed, or does not read.
         """
         with self._lock:
             try:
@@ -423,7 +426,8 @@ class Channel(Generic[Received]):
 
 
 def engine_channel(sock: socket.socket) -> Channel[WorkerMessages]:
-    """Return the engine's end."""
+    """Return the engine's end; a worker that does not read cannot hold up the engine."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_WAIT_S, 0))
     return Channel(sock, WorkerMessages)
 
 

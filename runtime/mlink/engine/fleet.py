@@ -22,6 +22,10 @@ Event = tuple[WorkerHandle, WorkerMessages | int]
 """A worker's message, or its exit code (negative: the signal that ended it)."""
 
 _KILL_WAIT_S = 3.0
+_AT_ONCE = 64
+"""Most messages of a worker in one pump: one that sends without end holds up nobody else."""
+_AFTER_EXIT = 10_000
+"""Most messages read after a worker's exit; its children may have its channel, and go on."""
 
 
 @dataclass(slots=True)
@@ -107,7 +111,8 @@ class Fleet(ClosesOnExit):
     def pump(self, timeout_s: float) -> Iterator[Event]:
         """Wait for at most `timeout_s` seconds and yield what has arrived.
 
-        The messages of a worker come in their order, all of them before its exit code.
+        The messages of a worker come in their order, all of them before its exit code. Those
+        beyond _AT_ONCE come with the next call, which then does not wait.
 
         Raises:
             ControlError: The fork server has ended.
@@ -119,8 +124,8 @@ class Fleet(ClosesOnExit):
         if self._server.fileno() in ready:
             yield from self._server_messages()
 
-    def _messages(self, worker: WorkerHandle) -> Iterator[Event]:
-        while True:
+    def _messages(self, worker: WorkerHandle, at_most: int = _AT_ONCE) -> Iterator[Event]:
+        for _ in range(at_most):
             try:
                 message = worker.channel.receive()
             except EOFError:
@@ -140,7 +145,8 @@ class Fleet(ClosesOnExit):
                 worker.worker_sock.close()  # else the worker's exit would not end the channel
                 continue
             if worker.channel.fileno() in self._by_fd:
-                yield from self._messages(worker)  # its last messages come before its exit code
+                # its last messages come before its exit code
+                yield from self._messages(worker, _AFTER_EXIT)
             worker.exit_code = message.code
             worker.advance(State.GONE)
             yield worker, message.code

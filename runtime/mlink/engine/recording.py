@@ -20,6 +20,8 @@ from mlink.storage.machine import machine, versions
 from mlink.storage.naming import recording_path
 
 _LOG_FILE = "run.log"
+_LOG_BYTES = 64_000_000
+"""Longest log of a recording; warnings and errors may take half as much again."""
 
 
 class Recording:
@@ -58,10 +60,14 @@ class Recording:
             # Written at the beginning: a run that is killed has them too.
             attributes=self._known_at_start(),
         )
+        self._log_bytes = 0
+        self._log_left_out = 0
         self._log: IO[str] | None = (self.path / _LOG_FILE).open("w", encoding="utf-8")
 
     def write_log(self, time_usec: int, module: str, level: int, text: str) -> None:
         """Append a line to the recording's log; an error of the disk ends the log, not the run.
+
+        Lines beyond the limit are left out; the log's last line has their number.
 
         Args:
             time_usec: Master time in µs.
@@ -72,8 +78,14 @@ class Recording:
         if self._log is None:
             return
         name = logging.getLevelName(level)
+        line = f"{time_usec / 1e6:12.6f} {name:7} {module or 'mlink'}: {text}\n"
+        limit = _LOG_BYTES if level < logging.WARNING else _LOG_BYTES * 3 // 2
+        if self._log_bytes + len(line) > limit:
+            self._log_left_out += 1
+            return
+        self._log_bytes += len(line)
         try:
-            self._log.write(f"{time_usec / 1e6:12.6f} {name:7} {module or 'mlink'}: {text}\n")
+            self._log.write(line)
             self._log.flush()
         except OSError:
             self._end_log()
@@ -82,6 +94,9 @@ class Recording:
         log, self._log = self._log, None
         if log is not None:
             with contextlib.suppress(OSError):  # what is still buffered on a full disk
+                if self._log_left_out:
+                    limit = f"the log's limit of {_LOG_BYTES // 1_000_000} MB"
+                    log.write(f"… {self._log_left_out:,} lines left out: {limit} was reached\n")
                 log.close()
 
     def close(self, result: RunResult) -> None:

@@ -67,7 +67,7 @@ def adopt(spec: WorkerSpec, descriptors: list[int]) -> Connection:
             port: (descriptors[memory], descriptors[records], descriptors[returned])
             for port, (memory, records, returned) in spec.arrays_in.items()
         },
-        printed=redirect_output(channel),
+        printed=redirect_output(channel, unlimited=spec.virtual_time),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,6 +17,8 @@ from mlink.errors import ControlError
 from mlink.worker.forkserver import Exited, Forked, ServerMessages
 
 _EXIT_WAIT_S = 5.0
+_REQUEST_WAIT_S = 60
+"""Longest wait for room in the socket: the server takes no request while it imports modules."""
 
 
 class ForkServer(ClosesOnExit):
@@ -30,6 +34,9 @@ class ForkServer(ClosesOnExit):
                 stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
                 start_new_session=True,
             )
+        ours.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _REQUEST_WAIT_S, 0)
+        )
         self._sock = ours
         self._encode = msgspec.msgpack.Encoder().encode
         self._decoder: msgspec.msgpack.Decoder[Forked | Exited] = msgspec.msgpack.Decoder(
@@ -48,7 +55,7 @@ class ForkServer(ClosesOnExit):
             descriptors: Descriptors for the worker, in the order that the spec refers to.
 
         Raises:
-            ControlError: The fork server has ended.
+            ControlError: The fork server has ended, or takes no request.
         """
         try:
             socket.send_fds(self._sock, [self._encode(spec)], list(descriptors))
@@ -78,4 +85,5 @@ class ForkServer(ClosesOnExit):
             self._process.wait(_EXIT_WAIT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # in a wait that nothing ends
+                self._process.wait(_EXIT_WAIT_S)

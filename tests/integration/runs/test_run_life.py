@@ -170,6 +170,28 @@ def test_ctrl_c_ends_a_script_that_is_slow_to_prepare(bench: BenchRunner) -> Non
     assert "interrupted" in result.stop_reason
 
 
+CHATTY = """
+import syntalos_mlink as syl
+def run():
+    while syl.is_running():
+        print("value", syl.time_since_start_usec())
+"""
+
+
+def test_a_script_that_prints_without_end_holds_up_nobody(bench: BenchRunner) -> None:
+    text = '[bench]\nname = "c"\n[modules.bad]\ntype = "pyscript"\nscript = "bad.py"\n'
+    result = bench.write(text, bad=CHATTY).run(0.5)
+    assert result.success, result.failures
+    left_out = result.reports["bad"]["printed lines left out"]
+    assert isinstance(left_out, int)
+    assert left_out > 0
+    texts = [text for _, text in bench.watcher.printed]
+    assert any("lines are left out" in text for text in texts)
+    assert sum(text.startswith("value") for text in texts) < 5_000
+    assert result.recording_dir is not None
+    assert "lines are left out" in (result.recording_dir / "run.log").read_text()
+
+
 def test_a_feedback_loop_between_two_scripts_ends_without_hanging(bench: BenchRunner) -> None:
     loop = """
 [bench]

@@ -109,6 +109,31 @@ def test_messages_come_in_their_order_with_their_worker(fleet):
     assert events(fleet) == []
 
 
+def test_a_worker_that_sends_without_end_holds_up_nobody(fleet, server):
+    forked(fleet, server, "a")
+    pump = fleet.pump(0)
+    fleet.fakes["a"].send(Log(20, "more"))
+    for got, _ in enumerate(pump):
+        fleet.fakes["a"].send(Log(20, "more"))
+        assert got < 1000
+    assert events(fleet) != []  # the rest
+
+
+def test_children_that_hold_the_channel_of_an_exited_worker_hold_up_nobody(
+    fleet, server, monkeypatch
+):
+    monkeypatch.setattr(fleet_module, "_AFTER_EXIT", 100)
+    forked(fleet, server, "a")
+    server[0].report(Exited("a", 197, 0))
+    fleet.fakes["a"].send(Log(20, "more"))
+    got = []
+    for _, message in fleet.pump(0):
+        got.append(message)
+        fleet.fakes["a"].send(Log(20, "more"))
+        assert len(got) < 1000
+    assert got[-1] == 0
+
+
 def test_a_forked_worker_has_its_process_id_and_its_socket_is_closed_here(fleet, server):
     forked(fleet, server, "a")
     handle = fleet.fakes["a"].handle
