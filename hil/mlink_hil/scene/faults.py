@@ -111,7 +111,8 @@ class CameraFaults:
             except OSError as error:
                 self._socket.close()
                 raise DeviceError(
-                    f"the virtual camera cannot create its socket {path}: {error.strerror}"
+                    f"the virtual camera cannot create its socket {path}: {error.strerror}",
+                    remedy="Free space on that disk, or set XDG_RUNTIME_DIR to another folder.",
                 ) from error
 
     def look(self) -> None:

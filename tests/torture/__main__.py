@@ -1,0 +1,40 @@
+"""Tortures a bench and prints what it survived.
+
+python -m tests.torture --count 100 --seed 7 [--longest-pause 10] [--table FILE]
+python -m tests.torture --seed 7 --only 23 --longest-pause 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import sys
+from pathlib import Path
+
+from tests.torture.injections import PAIRS, draw
+from tests.torture.tally import Tally
+
+
+def main() -> int:
+    """Run, print the tables; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture")
+    parser.add_argument("--count", type=int, default=len(PAIRS), help="number of injections")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--only", type=int, metavar="N", help="do the N-th of the seed")
+    parser.add_argument("--longest-pause", type=float, default=2.0, metavar="SECONDS")
+    parser.add_argument("--table", type=Path, help="also write the tables to this file")
+    options = parser.parse_args()
+    injections = draw(options.seed, longest_pause_sec=options.longest_pause)
+    first, end = (0, options.count) if options.only is None else (options.only, options.only + 1)
+    print(f"seed {options.seed}", flush=True)
+    tally = Tally()
+    tally.run(itertools.islice(injections, first, end))
+    print(f"\n{tally.table()}")
+    if options.table:
+        options.table.write_text(f"{tally.table()}\n")
+    return 1 if tally.unexplained else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

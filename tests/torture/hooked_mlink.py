@@ -1,0 +1,40 @@
+"""The command line of mlink, which also writes each status of its run into a file.
+
+    python -m tests.torture.hooked_mlink STATUS_FILE run BENCH …
+
+A line is JSON: the phase, the time, and what each subscriber has received. Nothing else differs
+from `mlink`: the same signals, messages and exit codes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+
+def main() -> None:
+    """Write statuses into argv[1]; run the command line on the rest."""
+    file = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
+
+    from mlink.cli import main as mlink
+    from mlink.cli.live import LogView
+
+    shown = LogView.on_status
+
+    def on_status(self, status):
+        received = {
+            f"{sub.module}.{sub.port}": sub.received
+            for stream in status.streams
+            for sub in stream.subscriptions
+        }
+        line = {"at": time.monotonic(), "phase": status.phase.value, "received": received}
+        os.write(file, f"{json.dumps(line)}\n".encode())
+        shown(self, status)
+
+    LogView.on_status = on_status
+    mlink()
+
+
+main()

@@ -1,0 +1,87 @@
+"""Faults that the torture shows and that are not fixed yet. Each has an example that must fail.
+
+When an example passes, its fault is fixed: `test_torture.py` fails until it is removed from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.torture.checks import Verdict
+from tests.torture.disturb import Outcome
+from tests.torture.injections import BEFORE_THE_RUN, Injection
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A fault of the product: which problems it explains, and what shows it every time."""
+
+    cause: str
+    checks: tuple[str, ...]
+    """Names of the checks that fail."""
+    hits: Callable[[Outcome], bool]
+    example: Injection
+
+
+def _example(
+    kind: str, target: str, phase: str, module: str = "", delay: float = 0.02
+) -> Injection:
+    return Injection(0, 0, kind, target, module, phase, delay, 0.1)
+
+
+def _asked_to_end(outcome: Outcome) -> bool:
+    injection = outcome.injection
+    before = outcome.phase in BEFORE_THE_RUN and injection.kind in ("interrupt", "terminate")
+    return injection.target == "engine" and before and outcome.code == 0
+
+
+def _hung_up(outcome: Outcome) -> bool:
+    injection = outcome.injection
+    return (injection.kind, injection.target) == ("hang-up", "engine") and outcome.code == -1
+
+
+def _fork_server_died(outcome: Outcome) -> bool:
+    return outcome.injection.target == "fork server" and outcome.injection.kind != "pause"
+
+
+def _worker_was_asked_to_end(outcome: Outcome) -> bool:
+    injection = outcome.injection
+    return injection.target == "worker" and injection.kind in ("interrupt", "terminate")
+
+
+KNOWN: tuple[Known, ...] = (
+    Known(
+        "a run that is asked to end before it began counts as a success",
+        ("exit code",),
+        _asked_to_end,
+        _example("terminate", "engine", "prepare"),
+    ),
+    Known(
+        "SIGHUP kills the engine",
+        ("exit code", "left"),
+        _hung_up,
+        _example("hang-up", "engine", "run"),
+    ),
+    Known(
+        "workers do not drain when the fork server dies, and the failure has no remedy",
+        ("message", "account", "lost"),
+        _fork_server_died,
+        _example("kill", "fork server", "run", delay=0.8),
+    ),
+    Known(
+        "a worker that is asked to end while it waits for the engine prints a traceback",
+        ("traceback", "message"),
+        _worker_was_asked_to_end,
+        _example("terminate", "worker", "prepare", "video"),
+    ),
+)
+
+
+def cause_of(outcome: Outcome, verdict: Verdict) -> str:
+    """Return the known cause of all problems of a run; "" when one is not explained."""
+    known = [fault for fault in KNOWN if fault.hits(outcome)]
+    explained = {check for fault in known for check in fault.checks}
+    if verdict.survived or any(check not in explained for check, _ in verdict.problems):
+        return ""
+    return "; ".join(fault.cause for fault in known)
