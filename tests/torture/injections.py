@@ -139,9 +139,7 @@ def allowed(injection: Injection, phase: str) -> Allowed:
     if target == "disk":
         return Allowed(frozenset({0, 1} if late else {1}), ("full", "No space left"))
     if target == "run folder":
-        return Allowed(
-            frozenset({0, 1} if phase in ("import", "spawn") else {0}), ("folder", "space")
-        )
+        return Allowed(frozenset({0, 1} if early else {0}), ("folder", "space"))
     if target == "fork server":
         ignored = kind == "interrupt"
         codes = {0} if ignored else {0, 1} if late else {1}

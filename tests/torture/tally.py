@@ -28,7 +28,7 @@ class Tally:
         self.lost_sec: dict[str, list[float]] = defaultdict(list)
         """Dataset → what each kill of its recorder cost."""
         self.unexplained: list[str] = []
-        """One text per run with a problem that is not known: all of it, and how to repeat it."""
+        """One text per run with a problem that is not known: how to repeat it, and what is wrong."""
         self._lock = threading.Lock()
 
     def run(self, injections: Iterable[Injection], within_sec: float = math.inf) -> None:
@@ -66,7 +66,7 @@ class Tally:
         text = "\n".join([head, *(f"     {check}: {what}" for check, what in verdict.problems)])
         print(text, flush=True)
         if not verdict.survived and not cause:
-            self.unexplained.append(f"{text}\n     repeat it: {injection.repeat}")
+            self.unexplained.append(f"{injection.repeat}\n{text}")
 
     def table(self) -> str:
         """Return the tables for docs/reliability.md."""

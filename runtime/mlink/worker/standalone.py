@@ -248,7 +248,11 @@ class StandaloneBackend:
         """Disconnect; a program that ends before the run is over is reported as a failure."""
         self._connection.printed.finish()
         if not self._ended and self._phase is not LinkPhase.STARTING:
-            self._host.send_failure("the program ended before the run was over", "run")
+            error = ModuleError(
+                "the program ended before the run was over",
+                remedy="Let it wait in await_data_forever(), which returns at the end of the run.",
+            )
+            self._host.send_failure(error, "run")
 
 
 class LazySink:
