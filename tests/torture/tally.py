@@ -28,7 +28,7 @@ class Tally:
         self.lost_sec: dict[str, list[float]] = defaultdict(list)
         """Dataset → what each kill of its recorder cost."""
         self.unexplained: list[str] = []
-        """One text per run with a problem that is not known: how to repeat it, and what is wrong."""
+        """One text per run with an unknown problem: how to repeat it, and what is wrong."""
         self._lock = threading.Lock()
 
     def run(self, injections: Iterable[Injection], within_sec: float = math.inf) -> None:
