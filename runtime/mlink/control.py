@@ -263,6 +263,8 @@ class Status(WorkerMessage, frozen=True):
     text: str = ""
     lost: dict[str, list[int]] = {}
     """Items that did not get into each subscription, by output, in the order of the bench."""
+    skipped: dict[str, int] = {}
+    """Items that the source lost before it could send them, by output; without zeros."""
     slowest_item_s: float = 0.0
     """Longest time that the module has taken for one item; the engine gives it time to match."""
 
@@ -277,6 +279,8 @@ class OutputsEnded(WorkerMessage, frozen=True):
     sent: dict[str, int]
     lost: dict[str, list[int]] = {}
     """Items that did not get into each subscription, by output, in the order of the bench."""
+    skipped: dict[str, int] = {}
+    """Items that the source lost before it could send them, by output; without zeros."""
 
 
 class Finished(WorkerMessage, frozen=True):
@@ -286,6 +290,8 @@ class Finished(WorkerMessage, frozen=True):
     received: dict[str, InputCount]
     lost: dict[str, list[int]] = {}
     """Items that did not get into each subscription, by output, in the order of the bench."""
+    skipped: dict[str, int] = {}
+    """Items that the source lost before it could send them, by output; without zeros."""
 
 
 class Closed(WorkerMessage, frozen=True):

@@ -31,6 +31,8 @@ class Bench:
     """Whether processors are kept from idle states while the bench commands a device."""
     lab: dict[str, Any] = field(default_factory=dict)
     """Tables of other packages in the devices file, as in that file; empty without one."""
+    strict: bool = False
+    """Whether a run fails if any subscription has not got all that was sent to it."""
 
     def device_spec(self, name: str) -> str:
         """Return the device string of a module's `device`: a key of `devices`, or one itself."""

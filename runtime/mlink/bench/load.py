@@ -42,6 +42,7 @@ from mlink.module import ModuleType
 class _Head(msgspec.Struct):
     name: str = ""
     keep_awake: bool = True
+    strict: bool = False
 
 
 class _File(msgspec.Struct):
@@ -99,6 +100,7 @@ def load_bench(
         tables,
         head.keep_awake,
         {} if lab is None else lab.tables,
+        head.strict,
     )
     if not len(problems):
         check_companions(companions, bench, problems)

@@ -128,6 +128,8 @@ def plain_line(status: RunStatus, duration_s: float | None) -> str:
     parts += [f"{stream.name} {stream.sent} ({stream.rate_hz:.1f}/s)" for stream in used]
     if status.streams:
         parts.append(f"lost {sum(stream.lost for stream in status.streams)}")
+        if queued := sum(each.queued for stream in status.streams for each in stream.subscriptions):
+            parts.append(f"queued {queued}")
     return "  ".join(parts)
 
 

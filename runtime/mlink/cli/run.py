@@ -69,6 +69,13 @@ def run(
             "--replayable", help="Record journals of scripts, for exact replays (`mlink replay`)."
         ),
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Fail if anything was lost (`strict = true` under [bench] does the same).",
+        ),
+    ] = False,
     subject: Annotated[str, typer.Option(help="Subject, written into the recording.")] = "",
     experimenter: Annotated[str, typer.Option(help="Your name, written into the recording.")] = "",
     comment: Annotated[str, typer.Option(help="A comment, written into the recording.")] = "",
@@ -99,6 +106,7 @@ def run(
         debug=debug,
         encode=False,  # done here, with a progress display
         journal=replayable,
+        strict=strict,
         subject=subject,
         experimenter=experimenter,
         comment=comment,

@@ -81,8 +81,8 @@ def _streams(streams: list[StreamStatus]) -> Table:
     table = plain_table(
         "stream", "sent", "to", "received", "lost", right=("sent", "received", "lost")
     )
-    # items left in the queue of a module that failed or was killed
-    untaken = any(each.queued for stream in streams for each in stream.subscriptions)
+    # items left in the queue of a module that failed or was killed, or that was not waited for
+    untaken = any(each.not_taken for stream in streams for each in stream.subscriptions)
     if untaken:
         table.add_column("not taken", justify="right")
     for stream in streams:
@@ -96,8 +96,8 @@ def _streams(streams: list[StreamStatus]) -> Table:
             to = Text(f"{subscription.module}.{subscription.port}")
             cells = [to, Text(str(subscription.received)), lost]
             if untaken:
-                style = "bold red" if subscription.queued else ""
-                cells.append(Text(str(subscription.queued), style=style))
+                style = "bold red" if subscription.not_taken else ""
+                cells.append(Text(str(subscription.not_taken), style=style))
             table.add_row(*head, *cells)
             head = (Text(""), "")
     return table

@@ -1,14 +1,22 @@
-"""Lists when streams lost items, from the counts that workers send while the run lasts."""
+"""When, where and why streams lost items, from the counts that workers send while the run lasts.
+
+The engine logs the losses, and not the modules that see the gaps: only the sender knows why an item
+did not reach a subscription.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
-from mlink.engine.status import StreamStatus
+from mlink.engine.status import Failure, StreamStatus, SubscriptionStatus
+from mlink.tap.catalog import TAP_NAME
 
 _MAX_LISTED = 200
 """Most gaps listed for one subscription; its total count is not limited."""
+_PERIOD_S = 1.0
+"""Shortest time between two lines about the same cause in the same place."""
 
 
 class GapLog:
@@ -42,3 +50,97 @@ class GapLog:
     def of(self, stream: str, module: str, port: str) -> list[dict[str, Any]]:
         """Return a subscription's gaps: `lost` items, noticed at master time `seen_at_usec`."""
         return self._gaps.get((stream, module, port), [])
+
+
+class GapWarnings:
+    """Logs losses: one line per second for each cause and place, with their count.
+
+    Args:
+        log: Called with (module, level, text); the module is the one that lost the items.
+    """
+
+    def __init__(self, log: Callable[[str, int, str], object]) -> None:
+        self._log = log
+        self._logged: dict[tuple[str, ...], int] = {}
+        self._due_s: dict[tuple[str, ...], float] = {}
+
+    def watch(
+        self, streams: Iterable[StreamStatus], now_s: float, gone: Collection[str] = ()
+    ) -> None:
+        """Log what was lost since the last line, where that is a second ago.
+
+        Args:
+            streams: Current counts.
+            now_s: The time (time.monotonic).
+            gone: Modules whose process has ended before its time.
+        """
+        for stream in streams:
+            self._note(
+                (stream.module, stream.name),
+                stream.lost_at_source,
+                f"of its stream {stream.name} were lost before they could be sent",
+                now_s,
+            )
+            for each in stream.subscriptions:
+                queue = f"its queue of {each.queue_limit}" if each.queue_limit else "its queue"
+                cause = "its process had ended" if each.module in gone else f"{queue} was full"
+                self._note(
+                    (each.module, each.port, stream.name),
+                    each.refused,
+                    f"of {stream.name} did not reach input '{each.port}': {cause}",
+                    now_s,
+                )
+
+    def conclude(self, streams: Iterable[StreamStatus], gone: Collection[str] = ()) -> None:
+        """Log all that is not logged yet, with the final counts of the run."""
+        self._due_s.clear()
+        streams = list(streams)
+        self.watch(streams, 0.0, gone)
+        for stream in streams:
+            for each in stream.subscriptions:
+                self._note(
+                    (each.module, each.port, stream.name, "unknown"),
+                    each.lost - stream.lost_at_source - each.refused,
+                    f"of {stream.name} did not reach input '{each.port}': {stream.module} ended "
+                    "before it reported why",
+                    0.0,
+                )
+
+    def _note(self, key: tuple[str, ...], lost: int, what: str, now_s: float) -> None:
+        grown = lost - self._logged.get(key, 0)
+        if grown <= 0 or now_s < self._due_s.get(key, 0.0):
+            return
+        total = f" ({lost} in total)" if key in self._logged else ""
+        self._logged[key] = lost
+        self._due_s[key] = now_s + _PERIOD_S
+        self._log(key[0], logging.WARNING, f"{grown} item(s) {what}{total}")
+
+
+def losses_as_failures(streams: Iterable[StreamStatus]) -> Iterator[Failure]:
+    """Return a failure for each subscription that has not got all that was sent to it.
+
+    For runs that are strict. A tap may lose: it is no part of the bench.
+    """
+    for stream in streams:
+        for each in stream.subscriptions:
+            missing = each.lost + each.not_taken
+            if missing and each.module != TAP_NAME:
+                yield Failure(
+                    each.module,
+                    "account",
+                    f"{missing} of {stream.sent} item(s) of {stream.name} are missing at "
+                    f"{each.module}.{each.port}: {_causes(stream, each)}",
+                    "The run is strict: nothing may be lost. Give the input a longer queue, "
+                    f'{each.port} = {{ from = "{stream.name}", queue = N }}, make {each.module} '
+                    f"faster or {stream.module} slower, or run without `strict`.",
+                )
+
+
+def _causes(stream: StreamStatus, each: SubscriptionStatus) -> str:
+    counts = {
+        f"lost by {stream.module} before they could be sent": stream.lost_at_source,
+        "refused by its full queue": each.refused,
+        "lost for a reason that was not reported": each.lost - stream.lost_at_source - each.refused,
+        "not taken out of its queue": each.not_taken,
+    }
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count > 0)

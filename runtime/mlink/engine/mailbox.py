@@ -71,16 +71,17 @@ class RunMessages:
                 self._conductor.note(worker.name, message)
             case control.Status():
                 worker.sent, worker.received = message.sent, message.received
-                worker.lost = message.lost
+                worker.lost, worker.skipped = message.lost, message.skipped
                 worker.counted_s = time.monotonic()
                 worker.text = message.text
                 worker.slowest_item_s = message.slowest_item_s
             case control.OutputsEnded():
-                worker.sent, worker.lost = message.sent, message.lost
+                worker.sent = message.sent
+                worker.lost, worker.skipped = message.lost, message.skipped
                 self.end_streams(worker, message.sent)
             case control.Finished():
                 worker.sent, worker.received = message.sent, message.received
-                worker.lost = message.lost
+                worker.lost, worker.skipped = message.lost, message.skipped
                 worker.advance(State.FINISHED)
             case control.Closed():
                 worker.closed = True

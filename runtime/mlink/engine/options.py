@@ -41,6 +41,8 @@ class RunOptions:
     """Encode raw videos after the run, where their recorder requests it."""
     journal: bool = False
     """Record what scripts receive and send, so that `mlink replay` can repeat it exactly."""
+    strict: bool = False
+    """Fail the run if any subscription has not got all that was sent to it."""
     attributes: Mapping[str, object] = field(default_factory=dict)
     """Further attributes of the recording."""
     run_uuid: bytes | None = None

@@ -163,6 +163,7 @@ class Recording:
                     "name": stream.name,
                     "data_type": stream.data_type,
                     "sent": stream.sent,
+                    "lost_at_source": stream.lost_at_source,
                     "rate_hz": round(stream.rate_hz, 4),
                     "subscriptions": [
                         {
@@ -170,11 +171,12 @@ class Recording:
                             "port": subscription.port,
                             "received": subscription.received,
                             "lost": subscription.lost,
+                            "refused": subscription.refused,
+                            "not_taken": subscription.not_taken,
                             "gaps": self._gaps.of(
                                 stream.name, subscription.module, subscription.port
                             ),
                         }
-                        | ({"not_taken": subscription.queued} if subscription.queued else {})
                         for subscription in stream.subscriptions
                     ],
                 }

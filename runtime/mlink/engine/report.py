@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Self
 
 from mlink.bench import Bench
+from mlink.engine.gaps import GapWarnings
 from mlink.engine.plan import Edge
 from mlink.engine.rates import StreamRates
 from mlink.engine.recording import Recording
@@ -93,6 +94,7 @@ class Reporter:
         self._begun_ns = time.monotonic_ns()
         self._next_status = 0.0
         self._rates = StreamRates()
+        self._gap_warnings = GapWarnings(self.log)
         self._first_item_ns = 0
         self.virtual_usec: Callable[[], int] | None = None
         """In virtual time: returns master time in µs."""
@@ -129,6 +131,7 @@ class Reporter:
         if now >= self._next_status:
             self._next_status = now + _STATUS_PERIOD_S
             self._gather(workers)
+            self._gap_warnings.watch(self._status.streams, now, _died(workers))
             if self.recording is not None:
                 self.recording.watch(self._status)
             self._observer.on_status(self._status)
@@ -141,6 +144,7 @@ class Reporter:
                 stream = StreamStatus(name, port.id, port.data_type.value)
                 if worker is not None:
                     stream.sent = worker.sent.get(port.id, 0)
+                    stream.lost_at_source = worker.skipped.get(port.id, 0)
                     stream.rate_hz = self._rates.rate_hz(stream.name, stream.sent, worker.counted_s)
                 edges = [e for e in self._streams.out_of(name) if e.source_port == port.id]
                 lost = worker.lost.get(port.id, []) if worker is not None else []
@@ -148,6 +152,8 @@ class Reporter:
                     self._subscription(edge, workers, lost[number] if number < len(lost) else 0)
                     for number, edge in enumerate(edges)
                 ]
+                for subscription, refused in zip(stream.subscriptions, lost, strict=False):
+                    subscription.refused = max(0, refused - stream.lost_at_source)
                 _settle(stream)
                 streams.append(stream)
         self._status.streams = streams
@@ -220,7 +226,10 @@ class Reporter:
             workers: The workers, with their final counts.
         """
         self._gather(workers)
+        self._gap_warnings.conclude(self._status.streams, _died(workers))
         for stream in self._status.streams:
+            for subscription in stream.subscriptions:
+                subscription.not_taken = subscription.queued
             stream.rate_hz = stream.sent / self.elapsed_s if self.elapsed_s else 0.0
         first = self._first_item_ns
         return RunResult(
@@ -237,6 +246,10 @@ class Reporter:
         """Return the figures in the order of the bench's modules."""
         names = [*self._bench.modules, *self._reports]
         return {name: self._reports[name] for name in names if name in self._reports}
+
+
+def _died(workers: Mapping[str, WorkerHandle]) -> set[str]:
+    return {name for name, each in workers.items() if not each.alive and not each.closed}
 
 
 def _settle(stream: StreamStatus) -> None:

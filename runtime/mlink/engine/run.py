@@ -20,6 +20,7 @@ from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.encode import encode_raw_videos
 from mlink.engine.ending import RunEnding
 from mlink.engine.fleet import Fleet
+from mlink.engine.gaps import losses_as_failures
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.options import RunOptions
@@ -255,6 +256,10 @@ class Engine:
         outcome = self._outcome
         self._finish_disk()
         result = self._reporter.result(outcome.failures, outcome.stop_reason, self._workers)
+        if self.options.strict or self.bench.strict:
+            for failure in losses_as_failures(result.streams):
+                outcome.add(failure)
+            result.success = not outcome.failures
         if recording is not None:
             result.recording_dir = recording.path
             try:

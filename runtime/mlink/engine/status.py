@@ -33,9 +33,13 @@ class SubscriptionStatus:
     received: int = 0
     lost: int = 0
     queued: int = 0
-    """Items in its queue; after the run, items that a module that failed has not received."""
+    """Items in its queue; after the run the same as `not_taken`."""
     queue_limit: int = 0
     """Length of its queue in items; 0 while it is not known."""
+    refused: int = 0
+    """Of the lost items, those that found its queue full."""
+    not_taken: int = 0
+    """After the run: items left in the queue of a module that failed or was not waited for."""
 
 
 @dataclass(slots=True)
@@ -48,6 +52,9 @@ class StreamStatus:
     sent: int = 0
     rate_hz: float = 0.0
     subscriptions: list[SubscriptionStatus] = field(default_factory=list)
+    lost_at_source: int = 0
+    """Items that the source lost before it could send them. They are numbered like the others:
+    `sent`, and `lost` of each subscription, include them."""
 
     @property
     def name(self) -> str:

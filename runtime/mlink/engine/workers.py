@@ -53,6 +53,8 @@ class WorkerHandle:
     sent: dict[str, int] = field(default_factory=dict)
     lost: dict[str, list[int]] = field(default_factory=dict)
     """Items that did not get into each subscription, by output port."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Items that the module lost before it could send them, by output port."""
     received: dict[str, InputCount] = field(default_factory=dict)
     text: str = ""
     slowest_item_s: float = 0.0

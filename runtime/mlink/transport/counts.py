@@ -24,6 +24,8 @@ class SendingEnd:
     def __init__(self, data_type: DataType, subscriptions: int = 0) -> None:
         self.data_type = data_type
         self.sent = 0
+        self.skipped = 0
+        """Items that the source lost before it could send them; counted in `sent` and `lost`."""
         self.lost = [0] * subscriptions
         """Items that did not get into each subscription, counted when that happens."""
         self.ended = False
@@ -34,6 +36,7 @@ class SendingEnd:
         with self._lock:
             if not self.ended:
                 self.sent += count
+                self.skipped += count
                 self.lost = [lost + count for lost in self.lost]
 
     def end(self) -> int:

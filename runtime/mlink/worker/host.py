@@ -93,7 +93,6 @@ class ModuleHost:
         self._timers = Timers(self.log.warning)
         self._status_text = ""
         self._next_status = 0.0
-        self._gap_warned: dict[str, float] = {}
 
     def begin(self, t0_monotonic_ns: int) -> None:
         """Start master time; its zero is this CLOCK_MONOTONIC reading in ns."""
@@ -267,12 +266,7 @@ class ModuleHost:
         for port in self.inputs.values():
             if not port.waiting:
                 continue
-            port.waiting = port.take(
-                BATCH,
-                self.master_clock.now_usec,
-                lambda lost, port=port: self._note_gap(port, lost),  # type: ignore[misc]
-                self._next_status,
-            )
+            port.waiting = port.take(BATCH, self.master_clock.now_usec, self._next_status)
             more |= port.waiting
         return more
 
@@ -388,20 +382,6 @@ class ModuleHost:
         self.log.error("lost the connection to the engine; closing files")
         self.ask_stop()
 
-    def _note_gap(self, port: WorkerInput, lost: int) -> None:
-        """Log a loss at once, then at most once a second for each input."""
-        now = time.monotonic()
-        if now >= self._gap_warned.get(port.id, 0.0):
-            self._gap_warned[port.id] = now + 1.0
-            self.log.warning(
-                "%d item(s) of %s lost before input '%s' (%d in total): this module is too slow,"
-                " or the source lost them",
-                lost,
-                port.source,
-                port.id,
-                port.count.lost,
-            )
-
     def report_lateness(self) -> None:
         """Report how late delayed calls were."""
         for key, figure in self._timers.figures().items():
@@ -416,6 +396,10 @@ class ModuleHost:
     def lost_counts(self) -> dict[str, list[int]]:
         """Items that did not get into each subscription, by output."""
         return {port.id: port.lost for port in self.outputs.values() if port.connected}
+
+    def skipped_counts(self) -> dict[str, int]:
+        """Return the number of items lost before they could be sent, by output."""
+        return {port.id: port.skipped for port in self.outputs.values() if port.skipped}
 
     def received_counts(self) -> dict[str, control.InputCount]:
         """Return the counts of received and lost items, by connected input."""
@@ -432,6 +416,7 @@ class ModuleHost:
                 self.received_counts(),
                 self._status_text,
                 self.lost_counts(),
+                self.skipped_counts(),
                 max((port.slowest_s for port in self.inputs.values()), default=0.0),
             )
         )

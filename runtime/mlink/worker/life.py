@@ -152,13 +152,18 @@ class Worker:
         host.note_finish()
         self._guard("stop", module.stop)
         sent = {port.id: port.end() for port in host.outputs.values()}
-        self._channel.send(control.OutputsEnded(sent, host.lost_counts()))
+        self._channel.send(control.OutputsEnded(sent, host.lost_counts(), host.skipped_counts()))
         if not host.failed:
             self._guard("drain", lambda: self._drain(feedback=True))
         self._guard("stop", module.drained)
         host.report_lateness()
         self._channel.send(
-            control.Finished(host.sent_counts(), host.received_counts(), host.lost_counts())
+            control.Finished(
+                host.sent_counts(),
+                host.received_counts(),
+                host.lost_counts(),
+                host.skipped_counts(),
+            )
         )
 
     def _run_until_stop(self) -> None:

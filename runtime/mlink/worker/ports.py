@@ -22,8 +22,6 @@ from mlink.transport.records import RecordReader, RecordWriter
 from mlink.transport.writer import LoanedFrame, StreamWriter
 from mlink.types import DataType, StreamItem
 
-GapHandler = Callable[[int], None]
-
 
 class Pulled(NamedTuple):
     """An item that was received but not dispatched; `payload` is None for shared memory."""
@@ -45,7 +43,7 @@ class WorkerInput:
         self.data_type: DataType = spec.data_type
         self.metadata: Metadata = {}
         self.on_item: Callable[[Any], object] | None = None
-        self.on_gap: GapHandler | None = None
+        self.on_gap: Callable[[int], None] | None = None
         self.source = ""
         self.feedback = False
         self.ended = False
@@ -143,19 +141,12 @@ class WorkerInput:
         self._end_count = sent
         self.waiting = True
 
-    def take(
-        self,
-        limit: int,
-        now_usec: Callable[[], int],
-        report_gap: GapHandler,
-        until_s: float = inf,
-    ) -> bool:
+    def take(self, limit: int, now_usec: Callable[[], int], until_s: float = inf) -> bool:
         """Dispatch the items that have arrived.
 
         Args:
             limit: Most items to dispatch.
             now_usec: Returns master time in µs, for the throttle.
-            report_gap: Called with the number of items lost before the next one.
             until_s: Dispatch no further item after this time (time.monotonic).
 
         Returns:
@@ -177,10 +168,10 @@ class WorkerInput:
                 # last items arrived before their count did, so they are there by now.
                 item = reader.receive()
             if item is None:
-                self._finish_if_ended(reader, report_gap)
+                self._finish_if_ended(reader)
                 return False
             if reader.gap:
-                self._gap(reader.gap, report_gap)
+                self._gap(reader.gap)
             if self.discard or self.on_item is None:
                 continue
             if self.note is not None or self._throttle_usec:
@@ -207,15 +198,15 @@ class WorkerInput:
             self._next_allowed_usec = now_usec + self._throttle_usec
         return True
 
-    def _finish_if_ended(self, reader: StreamReader | RecordReader, report_gap: GapHandler) -> None:
+    def _finish_if_ended(self, reader: StreamReader | RecordReader) -> None:
         if self._end_count is None:
             return
         self.ended = True
         if missing := reader.note_end(self._end_count):
-            self._gap(missing, report_gap)
+            self._gap(missing)
 
-    def _gap(self, lost: int, report_gap: GapHandler) -> None:
-        report_gap(lost)
+    def _gap(self, lost: int) -> None:
+        """Pass a gap to the module; the engine logs it, as it knows the cause."""
         if self.on_gap is not None and not self.discard:
             self.on_gap(lost)
         if self._lossless and not self.discard:
@@ -264,6 +255,11 @@ class WorkerOutput:
     def lost(self) -> list[int]:
         """Items that did not get into each subscription, in the order of the subscriptions."""
         return [] if self._writer is None else list(self._writer.lost)
+
+    @property
+    def skipped(self) -> int:
+        """Items that the source lost before it could send them."""
+        return 0 if self._writer is None else self._writer.skipped
 
     def open_pipes(self, pipes: list[int], queues: list[int]) -> None:
         """Begin a stream of small items, with a pipe to each subscriber."""

@@ -228,7 +228,7 @@ def test_where_there_is_no_terminal_a_line_a_second_is_printed(monkeypatch):
         view.on_status(RunStatus(Phase.RUN, now - 100.0, streams()))
     lines = console.file.getvalue().splitlines()
     assert len(lines) == 3
-    assert lines[0].strip() == "1.0/10 s  running  loop.out 90 (30.0/s)  lost 2"
+    assert lines[0].strip() == "1.0/10 s  running  loop.out 90 (30.0/s)  lost 2  queued 5"
 
 
 def test_the_live_table_shows_rate_totals_losses_and_queue(screen):

@@ -21,8 +21,8 @@ SettingsT = TypeVar("SettingsT", JsonWriterSettings, ZarrWriterSettings, TableSe
 class DataWriterModule(Module[SettingsT]):
     """Opens its file at the first item; without items the dataset stays empty.
 
-    Subclasses implement `open_file` and `write_item`. Lost items are counted and logged at once,
-    and written into the dataset with the next flush.
+    Subclasses implement `open_file` and `write_item`. Lost items are counted at once, and
+    written into the dataset with the next flush.
     """
 
     count_key = "row_count"
@@ -107,11 +107,6 @@ class DataWriterModule(Module[SettingsT]):
 
     def _on_gap(self, lost: int) -> None:
         self._losses.add(lost, after=self._rows, time_usec=self.context.clock.now_usec())
-        self.log.warning(
-            "%d items were lost after row %d: the queue was full, or their source lost them",
-            lost,
-            self._rows,
-        )
 
     def _flush(self) -> float:
         if self._file is None or self._dataset is None:

@@ -52,7 +52,6 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
     """Frames in the files before the current one."""
     _to_encode = 0
     """Number of files to encode after the run."""
-    _received = 0
     _skipped = 0
     _first_usec = 0
     _last_usec = 0
@@ -107,7 +106,6 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         self._finish()
 
     def _on_frame(self, frame: Frame) -> None:
-        self._received += 1
         if self._state != "recording":
             self._skipped += 1
             return
@@ -128,8 +126,6 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
 
     def _on_gap(self, lost: int) -> None:
         self._losses.add(lost, after=self._written, time_usec=self.context.clock.now_usec())
-        self.log.warning("%d frames were lost after frame %d: the encoder is too slow",
-                         lost, self._received)  # fmt: skip
 
     def _on_control(self, command: ControlCommand) -> None:
         before = self._state

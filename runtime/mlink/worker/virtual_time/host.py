@@ -315,4 +315,4 @@ class VirtualHost(ModuleHost):
 
     def _take_from(self, port: WorkerInput) -> bool:
         """Dispatch at most BATCH items from this input; return whether more may wait."""
-        return port.take(BATCH, self.master_clock.now_usec, lambda lost: self._note_gap(port, lost))
+        return port.take(BATCH, self.master_clock.now_usec)

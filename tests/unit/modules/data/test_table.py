@@ -104,7 +104,7 @@ def test_a_gap_is_logged_and_recorded(tmp_path, caplog):
     assert attributes["gap_count"] == 1
     assert attributes["gaps"][0]["after"] == 1
     assert attributes["gaps"][0]["lost"] == 5
-    assert "5 items were lost after row 1" in caplog.text
+    assert not caplog.records  # the engine logs losses: it knows their cause
     assert context.reports["rows_lost"] == 5
 
 

@@ -237,7 +237,7 @@ def test_pixels_that_cannot_be_stored_are_a_clear_error(tmp_path, pixels, settin
     module.close()
 
 
-def test_lost_frames_are_logged_reported_and_recorded(tmp_path, caplog):
+def test_lost_frames_are_reported_and_recorded(tmp_path, caplog):
     module, context = make(tmp_path)
     feed(context, pictures((16, 16))[:3], TIMES[:3])
     context.inputs["frames-in"].on_gap(4)
@@ -249,7 +249,7 @@ def test_lost_frames_are_logged_reported_and_recorded(tmp_path, caplog):
     assert attributes["gaps"][0]["after"] == 3
     assert attributes["gaps"][0]["lost"] == 4
     assert context.reports["frames_lost"] == 4
-    assert "4 frames were lost after frame 3" in caplog.text
+    assert not caplog.records  # the engine logs losses: it knows their cause
 
 
 def test_a_rate_other_than_announced_is_warned_of(tmp_path, caplog):
