@@ -210,6 +210,19 @@ class InputPort(Protocol):
         """
         ...
 
+    @property
+    def taken(self) -> int:
+        """Items of the stream that were received or are known to be lost.
+
+        While an item is handled, its number in the stream is one less.
+        """
+        ...
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether items may be lost that neither a later one nor the end has shown yet."""
+        ...
+
     on_item: Callable[[Any], object] | None
     """Called with each item; an exception in it fails the module."""
     on_gap: Callable[[int], None] | None

@@ -28,6 +28,8 @@ class FakeInput:
         self.connected = True
         self.sent_ns = 0
         self.metadata: Metadata = metadata or {}
+        self.taken = 0
+        self.doubtful = False
         self.on_item: Callable[[Any], object] | None = None
         self.on_gap: Callable[[int], None] | None = None
 

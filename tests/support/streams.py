@@ -67,6 +67,7 @@ class SharedStream:
             pipes.return_write,
             os.dup(self.memory_fd),
             max_borrowed=self._borrowed,
+            queue_items=self.queues[number],
         )
 
     def used_bytes(self) -> int:

@@ -50,6 +50,15 @@ class BoardLink(ControlClient):
         """
         return self.read(13).time_ns
 
+    def simulated_on(self) -> bool:
+        """Return whether the board's program runs on, so that edges may be missed here."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(self._path))
+            except OSError:
+                return False
+        return True
+
     def close(self) -> None:
         """Disconnect and wait for the reader's thread."""
         try:

@@ -16,7 +16,12 @@ from mlink_hil.testing.lines import Board
 from mlink_hil.testing.measurements import Measurement
 from mlink_hil.testing.patterns import Pattern
 from mlink_hil.testing.recording import RecordingHandle
-from mlink_hil.testing.verdicts import Verdict, hidden_in_tracebacks, raise_unless_passed
+from mlink_hil.testing.verdicts import (
+    Inconclusive,
+    Verdict,
+    hidden_in_tracebacks,
+    raise_unless_passed,
+)
 
 __tracebackhide__ = hidden_in_tracebacks
 
@@ -66,9 +71,14 @@ class TestBench(Expectations):
         Args:
             pattern: What to look for.
             after: Where the time begins; the test's start without it.
+
+        Raises:
+            Inconclusive: Some may have been missed.
         """
         bound = pattern(self.run.names)
         start = self.began_usec if after is None else after.time_usec
+        if unseen := self.run.sight.unseen(bound.channel, start, self.run.now_usec()):
+            raise Inconclusive(f"not every {bound.text} is known: {unseen.text}")
         return [
             event for event in self.run.history.of(bound.channel, start) if bound.matches(event)
         ]

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from mlink.engine.options import RunOptions
 from mlink.engine.plan import LOOP_CATEGORIES
 from mlink.engine.run import Engine
 from mlink.engine.status import Failure, Phase, RunResult, RunStatus
-from mlink.errors import DeviceError, MlinkError, ModuleError
+from mlink.errors import MlinkError, ModuleError
 from mlink.tap.attach import add_tap
 from mlink.tap.catalog import TAP_NAME
 from mlink.tap.link import TapLink
@@ -29,22 +28,22 @@ from mlink_hil.testing.history import History
 from mlink_hil.testing.host.starvation import Snapshot, Starvation
 from mlink_hil.testing.names import Names
 from mlink_hil.testing.settling import settle
+from mlink_hil.testing.sight import Sight
 from mlink_hil.testing.stimulus import Stimulus
 from mlink_hil.testing.tap_events import ItemEvents, RegionEvents
 from mlink_hil.testing.testers import add_testers, testers
 from mlink_hil.testing.verdicts import hidden_in_tracebacks
+from mlink_hil.uno import USER_PINS
 from mlink_hil.wiring.devices_under_test import chips
 
 _START_SEC, _STOP_SEC = 120.0, 40.0
 """Longest start and stop of a run, on a host that is not slow."""
 _COMM_LENGTH = 15
 """The kernel cuts the names of processes to so many characters."""
-_LAG_SEC = 10.0
-"""Longest wait for a tap that lags behind."""
 _LET_RUN_SEC = 3.0
 _FIRST_FRAME_SEC = 3.0
-_GRACE_SEC = 0.5
-"""How long after a deadline an item may still be on its way to the test process, at most."""
+_LAST_ITEMS_SEC = 5.0
+"""Longest wait for what the tap sent before the end of the run."""
 
 FAULTS = "fault"
 """Channel of faults: its value is 1 where a fault begins, 0 where it ends or is of a moment."""
@@ -83,6 +82,10 @@ class BenchRun:
         self.engine = Engine(tapped, options, self)
         self._regions: dict[str, str] = {}
         """Channel of each region that tests have watched → its stream."""
+        self._seen_from: dict[str, int] = {}
+        self.sight = Sight(self, self._seen_from)
+        self.ended_usec: int | None = None
+        """Master time of the run's end; None while it lasts."""
         self._starvation = Starvation()
         self.stimulus = Stimulus(self.boards, self.names, self.history, self.tap, self._starvation)
         specs = bench.used_devices().values()
@@ -115,6 +118,9 @@ class BenchRun:
             if self.engine.work_dir is not None:
                 devices = {*self.bench.used_devices(), *chips(self.bench)}
                 self.stimulus.connect(self.engine.work_dir, devices)
+                now_usec = self.now_usec()
+                for device in self.boards:
+                    self._seen_from.update({f"{device}.{pin}": now_usec for pin in USER_PINS})
             if self._virtual:
                 self._starvation.find(without=self._outside_the_loop())
             for stream in self.names.frame_streams():  # a test can then see what changes
@@ -199,9 +205,11 @@ class BenchRun:
     # what the engine reports --------------------------------------------------------------
 
     def on_status(self, status: RunStatus) -> None:
-        """Note that all modules run."""
+        """Note when all modules run, and when they stop."""
         if status.phase is Phase.RUN:
             self._running.set()
+        elif status.phase is Phase.STOP and self.ended_usec is None and self.tap.hello.is_set():
+            self.ended_usec = self.now_usec()
 
     def on_log(self, module: str, level: int, message: str) -> None:
         """Do nothing: what matters of the log is in the run's failures."""
@@ -224,39 +232,9 @@ class BenchRun:
         except Exception as error:  # noqa: BLE001 - `check` raises it in the test's thread
             self._error = error
         finally:
+            if self.tap.hello.is_set():
+                self.tap.ended.wait(_LAST_ITEMS_SEC)
             self.history.end()
-
-    def complete(self, channel: str, time_usec: int, decided: Callable[[], bool]) -> None:
-        """Wait until no event up to a master time can still come on a channel.
-
-        Exact for the pins of virtual boards. Else it waits until `decided`, or for 0.5 s and until
-        the tap has forwarded all that was sent by then.
-
-        Args:
-            channel: The channel.
-            time_usec: The master time.
-            decided: Returns whether later events are irrelevant.
-        """
-        device = channel.rpartition(".")[0]
-        link = self.boards.get(device)
-        if link is None:
-            left_sec = (time_usec - self.now_usec()) / 1e6
-            if not self.history.wait(decided, max(left_sec, 0.0) + _GRACE_SEC):
-                self._drain(time_usec + round(_GRACE_SEC * 1e6))
-            return
-        while self.alive:
-            try:
-                if self.to_usec(link.barrier()) >= time_usec:
-                    return
-            except DeviceError:
-                return  # unplugged: no event can come
-            time.sleep(0.001)
-
-    def _drain(self, time_usec: int) -> None:
-        """Wait until the tap has forwarded all up to a master time; it lags on a busy machine."""
-        deadline = time.monotonic() + _LAG_SEC
-        while self.alive and self.tap.drained_usec < time_usec and time.monotonic() < deadline:
-            time.sleep(0.005)
 
     def watch_region(self, stream: str, area: tuple[int, int, int, int], channel: str) -> None:
         """Report a region's brightness as a channel, if it is not reported yet.
@@ -270,6 +248,15 @@ class BenchRun:
             self._regions[channel] = stream
             bound_usec = self.tap.uncertainty_usec(stream)
             self.tap.add_region(stream, area, RegionEvents(self.history, channel, bound_usec))
+            self._note_first_picture(stream, channel)
+
+    def _note_first_picture(self, stream: str, channel: str) -> None:
+        """Note from when on a region is seen, if the tap did not keep the stream's first frame."""
+        regions = self.history.of(channel)
+        first_usec = regions[0].time_usec if regions else self.now_usec()
+        frames = self.history.of(stream)
+        if frames and frames[0].time_usec < first_usec:
+            self._seen_from[channel] = first_usec
 
     def starved_usec(self, since: Snapshot | None = None) -> dict[str, int]:
         """Return how long each process of a virtual bench's loop waited for a processor, in µs.

@@ -155,7 +155,8 @@ class Camera:
 
         Raises:
             ExpectationFailed: No frame within the time shows it.
-            Inconclusive: A later one does, and the host was busy.
+            Inconclusive: A later one does, and the host was busy; or frames were missed, or were
+                not kept until the test looked at them.
             MlinkError: The run has failed or ended.
         """
         history = self._run.history
@@ -167,20 +168,36 @@ class Camera:
             f"{name}() was not true for any picture of {self.stream} within {within_usec} µs "
             f"after {after}"
         )
+        not_kept = 0
         while True:
             for event in history.of(self.stream, seen + 1):
                 busy_usec = sum(self._run.starved_usec().values())
                 if event.time_usec > deadline + busy_usec:
+                    self._raise_unless_seen(head, not_kept, after, deadline)
                     self._fail(head, after, within_usec, [self.stream])
                 seen = event.time_usec
                 found = self._run.tap.fetch(self.stream, int(event.value))
-                if found is not None and shows(found.view):
+                if found is None:
+                    not_kept += 1
+                elif shows(found.view):
                     if event.time_usec > deadline:
                         raise Inconclusive(f"{head}; it was later, but this machine was busy")
                     return found
             if self._run.now_usec() > deadline + _LATE_PICTURE_USEC:
+                self._raise_unless_seen(head, not_kept, after, deadline)
                 self._fail(f"{head}, and none came later", after, within_usec, [self.stream])
             if not self._run.alive:
                 self._run.check()
                 raise StreamError(f"the run ended while the test waited for {self.stream}")
             time.sleep(0.002)
+
+    def _raise_unless_seen(self, head: str, not_kept: int, after: Event, until_usec: int) -> None:
+        """Raise Inconclusive if a frame since an event may have shown what was expected."""
+        if not_kept:
+            raise Inconclusive(
+                f"{head}\nbut {not_kept} frame(s) were not kept until the test looked at them"
+            )
+        if unseen := self._run.sight.unseen(self.stream, after.earliest_usec, until_usec):
+            raise Inconclusive(f"{head}\nbut {unseen.text}")
+        if self._run.tap.drained_usec < until_usec:
+            raise Inconclusive(f"{head}\nbut the tap of this run lags behind")

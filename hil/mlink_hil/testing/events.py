@@ -99,6 +99,15 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Unseen:
+    """Events of a channel that a test may have missed, from a master time on."""
+
+    from_usec: int
+    text: str
+    """What is missing, and why."""
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """The time from `low_usec` to `high_usec` after an event.
 

@@ -17,7 +17,7 @@ from mlink_hil.testing.verdicts import (
     limits_verdict,
     raise_unless_passed,
 )
-from mlink_hil.testing.watching import Enough, watch
+from mlink_hil.testing.watching import Enough, watch, with_unseen
 
 __tracebackhide__ = hidden_in_tracebacks
 
@@ -77,7 +77,7 @@ class Expectations:
         inside = self._watch(bound, window, enough=lambda found: bool(found.sure))
         verdict = inside.some()
         if verdict is Verdict.PASS:
-            answer = inside.sure[0]
+            answer = with_unseen(inside.sure[0], window, inside.unseen)
             # the host's delays are counted since the last stimulus
             if self.stimuli and origin is self.stimuli[-1]:
                 return self._excuses.with_wait(answer, origin)
@@ -93,10 +93,10 @@ class Expectations:
             if excuse:
                 verdict, head = Verdict.INCONCLUSIVE, head + excuse
         else:
-            head = (
-                f"undecided whether {bound.text} came {how}: "
-                f"it came {inside.possible[0].since(origin)} after it"
-            )
+            head = f"undecided whether {bound.text} came {how}"
+            if inside.possible:
+                head += f": it came {inside.possible[0].since(origin)} after it"
+            head += inside.why_open
         self._raise(verdict, head, window, [bound.channel])
         raise AssertionError  # not reached
 
@@ -110,14 +110,14 @@ class Expectations:
 
         Raises:
             ExpectationFailed: Such an event came.
-            Inconclusive: One came, but not surely within the time.
+            Inconclusive: One came, but not surely within the time, or may have been missed.
         """
         origin = after or self.now()
         bound = pattern(self.run.names)
         window = Window(origin, 0, for_usec)
         inside = self._watch(bound, window, enough=lambda found: bool(found.sure))
         found = [*inside.sure, *inside.possible]
-        seen = f", but one came {found[0].since(origin)} after it" if found else ""
+        seen = f", but one came {found[0].since(origin)} after it" if found else inside.why_open
         head = f"expected no {bound.text} for {for_usec} µs after {origin}{seen}"
         self._raise(inside.none(), head, window, [bound.channel])
 
@@ -182,6 +182,8 @@ class Expectations:
             )
             if excuse:
                 verdict, head = Verdict.INCONCLUSIVE, head + excuse
+        elif verdict is Verdict.INCONCLUSIVE:
+            head += inside.why_open
         self._raise(verdict, head, window, [bound.channel])
         return list(inside.sure)
 
@@ -208,7 +210,6 @@ class Expectations:
         bound = pattern(self.run.names)
         window = Window(origin, 0, for_usec)
         began = self.run.processor_times()
-        lost = self.run.tap.lost.get(bound.channel, 0)
         inside = self._watch(bound, window)
         events = sorted((*inside.sure, *inside.possible), key=lambda event: event.time_usec)
         lowest, rate, highest = rate_of(events)
@@ -217,12 +218,15 @@ class Expectations:
         head = f"{bound.text} came at {rate:.3f} Hz ({lowest:.3f} to {highest:.3f}), {how} at "
         head += f"{hz:g} Hz ± {tolerance * 100:g}%"
         missing = hz * for_usec / 1e6 - len(events)
-        if verdict is Verdict.FAIL and missing > 0:
-            if unseen := self.run.tap.lost.get(bound.channel, 0) - lost:
-                verdict = Verdict.INCONCLUSIVE
-                head += f"\nbut {unseen} were lost on their way to this test"
-            elif excuse := self._excuses.of_gaps(began, missing * 1e6 / hz / 2):
-                verdict, head = Verdict.INCONCLUSIVE, head + excuse
+        too_many = lowest > hz + tolerance * hz
+        if inside.why_open and not too_many:  # what was missed can only have made it higher
+            verdict, head = Verdict.INCONCLUSIVE, head + inside.why_open
+        elif (
+            verdict is Verdict.FAIL
+            and missing > 0
+            and (excuse := self._excuses.of_gaps(began, missing * 1e6 / hz / 2))
+        ):
+            verdict, head = Verdict.INCONCLUSIVE, head + excuse
         self._raise(verdict, head, window, [bound.channel])
         return rate
 

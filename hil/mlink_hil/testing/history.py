@@ -21,6 +21,7 @@ class History:
 
     def __init__(self) -> None:
         self._channels: dict[str, list[Event]] = {}
+        self._forgotten: dict[str, int] = {}
         self._changed = threading.Condition()
         self._version = 0
         self._ended = False
@@ -34,6 +35,8 @@ class History:
                 if len(kept) > 1 and kept[-2].time_usec > event.time_usec:
                     kept.sort(key=lambda each: each.time_usec)
                 if len(kept) > KEPT_EVENTS:
+                    newest_usec = max(each.latest_usec for each in kept[: KEPT_EVENTS // 2])
+                    self._forgotten[event.channel] = newest_usec
                     del kept[: KEPT_EVENTS // 2]
             self._version += 1
             self._changed.notify_all()
@@ -48,6 +51,11 @@ class History:
         """Return the channels that have events, sorted."""
         with self._changed:
             return sorted(self._channels)
+
+    def forgotten_usec(self, channel: str) -> int | None:
+        """Return the latest time of an event of a channel that was dropped; None without one."""
+        with self._changed:
+            return self._forgotten.get(channel)
 
     def of(
         self, channel: str, from_usec: int | None = None, to_usec: int | None = None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mlink.errors import MlinkError
-from mlink_hil.testing.events import Event, Window
+from mlink_hil.testing.events import Event, Unseen, Window
 
 
 class Verdict(enum.Enum):
@@ -46,6 +46,10 @@ class Inside:
     sure: tuple[Event, ...]
     possible: tuple[Event, ...]
     """Those that the uncertainty of the times leaves open; none of them is in `sure`."""
+    unseen: Unseen | None = None
+    """What else may have been there; None when all was seen."""
+    cut: str = ""
+    """Why the window is shorter than it should be: the run's end; "" when it is not."""
 
     @classmethod
     def sort(cls, events: Iterable[Event], window: Window) -> Inside:
@@ -65,13 +69,14 @@ class Inside:
         """Return the verdict on "at least one"."""
         if self.sure:
             return Verdict.PASS
-        return Verdict.INCONCLUSIVE if self.possible else Verdict.FAIL
+        return Verdict.INCONCLUSIVE if self.possible or self.unseen else Verdict.FAIL
 
     def none(self) -> Verdict:
         """Return the verdict on "none"."""
         if self.sure:
             return Verdict.FAIL
-        return Verdict.INCONCLUSIVE if self.possible else Verdict.PASS
+        open_ = self.possible or self.unseen or self.cut
+        return Verdict.INCONCLUSIVE if open_ else Verdict.PASS
 
     def count(self, at_least: int, at_most: int | None) -> Verdict:
         """Return the verdict on a number of events.
@@ -81,11 +86,19 @@ class Inside:
             at_most: Highest number; None for any.
         """
         low, high = len(self.sure), len(self.sure) + len(self.possible)
-        if high < at_least or (at_most is not None and low > at_most):
+        if (high < at_least and not self.unseen) or (at_most is not None and low > at_most):
             return Verdict.FAIL
-        if low >= at_least and (at_most is None or high <= at_most):
+        if low < at_least:
+            return Verdict.INCONCLUSIVE
+        if at_most is None or (high <= at_most and not self.unseen and not self.cut):
             return Verdict.PASS
         return Verdict.INCONCLUSIVE
+
+    @property
+    def why_open(self) -> str:
+        """What was not seen, as the end of a message; "" when all was seen."""
+        text = self.unseen.text if self.unseen else self.cut
+        return f"\nbut {text}" if text else ""
 
 
 def limits_verdict(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 from mlink_hil.testing.bench_run import BenchRun
-from mlink_hil.testing.events import Window
+from mlink_hil.testing.events import Event, Unseen, Window
 from mlink_hil.testing.patterns import Bound
 from mlink_hil.testing.verdicts import Inside, hidden_in_tracebacks
 
@@ -35,15 +36,33 @@ def watch(run: BenchRun, bound: Bound, window: Window, enough: Enough | None = N
         return Inside.sort(filter(bound.matches, events), window)
 
     def decided() -> bool:
-        last = history.last(bound.channel)
-        # times only grow: after a later event, nothing in the window can come
-        over = last is not None and last.earliest_usec > window.end_usec
+        over = run.sight.is_over(bound.channel, window.end_usec)
         return over or (enough is not None and enough(look()))
 
     left_sec = (window.end_usec - run.now_usec()) / 1e6
+    lag = ""
     if not history.wait(decided, max(left_sec, 0.0)) and run.alive:
-        run.complete(bound.channel, window.end_usec, decided)
+        lag = run.sight.complete(bound.channel, window.end_usec, decided)
     inside = look()
+    until_usec = min(window.end_usec, run.now_usec())
+    unseen = run.sight.unseen(bound.channel, window.start_usec, until_usec)
+    if unseen is None and lag:
+        unseen = Unseen(run.tap.drained_usec, lag)
+    inside = replace(inside, unseen=unseen, cut=run.sight.ended_before(window.end_usec))
     if enough is None or not enough(inside):
         run.check()  # the run's failure explains more than a missing event
     return inside
+
+
+def with_unseen(answer: Event, window: Window, unseen: Unseen | None) -> Event:
+    """Return the first event that was seen in a window, with a bound for one that was missed.
+
+    Args:
+        answer: The event.
+        window: The window.
+        unseen: What may have been missed in the window: perhaps an earlier event of that kind.
+    """
+    if unseen is None:
+        return answer
+    earliest_usec = max(unseen.from_usec, window.start_usec)
+    return replace(answer, early_usec=max(answer.early_usec, answer.time_usec - earliest_usec))

@@ -19,6 +19,7 @@ import numpy as np
 from mlink.errors import ControlError
 from mlink.metadata import Metadata, decode_metadata
 from mlink.tap import messages
+from mlink.tap.account import StreamAccount
 from mlink.types import Frame
 
 Item: TypeAlias = messages.Reading | messages.Command | messages.Row | messages.FrameSeen
@@ -55,8 +56,14 @@ class TapLink:
         self.recording_dir: Path | None = None
         self.metadata: dict[str, Metadata] = {}
         """Stream ("module.port") → its metadata; filled before `hello` is set."""
-        self.lost: dict[str, int] = {}
-        """Stream → items that did not reach the tap."""
+        self.accounts: dict[str, StreamAccount] = {}
+        """Stream → what of it has arrived; complete when `hello` is set."""
+        self.ended = threading.Event()
+        """Set when nothing can arrive any more."""
+        self.complete = False
+        """Whether all streams have ended, and all of them has arrived that is not lost."""
+        self.broken = ""
+        """Why this link does not listen any more; "" while it does."""
         self.drained_usec = 0
         """Master time up to which everything sent on the run's streams has arrived here."""
         self._on_item = on_item
@@ -74,6 +81,11 @@ class TapLink:
     def to_usec(self, monotonic_ns: int) -> int:
         """Return the master time of a moment on CLOCK_MONOTONIC, in µs."""
         return (monotonic_ns - self.t0_ns) // 1000
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Stream → items that did not arrive here, of streams that lack some."""
+        return {name: each.lost for name, each in self.accounts.items() if each.lost}
 
     def uncertainty_usec(self, stream: str) -> int:
         """Return the uncertainty of a stream's times: they are right within ± so many µs.
@@ -162,20 +174,30 @@ class TapLink:
         try:
             self._socket, _ = self._listener.accept()
         except OSError:
+            self.ended.set()
             return  # closed before the run started
         receiver = messages.Receiver(self._socket)
-        while (message := receiver.from_tap()) is not None:
-            self._handle(message)
-        receiver.close()
+        try:
+            while (message := receiver.from_tap()) is not None:
+                self._handle(message)
+        except Exception as error:  # noqa: BLE001 - expectations report it
+            self.broken = f"the link to the tap of this run broke: {error!r}"
+            self._socket.shutdown(socket.SHUT_RDWR)  # nobody reads: the tap must not wait
+        finally:
+            receiver.close()
+            self.ended.set()
 
     def _handle(self, message: messages.FromTap) -> None:
         match message:
             case messages.Hello():
                 self._on_hello(message)
-            case messages.Lost():
-                self.lost[message.stream] = self.lost.get(message.stream, 0) + message.count
             case messages.Drained():
+                doubtful = message.doubtful
+                for stream, taken in message.taken.items():
+                    account = self.accounts[stream]
+                    account.note_taken(taken, message.time_usec, doubtful=stream in doubtful)
                 self.drained_usec = message.time_usec
+                self.complete = message.last
             case messages.RegionAdded():
                 for _, time_usec, mean in message.samples:
                     self._regions[message.region](time_usec, mean)
@@ -184,11 +206,20 @@ class TapLink:
                 pending = self._pending.pop(message.request)
                 pending.answer = message
                 pending.done.set()
-            case _:
+            case _ if self._is_new(message):
                 self._on_item(message, self.uncertainty_usec(message.stream))
                 if isinstance(message, messages.FrameSeen):
                     for region, mean in message.values.items():
                         self._regions[region](message.time_usec, mean)
+
+    def _is_new(self, item: Item) -> bool:
+        """Note an item in its stream's account; return whether it is to be passed on."""
+        bound_usec = self.uncertainty_usec(item.stream)
+        since_usec = item.time_usec
+        if isinstance(item, messages.Command | messages.Row):
+            since_usec = item.since_usec
+        account = self.accounts[item.stream]
+        return account.note(item.seq, since_usec - bound_usec, item.time_usec + bound_usec)
 
     def _on_hello(self, message: messages.Hello) -> None:
         self.t0_ns = message.t0_ns
@@ -196,6 +227,7 @@ class TapLink:
         for stream, packed in message.metadata.items():
             metadata = decode_metadata(packed)
             self.metadata[stream] = metadata
+            self.accounts[stream] = StreamAccount(stream)
             uncertainty = metadata.get("uncertainty_usec", 0)
             if isinstance(uncertainty, int | float):
                 self._uncertainty[stream] = round(uncertainty)

@@ -32,9 +32,10 @@ class Hello(_Message, frozen=True):
 
 
 class Reading(_Message, frozen=True):
-    """A LineReading of a stream, with its own time."""
+    """A LineReading of a stream, with its own time; `seq` is its number in the stream, from 0."""
 
     stream: str
+    seq: int
     line: int
     value: int
     time_usec: int
@@ -48,6 +49,7 @@ class Command(_Message, frozen=True):
     """
 
     stream: str
+    seq: int
     kind: int
     line: int
     value: int
@@ -59,6 +61,7 @@ class Row(_Message, frozen=True):
     """A TableRow of a stream, sent between `since_usec` and `time_usec` (see `Command`)."""
 
     stream: str
+    seq: int
     cells: list[str]
     time_usec: int
     since_usec: int
@@ -68,17 +71,11 @@ class FrameSeen(_Message, frozen=True):
     """A frame of a stream, without its pixels, which the tap keeps for a while."""
 
     stream: str
+    seq: int
     index: int
     time_usec: int
     values: dict[int, float]
     """Number of a region → mean brightness in this frame."""
-
-
-class Lost(_Message, frozen=True):
-    """Items of a stream that were lost before the tap, because its queue was full."""
-
-    stream: str
-    count: int
 
 
 class Drained(_Message, frozen=True):
@@ -88,6 +85,12 @@ class Drained(_Message, frozen=True):
     """
 
     time_usec: int
+    taken: dict[str, int]
+    """Stream → how many of its items were forwarded, or were lost before the tap."""
+    doubtful: list[str]
+    """Streams of which more may be lost: the tap's queue may have been full."""
+    last: bool
+    """Whether all streams have ended."""
 
 
 class RegionAdded(_Message, frozen=True):
@@ -142,9 +145,7 @@ class Drive(_Message, frozen=True):
     level: bool | None
 
 
-FromTap: TypeAlias = (
-    Hello | Reading | Command | Row | FrameSeen | Lost | Drained | RegionAdded | Pixels
-)
+FromTap: TypeAlias = Hello | Reading | Command | Row | FrameSeen | Drained | RegionAdded | Pixels
 ToTap: TypeAlias = AddRegion | Fetch | Drive
 
 _encoder = msgspec.msgpack.Encoder()

@@ -88,15 +88,14 @@ class TapModule(Module[TapSettings]):
                 remedy="The program that added the tap to the bench has ended.",
             ) from error
         self._socket.settimeout(None)
-        handlers: dict[DataType, Callable[[str, Any], None]] = {
+        handlers: dict[DataType, Callable[[str, int, Any], None]] = {
             DataType.LineReading: self._on_reading,
             DataType.LineCommand: self._on_command,
             DataType.TableRow: self._on_row,
             DataType.Frame: self._on_frame,
         }
         for stream, port in self.context.inputs.items():
-            port.on_item = partial(self._on_item, handlers[port.data_type], stream)
-            port.on_gap = partial(self._on_gap, stream)
+            port.on_item = partial(self._on_item, handlers[port.data_type], port, stream)
             if port.data_type is DataType.Frame:
                 self._kept[stream] = _Kept()
 
@@ -131,7 +130,11 @@ class TapModule(Module[TapSettings]):
                 self._empty_usec = before_usec
                 if before_usec >= reported_usec + _DRAINED_EVERY_USEC:
                     reported_usec = before_usec
-                    self._send(messages.Drained(before_usec))
+                    self._send_account(before_usec)
+
+    def drained(self) -> None:
+        """Send the last account: all streams have ended, and their counts are exact."""
+        self._send_account(self.context.clock.now_usec(), last=True)
 
     def close(self) -> None:
         """Close the connection and end the thread of requests."""
@@ -151,31 +154,36 @@ class TapModule(Module[TapSettings]):
             except OSError:
                 pass  # the subscriber is gone, which is no reason to end the run
 
-    def _on_item(self, handler: Callable[[str, Any], None], stream: str, item: Any) -> None:
+    def _send_account(self, time_usec: int, *, last: bool = False) -> None:
+        ports = self.context.inputs
+        taken = {stream: port.taken for stream, port in ports.items()}
+        doubtful = [stream for stream, port in ports.items() if port.doubtful]
+        self._send(messages.Drained(time_usec, taken, doubtful, last))
+
+    def _on_item(
+        self, handler: Callable[[str, int, Any], None], port: InputPort, stream: str, item: Any
+    ) -> None:
         self._items += 1
-        handler(stream, item)
+        handler(stream, port.taken - 1, item)
 
-    def _on_reading(self, stream: str, item: LineReading) -> None:
-        self._send(messages.Reading(stream, item.line_id, item.value, item.time_usec))
+    def _on_reading(self, stream: str, seq: int, item: LineReading) -> None:
+        self._send(messages.Reading(stream, seq, item.line_id, item.value, item.time_usec))
 
-    def _on_command(self, stream: str, item: LineCommand) -> None:
-        now, since = self.context.clock.now_usec(), self._empty_usec
-        self._send(messages.Command(stream, int(item.kind), item.line_id, item.value, now, since))
+    def _on_command(self, stream: str, seq: int, item: LineCommand) -> None:
+        now, since, kind = self.context.clock.now_usec(), self._empty_usec, int(item.kind)
+        self._send(messages.Command(stream, seq, kind, item.line_id, item.value, now, since))
 
-    def _on_row(self, stream: str, cells: list[str]) -> None:
+    def _on_row(self, stream: str, seq: int, cells: list[str]) -> None:
         now = self.context.clock.now_usec()
-        self._send(messages.Row(stream, list(cells), now, self._empty_usec))
+        self._send(messages.Row(stream, seq, list(cells), now, self._empty_usec))
 
-    def _on_gap(self, stream: str, lost: int) -> None:
-        self._send(messages.Lost(stream, lost))
-
-    def _on_frame(self, stream: str, frame: Frame) -> None:
+    def _on_frame(self, stream: str, seq: int, frame: Frame) -> None:
         with self._keeping:
             kept = self._kept[stream]
             kept.add(frame)
             values = {number: _mean(frame.view[area]) for number, area in kept.regions.items()}
             # under the lock: RegionAdded, with a region's older values, is sent before newer ones
-            self._send(FrameSeen(stream, frame.index, frame.time_usec, values))
+            self._send(FrameSeen(stream, seq, frame.index, frame.time_usec, values))
 
     def _answer(self) -> None:
         """Run the thread of requests."""

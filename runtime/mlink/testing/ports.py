@@ -50,6 +50,8 @@ class RunnerInput:
         self.connected = True
         self.sent_ns = 0
         self.metadata = metadata
+        self.taken = 0
+        self.doubtful = False
         self.on_item: Callable[[Any], object] | None = None
         self.on_gap: Callable[[int], None] | None = None
         self._throttle_usec = 0
@@ -71,6 +73,7 @@ class RunnerInput:
 
     def deliver(self, item: Any, now_usec: int) -> None:
         """Call `on_item` with an item, unless it is not set or the throttle skips the item."""
+        self.taken += 1
         if self.on_item is None or (self._throttle_usec and now_usec < self._next_allowed_usec):
             return
         self._next_allowed_usec = now_usec + self._throttle_usec

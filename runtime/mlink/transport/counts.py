@@ -76,6 +76,30 @@ class ReceivingEnd:
         self.payload: bytes | None = None
         """Payload of the item received last; None for items in shared memory."""
         self._next_seq = 0
+        self._waited = 0
+        """What was read since the queue was last empty, in its unit: bytes or records."""
+        self._emptied = True
+        self._full_from = 1
+        """A queue in which less than this has waited was not full."""
+        self._maybe_full = False
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether items may be lost that neither a later item nor the end has shown yet.
+
+        An item is refused only by a full queue, and a full queue is read to the end before it is
+        found empty. So nothing is lost after the last item if less than that was read at a stretch.
+        """
+        return self._maybe_full
+
+    def _note_read(self, amount: int) -> None:
+        """Note how much was read from the queue."""
+        if self._emptied:  # sequence numbers show what was lost before this
+            self._emptied = self._maybe_full = False
+            self._waited = 0
+        self._waited += amount
+        if self._waited >= self._full_from:
+            self._maybe_full = True
 
     def note_end(self, sent: int) -> int:
         """Count as lost what is missing of the `sent` items of a stream; return how many."""
@@ -83,8 +107,9 @@ class ReceivingEnd:
         if missing > 0:
             self.lost += missing
             self._next_seq = sent
-            return missing
-        return 0
+        if sent >= 0:
+            self._maybe_full = False
+        return max(missing, 0)
 
     def _count(self, seq: int) -> None:
         """Count an item that was received, and the missing ones before it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import weakref
 from collections import deque
@@ -79,6 +80,7 @@ class StreamReader(ReceivingEnd):
         return_fd: Write end of the pipe of returned slots; owned.
         memory_fd: The stream's memory; owned.
         max_borrowed: Items that may be held at once.
+        queue_items: Items that may wait, at least.
     """
 
     def __init__(
@@ -89,9 +91,12 @@ class StreamReader(ReceivingEnd):
         memory_fd: int,
         *,
         max_borrowed: int,
+        queue_items: int = 1,
     ) -> None:
         super().__init__(data_type)
         self.hung_up = False
+        pipe_items = fcntl.fcntl(record_fd, fcntl.F_GETPIPE_SZ) // RECORD.size
+        self._full_from = max(1, min(queue_items, pipe_items // 4))
         self._fd = record_fd
         self._memory_fd = memory_fd
         self._returns = _Returns(return_fd)
@@ -134,10 +139,12 @@ class StreamReader(ReceivingEnd):
         try:
             record = os.read(self._fd, RECORD.size)
         except BlockingIOError:
+            self._emptied = True
             return None
         if not record:
             self.hung_up = True
             return None
+        self._note_read(1)
         return record
 
     def read_ahead(self) -> None:

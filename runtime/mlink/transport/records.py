@@ -246,6 +246,13 @@ class RecordReader(ReceivingEnd):
         self._parts_seq = -1
         self._decode = codec.small_decoder(data_type)
         self._timed = data_type in codec.COMMANDS
+        if not one_by_one:  # a full pipe holds half of its size at least: pages may be half empty
+            self._full_from = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) // 4
+
+    @property
+    def doubtful(self) -> bool:
+        """See `ReceivingEnd`; true, too, while only a part of an item has arrived."""
+        return self._maybe_full or bool(self._parts)
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
@@ -303,11 +310,13 @@ class RecordReader(ReceivingEnd):
             if self._one_by_one and data:
                 data += os.read(self._fd, RECORD.unpack(data)[0] & ~MORE)
         except BlockingIOError:
+            self._emptied = True
             return False
         if not data:
             self.hung_up = True
             return False
-        self._drained = not self._one_by_one and len(data) < READ_BYTES
+        self._note_read(len(data))
+        self._emptied = self._drained = not self._one_by_one and len(data) < READ_BYTES
         rest = self._buffer[self._at :]
         self._buffer = rest + data if rest else data
         self._at = 0

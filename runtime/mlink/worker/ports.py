@@ -79,6 +79,17 @@ class WorkerInput:
         return InputCount(reader.received, reader.lost, reader.first_item_ns)
 
     @property
+    def taken(self) -> int:
+        """Items of the stream that were received or are known to be lost."""
+        reader = self._reader
+        return 0 if reader is None else reader.received + reader.lost
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether items may be lost that neither a later one nor the end has shown yet."""
+        return self._reader is not None and self._reader.doubtful
+
+    @property
     def hung_up(self) -> bool:
         """Whether the pipe's writer is gone and everything was read."""
         return self._reader is not None and self._reader.hung_up
@@ -91,7 +102,12 @@ class WorkerInput:
     def connect(self, plan: StreamPlan, memory: int, records: int, returned: int) -> None:
         """Open the subscription to a stream in shared memory, with its three descriptors."""
         self._reader = StreamReader(
-            self.data_type, records, returned, memory, max_borrowed=plan.max_borrowed
+            self.data_type,
+            records,
+            returned,
+            memory,
+            max_borrowed=plan.max_borrowed,
+            queue_items=min(plan.queues, default=1),
         )
 
     def set_throttle(self, items_per_sec: float) -> None:

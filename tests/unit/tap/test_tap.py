@@ -67,8 +67,10 @@ class Joined:
         self.module.start()
         assert self.link.hello.wait(WAIT_SEC)
 
-    def send(self, stream, item) -> None:
-        self.context.inputs[stream].on_item(item)
+    def send(self, stream, item, *, lost=0) -> None:
+        port = self.context.inputs[stream]
+        port.taken += lost + 1
+        port.on_item(item)
 
     def received(self):
         return self.items.get(timeout=WAIT_SEC)
@@ -129,10 +131,10 @@ def test_items_arrive_in_order_with_the_uncertainty_of_their_stream(tap):
     tap.send(ROWS, ["a", "b"])
     tap.picture(3, 0)
     assert [tap.received() for _ in range(4)] == [
-        (messages.Reading(READINGS, 7, 1, 250), 100),
-        (messages.Command(COMMANDS, int(LineCommandKind.WRITE_DIGITAL), 8, 1, 300, 0), 0),
-        (messages.Row(ROWS, ["a", "b"], 300, 0), 0),
-        (messages.FrameSeen(FRAMES, 3, 300, {}), 0),
+        (messages.Reading(READINGS, 0, 7, 1, 250), 100),
+        (messages.Command(COMMANDS, 0, int(LineCommandKind.WRITE_DIGITAL), 8, 1, 300, 0), 0),
+        (messages.Row(ROWS, 0, ["a", "b"], 300, 0), 0),
+        (messages.FrameSeen(FRAMES, 0, 3, 300, {}), 0),
     ]
 
 
@@ -246,10 +248,58 @@ def test_a_region_outside_the_picture_is_dark(tap):
 
 def test_lost_items_are_counted_by_stream(tap):
     tap.start()
-    tap.context.inputs[READINGS].on_gap(3)
-    tap.context.inputs[READINGS].on_gap(2)
+    tap.send(READINGS, LineReading(7, 1, 250), lost=3)
+    tap.context.inputs[READINGS].taken += 2  # the end of the stream has shown them
+    tap.module.drained()
     tap.wait_for_all()
     assert tap.link.lost == {READINGS: 5}
+    assert tap.link.complete
+
+
+def test_what_the_tap_took_and_never_sent_is_lost(tap):
+    tap.start()
+    tap.send(ROWS, ["x"])
+    tap.context.inputs[ROWS].taken += 1  # an item that the tap did not pass on
+    tap.clock.time_usec = 30_000
+    tap.serve(lambda: None)
+    tap.wait_for_all()
+    assert tap.link.lost == {ROWS: 1}
+    assert tap.link.accounts[ROWS].unseen(0, 30_000) is not None
+    assert not tap.link.complete
+
+
+def test_a_queue_that_may_have_been_full_leaves_its_stream_in_doubt(tap):
+    tap.start()
+    tap.context.inputs[ROWS].doubtful = True
+    tap.clock.time_usec = 30_000
+    tap.serve(lambda: None)
+    tap.wait_for_all()
+    assert tap.link.accounts[ROWS].doubtful
+    assert not tap.link.accounts[READINGS].doubtful
+
+
+def test_an_item_that_comes_twice_is_passed_on_once(tap):
+    tap.start()
+    tap.send(ROWS, ["x"])
+    tap.context.inputs[ROWS].on_item(["x"])
+    tap.picture(0, 0)
+    assert [type(tap.received()[0]) for _ in range(2)] == [messages.Row, messages.FrameSeen]
+    assert tap.link.accounts[ROWS].repeated == 1
+
+
+def test_a_link_that_breaks_reports_why_and_does_not_hold_up_the_tap(tap):
+    tap.start()
+
+    def fail(*_):
+        raise ValueError("no room")
+
+    tap.link._on_item = fail
+    tap.send(ROWS, ["x"])
+    assert tap.link.ended.wait(WAIT_SEC)
+    assert "ValueError('no room')" in tap.link.broken
+    for index in range(50):
+        tap.picture(index, 0)
+    assert tap.context.failures == []
 
 
 def test_a_line_is_driven_as_an_output_and_released_as_an_input_with_pull_up(tap):

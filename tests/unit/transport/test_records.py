@@ -508,3 +508,50 @@ def test_other_items_have_no_time(make) -> None:
     stream.writer.submit(LineReading(1, 2, 3))
     assert everything(stream.readers[0])
     assert stream.readers[0].sent_ns == 0
+
+
+@pytest.mark.parametrize("pages", [1, 2, 4, 16])
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_an_emptied_queue_that_is_not_in_doubt_has_lost_nothing_that_is_unknown(
+    pages: int, data: st.DataObject
+) -> None:
+    read_fd, write_fd = os.pipe2(os.O_NONBLOCK)
+    fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, pages * 4096)
+    writer = RecordWriter(DataType.TableRow, [write_fd])
+    reader = RecordReader(DataType.TableRow, read_fd)
+    turns = st.tuples(st.integers(1, 400), st.sampled_from((1, 90, 2000, 2100, 4000, 9000)))
+    try:
+        for count, size in data.draw(st.lists(turns, min_size=1, max_size=12)):
+            for _ in range(count):
+                writer.submit(["x" * size])
+            everything(reader)
+            assert reader.doubtful or reader.lost == writer.lost[0]
+            assert not reader.doubtful or count * (size + 20) > pages * 4096 // 5
+        sent = writer.end()
+        everything(reader)
+        reader.note_end(sent)
+        assert reader.lost == writer.lost[0]
+    finally:
+        writer.close()
+        reader.close()
+
+
+def test_a_doubt_ends_with_the_next_item_or_with_the_stream(make: type[Stream]) -> None:
+    stream = make(DataType.LineReading)
+    (reader,) = stream.readers
+    for number in range(80_000):
+        stream.writer.submit(LineReading(value=number))
+    everything(reader)
+    assert stream.writer.lost[0] > 0
+    assert reader.doubtful
+    stream.writer.submit(LineReading())
+    everything(reader)
+    assert not reader.doubtful
+    assert reader.lost == stream.writer.lost[0]
+    for number in range(80_000):
+        stream.writer.submit(LineReading(value=number))
+    everything(reader)
+    assert reader.doubtful
+    reader.note_end(stream.writer.end())
+    assert not reader.doubtful

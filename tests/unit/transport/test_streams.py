@@ -456,3 +456,26 @@ def test_closing_gives_memory_and_pipes_back_once() -> None:
     assert not stream.writer.listened
     with pytest.raises(StreamError, match="ended"):
         stream.writer.submit(picture(0))
+
+
+@pytest.mark.parametrize("turns", [(1, 3, 2), (4, 1), (9, 2, 9), (3, 3, 9)])
+def test_an_emptied_queue_that_is_not_in_doubt_has_lost_nothing_that_is_unknown(
+    turns: tuple[int, ...],
+) -> None:
+    stream = Stream(DataType.Frame, 4)
+    for count in turns:
+        for _ in range(count):
+            stream.writer.submit(picture(stream.writer.sent))
+        while take_if_any(stream.reader):
+            pass
+        assert stream.reader.doubtful == (count >= 4)
+        assert stream.reader.doubtful or stream.reader.lost == stream.writer.lost[0]
+    stream.reader.note_end(stream.writer.end())
+    assert not stream.reader.doubtful
+
+
+def take_if_any(reader: StreamReader) -> bool:
+    frame = reader.receive()
+    if frame is not None:
+        frame.detach()
+    return frame is not None

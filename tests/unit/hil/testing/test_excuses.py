@@ -12,6 +12,7 @@ from mlink_hil.testing.excuses import HostExcuses
 from mlink_hil.testing.history import History
 from mlink_hil.testing.patterns import Bound
 from mlink_hil.testing.verdicts import Verdict
+from tests.support.sights import ALL_SEEN
 
 PRESS = Event("uno.7", 0, caused=True)
 WINDOW = Window(PRESS, 0, 10_000)
@@ -32,6 +33,7 @@ class Run:
         self.names = SimpleNamespace(frame_streams=lambda: [CAMERA])
         board = SimpleNamespace(stats=lambda: SimpleNamespace(slip_usec=self.slip_usec))
         self.boards = {} if slip_usec is None else {"uno": board}
+        self.sight = ALL_SEEN
         self._counted = False
         self.excuses = HostExcuses(self)
         self.slip_usec = slip_usec

@@ -20,8 +20,8 @@ def bounds(event):
 
 def test_a_reading_is_as_uncertain_as_its_stream_and_knows_the_one_before(history):
     note = ItemEvents(history)
-    note(messages.Reading("board.fmdata", 7, 1, 1000), 100)
-    note(messages.Reading("board.fmdata", 7, 0, 2000), 100)
+    note(messages.Reading("board.fmdata", 0, 7, 1, 1000), 100)
+    note(messages.Reading("board.fmdata", 1, 7, 0, 2000), 100)
     first, second = history.of("board.fmdata.7")
     assert bounds(second) == (2000, 100, 100)
     assert (first.value, first.previous) == (1, None)
@@ -30,20 +30,20 @@ def test_a_reading_is_as_uncertain_as_its_stream_and_knows_the_one_before(histor
 
 
 def test_a_command_may_have_been_sent_since_the_queue_was_empty(history):
-    ItemEvents(history)(messages.Command("loop.ctl", 1, 8, 1, 5000, 3500), 10)
+    ItemEvents(history)(messages.Command("loop.ctl", 0, 1, 8, 1, 5000, 3500), 10)
     (command,) = history.of("loop.ctl.8")
     assert bounds(command) == (5000, 1510, 10)
 
 
 def test_a_row_may_have_been_sent_since_the_queue_was_empty(history):
-    ItemEvents(history)(messages.Row("loop.rows", ["a", "b"], 5000, 3500), 0)
+    ItemEvents(history)(messages.Row("loop.rows", 0, ["a", "b"], 5000, 3500), 0)
     (row,) = history.of("loop.rows")
     assert bounds(row) == (5000, 1500, 0)
     assert row.cells == ("a", "b")
 
 
 def test_a_frame_has_its_index(history):
-    ItemEvents(history)(messages.FrameSeen("cam.video", 17, 5000, {}), 20)
+    ItemEvents(history)(messages.FrameSeen("cam.video", 0, 17, 5000, {}), 20)
     (frame,) = history.of("cam.video")
     assert (frame.value, bounds(frame)) == (17, (5000, 20, 20))
 

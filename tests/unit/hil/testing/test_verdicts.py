@@ -18,6 +18,7 @@ from mlink_hil.testing.verdicts import (
     limits_verdict,
     raise_unless_passed,
 )
+from tests.support.sights import ALL_SEEN
 
 
 def at(time_usec: int, bound: int = 0) -> Event:
@@ -162,10 +163,9 @@ def run_on_slow_host(slow, events, *, now_usec):
         alive=False,
         history=history,
         names=SimpleNamespace(frame_streams=list),
-        tap=SimpleNamespace(lost={}),
+        sight=ALL_SEEN,
         now_usec=lambda: now_usec,
         to_usec=lambda _ns: now_usec,
-        complete=lambda *_: None,
         check=lambda: None,
         let_run=lambda: None,
         processor_times=dict,
@@ -244,7 +244,7 @@ def test_a_host_whose_waits_never_end_still_ends_an_expectation():
         history=History(),
         names=SimpleNamespace(frame_streams=list),
         now_usec=lambda: 10**12,  # every deadline is over
-        complete=lambda *_: None,
+        sight=ALL_SEEN,
         check=lambda: None,
         let_run=lambda: None,
         processor_times=dict,
