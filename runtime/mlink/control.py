@@ -336,6 +336,12 @@ class Report(WorkerMessage, frozen=True):
     value: float | str
 
 
+class Hint(WorkerMessage, frozen=True):
+    """What may be wrong with a module that has not failed; for the run's summary."""
+
+    text: str
+
+
 EngineMessages = (
     Prepare
     | OpenOutputs
@@ -362,6 +368,7 @@ WorkerMessages = (
     | Log
     | Output
     | Report
+    | Hint
 )
 
 Received = TypeVar("Received")

@@ -401,6 +401,14 @@ class ModuleContext(Protocol[SettingsT_co]):
         """
         ...
 
+    def hint(self, text: str) -> None:
+        """Add a hint to the summary: what may be wrong although nothing has failed.
+
+        Args:
+            text: What it is, and what to do; shown after the module's name, if the run succeeds.
+        """
+        ...
+
     def serve(self, timeout_usec: int = -1) -> None:
         """Wait for items and control messages, and dispatch them.
 

@@ -108,6 +108,7 @@ class FakeContext:
         self.failures: list[BaseException | str] = []
         self.failed = threading.Event()
         self.reports: dict[str, float | str] = {}
+        self.hints: list[str] = []
         self.status = ""
 
     def create_dataset(self, preferred_name: str = "", group: str = "") -> Dataset | None:
@@ -134,6 +135,9 @@ class FakeContext:
 
     def report(self, key: str, value: float | str) -> None:
         self.reports[key] = value
+
+    def hint(self, text: str) -> None:
+        self.hints.append(text)
 
     def serve(self, timeout_usec: int = -1) -> None:
         pass

@@ -151,6 +151,7 @@ class FirmataModule(Module[FirmataSettings]):
         if self._commands is not None:
             self._commands.end_pulses()
         self._report_figures()
+        self._hint()
 
     def close(self) -> None:
         """Stop the board's reports, reset it and close the port."""
@@ -275,6 +276,16 @@ class FirmataModule(Module[FirmataSettings]):
             [encode.report_digital(port, False) for port in self._readings.ports]
             + [encode.report_analog(channel, False) for channel in self._readings.channels]
         )
+
+    def _hint(self) -> None:
+        """Hint at a board that has done nothing."""
+        if self._commands is None or self._readings is None:
+            return
+        if self._commands.executed == 0 and self._readings.sent == 0:
+            remedy = "send it the mode of each line, by send_mode() in the script's start()"
+            if not self._fmctl.connected:
+                remedy = 'connect a script: inputs = { fmctl = "SCRIPT.PORT" }'
+            self.context.hint(f"the board received no command and sent no reading: {remedy}")
 
     def _report_figures(self) -> None:
         if self._session is None or self._commands is None or self._readings is None:

@@ -35,6 +35,10 @@ def print_summary(result: RunResult, console: Console, *, debug: bool = False) -
     """Print a result as text."""
     console.print()
     print_outcome(result, console, debug=debug)
+    for hint in result.hints:
+        console.print(
+            Text("  Hint: ", style="yellow").append(hint, style="default"), soft_wrap=True
+        )
     if result.streams:
         console.print(Padding(_streams(result.streams), (1, 0, 0, 2), expand=False))
     if any(result.reports.values()):

@@ -96,6 +96,8 @@ class RunMessages:
                 self._reporter.output(worker.name, message.text)
             case control.Report():
                 self._reporter.report(worker.name, message.key, message.value)
+            case control.Hint():
+                self._reporter.hint(worker.name, message.text)
 
     def end_streams(self, worker: WorkerHandle, sent: Mapping[str, int]) -> None:
         """Send the end of a worker's streams to their subscribers.

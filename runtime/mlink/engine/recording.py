@@ -183,6 +183,7 @@ class Recording:
                 for stream in result.streams
             ],
             "reports": result.reports,
+            "hints": result.hints,
             "priorities": self._priorities
             | {  # a camera reports the priority of its capture thread
                 module: report["priority"]

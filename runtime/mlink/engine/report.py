@@ -89,6 +89,7 @@ class Reporter:
         self._observer = observer
         self._status = RunStatus()
         self._reports: dict[str, dict[str, float | str]] = {}
+        self._hints: list[str] = []
         self._t0_ns = 0
         self._end_ns = 0
         self._begun_ns = time.monotonic_ns()
@@ -215,6 +216,10 @@ class Reporter:
         """Keep a figure of a module for the result; a later value of a key replaces it."""
         self._reports.setdefault(module, {})[key] = value
 
+    def hint(self, module: str, text: str) -> None:
+        """Keep a hint of a module for the result of a run that succeeds."""
+        self._hints.append(f"{module}: {text}")
+
     def result(
         self, failures: list[Failure], stop_reason: str, workers: Mapping[str, WorkerHandle]
     ) -> RunResult:
@@ -239,6 +244,7 @@ class Reporter:
             stop_reason=stop_reason,
             streams=self._status.streams,
             reports=self._in_bench_order(),
+            hints=[] if failures else self._hints,
             start_to_first_item_s=(first - self._begun_ns) / 1e9 if first else None,
         )
 

@@ -117,6 +117,8 @@ class RunResult:
     streams: list[StreamStatus] = field(default_factory=list)
     reports: dict[str, dict[str, float | str]] = field(default_factory=dict)
     """Figures that modules reported: module name → key → value."""
+    hints: list[str] = field(default_factory=list)
+    """What may be wrong in a run that succeeded, each as "module: what"."""
     recording_dir: Path | None = None
     start_to_first_item_s: float | None = None
     """Time from the start of the engine to the first item received; None without an item."""

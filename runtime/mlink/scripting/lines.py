@@ -31,6 +31,7 @@ class HwOutputLine:
         self._port = _checked_port("HwOutputLine", port)
         self._line_id = _checked_line("HwOutputLine", line_id)
         self._analog = analog
+        port._note_handle(self._line_id)
 
     @property
     def line_id(self) -> int:
@@ -126,6 +127,7 @@ class HwInputLine:
         self._port = _checked_port("HwInputLine", port)
         self._line_id = _checked_line("HwInputLine", line_id)
         self._pullup = pullup
+        port._note_handle(self._line_id)
 
     @property
     def line_id(self) -> int:

@@ -144,6 +144,13 @@ class ScriptLink:
             # Between prepare() and start() no caller would report the exception.
             self._context.fail(script_error(error, "a delayed call"))
 
+    def hint(self) -> None:
+        """Send hints on handles without a mode and on callbacks that nothing can call."""
+        ports: list[InputPort | OutputPort] = [*self._inputs.values(), *self._outputs.values()]
+        for port in ports:
+            if text := port._hint():
+                self._context.hint(text)
+
     def end(self) -> None:
         """Stop calling the script's functions, when its stop() has returned."""
         self._ended = True

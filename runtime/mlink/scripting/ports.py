@@ -18,6 +18,7 @@ from mlink.scripting import metadata as meta
 from mlink.scripting.callbacks import check_function
 from mlink.scripting.errors import SyntalosPyError
 from mlink.scripting.items import as_stream_item
+from mlink.types import LineCommand, LineCommandKind
 
 Translate = Callable[[Any], Any]
 
@@ -56,6 +57,15 @@ class InputPort:
         self._on_data = function
         self._port.on_item = _translated(function, self._translate)
 
+    def _hint(self) -> str:
+        """Return what is wrong at the end of a run; empty if nothing is."""
+        if self._on_data is None or self._port.connected:
+            return ""
+        return (
+            f"on_data of port '{self.name}' was never called: the bench connects nothing to it."
+            f' Add inputs = {{ {self.name} = "MODULE.PORT" }}'
+        )
+
     def set_throttle_items_per_sec(self, items_per_sec: float) -> None:
         """Deliver at most this many items per second and skip the others; 0 delivers all.
 
@@ -78,6 +88,8 @@ class OutputPort:
     def __init__(self, port: mlink.module.OutputPort, pins: legacy.PinNames | None = None) -> None:
         self._port = port
         self._pins = pins or legacy.PinNames()
+        self._handles: set[int] = set()
+        self._modeless: set[int] = set()
 
     @property
     def name(self) -> str:
@@ -91,13 +103,22 @@ class OutputPort:
             SyntalosPyError: The item is not of the port's type, or the stream has ended.
         """
         try:
-            self._port.submit(as_stream_item(data, self._port.data_type, self._pins))
+            item = as_stream_item(data, self._port.data_type, self._pins)
+            self._port.submit(item)
+            if self._modeless and isinstance(item, LineCommand) and item.kind in _SET_MODE:
+                self._modeless.discard(item.line_id)
         except StreamError as error:
             raise SyntalosPyError(f"port '{self.name}': {error}") from error
         except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
             raise SyntalosPyError(
                 f"port '{self.name}': this {type(data).__name__} cannot be sent: {error}"
             ) from error
+
+    def _note_handle(self, line_id: int) -> None:
+        """Note that a line has a handle, whose mode is to be sent."""
+        if line_id not in self._handles:
+            self._handles.add(line_id)
+            self._modeless.add(line_id)
 
     def set_metadata_value(self, key: str, value: object) -> None:
         """Set one metadata value: int, float, str, MetaSize, or a list of int or str.
@@ -110,6 +131,16 @@ class OutputPort:
         checked = meta.single_value(meta.key_text(key), value)
         if checked != []:
             self._set(key, checked)
+
+    def _hint(self) -> str:
+        """Return what is wrong at the end of a run; empty if nothing is."""
+        if not self._modeless:
+            return ""
+        lines = ", ".join(map(str, sorted(self._modeless)))
+        return (
+            f"on port '{self.name}' the mode of line {lines} was never sent: call send_mode() of"
+            " each HwInputLine and HwOutputLine in start()"
+        )
 
     def set_metadata_value_size(self, key: str, value: MetaSize | Sequence[int]) -> None:
         """Set a size in pixels.
@@ -199,6 +230,9 @@ class OutputPort:
     def __repr__(self) -> str:
         return f"<OutputPort '{self.name}' of {self._port.data_type.value}>"
 
+
+_SET_MODE = (LineCommandKind.SET_MODE, LineCommandKind.DEVICE_SPECIFIC)
+"""Kinds that may set the mode of a line."""
 
 _OURS = ("src_mod_type", "src_mod_name", "src_mod_port_title")
 """Metadata of every stream, set by the runtime."""

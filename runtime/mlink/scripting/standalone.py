@@ -45,7 +45,7 @@ class SyntalosLink:
         self._callbacks: dict[str, Callback] = {}
         self._inputs: set[str] = set()
         self._outputs: set[str] = set()
-        backend.attach(_Events(self._callbacks))
+        backend.attach(_Events(self._callbacks, self._script))
 
     # callbacks ------------------------------------------------------------------------------
 
@@ -273,8 +273,9 @@ class SyntalosLink:
 class _Events:
     """Calls the callbacks of a link; a missing one counts as success."""
 
-    def __init__(self, callbacks: dict[str, Callback]) -> None:
+    def __init__(self, callbacks: dict[str, Callback], script: ScriptLink) -> None:
         self._callbacks = callbacks
+        self._script = script
 
     def _call(self, name: str, *arguments: object) -> Any:
         function = self._callbacks.get(name)
@@ -287,7 +288,10 @@ class _Events:
         self._call("on_start")
 
     def stop(self) -> None:
-        self._call("on_stop")
+        try:
+            self._call("on_stop")
+        finally:
+            self._script.hint()
 
     def show_settings(self) -> None:
         self._call("on_show_settings")

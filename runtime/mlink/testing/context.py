@@ -82,6 +82,7 @@ class RunnerContext:
         self.failure: BaseException | str | None = None
         self.status = ""
         self.reports: dict[str, float | str] = {}
+        self.hints: list[str] = []
         self.limit_usec: int | None = 0
         self._at_limit = at_limit
         self._agenda = Agenda()
@@ -119,6 +120,10 @@ class RunnerContext:
     def report(self, key: str, value: float | str) -> None:
         """Keep the figure."""
         self.reports[key] = value
+
+    def hint(self, text: str) -> None:
+        """Keep the hint."""
+        self.hints.append(text)
 
     def serve(self, timeout_usec: int = -1) -> None:
         """Dispatch what is due, until a stop is requested (-1) or for one wait."""

@@ -196,6 +196,10 @@ class ModuleHost:
         """
         self._try_send(control.Report(key, value))
 
+    def hint(self, text: str) -> None:
+        """Send a hint for the summary of a run that succeeds."""
+        self._try_send(control.Hint(control.cut(text)))
+
     def serve(self, timeout_usec: int = -1) -> None:
         """Dispatch items until a stop is requested, or during one wait of `timeout_usec`.
 
@@ -211,11 +215,13 @@ class ModuleHost:
         while not self.stop_asked and not self.failed:
             self.step(_WAIT_LIMIT_USEC)
 
-    def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
-        """Call once from the loop, `delay_usec` µs from now."""
+    def call_later(
+        self, delay_usec: int, call: Callable[[], object], *, timed: bool = True
+    ) -> None:
+        """Call once from the loop, `delay_usec` µs from now; `timed` counts how late it is."""
         number = self._timers.next_number
         call = self.journal.call(number, delay_usec, call)
-        self._timers.add(delay_usec, call, timed=self.started)  # no times are kept before the start
+        self._timers.add(delay_usec, call, timed=timed and self.started)
 
     # the loop -----------------------------------------------------------------------------
 
@@ -269,6 +275,12 @@ class ModuleHost:
             port.waiting = port.take(BATCH, self.master_clock.now_usec, self._next_status)
             more |= port.waiting
         return more
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing will call the module before the stop: no handler, no delayed call."""
+        handles = any(port.connected and port.on_item for port in self.inputs.values())
+        return not (handles or self._timers)
 
     def _forget_closed_pipes(self, ready: list[int]) -> None:
         """Stop polling pipes whose writer has closed them: they would always be readable."""

@@ -28,6 +28,8 @@ from mlink.worker.connection import Connection
 from mlink.worker.host import ModuleHost
 from mlink.worker.virtual_time.host import VirtualHost
 
+_AT_ONCE_USEC = 100_000
+
 ModuleFactory = Callable[[ModuleHost], Module[Any]]
 
 
@@ -170,7 +172,15 @@ class Worker:
         assert self._module is not None
         ahead = self._module.ahead and not self.host.spec.virtual_time
         with ahead_of_own_threads(self.host.log) if ahead else nullcontext():
+            began_usec = self.host.master_clock.now_usec()
             self._module.run()
+            took_usec = self.host.master_clock.now_usec() - began_usec
+            if took_usec < _AT_ONCE_USEC and not self.host.stop_asked and self.host.idle:
+                self.host.hint(
+                    f"run() returned after {took_usec / 1e6:.2f} s, and nothing of the script was "
+                    "called after that: it has no on_data on a connected port and no delayed call. "
+                    "Loop in run() while syl.is_running()"
+                )
             self.host.serve()  # a script's run() may return early: its inputs are still served
 
     def _drain(self, *, feedback: bool) -> None:

@@ -180,7 +180,7 @@ class StandaloneBackend:
 
     def _repeat(self, event: Callable[[], object], period_usec: int) -> None:
         def call() -> None:
-            self._host.call_later(period_usec, call)
+            self._host.call_later(period_usec, call, timed=False)
             event()
 
         call()

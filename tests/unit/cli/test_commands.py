@@ -267,6 +267,11 @@ def test_the_summary_shows_figures_with_their_units(mlink, bench, engine):
     assert "✔ The run completed after 3.0 s (10 s are over)" in lines
 
 
+def test_the_summary_shows_hints(mlink, bench, engine):
+    engine.result.hints = ["loop: run() returned after 0.00 s"]
+    assert "  Hint: loop: run() returned after 0.00 s\n" in mlink("run", bench).stdout
+
+
 # --- check, modules, devices --------------------------------------------------------------------
 
 

@@ -95,6 +95,7 @@ class ScriptModule(Module[ScriptSettings]):
             self._call("stop")
         finally:
             if self._link is not None:
+                self._link.hint()
                 self._link.end()
 
     def close(self) -> None:

@@ -112,7 +112,13 @@ class VirtualHost(ModuleHost):
         while not self.stop_asked and not self.failed:
             self._step(None)
 
-    def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
+    def call_later(
+        self,
+        delay_usec: int,
+        call: Callable[[], object],
+        *,
+        timed: bool = True,  # noqa: ARG002
+    ) -> None:
         """Call once, `delay_usec` µs from now; at least 1 µs, so that time always advances.
 
         With a tape, a call that matches a recorded one is made at the recorded time.
@@ -129,6 +135,11 @@ class VirtualHost(ModuleHost):
             noted()
 
         self._agenda.call_at(event.time_usec, make)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing will call the module before the stop."""
+        return super().idle and self._next_due() is None
 
     def step(self, timeout_usec: int) -> None:
         """Dispatch waiting items; without any, wait once for at most `timeout_usec`."""
