@@ -115,6 +115,9 @@ class FakeForkServer:
             pass
         return None
 
+    def rouse(self) -> str:
+        return ""
+
     def close(self) -> None:
         self.closed = True
         self._ours.close()

@@ -20,6 +20,8 @@ from mlink.engine.workers import State, WorkerHandle
 _STEP_S = 0.1
 _LATE_S = 0.2
 """Delay of the engine itself, in one turn of its loop, from which on it is nobody's fault."""
+_EXIT_CODE_S = 2.0
+"""Longest wait for the exit codes of workers that have closed their files and the channel."""
 _ABORT_GRACE_S = 2.0
 """Grace time after a second interrupt, to close files."""
 
@@ -39,6 +41,8 @@ class RunEnding:
     interrupts: Interrupts
     pump: Callable[[float], None]
     """Handles what the workers send, for at most so many seconds."""
+    place: Callable[[WorkerHandle], str]
+    """Returns where a worker stands, as a clause; "" if that is not known."""
     grace_s: float
     """How long a worker may make no progress before it is interrupted."""
 
@@ -50,7 +54,7 @@ class RunEnding:
         """
         self.reporter.stop_clock()
         self.reporter.enter(Phase.STOP)
-        ladder = StopLadder(self.edges, self.workers, self.grace_s, self._log)
+        ladder = StopLadder(self.edges, self.workers, self.grace_s, self._log, self.place)
         for worker in self.workers.values():
             if worker.state < State.STARTING:
                 self.messages.end_streams(worker, {})
@@ -94,9 +98,15 @@ class RunEnding:
             worker.send(control.Close())
             worker.allow(grace_s)
             worker.rung = 0
-        ladder = StopLadder([], self.workers, grace_s, self._log)
+        ladder = StopLadder([], self.workers, grace_s, self._log, self.place)
         what = "did not close its files in time"
-        self._wait("close", _is_alive, ladder, what, lambda: self.interrupts.forced)
+        self._wait("close", _is_open, ladder, what, lambda: self.interrupts.forced)
+        until_s = monotonic() + _EXIT_CODE_S
+        while any(worker.alive and not worker.rung for worker in self.workers.values()):
+            if monotonic() >= until_s or self.interrupts.forced:
+                self.reporter.log("", logging.WARNING, "not all processes have reported their end")
+                return
+            self.pump(_STEP_S)
 
     def _wait(
         self,
@@ -124,7 +134,7 @@ class RunEnding:
                 ladder.excuse(late_s)  # the engine itself was starved or stopped
             # Those whose last message the pump has just read are no longer waited for.
             for worker in ladder.overdue(self._waiting(is_waited_for, ladder)):
-                self.outcome.fail_worker(worker, phase, failure)
+                self.outcome.fail_worker(worker, phase, failure + worker.place)
             if given_up():
                 return
 
@@ -145,5 +155,5 @@ def _is_draining(worker: WorkerHandle) -> bool:
     return State.STARTING <= worker.state < State.FINISHED
 
 
-def _is_alive(worker: WorkerHandle) -> bool:
-    return worker.alive
+def _is_open(worker: WorkerHandle) -> bool:
+    return worker.alive and not (worker.closed and worker.hung_up)

@@ -63,6 +63,7 @@ class Fleet(ClosesOnExit):
 
     def close(self) -> None:
         """Kill the workers that still run, close their channels, and end the fork server."""
+        self.rouse_server()
         self._kill_rest()
         for worker in self.workers.values():
             worker.close()
@@ -104,6 +105,14 @@ class Fleet(ClosesOnExit):
         )
         self._server.request(spec, descriptors)
 
+    def describe_server(self) -> str:
+        """Return why a worker is not forked yet, as a clause for a message."""
+        return self._server.describe()
+
+    def rouse_server(self) -> str:
+        """Continue the fork server if it is stopped; return a text for the log, or ""."""
+        return self._server.rouse()
+
     def watch(self, fd: int) -> None:
         """Let `pump` return also when this descriptor is readable."""
         self._poll.register(fd, select.POLLIN)
@@ -129,7 +138,7 @@ class Fleet(ClosesOnExit):
             try:
                 message = worker.channel.receive()
             except EOFError:
-                # the fork server reports its exit code
+                worker.hung_up = True  # the fork server reports its exit code
                 self._poll.unregister(worker.channel.fileno())
                 del self._by_fd[worker.channel.fileno()]
                 return

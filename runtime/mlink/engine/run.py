@@ -8,8 +8,9 @@ the other modules still drain and close.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,7 +26,9 @@ from mlink.engine.interrupt import Interrupts
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.options import RunOptions
 from mlink.engine.outcome import Outcome
+from mlink.engine.place import place_of
 from mlink.engine.plan import order_modules, start_order
+from mlink.engine.reaching import Reaching
 from mlink.engine.recording import Recording
 from mlink.engine.report import Reporter, ReporterLogHandler
 from mlink.engine.setup.devices import open_devices
@@ -88,6 +91,8 @@ class Engine:
         self._workers: Mapping[str, WorkerHandle] = {}
         self._messages: RunMessages | None = None
         self._t0_ns = 0
+        self._end_s = 0.0
+        """End of the run (time.monotonic); 0 before its start, and without a length."""
         self._conductor: Conductor | None = None
         if options.virtual is not None:
             self._conductor = Conductor(options.virtual, self._order, self._streams.edges)
@@ -165,8 +170,12 @@ class Engine:
                     device=devices.get(module.device) if module.device else None,
                 ),
             )
-            self._wait(
-                lambda: self._all(State.LOADED), self.options.load_timeout_s, "load", State.LOADED
+            reaching = self._reaching
+            reaching.wait(
+                lambda: reaching.all_have(State.LOADED),
+                self.options.load_timeout_s,
+                "load",
+                State.LOADED,
             )
             report_priorities(self._workers, self._reporter, in_real_time=self._conductor is None)
             stay_awake = kept_awake(
@@ -185,7 +194,9 @@ class Engine:
     def _prepare(self) -> None:
         self._reporter.enter(Phase.PREPARE)
         sources = {name: self._streams.sources(name) for name in self._order}
-        self._in_order(sources, self._send_prepare, State.PREPARED, self.options.prepare_timeout_s)
+        self._reaching.in_order(
+            sources, self._send_prepare, State.PREPARED, self.options.prepare_timeout_s
+        )
         if self._outcome.ending:
             return
         for edge in self._streams.edges:
@@ -194,7 +205,7 @@ class Engine:
                 self._workers[edge.target].send(
                     control.ConnectInput(edge.target_port, self._streams.input_plan(edge))
                 )
-        self._wait(
+        self._reaching.wait(
             lambda: not any(worker.pending_acks for worker in self._workers.values()),
             self.options.start_timeout_s,
             "connect",
@@ -212,7 +223,11 @@ class Engine:
         if (turns := self._turns) is not None:
             turns.start(list(before), self._send_start, self._outcome.fail_worker)
         else:
-            self._in_order(before, self._send_start, State.STARTED, self.options.start_timeout_s)
+            if self.options.duration_s is not None:
+                self._end_s = self._t0_ns / 1e9 + self.options.duration_s
+            self._reaching.in_order(
+                before, self._send_start, State.STARTED, self.options.start_timeout_s
+            )
 
     def _send_start(self, worker: WorkerHandle) -> None:
         worker.advance(State.STARTING)
@@ -226,14 +241,9 @@ class Engine:
             if turns.run():
                 self._outcome.stop("the recording is over")
             return
-        duration = self.options.duration_s
-        end = None if duration is None else self._t0_ns / 1e9 + duration
         while not self._outcome.ending:
-            left = _STEP_S if end is None else min(_STEP_S, end - time.monotonic())
-            if left <= 0:
-                self._outcome.stop(f"{duration:g} s are over")
-                return
-            self._pump(left)
+            left_s = self._end_s - time.monotonic() if self._end_s else _STEP_S
+            self._pump(max(0.0, min(_STEP_S, left_s)))
 
     def _end(self, messages: RunMessages) -> None:
         ending = RunEnding(
@@ -244,11 +254,15 @@ class Engine:
             self._reporter,
             self._interrupts,
             self._pump,
+            self._place,
             self.options.stop_grace_s,
         )
         ending.stop()
         for key, value in self._conductor.figures().items() if self._conductor else ():
             self._reporter.report("replay", key, value)
+        assert self._fleet is not None
+        if text := self._fleet.rouse_server():
+            self._reporter.log("", logging.WARNING, text)
         ending.close()
 
     def _conclude(self, recording: Recording | None) -> RunResult:
@@ -277,6 +291,23 @@ class Engine:
             self._disk.finish()
         self._take_disk_errors()
 
+    def _look_at_the_time(self) -> None:
+        """End the run after its length, which counts from the call of start.
+
+        Modules that still start get the grace time of a stop, so that a short run has all its data.
+        """
+        duration, now_s = self.options.duration_s, time.monotonic()
+        if not self._end_s or self._outcome.ending or now_s < self._end_s:
+            return
+        late = [worker for worker in self._workers.values() if worker.state < State.STARTED]
+        if late and now_s < self._end_s + self.options.stop_grace_s:
+            return
+        self._outcome.stop(f"{duration:g} s are over")
+        for worker in late:
+            if worker.state == State.STARTING:
+                what = f"had not started when the {duration:g} s of the run were over"
+                self._outcome.fail_worker(worker, "start", what + self._reaching.at(worker))
+
     def _take_disk_errors(self) -> None:
         while not self._disk_errors.empty():
             error = self._disk_errors.get()
@@ -291,46 +322,17 @@ class Engine:
             return None
         return Turns(self._conductor, self._workers, self._pump, lambda: self._outcome.ending)
 
-    def _all(self, state: State) -> bool:
-        return all(worker.state >= state for worker in self._workers.values())
+    @property
+    def _reaching(self) -> Reaching:
+        return Reaching(self._workers, self._outcome, self._reporter, self._pump, self._place)
 
-    def _in_order(
-        self,
-        before: Mapping[str, Collection[str]],
-        send: Callable[[WorkerHandle], None],
-        reached: State,
-        timeout_s: float,
-    ) -> None:
-        """Send to each module when all before it have reached a state; wait until all have.
-
-        Args:
-            before: Module → the modules that have to reach the state before it.
-            send: Sends the message that leads a worker to the state.
-            reached: The state to wait for.
-            timeout_s: Time for all modules together; modules that are late have failed.
-        """
-        pending = list(before)
-
-        def send_to_ready() -> bool:
-            for name in list(pending):
-                if all(self._workers[other].state >= reached for other in before[name]):
-                    pending.remove(name)
-                    send(self._workers[name])
-            return not pending and self._all(reached)
-
-        self._wait(send_to_ready, timeout_s, reached.name.lower(), reached)
-
-    def _wait(self, done: Callable[[], bool], timeout_s: float, phase: str, reached: State) -> None:
-        """Handle messages until `done()`, the timeout, or the run has to end."""
-        deadline = time.monotonic() + timeout_s
-        while not done() and not self._outcome.ending:
-            self._pump(_STEP_S)
-            if time.monotonic() > deadline:
-                what = f"was not ready within {timeout_s:g} s"
-                for worker in self._workers.values():
-                    if worker.state < reached or worker.pending_acks:
-                        self._outcome.fail_worker(worker, phase, what)
-                return
+    def _place(self, worker: WorkerHandle) -> str:
+        """Return where a worker stands, as a clause for a message; "" if that is not known."""
+        assert self._fleet is not None
+        assert self.work_dir is not None
+        if not worker.pid:
+            return self._fleet.describe_server()
+        return place_of(worker, self.work_dir, self.bench.dir)
 
     def _pump(self, timeout_s: float) -> None:
         assert self._fleet is not None
@@ -339,5 +341,6 @@ class Engine:
             self._messages.handle(event)
         if reason := self._interrupts.reason():
             self._outcome.stop(reason)
+        self._look_at_the_time()
         self._take_disk_errors()
         self._reporter.tick(self._workers)

@@ -37,6 +37,7 @@ class StopLadder:
         workers: All workers by module name.
         grace_s: How long a worker may make no progress before the first step.
         log: Called with (worker, text) at each step.
+        place: Returns where a worker stands, as a clause; "" if that is not known.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class StopLadder:
         workers: Mapping[str, WorkerHandle],
         grace_s: float,
         log: Callable[[WorkerHandle, str], None],
+        place: Callable[[WorkerHandle], str],
     ) -> None:
         self._edges = edges
         self._workers = workers
         self._grace_s = grace_s
         self._log = log
+        self._place = place
         self._progress: dict[str, int] = {}
         self._drains: dict[str, Drain] = {}
         self._disks: dict[str, DiskWait] = {}
@@ -91,8 +94,10 @@ class StopLadder:
                 continue
             if worker.rung == 0:
                 newly.append(worker)
+                place = self._place(worker)
+                worker.place = f": {place}" if place else ""
             number, step, patience_s = _RUNGS[worker.rung]
-            self._log(worker, f"does not finish: {step} ({number.name})")
+            self._log(worker, f"does not finish: {step} ({number.name}){worker.place}")
             worker.signal(number)
             worker.rung += 1
             worker.allow(patience_s)

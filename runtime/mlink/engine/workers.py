@@ -48,6 +48,8 @@ class WorkerHandle:
     nice: int = 0
     closed: bool = False
     """Whether it has reported that its files are closed."""
+    hung_up: bool = False
+    """Whether its end of the channel is closed."""
     counted_s: float = 0.0
     """When its last counts arrived (time.monotonic)."""
     sent: dict[str, int] = field(default_factory=dict)
@@ -65,6 +67,8 @@ class WorkerHandle:
     """End of its time to finish (time.monotonic); None while it waits for its sources."""
     rung: int = 0
     """Steps of the stop ladder taken: 1 interrupted, 2 terminated, 3 killed."""
+    place: str = ""
+    """Where it stood when the first step was taken, as the end of a sentence."""
 
     @classmethod
     def create(cls, config: ModuleConfig) -> WorkerHandle:

@@ -20,6 +20,7 @@ from mlink.errors import ControlError
 from mlink.scripting.backend import BACKEND_VARIABLE as BACKEND
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.output import LineSender, redirect_output
+from mlink.worker.place import answer_for_place
 
 ENVIRONMENT = "MLINK_WORKER_FDS"
 """Comma-separated descriptors: the WorkerSpec's file, then those the fork server passed."""
@@ -49,6 +50,7 @@ def adopt(spec: WorkerSpec, descriptors: list[int]) -> Connection:
         spec: The worker's spec, with positions in `descriptors`.
         descriptors: Control channel, own doorbell, then subscribers' doorbells and pipes.
     """
+    answer_for_place(Path(spec.work_dir), spec.name)
     channel = worker_channel(socket.socket(fileno=descriptors[0]))
     return Connection(
         spec=spec,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import struct
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -46,6 +48,28 @@ class ForkServer(ClosesOnExit):
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
         return self._sock.fileno()
+
+    def describe(self) -> str:
+        """Return what the server does, as a clause for a message."""
+        pid = self._process.pid
+        if self._stopped:
+            return f"the fork server is stopped (to continue it: kill -CONT {pid})"
+        return f"the fork server (process {pid}) still imports, or does not answer"
+
+    def rouse(self) -> str:
+        """Continue the server if it is stopped; return a text for the log, or ""."""
+        if not self._stopped:
+            return ""
+        self._process.send_signal(signal.SIGCONT)
+        return "the fork server was stopped; it is continued to end the run"
+
+    @property
+    def _stopped(self) -> bool:
+        try:
+            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except OSError:
+            return False
+        return stat.rpartition(")")[2][1:2] in ("T", "t")
 
     def request(self, spec: WorkerSpec, descriptors: Sequence[int]) -> None:
         """Request a worker; its Forked message follows.

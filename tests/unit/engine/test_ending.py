@@ -53,6 +53,7 @@ class Desk:
             reporter,
             self.interrupts,
             self.pump,
+            lambda _worker: "it stands at loop.py:3 (stop)",
             5.0,
         )
 
@@ -147,7 +148,7 @@ def test_a_module_that_hangs_at_the_stop_fails_with_its_name(desk):
     desk.ending.stop()
     (failure,) = desk.outcome.failures
     assert (failure.module, failure.phase) == ("cam", "stop")
-    assert "did not finish within 5 s" in failure.message
+    assert failure.message == "did not finish within 5 s: it stands at loop.py:3 (stop)"
     assert 5.0 <= desk.clock.now - began <= 5.5
 
 
@@ -231,6 +232,18 @@ def test_a_process_that_survives_every_step_is_not_waited_for_without_end(desk, 
     desk.ending.close()
     assert desk.clock.now - began < 13
     assert [failure.module for failure in desk.outcome.failures] == ["cam", "rec"]
+
+
+def test_exit_codes_that_do_not_come_are_not_waited_for_without_end(desk):
+    """The fork server is stopped: the workers themselves have closed everything."""
+    for worker in desk.workers.values():
+        worker.state, worker.hung_up = State.FINISHED, True
+    desk.script = [("cam", control.Closed()), ("rec", control.Closed()), ("rec", 0)]
+    began = desk.clock.now
+    desk.ending.close()
+    assert desk.clock.now - began < 3
+    assert desk.outcome.failures == []
+    assert "have reported their end" in desk.watcher.logs[-1][2]
 
 
 def test_a_module_that_does_not_close_fails_and_is_ended_anew(desk, monkeypatch):

@@ -41,7 +41,11 @@ class Stage:
         handles = {name: worker.handle for name, worker in self.workers.items()}
         if self._ladder is None:
             self._ladder = StopLadder(
-                self.edges, handles, GRACE_S, lambda w, text: self.logs.append((w.name, text))
+                self.edges,
+                handles,
+                GRACE_S,
+                lambda w, text: self.logs.append((w.name, text)),
+                lambda _: "it stands at loop.py:3",
             )
         waiting = [handles[name] for name in names or handles]
         return [worker.name for worker in self._ladder.overdue(waiting)]
@@ -104,6 +108,7 @@ def test_each_rung_is_logged_with_its_signal(stage):
         strict=True,
     ):
         assert verb in text
+        assert text.endswith(": it stands at loop.py:3")
         assert name in text
 
 

@@ -1,0 +1,105 @@
+"""Finds out where a worker stands that does not go on: its line, or the state of its process."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlink.engine.workers import WorkerHandle
+from mlink.worker.place import PLACE_SIGNAL, place_file
+
+_ANSWER_S = 0.5
+_LOOK_S = 0.01
+_FRAME = re.compile(r'File "(?P<file>[^"]*)", line (?P<line>\d+) in (?P<function>.*)')
+_RUNTIME = str(Path(__file__).resolve().parents[2])
+_NOT_THE_USERS = (_RUNTIME + "/mlink/", _RUNTIME + "/syntalos_mlink/", "/lib/python", "<frozen")
+
+Frame = tuple[str, int, str]
+"""File, line, function."""
+
+
+def place_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> str:
+    """Return where a worker stands, as a clause for a message; "" if that is not known.
+
+    Args:
+        worker: The worker.
+        work_dir: The run's folder.
+        bench_dir: The bench's folder: its files are the user's.
+    """
+    if not worker.pid or not worker.alive:
+        return ""
+    status = _status(worker.pid)
+    if status.get("State", "").startswith(("T", "t")):
+        return f"its process {worker.pid} is stopped (to continue it: kill -CONT {worker.pid})"
+    frames = _frames(_ask(worker, work_dir)) if _answers(status) else []
+    if text := describe(frames, bench_dir):
+        return f"it stands at {text}"
+    if status.get("State", "").startswith("D"):
+        return "it waits for a disk or a driver, in a call of the kernel that cannot be interrupted"
+    return ""
+
+
+def describe(frames: Sequence[Frame], bench_dir: Path) -> str:
+    """Return the innermost line of the user's, and the innermost of all if that is another.
+
+    Args:
+        frames: The calls of a thread, the most recent first.
+        bench_dir: The bench's folder.
+    """
+    if not frames:
+        return ""
+    own = next(
+        (frame for frame in frames if not any(part in frame[0] for part in _NOT_THE_USERS)), None
+    )
+    texts = [_text(frame, bench_dir) for frame in (own, frames[0]) if frame is not None]
+    return ", in ".join(dict.fromkeys(texts))
+
+
+def _text(frame: Frame, bench_dir: Path) -> str:
+    file, line, function = frame
+    path = Path(file)
+    shown = path.relative_to(bench_dir) if path.is_relative_to(bench_dir) else path.name
+    return f"{shown}:{line} ({function})" if function != "<module>" else f"{shown}:{line}"
+
+
+def _status(pid: int) -> dict[str, str]:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def _answers(status: dict[str, str]) -> bool:
+    """Whether the process handles the signal: to one that does not it would be deadly."""
+    caught = int(status.get("SigCgt", "0"), 16)
+    return bool(caught >> (PLACE_SIGNAL - 1) & 1)
+
+
+def _ask(worker: WorkerHandle, work_dir: Path) -> str:
+    """Request the place and return the answer; "" without one in time."""
+    file = place_file(work_dir, worker.name)
+    try:
+        before = file.stat().st_size
+        # To the main thread itself: the handler writes the calls of the thread that runs it.
+        ctypes.CDLL(None).tgkill(worker.pid, worker.pid, PLACE_SIGNAL)
+        until_s = time.monotonic() + _ANSWER_S
+        text = ""
+        while time.monotonic() < until_s:
+            time.sleep(_LOOK_S)
+            longer = file.read_bytes()[before:].decode(errors="replace")
+            if longer and longer == text:
+                return text
+            text = longer
+    except OSError:
+        return ""
+    return text
+
+
+def _frames(text: str) -> list[Frame]:
+    return [
+        (found["file"], int(found["line"]), found["function"]) for found in _FRAME.finditer(text)
+    ]

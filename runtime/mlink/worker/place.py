@@ -1,0 +1,27 @@
+"""Lets the engine ask where the main thread of a worker is, also while it hangs in a C call.
+
+On a signal that nobody else uses, Python's faulthandler appends the main thread's calls to a file
+in the run's folder. It needs no interpreter lock, and no line of Python is run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import signal
+from pathlib import Path
+
+PLACE_SIGNAL = int(signal.SIGRTMAX) - 7
+
+
+def place_file(work_dir: Path, module: str) -> Path:
+    """Return the file in which a module's worker writes where its main thread is."""
+    return work_dir / f"place-{module}.txt"
+
+
+def answer_for_place(work_dir: Path, module: str) -> None:
+    """Answer PLACE_SIGNAL from now on; without a place for the file the place stays unknown."""
+    with contextlib.suppress(OSError):
+        # Open to the end of the process: the handler writes to its descriptor.
+        file = place_file(work_dir, module).open("a")
+        faulthandler.register(PLACE_SIGNAL, file, all_threads=False)

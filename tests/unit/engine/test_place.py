@@ -1,0 +1,90 @@
+"""Where a worker stands: the line of the user, the state of its process; nothing if not known."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlink.engine.place import describe, place_of
+from tests.support.engine_fakes import FakeWorker
+
+BENCH = Path("/home/me/bench")
+MLINK = str(Path(__file__).resolve().parents[3] / "runtime/mlink/module.py")
+
+
+@pytest.mark.parametrize(
+    ("frames", "text"),
+    [
+        ([("/home/me/bench/loop.py", 3, "stop"), (MLINK, 9, "run")], "loop.py:3 (stop)"),
+        ([("/home/me/bench/lib/a.py", 3, "<module>")], "lib/a.py:3"),
+        (
+            [("/usr/lib/python3.11/threading.py", 324, "wait"), ("/x/my.py", 4, "f")],
+            "my.py:4 (f), in threading.py:324 (wait)",
+        ),
+        ([(MLINK, 9, "run")], "module.py:9 (run)"),
+        ([], ""),
+    ],
+)
+def test_the_innermost_line_of_the_users_is_shown(frames, text):
+    assert describe(frames, BENCH) == text
+
+
+ANSWERS = """
+import sys, threading
+from pathlib import Path
+from mlink.worker.place import answer_for_place
+answer_for_place(Path(sys.argv[1]), "loop")
+lock = threading.Lock()
+lock.acquire()
+print("ready", flush=True)
+lock.acquire()
+"""
+
+
+@pytest.fixture
+def process(tmp_path, request):
+    (tmp_path / "loop.py").write_text(request.param)
+    command = [sys.executable, tmp_path / "loop.py", tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def worker(process):
+    fake = FakeWorker("loop")
+    fake.handle.pid = process.pid
+    yield fake.handle
+    fake.close()
+
+
+@pytest.mark.parametrize("process", [ANSWERS], indirect=True)
+def test_a_process_in_a_call_of_c_answers_again_and_again(worker, tmp_path):
+    for _ in range(3):
+        assert place_of(worker, tmp_path, tmp_path) == "it stands at loop.py:9"
+
+
+@pytest.mark.parametrize("process", ["print('ready', flush=True); input()"], indirect=True)
+def test_a_process_that_does_not_handle_the_signal_gets_none(process, worker, tmp_path):
+    (tmp_path / "place-loop.txt").touch()
+    assert place_of(worker, tmp_path, tmp_path) == ""
+    assert process.poll() is None
+
+
+@pytest.mark.parametrize("process", [ANSWERS], indirect=True)
+def test_a_stopped_process_is_named_as_such(process, worker, tmp_path):
+    os.kill(process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    assert f"kill -CONT {process.pid}" in place_of(worker, tmp_path, tmp_path)
+
+
+def test_a_worker_without_a_process_has_no_place(tmp_path):
+    fake = FakeWorker("loop")
+    assert place_of(fake.handle, tmp_path, tmp_path) == ""
+    fake.close()
