@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -68,11 +69,29 @@ class LiveRecording:
             self.events.inputs["rows"].on_item([str(time_of(i)), f'what "{i}"; or\nnot'])
         return self
 
+    def account(self, *, video: int = 0, events: int = 0) -> list[dict[str, Any]]:
+        """Return the account of the run, in which so many items more were sent and lost."""
+        return [
+            {
+                "name": name,
+                "sent": self.count + lost,
+                "subscriptions": [
+                    {"module": module, "port": port, "received": self.count, "lost": lost}
+                ],
+            }
+            for name, module, port, lost in (
+                ("cam.video", "video", "frames-in", video),
+                ("loop.events", "events", "rows", events),
+            )
+        ]
+
     def close(self) -> Path:
         for module in self.modules:
             module.stop()
             module.close()
-        self.collection.save(True, recording_length_msec=3_000)
+        self.collection.save(
+            True, recording_length_msec=3_000, attributes={"streams": self.account()}
+        )
         return self.path
 
     def as_a_kill_leaves_it(self, target: Path) -> Path:

@@ -92,21 +92,24 @@ def _dataset_table(datasets: list[DatasetSummary]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("dataset")
     table.add_column("kind", no_wrap=True)
-    for title in ("entries", "first", "duration", "rate", "lost", "gaps", "size", "times from"):
+    untaken = any(dataset.not_taken for dataset in datasets)
+    lost = ("lost", "not taken") if untaken else ("lost",)
+    for title in ("entries", "first", "duration", "rate", *lost, "gaps", "size", "times from"):
         table.add_column(title, justify="right", no_wrap=True)
     for dataset in datasets:
         table.add_row(
             Text(dataset.name),
             dataset.kind,
-            "–" if dataset.entries is None else str(dataset.entries),
+            _count(dataset.entries),
             _time(dataset.first_usec),
             "–" if dataset.duration_s is None else _seconds(dataset.duration_s),
             "–" if dataset.rate_hz is None else f"{dataset.rate_hz:.2f} Hz",
-            "–" if dataset.lost is None else str(dataset.lost),
-            "–" if dataset.gaps is None else str(dataset.gaps),
+            _count(dataset.lost),
+            *([_count(dataset.not_taken)] if untaken else []),
+            _count(dataset.gaps),
             _bytes(dataset.size),
             _source(dataset),
-            style="red" if dataset.lost else None,
+            style="red" if dataset.lost or dataset.not_taken else None,
         )
     return table
 
@@ -115,6 +118,10 @@ def _source(dataset: DatasetSummary) -> str:
     source = dataset.attributes.get("timestamp_source")
     sure = dataset.attributes.get("uncertainty_usec")
     return "–" if source is None else f"{source}" + ("" if sure is None else f" ±{sure} µs")
+
+
+def _count(number: int | None) -> str:
+    return "–" if number is None else str(number)
 
 
 def _time(usec: int | None) -> str:

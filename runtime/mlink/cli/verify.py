@@ -14,7 +14,7 @@ from mlink.cli.output import print_report
 if TYPE_CHECKING:
     from mlink.recording.care.verify import VerifyReport
 
-_STYLES = {"damage": "red", "unfinished": "yellow", "note": "dim"}
+_STYLES = {"damage": "red", "unfinished": "yellow", "incomplete": "red", "note": "dim"}
 
 
 def verify(
@@ -24,7 +24,7 @@ def verify(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Check a recording: checksums, counts, times, manifests. Exit code 1 if anything is wrong."""
+    """Check a recording: files and counts. Exit code 1 if anything is wrong or missing."""
     from mlink.recording.care.verify import verify_recording
 
     report = verify_recording(recording, decode=decode)
@@ -45,7 +45,11 @@ def show(report: VerifyReport, console: Console) -> None:
     for finding in report.findings:
         where = f"{finding.dataset}: " if finding.dataset else ""
         console.print(Text(f"{finding.level}: {where}{finding.text}", _STYLES[finding.level]))
-    if report.ok:
+    if report.ok and report.account:
         console.print(Text("complete and intact", "green"))
+    elif report.ok:
+        console.print(Text("intact; whether it is complete is not known", "yellow"))
+    elif report.intact:
+        console.print(Text("intact, but not complete", "red"))
     elif report.of_level("unfinished"):
         console.print(f"  → mlink repair {report.path}", markup=False)

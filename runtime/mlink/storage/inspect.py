@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
+from mlink.storage.account import read_account, recorded_by
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import ATTRIBUTES, FORMAT_VERSION, MANIFEST, read_toml
@@ -50,7 +51,9 @@ class DatasetSummary(msgspec.Struct, kw_only=True):
     interval_max_usec: int | None = None
     """Longest interval between two times in succession."""
     lost: int | None = None
-    """Items that the recorder missed, by its own count."""
+    """Items that the recorder missed, by the run's account, after a kill by its own count."""
+    not_taken: int | None = None
+    """Items that the recorder left in its queue; None if that is not known."""
     gaps: int | None = None
     """Gaps in which these items were lost, by the recorder's own count."""
     attributes: dict[str, Any] = {}
@@ -132,6 +135,11 @@ def inspect_recording(path: Path) -> RecordingSummary:
         problems=problems,
     )
     summary.datasets = _datasets_below(path, path, problems)
+    account = read_account(attributes)
+    for dataset in summary.datasets:
+        source = recorded_by(dataset.attributes)
+        if source is not None and (sent := account.get((source.module, source.port))):
+            dataset.lost, dataset.not_taken = sent.lost, sent.not_taken
     return summary
 
 

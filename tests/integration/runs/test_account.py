@@ -13,6 +13,7 @@ import pytest
 
 from mlink.cli.summary import result_as_json
 from mlink.engine.status import RunResult
+from mlink.recording.care.verify import verify_recording
 from tests.integration.runs.test_run_life import CHAIN
 from tests.support.bench_runner import BenchRunner
 
@@ -99,6 +100,23 @@ def test_a_run_that_is_not_strict_succeeds_and_counts(bench: BenchRunner) -> Non
     assert counts["middle.in"]["lost"] > 0
     (rows,) = [key for key in counts if key.startswith("rows.")]
     assert items_lost(result) == counts[rows]["lost"]
+    # All that was sent to the table is there: what the module before it lost was never sent to it.
+    assert verify_recording(result.recording_dir).ok is (counts[rows]["lost"] == 0)
+
+
+def test_a_dataset_that_lacks_items_is_not_complete(bench: BenchRunner) -> None:
+    text = CHAIN.replace('"middle.out"', '{ from = "middle.out", queue = 20 }')
+    assert text != CHAIN
+    middle = FORWARD.replace(
+        "out.submit", "lambda row: [out.submit([str(n)]) for n in range(2000)]"
+    )
+    result = bench.write(text, source=BURST.replace("5000", "1"), middle=middle).run(1.0)
+    (lost,) = [count["lost"] for key, count in check(result).items() if key.startswith("rows.")]
+    assert lost == items_lost(result) > 0
+    report = verify_recording(result.recording_dir)
+    (finding,) = report.of_level("incomplete")
+    assert finding.text.startswith(f"{lost} of 2000 item(s) that were sent to it are missing")
+    assert report.intact
 
 
 def test_a_strict_run_that_loses_nothing_succeeds(bench: BenchRunner) -> None:
@@ -127,6 +145,8 @@ def test_a_stall_of_all_processes_is_lost_at_the_source_in_every_count(bench: Be
     (stream,) = [each for each in result.streams if each.name == "cam.video"]
     assert lost <= stream.lost_at_source <= count["lost"]
     assert count["lost"] == items_lost(result)
+    (finding,) = verify_recording(result.recording_dir).of_level("incomplete")
+    assert finding.text.startswith(f"{count['lost']} of {stream.sent} item(s)")
     assert result.reports["video"]["frames_lost"] == count["lost"]
     lines = [text for module, _, text in bench.watcher.logs if "before they could be sent" in text]
     assert lines

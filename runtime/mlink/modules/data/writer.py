@@ -10,6 +10,7 @@ from mlink.modules.data.data_file import FLUSH_INTERVAL_S, DataFile
 from mlink.modules.data.dataset_name import dataset_name
 from mlink.modules.data.losses import Losses
 from mlink.modules.data.stream_metadata import keep_stream_metadata
+from mlink.storage.account import note_subscription
 from mlink.storage.edl import Dataset
 from mlink.storage.runs import Runs
 from mlink.transport.codec import SIGNAL_BLOCKS
@@ -72,6 +73,9 @@ class DataWriterModule(Module[SettingsT]):
             self._dataset = self.context.create_dataset(self._dataset_name())
         if self._dataset is not None:
             self._dataset.set_attribute("source_module", self.source)
+            note_subscription(
+                self._dataset, self.context.name, self.port.id, self.port.data_type.value
+            )
             keep_stream_metadata(self._dataset, self.port.metadata)
             self._dataset.save()
 

@@ -27,6 +27,7 @@ from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding, interim_op
 from mlink.modules.video.encoder_attributes import encoder_attributes
 from mlink.modules.video.sections import VideoSections
 from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoOptions, VideoWriter
+from mlink.storage.account import note_subscription
 from mlink.storage.edl import Dataset
 from mlink.storage.runs import Runs
 from mlink.types import ControlCommand, ControlCommandKind, Frame
@@ -88,6 +89,9 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
                 else None,
             )
             self._dataset.set_attribute("source_module", self._source)
+            note_subscription(
+                self._dataset, self.context.name, self._port.id, self._port.data_type.value
+            )
             keep_stream_metadata(self._dataset, self._port.metadata)
             self._dataset.save()
 

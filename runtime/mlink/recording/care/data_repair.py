@@ -71,8 +71,6 @@ def repair_video(unit: UnitFolder) -> Repaired:
     if abandoned:
         attributes["abandoned_files"] = abandoned
         _leave_out(unit, abandoned)
-    if "items_lost" not in unit.attributes:
-        attributes["items_lost"] = 0
     return attributes, done
 
 

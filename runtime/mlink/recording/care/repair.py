@@ -24,6 +24,7 @@ from mlink.recording.care.data_repair import (
 )
 from mlink.recording.care.in_use import refuse_if_in_use
 from mlink.recording.care.verify import VerifyReport, verify_recording
+from mlink.storage.account import read_account, recorded_by
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import (
@@ -58,8 +59,8 @@ class RepairReport(msgspec.Struct, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether the recording is complete and intact now."""
-        return not self.failed and self.after is not None and self.after.ok
+        """Whether the recording is intact now; what was lost is not to be repaired."""
+        return not self.failed and self.after is not None and self.after.intact
 
 
 def repair_recording(path: Path) -> RepairReport:
@@ -109,6 +110,10 @@ def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> No
     for text in done:
         _note(report, unit, text)
     known = read_unit(unit.path, unit.name).attributes
+    source = recorded_by(known)
+    sent = read_account(root.attributes).get((source.module, source.port)) if source else None
+    if sent is not None and "items_lost" not in known:  # its recorder was killed
+        changes["items_lost"] = sent.lost
     changed = {key: value for key, value in changes.items() if known.get(key) != value}
     if changed:
         write_toml(unit.path / ATTRIBUTES, known | plain_attributes(changed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -11,13 +12,15 @@ import msgspec
 
 from mlink.errors import StorageError
 from mlink.recording.care.checks import Checked, check_json, check_table, check_zarr
+from mlink.recording.care.completeness import what_is_missing
 from mlink.recording.care.journal_check import check_journal
 from mlink.recording.care.video_check import check_tsync_only, check_video
+from mlink.storage.account import Delivery, read_account
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.manifest import FORMAT_VERSION
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
 
-Level = Literal["damage", "unfinished", "note"]
+Level = Literal["damage", "unfinished", "incomplete", "note"]
 
 
 class Finding(msgspec.Struct, kw_only=True):
@@ -27,6 +30,7 @@ class Finding(msgspec.Struct, kw_only=True):
     """Path of the dataset below the recording; "" for the recording itself."""
     level: Level
     """"damage": missing or wrong. "unfinished": left by a crash, `mlink repair` finishes it.
+    "incomplete": the files are intact, but lack items that were sent to the dataset.
     "note": worth knowing, nothing is wrong with the files."""
     text: str
 
@@ -54,6 +58,13 @@ class VerifyReport(msgspec.Struct, kw_only=True):
     closed: bool = True
     datasets: list[DatasetReport] = []
     findings: list[Finding] = []
+    account: bool = True
+    """Whether it is known what was sent to each dataset; False after a kill of the whole run."""
+
+    @property
+    def intact(self) -> bool:
+        """Whether no file is damaged or unfinished; items may be missing."""
+        return not self.of_level("damage") and not self.of_level("unfinished")
 
     @property
     def ok(self) -> bool:
@@ -79,8 +90,11 @@ def verify_recording(path: Path, *, decode: bool = False) -> VerifyReport:
     report = VerifyReport(path=str(path.resolve()))
     report.collection_id = str(root.manifest.get("collection_id", ""))
     _check_root(root, report)
+    account = read_account(root.attributes)
     for unit in units_below(path):
-        _check_unit(unit, report, decode=decode)
+        _check_unit(unit, report, account, decode=decode)
+    if not report.account and report.closed:
+        _add(report, "", "note", "the run's account is missing: what was sent is not known")
     return report
 
 
@@ -104,7 +118,13 @@ def _check_root(root: UnitFolder, report: VerifyReport) -> None:
         add("unfinished", f"{len(root.drafts)} half-written file(s) are in the folder")
 
 
-def _check_unit(unit: UnitFolder, report: VerifyReport, *, decode: bool) -> None:
+def _check_unit(
+    unit: UnitFolder,
+    report: VerifyReport,
+    account: Mapping[tuple[str, str], Delivery],
+    *,
+    decode: bool,
+) -> None:
     add = functools.partial(_add, report, unit.name)
     if unit.problem:
         level: Level = "unfinished" if not unit.manifest else "damage"
@@ -144,10 +164,10 @@ def _check_unit(unit: UnitFolder, report: VerifyReport, *, decode: bool) -> None
         add("unfinished", text)
     for text in checked.notes:
         add("note", text)
-    lost = unit.attributes.get("items_lost")
-    if lost:
-        add("note", f"{lost} item(s) did not reach the recorder, in "
-                    f"{unit.attributes.get('gap_count', '?')} gap(s)")  # fmt: skip
+    lacking = what_is_missing(unit, checked, account)
+    report.account &= lacking is not None
+    if lacking:
+        add("incomplete", lacking)
 
 
 def _check_data(unit: UnitFolder, *, decode: bool) -> Checked:

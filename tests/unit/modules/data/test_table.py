@@ -49,7 +49,9 @@ def test_rows_and_header_are_written(tmp_path):
     assert manifest["data"]["parts"] == [{"fname": "events.csv"}]
     attributes = toml(folder / "attributes.toml")
     assert attributes == {"has_header": True, "source_module": "loop", "row_count": 2,
-                          "items_lost": 0, "stream": {
+                          "items_lost": 0, "subscription": {
+                              "module": "Events", "port": "rows", "data_type": "TableRow",
+                          }, "stream": {
                               "src_mod_name": "loop", "table_header": ["time", "what"],
                           }}  # fmt: skip
     assert context.reports == {"rows_written": 2, "rows_lost": 0}

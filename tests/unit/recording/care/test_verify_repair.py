@@ -99,7 +99,7 @@ def test_repair_has_nothing_to_do_on_a_whole_recording(recording):
         (lambda r: set_attribute(r / "video", "frame_count", 91), "damage", "91 were written"),
         (
             lambda r: set_attribute(r / "video", "items_lost", 2),
-            "note",
+            "incomplete",
             "2 item(s) did not reach the recorder",
         ),
         (
@@ -267,6 +267,61 @@ def test_verify_as_a_command(recording, capsys):
     out = capsys.readouterr().out
     assert "done: video: video.tsync" in out
     assert "complete and intact" in out
+
+
+@pytest.mark.parametrize(
+    ("sent", "received", "lost", "not_taken", "text"),
+    [
+        (FRAMES + 5, FRAMES, 5, 0, "5 of 95 item(s) that were sent to it are missing: "
+         "3 lost before cam.video could send them, 2 lost on the way"),
+        (FRAMES + 9, FRAMES, 5, 4, "9 of 99 item(s) that were sent to it are missing: "
+         "3 lost before cam.video could send them, 2 lost on the way, 4 not taken by the recorder"),
+        (FRAMES + 9, FRAMES + 9, 0, 0, "9 of 99 item(s) that were sent to it are missing: "
+         "9 received, but not in its files"),
+        # a recorder that was killed has written more than it has reported
+        (FRAMES + 2, FRAMES - 8, 0, 10, "2 of 92 item(s) that were sent to it are missing: "
+         "2 not taken by the recorder"),
+        (FRAMES, FRAMES - 8, 0, 8, ""),
+    ],
+)  # fmt: skip
+def test_a_dataset_is_complete_only_by_the_account(
+    recording, capsys, sent, received, lost, not_taken, text
+):
+    video = {"module": "video", "port": "frames-in", "received": received, "lost": lost,
+             "not_taken": not_taken}  # fmt: skip
+    _, events = toml(recording / "attributes.toml")["streams"]
+    streams = [{"name": "cam.video", "sent": sent, "lost_at_source": min(lost, 3),
+                "subscriptions": [video]}, events]  # fmt: skip
+    set_attribute(recording, "streams", streams)
+    report = verify_recording(recording)
+    assert report.intact
+    assert report.ok is (not text)
+    assert texts(report, "incomplete") == (f"video: {text}" if text else "")
+    if text:
+        with pytest.raises(typer.Exit) as ended:
+            verify(recording)
+        assert ended.value.exit_code == 1
+        assert "intact, but not complete" in capsys.readouterr().out
+
+
+def test_without_an_account_a_recording_is_not_called_complete(recording, capsys):
+    set_attribute(recording, "streams", [])
+    report = verify_recording(recording)
+    assert (report.ok, report.account) == (True, False)
+    assert "the run's account is missing" in texts(report, "note")
+    verify(recording)
+    assert "complete and intact" not in capsys.readouterr().out
+
+
+def test_repair_takes_the_losses_of_a_killed_recorder_from_the_account(tmp_path):
+    live = LiveRecording(tmp_path / "live").feed(30)
+    path = live.as_a_kill_leaves_it(tmp_path / "killed")
+    set_attribute(path, "streams", live.account(video=7))
+    live.close()
+    report = repair_recording(path)
+    assert report.ok, (report.failed, texts(report.after))
+    assert not report.after.ok
+    assert toml(path / "video" / "attributes.toml")["items_lost"] == 7
 
 
 def flip(path, at):

@@ -1,0 +1,63 @@
+"""The account in a recording: what was sent to each recorder, and where that is now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from mlink.storage.edl import Dataset
+
+_ATTRIBUTE = "subscription"
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """Counts of one subscription at the end of the run: sent = received + lost + not_taken."""
+
+    stream: str
+    sent: int
+    received: int
+    lost: int
+    not_taken: int
+    lost_at_source: int
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The subscription that a dataset records, as in the dataset's attribute `subscription`."""
+
+    module: str
+    port: str
+    data_type: str
+
+
+def note_subscription(dataset: Dataset, module: str, port: str, data_type: str) -> None:
+    """Write into a dataset which subscription it records."""
+    found = Recorded(module, port, data_type)
+    dataset.set_attribute(_ATTRIBUTE, msgspec.structs.asdict(found))
+
+
+def recorded_by(attributes: Mapping[str, Any]) -> Recorded | None:
+    """Return the subscription that a dataset records; None if that is not known."""
+    try:
+        return msgspec.convert(attributes.get(_ATTRIBUTE), Recorded)
+    except msgspec.ValidationError:
+        return None
+
+
+def read_account(attributes: Mapping[str, Any]) -> dict[tuple[str, str], Delivery]:
+    """Return the counts of each subscription (module, port) in a recording's attributes.
+
+    Empty when the run was killed, or the recording is not one of this program.
+    """
+    found: dict[tuple[str, str], Delivery] = {}
+    for stream in attributes.get("streams", ()):
+        try:
+            for each in stream["subscriptions"]:
+                counts = {"stream": stream["name"], "sent": stream["sent"], **each}
+                counts.setdefault("not_taken", 0)
+                counts["lost_at_source"] = stream.get("lost_at_source", 0)
+                found[each["module"], each["port"]] = msgspec.convert(counts, Delivery)
+        except (KeyError, TypeError, AttributeError, msgspec.ValidationError):
+            continue  # not written by this program
+    return found
