@@ -77,7 +77,7 @@ class BenchRun:
         """Makes faults, while the run lasts."""
         self._folder = Path(tempfile.mkdtemp(prefix="mlink-hil-"))
         tapped = add_tap(bench, self._folder / "tap", testers(wires))
-        self.tap = TapLink(self._folder / "tap", ItemEvents(self.history))
+        self.tap = TapLink(self._folder / "tap", ItemEvents(self.history, self._lost))
         self.names = Names(bench, self.boards.__contains__, self.tap.metadata, wires)
         self.engine = Engine(tapped, options, self)
         self._regions: dict[str, str] = {}
@@ -247,8 +247,12 @@ class BenchRun:
         if channel not in self._regions:
             self._regions[channel] = stream
             bound_usec = self.tap.uncertainty_usec(stream)
-            self.tap.add_region(stream, area, RegionEvents(self.history, channel, bound_usec))
+            note = RegionEvents(self.history, channel, bound_usec, partial(self._lost, stream))
+            self.tap.add_region(stream, area, note)
             self._note_first_picture(stream, channel)
+
+    def _lost(self, stream: str) -> int:
+        return self.tap.accounts[stream].lost
 
     def _note_first_picture(self, stream: str, channel: str) -> None:
         """Note from when on a region is seen, if the tap did not keep the stream's first frame."""

@@ -65,6 +65,8 @@ class Event:
     """Whether the test or a fault caused it."""
     previous: float | None = field(default=None, compare=False)
     """Value of the channel before it; None when that is not known."""
+    after_loss: bool = field(default=False, compare=False)
+    """Whether items may be missing between `previous` and this event."""
     waited_usec: int = field(default=0, compare=False)
     """How long the processes of a virtual bench waited for a processor between the stimulus and
     this answer, in µs. The lower bound of `since` leaves that time out."""

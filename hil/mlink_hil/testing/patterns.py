@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from mlink_hil.testing.events import Event
@@ -47,6 +48,14 @@ class Bound:
     channel: str
     matches: Callable[[Event], bool]
     text: str
+
+    def surely_matches(self, event: Event) -> bool | None:
+        """Return whether an event matches; None when what was lost before it leaves that open."""
+        if not event.after_loss:
+            return self.matches(event)
+        before = (event.previous, event.value, float(not event.value), -math.inf, math.inf)
+        answers = {self.matches(replace(event, previous=each)) for each in before}
+        return answers.pop() if len(answers) == 1 else None
 
 
 Pattern = Callable[[Channels], Bound]

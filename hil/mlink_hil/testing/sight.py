@@ -104,15 +104,8 @@ class Sight:
         if stream is None:
             return None
         tap = self._run.tap
-        account = tap.accounts[stream]
-        if found := account.unseen(from_usec, to_usec):
+        if found := tap.accounts[stream].unseen(from_usec, to_usec):
             return Unseen(*found)
-        # the first event after a gap does not show from what the channel has changed
-        for gap in account.gaps[-1:]:
-            after = self._run.history.of(channel, gap.to_usec, to_usec)
-            if after and channel != stream and after[0].latest_usec >= from_usec:
-                text = f"{gap.count} item(s) of {stream} were lost before {after[0]}"
-                return Unseen(after[0].earliest_usec, text)
         if tap.broken:
             return Unseen(tap.drained_usec, tap.broken)
         if tap.ended.is_set() and not tap.complete and tap.drained_usec < to_usec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from mlink.tap import messages
 from mlink.tap.link import Item
@@ -16,23 +17,31 @@ class ItemEvents:
     Readings and commands get the channel "module.port.line", frames and rows that of their stream.
     Commands and rows have no time of their own: their lower bound reaches back to the moment at
     which the tap's queue was last empty.
+
+    Args:
+        history: Receives the events.
+        lost: Returns how many items of a stream are missing so far.
     """
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, lost: Callable[[str], int]) -> None:
         self._history = history
+        self._lost = lost
+        self._lost_before: dict[str, int] = {}
+        """What was missing of a channel's stream at the channel's last event."""
 
     def __call__(self, item: Item, uncertainty_usec: int) -> None:
         """Add an item's event, its times uncertain by ± `uncertainty_usec`."""
         match item:
             case messages.Reading():
                 channel = f"{item.stream}.{item.line}"
-                self._add(channel, item.time_usec, item.value, uncertainty_usec)
+                self._add(item.stream, channel, item.time_usec, item.value, uncertainty_usec)
             case messages.Command():
                 channel = f"{item.stream}.{item.line}"
-                waited_usec = item.time_usec - item.since_usec
-                self._add(channel, item.time_usec, item.value, uncertainty_usec, waited_usec)
+                early_usec = uncertainty_usec + item.time_usec - item.since_usec
+                times = item.time_usec, item.value, uncertainty_usec, early_usec
+                self._add(item.stream, channel, *times)
             case messages.FrameSeen():
-                self._add(item.stream, item.time_usec, item.index, uncertainty_usec)
+                self._add(item.stream, item.stream, item.time_usec, item.index, uncertainty_usec)
             case messages.Row():
                 event = Event(
                     item.stream,
@@ -43,16 +52,25 @@ class ItemEvents:
                 self._history.add([event])
 
     def _add(
-        self, channel: str, time_usec: int, value: float, bound_usec: int, waited_usec: int = 0
+        self,
+        stream: str,
+        channel: str,
+        time_usec: int,
+        value: float,
+        late_usec: int,
+        early_usec: int | None = None,
     ) -> None:
-        last = self._history.last(channel)
+        last, lost = self._history.last(channel), self._lost(stream)
+        after_loss = lost != self._lost_before.get(channel, 0)
+        self._lost_before[channel] = lost
         event = Event(
             channel,
             time_usec,
             value,
-            bound_usec + waited_usec,
-            bound_usec,
+            late_usec if early_usec is None else early_usec,
+            late_usec,
             previous=None if last is None else last.value,
+            after_loss=after_loss,
             noted_ns=time.monotonic_ns(),
         )
         self._history.add([event])
@@ -68,9 +86,14 @@ class RegionEvents:
         history: Receives the events.
         channel: The region's channel.
         bound_usec: Uncertainty of the frames' times in µs.
+        lost: Returns how many frames are missing so far.
     """
 
-    def __init__(self, history: History, channel: str, bound_usec: int) -> None:
+    def __init__(
+        self, history: History, channel: str, bound_usec: int, lost: Callable[[], int]
+    ) -> None:
+        self._lost = lost
+        self._lost_before = lost()
         self._history = history
         self._channel = channel
         self._bound_usec = bound_usec
@@ -84,6 +107,8 @@ class RegionEvents:
             early_usec += time_usec - self._last[0]
             previous = self._last[1]
         self._last = (time_usec, mean)
+        lost = self._lost()
+        after_loss, self._lost_before = lost != self._lost_before, lost
         event = Event(
             self._channel,
             time_usec,
@@ -91,6 +116,7 @@ class RegionEvents:
             early_usec,
             self._bound_usec,
             previous=previous,
+            after_loss=after_loss,
             noted_ns=time.monotonic_ns(),
         )
         self._history.add([event])

@@ -52,17 +52,25 @@ class Inside:
     """Why the window is shorter than it should be: the run's end; "" when it is not."""
 
     @classmethod
-    def sort(cls, events: Iterable[Event], window: Window) -> Inside:
-        """Sort events by whether a window holds them.
+    def sort(cls, events: Iterable[tuple[Event, bool | None]], window: Window) -> Inside:
+        """Sort events by whether they match and a window holds them.
 
         Args:
-            events: Events that match a pattern, in order of time.
+            events: Events in order of time, each with whether it matches; None leaves it open.
             window: The window; events that are surely outside are dropped.
         """
-        sorted_out = [(event, window.holds(event)) for event in events]
+        sorted_out = [
+            (event, matches, window.holds(event))
+            for event, matches in events
+            if matches is not False
+        ]
         return cls(
-            tuple(event for event, held in sorted_out if held),
-            tuple(event for event, held in sorted_out if held is None),
+            tuple(event for event, matches, held in sorted_out if matches and held),
+            tuple(
+                event
+                for event, matches, held in sorted_out
+                if held is not False and not (matches and held)
+            ),
         )
 
     def some(self) -> Verdict:

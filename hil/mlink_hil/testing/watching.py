@@ -33,7 +33,7 @@ def watch(run: BenchRun, bound: Bound, window: Window, enough: Enough | None = N
 
     def look() -> Inside:
         events = history.of(bound.channel, window.start_usec, window.end_usec)
-        return Inside.sort(filter(bound.matches, events), window)
+        return Inside.sort(((each, bound.surely_matches(each)) for each in events), window)
 
     def decided() -> bool:
         over = run.sight.is_over(bound.channel, window.end_usec)

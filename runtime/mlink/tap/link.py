@@ -29,7 +29,7 @@ OnItem: TypeAlias = Callable[[Item, int], None]
 OnBrightness: TypeAlias = Callable[[int, float], None]
 """Called with a frame's master time in µs, and the mean brightness of a region in it."""
 
-_ANSWER_SEC = 5.0
+_ANSWER_SEC = 20.0
 
 
 @dataclass(slots=True)

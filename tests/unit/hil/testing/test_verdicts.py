@@ -28,6 +28,10 @@ def at(time_usec: int, bound: int = 0) -> Event:
 PRESS = Event("uno.7", 1000, caused=True)
 
 
+def sort(events, window):
+    return Inside.sort(((event, True) for event in events), window)
+
+
 def test_a_span_has_the_bounds_of_both_its_ends():
     span = at(3000, 100).since(Event("uno.7", 1000, early_usec=10, late_usec=20))
     assert span == Span(2000, 1880, 2110)
@@ -78,17 +82,17 @@ def test_a_window_around_an_event_is_as_strict_on_both_sides(time_usec, bound, h
 
 def test_one_sure_event_passes_and_one_possible_is_inconclusive():
     window = Window(PRESS, 0, 2000)
-    assert Inside.sort([at(1500)], window).some() is Verdict.PASS
-    assert Inside.sort([at(3000, 5)], window).some() is Verdict.INCONCLUSIVE
-    assert Inside.sort([at(3000, 5), at(1500)], window).some() is Verdict.PASS
-    assert Inside.sort([at(4000)], window).some() is Verdict.FAIL
+    assert sort([at(1500)], window).some() is Verdict.PASS
+    assert sort([at(3000, 5)], window).some() is Verdict.INCONCLUSIVE
+    assert sort([at(3000, 5), at(1500)], window).some() is Verdict.PASS
+    assert sort([at(4000)], window).some() is Verdict.FAIL
 
 
 def test_the_verdict_on_absence_is_the_opposite_unless_it_is_inconclusive():
     window = Window(PRESS, 0, 2000)
-    assert Inside.sort([at(1500)], window).none() is Verdict.FAIL
-    assert Inside.sort([at(3000, 5)], window).none() is Verdict.INCONCLUSIVE
-    assert Inside.sort([], window).none() is Verdict.PASS
+    assert sort([at(1500)], window).none() is Verdict.FAIL
+    assert sort([at(3000, 5)], window).none() is Verdict.INCONCLUSIVE
+    assert sort([], window).none() is Verdict.PASS
 
 
 @pytest.mark.parametrize(
@@ -104,7 +108,7 @@ def test_the_verdict_on_absence_is_the_opposite_unless_it_is_inconclusive():
     ],
 )
 def test_a_count_is_judged_by_what_is_sure_and_what_is_possible(times, at_least, at_most, verdict):
-    inside = Inside.sort([at(*each) for each in times], Window(PRESS, 0, 2000))
+    inside = sort([at(*each) for each in times], Window(PRESS, 0, 2000))
     assert inside.count(at_least, at_most) is verdict
 
 

@@ -1,0 +1,260 @@
+"""Tests of the worked examples whose tap is disturbed: how many pass or fail falsely?
+
+Items between the streams and the tap are dropped, delayed, duplicated and reordered at random. In
+sound benches a test that fails does so falsely; in broken ones (BROKEN) a test that passes does.
+Inconclusive is right in both. Recordings and reports of such sessions are kept below --keep. The
+exit code is 1 when there was a false verdict. Not part of `make bench`.
+Run: python -m tests.benchmarks.false_verdicts --count 1000
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.benchmarks.table import Table, arguments, publish
+from tests.support import ROOT
+from tests.support.disturbed_tap import KINDS
+
+EXAMPLES = ROOT / "hil" / "benches"
+SESSION_LIMIT_S = 1200.0
+SESSION_ROUNDS = 20
+"""Repetitions of each test in one session."""
+
+ABSENCE = """
+from mlink_hil.testing import edge, reading, row
+import pytest
+pytestmark = pytest.mark.bench("bench.toml", without=("finger", "latencies"))
+
+def test_no_row_of_a_release(bench, board):
+    press = board.line(7).drive(False)
+    AGAIN
+    bench.expect_none(row("loop.table-out", value=1), for_usec=150_000, after=press)
+
+def test_one_reading(bench, board):
+    press = board.line(7).drive(False)
+    AGAIN
+    bench.expect_count(reading(7), 1, within_usec=150_000, after=press)
+
+def test_one_row_and_no_other(bench, board):
+    press = board.line(7).drive(False)
+    AGAIN
+    bench.expect(row("loop.table-out", value=0), within_usec=150_000, after=press)
+    assert len(bench.events(row("loop.table-out"), after=press)) < 2
+
+def test_no_light(bench, board, camera):
+    place = camera.region(308, 228, 24, 24)
+    now = bench.now()
+    LIGHT
+    bench.expect_none(place.brightens(above=100), for_usec=150_000, after=now)
+"""
+"""Tests of what must not come; the examples have none that depends on a tap."""
+PRESS = "board.line(7).drive(False); bench.wait(0.04)"
+AGAIN = "bench.wait(0.04); board.line(7).release(); bench.wait(0.04)"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A bench, the changes that break it, and the tests that must not pass then.
+
+    A bench without changes is sound: none of its tests may fail.
+    """
+
+    bench: str
+    what: str = "sound"
+    changes: tuple[tuple[str, str, str], ...] = ()
+    """File, text, and what is in its place."""
+    tests: str = ""
+    """Selects tests, as pytest's option -k does; "" for all."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether its tests should pass."""
+        return not self.changes
+
+    def copy(self, parent: Path) -> Path:
+        """Copy the bench and its tests, with the changes."""
+        folder = parent / self.bench
+        ignored = shutil.ignore_patterns("__pycache__", "recordings")
+        shutil.copytree(EXAMPLES / self.bench, folder, ignore=ignored)
+        if self.bench == LED:
+            (folder / "test_absence.py").write_text(ABSENCE)
+        for file, old, new in self.changes:
+            text = (folder / file).read_text()
+            assert old in text, f"{self.bench}/{file} has no {old!r}"
+            (folder / file).write_text(text.replace(old, new))
+        if self.bench == LED:
+            path = folder / "test_absence.py"
+            path.write_text(path.read_text().replace("AGAIN", "pass").replace("LIGHT", "pass"))
+        return folder
+
+
+LED, CAMERA, BOARDS, DUT = "led-follows-button", "camera-sees-light", "two-boards", "dut-firmware"
+SOUND = tuple(Example(name) for name in (LED, CAMERA, BOARDS, DUT))
+_ROW = "table.submit([reading.time_usec, reading.line_id, reading.value])"
+BROKEN = (
+    Example(
+        LED, "no answer", (("loop.py", "led.set_value(1 if reading.value == 0 else 0)", "pass"),),
+        "pressing or letting or each_press or thousand or reports",
+    ),
+    Example(LED, "rows twice", (("loop.py", _ROW, f"{_ROW}; {_ROW}"),), "each_press or one_row"),
+    Example(
+        LED, "every tenth row missing",
+        (
+            ("loop.py", _ROW, f"rows.append(0)\n    if len(rows) % 10:\n        {_ROW}"),
+            ("loop.py", "last_value = 1  #", "rows = []\nlast_value = 1  #"),
+        ),
+        "each_press",
+    ),
+    Example(LED, "28 Hz", (("bench.toml", "framerate = 30", "framerate = 28"),), "30_frames"),
+    Example(LED, "32 Hz", (("bench.toml", "framerate = 30", "framerate = 32"),), "30_frames"),
+    Example(
+        LED, "what must not come comes",
+        (("test_absence.py", "AGAIN", AGAIN), ("test_absence.py", "LIGHT", PRESS)),
+        "no_row or one_reading or one_row or no_light",
+    ),
+    Example(
+        CAMERA, "no light",
+        (("loop.py", "light.set_value(1 if reading.value == 0 else 0)", "pass"),),
+    ),
+    Example(
+        BOARDS, "no answer", (("loop.py", "answer.set_value(reading.value)", "pass"),),
+        "comes_back or makes_its_trip",
+    ),
+    Example(
+        DUT, "buggy firmware", (("bench.toml", "lamp-good.hex", "lamp-buggy.hex"),),
+        "switches_the_lamp_once",
+    ),
+)  # fmt: skip
+
+
+@dataclass
+class Verdicts:
+    """What came of the tests of an example so far."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    """"passed", "failed", "inconclusive" → tests."""
+    least: int = 0
+    """Tests of the name that ran least often."""
+    false: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def run_session(example: Example, kinds: str, seed: str, rounds: int, folder: Path) -> Verdicts:
+    """Run an example's tests under a disturbance; return the verdicts."""
+    bench, results = example.copy(folder), folder / "junit.xml"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
+    command += ["-p", "mlink_hil.plugin", "-p", "tests.support.disturbed_tap"]
+    command += ["--rootdir", str(bench), str(bench), "--junitxml", str(results)]
+    command += ["--mlink-inconclusive", "skip", "--mlink-out", str(folder / "recordings")]
+    command += ["--disturb", kinds, "--disturb-seed", seed, "--disturb-repeat", str(rounds)]
+    if example.tests:
+        command += ["-k", example.tests]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    found, names = Verdicts(), Counter[str]()
+    began = time.monotonic()
+    with (folder / "output.txt").open("w") as output:
+        try:
+            subprocess.run(
+                command, stdout=output, stderr=output, timeout=SESSION_LIMIT_S, check=False,
+                env=environment, cwd=bench,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            found.false.append(f"the session took more than {SESSION_LIMIT_S:g} s")
+    found.seconds = time.monotonic() - began
+    if not results.exists():
+        found.false.append("the session ended without results")
+        return found
+    for case in ElementTree.parse(results).getroot().iter("testcase"):
+        name = f"{case.get('name')}".partition("[")[0]
+        outcome, text = _outcome(case)
+        found.counts[outcome] += 1
+        names[name] += 1
+        if outcome == ("failed" if example.sound else "passed"):
+            found.false.append(f"{name}: {text or 'it passed'}")
+    found.least = min(names.values(), default=0)
+    if not names:
+        found.false.append("no test has run")
+    return found
+
+
+def _outcome(case: ElementTree.Element) -> tuple[str, str]:
+    """Return a test's outcome, and the first line of its message."""
+    bad = [found for kind in ("failure", "error") for found in case.findall(kind)]
+    skipped = case.find("skipped")
+    element = bad[0] if bad else skipped
+    message = "" if element is None else (element.get("message") or "").strip()
+    line = message.splitlines()[0][:300] if message else ""
+    if bad:
+        return "failed", line
+    if skipped is None:
+        return "passed", ""
+    return ("inconclusive" if "inconclusive" in message else "skipped"), line
+
+
+def add(total: Verdicts, found: Verdicts) -> None:
+    """Add a session's verdicts."""
+    total.counts += found.counts
+    total.least += found.least
+    total.false += found.false
+    total.seconds += found.seconds
+
+
+def summary(totals: dict[tuple[Example, str], Verdicts]) -> Table:
+    """Return the figures as a table."""
+    table = Table(
+        f"(f) verdicts under a disturbed tap, {len(os.sched_getaffinity(0))} processors",
+        ["times each", "passed", "failed", "inconclusive", "false"],
+    )
+    for (example, kinds), found in totals.items():
+        count = found.counts
+        shown = [f"{count[each]}" for each in ("passed", "failed", "inconclusive")]
+        table.add(
+            f"{example.bench}, {example.what}: {kinds}", f"{found.least}", *shown,
+            f"{len(found.false)}", target="0", ok=not found.false, false=len(found.false),
+        )  # fmt: skip
+        table.notes += [f"{example.bench}, {example.what}: {text}" for text in found.false]
+    return table
+
+
+def main() -> int:
+    """Run, and report how it went; return the exit code."""
+    parser = arguments(__doc__ or "", seconds=0.0, rounds=1)
+    parser.add_argument("--count", type=int, default=1000, help="times for each test (%(default)d)")
+    parser.add_argument("--minutes", type=float, default=1e9, help="end after so many minutes")
+    parser.add_argument("--kinds", default="all", help=f"all, each, or some of {','.join(KINDS)}")
+    parser.add_argument("--keep", type=Path, default=Path("false-verdicts"))
+    options = parser.parse_args()
+    end = time.monotonic() + options.minutes * 60
+    kinds = {"all": [",".join(KINDS)], "each": list(KINDS)}.get(options.kinds, [options.kinds])
+    totals = {(example, each): Verdicts() for example in SOUND + BROKEN for each in kinds}
+    number = 0
+    while any(found.least < options.count for found in totals.values()) and time.monotonic() < end:
+        number += 1
+        for (example, each), total in totals.items():
+            rounds = min(SESSION_ROUNDS, options.count - total.least)
+            if rounds <= 0 or time.monotonic() > end:
+                continue
+            name = f"{number:03}-{example.bench}-{example.what}-{each}".replace(" ", "-")
+            folder = options.keep / name.replace(",", "-")
+            folder.mkdir(parents=True)
+            found = run_session(example, each, f"{number}", rounds, folder.absolute())
+            add(total, found)
+            print(f"{name}: {dict(found.counts)}, {found.seconds:.0f} s", flush=True)
+            for text in found.false:
+                print(f"  FALSE {text}", flush=True)
+            if not found.false:
+                shutil.rmtree(folder)
+    publish([summary(totals)], options.json)
+    return 1 if any(found.false for found in totals.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

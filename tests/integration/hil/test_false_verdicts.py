@@ -1,0 +1,24 @@
+"""A disturbed tap makes no verdict false; tests/benchmarks/false_verdicts.py runs many more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.false_verdicts import BROKEN, SOUND, Example, run_session
+from tests.support.disturbed_tap import KINDS
+
+TAPPED = "no_row or one_reading or one_row or no_light or each_press"
+EXAMPLES = [
+    replace(SOUND[0], tests=TAPPED),
+    *(each for each in BROKEN if each.what in ("rows twice", "what must not come comes")),
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda each: each.what)
+def test_no_verdict_is_false(tmp_path: Path, example: Example) -> None:
+    found = run_session(example, ",".join(KINDS), "a handful", 2, tmp_path)
+    assert found.false == []
+    assert found.least == 2
