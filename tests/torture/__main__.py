@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import random
 import sys
 from pathlib import Path
@@ -23,13 +24,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--only", type=int, metavar="N", help="do the N-th of the seed")
     parser.add_argument("--longest-pause", type=float, default=2.0, metavar="SECONDS")
+    parser.add_argument("--within", type=float, default=math.inf, metavar="SECONDS",
+                        help="begin none after this time")  # fmt: skip
     parser.add_argument("--table", type=Path, help="also write the tables to this file")
     options = parser.parse_args()
     injections = draw(options.seed, longest_pause_sec=options.longest_pause)
     first, end = (0, options.count) if options.only is None else (options.only, options.only + 1)
     print(f"seed {options.seed}", flush=True)
     tally = Tally()
-    tally.run(itertools.islice(injections, first, end))
+    tally.run(itertools.islice(injections, first, end), options.within)
     print(f"\n{tally.table()}")
     if options.table:
         options.table.write_text(f"{tally.table()}\n")

@@ -146,7 +146,8 @@ def allowed(injection: Injection, phase: str) -> Allowed:
         return Allowed(frozenset(codes), ("fork server",))
     if target == "simulator":
         names = ("board", "uno", "eye", "finger", "simulator")
-        return Allowed(frozenset({0, 1} if late else {1}), names)
+        ignored = kind == "hang-up"  # it looks whether the engine is still there
+        return Allowed(frozenset({0, 1} if late or ignored else {1}), names)
     # A worker may have done its part, or ignore a signal that is meant to be polite.
     spared = late or (kind == "interrupt" and not early)
     return Allowed(frozenset({0, 1} if spared else {1}), (injection.module,))

@@ -53,7 +53,7 @@ def _worker_was_asked_to_end(outcome: Outcome) -> bool:
 KNOWN: tuple[Known, ...] = (
     Known(
         "a run that is asked to end before it began counts as a success",
-        ("exit code",),
+        ("exit code", "account"),
         _asked_to_end,
         _example("terminate", "engine", "prepare"),
     ),
@@ -64,10 +64,19 @@ KNOWN: tuple[Known, ...] = (
         _example("hang-up", "engine", "run"),
     ),
     Known(
-        "workers do not drain when the fork server dies, and the failure has no remedy",
-        ("message", "account", "lost"),
+        "workers do not drain when the fork server dies, the failure has no remedy, and while it "
+        "loads the error is an internal one",
+        ("message", "account", "lost", "traceback"),
         _fork_server_died,
         _example("kill", "fork server", "run", delay=0.8),
+    ),
+    Known(
+        "Ctrl-C while mlink is imported prints a traceback",
+        ("traceback",),
+        lambda outcome: (
+            outcome.injection.kind.startswith("interrupt") and outcome.phase == "import"
+        ),
+        _example("interrupt", "engine", "import", delay=0.3),
     ),
     Known(
         "a worker that is asked to end while it waits for the engine prints a traceback",
