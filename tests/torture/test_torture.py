@@ -50,6 +50,17 @@ def test_a_thousand_disturbed_runs_keep_their_account() -> None:
 
 @pytest.mark.real_time
 @pytest.mark.edlio
+@pytest.mark.parametrize("module", ["video", "json"])
+def test_a_worker_that_is_asked_to_end_while_it_waits_for_the_engine_names_itself(
+    module: str,
+) -> None:
+    injection = Injection(0, 0, "terminate", "worker", module, "prepare", 0.05, 0.1)
+    with disturbed(injection) as outcome:
+        assert judge(outcome).problems == []
+
+
+@pytest.mark.real_time
+@pytest.mark.edlio
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("fault", KNOWN, ids=lambda fault: fault.cause)
 def test_a_known_fault_is_still_there(fault: Known) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import traceback
 from dataclasses import dataclass
 
@@ -29,6 +30,11 @@ _OS_REMEDIES = {
 }
 
 
+_SIGNAL_REMEDY = (
+    "If the log above does not say that mlink ended it, another program or person sent the signal."
+)
+
+
 def describe(error: BaseException | str, *, debug: bool = False) -> FailureText:
     """Return the texts for an error.
 
@@ -46,8 +52,8 @@ def describe(error: BaseException | str, *, debug: bool = False) -> FailureText:
         return FailureText(
             f"{error.strerror or error}{where}", _OS_REMEDIES.get(error.errno, ""), detail
         )
-    if isinstance(error, KeyboardInterrupt):
-        return FailureText("interrupted: it did not stop when requested", detail=detail)
+    if (number := _signal_of(error)) is not None:
+        return FailureText(f"its process was asked to end ({number.name})", _SIGNAL_REMEDY, detail)
     frames = traceback.extract_tb(error.__traceback__)
     where = f" (at {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return FailureText(
@@ -55,3 +61,12 @@ def describe(error: BaseException | str, *, debug: bool = False) -> FailureText:
         "This looks like a fault in the module; run again with --debug for the traceback.",
         detail,
     )
+
+
+def _signal_of(error: BaseException) -> signal.Signals | None:
+    """Return the signal that raised this error in a worker; None for other errors."""
+    if isinstance(error, KeyboardInterrupt):
+        return signal.SIGINT
+    if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:
+        return signal.SIGTERM
+    return None

@@ -73,6 +73,9 @@ class Worker:
         except ControlError as error:
             self.host.failed = True
             self.host.log.error("%s", error)
+        except (KeyboardInterrupt, SystemExit) as error:  # a signal while it waited for the engine
+            self.host.failed = True
+            self.host.send_failure(error, "wait")
         self._close()
         return 1 if self.host.failed else 0
 

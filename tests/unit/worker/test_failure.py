@@ -1,0 +1,25 @@
+"""How a worker's failures are put into words."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlink.worker.failure import describe
+
+
+@pytest.mark.parametrize(
+    ("error", "name"), [(KeyboardInterrupt(), "SIGINT"), (SystemExit(143), "SIGTERM")]
+)
+def test_a_signal_is_named_and_is_not_called_a_fault_of_the_module(
+    error: BaseException, name: str
+) -> None:
+    found = describe(error)
+    assert found.message == f"its process was asked to end ({name})"
+    assert "sent the signal" in found.remedy
+
+
+def test_another_exit_keeps_its_place() -> None:
+    try:
+        raise SystemExit(3)
+    except SystemExit as error:
+        assert "test_failure.py" in describe(error).message
