@@ -62,8 +62,11 @@ def test_a_worker_that_is_asked_to_end_while_it_waits_for_the_engine_names_itsel
 @pytest.mark.real_time
 @pytest.mark.edlio
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("fault", KNOWN, ids=lambda fault: fault.cause)
+@pytest.mark.parametrize(
+    "fault", [fault for fault in KNOWN if fault.example], ids=lambda fault: fault.cause
+)
 def test_a_known_fault_is_still_there(fault: Known) -> None:
+    assert fault.example is not None
     for _ in range(TRIES):
         with disturbed(fault.example) as outcome:
             found = {check for check, _ in judge(outcome).problems}

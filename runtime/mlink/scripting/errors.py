@@ -7,6 +7,7 @@ left out, since the user cannot change anything there.
 from __future__ import annotations
 
 import linecache
+import signal
 import sys
 import traceback
 from collections.abc import Iterable
@@ -74,6 +75,8 @@ def _script_error(error: BaseException, what: str, remedy: str) -> ScriptError:
 
 def _described(error: BaseException) -> tuple[str, str]:
     """Return (description, advice) of an exception; the advice is empty when there is none."""
+    if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:  # our own handler
+        return "SystemExit: the script was ended here by SIGTERM", _INTERRUPT_REMEDY
     if isinstance(error, SystemExit):
         shown = "" if error.code is None else repr(error.code)
         return f"SystemExit: the script called exit({shown})", _EXIT_REMEDY

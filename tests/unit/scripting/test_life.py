@@ -220,6 +220,7 @@ def whole_life(runner: ScriptRunner) -> None:
 ENDINGS = {
     "raise ValueError('seven')": "ValueError: seven",
     "raise SystemExit(3)": r"exit\(3\)",
+    "raise SystemExit(143)": "SIGTERM",
     "import sys; sys.exit()": r"exit\(\)",
     "raise KeyboardInterrupt": "interrupted",
     "assert 1 == 2, 'odd'": "AssertionError: odd",

@@ -19,7 +19,6 @@ def test_a_signal_is_named_and_is_not_called_a_fault_of_the_module(
 
 
 def test_another_exit_keeps_its_place() -> None:
-    try:
+    with pytest.raises(SystemExit) as caught:
         raise SystemExit(3)
-    except SystemExit as error:
-        assert "test_failure.py" in describe(error).message
+    assert "test_failure.py" in describe(caught.value).message
