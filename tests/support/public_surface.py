@@ -1,6 +1,6 @@
 """Lists what docs/api.md calls public: names with signatures, settings, commands, entry points.
 
-    python -m tests.support.public_surface > tests/unit/public_api.txt
+    .venv/bin/python -m tests.support.public_surface > tests/unit/public_api.txt
 
 writes the list of a release; between releases tests/unit/test_public_api.py compares with it.
 """
