@@ -23,7 +23,7 @@ Event = tuple[WorkerHandle, WorkerMessages | int]
 
 _KILL_WAIT_S = 3.0
 _AT_ONCE = 64
-"""Most messages of a worker in one pump: one that sends without end holds up nobody else."""
+"""Most messages of a worker in one pump: one that sends without end does not hold up the others."""
 _AFTER_EXIT = 10_000
 """Most messages read after a worker's exit; its children may have its channel, and go on."""
 

@@ -94,7 +94,7 @@ def _make_folder(base: Path) -> tuple[Path, int]:
                 path.rmdir()
             raise
         if _hold(lock):
-            with contextlib.suppress(OSError):  # no space: then nobody reports it if it is left
+            with contextlib.suppress(OSError):  # no space: if it is left, it is not reported
                 os.write(lock, str(os.getpid()).encode())
             return path, lock
         os.close(lock)
