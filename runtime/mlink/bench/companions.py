@@ -68,7 +68,8 @@ class Companion(Protocol):
     def accompany(self, given: Any, run: RunView) -> AbstractContextManager[object]:
         """Return a context manager that spans the run.
 
-        The engine enters it before the modules prepare and leaves it before they are stopped.
+        The engine enters it before the modules prepare and leaves it before they are stopped, in a
+        thread of the companion's own, and waits at most 30 s for each.
 
         Args:
             given: The value of its key, which `check` has found valid.

@@ -1,0 +1,94 @@
+"""Companions begin before the run and end after it; one that hangs or fails cannot hold it up."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from mlink.engine import companions
+from mlink.engine.companions import LiveRun, accompanied
+from mlink.errors import ControlError, MlinkError
+from tests.support.engine_fakes import bench_of
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """A run whose companions are functions of the test, by key."""
+    entries: dict = {}
+
+    def companion(name):
+        return type("Entry", (), {"accompany": staticmethod(entries[name])})
+
+    monkeypatch.setattr(companions, "companion", companion)
+    live = LiveRun(bench_of(), tmp_path, None, bytes(16), {})
+
+    def make(**given):
+        entries.update(given)
+        live.bench = dataclasses.replace(live.bench, companions=dict.fromkeys(given, 7))
+        return live
+
+    return make
+
+
+def test_a_companion_lasts_as_long_as_the_block(run):
+    events = []
+
+    @contextmanager
+    def accompany(given, live):
+        events.append(("begin", given, live))
+        yield
+        events.append("end")
+
+    live = run(faults=accompany)
+    with accompanied(live):
+        events.append("block")
+    assert events == [("begin", 7, live), "block", "end"]
+    with accompanied(live, in_turns=True):
+        pass
+    assert len(events) == 3
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_its_error_is_raised_in_the_thread_of_the_run(run, at_the_end):
+    @contextmanager
+    def accompany(given, live):
+        if at_the_end:
+            yield
+        raise MlinkError("no such fault")
+
+    with pytest.raises(MlinkError, match="no such fault"), accompanied(run(faults=accompany)):
+        assert at_the_end
+
+
+def test_one_that_does_not_begin_is_named(run, monkeypatch):
+    monkeypatch.setattr(companions, "LIMIT_S", 0.05)
+    end = threading.Event()
+
+    @contextmanager
+    def accompany(given, live):
+        end.wait()
+        yield
+
+    hangs = accompanied(run(faults=accompany))
+    with pytest.raises(ControlError, match=r"\[faults\].*has not begun"), hangs:
+        pytest.fail("ran")
+    end.set()
+
+
+def test_one_that_does_not_end_is_named_and_the_run_goes_on(run, monkeypatch, caplog):
+    monkeypatch.setattr(companions, "LIMIT_S", 0.05)
+    end = threading.Event()
+
+    @contextmanager
+    def accompany(given, live):
+        yield
+        end.wait()
+
+    with caplog.at_level(logging.WARNING), accompanied(run(faults=accompany)):
+        pass
+    assert "[faults]: its companion has not ended" in caplog.text
+    end.set()
