@@ -18,6 +18,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="MODULE.KEY=VALUE", help="Replace one setting; repeatable."),
 ]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", help="Run on when the terminal is closed (SIGHUP).")
+]
 NoRecord = Annotated[bool, typer.Option("--no-record", help="Record nothing.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Show plain lines instead of a live table.")]
 ResultAsJson = Annotated[

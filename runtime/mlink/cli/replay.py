@@ -94,31 +94,33 @@ def replay(
     loaded = load_bench(bench, overrides=overrides or ())
 
     from mlink.cli.live import make_view
+    from mlink.cli.screen import unhurried_output
     from mlink.cli.summary import print_summary
     from mlink.replay import replay as run_replay
 
-    view = make_view(loaded.name, until_s, plain=plain, quiet=json)
-    with view:
-        outcome = run_replay(
-            recording,
-            bench=loaded,
-            speed=factor,
-            until_s=until_s,
-            without=without or (),
-            out_dir=out,
-            name=name,
-            record=not no_record,
-            debug=debug,
-            observer=view,
-        )
-    compared = outcome.compare() if compare else []
-    if json:
-        typer.echo(_as_json(outcome, compared))
-    else:
-        print_summary(outcome.result, view.console, debug=debug)
-        _print_notes(outcome.notes, compared, view.console)
-    if not outcome.result.success or not all(each.same for each in compared):
-        raise typer.Exit(1)
+    with unhurried_output():
+        view = make_view(loaded.name, until_s, plain=plain, quiet=json)
+        with view:
+            outcome = run_replay(
+                recording,
+                bench=loaded,
+                speed=factor,
+                until_s=until_s,
+                without=without or (),
+                out_dir=out,
+                name=name,
+                record=not no_record,
+                debug=debug,
+                observer=view,
+            )
+        compared = outcome.compare() if compare else []
+        if json:
+            typer.echo(_as_json(outcome, compared))
+        else:
+            print_summary(outcome.result, view.console, debug=debug)
+            _print_notes(outcome.notes, compared, view.console)
+        if not outcome.result.success or not all(each.same for each in compared):
+            raise typer.Exit(1)
 
 
 def _as_json(outcome: Replayed, compared: list[Compared]) -> str:

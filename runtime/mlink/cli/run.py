@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from mlink.cli.options import (
     BenchFile,
     Debug,
     DevicesFile,
+    KeepGoing,
     NoRecord,
     Overrides,
     Plain,
@@ -62,6 +64,7 @@ def run(
         str | None,
         typer.Option(metavar="PERIOD", help="Time from start to start: 60s, 5min, 1.5h, 1d."),
     ] = None,
+    keep_going: KeepGoing = False,
     no_record: NoRecord = False,
     replayable: Annotated[
         bool,
@@ -95,6 +98,7 @@ def run(
     checked = load_bench(bench, devices=devices, overrides=overrides or ())
 
     from mlink.cli.live import make_view
+    from mlink.cli.screen import unhurried_output
     from mlink.engine.run import RunOptions, run_bench
     from mlink.errors import BenchError, MlinkError
 
@@ -125,12 +129,15 @@ def run(
     def new_view() -> LogView:
         return make_view(checked.name, for_s, plain=plain, quiet=json)
 
-    if repeat is not None or every is not None:
-        _run_campaign(checked.name, run_once, new_view, repeat, every, json=json, debug=debug)
-        return
-    view = new_view()
-    result = run_once(view)
-    _conclude(result, view, json=json, debug=debug)
+    if keep_going:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with unhurried_output():
+        if repeat is not None or every is not None:
+            _run_campaign(checked.name, run_once, new_view, repeat, every, json=json, debug=debug)
+            return
+        view = new_view()
+        result = run_once(view)
+        _conclude(result, view, json=json, debug=debug)
 
 
 def _run_campaign(

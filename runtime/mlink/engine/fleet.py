@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import select
 import signal
 import time
@@ -15,11 +17,14 @@ from mlink.closing import ClosesOnExit
 from mlink.control import WorkerMessages, WorkerSpec
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError
-from mlink.worker.forkserver import Forked
+from mlink.worker.forkserver import Exited, Forked
 from mlink.worker.spawn import ForkServer
 
 Event = tuple[WorkerHandle, WorkerMessages | int]
 """A worker's message, or its exit code (negative: the signal that ended it)."""
+
+UNKNOWN_EXIT = 1 << 16
+"""Exit code of a worker whose fork server has gone: only its process's end can be seen."""
 
 _KILL_WAIT_S = 3.0
 _AT_ONCE = 64
@@ -60,6 +65,10 @@ class Fleet(ClosesOnExit):
         self._poll = select.poll()
         self._poll.register(self._server.fileno(), select.POLLIN)
         self._by_fd: dict[int, WorkerHandle] = {}
+        self._pidfds: dict[int, WorkerHandle] = {}
+        """Watched when the fork server, which reports exits, has gone."""
+        self._ended: list[WorkerHandle] = []
+        """Workers whose end nobody has reported."""
 
     def close(self) -> None:
         """Kill the workers that still run, close their channels, and end the fork server."""
@@ -67,6 +76,8 @@ class Fleet(ClosesOnExit):
         self._kill_rest()
         for worker in self.workers.values():
             worker.close()
+        for fd in self._pidfds:
+            os.close(fd)
         self._server.close()
 
     def add(self, worker: WorkerHandle) -> None:
@@ -124,12 +135,19 @@ class Fleet(ClosesOnExit):
         beyond _AT_ONCE come with the next call, which then does not wait.
 
         Raises:
-            ControlError: The fork server has ended.
+            ControlError: The fork server has ended, raised once; its workers can still be led to
+                their end.
         """
+        while self._ended:
+            yield from self._exited(self._ended.pop(), UNKNOWN_EXIT)
         ready = [fd for fd, _ in self._poll.poll(max(0.0, timeout_s) * 1000)]
         for fd in ready:
             if worker := self._by_fd.get(fd):
                 yield from self._messages(worker)
+            if worker := self._pidfds.pop(fd, None):
+                self._poll.unregister(fd)
+                os.close(fd)
+                yield from self._exited(worker, UNKNOWN_EXIT)
         if self._server.fileno() in ready:
             yield from self._server_messages()
 
@@ -147,18 +165,42 @@ class Fleet(ClosesOnExit):
             yield worker, message
 
     def _server_messages(self) -> Iterator[Event]:
-        while message := self._server.receive():
+        while message := self._receive():
             worker = self.workers[message.name]
             if isinstance(message, Forked):
                 worker.pid = message.pid
                 worker.worker_sock.close()  # else the worker's exit would not end the channel
                 continue
-            if worker.channel.fileno() in self._by_fd:
-                # its last messages come before its exit code
-                yield from self._messages(worker, _AFTER_EXIT)
-            worker.exit_code = message.code
-            worker.advance(State.GONE)
-            yield worker, message.code
+            yield from self._exited(worker, message.code)
+
+    def _receive(self) -> Forked | Exited | None:
+        try:
+            return self._server.receive()
+        except ControlError:
+            self._poll.unregister(self._server.fileno())
+            self._watch_processes()
+            raise
+
+    def _exited(self, worker: WorkerHandle, code: int) -> Iterator[Event]:
+        if worker.channel.fileno() in self._by_fd:
+            # its last messages come before its exit code
+            yield from self._messages(worker, _AFTER_EXIT)
+        worker.exit_code = code
+        worker.advance(State.GONE)
+        yield worker, code
+
+    def _watch_processes(self) -> None:
+        """Watch the workers' processes themselves: the fork server has gone."""
+        for worker in self.workers.values():
+            if not worker.alive:
+                continue
+            try:
+                fd = os.pidfd_open(worker.pid)
+            except OSError:  # it has ended, or was never forked (its process id is 0)
+                self._ended.append(worker)
+                continue
+            self._pidfds[fd] = worker
+            self._poll.register(fd, select.POLLIN)
 
     def _kill_rest(self) -> None:
         """Kill the workers that still run and wait for their exit, at most _KILL_WAIT_S."""
@@ -168,8 +210,6 @@ class Fleet(ClosesOnExit):
         while any(worker.pid and worker.alive for worker in self.workers.values()):
             if time.monotonic() > deadline:
                 return
-            try:
+            with contextlib.suppress(ControlError):  # the fork server has gone: pump goes on
                 for _ in self.pump(0.1):
                     pass
-            except ControlError:
-                return

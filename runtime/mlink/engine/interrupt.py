@@ -1,6 +1,6 @@
-"""Requests to end a run: Ctrl-C, SIGTERM, other threads.
+"""Requests to end a run: Ctrl-C, SIGTERM, the end of its terminal, other threads.
 
-The second signal gives up the wait for modules, the third also that for their files.
+The second Ctrl-C or SIGTERM gives up the wait for modules, the third also that for their files.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ import signal
 import threading
 from typing import Any, Self
 
-_NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+_NAMES = {
+    signal.SIGINT: "Ctrl-C",
+    signal.SIGTERM: "SIGTERM",
+    signal.SIGHUP: "SIGHUP: its terminal was closed",
+}
 
 
 class Interrupts:
-    """Handles SIGINT and SIGTERM while a run lasts; a context manager.
+    """Handles SIGINT, SIGTERM and SIGHUP while a run lasts; a context manager.
 
+    SIGHUP stays ignored where it is, as under nohup and with `mlink run --keep-going`.
     Python allows signal handlers in the main thread only: in another thread none are installed.
     """
 
@@ -31,6 +36,8 @@ class Interrupts:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in _NAMES:
+                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue
                 self._previous[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -43,7 +50,8 @@ class Interrupts:
             self._fd = -1
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        self._count += 1
+        # A closed terminal sends SIGHUP twice, and a session's end SIGTERM with it.
+        self._count += number != signal.SIGHUP
         self.request(f"interrupted by {_NAMES[signal.Signals(number)]}")
 
     def fileno(self) -> int:

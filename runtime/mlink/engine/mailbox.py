@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from mlink import control
-from mlink.engine.fleet import Event
+from mlink.engine.fleet import UNKNOWN_EXIT, Event
 from mlink.engine.outcome import Outcome
 from mlink.engine.report import Reporter
 from mlink.engine.streams import Streams
@@ -113,8 +113,9 @@ class RunMessages:
             )
 
     def _worker_exited(self, worker: WorkerHandle, code: int) -> None:
-        if code != 0 or not worker.closed:
+        if code not in (0, UNKNOWN_EXIT) or not worker.closed:
             how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            how = "ended" if code == UNKNOWN_EXIT else how
             self._outcome.fail_worker(
                 worker,
                 "run",

@@ -41,7 +41,7 @@ from mlink.engine.streams import Streams
 from mlink.engine.virtual_time.conductor import Conductor
 from mlink.engine.virtual_time.turns import Turns
 from mlink.engine.workers import State, WorkerHandle
-from mlink.errors import MlinkError, StorageError
+from mlink.errors import ControlError, MlinkError, StorageError
 from mlink.storage.disk_sync import DiskSync
 from mlink.storage.uuid7 import uuid7
 
@@ -127,10 +127,10 @@ class Engine:
         """
         run_uuid = self.options.run_uuid or uuid7().bytes
         with ExitStack() as stack:
+            stack.enter_context(self._interrupts)
             stack.enter_context(ReporterLogHandler(self._reporter))
             work = stack.enter_context(RunWorkDir())
             self.work_dir = work.path
-            stack.enter_context(self._interrupts)
             recording: Recording | None = None
             if self.options.record:
                 recording = Recording(self.bench, self.options, run_uuid)
@@ -337,8 +337,11 @@ class Engine:
     def _pump(self, timeout_s: float) -> None:
         assert self._fleet is not None
         assert self._messages is not None
-        for event in self._fleet.pump(timeout_s):
-            self._messages.handle(event)
+        try:
+            for event in self._fleet.pump(timeout_s):
+                self._messages.handle(event)
+        except ControlError as error:  # the fork server has gone; its workers drain and close
+            self._outcome.add(Failure("", "run", error.message, error.remedy))
         if reason := self._interrupts.reason():
             self._outcome.stop(reason)
         self._look_at_the_time()

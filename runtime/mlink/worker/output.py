@@ -6,6 +6,7 @@ left out; their number is sent.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import sys
@@ -102,7 +103,8 @@ class ChannelLogHandler(logging.Handler):
         try:
             self._channel.send(control.Log(level, text))
         except ControlError:
-            sys.__stderr__ and sys.__stderr__.write(text + "\n")
+            with contextlib.suppress(OSError):  # the terminal may have gone too
+                sys.__stderr__ and sys.__stderr__.write(text + "\n")
 
 
 class LineSender(io.TextIOBase):

@@ -96,11 +96,22 @@ class ForkServer(ClosesOnExit):
             packet = self._sock.recv(1 << 16, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
+        except ConnectionResetError:  # it was killed before it read all that was sent
+            packet = b""
         if not packet:
             raise ControlError(
-                f"the fork server ended unexpectedly (exit code {self._process.poll()})"
+                f"the process that starts the modules (mlink.worker.forkserver) {self._end()}",
+                remedy="The run ends, and its modules close their files. `dmesg` shows whether the "
+                "system has killed it because memory was short.",
             )
         return self._decoder.decode(packet)
+
+    def _end(self) -> str:
+        try:
+            code = self._process.wait(_EXIT_WAIT_S)
+        except subprocess.TimeoutExpired:
+            return "has closed its connection"
+        return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
     def close(self) -> None:
         """End the server; workers that still run notice that the engine has gone."""

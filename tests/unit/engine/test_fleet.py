@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 
 import pytest
 
 from mlink.control import Log, WorkerSpec
 from mlink.engine import fleet as fleet_module
-from mlink.engine.fleet import Fleet, StreamDescriptors
+from mlink.engine.fleet import UNKNOWN_EXIT, Fleet, StreamDescriptors
 from mlink.engine.workers import State
 from mlink.errors import ControlError
 from mlink.worker.forkserver import Exited, Forked
@@ -236,3 +237,20 @@ def test_a_fork_server_that_has_died_does_not_hold_up_the_end(fleet, server, mon
     server[0].fail(ControlError("the fork server ended unexpectedly"))
     fleet.close()
     assert server[0].closed
+
+
+def test_without_a_fork_server_the_ends_of_workers_are_seen_all_the_same(fleet, server):
+    """Nobody knows their exit codes then; one that was never forked has ended too."""
+    process = subprocess.Popen(["sleep", "100"])
+    server[0].report(Forked("a", process.pid))
+    assert events(fleet) == []
+    server[0].fail(ControlError("the fork server ended unexpectedly"))
+    with pytest.raises(ControlError):
+        events(fleet)
+    fleet.fakes["a"].send(Log(20, "drains"))
+    assert events(fleet) == [("b", UNKNOWN_EXIT), ("a", Log(20, "drains"))]
+    process.kill()
+    process.wait()
+    assert list(fleet.pump(60)) == [(fleet.workers["a"], UNKNOWN_EXIT)]
+    assert not fleet.workers["a"].alive
+    assert fleet.workers["a"].state is State.GONE

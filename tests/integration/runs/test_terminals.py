@@ -1,0 +1,163 @@
+"""Terminals, pipes and fork servers that go away in mid-run: files are closed all the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mlink.recording.care.verify import verify_recording
+from mlink.storage.inspect import inspect_recording
+from tests.support import ROOT
+from tests.support.bench_runner import BenchRunner
+
+BENCH = """
+[modules.source]
+type = "pyscript"
+script = "source.py"
+ports_out = [{ id = "rows", data_type = "TableRow" }]
+[modules.rows]
+type = "table"
+inputs = { rows = "source.rows" }
+"""
+SOURCE = """
+import syntalos_mlink as syl
+from pathlib import Path
+rows = syl.get_output_port("rows")
+rows.set_metadata_value("table_header", ["number"])
+
+def run():
+    number = 0
+    while syl.is_running():
+        rows.submit([number])
+        number += 1
+        print(number, "x" * 200)
+        Path(__file__).with_name("count").write_text(str(number))
+        syl.await_data(5_000)
+"""
+TIMEOUT_S = 120
+
+
+@contextmanager
+def mlink_run(folder: Path, *arguments: str, **popen: object) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the bench by the command line in a session of its own, in a pseudo-terminal's place."""
+    BenchRunner(folder).write(BENCH, source=SOURCE)
+    command = [str(Path(sys.executable).with_name("mlink")), "run", ".", "--out", "rec", *arguments]
+    process = subprocess.Popen(  # type: ignore[call-overload]
+        command, cwd=folder, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        **popen,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def wait_for_rows(folder: Path, count: int = 50) -> None:
+    """Wait until the source has sent so many more rows."""
+    path = folder / "count"
+
+    def number() -> int:
+        return int(path.read_text() or 0) if path.exists() else 0
+
+    goal, deadline = number() + count, time.monotonic() + TIMEOUT_S
+    while number() < goal:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def check_recording(folder: Path, *, success: bool) -> str:
+    """Check that the recording has been closed, whole; return its run's reason to stop."""
+    (log,) = (folder / "rec").rglob("run.log")
+    summary = inspect_recording(log.parent)
+    assert summary.closed
+    assert summary.success is success, summary.failure_reason
+    assert verify_recording(log.parent).ok
+    return str(summary.attributes.get("stop_reason", ""))
+
+
+def test_a_terminal_that_is_closed_ends_the_run_cleanly(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    with mlink_run(
+        tmp_path, stdin=theirs, stdout=theirs, stderr=theirs,
+        preexec_fn=lambda: __import__("fcntl").ioctl(0, 0x540E, 0),  # TIOCSCTTY
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        deadline = time.monotonic() + TIMEOUT_S
+        while not (tmp_path / "count").exists() and time.monotonic() < deadline:
+            os.read(ours, 65_536)
+        os.close(ours)
+        assert process.wait(TIMEOUT_S) == 0
+    assert "SIGHUP" in check_recording(tmp_path, success=True)
+
+
+@pytest.mark.parametrize("how", ["keep-going", "nohup"])
+def test_a_run_goes_on_without_its_terminal(tmp_path: Path, how: str) -> None:
+    option = ["--keep-going"] if how == "keep-going" else []
+    ignore = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    with mlink_run(
+        tmp_path, *option, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        **({} if option else ignore),
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        wait_for_rows(tmp_path)
+        process.send_signal(signal.SIGHUP)
+        wait_for_rows(tmp_path)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_S) == 0
+    assert "SIGTERM" in check_recording(tmp_path, success=True)
+
+
+def test_a_reader_that_takes_nothing_delays_nothing(tmp_path: Path) -> None:
+    with mlink_run(
+        tmp_path, "--for", "8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not list(tmp_path.rglob("rec/**/rows/manifest.toml")):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        wait_for_rows(tmp_path, 600)  # 120 kB of lines: more than a pipe holds
+        while not any("stop_reason" in p.read_text() for p in tmp_path.rglob("attributes.toml")):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 0
+    assert b"The run completed" in output
+    check_recording(tmp_path, success=True)
+
+
+def test_when_the_fork_server_is_killed_the_modules_close_their_files(tmp_path: Path) -> None:
+    with mlink_run(tmp_path, "--json", stdout=subprocess.PIPE) as process:
+        wait_for_rows(tmp_path)
+        for child in psutil.Process(process.pid).children():
+            if "mlink.worker.forkserver" in child.cmdline():
+                child.kill()
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 1
+    result = json.loads(output)
+    (failure,) = result["failures"]
+    assert "starts the modules" in failure["message"]
+    assert "signal 9" in failure["message"]
+    assert failure["remedy"]
+    (stream,) = result["streams"]
+    (subscription,) = stream["subscriptions"]
+    assert stream["sent"] == subscription["received"] > 0
+    check_recording(tmp_path, success=False)
