@@ -241,7 +241,7 @@ def test_a_fork_server_that_has_died_does_not_hold_up_the_end(fleet, server, mon
 
 def test_without_a_fork_server_the_ends_of_workers_are_seen_all_the_same(fleet, server):
     """Nobody knows their exit codes then; one that was never forked has ended too."""
-    process = subprocess.Popen(["sleep", "100"])
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     server[0].report(Forked("a", process.pid))
     assert events(fleet) == []
     server[0].fail(ControlError("the fork server ended unexpectedly"))
@@ -249,8 +249,7 @@ def test_without_a_fork_server_the_ends_of_workers_are_seen_all_the_same(fleet, 
         events(fleet)
     fleet.fakes["a"].send(Log(20, "drains"))
     assert events(fleet) == [("b", UNKNOWN_EXIT), ("a", Log(20, "drains"))]
-    process.kill()
-    process.wait()
+    process.communicate()
     assert list(fleet.pump(60)) == [(fleet.workers["a"], UNKNOWN_EXIT)]
     assert not fleet.workers["a"].alive
     assert fleet.workers["a"].state is State.GONE
