@@ -44,7 +44,7 @@ class CampaignRun(msgspec.Struct, frozen=True):
     def lost(self) -> int:
         """Items that did not reach a subscriber."""
         return sum(
-            subscription.lost
+            subscription.lost + subscription.not_taken
             for stream in self.result.streams
             for subscription in stream.subscriptions
         )
