@@ -110,7 +110,8 @@ class TestBench(Expectations):
         measured = Measurement.judge(name, value, unit, at_least, at_most)
         excuse = ""
         if measured.outcome is Verdict.FAIL:
-            excuse = self._excuses.of_measurement(measured.unit)
+            exact = isinstance(value, Span) and value.exact
+            excuse = self._excuses.of_measurement(measured, exact=exact)
         if excuse:
             measured = replace(measured, outcome=Verdict.INCONCLUSIVE)
         self.measurements.append(measured)

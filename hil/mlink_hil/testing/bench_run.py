@@ -19,6 +19,7 @@ from mlink.errors import MlinkError, ModuleError
 from mlink.tap.attach import add_tap
 from mlink.tap.catalog import TAP_NAME
 from mlink.tap.link import TapLink
+from mlink.types import DataType
 from mlink_hil.control.watcher import BoardLink
 from mlink_hil.faults.injector import Injector, injector_of
 from mlink_hil.faults.kinds import Fault
@@ -88,6 +89,11 @@ class BenchRun:
         """Master time of the run's end; None while it lasts."""
         self._starvation = Starvation()
         self.stimulus = Stimulus(self.boards, self.names, self.history, self.tap, self._starvation)
+        self.stimulus.commanded = any(
+            port.data_type is DataType.LineCommand and port.id in {c.port for c in each.connections}
+            for each in bench.modules.values()
+            for port in each.inputs
+        )
         specs = bench.used_devices().values()
         self._virtual = all(spec.startswith("virtual:") for spec in specs)
         self._running = threading.Event()
@@ -261,6 +267,10 @@ class BenchRun:
         frames = self.history.of(stream)
         if frames and frames[0].time_usec < first_usec:
             self._seen_from[channel] = first_usec
+
+    def is_exact(self, channel: str) -> bool:
+        """Return whether a busy host cannot move what happens on a channel (see `Event.exact`)."""
+        return channel.rpartition(".")[0] in self.boards and not self.stimulus.commanded
 
     def starved_usec(self, since: Snapshot | None = None) -> dict[str, int]:
         """Return how long each process of a virtual bench's loop waited for a processor, in µs.

@@ -19,6 +19,8 @@ class Span:
     usec: int
     lowest_usec: int
     highest_usec: int
+    exact: bool = field(default=False, compare=False)
+    """Whether no process of the host has a part in it (see `Event.exact`)."""
 
     @classmethod
     def quantile(cls, spans: Sequence[Span], share: float) -> Span:
@@ -34,7 +36,8 @@ class Span:
         columns = zip(
             *((each.usec, each.lowest_usec, each.highest_usec) for each in spans), strict=True
         )
-        return cls(*(round(float(np.quantile(column, share))) for column in columns))
+        nominal, lowest, highest = (round(float(np.quantile(each, share))) for each in columns)
+        return cls(nominal, lowest, highest, all(each.exact for each in spans))
 
     def __str__(self) -> str:
         if self.lowest_usec == self.highest_usec:
@@ -70,6 +73,9 @@ class Event:
     waited_usec: int = field(default=0, compare=False)
     """How long the processes of a virtual bench waited for a processor between the stimulus and
     this answer, in µs. The lower bound of `since` leaves that time out."""
+    exact: bool = field(default=False, compare=False)
+    """Whether a busy host cannot have moved it: the test's own action, or simulated hardware that
+    no module of the bench commands."""
     noted_ns: int = field(default=0, compare=False)
     """When the test process received it, or requested it in the case of a stimulus (ns on
     CLOCK_MONOTONIC)."""
@@ -93,6 +99,7 @@ class Event:
             self.time_usec - other.time_usec,
             self.earliest_usec - other.latest_usec - self.waited_usec,
             self.latest_usec - other.earliest_usec,
+            self.exact and other.exact,
         )
 
     def __str__(self) -> str:

@@ -14,6 +14,7 @@ from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.events import Event, Window
 from mlink_hil.testing.host.real_time import RealTime
 from mlink_hil.testing.host.starvation import Snapshot
+from mlink_hil.testing.measurements import Measurement
 from mlink_hil.testing.patterns import Bound
 from mlink_hil.testing.watching import Enough, watch
 
@@ -27,7 +28,8 @@ idle host it is 0.05."""
 _LEAST_BUSY_USEC = 5_000
 """Shorter waits, all together, do not spoil a measurement."""
 
-DURATION_UNITS = frozenset({"µs", "us", "ms", "s"})
+_USEC = {"µs": 1, "us": 1, "ms": 1000, "s": 1_000_000}
+DURATION_UNITS = frozenset(_USEC)
 """Units of durations: on a slow host they are longer."""
 _TIMED_UNITS = DURATION_UNITS | {"Hz"}
 """Units of measurements that a busy host falsifies."""
@@ -56,6 +58,12 @@ class HostExcuses:
             window: The window since the last stimulus, which is over.
             explained: Returns whether events in a longer window are enough.
         """
+        if window.origin.exact and self._run.is_exact(bound.channel):
+            slip_usec = round(self._real_time.slip_usec())
+            longer = Window(window.origin, window.low_usec, window.high_usec + slip_usec)
+            if slip_usec and explained(watch(self._run, bound, longer, explained)):
+                return self._real_time.lapse()
+            return ""
         counted_usec = -1
         while True:
             waits = self._waits()
@@ -83,19 +91,25 @@ class HostExcuses:
         waits = self._waits(since)
         return _busy(waits) if sum(waits.values()) >= least_usec else ""
 
-    def of_measurement(self, unit: str) -> str:
+    def of_measurement(self, measured: Measurement, *, exact: bool) -> str:
         """Explain why a measurement of this test is outside its limits.
 
+        Waits explain times and rates only, and only if they are a quarter of the test's time; what
+        is missing or too much of a duration must not be more. A slow simulation explains
+        everything, of exact durations as much as it gave up.
+
         Args:
-            unit: Its unit. Waits explain times and rates only, and only if they are a quarter of
-                the test's time; a slow simulation explains everything.
+            measured: The measurement.
+            exact: Whether it is a duration that a busy host cannot have changed.
         """
-        if lapse := self._real_time.lapse():
+        excess_usec = measured.excess * _USEC.get(measured.unit, 0)
+        if lapse := self._real_time.lapse(excess_usec if exact else 0):
             return lapse
-        if unit not in _TIMED_UNITS:
+        if measured.unit not in _TIMED_UNITS or exact:
             return ""
         test_usec = self._run.now_usec() - self._began_usec
-        return self.of_gaps(self._before, max(_LEAST_BUSY_USEC, _BUSY_SHARE * test_usec))
+        least_usec = max(_LEAST_BUSY_USEC, _BUSY_SHARE * test_usec, excess_usec)
+        return self.of_gaps(self._before, least_usec)
 
     def with_wait(self, answer: Event, origin: Event) -> Event:
         """Return an answer to the last stimulus, with the time that the loop waited in between.
@@ -104,6 +118,8 @@ class HostExcuses:
             answer: The answer.
             origin: The stimulus.
         """
+        if answer.exact and origin.exact:
+            return answer
         waited_usec = sum(self._run.starved_usec().values())
         lowest_usec = max(0, answer.since(origin).lowest_usec)
         return replace(answer, waited_usec=min(waited_usec, lowest_usec))

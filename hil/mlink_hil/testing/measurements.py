@@ -53,6 +53,13 @@ class Measurement:
         return cls(name, number, lowest, highest, unit, at_least, at_most, outcome)
 
     @property
+    def excess(self) -> float:
+        """By how much the value is outside its limits at least; 0 where it may be inside."""
+        above = 0.0 if self.at_most is None else self.lowest - self.at_most
+        below = 0.0 if self.at_least is None else self.at_least - self.highest
+        return max(0.0, above, below)
+
+    @property
     def limits(self) -> str:
         """The limits as text ("≥ 1 and ≤ 5"); "" without any."""
         parts = [

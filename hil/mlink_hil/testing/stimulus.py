@@ -53,6 +53,8 @@ class Stimulus:
         self._history = history
         self._tap = tap
         self._starvation = starvation
+        self.commanded = True
+        """Whether a module of the bench commands boards; else what pins do is simulated alone."""
 
     def connect(self, work_dir: Path, devices: Iterable[str]) -> None:
         """Connect to the virtual boards among some devices, and release all wired lines.
@@ -134,6 +136,7 @@ class Stimulus:
             bound,
             bound,
             caused=caused,
+            exact=caused or not self.commanded,
             previous=int(not level),
             noted_ns=noted_ns or time.monotonic_ns(),
         )

@@ -56,3 +56,42 @@ def test_a_row_that_the_tap_lost_is_not_one_that_never_came(tmp_path: Path, numb
     else:
         assert "of loop.rows were lost on their way to this test" in outcome.text
         assert outcome.counts == {"inconclusive": 1}
+
+
+PULSE_BENCH = """
+[bench]
+name = "pulse"
+[devices]
+uno = "virtual:uno"
+[modules.board]
+type = "firmata-io"
+device = "uno"
+"""
+
+PULSE_TESTS = """
+import subprocess, sys, pytest
+from mlink_hil.testing import edge
+pytestmark = pytest.mark.bench("bench.toml")
+
+@pytest.fixture(autouse=True)
+def busy():
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    yield
+    for hog in hogs:
+        hog.kill()
+        hog.wait()
+
+def test_a_pulse_that_is_too_long(bench, board):
+    began, over = board.line(7).pulse(False, 250)
+    bench.measure("pulse", over.since(began), at_most=100_000)
+
+def test_an_edge_that_does_not_come(bench, board):
+    bench.expect(edge(8), within_usec=100_000, after=board.line(7).drive(False))
+"""
+
+
+def test_what_a_busy_machine_cannot_have_moved_fails_on_it(tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text(PULSE_BENCH)
+    (tmp_path / "test_pulse.py").write_text(PULSE_TESTS)
+    outcome = run_pytest(tmp_path, "--mlink-out", str(tmp_path / "recordings"))
+    assert outcome.counts == {"failed": 2}, outcome.text

@@ -25,16 +25,29 @@ class RealTime:
         self._boards = boards
         self._before = self._ask()
 
-    def lapse(self) -> str:
-        """Describe which boards did not keep real time; "" when all did, and on a real bench."""
-        found = []
-        for name, now in self._ask().items():
-            before = self._before.get(name)
-            if before is not None and (usec := now.slip_usec - before.slip_usec) > 0:
-                found.append(f"{name} gave up {usec / 1000:.1f} ms")
-        if not found:
+    def slip_usec(self) -> float:
+        """Return what all boards together gave up, in µs; 0 on a real bench."""
+        return sum(self._slips().values())
+
+    def lapse(self, least_usec: float = 0) -> str:
+        """Describe which boards did not keep real time; "" when all did, and on a real bench.
+
+        Args:
+            least_usec: What they must have given up together, in µs.
+        """
+        slips = self._slips()
+        if not slips or sum(slips.values()) < least_usec:
             return ""
-        return f"\nbut this machine was too slow to simulate in real time: {', '.join(found)}"
+        found = ", ".join(f"{name} gave up {usec / 1000:.1f} ms" for name, usec in slips.items())
+        return f"\nbut this machine was too slow to simulate in real time: {found}"
+
+    def _slips(self) -> dict[str, float]:
+        slips = {
+            name: now.slip_usec - self._before[name].slip_usec
+            for name, now in self._ask().items()
+            if name in self._before
+        }
+        return {name: usec for name, usec in slips.items() if usec > 0}
 
     def _ask(self) -> dict[str, StatsReply]:
         found = {}

@@ -10,6 +10,7 @@ import pytest
 from mlink_hil.testing.events import Event, Window
 from mlink_hil.testing.excuses import HostExcuses
 from mlink_hil.testing.history import History
+from mlink_hil.testing.measurements import Measurement
 from mlink_hil.testing.patterns import Bound
 from mlink_hil.testing.verdicts import Verdict
 from tests.support.sights import ALL_SEEN
@@ -34,6 +35,7 @@ class Run:
         board = SimpleNamespace(stats=lambda: SimpleNamespace(slip_usec=self.slip_usec))
         self.boards = {} if slip_usec is None else {"uno": board}
         self.sight = ALL_SEEN
+        self.exact: set[str] = set()
         self._counted = False
         self.excuses = HostExcuses(self)
         self.slip_usec = slip_usec
@@ -51,6 +53,9 @@ class Run:
         # the kernel counts a wait when it is over
         return self.waits if self._counted else {}
 
+    def is_exact(self, channel: str) -> bool:
+        return channel in self.exact
+
     def check(self) -> None:
         pass
 
@@ -61,6 +66,11 @@ class Run:
         )
 
 
+def beyond(unit, excess=1):
+    """Return a measurement that is so much above its limit."""
+    return Measurement.judge("it", excess, unit, None, 0)
+
+
 def late(usec):
     return [Event("uno.8", 10_000 + usec, 1)]
 
@@ -69,7 +79,7 @@ def test_on_a_real_bench_nothing_is_explained():
     run = Run(events=late(100))
     assert run.of_lateness() == ""
     assert run.excuses.of_gaps({}, 1) == ""
-    assert run.excuses.of_measurement("µs") == ""
+    assert run.excuses.of_measurement(beyond("µs"), exact=False) == ""
 
 
 def test_an_event_that_was_late_by_less_than_the_wait_is_explained_by_it():
@@ -131,7 +141,7 @@ def test_a_board_that_was_not_simulated_in_real_time_explains_all():
     run = Run(slip_usec=2500)
     text = "\nbut this machine was too slow to simulate in real time: uno gave up 2.5 ms"
     assert run.of_lateness() == text
-    assert run.excuses.of_measurement("V") == text
+    assert run.excuses.of_measurement(beyond("V"), exact=False) == text
     assert Run(slip_usec=0).of_lateness() == ""
 
 
@@ -149,7 +159,7 @@ def test_a_board_that_was_not_simulated_in_real_time_explains_all():
 def test_a_measurement_of_time_is_spoiled_by_long_waits(unit, test_usec, wait_usec, explained):
     run = Run({"ml:loop": wait_usec})
     run.time_usec = test_usec
-    assert bool(run.excuses.of_measurement(unit)) is explained
+    assert bool(run.excuses.of_measurement(beyond(unit), exact=False)) is explained
 
 
 @pytest.mark.parametrize(("least_usec", "explained"), [(4000, True), (4001, False)])
@@ -164,3 +174,46 @@ def test_an_answer_carries_the_wait_but_never_more_than_its_own_time(wait_usec, 
     run.let_run()
     answer = run.excuses.with_wait(Event("uno.8", 8000, 1), PRESS)
     assert answer.waited_usec == kept_usec
+
+
+# what a busy host cannot have moved -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("excess_ms", "explained"), [(300, True), (301, False)])
+def test_waits_explain_no_longer_time_than_they_took(excess_ms, explained):
+    run = Run({"ml:loop": 300_000})
+    run.time_usec = 1_000_000
+    found = run.excuses.of_measurement(beyond("ms", excess_ms), exact=False)
+    assert bool(found) is explained
+
+
+def test_waits_explain_nothing_of_simulated_hardware_alone():
+    run = Run({"ml:loop": 300_000}, late(1000))
+    run.time_usec = 1_000_000
+    assert run.excuses.of_measurement(beyond("ms", 150), exact=True) == ""
+    exact = Event("uno.7", 0, caused=True, exact=True)
+    answer = Event("uno.8", 8000, 1, exact=True)
+    assert run.excuses.with_wait(answer, exact).waited_usec == 0
+    run.exact = {"uno.8"}
+    bound = Bound("uno.8", lambda event: event.value == 1, "edge")
+    window = Window(exact, 0, 10_000)
+    assert run.excuses.of_lateness(bound, window, lambda found: bool(found.sure)) == ""
+    assert answer.since(exact).exact
+    assert not answer.since(PRESS).exact
+
+
+@pytest.mark.parametrize(("late_usec", "explained"), [(2500, True), (2501, False)])
+def test_a_slow_simulation_explains_an_exact_event_as_late_as_it_gave_up(late_usec, explained):
+    run = Run({"ml:loop": 300_000}, late(late_usec), slip_usec=2500)
+    run.exact = {"uno.8"}
+    bound = Bound("uno.8", lambda event: event.value == 1, "edge")
+    window = Window(Event("uno.7", 0, caused=True, exact=True), 0, 10_000)
+    found = run.excuses.of_lateness(bound, window, lambda found: bool(found.sure))
+    assert bool(found) is explained
+
+
+@pytest.mark.parametrize(("excess_ms", "explained"), [(2, True), (3, False)])
+def test_a_slow_simulation_explains_of_an_exact_time_what_it_gave_up(excess_ms, explained):
+    run = Run(slip_usec=2500)
+    found = run.excuses.of_measurement(beyond("ms", excess_ms), exact=True)
+    assert bool(found) is explained

@@ -70,6 +70,9 @@ class Run:
     def let_run(self) -> None:
         pass
 
+    def is_exact(self, _channel) -> bool:
+        return False
+
     def check(self) -> None:
         pass
 
@@ -245,8 +248,8 @@ def test_a_board_whose_program_runs_on_without_its_link_is_not_seen(lives):
         assert bench.expect_none(on(PIN), for_usec=2000, after=PRESS) is None
 
 
-@pytest.mark.parametrize(("lost", "hz"), [(0, 10), (1, 10), (1, 12)])
-def test_a_rate_with_a_lost_item_is_open_unless_it_is_too_high(run, lost, hz):
+@pytest.mark.parametrize(("lost", "hz"), [(0, 10), (1, 10), (1, 12), (1, 5)])
+def test_a_rate_with_a_lost_item_is_open(run, lost, hz):
     run.now_usec = lambda: 1000
     run.to_usec = lambda _ns: 1000
     for number in range(12):
@@ -260,8 +263,6 @@ def test_a_rate_with_a_lost_item_is_open_unless_it_is_too_high(run, lost, hz):
         return
     with pytest.raises(Inconclusive, match="were lost"):
         bench.expect_rate(on(LINE), hz)
-    with pytest.raises(ExpectationFailed):
-        bench.expect_rate(on(LINE), 5)
 
 
 def test_a_picture_that_was_not_kept_may_have_shown_it():

@@ -168,6 +168,7 @@ def run_on_slow_host(slow, events, *, now_usec):
         history=history,
         names=SimpleNamespace(frame_streams=list),
         sight=ALL_SEEN,
+        is_exact=lambda _channel: False,
         now_usec=lambda: now_usec,
         to_usec=lambda _ns: now_usec,
         check=lambda: None,
@@ -249,6 +250,7 @@ def test_a_host_whose_waits_never_end_still_ends_an_expectation():
         names=SimpleNamespace(frame_streams=list),
         now_usec=lambda: 10**12,  # every deadline is over
         sight=ALL_SEEN,
+        is_exact=lambda _channel: False,
         check=lambda: None,
         let_run=lambda: None,
         processor_times=dict,
