@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 
 
 def main() -> None:
     """Write statuses into argv[1]; run the command line on the rest."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also when the tests run under nohup
     file = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
 
     from mlink.cli import main as mlink

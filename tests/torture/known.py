@@ -53,6 +53,12 @@ def _fork_server_died(outcome: Outcome) -> bool:
     return outcome.injection.target == "fork server" and outcome.injection.kind != "pause"
 
 
+def _fork_server_was_interrupted(outcome: Outcome) -> bool:
+    injection = outcome.injection
+    interrupted = (injection.kind, injection.target) == ("interrupt", "fork server")
+    return interrupted and outcome.phase == "spawn" and outcome.code == 1
+
+
 def _worker_was_asked_to_end(outcome: Outcome) -> bool:
     injection = outcome.injection
     return injection.target == "worker" and injection.kind in ("interrupt", "terminate")
@@ -77,6 +83,11 @@ KNOWN: tuple[Known, ...] = (
         ("message", "account", "lost", "traceback"),
         _fork_server_died,
         _example("kill", "fork server", "run", delay=0.8),
+    ),
+    Known(
+        "SIGINT while the fork server imports its first modules ends it, with a traceback",
+        ("exit code", "traceback", "message"),
+        _fork_server_was_interrupted,
     ),
     Known(
         "Ctrl-C while mlink is imported prints a traceback",
