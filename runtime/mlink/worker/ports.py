@@ -51,7 +51,7 @@ class WorkerInput:
         self.waiting = False
         """Whether items may have arrived that are not dispatched yet."""
         self.slowest_s = 0.0
-        """Longest time between the dispatch of an item and of the next one, in one `take`."""
+        """Longest `take` that was ended by its time, in s: it has the slowest item."""
         self.note: Callable[[int, bytes | None, Any], int] | None = None
         """Called with (sequence number, payload, item) before a dispatch; returns the time."""
         self._reader: StreamReader | RecordReader | None = None
@@ -198,12 +198,9 @@ class WorkerInput:
                 if not self._allowed(now):
                     continue
             self.on_item(item)
-            now_s = monotonic()
-            if now_s - began_s > self.slowest_s:
-                self.slowest_s = now_s - began_s
-            if now_s >= until_s:
+            if (now_s := monotonic()) >= until_s:
+                self.slowest_s = max(self.slowest_s, now_s - began_s)
                 return True
-            began_s = now_s
         return True
 
     def _allowed(self, now_usec: int) -> bool:

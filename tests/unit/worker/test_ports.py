@@ -75,12 +75,12 @@ def test_a_batch_ends_at_its_time_and_the_slowest_item_is_known(link, monkeypatc
     link.send(9)
     assert link.input.take(64, lambda: 0, 100.3)
     assert link.values == [0, 1]
-    assert link.input.slowest_s == pytest.approx(0.5)
+    assert link.input.slowest_s == pytest.approx(0.6)
     assert link.input.take(64, lambda: 0, 100.3)
     assert link.values == [0, 1, 2]
     assert not link.take()
     assert link.values == list(range(9))
-    assert link.input.slowest_s == pytest.approx(0.5)
+    assert link.input.slowest_s == pytest.approx(0.6)
 
 
 def test_items_sent_by_a_handler_are_dispatched_before_the_end(link):
