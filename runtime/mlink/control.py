@@ -450,8 +450,9 @@ def worker_channel(sock: socket.socket) -> Channel[EngineMessages]:
 
 
 def cut(text: str) -> str:
-    """Truncate a text to TEXT_LIMIT characters.
+    """Truncate a text to TEXT_LIMIT characters, and escape what is not valid UTF-8 in it.
 
-    A message must fit into one packet, or it cannot be sent at all.
+    A message must fit into one packet and be UTF-8, or it cannot be sent at all.
     """
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + " … (cut)"

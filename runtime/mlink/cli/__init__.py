@@ -22,6 +22,7 @@ from mlink.cli.doctor import doctor
 from mlink.cli.encode import encode
 from mlink.cli.export import export
 from mlink.cli.info import info
+from mlink.cli.list import list_recordings
 from mlink.cli.modules import modules
 from mlink.cli.new import new
 from mlink.cli.repair import repair
@@ -114,6 +115,7 @@ for command in (
     export,
 ):
     app.command()(command)
+app.command("list")(list_recordings)
 
 
 def _add_installed_commands() -> None:

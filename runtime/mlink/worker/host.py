@@ -178,7 +178,7 @@ class ModuleHost:
 
         The module runs on until the engine's Stop arrives.
         """
-        self._try_send(control.StopRequest(reason))
+        self._try_send(control.StopRequest(control.cut(reason)))
 
     def set_status(self, text: str) -> None:
         """Set the module's status text, sent with its next counts.
@@ -194,7 +194,8 @@ class ModuleHost:
             key: Name of the figure; a later value replaces an earlier one.
             value: A number, or a text.
         """
-        self._try_send(control.Report(key, value))
+        text = control.cut(value) if isinstance(value, str) else value
+        self._try_send(control.Report(control.cut(key), text))
 
     def hint(self, text: str) -> None:
         """Send a hint for the summary of a run that succeeds."""

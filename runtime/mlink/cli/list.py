@@ -1,0 +1,104 @@
+"""`mlink list`: the recordings below a folder, newest first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.text import Text
+
+from mlink.cli.options import AsJson
+from mlink.cli.output import plain_table, print_json, table_console
+from mlink.errors import StorageError
+from mlink.storage.edl import UNCLOSED
+from mlink.storage.manifest import MANIFEST
+from mlink.storage.tree import read_unit, units_below
+
+
+class Listed(msgspec.Struct, kw_only=True):
+    """One recording, as its manifests describe it; values that are unknown are None."""
+
+    path: str
+    time_created: str
+    result: str
+    """"completed", "failed", "not closed" (it runs, or was killed) or "damaged"."""
+    reason: str = ""
+    """Why it failed, or what is damaged."""
+    length_s: float | None = None
+    lost: int | None = None
+    """Items that its recorders missed, by their own counts."""
+
+
+def list_recordings(
+    folder: Annotated[Path, typer.Argument(help="Folder that has recordings below it.")] = Path(
+        "recordings"
+    ),
+    json: AsJson = False,
+) -> None:
+    """List the recordings below a folder, newest first."""
+    if not folder.is_dir():
+        raise StorageError(
+            f"there is no folder {folder}", remedy="Name the folder that `mlink run` recorded to."
+        )
+    found = sorted(map(_listed, _recordings_below(folder)), key=_age, reverse=True)
+    if json:
+        print_json(found)
+        return
+    titles = ("recording", "created", "length", "result", "lost")
+    table = plain_table(*titles, right=("length", "lost"))
+    styles = {"completed": "green", "failed": "red"}
+    for each in found:
+        result = each.result + (f": {each.reason.splitlines()[0]}" if each.reason else "")
+        table.add_row(
+            Text(each.path),
+            each.time_created[:19].replace("T", " "),
+            "–" if each.length_s is None else f"{each.length_s:.1f} s",
+            Text(result, style=styles.get(each.result, "yellow")),
+            Text(
+                "–" if each.lost is None else str(each.lost),
+                style="bold red" if each.lost else "",
+            ),
+        )
+    table_console().print(table if found else f"no recordings below {folder}")
+
+
+def _recordings_below(folder: Path) -> Iterator[Path]:
+    """Yield the folders of recordings; what is inside of a recording is none."""
+    for path, folders, files in os.walk(folder):
+        if MANIFEST in files:
+            folders.clear()
+            yield Path(path)
+
+
+def _listed(path: Path) -> Listed:
+    unit = read_unit(path, "")
+    if unit.problem or unit.type != "collection":
+        reason = unit.problem or f"its manifest is of a {unit.type or 'folder'}"
+        return Listed(path=str(path), time_created="", result="damaged", reason=reason)
+    attributes: dict[str, Any] = unit.attributes
+    reason = str(attributes.get("failure_reason", ""))
+    closed = reason != UNCLOSED and "success" in attributes
+    length_msec = attributes.get("recording_length_msec")
+    result = "completed" if attributes.get("success") else "failed"
+    counts = [each.attributes.get("items_lost") for each in units_below(path)]
+    known = [count for count in counts if isinstance(count, int)]
+    return Listed(
+        path=str(path),
+        time_created=str(unit.manifest.get("time_created", "")),
+        result=result if closed else "not closed",
+        reason=reason if closed else "",
+        length_s=length_msec / 1000 if isinstance(length_msec, int) else None,
+        lost=sum(known) if known else None,
+    )
+
+
+def _age(each: Listed) -> float:
+    try:
+        return datetime.fromisoformat(each.time_created).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,58 @@
+"""`mlink list`: recordings below a folder, newest first, with their results and losses."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mlink.cli import app
+from mlink.storage.edl import create_collection
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for day, name in enumerate(("first", "second", "third", "fourth"), 1):
+        path = tmp_path / "subject" / name
+        collection = create_collection(
+            path, collection_id=bytes(16), generator="test",
+            time_created=datetime(2026, 11, day, tzinfo=UTC),
+        )  # fmt: skip
+        dataset = collection.create_dataset("rows")
+        dataset.set_attribute("items_lost", day - 1)
+        dataset.save()
+        if name != "third":
+            collection.save(
+                success=name != "second",
+                failure_reason="board: lost" if name == "second" else "",
+                attributes={"recording_length_msec": day * 1000},
+            )
+    (tmp_path / "subject" / "fourth" / "manifest.toml").write_text("not [ toml")
+    (tmp_path / "other").mkdir()
+    return tmp_path
+
+
+def test_newest_first_with_result_length_and_losses(folder: Path) -> None:
+    done = CliRunner().invoke(app, ["list", str(folder), "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert [Path(each["path"]).name for each in found] == ["third", "second", "first", "fourth"]
+    assert [each["result"] for each in found] == ["not closed", "failed", "completed", "damaged"]
+    assert [each["length_s"] for each in found] == [None, 2.0, 1.0, None]
+    assert [each["lost"] for each in found] == [2, 1, 0, None]
+    assert found[1]["reason"] == "board: lost"
+
+
+def test_as_text(folder: Path) -> None:
+    done = CliRunner().invoke(app, ["list", str(folder)])
+    assert done.exit_code == 0
+    assert "failed: board: lost" in done.stdout
+
+
+def test_a_folder_without_recordings(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["list", str(tmp_path)])
+    assert (done.exit_code, done.stdout.strip()[:13]) == (0, "no recordings")
+    assert CliRunner().invoke(app, ["list", str(tmp_path / "none")]).exit_code == 2
