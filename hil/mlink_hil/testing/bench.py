@@ -66,7 +66,7 @@ class TestBench(Expectations):
         return RecordingHandle(self.run)
 
     def events(self, pattern: Pattern, *, after: Event | None = None) -> list[Event]:
-        """Return the events so far that match a pattern.
+        """Return the events so far that match a pattern, once all sent up to now has arrived.
 
         Args:
             pattern: What to look for.
@@ -77,6 +77,8 @@ class TestBench(Expectations):
         """
         bound = pattern(self.run.names)
         start = self.began_usec if after is None else after.time_usec
+        if lag := self.run.sight.catch_up(bound.channel):
+            raise Inconclusive(f"not every {bound.text} is known: {lag}")
         if unseen := self.run.sight.unseen(bound.channel, start, self.run.now_usec()):
             raise Inconclusive(f"not every {bound.text} is known: {unseen.text}")
         return [

@@ -91,6 +91,13 @@ class Sight:
             return ""
         return self._await_tap(time_usec + round(_GRACE_SEC * 1e6), since)
 
+    def catch_up(self, channel: str) -> str:
+        """Wait until what was sent up to now has arrived; return why it has not, or ""."""
+        link, now_usec = self._run.boards.get(channel.rpartition(".")[0]), self._run.now_usec()
+        if link is not None:
+            return self._await_board(link, channel, now_usec)
+        return self._await_tap(now_usec, self._run.processor_times())
+
     def unseen(self, channel: str, from_usec: int, to_usec: int) -> Unseen | None:
         """Return what may have been missed on a channel between two master times, or None."""
         forgotten_usec = self._run.history.forgotten_usec(channel)

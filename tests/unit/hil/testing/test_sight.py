@@ -175,6 +175,16 @@ def test_a_tap_that_lags_behind_leaves_it_open(monkeypatch):
     assert bench.expect_none(on(LINE), for_usec=1000, after=PRESS) is None
 
 
+def test_events_so_far_are_those_sent_up_to_now(monkeypatch):
+    monkeypatch.setattr(test_sight, "_LAG_SEC", 0.05)
+    run = Run(alive=True, drained_usec=10**9 - 1)
+    run.item(1)
+    with pytest.raises(Inconclusive, match=r"not every edge on .* is known: the tap of this run"):
+        TestBench(run).events(on(LINE))
+    run.tap.drained_usec += 1
+    assert len(TestBench(run).events(on(LINE), after=PRESS)) == 1
+
+
 def test_what_waits_for_a_processor_may_still_be_on_its_way(monkeypatch):
     monkeypatch.setattr(test_sight, "_LAG_SEC", 0.05)
     monkeypatch.setattr(test_sight, "_GRACE_SEC", 0.0)
