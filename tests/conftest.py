@@ -75,8 +75,8 @@ def pytest_runtest_setup() -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item):
+def pytest_runtest_makereport(item, call):
     """Skip a real-time test that failed on a busy computer."""
     report = yield
-    _host.excuse(report, item)
+    _host.excuse(report, item, call.excinfo.value if call.excinfo else None)
     return report

@@ -19,6 +19,8 @@ BUSY_SHARE = 0.75
 """Share of a test's time in which tasks waited for a processor: above it, the computer was busy."""
 WINDOW_SEC = 20.0
 """A short test is judged by this much time before its end: what it looks at began earlier."""
+_MISTAKES = (NameError, TypeError, AttributeError, ImportError, SyntaxError)
+"""Mistakes in code, which no busy computer explains."""
 _PRESSURE = Path("/proc/pressure/cpu")
 
 
@@ -66,9 +68,17 @@ class BusyHost:
         begun, before = self._marks[0]
         return (waited - before) / max(now - begun, 1e-3)
 
-    def excuse(self, report: pytest.TestReport, item: pytest.Item) -> None:
-        """Turn the failure of a real-time test on a busy computer into a skip with the reason."""
-        if not report.failed or not is_real_time(item):
+    def excuse(
+        self, report: pytest.TestReport, item: pytest.Item, error: BaseException | None
+    ) -> None:
+        """Turn the failure of a real-time test on a busy computer into a skip with the reason.
+
+        Args:
+            report: The test's report, changed in place.
+            item: The test.
+            error: What the test raised.
+        """
+        if not report.failed or not is_real_time(item) or isinstance(error, _MISTAKES):
             return
         share = self.share()
         if share < BUSY_SHARE:

@@ -44,7 +44,7 @@ def test_a_real_time_failure_on_a_busy_computer_is_a_skip_that_keeps_the_failure
     host.begin(first_phase=True)
     machine.pass_time(30, busy=0.95)
     report = failure()
-    host.excuse(report, item_with(mark))
+    host.excuse(report, item_with(mark), AssertionError())
     assert report.outcome == "skipped"
     path, line, reason = report.longrepr
     assert (path, line) == ("test_x.py", 7)
@@ -58,7 +58,7 @@ def test_a_failure_on_a_quiet_computer_stays_a_failure():
     host.begin(first_phase=True)
     machine.pass_time(30, busy=BUSY_SHARE - 0.05)
     report = failure()
-    host.excuse(report, item_with("real_time"))
+    host.excuse(report, item_with("real_time"), AssertionError())
     assert report.outcome == "failed"
 
 
@@ -68,7 +68,7 @@ def test_a_test_that_does_not_depend_on_the_pace_fails_however_busy_the_computer
     host.begin(first_phase=True)
     machine.pass_time(30, busy=1.0)
     report = failure()
-    host.excuse(report, item_with())
+    host.excuse(report, item_with(), AssertionError())
     assert report.outcome == "failed"
 
 
@@ -78,7 +78,7 @@ def test_a_pass_on_a_busy_computer_stays_a_pass():
     host.begin(first_phase=True)
     machine.pass_time(30, busy=1.0)
     report = failure("passed")
-    host.excuse(report, item_with("real_time"))
+    host.excuse(report, item_with("real_time"), AssertionError())
     assert report.outcome == "passed"
 
 
@@ -109,5 +109,16 @@ def test_a_kernel_that_does_not_count_excuses_nothing():
     host = machine.host()
     host.begin(first_phase=True)
     report = failure()
-    host.excuse(report, item_with("real_time"))
+    host.excuse(report, item_with("real_time"), AssertionError())
+    assert report.outcome == "failed"
+
+
+@pytest.mark.parametrize("error", [NameError(), TypeError(), AttributeError(), ImportError()])
+def test_a_mistake_in_code_fails_however_busy_the_computer_is(error):
+    machine = Machine()
+    host = machine.host()
+    host.begin(first_phase=True)
+    machine.pass_time(30, busy=1.0)
+    report = failure()
+    host.excuse(report, item_with("real_time"), error)
     assert report.outcome == "failed"
