@@ -178,6 +178,7 @@ def test_a_tap_that_lags_behind_leaves_it_open(monkeypatch):
 def test_events_so_far_are_those_sent_up_to_now(monkeypatch):
     monkeypatch.setattr(test_sight, "_LAG_SEC", 0.05)
     run = Run(alive=True, drained_usec=10**9 - 1)
+    run.item(0)
     run.item(1)
     with pytest.raises(Inconclusive, match=r"not every edge on .* is known: the tap of this run"):
         TestBench(run).events(on(LINE))
