@@ -189,6 +189,9 @@ class Engine:
                     self._start()
                 if not self._outcome.ending:
                     self._wait_for_end()
+            if not self._t0_ns and (reason := self._interrupts.reason()):
+                text = f"ended before its start: {reason}"
+                self._outcome.add(Failure("", "start", text, "Run it again."))
             self._end(self._messages)
 
     def _prepare(self) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mlink.engine.status import Phase
 from mlink.recording.care.verify import verify_recording
 from mlink.storage.inspect import inspect_recording
 from tests.support import ROOT
@@ -161,3 +162,12 @@ def test_when_the_fork_server_is_killed_the_modules_close_their_files(tmp_path: 
     (subscription,) = stream["subscriptions"]
     assert stream["sent"] == subscription["received"] > 0
     check_recording(tmp_path, success=False)
+
+
+def test_a_run_that_is_interrupted_before_its_start_has_failed(bench: BenchRunner) -> None:
+    bench.write(BENCH, source="import time\ntime.sleep(1)\n" + SOURCE)
+    bench.watcher.on_phase[Phase.PREPARE] = bench.stop
+    result = bench.run(60.0)
+    assert not result.success
+    (failure,) = result.failures
+    assert failure.message == "ended before its start: the test asked"
