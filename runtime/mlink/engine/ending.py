@@ -19,7 +19,7 @@ from mlink.engine.workers import State, WorkerHandle
 
 _STEP_S = 0.1
 _LATE_S = 0.2
-"""Delay of the engine itself, in one turn of its loop, from which on it is nobody's fault."""
+"""Longest delay of the engine in a turn of its loop that still counts against a worker."""
 _EXIT_CODE_S = 2.0
 """Longest wait for the exit codes of workers that have closed their files and the channel."""
 _ABORT_GRACE_S = 2.0

@@ -68,7 +68,7 @@ class Fleet(ClosesOnExit):
         self._pidfds: dict[int, WorkerHandle] = {}
         """Watched when the fork server, which reports exits, has gone."""
         self._ended: list[WorkerHandle] = []
-        """Workers whose end nobody has reported."""
+        """Workers whose end was not reported."""
 
     def close(self) -> None:
         """Kill the workers that still run, close their channels, and end the fork server."""

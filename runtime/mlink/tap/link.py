@@ -182,7 +182,7 @@ class TapLink:
                 self._handle(message)
         except Exception as error:  # noqa: BLE001 - expectations report it
             self.broken = f"the link to the tap of this run broke: {error!r}"
-            self._socket.shutdown(socket.SHUT_RDWR)  # nobody reads: the tap must not wait
+            self._socket.shutdown(socket.SHUT_RDWR)  # no reader: the tap must not wait
         finally:
             receiver.close()
             self.ended.set()

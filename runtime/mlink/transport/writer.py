@@ -173,7 +173,17 @@ class StreamWriter(SendingEnd):
     def send_loan(
         self, loan: _Loan | None, array: NDArray[Any], *, index: int, time_usec: int
     ) -> None:
-        """Number and publish a loaned frame (called by LoanedFrame)."""
+        """Number and publish a loaned frame; called by LoanedFrame.
+
+        Args:
+            loan: The slot that was loaned; None without subscribers.
+            array: The frame's pixels in that slot.
+            index: The frame's index.
+            time_usec: The frame's time in µs on the master timer.
+
+        Raises:
+            StreamError: The stream has ended, or in a replay a queue is full.
+        """
         with self._lock:
             self._check_open()
             if self._memory is not None and loan is not None and loan.slot is not None:

@@ -1,6 +1,6 @@
 """Lets the engine ask where the main thread of a worker is, also while it hangs in a C call.
 
-On a signal that nobody else uses, Python's faulthandler appends the main thread's calls to a file
+On a signal that no other code uses, Python's faulthandler appends the main thread's calls to a file
 in the run's folder. It needs no interpreter lock, and no line of Python is run.
 """
 
