@@ -143,7 +143,7 @@ def allowed(injection: Injection, phase: str) -> Allowed:
     if target == "fork server":
         ignored = kind == "interrupt"
         codes = {0} if ignored else {0, 1} if late else {1}
-        return Allowed(frozenset(codes), ("fork server",))
+        return Allowed(frozenset(codes), ("fork server", "forkserver"))
     if target == "simulator":
         names = ("board", "uno", "eye", "finger", "simulator")
         ignored = kind == "hang-up"  # it looks whether the engine is still there

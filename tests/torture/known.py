@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tests.torture.checks import Verdict
 from tests.torture.disturb import Outcome
-from tests.torture.injections import BEFORE_THE_RUN, Injection
+from tests.torture.injections import BEFORE_THE_RUN, SIGNALS, Injection
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +40,8 @@ def _example(
 
 def _asked_to_end(outcome: Outcome) -> bool:
     injection = outcome.injection
-    before = outcome.phase in BEFORE_THE_RUN and injection.kind in ("interrupt", "terminate")
+    before = outcome.phase in BEFORE_THE_RUN and injection.kind in SIGNALS
     return injection.target == "engine" and before and outcome.code == 0
-
-
-def _hung_up(outcome: Outcome) -> bool:
-    injection = outcome.injection
-    return (injection.kind, injection.target) == ("hang-up", "engine") and outcome.code == -1
-
-
-def _fork_server_died(outcome: Outcome) -> bool:
-    return outcome.injection.target == "fork server" and outcome.injection.kind != "pause"
 
 
 def _fork_server_was_interrupted(outcome: Outcome) -> bool:
@@ -72,17 +63,9 @@ KNOWN: tuple[Known, ...] = (
         _example("terminate", "engine", "prepare"),
     ),
     Known(
-        "SIGHUP kills the engine",
-        ("exit code", "left"),
-        _hung_up,
-        _example("hang-up", "engine", "run"),
-    ),
-    Known(
-        "workers do not drain when the fork server dies, the failure has no remedy, and while it "
-        "loads the error is an internal one",
-        ("message", "account", "lost", "traceback"),
-        _fork_server_died,
-        _example("kill", "fork server", "run", delay=0.8),
+        "the fork server dies between two requests for workers: no remedy, or an internal error",
+        ("message", "traceback"),
+        lambda outcome: outcome.injection.target == "fork server" and outcome.phase == "spawn",
     ),
     Known(
         "SIGINT while the fork server imports its first modules ends it, with a traceback",
