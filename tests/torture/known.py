@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tests.torture.checks import Verdict
 from tests.torture.disturb import Outcome
-from tests.torture.injections import BEFORE_THE_RUN, SIGNALS, Injection
+from tests.torture.injections import Injection
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,6 @@ def _example(
     return Injection(0, 0, kind, target, module, phase, delay, 0.1)
 
 
-def _asked_to_end(outcome: Outcome) -> bool:
-    injection = outcome.injection
-    before = outcome.phase in BEFORE_THE_RUN and injection.kind in SIGNALS
-    return injection.target == "engine" and before and outcome.code == 0
-
-
 def _fork_server_was_interrupted(outcome: Outcome) -> bool:
     injection = outcome.injection
     interrupted = (injection.kind, injection.target) == ("interrupt", "fork server")
@@ -56,12 +50,6 @@ def _worker_was_asked_to_end(outcome: Outcome) -> bool:
 
 
 KNOWN: tuple[Known, ...] = (
-    Known(
-        "a run that is asked to end before it began counts as a success",
-        ("exit code", "account"),
-        _asked_to_end,
-        _example("terminate", "engine", "prepare"),
-    ),
     Known(
         "the fork server dies between two requests for workers: no remedy, or an internal error",
         ("message", "traceback"),
