@@ -10,7 +10,7 @@ import pytest
 from tests.support.bench_runner import BenchRunner, nothing_left_behind
 
 HERE = Path(__file__).parent
-AT_ANY_PACE = (HERE / "recordings", HERE / "replay")
+AT_ANY_PACE = (HERE / "recordings",)
 """Tests that hold however slowly the processes run; all others here are real-time tests."""
 TIMEOUT_SEC = 600
 """Limit of a test of several processes: some take 100 s beside four busy loops."""

@@ -33,6 +33,7 @@ def torture(count: int, longest_pause_sec: float, within_sec: float = float("inf
         pytest.fail("\n".join(tally.unexplained), pytrace=False)
 
 
+@pytest.mark.long
 @pytest.mark.real_time
 @pytest.mark.edlio
 @pytest.mark.timeout(400)

@@ -203,8 +203,12 @@ def recording(camera, folder):
         "success": result.success,
         "failures": [str(failure) for failure in result.failures],
         "reports": result.reports,
-        "sent": {stream.name: stream.sent for stream in result.streams},
-        "lost": {stream.name: stream.lost for stream in result.streams},
+        # An emulated camera loses frames by itself; what it delivered has to be recorded.
+        "sent": {stream.name: stream.sent - stream.lost_at_source for stream in result.streams},
+        "lost": {
+            stream.name: sum(each.refused + each.not_taken for each in stream.subscriptions)
+            for stream in result.streams
+        },
         "log": runner.watcher.log_text(),
     }
 
