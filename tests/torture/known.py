@@ -69,12 +69,6 @@ KNOWN: tuple[Known, ...] = (
         _example("interrupt", "engine", "import", delay=0.12),
     ),
     Known(
-        "the engine leads on when a module with outputs dies in prepare: an internal error",
-        ("traceback", "message", "left"),
-        lambda outcome: outcome.injection.target == "worker" and "KeyError" in outcome.text,
-        _example("kill", "worker", "prepare", "program"),
-    ),
-    Known(
         "a worker that is asked to end before it has built its module prints a traceback",
         ("traceback",),
         _worker_was_asked_to_end,

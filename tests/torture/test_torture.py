@@ -60,6 +60,7 @@ def test_a_worker_that_is_asked_to_end_while_it_waits_for_the_engine_names_itsel
         assert judge(outcome).problems == []
 
 
+@pytest.mark.long
 @pytest.mark.real_time
 @pytest.mark.edlio
 @pytest.mark.timeout(400)

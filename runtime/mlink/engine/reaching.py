@@ -81,7 +81,7 @@ class Reaching:
         deadline = time.monotonic() + timeout_s
         late_since: dict[str, float] = {}
         shown: set[str] = set()
-        while not done() and not self.outcome.ending:
+        while not self.outcome.ending and not done():  # after a failure nothing more is sent
             self.pump(_STEP_S)
             now = time.monotonic()
             late = [
