@@ -74,7 +74,10 @@ def test_a_process_in_a_call_of_c_answers_again_and_again(worker, tmp_path):
         assert place_of(worker, tmp_path, tmp_path) == "it stands at loop.py:9"
 
 
-@pytest.mark.parametrize("process", ["print('ready', flush=True); input()"], indirect=True)
+SLEEPS = "import time; print('ready', flush=True); time.sleep(60)"
+
+
+@pytest.mark.parametrize("process", [SLEEPS], indirect=True)
 def test_a_process_that_does_not_handle_the_signal_gets_none(process, worker, tmp_path):
     (tmp_path / "place-loop.txt").touch()
     assert place_of(worker, tmp_path, tmp_path) == ""
