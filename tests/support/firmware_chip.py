@@ -8,10 +8,10 @@ which cycle was tick 0.
 from pathlib import Path
 
 from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.decode import decode_extension
 from mlink_drivers.firmata.chip.messages import (
     ExtensionMessage,
     PulseEnd,
-    decode_extension,
 )
 from mlink_drivers.firmata.wire.decode import Decoder
 from mlink_drivers.firmata.wire.protocol import Message, Sysex

@@ -11,6 +11,7 @@ from mlink.errors import ModuleError
 from mlink.reflexes import Edges, ReflexAction
 from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.clock import ChipClock
+from mlink_drivers.firmata.chip.decode import decode_extension
 from mlink_drivers.firmata.chip.extra import (
     PulseTrain,
     Reflex,
@@ -21,7 +22,7 @@ from mlink_drivers.firmata.chip.extra import (
     is_chip_extra,
     parse_chip_extra,
 )
-from mlink_drivers.firmata.chip.messages import ChipEdge, ClockAnswer, EdgeBlock, decode_extension
+from mlink_drivers.firmata.chip.messages import ChipEdge, ClockAnswer, EdgeBlock
 from mlink_drivers.firmata.wire.protocol import Sysex
 
 

@@ -1,4 +1,4 @@
-"""Messages of a board with mlink's firmware (sysex 0x01 to 0x09), and their decoder. Sans-IO.
+"""Messages of a board with mlink's firmware (sysex 0x01 to 0x09), as values; decode.py makes them.
 
 firmware/PROTOCOL.md describes them byte by byte. Times are 32-bit ticks of the chip's clock.
 """
@@ -6,13 +6,11 @@ firmware/PROTOCOL.md describes them byte by byte. Times are 32-bit ticks of the 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import msgspec
 
 from mlink.reflexes import Edges
-from mlink_drivers.firmata.wire.protocol import Sysex
 
 MAGIC: Final = b"mlnk"
 """Identifies the feature query: other firmwares use the same sysex ids for other messages."""
@@ -269,155 +267,3 @@ ExtensionMessage: TypeAlias = (
     | ChipStatus
 )
 """Any message of the extension."""
-
-
-class _Reader:
-    """Reads numbers in 7-bit bytes, least significant first; IndexError at the end."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    @property
-    def left(self) -> int:
-        return len(self._data) - self._at
-
-    def take(self, count: int = 1) -> int:
-        if self.left < count:
-            raise IndexError(count)
-        value = 0
-        for shift in range(count):
-            value |= self._data[self._at + shift] << 7 * shift
-        self._at += count
-        return value
-
-    def ticks(self) -> int:
-        return self.take(5)
-
-    def bytes(self, count: int) -> bytes:
-        self._at += count
-        return self._data[self._at - count : self._at]
-
-
-def _features(reader: _Reader) -> ExtensionMessage | None:
-    if reader.bytes(len(MAGIC)) != MAGIC:
-        return None
-    numbers = [reader.take(count) for count in (1, 5, 2, 2, 1, 1, 2, 2, 5, 1)]
-    version, tick_hz, features, queue, slots, reflexes, longest, buffer, baud, pins = numbers
-    flags = [reader.take() for _ in range(pins)]
-    return Features(
-        version=version,
-        tick_hz=tick_hz,
-        features=Feature(features),
-        event_queue=queue,
-        pulse_slots=slots,
-        reflexes=reflexes,
-        longest_sysex=longest,
-        receive_buffer=buffer,
-        highest_baud=baud,
-        edge_pins=frozenset(pin for pin, flag in enumerate(flags) if flag & 1),
-        output_pins=frozenset(pin for pin, flag in enumerate(flags) if flag & 2),
-    )
-
-
-_BLOCK_HEAD: Final = 7
-_BYTES_PER_EDGE: Final = 3
-
-
-def _edge_block(data: bytes) -> EdgeBlock | None:
-    """Decode a block of edges inline, for speed: this adds to the latency of every edge."""
-    size = len(data)
-    if size < _BLOCK_HEAD or (size - _BLOCK_HEAD) % _BYTES_PER_EDGE:
-        return None
-    ticks = data[2] | data[3] << 7 | data[4] << 14 | data[5] << 21 | data[6] << 28
-    edges = []
-    for at in range(_BLOCK_HEAD, size, _BYTES_PER_EDGE):
-        high = data[at + 2]
-        ticks = (ticks + (data[at + 1] | (high & 0x3F) << 7)) & 0xFFFFFFFF
-        edges.append(ChipEdge(data[at], high & 0x40 != 0, ticks))
-    return EdgeBlock(data[1], tuple(edges))
-
-
-def _edges(reader: _Reader) -> ExtensionMessage | None:
-    sub = reader.take()
-    if sub == 1:
-        pin, kind, level = reader.take(), Edges(reader.take() & 3), bool(reader.take())
-        return EdgeWatch(pin, kind, level, reader.ticks())
-    return EventsLost(reader.take(3)) if sub == 3 else None
-
-
-def _clock(reader: _Reader) -> ExtensionMessage | None:
-    return ClockAnswer(reader.take(), bool(reader.take()), reader.ticks(), reader.ticks())
-
-
-def _pulses(reader: _Reader) -> ExtensionMessage | None:
-    if reader.take() != 2:
-        return None
-    pin, how = reader.take(), reader.take()
-    return PulseEnd(pin, how == 0, reader.ticks(), reader.ticks(), reader.take(3))
-
-
-def _analog_blocks(reader: _Reader) -> ExtensionMessage | None:
-    sub = reader.take()
-    if sub == 3:
-        return ScansMissed(reader.take(3))
-    if sub != 2:
-        return None
-    sequence, ticks = reader.take(), reader.ticks()
-    return AnalogBlock(sequence, ticks, tuple(reader.take(2) for _ in range(reader.left // 2)))
-
-
-def _reflexes(reader: _Reader) -> ExtensionMessage | None:
-    sub, index = reader.take(), reader.take()
-    if sub == 2:
-        return ReflexFired(index, reader.ticks(), reader.ticks())
-    return ReflexState(index, bool(reader.take())) if sub == 3 else None
-
-
-def _safe_state(reader: _Reader) -> ExtensionMessage | None:
-    sub = reader.take()
-    if sub == 1:
-        return SafeStateSet(reader.take(3))
-    return SafeStateTripped(reader.ticks()) if sub == 2 else None
-
-
-def _baud(reader: _Reader) -> ExtensionMessage | None:
-    return BaudAnswer(reader.take(), bool(reader.take()), reader.ticks())
-
-
-def _status(reader: _Reader) -> ExtensionMessage | None:
-    return ChipStatus(reader.ticks(), *(reader.take(3) for _ in range(10)))
-
-
-_DECODERS: Final[dict[int, Callable[[_Reader], ExtensionMessage | None]]] = {
-    ExtensionId.FEATURES: _features,
-    ExtensionId.EDGES: _edges,
-    ExtensionId.CLOCK: _clock,
-    ExtensionId.PULSES: _pulses,
-    ExtensionId.ANALOG_BLOCKS: _analog_blocks,
-    ExtensionId.REFLEXES: _reflexes,
-    ExtensionId.SAFE_STATE: _safe_state,
-    ExtensionId.BAUD: _baud,
-    ExtensionId.STATUS: _status,
-}
-
-
-_EDGES: Final = int(ExtensionId.EDGES)
-
-
-def decode_extension(message: Sysex) -> ExtensionMessage | None:
-    """Decode a message of the extension; None for other ids and for a wrong format.
-
-    Other firmwares use these ids too, so call it only once features were queried.
-    """
-    if message.id == _EDGES and message.data[:1] == b"\2":
-        return _edge_block(message.data)
-    decode = _DECODERS.get(message.id)
-    if decode is None:
-        return None
-    reader = _Reader(message.data)
-    try:
-        decoded = decode(reader)
-    except IndexError:
-        return None
-    return decoded if reader.left == 0 else None

@@ -16,6 +16,7 @@ from typing import Final
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.clock import ChipClock
+from mlink_drivers.firmata.chip.decode import decode_extension
 from mlink_drivers.firmata.chip.messages import (
     BaudAnswer,
     ClockAnswer,
@@ -24,7 +25,6 @@ from mlink_drivers.firmata.chip.messages import (
     ExtensionMessage,
     Feature,
     Features,
-    decode_extension,
 )
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.arrival import wire_time_ns

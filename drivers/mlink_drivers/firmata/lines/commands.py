@@ -1,7 +1,7 @@
 """Checks the commands of `fmctl` against the board's pins and sends them.
 
-The mode and last value of every line are kept, also while the board is away, so that `replay` can
-restore them on a board that was reconnected.
+The mode and last value of every line are kept (`modes.py`, `writer.py`), also while the board is
+away, so that `replay` can restore them on a board that was reconnected.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-import msgspec
-
 from mlink.errors import DeviceError
-from mlink.types import LineCommand, LineCommandKind, LineModeFlags
+from mlink.types import LineCommand, LineCommandKind
 from mlink_drivers.firmata.chip.commands import ChipCommands
 from mlink_drivers.firmata.chip.extra import (
     ChipOrder,
@@ -34,31 +32,22 @@ from mlink_drivers.firmata.extra import (
     SetPinMode,
     parse_extra,
 )
-from mlink_drivers.firmata.lines.checks import check_mode, check_value
+from mlink_drivers.firmata.lines.checks import check_value
 from mlink_drivers.firmata.lines.i2c_sysex import I2CAndSysex
+from mlink_drivers.firmata.lines.modes import LineModes
 from mlink_drivers.firmata.lines.pulses import PulseTimer
 from mlink_drivers.firmata.lines.punctuality import Punctuality
 from mlink_drivers.firmata.lines.readings import Readings
+from mlink_drivers.firmata.lines.writer import LineWriter
 from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.link.transport import DeviceLostError
 from mlink_drivers.firmata.wire import encode
-from mlink_drivers.firmata.wire.budget import ByteBudget, analog_bytes
+from mlink_drivers.firmata.wire.budget import ByteBudget
 from mlink_drivers.firmata.wire.handshake import BoardDescription
-from mlink_drivers.firmata.wire.pin_layout import mode_name
-from mlink_drivers.firmata.wire.protocol import PINS_PER_PORT, PinMode
+from mlink_drivers.firmata.wire.protocol import PinMode
 
 DEFAULT_PULSE_USEC: Final = 50_000
 """Duration of a pulse whose command has 0, as in Syntalos."""
-
-_INPUTS: Final = (PinMode.INPUT, PinMode.PULLUP, PinMode.ANALOG)
-
-
-class _Line(msgspec.Struct):
-    """Mode of a line, and the value last written to it (None: none yet)."""
-
-    mode: PinMode
-    value: int | None = None
-    servo_pulses_usec: tuple[int, int] | None = None
 
 
 class LineCommands:
@@ -95,27 +84,36 @@ class LineCommands:
         chip: ChipCommands | None = None,
     ) -> None:
         self.executed = 0
-        self.undelivered = 0
-        """Messages that were not sent because the board was away."""
         self._session = session
         self._readings = readings
-        self._budget = budget
-        self._on_warning = on_warning
-        self._analog_lines = analog_lines
-        self._servo_lines = servo_lines
         self._chip = chip
         self._lock = threading.Lock()
-        self._lines: dict[int, _Line] = {}
-        self._port_states: dict[int, int] = {}
-        self._i2c_sysex = I2CAndSysex(session, self._send, budget, self._check_budget)
+        self._writer = LineWriter(session)
         self._punctuality = punctuality or Punctuality(on_warning)
         self.pulses = PulseTimer(
-            self._write,
+            self._writer.write,
             on_error=on_error,
             on_ended=on_pulse,
             on_due=self._punctuality.made_by_host,
             name=session.name,
         )
+        self._modes = LineModes(
+            session,
+            self._writer,
+            self.pulses,
+            readings,
+            budget,
+            on_warning=on_warning,
+            analog_lines=analog_lines,
+            servo_lines=servo_lines,
+            chip=chip,
+        )
+        self._i2c_sysex = I2CAndSysex(session, self._writer.send, budget, self._modes.check_budget)
+
+    @property
+    def undelivered(self) -> int:
+        """Messages that were not sent because the board was away."""
+        return self._writer.undelivered
 
     def execute(self, command: LineCommand, commanded_ns: int = 0) -> None:
         """Execute a command.
@@ -145,18 +143,18 @@ class LineCommands:
         if self._chip is not None and not pulses and kind is not LineCommandKind.DEVICE_SPECIFIC:
             self._chip.cut(line)
         if kind is LineCommandKind.SET_MODE:
-            self._set_mode(line, command.flags)
+            self._modes.set_by_flags(line, command.flags)
         elif kind is LineCommandKind.WRITE_DIGITAL:
-            self._make_output(line, PinMode.OUTPUT)
+            self._modes.make_output(line, PinMode.OUTPUT)
             self.pulses.write(line, int(command.value != 0))
         elif pulses:
-            self._make_output(line, PinMode.OUTPUT)
+            self._modes.make_output(line, PinMode.OUTPUT)
             self._pulse(line, _duration_usec(command), commanded_ns)
         elif kind is LineCommandKind.WRITE_ANALOG:
-            check_value(self._board, line, self._make_analog_output(line), command.value)
+            check_value(self._board, line, self._modes.make_analog_output(line), command.value)
             self.pulses.write(line, command.value)
         elif kind is LineCommandKind.WRITE_ANALOG_PULSE:
-            check_value(self._board, line, self._make_analog_output(line), command.value)
+            check_value(self._board, line, self._modes.make_analog_output(line), command.value)
             self.pulses.pulse(
                 line, command.value, _duration_usec(command), commanded_ns=commanded_ns
             )
@@ -171,7 +169,7 @@ class LineCommands:
 
     def mode_of(self, line: int) -> PinMode | None:
         """Return the mode of a line; None before its first command."""
-        known = self._lines.get(line)
+        known = self._writer.lines.get(line)
         return known.mode if known is not None else None
 
     def replay(self, rest_values: Mapping[int, int] | None = None) -> None:
@@ -185,28 +183,28 @@ class LineCommands:
             self._readings.forget_all()
             if self._chip is not None:
                 self._chip.forget_all()
-            self._port_states.clear()
-            for line, known in self._lines.items():
-                self._apply(line, known)
-                if known.mode in _INPUTS or known.value is None:
+            self._writer.forget_ports()
+            for line, known in self._writer.lines.items():
+                self._modes.apply(line, known)
+                if known.is_input or known.value is None:
                     continue
                 if rest_values is not None:
                     if known.mode is PinMode.SERVO and line not in rest_values:
                         continue
                     known.value = rest_values.get(line, 0)
-                self._write(line, known.value)
+                self._writer.write(line, known.value)
             repeated = self._i2c_sysex.replay()
             if self._chip is not None:
                 repeated += self._chip.replay(trains=rest_values is None)
-                repeated += self._chip.safe_outputs(self._outputs())
+                repeated += self._chip.safe_outputs(self._writer.outputs)
             if repeated:
-                self._send(repeated)
+                self._writer.send(repeated)
 
     def end_pulses(self) -> None:
         """End all pulses; call it after the last command."""
         self.pulses.end_all()
         if self._chip is not None and (stop := self._chip.end_pulses()):
-            self._send(stop)
+            self._writer.send(stop)
 
     def report_running_pulses(self) -> None:
         """Report the pulses that have not ended, without an end; each is reported once."""
@@ -216,121 +214,7 @@ class LineCommands:
 
     def arm_safe_state(self) -> None:
         """Send the safe state of the settings, if there is one, for the present outputs."""
-        if self._chip is not None and (order := self._chip.safe_outputs(self._outputs())):
-            self._send(order)
-
-    # -- modes ---------------------------------------------------------------------------------
-
-    def _set_mode(self, line: int, flags: LineModeFlags) -> None:
-        if LineModeFlags.IS_OUTPUT in flags:
-            if line in self._servo_lines:
-                self._use(line, PinMode.SERVO)
-                return
-            self._use(line, PinMode.OUTPUT)
-            self.pulses.write(line, 0)
-        elif line in self._analog_lines or self._board.layout.is_analog_only(line):
-            self._use(line, PinMode.ANALOG)
-        elif LineModeFlags.PULL_UP in flags:
-            self._use(line, PinMode.PULLUP)
-        else:
-            self._use(line, PinMode.INPUT)
-
-    def _make_analog_output(self, line: int) -> PinMode:
-        present = self._lines.get(line)
-        is_servo = line in self._servo_lines or (present and present.mode is PinMode.SERVO)
-        mode = PinMode.SERVO if is_servo else PinMode.PWM
-        self._make_output(line, mode)
-        return mode
-
-    def _make_output(self, line: int, mode: PinMode) -> None:
-        """Set an output's mode if it differs; an input is refused with DeviceError."""
-        present = self._lines.get(line)
-        if present is not None:
-            if present.mode is mode:
-                return
-            if present.mode in _INPUTS:
-                raise DeviceError(
-                    f"line {line} of {self._board} is set up as"
-                    f" {mode_name(present.mode)} and cannot be written to",
-                    remedy="Send SET_MODE with IS_OUTPUT first, or use another line.",
-                )
-        self._use(line, mode)
-
-    def _use(self, line: int, mode: PinMode) -> None:
-        """Set a line's mode, also when it has this mode already."""
-        check_mode(self._board, line, mode)
-        layout = self._board.layout
-        before = self._lines.get(line)
-        silence = b""
-        if before is not None and before.mode is PinMode.ANALOG and mode is not PinMode.ANALOG:
-            channel = layout.channel_of(line)
-            assert channel is not None
-            silence = self._chip.end_samples(channel) if self._chip is not None else b""
-            silence = silence or encode.report_analog(channel, False)
-            self._budget.remove(("analog", line))
-        elif self._chip is not None and mode not in (PinMode.INPUT, PinMode.PULLUP):
-            silence = self._chip.unwatch(line)
-        if mode is PinMode.ANALOG:
-            channel = layout.channel_of(line)
-            assert channel is not None
-            self._budget.add(("analog", line), analog_bytes(channel))
-            self._check_budget()
-        known = _Line(mode)
-        if before is not None:
-            if mode is PinMode.SERVO:
-                known.servo_pulses_usec = before.servo_pulses_usec
-            if mode in _INPUTS:
-                self.pulses.forget(line)
-        self._lines[line] = known
-        if silence:
-            self._send(silence)
-        self._apply(line, known)
-        if mode not in _INPUTS and (before is None or before.mode in _INPUTS):
-            self.arm_safe_state()  # its order lists the outputs
-
-    def _apply(self, line: int, known: _Line) -> None:
-        """Send a line's mode, and for an input the order to report it."""
-        set_mode = encode.pin_mode(line, known.mode)
-        if known.mode is PinMode.ANALOG:
-            channel = self._board.layout.channel_of(line)
-            assert channel is not None
-            self._readings.expect_analog(channel, line)
-            if self._chip is not None and self._chip.samples(channel):
-                self._send(set_mode + self._chip.sample(channel, line))
-                if warning := self._chip.interval_warning:
-                    self._on_warning(warning)
-            else:
-                self._warn_of_host_time(line)
-                self._send(set_mode + encode.report_analog(channel, True))
-        elif known.mode in _INPUTS and self._chip is not None and self._chip.stamps(line):
-            self._readings.expect_edges(line)
-            self._send(set_mode + self._chip.watch(line))
-        elif known.mode in _INPUTS:
-            self._warn_of_host_time(line)
-            self._readings.expect_digital(line)
-            if not self._board.writes_single_pins:
-                # before 2.5 an input's bit in a port write switches its pull-up
-                pull_up = known.mode is PinMode.PULLUP
-                if self._board.pulls_up_by_write(line):
-                    set_mode = encode.pin_mode(line, PinMode.INPUT)
-                set_mode += self._port_write(line, int(pull_up))
-            self._send(
-                set_mode
-                + encode.protocol_version_query()  # the fence, see inputs.py
-                + encode.report_digital(line // PINS_PER_PORT, True)
-            )
-        else:
-            self._readings.forget(line)
-            if known.servo_pulses_usec is not None:
-                set_mode = encode.servo_config(line, *known.servo_pulses_usec) + set_mode
-            self._send(set_mode)
-
-    def _warn_of_host_time(self, line: int) -> None:
-        if self._chip is not None and self._chip.keeps_time:
-            self._on_warning(
-                f"{self._board} cannot timestamp line {line}: its readings carry their"
-                " time of arrival"
-            )
+        self._modes.arm_safe_state()
 
     # -- device-specific -----------------------------------------------------------------------
 
@@ -344,19 +228,21 @@ class LineCommands:
                 remedy="Make them with the functions of mlink_drivers.firmata.extra.",
             ) from error
         if isinstance(order, SetPinMode):
-            self._use(line, order.mode)
+            self._modes.use(line, order.mode)
         elif isinstance(order, ServoConfig):
             widths = order.min_pulse_usec, order.max_pulse_usec
-            self._use(line, PinMode.SERVO)
-            self._lines[line].servo_pulses_usec = widths
-            self._send(encode.servo_config(line, *widths) + encode.pin_mode(line, PinMode.SERVO))
+            self._modes.use(line, PinMode.SERVO)
+            self._writer.lines[line].servo_pulses_usec = widths
+            self._writer.send(
+                encode.servo_config(line, *widths) + encode.pin_mode(line, PinMode.SERVO)
+            )
         elif isinstance(order, QueryPinState):
             if not 0 <= line < self._board.layout.pin_count:
                 raise DeviceError(
                     f"{self._board} has no line {line}",
                     remedy=f"Use another line; {self._board.layout.describe(line)}.",
                 )
-            self._send(encode.pin_state_query(line))
+            self._writer.send(encode.pin_state_query(line))
         elif isinstance(order, RawSysex | I2CConfig | I2CTransfer):
             self._i2c_sysex.execute(order)
         else:
@@ -369,62 +255,27 @@ class LineCommands:
                 remedy="Send this command in a bench.",
             )
         if isinstance(order, PulseTrain):
-            self._make_output(line, PinMode.OUTPUT)
+            self._modes.make_output(line, PinMode.OUTPUT)
         elif isinstance(order, Reflex):
-            self._make_output(order.output, PinMode.OUTPUT)
+            self._modes.make_output(order.output, PinMode.OUTPUT)
         elif isinstance(order, WatchEdges):
             self._chip.require_edges(line)
             (self._readings.expect_edges if order.kind else self._readings.forget)(line)
         self._chip.execute(line, order, commanded_ns)
 
-    # -- checks --------------------------------------------------------------------------------
-
-    def _check_budget(self) -> None:
-        warning = self._budget.check(str(self._board))
-        if warning:
-            self._on_warning(warning)
-
-    # -- writing (also in the pulse timer's thread) ----------------------------------------------
-
     def _pulse(self, line: int, duration_usec: int, commanded_ns: int) -> None:
         """Start a pulse by the chip, or by the host's timer where the chip cannot."""
         if self._chip is not None and not self.pulses.is_active(line):
             # A PWM pin may use a timer that pulses need; which one depends on the board.
-            slots = sum(known.mode is PinMode.PWM for known in self._lines.values())
-            self._lines[line].value = 0
+            slots = sum(known.mode is PinMode.PWM for known in self._writer.lines.values())
+            self._writer.lines[line].value = 0
             try:
                 if self._chip.pulse(line, duration_usec, commanded_ns, slots):
                     return
             except DeviceLostError:
-                self.undelivered += 1
+                self._writer.undelivered += 1
                 return
         self.pulses.pulse(line, 1, duration_usec, commanded_ns=commanded_ns)
-
-    def _outputs(self) -> list[int]:
-        return [line for line, known in self._lines.items() if known.mode not in _INPUTS]
-
-    def _write(self, line: int, value: int) -> None:
-        known = self._lines[line]
-        known.value = value
-        if known.mode in (PinMode.PWM, PinMode.SERVO):
-            self._send(encode.analog(line, value))
-        elif self._board.writes_single_pins:
-            self._send(encode.digital_pin(line, value))
-        else:
-            self._send(self._port_write(line, value))
-
-    def _port_write(self, line: int, value: int) -> bytes:
-        """Write one line by the message of its whole port."""
-        port, bit = divmod(line, PINS_PER_PORT)
-        state = self._port_states.get(port, 0) & ~(1 << bit) | (value << bit)
-        self._port_states[port] = state
-        return encode.digital_port(port, state)
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self._session.send(data)
-        except DeviceLostError:
-            self.undelivered += 1  # the session has reported the loss
 
 
 def _duration_usec(command: LineCommand) -> int:
