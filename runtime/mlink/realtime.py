@@ -55,11 +55,6 @@ class Granted:
     detail: str
 
     @property
-    def is_best(self) -> bool:
-        """Whether the thread has a real-time priority."""
-        return self.priority > 0
-
-    @property
     def brief(self) -> str:
         """`detail` without the advice."""
         return self.detail.partition(";")[0]

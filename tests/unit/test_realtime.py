@@ -56,7 +56,7 @@ class FakeSystem:
 def test_real_time_priority_is_asked_for_first():
     system = FakeSystem(fifo=True)
     granted = request_priority(12, system=system.calls)
-    assert (granted.policy, granted.priority, granted.is_best) == ("fifo", 12, True)
+    assert (granted.policy, granted.priority) == ("fifo", 12)
     assert granted.detail == "real-time priority 12 (SCHED_FIFO)"
     assert system.asked == [
         ("fifo", threading.get_native_id(), os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, 12)
@@ -67,7 +67,6 @@ def test_rtkit_is_asked_when_the_system_refuses():
     system = FakeSystem(rtkit=10, nice=True)
     granted = request_priority(12, system=system.calls)
     assert (granted.policy, granted.priority) == ("rtkit", 10)  # rtkit has a limit of its own
-    assert granted.is_best
     assert system.names() == ["fifo", "rtkit"]
 
 
@@ -90,7 +89,6 @@ def test_a_nice_value_that_is_better_already_is_kept():
 def test_without_any_grant_the_thread_stays_as_it_is():
     granted = request_priority(system=FakeSystem(nice_now=5).calls)
     assert (granted.policy, granted.priority, granted.nice) == ("normal", 0, 5)
-    assert not granted.is_best
     assert "rtprio" in granted.detail
 
 

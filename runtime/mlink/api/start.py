@@ -147,24 +147,12 @@ def run(
         RunFailedError: The run failed, and `check` is true; its `result` has everything.
         StorageError: The run could not be set up.
     """
-    for argument, callback in (("on_status", on_status), ("on_log", on_log)):
+    arguments = dict(locals())  # those of `start`, and the callbacks
+    for argument in ("on_status", "on_log"):
+        callback = arguments.pop(argument)
         if callback is not None and not callable(callback):
             raise BenchError(f"{argument} must be a function, not {callback!r}")
-    this = start(
-        bench,
-        duration_s=duration_s,
-        out=out,
-        name=name,
-        record=record,
-        replayable=replayable,
-        encode=encode,
-        subject=subject,
-        experimenter=experimenter,
-        comment=comment,
-        order=order,
-        debug=debug,
-        check=check,
-    )
+    this = start(**arguments)
     with ExitStack() as stack:
         stack.push(this)  # not entered: progress is shown before all modules have started
         while (result := this.wait(_PROGRESS_PERIOD_S)) is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mlink import control
 from mlink.engine.fleet import UNKNOWN_EXIT, Event
@@ -15,6 +16,7 @@ from mlink.engine.workers import State, WorkerHandle
 
 _UNKNOWN_COUNT = -1
 """Sent count of a stream whose worker died: how many items are missing is unknown."""
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
 
 class RunMessages:
@@ -26,6 +28,7 @@ class RunMessages:
         reporter: Receives logs, printed lines and figures.
         outcome: Receives failures and requests to stop.
         conductor: Gives turns in virtual time; None in real time.
+        crash: Returns where a worker has crashed, as a clause; "" if that is not known.
     """
 
     def __init__(
@@ -35,12 +38,14 @@ class RunMessages:
         reporter: Reporter,
         outcome: Outcome,
         conductor: Conductor | None,
+        crash: Callable[[WorkerHandle], str],
     ) -> None:
         self._workers = workers
         self._streams = streams
         self._reporter = reporter
         self._outcome = outcome
         self._conductor = conductor
+        self._crash = crash
 
     def handle(self, event: Event) -> None:
         """Handle one message or exit code."""
@@ -114,13 +119,27 @@ class RunMessages:
 
     def _worker_exited(self, worker: WorkerHandle, code: int) -> None:
         if code not in (0, UNKNOWN_EXIT) or not worker.closed:
-            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            how = "ended" if code == UNKNOWN_EXIT else how
-            self._outcome.fail_worker(
-                worker,
-                "run",
-                f"its process {how}",
-                "Look at the log above for its last messages; run again with --debug.",
-            )
+            what = f"its process {_how(code)}"
+            if place := self._crash(worker):
+                what += f": {place}"
+            if lines := self._reporter.last_lines(worker.name):
+                what += "; its last lines:" + "".join(f"\n  {line}" for line in lines)
+            self._outcome.fail_worker(worker, "run", what, _remedy(code))
         counts = {port.id: _UNKNOWN_COUNT for port in worker.config.outputs}
         self.end_streams(worker, counts)
+
+
+def _how(code: int) -> str:
+    if code == UNKNOWN_EXIT:
+        return "ended"
+    if code < 0:
+        return f"was ended by signal {-code} ({signal.strsignal(-code)})"
+    return f"ended with exit code {code}"
+
+
+def _remedy(code: int) -> str:
+    if -code in _CRASHES:
+        return "Compiled code that it uses has crashed: update that library, or report it there."
+    if -code == signal.SIGKILL:
+        return "If nobody has killed it: `dmesg` shows whether the system did, short of memory."
+    return "If nobody has ended it, its own code has: look there for exit() and os._exit()."

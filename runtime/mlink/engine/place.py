@@ -1,4 +1,4 @@
-"""Finds out where a worker stands that does not go on: its line, or the state of its process."""
+"""Finds out where a worker stands that does not go on, or where it crashed: the user's line."""
 
 from __future__ import annotations
 
@@ -40,6 +40,18 @@ def place_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> str:
     if status.get("State", "").startswith("D"):
         return "it waits for a disk or a driver, in a call of the kernel that cannot be interrupted"
     return ""
+
+
+def crash_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> str:
+    """Return where compiled code that a worker called has crashed, as `place_of`; "" otherwise."""
+    try:
+        text = place_file(work_dir, worker.name).read_text(errors="replace")
+    except OSError:
+        return ""
+    _, crashed, dump = text.rpartition("Fatal Python error")
+    of_thread = dump.partition("Current thread")[2].partition("\n\n")[0]
+    frames = _frames(of_thread) if crashed else []
+    return f"it stood at {where}" if (where := describe(frames, bench_dir)) else ""
 
 
 def describe(frames: Sequence[Frame], bench_dir: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Self
 
@@ -26,6 +27,8 @@ from mlink.engine.streams import Streams
 from mlink.engine.workers import WorkerHandle
 
 _STATUS_PERIOD_S = 0.25
+_LAST_LINES = 3
+"""Lines of a module that are repeated when its process has died."""
 
 
 class ReporterLogHandler(logging.Handler):
@@ -90,6 +93,7 @@ class Reporter:
         self._status = RunStatus()
         self._reports: dict[str, dict[str, float | str]] = {}
         self._hints: list[str] = []
+        self._last_lines: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_LAST_LINES))
         self._t0_ns = 0
         self._end_ns = 0
         self._begun_ns = time.monotonic_ns()
@@ -205,7 +209,12 @@ class Reporter:
         self._observer.on_output(module, text)
         self._keep(module, logging.INFO, text)
 
+    def last_lines(self, module: str) -> list[str]:
+        """Return the last lines that a module has logged or printed."""
+        return list(self._last_lines[module])
+
     def _keep(self, module: str, level: int, text: str) -> None:
+        self._last_lines[module].append(text)
         if self.recording is not None:
             time_usec = (time.monotonic_ns() - self._t0_ns) // 1000 if self._t0_ns else 0
             if self.virtual_usec is not None:

@@ -26,7 +26,7 @@ from mlink.engine.interrupt import Interrupts
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.options import RunOptions
 from mlink.engine.outcome import Outcome
-from mlink.engine.place import place_of
+from mlink.engine.place import crash_of, place_of
 from mlink.engine.plan import order_modules, start_order
 from mlink.engine.reaching import Reaching
 from mlink.engine.recording import Recording
@@ -153,7 +153,12 @@ class Engine:
             fleet.watch(self._interrupts.fileno())
             self._fleet, self._workers = fleet, fleet.workers
             self._messages = RunMessages(
-                self._workers, self._streams, self._reporter, self._outcome, self._conductor
+                self._workers,
+                self._streams,
+                self._reporter,
+                self._outcome,
+                self._conductor,
+                lambda worker: crash_of(worker, work.path, self.bench.dir),
             )
             recording_dir = recording.path.resolve() if recording else None
             spawn_workers(

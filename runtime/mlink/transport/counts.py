@@ -6,11 +6,20 @@ an item that has arrived, and at the end what is missing up to the publisher's c
 
 from __future__ import annotations
 
+import fcntl
+import termios
 import threading
 import time
 
 from mlink.errors import StreamError
 from mlink.types import DataType
+
+
+def waiting_bytes(fd: int) -> int:
+    """Return how many bytes wait in a pipe; `fd` is either of its ends."""
+    count = bytearray(4)
+    fcntl.ioctl(fd, termios.FIONREAD, count)
+    return int.from_bytes(count, "little")
 
 
 class SendingEnd:

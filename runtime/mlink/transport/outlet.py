@@ -14,8 +14,9 @@ import fcntl
 import logging
 import os
 import struct
-import termios
 from typing import NamedTuple
+
+from mlink.transport.counts import waiting_bytes
 
 RECORD = struct.Struct("<QQ")
 RETURN = struct.Struct("<Q")
@@ -76,7 +77,7 @@ class Outlet:
         if not self.alive:
             return False
         if self.lent >= self._queue_items and (
-            self.lent >= self._lent_limit or self._waiting() >= self._queue_items
+            self.lent >= self._lent_limit or self._waiting >= self._queue_items
         ):
             return False
         try:
@@ -111,11 +112,10 @@ class Outlet:
         self.lent -= len(offsets)
         return offsets
 
+    @property
     def _waiting(self) -> int:
-        """Return how many records the subscriber has not read."""
-        count = bytearray(4)
-        fcntl.ioctl(self._record_fd, termios.FIONREAD, count)
-        return int.from_bytes(count, "little") // RECORD.size
+        """How many records the subscriber has not read."""
+        return waiting_bytes(self._record_fd) // RECORD.size
 
     def close(self) -> None:
         """Close the pipes; the subscriber sees the end once it has read all records."""

@@ -18,7 +18,6 @@ import logging
 import os
 import select
 import struct
-import termios
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ from typing import Any
 
 from mlink.errors import StreamError
 from mlink.transport import codec
-from mlink.transport.counts import ReceivingEnd, SendingEnd
+from mlink.transport.counts import ReceivingEnd, SendingEnd, waiting_bytes
 from mlink.types import DataType
 
 RECORD = struct.Struct("<IQ")
@@ -77,9 +76,7 @@ class _Queue:
         """Return whether as many items wait as the bench allows."""
         if not self.limit or len(self._sizes) < self.limit:
             return False
-        count = bytearray(4)
-        fcntl.ioctl(self.fd, termios.FIONREAD, count)
-        waiting = int.from_bytes(count, "little")
+        waiting = waiting_bytes(self.fd)
         while self._sizes and self._bytes > waiting:
             self._bytes -= self._sizes.popleft()
         return len(self._sizes) >= self.limit
@@ -119,7 +116,6 @@ class RecordWriter(SendingEnd):
         self._queues = [
             _Queue(fd, limit) for fd, limit in zip(pipes, queues or (0,) * len(pipes), strict=True)
         ]
-        self._pipes = list(pipes)
         self._counts_items = any(queues)
         self._while_full = while_full
         self.note: Callable[[bytes], object] | None = None
@@ -154,9 +150,9 @@ class RecordWriter(SendingEnd):
             if self._counts_items:
                 self._offer((record,))
                 return
-            for fd in self._pipes:
-                if not self._write(fd, record):
-                    self.lost[self._pipes.index(fd)] += 1  # the reader sees the gap
+            for number, queue in enumerate(self._queues):
+                if not self._write(queue.fd, record):
+                    self.lost[number] += 1  # the reader sees the gap
 
     def _submit_large(self, payload: bytes) -> None:
         size = len(payload) - (TIME.size if self._timed else 0)
@@ -218,7 +214,6 @@ class RecordWriter(SendingEnd):
             for queue in self._queues:
                 os.close(queue.fd)
             self._queues.clear()
-            self._pipes.clear()
 
 
 class RecordReader(ReceivingEnd):

@@ -31,7 +31,7 @@ _OS_REMEDIES = {
 
 
 _SIGNAL_REMEDY = (
-    "If the log above does not say that mlink ended it, another program or person sent the signal."
+    "If mlink has not ended it because it did not go on, another program or person sent the signal."
 )
 
 
@@ -58,7 +58,8 @@ def describe(error: BaseException | str, *, debug: bool = False) -> FailureText:
     where = f" (at {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return FailureText(
         f"{type(error).__name__}: {error}{where}",
-        "This looks like a fault in the module; run again with --debug for the traceback.",
+        "This looks like a fault in the module; run again with --debug (in Python: debug=True) for "
+        "the traceback.",
         detail,
     )
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import faulthandler
 import gc
 import importlib
 import os
@@ -131,7 +130,6 @@ def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
             with contextlib.suppress(PermissionError):  # the engine logs refusals
                 os.setpriority(os.PRIO_PROCESS, 0, spec.nice)
         _wake_on_time()
-        faulthandler.enable()
         _rename_process(spec.name)
         if spec.program:
             become_program(spec, descriptors)

@@ -50,6 +50,17 @@ def expect_edlio_to_open(result: RunResult, edlio_summary: ReadWithEdlio, reason
     assert found["datasets"]
 
 
+def test_a_crash_of_compiled_code_is_named_with_its_line(bench: BenchRunner) -> None:
+    middle = f"{FORWARD}\nimport ctypes\ndef start():\n    print('now')\n    ctypes.string_at(0)\n"
+    result = bench.write(CHAIN, source=SOURCE, middle=middle).run(5.0)
+    (failure,) = result.failures
+    assert failure.module == "middle"
+    assert "signal 11" in failure.message
+    assert "it stood at middle.py:13 (start)" in failure.message
+    assert failure.message.endswith("its last lines:\n  now")
+    assert "Compiled code" in failure.remedy
+
+
 def test_a_script_that_raises_is_named_with_file_line_and_source(bench: BenchRunner) -> None:
     middle = FORWARD + "\ndef start():\n    raise RuntimeError('the valve is stuck')\n"
     result = bench.write(CHAIN, source=SOURCE, middle=middle).run(5.0)

@@ -41,7 +41,9 @@ class Desk:
         self.watcher = Watcher()
         reporter = Reporter(BENCH, streams, self.watcher)
         self.outcome = Outcome(reporter)
-        self.messages = RunMessages(self.workers, streams, reporter, self.outcome, None)
+        self.messages = RunMessages(
+            self.workers, streams, reporter, self.outcome, None, lambda _: ""
+        )
         self.interrupts = FakeInterrupts()
         self.script: list[tuple[str, control.WorkerMessage | int]] = []
         self.pumps = 0

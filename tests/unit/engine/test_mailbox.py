@@ -33,7 +33,9 @@ class Desk:
         self.outcome = Outcome(self.reporter)
         self.fakes = {name: FakeWorker(config) for name, config in BENCH.modules.items()}
         self.workers = {name: fake.handle for name, fake in self.fakes.items()}
-        self.messages = RunMessages(self.workers, streams, self.reporter, self.outcome, None)
+        self.messages = RunMessages(
+            self.workers, streams, self.reporter, self.outcome, None, lambda _: ""
+        )
 
     def handle(self, name: str, message: control.WorkerMessage | int) -> None:
         self.messages.handle((self.workers[name], message))
@@ -170,6 +172,30 @@ def test_an_exit_that_was_not_expected_is_a_failure(desk, code, closed, what):
         assert (module_name, phase) == ("cam", "run")
         assert what in message
     assert desk.sent_to("rec") == [control.StreamEnded("in", -1)]  # its length is unknown
+
+
+def test_a_death_has_the_last_lines_of_the_module(desk):
+    for number in range(5):
+        desk.handle("cam", control.Output(f"frame {number}"))
+    desk.handle("rec", control.Output("of another module"))
+    desk.handle("cam", control.Log(logging.INFO, "and now?"))
+    desk.handle("cam", -9)
+    (failure,) = desk.outcome.failures
+    assert failure.message == (
+        "its process was ended by signal 9 (Killed); its last lines:\n"
+        "  frame 3\n  frame 4\n  and now?"
+    )
+    assert "dmesg" in failure.remedy
+
+
+def test_a_crash_has_its_place(desk):
+    desk.messages._crash = lambda worker: f"it stood at {worker.name}.py:7"
+    desk.handle("cam", -11)
+    (failure,) = desk.outcome.failures
+    assert failure.message == (
+        "its process was ended by signal 11 (Segmentation fault): it stood at cam.py:7"
+    )
+    assert "Compiled code" in failure.remedy
 
 
 def test_the_exit_of_a_worker_that_has_failed_is_no_second_failure(desk):
