@@ -14,9 +14,9 @@ import pytest
 if TYPE_CHECKING:
     from mlink.replay import Replayed
     from mlink_hil.testing.bench import TestBench
-    from mlink_hil.testing.cameras import Camera
-    from mlink_hil.testing.lines import Board
-    from mlink_hil.testing.recording import RecordingHandle
+    from mlink_hil.testing.handles.cameras import Camera
+    from mlink_hil.testing.handles.lines import Board
+    from mlink_hil.testing.handles.recording import RecordingHandle
     from mlink_hil.testing.runs import Runs
 
 _BENCH: pytest.StashKey[TestBench] = pytest.StashKey()

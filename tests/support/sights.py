@@ -1,4 +1,4 @@
-"""Stands in for `mlink_hil.testing.sight.Sight` where nothing is missed."""
+"""Stands in for `mlink_hil.testing.observed.sight.Sight` where nothing is missed."""
 
 from __future__ import annotations
 

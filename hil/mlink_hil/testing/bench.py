@@ -7,15 +7,15 @@ from dataclasses import replace
 
 from mlink.errors import MlinkError
 from mlink_hil.testing.bench_run import BenchRun
-from mlink_hil.testing.cameras import Camera
-from mlink_hil.testing.events import Event, Span
 from mlink_hil.testing.excuses import DURATION_UNITS
 from mlink_hil.testing.expectations import Expectations
-from mlink_hil.testing.faults import Faults
-from mlink_hil.testing.lines import Board
-from mlink_hil.testing.measurements import Measurement
+from mlink_hil.testing.handles.cameras import Camera
+from mlink_hil.testing.handles.faults import Faults
+from mlink_hil.testing.handles.lines import Board
+from mlink_hil.testing.handles.measurements import Measurement
+from mlink_hil.testing.handles.recording import RecordingHandle
+from mlink_hil.testing.observed.events import Event, Span
 from mlink_hil.testing.patterns import Pattern
-from mlink_hil.testing.recording import RecordingHandle
 from mlink_hil.testing.verdicts import (
     Inconclusive,
     Verdict,

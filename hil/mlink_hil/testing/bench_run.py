@@ -24,14 +24,14 @@ from mlink_hil.control.watcher import BoardLink
 from mlink_hil.faults.injector import Injector, injector_of
 from mlink_hil.faults.kinds import Fault
 from mlink_hil.lab import slowness, wires_of
-from mlink_hil.testing.events import Event
-from mlink_hil.testing.history import History
 from mlink_hil.testing.host.starvation import Snapshot, Starvation
 from mlink_hil.testing.names import Names
+from mlink_hil.testing.observed.events import Event
+from mlink_hil.testing.observed.history import History
+from mlink_hil.testing.observed.sight import Sight
+from mlink_hil.testing.observed.tap_events import ItemEvents, RegionEvents
 from mlink_hil.testing.settling import settle
-from mlink_hil.testing.sight import Sight
 from mlink_hil.testing.stimulus import Stimulus
-from mlink_hil.testing.tap_events import ItemEvents, RegionEvents
 from mlink_hil.testing.testers import add_testers, testers
 from mlink_hil.testing.verdicts import hidden_in_tracebacks
 from mlink_hil.uno import USER_PINS

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mlink_hil.testing.bench_run import BenchRun
-from mlink_hil.testing.events import Event, Window
+from mlink_hil.testing.handles.measurements import Measurement
 from mlink_hil.testing.host.real_time import RealTime
 from mlink_hil.testing.host.starvation import Snapshot
-from mlink_hil.testing.measurements import Measurement
+from mlink_hil.testing.observed.events import Event, Window
 from mlink_hil.testing.patterns import Bound
 from mlink_hil.testing.watching import Enough, watch
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 
 from mlink_hil.testing.bench_run import BenchRun
-from mlink_hil.testing.events import Event, Window, rate_of
 from mlink_hil.testing.excuses import HostExcuses
+from mlink_hil.testing.observed.events import Event, Window, rate_of
 from mlink_hil.testing.patterns import Bound, Pattern
 from mlink_hil.testing.report.failure import nearest_event, window_timeline
 from mlink_hil.testing.verdicts import (

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Protocol
 
 from mlink_hil.control.watcher import BoardLink
-from mlink_hil.testing.history import History
 from mlink_hil.testing.host.starvation import Snapshot
 from mlink_hil.testing.names import Names
+from mlink_hil.testing.observed.history import History
 
 _QUIET_SEC = 0.03
 """Lines are at rest when they had no traffic for so long."""

@@ -12,10 +12,10 @@ from mlink.tap.link import TapLink
 from mlink_hil.control.messages import Edge
 from mlink_hil.control.socket_path import control_path
 from mlink_hil.control.watcher import BoardLink
-from mlink_hil.testing.events import Event
-from mlink_hil.testing.history import History
 from mlink_hil.testing.host.starvation import Starvation
 from mlink_hil.testing.names import Names
+from mlink_hil.testing.observed.events import Event
+from mlink_hil.testing.observed.history import History
 from mlink_hil.testing.verdicts import hidden_in_tracebacks
 from mlink_hil.uno import USER_PINS
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mlink.errors import MlinkError
-from mlink_hil.testing.events import Event, Unseen, Window
+from mlink_hil.testing.observed.events import Event, Unseen, Window
 
 
 class Verdict(enum.Enum):

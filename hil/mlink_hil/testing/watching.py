@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from mlink_hil.testing.bench_run import BenchRun
-from mlink_hil.testing.events import Event, Unseen, Window
+from mlink_hil.testing.observed.events import Event, Unseen, Window
 from mlink_hil.testing.patterns import Bound
 from mlink_hil.testing.verdicts import Inside, hidden_in_tracebacks
 

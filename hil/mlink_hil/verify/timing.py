@@ -16,7 +16,7 @@ from mlink.engine.options import RunOptions
 from mlink.errors import ModuleError
 from mlink.metadata import MetaSize
 from mlink_hil.testing.bench_run import BenchRun
-from mlink_hil.testing.events import Event
+from mlink_hil.testing.observed.events import Event
 from mlink_hil.testing.patterns import crosses
 from mlink_hil.wiring.lights import lights
 

@@ -20,7 +20,7 @@ from mlink.engine.options import RunOptions
 from mlink.errors import BenchError
 from mlink_hil.faults.slow_writes import SlowWrites
 from mlink_hil.testing.bench_run import BenchRun
-from mlink_hil.testing.faults import Faults
+from mlink_hil.testing.handles.faults import Faults
 from tests.support.hil_examples import Outcome, copy_example, run_pytest
 
 pytestmark = pytest.mark.sim

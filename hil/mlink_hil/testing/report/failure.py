@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlink_hil.testing.events import Event, Window
-from mlink_hil.testing.history import History
+from mlink_hil.testing.observed.events import Event, Window
+from mlink_hil.testing.observed.history import History
 from mlink_hil.testing.patterns import Bound
 from mlink_hil.testing.report.timeline_text import draw_timeline, list_events
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlink_hil.testing.events import Event
-from mlink_hil.testing.history import History
+from mlink_hil.testing.observed.events import Event
+from mlink_hil.testing.observed.history import History
 
 _COLUMNS = 64
 _MAX_CHANNELS = 10

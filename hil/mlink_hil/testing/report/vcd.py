@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mlink_hil.testing.events import Event
+from mlink_hil.testing.observed.events import Event
 
 _FIRST, _LAST = 33, 126  # printable characters, of which identifiers consist
 

@@ -12,12 +12,12 @@ from collections.abc import Callable
 import pytest
 
 from mlink.tap import messages
-from mlink_hil.testing import sight as test_sight
 from mlink_hil.testing.bench import TestBench
+from mlink_hil.testing.observed import sight as test_sight
+from mlink_hil.testing.observed.tap_events import ItemEvents
 from mlink_hil.testing.patterns import Bound
-from mlink_hil.testing.tap_events import ItemEvents
 from mlink_hil.testing.verdicts import ExpectationFailed, Inconclusive
-from tests.unit.hil.testing.test_sight import LINE, OTHER, PRESS, STREAM, Run
+from tests.unit.hil.testing.observed.test_sight import LINE, OTHER, PRESS, STREAM, Run
 
 ROUNDS = 100
 SENT, LIMIT_USEC = 30, 12_000

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlink_hil.testing.events import Event, Window
 from mlink_hil.testing.excuses import HostExcuses
-from mlink_hil.testing.history import History
-from mlink_hil.testing.measurements import Measurement
+from mlink_hil.testing.handles.measurements import Measurement
+from mlink_hil.testing.observed.events import Event, Window
+from mlink_hil.testing.observed.history import History
 from mlink_hil.testing.patterns import Bound
 from mlink_hil.testing.verdicts import Verdict
 from tests.support.sights import ALL_SEEN

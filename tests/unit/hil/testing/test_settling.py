@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from mlink_hil.testing import settling
-from mlink_hil.testing.events import Event
-from mlink_hil.testing.history import History
+from mlink_hil.testing.observed.events import Event
+from mlink_hil.testing.observed.history import History
 from mlink_hil.testing.settling import settle
 
 STREAM = "cam.video"

@@ -12,9 +12,9 @@ import pytest
 
 from mlink_hil.faults import kinds
 from mlink_hil.testing.bench_run import fault_event
-from mlink_hil.testing.events import Event
 from mlink_hil.testing.evidence import fault_spans
-from mlink_hil.testing.history import History
+from mlink_hil.testing.observed.events import Event
+from mlink_hil.testing.observed.history import History
 from mlink_hil.testing.report.html import report_html
 from mlink_hil.testing.report.timeline_svg import timeline_svg
 from mlink_hil.testing.report.timeline_text import draw_timeline, list_events

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from mlink_hil.testing.bench import TestBench
-from mlink_hil.testing.events import Event, Span, Window, rate_of
-from mlink_hil.testing.history import History
-from mlink_hil.testing.measurements import Measurement
+from mlink_hil.testing.handles.measurements import Measurement
+from mlink_hil.testing.observed.events import Event, Span, Window, rate_of
+from mlink_hil.testing.observed.history import History
 from mlink_hil.testing.patterns import Bound
 from mlink_hil.testing.verdicts import (
     ExpectationFailed,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mlink.tap import messages
-from mlink_hil.testing.events import Event
-from mlink_hil.testing.history import History
+from mlink_hil.testing.observed.events import Event
+from mlink_hil.testing.observed.history import History
+from mlink_hil.testing.observed.tap_events import ItemEvents, RegionEvents
 from mlink_hil.testing.patterns import Bound, crosses
-from mlink_hil.testing.tap_events import ItemEvents, RegionEvents
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mlink.errors import StreamError
 from mlink.types import Frame
 from mlink_hil.testing.bench_run import BenchRun
-from mlink_hil.testing.events import Event
+from mlink_hil.testing.observed.events import Event
 from mlink_hil.testing.patterns import Pattern, crosses
 from mlink_hil.testing.verdicts import Inconclusive, hidden_in_tracebacks
 

@@ -10,15 +10,15 @@ import pytest
 from mlink.errors import DeviceError
 from mlink.tap import messages
 from mlink.tap.account import StreamAccount
-from mlink_hil.testing import history as test_history
-from mlink_hil.testing import sight as test_sight
 from mlink_hil.testing.bench import TestBench
-from mlink_hil.testing.cameras import Camera
-from mlink_hil.testing.events import Event
-from mlink_hil.testing.history import History
+from mlink_hil.testing.handles.cameras import Camera
+from mlink_hil.testing.observed import history as test_history
+from mlink_hil.testing.observed import sight as test_sight
+from mlink_hil.testing.observed.events import Event
+from mlink_hil.testing.observed.history import History
+from mlink_hil.testing.observed.sight import Sight
+from mlink_hil.testing.observed.tap_events import ItemEvents
 from mlink_hil.testing.patterns import Bound
-from mlink_hil.testing.sight import Sight
-from mlink_hil.testing.tap_events import ItemEvents
 from mlink_hil.testing.verdicts import ExpectationFailed, Inconclusive
 
 STREAM, LINE, OTHER, PIN = "board.fmdata", "board.fmdata.7", "board.fmdata.9", "uno.8"

@@ -15,9 +15,9 @@ from mlink.errors import DeviceError
 from mlink.tap.account import BEFORE_ALL
 from mlink.tap.link import TapLink
 from mlink_hil.control.watcher import BoardLink
-from mlink_hil.testing.events import Unseen
-from mlink_hil.testing.history import History
 from mlink_hil.testing.host.starvation import Snapshot
+from mlink_hil.testing.observed.events import Unseen
+from mlink_hil.testing.observed.history import History
 
 _LAG_SEC = 10.0
 """Longest wait for a tap that lags behind."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from itertools import islice
 
-from mlink_hil.testing.events import Event
+from mlink_hil.testing.observed.events import Event
 
 KEPT_EVENTS = 100_000
 """Per channel; beyond it the oldest half is dropped."""

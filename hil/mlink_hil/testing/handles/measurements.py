@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mlink_hil.testing.events import Span
+from mlink_hil.testing.observed.events import Span
 from mlink_hil.testing.verdicts import Verdict, limits_verdict
 
 

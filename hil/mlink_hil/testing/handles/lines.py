@@ -9,7 +9,7 @@ from mlink.errors import DeviceError
 from mlink_hil.control.messages import StatsReply
 from mlink_hil.control.watcher import BoardLink
 from mlink_hil.testing.bench_run import BenchRun
-from mlink_hil.testing.events import Event
+from mlink_hil.testing.observed.events import Event
 from mlink_hil.testing.verdicts import hidden_in_tracebacks
 
 __tracebackhide__ = hidden_in_tracebacks

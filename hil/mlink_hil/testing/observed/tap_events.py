@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from mlink.tap import messages
 from mlink.tap.link import Item
-from mlink_hil.testing.events import Event
-from mlink_hil.testing.history import History
+from mlink_hil.testing.observed.events import Event
+from mlink_hil.testing.observed.history import History
 
 
 class ItemEvents:

@@ -1,0 +1,1 @@
+"""What the fixture `bench` has: boards, cameras, faults, measurements, the recording."""

@@ -1,0 +1,1 @@
+"""What a test has seen of its run: events in histories, and what it may have missed."""
