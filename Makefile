@@ -37,7 +37,7 @@ bench: setup
 	$(BIN)/python tests/benchmarks/run_all.py
 
 soak: setup
-	$(BIN)/python -m tests.benchmarks.soak --minutes 60
+	$(BIN)/python -m tests.benchmarks.long.soak --minutes 60
 
 lock:
 	@PYTHON="$(or $(PYTHON),python3)" .ci/lock.sh

@@ -33,7 +33,7 @@ from mlink_drivers.firmata.wire import encode  # noqa: E402
 from mlink_drivers.firmata.wire.protocol import DigitalPort  # noqa: E402
 from mlink_hil.sim.fetch_firmware import cached_path, is_cached  # noqa: E402
 from mlink_hil.uno import CLOCK_HZ  # noqa: E402
-from tests.support.firmware_chip import CYCLES_PER_TICK, CYCLES_PER_USEC, HEX, Chip  # noqa: E402
+from tests.support.boards.firmware_chip import CYCLES_PER_TICK, CYCLES_PER_USEC, HEX, Chip  # noqa: E402
 
 PINS = (2, 4, 7, 8, 12)
 

@@ -28,7 +28,7 @@ from mlink_drivers.camera.backend import CameraRequest, Stamp
 from mlink_hil.control.board import VirtualBoard
 from mlink_hil.scene.camera import SceneCamera
 from mlink_hil.wiring.together import open_wired
-from tests.support.chip_bench import wait_until
+from tests.support.boards.chip_bench import wait_until
 
 FTDI, ACM = "/dev/ttyUSB0", "/dev/ttyACM0"
 _LOG = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import pytest
 
 from mlink_drivers.camera.contract import CHECKS
 from tests.rig.rig_runner import ask_guest
-from tests.support.edlio_reader import read_with_edlio
+from tests.support.recorded.edlio_reader import read_with_edlio
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(600)]
 

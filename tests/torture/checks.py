@@ -15,8 +15,8 @@ from mlink.errors import StorageError
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import VerifyReport, verify_recording
 from mlink.storage.manifest import read_toml
-from tests.support.edlio_reader import read_with_edlio
-from tests.support.survival import ffprobe_count
+from tests.support.recorded.edlio_reader import read_with_edlio
+from tests.support.recorded.survival import ffprobe_count
 from tests.torture.disturb import HANG_SEC, Outcome
 from tests.torture.injections import RECORDERS, allowed
 

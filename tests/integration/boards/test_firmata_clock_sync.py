@@ -24,7 +24,7 @@ from mlink_drivers.firmata.chip.session import PAUSE_S
 from mlink_drivers.firmata.wire.arrival import wire_time_ns
 from mlink_hil.control.board import VirtualBoard
 from tests.support.bench_runner import BenchRunner
-from tests.support.firmware_chip import CYCLES_PER_USEC, Chip
+from tests.support.boards.firmware_chip import CYCLES_PER_USEC, Chip
 
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim

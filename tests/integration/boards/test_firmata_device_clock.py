@@ -13,9 +13,9 @@ import mlink.script as ms
 from mlink.storage.tsync_reader import read_tsync
 from mlink.types import LineCommandKind, LineModeFlags
 from mlink_hil.sim.fetch_firmware import is_cached
-from tests.support import edlio_reader
-from tests.support.chip_bench import Port, chip_bench, wait_until
-from tests.support.firmata_bench import Bench
+from tests.support.boards.chip_bench import Port, chip_bench, wait_until
+from tests.support.boards.firmata_bench import Bench
+from tests.support.recorded import edlio_reader
 
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim

@@ -15,7 +15,7 @@ import pytest
 
 from mlink_hil.control.board import VirtualBoard
 from mlink_hil.devices import VirtualDevices
-from tests.support.firmware_chip import ROOT
+from tests.support.boards.firmware_chip import ROOT
 
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim

@@ -20,7 +20,7 @@ from mlink_hil.control.board import VirtualBoard
 from mlink_hil.control.process import UnoProcess
 from mlink_hil.devices import VirtualDevices
 from mlink_hil.sim import fetch_firmware
-from tests.support.virtual_uno import LOG, open_uno, spec_of
+from tests.support.boards.virtual_uno import LOG, open_uno, spec_of
 
 HAS_SIMULATOR = importlib.util.find_spec("yasimavr") is not None
 needs_simulator = pytest.mark.skipif(not HAS_SIMULATOR, reason="needs the extra `sim`")

@@ -14,7 +14,7 @@ from mlink.engine.status import RunResult
 from mlink.storage.tsync_reader import read_tsync
 from tests.integration.runs.test_run_life import read_table, streams
 from tests.support.bench_runner import BenchRunner
-from tests.support.network_cameras import MjpegCamera, RtspCamera
+from tests.support.cameras.network_cameras import MjpegCamera, RtspCamera
 
 SCENE = """
 [bench]

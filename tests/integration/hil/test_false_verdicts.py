@@ -1,4 +1,4 @@
-"""A disturbed tap makes no verdict false; tests/benchmarks/false_verdicts.py runs many more."""
+"""A disturbed tap makes no verdict false; benchmarks/long/false_verdicts.py runs many more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.false_verdicts import BROKEN, SOUND, Example, run_session
+from tests.benchmarks.long.false_verdicts import BROKEN, SOUND, Example, run_session
 from tests.support.disturbed_tap import KINDS
 
 TAPPED = "no_row or one_reading or one_row or no_light or each_press"

@@ -14,8 +14,8 @@ from mlink.bench import load_bench
 from mlink.engine.setup.devices import open_devices
 from mlink.errors import DeviceError
 from mlink_hil.control.board import VirtualBoard
+from tests.support.boards.virtual_uno import SerialClient
 from tests.support.hil_examples import BENCHES, copy_example, run_pytest
-from tests.support.virtual_uno import SerialClient
 
 pytestmark = pytest.mark.sim
 

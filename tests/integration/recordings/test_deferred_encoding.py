@@ -12,9 +12,9 @@ import pytest
 from mlink.bench import load_bench
 from mlink.engine.encode import encode_raw_videos
 from mlink.engine.run import RunOptions, run_bench
-from tests.support import edlio_reader
 from tests.support.hil_examples import run_pytest
-from tests.support.survival import ffprobe_count
+from tests.support.recorded import edlio_reader
+from tests.support.recorded.survival import ffprobe_count
 
 edlio_summary = edlio_reader.edlio_summary
 

@@ -27,8 +27,8 @@ from mlink.storage.tsync_format import Generation, TimeColumn, TimeType, TimeUni
 from mlink.storage.tsync_reader import read_tsync
 from mlink.storage.uuid7 import uuid7
 from mlink.types import Frame
-from tests.support import edlio_reader
 from tests.support.fake_context import FakeContext
+from tests.support.recorded import edlio_reader
 
 pytestmark = pytest.mark.edlio
 edlio_summary = edlio_reader.edlio_summary

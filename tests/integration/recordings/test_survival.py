@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import edlio_reader
-from tests.support.bad_disks import PulledDisk, small_disk
 from tests.support.bench_runner import BenchRunner
-from tests.support.survival import (
+from tests.support.recorded import edlio_reader
+from tests.support.recorded.bad_disks import PulledDisk, small_disk
+from tests.support.recorded.survival import (
     NOISY_SOURCE,
     EdlioSummary,
     Promise,

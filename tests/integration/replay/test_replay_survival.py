@@ -17,7 +17,7 @@ from mlink.recording.care.verify import verify_recording
 from mlink.recording.journal import Item, Journal, read_journal
 from mlink.replay import Replayed, replay
 from tests.support.bench_runner import BenchRunner
-from tests.support.survival import PROMISED_USEC, Victim
+from tests.support.recorded.survival import PROMISED_USEC, Victim
 
 BENCH = Path(__file__).parent / "replay_bench"
 VICTIMS = ["everything", "engine", "loop", "video"]

@@ -15,8 +15,9 @@ from mlink.storage.tsync_reader import read_tsync
 from mlink_hil.control.board import VirtualBoard
 from mlink_hil.scene.marks import TIME_MODULUS, read_marks
 from tests.integration.runs.test_run_life import read_table, streams
-from tests.support import ROOT, edlio_reader
+from tests.support import ROOT
 from tests.support.bench_runner import BenchRunner, nothing_left_behind
+from tests.support.recorded import edlio_reader
 
 pytestmark = [pytest.mark.sim, pytest.mark.edlio]
 

@@ -22,8 +22,9 @@ from mlink.engine.disk_wait import DiskWait
 from mlink.engine.status import Phase, RunResult
 from mlink.errors import BenchError
 from tests.integration.runs.test_run_life import CHAIN, FORWARD, SOURCE, read_table
-from tests.support import ROOT, edlio_reader
+from tests.support import ROOT
 from tests.support.bench_runner import BenchRunner, worker_pid
+from tests.support.recorded import edlio_reader
 
 edlio_summary = edlio_reader.edlio_summary
 ReadWithEdlio = Callable[[Path], dict[str, Any]]

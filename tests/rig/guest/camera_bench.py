@@ -13,7 +13,7 @@ from mlink.types import ControlCommand, ControlCommandKind
 from mlink_drivers.camera.v4l2.controls import V4L2Controls
 from mlink_drivers.camera.v4l2.identity import find_camera, lasting_name, present_cameras
 from mlink_drivers.camera.v4l2.modes import list_modes
-from tests.support.camera_eye import LOGGED, Eye, keep_log
+from tests.support.cameras.camera_eye import LOGGED, Eye, keep_log
 
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
 SETTABLE = ("int", "bool", "menu", "intmenu", "button", "bitmask")

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.support.uvc_camera import UvcCamera
+from tests.support.cameras.uvc_camera import UvcCamera
 
 CAMERA_RATES = (30, 5)
 PASSED, FAILED = 0, 1

@@ -21,8 +21,8 @@ from mlink_drivers.camera.opencv import cv2
 from mlink_drivers.camera.v4l2.camera import V4L2Camera
 from mlink_drivers.camera.v4l2.identity import find_camera, lasting_name
 from tests.support.bench_runner import BenchRunner
-from tests.support.camera_eye import LOGGED, Eye, keep_log
-from tests.support.uvc_camera import LEVELS, SIZES, UvcCamera
+from tests.support.cameras.camera_eye import LOGGED, Eye, keep_log
+from tests.support.cameras.uvc_camera import LEVELS, SIZES, UvcCamera
 
 CLOCK = Path("/sys/module/uvcvideo/parameters/clock")
 A, B = "usb:serial=CAM-A", "usb:serial=CAM-B"

@@ -30,7 +30,7 @@ from mlink_drivers.camera.image_folder import ImageFolderCamera
 from mlink_drivers.camera.network import NetworkCamera
 from mlink_drivers.camera.video_file import VideoFileCamera
 from mlink_hil.scene.camera import SceneCamera
-from tests.support.network_cameras import MjpegCamera, RtspCamera
+from tests.support.cameras.network_cameras import MjpegCamera, RtspCamera
 
 SIZE = (160, 120)
 RATE = 50.0

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.console import BoardConsole, run_console
-from tests.support.scripted_board import ScriptedBoard, sysex
+from tests.support.boards.scripted_board import ScriptedBoard, sysex
 
 
 class Seen:

@@ -11,9 +11,9 @@ import pytest
 from mlink.errors import DeviceError
 from mlink.types import LineCommandKind, LineModeFlags, LineReading
 from mlink_drivers.firmata.catalog import FirmataSettings, firmata_io
+from tests.support.boards.firmata_bench import Bench
+from tests.support.boards.scripted_board import ScriptedBoard, sysex
 from tests.support.fake_context import FakeContext
-from tests.support.firmata_bench import Bench
-from tests.support.scripted_board import ScriptedBoard, sysex
 
 Kind = LineCommandKind
 INPUT, OUTPUT, PULL_UP = LineModeFlags.IS_INPUT, LineModeFlags.IS_OUTPUT, LineModeFlags.PULL_UP

@@ -19,7 +19,7 @@ from mlink_drivers.firmata.wire.protocol import (
     ProtocolVersion,
     StringData,
 )
-from tests.support.firmware_chip import CYCLES_PER_USEC, Chip
+from tests.support.boards.firmware_chip import CYCLES_PER_USEC, Chip
 
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim

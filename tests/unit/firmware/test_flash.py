@@ -10,7 +10,7 @@ import pytest
 from mlink.errors import DeviceError
 from mlink_drivers.firmware.flash import avrdude_command, flash
 from mlink_drivers.firmware.images import firmware_path
-from tests.support.firmware_chip import ROOT
+from tests.support.boards.firmware_chip import ROOT
 
 
 @pytest.mark.parametrize("board", ["uno", "nano", "nano-old", "mega", "leonardo"])

@@ -11,8 +11,8 @@ from mlink_drivers.firmata.chip.messages import ChipStatus
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.protocol import ProtocolVersion
 from mlink_hil.uno import CLOCK_HZ, USER_PINS
-from tests.support.firmware_chip import CYCLES_PER_USEC, Chip
-from tests.support.pin_oracle import PinOracle
+from tests.support.boards.firmware_chip import CYCLES_PER_USEC, Chip
+from tests.support.boards.pin_oracle import PinOracle
 
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim

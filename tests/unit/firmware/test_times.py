@@ -27,7 +27,12 @@ from mlink_drivers.firmata.chip.messages import (
 )
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.protocol import StringData
-from tests.support.firmware_chip import CYCLES_PER_TICK, CYCLES_PER_USEC, TICKS_PER_USEC, Chip
+from tests.support.boards.firmware_chip import (
+    CYCLES_PER_TICK,
+    CYCLES_PER_USEC,
+    TICKS_PER_USEC,
+    Chip,
+)
 
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim

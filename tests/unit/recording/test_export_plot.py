@@ -26,7 +26,7 @@ from mlink.recording.plot.canvas import EVENT, LEFT, LEVEL, LOSS, MARGIN, TRACE,
 from mlink.recording.plot.overview import plot_recording
 from mlink.types import LineReading, SignalBlockF32
 from tests.support.fake_context import FakeContext
-from tests.support.recordings import FRAMES, LiveRecording, time_of
+from tests.support.recorded.recordings import FRAMES, LiveRecording, time_of
 
 
 @pytest.fixture(scope="module")

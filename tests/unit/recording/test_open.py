@@ -12,7 +12,7 @@ from mlink.modules.data.jsonwriter import JsonWriterModule
 from mlink.types import SignalBlockF32
 from tests.support import ROOT
 from tests.support.fake_context import FakeContext
-from tests.support.recordings import FRAMES, LiveRecording, picture, time_of
+from tests.support.recorded.recordings import FRAMES, LiveRecording, picture, time_of
 
 DOCS = ROOT / "docs"
 

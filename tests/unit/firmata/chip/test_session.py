@@ -18,7 +18,7 @@ from mlink_drivers.firmata.chip.messages import (
 )
 from mlink_drivers.firmata.chip.session import STAMP_USEC, ChipSession
 from mlink_drivers.firmata.wire.protocol import DigitalPort, PinState, Sysex
-from tests.support.fake_chip import (
+from tests.support.boards.fake_chip import (
     ALL_FEATURES,
     WAY_NS,
     FakeChip,

@@ -16,7 +16,7 @@ from mlink_drivers.firmata.lines import chip as lines_chip
 from mlink_drivers.firmata.lines.chip import ChipInRun
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows
-from tests.support.fake_chip import (
+from tests.support.boards.fake_chip import (
     TICK_HZ,
     WAY_NS,
     FakeChip,

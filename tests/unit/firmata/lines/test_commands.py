@@ -8,8 +8,8 @@ from mlink.errors import DeviceError
 from mlink.types import LineCommandKind, LineModeFlags
 from mlink_drivers.firmata import extra
 from mlink_drivers.firmata.wire.protocol import PinMode
-from tests.support.firmata_bench import Bench
-from tests.support.scripted_board import UNO_PINS, ScriptedBoard, sysex
+from tests.support.boards.firmata_bench import Bench
+from tests.support.boards.scripted_board import UNO_PINS, ScriptedBoard, sysex
 
 Kind = LineCommandKind
 OUTPUT = LineModeFlags.IS_OUTPUT

@@ -10,8 +10,8 @@ from mlink.types import LineCommandKind, LineModeFlags
 from mlink_drivers.firmata import extra
 from mlink_drivers.firmata.link.reconnect import LinkState
 from mlink_drivers.firmata.wire.protocol import PinMode
-from tests.support.firmata_bench import Bench
-from tests.support.scripted_board import UNO_PINS, ScriptedBoard, open_descriptors, sysex
+from tests.support.boards.firmata_bench import Bench
+from tests.support.boards.scripted_board import UNO_PINS, ScriptedBoard, open_descriptors, sysex
 
 Kind = LineCommandKind
 OUTPUT, PULL_UP = LineModeFlags.IS_OUTPUT, LineModeFlags.PULL_UP

@@ -18,7 +18,7 @@ from mlink_drivers.firmata.link.latency import lower_latency, read_latency
 from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.link.transport import DeviceLostError
-from tests.support.scripted_board import ScriptedBoard, open_descriptors
+from tests.support.boards.scripted_board import ScriptedBoard, open_descriptors
 
 # pyserial's own, in its RFC 2217 client
 pytestmark = pytest.mark.filterwarnings("ignore:set(Daemon|Name).. is deprecated")

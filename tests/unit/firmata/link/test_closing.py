@@ -10,7 +10,7 @@ import pytest
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.link.session import Session, SessionState
 from mlink_drivers.firmata.wire.protocol import SysexId
-from tests.support.scripted_board import (
+from tests.support.boards.scripted_board import (
     UNO_PINS,
     analog_mapping_reply,
     capability_reply,

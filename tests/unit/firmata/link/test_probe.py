@@ -10,7 +10,7 @@ import serial
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.link.probe import ask_firmware, probe
-from tests.support.scripted_board import ScriptedBoard, open_descriptors
+from tests.support.boards.scripted_board import ScriptedBoard, open_descriptors
 
 
 def test_a_board_reports_its_firmware_version_and_pins():

@@ -15,7 +15,7 @@ from mlink_drivers.firmata.link.session import Session, SessionState
 from mlink_drivers.firmata.link.transport import DeviceLostError
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.protocol import AnalogValue, DigitalPort, StringData
-from tests.support.scripted_board import ScriptedBoard, open_descriptors, sysex
+from tests.support.boards.scripted_board import ScriptedBoard, open_descriptors, sysex
 
 
 class Listener:

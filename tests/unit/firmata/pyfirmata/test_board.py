@@ -12,7 +12,7 @@ import pytest
 from mlink.errors import DeviceError
 from mlink_drivers.firmata import Board
 from mlink_drivers.firmata.link.transport import DeviceLostError
-from tests.support.scripted_board import UNO_PINS, ScriptedBoard, open_descriptors, sysex
+from tests.support.boards.scripted_board import UNO_PINS, ScriptedBoard, open_descriptors, sysex
 
 
 class Recorder(list):

@@ -24,7 +24,7 @@ from mlink_drivers.firmata.wire.protocol import (
     Sysex,
     SysexId,
 )
-from tests.support.scripted_board import capability_reply, firmware_reply, sysex
+from tests.support.boards.scripted_board import capability_reply, firmware_reply, sysex
 
 
 def decode(data: bytes):

@@ -7,7 +7,7 @@ import pytest
 from mlink.errors import DeviceError
 from mlink_hil.control.messages import Edge
 from mlink_hil.control.watcher import BoardLink
-from tests.support.virtual_uno import open_uno
+from tests.support.boards.virtual_uno import open_uno
 
 
 def test_at_a_barrier_every_edge_before_it_has_been_noted(tmp_path):

@@ -11,9 +11,9 @@ import pytest
 from mlink.clock import MasterClock
 from mlink.errors import DeviceError
 from mlink_hil.catalog import VirtualButtonSettings, virtual_button
-from tests.support.chip_bench import wait_until
+from tests.support.boards.chip_bench import wait_until
+from tests.support.boards.virtual_uno import SerialClient, open_uno
 from tests.support.fake_context import FakeContext
-from tests.support.virtual_uno import SerialClient, open_uno
 
 
 def follow(serial: SerialClient, stop: threading.Event) -> None:

@@ -21,7 +21,7 @@ from mlink_drivers.camera.module import CameraModule
 from mlink_hil.scene import camera as scene_camera
 from mlink_hil.scene.camera import SceneCamera, read_marks
 from mlink_hil.scene.marks import TIME_MODULUS, draw_marks
-from tests.support.chip_bench import wait_until
+from tests.support.boards.chip_bench import wait_until
 from tests.support.fake_context import FakeContext
 
 

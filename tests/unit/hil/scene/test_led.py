@@ -12,7 +12,7 @@ from mlink_drivers.camera.backend import CameraRequest, Stamp
 from mlink_hil.board_choice import scene_endpoint
 from mlink_hil.scene.camera import SceneCamera
 from mlink_hil.scene.lines import BoardLines
-from tests.support.virtual_uno import open_uno
+from tests.support.boards.virtual_uno import open_uno
 
 
 def test_the_led_is_as_bright_as_the_pin_was_high_during_the_exposure(tmp_path):

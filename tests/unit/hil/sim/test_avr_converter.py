@@ -12,7 +12,7 @@ pytestmark = pytest.mark.sim
 
 TIME_CONVERSIONS = """
 import yasimavr.lib.core as core
-from tests.support.firmware_chip import CYCLES_PER_USEC, Chip
+from tests.support.boards.firmware_chip import CYCLES_PER_USEC, Chip
 from mlink_drivers.firmata.wire import encode
 
 chip = Chip()

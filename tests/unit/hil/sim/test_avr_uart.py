@@ -5,7 +5,7 @@ import pytest
 from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.messages import ChipStatus, EdgeWatch
 from mlink_drivers.firmata.wire import encode
-from tests.support.firmware_chip import Chip
+from tests.support.boards.firmware_chip import Chip
 
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim

@@ -27,8 +27,8 @@ from mlink.recording.care.verify import verify_recording
 from mlink.recording.signals import load_json
 from mlink.storage.edl import create_collection
 from mlink.types import LineReading, SignalBlockF32, SignalBlockI32, SignalBlockU16
-from tests.support import edlio_reader
 from tests.support.fake_context import FakeContext
+from tests.support.recorded import edlio_reader
 
 edlio_summary = edlio_reader.edlio_summary
 

@@ -14,8 +14,8 @@ from mlink.recording.care.verify import verify_recording
 from mlink.storage.edl import create_collection
 from mlink.storage.tsync_reader import read_tsync
 from mlink.types import ControlCommand, ControlCommandKind, Frame
-from tests.support import edlio_reader
 from tests.support.fake_context import FakeContext
+from tests.support.recorded import edlio_reader
 
 edlio_summary = edlio_reader.edlio_summary
 START, PAUSE, STOP = ControlCommandKind.START, ControlCommandKind.PAUSE, ControlCommandKind.STOP

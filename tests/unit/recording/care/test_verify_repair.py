@@ -21,7 +21,7 @@ from mlink.storage.tsync import TsyncWriter
 from mlink.storage.tsync_format import Generation
 from mlink.storage.tsync_reader import read_tsync
 from mlink.storage.tsync_repair import repair_tsync
-from tests.support.recordings import FRAMES, LiveRecording, closed_recording, time_of
+from tests.support.recorded.recordings import FRAMES, LiveRecording, closed_recording, time_of
 
 
 @pytest.fixture(scope="module")

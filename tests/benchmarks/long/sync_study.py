@@ -1,7 +1,7 @@
 """How far the synchronisers' times are from the truth, over simulated hours.
 
-    .venv/bin/python tests/benchmarks/sync_study.py            2 hours each
-    .venv/bin/python tests/benchmarks/sync_study.py --quick    12 minutes each
+    .venv/bin/python tests/benchmarks/long/sync_study.py            2 hours each
+    .venv/bin/python tests/benchmarks/long/sync_study.py --quick    12 minutes each
     … --plot docs/images/sync_study.png                        draws the errors (needs OpenCV)
 
 A sample is taken at a true time t on the master timer. The device stamps it with its own clock,

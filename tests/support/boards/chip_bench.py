@@ -11,7 +11,7 @@ from typing import Any
 
 from mlink_hil.control.board import VirtualBoard
 from mlink_hil.devices import VirtualDevices
-from tests.support.firmata_bench import Bench
+from tests.support.boards.firmata_bench import Bench
 
 LOG = logging.getLogger("mlink.test.chip")
 

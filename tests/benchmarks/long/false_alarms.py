@@ -3,7 +3,7 @@
 Nothing is broken in them, so that each failed test is a false alarm. An inconclusive one is told
 apart: it says that the machine was too busy to decide. Recordings and reports of sessions with
 either are kept below --keep. The exit code is 1 when a test failed. Not part of `make bench`.
-Run: python -m tests.benchmarks.false_alarms --runs 200
+Run: python -m tests.benchmarks.long.false_alarms --runs 200
 """
 
 from __future__ import annotations

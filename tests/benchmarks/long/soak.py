@@ -2,7 +2,7 @@
 
 Tells each minute what memory, queues and losses are, then verifies the recording. The exit code is
 1 when anything was lost, memory grew, or the recording is not whole. Not part of `make bench`.
-Run: python -m tests.benchmarks.soak --minutes 60 [--log FILE]
+Run: python -m tests.benchmarks.long.soak --minutes 60 [--log FILE]
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Items between the streams and the tap are dropped, delayed, duplicated and reord
 sound benches a test that fails does so falsely; in broken ones (BROKEN) a test that passes does.
 Inconclusive is right in both. Recordings and reports of such sessions are kept below --keep. The
 exit code is 1 when there was a false verdict. Not part of `make bench`.
-Run: python -m tests.benchmarks.false_verdicts --count 1000
+Run: python -m tests.benchmarks.long.false_verdicts --count 1000
 """
 
 from __future__ import annotations

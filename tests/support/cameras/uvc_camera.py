@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from tests.support.usbip_device import SET_CONFIGURATION, Setup, Stall, UsbDevice
+from tests.support.cameras.usbip_device import SET_CONFIGURATION, Setup, Stall, UsbDevice
 
 VENDOR, PRODUCT = 0x1D6B, 0x0102
 SIZES = ((640, 480), (320, 240))

@@ -9,8 +9,8 @@ from mlink.devices import DeviceEndpoint
 from mlink.errors import DeviceError
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags
 from mlink_drivers.firmata.catalog import FirmataSettings, firmata_io
+from tests.support.boards.scripted_board import sysex
 from tests.support.fake_context import FakeContext
-from tests.support.scripted_board import sysex
 
 
 class Bench:

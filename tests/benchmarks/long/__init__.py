@@ -1,0 +1,1 @@
+"""Measurements that take an hour or more; `make bench` leaves them out."""

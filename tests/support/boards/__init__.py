@@ -1,0 +1,1 @@
+"""Boards for tests: scripted ones, our firmware on a simulated chip, and firmata-io on them."""

@@ -1,0 +1,1 @@
+"""Cameras for tests: USB cameras in user space, cameras of the network."""
