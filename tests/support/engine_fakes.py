@@ -20,6 +20,7 @@ from mlink.engine.workers import State, WorkerHandle
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
 from mlink.worker.forkserver import Exited, Forked
+from mlink.worker.leftovers import Left
 
 
 def module(
@@ -79,9 +80,12 @@ class FakeWorker:
 class FakeForkServer:
     """Records what the fleet requests; the test gives its messages by `report`."""
 
-    def __init__(self, preload: Iterable[str] = ()) -> None:
+    def __init__(self, preload: Iterable[str] = (), folder: Path = Path()) -> None:
         self.preload = list(preload)
+        self.folder = folder
         self.requests: list[tuple[WorkerSpec, list[int]]] = []
+        self.left: list[Left] = []
+        """What it reports when it ends."""
         self.closed = False
         self.error: Exception | None = None
         self._messages: list[Forked | Exited] = []
@@ -118,10 +122,11 @@ class FakeForkServer:
     def rouse(self) -> str:
         return ""
 
-    def close(self) -> None:
+    def finish(self) -> list[Left]:
         self.closed = True
         self._ours.close()
         self._theirs.close()
+        return self.left
 
 
 class FakeClock:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 
 import msgspec
 
@@ -18,6 +19,7 @@ from mlink.control import WorkerMessages, WorkerSpec
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError
 from mlink.worker.forkserver import Exited, Forked
+from mlink.worker.leftovers import log_left
 from mlink.worker.spawn import ForkServer
 
 Event = tuple[WorkerHandle, WorkerMessages | int]
@@ -57,10 +59,14 @@ class Fleet(ClosesOnExit):
     """Owns the fork server and the workers; `close` kills workers that still run.
 
     Workers are added first and forked then: a worker's descriptors include doorbells of others.
+
+    Args:
+        preload: Modules that the fork server imports first.
+        folder: The run's folder.
     """
 
-    def __init__(self, preload: Sequence[str]) -> None:
-        self._server = ForkServer(preload)
+    def __init__(self, preload: Sequence[str], folder: Path) -> None:
+        self._server = ForkServer(preload, folder)
         self.workers: dict[str, WorkerHandle] = {}
         self._poll = select.poll()
         self._poll.register(self._server.fileno(), select.POLLIN)
@@ -71,14 +77,14 @@ class Fleet(ClosesOnExit):
         """Workers whose end was not reported."""
 
     def close(self) -> None:
-        """Kill the workers that still run, close their channels, and end the fork server."""
+        """Kill the workers that still run, and end the fork server and what modules have left."""
         self.rouse_server()
         self._kill_rest()
         for worker in self.workers.values():
             worker.close()
         for fd in self._pidfds:
             os.close(fd)
-        self._server.close()
+        log_left(self._server.finish())
 
     def add(self, worker: WorkerHandle) -> None:
         """Add a worker, before it is forked."""

@@ -148,7 +148,7 @@ class Engine:
             {module.type.implementation.partition(":")[0] for module in self.bench.modules.values()}
         )
         with ExitStack() as stack:
-            fleet = stack.enter_context(Fleet(preload))  # imports modules while devices open
+            fleet = stack.enter_context(Fleet(preload, work.path))  # imports while devices open
             devices = stack.enter_context(open_devices(self.bench, work.path))
             fleet.watch(self._interrupts.fileno())
             self._fleet, self._workers = fleet, fleet.workers

@@ -3,6 +3,7 @@
 The engine starts it as `python -m mlink.worker.forkserver FD MODULE…`. Over the socket FD (Unix
 SEQPACKET) it receives one WorkerSpec per packet, with the worker's descriptors attached (control
 channel, doorbell, subscribers' doorbells, pipes), and it reports the start and exit of each child.
+When the engine ends the socket, or has gone, it waits for the workers and ends what they have left.
 
 The fork server of `multiprocessing` is not used: it imports the main program in every child and
 pickles what it passes.
@@ -19,12 +20,15 @@ import select
 import signal
 import socket
 import sys
+import time
 import traceback
+from collections.abc import Callable
 
 import msgspec
 
 from mlink.control import WorkerSpec
 from mlink.worker.connection import adopt, become_program
+from mlink.worker.leftovers import MODULE_VARIABLE, Left, children, end_processes, process_name
 from mlink.worker.life import Worker
 
 REQUEST_LIMIT = 1 << 18
@@ -47,13 +51,18 @@ class Exited(msgspec.Struct, tag=True, frozen=True):
     code: int
 
 
-ServerMessages = Forked | Exited
+ServerMessages = Forked | Exited | Left
+
+_WORKERS_S = 30.0
+"""How long workers may drain when the engine has gone; after SIGTERM they close their files."""
 
 
 def main() -> None:
     """Import the modules of the command line, then serve until the engine closes the socket."""
     requests = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine handles Ctrl-C
+    # Processes whose parent has ended become children of this one (PR_SET_CHILD_SUBREAPER).
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
     for name in sys.argv[2:]:
         # a module that cannot be imported fails again in its worker, which reports it
         with contextlib.suppress(Exception):
@@ -72,6 +81,8 @@ def serve(requests: socket.socket) -> None:
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     names: dict[int, str] = {}
+    workers: dict[int, str] = {}
+    """The same, with those that have ended: what they started has their session."""
     encode = msgspec.msgpack.Encoder().encode
     while True:
         ready, _, _ = select.select([requests.fileno(), wake_read], [], [])
@@ -88,8 +99,10 @@ def serve(requests: socket.socket) -> None:
                     requests, REQUEST_LIMIT, MAX_DESCRIPTORS
                 )
             except ConnectionResetError:  # the engine was killed before it read all that was sent
-                return
+                packet = b""
             if not packet:
+                _wait_for(names)
+                _end_what_is_left(requests, workers)
                 return
             spec = msgspec.msgpack.decode(packet, type=WorkerSpec)
             pid = os.fork()
@@ -99,7 +112,7 @@ def serve(requests: socket.socket) -> None:
                     os.close(fd)
                 requests.close()
                 _be_worker(spec, list(descriptors))
-            names[pid] = spec.name
+            names[pid] = workers[pid] = spec.name
             for fd in descriptors:
                 os.close(fd)
             requests.send(encode(Forked(spec.name, pid)))
@@ -117,6 +130,33 @@ def _reap() -> list[tuple[int, int]]:
         ended.append((pid, os.waitstatus_to_exitcode(status)))
 
 
+def _wait_for(names: dict[int, str]) -> None:
+    """Wait for the end of these workers: without an engine they drain and close by themselves."""
+    deadline = time.monotonic() + _WORKERS_S
+    while names and time.monotonic() < deadline:
+        for pid, _ in _reap():
+            names.pop(pid, None)
+        time.sleep(0.01 if names else 0.0)
+
+
+def _end_what_is_left(engine: socket.socket, workers: dict[int, str]) -> None:
+    """End all children, and send each to the engine; print it where there is no engine."""
+    encode = msgspec.msgpack.Encoder().encode
+
+    def report(left: Left) -> None:
+        try:
+            engine.send(encode(left), socket.MSG_DONTWAIT)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.write(2, f"mlink: {left}\n".encode())
+
+    def find() -> list[int]:
+        _reap()
+        return children()
+
+    end_processes(find, report, workers)
+
+
 def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
     """Run as a worker and exit; never return to the server's loop."""
     code = 70
@@ -124,13 +164,14 @@ def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
         os.setsid()  # a terminal's Ctrl-C reaches the engine only, which stops the workers
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, _exit_on_signal)
+        signal.signal(signal.SIGTERM, _exit_of(os.getpid()))
         os.dup2(2, 1)  # the engine's stdout is for results
         if spec.nice:
             with contextlib.suppress(PermissionError):  # the engine logs refusals
                 os.setpriority(os.PRIO_PROCESS, 0, spec.nice)
         _wake_on_time()
         _rename_process(spec.name)
+        os.environ[MODULE_VARIABLE] = spec.name
         if spec.program:
             become_program(spec, descriptors)
         connection = adopt(spec, descriptors)
@@ -142,8 +183,15 @@ def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
         os._exit(code)
 
 
-def _exit_on_signal(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)
+def _exit_of(worker: int) -> Callable[[int, object], None]:
+    """Return a handler of signals by which this worker closes its files and exits."""
+
+    def handle(number: int, _frame: object) -> None:
+        if os.getpid() != worker:  # a fork of a script's: the files are not its own
+            os._exit(128 + number)
+        raise SystemExit(128 + number)
+
+    return handle
 
 
 def _wake_on_time() -> None:
@@ -152,9 +200,9 @@ def _wake_on_time() -> None:
 
 
 def _rename_process(name: str) -> None:
-    """Show the module's name in process lists (the kernel keeps 15 bytes)."""
+    """Show the module's name in process lists."""
     with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as comm:  # noqa: PTH123
-        comm.write(f"ml:{name}".encode()[:15])
+        comm.write(process_name(name).encode())
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,16 +19,25 @@ from mlink.closing import ClosesOnExit
 from mlink.control import WorkerSpec
 from mlink.errors import ControlError
 from mlink.worker.forkserver import Exited, Forked, ServerMessages
+from mlink.worker.leftovers import RUN_VARIABLE, Left, end_run
 
 _EXIT_WAIT_S = 5.0
+_FINISH_S = 20.0
+"""Longest wait for the server to end what modules have left; it needs at most 11 s."""
 _REQUEST_WAIT_S = 60
 """Longest wait for room in the socket: the server takes no request while it imports modules."""
 
 
 class ForkServer(ClosesOnExit):
-    """Owns the fork server process; `preload` are modules that it imports first."""
+    """Owns the fork server process.
 
-    def __init__(self, preload: Sequence[str]) -> None:
+    Args:
+        preload: Modules that it imports first.
+        folder: The run's folder, by which the run's processes are found.
+    """
+
+    def __init__(self, preload: Sequence[str], folder: Path) -> None:
+        self._folder = str(folder.resolve())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -35,13 +46,14 @@ class ForkServer(ClosesOnExit):
                 stdin=subprocess.DEVNULL,
                 stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
                 start_new_session=True,
+                env=os.environ | {RUN_VARIABLE: self._folder},
             )
         ours.setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _REQUEST_WAIT_S, 0)
         )
         self._sock = ours
         self._encode = msgspec.msgpack.Encoder().encode
-        self._decoder: msgspec.msgpack.Decoder[Forked | Exited] = msgspec.msgpack.Decoder(
+        self._decoder: msgspec.msgpack.Decoder[ServerMessages] = msgspec.msgpack.Decoder(
             ServerMessages
         )
 
@@ -104,7 +116,9 @@ class ForkServer(ClosesOnExit):
                 remedy="The run ends, and its modules close their files. `dmesg` shows whether the "
                 "system has killed it because memory was short.",
             )
-        return self._decoder.decode(packet)
+        message = self._decoder.decode(packet)
+        assert not isinstance(message, Left)  # these come when it ends
+        return message
 
     def _end(self) -> str:
         try:
@@ -112,6 +126,27 @@ class ForkServer(ClosesOnExit):
         except subprocess.TimeoutExpired:
             return "has closed its connection"
         return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+    def finish(self) -> list[Left]:
+        """Let the server end, once no worker runs; return what modules had left, and it has ended.
+
+        What a server that was killed has not ended is ended here.
+        """
+        left: list[Left] = []
+        deadline = time.monotonic() + _FINISH_S
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+            while (left_s := deadline - time.monotonic()) > 0:
+                self._sock.settimeout(left_s)
+                if not (packet := self._sock.recv(1 << 16)):
+                    break
+                message = self._decoder.decode(packet)
+                if isinstance(message, Left):
+                    left.append(message)
+        self.close()
+        if self._process.returncode != 0:
+            left += end_run(self._folder)[0]
+        return left
 
     def close(self) -> None:
         """End the server; workers that still run notice that the engine has gone."""

@@ -50,9 +50,14 @@ TIMEOUT_S = 120
 
 
 @contextmanager
-def mlink_run(folder: Path, *arguments: str, **popen: object) -> Iterator[subprocess.Popen[bytes]]:
+def mlink_run(
+    folder: Path,
+    *arguments: str,
+    bench: tuple[str, dict[str, str]] = (BENCH, {"source": SOURCE}),
+    **popen: object,
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run the bench by the command line in a session of its own, in a pseudo-terminal's place."""
-    BenchRunner(folder).write(BENCH, source=SOURCE)
+    BenchRunner(folder).write(bench[0], **bench[1])
     command = [str(Path(sys.executable).with_name("mlink")), "run", ".", "--out", "rec", *arguments]
     process = subprocess.Popen(  # type: ignore[call-overload]
         command, cwd=folder, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)},

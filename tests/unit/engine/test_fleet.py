@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +22,8 @@ from tests.support.engine_fakes import FakeClock, FakeForkServer, FakeWorker
 def server(monkeypatch):
     made: list[FakeForkServer] = []
 
-    def make(preload):
-        made.append(FakeForkServer(preload))
+    def make(preload, folder):
+        made.append(FakeForkServer(preload, folder))
         return made[0]
 
     monkeypatch.setattr(fleet_module, "ForkServer", make)
@@ -32,7 +33,7 @@ def server(monkeypatch):
 @pytest.fixture
 def fleet(server, monkeypatch):
     """A fleet of the workers `a` and `b`, whose processes die of SIGKILL and of nothing else."""
-    fleet = Fleet(["numpy"])
+    fleet = Fleet(["numpy"], Path("run"))
     killed: list[int] = []
 
     def kill(pid: int, number: int) -> None:
@@ -199,7 +200,7 @@ def test_closing_kills_what_still_runs_and_closes_everything(fleet, server):
 
 
 def test_the_end_of_a_with_block_closes(server):
-    with Fleet([]):
+    with Fleet([], Path()):
         pass
     assert server[0].closed
 

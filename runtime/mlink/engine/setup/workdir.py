@@ -1,7 +1,7 @@
 """A run's own folder, and the removal of leftovers of crashed runs.
 
 A run holds a lock on a file in its folder until it ends. A folder whose lock is free belongs to a
-run that has crashed: its sockets and the folder itself are removed.
+run that has crashed: its processes, its sockets and the folder itself are removed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from pathlib import Path
 
 from mlink.closing import ClosesOnExit
 from mlink.errors import StorageError
+from mlink.worker.leftovers import end_run, log_left
 
 _LOCK = "lock"
 _ATTEMPTS = 100
+_CLOSING_S = 5.0
+"""How long workers without engine and fork server may take to close their files."""
 
 _REMEDIES = {
     errno.ENOSPC: "Free space there, or set XDG_RUNTIME_DIR to a folder with space.",
@@ -122,8 +125,17 @@ def _remove(folder: Path) -> None:
         folder.rmdir()
 
 
+def _end_processes(folder: Path) -> bool:
+    """End what a crashed run has left; return False while its fork server does that."""
+    left, servers = end_run(str(folder.resolve()), patience_s=_CLOSING_S)
+    log_left(left, "of a run that was killed: ")
+    if servers:
+        log.warning("a run that was killed still closes its files (process %d)", servers[0])
+    return not servers
+
+
 def remove_stale_runs(base: Path) -> int:
-    """Remove the folders of crashed runs in `base`; return their number.
+    """Remove the folders and processes of crashed runs in `base`; return their number.
 
     A run that is alive holds the lock in its folder; the kernel releases it with the process.
     """
@@ -137,7 +149,10 @@ def remove_stale_runs(base: Path) -> int:
             continue
         try:
             if _hold(fd):
-                removed += os.fstat(fd).st_size > 0  # else it was never a run's
+                was_a_run = os.fstat(fd).st_size > 0
+                if was_a_run and not _end_processes(folder):
+                    continue
+                removed += was_a_run
                 _remove(folder)
         finally:
             os.close(fd)
