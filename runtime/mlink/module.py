@@ -192,9 +192,9 @@ class InputPort(Protocol):
 
     @property
     def sent_ns(self) -> int:
-        """When the command that is handled was sent, in ns of CLOCK_MONOTONIC.
+        """When the command or row that is handled was sent, in ns of CLOCK_MONOTONIC.
 
-        0 where it is not known, and for items that are no commands.
+        0 where it is not known, and for other items.
         """
         ...
 

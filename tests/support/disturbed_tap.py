@@ -42,10 +42,14 @@ class DisturbedTap(TapModule):
         """Items to be overtaken: after so many others they are passed on."""
 
     def _on_item(
-        self, handler: Callable[[str, int, Any], None], port: InputPort, stream: str, item: Any
+        self,
+        handler: Callable[[str, int, Any, int], None],
+        port: InputPort,
+        stream: str,
+        item: Any,
     ) -> None:
         self._items += 1
-        pass_on = partial(handler, stream, port.taken - 1, item)
+        pass_on = partial(handler, stream, port.taken - 1, item, self._time_usec(port, item))
         kind = ""
         if self._random.random() < SHARE:
             kind = self._random.choice(self._kinds)

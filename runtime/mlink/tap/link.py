@@ -215,11 +215,8 @@ class TapLink:
     def _is_new(self, item: Item) -> bool:
         """Note an item in its stream's account; return whether it is to be passed on."""
         bound_usec = self.uncertainty_usec(item.stream)
-        since_usec = item.time_usec
-        if isinstance(item, messages.Command | messages.Row):
-            since_usec = item.since_usec
         account = self.accounts[item.stream]
-        return account.note(item.seq, since_usec - bound_usec, item.time_usec + bound_usec)
+        return account.note(item.seq, item.time_usec - bound_usec, item.time_usec + bound_usec)
 
     def _on_hello(self, message: messages.Hello) -> None:
         self.t0_ns = message.t0_ns

@@ -42,11 +42,7 @@ class Reading(_Message, frozen=True):
 
 
 class Command(_Message, frozen=True):
-    """A LineCommand of a stream.
-
-    Commands carry no time: this one was sent between `since_usec` and `time_usec` (master times),
-    the last moment at which the tap's queue was empty, and the moment at which it was read.
-    """
+    """A LineCommand of a stream, and the master time at which it was sent."""
 
     stream: str
     seq: int
@@ -54,17 +50,15 @@ class Command(_Message, frozen=True):
     line: int
     value: int
     time_usec: int
-    since_usec: int
 
 
 class Row(_Message, frozen=True):
-    """A TableRow of a stream, sent between `since_usec` and `time_usec` (see `Command`)."""
+    """A TableRow of a stream, and the master time at which it was sent."""
 
     stream: str
     seq: int
     cells: list[str]
     time_usec: int
-    since_usec: int
 
 
 class FrameSeen(_Message, frozen=True):

@@ -70,8 +70,7 @@ class TapModule(Module[TapSettings]):
         self._keeping = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._items = 0
-        self._empty_usec = 0
-        """Master time at which the input queues were last known to be empty."""
+        self._t0_ns = 0
         self._reader = threading.Thread(target=self._answer, name="requests", daemon=True)
 
     def prepare(self) -> None:
@@ -88,7 +87,7 @@ class TapModule(Module[TapSettings]):
                 remedy="The program that added the tap to the bench has ended.",
             ) from error
         self._socket.settimeout(None)
-        handlers: dict[DataType, Callable[[str, int, Any], None]] = {
+        handlers: dict[DataType, Callable[[str, int, Any, int], None]] = {
             DataType.LineReading: self._on_reading,
             DataType.LineCommand: self._on_command,
             DataType.TableRow: self._on_row,
@@ -104,11 +103,12 @@ class TapModule(Module[TapSettings]):
         clock = self.context.clock
         assert isinstance(clock, MasterClock)
         assert clock.t0_monotonic_ns is not None
+        self._t0_ns = clock.t0_monotonic_ns
         recording = self.context.run_info.recording_dir
         inputs: dict[str, InputPort] = dict(self.context.inputs)
         self._send(
             messages.Hello(
-                clock.t0_monotonic_ns,
+                self._t0_ns,
                 str(recording or ""),
                 {stream: encode_metadata(port.metadata) for stream, port in inputs.items()},
             )
@@ -126,11 +126,10 @@ class TapModule(Module[TapSettings]):
             before_usec, items = self.context.clock.now_usec(), self._items
             self.context.serve(wait_usec)
             wait_usec = 0 if self._items != items else _WAIT_USEC
-            if wait_usec:  # nothing came: what was sent before this turn was read before it
-                self._empty_usec = before_usec
-                if before_usec >= reported_usec + _DRAINED_EVERY_USEC:
-                    reported_usec = before_usec
-                    self._send_account(before_usec)
+            # when nothing came, what was sent before this turn was read before it
+            if wait_usec and before_usec >= reported_usec + _DRAINED_EVERY_USEC:
+                reported_usec = before_usec
+                self._send_account(before_usec)
 
     def drained(self) -> None:
         """Send the last account: all streams have ended, and their counts are exact."""
@@ -161,29 +160,38 @@ class TapModule(Module[TapSettings]):
         self._send(messages.Drained(time_usec, taken, doubtful, last))
 
     def _on_item(
-        self, handler: Callable[[str, int, Any], None], port: InputPort, stream: str, item: Any
+        self,
+        handler: Callable[[str, int, Any, int], None],
+        port: InputPort,
+        stream: str,
+        item: Any,
     ) -> None:
         self._items += 1
-        handler(stream, port.taken - 1, item)
+        handler(stream, port.taken - 1, item, self._time_usec(port, item))
 
-    def _on_reading(self, stream: str, seq: int, item: LineReading) -> None:
-        self._send(messages.Reading(stream, seq, item.line_id, item.value, item.time_usec))
+    def _time_usec(self, port: InputPort, item: Any) -> int:
+        """Return the master time of an item that is handled: its own, or that of its sending."""
+        if isinstance(item, LineReading | Frame):
+            return item.time_usec
+        return (port.sent_ns - self._t0_ns) // 1000
 
-    def _on_command(self, stream: str, seq: int, item: LineCommand) -> None:
-        now, since, kind = self.context.clock.now_usec(), self._empty_usec, int(item.kind)
-        self._send(messages.Command(stream, seq, kind, item.line_id, item.value, now, since))
+    def _on_reading(self, stream: str, seq: int, item: LineReading, time_usec: int) -> None:
+        self._send(messages.Reading(stream, seq, item.line_id, item.value, time_usec))
 
-    def _on_row(self, stream: str, seq: int, cells: list[str]) -> None:
-        now = self.context.clock.now_usec()
-        self._send(messages.Row(stream, seq, list(cells), now, self._empty_usec))
+    def _on_command(self, stream: str, seq: int, item: LineCommand, time_usec: int) -> None:
+        kind = int(item.kind)
+        self._send(messages.Command(stream, seq, kind, item.line_id, item.value, time_usec))
 
-    def _on_frame(self, stream: str, seq: int, frame: Frame) -> None:
+    def _on_row(self, stream: str, seq: int, cells: list[str], time_usec: int) -> None:
+        self._send(messages.Row(stream, seq, list(cells), time_usec))
+
+    def _on_frame(self, stream: str, seq: int, frame: Frame, time_usec: int) -> None:
         with self._keeping:
             kept = self._kept[stream]
             kept.add(frame)
             values = {number: _mean(frame.view[area]) for number, area in kept.regions.items()}
             # under the lock: RegionAdded, with a region's older values, is sent before newer ones
-            self._send(FrameSeen(stream, seq, frame.index, frame.time_usec, values))
+            self._send(FrameSeen(stream, seq, frame.index, time_usec, values))
 
     def _answer(self) -> None:
         """Run the thread of requests."""

@@ -60,8 +60,10 @@ SIGNAL_BLOCKS: dict[DataType, type[SignalBlock]] = {
 }
 
 COMMANDS = frozenset({DataType.LineCommand, DataType.ControlCommand})
-"""Types whose items command their receiver: none may be lost, and each has the time of its
-sending."""
+"""Types whose items command their receiver: none may be lost."""
+
+TIMED = COMMANDS | {DataType.TableRow}
+"""Types whose items have no time of their own, and are sent with the time of their sending."""
 
 _SMALL_TYPES: dict[DataType, Any] = {
     DataType.ControlCommand: ControlCommand,

@@ -69,7 +69,7 @@ class ReceivingEnd:
         received: Items received so far.
         lost: Items lost so far, as far as later ones or the end have shown it.
         gap: Items lost directly before the one received last.
-        sent_ns: CLOCK_MONOTONIC when the command received last was sent; 0 for other items.
+        sent_ns: CLOCK_MONOTONIC when the command or row received last was sent; 0 for others.
         first_item_ns: CLOCK_MONOTONIC when the first item was received; 0 before.
     """
 

@@ -8,7 +8,8 @@ A record of at most PIPE_BUF bytes is written as a whole or not at all (pipe(7))
 
     u32   length of the payload; the top bit is set when more records of this item follow
     u64   sequence number of the item in its stream, from 0
-    …     payload, msgpack; of commands after 8 bytes: when it was sent, ns of CLOCK_MONOTONIC
+    …     payload, msgpack; of commands and rows after 8 bytes: when it was sent, ns of
+          CLOCK_MONOTONIC
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class RecordWriter(SendingEnd):
         self.note: Callable[[bytes], object] | None = None
         """Called with each payload before it is sent; for journals."""
         self._encode = codec.small_encoder(data_type)
-        self._timed = data_type in codec.COMMANDS
+        self._timed = data_type in codec.TIMED
 
     @property
     def listened(self) -> bool:
@@ -137,13 +138,13 @@ class RecordWriter(SendingEnd):
         payload = self._encode(item)
         if self.note is not None and not self.ended:
             self.note(payload)
-        if self._timed:
-            payload = TIME.pack(time.monotonic_ns()) + payload
-        size = len(payload)
-        if size > FRAGMENT_BYTES:
-            self._submit_large(payload)
-            return
         with self._lock:
+            if self._timed:  # here, so that later items have later times
+                payload = TIME.pack(time.monotonic_ns()) + payload
+            size = len(payload)
+            if size > FRAGMENT_BYTES:
+                self._submit_large(payload)
+                return
             self._check_open()
             record = RECORD.pack(size, self.sent) + payload
             self.sent += 1
@@ -165,12 +166,11 @@ class RecordWriter(SendingEnd):
             payload[start : start + FRAGMENT_BYTES]
             for start in range(0, len(payload), FRAGMENT_BYTES)
         ]
-        with self._lock:
-            self._check_open()
-            records = [RECORD.pack(len(part) | MORE, self.sent) + part for part in parts[:-1]]
-            records.append(RECORD.pack(len(parts[-1]), self.sent) + parts[-1])
-            self.sent += 1
-            self._offer(records)
+        self._check_open()
+        records = [RECORD.pack(len(part) | MORE, self.sent) + part for part in parts[:-1]]
+        records.append(RECORD.pack(len(parts[-1]), self.sent) + parts[-1])
+        self.sent += 1
+        self._offer(records)
 
     def _offer(self, records: Sequence[bytes]) -> None:
         """Write an item's records to each subscription, and count those that it does not reach."""
@@ -240,7 +240,7 @@ class RecordReader(ReceivingEnd):
         self._parts: list[bytes] = []
         self._parts_seq = -1
         self._decode = codec.small_decoder(data_type)
-        self._timed = data_type in codec.COMMANDS
+        self._timed = data_type in codec.TIMED
         if not one_by_one:  # a full pipe holds half of its size at least: pages may be half empty
             self._full_from = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) // 4
 

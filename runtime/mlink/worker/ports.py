@@ -67,7 +67,7 @@ class WorkerInput:
 
     @property
     def sent_ns(self) -> int:
-        """When the command that is handled was sent, in ns of CLOCK_MONOTONIC; 0 if not known."""
+        """See `InputPort`."""
         return 0 if self._reader is None else self._reader.sent_ns
 
     @property

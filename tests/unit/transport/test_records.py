@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -479,16 +480,19 @@ def test_items_that_the_source_lost_are_a_gap_at_every_reader(make: type[Stream]
 
 @pytest.mark.parametrize("extra", [b"", b"x" * 9_000], ids=["one record", "several records"])
 @pytest.mark.parametrize("queue", [None, 4], ids=["bytes", "counted"])
-def test_a_command_has_the_time_of_its_sending(make, extra, queue) -> None:
-    stream = make(DataType.LineCommand, queue)
-    command = LineCommand(LineCommandKind.DEVICE_SPECIFIC, 8, extra=extra)
+@pytest.mark.parametrize("kind", [DataType.LineCommand, DataType.TableRow])
+def test_commands_and_rows_have_the_time_of_their_sending(make, kind, extra, queue) -> None:
+    stream = make(kind, queue)
+    item: Any = [extra.decode(), "8"]
+    if kind is DataType.LineCommand:
+        item = LineCommand(LineCommandKind.DEVICE_SPECIFIC, 8, extra=extra)
     noted: list[bytes] = []
     stream.writer.note = noted.append
     before = time.monotonic_ns()
-    stream.writer.submit(command)
+    stream.writer.submit(item)
     after = time.monotonic_ns()
     (reader,) = stream.readers
-    assert everything(reader) == [command]
+    assert everything(reader) == [item]
     assert before <= reader.sent_ns <= after
     assert noted == [reader.payload]  # journals hold no times of the host
 

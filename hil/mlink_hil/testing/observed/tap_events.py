@@ -15,8 +15,7 @@ class ItemEvents:
     """Adds an event for each item: a callback for `TapLink`.
 
     Readings and commands get the channel "module.port.line", frames and rows that of their stream.
-    Commands and rows have no time of their own: their lower bound reaches back to the moment at
-    which the tap's queue was last empty.
+    Commands and rows have no time of their own: theirs is that of their sending.
 
     Args:
         history: Receives the events.
@@ -37,18 +36,11 @@ class ItemEvents:
                 self._add(item.stream, channel, item.time_usec, item.value, uncertainty_usec)
             case messages.Command():
                 channel = f"{item.stream}.{item.line}"
-                early_usec = uncertainty_usec + item.time_usec - item.since_usec
-                times = item.time_usec, item.value, uncertainty_usec, early_usec
-                self._add(item.stream, channel, *times)
+                self._add(item.stream, channel, item.time_usec, item.value, uncertainty_usec)
             case messages.FrameSeen():
                 self._add(item.stream, item.stream, item.time_usec, item.index, uncertainty_usec)
             case messages.Row():
-                event = Event(
-                    item.stream,
-                    item.time_usec,
-                    early_usec=item.time_usec - item.since_usec,
-                    cells=tuple(item.cells),
-                )
+                event = Event(item.stream, item.time_usec, cells=tuple(item.cells))
                 self._history.add([event])
 
     def _add(
@@ -57,8 +49,7 @@ class ItemEvents:
         channel: str,
         time_usec: int,
         value: float,
-        late_usec: int,
-        early_usec: int | None = None,
+        bound_usec: int,
     ) -> None:
         last, lost = self._history.last(channel), self._lost(stream)
         after_loss = lost != self._lost_before.get(channel, 0)
@@ -67,8 +58,8 @@ class ItemEvents:
             channel,
             time_usec,
             value,
-            late_usec if early_usec is None else early_usec,
-            late_usec,
+            bound_usec,
+            bound_usec,
             previous=None if last is None else last.value,
             after_loss=after_loss,
             noted_ns=time.monotonic_ns(),
