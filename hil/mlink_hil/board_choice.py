@@ -11,8 +11,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import parse_qsl, urlencode
+
+import msgspec
 
 from mlink.devices import DeviceEndpoint
 from mlink.errors import DeviceError
@@ -24,14 +26,24 @@ from mlink_hil.scene.faults import orders_path
 from mlink_hil.sim.fetch_firmware import cached_path, is_cached
 from mlink_hil.sim.plan import LED_AT, LED_SIZE, LedPlan, ScenePlan, write_plan
 
-_FIRMWARES = ("mlink", "standard")
 _MOST_CLOCK_PPM = 10_000
+LIGHT_OPTIONS = {"board": "", "led": "13"}
+"""Options of `virtual:scene` that are short for a light in it, and their defaults."""
 _PROGRAMS = {"yasimavr": "mlink_hil.sim.avr_uno", "protocol": "mlink_hil.sim.protocol_uno"}
 _ARGUMENTS: dict[str, list[str]] = {
     "yasimavr": [],
     # It reacts to bytes and requests only. Eight with slices of 100 µs would fill two cores.
     "protocol": ["--slice-usec", "5000"],
 }
+
+
+class BoardOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of `virtual:uno`, as a query; "" chooses by what is installed."""
+
+    simulator: Literal["", "yasimavr", "protocol"] = ""
+    firmware: Literal["", "mlink", "standard"] = ""
+    clock_ppm: Annotated[float, msgspec.Meta(ge=-_MOST_CLOCK_PPM, le=_MOST_CLOCK_PPM)] = 0.0
+    """Error of the crystal; positive is fast."""
 
 
 class BoardChoice(NamedTuple):
@@ -64,23 +76,17 @@ def choose_board(name: str, spec: str, log: logging.Logger) -> BoardChoice:
     Raises:
         DeviceError: An option is unknown, or what it asks for is not installed.
     """
-    options = dict(parse_qsl(spec.partition("?")[2], keep_blank_values=True))
-    simulator = options.pop("simulator", "")
-    firmware = options.pop("firmware", "")
-    clock_ppm = options.pop("clock_ppm", "0")
-    if (
-        options
-        or simulator not in ("", *_PROGRAMS)
-        or firmware not in ("", *_FIRMWARES)
-        or not _is_clock_error(clock_ppm)
-    ):
+    query = dict(parse_qsl(spec.partition("?")[2], keep_blank_values=True))
+    try:
+        options = msgspec.convert(query, BoardOptions, strict=False)
+    except msgspec.ValidationError as error:
         raise DeviceError(
             f"device '{name}': unknown option, or unknown value of one, in '{spec}'",
             remedy="Known: virtual:uno?firmware=mlink, virtual:uno?firmware=standard, "
             f"virtual:uno?simulator=protocol and clock_ppm=… (−{_MOST_CLOCK_PPM} to "
             f"{_MOST_CLOCK_PPM}).",
-        )
-    return BoardChoice(*_choose(name, simulator, firmware, log), float(clock_ppm))
+        ) from error
+    return BoardChoice(*_choose(name, options.simulator, options.firmware, log), options.clock_ppm)
 
 
 def board_endpoint(name: str, spec: str, ready: Ready) -> DeviceEndpoint:
@@ -146,7 +152,7 @@ def scene_endpoint(name: str, spec: str, plan: ScenePlan | None, work_dir: Path)
         DeviceError: The option `led` is not a number.
     """
     query = dict(parse_qsl(spec.partition("?")[2], keep_blank_values=True))
-    board, led = query.pop("board", ""), query.pop("led", "13")
+    board, led = (query.pop(key, default) for key, default in LIGHT_OPTIONS.items())
     if board and plan is None:
         if not led.isdecimal():
             raise DeviceError(
@@ -167,13 +173,6 @@ def scene_endpoint(name: str, spec: str, plan: ScenePlan | None, work_dir: Path)
         write_plan(path, plan)
         query["plan"] = str(path)
     return DeviceEndpoint(name=name, spec=spec, address=f"virtual:scene?{urlencode(query)}")
-
-
-def _is_clock_error(text: str) -> bool:
-    try:
-        return abs(float(text)) <= _MOST_CLOCK_PPM
-    except ValueError:
-        return False
 
 
 def _choose(

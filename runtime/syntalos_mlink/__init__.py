@@ -92,7 +92,8 @@ __all__ = [
 ]
 
 
-def get_input_port(id: str) -> InputPort | None:
+# `| Any` instead of `| None`: a script need not check for the ports that its own bench declares.
+def get_input_port(id: str) -> InputPort | Any:
     """Return the input port with this id; None when the bench declares none.
 
     Usually called at the top level of the script. Set its `on_data` before the run starts.
@@ -100,7 +101,7 @@ def get_input_port(id: str) -> InputPort | None:
     return _link().input_port(id)
 
 
-def get_output_port(id: str) -> OutputPort | None:
+def get_output_port(id: str) -> OutputPort | Any:
     """Return the output port with this id; None when the bench declares none.
 
     Usually called at the top level of the script. Items can be submitted from `start()` on.

@@ -20,13 +20,16 @@ from types import FunctionType, ModuleType
 import msgspec
 import typer
 
-from mlink.bench import connections, load
+from mlink.bench import connections, lab, load, module
 from mlink.catalog import module_types
 from mlink.cli import app
-from mlink_hil import plugin
+from mlink.cli.output import ExitCode
+from mlink_hil import board_choice, plugin
 from mlink_hil.faults import check, kinds
+from mlink_hil.scene import camera
 from mlink_hil.wiring import table
 from tests.support import ROOT
+from tests.support.public_json import json_keys
 
 MODULES = (
     "mlink.errors",
@@ -53,8 +56,8 @@ OURS = ("mlink", "mlink_drivers", "mlink_hil", "syntalos_mlink")
 
 def surface() -> list[str]:
     """Return one line for each public thing, sorted."""
-    lines = {*_names(), *_settings(), *_tables(), *_commands(), *_fixtures(), *_entry_points()}
-    return sorted(lines)
+    parts = (_names, _settings, _tables, _devices, _commands, _exits, _fixtures, _entry_points)
+    return sorted({line for part in parts for line in part()})
 
 
 def _names() -> Iterator[str]:
@@ -166,8 +169,11 @@ def _settings() -> Iterator[str]:
 
 
 def _tables() -> Iterator[str]:
-    """Yield the keys of a bench's tables other than those of modules."""
+    """Yield the keys of a bench's tables other than the settings of modules."""
+    yield from _fields("[bench-file]", load._File)
+    yield from _fields("[devices-file]", lab._File)
     yield from _fields("[bench]", load._Head)
+    yield from (f"setting [modules] {key}" for key in module._RESERVED)
     yield from _fields("inputs", connections._Input)
     for name, part in table.KINDS.items():
         yield f"setting [virtual] {name}"
@@ -180,8 +186,10 @@ def _tables() -> Iterator[str]:
 
 def _fields(where: str, struct: type[msgspec.Struct]) -> Iterator[str]:
     for field in msgspec.structs.fields(struct):
+        for kind in (field.type, *typing.get_args(field.type)):
+            if inspect.isclass(kind) and issubclass(kind, msgspec.Struct):
+                yield from _fields(f"{where} {field.encode_name}", kind)
         if inspect.isclass(field.type) and issubclass(field.type, msgspec.Struct):
-            yield from _fields(f"{where} {field.encode_name}", field.type)
             continue
         text = f"setting {where} {field.encode_name}: {_annotation(field.type)}"
         if not field.required:
@@ -191,9 +199,22 @@ def _fields(where: str, struct: type[msgspec.Struct]) -> Iterator[str]:
         yield text
 
 
+def _devices() -> Iterator[str]:
+    """Yield the options that a device string has as a query."""
+    yield from _fields("virtual:uno?", board_choice.BoardOptions)
+    for option in (*camera.OPTIONS, *board_choice.LIGHT_OPTIONS):
+        yield f"setting virtual:scene? {option}"
+
+
+def _exits() -> Iterator[str]:
+    yield from (f"exit code {code.name}: {code.value}" for code in ExitCode)
+
+
 def _commands() -> Iterator[str]:
     group = typer.main.get_command(app)
     for name, command in group.commands.items():  # type: ignore[attr-defined]
+        if any("--json" in parameter.opts for parameter in command.params):
+            yield from (f"json mlink {name} {key}" for key in json_keys(name))
         for parameter in command.params:
             if parameter.param_type_name == "argument":
                 yield f"argument mlink {name} {parameter.name}"

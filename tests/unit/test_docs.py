@@ -10,8 +10,11 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import os
 import re
 import shlex
+import subprocess
+import sys
 import textwrap
 import tomllib
 from collections.abc import Iterator
@@ -234,6 +237,20 @@ def python_block(page: str, marker: str) -> str:
         if block.page == page and block.language == "python" and marker in block.text
     ]
     return found
+
+
+def test_the_worked_example_of_the_api_passes_strict_type_checks(tmp_path: Path) -> None:
+    named_files = {
+        found[1]: block.text
+        for block in BLOCKS
+        if block.page == "docs/api.md" and (found := re.match(r"# (\w+\.py)\n", block.text))
+    }
+    assert set(named_files) == {"counter.py", "experiment.py"}
+    for name, text in named_files.items():
+        (tmp_path / name).write_text(text)
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull, *named_files]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_example_of_a_synchroniser_runs() -> None:

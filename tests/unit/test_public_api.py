@@ -8,7 +8,7 @@ from tests.support import ROOT
 from tests.support.public_surface import MODULES, surface
 
 RELEASED = (ROOT / "tests/unit/public_api.txt").read_text().splitlines()
-KIND = re.compile(r"(setting|input|output|argument|option|fixture|entry point) ")
+KIND = re.compile(r"(setting|input|output|argument|option|json|exit code|fixture|entry point) ")
 
 
 def unreleased() -> str:
@@ -48,11 +48,22 @@ def test_every_change_of_what_is_public_is_in_the_changelog() -> None:
 
 def test_what_counts_as_named() -> None:
     names = named_in("New: `mlink.Run`, `mlink run --for S`, `baud` of `firmata-io`; mlink.start.")
+    assert is_named("json mlink run streams.sent", named_in("`mlink run --json`: `streams.sent`"))
     assert is_named("mlink.Run.wait(timeout_s: float) -> bool", names)
     assert is_named("mlink.Run(bench: Bench)", names)
     assert is_named("option mlink run --for", names)
     assert is_named("setting firmata-io baud: int = 57600", names)
+    assert not is_named("json mlink run streams.sent", names)
     assert not is_named("mlink.start(bench: Bench) -> Run", names)
     assert not is_named("mlink.RunStatus.phase: Phase", names)
     assert not is_named("option mlink run --out", names)
     assert not is_named("setting camera-generic baud: int", names)
+
+
+def test_commands_end_with_a_public_exit_code() -> None:
+    sources = [*ROOT.glob("runtime/mlink/cli/*.py"), ROOT / "hil/mlink_hil/verify/command.py"]
+    ends = [
+        found for path in sources for found in re.findall(r"typer\.Exit\((.+?)\)", path.read_text())
+    ]
+    assert len(ends) > 5
+    assert all(end.startswith("ExitCode.") for end in ends)

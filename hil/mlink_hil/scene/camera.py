@@ -31,9 +31,11 @@ __all__ = ["Marks", "SceneCamera", "read_marks"]
 _LONGEST_WAIT_NSEC = 1_000_000_000
 _BUFFERS = 4
 """Frames kept for a late reader: as many as OpenCV requests from a V4L2 driver."""
-_OPTIONS = ("seed", "plan", "orders")
-"""`plan` (the file with the scene's items) and `orders` (the socket that receives faults) are added
-by the device provider."""
+OPTIONS = ("seed",)
+"""Options that a device string may have."""
+_ADDED_OPTIONS = ("plan", "orders")
+"""The file with the scene's items, and the socket that receives faults; added by the device
+provider."""
 _SHOWN_OPTIONS = "seed=N, and board=NAME&led=PIN for a light in it; or a [virtual] table."
 
 
@@ -183,7 +185,7 @@ def _options_of(address: str) -> dict[str, str]:
     """Return the options in an address' query; DeviceError for an unknown one."""
     query = address.partition("?")[2]
     options = dict(parse_qsl(query, keep_blank_values=True))
-    if unknown := sorted(set(options) - set(_OPTIONS)):
+    if unknown := sorted(set(options) - {*OPTIONS, *_ADDED_OPTIONS}):
         raise DeviceError(
             f"{address} has an unknown option: {', '.join(unknown)}",
             remedy=f"Options of a scene: {_SHOWN_OPTIONS}",

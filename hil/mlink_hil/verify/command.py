@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlink.cli.options import BenchFile, DevicesFile
+from mlink.cli.output import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +80,7 @@ def verify_timing(
     else:
         _print_table(checked.name, summary)
     if FAILED_LAUNCHES in summary:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @contextmanager

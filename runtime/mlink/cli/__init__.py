@@ -1,7 +1,6 @@
 """The command line `mlink`: one file per command. An error is printed as one message with a remedy.
 
-Exit codes: 0 success, 1 the run or the check failed, 2 wrong bench or wrong usage. Commands import
-what they need when they are called, so that `mlink --help` starts fast.
+Commands import what they need when they are called, so that `mlink --help` starts fast.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from mlink.cli.info import info
 from mlink.cli.list import list_recordings
 from mlink.cli.modules import modules
 from mlink.cli.new import new
+from mlink.cli.output import ExitCode
 from mlink.cli.repair import repair
 from mlink.cli.replay import replay
 from mlink.cli.run import run
@@ -34,9 +34,6 @@ from mlink.errors import MlinkError
 __all__ = ["app", "main"]
 
 COMMANDS_GROUP = "mlink.commands"
-
-_INTERRUPTED = 130
-"""Exit code that shells expect of a program ended by Ctrl-C: 128 + SIGINT."""
 
 
 class _Group(TyperGroup):
@@ -49,10 +46,10 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except MlinkError as error:
             _show_error(error, debug=bool(state.get("debug")))
-            raise typer.Exit(2) from error
+            raise typer.Exit(ExitCode.WRONG_INPUT) from error
         except KeyboardInterrupt as error:
             _stderr().print("interrupted", style="yellow")
-            raise typer.Exit(_INTERRUPTED) from error
+            raise typer.Exit(ExitCode.INTERRUPTED) from error
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
@@ -61,7 +58,7 @@ class _Group(TyperGroup):
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of the output has closed the pipe; typer exits silently
             _show_bug(error, debug=bool(state.get("debug")))
-            raise typer.Exit(1) from error
+            raise typer.Exit(ExitCode.FAILED) from error
 
 
 app = typer.Typer(

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mlink.cli.options import RecordingFolder
-from mlink.cli.output import print_report
+from mlink.cli.output import ExitCode, print_report
 
 if TYPE_CHECKING:
     from mlink.encoding.recording import EncodeReport
@@ -47,7 +47,7 @@ def encode(
     elif not report.encoded and not report.failed:
         console.print("nothing to encode")
     if not report.ok:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def encode_after_run(recording: Path, console: Console, *, success: bool) -> bool:

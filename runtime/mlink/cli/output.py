@@ -1,7 +1,8 @@
-"""Tables and JSON as all commands print them."""
+"""Tables, JSON and exit codes, the same for all commands."""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,18 @@ if TYPE_CHECKING:
     from mlink.encoding.recording import EncodeReport
     from mlink.recording.care.repair import RepairReport
     from mlink.recording.care.verify import VerifyReport
+
+
+class ExitCode(enum.IntEnum):
+    """Exit codes of `mlink`."""
+
+    SUCCESS = 0
+    FAILED = 1
+    """The run or the check failed, or there is a bug in mlink."""
+    WRONG_INPUT = 2
+    """Wrong bench, file or usage; nothing was run."""
+    INTERRUPTED = 130
+    """Ended by Ctrl-C before there was a result: 128 + SIGINT, as shells expect."""
 
 
 _PIPE_WIDTH = 200

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mlink.cli.options import AsJson, RecordingFolder
-from mlink.cli.output import print_report
+from mlink.cli.output import ExitCode, print_report
 
 
 def repair(
@@ -32,4 +32,4 @@ def repair(
         if report.after is not None:
             show(report.after, console)
     if not report.ok:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)

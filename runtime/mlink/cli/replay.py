@@ -17,6 +17,7 @@ from mlink.cli.options import (
     ResultAsJson,
     wants_debug,
 )
+from mlink.cli.output import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,7 +121,7 @@ def replay(
             print_summary(outcome.result, view.console, debug=debug)
             _print_notes(outcome.notes, compared, view.console)
         if not outcome.result.success or not all(each.same for each in compared):
-            raise typer.Exit(1)
+            raise typer.Exit(ExitCode.FAILED)
 
 
 def _as_json(outcome: Replayed, compared: list[Compared]) -> str:

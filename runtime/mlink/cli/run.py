@@ -21,6 +21,7 @@ from mlink.cli.options import (
     ResultAsJson,
     wants_debug,
 )
+from mlink.cli.output import ExitCode
 
 if TYPE_CHECKING:
     from mlink.cli.live import LogView
@@ -174,7 +175,7 @@ def _run_campaign(
     else:
         print_campaign(campaign, console)
     if campaign.failed:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _failed(error: Exception) -> RunResult:
@@ -193,7 +194,7 @@ def _conclude(result: RunResult, view: LogView, *, json: bool, debug: bool) -> N
     else:
         print_summary(result, view.console, debug=debug)
     if not _encoded(result, view, json=json) or not result.success:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _encoded(result: RunResult, view: LogView, *, json: bool) -> bool:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mlink.cli.options import AsJson, RecordingFolder
-from mlink.cli.output import print_report
+from mlink.cli.output import ExitCode, print_report
 
 if TYPE_CHECKING:
     from mlink.recording.care.verify import VerifyReport
@@ -33,7 +33,7 @@ def verify(
     else:
         show(report, Console(soft_wrap=True, highlight=False))
     if not report.ok:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def show(report: VerifyReport, console: Console) -> None:

@@ -183,6 +183,26 @@ def test_a_throttle_lets_one_item_through_in_each_interval(link):
     assert link.values == [0, 2, 4, 5]
 
 
+@pytest.mark.parametrize("noted", [False, True])
+def test_without_a_throttle_every_item_passes_also_at_the_same_time(link, noted):
+    link.input.note = (lambda *_: 0) if noted else None
+    link.input.set_throttle(0)
+    link.send(3)
+    while link.take():
+        pass
+    assert (link.now_usec, link.values) == (0, [0, 1, 2])
+
+
+def test_a_throttle_may_allow_less_than_one_item_per_second(link):
+    link.input.set_throttle(0.5)
+    for now_usec in (0, 1_999_999, 2_000_000):
+        link.now_usec = now_usec
+        link.send()
+        while link.take():
+            pass
+    assert link.values == [0, 2]
+
+
 def test_an_item_is_noted_with_its_number_before_it_is_dispatched(link):
     noted: list[tuple[int, bytes | None, int]] = []
 
