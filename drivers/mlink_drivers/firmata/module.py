@@ -20,11 +20,13 @@ from mlink_drivers.firmata.link.transport import DeviceLostError
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.arrival import estimate_uncertainty_usec
 from mlink_drivers.firmata.wire.budget import ByteBudget, analog_bytes
+from mlink_drivers.firmata.wire.decode import MAX_SYSEX_BYTES
 from mlink_drivers.firmata.wire.pin_layout import mode_name
 from mlink_drivers.firmata.wire.protocol import (
     LEAST_INTERVAL_MSEC,
     SHORT_INTERVALS_SINCE,
     Message,
+    Oversized,
     PinMode,
     StringData,
 )
@@ -246,6 +248,11 @@ class FirmataModule(Module[FirmataSettings]):
             assert self._session is not None
             self.log.warning("%s reports: %s", self._session.name, message.text)
             self._events.note("says", message.text)
+        elif isinstance(message, Oversized):
+            self._warn_once(
+                f"the board sends messages of more than {MAX_SYSEX_BYTES} bytes: they are lost, "
+                "and counted in the stream `replies`"
+            )
 
     def _on_chip_pulse(self, pulse: PulseTimes) -> None:
         self._punctuality.made_by_chip(pulse)
@@ -298,6 +305,8 @@ class FirmataModule(Module[FirmataSettings]):
         self.context.report("bytes_in", statistics.bytes_in)
         self.context.report("bytes_out", statistics.bytes_out)
         self.context.report("resync_bytes", statistics.dropped_bytes)
+        if statistics.oversized:
+            self.context.report("messages_too_long", statistics.oversized)
         if self._chip is not None:
             self._chip.report()
         if self._readings.decimated:

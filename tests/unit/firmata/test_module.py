@@ -322,6 +322,16 @@ def test_a_firmwares_complaint_is_logged_as_the_boards(bench, scripted, caplog):
     assert "uno (virtual:uno) reports: No" in caplog.text
 
 
+def test_a_message_that_is_too_long_is_a_gap_in_the_replies(bench, scripted, caplog):
+    for _ in range(2):
+        scripted.send(b"\xf0\x01" + b"\x01" * 9000 + b"\xf7")
+    bench.settle()
+    assert bench.context.outputs["replies"].lost == 2
+    assert caplog.text.count("sends messages of more than 8192 bytes") == 1
+    bench.module.drained()
+    assert bench.context.reports["messages_too_long"] == 2
+
+
 def test_the_catalogue_loads_no_driver():
     code = (
         "import sys, mlink_drivers.firmata.catalog;"

@@ -10,7 +10,14 @@ import threading
 from mlink.clock import Clock
 from mlink.module import OutputPort
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
-from mlink_drivers.firmata.wire.protocol import I2CReply, Message, PinState, StringData, Sysex
+from mlink_drivers.firmata.wire.protocol import (
+    I2CReply,
+    Message,
+    Oversized,
+    PinState,
+    StringData,
+    Sysex,
+)
 
 EVENTS_HEADER = ["time_usec", "event", "detail"]
 REPLIES_HEADER = ["time_usec", "kind", "source", "register", "data"]
@@ -70,6 +77,12 @@ class Rows:
             elif self._output.connected:
                 self._output.submit([str(cell) for cell in cells])
 
+    def lose(self) -> None:
+        """Leave a gap in the place of a row that cannot be made."""
+        with self._lock:
+            if not self._closed and self._waiting is None:
+                self._output.note_lost(1)
+
     def time_usec(self, monotonic_ns: int) -> int:
         """Convert ns of CLOCK_MONOTONIC to master time in µs."""
         return self._clock.from_monotonic_ns(monotonic_ns)
@@ -112,6 +125,8 @@ class ReplyRows(Rows):
             self.add(at, "pin-state", message.pin, message.mode, message.value)
         elif isinstance(message, StringData):
             self.add(at, "string", "", "", message.text)
+        elif isinstance(message, Oversized):
+            self.lose()
 
 
 class PulseRows(Rows):

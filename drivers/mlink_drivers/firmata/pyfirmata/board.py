@@ -28,6 +28,7 @@ from mlink_drivers.firmata.wire.protocol import (
     AnalogValue,
     DigitalPort,
     Message,
+    Oversized,
     PinMode,
     ProtocolVersion,
     StringData,
@@ -269,6 +270,8 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
                 self.digital_ports[message.port].take(message.mask, arrival_ns)
         elif isinstance(message, StringData):
             _log.warning("%s reports: %s", self.name, message.text)
+        elif isinstance(message, Oversized):
+            _log.warning("%s has sent a message that is too long: it is lost", self.name)
 
     def _call_handler(self, message: Message) -> bool:
         """Call a script's handler for this message; return False when there is none."""

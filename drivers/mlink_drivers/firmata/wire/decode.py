@@ -25,6 +25,7 @@ from mlink_drivers.firmata.wire.protocol import (
     Firmware,
     I2CReply,
     Message,
+    Oversized,
     PinState,
     ProtocolVersion,
     StringData,
@@ -133,6 +134,7 @@ class Decoder:
         end = stop.start() if stop else len(data)
         if end - at >= self._max_sysex_bytes:
             self.oversized += 1
+            add(Oversized(offset=at + shift, length=0))
             return self._drop_to_command(data, at)
         if stop is None:
             return -1

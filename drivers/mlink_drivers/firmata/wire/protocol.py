@@ -229,6 +229,10 @@ class Sysex(_Placed, frozen=True, gc=False):
     data: bytes
 
 
+class Oversized(_Placed, frozen=True, gc=False):
+    """In the place of a sysex message that was dropped because of its length; `length` is 0."""
+
+
 Message: TypeAlias = (
     DigitalPort
     | AnalogValue
@@ -242,5 +246,6 @@ Message: TypeAlias = (
     | StringData
     | I2CReply
     | Sysex
+    | Oversized
 )
 """Any message of a board."""

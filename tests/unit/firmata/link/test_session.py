@@ -14,7 +14,12 @@ from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.session import Session, SessionState
 from mlink_drivers.firmata.link.transport import DeviceLostError
 from mlink_drivers.firmata.wire import encode
-from mlink_drivers.firmata.wire.protocol import AnalogValue, DigitalPort, StringData
+from mlink_drivers.firmata.wire.protocol import (
+    AnalogValue,
+    DigitalPort,
+    Oversized,
+    StringData,
+)
 from tests.support.boards.scripted_board import ScriptedBoard, open_descriptors, sysex
 
 
@@ -250,9 +255,9 @@ def test_an_oversized_sysex_is_dropped_and_counted_and_the_reading_goes_on(liste
         board.send(b"\xf0\x71" + b"\x01" * 3000)
         board.send(b"\x01" * 3000)
         board.send(b"\x01" * 3000 + b"\xf7\x90\x04\x00")
-        listener.wait(lambda: listener.messages)
+        listener.wait(lambda: len(listener.messages) == 2)
         assert session.statistics.oversized == 1
-    assert isinstance(listener.messages[0][0], DigitalPort)
+    assert [type(message) for message, _ in listener.messages] == [Oversized, DigitalPort]
 
 
 def test_a_sysex_cut_short_by_the_next_message_is_dropped_and_that_one_is_read(listener):

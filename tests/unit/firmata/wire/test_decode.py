@@ -18,6 +18,7 @@ from mlink_drivers.firmata.wire.protocol import (
     Firmware,
     I2CMode,
     I2CReply,
+    Oversized,
     PinState,
     ProtocolVersion,
     StringData,
@@ -209,7 +210,7 @@ def test_a_truncated_sysex_gives_way_to_the_next_message():
 
 def test_an_oversized_sysex_is_dropped_and_counted():
     decoder = Decoder(32)
-    assert decoder.feed(b"\xf0\x71" + b"\x01" * 100) == []
+    assert decoder.feed(b"\xf0\x71" + b"\x01" * 100) == [Oversized(offset=0, length=0)]
     assert decoder.feed(b"\x01" * 50 + b"\xf7\x90\x01\x00") == [DigitalPort(0, 1, 51, 3)]
     assert decoder.oversized == 1
     assert decoder.dropped_bytes == 153
