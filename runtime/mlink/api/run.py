@@ -152,7 +152,15 @@ class Run:
 
         Args:
             reason: Why; noted as `stop_reason` in the result and the recording.
+
+        Raises:
+            MlinkError: The reason is not a text, or empty.
         """
+        if not isinstance(reason, str) or not reason:
+            raise MlinkError(
+                f"the reason of a stop must be a text, not {reason!r}",
+                remedy='For example run.stop("enough trials").',
+            )
         if self._is_of_this_process():
             self._engine.request_stop(reason)
 

@@ -30,6 +30,7 @@ def start(
     record: bool = True,
     replayable: bool = False,
     encode: bool = True,
+    strict: bool = False,
     subject: str = "",
     experimenter: str = "",
     comment: str = "",
@@ -55,6 +56,7 @@ def start(
         record: Whether to record.
         replayable: Whether to record what scripts receive, for `mlink replay`.
         encode: Whether to encode after the run what it recorded raw, where its recorder asks so.
+        strict: Whether any loss is a failure; `strict = true` in the bench does the same.
         subject: Subject, noted in the recording.
         experimenter: Name of the experimenter, noted in the recording.
         comment: A comment, noted in the recording.
@@ -87,6 +89,7 @@ def start(
         debug=debug,
         encode=encode,
         journal=replayable,
+        strict=strict,
         subject=subject,
         experimenter=experimenter,
         comment=comment,
@@ -104,6 +107,7 @@ def run(
     record: bool = True,
     replayable: bool = False,
     encode: bool = True,
+    strict: bool = False,
     subject: str = "",
     experimenter: str = "",
     comment: str = "",
@@ -126,6 +130,7 @@ def run(
         record: Whether to record.
         replayable: Whether to record what scripts receive.
         encode: Whether to encode after the run what it recorded raw.
+        strict: Whether any loss is a failure.
         subject: Subject.
         experimenter: Name of the experimenter.
         comment: A comment.

@@ -47,6 +47,19 @@ def run():
         syl.wait(10)
 """
 
+SLOW = """
+[modules.slow]
+type = "pyscript"
+script = "slow.py"
+ports_in = [{ id = "ticks", data_type = "TableRow" }]
+inputs = { ticks = { from = "ticker.ticks", queue = 5 } }
+"""
+SLOW_SCRIPT = """
+import time
+import syntalos_mlink as syl
+syl.get_input_port("ticks").on_data = lambda row: time.sleep(0.01)
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -156,6 +169,20 @@ class TestBlocking:
             mlink.run("bench.toml", **{argument: value})
         assert not (folder / "recordings").exists()
 
+    @pytest.mark.parametrize("strict", [True, False])
+    def test_a_loss_is_a_failure_if_the_run_is_strict(self, folder: Path, strict: bool) -> None:
+        Path("bench.toml").write_text(BENCH + SLOW)
+        burst = "run():\n    for n in range(100):\n        ticks.submit([n])"
+        Path("ticker.py").write_text(TICKER.replace("run():", burst))
+        Path("slow.py").write_text(SLOW_SCRIPT)
+        result = mlink.run("bench.toml", duration_s=0.5, record=False, check=False, strict=strict)
+        assert result.success is not strict
+        _, slow = result.streams[0].subscriptions
+        assert slow.lost > 0
+        if strict:
+            found = f"{slow.lost} of {result.streams[0].sent} item(s)"
+            assert result.failures[0].message.startswith(found)
+
     def test_a_failure_can_be_passed_on_by_a_process_pool(self, folder: Path) -> None:
         Path("ticker.py").write_text("def run(): 1 / 0")
         with pytest.raises(mlink.RunFailedError) as caught:
@@ -173,6 +200,9 @@ class TestStarted:
             assert run.wait(0.1) is None
             with pytest.raises(mlink.MlinkError, match="has not ended"):
                 _ = run.result
+            for no_text in (3, None, b"x", ""):
+                with pytest.raises(mlink.MlinkError, match="reason of a stop must be a text, not"):
+                    run.stop(no_text)
             run.stop("enough")
             assert run.wait() is run.result
         assert (run.result.stop_reason, run.ended) == ("enough", True)
