@@ -15,6 +15,7 @@ from rich.text import Text
 from mlink.cli.options import AsJson
 from mlink.cli.output import plain_table, print_json, table_console
 from mlink.errors import StorageError
+from mlink.storage.account import read_account
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.manifest import MANIFEST
 from mlink.storage.tree import read_unit, units_below
@@ -31,7 +32,10 @@ class Listed(msgspec.Struct, kw_only=True):
     """Why it failed, or what is damaged."""
     length_s: float | None = None
     lost: int | None = None
-    """Items that its recorders missed, by their own counts."""
+    """Items lost, summed over all subscriptions as in the run's summary; after a kill those that
+    its recorders missed, by their own counts."""
+    not_taken: int | None = None
+    """Items left in the queues of modules that failed or were not waited for."""
 
 
 def list_recordings(
@@ -49,8 +53,9 @@ def list_recordings(
     if json:
         print_json(found)
         return
-    titles = ("recording", "created", "length", "result", "lost")
-    table = plain_table(*titles, right=("length", "lost"))
+    counts = ("lost", "not taken") if any(each.not_taken for each in found) else ("lost",)
+    titles = ("recording", "created", "length", "result", *counts)
+    table = plain_table(*titles, right=("length", *counts))
     styles = {"completed": "green", "failed": "red"}
     for each in found:
         result = each.result + (f": {each.reason.splitlines()[0]}" if each.reason else "")
@@ -59,12 +64,13 @@ def list_recordings(
             each.time_created[:19].replace("T", " "),
             "–" if each.length_s is None else f"{each.length_s:.1f} s",
             Text(result, style=styles.get(each.result, "yellow")),
-            Text(
-                "–" if each.lost is None else str(each.lost),
-                style="bold red" if each.lost else "",
-            ),
+            *map(_count, (each.lost, each.not_taken)[: len(counts)]),
         )
     table_console().print(table if found else f"no recordings below {folder}")
+
+
+def _count(number: int | None) -> Text:
+    return Text("–" if number is None else str(number), style="bold red" if number else "")
 
 
 def _recordings_below(folder: Path) -> Iterator[Path]:
@@ -85,15 +91,19 @@ def _listed(path: Path) -> Listed:
     closed = reason != UNCLOSED and "success" in attributes
     length_msec = attributes.get("recording_length_msec")
     result = "completed" if attributes.get("success") else "failed"
-    counts = [each.attributes.get("items_lost") for each in units_below(path)]
-    known = [count for count in counts if isinstance(count, int)]
+    account = read_account(attributes).values()
+    lost = [each.lost for each in account]
+    if not account:
+        counts = [each.attributes.get("items_lost") for each in units_below(path)]
+        lost = [count for count in counts if isinstance(count, int)]
     return Listed(
         path=str(path),
         time_created=str(unit.manifest.get("time_created", "")),
         result=result if closed else "not closed",
         reason=reason if closed else "",
         length_s=length_msec / 1000 if isinstance(length_msec, int) else None,
-        lost=sum(known) if known else None,
+        lost=sum(lost) if lost else None,
+        not_taken=sum(each.not_taken for each in account) if account else None,
     )
 
 

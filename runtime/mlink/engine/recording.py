@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import platform
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -15,9 +16,12 @@ from mlink.engine.gaps import GapLog
 from mlink.engine.options import RunOptions
 from mlink.engine.status import RunResult, RunStatus
 from mlink.errors import StorageError
+from mlink.storage.account import recorded_by
 from mlink.storage.edl import Author, Collection, create_collection
 from mlink.storage.machine import machine, versions
+from mlink.storage.manifest import ATTRIBUTES, MANIFEST
 from mlink.storage.naming import recording_path
+from mlink.storage.tree import UnitFolder, units_below
 
 _LOG_FILE = "run.log"
 _LOG_BYTES = 64_000_000
@@ -40,6 +44,7 @@ class Recording:
         now = datetime.now().astimezone()
         created = options.virtual.time_created if options.virtual else ""
         out_dir = options.out_dir or Path("recordings")
+        missing = [folder for folder in (out_dir, *out_dir.parents) if not folder.exists()]
         self.path = recording_path(
             out_dir,
             options.directory_order,
@@ -47,6 +52,9 @@ class Recording:
             options.name or bench.name,
             now,
         )
+        inside = len(self.path.relative_to(out_dir).parts) - 1
+        self._above = [*list(self.path.parents)[:inside], *missing]
+        """Folders that were made for this recording, or for others of mlink; innermost first."""
         self._bench = bench
         self._options = options
         self._gaps = GapLog()
@@ -60,6 +68,8 @@ class Recording:
             # Written at the beginning: a run that is killed has them too.
             attributes=self._known_at_start(),
         )
+        self.has_output = False
+        """Whether a script has printed something while the run lasted: its log is data then."""
         self._log_bytes = 0
         self._log_left_out = 0
         self._log: IO[str] | None = (self.path / _LOG_FILE).open("w", encoding="utf-8")
@@ -118,6 +128,28 @@ class Recording:
                 f"the recording's manifest cannot be written: {error.strerror}: {self.path}",
                 remedy="Free space on that disk; the data files themselves are closed.",
             ) from error
+
+    def discard_if_empty(self, result: RunResult) -> bool:
+        """Remove the recording of a run that failed before anything was sent, printed or written.
+
+        Its folder may have manifests, the log, and files of recorders that received nothing.
+
+        Returns:
+            Whether it was removed.
+        """
+        if result.success or self.has_output or any(each.sent for each in result.streams):
+            return False
+        try:
+            if any(_has_data(unit) for unit in units_below(self.path)):
+                return False
+        except (StorageError, OSError):
+            return False
+        self._end_log()
+        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # there are other recordings
+            for folder in self._above:
+                folder.rmdir()
+        return not self.path.exists()
 
     def note_priority(self, module: str, nice: int) -> None:
         """Keep the nice value of a module's process for the manifest."""
@@ -193,3 +225,11 @@ class Recording:
         }
         # Empty values are left out of the file.
         return {key: value for key, value in attributes.items() if value not in ([], {}, "")}
+
+
+def _has_data(unit: UnitFolder) -> bool:
+    """Return whether a unit has files other than those of recorders and journals."""
+    if unit.type != "dataset":
+        return bool(unit.problem)
+    files = any(path.name not in (MANIFEST, ATTRIBUTES) for path in unit.path.iterdir())
+    return files and unit.kind != "journal" and recorded_by(unit.attributes) is None

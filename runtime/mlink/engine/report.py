@@ -207,6 +207,8 @@ class Reporter:
     def output(self, module: str, text: str) -> None:
         """Pass a line that a script printed to the observer and the recording."""
         self._observer.on_output(module, text)
+        if self.recording is not None and self._t0_ns:
+            self.recording.has_output = True
         self._keep(module, logging.INFO, text)
 
     def last_lines(self, module: str) -> list[str]:

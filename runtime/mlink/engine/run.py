@@ -282,7 +282,12 @@ class Engine:
             for failure in losses_as_failures(result.streams):
                 outcome.add(failure)
             result.success = not outcome.failures
-        if recording is not None:
+        # What a module that was killed has sent and received is not known.
+        known = not self._t0_ns or all(worker.closed for worker in self._workers.values())
+        if recording is not None and known and recording.discard_if_empty(result):
+            text = f"the run failed before anything was sent: {recording.path} is not kept"
+            self._reporter.log("", logging.WARNING, text)
+        elif recording is not None:
             result.recording_dir = recording.path
             try:
                 recording.close(result)

@@ -15,6 +15,7 @@ from pathlib import Path
 from mlink.errors import StorageError
 from mlink.storage.failures import storage_errors
 
+_ATTEMPTS = 100
 SLUG_BYTES = 80
 PART_BYTES = 120
 """Longest names in bytes of UTF-8; file systems allow 255, and suffixes must fit too."""
@@ -146,17 +147,31 @@ def _folder_for_recordings(parent: Path, name: str) -> Path:
 
 
 def _new_folder(parent: Path, name: str) -> Path:
-    parent.mkdir(parents=True, exist_ok=True)
     for candidate in numbered(name):
         try:
-            (parent / candidate).mkdir()
+            _make(parent / candidate)
         except FileExistsError:
+            if not parent.is_dir():
+                raise
             continue
         return parent / candidate
     raise StorageError(
         f"there are too many recordings named {name} in {parent}",
         remedy="Choose another name with --name NAME.",
     )
+
+
+def _make(folder: Path) -> None:
+    """Create a folder and those above it, which a run that leaves no recording may just remove."""
+    for attempt in range(_ATTEMPTS):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()
+        except FileNotFoundError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return
 
 
 def _shorten(text: str, limit: int) -> str:

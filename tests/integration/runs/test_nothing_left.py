@@ -1,7 +1,11 @@
-"""What scripts start ends with the run, whoever was killed, and is named with its module."""
+"""What scripts start ends with the run, whoever was killed, and is named with its module.
+
+A run that failed before anything flowed leaves no recording.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from mlink.cli import app
 from mlink.engine.setup.workdir import remove_stale_runs
 from tests.integration.runs.test_terminals import TIMEOUT_S, mlink_run, wait_for_rows
 from tests.support.bench_runner import BenchRunner
@@ -165,3 +171,55 @@ def test_a_module_that_hangs_without_engine_is_ended(tmp_path: Path, runs: Path)
         output, _ = process.communicate(timeout=TIMEOUT_S)
     wait_for_none(runs.parent)
     assert b"of module 'source' was left behind, and is ended" in output
+
+
+RECORDED = """
+[modules.source]
+type = "pyscript"
+script = "source.py"
+ports_out = [{ id = "rows", data_type = "TableRow" }]
+[modules.rows]
+type = "table"
+inputs = { rows = "source.rows" }
+"""
+PORT = 'import syntalos_mlink as syl\nrows = syl.get_output_port("rows")\n'
+
+
+@pytest.mark.parametrize("phase", ["prepare", "start", "run"])
+def test_a_run_that_failed_before_anything_flowed_leaves_no_recording(
+    bench: BenchRunner, phase: str
+) -> None:
+    source = f"{PORT}print('loaded')\ndef {phase}():\n    raise ValueError('no valve')\n"
+    result = bench.write(RECORDED, source=source).run(5.0, journal=True)
+    assert not result.success
+    assert result.recording_dir is None
+    assert not (bench.folder / "rec").exists()
+    (line,) = [text for _, _, text in bench.watcher.logs if "is not kept" in text]
+    assert "before anything was sent" in line
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "rows.submit([1])",
+        "print('about to measure')",
+        "import os; os.kill(os.getpid(), 9)",
+    ],
+)
+def test_a_run_that_failed_later_keeps_its_recording(bench: BenchRunner, last: str) -> None:
+    source = f"{PORT}def run():\n    {last}\n    raise ValueError('no valve')\n"
+    result = bench.write(RECORDED, source=source).run(5.0)
+    assert not result.success
+    assert result.recording_dir is not None
+    listed = CliRunner().invoke(app, ["list", str(bench.folder / "rec"), "--json"])
+    (found,) = json.loads(listed.stdout)
+    assert found["result"] == "failed"
+    assert found["reason"].startswith("source (run): ")
+
+
+def test_a_folder_with_other_recordings_stays(bench: BenchRunner) -> None:
+    other = bench.folder / "rec" / "other"
+    other.mkdir(parents=True)
+    source = f"{PORT}def start():\n    raise ValueError('no valve')\n"
+    assert not bench.write(RECORDED, source=source).run(5.0).success
+    assert list((bench.folder / "rec").iterdir()) == [other]

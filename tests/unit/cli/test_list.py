@@ -46,6 +46,29 @@ def test_newest_first_with_result_length_and_losses(folder: Path) -> None:
     assert found[1]["reason"] == "board: lost"
 
 
+def test_the_account_of_a_run_counts_and_not_what_its_recorders_saw(folder: Path) -> None:
+    counts = {"module": "rows", "port": "rows", "received": 90, "lost": 7, "refused": 7}
+    counts |= {"not_taken": 3, "gaps": []}
+    streams = [
+        {
+            "name": "source.out", "sent": 100, "lost_at_source": 0,
+            "subscriptions": [counts, counts | {"module": "loop", "lost": 2, "not_taken": 0}],
+        }
+    ]  # fmt: skip
+    collection = create_collection(
+        folder / "fifth", collection_id=bytes(16), generator="test",
+        time_created=datetime(2026, 11, 5, tzinfo=UTC),
+    )  # fmt: skip
+    dataset = collection.create_dataset("rows")
+    dataset.set_attribute("items_lost", 1)
+    dataset.save()
+    collection.save(success=True, attributes={"streams": streams})
+    found = json.loads(CliRunner().invoke(app, ["list", str(folder), "--json"]).stdout)
+    assert (found[0]["lost"], found[0]["not_taken"]) == (9, 3)
+    assert [each["not_taken"] for each in found[1:]] == [None] * 4
+    assert "taken" in CliRunner().invoke(app, ["list", str(folder)]).stdout
+
+
 def test_as_text(folder: Path) -> None:
     done = CliRunner().invoke(app, ["list", str(folder)])
     assert done.exit_code == 0
