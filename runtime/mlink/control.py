@@ -1,20 +1,13 @@
-"""Messages between engine and worker, and the channel that carries them.
+"""Messages between engine and worker.
 
-The channel is a Unix SEQPACKET socket pair; each packet is one msgpack message. Texts are truncated
-so that a message fits into a packet.
+A channel (`mlink.channel`) carries each as one packet: texts are truncated so that they fit.
 """
 
 from __future__ import annotations
 
-import socket
-import struct
-import threading
-from typing import Generic, TypeVar
-
 import msgspec
 
 from mlink.devices import DeviceEndpoint
-from mlink.errors import ControlError
 from mlink.module import PortSpec
 from mlink.transport.plan import StreamPlan
 
@@ -23,10 +16,6 @@ TEXT_LIMIT = 16_000
 
 NO_TIME = -1
 """In `Waits`: the module waits for items only, not for a time."""
-
-_PACKET_LIMIT = 1 << 20
-_SEND_WAIT_S = 5
-"""Longest wait of the engine for a worker that reads nothing (such as one that is stopped)."""
 
 
 class InputPlan(msgspec.Struct, frozen=True):
@@ -370,83 +359,6 @@ WorkerMessages = (
     | Report
     | Hint
 )
-
-Received = TypeVar("Received")
-
-
-class Channel(Generic[Received]):
-    """One end of a control channel; `send` may be called from any thread.
-
-    Args:
-        sock: A connected Unix SEQPACKET socket.
-        receives: The union of message types that this end receives.
-    """
-
-    def __init__(self, sock: socket.socket, receives: object) -> None:
-        self._sock = sock
-        self._decoder: msgspec.msgpack.Decoder[Received] = msgspec.msgpack.Decoder(receives)
-        self._encoder = msgspec.msgpack.Encoder()
-        self._lock = threading.Lock()
-
-    def fileno(self) -> int:
-        """Return the descriptor to poll."""
-        return self._sock.fileno()
-
-    def send(self, message: EngineMessage | WorkerMessage) -> None:
-        """Send one message.
-
-        Raises:
-            ControlError: The other end is closed, or does not read.
-        """
-        with self._lock:
-            try:
-                self._sock.send(self._encoder.encode(message))
-            except OSError as error:
-                raise ControlError(
-                    f"cannot send {type(message).__name__} over the control channel: {error}"
-                ) from error
-
-    def receive(self) -> Received | None:
-        """Return a waiting message; None when there is none.
-
-        Raises:
-            EOFError: The other end is closed and all messages were received.
-            ControlError: The packet is no valid message.
-        """
-        try:
-            packet = self._receive_packet()
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            raise EOFError(str(error)) from error
-        if not packet:
-            raise EOFError("the other end has closed the control channel")
-        try:
-            return self._decoder.decode(packet)
-        except msgspec.MsgspecError as error:
-            raise ControlError(f"invalid control message: {error}") from error
-
-    def _receive_packet(self) -> bytes:
-        try:
-            return self._sock.recv(_PACKET_LIMIT, socket.MSG_DONTWAIT)
-        except ConnectionResetError:
-            # the other end was closed with unread messages; its own last messages follow the error
-            return self._sock.recv(_PACKET_LIMIT, socket.MSG_DONTWAIT)
-
-    def close(self) -> None:
-        """Close this end."""
-        self._sock.close()
-
-
-def engine_channel(sock: socket.socket) -> Channel[WorkerMessages]:
-    """Return the engine's end; a worker that does not read cannot hold up the engine."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_WAIT_S, 0))
-    return Channel(sock, WorkerMessages)
-
-
-def worker_channel(sock: socket.socket) -> Channel[EngineMessages]:
-    """Return the worker's end."""
-    return Channel(sock, EngineMessages)
 
 
 def cut(text: str) -> str:

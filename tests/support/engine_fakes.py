@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mlink.bench import Bench, Connection, ModuleConfig
+from mlink.channel import Channel, worker_channel
 from mlink.control import (
-    Channel,
     EngineMessage,
     EngineMessages,
     WorkerMessage,
     WorkerSpec,
-    worker_channel,
 )
 from mlink.engine.status import RunStatus
 from mlink.engine.workers import State, WorkerHandle
@@ -86,7 +85,7 @@ class FakeForkServer:
         self.requests: list[tuple[WorkerSpec, list[int]]] = []
         self.left: list[Left] = []
         """What it reports when it ends."""
-        self.closed = False
+        self.closed = self.full = False
         self.error: Exception | None = None
         self._messages: list[Forked | Exited] = []
         self._ours, self._theirs = socket.socketpair()
@@ -94,8 +93,11 @@ class FakeForkServer:
     def fileno(self) -> int:
         return self._ours.fileno()
 
-    def request(self, spec: WorkerSpec, descriptors: Iterable[int]) -> None:
+    def request(self, spec: WorkerSpec, descriptors: Iterable[int]) -> bool:
+        if self.full:
+            return False
         self.requests.append((spec, list(descriptors)))
+        return True
 
     def report(self, *messages: Forked | Exited) -> None:
         """Make messages available to the fleet."""
@@ -121,6 +123,9 @@ class FakeForkServer:
 
     def rouse(self) -> str:
         return ""
+
+    def end(self) -> list[Left]:
+        return self.finish()
 
     def finish(self) -> list[Left]:
         self.closed = True

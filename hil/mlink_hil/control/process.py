@@ -7,6 +7,7 @@ itself.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -81,6 +82,8 @@ class SimProcess:
             raise DeviceError(
                 f"the simulator {self._program} cannot be started: {error.strerror}"
             ) from error
+        # A run that has to end does not wait for a program that is not ready yet.
+        atexit.register(self._process.kill)
         try:
             self.ready = self._wait_ready()
         except BaseException:
@@ -150,7 +153,8 @@ class SimProcess:
             self._process.terminate()
             if not self._wait(_QUIT_SEC):
                 self._process.kill()
-                self._process.wait()
+                self._wait(_QUIT_SEC)
+        atexit.unregister(self._process.kill)
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._errors.close()

@@ -93,16 +93,21 @@ class RunEnding:
         Workers that finish late at the stop get new time here: their files may still be saved.
         """
         self.reporter.enter(Phase.CLOSE)
-        grace_s = min(self.grace_s, _ABORT_GRACE_S) if self.interrupts.aborted else self.grace_s
         for worker in self.workers.values():
             worker.send(control.Close())
-            worker.allow(grace_s)
+            worker.allow(self.grace_s)
             worker.rung = 0
-        ladder = StopLadder([], self.workers, grace_s, self._log, self.place)
+        ladder = StopLadder([], self.workers, self.grace_s, self._log, self.place)
+
+        def given_up() -> bool:
+            if self.interrupts.aborted:
+                ladder.hurry(_ABORT_GRACE_S)
+            return self.interrupts.forced
+
         what = "did not close its files in time"
-        self._wait("close", _is_open, ladder, what, lambda: self.interrupts.forced)
+        self._wait("close", _is_open, ladder, what, given_up)
         until_s = monotonic() + _EXIT_CODE_S
-        while any(worker.alive and not worker.rung for worker in self.workers.values()):
+        while any(worker.runs and not worker.rung for worker in self.workers.values()):
             if monotonic() >= until_s or self.interrupts.forced:
                 self.reporter.log("", logging.WARNING, "not all processes have reported their end")
                 return
@@ -156,4 +161,4 @@ def _is_draining(worker: WorkerHandle) -> bool:
 
 
 def _is_open(worker: WorkerHandle) -> bool:
-    return worker.alive and not (worker.closed and worker.hung_up)
+    return worker.runs and not (worker.closed and worker.hung_up)

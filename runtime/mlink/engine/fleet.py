@@ -80,11 +80,12 @@ class Fleet(ClosesOnExit):
         """Kill the workers that still run, and end the fork server and what modules have left."""
         self.rouse_server()
         self._kill_rest()
+        forked = any(worker.pid for worker in self.workers.values())
         for worker in self.workers.values():
             worker.close()
         for fd in self._pidfds:
             os.close(fd)
-        log_left(self._server.finish())
+        log_left(self._server.finish() if forked else self._server.end())
 
     def add(self, worker: WorkerHandle) -> None:
         """Add a worker, before it is forked."""
@@ -92,12 +93,15 @@ class Fleet(ClosesOnExit):
         self._by_fd[worker.channel.fileno()] = worker
         self._poll.register(worker.channel.fileno(), select.POLLIN)
 
-    def fork(self, spec: WorkerSpec, ends: StreamDescriptors) -> None:
-        """Fork a worker, with the descriptors that its streams need.
+    def fork(self, spec: WorkerSpec, ends: StreamDescriptors) -> bool:
+        """Request a worker, with the descriptors that its streams need.
 
         Args:
             spec: The worker's spec; the positions of the descriptors are added to it.
             ends: The worker's ends of its streams. All subscribers have been added before.
+
+        Returns:
+            Whether the fork server has room for the request; otherwise try again later.
 
         Raises:
             ControlError: The fork server has ended.
@@ -120,7 +124,7 @@ class Fleet(ClosesOnExit):
                 for port, (memory, records, returned) in ends.arrays_in.items()
             },
         )
-        self._server.request(spec, descriptors)
+        return self._server.request(spec, descriptors)
 
     def describe_server(self) -> str:
         """Return why a worker is not forked yet, as a clause for a message."""
@@ -146,6 +150,8 @@ class Fleet(ClosesOnExit):
         """
         while self._ended:
             yield from self._exited(self._ended.pop(), UNKNOWN_EXIT)
+        for each in self._by_fd.values():
+            each.flush()
         ready = [fd for fd, _ in self._poll.poll(max(0.0, timeout_s) * 1000)]
         for fd in ready:
             if worker := self._by_fd.get(fd):
@@ -211,6 +217,9 @@ class Fleet(ClosesOnExit):
     def _kill_rest(self) -> None:
         """Kill the workers that still run and wait for their exit, at most _KILL_WAIT_S."""
         deadline = time.monotonic() + _KILL_WAIT_S
+        with contextlib.suppress(ControlError):
+            for _ in self.pump(0.0):  # a worker may just have been forked
+                pass
         for worker in self.workers.values():
             worker.signal(signal.SIGKILL)
         while any(worker.pid and worker.alive for worker in self.workers.values()):

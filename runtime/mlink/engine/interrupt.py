@@ -71,6 +71,10 @@ class Interrupts:
     def request(self, reason: str) -> None:
         """Request the end, from any thread or signal handler; the first reason is kept."""
         self._reason = self._reason or reason
+        self.wake()
+
+    def wake(self) -> None:
+        """Make the descriptor readable, from any thread or signal handler."""
         with self._closing:
             if self._fd >= 0:
                 os.eventfd_write(self._fd, 1)

@@ -7,6 +7,8 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from queue import SimpleQueue
 from typing import ClassVar, Self
 
 from mlink.bench import Bench
@@ -34,9 +36,12 @@ _LAST_LINES = 3
 class ReporterLogHandler(logging.Handler):
     """Routes what the engine's process logs (devices, clean-up) into the run's log.
 
-    With several runs in one process, a record that one run's engine thread logged goes to that
-    run only; one of another thread goes to all of them.
+    With several runs in one process, a record that one run's engine thread or one of its guests
+    logged goes to that run only; one of another thread goes to all of them.
     """
+
+    _owner: ClassVar[ContextVar[ReporterLogHandler | None]] = ContextVar("owner", default=None)
+    """The run that the code belongs to; guests of a run inherit it."""
 
     _lock_active = threading.Lock()
     _active: ClassVar[list[ReporterLogHandler]] = []
@@ -47,15 +52,28 @@ class ReporterLogHandler(logging.Handler):
         super().__init__(logging.INFO)
         self._reporter = reporter
         self._thread_id = 0
+        self._of_others: SimpleQueue[logging.LogRecord] = SimpleQueue()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send one record."""
-        others = [each for each in self._active if each is not self]
-        if not any(record.thread == other._thread_id for other in others):
-            self._reporter.log("", record.levelno, record.getMessage())
+        """Take one record; those of other threads wait for `pass_on`."""
+        if self._owner.get() not in (self, None):
+            return
+        if record.thread == self._thread_id:
+            self._pass_on(record)
+        else:
+            self._of_others.put(record)
+
+    def pass_on(self) -> None:
+        """Send what other threads have logged; called in the engine's thread."""
+        while not self._of_others.empty():
+            self._pass_on(self._of_others.get())
+
+    def _pass_on(self, record: logging.LogRecord) -> None:
+        self._reporter.log("", record.levelno, record.getMessage())
 
     def __enter__(self) -> Self:
         self._thread_id = threading.get_ident()
+        self._token = self._owner.set(self)
         logger = logging.getLogger("mlink")
         with self._lock_active:
             if not self._active:
@@ -74,6 +92,8 @@ class ReporterLogHandler(logging.Handler):
             if not self._active:
                 level, logger.propagate = self._saved
                 logger.setLevel(level)
+        self._owner.reset(self._token)
+        self.pass_on()
 
 
 class Reporter:

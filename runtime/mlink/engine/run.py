@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 
 from mlink import control
-from mlink.bench import Bench
+from mlink.bench import Bench, ModuleConfig
+from mlink.control import WorkerSpec
 from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.encode import encode_raw_videos
 from mlink.engine.ending import RunEnding
 from mlink.engine.fleet import Fleet
 from mlink.engine.gaps import losses_as_failures
+from mlink.engine.guests import Hosting
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.options import RunOptions
@@ -87,6 +89,7 @@ class Engine:
         self._streams = Streams(bench, self._order)
         self._reporter = Reporter(bench, self._streams, observer)
         self._outcome = Outcome(self._reporter)
+        self._logs = ReporterLogHandler(self._reporter)
         self._fleet: Fleet | None = None
         self._workers: Mapping[str, WorkerHandle] = {}
         self._messages: RunMessages | None = None
@@ -128,7 +131,7 @@ class Engine:
         run_uuid = self.options.run_uuid or uuid7().bytes
         with ExitStack() as stack:
             stack.enter_context(self._interrupts)
-            stack.enter_context(ReporterLogHandler(self._reporter))
+            stack.enter_context(self._logs)
             work = stack.enter_context(RunWorkDir())
             self.work_dir = work.path
             recording: Recording | None = None
@@ -149,7 +152,6 @@ class Engine:
         )
         with ExitStack() as stack:
             fleet = stack.enter_context(Fleet(preload, work.path))  # imports while devices open
-            devices = stack.enter_context(open_devices(self.bench, work.path))
             fleet.watch(self._interrupts.fileno())
             self._fleet, self._workers = fleet, fleet.workers
             self._messages = RunMessages(
@@ -160,12 +162,18 @@ class Engine:
                 self._conductor,
                 lambda worker: crash_of(worker, work.path, self.bench.dir),
             )
+            hosting = Hosting(
+                self._pump,
+                self._interrupts.wake,
+                lambda: self._outcome.ending,
+                lambda: self._interrupts.aborted,
+            )
+            limit_s = self.options.load_timeout_s
+            devices = stack.enter_context(open_devices(self.bench, work.path, hosting, limit_s))
             recording_dir = recording.path.resolve() if recording else None
-            spawn_workers(
-                fleet,
-                self.bench,
-                self._streams,
-                lambda module: worker_spec(
+
+            def spec(module: ModuleConfig) -> WorkerSpec:
+                return worker_spec(
                     self.bench,
                     module,
                     self.options,
@@ -173,31 +181,45 @@ class Engine:
                     recording_dir=recording_dir,
                     run_uuid=run_uuid,
                     device=devices.get(module.device) if module.device else None,
-                ),
-            )
-            reaching = self._reaching
-            reaching.wait(
-                lambda: reaching.all_have(State.LOADED),
-                self.options.load_timeout_s,
-                "load",
-                State.LOADED,
-            )
-            report_priorities(self._workers, self._reporter, in_real_time=self._conductor is None)
-            stay_awake = kept_awake(
-                self.bench, self._streams, self._reporter, in_real_time=self._conductor is None
-            )
+                )
+
+            self._load(fleet, spec)
             self.live = LiveRun(self.bench, work.path, recording_dir, run_uuid, self._workers)
-            with accompanied(self.live, in_turns=self._conductor is not None), stay_awake:
-                if not self._outcome.ending:
-                    self._prepare()
-                if not self._outcome.ending:
-                    self._start()
-                if not self._outcome.ending:
-                    self._wait_for_end()
+            try:
+                self._lead_to_end(self.live, hosting)
+            except MlinkError as error:  # of a companion; the modules close their files
+                self._outcome.add(Failure("", "engine", error.message, error.remedy))
             if not self._t0_ns and (reason := self._interrupts.reason()):
                 text = f"ended before its start: {reason}"
                 self._outcome.add(Failure("", "start", text, "Run it again."))
             self._end(self._messages)
+
+    def _load(self, fleet: Fleet, make_spec: Callable[[ModuleConfig], WorkerSpec]) -> None:
+        """Fork the workers and wait until they have loaded their modules."""
+        reaching, in_real_time = self._reaching, self._conductor is None
+
+        def wait(done: Callable[[], bool]) -> None:
+            reaching.wait(done, self.options.load_timeout_s, "load", State.LOADED)
+
+        if not self._outcome.ending:
+            spawn_workers(fleet, self.bench, self._streams, make_spec, wait)
+            wait(lambda: reaching.all_have(State.LOADED))
+        if not self._outcome.ending:
+            report_priorities(self._workers, self._reporter, in_real_time=in_real_time)
+
+    def _lead_to_end(self, live: LiveRun, hosting: Hosting) -> None:
+        """Prepare and start the modules, and wait for the end of the run."""
+        in_real_time = self._conductor is None
+        stay_awake = kept_awake(
+            self.bench, self._streams, self._reporter, in_real_time=in_real_time
+        )
+        with accompanied(live, hosting, in_turns=not in_real_time), stay_awake:
+            if not self._outcome.ending:
+                self._prepare()
+            if not self._outcome.ending:
+                self._start()
+            if not self._outcome.ending:
+                self._wait_for_end(live)
 
     def _prepare(self) -> None:
         self._reporter.enter(Phase.PREPARE)
@@ -241,9 +263,8 @@ class Engine:
         worker.advance(State.STARTING)
         worker.send(control.Start(self._t0_ns))
 
-    def _wait_for_end(self) -> None:
-        assert self.live is not None
-        self.live.begin(self._t0_ns)
+    def _wait_for_end(self, live: LiveRun) -> None:
+        live.begin(self._t0_ns)
         self._reporter.enter(Phase.RUN)
         if (turns := self._turns) is not None:
             if turns.run():
@@ -276,6 +297,7 @@ class Engine:
     def _conclude(self, recording: Recording | None) -> RunResult:
         """Put the recording onto the disk, and close it with the run's result."""
         outcome = self._outcome
+        self._logs.pass_on()
         self._finish_disk()
         result = self._reporter.result(outcome.failures, outcome.stop_reason, self._workers)
         if self.options.strict or self.bench.strict:
@@ -321,6 +343,11 @@ class Engine:
                 what = f"had not started when the {duration:g} s of the run were over"
                 self._outcome.fail_worker(worker, "start", what + self._reaching.at(worker))
 
+    def _take_request(self, reason: str) -> None:
+        if not self._outcome.stop_reason:
+            self._reporter.log("", logging.INFO, f"the run ends: {reason}")
+        self._outcome.stop(reason)
+
     def _take_disk_errors(self) -> None:
         while not self._disk_errors.empty():
             error = self._disk_errors.get()
@@ -355,8 +382,9 @@ class Engine:
                 self._messages.handle(event)
         except ControlError as error:  # the fork server has gone; its workers drain and close
             self._outcome.add(Failure("", "run", error.message, error.remedy))
+        self._logs.pass_on()
         if reason := self._interrupts.reason():
-            self._outcome.stop(reason)
+            self._take_request(reason)
         self._look_at_the_time()
         self._take_disk_errors()
         self._reporter.tick(self._workers)

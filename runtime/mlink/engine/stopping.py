@@ -25,6 +25,8 @@ _RUNGS = (
 
 _PATIENCE = 24.0
 """Longest time at the disk or without a processor, as a multiple of the grace time: two minutes."""
+_HURRIED_PATIENCE = 2.5
+"""The same after a second interrupt: somebody waits."""
 _ITEM_PATIENCE = 3.0
 """Time for one item, as a multiple of the longest that the worker has needed for one."""
 
@@ -51,6 +53,7 @@ class StopLadder:
         self._edges = edges
         self._workers = workers
         self._grace_s = grace_s
+        self._patience = _PATIENCE
         self._log = log
         self._place = place
         self._progress: dict[str, int] = {}
@@ -109,6 +112,15 @@ class StopLadder:
             if worker.deadline is not None:
                 worker.deadline += seconds
 
+    def hurry(self, grace_s: float) -> None:
+        """Give no worker more time without progress than this from now on, and little excuse."""
+        if self._patience == _HURRIED_PATIENCE:
+            return
+        self._grace_s, self._patience = min(grace_s, self._grace_s), _HURRIED_PATIENCE
+        for worker in self._workers.values():
+            if worker.deadline is not None:
+                worker.deadline = min(worker.deadline, monotonic() + self._grace_s)
+
     def exhausted(self, worker: WorkerHandle) -> bool:
         """Whether all steps were taken and the worker has outlasted even the last one."""
         over = worker.deadline is not None and monotonic() >= worker.deadline
@@ -134,7 +146,7 @@ class StopLadder:
 
     def _patience_s(self, worker: WorkerHandle) -> float:
         """Return how long a worker may make no progress: longer if its items take longer."""
-        longest_s = min(_ITEM_PATIENCE * worker.slowest_item_s, _PATIENCE * self._grace_s)
+        longest_s = min(_ITEM_PATIENCE * worker.slowest_item_s, self._patience * self._grace_s)
         return max(self._grace_s, longest_s)
 
     def _show_drain(self, worker: WorkerHandle) -> None:
@@ -151,7 +163,7 @@ class StopLadder:
         if not disk.busy():
             return False
         busy_s = monotonic() - self._disk_since.setdefault(worker.name, monotonic())
-        limit_s = _PATIENCE * self._grace_s
+        limit_s = self._patience * self._grace_s
         if busy_s > self._grace_s and worker.name not in self._disk_logged:
             self._disk_logged.add(worker.name)
             self._log(worker, f"still writes to a slow disk; waiting up to {limit_s:g} s for it")
@@ -165,6 +177,6 @@ class StopLadder:
         more_s = starved_s - self._starved_s.get(worker.name, starved_s)
         self._starved_s[worker.name] = starved_s
         excused_s = self._excused_s.get(worker.name, 0.0) + more_s
-        if more_s > 0 and excused_s < _PATIENCE * self._grace_s:
+        if more_s > 0 and excused_s < self._patience * self._grace_s:
             self._excused_s[worker.name] = excused_s
             worker.deadline += more_s

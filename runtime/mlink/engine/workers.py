@@ -10,7 +10,8 @@ import time
 from dataclasses import dataclass, field
 
 from mlink.bench import ModuleConfig
-from mlink.control import Channel, EngineMessage, InputCount, WorkerMessages, engine_channel
+from mlink.channel import EngineChannel
+from mlink.control import EngineMessage, InputCount
 from mlink.errors import ControlError
 from mlink.transport.doorbell import Doorbell
 
@@ -38,7 +39,7 @@ class WorkerHandle:
     """
 
     config: ModuleConfig
-    channel: Channel[WorkerMessages]
+    channel: EngineChannel
     worker_sock: socket.socket
     doorbell: Doorbell
     state: State = State.SPAWNED
@@ -74,7 +75,7 @@ class WorkerHandle:
     def create(cls, config: ModuleConfig) -> WorkerHandle:
         """Return the handle of a worker that is not forked yet, with its channel and doorbell."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        return cls(config, engine_channel(ours), theirs, Doorbell())
+        return cls(config, EngineChannel(ours), theirs, Doorbell())
 
     @property
     def name(self) -> str:
@@ -86,6 +87,11 @@ class WorkerHandle:
         """Whether the process has not exited (it may not be forked yet)."""
         return self.exit_code is None
 
+    @property
+    def runs(self) -> bool:
+        """Whether the process was forked and has not exited."""
+        return self.pid > 0 and self.alive
+
     def send(self, message: EngineMessage) -> None:
         """Send a message. An error is ignored: the exit code of a dead worker follows.
 
@@ -95,6 +101,13 @@ class WorkerHandle:
             return
         try:
             self.channel.send(message)
+        except ControlError:
+            pass
+
+    def flush(self) -> None:
+        """Send what the worker had no room for before."""
+        try:
+            self.channel.flush()
         except ControlError:
             pass
 

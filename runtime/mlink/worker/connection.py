@@ -15,7 +15,8 @@ import msgspec
 
 import mlink
 from mlink import control
-from mlink.control import Channel, EngineMessages, WorkerSpec, worker_channel
+from mlink.channel import Channel, worker_channel
+from mlink.control import EngineMessages, WorkerSpec
 from mlink.errors import ControlError
 from mlink.scripting.backend import BACKEND_VARIABLE as BACKEND
 from mlink.transport.doorbell import Doorbell

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from mlink import control
+from mlink.channel import Channel
 from mlink.clock import Clock, MasterClock
-from mlink.control import Channel, EngineMessages, WorkerSpec
+from mlink.control import EngineMessages, WorkerSpec
 from mlink.devices import DeviceEndpoint
 from mlink.errors import ControlError
 from mlink.metadata import decode_metadata

@@ -16,7 +16,8 @@ from contextlib import suppress
 from time import monotonic
 
 from mlink import control
-from mlink.control import Channel, EngineMessages
+from mlink.channel import Channel
+from mlink.control import EngineMessages
 from mlink.errors import ControlError
 
 LINES_PER_S = 500

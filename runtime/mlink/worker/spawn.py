@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -22,10 +21,9 @@ from mlink.worker.forkserver import Exited, Forked, ServerMessages
 from mlink.worker.leftovers import RUN_VARIABLE, Left, end_run
 
 _EXIT_WAIT_S = 5.0
+_KILLED_WAIT_S = 1.0
 _FINISH_S = 20.0
 """Longest wait for the server to end what modules have left; it needs at most 11 s."""
-_REQUEST_WAIT_S = 60
-"""Longest wait for room in the socket: the server takes no request while it imports modules."""
 
 
 class ForkServer(ClosesOnExit):
@@ -48,9 +46,6 @@ class ForkServer(ClosesOnExit):
                 start_new_session=True,
                 env=os.environ | {RUN_VARIABLE: self._folder},
             )
-        ours.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _REQUEST_WAIT_S, 0)
-        )
         self._sock = ours
         self._encode = msgspec.msgpack.Encoder().encode
         self._decoder: msgspec.msgpack.Decoder[ServerMessages] = msgspec.msgpack.Decoder(
@@ -83,18 +78,26 @@ class ForkServer(ClosesOnExit):
             return False
         return stat.rpartition(")")[2][1:2] in ("T", "t")
 
-    def request(self, spec: WorkerSpec, descriptors: Sequence[int]) -> None:
+    def request(self, spec: WorkerSpec, descriptors: Sequence[int]) -> bool:
         """Request a worker; its Forked message follows.
 
         Args:
             spec: The worker's spec.
             descriptors: Descriptors for the worker, in the order that the spec refers to.
 
+        Returns:
+            False if there is no room: the server takes no request while it imports modules.
+
         Raises:
             ControlError: The fork server has ended, or takes no request.
         """
         try:
-            socket.send_fds(self._sock, [self._encode(spec)], list(descriptors))
+            socket.send_fds(
+                self._sock, [self._encode(spec)], list(descriptors), socket.MSG_DONTWAIT
+            )
+            return True
+        except BlockingIOError:
+            return False
         except OSError as error:
             raise ControlError(f"cannot request a worker from the fork server: {error}") from error
 
@@ -105,11 +108,9 @@ class ForkServer(ClosesOnExit):
             ControlError: The fork server has ended.
         """
         try:
-            packet = self._sock.recv(1 << 16, socket.MSG_DONTWAIT)
+            packet = self._receive_packet()
         except BlockingIOError:
             return None
-        except ConnectionResetError:  # it was killed before it read all that was sent
-            packet = b""
         if not packet:
             raise ControlError(
                 f"the process that starts the modules (mlink.worker.forkserver) {self._end()}",
@@ -119,6 +120,13 @@ class ForkServer(ClosesOnExit):
         message = self._decoder.decode(packet)
         assert not isinstance(message, Left)  # these come when it ends
         return message
+
+    def _receive_packet(self) -> bytes:
+        try:
+            return self._sock.recv(1 << 16, socket.MSG_DONTWAIT)
+        except ConnectionResetError:
+            # it was killed before it read all that was sent; its own last messages follow the error
+            return self._sock.recv(1 << 16, socket.MSG_DONTWAIT)
 
     def _end(self) -> str:
         try:
@@ -147,6 +155,20 @@ class ForkServer(ClosesOnExit):
         if self._process.returncode != 0:
             left += end_run(self._folder)[0]
         return left
+
+    def end(self) -> list[Left]:
+        """End a server that has forked nothing, also while it imports.
+
+        Returns:
+            Processes of the run that were there all the same, and are ended.
+        """
+        for stop in (self._process.terminate, self._process.kill):
+            stop()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_KILLED_WAIT_S)
+                break
+        self.close()
+        return end_run(self._folder)[0]
 
     def close(self) -> None:
         """End the server; workers that still run notice that the engine has gone."""

@@ -6,12 +6,20 @@ import os
 import signal
 import threading
 import time
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from mlink.engine import reaching
+from mlink.bench import load_bench
+from mlink.engine import companions, guests, reaching
+from mlink.engine.options import RunOptions
+from mlink.engine.run import Engine
+from mlink.engine.setup import devices
 from mlink.engine.status import Phase
+from mlink.errors import MlinkError
 from tests.support.bench_runner import BenchRunner, worker_pid
 
 ONE = """
@@ -116,3 +124,88 @@ def test_a_stopped_fork_server_does_not_hold_up_the_end(bench: BenchRunner) -> N
     result = bench.run(1.0)
     assert result.success, result.failures
     assert "the fork server was stopped" in bench.watcher.log_text()
+
+
+DEVICE = """
+[bench]
+name = "one"
+[devices]
+box = "odd:box"
+[modules.board]
+type = "firmata-io"
+device = "box"
+"""
+ROWS = """
+import syntalos_mlink as syl
+rows = syl.get_output_port("rows")
+rows.set_metadata_value("table_header", ["number"])
+def run():
+    while syl.is_running():
+        rows.submit([1])
+        syl.await_data(10_000)
+"""
+ROWS_BENCH = """
+[modules.source]
+type = "pyscript"
+script = "source.py"
+ports_out = [{ id = "rows", data_type = "TableRow" }]
+[modules.rows]
+type = "table"
+inputs = { rows = "source.rows" }
+"""
+
+
+@pytest.fixture
+def hangs(monkeypatch):
+    """A device that never opens, and a gate that lets it go on."""
+    gate = threading.Event()
+
+    @contextmanager
+    def open_it(**_):
+        gate.wait(300)
+        yield None
+
+    monkeypatch.setattr(guests, "_SHOWN_AFTER_S", 0.5)
+    monkeypatch.setattr(devices, "device_provider", lambda _: SimpleNamespace(open=open_it))
+    yield gate
+    gate.set()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_device_that_never_opens_is_not_waited_for(
+    bench: BenchRunner, hangs: threading.Event, asked: bool
+) -> None:
+    bench.write(DEVICE)
+    if asked:
+        timer = threading.Timer(1.5, bench.stop)
+        bench.watcher.on_phase[Phase.SPAWN] = timer.start
+    result = bench.run(60.0, load_timeout_s=120.0 if asked else 2.0)
+    (failure,) = result.failures
+    if asked:
+        assert failure.message == "ended before its start: the test asked"
+        assert "the run does not wait for it" in bench.watcher.log_text()
+    else:
+        assert failure.message == "device 'box' (odd:box) is not ready after 2 s"
+        assert failure.remedy
+    assert "device 'box' (odd:box) is not ready after 0.5 s" in bench.watcher.log_text()
+
+
+def test_a_companion_that_fails_at_the_end_costs_no_data(
+    bench: BenchRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def accompany(_given, _live):
+        yield
+        raise MlinkError("the lamp did not go off")
+
+    monkeypatch.setattr(companions, "companion", lambda _: SimpleNamespace(accompany=accompany))
+    bench.write(ROWS_BENCH, source=ROWS)
+    checked = replace(load_bench(bench.folder / "bench.toml"), companions={"lamp": {}})
+    options = RunOptions(duration_s=1.0, out_dir=bench.folder / "rec")
+    bench.engine = Engine(checked, options, bench.watcher)
+    result = bench.engine.run()
+    (failure,) = result.failures
+    assert failure.message == "the lamp did not go off"
+    (stream,) = result.streams
+    (subscription,) = stream.subscriptions
+    assert stream.sent == subscription.received > 0

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
 
 from mlink.engine import companions
 from mlink.engine.companions import LiveRun, accompanied
+from mlink.engine.guests import Hosting
 from mlink.errors import ControlError, MlinkError
 from tests.support.engine_fakes import bench_of
+
+HOSTING = Hosting(lambda _: time.sleep(0.001), lambda: None, lambda: False, lambda: False)
 
 
 @pytest.fixture
@@ -44,10 +48,10 @@ def test_a_companion_lasts_as_long_as_the_block(run):
         events.append("end")
 
     live = run(faults=accompany)
-    with accompanied(live):
+    with accompanied(live, HOSTING):
         events.append("block")
     assert events == [("begin", 7, live), "block", "end"]
-    with accompanied(live, in_turns=True):
+    with accompanied(live, HOSTING, in_turns=True):
         pass
     assert len(events) == 3
 
@@ -60,7 +64,10 @@ def test_its_error_is_raised_in_the_thread_of_the_run(run, at_the_end):
             yield
         raise MlinkError("no such fault")
 
-    with pytest.raises(MlinkError, match="no such fault"), accompanied(run(faults=accompany)):
+    with (
+        pytest.raises(MlinkError, match="no such fault"),
+        accompanied(run(faults=accompany), HOSTING),
+    ):
         assert at_the_end
 
 
@@ -73,8 +80,8 @@ def test_one_that_does_not_begin_is_named(run, monkeypatch):
         end.wait()
         yield
 
-    hangs = accompanied(run(faults=accompany))
-    with pytest.raises(ControlError, match=r"\[faults\].*has not begun"), hangs:
+    hangs = accompanied(run(faults=accompany), HOSTING)
+    with pytest.raises(ControlError, match=r"\[faults\].*is not ready"), hangs:
         pytest.fail("ran")
     end.set()
 
@@ -88,7 +95,7 @@ def test_one_that_does_not_end_is_named_and_the_run_goes_on(run, monkeypatch, ca
         yield
         end.wait()
 
-    with caplog.at_level(logging.WARNING), accompanied(run(faults=accompany)):
+    with caplog.at_level(logging.WARNING), accompanied(run(faults=accompany), HOSTING):
         pass
-    assert "[faults]: its companion has not ended" in caplog.text
+    assert "[faults] of the bench: its companion has not ended" in caplog.text
     end.set()

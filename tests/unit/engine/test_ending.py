@@ -25,6 +25,10 @@ BENCH = bench_of(
 )
 
 
+NO_PROCESS = 1 << 30
+"""The id of a process that cannot exist: the kernel's limit is 1 << 22."""
+
+
 class FakeInterrupts:
     aborted = False
     forced = False
@@ -37,6 +41,8 @@ class Desk:
         self.clock = clock
         self.fakes = {name: FakeWorker(config) for name, config in BENCH.modules.items()}
         self.workers = {name: fake.handle for name, fake in self.fakes.items()}
+        for worker in self.workers.values():
+            worker.pid = NO_PROCESS
         streams = Streams(BENCH, order_modules(BENCH))
         self.watcher = Watcher()
         reporter = Reporter(BENCH, streams, self.watcher)
@@ -81,7 +87,12 @@ def desk(monkeypatch):
         monkeypatch.setattr(timed, "monotonic", clock.monotonic)
     monkeypatch.setattr(stopping, "processor_wait_s", lambda _pid: 0.0)
     monkeypatch.setattr(workers, "time", clock)
-    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("signalled"))
+
+    def kill(pid, _number):
+        assert pid == NO_PROCESS
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "kill", kill)
     desk = Desk(clock)
     yield desk
     for fake in desk.fakes.values():
@@ -234,6 +245,22 @@ def test_a_process_that_survives_every_step_is_not_waited_for_without_end(desk, 
     desk.ending.close()
     assert desk.clock.now - began < 13
     assert [failure.module for failure in desk.outcome.failures] == ["cam", "rec"]
+
+
+def test_a_second_interrupt_at_the_close_shortens_the_wait(desk):
+    for worker in desk.workers.values():
+        worker.state = State.FINISHED
+    pump = desk.ending.pump
+
+    def interrupted(timeout_s):
+        desk.interrupts.aborted = desk.clock.now > began + 1
+        pump(timeout_s)
+
+    began = desk.clock.now
+    object.__setattr__(desk.ending, "pump", interrupted)
+    desk.ending.close()
+    assert desk.clock.now - began < 10  # 1 s, then 2 s before and for each of 3 steps; else 11 s
+    assert "interrupting it" in desk.watcher.logs[0][2]
 
 
 def test_exit_codes_that_do_not_come_are_not_waited_for_without_end(desk):

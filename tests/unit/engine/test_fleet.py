@@ -254,3 +254,23 @@ def test_without_a_fork_server_the_ends_of_workers_are_seen_all_the_same(fleet, 
     assert list(fleet.pump(60)) == [(fleet.workers["a"], UNKNOWN_EXIT)]
     assert not fleet.workers["a"].alive
     assert fleet.workers["a"].state is State.GONE
+
+
+def test_a_server_that_has_forked_nothing_is_ended_at_once(fleet, server):
+    server[0].end = lambda: fleet.killed.append("the server") or server[0].finish()
+    fleet.close()
+    assert fleet.killed == ["the server"]
+
+
+def test_a_worker_that_was_forked_last_is_killed_too(fleet, server):
+    server[0].report(Forked("b", 77))
+    fleet.close()
+    assert fleet.killed == [77]
+
+
+def test_a_request_that_the_server_has_no_room_for_is_made_again(fleet, server):
+    server[0].full = True
+    assert not fleet.fork(spec_of("a"), StreamDescriptors())
+    server[0].full = False
+    assert fleet.fork(spec_of("a"), StreamDescriptors())
+    assert [spec.name for spec, _ in server[0].requests] == ["a"]

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from mlink.control import Close, Loaded, Start
+from mlink.control import Close, Loaded, Start, StreamEnded
 from mlink.engine import workers
 from mlink.engine.workers import State
 from tests.support.engine_fakes import FakeClock, FakeWorker
@@ -32,6 +32,20 @@ def test_messages_go_both_ways(worker):
     assert worker.received() == [Start(5)]
     worker.send(Loaded(-3))
     assert worker.handle.channel.receive() == Loaded(-3)
+
+
+def test_a_worker_that_reads_nothing_delays_nobody_and_gets_everything_later(worker):
+    sent = [StreamEnded("x" * 1000, number) for number in range(2000)]  # more than a socket holds
+    for message in sent:
+        worker.handle.send(message)
+    received = worker.received()
+    assert 0 < len(received) < len(sent)
+    while len(received) < len(sent):
+        worker.handle.flush()
+        more = worker.received()
+        assert more
+        received += more
+    assert received == sent
 
 
 @pytest.mark.parametrize("state", [State.CLOSED, State.GONE])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 
-from mlink.control import WorkerSpec, worker_channel
+from mlink.channel import worker_channel
+from mlink.control import WorkerSpec
 from mlink.module import ModuleSettings
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.host import ModuleHost

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from mlink import control
-from mlink.control import engine_channel, worker_channel
+from mlink.channel import EngineChannel, worker_channel
 from mlink.worker import output
 from mlink.worker.output import BURST_LINES, LINES_PER_S, ChannelLogHandler, LineLimit, LineSender
 
@@ -27,7 +27,7 @@ def clock(monkeypatch):
 @pytest.fixture
 def channels():
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    engine, worker = engine_channel(ours), worker_channel(theirs)
+    engine, worker = EngineChannel(ours), worker_channel(theirs)
     yield engine, worker
     engine.close()
     worker.close()

@@ -21,6 +21,7 @@ def spawn_workers(
     bench: Bench,
     streams: Streams,
     make_spec: Callable[[ModuleConfig], WorkerSpec],
+    wait: Callable[[Callable[[], bool]], None],
 ) -> None:
     """Fork a worker for each module, in the bench's order.
 
@@ -29,6 +30,7 @@ def spawn_workers(
         bench: The bench that runs.
         streams: Its streams; those of small items get a pipe for each subscription.
         make_spec: Returns a module's spec, without the descriptors of its streams.
+        wait: Handles messages until the given call returns True, or the run has to end.
 
     Raises:
         ControlError: The fork server has ended.
@@ -36,10 +38,23 @@ def spawn_workers(
     for module in bench.modules.values():
         fleet.add(WorkerHandle.create(module))
     wiring = _wire(bench, streams)
-    for module in bench.modules.values():
-        fleet.fork(make_spec(module), wiring[module.name])
-    for fd in set().union(*(ends.owned() for ends in wiring.values())):
-        os.close(fd)  # the workers have them now
+    requested: set[str] = set()
+
+    def request() -> bool:
+        """Request the workers that are left; False if the fork server has no room for more."""
+        for module in bench.modules.values():
+            if module.name in requested:
+                continue
+            if not fleet.fork(make_spec(module), wiring[module.name]):
+                return False
+            requested.add(module.name)
+        return True
+
+    try:
+        wait(request)
+    finally:
+        for fd in set().union(*(ends.owned() for ends in wiring.values())):
+            os.close(fd)  # the workers have them now
 
 
 def _wire(bench: Bench, streams: Streams) -> dict[str, StreamDescriptors]:

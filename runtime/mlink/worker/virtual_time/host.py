@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlink import control
+from mlink.channel import Channel
 from mlink.clock import ManualClock
-from mlink.control import Channel, EngineMessages, WorkerSpec
+from mlink.control import EngineMessages, WorkerSpec
 from mlink.errors import ControlError
 from mlink.module import ModuleSettings
 from mlink.transport.codec import is_small
