@@ -1,7 +1,8 @@
 """The output of a run: a terminal that is closed, paused or slow never delays or ends the run.
 
 A run's log lines and live table pass through a thread, so the engine never waits for a reader. When
-the reader has gone, the output goes nowhere and the run continues.
+the reader has gone, the output goes nowhere and the run continues. At the end the program waits for
+a slow reader, but not for one that takes nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +16,15 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 _KEPT_BYTES = 1 << 20
 """Output that is kept for a reader that does not take it; lines beyond it are left out."""
+_CHUNK = 4096
+_UNREAD_S = 30.0
+"""Longest wait at the end for a reader that takes nothing, such as a terminal after Ctrl-S."""
+_NOTE_S = 1.0
+"""Longest wait for the note about it."""
 
 
 class Screen(io.RawIOBase):
@@ -31,9 +38,12 @@ class Screen(io.RawIOBase):
     def __init__(self, fd: int, name: str) -> None:
         self.name = name
         self._fd = fd
-        self._parts: deque[bytes] = deque()
+        self._parts: deque[tuple[bytes, int]] = deque()
+        """What is to be written, and how many lines that is, with those left out before it."""
         self._size = 0
         self._left_out = 0
+        self._taken = 0
+        """Bytes that the reader has taken."""
         self._writing = False
         self._changed = threading.Condition()
         # A daemon: a terminal that is paused must not keep the program from ending.
@@ -55,21 +65,40 @@ class Screen(io.RawIOBase):
         """Take output; lines that do not fit any more are counted and left out."""
         part = bytes(data)  # type: ignore[call-overload]
         with self._changed:
+            lines = part.count(b"\n")
             if self._size + len(part) > _KEPT_BYTES:
-                self._left_out += part.count(b"\n")
+                self._left_out += lines
             else:
                 if self._left_out:
                     part = b"\n\xe2\x80\xa6 %d lines left out\n" % self._left_out + part
+                    lines += self._left_out
                     self._left_out = 0
-                self._parts.append(part)
+                self._parts.append((part, lines))
                 self._size += len(part)
                 self._changed.notify_all()
         return len(part)
 
-    def wait_written(self) -> None:
-        """Wait until the reader has taken all output, or has gone."""
+    def wait_written(self, limit_s: float) -> int:
+        """Wait until the reader has taken all output, or has gone, or takes nothing any more.
+
+        Args:
+            limit_s: Longest wait in which it takes nothing.
+
+        Returns:
+            Number of lines that it has not taken; what is being written counts as one.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: not self._parts and not self._writing)
+            while self._busy:
+                if not self._changed.wait_for(partial(self._moved, self._taken), limit_s):
+                    return 1 + sum(lines for _, lines in self._parts) + self._left_out
+        return 0
+
+    def _moved(self, taken: int) -> bool:
+        return self._taken != taken or not self._busy
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._parts) or self._writing
 
     def _serve(self) -> None:
         while True:
@@ -77,14 +106,21 @@ class Screen(io.RawIOBase):
                 self._writing = False
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._parts)
-                part = self._parts.popleft()
+                part, _ = self._parts.popleft()
                 self._size -= len(part)
                 self._writing = True
             try:
                 while part:
-                    part = part[os.write(self._fd, part) :]
+                    part = part[self._write_some(part) :]
             except OSError as error:
                 self._give_up(error)
+
+    def _write_some(self, part: bytes) -> int:
+        written = os.write(self._fd, part[:_CHUNK])  # a pipe takes a part as a whole or waits
+        with self._changed:
+            self._taken += written
+            self._changed.notify_all()
+        return written
 
     def _give_up(self, error: OSError) -> None:
         """Let further output go nowhere: its reader has gone, or its disk is full."""
@@ -111,8 +147,12 @@ def unhurried_output() -> Iterator[None]:
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        limit_s = _UNREAD_S
         for screen in screens:
-            screen.wait_written()
+            if lines := screen.wait_written(limit_s):
+                note = f"mlink: nobody read the last {lines} line(s) of {screen.name}\n"
+                screens[-1].write(note.encode())  # stderr may be another file
+                limit_s = _NOTE_S
         sys.stdout, sys.stderr = saved
 
 

@@ -150,6 +150,24 @@ def test_a_reader_that_takes_nothing_delays_nothing(tmp_path: Path) -> None:
     check_recording(tmp_path, success=True)
 
 
+def test_a_terminal_that_nobody_reads_holds_up_nothing(tmp_path: Path) -> None:
+    BenchRunner(tmp_path).write(BENCH, source=SOURCE)
+    program = "import mlink.cli, mlink.cli.screen as s; s._UNREAD_S = 1.0; mlink.cli.main()"
+    ours, theirs = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program, "run", ".", "--out", "rec", "--for", "4"],
+            cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs, timeout=TIMEOUT_S,
+            start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert os.read(ours, 100)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert done.returncode == 0
+    assert "4 s are over" in check_recording(tmp_path, success=True)
+
+
 def test_when_the_fork_server_is_killed_the_modules_close_their_files(tmp_path: Path) -> None:
     with mlink_run(tmp_path, "--json", stdout=subprocess.PIPE) as process:
         wait_for_rows(tmp_path)
