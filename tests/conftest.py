@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from tests.support.busy_host import BusyHost
 
-# CI machines are noisy: how long an example takes says nothing about the code
+# CI machines are noisy: how long an example takes depends on them, not on the code
 settings.register_profile("mlink", deadline=None)
 settings.load_profile("mlink")
 

@@ -37,7 +37,7 @@ static volatile uint8_t head, tail;
 static volatile uint32_t first_time;  // of the first scan in the buffer
 static volatile uint8_t scans;        // complete scans in the buffer
 static volatile bool gap;             // scans are missing after those in the buffer
-static uint16_t missed_told;
+static uint16_t missed_reported;
 static uint8_t sequence;
 
 static void select(uint8_t channel) {
@@ -122,7 +122,7 @@ static PGM_P start(message::Reader& reader) {
   period = asked;
   head = tail = scans = 0;
   gap = false;
-  missed_told = missed;
+  missed_reported = missed;
   sampling = true;
   scheduler::start_samples(time_base::now() + 2 * scheduler::kShortestPeriod, period / count);
   return nullptr;
@@ -213,11 +213,11 @@ void send_blocks() {
       Critical critical;
       if (scans == 0) gap = false;
     }
-  } else if (missed != missed_told && link::room() > 8) {
-    missed_told = missed;
+  } else if (missed != missed_reported && link::room() > 8) {
+    missed_reported = missed;
     message::begin(kAnalogBlocks);
     message::put7(kMissed);
-    message::put21(missed_told);
+    message::put21(missed_reported);
     message::end();
   }
 }

@@ -13,7 +13,7 @@ static State state;
 static uint32_t wanted;
 static uint32_t since;  // begin of the state, or time of the last message
 
-static void tell(uint8_t sub, uint8_t status, uint32_t rate) {
+static void report(uint8_t sub, uint8_t status, uint32_t rate) {
   message::begin(kBaud);
   message::put7(sub);
   message::put7(status);
@@ -27,10 +27,10 @@ PGM_P handle(message::Reader& reader) {
     const uint32_t rate = reader.take32();
     if (!reader.done()) return PSTR("baud: wrong length");
     if (!link::can_baud(rate)) {
-      tell(kChange, 1, rate);
+      report(kChange, 1, rate);
       return nullptr;
     }
-    tell(kChange, 0, rate);
+    report(kChange, 0, rate);
     wanted = rate;
     state = kDraining;
     return nullptr;
@@ -38,7 +38,7 @@ PGM_P handle(message::Reader& reader) {
   if (sub != kConfirm || !reader.done()) return PSTR("baud: wrong kind");
   if (state == kWaiting) state = link::baud() == link::kDefaultBaud ? kSteady : kRaised;
   since = time_base::now();
-  tell(kConfirm, 0, link::baud());
+  report(kConfirm, 0, link::baud());
   return nullptr;
 }
 
@@ -49,7 +49,7 @@ void heard() {
 static void fall_back() {
   link::set_baud(link::kDefaultBaud);
   state = kSteady;
-  tell(kFellBack, 0, link::kDefaultBaud);
+  report(kFellBack, 0, link::kDefaultBaud);
 }
 
 void run() {

@@ -102,7 +102,7 @@ static void watch(uint8_t pin, uint8_t which) {
   use(pin, kEvents_, which != 0);
 }
 
-static void tell(uint8_t pin, uint8_t which) {
+static void report(uint8_t pin, uint8_t which) {
   uint32_t time;
   bool level;
   {
@@ -130,7 +130,7 @@ PGM_P handle(message::Reader& reader) {
   while (reader.left()) {
     const uint8_t pin = reader.take7(), which = reader.take7();
     watch(pin, which);
-    tell(pin, which);
+    report(pin, which);
   }
   return nullptr;
 }

@@ -13,7 +13,7 @@ Event queue[kEventQueue];
 volatile uint8_t head, tail;
 volatile uint16_t lost;
 
-static uint16_t lost_told;
+static uint16_t lost_reported;
 static uint8_t sequence;
 
 // Sizes of a block of edges: id, kind, sequence number, time and end; then each edge.
@@ -29,7 +29,7 @@ static constexpr uint8_t kNearlyIdle = 8;
 void reset() {
   Critical critical;
   tail = head;
-  lost_told = lost;
+  lost_reported = lost;
 }
 
 static void drop() {
@@ -37,14 +37,14 @@ static void drop() {
   tail = (uint8_t)(tail + 1) & (kEventQueue - 1);
 }
 
-static void tell_lost() {
+static void report_lost() {
   uint16_t count;
   {
     Critical critical;
     count = lost;
   }
-  if (count == lost_told) return;
-  lost_told = count;
+  if (count == lost_reported) return;
+  lost_reported = count;
   message::begin(kEdges);
   message::put7(edges::kLost);
   message::put21(count);
@@ -94,12 +94,12 @@ void send() {
     }
     drop();
     if (event.kind < kPulseEnded) {
-      reflexes::tell(event.kind & 0x1F, event.time, event.a | (uint16_t)event.b << 8);
+      reflexes::report(event.kind & 0x1F, event.time, event.a | (uint16_t)event.b << 8);
     } else {
-      scheduler::tell_end(event.kind & 0x1F, event.time, event.a);
+      scheduler::report_end(event.kind & 0x1F, event.time, event.a);
     }
   }
-  if (link::room() >= kLongestMessage) tell_lost();
+  if (link::room() >= kLongestMessage) report_lost();
 }
 
 }  // namespace events

@@ -19,7 +19,7 @@ static constexpr uint8_t kVersion = 1;
 static constexpr uint16_t kHasAll = 0x00FF;  // bit n: sysex 0x02 + n
 static const uint8_t kMagic[] PROGMEM = {'m', 'l', 'n', 'k'};
 
-static PGM_P tell_features(message::Reader& reader) {
+static PGM_P report_features(message::Reader& reader) {
   for (uint8_t at = 0; at < sizeof kMagic; ++at) {
     if (reader.take7() != pgm_read_byte(&kMagic[at])) return PSTR("features: not ours");
   }
@@ -44,7 +44,7 @@ static PGM_P tell_features(message::Reader& reader) {
   return nullptr;
 }
 
-static PGM_P tell_clock(message::Reader& reader) {
+static PGM_P report_clock(message::Reader& reader) {
   const uint8_t id = reader.take7();
   if (!reader.done()) return PSTR("clock: wrong length");
   uint32_t received;
@@ -67,7 +67,7 @@ static PGM_P tell_clock(message::Reader& reader) {
   return nullptr;
 }
 
-static PGM_P tell_status(message::Reader& reader) {
+static PGM_P report_status(message::Reader& reader) {
   if (!reader.done()) return PSTR("status: wrong length");
   const uint16_t counts[] = {events::lost,
                              edges::glitches,
@@ -90,11 +90,11 @@ PGM_P handle(uint8_t id, message::Reader& reader, bool& known) {
   known = true;
   switch (id) {
     case kFeatures:
-      return tell_features(reader);
+      return report_features(reader);
     case kEdges:
       return edges::handle(reader);
     case kClock:
-      return tell_clock(reader);
+      return report_clock(reader);
     case kPulses:
       return scheduler::handle(reader);
     case kAnalogBlocks:
@@ -106,7 +106,7 @@ PGM_P handle(uint8_t id, message::Reader& reader, bool& known) {
     case kBaud:
       return baud::handle(reader);
     case kStatus:
-      return tell_status(reader);
+      return report_status(reader);
   }
   known = false;
   return nullptr;

@@ -37,14 +37,14 @@ void reset() {
   baud::reset();
 }
 
-void tell_version() {
+void report_version() {
   heard();
   link::write(kProtocolVersion);
   link::write(kProtocolMajor);
   link::write(kProtocolMinor);
 }
 
-void tell_firmware() {
+void report_firmware() {
   message::begin(kReportFirmware);
   message::put7(kFirmwareMajor);
   message::put7(kFirmwareMinor);
@@ -58,7 +58,7 @@ static void put_mode(uint8_t pin, uint8_t mode, uint8_t bits) {
   message::put7(bits);
 }
 
-static void tell_capabilities() {
+static void report_capabilities() {
   message::begin(kCapabilityResponse);
   for (uint8_t pin = 0; pin < kPinCount; ++pin) {
     put_mode(pin, kInput, 1);
@@ -73,13 +73,13 @@ static void tell_capabilities() {
   message::end();
 }
 
-static void tell_analog_mapping() {
+static void report_analog_mapping() {
   message::begin(kAnalogMappingResponse);
   for (uint8_t pin = 0; pin < kPinCount; ++pin) message::put7(pins::channel_of(pin));
   message::end();
 }
 
-static PGM_P tell_pin_state(message::Reader& reader) {
+static PGM_P report_pin_state(message::Reader& reader) {
   const uint8_t pin = reader.take7();
   if (!reader.done() || pin >= kPinCount) return PSTR("pin state: no such pin");
   message::begin(kPinStateResponse);
@@ -162,18 +162,18 @@ static PGM_P standard(uint8_t id, message::Reader& reader) {
   switch (id) {
     case kReportFirmware:
       if (!reader.done()) return PSTR("firmware: wrong length");
-      tell_firmware();
+      report_firmware();
       return nullptr;
     case kCapabilityQuery:
       if (!reader.done()) return PSTR("capabilities: wrong length");
-      tell_capabilities();
+      report_capabilities();
       return nullptr;
     case kAnalogMappingQuery:
       if (!reader.done()) return PSTR("analog mapping: wrong length");
-      tell_analog_mapping();
+      report_analog_mapping();
       return nullptr;
     case kPinStateQuery:
-      return tell_pin_state(reader);
+      return report_pin_state(reader);
     case kExtendedAnalog:
       return write_extended(reader);
     case kExtendedReportAnalog:

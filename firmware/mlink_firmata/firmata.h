@@ -6,8 +6,8 @@
 namespace firmata {
 
 void reset();
-void tell_version();
-void tell_firmware();
+void report_version();
+void report_firmware();
 
 void one(uint8_t command, uint8_t low_nibble, uint8_t data);
 void two(uint8_t command, uint8_t low_nibble, uint8_t first, uint8_t second);

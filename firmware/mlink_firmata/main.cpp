@@ -39,8 +39,8 @@ static void start() {
   sei();
   firmata::reset();
   // Report the firmware to a host that listens already.
-  firmata::tell_version();
-  firmata::tell_firmware();
+  firmata::report_version();
+  firmata::report_firmware();
 }
 
 int main() {

@@ -42,7 +42,7 @@ static void begin(uint8_t byte) {
   }
   // Reported last, so that the parser's state is already updated.
   if (in_sysex && byte != kSystemReset) complain(PSTR("sysex cut short"));
-  if (byte == kProtocolVersion) firmata::tell_version();
+  if (byte == kProtocolVersion) firmata::report_version();
   if (byte == kSystemReset) firmata::reset();
 }
 

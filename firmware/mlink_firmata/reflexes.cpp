@@ -91,7 +91,7 @@ static void remove(uint8_t index) {
   update_ports();
 }
 
-static void tell_state(uint8_t index) {
+static void report_state(uint8_t index) {
   message::begin(kReflexes);
   message::put7(kState);
   message::put7(index);
@@ -149,7 +149,7 @@ PGM_P handle(message::Reader& reader) {
   if (!reader.ok()) return PSTR("reflexes: wrong length");
   if (sub == kSet && index < kCount) {
     if (PGM_P wrong = set(index, reader)) return wrong;
-    tell_state(index);
+    report_state(index);
     return nullptr;
   }
   if (sub != kRemove || !reader.done() || (index >= kCount && index != kAll)) {
@@ -158,12 +158,12 @@ PGM_P handle(message::Reader& reader) {
   for (uint8_t one = 0; one < kCount; ++one) {
     if (index != kAll && index != one) continue;
     remove(one);
-    tell_state(one);
+    report_state(one);
   }
   return nullptr;
 }
 
-void tell(uint8_t index, uint32_t time, uint16_t delay) {
+void report(uint8_t index, uint32_t time, uint16_t delay) {
   message::begin(kReflexes);
   message::put7(kFired);
   message::put7(index);

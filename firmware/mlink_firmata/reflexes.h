@@ -20,6 +20,6 @@ extern volatile uint8_t on_port[kPortCount];  // pins that trigger a reflex
 void reset();
 PGM_P handle(message::Reader& reader);
 void run_locked(uint8_t port, uint8_t levels, uint8_t changed, uint32_t time);
-void tell(uint8_t reflex, uint32_t time, uint16_t delay);
+void report(uint8_t reflex, uint32_t time, uint16_t delay);
 
 }  // namespace reflexes

@@ -86,7 +86,7 @@ static void wake_for_locked(uint32_t time) {
 static void report_locked(Slot& slot, uint32_t time, End how) {
   if (!(slot.flags & kReport)) return;
   const uint8_t index = &slot - slots;
-  if (events::push_locked(time, events::kPulseEnded | index, how, 0)) slot.told = 0;
+  if (events::push_locked(time, events::kPulseEnded | index, how, 0)) slot.reported = 0;
 }
 
 // Makes the edge that is due. Returns without it when the slot was changed meanwhile.
@@ -204,7 +204,7 @@ void reset() {
   for (Slot& slot : slots) {
     Critical critical;
     disarm_locked(slot);
-    slot.told = 1;
+    slot.reported = 1;
   }
 }
 
@@ -217,7 +217,7 @@ static Slot* slot_of(uint8_t pin) {
 
 static Slot* free_slot() {
   for (uint8_t index = 0; index < kPulseSlots; ++index) {
-    if (!slots[index].armed && slots[index].told) return &slots[index];
+    if (!slots[index].armed && slots[index].reported) return &slots[index];
   }
   return nullptr;
 }
@@ -368,9 +368,9 @@ PGM_P handle(message::Reader& reader) {
   return start(pin, flags, at, active, rest, count);
 }
 
-void tell_end(uint8_t index, uint32_t time, uint8_t how) {
+void report_end(uint8_t index, uint32_t time, uint8_t how) {
   const Slot& slot = slots[index];
-  slots[index].told = 1;
+  slots[index].reported = 1;
   message::begin(kPulses);
   message::put7(kEnded);
   message::put7(slot.pin);

@@ -30,7 +30,7 @@ struct Slot {
   uint8_t flags;
   uint8_t mask;
   volatile uint8_t* output;
-  volatile uint8_t told;     // no report of its end waits to be sent
+  volatile uint8_t reported;  // no report of its end waits to be sent
   volatile uint8_t active;   // its pin is at the active level
   volatile uint32_t next;    // when the next edge is due
   uint32_t active_ticks;
@@ -44,7 +44,7 @@ extern volatile uint16_t late;  // edges made more than 8 µs after they were du
 
 void reset();
 PGM_P handle(message::Reader& reader);
-void tell_end(uint8_t slot, uint32_t time, uint8_t how);
+void report_end(uint8_t slot, uint32_t time, uint8_t how);
 
 // Stops pulses and PWM on a pin, and sets it to its resting level.
 void stop_pin(uint8_t pin);

@@ -200,7 +200,7 @@ class BoardProcess:
 
 
 class Quiet:
-    """An observer of a run that says nothing but warnings."""
+    """An observer of a run that prints warnings only."""
 
     def on_status(self, status: RunStatus) -> None:
         pass
@@ -223,7 +223,7 @@ def run_bench(folder: Path, bench: str, script: str, seconds: float) -> RunResul
 
 
 def latencies(sent: list[int], seen: list[int]) -> list[float]:
-    """Milliseconds from each edge to its callback; the first callback told the state before."""
+    """Milliseconds from each edge to its callback; the first callback has the state before."""
     return [(at - was) / 1e6 for was, at in zip(sent, seen[1:], strict=False)]
 
 
@@ -316,7 +316,7 @@ def analog_table(seconds: float) -> Table:
             watcher.end()
             times = {int(line): at for line, at in json.loads(Path(out).read_text()).items()}
         received = sum(len(at) for at in times.values())
-        # the first sample of each line is told at once, the others at the common interval
+        # the first sample of each line is sent at once, the others at the common interval
         expected = sum(round((at[-1] - at[1]) / 1000 / interval_msec) + 2 for at in times.values())
         sent = int(result.reports["board"]["readings_sent"])
         lost = sum(stream.lost for stream in result.streams) + watcher.overruns

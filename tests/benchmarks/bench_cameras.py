@@ -3,7 +3,7 @@
 (1) A 1080p MJPEG file is read by a bare cv2 grab/retrieve loop and by our capture thread, without
     a consumer and with three; CPU of the capturing process, all threads.
 (2) A camera whose pictures cost nothing, to a script and a recorder, in whole runs.
-(3) A generator at real-time priority says every 10 ms when it does so; how much later is the
+(3) A generator at real-time priority sends its own time every 10 ms; how much later is the
     stamp, with two busy processes beside it?
 Run: python -m tests.benchmarks.bench_cameras
 """
@@ -383,7 +383,7 @@ class TickCamera:
 
 
 def busy(stop: threading.Event | None = None) -> None:
-    """Compute, in Python, until told to stop."""
+    """Compute, in Python, until asked to stop."""
     count = 0
     while stop is None or not stop.is_set():
         count += sum(range(100))

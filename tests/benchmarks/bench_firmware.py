@@ -79,17 +79,18 @@ def edges(count: int, baud_rate: int) -> None:
         chip.ask(chip_encode.confirm_baud())
     chip.ask(chip_encode.watch_edges(dict.fromkeys(PINS, Edges.BOTH)))
     made = make_edges(chip, count)
-    told = [
+    reported = [
         edge
         for message in chip.messages
         if isinstance(message, EdgeBlock)
         for edge in message.edges
     ]
-    ordered = [(e.pin, e.level) for e in told] == [(pin, level) for pin, level, _ in made]
-    state = f"{len(made)} made, {len(told)} told, order {'kept' if ordered else 'LOST'}; limit 8"
+    ordered = [(e.pin, e.level) for e in reported] == [(pin, level) for pin, level, _ in made]
+    order = "kept" if ordered else "LOST"
+    state = f"{len(made)} made, {len(reported)} reported, order {order}; limit 8"
     errors = [
         (chip.cycle_of(e.ticks) - cycle) / CYCLES_PER_USEC
-        for e, (_, _, cycle) in zip(told, made, strict=False)
+        for e, (_, _, cycle) in zip(reported, made, strict=False)
     ]
     show(f"edge time, {baud_rate} baud", errors, state)
     intervals = [b - a for a, b in itertools.pairwise(errors)]
@@ -97,7 +98,7 @@ def edges(count: int, baud_rate: int) -> None:
 
 
 def standard_edges(count: int) -> None:
-    """The same edges through StandardFirmata: what its reports tell of them."""
+    """The same edges through StandardFirmata: what its reports show of them."""
     chip = Chip(cached_path())
     setup = b"".join(encode.pin_mode(pin, 0) for pin in PINS)
     chip.ask(setup + encode.report_digital(0, True) + encode.report_digital(1, True))
@@ -105,7 +106,7 @@ def standard_edges(count: int) -> None:
     waiting: dict[int, list[tuple[bool, int]]] = {pin: [] for pin in PINS}
     for pin, level, cycle in made:
         waiting[pin].append((level, cycle))
-    told, late = 0, []
+    reported, late = 0, []
     seen = dict.fromkeys(PINS, False)
     for message, arrival in zip(chip.messages, chip.arrivals, strict=True):
         if not isinstance(message, DigitalPort):
@@ -115,12 +116,14 @@ def standard_edges(count: int) -> None:
             if pin // 8 != message.port or level == seen[pin]:
                 continue
             seen[pin] = level
-            told += 1
+            reported += 1
             before = [c for lv, c in waiting[pin] if lv == level and c <= arrival]
             if before:
                 late.append((arrival - before[-1]) / CYCLES_PER_USEC)
     show(
-        "  beside it: StandardFirmata's reports, 57600 baud", late, f"{len(made)} made, {told} told"
+        "  beside it: StandardFirmata's reports, 57600 baud",
+        late,
+        f"{len(made)} made, {reported} reported",
     )
 
 
@@ -231,7 +234,7 @@ def synchronised(seconds: int, ppm: float) -> None:
 
     levels = dict.fromkeys(pins, False)
     made: list[int] = []
-    told: list[float] = []
+    reported: list[float] = []
     for second in range(seconds + 10):
         chip.take()
         query = clock.query(round(host_ns(chip.cycle - late())))
@@ -250,13 +253,15 @@ def synchronised(seconds: int, ppm: float) -> None:
         chip.run_usec(60_000)
         edges = [e for m in chip.messages if isinstance(m, EdgeBlock) for e in m.edges]
         if second >= 10:
-            told += [clock.to_monotonic_ns(edge.ticks) / 1000 for edge in edges]
+            reported += [clock.to_monotonic_ns(edge.ticks) / 1000 for edge in edges]
         chip.run_usec(1e6 - (chip.cycle / CYCLES_PER_USEC) % 1e6)
-    assert len(told) == len(made)
+    assert len(reported) == len(made)
     true = [host_ns(cycle) / 1000 for cycle in made]
     errors = [
         (b - a) - (d - c)
-        for (a, b), (c, d) in zip(itertools.pairwise(told), itertools.pairwise(true), strict=True)
+        for (a, b), (c, d) in zip(
+            itertools.pairwise(reported), itertools.pairwise(true), strict=True
+        )
     ]
     limit = f"{clock.rate_ppm:+.1f} ppm found, {len(errors)} intervals; limit 20 (p99)"
     show(f"interval after the synchroniser, {ppm:+.0f} ppm, {seconds} s", errors, limit)

@@ -74,7 +74,7 @@ def main() -> None:
         options.cameras, options.rate, options.boards, options.codec, simulator=options.simulator
     )
     with tempfile.TemporaryDirectory(prefix="mlmarathon") as name:
-        found = endure(load, seconds, Path(name), sample_s=max(1.0, seconds / 60), tell=print)
+        found = endure(load, seconds, Path(name), sample_s=max(1.0, seconds / 60), report=print)
     publish([summary(load, found)], options.json)
 
 

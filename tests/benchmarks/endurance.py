@@ -2,9 +2,9 @@
 
 Used by `bench_marathon` (minutes) and `soak` (`make soak`, an hour). Memory is the proportional set
 size (PSS) of all the run's processes, which counts a shared page once; what is in /dev/shm, the
-frames in flight, is told apart: it grows to what the longest queue needed, bounded by the plan, and
-stays. "Growth" is from the median of the second tenth of the run to that of its last tenth, so that
-neither the start nor one odd sample counts.
+frames in flight, is reported apart: it grows to what the longest queue needed, bounded by the plan,
+and stays. "Growth" is from the median of the second tenth of the run to that of its last tenth, so
+that neither the start nor one odd sample counts.
 """
 
 from __future__ import annotations
@@ -285,7 +285,7 @@ class _Watch:
     """The run's observer: takes the samples."""
 
     sample_s: float
-    tell: Callable[[Sample], None]
+    report: Callable[[Sample], None]
     samples: list[Sample] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     next_s: float = 0.0
@@ -309,7 +309,7 @@ class _Watch:
                 queued=max((sub.queued for sub in subscriptions), default=0),
             )
         )
-        self.tell(self.samples[-1])
+        self.report(self.samples[-1])
 
     def on_log(self, module: str, level: int, message: str) -> None:
         if level >= 30 and len(self.warnings) < 100:
@@ -320,10 +320,10 @@ class _Watch:
 
 
 def endure(
-    load: Load, seconds: float, folder: Path, *, sample_s: float, tell: Callable[[Sample], None]
+    load: Load, seconds: float, folder: Path, *, sample_s: float, report: Callable[[Sample], None]
 ) -> Endured:
     """Run, then verify what was recorded."""
-    watch = _Watch(sample_s, tell)
+    watch = _Watch(sample_s, report)
     bench = load_bench(load.write(folder))
     options = RunOptions(duration_s=seconds, out_dir=folder / "rec", subject="endurance")
     watch.engine = Engine(bench, options, watch)

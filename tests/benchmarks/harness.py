@@ -32,7 +32,7 @@ def run_pair(
 ) -> tuple[Any, Any]:
     """Return what the two sent at their end: (the sender's, the receiver's).
 
-    Both get (link, connection, *arguments). Each says over its connection that it is open, waits
+    Both get (link, connection, *arguments). Each sends over its connection that it is open, waits
     for the word to begin, and sends its result. The sender opens first, as in a run; it is asked
     for its result, and so stays alive, until the receiver has everything.
     """

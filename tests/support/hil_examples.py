@@ -49,9 +49,9 @@ def run_pytest(folder: Path, *arguments: str, all_plugins: bool = False) -> Outc
     return Outcome(done.returncode, done.stdout + done.stderr, counts_of(done.stdout))
 
 
-def counts_of(told: str) -> dict[str, int]:
-    """Return how many tests passed, failed and so on, from the last line that pytest told."""
-    summary = told.strip().splitlines()[-1]
+def counts_of(output: str) -> dict[str, int]:
+    """Return how many tests passed, failed and so on, from the last line that pytest printed."""
+    summary = output.strip().splitlines()[-1]
     return {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", summary)}
 
 

@@ -31,7 +31,7 @@ class VariedSource(Module[VariedSettings]):
     """Sends a frame, a row and a block of each kind of signal each period, if somebody listens."""
 
     def prepare(self) -> None:
-        """Say what will come."""
+        """Announce what will come."""
         self._number = 0
         self._halted = False
         outputs = self.context.outputs

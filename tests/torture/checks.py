@@ -144,7 +144,7 @@ def _check_recording(outcome: Outcome, recording: Path, verdict: Verdict) -> Non
 def _compare_with_account(
     outcome: Outcome, recording: Path, report: VerifyReport, verdict: Verdict
 ) -> None:
-    """Check that the datasets hold what the account says that their recorders received."""
+    """Check that the datasets hold what their recorders received by the account."""
     assert outcome.result is not None
     failed = {failure["module"] for failure in outcome.result["failures"]}
     there = {dataset.name: dataset.items or 0 for dataset in report.datasets}
@@ -179,7 +179,7 @@ def _compare_with_account(
 
 
 def _no_room_for_the_account(result: dict[str, Any]) -> bool:
-    """Return whether the run says that the disk did not even take its result."""
+    """Return whether the run reports that the disk did not even accept its result."""
     failures = result["failures"]
     return any(not f["module"] and "No space left" in f["message"] for f in failures)
 

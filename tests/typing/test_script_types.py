@@ -119,6 +119,6 @@ def test_expressions_are_of_these_types(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_package_says_that_it_is_typed() -> None:
+def test_the_package_is_marked_as_typed() -> None:
     assert syl.__file__ is not None
     assert (Path(syl.__file__).parent / "py.typed").is_file()

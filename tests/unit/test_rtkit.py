@@ -65,7 +65,7 @@ def test_rtkits_limits_are_kept():
 
 
 @pytest.mark.parametrize("method", ["Get", "MakeThreadRealtime"])
-def test_a_refusal_is_told_and_the_bus_closed(method):
+def test_a_refusal_is_reported_and_the_bus_closed(method):
     bus = FakeBus(errors=[method])
     with pytest.raises(RtkitUnavailableError, match="has refused"):
         make_thread_realtime(1, 15, connect=lambda: bus, set_limit=lambda *_: None)

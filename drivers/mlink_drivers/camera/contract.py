@@ -37,7 +37,7 @@ _GUARD = 4096
 """Bytes before and after a picture that must stay as they are."""
 _UNTOUCHED = 0xA5
 _LONGEST_GRAB_SEC = 1.5
-"""The contract says "about 1 s"."""
+"""The contract has "about 1 s"."""
 _LONGEST_SILENCE_SEC = 5.0
 
 

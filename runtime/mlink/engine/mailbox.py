@@ -141,5 +141,5 @@ def _remedy(code: int) -> str:
     if -code in _CRASHES:
         return "Compiled code that it uses has crashed: update that library, or report it there."
     if -code == signal.SIGKILL:
-        return "If nobody has killed it: `dmesg` shows whether the system did, short of memory."
-    return "If nobody has ended it, its own code has: look there for exit() and os._exit()."
+        return "If no one has killed it: `dmesg` shows whether the system did, short of memory."
+    return "If no one has ended it, its own code has: look there for exit() and os._exit()."

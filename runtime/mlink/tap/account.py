@@ -75,7 +75,7 @@ class StreamAccount:
         """Return what is missing between two master times, or None.
 
         Returns:
-            The time from which on something is missing, and how to say that.
+            The time from which on something is missing, and how to report it.
         """
         slack = self._disorder_usec
         gaps = [g for g in self.gaps if g.from_usec - slack <= to_usec]

@@ -1,7 +1,7 @@
 """Sessions of the worked examples' tests, one after the other: how many raise a false alarm?
 
-Nothing is broken in them, so that each failed test is a false alarm. An inconclusive one is told
-apart: it says that the machine was too busy to decide. Recordings and reports of sessions with
+Nothing is broken in them, so that each failed test is a false alarm. An inconclusive one is counted
+apart: it means that the machine was too busy to decide. Recordings and reports of sessions with
 either are kept below --keep. The exit code is 1 when a test failed. Not part of `make bench`.
 Run: python -m tests.benchmarks.long.false_alarms --runs 200
 """
@@ -102,7 +102,7 @@ def summary(found: Sessions) -> Table:
 
 
 def main() -> int:
-    """Run, and say how it went; return the exit code."""
+    """Run, and print how it went; return the exit code."""
     parser = arguments(__doc__ or "", seconds=0.0, rounds=1)
     parser.add_argument("--runs", type=int, default=200, help="sessions (%(default)d)")
     parser.add_argument("--examples", type=Path, default=EXAMPLES, help="folder of the tests")

@@ -1,6 +1,6 @@
 """The soak (`make soak`): an hour of two cameras, a board, a script and every recorder.
 
-Tells each minute what memory, queues and losses are, then verifies the recording. The exit code is
+Prints each minute what memory, queues and losses are, then verifies the recording. The exit code is
 1 when anything was lost, memory grew, or the recording is not whole. Not part of `make bench`.
 Run: python -m tests.benchmarks.long.soak --minutes 60 [--log FILE]
 """
@@ -21,15 +21,15 @@ LOAD = Load(cameras=2, rate=30, boards=1, codec="mjpeg", slice_min=10.0)
 
 
 def main() -> int:
-    """Run, and say how it went; return the exit code."""
+    """Run, and print how it went; return the exit code."""
     parser = arguments(__doc__ or "", seconds=3600.0, rounds=1)
     parser.add_argument("--minutes", type=float, help="length of the run, instead of --seconds")
-    parser.add_argument("--log", type=Path, help="also append what is told each minute to this")
+    parser.add_argument("--log", type=Path, help="also append what is printed each minute to this")
     options = parser.parse_args()
     seconds = options.minutes * 60 if options.minutes else options.seconds
     log: TextIO | None = options.log.open("a") if options.log else None
 
-    def tell(sample: Sample) -> None:
+    def report(sample: Sample) -> None:
         text = f"{time.strftime('%H:%M:%S')} {sample}"
         for file in (sys.stdout, log):
             if file is not None:
@@ -37,7 +37,7 @@ def main() -> int:
 
     print(f"soak: {LOAD} for {seconds / 60:g} minutes", flush=True)
     with tempfile.TemporaryDirectory(prefix="mlsoak") as name:
-        found = endure(LOAD, seconds, Path(name), sample_s=min(60.0, seconds / 30), tell=tell)
+        found = endure(LOAD, seconds, Path(name), sample_s=min(60.0, seconds / 30), report=report)
     table = summary(LOAD, found)
     publish([table], options.json)
     if log is not None:

@@ -129,18 +129,18 @@ ALGORITHMS = {
 
 
 def run(make, recording):
-    """Return the times given out, and the standard errors told (NaN where there are none)."""
+    """Return the times given out, and the standard errors reported (NaN where there are none)."""
     uncertainty = np.full(len(recording.truth), np.nan)
     if make is None:
         return recording.arrival, uncertainty
     sync = make()
     assert sync.start()
     times = np.empty(len(recording.truth))
-    tells = hasattr(sync, "uncertainty_usec")
+    has_uncertainty = hasattr(sync, "uncertainty_usec")
     pairs = zip(recording.arrival.tolist(), recording.device.tolist(), strict=True)
     for position, (arrival, device) in enumerate(pairs):
         times[position] = sync.process_timestamp(arrival, device)
-        if tells:
+        if has_uncertainty:
             uncertainty[position] = sync.uncertainty_usec
     sync.stop()
     assert (np.diff(times) >= 0).all(), "a time stepped back"

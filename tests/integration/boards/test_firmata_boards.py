@@ -122,8 +122,8 @@ def slow_slices(program: str, arguments: list[str], **options: Any) -> UnoProces
 def run_until_done(bench: BenchRunner, text: str, scripts: dict[str, str]) -> RunResult:
     """Run until the finger has pressed all buttons, however slow the machine is."""
 
-    def on_output(module: str, said: str) -> None:
-        if said == "done":
+    def on_output(module: str, line: str) -> None:
+        if line == "done":
             bench.stop()
 
     bench.watcher.on_output = on_output  # type: ignore[method-assign]
@@ -168,7 +168,7 @@ def test_a_pulled_cable_is_survived_in_the_same_run(bench: BenchRunner) -> None:
     text, scripts = bench_of(1, 'on_loss = "continue"', finger=finger(1, PULL))
     result = run_until_done(bench, text, scripts)
     assert result.success, result.failures
-    # after the gap the line's state is told anew, then two presses more
+    # after the gap the line's state is reported again, then two presses more
     assert readings(result)[0] == [*expected(0), *expected(0)]
     events = [row for row in read_table(result, "events")[1:] if row]
     assert [row[1] for row in events] == ["connected", "lost", "reopening", "connected"]

@@ -60,7 +60,7 @@ def simulated_intervals(crystal_ppm: float, seconds: float) -> np.ndarray:
     byte_ns = wire_time_ns(1, 1_000_000)
     begin = chip.cycle
     made: list[float] = []
-    told: list[float] = []
+    reported: list[float] = []
     asks = itertools.count()
     next_ask, next_edge, level, pause_s = chip.cycle + 1, chip.cycle + 2, False, 0.02
     while host_ns(chip.cycle - begin) < (seconds + SETTLE_S) * 1e9:
@@ -82,12 +82,12 @@ def simulated_intervals(crystal_ppm: float, seconds: float) -> np.ndarray:
                 first_byte_ns = host_ns(arrival) - _ANSWER_BYTES * byte_ns + delay_ns()
                 clock.take(message, round(first_byte_ns))
             elif isinstance(message, EdgeBlock):
-                told += [float(clock.to_monotonic_ns(edge.ticks)) for edge in message.edges]
+                reported += [float(clock.to_monotonic_ns(edge.ticks)) for edge in message.edges]
         chip.take()
     chip.board.close()
-    assert len(told) == len(made)
+    assert len(reported) == len(made)
     settled = np.array(made) > host_ns(begin) + SETTLE_S * 1e9
-    errors = np.diff(np.array(told)[settled]) - np.diff(np.array(made)[settled])
+    errors = np.diff(np.array(reported)[settled]) - np.diff(np.array(made)[settled])
     return np.abs(errors) / 1000
 
 
@@ -142,7 +142,7 @@ def start():
 @pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("crystal_ppm", [200, -200])
-def test_a_bench_in_real_time_tells_true_intervals(tmp_path: Path, crystal_ppm: int) -> None:
+def test_a_bench_in_real_time_has_true_intervals(tmp_path: Path, crystal_ppm: int) -> None:
     """A minute through serial port, reader thread, stream, script and table.
 
     Where the host stopped the simulator for so long that it gave time up, the chip's clock stood
@@ -170,15 +170,17 @@ def test_a_bench_in_real_time_tells_true_intervals(tmp_path: Path, crystal_ppm: 
     assert result.success, result.failures
     (table,) = Path(str(result.recording_dir)).glob("readings/*.csv")
     with table.open() as file:
-        told = [int(row[1]) for row in csv.reader(file, delimiter=";") if row and row[1].isdigit()]
-    told = told[1:]  # the first reading is the line's level at the start
-    assert len(told) == len(made)
+        reported = [
+            int(row[1]) for row in csv.reader(file, delimiter=";") if row and row[1].isdigit()
+        ]
+    reported = reported[1:]  # the first reading is the line's level at the start
+    assert len(reported) == len(made)
     times = np.array([time_ns for _, time_ns in made]) / 1000
     cycles_usec = np.array([cycle for cycle, _ in made]) / CYCLES_PER_USEC
     true_usec = np.diff(times)
     steady = np.abs(true_usec - np.diff(cycles_usec) / (1 + crystal_ppm * 1e-6)) < 5
     settled = times[1:] - times[0] > SETTLE_S * 1e6
-    errors = np.abs(np.diff(np.array(told, float)) - true_usec)[steady & settled]
+    errors = np.abs(np.diff(np.array(reported, float)) - true_usec)[steady & settled]
     assert len(errors) > 0.9 * settled.sum()
     check(errors)
     assert float(result.reports["board"]["board_clock_ppm"]) == pytest.approx(crystal_ppm, abs=20)

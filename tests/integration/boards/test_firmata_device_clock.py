@@ -51,7 +51,7 @@ def assert_lasted(began_usec: int, ended_usec: int, usec: int) -> None:
 # -- edges -------------------------------------------------------------------------------------
 
 
-def test_the_stream_says_that_its_times_are_the_boards(rig) -> None:
+def test_the_metadata_has_that_its_times_are_the_boards(rig) -> None:
     metadata = rig[0].context.outputs["fmdata"].metadata
     assert metadata["timestamp_source"] == "device-clock"
     assert 0 < metadata["uncertainty_usec"] < 20_000
@@ -73,7 +73,7 @@ def test_edges_have_the_time_at_which_the_pin_moved(rig) -> None:
         reading.time_usec - master_usec(bench, drive.time_ns)
         for reading, drive in zip(bench.readings[1:], made, strict=True)
     ]
-    # Half of what an exchange takes on a loaded machine, which nobody can tell from the outside;
+    # Half of what an exchange takes on a loaded machine, which cannot be measured from outside;
     # and where the simulator gave time up, the chip's clock stood still.
     slip_usec = board.stats().slip_usec
     assert abs(statistics.median(errors)) < 3000 + slip_usec
@@ -199,7 +199,7 @@ def test_analog_samples_come_at_even_times_of_the_board(tmp_path) -> None:
 # -- pulses, trains, reflexes ----------------------------------------------------------------------
 
 
-def test_a_pulse_is_made_by_the_chip_and_its_row_says_so(rig) -> None:
+def test_a_pulse_is_made_by_the_chip_and_its_row_has_that(rig) -> None:
     bench, board = rig
     board.watch([8])
     bench.send(Kind.WRITE_DIGITAL_PULSE, 8, duration_usec=5000)
@@ -258,7 +258,7 @@ def test_a_train_has_the_chips_period(rig) -> None:
     assert_lasted(int(row[6]), int(row[7]), 18_500)
 
 
-def test_a_reflex_acts_on_the_chip_and_tells_both_times(rig) -> None:
+def test_a_reflex_acts_on_the_chip_and_reports_both_times(rig) -> None:
     bench, board = rig
     bench.set_input(7)
     port = Port(bench)
@@ -289,7 +289,7 @@ def test_while_the_host_lives_the_safe_state_is_not_entered(tmp_path) -> None:
         time.sleep(2.5)
         assert board.read(8).level
         assert "safe-state" not in [row[1] for row in bench.rows("events")]
-        # the host falls silent, and the board says so when it is heard again
+        # the host falls silent, and the board reports it when it is heard again
         bench.module._chip.chip.close()
         time.sleep(1.5)
         assert not board.read(8).level
@@ -333,7 +333,7 @@ def test_a_board_that_is_back_does_all_that_it_did_before(tmp_path) -> None:
 
 
 @pytest.mark.skipif(not is_cached(), reason="StandardFirmata is not in the cache")
-def test_on_standard_firmata_the_same_works_with_host_times_and_says_so(tmp_path, caplog) -> None:
+def test_on_standard_firmata_the_same_works_with_host_times_and_a_warning(tmp_path, caplog) -> None:
     with chip_bench(tmp_path, "standard", safe_state_msec=1000) as (bench, board):
         metadata = bench.context.outputs["fmdata"].metadata
         assert metadata["timestamp_source"] == "host-arrival"

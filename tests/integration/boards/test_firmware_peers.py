@@ -25,10 +25,10 @@ PROGRAMS = ROOT / "tests/support/peers"
 
 
 class Peer:
-    """A client's program; `wait_for` what it says it has heard."""
+    """A client's program; `wait_for` what it reports of the board."""
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
-        self.said: list[tuple[str, object]] = []
+        self.reports: list[tuple[str, object]] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.process = subprocess.Popen(
             command,
@@ -48,26 +48,26 @@ class Peer:
         self._lines.put(None)
 
     def wait_for(self, what: str, value: object = None, *, since: int = 0) -> object:
-        """Return the first value of `what`, or `value`, that was said after the first `since`."""
+        """Return the first value of `what`, or `value`, among the reports from `since` on."""
         deadline = time.monotonic() + 60.0
         at, others = since, []
         while True:
-            for heard, came in self.said[at:]:
+            for heard, came in self.reports[at:]:
                 if heard == what and value in (None, came):
                     return came
-            at = max(at, len(self.said))
+            at = max(at, len(self.reports))
             try:
                 line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 line = None
             if line is None:
-                raise AssertionError(f"no {what} {value}: {self.said[-5:]} {others}")
+                raise AssertionError(f"no {what} {value}: {self.reports[-5:]} {others}")
             if line.startswith("["):
                 heard, came = json.loads(line)
-                self.said.append((heard, came))
+                self.reports.append((heard, came))
             else:
                 others.append(line)
-                self.said.append(("text", line.strip()))  # pymata-express prints the board's
+                self.reports.append(("text", line.strip()))  # pymata-express prints the board's
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -141,12 +141,12 @@ def test_a_client_of_others_reads_and_writes_everything(
     assert isinstance(analog, int)
     assert abs(analog - 512) <= 2
     for level in (True, False, True):
-        since = len(peer.said)
+        since = len(peer.reports)
         board.drive(7, level)
         peer.wait_for("input", int(level), since=since)
     width, _ = share_high(board, 10)
     assert abs(width - 1472) < 10
     width, period = share_high(board, 9)
     assert abs(width / period - 64 / 255) < 0.01
-    # Nobody is at I2C address 0x42: the board has said so, and went on.
+    # Nobody is at I2C address 0x42: the board has reported it and goes on.
     peer.wait_for("text", "I2C: Too few bytes received")

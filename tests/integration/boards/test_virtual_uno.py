@@ -306,7 +306,7 @@ def test_a_work_folder_too_long_for_a_socket_is_refused_with_a_remedy(tmp_path):
     assert list(folder.iterdir()) == []
 
 
-def test_the_fallback_is_said_in_one_line(tmp_path, monkeypatch, caplog):
+def test_the_fallback_is_reported_in_one_line(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     devices = VirtualDevices()
     with devices.open(name="uno", spec="virtual:uno", work_dir=tmp_path, log=LOG) as endpoint:
@@ -342,7 +342,7 @@ def test_a_scene_keeps_its_options_in_its_address(tmp_path):
 
 @needs_simulator
 @pytest.mark.sim
-def test_a_program_that_does_not_start_says_why(tmp_path):
+def test_a_program_that_does_not_start_reports_why(tmp_path):
     process = UnoProcess(
         "mlink_hil.sim.avr_uno",
         ["--hex", str(tmp_path / "missing.hex")],

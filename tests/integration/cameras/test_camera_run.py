@@ -139,7 +139,7 @@ inputs = {{ frames-in = "camera.video" }}
 
 
 def connections(result: RunResult) -> list[list[str]]:
-    """Return what the table of changes says of losses and returns."""
+    """Return what the table of changes has of losses and returns."""
     rows = read_table(result, "camera-changes")
     return [row[1:] for row in rows if row and "connection" in row]
 

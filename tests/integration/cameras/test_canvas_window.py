@@ -67,8 +67,8 @@ def screen(tmp_path: Path) -> Iterator[Screen]:
         pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(write)
-    with os.fdopen(read) as told:
-        number = told.readline().strip()
+    with os.fdopen(read) as output:
+        number = output.readline().strip()
     assert number, "Xvfb did not start"
     yield Screen(f":{number}", tmp_path / "Xvfb_screen0")
     server.terminate()

@@ -78,8 +78,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_faults_of_a_bench_are_recorded_with_their_times(recorded: Path) -> None:
     rows = rows_of(recorded)
-    told = [(row["event"], row["kind"], row["target"]) for row in rows]
-    assert told == [
+    reported = [(row["event"], row["kind"], row["target"]) for row in rows]
+    assert reported == [
         ("begin", "stall", "cam"),
         ("end", "stall", "cam"),
         ("begin", "line-noise", "uno"),
@@ -113,7 +113,7 @@ def test_readings_that_noise_has_swallowed_are_missing(recorded: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "reported"),
     [
         ('at_sec = 1\nkind = "unplg"\ntarget = "uno"', "Did you mean 'unplug'?"),
         ('at_sec = 1\ntarget = "uno"', "'kind' is missing"),
@@ -132,12 +132,12 @@ def test_readings_that_noise_has_swallowed_are_missing(recorded: Path) -> None:
         ('at_sec = 1\nkind = "stuck-line"\ntarget = "uno"\nline = 1\nlevel = true', "2 to 19"),
     ],
 )
-def test_what_is_wrong_with_a_fault_is_told_with_a_remedy(
-    fault: str, told: str, tmp_path: Path
+def test_what_is_wrong_with_a_fault_is_reported_with_a_remedy(
+    fault: str, reported: str, tmp_path: Path
 ) -> None:
     with pytest.raises(BenchError) as raised:
         load_bench(bench_with(tmp_path, f"\n[[faults]]\n{fault}\n"))
-    assert told in str(raised.value)
+    assert reported in str(raised.value)
     assert "[[faults]] 1" in str(raised.value)
 
 
@@ -150,7 +150,7 @@ def test_faults_of_real_devices_are_refused_before_the_run(tmp_path: Path) -> No
     assert "'uno' is /dev/ttyACM0, but 'line-noise' needs a virtual device" in str(raised.value)
 
 
-def test_a_table_where_a_list_is_due_is_told(tmp_path: Path) -> None:
+def test_a_table_where_a_list_is_due_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="Write each fault as a table"):
         load_bench(bench_with(tmp_path, '\n[faults]\nkind = "stall"\n'))
 
@@ -265,11 +265,11 @@ def test_late_stamps(bench, board, camera):
     board.line(7).release()
 
 def test_faults_are_in_the_history(bench):
-    told = [event.cells[0] for event in bench.run.history.of("fault")]
-    assert "line-noise uno" in told
-    assert "end of line-noise uno" in told
+    reported = [event.cells[0] for event in bench.run.history.of("fault")]
+    assert "line-noise uno" in reported
+    assert "end of line-noise uno" in reported
 
-def test_a_fault_that_fits_nothing_is_told(bench):
+def test_a_fault_that_fits_nothing_is_reported(bench):
     with pytest.raises(Exception, match="Did you mean 'video'"):
         with bench.faults.frozen("vidoe"):
             pass
@@ -292,17 +292,17 @@ def test_the_faults_of_the_bench_file_are_on_a_tests_channel_among_its_own(tmp_p
         with Faults(run).frozen("events") as began:  # a table: the run goes on without it
             pass
 
-        def told() -> list[str]:
+        def reported() -> list[str]:
             return [event.cells[0] for event in run.history.of("fault")]
 
-        assert run.history.wait(lambda: "freeze-picture eye" in told(), 30)
+        assert run.history.wait(lambda: "freeze-picture eye" in reported(), 30)
         own = [
             event.time_usec for event in run.history.of("fault") if event.cells == ("stall events",)
         ]
     finally:
         result = run.stop()
     assert own == [began.time_usec]
-    assert [what for what in told() if "events" not in what] == [
+    assert [what for what in reported() if "events" not in what] == [
         "stall cam",
         "end of stall cam",
         "line-noise uno",

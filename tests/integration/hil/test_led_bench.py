@@ -102,20 +102,20 @@ MUTANTS: dict[str, tuple[str, tuple[str, str, str], str]] = {
     "frozen picture": (LIGHT, fault("freeze-picture", "eye"), NO_LIGHT),
     "late camera stamps": (LIGHT, fault("late-stamps", "eye", usec=60_000), "edge to frame = "),
 }
-"""What is wrong: the example, the file and its change, and what its tests say."""
+"""What is wrong: the example, the file and its change, and what its tests report."""
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_deliberate_fault_is_found_by_the_examples_own_tests(mutant: str, tmp_path: Path) -> None:
-    example, (file, old, new), told = MUTANTS[mutant]
+    example, (file, old, new), reported = MUTANTS[mutant]
     folder = copy_example(tmp_path, example, file, old, new)
     for _ in range(3):
         outcome = run_pytest(folder, "-x", "--mlink-record=never", "--mlink-inconclusive=skip")
         assert not outcome.counts.get("errors"), outcome.text
         if outcome.counts.get("failed"):
-            break  # else this machine was too busy to tell: an undecided test finds nothing
+            break  # else this machine was too busy to decide: an undecided test finds nothing
     assert outcome.code == 1, outcome.text
-    assert told in outcome.text, outcome.text
+    assert reported in outcome.text, outcome.text
 
 
 def test_the_example_of_the_camera_passes(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_typo(bench): ...
     assert "unknown feature 'simulatd' in mlink_needs" in outcome.text
 
 
-def test_what_is_wrong_with_a_bench_is_told_in_its_own_words(
+def test_what_is_wrong_with_a_bench_is_reported_in_its_own_words(
     inner: Callable[..., Outcome],
 ) -> None:
     outcome = inner(

@@ -56,7 +56,7 @@ def test_the_run_encodes_at_its_end_and_others_open_it(tmp_path: Path, edlio_sum
     assert found["frames"] == ffprobe_count(video) == attributes["frame_count"] >= 15
 
 
-def test_without_instant_start_the_run_says_how_to_encode(tmp_path: Path) -> None:
+def test_without_instant_start_the_run_prints_how_to_encode(tmp_path: Path) -> None:
     (tmp_path / "bench.toml").write_text(BENCH)
     later = "video.deferred_encode_instant_start=false"
     done = mlink(tmp_path, "run", "bench.toml", "--for", "0.5", "--plain", "--set", later)
@@ -70,7 +70,7 @@ def test_without_instant_start_the_run_says_how_to_encode(tmp_path: Path) -> Non
 
 
 class Silent:
-    """Takes what a run tells, and says nothing."""
+    """An observer that ignores what a run reports."""
 
     def on_status(self, status: object) -> None: ...
     def on_log(self, module: str, level: int, message: str) -> None: ...
@@ -82,7 +82,7 @@ def encoder_of(video: Path) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("encode", "codec"), [(True, "h264"), (False, "raw")])
-def test_a_run_from_python_encodes_too_unless_told_otherwise(
+def test_a_run_from_python_encodes_too_unless_asked_otherwise(
     tmp_path: Path, encode: bool, codec: str
 ) -> None:
     (tmp_path / "bench.toml").write_text(BENCH)

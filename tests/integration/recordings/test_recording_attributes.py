@@ -1,4 +1,4 @@
-"""What a run's collection says of it: who, where, with what, and what was lost when."""
+"""What a run's collection has about it: who, where, with what, and what was lost when."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def attributes(result):
     return tomllib.loads((result.recording_dir / "attributes.toml").read_text())
 
 
-def test_a_recording_says_who_where_and_with_what(bench: BenchRunner) -> None:
+def test_a_recording_has_who_where_and_with_what(bench: BenchRunner) -> None:
     bench.write(CHAIN, source=SOURCE, middle=FORWARD)
     result = bench.run(
         0.5, subject="m7", experimenter="Ada", comment="first try", name="trial",
@@ -48,7 +48,7 @@ def test_a_recording_says_who_where_and_with_what(bench: BenchRunner) -> None:
     assert report.ok, report.findings
 
 
-def test_a_failed_run_says_why_and_its_files_are_whole(bench: BenchRunner) -> None:
+def test_a_failed_run_records_why_and_its_files_are_whole(bench: BenchRunner) -> None:
     middle = FORWARD + "\ndef run():\n    syl.raise_error('animal escaped')\n"
     result = bench.write(CHAIN, source=SOURCE, middle=middle).run(5.0)
     found = attributes(result)

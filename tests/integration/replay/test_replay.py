@@ -168,7 +168,7 @@ def test_a_journal_replays_readings_that_no_recorder_wrote(lab: Path, tmp_path: 
     assert load_json(lines)["data"] == load_json(lab / "lines" / "lines.json.zst")["data"]
 
 
-def test_a_misspelt_stream_to_leave_out_is_told(lab: Path, tmp_path: Path) -> None:
+def test_a_misspelt_stream_to_leave_out_is_reported(lab: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="no source or stream of this name") as caught:
         replay(lab, bench=BENCH, out_dir=tmp_path, without=["board.fmdate"])
     assert caught.value.remedy == "Did you mean 'board.fmdata'?"
@@ -183,7 +183,7 @@ def test_a_comparison_of_a_replay_with_its_run_finds_all_the_same(twice: list[Re
     assert all(each.before == each.now > 10 for each in compared.values())
 
 
-def test_a_changed_script_is_told_by_what_it_sends_otherwise(lab: Path, tmp_path: Path) -> None:
+def test_a_changed_script_is_reported_by_what_it_sends_otherwise(lab: Path, tmp_path: Path) -> None:
     changed = tmp_path / "bench"
     shutil.copytree(BENCH, changed)
     script = (changed / "loop.py").read_text()
@@ -199,7 +199,7 @@ def test_a_changed_script_is_told_by_what_it_sends_otherwise(lab: Path, tmp_path
     assert compared["video"].same
 
 
-def test_the_command_tells_what_differs_and_exits_with_1(lab: Path, tmp_path: Path) -> None:
+def test_the_command_prints_what_differs_and_exits_with_1(lab: Path, tmp_path: Path) -> None:
     changed = tmp_path / "bench"
     shutil.copytree(BENCH, changed)
     script = (changed / "loop.py").read_text()
@@ -208,9 +208,9 @@ def test_the_command_tells_what_differs_and_exits_with_1(lab: Path, tmp_path: Pa
     assert CliRunner().invoke(app, arguments).exit_code == 1
     shown = CliRunner().invoke(app, [*arguments[:3], str(BENCH), *arguments[4:], "--json"])
     assert shown.exit_code == 0
-    told = json.loads(shown.stdout)
-    assert told["notes"] == []
-    assert {each["difference"] for each in told["compared"]} == {""}
+    document = json.loads(shown.stdout)
+    assert document["notes"] == []
+    assert {each["difference"] for each in document["compared"]} == {""}
 
 
 def test_the_pytest_plugin_replays_beside_the_tests_file(
@@ -226,7 +226,7 @@ def test_the_length_of_a_run_is_in_its_recording(lab: Path) -> None:
         assert recording.length_s == pytest.approx(2.0, abs=1.0)
 
 
-def test_a_dataset_that_is_missing_in_the_replay_is_told_but_not_a_devices_clock(
+def test_a_dataset_that_is_missing_in_the_replay_is_reported_but_not_a_devices_clock(
     lab: Path, twice: list[Replayed], tmp_path: Path
 ) -> None:
     more = tmp_path / "more"
@@ -235,5 +235,5 @@ def test_a_dataset_that_is_missing_in_the_replay_is_told_but_not_a_devices_clock
     with mlink.recording.open(more) as recording:
         assert "gone" in recording
         assert "nowhere" not in recording
-    told = [str(each) for each in compare(more, recorded(twice[0])) if not each.same]
-    assert told == ["gone: is not in the replay"]
+    differences = [str(each) for each in compare(more, recorded(twice[0])) if not each.same]
+    assert differences == ["gone: is not in the replay"]

@@ -86,7 +86,7 @@ def test_runs_start_a_period_apart(tmp_path: Path) -> None:
     assert (second - first).total_seconds() == pytest.approx(3 + late_s, abs=0.05)
 
 
-def test_a_run_that_takes_too_long_delays_the_next_and_says_so(tmp_path: Path) -> None:
+def test_a_run_that_takes_too_long_delays_the_next_and_reports_it(tmp_path: Path) -> None:
     _, found = run(bench(tmp_path), "--repeat", "2", "--every", "10ms")
     assert found["runs"][0]["late_s"] < 0.1
     assert found["runs"][1]["late_s"] > 0.1
@@ -146,6 +146,6 @@ def test_periods_are_written_as_people_do(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "0", "-1s", "5 weeks", "1e9d", "nan"])
-def test_what_is_no_period_is_told(text: str) -> None:
+def test_what_is_no_period_is_reported(text: str) -> None:
     with pytest.raises(BenchError, match="For example 60s"):
         period_s(text)

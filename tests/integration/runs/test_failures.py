@@ -43,7 +43,7 @@ def folder_on_disk() -> Iterator[Path]:
 
 
 def expect_edlio_to_open(result: RunResult, edlio_summary: ReadWithEdlio, reason: str) -> None:
-    """The recording says that it failed and why, and edlio opens it."""
+    """The recording has that it failed, and why, and edlio opens it."""
     assert result.recording_dir is not None
     found = edlio_summary(result.recording_dir)
     assert found["attributes"]["success"] is False
@@ -156,7 +156,9 @@ def test_prepare_returning_false_fails_before_anything_starts(bench: BenchRunner
     assert result.duration_s == 0
 
 
-def test_a_script_that_never_looks_is_interrupted_and_its_line_is_told(bench: BenchRunner) -> None:
+def test_a_script_that_never_looks_is_interrupted_and_its_line_is_reported(
+    bench: BenchRunner,
+) -> None:
     middle = FORWARD + "\nimport time\ndef run():\n    while True: time.sleep(0.05)\n"
     result = bench.write(CHAIN, source=SOURCE, middle=middle).run(0.3, stop_grace_s=0.7)
     (failure,) = result.failures
@@ -294,7 +296,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.edlio
-def test_a_full_disk_ends_the_run_and_says_so(
+def test_a_full_disk_ends_the_run_and_is_reported(
     bench: BenchRunner, small_disk: Path, edlio_summary: ReadWithEdlio
 ) -> None:
     flood = SOURCE.replace("[number, ", "['x' * 400, ")

@@ -1,7 +1,7 @@
 """Our firmware on the simulated chip, in this process: bytes in and out, pins, and true times.
 
-The chip moves only when it is told to, so a test runs as fast as it can. Its cycle counter is the
-truth: a tick of the firmware's clock is eight cycles, and the first edge of a probe pulse says
+The chip moves only when it is asked to, so a test runs as fast as it can. Its cycle counter is the
+truth: a tick of the firmware's clock is eight cycles, and the first edge of a probe pulse shows
 which cycle was tick 0.
 """
 
@@ -26,7 +26,7 @@ WRAP = 1 << 32
 
 
 class Chip:
-    """A simulated Uno with our firmware; `messages` holds what it said and nobody took."""
+    """A simulated Uno with our firmware; `messages` holds what it sent and no test has taken."""
 
     def __init__(self, hex_file: Path = HEX) -> None:
         from mlink_hil.sim.boards.avr_board import AvrBoard
@@ -70,7 +70,7 @@ class Chip:
         return taken
 
     def ask(self, data: bytes, *, run_usec: float = 20_000) -> list[Message | ExtensionMessage]:
-        """Send and return what the chip says within `run_usec`."""
+        """Send and return what the chip sends within `run_usec`."""
         self.take()
         self.send(data, run_usec=run_usec)
         return self.take()

@@ -1,7 +1,7 @@
 """A webcam in user space (UVC 1.0, MJPG, bulk transfers), for the kernel's own uvcvideo driver.
 
 Descriptors and controls: "USB Device Class Definition for Video Devices 1.0a" and its MJPEG
-payload. Frame n of a camera is a picture whose brightness says n, in the camera's own hue.
+payload. Frame n of a camera is a picture whose brightness is n, in the camera's own hue.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class _Control:
 def _controls() -> dict[tuple[int, int], _Control]:
     """Return the controls by (entity, selector)."""
     return {
-        # mode: manual is 1, aperture priority 8; as its "step" a camera tells those it has
+        # mode: manual is 1, aperture priority 8; as its "step" a camera reports those it has
         (_CAMERA, 2): _Control("<B", 0, 0, 9, 8),
         (_CAMERA, 3): _Control("<B", 0, 1, 1, 1),  # may the rate sink in the dark?
         (_CAMERA, 4): _Control("<I", 1, 5000, 1, 156),  # exposure time, 100 µs
@@ -136,7 +136,7 @@ class UvcCamera(UsbDevice):
         return self._jpegs[size][number % LEVELS]
 
     def configured(self, setup: Setup) -> None:
-        """Stop: a bulk camera is told so by clearing its endpoint."""
+        """Stop: a bulk camera is stopped by clearing its endpoint."""
         if setup.request != SET_CONFIGURATION:
             self._streaming.clear()
 
@@ -190,7 +190,7 @@ class UvcCamera(UsbDevice):
 
 
 def _picture(size: tuple[int, int], hue: int, number: int) -> bytes:
-    """Return a JPEG of one hue (0 to 179) whose brightness says its number."""
+    """Return a JPEG of one hue (0 to 179) whose brightness is its number."""
     width, height = size
     hsv = np.full((height, width, 3), (hue, 160, 15 + 30 * number), np.uint8)
     jpeg = cv2.imencode(".jpg", cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR))[1]
@@ -198,7 +198,7 @@ def _picture(size: tuple[int, int], hue: int, number: int) -> bytes:
 
 
 def _device() -> bytes:
-    # class "miscellaneous, interface association", as composite video devices say
+    # class "miscellaneous, interface association", as of composite video devices
     return struct.pack(
         "<BBHBBBBHHHBBBB", 18, 1, 0x0200, 0xEF, 2, 1, 64, VENDOR, PRODUCT, 0x0100, 1, 2, 3, 1
     )

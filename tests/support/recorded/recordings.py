@@ -23,7 +23,7 @@ FRAMES = 90
 
 
 def picture(i, shape=(48, 64, 3)):
-    """A picture that says which one it is: its first row holds the number."""
+    """A picture that shows which one it is: its first row holds the number."""
     mat = np.random.default_rng(i).integers(0, 60, shape, np.uint8)
     cv2.circle(mat, (i % shape[1], shape[0] // 2), 6, (255,) * 3, -1)
     mat[0] = i % 256

@@ -1,7 +1,7 @@
 """A bench that is to be killed, and looking at what is left of its recording with others' readers.
 
-What must be there is told by the recorders' own counts: the engine's process prints them with each
-status, so that a busy machine, on which a recorder gets things late, does not change what is asked.
+What must be there is known from the recorders' own counts: the engine's process prints them with
+each status, so that a busy machine, on which a recorder gets things late, changes nothing.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ def check_what_is_left(
 ) -> None:
     """Look with edlio, pandas, ffprobe and verify; repair; look again.
 
-    `torn` says that the disk went: then what is behind the promise may be damaged.
+    `torn` means that the disk was pulled: then what is behind the promise may be damaged.
     """
     if promise.video_usec > 0 or (recording / "video" / "video.mkv").exists():
         found = edlio_summary(recording)["datasets"].get("video", {})

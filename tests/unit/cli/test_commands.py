@@ -100,7 +100,7 @@ def mlink(monkeypatch):
 # --- run ----------------------------------------------------------------------------------------
 
 
-def test_a_run_that_ended_as_asked_exits_with_0_and_tells_what_to_do_next(mlink, bench, engine):
+def test_a_run_that_ended_as_asked_exits_with_0_and_prints_what_to_do_next(mlink, bench, engine):
     engine.result.recording_dir = Path.cwd() / "recordings" / "my run"
     result = mlink("run", bench)
     assert result.exit_code == 0
@@ -108,7 +108,7 @@ def test_a_run_that_ended_as_asked_exits_with_0_and_tells_what_to_do_next(mlink,
     assert "mlink info 'recordings/my run'" in result.stdout
 
 
-def test_a_failed_run_exits_with_1_and_tells_module_what_where_and_remedy(mlink, bench, engine):
+def test_a_failed_run_exits_with_1_and_prints_module_what_where_and_remedy(mlink, bench, engine):
     failure = Failure("loop", "run", "loop.py:3: division by zero", "Look at line 3.", "Traceback…")
     engine.result = RunResult(False, failures=[failure])
     result = mlink("run", bench)
@@ -153,7 +153,7 @@ def test_a_fault_of_ours_is_one_line_unless_debugging(mlink, bench, engine):
     assert "Traceback" in mlink("--debug", "run", bench).stderr
 
 
-def test_ctrl_c_before_the_run_is_told_without_a_traceback(mlink, bench, engine):
+def test_ctrl_c_before_the_run_is_reported_without_a_traceback(mlink, bench, engine):
     engine.error = KeyboardInterrupt()
     result = mlink("run", bench)
     assert result.exit_code == 130
@@ -288,7 +288,7 @@ def test_check_of_a_wrong_bench_exits_with_2(mlink, bench):
     assert "Did you mean 'data_name'?" in result.stderr
 
 
-def test_the_demo_bench_is_as_the_readme_says(mlink):
+def test_the_demo_bench_is_as_the_readme_describes(mlink):
     folder = ROOT / "hil" / "benches" / "led-follows-button"
     result = mlink("check", folder)
     assert result.exit_code == 0, result.stderr

@@ -47,7 +47,7 @@ def test_on_a_good_machine_nothing_is_to_be_done(tmp_path):
         assert (found[check].state, found[check].remedy) == ("good", "")
 
 
-def test_without_real_time_priority_the_limits_line_is_told(tmp_path):
+def test_without_real_time_priority_the_limits_line_is_reported(tmp_path):
     found = findings(tmp_path, set_fifo=refuse)["real-time priority"]
     assert found.state == "better"
     assert "Operation not permitted" in found.found
@@ -69,7 +69,7 @@ def test_nice_matters_only_when_nothing_better_is_granted(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(("governor", "state"), [("performance", "good"), ("powersave", "better")])
-def test_the_governor_is_told_with_the_command_that_changes_it(tmp_path, governor, state):
+def test_the_governor_is_reported_with_the_command_that_changes_it(tmp_path, governor, state):
     for cpu in (0, 1):
         write(tmp_path / f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor", governor)
     found = findings(tmp_path)["processor speed"]
@@ -130,7 +130,7 @@ def test_little_free_memory_is_reported_with_a_remedy(tmp_path, megabytes, state
     assert ("shorten the queues" in found.remedy) == (state == "better")
 
 
-def test_a_missing_simulator_is_told_with_its_extra(tmp_path):
+def test_a_missing_simulator_is_reported_with_its_extra(tmp_path):
     found = findings(tmp_path, has_package=lambda name: False)["board simulator"]
     assert found.remedy == "pip install 'mlink-hil[sim]'"
 

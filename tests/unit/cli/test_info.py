@@ -91,7 +91,7 @@ def test_a_killed_run_shows(tmp_path):
     assert "not closed" in summary.failure_reason
 
 
-def test_damage_is_told_and_the_rest_is_shown(recording):
+def test_damage_is_reported_and_the_rest_is_shown(recording):
     tsync = recording / "video" / "video.tsync"
     tsync.write_bytes(tsync.read_bytes()[:-3])
     (recording / "video" / "video.mkv").unlink()

@@ -37,7 +37,7 @@ def test_the_bench_runs_without_hardware(tmp_path: Path) -> None:
     assert len(table.read_text().splitlines()) == 1 + 3
 
 
-def test_the_script_does_what_it_says() -> None:
+def test_the_script_does_what_it_describes() -> None:
     new("script", "first")
     with ScriptRunner.from_bench("first") as runner:
         runner.start()

@@ -81,7 +81,7 @@ def answers_in_the_end(chip: Chip) -> bool:
     return answers(chip)
 
 
-def untold_moves(
+def unexplained_moves(
     chip: Chip, oracle: PinOracle, noise: Iterator[bytes], grace_usec: int = GRACE_USEC
 ) -> list[str]:
     """Send `noise`, and return how pins moved that no message in it names."""
@@ -121,7 +121,7 @@ def run_noise(chip: Chip, make: Noise, seed: int, sim_s: float) -> list[str]:
             while chip.cycle < until:
                 yield make(rng)
 
-        found += untold_moves(chip, oracle, noise(), grace_usec)
+        found += unexplained_moves(chip, oracle, noise(), grace_usec)
         oracle.pins_moved_by(b"\xf7\xf9")
         assert answers(chip) or answers_in_the_end(chip), f"no answer at cycle {chip.cycle}"
     assert chip.board.overruns == 0
@@ -165,7 +165,7 @@ def test_the_check_sees_a_pin_that_moves_without_having_been_named(message: byte
         chip.board.feed(message)
         yield from quiet[20:]
 
-    found = untold_moves(chip, oracle, noise())
+    found = unexplained_moves(chip, oracle, noise())
     assert any(line.startswith("pin 8 ") for line in found)
 
 

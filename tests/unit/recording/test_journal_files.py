@@ -171,7 +171,9 @@ def test_a_journal_that_is_cut_between_two_frames_lacks_records(whole: Recorded)
     assert "13 records are there, 8 were written" in whole.found("damage")
 
 
-def test_a_journal_without_its_stop_is_told_when_its_count_is_not_known(whole: Recorded) -> None:
+def test_a_journal_without_its_stop_is_reported_when_its_count_is_not_known(
+    whole: Recorded,
+) -> None:
     (whole.file.parent / "attributes.toml").unlink()
     whole.file.write_bytes(b"".join(frames()[:-1]))
     assert "ends before the module was asked to stop" in whole.found("note")
@@ -242,7 +244,9 @@ def test_zeros_at_the_end_are_cut_off_as_a_power_cut_leaves_them(killed: Recorde
 
 
 @pytest.mark.parametrize("at", range(1, 5))
-def test_damage_before_whole_frames_is_told_and_never_touched(killed: Recorded, at: int) -> None:
+def test_damage_before_whole_frames_is_reported_and_never_touched(
+    killed: Recorded, at: int
+) -> None:
     data = frames()
     middle = bytearray(data[at])
     middle[len(middle) // 2] ^= 0xFF
@@ -327,7 +331,7 @@ def test_times_that_go_back_are_noted(whole: Recorded) -> None:
     assert verify_recording(whole.path).ok
 
 
-def test_what_is_no_journal_is_told(tmp_path: Path) -> None:
+def test_what_is_no_journal_is_reported(tmp_path: Path) -> None:
     for content in (b"", b"no journal at all", b"\x28\xb5\x2f\xfd"):
         (tmp_path / "none").write_bytes(content)
         with pytest.raises(StorageError, match="is not a journal"):

@@ -99,7 +99,7 @@ def test_a_process_that_nothing_ends_is_reported_and_not_waited_for(
     ]  # fmt: skip
 
 
-def test_a_run_is_told_by_its_folder(
+def test_a_run_is_reported_by_its_folder(
     started: list[subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leftovers, "_TERMINATED_S", 0.0)

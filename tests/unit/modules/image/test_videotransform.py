@@ -123,7 +123,7 @@ def test_settings_that_make_no_sense_are_refused_by_name(entry, reason):
         msgspec.convert({"video_transform": [entry]}, VideoTransformSettings)
 
 
-def test_an_empty_list_is_told_before_the_run(tmp_path):
+def test_an_empty_list_is_reported_before_the_run(tmp_path):
     assert VideoTransformSettings().check(tmp_path) == ["video_transform: there is nothing to do"]
 
 

@@ -192,7 +192,7 @@ def test_a_quantiser_means_for_libjpeg_what_it_means_for_ffmpeg(quantiser, quali
     assert jpeg_quality(quantiser) == quality
 
 
-def test_grey_jpegs_are_told_and_stored_as_grey(tmp_path):
+def test_grey_jpegs_are_reported_and_stored_as_grey(tmp_path):
     pixels = np.full((31, 47), 77, np.uint8)
     options = VideoOptions(codec="mjpeg")
     with VideoWriter(tmp_path / "a.mkv", tmp_path / "a.tsync", pixels, options, framerate=30,
