@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -30,36 +30,46 @@ _SETTINGS = "MLINK_TEST_DISTURB"
 """Kinds and seed, in the environment: the tap is in a process of its own."""
 
 
-class DisturbedTap(TapModule):
-    """A tap that disturbs items before it looks at them."""
+class Disturbance:
+    """Passes items on, or does what its kinds name.
 
-    def __init__(self, context: ModuleContext[TapSettings]) -> None:
-        super().__init__(context)
-        kinds, _, seed = os.environ[_SETTINGS].partition(":")
-        self._kinds = kinds.split(",")
-        self._random = random.Random(f"{seed}:{context.run_info.run_uuid.hex()}")
+    Args:
+        kinds: Some of `KINDS`; none leaves all items as they are.
+        generator: Chooses.
+        share: Share of the items that are disturbed.
+        sleep: Delays an item and all that follow it, by so many seconds.
+    """
+
+    def __init__(
+        self,
+        kinds: Sequence[str],
+        generator: random.Random,
+        share: float,
+        sleep: Callable[[float], object],
+    ) -> None:
+        self._kinds = kinds
+        self._random = generator
+        self._share = share
+        self._sleep = sleep
         self._held: list[tuple[int, Callable[[], object]]] = []
         """Items to be overtaken: after so many others they are passed on."""
 
-    def _on_item(
-        self,
-        handler: Callable[[str, int, Any, int], None],
-        port: InputPort,
-        stream: str,
-        item: Any,
-    ) -> None:
-        self._items += 1
-        pass_on = partial(handler, stream, port.taken - 1, item, self._time_usec(port, item))
+    def take(self, pass_on: Callable[[], object], hold: Callable[[], object] = bool) -> None:
+        """Take the next item.
+
+        Args:
+            pass_on: Passes it on.
+            hold: Called first if it is to be passed on after others.
+        """
         kind = ""
-        if self._random.random() < SHARE:
+        if self._kinds and self._random.random() < self._share:
             kind = self._random.choice(self._kinds)
         if kind == "reorder":
-            if isinstance(item, Frame):
-                item.detach()
+            hold()
             self._held.append((self._random.randint(1, MOST_OVERTAKEN), pass_on))
             return
         if kind == "delay":
-            time.sleep(self._random.uniform(0, LONGEST_DELAY_S))
+            self._sleep(self._random.uniform(0, LONGEST_DELAY_S))
         if kind != "drop":
             pass_on()
         if kind == "duplicate":
@@ -70,6 +80,32 @@ class DisturbedTap(TapModule):
                 self._held.append((left - 1, call))
             else:
                 call()
+
+
+class DisturbedTap(TapModule):
+    """A tap that disturbs items before it looks at them."""
+
+    def __init__(self, context: ModuleContext[TapSettings]) -> None:
+        super().__init__(context)
+        kinds, _, seed = os.environ[_SETTINGS].partition(":")
+        generator = random.Random(f"{seed}:{context.run_info.run_uuid.hex()}")
+        self._disturbance = Disturbance(kinds_of(kinds), generator, SHARE, time.sleep)
+
+    def _on_item(
+        self,
+        handler: Callable[[str, int, Any, int], None],
+        port: InputPort,
+        stream: str,
+        item: Any,
+    ) -> None:
+        self._items += 1
+        pass_on = partial(handler, stream, port.taken - 1, item, self._time_usec(port, item))
+        self._disturbance.take(pass_on, item.detach if isinstance(item, Frame) else bool)
+
+
+def kinds_of(text: str) -> list[str]:
+    """Return the kinds in a text, separated by commas; "" has none."""
+    return [kind for kind in text.split(",") if kind]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -75,15 +75,15 @@ class TestBench(Expectations):
         Raises:
             Inconclusive: Some may have been missed.
         """
-        bound = pattern(self.run.names)
+        bound, now_usec = pattern(self.run.names), self.run.now_usec()
         start = self.began_usec if after is None else after.time_usec
         if lag := self.run.sight.catch_up(bound.channel):
             raise Inconclusive(f"not every {bound.text} is known: {lag}")
-        if unseen := self.run.sight.unseen(bound.channel, start, self.run.now_usec()):
+        if unseen := self.run.sight.unseen(bound.channel, start, now_usec):
             raise Inconclusive(f"not every {bound.text} is known: {unseen.text}")
-        return [
-            event for event in self.run.history.of(bound.channel, start) if bound.matches(event)
-        ]
+        # what has come since, while a late tap was waited for, is left out
+        events = self.run.history.of(bound.channel, start, now_usec)
+        return [event for event in events if bound.matches(event)]
 
     def measure(
         self,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.long.false_verdicts import BROKEN, SOUND, Example, run_session
+from tests.benchmarks.long.false_verdicts import BROKEN, SOUND, Example, play, run_session
 from tests.support.disturbed_tap import KINDS
 
 TAPPED = "no_row or one_reading or one_row or no_light or each_press"
@@ -19,9 +19,10 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda each: each.what)
 def test_no_verdict_is_false(tmp_path: Path, example: Example) -> None:
-    (tmp_path / "undisturbed").mkdir()
-    assert run_session(example, "", "", 1, tmp_path / "undisturbed").false == []
-    (tmp_path / "disturbed").mkdir()
+    for each in ("played", "disturbed"):
+        (tmp_path / each).mkdir()
+    # played: on the messages of one undisturbed session, without waiting
+    assert play(example, ",".join(KINDS), "some", 30, tmp_path / "played").false == []
     found = run_session(example, ",".join(KINDS), "a handful", 2, tmp_path / "disturbed")
     assert found.false == []
     assert found.least == 2

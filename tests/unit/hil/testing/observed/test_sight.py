@@ -186,6 +186,20 @@ def test_events_so_far_are_those_sent_up_to_now(monkeypatch):
     assert len(TestBench(run).events(on(LINE), after=PRESS)) == 1
 
 
+def test_events_so_far_are_none_that_came_while_a_late_tap_was_waited_for(run, bench):
+    run.item(0)
+    asked_usec = 1500
+    run.now_usec = lambda: asked_usec
+
+    def catch_up(_channel):
+        run.item(1)
+        run.item(2)
+        return ""
+
+    run.sight.catch_up = catch_up
+    assert [event.time_usec for event in bench.events(on(LINE), after=Event("x", 0))] == [0, 1000]
+
+
 def test_what_waits_for_a_processor_may_still_be_on_its_way(monkeypatch):
     monkeypatch.setattr(test_sight, "_LAG_SEC", 0.05)
     monkeypatch.setattr(test_sight, "_GRACE_SEC", 0.0)
