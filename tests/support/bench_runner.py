@@ -25,8 +25,11 @@ class Watcher:
     printed: list[tuple[str, str]] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
     on_phase: dict[Phase, Callable[[], None]] = field(default_factory=dict)
+    status: RunStatus = field(default_factory=RunStatus)
+    """The last one, with the final counts after the run."""
 
     def on_status(self, status: RunStatus) -> None:
+        self.status = status
         if not self.phases or self.phases[-1] is not status.phase:
             self.phases.append(status.phase)
             if call := self.on_phase.pop(status.phase, None):
