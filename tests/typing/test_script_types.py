@@ -17,8 +17,8 @@ from tests.support import ROOT
 
 if TYPE_CHECKING:
     # functions
-    assert_type(syl.get_input_port("a"), syl.InputPort | None)
-    assert_type(syl.get_output_port("a"), syl.OutputPort | None)
+    assert_type(syl.get_input_port("a"), syl.InputPort | Any)
+    assert_type(syl.get_output_port("a"), syl.OutputPort | Any)
     assert_type(syl.time_since_start_msec(), int)
     assert_type(syl.time_since_start_usec(), int)
     assert_type(syl.is_running(), bool)

@@ -70,7 +70,7 @@ def test_rtkit_is_asked_when_the_system_refuses():
     assert system.names() == ["fifo", "rtkit"]
 
 
-def test_a_better_nice_value_comes_next_and_says_what_to_change():
+def test_a_better_nice_value_comes_next_and_names_what_to_change():
     system = FakeSystem(nice=True)
     granted = request_priority(system=system.calls)
     assert (granted.policy, granted.priority, granted.nice) == ("nice", 0, -10)

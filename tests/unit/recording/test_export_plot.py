@@ -180,7 +180,7 @@ def test_what_was_lost_is_red_in_a_plot(tmp_path):
     assert columns_of(cv2.imread(str(tmp_path / "a.png")), LOSS)
 
 
-def test_info_draws_it_and_tells_where_times_come_from(path, tmp_path, capsys):
+def test_info_draws_it_and_shows_where_times_come_from(path, tmp_path, capsys):
     info(path, plot=tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 5000
     assert "kernel ±200 µs" in capsys.readouterr().out

@@ -77,7 +77,7 @@ def test_a_full_queue_refuses_for_that_subscriber_alone_and_the_sender_counts_it
 
 
 @pytest.mark.parametrize("queue", [1, 2, 7, 100])
-def test_a_queue_holds_the_items_that_it_says(queue: int) -> None:
+def test_a_queue_holds_the_items_of_its_limit(queue: int) -> None:
     stream = Stream(DataType.Frame, queue)
     for number in range(queue + 5):
         stream.writer.submit(picture(number))

@@ -98,7 +98,7 @@ def test_wrong_connections_are_refused_and_none_is_no_work(tmp_path):
     make(tmp_path, a=False, b=False)
 
 
-def test_the_stream_says_what_it_holds(tmp_path):
+def test_the_metadata_names_what_the_stream_holds(tmp_path):
     _, context = make(tmp_path)
     assert context.outputs["latencies-out"].metadata == {
         "signal_names": ["Latency"],

@@ -200,7 +200,7 @@ def contact(**settings):
     return ContactPlan(board="uno", pin=7, level=False, **settings)
 
 
-def test_a_button_bounces_as_its_pattern_says_and_ends_as_it_was_pressed():
+def test_a_button_bounces_by_its_pattern_and_ends_as_it_was_pressed():
     bench = Bench(contacts=[contact(pattern_usec=[100, 50, 200, 25])])
     bench.chip("uno").set_input(7, pull_up=True)
     bench.run(1000)

@@ -80,7 +80,7 @@ def empty_cache(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_without_npm_the_remedy_says_how_to_get_it(empty_cache, monkeypatch):
+def test_without_npm_the_remedy_has_how_to_get_it(empty_cache, monkeypatch):
     monkeypatch.setenv("PATH", str(empty_cache))
     with pytest.raises(DeviceError, match="npm is missing") as caught:
         fetch_firmware.fetch()

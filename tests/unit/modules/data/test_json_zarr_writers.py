@@ -133,7 +133,7 @@ def test_rows_and_their_header_reach_json(tmp_path):
     assert content["data"] == [["1", 'a "b"\n'], ["2", "ü"]]
 
 
-def test_what_json_cannot_hold_is_null_and_told(tmp_path):
+def test_what_json_cannot_hold_is_null_and_reported(tmp_path):
     odd = block(0, 3)
     odd.data[:, 0] = [np.nan, np.inf, -np.inf]
     _, folder = run("jsonwriter", tmp_path, [odd])
