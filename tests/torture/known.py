@@ -32,60 +32,7 @@ class Known:
         return check in self.checks and self.text in text
 
 
-def _example(
-    kind: str, target: str, phase: str, module: str = "", delay: float = 0.02
-) -> Injection:
-    return Injection(0, 0, kind, target, module, phase, delay, 0.1)
-
-
-def _fork_server_was_interrupted(outcome: Outcome) -> bool:
-    injection = outcome.injection
-    interrupted = (injection.kind, injection.target) == ("interrupt", "fork server")
-    return interrupted and outcome.phase == "spawn" and outcome.code == 1
-
-
-def _worker_was_asked_to_end(outcome: Outcome) -> bool:
-    injection = outcome.injection
-    return injection.target == "worker" and injection.kind in ("interrupt", "terminate")
-
-
-KNOWN: tuple[Known, ...] = (
-    Known(
-        "the fork server dies between two requests for workers: no remedy, or an internal error",
-        ("message", "traceback"),
-        lambda outcome: outcome.injection.target == "fork server" and outcome.phase == "spawn",
-    ),
-    Known(
-        "SIGINT while the fork server imports its first modules ends it, with a traceback",
-        ("exit code", "traceback", "message"),
-        _fork_server_was_interrupted,
-    ),
-    Known(
-        "Ctrl-C while mlink is imported prints a traceback",
-        ("traceback",),
-        lambda outcome: (
-            outcome.injection.kind.startswith("interrupt") and outcome.phase == "import"
-        ),
-        _example("interrupt", "engine", "import", delay=0.12),
-    ),
-    Known(
-        "a worker that is asked to end before it has built its module prints a traceback",
-        ("traceback",),
-        _worker_was_asked_to_end,
-    ),
-    Known(
-        "a Zarr store that was killed before it had its first file cannot be repaired",
-        ("repair",),
-        lambda outcome: outcome.phase in ("spawn", "prepare", "start"),
-        text="zarr: No group found",
-    ),
-    Known(
-        "a video that was killed before it had its tsync file counts as damaged",
-        ("verify",),
-        lambda outcome: outcome.phase in ("spawn", "prepare", "start"),
-        text="1 video file(s), but 0 tsync file(s)",
-    ),
-)
+KNOWN: tuple[Known, ...] = ()
 
 
 def cause_of(outcome: Outcome, verdict: Verdict) -> str:

@@ -11,18 +11,20 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.torture.checks import Verdict, judge
-from tests.torture.disturb import Outcome, disturbed
+from tests.torture.disturb import MISSED, Outcome, disturbed
 from tests.torture.injections import Injection
 from tests.torture.known import cause_of
 
-JOBS = 2
-"""Runs at a time: each mostly waits."""
-
 
 class Tally:
-    """Counts what was survived, by kind and target."""
+    """Counts what was survived, by kind and target.
 
-    def __init__(self) -> None:
+    Args:
+        jobs: Runs at a time: each mostly waits.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
         self.counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
         """(kind, target) → runs, survived, failed by a known fault."""
         self.lost_sec: dict[str, list[float]] = defaultdict(list)
@@ -38,8 +40,8 @@ class Tally:
         """
         possible = (each for each in injections if os.geteuid() == 0 or not each.needs_root)
         deadline = time.monotonic() + within_sec
-        with ThreadPoolExecutor(JOBS) as pool:
-            for job in [pool.submit(self._work, possible, deadline) for _ in range(JOBS)]:
+        with ThreadPoolExecutor(self._jobs) as pool:
+            for job in [pool.submit(self._work, possible, deadline) for _ in range(self._jobs)]:
                 job.result()
 
     def _work(self, injections: Iterator[Injection], deadline: float) -> None:
@@ -55,13 +57,16 @@ class Tally:
 
     def _count(self, outcome: Outcome, verdict: Verdict) -> None:
         injection, cause = outcome.injection, cause_of(outcome, verdict)
-        count = self.counts[injection.kind, injection.target]
-        count[0] += 1
-        count[1] += verdict.survived
-        count[2] += bool(cause)
+        missed = outcome.phase == MISSED
+        if not missed:
+            count = self.counts[injection.kind, injection.target]
+            count[0] += 1
+            count[1] += verdict.survived
+            count[2] += bool(cause)
         for name, seconds in verdict.lost_sec.items():
             self.lost_sec[name].append(seconds)
-        word = "ok" if verdict.survived else f"known ({cause})" if cause else "FAILED"
+        word = "missed" if missed else "ok"
+        word = word if verdict.survived else f"known ({cause})" if cause else "FAILED"
         head = f"{injection.number:4} {injection} [{outcome.phase}] exit {outcome.code}: {word}"
         text = "\n".join([head, *(f"     {check}: {what}" for check, what in verdict.problems)])
         print(text, flush=True)

@@ -19,13 +19,14 @@ from tests.torture.tally import Tally
 
 SHORT, WITHIN_SEC, SHORT_PAUSE_SEC = 20, 75.0, 2.0
 LONG, LONG_PAUSE_SEC = 1_000, 10.0
+JOBS = 4
 TRIES = 5
 """Of the example of a known fault: its moment may be missed."""
 
 
 def torture(count: int, longest_pause_sec: float, within_sec: float = float("inf")) -> None:
     seed = int(os.environ.get("MLINK_TORTURE_SEED") or random.randrange(10**6))
-    tally = Tally()
+    tally = Tally(JOBS)
     injections = draw(seed, longest_pause_sec=longest_pause_sec)
     tally.run(itertools.islice(injections, count), within_sec)
     print(tally.table())
@@ -33,10 +34,9 @@ def torture(count: int, longest_pause_sec: float, within_sec: float = float("inf
         pytest.fail("\n".join(tally.unexplained), pytrace=False)
 
 
-@pytest.mark.long
 @pytest.mark.real_time
 @pytest.mark.edlio
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_some_disturbed_runs_keep_their_account() -> None:
     torture(SHORT, SHORT_PAUSE_SEC, WITHIN_SEC)
 
@@ -49,13 +49,21 @@ def test_a_thousand_disturbed_runs_keep_their_account() -> None:
     torture(LONG, LONG_PAUSE_SEC)
 
 
+ONCE_FATAL = [
+    Injection(0, 0, "terminate", "worker", "video", "prepare", 0.05, 0.1),
+    Injection(0, 0, "terminate", "worker", "json", "prepare", 0.05, 0.1),
+    Injection(0, 0, "terminate", "worker", "cam", "spawn", 0.0, 0.1),
+    Injection(0, 0, "interrupt", "engine", "", "import", 0.12, 0.1),
+    Injection(0, 0, "interrupt", "fork server", "", "spawn", 0.05, 0.1),
+    Injection(0, 0, "kill", "fork server", "", "spawn", 0.05, 0.1),
+    Injection(0, 0, "kill", "engine", "", "spawn", 0.3, 0.1),
+]
+
+
 @pytest.mark.real_time
 @pytest.mark.edlio
-@pytest.mark.parametrize("module", ["video", "json"])
-def test_a_worker_that_is_asked_to_end_while_it_waits_for_the_engine_names_itself(
-    module: str,
-) -> None:
-    injection = Injection(0, 0, "terminate", "worker", module, "prepare", 0.05, 0.1)
+@pytest.mark.parametrize("injection", ONCE_FATAL, ids=str)
+def test_what_once_printed_a_traceback_or_no_remedy(injection: Injection) -> None:
     with disturbed(injection) as outcome:
         assert judge(outcome).problems == []
 

@@ -29,11 +29,14 @@ from mlink.cli.repair import repair
 from mlink.cli.replay import replay
 from mlink.cli.run import run
 from mlink.cli.verify import verify
+from mlink.ctrl_c import raise_on_ctrl_c
 from mlink.errors import MlinkError
 
 __all__ = ["app", "main"]
 
 COMMANDS_GROUP = "mlink.commands"
+_IMPORT_MUCH = ("run", "replay")
+"""Commands that call `raise_on_ctrl_c` themselves, when they have imported what they need."""
 
 
 class _Group(TyperGroup):
@@ -94,6 +97,8 @@ def options(
 ) -> None:
     """Hardware-in-the-loop runs: boards, cameras and your scripts on one clock."""
     context.ensure_object(dict)["debug"] = debug
+    if context.invoked_subcommand not in _IMPORT_MUCH:
+        raise_on_ctrl_c()
 
 
 for command in (

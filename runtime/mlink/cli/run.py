@@ -22,6 +22,7 @@ from mlink.cli.options import (
     wants_debug,
 )
 from mlink.cli.output import ExitCode
+from mlink.ctrl_c import raise_on_ctrl_c
 
 if TYPE_CHECKING:
     from mlink.cli.live import LogView
@@ -103,6 +104,7 @@ def run(
     from mlink.engine.run import RunOptions, run_bench
     from mlink.errors import BenchError, MlinkError
 
+    raise_on_ctrl_c()
     options = RunOptions(
         duration_s=for_s,
         out_dir=out,

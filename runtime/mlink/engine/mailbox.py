@@ -118,7 +118,8 @@ class RunMessages:
             )
 
     def _worker_exited(self, worker: WorkerHandle, code: int) -> None:
-        if code not in (0, UNKNOWN_EXIT) or not worker.closed:
+        never_forked = code == UNKNOWN_EXIT and not worker.pid  # the failure is the fork server's
+        if (code not in (0, UNKNOWN_EXIT) or not worker.closed) and not never_forked:
             what = f"its process {_how(code)}"
             if place := self._crash(worker):
                 what += f": {place}"

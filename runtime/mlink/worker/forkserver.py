@@ -21,19 +21,24 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable
 
 import msgspec
 
-from mlink.control import WorkerSpec
+from mlink import control
+from mlink.control import WorkerSpec, worker_channel
+from mlink.ctrl_c import let_through
+from mlink.errors import ControlError
 from mlink.worker.connection import adopt, become_program
+from mlink.worker.failure import describe
 from mlink.worker.leftovers import MODULE_VARIABLE, Left, children, end_processes, process_name
 from mlink.worker.life import Worker
 
 REQUEST_LIMIT = 1 << 18
 MAX_DESCRIPTORS = 200
 """Most descriptors in a packet; the kernel's limit is 253 (SCM_MAX_FD)."""
+_FAULT = 70
+"""Exit code of a worker that did not come to its own end."""
 
 
 class Forked(msgspec.Struct, tag=True, frozen=True):
@@ -63,6 +68,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine handles Ctrl-C
     # Processes whose parent has ended become children of this one (PR_SET_CHILD_SUBREAPER).
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    let_through()
     for name in sys.argv[2:]:
         # a module that cannot be imported fails again in its worker, which reports it
         with contextlib.suppress(Exception):
@@ -115,7 +121,8 @@ def serve(requests: socket.socket) -> None:
             names[pid] = workers[pid] = spec.name
             for fd in descriptors:
                 os.close(fd)
-            requests.send(encode(Forked(spec.name, pid)))
+            with contextlib.suppress(OSError):  # the engine was killed: the next packet is its end
+                requests.send(encode(Forked(spec.name, pid)))
 
 
 def _reap() -> list[tuple[int, int]]:
@@ -159,7 +166,7 @@ def _end_what_is_left(engine: socket.socket, workers: dict[int, str]) -> None:
 
 def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
     """Run as a worker and exit; never return to the server's loop."""
-    code = 70
+    code, phase = _FAULT, "load"
     try:
         os.setsid()  # a terminal's Ctrl-C reaches the engine only, which stops the workers
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -175,10 +182,13 @@ def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
         if spec.program:
             become_program(spec, descriptors)
         connection = adopt(spec, descriptors)
-        code = Worker(connection).run()
+        worker = Worker(connection)
+        phase = "close"  # whatever its module does is reported by the worker itself
+        code = worker.run()
         connection.printed.finish()
-    except BaseException:  # noqa: BLE001 - a child must not return into the server
-        traceback.print_exc(file=sys.__stderr__)
+    except BaseException as error:  # noqa: BLE001 - a child must not return into the server
+        if code == _FAULT:
+            _report(error, phase, spec, descriptors[0])
     finally:
         os._exit(code)
 
@@ -192,6 +202,20 @@ def _exit_of(worker: int) -> Callable[[int, object], None]:
         raise SystemExit(128 + number)
 
     return handle
+
+
+def _report(error: BaseException, phase: str, spec: WorkerSpec, channel: int) -> None:
+    """Send a failure outside of the module, such as a signal before it is built."""
+    found = describe(error, debug=spec.debug)
+    with contextlib.suppress(ControlError, OSError):  # the engine has gone
+        worker_channel(socket.socket(fileno=os.dup(channel))).send(
+            control.Failed(
+                phase=phase,
+                message=control.cut(found.message),
+                remedy=control.cut(found.remedy),
+                detail=control.cut(found.detail),
+            )
+        )
 
 
 def _wake_on_time() -> None:

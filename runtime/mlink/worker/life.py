@@ -59,8 +59,7 @@ class Worker:
 
     def load(self) -> None:
         """Build the module and send Loaded."""
-        if self._guard("load", self._build):
-            self._channel.send(control.Loaded(os.getpriority(os.PRIO_PROCESS, 0)))
+        self._guard("load", self._build)
 
     def follow(self) -> int:
         """Follow the engine until its Close, then close; return the process's exit code.
@@ -96,6 +95,7 @@ class Worker:
     def _build(self) -> None:
         self._module = self._build_module(self.host)
         self.host.module = self._module
+        self._channel.send(control.Loaded(os.getpriority(os.PRIO_PROCESS, 0)))
 
     def _prepare(self, inputs: dict[str, InputPlan]) -> None:
         assert self._module is not None

@@ -16,6 +16,7 @@ import msgspec
 
 from mlink.closing import ClosesOnExit
 from mlink.control import WorkerSpec
+from mlink.ctrl_c import held_back
 from mlink.errors import ControlError
 from mlink.worker.forkserver import Exited, Forked, ServerMessages
 from mlink.worker.leftovers import RUN_VARIABLE, Left, end_run
@@ -37,7 +38,7 @@ class ForkServer(ClosesOnExit):
     def __init__(self, preload: Sequence[str], folder: Path) -> None:
         self._folder = str(folder.resolve())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        with theirs, held_back():
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "mlink.worker.forkserver", str(theirs.fileno()), *preload],
                 pass_fds=[theirs.fileno()],
@@ -79,7 +80,7 @@ class ForkServer(ClosesOnExit):
         return stat.rpartition(")")[2][1:2] in ("T", "t")
 
     def request(self, spec: WorkerSpec, descriptors: Sequence[int]) -> bool:
-        """Request a worker; its Forked message follows.
+        """Request a worker; its Forked message follows, or `receive` reports the end.
 
         Args:
             spec: The worker's spec.
@@ -89,7 +90,7 @@ class ForkServer(ClosesOnExit):
             False if there is no room: the server takes no request while it imports modules.
 
         Raises:
-            ControlError: The fork server has ended, or takes no request.
+            ControlError: The fork server takes no request.
         """
         try:
             socket.send_fds(
@@ -98,8 +99,13 @@ class ForkServer(ClosesOnExit):
             return True
         except BlockingIOError:
             return False
+        except (BrokenPipeError, ConnectionResetError):
+            return True  # it has ended; what it has sent before is still to be received
         except OSError as error:
-            raise ControlError(f"cannot request a worker from the fork server: {error}") from error
+            raise ControlError(
+                f"cannot request the worker of {spec.name}: {self.describe()} ({error.strerror})",
+                remedy="Run it again; if it happens again, look whether the machine is overloaded.",
+            ) from error
 
     def receive(self) -> Forked | Exited | None:
         """Return a waiting message, or None.
@@ -114,8 +120,8 @@ class ForkServer(ClosesOnExit):
         if not packet:
             raise ControlError(
                 f"the process that starts the modules (mlink.worker.forkserver) {self._end()}",
-                remedy="The run ends, and its modules close their files. `dmesg` shows whether the "
-                "system has killed it because memory was short.",
+                remedy="The run ends, and its modules close their files. Run it again; `dmesg` "
+                "shows whether the system has killed it because memory was short.",
             )
         message = self._decoder.decode(packet)
         assert not isinstance(message, Left)  # these come when it ends
@@ -125,7 +131,7 @@ class ForkServer(ClosesOnExit):
         try:
             return self._sock.recv(1 << 16, socket.MSG_DONTWAIT)
         except ConnectionResetError:
-            # it was killed before it read all that was sent; its own last messages follow the error
+            # it ended before it read all that was sent; its own last messages follow the error
             return self._sock.recv(1 << 16, socket.MSG_DONTWAIT)
 
     def _end(self) -> str:

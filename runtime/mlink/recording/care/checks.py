@@ -12,6 +12,9 @@ from mlink.storage.failures import storage_errors
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync_reader import TsyncData
 
+_EMPTY_STORE = {"zarr.json", "timestamps/zarr.json", "data/zarr.json"}
+"""The files of a new Zarr store."""
+
 
 @dataclass(slots=True)
 class Checked:
@@ -124,6 +127,9 @@ def check_zarr(unit: UnitFolder) -> Checked:
         found.notes.append("the zarr library is not installed: arrays were not checked")
         return found
     for name in present(unit):
+        if is_half_made(unit.path / name):
+            found.unfinished.append(f"{name} contains no samples: it was not created to its end")
+            continue
         try:
             group = zarr.open_group(str(unit.path / name), mode="r")
             lengths = {key: int(array.shape[0]) for key, array in group.arrays()}
@@ -142,6 +148,12 @@ def check_zarr(unit: UnitFolder) -> Checked:
             )
     _compare_counts(found, unit, "sample_count", "samples")
     return found
+
+
+def is_half_made(store: Path) -> bool:
+    """Return whether a kill came while a Zarr store was created: it lacks arrays and samples."""
+    files = (path for path in store.rglob("*") if path.is_file() and path.suffix != ".partial")
+    return {path.relative_to(store).as_posix() for path in files} < _EMPTY_STORE
 
 
 def _compare_counts(found: Checked, unit: UnitFolder, key: str, what: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlink.errors import StorageError
-from mlink.recording.care.checks import count_rows, present, whole_rows_size
+from mlink.recording.care.checks import count_rows, is_half_made, present, whole_rows_size
 from mlink.recording.care.journal_check import cut_journals
 from mlink.recording.signals import load_json
 from mlink.recording.video_file import is_finished, probe, remux
@@ -24,6 +24,9 @@ from mlink.storage.tsync_repair import cut_tsync
 
 _KEPT_BYTES = 2000
 """Bytes of a torn row that are kept in the log of the repair."""
+
+_ROWS = '"data":['
+"""What the rows of a JSON file follow."""
 
 Repaired = tuple[dict[str, Any], list[str]]
 
@@ -102,24 +105,32 @@ def repair_table(unit: UnitFolder) -> Repaired:
 def repair_json(unit: UnitFolder) -> Repaired:
     """Close a torn file after its last complete row.
 
+    A file that is torn within its head is removed from the manifest: it has no row.
+
     Raises:
-        StorageError: It is torn within its head, or cannot be written.
+        StorageError: It cannot be written.
     """
     done: list[str] = []
+    abandoned: list[str] = []
     rows = 0
     for name in present(unit):
         path = unit.path / name
         try:
             content = load_json(path)
         except ValueError:
-            content = _rewrite_json(path)
+            if _ROWS not in (text := _readable_text(path)):
+                abandoned.append(name)
+                continue
+            content = _rewrite_json(path, text)
             done.append(f"{name}: closed after its last complete row")
         rows += len(content.get("data", []))
-    return {"row_count": rows}, done
+    return _without(unit, abandoned, "rows", {"row_count": rows}, done)
 
 
 def repair_zarr(unit: UnitFolder) -> Repaired:
     """Shorten the arrays of a store to its complete samples.
+
+    A store that was killed while it was created is removed from the manifest: it has no samples.
 
     Raises:
         StorageError: The zarr library is not installed.
@@ -131,8 +142,12 @@ def repair_zarr(unit: UnitFolder) -> Repaired:
             "the zarr library is not installed", remedy="pip install 'mlink-hil[zarr]'"
         ) from error
     done: list[str] = []
+    abandoned: list[str] = []
     samples = 0
     for name in present(unit):
+        if is_half_made(unit.path / name):
+            abandoned.append(name)
+            continue
         group = zarr.open_group(zarr.storage.LocalStore(unit.path / name), mode="r+")
         arrays = dict(group.arrays())
         shortest = min((int(array.shape[0]) for array in arrays.values()), default=0)
@@ -142,7 +157,7 @@ def repair_zarr(unit: UnitFolder) -> Repaired:
             if (surplus := int(array.shape[0]) - count) > 0:
                 array.resize((count, *array.shape[1:]))
                 done.append(f"{name}: cut off {surplus} incomplete sample(s) of {key}")
-    return {"sample_count": samples}, done
+    return _without(unit, abandoned, "samples", {"sample_count": samples}, done)
 
 
 def repair_journal(unit: UnitFolder) -> Repaired:
@@ -154,9 +169,8 @@ def repair_journal(unit: UnitFolder) -> Repaired:
     return attributes, done
 
 
-def _rewrite_json(path: Path) -> dict[str, Any]:
-    text = _readable_text(path)
-    head = text.find('"data":[') + len('"data":[')
+def _rewrite_json(path: Path, text: str) -> dict[str, Any]:
+    head = text.find(_ROWS) + len(_ROWS)
     for candidate in (text, text[: text.rfind("]") + 1] + "]}", text[:head] + "]}"):
         try:
             content: dict[str, Any] = json.loads(candidate)
@@ -194,6 +208,17 @@ def _readable_text(path: Path) -> str:
     except zstandard.ZstdError:
         pass  # the torn end; the text before it is used
     return text.decode(errors="ignore")
+
+
+def _without(
+    unit: UnitFolder, empty: list[str], what: str, attributes: dict[str, Any], done: list[str]
+) -> Repaired:
+    """Return the result of a repair, without files in which there was nothing yet."""
+    if empty:
+        attributes["abandoned_files"] = empty
+        done += [f"{name} contains no {what}; removed it from the manifest" for name in empty]
+        _leave_out(unit, empty)
+    return attributes, done
 
 
 def _leave_out(unit: UnitFolder, names: list[str]) -> None:

@@ -154,7 +154,11 @@ def _id_of(root: UnitFolder) -> bytes:
 
 
 def _register_unknown_files(unit: UnitFolder, report: RepairReport) -> UnitFolder:
-    names = [name for name in unit.strangers if not name.endswith(".damaged")]
+    names = [
+        name
+        for name in unit.strangers
+        if not name.endswith(".damaged") and not _removed_as_empty(unit.path / name, unit, report)
+    ]
     if not names:
         return unit
     manifest = dict(unit.manifest)
@@ -171,6 +175,19 @@ def _register_unknown_files(unit: UnitFolder, report: RepairReport) -> UnitFolde
     write_toml(unit.path / MANIFEST, manifest)
     _note(report, unit, f"registered {', '.join(names)} in the manifest")
     return read_unit(unit.path, unit.name)
+
+
+def _removed_as_empty(path: Path, unit: UnitFolder, report: RepairReport) -> bool:
+    """Remove a file or folder that has nothing in it: it was being created when the kill came."""
+    with storage_errors(path, "remove"):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+        elif path.is_file() and not path.stat().st_size:
+            path.unlink()
+        else:
+            return False
+    _note(report, unit, f"removed {path.name}, which is empty")
+    return True
 
 
 def _table(names: list[str], folder: Path) -> dict[str, Any]:

@@ -27,7 +27,10 @@ def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
     parts = present(unit)
     tsync_names = [name for name in unit.tsync_names if (unit.path / name).is_file()]
     if len(tsync_names) != len(parts):
-        found.damage.append(f"{len(parts)} video file(s), but {len(tsync_names)} tsync file(s)")
+        # A kill may come between the two entries of a new file: the other one is there then.
+        entered = not _has_stranger(unit, tsync=len(tsync_names) < len(parts))
+        text = f"{len(parts)} video file(s), but {len(tsync_names)} tsync file(s)"
+        (found.damage if entered else found.unfinished).append(text)
     last = None
     for name, tsync_name in itertools.zip_longest(parts, tsync_names):
         probed = VideoProbe(0, finished=True)
@@ -51,6 +54,10 @@ def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
     elif isinstance(written, int) and written != found.items:
         found.damage.append(f"{found.items} frames are there, {written} were written")
     return found
+
+
+def _has_stranger(unit: UnitFolder, *, tsync: bool) -> bool:
+    return any(name.endswith(".tsync") == tsync for name in unit.strangers)
 
 
 def check_tsync(found: Checked, path: Path) -> TsyncData | None:

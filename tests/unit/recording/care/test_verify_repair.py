@@ -1,5 +1,6 @@
 """`mlink verify` finds damaged and unfinished parts; `mlink repair` closes a crashed recording."""
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -15,8 +16,12 @@ import typer
 from mlink.cli.repair import repair
 from mlink.cli.verify import verify
 from mlink.errors import StorageError
+from mlink.modules.data.json_file import JsonFile
+from mlink.modules.data.zarr_store import ZarrStore
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
+from mlink.storage import edl
+from mlink.storage.edl import create_collection
 from mlink.storage.tsync import TsyncWriter
 from mlink.storage.tsync_format import Generation
 from mlink.storage.tsync_reader import read_tsync
@@ -248,6 +253,106 @@ def test_a_video_without_any_picture_is_left_out(tmp_path):
     assert attributes["frame_count"] == 0
     assert attributes["times_without_picture_usec"] == [time_of(i) for i in range(3)]
     assert "data" not in toml(path / "video" / "manifest.toml")
+
+
+class BeforeIt(Exception):
+    """Ends a recorder before its next write of a manifest, as a kill does."""
+
+
+@pytest.mark.parametrize("writes", range(4))
+@pytest.mark.parametrize("slices", [False, True])
+def test_a_video_is_finished_whatever_was_entered_when_the_kill_came(
+    tmp_path, monkeypatch, writes, slices
+):
+    """A new file, its times and the entries of both in the manifest come one after the other."""
+    options = {"slices_enabled": True, "slices_interval": 0.01} if slices else {}
+    live = LiveRecording(tmp_path / "live", **options).feed(3 if slices else 0)
+    real, left = edl.write_toml, iter(range(writes))
+
+    def write_toml(path, content):
+        if path.parent.name == "video" and next(left, None) is None:
+            raise BeforeIt
+        real(path, content)
+
+    monkeypatch.setattr(edl, "write_toml", write_toml)
+    with contextlib.suppress(BeforeIt):
+        live.feed(40)
+    path = live.as_a_kill_leaves_it(tmp_path / "killed")
+    monkeypatch.undo()
+    live.close()
+    assert verify_recording(path).of_level("damage") == []
+    report = repair_recording(path)
+    assert report.ok, (report.failed, texts(report.after))
+    assert verify_recording(path, decode=True).intact
+    assert repair_recording(path).done == []
+
+
+def test_a_missing_tsync_file_is_damage_though_another_file_is_there(recording):
+    (recording / "video" / "video.tsync").unlink()
+    (recording / "video" / "notes.txt").write_text("mine")
+    assert "1 video file(s), but 0 tsync file(s)" in texts(verify_recording(recording), "damage")
+
+
+BEGINNINGS = {
+    "data.zarr": [
+        {},
+        {"zarr.json": 1},
+        {"zarr.json": 1, "timestamps/zarr.json": 1},
+        {"zarr.json": 1, "timestamps/zarr.json": 1, "data/zarr.json": 1},
+        {"zarr.0815.partial": 1},
+    ],
+    "data.json": [{"": 0}, {"": 7}, {"": 20}],
+    "data.json.zst": [{"": 0}, {"": 1}, {"": 9}],
+    "data.csv": [{"": 0}, {"": 3}],
+    "data.tsync": [{"": 0}],
+}
+"""What is there of a recorder's file while it is created: its parts, all of it or so many bytes."""
+
+
+@pytest.mark.parametrize("entered", [False, True], ids=["not in the manifest", "in the manifest"])
+@pytest.mark.parametrize(
+    ("name", "parts"), [(name, parts) for name, each in BEGINNINGS.items() for parts in each]
+)
+def test_a_file_that_was_killed_while_it_was_created_is_finished(tmp_path, name, parts, entered):
+    root = create_collection(tmp_path / "rec", collection_id=bytes(16), generator="test")
+    dataset = root.create_dataset("signals")
+    whole = tmp_path / name
+    make_new_file(whole)
+    target = dataset.path_for_basename(name)
+    for part, size in parts.items():
+        (target / part).parent.mkdir(parents=True, exist_ok=True)
+        source = whole / part
+        content = source.read_bytes() if source.is_file() else b""
+        (target / part if part else target).write_bytes(
+            content if whole.is_dir() else content[:size]
+        )
+    if not parts:
+        target.mkdir()
+    if entered and (parts and list(parts.values()) != [0]):
+        dataset.set_data_file(name)
+    assert verify_recording(root.path).of_level("damage") == []
+    report = repair_recording(root.path)
+    assert report.ok, (report.failed, texts(report.after))
+    assert verify_recording(root.path, decode=True).intact
+    assert repair_recording(root.path).done == []
+
+
+def make_new_file(path):
+    """Create a file as its recorder does, without a row."""
+    match path.name.partition(".")[2]:
+        case "zarr":
+            ZarrStore(
+                path, dtype="float32", columns=1, chunk_rows=1000, dimension="time",
+                time_attributes={}, data_attributes={"signal_names": ["a"]},
+            ).close()  # fmt: skip
+        case "json":
+            path.write_text('{"columns":["timestamp","a"],"data":[]}')
+        case "json.zst":
+            JsonFile(path, {}, ["timestamp", "a"]).close()
+        case "csv":
+            path.write_text("a;b\n")
+        case "tsync":
+            TsyncWriter(path, collection_id=bytes(16)).close()
 
 
 def test_verify_as_a_command(recording, capsys):
