@@ -37,7 +37,7 @@ def read_with_edlio(what: str, *paths: Path, former: bool = False) -> Any:
         [str(PYTHON), str(SCRIPT), what, *map(str, paths)],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         env={**os.environ, "PYTHONPATH": str(FORMER)} if former else None,
     )
     how = f"edlio ended with {done.returncode} on {paths}:\n{done.stderr}"

@@ -263,7 +263,7 @@ def ffprobe_count(path: Path) -> int:
     assert shutil.which("ffprobe"), "apt-get install ffmpeg"
     done = subprocess.run(
         ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", str(path)],
-        capture_output=True, text=True, check=True, timeout=100,
+        capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
     assert done.stderr == ""
     return int(json.loads(done.stdout)["streams"][0]["nb_read_frames"])
