@@ -26,7 +26,8 @@ from collections.abc import Callable
 import msgspec
 
 from mlink import control
-from mlink.control import WorkerSpec, worker_channel
+from mlink.channel import worker_channel
+from mlink.control import WorkerSpec
 from mlink.ctrl_c import let_through
 from mlink.errors import ControlError
 from mlink.worker.connection import adopt, become_program
