@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import logging
 import select
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,20 +24,19 @@ from mlink.module import Module, ModuleSettings, RunInfo
 from mlink.recording.journal import GROUP
 from mlink.storage.edl import Dataset, Group, create_dataset
 from mlink.transport.doorbell import Doorbell
-from mlink.worker.failure import describe
 from mlink.worker.module_journal import ModuleJournal
-from mlink.worker.ports import WorkerInput, WorkerOutput
+from mlink.worker.ports import WorkerInput
+from mlink.worker.reports import Reporting
 from mlink.worker.timers import Timers
 
 BATCH = 64
 """Most items dispatched from one input before other inputs and control messages are served."""
 
-_STATUS_PERIOD_S = 0.25
 _WAIT_LIMIT_USEC = 250_000
 _DRAIN_WAIT_USEC = 100_000
 
 
-class ModuleHost:
+class ModuleHost(Reporting):
     """Implements `mlink.module.ModuleContext` in real time for the module of this process.
 
     Args:
@@ -56,10 +53,8 @@ class ModuleHost:
         channel: Channel[EngineMessages],
         doorbell: Doorbell,
     ) -> None:
-        self.spec = spec
+        super().__init__(spec, channel)
         self.settings: Any = settings
-        self.inputs = {port.id: WorkerInput(port) for port in spec.inputs}
-        self.outputs = {port.id: WorkerOutput(port) for port in spec.outputs}
         self.master_clock: Clock = MasterClock()
         self.clock: Clock = self.master_clock
         self.journal = ModuleJournal()
@@ -76,13 +71,11 @@ class ModuleHost:
             time_created=datetime.fromisoformat(spec.time_created) if spec.time_created else None,
         )
         self.datasets: list[Dataset | Group] = []
-        self.started = False
         self.stop_asked = False
         self.failed = False
         self.engine_lost = False
         self.module: Module[Any] | None = None
         self.inbox: list[EngineMessages] = []
-        self._channel = channel
         self._doorbell = doorbell
         self._poll = select.poll()
         self._poll.register(doorbell.fileno(), select.POLLIN)
@@ -92,8 +85,6 @@ class ModuleHost:
         self._pipes: dict[int, WorkerInput] = {}
         self._more_waits = False
         self._timers = Timers(self.log.warning)
-        self._status_text = ""
-        self._next_status = 0.0
 
     def begin(self, t0_monotonic_ns: int) -> None:
         """Start master time; its zero is this CLOCK_MONOTONIC reading in ns."""
@@ -161,46 +152,6 @@ class ModuleHost:
         self.failed = True
         self.send_failure(error, "running")
         self._doorbell.ring()
-
-    def send_failure(self, error: BaseException | str, phase: str) -> None:
-        """Send a failure to the engine, as texts for the user."""
-        found = describe(error, debug=self.run_info.debug)
-        self._try_send(
-            control.Failed(
-                phase=phase,
-                message=control.cut(found.message),
-                remedy=control.cut(found.remedy),
-                detail=control.cut(found.detail),
-            )
-        )
-
-    def request_stop(self, reason: str) -> None:
-        """Request the end of the run, as a success.
-
-        The module runs on until the engine's Stop arrives.
-        """
-        self._try_send(control.StopRequest(control.cut(reason)))
-
-    def set_status(self, text: str) -> None:
-        """Set the module's status text, sent with its next counts.
-
-        Texts longer than `control.TEXT_LIMIT` are truncated.
-        """
-        self._status_text = control.cut(text)
-
-    def report(self, key: str, value: float | str) -> None:
-        """Send a figure for the summary and the recording.
-
-        Args:
-            key: Name of the figure; a later value replaces an earlier one.
-            value: A number, or a text.
-        """
-        text = control.cut(value) if isinstance(value, str) else value
-        self._try_send(control.Report(control.cut(key), text))
-
-    def hint(self, text: str) -> None:
-        """Send a hint for the summary of a run that succeeds."""
-        self._try_send(control.Hint(control.cut(text)))
 
     def serve(self, timeout_usec: int = -1) -> None:
         """Dispatch items until a stop is requested, or during one wait of `timeout_usec`.
@@ -400,41 +351,3 @@ class ModuleHost:
         """Report how late delayed calls were."""
         for key, figure in self._timers.figures().items():
             self.report(key, figure)
-
-    # status -------------------------------------------------------------------------------
-
-    def sent_counts(self) -> dict[str, int]:
-        """Return the number of items sent, by output."""
-        return {port.id: port.sent for port in self.outputs.values()}
-
-    def lost_counts(self) -> dict[str, list[int]]:
-        """Items that did not get into each subscription, by output."""
-        return {port.id: port.lost for port in self.outputs.values() if port.connected}
-
-    def skipped_counts(self) -> dict[str, int]:
-        """Return the number of items lost before they could be sent, by output."""
-        return {port.id: port.skipped for port in self.outputs.values() if port.skipped}
-
-    def received_counts(self) -> dict[str, control.InputCount]:
-        """Return the counts of received and lost items, by connected input."""
-        return {port.id: port.count for port in self.inputs.values() if port.source}
-
-    def _send_status_when_due(self) -> None:
-        now = time.monotonic()
-        if now < self._next_status or not self.started:
-            return
-        self._next_status = now + _STATUS_PERIOD_S
-        self._try_send(
-            control.Status(
-                self.sent_counts(),
-                self.received_counts(),
-                self._status_text,
-                self.lost_counts(),
-                self.skipped_counts(),
-                max((port.slowest_s for port in self.inputs.values()), default=0.0),
-            )
-        )
-
-    def _try_send(self, message: control.WorkerMessage) -> None:
-        with suppress(ControlError):  # the engine has gone: the loop reads the end of the channel
-            self._channel.send(message)

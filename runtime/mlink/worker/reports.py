@@ -1,0 +1,109 @@
+"""What a worker reports to its engine: failures, requests, figures, hints, counts of streams."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+from mlink import control
+from mlink.channel import Channel
+from mlink.control import EngineMessages, WorkerSpec
+from mlink.errors import ControlError
+from mlink.worker.failure import describe
+from mlink.worker.ports import WorkerInput, WorkerOutput
+
+_STATUS_PERIOD_S = 0.25
+
+
+class Reporting:
+    """A worker's ports and what it reports; base of the hosts of modules.
+
+    Args:
+        spec: The worker's spec.
+        channel: The control channel to the engine.
+    """
+
+    def __init__(self, spec: WorkerSpec, channel: Channel[EngineMessages]) -> None:
+        self.spec = spec
+        self.inputs = {port.id: WorkerInput(port) for port in spec.inputs}
+        self.outputs = {port.id: WorkerOutput(port) for port in spec.outputs}
+        self.started = False
+        self._channel = channel
+        self._status_text = ""
+        self._next_status = 0.0
+
+    def send_failure(self, error: BaseException | str, phase: str) -> None:
+        """Send a failure to the engine, as texts for the user."""
+        found = describe(error, debug=self.spec.debug)
+        self._try_send(
+            control.Failed(
+                phase=phase,
+                message=control.cut(found.message),
+                remedy=control.cut(found.remedy),
+                detail=control.cut(found.detail),
+            )
+        )
+
+    def request_stop(self, reason: str) -> None:
+        """Request the end of the run, as a success.
+
+        The module runs on until the engine's Stop arrives.
+        """
+        self._try_send(control.StopRequest(control.cut(reason)))
+
+    def set_status(self, text: str) -> None:
+        """Set the module's status text, sent with its next counts.
+
+        Texts longer than `control.TEXT_LIMIT` are truncated.
+        """
+        self._status_text = control.cut(text)
+
+    def report(self, key: str, value: float | str) -> None:
+        """Send a figure for the summary and the recording.
+
+        Args:
+            key: Name of the figure; a later value replaces an earlier one.
+            value: A number, or a text.
+        """
+        text = control.cut(value) if isinstance(value, str) else value
+        self._try_send(control.Report(control.cut(key), text))
+
+    def hint(self, text: str) -> None:
+        """Send a hint for the summary of a run that succeeds."""
+        self._try_send(control.Hint(control.cut(text)))
+
+    def sent_counts(self) -> dict[str, int]:
+        """Return the number of items sent, by output."""
+        return {port.id: port.sent for port in self.outputs.values()}
+
+    def lost_counts(self) -> dict[str, list[int]]:
+        """Items that did not get into each subscription, by output."""
+        return {port.id: port.lost for port in self.outputs.values() if port.connected}
+
+    def skipped_counts(self) -> dict[str, int]:
+        """Return the number of items lost before they could be sent, by output."""
+        return {port.id: port.skipped for port in self.outputs.values() if port.skipped}
+
+    def received_counts(self) -> dict[str, control.InputCount]:
+        """Return the counts of received and lost items, by connected input."""
+        return {port.id: port.count for port in self.inputs.values() if port.source}
+
+    def _send_status_when_due(self) -> None:
+        now = time.monotonic()
+        if now < self._next_status or not self.started:
+            return
+        self._next_status = now + _STATUS_PERIOD_S
+        self._try_send(
+            control.Status(
+                self.sent_counts(),
+                self.received_counts(),
+                self._status_text,
+                self.lost_counts(),
+                self.skipped_counts(),
+                max((port.slowest_s for port in self.inputs.values()), default=0.0),
+            )
+        )
+
+    def _try_send(self, message: control.WorkerMessage) -> None:
+        with suppress(ControlError):  # the engine has gone: the loop reads the end of the channel
+            self._channel.send(message)
