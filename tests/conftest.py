@@ -80,16 +80,3 @@ def pytest_runtest_makereport(item, call):
     report = yield
     _host.excuse(report, item, call.excinfo.value if call.excinfo else None)
     return report
-
-
-def pytest_collection_modifyitems(items):
-    """Run tests that encode AV1 alone: SVT-AV1 can deadlock when others use the processors."""
-    for item in items:
-        parameters = getattr(item, "callspec", None)
-        values = list(parameters.params.values()) if parameters is not None else []
-        if any(
-            value == "av1" or (isinstance(value, dict) and value.get("video_codec") == "av1")
-            for value in values
-            if isinstance(value, str | dict)
-        ):
-            item.add_marker("real_time")

@@ -211,23 +211,28 @@ def _has_capability(number: int) -> bool:
 
 
 @contextmanager
-def scheduling_kept() -> Iterator[None]:
+def scheduling_kept() -> Iterator[set[int]]:
     """Undo changes that a library makes to the scheduling of this process within the block.
 
     SVT-AV1, when run as root, sets the thread that opens it and all of its own threads to
     SCHED_FIFO 99: above capture threads, and above everything else on the machine. At the end the
     calling thread has its old scheduling again, and new real-time threads become ordinary ones.
     Other new threads keep what they inherited: raising them from SCHED_IDLE may need a privilege.
+
+    Yields:
+        A set that after the block has the kernel's numbers of the new threads.
     """
     caller = threading.get_native_id()
     own, param = os.sched_getscheduler(caller), os.sched_getparam(caller)
     before = _thread_ids()
+    started: set[int] = set()
     try:
-        yield
+        yield started
     finally:
         if os.sched_getscheduler(caller) != own or os.sched_getparam(caller) != param:
             os.sched_setscheduler(caller, own, param)
-        for thread_id in _thread_ids() - before:
+        started |= _thread_ids() - before
+        for thread_id in started:
             try:
                 policy = os.sched_getscheduler(thread_id) & ~os.SCHED_RESET_ON_FORK
                 if policy in (os.SCHED_FIFO, os.SCHED_RR):

@@ -17,8 +17,6 @@ import pytest
 
 BUSY_SHARE = 0.75
 """Share of a test's time in which tasks waited for a processor: above it, the computer was busy."""
-AV1_BUSY_SHARE = 0.6
-"""Share of the last 10 s in which tasks waited: above it, no test encodes AV1."""
 WINDOW_SEC = 20.0
 """A short test is judged by this much time before its end: what it looks at began earlier."""
 _MISTAKES = (NameError, TypeError, AttributeError, ImportError, SyntaxError)
@@ -91,20 +89,6 @@ class BusyHost:
         )
         report.outcome = "skipped"
         report.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {reason}")
-
-
-def skip_av1_when_busy(pressure: Path = _PRESSURE) -> None:
-    """Skip a test that encodes AV1 if tasks wait for a processor at this moment.
-
-    SVT-AV1, as PyAV brings it, deadlocks now and then on an overloaded computer: all its threads
-    wait, and so does the caller, in C code that no time-out interrupts.
-    """
-    try:
-        some = pressure.read_text().split("avg10=", 1)[1]
-    except (OSError, IndexError):
-        return
-    if float(some.split()[0]) > 100 * AV1_BUSY_SHARE:
-        pytest.skip("SVT-AV1 can deadlock on a computer that is as busy as this one")
 
 
 def is_real_time(item: pytest.Item) -> bool:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.busy_host import BUSY_SHARE, WINDOW_SEC, BusyHost, skip_av1_when_busy
+from tests.support.busy_host import BUSY_SHARE, WINDOW_SEC, BusyHost
 
 
 class Machine:
@@ -122,15 +122,3 @@ def test_a_mistake_in_code_fails_however_busy_the_computer_is(error):
     report = failure()
     host.excuse(report, item_with("real_time"), error)
     assert report.outcome == "failed"
-
-
-@pytest.mark.parametrize(("share", "skipped"), [(10.0, False), (95.0, True)])
-def test_av1_is_not_encoded_while_the_computer_is_busy(tmp_path, share, skipped):
-    pressure = tmp_path / "cpu"
-    pressure.write_text(f"some avg10={share:.2f} avg60=0.00 avg300=0.00 total=1\n")
-    try:
-        skip_av1_when_busy(pressure)
-    except pytest.skip.Exception:
-        assert skipped
-    else:
-        assert not skipped

@@ -20,6 +20,7 @@ from mlink.engine.run import Engine
 from mlink.engine.setup import devices
 from mlink.engine.status import Phase
 from mlink.errors import MlinkError
+from mlink.recording.care.verify import verify_recording
 from tests.support.bench_runner import BenchRunner, worker_pid
 
 ONE = """
@@ -28,6 +29,41 @@ name = "one"
 [modules.still]
 type = "pyscript"
 script = "still.py"
+"""
+TWO_RECORDERS = """
+[bench]
+name = "two"
+[modules.camera]
+type = "camera-generic"
+device = "virtual:scene?seed=3"
+size = [160, 120]
+framerate = 50
+[modules.hangs]
+type = "videorecorder"
+video_codec = "av1"
+video_name_from_source = false
+video_name = "hangs"
+inputs = { frames-in = { from = "camera.video", queue = 16 } }
+[modules.whole]
+type = "videorecorder"
+video_name_from_source = false
+video_name = "whole"
+inputs = { frames-in = "camera.video" }
+"""
+HANGING_ENCODER = """
+import ctypes
+from mlink.modules.video.writer import VideoWriter
+
+send = VideoWriter._packets
+
+def hang(writer, picture):
+    libc = ctypes.CDLL(None)
+    mutex = ctypes.create_string_buffer(128)
+    while writer.path.stem.startswith("hangs") and writer.frames == 10:
+        libc.pthread_mutex_lock(mutex)  # no signal interrupts the second, as in an encoder
+    return send(writer, picture)
+
+VideoWriter._packets = hang
 """
 LOOP = """
 import time
@@ -80,6 +116,33 @@ def run():
     assert not result.success
     assert "it stands at still.py:4 (run)" in bench.watcher.log_text()
     assert "still.py:4 (run)" in result.failures[0].message
+
+
+def test_a_hanging_encoder_is_named_and_the_other_recorder_has_every_frame(
+    bench: BenchRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.folder / "sitecustomize.py").write_text(HANGING_ENCODER)
+    monkeypatch.setenv("PYTHONPATH", str(bench.folder))
+    result = bench.write(TWO_RECORDERS).run(2.0)
+    assert [failure.module for failure in result.failures] == ["hangs"], result.failures
+    (failure,) = result.failures
+    assert "sitecustomize.py:11 (hang)" in failure.message
+    assert "its queue of 16 was full" in bench.watcher.log_text()
+
+    (stream,) = [each for each in result.streams if each.name == "camera.video"]
+    counts = {each.module: each for each in stream.subscriptions}
+    for each in counts.values():
+        assert stream.sent == each.received + each.lost + each.queued
+    assert counts["hangs"].lost > 0
+    assert counts["hangs"].queued > 0
+    assert counts["whole"].received == stream.sent
+    assert result.recording_dir is not None
+    assert result.reports["whole"]["frames_written"] == stream.sent
+    report = verify_recording(result.recording_dir, decode=True)
+    assert not [finding for finding in report.findings if finding.dataset == "whole"]
+    (finding,) = report.of_level("incomplete")
+    assert finding.text.startswith(f"{stream.sent} of {stream.sent} item(s)")
+    assert finding.dataset == "hangs"
 
 
 def test_a_stopped_worker_is_named_and_ended(bench: BenchRunner) -> None:

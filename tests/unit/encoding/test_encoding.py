@@ -23,7 +23,6 @@ from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
 from mlink.storage.edl import create_collection
 from mlink.types import Frame
-from tests.support.busy_host import skip_av1_when_busy
 from tests.support.fake_context import FakeContext
 
 RATE = 30.0
@@ -80,8 +79,6 @@ def findings(recording: Path) -> list[str]:
 def test_it_is_recorded_raw_and_encoded_afterwards_as_the_settings_say(
     tmp_path: Path, settings: dict[str, Any], name: str
 ) -> None:
-    if settings["video_codec"] == "av1":
-        skip_av1_when_busy()
     recording = record(tmp_path, pictures(), **settings)
     assert codec_of(recording / "video" / "video.mkv") == "rawvideo"
     assert attributes(recording)["encoder"]["codec"] == "raw"

@@ -80,6 +80,8 @@ class Codec:
     gop_size: int = 1
     """Frames from one key frame to the next; with 1 each frame can be decoded alone."""
     slice_threads_only: bool = False
+    must_settle: bool = False
+    """Whether its threads must sleep before the next picture is sent (settling.py)."""
     is_jpeg: bool = False
     """Whether each picture is a JPEG, which libjpeg-turbo encodes faster than FFmpeg."""
     odd_format: str = "yuv444p"
@@ -224,6 +226,7 @@ CODECS: dict[str, Codec] = {
         bitrate_options={"svtav1-params": f"{_SVT}:rc=2"},
         quality=24,
         gop_size=100,
+        must_settle=True,
         odd_format="",
     ),
     "raw": Codec(

@@ -28,6 +28,7 @@ from mlink.modules.video.codecs import (
     pixel_plan,
 )
 from mlink.modules.video.jpeg import JpegEncoder
+from mlink.modules.video.settling import EncoderThreads
 from mlink.realtime import scheduling_kept
 from mlink.storage.failures import DISK_ERRORS, storage_error
 from mlink.storage.tsync import TsyncWriter
@@ -101,6 +102,8 @@ class VideoWriter(ClosesOnExit):
         """Frames written; the tsync file has as many pairs."""
         self._last_pts = -1
         self._failed = False
+        self._threads: EncoderThreads | None = None
+        """The encoder's, if it needs them to sleep before each picture."""
         codec = CODECS[options.codec]
         container = CONTAINERS[options.container]
         self.lossless = options.lossless or codec.always_lossless
@@ -175,7 +178,12 @@ class VideoWriter(ClosesOnExit):
         self._plan.copy(pixels, _plane(self._picture, self._plan, pixels.shape))
         self._picture.pts = pts
         self._picture.time_base = self._time_base
-        packets: list[Any] = self._stream.encode(self._picture)
+        return self._packets(self._picture)
+
+    def _packets(self, picture: av.VideoFrame | None) -> list[Any]:
+        if self._threads is not None:
+            self._threads.settle()
+        packets: list[Any] = self._stream.encode(picture)
         return packets
 
     def close(self) -> None:
@@ -188,7 +196,7 @@ class VideoWriter(ClosesOnExit):
             return
         try:
             if self.frames and not self._failed:
-                self._mux(container, self._stream.encode(None))
+                self._mux(container, self._packets(None))
         except OSError as error:
             raise storage_error(error, self.path) from error
         finally:
@@ -199,6 +207,8 @@ class VideoWriter(ClosesOnExit):
                     raise storage_error(error, self.path) from error
             finally:
                 self._tsync.close()
+                if self._threads is not None:
+                    self._threads.close()
 
     @property
     def encoder_name(self) -> str:
@@ -255,7 +265,7 @@ class VideoWriter(ClosesOnExit):
     def _begin(self, width: int, height: int) -> None:
         """Open the encoder and write the header of the file."""
         try:
-            with scheduling_kept():
+            with scheduling_kept() as started:
                 self._container.start_encoding()
         except av.FFmpegError as error:
             if isinstance(error, OSError) and error.errno in DISK_ERRORS:
@@ -265,6 +275,11 @@ class VideoWriter(ClosesOnExit):
                 f"{self.pixel_format}: {error.strerror}",
                 remedy="Change the frames' size, or video_codec, quality and bitrate_kbps.",
             ) from error
+        if self._codec.must_settle:
+            try:
+                self._threads = EncoderThreads(started)
+            except OSError as error:
+                raise storage_error(error, self.path, "create") from error
 
     def _next_pts(self, time_usec: int) -> int:
         if self._counts_frames:

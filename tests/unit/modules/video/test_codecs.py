@@ -23,7 +23,6 @@ from mlink.modules.video.jpeg import jpeg_quality
 from mlink.modules.video.writer import VideoOptions, VideoWriter
 from mlink.recording.video_file import probe, remux
 from mlink.storage.tsync_reader import read_tsync
-from tests.support.busy_host import skip_av1_when_busy
 
 CHOICES = sorted(
     (container, codec) for container, codecs in CONTAINER_CODECS.items() for codec in codecs
@@ -37,13 +36,6 @@ def ramps(shape):
     base = np.abs(np.linspace(-255, 255, shape[1])).astype(np.uint8)
     row = [np.roll(base, 3 * i) for i in range(len(TIMES))]
     return [np.broadcast_to(r[None, :, None] if len(shape) == 3 else r, shape).copy() for r in row]
-
-
-@pytest.fixture(autouse=True)
-def no_av1_on_a_busy_computer(request):
-    callspec = getattr(request.node, "callspec", None)
-    if callspec is not None and callspec.params.get("codec") == "av1":
-        skip_av1_when_busy()
 
 
 def noise(shape):
