@@ -6,6 +6,8 @@ Commands import what they need when they are called, so that `mlink --help` star
 from __future__ import annotations
 
 import errno
+import io
+import sys
 from importlib.metadata import entry_points
 from typing import Annotated, Any
 
@@ -31,6 +33,7 @@ from mlink.cli.run import run
 from mlink.cli.verify import verify
 from mlink.ctrl_c import raise_on_ctrl_c
 from mlink.errors import MlinkError
+from mlink.refusals import refusal
 
 __all__ = ["app", "main"]
 
@@ -60,6 +63,9 @@ class _Group(TyperGroup):
                 raise  # wrong usage, which typer reports
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of the output has closed the pipe; typer exits silently
+            if (refused := refusal(error)) is not None:
+                _show_error(refused, debug=bool(state.get("debug")))
+                raise typer.Exit(1) from error
             _show_bug(error, debug=bool(state.get("debug")))
             raise typer.Exit(ExitCode.FAILED) from error
 
@@ -130,7 +136,10 @@ def _add_installed_commands() -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; characters that the output cannot hold are printed as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()
 
 

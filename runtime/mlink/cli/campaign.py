@@ -15,7 +15,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from mlink.cli.output import counted, plain_table
+from mlink.cli.output import as_json, counted, plain_table
 from mlink.cli.summary import short
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.status import RunResult
@@ -139,15 +139,14 @@ def _show(status: Status, text: str) -> None:
 
 def campaign_as_json(campaign: Campaign) -> str:
     """Return a campaign as one JSON object."""
-    return msgspec.json.encode(
+    return as_json(
         {
             "bench": campaign.bench,
             "success": campaign.failed == 0,
             "failed": campaign.failed,
             "stopped": campaign.stopped,
             "runs": campaign.runs,
-        },
-        enc_hook=str,
+        }
     ).decode()
 
 

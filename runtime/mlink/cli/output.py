@@ -37,7 +37,25 @@ def print_json(value: Any) -> None:
     """Print a value as indented JSON; objects that JSON has no form for are printed as text."""
     import msgspec
 
-    typer.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=str)).decode())
+    typer.echo(msgspec.json.format(as_json(value)).decode())
+
+
+def as_json(value: Any) -> bytes:
+    """Return a value as JSON on one line; what is not valid UTF-8 in its texts is escaped."""
+    import msgspec
+
+    try:
+        return msgspec.json.encode(value, enc_hook=str)
+    except UnicodeEncodeError:  # a file name, for instance
+        return msgspec.json.encode(_in_utf8(msgspec.to_builtins(value, enc_hook=str)))
+
+
+def _in_utf8(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_in_utf8(key): _in_utf8(item) for key, item in value.items()}
+    return [_in_utf8(item) for item in value] if isinstance(value, list) else value
 
 
 def print_report(report: VerifyReport | RepairReport | EncodeReport) -> None:

@@ -129,12 +129,13 @@ def replay(
 def _as_json(outcome: Replayed, compared: list[Compared]) -> str:
     import msgspec
 
+    from mlink.cli.output import as_json
     from mlink.cli.summary import result_as_json
 
     document = msgspec.json.decode(result_as_json(outcome.result))
     document["notes"] = outcome.notes
     document["compared"] = [msgspec.to_builtins(each) for each in compared]
-    return msgspec.json.encode(document).decode()
+    return as_json(document).decode()
 
 
 def _print_notes(notes: list[str], compared: list[Compared], console: Console) -> None:

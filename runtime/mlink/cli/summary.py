@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mlink.cli.output import plain_table
+from mlink.cli.output import as_json, plain_table
 from mlink.engine.status import Failure, RunResult, StreamStatus
 
 _UNITS = {
@@ -28,7 +27,7 @@ _UNITS = {
 
 def result_as_json(result: RunResult) -> str:
     """Return a result as one JSON object on one line."""
-    return msgspec.json.encode(result, enc_hook=str).decode()
+    return as_json(result).decode()
 
 
 def print_summary(result: RunResult, console: Console, *, debug: bool = False) -> None:

@@ -18,6 +18,7 @@ from mlink.engine.status import RunResult, RunStatus
 from mlink.errors import StorageError
 from mlink.storage.account import recorded_by
 from mlink.storage.edl import Author, Collection, create_collection
+from mlink.storage.failures import storage_errors
 from mlink.storage.machine import machine, versions
 from mlink.storage.manifest import ATTRIBUTES, MANIFEST
 from mlink.storage.naming import recording_path
@@ -72,7 +73,11 @@ class Recording:
         """Whether a script has printed something while the run lasted: its log is data then."""
         self._log_bytes = 0
         self._log_left_out = 0
-        self._log: IO[str] | None = (self.path / _LOG_FILE).open("w", encoding="utf-8")
+        self._log: IO[str] | None = None
+        with storage_errors(self.path / _LOG_FILE):
+            self._log = (self.path / _LOG_FILE).open(
+                "w", encoding="utf-8", errors="backslashreplace"
+            )
 
     def write_log(self, time_usec: int, module: str, level: int, text: str) -> None:
         """Append a line to the recording's log; an error of the disk ends the log, not the run.

@@ -44,6 +44,7 @@ from mlink.engine.virtual_time.conductor import Conductor
 from mlink.engine.virtual_time.turns import Turns
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError, MlinkError, StorageError
+from mlink.refusals import refusals_as_errors
 from mlink.storage.disk_sync import DiskSync
 from mlink.storage.uuid7 import uuid7
 
@@ -82,7 +83,8 @@ class Engine:
     def __init__(self, bench: Bench, options: RunOptions, observer: RunObserver) -> None:
         self.bench = bench
         self.options = options
-        self._interrupts = Interrupts()
+        with refusals_as_errors():
+            self._interrupts = Interrupts()
         self.work_dir: Path | None = None
         """The run's folder for sockets; removed at the end of the run."""
         self._order = order_modules(bench)
@@ -129,9 +131,10 @@ class Engine:
 
         Raises:
             StorageError: The run's folder or the recording cannot be created.
+            MlinkError: The system refuses something else that a run needs.
         """
         run_uuid = self.options.run_uuid or uuid7().bytes
-        with ExitStack() as stack:
+        with refusals_as_errors(), ExitStack() as stack:
             stack.enter_context(self._interrupts)
             stack.enter_context(self._logs)
             work = stack.enter_context(RunWorkDir())
@@ -142,7 +145,8 @@ class Engine:
                 self._reporter.recording = recording
                 self._disk = stack.enter_context(DiskSync(recording.path, self._disk_errors.put))
             try:
-                self._run_workers(work, recording, run_uuid)
+                with refusals_as_errors():
+                    self._run_workers(work, recording, run_uuid)
             except MlinkError as error:
                 self._outcome.add(Failure("", "engine", error.message, error.remedy))
             return self._conclude(recording)

@@ -64,8 +64,13 @@ class DiskSync:
             # All files once more: a last write in the same tick of the clock, which leaves the
             # size as it was, is not visible in a file's state.
             self._files = ChangedFiles(self._folder)
-            self._thread = threading.Thread(target=self._write_out, name="disk-sync", daemon=True)
-            self._thread.start()
+            last = threading.Thread(target=self._write_out, name="disk-sync", daemon=True)
+            try:
+                last.start()
+            except RuntimeError:  # the system allows no further thread
+                self._write_out()
+                return
+            self._thread = last
             self._thread.join(max(0.0, deadline - time.monotonic()))
         if self._thread.is_alive():
             self._fail(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlink.errors import StorageError
+from mlink.refusals import REMEDIES
 
 _REMEDIES = {
     errno.ENOSPC: "The disk is full: free space on it, or record to another one with --out DIR.",
@@ -18,10 +19,9 @@ _REMEDIES = {
     errno.EPERM: "Give this user write permission there, or record elsewhere with --out DIR.",
     errno.ENAMETOOLONG: "Choose shorter names for the bench, the subject or the module.",
     errno.EIO: "The disk reports an error: check its cable and its health (dmesg, smartctl).",
-    errno.EFBIG: "The file system cannot hold a file this large: use another one, e.g. ext4.",
 }
 
-DISK_ERRORS = frozenset(_REMEDIES)
+DISK_ERRORS = frozenset({*_REMEDIES, errno.EFBIG})
 """`errno` values caused by the disk or its permissions, not by a wrong call."""
 
 
@@ -34,7 +34,9 @@ def storage_error(error: OSError, path: Path, action: str = "write") -> StorageE
         action: What failed, as a verb: "write", "read" or "create".
     """
     reason = error.strerror or str(error) or type(error).__name__
-    remedy = _REMEDIES.get(error.errno or 0, "Check the disk and the folder, then run again.")
+    code = error.errno or 0
+    usual = REMEDIES.get(code, "Check the disk and the folder, then run again.")
+    remedy = _REMEDIES.get(code, usual)
     return StorageError(f"cannot {action} {path}: {reason}", remedy=remedy)
 
 

@@ -41,11 +41,13 @@ def available_bytes(
         meminfo: The kernel's figures; `MemAvailable` counts.
         cgroup: The control group's folder (version 2): a container's limit counts if it is less.
     """
-    available = next(
-        int(line.split()[1]) << 10
-        for line in meminfo.read_text().splitlines()
-        if line.startswith("MemAvailable:")
-    )
+    try:
+        lines = meminfo.read_text().splitlines()
+    except OSError:  # /proc is not mounted
+        lines = []
+    found = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
+    # without the kernel's estimate: free memory, which leaves out what caches could give back
+    available = found[0] if found else os.sysconf("SC_AVPHYS_PAGES") * _PAGE_BYTES
     try:
         limit = (cgroup / "memory.max").read_text().strip()
         used = int((cgroup / "memory.current").read_text())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 import traceback
 from dataclasses import dataclass
 
 from mlink.errors import MlinkError
+from mlink.refusals import refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +20,6 @@ class FailureText:
     message: str
     remedy: str = ""
     detail: str = ""
-
-
-_OS_REMEDIES = {
-    errno.ENOSPC: "Free space on that disk, or record elsewhere with --out.",
-    errno.EACCES: "Check the permissions of that path.",
-    errno.EROFS: "The file system is read-only: record elsewhere with --out.",
-    errno.EIO: "The disk or device reports an input/output error: check its cable and `dmesg`.",
-}
 
 
 _SIGNAL_REMEDY = (
@@ -45,13 +37,12 @@ def describe(error: BaseException | str, *, debug: bool = False) -> FailureText:
     if isinstance(error, str):
         return FailureText(error)
     detail = "".join(traceback.format_exception(error)) if debug else ""
-    if isinstance(error, MlinkError):
-        return FailureText(error.message, error.remedy, detail)
+    known = error if isinstance(error, MlinkError) else refusal(error)
+    if known is not None:
+        return FailureText(known.message, known.remedy, detail)
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename else ""
-        return FailureText(
-            f"{error.strerror or error}{where}", _OS_REMEDIES.get(error.errno, ""), detail
-        )
+        return FailureText(f"{error.strerror or error}{where}", "", detail)
     if (number := _signal_of(error)) is not None:
         return FailureText(f"its process was asked to end ({number.name})", _SIGNAL_REMEDY, detail)
     frames = traceback.extract_tb(error.__traceback__)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mlink.closing import ClosesOnExit
 from mlink.errors import StorageError
+from mlink.refusals import REMEDIES
 from mlink.worker.leftovers import end_run, log_left
 
 _LOCK = "lock"
@@ -28,7 +29,6 @@ _CLOSING_S = 5.0
 _REMEDIES = {
     errno.ENOSPC: "Free space there, or set XDG_RUNTIME_DIR to a folder with space.",
     errno.EDQUOT: "Free space there, or set XDG_RUNTIME_DIR to a folder with space.",
-    errno.EMFILE: "Allow more open files: ulimit -n 4096.",
 }
 _OTHER_REMEDY = "Set XDG_RUNTIME_DIR or TMPDIR to a folder that you can write to."
 
@@ -60,7 +60,7 @@ class RunWorkDir(ClosesOnExit):
         except OSError as error:
             raise StorageError(
                 f"cannot create a folder for the run in {base}: {error.strerror}",
-                remedy=_REMEDIES.get(error.errno or 0, _OTHER_REMEDY),
+                remedy=_remedy(error.errno or 0),
             ) from error
 
     def close(self) -> None:
@@ -69,6 +69,11 @@ class RunWorkDir(ClosesOnExit):
         os.close(self._lock)
         with contextlib.suppress(OSError):  # other runs have their folders there
             self.path.parent.rmdir()
+
+
+def _remedy(code: int) -> str:
+    usual = {} if code in (errno.EACCES, errno.EPERM, errno.EROFS) else REMEDIES
+    return _REMEDIES.get(code) or usual.get(code, _OTHER_REMEDY)
 
 
 def _make_folder(base: Path) -> tuple[Path, int]:

@@ -1,0 +1,121 @@
+"""What the operating system refuses, in words: no file may be opened any more, no memory is left.
+
+Such an error can come from any call and is no fault in mlink. It is converted where an exception
+leaves a worker, a run or a command, not at each call.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mlink.errors import MlinkError, StorageError
+
+_DISK_FULL = "Free space on that disk, or use a folder on another one."
+_PERMISSION = "Check the permissions of that path."
+_PROCESSES = "End other processes of this user, or allow more: ulimit -u."
+_MEMORY = "End other programs, or give this one more memory"
+
+REMEDIES = {
+    errno.EMFILE: "Allow more open files: ulimit -n 4096.",
+    errno.ENFILE: "Close programs, or raise the number of files that the system may have open: "
+    "sysctl fs.file-max.",
+    errno.ENOSPC: _DISK_FULL,
+    errno.EDQUOT: _DISK_FULL,
+    errno.EFBIG: "Allow larger files (ulimit -f), or use a file system that holds them, e.g. ext4.",
+    errno.EROFS: "The file system is read-only: remount it, or use a folder on another one.",
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.ENAMETOOLONG: "Choose shorter names.",
+    errno.EIO: "The disk or device reports an input/output error: check its cable and `dmesg`.",
+    errno.EAGAIN: _PROCESSES,
+    errno.ENOMEM: f"{_MEMORY}.",
+    errno.ESTALE: "The file system of that path has gone: mount it again.",
+}
+"""Advice for an `errno` that tells of the machine, its disks and limits, not of a wrong call."""
+
+_NO_LIBRARY = ("failed to map segment", "cannot allocate memory", "too many open files")
+_NO_THREAD = "can't start new thread"
+
+
+def refusal(error: BaseException) -> MlinkError | None:
+    """Return what the system has refused, with a remedy; None when the error is none of that.
+
+    Args:
+        error: Any exception.
+    """
+    if isinstance(error, MemoryError):
+        return MlinkError("no memory is left", remedy=memory_remedy())
+    if isinstance(error, ImportError):
+        if any(text in str(error).casefold() for text in _NO_LIBRARY):
+            return MlinkError(f"a library cannot be loaded: {_reason(error)}",
+                              remedy=memory_remedy())  # fmt: skip
+        return None
+    if isinstance(error, RuntimeError) and _NO_THREAD in str(error):
+        return MlinkError("no further thread can be started", remedy=_PROCESSES)
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return StorageError(
+            f"not valid UTF-8: {shown(error.object[max(0, error.start - 80) : error.end + 80])}",
+            remedy="Give that folder, file, name or text a form in UTF-8.",
+        )
+    if isinstance(error, OSError) and error.errno in REMEDIES:
+        return _of_system_call(error)
+    return None
+
+
+@contextmanager
+def refusals_as_errors() -> Iterator[None]:
+    """Convert what the system refuses inside the block; other exceptions pass unchanged.
+
+    Raises:
+        MlinkError: The system has refused something.
+    """
+    try:
+        yield
+    except MlinkError:
+        raise
+    except Exception as error:
+        refused = refusal(error)
+        if refused is None:
+            raise
+        raise refused from error
+
+
+def memory_remedy() -> str:
+    """Return what to do when memory is short; names the limits of this process that it has."""
+    limits = [
+        f"{words} is limited to {limit >> 20} MB (ulimit {option})"
+        for words, option, limit in (
+            ("its address space", "-v", resource.getrlimit(resource.RLIMIT_AS)[0]),
+            ("its data", "-d", resource.getrlimit(resource.RLIMIT_DATA)[0]),
+        )
+        if limit != resource.RLIM_INFINITY
+    ]
+    return f"{_MEMORY}{': ' if limits else ''}{'; '.join(limits)}."
+
+
+def shown(text: str, limit: int = 200) -> str:
+    """Return a text for a message: valid UTF-8, and not longer than a line or two."""
+    valid = text.encode("utf-8", "backslashreplace").decode()
+    return valid if len(valid) <= limit else f"{valid[:limit]} …"
+
+
+def _of_system_call(error: OSError) -> MlinkError:
+    assert error.errno is not None
+    remedy = memory_remedy() if error.errno == errno.ENOMEM else REMEDIES[error.errno]
+    where = f": {shown(os.fsdecode(error.filename))}" if _is_path(error.filename) else ""
+    reason = error.strerror or os.strerror(error.errno)
+    return StorageError(f"{reason}{where}", remedy=remedy)
+
+
+def _is_path(name: object) -> bool:
+    return isinstance(name, str | bytes | os.PathLike)
+
+
+def _reason(error: ImportError) -> str:
+    """Return the line of an import's message that has the system's reason; NumPy's has thirty."""
+    lines = str(error).splitlines()
+    return next((line for line in lines if any(t in line.casefold() for t in _NO_LIBRARY)), "")
