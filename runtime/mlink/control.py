@@ -14,6 +14,9 @@ from mlink.transport.plan import StreamPlan
 TEXT_LIMIT = 16_000
 """Longest text in a message, in characters (a packet holds about 200 kB)."""
 
+MAX_DESCRIPTORS = 200
+"""Most descriptors that a worker is passed; the kernel's limit is 253 (SCM_MAX_FD)."""
+
 NO_TIME = -1
 """In `Waits`: the module waits for items only, not for a time."""
 

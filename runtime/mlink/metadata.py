@@ -6,14 +6,22 @@ src_mod_name and src_mod_port_title, which the runtime sets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 import msgspec
 
+from mlink.errors import StreamError
+
 __all__ = ["MetaSize", "MetaValue", "Metadata", "decode_metadata", "encode_metadata"]
 
 _SIZE_KEY = "__size__"
+METADATA_LIMIT = 128_000
+"""Most bytes of the packed metadata of a module's outputs together, and of its inputs together.
+
+They travel in one message, and a message has to fit into the socket's buffer of some 200 kB.
+"""
+METADATA_REMEDY = "Send what is large as rows of the stream, or give the name of a file."
 
 
 class MetaSize(msgspec.Struct, array_like=True):
@@ -38,6 +46,29 @@ Metadata: TypeAlias = dict[str, MetaValue]
 def encode_metadata(metadata: Metadata) -> bytes:
     """Encode metadata as msgpack for the control channel; a MetaSize becomes a map of one key."""
     return msgspec.msgpack.encode({key: _to_plain(value) for key, value in metadata.items()})
+
+
+def encode_all(metadata: Mapping[str, Metadata]) -> dict[str, bytes]:
+    """Encode the metadata of a module's outputs.
+
+    Args:
+        metadata: Output port → its metadata.
+
+    Raises:
+        StreamError: They are larger than METADATA_LIMIT; names the port and the key to blame.
+    """
+    packed = {port: encode_metadata(values) for port, values in metadata.items()}
+    total = sum(map(len, packed.values()))
+    if total > METADATA_LIMIT:
+        port = max(packed, key=lambda each: len(packed[each]))
+        sizes = {key: len(encode_metadata({key: value})) for key, value in metadata[port].items()}
+        key = max(sizes, key=lambda each: sizes[each])
+        raise StreamError(
+            f"the metadata of its outputs have {total:,} bytes, more than the limit of "
+            f"{METADATA_LIMIT:,}: key '{key}' of port '{port}' has {sizes[key]:,}",
+            remedy=METADATA_REMEDY,
+        )
+    return packed
 
 
 def decode_metadata(data: bytes) -> Metadata:

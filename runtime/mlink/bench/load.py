@@ -32,6 +32,7 @@ from mlink.bench.file import (
     shown,
 )
 from mlink.bench.lab import Lab, read_lab
+from mlink.bench.limits import check_sizes, too_many_modules
 from mlink.bench.module import ModuleConfig, ModuleLoader
 from mlink.bench.tables import check_tables, take_tables
 from mlink.catalog import companion_names, device_schemes, proposal
@@ -112,6 +113,8 @@ def _load_modules(
     described: dict[str, Any], loader: ModuleLoader, places: Places, problems: Problems
 ) -> dict[str, ModuleConfig]:
     """Load each module by itself, then the connections between them."""
+    if too_many_modules(len(described), problems):
+        return {}
     tables = _module_tables(described, places, problems)
     loaded = {name: loader.load(name, table) for name, table in tables.items()}
     modules = {name: module for name, module in loaded.items() if module is not None}
@@ -120,6 +123,7 @@ def _load_modules(
         found = connections.read(name, table.get("inputs", {}))
         if name in modules:
             modules[name] = replace(modules[name], connections=tuple(found))
+    check_sizes(modules, places, problems)
     return modules
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -95,7 +96,11 @@ def start_order(bench: Bench) -> dict[str, frozenset[str]]:
     for name, others in before.items():
         others.discard(name)
     order = _in_order(bench, before)
-    return {name: frozenset(before[name].intersection(order[:i])) for i, name in enumerate(order)}
+    place = {name: number for number, name in enumerate(order)}
+    return {
+        name: frozenset(other for other in before[name] if place[other] < number)
+        for name, number in place.items()
+    }
 
 
 def _commanded(bench: Bench) -> set[str]:
@@ -116,21 +121,30 @@ def _commanded(bench: Bench) -> set[str]:
 
 def _in_order(bench: Bench, before: Mapping[str, Collection[str]]) -> list[str]:
     """Order the modules so that those in `before` come first, where no cycle prevents it."""
+    place = {name: number for number, name in enumerate(bench.modules)}
+    waits_for = {name: len({*before[name]}) for name in place}
+    after: dict[str, list[str]] = {name: [] for name in place}
+    for name in place:
+        for other in {*before[name]}:
+            after[other].append(name)
+    ready = [number for name, number in place.items() if not waits_for[name]]  # a heap
+    names = list(place)
+    remaining = dict.fromkeys(names)
     order: list[str] = []
-    remaining = list(bench.modules)
     while remaining:
-        waits_for = {name: len({*remaining}.intersection(before[name])) for name in remaining}
-        ready = [name for name in remaining if not waits_for[name]]
-        pick = (
-            ready[0]
-            if ready
-            else min(
+        if ready:
+            pick = names[heapq.heappop(ready)]
+        else:
+            pick = min(
                 remaining,
                 key=lambda n: (_CATEGORY_RANK[bench.modules[n].type.category], waits_for[n]),
             )
-        )
         order.append(pick)
-        remaining.remove(pick)
+        del remaining[pick]
+        for name in after[pick]:
+            waits_for[name] -= 1
+            if not waits_for[name] and name in remaining:
+                heapq.heappush(ready, place[name])
     return order
 
 

@@ -33,17 +33,19 @@ from mlink.engine.plan import order_modules, start_order
 from mlink.engine.reaching import Reaching
 from mlink.engine.recording import Recording
 from mlink.engine.report import Reporter, ReporterLogHandler
+from mlink.engine.setup.descriptors import enough_descriptors
 from mlink.engine.setup.devices import open_devices
 from mlink.engine.setup.priorities import kept_awake, report_priorities
 from mlink.engine.setup.spawn import spawn_workers
 from mlink.engine.setup.specs import worker_spec
 from mlink.engine.setup.workdir import RunWorkDir
 from mlink.engine.status import Failure, Phase, RunObserver, RunResult
-from mlink.engine.streams import Streams
+from mlink.engine.streams import Streams, metadata_too_large
 from mlink.engine.virtual_time.conductor import Conductor
 from mlink.engine.virtual_time.turns import Turns
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError, MlinkError, StorageError
+from mlink.metadata import METADATA_REMEDY
 from mlink.refusals import refusals_as_errors
 from mlink.storage.disk_sync import DiskSync
 from mlink.storage.uuid7 import uuid7
@@ -134,7 +136,8 @@ class Engine:
             MlinkError: The system refuses something else that a run needs.
         """
         run_uuid = self.options.run_uuid or uuid7().bytes
-        with refusals_as_errors(), ExitStack() as stack:
+        enough_files = enough_descriptors(self.bench, self._streams)
+        with refusals_as_errors(), enough_files, ExitStack() as stack:
             stack.enter_context(self._interrupts)
             stack.enter_context(self._logs)
             work = stack.enter_context(RunWorkDir())
@@ -250,7 +253,10 @@ class Engine:
         )
 
     def _send_prepare(self, worker: WorkerHandle) -> None:
-        worker.send(control.Prepare(self._streams.input_plans(worker.name)))
+        plans = self._streams.input_plans(worker.name)
+        if text := metadata_too_large(plans):
+            self._outcome.fail_worker(worker, "prepare", text, METADATA_REMEDY)
+        worker.send(control.Prepare(plans))
 
     def _start(self) -> None:
         self._t0_ns = time.monotonic_ns()

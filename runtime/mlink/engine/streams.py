@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from mlink.bench import Bench, ModuleConfig
 from mlink.control import InputPlan
@@ -14,7 +14,7 @@ from mlink.engine.plan import (
     output_type,
     plan_stream,
 )
-from mlink.metadata import decode_metadata
+from mlink.metadata import METADATA_LIMIT, decode_metadata
 from mlink.transport.codec import COMMANDS, HEADER_BYTES, is_small
 from mlink.transport.plan import StreamPlan
 from mlink.transport.records import LIKELY_RECORD_BYTES, PIPE_BYTES
@@ -31,6 +31,11 @@ class Streams:
 
     def __init__(self, bench: Bench, order: list[str]) -> None:
         self.edges = find_edges(bench, order)
+        self._into: dict[str, list[Edge]] = {name: [] for name in bench.modules}
+        self._out_of: dict[str, list[Edge]] = {name: [] for name in bench.modules}
+        for edge in self.edges:
+            self._into[edge.target].append(edge)
+            self._out_of[edge.source].append(edge)
         self._queue_bytes = frame_queue_bytes(bench, self.edges)
         self._types = {
             edge.stream: output_type(bench.modules[edge.source], edge.source_port)
@@ -39,13 +44,13 @@ class Streams:
         self._metadata: dict[tuple[str, str], bytes] = {}
         self._layouts: dict[tuple[str, str], tuple[StreamPlan, dict[Edge, int]]] = {}
 
-    def into(self, module: str) -> list[Edge]:
+    def into(self, module: str) -> Sequence[Edge]:
         """Return a module's subscriptions."""
-        return [edge for edge in self.edges if edge.target == module]
+        return self._into[module]
 
-    def out_of(self, module: str) -> list[Edge]:
+    def out_of(self, module: str) -> Sequence[Edge]:
         """Return the subscriptions to a module's outputs."""
-        return [edge for edge in self.edges if edge.source == module]
+        return self._out_of[module]
 
     def sources(self, module: str) -> set[str]:
         """Return the sources that a module waits for in prepare: all but feedback.
@@ -113,7 +118,7 @@ class Streams:
             if is_small(port.data_type):
                 continue
             stream = (module.name, port.id)
-            edges = [edge for edge in self.edges if edge.stream == stream]
+            edges = [edge for edge in self.out_of(module.name) if edge.stream == stream]
             self._layouts[stream] = plan_stream(
                 output_type(module, port.id),
                 decode_metadata(self._metadata[stream]),
@@ -151,3 +156,15 @@ class Streams:
     def _keep(self, module: str, metadata: Mapping[str, bytes]) -> None:
         for port, packed in metadata.items():
             self._metadata[module, port] = packed
+
+
+def metadata_too_large(plans: Mapping[str, InputPlan]) -> str:
+    """Return why the metadata of a module's inputs cannot be sent to it; "" when they can be."""
+    total = sum(len(plan.metadata) for plan in plans.values())
+    if total <= METADATA_LIMIT:
+        return ""
+    largest = max(plans.values(), key=lambda plan: len(plan.metadata))
+    return (
+        f"the metadata of its inputs have {total:,} bytes, more than the limit of "
+        f"{METADATA_LIMIT:,}: those of {largest.source} have {len(largest.metadata):,}"
+    )

@@ -52,7 +52,7 @@ def any_value(key: str, value: object, depth: int = 0) -> MetaValue:
             )
         return float(value)
     if isinstance(value, str):
-        return str(value)
+        return _valid(f"metadata '{key}'", value)
     if isinstance(value, MetaSize):
         return size(key, (value.width, value.height))
     if depth < _MAX_DEPTH and isinstance(value, list | tuple):
@@ -91,7 +91,17 @@ def key_text(key: object) -> str:
     """Return a metadata key; anything but a str is refused."""
     if not isinstance(key, str):
         raise SyntalosPyError(f"a metadata key must be a str, not {key!r}")
-    return key
+    return _valid("a metadata key", key)
+
+
+def _valid(what: str, text: str) -> str:
+    """Return a text that can be sent: one without surrogates, as names of files may have them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        shown = text.encode("utf-8", "backslashreplace").decode()
+        raise SyntalosPyError(f"{what} is not valid UTF-8: {shown}") from None
+    return str(text)
 
 
 def copied(metadata: Metadata) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import msgspec
 from mlink import control
 from mlink.control import InputPlan
 from mlink.errors import ControlError, ModuleError
-from mlink.metadata import decode_metadata, encode_metadata
+from mlink.metadata import decode_metadata, encode_all
 from mlink.module import Module, ModuleSettings
 from mlink.transport.codec import is_small
 from mlink.transport.plan import StreamPlan
@@ -140,16 +140,13 @@ class Worker:
             port.metadata.setdefault("src_mod_port_title", port.title)
 
     def _output_metadata(self) -> dict[str, bytes]:
-        return {port.id: encode_metadata(port.metadata) for port in self.host.outputs.values()}
+        return encode_all({port.id: port.metadata for port in self.host.outputs.values()})
 
     def _run_module(self, t0_monotonic_ns: int) -> None:
         assert self._module is not None
         module, host = self._module, self.host
         host.begin(t0_monotonic_ns)
-        if self._guard("start", module.start):
-            for port in host.outputs.values():
-                port.frozen = True
-            self._channel.send(control.Started(self._output_metadata()))
+        if self._guard("start", self._start):
             self._guard("run", self._run_until_stop)
         host.ask_stop()
         if not host.failed:
@@ -170,6 +167,13 @@ class Worker:
                 host.skipped_counts(),
             )
         )
+
+    def _start(self) -> None:
+        assert self._module is not None
+        self._module.start()
+        for port in self.host.outputs.values():
+            port.frozen = True
+        self._channel.send(control.Started(self._output_metadata()))
 
     def _run_until_stop(self) -> None:
         assert self._module is not None

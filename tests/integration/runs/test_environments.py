@@ -1,0 +1,176 @@
+"""Where the system grants too little, a command answers in words and leaves nothing behind.
+
+Each runs `mlink` as a program of its own: limits and disks of this test process stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.support.bad_disks import small_disk
+
+NEVER = re.compile(r"Traceback|internal error|bug in mlink|fault in m|Fatal Python", re.IGNORECASE)
+PROGRAM = Path(sys.executable).parent / "mlink"
+TIMEOUT_SEC = 240
+
+BENCH = """
+[bench]
+name = "small"
+
+[modules.source]
+type = "pyscript"
+script = "source.py"
+ports_out = [{ id = "out", data_type = "TableRow" }, { id = "frames", data_type = "Frame" }]
+
+[modules.watch]
+type = "pyscript"
+script = "watch.py"
+ports_in = [{ id = "in", data_type = "Frame" }]
+inputs = { in = "source.frames" }
+
+[modules.events]
+type = "table"
+inputs = { rows = "source.out" }
+"""
+SOURCE = """
+import os
+import syntalos_mlink as syl
+out = syl.get_output_port("out")
+def prepare():
+    out.set_metadata_value("notes", "x" * int(os.environ.get("NOTES", "1")))
+def run():
+    while syl.is_running():
+        out.submit([1])
+        syl.wait(10)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return written(tmp_path / "bench")
+
+
+def written(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "bench.toml").write_text(BENCH)
+    (folder / "source.py").write_text(SOURCE)
+    (folder / "watch.py").write_text("import syntalos_mlink as syl\n")
+    return folder
+
+
+def mlink(
+    folder: Path,
+    *arguments: str,
+    limit: Callable[[], None] | None = None,
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder; whatever happens, it may not show an error of mlink itself."""
+    done = subprocess.run(
+        [PROGRAM, *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=TIMEOUT_SEC,
+        check=False,
+    )
+    shown = done.stdout + done.stderr
+    assert not NEVER.search(shown), shown
+    assert done.returncode in (0, 1, 2), f"{done.returncode}: {shown}"
+    return done
+
+
+def limited(kind: int, value: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(kind, (value, value))
+
+
+def run(folder: Path, **others: object) -> subprocess.CompletedProcess[str]:
+    arguments = ("run", "bench.toml", "--for", "0.5", "--plain")
+    return mlink(folder, *arguments, **others)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("files", [12, 20, 36])
+def test_too_few_open_files(folder: Path, files: int) -> None:
+    done = run(folder, limit=limited(resource.RLIMIT_NOFILE, files))
+    assert done.returncode == 1
+    assert "ulimit -n" in done.stdout + done.stderr
+
+
+def test_a_low_soft_limit_of_open_files_is_raised(folder: Path) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    done = run(folder, limit=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (24, hard)))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("size", [1 << 10, 16 << 10])
+def test_files_may_not_become_large(folder: Path, size: int) -> None:
+    done = run(folder, limit=limited(resource.RLIMIT_FSIZE, size))
+    assert done.returncode == 1
+    assert "ulimit" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", [resource.RLIMIT_MEMLOCK, resource.RLIMIT_RTPRIO])
+def test_no_real_time_priority_and_no_locked_memory(folder: Path, kind: int) -> None:
+    done = run(folder, limit=limited(kind, 0))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("inodes", [2, 4, 5])
+def test_a_run_folder_without_room(folder: Path, tmp_path: Path, inodes: int) -> None:
+    with small_disk(tmp_path / "small", kilobytes=64) as disk:
+        remount = ["mount", "-o", f"remount,nr_inodes={inodes}", str(disk)]
+        subprocess.run(remount, check=True)
+        done = run(folder, XDG_RUNTIME_DIR=str(disk))
+    if done.returncode:
+        assert "No space left" in done.stdout
+        assert "→" in done.stdout
+
+
+@pytest.mark.parametrize("kilobytes", [4, 8, 16])
+def test_a_disk_for_recordings_that_is_full_at_once(
+    folder: Path, tmp_path: Path, kilobytes: int
+) -> None:
+    with small_disk(tmp_path / "small", kilobytes) as disk:
+        done = mlink(folder, "run", "bench.toml", "--for", "0.5", "--plain", "--out", str(disk))
+    assert done.returncode == 1
+    assert "free space on it" in done.stdout
+
+
+def test_no_home_and_no_folder_for_temporary_files(folder: Path) -> None:
+    gone = str(folder / "gone")
+    done = run(folder, HOME=gone, TMPDIR=gone, XDG_RUNTIME_DIR=gone)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_metadata_of_a_stream_are_too_large(folder: Path) -> None:
+    done = run(folder, NOTES="300000")
+    assert done.returncode == 1
+    assert "more than the limit of 128,000: key 'notes' of port 'out' has 300,0" in done.stdout
+    assert "✘ The run failed\n  source (prepare): " in done.stdout
+
+
+@pytest.mark.parametrize("command", [("check", "."), ("modules",), ("doctor",), ("list", ".")])
+def test_an_output_that_holds_ascii_only(folder: Path, command: tuple[str, ...]) -> None:
+    done = mlink(folder, *command, PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert done.returncode == 0
+    assert done.stdout.isascii()
+
+
+def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    folder = written(tmp_path / os.fsdecode(b"b\xff"))
+    done = run(folder)
+    assert done.returncode == 1
+    assert "not valid UTF-8" in done.stdout
+    assert mlink(folder, "check", ".").returncode == 0
+    (folder / "empty").mkdir()
+    assert json.loads(mlink(folder, "list", "--json").stdout) == []
