@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.bad_disks import small_disk
+
+from tests.support.recorded.bad_disks import small_disk
 
 NEVER = re.compile(r"Traceback|internal error|bug in mlink|fault in m|Fatal Python", re.IGNORECASE)
 PROGRAM = Path(sys.executable).parent / "mlink"
@@ -172,5 +173,6 @@ def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "not valid UTF-8" in done.stdout
     assert mlink(folder, "check", ".").returncode == 0
-    (folder / "empty").mkdir()
-    assert json.loads(mlink(folder, "list", "--json").stdout) == []
+    assert json.loads(mlink(folder, "list", ".", "--json").stdout) == []
+    failed = mlink(folder, "run", "bench.toml", "--for", "0.5", "--json")
+    assert "not valid UTF-8" in json.loads(failed.stdout)["failures"][0]["message"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,14 @@ MODULE = '[modules.m{}]\ntype = "pyscript"\nscript = "loop.py"\n'
 
 
 @pytest.fixture
-def limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def limit(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The limit of open files, (soft, hard), as the code under test sees and sets it."""
     values = [0, 0]
     monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(values))
     monkeypatch.setattr(
         resource, "setrlimit", lambda _, wanted: values.__setitem__(slice(2), wanted)
     )
-    yield values
+    return values
 
 
 def allowed(folder: Path, limit: list[int], soft: int, hard: int) -> list[int]:
