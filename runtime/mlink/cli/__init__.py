@@ -65,7 +65,7 @@ class _Group(TyperGroup):
                 raise  # the reader of the output has closed the pipe; typer exits silently
             if (refused := refusal(error)) is not None:
                 _show_error(refused, debug=bool(state.get("debug")))
-                raise typer.Exit(1) from error
+                raise typer.Exit(ExitCode.FAILED) from error
             _show_bug(error, debug=bool(state.get("debug")))
             raise typer.Exit(ExitCode.FAILED) from error
 
