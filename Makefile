@@ -19,12 +19,15 @@ demo:
 	@$(SETUP) demo
 	@$(BIN)/mlink run hil/benches/led-follows-button/bench.toml --for 10
 
-## Real-time tests run one after the other, with the machine to themselves; all others on each core.
+## Tests that compute run one on each core; then real-time tests that mostly wait, three at a time;
+## then those that judge latencies, with the machine to themselves.
 test: setup
 	@status=0; \
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup -m "not long and not real_time" \
 		|| status=$$?; \
-	$(BIN)/pytest -m "real_time and not long" || status=$$?; \
+	$(BIN)/pytest -n 3 --dist loadfile -m "mostly_waits and not long" tests/integration \
+		|| status=$$?; \
+	$(BIN)/pytest -m "real_time and not mostly_waits and not long" || status=$$?; \
 	exit $$status
 
 lint: setup

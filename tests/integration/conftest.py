@@ -12,19 +12,31 @@ from tests.support.bench_runner import BenchRunner, nothing_left_behind
 HERE = Path(__file__).parent
 AT_ANY_PACE = (HERE / "recordings",)
 """Tests that hold however slowly the processes run; all others here are real-time tests."""
+ALONE = (
+    HERE / "hil",
+    HERE / "boards" / "test_commands_in_time.py",
+    HERE / "runs" / "test_closed_loop.py",
+)
+"""Real-time tests that judge latencies or load the machine; the others here mostly wait."""
 TIMEOUT_SEC = 600
 """Limit of a test of several processes: some take 100 s beside four busy loops."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests whose processes have to keep pace with the wall clock; give all more time."""
+
+    def is_of(item: pytest.Item, places: tuple[Path, ...]) -> bool:
+        return any(place in (item.path, *item.path.parents) for place in places)
+
     for item in items:
         if HERE not in item.path.parents:
             continue
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TIMEOUT_SEC))
-        if not any(folder in item.path.parents for folder in AT_ANY_PACE):
+        if not is_of(item, AT_ANY_PACE):
             item.add_marker("real_time")
+            if not is_of(item, ALONE):
+                item.add_marker("mostly_waits")
 
 
 @pytest.fixture

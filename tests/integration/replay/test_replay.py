@@ -79,12 +79,12 @@ def test_the_script_meets_all_it_met_in_the_lab_in_the_same_order_at_the_same_ti
     assert met(recorded(twice[0])) == met(lab)
 
 
-@pytest.mark.parametrize("kind", ["metadata", "reading", "frame", "row"])
 def test_without_a_journal_each_stream_is_still_met_whole_and_in_its_order(
-    lab: Path, without_journal: Path, tmp_path: Path, kind: str
+    lab: Path, without_journal: Path, tmp_path: Path
 ) -> None:
-    outcome = replay(without_journal, bench=BENCH, out_dir=tmp_path / "replayed")
-    assert of_kind(met(recorded(outcome)), kind) == of_kind(met(lab), kind)
+    again = met(recorded(replay(without_journal, bench=BENCH, out_dir=tmp_path / "replayed")))
+    for kind in ("metadata", "reading", "frame", "row"):
+        assert of_kind(again, kind) == of_kind(met(lab), kind), kind
 
 
 def test_at_real_speed_the_script_meets_the_same_and_it_takes_the_time_it_took(
