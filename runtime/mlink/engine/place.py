@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlink.engine.workers import WorkerHandle
+from mlink.engine.workers import State, WorkerHandle
 from mlink.worker.place import PLACE_SIGNAL, place_file
 
 _ANSWER_S = 0.5
@@ -39,6 +39,8 @@ def place_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> str:
         return f"it stands at {text}"
     if status.get("State", "").startswith("D"):
         return "it waits for a disk or a driver, in a call of the kernel that cannot be interrupted"
+    if worker.config.type.program is not None and worker.state < State.LOADED:
+        return "its program has not called init_link()"
     return ""
 
 

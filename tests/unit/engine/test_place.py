@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mlink.engine.place import describe, place_of
+from mlink.engine.workers import State
 from tests.support.engine_fakes import FakeWorker
 
 BENCH = Path("/home/me/bench")
@@ -82,6 +84,15 @@ def test_a_process_that_does_not_handle_the_signal_gets_none(process, worker, tm
     (tmp_path / "place-loop.txt").touch()
     assert place_of(worker, tmp_path, tmp_path) == ""
     assert process.poll() is None
+
+
+@pytest.mark.parametrize("process", [SLEEPS], indirect=True)
+def test_a_program_that_is_no_worker_yet_is_named_as_such(worker, tmp_path):
+    kind = replace(worker.config.type, program=lambda *_: ())
+    worker.config = replace(worker.config, type=kind)
+    assert place_of(worker, tmp_path, tmp_path) == "its program has not called init_link()"
+    worker.advance(State.LOADED)
+    assert place_of(worker, tmp_path, tmp_path) == ""
 
 
 @pytest.mark.parametrize("process", [ANSWERS], indirect=True)
