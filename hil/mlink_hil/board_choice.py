@@ -61,7 +61,10 @@ class BoardChoice(NamedTuple):
 
 
 def is_board(spec: str) -> bool:
-    """Return whether a device string means a simulated board."""
+    """Return whether a device string means a simulated board.
+
+    Options after the "?" do not matter; a scene is no board.
+    """
     return spec.partition("?")[0] == "virtual:uno"
 
 

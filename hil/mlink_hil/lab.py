@@ -32,7 +32,10 @@ Wires: TypeAlias = dict[str, str]
 
 
 def wires_of(bench: Bench) -> Wires:
-    """Return the wires of `[wiring]`; empty without that table."""
+    """Return the wires of `[wiring]`; empty without that table.
+
+    `check_wiring` has checked the table when the bench was loaded.
+    """
     return dict(bench.lab.get(_WIRING, {}))
 
 

@@ -214,6 +214,16 @@ def test_the_picture_of_the_architecture_has_every_room(package: str) -> None:
         each.stem for each in inside if each.suffix == ".py" or (each / "__init__.py").exists()
     }
     assert not rooms - set(re.findall(r"\w+", picture))
+    folders = [each.parent for each in (ROOT / package).glob("*/*/__init__.py")]
+    drawn = set(re.findall(r"(\w+)/", picture))
+    assert not {each.name for each in folders} - drawn
+
+
+def test_the_picture_of_the_architecture_has_no_folder_that_is_gone() -> None:
+    picture = next(block.text for block in BLOCKS if block.page == "docs/architecture.md")
+    there = {each.name for room in ROOMS for each in (ROOT / room).rglob("*") if each.is_dir()}
+    drawn = {name for path in re.findall(r"[\w/.]+/", picture) for name in path.split("/") if name}
+    assert not drawn - there - set(ROOMS)
 
 
 @pytest.mark.parametrize("record", DECISIONS, ids=name_of)

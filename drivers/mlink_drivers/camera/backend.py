@@ -104,12 +104,18 @@ class CameraInfo:
 
     @property
     def has_color(self) -> bool:
-        """Whether a picture has colour channels (BGR)."""
+        """Whether a picture has colour channels (BGR).
+
+        Grey pictures have the shape (height, width) or (height, width, 1).
+        """
         return len(self.shape) == 3 and self.shape[2] > 1
 
 
 class Stamp(NamedTuple):
-    """The time at which a frame was taken, and its number if the source counts frames itself."""
+    """The time at which a frame was taken, and its number if the source counts frames itself.
+
+    The stream's metadata has the origin of the time (`timestamp_source`) and its error.
+    """
 
     time_ns: int
     """On CLOCK_MONOTONIC, in ns."""
@@ -120,7 +126,10 @@ class Stamp(NamedTuple):
 
 
 class NoFrame(enum.Enum):
-    """Why `grab` returned no frame."""
+    """Why `grab` returned no frame.
+
+    `grab` returns it instead of a Stamp; only END is final.
+    """
 
     TIMEOUT = "nothing came in time"
     NOT_YET = "the next frame is not due yet"

@@ -78,7 +78,10 @@ class Changes:
 
 
 def parse_value(text: str) -> ControlValue:
-    """Return the number or boolean that a text represents, else the text itself."""
+    """Return the number or boolean that a text represents, else the text itself.
+
+    Booleans are recognised in any case ("True"), whole numbers before decimal ones.
+    """
     if text.lower() in _BOOLEANS:
         return _BOOLEANS[text.lower()]
     for kind in (int, float):

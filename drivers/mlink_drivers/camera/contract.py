@@ -72,7 +72,11 @@ def a_backend_has_the_five_methods(subject: Subject) -> None:
 
 
 def opening_tells_what_will_come(subject: Subject) -> None:
-    """`open` returns a valid shape, type and rate, and the origin of the time stamps."""
+    """`open` returns a valid shape, type and rate, and the origin of the time stamps.
+
+    Shapes are (height, width) or (height, width, channels), pixels of 8 or 16 bits; a rate that is
+    not known is 0.
+    """
     with subject.opened() as (_, info):
         assert len(info.shape) in (2, 3), f"a picture has 2 or 3 dimensions, not {info.shape}"
         assert info.dtype in (np.uint8, np.uint16), f"pixels are of 8 or 16 bits: {info.dtype}"
@@ -117,7 +121,10 @@ def stamps_are_of_the_run_and_increase_strictly(subject: Subject) -> None:
 
 
 def what_waited_before_the_start_is_not_taken_for_new(subject: Subject) -> None:
-    """Frames that were queued since `open` are discarded, or their stamps show their age."""
+    """Frames that were queued since `open` are discarded, or their stamps show their age.
+
+    Checked for live sources with a known rate: seven new frames need at least three periods.
+    """
     with subject.opened() as (backend, info):
         if not (info.live and info.framerate):
             return
@@ -131,7 +138,10 @@ def what_waited_before_the_start_is_not_taken_for_new(subject: Subject) -> None:
 
 
 def a_grabbed_frame_need_not_be_retrieved(subject: Subject) -> None:
-    """Without a subscriber, the runtime grabs frames and does not retrieve them."""
+    """Without a subscriber, the runtime grabs frames and does not retrieve them.
+
+    The next `retrieve` returns the newest grabbed frame.
+    """
     with subject.opened() as (backend, info):
         into = np.empty(info.shape, info.dtype)
         backend.start()
@@ -142,7 +152,10 @@ def a_grabbed_frame_need_not_be_retrieved(subject: Subject) -> None:
 
 
 def grabbing_waits_instead_of_spinning(subject: Subject) -> None:
-    """`grab` blocks until there is a frame, and returns within about a second."""
+    """`grab` blocks until there is a frame, and returns within about a second.
+
+    Checked for live sources: the process has to give up the processor in most of ten calls.
+    """
     with subject.opened() as (backend, info):
         if not info.live:
             return
@@ -156,7 +169,10 @@ def grabbing_waits_instead_of_spinning(subject: Subject) -> None:
 
 
 def closing_may_be_done_twice_and_before_opening(subject: Subject) -> None:
-    """`close` releases the device in every state."""
+    """`close` releases the device in every state.
+
+    The runtime closes a backend also after an `open` that failed.
+    """
     backend = subject.make()
     backend.close()
     with subject.opened() as (backend, _):
@@ -183,7 +199,10 @@ def a_new_backend_opens_the_camera_again(subject: Subject) -> None:
 
 
 def what_is_not_there_is_a_device_error_with_a_remedy(subject: Subject) -> None:
-    """A missing camera raises DeviceError with a remedy, not an exception of a library."""
+    """A missing camera raises DeviceError with a remedy, not an exception of a library.
+
+    Not checked for a subject without an `absent` address.
+    """
     if not subject.absent:
         return
     backend = subject.make()
@@ -199,7 +218,10 @@ def what_is_not_there_is_a_device_error_with_a_remedy(subject: Subject) -> None:
 
 
 def a_control_that_it_does_not_have_is_an_answer(subject: Subject) -> None:
-    """`adjust` returns why it refused a control, and raises nothing."""
+    """`adjust` returns why it refused a control, and raises nothing.
+
+    Checked for backends that are `Adjustable`.
+    """
     with subject.opened() as (backend, _):
         if isinstance(backend, Adjustable):
             answer = backend.adjust("no_such_control_of_any_camera", 1)

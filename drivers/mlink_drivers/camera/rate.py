@@ -49,7 +49,11 @@ class FrameRate:
         """How many of the oldest intervals in the window have been judged."""
 
     def add(self, interval_nsec: int) -> None:
-        """Add the interval between two successive frames, in ns."""
+        """Add the interval between two successive frames, in ns.
+
+        An interval is judged when later ones are known: frames that come late, in a bunch, are not
+        lost.
+        """
         window = self._intervals
         if len(window) == window.maxlen:
             self._judged -= 1
@@ -60,7 +64,10 @@ class FrameRate:
             self._judge(window[self._judged], period)
 
     def take_lost(self) -> int:
-        """Return how many more frames were found missing since the last call."""
+        """Return how many more frames were found missing since the last call.
+
+        The intervals show them; sources with frame numbers of their own count exactly.
+        """
         lost, self._lost = self._lost, 0
         return lost
 

@@ -61,13 +61,19 @@ class Analog(_Request, frozen=True):
 
 
 class Read(_Request, frozen=True):
-    """Return a pin's state."""
+    """Return a pin's state.
+
+    The reply is a `ReadReply`.
+    """
 
     pin: int
 
 
 class Watch(_Request, frozen=True):
-    """Send this client the edges of pins; replaces its earlier list."""
+    """Send this client the edges of pins; replaces its earlier list.
+
+    The reply is a `WatchReply`; each change is an `Edge` from then on.
+    """
 
     pins: list[int]
 
@@ -85,7 +91,10 @@ class Plug(_Request, frozen=True):
 
 
 class Stats(_Request, frozen=True):
-    """Return the counters of the simulation."""
+    """Return the counters of the simulation.
+
+    The reply is a `StatsReply`.
+    """
 
 
 class Noise(_Request, frozen=True):
@@ -154,7 +163,10 @@ class ErrorReply(Reply, kw_only=True):
 
 
 class PinReply(Reply, kw_only=True):
-    """The level of a pin after a change, and when that was."""
+    """The level of a pin after a change, and when that was.
+
+    `cycle` is a cycle of the board's clock, `time_ns` the same moment on CLOCK_MONOTONIC.
+    """
 
     pin: int
     level: bool
@@ -164,7 +176,10 @@ class PinReply(Reply, kw_only=True):
 
 
 class ReadReply(Reply, kw_only=True):
-    """A pin's state."""
+    """A pin's state.
+
+    `cycle` is a cycle of the board's clock, `time_ns` the same moment on CLOCK_MONOTONIC.
+    """
 
     pin: int
     level: bool
@@ -213,7 +228,10 @@ class StatsReply(Reply, kw_only=True):
 
 
 class Edge(msgspec.Struct, frozen=True, tag_field="event", tag="edge"):
-    """A watched pin changed its level; `level` is the new one."""
+    """A watched pin changed its level; `level` is the new one.
+
+    `cycle` is a cycle of the board's clock, `time_ns` the same moment on CLOCK_MONOTONIC.
+    """
 
     pin: int
     level: bool
@@ -222,7 +240,10 @@ class Edge(msgspec.Struct, frozen=True, tag_field="event", tag="edge"):
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """The line that a program prints once its ports and sockets exist."""
+    """The line that a program prints once its ports and sockets exist.
+
+    `tty` is the path of the serial port, `control` that of the control socket.
+    """
 
     ready: bool = True
     tty: str

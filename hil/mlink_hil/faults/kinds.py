@@ -51,7 +51,10 @@ class Fault(
         return _tag(type(self).__name__)
 
     def problems(self) -> list[str]:
-        """Return the problems of the settings, each as "key: what"."""
+        """Return the problems of the settings, each as "key: what".
+
+        A key is a setting of the bench file; an empty list means that the fault can be scheduled.
+        """
         return []
 
     def settings(self) -> dict[str, object]:
@@ -110,7 +113,10 @@ class LineNoise(Fault, frozen=True):
 
 
 class StuckLine(Fault, frozen=True):
-    """Hold a line of a board at ground or at 5 V, whatever is wired to it."""
+    """Hold a line of a board at ground or at 5 V, whatever is wired to it.
+
+    `line` is 2 to 19 (14 is A0); `level` true is 5 V.
+    """
 
     needs: ClassVar = "board"
 
@@ -123,7 +129,10 @@ class StuckLine(Fault, frozen=True):
 
 
 class SkewClock(Fault, frozen=True):
-    """Make the clock of a board or a camera run fast (slow, below 0), in parts per million."""
+    """Make the clock of a board or a camera run fast (slow, below 0), in parts per million.
+
+    At most ±`MAX_SKEW_PPM`; 0 is refused, as it would be no fault.
+    """
 
     needs: ClassVar = "board"  # a camera has one, too
 
@@ -155,7 +164,10 @@ class LateStamps(Fault, frozen=True):
 
 
 class Stall(Fault, frozen=True):
-    """Stop a module's process (SIGSTOP): a hung script, a camera that delivers nothing."""
+    """Stop a module's process (SIGSTOP): a hung script, a camera that delivers nothing.
+
+    At the end the process goes on (SIGCONT); its queues may have overflowed meanwhile.
+    """
 
 
 class Kill(Fault, frozen=True):
@@ -165,7 +177,10 @@ class Kill(Fault, frozen=True):
 
 
 class SlowDisk(Fault, frozen=True):
-    """Make a recorder's writes into the recording as slow as on a slow disk."""
+    """Make a recorder's writes into the recording as slow as on a slow disk.
+
+    A write of n bytes takes n / `bytes_per_sec` seconds longer, and `write_msec` besides.
+    """
 
     bytes_per_sec: float
     write_msec: float = 0.0

@@ -64,7 +64,10 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         self._thread.start()
 
     def halt(self) -> None:
-        """Stop pressing and wait for the thread."""
+        """Stop pressing and wait for the thread.
+
+        Nothing is pressed after it; answers to the last press may still come.
+        """
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()

@@ -68,7 +68,11 @@ class EdgeMatcher:
         self._pending = _Stimulus(cycle, time_ns, label)
 
     def answer(self, cycle: int) -> None:
-        """Add an answer; ignored without a stimulus, as when a script sets its line up."""
+        """Add an answer; ignored without a stimulus, as when a script sets its line up.
+
+        Args:
+            cycle: When it was, in cycles of the board.
+        """
         pending = self._pending
         if pending is None:
             return
@@ -78,19 +82,28 @@ class EdgeMatcher:
         self._matched.append(Latency(pending.time_ns, pending.label, usec))
 
     def take(self) -> list[Latency]:
-        """Return the latencies measured since the last call."""
+        """Return the latencies measured since the last call.
+
+        They stay in the figures of `summary`.
+        """
         taken = list(self._matched)
         self._matched.clear()
         return taken
 
     def forget_last(self) -> None:
-        """Remove the last stimulus from the count if it is still unanswered."""
+        """Remove the last stimulus from the count if it is still unanswered.
+
+        For the end of a run, where its answer could not come any more.
+        """
         if self._pending is not None:
             self._pending = None
             self.seen -= 1
 
     def summary(self) -> dict[str, float]:
-        """Return p50, p99 and maximum in µs by name; empty without an answer."""
+        """Return p50, p99 and maximum in µs by name; empty without an answer.
+
+        The keys are `latency_p50_usec`, `latency_p99_usec` and `latency_max_usec`.
+        """
         if not self._latencies:
             return {}
         p50, p99 = np.percentile(self._latencies, [50, 99])

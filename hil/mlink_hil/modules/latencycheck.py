@@ -162,6 +162,9 @@ class LatencyCheckModule(Module[LatencyCheckSettings]):
 
 
 def bars(counts: list[int]) -> str:
-    """Return counts as a row of bars; each count above zero has a visible bar."""
+    """Return counts as a row of bars; each count above zero has a visible bar.
+
+    Heights are in eighths, relative to the largest count.
+    """
     most = max(counts, default=0) or 1
     return "".join(_BARS[math.ceil(count * (len(_BARS) - 1) / most)] for count in counts)

@@ -25,7 +25,10 @@ _MAX_DELAY_USEC = 1_000_000
 
 
 class Bounce(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """How a contact bounces: always by the same pattern, or at random."""
+    """How a contact bounces: always by the same pattern, or at random.
+
+    Without a pattern and with `count` 0 the contact does not bounce.
+    """
 
     pattern_usec: list[float] = []
     """µs between the edges after the first: open, closed, open, …"""
@@ -52,7 +55,10 @@ class Button(Part, kw_only=True):
     """Of the random times between such presses, ±20 %."""
 
     def problems(self, bench_dir: Path) -> Iterator[Problem]:  # noqa: ARG002
-        """Yield each setting that is wrong by itself."""
+        """Yield each setting that is wrong by itself.
+
+        Times are limited to 1 s, `count` to 1000, `presses_hz` to 200.
+        """
         bounce = self.bounce
         if bounce.pattern_usec and bounce.count:
             yield "bounce", "has both pattern_usec and count; set one of them"
@@ -84,7 +90,10 @@ class Button(Part, kw_only=True):
 
 
 class Sensor(Part, kw_only=True):
-    """A voltage on an analog line: a waveform between two voltages, and noise."""
+    """A voltage on an analog line: a waveform between two voltages, and noise.
+
+    Voltages are 0 to 5 V; the noise is normally distributed and repeats with its seed.
+    """
 
     kind: ClassVar[str] = "sensor"
     line: str
@@ -104,7 +113,10 @@ class Sensor(Part, kw_only=True):
     """How often per second the voltage changes."""
 
     def problems(self, bench_dir: Path) -> Iterator[Problem]:
-        """Yield each setting that is wrong by itself."""
+        """Yield each setting that is wrong by itself.
+
+        A file is looked for in the folder of the bench.
+        """
         if not 0 <= self.low_volt <= self.high_volt <= SUPPLY_VOLT:
             yield "low_volt", f"0 ≤ low_volt ≤ high_volt ≤ {SUPPLY_VOLT:g} must hold"
         if not 0 < self.hz <= _MAX_RATE_HZ:
@@ -156,7 +168,10 @@ class Wire(Part, kw_only=True):
             yield "delay_usec", "needs a wire of two ends; use several wires"
 
     def wired(self) -> list[str]:
-        """Return its ends as one connection."""
+        """Return its ends as one connection.
+
+        One connection for both ends, not one each.
+        """
         return [" – ".join(self.ends)]
 
     def detail(self) -> str:
@@ -206,7 +221,10 @@ class Chip(_UnderTest, kw_only=True):
 
 
 class Model(_UnderTest, kw_only=True):
-    """A device under test as a Python class (`mlink_hil.dut.Dut`), which names its pins."""
+    """A device under test as a Python class (`mlink_hil.dut.Dut`), which names its pins.
+
+    The class runs in the program that simulates the boards (`dut.py` is its interface).
+    """
 
     kind: ClassVar[str] = "model"
     source: str

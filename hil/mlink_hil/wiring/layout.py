@@ -34,7 +34,10 @@ from mlink_hil.wiring.waveform import read_waveform
 
 @dataclass
 class Layout:
-    """What a run has to simulate."""
+    """What a run has to simulate.
+
+    Made from the parts of the table whose devices the run uses.
+    """
 
     circuit: CircuitPlan = field(default_factory=lambda: CircuitPlan(boards=[]))
     """Its boards are the chips; the wired boards are added when their simulators are chosen."""

@@ -15,7 +15,10 @@ _VALID = "(valid: 2 to 19, A0 to A5)"
 
 
 class Line(NamedTuple):
-    """A pin of a board or chip."""
+    """A pin of a board or chip.
+
+    Pins are numbered 0 to 19; A0 is 14. `str()` gives the form of a bench, such as "uno.8".
+    """
 
     device: str
     pin: int

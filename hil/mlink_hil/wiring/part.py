@@ -40,13 +40,22 @@ class Part(msgspec.Struct, kw_only=True):
         return {}
 
     def scene_key(self) -> str:
-        """Return the device name of the scene that shows the part; empty without one."""
+        """Return the device name of the scene that shows the part; empty without one.
+
+        A part of a scene that the run does not use is left out.
+        """
         return ""
 
     def wired(self) -> list[str]:
-        """Return the part's connections as `mlink check` prints them, one each."""
+        """Return the part's connections as `mlink check` prints them, one each.
+
+        By default the lines; a part that connects two lines returns one connection for both.
+        """
         return list(self.lines().values())
 
     def detail(self) -> str:
-        """Return the settings that `mlink check` prints, in a few words."""
+        """Return the settings that `mlink check` prints, in a few words.
+
+        Empty when the kind and the lines are all there is.
+        """
         return ""

@@ -50,7 +50,10 @@ class Scene(Part, kw_only=True):
         return f"exposes {self.exposure_usec} µs{readout}"
 
     def wired(self) -> list[str]:
-        """Return its device name: a scene is wired to nothing."""
+        """Return its device name: a scene is wired to nothing.
+
+        The device is that of the camera which films the scene.
+        """
         return [self.device]
 
 

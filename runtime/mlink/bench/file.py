@@ -185,7 +185,11 @@ def _syntax_help(error: ValueError) -> str:
 
 
 def check_values(path: Path, table: Table) -> None:
-    """Reject nesting that later code cannot recurse into, and numbers it cannot pack (64 bits)."""
+    """Reject nesting that later code cannot recurse into, and numbers it cannot pack (64 bits).
+
+    Raises:
+        BenchError: A value is nested too deeply, or a number exceeds 64 bits.
+    """
     todo: list[tuple[object, int]] = [(table, 0)]
     while todo:
         value, depth = todo.pop()

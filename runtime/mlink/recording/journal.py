@@ -39,7 +39,10 @@ Number = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Kind(enum.IntEnum):
-    """Kinds of records."""
+    """Kinds of records.
+
+    The first element of each record (a msgpack array) is its kind, the second its master time, µs.
+    """
 
     ITEM = 0
     TIMER = 1
@@ -74,7 +77,10 @@ class _Record(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fa
 
 
 class Item(_Record, tag=int(Kind.ITEM)):
-    """An item was delivered to the module."""
+    """An item was delivered to the module.
+
+    `port` is the position of the input in the header, `seq` the item's number in its stream.
+    """
 
     port: Number
     seq: int
@@ -103,7 +109,10 @@ class Stop(_Record, tag=int(Kind.STOP)):
 
 
 class Sent(_Record, tag=int(Kind.SENT)):
-    """The module sent an item."""
+    """The module sent an item.
+
+    `port` is the position of the output in the header, `payload` the item as it was sent.
+    """
 
     port: Number
     payload: bytes
@@ -114,7 +123,10 @@ class ClockAnswer(_Record, tag=int(Kind.CLOCK)):
 
 
 class StreamMetadata(_Record, tag=int(Kind.METADATA)):
-    """Metadata of the stream of an input."""
+    """Metadata of the stream of an input.
+
+    `port` is the position of the input in the header, `packed` the msgpack of the metadata.
+    """
 
     port: Number
     packed: bytes

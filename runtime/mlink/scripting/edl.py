@@ -83,12 +83,20 @@ class EdlDataset:
             return self._dataset.add_aux_file(file_name, key, summary, scan)
 
     def path_for_basename(self, basename: str) -> Path:
-        """Return the path of a file of this name in the dataset, without registering it."""
+        """Return the path of a file of this name in the dataset, without registering it.
+
+        Raises:
+            SyntalosPyError: The name cannot be a file's.
+        """
         with _as_script_error(f"dataset '{self.name}'"):
             return self._dataset.path_for_basename(basename)
 
     def set_attribute(self, key: str, value: Any) -> None:
-        """Set an attribute of the dataset; `value` is of a type that TOML has."""
+        """Set an attribute of the dataset; `value` is of a type that TOML has.
+
+        Raises:
+            SyntalosPyError: TOML has no such type.
+        """
         with _as_script_error(f"dataset '{self.name}', attribute '{key}'"):
             self._dataset.set_attribute(key, value)
 
@@ -118,7 +126,11 @@ class EdlGroup:
         return self._group.name
 
     def create_group(self, name: str) -> EdlGroup:
-        """Return the group of this name within this one; it is created when it does not exist."""
+        """Return the group of this name within this one; it is created when it does not exist.
+
+        Raises:
+            SyntalosPyError: The name cannot be a group's.
+        """
         with _as_script_error(f"group '{name}'"):
             group = self._group.create_group(name)
         self._keep(group)
@@ -143,7 +155,11 @@ class EdlGroup:
         return EdlDataset(dataset)
 
     def set_attribute(self, key: str, value: Any) -> None:
-        """Set an attribute of the group; `value` is of a type that TOML has."""
+        """Set an attribute of the group; `value` is of a type that TOML has.
+
+        Raises:
+            SyntalosPyError: TOML has no such type.
+        """
         with _as_script_error(f"group '{self.name}', attribute '{key}'"):
             self._group.set_attribute(key, value)
 

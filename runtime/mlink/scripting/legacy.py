@@ -94,7 +94,10 @@ class FirmataData:
 
 
 class FloatSignalBlock(SignalBlockF32):
-    """A block of 64-bit samples (2.x); the stream carries them as float32."""
+    """A block of 64-bit samples (2.x); the stream carries them as float32.
+
+    Values are rounded to float32 when the block is sent.
+    """
 
     if not TYPE_CHECKING:  # checkers would take `data`, declared below, for a missing slot
         __slots__ = ()
@@ -194,7 +197,10 @@ def to_firmata_control(command: LineCommand) -> FirmataControl:
 
 
 def to_firmata_data(reading: LineReading, names: PinNames) -> FirmataData:
-    """Translate a reading; it carries the name under which its pin is registered."""
+    """Translate a reading; it carries the name under which its pin is registered.
+
+    The name is empty when the pin has none; times and values are those of the reading.
+    """
     data = FirmataData()
     data.pin_id = reading.line_id
     data.pin_name = names.name_of(reading.line_id)

@@ -135,7 +135,10 @@ class HwInputLine:
         return self._line_id
 
     def send_mode(self) -> LineCommand:
-        """Make the line an input, with its pull-up if asked; return the command that was sent."""
+        """Make the line an input, with its pull-up if asked; return the command that was sent.
+
+        Its readings arrive on the board's stream of readings from then on.
+        """
         flags = LineModeFlags.IS_INPUT
         if self._pullup:
             flags |= LineModeFlags.PULL_UP

@@ -63,7 +63,10 @@ class ScriptLink:
             self.add_output(output_port)
 
     def add_input(self, port: mlink.module.InputPort, declared: str = "") -> InputPort:
-        """Add an input port; `declared` is its type's name as the bench or script spells it."""
+        """Add an input port; `declared` is its type's name as the bench or script spells it.
+
+        Types of Syntalos 2.x ("FirmataData") deliver items of those types; see `legacy.py`.
+        """
         pins = self._pins_in.get(port.id, self._shared_pins)
         self._inputs[port.id] = InputPort(port, _translation(declared, pins))
         return self._inputs[port.id]
@@ -74,11 +77,17 @@ class ScriptLink:
         return self._outputs[port.id]
 
     def input_port(self, id: str) -> InputPort | None:
-        """Return the input port with this id, or None."""
+        """Return the input port with this id, or None.
+
+        An id that was not found is in `unknown_ports` from then on, for the message at the end.
+        """
         return self._found(self._inputs, id)
 
     def output_port(self, id: str) -> OutputPort | None:
-        """Return the output port with this id, or None."""
+        """Return the output port with this id, or None.
+
+        An id that was not found is in `unknown_ports` from then on, for the message at the end.
+        """
         return self._found(self._outputs, id)
 
     def _found(self, ports: Mapping[str, PortT], id: str) -> PortT | None:
@@ -96,7 +105,14 @@ class ScriptLink:
         return self._context.running
 
     def await_data(self, timeout_usec: int) -> None:
-        """Serve inputs, delayed calls and the engine; -1 until a stop is requested."""
+        """Serve inputs, delayed calls and the engine; -1 until a stop is requested.
+
+        Args:
+            timeout_usec: Longest wait, in µs.
+
+        Raises:
+            SyntalosPyError: The timeout is not a number.
+        """
         self._context.serve(_whole("timeout_usec of await_data()", timeout_usec))
 
     def wait_usec(self, duration_usec: int, step_usec: int) -> None:
@@ -114,11 +130,23 @@ class ScriptLink:
             self._context.serve(min(left, step_usec))
 
     def wait_msec(self, msec: int) -> None:
-        """Serve for `msec` milliseconds."""
+        """Serve for `msec` milliseconds.
+
+        It returns early when a stop is requested.
+
+        Raises:
+            SyntalosPyError: `msec` is not a number.
+        """
         self.wait_usec(_whole("msec of wait()", msec, 1000), _WAIT_STEP_USEC)
 
     def wait_sec(self, sec: int) -> None:
-        """Serve for `sec` seconds."""
+        """Serve for `sec` seconds.
+
+        It returns early when a stop is requested.
+
+        Raises:
+            SyntalosPyError: `sec` is not a number.
+        """
         self.wait_usec(_whole("sec of wait_sec()", sec, 1_000_000), _WAIT_SEC_STEP_USEC)
 
     def call_later(self, delay_msec: int, function: Callable[[], object]) -> None:
@@ -152,7 +180,10 @@ class ScriptLink:
                 self._context.hint(text)
 
     def end(self) -> None:
-        """Stop calling the script's functions, when its stop() has returned."""
+        """Stop calling the script's functions, when its stop() has returned.
+
+        Items and delayed calls that are still due are dropped.
+        """
         self._ended = True
         for port in self._context.inputs.values():
             port.on_item = None

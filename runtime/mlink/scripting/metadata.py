@@ -21,7 +21,15 @@ _MAX_DEPTH = 16
 
 
 def single_value(key: str, value: object) -> MetaValue:
-    """Return a checked value for `set_metadata_value`: no bool, no None, flat lists only."""
+    """Return a checked value for `set_metadata_value`: no bool, no None, flat lists only.
+
+    Args:
+        key: Name of the attribute, for messages.
+        value: int of 64 bits, finite float, str, MetaSize, or a list of int or str.
+
+    Raises:
+        SyntalosPyError: The value is of another type, not finite, or does not fit into 64 bits.
+    """
     if isinstance(value, list):
         for item in value:
             if type(item) is not int and not isinstance(item, str):
@@ -38,7 +46,17 @@ def single_value(key: str, value: object) -> MetaValue:
 
 
 def any_value(key: str, value: object, depth: int = 0) -> MetaValue:
-    """Return a checked copy of a value for `set_metadata`; lists and dicts may be nested."""
+    """Return a checked copy of a value for `set_metadata`; lists and dicts may be nested.
+
+    Args:
+        key: Name of the attribute, for messages; names of nested ones are joined by dots.
+        value: As in `single_value`, and bool, None, and lists and dicts of all of them.
+        depth: How many lists and dicts are around the value.
+
+    Raises:
+        SyntalosPyError: A value is of another type, not finite, too large, or nested too deep
+            (more than 16 levels).
+    """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -70,7 +88,15 @@ def any_value(key: str, value: object, depth: int = 0) -> MetaValue:
 
 
 def size(key: str, value: object) -> MetaSize:
-    """Return a MetaSize from a MetaSize or a sequence of exactly two ints (width, height)."""
+    """Return a MetaSize from a MetaSize or a sequence of exactly two ints (width, height).
+
+    Args:
+        key: Name of the attribute, for messages.
+        value: The size, in pixels.
+
+    Raises:
+        SyntalosPyError: It is something else, or a number does not fit into 32 bits.
+    """
     extents: Sequence[Any] = ()
     if isinstance(value, MetaSize):
         extents = (value.width, value.height)
@@ -88,7 +114,11 @@ def size(key: str, value: object) -> MetaSize:
 
 
 def key_text(key: object) -> str:
-    """Return a metadata key; anything but a str is refused."""
+    """Return a metadata key; anything but a str is refused.
+
+    Raises:
+        SyntalosPyError: The key is not a str.
+    """
     if not isinstance(key, str):
         raise SyntalosPyError(f"a metadata key must be a str, not {key!r}")
     return _valid("a metadata key", key)
@@ -105,7 +135,10 @@ def _valid(what: str, text: str) -> str:
 
 
 def copied(metadata: Metadata) -> dict[str, Any]:
-    """Return a copy that shares no list or dict with the stream's own metadata."""
+    """Return a copy that shares no list or dict with the stream's own metadata.
+
+    A script may change the copy; other modules have their own.
+    """
     return {key: _copied(value) for key, value in metadata.items()}
 
 

@@ -42,12 +42,19 @@ class InputPort:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """A copy of the stream's metadata; complete when `start()` is called."""
+        """A copy of the stream's metadata; complete when `start()` is called.
+
+        Keys that a source sets in its own `start()` are missing in `prepare()`.
+        """
         return meta.copied(self._port.metadata)
 
     @property
     def on_data(self) -> Callable[[Any], object] | None:
-        """The function that is called with each item; None ignores them."""
+        """The function that is called with each item; None ignores them.
+
+        Raises:
+            SyntalosPyError: On setting: it is not a function of one argument.
+        """
         return self._on_data
 
     @on_data.setter
@@ -70,6 +77,9 @@ class InputPort:
         """Deliver at most this many items per second and skip the others; 0 delivers all.
 
         Skipped items do not count as lost.
+
+        Raises:
+            SyntalosPyError: The number is negative or NaN.
         """
         if not items_per_sec >= 0:  # NaN too
             raise SyntalosPyError(f"items_per_sec must be 0 or more, not {items_per_sec}")

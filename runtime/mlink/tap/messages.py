@@ -42,7 +42,10 @@ class Reading(_Message, frozen=True):
 
 
 class Command(_Message, frozen=True):
-    """A LineCommand of a stream, and the master time at which it was sent."""
+    """A LineCommand of a stream, and the master time at which it was sent.
+
+    Commands carry no time of their own.
+    """
 
     stream: str
     seq: int
@@ -62,7 +65,10 @@ class Row(_Message, frozen=True):
 
 
 class FrameSeen(_Message, frozen=True):
-    """A frame of a stream, without its pixels, which the tap keeps for a while."""
+    """A frame of a stream, without its pixels, which the tap keeps for a while.
+
+    `Fetch` asks for the pixels while the tap still has them.
+    """
 
     stream: str
     seq: int

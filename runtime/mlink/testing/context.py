@@ -96,7 +96,11 @@ class RunnerContext:
 
     @property
     def running(self) -> bool:
-        """Whether the run lasts, for the script: many calls in a row take time."""
+        """Whether the run lasts, for the script: many calls in a row take time.
+
+        Otherwise a loop that only asks for it would never end, as the clock moves while the script
+        waits.
+        """
         self._note_call()
         return self.alive
 
@@ -105,7 +109,10 @@ class RunnerContext:
         return None
 
     def fail(self, error: BaseException | str) -> None:
-        """Keep the first failure; the run is over."""
+        """Keep the first failure; the run is over.
+
+        The runner raises it in the test; later failures are consequences of it.
+        """
         if self.failure is None:
             self.failure = error
 
@@ -126,7 +133,11 @@ class RunnerContext:
         self.hints.append(text)
 
     def serve(self, timeout_usec: int = -1) -> None:
-        """Dispatch what is due, until a stop is requested (-1) or for one wait."""
+        """Dispatch what is due, until a stop is requested (-1) or for one wait.
+
+        Args:
+            timeout_usec: Longest wait on the manual clock, in µs; −1: until a stop is requested.
+        """
         if timeout_usec >= 0:
             self._step(timeout_usec)
             return
@@ -139,7 +150,12 @@ class RunnerContext:
         self.call_at(self.clock.time_usec + max(1, delay_usec), call)
 
     def call_at(self, time_usec: int, call: Callable[[], object]) -> None:
-        """Call once at this master time, while the script waits."""
+        """Call once at this master time, while the script waits.
+
+        Args:
+            time_usec: Master time in µs; a time that has passed is due at the next wait.
+            call: The function; its exceptions are the script's.
+        """
         self._agenda.call_at(time_usec, call)
 
     def dispatch_due(self) -> bool:

@@ -23,7 +23,10 @@ from mlink.types import DataType, Frame, SignalBlock, StreamItem
 
 
 def received(item: Any, data_type: DataType) -> Any:
-    """Return a copy of an item as another module would receive it; cells of rows become text."""
+    """Return a copy of an item as another module would receive it; cells of rows become text.
+
+    Small items are encoded and decoded as in a pipe; frames and signal blocks are copied.
+    """
     if codec.is_small(data_type):
         return codec.small_decoder(data_type)(codec.small_encoder(data_type)(item))
     if data_type is DataType.Frame:
@@ -37,12 +40,20 @@ def received(item: Any, data_type: DataType) -> Any:
 
 
 def unsubscribed_writer(data_type: DataType) -> StreamWriter | RecordWriter:
-    """Return a writer without subscribers, which checks items and counts them."""
+    """Return a writer without subscribers, which checks items and counts them.
+
+    It raises the same errors for wrong items as the writer of a run.
+    """
     return RecordWriter(data_type) if is_small(data_type) else StreamWriter(data_type)
 
 
 class RunnerInput:
-    """An input port, fed by a test through `accept` and `deliver`."""
+    """An input port, fed by a test through `accept` and `deliver`.
+
+    Args:
+        spec: Its id and type.
+        metadata: Of the stream that the test stands for.
+    """
 
     def __init__(self, spec: PortSpec, metadata: Metadata) -> None:
         self.id = spec.id
@@ -59,7 +70,10 @@ class RunnerInput:
         self._check = unsubscribed_writer(spec.data_type)
 
     def set_throttle(self, items_per_sec: float) -> None:
-        """Deliver at most this many items per second; 0 delivers all."""
+        """Deliver at most this many items per second; 0 delivers all.
+
+        Skipped items count as taken, as in a run.
+        """
         self._throttle_usec = round(1_000_000 / items_per_sec) if items_per_sec > 0 else 0
 
     def accept(self, item: Any) -> Any:
@@ -72,7 +86,12 @@ class RunnerInput:
         return received(item, self.data_type)
 
     def deliver(self, item: Any, now_usec: int) -> None:
-        """Call `on_item` with an item, unless it is not set or the throttle skips the item."""
+        """Call `on_item` with an item, unless it is not set or the throttle skips the item.
+
+        Args:
+            item: As `accept` has returned it.
+            now_usec: Master time in µs, for the throttle.
+        """
         self.taken += 1
         if self.on_item is None or (self._throttle_usec and now_usec < self._next_allowed_usec):
             return
@@ -96,7 +115,12 @@ class RunnerLoan:
 
 
 class RunnerOutput:
-    """An output port; `items` are what was sent, as subscribers would receive it."""
+    """An output port; `items` are what was sent, as subscribers would receive it.
+
+    Args:
+        spec: Its id and type.
+        metadata: Filled by the script.
+    """
 
     def __init__(self, spec: PortSpec, metadata: Metadata) -> None:
         self.id = spec.id
@@ -112,7 +136,10 @@ class RunnerOutput:
         self._writer = unsubscribed_writer(self.data_type)
 
     def end(self) -> None:
-        """Refuse further items, after stop() has returned."""
+        """Refuse further items, after stop() has returned.
+
+        Sending after it raises StreamError, as in a run.
+        """
         if self._writer is not None:
             self._writer.end()
 
@@ -135,6 +162,9 @@ class RunnerOutput:
         return RunnerLoan(self, np.zeros(shape, dtype))
 
     def note_lost(self, count: int) -> None:
-        """Leave a gap of `count` items in the stream."""
+        """Leave a gap of `count` items in the stream.
+
+        Sequence numbers are skipped; before the start it does nothing.
+        """
         if self._writer is not None:
             self._writer.skip(count)

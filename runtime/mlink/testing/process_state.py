@@ -18,7 +18,11 @@ class ProcessState:
         self._modules = set(sys.modules)
 
     def restore(self, script_folder: Path) -> None:
-        """Restore all of it, and unload the modules imported from the script's folder."""
+        """Restore all of it, and unload the modules imported from the script's folder.
+
+        Args:
+            script_folder: Modules whose file is below it are imported anew by the next script.
+        """
         os.chdir(self._folder)
         sys.path[:] = self._path
         sys.argv[:] = self._argv

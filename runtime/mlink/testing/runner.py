@@ -205,7 +205,11 @@ class ScriptRunner:
             self.close()
 
     def close(self) -> None:
-        """Close without calling the script's `stop()`; what was sent can still be read."""
+        """Close without calling the script's `stop()`; what was sent can still be read.
+
+        Restores the working folder, `sys.path` and the imported modules. Calling it again does
+        nothing.
+        """
         if self._closed:
             return
         self._closed = True
@@ -256,7 +260,13 @@ class ScriptRunner:
         return self._output(port).items.copy()
 
     def take(self, port: str) -> list[Any]:
-        """Return the items that the script has sent to an output port since the last `take()`."""
+        """Return the items that the script has sent to an output port since the last `take()`.
+
+        `sent` does not return them any more. Frames and blocks are copies.
+
+        Args:
+            port: Id of the output port.
+        """
         output = self._output(port)
         items, output.items = output.items, []
         return items

@@ -46,7 +46,11 @@ class ScriptThread:
         self.go_on()
 
     def go_on(self) -> None:
-        """Let a paused job run on; returns and raises as `begin` does."""
+        """Let a paused job run on; returns and raises as `begin` does.
+
+        Raises:
+            ScriptError: The job does neither pause nor end within `patience_s`, now or earlier.
+        """
         if self._stuck:
             raise ScriptError("the script does not give control back", remedy="See above.")
         self._to_script.release()
@@ -63,7 +67,10 @@ class ScriptThread:
         self._to_script.acquire()
 
     def close(self) -> None:
-        """End the thread; a job that is paused stays paused for good."""
+        """End the thread; a job that is paused stays paused for good.
+
+        A thread that is stuck in the script is left behind; it is a daemon.
+        """
         if self._job is None and not self._stuck:
             self._to_script.release()
             self._thread.join()

@@ -16,7 +16,11 @@ from mlink.types import DataType
 
 
 def waiting_bytes(fd: int) -> int:
-    """Return how many bytes wait in a pipe; `fd` is either of its ends."""
+    """Return how many bytes wait in a pipe; `fd` is either of its ends.
+
+    Raises:
+        OSError: The descriptor is closed.
+    """
     count = bytearray(4)
     fcntl.ioctl(fd, termios.FIONREAD, count)
     return int.from_bytes(count, "little")
@@ -41,7 +45,11 @@ class SendingEnd:
         self._lock = threading.Lock()
 
     def skip(self, count: int) -> None:
-        """Skip `count` sequence numbers: subscribers count so many items as lost."""
+        """Skip `count` sequence numbers: subscribers count so many items as lost.
+
+        For what a source lost before it could send it, such as frames that a driver dropped. Does
+        nothing after `end`.
+        """
         with self._lock:
             if not self.ended:
                 self.sent += count
@@ -49,7 +57,10 @@ class SendingEnd:
                 self.lost = [lost + count for lost in self.lost]
 
     def end(self) -> int:
-        """Refuse further items; return how many were sent, skipped ones included."""
+        """Refuse further items; return how many were sent, skipped ones included.
+
+        The engine passes the number to the subscribers, which count what is missing as lost.
+        """
         with self._lock:
             self.ended = True
             return self.sent
@@ -111,7 +122,11 @@ class ReceivingEnd:
             self._maybe_full = True
 
     def note_end(self, sent: int) -> int:
-        """Count as lost what is missing of the `sent` items of a stream; return how many."""
+        """Count as lost what is missing of the `sent` items of a stream; return how many.
+
+        Args:
+            sent: How many items the sender has sent, skipped ones included.
+        """
         missing = sent - self._next_seq
         if missing > 0:
             self.lost += missing

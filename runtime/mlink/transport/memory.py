@@ -102,7 +102,10 @@ class SenderMemory(ClosesOnExit):
         return self._view
 
     def address(self, slot: Slot) -> int:
-        """Return the address of a slot in this process."""
+        """Return the address of a slot in this process.
+
+        The slot's memory there has `slot.capacity` bytes.
+        """
         return self._address + slot.offset
 
     def take(self, size: int) -> Slot:
@@ -122,7 +125,10 @@ class SenderMemory(ClosesOnExit):
         return any(slot.capacity >= size for slot in reversed(self._free))
 
     def give_back(self, slot: Slot) -> None:
-        """Make a slot free again."""
+        """Make a slot free again.
+
+        The caller has made sure that no subscriber uses it (`lent_to` is 0).
+        """
         self._free.append(slot)
 
     def slots(self) -> Iterable[Slot]:
@@ -130,7 +136,10 @@ class SenderMemory(ClosesOnExit):
         return self._slots.values()
 
     def find(self, offset: int) -> Slot | None:
-        """Return the slot at an offset that a subscriber has sent back; None for a wrong one."""
+        """Return the slot at an offset that a subscriber has sent back; None for a wrong one.
+
+        A subscriber is another process: what it sends is checked.
+        """
         return self._slots.get(offset)
 
     def _grow(self, size: int) -> Slot:

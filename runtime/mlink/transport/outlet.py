@@ -73,7 +73,12 @@ class Outlet:
         self._lent_limit = self._queue_items + borrowed_items
 
     def offer(self, record: bytes) -> bool:
-        """Send one record; return whether the subscriber will see it."""
+        """Send one record; return whether the subscriber will see it.
+
+        Returns:
+            False when the queue is full, or the subscriber holds too many slots, or it is gone. The
+            caller counts the item as lost for this subscription.
+        """
         if not self.alive:
             return False
         if self.lent >= self._queue_items and (
@@ -92,11 +97,17 @@ class Outlet:
 
     @property
     def is_full(self) -> bool:
-        """Whether returned slots may have to be collected before an item is offered."""
+        """Whether returned slots may have to be collected before an item is offered.
+
+        The queue counts what was sent and has not come back, in items.
+        """
         return self.lent >= self._queue_items
 
     def returned(self) -> list[int]:
-        """Return the offsets of the slots that came back since the last call."""
+        """Return the offsets of the slots that came back since the last call.
+
+        An end of the pipe means that the subscriber is gone: `alive` is False then.
+        """
         offsets: list[int] = []
         while self.alive:
             try:

@@ -44,7 +44,11 @@ log = logging.getLogger("mlink.transport")
 
 
 def open_pipe() -> tuple[int, int]:
-    """Make a pipe for one subscription; return its (read, write) descriptors."""
+    """Make a pipe for one subscription; return its (read, write) descriptors.
+
+    Neither end blocks. The pipe holds PIPE_BYTES, or less when the user's share of pipe memory is
+    used up, which is logged.
+    """
     read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

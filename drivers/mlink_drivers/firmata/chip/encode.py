@@ -171,6 +171,13 @@ def safe_state(timeout_msec: int, levels: Mapping[int, bool] | None = None) -> b
     """Set the safe state: levels of outputs after the host was silent for `timeout_msec`.
 
     Without `levels` all outputs become low; 0 ms switches the safe state off.
+
+    Args:
+        timeout_msec: Silence in ms, 0 to 600,000.
+        levels: Level of each output, by pin.
+
+    Raises:
+        ValueError: The silence is out of range, or a pin is not in 0 to 127.
     """
     if not 0 <= timeout_msec <= _MOST_SAFE_MSEC:
         raise ValueError(f"a silence of {timeout_msec} ms is not in 0 to {_MOST_SAFE_MSEC}")

@@ -59,7 +59,11 @@ class Region:
 
     @property
     def brightness(self) -> float:
-        """Mean brightness in the newest frame, 0 to 255; StreamError before the first frame."""
+        """Mean brightness in the newest frame, 0 to 255; StreamError before the first frame.
+
+        Raises:
+            StreamError: No frame has arrived yet.
+        """
         last = self._run.history.last(self.channel)
         if last is None:
             raise StreamError(f"no frame of {self.channel} has arrived yet")

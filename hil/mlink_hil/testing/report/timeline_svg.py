@@ -106,7 +106,14 @@ class _Drawing:
         return f'<path class="tick" d="{path}"/>'
 
     def bar(self, begin_usec: int, end_usec: int, base: float, text: str) -> str:
-        """Draw the time of a fault, at least 2 units wide."""
+        """Draw the time of a fault, at least 2 units wide.
+
+        Args:
+            begin_usec: Its begin, in µs of the master timer.
+            end_usec: Its end.
+            base: Lower edge of the row, in units of the drawing.
+            text: Shown when the mouse is on it.
+        """
         x = self.x(begin_usec)
         width = max(round(self.x(end_usec) - x, 2), 2)
         return (
@@ -115,7 +122,14 @@ class _Drawing:
         )
 
     def mark(self, bottom: int, kind: str, time_usec: int, text: str) -> str:
-        """Draw a moment, if it is in the drawing: a deadline may be after the test's end."""
+        """Draw a moment, if it is in the drawing: a deadline may be after the test's end.
+
+        Args:
+            bottom: Lower edge of the line, in units of the drawing.
+            kind: Its class in the style sheet, and the begin of the text.
+            time_usec: The moment, in µs of the master timer.
+            text: Shown when the mouse is on it.
+        """
         if not 0 <= time_usec - self._start <= self._span:
             return ""
         return (

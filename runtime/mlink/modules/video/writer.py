@@ -190,6 +190,9 @@ class VideoWriter(ClosesOnExit):
         """Close both files; calling it again does nothing.
 
         An error that `write` has raised is not raised again.
+
+        Raises:
+            StorageError: The rest could not be written, for example to a full disk.
         """
         container, self._container = self._container, None
         if container is None:

@@ -96,7 +96,10 @@ def whole_rows_size(data: bytes) -> int:
 
 
 def check_json(unit: UnitFolder) -> Checked:
-    """Parse the files as strict JSON and count their rows."""
+    """Parse the files as strict JSON and count their rows.
+
+    NaN and Infinity are no JSON; recorders write null for them.
+    """
     found = Checked(items=0)
     for name in present(unit):
         try:

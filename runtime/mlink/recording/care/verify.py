@@ -36,7 +36,10 @@ class Finding(msgspec.Struct, kw_only=True):
 
 
 class DatasetReport(msgspec.Struct, kw_only=True):
-    """Contents of one dataset."""
+    """Contents of one dataset.
+
+    Times are in µs of the master timer; what is None is unknown, or the kind does not have it.
+    """
 
     name: str
     kind: str
