@@ -46,7 +46,10 @@ class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
 
     @property
     def collection_id(self) -> str:
-        """The UUID of the recording."""
+        """The UUID of the recording.
+
+        A UUIDv7, the same as the run's.
+        """
         return str(self.manifest["collection_id"])
 
     @property

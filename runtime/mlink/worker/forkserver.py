@@ -43,14 +43,20 @@ _FAULT = 70
 
 
 class Forked(msgspec.Struct, tag=True, frozen=True):
-    """A worker was forked with this process id."""
+    """A worker was forked with this process id.
+
+    A message of the fork server to the engine.
+    """
 
     name: str
     pid: int
 
 
 class Exited(msgspec.Struct, tag=True, frozen=True):
-    """A worker has exited; a negative code is the signal that ended it."""
+    """A worker has exited; a negative code is the signal that ended it.
+
+    A message of the fork server to the engine.
+    """
 
     name: str
     pid: int

@@ -171,7 +171,13 @@ class ModuleHost(Reporting):
     def call_later(
         self, delay_usec: int, call: Callable[[], object], *, timed: bool = True
     ) -> None:
-        """Call once from the loop, `delay_usec` µs from now; `timed` counts how late it is."""
+        """Call once from the loop, `delay_usec` µs from now; `timed` counts how late it is.
+
+        Args:
+            delay_usec: Delay in µs of the master timer.
+            call: The function; called in the module's main thread.
+            timed: Whether its delay is in the figures of the run.
+        """
         number = self._timers.next_number
         call = self.journal.call(number, delay_usec, call)
         self._timers.add(delay_usec, call, timed=timed and self.started)

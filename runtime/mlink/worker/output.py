@@ -49,7 +49,11 @@ class LineLimit:
         self._noted = 0
 
     def passes(self, line: str) -> bool:
-        """Return whether this line may be sent; count it if not."""
+        """Return whether this line may be sent; count it if not.
+
+        A long line counts for several. Beyond the limit everything is left out for a pause, so that
+        what is sent is readable. May be called from any thread.
+        """
         if self._off:
             return True
         with self._lock:
@@ -71,7 +75,10 @@ class LineLimit:
             return True
 
     def finish(self) -> int:
-        """Note lines that were left out last; return their number in the whole run."""
+        """Note lines that were left out last; return their number in the whole run.
+
+        Call it once no more lines come.
+        """
         with self._lock:
             self._note_rest()
             return self.left_out
@@ -83,7 +90,12 @@ class LineLimit:
 
 
 class ChannelLogHandler(logging.Handler):
-    """A logging handler that sends records to the engine; to stderr when the engine has gone."""
+    """A logging handler that sends records to the engine; to stderr when the engine has gone.
+
+    Args:
+        channel: To the engine.
+        unlimited: Whether to send every record, whatever their rate.
+    """
 
     def __init__(self, channel: Channel[EngineMessages], *, unlimited: bool = False) -> None:
         super().__init__(logging.INFO)
@@ -97,7 +109,10 @@ class ChannelLogHandler(logging.Handler):
             self._send(record.levelno, text)
 
     def flush(self) -> None:
-        """Note records that were left out last; `logging.shutdown` calls it."""
+        """Note records that were left out last; `logging.shutdown` calls it.
+
+        Their number in the whole run becomes a figure of the module's report.
+        """
         _report(self._channel, "log lines left out", self._limit.finish())
 
     def _send(self, level: int, text: str) -> None:

@@ -72,7 +72,10 @@ class WorkerInput:
 
     @property
     def count(self) -> InputCount:
-        """Counts of items received and lost so far."""
+        """Counts of items received and lost so far.
+
+        Zeros without a subscription.
+        """
         reader = self._reader
         if reader is None:
             return InputCount(0, 0)
@@ -80,7 +83,10 @@ class WorkerInput:
 
     @property
     def taken(self) -> int:
-        """Items of the stream that were received or are known to be lost."""
+        """Items of the stream that were received or are known to be lost.
+
+        So it is also the number that the stream's next item has.
+        """
         reader = self._reader
         return 0 if reader is None else reader.received + reader.lost
 
@@ -91,16 +97,32 @@ class WorkerInput:
 
     @property
     def hung_up(self) -> bool:
-        """Whether the pipe's writer is gone and everything was read."""
+        """Whether the pipe's writer is gone and everything was read.
+
+        While the end of the stream is not known, this means that the source has died.
+        """
         return self._reader is not None and self._reader.hung_up
 
     def connect_pipe(self, fd: int, *, lossless: bool, counted: bool = False) -> None:
-        """Open the subscription to a stream of small items."""
+        """Open the subscription to a stream of small items.
+
+        Args:
+            fd: The pipe's reading end; owned by the input from then on.
+            lossless: Whether a gap ends the run, as of commands.
+            counted: Whether to read one item at a time, so that a queue of N items has no more.
+        """
         self._lossless = lossless
         self._reader = RecordReader(self.data_type, fd, one_by_one=counted)
 
     def connect(self, plan: StreamPlan, memory: int, records: int, returned: int) -> None:
-        """Open the subscription to a stream in shared memory, with its three descriptors."""
+        """Open the subscription to a stream in shared memory, with its three descriptors.
+
+        Args:
+            plan: Layout of the shared memory.
+            memory: Descriptor of the memory.
+            records: The pipe that brings slot numbers.
+            returned: The pipe that takes them back.
+        """
         self._reader = StreamReader(
             self.data_type,
             records,
@@ -119,7 +141,10 @@ class WorkerInput:
         self._next_allowed_usec = self._next_allowed_usec if self._throttle_usec else 0
 
     def pull(self) -> Iterator[Pulled]:
-        """Yield the items that have arrived, without dispatching them."""
+        """Yield the items that have arrived, without dispatching them.
+
+        `dispatch` dispatches them later, under the same rules as at once.
+        """
         reader = self._reader
         while reader is not None and (item := reader.receive()) is not None:
             yield Pulled(reader.seq, reader.payload, item)
@@ -261,17 +286,26 @@ class WorkerOutput:
 
     @property
     def sent(self) -> int:
-        """Number of items sent."""
+        """Number of items sent.
+
+        Skipped items are included.
+        """
         return 0 if self._writer is None else self._writer.sent
 
     @property
     def lost(self) -> list[int]:
-        """Items that did not get into each subscription, in the order of the subscriptions."""
+        """Items that did not get into each subscription, in the order of the subscriptions.
+
+        Counted when it happens, so that sent = received + lost + queued at every moment.
+        """
         return [] if self._writer is None else list(self._writer.lost)
 
     @property
     def skipped(self) -> int:
-        """Items that the source lost before it could send them."""
+        """Items that the source lost before it could send them.
+
+        They are counted in `sent` and `lost`, too.
+        """
         return 0 if self._writer is None else self._writer.skipped
 
     def open_pipes(self, pipes: list[int], queues: list[int]) -> None:
@@ -343,7 +377,10 @@ class WorkerOutput:
         return self._writer
 
     def end(self) -> int:
-        """End the stream; return the number of items sent."""
+        """End the stream; return the number of items sent.
+
+        Skipped items are included. Sending after it raises StreamError.
+        """
         return 0 if self._writer is None else self._writer.end()
 
     def close(self) -> None:

@@ -54,7 +54,10 @@ class ForkServer(ClosesOnExit):
         )
 
     def fileno(self) -> int:
-        """Return the descriptor to wait on."""
+        """Return the descriptor to wait on.
+
+        It is readable when a worker was forked or has exited, and when the server has ended.
+        """
         return self._sock.fileno()
 
     def describe(self) -> str:

@@ -32,18 +32,31 @@ class Timers:
 
     @property
     def next_number(self) -> int:
-        """The number of the call that is added next, from 0."""
+        """The number of the call that is added next, from 0.
+
+        Journals identify a call by it.
+        """
         return self._made
 
     def add(self, delay_usec: int, call: Callable[[], object], *, timed: bool = True) -> None:
-        """Call once, `delay_usec` µs from now; `timed` counts by how much the call is late."""
+        """Call once, `delay_usec` µs from now; `timed` counts by how much the call is late.
+
+        Args:
+            delay_usec: Delay in µs; 0 is due in the next turn of the loop.
+            call: The function.
+            timed: Whether its delay is in the figures.
+        """
         delay_ns = delay_usec * 1000
         due_ns = time.monotonic_ns() + delay_ns
         heapq.heappush(self._calls, (due_ns, self._made, delay_ns if timed else _UNTIMED, call))
         self._made += 1
 
     def limit(self, wait_ms: float) -> float:
-        """Return `wait_ms`, shortened so that the next call is made in time."""
+        """Return `wait_ms`, shortened so that the next call is made in time.
+
+        Args:
+            wait_ms: Longest wait, in ms.
+        """
         if not self._calls:
             return wait_ms
         return max(0.0, min(wait_ms, (self._calls[0][0] - time.monotonic_ns()) / 1e6))
@@ -60,7 +73,10 @@ class Timers:
             call()
 
     def figures(self) -> dict[str, float]:
-        """Return how late the calls were, for the summary of the run; empty without any."""
+        """Return how late the calls were, for the summary of the run; empty without any.
+
+        The keys begin with `delayed_call`; `delays_not_kept` counts intervals that were not kept.
+        """
         figures = self._lateness.figures("delayed_call")
         missed = self._intervals.missed
         return figures | ({"delays_not_kept": missed} if missed else {})

@@ -232,16 +232,28 @@ class AvrBoard(Board):
 
     @property
     def next_event(self) -> int | None:
-        """The cycle at which the byte being sent will have left; None when none is."""
+        """The cycle at which the byte being sent will have left; None when none is.
+
+        So bytes leave the board when they are due, not at the end of a slice.
+        """
         return self._byte_leaves
 
     @property
     def backlog(self) -> int:
-        """Number of bytes fed that the board has not received yet."""
+        """Number of bytes fed that the board has not received yet.
+
+        The byte that is on its way counts too.
+        """
         return len(self._wait_to_receive) + self._receiving
 
     def run_until(self, cycle: int) -> None:
-        """Simulate up to a cycle; BoardCrashed when the processor has stopped."""
+        """Simulate up to a cycle; BoardCrashed when the processor has stopped.
+
+        It returns at once for a cycle that has passed.
+
+        Raises:
+            BoardCrashed: The simulated processor has stopped.
+        """
         count = cycle - self._loop.cycle()
         if count <= 0:
             return
@@ -260,7 +272,10 @@ class AvrBoard(Board):
             )
 
     def boot(self) -> None:
-        """Run until the firmware has sent its boot report, for ten simulated seconds at most."""
+        """Run until the firmware has sent its boot report, for ten simulated seconds at most.
+
+        The boot report is over when nothing has been sent for a while.
+        """
         last_sent: int | None = None
         end = self.cycle + _LONGEST_BOOT
         while self.cycle < end:
@@ -272,7 +287,10 @@ class AvrBoard(Board):
                 return
 
     def feed(self, data: bytes) -> None:
-        """Send bytes to the board at the serial line's rate."""
+        """Send bytes to the board at the serial line's rate.
+
+        A byte is given to the simulated UART when the one before has arrived.
+        """
         self.bytes_in += len(data)
         self._wait_to_receive.extend(data)
         if not self._receiving:

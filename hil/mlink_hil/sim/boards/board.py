@@ -79,7 +79,10 @@ class Board(ABC):
     @property
     @abstractmethod
     def backlog(self) -> int:
-        """Number of bytes fed that the board has not received yet."""
+        """Number of bytes fed that the board has not received yet.
+
+        The program stops reading the port while it is high, so the host sees a full line.
+        """
 
     @abstractmethod
     def run_until(self, cycle: int) -> None:

@@ -48,7 +48,10 @@ class CommonClock:
         self._numbers = itertools.count()
 
     def add(self, runner: Runner) -> None:
-        """Add a processor."""
+        """Add a processor.
+
+        It is simulated up to each common cycle, in turn with the others.
+        """
         self._runners.append(runner)
 
     def at(self, cycle: int, action: Action) -> None:

@@ -45,11 +45,17 @@ class Pacer:
         self._time0_ns = now_ns
 
     def time_ns(self, cycle: int) -> int:
-        """Return the time of a cycle, ns of CLOCK_MONOTONIC."""
+        """Return the time of a cycle, ns of CLOCK_MONOTONIC.
+
+        Skipped time (`slip_ns`) moves the times of all later cycles.
+        """
         return self._time0_ns + (cycle - self._cycle0) * _NS_PER_SEC // self._frequency
 
     def cycle_at(self, time_ns: int) -> int:
-        """Return the cycle at a time, ns of CLOCK_MONOTONIC."""
+        """Return the cycle at a time, ns of CLOCK_MONOTONIC.
+
+        Rounded down: the cycle that has begun by then.
+        """
         return self._cycle0 + (time_ns - self._time0_ns) * self._frequency // _NS_PER_SEC
 
     def due_ns(self, cycle: int, event: int | None) -> int:
@@ -85,5 +91,8 @@ class Pacer:
 
     @property
     def late_percent(self) -> float:
-        """The share of slices that began more than a slice late, in percent."""
+        """The share of slices that began more than a slice late, in percent.
+
+        0 before the first slice.
+        """
         return 100.0 * self.late_slices / self.slices if self.slices else 0.0

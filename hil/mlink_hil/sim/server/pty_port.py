@@ -64,7 +64,10 @@ class PtyPort:
 
     @property
     def fd(self) -> int:
-        """Descriptor of the board's end; −1 while unplugged."""
+        """Descriptor of the board's end; −1 while unplugged.
+
+        The program polls it for bytes of the client.
+        """
         return self._master
 
     @property
@@ -95,7 +98,10 @@ class PtyPort:
             ) from error
 
     def unplug(self) -> None:
-        """Close the pty and remove the link; clients see a hang-up, as from a pulled cable."""
+        """Close the pty and remove the link; clients see a hang-up, as from a pulled cable.
+
+        The link is left alone when another program has replaced it. Does nothing while unplugged.
+        """
         if self._master < 0:
             return
         if self.link.is_symlink() and str(self.link.readlink()) == os.ttyname(self._slave):
@@ -108,14 +114,20 @@ class PtyPort:
         self._master = self._slave = -1
 
     def read(self, limit: int) -> bytes:
-        """Return up to `limit` bytes that the client sent; empty when there are none."""
+        """Return up to `limit` bytes that the client sent; empty when there are none.
+
+        Call it only while the port is plugged in.
+        """
         try:
             return os.read(self._master, limit)
         except BlockingIOError:
             return b""
 
     def write(self, data: bytes) -> None:
-        """Send to the client; drop what does not fit, as a port whose client does not read."""
+        """Send to the client; drop what does not fit, as a port whose client does not read.
+
+        `lost` counts the dropped bytes. Does nothing while unplugged.
+        """
         if self._master < 0:
             return
         try:

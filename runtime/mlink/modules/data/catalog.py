@@ -48,7 +48,11 @@ class JsonWriterSettings(ModuleSettings):
     """For compatibility with benches of Syntalos; has no effect."""
 
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
-        """Refuse an empty selection of channels."""
+        """Refuse an empty selection of channels.
+
+        Returns:
+            Each problem as "key: what".
+        """
         if not self.record_all and not self.recorded_entries:
             return ["recorded_entries: name the channels to record, or set record_all = true"]
         return []

@@ -20,7 +20,10 @@ TIME_COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class SignalInfo:
-    """Description of a signal stream by its metadata and its first block."""
+    """Description of a signal stream by its metadata and its first block.
+
+    A physical value is scale × raw value + offset, in `data_unit`.
+    """
 
     names: tuple[str, ...]
     time_unit: str

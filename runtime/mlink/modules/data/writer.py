@@ -55,7 +55,10 @@ class DataWriterModule(Module[SettingsT]):
         raise NotImplementedError
 
     def closing_attributes(self) -> dict[str, Any]:
-        """Return additional attributes when the file is closed; None removes a key."""
+        """Return additional attributes when the file is closed; None removes a key.
+
+        Subclasses override it for counts that are known at the end.
+        """
         return {}
 
     def prepare(self) -> None:
@@ -66,7 +69,10 @@ class DataWriterModule(Module[SettingsT]):
         self._dataset_name()
 
     def start(self) -> None:
-        """Create the dataset, since the metadata of the source is complete now."""
+        """Create the dataset, since the metadata of the source is complete now.
+
+        There is none without a connection, with `save_data = false`, or in a run without recording.
+        """
         self.port.on_item = self._on_item
         self.port.on_gap = self._on_gap
         if self.port.connected and self.saves:

@@ -30,7 +30,11 @@ class Window(Protocol):
     """A window on the screen."""
 
     def show(self, picture: NDArray[Any]) -> bool:
-        """Draw a picture and handle window events; return False if the user closed the window."""
+        """Draw a picture and handle window events; return False if the user closed the window.
+
+        Args:
+            picture: Grey (H, W) or colour (H, W, 3; BGR), 8 bits.
+        """
         ...
 
     def close(self) -> None:
@@ -39,7 +43,11 @@ class Window(Protocol):
 
 
 class HighguiWindow:
-    """A window of OpenCV's highgui; it must be used from the thread that created it."""
+    """A window of OpenCV's highgui; it must be used from the thread that created it.
+
+    Args:
+        title: Of the window, and its name in OpenCV.
+    """
 
     def __init__(self, title: str) -> None:
         from mlink.opencv import cv2
@@ -52,7 +60,10 @@ class HighguiWindow:
         cv2.namedWindow(title, flags)
 
     def show(self, picture: NDArray[Any]) -> bool:
-        """Draw a picture."""
+        """Draw a picture.
+
+        The first picture sets the size of the window. Returns False if the user has closed it.
+        """
         cv2 = self._cv2
         if self._shown and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
             return False
@@ -64,7 +75,10 @@ class HighguiWindow:
         return True
 
     def close(self) -> None:
-        """Close the window."""
+        """Close the window.
+
+        Does nothing if the user has closed it.
+        """
         try:
             self._cv2.destroyWindow(self._title)
         except self._cv2.error:  # the user has closed it
@@ -85,7 +99,10 @@ class CanvasModule(Module[CanvasSettings]):
     _received = 0
 
     def start(self) -> None:
-        """Open the window, if there is a display."""
+        """Open the window, if there is a display.
+
+        Without a display the module runs, shows nothing, and logs why.
+        """
         port = self.context.inputs["frames-in"]
         self.context.inputs["control"].on_item = self._on_control
         if not port.connected:
@@ -105,7 +122,10 @@ class CanvasModule(Module[CanvasSettings]):
         return HighguiWindow(title)
 
     def run(self) -> None:
-        """Draw the newest frame periodically until the module is asked to stop."""
+        """Draw the newest frame periodically until the module is asked to stop.
+
+        Without a window it only serves its inputs.
+        """
         if self._window is None:
             self.context.serve()
             return

@@ -61,7 +61,11 @@ class VideoTransformSettings(ModuleSettings):
     """Transforms, applied in this order."""
 
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
-        """Refuse an empty list."""
+        """Refuse an empty list.
+
+        Returns:
+            Each problem as "key: what"; empty when there is none.
+        """
         return [] if self.video_transform else ["video_transform: there is nothing to do"]
 
 

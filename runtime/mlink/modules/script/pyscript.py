@@ -38,7 +38,14 @@ class ScriptModule(Module[ScriptSettings]):
         self._link: ScriptLink | None = None
 
     def prepare(self) -> None:
-        """Execute the script, then call its function `prepare`."""
+        """Execute the script, then call its function `prepare`.
+
+        The working folder, `sys.path`, `sys.argv` and `__main__` become those of the script.
+
+        Raises:
+            BenchError: The script cannot be read.
+            ScriptError: It is not UTF-8 text, or its `prepare` returns False.
+        """
         text = self._read()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         os.chdir(self._path.parent)
@@ -90,7 +97,10 @@ class ScriptModule(Module[ScriptSettings]):
             self._call("run")
 
     def stop(self) -> None:
-        """Call the function `stop` of the script; after that none of its functions is called."""
+        """Call the function `stop` of the script; after that none of its functions is called.
+
+        Hints on what the script did not use are sent then.
+        """
         try:
             self._call("stop")
         finally:
@@ -103,7 +113,12 @@ class ScriptModule(Module[ScriptSettings]):
         set_link(None)
 
     def explain(self, error: BaseException, phase: str) -> BaseException:
-        """Return the error with the lines of the user's script instead of ours."""
+        """Return the error with the lines of the user's script instead of ours.
+
+        Args:
+            error: What the script raised, or mlink while it called the script.
+            phase: Where: "prepare", "start", "run" or "stop".
+        """
         if isinstance(error, MlinkError):
             return error
         return script_error(error, phase, self._port_hint(error))

@@ -30,7 +30,11 @@ class ScriptSettings(ModuleSettings, kw_only=True):
     ports_out: list[ScriptPort] = []
 
     def check(self, bench_dir: Path) -> list[str]:
-        """Return the errors that can be found before a run."""
+        """Return the errors that can be found before a run.
+
+        Returns:
+            Each problem as "key: what"; empty when there is none.
+        """
         problems = []
         if not (bench_dir / self.script).is_file():
             problems.append(f"script: there is no file {bench_dir / self.script}")

@@ -41,7 +41,11 @@ class VideoRecorderSettings(ModuleSettings):
     """Wait for a START command on `control-in` before recording."""
 
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
-        """Return the settings that codec or container do not support."""
+        """Return the settings that codec or container do not support.
+
+        Returns:
+            Each problem as "key: what"; empty when there is none.
+        """
         problems = video_problems(
             self.video_codec,
             self.video_container,

@@ -20,7 +20,10 @@ class Agenda:
         return self._calls[0][0] if self._calls else None
 
     def call_at(self, time_usec: int, call: Callable[[], object]) -> None:
-        """Call once, when the clock reaches `time_usec`."""
+        """Call once, when the clock reaches `time_usec`.
+
+        A time that has passed is due at once.
+        """
         heapq.heappush(self._calls, (time_usec, next(self._numbers), call))
 
     def run_due(self, now_usec: int) -> bool:
