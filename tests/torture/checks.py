@@ -74,7 +74,7 @@ def judge(outcome: Outcome) -> Verdict:
 def _check_ending(outcome: Outcome, verdict: Verdict) -> None:
     may = allowed(outcome.injection, outcome.phase)
     result = outcome.result
-    if outcome.code not in may.codes and not _had_begun(outcome):
+    if outcome.code not in may.codes and not _came_late(outcome):
         verdict.add("exit code", f"{outcome.code}, not {sorted(may.codes)}")
     for text in _NEVER:
         if text in outcome.text:
@@ -99,11 +99,11 @@ def _check_ending(outcome: Outcome, verdict: Verdict) -> None:
             verdict.add("message", f"without a cause or a remedy: {failure}")
 
 
-def _had_begun(outcome: Outcome) -> bool:
-    """Return whether a request to end came in the last moment of the start: a success then."""
+def _came_late(outcome: Outcome) -> bool:
+    """Return whether a request to end came in the last moment before the start: a success then."""
     injection = outcome.injection
     asked = injection.target == "engine" and injection.kind not in ("pause", "kill")
-    return asked and outcome.phase == "start" and outcome.code == 0 and "run" in outcome.phases
+    return asked and outcome.code == 0 and "start" in outcome.phases
 
 
 def _check_account(outcome: Outcome, verdict: Verdict) -> None:

@@ -18,6 +18,7 @@ PHASES = {
 }
 """Phase of a run → how long it lasts, about, in s. `import`: before there is an engine."""
 BEFORE_THE_RUN = ("import", "spawn", "prepare", "start")
+BEFORE_THE_START = ("import", "spawn", "prepare")
 RUN_SEC = 2.0
 
 MODULES = ("board", "cam", "finger", "loop", "program", "flip", "latency", "window")
@@ -159,7 +160,7 @@ def _engine_was_asked_to_end(kind: str, phase: str) -> Allowed:
         return Allowed(frozenset({0, 1, 130}), ("interrupt",))
     if phase == "import":  # as any program that has not begun
         return Allowed(frozenset({1, 128 + number, -number}), ("interrupt", "SIG"))
-    if phase in BEFORE_THE_RUN:
+    if phase in BEFORE_THE_START:
         return Allowed(frozenset({1, 128 + number}), ("interrupt", "SIG", "before"))
     return Allowed(frozenset({0}))
 

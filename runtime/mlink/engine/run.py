@@ -98,8 +98,6 @@ class Engine:
         self._workers: Mapping[str, WorkerHandle] = {}
         self._messages: RunMessages | None = None
         self._t0_ns = 0
-        self._begun = False
-        """Whether all modules have started."""
         self._end_s = 0.0
         """End of the run (time.monotonic); 0 before its start, and without a length."""
         self._conductor: Conductor | None = None
@@ -198,9 +196,8 @@ class Engine:
                 self._lead_to_end(self.live, hosting)
             except MlinkError as error:  # of a companion; the modules close their files
                 self._outcome.add(Failure("", "engine", error.message, error.remedy))
-            if not self._begun and (reason := self._interrupts.reason()):
-                before = "all modules had started" if self._t0_ns else "its start"
-                text = f"ended before {before}: {reason}"
+            if not self._t0_ns and (reason := self._interrupts.reason()):
+                text = f"ended before its start: {reason}"
                 self._outcome.add(Failure("", "start", text, "Run it again."))
             self._end(self._messages)
 
@@ -277,7 +274,6 @@ class Engine:
         worker.send(control.Start(self._t0_ns))
 
     def _wait_for_end(self, live: LiveRun) -> None:
-        self._begun = True
         live.begin(self._t0_ns)
         self._reporter.enter(Phase.RUN)
         if (turns := self._turns) is not None:
