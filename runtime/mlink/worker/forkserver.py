@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import gc
 import importlib
 import os
@@ -27,19 +28,24 @@ import msgspec
 
 from mlink import control
 from mlink.channel import worker_channel
-from mlink.control import WorkerSpec
+from mlink.control import MAX_DESCRIPTORS, WorkerSpec
 from mlink.ctrl_c import let_through
 from mlink.errors import ControlError
+from mlink.refusals import refusal
 from mlink.worker.connection import adopt, become_program
 from mlink.worker.failure import describe
 from mlink.worker.leftovers import MODULE_VARIABLE, Left, children, end_processes, process_name
 from mlink.worker.life import Worker
 
 REQUEST_LIMIT = 1 << 18
-MAX_DESCRIPTORS = 200
-"""Most descriptors in a packet; the kernel's limit is 253 (SCM_MAX_FD)."""
 _FAULT = 70
 """Exit code of a worker that did not come to its own end."""
+
+
+class Importing(msgspec.Struct, tag=True, frozen=True):
+    """The server imports this module next; "" when it has imported all."""
+
+    module: str
 
 
 class Forked(msgspec.Struct, tag=True, frozen=True):
@@ -63,7 +69,7 @@ class Exited(msgspec.Struct, tag=True, frozen=True):
     code: int
 
 
-ServerMessages = Forked | Exited | Left
+ServerMessages = Importing | Forked | Exited | Left
 
 _WORKERS_S = 30.0
 """How long workers may drain when the engine has gone; after SIGTERM they close their files."""
@@ -76,10 +82,16 @@ def main() -> None:
     # Processes whose parent has ended become children of this one (PR_SET_CHILD_SUBREAPER).
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
     let_through()
+    encode = msgspec.msgpack.Encoder().encode
     for name in sys.argv[2:]:
-        # a module that cannot be imported fails again in its worker, which reports it
-        with contextlib.suppress(Exception):
+        # If it ends this process, the engine knows which one it was. One that cannot be imported
+        # fails again in its worker, which reports it; SIGINT is ignored here.
+        with contextlib.suppress(OSError):
+            requests.send(encode(Importing(name)))
+        with contextlib.suppress(Exception, SystemExit, KeyboardInterrupt):
             importlib.import_module(name)
+    with contextlib.suppress(OSError):
+        requests.send(encode(Importing("")))
     gc.collect()
     gc.freeze()
     serve(requests)
@@ -97,8 +109,11 @@ def serve(requests: socket.socket) -> None:
     workers: dict[int, str] = {}
     """The same, with those that have ended: what they started has their session."""
     encode = msgspec.msgpack.Encoder().encode
+    waiting = select.poll()
+    for fd in (requests.fileno(), wake_read):
+        waiting.register(fd, select.POLLIN)
     while True:
-        ready, _, _ = select.select([requests.fileno(), wake_read], [], [])
+        ready = [fd for fd, _ in waiting.poll()]
         if wake_read in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(wake_read, 4096)
@@ -108,7 +123,7 @@ def serve(requests: socket.socket) -> None:
                         requests.send(encode(Exited(name, pid, code)))
         if requests.fileno() in ready:
             try:
-                packet, descriptors, _, _ = socket.recv_fds(
+                packet, descriptors, flags, _ = socket.recv_fds(
                     requests, REQUEST_LIMIT, MAX_DESCRIPTORS
                 )
             except ConnectionResetError:  # the engine was killed before it read all that was sent
@@ -118,7 +133,21 @@ def serve(requests: socket.socket) -> None:
                 _end_what_is_left(requests, workers)
                 return
             spec = msgspec.msgpack.decode(packet, type=WorkerSpec)
-            pid = os.fork()
+            try:
+                if flags & socket.MSG_CTRUNC:  # there was no room for all of its descriptors
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                pid = os.fork()
+            except OSError as error:
+                if descriptors:
+                    refused = refusal(error) or ControlError(str(error))
+                    text = f"its process cannot be started: {refused.message}"
+                    found = ControlError(text, remedy=refused.remedy)
+                    _report(found, "load", spec, descriptors[0])
+                with contextlib.suppress(OSError):
+                    requests.send(encode(Exited(spec.name, 0, _FAULT)))
+                for fd in descriptors:
+                    os.close(fd)
+                continue
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 for fd in (wake_read, wake_write):

@@ -18,7 +18,7 @@ from mlink.closing import ClosesOnExit
 from mlink.control import WorkerSpec
 from mlink.ctrl_c import held_back
 from mlink.errors import ControlError
-from mlink.worker.forkserver import Exited, Forked, ServerMessages
+from mlink.worker.forkserver import Exited, Forked, Importing, ServerMessages
 from mlink.worker.leftovers import RUN_VARIABLE, Left, end_run
 
 _EXIT_WAIT_S = 5.0
@@ -48,6 +48,8 @@ class ForkServer(ClosesOnExit):
                 env=os.environ | {RUN_VARIABLE: self._folder},
             )
         self._sock = ours
+        self._importing = ""
+        """The module that the server imports now."""
         self._encode = msgspec.msgpack.Encoder().encode
         self._decoder: msgspec.msgpack.Decoder[ServerMessages] = msgspec.msgpack.Decoder(
             ServerMessages
@@ -65,7 +67,8 @@ class ForkServer(ClosesOnExit):
         pid = self._process.pid
         if self._stopped:
             return f"the fork server is stopped (to continue it: kill -CONT {pid})"
-        return f"the fork server (process {pid}) still imports, or does not answer"
+        imports = f"imports {self._importing}" if self._importing else "imports"
+        return f"the fork server (process {pid}) still {imports}, or does not answer"
 
     def rouse(self) -> str:
         """Continue the server if it is stopped; return a text for the log, or ""."""
@@ -116,19 +119,32 @@ class ForkServer(ClosesOnExit):
         Raises:
             ControlError: The fork server has ended.
         """
-        try:
-            packet = self._receive_packet()
-        except BlockingIOError:
-            return None
-        if not packet:
-            raise ControlError(
-                f"the process that starts the modules (mlink.worker.forkserver) {self._end()}",
-                remedy="The run ends, and its modules close their files. Run it again; `dmesg` "
-                "shows whether the system has killed it because memory was short.",
+        while True:
+            try:
+                packet = self._receive_packet()
+            except BlockingIOError:
+                return None
+            if not packet:
+                raise self._ended()
+            message = self._decoder.decode(packet)
+            assert not isinstance(message, Left)  # these come when it ends
+            if not isinstance(message, Importing):
+                return message
+            self._importing = message.module
+
+    def _ended(self) -> ControlError:
+        process = "the process that starts the modules (mlink.worker.forkserver)"
+        if self._importing:
+            return ControlError(
+                f"{process} {self._end()} while it imported {self._importing}",
+                remedy=f"Correct or remove the package of {self._importing}: its import ends the "
+                f"program. It can be looked at by: python -c 'import {self._importing}'",
             )
-        message = self._decoder.decode(packet)
-        assert not isinstance(message, Left)  # these come when it ends
-        return message
+        return ControlError(
+            f"{process} {self._end()}",
+            remedy="The run ends, and its modules close their files. Run it again; `dmesg` "
+            "shows whether the system has killed it because memory was short.",
+        )
 
     def _receive_packet(self) -> bytes:
         try:

@@ -9,9 +9,10 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,12 @@ def mlink(
     folder: Path,
     *arguments: str,
     limit: Callable[[], None] | None = None,
+    before: Sequence[str] = (),
     **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder; whatever happens, it may not show an error of mlink itself."""
     done = subprocess.run(
-        [PROGRAM, *arguments],
+        [*before, PROGRAM, *arguments],
         cwd=folder,
         env={**os.environ, **environment},
         preexec_fn=limit,
@@ -118,6 +120,31 @@ def test_files_may_not_become_large(folder: Path, size: int) -> None:
     done = run(folder, limit=limited(resource.RLIMIT_FSIZE, size))
     assert done.returncode == 1
     assert "ulimit" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("megabytes", [50, 200, 800])
+@pytest.mark.parametrize("command", [("check", "."), ("run", ".", "--for", "0.5")])
+def test_too_little_address_space(folder: Path, command: tuple[str, ...], megabytes: int) -> None:
+    done = mlink(folder, *command, limit=limited(resource.RLIMIT_AS, megabytes << 20))
+    assert done.returncode == 1
+    assert f"limited to {megabytes} MB (ulimit -v)" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root, setpriv")
+def test_no_further_process(folder: Path) -> None:
+    """The limit counts the processes of a user; root has none: as a user without any other."""
+    caps = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", *caps]
+    done = mlink(
+        folder,
+        *("run", "bench.toml", "--for", "0.5", "--plain", "--no-record"),
+        limit=limited(resource.RLIMIT_NPROC, 5),
+        before=user,
+        OPENBLAS_NUM_THREADS="1",
+        TMPDIR=str(folder.parent),
+    )
+    assert done.returncode == 1
+    assert "ulimit -u" in done.stdout
 
 
 @pytest.mark.parametrize("kind", [resource.RLIMIT_MEMLOCK, resource.RLIMIT_RTPRIO])
