@@ -68,7 +68,7 @@ def order_modules(bench: Bench) -> list[str]:
     """Order the modules along the streams, sources first.
 
     In a cycle devices come first, then generators, others, scripts; then the module with the
-    fewest unresolved inputs, then the bench's own order.
+    fewest unresolved inputs, then the bench's own order. What a cycle sends to comes after it.
     """
     sources = {
         name: {connection.source_module for connection in module.connections} - {name}
@@ -136,7 +136,7 @@ def _in_order(bench: Bench, before: Mapping[str, Collection[str]]) -> list[str]:
             pick = names[heapq.heappop(ready)]
         else:
             pick = min(
-                remaining,
+                _first_cycle(remaining, before, after),
                 key=lambda n: (_CATEGORY_RANK[bench.modules[n].type.category], waits_for[n]),
             )
         order.append(pick)
@@ -146,6 +146,32 @@ def _in_order(bench: Bench, before: Mapping[str, Collection[str]]) -> list[str]:
             if not waits_for[name] and name in remaining:
                 heapq.heappush(ready, place[name])
     return order
+
+
+def _first_cycle(
+    remaining: Collection[str],
+    before: Mapping[str, Collection[str]],
+    after: Mapping[str, Collection[str]],
+) -> list[str]:
+    """Return the modules of a cycle that waits for no module outside of it; all wait for one."""
+    first, seen = "", set[str]()
+    for name in reversed([*remaining]):
+        if name not in seen:
+            first = name
+            seen |= _reached(name, after, remaining)
+    # whatever is before the last start of such a search is after it, too (Kosaraju)
+    found = _reached(first, before, remaining)
+    return [name for name in remaining if name in found]
+
+
+def _reached(start: str, edges: Mapping[str, Collection[str]], within: Collection[str]) -> set[str]:
+    """Return what can be reached along edges, `start` included."""
+    found, left = {start}, [start]
+    while left:
+        new = {name for name in edges[left.pop()] if name in within and name not in found}
+        found |= new
+        left += new
+    return found
 
 
 def find_edges(bench: Bench, order: list[str]) -> list[Edge]:

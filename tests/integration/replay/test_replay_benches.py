@@ -10,6 +10,7 @@ import pytest
 
 from mlink import catalog
 from mlink.engine.virtual_time.conductor import Conductor
+from mlink.recording.journal import Item, read_journal
 from mlink.replay import Replayed, replay
 from tests.support import varied_source
 from tests.support.bench_runner import BenchRunner
@@ -347,6 +348,10 @@ def test_two_scripts_that_feed_each_other_for_ever_do_not_stop_time(prove: Prove
         assert len(counted) > 100
     recorded_rows = [row for row in rows(lab) if row[0] == "row"]
     assert [row for row in rows(again) if row[0] == "row"] == recorded_rows
+    # the recorder behind the cycle has all that the script met, up to its stop
+    (path,) = (path for path in (lab / "journal" / "loop").iterdir() if path.suffix != ".toml")
+    met = [record for record in read_journal(path).records() if isinstance(record, Item)]
+    assert len(met) == len(rows(lab)) - 1
 
 
 PROGRAM_BENCH = (

@@ -70,6 +70,22 @@ def test_in_a_cycle_the_category_decides(first, second):
     assert feedback(bench) == {("b", "a")}
 
 
+@pytest.mark.parametrize("category", [Category.DEVICE, Category.GENERATOR, Category.WRITER])
+def test_what_a_cycle_sends_to_comes_after_it_whatever_it_is(category):
+    bench = bench_of(
+        node("log", "shown", category=category),
+        node("shown", "b"),
+        node("b", "a", category=Category.SCRIPT),
+        node("a", "b", "source", category=Category.SCRIPT),
+        node("source", category=Category.SCRIPT),
+        node("d", "c", "a", category=Category.SCRIPT),
+        node("c", "d", category=Category.DEVICE),
+    )
+    order = order_modules(bench)
+    assert order == ["source", "b", "shown", "log", "a", "c", "d"]
+    assert feedback(bench) == {("a", "b"), ("d", "c")}
+
+
 def test_in_a_cycle_of_equals_the_one_with_fewest_open_inputs_comes_first():
     bench = bench_of(node("a", "b", "c"), node("b", "a"), node("c", "a", "b"))
     assert order_modules(bench) == ["b", "a", "c"]
