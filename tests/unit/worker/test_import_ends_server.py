@@ -11,12 +11,15 @@ from mlink.errors import ControlError
 from mlink.worker.spawn import ForkServer
 
 WAIT_MSEC = 120_000
+ENDLESS = "import socket, sys; socket.socket(fileno=int(sys.argv[1])).recv(1)"
+"""An import that lasts until the engine closes its socket."""
 
 
 def server_that_imports(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ForkServer:
     (folder / "rude.py").write_text(text)
+    (folder / "endless.py").write_text(ENDLESS)
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    return ForkServer(["json", "rude"], folder)
+    return ForkServer(["rude", "endless"], folder)
 
 
 def receive_until(server: ForkServer, text: str) -> None:
@@ -50,15 +53,8 @@ def test_an_import_that_ends_the_process_is_named(
     "text",
     ["raise SystemExit(3)", "raise KeyboardInterrupt", "1 / 0", "print('x' * 1_000_000)"],
 )
-def test_an_import_that_raises_or_prints_does_not_end_the_server(
+def test_an_import_that_raises_or_prints_does_not_end_the_server_and_one_without_end_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     with server_that_imports(text, tmp_path, monkeypatch) as server:
-        receive_until(server, "imports rude,")
-        receive_until(server, "imports,")
-
-
-def test_an_import_without_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "import socket, sys; socket.socket(fileno=int(sys.argv[1])).recv(1)"
-    with server_that_imports(text, tmp_path, monkeypatch) as server:
-        receive_until(server, "still imports rude, or does not answer")
+        receive_until(server, "still imports endless, or does not answer")
