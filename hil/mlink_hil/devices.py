@@ -9,12 +9,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from mlink.devices import DeviceEndpoint, TablePart, TableProblem
+from mlink.devices import DeviceEndpoint, Simulation, TablePart, TableProblem
 from mlink.errors import DeviceError
 from mlink_hil.board_choice import is_board, open_board, scene_endpoint
 from mlink_hil.wiring.layout import left_out
 from mlink_hil.wiring.table import check_table, read_parts
-from mlink_hil.wiring.together import open_wired
+from mlink_hil.wiring.together import open_wired, simulate
 
 
 class VirtualDevices:
@@ -107,3 +107,25 @@ class VirtualDevices:
             log: Receives which parts are left out, and what the program reports.
         """
         return open_wired(specs, table, bench_dir=bench_dir, work_dir=work_dir, log=log)
+
+    def open_simulation(
+        self,
+        specs: Mapping[str, str],
+        table: Mapping[str, Any],
+        *,
+        devices: Mapping[str, str],  # noqa: ARG002 - those of other schemes
+        bench_dir: Path,
+        work_dir: Path,
+        log: logging.Logger,
+    ) -> AbstractContextManager[Simulation]:
+        """Return a context manager of all devices of this scheme, in virtual time.
+
+        Args:
+            specs: Device strings of this scheme that the run uses, by name.
+            table: The parts by name, already checked.
+            devices: Device strings of the whole bench, by name.
+            bench_dir: Folder that paths in the table are relative to.
+            work_dir: Folder of the run, for sockets and plans.
+            log: Receives which parts are left out, and what the program reports.
+        """
+        return simulate(specs, table, bench_dir=bench_dir, work_dir=work_dir, log=log)

@@ -62,3 +62,24 @@ class ManualClock:
     def advance(self, by_usec: int) -> None:
         """Move forward by `by_usec` µs."""
         self.time_usec += by_usec
+
+
+@dataclass(slots=True)
+class VirtualClock:
+    """The master timer of a run in virtual time.
+
+    Attributes:
+        time: Virtual time, which the conductor moves.
+        zero_usec: Virtual time at the start of the run; None before it.
+    """
+
+    time: ManualClock
+    zero_usec: int | None = None
+
+    def now_usec(self) -> int:
+        """Return the µs since the start of the run; 0 before it."""
+        return 0 if self.zero_usec is None else self.time.time_usec - self.zero_usec
+
+    def from_monotonic_ns(self, monotonic_ns: int) -> int:
+        """Convert virtual time in ns into master time in µs."""
+        return 0 if self.zero_usec is None else monotonic_ns // 1000 - self.zero_usec

@@ -1,9 +1,10 @@
 """What a module has from the runtime: its settings, its ports, and its context.
 
-The worker implements them; `mlink.testing` does for tests. A module that needs a thread (a capture
-loop, a serial reader) starts it in `start()` and ends it in `halt()`. That thread may call
-`OutputPort.submit`, `OutputPort.loan_frame`, `OutputPort.note_lost`, `ModuleContext.fail`,
-`ModuleContext.request_stop`, the clock and the log.
+The worker implements them; `mlink.testing` does for tests. A driver waits by
+`ModuleContext.waiting`, which makes its calls in a thread in real time, and in turns in virtual
+time. A module that needs a thread of its own (a capture loop) starts it in `start()` and ends it in
+`halt()`. Those calls and that thread may use `OutputPort.submit`, `OutputPort.loan_frame`,
+`OutputPort.note_lost`, `ModuleContext.fail`, `ModuleContext.request_stop`, the clock and the log.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mlink.clock import Clock
 from mlink.devices import DeviceEndpoint
 from mlink.metadata import Metadata
 from mlink.types import DataType, StreamItem
+from mlink.waiting import Waiting
 
 if TYPE_CHECKING:
     from mlink.storage.edl import Dataset
@@ -236,6 +238,11 @@ class ModuleContext(Protocol[SettingsT_co]):
     @property
     def clock(self) -> Clock:
         """The master timer."""
+        ...
+
+    @property
+    def waiting(self) -> Waiting:
+        """What a driver waits for: bytes and moments, in real and in virtual time."""
         ...
 
     @property

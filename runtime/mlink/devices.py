@@ -107,6 +107,67 @@ class TableProvider(Protocol):
         ...
 
 
+class Reached(NamedTuple):
+    """How far a simulation has run."""
+
+    time_usec: int
+    """Virtual time, µs."""
+    woken: list[str]
+    """Devices that have sent something at this time; the modules that use them get a turn."""
+
+
+class Simulation(Protocol):
+    """All simulated devices of a run in virtual time; they run only when they are asked to.
+
+    Its programs may answer requests of modules at any time.
+    """
+
+    @property
+    def endpoints(self) -> Mapping[str, DeviceEndpoint]:
+        """The devices by their keys in the bench."""
+        ...
+
+    def fileno(self) -> int:
+        """Descriptor that is readable when there is an answer."""
+        ...
+
+    def run_until(self, time_usec: int) -> None:
+        """Ask for the simulation of all devices up to a time; returns at once.
+
+        They run less far when a device sends something that a module waits for.
+        """
+        ...
+
+    def reached(self) -> Reached | None:
+        """Return the answer to `run_until`; None while it is not there.
+
+        Raises:
+            DeviceError: The simulation has ended.
+        """
+        ...
+
+
+@runtime_checkable
+class SimulationProvider(Protocol):
+    """A provider whose devices can run in virtual time."""
+
+    def open_simulation(
+        self,
+        specs: Mapping[str, str],
+        table: Mapping[str, Any],
+        *,
+        devices: Mapping[str, str],
+        bench_dir: Path,
+        work_dir: Path,
+        log: logging.Logger,
+    ) -> AbstractContextManager[Simulation]:
+        """Return a context manager of all devices of this scheme; arguments as `open_together`.
+
+        `table` is empty where the bench has none.
+        """
+        ...
+
+
 class TablePart(NamedTuple):
     """One part in a provider's table, as texts for users.
 

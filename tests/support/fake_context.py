@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from mlink.metadata import Metadata
 from mlink.module import ModuleSettings, ModuleType, RunInfo
 from mlink.storage.edl import Dataset
 from mlink.types import DataType, Frame, StreamItem
+from mlink.waiting import ServiceLoop
 
 
 class FakeInput:
@@ -105,6 +107,9 @@ class FakeContext:
             work_dir=tmp_path,
             recording_dir=recording_dir if record else None,
         )
+        fail = weakref.WeakMethod(self.fail)
+        self.waiting = ServiceLoop(f"io {name}", lambda error: fail()(error))
+        weakref.finalize(self, self.waiting.close)
         self.failures: list[BaseException | str] = []
         self.failed = threading.Event()
         self.reports: dict[str, float | str] = {}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import enum
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -51,6 +52,8 @@ class CameraRequest:
     """Values of controls (exposure, gain, …) by name, in the order in which to set them."""
     base_dir: Path = Path()
     """Folder of the bench, to which relative paths in an address refer."""
+    now_ns: Callable[[], int] = time.monotonic_ns
+    """The present time, ns of CLOCK_MONOTONIC; virtual in virtual time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,18 @@ class NoFrame(enum.Enum):
     NOT_YET = "the next frame is not due yet"
     REPEATED = "the driver returned the previous frame again"
     END = "the source has ended"
+
+
+@runtime_checkable
+class PacedCamera(Protocol):
+    """A CameraBackend that knows when its next frame can be grabbed without a wait.
+
+    Only such a source can run in virtual time; its clock is `CameraRequest.now_ns`.
+    """
+
+    def due_ns(self) -> int:
+        """Return when the next frame, or the end of the source, can be grabbed."""
+        ...
 
 
 class CameraBackend(Protocol):

@@ -1,6 +1,7 @@
 """The capture thread: grab, stamp, decode into loaned shared memory, send.
 
-It never waits for a subscriber. The loop allocates as little as possible, and counts every frame
+It never waits for a subscriber. In virtual time there is no thread: a source that knows when its
+next frame is due is grabbed then. The loop allocates as little as possible, and counts every frame
 that is not sent, by the reason. Each frame that the camera took during the run and that is not sent
 is also a gap in the stream (`OutputPort.note_lost`), so that subscribers and datasets count it too.
 """
@@ -9,15 +10,16 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Collection
 
 from mlink.clock import Clock
 from mlink.errors import DeviceError, StreamError
 from mlink.module import OutputPort
 from mlink.realtime import Granted, pin_to_cpus, request_priority
+from mlink.waiting import Registration, Waiting
 from mlink_drivers.camera.backend import CameraBackend, CameraInfo, NoFrame, Stamp
 from mlink_drivers.camera.counts import CaptureCounts
+from mlink_drivers.camera.framing import paced
 from mlink_drivers.camera.rate import FrameRate
 
 SILENCE_LIMIT_NSEC = 2_000_000_000
@@ -43,6 +45,7 @@ class CaptureThread:
         output: Port that lends memory for frames and sends them.
         clock: Converts stamps to master time.
         log: Logger of the module.
+        waiting: Gives the time; in virtual time it makes the calls that grab, without a thread.
         fail: Called in the thread with an error that ends capturing.
         ended: Called in the thread at the end of a finite source.
         recover: Waits for a lost camera; None: a loss ends capturing.
@@ -57,6 +60,7 @@ class CaptureThread:
         output: OutputPort,
         clock: Clock,
         log: logging.Logger,
+        waiting: Waiting,
         *,
         fail: Callable[[BaseException], None],
         ended: Callable[[], None],
@@ -79,6 +83,7 @@ class CaptureThread:
         self._output = output
         self._clock = clock
         self._log = log
+        self._waiting = waiting
         self._fail = fail
         self._ended = ended
         self._recover = recover
@@ -86,11 +91,22 @@ class CaptureThread:
         self._silence_limit_nsec = silence_limit_nsec
         self._stopping = threading.Event()
         self._warned: set[str] = set()
+        self._is_first = True
+        self._offset = 0
+        """What is added to the source's numbers; a reopened camera starts at 0 again."""
+        self._started_ns = 0
+        self._alive_ns = 0
+        """Last sign that the camera works."""
+        self._next_grab: Registration | None = None
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
     def start(self) -> None:
         """Start capturing; frames taken before this moment are not sent."""
-        self._thread.start()
+        if not self._waiting.is_virtual:
+            self._thread.start()
+            return
+        self._begin()
+        self._grab_when_due()
 
     def stop(self) -> bool:
         """Stop the thread and wait for it.
@@ -99,6 +115,8 @@ class CaptureThread:
             False if the driver does not return, so that the thread still uses the backend.
         """
         self._stopping.set()
+        if self._next_grab is not None:
+            self._next_grab.cancel()
         if self._thread.ident is not None:
             self._thread.join(STOP_TIMEOUT_SEC)
         return not self._thread.is_alive()
@@ -143,92 +161,113 @@ class CaptureThread:
 
     def _capture(self) -> None:
         """Send frames until a stop or the end of the source."""
-        counts, info, rate = self.counts, self._info, self._rate
-        grab, retrieve = self._backend.grab, self._backend.retrieve
-        loan_frame, to_master = self._output.loan_frame, self._clock.from_monotonic_ns
-        shape, dtype = info.shape, info.dtype
-        stopping = self._stopping.is_set
-        has_subscriber = self._output.connected
-        is_first = True
-        offset = 0  # source's number → our index; a reopened camera starts at 0 again
-        started_ns = time.monotonic_ns()
-        self._backend.start()
-        last_alive_ns = time.monotonic_ns()
-
+        self._begin()
+        step, stopping = self._step, self._stopping.is_set
         while not stopping():
-            grabbed = grab()
-            if not isinstance(grabbed, Stamp):
-                if grabbed is NoFrame.END:
-                    self._ended()
-                    return
-                if grabbed is NoFrame.NOT_YET:
-                    last_alive_ns = time.monotonic_ns()
-                else:
-                    self._note_absence(grabbed, last_alive_ns)
-                continue
-            time_ns, number, estimated = grabbed
-            if time_ns < started_ns:
-                counts.stale += 1
-                self._check_silence(last_alive_ns)
-                continue
-            time_usec = to_master(time_ns)
-            if time_usec <= self._last_usec:
-                counts.disordered += 1
-                if number < 0 and not info.steady:
-                    # Otherwise the next frame's number or interval shows that this one is missing.
-                    self._output.note_lost(1)
-                self._warn_once(
-                    "disordered",
-                    "a frame's time is not later than that of the frame before: not sent",
-                )
-                self._check_silence(last_alive_ns)
-                continue
+            if not step():
+                return
 
-            if is_first:
-                is_first = False
-                if self.in_order:
-                    self._index += 1 + self._missed_until(time_ns)
-                else:
-                    self.first_ns = time_ns
-                    self._index = max(number, 0)
-                offset = self._index - number
-            elif number >= 0:
-                missing = number + offset - self._index - 1
-                if missing < 0:  # the source counts anew
-                    offset -= missing
-                self._lose(missing)
-                self._index = number + offset
+    def _grab_when_due(self) -> None:
+        """In virtual time: grab the next frame when it is due."""
+        source = paced(self._backend)
+        if source is None:
+            raise DeviceError(
+                "this camera runs in real time only",
+                remedy="Use a scene, a video or images (virtual:scene, file:…, images:…).",
+            )
+        self._next_grab = self._waiting.at(source.due_ns(), self._grab_due)
+
+    def _grab_due(self) -> None:
+        if not self._stopping.is_set() and self._step():
+            self._grab_when_due()
+
+    def _begin(self) -> None:
+        """Start the camera."""
+        self._is_first, self._offset = True, 0
+        self._started_ns = self._waiting.now_ns()
+        self._backend.start()
+        self._alive_ns = self._waiting.now_ns()
+
+    def _step(self) -> bool:
+        """Grab once, and send the frame if there is one; return False at the end."""
+        counts, info = self.counts, self._info
+        grabbed = self._backend.grab()
+        if not isinstance(grabbed, Stamp):
+            if grabbed is NoFrame.END:
+                self._ended()
+                return False
+            if grabbed is NoFrame.NOT_YET:
+                self._alive_ns = self._waiting.now_ns()
             else:
-                self._index += 1
-                if info.steady:
-                    rate.add(time_ns - self.last_ns)
-                    self._lose(rate.take_lost())
-            self.last_ns = time_ns
-            self.in_order += 1
-            self._last_usec = time_usec
+                self._note_absence(grabbed)
+            return True
+        time_ns, number, estimated = grabbed
+        if time_ns < self._started_ns:
+            counts.stale += 1
+            self._check_silence()
+            return True
+        time_usec = self._clock.from_monotonic_ns(time_ns)
+        if time_usec <= self._last_usec:
+            counts.disordered += 1
+            if number < 0 and not info.steady:
+                # Otherwise the next frame's number or interval shows that this one is missing.
+                self._output.note_lost(1)
+            self._warn_once(
+                "disordered",
+                "a frame's time is not later than that of the frame before: not sent",
+            )
+            self._check_silence()
+            return True
+        self._count(time_ns, number)
+        self._last_usec = time_usec
 
-            try:
-                loan = loan_frame(shape, dtype)
-            except StreamError as error:
-                if stopping():
-                    return
-                counts.unsent += 1
-                self._output.note_lost(1)
-                self._warn_once("unsent", f"no memory for a frame: not sent ({error})")
-                last_alive_ns = time.monotonic_ns()
-                continue
-            # Without a subscriber no frame needs to be decoded.
-            if has_subscriber and not retrieve(loan.array):
-                loan.discard()
-                counts.damaged += 1
-                self._output.note_lost(1)
-                self._warn_once("damaged", "a frame is damaged: not sent")
-                self._check_silence(last_alive_ns)
-                continue
-            loan.send(index=self._index, time_usec=time_usec)
-            counts.sent += 1
-            counts.estimated += estimated
-            last_alive_ns = time.monotonic_ns()
+        try:
+            loan = self._output.loan_frame(info.shape, info.dtype)
+        except StreamError as error:
+            if self._stopping.is_set():
+                return False
+            counts.unsent += 1
+            self._output.note_lost(1)
+            self._warn_once("unsent", f"no memory for a frame: not sent ({error})")
+            self._alive_ns = self._waiting.now_ns()
+            return True
+        # Without a subscriber no frame needs to be decoded.
+        if self._output.connected and not self._backend.retrieve(loan.array):
+            loan.discard()
+            counts.damaged += 1
+            self._output.note_lost(1)
+            self._warn_once("damaged", "a frame is damaged: not sent")
+            self._check_silence()
+            return True
+        loan.send(index=self._index, time_usec=time_usec)
+        counts.sent += 1
+        counts.estimated += estimated
+        self._alive_ns = self._waiting.now_ns()
+        return True
+
+    def _count(self, time_ns: int, number: int) -> None:
+        """Give the frame its index, and count those that were lost before it."""
+        if self._is_first:
+            self._is_first = False
+            if self.in_order:
+                self._index += 1 + self._missed_until(time_ns)
+            else:
+                self.first_ns = time_ns
+                self._index = max(number, 0)
+            self._offset = self._index - number
+        elif number >= 0:
+            missing = number + self._offset - self._index - 1
+            if missing < 0:  # the source counts anew
+                self._offset -= missing
+            self._lose(missing)
+            self._index = number + self._offset
+        else:
+            self._index += 1
+            if self._info.steady:
+                self._rate.add(time_ns - self.last_ns)
+                self._lose(self._rate.take_lost())
+        self.last_ns = time_ns
+        self.in_order += 1
 
     def _lose(self, count: int) -> None:
         """Count frames that never arrived, and leave a gap of that size in the stream."""
@@ -246,18 +285,19 @@ class CaptureThread:
         self._lose(missed)
         return missed
 
-    def _note_absence(self, reason: NoFrame, last_alive_ns: int) -> None:
+    def _note_absence(self, reason: NoFrame) -> None:
         """Count a grab that returned no frame, and check for silence."""
         if reason is NoFrame.REPEATED:
             self.counts.repeated += 1
         else:
             self.counts.timeouts += 1
-        self._check_silence(last_alive_ns)
-        self._stopping.wait(_RETRY_PAUSE_SEC)
+        self._check_silence()
+        if not self._waiting.is_virtual:
+            self._stopping.wait(_RETRY_PAUSE_SEC)
 
-    def _check_silence(self, last_alive_ns: int) -> None:
+    def _check_silence(self) -> None:
         """Raise DeviceError when the last sign that the camera works is too long ago."""
-        silence_nsec = time.monotonic_ns() - last_alive_ns
+        silence_nsec = self._waiting.now_ns() - self._alive_ns
         if silence_nsec <= self._silence_limit_nsec or self._stopping.is_set():
             return
         troubles = ", ".join(f"{n} {name}" for name, n in self.counts.troubles().items())

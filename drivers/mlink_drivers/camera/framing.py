@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
-from mlink_drivers.camera.backend import CameraBackend, CameraInfo, CameraRequest, NoFrame, Stamp
+from mlink_drivers.camera.backend import (
+    CameraBackend,
+    CameraInfo,
+    CameraRequest,
+    NoFrame,
+    PacedCamera,
+    Stamp,
+)
 from mlink_drivers.camera.opencv import cv2
 
 Region = tuple[int, int, int, int]
@@ -87,3 +94,9 @@ class FramedCamera:
 def framed(inner: CameraBackend, region: Region | None, greyscale: bool) -> CameraBackend:
     """Return the backend, wrapped if a region or greyscale is requested."""
     return FramedCamera(inner, region, greyscale) if region or greyscale else inner
+
+
+def paced(backend: CameraBackend) -> PacedCamera | None:
+    """Return the source behind a backend, if it knows when its frames are due."""
+    source = backend.inner if isinstance(backend, FramedCamera) else backend
+    return source if isinstance(source, PacedCamera) else None

@@ -58,7 +58,7 @@ class ImageFolderCamera:
                 remedy=f"Images have names that end in {', '.join(SUFFIXES)}.",
             )
         self._loop, self._framerate = request.loop, request.framerate
-        self._pacer.paced = request.paced
+        self._pacer.follow(request)
         first = _read(self._paths[0])
         if first is None:
             raise DeviceError(f"{self._paths[0]} is not an image that can be read")
@@ -82,12 +82,20 @@ class ImageFolderCamera:
         """Wait until the next picture is due, at most 1 s."""
         if self._number >= len(self._paths) and not self._loop:
             return NoFrame.END
-        due = self._pacer.stamp(round(self._number * 1e9 / self._framerate), self._number)
+        due = self._next()
         if (waiting := self._pacer.wait(due)) is not None:
             return waiting
         self._current = self._paths[self._number % len(self._paths)]
         self._number += 1
         return due
+
+    def due_ns(self) -> int:
+        """Return when the next picture can be grabbed."""
+        return self._next().time_ns
+
+    def _next(self) -> Stamp:
+        """Return time and number of the next picture."""
+        return self._pacer.stamp(round(self._number * 1e9 / self._framerate), self._number)
 
     def retrieve(self, into: NDArray[Any]) -> bool:
         """Read the picture; False if it is damaged.

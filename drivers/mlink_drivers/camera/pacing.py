@@ -6,8 +6,9 @@ Its stamp is the same in both cases, so that a recording gives the same times in
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-from mlink_drivers.camera.backend import NoFrame, Stamp
+from mlink_drivers.camera.backend import CameraRequest, NoFrame, Stamp
 
 _LONGEST_WAIT_NSEC = 1_000_000_000
 
@@ -18,11 +19,16 @@ class Pacer:
     def __init__(self) -> None:
         self.paced = True
         """Whether to wait; else frames are returned as fast as they can be read."""
+        self.now_ns: Callable[[], int] = time.monotonic_ns
         self._start_ns = 0
+
+    def follow(self, request: CameraRequest) -> None:
+        """Use the clock and the pace of a request."""
+        self.paced, self.now_ns = request.paced, request.now_ns
 
     def start(self) -> None:
         """Set time 0 of the source to now."""
-        self._start_ns = time.monotonic_ns()
+        self._start_ns = self.now_ns()
 
     def stamp(self, time_nsec: int, number: int) -> Stamp:
         """Return the stamp of a frame.
@@ -41,7 +47,7 @@ class Pacer:
         """
         if not self.paced:
             return None
-        wait_nsec = due.time_ns - time.monotonic_ns()
+        wait_nsec = due.time_ns - self.now_ns()
         if wait_nsec > _LONGEST_WAIT_NSEC:
             time.sleep(_LONGEST_WAIT_NSEC / 1e9)
             return NoFrame.NOT_YET

@@ -54,7 +54,8 @@ class VideoFileCamera:
                 if self._path.is_dir()
                 else "Paths after 'file:' start at the folder of the bench file.",
             )
-        self._loop, self._pacer.paced = request.loop, request.paced
+        self._loop = request.loop
+        self._pacer.follow(request)
         self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         ok, image = self._capture.read() if self._capture.isOpened() else (False, None)
         if not ok or image is None:
@@ -96,6 +97,16 @@ class VideoFileCamera:
             return waiting
         due, self._due = self._due, None
         return due
+
+    def due_ns(self) -> int:
+        """Return when the next frame can be grabbed; now at the end of the file.
+
+        Raises:
+            DeviceError: A file that loops cannot be read again.
+        """
+        if self._due is None:
+            self._due = self._next()
+        return self._due.time_ns if self._due is not None else self._pacer.now_ns()
 
     def _next(self) -> Stamp | None:
         """Read the next frame; None at the end of a file that does not loop."""

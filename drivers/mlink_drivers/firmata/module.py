@@ -74,6 +74,7 @@ class FirmataModule(Module[FirmataSettings]):
         session = self._session = Session(
             open_transport(address, settings.baud_rate),
             self._readings,
+            waiting=self.context.waiting,
             name=device,
             handshake_timeout_s=settings.handshake_timeout_s,
             reset_on_close=settings.reset_on_close,

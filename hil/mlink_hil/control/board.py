@@ -42,13 +42,17 @@ class VirtualBoard(ControlClient):
         """
         return cls(path)
 
-    def watch(self, pins: Iterable[int]) -> None:
+    def watch(self, pins: Iterable[int], *, wake: bool = False) -> None:
         """Receive the edges of these pins from now on, and those of no others.
+
+        Args:
+            pins: Numbers of the pins, 0 to 19.
+            wake: In virtual time: whether each edge gives the client's module a turn.
 
         Raises:
             DeviceError: An Uno has no such pin.
         """
-        self._ask(messages.Watch(list(pins)), WatchReply)
+        self._ask(messages.Watch(list(pins), wake), WatchReply)
 
     def reset(self) -> None:
         """Push the reset button.

@@ -47,6 +47,10 @@ class ControlClient(ClosesOnExit):
                 remedy='Use a simulated board in the bench: uno = "virtual:uno"',
             ) from error
 
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when edges of watched pins have arrived."""
+        return self._socket.fileno()
+
     def drive(self, pin: int, level: bool | None) -> PinReply:
         """Drive a pin from outside, or release it.
 

@@ -76,6 +76,8 @@ class Watch(_Request, frozen=True):
     """
 
     pins: list[int]
+    wake: bool = False
+    """In virtual time: each of these edges gives the client's module a turn."""
 
 
 class Reset(_Request, frozen=True):

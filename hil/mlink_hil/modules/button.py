@@ -9,31 +9,35 @@ from __future__ import annotations
 
 import contextlib
 import random
-import threading
+from collections.abc import Callable
 
 from mlink.errors import DeviceError, MlinkError
 from mlink.module import Module, ModuleContext
 from mlink.types import LineReading
+from mlink.waiting import Registration
 from mlink_hil.catalog import VirtualButtonSettings
 from mlink_hil.control.board import Edge, PinReply, VirtualBoard
 from mlink_hil.modules.latency import EdgeMatcher
 
 _ANSWER_TIMEOUT_SEC = 0.5
-_ANSWER_STEP_SEC = 0.02
-"""How often the wait for an answer checks whether the run stops."""
 _FIRST_PRESS_SEC = 0.2
 """Pause before the first press, for the `start()` of the script, which sets the pins up."""
 
 
 class VirtualButtonModule(Module[VirtualButtonSettings]):
-    """Presses and releases the button in a thread of its own until the run stops."""
+    """Presses and releases the button until the run stops."""
 
     def __init__(self, context: ModuleContext[VirtualButtonSettings]) -> None:
         super().__init__(context)
         self._board: VirtualBoard | None = None
         self._matcher: EdgeMatcher | None = None
-        self._thread = threading.Thread(target=self._press, name="finger")
-        self._stopping = threading.Event()
+        self._chance = random.Random(self.settings.seed)  # noqa: S311 - no secret
+        self._period_sec = 1 / self.settings.presses_hz
+        self._hold_sec = min(self.settings.press_msec / 1000, self._period_sec / 2)
+        self._then: Callable[[], None] | None = None
+        """What follows the answer that is awaited."""
+        self._next: Registration | None = None
+        self._answers: Registration | None = None
         self._edges = context.outputs["edges"]
         self._rows = context.outputs["latencies"]
 
@@ -53,24 +57,23 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         self._matcher = EdgeMatcher(self._board.stats().frequency_hz)
         self._board.drive(self.settings.line, self.settings.active_low)
         if self.settings.answer_line is not None:
-            self._board.watch([self.settings.answer_line])
+            self._board.watch([self.settings.answer_line], wake=True)
         self._edges.metadata["time_unit"] = "microseconds"
         self._edges.metadata["timestamp_source"] = "simulated-cycle"
         self._rows.metadata["table_header"] = ["Time [µs]", "Edge", "Latency [µs]"]
         self._rows.metadata["data_name_proposal"] = f"{self.context.name}-latencies"
 
     def start(self) -> None:
-        """Start the thread that presses."""
-        self._thread.start()
+        """Begin to press."""
+        assert self._board is not None
+        self._answers = self.context.waiting.on_readable(self._board.fileno(), self._on_answers)
+        self._later(_FIRST_PRESS_SEC, self._press)
 
     def halt(self) -> None:
-        """Stop pressing and wait for the thread.
-
-        Nothing is pressed after it; answers to the last press may still come.
-        """
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        """Press no more; answers to the last press may still come."""
+        for registration in (self._next, self._answers):
+            if registration is not None:
+                registration.cancel()
 
     def stop(self) -> None:
         """Report the latencies; an edge whose answer was still awaited does not count."""
@@ -87,57 +90,84 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
 
     def close(self) -> None:
         """Release the button and disconnect; the board may be gone already."""
+        self.halt()
         if self._board is not None:
             with contextlib.suppress(MlinkError):
                 self._board.drive(self.settings.line, None)
             self._board.close()
 
-    def _press(self) -> None:
-        """Press and release until the run stops; runs in the thread `finger`."""
-        chance = random.Random(self.settings.seed)  # noqa: S311 - no secret
-        period_sec = 1 / self.settings.presses_hz
-        hold_sec = min(self.settings.press_msec / 1000, period_sec / 2)
-        pressed = not self.settings.active_low
-        wait_sec = _FIRST_PRESS_SEC
-        try:
-            while not self._stopping.wait(wait_sec):
-                self._edge("press", level=pressed)
-                if self._stopping.wait(hold_sec):
-                    return
-                self._edge("release", level=not pressed)
-                wait_sec = (period_sec - hold_sec) * chance.uniform(0.8, 1.2)
-        except MlinkError as error:
-            if not self._stopping.is_set():
-                self.context.fail(error)
+    def _later(self, delay_sec: float, call: Callable[[], None]) -> None:
+        waiting = self.context.waiting
+        self._next = waiting.at(waiting.now_ns() + round(delay_sec * 1e9), call)
 
-    def _edge(self, label: str, *, level: bool) -> None:
-        """Cause one edge and wait for its answer."""
+    def _press(self) -> None:
+        self._edge(
+            "press",
+            level=not self.settings.active_low,
+            then=lambda: self._later(self._hold_sec, self._release),
+        )
+
+    def _release(self) -> None:
+        pause_sec = (self._period_sec - self._hold_sec) * self._chance.uniform(0.8, 1.2)
+        self._edge(
+            "release",
+            level=self.settings.active_low,
+            then=lambda: self._later(pause_sec, self._press),
+        )
+
+    def _edge(self, label: str, *, level: bool, then: Callable[[], None]) -> None:
+        """Cause one edge; `then` follows its answer."""
         assert self._board is not None
         assert self._matcher is not None
         made = self._board.drive(self.settings.line, level)
         if not made.changed:
+            then()
             return
         self._submit(made)
         self._matcher.stimulus(made.cycle, made.time_ns, label)
         if self.settings.answer_line is None:
+            then()
             return
-        tries = round(_ANSWER_TIMEOUT_SEC / _ANSWER_STEP_SEC)
-        for _ in range(tries):
-            answer = self._board.wait_edge(self.settings.answer_line, timeout_sec=_ANSWER_STEP_SEC)
-            if answer is not None:
-                self._submit(answer)
-                self._matcher.answer(answer.cycle)
-            if not self._matcher.waiting or (answer is None and self._stopping.is_set()):
-                break
-        else:
-            self.log.warning(
-                "no answer to an edge on pin %d within %g s",
-                self.settings.line,
-                _ANSWER_TIMEOUT_SEC,
-            )
+        self._then = then
+        self._later(_ANSWER_TIMEOUT_SEC, self._give_up)
+        self._take_answers()  # those that came before the reply
+
+    def _on_answers(self, _now_ns: int) -> None:
+        try:
+            self._take_answers()
+        except DeviceError:  # the board is gone: its socket would always be readable
+            self.halt()
+            raise
+
+    def _take_answers(self) -> None:
+        """Match the answers that have arrived."""
+        assert self._board is not None
+        assert self._matcher is not None
+        for answer in self._board.edges():
+            self._submit(answer)
+            self._matcher.answer(answer.cycle)
         for latency in self._matcher.take():
             time_usec = self.context.clock.from_monotonic_ns(latency.time_ns)
             self._rows.submit([str(time_usec), latency.label, f"{latency.usec:.1f}"])
+        if not self._matcher.waiting:
+            self._go_on()
+
+    def _give_up(self) -> None:
+        self.log.warning(
+            "no answer to an edge on pin %d within %g s",
+            self.settings.line,
+            _ANSWER_TIMEOUT_SEC,
+        )
+        self._next = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        then, self._then = self._then, None
+        if then is None:
+            return
+        if self._next is not None:
+            self._next.cancel()
+        then()
 
     def _submit(self, edge: PinReply | Edge) -> None:
         time_usec = self.context.clock.from_monotonic_ns(edge.time_ns)

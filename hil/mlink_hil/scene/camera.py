@@ -52,6 +52,7 @@ class SceneCamera:
         self._frozen: NDArray[np.uint8] | None = None
         """The picture that is repeated while the camera is frozen."""
         self._framerate = 0.0
+        self._now_ns = time.monotonic_ns
         self._start_ns = 0
         self._next = 0
         """Number of the next frame."""
@@ -74,12 +75,15 @@ class SceneCamera:
         options = _options_of(address)
         seed = _number(address, options, "seed", "0")
         if "plan" in options:
-            self._stage = Stage(read_plan(Path(options["plan"]), ScenePlan), width, height)
+            self._stage = Stage(
+                read_plan(Path(options["plan"]), ScenePlan), width, height, request.now_ns()
+            )
             self._background = self._stage.background
         else:
             self._background = _render_background(width, height, seed)
         self._faults = CameraFaults(options.get("orders", ""))
         self._framerate = request.framerate
+        self._now_ns = request.now_ns
         return CameraInfo(
             shape=self._background.shape,
             dtype=self._background.dtype,
@@ -92,7 +96,7 @@ class SceneCamera:
     def start(self) -> None:
         """Set the time of frame 0 to now."""
         # Whole µs: master time and mark of a frame then differ by a constant, without rounding.
-        own_ns = self._faults.clock.own(time.monotonic_ns())
+        own_ns = self._faults.clock.own(self._now_ns())
         self._start_ns = -(-own_ns // 1000) * 1000
         self._next = 0
 
@@ -105,12 +109,12 @@ class SceneCamera:
         self._faults.look()
         clock = self._faults.clock
         readout_nsec = self._stage.readout_ns if self._stage else 0
-        elapsed_nsec = clock.own(time.monotonic_ns() - readout_nsec) - self._start_ns
+        elapsed_nsec = clock.own(self._now_ns() - readout_nsec) - self._start_ns
         newest = math.floor(elapsed_nsec * self._framerate / 1e9)
         self._next = max(self._next, newest - (_BUFFERS - 1))
         stamp_ns = self._due(self._next)
         due_ns = clock.true(stamp_ns)
-        wait_nsec = due_ns + readout_nsec - time.monotonic_ns()
+        wait_nsec = due_ns + readout_nsec - self._now_ns()
         if wait_nsec > _LONGEST_WAIT_NSEC:
             time.sleep(_LONGEST_WAIT_NSEC / 1e9)
             return NoFrame.NOT_YET
@@ -119,6 +123,11 @@ class SceneCamera:
         self._time_ns = due_ns
         self._next += 1
         return Stamp(stamp_ns + self._faults.order.late_usec * 1000, self._next - 1)
+
+    def due_ns(self) -> int:
+        """Return when the next frame can be grabbed without a wait."""
+        readout_nsec = self._stage.readout_ns if self._stage else 0
+        return self._faults.clock.true(self._due(self._next)) + readout_nsec
 
     def _due(self, number: int) -> int:
         """Return when a frame is taken: ns on the camera's clock, rounded to whole µs."""

@@ -6,7 +6,6 @@ simulated cycle, not to the time at which a frame is drawn.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -31,15 +30,15 @@ class Stage:
         plan: The scene's items, exposure and noise.
         width: Of the pictures, in pixels.
         height: Of the pictures, in pixels.
+        now_ns: The present time, ns of CLOCK_MONOTONIC.
 
     Raises:
         DeviceError: A board that drives an item is not running.
     """
 
-    def __init__(self, plan: ScenePlan, width: int, height: int) -> None:
+    def __init__(self, plan: ScenePlan, width: int, height: int, now_ns: int) -> None:
         self.plan = plan
         self.background = _bench_top(width, height)
-        now_ns = time.monotonic_ns()
         self._servos = [
             SceneServo(item, self.background, now_ns)
             for item in plan.items

@@ -15,10 +15,12 @@ from mlink_hil.sim.circuit.build import Circuit
 from mlink_hil.sim.plan import BoardPlan, CircuitPlan, read_plan
 from mlink_hil.sim.server.control_server import ControlServer
 from mlink_hil.sim.server.lifetime import Lifetime, sleep_precisely
+from mlink_hil.sim.server.lockstep import LockstepProgram
 from mlink_hil.sim.server.pacer import CATCH_UP_USEC, Pacer
 from mlink_hil.sim.server.program import REALTIME_PRIORITY, SLICE_USEC, BoardProgram, live
 from mlink_hil.sim.server.pty_port import NoPort, PtyPort
-from mlink_hil.sim.server.served_board import BoardTime, ServedBoard
+from mlink_hil.sim.server.served_board import BoardTime, ServedBoard, VirtualBoardTime
+from mlink_hil.sim.server.socket_port import SocketPort
 from mlink_hil.uno import CLOCK_HZ
 
 
@@ -35,6 +37,12 @@ def main() -> int:
         metavar="µs",
         help="longest delay that the boards make up for; more is skipped",
     )
+    parser.add_argument(
+        "--lockstep",
+        type=Path,
+        metavar="SOCKET",
+        help="simulate in virtual time, at the requests of the engine that connects there",
+    )
     arguments = parser.parse_args()
     lifetime = Lifetime(arguments.parent)
     sleep_precisely()
@@ -44,11 +52,23 @@ def main() -> int:
             circuit = Circuit(plan)
             stack.callback(circuit.close)
             pacer = Pacer(CLOCK_HZ, arguments.slice_usec, catch_up_usec=arguments.catch_up_usec)
-            scheduling = request_priority(REALTIME_PRIORITY).detail
-            boards = [_serve(circuit, board, pacer, scheduling, stack) for board in plan.boards]
+            lockstep: Path | None = arguments.lockstep
+            scheduling = "virtual time"
+            if lockstep is None:
+                scheduling = request_priority(REALTIME_PRIORITY).detail
+            boards = [
+                _serve(circuit, board, pacer, scheduling, stack, in_turns=lockstep is not None)
+                for board in plan.boards
+            ]
             first, *others = (_ready(circuit, board, scheduling) for board in plan.boards)
             first.others.extend(others)
-            live(BoardProgram(circuit.clock, boards, pacer, lifetime), first, circuit.start)
+            program: BoardProgram | LockstepProgram
+            if lockstep is None:
+                program = BoardProgram(circuit.clock, boards, pacer, lifetime)
+            else:
+                named = list(zip((board.name for board in plan.boards), boards, strict=True))
+                program = LockstepProgram(circuit.clock, named, pacer, lifetime, lockstep)
+            live(program, first, circuit.start)
     except (DeviceError, BoardCrashed) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -56,12 +76,24 @@ def main() -> int:
 
 
 def _serve(
-    circuit: Circuit, plan: BoardPlan, pacer: Pacer, scheduling: str, stack: ExitStack
+    circuit: Circuit,
+    plan: BoardPlan,
+    pacer: Pacer,
+    scheduling: str,
+    stack: ExitStack,
+    *,
+    in_turns: bool,
 ) -> ServedBoard:
-    port = stack.enter_context(PtyPort(Path(plan.tty))) if plan.tty else NoPort()
+    port: PtyPort | SocketPort | NoPort = NoPort()
+    if plan.tty:
+        path = Path(plan.tty)
+        if in_turns:
+            port = stack.enter_context(SocketPort(path))
+        else:
+            port = stack.enter_context(PtyPort(path))
     control = stack.enter_context(ControlServer(Path(plan.control)))
     node = circuit.nodes[plan.name]
-    time = BoardTime(pacer, node)
+    time = VirtualBoardTime(pacer, node, circuit.clock) if in_turns else BoardTime(pacer, node)
     return ServedBoard(node, circuit.boards[plan.name], port, control, time, scheduling)
 
 

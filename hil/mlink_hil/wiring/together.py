@@ -7,12 +7,17 @@ Scenes need no program: their cameras run in the modules' processes.
 from __future__ import annotations
 
 import logging
+import socket
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlink.devices import DeviceEndpoint
+import msgspec
+
+from mlink.devices import DeviceEndpoint, Reached
+from mlink.errors import DeviceError
 from mlink_hil.board_choice import (
     BoardChoice,
     board_endpoint,
@@ -28,6 +33,8 @@ from mlink_hil.wiring.layout import Layout, lay_out
 from mlink_hil.wiring.table import read_parts
 
 _PROGRAM = "mlink_hil.sim.wired"
+_REQUEST = struct.Struct("=q")
+_LARGEST_ANSWER = 65_536
 
 
 @contextmanager
@@ -67,6 +74,90 @@ def open_wired(
         for name, plan in layout.scenes.items():
             endpoints[name] = scene_endpoint(name, specs[name], plan, work_dir)
         yield endpoints
+
+
+class LockstepSimulation:
+    """Implements `mlink.devices.Simulation`: the engine's end of a program in lockstep."""
+
+    def __init__(
+        self, endpoints: Mapping[str, DeviceEndpoint], engine: socket.socket | None
+    ) -> None:
+        self.endpoints = endpoints
+        self._engine = engine
+        self._until_usec = 0
+
+    def fileno(self) -> int:
+        """Descriptor that is readable when there is an answer; −1 without boards."""
+        return self._engine.fileno() if self._engine is not None else -1
+
+    def run_until(self, time_usec: int) -> None:
+        """Ask for the simulation of all devices up to a time."""
+        self._until_usec = time_usec
+        if self._engine is not None:
+            self._engine.send(_REQUEST.pack(time_usec))
+
+    def reached(self) -> Reached | None:
+        """Return the answer; None while it is not there.
+
+        Raises:
+            DeviceError: The program has ended.
+        """
+        if self._engine is None:
+            return Reached(self._until_usec, [])
+        try:
+            answer = self._engine.recv(_LARGEST_ANSWER)
+        except BlockingIOError:
+            return None
+        except OSError:
+            answer = b""
+        if not answer:
+            raise DeviceError(
+                "the simulator of the boards has ended",
+                remedy="Its last lines are in the log; start the run again.",
+            )
+        return Reached(*msgspec.msgpack.decode(answer, type=tuple[int, list[str]]))
+
+
+@contextmanager
+def simulate(
+    specs: Mapping[str, str],
+    table: Mapping[str, Any],
+    *,
+    bench_dir: Path,
+    work_dir: Path,
+    log: logging.Logger,
+) -> Iterator[LockstepSimulation]:
+    """Run all boards of a bench in one program in virtual time, and write the scenes' plans.
+
+    Arguments as `open_wired`; boards that nothing is wired to are in the program too.
+
+    Raises:
+        DeviceError: A device's options are wrong, or the program did not start.
+    """
+    boards = [name for name, spec in specs.items() if is_board(spec)]
+    scenes = [name for name in specs if name not in boards]
+    layout = lay_out(read_parts(table), boards, scenes, work_dir=work_dir, bench_dir=bench_dir)
+    layout.wired_boards = boards
+    for note in layout.notes:
+        log.info("%s", note)
+    path = work_dir / "lockstep"
+    with ExitStack() as stack:
+        endpoints: dict[str, DeviceEndpoint] = {}
+        engine: socket.socket | None = None
+        if boards:
+            arguments = ["--lockstep", str(path)]
+            endpoints |= stack.enter_context(_circuit(layout, specs, work_dir, log, arguments))
+            engine = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            engine.connect(str(path))
+            engine.setblocking(False)
+            endpoints = {
+                name: msgspec.structs.replace(each, address=f"unix://{each.address}")
+                for name, each in endpoints.items()
+            }
+        for name in scenes:
+            plan = layout.scenes.get(name)
+            endpoints[name] = scene_endpoint(name, specs[name], plan, work_dir)
+        yield LockstepSimulation(endpoints, engine)
 
 
 @contextmanager

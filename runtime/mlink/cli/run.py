@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import signal
 from collections.abc import Callable
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
     from mlink.engine.status import RunResult
 
 
+class Time(enum.StrEnum):
+    """The two kinds of time."""
+
+    REAL = "real"
+    VIRTUAL = "virtual"
+
+
 def _positive(seconds: float | None) -> float | None:
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
         raise typer.BadParameter("must be more than 0 seconds")
@@ -53,6 +61,10 @@ def run(
     ] = None,
     devices: DevicesFile = None,
     overrides: Overrides = None,
+    time: Annotated[
+        Time,
+        typer.Option(help="Kind of time: virtual runs simulated devices in turns, repeatably."),
+    ] = Time.REAL,
     repeat: Annotated[
         int | None,
         typer.Option(
@@ -105,8 +117,14 @@ def run(
     from mlink.errors import BenchError, MlinkError
 
     raise_on_ctrl_c()
+    virtual = None
+    if time is Time.VIRTUAL:
+        from mlink.engine.virtual_time.conductor import simulated_time
+
+        virtual = simulated_time(for_s)
     options = RunOptions(
         duration_s=for_s,
+        virtual=virtual,
         out_dir=out,
         name=name,
         record=not no_record,

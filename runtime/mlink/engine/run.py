@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from mlink import control
 from mlink.bench import Bench, ModuleConfig
 from mlink.control import WorkerSpec
+from mlink.devices import DeviceEndpoint, Simulation
 from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.encode import encode_raw_videos
 from mlink.engine.ending import RunEnding
@@ -36,6 +37,7 @@ from mlink.engine.report import Reporter, ReporterLogHandler
 from mlink.engine.setup.descriptors import enough_descriptors
 from mlink.engine.setup.devices import open_devices
 from mlink.engine.setup.priorities import kept_awake, report_priorities
+from mlink.engine.setup.simulation import open_simulation
 from mlink.engine.setup.spawn import spawn_workers
 from mlink.engine.setup.specs import worker_spec
 from mlink.engine.setup.workdir import RunWorkDir
@@ -103,7 +105,9 @@ class Engine:
         self._conductor: Conductor | None = None
         if options.virtual is not None:
             self._conductor = Conductor(options.virtual, self._order, self._streams.edges)
-            self._reporter.virtual_usec = lambda: self._conductor.now_usec if self._conductor else 0
+            conductor = self._conductor
+            self._reporter.virtual_usec = lambda: conductor.now_usec - conductor.zero_usec
+        self._simulation: Simulation | None = None
         self._disk: DiskSync | None = None
         self._disk_errors: SimpleQueue[StorageError] = SimpleQueue()
         self.live: LiveRun | None = None
@@ -175,8 +179,7 @@ class Engine:
                 lambda: self._outcome.ending,
                 lambda: self._interrupts.aborted,
             )
-            limit_s = self.options.load_timeout_s
-            devices = stack.enter_context(open_devices(self.bench, work.path, hosting, limit_s))
+            devices = self._open_devices(stack, work.path, hosting)
             recording_dir = recording.path.resolve() if recording else None
 
             def spec(module: ModuleConfig) -> WorkerSpec:
@@ -228,12 +231,34 @@ class Engine:
             if not self._outcome.ending:
                 self._wait_for_end(live)
 
+    def _open_devices(
+        self, stack: ExitStack, work_dir: Path, hosting: Hosting
+    ) -> Mapping[str, DeviceEndpoint]:
+        """Open the devices for the length of the run."""
+        limit_s, virtual = self.options.load_timeout_s, self.options.virtual
+        if virtual is None or not virtual.simulated:
+            return stack.enter_context(open_devices(self.bench, work_dir, hosting, limit_s))
+        opened = open_simulation(self.bench, work_dir, hosting, limit_s)
+        self._simulation = stack.enter_context(opened)
+        if self._simulation is None:
+            return {}
+        assert self._fleet is not None
+        self._fleet.watch(self._simulation.fileno())
+        return self._simulation.endpoints
+
     def _prepare(self) -> None:
         self._reporter.enter(Phase.PREPARE)
+        if (turns := self._turns) is not None and self._simulation is not None:
+            turns.prepare(self._order, self._send_prepare, self._outcome.fail_worker)
+            self._connect_feedback()
+            return
         sources = {name: self._streams.sources(name) for name in self._order}
         self._reaching.in_order(
             sources, self._send_prepare, State.PREPARED, self.options.prepare_timeout_s
         )
+        self._connect_feedback()
+
+    def _connect_feedback(self) -> None:
         if self._outcome.ending:
             return
         for edge in self._streams.edges:
@@ -260,7 +285,8 @@ class Engine:
         self._reporter.start_clock(self._t0_ns)
         self._reporter.enter(Phase.START)
         before = start_order(self.bench)
-        if (turns := self._turns) is not None:
+        if (turns := self._turns) is not None and self._conductor is not None:
+            self._conductor.begin_run()
             turns.start(list(before), self._send_start, self._outcome.fail_worker)
         else:
             if self.options.duration_s is not None:
@@ -271,14 +297,17 @@ class Engine:
 
     def _send_start(self, worker: WorkerHandle) -> None:
         worker.advance(State.STARTING)
-        worker.send(control.Start(self._t0_ns))
+        t0_ns = self._t0_ns if self._conductor is None else self._conductor.zero_usec * 1000
+        worker.send(control.Start(t0_ns))
 
     def _wait_for_end(self, live: LiveRun) -> None:
         live.begin(self._t0_ns)
         self._reporter.enter(Phase.RUN)
         if (turns := self._turns) is not None:
             if turns.run():
-                self._outcome.stop("the recording is over")
+                duration_s = self.options.duration_s
+                over = "the recording is" if duration_s is None else f"{duration_s:g} s are"
+                self._outcome.stop(f"{over} over")
             return
         while not self._outcome.ending:
             left_s = self._end_s - time.monotonic() if self._end_s else _STEP_S
@@ -370,7 +399,18 @@ class Engine:
         """Gives the modules their turns in virtual time; None in real time."""
         if self._conductor is None:
             return None
-        return Turns(self._conductor, self._workers, self._pump, lambda: self._outcome.ending)
+        users: dict[str, list[str]] = {}
+        for module in self.bench.modules.values():
+            if module.device:
+                users.setdefault(module.device, []).append(module.name)
+        return Turns(
+            self._conductor,
+            self._workers,
+            self._pump,
+            lambda: self._outcome.ending,
+            self._simulation,
+            users,
+        )
 
     @property
     def _reaching(self) -> Reaching:

@@ -16,6 +16,7 @@ from mlink.module import RunInfo
 from mlink.modules.script.settings import ScriptSettings, script_ports
 from mlink.storage.edl import Dataset
 from mlink.testing.ports import RunnerInput, RunnerOutput
+from mlink.waiting import ServiceLoop
 from mlink.worker.virtual_time.agenda import Agenda
 
 _WAIT_LIMIT_USEC = 250_000
@@ -69,6 +70,7 @@ class RunnerContext:
         }
         self.clock = ManualClock()
         self.log = logging.getLogger(f"mlink.module.{name}")
+        self.waiting = ServiceLoop(f"io {name}", self.fail)
         self.device = None
         self.run_info = RunInfo(
             run_uuid=bytes(16),

@@ -122,6 +122,8 @@ class RecordWriter(SendingEnd):
             _Queue(fd, limit) for fd, limit in zip(pipes, queues or (0,) * len(pipes), strict=True)
         ]
         self._counts_items = any(queues)
+        self.now_ns: Callable[[], int] = time.monotonic_ns
+        """Clock of the times that travel with commands and rows."""
         self._while_full = while_full
         self.note: Callable[[bytes], object] | None = None
         """Called with each payload before it is sent; for journals."""
@@ -144,7 +146,7 @@ class RecordWriter(SendingEnd):
             self.note(payload)
         with self._lock:
             if self._timed:  # here, so that later items have later times
-                payload = TIME.pack(time.monotonic_ns()) + payload
+                payload = TIME.pack(self.now_ns()) + payload
             size = len(payload)
             if size > FRAGMENT_BYTES:
                 self._submit_large(payload)

@@ -24,6 +24,7 @@ from mlink.module import Module, ModuleSettings, RunInfo
 from mlink.recording.journal import GROUP
 from mlink.storage.edl import Dataset, Group, create_dataset
 from mlink.transport.doorbell import Doorbell
+from mlink.waiting import ServiceLoop, Waiting
 from mlink.worker.module_journal import ModuleJournal
 from mlink.worker.ports import WorkerInput
 from mlink.worker.reports import Reporting
@@ -85,6 +86,7 @@ class ModuleHost(Reporting):
         self._pipes: dict[int, WorkerInput] = {}
         self._more_waits = False
         self._timers = Timers(self.log.warning)
+        self._waiting: ServiceLoop | None = None
 
     def begin(self, t0_monotonic_ns: int) -> None:
         """Start master time; its zero is this CLOCK_MONOTONIC reading in ns."""
@@ -109,6 +111,18 @@ class ModuleHost(Reporting):
     def device(self) -> DeviceEndpoint | None:
         """The opened device of this module; None without one."""
         return self.spec.device
+
+    @property
+    def waiting(self) -> Waiting:
+        """What a driver waits for; its thread starts with the first registration."""
+        if self._waiting is None:
+            self._waiting = ServiceLoop(f"io {self.name}", self.fail)
+        return self._waiting
+
+    def stop_waiting(self) -> None:
+        """End the driver's thread."""
+        if self._waiting is not None:
+            self._waiting.close()
 
     @property
     def running(self) -> bool:

@@ -216,6 +216,7 @@ class Worker:
     def _close(self) -> None:
         if self._module is not None:
             self._guard("close", self._module.close)
+        self._guard("close", self.host.stop_waiting)
         self._guard("close", self.host.journal.close)
         for dataset in self.host.datasets:
             self._guard("close", dataset.save)

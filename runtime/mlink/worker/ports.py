@@ -277,6 +277,8 @@ class WorkerOutput:
         """In virtual time: called while a subscriber's queue is full, instead of dropping."""
         self.note: Callable[[bytes], object] | None = None
         """Called with the payload of each small item that is sent."""
+        self.now_ns: Callable[[], int] | None = None
+        """Clock of the times that travel with items; None is CLOCK_MONOTONIC."""
         self._writer: StreamWriter | RecordWriter | None = None
 
     @property
@@ -312,6 +314,8 @@ class WorkerOutput:
         """Begin a stream of small items, with a pipe to each subscriber."""
         self._writer = RecordWriter(self.data_type, pipes, queues, while_full=self.while_full)
         self._writer.note = self.note
+        if self.now_ns is not None:
+            self._writer.now_ns = self.now_ns
 
     def open(self, plan: StreamPlan | None, descriptors: list[int]) -> None:
         """Begin a stream in shared memory; without a plan items are only counted.

@@ -97,7 +97,7 @@ def test_standard_firmata_is_found_to_lack_the_extension(tmp_path: Path) -> None
     ) as endpoint:
         listener = Listener()
         with Session(open_transport(endpoint.address), listener) as session:
-            chip = listener.chip = ChipSession(session.send, 57_600, on_edge=print)
+            chip = listener.chip = ChipSession(session.send, session.waiting, 57_600, on_edge=print)
             begin = time.monotonic()
             assert chip.probe() is None
             assert time.monotonic() - begin < 0.5

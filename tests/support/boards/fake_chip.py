@@ -8,7 +8,7 @@ handed on with an arrival of 2 × WAY_NS after the question. Nothing here has a 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mlink_drivers.firmata.chip.messages import MAGIC, ChipStatus, ExtensionId, Feature
 from mlink_drivers.firmata.wire.protocol import Message, PinState, Sysex
@@ -24,8 +24,8 @@ def number(value: int, count: int) -> bytes:
     return bytes(value >> 7 * at & 0x7F for at in range(count))
 
 
-def now_ticks() -> int:
-    return time.monotonic_ns() // 500 % WRAP
+def now_ticks(now_ns: int | None = None) -> int:
+    return (time.monotonic_ns() if now_ns is None else now_ns) // 500 % WRAP
 
 
 def messages_in(data: bytes) -> list[bytes]:
@@ -84,8 +84,9 @@ def baud_answer(step: int, baud_rate: int, *, refused: bool = False) -> Sysex:
 class FakeChip:
     """Answers to the extension's queries; a test changes its attributes to make it misbehave."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self.has_extension = True
+        self._now_ns = now_ns
         self.features = ALL_FEATURES
         self.highest_baud = 1_000_000
         self.keeps_time = True
@@ -114,7 +115,7 @@ class FakeChip:
         if sysex_id == ExtensionId.FEATURES:
             return self._features()
         if sysex_id == ExtensionId.CLOCK and self.keeps_time:
-            ticks = (now_ticks() + WAY_NS // 500) % WRAP
+            ticks = (now_ticks(self._now_ns()) + WAY_NS // 500) % WRAP
             return Sysex(ExtensionId.CLOCK, body[:1] + b"\1" + number(ticks, 5) * 2)
         if sysex_id == ExtensionId.BAUD:
             if body[0] == 0:

@@ -17,6 +17,7 @@ from mlink.devices import DeviceEndpoint
 from mlink.errors import BenchError, DeviceError, StreamError
 from mlink.metadata import MetaSize
 from mlink.types import DataType
+from mlink.waiting import ServiceLoop
 from mlink_drivers.camera import capture as capture_module
 from mlink_drivers.camera import module as camera_module
 from mlink_drivers.camera.backend import (
@@ -87,7 +88,7 @@ class ScriptedCamera:
 class CaptureRun:
     """A capture thread on a scripted camera, run until the script is played out."""
 
-    def __init__(self, camera, output=None, **options):
+    def __init__(self, camera, output=None, waiting=None, **options):
         self.camera = camera
         self.output = output or FakeOutput("video", DataType.Frame)
         self.failures = []
@@ -99,6 +100,7 @@ class CaptureRun:
             self.output,
             MasterClock(time.monotonic_ns()),
             logging.getLogger("mlink.test.capture"),
+            waiting or ServiceLoop("capture"),
             fail=self._fail,
             ended=self.ended.set,
             **options,
@@ -249,13 +251,15 @@ def test_without_free_memory_a_frame_is_counted_and_capturing_goes_on(caplog):
 
 
 class SteppedTime:
-    """Stands in for the module `time` in the capture loop: it moves only when a test moves it."""
+    """A `Waiting` for the time alone: it moves only when a test moves it."""
+
+    is_virtual = False
 
     def __init__(self):
-        self.now_ns = time.monotonic_ns()
+        self.time_ns = time.monotonic_ns()
 
-    def monotonic_ns(self):
-        return self.now_ns
+    def now_ns(self):
+        return self.time_ns
 
 
 class SteppedCamera(ScriptedCamera):
@@ -268,11 +272,11 @@ class SteppedCamera(ScriptedCamera):
         self.damaged_now = False
 
     def start(self):
-        self.begun_ns = self.last_ns = self.clock.now_ns
+        self.begun_ns = self.last_ns = self.clock.time_ns
 
     def grab(self):
         kind = next(self.kinds, NoFrame.END)
-        self.clock.now_ns += PERIOD_NS
+        self.clock.time_ns += PERIOD_NS
         if isinstance(kind, NoFrame):
             return kind
         if kind == "stale":
@@ -280,7 +284,7 @@ class SteppedCamera(ScriptedCamera):
         if kind == "disordered":
             return Stamp(self.last_ns)
         self.damaged_now = kind == "damaged"
-        self.last_ns = self.clock.now_ns
+        self.last_ns = self.clock.time_ns
         return Stamp(self.last_ns)
 
     def retrieve(self, into):
@@ -293,9 +297,8 @@ def capture_kinds(monkeypatch):
 
     def capture(kinds, output=None, **options):
         clock = SteppedTime()
-        monkeypatch.setattr(capture_module, "time", clock)
         monkeypatch.setattr(capture_module, "_RETRY_PAUSE_SEC", 0)
-        run = CaptureRun(SteppedCamera(clock, kinds), output, **options)
+        run = CaptureRun(SteppedCamera(clock, kinds), output, clock, **options)
         run.capture.start()
         run.capture._thread.join(20)
         assert not run.capture._thread.is_alive()

@@ -8,7 +8,6 @@ has to receive again.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
@@ -173,7 +172,7 @@ class ChipCommands:
             pulsing = self._pulses.lines
             if line not in pulsing and len(pulsing) + taken_slots >= features.pulse_slots:
                 return False
-            sent_ns = time.monotonic_ns()
+            sent_ns = self._session.waiting.now_ns()
             self._pulses.begin(line, duration_usec, commanded_ns, sent_ns)
         self.orders.forget_train(line)
         self._send(chip_encode.pulse(line, width, report=True))
@@ -246,7 +245,7 @@ class ChipCommands:
                 raise DeviceError("the board's clock is not known yet", remedy="Start later.")
             start_ns = self._to_monotonic_ns(order.start_usec)
             start = clock.to_ticks(start_ns)
-            waits_usec = max(0, start_ns - time.monotonic_ns()) // 1000
+            waits_usec = max(0, start_ns - self._session.waiting.now_ns()) // 1000
         message = self.orders.train(line, order, self._tick_hz, start)
         with self._lock:
             self._pulses.cut(line)
@@ -255,7 +254,7 @@ class ChipCommands:
                 line,
                 order.width_usec,
                 commanded_ns,
-                time.monotonic_ns(),
+                self._session.waiting.now_ns(),
                 takes_usec + order.width_usec if order.count else 1 << 60,
                 due_ns=start_ns,
             )

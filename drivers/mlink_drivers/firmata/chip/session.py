@@ -1,19 +1,18 @@
 """The dialogue with mlink's firmware: features, baud rate, clock and edges.
 
-The reader thread passes the board's messages to `take`; the thread that connects the board calls
-the rest. A thread of this class queries the chip's time, often at first and then periodically. The
-queries also prevent the chip from falling back to its first baud rate or into its safe state.
+The session passes the board's messages to `take`; who connects the board calls the rest. Calls of
+the board's `Waiting` query the chip's time, often at first and then periodically. The queries also
+prevent the chip from falling back to its first baud rate or into its safe state.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable
 from typing import Final
 
 from mlink.errors import DeviceError
+from mlink.waiting import Registration, Waiting
 from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.clock import ChipClock
 from mlink_drivers.firmata.chip.decode import decode_extension
@@ -52,14 +51,14 @@ class ChipSession:
 
     Args:
         send: Sends encoded messages to the board.
+        waiting: Makes the calls that query the clock.
         baud_rate: Present baud rate of the line.
-        on_edge: Called with each edge, in the reader thread.
-        on_state: Called with the level of a line when its edges begin to be reported, in the
-            reader thread.
-        on_event: Called with all other messages of the extension, in the reader thread.
+        on_edge: Called with each edge.
+        on_state: Called with the level of a line when its edges begin to be reported.
+        on_event: Called with all other messages of the extension.
         on_blocks_missing: Called with the number of blocks of edges that the line lost.
-        on_exchange: Called in the clock's thread after each exchange.
-        on_silence: Called in the clock's thread when the board stops answering.
+        on_exchange: Called after each exchange of the clock.
+        on_silence: Called when the board stops answering.
         pause_s: Interval of clock queries.
         log: Where changes of the baud rate that failed are logged.
     """
@@ -67,6 +66,7 @@ class ChipSession:
     def __init__(
         self,
         send: Callable[[bytes], None],
+        waiting: Waiting,
         baud_rate: int,
         *,
         on_edge: LineCallback,
@@ -82,6 +82,7 @@ class ChipSession:
         self.clock: ChipClock | None = None
         self.baud_rate = baud_rate
         self._send = send
+        self.waiting = waiting
         self._on_edge = on_edge
         self._on_state = on_state
         self._on_event = on_event
@@ -90,14 +91,15 @@ class ChipSession:
         self._on_silence = on_silence
         self._pause_s = pause_s
         self._log = log or logging.getLogger(__name__)
-        self._answered = threading.Event()
-        self._baud_answered = threading.Event()
+        self._answered = False
+        self._baud_answered = False
         self._probing = False
         self._wanted_baud_rate = 0
         self._sequence: int | None = None
         self._last_edge_ns = 0
-        self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._next_query: Registration | None = None
+        self._asking: ChipClock | None = None
+        """The clock that is queried."""
 
     # -- the start -----------------------------------------------------------------------------
 
@@ -110,10 +112,10 @@ class ChipSession:
         """
         self.close()
         self.features = self.clock = None
-        self._answered.clear()
+        self._answered = False
         self._probing = True
         self._send(chip_encode.feature_query() + encode.pin_state_query(0))
-        self._answered.wait(_ANSWER_S)
+        self.waiting.until(lambda: self._answered, _ANSWER_S)
         self._probing = False
         return self.features
 
@@ -139,14 +141,14 @@ class ChipSession:
             return False
         try:
             set_baud_rate(baud_rate)
-            time.sleep(0.005)  # the board changes its rate after sending its answer
+            self._pause(0.005)  # the board changes its rate after sending its answer
             if self._ask_baud(chip_encode.confirm_baud()):
                 self.baud_rate = baud_rate
                 return True
         except OSError as error:  # the port or its adapter refuses this rate
             self._log.info("%d baud cannot be set: %s", baud_rate, error)
         set_baud_rate(before)
-        time.sleep(_ANSWER_S)  # the board has fallen back by then
+        self._pause(_ANSWER_S)  # the board has fallen back by then
         self._log.warning("no answer at %d baud; the line stays at %d", baud_rate, before)
         return False
 
@@ -158,25 +160,20 @@ class ChipSession:
         """
         assert self.features is not None
         self.close()
-        self._closing.clear()
         self._sequence = None
         self._last_edge_ns = 0
         clock = self.clock = ChipClock(self.features.tick_hz, wire_time_ns(1, self.baud_rate))
-        self._thread = threading.Thread(
-            target=self._ask, args=(clock,), name="chip clock", daemon=True
-        )
-        self._thread.start()
-        deadline = time.monotonic() + _ANSWER_S
-        while clock.exchanges < _FIRST_EXCHANGES // 2 and time.monotonic() < deadline:
-            time.sleep(_FIRST_PAUSE_S / 2)
+        self._asking = clock
+        self._query_later(clock, 0, min(_FIRST_PAUSE_S, self._pause_s))
+        self.waiting.until(lambda: clock.exchanges >= _FIRST_EXCHANGES // 2, _ANSWER_S)
         return clock.is_set
 
     def close(self) -> None:
-        """End the clock's thread."""
-        self._closing.set()
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join(_JOIN_S)
+        """Query the clock no more."""
+        self._asking = None
+        query, self._next_query = self._next_query, None
+        if query is not None:
+            query.cancel()
 
     # -- what is known -------------------------------------------------------------------------
 
@@ -208,7 +205,7 @@ class ChipSession:
             return -1
         return self.clock.uncertainty_usec + STAMP_USEC
 
-    # -- messages of the board (reader thread) ---------------------------------------------------
+    # -- messages of the board -------------------------------------------------------------------
 
     def take(self, message: Message, arrival_ns: int) -> bool:
         """Handle a message; return False when it is not of the extension.
@@ -219,7 +216,7 @@ class ChipSession:
         """
         if not isinstance(message, Sysex):
             if isinstance(message, PinState) and self._probing:
-                self._answered.set()
+                self._answered = True
                 return True
             return False
         if self.features is None and not self._probing:
@@ -240,7 +237,7 @@ class ChipSession:
         elif isinstance(decoded, BaudAnswer) and decoded.step != BaudAnswer.FELL_BACK:
             # After a late confirmation the answer has the rate that the board fell back to.
             if not decoded.refused and decoded.baud_rate == self._wanted_baud_rate:
-                self._baud_answered.set()
+                self._baud_answered = True
         else:
             self._on_event(decoded)
         return True
@@ -260,30 +257,38 @@ class ChipSession:
 
     # -- queries -------------------------------------------------------------------------------
 
-    def _ask(self, clock: ChipClock) -> None:
-        count, pause_s = 0, min(_FIRST_PAUSE_S, self._pause_s)
+    def _query_later(self, clock: ChipClock, count: int, pause_s: float) -> None:
+        """Query the clock after a pause, and then again; `count` queries were sent so far."""
+        time_ns = self.waiting.now_ns() + round(pause_s * 1e9)
+        self._next_query = self.waiting.at(time_ns, lambda: self._query(clock, count, pause_s))
+
+    def _query(self, clock: ChipClock, count: int, pause_s: float) -> None:
+        if clock is not self._asking:
+            return  # closed, or started anew
         patience = max(_LEAST_UNANSWERED, round(_SILENCE_S / self._pause_s))
-        while not self._closing.wait(pause_s):
-            if count > _FIRST_EXCHANGES:
-                pause_s = min(pause_s * _PAUSE_GROWS, self._pause_s)
-            if count:
-                self._on_exchange(clock)  # its answer has arrived meanwhile
-            if clock.unanswered >= patience:
-                # A number of queries and not a time: this process may have been stopped.
-                self._on_silence(
-                    DeviceError(
-                        f"the board answered none of the last {patience} queries",
-                        remedy="Check its power supply and its cable; press its reset button.",
-                    )
+        if count > _FIRST_EXCHANGES:
+            pause_s = min(pause_s * _PAUSE_GROWS, self._pause_s)
+        if count:
+            self._on_exchange(clock)  # its answer has arrived meanwhile
+        if clock.unanswered >= patience:
+            # A number of queries and not a time: this process may have been stopped.
+            self._on_silence(
+                DeviceError(
+                    f"the board answered none of the last {patience} queries",
+                    remedy="Check its power supply and its cable; press its reset button.",
                 )
-                return
-            try:
-                self._send(clock.query(time.monotonic_ns()))
-            except DeviceError:
-                return  # the board is lost: its session reports that
-            count += 1
+            )
+            return
+        try:
+            self._send(clock.query(self.waiting.now_ns()))
+        except DeviceError:
+            return  # the board is lost: its session reports that
+        self._query_later(clock, count + 1, pause_s)
 
     def _ask_baud(self, message: bytes) -> bool:
-        self._baud_answered.clear()
+        self._baud_answered = False
         self._send(message)
-        return self._baud_answered.wait(_ANSWER_S / 2)
+        return self.waiting.until(lambda: self._baud_answered, _ANSWER_S / 2)
+
+    def _pause(self, seconds: float) -> None:
+        self.waiting.until(lambda: False, seconds)

@@ -6,7 +6,6 @@ With another firmware nothing here has an effect, and readings carry their time 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -81,6 +80,7 @@ class ChipInRun:
         settings = self._settings
         self.chip = ChipSession(
             session.send,
+            session.waiting,
             settings.baud_rate,
             on_edge=readings.take_edge,
             on_state=readings.take_level,
@@ -252,7 +252,7 @@ class ChipInRun:
         if not count:
             return
         total = self._readings.lost + count
-        now = time.monotonic()
+        now = self._session.waiting.now_ns() / 1e9
         if now >= self._warn_at:
             self._warn_at = now + _WARN_PAUSE_S
             self._log.warning(
@@ -275,7 +275,9 @@ class ChipInRun:
             record.take(clock)
 
     def _to_monotonic_ns(self, master_usec: int) -> int:
-        return time.monotonic_ns() + (master_usec - self._context.clock.now_usec()) * 1000
+        return (
+            self._session.waiting.now_ns() + (master_usec - self._context.clock.now_usec()) * 1000
+        )
 
 
 def _pause_s(safe_state_msec: int) -> float:

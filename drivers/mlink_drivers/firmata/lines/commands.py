@@ -7,7 +7,6 @@ away, so that `replay` can restore them on a board that was reconnected.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
@@ -92,10 +91,10 @@ class LineCommands:
         self._punctuality = punctuality or Punctuality(on_warning)
         self.pulses = PulseTimer(
             self._writer.write,
+            session.waiting,
             on_error=on_error,
             on_ended=on_pulse,
             on_due=self._punctuality.made_by_host,
-            name=session.name,
         )
         self._modes = LineModes(
             session,
@@ -125,13 +124,13 @@ class LineCommands:
         Raises:
             DeviceError: The pin does not support it, or its parameters are invalid.
         """
-        commanded_ns = commanded_ns or time.monotonic_ns()
+        commanded_ns = commanded_ns or self._session.waiting.now_ns()
         with self._lock:
             undelivered = self.undelivered
             self._execute(command, commanded_ns)
             self.executed += 1
             if self.undelivered == undelivered:
-                self._punctuality.sent(command, commanded_ns, time.monotonic_ns())
+                self._punctuality.sent(command, commanded_ns, self._session.waiting.now_ns())
 
     @property
     def _board(self) -> BoardDescription:

@@ -1,4 +1,4 @@
-"""The host's pulse timer: one thread ends the pulses of all lines.
+"""The host's pulse timer: ends the pulses of all lines in calls of the board's `Waiting`.
 
 All writes to outputs pass through the timer's lock, so that the end of a pulse and a new command
 for the same line cannot overtake each other.
@@ -6,21 +6,14 @@ for the same line cannot overtake each other.
 
 from __future__ import annotations
 
-import heapq
-import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
 
 import msgspec
 
-from mlink.realtime import IO_PRIORITY, request_priority
+from mlink.waiting import Waiting
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
-
-_JOIN_S: Final = 5.0
-_log = logging.getLogger(__name__)
 
 
 class _Pulse(msgspec.Struct):
@@ -36,36 +29,34 @@ class PulseTimer:
 
     Args:
         write: Sends a value to a line at once.
-        on_error: Called with an exception of `write` in the timer's thread.
+        waiting: Makes the calls that end pulses.
+        on_error: Called with an exception of `write` at the end of a pulse.
         on_ended: Called for each command's pulse when it has ended or was replaced by a write.
-        on_due: Called in the timer's thread after the end of a pulse: line, its width as asked for,
+        on_due: Called after the end of a pulse: line, its width as asked for,
             and the width that it had, in ns.
-        name: Name of the board, for the thread.
     """
 
     def __init__(
         self,
         write: Callable[[int, int], None],
+        waiting: Waiting,
         *,
         on_error: Callable[[Exception], None],
         on_ended: Callable[[PulseTimes], None] | None = None,
         on_due: Callable[[int, int, int], None] | None = None,
-        name: str = "",
     ) -> None:
         self._write = write
+        self._waiting = waiting
         self._on_error = on_error
         self._on_ended = on_ended
         self._on_due = on_due
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
         self._pulses: dict[int, _Pulse] = {}
-        self._deadlines: list[tuple[int, int]] = []  # heap; may have stale entries
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=f"pulses {name}", daemon=True)
-        self._thread.start()
+        self._closed = False
 
     def write(self, line: int, value: int) -> None:
         """Write a value that stays: a pulse on the line ends with it."""
-        with self._changed:
+        with self._lock:
             pulse = self._pulses.pop(line, None)
             self._write(line, value)
             if pulse is not None:
@@ -77,7 +68,7 @@ class PulseTimer:
 
     def forget(self, line: int) -> None:
         """Cancel the end of a pulse: its line is no longer an output."""
-        with self._changed:
+        with self._lock:
             pulse = self._pulses.pop(line, None)
             if pulse is not None:
                 self._report(line, pulse)
@@ -102,9 +93,9 @@ class PulseTimer:
             rest_value: Value after the pulse.
             commanded_ns: When it was commanded, for the table of pulses; by default now.
         """
-        with self._changed:
+        with self._lock:
             self._write(line, value)
-            started_ns = time.monotonic_ns()
+            started_ns = self._waiting.now_ns()
             deadline_ns = started_ns + duration_usec * 1000
             commands = [(duration_usec, commanded_ns or started_ns, started_ns)]
             began_ns = started_ns
@@ -114,59 +105,42 @@ class PulseTimer:
                 deadline_ns = max(deadline_ns, running.deadline_ns)
                 commands = running.commands + commands
             self._pulses[line] = _Pulse(began_ns, deadline_ns, rest_value, commands)
-            heapq.heappush(self._deadlines, (deadline_ns, line))
-            if self._deadlines[0] == (deadline_ns, line):
-                self._changed.notify()
+            self._waiting.at(deadline_ns, lambda: self._end_due(line, deadline_ns))
 
     def report_running(self) -> None:
         """Report the pulses that have not ended, with an end of 0; each is reported once."""
-        with self._changed:
+        with self._lock:
             for line, pulse in self._pulses.items():
                 self._report(line, pulse, ended_ns=0)
                 pulse.commands = []
 
     def end_all(self) -> None:
         """End every pulse now."""
-        with self._changed:
+        with self._lock:
             for line in list(self._pulses):
                 self._end(line)
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Delay the begin and end of pulses until the block is left."""
-        with self._changed:
+        with self._lock:
             yield
 
     def close(self) -> None:
-        """End the thread; running pulses are not ended."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
-        self._thread.join(_JOIN_S)
-        if self._thread.is_alive():
-            _log.error("%s did not end within %g s", self._thread.name, _JOIN_S)
+        """Let pulses go on for ever: running ones are not ended."""
+        with self._lock:
+            self._closed = True
 
-    def _run(self) -> None:
-        request_priority(IO_PRIORITY)
-        with self._changed:
-            while not self._stopping:
-                if not self._deadlines:
-                    self._changed.wait()
-                    continue
-                deadline_ns, line = self._deadlines[0]
-                pulse = self._pulses.get(line)
-                if pulse is None or pulse.deadline_ns != deadline_ns:
-                    heapq.heappop(self._deadlines)
-                    continue
-                remaining_ns = deadline_ns - time.monotonic_ns()
-                if remaining_ns > 0:
-                    self._changed.wait(remaining_ns / 1e9)
-                    continue
-                heapq.heappop(self._deadlines)
-                self._end(line)
-                if self._on_due is not None:
-                    began_ns = pulse.began_ns
-                    self._on_due(line, deadline_ns - began_ns, time.monotonic_ns() - began_ns)
+    def _end_due(self, line: int, deadline_ns: int) -> None:
+        """End a pulse at its deadline, unless it was ended, replaced or moved meanwhile."""
+        with self._lock:
+            pulse = self._pulses.get(line)
+            if self._closed or pulse is None or pulse.deadline_ns != deadline_ns:
+                return
+            self._end(line)
+            if self._on_due is not None:
+                began_ns = pulse.began_ns
+                self._on_due(line, deadline_ns - began_ns, self._waiting.now_ns() - began_ns)
 
     def _end(self, line: int) -> None:
         pulse = self._pulses.pop(line)
@@ -178,6 +152,6 @@ class PulseTimer:
 
     def _report(self, line: int, pulse: _Pulse, ended_ns: int | None = None) -> None:
         if self._on_ended is not None:
-            ended_ns = time.monotonic_ns() if ended_ns is None else ended_ns
+            ended_ns = self._waiting.now_ns() if ended_ns is None else ended_ns
             for asked_usec, commanded_ns, started_ns in pulse.commands:
                 self._on_ended(PulseTimes(line, asked_usec, commanded_ns, started_ns, ended_ns))

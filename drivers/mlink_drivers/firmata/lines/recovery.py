@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 
 from mlink.errors import DeviceError
@@ -122,13 +121,13 @@ class Recovery:
             self._events.note("refused", detail)
             self._set_status(f"lost: {detail}")
         else:
-            self._lost_ns = time.monotonic_ns()
+            self._lost_ns = self._session.waiting.now_ns()
             self._log.warning("%s lost: %s; no readings until it is back", name, detail)
             self._events.note("lost", detail)
             self._set_status(f"lost: {detail}")
 
     def _on_back(self, address: str) -> None:
-        gap_usec = (time.monotonic_ns() - self._lost_ns) // 1000
+        gap_usec = (self._session.waiting.now_ns() - self._lost_ns) // 1000
         self._lost_ns = 0
         self.reconnects += 1
         policy = self._settings.on_reconnect

@@ -6,6 +6,7 @@ from typing import Final
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.link.bridged import BridgedTransport
+from mlink_drivers.firmata.link.local import SCHEME, LocalTransport
 from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, SerialTransport, Transport
 
 _DESCRIPTOR_SCHEMES: Final = ("socket",)
@@ -25,6 +26,8 @@ def open_transport(address: str, baud_rate: int = DEFAULT_BAUD_RATE) -> Transpor
     scheme, separator, _ = address.partition("://")
     if not separator or scheme in _DESCRIPTOR_SCHEMES:
         return SerialTransport(address, baud_rate)
+    if scheme == SCHEME:
+        return LocalTransport(address, baud_rate)
     if scheme in _BRIDGED_SCHEMES:
         return BridgedTransport(address, baud_rate)
     raise DeviceError(

@@ -1,23 +1,22 @@
-"""The connection to one board: handshake, reader thread, sending, loss and close.
+"""The connection to one board: handshake, reading, sending, loss and close.
 
-The reader thread waits in poll, without a timeout. It takes the time once per burst of bytes,
-decodes them, and calls the listener with each message and the arrival time of its first byte.
+Bytes are read in calls of the session's `Waiting`: in real time in its thread, the reader. The time
+is taken once per burst of bytes; the listener is called with each message and the arrival time of
+its first byte.
 """
 
 from __future__ import annotations
 
 import enum
 import logging
-import os
-import select
 import threading
-import time
 from typing import Final, Protocol, Self
 
 import msgspec
 
 from mlink.errors import DeviceError
-from mlink.realtime import IO_PRIORITY, Granted, request_priority
+from mlink.realtime import Granted
+from mlink.waiting import Registration, ServiceLoop, Waiting
 from mlink_drivers.firmata.link.pace import Pace
 from mlink_drivers.firmata.link.transport import DeviceLostError, Transport
 from mlink_drivers.firmata.wire import encode
@@ -26,7 +25,6 @@ from mlink_drivers.firmata.wire.decode import Decoder
 from mlink_drivers.firmata.wire.handshake import REPEAT_S, BoardDescription, Handshake
 from mlink_drivers.firmata.wire.protocol import Message
 
-_JOIN_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +47,7 @@ _MOVES: Final[dict[SessionState, set[SessionState]]] = {
 
 
 class SessionListener(Protocol):
-    """Receives a session's events in the reader thread; it must not block."""
+    """Receives a session's events in the calls of its `Waiting`; it must not block."""
 
     def on_message(self, message: Message, arrival_ns: int) -> None:
         """Handle a message whose first byte arrived at `arrival_ns` (ns of CLOCK_MONOTONIC)."""
@@ -80,7 +78,8 @@ class Session:
 
     Args:
         transport: The line to the board, not opened yet.
-        listener: Receives messages and losses in the reader thread.
+        listener: Receives messages and losses.
+        waiting: Makes the session's calls; by default it owns one, with a thread.
         name: The board's name in messages; by default the transport's address.
         handshake_timeout_s: Longest wait for complete answers of the board.
         reset_on_close: Whether `close` resets the board, which takes its outputs low.
@@ -91,15 +90,16 @@ class Session:
         transport: Transport,
         listener: SessionListener,
         *,
+        waiting: Waiting | None = None,
         name: str = "",
         handshake_timeout_s: float = 8.0,
         reset_on_close: bool = True,
     ) -> None:
         self.name = name or transport.address
         self.transport = transport
+        self.waiting: Waiting = waiting or ServiceLoop(f"firmata-reader {self.name}")
+        """Makes the calls of all that belongs to this board."""
         self.decoder = Decoder()
-        self.granted: Granted | None = None
-        """Scheduling of the reader thread, once it runs."""
         self.pace: Pace | None = None
         """Limits the rate of sending, where the line is faster than the board."""
         self._description: BoardDescription | None = None
@@ -111,14 +111,21 @@ class Session:
         self._write_lock = threading.Lock()
         self._arrivals = ArrivalTimes(transport.baud_rate)
         self._statistics = SessionStatistics()
-        self._reader: threading.Thread | None = None
-        self._wake_fd = -1
-        self._poll = select.poll()
+        self._owns_waiting = waiting is None
+        self._registration: Registration | None = None
+        self._handshake: Handshake | None = None
+        self._failure: DeviceError | None = None
+        """The loss of the line during the handshake."""
 
     @property
     def state(self) -> SessionState:
         """State of the session."""
         return self._state
+
+    @property
+    def granted(self) -> Granted | None:
+        """Scheduling of the thread that reads, once it runs."""
+        return self.waiting.granted
 
     @property
     def statistics(self) -> SessionStatistics:
@@ -206,10 +213,12 @@ class Session:
                 self._write(farewell + (encode.system_reset() if self._reset_on_close else b""))
             except DeviceLostError as error:
                 _log.info("%s: the reset at close was not sent: %s", self.name, error.message)
-        self._wake()
-        if before is SessionState.CONNECTING or self._reader is threading.current_thread():
-            return  # the thread that connects, or the reader that called us, closes the line
+        if before is SessionState.CONNECTING:  # the thread that connects closes the line
+            self.waiting.look_again()
+            return
         self._release()
+        self.waiting.settle()
+        self._end_waiting()
 
     def __enter__(self) -> Self:
         self.connect()
@@ -235,89 +244,92 @@ class Session:
                 )
             self._description = found
             self._move(SessionState.CONNECTED)
+            self._handshake = None
         except BaseException:
+            self._handshake = None
             with self._state_lock:
                 self._state = SessionState.CLOSED
             self._release()
+            self._end_waiting()
             raise
-        # A daemon thread, so that a script that does not close the session can end.
-        self._reader = threading.Thread(
-            target=self._read_loop, name=f"firmata-reader {self.name}", daemon=True
-        )
-        self._reader.start()
         return found
 
     def _open(self) -> None:
         self.transport.open()
         self.decoder.reset()
         self._arrivals = ArrivalTimes(self.transport.baud_rate)
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll = select.poll()
-        self._poll.register(self.transport.fileno(), select.POLLIN)
-        self._poll.register(self._wake_fd, select.POLLIN)
 
     def _shake_hands(self) -> BoardDescription:
         handshake = Handshake(self.transport.address)
-        deadline = time.monotonic() + self._timeout_s
+        waiting = self.waiting
+        deadline_ns = waiting.now_ns() + round(self._timeout_s * 1e9)
         self.transport.discard_input()
+        self._handshake, self._failure = handshake, None
+        self._registration = waiting.on_readable(self.transport.fileno(), self._on_readable)
         while not handshake.complete:
-            if self._state is not SessionState.CONNECTING:
-                raise DeviceError(f"{self.transport.address} was closed while connecting")
-            if time.monotonic() >= deadline:
+            self._check_connecting()
+            left_s = (deadline_ns - waiting.now_ns()) / 1e9
+            if left_s <= 0:
                 raise handshake.failure(self._timeout_s, self.transport.baud_rate)
             identified = handshake.identified
             self._write(handshake.request())
-            repeat_at = min(time.monotonic() + REPEAT_S, deadline)
-            while not handshake.complete and handshake.identified == identified:
-                remaining_s = repeat_at - time.monotonic()
-                if remaining_s <= 0 or self._state is not SessionState.CONNECTING:
-                    break
-                data, _ = self._wait_burst(int(remaining_s * 1000) + 1)
-                handshake.keep(data)
-                for message in self.decoder.feed(data):
-                    handshake.take(message)
+            waiting.until(
+                lambda before=identified: (  # type: ignore[misc]
+                    handshake.complete
+                    or handshake.identified != before
+                    or self._failure is not None
+                    or self._state is not SessionState.CONNECTING
+                ),
+                min(REPEAT_S, left_s),
+            )
+        if self._failure is not None:
+            raise self._failure
         return handshake.description()
+
+    def _check_connecting(self) -> None:
+        """Raise DeviceError when the line was lost or closed during the handshake."""
+        if self._failure is not None:
+            raise self._failure
+        if self._state is not SessionState.CONNECTING:
+            raise DeviceError(f"{self.transport.address} was closed while connecting")
 
     # -- reading -------------------------------------------------------------------------------
 
-    def _wait_burst(self, timeout_msec: int | None) -> tuple[bytes, int]:
-        """Wait for bytes; return them and the time, or b"" after a timeout or a wake-up."""
-        events = self._poll.poll(timeout_msec)
-        read_ns = time.monotonic_ns()
-        if not events or any(fd == self._wake_fd for fd, _ in events):
-            return b"", read_ns
-        # The time is taken before the read, which releases the interpreter lock once more.
-        data = self.transport.read()
-        if not data and events[0][1] & ~select.POLLIN:
-            raise DeviceLostError(
-                f"{self.transport.address} went away (hang-up)",
-                remedy="Check the cable and the board's power, then start again.",
-            )
-        self._statistics.bytes_in += len(data)
-        return data, read_ns
-
-    def _read_loop(self) -> None:
-        self.granted = request_priority(IO_PRIORITY)
+    def _on_readable(self, now_ns: int) -> None:
+        """Read a burst; called when bytes are there, or the line has hung up."""
+        if self._state is SessionState.CLOSED:
+            return  # the thread that closes, or that connects, closes the line
         try:
-            while self._state is SessionState.CONNECTED:
-                data, read_ns = self._wait_burst(None)
-                if data:
-                    self._hand_on(data, read_ns)
+            data = self.transport.read()
+            if data:
+                self._statistics.bytes_in += len(data)
+                self._hand_on(data, now_ns)
         except DeviceLostError as error:
-            self._lose(error)
+            self._stop_reading(error)
         except Exception as error:  # noqa: BLE001 - reported as a loss
             _log.exception("%s: the reader failed", self.name)
-            self._lose(
+            self._stop_reading(
                 DeviceError(
                     f"reading {self.transport.address} failed: {error!r}",
                     remedy="This is a fault of mlink; please report it with the log.",
                 )
             )
-        finally:
-            # A removed device keeps its name (ttyACM0) until all descriptors are closed.
-            self._close_descriptors()
+
+    def _stop_reading(self, error: DeviceError) -> None:
+        """Handle the loss of the line; a line that has hung up would always be readable."""
+        # A removed device keeps its name (ttyACM0) until all descriptors are closed.
+        self._release()
+        if self._handshake is not None:
+            self._failure = error
+        else:
+            self._lose(error)
 
     def _hand_on(self, data: bytes, read_ns: int) -> None:
+        if (handshake := self._handshake) is not None:
+            handshake.keep(data)
+            for message in self.decoder.feed(data):
+                handshake.take(message)
+            return
         arrivals = self._arrivals
         arrivals.note_burst(read_ns, len(data))
         for message in self.decoder.feed(data):
@@ -342,7 +354,9 @@ class Session:
             if self._state is not SessionState.CONNECTED:
                 return  # closed, or lost already
             self._state = SessionState.LOST
-        self._wake()
+        # Not at once: who writes may hold a lock that a call waits for.
+        if (registration := self._registration) is not None:
+            self.waiting.at(self.waiting.now_ns(), lambda: self._release(registration))
         self._listener.on_loss(error)
 
     def _move(self, state: SessionState) -> None:
@@ -355,24 +369,18 @@ class Session:
                 )
             self._state = state
 
-    def _wake(self) -> None:
+    def _release(self, only: Registration | None = None) -> None:
+        """Read no more and close the line; with `only`, if it is still read by that call."""
         with self._state_lock:
-            if self._wake_fd >= 0:
-                os.eventfd_write(self._wake_fd, 1)
-
-    def _release(self) -> None:
-        """End the reader thread and close every descriptor."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.join(_JOIN_S)
-            if reader.is_alive():
-                _log.error("%s: the reader did not end within %g s", self.name, _JOIN_S)
-        self._close_descriptors()
-
-    def _close_descriptors(self) -> None:
+            registration = self._registration
+            if only is not None and registration is not only:
+                return
+            self._registration = None
+        if registration is not None:
+            registration.cancel()
         with self._write_lock:
             self.transport.close()
-        with self._state_lock:
-            wake_fd, self._wake_fd = self._wake_fd, -1
-            if wake_fd >= 0:
-                os.close(wake_fd)
+
+    def _end_waiting(self) -> None:
+        if self._owns_waiting:
+            self.waiting.close()

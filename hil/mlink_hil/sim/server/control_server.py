@@ -30,6 +30,8 @@ class Client:
         self.received = bytearray()
         self.unsent = bytearray()
         self.watched: frozenset[int] = frozenset()
+        self.wakes = False
+        """Whether an edge gives the client's module a turn, in virtual time."""
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""
@@ -50,6 +52,8 @@ class ControlServer:
         self._clients: dict[int, Client] = {}
         self.watched: frozenset[int] = frozenset()
         """Pins that at least one client watches."""
+        self.has_woken = False
+        """Whether an edge was sent that gives a module a turn; set back by the program."""
 
     def __enter__(self) -> Self:
         check_socket_path(self._path)
@@ -112,6 +116,7 @@ class ControlServer:
         for client in list(self._clients.values()):
             if edge.pin in client.watched:
                 self._send(client, line)
+                self.has_woken |= client.wakes
 
     def _accept(self) -> None:
         try:

@@ -14,6 +14,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 from mlink.errors import DeviceError
 from mlink.realtime import quiet_gc, request_priority
@@ -153,9 +154,19 @@ def main(
     return 0
 
 
-def live(
-    program: BoardProgram, ready: messages.Ready, begin: Callable[[], None] = lambda: None
-) -> None:
+class Program(Protocol):
+    """A program that simulates boards."""
+
+    def boot(self) -> None:
+        """Boot all boards and switch them on together."""
+        ...
+
+    def run(self) -> None:
+        """Run the boards until the end."""
+        ...
+
+
+def live(program: Program, ready: messages.Ready, begin: Callable[[], None] = lambda: None) -> None:
     """Boot the boards, print the ready message, and run until the end.
 
     Args:

@@ -13,6 +13,7 @@ from mlink_hil.sim.boards.faults import BoardFaults
 from mlink_hil.sim.server.control_server import Client, ControlServer
 from mlink_hil.sim.server.pacer import Pacer
 from mlink_hil.sim.server.pty_port import NoPort, PtyPort
+from mlink_hil.sim.server.socket_port import SocketPort
 from mlink_hil.uno import ANALOG_COUNT, CLOCK_HZ, FIRST_ANALOG, PIN_COUNT, SERIAL_PINS, SUPPLY_VOLT
 
 
@@ -20,6 +21,15 @@ class BoardTime(Protocol):
     """Maps a board's cycles to real time."""
 
     pacer: Pacer
+
+    def present_ns(self, cycle: int, *, powered: bool) -> int:
+        """Return the present, ns of CLOCK_MONOTONIC; virtual in virtual time.
+
+        Args:
+            cycle: How far the board has run.
+            powered: Whether it runs; without power its clock stands still.
+        """
+        ...
 
     def time_ns(self, cycle: int) -> int:
         """Return the time of a cycle of the board, ns of CLOCK_MONOTONIC."""
@@ -44,7 +54,7 @@ class Requests:
     def __init__(
         self,
         board: Board,
-        port: PtyPort | NoPort,
+        port: PtyPort | SocketPort | NoPort,
         time: BoardTime,
         control: ControlServer,
         scheduling: str,
@@ -90,10 +100,10 @@ class Requests:
                 return self._changed(pin, before)
             case messages.Read(pin=pin):
                 return self._read(pin)
-            case messages.Watch(pins=pins):
+            case messages.Watch(pins=pins, wake=wake):
                 for pin in pins:
                     _check_pin(pin)
-                client.watched = frozenset(pins)
+                client.watched, client.wakes = frozenset(pins), wake
                 return messages.WatchReply(pins=sorted(client.watched))
             case messages.Stats():
                 return self._stats()
@@ -129,9 +139,8 @@ class Requests:
 
     def _now(self) -> int:
         """Return the board's time, ns of CLOCK_MONOTONIC; without power its clock stands still."""
-        if not self._port.powered or self.faults.browned_out:
-            return time.monotonic_ns()
-        return self._time.time_ns(self._board.cycle)
+        powered = self._port.powered and not self.faults.browned_out
+        return self._time.present_ns(self._board.cycle, powered=powered)
 
     def _changed(self, pin: int, before: bool) -> messages.PinReply:
         """Return the reply to a request that changed what drives a pin."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Container
 
 from mlink_hil.sim.boards.board import RECEIVE_AHEAD, Board
+from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.node import Node
 from mlink_hil.sim.server.control_server import ControlServer
 from mlink_hil.sim.server.pacer import Pacer
 from mlink_hil.sim.server.pty_port import NoPort, PtyPort
 from mlink_hil.sim.server.requests import Requests
+from mlink_hil.sim.server.socket_port import SocketPort
 
 
 class BoardTime:
@@ -19,6 +22,15 @@ class BoardTime:
         self.pacer = pacer
         self._node = node
 
+    def present_ns(self, cycle: int, *, powered: bool) -> int:
+        """Return the present, ns of CLOCK_MONOTONIC.
+
+        Args:
+            cycle: How far the board has run, which is its present while it has power.
+            powered: Whether it runs.
+        """
+        return self.time_ns(cycle) if powered else time.monotonic_ns()
+
     def time_ns(self, cycle: int) -> int:
         """Return the time of a cycle of the board, ns of CLOCK_MONOTONIC."""
         return self.pacer.time_ns(self._node.common(cycle))
@@ -26,6 +38,19 @@ class BoardTime:
     def skew(self, cycle: int, ppm: float) -> None:
         """Let the board's clock run fast by `ppm` parts per million from `cycle` on."""
         self._node.skew(cycle, ppm)
+
+
+class VirtualBoardTime(BoardTime):
+    """The same in virtual time, which the common clock counts exactly."""
+
+    def __init__(self, pacer: Pacer, node: Node, clock: CommonClock) -> None:
+        super().__init__(pacer, node)
+        self._clock = clock
+
+    def present_ns(self, cycle: int, *, powered: bool) -> int:
+        """Return the virtual time up to which all boards have run, ns."""
+        del cycle, powered
+        return self.pacer.time_ns(self._clock.cycle)
 
 
 class ServedBoard:
@@ -44,7 +69,7 @@ class ServedBoard:
         self,
         node: Node,
         board: Board,
-        port: PtyPort | NoPort,
+        port: PtyPort | SocketPort | NoPort,
         control: ControlServer,
         time: BoardTime,
         scheduling: str,
@@ -70,7 +95,7 @@ class ServedBoard:
 
     def boot(self) -> None:
         """Boot the firmware as fast as the host can; a chip without a port starts in real time."""
-        if isinstance(self._port, PtyPort):
+        if not isinstance(self._port, NoPort):
             self.node.board.boot()
             self.flush()
 
@@ -85,6 +110,16 @@ class ServedBoard:
     def writers(self) -> list[int]:
         """Descriptors of clients with unsent replies, to poll for writing."""
         return self._control.writers
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether bytes have left the board that were not written to the port yet."""
+        return bool(self._sent)
+
+    def take_woken(self) -> bool:
+        """Return whether an edge has to give a module a turn, once for each."""
+        woken, self._control.has_woken = self._control.has_woken, False
+        return woken
 
     def flush(self) -> None:
         """Write the bytes that have left the board to the port."""

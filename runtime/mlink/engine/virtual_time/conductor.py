@@ -11,7 +11,7 @@ Replays use it today. It knows no recording: simulated benches in virtual time w
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlink.control import NO_TIME, Waits
@@ -25,6 +25,7 @@ QUIET_USEC = 50_000
 """Longest delay allowed for a source that wakes no module."""
 LOT = 64
 """Items that a patient recorder waits for before its turn; it gets the rest at the end."""
+_NEVER_USEC = 1 << 60
 FEEDBACK_USEC = 100
 """Delay of a feedback edge; without it modules that feed each other would stop time."""
 
@@ -48,6 +49,8 @@ class VirtualTime:
     """Recorders that receive items in lots: no other module depends on when they run."""
     tapes: Mapping[str, str] = field(default_factory=dict)
     """Module → path of its journal, whose events it receives again at the same times."""
+    simulated: bool = False
+    """Whether simulated devices run beside the modules."""
     time_created: str = ""
     """Creation time that files are given (ISO 8601); "" is now."""
 
@@ -58,6 +61,17 @@ class VirtualTime:
         input whose items come from a tape.
         """
         return module not in self.replayed and (module, port) not in self.on_tape
+
+
+def simulated_time(duration_s: float | None, *, speed: float | None = None) -> VirtualTime:
+    """Return the parameters of a run of simulated devices.
+
+    Args:
+        duration_s: Its length in seconds; None runs until a stop is requested.
+        speed: Speed relative to real time; None is as fast as possible.
+    """
+    end_usec = _NEVER_USEC if duration_s is None else round(duration_s * 1e6)
+    return VirtualTime(end_usec, speed=speed, simulated=True)
 
 
 class Conductor:
@@ -71,6 +85,11 @@ class Conductor:
 
     def __init__(self, virtual: VirtualTime, order: Sequence[str], edges: Sequence[Edge]) -> None:
         self.now_usec = 0
+        self.zero_usec = 0
+        """Virtual time at which the run has started."""
+        self._begun = not virtual.simulated
+        self.simulated_usec = 0
+        """Time up to which the simulated devices have run."""
         self.late_turns = 0
         """Turns that were given more than 1 ms late, at a chosen speed."""
         self.latest_usec = 0
@@ -101,8 +120,12 @@ class Conductor:
         self._waits: dict[str, int] = {}
         self._t0_ns = 0
 
+    def begin_run(self) -> None:
+        """Let master time begin now."""
+        self.zero_usec, self._begun = self.now_usec, True
+
     def begin(self, name: str) -> None:
-        """Give the turn to a module that starts."""
+        """Give the turn to a module that prepares or starts."""
         if not self._t0_ns:
             self._t0_ns = time.monotonic_ns()
         self.holder = name
@@ -126,6 +149,19 @@ class Conductor:
         if self.holder == name:
             self.holder = None
 
+    def rest(self, name: str) -> None:
+        """Give no turn to a module that has prepared, until it starts."""
+        self._waits.pop(name, None)
+        self._addressed.discard(name)
+        if self.holder == name:
+            self.holder = None
+
+    def simulated(self, time_usec: int, woken: Iterable[str]) -> None:
+        """Note how far the devices have run, and which modules get a turn for that."""
+        self.simulated_usec = time_usec
+        self.now_usec = max(self.now_usec, time_usec)
+        self._addressed.update(woken)
+
     def _is_wanted(self, target: str, new: int) -> bool:
         """Return whether a module needs a turn for `new` more items."""
         if target not in self._virtual.patient:
@@ -148,13 +184,13 @@ class Conductor:
             return None
         rank = {name: number for number, name in enumerate(self._order)}
         until, name = min(timed, key=lambda wait: (wait[0], rank[wait[1]]))
-        if until > self._virtual.end_usec:
+        if until > self.end_usec:
             return None
         return name, max(until, self.now_usec)
 
     def _timed(self, without: str = "") -> Iterator[tuple[int, str]]:
         """Yield (time, module) of all waits and feedback items, except waits of one module."""
-        end_usec = self._virtual.end_usec
+        end_usec = self.end_usec
         for name, until in self._waits.items():
             if until == NO_TIME or name == without:
                 continue
@@ -165,6 +201,11 @@ class Conductor:
         yield from ((due, name) for name, due in self._due.items() if name in self._waits)
 
     @property
+    def end_usec(self) -> int:
+        """Virtual time at which the run ends; without a limit before its start."""
+        return self._virtual.end_usec + self.zero_usec if self._begun else _NEVER_USEC
+
+    @property
     def free_until_usec(self) -> int:
         """Time before which no other module has a turn, unless the holder sends an item.
 
@@ -172,9 +213,10 @@ class Conductor:
         speed, and while another module has new items.
         """
         all_wait = len(self._waits) == len(self._order)
-        if self._virtual.speed is not None or self._addressed or not all_wait:
+        is_alone = self._virtual.speed is None and not self._virtual.simulated
+        if not is_alone or self._addressed or not all_wait:
             return 0
-        latest = min(self._virtual.end_usec + 1, self.now_usec + FREE_USEC)
+        latest = min(self.end_usec + 1, self.now_usec + FREE_USEC)
         return min([latest, *(time_usec for time_usec, _ in self._timed(self.holder or ""))])
 
     def left_s(self, time_usec: int) -> float:
@@ -204,7 +246,7 @@ class Conductor:
 
     def finish(self) -> None:
         """Advance the time to the run's end."""
-        self.now_usec = max(self.now_usec, self._virtual.end_usec)
+        self.now_usec = max(self.now_usec, self.end_usec)
 
     def figures(self) -> Mapping[str, float | str]:
         """Return figures for the result: how late turns were, at a chosen speed."""

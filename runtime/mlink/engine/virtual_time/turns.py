@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from mlink import control
+from mlink.devices import Simulation
 from mlink.engine.virtual_time.conductor import Conductor
 from mlink.engine.workers import State, WorkerHandle
 
@@ -19,6 +20,8 @@ class Turns:
         workers: The run's workers by module name.
         pump: Handles the workers' messages, for at most so many seconds.
         ending: Whether the run has to end.
+        simulation: The simulated devices; None without any.
+        users: Device → modules that use it.
     """
 
     def __init__(
@@ -27,11 +30,42 @@ class Turns:
         workers: Mapping[str, WorkerHandle],
         pump: Callable[[float], None],
         ending: Callable[[], bool],
+        simulation: Simulation | None = None,
+        users: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._conductor = conductor
         self._workers = workers
         self._pump = pump
         self._ending = ending
+        self._simulation = simulation
+        self._users = users or {}
+
+    def prepare(
+        self,
+        order: Sequence[str],
+        send_prepare: Callable[[WorkerHandle], None],
+        fail: Callable[[WorkerHandle, str, str], None],
+    ) -> None:
+        """Prepare the modules one by one; virtual time passes while one waits for its device.
+
+        Args:
+            order: Names of the modules, sources first.
+            send_prepare: Sends Prepare to a worker.
+            fail: Reports a failure: worker, phase, what happened.
+        """
+        conductor = self._conductor
+        for name in order:
+            worker = self._workers[name]
+            conductor.begin(name)
+            worker.send(control.Turn(conductor.now_usec))
+            send_prepare(worker)
+            while not self._ending() and (worker.state < State.PREPARED or worker.pending_acks):
+                if not conductor.holder and not self._give():
+                    fail(worker, "prepare", "waits in prepare() for what never comes")
+                self._pump(_STEP_S)
+            if self._ending():
+                return
+            conductor.rest(name)
 
     def start(
         self,
@@ -50,6 +84,7 @@ class Turns:
         for name in order:
             worker = self._workers[name]
             conductor.begin(name)
+            worker.send(control.Turn(conductor.now_usec))
             send_start(worker)
             while not self._ending() and (conductor.holder or worker.state < State.STARTED):
                 if not conductor.holder and not self._give():
@@ -69,13 +104,34 @@ class Turns:
     def _give(self) -> bool:
         """Give the next turn when it is due; return False when there is none."""
         turn = self._conductor.next()
+        time_usec = turn[1] if turn is not None else self._conductor.end_usec
+        if self._simulation is not None and self._conductor.simulated_usec < time_usec:
+            self._simulate(self._simulation, time_usec)
+            return True
         if turn is None:
             return False
         name, time_usec = turn
+        if not self._await(time_usec):
+            return True
+        self._conductor.give(name, time_usec)
+        self._workers[name].send(control.Turn(time_usec, self._conductor.free_until_usec))
+        return True
+
+    def _simulate(self, simulation: Simulation, until_usec: int) -> None:
+        """Simulate the devices up to a time, or until one has sent something."""
+        simulation.run_until(until_usec)
+        while (reached := simulation.reached()) is None:
+            self._pump(_STEP_S)
+            if self._ending():
+                return
+        if self._await(reached.time_usec):
+            woken = [module for device in reached.woken for module in self._users.get(device, ())]
+            self._conductor.simulated(reached.time_usec, woken)
+
+    def _await(self, time_usec: int) -> bool:
+        """Wait until a time may begin, at a chosen speed; return False when the run ends."""
         while (left_s := self._conductor.left_s(time_usec)) > 0:
             self._pump(min(left_s, _STEP_S))
             if self._ending():
-                return True
-        self._conductor.give(name, time_usec)
-        self._workers[name].send(control.Turn(time_usec, self._conductor.free_until_usec))
+                return False
         return True

@@ -19,20 +19,20 @@ class DataFile(ClosesOnExit):
     Subclasses call `_mark_changed` for each row, and set `_changed_s` to None in `flush`.
     """
 
-    def __init__(self, path: Path, now_s: Callable[[], float] | None = None) -> None:
-        """Set up the counters; subclasses create the file.
-
-        Args:
-            path: Where the file is.
-            now_s: Clock of the flushes, in s; None is CLOCK_MONOTONIC. A replay passes its virtual
-                clock where the moments of the flushes show in the bytes of the file.
-        """
+    def __init__(self, path: Path) -> None:
+        """Set up the counters; subclasses create the file at `path`."""
         self.path = path
         self.rows = 0
         """Rows written, without a header."""
-        self._now_s = now_s or time.monotonic
+        self._now_s: Callable[[], float] = time.monotonic
         self._changed_s: float | None = None
         """When the oldest row that is not flushed was written; None when all are flushed."""
+
+    def follow(self, now_s: Callable[[], float]) -> None:
+        """Time the flushes by another clock, in s: in virtual time by the virtual one."""
+        self._now_s = now_s
+        if self._changed_s is not None:
+            self._changed_s = now_s()
 
     def flush_if_due(self) -> float:
         """Flush when the oldest row not flushed is `FLUSH_INTERVAL_S` old.

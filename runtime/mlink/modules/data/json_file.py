@@ -8,7 +8,7 @@ flush overwrites these five bytes. So the file of a killed recorder can be opene
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,8 @@ class JsonFile(DataFile):
         StorageError: By all methods, when the file exists already or the disk fails.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        head: Mapping[str, Any],
-        columns: Sequence[str],
-        now_s: Callable[[], float] | None = None,
-    ) -> None:
-        super().__init__(path, now_s)
+    def __init__(self, path: Path, head: Mapping[str, Any], columns: Sequence[str]) -> None:
+        super().__init__(path)
         self._failed = False
         self._compressor = zstandard.ZstdCompressor(
             level=_LEVEL, write_checksum=False, write_content_size=False

@@ -50,10 +50,8 @@ class JsonWriterModule(DataWriterModule[JsonWriterSettings]):
             head |= {"time_unit": "", "data_unit": ""}
         extended = self.settings.format == "extended-pandas"
         name = f"{dataset.name}.json.zst"
-        path, clock = dataset.path_for_basename(name), self.context.clock
-        is_replay = self.context.run_info.time_created is not None
-        now_s = (lambda: clock.now_usec() / 1e6) if is_replay else None
-        self._json = JsonFile(path, head if extended else {}, columns, now_s)
+        path = dataset.path_for_basename(name)
+        self._json = JsonFile(path, head if extended else {}, columns)
         dataset.set_data_file(name, summary=f"Data from {self.source}")
         for key, value in attributes.items():
             dataset.set_attribute(key, value)

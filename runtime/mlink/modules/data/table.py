@@ -30,7 +30,7 @@ class TableModule(DataWriterModule[TableSettings]):
         self._header = [str(cell) for cell in header] if isinstance(header, list) else []
         super().start()
         if self._dataset is not None:
-            self._file = self.open_file(self._dataset)
+            self._open(self._dataset)
 
     def open_file(self, dataset: Dataset, item: TableRow | None = None) -> CsvFile:  # noqa: ARG002
         """Create the file, with a header if the stream has one."""

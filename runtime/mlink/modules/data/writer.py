@@ -110,10 +110,16 @@ class DataWriterModule(Module[SettingsT]):
             self._rows += item.rows if isinstance(item, SignalBlock) else 1
             return
         if self._file is None:
-            self._file = self.open_file(self._dataset, item)
+            self._open(self._dataset, item)
         self._block_starts.add(self._rows)
         self._rows += self.write_item(item)
         self._flush()
+
+    def _open(self, dataset: Dataset, item: Any = None) -> None:
+        """Create the file; its flushes follow the module's time."""
+        waiting = self.context.waiting
+        self._file = self.open_file(dataset, item)
+        self._file.follow(lambda: waiting.now_ns() / 1e9)
 
     def _on_gap(self, lost: int) -> None:
         self._losses.add(lost, after=self._rows, time_usec=self.context.clock.now_usec())

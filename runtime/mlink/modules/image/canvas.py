@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -130,10 +129,10 @@ class CanvasModule(Module[CanvasSettings]):
             self.context.serve()
             return
         period_sec = 1 / self.settings.max_framerate
-        next_sec = time.monotonic()
+        next_sec = self.context.waiting.now_ns() / 1e9
         reported = (next_sec, 0)
         while self.context.running:
-            now = time.monotonic()
+            now = self.context.waiting.now_ns() / 1e9
             if now < next_sec:
                 self.context.serve(max(1, round((next_sec - now) * 1e6)))
                 continue

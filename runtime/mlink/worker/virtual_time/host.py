@@ -16,16 +16,18 @@ from pathlib import Path
 
 from mlink import control
 from mlink.channel import Channel
-from mlink.clock import ManualClock
+from mlink.clock import ManualClock, VirtualClock
 from mlink.control import EngineMessages, WorkerSpec
 from mlink.errors import ControlError
 from mlink.module import ModuleSettings
 from mlink.transport.codec import is_small
 from mlink.transport.doorbell import Doorbell
+from mlink.waiting import Waiting
 from mlink.worker.host import BATCH, ModuleHost
 from mlink.worker.ports import WorkerInput
 from mlink.worker.virtual_time.agenda import Agenda
 from mlink.worker.virtual_time.tape import Event, Tape, TapeClock
+from mlink.worker.virtual_time.waiting import VirtualWaiting
 
 BUSY_CALLS = 10
 """Calls in a row without a wait and without an item, after which each call takes time."""
@@ -52,10 +54,13 @@ class VirtualHost(ModuleHost):
         doorbell: Doorbell,
     ) -> None:
         super().__init__(spec, settings, channel, doorbell)
-        self.master_clock = self._time = ManualClock()
-        self._shown = TapeClock(self._time)
+        self._time = ManualClock()
+        """The conductor's time; the run starts at its `zero`."""
+        self.master_clock = self._master = VirtualClock(self._time)
+        self._shown = TapeClock(self.master_clock)
         self.clock = self.journal.clock(self._shown) if spec.journal else self._shown
         self._agenda = Agenda()
+        self._driver = VirtualWaiting(self._time, self, self.fail)
         self._call_numbers = itertools.count()
         self._has_turn = False
         self._busy_calls = 0
@@ -65,6 +70,7 @@ class VirtualHost(ModuleHost):
         self._loud = [p for p in self.outputs.values() if p.id not in spec.quiet_outputs]
         for port in self.outputs.values():
             port.while_full = self._read_ahead
+            port.now_ns = self._driver.now_ns
         taped = [self.inputs[port] for port in spec.tape_ports if port in self.inputs]
         self._tape = Tape(Path(spec.tape), taped, spec.sources) if spec.tape else None
 
@@ -73,8 +79,14 @@ class VirtualHost(ModuleHost):
         taped = self._tape.ports if self._tape is not None else []
         return [port for port in self.inputs.values() if port not in taped]
 
-    def begin(self, t0_monotonic_ns: int) -> None:  # noqa: ARG002 - real time is not used
-        """Start with the turn; real time is ignored."""
+    @property
+    def waiting(self) -> Waiting:
+        """What a driver waits for."""
+        return self._driver
+
+    def begin(self, t0_monotonic_ns: int) -> None:
+        """Start with the turn; the run's zero is this virtual time in ns."""
+        self._master.zero_usec = t0_monotonic_ns // 1000
         self.started = self._has_turn = True
         self.journal.note_start(self.inputs)
         self._shown.follow(self._tape.start if self._tape is not None else None)
@@ -140,7 +152,7 @@ class VirtualHost(ModuleHost):
     @property
     def idle(self) -> bool:
         """Whether nothing will call the module before the stop."""
-        return super().idle and self._next_due() is None
+        return super().idle and self._next_due() is None and self._driver.next_usec is None
 
     def step(self, timeout_usec: int) -> None:
         """Dispatch waiting items; without any, wait once for at most `timeout_usec`."""
@@ -196,7 +208,7 @@ class VirtualHost(ModuleHost):
 
     def _dispatch(self) -> bool:
         """Make what is due, then dispatch items of live modules; return whether there were any."""
-        did = False
+        did = self._driver.serve()
         if self._tape is not None:
             self._tape.pull()
         while not self.stop_asked and not self.failed and (due := self._next_due()) is not None:
@@ -214,8 +226,7 @@ class VirtualHost(ModuleHost):
     def _next_due(self) -> int | None:
         """Return the time of the next delayed call or item of the tape; None without one."""
         item = self._tape.next_usec if self._tape is not None else None
-        times = [time_usec for time_usec in (self._agenda.next_usec, item) if time_usec is not None]
-        return min(times, default=None)
+        return min((due for due in (self._agenda.next_usec, item) if due is not None), default=None)
 
     def _do_next(self, due_usec: int) -> None:
         """Make the delayed call, or dispatch the item of the tape, that is due at `due_usec`."""
@@ -230,13 +241,21 @@ class VirtualHost(ModuleHost):
 
     def _give_turn(self, until_usec: int | None) -> None:
         """Wait until `until_usec`, or until something is due or arrives; others run meanwhile."""
-        times = [time_usec for time_usec in (self._next_due(), until_usec) if time_usec is not None]
+        due = (self._next_due(), self._driver.next_usec, until_usec)
+        times = [time_usec for time_usec in due if time_usec is not None]
         until = min(times, default=control.NO_TIME)
         self._send_status_when_due()
         if times and until < self._free_until_usec and self._loud_count() == self._loud_before:
             self._time.time_usec = max(self._time.time_usec, until)
             return
         self._hand_over(until)
+
+    def pause(self, until_usec: int) -> bool:
+        """Let other modules run until a time; return False when this module has to stop."""
+        if self._is_over():
+            return False
+        self._give_turn(until_usec)
+        return True
 
     def _hand_over(self, until_usec: int) -> None:
         """Give the turn back until `until_usec`, and wait for the next turn."""

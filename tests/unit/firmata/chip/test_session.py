@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-import threading
 
 import pytest
 
 from mlink.errors import DeviceError
-from mlink_drivers.firmata.chip import session as chip_session
 from mlink_drivers.firmata.chip.messages import (
     BaudAnswer,
     EventsLost,
@@ -29,17 +28,20 @@ from tests.support.boards.fake_chip import (
     now_ticks,
     safe_state_tripped,
 )
+from tests.support.manual_waiting import ManualWaiting
 
 
 class Bench:
     """A chip session on a chip that answers at once; keeps what the callbacks were called with."""
 
     def __init__(self, **options):
-        self.chip = FakeChip()
+        self.waiting = ManualWaiting()
+        self.chip = FakeChip(self.waiting.now_ns)
         self.edges, self.states, self.events, self.missing, self.silences = [], [], [], [], []
         self.exchanges = 0
         self.session = ChipSession(
             self.send,
+            self.waiting,
             57_600,
             on_edge=lambda *edge: self.edges.append(edge),
             on_state=lambda *state: self.states.append(state),
@@ -55,7 +57,7 @@ class Bench:
 
     def send(self, data):
         for message in self.chip.answers(data):
-            self.session.take(message, chip_session.time.monotonic_ns() + 2 * WAY_NS)
+            self.session.take(message, self.waiting.now_ns() + 2 * WAY_NS)
 
     def connected(self):
         """The session of a chip that was found and whose clock is known."""
@@ -64,17 +66,15 @@ class Bench:
         self.session.close()
         return self.session
 
+    def now_ticks(self):
+        return now_ticks(self.waiting.now_ns())
+
 
 @pytest.fixture
 def bench():
     bench = Bench()
     yield bench
     bench.session.close()
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr(chip_session, "_ANSWER_S", 0.02)
 
 
 class ClockFrom:
@@ -90,23 +90,6 @@ class ClockFrom:
         return self._times_ns.pop(0)
 
 
-class NoWait:
-    """In the place of the closing event: counts the pauses instead of waiting for them."""
-
-    def __init__(self, most=10_000):
-        self.pauses = []
-        self._most = most
-
-    def wait(self, pause_s):
-        self.pauses.append(pause_s)
-        return len(self.pauses) > self._most
-
-    def set(self):
-        pass
-
-    clear = set
-
-
 # -- features ------------------------------------------------------------------------------------
 
 
@@ -119,15 +102,16 @@ def test_a_board_with_the_extension_reports_its_features(bench):
     assert bench.session.has(Feature.PULSES)
 
 
-def test_an_answered_pin_state_without_features_ends_the_wait(bench, monkeypatch):
-    monkeypatch.setattr(chip_session, "_ANSWER_S", 600)
+def test_an_answered_pin_state_without_features_ends_the_wait(bench):
+    began_ns = bench.waiting.now_ns()
     bench.chip.has_extension = False
     assert bench.session.probe() is None
     assert not bench.session.has(Feature.PULSES)
+    assert bench.waiting.now_ns() == began_ns
 
 
-def test_a_board_that_answers_nothing_has_no_extension(impatient):
-    session = ChipSession(lambda _data: None, 57_600, on_edge=lambda *_: None)
+def test_a_board_that_answers_nothing_has_no_extension():
+    session = ChipSession(lambda _data: None, ManualWaiting(), 57_600, on_edge=lambda *_: None)
     assert session.probe() is None
 
 
@@ -157,7 +141,6 @@ def test_messages_that_are_not_of_the_extension_are_left_to_others(bench):
 # -- baud rate -----------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("impatient")
 class TestRaisingTheBaudRate:
     """Both ends change together, or neither does."""
 
@@ -234,16 +217,19 @@ def test_the_clock_is_learnt_and_asked_on_until_it_is_closed(bench):
     bench.session.probe()
     assert bench.session.start_clock()
     assert bench.session.keeps_time
-    before, ticks = chip_session.time.monotonic_ns(), now_ticks()
-    assert abs(bench.session.time_ns(ticks) - before) < 1_000_000_000
+    before_ns = bench.waiting.now_ns()
+    assert abs(bench.session.time_ns(bench.now_ticks()) - before_ns) < 1_000_000
     assert bench.session.uncertainty_usec == bench.session.clock.uncertainty_usec + STAMP_USEC
+    asked = len(bench.chip.sent)
+    bench.waiting.advance(1)
+    assert len(bench.chip.sent) > asked
     bench.session.close()
     asked = len(bench.chip.sent)
-    assert not [thread for thread in threading.enumerate() if thread.name == "chip clock"]
+    bench.waiting.advance(10)
     assert len(bench.chip.sent) == asked
 
 
-def test_a_clock_that_does_not_answer_is_not_known(bench, impatient):
+def test_a_clock_that_does_not_answer_is_not_known(bench):
     bench.session.probe()
     bench.chip.keeps_time = False
     assert not bench.session.start_clock()
@@ -253,24 +239,32 @@ def test_a_clock_that_does_not_answer_is_not_known(bench, impatient):
 
 def test_a_clock_that_begins_anew_forgets_the_sequence_and_the_last_time(bench):
     session = bench.connected()
-    session.take(edge_block(5, [(7, True, now_ticks())]), 0)
+    session.take(edge_block(5, [(7, True, bench.now_ticks())]), 0)
     session._last_edge_ns = 1 << 62
     assert session.start_clock()
     session.close()
-    session.take(edge_block(90, [(7, False, now_ticks())]), 0)
+    session.take(edge_block(90, [(7, False, bench.now_ticks())]), 0)
     assert bench.missing == []
     assert bench.edges[-1][2] < 1 << 62
+
+
+def pauses_of(bench, questions):
+    """The pauses between the first questions, in ms."""
+    asked_ns = []
+    send = bench.session._send
+    bench.session._send = lambda data: (asked_ns.append(bench.waiting.now_ns()), send(data))
+    bench.session.start_clock()
+    bench.waiting.until(lambda: len(asked_ns) == questions, 3600)
+    return [round((b - a) / 1e6) for a, b in itertools.pairwise(asked_ns)]
 
 
 def test_it_is_asked_quickly_at_first_and_then_at_the_steady_pause():
     bench = Bench(pause_s=0.1)
     bench.session.probe()
-    bench.session._closing = event = NoWait(most=200)
-    bench.session.start_clock()
-    bench.session._thread.join(5)
-    assert event.pauses[:17] == [0.02] * 17
-    assert event.pauses == sorted(event.pauses)
-    assert event.pauses[-1] == 0.1
+    pauses = pauses_of(bench, 200)
+    assert pauses[:16] == [20] * 16
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 100
     assert bench.exchanges == 199  # one after each but the first question
     assert bench.silences == []
 
@@ -278,53 +272,46 @@ def test_it_is_asked_quickly_at_first_and_then_at_the_steady_pause():
 def test_a_steady_pause_that_is_shorter_than_the_first_is_kept():
     bench = Bench(pause_s=0.01)
     bench.session.probe()
-    bench.session._closing = event = NoWait(most=40)
-    bench.session.start_clock()
-    bench.session._thread.join(5)
-    assert set(event.pauses) == {0.01}
+    assert set(pauses_of(bench, 40)) == {10}
 
 
 @pytest.mark.parametrize(("pause_s", "questions"), [(0.25, 20), (1.0, 6)])
-def test_a_board_that_answers_no_more_is_reported_once(impatient, pause_s, questions):
+def test_a_board_that_answers_no_more_is_reported_once(pause_s, questions):
     bench = Bench(pause_s=pause_s)
     bench.session.probe()
     bench.chip.sent.clear()
     bench.chip.keeps_time = False
-    bench.session._closing = NoWait()
     bench.session.start_clock()
-    bench.session._thread.join(5)
+    bench.waiting.advance(60)
     assert len(bench.chip.sent) == questions
     (error,) = bench.silences
     assert f"none of the last {questions} queries" in error.message
     assert error.remedy
 
 
-def test_one_answer_starts_the_count_of_unanswered_questions_again(impatient):
+def test_one_answer_starts_the_count_of_unanswered_questions_again():
     bench = Bench()
     bench.session.probe()
     bench.chip.sent.clear()
-    bench.session._closing = NoWait()
     answer = bench.chip._answer
     bench.chip._answer = lambda sysex_id, body: (
         answer(sysex_id, body) if len(bench.chip.sent) == 15 else None
     )
     bench.session.start_clock()
-    bench.session._thread.join(5)
+    bench.waiting.advance(60)
     assert len(bench.chip.sent) == 15 + 20
     assert len(bench.silences) == 1
 
 
-def test_a_lost_board_ends_the_questions_without_a_report_of_its_own(bench, impatient):
+def test_a_lost_board_ends_the_questions_without_a_report_of_its_own(bench):
     bench.session.probe()
-    bench.session._closing = NoWait()
 
     def send(data):
         raise DeviceError("gone")
 
     bench.session._send = send
     assert not bench.session.start_clock()
-    bench.session._thread.join(5)
-    assert not bench.session._thread.is_alive()
+    assert not bench.waiting.pending
     assert bench.silences == []
 
 

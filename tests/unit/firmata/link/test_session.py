@@ -322,7 +322,7 @@ def test_closing_from_the_listener_is_allowed(listener):
         session = session_on(board.path, listener)
         listener.on_message = lambda *_: session.close()
         session.connect()
-        reader = session._reader
+        reader = session.waiting._thread
         board.send(b"\x90\x00\x00")
         reader.join(5)
         assert session.state is SessionState.CLOSED

@@ -50,6 +50,8 @@ def simulated(monkeypatch):
 
 def open_scene(address="virtual:scene", **request):
     camera = SceneCamera()
+    # the module `time` of the camera may be a simulated one
+    request.setdefault("now_ns", scene_camera.time.monotonic_ns)
     info = camera.open(address, CameraRequest(**request))
     return camera, info
 

@@ -64,7 +64,7 @@ def test_what_is_forgotten_leaves_the_level_that_it_ended_with():
 
 
 def test_with_rolling_readout_a_short_flash_lights_some_rows_only():
-    stage = Stage(ScenePlan(exposure_usec=1000, readout_usec=10_000), 320, 240)
+    stage = Stage(ScenePlan(exposure_usec=1000, readout_usec=10_000), 320, 240, 0)
     background = stage.background.copy()
     stage._leds = [SceneLed(led(), background)]
     lines = lines_of((0, False), (5 * MSEC, True), (6 * MSEC, False))

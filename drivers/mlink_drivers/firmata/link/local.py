@@ -1,0 +1,47 @@
+"""Transport to a simulated board in virtual time: a Unix stream socket of this machine.
+
+Bytes that were written are there at once, which a pseudo-terminal does not promise; so the order of
+a run in virtual time does not depend on the kernel's work queues.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from mlink.errors import DeviceError
+from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, SerialTransport
+
+SCHEME = "unix"
+
+
+class LocalTransport(SerialTransport):
+    """A line whose rate is kept by the simulation; the address is unix://PATH."""
+
+    adapter_latency_usec = 0
+    can_change_baud_rate = True
+
+    def __init__(self, address: str, baud_rate: int = DEFAULT_BAUD_RATE) -> None:
+        super().__init__(address, baud_rate)
+        self.latency_report = f"{address}: simulated in virtual time, without an adapter"
+
+    def set_baud_rate(self, baud_rate: int) -> None:
+        """Note the rate; the simulation keeps the one that the firmware sets."""
+        self.baud_rate = baud_rate
+
+    def open(self) -> None:
+        """Connect to the simulated board.
+
+        Raises:
+            DeviceError: No board listens there.
+        """
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            line.connect(self.address.removeprefix(f"{SCHEME}://"))
+        except OSError as error:
+            line.close()
+            raise DeviceError(
+                f"no simulated board at {self.address}: {error.strerror}",
+                remedy="Start it with a run: mlink run BENCH --time virtual.",
+            ) from error
+        line.setblocking(False)
+        self._port, self._fd = line, line.fileno()

@@ -1,0 +1,153 @@
+"""The program around simulated boards in virtual time: it simulates only when it is asked to.
+
+The engine asks for the simulation up to a time. The program stops earlier when bytes of a board
+have to be delivered: when the board's transmitter falls silent, at the latest a millisecond after
+the first byte, as a USB adapter does. Requests of clients are answered at any time, while no board
+runs.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from mlink_hil.control.socket_path import check_socket_path
+from mlink_hil.sim.circuit.clock import CommonClock
+from mlink_hil.sim.server.lifetime import Lifetime
+from mlink_hil.sim.server.pacer import Pacer
+from mlink_hil.sim.server.served_board import ServedBoard
+from mlink_hil.uno import CLOCK_HZ
+
+_CHECK_S = 1.0
+_CHUNK = CLOCK_HZ // 1000
+"""Cycles simulated between two looks at the lines."""
+_HOLD_CYCLES = CLOCK_HZ // 1000
+"""Longest time for which bytes are held back while more follow."""
+_REQUEST = struct.Struct("=q")
+
+
+class LockstepProgram:
+    """Simulates boards in virtual time, at the engine's request.
+
+    Args:
+        clock: Common clock of all boards.
+        boards: The boards by name, with their ports and control sockets.
+        pacer: Maps the clock to virtual time.
+        lifetime: When the program has to end.
+        path: Where the engine connects.
+    """
+
+    def __init__(
+        self,
+        clock: CommonClock,
+        boards: Sequence[tuple[str, ServedBoard]],
+        pacer: Pacer,
+        lifetime: Lifetime,
+        path: Path,
+    ) -> None:
+        self._clock = clock
+        self._names = [name for name, _ in boards]
+        self._boards = [board for _, board in boards]
+        self._pacer = pacer
+        self._lifetime = lifetime
+        check_socket_path(path)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(str(path))
+        self._listener.listen(1)
+        self._engine: socket.socket | None = None
+        self._first: dict[int, int] = {}
+        """Board → cycle of its first byte that is held back."""
+
+    def boot(self) -> None:
+        """Boot all boards and switch them on together, at virtual time 0."""
+        for board in self._boards:
+            board.boot()
+        self._pacer.start(self._clock.cycle, 0)
+        for board in self._boards:
+            board.node.switch_on(self._clock.cycle)
+
+    def run(self) -> None:
+        """Serve until the end.
+
+        Raises:
+            BoardCrashed: A processor has stopped, or a model has raised.
+        """
+        while not (self._lifetime.ended or any(board.quit_asked for board in self._boards)):
+            ask = self._engine if self._engine is not None else self._listener
+            readers = [fd for board in self._boards for fd in board.readers]
+            writers = [fd for board in self._boards for fd in board.writers]
+            fd = ask.fileno()
+            readable, writable, _ = select.select([fd, *readers], writers, (), _CHECK_S)
+            self._serve(readable, writable)
+            if fd in readable and not self._answer():
+                return
+            self._lifetime.check()
+
+    def _answer(self) -> bool:
+        """Carry out the engine's request; return False when the engine has gone."""
+        if self._engine is None:
+            self._engine, _ = self._listener.accept()
+            return True
+        request = self._engine.recv(_REQUEST.size)
+        if not request:
+            return False
+        self._serve_waiting()  # what was sent before the request
+        time_usec, woken = self._simulate(_REQUEST.unpack(request)[0])
+        self._engine.send(msgspec.msgpack.encode((time_usec, woken)))
+        return True
+
+    def _simulate(self, until_usec: int) -> tuple[int, list[str]]:
+        """Simulate up to a time, or until bytes have to be delivered; return when, and for whom."""
+        clock = self._clock
+        target = self._pacer.cycle_at(until_usec * 1000)
+        while clock.cycle < target:
+            event = clock.next_event
+            end = min(target, clock.cycle + _CHUNK)
+            if event is not None:
+                end = min(end, max(event, clock.cycle + 1))
+            clock.run_until(end)
+            if woken := self._deliver():
+                time_usec = -(-self._pacer.time_ns(clock.cycle) // 1000)
+                clock.run_until(max(clock.cycle, self._pacer.cycle_at(time_usec * 1000)))
+                return time_usec, woken
+            self._serve_waiting()
+        return until_usec, []
+
+    def _deliver(self) -> list[str]:
+        """Deliver bytes that have left boards; return the boards that have delivered any."""
+        delivered = []
+        for number, board in enumerate(self._boards):
+            woken = board.take_woken()
+            if woken:
+                delivered.append(self._names[number])
+            if not board.has_sent:
+                continue
+            first = self._first.setdefault(number, self._clock.cycle)
+            more_follows = board.node.next_event is not None
+            if more_follows and self._clock.cycle - first < _HOLD_CYCLES:
+                continue
+            del self._first[number]
+            board.flush()
+            if not woken:
+                delivered.append(self._names[number])
+        return delivered
+
+    def _serve_waiting(self) -> None:
+        """Handle bytes and requests that have arrived."""
+        readers = [fd for board in self._boards for fd in board.readers]
+        writers = [fd for board in self._boards for fd in board.writers]
+        readable, writable, _ = select.select(readers, writers, (), 0)
+        if readable or writable:
+            self._serve(readable, writable)
+
+    def _serve(self, readable: Sequence[int], writable: Sequence[int]) -> None:
+        for board in self._boards:
+            board.serve(readable, writable)
+            if board.powered and not board.node.powered:
+                board.boot()
+                board.node.switch_on(self._clock.cycle)

@@ -1,0 +1,71 @@
+"""Opens the simulated devices of a bench that runs in virtual time, by their provider."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from mlink.bench import Bench
+from mlink.bench.tables import scheme_of
+from mlink.catalog import device_provider
+from mlink.devices import Simulation, SimulationProvider
+from mlink.engine.guests import Guest, Hosting
+from mlink.errors import BenchError
+
+log = logging.getLogger("mlink.devices")
+
+
+@contextmanager
+def open_simulation(
+    bench: Bench, work_dir: Path, hosting: Hosting, limit_s: float
+) -> Iterator[Simulation | None]:
+    """Open all devices of the bench together.
+
+    Args:
+        bench: The bench that runs.
+        work_dir: The run's own folder.
+        hosting: What the engine does while the devices open or close.
+        limit_s: Longest time to open, and to close.
+
+    Yields:
+        The simulation; None for a bench without devices, or when the run has to end meanwhile.
+
+    Raises:
+        BenchError: A device runs in real time only.
+        DeviceError: A device cannot be provided.
+        ControlError: The devices did not open in time.
+    """
+    specs = bench.used_devices()
+    for key, spec in specs.items():
+        if not isinstance(device_provider(scheme_of(spec)), SimulationProvider):
+            raise BenchError(
+                f"device '{key}' ({spec}) runs in real time only",
+                remedy="Run in real time, or replace it by a simulated device, such as virtual:uno"
+                " (--devices FILE).",
+            )
+    schemes = sorted({scheme_of(spec) for spec in specs.values()})
+    if not schemes or hosting.ending():
+        yield None
+        return
+    if len(schemes) > 1:
+        raise BenchError(
+            f"devices of several simulations ({', '.join(schemes)}) in one run in virtual time",
+            remedy="Use devices of one scheme.",
+        )
+    provider = device_provider(schemes[0])
+    assert isinstance(provider, SimulationProvider)
+    together = partial(
+        provider.open_simulation,
+        specs,
+        bench.tables.get(schemes[0], {}),
+        devices=bench.devices,
+        bench_dir=bench.dir,
+        work_dir=work_dir,
+        log=log,
+    )
+    remedy = "Check whether the machine is overloaded."
+    with Guest("the simulation", together, hosting, limit_s=limit_s, remedy=remedy) as simulation:
+        yield simulation
