@@ -3,6 +3,7 @@
 import csv
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -10,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlink.errors import ModuleError, StorageError
-from mlink.modules.data import data_file
 from mlink.modules.data.catalog import TableSettings, table
 from mlink.modules.data.csv_file import CsvFile
 from mlink.modules.data.table import TableModule
@@ -116,10 +116,10 @@ def test_rows_of_another_width_are_kept_and_warned_of_once(tmp_path, caplog):
     assert caplog.text.count("the header has 2") == 1
 
 
-def test_rows_reach_the_disk_within_a_second(tmp_path, monkeypatch):
+def test_rows_reach_the_disk_within_a_second(tmp_path):
     now = 100.0
-    monkeypatch.setattr(data_file.time, "monotonic", lambda: now)
     module, context = make(tmp_path)
+    context.waiting = SimpleNamespace(now_ns=lambda: round(now * 1e9))
     module.start()
     path = tmp_path / "recording/events/events.csv"
     for i in range(30):

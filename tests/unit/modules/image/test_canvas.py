@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,9 +63,8 @@ def run_for(module, context, seconds, every_serve=lambda: None):
         context.running = now < seconds
 
     context.serve = serve
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mlink.modules.image.canvas.time.monotonic", lambda: now)
-        module.run()
+    context.waiting = SimpleNamespace(now_ns=lambda: round(now * 1e9))
+    module.run()
 
 
 def test_only_the_newest_frame_is_drawn_and_no_more_often_than_asked(make):
