@@ -128,7 +128,7 @@ class Simulation(Protocol):
         ...
 
     def fileno(self) -> int:
-        """Descriptor that is readable when there is an answer."""
+        """Descriptor that is readable when there is an answer; −1 if answers are there at once."""
         ...
 
     def run_until(self, time_usec: int) -> None:

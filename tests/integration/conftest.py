@@ -10,7 +10,7 @@ import pytest
 from tests.support.bench_runner import BenchRunner, nothing_left_behind
 
 HERE = Path(__file__).parent
-AT_ANY_PACE = (HERE / "recordings",)
+AT_ANY_PACE = (HERE / "recordings", HERE / "virtual_time")
 """Tests that hold however slowly the processes run; all others here are real-time tests."""
 ALONE = (
     HERE / "hil",

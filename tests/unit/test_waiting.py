@@ -99,8 +99,7 @@ def test_after_a_cancel_no_call_runs_and_the_file_is_waited_for_no_more(loop, pa
     assert far.recv(1) == b""
 
 
-def test_an_exception_of_a_call_is_reported_and_the_others_are_made(pair):
-    near, far = pair
+def test_an_exception_of_a_call_is_reported_and_the_others_are_made():
     errors, made = [], []
     with ServiceLoop("fails", errors.append) as loop:
         now_ns = loop.now_ns()

@@ -170,11 +170,7 @@ class CaptureThread:
     def _grab_when_due(self) -> None:
         """In virtual time: grab the next frame when it is due."""
         source = paced(self._backend)
-        if source is None:
-            raise DeviceError(
-                "this camera runs in real time only",
-                remedy="Use a scene, a video or images (virtual:scene, file:…, images:…).",
-            )
+        assert source is not None  # checked before the run
         self._next_grab = self._waiting.at(source.due_ns(), self._grab_due)
 
     def _grab_due(self) -> None:

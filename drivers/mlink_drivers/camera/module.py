@@ -12,6 +12,7 @@ from mlink_drivers.camera.backend import CameraInfo, CameraRequest, make_backend
 from mlink_drivers.camera.capture import CaptureThread
 from mlink_drivers.camera.catalog import CameraSettings
 from mlink_drivers.camera.changes import Changes
+from mlink_drivers.camera.framing import paced
 from mlink_drivers.camera.loss import LossHandler
 from mlink_drivers.camera.rate import RateWatch
 from mlink_drivers.camera.source import CameraSource
@@ -68,6 +69,13 @@ class CameraModule(Module[CameraSettings]):
             shown=self._address,
         )
         info = self._source.open()
+        if self.context.waiting.is_virtual and (
+            paced(self._source.backend) is None or not settings.paced
+        ):
+            raise DeviceError(
+                f"{self._address} runs in real time only",
+                remedy="In virtual time use virtual:scene, or file:… and images:… with their pace.",
+            )
         self._info = info
         self._report_answers(info)
         self.context.outputs["video"].metadata.update(

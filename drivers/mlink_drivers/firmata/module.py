@@ -13,6 +13,7 @@ from mlink_drivers.firmata.lines.punctuality import Punctuality
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.recovery import Recovery
 from mlink_drivers.firmata.lines.rows import EventRows, PulseRows, ReflexRows, ReplyRows, Rows
+from mlink_drivers.firmata.link.local import LocalTransport
 from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.probe import ask_firmware
 from mlink_drivers.firmata.link.session import Session
@@ -71,8 +72,13 @@ class FirmataModule(Module[FirmataSettings]):
             decimation={int(line): every for line, every in settings.decimation.items()},
         )
         identity = identify(address)  # before it is opened: later the port may be gone
+        transport = open_transport(address, settings.baud_rate)
+        if self.context.waiting.is_virtual and not isinstance(transport, LocalTransport):
+            raise DeviceError(
+                f"{device} runs in real time only", remedy="In virtual time use virtual:uno."
+            )
         session = self._session = Session(
-            open_transport(address, settings.baud_rate),
+            transport,
             self._readings,
             waiting=self.context.waiting,
             name=device,

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from mlink.engine.status import RunResult
 
 
+def _positive_factor(factor: float | None) -> float | None:
+    if factor is not None and not (math.isfinite(factor) and factor > 0):
+        raise typer.BadParameter("must be more than 0")
+    return factor
+
+
 class Time(enum.StrEnum):
     """The two kinds of time."""
 
@@ -65,6 +71,24 @@ def run(
         Time,
         typer.Option(help="Kind of time: virtual runs simulated devices in turns, repeatably."),
     ] = Time.REAL,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FACTOR",
+            callback=_positive_factor,
+            help="In virtual time: pace the run to the clock, times this factor.",
+            show_default="as fast as possible",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="In virtual time: take the recording's id and date from this number, so that two "
+            "runs give the same files.",
+            show_default="a new id, and now",
+        ),
+    ] = None,
     repeat: Annotated[
         int | None,
         typer.Option(
@@ -117,14 +141,21 @@ def run(
     from mlink.errors import BenchError, MlinkError
 
     raise_on_ctrl_c()
-    virtual = None
+    virtual, run_uuid, attributes = None, None, dict[str, object]()
     if time is Time.VIRTUAL:
-        from mlink.engine.virtual_time.conductor import simulated_time
+        from mlink.engine.virtual_time.simulated import in_virtual_time
 
-        virtual = simulated_time(for_s)
+        virtual, run_uuid, attributes = in_virtual_time(checked, for_s, speed=speed, seed=seed)
+    elif seed is not None or speed is not None:
+        option = "--seed" if seed is not None else "--speed"
+        raise BenchError(
+            f"{option} is for virtual time", remedy="Add --time virtual, or leave it out."
+        )
     options = RunOptions(
         duration_s=for_s,
         virtual=virtual,
+        run_uuid=run_uuid,
+        attributes=attributes,
         out_dir=out,
         name=name,
         record=not no_record,

@@ -240,11 +240,16 @@ class Engine:
             return stack.enter_context(open_devices(self.bench, work_dir, hosting, limit_s))
         opened = open_simulation(self.bench, work_dir, hosting, limit_s)
         self._simulation = stack.enter_context(opened)
+        own = {
+            key: DeviceEndpoint(name=key, spec=spec, address=spec)
+            for key, spec in self.bench.used_devices().items()
+        }
         if self._simulation is None:
-            return {}
+            return own
         assert self._fleet is not None
-        self._fleet.watch(self._simulation.fileno())
-        return self._simulation.endpoints
+        if (fd := self._simulation.fileno()) >= 0:
+            self._fleet.watch(fd)
+        return own | dict(self._simulation.endpoints)
 
     def _prepare(self) -> None:
         self._reporter.enter(Phase.PREPARE)

@@ -7,14 +7,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 import mlink.recording
 from mlink.bench import Bench, load_bench
 from mlink.engine.options import RunOptions
 from mlink.engine.run import run_bench
 from mlink.engine.status import RunObserver, RunResult, RunStatus
 from mlink.engine.virtual_time.conductor import VirtualTime
+from mlink.engine.virtual_time.simulated import digest_of
 from mlink.errors import StorageError
 from mlink.recording.care.verify import VerifyReport, verify_recording
 from mlink.recording.collection import Recording
@@ -194,11 +193,7 @@ def _run_uuid(recording: Recording, bench: Bench, end_usec: int) -> bytes:
     """
     digest = hashlib.blake2b(digest_size=10)
     digest.update(f"{recording.collection_id} {end_usec}".encode())
-    for name, module in bench.modules.items():
-        digest.update(f"{name} {module.type.id} {module.connections}".encode())
-        digest.update(msgspec.msgpack.encode(module.settings))
-    for path in sorted(bench.dir.glob("*.py")):
-        digest.update(path.read_bytes())
+    digest.update(digest_of(bench))
     created = recording.manifest["time_created"]
     return uuid7(round(created.timestamp() * 1000), digest.digest()).bytes
 

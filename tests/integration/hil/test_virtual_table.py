@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from mlink.bench import load_bench
-from mlink.engine.setup.devices import open_devices
+from mlink.engine.guests import Hosting
+from mlink.engine.setup import devices
 from mlink.errors import DeviceError
 from mlink_hil.control.board import VirtualBoard
 from tests.support.boards.virtual_uno import SerialClient
@@ -30,6 +31,12 @@ device = "uno"
 
 LAMP = BENCHES / "dut-firmware" / "firmware"
 BUGGY = "--mlink-set=virtual.lamp.firmware=firmware/lamp-buggy.hex"
+
+
+def open_devices(bench, work_dir):
+    """Open the devices as a run does that has nothing else to do."""
+    hosting = Hosting(time.sleep, lambda: None, lambda: False, lambda: False)
+    return devices.open_devices(bench, work_dir, hosting, 60)
 
 
 def write_bench(folder: Path, text: str) -> Path:
@@ -195,7 +202,7 @@ def test_a_real_board_in_place_of_the_virtual_one_leaves_the_table_unused(
     caplog.set_level(logging.INFO, "mlink.devices")
     with open_devices(load_bench(path, devices=lab), tmp_path) as endpoints:
         assert endpoints["uno"].address == "/dev/ttyACM0"
-    assert "[virtual] of the bench is not used: no device of this run is 'virtual:…'" in caplog.text
+    assert "[virtual] is not used: no device of this run is 'virtual:…'" in caplog.text
 
 
 def test_a_model_that_fails_ends_the_program_with_its_line(tmp_path: Path) -> None:

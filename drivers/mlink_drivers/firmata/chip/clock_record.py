@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from mlink.clock import Clock
+from mlink.context import RunInfo
 from mlink.errors import StorageError
 from mlink.sync.sink import TsyncPairSink
 from mlink_drivers.firmata.chip.clock import ChipClock
@@ -27,7 +28,7 @@ class ClockRecord:
     Args:
         dataset: Where the files are made.
         clock: The run's clock, for master times.
-        run_uuid: Written into the files' headers.
+        run_info: Its id and creation time are written into the files' headers.
         fail: Called with a StorageError; nothing is written afterwards.
     """
 
@@ -36,12 +37,12 @@ class ClockRecord:
         dataset: Dataset,
         clock: Clock,
         *,
-        run_uuid: bytes,
+        run_info: RunInfo,
         fail: Callable[[BaseException], None],
     ) -> None:
         self._dataset = dataset
         self._clock = clock
-        self._run_uuid = run_uuid
+        self._run_info = run_info
         self._fail = fail
         self._lock = threading.Lock()
         self._of: ChipClock | None = None
@@ -90,6 +91,11 @@ class ClockRecord:
         else:
             path = self._dataset.add_data_part(name)
         self._of = chip_clock
+        created = self._run_info.time_created
         self._sink = TsyncPairSink(
-            path, collection_id=self._run_uuid, device_clock=DEVICE_CLOCK, block_size=60
+            path,
+            collection_id=self._run_info.run_uuid,
+            device_clock=DEVICE_CLOCK,
+            block_size=60,
+            time_created=int(created.timestamp()) if created else None,
         )

@@ -166,7 +166,7 @@ class ChipInRun:
         assert features is not None
         dataset.set_attribute("device_clock_hz", features.tick_hz)
         self._record = ClockRecord(
-            dataset, context.clock, run_uuid=context.run_info.run_uuid, fail=context.fail
+            dataset, context.clock, run_info=context.run_info, fail=context.fail
         )
         assert self.chip.clock is not None
         self._record.take(self.chip.clock)

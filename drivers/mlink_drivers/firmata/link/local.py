@@ -7,6 +7,7 @@ a run in virtual time does not depend on the kernel's work queues.
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, SerialTransport
@@ -21,8 +22,10 @@ class LocalTransport(SerialTransport):
     can_change_baud_rate = True
 
     def __init__(self, address: str, baud_rate: int = DEFAULT_BAUD_RATE) -> None:
-        super().__init__(address, baud_rate)
-        self.latency_report = f"{address}: simulated in virtual time, without an adapter"
+        # The socket is in the run's own folder: its path would differ in each run's log.
+        self._path = address.removeprefix(f"{SCHEME}://")
+        super().__init__(f"{SCHEME}:{Path(self._path).name}", baud_rate)
+        self.latency_report = f"{self.address}: simulated in virtual time, without an adapter"
 
     def set_baud_rate(self, baud_rate: int) -> None:
         """Note the rate; the simulation keeps the one that the firmware sets."""
@@ -36,7 +39,7 @@ class LocalTransport(SerialTransport):
         """
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            line.connect(self.address.removeprefix(f"{SCHEME}://"))
+            line.connect(self._path)
         except OSError as error:
             line.close()
             raise DeviceError(

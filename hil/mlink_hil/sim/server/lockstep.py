@@ -24,8 +24,8 @@ from mlink_hil.sim.server.served_board import ServedBoard
 from mlink_hil.uno import CLOCK_HZ
 
 _CHECK_S = 1.0
-_CHUNK = CLOCK_HZ // 1000
-"""Cycles simulated between two looks at the lines."""
+_CHUNK = CLOCK_HZ // 40_000
+"""Cycles simulated between two looks at the lines: bytes are delivered up to 25 µs late."""
 _HOLD_CYCLES = CLOCK_HZ // 1000
 """Longest time for which bytes are held back while more follow."""
 _REQUEST = struct.Struct("=q")
@@ -60,6 +60,8 @@ class LockstepProgram:
         self._listener.bind(str(path))
         self._listener.listen(1)
         self._engine: socket.socket | None = None
+        self._held_back = False
+        """Whether a line may hold bytes for a board that is behind; none arrive otherwise."""
         self._first: dict[int, int] = {}
         """Board → cycle of its first byte that is held back."""
 
@@ -115,7 +117,8 @@ class LockstepProgram:
                 time_usec = -(-self._pacer.time_ns(clock.cycle) // 1000)
                 clock.run_until(max(clock.cycle, self._pacer.cycle_at(time_usec * 1000)))
                 return time_usec, woken
-            self._serve_waiting()
+            if self._held_back:
+                self._serve_waiting()
         return until_usec, []
 
     def _deliver(self) -> list[str]:
@@ -144,6 +147,7 @@ class LockstepProgram:
         readable, writable, _ = select.select(readers, writers, (), 0)
         if readable or writable:
             self._serve(readable, writable)
+        self._held_back = any(board.is_behind for board in self._boards)
 
     def _serve(self, readable: Sequence[int], writable: Sequence[int]) -> None:
         for board in self._boards:

@@ -100,6 +100,11 @@ class ServedBoard:
             self.flush()
 
     @property
+    def is_behind(self) -> bool:
+        """Whether the board still receives as many bytes as its line may hold."""
+        return self._board.backlog >= RECEIVE_AHEAD
+
+    @property
     def readers(self) -> list[int]:
         """Descriptors to poll for reading; not the port's while the board is behind."""
         if self._port.fd >= 0 and self._board.backlog < RECEIVE_AHEAD:

@@ -38,15 +38,22 @@ def open_simulation(
         DeviceError: A device cannot be provided.
         ControlError: The devices did not open in time.
     """
+    if bench.companions:
+        raise BenchError(
+            f"[[{next(iter(bench.companions))}]] acts in real time only",
+            remedy="Run in real time, or remove it from the bench.",
+        )
     specs = bench.used_devices()
     for key, spec in specs.items():
-        if not isinstance(device_provider(scheme_of(spec)), SimulationProvider):
+        provider = device_provider(scheme_of(spec))
+        if spec.startswith("/") or (provider and not isinstance(provider, SimulationProvider)):
             raise BenchError(
                 f"device '{key}' ({spec}) runs in real time only",
                 remedy="Run in real time, or replace it by a simulated device, such as virtual:uno"
                 " (--devices FILE).",
             )
-    schemes = sorted({scheme_of(spec) for spec in specs.values()})
+    own = {key: spec for key, spec in specs.items() if device_provider(scheme_of(spec))}
+    schemes = sorted({scheme_of(spec) for spec in own.values()})
     if not schemes or hosting.ending():
         yield None
         return
@@ -59,7 +66,7 @@ def open_simulation(
     assert isinstance(provider, SimulationProvider)
     together = partial(
         provider.open_simulation,
-        specs,
+        own,
         bench.tables.get(schemes[0], {}),
         devices=bench.devices,
         bench_dir=bench.dir,

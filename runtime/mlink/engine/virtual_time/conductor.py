@@ -25,7 +25,8 @@ QUIET_USEC = 50_000
 """Longest delay allowed for a source that wakes no module."""
 LOT = 64
 """Items that a patient recorder waits for before its turn; it gets the rest at the end."""
-_NEVER_USEC = 1 << 60
+NEVER_USEC = 1 << 60
+"""End of a run without a length."""
 FEEDBACK_USEC = 100
 """Delay of a feedback edge; without it modules that feed each other would stop time."""
 
@@ -61,17 +62,6 @@ class VirtualTime:
         input whose items come from a tape.
         """
         return module not in self.replayed and (module, port) not in self.on_tape
-
-
-def simulated_time(duration_s: float | None, *, speed: float | None = None) -> VirtualTime:
-    """Return the parameters of a run of simulated devices.
-
-    Args:
-        duration_s: Its length in seconds; None runs until a stop is requested.
-        speed: Speed relative to real time; None is as fast as possible.
-    """
-    end_usec = _NEVER_USEC if duration_s is None else round(duration_s * 1e6)
-    return VirtualTime(end_usec, speed=speed, simulated=True)
 
 
 class Conductor:
@@ -203,7 +193,7 @@ class Conductor:
     @property
     def end_usec(self) -> int:
         """Virtual time at which the run ends; without a limit before its start."""
-        return self._virtual.end_usec + self.zero_usec if self._begun else _NEVER_USEC
+        return self._virtual.end_usec + self.zero_usec if self._begun else NEVER_USEC
 
     @property
     def free_until_usec(self) -> int:

@@ -60,9 +60,10 @@ class Turns:
             worker.send(control.Turn(conductor.now_usec))
             send_prepare(worker)
             while not self._ending() and (worker.state < State.PREPARED or worker.pending_acks):
-                if not conductor.holder and not self._give():
+                if conductor.holder:
+                    self._pump(_STEP_S)
+                elif not self._give():
                     fail(worker, "prepare", "waits in prepare() for what never comes")
-                self._pump(_STEP_S)
             if self._ending():
                 return
             conductor.rest(name)
@@ -87,9 +88,10 @@ class Turns:
             worker.send(control.Turn(conductor.now_usec))
             send_start(worker)
             while not self._ending() and (conductor.holder or worker.state < State.STARTED):
-                if not conductor.holder and not self._give():
+                if conductor.holder:
+                    self._pump(_STEP_S)
+                elif not self._give():
                     fail(worker, "start", "waits in start() for an item or time that never comes")
-                self._pump(_STEP_S)
 
     def run(self) -> bool:
         """Give turns until the run is over; return False if it has to end before."""

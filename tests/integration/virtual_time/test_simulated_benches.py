@@ -1,0 +1,119 @@
+"""Benches of simulated devices in virtual time: the same files twice, however busy the machine."""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlink import recording
+from mlink.recording.care.verify import verify_recording
+from tests.support.hil_examples import BENCHES
+
+pytestmark = pytest.mark.sim
+
+
+def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mlink", "run", "bench.toml", "--time", "virtual", "--plain",
+         "--out", str(folder / "out"), "--order", "", *options],
+        cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    return {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Two runs of the demo with one seed, and a third with another."""
+    folder = tmp_path_factory.mktemp("demo")
+    shutil.copytree(BENCHES / "led-follows-button", folder, dirs_exist_ok=True)
+    for out, seed in (("first", "7"), ("second", "7"), ("third", "8")):
+        done = run(folder, "--for", "2", "--seed", seed)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "out" / "recording").rename(folder / out)
+    return folder
+
+
+def test_two_runs_with_one_seed_give_the_same_files_to_the_byte(demo):
+    first, second = files_of(demo / "first"), files_of(demo / "second")
+    assert sorted(first) == sorted(second)
+    assert "video/video.mkv" in first
+    assert "board-clock/board-clock.tsync" in first
+    differing = [name for name in first if not filecmp.cmp(first[name], second[name], False)]
+    assert differing == []
+
+
+def test_another_seed_gives_another_id_and_the_same_data(demo):
+    with recording.open(demo / "first") as first, recording.open(demo / "third") as third:
+        assert first.collection_id != third.collection_id
+        assert list(first["events"].times_usec) == list(third["events"].times_usec)
+        assert first.attributes["seed"] == 7
+        assert first.attributes["time"] == "virtual"
+
+
+def test_the_loop_works_and_nothing_is_lost(demo):
+    with recording.open(demo / "first") as first:
+        assert len(first["video"].times_usec) == 61  # 30 per second, both ends included
+        presses = len(first["events"].times_usec)
+        assert presses >= 12
+        answered = first["finger-latencies"]
+        assert len(answered.times_usec) in (presses, presses - 1)
+    report = verify_recording(demo / "first")
+    assert not report.of_level("damage")
+    assert not report.of_level("incomplete")
+
+
+def test_a_real_device_is_refused_in_words(tmp_path):
+    shutil.copytree(BENCHES / "led-follows-button", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "lab.toml").write_text('[devices]\nuno = "/dev/ttyACM9"\neye = "virtual:scene"\n')
+    done = run(tmp_path, "--for", "1", "--devices", "lab.toml")
+    assert done.returncode != 0
+    assert "runs in real time only" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_faults_and_unpaced_videos_are_refused_in_words(tmp_path):
+    shutil.copytree(BENCHES / "led-follows-button", tmp_path, dirs_exist_ok=True)
+    bench = tmp_path / "bench.toml"
+    whole = bench.read_text()
+    bench.write_text(whole + '\n[[faults]]\nkind = "unplug"\ntarget = "uno"\nat_sec = 1\n')
+    done = run(tmp_path, "--for", "1")
+    assert done.returncode != 0
+    assert "[[faults]] acts in real time only" in done.stdout + done.stderr
+    bench.write_text(whole)
+    done = run(tmp_path, "--for", "1", "--set", "cam.paced=false")
+    assert done.returncode == 1
+    assert "virtual:scene runs in real time only" in done.stdout + done.stderr
+
+
+def test_a_bench_without_devices_runs_as_fast_as_it_can(tmp_path):
+    (tmp_path / "bench.toml").write_text(
+        '[bench]\nname = "x"\n[modules.loop]\ntype = "pyscript"\nscript = "loop.py"\n'
+    )
+    (tmp_path / "loop.py").write_text(
+        "import syntalos_mlink as syl\n"
+        "def run():\n"
+        "    while syl.is_running():\n"
+        "        syl.wait(100)\n"
+        "        print(syl.time_since_start_usec())\n"
+    )
+    done = run(tmp_path, "--for", "600")
+    assert done.returncode == 0, done.stdout
+    assert "599900000" in done.stdout
+
+
+def test_seed_and_speed_are_for_virtual_time(tmp_path):
+    shutil.copytree(BENCHES / "led-follows-button", tmp_path, dirs_exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "mlink", "run", "bench.toml", "--seed", "1"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--seed is for virtual time" in done.stderr
