@@ -8,6 +8,9 @@
 
 BIN := .venv/bin
 SETUP = PYTHON="$(PYTHON)" .ci/setup.sh
+REAL_TIME := tests/integration tests/torture tests/unit/modules/video
+# Without its byte code each pytest would compile all tests again, and each bench all of mlink.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -27,7 +30,7 @@ test: setup
 		|| status=$$?; \
 	$(BIN)/pytest -n 3 --dist loadfile -m "mostly_waits and not long" tests/integration \
 		|| status=$$?; \
-	$(BIN)/pytest -m "real_time and not mostly_waits and not long" || status=$$?; \
+	$(BIN)/pytest -m "real_time and not mostly_waits and not long" $(REAL_TIME) || status=$$?; \
 	exit $$status
 
 lint: setup

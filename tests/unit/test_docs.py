@@ -226,6 +226,17 @@ def test_the_picture_of_the_architecture_has_no_folder_that_is_gone() -> None:
     assert not drawn - there - set(ROOMS)
 
 
+def test_make_test_collects_every_real_time_test() -> None:
+    (rooms,) = re.findall(r"^REAL_TIME := (.+)", MAKEFILE, re.MULTILINE)
+    elsewhere = [
+        name_of(file)
+        for file in sorted((ROOT / "tests").rglob("test_*.py"))
+        if re.search(r"^(@|pytestmark = .*)pytest\.mark\.real_time", file.read_text(), re.MULTILINE)
+        and not any(ROOT / room in file.parents for room in rooms.split())
+    ]
+    assert not elsewhere, "their folders belong to REAL_TIME in the Makefile"
+
+
 @pytest.mark.parametrize("record", DECISIONS, ids=name_of)
 def test_decision_records_have_a_number_a_date_and_a_status(record: Path) -> None:
     number = int(record.name[:4])

@@ -20,7 +20,7 @@ from mlink.modules.data.json_file import JsonFile
 from mlink.modules.data.zarr_store import ZarrStore
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
-from mlink.storage import edl
+from mlink.storage import dataset
 from mlink.storage.edl import create_collection
 from mlink.storage.tsync import TsyncWriter
 from mlink.storage.tsync_format import Generation
@@ -267,14 +267,14 @@ def test_a_video_is_finished_whatever_was_entered_when_the_kill_came(
     """A new file, its times and the entries of both in the manifest come one after the other."""
     options = {"slices_enabled": True, "slices_interval": 0.01} if slices else {}
     live = LiveRecording(tmp_path / "live", **options).feed(3 if slices else 0)
-    real, left = edl.write_toml, iter(range(writes))
+    real, left = dataset.write_toml, iter(range(writes))
 
     def write_toml(path, content):
         if path.parent.name == "video" and next(left, None) is None:
             raise BeforeIt
         real(path, content)
 
-    monkeypatch.setattr(edl, "write_toml", write_toml)
+    monkeypatch.setattr(dataset, "write_toml", write_toml)
     with contextlib.suppress(BeforeIt):
         live.feed(40)
     path = live.as_a_kill_leaves_it(tmp_path / "killed")
