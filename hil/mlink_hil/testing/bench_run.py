@@ -70,6 +70,8 @@ class BenchRun:
         self.result: RunResult | None = None
         self.expected_failures: set[str] = set()
         """Modules whose failure a test expects."""
+        self._raised: set[str] = set()
+        """The failures that `check` has raised, in a test or in its clean-up."""
         self.keep_recording = False
         """Set when a test on this run has failed."""
         self.boards: dict[str, BoardLink] = {}
@@ -194,11 +196,37 @@ class BenchRun:
         """
         __tracebackhide__ = hidden_in_tracebacks
         if self._error is not None:
+            self._raised.add(repr(self._error))
             raise self._error
         if failures := self.failures:
-            text = "\n".join(f"  {failure}" for failure in failures)
-            remedy = next((each.remedy for each in failures if each.remedy), "")
-            raise ModuleError(f"the run of {self.bench.name} failed:\n{text}", remedy=remedy)
+            raise self._failed("", failures)
+
+    def check_end(self) -> None:
+        """Raise what has failed in the run and no `check` has raised: after its end, at the latest.
+
+        Raises:
+            MlinkError: The run has failed, or has not ended.
+        """
+        __tracebackhide__ = hidden_in_tracebacks
+        if self.alive:
+            raise ModuleError(
+                f"the run of {self.bench.name} did not end within {_STOP_SEC * self.slow:g} s",
+                remedy="Run it with `mlink run` to see in its log what it waits for.",
+            )
+        if self._error is not None and repr(self._error) not in self._raised:
+            raise self._error
+        if failures := [each for each in self.failures if str(each) not in self._raised]:
+            raise self._failed(" at its end, after its last test", failures)
+
+    def _failed(self, when: str, failures: list[Failure]) -> ModuleError:
+        """Return the error of failures, which is then raised; the first remedy is for all."""
+        self._raised.update(map(str, failures))
+        text = "\n".join(f"  {failure}" for failure in failures)
+        remedy = next((each.remedy for each in failures if each.remedy), "")
+        if not remedy and when:
+            remedy = f"Look at what {failures[0].module or 'the run'} does when it ends; "
+            remedy += "`mlink run` with this bench shows the log."
+        return ModuleError(f"the run of {self.bench.name} failed{when}:\n{text}", remedy=remedy)
 
     def now_usec(self) -> int:
         """Return the master time in µs."""

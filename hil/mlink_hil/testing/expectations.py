@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from mlink.errors import BenchError
+from mlink_hil.testing.arguments import check_rate, check_span, check_usec, count_limits
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.excuses import HostExcuses
 from mlink_hil.testing.observed.events import Event, Window, rate_of
@@ -68,7 +70,9 @@ class Expectations:
         Raises:
             ExpectationFailed: Surely no such event came in time.
             Inconclusive: The uncertainty of the times, or a busy host, leaves it open.
+            BenchError: Nothing can come in this time.
         """
+        check_span(within_usec, not_before_usec, after, around)
         origin = after or around or self.now()
         within_usec = self._on_this_host(within_usec)
         low = -within_usec if around is not None else not_before_usec
@@ -105,13 +109,15 @@ class Expectations:
 
         Args:
             pattern: What must not come.
-            for_usec: Length of the time after `after`. It is not longer on a slow host.
+            for_usec: Length of the time after `after`, not 0. It is not longer on a slow host.
             after: Where the time begins; the present without it.
 
         Raises:
             ExpectationFailed: Such an event came.
             Inconclusive: One came, but not surely within the time, or may have been missed.
+            BenchError: Nothing can come in this time.
         """
+        check_usec("expect_none", "for_usec", for_usec)
         origin = after or self.now()
         bound = pattern(self.run.names)
         window = Window(origin, 0, for_usec)
@@ -128,10 +134,12 @@ class Expectations:
         *,
         within_usec: int,
         after: Event | None = None,
-        at_least: int = 0,
+        at_least: int | None = None,
         at_most: int | None = None,
     ) -> list[Event]:
         """Expect a number of events that match; wait until the time is over.
+
+        One of `exactly`, `at_least` and `at_most` is needed.
 
         On a slow host, missing events may come later, as in `expect`; there must not be more than
         `at_most` within the time itself.
@@ -141,7 +149,7 @@ class Expectations:
             exactly: The number, in the place of `at_least` and `at_most`.
             within_usec: Length of the time after `after`.
             after: Where the time begins; the present without it.
-            at_least: Lowest number.
+            at_least: Lowest number; None is 0.
             at_most: Highest number; None for any.
 
         Returns:
@@ -150,9 +158,10 @@ class Expectations:
         Raises:
             ExpectationFailed: There were surely fewer or more.
             Inconclusive: The uncertainty of the times, or a busy host, leaves it open.
+            BenchError: Any number would be right, or none.
         """
-        if exactly is not None:
-            at_least = at_most = exactly
+        check_usec("expect_count", "within_usec", within_usec)
+        at_least, at_most = count_limits(exactly, at_least, at_most)
         origin = after or self.now()
         bound = pattern(self.run.names)
         window = Window(origin, 0, within_usec)
@@ -195,7 +204,7 @@ class Expectations:
         Args:
             pattern: What to count.
             hz: The rate.
-            tolerance: Largest deviation, as a share of `hz` (0.05: ± 5 %).
+            tolerance: Largest deviation, as a share of `hz` (0.05: ± 5 %); below 1.
             for_usec: How long to count; longer on a slow host, where single times scatter more.
 
         Returns:
@@ -204,7 +213,10 @@ class Expectations:
         Raises:
             ExpectationFailed: The rate was surely outside the tolerance.
             Inconclusive: The uncertainty of the times, or a busy host, leaves it open.
+            BenchError: The rate needs no event, or the time is none.
         """
+        check_rate(hz, tolerance)
+        check_usec("expect_rate", "for_usec", for_usec)
         origin = self.now()
         for_usec = self._on_this_host(for_usec)
         bound = pattern(self.run.names)
@@ -246,7 +258,14 @@ class Expectations:
         Raises:
             ExpectationFailed: One of them surely did not come in time.
             Inconclusive: The uncertainty of the times, or a busy host, leaves it open.
+            BenchError: There is no pattern, or nothing can come in this time.
         """
+        check_usec("expect_sequence", "within_usec", within_usec)
+        if not patterns:
+            raise BenchError(
+                "expect_sequence() has no pattern: it would pass whatever comes",
+                remedy="Write the patterns in their order: expect_sequence(a, b, within_usec=…).",
+            )
         origin = after or self.now()
         found: list[Event] = []
         for pattern in patterns:

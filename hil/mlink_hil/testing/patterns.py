@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Protocol
 
 from mlink_hil.testing.observed.events import Event
@@ -142,7 +143,10 @@ def row(table: str | None = None, **cells: object) -> Pattern:
 
     Args:
         table: The stream ("loop.table-out") or its module; None for the only stream of a script.
-        cells: Values of cells by the names of their columns; others may be anything.
+        cells: Values of cells by the names of their columns; others may be anything. The cells of a
+            row are text, as in the CSV file. A number matches each text of its value: 110 and
+            110.0 both match "110", "110.0" and "1.1e2". True and False match their words, in
+            capitals or not ("true", "True"). Anything else matches its `str()` exactly.
 
     Raises:
         ValueError: The table has no such column (raised by the expectation).
@@ -157,12 +161,12 @@ def row(table: str | None = None, **cells: object) -> Pattern:
                 raise ValueError(
                     f"{stream} has no column {name!r}; it has {', '.join(columns) or 'no header'}"
                 )
-            wanted[columns.index(name)] = str(value)
+            wanted[columns.index(name)] = value
 
         def matches(event: Event) -> bool:
             return all(
-                number < len(event.cells) and event.cells[number] == text
-                for number, text in wanted.items()
+                number < len(event.cells) and _is_text_of(event.cells[number], value)
+                for number, value in wanted.items()
             )
 
         what = ", ".join(f"{name}={value}" for name, value in cells.items())
@@ -192,6 +196,22 @@ def crosses(channel: str, level: float, *, upwards: bool) -> Pattern:
         return Bound(channel, matches, f"{channel} going {way} {level:g}")
 
     return bind
+
+
+def _is_text_of(text: str, value: object) -> bool:
+    """Return whether the text of a cell stands for a value (see `row`)."""
+    if text == str(value):
+        return True
+    if isinstance(value, bool):
+        return text.lower() == str(value).lower()
+    if not isinstance(value, Real) or "_" in text:  # a number may have _ in Python only
+        return False
+    for number in (int, float):  # a whole number of any length is compared exactly
+        try:
+            return bool(number(text) == value)
+        except (ValueError, OverflowError):
+            continue
+    return False
 
 
 def _range_text(value: int | None, at_least: float | None, at_most: float | None) -> str:

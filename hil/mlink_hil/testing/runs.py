@@ -121,15 +121,30 @@ class Runs:
         return RunOptions(out_dir=directory, record=option("--mlink-record") != "never")
 
     def _close(self, key: tuple[Wanted, str]) -> None:
+        """End a run; what failed in it since its last test is an error of the clean-up.
+
+        Raises:
+            MlinkError: The run has failed, and no test has reported that.
+        """
         run = self._runs.pop(key, None)
         if run is None:
             return
-        result = run.stop()
-        if result is None or result.recording_dir is None:
+        run.stop()
+        try:
+            run.check_end()
+        except Exception:
+            run.keep_recording = True
+            raise
+        finally:
+            self._keep_or_remove(run)
+
+    def _keep_or_remove(self, run: BenchRun) -> None:
+        """Encode the recording of a run that has ended, or remove it, as the user wants."""
+        if run.result is None or run.result.recording_dir is None:
             return
         always = self._config.getoption("--mlink-record") == "always"
         if not always and not run.keep_recording:
-            _remove(result.recording_dir)
+            _remove(run.result.recording_dir)
         else:
             run.encode()
 

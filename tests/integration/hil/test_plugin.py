@@ -274,6 +274,79 @@ def test_it(bench, board):
     assert "loop (run): its process was ended by signal 9" in outcome.text
 
 
+@pytest.mark.parametrize("how", ["stop raises", "strict, with a loss", "a failure is expected"])
+def test_a_run_that_fails_after_its_last_test_is_an_error_of_the_clean_up(
+    how: str, tmp_path: Path
+) -> None:
+    (tmp_path / "bench.toml").write_text(
+        f"""
+[bench]
+name = "ends"
+strict = {"true" if how.startswith("strict") else "false"}
+[modules.loop]
+type = "pyscript"
+script = "loop.py"
+ports_out = [{{ id = "rows", data_type = "TableRow" }}]
+[modules.slow]
+type = "pyscript"
+script = "slow.py"
+ports_in = [{{ id = "rows", data_type = "TableRow" }}]
+inputs = {{ rows = {{ from = "loop.rows", queue = {2 if how.startswith("strict") else 1000} }} }}
+"""
+    )
+    (tmp_path / "loop.py").write_text(
+        f"""
+import syntalos_mlink as syl
+rows = syl.get_output_port("rows")
+def prepare():
+    rows.set_metadata_value("table_header", ["n"])
+def run():
+    n = 0
+    while syl.is_running():
+        for _ in range(5):
+            rows.submit([n])
+            n += 1
+        syl.wait(20)
+def stop():
+    if {not how.startswith("strict")}:
+        raise RuntimeError("the door does not close")
+"""
+    )
+    (tmp_path / "slow.py").write_text(
+        f"""
+import time
+import syntalos_mlink as syl
+syl.get_input_port("rows").on_data = lambda row: time.sleep({0.05 if "strict" in how else 0})
+"""
+    )
+    (tmp_path / "test_it.py").write_text(
+        f"""
+from mlink_hil.testing import row
+
+def test_one(bench):
+    bench.expect(row("loop.rows"), within_usec=10_000_000)
+
+def test_two(bench):
+    bench.expect_count(row("loop.rows"), at_least=5, within_usec=1_000_000)
+    if {how.startswith("a failure")}:
+        bench.run.engine.request_stop("enough")
+        bench.faults.expect_failure("loop")
+"""
+    )
+    out = tmp_path / "out"
+    outcome = run_pytest(tmp_path, f"--mlink-out={out}")
+    if how.startswith("a failure"):
+        assert (outcome.code, outcome.counts) == (0, {"passed": 2}), outcome.text
+        return
+    assert (outcome.code, outcome.counts) == (1, {"passed": 2, "error": 1}), outcome.text
+    assert "ERROR at teardown of test_two" in outcome.text
+    assert "the run of ends failed at its end, after its last test:" in outcome.text
+    cause = "loop (stop): " if how == "stop raises" else "slow (account): "
+    assert cause in outcome.text
+    assert "→ " in outcome.text
+    assert list(out.rglob("manifest.toml"))  # the recording of what failed is kept
+
+
 def test_faults_are_made_and_expected(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         """

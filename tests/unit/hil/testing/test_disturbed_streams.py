@@ -41,7 +41,7 @@ def expectations(generator: random.Random) -> dict[str, Callable[[TestBench], ob
 
     def rate(bench: TestBench) -> None:
         bench.now = lambda: PRESS
-        bench.expect_rate(some, number * 100, tolerance=0.3, for_usec=within)
+        bench.expect_rate(some, max(1, number) * 100, tolerance=0.3, for_usec=within)
 
     return {
         "none": lambda bench: bench.expect_none(some, for_usec=within, after=PRESS),
@@ -50,7 +50,7 @@ def expectations(generator: random.Random) -> dict[str, Callable[[TestBench], ob
         "count": lambda bench: bench.expect_count(some, number, within_usec=within, after=PRESS),
         "edges": lambda bench: bench.expect_count(changes, number, within_usec=within, after=PRESS),
         "at least": lambda bench: bench.expect_count(
-            some, at_least=number, within_usec=within, after=PRESS
+            some, at_least=max(1, number), within_usec=within, after=PRESS
         ),
         "at most": lambda bench: bench.expect_count(
             some, at_most=number, within_usec=within, after=PRESS

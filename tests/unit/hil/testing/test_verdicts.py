@@ -3,13 +3,15 @@
 import itertools
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from mlink.errors import BenchError
 from mlink_hil.testing.bench import TestBench
 from mlink_hil.testing.handles.measurements import Measurement
 from mlink_hil.testing.observed.events import Event, Span, Window, rate_of
 from mlink_hil.testing.observed.history import History
-from mlink_hil.testing.patterns import Bound
+from mlink_hil.testing.patterns import Bound, row
 from mlink_hil.testing.verdicts import (
     ExpectationFailed,
     Inconclusive,
@@ -285,3 +287,74 @@ def test_a_time_measured_while_the_loop_waited_for_a_processor_is_inconclusive(
     )
     with pytest.raises(raised, match="limits ≤ 1"):
         TestBench(run).measure("it", 2, unit, at_most=1)
+
+
+# wrong arguments --------------------------------------------------------------------------------
+
+WRONG = {
+    "no time": lambda b: b.expect_none(edges_of, for_usec=0),
+    "a negative time": lambda b: b.expect_none(edges_of, for_usec=-5),
+    "no number": lambda b: b.expect_none(edges_of, for_usec=float("nan")),
+    "text": lambda b: b.expect_none(edges_of, for_usec="1 s"),
+    "without end": lambda b: b.expect_none(edges_of, for_usec=float("inf")),
+    "negative within": lambda b: b.expect(edges_of, within_usec=-1),
+    "ends before it begins": lambda b: b.expect(edges_of, within_usec=5, not_before_usec=6),
+    "after and around": lambda b: b.expect(edges_of, within_usec=5, after=PRESS, around=PRESS),
+    "around, not before": lambda b: b.expect(
+        edges_of, within_usec=5, not_before_usec=1, around=PRESS
+    ),
+    "any count": lambda b: b.expect_count(edges_of, within_usec=5),
+    "at least none": lambda b: b.expect_count(edges_of, at_least=0, within_usec=5),
+    "half an event": lambda b: b.expect_count(edges_of, 15.5, within_usec=5),
+    "negative count": lambda b: b.expect_count(edges_of, at_most=-1, within_usec=5),
+    "empty limits": lambda b: b.expect_count(edges_of, at_least=5, at_most=3, within_usec=5),
+    "number and limit": lambda b: b.expect_count(edges_of, 4, at_least=3, within_usec=5),
+    "count in no time": lambda b: b.expect_count(edges_of, at_most=3, within_usec=0),
+    "no rate": lambda b: b.expect_rate(edges_of, 0),
+    "any rate": lambda b: b.expect_rate(edges_of, 500, tolerance=5),
+    "rate in no time": lambda b: b.expect_rate(edges_of, 500, for_usec=0),
+    "empty sequence": lambda b: b.expect_sequence(within_usec=5),
+    "sequence in no time": lambda b: b.expect_sequence(edges_of, within_usec=-5),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_would_pass_or_fail_whatever_comes_is_refused_with_a_remedy(kind):
+    bench = TestBench(run_on_slow_host(1, [at(2000)], now_usec=10_000))
+    with pytest.raises(BenchError, match=r"^expect\w*\(") as refused:
+        WRONG[kind](bench)
+    assert refused.value.remedy
+    assert not bench.deadlines  # nothing was waited for
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "matches"),
+    [
+        ("110", 110, True),
+        ("110", 110.0, True),
+        ("110.0", 110, True),
+        ("1.1e2", 110, True),
+        ("0.1", 0.1, True),
+        ("0.1", np.float32(0.1), True),
+        ("7", np.int64(7), True),
+        ("9007199254740993", 9007199254740993, True),
+        ("9007199254740993", 9007199254740992, False),  # equal only as floats
+        ("1_1", 11, False),
+        ("110", 111.0, False),
+        ("", 0, False),
+        ("high", 1.0, False),
+        ("inf", 1, False),
+        ("nan", float("nan"), True),
+        ("110", "110", True),
+        ("110", "110.0", False),  # text is compared as text
+        ("true", True, True),
+        ("False", False, True),
+        ("1", True, False),
+        ("True", 1, False),
+        ("None", None, True),
+    ],
+)
+def test_a_number_matches_each_text_of_its_value_in_a_cell(cell, value, matches):
+    names = SimpleNamespace(row_stream=lambda _table: "loop.rows", columns=lambda _stream: ["n"])
+    bound = row("loop.rows", n=value)(names)
+    assert bound.matches(Event("loop.rows", 0, cells=(cell,))) is matches
