@@ -68,6 +68,7 @@ def test_that_passes(bench, board):
     assert "▼ uno.7" in outcome.text
 
 
+@pytest.mark.mostly_waits
 def test_a_slow_camera_has_seen_the_light_go_out_before_the_next_test(
     inner: Callable[..., Outcome],
 ) -> None:
@@ -172,6 +173,7 @@ def test_what_is_no_time_is_judged(bench, board):
     assert "this machine was busy; processes waited for a processor: " in outcome.text
 
 
+@pytest.mark.mostly_waits
 def test_inconclusive_tests_may_count_as_skipped(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         "def test_it(bench):\n    raise Inconclusive('who knows')\n",
@@ -182,6 +184,7 @@ def test_inconclusive_tests_may_count_as_skipped(inner: Callable[..., Outcome]) 
     assert outcome.counts == {"inconclusive": 1}
 
 
+@pytest.mark.mostly_waits
 def test_a_run_lasts_as_long_as_its_scope(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         """
@@ -212,6 +215,7 @@ def test_five(bench, camera):
     assert outcome.code == 0, outcome.text
 
 
+@pytest.mark.mostly_waits
 def test_a_missing_feature_skips_with_the_reason(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         """
@@ -232,6 +236,7 @@ def test_typo(bench): ...
     assert "unknown feature 'simulatd' in mlink_needs" in outcome.text
 
 
+@pytest.mark.mostly_waits
 def test_what_is_wrong_with_a_bench_is_reported_in_its_own_words(
     inner: Callable[..., Outcome],
 ) -> None:
@@ -261,6 +266,7 @@ def test_bad_board(bench):
     assert "has no module 'fingr' to leave out" in outcome.text
 
 
+@pytest.mark.mostly_waits
 def test_a_script_that_fails_during_a_test_fails_the_test(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         """
@@ -347,6 +353,7 @@ def test_two(bench):
     assert list(out.rglob("manifest.toml"))  # the recording of what failed is kept
 
 
+@pytest.mark.mostly_waits
 def test_faults_are_made_and_expected(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         """
@@ -376,6 +383,7 @@ def test_frozen_camera_sends_no_frames(bench, camera):
     assert outcome.counts == {"passed": 4}, outcome.text
 
 
+@pytest.mark.mostly_waits
 @pytest.mark.parametrize(
     ("option", "passes", "kept"),
     [
@@ -424,6 +432,7 @@ def test_it(bench, board):
     assert [each.get("name") for each in properties] == ["mlink.press to light"]
 
 
+@pytest.mark.mostly_waits
 def test_what_did_not_run_is_in_the_report_with_its_reason(
     inner: Callable[..., Outcome], tmp_path: Path
 ) -> None:
