@@ -121,20 +121,22 @@ def find_again(
 ) -> str | None:
     """Return the present address of a board that was lost; None while it is away.
 
-    A USB device is found by its identity, whatever its new address; a link or a pseudo-terminal
-    when its path exists again. A URL is returned unchanged.
+    A USB device is found by its identity, whatever its new address; a link, a pseudo-terminal
+    or the socket of a simulated board (unix://PATH) when its path exists again. Another URL is
+    returned unchanged.
 
     Args:
         spec: Device string of the bench.
         before: Identity of the board when it was opened.
         ports: Lists the ports that are present.
     """
-    if "://" in spec:
+    scheme, separator, path = spec.partition("://")
+    if separator and scheme != "unix":
         return spec
     if before is not None and before.vendor_id is not None:
         same = [port for port in ports() if before.is_same_device(port)]
         return same[0].address if same else None
-    return spec if Path(spec).exists() else None
+    return spec if Path(path or spec).exists() else None
 
 
 def identify(address: str, *, ports: Ports = present_ports) -> PortIdentity | None:

@@ -109,7 +109,8 @@ class RunEnding:
         until_s = monotonic() + _EXIT_CODE_S
         while any(worker.runs and not worker.rung for worker in self.workers.values()):
             if monotonic() >= until_s or self.interrupts.forced:
-                self.reporter.log("", logging.WARNING, "not all processes have reported their end")
+                text = "not all processes have reported their end"
+                self.reporter.log("", logging.WARNING, text, of_wall_clock=True)
                 return
             self.pump(_STEP_S)
 
@@ -153,7 +154,7 @@ class RunEnding:
         ]
 
     def _log(self, worker: WorkerHandle, text: str) -> None:
-        self.reporter.log(worker.name, logging.WARNING, text)
+        self.reporter.log(worker.name, logging.WARNING, text, of_wall_clock=True)
 
 
 def _is_draining(worker: WorkerHandle) -> bool:

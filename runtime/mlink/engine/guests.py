@@ -59,7 +59,13 @@ class Hosting:
             if waited_s >= _SHOWN_AFTER_S and not shown:
                 shown = True
                 missing = "is not ready" if begins else "has not ended"
-                log.warning("%s %s after %g s", what, missing, _SHOWN_AFTER_S)
+                log.warning(
+                    "%s %s after %g s",
+                    what,
+                    missing,
+                    _SHOWN_AFTER_S,
+                    extra={"of_wall_clock": True},
+                )
             self.pump(min(_STEP_S, limit_s - waited_s))
         return event.is_set()
 

@@ -101,7 +101,7 @@ class Reaching:
                     shown.add(worker.name)
                     doing = _DOING.get(reached, "connecting")
                     text = f"still {doing} after {_SHOWN_AFTER_S:g} s{self.at(worker)}"
-                    self.reporter.log(worker.name, logging.WARNING, text)
+                    self.reporter.log(worker.name, logging.WARNING, text, of_wall_clock=True)
 
     def at(self, worker: WorkerHandle) -> str:
         """Return where a worker stands, as the end of a sentence."""

@@ -69,7 +69,8 @@ class ReporterLogHandler(logging.Handler):
             self._pass_on(self._of_others.get())
 
     def _pass_on(self, record: logging.LogRecord) -> None:
-        self._reporter.log("", record.levelno, record.getMessage())
+        of_wall_clock = getattr(record, "of_wall_clock", False)
+        self._reporter.log("", record.levelno, record.getMessage(), of_wall_clock=of_wall_clock)
 
     def __enter__(self) -> Self:
         self._thread_id = threading.get_ident()
@@ -213,16 +214,19 @@ class Reporter:
             if subscription.queued
         ]
 
-    def log(self, module: str, level: int, text: str) -> None:
+    def log(self, module: str, level: int, text: str, *, of_wall_clock: bool = False) -> None:
         """Pass a log line to the observer and the recording.
 
         Args:
             module: The module's name; "" for the engine.
             level: A `logging` level.
             text: The message.
+            of_wall_clock: Whether it depends on how fast this machine is. In virtual time such a
+                line is not recorded: two runs have the same log.
         """
         self._observer.on_log(module, level, text)
-        self._keep(module, level, text)
+        if not of_wall_clock or self.virtual_usec is None:
+            self._keep(module, level, text)
 
     def output(self, module: str, text: str) -> None:
         """Pass a line that a script printed to the observer and the recording."""

@@ -226,3 +226,14 @@ def test_the_engines_own_log_lines_become_the_runs(desk):
     logging.getLogger("mlink.devices").error("after the run")
     assert desk.watcher.logs == [("", logging.INFO, "opened uno")]
     assert (logger.level, logger.propagate, list(logger.handlers)) == before
+
+
+def test_in_virtual_time_a_line_about_this_machines_speed_is_shown_but_not_recorded(desk):
+    desk.reporter.recording = desk.recording
+    desk.reporter.log("cam", logging.WARNING, "still loading after 5 s", of_wall_clock=True)
+    assert [line[-1] for line in desk.recording.lines] == ["still loading after 5 s"]
+    desk.reporter.virtual_usec = lambda: 0
+    desk.reporter.log("cam", logging.WARNING, "still preparing after 5 s", of_wall_clock=True)
+    desk.reporter.log("cam", logging.WARNING, "no light")
+    assert [line[-1] for line in desk.recording.lines][1:] == ["no light"]
+    assert desk.watcher.logs[1][-1] == "still preparing after 5 s"

@@ -21,7 +21,7 @@ _REMEDY = "Check the cable, the hub and the board's power supply, then start aga
 class Recovery:
     """Fails the run on a loss, or reconnects the board and restores its state.
 
-    The methods are called in the session's reader thread or in the thread that noticed the loss.
+    The methods are called in calls of the session's `Waiting` or by who noticed the loss.
 
     Args:
         session: The connection to the board.
@@ -63,7 +63,10 @@ class Recovery:
         self._log = log
         self._lost_ns = 0
         self._reconnect = Reconnect(
-            lambda: find(spec, identity), self._reopen, self._on_state, name=session.name
+            lambda: find(spec, identity),
+            self._reopen,
+            self._on_state,
+            waiting=session.waiting,
         )
 
     @property
@@ -98,7 +101,7 @@ class Recovery:
         self._reconnect.close(self._session.close)
 
     def _reopen(self, address: str) -> None:
-        """Open the board at its present address and restore it (the reconnection's thread)."""
+        """Open the board at its present address and restore it."""
         self._session.reconnect(open_transport(address, self._settings.baud_rate))
         if self._settings.on_reconnect == "stop":
             return

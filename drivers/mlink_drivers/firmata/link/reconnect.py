@@ -4,8 +4,7 @@
                            ▲                   │
                            └────── pause ──────┘ cannot be opened, or lost again
 
-One thread per loss, which ends when the board is back or `close` is called. The functions that wait
-and that start the thread can be replaced, so that tests run on a manual clock.
+Searches and attempts are calls of the board's `Waiting`, so they happen in virtual time too.
 """
 
 from __future__ import annotations
@@ -14,14 +13,15 @@ import enum
 import logging
 import threading
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from mlink.errors import DeviceError
+from mlink.waiting import Registration, Waiting
 
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 1.0
 """Longest pause between two searches; a search takes some ms."""
-_JOIN_POLL_S: Final = 0.1
+_INTERRUPT_S: Final = 0.1
 _log = logging.getLogger(__name__)
 
 
@@ -33,35 +33,14 @@ class LinkState(enum.Enum):
     REOPENING = "reopening"
 
 
-class Thread(Protocol):
-    """The part of a thread that `Reconnect` uses."""
-
-    def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended."""
-        ...
-
-    def is_alive(self) -> bool:
-        """Whether it is running."""
-        ...
-
-
-def start_thread(run: Callable[[], None], name: str) -> Thread:
-    """Start the thread for one loss."""
-    thread = threading.Thread(target=run, name=f"reconnect {name}", daemon=True)
-    thread.start()
-    return thread
-
-
 class Reconnect:
     """Searches and reopens a lost board until it is back.
 
     Args:
         find: Returns the board's address, None while it is away; may raise DeviceError.
         reopen: Opens the board at an address and restores its state; may raise DeviceError.
-        on_state: Called with each new state and a reason or address, in the thread that caused it.
-        name: Name of the board, for the thread and the log.
-        wait: Waits a number of seconds; returns True when `close` was called.
-        start: Starts the thread of a loss.
+        on_state: Called with each new state and a reason or address, by what caused it.
+        waiting: Makes the calls that search and reopen.
     """
 
     def __init__(
@@ -70,21 +49,22 @@ class Reconnect:
         reopen: Callable[[str], None],
         on_state: Callable[[LinkState, str], None],
         *,
-        name: str = "",
-        wait: Callable[[float], bool] | None = None,
-        start: Callable[[Callable[[], None], str], Thread] = start_thread,
+        waiting: Waiting,
     ) -> None:
         self._find = find
         self._reopen = reopen
         self._on_state = on_state
-        self._name = name
-        self._closing = threading.Event()
-        self._wait = wait or self._closing.wait
-        self._start = start
+        self._waiting = waiting
         self._lock = threading.Lock()
         self._state = LinkState.CONNECTED
         self._lost_again = False
-        self._thread: Thread | None = None
+        self._reported = ""
+        """The refusal that was reported last; the same one is not reported again."""
+        self._closing = False
+        self._next: Registration | None = None
+        self._attempt_ended = threading.Event()
+        self._attempting: threading.Thread | None = None
+        """The thread in which an attempt runs."""
 
     @property
     def state(self) -> LinkState:
@@ -96,37 +76,59 @@ class Reconnect:
         with self._lock:
             if self._state is LinkState.REOPENING:
                 self._lost_again = True
-            if self._state is not LinkState.CONNECTED or self._closing.is_set():
+            if self._state is not LinkState.CONNECTED or self._closing:
                 return
             self._state = LinkState.LOST
         self._on_state(LinkState.LOST, reason)
-        self._thread = self._start(self.run, self._name)
-
-    def run(self) -> None:
-        """Search until the board is back or `close` is called; runs in the thread."""
-        pause_s = FIRST_PAUSE_S
-        reported = ""
-        while not self._closing.is_set() and not self._wait(pause_s):
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-            try:
-                if self._try():
-                    return
-                reported = ""  # it was away again: report the next refusal
-            except DeviceError as error:
-                if error.message != reported and not self._closing.is_set():
-                    reported = error.message
-                    self._set(LinkState.LOST, reported)
-            except Exception as error:  # noqa: BLE001 - the thread must go on searching
-                _log.exception("%s: reopening failed", self._name)
-                self._set(LinkState.LOST, f"reopening failed: {error!r}")
+        self._reported = ""
+        self._look_later(FIRST_PAUSE_S)
 
     def close(self, interrupt: Callable[[], None] = lambda: None) -> None:
         """Stop searching; `interrupt` is called repeatedly until a running attempt has ended."""
-        self._closing.set()
-        thread = self._thread
-        while thread is not None and thread.is_alive():
+        with self._lock:
+            self._closing = True
+            search, self._next = self._next, None
+        if search is not None:
+            search.cancel()
+        while self._attempting not in (None, threading.current_thread()):
             interrupt()
-            thread.join(_JOIN_POLL_S)
+            self._attempt_ended.wait(_INTERRUPT_S)
+
+    def _look_later(self, pause_s: float) -> None:
+        time_ns = self._waiting.now_ns() + round(pause_s * 1e9)
+        with self._lock:
+            if not self._closing:
+                self._next = self._waiting.at(time_ns, lambda: self._look(pause_s))
+
+    def _look(self, pause_s: float) -> None:
+        """Search once, after a pause; if the board is not back, do so again later."""
+        with self._lock:
+            if self._closing:
+                return
+            self._attempt_ended.clear()
+            self._attempting = threading.current_thread()
+        try:
+            is_back = self._attempt()
+        finally:
+            self._attempting = None
+            self._attempt_ended.set()
+        if not is_back:
+            self._look_later(min(pause_s * 2, LONGEST_PAUSE_S))
+
+    def _attempt(self) -> bool:
+        """Return whether the board is back; report why it is not."""
+        try:
+            if self._try():
+                return True
+            self._reported = ""  # it was away again: report the next refusal
+        except DeviceError as error:
+            if error.message != self._reported and not self._closing:
+                self._reported = error.message
+                self._set(LinkState.LOST, error.message)
+        except Exception as error:  # noqa: BLE001 - it must go on searching
+            _log.exception("reopening failed")
+            self._set(LinkState.LOST, f"reopening failed: {error!r}")
+        return False
 
     def _try(self) -> bool:
         address = self._find()

@@ -10,6 +10,8 @@ from __future__ import annotations
 import enum
 import logging
 import threading
+import time
+from collections import deque
 from typing import Final, Protocol, Self
 
 import msgspec
@@ -102,6 +104,8 @@ class Session:
         self.decoder = Decoder()
         self.pace: Pace | None = None
         """Limits the rate of sending, where the line is faster than the board."""
+        self._unsent: deque[tuple[bytes, Registration]] = deque()
+        """Parts that are sent at later moments; in virtual time only."""
         self._description: BoardDescription | None = None
         self._listener = listener
         self._timeout_s = handshake_timeout_s
@@ -210,6 +214,9 @@ class Session:
             before, self._state = self._state, SessionState.CLOSED
         if before is SessionState.CONNECTED:
             try:
+                if self.waiting.is_virtual:  # no time passes any more: nothing overruns the board
+                    self.pace = None
+                    self._send_rest()
                 self._write(farewell + (encode.system_reset() if self._reset_on_close else b""))
             except DeviceLostError as error:
                 _log.info("%s: the reset at close was not sent: %s", self.name, error.message)
@@ -271,7 +278,7 @@ class Session:
             left_s = (deadline_ns - waiting.now_ns()) / 1e9
             if left_s <= 0:
                 raise handshake.failure(self._timeout_s, self.transport.baud_rate)
-            identified = handshake.identified
+            identified, asked_ns = handshake.identified, waiting.now_ns()
             self._write(handshake.request())
             waiting.until(
                 lambda before=identified: (  # type: ignore[misc]
@@ -282,6 +289,9 @@ class Session:
                 ),
                 min(REPEAT_S, left_s),
             )
+            if not handshake.complete and waiting.is_virtual and waiting.now_ns() == asked_ns:
+                self._check_connecting()
+                raise DeviceError(f"the run has ended while {self.transport.address} connected")
         if self._failure is not None:
             raise self._failure
         return handshake.description()
@@ -345,9 +355,34 @@ class Session:
             if self.pace is None:
                 self.transport.write(data)
             else:
-                for part in self.pace.parts(data):
-                    self.transport.write(part)
+                for part in self.pace.split(data):
+                    self._write_in_time(part, self.pace)
             self._statistics.bytes_out += len(data)
+
+    def _write_in_time(self, part: bytes, pace: Pace) -> None:
+        """Wait until the board has room, then send; in virtual time a later call sends."""
+        waiting = self.waiting
+        now_ns = waiting.now_ns()
+        time_ns = pace.send_at(part, now_ns)
+        if waiting.is_virtual and (self._unsent or time_ns > now_ns):
+            self._unsent.append((part, waiting.at(time_ns, self._send_next)))
+            return
+        if time_ns > now_ns:
+            time.sleep((time_ns - now_ns) / 1e9)
+        self.transport.write(part)
+
+    def _send_next(self) -> None:
+        """Send the next part, whose moment has come."""
+        try:
+            self.transport.write(self._unsent.popleft()[0])
+        except DeviceLostError as error:
+            self._lose(error)
+
+    def _send_rest(self) -> None:
+        while self._unsent:
+            part, call = self._unsent.popleft()
+            call.cancel()
+            self.transport.write(part)
 
     def _lose(self, error: DeviceError) -> None:
         with self._state_lock:
@@ -379,6 +414,8 @@ class Session:
         if registration is not None:
             registration.cancel()
         with self._write_lock:
+            while self._unsent:
+                self._unsent.popleft()[1].cancel()
             self.transport.close()
 
     def _end_waiting(self) -> None:

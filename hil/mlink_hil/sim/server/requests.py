@@ -120,6 +120,7 @@ class Requests:
                 self._need_power()
                 self._port.unplug()
                 self._board.reset()
+                self._control.has_woken = True  # in virtual time: its module sees the hang-up now
             case messages.Plug():
                 self._port.plug()  # the program then boots the board
             case messages.Stick(pin=pin):

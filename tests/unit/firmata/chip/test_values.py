@@ -144,18 +144,16 @@ def test_without_channels_the_sampling_ends():
 
 
 def test_single_commands_never_wait_and_bursts_wait_for_the_boards_buffer():
-    now = [0]
-    slept: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        now[0] += round(seconds * 1e9)
-
-    pace = Pace(100, 25, now_ns=lambda: now[0], sleep=sleep)
-    for _ in range(100):  # 3 bytes a millisecond
-        assert list(pace.parts(b"abc")) == [b"abc"]
-        now[0] += MSEC
-    assert slept == []
-    parts = list(pace.parts(bytes(450)))
+    pace = Pace(100, 25)
+    for now_ns in range(0, 100 * MSEC, MSEC):  # 3 bytes a millisecond
+        assert pace.send_at(b"abc", now_ns) == now_ns
+    now_ns = 100 * MSEC
+    parts = list(pace.split(bytes(450)))
     assert [len(part) for part in parts] == [100, 100, 100, 100, 50]
-    assert sum(slept) == pytest.approx(350 / 25 / 1000)
+    times = [pace.send_at(part, now_ns) for part in parts]
+    assert times[0] == now_ns
+    assert times[-1] - now_ns == 350 * MSEC // 25
+    last = times[-1]
+    for _ in range(5):  # small commands behind a burst do not overtake it
+        assert pace.send_at(b"abc", now_ns) > last
+        last += 3 * MSEC // 25

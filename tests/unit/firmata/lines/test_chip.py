@@ -134,7 +134,7 @@ def test_the_stream_carries_what_is_known_of_the_boards_clock(running):
 
 def test_a_raised_baud_rate_paces_what_is_sent_by_the_boards_buffer(running):
     assert running.session.baud_rate == 1_000_000
-    assert [len(part) for part in running.session.pace.parts(bytes(150))] == [100, 50]
+    assert [len(part) for part in running.session.pace.split(bytes(150))] == [100, 50]
 
 
 @pytest.mark.parametrize("can_change", [True, False])

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from mlink.errors import DeviceError
+from mlink.waiting import ServiceLoop
 from mlink_drivers.firmata.link.reconnect import LONGEST_PAUSE_S, LinkState, Reconnect
+from tests.support.manual_waiting import ManualWaiting
 
 CONNECTED, LOST, REOPENING = LinkState.CONNECTED, LinkState.LOST, LinkState.REOPENING
 
 
 class Bench:
-    """A board that is there from `back_at_s` on; its thread runs only when a test calls `run`."""
+    """A board that is there from `back_at_s` on; time passes only in `advance`."""
 
     def __init__(self):
-        self.now_s = 0.0
-        self.waits = []
+        self.waiting = ManualWaiting()
+        self.searched_at_s = []
         self.back_at_s = 0.0
         self.refusals = []
         self.reopened = []
         self.states = []
-        self.stop_at_s = 1e9
-        self.threads = 0
-        self.reconnect = Reconnect(
-            self.find, self.reopen, self.on_state, wait=self.wait, start=self.start
-        )
+        self.reconnect = Reconnect(self.find, self.reopen, self.on_state, waiting=self.waiting)
 
-    def start(self, run, name):
-        self.threads += 1
-        self.run = run
+    @property
+    def now_s(self):
+        return self.waiting.now_ns() / 1e9 - 1
 
-    def wait(self, pause_s):
-        self.waits.append(pause_s)
-        self.now_s += pause_s
-        return self.now_s >= self.stop_at_s
+    def advance(self, seconds=10.0):
+        self.waiting.advance(seconds)
 
     def find(self):
+        self.searched_at_s.append(self.now_s)
         return "/dev/ttyACM1" if self.now_s >= self.back_at_s else None
 
     def reopen(self, address):
@@ -69,14 +68,14 @@ def test_a_loss_is_reported_at_once_with_its_reason(bench):
 def test_a_loss_that_is_noticed_twice_is_one_loss(bench):
     bench.reconnect.lost("hang-up")
     bench.reconnect.lost("write failed")
-    assert bench.threads == 1
+    assert bench.waiting.pending == 1
     assert bench.states == [(LOST, "hang-up")]
 
 
 def test_a_board_that_is_back_is_reopened_where_it_is(bench):
     bench.reconnect.lost("hang-up")
     bench.back_at_s = 5
-    bench.run()
+    bench.advance()
     assert bench.reopened == ["/dev/ttyACM1"]
     assert bench.states[1:] == [(REOPENING, "/dev/ttyACM1"), (CONNECTED, "/dev/ttyACM1")]
     assert bench.reconnect.state is CONNECTED
@@ -85,18 +84,21 @@ def test_a_board_that_is_back_is_reopened_where_it_is(bench):
 def test_it_looks_soon_at_first_and_then_about_once_a_second(bench):
     bench.reconnect.lost("hang-up")
     bench.back_at_s = 60
-    bench.run()
-    assert bench.waits[0] <= 0.2
-    assert bench.waits == sorted(bench.waits)
-    assert max(bench.waits) == LONGEST_PAUSE_S
-    assert 60 <= bench.now_s < 60 + LONGEST_PAUSE_S
+    bench.advance(70)
+    searched = bench.searched_at_s
+    pauses = [round(b - a, 6) for a, b in zip([0.0, *searched], searched, strict=False)]
+    assert pauses[0] <= 0.2
+    assert pauses == sorted(pauses)
+    assert max(pauses) == LONGEST_PAUSE_S
+    assert 60 <= searched[-1] < 60 + LONGEST_PAUSE_S
+    assert bench.waiting.pending == 0
 
 
 def test_a_board_that_cannot_be_opened_yet_is_tried_again_and_reported_once(bench):
     denied = DeviceError("no permission")  # udev sets it a moment after the node appears
     bench.refusals = [denied, denied, denied]
     bench.reconnect.lost("hang-up")
-    bench.run()
+    bench.advance()
     assert [detail for state, detail in bench.states if state is LOST] == [
         "hang-up",
         "no permission",
@@ -115,7 +117,7 @@ def test_several_boards_that_fit_are_no_reason_to_give_up(bench):
 
     bench.reconnect._find = find
     bench.reconnect.lost("hang-up")
-    bench.run()
+    bench.advance()
     assert (LOST, "fits 2 boards") in bench.states
     assert bench.reopened == ["/dev/ttyACM0"]
 
@@ -123,7 +125,7 @@ def test_several_boards_that_fit_are_no_reason_to_give_up(bench):
 def test_a_fault_of_ours_is_logged_and_the_board_is_tried_again(bench, caplog):
     bench.refusals = [KeyError("oops")]
     bench.reconnect.lost("hang-up")
-    bench.run()
+    bench.advance()
     assert "reopening failed" in caplog.text
     assert bench.reconnect.state is CONNECTED
 
@@ -131,37 +133,48 @@ def test_a_fault_of_ours_is_logged_and_the_board_is_tried_again(bench, caplog):
 def test_a_board_that_is_lost_again_while_it_is_reopened_is_tried_again(bench):
     bench.refusals = [lambda: bench.reconnect.lost("hang-up again")]
     bench.reconnect.lost("hang-up")
-    bench.run()
+    bench.advance()
     assert len(bench.reopened) == 2
     assert bench.reconnect.state is CONNECTED
-    assert bench.threads == 1
+    assert bench.waiting.pending == 0
 
 
 def test_every_loss_has_its_own_attempts(bench):
+    first_s = []
     for _ in range(3):
+        lost_s = bench.now_s
         bench.reconnect.lost("hang-up")
-        bench.run()
-    assert [state for state, _ in bench.states].count(LOST) == bench.threads == 3
-    assert bench.waits == [bench.waits[0]] * 3
+        bench.advance()
+        first_s.append(round(bench.searched_at_s[-1] - lost_s, 6))
+    assert [state for state, _ in bench.states].count(LOST) == 3
+    assert first_s == [first_s[0]] * 3
 
 
 def test_closing_ends_the_search(bench):
-    bench.back_at_s = 1e9
-    bench.stop_at_s = 30
+    bench.back_at_s = 30
     bench.reconnect.lost("hang-up")
-    bench.run()
+    bench.advance(20)
+    bench.reconnect.close()
+    bench.advance(20)
     assert bench.reopened == []
+    assert bench.waiting.pending == 0
 
 
 def test_nothing_is_lost_after_closing(bench):
     bench.reconnect.close()
     bench.reconnect.lost("hang-up")
-    assert (bench.states, bench.threads) == ([], 0)
+    assert (bench.states, bench.waiting.pending) == ([], 0)
 
 
-def test_closing_interrupts_an_attempt_in_its_own_thread():
-    import threading
+def test_closing_within_an_attempt_does_not_wait_for_it(bench):
+    bench.refusals = [bench.reconnect.close]
+    bench.reconnect.lost("hang-up")
+    bench.advance()
+    assert len(bench.reopened) == 1
+    assert bench.waiting.pending == 0
 
+
+def test_closing_interrupts_an_attempt_in_another_thread():
     entered, interrupted = threading.Event(), threading.Event()
 
     def reopen(address):
@@ -170,10 +183,12 @@ def test_closing_interrupts_an_attempt_in_its_own_thread():
         raise DeviceError("closed while connecting")
 
     states = []
-    reconnect = Reconnect(lambda: "x", reopen, lambda *state: states.append(state), name="uno")
-    reconnect.lost("hang-up")
-    assert entered.wait(5)
-    assert any(thread.name == "reconnect uno" for thread in threading.enumerate())
-    reconnect.close(interrupted.set)
-    assert not any(thread.name == "reconnect uno" for thread in threading.enumerate())
+    with ServiceLoop("uno") as waiting:
+        reconnect = Reconnect(
+            lambda: "x", reopen, lambda *state: states.append(state), waiting=waiting
+        )
+        reconnect.lost("hang-up")
+        assert entered.wait(5)
+        reconnect.close(interrupted.set)
+        waiting.settle()
     assert (LOST, "closed while connecting") not in states  # not reported after close

@@ -1,0 +1,168 @@
+"""Every example bench, every firmware and every part runs in virtual time, twice the same."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from mlink import recording
+from mlink.recording.care.verify import verify_recording
+from mlink_hil.sim.fetch_firmware import is_cached
+from tests.integration.virtual_time.test_simulated_benches import files_of, run
+from tests.support.hil_examples import BENCHES
+
+pytestmark = pytest.mark.sim
+
+PARTS = """\
+[bench]
+name = "parts"
+
+[devices]
+uno = "virtual:uno?clock_ppm=80"
+
+[virtual.knob]
+type = "sensor"
+line = "uno.A0"
+noise_volt = 0.3
+
+[virtual.finger]
+type = "button"
+line = "uno.7"
+presses_hz = 20
+press_msec = 10
+bounce = { count = 6, seed = 3 }
+
+[virtual.far]
+type = "wire"
+ends = ["uno.4", "uno.5"]
+delay_usec = 300
+
+[modules.board]
+type = "firmata-io"
+device = "uno"
+sampling_interval_msec = 10
+analog_lines = [14]
+inputs = { fmctl = "loop.firmatactl-out" }
+
+[modules.loop]
+type = "pyscript"
+script = "loop.py"
+ports_in = [{ id = "firmata-in", data_type = "LineReading" }]
+ports_out = [
+    { id = "firmatactl-out", data_type = "LineCommand" },
+    { id = "table-out", data_type = "TableRow" },
+]
+inputs = { firmata-in = "board.fmdata" }
+
+[modules.log]
+type = "table"
+inputs = { rows = "loop.table-out" }
+"""
+PARTS_LOOP = """\
+import syntalos_mlink as syl
+
+readings = syl.get_input_port("firmata-in")
+commands = syl.get_output_port("firmatactl-out")
+table = syl.get_output_port("table-out")
+far = syl.HwOutputLine(commands, 4)
+lines = [syl.HwInputLine(commands, number) for number in (5, 7, 14)]
+
+def prepare():
+    table.set_metadata_value("table_header", ["time_usec", "line", "value"])
+    readings.on_data = on_reading
+
+def start():
+    for line in (far, *lines):
+        line.send_mode()
+
+def on_reading(reading):
+    if reading is not None:
+        table.submit([reading.time_usec, reading.line_id, reading.value])
+
+def run():
+    level = 0
+    while syl.is_running():
+        level = 1 - level
+        far.set_value(level)
+        syl.wait(100)
+"""
+
+
+BURST = """\
+def run():
+    syl.wait(100)
+    for number in range(60):
+        far.set_value((number + 1) % 2)
+    while syl.is_running():
+        syl.wait(100)
+"""
+
+
+def twice(folder, *options, seconds="1"):
+    """Run a bench twice with one seed; return the first recording's folder."""
+    for out in ("first", "second"):
+        done = run(folder, "--for", seconds, "--seed", "7", *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        next((folder / "out").iterdir()).rename(folder / out)
+    first, second = files_of(folder / "first"), files_of(folder / "second")
+    assert sorted(first) == sorted(second)
+    differing = [name for name in first if first[name].read_bytes() != second[name].read_bytes()]
+    assert differing == []
+    report = verify_recording(folder / "first")
+    assert not report.of_level("damage")
+    assert not report.of_level("incomplete")
+    return folder / "first"
+
+
+@pytest.mark.parametrize(
+    ("bench", "table", "rows"),
+    [
+        ("two-boards", "trips", 10),
+        ("dut-firmware", "presses", 4),
+        ("camera-sees-light", None, 0),
+    ],
+)
+def test_an_example_gives_the_same_files_twice(tmp_path, bench, table, rows):
+    shutil.copytree(BENCHES / bench, tmp_path, dirs_exist_ok=True)
+    first = twice(tmp_path)
+    if table is not None:
+        with recording.open(first) as found:
+            assert len(found[table].times_usec) >= rows
+
+
+@pytest.mark.parametrize("options", ["firmware=standard", "simulator=protocol"])
+def test_a_board_without_the_chips_clock_gives_the_same_files_twice(tmp_path, options):
+    if options == "firmware=standard" and not is_cached():
+        pytest.skip("StandardFirmata is not installed (mlink_hil.sim.fetch_firmware)")
+    shutil.copytree(BENCHES / "led-follows-button", tmp_path, dirs_exist_ok=True)
+    lab = tmp_path / "lab.toml"
+    lab.write_text(f'[devices]\nuno = "virtual:uno?{options}"\neye = "virtual:scene"\n')
+    first = twice(tmp_path, "--devices", str(lab))
+    with recording.open(first) as found:
+        presses = len(found["events"].times_usec)
+        assert presses >= 5
+        assert len(found["finger-latencies"].times_usec) in (presses, presses - 1)
+
+
+def test_sensor_bouncing_button_and_wire_give_the_same_files_twice(tmp_path):
+    (tmp_path / "bench.toml").write_text(PARTS)
+    (tmp_path / "loop.py").write_text(PARTS_LOOP)
+    first = twice(tmp_path)
+    with recording.open(first) as found:
+        rows = [(line, value) for _, line, value in found["log"].rows]
+    assert {line for line, _ in rows} == {"5", "7", "14"}
+    assert len({value for line, value in rows if line == "14"}) > 20  # noise and a sine
+
+
+def test_a_burst_of_commands_does_not_overrun_the_boards_buffer(tmp_path):
+    (tmp_path / "bench.toml").write_text(PARTS.replace("delay_usec = 300", "delay_usec = 30"))
+    burst = PARTS_LOOP[: PARTS_LOOP.index("def run")] + BURST
+    (tmp_path / "loop.py").write_text(burst)
+    done = run(tmp_path, "--for", "0.5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with recording.open(next((tmp_path / "out").iterdir())) as found:
+        edges = [value for _, line, value in found["log"].rows if line == "5"]
+        executed = found.attributes["reports"]["board"]["commands_executed"]
+    assert edges == ["0", *["1", "0"] * 30]
+    assert executed == 60 + 4  # the lines' modes too
