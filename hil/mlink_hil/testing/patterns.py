@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Protocol
 
+from mlink.errors import BenchError
 from mlink_hil.testing.observed.events import Event
 from mlink_hil.testing.verdicts import hidden_in_tracebacks
 
@@ -103,7 +104,19 @@ def reading(
         at_least: Lowest value.
         at_most: Highest value.
         board: Device or module of the board; None for the only one.
+
+    Raises:
+        BenchError: No reading can match.
     """
+    low, high = (
+        (-math.inf if at_least is None else at_least),
+        (math.inf if at_most is None else at_most),
+    )
+    if not low <= (low if value is None else value) <= high:  # also where one is no number
+        raise BenchError(
+            f"reading(value={value}, at_least={at_least}, at_most={at_most}): no value fits",
+            remedy="Write limits that do not exclude each other, or the value alone.",
+        )
     text = _range_text(value, at_least, at_most)
 
     def matches(event: Event) -> bool:
@@ -126,7 +139,15 @@ def frame(camera: str | None = None, *, index: int | None = None) -> Pattern:
     Args:
         camera: Module, device or stream of the camera; None for the only one.
         index: Number of the frame, from 0; None for any frame.
+
+    Raises:
+        BenchError: No frame has such a number.
     """
+    if index is not None and not index >= 0:
+        raise BenchError(
+            f"frame(index={index}): frames have numbers from 0",
+            remedy="Leave out `index` for any frame; camera.picture() is the newest one.",
+        )
 
     def matches(event: Event) -> bool:
         return index is None or event.value == index
@@ -182,7 +203,15 @@ def crosses(channel: str, level: float, *, upwards: bool) -> Pattern:
         channel: A channel of values.
         level: The level: upwards it must be reached, downwards fallen below.
         upwards: The direction.
+
+    Raises:
+        BenchError: No value passes such a level.
     """
+    if not level > 0:
+        raise BenchError(
+            f"{channel} cannot pass the level {level:g}: brightness is 0 or higher",
+            remedy="Write a level above 0; white is 255 in a picture of 8 bits.",
+        )
 
     def matches(event: Event) -> bool:
         if event.previous is None:

@@ -11,7 +11,7 @@ from mlink_hil.testing.bench import TestBench
 from mlink_hil.testing.handles.measurements import Measurement
 from mlink_hil.testing.observed.events import Event, Span, Window, rate_of
 from mlink_hil.testing.observed.history import History
-from mlink_hil.testing.patterns import Bound, row
+from mlink_hil.testing.patterns import Bound, crosses, frame, reading, row
 from mlink_hil.testing.verdicts import (
     ExpectationFailed,
     Inconclusive,
@@ -325,6 +325,24 @@ def test_what_would_pass_or_fail_whatever_comes_is_refused_with_a_remedy(kind):
         WRONG[kind](bench)
     assert refused.value.remedy
     assert not bench.deadlines  # nothing was waited for
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        lambda: reading(7, at_least=5, at_most=3),
+        lambda: reading(7, value=9, at_most=3),
+        lambda: reading(7, value=2, at_least=3),
+        lambda: reading(7, at_least=float("nan")),
+        lambda: frame(index=-1),
+        lambda: crosses("cam.video[0,0 2×2]", float("nan"), upwards=True),
+        lambda: crosses("cam.video[0,0 2×2]", 0, upwards=False),
+    ],
+)
+def test_a_pattern_that_nothing_can_match_is_refused(pattern):
+    with pytest.raises(BenchError) as refused:
+        pattern()
+    assert refused.value.remedy
 
 
 @pytest.mark.parametrize(
