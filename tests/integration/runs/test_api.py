@@ -118,7 +118,7 @@ class TestBlocking:
         assert capfd.readouterr() == ("", "")  # it prints nothing by itself
 
     def test_a_failed_run_raises_with_its_result(self, folder: Path) -> None:
-        Path("ticker.py").write_text("def run(): 1 / 0")
+        Path("ticker.py").write_text("def run(): print('ticking'); 1 / 0")
         with pytest.raises(mlink.RunFailedError, match=r"ticker\.py:1: .*\n.*division") as caught:
             mlink.run("bench.toml", out="rec")
         assert caught.value.result.failures[0].module == "ticker"
@@ -364,6 +364,7 @@ def test_ctrl_c_while_a_run_starts(folder: Path) -> None:
 HANG = """
 import pathlib, time
 def stop():
+    print("without any output nothing would be kept")
     pathlib.Path("hangs").touch()
     time.sleep(60)
 """
