@@ -14,7 +14,7 @@ from mlink.transport.plan import StreamPlan
 TEXT_LIMIT = 16_000
 """Longest text in a message, in characters (a packet holds about 200 kB)."""
 
-MAX_DESCRIPTORS = 200
+MAX_DESCRIPTORS = 201
 """Most descriptors that a worker is passed; the kernel's limit is 253 (SCM_MAX_FD)."""
 
 NO_TIME = -1

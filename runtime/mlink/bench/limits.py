@@ -17,8 +17,8 @@ MAX_PORTS = 256
 MAX_PORT_ID = 100
 """Characters."""
 
-_OWN_DESCRIPTORS = 2
-"""Of each worker: control channel and doorbell."""
+_OWN_DESCRIPTORS = 3
+"""Of each worker: control channel, doorbell, pipe of its output."""
 
 
 def too_many_modules(count: int, problems: Problems) -> bool:

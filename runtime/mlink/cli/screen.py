@@ -64,19 +64,25 @@ class Screen(io.RawIOBase):
     def write(self, data: object, /) -> int:
         """Take output; lines that do not fit any more are counted and left out."""
         part = bytes(data)  # type: ignore[call-overload]
+        taken = len(part)
         with self._changed:
             lines = part.count(b"\n")
             if self._size + len(part) > _KEPT_BYTES:
                 self._left_out += lines
             else:
-                if self._left_out:
-                    part = b"\n\xe2\x80\xa6 %d lines left out\n" % self._left_out + part
-                    lines += self._left_out
-                    self._left_out = 0
-                self._parts.append((part, lines))
-                self._size += len(part)
-                self._changed.notify_all()
-        return len(part)
+                self._note_left_out()
+                self._add(part, lines)
+        return taken
+
+    def _note_left_out(self) -> None:
+        if self._left_out:
+            self._add(b"\n\xe2\x80\xa6 %d lines left out\n" % self._left_out, self._left_out)
+            self._left_out = 0
+
+    def _add(self, part: bytes, lines: int) -> None:
+        self._parts.append((part, lines))
+        self._size += len(part)
+        self._changed.notify_all()
 
     def wait_written(self, limit_s: float) -> int:
         """Wait until the reader has taken all output, or has gone, or takes nothing any more.
@@ -88,6 +94,7 @@ class Screen(io.RawIOBase):
             Number of lines that it has not taken; what is being written counts as one.
         """
         with self._changed:
+            self._note_left_out()
             while self._busy:
                 if not self._changed.wait_for(partial(self._moved, self._taken), limit_s):
                     return 1 + sum(lines for _, lines in self._parts) + self._left_out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -15,7 +16,8 @@ from pathlib import Path
 import msgspec
 
 from mlink.closing import ClosesOnExit
-from mlink.control import WorkerMessages, WorkerSpec
+from mlink.control import Output, Report, WorkerMessages, WorkerSpec
+from mlink.engine.direct_output import EVERY_S
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError
 from mlink.worker.forkserver import Exited, Forked
@@ -71,27 +73,42 @@ class Fleet(ClosesOnExit):
         self._poll = select.poll()
         self._poll.register(self._server.fileno(), select.POLLIN)
         self._by_fd: dict[int, WorkerHandle] = {}
+        self._by_output: dict[int, WorkerHandle] = {}
+        self._outputs = select.epoll()
+        """What workers write directly; polled as one, but not at once after it was read."""
+        self._outputs_from_s = 0.0
+        """Time from which it is polled again (time.monotonic)."""
+        self._poll.register(self._outputs.fileno(), select.POLLIN)
         self._pidfds: dict[int, WorkerHandle] = {}
         """Watched when the fork server, which reports exits, has gone."""
         self._ended: list[WorkerHandle] = []
         """Workers whose end was not reported."""
+        self.last_events: list[Event] = []
+        """After `close`: what was written since the last `pump` from outside."""
 
     def close(self) -> None:
         """Kill the workers that still run, and end the fork server and what modules have left."""
         self.rouse_server()
         self._kill_rest()
         forked = any(worker.pid for worker in self.workers.values())
-        for worker in self.workers.values():
-            worker.close()
-        for fd in self._pidfds:
-            os.close(fd)
-        log_left(self._server.finish() if forked else self._server.end())
+        try:
+            log_left(self._server.finish() if forked else self._server.end())
+            for worker in self.workers.values():
+                self.last_events += [(worker, each) for each in worker.output.read(last=True)]
+        finally:
+            for worker in self.workers.values():
+                worker.close()
+            for fd in self._pidfds:
+                os.close(fd)
+            self._outputs.close()
 
     def add(self, worker: WorkerHandle) -> None:
         """Add a worker, before it is forked."""
         self.workers[worker.name] = worker
         self._by_fd[worker.channel.fileno()] = worker
         self._poll.register(worker.channel.fileno(), select.POLLIN)
+        self._by_output[worker.output.read_fd] = worker
+        self._outputs.register(worker.output.read_fd, select.EPOLLIN)
 
     def fork(self, spec: WorkerSpec, ends: StreamDescriptors) -> bool:
         """Request a worker, with the descriptors that its streams need.
@@ -107,7 +124,11 @@ class Fleet(ClosesOnExit):
             ControlError: The fork server has ended.
         """
         worker = self.workers[spec.name]
-        descriptors = [worker.worker_sock.fileno(), worker.doorbell.fileno()]
+        descriptors = [
+            worker.worker_sock.fileno(),
+            worker.doorbell.fileno(),
+            worker.output.write_fd,
+        ]
 
         def pass_on(fd: int) -> int:
             descriptors.append(fd)
@@ -152,6 +173,8 @@ class Fleet(ClosesOnExit):
             yield from self._exited(self._ended.pop(), UNKNOWN_EXIT)
         for each in self._by_fd.values():
             each.flush()
+        if self._outputs_from_s:
+            timeout_s = min(timeout_s, self._wait_for_outputs_s())
         ready = [fd for fd, _ in self._poll.poll(max(0.0, timeout_s) * 1000)]
         for fd in ready:
             if worker := self._by_fd.get(fd):
@@ -160,8 +183,29 @@ class Fleet(ClosesOnExit):
                 self._poll.unregister(fd)
                 os.close(fd)
                 yield from self._exited(worker, UNKNOWN_EXIT)
+        if self._outputs.fileno() in ready:
+            yield from self._read_outputs()
         if self._server.fileno() in ready:
             yield from self._server_messages()
+
+    def _wait_for_outputs_s(self) -> float:
+        """Return how long the workers' output is not polled yet; when that is over, poll it."""
+        left_s = self._outputs_from_s - time.monotonic()
+        if left_s <= 0:
+            self._outputs_from_s = 0.0
+            self._poll.register(self._outputs.fileno(), select.POLLIN)
+            return math.inf
+        return left_s
+
+    def _read_outputs(self) -> Iterator[Event]:
+        self._poll.unregister(self._outputs.fileno())
+        self._outputs_from_s = time.monotonic() + EVERY_S
+        for fd, _ in self._outputs.poll(0):
+            worker = self._by_output[fd]
+            for message in worker.output.read():
+                yield worker, message
+            if worker.output.ended:
+                self._outputs.unregister(fd)
 
     def _messages(self, worker: WorkerHandle, at_most: int = _AT_ONCE) -> Iterator[Event]:
         for _ in range(at_most):
@@ -182,6 +226,7 @@ class Fleet(ClosesOnExit):
             if isinstance(message, Forked):
                 worker.pid = message.pid
                 worker.worker_sock.close()  # else the worker's exit would not end the channel
+                worker.output.hand_over()
                 continue
             yield from self._exited(worker, message.code)
 
@@ -197,6 +242,8 @@ class Fleet(ClosesOnExit):
         if worker.channel.fileno() in self._by_fd:
             # its last messages come before its exit code
             yield from self._messages(worker, _AFTER_EXIT)
+        for message in worker.output.read(last=True):
+            yield worker, message
         worker.exit_code = code
         worker.advance(State.GONE)
         yield worker, code
@@ -217,14 +264,17 @@ class Fleet(ClosesOnExit):
     def _kill_rest(self) -> None:
         """Kill the workers that still run and wait for their exit, at most _KILL_WAIT_S."""
         deadline = time.monotonic() + _KILL_WAIT_S
-        with contextlib.suppress(ControlError):
-            for _ in self.pump(0.0):  # a worker may just have been forked
-                pass
+        self._pump_output(0.0)  # a worker may just have been forked
         for worker in self.workers.values():
             worker.signal(signal.SIGKILL)
         while any(worker.pid and worker.alive for worker in self.workers.values()):
             if time.monotonic() > deadline:
                 return
-            with contextlib.suppress(ControlError):  # the fork server has gone: pump goes on
-                for _ in self.pump(0.1):
-                    pass
+            self._pump_output(0.1)
+
+    def _pump_output(self, timeout_s: float) -> None:
+        """Handle what arrives, and keep what was written."""
+        with contextlib.suppress(ControlError):  # the fork server has gone: pump goes on
+            for worker, message in self.pump(timeout_s):
+                if isinstance(message, Output | Report):
+                    self.last_events.append((worker, message))

@@ -203,6 +203,8 @@ class Engine:
                 text = f"ended before its start: {reason}"
                 self._outcome.add(Failure("", "start", text, "Run it again."))
             self._end(self._messages)
+        for event in fleet.last_events:
+            self._messages.handle(event)
 
     def _load(self, fleet: Fleet, make_spec: Callable[[ModuleConfig], WorkerSpec]) -> None:
         """Fork the workers and wait until they have loaded their modules."""

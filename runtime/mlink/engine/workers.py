@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from mlink.bench import ModuleConfig
 from mlink.channel import EngineChannel
 from mlink.control import EngineMessage, InputCount
+from mlink.engine.direct_output import DirectOutput
 from mlink.errors import ControlError
 from mlink.transport.doorbell import Doorbell
 
@@ -42,6 +43,7 @@ class WorkerHandle:
     channel: EngineChannel
     worker_sock: socket.socket
     doorbell: Doorbell
+    output: DirectOutput
     state: State = State.SPAWNED
     pid: int = 0
     exit_code: int | None = None
@@ -73,9 +75,9 @@ class WorkerHandle:
 
     @classmethod
     def create(cls, config: ModuleConfig) -> WorkerHandle:
-        """Return the handle of a worker that is not forked yet, with its channel and doorbell."""
+        """Return the handle of a worker that is not forked yet, with its descriptors."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        return cls(config, EngineChannel(ours), theirs, Doorbell())
+        return cls(config, EngineChannel(ours), theirs, Doorbell(), DirectOutput())
 
     @property
     def name(self) -> str:
@@ -134,7 +136,8 @@ class WorkerHandle:
                 pass
 
     def close(self) -> None:
-        """Close the channel, the worker's socket and the doorbell."""
+        """Close the channel, the worker's socket, the doorbell and the pipe of its output."""
         self.channel.close()
         self.worker_sock.close()
         self.doorbell.close()
+        self.output.close()

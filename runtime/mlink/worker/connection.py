@@ -49,7 +49,7 @@ def adopt(spec: WorkerSpec, descriptors: list[int]) -> Connection:
 
     Args:
         spec: The worker's spec, with positions in `descriptors`.
-        descriptors: Control channel, own doorbell, then subscribers' doorbells and pipes.
+        descriptors: Control channel, own doorbell, pipe of the output, then those of streams.
     """
     answer_for_place(Path(spec.work_dir), spec.name)
     channel = worker_channel(socket.socket(fileno=descriptors[0]))

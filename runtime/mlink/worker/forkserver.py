@@ -2,7 +2,8 @@
 
 The engine starts it as `python -m mlink.worker.forkserver FD MODULE…`. Over the socket FD (Unix
 SEQPACKET) it receives one WorkerSpec per packet, with the worker's descriptors attached (control
-channel, doorbell, subscribers' doorbells, pipes), and it reports the start and exit of each child.
+channel, doorbell, pipe of its output, pipes of its streams), and it reports the start and exit of
+each child.
 When the engine ends the socket, or has gone, it waits for the workers and ends what they have left.
 
 The fork server of `multiprocessing` is not used: it imports the main program in every child and
@@ -36,6 +37,7 @@ from mlink.worker.connection import adopt, become_program
 from mlink.worker.failure import describe
 from mlink.worker.leftovers import MODULE_VARIABLE, Left, children, end_processes, process_name
 from mlink.worker.life import Worker
+from mlink.worker.output import redirect_descriptors
 
 REQUEST_LIMIT = 1 << 18
 _FAULT = 70
@@ -208,7 +210,7 @@ def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, _exit_of(os.getpid()))
-        os.dup2(2, 1)  # the engine's stdout is for results
+        redirect_descriptors(descriptors[2])
         if spec.nice:
             with contextlib.suppress(PermissionError):  # the engine logs refusals
                 os.setpriority(os.PRIO_PROCESS, 0, spec.nice)

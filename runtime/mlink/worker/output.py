@@ -1,19 +1,23 @@
 """Sends a worker's log records and printed lines to the engine, at a limited rate.
 
 A script that prints in a loop would keep engine, terminal and disk busy. Lines beyond the limit are
-left out; their number is sent.
+left out; their number is sent. What children and compiled code write to descriptors 1 and 2 goes to
+the engine by a pipe (`engine/direct_output.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
+from typing import ClassVar
 
 from mlink import control
 from mlink.channel import Channel
@@ -97,6 +101,9 @@ class ChannelLogHandler(logging.Handler):
         unlimited: Whether to send every record, whatever their rate.
     """
 
+    last_resort_fd: ClassVar[int] = 2
+    """The engine's stderr."""
+
     def __init__(self, channel: Channel[EngineMessages], *, unlimited: bool = False) -> None:
         super().__init__(logging.INFO)
         self._channel = channel
@@ -120,7 +127,7 @@ class ChannelLogHandler(logging.Handler):
             self._channel.send(control.Log(level, text))
         except ControlError:
             with contextlib.suppress(OSError):  # the terminal may have gone too
-                sys.__stderr__ and sys.__stderr__.write(text + "\n")
+                os.write(self.last_resort_fd, f"{text}\n".encode())
 
 
 class LineSender(io.TextIOBase):
@@ -185,3 +192,17 @@ def redirect_output(channel: Channel[EngineMessages], *, unlimited: bool = False
     stream = LineSender(channel, unlimited=unlimited)
     sys.stdout = stream
     return stream
+
+
+def redirect_descriptors(pipe: int) -> None:
+    """Let descriptors 1 and 2 of this process lead to the engine; its children inherit them.
+
+    Args:
+        pipe: Write end of the pipe that the engine reads.
+    """
+    ChannelLogHandler.last_resort_fd = os.dup(2)
+    for fd in (1, 2):
+        os.dup2(pipe, fd)
+    libc = ctypes.CDLL(None)
+    stdout = ctypes.c_void_p.in_dll(libc, "stdout")
+    libc.setvbuf(stdout, None, 1, 0)  # by lines (_IOLBF), as at a terminal: its end is os._exit

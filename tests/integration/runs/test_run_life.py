@@ -193,6 +193,59 @@ def test_a_script_that_prints_without_end_holds_up_nobody(bench: BenchRunner) ->
     assert "lines are left out" in (result.recording_dir / "run.log").read_text()
 
 
+FLOOD = """
+import os, subprocess
+import syntalos_mlink as syl
+def start():
+    subprocess.Popen(["yes", "flood of a child"])
+def run():
+    while syl.is_running():
+        os.write(1, b"own flood\\n" * 10_000)
+        os.write(2, bytes(range(256)))
+"""
+
+
+def test_what_a_script_and_its_children_write_to_descriptors_is_limited(
+    bench: BenchRunner, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = '[bench]\nname = "c"\n[modules.bad]\ntype = "pyscript"\nscript = "bad.py"\n'
+    result = bench.write(text, bad=FLOOD).run(0.5)
+    assert result.success, result.failures
+    left_out = result.reports["bad"]["directly written lines left out"]
+    assert isinstance(left_out, float | int)
+    texts = [text for module, text in bench.watcher.printed if module == "bad"]
+    notes = [text for text in texts if text.startswith("… ") and text.endswith(" lines left out")]
+    assert sum(int(text.split()[1].replace(",", "")) for text in notes) == left_out > 0
+    assert "own flood" in texts
+    assert "flood of a child" in texts
+    assert "flood" not in "".join(capfd.readouterr())
+    assert result.recording_dir is not None
+    assert (result.recording_dir / "run.log").stat().st_size < 1_000_000
+
+
+def test_a_flood_that_never_ends_is_interrupted_at_the_stop(bench: BenchRunner) -> None:
+    script = 'import os\ndef run():\n    while True:\n        os.write(1, b"hello\\n" * 10_000)\n'
+    text = '[bench]\nname = "c"\n[modules.bad]\ntype = "pyscript"\nscript = "bad.py"\n'
+    result = bench.write(text, bad=script).run(0.3, stop_grace_s=1.0)
+    (failure,) = result.failures
+    assert "did not finish within 1 s" in failure.message
+    assert "slow disk" not in bench.watcher.log_text()
+    assert result.recording_dir is not None
+
+
+def test_the_last_words_of_compiled_code_are_in_the_failure(bench: BenchRunner) -> None:
+    script = """
+import ctypes
+def run():
+    ctypes.CDLL(None).puts(b"corrupted heap")
+    ctypes.CDLL(None).abort()
+"""
+    text = '[bench]\nname = "c"\n[modules.bad]\ntype = "pyscript"\nscript = "bad.py"\n'
+    (failure,) = bench.write(text, bad=script).run(1).failures
+    assert "signal 6" in failure.message
+    assert "corrupted heap" in failure.message
+
+
 def test_a_feedback_loop_between_two_scripts_ends_without_hanging(bench: BenchRunner) -> None:
     loop = """
 [bench]

@@ -194,3 +194,69 @@ def test_a_run_that_is_interrupted_before_its_start_has_failed(bench: BenchRunne
     assert not result.success
     (failure,) = result.failures
     assert failure.message == "ended before its start: the test asked"
+
+
+DIRECT = """
+import os, subprocess
+import syntalos_mlink as syl
+rows = syl.get_output_port("rows")
+rows.set_metadata_value("table_header", ["number"])
+
+def run():
+    number = 0
+    while syl.is_running():
+        os.write(1, b"x" * 5_000 + b"\\n")
+        os.write(2, b"y" * 5_000 + b"\\n")
+        subprocess.run(["echo", "z" * 5_000], check=True)
+        rows.submit([number])
+        number += 1
+        syl.wait(5)
+"""
+
+
+def test_a_script_that_writes_to_descriptors_does_not_notice_a_reader_that_goes(
+    tmp_path: Path,
+) -> None:
+    bench = (BENCH, {"source": DIRECT})
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with mlink_run(tmp_path, "--for", "2", "--plain", bench=bench, **streams) as process:
+        assert process.stdout is not None
+        process.stdout.read(300)
+        process.stdout.close()
+        assert process.wait(TIMEOUT_S) == 0
+    check_recording(tmp_path, success=True)
+
+
+LONG_LINES = """
+import syntalos_mlink as syl
+rows = syl.get_output_port("rows")
+rows.set_metadata_value("table_header", ["number"])
+
+def run():
+    number = 0
+    while syl.is_running():
+        print("x" * 10_000)
+        rows.submit([number])
+        number += 1
+        syl.wait(20)
+"""
+
+
+def test_a_reader_that_pauses_until_lines_are_left_out_ends_no_run(tmp_path: Path) -> None:
+    bench = (BENCH, {"source": LONG_LINES})
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with mlink_run(tmp_path, "--for", "10", "--plain", bench=bench, **streams) as process:
+        deadline = time.monotonic() + TIMEOUT_S
+
+        def printed() -> int:
+            return sum(path.stat().st_size for path in (tmp_path / "rec").rglob("run.log"))
+
+        while printed() < 1_400_000 and process.poll() is None:  # more than is kept for a reader
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert process.stdout is not None
+        shown = process.stdout.read().decode()
+        assert process.wait(TIMEOUT_S) == 0, shown[-2_000:]
+    assert "lines left out\n" in shown
+    assert "internal error" not in shown
+    check_recording(tmp_path, success=True)

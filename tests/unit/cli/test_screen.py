@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -72,3 +73,41 @@ def test_what_nobody_read_is_noted_in_the_other_file(pipe, monkeypatch, tmp_path
     note = (tmp_path / "err").read_text()
     assert note.startswith("mlink: nobody read the last ")
     assert note.endswith(" line(s) of <stdout>\n")
+
+
+def test_a_reader_that_pauses_and_goes_on_gets_the_number_of_lines_left_out(pipe, monkeypatch):
+    monkeypatch.setattr(screen, "_KEPT_BYTES", 100_000)
+    paused = Screen(pipe[1], "<stdout>")
+    stream = io.TextIOWrapper(io.BufferedWriter(paused), line_buffering=True)
+    received = bytearray()
+
+    def read():
+        while not received.endswith(b"last\n"):
+            received.extend(os.read(pipe[0], 65_536))
+
+    reader = threading.Thread(target=read)
+    for number in range(5_000):
+        print("line", number, "x" * 100, file=stream)
+    reader.start()
+    assert paused.wait_written(60) == 0
+    print("last", file=stream)
+    assert paused.wait_written(60) == 0
+    reader.join()
+    *lines, last = received.decode().splitlines()
+    shown = [line for line in lines if line.startswith("line")]
+    left_out = [int(line.split()[1]) for line in lines if line.endswith("lines left out")]
+    assert last == "last"
+    assert left_out
+    assert len(shown) + sum(left_out) == 5_000
+
+
+def test_output_that_follows_lines_left_out_has_its_own_length(pipe, monkeypatch):
+    monkeypatch.setattr(screen, "_KEPT_BYTES", 100)
+    paused = Screen(pipe[1], "<stdout>")
+    data = b"x\n" * 200
+    assert paused.write(b"y" * 90) == 90
+    assert paused.wait_written(60) == 0
+    assert paused.write(data) == len(data)  # left out
+    assert paused.write(b"next\n") == 5
+    assert paused.wait_written(60) == 0
+    assert os.read(pipe[0], 1_000).endswith("\n… 200 lines left out\nnext\n".encode())

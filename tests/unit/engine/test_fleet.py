@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlink.control import Log, WorkerSpec
+from mlink.control import Log, Output, Report, WorkerSpec
 from mlink.engine import fleet as fleet_module
 from mlink.engine.fleet import UNKNOWN_EXIT, Fleet, StreamDescriptors
 from mlink.engine.workers import State
@@ -89,13 +89,14 @@ def test_a_workers_spec_gives_the_position_of_each_descriptor(fleet, server):
         ),
     )
     ((spec, passed),) = server[0].requests
-    assert passed[:2] == [a.worker_sock.fileno(), a.doorbell.fileno()]
+    own = [a.worker_sock.fileno(), a.doorbell.fileno(), a.output.write_fd]
+    assert passed[:3] == own
     assert [passed[position] for position in spec.pipes_out["rows"]] == [31, 32]
     assert passed[spec.pipes_in["commands"]] == 33
     assert spec.queues_out == {"rows": [0, 10]}
     assert [passed[position] for position in spec.arrays_out["video"]] == [41, 42, 43]
     assert tuple(passed[position] for position in spec.arrays_in["frames"]) == (51, 52, 53)
-    assert len(passed) == 11
+    assert len(passed) == 12
 
 
 def test_messages_come_in_their_order_with_their_worker(fleet):
@@ -274,3 +275,46 @@ def test_a_request_that_the_server_has_no_room_for_is_made_again(fleet, server):
     server[0].full = False
     assert fleet.fork(spec_of("a"), StreamDescriptors())
     assert [spec.name for spec, _ in server[0].requests] == ["a"]
+
+
+def test_what_a_worker_writes_directly_comes_before_its_exit_code(fleet, server):
+    output = fleet.fakes["a"].handle.output
+    own = os.dup(output.write_fd)
+    forked(fleet, server, "a")
+    assert output.write_fd == -1
+    os.write(own, b"free(): invalid pointer\nmore")
+    server[0].report(Exited("a", 197, -6))
+    assert events(fleet) == [
+        ("a", Output("free(): invalid pointer")),
+        ("a", Output("more")),
+        ("a", -6),
+    ]
+    os.close(own)
+    assert list(fleet.pump(0.1)) == []
+
+
+def test_a_flood_is_read_at_intervals_and_left_out_with_its_number(fleet, monkeypatch):
+    clock = FakeClock()
+    monkeypatch.setattr(fleet_module.time, "monotonic", lambda: clock.now)
+    fd = fleet.fakes["a"].handle.output.write_fd
+    os.write(fd, b"y\n" * 30_000)
+    first = events(fleet)
+    os.write(fd, b"y\n" * 30_000)
+    assert events(fleet) == []  # it waits: the writer is slowed
+    fleet.fakes["b"].send(Log(20, "others do not"))
+    assert events(fleet) == [("b", Log(20, "others do not"))]
+    clock.now += 0.1
+    got = first + events(fleet)
+    lines = [each.text for _, each in got if isinstance(each, Output) and each.text == "y"]
+    assert 1_500 < len(lines) < 3_000
+    assert got[-1] == ("a", Report("directly written lines left out", 60_000 - len(lines)))
+
+
+def test_what_is_left_behind_writes_last_is_kept(fleet, server):
+    fd = os.dup(fleet.fakes["a"].handle.output.write_fd)
+    os.write(fd, b"bye\n")
+    os.close(fd)
+    fleet.close()
+    assert [(worker.name, message) for worker, message in fleet.last_events] == [
+        ("a", Output("bye"))
+    ]

@@ -11,8 +11,8 @@ from mlink.bench import Bench
 from mlink.engine.streams import Streams
 from mlink.errors import MlinkError
 
-_PER_MODULE = 3
-"""Both ends of its control channel, and its doorbell."""
+_PER_MODULE = 5
+"""Both ends of its control channel and of the pipe of its output, and its doorbell."""
 _PER_PIPE = 2
 _PER_ARRAYS = 5
 """Two pipes, and the memory of the stream."""
