@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from mlink.errors import StorageError
 from mlink.recording.stream import RecordedStream
+from mlink.storage.csv_rows import read_rows
 from mlink.storage.failures import storage_errors
 
 _TIME_COLUMNS = {
@@ -34,8 +34,8 @@ class Table(RecordedStream):
         rows: list[list[str]] = []
         for name in self._unit.part_names("data"):
             path = self.path / name
-            with storage_errors(path, "read"), path.open(encoding="utf-8", newline="") as file:
-                found = list(csv.reader(file, delimiter=";"))
+            with storage_errors(path, "read"):
+                found = read_rows(path)
             if self.attributes.get("has_header", True) and found:
                 self._header = found.pop(0)
             rows += found

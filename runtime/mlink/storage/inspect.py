@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mlink.errors import StorageError
 from mlink.storage.account import read_account, recorded_by
+from mlink.storage.csv_rows import csv_rows
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import ATTRIBUTES, FORMAT_VERSION, MANIFEST, read_toml
@@ -244,7 +245,7 @@ def _add_rows(summary: DatasetSummary, paths: list[Path]) -> None:
     for path in paths:
         try:
             with storage_errors(path, "read"), path.open(encoding="utf-8", newline="") as file:
-                rows += sum(1 for _ in csv.reader(file, delimiter=";"))
+                rows += sum(1 for _ in csv_rows(file))
         except (StorageError, UnicodeDecodeError, csv.Error) as error:
             summary.problems.append(f"{path.name} cannot be read to its end: {error}")
     has_header = bool(summary.attributes.get("has_header", True))

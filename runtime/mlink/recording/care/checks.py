@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlink.recording.signals import load_json
+from mlink.storage.csv_rows import csv_rows
 from mlink.storage.failures import storage_errors
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync_reader import TsyncData
@@ -75,7 +76,7 @@ def count_rows(path: Path) -> tuple[int, int, str]:
     whole = whole_rows_size(data)
     try:
         text = data[:whole].decode()
-        rows = sum(1 for _ in csv.reader(io.StringIO(text, newline=""), delimiter=";"))
+        rows = sum(1 for _ in csv_rows(io.StringIO(text, newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
         return 0, len(data) - whole, str(error)
     return rows, len(data) - whole, ""
