@@ -89,6 +89,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """Whether the module runs in virtual time, in turns."""
     time_created: str = ""
     """Creation time that files are given (ISO 8601); "" is now."""
+    cost_usec: int = 0
+    """In virtual time: time in µs that the module takes for each item before it handles it."""
 
 
 class EngineMessage(msgspec.Struct, tag=True, frozen=True):

@@ -129,7 +129,7 @@ class FirmataModule(Module[FirmataSettings]):
         self.log.info("%s", session.transport.latency_report)
         if session.granted is not None:
             self.log.info("the reader has %s", session.granted.detail)
-        events.note("connected", str(identity or address))
+        events.note("connected", str(identity or session.transport.address))
         self.context.set_status(str(session.description))
 
     def start(self) -> None:

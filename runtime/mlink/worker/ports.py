@@ -54,6 +54,8 @@ class WorkerInput:
         """Longest `take` that was ended by its time, in s: it has the slowest item."""
         self.note: Callable[[int, bytes | None, Any], int] | None = None
         """Called with (sequence number, payload, item) before a dispatch; returns the time."""
+        self.before: Callable[[], object] | None = None
+        """In virtual time: called before a dispatch, lets the module's computing time pass."""
         self._reader: StreamReader | RecordReader | None = None
         self._lossless = False
         self._end_count: int | None = None
@@ -222,6 +224,8 @@ class WorkerInput:
                     now = self.note(reader.seq, reader.payload, item)
                 if not self._allowed(now):
                     continue
+            if self.before is not None:
+                self.before()
             self.on_item(item)
             if (now_s := monotonic()) >= until_s:
                 self.slowest_s = max(self.slowest_s, now_s - began_s)

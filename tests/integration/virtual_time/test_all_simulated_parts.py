@@ -98,6 +98,21 @@ def run():
         syl.wait(100)
 """
 
+CABLE = """\
+from mlink.scripting.link import get_link
+from mlink_hil.control.board import VirtualBoard
+from mlink_hil.control.messages import Plug, Unplug
+from mlink_hil.control.socket_path import control_path
+
+def run():
+    board = VirtualBoard(control_path(get_link()._context.run_info.work_dir, "uno"))
+    for cycle in range(25):
+        if cycle in (5, 15):
+            board.do(Unplug() if cycle == 5 else Plug())
+        far.set_value(cycle % 2)
+        syl.wait(100)
+"""
+
 
 def twice(folder, *options, seconds="1"):
     """Run a bench twice with one seed; return the first recording's folder."""
@@ -166,3 +181,18 @@ def test_a_burst_of_commands_does_not_overrun_the_boards_buffer(tmp_path):
         executed = found.attributes["reports"]["board"]["commands_executed"]
     assert edges == ["0", *["1", "0"] * 30]
     assert executed == 60 + 4  # the lines' modes too
+
+
+def test_a_board_that_is_unplugged_is_found_and_reopened_at_virtual_moments(tmp_path):
+    settings = '[modules.board]\non_loss = "continue"'
+    events = '[modules.link]\ntype = "table"\ninputs = { rows = "board.events" }\n'
+    (tmp_path / "bench.toml").write_text(PARTS.replace("[modules.board]", settings) + events)
+    (tmp_path / "loop.py").write_text(PARTS_LOOP[: PARTS_LOOP.index("def run")] + CABLE)
+    first = twice(tmp_path, seconds="2.5")
+    with recording.open(first) as found:
+        times = [int(time) for time, line, _ in found["log"].rows if line == "5"]
+        events = [row[1] for row in found["link"].rows]
+    assert events == ["connected", "lost", "reopening", "connected"]
+    assert [time for time in times if time < 500_000]
+    assert not [time for time in times if 501_000 < time < 1_500_000]
+    assert len([time for time in times if time > 1_500_000]) >= 4

@@ -117,3 +117,38 @@ def test_seed_and_speed_are_for_virtual_time(tmp_path):
     )  # fmt: skip
     assert done.returncode == 2
     assert "--seed is for virtual time" in done.stderr
+
+
+def test_a_scripts_cost_delays_its_handler_item_by_item(tmp_path):
+    ports = 'data_type = "TableRow" }]\n'
+    (tmp_path / "bench.toml").write_text(
+        '[bench]\nname = "x"\n'
+        '[modules.tick]\ntype = "pyscript"\nscript = "tick.py"\n'
+        f'ports_out = [{{ id = "out", {ports}'
+        '[modules.loop]\ntype = "pyscript"\nscript = "loop.py"\n'
+        f'inputs = {{ in = "tick.out" }}\nports_in = [{{ id = "in", {ports}'
+    )
+    (tmp_path / "tick.py").write_text(
+        "import syntalos_mlink as syl\n"
+        "def run():\n"
+        "    syl.wait(100)\n"
+        "    for _ in range(3):\n"
+        "        syl.get_output_port('out').submit([syl.time_since_start_usec()])\n"
+        "    syl.await_data()\n"
+    )
+    (tmp_path / "loop.py").write_text(
+        "import syntalos_mlink as syl\n"
+        "def prepare():\n"
+        "    syl.get_input_port('in').on_data = lambda row: print(\n"
+        "        'delay', syl.time_since_start_usec() - int(row[0])\n"
+        "    )\n"
+    )
+    for cost, delays in ((0, (0, 0, 0)), (700, (700, 1400, 2100))):
+        done = run(tmp_path, "--for", "1", "--set", f"loop.cost_usec={cost}")
+        assert done.returncode == 0, done.stdout
+        found = [int(line.split()[-1]) for line in done.stdout.splitlines() if "delay " in line]
+        assert found == list(delays)
+        (folder,) = (tmp_path / "out").iterdir()
+        with recording.open(folder) as made:
+            assert made.attributes.get("cost_usec") == ({"loop": cost} if cost else None)
+        shutil.rmtree(folder)

@@ -9,6 +9,7 @@ from mlink.errors import DeviceError
 from mlink_drivers.firmata.catalog import FirmataSettings
 from mlink_drivers.firmata.lines.commands import LineCommands
 from mlink_drivers.firmata.lines.rows import EventRows
+from mlink_drivers.firmata.link.local import shown
 from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.reconnect import LinkState, Reconnect
 from mlink_drivers.firmata.link.session import Session
@@ -114,6 +115,8 @@ class Recovery:
 
     def _on_state(self, state: LinkState, detail: str) -> None:
         name = self._session.name
+        if state is not LinkState.LOST:
+            detail = shown(detail)
         if state is LinkState.CONNECTED:
             self._on_back(detail)
         elif state is LinkState.REOPENING:

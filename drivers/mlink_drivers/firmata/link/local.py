@@ -15,6 +15,15 @@ from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, SerialTransp
 SCHEME = "unix"
 
 
+def shown(address: str) -> str:
+    """Return an address for logs and events.
+
+    A simulated board's is shown without its folder, the run's own, which differs in each run.
+    """
+    scheme, separator, path = address.partition("://")
+    return f"{SCHEME}:{Path(path).name}" if separator and scheme == SCHEME else address
+
+
 class LocalTransport(SerialTransport):
     """A line whose rate is kept by the simulation; the address is unix://PATH."""
 
@@ -22,9 +31,8 @@ class LocalTransport(SerialTransport):
     can_change_baud_rate = True
 
     def __init__(self, address: str, baud_rate: int = DEFAULT_BAUD_RATE) -> None:
-        # The socket is in the run's own folder: its path would differ in each run's log.
         self._path = address.removeprefix(f"{SCHEME}://")
-        super().__init__(f"{SCHEME}:{Path(self._path).name}", baud_rate)
+        super().__init__(shown(address), baud_rate)
         self.latency_report = f"{self.address}: simulated in virtual time, without an adapter"
 
     def set_baud_rate(self, baud_rate: int) -> None:

@@ -29,6 +29,8 @@ _BOOT_SLICE = CLOCK_HZ // 1000
 _LONGEST_BOOT = 10 * CLOCK_HZ
 _QUIET_AFTER_BOOT = CLOCK_HZ // 50
 """The boot report has ended when nothing was sent for this long (20 ms)."""
+_RUNNING, _SLEEPING = core.Device.State.Running, core.Device.State.Sleeping
+_ENDED = (core.Device.State.Crashed, core.Device.State.Done, core.Device.State.Break)
 _DRIVER_ID = "WIRE"
 _RECEIVED_ID = "RECV"
 _UART_DATA = 0xA6
@@ -258,14 +260,8 @@ class AvrBoard(Board):
         if count <= 0:
             return
         self._loop.run(count)
-        if self._device.state() != core.Device.State.Running:
-            self._check_state()
-
-    def _check_state(self) -> None:
-        """Raise BoardCrashed unless the processor just sleeps or resets."""
         state = self._device.state()
-        ended = (core.Device.State.Crashed, core.Device.State.Done, core.Device.State.Break)
-        if state in ended:
+        if state is not _RUNNING and state is not _SLEEPING and state in _ENDED:
             raise BoardCrashed(
                 f"the simulated processor stopped ({state.name}) after "
                 f"{self.cycle / CLOCK_HZ:.3f} s of simulated time"

@@ -68,6 +68,7 @@ def worker_spec(
         spec,
         virtual_time=True,
         time_created=virtual.time_created,
+        cost_usec=getattr(module.settings, "cost_usec", 0) if virtual.simulated else 0,
         quiet_outputs=_quiet_outputs(bench, module, virtual),
         tape=virtual.tapes.get(module.name, ""),
         tape_ports=tuple(

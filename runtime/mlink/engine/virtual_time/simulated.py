@@ -31,6 +31,9 @@ def in_virtual_time(
         seed: Gives the recording's id and creation time, together with the bench and its scripts.
     """
     attributes: dict[str, object] = {"time": "virtual"}
+    costs = {name: getattr(each.settings, "cost_usec", 0) for name, each in bench.modules.items()}
+    if any(costs.values()):
+        attributes["cost_usec"] = {name: cost for name, cost in costs.items() if cost}
     created, run_uuid = "", None
     if seed is not None:
         attributes["seed"] = seed

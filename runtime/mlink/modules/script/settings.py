@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from mlink.catalog import nearest
 from mlink.module import ModuleSettings, Ports, PortSpec
 from mlink.types import DataType
+
+_MOST_COST_USEC = 60_000_000
 
 
 class ScriptPort(msgspec.Struct, forbid_unknown_fields=True):
@@ -28,6 +31,8 @@ class ScriptSettings(ModuleSettings, kw_only=True):
     script: str
     ports_in: list[ScriptPort] = []
     ports_out: list[ScriptPort] = []
+    cost_usec: Annotated[int, msgspec.Meta(ge=0, le=_MOST_COST_USEC)] = 0
+    """In virtual time: µs from an item's arrival to the call of its handler, for each item."""
 
     def check(self, bench_dir: Path) -> list[str]:
         """Return the errors that can be found before a run.

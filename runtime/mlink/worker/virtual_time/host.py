@@ -71,6 +71,8 @@ class VirtualHost(ModuleHost):
         for port in self.outputs.values():
             port.while_full = self._read_ahead
             port.now_ns = self._driver.now_ns
+        for port_in in self.inputs.values() if spec.cost_usec else ():
+            port_in.before = self._compute
         taped = [self.inputs[port] for port in spec.tape_ports if port in self.inputs]
         self._tape = Tape(Path(spec.tape), taped, spec.sources) if spec.tape else None
 
@@ -263,6 +265,12 @@ class VirtualHost(ModuleHost):
         self._try_send(control.Waits(until_usec, self.sent_counts()))
         while not self._has_turn and not self.stop_asked and not self.failed:
             self._poll_once(_POLL_MS)
+
+    def _compute(self) -> None:
+        """Let the time pass that the module takes for an item; it dispatches nothing meanwhile."""
+        until_usec = self._time.time_usec + self.spec.cost_usec
+        while self._time.time_usec < until_usec and not self._is_over():
+            self._hand_over(until_usec)
 
     def _sees_stop_here(self) -> bool:
         """Return whether the recorded module saw the stop here: by `running`, not in a wait."""
