@@ -16,6 +16,7 @@ from typing import Any, cast
 from mlink.devices import DeviceProvider, FoundDevice
 from mlink.errors import BenchError, DeviceError
 from mlink.module import ModuleType
+from mlink.refusals import text_of
 
 MODULES_GROUP = "mlink.modules"
 DEVICES_GROUP = "mlink.devices"
@@ -201,4 +202,4 @@ def _load(entry: EntryPoint) -> tuple[object, str]:
     try:
         return entry.load(), ""
     except Exception as error:  # noqa: BLE001 - third-party code may raise anything at import
-        return None, f"{entry.value}: {type(error).__name__}: {error}"
+        return None, f"{entry.value}: {type(error).__name__}: {text_of(error)}"

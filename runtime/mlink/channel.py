@@ -13,7 +13,14 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from mlink.control import EngineMessage, EngineMessages, WorkerMessage, WorkerMessages
+from mlink.control import (
+    EngineMessage,
+    EngineMessages,
+    Log,
+    Output,
+    WorkerMessage,
+    WorkerMessages,
+)
 from mlink.errors import ControlError
 
 _PACKET_LIMIT = 1 << 20
@@ -34,17 +41,25 @@ class Channel(Generic[Received]):
         self._decoder: msgspec.msgpack.Decoder[Received] = msgspec.msgpack.Decoder(receives)
         self._encoder = msgspec.msgpack.Encoder()
         self._lock = threading.Lock()
+        self._in_a_fork = False
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
         return self._sock.fileno()
 
+    def cut_off(self) -> None:
+        """Send only what is printed and logged, and receive nothing: in a fork of the process."""
+        self._lock = threading.Lock()  # another thread may have held it at the fork
+        self._in_a_fork = True
+
     def send(self, message: EngineMessage | WorkerMessage) -> None:
         """Send one message.
 
         Raises:
-            ControlError: The other end is closed.
+            ControlError: The other end is closed, or this is a fork of the channel's process.
         """
+        if self._in_a_fork and not isinstance(message, Log | Output):
+            raise _forked()
         with self._lock:
             try:
                 self._sock.send(self._encoder.encode(message))
@@ -58,8 +73,11 @@ class Channel(Generic[Received]):
 
         Raises:
             EOFError: The other end is closed and all messages were received.
-            ControlError: The packet is no valid message.
+            ControlError: The packet is no valid message, or this is a fork of the channel's
+                process.
         """
+        if self._in_a_fork:
+            raise _forked()
         try:
             packet = self._receive_packet()
         except BlockingIOError:
@@ -116,6 +134,13 @@ class EngineChannel(Channel[WorkerMessages]):
                 return
             except OSError as error:
                 raise ControlError(f"cannot send over the control channel: {error}") from error
+
+
+def _forked() -> ControlError:
+    return ControlError(
+        "this process is a fork of the module's process, which alone takes part in the run",
+        remedy="Let it end by os._exit(), or use multiprocessing or subprocess.",
+    )
 
 
 def worker_channel(sock: socket.socket) -> Channel[EngineMessages]:

@@ -50,11 +50,11 @@ def refusal(error: BaseException) -> MlinkError | None:
     if isinstance(error, MemoryError):
         return MlinkError("no memory is left", remedy=memory_remedy())
     if isinstance(error, ImportError):
-        if any(text in str(error).casefold() for text in _NO_LIBRARY):
+        if any(text in text_of(error).casefold() for text in _NO_LIBRARY):
             return MlinkError(f"a library cannot be loaded: {_reason(error)}",
                               remedy=memory_remedy())  # fmt: skip
         return None
-    if isinstance(error, RuntimeError) and _NO_THREAD in str(error):
+    if isinstance(error, RuntimeError) and _NO_THREAD in text_of(error):
         return MlinkError("no further thread can be started", remedy=_PROCESSES)
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
         return StorageError(
@@ -64,6 +64,14 @@ def refusal(error: BaseException) -> MlinkError | None:
     if isinstance(error, OSError) and error.errno in REMEDIES:
         return _of_system_call(error)
     return None
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of any exception, also of one whose `__str__` raises."""
+    try:
+        return str(error)
+    except Exception as raised:  # noqa: BLE001 - code of users, which may raise anything
+        return f"(no text: its __str__ raised {type(raised).__name__})"
 
 
 @contextmanager
@@ -117,5 +125,5 @@ def _is_path(name: object) -> bool:
 
 def _reason(error: ImportError) -> str:
     """Return the line of an import's message that has the system's reason; NumPy's has thirty."""
-    lines = str(error).splitlines()
+    lines = text_of(error).splitlines()
     return next((line for line in lines if any(t in line.casefold() for t in _NO_LIBRARY)), "")

@@ -33,7 +33,7 @@ from mlink.cli.run import run
 from mlink.cli.verify import verify
 from mlink.ctrl_c import raise_on_ctrl_c
 from mlink.errors import MlinkError
-from mlink.refusals import refusal
+from mlink.refusals import refusal, text_of
 
 __all__ = ["app", "main"]
 
@@ -158,7 +158,7 @@ def _show_error(error: MlinkError, *, debug: bool) -> None:
 
 def _show_bug(error: Exception, *, debug: bool) -> None:
     console = _stderr()
-    text = f"internal error: {type(error).__name__}: {error}"
+    text = f"internal error: {type(error).__name__}: {text_of(error)}"
     console.print(Text(text, style="bold red"))
     if debug:
         _show_traceback(error, console)

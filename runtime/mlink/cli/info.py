@@ -104,8 +104,8 @@ def _dataset_table(datasets: list[DatasetSummary]) -> Table:
             _time(dataset.first_usec),
             "–" if dataset.duration_s is None else _seconds(dataset.duration_s),
             "–" if dataset.rate_hz is None else f"{dataset.rate_hz:.2f} Hz",
-            _count(dataset.lost),
-            *([_count(dataset.not_taken)] if untaken else []),
+            _items(dataset, dataset.lost),
+            *([_items(dataset, dataset.not_taken)] if untaken else []),
             _count(dataset.gaps),
             _bytes(dataset.size),
             _source(dataset),
@@ -118,6 +118,11 @@ def _source(dataset: DatasetSummary) -> str:
     source = dataset.attributes.get("timestamp_source")
     sure = dataset.attributes.get("uncertainty_usec")
     return "–" if source is None else f"{source}" + ("" if sure is None else f" ±{sure} µs")
+
+
+def _items(dataset: DatasetSummary, number: int | None) -> str:
+    """Return a number of items, with the unit if that is not the one of the column "entries"."""
+    return f"{number} blocks" if number and dataset.blocks is not None else _count(number)
 
 
 def _count(number: int | None) -> str:

@@ -11,11 +11,13 @@ from mlink import control
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.outcome import Outcome
+from mlink.engine.place import Place
 from mlink.engine.plan import Edge
 from mlink.engine.report import Reporter
 from mlink.engine.status import Failure, Phase
 from mlink.engine.stopping import StopLadder
 from mlink.engine.workers import State, WorkerHandle
+from mlink.module import Category
 
 _STEP_S = 0.1
 _LATE_S = 0.2
@@ -24,6 +26,15 @@ _EXIT_CODE_S = 2.0
 """Longest wait for the exit codes of workers that have closed their files and the channel."""
 _ABORT_GRACE_S = 2.0
 """Grace time after a second interrupt, to close files."""
+_SCRIPT_REMEDY = (
+    "Loops must ask `syl.is_running()` and wait with syl.wait() or syl.await_data(); what waits "
+    "for something else needs a time limit. Catch no more than `Exception`, so that an interrupt "
+    "ends the script."
+)
+_MODULE_REMEDY = (
+    "A device, a disk or a library did not return from a call: look for errors of the device in "
+    "`dmesg`, and whether the disk is slow. Otherwise report it as a fault in the module."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +52,8 @@ class RunEnding:
     interrupts: Interrupts
     pump: Callable[[float], None]
     """Handles what the workers send, for at most so many seconds."""
-    place: Callable[[WorkerHandle], str]
-    """Returns where a worker stands, as a clause; "" if that is not known."""
+    place: Callable[[WorkerHandle], Place]
+    """Returns where a worker stands."""
     grace_s: float
     """How long a worker may make no progress before it is interrupted."""
 
@@ -140,7 +151,7 @@ class RunEnding:
                 ladder.excuse(late_s)  # the engine itself was starved or stopped
             # Those whose last message the pump has just read are no longer waited for.
             for worker in ladder.overdue(self._waiting(is_waited_for, ladder)):
-                self.outcome.fail_worker(worker, phase, failure + worker.place)
+                self.outcome.fail_worker(worker, phase, failure + worker.place, _remedy(worker))
             if given_up():
                 return
 
@@ -155,6 +166,13 @@ class RunEnding:
 
     def _log(self, worker: WorkerHandle, text: str) -> None:
         self.reporter.log(worker.name, logging.WARNING, text, of_wall_clock=True)
+
+
+def _remedy(worker: WorkerHandle) -> str:
+    """Return what to do about a worker that stands still; a script's own report replaces it."""
+    if worker.config.type.category is Category.SCRIPT:
+        return _SCRIPT_REMEDY
+    return _MODULE_REMEDY
 
 
 def _is_draining(worker: WorkerHandle) -> bool:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from mlink.engine.workers import State, WorkerHandle
 from mlink.worker.place import PLACE_SIGNAL, place_file
@@ -17,12 +18,24 @@ _FRAME = re.compile(r'File "(?P<file>[^"]*)", line (?P<line>\d+) in (?P<function
 _RUNTIME = str(Path(__file__).resolve().parents[2])
 _NOT_THE_USERS = (_RUNTIME + "/mlink/", _RUNTIME + "/syntalos_mlink/", "/lib/python", "<frozen")
 
+_HANDLING = (_RUNTIME + "/mlink/worker/ports.py", ("take", "dispatch"))
+"""The functions that call a module with an item."""
+
 Frame = tuple[str, int, str]
 """File, line, function."""
 
 
-def place_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> str:
-    """Return where a worker stands, as a clause for a message; "" if that is not known.
+class Place(NamedTuple):
+    """Where a worker stands."""
+
+    text: str = ""
+    """A clause for a message; "" if that is not known."""
+    in_item: bool = False
+    """Whether its module handles an item."""
+
+
+def place_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> Place:
+    """Return where a worker stands.
 
     Args:
         worker: The worker.
@@ -30,18 +43,23 @@ def place_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> str:
         bench_dir: The bench's folder: its files are the user's.
     """
     if not worker.pid or not worker.alive:
-        return ""
+        return Place()
     status = _status(worker.pid)
     if status.get("State", "").startswith(("T", "t")):
-        return f"its process {worker.pid} is stopped (to continue it: kill -CONT {worker.pid})"
+        pid = worker.pid
+        return Place(f"its process {pid} is stopped (to continue it: kill -CONT {pid})")
     frames = _frames(_ask(worker, work_dir)) if _answers(status) else []
     if text := describe(frames, bench_dir):
-        return f"it stands at {text}"
+        file, functions = _HANDLING
+        in_item = any(frame[0] == file and frame[2] in functions for frame in frames)
+        return Place(f"it stands at {text}", in_item)
     if status.get("State", "").startswith("D"):
-        return "it waits for a disk or a driver, in a call of the kernel that cannot be interrupted"
+        return Place(
+            "it waits for a disk or a driver, in a call of the kernel that cannot be interrupted"
+        )
     if worker.config.type.program is not None and worker.state < State.LOADED:
-        return "its program has not called init_link()"
-    return ""
+        return Place("its program has not called init_link()")
+    return Place()
 
 
 def crash_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> str:
@@ -94,23 +112,26 @@ def _answers(status: dict[str, str]) -> bool:
 
 
 def _ask(worker: WorkerHandle, work_dir: Path) -> str:
-    """Request the place and return the answer; "" without one in time."""
+    """Request the place and return the main thread's calls; "" without an answer in time."""
     file = place_file(work_dir, worker.name)
     try:
         before = file.stat().st_size
-        # To the main thread itself: the handler writes the calls of the thread that runs it.
-        ctypes.CDLL(None).tgkill(worker.pid, worker.pid, PLACE_SIGNAL)
+        with file.open() as opened:
+            thread, _, main_thread = opened.readline().strip().partition(" ")
+        if not thread.isdecimal():
+            return ""
+        ctypes.CDLL(None).tgkill(worker.pid, int(thread), PLACE_SIGNAL)
         until_s = time.monotonic() + _ANSWER_S
         text = ""
         while time.monotonic() < until_s:
             time.sleep(_LOOK_S)
             longer = file.read_bytes()[before:].decode(errors="replace")
             if longer and longer == text:
-                return text
+                break
             text = longer
     except OSError:
         return ""
-    return text
+    return text.partition(f"Thread {main_thread} ")[2].partition("\n\n")[0]
 
 
 def _frames(text: str) -> list[Frame]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from mlink.engine.outcome import Outcome
+from mlink.engine.place import Place
 from mlink.engine.report import Reporter
 from mlink.engine.workers import State, WorkerHandle
 
@@ -26,8 +27,8 @@ class Reaching:
     reporter: Reporter
     pump: Callable[[float], None]
     """Handles what the workers send, for at most so many seconds."""
-    place: Callable[[WorkerHandle], str]
-    """Returns where a worker stands, as a clause; "" if that is not known."""
+    place: Callable[[WorkerHandle], Place]
+    """Returns where a worker stands."""
 
     def in_order(
         self,
@@ -105,5 +106,5 @@ class Reaching:
 
     def at(self, worker: WorkerHandle) -> str:
         """Return where a worker stands, as the end of a sentence."""
-        place = self.place(worker)
+        place = self.place(worker).text
         return f": {place}" if place else ""

@@ -29,7 +29,7 @@ from mlink.engine.interrupt import Interrupts
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.options import RunOptions
 from mlink.engine.outcome import Outcome
-from mlink.engine.place import crash_of, place_of
+from mlink.engine.place import Place, crash_of, place_of
 from mlink.engine.plan import order_modules, start_order
 from mlink.engine.reaching import Reaching
 from mlink.engine.recording import Recording
@@ -423,12 +423,12 @@ class Engine:
     def _reaching(self) -> Reaching:
         return Reaching(self._workers, self._outcome, self._reporter, self._pump, self._place)
 
-    def _place(self, worker: WorkerHandle) -> str:
-        """Return where a worker stands, as a clause for a message; "" if that is not known."""
+    def _place(self, worker: WorkerHandle) -> Place:
+        """Return where a worker stands."""
         assert self._fleet is not None
         assert self.work_dir is not None
         if not worker.pid:
-            return self._fleet.describe_server()
+            return Place(self._fleet.describe_server())
         return place_of(worker, self.work_dir, self.bench.dir)
 
     def _pump(self, timeout_s: float) -> None:

@@ -3,7 +3,8 @@
 A worker's time to finish begins when all its sources have ended their streams (sources of feedback
 inputs count once its own streams have ended). Whatever it does restarts that time, so a slow
 subscriber drains its queue; a line in the log has what is left. A worker that is blocked on its
-disk, or gets no processor, has up to two minutes. Only a worker without progress is ended.
+disk, or gets no processor, has up to two minutes. One that handles a single item has four times the
+usual time for it. Only a worker without progress is ended.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from time import monotonic
 
 from mlink.engine.disk_wait import DiskWait, processor_wait_s
 from mlink.engine.drain import Drain
+from mlink.engine.place import Place
 from mlink.engine.plan import Edge
 from mlink.engine.workers import State, WorkerHandle
 
@@ -29,6 +31,9 @@ _HURRIED_PATIENCE = 2.5
 """The same after a second interrupt: somebody waits."""
 _ITEM_PATIENCE = 3.0
 """Time for one item, as a multiple of the longest that the worker has needed for one."""
+_FIRST_ITEM_PATIENCE = 4.0
+"""Time for an item of a worker whose items have not taken long before, as a multiple of the grace
+time: the first one may load a model, or allocate."""
 
 
 class StopLadder:
@@ -39,7 +44,7 @@ class StopLadder:
         workers: All workers by module name.
         grace_s: How long a worker may make no progress before the first step.
         log: Called with (worker, text) at each step.
-        place: Returns where a worker stands, as a clause; "" if that is not known.
+        place: Returns where a worker stands.
     """
 
     def __init__(
@@ -48,7 +53,7 @@ class StopLadder:
         workers: Mapping[str, WorkerHandle],
         grace_s: float,
         log: Callable[[WorkerHandle, str], None],
-        place: Callable[[WorkerHandle], str],
+        place: Callable[[WorkerHandle], Place],
     ) -> None:
         self._edges = edges
         self._workers = workers
@@ -64,6 +69,8 @@ class StopLadder:
         self._disk_logged: set[str] = set()
         self._starved_s: dict[str, float] = {}
         """Worker → time without a processor at the last look, in s since its process began."""
+        self._in_item: set[str] = set()
+        """Workers that have had more time for the item that they handle."""
         self._excused_s: dict[str, float] = {}
         """Worker → extra time that it has had because it got no processor."""
 
@@ -84,6 +91,7 @@ class StopLadder:
                 continue
             if worker.deadline is None or progressed:
                 self._disk_since.pop(worker.name, None)
+                self._in_item.discard(worker.name)
                 self._starved_s[worker.name] = processor_wait_s(worker.pid)
                 self._excused_s[worker.name] = 0.0
                 worker.allow(self._patience_s(worker))
@@ -96,9 +104,11 @@ class StopLadder:
             if monotonic() < worker.deadline or worker.rung >= len(_RUNGS):
                 continue
             if worker.rung == 0:
-                newly.append(worker)
                 place = self._place(worker)
-                worker.place = f": {place}" if place else ""
+                worker.place = f": {place.text}" if place.text else ""
+                if place.in_item and self._has_time_for_its_item(worker):
+                    continue
+                newly.append(worker)
             number, step, patience_s = _RUNGS[worker.rung]
             self._log(worker, f"does not finish: {step} ({number.name}){worker.place}")
             worker.signal(number)
@@ -148,6 +158,18 @@ class StopLadder:
         """Return how long a worker may make no progress: longer if its items take longer."""
         longest_s = min(_ITEM_PATIENCE * worker.slowest_item_s, self._patience * self._grace_s)
         return max(self._grace_s, longest_s)
+
+    def _has_time_for_its_item(self, worker: WorkerHandle) -> bool:
+        """Give a worker more time for the item that it handles, once; log it."""
+        more_s = _FIRST_ITEM_PATIENCE * self._grace_s - self._patience_s(worker)
+        hurried = self._patience == _HURRIED_PATIENCE
+        if more_s <= 0 or hurried or worker.name in self._in_item:
+            return False
+        self._in_item.add(worker.name)
+        worker.allow(more_s)
+        text = f"still handles one item{worker.place}; waiting {more_s:g} s more for it"
+        self._log(worker, f"{text}; a second Ctrl-C gives up")
+        return True
 
     def _show_drain(self, worker: WorkerHandle) -> None:
         drain = self._drains.get(worker.name)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from mlink.errors import ScriptError
+from mlink.refusals import text_of
 
 _RUNTIME = Path(__file__).resolve().parents[2]
 _OURS = (f"{_RUNTIME}/mlink/", f"{_RUNTIME}/syntalos_mlink/")
@@ -82,8 +83,11 @@ def _described(error: BaseException) -> tuple[str, str]:
         return f"SystemExit: the script called exit({shown})", _EXIT_REMEDY
     if isinstance(error, KeyboardInterrupt):
         return "KeyboardInterrupt: the script was interrupted here", _INTERRUPT_REMEDY
-    name = type(error).__name__
-    lines = [f"{name}: {error}" if str(error) else name, *getattr(error, "__notes__", ())]
+    name, text = type(error).__name__, text_of(error)
+    lines = [f"{name}: {text}" if text else name]
+    notes = getattr(error, "__notes__", None)
+    if isinstance(notes, list):
+        lines += [note for note in notes if isinstance(note, str)]
     return "\n  ".join(lines), ""
 
 

@@ -45,6 +45,8 @@ class DatasetSummary(msgspec.Struct, kw_only=True):
     files: list[FileSummary] = []
     entries: int | None = None
     """Frames, rows, or records."""
+    blocks: int | None = None
+    """Signal blocks that the entries came in; None for other data."""
     first_usec: int | None = None
     last_usec: int | None = None
     rate_hz: float | None = None
@@ -52,7 +54,10 @@ class DatasetSummary(msgspec.Struct, kw_only=True):
     interval_max_usec: int | None = None
     """Longest interval between two times in succession."""
     lost: int | None = None
-    """Items that the recorder missed, by the run's account, after a kill by its own count."""
+    """Items that the recorder missed, by the run's account, after a kill by its own count.
+
+    An item is an entry, or a block if `blocks` is not None; `not_taken` likewise.
+    """
     not_taken: int | None = None
     """Items that the recorder left in its queue; None if that is not known."""
     gaps: int | None = None
@@ -182,6 +187,8 @@ def _dataset(root: Path, path: Path, manifest: dict[str, Any]) -> DatasetSummary
     problems += [f"{file.name} is missing" for file in summary.files if file.size < 0]
     summary.lost = summary.attributes.get("items_lost")
     summary.gaps = summary.attributes.get("gap_count", 0 if summary.lost == 0 else None)
+    blocks = summary.attributes.get("block_count")
+    summary.blocks = blocks if isinstance(blocks, int) else None
     present = [file for file in summary.files if file.size >= 0]
     tsync = [path / file.name for file in present if file.name.endswith(".tsync")]
     if tsync:

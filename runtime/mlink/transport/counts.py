@@ -42,7 +42,16 @@ class SendingEnd:
         self.lost = [0] * subscriptions
         """Items that did not get into each subscription, counted when that happens."""
         self.ended = False
+        self._in_a_fork = False
         self._lock = threading.Lock()
+
+    def cut_off(self) -> None:
+        """Refuse all items from now on: this is the copy of the writer in a fork of its process.
+
+        Items that both sent would have the same numbers.
+        """
+        self._lock = threading.Lock()  # another thread may have held it at the fork
+        self.ended = self._in_a_fork = True
 
     def skip(self, count: int) -> None:
         """Skip `count` sequence numbers: subscribers count so many items as lost.
@@ -66,6 +75,12 @@ class SendingEnd:
             return self.sent
 
     def _check_open(self) -> None:
+        if self._in_a_fork:
+            raise StreamError(
+                "this process is a fork of the module's process, which alone may send",
+                remedy="Give what it makes to the module's process, e.g. by a multiprocessing.Queue"
+                " that run() reads.",
+            )
         if self.ended:
             raise StreamError(
                 "the stream has ended: the run is stopping",
@@ -136,9 +151,19 @@ class ReceivingEnd:
         return max(missing, 0)
 
     def _count(self, seq: int) -> None:
-        """Count an item that was received, and the missing ones before it."""
+        """Count an item that was received, and the missing ones before it.
+
+        Raises:
+            StreamError: An item with this number, or a later one, has arrived before.
+        """
         self.gap = seq - self._next_seq
         if self.gap:
+            if self.gap < 0:
+                raise StreamError(
+                    f"two items of the stream have the number {seq}: a second process sends on it",
+                    remedy="Only the module's own process may send, no copy of it that code in "
+                    "another language has made by fork().",
+                )
             self.lost += self.gap
         self.seq, self._next_seq = seq, seq + 1
         if not self.received:

@@ -152,6 +152,11 @@ class StreamReader(ReceivingEnd):
         while (record := self._read()) is not None:
             self._ahead.append(record)
 
+    def cut_off(self) -> None:
+        """Receive nothing more, in a fork: the items are for the process that was forked."""
+        self._fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._ahead.clear()
+
     def _release_held_frames(self) -> None:
         """Copy the oldest frames that a script keeps, which frees their shared memory."""
         held = self._held

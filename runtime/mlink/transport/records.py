@@ -329,6 +329,11 @@ class RecordReader(ReceivingEnd):
         while self._fill():
             pass
 
+    def cut_off(self) -> None:
+        """Receive nothing more, in a fork: the items are for the process that was forked."""
+        self._fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._buffer, self._at = b"", 0
+
     def close(self) -> None:
         """Close the pipe."""
         os.close(self._fd)

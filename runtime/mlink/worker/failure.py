@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 
 from mlink.errors import MlinkError
-from mlink.refusals import refusal
+from mlink.refusals import refusal, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ def describe(error: BaseException | str, *, debug: bool = False) -> FailureText:
         return FailureText(known.message, known.remedy, detail)
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename else ""
-        return FailureText(f"{error.strerror or error}{where}", "", detail)
+        return FailureText(f"{error.strerror or text_of(error)}{where}", "", detail)
     if (number := _signal_of(error)) is not None:
         return FailureText(f"its process was asked to end ({number.name})", _SIGNAL_REMEDY, detail)
     frames = traceback.extract_tb(error.__traceback__)
     where = f" (at {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return FailureText(
-        f"{type(error).__name__}: {error}{where}",
+        f"{type(error).__name__}: {text_of(error)}{where}",
         "This looks like a fault in the module; run again with --debug (in Python: debug=True) for "
         "the traceback.",
         detail,

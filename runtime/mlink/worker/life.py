@@ -21,10 +21,13 @@ from mlink.control import InputPlan
 from mlink.errors import ControlError, ModuleError
 from mlink.metadata import decode_metadata, encode_all
 from mlink.module import Module, ModuleSettings
+from mlink.refusals import text_of
 from mlink.transport.codec import is_small
 from mlink.transport.plan import StreamPlan
 from mlink.worker.ahead import ahead_of_own_threads
 from mlink.worker.connection import Connection
+from mlink.worker.failure import describe
+from mlink.worker.forks import cut_off_forks_of, end, exit_code
 from mlink.worker.host import ModuleHost
 from mlink.worker.virtual_time.host import VirtualHost
 
@@ -50,6 +53,8 @@ class Worker:
         self._build_module = build or _build_from_spec
         self._channel = connection.channel
         self._connection = connection
+        self._pid = os.getpid()
+        cut_off_forks_of(self.host)
         self._module: Module[Any] | None = None
 
     def run(self) -> int:
@@ -201,17 +206,37 @@ class Worker:
 
     def _guard(self, phase: str, action: Callable[[], None]) -> bool:
         """Run a step of the life cycle; report the first failure. False after any failure."""
+        self._end_if_forked(phase, None)
         try:
             action()
         except BaseException as error:  # noqa: BLE001 - whatever a module raises ends the run
+            self._end_if_forked(phase, error)
             if self.host.failed:
-                self.host.log.warning("%s after the failure: %s", phase, error)
+                self.host.log.warning("%s after the failure: %s", phase, text_of(error))
             else:
                 self.host.failed = True
-                explained = self._module.explain(error, phase) if self._module else error
-                self.host.send_failure(explained, phase)
+                self.host.send_failure(self._explained(error, phase), phase)
             return False
+        self._end_if_forked(phase, None)
         return not self.host.failed
+
+    def _explained(self, error: BaseException, phase: str) -> BaseException:
+        return self._module.explain(error, phase) if self._module else error
+
+    def _end_if_forked(self, phase: str, error: BaseException | None) -> None:
+        """End this process if it is a fork that the module has made and that came back here."""
+        if os.getpid() == self._pid:
+            return
+        if error is None:
+            self.host.log.warning(
+                "a fork of the module's process has returned from %s and is ended; let it end by "
+                "os._exit()",
+                phase,
+            )
+        elif not isinstance(error, SystemExit):
+            text = describe(self._explained(error, phase)).message
+            self.host.log.error("a fork of the module's process has failed: %s", text)
+        end(exit_code(error))
 
     def _close(self) -> None:
         if self._module is not None:

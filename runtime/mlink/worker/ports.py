@@ -142,6 +142,11 @@ class WorkerInput:
         self._throttle_usec = round(1_000_000 / items_per_sec) if items_per_sec > 0 else 0
         self._next_allowed_usec = self._next_allowed_usec if self._throttle_usec else 0
 
+    def cut_off(self) -> None:
+        """Dispatch no further item, in a fork of the process."""
+        if self._reader is not None:
+            self._reader.cut_off()
+
     def pull(self) -> Iterator[Pulled]:
         """Yield the items that have arrived, without dispatching them.
 
@@ -375,6 +380,11 @@ class WorkerOutput:
         """
         if self._writer is not None:
             self._writer.skip(count)
+
+    def cut_off(self) -> None:
+        """Refuse to send, in a fork of the process."""
+        if self._writer is not None:
+            self._writer.cut_off()
 
     def _open_writer(self) -> StreamWriter | RecordWriter:
         if self._writer is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 
 from mlink import control
 from mlink.channel import Channel
@@ -28,9 +27,19 @@ class Reporting:
         self.inputs = {port.id: WorkerInput(port) for port in spec.inputs}
         self.outputs = {port.id: WorkerOutput(port) for port in spec.outputs}
         self.started = False
+        self._in_a_fork = False
         self._channel = channel
         self._status_text = ""
         self._next_status = 0.0
+
+    def cut_off(self) -> None:
+        """Take no further part in the run: this is a fork of the module's process."""
+        for receiving in self.inputs.values():
+            receiving.cut_off()
+        for sending in self.outputs.values():
+            sending.cut_off()
+        self._channel.cut_off()
+        self._in_a_fork = True
 
     def send_failure(self, error: BaseException | str, phase: str) -> None:
         """Send a failure to the engine, as texts for the user."""
@@ -105,5 +114,9 @@ class Reporting:
         )
 
     def _try_send(self, message: control.WorkerMessage) -> None:
-        with suppress(ControlError):  # the engine has gone: the loop reads the end of the channel
+        try:
             self._channel.send(message)
+        except ControlError:
+            if self._in_a_fork and not isinstance(message, control.Failed):
+                raise
+            # Otherwise the engine has gone: the loop reads the end of the channel.

@@ -316,3 +316,58 @@ def test_a_stall_of_everything_is_counted_everywhere(tmp_path: Path) -> None:
     (camera,) = (each for each in result["streams"] if each["port"] == "video")
     assert result["reports"]["cam"]["lost"] > 50
     assert result["reports"]["cam"]["lost"] <= camera["lost_at_source"] <= count["lost"]
+
+
+FORKS = """
+import os, time, sys
+import syntalos_mlink as syl
+out = syl.get_output_port("out")
+out.set_metadata_value("table_header", ["number", "time"])
+
+def child(use):
+    pid = os.fork()
+    if pid == 0:
+        use()
+    return os.waitpid(pid, 0)[1]
+
+def try_to_send():
+    try:
+        out.submit(["child", 0])
+    except syl.SyntalosPyError as error:
+        print("refused:", error)
+    os._exit(0)
+
+def start():
+    if os.fork() == 0:
+        return
+
+def run():
+    codes = [
+        child(try_to_send),
+        child(lambda: out.submit(["child", 0])),
+        child(syl.is_running),
+        child(lambda: sys.exit(7)),
+    ]
+    if os.fork() == 0:
+        return                               # back into the worker's loop
+    for number in range(100):
+        out.submit([number, 0])
+        syl.wait(1000)
+    print("codes:", [os.waitstatus_to_exitcode(code) for code in codes])
+    while syl.is_running():
+        syl.wait(1000)
+"""
+
+
+def test_a_fork_of_a_script_neither_sends_nor_takes_part(bench: BenchRunner) -> None:
+    result = bench.write(CHAIN, source=FORKS, middle=FORWARD).run(3.0)
+    assert result.success, result.failures
+    (stream,) = [each for each in result.streams if each.module == "source"]
+    assert stream.sent == 100
+    assert (check(bench, result)["middle.in"]["received"], items_lost(result)) == (100, 0)
+    printed = "\n".join(text for _, text in bench.watcher.printed)
+    log = bench.watcher.log_text()
+    assert "refused: port 'out': this process is a fork of the module's process" in printed
+    assert "codes: [0, 1, 1, 7]" in printed
+    # the one that asked is_running(), and those that came back from start() and from run()
+    assert log.count("a fork of the module's process has failed: this process is a fork") == 3

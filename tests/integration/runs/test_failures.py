@@ -184,6 +184,71 @@ def run():
     assert "killing it (SIGKILL)" in bench.watcher.log_text()
 
 
+@pytest.mark.parametrize(
+    ("setup", "loop"),
+    [
+        (
+            "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())",
+            "while True: time.sleep(0.05)",
+        ),
+        (
+            "pass",
+            "\n    while True:\n        try: time.sleep(60)\n        except BaseException: pass",
+        ),
+    ],
+    ids=["blocks all signals", "catches everything"],
+)
+def test_a_script_that_nothing_interrupts_is_named_with_its_place_and_a_remedy(
+    bench: BenchRunner, setup: str, loop: str
+) -> None:
+    middle = f"{FORWARD}\nimport signal, time\ndef run():\n    {setup}\n    {loop}\n"
+    result = bench.write(CHAIN, source=SOURCE, middle=middle).run(0.3, stop_grace_s=0.5)
+    (failure,) = result.failures
+    assert "it stands at middle.py:1" in failure.message
+    assert "(run)" in failure.message
+    assert "syl.is_running()" in failure.remedy
+
+
+def test_an_exception_whose_text_cannot_be_made_has_its_line_and_all_counts(
+    bench: BenchRunner,
+) -> None:
+    middle = (
+        FORWARD
+        + """
+class Bad(Exception):
+    def __str__(self): raise RuntimeError("no")
+def refuse(row):
+    if row[0] == "3": raise Bad
+inp.on_data = refuse
+"""
+    )
+    result = bench.write(CHAIN, source=SOURCE, middle=middle).run(5.0)
+    (failure,) = result.failures
+    assert failure.phase == "run"
+    assert "middle.py:13: if row[0]" in failure.message
+    assert "Bad: (no text: its __str__ raised RuntimeError)" in failure.message
+    assert result.streams[0].subscriptions[0].received == 4
+
+
+def test_the_first_item_may_take_longer_than_the_grace(bench: BenchRunner) -> None:
+    middle = (
+        FORWARD
+        + """
+import time
+def slowly(row):
+    if row[0] == "0": time.sleep(4)
+    out.submit(row)
+inp.on_data = slowly
+"""
+    )
+    result = bench.write(CHAIN, source=SOURCE, middle=middle).run(0.5, stop_grace_s=1.5)
+    assert result.success, result.failures
+    assert "middle: still handles one item: it stands at middle.py:12 (slowly)" in (
+        bench.watcher.log_text()
+    )
+    assert result.streams[0].sent == len(read_table(result)) - 1  # less the header
+
+
 BURST = """
 import syntalos_mlink as syl
 out = syl.get_output_port("out")

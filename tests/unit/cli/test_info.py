@@ -61,6 +61,20 @@ def test_summary(recording):
     assert not any(dataset.problems for dataset in summary.datasets)
 
 
+def test_losses_of_signals_are_blocks_and_named_so(tmp_path, capsys):
+    collection = create_collection(tmp_path / "r", collection_id=bytes(16), generator="mlink")
+    dataset = collection.create_dataset("signals")
+    dataset.set_data_file("data.json.zst").write_bytes(b"x")
+    for key, value in {"row_count": 2992, "block_count": 1496, "items_lost": 1404}.items():
+        dataset.set_attribute(key, value)
+    dataset.save()
+    collection.save(True, recording_length_msec=1)
+    (found,) = inspect_recording(collection.path).datasets
+    assert (found.entries, found.blocks, found.lost) == (2992, 1496, 1404)
+    info(collection.path)
+    assert "1404 blocks" in capsys.readouterr().out
+
+
 def test_json(recording, capsys):
     info(recording, json=True)
     data = json.loads(capsys.readouterr().out)

@@ -11,6 +11,7 @@ from mlink.engine import drain, ending, stopping, workers
 from mlink.engine.ending import RunEnding
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.outcome import Outcome
+from mlink.engine.place import Place
 from mlink.engine.plan import order_modules
 from mlink.engine.report import Reporter
 from mlink.engine.status import Failure
@@ -61,7 +62,7 @@ class Desk:
             reporter,
             self.interrupts,
             self.pump,
-            lambda _worker: "it stands at loop.py:3 (stop)",
+            lambda _worker: Place("it stands at loop.py:3 (stop)"),
             5.0,
         )
 
@@ -162,6 +163,7 @@ def test_a_module_that_hangs_at_the_stop_fails_with_its_name(desk):
     (failure,) = desk.outcome.failures
     assert (failure.module, failure.phase) == ("cam", "stop")
     assert failure.message == "did not finish within 5 s: it stands at loop.py:3 (stop)"
+    assert "dmesg" in failure.remedy
     assert 5.0 <= desk.clock.now - began <= 5.5
 
 

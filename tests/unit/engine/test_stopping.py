@@ -9,6 +9,7 @@ import pytest
 
 from mlink.control import InputCount
 from mlink.engine import drain, stopping, workers
+from mlink.engine.place import Place
 from mlink.engine.plan import Edge
 from mlink.engine.stopping import StopLadder
 from mlink.engine.workers import State
@@ -27,9 +28,10 @@ class Stage:
         self.logs: list[tuple[str, str]] = []
         self.signals: list[signal.Signals] = []
         self.disk_is_busy = False
+        self.in_item = False
         self.starved_s = 0.0
         self.edges: list[Edge] = []
-        self._ladder: StopLadder | None = None
+        self.ladder: StopLadder | None = None
 
     def add(self, name: str, state: State = State.STARTED) -> FakeWorker:
         worker = self.workers[name] = FakeWorker(name, state)
@@ -39,16 +41,16 @@ class Stage:
     def overdue(self, *names: str) -> list[str]:
         """Ask the ladder about these workers, all without names; return who is newly overdue."""
         handles = {name: worker.handle for name, worker in self.workers.items()}
-        if self._ladder is None:
-            self._ladder = StopLadder(
+        if self.ladder is None:
+            self.ladder = StopLadder(
                 self.edges,
                 handles,
                 GRACE_S,
                 lambda w, text: self.logs.append((w.name, text)),
-                lambda _: "it stands at loop.py:3",
+                lambda _: Place("it stands at loop.py:3", self.in_item),
             )
         waiting = [handles[name] for name in names or handles]
-        return [worker.name for worker in self._ladder.overdue(waiting)]
+        return [worker.name for worker in self.ladder.overdue(waiting)]
 
     def after(self, seconds: float) -> list[str]:
         self.clock.now += seconds
@@ -320,6 +322,39 @@ def test_the_time_for_an_item_is_that_of_the_slowest_so_far(stage):
     assert stage.overdue("hung") == ["hung"]
 
 
+def test_a_worker_in_its_first_item_has_four_times_the_grace(stage):
+    stage.add("loads")
+    stage.in_item = True
+    stage.overdue()
+    assert stage.after(GRACE_S) == []
+    ((_, text),) = stage.logs
+    assert "still handles one item: it stands at loop.py:3; waiting 15 s more" in text
+    assert stage.after(3 * GRACE_S - 0.1) == []
+    assert stage.signals == []
+    assert stage.after(0.1) == ["loads"]
+    assert stage.signals == [signal.SIGINT]
+
+
+def test_each_item_has_this_time_anew(stage):
+    worker = stage.add("loads")
+    worker.handle.received = {"in": InputCount(1, 0)}
+    stage.in_item = True
+    stage.overdue()
+    for number in range(2, 5):
+        assert stage.after(GRACE_S) == []
+        worker.handle.received = {"in": InputCount(number, 0)}
+        assert stage.after(2 * GRACE_S) == []
+    assert stage.signals == []
+
+
+def test_a_second_interrupt_leaves_no_more_time_for_an_item(stage):
+    stage.add("loads")
+    stage.in_item = True
+    stage.overdue()
+    stage.ladder.hurry(2.0)
+    assert stage.after(2.0) == ["loads"]
+
+
 def test_a_worker_is_not_charged_for_the_time_in_which_it_got_no_processor(stage):
     stage.add("starved")
     stage.overdue()
@@ -345,7 +380,7 @@ def test_the_engines_own_delay_is_excused(stage):
     stage.add("slow")
     stage.overdue()
     stage.clock.now += 7.0
-    stage._ladder.excuse(7.0)
+    stage.ladder.excuse(7.0)
     assert stage.overdue() == []
     assert stage.after(GRACE_S) == ["slow"]
 
@@ -355,9 +390,9 @@ def test_a_worker_that_outlasts_the_last_step_is_given_up(stage):
     for _ in range(4):
         stage.after(GRACE_S)
     assert stage.signals[-1] == signal.SIGKILL
-    assert not stage._ladder.exhausted(handle)
+    assert not stage.ladder.exhausted(handle)
     stage.clock.now += 2.0
-    assert stage._ladder.exhausted(handle)
+    assert stage.ladder.exhausted(handle)
 
 
 def test_a_queue_that_drains_has_a_line_with_what_is_left(stage):

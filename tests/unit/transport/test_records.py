@@ -459,6 +459,19 @@ def test_two_processes(make: type[Stream]) -> None:
         child.kill()
 
 
+def test_a_second_sender_is_found_and_never_counts_less_than_nothing(make: type[Stream]) -> None:
+    stream = make(DataType.TableRow)
+    copy = RecordWriter(DataType.TableRow, [os.dup(stream.writer._queues[0].fd)])
+    stream.writer.submit(["ours"])
+    copy.submit(["theirs"])
+    (reader,) = stream.readers
+    assert reader.receive() == ["ours"]
+    with pytest.raises(StreamError, match="number 0: a second process sends"):
+        reader.receive()
+    assert (reader.received, reader.lost) == (1, 0)
+    copy.close()
+
+
 def test_items_that_the_source_lost_are_a_gap_at_every_reader(make: type[Stream]) -> None:
     stream = make(DataType.TableRow, None, None)
     stream.writer.submit(["a"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mlink.scripting.errors import script_error
 from mlink.worker.failure import describe
 
 
@@ -22,3 +23,19 @@ def test_another_exit_keeps_its_place() -> None:
     with pytest.raises(SystemExit) as caught:
         raise SystemExit(3)
     assert "test_failure.py" in describe(caught.value).message
+
+
+class NoTextError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even this")
+
+
+def test_an_exception_without_a_text_is_named_by_its_type() -> None:
+    text = "NoTextError: (no text: its __str__ raised RuntimeError)"
+    assert describe(NoTextError()).message == text
+    assert describe(NoTextError(), debug=True).detail
+    report = script_error(NoTextError(), "run")
+    assert report.message == f"{text} (in run)"
+    odd = ValueError("x")
+    odd.__notes__ = 5  # type: ignore[assignment]
+    assert script_error(odd, "run").message == "ValueError: x (in run)"

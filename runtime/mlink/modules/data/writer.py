@@ -94,7 +94,12 @@ class DataWriterModule(Module[SettingsT]):
         """Close the file; all items that were sent have been written."""
         self._finish()
         self.context.report("rows_written", self._rows)
-        self.context.report("rows_lost", self._losses.lost)
+        if self.port.data_type not in SIGNAL_BLOCKS:
+            self.context.report("rows_lost", self._losses.lost)
+            return
+        # The rows of a block that did not arrive are not known.
+        self.context.report("blocks_written", self._block_starts.count)
+        self.context.report("blocks_lost", self._losses.lost)
 
     def close(self) -> None:
         """Close the file if `stop` was not called or failed."""
@@ -106,12 +111,12 @@ class DataWriterModule(Module[SettingsT]):
         return str(self.port.metadata.get("src_mod_name") or self.port.id)
 
     def _on_item(self, item: Any) -> None:
+        self._block_starts.add(self._rows)
         if self._dataset is None:
             self._rows += item.rows if isinstance(item, SignalBlock) else 1
             return
         if self._file is None:
             self._open(self._dataset, item)
-        self._block_starts.add(self._rows)
         self._rows += self.write_item(item)
         self._flush()
 

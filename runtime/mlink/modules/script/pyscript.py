@@ -14,6 +14,7 @@ from typing import Any
 from mlink.errors import BenchError, MlinkError, ScriptError
 from mlink.module import Module, ModuleContext
 from mlink.modules.script.settings import ScriptPort, ScriptSettings
+from mlink.refusals import text_of
 from mlink.scripting.callbacks import check_function
 from mlink.scripting.errors import SyntalosPyError, script_error
 from mlink.scripting.link import ScriptLink, set_link
@@ -125,7 +126,7 @@ class ScriptModule(Module[ScriptSettings]):
 
     def _port_hint(self, error: BaseException) -> str:
         """Return a remedy with the declared ports, if the script used a port that is None."""
-        if self._link is None or not self._link.unknown_ports or "None" not in str(error):
+        if self._link is None or not self._link.unknown_ports or "None" not in text_of(error):
             return ""
         asked = ", ".join(f"'{port}'" for port in dict.fromkeys(self._link.unknown_ports))
         return (

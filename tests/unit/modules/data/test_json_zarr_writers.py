@@ -103,7 +103,7 @@ def test_signals_reach_json_with_every_digit(tmp_path):
     assert attributes["stream"]["sample_rate"] == 1000.0
     manifest = toml(folder / "manifest.toml")["data"]
     assert (manifest["file_type"], manifest["media_type"]) == ("json.zst", "application/zstd")
-    assert context.reports == {"rows_written": 200, "rows_lost": 0}
+    assert context.reports == {"rows_written": 200, "blocks_written": 2, "blocks_lost": 0}
 
 
 def test_pandas_reads_the_split_format(tmp_path):
