@@ -46,6 +46,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="replace a setting of each bench, as module.key=value; repeatable",
     )
     group.addoption(
+        "--mlink-time",
+        choices=("real", "virtual"),
+        default="real",
+        help="virtual: benches of simulated devices run in turns with the test, however busy the "
+        "machine is (default: real)",
+    )
+    group.addoption(
         "--mlink-record",
         choices=("always", "on-failure", "never"),
         default="on-failure",

@@ -26,13 +26,19 @@ class BoardLink(ControlClient):
         path: The control socket.
         on_edge: Called in the reader's thread for each edge.
         pins: Pins to watch, 0 to 19.
+        wake: In virtual time: whether the simulation stops at each of their edges.
 
     Raises:
         DeviceError: No program listens at the socket.
     """
 
     def __init__(
-        self, path: Path | str, on_edge: Callable[[Edge], None], *, pins: Sequence[int]
+        self,
+        path: Path | str,
+        on_edge: Callable[[Edge], None],
+        *,
+        pins: Sequence[int],
+        wake: bool = False,
     ) -> None:
         super().__init__(path)
         self._on_edge = on_edge
@@ -40,7 +46,7 @@ class BoardLink(ControlClient):
         self._turn = threading.Lock()
         self._reader = threading.Thread(target=self._read, name="hil-board", daemon=True)
         self._reader.start()
-        self._ask(messages.Watch(list(pins)), messages.WatchReply)
+        self._ask(messages.Watch(list(pins), wake), messages.WatchReply)
 
     def barrier(self) -> int:
         """Return a time, ns of CLOCK_MONOTONIC, up to which all edges have been reported.

@@ -72,6 +72,8 @@ class Injector:
         self._noted: list[tuple[int, str, Fault]] = []
         self._observers: list[Observer] = []
         self._lock = threading.RLock()
+        self.virtual_usec: Callable[[], int] | None = None
+        """Returns the master time of a run in virtual time; None in real time."""
 
     def __enter__(self) -> Self:
         return self
@@ -113,6 +115,11 @@ class Injector:
             raise BenchError(f"{fault.kind}: {problem.what}", remedy=problem.remedy)
         if wrong := fault.problems():
             raise BenchError(f"{fault.kind}: {wrong[0]}")
+        if self.virtual_usec is not None and self._needs_real_time(fault):
+            raise BenchError(
+                f"{fault.kind} of {fault.target} acts in real time only",
+                remedy="Run this test with --mlink-time real.",
+            )
         with self._lock:
             try:
                 end = self._make(fault)
@@ -152,7 +159,14 @@ class Injector:
         for observer in self._observers:
             observer(time_usec, event, fault)
 
+    def _needs_real_time(self, fault: Fault) -> bool:
+        if isinstance(fault, kinds.SkewClock):
+            return fault.target not in devices_of(self._run.bench, "board")
+        return isinstance(fault, kinds.Stall | kinds.Kill | kinds.SlowDisk)
+
     def _now_usec(self) -> int:
+        if self.virtual_usec is not None:
+            return self.virtual_usec()
         return (time.monotonic_ns() - self._run.t0_ns) // 1000
 
     def _make(self, fault: Fault) -> _End | None:

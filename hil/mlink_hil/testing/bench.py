@@ -109,7 +109,8 @@ class TestBench(Expectations):
         """
         if at_most is not None and (isinstance(value, Span) or unit in DURATION_UNITS):
             at_most = self._on_this_host(at_most)
-        measured = Measurement.judge(name, value, unit, at_least, at_most)
+        judged = Measurement.judge(name, value, unit, at_least, at_most)
+        measured = replace(judged, virtual=self.run.history.in_turns)
         excuse = ""
         if measured.outcome is Verdict.FAIL:
             exact = isinstance(value, Span) and value.exact

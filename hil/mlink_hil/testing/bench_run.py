@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from mlink.engine.options import RunOptions
 from mlink.engine.plan import LOOP_CATEGORIES
 from mlink.engine.run import Engine
 from mlink.engine.status import Failure, Phase, RunResult, RunStatus
-from mlink.errors import MlinkError, ModuleError
+from mlink.engine.virtual_time.participant import Participant
+from mlink.errors import ControlError, DeviceError, MlinkError, ModuleError
 from mlink.tap.attach import add_tap
 from mlink.tap.catalog import TAP_NAME
 from mlink.tap.link import TapLink
@@ -61,12 +63,19 @@ class BenchRun:
     """
 
     def __init__(self, bench: Bench, options: RunOptions) -> None:
-        self.slow = slowness(bench)
+        self.in_turns = options.virtual is not None
+        """Whether the run, and the test's thread with it, is in virtual time."""
+        self.slow = 1.0 if self.in_turns else slowness(bench)
         """Factor of all deadlines and limits on this host; 1 where it is not slow."""
         wires = wires_of(bench)
         self.bench = bench = add_testers(bench, wires)
-        self.options = options = options.on_slow_host(self.slow)
+        options = options.on_slow_host(self.slow)
         self.history = History()
+        self._participant = Participant([TAP_NAME], self._catch_up)
+        if self.in_turns:
+            options = replace(options, participant=self._participant)
+            self.history.let_pass = self._participant.wait
+        self.options = options
         self.result: RunResult | None = None
         self.expected_failures: set[str] = set()
         """Modules whose failure a test expects."""
@@ -91,6 +100,7 @@ class BenchRun:
         """Master time of the run's end; None while it lasts."""
         self._starvation = Starvation()
         self.stimulus = Stimulus(self.boards, self.names, self.history, self.tap, self._starvation)
+        self.stimulus.wakes = self.in_turns
         self.stimulus.commanded = any(
             port.data_type is DataType.LineCommand and port.id in {c.port for c in each.connections}
             for each in bench.modules.values()
@@ -122,6 +132,8 @@ class BenchRun:
         try:
             assert self.engine.live is not None  # it runs
             self.injector = injector_of(self.engine.live)
+            if self.in_turns:
+                self.injector.virtual_usec = self.now_usec
             self.injector.observe(self._on_fault)
             if self.engine.work_dir is not None:
                 devices = {*self.bench.used_devices(), *chips(self.bench)}
@@ -129,7 +141,7 @@ class BenchRun:
                 now_usec = self.now_usec()
                 for device in self.boards:
                     self._seen_from.update({f"{device}.{pin}": now_usec for pin in USER_PINS})
-            if self._virtual:
+            if self._virtual and not self.in_turns:
                 self._starvation.find(without=self._outside_the_loop())
             for stream in self.names.frame_streams():  # a test can then see what changes
                 self.history.wait(partial(self._has_come, stream), _FIRST_FRAME_SEC)
@@ -230,11 +242,20 @@ class BenchRun:
 
     def now_usec(self) -> int:
         """Return the master time in µs."""
+        if self.in_turns:
+            return self._participant.now_usec
         return self.to_usec(time.monotonic_ns())
 
     def to_usec(self, monotonic_ns: int) -> int:
-        """Return the master time of a moment on CLOCK_MONOTONIC, in µs."""
+        """Return the master time of a moment on CLOCK_MONOTONIC, or in virtual time, in µs."""
         return self.tap.to_usec(monotonic_ns)
+
+    def sleep(self, sec: float) -> None:
+        """Let time pass."""
+        if self.in_turns:
+            self._participant.wait(lambda: False, sec)
+        else:
+            time.sleep(sec)
 
     # what the engine reports --------------------------------------------------------------
 
@@ -266,9 +287,25 @@ class BenchRun:
         except Exception as error:  # noqa: BLE001 - `check` raises it in the test's thread
             self._error = error
         finally:
+            self._participant.end()
             if self.tap.hello.is_set():
                 self.tap.ended.wait(_LAST_ITEMS_SEC)
             self.history.end()
+
+    def _catch_up(self, news: frozenset[str]) -> None:
+        """Return when all has arrived that the tap and boards have sent; they wait meanwhile."""
+        if TAP_NAME in news:
+            try:
+                self.tap.catch_up()
+            except ControlError:
+                if self.alive and not self.tap.ended.is_set():
+                    raise  # else the run's failure explains more
+        for name in sorted(news & self.boards.keys()):
+            try:
+                self.boards[name].barrier()
+            except DeviceError:
+                if self.boards[name].simulated_on():
+                    raise
 
     def watch_region(self, stream: str, area: tuple[int, int, int, int], channel: str) -> None:
         """Report a region's brightness as a channel, if it is not reported yet.

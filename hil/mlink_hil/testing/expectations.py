@@ -46,8 +46,11 @@ class Expectations:
 
         It is known exactly: an event that may be after it, and arrives later, counts as after it.
         """
-        now_ns = time.monotonic_ns()
-        return Event("now", self.run.to_usec(now_ns), caused=True, exact=True, noted_ns=now_ns)
+        noted_ns = time.monotonic_ns()
+        now_usec = self.run.to_usec(noted_ns)
+        if self.run.history.in_turns:
+            now_usec = self.run.now_usec()
+        return Event("now", now_usec, caused=True, exact=True, noted_ns=noted_ns)
 
     def expect(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from mlink.bench import Bench, load_bench
 from mlink.engine.options import RunOptions
+from mlink.engine.virtual_time.simulated import in_virtual_time
 from mlink.errors import BenchError
 from mlink.module import Category
 from mlink.types import DataType
@@ -29,6 +31,8 @@ _SCOPES: dict[str, type[pytest.Collector | pytest.Item] | None] = {
     "session": pytest.Session,
 }
 
+_SEED = 1
+"""In virtual time: with the test's name it gives the recording's id."""
 _FOLDERS_ABOVE = 2
 """A recording is in a folder for its day, in the folder of all recordings."""
 
@@ -81,6 +85,8 @@ class Runs:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._runs: dict[tuple[Wanted, str], BenchRun] = {}
+        self._started = Counter[str]()
+        """Node → runs that were started for it."""
 
     def run_for(self, item: pytest.Item) -> BenchRun:
         """Return the run that a test requests, started if need be.
@@ -102,7 +108,7 @@ class Runs:
             self._close(key)  # a test has ended it, or it has failed
         bench = self._load(wanted)
         _skip_unless(item, bench)
-        run = self._runs[key] = BenchRun(bench, self._options())
+        run = self._runs[key] = BenchRun(bench, self._options(bench, node.nodeid))
         node.addfinalizer(lambda: self._close(key))
         run.start()
         return run
@@ -114,11 +120,18 @@ class Runs:
         bench = load_bench(wanted.path, devices=path, overrides=overrides)
         return leave_out(bench, wanted.without)
 
-    def _options(self) -> RunOptions:
+    def _options(self, bench: Bench, node: str) -> RunOptions:
         option: Callable[[str], Any] = self._config.getoption
         report, out = option("--mlink-report"), option("--mlink-out")
         directory = Path(out or (f"{report}/recordings" if report else "recordings"))
-        return RunOptions(out_dir=directory, record=option("--mlink-record") != "never")
+        options = RunOptions(out_dir=directory, record=option("--mlink-record") != "never")
+        if option("--mlink-time") == "real":
+            return options
+        self._started[node] += 1
+        virtual, run_uuid, attributes = in_virtual_time(
+            bench, None, seed=_SEED, key=f"{node} {self._started[node]}"
+        )
+        return replace(options, virtual=virtual, run_uuid=run_uuid, attributes=attributes)
 
     def _close(self, key: tuple[Wanted, str]) -> None:
         """End a run; what failed in it since its last test is an error of the clean-up.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from functools import partial
 from typing import Protocol
@@ -39,6 +38,10 @@ class SettlingRun(Protocol):
         """Return the master time."""
         ...
 
+    def sleep(self, sec: float) -> None:
+        """Let time pass."""
+        ...
+
     def processor_times(self) -> Snapshot:
         """Return a moment to count `starved_usec` from."""
         ...
@@ -73,12 +76,12 @@ def _until_quiet(run: SettlingRun) -> int:
     quiet_sec, limit_sec = (_QUIET_SEC, _VIRTUAL_SEC)
     if not run.boards:
         quiet_sec, limit_sec = _QUIET_SEC * run.slow, _REAL_SEC * run.slow
-    deadline = time.monotonic() + limit_sec
     rest_usec = run.now_usec()
+    deadline_usec = rest_usec + limit_sec * 1e6
     traffic = _traffic(run)
-    while traffic and run.alive and time.monotonic() < deadline:
+    while traffic and run.alive and run.now_usec() < deadline_usec:
         waits = run.processor_times()
-        time.sleep(quiet_sec)
+        run.sleep(quiet_sec)
         run.let_run()  # a process that waits for a processor may be about to send
         now_usec, now = run.now_usec(), _traffic(run)
         # silence proves nothing where the host did not let the loop run

@@ -55,6 +55,8 @@ class Stimulus:
         self._starvation = starvation
         self.commanded = True
         """Whether a module of the bench commands boards; else what pins do is simulated alone."""
+        self.wakes = False
+        """In virtual time: whether the simulation stops at each edge, for the test to see it."""
 
     def connect(self, work_dir: Path, devices: Iterable[str]) -> None:
         """Connect to the virtual boards among some devices, and release all wired lines.
@@ -72,7 +74,7 @@ class Stimulus:
                 self._history.add([self._pin_event(device, edge.pin, edge.level, edge.time_ns)])
 
             with contextlib.suppress(DeviceError):  # unplugged at once: the run reports that
-                self._boards[device] = BoardLink(control, note, pins=USER_PINS)
+                self._boards[device] = BoardLink(control, note, pins=USER_PINS, wake=self.wakes)
         for wire in self._names.wires.values():
             tester, _, line = wire.partition(".")
             self._tap.drive(tester, int(line), None)

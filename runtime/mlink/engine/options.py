@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlink.engine.virtual_time.conductor import VirtualTime
+from mlink.engine.virtual_time.participant import Participant
 from mlink.storage.naming import DEFAULT_ORDER
 
 
@@ -37,6 +38,8 @@ class RunOptions:
     """How long a module may make no progress at a stop before it is interrupted."""
     virtual: VirtualTime | None = None
     """Run in virtual time with these parameters (today: a replay); None runs in real time."""
+    participant: Participant | None = None
+    """Takes part in virtual time from outside of the run; None without one."""
     encode: bool = True
     """Encode raw videos after the run, where their recorder requests it."""
     journal: bool = False

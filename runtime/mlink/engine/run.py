@@ -106,7 +106,7 @@ class Engine:
         if options.virtual is not None:
             self._conductor = Conductor(options.virtual, self._order, self._streams.edges)
             conductor = self._conductor
-            self._reporter.virtual_usec = lambda: conductor.now_usec - conductor.zero_usec
+            self._reporter.virtual_usec = lambda: conductor.run_usec
         self._simulation: Simulation | None = None
         self._disk: DiskSync | None = None
         self._disk_errors: SimpleQueue[StorageError] = SimpleQueue()
@@ -311,6 +311,8 @@ class Engine:
         live.begin(self._t0_ns)
         self._reporter.enter(Phase.RUN)
         if (turns := self._turns) is not None:
+            if self.options.participant is not None:
+                self.options.participant.begin(self._interrupts.wake)
             if turns.run():
                 duration_s = self.options.duration_s
                 over = "the recording is" if duration_s is None else f"{duration_s:g} s are"
@@ -417,6 +419,7 @@ class Engine:
             lambda: self._outcome.ending,
             self._simulation,
             users,
+            self.options.participant,
         )
 
     @property

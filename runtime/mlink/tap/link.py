@@ -141,6 +141,17 @@ class TapLink:
         pixels = np.frombuffer(found.data, np.dtype(found.dtype)).reshape(found.shape)
         return Frame.from_array(pixels.copy(), found.index, found.time_usec)
 
+    def catch_up(self) -> None:
+        """Return when all items have arrived that the tap has handled so far.
+
+        Raises:
+            ControlError: The run has not started or has ended, or the tap does not answer.
+        """
+        number = next(self._numbers)
+        self._pending[number] = pending = _Pending()
+        self._send(messages.Echo(number))
+        self._wait(pending, "all streams")
+
     def close(self) -> None:
         """Close the connection and the socket; safe when the tap is gone or never connected."""
         for sock in (self._listener, self._socket):
@@ -202,6 +213,8 @@ class TapLink:
                 for _, time_usec, mean in message.samples:
                     self._regions[message.region](time_usec, mean)
                 self._pending.pop(message.region).done.set()
+            case messages.Echo():
+                self._pending.pop(message.request).done.set()
             case messages.Pixels():
                 pending = self._pending.pop(message.request)
                 pending.answer = message

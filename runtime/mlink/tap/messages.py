@@ -112,6 +112,15 @@ class Pixels(_Message, frozen=True):
     data: bytes
 
 
+class Echo(_Message, frozen=True):
+    """Request, and its answer: all items that the tap has handled are on their way before it.
+
+    The sender chooses `request`, a number that the answer repeats.
+    """
+
+    request: int
+
+
 class AddRegion(_Message, frozen=True):
     """Request the mean brightness of a rectangle, in pixels, in each frame of a stream.
 
@@ -145,8 +154,10 @@ class Drive(_Message, frozen=True):
     level: bool | None
 
 
-FromTap: TypeAlias = Hello | Reading | Command | Row | FrameSeen | Drained | RegionAdded | Pixels
-ToTap: TypeAlias = AddRegion | Fetch | Drive
+FromTap: TypeAlias = (
+    Hello | Reading | Command | Row | FrameSeen | Drained | RegionAdded | Pixels | Echo
+)
+ToTap: TypeAlias = AddRegion | Fetch | Drive | Echo
 
 _encoder = msgspec.msgpack.Encoder()
 _from_tap: msgspec.msgpack.Decoder[FromTap] = msgspec.msgpack.Decoder(FromTap)

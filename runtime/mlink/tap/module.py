@@ -101,9 +101,10 @@ class TapModule(Module[TapSettings]):
     def start(self) -> None:
         """Send the start of the run and the streams' metadata."""
         clock = self.context.clock
-        assert isinstance(clock, MasterClock)
-        assert clock.t0_monotonic_ns is not None
-        self._t0_ns = clock.t0_monotonic_ns
+        # in virtual time the clock counts whole µs, also before the run
+        self._t0_ns = -1000 * clock.from_monotonic_ns(0)
+        if isinstance(clock, MasterClock) and clock.t0_monotonic_ns is not None:
+            self._t0_ns = clock.t0_monotonic_ns
         recording = self.context.run_info.recording_dir
         inputs: dict[str, InputPort] = dict(self.context.inputs)
         self._send(
@@ -201,7 +202,9 @@ class TapModule(Module[TapSettings]):
                 self._drive(request)
                 continue
             with self._keeping:
-                if isinstance(request, messages.AddRegion):
+                if isinstance(request, messages.Echo):
+                    self._send(request)
+                elif isinstance(request, messages.AddRegion):
                     self._send(self._add_region(request))
                 else:
                     self._send(self._fetch(request))

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mlink.clock import MasterClock
+from mlink.clock import ManualClock, MasterClock, VirtualClock
 from mlink.errors import ControlError, ModuleError
 from mlink.tap import messages
 from mlink.tap import module as tap_module
@@ -77,8 +77,8 @@ class Joined:
         return self.items.get(timeout=WAIT_SEC)
 
     def wait_for_all(self) -> None:
-        """Wait until the link has handled all that was sent so far: an answer comes last."""
-        self.link.fetch(FRAMES, -1)
+        """Wait until the link has handled all that was sent so far."""
+        self.link.catch_up()
 
     def picture(self, index, value, *, size=(4, 6)) -> None:
         self.send(FRAMES, Frame.from_array(np.full(size, value, np.uint8), index, index * 100))
@@ -116,6 +116,20 @@ def test_the_start_brings_the_runs_zero_its_folder_and_the_streams_metadata(tap)
     assert tap.link.metadata[FRAMES] == {"framerate": 30.0}
     assert tap.link.uncertainty_usec(READINGS) == 100
     assert tap.link.uncertainty_usec(FRAMES) == tap.link.uncertainty_usec("no.such") == 0
+
+
+def test_in_virtual_time_zero_is_the_virtual_time_of_the_start(tap):
+    tap.context.clock = VirtualClock(ManualClock(), zero_usec=30_000)
+    tap.start()
+    assert tap.link.to_usec(31_500_000) == 1_500
+
+
+def test_after_catching_up_all_that_the_tap_has_handled_is_there(tap):
+    tap.start()
+    for number in range(100):
+        tap.send(READINGS, LineReading(7, 1, number))
+    tap.link.catch_up()
+    assert tap.items.qsize() == 100
 
 
 def test_a_run_that_is_not_recorded_has_no_folder(tap):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -193,7 +192,7 @@ class Camera:
             if not self._run.alive:
                 self._run.check()
                 raise StreamError(f"the run ended while the test waited for {self.stream}")
-            time.sleep(0.002)
+            self._run.sleep(0.002)
 
     def _raise_unless_seen(self, head: str, not_kept: int, after: Event, until_usec: int) -> None:
         """Raise Inconclusive if a frame since an event may have shown what was expected."""

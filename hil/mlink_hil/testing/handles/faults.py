@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -189,14 +188,14 @@ class Faults:
             MlinkError: The run failed elsewhere.
         """
         self._run.expected_failures.add(module)
-        deadline = time.monotonic() + timeout_sec
-        while time.monotonic() < deadline:
+        deadline_usec = self._run.now_usec() + timeout_sec * 1e6
+        while self._run.now_usec() < deadline_usec:
             for failure in self._run.engine.failures:
                 if failure.module == module:
                     return failure.message
             if not self._run.alive:
                 break
-            time.sleep(0.01)
+            self._run.sleep(0.01)
         self._run.check()
         raise AssertionError(f"the run did not fail in '{module}' within {timeout_sec:g} s")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from mlink.errors import DeviceError
@@ -58,13 +57,13 @@ class Line:
     def pulse(self, level: bool, msec: float) -> tuple[Event, Event]:
         """Drive the line for a time, then release it.
 
-        The test process times it, so a busy host makes the pulse longer.
+        The test process times it, so a busy host makes the pulse longer; not in virtual time.
 
         Returns:
             The moments at which both took effect.
         """
         began = self.drive(level)
-        time.sleep(msec / 1000)
+        self._run.sleep(msec / 1000)
         return began, self.release()
 
     @property

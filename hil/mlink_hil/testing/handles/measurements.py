@@ -13,7 +13,7 @@ from mlink_hil.testing.verdicts import Verdict, limits_verdict
 class Measurement:
     """A value, its bounds and limits in one unit, and the verdict on them.
 
-    `str()` gives the line that reports show: name, value, bounds, unit, limits, outcome.
+    `str()` gives the line that reports show: name, value, bounds, unit, limits, time, outcome.
     """
 
     name: str
@@ -24,6 +24,8 @@ class Measurement:
     at_least: float | None
     at_most: float | None
     outcome: Verdict
+    virtual: bool = False
+    """Whether it is of virtual time: what a simulation gives, never what hardware did."""
 
     @classmethod
     def judge(
@@ -72,7 +74,9 @@ class Measurement:
     def __str__(self) -> str:
         bounds = "" if self.lowest == self.highest else f" ({self.lowest:g} to {self.highest:g})"
         limits = f", limits {self.limits}" if self.limits else ""
-        return f"{self.name} = {self.value:g} {self.unit}{bounds}{limits}: {self.outcome.value}"
+        kind = ", virtual time" if self.virtual else ""
+        what = f"{self.name} = {self.value:g} {self.unit}{bounds}{limits}{kind}"
+        return f"{what}: {self.outcome.value}"
 
     def as_plain(self) -> dict[str, Any]:
         """Return it as plain values, for JUnit, JSON and HTML."""

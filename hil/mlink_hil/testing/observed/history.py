@@ -25,6 +25,13 @@ class History:
         self._changed = threading.Condition()
         self._version = 0
         self._ended = False
+        self.let_pass: Callable[[Callable[[], bool], float], bool] | None = None
+        """Waits in virtual time (`Participant.wait`); None in real time."""
+
+    @property
+    def in_turns(self) -> bool:
+        """Whether time is virtual: it stands still while the test's code runs."""
+        return self.let_pass is not None
 
     def add(self, events: Iterable[Event]) -> None:
         """Add events, in any order, and wake all that wait."""
@@ -101,6 +108,8 @@ class History:
         Returns:
             False when the time, or the run, is over first.
         """
+        if self.let_pass is not None:
+            return self.let_pass(done, timeout_sec)
         deadline = time.monotonic() + timeout_sec
         version = -1
         while True:

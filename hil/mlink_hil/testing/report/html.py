@@ -110,7 +110,7 @@ def _measurements(measured: list[dict[str, Any]]) -> str:
     if not measured:
         return ""
     rows = "".join(
-        f'<tr><td>{escape(each["name"])}</td><td class="number">{_number(each["value"])}</td>'
+        f'<tr><td>{escape(_name(each))}</td><td class="number">{_number(each["value"])}</td>'
         f"<td>{escape(each['unit'])}</td><td>{_range(each['lowest'], each['highest'])}</td>"
         f"<td>{_limits(each)}</td>"
         f'<td class="{each["outcome"]}">{each["outcome"]}</td></tr>'
@@ -118,6 +118,11 @@ def _measurements(measured: list[dict[str, Any]]) -> str:
     )
     head = "<tr><th>measurement<th>value<th>unit<th>bounds<th>limits<th>outcome</tr>"
     return f"<table>{head}{rows}</table>"
+
+
+def _name(measured: dict[str, Any]) -> str:
+    """Return a measurement's name; one of virtual time is marked."""
+    return f"{measured['name']} (virtual time)" if measured.get("virtual") else measured["name"]
 
 
 def _range(lowest: float, highest: float) -> str:

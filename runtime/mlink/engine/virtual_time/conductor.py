@@ -234,9 +234,18 @@ class Conductor:
         if self._due.get(name, time_usec + 1) <= time_usec:
             del self._due[name]
 
+    @property
+    def run_usec(self) -> int:
+        """Time since the start of the run: master time."""
+        return self.now_usec - self.zero_usec
+
+    def advance(self, time_usec: int) -> None:
+        """Advance the time; no module has a turn before it."""
+        self.now_usec = max(self.now_usec, time_usec)
+
     def finish(self) -> None:
         """Advance the time to the run's end."""
-        self.now_usec = max(self.now_usec, self.end_usec)
+        self.advance(self.end_usec)
 
     def figures(self) -> Mapping[str, float | str]:
         """Return figures for the result: how late turns were, at a chosen speed."""

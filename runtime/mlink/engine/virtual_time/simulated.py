@@ -21,6 +21,7 @@ def in_virtual_time(
     *,
     speed: float | None = None,
     seed: int | None = None,
+    key: str = "",
 ) -> tuple[VirtualTime, bytes | None, dict[str, object]]:
     """Return the parameters, the recording's id (None: a new one) and attributes of a run.
 
@@ -29,6 +30,7 @@ def in_virtual_time(
         duration_s: Its length in seconds; None runs until a stop is requested.
         speed: Speed relative to real time; None is as fast as possible.
         seed: Gives the recording's id and creation time, together with the bench and its scripts.
+        key: Distinguishes runs of one bench that have the same seed.
     """
     attributes: dict[str, object] = {"time": "virtual"}
     costs = {name: getattr(each.settings, "cost_usec", 0) for name, each in bench.modules.items()}
@@ -38,7 +40,7 @@ def in_virtual_time(
     if seed is not None:
         attributes["seed"] = seed
         created = _CREATED.isoformat()
-        digest = hashlib.blake2b(f"{seed} {duration_s}".encode(), digest_size=10)
+        digest = hashlib.blake2b(f"{seed} {duration_s}{key}".encode(), digest_size=10)
         digest.update(digest_of(bench))
         run_uuid = uuid7(round(_CREATED.timestamp() * 1000), digest.digest()).bytes
     virtual = VirtualTime(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from mlink import control
 from mlink.devices import Simulation
 from mlink.engine.virtual_time.conductor import Conductor
+from mlink.engine.virtual_time.participant import Participant
 from mlink.engine.workers import State, WorkerHandle
 
 _STEP_S = 0.25
@@ -22,6 +23,7 @@ class Turns:
         ending: Whether the run has to end.
         simulation: The simulated devices; None without any.
         users: Device → modules that use it.
+        participant: A thread outside of the run that takes part in its time; None without one.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Turns:
         ending: Callable[[], bool],
         simulation: Simulation | None = None,
         users: Mapping[str, Sequence[str]] | None = None,
+        participant: Participant | None = None,
     ) -> None:
         self._conductor = conductor
         self._workers = workers
@@ -39,6 +42,8 @@ class Turns:
         self._ending = ending
         self._simulation = simulation
         self._users = users or {}
+        self._participant = participant
+        self._is_running = False
 
     def prepare(
         self,
@@ -95,20 +100,41 @@ class Turns:
 
     def run(self) -> bool:
         """Give turns until the run is over; return False if it has to end before."""
+        self._is_running = True
         while not self._ending():
-            if self._conductor.holder:
+            if self._conductor.holder or self._participant_has_turn():
                 self._pump(_STEP_S)
             elif not self._give():
                 self._conductor.finish()
                 return True
         return False
 
+    def _participant_has_turn(self) -> bool:
+        """Return whether the participant has the turn; it gets it when there are news."""
+        participant = self._participant
+        if participant is None:
+            return False
+        if not participant.has_turn and participant.has_news:
+            participant.give(self._conductor.run_usec)
+        return participant.has_turn
+
     def _give(self) -> bool:
         """Give the next turn when it is due; return False when there is none."""
         turn = self._conductor.next()
         time_usec = turn[1] if turn is not None else self._conductor.end_usec
+        participant = self._participant if self._is_running else None
+        if participant is not None:
+            limit_usec = participant.until_usec + self._conductor.zero_usec
+            if limit_usec < time_usec:
+                turn, time_usec = None, limit_usec
+            else:
+                participant = None
         if self._simulation is not None and self._conductor.simulated_usec < time_usec:
             self._simulate(self._simulation, time_usec)
+            return True
+        if participant is not None:
+            self._conductor.advance(time_usec)
+            participant.give(self._conductor.run_usec)
             return True
         if turn is None:
             return False
@@ -116,6 +142,8 @@ class Turns:
         if not self._await(time_usec):
             return True
         self._conductor.give(name, time_usec)
+        if self._participant is not None:
+            self._participant.note_turn(name)
         self._workers[name].send(control.Turn(time_usec, self._conductor.free_until_usec))
         return True
 
@@ -129,6 +157,8 @@ class Turns:
         if self._await(reached.time_usec):
             woken = [module for device in reached.woken for module in self._users.get(device, ())]
             self._conductor.simulated(reached.time_usec, woken)
+            if self._participant is not None:
+                self._participant.note_sent(reached.woken)
 
     def _await(self, time_usec: int) -> bool:
         """Wait until a time may begin, at a chosen speed; return False when the run ends."""

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlink_hil.testing import settling
 from mlink_hil.testing.observed.events import Event
 from mlink_hil.testing.observed.history import History
 from mlink_hil.testing.settling import settle
@@ -23,7 +22,7 @@ class Run:
         testers: Tester boards.
     """
 
-    def __init__(self, monkeypatch, during=None, *, boards=(), testers=(), slow=1.0) -> None:
+    def __init__(self, during=None, *, boards=(), testers=(), slow=1.0) -> None:
         self.slow = slow
         self.history = History()
         self.alive = True
@@ -37,15 +36,13 @@ class Run:
             testers=lambda: set(testers), line_streams=lambda: {"board.fmdata"}
         )
         self._during = during or (lambda _run: None)
-        clock = SimpleNamespace(monotonic=lambda: self.time_sec, sleep=self._sleep)
-        monkeypatch.setattr(settling, "time", clock)
 
     def _stats(self, name):
         return lambda: SimpleNamespace(
             uart_bytes_in=self.bytes_in[name], uart_bytes_out=self.bytes_out[name]
         )
 
-    def _sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
         self.time_sec += seconds
         self._during(self)
@@ -64,39 +61,37 @@ class Run:
         pass
 
 
-def test_where_nothing_reports_traffic_there_is_no_wait(monkeypatch):
-    run = Run(monkeypatch)
+def test_where_nothing_reports_traffic_there_is_no_wait():
+    run = Run()
     settle(run)
     assert run.sleeps == []
 
 
-def test_a_virtual_board_is_at_rest_after_30_ms_without_a_byte(monkeypatch):
+def test_a_virtual_board_is_at_rest_after_30_ms_without_a_byte():
     def three_more_bytes(run) -> None:
         run.bytes_in["uno"] = min(3, len(run.sleeps))
 
-    run = Run(monkeypatch, three_more_bytes, boards=["uno"])
+    run = Run(three_more_bytes, boards=["uno"])
     settle(run)
     assert run.sleeps == [0.03] * 4
 
 
-def test_all_virtual_boards_have_to_be_at_rest(monkeypatch):
+def test_all_virtual_boards_have_to_be_at_rest():
     def right_sends(run) -> None:
         run.bytes_out["right"] = min(1, len(run.sleeps))
 
-    run = Run(monkeypatch, right_sends, boards=["left", "right"])
+    run = Run(right_sends, boards=["left", "right"])
     settle(run)
     assert len(run.sleeps) == 2
 
 
 @pytest.mark.parametrize(("starved_usec", "turns"), [(2999, 1), (3000, 3)])
-def test_a_silence_in_which_the_loop_waited_for_a_processor_does_not_count(
-    monkeypatch, starved_usec, turns
-):
+def test_a_silence_in_which_the_loop_waited_for_a_processor_does_not_count(starved_usec, turns):
     def starved_twice(run) -> None:
         if len(run.sleeps) <= 2:
             run.starved["ml:loop"] = starved_usec
 
-    run = Run(monkeypatch, starved_twice, boards=["uno"])
+    run = Run(starved_twice, boards=["uno"])
     settle(run)
     assert len(run.sleeps) == turns
 
@@ -105,18 +100,18 @@ def chatty(run) -> None:
     run.bytes_in["uno"] = len(run.sleeps)
 
 
-def test_a_virtual_board_that_never_rests_is_waited_for_5_s(monkeypatch):
-    run = Run(monkeypatch, chatty, boards=["uno"])
+def test_a_virtual_board_that_never_rests_is_waited_for_5_s():
+    run = Run(chatty, boards=["uno"])
     settle(run)
     assert run.time_sec == pytest.approx(5, abs=0.031)
 
 
-def test_the_end_of_the_run_ends_the_wait(monkeypatch):
+def test_the_end_of_the_run_ends_the_wait():
     def ends(run) -> None:
         chatty(run)
         run.alive = len(run.sleeps) < 3
 
-    run = Run(monkeypatch, ends, boards=["uno"])
+    run = Run(ends, boards=["uno"])
     settle(run)
     assert len(run.sleeps) == 3
 
@@ -131,27 +126,27 @@ def reports_until(last):
     return during
 
 
-def test_real_boards_are_at_rest_when_no_line_has_reported(monkeypatch):
-    run = Run(monkeypatch, reports_until(2), testers=["tester"])
+def test_real_boards_are_at_rest_when_no_line_has_reported():
+    run = Run(reports_until(2), testers=["tester"])
     settle(run)
     assert run.sleeps == [0.03] * 3
 
 
-def test_real_boards_without_testers_are_not_waited_for(monkeypatch):
-    run = Run(monkeypatch, reports_until(2))
+def test_real_boards_without_testers_are_not_waited_for():
+    run = Run(reports_until(2))
     settle(run)
     assert run.sleeps == []
 
 
-def test_on_a_slow_host_real_boards_are_waited_for_longer(monkeypatch):
-    run = Run(monkeypatch, reports_until(1000), testers=["tester"], slow=10)
+def test_on_a_slow_host_real_boards_are_waited_for_longer():
+    run = Run(reports_until(1000), testers=["tester"], slow=10)
     settle(run)
     assert run.sleeps[0] == pytest.approx(0.3)
     assert run.time_sec == pytest.approx(3, abs=0.31)
 
 
-def test_a_watched_camera_has_shown_the_rest_with_two_frames_exposed_after_it(monkeypatch):
-    run = Run(monkeypatch, boards=["uno"])
+def test_a_watched_camera_has_shown_the_rest_with_two_frames_exposed_after_it():
+    run = Run(boards=["uno"])
     seen = []
 
     def wait(done, timeout_sec) -> bool:
@@ -172,11 +167,11 @@ def test_a_watched_camera_has_shown_the_rest_with_two_frames_exposed_after_it(mo
     ("last_frames", "enough"),
     [((10_000, 20_000, 30_000), False), ((10_000, 20_000, 30_000, 40_000), True)],
 )
-def test_frames_exposed_before_the_last_traffic_show_nothing(monkeypatch, last_frames, enough):
+def test_frames_exposed_before_the_last_traffic_show_nothing(last_frames, enough):
     def one_byte(run) -> None:
         run.bytes_in["uno"] = min(1, len(run.sleeps))
 
-    run = Run(monkeypatch, one_byte, boards=["uno"])
+    run = Run(one_byte, boards=["uno"])
     run.history.add([Event(STREAM, time_usec) for time_usec in last_frames])
     shown = []
     run.history.wait = lambda done, _timeout: shown.append(done())

@@ -237,6 +237,16 @@ def test_a_limit_that_only_the_wait_exceeds_is_inconclusive():
     assert Measurement.judge("late", span, "", None, 8000).outcome is Verdict.PASS
 
 
+def test_a_measurement_of_virtual_time_is_marked():
+    history = History()
+    history.let_pass = lambda done, _timeout_sec: done()
+    run = run_on_slow_host(1, [], now_usec=0)
+    run.history = history
+    measured = TestBench(run).measure("press to light", 1370, "µs", at_most=2000)
+    assert str(measured) == "press to light = 1370 µs, limits ≤ 2000, virtual time: pass"
+    assert measured.as_plain()["virtual"]
+
+
 def test_a_quantile_of_spans_is_one_of_their_bounds_too():
     spans = [Span(n, n - 10, n + 5) for n in (100, 200, 300, 400, 500)]
     assert Span.quantile(spans, 0.25) == Span(200, 190, 205)
@@ -280,6 +290,7 @@ def test_a_time_measured_while_the_loop_waited_for_a_processor_is_inconclusive(
     run = SimpleNamespace(
         boards={},
         slow=1,
+        history=History(),
         now_usec=lambda: next(now_usec),
         processor_times=dict,
         let_run=lambda: over.append(True),

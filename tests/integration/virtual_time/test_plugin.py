@@ -1,0 +1,149 @@
+"""Tests with the pytest plugin in virtual time: never inconclusive, twice the same recording."""
+
+from __future__ import annotations
+
+import filecmp
+from pathlib import Path
+
+import pytest
+
+from tests.support.hil_examples import Outcome, copy_example, run_pytest
+
+pytestmark = pytest.mark.sim
+
+EXAMPLES = {
+    "led-follows-button": "not thousand",  # 500 presses take a minute on a busy machine
+    "camera-sees-light": "",
+    "two-boards": "",
+    "dut-firmware": "",
+}
+
+
+def in_virtual_time(folder: Path, *arguments: str) -> Outcome:
+    return run_pytest(folder, "--mlink-time=virtual", "--timeout=100", *arguments)
+
+
+def recording_of(folder: Path) -> dict[str, Path]:
+    """Return the files of the only recording in a folder, by their paths inside of it."""
+    (found,) = folder.glob("*/*")
+    return {str(path.relative_to(found)): path for path in found.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_passes_twice_with_the_same_recording(tmp_path: Path, name: str) -> None:
+    folder = copy_example(tmp_path, name)
+    files = []
+    for out in (tmp_path / "first", tmp_path / "second"):
+        outcome = in_virtual_time(
+            folder, "-k", EXAMPLES[name], "--mlink-record=always", f"--mlink-out={out}"
+        )
+        assert outcome.code == 0, outcome.text
+        assert set(outcome.counts) <= {"passed", "deselected"}
+        files.append(recording_of(out))
+    first, second = files
+    assert sorted(first) == sorted(second)
+    assert "attributes.toml" in first
+    assert [each for each in first if not filecmp.cmp(first[each], second[each], False)] == []
+
+
+def write_test(tmp_path: Path, body: str, imports: str = "edge") -> Path:
+    folder = copy_example(tmp_path, "led-follows-button")
+    head = f"import pytest\nfrom mlink_hil.testing import {imports}\n"
+    mark = 'pytestmark = pytest.mark.bench("bench.toml", without=("finger", "latencies"))\n'
+    (folder / "test_led.py").write_text(head + mark + body)
+    return folder
+
+
+def test_time_passes_only_where_the_test_waits(tmp_path: Path) -> None:
+    body = """
+import time
+
+def test_it(bench, board):
+    before = bench.now().time_usec
+    time.sleep(0.2)
+    assert bench.now().time_usec == before
+    bench.wait(0.25)
+    assert bench.now().time_usec == before + 250_000
+    low, high = board.line(7).pulse(False, 30)
+    assert high.time_usec - low.time_usec == 30_000
+    assert len(bench.events(edge(8, rising=True), after=low)) == 1
+"""
+    outcome = in_virtual_time(write_test(tmp_path, body))
+    assert outcome.code == 0, outcome.text
+
+
+def test_a_slow_loop_fails_and_is_never_excused(tmp_path: Path) -> None:
+    body = """
+def test_it(bench, board):
+    bench.expect(edge(8, rising=True), within_usec=200, after=board.line(7).drive(False))
+"""
+    outcome = in_virtual_time(write_test(tmp_path, body))
+    assert outcome.counts == {"failed": 1}, outcome.text
+    assert "no rising edge on uno.8 within 200 µs" in outcome.text
+    assert "busy" not in outcome.text
+
+
+def test_measurements_are_marked(tmp_path: Path) -> None:
+    body = """
+def test_it(bench, board):
+    press = board.line(7).drive(False)
+    lit = bench.expect(edge(8, rising=True), within_usec=100_000, after=press)
+    bench.measure("press to light", lit.since(press), at_most=100_000)
+"""
+    folder = write_test(tmp_path, body)
+    report, junit = tmp_path / "report", tmp_path / "junit.xml"
+    outcome = in_virtual_time(folder, f"--mlink-report={report}", f"--junitxml={junit}")
+    assert outcome.code == 0, outcome.text
+    assert "virtual time: pass" in junit.read_text()
+    assert "press to light (virtual time)" in (report / "report.html").read_text()
+
+
+def test_faults_of_boards_act_at_the_present_and_those_of_processes_are_refused(
+    tmp_path: Path,
+) -> None:
+    body = """
+from mlink.errors import BenchError
+
+def test_it(bench, board):
+    with bench.faults.stuck_line(8, False) as stuck:
+        assert stuck.time_usec == bench.now().time_usec
+        press = board.line(7).drive(False)
+        bench.expect_none(edge(8), for_usec=50_000, after=press)
+    with pytest.raises(BenchError, match="kill of loop acts in real time only"):
+        bench.faults.kill("loop")
+    with pytest.raises(BenchError, match="stall of cam acts in real time only"):
+        with bench.faults.frozen("cam"):
+            pass
+    with pytest.raises(BenchError, match="skew-clock of eye acts in real time only"):
+        with bench.faults.skewed_clock("eye", 100):
+            pass
+"""
+    outcome = in_virtual_time(write_test(tmp_path, body))
+    assert outcome.code == 0, outcome.text
+
+
+def test_a_script_that_fails_fails_the_test(tmp_path: Path) -> None:
+    body = """
+def test_it(bench):
+    bench.wait(3600)
+"""
+    folder = write_test(tmp_path, body)
+    loop = (folder / "loop.py").read_text()
+    failing = "    raise ValueError('broken loop')\n"
+    at = loop.index("    led.set_value(")
+    (folder / "loop.py").write_text(loop[:at] + failing + loop[at:])
+    with (folder / "test_led.py").open("a") as file:
+        file.write("\ndef test_press(bench, board):\n    board.line(7).drive(False)\n")
+        file.write("    bench.wait(3600)\n")
+    outcome = in_virtual_time(folder, "-k", "press")
+    assert outcome.counts.get("failed") == 1, outcome.text
+    assert "broken loop" in outcome.text
+
+
+def test_a_real_device_is_refused_in_words(tmp_path: Path) -> None:
+    folder = write_test(tmp_path, "\ndef test_it(bench):\n    pass\n")
+    lab = tmp_path / "lab.toml"
+    lab.write_text('[devices]\nuno = "/dev/ttyACM9"\neye = "virtual:scene"\n')
+    outcome = in_virtual_time(folder, f"--mlink-devices={lab}")
+    assert outcome.code == 1
+    assert "device 'uno' (/dev/ttyACM9) runs in real time only" in outcome.text
