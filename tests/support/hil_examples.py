@@ -24,7 +24,9 @@ class Outcome:
     counts: dict[str, int]
 
 
-def run_pytest(folder: Path, *arguments: str, all_plugins: bool = False) -> Outcome:
+def run_pytest(
+    folder: Path, *arguments: str, all_plugins: bool = False, limit_sec: float = 110
+) -> Outcome:
     """Run the tests of a folder as a user would, with our plugin alone or with all there are."""
     command = [sys.executable, "-m", "pytest"]
     if all_plugins:
@@ -43,7 +45,7 @@ def run_pytest(folder: Path, *arguments: str, all_plugins: bool = False) -> Outc
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=limit_sec,
         check=False,
     )
     return Outcome(done.returncode, done.stdout + done.stderr, counts_of(done.stdout))

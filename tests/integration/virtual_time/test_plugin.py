@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.hil_examples import Outcome, copy_example, run_pytest
 
-pytestmark = pytest.mark.sim
+pytestmark = [pytest.mark.sim, pytest.mark.timeout(600)]
 
 EXAMPLES = {
     "led-follows-button": "not thousand",  # 500 presses take a minute on a busy machine
@@ -20,7 +20,8 @@ EXAMPLES = {
 
 
 def in_virtual_time(folder: Path, *arguments: str) -> Outcome:
-    return run_pytest(folder, "--mlink-time=virtual", "--timeout=100", *arguments)
+    limits = "--timeout=280"  # virtual time may be slow on a busy machine
+    return run_pytest(folder, "--mlink-time=virtual", limits, *arguments, limit_sec=290)
 
 
 def recording_of(folder: Path) -> dict[str, Path]:
