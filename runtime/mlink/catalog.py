@@ -16,7 +16,7 @@ from typing import Any, cast
 from mlink.devices import DeviceProvider, FoundDevice
 from mlink.errors import BenchError, DeviceError
 from mlink.module import ModuleType
-from mlink.refusals import text_of
+from mlink.refusals import import_remedy, text_of
 
 MODULES_GROUP = "mlink.modules"
 DEVICES_GROUP = "mlink.devices"
@@ -89,7 +89,7 @@ def module_type(name: str) -> ModuleType:
     if name in installed.broken:
         raise BenchError(
             f"module type '{name}' is installed but broken: {installed.broken[name]}",
-            remedy="Reinstall the package that provides it, with its extras.",
+            remedy=import_remedy(installed.broken[name]),
         )
     raise BenchError(
         f"unknown module type '{name}'", remedy=proposal(name, installed.types, "module types")
@@ -113,7 +113,7 @@ def device_provider(scheme: str) -> DeviceProvider | None:
         if reason:
             raise DeviceError(
                 f"devices '{scheme}:…' cannot be provided: {reason}",
-                remedy="Reinstall the package that provides them, with its extras.",
+                remedy=import_remedy(reason),
             )
         return cast("DeviceProvider", loaded() if isinstance(loaded, type) else loaded)
     return None
@@ -174,7 +174,7 @@ def _only(group: str, name: str) -> object:
     if reason:
         raise DeviceError(
             f"'{name}' cannot be used: {reason}",
-            remedy="Reinstall the package that provides it, with its extras.",
+            remedy=import_remedy(reason),
         )
     return loaded
 

@@ -32,6 +32,7 @@ from mlink.context import (
     SettingsT_co,
 )
 from mlink.errors import ModuleError
+from mlink.refusals import import_remedy
 from mlink.types import DataType
 
 __all__ = [
@@ -137,7 +138,7 @@ class ModuleType:
         except (ImportError, AttributeError) as error:
             raise ModuleError(
                 f"module type '{self.id}' cannot be loaded from {self.implementation}: {error}",
-                remedy="Reinstall the package that provides it, with its extras.",
+                remedy=import_remedy(str(error)),
             ) from error
         return cls
 

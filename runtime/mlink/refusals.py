@@ -37,7 +37,10 @@ REMEDIES = {
 }
 """Advice for an `errno` that tells of the machine, its disks and limits, not of a wrong call."""
 
-_NO_LIBRARY = ("failed to map segment", "cannot allocate memory", "too many open files")
+LEAST_BYTES = 1 << 30
+"""Address space that NumPy, OpenCV and their threads need; with less they end the process."""
+_NO_FILES = "too many open files"
+_NO_LIBRARY = ("failed to map segment", "cannot allocate memory", _NO_FILES)
 _NO_THREAD = "can't start new thread"
 
 
@@ -50,9 +53,10 @@ def refusal(error: BaseException) -> MlinkError | None:
     if isinstance(error, MemoryError):
         return MlinkError("no memory is left", remedy=memory_remedy())
     if isinstance(error, ImportError):
-        if any(text in text_of(error).casefold() for text in _NO_LIBRARY):
-            return MlinkError(f"a library cannot be loaded: {_reason(error)}",
-                              remedy=memory_remedy())  # fmt: skip
+        if any(text in (reason := text_of(error)).casefold() for text in _NO_LIBRARY):
+            return MlinkError(
+                f"a library cannot be loaded: {_reason(error)}", remedy=import_remedy(reason)
+            )
         return None
     if isinstance(error, RuntimeError) and _NO_THREAD in text_of(error):
         return MlinkError("no further thread can be started", remedy=_PROCESSES)
@@ -92,8 +96,50 @@ def refusals_as_errors() -> Iterator[None]:
         raise refused from error
 
 
+def too_little_address_space() -> MlinkError | None:
+    """Return the error of a limit on address space that ends the libraries mlink needs, or None."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY or limit >= LEAST_BYTES:
+        return None
+    return MlinkError(
+        f"the address space of this program is limited to {limit >> 20} MB (ulimit -v), and it "
+        f"needs {LEAST_BYTES >> 20} MB",
+        remedy="Allow more: ulimit -v unlimited.",
+    )
+
+
+def import_remedy(reason: str) -> str:
+    """Return what to do when an installed package cannot be imported.
+
+    Args:
+        reason: Text of the exception; may be that of a limit of the system.
+    """
+    reason = reason.casefold()
+    if _NO_FILES in reason:
+        return REMEDIES[errno.EMFILE]
+    if "memoryerror" in reason or any(text in reason for text in _NO_LIBRARY):
+        return memory_remedy()
+    return "Reinstall the package that provides it, with its extras."
+
+
+def crash_remedy(usual: str) -> str:
+    """Return what to do when a process has crashed: a limit of its memory may be the cause.
+
+    Args:
+        usual: What to do without such a limit.
+    """
+    if not (limits := _memory_limits()):
+        return usual
+    return f"If memory was short, allow more: {limits}. {usual}"
+
+
 def memory_remedy() -> str:
     """Return what to do when memory is short; names the limits of this process that it has."""
+    limits = _memory_limits()
+    return f"{_MEMORY}{': ' if limits else ''}{limits}."
+
+
+def _memory_limits() -> str:
     limits = [
         f"{words} is limited to {limit >> 20} MB (ulimit {option})"
         for words, option, limit in (
@@ -102,7 +148,7 @@ def memory_remedy() -> str:
         )
         if limit != resource.RLIM_INFINITY
     ]
-    return f"{_MEMORY}{': ' if limits else ''}{'; '.join(limits)}."
+    return "; ".join(limits)
 
 
 def shown(text: str, limit: int = 200) -> str:

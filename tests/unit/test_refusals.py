@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from mlink.errors import MlinkError, StorageError
-from mlink.refusals import REMEDIES, memory_remedy, refusal, refusals_as_errors
+from mlink.refusals import (
+    REMEDIES,
+    crash_remedy,
+    import_remedy,
+    memory_remedy,
+    refusal,
+    refusals_as_errors,
+    too_little_address_space,
+)
 
 
 @pytest.mark.parametrize("number", sorted(REMEDIES))
@@ -81,6 +89,46 @@ def test_the_limit_of_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = {resource.RLIMIT_AS: 300 << 20, resource.RLIMIT_DATA: resource.RLIM_INFINITY}
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits[kind], limits[kind]))
     assert memory_remedy().endswith("its address space is limited to 300 MB (ulimit -v).")
+
+
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {resource.RLIMIT_AS: 300 << 20, resource.RLIMIT_DATA: resource.RLIM_INFINITY}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limits[kind], limits[kind]))
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "libopenblas.so: failed to map segment from shared object",
+        "mlink.x:y: MemoryError: ",
+        "libx.so: cannot allocate memory in static TLS block",
+    ],
+)
+def test_a_package_that_memory_keeps_from_loading_is_not_reinstalled(reason: str) -> None:
+    assert import_remedy(reason) == memory_remedy()
+    assert "300 MB (ulimit -v)" in import_remedy(reason)
+
+
+def test_other_packages_that_cannot_be_loaded_are() -> None:
+    assert "ulimit -n" in import_remedy("libx.so: cannot open: Too many open files")
+    assert "Reinstall" in import_remedy("No module named 'x'")
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_crash_names_the_limit_of_memory() -> None:
+    assert crash_remedy("Run it again.") == (
+        "If memory was short, allow more: its address space is limited to 300 MB (ulimit -v). "
+        "Run it again."
+    )
+    assert "limited to 300 MB (ulimit -v), and it needs 1024 MB" in str(too_little_address_space())
+
+
+def test_without_a_limit_a_crash_has_its_usual_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (resource.RLIM_INFINITY,) * 2)
+    assert crash_remedy("Run it again.") == "Run it again."
+    assert too_little_address_space() is None
 
 
 def test_the_error_of_a_thread_that_cannot_start_is_recognised() -> None:

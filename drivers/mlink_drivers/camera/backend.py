@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
+from mlink.refusals import import_remedy
 
 GROUP = "mlink.cameras"
 VIRTUAL = "virtual"
@@ -278,7 +279,7 @@ def _load(point: EntryPoint) -> CameraBackend:
     except (ImportError, AttributeError) as error:
         raise DeviceError(
             f"camera backend '{point.name}' cannot be loaded from {point.value}: {error}",
-            remedy="Reinstall the package that provides it, with its extras.",
+            remedy=import_remedy(str(error)),
         ) from error
     return backend
 

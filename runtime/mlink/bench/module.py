@@ -12,6 +12,7 @@ from typing import Any
 from mlink.bench.file import Places, Problems, Table, convert, key_path, shown
 from mlink.catalog import broken_types, device_schemes, module_types, nearest, proposal
 from mlink.module import ModuleSettings, ModuleType, Ports, PortSpec
+from mlink.refusals import import_remedy
 
 _RESERVED = ("type", "device", "inputs")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -108,7 +109,7 @@ class ModuleLoader:
             remedy = proposal(str(type_name), self._types, "module types")
             if isinstance(type_name, str) and type_name in self._broken:
                 what = f"module type '{type_name}' cannot be loaded: {self._broken[type_name]}"
-                remedy = "Reinstall the package that provides it, with its extras."
+                remedy = import_remedy(self._broken[type_name])
             self._problems.add(self._where("modules", name, "type"), what, remedy)
         return found
 

@@ -13,6 +13,7 @@ from mlink.engine.report import Reporter
 from mlink.engine.streams import Streams
 from mlink.engine.virtual_time.conductor import Conductor
 from mlink.engine.workers import State, WorkerHandle
+from mlink.refusals import crash_remedy
 
 _UNKNOWN_COUNT = -1
 """Sent count of a stream whose worker died: how many items are missing is unknown."""
@@ -140,7 +141,9 @@ def _how(code: int) -> str:
 
 def _remedy(code: int) -> str:
     if -code in _CRASHES:
-        return "Compiled code that it uses has crashed: update that library, or report it there."
+        return crash_remedy(
+            "Compiled code that it uses has crashed: update that library, or report it there."
+        )
     if -code == signal.SIGKILL:
         return "If no one has killed it: `dmesg` shows whether the system did, short of memory."
     return "If no one has ended it, its own code has: look there for exit() and os._exit()."

@@ -16,7 +16,7 @@ from mlink.engine.gaps import GapLog
 from mlink.engine.options import RunOptions
 from mlink.engine.status import RunResult, RunStatus
 from mlink.errors import StorageError
-from mlink.storage.account import recorded_by
+from mlink.storage.account import ACCOUNT, recorded_by
 from mlink.storage.edl import Author, Collection, create_collection
 from mlink.storage.failures import storage_errors
 from mlink.storage.machine import machine, versions
@@ -60,24 +60,32 @@ class Recording:
         self._options = options
         self._gaps = GapLog()
         self._priorities: dict[str, str] = {}
-        self._collection: Collection = create_collection(
-            self.path,
-            collection_id=run_uuid,
-            generator=f"mlink {__version__}",
-            time_created=datetime.fromisoformat(created) if created else now,
-            authors=(Author(options.experimenter),) if options.experimenter else (),
-            # Written at the beginning: a run that is killed has them too.
-            attributes=self._known_at_start(),
-        )
+        try:
+            self._collection: Collection = create_collection(
+                self.path,
+                collection_id=run_uuid,
+                generator=f"mlink {__version__}",
+                time_created=datetime.fromisoformat(created) if created else now,
+                authors=(Author(options.experimenter),) if options.experimenter else (),
+                # Written at the beginning: a run that is killed has them too.
+                attributes=self._known_at_start(),
+            )
+        except StorageError:
+            self._remove_empty(self.path, *self._above)
+            raise
         self.has_output = False
         """Whether a script has printed something while the run lasted: its log is data then."""
         self._log_bytes = 0
         self._log_left_out = 0
         self._log: IO[str] | None = None
-        with storage_errors(self.path / _LOG_FILE):
-            self._log = (self.path / _LOG_FILE).open(
-                "w", encoding="utf-8", errors="backslashreplace"
-            )
+        try:
+            with storage_errors(self.path / _LOG_FILE):
+                self._log = (self.path / _LOG_FILE).open(
+                    "w", encoding="utf-8", errors="backslashreplace"
+                )
+        except StorageError:
+            self._remove()
+            raise
 
     def write_log(self, time_usec: int, module: str, level: int, text: str) -> None:
         """Append a line to the recording's log; an error of the disk ends the log, not the run.
@@ -150,11 +158,19 @@ class Recording:
         except (StorageError, OSError):
             return False
         self._end_log()
-        shutil.rmtree(self.path, ignore_errors=True)
-        with contextlib.suppress(OSError):  # there are other recordings
-            for folder in self._above:
-                folder.rmdir()
+        self._remove()
         return not self.path.exists()
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._remove_empty(*self._above)
+
+    @staticmethod
+    def _remove_empty(*folders: Path) -> None:
+        """Remove folders, innermost first, up to one that contains something or is not there."""
+        with contextlib.suppress(OSError):  # there are other recordings
+            for folder in folders:
+                folder.rmdir()
 
     def note_priority(self, module: str, nice: int) -> None:
         """Keep the nice value of a module's process for the manifest."""
@@ -195,7 +211,7 @@ class Recording:
                 }
                 for failure in result.failures
             ],
-            "streams": [
+            ACCOUNT: [
                 {
                     "name": stream.name,
                     "data_type": stream.data_type,
@@ -228,8 +244,12 @@ class Recording:
                 if "priority" in report
             },
         }
-        # Empty values are left out of the file.
-        return {key: value for key, value in attributes.items() if value not in ([], {}, "")}
+        # Empty values are left out of the file; without an account it would not count as complete.
+        return {
+            key: value
+            for key, value in attributes.items()
+            if key == ACCOUNT or value not in ([], {}, "")
+        }
 
 
 def _has_data(unit: UnitFolder) -> bool:

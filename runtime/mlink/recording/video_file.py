@@ -74,7 +74,7 @@ def is_finished(path: Path) -> bool:
                     return "mfra" in boxes and end == size  # closing lists the fragments
                 return "moov" in boxes and end == size
             case ".avi":
-                return _riff_end(file, size) == size
+                return size > 0 and _riff_end(file, size) == size
     return size > 0
 
 
@@ -125,14 +125,17 @@ def remux(path: Path, draft: Path) -> int:
     try:
         _copy(path, draft)
         before, after = _digest(path), _digest(draft)
-    except OSError as error:
+    except (av.FFmpegError, OSError, IndexError, ValueError) as error:
+        # Some errors of FFmpeg are no OSError: its end of file, its invalid data.
         draft.unlink(missing_ok=True)
-        if isinstance(error, av.FFmpegError) and error.errno not in DISK_ERRORS:
-            raise StorageError(f"{path} cannot be closed: {_reason(error)}") from error
-        raise storage_error(error, draft) from error
-    except (IndexError, ValueError) as error:
-        draft.unlink(missing_ok=True)
-        raise StorageError(f"{path} cannot be closed: {_reason(error)}") from error
+        if isinstance(error, OSError) and (
+            not isinstance(error, av.FFmpegError) or error.errno in DISK_ERRORS
+        ):
+            raise storage_error(error, draft) from error
+        raise StorageError(
+            f"{path} cannot be closed: {_reason(error)}",
+            remedy="It was not changed; a program that reads damaged videos may still save some.",
+        ) from error
     if before != after:
         draft.unlink(missing_ok=True)
         raise StorageError(f"{path} could not be copied picture by picture; it was not changed")

@@ -9,6 +9,8 @@ import msgspec
 
 from mlink.storage.edl import Dataset
 
+ACCOUNT = "streams"
+"""The attribute of a recording that has the account; one whose run was killed has none."""
 _ATTRIBUTE = "subscription"
 
 
@@ -51,7 +53,7 @@ def read_account(attributes: Mapping[str, Any]) -> dict[tuple[str, str], Deliver
     Empty when the run was killed, or the recording is not one of this program.
     """
     found: dict[tuple[str, str], Delivery] = {}
-    for stream in attributes.get("streams", ()):
+    for stream in attributes.get(ACCOUNT, ()):
         try:
             for each in stream["subscriptions"]:
                 counts = {"stream": stream["name"], "sent": stream["sent"], **each}

@@ -6,6 +6,7 @@ creates a folder's manifest decides what the folder is; the others use it or cho
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterable, Mapping
@@ -171,7 +172,13 @@ def create_collection(
         )
     collection.set_attribute("success", False)
     collection.set_attribute("failure_reason", UNCLOSED)
-    collection._save_attributes()
+    try:
+        collection._save_attributes()
+    except StorageError:
+        # A manifest alone would look like a run that was killed.
+        with contextlib.suppress(OSError):
+            (path / MANIFEST).unlink()
+        raise
     return collection
 
 

@@ -21,7 +21,7 @@ from mlink.control import InputPlan
 from mlink.errors import ControlError, ModuleError
 from mlink.metadata import decode_metadata, encode_all
 from mlink.module import Module, ModuleSettings
-from mlink.refusals import text_of
+from mlink.refusals import import_remedy, text_of
 from mlink.transport.codec import is_small
 from mlink.transport.plan import StreamPlan
 from mlink.worker.ahead import ahead_of_own_threads
@@ -268,5 +268,5 @@ def _load(path: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise ModuleError(
             f"{path} cannot be loaded: {error}",
-            remedy="Reinstall the package that provides it, with its extras.",
+            remedy=import_remedy(str(error)),
         ) from error

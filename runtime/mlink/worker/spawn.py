@@ -18,6 +18,7 @@ from mlink.closing import ClosesOnExit
 from mlink.control import WorkerSpec
 from mlink.ctrl_c import held_back
 from mlink.errors import ControlError
+from mlink.refusals import crash_remedy
 from mlink.worker.forkserver import Exited, Forked, Importing, ServerMessages
 from mlink.worker.leftovers import RUN_VARIABLE, Left, end_run
 
@@ -137,13 +138,17 @@ class ForkServer(ClosesOnExit):
         if self._importing:
             return ControlError(
                 f"{process} {self._end()} while it imported {self._importing}",
-                remedy=f"Correct or remove the package of {self._importing}: its import ends the "
-                f"program. It can be looked at by: python -c 'import {self._importing}'",
+                remedy=crash_remedy(
+                    f"Correct or remove the package of {self._importing}: its import ends the "
+                    f"program. It can be looked at by: python -c 'import {self._importing}'"
+                ),
             )
         return ControlError(
             f"{process} {self._end()}",
-            remedy="The run ends, and its modules close their files. Run it again; `dmesg` "
-            "shows whether the system has killed it because memory was short.",
+            remedy=crash_remedy(
+                "The run ends, and its modules close their files. Run it again; `dmesg` "
+                "shows whether the system has killed it because memory was short."
+            ),
         )
 
     def _receive_packet(self) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 from mlink.engine.options import RunOptions
 from mlink.engine.recording import Recording
 from mlink.engine.status import RunResult, StreamStatus
+from mlink.errors import StorageError
+from mlink.recording.care.verify import verify_recording
 from mlink.storage.account import note_subscription
 from mlink.storage.tree import JOURNAL_SUFFIX
 from tests.support.engine_fakes import bench_of, module
@@ -52,6 +56,30 @@ def test_other_recordings_stay(recording: Recording, tmp_path: Path) -> None:
     assert recording.discard_if_empty(EMPTY)
     other.close(EMPTY)
     assert not (tmp_path / "made" / "out" / "m7").exists()
+
+
+@pytest.mark.parametrize("name", ["attributes.toml", "manifest.toml", "run.log"])
+def test_one_that_cannot_be_created_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    real = Path.open
+
+    def refused(path: Path, *args: object, **options: object) -> object:
+        if name in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, *args, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", refused)
+    options = RunOptions(out_dir=tmp_path / "made" / "out", subject="m7")
+    with pytest.raises(StorageError, match=f"cannot write .*{name}: No space left"):
+        Recording(bench_of(module("loop")), options, bytes(16))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_of_a_run_without_streams_has_an_account_all_the_same(recording: Recording) -> None:
+    recording.close(RunResult(True))
+    report = verify_recording(recording.path)
+    assert (report.ok, report.account) == (True, True)
 
 
 def test_one_of_a_success_stays(recording: Recording) -> None:

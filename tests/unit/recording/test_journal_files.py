@@ -91,7 +91,7 @@ class Recorded:
         self.journal.close()
         if closed:
             self.dataset.save()
-            self.collection.save(True, recording_length_msec=10)
+            self.collection.save(True, recording_length_msec=10, attributes={"streams": []})
 
     def write(self) -> None:
         assert self.input.note is not None

@@ -15,6 +15,8 @@ from mlink.storage.tsync_reader import TsyncData
 
 _EMPTY_STORE = {"zarr.json", "timestamps/zarr.json", "data/zarr.json"}
 """The files of a new Zarr store."""
+UNREADABLE_STORE = (OSError, ValueError, KeyError, TypeError)
+"""Errors of the zarr library, when the files of a store are damaged."""
 
 
 @dataclass(slots=True)
@@ -138,7 +140,7 @@ def check_zarr(unit: UnitFolder) -> Checked:
             group = zarr.open_group(str(unit.path / name), mode="r")
             lengths = {key: int(array.shape[0]) for key, array in group.arrays()}
             count = int(group.attrs.get("sample_count", min(lengths.values(), default=0)))
-        except (OSError, ValueError, KeyError) as error:
+        except UNREADABLE_STORE as error:
             found.damage.append(f"{name} cannot be opened: {error}")
             continue
         found.items = (found.items or 0) + count

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from mlink.errors import StorageError
-from mlink.recording.care.checks import count_rows, is_half_made, present, whole_rows_size
+from mlink.recording.care.checks import (
+    UNREADABLE_STORE,
+    count_rows,
+    is_half_made,
+    present,
+    whole_rows_size,
+)
 from mlink.recording.care.journal_check import cut_journals
 from mlink.recording.signals import load_json
 from mlink.recording.video_file import is_finished, probe, remux
@@ -48,7 +54,7 @@ def repair_video(unit: UnitFolder) -> Repaired:
     for at, name in enumerate(parts):
         path = unit.path / name
         found = probe(path)
-        if not found.finished and found.problem and not found.frames:
+        if not found.finished and not found.frames:
             abandoned.append(name)
             done.append(f"{name} contains no pictures; removed it from the manifest")
         elif not found.finished:
@@ -62,12 +68,12 @@ def repair_video(unit: UnitFolder) -> Repaired:
         frames += found.frames
         if at < len(tsync_names) and len(parts) == len(tsync_names):
             tsync = unit.path / tsync_names[at]
-            if not found.problem and (cut := cut_tsync(tsync, found.frames)):
-                without += cut
-                done.append(f"{tsync.name}: cut off {len(cut)} time(s) without a picture")
-            elif name in abandoned:
+            if name in abandoned:
                 without += [int(time) for time in read_tsync(tsync).times[:, 1]]
                 abandoned.append(tsync.name)
+            elif not found.problem and (cut := cut_tsync(tsync, found.frames)):
+                without += cut
+                done.append(f"{tsync.name}: cut off {len(cut)} time(s) without a picture")
     attributes: dict[str, Any] = {"frame_count": frames}
     if without:
         attributes["times_without_picture_usec"] = without
@@ -133,7 +139,7 @@ def repair_zarr(unit: UnitFolder) -> Repaired:
     A store that was killed while it was created is removed from the manifest: it has no samples.
 
     Raises:
-        StorageError: The zarr library is not installed.
+        StorageError: The zarr library is not installed, or a store cannot be opened.
     """
     try:
         import zarr
@@ -148,10 +154,13 @@ def repair_zarr(unit: UnitFolder) -> Repaired:
         if is_half_made(unit.path / name):
             abandoned.append(name)
             continue
-        group = zarr.open_group(zarr.storage.LocalStore(unit.path / name), mode="r+")
-        arrays = dict(group.arrays())
-        shortest = min((int(array.shape[0]) for array in arrays.values()), default=0)
-        count = int(group.attrs.get("sample_count", shortest))
+        try:
+            group = zarr.open_group(zarr.storage.LocalStore(unit.path / name), mode="r+")
+            arrays = dict(group.arrays())
+            shortest = min((int(array.shape[0]) for array in arrays.values()), default=0)
+            count = int(group.attrs.get("sample_count", shortest))
+        except UNREADABLE_STORE as error:
+            raise StorageError(f"{name} cannot be opened: {error}") from error
         samples += count
         for key, array in arrays.items():
             if (surplus := int(array.shape[0]) - count) > 0:

@@ -92,8 +92,9 @@ def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> No
         return
     unit = _register_unknown_files(unit, report)
     for name in unit.tsync_names:
-        if (unit.path / name).is_file():
-            _note(report, unit, repair_tsync(unit.path / name))
+        if (path := unit.path / name).is_file():
+            # Times that cannot be read do not keep a video from being closed.
+            _attempt(report, unit.name, lambda path=path: _note(report, unit, repair_tsync(path)))  # type: ignore[misc]
     match unit.kind:
         case "video":
             changes, done = repair_video(unit)
@@ -203,7 +204,8 @@ def _close_collection(root: UnitFolder, report: RepairReport) -> None:
     attributes = dict(root.attributes)
     attributes["success"] = False
     attributes["failure_reason"] = (
-        "The run was killed, or its machine stopped; `mlink repair` closed its files."
+        "The run was killed, its machine stopped, or its disk was full; `mlink repair` closed its "
+        "files."
     )
     attributes["repaired"] = datetime.now().astimezone().replace(microsecond=0)
     ends = [found.last_usec for found in (report.after.datasets if report.after else [])]
@@ -224,7 +226,9 @@ def _attempt(report: RepairReport, name: str, action: Callable[[], None]) -> Non
         action()
     except (StorageError, OSError) as error:
         text = error.message if isinstance(error, StorageError) else str(error)
-        report.failed.append(f"{name}: {text}" if name else text)
+        text = f"{name}: {text}" if name else text
+        if text not in report.failed:
+            report.failed.append(text)
 
 
 def _note(report: RepairReport, unit: UnitFolder, text: str) -> None:

@@ -15,7 +15,7 @@ from mlink.recording.care.checks import Checked, check_json, check_table, check_
 from mlink.recording.care.completeness import what_is_missing
 from mlink.recording.care.journal_check import check_journal
 from mlink.recording.care.video_check import check_tsync_only, check_video
-from mlink.storage.account import Delivery, read_account
+from mlink.storage.account import ACCOUNT, Delivery, read_account
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.manifest import FORMAT_VERSION
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
@@ -62,7 +62,8 @@ class VerifyReport(msgspec.Struct, kw_only=True):
     datasets: list[DatasetReport] = []
     findings: list[Finding] = []
     account: bool = True
-    """Whether it is known what was sent to each dataset; False after a kill of the whole run."""
+    """Whether it is known what was sent to each dataset; False after a kill of the whole run, and
+    when the run's account is missing or cannot be read."""
 
     @property
     def intact(self) -> bool:
@@ -94,8 +95,11 @@ def verify_recording(path: Path, *, decode: bool = False) -> VerifyReport:
     report.collection_id = str(root.manifest.get("collection_id", ""))
     _check_root(root, report)
     account = read_account(root.attributes)
+    report.account = ACCOUNT in root.attributes
     for unit in units_below(path):
         _check_unit(unit, report, account, decode=decode)
+    if not report.datasets and report.closed:
+        _add(report, "", "note", "it contains no data")
     if not report.account and report.closed:
         _add(report, "", "note", "the run's account is missing: what was sent is not known")
     return report

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import uuid
 
 import av
 import pytest
@@ -18,10 +19,13 @@ from mlink.cli.verify import verify
 from mlink.errors import StorageError
 from mlink.modules.data.json_file import JsonFile
 from mlink.modules.data.zarr_store import ZarrStore
+from mlink.recording import open as open_recording
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
+from mlink.recording.video_file import remux
 from mlink.storage import dataset
-from mlink.storage.edl import create_collection
+from mlink.storage.edl import create_collection, open_group
+from mlink.storage.inspect import inspect_recording
 from mlink.storage.tsync import TsyncWriter
 from mlink.storage.tsync_format import Generation
 from mlink.storage.tsync_reader import read_tsync
@@ -255,6 +259,66 @@ def test_a_video_without_any_picture_is_left_out(tmp_path):
     assert "data" not in toml(path / "video" / "manifest.toml")
 
 
+@pytest.mark.parametrize(("container", "codec"),
+                         [("matroska", "ffv1"), ("mp4", "h264"), ("avi", "ffv1")])  # fmt: skip
+@pytest.mark.parametrize("size", [0, 200, 600, 1000, 2000, 4096, 8192])
+def test_a_video_that_ends_within_its_first_pictures_is_finished_or_left_out(
+    tmp_path, container, codec, size
+):
+    """As a full disk leaves it: at the end of a block of the disk."""
+    live = LiveRecording(tmp_path / "live", video_container=container, video_codec=codec).feed(60)
+    path = live.as_a_kill_leaves_it(tmp_path / "killed")
+    live.close()
+    (video,) = (file for file in (path / "video").iterdir() if file.stem == "video"
+                and file.suffix != ".tsync")  # fmt: skip
+    video.write_bytes(video.read_bytes()[:size])
+    report = repair_recording(path)
+    assert report.ok, (report.failed, texts(report.after))
+    assert not list(path.rglob(".*"))
+    attributes = toml(path / "video" / "attributes.toml")
+    frames = attributes["frame_count"]
+    assert ("data" in toml(path / "video" / "manifest.toml")) is bool(frames)
+    times = attributes["times_without_picture_usec"]
+    assert times == [time_of(i) for i in range(frames, frames + len(times))]
+    assert repair_recording(path).done == []
+
+
+def test_a_video_without_a_picture_cannot_be_copied_and_stays(tmp_path):
+    live = LiveRecording(tmp_path / "live").feed(60)
+    path = live.as_a_kill_leaves_it(tmp_path / "killed") / "video" / "video.mkv"
+    live.close()
+    path.write_bytes(path.read_bytes()[:4096])
+    with pytest.raises(StorageError, match="cannot be closed"):
+        remux(path, tmp_path / "draft.mkv")
+    assert (path.stat().st_size, (tmp_path / "draft.mkv").exists()) == (4096, False)
+
+
+def test_a_video_is_closed_though_its_times_cannot_be_read(killed):
+    (killed / "video" / "video.tsync").write_bytes(bytes(300))
+    report = repair_recording(killed)
+    assert len(report.failed) == 1
+    assert "video.tsync cannot be read as a tsync file" in report.failed[0]
+    assert "video.mkv was not closed" not in texts(report.after)
+
+
+@pytest.mark.parametrize("content", ["", '{"zarr_format": 3', "{}", "[]", '{"zarr_format": 9}'])
+@pytest.mark.parametrize("part", ["zarr.json", "data/zarr.json"])
+def test_a_store_that_cannot_be_opened_is_reported_and_the_others_are_repaired(
+    killed, part, content
+):
+    root = toml(killed / "manifest.toml")
+    store = open_group(killed, uuid.UUID(root["collection_id"]).bytes).create_dataset("signals")
+    make_new_file(store.set_data_file("data.zarr"))
+    (store.path / "data.zarr" / "data" / "c").mkdir()  # samples were written
+    (store.path / "data.zarr" / "data" / "c" / "0").write_bytes(b"x")
+    store.save()
+    (store.path / "data.zarr" / part).write_text(content)
+    report = repair_recording(killed)
+    assert all("data.zarr cannot be opened" in text for text in report.failed), report.failed
+    assert {finding.dataset for finding in report.after.of_level("damage")} <= {"signals"}
+    assert verify_recording(killed, decode=True).closed
+
+
 class BeforeIt(Exception):
     """Ends a recorder before its next write of a manifest, as a kill does."""
 
@@ -416,6 +480,28 @@ def test_without_an_account_a_recording_is_not_called_complete(recording, capsys
     assert "the run's account is missing" in texts(report, "note")
     verify(recording)
     assert "complete and intact" not in capsys.readouterr().out
+
+
+def test_a_recording_with_nothing_in_it_is_not_called_complete(tmp_path, capsys):
+    path = tmp_path / "rec"
+    create_collection(path, collection_id=bytes(16), generator="test")
+    repair(path)
+    report = verify_recording(path)
+    assert (report.ok, report.account, report.closed) == (True, False, True)
+    assert "it contains no data" in texts(report, "note")
+    verify(path)
+    assert "complete and intact" not in capsys.readouterr().out
+
+
+def test_a_table_may_have_long_cells(recording):
+    table = recording / "events" / "table" / "table.csv"
+    with table.open("a") as file:
+        file.write(f'5;"{"x" * 900_000}"\n')
+    usual = csv.field_size_limit()
+    assert f"{FRAMES + 1} rows are there" in texts(verify_recording(recording), "damage")
+    assert inspect_recording(recording).datasets[0].entries == FRAMES + 1
+    assert len(open_recording(recording)["events/table"]) == FRAMES + 1
+    assert csv.field_size_limit() == usual
 
 
 def test_repair_takes_the_losses_of_a_killed_recorder_from_the_account(tmp_path):
