@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.busy_host import BusyHost
+from tests.support.fake_context import LOOPS
 
 # CI machines are noisy: how long an example takes depends on them, not on the code
 settings.register_profile("mlink", deadline=None)
@@ -52,6 +53,14 @@ def no_real_devices(request):
     _guard.active = False
     # The error may have been swallowed on its way, as probing code does.
     assert not _guard.opened, f"the test opened real devices: {_guard.opened}"
+
+
+@pytest.fixture(autouse=True)
+def no_loop_stays():
+    """Close what modules of a test have waited by: such a thread has a real-time priority."""
+    yield
+    while LOOPS:
+        LOOPS.pop().close()
 
 
 @pytest.fixture(autouse=True)

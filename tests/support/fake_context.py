@@ -75,6 +75,10 @@ class FakeOutput:
         return FakeLoan(self, shape, dtype)
 
 
+LOOPS: list[ServiceLoop] = []
+"""Loops of the contexts that a test made; `tests/conftest.py` closes them after it."""
+
+
 class FakeContext:
     """Implements mlink.module.ModuleContext for unit tests."""
 
@@ -109,7 +113,7 @@ class FakeContext:
         )
         fail = weakref.WeakMethod(self.fail)
         self.waiting = ServiceLoop(f"io {name}", lambda error: fail()(error))
-        weakref.finalize(self, self.waiting.close)
+        LOOPS.append(self.waiting)
         self.failures: list[BaseException | str] = []
         self.failed = threading.Event()
         self.reports: dict[str, float | str] = {}

@@ -75,6 +75,9 @@ class Recording:
             raise
         self.has_output = False
         """Whether a script has printed something while the run lasted: its log is data then."""
+        self._held: list[tuple[str, str]] = []
+        """In virtual time: (module, line) of the log at the present time."""
+        self._held_usec = 0
         self._log_bytes = 0
         self._log_left_out = 0
         self._log: IO[str] | None = None
@@ -107,13 +110,31 @@ class Recording:
             self._log_left_out += 1
             return
         self._log_bytes += len(line)
+        if self._options.virtual is None:
+            self._write_lines([line])
+            return
+        # Modules that stop at one virtual time do so side by side: their lines get a fixed order.
+        if time_usec != self._held_usec:
+            self._write_held()
+            self._held_usec = time_usec
+        self._held.append((module, line))
+
+    def _write_held(self) -> None:
+        held, self._held = self._held, []
+        self._write_lines([line for _, line in sorted(held, key=lambda entry: entry[0])])
+
+    def _write_lines(self, lines: list[str]) -> None:
+        if self._log is None:
+            return
         try:
-            self._log.write(line)
+            self._log.writelines(lines)
             self._log.flush()
         except OSError:
             self._end_log()
 
     def _end_log(self) -> None:
+        if self._held:
+            self._write_held()
         log, self._log = self._log, None
         if log is not None:
             with contextlib.suppress(OSError):  # what is still buffered on a full disk
