@@ -175,6 +175,7 @@ class PlayedRun(BenchRun):
         real = test.run
         self.slow, self.bench, self.options = real.slow, real.bench, real.options
         self.clock = clock
+        self.in_turns = False
         self.history = PlayedHistory(clock)
         self.tap = self.link = PlayedLink(recorded, ItemEvents(self.history, self._lost))
         self.ended_usec, self.injector, self.expected_failures = None, None, set()
@@ -201,6 +202,9 @@ class PlayedRun(BenchRun):
 
     def now_usec(self) -> int:
         return self.tap.to_usec(self.clock.now_ns)
+
+    def sleep(self, sec: float) -> None:
+        self.clock.sleep(sec)
 
     def starved_usec(self, since: object = None) -> dict[str, int]:
         return {}

@@ -29,7 +29,6 @@ from mlink.tap.link import TapLink
 from mlink_hil.testing import expectations, stimulus
 from mlink_hil.testing.bench import TestBench
 from mlink_hil.testing.bench_run import BenchRun
-from mlink_hil.testing.handles import cameras, lines
 from mlink_hil.testing.observed import sight, tap_events
 from mlink_hil.testing.observed.events import Event
 from mlink_hil.testing.verdicts import Inconclusive
@@ -45,7 +44,7 @@ from tests.support.played_run import (
     disturbed,
 )
 
-_TIMED = (expectations, stimulus, cameras, lines, sight, tap_events)
+_TIMED = (expectations, stimulus, sight, tap_events)
 """Modules that read the clock or sleep while a test is judged."""
 
 
