@@ -94,9 +94,11 @@ class LossHandler:
                 return self._source.reopen()
             except ChangedCameraError:
                 raise
-            except DeviceError as error:
-                if error.message != reason:
-                    reason = error.message
+            except (DeviceError, OSError) as error:
+                # OSError: its node has vanished, or not come, between two steps of the opening.
+                text = error.message if isinstance(error, DeviceError) else str(error)
+                if text != reason:
+                    reason = text
                     self._log.info("still waiting: %s", reason)
             stopping.wait(_RETRY_SEC)
         return None

@@ -100,7 +100,7 @@ class CaptureRun:
             self.output,
             MasterClock(time.monotonic_ns()),
             logging.getLogger("mlink.test.capture"),
-            waiting or ServiceLoop("capture"),
+            waiting or ServiceLoop("capture"),  # for the time alone: it starts no thread
             fail=self._fail,
             ended=self.ended.set,
             **options,

@@ -35,6 +35,8 @@ class Plug:
         self.controls = {}
         self.begun = threading.Event()
         self.closed = 0
+        self.vanishes = 0
+        """How many openings from the second on fail because the node has gone meanwhile."""
 
     def make(self, address):
         return PluggedCamera(self, address)
@@ -49,6 +51,9 @@ class PluggedCamera:
     def open(self, address, request):
         assert address == self.address
         self.check()
+        if self.plug.opened and self.plug.vanishes:
+            self.plug.vanishes -= 1
+            raise FileNotFoundError(2, "No such file or directory", "/dev/v4l/by-id/webcam")
         self.plug.opened.append(address)
         self.plug.controls = dict(request.controls)
         shape = self.plug.shapes[min(len(self.plug.opened), len(self.plug.shapes)) - 1]
@@ -161,6 +166,19 @@ def test_a_camera_that_comes_back_goes_on_with_the_stream_and_the_gap_shows(make
     assert steps[at] - 1 <= context.reports["lost"]
     assert context.reports["outages"] == 1
     assert context.reports["outage_s"] > 0.09
+
+
+def test_a_node_that_vanishes_while_it_is_opened_is_waited_for(make_module, caplog):
+    caplog.set_level("INFO")
+    plug = Plug()
+    plug.vanishes = 3
+    module, context = make_module(plug, on_loss="continue")
+    module.start()
+    unplug_for(plug, module, 0)
+    module.halt()
+    assert not context.failures
+    assert plug.vanishes == 0
+    assert caplog.text.count("still waiting: [Errno 2] No such file") == 1
 
 
 def test_the_camera_is_found_again_by_its_identity(make_module):

@@ -31,7 +31,7 @@ from tests.support.boards.fake_chip import (
     safe_state_tripped,
     scans_missed,
 )
-from tests.support.fake_context import FakeContext
+from tests.support.fake_context import LOOPS, FakeContext
 
 LOST = "readings-lost"
 
@@ -48,6 +48,7 @@ class FakeSession:
         self.can_change_baud_rate = True
         self.pace = None
         self.waiting = ServiceLoop("chip")
+        LOOPS.append(self.waiting)
         self.listener = None
         self._chip = chip
 
