@@ -87,17 +87,23 @@ class Waiting(Protocol):
         ...
 
 
-class _Watch:
-    """The call for a descriptor."""
+class Watch:
+    """The call for a descriptor.
 
-    __slots__ = ("_loop", "call", "fd")
+    Args:
+        fd: The descriptor.
+        call: Called when it is readable.
+        forget: Called to cancel it.
+    """
 
-    def __init__(self, loop: ServiceLoop, fd: int, call: OnReadable) -> None:
-        self._loop, self.fd, self.call = loop, fd, call
+    __slots__ = ("_forget", "call", "fd")
+
+    def __init__(self, fd: int, call: OnReadable, forget: Callable[[Watch], object]) -> None:
+        self.fd, self.call, self._forget = fd, call, forget
 
     def cancel(self) -> None:
-        """Make the call no more; wait for one that runs in the loop's thread."""
-        self._loop.forget(self)
+        """Make the call no more."""
+        self._forget(self)
 
 
 class Alarm:
@@ -149,7 +155,7 @@ class ServiceLoop(ClosesOnExit):
         """How often the thread has waited."""
         self._changing = threading.Lock()
         """Guards all that follows; never held while a call is made."""
-        self._watches: dict[int, _Watch] = {}
+        self._watches: dict[int, Watch] = {}
         self._alarms: list[Alarm] = []
         self._numbers = itertools.count()
         self._poll = select.poll()
@@ -162,7 +168,7 @@ class ServiceLoop(ClosesOnExit):
 
     def on_readable(self, fd: int, call: OnReadable) -> Registration:
         """Call each time a descriptor is readable or hung up; cancel before closing it."""
-        watch = _Watch(self, fd, call)
+        watch = Watch(fd, call, self._forget)
         with self._changing:
             self._watches[fd] = watch
             self._poll.register(fd, select.POLLIN)
@@ -213,7 +219,7 @@ class ServiceLoop(ClosesOnExit):
             if thread.is_alive():
                 _log.error("%s did not end within %g s", self._name, _JOIN_S)
 
-    def forget(self, watch: _Watch) -> None:
+    def _forget(self, watch: Watch) -> None:
         """Remove a descriptor's call; wait for one that runs in the loop's thread."""
         with self._changing:
             if self._watches.get(watch.fd) is watch:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -37,7 +38,7 @@ from mlink.engine.report import Reporter, ReporterLogHandler
 from mlink.engine.setup.descriptors import enough_descriptors
 from mlink.engine.setup.devices import open_devices
 from mlink.engine.setup.priorities import kept_awake, report_priorities
-from mlink.engine.setup.simulation import open_simulation
+from mlink.engine.setup.simulation import endpoints_of, open_simulation, users_of
 from mlink.engine.setup.spawn import spawn_workers
 from mlink.engine.setup.specs import worker_spec
 from mlink.engine.setup.workdir import RunWorkDir
@@ -244,16 +245,10 @@ class Engine:
             return stack.enter_context(open_devices(self.bench, work_dir, hosting, limit_s))
         opened = open_simulation(self.bench, work_dir, hosting, limit_s)
         self._simulation = stack.enter_context(opened)
-        own = {
-            key: DeviceEndpoint(name=key, spec=spec, address=spec)
-            for key, spec in self.bench.used_devices().items()
-        }
-        if self._simulation is None:
-            return own
-        assert self._fleet is not None
-        if (fd := self._simulation.fileno()) >= 0:
+        if self._simulation is not None and (fd := self._simulation.fileno()) >= 0:
+            assert self._fleet is not None
             self._fleet.watch(fd)
-        return own | dict(self._simulation.endpoints)
+        return endpoints_of(self.bench, self._simulation)
 
     def _prepare(self) -> None:
         self._reporter.enter(Phase.PREPARE)
@@ -405,22 +400,18 @@ class Engine:
 
     # waiting ------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def _turns(self) -> Turns | None:
         """Gives the modules their turns in virtual time; None in real time."""
         if self._conductor is None:
             return None
-        users: dict[str, list[str]] = {}
-        for module in self.bench.modules.values():
-            if module.device:
-                users.setdefault(module.device, []).append(module.name)
         return Turns(
             self._conductor,
             self._workers,
             self._pump,
             lambda: self._outcome.ending,
             self._simulation,
-            users,
+            users_of(self.bench),
             self.options.participant,
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlink.bench import Bench
 from mlink.bench.tables import scheme_of
 from mlink.catalog import device_provider
-from mlink.devices import Simulation, SimulationProvider
+from mlink.devices import DeviceEndpoint, Simulation, SimulationProvider
 from mlink.engine.guests import Guest, Hosting
 from mlink.errors import BenchError
 
@@ -76,3 +76,21 @@ def open_simulation(
     remedy = "Check whether the machine is overloaded."
     with Guest("the simulation", together, hosting, limit_s=limit_s, remedy=remedy) as simulation:
         yield simulation
+
+
+def endpoints_of(bench: Bench, simulation: Simulation | None) -> dict[str, DeviceEndpoint]:
+    """Return the endpoints of all devices of the bench; a device of no provider is its address."""
+    own = {
+        key: DeviceEndpoint(name=key, spec=spec, address=spec)
+        for key, spec in bench.used_devices().items()
+    }
+    return own | dict(simulation.endpoints if simulation is not None else {})
+
+
+def users_of(bench: Bench) -> dict[str, list[str]]:
+    """Return the names of the modules that use each device."""
+    users: dict[str, list[str]] = {}
+    for module in bench.modules.values():
+        if module.device:
+            users.setdefault(module.device, []).append(module.name)
+    return users

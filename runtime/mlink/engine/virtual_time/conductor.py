@@ -5,7 +5,7 @@ current time. When no module has new items, time advances to the earliest time t
 for. The order of a run therefore follows from what the modules do, never from how fast they do it.
 Items on feedback edges arrive FEEDBACK_USEC later, so that time advances in every cycle.
 
-Replays use it today. It knows no recording: simulated benches in virtual time will use it too.
+Replays and simulated benches use it: it knows neither recordings nor devices.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Conductor:
     def simulated(self, time_usec: int, woken: Iterable[str]) -> None:
         """Note how far the devices have run, and which modules get a turn for that."""
         self.simulated_usec = time_usec
-        self.now_usec = max(self.now_usec, time_usec)
+        self.advance(time_usec)
         self._addressed.update(woken)
 
     def _is_wanted(self, target: str, new: int) -> bool:

@@ -1,4 +1,4 @@
-"""Leads workers in virtual time through start and run, one turn after the other."""
+"""Leads workers in virtual time through prepare, start and run, one turn after the other."""
 
 from __future__ import annotations
 
@@ -58,20 +58,15 @@ class Turns:
             send_prepare: Sends Prepare to a worker.
             fail: Reports a failure: worker, phase, what happened.
         """
-        conductor = self._conductor
         for name in order:
             worker = self._workers[name]
-            conductor.begin(name)
-            worker.send(control.Turn(conductor.now_usec))
-            send_prepare(worker)
+            self._begin(worker, send_prepare)
             while not self._ending() and (worker.state < State.PREPARED or worker.pending_acks):
-                if conductor.holder:
-                    self._pump(_STEP_S)
-                elif not self._give():
+                if not self._go_on():
                     fail(worker, "prepare", "waits in prepare() for what never comes")
             if self._ending():
                 return
-            conductor.rest(name)
+            self._conductor.rest(name)
 
     def start(
         self,
@@ -89,25 +84,32 @@ class Turns:
         conductor = self._conductor
         for name in order:
             worker = self._workers[name]
-            conductor.begin(name)
-            worker.send(control.Turn(conductor.now_usec))
-            send_start(worker)
+            self._begin(worker, send_start)
             while not self._ending() and (conductor.holder or worker.state < State.STARTED):
-                if conductor.holder:
-                    self._pump(_STEP_S)
-                elif not self._give():
+                if not self._go_on():
                     fail(worker, "start", "waits in start() for an item or time that never comes")
 
     def run(self) -> bool:
         """Give turns until the run is over; return False if it has to end before."""
         self._is_running = True
         while not self._ending():
-            if self._conductor.holder or self._participant_has_turn():
-                self._pump(_STEP_S)
-            elif not self._give():
+            if not self._go_on():
                 self._conductor.finish()
                 return True
         return False
+
+    def _begin(self, worker: WorkerHandle, send: Callable[[WorkerHandle], None]) -> None:
+        """Give the turn to a worker that enters a phase."""
+        self._conductor.begin(worker.name)
+        worker.send(control.Turn(self._conductor.now_usec))
+        send(worker)
+
+    def _go_on(self) -> bool:
+        """Wait for who has the turn, or give the next; return False when there is none."""
+        if self._conductor.holder or (self._is_running and self._participant_has_turn()):
+            self._pump(_STEP_S)
+            return True
+        return self._give()
 
     def _participant_has_turn(self) -> bool:
         """Return whether the participant has the turn; it gets it when there are news."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mlink.clock import ManualClock
 from mlink.realtime import Granted
-from mlink.waiting import Call, OnReadable, Registration
+from mlink.waiting import Call, OnReadable, Registration, Watch
 from mlink.worker.virtual_time.agenda import Agenda
 
 
@@ -18,18 +18,6 @@ class Turns(Protocol):
     def pause(self, until_usec: int) -> bool:
         """Let others run until a time; return False when the run is over for this module."""
         ...
-
-
-class _Watch:
-    """The call for a descriptor."""
-
-    def __init__(self, watches: dict[int, _Watch], fd: int, call: OnReadable) -> None:
-        self._watches, self._fd, self.call = watches, fd, call
-
-    def cancel(self) -> None:
-        """Make the call no more."""
-        if self._watches.get(self._fd) is self:
-            del self._watches[self._fd]
 
 
 class _Alarm:
@@ -67,7 +55,8 @@ class VirtualWaiting:
         self._turns = turns
         self._fail = fail
         self._agenda = Agenda()
-        self._watches: dict[int, _Watch] = {}
+        self._watches: dict[int, Watch] = {}
+        self._poll = select.poll()
 
     @property
     def next_usec(self) -> int | None:
@@ -80,7 +69,8 @@ class VirtualWaiting:
 
     def on_readable(self, fd: int, call: OnReadable) -> Registration:
         """Call in each turn in which a descriptor is readable; cancel before closing it."""
-        watch = self._watches[fd] = _Watch(self._watches, fd, call)
+        watch = self._watches[fd] = Watch(fd, call, self._forget)
+        self._poll.register(fd, select.POLLIN)
         return watch
 
     def at(self, time_ns: int, call: Call) -> Registration:
@@ -109,7 +99,7 @@ class VirtualWaiting:
     def serve(self) -> bool:
         """Make the calls that are due; return whether there was any."""
         served = False
-        for fd in self._readable():
+        for fd, _ in self._poll.poll(0) if self._watches else ():
             if (watch := self._watches.get(fd)) is not None:
                 served = True
                 self._make(lambda watch=watch: watch.call(self.now_ns()))  # type: ignore[misc]
@@ -125,15 +115,13 @@ class VirtualWaiting:
     def close(self) -> None:
         """Make no more calls."""
         self._agenda = Agenda()
-        self._watches.clear()
+        for watch in list(self._watches.values()):
+            watch.cancel()
 
-    def _readable(self) -> list[int]:
-        if not self._watches:
-            return []
-        poll = select.poll()
-        for fd in self._watches:
-            poll.register(fd, select.POLLIN)
-        return [fd for fd, _ in poll.poll(0)]
+    def _forget(self, watch: Watch) -> None:
+        if self._watches.get(watch.fd) is watch:
+            del self._watches[watch.fd]
+            self._poll.unregister(watch.fd)
 
     def _make(self, call: Callable[[], object]) -> None:
         try:
