@@ -18,7 +18,7 @@ from mlink_hil.sim.server.lifetime import Lifetime, sleep_precisely
 from mlink_hil.sim.server.lockstep import LockstepProgram
 from mlink_hil.sim.server.pacer import CATCH_UP_USEC, Pacer
 from mlink_hil.sim.server.program import REALTIME_PRIORITY, SLICE_USEC, BoardProgram, live
-from mlink_hil.sim.server.pty_port import NoPort, PtyPort
+from mlink_hil.sim.server.pty_port import NoPort, Port, PtyPort
 from mlink_hil.sim.server.served_board import BoardTime, ServedBoard, VirtualBoardTime
 from mlink_hil.sim.server.socket_port import SocketPort
 from mlink_hil.uno import CLOCK_HZ
@@ -84,13 +84,10 @@ def _serve(
     *,
     in_turns: bool,
 ) -> ServedBoard:
-    port: PtyPort | SocketPort | NoPort = NoPort()
+    port: Port = NoPort()
     if plan.tty:
         path = Path(plan.tty)
-        if in_turns:
-            port = stack.enter_context(SocketPort(path))
-        else:
-            port = stack.enter_context(PtyPort(path))
+        port = stack.enter_context(SocketPort(path) if in_turns else PtyPort(path))
     control = stack.enter_context(ControlServer(Path(plan.control)))
     node = circuit.nodes[plan.name]
     time = VirtualBoardTime(pacer, node, circuit.clock) if in_turns else BoardTime(pacer, node)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,8 +15,7 @@ from typing import Any
 
 import msgspec
 
-from mlink.devices import DeviceEndpoint, Reached
-from mlink.errors import DeviceError
+from mlink.devices import DeviceEndpoint
 from mlink_hil.board_choice import (
     BoardChoice,
     board_endpoint,
@@ -25,6 +23,7 @@ from mlink_hil.board_choice import (
     is_board,
     scene_endpoint,
 )
+from mlink_hil.control.lockstep import LockstepSimulation
 from mlink_hil.control.process import SimProcess
 from mlink_hil.control.socket_path import check_socket_path, control_path
 from mlink_hil.sim.fetch_firmware import NAME, cached_path
@@ -33,8 +32,6 @@ from mlink_hil.wiring.layout import Layout, lay_out
 from mlink_hil.wiring.table import read_parts
 
 _PROGRAM = "mlink_hil.sim.wired"
-_REQUEST = struct.Struct("=q")
-_LARGEST_ANSWER = 65_536
 
 
 @contextmanager
@@ -62,11 +59,7 @@ def open_wired(
     Raises:
         DeviceError: A device's options are wrong, or the program did not start.
     """
-    boards = [name for name, spec in specs.items() if is_board(spec)]
-    scenes = [name for name in specs if name not in boards]
-    layout = lay_out(read_parts(table), boards, scenes, work_dir=work_dir, bench_dir=bench_dir)
-    for note in layout.notes:
-        log.info("%s", note)
+    layout, _, _ = _plan(specs, table, bench_dir, work_dir, log)
     with ExitStack() as stack:
         endpoints: dict[str, DeviceEndpoint] = {}
         if layout.wired_boards:
@@ -74,48 +67,6 @@ def open_wired(
         for name, plan in layout.scenes.items():
             endpoints[name] = scene_endpoint(name, specs[name], plan, work_dir)
         yield endpoints
-
-
-class LockstepSimulation:
-    """Implements `mlink.devices.Simulation`: the engine's end of a program in lockstep."""
-
-    def __init__(
-        self, endpoints: Mapping[str, DeviceEndpoint], engine: socket.socket | None
-    ) -> None:
-        self.endpoints = endpoints
-        self._engine = engine
-        self._until_usec = 0
-
-    def fileno(self) -> int:
-        """Descriptor that is readable when there is an answer; −1 without boards."""
-        return self._engine.fileno() if self._engine is not None else -1
-
-    def run_until(self, time_usec: int) -> None:
-        """Ask for the simulation of all devices up to a time."""
-        self._until_usec = time_usec
-        if self._engine is not None:
-            self._engine.send(_REQUEST.pack(time_usec))
-
-    def reached(self) -> Reached | None:
-        """Return the answer; None while it is not there.
-
-        Raises:
-            DeviceError: The program has ended.
-        """
-        if self._engine is None:
-            return Reached(self._until_usec, [])
-        try:
-            answer = self._engine.recv(_LARGEST_ANSWER)
-        except BlockingIOError:
-            return None
-        except OSError:
-            answer = b""
-        if not answer:
-            raise DeviceError(
-                "the simulator of the boards has ended",
-                remedy="Its last lines are in the log; start the run again.",
-            )
-        return Reached(*msgspec.msgpack.decode(answer, type=tuple[int, list[str]]))
 
 
 @contextmanager
@@ -134,12 +85,8 @@ def simulate(
     Raises:
         DeviceError: A device's options are wrong, or the program did not start.
     """
-    boards = [name for name, spec in specs.items() if is_board(spec)]
-    scenes = [name for name in specs if name not in boards]
-    layout = lay_out(read_parts(table), boards, scenes, work_dir=work_dir, bench_dir=bench_dir)
+    layout, boards, scenes = _plan(specs, table, bench_dir, work_dir, log)
     layout.wired_boards = boards
-    for note in layout.notes:
-        log.info("%s", note)
     path = work_dir / "lockstep"
     with ExitStack() as stack:
         endpoints: dict[str, DeviceEndpoint] = {}
@@ -158,6 +105,22 @@ def simulate(
             plan = layout.scenes.get(name)
             endpoints[name] = scene_endpoint(name, specs[name], plan, work_dir)
         yield LockstepSimulation(endpoints, engine)
+
+
+def _plan(
+    specs: Mapping[str, str],
+    table: Mapping[str, Any],
+    bench_dir: Path,
+    work_dir: Path,
+    log: logging.Logger,
+) -> tuple[Layout, list[str], list[str]]:
+    """Return what to simulate, and the names of boards and scenes; log which parts are left out."""
+    boards = [name for name, spec in specs.items() if is_board(spec)]
+    scenes = [name for name in specs if name not in boards]
+    layout = lay_out(read_parts(table), boards, scenes, work_dir=work_dir, bench_dir=bench_dir)
+    for note in layout.notes:
+        log.info("%s", note)
+    return layout, boards, scenes
 
 
 @contextmanager

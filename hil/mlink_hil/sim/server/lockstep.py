@@ -8,19 +8,16 @@ runs.
 
 from __future__ import annotations
 
-import select
 import socket
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
+from mlink_hil.control.lockstep import REQUEST, encode_answer
 from mlink_hil.control.socket_path import check_socket_path
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.server.lifetime import Lifetime
 from mlink_hil.sim.server.pacer import Pacer
-from mlink_hil.sim.server.served_board import ServedBoard
+from mlink_hil.sim.server.served_board import ServedBoard, boot_together, wait_for
 from mlink_hil.uno import CLOCK_HZ
 
 _CHECK_S = 1.0
@@ -28,7 +25,6 @@ _CHUNK = CLOCK_HZ // 40_000
 """Cycles simulated between two looks at the lines: bytes are delivered up to 25 µs late."""
 _HOLD_CYCLES = CLOCK_HZ // 1000
 """Longest time for which bytes are held back while more follow."""
-_REQUEST = struct.Struct("=q")
 
 
 class LockstepProgram:
@@ -67,11 +63,7 @@ class LockstepProgram:
 
     def boot(self) -> None:
         """Boot all boards and switch them on together, at virtual time 0."""
-        for board in self._boards:
-            board.boot()
-        self._pacer.start(self._clock.cycle, 0)
-        for board in self._boards:
-            board.node.switch_on(self._clock.cycle)
+        boot_together(self._boards, self._clock, self._pacer, lambda: 0)
 
     def run(self) -> None:
         """Serve until the end.
@@ -81,12 +73,9 @@ class LockstepProgram:
         """
         while not (self._lifetime.ended or any(board.quit_asked for board in self._boards)):
             ask = self._engine if self._engine is not None else self._listener
-            readers = [fd for board in self._boards for fd in board.readers]
-            writers = [fd for board in self._boards for fd in board.writers]
-            fd = ask.fileno()
-            readable, writable, _ = select.select([fd, *readers], writers, (), _CHECK_S)
+            readable, writable = wait_for(self._boards, _CHECK_S, ask.fileno())
             self._serve(readable, writable)
-            if fd in readable and not self._answer():
+            if ask.fileno() in readable and not self._answer():
                 return
             self._lifetime.check()
 
@@ -95,12 +84,12 @@ class LockstepProgram:
         if self._engine is None:
             self._engine, _ = self._listener.accept()
             return True
-        request = self._engine.recv(_REQUEST.size)
+        request = self._engine.recv(REQUEST.size)
         if not request:
             return False
         self._serve_waiting()  # what was sent before the request
-        time_usec, woken = self._simulate(_REQUEST.unpack(request)[0])
-        self._engine.send(msgspec.msgpack.encode((time_usec, woken)))
+        time_usec, woken = self._simulate(REQUEST.unpack(request)[0])
+        self._engine.send(encode_answer(time_usec, woken))
         return True
 
     def _simulate(self, until_usec: int) -> tuple[int, list[str]]:
@@ -142,9 +131,7 @@ class LockstepProgram:
 
     def _serve_waiting(self) -> None:
         """Handle bytes and requests that have arrived."""
-        readers = [fd for board in self._boards for fd in board.readers]
-        writers = [fd for board in self._boards for fd in board.writers]
-        readable, writable, _ = select.select(readers, writers, (), 0)
+        readable, writable = wait_for(self._boards, 0)
         if readable or writable:
             self._serve(readable, writable)
         self._held_back = any(board.is_behind for board in self._boards)

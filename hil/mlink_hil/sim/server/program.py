@@ -7,7 +7,6 @@ are first advanced to the present; then requests and bytes are handled.
 
 from __future__ import annotations
 
-import select
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -26,7 +25,7 @@ from mlink_hil.sim.server.control_server import ControlServer
 from mlink_hil.sim.server.lifetime import Lifetime, sleep_precisely
 from mlink_hil.sim.server.pacer import Pacer
 from mlink_hil.sim.server.pty_port import PtyPort
-from mlink_hil.sim.server.served_board import BoardTime, ServedBoard
+from mlink_hil.sim.server.served_board import BoardTime, ServedBoard, boot_together, wait_for
 from mlink_hil.uno import CLOCK_HZ
 
 SLICE_USEC = 100.0
@@ -59,11 +58,7 @@ class BoardProgram:
 
     def boot(self) -> None:
         """Boot all boards, as fast as the host can, and switch them on together."""
-        for board in self._boards:
-            board.boot()
-        self._pacer.start(self._clock.cycle, time.monotonic_ns())
-        for board in self._boards:
-            board.node.switch_on(self._clock.cycle)
+        boot_together(self._boards, self._clock, self._pacer, time.monotonic_ns)
 
     def run(self) -> None:
         """Run the boards in real time until the end.
@@ -77,9 +72,7 @@ class BoardProgram:
             powered = any(board.powered for board in boards)
             due_ns = pacer.due_ns(clock.cycle, clock.next_event)
             wait_sec = (due_ns - time.monotonic_ns()) / 1e9 if powered else _IDLE_SEC
-            readers = [fd for board in boards for fd in board.readers]
-            writers = [fd for board in boards for fd in board.writers]
-            readable, writable, _ = select.select(readers, writers, (), max(0, wait_sec))
+            readable, writable = wait_for(boards, max(0, wait_sec))
             now = time.monotonic_ns()
             if powered:
                 self._advance(pacer.target(clock.cycle, due_ns, now))

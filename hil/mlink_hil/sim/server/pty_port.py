@@ -7,20 +7,62 @@ from __future__ import annotations
 
 import os
 import tty
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Self
 
 from mlink.errors import DeviceError
 
 
-class NoPort:
+class Port(ABC):
+    """The serial port of a board, which is also its power; plugged in for the length of a block."""
+
+    lost: int = 0
+    """Bytes dropped because no client read them."""
+
+    @property
+    @abstractmethod
+    def fd(self) -> int:
+        """Descriptor to poll for bytes of the client; −1 without one."""
+
+    @property
+    @abstractmethod
+    def powered(self) -> bool:
+        """Whether the cable is plugged in."""
+
+    @abstractmethod
+    def plug(self) -> None:
+        """Plug the cable in; does nothing while it is plugged in.
+
+        Raises:
+            DeviceError: The port cannot be created.
+        """
+
+    @abstractmethod
+    def unplug(self) -> None:
+        """Pull the cable: clients see a hang-up. Does nothing while unplugged."""
+
+    @abstractmethod
+    def read(self, limit: int) -> bytes:
+        """Return up to `limit` bytes that the client sent; empty when there are none."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Send to the client; drop what does not fit, and count it in `lost`."""
+
+    def __enter__(self) -> Self:
+        self.plug()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unplug()
+
+
+class NoPort(Port):
     """Stands in for the port of a chip that has none: only its power can be switched."""
 
     fd = -1
-    lost = 0
-
-    def __init__(self) -> None:
-        self.powered = True
+    powered = True
 
     def plug(self) -> None:
         """Switch its power on."""
@@ -39,7 +81,7 @@ class NoPort:
         """Discard what the chip sends."""
 
 
-class PtyPort:
+class PtyPort(Port):
     """A pty in raw mode whose slave is linked at `link`; a context manager.
 
     The slave stays open here, so that clients may close and reopen it.
@@ -50,17 +92,8 @@ class PtyPort:
 
     def __init__(self, link: Path) -> None:
         self.link = link
-        self.lost = 0
-        """Bytes dropped because the client did not read them."""
         self._master = -1
         self._slave = -1
-
-    def __enter__(self) -> Self:
-        self.plug()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.unplug()
 
     @property
     def fd(self) -> int:

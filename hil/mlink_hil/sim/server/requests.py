@@ -12,8 +12,7 @@ from mlink_hil.sim.boards.board import Board
 from mlink_hil.sim.boards.faults import BoardFaults
 from mlink_hil.sim.server.control_server import Client, ControlServer
 from mlink_hil.sim.server.pacer import Pacer
-from mlink_hil.sim.server.pty_port import NoPort, PtyPort
-from mlink_hil.sim.server.socket_port import SocketPort
+from mlink_hil.sim.server.pty_port import Port
 from mlink_hil.uno import ANALOG_COUNT, CLOCK_HZ, FIRST_ANALOG, PIN_COUNT, SERIAL_PINS, SUPPLY_VOLT
 
 
@@ -54,7 +53,7 @@ class Requests:
     def __init__(
         self,
         board: Board,
-        port: PtyPort | SocketPort | NoPort,
+        port: Port,
         time: BoardTime,
         control: ControlServer,
         scheduling: str,

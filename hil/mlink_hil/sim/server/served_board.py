@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import select
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container, Sequence
 
 from mlink_hil.sim.boards.board import RECEIVE_AHEAD, Board
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.node import Node
 from mlink_hil.sim.server.control_server import ControlServer
 from mlink_hil.sim.server.pacer import Pacer
-from mlink_hil.sim.server.pty_port import NoPort, PtyPort
+from mlink_hil.sim.server.pty_port import NoPort, Port
 from mlink_hil.sim.server.requests import Requests
-from mlink_hil.sim.server.socket_port import SocketPort
 
 
 class BoardTime:
@@ -69,7 +69,7 @@ class ServedBoard:
         self,
         node: Node,
         board: Board,
-        port: PtyPort | SocketPort | NoPort,
+        port: Port,
         control: ControlServer,
         time: BoardTime,
         scheduling: str,
@@ -107,7 +107,7 @@ class ServedBoard:
     @property
     def readers(self) -> list[int]:
         """Descriptors to poll for reading; not the port's while the board is behind."""
-        if self._port.fd >= 0 and self._board.backlog < RECEIVE_AHEAD:
+        if self._port.fd >= 0 and not self.is_behind:
             return [*self._control.readers, self._port.fd]
         return self._control.readers
 
@@ -145,3 +145,40 @@ class ServedBoard:
                 self._board.feed(data)
         self._control.serve(readable, writable, self._requests.carry_out)
         self.node.powered &= self.powered
+
+
+def boot_together(
+    boards: Sequence[ServedBoard], clock: CommonClock, pacer: Pacer, now_ns: Callable[[], int]
+) -> None:
+    """Boot boards as fast as the host can, and switch them on together.
+
+    Args:
+        boards: The boards of a program.
+        clock: Their common clock.
+        pacer: Maps it to the time of the program; its mapping starts when all have booted.
+        now_ns: Returns that time, ns.
+    """
+    for board in boards:
+        board.boot()
+    pacer.start(clock.cycle, now_ns())
+    for board in boards:
+        board.node.switch_on(clock.cycle)
+
+
+def wait_for(
+    boards: Sequence[ServedBoard], timeout_sec: float, *more: int
+) -> tuple[list[int], list[int]]:
+    """Wait for bytes of the host and for requests; return the descriptors that are ready.
+
+    Args:
+        boards: The boards of a program.
+        timeout_sec: Longest wait; 0 looks only.
+        more: Further descriptors to read.
+
+    Returns:
+        (to read, to write)
+    """
+    readers = [*more, *(fd for board in boards for fd in board.readers)]
+    writers = [fd for board in boards for fd in board.writers]
+    readable, writable, _ = select.select(readers, writers, (), timeout_sec)
+    return readable, writable

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Self
 
 from mlink.errors import DeviceError
 from mlink_hil.control.socket_path import check_socket_path
+from mlink_hil.sim.server.pty_port import Port
 
 
-class SocketPort:
+class SocketPort(Port):
     """Listens at `link` while it is plugged in; one client at a time. A context manager.
 
     Raises:
@@ -23,17 +23,8 @@ class SocketPort:
 
     def __init__(self, link: Path) -> None:
         self.link = link
-        self.lost = 0
-        """Bytes dropped because no client was connected, or it did not read them."""
         self._listener: socket.socket | None = None
         self._client: socket.socket | None = None
-
-    def __enter__(self) -> Self:
-        self.plug()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.unplug()
 
     @property
     def fd(self) -> int:

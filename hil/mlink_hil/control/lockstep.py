@@ -1,0 +1,73 @@
+"""The socket by which the engine leads the program of simulated boards in virtual time.
+
+A Unix SEQPACKET socket. The engine sends a virtual time in µs, the program answers how far it has
+run, and which boards have sent something then. `sim/server/lockstep.py` is the program's end.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Mapping
+
+import msgspec
+
+from mlink.devices import DeviceEndpoint, Reached
+from mlink.errors import DeviceError
+
+REQUEST = struct.Struct("=q")
+"""Virtual time up to which to simulate, µs."""
+_LARGEST_ANSWER = 65_536
+_answers = msgspec.msgpack.Decoder(tuple[int, list[str]])
+
+
+def encode_answer(time_usec: int, woken: list[str]) -> bytes:
+    """Return an answer: the time reached in µs, and the boards that have sent something."""
+    return msgspec.msgpack.encode((time_usec, woken))
+
+
+class LockstepSimulation:
+    """Implements `mlink.devices.Simulation`: the engine's end of the socket.
+
+    Args:
+        endpoints: The devices by name.
+        engine: The connected socket, not blocking; None without boards.
+    """
+
+    def __init__(
+        self, endpoints: Mapping[str, DeviceEndpoint], engine: socket.socket | None
+    ) -> None:
+        self.endpoints = endpoints
+        self._engine = engine
+        self._until_usec = 0
+
+    def fileno(self) -> int:
+        """Descriptor that is readable when there is an answer; −1 without boards."""
+        return self._engine.fileno() if self._engine is not None else -1
+
+    def run_until(self, time_usec: int) -> None:
+        """Ask for the simulation of all devices up to a time."""
+        self._until_usec = time_usec
+        if self._engine is not None:
+            self._engine.send(REQUEST.pack(time_usec))
+
+    def reached(self) -> Reached | None:
+        """Return the answer; None while it is not there.
+
+        Raises:
+            DeviceError: The program has ended.
+        """
+        if self._engine is None:
+            return Reached(self._until_usec, [])
+        try:
+            answer = self._engine.recv(_LARGEST_ANSWER)
+        except BlockingIOError:
+            return None
+        except OSError:
+            answer = b""
+        if not answer:
+            raise DeviceError(
+                "the simulator of the boards has ended",
+                remedy="Its last lines are in the log; start the run again.",
+            )
+        return Reached(*_answers.decode(answer))
