@@ -16,6 +16,17 @@ from mlink.engine.options import RunOptions
 from mlink.engine.run import Engine
 from mlink.engine.status import Phase, RunResult, RunStatus
 
+ROWS_BENCH = """
+[modules.source]
+type = "pyscript"
+script = "source.py"
+ports_out = [{ id = "rows", data_type = "TableRow" }]
+[modules.rows]
+type = "table"
+inputs = { rows = "source.rows" }
+"""
+"""A script `source.py` that sends rows, and a table of them."""
+
 
 @dataclass
 class Watcher:

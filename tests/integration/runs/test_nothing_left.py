@@ -20,17 +20,9 @@ from typer.testing import CliRunner
 from mlink.cli import app
 from mlink.engine.setup.workdir import remove_stale_runs
 from tests.integration.runs.test_terminals import TIMEOUT_S, mlink_run, wait_for_rows
-from tests.support.bench_runner import BenchRunner
+from tests.support.bench_runner import ROWS_BENCH, BenchRunner
 
-BENCH = """
-[modules.source]
-type = "pyscript"
-script = "source.py"
-ports_out = [{ id = "rows", data_type = "TableRow" }]
-[modules.rows]
-type = "table"
-inputs = { rows = "source.rows" }
-[modules.long-name-of-a-module]
+BENCH = f"""{ROWS_BENCH}[modules.long-name-of-a-module]
 type = "pyscript"
 script = "daemon.py"
 """
@@ -173,15 +165,6 @@ def test_a_module_that_hangs_without_engine_is_ended(tmp_path: Path, runs: Path)
     assert b"of module 'source' was left behind, and is ended" in output
 
 
-RECORDED = """
-[modules.source]
-type = "pyscript"
-script = "source.py"
-ports_out = [{ id = "rows", data_type = "TableRow" }]
-[modules.rows]
-type = "table"
-inputs = { rows = "source.rows" }
-"""
 PORT = 'import syntalos_mlink as syl\nrows = syl.get_output_port("rows")\n'
 
 
@@ -190,7 +173,7 @@ def test_a_run_that_failed_before_anything_flowed_leaves_no_recording(
     bench: BenchRunner, phase: str
 ) -> None:
     source = f"{PORT}print('loaded')\ndef {phase}():\n    raise ValueError('no valve')\n"
-    result = bench.write(RECORDED, source=source).run(5.0, journal=True)
+    result = bench.write(ROWS_BENCH, source=source).run(5.0, journal=True)
     assert not result.success
     assert result.recording_dir is None
     assert not (bench.folder / "rec").exists()
@@ -208,7 +191,7 @@ def test_a_run_that_failed_before_anything_flowed_leaves_no_recording(
 )
 def test_a_run_that_failed_later_keeps_its_recording(bench: BenchRunner, last: str) -> None:
     source = f"{PORT}def run():\n    {last}\n    raise ValueError('no valve')\n"
-    result = bench.write(RECORDED, source=source).run(5.0)
+    result = bench.write(ROWS_BENCH, source=source).run(5.0)
     assert not result.success
     assert result.recording_dir is not None
     listed = CliRunner().invoke(app, ["list", str(bench.folder / "rec"), "--json"])
@@ -221,5 +204,5 @@ def test_a_folder_with_other_recordings_stays(bench: BenchRunner) -> None:
     other = bench.folder / "rec" / "other"
     other.mkdir(parents=True)
     source = f"{PORT}def start():\n    raise ValueError('no valve')\n"
-    assert not bench.write(RECORDED, source=source).run(5.0).success
+    assert not bench.write(ROWS_BENCH, source=source).run(5.0).success
     assert list((bench.folder / "rec").iterdir()) == [other]

@@ -21,7 +21,7 @@ from mlink.engine.setup import devices
 from mlink.engine.status import Phase
 from mlink.errors import MlinkError
 from mlink.recording.care.verify import verify_recording
-from tests.support.bench_runner import BenchRunner, worker_pid
+from tests.support.bench_runner import ROWS_BENCH, BenchRunner, worker_pid
 
 ONE = """
 [bench]
@@ -206,15 +206,6 @@ def run():
     while syl.is_running():
         rows.submit([1])
         syl.await_data(10_000)
-"""
-ROWS_BENCH = """
-[modules.source]
-type = "pyscript"
-script = "source.py"
-ports_out = [{ id = "rows", data_type = "TableRow" }]
-[modules.rows]
-type = "table"
-inputs = { rows = "source.rows" }
 """
 
 

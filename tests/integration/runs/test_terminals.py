@@ -20,17 +20,8 @@ from mlink.engine.status import Phase
 from mlink.recording.care.verify import verify_recording
 from mlink.storage.inspect import inspect_recording
 from tests.support import ROOT
-from tests.support.bench_runner import BenchRunner
+from tests.support.bench_runner import ROWS_BENCH, BenchRunner
 
-BENCH = """
-[modules.source]
-type = "pyscript"
-script = "source.py"
-ports_out = [{ id = "rows", data_type = "TableRow" }]
-[modules.rows]
-type = "table"
-inputs = { rows = "source.rows" }
-"""
 SOURCE = """
 import syntalos_mlink as syl
 from pathlib import Path
@@ -53,7 +44,7 @@ TIMEOUT_S = 120
 def mlink_run(
     folder: Path,
     *arguments: str,
-    bench: tuple[str, dict[str, str]] = (BENCH, {"source": SOURCE}),
+    bench: tuple[str, dict[str, str]] = (ROWS_BENCH, {"source": SOURCE}),
     **popen: object,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the bench by the command line in a session of its own, in a pseudo-terminal's place."""
@@ -151,7 +142,7 @@ def test_a_reader_that_takes_nothing_delays_nothing(tmp_path: Path) -> None:
 
 
 def test_a_terminal_that_nobody_reads_holds_up_nothing(tmp_path: Path) -> None:
-    BenchRunner(tmp_path).write(BENCH, source=SOURCE)
+    BenchRunner(tmp_path).write(ROWS_BENCH, source=SOURCE)
     program = "import mlink.cli, mlink.cli.screen as s; s._UNREAD_S = 1.0; mlink.cli.main()"
     ours, theirs = pty.openpty()
     try:
@@ -188,7 +179,7 @@ def test_when_the_fork_server_is_killed_the_modules_close_their_files(tmp_path: 
 
 
 def test_a_run_that_is_interrupted_before_its_start_has_failed(bench: BenchRunner) -> None:
-    bench.write(BENCH, source="import time\ntime.sleep(1)\n" + SOURCE)
+    bench.write(ROWS_BENCH, source="import time\ntime.sleep(1)\n" + SOURCE)
     bench.watcher.on_phase[Phase.PREPARE] = bench.stop
     result = bench.run(60.0)
     assert not result.success
@@ -217,7 +208,7 @@ def run():
 def test_a_script_that_writes_to_descriptors_does_not_notice_a_reader_that_goes(
     tmp_path: Path,
 ) -> None:
-    bench = (BENCH, {"source": DIRECT})
+    bench = (ROWS_BENCH, {"source": DIRECT})
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with mlink_run(tmp_path, "--for", "2", "--plain", bench=bench, **streams) as process:
         assert process.stdout is not None
@@ -243,7 +234,7 @@ def run():
 
 
 def test_a_reader_that_pauses_until_lines_are_left_out_ends_no_run(tmp_path: Path) -> None:
-    bench = (BENCH, {"source": LONG_LINES})
+    bench = (ROWS_BENCH, {"source": LONG_LINES})
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with mlink_run(tmp_path, "--for", "10", "--plain", bench=bench, **streams) as process:
         deadline = time.monotonic() + TIMEOUT_S
