@@ -91,6 +91,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """Creation time that files are given (ISO 8601); "" is now."""
     cost_usec: int = 0
     """In virtual time: time in µs that the module takes for each item before it handles it."""
+    warn_nondeterminism: bool = False
+    """Whether to warn of lines of a script that make two runs in virtual time differ."""
 
 
 class EngineMessage(msgspec.Struct, tag=True, frozen=True):

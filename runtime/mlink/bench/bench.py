@@ -33,6 +33,8 @@ class Bench:
     """Tables of other packages in the devices file, as in that file; empty without one."""
     strict: bool = False
     """Whether a run fails if any subscription has not got all that was sent to it."""
+    warn_nondeterminism: bool = True
+    """Whether lines of scripts that make two runs in virtual time differ are warned of."""
 
     def device_spec(self, name: str) -> str:
         """Return the device string of a module's `device`: a key of `devices`, or one itself."""

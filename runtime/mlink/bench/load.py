@@ -44,6 +44,7 @@ class _Head(msgspec.Struct):
     name: str = ""
     keep_awake: bool = True
     strict: bool = False
+    warn_nondeterminism: bool = True
 
 
 class _File(msgspec.Struct):
@@ -102,6 +103,7 @@ def load_bench(
         head.keep_awake,
         {} if lab is None else lab.tables,
         head.strict,
+        head.warn_nondeterminism,
     )
     if not len(problems):
         check_companions(companions, bench, problems)

@@ -65,10 +65,11 @@ class Fleet(ClosesOnExit):
     Args:
         preload: Modules that the fork server imports first.
         folder: The run's folder.
+        fixed_hashes: Whether workers hash texts alike in each run.
     """
 
-    def __init__(self, preload: Sequence[str], folder: Path) -> None:
-        self._server = ForkServer(preload, folder)
+    def __init__(self, preload: Sequence[str], folder: Path, *, fixed_hashes: bool = False) -> None:
+        self._server = ForkServer(preload, folder, fixed_hashes=fixed_hashes)
         self.workers: dict[str, WorkerHandle] = {}
         self._poll = select.poll()
         self._poll.register(self._server.fileno(), select.POLLIN)

@@ -8,8 +8,9 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from itertools import chain
 from queue import SimpleQueue
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 from mlink.bench import Bench
 from mlink.engine.gaps import GapWarnings
@@ -29,6 +30,7 @@ from mlink.engine.streams import Streams
 from mlink.engine.workers import WorkerHandle
 
 _STATUS_PERIOD_S = 0.25
+ValueT = TypeVar("ValueT")
 _LAST_LINES = 3
 """Lines of a module that are repeated when its process has died."""
 
@@ -113,7 +115,7 @@ class Reporter:
         self._observer = observer
         self._status = RunStatus()
         self._reports: dict[str, dict[str, float | str]] = {}
-        self._hints: list[str] = []
+        self._hints: dict[str, list[str]] = {}
         self._last_lines: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_LAST_LINES))
         self._t0_ns = 0
         self._end_ns = 0
@@ -253,7 +255,7 @@ class Reporter:
 
     def hint(self, module: str, text: str) -> None:
         """Keep a hint of a module for the result of a run that succeeds."""
-        self._hints.append(f"{module}: {text}")
+        self._hints.setdefault(module, []).append(f"{module}: {text}")
 
     def result(
         self, failures: list[Failure], stop_reason: str, workers: Mapping[str, WorkerHandle]
@@ -278,15 +280,15 @@ class Reporter:
             duration_s=self.elapsed_s,
             stop_reason=stop_reason,
             streams=self._status.streams,
-            reports=self._in_bench_order(),
-            hints=[] if failures else self._hints,
+            reports=self._in_bench_order(self._reports),
+            hints=[] if failures else list(chain(*self._in_bench_order(self._hints).values())),
             start_to_first_item_s=(first - self._begun_ns) / 1e9 if first else None,
         )
 
-    def _in_bench_order(self) -> dict[str, dict[str, float | str]]:
-        """Return the figures in the order of the bench's modules."""
-        names = [*self._bench.modules, *self._reports]
-        return {name: self._reports[name] for name in names if name in self._reports}
+    def _in_bench_order(self, by_module: Mapping[str, ValueT]) -> dict[str, ValueT]:
+        """Return figures or hints in the order of the bench's modules."""
+        names = [*self._bench.modules, *by_module]
+        return {name: by_module[name] for name in names if name in by_module}
 
 
 def _died(workers: Mapping[str, WorkerHandle]) -> set[str]:

@@ -56,6 +56,8 @@ from mlink.storage.uuid7 import uuid7
 __all__ = ["Engine", "RunOptions", "run_bench"]
 
 _STEP_S = 0.25
+_WATCH = "mlink.worker.virtual_time.nondeterminism"
+"""What workers of scripts import in virtual time."""
 
 
 def run_bench(bench: Bench, options: RunOptions, observer: RunObserver) -> RunResult:
@@ -165,7 +167,10 @@ class Engine:
             {module.type.implementation.partition(":")[0] for module in self.bench.modules.values()}
         )
         with ExitStack() as stack:
-            fleet = stack.enter_context(Fleet(preload, work.path))  # imports while devices open
+            in_turns = self.options.virtual is not None
+            preload += [_WATCH] if in_turns else []
+            # it imports while devices open
+            fleet = stack.enter_context(Fleet(preload, work.path, fixed_hashes=in_turns))
             fleet.watch(self._interrupts.fileno())
             self._fleet, self._workers = fleet, fleet.workers
             self._messages = RunMessages(

@@ -6,6 +6,7 @@ left out, since the user cannot change anything there.
 
 from __future__ import annotations
 
+import functools
 import linecache
 import signal
 import sys
@@ -19,6 +20,8 @@ from mlink.refusals import text_of
 
 _RUNTIME = Path(__file__).resolve().parents[2]
 _OURS = (f"{_RUNTIME}/mlink/", f"{_RUNTIME}/syntalos_mlink/")
+_LIBRARY = str(Path(traceback.__file__).parent) + "/"
+_INSTALLED = ("/site-packages/", "/dist-packages/")
 _SHOWN_CALLS = 6
 
 _EXIT_REMEDY = "To end a run as failed, call syl.raise_error(message); to go on, return."
@@ -105,11 +108,21 @@ def user_frames(tb: TracebackType | None) -> list[traceback.FrameSummary]:
 
 def only_users(stack: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
     """Return the frames in the user's code: not those in mlink and in Python's library."""
-    stdlib = str(Path(traceback.__file__).parent) + "/"
-    frames = []
-    for frame in stack:
-        path = str(Path(frame.filename).resolve()) if frame.filename[:1] != "<" else ""
-        outside = not path or path.startswith(_OURS) or path.startswith(stdlib)
-        if not outside and not path.startswith(sys.prefix + "/lib/"):
-            frames.append(frame)
-    return frames
+    return [frame for frame in stack if is_users(frame.filename)]
+
+
+@functools.cache
+def is_users(filename: str) -> bool:
+    """Return whether the code of a file is the user's: not mlink's, Python's, or of a package."""
+    if filename[:1] == "<":
+        return False
+    path = str(Path(filename).resolve())
+    outside = path.startswith((*_OURS, _LIBRARY, sys.prefix + "/lib/"))
+    return not outside and not any(folder in path for folder in _INSTALLED)
+
+
+@functools.cache
+def is_library(filename: str) -> bool:
+    """Return whether a file is one of Python's library."""
+    path = str(Path(filename).resolve())
+    return path.startswith(_LIBRARY) and not any(folder in path for folder in _INSTALLED)

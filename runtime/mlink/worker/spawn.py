@@ -34,10 +34,13 @@ class ForkServer(ClosesOnExit):
     Args:
         preload: Modules that it imports first.
         folder: The run's folder, by which the run's processes are found.
+        fixed_hashes: Whether the hashes of texts, and so the order of sets of them, are the same in
+            each run.
     """
 
-    def __init__(self, preload: Sequence[str], folder: Path) -> None:
+    def __init__(self, preload: Sequence[str], folder: Path, *, fixed_hashes: bool = False) -> None:
         self._folder = str(folder.resolve())
+        hashes = {"PYTHONHASHSEED": "0"} if fixed_hashes else {}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, held_back():
             self._process = subprocess.Popen(
@@ -46,7 +49,7 @@ class ForkServer(ClosesOnExit):
                 stdin=subprocess.DEVNULL,
                 stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
                 start_new_session=True,
-                env=os.environ | {RUN_VARIABLE: self._folder},
+                env=os.environ | hashes | {RUN_VARIABLE: self._folder},
             )
         self._sock = ours
         self._importing = ""

@@ -22,7 +22,7 @@ from tests.support.engine_fakes import FakeClock, FakeForkServer, FakeWorker
 def server(monkeypatch):
     made: list[FakeForkServer] = []
 
-    def make(preload, folder):
+    def make(preload, folder, *, fixed_hashes):
         made.append(FakeForkServer(preload, folder))
         return made[0]
 

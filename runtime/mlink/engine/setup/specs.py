@@ -69,6 +69,9 @@ def worker_spec(
         virtual_time=True,
         time_created=virtual.time_created,
         cost_usec=getattr(module.settings, "cost_usec", 0) if virtual.simulated else 0,
+        warn_nondeterminism=(
+            bench.warn_nondeterminism and virtual.simulated and kind.category is Category.SCRIPT
+        ),
         quiet_outputs=_quiet_outputs(bench, module, virtual),
         tape=virtual.tapes.get(module.name, ""),
         tape_ports=tuple(

@@ -34,6 +34,8 @@ BUSY_CALLS = 10
 BUSY_USEC = 1_000
 """Duration of such a call in µs; without it a loop that never waits would stop time."""
 _POLL_MS = 250.0
+_MOST_HINTS = 20
+"""Lines that make runs differ, in the summary."""
 
 
 class VirtualHost(ModuleHost):
@@ -75,6 +77,20 @@ class VirtualHost(ModuleHost):
             port_in.before = self._compute
         taped = [self.inputs[port] for port in spec.tape_ports if port in self.inputs]
         self._tape = Tape(Path(spec.tape), taped, spec.sources) if spec.tape else None
+        self._warned = 0
+        if spec.warn_nondeterminism:
+            from mlink.worker.virtual_time.nondeterminism import NondeterminismWatch
+
+            NondeterminismWatch(self._warn_of, self.run_info.bench_dir).install()
+
+    def _warn_of(self, text: str) -> None:
+        """Log what makes runs differ, and repeat it as a hint; may be called in any thread."""
+        self.log.warning(text)
+        self._warned += 1
+        if self._warned <= _MOST_HINTS:
+            self.hint(text)
+        elif self._warned == _MOST_HINTS + 1:
+            self.hint("there are more such lines: the log names them")
 
     @property
     def _live_inputs(self) -> list[WorkerInput]:
