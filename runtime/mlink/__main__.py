@@ -1,18 +1,18 @@
 """The command `mlink`, also as `python -m mlink`.
 
-It handles Ctrl-C before it imports the command line, which takes a while.
+It handles Ctrl-C and its like before it imports anything else, which takes a while.
 """
 
-import sys
 from typing import NoReturn
 
-from mlink.ctrl_c import end_on_ctrl_c
-from mlink.refusals import refusal, too_little_address_space
+from mlink.ctrl_c import end_on_signals
 
 
 def main() -> None:
     """Run the command line."""
-    end_on_ctrl_c()
+    end_on_signals()
+    from mlink.refusals import refusal, too_little_address_space
+
     if (limited := too_little_address_space()) is not None:
         _give_up(limited.message, limited.remedy)
     try:
@@ -25,6 +25,8 @@ def main() -> None:
 
 
 def _give_up(message: str, remedy: str) -> NoReturn:
+    import sys
+
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.stderr.write(f"error: {message}\n  → {remedy}\n")
     raise SystemExit(1)

@@ -1,4 +1,8 @@
-"""Ctrl-C while a program begins: one line and no traceback, whatever is being imported."""
+"""Ctrl-C and other requests to end, while a program begins: one line and no traceback.
+
+A run ends cleanly on each of ENDING (`engine/interrupt.py`). Signals of faults (SIGSEGV, SIGABRT)
+end it as SIGKILL does: its modules close their files by themselves.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,59 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-_INTERRUPTED = 130
-"""Exit code of the command line for this, which must not be imported here."""
+_ENDING = (
+    "SIGINT SIGTERM SIGHUP SIGQUIT SIGUSR1 SIGUSR2 SIGALRM SIGVTALRM SIGPROF SIGXCPU SIGPWR SIGIO "
+    "SIGSTKFLT"
+)
+ENDING = (
+    *(signal.Signals[name] for name in _ENDING.split()),
+    *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
+)
+"""Signals that would end a program, and are no sign of a fault in it."""
+_UNHANDLED = (signal.SIG_DFL, signal.default_int_handler)
 
 
-def end_on_ctrl_c() -> None:
-    """From now on Ctrl-C ends the process at once: for imports, when nothing has to be closed.
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends the program, as Ctrl-C does; `number` is the signal's."""
 
-    Under a shell that ignores SIGINT for a job in the background, it stays ignored.
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def name_of(number: int) -> str:
+    """Return a signal's name; "signal 40" for one without a name of its own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def ended_by(error: KeyboardInterrupt) -> tuple[str, int]:
+    """Return a line for the user about the signal that ended the program, and its number."""
+    number = getattr(error, "number", signal.SIGINT)
+    return "interrupted" if number == signal.SIGINT else f"ended by {name_of(number)}", number
+
+
+def end_on_signals() -> None:
+    """From now on a signal ends the process with a line: for imports, when nothing is to be closed.
+
+    Signals that are ignored stay so, such as SIGINT of a job in the background, or SIGHUP under
+    nohup.
     """
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _end)
+    _replace(_UNHANDLED, _end)
 
 
-def raise_on_ctrl_c() -> None:
-    """From now on Ctrl-C raises KeyboardInterrupt, which closes what is open."""
-    if signal.getsignal(signal.SIGINT) == _end:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def raise_on_signals() -> None:
+    """From now on a signal raises KeyboardInterrupt, which closes what is open."""
+    _replace((_end,), _raise)
+
+
+def has_own_handler(number: int) -> bool:
+    """Return whether the program handles or ignores a signal in a way of its own."""
+    return signal.getsignal(number) not in (*_UNHANDLED, _end, _raise)
 
 
 @contextmanager
@@ -45,6 +84,16 @@ def let_through() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def _end(_number: int, _frame: object) -> None:
-    os.write(2, b"interrupted\n")
-    os._exit(_INTERRUPTED)
+def _replace(old: tuple[object, ...], new: object) -> None:
+    for number in ENDING:
+        if signal.getsignal(number) in old:
+            signal.signal(number, new)  # type: ignore[arg-type]
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    os.write(2, f"{ended_by(Interrupted(number))[0]}\n".encode())
+    os._exit(128 + number)
+
+
+def _raise(number: int, _frame: object) -> NoReturn:
+    raise Interrupted(number)

@@ -158,8 +158,6 @@ def _engine_was_asked_to_end(kind: str, phase: str) -> Allowed:
     number = SIGNALS.get(kind, signal.SIGINT)
     if kind == "interrupt-twice":
         return Allowed(frozenset({0, 1, 130}), ("interrupt",))
-    if phase == "import":  # as any program that has not begun
-        return Allowed(frozenset({1, 128 + number, -number}), ("interrupt", "SIG"))
     if phase in BEFORE_THE_START:
         return Allowed(frozenset({1, 128 + number}), ("interrupt", "SIG", "before"))
     return Allowed(frozenset({0}))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import io
+import signal
 import sys
 from importlib.metadata import entry_points
 from typing import Annotated, Any
@@ -31,7 +32,7 @@ from mlink.cli.repair import repair
 from mlink.cli.replay import replay
 from mlink.cli.run import run
 from mlink.cli.verify import verify
-from mlink.ctrl_c import raise_on_ctrl_c
+from mlink.ctrl_c import ended_by, raise_on_signals
 from mlink.errors import MlinkError
 from mlink.refusals import refusal, text_of
 
@@ -39,7 +40,7 @@ __all__ = ["app", "main"]
 
 COMMANDS_GROUP = "mlink.commands"
 _IMPORT_MUCH = ("run", "replay")
-"""Commands that call `raise_on_ctrl_c` themselves, when they have imported what they need."""
+"""Commands that call `raise_on_signals` themselves, when they have imported what they need."""
 
 
 class _Group(TyperGroup):
@@ -54,8 +55,9 @@ class _Group(TyperGroup):
             _show_error(error, debug=bool(state.get("debug")))
             raise typer.Exit(ExitCode.WRONG_INPUT) from error
         except KeyboardInterrupt as error:
-            _stderr().print("interrupted", style="yellow")
-            raise typer.Exit(ExitCode.INTERRUPTED) from error
+            text, number = ended_by(error)
+            _stderr().print(text, style="yellow")
+            raise typer.Exit(ExitCode.INTERRUPTED + number - signal.SIGINT) from error
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
@@ -104,7 +106,7 @@ def options(
     """Hardware-in-the-loop runs: boards, cameras and your scripts on one clock."""
     context.ensure_object(dict)["debug"] = debug
     if context.invoked_subcommand not in _IMPORT_MUCH:
-        raise_on_ctrl_c()
+        raise_on_signals()
 
 
 for command in (

@@ -26,7 +26,8 @@ class ExitCode(enum.IntEnum):
     WRONG_INPUT = 2
     """Wrong bench, file or usage; nothing was run."""
     INTERRUPTED = 130
-    """Ended by Ctrl-C before there was a result: 128 + SIGINT, as shells expect."""
+    """Ended by Ctrl-C before there was a result: 128 + SIGINT, as shells expect. Another signal
+    adds its own number to 128."""
 
 
 _PIPE_WIDTH = 200

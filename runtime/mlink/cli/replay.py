@@ -18,7 +18,7 @@ from mlink.cli.options import (
     wants_debug,
 )
 from mlink.cli.output import ExitCode
-from mlink.ctrl_c import raise_on_ctrl_c
+from mlink.ctrl_c import raise_on_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,7 +100,7 @@ def replay(
     from mlink.cli.summary import print_summary
     from mlink.replay import replay as run_replay
 
-    raise_on_ctrl_c()
+    raise_on_signals()
     with unhurried_output():
         view = make_view(loaded.name, until_s, plain=plain, quiet=json)
         with view:

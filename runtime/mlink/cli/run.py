@@ -23,7 +23,7 @@ from mlink.cli.options import (
     wants_debug,
 )
 from mlink.cli.output import ExitCode
-from mlink.ctrl_c import raise_on_ctrl_c
+from mlink.ctrl_c import raise_on_signals
 
 if TYPE_CHECKING:
     from mlink.cli.live import LogView
@@ -140,7 +140,7 @@ def run(
     from mlink.engine.run import RunOptions, run_bench
     from mlink.errors import BenchError, MlinkError
 
-    raise_on_ctrl_c()
+    raise_on_signals()
     virtual, run_uuid, attributes = None, None, dict[str, object]()
     if time is Time.VIRTUAL:
         from mlink.engine.virtual_time.simulated import in_virtual_time

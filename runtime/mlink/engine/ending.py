@@ -31,6 +31,10 @@ _SCRIPT_REMEDY = (
     "for something else needs a time limit. Catch no more than `Exception`, so that an interrupt "
     "ends the script."
 )
+_ABORTED_REMEDY = (
+    "Interrupt once and wait: modules take what is left in their queues then. One that takes long "
+    "for that is named in the log."
+)
 _MODULE_REMEDY = (
     "A device, a disk or a library did not return from a call: look for errors of the device in "
     "`dmesg`, and whether the disk is slow. Otherwise report it as a fault in the module."
@@ -96,7 +100,8 @@ class RunEnding:
             self.pump(_STEP_S)
         left = self.reporter.not_taken(self.workers)
         account = f"; not taken: {', '.join(left)}" if left else ""
-        self.outcome.add(Failure("", "stop", f"aborted by a second interrupt{account}"))
+        text = f"aborted by a second interrupt{account}"
+        self.outcome.add(Failure("", "stop", text, _ABORTED_REMEDY))
 
     def close(self) -> None:
         """Let every worker close its files and exit.
@@ -170,6 +175,8 @@ class RunEnding:
 
 def _remedy(worker: WorkerHandle) -> str:
     """Return what to do about a worker that stands still; a script's own report replaces it."""
+    if worker.remedy:
+        return worker.remedy
     if worker.config.type.category is Category.SCRIPT:
         return _SCRIPT_REMEDY
     return _MODULE_REMEDY

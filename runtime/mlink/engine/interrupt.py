@@ -1,6 +1,7 @@
-"""Requests to end a run: Ctrl-C, SIGTERM, the end of its terminal, other threads.
+"""Requests to end a run: Ctrl-C, SIGTERM and other signals, a closed terminal, other threads.
 
-The second Ctrl-C or SIGTERM gives up the wait for modules, the third also that for their files.
+The second SIGINT, SIGQUIT or SIGTERM gives up the wait for modules, the third also that for their
+files. Other signals are sent more than once (SIGXCPU), or by a machine: they only request the end.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ import signal
 import threading
 from typing import Any, Self
 
-_NAMES = {
+from mlink.ctrl_c import ENDING, has_own_handler, name_of
+
+_NAMES: dict[int, str] = {
     signal.SIGINT: "Ctrl-C",
-    signal.SIGTERM: "SIGTERM",
+    signal.SIGQUIT: "Ctrl-\\ (SIGQUIT)",
     signal.SIGHUP: "SIGHUP: its terminal was closed",
 }
+_ALWAYS = (signal.SIGINT, signal.SIGTERM)
+"""Handled whatever the program does with them otherwise."""
+_INSISTENT = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
 class Interrupts:
-    """Handles SIGINT, SIGTERM and SIGHUP while a run lasts; a context manager.
+    """Handles all signals that would end the program while a run lasts; a context manager.
 
-    SIGHUP stays ignored where it is, as under nohup and with `mlink run --keep-going`.
+    What is ignored stays so, such as SIGHUP under nohup and with `mlink run --keep-going`, and so
+    does a handler of the program's own for other signals than SIGINT and SIGTERM.
     Python allows signal handlers in the main thread only: in another thread none are installed.
     """
 
@@ -35,10 +42,9 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in _NAMES:
-                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
-                    continue
-                self._previous[number] = signal.signal(number, self._on_signal)
+            for number in ENDING:
+                if number in _ALWAYS or not has_own_handler(number):
+                    self._previous[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -51,8 +57,8 @@ class Interrupts:
 
     def _on_signal(self, number: int, _frame: object) -> None:
         # A closed terminal sends SIGHUP twice, and a session's end SIGTERM with it.
-        self._count += number != signal.SIGHUP
-        self.request(f"interrupted by {_NAMES[signal.Signals(number)]}")
+        self._count += number in _INSISTENT
+        self.request(f"interrupted by {_NAMES.get(number) or name_of(number)}")
 
     def fileno(self) -> int:
         """Return a descriptor that is readable after a request."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from mlink import control
+from mlink.ctrl_c import name_of
 from mlink.engine.fleet import UNKNOWN_EXIT, Event
 from mlink.engine.outcome import Outcome
 from mlink.engine.report import Reporter
@@ -14,6 +15,7 @@ from mlink.engine.streams import Streams
 from mlink.engine.virtual_time.conductor import Conductor
 from mlink.engine.workers import State, WorkerHandle
 from mlink.refusals import crash_remedy
+from mlink.worker.forkserver import FAULT
 
 _UNKNOWN_COUNT = -1
 """Sent count of a stream whose worker died: how many items are missing is unknown."""
@@ -140,10 +142,25 @@ def _how(code: int) -> str:
 
 
 def _remedy(code: int) -> str:
+    """Return what to do about a process that ended without a report of its module."""
+    if code == UNKNOWN_EXIT:
+        return "Why it ended was not seen, as the fork server had ended: begin with that failure."
+    if code == FAULT:
+        return crash_remedy(
+            "It ended before its module began, and could not report why: files or memory may have "
+            f"run short (ulimit -a, `dmesg`). Or its own code has ended it with exit code {FAULT}."
+        )
     if -code in _CRASHES:
         return crash_remedy(
             "Compiled code that it uses has crashed: update that library, or report it there."
         )
     if -code == signal.SIGKILL:
         return "If no one has killed it: `dmesg` shows whether the system did, short of memory."
+    if code < 0:
+        name = name_of(-code)
+        return (
+            f"{name} was sent to it, by a person or program (kill, timeout, a batch system), or by "
+            "its own code or a library (os.kill, signal.alarm, a limit of ulimit). A script that "
+            f"is to survive it needs a handler for {name}."
+        )
     return "If no one has ended it, its own code has: look there for exit() and os._exit()."

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from mlink import control
 from mlink.engine.report import Reporter
 from mlink.engine.status import Failure
 from mlink.engine.workers import WorkerHandle
+from mlink.errors import MlinkError
+
+_LAST_REMEDY = (
+    "The lines before it in the log may show why; run again with --debug (in Python: debug=True) "
+    "for the place in the code."
+)
 
 
 class Outcome:
@@ -32,11 +39,17 @@ class Outcome:
         self.stop_reason = self.stop_reason or reason
 
     def add(self, failure: Failure) -> None:
-        """Add a failure of the run and log it as an error."""
+        """Add a failure of the run and log it as an error; one without a remedy gets the usual."""
+        if not failure.remedy:
+            failure = replace(failure, remedy=_LAST_REMEDY)
         self.failures.append(failure)
         self._reporter.log(failure.module, logging.ERROR, failure.message)
 
-    def fail_worker(self, worker: WorkerHandle, phase: str, what: str, remedy: str = "") -> None:
+    def add_error(self, phase: str, error: MlinkError) -> None:
+        """Add an error of the engine itself, or of what it uses: devices, companions, the disk."""
+        self.add(Failure("", phase, error.message, error.remedy))
+
+    def fail_worker(self, worker: WorkerHandle, phase: str, what: str, remedy: str) -> None:
         """Add a failure that the engine has found in a worker, unless the worker has failed before.
 
         Args:

@@ -18,6 +18,9 @@ _FRAME = re.compile(r'File "(?P<file>[^"]*)", line (?P<line>\d+) in (?P<function
 _RUNTIME = str(Path(__file__).resolve().parents[2])
 _NOT_THE_USERS = (_RUNTIME + "/mlink/", _RUNTIME + "/syntalos_mlink/", "/lib/python", "<frozen")
 
+_STOPPED_REMEDY = (
+    "SIGSTOP, SIGTSTP (Ctrl-Z) or a debugger has stopped it: continue it, or run without that."
+)
 _HANDLING = (_RUNTIME + "/mlink/worker/ports.py", ("take", "dispatch"))
 """The functions that call a module with an item."""
 
@@ -32,6 +35,13 @@ class Place(NamedTuple):
     """A clause for a message; "" if that is not known."""
     in_item: bool = False
     """Whether its module handles an item."""
+    remedy: str = ""
+    """What the user can do about that; "" if it depends on the module."""
+
+    @property
+    def clause(self) -> str:
+        """The text as the end of a sentence."""
+        return f": {self.text}" if self.text else ""
 
 
 def place_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> Place:
@@ -47,7 +57,8 @@ def place_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> Place:
     status = _status(worker.pid)
     if status.get("State", "").startswith(("T", "t")):
         pid = worker.pid
-        return Place(f"its process {pid} is stopped (to continue it: kill -CONT {pid})")
+        text = f"its process {pid} is stopped (to continue it: kill -CONT {pid})"
+        return Place(text, remedy=_STOPPED_REMEDY)
     frames = _frames(_ask(worker, work_dir)) if _answers(status) else []
     if text := describe(frames, bench_dir):
         file, functions = _HANDLING
@@ -55,10 +66,14 @@ def place_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> Place:
         return Place(f"it stands at {text}", in_item)
     if status.get("State", "").startswith("D"):
         return Place(
-            "it waits for a disk or a driver, in a call of the kernel that cannot be interrupted"
+            "it waits for a disk or a driver, in a call of the kernel that cannot be interrupted",
+            remedy="Look for errors of the device or disk in `dmesg`, and check its cable.",
         )
     if worker.config.type.program is not None and worker.state < State.LOADED:
-        return Place("its program has not called init_link()")
+        return Place(
+            "its program has not called init_link()",
+            remedy="Let the program call init_link() first, before what takes long.",
+        )
     return Place()
 
 

@@ -15,6 +15,10 @@ from mlink.engine.workers import State, WorkerHandle
 _STEP_S = 0.25
 _SHOWN_AFTER_S = 5.0
 """Time from which on a module that is not ready is named in the log."""
+_LATE_REMEDY = (
+    "What it waits for there is missing or takes too long: check that device, file or server, and "
+    "give the wait a time limit. On an overloaded machine, run less beside it."
+)
 _DOING = {State.LOADED: "loading", State.PREPARED: "preparing", State.STARTED: "starting"}
 
 
@@ -93,18 +97,14 @@ class Reaching:
             ]
             if now > deadline:
                 for worker in late:
-                    what = f"was not ready within {timeout_s:g} s{self.at(worker)}"
-                    self.outcome.fail_worker(worker, phase, what)
+                    place = self.place(worker)
+                    what = f"was not ready within {timeout_s:g} s{place.clause}"
+                    self.outcome.fail_worker(worker, phase, what, place.remedy or _LATE_REMEDY)
                 return
             for worker in late:
                 since = late_since.setdefault(worker.name, now)
                 if now - since >= _SHOWN_AFTER_S and worker.name not in shown:
                     shown.add(worker.name)
                     doing = _DOING.get(reached, "connecting")
-                    text = f"still {doing} after {_SHOWN_AFTER_S:g} s{self.at(worker)}"
+                    text = f"still {doing} after {_SHOWN_AFTER_S:g} s{self.place(worker).clause}"
                     self.reporter.log(worker.name, logging.WARNING, text, of_wall_clock=True)
-
-    def at(self, worker: WorkerHandle) -> str:
-        """Return where a worker stands, as the end of a sentence."""
-        place = self.place(worker).text
-        return f": {place}" if place else ""

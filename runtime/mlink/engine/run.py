@@ -58,6 +58,10 @@ __all__ = ["Engine", "RunOptions", "run_bench"]
 _STEP_S = 0.25
 _WATCH = "mlink.worker.virtual_time.nondeterminism"
 """What workers of scripts import in virtual time."""
+_SERVER_REMEDY = (
+    "If a package's import does not end, look at it by: python -X importtime -c 'import …'. If it "
+    "was stopped (SIGSTOP, a debugger), run without that."
+)
 
 
 def run_bench(bench: Bench, options: RunOptions, observer: RunObserver) -> RunResult:
@@ -158,7 +162,7 @@ class Engine:
                 with refusals_as_errors():
                     self._run_workers(work, recording, run_uuid)
             except MlinkError as error:
-                self._outcome.add(Failure("", "engine", error.message, error.remedy))
+                self._outcome.add_error("engine", error)
             return self._conclude(recording)
 
     def _run_workers(self, work: RunWorkDir, recording: Recording | None, run_uuid: bytes) -> None:
@@ -206,7 +210,7 @@ class Engine:
             try:
                 self._lead_to_end(self.live, hosting)
             except MlinkError as error:  # of a companion; the modules close their files
-                self._outcome.add(Failure("", "engine", error.message, error.remedy))
+                self._outcome.add_error("engine", error)
             if not self._t0_ns and (reason := self._interrupts.reason()):
                 text = f"ended before its start: {reason}"
                 self._outcome.add(Failure("", "start", text, "Run it again."))
@@ -364,7 +368,7 @@ class Engine:
             try:
                 recording.close(result)
             except MlinkError as error:
-                outcome.add(Failure("", "close", error.message, error.remedy))
+                outcome.add_error("close", error)
             self._finish_disk()  # the log and the attributes
             result.success = not outcome.failures
         self._reporter.enter(Phase.DONE)
@@ -391,7 +395,9 @@ class Engine:
         for worker in late:
             if worker.state == State.STARTING:
                 what = f"had not started when the {duration:g} s of the run were over"
-                self._outcome.fail_worker(worker, "start", what + self._reaching.at(worker))
+                place = self._place(worker)
+                remedy = place.remedy or "Let its start() return sooner, or make the run longer."
+                self._outcome.fail_worker(worker, "start", what + place.clause, remedy)
 
     def _take_request(self, reason: str) -> None:
         if not self._outcome.stop_reason:
@@ -401,7 +407,7 @@ class Engine:
     def _take_disk_errors(self) -> None:
         while not self._disk_errors.empty():
             error = self._disk_errors.get()
-            self._outcome.add(Failure("", "record", error.message, error.remedy))
+            self._outcome.add_error("record", error)
 
     # waiting ------------------------------------------------------------------------------
 
@@ -429,7 +435,7 @@ class Engine:
         assert self._fleet is not None
         assert self.work_dir is not None
         if not worker.pid:
-            return Place(self._fleet.describe_server())
+            return Place(self._fleet.describe_server(), remedy=_SERVER_REMEDY)
         return place_of(worker, self.work_dir, self.bench.dir)
 
     def _pump(self, timeout_s: float) -> None:
@@ -439,7 +445,7 @@ class Engine:
             for event in self._fleet.pump(timeout_s):
                 self._messages.handle(event)
         except ControlError as error:  # the fork server has gone; its workers drain and close
-            self._outcome.add(Failure("", "run", error.message, error.remedy))
+            self._outcome.add_error("run", error)
         self._logs.pass_on()
         if reason := self._interrupts.reason():
             self._take_request(reason)

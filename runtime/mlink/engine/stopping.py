@@ -105,7 +105,7 @@ class StopLadder:
                 continue
             if worker.rung == 0:
                 place = self._place(worker)
-                worker.place = f": {place.text}" if place.text else ""
+                worker.place, worker.remedy = place.clause, place.remedy
                 if place.in_item and self._has_time_for_its_item(worker):
                     continue
                 newly.append(worker)

@@ -72,6 +72,8 @@ class WorkerHandle:
     """Steps of the stop ladder taken: 1 interrupted, 2 terminated, 3 killed."""
     place: str = ""
     """Where it stood when the first step was taken, as the end of a sentence."""
+    remedy: str = ""
+    """What to do about that; "" if it depends on the module."""
 
     @classmethod
     def create(cls, config: ModuleConfig) -> WorkerHandle:

@@ -25,6 +25,7 @@ _INSTALLED = ("/site-packages/", "/dist-packages/")
 _SHOWN_CALLS = 6
 
 _EXIT_REMEDY = "To end a run as failed, call syl.raise_error(message); to go on, return."
+_OWN_REMEDY = "Correct the script there, or let it catch what may happen in a run."
 _INTERRUPT_REMEDY = (
     "Loops must ask `syl.is_running()`, and wait with syl.wait() or syl.await_data()."
 )
@@ -78,7 +79,7 @@ def _script_error(error: BaseException, what: str, remedy: str) -> ScriptError:
 
 
 def _described(error: BaseException) -> tuple[str, str]:
-    """Return (description, advice) of an exception; the advice is empty when there is none."""
+    """Return (description, advice) of an exception."""
     if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:  # our own handler
         return "SystemExit: the script was ended here by SIGTERM", _INTERRUPT_REMEDY
     if isinstance(error, SystemExit):
@@ -91,7 +92,7 @@ def _described(error: BaseException) -> tuple[str, str]:
     notes = getattr(error, "__notes__", None)
     if isinstance(notes, list):
         lines += [note for note in notes if isinstance(note, str)]
-    return "\n  ".join(lines), ""
+    return "\n  ".join(lines), _OWN_REMEDY
 
 
 def _cause(error: BaseException) -> BaseException | None:

@@ -12,16 +12,15 @@ from mlink.refusals import refusal, text_of
 
 @dataclass(frozen=True, slots=True)
 class FailureText:
-    """What to report about a failure; `detail` is the traceback.
-
-    `remedy` and `detail` may be empty.
-    """
+    """What to report about a failure; `detail` is the traceback, and may be empty."""
 
     message: str
-    remedy: str = ""
+    remedy: str
     detail: str = ""
 
 
+_OWN_REMEDY = "The module itself ended the run, with this text; its lines in the log may help."
+_SYSTEM_REMEDY = "The system refused this: check that file or device, and look into `dmesg`."
 _SIGNAL_REMEDY = (
     "If mlink has not ended it because it did not go on, another program or person sent the signal."
 )
@@ -35,14 +34,15 @@ def describe(error: BaseException | str, *, debug: bool = False) -> FailureText:
         debug: Whether to include the traceback.
     """
     if isinstance(error, str):
-        return FailureText(error)
+        return FailureText(error, _OWN_REMEDY)
     detail = "".join(traceback.format_exception(error)) if debug else ""
     known = error if isinstance(error, MlinkError) else refusal(error)
     if known is not None:
-        return FailureText(known.message, known.remedy, detail)
+        return FailureText(known.message, known.remedy or _OWN_REMEDY, detail)
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename else ""
-        return FailureText(f"{error.strerror or text_of(error)}{where}", "", detail)
+        text = f"{error.strerror or text_of(error)}{where}"
+        return FailureText(text, _SYSTEM_REMEDY, detail)
     if (number := _signal_of(error)) is not None:
         return FailureText(f"its process was asked to end ({number.name})", _SIGNAL_REMEDY, detail)
     frames = traceback.extract_tb(error.__traceback__)

@@ -40,7 +40,7 @@ from mlink.worker.life import Worker
 from mlink.worker.output import redirect_descriptors
 
 REQUEST_LIMIT = 1 << 18
-_FAULT = 70
+FAULT = 70
 """Exit code of a worker that did not come to its own end."""
 
 
@@ -146,7 +146,7 @@ def serve(requests: socket.socket) -> None:
                     found = ControlError(text, remedy=refused.remedy)
                     _report(found, "load", spec, descriptors[0])
                 with contextlib.suppress(OSError):
-                    requests.send(encode(Exited(spec.name, 0, _FAULT)))
+                    requests.send(encode(Exited(spec.name, 0, FAULT)))
                 for fd in descriptors:
                     os.close(fd)
                 continue
@@ -204,7 +204,7 @@ def _end_what_is_left(engine: socket.socket, workers: dict[int, str]) -> None:
 
 def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
     """Run as a worker and exit; never return to the server's loop."""
-    code, phase = _FAULT, "load"
+    code, phase = FAULT, "load"
     try:
         os.setsid()  # a terminal's Ctrl-C reaches the engine only, which stops the workers
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -225,7 +225,7 @@ def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
         code = worker.run()
         connection.printed.finish()
     except BaseException as error:  # noqa: BLE001 - a child must not return into the server
-        if code == _FAULT:
+        if code == FAULT:
             _report(error, phase, spec, descriptors[0])
     finally:
         os._exit(code)

@@ -136,8 +136,8 @@ def test_a_reported_failure_ends_the_run_and_is_logged(desk):
 
 def test_an_interrupted_worker_reports_where_it_was(desk):
     cam = desk.workers["cam"]
-    desk.outcome.fail_worker(desk.workers["rec"], "stop", "is late too")
-    desk.outcome.fail_worker(cam, "stop", "did not finish within 5 s")
+    desk.outcome.fail_worker(desk.workers["rec"], "stop", "is late too", "hurry")
+    desk.outcome.fail_worker(cam, "stop", "did not finish within 5 s", "hurry")
     cam.rung = 1
     desk.handle("cam", control.Failed("running", "script.py:3: while True: pass"))
     assert desk.failures() == [
@@ -147,8 +147,8 @@ def test_an_interrupted_worker_reports_where_it_was(desk):
 
 
 def test_a_worker_fails_once(desk):
-    desk.outcome.fail_worker(desk.workers["cam"], "stop", "first")
-    desk.outcome.fail_worker(desk.workers["cam"], "close", "second")
+    desk.outcome.fail_worker(desk.workers["cam"], "stop", "first", "do this")
+    desk.outcome.fail_worker(desk.workers["cam"], "close", "second", "do that")
     assert desk.failures() == [("cam", "stop", "first")]
 
 

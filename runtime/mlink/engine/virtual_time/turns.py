@@ -11,6 +11,7 @@ from mlink.engine.virtual_time.participant import Participant
 from mlink.engine.workers import State, WorkerHandle
 
 _STEP_S = 0.25
+_NEVER_REMEDY = "Wait in run() or on_data: while modules begin, none sends and no time passes."
 
 
 class Turns:
@@ -49,21 +50,22 @@ class Turns:
         self,
         order: Sequence[str],
         send_prepare: Callable[[WorkerHandle], None],
-        fail: Callable[[WorkerHandle, str, str], None],
+        fail: Callable[[WorkerHandle, str, str, str], None],
     ) -> None:
         """Prepare the modules one by one; virtual time passes while one waits for its device.
 
         Args:
             order: Names of the modules, sources first.
             send_prepare: Sends Prepare to a worker.
-            fail: Reports a failure: worker, phase, what happened.
+            fail: Reports a failure: worker, phase, what happened, remedy.
         """
         for name in order:
             worker = self._workers[name]
             self._begin(worker, send_prepare)
             while not self._ending() and (worker.state < State.PREPARED or worker.pending_acks):
                 if not self._go_on():
-                    fail(worker, "prepare", "waits in prepare() for what never comes")
+                    text = "waits in prepare() for what never comes"
+                    fail(worker, "prepare", text, _NEVER_REMEDY)
             if self._ending():
                 return
             self._conductor.rest(name)
@@ -72,14 +74,14 @@ class Turns:
         self,
         order: Sequence[str],
         send_start: Callable[[WorkerHandle], None],
-        fail: Callable[[WorkerHandle, str, str], None],
+        fail: Callable[[WorkerHandle, str, str, str], None],
     ) -> None:
         """Start the modules in turns; time advances only if one waits while it starts.
 
         Args:
             order: Names of the modules, sources first.
             send_start: Sends Start to a worker.
-            fail: Reports a failure: worker, phase, what happened.
+            fail: Reports a failure: worker, phase, what happened, remedy.
         """
         conductor = self._conductor
         for name in order:
@@ -87,7 +89,8 @@ class Turns:
             self._begin(worker, send_start)
             while not self._ending() and (conductor.holder or worker.state < State.STARTED):
                 if not self._go_on():
-                    fail(worker, "start", "waits in start() for an item or time that never comes")
+                    text = "waits in start() for an item or time that never comes"
+                    fail(worker, "start", text, _NEVER_REMEDY)
 
     def run(self) -> bool:
         """Give turns until the run is over; return False if it has to end before."""
