@@ -57,6 +57,7 @@ virtual_button = ModuleType(
         PortSpec("latencies", DataType.TableRow, "Latency of each answer"),
     ),
     uses_device=True,
+    virtual_time=True,
 )
 
 
@@ -100,4 +101,5 @@ latencycheck = ModuleType(
         PortSpec("line-out", DataType.LineCommand, "Acknowledgement"),
         PortSpec("latencies-out", DataType.SignalBlockI32, "Latencies"),
     ),
+    virtual_time=True,
 )

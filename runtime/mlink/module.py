@@ -119,6 +119,12 @@ class ModuleType:
     """Whether it needs a `device` in the bench."""
     aliases: tuple[str, ...] = ()
     """Other names that benches may use for it."""
+    virtual_time: bool | Callable[[Any, str], str] = False
+    """Whether it can run in virtual time: it sends from its main thread and from calls of
+    `context.waiting` alone, waits by its context, and has the time from `context.clock`.
+
+    A function returns for (settings, device string or "") why it cannot, "" if it can. It is then
+    responsible for devices that are not simulated; with True these are refused."""
 
     def ports_for(self, settings: ModuleSettings) -> Ports:
         """Return (inputs, outputs) of a module with these settings."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from mlink.errors import DeviceError
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
 
@@ -92,6 +93,29 @@ class CameraSettings(ModuleSettings):
         return {name: wish for name, wish in named.items() if wish is not None} | self.controls
 
 
+def why_not_virtual(settings: CameraSettings, device: str) -> str:
+    """Return why a camera cannot run in virtual time; "" if it can.
+
+    Backends are imported only here, for benches that ask for virtual time.
+
+    Args:
+        settings: The module's settings.
+        device: Device string of the bench; "" for the numbered camera of the settings.
+    """
+    from mlink_drivers.camera.backend import PacedCamera, make_backend, shown_address
+
+    address = device or f"/dev/video{settings.camera}"
+    try:
+        backend = make_backend(address)
+    except DeviceError:
+        return ""  # the run reports it
+    if not isinstance(backend, PacedCamera):
+        return f"camera {shown_address(address)} runs in real time only"
+    if not settings.paced:
+        return f"{shown_address(address)} runs in real time only, as paced = false"
+    return ""
+
+
 camera_generic = ModuleType(
     id="camera-generic",
     title="Camera",
@@ -105,4 +129,5 @@ camera_generic = ModuleType(
         PortSpec("changes", DataType.TableRow, "Changes"),
     ),
     uses_device=True,
+    virtual_time=why_not_virtual,
 )

@@ -88,4 +88,5 @@ firmata_io = ModuleType(
         PortSpec("reflexes", DataType.TableRow, "Reflexes of the Board"),
     ),
     uses_device=True,
+    virtual_time=True,
 )

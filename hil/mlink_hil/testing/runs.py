@@ -14,7 +14,6 @@ import pytest
 
 from mlink.bench import Bench, load_bench
 from mlink.engine.options import RunOptions
-from mlink.engine.virtual_time.simulated import in_virtual_time
 from mlink.errors import BenchError
 from mlink.module import Category
 from mlink.types import DataType
@@ -128,10 +127,8 @@ class Runs:
         if option("--mlink-time") == "real":
             return options
         self._started[node] += 1
-        virtual, run_uuid, attributes = in_virtual_time(
-            bench, None, seed=_SEED, key=f"{node} {self._started[node]}"
-        )
-        return replace(options, virtual=virtual, run_uuid=run_uuid, attributes=attributes)
+        key = f"{node} {self._started[node]}"
+        return options.in_time_of(replace(bench, time="virtual"), seed=_SEED, key=key)
 
     def _close(self, key: tuple[Wanted, str]) -> None:
         """End a run; what failed in it since its last test is an error of the clean-up.

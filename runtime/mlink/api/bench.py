@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import mlink.bench
-from mlink.bench import Bench
+from mlink.bench import Bench, Time
 from mlink.errors import BenchError, Problem
 
 
@@ -16,6 +16,7 @@ def load_bench(
     *,
     devices: str | os.PathLike[str] | None = None,
     set: Mapping[str, object] | None = None,
+    time: Time | None = None,
 ) -> Bench:
     """Load and check a bench.
 
@@ -24,6 +25,7 @@ def load_bench(
         devices: A file whose `[devices]` replaces the bench's, as `mlink run --devices` takes it.
         set: Settings that replace those of the files, as "module.key": value, for example
             {"cam.framerate": 60, "cam.size": [320, 240]}. Paths in it are relative to the bench.
+        time: Kind of time that replaces `[bench] time`: "virtual" refuses what needs real time.
 
     Returns:
         The checked bench, which may be run any number of times.
@@ -32,7 +34,10 @@ def load_bench(
         BenchError: Something is wrong; its `problems` list all of it.
     """
     return mlink.bench.load_bench(
-        Path(path), devices=None if devices is None else Path(devices), overrides=set or {}
+        Path(path),
+        devices=None if devices is None else Path(devices),
+        overrides=set or {},
+        time=time,
     )
 
 
@@ -41,6 +46,7 @@ def check_bench(
     *,
     devices: str | os.PathLike[str] | None = None,
     set: Mapping[str, object] | None = None,
+    time: Time | None = None,
 ) -> list[Problem]:
     """Return everything that is wrong with a bench; an empty list when it can be run.
 
@@ -48,9 +54,10 @@ def check_bench(
         path: As for `load_bench`, like all arguments. A file that cannot be read is a problem too.
         devices: A devices file.
         set: Settings that replace those of the files.
+        time: Kind of time that replaces the bench's.
     """
     try:
-        load_bench(path, devices=devices, set=set)
+        load_bench(path, devices=devices, set=set, time=time)
     except BenchError as error:
         return list(error.problems) or [Problem("", error.message, error.remedy)]
     return []

@@ -6,12 +6,14 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from mlink.api.bench import load_bench
 from mlink.api.run import Run
 from mlink.api.watcher import LogLine
-from mlink.bench import Bench
+from mlink.bench import Bench, Time
+from mlink.bench.virtual_time import wrong_times
 from mlink.engine.options import RunOptions
 from mlink.engine.status import RunResult, RunStatus
 from mlink.errors import BenchError
@@ -28,6 +30,9 @@ def start(
     out: str | os.PathLike[str] | None = None,
     name: str | None = None,
     record: bool = True,
+    time: Time | None = None,
+    seed: int | None = None,
+    speed: float | None = None,
     replayable: bool = False,
     encode: bool = True,
     strict: bool = False,
@@ -54,6 +59,12 @@ def start(
         out: Folder for recordings; None means ./recordings. Relative to where the program is now.
         name: Name of the recording; None takes the bench's.
         record: Whether to record.
+        time: "real", or "virtual": devices, all simulated, and modules take turns, repeatably
+            (docs/virtual-time.md). None takes the bench's, else "real".
+        seed: In virtual time: gives the recording its id and date, so that two runs give the same
+            files. None takes the bench's, else a new id.
+        speed: In virtual time: speed relative to real time. None takes the bench's, else as fast
+            as possible.
         replayable: Whether to record what scripts receive, for `mlink replay`.
         encode: Whether to encode after the run what it recorded raw, where its recorder asks so.
         strict: Whether any loss is a failure; `strict = true` in the bench does the same.
@@ -81,6 +92,13 @@ def start(
         if not isinstance(text, str):
             raise BenchError(f"{argument} must be a text, not {text!r}")
     _check_order(order)
+    for wrong in wrong_times(time, seed, speed):
+        raise BenchError(f"{wrong.where}: {wrong.what}", remedy=wrong.remedy)
+    checked = (
+        replace(bench, time=time or bench.time)
+        if isinstance(bench, Bench)
+        else load_bench(bench, time=time)
+    )
     options = RunOptions(
         duration_s=duration_s,
         out_dir=_absolute(out),
@@ -94,8 +112,8 @@ def start(
         experimenter=experimenter,
         comment=comment,
         directory_order=tuple(order),
-    )
-    return Run(bench if isinstance(bench, Bench) else load_bench(bench), options, check=check)
+    ).in_time_of(checked, seed=seed, speed=speed)
+    return Run(checked, options, check=check)
 
 
 def run(
@@ -105,6 +123,9 @@ def run(
     out: str | os.PathLike[str] | None = None,
     name: str | None = None,
     record: bool = True,
+    time: Time | None = None,
+    seed: int | None = None,
+    speed: float | None = None,
     replayable: bool = False,
     encode: bool = True,
     strict: bool = False,
@@ -128,6 +149,9 @@ def run(
         out: Folder for recordings.
         name: Name of the recording.
         record: Whether to record.
+        time: "real" or "virtual".
+        seed: In virtual time: gives the recording its id and date.
+        speed: In virtual time: speed relative to real time.
         replayable: Whether to record what scripts receive.
         encode: Whether to encode after the run what it recorded raw.
         strict: Whether any loss is a failure.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mlink.bench.file import Table
 from mlink.bench.module import ModuleConfig
+
+Time = Literal["real", "virtual"]
+"""The two kinds of time that a run can be in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,12 @@ class Bench:
     """Whether a run fails if any subscription has not got all that was sent to it."""
     warn_nondeterminism: bool = True
     """Whether lines of scripts that make two runs in virtual time differ are warned of."""
+    time: Time | None = None
+    """Kind of time that runs are in; None leaves it to who starts them."""
+    seed: int | None = None
+    """In virtual time: gives recordings their id and date, unless a run has its own."""
+    speed: float | None = None
+    """In virtual time: speed relative to real time, unless a run has its own."""
 
     def device_spec(self, name: str) -> str:
         """Return the device string of a module's `device`: a key of `devices`, or one itself."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from mlink.bench.bench import Bench
+from mlink.bench.bench import Bench, Time
 from mlink.bench.companions import check_companions, take_companions
 from mlink.bench.connections import Connections
 from mlink.bench.file import (
@@ -35,6 +35,7 @@ from mlink.bench.lab import Lab, read_lab
 from mlink.bench.limits import check_sizes, too_many_modules
 from mlink.bench.module import ModuleConfig, ModuleLoader
 from mlink.bench.tables import check_tables, take_tables
+from mlink.bench.virtual_time import needs_real_time, wrong_times
 from mlink.catalog import companion_names, device_schemes, proposal
 from mlink.errors import BenchError
 from mlink.module import ModuleType
@@ -45,6 +46,9 @@ class _Head(msgspec.Struct):
     keep_awake: bool = True
     strict: bool = False
     warn_nondeterminism: bool = True
+    time: Any = None
+    seed: Any = None
+    speed: Any = None
 
 
 class _File(msgspec.Struct):
@@ -59,6 +63,7 @@ def load_bench(
     devices: Path | None = None,
     overrides: Sequence[str] | Mapping[str, object] = (),
     catalog: Mapping[str, ModuleType] | None = None,
+    time: Time | None = None,
 ) -> Bench:
     """Load and check a bench file (or the `bench.toml` of a folder).
 
@@ -69,9 +74,11 @@ def load_bench(
         overrides: Settings that replace those of both files: "module.key=value" as on the command
             line, or a mapping of "module.key" to values.
         catalog: Module types by name; the installed ones when None.
+        time: Kind of time that replaces the file's `[bench] time`; None keeps that.
 
     Raises:
-        BenchError: The file is invalid; the message lists all problems.
+        BenchError: The file is invalid, or cannot run in virtual time and shall; the message
+            lists all problems.
     """
     path = bench_path(path)
     table = read_toml(path)
@@ -86,6 +93,8 @@ def load_bench(
         raise problems.as_error()
     head = convert(file.bench, _Head, problems, places.below("bench")) or _Head()
     name = _name(head, path, places, problems)
+    for wrong in wrong_times(head.time, head.seed, head.speed):
+        problems.add(places("bench", wrong.where), wrong.what, wrong.remedy)
     device_table = file.devices if lab is None else lab.devices
     loader = ModuleLoader(path.resolve().parent, device_table, catalog, places, problems)
     if lab is None:
@@ -104,9 +113,15 @@ def load_bench(
         {} if lab is None else lab.tables,
         head.strict,
         head.warn_nondeterminism,
+        time or head.time,
+        head.seed,
+        head.speed,
     )
     if not len(problems):
         check_companions(companions, bench, problems)
+    if not len(problems) and bench.time == "virtual":
+        for problem in needs_real_time(bench):
+            problems.add(problem.where, problem.what, problem.remedy)
     problems.raise_if_any()
     return bench
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlink.cli.options import BenchFile, DevicesFile, Overrides
+from mlink.cli.options import BenchFile, DevicesFile, KindOfTime, Overrides
 from mlink.cli.output import counted, plain_table, table_console
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def check(
     bench: BenchFile,
     devices: DevicesFile = None,
     overrides: Overrides = None,
+    time: KindOfTime = None,
 ) -> None:
     """List the errors of a bench, or its modules and streams."""
     from rich.text import Text
@@ -25,7 +26,7 @@ def check(
     from mlink.bench import load_bench
     from mlink.bench.tables import describe_tables
 
-    checked = load_bench(bench, devices=devices, overrides=overrides or ())
+    checked = load_bench(bench, devices=devices, overrides=overrides or (), time=time)
     streams = {
         (connection.source_module, connection.source_port)
         for module in checked.modules.values()
@@ -35,6 +36,8 @@ def check(
     counts = (
         f": {counted(len(checked.modules), 'module')}, {counted(len(streams), 'connected stream')}"
     )
+    if checked.time is not None:
+        counts += f", {checked.time} time"
     console.print(Text("✔ ", style="green").append(checked.name, style="bold").append(counts))
     console.print(_table(checked))
     for scheme, parts in describe_tables(checked).items():

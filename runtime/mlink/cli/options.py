@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +22,13 @@ KeepGoing = Annotated[
     bool, typer.Option("--keep-going", help="Run on when the terminal is closed (SIGHUP).")
 ]
 NoRecord = Annotated[bool, typer.Option("--no-record", help="Record nothing.")]
+KindOfTime = Annotated[
+    Literal["real", "virtual"] | None,
+    typer.Option(
+        help="Kind of time: virtual runs simulated devices in turns, repeatably.",
+        show_default="the bench's, else real",
+    ),
+]
 Plain = Annotated[bool, typer.Option("--plain", help="Show plain lines instead of a live table.")]
 ResultAsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON; logs go to stderr.")

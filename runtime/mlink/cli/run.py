@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import math
 import signal
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from mlink.cli.options import (
     Debug,
     DevicesFile,
     KeepGoing,
+    KindOfTime,
     NoRecord,
     Overrides,
     Plain,
@@ -34,13 +34,6 @@ def _positive_factor(factor: float | None) -> float | None:
     if factor is not None and not (math.isfinite(factor) and factor > 0):
         raise typer.BadParameter("must be more than 0")
     return factor
-
-
-class Time(enum.StrEnum):
-    """The two kinds of time."""
-
-    REAL = "real"
-    VIRTUAL = "virtual"
 
 
 def _positive(seconds: float | None) -> float | None:
@@ -67,17 +60,14 @@ def run(
     ] = None,
     devices: DevicesFile = None,
     overrides: Overrides = None,
-    time: Annotated[
-        Time,
-        typer.Option(help="Kind of time: virtual runs simulated devices in turns, repeatably."),
-    ] = Time.REAL,
+    time: KindOfTime = None,
     speed: Annotated[
         float | None,
         typer.Option(
             metavar="FACTOR",
             callback=_positive_factor,
             help="In virtual time: pace the run to the clock, times this factor.",
-            show_default="as fast as possible",
+            show_default="the bench's, else as fast as possible",
         ),
     ] = None,
     seed: Annotated[
@@ -86,7 +76,7 @@ def run(
             min=0,
             help="In virtual time: take the recording's id and date from this number, so that two "
             "runs give the same files.",
-            show_default="a new id, and now",
+            show_default="the bench's, else a new id, and now",
         ),
     ] = None,
     repeat: Annotated[
@@ -133,7 +123,7 @@ def run(
 
     from mlink.bench import load_bench
 
-    checked = load_bench(bench, devices=devices, overrides=overrides or ())
+    checked = load_bench(bench, devices=devices, overrides=overrides or (), time=time)
 
     from mlink.cli.live import make_view
     from mlink.cli.screen import unhurried_output
@@ -141,21 +131,8 @@ def run(
     from mlink.errors import BenchError, MlinkError
 
     raise_on_signals()
-    virtual, run_uuid, attributes = None, None, dict[str, object]()
-    if time is Time.VIRTUAL:
-        from mlink.engine.virtual_time.simulated import in_virtual_time
-
-        virtual, run_uuid, attributes = in_virtual_time(checked, for_s, speed=speed, seed=seed)
-    elif seed is not None or speed is not None:
-        option = "--seed" if seed is not None else "--speed"
-        raise BenchError(
-            f"{option} is for virtual time", remedy="Add --time virtual, or leave it out."
-        )
     options = RunOptions(
         duration_s=for_s,
-        virtual=virtual,
-        run_uuid=run_uuid,
-        attributes=attributes,
         out_dir=out,
         name=name,
         record=not no_record,
@@ -167,7 +144,7 @@ def run(
         experimenter=experimenter,
         comment=comment,
         directory_order=tuple(word.strip() for word in order.split(",") if word.strip()),
-    )
+    ).in_time_of(checked, seed=seed, speed=speed)
 
     def run_once(view: LogView) -> RunResult:
         try:

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mlink.bench import Bench
+from mlink.bench.virtual_time import refuse_what_needs_real_time
 from mlink.engine.virtual_time.conductor import VirtualTime
 from mlink.engine.virtual_time.participant import Participant
+from mlink.engine.virtual_time.simulated import in_virtual_time
+from mlink.errors import BenchError
 from mlink.storage.naming import DEFAULT_ORDER
 
 
@@ -50,6 +54,39 @@ class RunOptions:
     """Further attributes of the recording."""
     run_uuid: bytes | None = None
     """The recording's id, 16 bytes; None makes a new one."""
+
+    def in_time_of(
+        self, bench: Bench, *, seed: int | None = None, speed: float | None = None, key: str = ""
+    ) -> RunOptions:
+        """Return the same options for a run in the bench's kind of time; without one, in real time.
+
+        Args:
+            bench: The bench that runs.
+            seed: In virtual time: gives the recording's id and date; None takes the bench's.
+            speed: In virtual time: speed relative to real time; None takes the bench's.
+            key: Distinguishes runs of one bench that have the same seed.
+
+        Raises:
+            BenchError: The run is in real time and has a seed or a speed, or it is in virtual time
+                and the bench needs real time.
+        """
+        if bench.time == "virtual":
+            refuse_what_needs_real_time(bench)
+            virtual, run_uuid, attributes = in_virtual_time(
+                bench,
+                self.duration_s,
+                speed=bench.speed if speed is None else speed,
+                seed=bench.seed if seed is None else seed,
+                key=key,
+            )
+            return replace(self, virtual=virtual, run_uuid=run_uuid, attributes=attributes)
+        for name, given in (("seed", seed), ("speed", speed)):
+            if given is not None:
+                raise BenchError(
+                    f"{name} is for virtual time, and this run is in real time",
+                    remedy=f"Run in virtual time (--time virtual), or leave {name} out.",
+                )
+        return self
 
     def on_slow_host(self, factor: float) -> RunOptions:
         """Return the same options with all timeouts multiplied by `factor`.

@@ -209,6 +209,7 @@ class Recording:
             "machine_node": platform.node(),
             "machine": machine(),
             "versions": versions(),
+            **({"time": "real"} if self._options.virtual is None else {}),
             **self._options.attributes,
             "bench_name": self._bench.name,
             "bench_dir": str(self._bench.dir),

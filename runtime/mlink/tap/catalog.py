@@ -47,4 +47,5 @@ tap_type = ModuleType(
     settings=TapSettings,
     implementation="mlink.tap.module:TapModule",
     ports=_tap_ports,
+    virtual_time=True,
 )

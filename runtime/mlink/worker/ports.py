@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from math import inf
 from time import monotonic
@@ -288,6 +289,8 @@ class WorkerOutput:
         """Called with the payload of each small item that is sent."""
         self.now_ns: Callable[[], int] | None = None
         """Clock of the times that travel with items; None is CLOCK_MONOTONIC."""
+        self.sender: int | None = None
+        """In virtual time: the only thread that may send; None allows all."""
         self._writer: StreamWriter | RecordWriter | None = None
 
     @property
@@ -391,6 +394,13 @@ class WorkerOutput:
             raise StreamError(
                 f"nothing can be sent on '{self.id}' yet: the run has not started",
                 remedy="Send from start() on; prepare() is for metadata.",
+            )
+        if self.sender is not None and threading.get_ident() != self.sender:
+            raise StreamError(
+                f"the thread '{threading.current_thread().name}' sends on '{self.id}': in virtual "
+                "time a module sends in its turns, which are in its main thread",
+                remedy="Let context.waiting or context.call_later make the call that sends, or run "
+                "in real time.",
             )
         return self._writer
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from mlink.bench import Bench
 from mlink.bench.tables import scheme_of
+from mlink.bench.virtual_time import refuse_what_needs_real_time, simulated
 from mlink.catalog import device_provider
 from mlink.devices import DeviceEndpoint, Simulation, SimulationProvider
 from mlink.engine.guests import Guest, Hosting
-from mlink.errors import BenchError
 
 log = logging.getLogger("mlink.devices")
 
@@ -34,40 +34,22 @@ def open_simulation(
         The simulation; None for a bench without devices, or when the run has to end meanwhile.
 
     Raises:
-        BenchError: A device runs in real time only.
+        BenchError: The bench needs real time.
         DeviceError: A device cannot be provided.
         ControlError: The devices did not open in time.
     """
-    if bench.companions:
-        raise BenchError(
-            f"[[{next(iter(bench.companions))}]] acts in real time only",
-            remedy="Run in real time, or remove it from the bench.",
-        )
-    specs = bench.used_devices()
-    for key, spec in specs.items():
-        provider = device_provider(scheme_of(spec))
-        if spec.startswith("/") or (provider and not isinstance(provider, SimulationProvider)):
-            raise BenchError(
-                f"device '{key}' ({spec}) runs in real time only",
-                remedy="Run in real time, or replace it by a simulated device, such as virtual:uno"
-                " (--devices FILE).",
-            )
-    own = {key: spec for key, spec in specs.items() if device_provider(scheme_of(spec))}
-    schemes = sorted({scheme_of(spec) for spec in own.values()})
-    if not schemes or hosting.ending():
+    refuse_what_needs_real_time(bench)
+    own = {key: spec for key, spec in bench.used_devices().items() if simulated(spec)}
+    if not own or hosting.ending():
         yield None
         return
-    if len(schemes) > 1:
-        raise BenchError(
-            f"devices of several simulations ({', '.join(schemes)}) in one run in virtual time",
-            remedy="Use devices of one scheme.",
-        )
-    provider = device_provider(schemes[0])
+    (scheme,) = {scheme_of(spec) for spec in own.values()}
+    provider = device_provider(scheme)
     assert isinstance(provider, SimulationProvider)
     together = partial(
         provider.open_simulation,
         own,
-        bench.tables.get(schemes[0], {}),
+        bench.tables.get(scheme, {}),
         devices=bench.devices,
         bench_dir=bench.dir,
         work_dir=work_dir,

@@ -83,6 +83,7 @@ jsonwriter = ModuleType(
     settings=JsonWriterSettings,
     implementation="mlink.modules.data.jsonwriter:JsonWriterModule",
     ports=writer_ports,
+    virtual_time=True,
 )
 
 zarrwriter = ModuleType(
@@ -93,6 +94,7 @@ zarrwriter = ModuleType(
     settings=ZarrWriterSettings,
     implementation="mlink.modules.data.zarrwriter:ZarrWriterModule",
     ports=writer_ports,
+    virtual_time=True,
 )
 
 table = ModuleType(
@@ -103,4 +105,5 @@ table = ModuleType(
     settings=TableSettings,
     implementation="mlink.modules.data.table:TableModule",
     inputs=(PortSpec("rows", DataType.TableRow, "Rows"),),
+    virtual_time=True,
 )

@@ -95,6 +95,7 @@ videotransform = ModuleType(
     implementation="mlink.modules.image.videotransform:VideoTransformModule",
     inputs=(PortSpec("frames-in", DataType.Frame, "Frames"),),
     outputs=(PortSpec("frames-out", DataType.Frame, "Transformed"),),
+    virtual_time=True,
 )
 
 canvas = ModuleType(
@@ -108,4 +109,5 @@ canvas = ModuleType(
         PortSpec("frames-in", DataType.Frame, "Frames"),
         PortSpec("control", DataType.ControlCommand, "Control"),
     ),
+    virtual_time=True,
 )

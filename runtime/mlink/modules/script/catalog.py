@@ -14,6 +14,7 @@ pyscript = ModuleType(
     settings=ScriptSettings,
     implementation="mlink.modules.script.pyscript:ScriptModule",
     ports=script_ports,
+    virtual_time=True,
 )
 
 python = ModuleType(
@@ -25,4 +26,5 @@ python = ModuleType(
     implementation="mlink.worker.standalone:StandaloneModule",
     ports=program_ports,
     program=program_command,
+    virtual_time=True,
 )

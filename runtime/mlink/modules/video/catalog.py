@@ -75,4 +75,5 @@ videorecorder = ModuleType(
         PortSpec("frames-in", DataType.Frame, "Frames"),
         PortSpec("control-in", DataType.ControlCommand, "Control"),
     ),
+    virtual_time=True,
 )

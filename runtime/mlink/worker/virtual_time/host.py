@@ -11,6 +11,7 @@ With a tape (a journal of a recorded run) the module receives the same events at
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,9 @@ class VirtualHost(ModuleHost):
     def begin(self, t0_monotonic_ns: int) -> None:
         """Start with the turn; the run's zero is this virtual time in ns."""
         self._master.zero_usec = t0_monotonic_ns // 1000
+        if self.module is not None and not self.module.ahead:  # threads of a script are the user's
+            for port in self.outputs.values():
+                port.sender = threading.get_ident()
         self.started = self._has_turn = True
         self.journal.note_start(self.inputs)
         self._shown.follow(self._tape.start if self._tape is not None else None)

@@ -1,0 +1,111 @@
+"""Why a bench cannot run in virtual time: devices, modules and companions that need real time.
+
+A module type states by `ModuleType.virtual_time` what it can do. So a bench is refused before
+anything of it is opened.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+from mlink.bench.bench import Bench, Time
+from mlink.bench.file import Problem, Problems, shown
+from mlink.bench.module import ModuleConfig
+from mlink.bench.tables import scheme_of
+from mlink.catalog import companion, device_provider
+from mlink.devices import SimulationProvider
+from mlink.errors import MlinkError
+
+_ONLY_REAL = "runs in real time only"
+_REAL_TIME = "Run in real time (--time real)"
+_SIMULATED = f"{_REAL_TIME}, or replace it by a simulated device, such as virtual:uno."
+
+
+def wrong_times(time: object, seed: object, speed: object) -> list[Problem]:
+    """Return what is wrong with the kind of a run's time, its seed and its speed.
+
+    `Problem.where` is "time", "seed" or "speed". None is right for each: it was not given.
+    """
+    found = []
+    if time is not None and time not in get_args(Time):
+        remedy = 'Give "real" or "virtual".'
+        found.append(Problem("time", f"{shown(time)} is not a kind of time", remedy))
+    if seed is not None and (type(seed) is not int or seed < 0):
+        found.append(Problem("seed", f"must be a whole number, 0 or more, not {shown(seed)}"))
+    fits = type(speed) in (int, float) and math.isfinite(speed) and speed > 0  # type: ignore[arg-type,operator]
+    if speed is not None and not fits:
+        found.append(Problem("speed", f"must be a number above 0, not {shown(speed)}"))
+    return found
+
+
+def needs_real_time(bench: Bench) -> list[Problem]:
+    """Return what keeps a bench from running in virtual time; empty when it can.
+
+    A device or companion whose package cannot be loaded is none of these: the run reports it.
+
+    Args:
+        bench: A checked bench.
+    """
+    found = []
+    for name in bench.companions:
+        if not _companion_can(name):
+            remedy = f"{_REAL_TIME}, or remove it from the bench."
+            found.append(Problem(f"[[{name}]]", "acts in real time only", remedy))
+    for module in bench.modules.values():
+        what, remedy = _why_not(bench, module)
+        if what:
+            found.append(Problem(f"[modules.{module.name}]", what, remedy))
+    schemes = sorted({scheme_of(spec) for spec in bench.used_devices().values() if simulated(spec)})
+    if len(schemes) > 1:
+        what = f"devices of several simulations ({', '.join(schemes)}) cannot share virtual time"
+        found.append(Problem("[devices]", what, "Use devices of one scheme."))
+    return found
+
+
+def refuse_what_needs_real_time(bench: Bench) -> None:
+    """Do nothing for a bench that can run in virtual time.
+
+    Raises:
+        BenchError: It cannot; the message lists all reasons.
+    """
+    problems = Problems(bench.path)
+    for problem in needs_real_time(bench):
+        problems.add(problem.where, problem.what, problem.remedy)
+    problems.raise_if_any()
+
+
+def simulated(spec: str) -> bool:
+    """Return whether a device string names a device that can be simulated in virtual time."""
+    try:
+        return isinstance(device_provider(scheme_of(spec)), SimulationProvider)
+    except MlinkError:
+        return False
+
+
+def _companion_can(name: str) -> bool:
+    try:
+        return bool(getattr(companion(name), "virtual_time", False))
+    except MlinkError:
+        return True
+
+
+def _why_not(bench: Bench, module: ModuleConfig) -> tuple[str, str]:
+    """Return (why a module cannot run in virtual time, what to do); ("", "") if it can."""
+    knows, settings = module.type.virtual_time, module.settings
+    if not knows:
+        what = f"module type '{module.type.id}' does not state that it knows virtual time"
+        remedy = (
+            f"{_REAL_TIME}. Its author can set `virtual_time` of its ModuleType, if it starts no "
+            "threads, waits by its context alone and has the time from context.clock "
+            "(docs/virtual-time.md)."
+        )
+        return what, remedy
+    spec = "" if module.device is None else bench.device_spec(module.device)
+    if callable(knows):
+        return knows(settings, spec), _SIMULATED
+    if spec and not simulated(spec):
+        return f"device '{module.device}' ({spec}) {_ONLY_REAL}", _SIMULATED
+    if not spec and module.type.uses_device and settings.names_device():
+        return f"the device that its settings name {_ONLY_REAL}", _SIMULATED
+    return "", ""
