@@ -29,8 +29,7 @@ _BOOT_SLICE = CLOCK_HZ // 1000
 _LONGEST_BOOT = 10 * CLOCK_HZ
 _QUIET_AFTER_BOOT = CLOCK_HZ // 50
 """The boot report has ended when nothing was sent for this long (20 ms)."""
-_RUNNING, _SLEEPING = core.Device.State.Running, core.Device.State.Sleeping
-_ENDED = (core.Device.State.Crashed, core.Device.State.Done, core.Device.State.Break)
+_SLEEPING = core.Device.State.Sleeping
 _DRIVER_ID = "WIRE"
 _RECEIVED_ID = "RECV"
 _UART_DATA = 0xA6
@@ -136,6 +135,8 @@ class AvrBoard(Board):
         self._device.logger().set_level(core.Logger.Level.Silent)
         self._loop = core.SimLoop(self._device)
         self._loop.set_fast_mode(True)
+        self._next_timer = self._loop.cycle_manager().next_when
+        self._cycle = int(self._loop.cycle())
         self._load(read_firmware(hex_file, largest=_FLASH_BYTES))
         self._wait_to_receive: deque[int] = deque()
         self._receiving = False
@@ -233,6 +234,14 @@ class AvrBoard(Board):
         return int(self._loop.cycle())
 
     @property
+    def quiet_until(self) -> int:
+        """The next timer while the processor sleeps; see Board.quiet_until."""
+        timer = int(self._next_timer())
+        if timer > self._cycle and self._device.state() is _SLEEPING:
+            return timer
+        return self._cycle
+
+    @property
     def next_event(self) -> int | None:
         """The cycle at which the byte being sent will have left; None when none is.
 
@@ -256,15 +265,16 @@ class AvrBoard(Board):
         Raises:
             BoardCrashed: The simulated processor has stopped.
         """
-        count = cycle - self._loop.cycle()
+        count = cycle - self._cycle
         if count <= 0:
             return
-        self._loop.run(count)
-        state = self._device.state()
-        if state is not _RUNNING and state is not _SLEEPING and state in _ENDED:
+        loop = self._loop
+        loop.run(count)
+        self._cycle = loop.cycle()
+        if self._cycle < cycle:  # a processor that has stopped for good counts no cycles
             raise BoardCrashed(
-                f"the simulated processor stopped ({state.name}) after "
-                f"{self.cycle / CLOCK_HZ:.3f} s of simulated time"
+                f"the simulated processor stopped ({self._device.state().name}) after "
+                f"{self._cycle / CLOCK_HZ:.3f} s of simulated time"
             )
 
     def boot(self) -> None:

@@ -77,6 +77,14 @@ class Board(ABC):
         """
 
     @property
+    def quiet_until(self) -> int:
+        """The cycle before which nothing happens by itself: no instruction, no byte, no edge.
+
+        The present while the processor runs.
+        """
+        return self.cycle
+
+    @property
     @abstractmethod
     def backlog(self) -> int:
         """Number of bytes fed that the board has not received yet.

@@ -7,7 +7,7 @@ its cycles differ from the common ones by an offset and a rate.
 from __future__ import annotations
 
 from mlink_hil.sim.boards.board import Board
-from mlink_hil.sim.circuit.clock import CommonClock
+from mlink_hil.sim.circuit.clock import NEVER, CommonClock
 
 
 class Node:
@@ -68,7 +68,19 @@ class Node:
         event = self.board.next_event if self.powered else None
         return None if event is None else self.common(event)
 
+    @property
+    def quiet_until(self) -> int:
+        """A common cycle up to which nothing happens by itself; without power, NEVER."""
+        if not self.powered:
+            return NEVER
+        quiet = self.board.quiet_until
+        return self.common(quiet) - 1  # rounding must not reach the board's next cycle
+
     def run_until(self, cycle: int) -> None:
         """Simulate up to a common cycle; a board without power stands still."""
         if self.powered:
-            self.board.run_until(self.own(cycle))
+            if self._ppm:
+                cycle = self.own(cycle)
+            else:
+                cycle += self._own - self._common
+            self.board.run_until(cycle)

@@ -96,8 +96,8 @@ class LockstepProgram:
         """Simulate up to a time, or until bytes have to be delivered; return when, and for whom."""
         clock = self._clock
         target = self._pacer.cycle_at(until_usec * 1000)
+        event = clock.next_event
         while clock.cycle < target:
-            event = clock.next_event
             end = min(target, clock.cycle + _CHUNK)
             if event is not None:
                 end = min(end, max(event, clock.cycle + 1))
@@ -108,6 +108,9 @@ class LockstepProgram:
                 return time_usec, woken
             if self._held_back:
                 self._serve_waiting()
+            event = clock.next_event
+            if event is None and not self._held_back:
+                clock.skip(target, _CHUNK)
         return until_usec, []
 
     def _deliver(self) -> list[str]:
