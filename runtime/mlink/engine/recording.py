@@ -16,11 +16,11 @@ from mlink.engine.gaps import GapLog
 from mlink.engine.options import RunOptions
 from mlink.engine.status import RunResult, RunStatus
 from mlink.errors import StorageError
-from mlink.storage.account import ACCOUNT, recorded_by
+from mlink.storage.account import ACCOUNT, Recorded, recorded_by
 from mlink.storage.edl import Author, Collection, create_collection
 from mlink.storage.failures import storage_errors
 from mlink.storage.machine import machine, versions
-from mlink.storage.manifest import ATTRIBUTES, MANIFEST
+from mlink.storage.manifest import ATTRIBUTES, MANIFEST, write_toml
 from mlink.storage.naming import recording_path
 from mlink.storage.tree import UnitFolder, units_below
 
@@ -162,6 +162,25 @@ class Recording:
                 f"the recording's manifest cannot be written: {error.strerror}: {self.path}",
                 remedy="Free space on that disk; the data files themselves are closed.",
             ) from error
+
+    def note_losses(self, result: RunResult) -> None:
+        """Write into each dataset what did not reach its recorder, where that has not done so.
+
+        One that was killed has written what it knew at its last flush; the engine knows the rest.
+
+        Raises:
+            StorageError: A dataset's attributes cannot be read or written.
+        """
+        lost = {
+            Recorded(each.module, each.port, stream.data_type): each.lost
+            for stream in result.streams
+            for each in stream.subscriptions
+        }
+        for unit in units_below(self.path):
+            source = recorded_by(unit.attributes)
+            if source in lost and unit.attributes.get("items_lost", -1) < lost[source]:
+                attributes = unit.attributes | {"items_lost": lost[source]}
+                write_toml(unit.path / ATTRIBUTES, attributes)
 
     def discard_if_empty(self, result: RunResult) -> bool:
         """Remove the recording of a run that failed before anything was sent, printed or written.

@@ -365,10 +365,12 @@ class Engine:
             self._reporter.log("", logging.WARNING, text)
         elif recording is not None:
             result.recording_dir = recording.path
-            try:
-                recording.close(result)
-            except MlinkError as error:
-                outcome.add_error("close", error)
+            for finish in (recording.note_losses, recording.close):
+                try:
+                    finish(result)
+                except MlinkError as error:
+                    outcome.add_error("close", error)
+                    result.success = False
             self._finish_disk()  # the log and the attributes
             result.success = not outcome.failures
         self._reporter.enter(Phase.DONE)

@@ -23,12 +23,13 @@ from mlink.cli import app
 from mlink.cli.live import plain_line
 from mlink.cli.summary import print_summary, result_as_json
 from mlink.engine.status import RunResult
+from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
 from mlink.storage.account import recorded_by
 from mlink.storage.inspect import inspect_recording
 from mlink.storage.manifest import read_toml
-from tests.integration.runs.test_run_life import CHAIN
-from tests.support.bench_runner import BenchRunner
+from tests.integration.runs.test_run_life import CHAIN, SOURCE
+from tests.support.bench_runner import BenchRunner, worker_pid
 
 BURST = """
 import syntalos_mlink as syl
@@ -177,6 +178,36 @@ def test_a_dataset_that_lacks_items_is_not_complete(bench: BenchRunner) -> None:
     (finding,) = report.of_level("incomplete")
     assert finding.text.startswith(f"{lost} of 2000 item(s) that were sent to it are missing")
     assert report.intact
+
+
+def test_the_dataset_of_a_killed_recorder_has_all_that_did_not_reach_it(bench: BenchRunner) -> None:
+    """It is stopped, so its queue overflows, which it never sees."""
+    text = CHAIN.replace('"middle.out"', '{ from = "middle.out", queue = 20 }')
+
+    def stop_and_kill() -> None:
+        pid = worker_pid("rows")
+        os.kill(pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 60
+        while bench.watcher.status.streams[-1].lost < 50 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(pid, signal.SIGKILL)
+
+    bench.write(text, source=SOURCE, middle=FORWARD).when_running(0.4, stop_and_kill)
+    result = bench.run(100.0)
+    assert not result.success
+    assert result.recording_dir is not None
+    (lost,) = [
+        each.lost
+        for stream in result.streams
+        for each in stream.subscriptions
+        if each.module == "rows"
+    ]
+    assert items_lost(result) == lost >= 50
+    (finding,) = verify_recording(result.recording_dir).of_level("incomplete")
+    assert f"{lost} lost on the way" in finding.text
+    assert repair_recording(result.recording_dir).ok
+    assert items_lost(result) == lost
+    assert not verify_recording(result.recording_dir).ok
 
 
 def test_a_strict_run_that_loses_nothing_succeeds(bench: BenchRunner) -> None:

@@ -30,6 +30,12 @@ def what_is_missing(
         return _own_count(unit) or None
     skipped = int(unit.attributes.get("frames_skipped", 0))  # paused by a command
     written = _items(unit, checked, source.data_type)
+    if written is None and source.data_type in _BLOCKS and sent.received:
+        lacking = sent.lost + sent.not_taken
+        return (
+            f"its recorder was ended before it had closed it: of {sent.received} block(s) that it "
+            f"had received, the last may be missing; {lacking} of {sent.sent} did not reach it"
+        )
     if written is None:
         missing, unwritten = sent.lost + sent.not_taken, 0
     else:
