@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from mlink.bench import Bench, Connection, ModuleConfig
@@ -127,7 +127,7 @@ class FakeForkServer:
     def end(self) -> list[Left]:
         return self.finish()
 
-    def finish(self) -> list[Left]:
+    def finish(self, _hurried: Callable[[], bool] = bool) -> list[Left]:
         self.closed = True
         self._ours.close()
         self._theirs.close()

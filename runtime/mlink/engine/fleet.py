@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -66,9 +66,18 @@ class Fleet(ClosesOnExit):
         preload: Modules that the fork server imports first.
         folder: The run's folder.
         fixed_hashes: Whether workers hash texts alike in each run.
+        hurried: Whether `close` no longer waits for what modules have left to end by itself.
     """
 
-    def __init__(self, preload: Sequence[str], folder: Path, *, fixed_hashes: bool = False) -> None:
+    def __init__(
+        self,
+        preload: Sequence[str],
+        folder: Path,
+        *,
+        fixed_hashes: bool = False,
+        hurried: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._hurried = hurried
         self._server = ForkServer(preload, folder, fixed_hashes=fixed_hashes)
         self.workers: dict[str, WorkerHandle] = {}
         self._poll = select.poll()
@@ -93,7 +102,7 @@ class Fleet(ClosesOnExit):
         self._kill_rest()
         forked = any(worker.pid for worker in self.workers.values())
         try:
-            log_left(self._server.finish() if forked else self._server.end())
+            log_left(self._server.finish(self._hurried) if forked else self._server.end())
             for worker in self.workers.values():
                 self.last_events += [(worker, each) for each in worker.output.read(last=True)]
         finally:

@@ -174,7 +174,13 @@ class Engine:
             in_turns = self.options.virtual is not None
             preload += [_WATCH] if in_turns else []
             # it imports while devices open
-            fleet = stack.enter_context(Fleet(preload, work.path, fixed_hashes=in_turns))
+            fleet = Fleet(
+                preload,
+                work.path,
+                fixed_hashes=in_turns,
+                hurried=lambda: self._interrupts.forced,
+            )
+            stack.enter_context(fleet)
             fleet.watch(self._interrupts.fileno())
             self._fleet, self._workers = fleet, fleet.workers
             self._messages = RunMessages(

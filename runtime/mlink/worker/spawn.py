@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,8 +25,13 @@ from mlink.worker.leftovers import RUN_VARIABLE, Left, end_run
 
 _EXIT_WAIT_S = 5.0
 _KILLED_WAIT_S = 1.0
-_FINISH_S = 20.0
+_FINISH_S = 12.0
 """Longest wait for the server to end what modules have left; it needs at most 11 s."""
+_SHOWN_AFTER_S = 3.0
+_LOOK_S = 0.25
+
+
+log = logging.getLogger("mlink.worker")
 
 
 class ForkServer(ClosesOnExit):
@@ -168,22 +174,41 @@ class ForkServer(ClosesOnExit):
             return "has closed its connection"
         return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
-    def finish(self) -> list[Left]:
+    def finish(self, hurried: Callable[[], bool] = lambda: False) -> list[Left]:
         """Let the server end, once no worker runs; return what modules had left, and it has ended.
 
-        What a server that was killed has not ended is ended here.
+        What a server that was killed, or is late, has not ended is ended here.
+
+        Args:
+            hurried: Whether the server is not waited for any more; asked several times a second.
         """
         left: list[Left] = []
-        deadline = time.monotonic() + _FINISH_S
+        begun, shown = time.monotonic(), False
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
-            while (left_s := deadline - time.monotonic()) > 0:
-                self._sock.settimeout(left_s)
-                if not (packet := self._sock.recv(1 << 16)):
+            self._sock.settimeout(_LOOK_S)
+            while not hurried() and (waited_s := time.monotonic() - begun) < _FINISH_S:
+                self.rouse()
+                if waited_s > _SHOWN_AFTER_S and not shown:
+                    shown = True
+                    log.warning(
+                        "the fork server (process %d) still ends what modules have left; the run "
+                        "waits up to %g s for it, and no longer after a third Ctrl-C",
+                        self._process.pid,
+                        _FINISH_S - waited_s,
+                        extra={"of_wall_clock": True},
+                    )
+                try:
+                    packet = self._sock.recv(1 << 16)
+                except TimeoutError:
+                    continue
+                if not packet:
                     break
                 message = self._decoder.decode(packet)
                 if isinstance(message, Left):
                     left.append(message)
+            else:
+                self._process.kill()
         self.close()
         if self._process.returncode != 0:
             left += end_run(self._folder)[0]
@@ -211,4 +236,4 @@ class ForkServer(ClosesOnExit):
         except subprocess.TimeoutExpired:
             self._process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):  # in a wait that nothing ends
-                self._process.wait(_EXIT_WAIT_S)
+                self._process.wait(_KILLED_WAIT_S)

@@ -14,6 +14,7 @@ from mlink.errors import ControlError
 from mlink.worker import spawn
 from mlink.worker.forkserver import Forked
 from mlink.worker.spawn import ForkServer
+from tests.support.engine_fakes import FakeClock
 from tests.unit.engine.test_fleet import spec_of
 
 SERVER = """
@@ -67,3 +68,37 @@ def test_a_server_gets_no_interrupt_before_it_is_ready_for_it(server):
         (blocked,) = (line.split()[1] for line in file if line.startswith("SigBlk"))
     assert int(blocked, 16) >> (signal.SIGINT - 1) & 1
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_a_server_that_does_not_end_is_named_and_killed_in_time(server, monkeypatch, caplog):
+    """It does not read its socket, and goes on when that is closed."""
+    clock = FakeClock()
+    monkeypatch.setattr(spawn, "time", clock)
+    monkeypatch.setattr(spawn, "end_run", lambda _folder: ([], []))
+    wait_until_readable(server)
+    began = clock.now
+
+    def a_second_passes() -> bool:
+        clock.now += 1
+        return False
+
+    assert server.finish(a_second_passes) == []
+    assert clock.now - began <= spawn._FINISH_S + 1
+    assert server._process.returncode == -signal.SIGKILL
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert f"the fork server (process {server._process.pid}) still ends" in line
+    assert "third Ctrl-C" in line
+
+
+def test_a_server_is_not_waited_for_in_a_hurry(server, monkeypatch):
+    monkeypatch.setattr(spawn, "end_run", lambda _folder: ([], []))
+    assert server.finish(lambda: True) == []
+    assert server._process.returncode == -signal.SIGKILL
+
+
+def test_a_server_that_is_stopped_meanwhile_is_continued(server, monkeypatch):
+    roused: list[str] = []
+    monkeypatch.setattr(server, "rouse", lambda: roused.append("again") or "")
+    monkeypatch.setattr(spawn, "end_run", lambda _folder: ([], []))
+    assert server.finish(lambda: len(roused) > 2) == []
+    assert len(roused) > 2
