@@ -8,7 +8,7 @@ scheme has no provider is its own address ("/dev/ttyACM0").
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -114,6 +114,9 @@ class Reached(NamedTuple):
     """Virtual time, µs."""
     woken: list[str]
     """Devices that have sent something at this time; the modules that use them get a turn."""
+    halted: Sequence[str] = ()
+    """Devices that stand still at an edge; whoever takes part in virtual time from outside of the
+    run gets a turn."""
 
 
 class Simulation(Protocol):
@@ -131,10 +134,16 @@ class Simulation(Protocol):
         """Descriptor that is readable when there is an answer; −1 if answers are there at once."""
         ...
 
-    def run_until(self, time_usec: int) -> None:
+    def run_until(self, time_usec: int, stand_usec: int) -> None:
         """Ask for the simulation of all devices up to a time; returns at once.
 
-        They run less far when a device sends something that a module waits for.
+        They run less far when a device sends something that a module waits for, or where they
+        stand still: at a time, or at an edge of a pin. Standing there changes nothing of what
+        comes after it.
+
+        Args:
+            time_usec: Time of the next turn, µs.
+            stand_usec: When to stand still if that is before the next turn, µs.
         """
         ...
 

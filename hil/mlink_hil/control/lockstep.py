@@ -1,7 +1,8 @@
 """The socket by which the engine leads the program of simulated boards in virtual time.
 
-A Unix SEQPACKET socket. The engine sends a virtual time in µs, the program answers how far it has
-run, and which boards have sent something then. `sim/server/lockstep.py` is the program's end.
+A Unix SEQPACKET socket. The engine sends the virtual time of the next turn, and one at which to
+stand still before it; the program answers how far it has run, which boards have sent something
+then, and which an edge has halted. `sim/server/lockstep.py` is the program's end.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ import msgspec
 from mlink.devices import DeviceEndpoint, Reached
 from mlink.errors import DeviceError
 
-REQUEST = struct.Struct("=q")
-"""Virtual time up to which to simulate, µs."""
+REQUEST = struct.Struct("=qq")
+"""Virtual time up to which to simulate, and the one at which to stand still, in µs."""
 _LARGEST_ANSWER = 65_536
-_answers = msgspec.msgpack.Decoder(tuple[int, list[str]])
+_answers = msgspec.msgpack.Decoder(tuple[int, list[str], list[str]])
 
 
-def encode_answer(time_usec: int, woken: list[str]) -> bytes:
-    """Return an answer: the time reached in µs, and the boards that have sent something."""
-    return msgspec.msgpack.encode((time_usec, woken))
+def encode_answer(reached: Reached) -> bytes:
+    """Return an answer as the bytes of its message."""
+    return msgspec.msgpack.encode(tuple(reached))
 
 
 class LockstepSimulation:
@@ -45,11 +46,11 @@ class LockstepSimulation:
         """Descriptor that is readable when there is an answer; −1 without boards."""
         return self._engine.fileno() if self._engine is not None else -1
 
-    def run_until(self, time_usec: int) -> None:
-        """Ask for the simulation of all devices up to a time."""
-        self._until_usec = time_usec
+    def run_until(self, time_usec: int, stand_usec: int) -> None:
+        """Ask for the simulation of all devices up to a time, or to where they stand before."""
+        self._until_usec = min(time_usec, stand_usec)
         if self._engine is not None:
-            self._engine.send(REQUEST.pack(time_usec))
+            self._engine.send(REQUEST.pack(time_usec, stand_usec))
 
     def reached(self) -> Reached | None:
         """Return the answer; None while it is not there.

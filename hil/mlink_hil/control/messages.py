@@ -22,6 +22,11 @@ line and cannot be driven.
     {"cmd":"skew","ppm":200}                let the board's clock run fast by that much
     {"cmd":"brownout","on":true}            lower its supply: held in reset until "on":false
     {"cmd":"stick","pin":7,"level":true}    hold a pin at a level, whatever drives it; null ends it
+    {"cmd":"halt","pins":[13]}              in virtual time: stand still at each edge of these pins
+        → {"ok":true,"edges":[0,…]}         how many edges each pin has had
+    {"cmd":"registers"}                     → {"ok":true,"registers":{"PC":…,"R0":…,"PORTB":…}}
+    {"cmd":"memory","address":256,"length":2,"flash":false}
+        → {"ok":true,"data":"…"}            in base64
     {"cmd":"stats"}                         → {"ok":true,"cycle":…, …}: see StatsReply
     {"cmd":"quit"}                          end the program
 
@@ -78,6 +83,35 @@ class Watch(_Request, frozen=True):
     pins: list[int]
     wake: bool = False
     """In virtual time: each of these edges gives the client's module a turn."""
+
+
+class Halt(_Request, frozen=True):
+    """In virtual time: let the simulation stand still at each edge of pins; replaces the last list.
+
+    It stands right after the instruction that caused the edge, until the engine goes on. The reply
+    is a `HaltReply`.
+    """
+
+    pins: list[int]
+
+
+class Registers(_Request, frozen=True):
+    """Return the processor's registers, without an effect on them.
+
+    The reply is a `RegistersReply`.
+    """
+
+
+class Memory(_Request, frozen=True):
+    """Return a part of the processor's memory, without an effect on it.
+
+    The reply is a `MemoryReply`.
+    """
+
+    address: int
+    length: int
+    flash: bool = False
+    """Of the flash; else of the data space (registers, I/O registers, RAM)."""
 
 
 class Reset(_Request, frozen=True):
@@ -139,6 +173,9 @@ Request: TypeAlias = (
     | Analog
     | Read
     | Watch
+    | Halt
+    | Registers
+    | Memory
     | Reset
     | Unplug
     | Plug
@@ -197,6 +234,24 @@ class WatchReply(Reply, kw_only=True):
     """The pins that are watched now."""
 
     pins: list[int]
+
+
+class HaltReply(Reply, kw_only=True):
+    """The number of edges that each pin has had so far, by its number."""
+
+    edges: list[int]
+
+
+class RegistersReply(Reply, kw_only=True):
+    """Registers by name: PC (in bytes), SP, SREG, R0 to R31, and those of the data sheet."""
+
+    registers: dict[str, int]
+
+
+class MemoryReply(Reply, kw_only=True):
+    """A part of the memory."""
+
+    data: bytes
 
 
 class StatsReply(Reply, kw_only=True):

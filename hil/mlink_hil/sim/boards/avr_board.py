@@ -17,6 +17,7 @@ from yasimavr.device_library import load_device
 from yasimavr.device_library.descriptors import DeviceDescriptor
 
 from mlink.errors import DeviceError
+from mlink_hil.sim.boards.avr_probe import AvrProbe
 from mlink_hil.sim.boards.board import Board, BoardCrashed, Output, PinState
 from mlink_hil.sim.boards.elf import make_elf, read_firmware
 from mlink_hil.uno import CLOCK_HZ, PIN_COUNT, PORT_PINS, SUPPLY_VOLT, USER_PINS
@@ -137,6 +138,7 @@ class AvrBoard(Board):
         self._loop.set_fast_mode(True)
         self._next_timer = self._loop.cycle_manager().next_when
         self._cycle = int(self._loop.cycle())
+        self.probe = self._probe = AvrProbe(self._device, self._loop)
         self._load(read_firmware(hex_file, largest=_FLASH_BYTES))
         self._wait_to_receive: deque[int] = deque()
         self._receiving = False
@@ -221,6 +223,9 @@ class AvrBoard(Board):
     def _pin_signal(self, signal: Any, pin: int) -> None:
         if signal.sigid == self._digital_change:
             self.on_edge(pin, bool(signal.data.as_uint()), self._loop.cycle())
+            if pin in self.halt_pins:
+                self.has_halted = True
+                self._probe.halt()
 
     def _port_changed(self, pin: int, what: Output, level: bool) -> None:
         if self.on_output is not None:
@@ -272,10 +277,20 @@ class AvrBoard(Board):
         loop.run(count)
         self._cycle = loop.cycle()
         if self._cycle < cycle:  # a processor that has stopped for good counts no cycles
-            raise BoardCrashed(
-                f"the simulated processor stopped ({self._device.state().name}) after "
-                f"{self._cycle / CLOCK_HZ:.3f} s of simulated time"
-            )
+            raise self._stopped()
+
+    def stand(self, cycle: int, at: int) -> None:
+        """Simulate towards a cycle and stand still before it; see Board.stand."""
+        self._probe.stand(cycle, at)
+        self._cycle = self._loop.cycle()
+        if self._loop.state() is core.SimLoop.State.Done:
+            raise self._stopped()
+
+    def _stopped(self) -> BoardCrashed:
+        return BoardCrashed(
+            f"the simulated processor stopped ({self._device.state().name}) after "
+            f"{self._cycle / CLOCK_HZ:.3f} s of simulated time"
+        )
 
     def boot(self) -> None:
         """Run until the firmware has sent its boot report, for ten simulated seconds at most.

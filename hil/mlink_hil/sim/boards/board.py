@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 RECEIVE_AHEAD = 64
 """Bytes accepted from the host beyond those on the wire: the buffer of the Uno's USB bridge."""
@@ -40,6 +40,27 @@ class BoardCrashed(Exception):  # noqa: N818 - an event of the simulation
     """
 
 
+class Probe(Protocol):
+    """Looks into a simulated processor, without an effect on it."""
+
+    def registers(self) -> dict[str, int]:
+        """Return PC (in bytes), SP, SREG, R0 to R31 and the I/O registers, by name."""
+        ...
+
+    def memory(self, address: int, length: int, *, flash: bool) -> bytes:
+        """Return a part of the memory.
+
+        Args:
+            address: First byte: of the data space, or of the flash.
+            length: Number of bytes.
+            flash: Which of the two.
+
+        Raises:
+            DeviceError: The processor has no such memory.
+        """
+        ...
+
+
 class Board(ABC):
     """A simulated Uno, which runs only in `run_until` and `boot`.
 
@@ -57,6 +78,12 @@ class Board(ABC):
     """Bytes that have left the board."""
     overruns: int = 0
     """Bytes lost because the firmware read its UART too late."""
+    probe: Probe | None = None
+    """Looks into its processor; None where none is simulated."""
+    halt_pins: frozenset[int] = frozenset()
+    """Pins at whose edges `stand` stands still."""
+    has_halted: bool = False
+    """Whether there was such an edge; set back by who has seen it."""
 
     def __init__(self) -> None:
         self.on_byte: Callable[[int], object] = lambda _byte: None
@@ -95,6 +122,22 @@ class Board(ABC):
     @abstractmethod
     def run_until(self, cycle: int) -> None:
         """Simulate up to a cycle, not beyond.
+
+        Raises:
+            BoardCrashed: The processor has stopped.
+        """
+
+    @abstractmethod
+    def stand(self, cycle: int, at: int) -> None:
+        """Simulate towards a cycle, but stand still at another one, or at an edge of `halt_pins`.
+
+        A processor stands between two instructions: at most 8 cycles after `at`, and right after
+        the instruction that caused the edge. Standing changes nothing: when the board has run on
+        to `cycle`, it is where `run_until(cycle)` would have brought it.
+
+        Args:
+            cycle: How far it is to run in the end.
+            at: Where to stand, at most `cycle`; there it stands at edges only.
 
         Raises:
             BoardCrashed: The processor has stopped.

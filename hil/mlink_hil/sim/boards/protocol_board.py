@@ -81,6 +81,14 @@ class ProtocolBoard(Board):
 
     def run_until(self, cycle: int) -> None:
         """Process, in the order of time, all events up to a cycle."""
+        self._process(cycle, halts=False)
+
+    def stand(self, cycle: int, at: int) -> None:
+        """Process the events up to `at`, or to an edge; see Board.stand."""
+        del cycle  # its events have their times, wherever it stands between them
+        self._process(at, halts=True)
+
+    def _process(self, cycle: int, *, halts: bool) -> None:
         while (event := self.next_event) is not None and event <= cycle:
             self._cycle = max(self._cycle, event)
             if self._sent_at == event:
@@ -90,6 +98,8 @@ class ProtocolBoard(Board):
             else:
                 self._sample_at = event + self._firmware.sampling_msec * _CYCLES_PER_MSEC
                 self._firmware.sample()
+            if halts and self.has_halted:
+                return
         self._cycle = max(self._cycle, cycle)
 
     def _finish_sending(self) -> None:
@@ -158,6 +168,7 @@ class ProtocolBoard(Board):
         if level != state.shown:
             state.shown = level
             self.on_edge(pin, level, self._cycle)
+            self.has_halted |= pin in self.halt_pins
             self._firmware.poll()
 
     # ------------------------------------------------------------------ pins, from the firmware

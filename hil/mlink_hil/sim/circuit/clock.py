@@ -22,6 +22,8 @@ _LONGEST_AWAKE = 64
 """Most calls of `skip` that do not look whether a processor sleeps: a look costs 1 µs."""
 NEVER = 1 << 62
 """A cycle that is not reached."""
+_MARGIN = 16
+"""Cycles by which processors stand before an action: more than they may run on where they stand."""
 
 
 class Runner(Protocol):
@@ -37,8 +39,22 @@ class Runner(Protocol):
         """A common cycle up to which nothing happens by itself."""
         ...
 
+    @property
+    def halts(self) -> bool:
+        """Whether an edge may halt it."""
+        ...
+
+    @property
+    def has_halted(self) -> bool:
+        """Whether an edge has halted it."""
+        ...
+
     def run_until(self, cycle: int) -> None:
         """Simulate up to a common cycle, not beyond."""
+        ...
+
+    def stand(self, cycle: int, at: int) -> int:
+        """Simulate towards a common cycle; return where it stands: `at`, or an edge before."""
         ...
 
 
@@ -57,6 +73,8 @@ class CommonClock:
         self._numbers = itertools.count()
         self._awake = 1
         self._next_look = 0
+        self._turn_end: int | None = None
+        """End of the turn in the midst of which the simulation stands."""
 
     def add(self, runner: Runner) -> None:
         """Add a processor.
@@ -110,17 +128,64 @@ class CommonClock:
                 runner.run_until(end)
             self.cycle = end
 
-    def run_until(self, cycle: int) -> None:
-        """Run actions and processors up to a common cycle.
+    def run_until(self, cycle: int, stand_at: int | None = None, *, halts: bool = False) -> bool:
+        """Run actions and processors up to a common cycle, or stand still before it.
 
         In each turn the actions that are due run first, then each processor to the end of the turn.
+        Where it stands, the next call goes on with that turn, so that standing changes nothing.
+
+        Args:
+            cycle: How far to run.
+            stand_at: Cycle at which to stand still, in the midst of a turn; None for none.
+            halts: Whether it stands at edges that halt a processor.
+
+        Returns:
+            Whether it has come to `cycle`; False where it stands before.
         """
         actions = self._actions
+        stand_at = cycle if stand_at is None else min(stand_at, cycle)
         while self.cycle < cycle:
-            end = min(cycle, self.cycle + self.longest_turn)
+            end = min(cycle, self._turn_end or self.cycle + self.longest_turn)
+            if stand_at < end or halts or self._turn_end is not None:
+                if not self._run_in_steps(end, stand_at, halts=halts):
+                    return False
+                continue
             while actions and actions[0][0] <= end:
                 at, _, action = heapq.heappop(actions)
                 action(at)
             for runner in self._runners:
                 runner.run_until(end)
             self.cycle = end
+        return True
+
+    def _run_in_steps(self, end: int, stand_at: int, *, halts: bool) -> bool:
+        """Run a turn from action to action; return False where it stands before its end.
+
+        Processors that may halt run first, so that no other runs past the edge. They stand before
+        each action, which brings those that it concerns to its cycle.
+        """
+        limit = min(end, stand_at)
+        self._turn_end = end
+        order = sorted(self._runners, key=lambda runner: not (halts and runner.halts))
+
+        def halted() -> bool:
+            return halts and any(runner.has_halted for runner in order)
+
+        while not halted():
+            due = self._actions[0][0] if self._actions else end + 1
+            point = limit if due > end else max(self.cycle, min(limit, due - _MARGIN))
+            for runner in order:
+                point = runner.stand(end, point)
+            self.cycle = max(self.cycle, point)
+            if halted():
+                break
+            if due > limit:
+                self.cycle = limit
+                break
+            at, _, action = heapq.heappop(self._actions)
+            action(at)
+            self.cycle = max(self.cycle, at)
+        if self.cycle < end:
+            return False
+        self._turn_end = None
+        return not halted()

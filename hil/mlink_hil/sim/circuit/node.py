@@ -84,3 +84,29 @@ class Node:
             else:
                 cycle += self._own - self._common
             self.board.run_until(cycle)
+
+    @property
+    def halts(self) -> bool:
+        """Whether an edge of the board may halt it."""
+        return bool(self.board.halt_pins)
+
+    @property
+    def has_halted(self) -> bool:
+        """Whether an edge has halted the board."""
+        return self.board.has_halted
+
+    def stand(self, cycle: int, at: int) -> int:
+        """Simulate towards a common cycle, and stand still at another one or at an edge.
+
+        Args:
+            cycle: As for `Board.stand`, in common cycles.
+            at: Where to stand.
+
+        Returns:
+            The common cycle at which the board stands: `at`, or that of the edge.
+        """
+        if self.powered:
+            self.board.stand(self.own(cycle), self.own(at))
+            if self.board.has_halted:
+                return min(at, self.common(self.board.cycle))
+        return at

@@ -29,6 +29,7 @@ class WiredBoard(Board):
         super().__init__()
         self.simulator = node.board.simulator
         self.firmware = node.board.firmware
+        self.probe = node.board.probe
 
     def connect(self, pin: int, net: Net) -> None:
         """Connect a pin to a net."""
@@ -103,6 +104,10 @@ class WiredBoard(Board):
     def run_until(self, cycle: int) -> None:
         """Simulate up to a cycle of the board's own."""
         self._board.run_until(cycle)
+
+    def stand(self, cycle: int, at: int) -> None:
+        """Simulate towards a cycle of the board's own, and stand still before it."""
+        self._board.stand(cycle, at)
 
     def boot(self) -> None:
         """Run until the firmware has sent its boot report."""

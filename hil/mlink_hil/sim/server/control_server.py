@@ -30,6 +30,8 @@ class Client:
         self.received = bytearray()
         self.unsent = bytearray()
         self.watched: frozenset[int] = frozenset()
+        self.halts: frozenset[int] = frozenset()
+        """Pins at whose edges the simulation stands still."""
         self.wakes = False
         """Whether an edge gives the client's module a turn, in virtual time."""
 
@@ -52,6 +54,8 @@ class ControlServer:
         self._clients: dict[int, Client] = {}
         self.watched: frozenset[int] = frozenset()
         """Pins that at least one client watches."""
+        self.halts: frozenset[int] = frozenset()
+        """Pins at whose edges the simulation stands still, for at least one client."""
         self.has_woken = False
         """Whether an edge was sent that gives a module a turn; set back by the program."""
 
@@ -84,6 +88,7 @@ class ControlServer:
         self.readers = [self._listener.fileno(), *self._clients]
         self.writers = [fd for fd, client in self._clients.items() if client.unsent]
         self.watched = frozenset[int]().union(*(c.watched for c in self._clients.values()))
+        self.halts = frozenset[int]().union(*(c.halts for c in self._clients.values()))
 
     def serve(
         self,

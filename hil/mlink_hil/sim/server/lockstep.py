@@ -1,9 +1,9 @@
 """The program around simulated boards in virtual time: it simulates only when it is asked to.
 
-The engine asks for the simulation up to a time. The program stops earlier when bytes of a board
-have to be delivered: when the board's transmitter falls silent, at the latest a millisecond after
-the first byte, as a USB adapter does. Requests of clients are answered at any time, while no board
-runs.
+The engine asks for the simulation up to a time. The program stops earlier where the boards are to
+stand still, and when bytes of a board have to be delivered: when the board's transmitter falls
+silent, at the latest a millisecond after the first byte, as a USB adapter does. Requests of clients
+are answered at any time, while no board runs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlink.devices import Reached
 from mlink_hil.control.lockstep import REQUEST, encode_answer
 from mlink_hil.control.socket_path import check_socket_path
 from mlink_hil.sim.circuit.clock import CommonClock
@@ -58,6 +59,8 @@ class LockstepProgram:
         self._engine: socket.socket | None = None
         self._held_back = False
         """Whether a line may hold bytes for a board that is behind; none arrive otherwise."""
+        self._look_at = 0
+        """Cycle of the next look at the lines, while the boards stand before it."""
         self._first: dict[int, int] = {}
         """Board → cycle of its first byte that is held back."""
 
@@ -88,30 +91,47 @@ class LockstepProgram:
         if not request:
             return False
         self._serve_waiting()  # what was sent before the request
-        time_usec, woken = self._simulate(REQUEST.unpack(request)[0])
-        self._engine.send(encode_answer(time_usec, woken))
+        self._engine.send(encode_answer(self._simulate(*REQUEST.unpack(request))))
         return True
 
-    def _simulate(self, until_usec: int) -> tuple[int, list[str]]:
-        """Simulate up to a time, or until bytes have to be delivered; return when, and for whom."""
+    def _simulate(self, until_usec: int, stand_usec: int) -> Reached:
+        """Simulate up to a time, or until bytes have to be delivered, or to where boards stand."""
         clock = self._clock
         target = self._pacer.cycle_at(until_usec * 1000)
+        stand_at = self._pacer.cycle_at(stand_usec * 1000)
+        halts = any(board.node.halts for board in self._boards)
+        if halts and any(board.node.has_halted for board in self._boards):
+            return self._stood(stand_usec)  # an edge since the last request, by what a client did
         event = clock.next_event
-        while clock.cycle < target:
-            end = min(target, clock.cycle + _CHUNK)
-            if event is not None:
+        while clock.cycle < target or self._look_at:
+            end = self._look_at or clock.cycle + _CHUNK
+            if event is not None and not self._look_at:
                 end = min(end, max(event, clock.cycle + 1))
-            clock.run_until(end)
+            end = self._look_at = min(end, target)
+            if not clock.run_until(end, stand_at, halts=halts):
+                return self._stood(stand_usec)
+            self._look_at = 0
             if woken := self._deliver():
                 time_usec = -(-self._pacer.time_ns(clock.cycle) // 1000)
                 clock.run_until(max(clock.cycle, self._pacer.cycle_at(time_usec * 1000)))
-                return time_usec, woken
+                return Reached(time_usec, woken, self._halted())
             if self._held_back:
                 self._serve_waiting()
             event = clock.next_event
             if event is None and not self._held_back:
-                clock.skip(target, _CHUNK)
-        return until_usec, []
+                clock.skip(min(target, stand_at), _CHUNK)
+        return Reached(until_usec, [])
+
+    def _stood(self, stand_usec: int) -> Reached:
+        """Return where the boards stand: at the time asked for, or in the µs of an edge."""
+        if halted := self._halted():
+            return Reached(self._pacer.time_ns(self._clock.cycle) // 1000, [], halted)
+        return Reached(stand_usec, [])
+
+    def _halted(self) -> list[str]:
+        """Return the boards that an edge has halted."""
+        named = zip(self._names, self._boards, strict=True)
+        return [name for name, board in named if board.take_halted()]
 
     def _deliver(self) -> list[str]:
         """Deliver bytes that have left boards; return the boards that have delivered any."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mlink.errors import DeviceError
 from mlink_hil.control import messages
-from mlink_hil.sim.boards.board import Board
+from mlink_hil.sim.boards.board import Board, Probe
 from mlink_hil.sim.boards.faults import BoardFaults
 from mlink_hil.sim.server.control_server import Client, ControlServer
 from mlink_hil.sim.server.pacer import Pacer
@@ -20,6 +20,8 @@ class BoardTime(Protocol):
     """Maps a board's cycles to real time."""
 
     pacer: Pacer
+    virtual: bool
+    """Whether it is virtual time, in which the board may stand still."""
 
     def present_ns(self, cycle: int, *, powered: bool) -> int:
         """Return the present, ns of CLOCK_MONOTONIC; virtual in virtual time.
@@ -66,6 +68,8 @@ class Requests:
         self.quit_asked = False
         """A client has asked the program to end."""
         self.faults = BoardFaults(board, time.skew)
+        self._edges = [0] * PIN_COUNT
+        """Number of edges of each pin so far."""
 
     def on_edge(self, pin: int, level: bool, cycle: int) -> None:
         """Send an edge to the clients that watch the pin.
@@ -75,6 +79,7 @@ class Requests:
             level: The level after the edge.
             cycle: When it was, in cycles of the board.
         """
+        self._edges[pin] += 1
         if pin in self._control.watched:
             self._control.publish(messages.Edge(pin, level, cycle, self._time.time_ns(cycle)))
 
@@ -104,6 +109,18 @@ class Requests:
                     _check_pin(pin)
                 client.watched, client.wakes = frozenset(pins), wake
                 return messages.WatchReply(pins=sorted(client.watched))
+            case messages.Halt(pins=pins):
+                for pin in pins:
+                    _check_pin(pin)
+                if not self._time.virtual:
+                    raise DeviceError("the board runs in real time: it cannot stand still")
+                client.halts = frozenset(pins)
+                return messages.HaltReply(edges=self._edges)
+            case messages.Registers():
+                return messages.RegistersReply(registers=self._probe.registers())
+            case messages.Memory(address=address, length=length, flash=flash):
+                data = self._probe.memory(address, length, flash=flash)
+                return messages.MemoryReply(data=data)
             case messages.Stats():
                 return self._stats()
             case _:
@@ -132,6 +149,16 @@ class Requests:
             case _:
                 self.faults.carry_out(request)
         return messages.Reply()
+
+    @property
+    def _probe(self) -> Probe:
+        if self._board.probe is None:
+            raise DeviceError(
+                f"the simulator '{self._board.simulator}' runs no firmware: it has no registers "
+                "and no memory",
+                remedy="Use the AVR simulator: virtual:uno (pip install 'mlink-hil[sim]').",
+            )
+        return self._board.probe
 
     def _need_power(self) -> None:
         if not self._port.powered:

@@ -18,6 +18,8 @@ from mlink_hil.sim.server.requests import Requests
 class BoardTime:
     """Maps a board's own cycles to real time: by its node to common ones, by the pacer to ns."""
 
+    virtual = False
+
     def __init__(self, pacer: Pacer, node: Node) -> None:
         self.pacer = pacer
         self._node = node
@@ -42,6 +44,8 @@ class BoardTime:
 
 class VirtualBoardTime(BoardTime):
     """The same in virtual time, which the common clock counts exactly."""
+
+    virtual = True
 
     def __init__(self, pacer: Pacer, node: Node, clock: CommonClock) -> None:
         super().__init__(pacer, node)
@@ -126,6 +130,11 @@ class ServedBoard:
         woken, self._control.has_woken = self._control.has_woken, False
         return woken
 
+    def take_halted(self) -> bool:
+        """Return whether an edge has halted the board, once for each."""
+        halted, self.node.board.has_halted = self.node.board.has_halted, False
+        return halted
+
     def flush(self) -> None:
         """Write the bytes that have left the board to the port."""
         if self._sent:
@@ -144,6 +153,9 @@ class ServedBoard:
             if data and self.powered:
                 self._board.feed(data)
         self._control.serve(readable, writable, self._requests.carry_out)
+        if self._control.halts != self.node.board.halt_pins:
+            self.node.board.halt_pins = self._control.halts
+            self.node.board.has_halted = False
         self.node.powered &= self.powered
 
 

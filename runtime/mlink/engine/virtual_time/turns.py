@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mlink import control
 from mlink.devices import Simulation
-from mlink.engine.virtual_time.conductor import Conductor
+from mlink.engine.virtual_time.conductor import NEVER_USEC, Conductor
 from mlink.engine.virtual_time.participant import Participant
 from mlink.engine.workers import State, WorkerHandle
 
@@ -127,18 +127,15 @@ class Turns:
         """Give the next turn when it is due; return False when there is none."""
         turn = self._conductor.next()
         time_usec = turn[1] if turn is not None else self._conductor.end_usec
-        participant = self._participant if self._is_running else None
+        participant, stand_usec = self._participant if self._is_running else None, NEVER_USEC
         if participant is not None:
-            limit_usec = participant.until_usec + self._conductor.zero_usec
-            if limit_usec < time_usec:
-                turn, time_usec = None, limit_usec
-            else:
-                participant = None
-        if self._simulation is not None and self._conductor.simulated_usec < time_usec:
-            self._simulate(self._simulation, time_usec)
+            stand_usec = participant.until_usec + self._conductor.zero_usec
+        simulated_usec = self._conductor.simulated_usec
+        if self._simulation is not None and simulated_usec < min(time_usec, stand_usec):
+            self._simulate(self._simulation, time_usec, stand_usec)
             return True
-        if participant is not None:
-            self._conductor.advance(time_usec)
+        if participant is not None and stand_usec < time_usec:
+            self._conductor.advance(stand_usec)
             participant.give(self._conductor.run_usec)
             return True
         if turn is None:
@@ -152,9 +149,9 @@ class Turns:
         self._workers[name].send(control.Turn(time_usec, self._conductor.free_until_usec))
         return True
 
-    def _simulate(self, simulation: Simulation, until_usec: int) -> None:
-        """Simulate the devices up to a time, or until one has sent something."""
-        simulation.run_until(until_usec)
+    def _simulate(self, simulation: Simulation, until_usec: int, stand_usec: int) -> None:
+        """Simulate the devices up to a time, until one has sent something, or where they stand."""
+        simulation.run_until(until_usec, stand_usec)
         while (reached := simulation.reached()) is None:
             self._pump(_STEP_S)
             if self._ending():
@@ -163,7 +160,7 @@ class Turns:
             woken = [module for device in reached.woken for module in self._users.get(device, ())]
             self._conductor.simulated(reached.time_usec, woken)
             if self._participant is not None:
-                self._participant.note_sent(reached.woken)
+                self._participant.note_sent([*reached.woken, *reached.halted])
 
     def _await(self, time_usec: int) -> bool:
         """Wait until a time may begin, at a chosen speed; return False when the run ends."""

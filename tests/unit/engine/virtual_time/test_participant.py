@@ -28,8 +28,8 @@ class Boards:
         self.time_usec = 0
         self._until_usec = 0
 
-    def run_until(self, time_usec: int) -> None:
-        self._until_usec = time_usec
+    def run_until(self, time_usec: int, stand_usec: int) -> None:
+        self._until_usec = min(time_usec, stand_usec)
 
     def reached(self) -> Reached:
         due_usec = self.time_usec - self.time_usec % 300 + 300
