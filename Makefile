@@ -22,13 +22,13 @@ demo:
 	@$(SETUP) demo
 	@$(BIN)/mlink run hil/benches/led-follows-button/bench.toml --for 10
 
-## Tests that compute run one on each core; then real-time tests that mostly wait, three at a time;
+## Tests that compute run one on each core; then real-time tests that mostly wait, four at a time;
 ## then those that judge latencies, with the machine to themselves.
 test: setup
 	@status=0; \
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup -m "not long and not real_time" \
+	$(BIN)/pytest -n auto --maxprocesses 4 -m "not long and not real_time" \
 		|| status=$$?; \
-	$(BIN)/pytest -n 3 --dist loadfile -m "mostly_waits and not long" tests/integration \
+	$(BIN)/pytest -n 4 --dist loadfile -m "mostly_waits and not long" tests/integration \
 		|| status=$$?; \
 	$(BIN)/pytest -m "real_time and not mostly_waits and not long" $(REAL_TIME) || status=$$?; \
 	exit $$status

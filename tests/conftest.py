@@ -1,4 +1,4 @@
-"""Fixtures and hooks of all tests: no real devices in unit tests, skips on a busy computer."""
+"""Fixtures and hooks of all tests: no real devices in unit tests, one rig, skips when busy."""
 
 from __future__ import annotations
 
@@ -81,6 +81,16 @@ _host = BusyHost()
 def pytest_runtest_setup() -> None:
     """Count from here how busy the computer is."""
     _host.begin(first_phase=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep the rig's tests in one process, also with `-n` alone."""
+    if config.getoption("dist") != "load":
+        return None
+    from tests.support.one_rig import OneRig  # here, since xdist may be missing
+
+    return OneRig(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

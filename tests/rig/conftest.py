@@ -1,4 +1,4 @@
-"""Hooks of the rig's tests: one process for all of them, or none without a rig."""
+"""Hooks of the rig's tests: they are skipped where there is no rig."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from tests.rig.rig_runner import why_no_rig
 
 
 def pytest_collection_modifyitems(items):
-    """Run the rig's tests in one process of pytest-xdist; skip them where no guest can start."""
+    """Skip the rig's tests where no guest can start, with the reason."""
     marked = [item for item in items if "rig" in item.keywords]
-    reason = why_no_rig() if marked else ""
-    for item in marked:
-        item.add_marker(pytest.mark.xdist_group("rig"))
-        if reason:
+    if marked and (reason := why_no_rig()):
+        for item in marked:
             item.add_marker(pytest.mark.skip(reason=reason))
