@@ -14,7 +14,7 @@ from mlink.transport.plan import StreamPlan
 TEXT_LIMIT = 16_000
 """Longest text in a message, in characters (a packet holds about 200 kB)."""
 
-MAX_DESCRIPTORS = 201
+MAX_DESCRIPTORS = 253
 """Most descriptors that a worker is passed; the kernel's limit is 253 (SCM_MAX_FD)."""
 
 NO_TIME = -1
@@ -30,8 +30,8 @@ class InputPlan(msgspec.Struct, frozen=True):
     stream: StreamPlan | None = None
     """None for small items."""
     feedback: bool = False
-    counted: bool = False
-    """Small items: the queue's bound is a number of items, which the sender counts in the pipe."""
+    queue: int = 0
+    """Small items: how many may wait, which the sender counts in the pipe; 0: a number of bytes."""
     lossless: bool = False
     """Whether a lost item ends the run (commands)."""
 
@@ -56,15 +56,16 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """msgpack of the settings struct."""
     device: DeviceEndpoint | None = None
     pipes_out: dict[str, list[int]] = {}
-    """Output port of small items → positions, in the list of passed descriptors, of its pipes.
+    """Output port of small items → positions, in the list of passed descriptors, of the pipe and
+    the store of each subscription.
 
     Positions count in the list of passed descriptors: 0 is the control channel, 1 the module's
     own doorbell.
     """
     queues_out: dict[str, list[int]] = {}
     """Output port of small items → items that each subscription may queue; 0: bytes alone."""
-    pipes_in: dict[str, int] = {}
-    """Input port of small items → position of its pipe."""
+    pipes_in: dict[str, tuple[int, int]] = {}
+    """Input port of small items → positions of its pipe and its store."""
     arrays_out: dict[str, list[int]] = {}
     """Output port of frames or signal blocks → positions of its memory, and then for each
     subscription of the pipe of records and of the pipe of returned slots."""

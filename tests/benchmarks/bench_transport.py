@@ -48,17 +48,17 @@ class OurLink:
     name = "mlink"
 
     def __init__(self, folder: str) -> None:
-        self.read_fd, self.write_fd = open_pipe()
+        self.pipe = open_pipe()
         self.bell = Doorbell()
 
     def sender(self) -> Callable[[LineReading], object]:
-        return RecordWriter(DataType.LineReading, [self.write_fd]).submit
+        return RecordWriter(DataType.LineReading, [(self.pipe.write, self.pipe.store)]).submit
 
     def receiver(self) -> Callable[[], LineReading]:
-        reader = RecordReader(DataType.LineReading, self.read_fd)
+        reader = RecordReader(DataType.LineReading, self.pipe.read, self.pipe.store)
         poll = select.poll()
         poll.register(self.bell.fd, select.POLLIN)
-        poll.register(self.read_fd, select.POLLIN)
+        poll.register(self.pipe.read, select.POLLIN)
 
         def receive() -> LineReading:
             while (item := reader.receive()) is None:

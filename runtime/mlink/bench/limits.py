@@ -57,8 +57,8 @@ def check_sizes(modules: Mapping[str, ModuleConfig], places: Places, problems: P
                 where,
                 f"has too many connections: its inputs, and what subscribes to its outputs, need "
                 f"{passed[name]} descriptors of at most {MAX_DESCRIPTORS}",
-                "Divide the module, or connect less to it. A row or a command needs one "
-                "descriptor, frames and signal blocks need three.",
+                "Divide the module, or connect less to it. A row or a command needs two "
+                "descriptors, frames and signal blocks need three.",
             )
 
 
@@ -77,8 +77,8 @@ def _descriptors(modules: Mapping[str, ModuleConfig]) -> Counter[str]:
             if stream not in types:  # a mistake that is reported as such
                 continue
             if is_small(types[stream]):
-                counts[name] += 1
-                counts[each.source_module] += 1
+                counts[name] += 2
+                counts[each.source_module] += 2
             else:
                 counts[name] += 3
                 counts[each.source_module] += 2 if stream in arrays else 3

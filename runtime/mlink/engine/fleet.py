@@ -43,14 +43,14 @@ class StreamDescriptors:
 
     pipes_out: dict[str, list[int]] = field(default_factory=dict)
     queues_out: dict[str, list[int]] = field(default_factory=dict)
-    pipes_in: dict[str, int] = field(default_factory=dict)
+    pipes_in: dict[str, tuple[int, int]] = field(default_factory=dict)
     arrays_out: dict[str, list[int]] = field(default_factory=dict)
     arrays_in: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def owned(self) -> set[int]:
         """Return all descriptors, to close them once the worker has its copies."""
         return {
-            *self.pipes_in.values(),
+            *chain.from_iterable(self.pipes_in.values()),
             *chain.from_iterable(self.pipes_out.values()),
             *chain.from_iterable(self.arrays_out.values()),
             *chain.from_iterable(self.arrays_in.values()),
@@ -148,7 +148,10 @@ class Fleet(ClosesOnExit):
             spec,
             pipes_out={port: [pass_on(fd) for fd in fds] for port, fds in ends.pipes_out.items()},
             queues_out=ends.queues_out,
-            pipes_in={port: pass_on(fd) for port, fd in ends.pipes_in.items()},
+            pipes_in={
+                port: (pass_on(pipe), pass_on(store))
+                for port, (pipe, store) in ends.pipes_in.items()
+            },
             arrays_out={port: [pass_on(fd) for fd in fds] for port, fds in ends.arrays_out.items()},
             arrays_in={
                 port: (pass_on(memory), pass_on(records), pass_on(returned))

@@ -12,6 +12,7 @@ from typing import Any
 
 from mlink.engine.status import Failure, StreamStatus, SubscriptionStatus
 from mlink.tap.catalog import TAP_NAME
+from mlink.transport.records import LIKELY_QUEUE
 
 _MAX_LISTED = 200
 """Most gaps listed for one subscription; its total count is not limited."""
@@ -82,7 +83,7 @@ class GapWarnings:
                 now_s,
             )
             for each in stream.subscriptions:
-                queue = f"its queue of {each.queue_limit}" if each.queue_limit else "its queue"
+                queue = f"its queue{_size(each.queue_limit)}"
                 cause = "its process had ended" if each.module in gone else f"{queue} was full"
                 self._note(
                     (each.module, each.port, stream.name),
@@ -114,6 +115,12 @@ class GapWarnings:
         self._logged[key] = lost
         self._due_s[key] = now_s + _PERIOD_S
         self._log(key[0], logging.WARNING, f"{grown} item(s) {what}{total}")
+
+
+def _size(limit: int) -> str:
+    if limit == LIKELY_QUEUE:
+        return " (1 MB of small items, 64 MB of those above 4 kB)"
+    return f" of {limit}" if limit else ""
 
 
 def losses_as_failures(streams: Iterable[StreamStatus]) -> Iterator[Failure]:

@@ -17,7 +17,7 @@ from mlink.engine.plan import (
 from mlink.metadata import METADATA_LIMIT, decode_metadata
 from mlink.transport.codec import COMMANDS, HEADER_BYTES, is_small
 from mlink.transport.plan import StreamPlan
-from mlink.transport.records import LIKELY_RECORD_BYTES, PIPE_BYTES
+from mlink.transport.records import LIKELY_QUEUE
 from mlink.types import DataType
 
 
@@ -67,7 +67,7 @@ class Streams:
             metadata=self._metadata[edge.stream],
             stream=plan,
             feedback=edge.feedback,
-            counted=self.is_small(edge) and edge.queue is not None,
+            queue=(edge.queue or 0) if self.is_small(edge) else 0,
             lossless=self._types[edge.stream] in COMMANDS,
         )
 
@@ -85,7 +85,7 @@ class Streams:
         Queues of small items are pipes, bounded in bytes: the figure assumes an average record.
         """
         if self.is_small(edge):
-            return edge.queue or PIPE_BYTES // LIKELY_RECORD_BYTES
+            return edge.queue or LIKELY_QUEUE
         layout = self._layouts.get(edge.stream)
         return layout[1].get(edge, 0) if layout else 0
 

@@ -132,6 +132,10 @@ class ReceivingEnd:
         if self._emptied:  # sequence numbers show what was lost before this
             self._emptied = self._maybe_full = False
             self._waited = 0
+        self._note_more(amount)
+
+    def _note_more(self, amount: int) -> None:
+        """Note what belongs to the last read."""
         self._waited += amount
         if self._waited >= self._full_from:
             self._maybe_full = True

@@ -6,95 +6,123 @@ an item for its subscriber alone. Frames and signal blocks use shared memory (wr
 
 A record of at most PIPE_BUF bytes is written as a whole or not at all (pipe(7)):
 
-    u32   length of the payload; the top bit is set when more records of this item follow
+    u32   length of the payload; the top bit is set when it is in the store (store.py)
     u64   sequence number of the item in its stream, from 0
     …     payload, msgpack; of commands and rows after 8 bytes: when it was sent, ns of
           CLOCK_MONOTONIC
+
+Payloads that are too large for a record are in the subscription's store, and in a queue that counts
+items all are: so all records there have one size, and the pipe holds as many whatever their items.
 """
 
 from __future__ import annotations
 
 import fcntl
 import logging
+import mmap
 import os
 import select
 import struct
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlink.errors import StreamError
 from mlink.transport import codec
 from mlink.transport.counts import ReceivingEnd, SendingEnd, waiting_bytes
+from mlink.transport.store import StoreReader, StoreWriter, create_store
 from mlink.types import DataType
 
 RECORD = struct.Struct("<IQ")
 TIME = struct.Struct("<q")
-MORE = 1 << 31
-FRAGMENT_BYTES = select.PIPE_BUF - RECORD.size
+STORED = 1 << 31
+INLINE_BYTES = select.PIPE_BUF - RECORD.size
+LARGEST = codec.SMALL_ITEM_LIMIT + TIME.size
 READ_BYTES = 1 << 16
 
 PIPE_BYTES = 1 << 20
 """Bound of a queue: some 25,000 readings (and the most that an ordinary user gets)."""
-LIKELY_RECORD_BYTES = 40
+LIKELY_QUEUE = PIPE_BYTES // 40
+"""Readings in a queue that is bounded by bytes, about."""
+_RECORDS_PER_PAGE = mmap.PAGESIZE // RECORD.size
 _FULL_WAIT_S = 0.01
 
 log = logging.getLogger("mlink.transport")
 
 
-def open_pipe() -> tuple[int, int]:
-    """Make a pipe for one subscription; return its (read, write) descriptors.
+class QueuePipe(NamedTuple):
+    """The descriptors of one subscription to small items."""
 
-    Neither end blocks. The pipe holds PIPE_BYTES, or less when the user's share of pipe memory is
-    used up, which is logged.
+    read: int
+    write: int
+    store: int
+
+
+def open_pipe(queue: int = 0, name: str = "a queue") -> QueuePipe:
+    """Make the pipe and the store of one subscription.
+
+    No end blocks. The pipe holds PIPE_BYTES, or less when the user's share of pipe memory is used
+    up, which is logged.
+
+    Args:
+        queue: Items that it has to hold; 0 bounds it by bytes alone.
+        name: Whose it is, in messages.
     """
     read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    except OSError as error:  # over the user's share, /proc/sys/fs/pipe-user-pages-soft
+    # a page that is read is written to again only when it is empty
+    wanted = (-(-queue // _RECORDS_PER_PAGE) + 1) * mmap.PAGESIZE if queue else PIPE_BYTES
+    why = ""
+    for size in (wanted, min(wanted, PIPE_BYTES)):  # an ordinary user gets no more
+        if fcntl.fcntl(write_fd, fcntl.F_GETPIPE_SZ) >= size:
+            break
+        try:
+            fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, size)
+        except OSError as error:  # over the user's share, /proc/sys/fs/pipe-user-pages-soft
+            why = str(error.strerror)
+    held = fcntl.fcntl(write_fd, fcntl.F_GETPIPE_SZ)
+    if held < wanted:
+        items = (held // mmap.PAGESIZE - 1) * _RECORDS_PER_PAGE
         log.warning(
-            "a queue holds %d kB instead of %d kB: %s; raise fs.pipe-user-pages-soft with sysctl",
-            fcntl.fcntl(write_fd, fcntl.F_GETPIPE_SZ) >> 10,
-            PIPE_BYTES >> 10,
-            error.strerror,
+            "%s holds %s: %s; raise %s with sysctl",
+            name,
+            f"{items:,} items instead of {queue:,}"
+            if queue
+            else f"{held >> 10} kB instead of {wanted >> 10} kB",
+            why,
+            "fs.pipe-max-size" if wanted > PIPE_BYTES else "fs.pipe-user-pages-soft",
         )
-    return read_fd, write_fd
+    return QueuePipe(read_fd, write_fd, create_store())
 
 
 class _Queue:
-    """One subscription's pipe, and the bound on its items if the bench gives one.
+    """One subscription: its pipe and store, and the bound on its items if the bench gives one."""
 
-    The kernel counts the bytes that wait in a pipe. Which items those are follows from the sizes
-    of the items that were written last.
-    """
+    __slots__ = ("_room", "fd", "limit", "store")
 
-    __slots__ = ("_bytes", "_sizes", "fd", "limit")
-
-    def __init__(self, fd: int, limit: int) -> None:
+    def __init__(self, fd: int, store: int, limit: int) -> None:
         self.fd = fd
         self.limit = limit
-        self._sizes: deque[int] = deque()
-        self._bytes = 0
+        self.store = StoreWriter(store, LARGEST, limit)
+        self._room = 0
+        """Items that there is room for, as far as the kernel was asked."""
 
-    def is_full(self) -> bool:
-        """Return whether as many items wait as the bench allows."""
-        if not self.limit or len(self._sizes) < self.limit:
-            return False
-        waiting = waiting_bytes(self.fd)
-        while self._sizes and self._bytes > waiting:
-            self._bytes -= self._sizes.popleft()
-        return len(self._sizes) >= self.limit
+    def has_room(self, size: int) -> bool:
+        """Return whether a stored item may be added."""
+        if self.limit and self._room <= 0:
+            self._room = self.limit - waiting_bytes(self.fd) // RECORD.size
+            if self._room <= 0:
+                return False
+        return self.store.has_room(size)
 
-    def note(self, size: int, *, whole: bool) -> None:
-        """Note the bytes that were written for an item; what is not whole is no item."""
-        if not self.limit or not size:
-            return
-        self._bytes += size
-        if whole or not self._sizes:
-            self._sizes.append(size)
-        else:
-            self._sizes[-1] += size
+    def note(self) -> None:
+        """Note that a stored item was added."""
+        self.store.keep()
+        self._room -= 1
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        os.close(self.fd)
+        os.close(self.store.fd)
 
 
 class RecordWriter(SendingEnd):
@@ -104,7 +132,7 @@ class RecordWriter(SendingEnd):
 
     Args:
         data_type: Type of the stream's items, one that travels in pipes.
-        pipes: Write end of each subscription's pipe, owned.
+        pipes: Write end of each subscription's pipe, and its store; owned.
         queues: Number of items that each subscription may queue; 0 bounds it by bytes alone.
         while_full: Called in the thread that submits, until a full queue has room.
     """
@@ -112,16 +140,16 @@ class RecordWriter(SendingEnd):
     def __init__(
         self,
         data_type: DataType,
-        pipes: Sequence[int] = (),
+        pipes: Sequence[tuple[int, int]] = (),
         queues: Sequence[int] = (),
         *,
         while_full: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(data_type, len(pipes))
         self._queues = [
-            _Queue(fd, limit) for fd, limit in zip(pipes, queues or (0,) * len(pipes), strict=True)
+            _Queue(*pipe, limit)
+            for pipe, limit in zip(pipes, queues or (0,) * len(pipes), strict=True)
         ]
-        self._counts_items = any(queues)
         self.now_ns: Callable[[], int] = time.monotonic_ns
         """Clock of the times that travel with commands and rows."""
         self._while_full = while_full
@@ -148,56 +176,40 @@ class RecordWriter(SendingEnd):
             if self._timed:  # here, so that later items have later times
                 payload = TIME.pack(self.now_ns()) + payload
             size = len(payload)
-            if size > FRAGMENT_BYTES:
-                self._submit_large(payload)
-                return
+            if size > INLINE_BYTES:
+                self._check_size(payload)
             self._check_open()
-            record = RECORD.pack(size, self.sent) + payload
+            seq = self.sent
             self.sent += 1
-            if self._counts_items:
-                self._offer((record,))
-                return
+            record = RECORD.pack(size, seq) + payload if size <= INLINE_BYTES else b""
             for number, queue in enumerate(self._queues):
-                if not self._write(queue.fd, record):
+                if queue.limit or not record:
+                    sent = self._store(queue, seq, payload)
+                else:
+                    sent = self._write(queue.fd, record)
+                if not sent:
                     self.lost[number] += 1  # the reader sees the gap
 
-    def _submit_large(self, payload: bytes) -> None:
+    def _check_size(self, payload: bytes) -> None:
         size = len(payload) - (TIME.size if self._timed else 0)
         if size > codec.SMALL_ITEM_LIMIT:
             raise StreamError(
                 f"an item of {size} bytes is too large for a {self.data_type.value} "
-                f"stream (limit {codec.SMALL_ITEM_LIMIT})"
+                f"stream (limit {codec.SMALL_ITEM_LIMIT})",
+                remedy="Divide it into several items, or send it as a signal block or a frame.",
             )
-        parts = [
-            payload[start : start + FRAGMENT_BYTES]
-            for start in range(0, len(payload), FRAGMENT_BYTES)
-        ]
-        self._check_open()
-        records = [RECORD.pack(len(part) | MORE, self.sent) + part for part in parts[:-1]]
-        records.append(RECORD.pack(len(parts[-1]), self.sent) + parts[-1])
-        self.sent += 1
-        self._offer(records)
 
-    def _offer(self, records: Sequence[bytes]) -> None:
-        """Write an item's records to each subscription, and count those that it does not reach."""
-        for number, queue in enumerate(self._queues):
-            if not self._put(queue, records):
-                self.lost[number] += 1
-
-    def _put(self, queue: _Queue, records: Sequence[bytes]) -> bool:
-        """Write an item that a queue counts, or that takes several records."""
-        while queue.is_full():
+    def _store(self, queue: _Queue, seq: int, payload: bytes) -> bool:
+        """Write an item that is counted, or too large for a record."""
+        while not queue.has_room(len(payload)):
             if self._while_full is None:
                 return False
             self._while_full()
             time.sleep(_FULL_WAIT_S)
-        written = 0
-        for record in records:
-            if not self._write(queue.fd, record):
-                queue.note(written, whole=False)
-                return False  # the rest of an item that does not fit is not sent
-            written += len(record)
-        queue.note(written, whole=True)
+        record = RECORD.pack(len(payload) | STORED, seq)
+        if not queue.store.put(payload) or not self._write(queue.fd, record):
+            return False
+        queue.note()
         return True
 
     def _write(self, fd: int, record: bytes) -> bool:
@@ -218,7 +230,7 @@ class RecordWriter(SendingEnd):
         with self._lock:
             self.ended = True
             for queue in self._queues:
-                os.close(queue.fd)
+                queue.close()
             self._queues.clear()
 
 
@@ -231,29 +243,24 @@ class RecordReader(ReceivingEnd):
     Args:
         data_type: Type of the stream's items.
         fd: Read end of the pipe, owned.
-        one_by_one: Take no more out of the pipe than the next item: the sender counts the items
-            that wait there.
+        store: The subscription's store, owned.
+        queue: Items that may wait; 0 bounds them by bytes. With it, no more is taken out of the
+            pipe than the next item: the sender counts those that wait there.
     """
 
-    def __init__(self, data_type: DataType, fd: int, *, one_by_one: bool = False) -> None:
+    def __init__(self, data_type: DataType, fd: int, store: int, *, queue: int = 0) -> None:
         super().__init__(data_type)
         self.hung_up = False
         self._fd = fd
-        self._one_by_one = one_by_one
+        self._store = StoreReader(store, LARGEST, queue)
+        self._counted = bool(queue)
         self._buffer = b""
         self._at = 0
         self._drained = False
-        self._parts: list[bytes] = []
-        self._parts_seq = -1
         self._decode = codec.small_decoder(data_type)
         self._timed = data_type in codec.TIMED
-        if not one_by_one:  # a full pipe holds half of its size at least: pages may be half empty
-            self._full_from = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) // 4
-
-    @property
-    def doubtful(self) -> bool:
-        """See `ReceivingEnd`; true, too, while only a part of an item has arrived."""
-        return self._maybe_full or bool(self._parts)
+        # a full pipe holds half of its size at least: pages may be half empty
+        self._full_from = queue or fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) // 4
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
@@ -271,15 +278,10 @@ class RecordReader(ReceivingEnd):
             start = at + RECORD.size
             if start <= len(buffer):
                 word, seq = RECORD.unpack_from(buffer, at)
-                end = start + (word & ~MORE)
+                end = start if word & STORED else start + word
                 if end <= len(buffer):
                     self._at = end
-                    payload = buffer[start:end]
-                    if word & MORE or self._parts:
-                        whole = self._collect(seq, payload, more=bool(word & MORE))
-                        if whole is None:
-                            continue
-                        payload = whole
+                    payload = self._stored(word) if word & STORED else buffer[start:end]
                     if self._timed:
                         (self.sent_ns,) = TIME.unpack_from(payload)
                         payload = payload[TIME.size :]
@@ -289,45 +291,50 @@ class RecordReader(ReceivingEnd):
             if not self._fill():
                 return None
 
-    def _collect(self, seq: int, payload: bytes, *, more: bool) -> bytes | None:
-        """Join the records of an item; return None until it is complete."""
-        if seq != self._parts_seq:
-            self._parts.clear()  # the start of an item whose end found the pipe full
-        self._parts_seq = seq
-        self._parts.append(payload)
-        if more:
-            return None
-        whole = b"".join(self._parts)
-        self._parts.clear()
-        return whole
+    def _stored(self, word: int) -> bytes:
+        size = word & ~STORED
+        if not self._counted:
+            self._note_more(size)
+        return self._store.take(size)
 
-    def _fill(self) -> bool:
+    def _fill(self, limit: int = 0) -> bool:
         """Read from the pipe into the buffer; return whether there was something."""
         if self._drained:  # The last read emptied the pipe: report that once without a system call.
             self._drained = False
             return False
         try:
-            data = os.read(self._fd, RECORD.size if self._one_by_one else READ_BYTES)
-            if self._one_by_one and data:
-                data += os.read(self._fd, RECORD.unpack(data)[0] & ~MORE)
+            data = os.read(self._fd, limit or (RECORD.size if self._counted else READ_BYTES))
         except BlockingIOError:
             self._emptied = True
             return False
         if not data:
             self.hung_up = True
             return False
-        self._note_read(len(data))
-        self._emptied = self._drained = not self._one_by_one and len(data) < READ_BYTES
+        self._note_read(len(data) // RECORD.size if self._counted else len(data))
+        self._emptied = self._drained = not self._counted and len(data) < READ_BYTES
         rest = self._buffer[self._at :]
         self._buffer = rest + data if rest else data
         self._at = 0
         return True
 
     def read_ahead(self) -> None:
-        """Read all that is in the pipe into the buffer, to be received later."""
+        """Read all that waits into the buffer, to be received later; pipe and store are empty."""
         self._drained = False
-        while self._fill():
+        if not self._fill(READ_BYTES):
+            return
+        while self._fill(READ_BYTES):
             pass
+        whole, at = [], self._at
+        while at < len(self._buffer):
+            word, seq = RECORD.unpack_from(self._buffer, at)
+            end = at + RECORD.size + (0 if word & STORED else word)
+            record = self._buffer[at:end]
+            if word & STORED:
+                payload = self._stored(word)
+                record = RECORD.pack(len(payload), seq) + payload
+            whole.append(record)
+            at = end
+        self._buffer, self._at = b"".join(whole), 0
 
     def cut_off(self) -> None:
         """Receive nothing more, in a fork: the items are for the process that was forked."""
@@ -335,5 +342,6 @@ class RecordReader(ReceivingEnd):
         self._buffer, self._at = b"", 0
 
     def close(self) -> None:
-        """Close the pipe."""
+        """Close the pipe and the store."""
         os.close(self._fd)
+        os.close(self._store.fd)

@@ -38,7 +38,7 @@ class Connection:
     channel: Channel[EngineMessages]
     doorbell: Doorbell
     pipes_out: dict[str, list[int]]
-    pipes_in: dict[str, int]
+    pipes_in: dict[str, tuple[int, int]]
     arrays_out: dict[str, list[int]]
     arrays_in: dict[str, tuple[int, int, int]]
     printed: LineSender
@@ -61,7 +61,10 @@ def adopt(spec: WorkerSpec, descriptors: list[int]) -> Connection:
             port: [descriptors[position] for position in positions]
             for port, positions in spec.pipes_out.items()
         },
-        pipes_in={port: descriptors[position] for port, position in spec.pipes_in.items()},
+        pipes_in={
+            port: (descriptors[pipe], descriptors[store])
+            for port, (pipe, store) in spec.pipes_in.items()
+        },
         arrays_out={
             port: [descriptors[position] for position in positions]
             for port, positions in spec.arrays_out.items()

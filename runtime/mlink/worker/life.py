@@ -121,8 +121,8 @@ class Worker:
             fd = records
             port.connect(plan.stream, memory, records, returned)
         else:
-            fd = self._connection.pipes_in[port_id]
-            port.connect_pipe(fd, lossless=plan.lossless, counted=plan.counted)
+            fd, store = self._connection.pipes_in[port_id]
+            port.connect_pipe(fd, store, lossless=plan.lossless, queue=plan.queue)
         self.host.watch(fd, port)
 
     def _connect_feedback(self, port_id: str, plan: InputPlan) -> None:

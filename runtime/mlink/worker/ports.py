@@ -106,16 +106,17 @@ class WorkerInput:
         """
         return self._reader is not None and self._reader.hung_up
 
-    def connect_pipe(self, fd: int, *, lossless: bool, counted: bool = False) -> None:
+    def connect_pipe(self, fd: int, store: int, *, lossless: bool, queue: int = 0) -> None:
         """Open the subscription to a stream of small items.
 
         Args:
             fd: The pipe's reading end; owned by the input from then on.
+            store: The subscription's store; owned, too.
             lossless: Whether a gap ends the run, as of commands.
-            counted: Whether to read one item at a time, so that a queue of N items has no more.
+            queue: Items that may wait; 0 bounds them by bytes.
         """
         self._lossless = lossless
-        self._reader = RecordReader(self.data_type, fd, one_by_one=counted)
+        self._reader = RecordReader(self.data_type, fd, store, queue=queue)
 
     def connect(self, plan: StreamPlan, memory: int, records: int, returned: int) -> None:
         """Open the subscription to a stream in shared memory, with its three descriptors.
@@ -323,8 +324,9 @@ class WorkerOutput:
         return 0 if self._writer is None else self._writer.skipped
 
     def open_pipes(self, pipes: list[int], queues: list[int]) -> None:
-        """Begin a stream of small items, with a pipe to each subscriber."""
-        self._writer = RecordWriter(self.data_type, pipes, queues, while_full=self.while_full)
+        """Begin a stream of small items, with the pipe and the store of each subscription."""
+        ends = list(zip(pipes[::2], pipes[1::2], strict=True))
+        self._writer = RecordWriter(self.data_type, ends, queues, while_full=self.while_full)
         self._writer.note = self.note
         if self.now_ns is not None:
             self._writer.now_ns = self.now_ns

@@ -210,6 +210,25 @@ def test_the_dataset_of_a_killed_recorder_has_all_that_did_not_reach_it(bench: B
     assert not verify_recording(result.recording_dir).ok
 
 
+@pytest.mark.parametrize("queue", [40, None])
+def test_a_queue_holds_as_many_large_rows_as_it_states(
+    bench: BenchRunner, queue: int | None
+) -> None:
+    """They are sent at once, before the table takes the first."""
+    end = f'{{ from = "source.out", queue = {queue} }}' if queue else '"source.out"'
+    text = CHAIN.replace('"middle.out"', end)
+    source = """
+import syntalos_mlink as syl
+out = syl.get_output_port("out")
+def start():
+    for number in range(40):
+        out.submit([number, "x" * (999_000 - number * 20_000)])
+"""
+    result = bench.write(text, source=source, middle=FORWARD).run(1.0, strict=True)
+    assert result.success, result.failures
+    assert check(bench, result)["rows.rows"]["received"] == 40
+
+
 def test_a_strict_run_that_loses_nothing_succeeds(bench: BenchRunner) -> None:
     source = BURST.replace("5000", "500")
     result = bench.write(CHAIN, source=source, middle=FORWARD).run(1.0, strict=True)

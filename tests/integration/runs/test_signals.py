@@ -16,6 +16,7 @@ from mlink.cli import app
 from mlink.recording.care.verify import verify_recording
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.manifest import read_toml
+from tests.integration.runs.test_nothing_left import wait_for_none
 from tests.integration.runs.test_terminals import (
     TIMEOUT_S,
     check_recording,
@@ -61,8 +62,13 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("name", [*FAULTS, "SIGKILL"])
-def test_a_fault_of_the_engine_leaves_what_a_kill_leaves(tmp_path: Path, name: str) -> None:
+def test_a_fault_of_the_engine_leaves_what_a_kill_leaves(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The recorders close their files; the recording itself is closed by `mlink repair`."""
+    mark = tmp_path / "runs"
+    mark.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(mark))
     number = getattr(signal, name)
     with mlink_run(tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         wait_for_rows(tmp_path, 200)
@@ -73,9 +79,10 @@ def test_a_fault_of_the_engine_leaves_what_a_kill_leaves(tmp_path: Path, name: s
         while "row_count" not in read_toml(recording / "rows" / "attributes.toml"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+    wait_for_none(mark)  # of its workers: the table's manifest comes last
     assert read_toml(recording / "attributes.toml")["failure_reason"] == UNCLOSED
-    levels = {each.level: each.dataset for each in verify_recording(recording).findings}
-    assert levels == {"unfinished": ""}
+    found = [(each.level, each.dataset) for each in verify_recording(recording).findings]
+    assert found == [("unfinished", "")]
     repaired = CliRunner().invoke(app, ["repair", str(recording)])
     assert repaired.exit_code == 0, repaired.output
     assert verify_recording(recording).intact

@@ -81,9 +81,9 @@ def test_a_workers_spec_gives_the_position_of_each_descriptor(fleet, server):
     fleet.fork(
         spec_of("a"),
         StreamDescriptors(
-            pipes_out={"rows": [31, 32]},
+            pipes_out={"rows": [31, 34, 32, 35]},
             queues_out={"rows": [0, 10]},
-            pipes_in={"commands": 33},
+            pipes_in={"commands": (33, 36)},
             arrays_out={"video": [41, 42, 43]},
             arrays_in={"frames": (51, 52, 53)},
         ),
@@ -91,12 +91,12 @@ def test_a_workers_spec_gives_the_position_of_each_descriptor(fleet, server):
     ((spec, passed),) = server[0].requests
     own = [a.worker_sock.fileno(), a.doorbell.fileno(), a.output.write_fd]
     assert passed[:3] == own
-    assert [passed[position] for position in spec.pipes_out["rows"]] == [31, 32]
-    assert passed[spec.pipes_in["commands"]] == 33
+    assert [passed[position] for position in spec.pipes_out["rows"]] == [31, 34, 32, 35]
+    assert tuple(passed[position] for position in spec.pipes_in["commands"]) == (33, 36)
     assert spec.queues_out == {"rows": [0, 10]}
     assert [passed[position] for position in spec.arrays_out["video"]] == [41, 42, 43]
     assert tuple(passed[position] for position in spec.arrays_in["frames"]) == (51, 52, 53)
-    assert len(passed) == 12
+    assert len(passed) == 15
 
 
 def test_messages_come_in_their_order_with_their_worker(fleet):

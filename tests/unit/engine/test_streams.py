@@ -9,7 +9,7 @@ from mlink.engine.streams import Streams
 from mlink.metadata import MetaSize, encode_metadata
 from mlink.module import Category
 from mlink.transport.codec import HEADER_BYTES
-from mlink.transport.records import LIKELY_RECORD_BYTES, PIPE_BYTES
+from mlink.transport.records import LIKELY_QUEUE
 from mlink.types import DataType
 from tests.support.engine_fakes import bench_of, module
 
@@ -101,9 +101,7 @@ def test_only_commands_must_not_be_lost(streams):
 def test_the_limit_of_a_queue_is_known_when_the_stream_is_laid_out(streams):
     video, readings = (edge_into(streams, "loop", port) for port in ("video", "readings"))
     assert streams.queue_limit(readings) == 12
-    assert streams.queue_limit(edge_into(streams, "rec", "rows")) == (
-        PIPE_BYTES // LIKELY_RECORD_BYTES
-    )
+    assert streams.queue_limit(edge_into(streams, "rec", "rows")) == LIKELY_QUEUE
     assert streams.queue_limit(video) == 0
     prepare(streams, CAM)
     assert streams.queue_limit(video) >= 8

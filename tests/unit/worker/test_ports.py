@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from mlink.control import InputCount
@@ -17,11 +19,11 @@ class Link:
     """An input and the writer of its pipe."""
 
     def __init__(self, *, lossless: bool = False) -> None:
-        read_fd, write_fd = open_pipe()
-        self.writer = RecordWriter(DataType.LineReading, [write_fd])
+        pipe = open_pipe()
+        self.writer = RecordWriter(DataType.LineReading, [(pipe.write, os.dup(pipe.store))])
         self.input = WorkerInput(PortSpec("in", DataType.LineReading))
         self.input.source = "board.readings"
-        self.input.connect_pipe(read_fd, lossless=lossless)
+        self.input.connect_pipe(pipe.read, pipe.store, lossless=lossless)
         self.items: list[LineReading] = []
         self.input.on_item = self.items.append
         self.gaps: list[int] = []
@@ -239,13 +241,13 @@ def test_an_unconnected_input_has_nothing():
 
 
 def test_an_output_refuses_items_before_the_run_starts_and_after_its_end():
-    read_fd, write_fd = open_pipe()
+    pipe = open_pipe()
     port = WorkerOutput(PortSpec("out", DataType.LineReading))
     with pytest.raises(StreamError, match=r"'out'.*not started"):
         port.submit(LineReading(7, 0, 0))
     port.note_lost(3)
     assert (port.end(), port.sent, port.connected) == (0, 0, False)
-    port.open_pipes([write_fd], [0])
+    port.open_pipes([pipe.write, os.dup(pipe.store)], [0])
     assert port.connected
     port.submit(LineReading(7, 0, 0))
     port.note_lost(3)
@@ -257,5 +259,5 @@ def test_an_output_refuses_items_before_the_run_starts_and_after_its_end():
         port.loan_frame((2, 2))
     port.close()
     reader = WorkerInput(PortSpec("in", DataType.LineReading))
-    reader.connect_pipe(read_fd, lossless=False)
+    reader.connect_pipe(pipe.read, pipe.store, lossless=False)
     reader.close()

@@ -13,7 +13,8 @@ from mlink.errors import MlinkError
 
 _PER_MODULE = 5
 """Both ends of its control channel and of the pipe of its output, and its doorbell."""
-_PER_PIPE = 2
+_PER_PIPE = 3
+"""A pipe, and a store."""
 _PER_ARRAYS = 5
 """Two pipes, and the memory of the stream."""
 _OTHERS = 24

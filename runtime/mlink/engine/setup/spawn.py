@@ -63,10 +63,11 @@ def _wire(bench: Bench, streams: Streams) -> dict[str, StreamDescriptors]:
     for edge in streams.edges:
         source, target = wiring[edge.source], wiring[edge.target]
         if streams.is_small(edge):
-            read_fd, write_fd = open_pipe()
-            source.pipes_out.setdefault(edge.source_port, []).append(write_fd)
-            source.queues_out.setdefault(edge.source_port, []).append(edge.queue or 0)
-            target.pipes_in[edge.target_port] = read_fd
+            queue = edge.queue or 0
+            pipe = open_pipe(queue, f"the queue of {edge.target}.{edge.target_port}")
+            source.pipes_out.setdefault(edge.source_port, []).extend((pipe.write, pipe.store))
+            source.queues_out.setdefault(edge.source_port, []).append(queue)
+            target.pipes_in[edge.target_port] = (pipe.read, pipe.store)
             continue
         ends = source.arrays_out.get(edge.source_port)
         if ends is None:
