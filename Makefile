@@ -28,7 +28,7 @@ test: setup
 	@status=0; \
 	$(BIN)/pytest -n auto --maxprocesses 4 -m "not long and not real_time" \
 		|| status=$$?; \
-	$(BIN)/pytest -n 4 --dist loadfile -m "mostly_waits and not long" tests/integration \
+	$(BIN)/pytest -n 4 --dist loadfile -m "mostly_waits and not long" $(REAL_TIME) \
 		|| status=$$?; \
 	$(BIN)/pytest -m "real_time and not mostly_waits and not long" $(REAL_TIME) || status=$$?; \
 	exit $$status

@@ -112,6 +112,7 @@ def test_readings_that_noise_has_swallowed_are_missing(recorded: Path) -> None:
     assert [time for time in times if time > end]
 
 
+@pytest.mark.mostly_waits
 @pytest.mark.parametrize(
     ("fault", "reported"),
     [
@@ -141,6 +142,7 @@ def test_what_is_wrong_with_a_fault_is_reported_with_a_remedy(
     assert "[[faults]] 1" in str(raised.value)
 
 
+@pytest.mark.mostly_waits
 def test_faults_of_real_devices_are_refused_before_the_run(tmp_path: Path) -> None:
     path = bench_with(tmp_path, FAULTS)
     lab = tmp_path / "lab.toml"
@@ -150,11 +152,13 @@ def test_faults_of_real_devices_are_refused_before_the_run(tmp_path: Path) -> No
     assert "'uno' is /dev/ttyACM0, but 'line-noise' needs a virtual device" in str(raised.value)
 
 
+@pytest.mark.mostly_waits
 def test_a_table_where_a_list_is_due_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="Write each fault as a table"):
         load_bench(bench_with(tmp_path, '\n[faults]\nkind = "stall"\n'))
 
 
+@pytest.mark.mostly_waits
 def test_a_fault_that_cannot_be_made_is_logged_and_recorded_and_the_run_goes_on(
     tmp_path: Path,
 ) -> None:
@@ -284,6 +288,7 @@ def test_a_fault_that_fits_nothing_is_reported(bench):
     assert outcome.counts == {"passed": 8}, outcome.text
 
 
+@pytest.mark.mostly_waits
 def test_the_faults_of_the_bench_file_are_on_a_tests_channel_among_its_own(tmp_path: Path) -> None:
     path = bench_with(tmp_path, FAULTS.replace("at_sec = 1.0", "at_sec = 0.9"))
     run = BenchRun(load_bench(path), RunOptions(out_dir=tmp_path / "out"))
@@ -319,6 +324,7 @@ def test_the_faults_of_the_bench_file_are_on_a_tests_channel_among_its_own(tmp_p
     }  # fmt: skip
 
 
+@pytest.mark.mostly_waits
 def test_a_tests_fault_leaves_the_bench_files_fault_of_the_same_camera_as_it_is(
     inner: Callable[..., Outcome],
 ) -> None:
@@ -339,6 +345,7 @@ def test_frozen_and_late(bench, board, camera):
     assert outcome.counts == {"passed": 1}, outcome.text
 
 
+@pytest.mark.mostly_waits
 def test_a_brown_out_puts_the_light_out_and_the_board_comes_back(
     inner: Callable[..., Outcome],
 ) -> None:
@@ -359,6 +366,7 @@ def test_brown_out(bench, board):
     assert outcome.counts == {"passed": 1}, outcome.text
 
 
+@pytest.mark.mostly_waits
 def test_a_skewed_clock_of_a_board_is_seen_in_its_cycles(tmp_path: Path) -> None:
     path = bench_with(tmp_path, "")
     run = BenchRun(load_bench(path), RunOptions(record=False))
@@ -415,6 +423,7 @@ def test_a_slow_disk_slows_what_a_process_writes_there(tmp_path: Path) -> None:
         process.stdin.close()
 
 
+@pytest.mark.mostly_waits
 def test_a_recorder_on_a_slow_disk_falls_behind_and_loses_nothing(tmp_path: Path) -> None:
     fault = (
         '\n[[faults]]\nat_sec = 0.2\nfor_sec = 1.0\nkind = "slow-disk"\ntarget = "video"\n'

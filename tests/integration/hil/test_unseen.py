@@ -43,6 +43,7 @@ def test_no_bad_row_comes(bench):
 """
 
 
+@pytest.mark.mostly_waits
 @pytest.mark.parametrize("number", [150_000, 1000])
 def test_a_row_that_the_tap_lost_is_not_one_that_never_came(tmp_path: Path, number: int) -> None:
     (tmp_path / "bench.toml").write_text(BENCH)
