@@ -12,7 +12,7 @@ TOLERANCE_NS = 2_000_000
 _TOLERANCE_PART = 20
 _BITS = 6
 """Leading bits of a delay that are kept: quantiles are at most 3 % too low."""
-_WARN_PAUSE_S = 1.0
+_WARN_PAUSE_NS = 1_000_000_000
 
 
 class Lateness:
@@ -68,13 +68,17 @@ class Intervals:
 
     Args:
         warn: Called with a warning.
+        now_ns: Returns the present time, ns; virtual in virtual time, so that two runs warn alike.
     """
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, warn: Callable[[str], None], now_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self.missed = 0
         """How many were not kept: off by more than 2 ms, and by more than a twentieth."""
         self._warn = warn
-        self._warn_at = 0.0
+        self._now_ns = now_ns
+        self._warn_at_ns = 0
 
     def check(self, asked_ns: int, off_ns: int, text: str) -> None:
         """Compare an interval with the one that was asked for.
@@ -88,9 +92,9 @@ class Intervals:
         if off <= TOLERANCE_NS or off * _TOLERANCE_PART <= asked_ns:
             return
         self.missed += 1
-        now = time.monotonic()
-        if now >= self._warn_at:
-            self._warn_at = now + _WARN_PAUSE_S
+        now_ns = self._now_ns()
+        if now_ns >= self._warn_at_ns:
+            self._warn_at_ns = now_ns + _WARN_PAUSE_NS
             text = text.format(asked=_msec(asked_ns), made=_msec(asked_ns + off_ns))
             self._warn(f"{text} ({self.missed} interval(s) not kept so far)")
 

@@ -7,7 +7,6 @@ import random
 
 import pytest
 
-from mlink import lateness
 from mlink.lateness import Intervals, Lateness
 
 MS = 1_000_000
@@ -64,13 +63,12 @@ def test_an_interval_may_be_off_by_2_ms_or_a_twentieth(asked: int, off: int, kep
     assert intervals.missed == len(warnings) == (not kept)
 
 
-def test_warnings_come_once_a_second_with_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr(lateness.time, "monotonic", lambda: now)
+def test_warnings_come_once_a_second_of_the_given_clock_with_the_count() -> None:
+    now_ns = 0
     warnings: list[str] = []
-    intervals = Intervals(warnings.append)
+    intervals = Intervals(warnings.append, lambda: now_ns)
     for step in range(30):
-        now = 100 + step / 10
+        now_ns = 100_000 * MS + step * 100 * MS
         intervals.check(50 * MS, -49 * MS, "made {asked} in {made}")
     assert intervals.missed == 30
     assert warnings == [

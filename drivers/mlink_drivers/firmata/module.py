@@ -60,7 +60,7 @@ class FirmataModule(Module[FirmataSettings]):
         reflexes = ReflexRows(outputs["reflexes"], clock)
         self._rows = (events, self._replies, pulses, reflexes)
         self._pulse_rows = pulses
-        self._punctuality = Punctuality(self.log.warning)
+        self._punctuality = Punctuality(self.log.warning, self.context.waiting.now_ns)
         self._events = events
         self._readings = Readings(
             outputs["fmdata"],

@@ -88,7 +88,7 @@ class LineCommands:
         self._chip = chip
         self._lock = threading.Lock()
         self._writer = LineWriter(session)
-        self._punctuality = punctuality or Punctuality(on_warning)
+        self._punctuality = punctuality or Punctuality(on_warning, session.waiting.now_ns)
         self.pulses = PulseTimer(
             self._writer.write,
             session.waiting,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -22,13 +23,16 @@ class Punctuality:
     Args:
         warn: Called with a warning when an interval was not kept, at most once a second each for
             commands and pulses.
+        now_ns: Returns the present time, ns; virtual in virtual time.
     """
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, warn: Callable[[str], None], now_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._sent: Final = Lateness()
         self._executed: Final = Lateness()
-        self._commands: Final = Intervals(warn)
-        self._pulses: Final = Intervals(warn)
+        self._commands: Final = Intervals(warn, now_ns)
+        self._pulses: Final = Intervals(warn, now_ns)
         self._last: dict[int, tuple[int, int]] = {}
         """Line → (asked ns, delay ns) of its last write."""
 
