@@ -123,7 +123,7 @@ def test_a_hanging_encoder_is_named_and_the_other_recorder_has_every_frame(
 ) -> None:
     (bench.folder / "sitecustomize.py").write_text(HANGING_ENCODER)
     monkeypatch.setenv("PYTHONPATH", str(bench.folder))
-    result = bench.write(TWO_RECORDERS).run(2.0)
+    result = bench.write(TWO_RECORDERS).run(2.0, stop_grace_s=2.0)
     assert [failure.module for failure in result.failures] == ["hangs"], result.failures
     (failure,) = result.failures
     assert "sitecustomize.py:11 (hang)" in failure.message
