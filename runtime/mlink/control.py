@@ -5,6 +5,8 @@ A channel (`mlink.channel`) carries each as one packet: texts are truncated so t
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from mlink.devices import DeviceEndpoint
@@ -21,6 +23,10 @@ NO_TIME = -1
 """In `Waits`: the module waits for items only, not for a time."""
 
 
+HANDLER_TIMES = "handler_times"
+"""Attribute of recordings: module → input → the times that its handler took, as a `Cost`."""
+
+
 class InputPlan(msgspec.Struct, frozen=True):
     """What a worker needs to open a subscription: its source, metadata, layout and queue."""
 
@@ -34,6 +40,17 @@ class InputPlan(msgspec.Struct, frozen=True):
     """Small items: how many may wait, which the sender counts in the pipe; 0: a number of bytes."""
     lossless: bool = False
     """Whether a lost item ends the run (commands)."""
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """Times that a module takes for an item, each with how often it took it."""
+
+    usec: list[Annotated[int, msgspec.Meta(ge=0)]]
+    count: list[Annotated[int, msgspec.Meta(ge=1)]]
+
+    def __post_init__(self) -> None:
+        if not self.usec or len(self.usec) != len(self.count):
+            raise ValueError("a cost has as many counts as times, and at least one")
 
 
 class WorkerSpec(msgspec.Struct, frozen=True):
@@ -90,8 +107,14 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """Whether the module runs in virtual time, in turns."""
     time_created: str = ""
     """Creation time that files are given (ISO 8601); "" is now."""
-    cost_usec: int = 0
-    """In virtual time: time in µs that the module takes for each item before it handles it."""
+    costs: dict[str, Cost] = {}
+    """In virtual time: input → time that the module takes for an item before it handles it."""
+    seed: int = 0
+    """In virtual time: seed of what the run draws."""
+    dataset_attributes: dict[str, str] = {}
+    """Attributes of each dataset that the module makes."""
+    time_handlers: bool = False
+    """Whether to take the times of the module's handlers."""
     warn_nondeterminism: bool = False
     """Whether to warn of lines of a script that make two runs in virtual time differ."""
 
@@ -289,6 +312,8 @@ class Finished(WorkerMessage, frozen=True):
     """Items that did not get into each subscription, by output, in the order of the bench."""
     skipped: dict[str, int] = {}
     """Items that the source lost before it could send them, by output; without zeros."""
+    handled: dict[str, dict[int, int]] = {}
+    """Input → time in µs that its handler took → how often, rounded down to 3 %."""
 
 
 class Closed(WorkerMessage, frozen=True):

@@ -1,4 +1,4 @@
-"""How late something was that had been asked for at a certain time, in bounded memory."""
+"""Distributions of durations in bounded memory: how late something was, how long it took."""
 
 from __future__ import annotations
 
@@ -15,31 +15,27 @@ _BITS = 6
 _WARN_PAUSE_NS = 1_000_000_000
 
 
-class Lateness:
-    """The distribution of delays; `note` belongs to one thread."""
+class Distribution:
+    """The distribution of durations; `note` belongs to one thread."""
 
     def __init__(self) -> None:
-        self.late = 0
-        """How many were more than LATE_NS late."""
         self.max_ns = 0
-        self._counts: dict[int, int] = {}
-        """Delay in µs, rounded down to its leading bits → how many."""
+        self.counts: dict[int, int] = {}
+        """Duration in µs, rounded down to its leading bits → how many."""
 
-    def note(self, delay_ns: int) -> None:
-        """Add a delay; a negative one, by the uncertainty of a clock, counts as none."""
-        if delay_ns > self.max_ns:
-            self.max_ns = delay_ns
-        if delay_ns > LATE_NS:
-            self.late += 1
-        usec = delay_ns // 1000 if delay_ns > 0 else 0
+    def note(self, duration_ns: int) -> None:
+        """Add a duration; a negative one, by the uncertainty of a clock, counts as none."""
+        if duration_ns > self.max_ns:
+            self.max_ns = duration_ns
+        usec = duration_ns // 1000 if duration_ns > 0 else 0
         drop = usec.bit_length() - _BITS
         if drop > 0:
             usec = usec >> drop << drop
-        self._counts[usec] = self._counts.get(usec, 0) + 1
+        self.counts[usec] = self.counts.get(usec, 0) + 1
 
     def quantile_usec(self, part: float) -> int:
-        """Return the delay in µs that this part of all delays did not exceed; 0 without any."""
-        counts = sorted(self._counts.items())
+        """Return the duration in µs that this part of all did not exceed; 0 without any."""
+        counts = sorted(self.counts.items())
         left = part * sum(count for _, count in counts)
         for usec, count in counts:
             left -= count
@@ -47,13 +43,28 @@ class Lateness:
                 return usec
         return 0
 
+
+class Lateness(Distribution):
+    """The distribution of delays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late = 0
+        """How many were more than LATE_NS late."""
+
+    def note(self, duration_ns: int) -> None:
+        """Add a delay; a negative one, by the uncertainty of a clock, counts as none."""
+        super().note(duration_ns)
+        if duration_ns > LATE_NS:
+            self.late += 1
+
     def figures(self, name: str) -> dict[str, float]:
         """Return the figures for a run's summary; none when nothing was noted.
 
         Args:
             name: What was late, such as "command".
         """
-        if not self._counts:
+        if not self.counts:
             return {}
         return {
             f"{name}_late_p50_usec": self.quantile_usec(0.5),

@@ -21,7 +21,7 @@ def test_quantiles_are_at_most_three_percent_too_low() -> None:
     for part in (0.01, 0.5, 0.99):
         exact = sorted(values)[math.ceil(part * len(values)) - 1] / 1000
         assert 0.96 * exact <= delays.quantile_usec(part) <= exact
-    assert len(delays._counts) < 1500  # 32 for each doubling
+    assert len(delays.counts) < 1500  # 32 for each doubling
 
 
 def test_figures_have_quantiles_maximum_and_the_number_of_late_ones() -> None:

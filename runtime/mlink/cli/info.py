@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -66,6 +66,10 @@ def show(summary: RecordingSummary, console: Console) -> None:
     console.print(_outcome(summary))
     people = f" by {', '.join(summary.authors)}" if summary.authors else ""
     console.print(Text(f"recorded {summary.time_created}{people} with {summary.generator}"))
+    if summary.attributes.get("time") == "virtual":
+        console.print(
+            Text(f"in virtual time{_parameters(summary.attributes)}: simulated latencies")
+        )
     for key in ("subject_id", "subject_comment", "machine_node"):
         if summary.attributes.get(key):
             console.print(Text(f"{key.replace('_', ' ')}: {summary.attributes[key]}"))
@@ -86,6 +90,18 @@ def _outcome(summary: RecordingSummary) -> Text:
     if summary.success:
         return Text(f"completed{length}", "green")
     return Text(f"failed{length}: {summary.failure_reason}", "red")
+
+
+def _parameters(attributes: dict[str, Any]) -> str:
+    """Return seed and costs of a run in virtual time, as a part of a line."""
+    known = [f"seed {attributes['seed']}"] if "seed" in attributes else []
+    fixed, measured = (attributes.get(key) for key in ("cost_usec", "cost"))
+    if isinstance(fixed, dict):
+        known += [f"cost of {name} {usec} µs" for name, usec in fixed.items()]
+    for name, cost in measured.items() if isinstance(measured, dict) else ():
+        if isinstance(cost, dict):
+            known.append(f"cost of {name} as in {cost.get('measured')}")
+    return f" ({', '.join(known)})" if known else ""
 
 
 def _dataset_table(datasets: list[DatasetSummary]) -> Table:

@@ -123,7 +123,7 @@ class LiveView(LogView):
 
 def plain_line(status: RunStatus, duration_s: float | None) -> str:
     """Return a status as one line."""
-    parts = [f"{_elapsed(status.elapsed_s, duration_s):>8}  {_PHASES[status.phase]}"]
+    parts = [f"{_elapsed(status, duration_s):>8}  {_PHASES[status.phase]}"]
     used = [stream for stream in status.streams if not stream.unused]
     parts += [f"{stream.name} {stream.sent} ({stream.rate_hz:.1f}/s)" for stream in used]
     if status.streams:
@@ -137,7 +137,7 @@ def live_table(status: RunStatus, bench_name: str, duration_s: float | None) -> 
     """Return a status as a table of streams, followed by the status texts of the modules."""
     title = Text(bench_name, style="bold")
     title.append(f"  {_PHASES[status.phase]}", style="green" if status.phase is Phase.RUN else "")
-    title.append(f"  {_elapsed(status.elapsed_s, duration_s)}")
+    title.append(f"  {_elapsed(status, duration_s)}")
     if status.phase is Phase.RUN:
         title.append("  Ctrl-C ends the run", style="dim")
     lines: list[RenderableType] = [Text(""), title]
@@ -173,7 +173,7 @@ def _subscription(subscription: SubscriptionStatus) -> tuple[Text, str, Text, Te
     )
 
 
-def _elapsed(elapsed_s: float, duration_s: float | None) -> str:
-    if duration_s is None:
-        return f"{elapsed_s:.1f} s"
-    return f"{elapsed_s:.1f}/{duration_s:g} s"
+def _elapsed(status: RunStatus, duration_s: float | None) -> str:
+    of = "" if duration_s is None else f"/{duration_s:g}"
+    kind = " virtual" if status.time == "virtual" else ""
+    return f"{status.elapsed_s:.1f}{of} s{kind}"

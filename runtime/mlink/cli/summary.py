@@ -54,7 +54,8 @@ def print_outcome(result: RunResult, console: Console, *, debug: bool = False) -
 
 
 def _outcome(result: RunResult) -> Text:
-    length = f" after {result.duration_s:.1f} s" if result.duration_s else ""
+    kind = " of virtual time" if result.time == "virtual" else ""
+    length = f" after {result.duration_s:.1f} s{kind}" if result.duration_s else ""
     if result.success:
         text = Text(f"✔ The run completed{length}", style="bold green")
     else:

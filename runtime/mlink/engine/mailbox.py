@@ -90,6 +90,7 @@ class RunMessages:
             case control.Finished():
                 worker.sent, worker.received = message.sent, message.received
                 worker.lost, worker.skipped = message.lost, message.skipped
+                worker.handled = message.handled
                 worker.advance(State.FINISHED)
             case control.Closed():
                 worker.closed = True

@@ -6,12 +6,16 @@ import contextlib
 import logging
 import platform
 import shutil
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import IO
 
+import msgspec
+
 from mlink import __version__
 from mlink.bench import Bench
+from mlink.control import HANDLER_TIMES, Cost
 from mlink.engine.gaps import GapLog
 from mlink.engine.options import RunOptions
 from mlink.engine.status import RunResult, RunStatus
@@ -60,6 +64,7 @@ class Recording:
         self._options = options
         self._gaps = GapLog()
         self._priorities: dict[str, str] = {}
+        self._handler_times: dict[str, dict[str, Cost]] = {}
         try:
             self._collection: Collection = create_collection(
                 self.path,
@@ -216,6 +221,14 @@ class Recording:
         """Keep the nice value of a module's process for the manifest."""
         self._priorities[module] = f"nice {nice}"
 
+    def note_handler_times(self, module: str, handled: Mapping[str, Mapping[int, int]]) -> None:
+        """Keep the times that a module's handlers took for the manifest: input → µs → how often."""
+        if handled:
+            self._handler_times[module] = {
+                port: Cost(sorted(times), [times[usec] for usec in sorted(times)])
+                for port, times in handled.items()
+            }
+
     def watch(self, status: RunStatus) -> None:
         """Compare the counts of a snapshot with the last one, to list losses by time."""
         self._gaps.watch(status.streams, status.elapsed_s)
@@ -278,6 +291,7 @@ class Recording:
             ],
             "reports": result.reports,
             "hints": result.hints,
+            HANDLER_TIMES: msgspec.to_builtins(self._handler_times),
             "priorities": self._priorities
             | {  # a camera reports the priority of its capture thread
                 module: report["priority"]

@@ -106,14 +106,17 @@ class Reporter:
         bench: The bench that runs.
         streams: Its streams.
         observer: Called with status, logs and printed lines.
+        kind: Kind of time, as in `RunResult.time`.
     """
 
-    def __init__(self, bench: Bench, streams: Streams, observer: RunObserver) -> None:
+    def __init__(
+        self, bench: Bench, streams: Streams, observer: RunObserver, *, kind: str = "real"
+    ) -> None:
         self.recording: Recording | None = None
         self._bench = bench
         self._streams = streams
         self._observer = observer
-        self._status = RunStatus()
+        self._status = RunStatus(time=kind)
         self._reports: dict[str, dict[str, float | str]] = {}
         self._hints: dict[str, list[str]] = {}
         self._last_lines: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_LAST_LINES))
@@ -285,6 +288,7 @@ class Reporter:
             reports=self._in_bench_order(self._reports),
             hints=[] if failures else list(chain(*self._in_bench_order(self._hints).values())),
             start_to_first_item_s=(first - self._begun_ns) / 1e9 if first else None,
+            time=self._status.time,
         )
 
     def _in_bench_order(self, by_module: Mapping[str, ValueT]) -> dict[str, ValueT]:

@@ -100,7 +100,9 @@ class Engine:
         """The run's folder for sockets; removed at the end of the run."""
         self._order = order_modules(bench)
         self._streams = Streams(bench, self._order)
-        self._reporter = Reporter(bench, self._streams, observer)
+        is_simulated = options.virtual is not None and options.virtual.simulated
+        kind = "virtual" if is_simulated else "real"
+        self._reporter = Reporter(bench, self._streams, observer, kind=kind)
         self._outcome = Outcome(self._reporter)
         self._logs = ReporterLogHandler(self._reporter)
         self._fleet: Fleet | None = None
@@ -371,6 +373,8 @@ class Engine:
             self._reporter.log("", logging.WARNING, text)
         elif recording is not None:
             result.recording_dir = recording.path
+            for name, worker in self._workers.items():
+                recording.note_handler_times(name, worker.handled)
             for finish in (recording.note_losses, recording.close):
                 try:
                     finish(result)

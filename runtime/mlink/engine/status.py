@@ -101,6 +101,8 @@ class RunStatus:
     elapsed_s: float = 0.0
     streams: list[StreamStatus] = field(default_factory=list)
     module_status: dict[str, str] = field(default_factory=dict)
+    time: str = "real"
+    """Kind of time: "real", or "virtual" where devices are simulated in turns."""
 
 
 @dataclass(slots=True)
@@ -122,6 +124,8 @@ class RunResult:
     recording_dir: Path | None = None
     start_to_first_item_s: float | None = None
     """Time from the start of the engine to the first item received; None without an item."""
+    time: str = "real"
+    """Kind of time: in "virtual" time, latencies are those of the simulation, not measured."""
 
 
 class RunObserver(Protocol):

@@ -108,6 +108,7 @@ def _to_parquet(recording: Recording, out: Path) -> list[Path]:
             "timestamp_source": stream.timestamp_source,
             "uncertainty_usec": str(stream.uncertainty_usec or ""),
             "items_lost": str(stream.lost),
+            "time": str(recording.attributes.get("time", "real")),
         }
         with storage_errors(path):
             parquet.write_table(table.replace_schema_metadata(about), path)
@@ -120,7 +121,8 @@ def _to_nwb(recording: Recording, out: Path) -> list[Path]:
     path = _new(out, recording.path.resolve().name, "nwb")
     subject = str(recording.attributes.get("subject_id", ""))
     file = nwb.NWBFile(
-        session_description=str(recording.attributes.get("user_comment") or recording.path.name),
+        session_description=str(recording.attributes.get("user_comment") or recording.path.name)
+        + (" (in virtual time)" if recording.attributes.get("time") == "virtual" else ""),
         identifier=recording.collection_id,
         session_start_time=recording.manifest["time_created"],
         experimenter=[str(author["name"]) for author in recording.manifest.get("authors", [])]

@@ -25,6 +25,7 @@ from mlink.recording.journal import GROUP
 from mlink.storage.edl import Dataset, Group, create_dataset
 from mlink.transport.doorbell import Doorbell
 from mlink.waiting import ServiceLoop, Waiting
+from mlink.worker.handler_times import HandlerTimes
 from mlink.worker.module_journal import ModuleJournal
 from mlink.worker.ports import WorkerInput
 from mlink.worker.reports import Reporting
@@ -87,6 +88,9 @@ class ModuleHost(Reporting):
         self._more_waits = False
         self._timers = Timers(self.log.warning)
         self._waiting: ServiceLoop | None = None
+        self.handler_times = HandlerTimes()
+        for port in self.inputs.values() if spec.time_handlers else ():
+            port.timed = self.handler_times.of(port.id)
 
     def begin(self, t0_monotonic_ns: int) -> None:
         """Start master time; its zero is this CLOCK_MONOTONIC reading in ns."""
@@ -153,6 +157,8 @@ class ModuleHost(Reporting):
             collection_id=self.run_info.run_uuid,
             time_created=self.run_info.time_created,
         )
+        for key, value in self.spec.dataset_attributes.items():
+            dataset.set_attribute(key, value)
         self.datasets.append(dataset)
         return dataset
 
@@ -176,11 +182,11 @@ class ModuleHost(Reporting):
         An exception of a handler is passed on.
         """
         if timeout_usec >= 0:
-            self.step(timeout_usec)
+            self.handler_times.wait(lambda: self.step(timeout_usec))
             self.journal.note_wait(timeout_usec)
             return
         while not self.stop_asked and not self.failed:
-            self.step(_WAIT_LIMIT_USEC)
+            self.handler_times.wait(lambda: self.step(_WAIT_LIMIT_USEC))
 
     def call_later(
         self, delay_usec: int, call: Callable[[], object], *, timed: bool = True
@@ -367,7 +373,7 @@ class ModuleHost(Reporting):
         self.log.error("lost the connection to the engine; closing files")
         self.ask_stop()
 
-    def report_lateness(self) -> None:
-        """Report how late delayed calls were."""
-        for key, figure in self._timers.figures().items():
+    def report_times(self) -> None:
+        """Report how late delayed calls were, and how long handlers took."""
+        for key, figure in {**self._timers.figures(), **self.handler_times.figures()}.items():
             self.report(key, figure)

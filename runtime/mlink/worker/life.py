@@ -163,13 +163,14 @@ class Worker:
         if not host.failed:
             self._guard("drain", lambda: self._drain(feedback=True))
         self._guard("stop", module.drained)
-        host.report_lateness()
+        host.report_times()
         self._channel.send(
             control.Finished(
                 host.sent_counts(),
                 host.received_counts(),
                 host.lost_counts(),
                 host.skipped_counts(),
+                host.handler_times.counts(),
             )
         )
 

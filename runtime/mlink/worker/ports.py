@@ -57,6 +57,8 @@ class WorkerInput:
         """Called with (sequence number, payload, item) before a dispatch; returns the time."""
         self.before: Callable[[], object] | None = None
         """In virtual time: called before a dispatch, lets the module's computing time pass."""
+        self.timed: Callable[[Callable[[Any], object], Any], object] | None = None
+        """Called with the handler and an item, to call it and take its time."""
         self._reader: StreamReader | RecordReader | None = None
         self._lossless = False
         self._end_count: int | None = None
@@ -233,7 +235,10 @@ class WorkerInput:
                     continue
             if self.before is not None:
                 self.before()
-            self.on_item(item)
+            if self.timed is None:
+                self.on_item(item)
+            else:
+                self.timed(self.on_item, item)
             if (now_s := monotonic()) >= until_s:
                 self.slowest_s = max(self.slowest_s, now_s - began_s)
                 return True

@@ -63,12 +63,14 @@ def worker_spec(
         journal=options.journal and kind.category in _JOURNALED,
     )  # fmt: skip
     if virtual is None:
-        return spec
+        return msgspec.structs.replace(spec, time_handlers=kind.category is Category.SCRIPT)
     return msgspec.structs.replace(
         spec,
         virtual_time=True,
         time_created=virtual.time_created,
-        cost_usec=getattr(module.settings, "cost_usec", 0) if virtual.simulated else 0,
+        costs=dict(virtual.costs.get(module.name, {})),
+        seed=virtual.seed,
+        dataset_attributes={"time": "virtual"} if virtual.simulated else {},
         warn_nondeterminism=(
             bench.warn_nondeterminism and virtual.simulated and kind.category is Category.SCRIPT
         ),

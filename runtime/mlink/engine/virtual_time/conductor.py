@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlink.control import NO_TIME, Waits
+from mlink.control import NO_TIME, Cost, Waits
 from mlink.engine.plan import Edge
 
 _LATE_USEC = 1_000
@@ -52,6 +52,10 @@ class VirtualTime:
     """Module → path of its journal, whose events it receives again at the same times."""
     simulated: bool = False
     """Whether simulated devices run beside the modules."""
+    costs: Mapping[str, Mapping[str, Cost]] = field(default_factory=dict)
+    """Module → input → time that the module takes for an item."""
+    seed: int = 0
+    """Seed of what the run draws."""
     time_created: str = ""
     """Creation time that files are given (ISO 8601); "" is now."""
 

@@ -9,6 +9,7 @@ import msgspec
 
 from mlink.bench import Bench
 from mlink.engine.virtual_time.conductor import NEVER_USEC, VirtualTime
+from mlink.engine.virtual_time.costs import costs_of
 from mlink.storage.uuid7 import uuid7
 
 _CREATED = datetime(2000, 1, 1, tzinfo=UTC)
@@ -31,22 +32,26 @@ def in_virtual_time(
         speed: Speed relative to real time; None is as fast as possible.
         seed: Gives the recording's id and creation time, together with the bench and its scripts.
         key: Distinguishes runs of one bench that have the same seed.
+
+    Raises:
+        BenchError: Measured costs cannot be read.
     """
-    attributes: dict[str, object] = {"time": "virtual"}
-    costs = {name: getattr(each.settings, "cost_usec", 0) for name, each in bench.modules.items()}
-    if any(costs.values()):
-        attributes["cost_usec"] = {name: cost for name, cost in costs.items() if cost}
+    costs = costs_of(bench)
+    attributes: dict[str, object] = {"time": "virtual", **costs.attributes}
     created, run_uuid = "", None
     if seed is not None:
         attributes["seed"] = seed
         created = _CREATED.isoformat()
         digest = hashlib.blake2b(f"{seed} {duration_s}{key}".encode(), digest_size=10)
         digest.update(digest_of(bench))
+        digest.update(repr(costs.by_module).encode())
         run_uuid = uuid7(round(_CREATED.timestamp() * 1000), digest.digest()).bytes
     virtual = VirtualTime(
         NEVER_USEC if duration_s is None else round(duration_s * 1e6),
         speed=speed,
         simulated=True,
+        costs=costs.by_module,
+        seed=seed or 0,
         time_created=created,
     )
     return virtual, run_uuid, attributes

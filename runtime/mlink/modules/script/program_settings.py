@@ -6,11 +6,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from mlink.module import ModuleSettings, Ports
-from mlink.modules.script.settings import ScriptPort, check_ports, port_specs
+from mlink.module import Ports
+from mlink.modules.script.settings import CostSettings, ScriptPort, check_ports, port_specs
 
 
-class ProgramSettings(ModuleSettings, kw_only=True):
+class ProgramSettings(CostSettings, kw_only=True):
     """Settings of `python`; paths are relative to the bench file.
 
     The program runs in the Python of the virtual environment `venv` (a folder), else in
@@ -40,7 +40,7 @@ class ProgramSettings(ModuleSettings, kw_only=True):
         if shutil.which(interpreter) is None:
             key = "venv" if self.venv else "interpreter"
             problems.append(f"{key}: there is no Python at {interpreter}")
-        return problems + check_ports(self.ports_in, self.ports_out)
+        return problems + self.cost_problems() + check_ports(self.ports_in, self.ports_out)
 
 
 def program_interpreter(settings: ProgramSettings, bench_dir: Path) -> str:

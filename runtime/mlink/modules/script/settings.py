@@ -11,6 +11,8 @@ from mlink.catalog import nearest
 from mlink.module import ModuleSettings, Ports, PortSpec
 from mlink.types import DataType
 
+MEASURED = "measured:"
+"""How a cost begins that is taken from a recording."""
 _MOST_COST_USEC = 60_000_000
 
 
@@ -25,14 +27,30 @@ class ScriptPort(msgspec.Struct, forbid_unknown_fields=True):
     title: str = ""
 
 
-class ScriptSettings(ModuleSettings, kw_only=True):
+class CostSettings(ModuleSettings, kw_only=True):
+    """What a module's handlers take in virtual time; in real time it has no effect."""
+
+    cost_usec: Annotated[int, msgspec.Meta(ge=0, le=_MOST_COST_USEC)] = 0
+    """In virtual time: µs from an item's arrival to the call of its handler, for each item."""
+    cost: str = ""
+    """In virtual time instead: "measured:FILE", times of a recording of a run in real time."""
+
+    def cost_problems(self) -> list[str]:
+        """Return what is wrong with them, each as "key: what"."""
+        if not self.cost:
+            return []
+        if not self.cost.removeprefix(MEASURED) or not self.cost.startswith(MEASURED):
+            return [f'cost: {self.cost!r} is not of the form "{MEASURED}RECORDING"; for a fixed '
+                    "time use cost_usec"]  # fmt: skip
+        return ["cost: give either cost_usec or cost"] if self.cost_usec else []
+
+
+class ScriptSettings(CostSettings, kw_only=True):
     """Settings of `pyscript`; the script's path is relative to the bench file."""
 
     script: str
     ports_in: list[ScriptPort] = []
     ports_out: list[ScriptPort] = []
-    cost_usec: Annotated[int, msgspec.Meta(ge=0, le=_MOST_COST_USEC)] = 0
-    """In virtual time: µs from an item's arrival to the call of its handler, for each item."""
 
     def check(self, bench_dir: Path) -> list[str]:
         """Return the errors that can be found before a run.
@@ -43,7 +61,7 @@ class ScriptSettings(ModuleSettings, kw_only=True):
         problems = []
         if not (bench_dir / self.script).is_file():
             problems.append(f"script: there is no file {bench_dir / self.script}")
-        return problems + check_ports(self.ports_in, self.ports_out)
+        return problems + self.cost_problems() + check_ports(self.ports_in, self.ports_out)
 
 
 def check_ports(ports_in: list[ScriptPort], ports_out: list[ScriptPort]) -> list[str]:

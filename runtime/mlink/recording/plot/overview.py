@@ -110,6 +110,7 @@ def _title(recording: Recording) -> Picture:
     facts.append(
         f"{recording.length_s:g} s" if recording.length_s is not None else "end not written"
     )
+    facts.append("in virtual time" if attributes.get("time") == "virtual" else "")
     facts.append(f"subject {attributes['subject_id']}" if attributes.get("subject_id") else "")
     facts.append(str(attributes.get("user_comment", "")))
     write(row, "   ".join(fact for fact in facts if fact), 44, 8, GREY)

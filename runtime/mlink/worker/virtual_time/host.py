@@ -10,6 +10,7 @@ With a tape (a journal of a recorded run) the module receives the same events at
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from mlink.waiting import Waiting
 from mlink.worker.host import BATCH, ModuleHost
 from mlink.worker.ports import WorkerInput
 from mlink.worker.virtual_time.agenda import Agenda
+from mlink.worker.virtual_time.costs import drawn
 from mlink.worker.virtual_time.tape import Event, Tape, TapeClock
 from mlink.worker.virtual_time.waiting import VirtualWaiting
 
@@ -74,8 +76,9 @@ class VirtualHost(ModuleHost):
         for port in self.outputs.values():
             port.while_full = self._read_ahead
             port.now_ns = self._driver.now_ns
-        for port_in in self.inputs.values() if spec.cost_usec else ():
-            port_in.before = self._compute
+        for port_id, cost in spec.costs.items():
+            draw = drawn(cost, f"{spec.seed} {spec.name}.{port_id}")
+            self.inputs[port_id].before = functools.partial(self._compute, draw)
         taped = [self.inputs[port] for port in spec.tape_ports if port in self.inputs]
         self._tape = Tape(Path(spec.tape), taped, spec.sources) if spec.tape else None
         self._warned = 0
@@ -286,9 +289,9 @@ class VirtualHost(ModuleHost):
         while not self._has_turn and not self.stop_asked and not self.failed:
             self._poll_once(_POLL_MS)
 
-    def _compute(self) -> None:
+    def _compute(self, draw: Callable[[], int]) -> None:
         """Let the time pass that the module takes for an item; it dispatches nothing meanwhile."""
-        until_usec = self._time.time_usec + self.spec.cost_usec
+        until_usec = self._time.time_usec + draw()
         while self._time.time_usec < until_usec and not self._is_over():
             self._hand_over(until_usec)
 
