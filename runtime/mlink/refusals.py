@@ -11,6 +11,7 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mlink.errors import MlinkError, StorageError
 
@@ -105,6 +106,19 @@ def too_little_address_space() -> MlinkError | None:
         f"the address space of this program is limited to {limit >> 20} MB (ulimit -v), and it "
         f"needs {LEAST_BYTES >> 20} MB",
         remedy="Allow more: ulimit -v unlimited.",
+    )
+
+
+def proc_is_missing() -> MlinkError | None:
+    """Return the error of a system without /proc, by which a run finds its threads and processes.
+
+    None if it is there.
+    """
+    if Path("/proc/self/task").exists():
+        return None
+    return MlinkError(
+        "/proc is not mounted: without it a run finds neither its threads nor what modules leave",
+        remedy="Mount it: mount -t proc proc /proc (in a container: do not switch it off).",
     )
 
 

@@ -75,7 +75,8 @@ def _check_ending(outcome: Outcome, verdict: Verdict) -> None:
     may = allowed(outcome.injection, outcome.phase)
     result = outcome.result
     if outcome.code not in may.codes and not _came_late(outcome):
-        verdict.add("exit code", f"{outcome.code}, not {sorted(may.codes)}")
+        why = result["failures"] if result else outcome.text[-500:]
+        verdict.add("exit code", f"{outcome.code}, not {sorted(may.codes)}: {why}")
     for text in _NEVER:
         if text in outcome.text:
             verdict.add("traceback", f"{text!r} in:\n{outcome.text[-2000:]}")

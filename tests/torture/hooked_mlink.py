@@ -21,8 +21,8 @@ from mlink.ctrl_c import end_on_signals
 
 def main() -> None:
     """Write statuses into argv[1]; run the command line on the rest."""
-    end_on_signals()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also when the tests run under nohup
+    end_on_signals()
     file = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
 
     def write(phase: str, received: dict[str, int]) -> None:

@@ -80,15 +80,16 @@ class Fleet(ClosesOnExit):
         self._hurried = hurried
         self._server = ForkServer(preload, folder, fixed_hashes=fixed_hashes)
         self.workers: dict[str, WorkerHandle] = {}
-        self._poll = select.poll()
-        self._poll.register(self._server.fileno(), select.POLLIN)
+        # epoll goes on where the limit of open files is lowered in mid-run: poll() fails then
+        self._poll = select.epoll()
+        self._poll.register(self._server.fileno(), select.EPOLLIN)
         self._by_fd: dict[int, WorkerHandle] = {}
         self._by_output: dict[int, WorkerHandle] = {}
         self._outputs = select.epoll()
         """What workers write directly; polled as one, but not at once after it was read."""
         self._outputs_from_s = 0.0
         """Time from which it is polled again (time.monotonic)."""
-        self._poll.register(self._outputs.fileno(), select.POLLIN)
+        self._poll.register(self._outputs.fileno(), select.EPOLLIN)
         self._pidfds: dict[int, WorkerHandle] = {}
         """Watched when the fork server, which reports exits, has gone."""
         self._ended: list[WorkerHandle] = []
@@ -111,12 +112,13 @@ class Fleet(ClosesOnExit):
             for fd in self._pidfds:
                 os.close(fd)
             self._outputs.close()
+            self._poll.close()
 
     def add(self, worker: WorkerHandle) -> None:
         """Add a worker, before it is forked."""
         self.workers[worker.name] = worker
         self._by_fd[worker.channel.fileno()] = worker
-        self._poll.register(worker.channel.fileno(), select.POLLIN)
+        self._poll.register(worker.channel.fileno(), select.EPOLLIN)
         self._by_output[worker.output.read_fd] = worker
         self._outputs.register(worker.output.read_fd, select.EPOLLIN)
 
@@ -170,7 +172,7 @@ class Fleet(ClosesOnExit):
 
     def watch(self, fd: int) -> None:
         """Let `pump` return also when this descriptor is readable."""
-        self._poll.register(fd, select.POLLIN)
+        self._poll.register(fd, select.EPOLLIN)
 
     def pump(self, timeout_s: float) -> Iterator[Event]:
         """Wait for at most `timeout_s` seconds and yield what has arrived.
@@ -188,7 +190,7 @@ class Fleet(ClosesOnExit):
             each.flush()
         if self._outputs_from_s:
             timeout_s = min(timeout_s, self._wait_for_outputs_s())
-        ready = [fd for fd, _ in self._poll.poll(max(0.0, timeout_s) * 1000)]
+        ready = [fd for fd, _ in self._poll.poll(max(0.0, timeout_s))]
         for fd in ready:
             if worker := self._by_fd.get(fd):
                 yield from self._messages(worker)
@@ -206,7 +208,7 @@ class Fleet(ClosesOnExit):
         left_s = self._outputs_from_s - time.monotonic()
         if left_s <= 0:
             self._outputs_from_s = 0.0
-            self._poll.register(self._outputs.fileno(), select.POLLIN)
+            self._poll.register(self._outputs.fileno(), select.EPOLLIN)
             return math.inf
         return left_s
 
@@ -272,7 +274,7 @@ class Fleet(ClosesOnExit):
                 self._ended.append(worker)
                 continue
             self._pidfds[fd] = worker
-            self._poll.register(fd, select.POLLIN)
+            self._poll.register(fd, select.EPOLLIN)
 
     def _kill_rest(self) -> None:
         """Kill the workers that still run and wait for their exit, at most _KILL_WAIT_S."""

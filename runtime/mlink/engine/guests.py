@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from mlink.errors import ControlError, MlinkError
-from mlink.refusals import text_of
+from mlink.refusals import refusal, text_of
 
 _STEP_S = 0.25
 _SHOWN_AFTER_S = 5.0
@@ -152,6 +152,9 @@ class Guest(threading.Thread, Generic[Entered]):
             return
         if isinstance(error, MlinkError):
             raise error
+        if (refused := refusal(error)) is not None:
+            text = f"{self._what} has failed: {refused.message}"
+            raise ControlError(text, remedy=refused.remedy) from error
         raise ControlError(
             f"{self._what} has failed: {type(error).__name__}: {text_of(error)}",
             remedy="This looks like a fault in its package: report it there.",

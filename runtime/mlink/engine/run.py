@@ -49,7 +49,7 @@ from mlink.engine.virtual_time.turns import Turns
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError, MlinkError, StorageError
 from mlink.metadata import METADATA_REMEDY
-from mlink.refusals import refusals_as_errors, too_little_address_space
+from mlink.refusals import proc_is_missing, refusals_as_errors, too_little_address_space
 from mlink.storage.disk_sync import DiskSync
 from mlink.storage.uuid7 import uuid7
 
@@ -146,8 +146,8 @@ class Engine:
             StorageError: The run's folder or the recording cannot be created.
             MlinkError: The system refuses something else that a run needs.
         """
-        if (limited := too_little_address_space()) is not None:
-            raise limited
+        if (missing := too_little_address_space() or proc_is_missing()) is not None:
+            raise missing
         run_uuid = self.options.run_uuid or uuid7().bytes
         enough_files = enough_descriptors(self.bench, self._streams)
         with refusals_as_errors(), enough_files, ExitStack() as stack:

@@ -199,7 +199,11 @@ def _end_what_is_left(engine: socket.socket, workers: dict[int, str]) -> None:
         _reap()
         return children()
 
-    end_processes(find, report, workers)
+    try:
+        end_processes(find, report, workers)
+    except ControlError as error:  # the engine, which sees the exit code, tries it again
+        os.write(2, f"mlink: {error}\n".encode())
+        sys.exit(1)
 
 
 def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:

@@ -18,6 +18,9 @@ from pathlib import Path
 
 import msgspec
 
+from mlink.errors import ControlError
+from mlink.refusals import refusal
+
 RUN_VARIABLE = "MLINK_RUN"
 """Environment variable of a run's processes: the run's folder."""
 MODULE_VARIABLE = "MLINK_MODULE"
@@ -205,8 +208,15 @@ def _module_of(pid: int, workers: Mapping[int, str]) -> str:
     return names.pop() if len(names) == 1 else comm.partition(_COMM)[2]
 
 
-def _processes() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208
+def _processes() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208
+    except OSError as error:
+        refused = refusal(error)
+        raise ControlError(
+            f"what modules have left behind cannot be found: {error.strerror}",
+            remedy=refused.remedy if refused else "Check that /proc is mounted and readable.",
+        ) from error
 
 
 def _environment(pid: int) -> list[str]:

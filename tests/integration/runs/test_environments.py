@@ -15,8 +15,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
+from mlink.recording.care.repair import repair_recording
+from tests.integration.runs.test_terminals import mlink_run, wait_for_rows
 from tests.support.recorded.bad_disks import small_disk
 
 NEVER = re.compile(r"Traceback|internal error|bug in mlink|fault in m|Fatal Python", re.IGNORECASE)
@@ -206,3 +209,61 @@ def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
     assert json.loads(mlink(folder, "list", ".", "--json").stdout) == []
     failed = mlink(folder, "run", "bench.toml", "--for", "0.5", "--json")
     assert "not valid UTF-8" in json.loads(failed.stdout)["failures"][0]["message"]
+
+
+needs_mounts = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount file systems")
+
+
+def in_own_mounts(folder: Path, commands: str) -> subprocess.CompletedProcess[str]:
+    """Run the bench where these commands of a shell have mounted something."""
+    script = f'mount --make-rprivate / && {commands} && exec "$@"'
+    return run(folder, before=["unshare", "-m", "sh", "-c", script, "sh"])
+
+
+@needs_mounts
+def test_no_proc(folder: Path) -> None:
+    done = in_own_mounts(folder, "mount -t tmpfs tmpfs /proc")
+    assert done.returncode == 1
+    assert "/proc is not mounted" in done.stdout
+    assert "→ Mount it" in done.stdout
+    assert "Nothing was recorded" in done.stdout
+
+
+@needs_mounts
+def test_a_proc_that_hides_the_processes_of_others(folder: Path) -> None:
+    done = in_own_mounts(folder, "mount -t proc -o hidepid=2 proc /proc")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_mounts
+@pytest.mark.parametrize("place", ["/dev/shm", "/tmp/mlink-full"])
+def test_folders_without_room(folder: Path, place: str) -> None:
+    mounts = (
+        f"mkdir -p {place} && mount -t tmpfs -o size=8k tmpfs {place} && "
+        f"{{ export TMPDIR=/tmp/mlink-full; head -c 1M /dev/zero > {place}/fill; true; }}"
+    )
+    done = in_own_mounts(folder, mounts)
+    if done.returncode:
+        assert "No space left" in done.stdout
+        assert "→ Free space there" in done.stdout
+
+
+@pytest.mark.parametrize("whose", ["engine", "all"])
+def test_no_file_may_be_opened_any_more_in_mid_run(tmp_path: Path, whose: str) -> None:
+    """The limit is lowered below what is open already; it ends in words, and `repair` finishes."""
+    with mlink_run(
+        tmp_path, "--for", "60", "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:  # fmt: skip
+        wait_for_rows(tmp_path)
+        engine = psutil.Process(process.pid)
+        for each in [engine, *(engine.children(recursive=True) if whose == "all" else [])]:
+            if each.name() != "ml:source":  # it notes its count in a file
+                resource.prlimit(each.pid, resource.RLIMIT_NOFILE, (4, 4))
+        shown, errors = process.communicate(timeout=TIMEOUT_SEC)
+        assert process.returncode == 1
+    assert not NEVER.search(errors.decode())
+    result = json.loads(shown)
+    assert any("Too many open files" in each["message"] for each in result["failures"])
+    assert all("ulimit -n" in each["remedy"] for each in result["failures"])
+    (recording,) = {path.parent for path in (tmp_path / "rec").rglob("run.log")}
+    assert repair_recording(recording).ok
