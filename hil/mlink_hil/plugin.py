@@ -6,6 +6,7 @@ Light to import, because every pytest run loads it: anything heavy is imported i
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,9 @@ _BENCH: pytest.StashKey[TestBench] = pytest.StashKey()
 _RUNS: pytest.StashKey[Runs] = pytest.StashKey()
 
 _MARKERS = (
-    'bench(path, scope="module", without=(), set=()): the bench file, relative to the test\'s; how '
-    "long tests share a run; modules to leave out; settings as module.key=value",
+    'bench(path, scope="module", without=(), set=(), time=None): the bench file, relative to the '
+    "test's; how long tests share a run; modules to leave out; settings as module.key=value; "
+    "the kind of time",
     "mlink_needs(*features): skip the test when the bench lacks a feature (simulated, real, avr, "
     "board, camera)",
 )
@@ -48,9 +50,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--mlink-time",
         choices=("real", "virtual"),
-        default="real",
-        help="virtual: benches of simulated devices run in turns with the test, however busy the "
-        "machine is (default: real)",
+        help="kind of time of each bench; in virtual time it runs in turns with the test, however "
+        "busy the machine is (default: what the marker or the bench states, else virtual where "
+        "all of the bench is simulated)",
     )
     group.addoption(
         "--mlink-record",
@@ -91,6 +93,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[TestBench]:
     """
     from mlink_hil.testing.bench import TestBench
     from mlink_hil.testing.runs import Runs
+    from mlink_hil.testing.sleeps import sleeps_are_named
 
     config = request.config
     if _RUNS not in config.stash:
@@ -98,8 +101,9 @@ def bench(request: pytest.FixtureRequest) -> Iterator[TestBench]:
     runs = config.stash[_RUNS]
     found = TestBench(runs.run_for(request.node))
     request.node.stash[_BENCH] = found
-    yield found
-    found.finish()
+    with sleeps_are_named(request.path.parent) if found.run.in_turns else nullcontext():
+        yield found
+        found.finish()
 
 
 @pytest.fixture
@@ -237,10 +241,15 @@ class _Reports:
     def __init__(self, config: pytest.Config) -> None:
         self._directory = config.getoption("--mlink-report")
         self._found: list[dict[str, Any]] = []
+        self._times: dict[str, list[str]] = {}
+        """Kind of time, with why → names of the benches that ran so."""
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep the evidence of a test."""
         if (evidence := getattr(report, "mlink", None)) is not None:
+            if "time" in evidence:
+                benches = self._times.setdefault(evidence["time"], [])
+                benches += [each for each in [evidence["bench"]] if each not in benches]
             self._found.append(
                 {
                     **evidence,
@@ -262,6 +271,8 @@ class _Reports:
             write_report(Path(self._directory) / "report.html", self._found)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Print the report's path."""
+        """Print in which kind of time benches ran, and the report's path."""
+        for kind, benches in sorted(self._times.items()):
+            terminalreporter.write_line(f"mlink: {kind}: {', '.join(benches)}")
         if self._directory and self._found:
             terminalreporter.write_line(f"mlink: {Path(self._directory) / 'report.html'}")

@@ -130,6 +130,14 @@ class Simulation(Protocol):
         """The devices by their keys in the bench."""
         ...
 
+    @property
+    def pid(self) -> int:
+        """Process that simulates; 0 without one.
+
+        With `mlink.worker.place.answer_for_place` it lets the engine see where it stands.
+        """
+        ...
+
     def fileno(self) -> int:
         """Descriptor that is readable when there is an answer; −1 if answers are there at once."""
         ...

@@ -119,7 +119,8 @@ def further_table() -> Table:
         (folder / "test_it.py").write_text(text)
         junit = folder / "junit.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-c", "/dev/null"]
-        command += ["--rootdir", name, f"--junitxml={junit}", "--mlink-record=never", name]
+        command += ["--rootdir", name, f"--junitxml={junit}", "--mlink-record=never"]
+        command += ["--mlink-time=real", name]  # what threads cost
         subprocess.run(command, check=True, cwd=folder, capture_output=True)
         times = [float(case.attrib["time"]) for case in ET.parse(junit).iter("testcase")]
     further = times[1:-1]  # the last one's teardown is the end of the run

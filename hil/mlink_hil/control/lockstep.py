@@ -19,6 +19,8 @@ from mlink.errors import DeviceError
 REQUEST = struct.Struct("=qq")
 """Virtual time up to which to simulate, and the one at which to stand still, in µs."""
 _LARGEST_ANSWER = 65_536
+_PEER = struct.Struct("3i")
+"""Process, user and group at the other end of a socket."""
 _answers = msgspec.msgpack.Decoder(tuple[int, list[str], list[str]])
 
 
@@ -41,6 +43,14 @@ class LockstepSimulation:
         self.endpoints = endpoints
         self._engine = engine
         self._until_usec = 0
+
+    @property
+    def pid(self) -> int:
+        """Process of the program; 0 without boards."""
+        if self._engine is None:
+            return 0
+        peer = self._engine.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        return int(_PEER.unpack(peer)[0])
 
     def fileno(self) -> int:
         """Descriptor that is readable when there is an answer; −1 without boards."""

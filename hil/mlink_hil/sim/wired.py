@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlink.errors import DeviceError
 from mlink.realtime import request_priority
+from mlink.worker.place import SIMULATION, answer_for_place
 from mlink_hil.control import messages
 from mlink_hil.sim.boards.board import BoardCrashed
 from mlink_hil.sim.circuit.build import Circuit
@@ -66,6 +67,7 @@ def main() -> int:
             if lockstep is None:
                 program = BoardProgram(circuit.clock, boards, pacer, lifetime)
             else:
+                answer_for_place(lockstep.parent, SIMULATION)
                 named = list(zip((board.name for board in plan.boards), boards, strict=True))
                 program = LockstepProgram(circuit.clock, named, pacer, lifetime, lockstep)
             live(program, first, circuit.start)

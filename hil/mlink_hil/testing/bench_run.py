@@ -65,6 +65,8 @@ class BenchRun:
     def __init__(self, bench: Bench, options: RunOptions) -> None:
         self.in_turns = options.virtual is not None
         """Whether the run, and the test's thread with it, is in virtual time."""
+        self.kind_of_time = "virtual time" if self.in_turns else "real time"
+        """The kind of time, and why it is that, for reports."""
         self.slow = 1.0 if self.in_turns else slowness(bench)
         """Factor of all deadlines and limits on this host; 1 where it is not slow."""
         wires = wires_of(bench)

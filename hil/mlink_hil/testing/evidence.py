@@ -32,13 +32,18 @@ def gather(
     Args:
         bench: The test's fixture.
         nodeid: Its name, for the file's.
-        directory: Folder of the report; None without one: then only measurements are returned.
+        directory: Folder of the report; None without one: then only measurements and the kind of
+            time are returned.
         failed: Whether to include pictures.
 
     Raises:
         OSError: The VCD file cannot be written.
     """
-    found: dict[str, Any] = {"measurements": [each.as_plain() for each in bench.measurements]}
+    found: dict[str, Any] = {
+        "measurements": [each.as_plain() for each in bench.measurements],
+        "bench": bench.run.bench.name,
+        "time": bench.run.kind_of_time,
+    }
     if directory is None:
         return found
     end_usec = bench.run.now_usec()

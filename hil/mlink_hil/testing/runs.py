@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from mlink.bench import Bench, load_bench
+from mlink.bench import Bench, Time, load_bench
+from mlink.bench.virtual_time import needs_real_time
 from mlink.engine.options import RunOptions
 from mlink.errors import BenchError
 from mlink.module import Category
@@ -47,6 +48,7 @@ class Wanted:
     scope: str
     without: tuple[str, ...]
     overrides: tuple[str, ...]
+    time: Time | None
 
     @classmethod
     def of(cls, item: pytest.Item) -> Wanted:
@@ -61,18 +63,21 @@ class Wanted:
         path = item.path.parent / (args[0] if args else "bench.toml")
         scope = options.pop("scope", "module")
         without, overrides = options.pop("without", ()), options.pop("set", ())
-        if options or len(args) > 1 or scope not in _SCOPES:
+        kind = options.pop("time", None)
+        wrong_kind = kind is not None and kind not in get_args(Time)
+        if options or len(args) > 1 or scope not in _SCOPES or wrong_kind:
             raise BenchError(
                 f"{item.nodeid}: wrong arguments of the marker `bench`",
                 remedy='Write @pytest.mark.bench("bench.toml", scope="module", without=("name",), '
-                f'set=("module.key=value",)); scopes: {", ".join(_SCOPES)}.',
+                f'set=("module.key=value",), time="real")); scopes: {", ".join(_SCOPES)}; times: '
+                f"{', '.join(get_args(Time))}.",
             )
         if not marker and not path.is_file():
             raise BenchError(
                 f"{item.nodeid} uses the fixture `bench`, but has no marker `bench`",
                 remedy='Mark it with @pytest.mark.bench("bench.toml").',
             )
-        return cls(path, scope, _tuple(without), _tuple(overrides))
+        return cls(path, scope, _tuple(without), _tuple(overrides), kind)
 
 
 class Runs:
@@ -105,30 +110,44 @@ class Runs:
             if run.alive and not run.engine.failures:
                 return run
             self._close(key)  # a test has ended it, or it has failed
-        bench = self._load(wanted)
+        bench, why = self._load(wanted)
         _skip_unless(item, bench)
         run = self._runs[key] = BenchRun(bench, self._options(bench, node.nodeid))
+        run.kind_of_time = f"{bench.time} time{why}"
         node.addfinalizer(lambda: self._close(key))
         run.start()
         return run
 
-    def _load(self, wanted: Wanted) -> Bench:
+    def _load(self, wanted: Wanted) -> tuple[Bench, str]:
+        """Return the bench with its kind of time, and why it is that, as the end of a sentence.
+
+        The option comes before the marker, and the marker before the bench file. Without any of
+        them time is virtual where nothing of the bench needs real time.
+        """
         devices = self._config.getoption("--mlink-devices")
         overrides = (*wanted.overrides, *self._config.getoption("--mlink-set"))
         path = Path(devices) if devices else None
-        bench = load_bench(wanted.path, devices=path, overrides=overrides)
-        return leave_out(bench, wanted.without)
+        asked: Time | None = self._config.getoption("--mlink-time") or wanted.time
+        # In real time nothing is refused: what is refused may be left out.
+        time: Time | None = None if asked is None else "real"
+        bench = load_bench(wanted.path, devices=path, overrides=overrides, time=time)
+        bench = leave_out(bench, wanted.without)
+        if (kind := asked or bench.time) is not None:
+            return replace(bench, time=kind), ""
+        if reasons := needs_real_time(bench):
+            return replace(bench, time="real"), f" ({'; '.join(each.what for each in reasons)})"
+        return replace(bench, time="virtual"), ""
 
     def _options(self, bench: Bench, node: str) -> RunOptions:
         option: Callable[[str], Any] = self._config.getoption
         report, out = option("--mlink-report"), option("--mlink-out")
         directory = Path(out or (f"{report}/recordings" if report else "recordings"))
         options = RunOptions(out_dir=directory, record=option("--mlink-record") != "never")
-        if option("--mlink-time") == "real":
+        if bench.time == "real":
             return options
         self._started[node] += 1
-        key = f"{node} {self._started[node]}"
-        return options.in_time_of(replace(bench, time="virtual"), seed=_SEED, key=key)
+        seed = _SEED if bench.seed is None else bench.seed
+        return options.in_time_of(bench, seed=seed, key=f"{node} {self._started[node]}")
 
     def _close(self, key: tuple[Wanted, str]) -> None:
         """End a run; what failed in it since its last test is an error of the clean-up.

@@ -40,6 +40,8 @@ class RunOptions:
     start_timeout_s: float = 30.0
     stop_grace_s: float = 5.0
     """How long a module may make no progress at a stop before it is interrupted."""
+    turn_limit_s: float = 120.0
+    """In virtual time: longest turn of a module, or of the simulated devices, in real time."""
     virtual: VirtualTime | None = None
     """Run in virtual time with these parameters (today: a replay); None runs in real time."""
     participant: Participant | None = None
@@ -99,4 +101,5 @@ class RunOptions:
             prepare_timeout_s=self.prepare_timeout_s * factor,
             start_timeout_s=self.start_timeout_s * factor,
             stop_grace_s=self.stop_grace_s * factor,
+            turn_limit_s=self.turn_limit_s * factor,
         )

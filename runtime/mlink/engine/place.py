@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mlink.devices import Simulation
 from mlink.engine.workers import State, WorkerHandle
-from mlink.worker.place import PLACE_SIGNAL, place_file
+from mlink.worker.place import PLACE_SIGNAL, SIMULATION, place_file
 
 _ANSWER_S = 0.5
 _LOOK_S = 0.01
@@ -59,7 +60,7 @@ def place_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> Place:
         pid = worker.pid
         text = f"its process {pid} is stopped (to continue it: kill -CONT {pid})"
         return Place(text, remedy=_STOPPED_REMEDY)
-    frames = _frames(_ask(worker, work_dir)) if _answers(status) else []
+    frames = _frames(_ask(worker.pid, worker.name, work_dir)) if _answers(status) else []
     if text := describe(frames, bench_dir):
         file, functions = _HANDLING
         in_item = any(frame[0] == file and frame[2] in functions for frame in frames)
@@ -75,6 +76,14 @@ def place_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> Place:
             remedy="Let the program call init_link() first, before what takes long.",
         )
     return Place()
+
+
+def place_of_devices(simulation: Simulation, work_dir: Path, bench_dir: Path) -> Place:
+    """Return where the program of simulated devices stands, as `place_of`."""
+    if not simulation.pid or not _answers(_status(simulation.pid)):
+        return Place()
+    frames = _frames(_ask(simulation.pid, SIMULATION, work_dir))
+    return Place(f"it stands at {text}" if (text := describe(frames, bench_dir)) else "")
 
 
 def crash_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> str:
@@ -126,16 +135,16 @@ def _answers(status: dict[str, str]) -> bool:
     return bool(caught >> (PLACE_SIGNAL - 1) & 1)
 
 
-def _ask(worker: WorkerHandle, work_dir: Path) -> str:
+def _ask(pid: int, name: str, work_dir: Path) -> str:
     """Request the place and return the main thread's calls; "" without an answer in time."""
-    file = place_file(work_dir, worker.name)
+    file = place_file(work_dir, name)
     try:
         before = file.stat().st_size
         with file.open() as opened:
             thread, _, main_thread = opened.readline().strip().partition(" ")
         if not thread.isdecimal():
             return ""
-        ctypes.CDLL(None).tgkill(worker.pid, int(thread), PLACE_SIGNAL)
+        ctypes.CDLL(None).tgkill(pid, int(thread), PLACE_SIGNAL)
         until_s = time.monotonic() + _ANSWER_S
         text = ""
         while time.monotonic() < until_s:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -30,7 +30,7 @@ from mlink.engine.interrupt import Interrupts
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.options import RunOptions
 from mlink.engine.outcome import Outcome
-from mlink.engine.place import Place, crash_of, place_of
+from mlink.engine.place import Place, crash_of, place_of, place_of_devices
 from mlink.engine.plan import order_modules, start_order
 from mlink.engine.reaching import Reaching
 from mlink.engine.recording import Recording
@@ -45,6 +45,7 @@ from mlink.engine.setup.workdir import RunWorkDir
 from mlink.engine.status import Failure, Phase, RunObserver, RunResult
 from mlink.engine.streams import Streams, metadata_too_large
 from mlink.engine.virtual_time.conductor import Conductor
+from mlink.engine.virtual_time.turn_limit import TurnLimit
 from mlink.engine.virtual_time.turns import Turns
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError, MlinkError, StorageError
@@ -426,7 +427,7 @@ class Engine:
     @cached_property
     def _turns(self) -> Turns | None:
         """Gives the modules their turns in virtual time; None in real time."""
-        if self._conductor is None:
+        if self._conductor is None or (work_dir := self.work_dir) is None:
             return None
         return Turns(
             self._conductor,
@@ -436,6 +437,13 @@ class Engine:
             self._simulation,
             users_of(self.bench),
             self.options.participant,
+            TurnLimit(
+                self.options.turn_limit_s,
+                partial(self._reporter.log, of_wall_clock=True),
+                self._outcome.fail_worker,
+                self._place,
+                lambda devices: place_of_devices(devices, work_dir, self.bench.dir),
+            ),
         )
 
     @property

@@ -16,6 +16,8 @@ import threading
 from pathlib import Path
 
 PLACE_SIGNAL = int(signal.SIGRTMAX) - 7
+SIMULATION = "simulated devices"
+"""In the place of a module's name: the program of simulated devices. No module has that name."""
 
 
 def place_file(work_dir: Path, module: str) -> Path:

@@ -52,7 +52,8 @@ def run_session(examples: Path, folder: Path) -> tuple[int, list[str], list[str]
     """
     results = folder / "junit.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(examples)]
-    command += ["--mlink-inconclusive", "skip", "--mlink-out", str(folder / "recordings")]
+    command += ["--mlink-time=real", "--mlink-inconclusive=skip"]
+    command += ["--mlink-out", str(folder / "recordings")]
     command += ["--mlink-report", str(folder / "report"), "--junitxml", str(results)]
     with (folder / "output.txt").open("w") as output:
         try:

@@ -225,7 +225,8 @@ def _pytest(example: Example, folder: Path, plugin: str, *options: str) -> Verdi
     bench, found = example.copy(folder), Verdicts()
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
     command += ["-p", "mlink_hil.plugin", "-p", plugin, "--rootdir", str(bench), str(bench)]
-    command += ["--mlink-inconclusive", "skip", "--mlink-out", str(folder / "recordings")]
+    command += ["--mlink-time=real", "--mlink-inconclusive=skip"]
+    command += ["--mlink-out", str(folder / "recordings")]
     command += [*options, *(("-k", example.tests) if example.tests else ())]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     began = time.monotonic()

@@ -193,7 +193,7 @@ def inner(tmp_path: Path) -> Callable[..., Outcome]:
         (folder / "test_light.py").write_text(HEAD + tests)
         bench = folder / "bench.toml"
         bench.write_text(bench.read_text() + faults)
-        return run_pytest(folder, *arguments)
+        return run_pytest(folder, "--mlink-time=real", *arguments)
 
     return run
 

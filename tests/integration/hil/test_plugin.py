@@ -117,6 +117,7 @@ def test_measured_after_it(bench, board):
     bench.measure("trip", 61_069, "µs", at_most=50_000)
 """,
         "--mlink-record=never",
+        "--mlink-time=real",
     )
     assert outcome.counts == {"failed": 1, "passed": 1, "inconclusive": 2}, outcome.text
     assert "trip = 61069 µs, limits ≤ 50000: inconclusive" in outcome.text
@@ -167,6 +168,7 @@ def test_what_is_no_time_is_judged(bench, board):
     bench.measure("switched", 2, "", at_most=1)
 """,
         "--mlink-record=never",
+        "--mlink-time=real",
     )
     assert outcome.counts == {"failed": 2, "inconclusive": 1}, outcome.text
     assert "trip = 61069 µs, limits ≤ 50000: inconclusive" in outcome.text
@@ -270,6 +272,7 @@ def test_bad_board(bench):
 def test_a_script_that_fails_during_a_test_fails_the_test(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         """
+@pytest.mark.bench("bench.toml", time="real")
 def test_it(bench, board):
     bench.faults.kill("loop")
     bench.wait(5.0)
@@ -340,7 +343,8 @@ def test_two(bench):
 """
     )
     out = tmp_path / "out"
-    outcome = run_pytest(tmp_path, f"--mlink-out={out}")
+    kind = "real" if how.startswith("strict") else "virtual"  # in virtual time nothing is lost
+    outcome = run_pytest(tmp_path, f"--mlink-out={out}", f"--mlink-time={kind}")
     if how.startswith("a failure"):
         assert (outcome.code, outcome.counts) == (0, {"passed": 2}), outcome.text
         return
@@ -361,16 +365,19 @@ def test_unplugged(bench):
     bench.faults.unplug()
     bench.faults.expect_failure("board")
 
+@pytest.mark.bench("bench.toml", time="real")
 def test_killed(bench):
     bench.faults.kill("loop")
     assert "signal 9" in bench.faults.expect_failure("loop")
 
+@pytest.mark.bench("bench.toml", time="real", without=("finger", "latencies"))
 def test_frozen_script_does_not_answer(bench, board):
     with bench.faults.frozen("loop"):
         press = board.line(7).drive(False)
         bench.expect_none(edge(8), for_usec=100_000, after=press)
     bench.expect(edge(8, rising=True), within_usec=500_000, after=press)
 
+@pytest.mark.bench("bench.toml", time="real", without=("finger", "latencies"))
 def test_frozen_camera_sends_no_frames(bench, camera):
     with bench.faults.frozen("cam"):
         bench.wait(0.1)

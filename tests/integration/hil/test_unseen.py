@@ -49,7 +49,7 @@ def test_a_row_that_the_tap_lost_is_not_one_that_never_came(tmp_path: Path, numb
     (tmp_path / "bench.toml").write_text(BENCH)
     (tmp_path / "loop.py").write_text(SCRIPT.replace("NUMBER", str(number)))
     (tmp_path / "test_rows.py").write_text(TESTS.replace("1_000_000", "8_000_000"))
-    outcome = run_pytest(tmp_path, "--mlink-out", str(tmp_path / "recordings"))
+    outcome = run_pytest(tmp_path, "--mlink-time=real", "--mlink-out", str(tmp_path / "recordings"))
     assert outcome.code == 1
     if number == 1000:
         assert "but one came" in outcome.text
@@ -94,5 +94,5 @@ def test_an_edge_that_does_not_come(bench, board):
 def test_what_a_busy_machine_cannot_have_moved_fails_on_it(tmp_path: Path) -> None:
     (tmp_path / "bench.toml").write_text(PULSE_BENCH)
     (tmp_path / "test_pulse.py").write_text(PULSE_TESTS)
-    outcome = run_pytest(tmp_path, "--mlink-out", str(tmp_path / "recordings"))
+    outcome = run_pytest(tmp_path, "--mlink-time=real", "--mlink-out", str(tmp_path / "recordings"))
     assert outcome.counts == {"failed": 2}, outcome.text

@@ -76,7 +76,8 @@ def test_the_same_test_runs_over_a_tester_board(tmp_path: Path) -> None:
     (folder / "conftest.py").write_text(WIRES)
     (folder / "lab.toml").write_text(LAB)
     lab = folder / "lab.toml"
-    outcome = run_pytest(folder, f"--mlink-devices={lab}", "--mlink-record=never")
+    real = "--mlink-time=real"  # the wires are threads
+    outcome = run_pytest(folder, f"--mlink-devices={lab}", "--mlink-record=never", real)
     assert outcome.code == 0, outcome.text
     assert outcome.counts == {"passed": 1}
 

@@ -20,8 +20,8 @@ EXAMPLES = {
 
 
 def in_virtual_time(folder: Path, *arguments: str) -> Outcome:
-    limits = "--timeout=280"  # virtual time may be slow on a busy machine
-    return run_pytest(folder, "--mlink-time=virtual", limits, *arguments, limit_sec=290)
+    """Run tests in the default of simulated benches."""
+    return run_pytest(folder, *arguments)
 
 
 def recording_of(folder: Path) -> dict[str, Path]:
@@ -71,6 +71,94 @@ def test_it(bench, board):
 """
     outcome = in_virtual_time(write_test(tmp_path, body))
     assert outcome.code == 0, outcome.text
+    assert "mlink: virtual time: led-follows-button" in outcome.text
+
+
+def test_a_line_of_the_test_that_sleeps_is_named(tmp_path: Path) -> None:
+    body = """
+import threading, time
+from time import sleep as pause, sleep
+
+def test_it(bench):
+    time.sleep(0.01)
+    sleep(0.02)
+    thread = threading.Thread(target=time.sleep, args=[0.03])
+    thread.start()
+    thread.join()
+
+@pytest.mark.bench("bench.toml", time="real")
+def test_real(bench):
+    time.sleep(0.04)
+
+def test_without_a_bench():
+    time.sleep(0.05)
+"""
+    outcome = in_virtual_time(write_test(tmp_path, body))
+    assert outcome.code == 0, outcome.text
+    assert "test_led.py:9: UserWarning: time.sleep(0.01) lets no virtual time pass" in outcome.text
+    assert "test_led.py:10: UserWarning: time.sleep(0.02) lets no virtual time pass" in outcome.text
+    assert "bench.wait(0.02)" in outcome.text
+    for other in ("0.03", "0.04", "0.05"):
+        assert f"sleep({other}) lets" not in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("option", "marked", "stated", "kind"),
+    [
+        ("", "", "", "virtual"),
+        ("", "", "real", "real"),
+        ("", "virtual", "real", "virtual"),
+        ("", "real", "virtual", "real"),
+        ("virtual", "real", "real", "virtual"),
+        ("real", "virtual", "virtual", "real"),
+    ],
+)
+def test_the_option_comes_before_the_marker_and_that_before_the_bench(
+    tmp_path: Path, option: str, marked: str, stated: str, kind: str
+) -> None:
+    ticks = '[modules.ticks]\ntype = "pyscript"\nscript = "ticks.py"\n'
+    head = f"time = {stated!r}\n" if stated else ""
+    (tmp_path / "bench.toml").write_text(f'[bench]\nname = "ticks"\n{head}{ticks}')
+    (tmp_path / "ticks.py").write_text("")
+    mark = f"@pytest.mark.bench('bench.toml', time={marked!r})\n" if marked else ""
+    (tmp_path / "test_it.py").write_text(
+        f"import pytest\n{mark}def test_it(bench):\n    bench.wait(0.01)\n"
+    )
+    out = tmp_path / "out"
+    arguments = [f"--mlink-time={option}"] if option else []
+    outcome = run_pytest(
+        tmp_path, *arguments, "--mlink-record=always", f"--mlink-out={out}", f"--mlink-report={out}"
+    )
+    assert outcome.code == 0, outcome.text
+    assert f"mlink: {kind} time: ticks" in outcome.text
+    assert f", {kind} time)" in (out / "report.html").read_text()
+    (manifest,) = out.rglob("manifest.toml")
+    assert f'time = "{kind}"' in (manifest.parent / "attributes.toml").read_text()
+
+
+def test_what_needs_real_time_runs_in_it_by_itself_with_the_reason(tmp_path: Path) -> None:
+    folder = write_test(tmp_path, "\ndef test_it(bench):\n    bench.wait(0.01)\n")
+    outcome = run_pytest(folder, "--mlink-set=cam.paced=false")
+    assert outcome.code == 0, outcome.text
+    assert (
+        "mlink: real time (virtual:scene runs in real time only, as paced = false): "
+        "led-follows-button" in outcome.text
+    )
+    outcome = run_pytest(folder, "--mlink-set=cam.paced=false", "--mlink-time=virtual")
+    assert outcome.code == 1
+    assert "virtual:scene runs in real time only, as paced = false" in outcome.text
+
+
+def test_a_kind_of_time_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    body = """
+@pytest.mark.bench("bench.toml", time="virtul")
+def test_it(bench):
+    pass
+"""
+    outcome = run_pytest(write_test(tmp_path, body))
+    assert outcome.code == 1
+    assert "wrong arguments of the marker `bench`" in outcome.text
+    assert "times: real, virtual" in outcome.text
 
 
 def test_a_slow_loop_fails_and_is_never_excused(tmp_path: Path) -> None:
@@ -145,6 +233,6 @@ def test_a_real_device_is_refused_in_words(tmp_path: Path) -> None:
     folder = write_test(tmp_path, "\ndef test_it(bench):\n    pass\n")
     lab = tmp_path / "lab.toml"
     lab.write_text('[devices]\nuno = "/dev/ttyACM9"\neye = "virtual:scene"\n')
-    outcome = in_virtual_time(folder, f"--mlink-devices={lab}")
+    outcome = in_virtual_time(folder, f"--mlink-devices={lab}", "--mlink-time=virtual")
     assert outcome.code == 1
     assert "device 'uno' (/dev/ttyACM9) runs in real time only" in outcome.text

@@ -69,7 +69,7 @@ def _test(test: dict[str, Any]) -> str:
     parts = [
         f"<details{'' if outcome == 'passed' else ' open'}><summary>"
         f'<b class="{escape(outcome)}">{escape(outcome)}</b> {escape(test["nodeid"])} '
-        f"({test['duration']:.2f} s)</summary><section>",
+        f"({test['duration']:.2f} s{_time(test)})</summary><section>",
         _why(test.get("why", "") if test["text"] else ""),
         _measurements(test["measurements"]),
         drawing := timeline_svg(test),
@@ -86,6 +86,11 @@ def _test(test: dict[str, Any]) -> str:
     if links := _links(test):
         parts.append(f"<p>{links}</p>")
     return "".join(parts) + "</section></details>"
+
+
+def _time(test: dict[str, Any]) -> str:
+    """Return the kind of time of a test's run; "" for a test that has not run."""
+    return f", {escape(test['time'])}" if "time" in test else ""
 
 
 def _why(text: str) -> str:

@@ -8,9 +8,12 @@ from mlink import control
 from mlink.devices import Simulation
 from mlink.engine.virtual_time.conductor import NEVER_USEC, Conductor
 from mlink.engine.virtual_time.participant import Participant
+from mlink.engine.virtual_time.turn_limit import TurnLimit
 from mlink.engine.workers import State, WorkerHandle
 
 _STEP_S = 0.25
+_SIMULATED_USEC = 10_000_000
+"""Longest time that is simulated in one turn: a turn has a limit in real time."""
 _NEVER_REMEDY = "Wait in run() or on_data: while modules begin, none sends and no time passes."
 
 
@@ -25,6 +28,7 @@ class Turns:
         simulation: The simulated devices; None without any.
         users: Device → modules that use it.
         participant: A thread outside of the run that takes part in its time; None without one.
+        limit: Ends turns that take too long; None without a limit.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class Turns:
         simulation: Simulation | None = None,
         users: Mapping[str, Sequence[str]] | None = None,
         participant: Participant | None = None,
+        limit: TurnLimit | None = None,
     ) -> None:
         self._conductor = conductor
         self._workers = workers
@@ -44,7 +49,12 @@ class Turns:
         self._simulation = simulation
         self._users = users or {}
         self._participant = participant
-        self._is_running = False
+        self._limit = limit
+        self._phase = "prepare"
+
+    @property
+    def _is_running(self) -> bool:
+        return self._phase == "run"
 
     def prepare(
         self,
@@ -83,7 +93,7 @@ class Turns:
             send_start: Sends Start to a worker.
             fail: Reports a failure: worker, phase, what happened, remedy.
         """
-        conductor = self._conductor
+        conductor, self._phase = self._conductor, "start"
         for name in order:
             worker = self._workers[name]
             self._begin(worker, send_start)
@@ -94,7 +104,7 @@ class Turns:
 
     def run(self) -> bool:
         """Give turns until the run is over; return False if it has to end before."""
-        self._is_running = True
+        self._phase = "run"
         while not self._ending():
             if not self._go_on():
                 self._conductor.finish()
@@ -104,15 +114,23 @@ class Turns:
     def _begin(self, worker: WorkerHandle, send: Callable[[WorkerHandle], None]) -> None:
         """Give the turn to a worker that enters a phase."""
         self._conductor.begin(worker.name)
+        self._note_turn()
         worker.send(control.Turn(self._conductor.now_usec))
         send(worker)
 
     def _go_on(self) -> bool:
         """Wait for who has the turn, or give the next; return False when there is none."""
-        if self._conductor.holder or (self._is_running and self._participant_has_turn()):
+        holder = self._conductor.holder
+        if holder or (self._is_running and self._participant_has_turn()):
             self._pump(_STEP_S)
+            if holder and self._limit is not None and self._conductor.holder == holder:
+                self._limit.check_worker(self._workers[holder], self._phase)
             return True
         return self._give()
+
+    def _note_turn(self) -> None:
+        if self._limit is not None:
+            self._limit.begin()
 
     def _participant_has_turn(self) -> bool:
         """Return whether the participant has the turn; it gets it when there are news."""
@@ -132,7 +150,8 @@ class Turns:
             stand_usec = participant.until_usec + self._conductor.zero_usec
         simulated_usec = self._conductor.simulated_usec
         if self._simulation is not None and simulated_usec < min(time_usec, stand_usec):
-            self._simulate(self._simulation, time_usec, stand_usec)
+            until_usec = min(time_usec, simulated_usec + _SIMULATED_USEC)
+            self._simulate(self._simulation, until_usec, stand_usec)
             return True
         if participant is not None and stand_usec < time_usec:
             self._conductor.advance(stand_usec)
@@ -144,6 +163,7 @@ class Turns:
         if not self._await(time_usec):
             return True
         self._conductor.give(name, time_usec)
+        self._note_turn()
         if self._participant is not None:
             self._participant.note_turn(name)
         self._workers[name].send(control.Turn(time_usec, self._conductor.free_until_usec))
@@ -152,10 +172,13 @@ class Turns:
     def _simulate(self, simulation: Simulation, until_usec: int, stand_usec: int) -> None:
         """Simulate the devices up to a time, until one has sent something, or where they stand."""
         simulation.run_until(until_usec, stand_usec)
+        self._note_turn()
         while (reached := simulation.reached()) is None:
             self._pump(_STEP_S)
             if self._ending():
                 return
+            if self._limit is not None:
+                self._limit.check_devices(simulation)
         if self._await(reached.time_usec):
             woken = [module for device in reached.woken for module in self._users.get(device, ())]
             self._conductor.simulated(reached.time_usec, woken)
