@@ -46,7 +46,13 @@ class Silent:
 def run(folder: Path, bench: str) -> tuple[RunResult, list[str]]:
     (folder / "bench.toml").write_text(bench)
     loaded = load_bench(folder, time="virtual")
-    options = RunOptions(duration_s=60, record=False, turn_limit_s=LIMIT_S, stop_grace_s=2.0)
+    options = RunOptions(
+        duration_s=60,
+        record=False,
+        prepare_timeout_s=LIMIT_S,
+        turn_limit_s=LIMIT_S,
+        stop_grace_s=2.0,
+    )
     observer = Silent()
     return Engine(loaded, options.in_time_of(loaded), observer).run(), observer.log
 
@@ -54,7 +60,6 @@ def run(folder: Path, bench: str) -> tuple[RunResult, list[str]]:
 @pytest.mark.parametrize(
     ("phase", "text"),
     [
-        ("prepare", "def prepare():\n    while True: pass\n"),
         ("start", "import time\ndef start():\n    time.sleep(1000)\n"),
         (
             "run",
@@ -74,6 +79,13 @@ def test_a_script_that_keeps_its_turn_is_named_with_its_line(
     assert f"({phase})" in failure.message
     assert failure.remedy
     assert any("loop: its turn takes long, and virtual time stands still" in each for each in log)
+
+
+def test_a_script_that_prepares_without_end_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "loop.py").write_text("def prepare():\n    while True: pass\n")
+    result, _ = run(tmp_path, SCRIPT)
+    assert result.failures[0].module == "loop"
+    assert "it stands at loop.py:2 (prepare)" in result.failures[0].message
 
 
 @pytest.mark.sim
