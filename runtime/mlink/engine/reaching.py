@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from mlink.engine.disk_wait import processor_wait_s
 from mlink.engine.outcome import Outcome
 from mlink.engine.place import Place
 from mlink.engine.report import Reporter
@@ -19,6 +20,8 @@ _LATE_REMEDY = (
     "What it waits for there is missing or takes too long: check that device, file or server, and "
     "give the wait a time limit. On an overloaded machine, run less beside it."
 )
+_STARVED_S = 120.0
+"""Most time without a processor that is added to a time-out."""
 _DOING = {State.LOADED: "loading", State.PREPARED: "preparing", State.STARTED: "starting"}
 
 
@@ -78,7 +81,8 @@ class Reaching:
 
         Args:
             done: Whether the wait is over.
-            timeout_s: Longest wait; modules that are not ready then have failed.
+            timeout_s: Longest wait, without the time in which a module got no processor; those that
+                are not ready then have failed.
             phase: Phase of the failures.
             reached: State that all modules have to reach.
             waits_for_others: Whether a module has not been asked yet: it is not to blame.
@@ -95,7 +99,7 @@ class Reaching:
                 if (worker.state < reached or worker.pending_acks)
                 and not waits_for_others(worker.name)
             ]
-            if now > deadline:
+            if now > deadline and now > deadline + _starved_s(late):
                 for worker in late:
                     place = self.place(worker)
                     what = f"was not ready within {timeout_s:g} s{place.clause}"
@@ -108,3 +112,9 @@ class Reaching:
                     doing = _DOING.get(reached, "connecting")
                     text = f"still {doing} after {_SHOWN_AFTER_S:g} s{self.place(worker).clause}"
                     self.reporter.log(worker.name, logging.WARNING, text, of_wall_clock=True)
+
+
+def _starved_s(late: Collection[WorkerHandle]) -> float:
+    """Return for how long one of these modules was ready to run but got no processor."""
+    waited_s = [processor_wait_s(worker.pid) for worker in late if worker.pid]
+    return min(max(waited_s, default=0.0), _STARVED_S)

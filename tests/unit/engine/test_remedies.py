@@ -149,6 +149,23 @@ def test_a_module_that_is_not_ready_in_time(desk, monkeypatch, found, remedy):
     assert remedy in failure.remedy
 
 
+@pytest.mark.parametrize(("starved_s", "ended_s"), [(0.0, 9.0), (30.0, 39.0), (1e6, 129.0)])
+def test_time_without_a_processor_is_no_delay_of_a_module(desk, monkeypatch, starved_s, ended_s):
+    clock = FakeClock(0.0)
+    monkeypatch.setattr(reaching, "time", clock)
+    monkeypatch.setattr(reaching, "processor_wait_s", lambda _pid: starved_s)
+
+    def pump(seconds: float) -> None:
+        clock.now += seconds
+
+    waiting = Reaching(
+        {"cam": desk.workers["cam"]}, desk.outcome, desk.ending.reporter, pump, lambda _: Place()
+    )
+    waiting.wait(lambda: False, 9.0, "load", State.LOADED)
+    assert one_failure(desk).phase == "load"
+    assert ended_s <= clock.now <= ended_s + 0.5
+
+
 def test_every_failure_in_the_code_is_made_with_a_remedy():
     """Of those that are not made from an exception, whose remedies the tables above look at."""
     folder = Path(mlink.__file__).parent / "engine"
