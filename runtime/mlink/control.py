@@ -80,6 +80,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     own doorbell.
     """
     queues_out: dict[str, list[int]] = {}
+    losing_out: dict[str, list[bool]] = {}
+    """In virtual time: whether each subscription loses items while its queue is full."""
     """Output port of small items → items that each subscription may queue; 0: bytes alone."""
     pipes_in: dict[str, tuple[int, int]] = {}
     """Input port of small items → positions of its pipe and its store."""

@@ -43,6 +43,7 @@ class StreamDescriptors:
 
     pipes_out: dict[str, list[int]] = field(default_factory=dict)
     queues_out: dict[str, list[int]] = field(default_factory=dict)
+    losing_out: dict[str, list[bool]] = field(default_factory=dict)
     pipes_in: dict[str, tuple[int, int]] = field(default_factory=dict)
     arrays_out: dict[str, list[int]] = field(default_factory=dict)
     arrays_in: dict[str, tuple[int, int, int]] = field(default_factory=dict)
@@ -150,6 +151,7 @@ class Fleet(ClosesOnExit):
             spec,
             pipes_out={port: [pass_on(fd) for fd in fds] for port, fds in ends.pipes_out.items()},
             queues_out=ends.queues_out,
+            losing_out=ends.losing_out,
             pipes_in={
                 port: (pass_on(pipe), pass_on(store))
                 for port, (pipe, store) in ends.pipes_in.items()

@@ -235,7 +235,8 @@ class Engine:
             reaching.wait(done, self.options.load_timeout_s, "load", State.LOADED)
 
         if not self._outcome.ending:
-            spawn_workers(fleet, self.bench, self._streams, make_spec, wait)
+            costly = self.options.virtual.costs if self.options.virtual else ()
+            spawn_workers(fleet, self.bench, self._streams, make_spec, wait, costly)
             wait(lambda: reaching.all_have(State.LOADED))
         if not self._outcome.ending:
             report_priorities(self._workers, self._reporter, in_real_time=in_real_time)

@@ -97,10 +97,13 @@ def open_pipe(queue: int = 0, name: str = "a queue") -> QueuePipe:
 class _Queue:
     """One subscription: its pipe and store, and the bound on its items if the bench gives one."""
 
-    __slots__ = ("_room", "fd", "limit", "store")
+    __slots__ = ("_room", "fd", "limit", "store", "while_full")
 
-    def __init__(self, fd: int, store: int, limit: int) -> None:
+    def __init__(
+        self, fd: int, store: int, limit: int, while_full: Callable[[], object] | None
+    ) -> None:
         self.fd = fd
+        self.while_full = while_full
         self.limit = limit
         self.store = StoreWriter(store, LARGEST, limit)
         self._room = 0
@@ -135,6 +138,8 @@ class RecordWriter(SendingEnd):
         pipes: Write end of each subscription's pipe, and its store; owned.
         queues: Number of items that each subscription may queue; 0 bounds it by bytes alone.
         while_full: Called in the thread that submits, until a full queue has room.
+        losing: With `while_full`: for each subscription, whether its full queue loses items
+            nevertheless.
     """
 
     def __init__(
@@ -144,15 +149,16 @@ class RecordWriter(SendingEnd):
         queues: Sequence[int] = (),
         *,
         while_full: Callable[[], object] | None = None,
+        losing: Sequence[bool] = (),
     ) -> None:
         super().__init__(data_type, len(pipes))
+        none = (0,) * len(pipes)
         self._queues = [
-            _Queue(*pipe, limit)
-            for pipe, limit in zip(pipes, queues or (0,) * len(pipes), strict=True)
+            _Queue(*pipe, limit, None if loses else while_full)
+            for pipe, limit, loses in zip(pipes, queues or none, losing or none, strict=True)
         ]
         self.now_ns: Callable[[], int] = time.monotonic_ns
         """Clock of the times that travel with commands and rows."""
-        self._while_full = while_full
         self.note: Callable[[bytes], object] | None = None
         """Called with each payload before it is sent; for journals."""
         self._encode = codec.small_encoder(data_type)
@@ -186,7 +192,7 @@ class RecordWriter(SendingEnd):
                 if queue.limit or not record:
                     sent = self._store(queue, seq, payload)
                 else:
-                    sent = self._write(queue.fd, record)
+                    sent = self._write(queue, record)
                 if not sent:
                     self.lost[number] += 1  # the reader sees the gap
 
@@ -202,26 +208,26 @@ class RecordWriter(SendingEnd):
     def _store(self, queue: _Queue, seq: int, payload: bytes) -> bool:
         """Write an item that is counted, or too large for a record."""
         while not queue.has_room(len(payload)):
-            if self._while_full is None:
+            if queue.while_full is None:
                 return False
-            self._while_full()
+            queue.while_full()
             time.sleep(_FULL_WAIT_S)
         record = RECORD.pack(len(payload) | STORED, seq)
-        if not queue.store.put(payload) or not self._write(queue.fd, record):
+        if not queue.store.put(payload) or not self._write(queue, record):
             return False
         queue.note()
         return True
 
-    def _write(self, fd: int, record: bytes) -> bool:
+    def _write(self, queue: _Queue, record: bytes) -> bool:
         while True:
             try:
-                os.write(fd, record)
+                os.write(queue.fd, record)
                 return True
             except BlockingIOError:
-                if self._while_full is None:
+                if queue.while_full is None:
                     return False  # the queue is full: its subscriber will see a gap
-                self._while_full()
-                select.select([], [fd], [], _FULL_WAIT_S)
+                queue.while_full()
+                select.select([], [queue.fd], [], _FULL_WAIT_S)
             except BrokenPipeError:
                 return False  # the subscriber has died, which the engine reports
 

@@ -77,7 +77,8 @@ class StreamWriter(SendingEnd):
         memory: The stream's memory, owned; None without outlets.
         outlets: One for each subscription, owned.
         frame_limit_bytes: Size of the largest frame that is accepted.
-        lossless: An item that does not reach all subscribers is a StreamError (replays).
+        lossless: An item that does not reach all subscribers is a StreamError (virtual time).
+        losing: With `lossless`: for each outlet, whether it may lose items nevertheless.
     """
 
     def __init__(
@@ -88,12 +89,13 @@ class StreamWriter(SendingEnd):
         *,
         frame_limit_bytes: int = 256 << 20,
         lossless: bool = False,
+        losing: Sequence[bool] = (),
     ) -> None:
         super().__init__(data_type, len(outlets))
+        self._must_reach = [lossless and not loses for loses in losing or (False,) * len(outlets)]
         self._memory = memory
         self._outlets = tuple(outlets)
         self._frame_limit_bytes = frame_limit_bytes
-        self._lossless = lossless
         self._unsent: deque[Slot] = deque()
 
     @property
@@ -221,7 +223,7 @@ class StreamWriter(SendingEnd):
     def _publish(self, memory: SenderMemory, slot: Slot) -> None:
         """Offer a filled slot to each subscription, and count those that it does not reach."""
         record = RECORD.pack(self.sent, slot.offset)
-        refused = 0
+        refused = False
         for number, outlet in enumerate(self._outlets):
             if outlet.is_full:
                 self._collect(memory, number)
@@ -229,14 +231,14 @@ class StreamWriter(SendingEnd):
                 slot.lent_to |= 1 << number
             else:
                 self.lost[number] += 1
-                refused += 1
+                refused |= self._must_reach[number]
         if not slot.lent_to:
             memory.give_back(slot)
-        if refused and self._lossless:
+        if refused:
             raise StreamError(
                 f"item {self.sent} did not reach all its subscribers: a queue is full",
-                remedy="In a replay nothing may be lost: give the inputs of this stream a longer "
-                'queue in the bench, e.g. frames-in = { from = "cam.video", queue = 1000 }.',
+                remedy="In virtual time nothing may be lost: give the inputs of this stream a "
+                'longer queue in the bench, e.g. frames-in = { from = "cam.video", queue = 1000 }.',
             )
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from time import monotonic
 from typing import Any, NamedTuple
@@ -291,6 +291,8 @@ class WorkerOutput:
         self.frozen = False
         self.while_full: Callable[[], object] | None = None
         """In virtual time: called while a subscriber's queue is full, instead of dropping."""
+        self.losing: Sequence[bool] = ()
+        """With `while_full`: whether each subscription loses items nevertheless."""
         self.note: Callable[[bytes], object] | None = None
         """Called with the payload of each small item that is sent."""
         self.now_ns: Callable[[], int] | None = None
@@ -331,7 +333,9 @@ class WorkerOutput:
     def open_pipes(self, pipes: list[int], queues: list[int]) -> None:
         """Begin a stream of small items, with the pipe and the store of each subscription."""
         ends = list(zip(pipes[::2], pipes[1::2], strict=True))
-        self._writer = RecordWriter(self.data_type, ends, queues, while_full=self.while_full)
+        self._writer = RecordWriter(
+            self.data_type, ends, queues, while_full=self.while_full, losing=self.losing
+        )
         self._writer.note = self.note
         if self.now_ns is not None:
             self._writer.now_ns = self.now_ns
@@ -357,6 +361,7 @@ class WorkerOutput:
             SenderMemory(memory, plan.item_bytes),
             outlets,
             lossless=self.while_full is not None,
+            losing=self.losing,
         )
 
     def submit(self, item: StreamItem) -> None:

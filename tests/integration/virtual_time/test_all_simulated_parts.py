@@ -196,3 +196,73 @@ def test_a_board_that_is_unplugged_is_found_and_reopened_at_virtual_moments(tmp_
     assert [time for time in times if time < 500_000]
     assert not [time for time in times if 501_000 < time < 1_500_000]
     assert len([time for time in times if time > 1_500_000]) >= 4
+
+
+SLOW = """\
+[bench]
+name = "slow"
+
+[modules.cam]
+type = "camera-generic"
+device = "virtual:scene"
+size = [160, 120]
+framerate = 100
+
+[modules.first]
+type = "pyscript"
+script = "first.py"
+ports_in = [{ id = "frames", data_type = "Frame" }]
+ports_out = [{ id = "rows", data_type = "TableRow" }]
+inputs = { frames = "cam.video" }
+
+[modules.slow]
+type = "pyscript"
+script = "slow.py"
+cost_usec = 50000
+ports_in = [{ id = "frames", data_type = "Frame" }, { id = "rows", data_type = "TableRow" }]
+inputs = { INPUTS }
+"""
+FIRST = """\
+import syntalos_mlink as syl
+
+rows = syl.get_output_port("rows")
+
+def prepare():
+    syl.get_input_port("frames").on_data = lambda frame: frame and rows.submit([frame.index])
+"""
+NOTHING = """\
+import syntalos_mlink as syl
+
+def prepare():
+    for name in ("frames", "rows"):
+        syl.get_input_port(name).on_data = lambda item: None
+"""
+
+
+@pytest.mark.parametrize(
+    "subscription",
+    [
+        'frames = { from = "cam.video", queue = 2 }',
+        'rows = { from = "first.rows", queue = 10 }',
+    ],
+    ids=["frames", "rows"],
+)
+def test_the_queue_of_a_slow_module_loses_the_same_items_in_both_runs(tmp_path, subscription):
+    """A frame each 10 ms, 50 ms for each: 60 of 300 are handled, besides those that wait."""
+    (tmp_path / "bench.toml").write_text(SLOW.replace("INPUTS", subscription))
+    (tmp_path / "first.py").write_text(FIRST)
+    (tmp_path / "slow.py").write_text(NOTHING)
+    first = twice(tmp_path, seconds="3")
+    port = subscription.split()[0]
+    stream = {"frames": "cam.video", "rows": "first.rows"}[port]
+    (account,) = [
+        (each["sent"], to["received"], to["lost"])
+        for each in recording.open(first).attributes["streams"]
+        for to in each["subscriptions"]
+        if (each["name"], to["module"]) == (stream, "slow")
+    ]
+    sent, received, lost = account
+    assert sent == received + lost
+    assert 60 <= received <= 75
+    text = f"{lost} item(s) of {stream} did not reach input '{port}'"
+    assert text in (first / "run.log").read_text()

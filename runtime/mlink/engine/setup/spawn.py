@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from mlink.bench import Bench
 from mlink.bench.module import ModuleConfig
@@ -22,6 +22,7 @@ def spawn_workers(
     streams: Streams,
     make_spec: Callable[[ModuleConfig], WorkerSpec],
     wait: Callable[[Callable[[], bool]], None],
+    costly: Collection[str] = (),
 ) -> None:
     """Fork a worker for each module, in the bench's order.
 
@@ -31,13 +32,14 @@ def spawn_workers(
         streams: Its streams; those of small items get a pipe for each subscription.
         make_spec: Returns a module's spec, without the descriptors of its streams.
         wait: Handles messages until the given call returns True, or the run has to end.
+        costly: In virtual time: modules that take time for an item; their full queues lose items.
 
     Raises:
         ControlError: The fork server has ended.
     """
     for module in bench.modules.values():
         fleet.add(WorkerHandle.create(module))
-    wiring = _wire(bench, streams)
+    wiring = _wire(bench, streams, costly)
     requested: set[str] = set()
 
     def request() -> bool:
@@ -57,11 +59,12 @@ def spawn_workers(
             os.close(fd)  # the workers have them now
 
 
-def _wire(bench: Bench, streams: Streams) -> dict[str, StreamDescriptors]:
+def _wire(bench: Bench, streams: Streams, costly: Collection[str]) -> dict[str, StreamDescriptors]:
     """Make the pipes and the memory of all streams."""
     wiring = {name: StreamDescriptors() for name in bench.modules}
     for edge in streams.edges:
         source, target = wiring[edge.source], wiring[edge.target]
+        source.losing_out.setdefault(edge.source_port, []).append(edge.target in costly)
         if streams.is_small(edge):
             queue = edge.queue or 0
             pipe = open_pipe(queue, f"the queue of {edge.target}.{edge.target_port}")

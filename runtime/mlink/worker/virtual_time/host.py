@@ -75,6 +75,7 @@ class VirtualHost(ModuleHost):
         self._loud = [p for p in self.outputs.values() if p.id not in spec.quiet_outputs]
         for port in self.outputs.values():
             port.while_full = self._read_ahead
+            port.losing = spec.losing_out.get(port.id, [])
             port.now_ns = self._driver.now_ns
         for port_id, cost in spec.costs.items():
             draw = drawn(cost, f"{spec.seed} {spec.name}.{port_id}")
@@ -336,9 +337,19 @@ class VirtualHost(ModuleHost):
         self._forget_closed_pipes(ready)
         self.serve_control()
 
+    def watch(self, fd: int, port: WorkerInput) -> None:
+        """Let the loop read this input's pipe; that of a module with costs waits for its turn."""
+        if self.spec.costs:
+            self._pipes[fd] = port  # not polled: items that wait would wake the module at once
+        else:
+            super().watch(fd, port)
+
     def _read_ahead(self) -> None:
-        """Empty the pipes, whose writers wait for room: in virtual time no item is lost."""
-        for port in self.inputs.values():
+        """Empty the pipes, whose writers wait for room: no item is lost to a module without costs.
+
+        Items for a module with costs wait in their queue as in real time, and a full one loses.
+        """
+        for port in self.inputs.values() if not self.spec.costs else ():
             port.read_ahead()
 
     def _await_control(self) -> None:
