@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -166,6 +167,9 @@ class Runs:
             raise
         finally:
             self._keep_or_remove(run)
+        if run.in_turns and run.result is not None:
+            for hint in run.result.hints:  # among them lines that make two runs differ
+                warnings.warn(hint, UserWarning, stacklevel=1)
 
     def _keep_or_remove(self, run: BenchRun) -> None:
         """Encode the recording of a run that has ended, or remove it, as the user wants."""

@@ -229,6 +229,16 @@ def test_it(bench):
     assert "broken loop" in outcome.text
 
 
+def test_lines_that_make_two_runs_differ_are_among_pytests_warnings(tmp_path: Path) -> None:
+    folder = write_test(tmp_path, "\ndef test_it(bench):\n    bench.wait(0.1)\n")
+    loop = (folder / "loop.py").read_text()
+    (folder / "loop.py").write_text(f"import time\n{loop}\ndef stop():\n    time.sleep(0)\n")
+    outcome = in_virtual_time(folder)
+    assert outcome.code == 0, outcome.text
+    line = len(loop.splitlines()) + 4
+    assert f"UserWarning: loop: loop.py:{line}: time.sleep() lets no virtual" in outcome.text
+
+
 def test_a_real_device_is_refused_in_words(tmp_path: Path) -> None:
     folder = write_test(tmp_path, "\ndef test_it(bench):\n    pass\n")
     lab = tmp_path / "lab.toml"
