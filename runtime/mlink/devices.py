@@ -8,7 +8,7 @@ scheme has no provider is its own address ("/dev/ttyACM0").
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -119,6 +119,73 @@ class Reached(NamedTuple):
     run gets a turn."""
 
 
+class PinLevel(NamedTuple):
+    """What a pin of a simulated chip reads, and what drives it."""
+
+    level: bool
+    output: bool
+    """The chip drives it."""
+    driven: bool
+    """It is driven from outside."""
+
+
+class PinEdge(NamedTuple):
+    """A change of a pin's level."""
+
+    pin: int
+    level: bool
+    """The new level."""
+    time_ns: int
+    """When it was: ns of master time."""
+
+
+class ChipSymbol(NamedTuple):
+    """A variable or function of a firmware, with its bytes."""
+
+    name: str
+    address: int
+    """As the linker counts: from 0x800000 on in the data space, below in the flash."""
+    data: bytes
+
+    @property
+    def value(self) -> int:
+        """The bytes as a number without sign, the lowest byte first."""
+        return int.from_bytes(self.data, "little")
+
+
+class SimulatedChip(Protocol):
+    """A simulated chip or board of a run in virtual time, which a program looks into.
+
+    What it reads has no effect on the chip. All methods raise DeviceError where there is no such
+    pin, register, memory or symbol, and ControlError while the run does not stand still.
+    """
+
+    def pin(self, number: int) -> PinLevel:
+        """Return what a pin reads, and what drives it."""
+        ...
+
+    @property
+    def registers(self) -> Mapping[str, int]:
+        """The registers by name, as in the chip's data sheet, and "PC" (in bytes)."""
+        ...
+
+    def memory(self, address: int, length: int, *, flash: bool = False) -> bytes:
+        """Return a part of the data space, or of the flash."""
+        ...
+
+    def symbol(self, name: str) -> ChipSymbol:
+        """Return a variable or function of its firmware, by its name in the ELF file."""
+        ...
+
+    def halt(self, pins: Sequence[int]) -> list[int]:
+        """Stand still at each edge of pins from now on; return how many edges each pin has had."""
+        ...
+
+    def take_edges(self) -> list[PinEdge]:
+        """Return the edges of those pins since the last call; times in ns of virtual time."""
+        ...
+
+
 class Simulation(Protocol):
     """All simulated devices of a run in virtual time; they run only when they are asked to.
 
@@ -140,6 +207,19 @@ class Simulation(Protocol):
 
     def fileno(self) -> int:
         """Descriptor that is readable when there is an answer; −1 if answers are there at once."""
+        ...
+
+    def chip(self, name: str, elf: Path | None, check: Callable[[], None]) -> SimulatedChip:
+        """Return a simulated board or chip.
+
+        Args:
+            name: Its key in the bench, or its name in the provider's table.
+            elf: ELF file of its firmware; None takes the firmware if that is one.
+            check: Raises an error where the run does not stand still.
+
+        Raises:
+            DeviceError: There is no such chip.
+        """
         ...
 
     def run_until(self, time_usec: int, stand_usec: int) -> None:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import logging
 import shlex
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -18,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mlink.cli.typed import typed_lines
 from mlink.clock import MasterClock
 from mlink.closing import ClosesOnExit
 from mlink.errors import DeviceError
@@ -87,7 +87,7 @@ def run_console(
                 board.execute(line)
             return
         board.execute("info")
-        for line in _typed_lines():
+        for line in typed_lines("board> "):
             try:
                 if not board.execute(line):
                     return
@@ -95,23 +95,6 @@ def run_console(
                 if board.is_lost:
                     raise
                 shown.print(Text(str(error), style="red"))
-
-
-def _typed_lines() -> Iterable[str]:
-    """Read lines from the terminal, with editing and history, or from a pipe without a prompt."""
-    if not sys.stdin.isatty():
-        yield from sys.stdin
-        return
-    import readline  # imported for its effect: input() gets line editing
-
-    del readline
-    while True:
-        try:
-            yield input("board> ")
-        except EOFError:
-            return
-        except KeyboardInterrupt:
-            sys.stderr.write("\n")
 
 
 class BoardConsole(ClosesOnExit):

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import msgspec
 
+from mlink.catalog import proposal
 from mlink.devices import DeviceEndpoint, Reached
 from mlink.errors import DeviceError
+from mlink_hil.control.chip import Chip, ChipPlace
 
 REQUEST = struct.Struct("=qq")
 """Virtual time up to which to simulate, and the one at which to stand still, in µs."""
@@ -35,12 +38,18 @@ class LockstepSimulation:
     Args:
         endpoints: The devices by name.
         engine: The connected socket, not blocking; None without boards.
+        chips: The simulated boards and chips by name.
     """
 
     def __init__(
-        self, endpoints: Mapping[str, DeviceEndpoint], engine: socket.socket | None
+        self,
+        endpoints: Mapping[str, DeviceEndpoint],
+        engine: socket.socket | None,
+        chips: Mapping[str, ChipPlace],
     ) -> None:
         self.endpoints = endpoints
+        self._places = chips
+        self._chips: dict[tuple[str, Path | None], Chip] = {}
         self._engine = engine
         self._until_usec = 0
 
@@ -55,6 +64,32 @@ class LockstepSimulation:
     def fileno(self) -> int:
         """Descriptor that is readable when there is an answer; −1 without boards."""
         return self._engine.fileno() if self._engine is not None else -1
+
+    def chip(self, name: str, elf: Path | None, check: Callable[[], None]) -> Chip:
+        """Return a board or chip, connected to until `close`.
+
+        Args:
+            name: Its name in the bench.
+            elf: ELF file of its firmware; None takes the firmware if that is one.
+            check: Raises an error where the run does not stand still.
+
+        Raises:
+            DeviceError: There is no such chip.
+        """
+        place = self._places.get(name)
+        if place is None:
+            raise DeviceError(
+                f"this run has no simulated chip '{name}'",
+                remedy=proposal(name, self._places, "chips"),
+            )
+        if (name, elf) not in self._chips:
+            self._chips[name, elf] = Chip(name, place, elf, check)
+        return self._chips[name, elf]
+
+    def close(self) -> None:
+        """Disconnect from the chips."""
+        for chip in self._chips.values():
+            chip.close()
 
     def run_until(self, time_usec: int, stand_usec: int) -> None:
         """Ask for the simulation of all devices up to a time, or to where they stand before."""

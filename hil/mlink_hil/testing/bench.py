@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
 
-from mlink.errors import MlinkError
+from mlink.devices import SimulatedChip
+from mlink.engine.virtual_time.stepping import LIMIT_USEC, EdgeOf
+from mlink.errors import ControlError, MlinkError
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.excuses import DURATION_UNITS
 from mlink_hil.testing.expectations import Expectations
@@ -129,6 +132,70 @@ class TestBench(Expectations):
         """
         self.run.history.wait(lambda: not self.run.alive, sec)
         self.run.check()
+
+    def run_until(
+        self,
+        time_usec: int | None = None,
+        *,
+        edge: EdgeOf | None = None,
+        limit_usec: int = LIMIT_USEC,
+    ) -> Event:
+        """Let virtual time pass up to a moment, or to an edge, and stand there.
+
+        Args:
+            time_usec: Master time at which to stand, µs.
+            edge: (board or chip, pin, "rising", "falling" or "any"): to stand at the next such
+                edge, right after the instruction that caused it.
+            limit_usec: Longest virtual time that is waited for the edge, µs.
+
+        Returns:
+            The edge, or the moment, for use as `after=`.
+
+        Raises:
+            BenchError: The run is in real time, or an argument is wrong.
+            DeviceError: There is no such pin.
+            ControlError: The edge did not come in time, or the run has ended before.
+            MlinkError: The run has failed.
+        """
+        stepping = self.run.stepping("run_until")
+        if isinstance(edge, tuple) and len(edge) == 3 and isinstance(edge[0], str):
+            edge = (self.run.names.board(edge[0]), *edge[1:])
+        try:
+            moment = stepping.run_until(time_usec, edge=edge, limit_usec=limit_usec)
+        except ControlError:
+            self.run.check()  # a failure of the run explains more
+            raise
+        if edge is None or moment.edge is None:
+            return self.now()
+        found = self.run.history.last(f"{edge[0]}.{moment.edge.pin}")
+        assert found is not None  # what has halted the board has been reported
+        return found
+
+    def pause(self) -> Event:
+        """Return the present moment, at which a bench in virtual time stands.
+
+        It stands whenever the test's own code runs, for as long as that takes.
+
+        Raises:
+            BenchError: The run is in real time.
+        """
+        self.run.stepping("pause")
+        return self.now()
+
+    def chip(
+        self, name: str | None = None, elf: str | os.PathLike[str] | None = None
+    ) -> SimulatedChip:
+        """Return a simulated board or chip, to look into it; that has no effect on it.
+
+        Args:
+            name: Its device's, its module's or its own name; None for the only board.
+            elf: ELF file of its firmware, for its symbols; None takes its firmware if that is one.
+
+        Raises:
+            BenchError: The run is in real time, or there is no such board.
+        """
+        stepping = self.run.stepping("chip")
+        return stepping.chip(self.run.names.board(name), elf)
 
     def finish(self) -> None:
         """Release the lines that the test has driven, and wait until all is at rest again.

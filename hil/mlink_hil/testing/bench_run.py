@@ -17,7 +17,8 @@ from mlink.engine.plan import LOOP_CATEGORIES
 from mlink.engine.run import Engine
 from mlink.engine.status import Failure, Phase, RunResult, RunStatus
 from mlink.engine.virtual_time.participant import Participant
-from mlink.errors import ControlError, DeviceError, MlinkError, ModuleError
+from mlink.engine.virtual_time.stepping import Stepping
+from mlink.errors import BenchError, ControlError, DeviceError, MlinkError, ModuleError
 from mlink.tap.attach import add_tap
 from mlink.tap.catalog import TAP_NAME
 from mlink.tap.link import TapLink
@@ -94,6 +95,7 @@ class BenchRun:
         self.tap = TapLink(self._folder / "tap", ItemEvents(self.history, self._lost))
         self.names = Names(bench, self.boards.__contains__, self.tap.metadata, wires)
         self.engine = Engine(tapped, options, self)
+        self._stepping = Stepping(self._participant, lambda: self.engine.simulation)
         self._regions: dict[str, str] = {}
         """Channel of each region that tests have watched → its stream."""
         self._seen_from: dict[str, int] = {}
@@ -241,6 +243,23 @@ class BenchRun:
             remedy = f"Look at what {failures[0].module or 'the run'} does when it ends; "
             remedy += "`mlink run` with this bench shows the log."
         return ModuleError(f"the run of {self.bench.name} failed{when}:\n{text}", remedy=remedy)
+
+    def stepping(self, call: str) -> Stepping:
+        """Return what steps through the run's virtual time.
+
+        Args:
+            call: What a test has called, for the message.
+
+        Raises:
+            BenchError: The run is in real time.
+        """
+        __tracebackhide__ = hidden_in_tracebacks
+        if not self.in_turns:
+            raise BenchError(
+                f"bench.{call} is for virtual time; {self.bench.name} runs in real time",
+                remedy="Run it with --mlink-time=virtual; all its devices have to be simulated.",
+            )
+        return self._stepping
 
     def now_usec(self) -> int:
         """Return the master time in µs."""

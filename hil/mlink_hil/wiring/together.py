@@ -23,6 +23,7 @@ from mlink_hil.board_choice import (
     is_board,
     scene_endpoint,
 )
+from mlink_hil.control.chip import ChipPlace
 from mlink_hil.control.lockstep import LockstepSimulation
 from mlink_hil.control.process import SimProcess
 from mlink_hil.control.socket_path import check_socket_path, control_path
@@ -104,7 +105,13 @@ def simulate(
         for name in scenes:
             plan = layout.scenes.get(name)
             endpoints[name] = scene_endpoint(name, specs[name], plan, work_dir)
-        yield LockstepSimulation(endpoints, engine)
+        chips = {
+            board.name: ChipPlace(Path(board.control), Path(board.firmware))
+            for board in layout.circuit.boards
+        }
+        simulation = LockstepSimulation(endpoints, engine, chips)
+        stack.callback(simulation.close)
+        yield simulation
 
 
 def _plan(

@@ -10,15 +10,19 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from dataclasses import replace
 from typing import Self, overload
 
 from mlink.api.watcher import LogLine, Watcher
 from mlink.bench import Bench
+from mlink.devices import SimulatedChip
 from mlink.engine.encode import encode_raw_videos
 from mlink.engine.options import RunOptions
 from mlink.engine.run import Engine
 from mlink.engine.status import Failure, RunResult, RunStatus
-from mlink.errors import MlinkError
+from mlink.engine.virtual_time.participant import Participant
+from mlink.engine.virtual_time.stepping import LIMIT_USEC, EdgeOf, Moment, Stepping
+from mlink.errors import BenchError, ControlError, MlinkError
 
 
 class RunFailedError(MlinkError):
@@ -47,9 +51,17 @@ class Run:
     runs of its parent, and does not end them.
     """
 
-    def __init__(self, bench: Bench, options: RunOptions, *, check: bool = True) -> None:
+    def __init__(
+        self, bench: Bench, options: RunOptions, *, check: bool = True, paused: bool = False
+    ) -> None:
         """Start a run; programs call `mlink.start`."""
         self.bench = bench
+        self._participant: Participant | None = None
+        if options.virtual is not None:
+            self._participant = Participant()
+            if not paused:
+                self._participant.go_on()
+            options = replace(options, participant=self._participant)
         self._options = options
         self._check = check
         self._watcher = Watcher()
@@ -140,8 +152,15 @@ class Run:
         Raises:
             StorageError: The run could not be set up.
             MlinkError: This is a forked child of the process that started the run.
+            ControlError: The run stands still in virtual time, and there is no timeout.
         """
         self._check_process()
+        stands = self._participant is not None and self._participant.has_turn
+        if timeout_s is None and stands and not self.ended:
+            raise ControlError(
+                f"the run of {self.bench.name} stands still: waiting for its end has no end",
+                remedy="Call its go_on() or stop() before.",
+            )
         return self.result if self._ended.wait(timeout_s) else None
 
     def stop(self, reason: str = "stopped by the program") -> None:
@@ -163,6 +182,79 @@ class Run:
             )
         if self._is_of_this_process():
             self._engine.request_stop(reason)
+
+    # stepping through virtual time --------------------------------------------------------------
+
+    def run_until(
+        self,
+        time_usec: int | None = None,
+        *,
+        edge: EdgeOf | None = None,
+        limit_usec: int = LIMIT_USEC,
+    ) -> Moment:
+        """Let virtual time pass up to a moment or an edge; there the run stands still.
+
+        Nothing that the run records depends on where it stands.
+
+        Args:
+            time_usec: Master time at which to stand, µs.
+            edge: (board or chip, pin, "rising", "falling" or "any"): to stand at the next such
+                edge, right after the instruction that caused it.
+            limit_usec: Longest virtual time that is waited for the edge, µs.
+
+        Returns:
+            Where the run stands.
+
+        Raises:
+            BenchError: The run is in real time, or an argument is wrong.
+            DeviceError: There is no such board, chip or pin.
+            ControlError: The edge did not come in time, or the run has ended before.
+        """
+        stepping = self._stepping("run_until")
+        if self._participant is not None and not self._participant.has_turn:
+            self.pause()
+        return stepping.run_until(time_usec, edge=edge, limit_usec=limit_usec)
+
+    def pause(self) -> Moment:
+        """Let the run stand still where it is, in virtual time; return where that is.
+
+        Raises:
+            BenchError: The run is in real time.
+            ControlError: The run has ended.
+        """
+        return self._stepping("pause").pause()
+
+    def go_on(self) -> None:
+        """Let the run go on without standing, in virtual time.
+
+        Raises:
+            BenchError: The run is in real time.
+        """
+        self._stepping("go_on").go_on()
+
+    def chip(self, name: str, elf: str | os.PathLike[str] | None = None) -> SimulatedChip:
+        """Return a simulated board or chip, to look into it while the run stands still.
+
+        Args:
+            name: Its key in [devices], or its name in [virtual].
+            elf: ELF file of its firmware, for its symbols; None takes its firmware if that is one.
+
+        Raises:
+            BenchError: The run is in real time, or its bench has no simulated devices.
+            DeviceError: There is no such chip.
+            ControlError: The run does not stand still.
+        """
+        return self._stepping("chip").chip(name, elf)
+
+    def _stepping(self, what: str) -> Stepping:
+        self._check_process()
+        if self._participant is None:
+            raise BenchError(
+                f"{what}() is for runs in virtual time; this one is in real time",
+                remedy='Start it with mlink.start(…, time="virtual").',
+            )
+        self.wait_running()
+        return Stepping(self._participant, lambda: self._engine.simulation)
 
     def __enter__(self) -> Self:
         try:
@@ -235,6 +327,8 @@ class Run:
             self._error = error
         finally:
             atexit.unregister(self._stop_at_exit)
+            if self._participant is not None:
+                self._participant.end()
             self._ended.set()
             self._watcher.moved.set()
 

@@ -33,6 +33,7 @@ def start(
     time: Time | None = None,
     seed: int | None = None,
     speed: float | None = None,
+    paused: bool = False,
     replayable: bool = False,
     encode: bool = True,
     strict: bool = False,
@@ -65,6 +66,7 @@ def start(
             files. None takes the bench's, else a new id.
         speed: In virtual time: speed relative to real time. None takes the bench's, else as fast
             as possible.
+        paused: In virtual time: whether the run stands still at master time 0, for `Run.run_until`.
         replayable: Whether to record what scripts receive, for `mlink replay`.
         encode: Whether to encode after the run what it recorded raw, where its recorder asks so.
         strict: Whether any loss is a failure; `strict = true` in the bench does the same.
@@ -113,7 +115,12 @@ def start(
         comment=comment,
         directory_order=tuple(order),
     ).in_time_of(checked, seed=seed, speed=speed)
-    return Run(checked, options, check=check)
+    if paused and options.virtual is None:
+        raise BenchError(
+            "paused is for virtual time: a run in real time cannot stand still",
+            remedy='Add time="virtual", or leave it out.',
+        )
+    return Run(checked, options, check=check, paused=paused)
 
 
 def run(

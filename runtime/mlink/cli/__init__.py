@@ -31,6 +31,7 @@ from mlink.cli.output import ExitCode
 from mlink.cli.repair import repair
 from mlink.cli.replay import replay
 from mlink.cli.run import run
+from mlink.cli.step import step
 from mlink.cli.verify import verify
 from mlink.ctrl_c import ended_by, raise_on_signals
 from mlink.errors import MlinkError
@@ -111,6 +112,7 @@ def options(
 
 for command in (
     run,
+    step,
     replay,
     check,
     new,

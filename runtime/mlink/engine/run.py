@@ -117,7 +117,8 @@ class Engine:
             self._conductor = Conductor(options.virtual, self._order, self._streams.edges)
             conductor = self._conductor
             self._reporter.virtual_usec = lambda: conductor.run_usec
-        self._simulation: Simulation | None = None
+        self.simulation: Simulation | None = None
+        """The simulated devices, in virtual time while the run lasts."""
         self._disk: DiskSync | None = None
         self._disk_errors: SimpleQueue[StorageError] = SimpleQueue()
         self.live: LiveRun | None = None
@@ -263,15 +264,15 @@ class Engine:
         if virtual is None or not virtual.simulated:
             return stack.enter_context(open_devices(self.bench, work_dir, hosting, limit_s))
         opened = open_simulation(self.bench, work_dir, hosting, limit_s)
-        self._simulation = stack.enter_context(opened)
-        if self._simulation is not None and (fd := self._simulation.fileno()) >= 0:
+        self.simulation = stack.enter_context(opened)
+        if self.simulation is not None and (fd := self.simulation.fileno()) >= 0:
             assert self._fleet is not None
             self._fleet.watch(fd)
-        return endpoints_of(self.bench, self._simulation)
+        return endpoints_of(self.bench, self.simulation)
 
     def _prepare(self) -> None:
         self._reporter.enter(Phase.PREPARE)
-        if (turns := self._turns) is not None and self._simulation is not None:
+        if (turns := self._turns) is not None and self.simulation is not None:
             turns.prepare(self._order, self._send_prepare, self._outcome.fail_worker)
             self._connect_feedback()
             return
@@ -328,7 +329,8 @@ class Engine:
         self._reporter.enter(Phase.RUN)
         if (turns := self._turns) is not None:
             if self.options.participant is not None:
-                self.options.participant.begin(self._interrupts.wake)
+                assert self._conductor is not None  # there are turns
+                self.options.participant.begin(self._interrupts.wake, self._conductor.zero_usec)
             if turns.run():
                 duration_s = self.options.duration_s
                 over = "the recording is" if duration_s is None else f"{duration_s:g} s are"
@@ -435,7 +437,7 @@ class Engine:
             self._workers,
             self._pump,
             lambda: self._outcome.ending,
-            self._simulation,
+            self.simulation,
             users_of(self.bench),
             self.options.participant,
             TurnLimit(

@@ -220,6 +220,10 @@ class Conductor:
             return 0.0
         return (self._t0_ns + time_usec * 1000 / speed - time.monotonic_ns()) / 1e9
 
+    def stood(self, real_ns: int) -> None:
+        """Note that the run stood still; at a chosen speed it makes nothing of that up."""
+        self._t0_ns += real_ns
+
     def give(self, name: str, time_usec: int) -> None:
         """Give the turn to a module, and set the time to `time_usec`.
 

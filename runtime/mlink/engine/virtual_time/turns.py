@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic_ns
 
 from mlink import control
 from mlink.devices import Simulation
@@ -120,11 +121,15 @@ class Turns:
 
     def _go_on(self) -> bool:
         """Wait for who has the turn, or give the next; return False when there is none."""
-        holder = self._conductor.holder
-        if holder or (self._is_running and self._participant_has_turn()):
+        if holder := self._conductor.holder:
             self._pump(_STEP_S)
-            if holder and self._limit is not None and self._conductor.holder == holder:
+            if self._limit is not None and self._conductor.holder == holder:
                 self._limit.check_worker(self._workers[holder], self._phase)
+            return True
+        if self._is_running and self._participant_has_turn():
+            began_ns = monotonic_ns()
+            self._pump(_STEP_S)
+            self._conductor.stood(monotonic_ns() - began_ns)
             return True
         return self._give()
 
@@ -150,7 +155,8 @@ class Turns:
             stand_usec = participant.until_usec + self._conductor.zero_usec
         simulated_usec = self._conductor.simulated_usec
         if self._simulation is not None and simulated_usec < min(time_usec, stand_usec):
-            until_usec = min(time_usec, simulated_usec + _SIMULATED_USEC)
+            next_usec = (simulated_usec // _SIMULATED_USEC + 1) * _SIMULATED_USEC
+            until_usec = min(time_usec, next_usec)  # the same wherever it has stood before
             self._simulate(self._simulation, until_usec, stand_usec)
             return True
         if participant is not None and stand_usec < time_usec:
@@ -183,7 +189,8 @@ class Turns:
             woken = [module for device in reached.woken for module in self._users.get(device, ())]
             self._conductor.simulated(reached.time_usec, woken)
             if self._participant is not None:
-                self._participant.note_sent([*reached.woken, *reached.halted])
+                self._participant.note_sent(reached.woken)
+                self._participant.note_halted(reached.halted)
 
     def _await(self, time_usec: int) -> bool:
         """Wait until a time may begin, at a chosen speed; return False when the run ends."""

@@ -6,6 +6,7 @@ The test's thread is the participant; the engine's loop runs in a thread of its 
 from __future__ import annotations
 
 import threading
+import time
 from types import SimpleNamespace
 from typing import Self
 
@@ -56,7 +57,7 @@ class Run:
             conductor, {"tap": worker}, self._pump, lambda: self._ends, simulation, {},
             self.participant,
         )  # fmt: skip
-        self.participant.begin(self._wakes.release)
+        self.participant.begin(self._wakes.release, 0)
         self._thread = threading.Thread(target=turns.run, daemon=True)
 
     def __enter__(self) -> Self:
@@ -139,11 +140,36 @@ def test_a_run_without_anything_to_do_comes_to_the_end_of_the_wait_too() -> None
         assert run.participant.now_usec == 7_000_000
 
 
+def test_a_run_goes_on_without_the_thread_until_it_pauses() -> None:
+    with Run() as run:
+        run.participant.go_on()
+        while len(run.turns) < 50:
+            time.sleep(0.001)
+        run.participant.pause()
+        now_usec, turns = run.participant.now_usec, len(run.turns)
+        assert now_usec >= 50_000
+        assert run.participant.has_turn
+        time.sleep(0.01)
+        assert len(run.turns) == turns
+        run.participant.wait(lambda: False, 0.002)
+        assert run.participant.now_usec == now_usec + 2_000
+        run.participant.pause()  # it stands already
+        assert run.participant.now_usec == now_usec + 2_000
+
+
+def test_a_paced_run_makes_nothing_up_of_the_time_for_which_it_stood() -> None:
+    paced = Conductor(VirtualTime(NEVER_USEC, speed=1.0), ["tap"], [])
+    paced.begin("tap")
+    before_s = paced.left_s(3_600_000_000)
+    paced.stood(10**12)
+    assert paced.left_s(3_600_000_000) > before_s + 900
+
+
 def test_two_threads_cannot_wait_at_once() -> None:
     with Run() as run:
 
         def waits_too() -> bool:
-            with pytest.raises(ControlError, match="two threads of a test wait"):
+            with pytest.raises(ControlError, match="two threads of a test or program wait"):
                 run.participant.wait(lambda: True, 1)
             return True
 

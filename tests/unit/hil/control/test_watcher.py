@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlink.errors import DeviceError
-from mlink_hil.control.messages import Edge
+from mlink_hil.control.messages import Edge, Halt
 from mlink_hil.control.watcher import BoardLink
 from tests.support.boards.virtual_uno import open_uno
 
@@ -21,6 +21,8 @@ def test_at_a_barrier_every_edge_before_it_has_been_noted(tmp_path):
         assert [edge.level for edge in edges] == [True, False] * 10
         with pytest.raises(DeviceError):
             link.drive(99, True)
+        with pytest.raises(DeviceError, match="real time: it cannot stand still"):
+            link.do(Halt([9]))
         link.close()
 
 
