@@ -228,7 +228,7 @@ def test_steps(bench, board):
 def test_a_test_steps_through_its_bench(tmp_path: Path) -> None:
     folder = copy_example(tmp_path, "led-follows-button")
     (folder / "test_led.py").write_text(IN_A_TEST)
-    outcome = run_pytest(folder, "--mlink-time=virtual", "--timeout=280", limit_sec=290)
+    outcome = run_pytest(folder, "--mlink-time=virtual")
     assert outcome.counts == {"passed": 1}, outcome.text
 
 
@@ -242,7 +242,7 @@ def test_a_test_in_real_time_is_refused_in_words(tmp_path: Path) -> None:
         '        with pytest.raises(BenchError, match="is for virtual time; .* in real time"):\n'
         "            call()\n"
     )
-    outcome = run_pytest(folder, "--mlink-time=real", "--timeout=280", limit_sec=290)
+    outcome = run_pytest(folder, "--mlink-time=real")
     assert outcome.counts == {"passed": 1}, outcome.text
 
 
