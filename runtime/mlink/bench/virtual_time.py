@@ -19,7 +19,9 @@ from mlink.errors import MlinkError
 
 _ONLY_REAL = "runs in real time only"
 _REAL_TIME = "Run in real time (--time real)"
-_SIMULATED = f"{_REAL_TIME}, or replace it by a simulated device, such as virtual:uno."
+_SIMULATED = (
+    f"{_REAL_TIME}, or use virtual:uno, virtual:scene, or file:… and images:… at their pace."
+)
 
 
 def wrong_times(time: object, seed: object, speed: object) -> list[Problem]:
