@@ -23,6 +23,7 @@ DEVICES_GROUP = "mlink.devices"
 DISCOVERY_GROUP = "mlink.discovery"
 COMPANIONS_GROUP = "mlink.companions"
 LAB_TABLES_GROUP = "mlink.lab_tables"
+BENCH_TABLES_GROUP = "mlink.bench_tables"
 
 _LONGEST_NAME = 80
 """Longest name that is compared with the known ones; longer names are no typing errors."""
@@ -166,6 +167,20 @@ def lab_table(name: str) -> Any:
         DeviceError: It is installed but cannot be loaded.
     """
     return _only(LAB_TABLES_GROUP, name)
+
+
+def bench_table_names() -> list[str]:
+    """Return the names of tables of other packages that a bench file may have."""
+    return sorted(entry_points(group=BENCH_TABLES_GROUP).names)
+
+
+def bench_table(name: str) -> Any:
+    """Return the check of such a table (`mlink.bench.tables.BenchTableCheck`).
+
+    Raises:
+        DeviceError: It is installed but cannot be loaded.
+    """
+    return _only(BENCH_TABLES_GROUP, name)
 
 
 def _only(group: str, name: str) -> object:

@@ -44,6 +44,8 @@ class Bench:
     """In virtual time: gives recordings their id and date, unless a run has its own."""
     speed: float | None = None
     """In virtual time: speed relative to real time, unless a run has its own."""
+    others: dict[str, Any] = field(default_factory=dict)
+    """Tables of other packages, such as `[fuzz]`, as in the bench file."""
 
     def device_spec(self, name: str) -> str:
         """Return the device string of a module's `device`: a key of `devices`, or one itself."""

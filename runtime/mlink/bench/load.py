@@ -34,9 +34,9 @@ from mlink.bench.file import (
 from mlink.bench.lab import Lab, read_lab
 from mlink.bench.limits import check_sizes, too_many_modules
 from mlink.bench.module import ModuleConfig, ModuleLoader
-from mlink.bench.tables import check_tables, take_tables
+from mlink.bench.tables import check_others, check_tables, take_others, take_tables
 from mlink.bench.virtual_time import needs_real_time, wrong_times
-from mlink.catalog import companion_names, device_schemes, proposal
+from mlink.catalog import bench_table_names, companion_names, device_schemes, proposal
 from mlink.errors import BenchError
 from mlink.module import ModuleType
 
@@ -83,12 +83,13 @@ def load_bench(
     path = bench_path(path)
     table = read_toml(path)
     problems = Problems(path)
-    tables, companions = take_tables(table), take_companions(table)
+    tables, companions, others = take_tables(table), take_companions(table), take_others(table)
     lab = None if devices is None else read_lab(devices)
     overridden = {} if lab is None else _take_lab(table, lab, problems)
     overridden |= _override(table, tables, overrides, problems)
     places = Places(overridden)
-    file = convert(table, _File, problems, places, reserved=[*device_schemes(), *companion_names()])
+    reserved = [*device_schemes(), *companion_names(), *bench_table_names()]
+    file = convert(table, _File, problems, places, reserved=reserved)
     if file is None:
         raise problems.as_error()
     head = convert(file.bench, _Head, problems, places.below("bench")) or _Head()
@@ -116,8 +117,10 @@ def load_bench(
         time or head.time,
         head.seed,
         head.speed,
+        others,
     )
     if not len(problems):
+        check_others(bench, problems)
         check_companions(companions, bench, problems)
     if not len(problems) and bench.time == "virtual":
         for problem in needs_real_time(bench):

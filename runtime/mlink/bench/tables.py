@@ -1,19 +1,52 @@
-"""Tables of a bench that belong to a device provider: `[virtual]` to that of "virtual:…".
+"""Tables of a bench that belong to other packages; the runtime does not know their content.
 
-The runtime does not know their content. The provider checks a table with the bench and opens it
-with the run.
+A table of a device provider, such as `[virtual]`, is checked with the bench and opened with the
+run. Any other table, such as `[fuzz]`, is an entry point of the group `mlink.bench_tables`, which
+has its name and is a `BenchTableCheck`; it is kept in `Bench.others` for its package.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 from mlink.bench.bench import Bench
-from mlink.bench.file import Problems, Table, shown
-from mlink.catalog import device_provider, device_schemes
+from mlink.bench.file import Problem, Problems, Table, shown
+from mlink.catalog import bench_table, bench_table_names, device_provider, device_schemes
 from mlink.devices import TableDescriber, TablePart, TableProvider
-from mlink.errors import DeviceError
+from mlink.errors import DeviceError, MlinkError
+
+
+class BenchTableCheck(Protocol):
+    """Contract of a check of one package's table in a bench file."""
+
+    def __call__(self, given: Any, bench: Bench) -> list[Problem]:
+        """Return all problems in a table.
+
+        Args:
+            given: The table, as TOML gives it.
+            bench: The bench, whose other parts are valid.
+        """
+        ...
+
+
+def take_others(table: Table) -> dict[str, Any]:
+    """Remove the tables of other packages from a bench file's table and return them by name."""
+    return {name: table.pop(name) for name in bench_table_names() if name in table}
+
+
+def check_others(bench: Bench, problems: Problems) -> None:
+    """Add the problems that each package finds in its table, also if it cannot be loaded."""
+    for name, given in bench.others.items():
+        try:
+            check: BenchTableCheck = bench_table(name)
+            found = check(given, bench)
+        except MlinkError as error:
+            problems.add(f"[{name}]", error.message, error.remedy)
+            continue
+        for problem in found:
+            problems.add(problem.where, problem.what, problem.remedy)
 
 
 def take_tables(table: Table) -> dict[str, Table]:

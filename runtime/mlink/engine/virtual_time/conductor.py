@@ -10,6 +10,7 @@ Replays and simulated benches use it: it knows neither recordings nor devices.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +57,8 @@ class VirtualTime:
     """Module → input → time that the module takes for an item."""
     seed: int = 0
     """Seed of what the run draws."""
+    order_seed: int | None = None
+    """Draws the order of modules that have new items at one time; None is that of the streams."""
     time_created: str = ""
     """Creation time that files are given (ISO 8601); "" is now."""
 
@@ -93,6 +96,8 @@ class Conductor:
         """Name of the module that has the turn; None between two turns."""
         self._virtual = virtual
         self._order = list(order)
+        seed = virtual.order_seed
+        self._draw = None if seed is None else random.Random(seed)  # noqa: S311 - no secret
         self._targets: dict[tuple[str, str], list[str]] = {}
         self._fed_back: dict[tuple[str, str], list[str]] = {}
         loud: set[str] = set()
@@ -238,6 +243,8 @@ class Conductor:
         self.now_usec = time_usec
         self.holder = name
         self.turns += 1
+        if self._draw is not None:
+            self._draw.shuffle(self._order)
         self._addressed.discard(name)
         if self._due.get(name, time_usec + 1) <= time_usec:
             del self._due[name]

@@ -137,3 +137,31 @@ def test_a_source_that_wakes_no_module_comes_late_but_before_the_end() -> None:
     assert made.next() == ("first", 80_000)
     made.note("first", Waits(80_001, {}))
     assert made.next() is None
+
+
+def order_of_equal_times(seed: int | None, times: int = 8) -> list[str]:
+    """Return whose turn came first, each time that two modules had new items at once."""
+    names = ["source", "one", "other"]
+    edges = [Edge("source", "out", name, "in", None, feedback=False) for name in names[1:]]
+    turns = Conductor(VirtualTime(1_000_000, order_seed=seed), names, edges)
+    for name in names:
+        turns.note(name, Waits(NO_TIME, {}))
+    first = []
+    for number in range(times):
+        turns.note("source", Waits(NO_TIME, {"out": number + 1}))
+        for place in range(2):
+            turn = turns.next()
+            assert turn is not None
+            turns.give(*turn)
+            turns.note(turn[0], Waits(NO_TIME, {}))
+            if not place:
+                first.append(turn[0])
+        assert turns.next() is None
+    return first
+
+
+def test_the_order_of_equal_times_is_that_of_the_streams_or_drawn_by_a_seed() -> None:
+    assert set(order_of_equal_times(None)) == {"one"}
+    assert set(order_of_equal_times(1)) == {"one", "other"}
+    assert order_of_equal_times(1) == order_of_equal_times(1)
+    assert len({tuple(order_of_equal_times(seed)) for seed in range(20)}) > 10
