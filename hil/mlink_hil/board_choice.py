@@ -25,8 +25,8 @@ from mlink_hil.control.socket_path import check_socket_path, control_path
 from mlink_hil.scene.faults import orders_path
 from mlink_hil.sim.fetch_firmware import cached_path, is_cached
 from mlink_hil.sim.plan import LED_AT, LED_SIZE, LedPlan, ScenePlan, write_plan
+from mlink_hil.uno import MOST_CLOCK_PPM, MOST_PHASE_USEC
 
-_MOST_CLOCK_PPM = 10_000
 LIGHT_OPTIONS = {"board": "", "led": "13"}
 """Options of `virtual:scene` that are short for a light in it, and their defaults."""
 _PROGRAMS = {"yasimavr": "mlink_hil.sim.avr_uno", "protocol": "mlink_hil.sim.protocol_uno"}
@@ -42,8 +42,10 @@ class BoardOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     simulator: Literal["", "yasimavr", "protocol"] = ""
     firmware: Literal["", "mlink", "standard"] = ""
-    clock_ppm: Annotated[float, msgspec.Meta(ge=-_MOST_CLOCK_PPM, le=_MOST_CLOCK_PPM)] = 0.0
+    clock_ppm: Annotated[float, msgspec.Meta(ge=-MOST_CLOCK_PPM, le=MOST_CLOCK_PPM)] = 0.0
     """Error of the crystal; positive is fast."""
+    phase_usec: Annotated[float, msgspec.Meta(ge=0, le=MOST_PHASE_USEC)] = 0.0
+    """For how long its firmware has run when the simulation begins."""
 
 
 class BoardChoice(NamedTuple):
@@ -53,11 +55,13 @@ class BoardChoice(NamedTuple):
         simulator: "yasimavr" or "protocol".
         firmware: Its hex file; None with "protocol", which runs none.
         clock_ppm: Error of its crystal; positive is fast.
+        phase_usec: For how long its firmware has run when the simulation begins.
     """
 
     simulator: str
     firmware: Path | None
     clock_ppm: float
+    phase_usec: float
 
 
 def is_board(spec: str) -> bool:
@@ -86,10 +90,11 @@ def choose_board(name: str, spec: str, log: logging.Logger) -> BoardChoice:
         raise DeviceError(
             f"device '{name}': unknown option, or unknown value of one, in '{spec}'",
             remedy="Known: virtual:uno?firmware=mlink, virtual:uno?firmware=standard, "
-            f"virtual:uno?simulator=protocol and clock_ppm=… (−{_MOST_CLOCK_PPM} to "
-            f"{_MOST_CLOCK_PPM}).",
+            f"virtual:uno?simulator=protocol, clock_ppm=… (−{MOST_CLOCK_PPM} to {MOST_CLOCK_PPM}) "
+            f"and phase_usec=… (0 to {MOST_PHASE_USEC}).",
         ) from error
-    return BoardChoice(*_choose(name, options.simulator, options.firmware, log), options.clock_ppm)
+    chosen = _choose(name, options.simulator, options.firmware, log)
+    return BoardChoice(*chosen, options.clock_ppm, options.phase_usec)
 
 
 def board_endpoint(name: str, spec: str, ready: Ready) -> DeviceEndpoint:
@@ -133,7 +138,7 @@ def open_board(
     check_socket_path(control)
     tty = work_dir / f"{name}.tty"
     program, arguments = _PROGRAMS[choice.simulator], list(_ARGUMENTS[choice.simulator])
-    arguments += ["--clock-ppm", str(choice.clock_ppm)]
+    arguments += ["--clock-ppm", str(choice.clock_ppm), "--phase-usec", str(choice.phase_usec)]
     if choice.firmware is not None:
         arguments += ["--hex", str(choice.firmware)]
     with UnoProcess(program, arguments, tty=tty, control=control, log=log) as board:

@@ -22,7 +22,8 @@ class VirtualDevices:
 
     Options of a board, joined by `&`: `firmware=mlink` or `firmware=standard` (StandardFirmata),
     `simulator=yasimavr` or `simulator=protocol` (runs no firmware, implements StandardFirmata's
-    protocol), and `clock_ppm=200` (error of the board's crystal; positive is fast).
+    protocol), `clock_ppm=200` (error of the board's crystal; positive is fast), and
+    `phase_usec=3000` (for how long its firmware has run when the simulation begins).
 
     Implements DeviceProvider, and TableProvider and TableDescriber for `[virtual]`.
     """

@@ -25,18 +25,22 @@ from mlink_hil.scene.faults import CameraFaults
 from mlink_hil.scene.marks import ROWS, SMALLEST_WIDTH, Marks, cell_size, draw_marks, read_marks
 from mlink_hil.scene.stage import Stage
 from mlink_hil.sim.plan import ScenePlan, read_plan
+from mlink_hil.uno import MOST_PHASE_USEC
 
 __all__ = ["Marks", "SceneCamera", "read_marks"]
 
 _LONGEST_WAIT_NSEC = 1_000_000_000
 _BUFFERS = 4
 """Frames kept for a late reader: as many as OpenCV requests from a V4L2 driver."""
-OPTIONS = ("seed",)
+OPTIONS = ("seed", "phase_usec")
 """Options that a device string may have."""
 _ADDED_OPTIONS = ("plan", "orders")
 """The file with the scene's items, and the socket that receives faults; added by the device
 provider."""
-_SHOWN_OPTIONS = "seed=N, and board=NAME&led=PIN for a light in it; or a [virtual] table."
+_SHOWN_OPTIONS = (
+    "seed=N, phase_usec=N (delay of the first frame), and board=NAME&led=PIN for a light in it; "
+    "or a [virtual] table."
+)
 
 
 class SceneCamera:
@@ -54,6 +58,7 @@ class SceneCamera:
         self._framerate = 0.0
         self._now_ns = time.monotonic_ns
         self._start_ns = 0
+        self._phase_ns = 0
         self._next = 0
         """Number of the next frame."""
         self._time_ns = 0
@@ -74,6 +79,13 @@ class SceneCamera:
             )
         options = _options_of(address)
         seed = _number(address, options, "seed", "0")
+        phase_usec = _number(address, options, "phase_usec", "0")
+        if not 0 <= phase_usec <= MOST_PHASE_USEC:
+            raise DeviceError(
+                f"the phase_usec in {address} is out of range",
+                remedy=f"It is the delay of the first frame, 0 to {MOST_PHASE_USEC} µs.",
+            )
+        self._phase_ns = phase_usec * 1000
         if "plan" in options:
             self._stage = Stage(
                 read_plan(Path(options["plan"]), ScenePlan), width, height, request.now_ns()
@@ -94,10 +106,10 @@ class SceneCamera:
         )
 
     def start(self) -> None:
-        """Set the time of frame 0 to now."""
+        """Set the time of frame 0 to now, or later by the phase of the device string."""
         # Whole µs: master time and mark of a frame then differ by a constant, without rounding.
         own_ns = self._faults.clock.own(self._now_ns())
-        self._start_ns = -(-own_ns // 1000) * 1000
+        self._start_ns = -(-(own_ns + self._phase_ns) // 1000) * 1000
         self._next = 0
 
     def grab(self) -> Stamp | NoFrame:

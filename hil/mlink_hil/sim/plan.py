@@ -33,6 +33,8 @@ class BoardPlan(msgspec.Struct, kw_only=True):
     """Name to report; by default the file's."""
     clock_ppm: float = 0.0
     """Error of its crystal; positive is fast."""
+    phase_usec: float = 0.0
+    """For how long its firmware has run when the boards' common time begins."""
 
 
 class ModelPlan(msgspec.Struct, kw_only=True):

@@ -14,14 +14,20 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from mlink_hil.uno import ANALOG_COUNT, FIRST_ANALOG, SUPPLY_VOLT
+from mlink_hil.uno import (
+    ANALOG_COUNT,
+    FIRST_ANALOG,
+    MOST_CLOCK_PPM,
+    MOST_PHASE_USEC,
+    SUPPLY_VOLT,
+)
 from mlink_hil.wiring.lines import parse_line, parse_pin
 from mlink_hil.wiring.part import Part, Problem
 
 _MAX_RATE_HZ = 10_000
-_MAX_BOUNCES = 1000
-_MAX_BOUNCE_USEC = 1_000_000
-_MAX_DELAY_USEC = 1_000_000
+MAX_BOUNCES = 1000
+MAX_BOUNCE_USEC = 1_000_000
+MAX_DELAY_USEC = 1_000_000
 
 
 class Bounce(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -64,11 +70,11 @@ class Button(Part, kw_only=True):
             yield "bounce", "has both pattern_usec and count; set one of them"
         if len(bounce.pattern_usec) % 2:
             yield "bounce.pattern_usec", "needs an even number of times, so that it ends closed"
-        if not all(0 < usec <= _MAX_BOUNCE_USEC for usec in bounce.pattern_usec):
+        if not all(0 < usec <= MAX_BOUNCE_USEC for usec in bounce.pattern_usec):
             yield "bounce.pattern_usec", "times must be above 0 and at most 1 s"
-        if not 0 <= bounce.count <= _MAX_BOUNCES:
-            yield "bounce.count", f"must be 0 to {_MAX_BOUNCES}"
-        if not 1 <= bounce.longest_usec <= _MAX_BOUNCE_USEC:
+        if not 0 <= bounce.count <= MAX_BOUNCES:
+            yield "bounce.count", f"must be 0 to {MAX_BOUNCES}"
+        if not 1 <= bounce.longest_usec <= MAX_BOUNCE_USEC:
             yield "bounce.longest_usec", "must be 1 µs to 1 s"
         if not 0 <= self.presses_hz <= 200:
             yield "presses_hz", "must be 0 to 200"
@@ -162,7 +168,7 @@ class Wire(Part, kw_only=True):
         """Yield each setting that is wrong by itself."""
         if len(set(self.ends)) < 2:
             yield "ends", "a wire has at least two ends, and they differ"
-        if not 0 <= self.delay_usec <= _MAX_DELAY_USEC:
+        if not 0 <= self.delay_usec <= MAX_DELAY_USEC:
             yield "delay_usec", "must be 0 to 1 s"
         elif self.delay_usec and len(self.ends) > 2:
             yield "delay_usec", "needs a wire of two ends; use several wires"
@@ -188,6 +194,16 @@ class _UnderTest(Part, kw_only=True):
 
     wires: dict[str, str]
     """The line that each of its pins is wired to."""
+    delays_usec: dict[str, float] = {}
+    """µs that a change takes along the wire of a pin, beyond those of any other wire."""
+
+    def delay_problems(self) -> Iterator[Problem]:
+        """Yield each wrong delay."""
+        for pin, usec in self.delays_usec.items():
+            if pin not in self.wires:
+                yield f"delays_usec.{pin}", "there is no wire at this pin"
+            elif not 0 <= usec <= MAX_DELAY_USEC:
+                yield f"delays_usec.{pin}", "must be 0 to 1 s"
 
     def lines(self) -> dict[str, str]:
         """Return the lines at the boards' ends of its wires."""
@@ -204,9 +220,18 @@ class Chip(_UnderTest, kw_only=True):
     kind: ClassVar[str] = "chip"
     firmware: str
     """Intel hex or ELF file, relative to the bench's folder."""
+    clock_ppm: float = 0.0
+    """Error of its crystal, ppm; positive is fast."""
+    phase_usec: float = 0.0
+    """For how long its firmware has run when the simulation begins, µs."""
 
     def problems(self, bench_dir: Path) -> Iterator[Problem]:
         """Yield each setting that is wrong by itself."""
+        yield from self.delay_problems()
+        if not -MOST_CLOCK_PPM <= self.clock_ppm <= MOST_CLOCK_PPM:
+            yield "clock_ppm", f"must be −{MOST_CLOCK_PPM} to {MOST_CLOCK_PPM}"
+        if not 0 <= self.phase_usec <= MOST_PHASE_USEC:
+            yield "phase_usec", f"must be 0 to {MOST_PHASE_USEC}"
         if not (bench_dir / self.firmware).is_file():
             yield "firmware", f"there is no file {bench_dir / self.firmware}"
         for pin in self.wires:
@@ -234,6 +259,7 @@ class Model(_UnderTest, kw_only=True):
 
     def problems(self, bench_dir: Path) -> Iterator[Problem]:
         """Yield each setting that is wrong by itself."""
+        yield from self.delay_problems()
         file, colon, name = self.source.partition(":")
         if not colon or not name.isidentifier():
             yield "source", f"'{self.source}' is not of the form \"file.py:ClassName\""

@@ -91,22 +91,22 @@ def lay_out(
         match part:
             case Chip():
                 firmware = str((bench_dir / part.firmware).resolve())
-                plan = BoardPlan(name=name, control=places.control(name), firmware=firmware)
+                plan = BoardPlan(
+                    name=name,
+                    control=places.control(name),
+                    firmware=firmware,
+                    clock_ppm=part.clock_ppm,
+                    phase_usec=part.phase_usec,
+                )
                 layout.circuit.boards.append(plan)
-                nets += _wires(name, part, places)
+                _add_wires(name, part, places, nets, layout.circuit.delays)
             case Model():
                 layout.circuit.models.append(_model(name, part, bench_dir))
-                nets += _wires(name, part, places)
+                _add_wires(name, part, places, nets, layout.circuit.delays)
             case Wire():
                 lines = [parse_line(end) for end in part.ends]
                 ends = [(e.device, str(e.pin)) for e in lines if e.device in present]
-                if part.delay_usec:
-                    one, other = ends
-                    delay = DelayPlan(ends=(one, other), delay_usec=part.delay_usec)
-                    layout.circuit.delays.append(delay)
-                    nets += [[one], [other]]
-                else:
-                    nets.append(ends)
+                _add_wire(ends, part.delay_usec, nets, layout.circuit.delays)
             case Button():
                 layout.circuit.contacts.append(_contact(part))
             case Sensor():
@@ -155,14 +155,31 @@ def _lacking(part: Part, present: Collection[str], scenes: Collection[str]) -> s
     return ""
 
 
-def _wires(name: str, part: Chip | Model, places: _Places) -> list[list[End]]:
-    nets: list[list[End]] = []
+def _add_wires(
+    name: str,
+    part: Chip | Model,
+    places: _Places,
+    nets: list[list[End]],
+    delays: list[DelayPlan],
+) -> None:
     for pin, line in part.wires.items():
         end = parse_line(line)
         own = str(parse_pin(pin)) if isinstance(part, Chip) else pin
         if end.device in places.present:
-            nets.append([(name, own), (end.device, str(end.pin))])
-    return nets
+            ends = [(name, own), (end.device, str(end.pin))]
+            _add_wire(ends, part.delays_usec.get(pin, 0.0), nets, delays)
+
+
+def _add_wire(
+    ends: list[End], delay_usec: float, nets: list[list[End]], delays: list[DelayPlan]
+) -> None:
+    """Add a wire: one net, or with a delay of its own two of them."""
+    if not delay_usec:
+        nets.append(ends)
+        return
+    one, other = ends
+    delays.append(DelayPlan(ends=(one, other), delay_usec=delay_usec))
+    nets += [[one], [other]]
 
 
 def _merged(nets: list[list[End]]) -> list[list[End]]:

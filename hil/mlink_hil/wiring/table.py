@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -168,38 +168,44 @@ def _check_lines(
 
 def _check_delays(parts: Mapping[str, Part], where: Places, problems: Problems) -> None:
     """Check that no delayed wire closes a loop, in which a level would circulate for ever."""
-    wires = [
-        (name, part, ends) for name, part in parts.items() for ends in _connections(name, part)
-    ]
+    wires = [wire for name, part in parts.items() for wire in _connections(name, part)]
     nets: list[set[str]] = []
-    for name, part, ends in sorted(wires, key=lambda wire: _delay_usec(wire[1])):
-        touched = [net for net in nets if net & ends]
-        if _delay_usec(part) and any(ends <= net for net in touched):
-            what = f"{' and '.join(sorted(ends))} are already connected without this wire"
-            problems.add(
-                where(name, "delay_usec"),
-                what,
-                "Remove one: a level would circulate.",
-            )
-        nets = [net for net in nets if net not in touched] + [ends.union(*touched)]
+    for wire in sorted(wires, key=lambda wire: wire.delay_usec):
+        touched = [net for net in nets if net & wire.ends]
+        if wire.delay_usec and any(wire.ends <= net for net in touched):
+            what = f"{' and '.join(sorted(wire.ends))} are already connected without this wire"
+            problems.add(where(*wire.key), what, "Remove one: a level would circulate.")
+        nets = [net for net in nets if net not in touched] + [wire.ends.union(*touched)]
 
 
-def _delay_usec(part: Part) -> float:
-    return part.delay_usec if isinstance(part, Wire) else 0.0
+class _Connection(NamedTuple):
+    ends: set[str]
+    """The lines that it connects with each other."""
+    delay_usec: float
+    key: tuple[str, ...]
+    """Where its delay is in the table."""
 
 
-def _connections(name: str, part: Part) -> list[set[str]]:
-    """Return the lines that a part connects with each other; none when one cannot be parsed."""
+def _connections(name: str, part: Part) -> list[_Connection]:
+    """Return the connections that a part makes; none when a line cannot be parsed."""
     try:
         match part:
             case Wire():
-                return [{str(parse_line(end)) for end in part.ends}]
+                ends = {str(parse_line(end)) for end in part.ends}
+                return [_Connection(ends, part.delay_usec, (name, "delay_usec"))]
             case Chip():
-                wires = [(str(Line(name, parse_pin(p))), end) for p, end in part.wires.items()]
+                own = {pin: str(Line(name, parse_pin(pin))) for pin in part.wires}
             case Model():
-                wires = [(f"{name}.{pin}", end) for pin, end in part.wires.items()]
+                own = {pin: f"{name}.{pin}" for pin in part.wires}
             case _:
                 return []
-        return [{own, str(parse_line(end))} for own, end in wires]
+        return [
+            _Connection(
+                {own[pin], str(parse_line(end))},
+                part.delays_usec.get(pin, 0.0),
+                (name, "delays_usec", pin),
+            )
+            for pin, end in part.wires.items()
+        ]
     except ValueError:
         return []  # reported by _check_ends

@@ -166,4 +166,5 @@ def _board(name: str, choice: BoardChoice, work_dir: Path) -> BoardPlan:
         firmware=str(choice.firmware or ""),
         firmware_name=NAME if choice.firmware == cached_path() else "",
         clock_ppm=choice.clock_ppm,
+        phase_usec=choice.phase_usec,
     )

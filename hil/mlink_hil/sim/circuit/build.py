@@ -42,7 +42,13 @@ class Circuit:
         self._start: list[Callable[[], None]] = []
         for board in plan.boards:
             made = make_board(board)
-            node = Node(board.name, made, self.clock, clock_ppm=board.clock_ppm)
+            node = Node(
+                board.name,
+                made,
+                self.clock,
+                clock_ppm=board.clock_ppm,
+                phase_usec=board.phase_usec,
+            )
             self.clock.add(node)
             self.nodes[board.name] = node
             self.boards[board.name] = WiredBoard(node, self.clock)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mlink_hil.sim.boards.board import Board
 from mlink_hil.sim.circuit.clock import NEVER, CommonClock
+from mlink_hil.uno import CLOCK_HZ
 
 
 class Node:
@@ -18,10 +19,17 @@ class Node:
         board: The simulated board; its cycles count from its own start.
         clock: The common clock.
         clock_ppm: Error of its crystal; positive is fast.
+        phase_usec: For how long it runs before it is switched on.
     """
 
     def __init__(
-        self, name: str, board: Board, clock: CommonClock, *, clock_ppm: float = 0.0
+        self,
+        name: str,
+        board: Board,
+        clock: CommonClock,
+        *,
+        clock_ppm: float = 0.0,
+        phase_usec: float = 0.0,
     ) -> None:
         self.name = name
         self.board = board
@@ -30,9 +38,14 @@ class Node:
         self._own = self._common = 0
         """The same moment in the board's own cycles and in common ones."""
         self._crystal_ppm = self._ppm = clock_ppm
+        self._phase = round(phase_usec * CLOCK_HZ / 1e6)
 
     def switch_on(self, cycle: int) -> None:
-        """Run the booted board from a common cycle on."""
+        """Run the booted board from a common cycle on.
+
+        Its firmware is ahead of the others' by its phase, as that of a board that had power before.
+        """
+        self.board.run_until(self.board.cycle + self._phase)
         self._own, self._common = self.board.cycle, cycle
         self.powered = True
 

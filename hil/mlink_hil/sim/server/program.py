@@ -130,7 +130,13 @@ def main(
             granted = request_priority(REALTIME_PRIORITY)
             pacer = Pacer(CLOCK_HZ, arguments.slice_usec)
             clock = CommonClock()
-            node = Node("board", board, clock, clock_ppm=arguments.clock_ppm)
+            node = Node(
+                "board",
+                board,
+                clock,
+                clock_ppm=arguments.clock_ppm,
+                phase_usec=arguments.phase_usec,
+            )
             clock.add(node)
             served = ServedBoard(node, board, port, control, BoardTime(pacer, node), granted.detail)
             ready = messages.Ready(
@@ -187,6 +193,13 @@ def _parse(description: str, add_arguments: Callable[[ArgumentParser], None]) ->
         default=0.0,
         metavar="PPM",
         help="error of the board's crystal (positive: fast)",
+    )
+    parser.add_argument(
+        "--phase-usec",
+        type=float,
+        default=0.0,
+        metavar="µs",
+        help="how long the firmware has run when real time begins",
     )
     parser.add_argument("--slice-usec", type=float, default=SLICE_USEC, metavar="µs")
     return parser.parse_args()

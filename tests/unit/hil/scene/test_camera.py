@@ -110,6 +110,18 @@ def test_frames_are_due_on_an_absolute_schedule(simulated):
         assert abs(late) <= 1000  # stamps are whole µs
 
 
+def test_the_first_frame_is_late_by_the_phase(simulated):
+    stamps = []
+    for address in ("virtual:scene", "virtual:scene?phase_usec=7000"):
+        simulated.now_ns = 5_000_000_000
+        camera, info = open_scene(address, framerate=50)
+        camera.start()
+        stamps.append([take(camera, info)[0] for _ in range(2)])
+    (first, second), (late, later) = stamps
+    assert (late.number, late.time_ns - first.time_ns) == (0, 7_000_000)
+    assert later.time_ns - second.time_ns == 7_000_000
+
+
 def test_a_late_reader_misses_frames_and_the_numbers_show_it(simulated):
     camera, info = open_scene(framerate=100)
     camera.start()
@@ -154,7 +166,12 @@ def test_the_seed_decides_the_picture():
 
 @pytest.mark.parametrize(
     ("address", "reason"),
-    [("virtual:scene?sead=1", "sead"), ("virtual:scene?seed=x", "not a whole number")],
+    [
+        ("virtual:scene?sead=1", "sead"),
+        ("virtual:scene?seed=x", "not a whole number"),
+        ("virtual:scene?phase_usec=-1", "phase_usec in .* is out of range"),
+        ("virtual:scene?phase_usec=1000001", "phase_usec in .* is out of range"),
+    ],
 )
 def test_an_option_that_makes_no_sense_is_refused(address, reason):
     with pytest.raises(DeviceError, match=reason):

@@ -342,3 +342,14 @@ def test_an_error_in_a_model_is_reported_with_its_line(tmp_path):
 def test_a_file_without_a_usable_model_is_refused(text, message, tmp_path):
     with pytest.raises(DeviceError, match=message):
         make_model(tmp_path, text)
+
+
+def test_a_board_has_run_for_its_phase_when_it_is_switched_on():
+    plan = BoardPlan(name="late", control="", simulator="protocol", phase_usec=250)
+    circuit = Circuit(CircuitPlan(boards=[plan]))
+    node = circuit.nodes["late"]
+    node.switch_on(0)
+    assert node.board.cycle == 250 * USEC
+    assert node.common(node.board.cycle) == 0
+    circuit.clock.run_until(100 * USEC)
+    assert node.board.cycle == 350 * USEC

@@ -65,6 +65,8 @@ def test_the_required_settings_suffice(kind: str, folder: Path) -> None:
         ("wire", {"ends": ["uno.4", "uno.5", "uno.6"]}),
         ("wire", {"delay_usec": 1_000_000}),
         ("chip", {"wires": {"19": "uno.4", "A0": "uno.5"}}),
+        ("chip", {"wires": {"2": "uno.4"}, "delays_usec": {"2": 1_000_000}}),
+        ("chip", {"clock_ppm": -10_000, "phase_usec": 1_000_000}),
     ],
 )
 def test_the_limits_themselves_are_valid(kind: str, settings: dict[str, Any], folder: Path) -> None:
@@ -129,6 +131,16 @@ def test_the_limits_themselves_are_valid(kind: str, settings: dict[str, Any], fo
         ("chip", {"wires": {"0": "uno.4"}}, "wires.0", "serial line"),
         ("chip", {"wires": {"A6": "uno.4"}}, "wires.A6", "an Uno has no pin 'A6'"),
         ("chip", {"wires": {"20": "uno.4"}}, "wires.20", "an Uno has no pin '20'"),
+        ("chip", {"clock_ppm": 10_001}, "clock_ppm", "−10000 to 10000"),
+        ("chip", {"phase_usec": -1}, "phase_usec", "0 to 1000000"),
+        ("chip", {"delays_usec": {"3": 1}}, "delays_usec.3", "no wire at this pin"),
+        (
+            "chip",
+            {"wires": {"2": "uno.4"}, "delays_usec": {"2": float("nan")}},
+            "delays_usec.2",
+            "0 to 1 s",
+        ),
+        ("model", {"delays_usec": {"x": 1}}, "delays_usec.x", "no wire at this pin"),
         ("model", {"source": "heater.py"}, "source", 'of the form "file.py:ClassName"'),
         ("model", {"source": "heater.py:9"}, "source", 'of the form "file.py:ClassName"'),
         ("model", {"source": "no.py:Heater"}, "source", "there is no file"),

@@ -122,6 +122,19 @@ def test_a_wire_with_a_delay_lies_between_two_nets(tmp_path: Path) -> None:
     assert (delay.ends, delay.delay_usec) == ((("uno", "4"), ("uno", "10")), 250)
 
 
+def test_a_wire_of_a_chip_can_have_a_delay_of_its_own(tmp_path: Path) -> None:
+    text = (
+        "[virtual.c]\ntype = 'chip'\nfirmware = 'dut.hex'\nwires = { 2 = 'uno.4', 3 = 'uno.5' }\n"
+    )
+    text += "delays_usec = { 3 = 7.5 }\nclock_ppm = 30\nphase_usec = 400\n"
+    parts = read_parts(load_bench(write_bench(tmp_path, text)).tables["virtual"])
+    circuit = lay_out(parts, ["uno"], [], work_dir=tmp_path, bench_dir=tmp_path).circuit
+    assert circuit.nets == [[("c", "2"), ("uno", "4")], [("c", "3")], [("uno", "5")]]
+    (delay,) = circuit.delays
+    assert (delay.ends, delay.delay_usec) == ((("c", "3"), ("uno", "5")), 7.5)
+    assert (circuit.boards[0].clock_ppm, circuit.boards[0].phase_usec) == (30, 400)
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -129,6 +142,9 @@ def test_a_wire_with_a_delay_lies_between_two_nets(tmp_path: Path) -> None:
         "[virtual.b]\ntype = 'wire'\nends = ['uno.10', 'uno.4']\ndelay_usec = 5",
         "[virtual.c]\ntype = 'chip'\nfirmware = 'dut.hex'\nwires = { 2 = 'uno.4' }\n"
         "[virtual.b]\ntype = 'wire'\nends = ['c.2', 'uno.10']",
+        "[virtual.c]\ntype = 'chip'\nfirmware = 'dut.hex'\n"
+        "wires = { 2 = 'uno.4', 3 = 'uno.10' }\ndelays_usec = { 2 = 1 }\n"
+        "[virtual.b]\ntype = 'wire'\nends = ['c.2', 'c.3']",
     ],
 )
 def test_a_delayed_wire_in_a_ring_is_refused(other: str, tmp_path: Path) -> None:
