@@ -55,6 +55,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "all of the bench is simulated)",
     )
     group.addoption(
+        "--mlink-fuzz",
+        metavar="SEED[:KINDS]",
+        help="in virtual time: disturb each bench as `mlink fuzz` does with this seed",
+    )
+    group.addoption(
         "--mlink-record",
         choices=("always", "on-failure", "never"),
         default="on-failure",

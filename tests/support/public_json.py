@@ -35,6 +35,8 @@ from mlink.replay.compare import Compared
 from mlink.replay.run import Replayed
 from mlink.storage.inspect import RecordingSummary
 from mlink.storage.manifest import MANIFEST
+from mlink_hil.fuzz.command import account_as_json
+from mlink_hil.fuzz.search import Account
 from mlink_hil.verify.command import _as_json as timing_as_json
 from mlink_hil.verify.timing import Samples
 
@@ -110,6 +112,7 @@ DOCUMENTS: dict[str, list[Callable[[], str]]] = {
     "repair": [_report(RepairReport)],
     "encode": [_report(EncodeReport)],
     "verify-timing": [_verify_timing],
+    "fuzz": [lambda: account_as_json(sample(Account))],
 }
 
 

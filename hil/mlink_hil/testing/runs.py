@@ -19,6 +19,7 @@ from mlink.engine.options import RunOptions
 from mlink.errors import BenchError
 from mlink.module import Category
 from mlink.types import DataType
+from mlink_hil.fuzz.draw import Disturbed, disturb, parse_draw
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.verdicts import hidden_in_tracebacks
 
@@ -111,33 +112,44 @@ class Runs:
             if run.alive and not run.engine.failures:
                 return run
             self._close(key)  # a test has ended it, or it has failed
-        bench, why = self._load(wanted)
+        bench, why, disturbed = self._load(wanted)
         _skip_unless(item, bench)
-        run = self._runs[key] = BenchRun(bench, self._options(bench, node.nodeid))
+        options = self._options(bench, node.nodeid)
+        run = self._runs[key] = BenchRun(
+            bench, disturbed.options(options) if disturbed else options
+        )
         run.kind_of_time = f"{bench.time} time{why}"
         node.addfinalizer(lambda: self._close(key))
         run.start()
         return run
 
-    def _load(self, wanted: Wanted) -> tuple[Bench, str]:
+    def _load(self, wanted: Wanted) -> tuple[Bench, str, Disturbed | None]:
         """Return the bench with its kind of time, and why it is that, as the end of a sentence.
 
         The option comes before the marker, and the marker before the bench file. Without any of
-        them time is virtual where nothing of the bench needs real time.
+        them time is virtual where nothing of the bench needs real time. With `--mlink-fuzz` the
+        bench is one that a seed has disturbed.
         """
-        devices = self._config.getoption("--mlink-devices")
-        overrides = (*wanted.overrides, *self._config.getoption("--mlink-set"))
+        option = self._config.getoption
+        devices, seed = option("--mlink-devices"), option("--mlink-fuzz")
+        overrides = (*wanted.overrides, *option("--mlink-set"))
         path = Path(devices) if devices else None
-        asked: Time | None = self._config.getoption("--mlink-time") or wanted.time
+        asked: Time | None = option("--mlink-time") or wanted.time
         # In real time nothing is refused: what is refused may be left out.
         time: Time | None = None if asked is None else "real"
-        bench = load_bench(wanted.path, devices=path, overrides=overrides, time=time)
+        if seed is None:
+            found = None
+            bench = load_bench(wanted.path, devices=path, overrides=overrides, time=time)
+        else:
+            found = disturb(wanted.path, parse_draw(seed), devices=path, overrides=overrides)
+            bench = found.bench
         bench = leave_out(bench, wanted.without)
         if (kind := asked or bench.time) is not None:
-            return replace(bench, time=kind), ""
+            return replace(bench, time=kind), "", found
         if reasons := needs_real_time(bench):
-            return replace(bench, time="real"), f" ({'; '.join(each.what for each in reasons)})"
-        return replace(bench, time="virtual"), ""
+            why = f" ({'; '.join(each.what for each in reasons)})"
+            return replace(bench, time="real"), why, found
+        return replace(bench, time="virtual"), "", found
 
     def _options(self, bench: Bench, node: str) -> RunOptions:
         option: Callable[[str], Any] = self._config.getoption
@@ -148,7 +160,8 @@ class Runs:
             return options
         self._started[node] += 1
         seed = _SEED if bench.seed is None else bench.seed
-        return options.in_time_of(bench, seed=seed, key=f"{node} {self._started[node]}")
+        key = f"{node} {self._started[node]}{option('--mlink-fuzz') or ''}"
+        return options.in_time_of(bench, seed=seed, key=key)
 
     def _close(self, key: tuple[Wanted, str]) -> None:
         """End a run; what failed in it since its last test is an error of the clean-up.
