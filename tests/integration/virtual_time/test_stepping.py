@@ -118,6 +118,7 @@ def test_what_cannot_be_stepped_to_or_looked_at_is_refused_in_words() -> None:
             (lambda: run.run_until(edge=("lamp", 13)), mlink.BenchError, "is not an edge"),
             (lambda: run.run_until(edge=("lamp", 13, "up")), mlink.BenchError, "is not an edge"),
             (lambda: run.run_until(edge=("lamp", 20, "any")), mlink.DeviceError, "no pin 20"),
+            (lambda: run.run_until(edge=("uno", 1, "any")), mlink.DeviceError, "serial line"),
             (lambda: run.chip("lmp"), mlink.DeviceError, "no simulated chip 'lmp'\n.*'lamp'"),
             (lambda: lamp.registers["PROTB"], mlink.DeviceError, "no register 'PROTB'\n.*'PORTB'"),
             (lambda: lamp.pin(-1), mlink.DeviceError, "no pin -1"),

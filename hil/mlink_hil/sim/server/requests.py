@@ -112,6 +112,11 @@ class Requests:
             case messages.Halt(pins=pins):
                 for pin in pins:
                     _check_pin(pin)
+                    if pin in SERIAL_PINS:
+                        raise DeviceError(
+                            f"pin {pin} is the serial line, whose edges are not reported",
+                            remedy="Choose another pin, or step to what its bytes cause.",
+                        )
                 if not self._time.virtual:
                     raise DeviceError("the board runs in real time: it cannot stand still")
                 client.halts = frozenset(pins)
