@@ -16,7 +16,7 @@ import msgspec
 from mlink import __version__
 from mlink.bench import Bench
 from mlink.control import HANDLER_TIMES, Cost
-from mlink.engine.gaps import GapLog
+from mlink.engine.account.gaps import GapLog
 from mlink.engine.options import RunOptions
 from mlink.engine.status import RunResult, RunStatus
 from mlink.errors import StorageError

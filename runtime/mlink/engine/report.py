@@ -13,9 +13,9 @@ from queue import SimpleQueue
 from typing import ClassVar, Self, TypeVar
 
 from mlink.bench import Bench
-from mlink.engine.gaps import GapWarnings
+from mlink.engine.account.gaps import GapWarnings
+from mlink.engine.account.rates import StreamRates
 from mlink.engine.plan import Edge
-from mlink.engine.rates import StreamRates
 from mlink.engine.recording import Recording
 from mlink.engine.status import (
     Failure,

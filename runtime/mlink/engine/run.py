@@ -20,11 +20,11 @@ from mlink import control
 from mlink.bench import Bench, ModuleConfig
 from mlink.control import WorkerSpec
 from mlink.devices import DeviceEndpoint, Simulation
+from mlink.engine.account.gaps import losses_as_failures
 from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.encode import encode_raw_videos
-from mlink.engine.ending import RunEnding
+from mlink.engine.end.ending import RunEnding
 from mlink.engine.fleet import Fleet
-from mlink.engine.gaps import losses_as_failures
 from mlink.engine.guests import Hosting
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.mailbox import RunMessages

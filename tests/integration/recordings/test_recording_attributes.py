@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlink.engine.gaps import GapLog
+from mlink.engine.account.gaps import GapLog
 from mlink.engine.status import StreamStatus, SubscriptionStatus
 from mlink.errors import StorageError
 from mlink.recording.care.verify import verify_recording

@@ -8,10 +8,11 @@ import signal
 import pytest
 
 from mlink.control import InputCount
-from mlink.engine import drain, stopping, workers
+from mlink.engine import workers
+from mlink.engine.end import drain, stopping
+from mlink.engine.end.stopping import StopLadder
 from mlink.engine.place import Place
 from mlink.engine.plan import Edge
-from mlink.engine.stopping import StopLadder
 from mlink.engine.workers import State
 from tests.support.engine_fakes import FakeClock, FakeWorker
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from mlink import control
+from mlink.engine.end.stopping import StopLadder
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.outcome import Outcome
@@ -15,7 +16,6 @@ from mlink.engine.place import Place
 from mlink.engine.plan import Edge
 from mlink.engine.report import Reporter
 from mlink.engine.status import Failure, Phase
-from mlink.engine.stopping import StopLadder
 from mlink.engine.workers import State, WorkerHandle
 from mlink.module import Category
 

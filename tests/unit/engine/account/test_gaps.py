@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from mlink.engine.gaps import GapWarnings, losses_as_failures
+from mlink.engine.account.gaps import GapWarnings, losses_as_failures
 from mlink.engine.status import StreamStatus, SubscriptionStatus
 from mlink.tap.catalog import TAP_NAME
 

@@ -7,8 +7,9 @@ import os
 import pytest
 
 from mlink import control
-from mlink.engine import drain, ending, stopping, workers
-from mlink.engine.ending import RunEnding
+from mlink.engine import workers
+from mlink.engine.end import drain, ending, stopping
+from mlink.engine.end.ending import RunEnding
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.outcome import Outcome
 from mlink.engine.place import Place

@@ -13,8 +13,8 @@ import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 
-from mlink.engine.disk_wait import DiskWait, processor_wait_s
-from mlink.engine.drain import Drain
+from mlink.engine.end.disk_wait import DiskWait, processor_wait_s
+from mlink.engine.end.drain import Drain
 from mlink.engine.place import Place
 from mlink.engine.plan import Edge
 from mlink.engine.workers import State, WorkerHandle

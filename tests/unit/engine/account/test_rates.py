@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlink.engine.rates import StreamRates
+from mlink.engine.account.rates import StreamRates
 
 
 def test_a_steady_stream_has_its_rate_whenever_it_is_looked_at():

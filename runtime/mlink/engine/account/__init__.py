@@ -1,0 +1,1 @@
+"""What a run counts over time: rates of its streams, and losses by time."""
