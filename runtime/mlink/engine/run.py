@@ -14,16 +14,16 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cached_property, partial
 from pathlib import Path
-from queue import SimpleQueue
 
 from mlink import control
 from mlink.bench import Bench, ModuleConfig
 from mlink.control import WorkerSpec
 from mlink.devices import DeviceEndpoint, Simulation
-from mlink.engine.account.gaps import losses_as_failures
 from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.encode import encode_raw_videos
+from mlink.engine.end.conclusion import Conclusion
 from mlink.engine.end.ending import RunEnding
+from mlink.engine.end.length import RunLength
 from mlink.engine.fleet import Fleet
 from mlink.engine.guests import Hosting
 from mlink.engine.interrupt import Interrupts
@@ -48,10 +48,9 @@ from mlink.engine.virtual_time.conductor import Conductor
 from mlink.engine.virtual_time.turn_limit import TurnLimit
 from mlink.engine.virtual_time.turns import Turns
 from mlink.engine.workers import State, WorkerHandle
-from mlink.errors import ControlError, MlinkError, StorageError
+from mlink.errors import ControlError, MlinkError
 from mlink.metadata import METADATA_REMEDY
 from mlink.refusals import proc_is_missing, refusals_as_errors, too_little_address_space
-from mlink.storage.disk_sync import DiskSync
 from mlink.storage.uuid7 import uuid7
 
 __all__ = ["Engine", "RunOptions", "run_bench"]
@@ -101,8 +100,7 @@ class Engine:
         """The run's folder for sockets; removed at the end of the run."""
         self._order = order_modules(bench)
         self._streams = Streams(bench, self._order)
-        is_simulated = options.virtual is not None and options.virtual.simulated
-        kind = "virtual" if is_simulated else "real"
+        kind = "virtual" if options.virtual is not None and options.virtual.simulated else "real"
         self._reporter = Reporter(bench, self._streams, observer, kind=kind)
         self._outcome = Outcome(self._reporter)
         self._logs = ReporterLogHandler(self._reporter)
@@ -110,17 +108,16 @@ class Engine:
         self._workers: Mapping[str, WorkerHandle] = {}
         self._messages: RunMessages | None = None
         self._t0_ns = 0
-        self._end_s = 0.0
-        """End of the run (time.monotonic); 0 before its start, and without a length."""
+        self._length = RunLength(options.duration_s, options.stop_grace_s, self._outcome)
         self._conductor: Conductor | None = None
         if options.virtual is not None:
-            self._conductor = Conductor(options.virtual, self._order, self._streams.edges)
-            conductor = self._conductor
+            conductor = Conductor(options.virtual, self._order, self._streams.edges)
+            self._conductor = conductor
             self._reporter.virtual_usec = lambda: conductor.run_usec
         self.simulation: Simulation | None = None
         """The simulated devices, in virtual time while the run lasts."""
-        self._disk: DiskSync | None = None
-        self._disk_errors: SimpleQueue[StorageError] = SimpleQueue()
+        strict = options.strict or bench.strict
+        self._conclusion = Conclusion(self._outcome, self._reporter, strict=strict)
         self.live: LiveRun | None = None
         """The run as companions see it; None until all workers have loaded."""
 
@@ -161,28 +158,25 @@ class Engine:
             if self.options.record:
                 recording = Recording(self.bench, self.options, run_uuid)
                 self._reporter.recording = recording
-                self._disk = stack.enter_context(DiskSync(recording.path, self._disk_errors.put))
+                self._conclusion.keep(recording, stack)
             try:
                 with refusals_as_errors():
                     self._run_workers(work, recording, run_uuid)
             except MlinkError as error:
                 self._outcome.add_error("engine", error)
-            return self._conclude(recording)
+            self._logs.pass_on()
+            return self._conclusion.result(self._workers, started=bool(self._t0_ns))
 
     def _run_workers(self, work: RunWorkDir, recording: Recording | None, run_uuid: bytes) -> None:
         self._reporter.enter(Phase.SPAWN)
-        preload = sorted(
-            {module.type.implementation.partition(":")[0] for module in self.bench.modules.values()}
-        )
+        implementations = [each.type.implementation for each in self.bench.modules.values()]
+        preload = sorted({each.partition(":")[0] for each in implementations})
         with ExitStack() as stack:
             in_turns = self.options.virtual is not None
             preload += [_WATCH] if in_turns else []
             # it imports while devices open
             fleet = Fleet(
-                preload,
-                work.path,
-                fixed_hashes=in_turns,
-                hurried=lambda: self._interrupts.forced,
+                preload, work.path, fixed_hashes=in_turns, hurried=lambda: self._interrupts.forced
             )
             stack.enter_context(fleet)
             fleet.watch(self._interrupts.fileno())
@@ -244,11 +238,9 @@ class Engine:
 
     def _lead_to_end(self, live: LiveRun, hosting: Hosting) -> None:
         """Prepare and start the modules, and wait for the end of the run."""
-        in_real_time = self._conductor is None
-        stay_awake = kept_awake(
-            self.bench, self._streams, self._reporter, in_real_time=in_real_time
-        )
-        with accompanied(live, hosting, in_turns=not in_real_time), stay_awake:
+        real = self._conductor is None
+        stay_awake = kept_awake(self.bench, self._streams, self._reporter, in_real_time=real)
+        with accompanied(live, hosting, in_turns=not real), stay_awake:
             if not self._outcome.ending:
                 self._prepare()
             if not self._outcome.ending:
@@ -274,17 +266,14 @@ class Engine:
         self._reporter.enter(Phase.PREPARE)
         if (turns := self._turns) is not None and self.simulation is not None:
             turns.prepare(self._order, self._send_prepare, self._outcome.fail_worker)
+        else:
+            sources = {name: self._streams.sources(name) for name in self._order}
+            limit_s = self.options.prepare_timeout_s
+            self._reaching.in_order(sources, self._send_prepare, State.PREPARED, limit_s)
+        if not self._outcome.ending:
             self._connect_feedback()
-            return
-        sources = {name: self._streams.sources(name) for name in self._order}
-        self._reaching.in_order(
-            sources, self._send_prepare, State.PREPARED, self.options.prepare_timeout_s
-        )
-        self._connect_feedback()
 
     def _connect_feedback(self) -> None:
-        if self._outcome.ending:
-            return
         for edge in self._streams.edges:
             if edge.feedback:
                 self._workers[edge.target].pending_acks += 1
@@ -313,11 +302,9 @@ class Engine:
             self._conductor.begin_run()
             turns.start(list(before), self._send_start, self._outcome.fail_worker)
         else:
-            if self.options.duration_s is not None:
-                self._end_s = self._t0_ns / 1e9 + self.options.duration_s
-            self._reaching.in_order(
-                before, self._send_start, State.STARTED, self.options.start_timeout_s
-            )
+            self._length.begin(self._t0_ns)
+            limit_s = self.options.start_timeout_s
+            self._reaching.in_order(before, self._send_start, State.STARTED, limit_s)
 
     def _send_start(self, worker: WorkerHandle) -> None:
         worker.advance(State.STARTING)
@@ -337,8 +324,7 @@ class Engine:
                 self._outcome.stop(f"{over} over")
             return
         while not self._outcome.ending:
-            left_s = self._end_s - time.monotonic() if self._end_s else _STEP_S
-            self._pump(max(0.0, min(_STEP_S, left_s)))
+            self._pump(self._length.left_s(_STEP_S))
 
     def _end(self, messages: RunMessages) -> None:
         ending = RunEnding(
@@ -360,70 +346,10 @@ class Engine:
             self._reporter.log("", logging.WARNING, text)
         ending.close()
 
-    def _conclude(self, recording: Recording | None) -> RunResult:
-        """Put the recording onto the disk, and close it with the run's result."""
-        outcome = self._outcome
-        self._logs.pass_on()
-        self._finish_disk()
-        result = self._reporter.result(outcome.failures, outcome.stop_reason, self._workers)
-        if self.options.strict or self.bench.strict:
-            for failure in losses_as_failures(result.streams):
-                outcome.add(failure)
-            result.success = not outcome.failures
-        # What a module that was killed has sent and received is not known.
-        known = not self._t0_ns or all(worker.closed for worker in self._workers.values())
-        if recording is not None and known and recording.discard_if_empty(result):
-            text = f"the run failed before anything was sent: {recording.path} is not kept"
-            self._reporter.log("", logging.WARNING, text)
-        elif recording is not None:
-            result.recording_dir = recording.path
-            for name, worker in self._workers.items():
-                recording.note_handler_times(name, worker.handled)
-            for finish in (recording.note_losses, recording.close):
-                try:
-                    finish(result)
-                except MlinkError as error:
-                    outcome.add_error("close", error)
-                    result.success = False
-            self._finish_disk()  # the log and the attributes
-            result.success = not outcome.failures
-        self._reporter.enter(Phase.DONE)
-        return result
-
-    def _finish_disk(self) -> None:
-        """Wait until all files are on the disk: until then the run has not ended."""
-        if self._disk is not None:
-            self._disk.finish()
-        self._take_disk_errors()
-
-    def _look_at_the_time(self) -> None:
-        """End the run after its length, which counts from the call of start.
-
-        Modules that still start get the grace time of a stop, so that a short run has all its data.
-        """
-        duration, now_s = self.options.duration_s, time.monotonic()
-        if not self._end_s or self._outcome.ending or now_s < self._end_s:
-            return
-        late = [worker for worker in self._workers.values() if worker.state < State.STARTED]
-        if late and now_s < self._end_s + self.options.stop_grace_s:
-            return
-        self._outcome.stop(f"{duration:g} s are over")
-        for worker in late:
-            if worker.state == State.STARTING:
-                what = f"had not started when the {duration:g} s of the run were over"
-                place = self._place(worker)
-                remedy = place.remedy or "Let its start() return sooner, or make the run longer."
-                self._outcome.fail_worker(worker, "start", what + place.clause, remedy)
-
     def _take_request(self, reason: str) -> None:
         if not self._outcome.stop_reason:
             self._reporter.log("", logging.INFO, f"the run ends: {reason}")
         self._outcome.stop(reason)
-
-    def _take_disk_errors(self) -> None:
-        while not self._disk_errors.empty():
-            error = self._disk_errors.get()
-            self._outcome.add_error("record", error)
 
     # waiting ------------------------------------------------------------------------------
 
@@ -472,6 +398,6 @@ class Engine:
         self._logs.pass_on()
         if reason := self._interrupts.reason():
             self._take_request(reason)
-        self._look_at_the_time()
-        self._take_disk_errors()
+        self._length.check(self._workers.values(), self._place)
+        self._conclusion.take_errors()
         self._reporter.tick(self._workers)

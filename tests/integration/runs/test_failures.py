@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from mlink.cli.summary import print_summary
-from mlink.engine.end.disk_wait import DiskWait
+from mlink.engine.disk_wait import DiskWait
 from mlink.engine.status import Phase, RunResult
 from mlink.errors import BenchError
 from tests.integration.runs.test_run_life import CHAIN, FORWARD, SOURCE, read_table

@@ -25,7 +25,7 @@ from mlink.scripting.errors import script_error
 from mlink.worker.failure import describe
 from mlink.worker.forkserver import FAULT
 from tests.support.engine_fakes import FakeClock
-from tests.unit.engine import test_ending
+from tests.unit.engine.end import test_ending
 from tests.unit.engine.end.test_ending import finish, started
 
 desk = test_ending.desk

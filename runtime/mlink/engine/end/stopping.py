@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 
-from mlink.engine.end.disk_wait import DiskWait, processor_wait_s
+from mlink.engine.disk_wait import DiskWait, processor_wait_s
 from mlink.engine.end.drain import Drain
 from mlink.engine.place import Place
 from mlink.engine.plan import Edge

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mlink.engine.end import disk_wait
-from mlink.engine.end.disk_wait import DiskWait
+from mlink.engine import disk_wait
+from mlink.engine.disk_wait import DiskWait
 
 WRITES = """
 import os, sys
