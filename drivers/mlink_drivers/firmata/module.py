@@ -159,6 +159,8 @@ class FirmataModule(Module[FirmataSettings]):
         """End the running pulses: no command arrives any more."""
         if self._commands is not None:
             self._commands.end_pulses()
+        if self._chip is not None:
+            self._chip.take_last_counts()
         self._report_figures()
         self._hint()
 

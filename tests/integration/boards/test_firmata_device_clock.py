@@ -153,6 +153,20 @@ def test_edges_that_the_boards_queue_does_not_hold_are_a_gap(tmp_path, caplog) -
         assert bench.context.reports["readings_lost_by_board"] == output.lost
 
 
+def test_a_burst_that_overruns_the_boards_receive_buffer_is_no_silent_loss(rig, caplog) -> None:
+    bench, _ = rig
+    ms.watch_edges(Port(bench), 7, ms.Edges.BOTH)
+    bench.send(Kind.SET_MODE, 7, flags=OUTPUT)
+    session = bench.module._session
+    session.pace = None  # 100 bytes per ms: the board takes less than 50 when it reports edges
+    session.send(b"".join(bytes((0xF5, 7, at % 2)) for at in range(600)))
+    bench.wait_for_event("bytes-lost")
+    assert "receive buffer was full" in caplog.text
+    assert "bytes to it lost" in bench.context.status
+    bench.module.drained()
+    assert bench.context.reports["bytes_lost_by_board"] > 0
+
+
 # -- the clock beside the recording --------------------------------------------------------------
 
 

@@ -39,14 +39,17 @@ class ChipAnalog:
     """The channels that the chip samples.
 
     An order ends with a status query. Blocks that arrive before the answer may still have the old
-    channels and are dropped; blocks that arrive after it have the new ones.
+    channels and are dropped; blocks that arrive after it have the new ones. The answers come in the
+    order of the queries, so all status queries are made here.
     """
 
     def __init__(self) -> None:
         self.missing_scans = 0
         """Scans that the chip sent and the line lost."""
         self._lines: dict[int, int] = {}  # channel → line
-        self._ordered: deque[_Scans | None] = deque()
+        self._ordered: deque[tuple[int, _Scans | None]] = deque()
+        """Number of the order's status query, and the order."""
+        self._asked = self._answered = 0
         self._present: _Scans | None = None
         self._sequence: int | None = None
         self._block_scans = 1
@@ -78,20 +81,31 @@ class ChipAnalog:
         """
         channels = self.channels
         if not channels:
-            self._ordered.append(None)
-            return chip_encode.stop_analog_blocks() + chip_encode.status_query()
+            return chip_encode.stop_analog_blocks() + self._fence(None)
         interval_usec = max(interval_usec, self.least_interval_usec())
         period_ticks = interval_usec * tick_hz // 1_000_000
         conversion_ticks = _CONVERSION_USEC * tick_hz // 1_000_000
-        self._ordered.append(_Scans(channels, period_ticks, conversion_ticks))
+        scans = _Scans(channels, period_ticks, conversion_ticks)
         self._block_scans = scans_per_block(len(channels), interval_usec, baud_rate)
         start = chip_encode.start_analog_blocks(period_ticks, channels, self._block_scans)
-        return start + chip_encode.status_query()
+        return start + self._fence(scans)
+
+    def _fence(self, scans: _Scans | None) -> bytes:
+        self._asked += 1
+        self._ordered.append((self._asked, scans))
+        return chip_encode.status_query()
+
+    def status_query(self) -> bytes:
+        """Return a query that belongs to no order; send it when earlier ones had their time."""
+        self._answered = self._asked  # what was not answered by now was lost
+        self._asked += 1
+        return chip_encode.status_query()
 
     def pass_fence(self) -> None:
-        """Handle the answer to a status query: the oldest order is now in effect."""
-        if self._ordered:
-            self._present = self._ordered.popleft()
+        """Handle the answer to a status query: the orders before it are now in effect."""
+        self._answered = min(self._answered + 1, self._asked)
+        while self._ordered and self._ordered[0][0] <= self._answered:
+            self._present = self._ordered.popleft()[1]
             self._sequence = None
 
     def samples(self, block: AnalogBlock) -> Iterator[tuple[int, int, int]]:

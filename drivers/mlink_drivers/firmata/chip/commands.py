@@ -316,8 +316,13 @@ class ChipCommands:
             ended = self._pulses.ended(end.pin, first_ns, last_ns, complete=end.complete)
         self._report(ended)
 
+    def status_query(self) -> bytes:
+        """Return a query of the board's counts, whose answer ends no order to sample."""
+        with self._lock:
+            return self._analog.status_query()
+
     def status_came(self) -> None:
-        """Handle a status: an answer to the query that ends each order to sample.
+        """Handle a status: an answer to the query that ends each order to sample, or to another.
 
         Blocks of samples that follow belong to the order before the query.
         """

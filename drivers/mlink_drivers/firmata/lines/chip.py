@@ -12,7 +12,6 @@ from typing import Any, Final
 from mlink.errors import DeviceError
 from mlink.module import ModuleContext
 from mlink_drivers.firmata.catalog import FirmataSettings
-from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.clock import ChipClock
 from mlink_drivers.firmata.chip.clock_record import ClockRecord
 from mlink_drivers.firmata.chip.commands import ChipCommands
@@ -38,6 +37,15 @@ _COUNT: Final = 1 << 16
 """The board's 16-bit counts wrap at this value."""
 _WARN_PAUSE_S: Final = 1.0
 """Shortest interval of warnings about losses."""
+_COUNTS_PAUSE_S: Final = 1.0
+"""Interval at which the board's counts of lost bytes are queried; earlier after a burst."""
+_LAST_COUNTS_S: Final = 0.25
+"""Longest wait for them at the end of a run."""
+_LOST_BYTES: Final = {
+    "receive_lost": "its receive buffer was full",
+    "framing_errors": "they arrived without a stop bit",
+}
+"""Count of bytes that the board has lost → why."""
 _QUERIES_PER_SAFE_TIME: Final = 4
 
 
@@ -76,6 +84,14 @@ class ChipInRun:
         self._events_total = 0
         self._scans_total = 0
         self._warn_at = 0.0
+        self._warn_bytes_at = 0.0
+        self._counts_at = 0.0
+        """When the counts were queried last, s."""
+        self._bytes_before = 0
+        """Bytes that had been sent to the board by then."""
+        self._answers = 0
+        self.bytes_lost = 0
+        """Bytes sent to the board that it lost in this run."""
         self._record: ClockRecord | None = None
         settings = self._settings
         self.chip = ChipSession(
@@ -130,7 +146,7 @@ class ChipInRun:
                 "%s does not answer clock queries; readings carry their time of arrival",
                 self._session.description,
             )
-        self._session.send(chip_encode.status_query())
+        self._query_counts()
         clock = chip.clock
         assert clock is not None
         self._log.info(
@@ -186,6 +202,19 @@ class ChipInRun:
         report("board_clock_uncertainty_usec", self.chip.uncertainty_usec)
         if self._readings.lost:
             report("readings_lost_by_board", self._readings.lost)
+        if self.bytes_lost:
+            report("bytes_lost_by_board", self.bytes_lost)
+
+    def take_last_counts(self) -> None:
+        """Learn what the board has lost of the last commands; virtual time has ended before."""
+        waiting, answers = self._session.waiting, self._answers
+        if self._counts is None or waiting.is_virtual:
+            return
+        try:
+            self._query_counts()
+        except DeviceError:
+            return  # the board is lost, which the session has reported
+        waiting.until(lambda: self._answers != answers, _LAST_COUNTS_S)
 
     def close(self) -> None:
         """End the clock's thread and close the tsync file."""
@@ -215,15 +244,57 @@ class ChipInRun:
             lost = missed * self.commands.sampled_channels
             self._lost("analog samples", lost, "the board could not keep up")
         elif isinstance(message, ChipStatus):
-            self.commands.status_came()
-            if self._counts is None:  # losses before this connection do not count
-                self._counts = message
-                self._events_total = message.events_lost
-                self._scans_total = message.scans_missed
+            self._take_counts(message)
         elif isinstance(message, SafeStateTripped):
             self._on_safe_state()
         elif isinstance(message, BaudAnswer):
             self._log.warning("%s is back at %d baud", self._session.name, message.baud_rate)
+
+    def _take_counts(self, counts: ChipStatus) -> None:
+        self.commands.status_came()
+        before, self._counts = self._counts, counts
+        self._answers += 1
+        if before is None:  # losses before this connection do not count
+            self._events_total = counts.events_lost
+            self._scans_total = counts.scans_missed
+            return
+        for name, why in _LOST_BYTES.items():
+            self._lost_bytes((getattr(counts, name) - getattr(before, name)) % _COUNT, why)
+
+    def _lost_bytes(self, count: int, why: str) -> None:
+        if not count:
+            return
+        self.bytes_lost += count
+        now = self._session.waiting.now_ns() / 1e9
+        if now >= self._warn_bytes_at:
+            self._warn_bytes_at = now + _WARN_PAUSE_S
+            self._log.warning(
+                "%s lost %d bytes of what was sent to it (%d in all): %s. Commands with these bytes"
+                " were not executed, or not as they were sent; send fewer at once",
+                self._session.name,
+                count,
+                self.bytes_lost,
+                why,
+            )
+            self._context.set_status(
+                f"{self._session.description}: {self.bytes_lost} bytes to it lost"
+            )
+        self._events.note("bytes-lost", f"{count} bytes to the board: {why}")
+
+    def _query_counts(self) -> None:
+        self._counts_at = self._session.waiting.now_ns() / 1e9
+        self._bytes_before = self._session.statistics.bytes_out
+        self._session.send(self.commands.status_query())
+
+    def _query_counts_in_time(self) -> None:
+        """Query the counts now and then, and after as much as may have filled the buffer."""
+        features = self.chip.features
+        if features is None or self._counts is None:
+            return
+        sent = self._session.statistics.bytes_out - self._bytes_before
+        since_s = self._session.waiting.now_ns() / 1e9 - self._counts_at
+        if sent > features.receive_buffer // 2 or since_s >= _COUNTS_PAUSE_S:
+            self._query_counts()
 
     def _on_reflex(self, fired: ReflexFired) -> None:
         if not self.chip.keeps_time:
@@ -273,6 +344,10 @@ class ChipInRun:
         record = self._record
         if record is not None:
             record.take(clock)
+        try:
+            self._query_counts_in_time()
+        except DeviceError:
+            pass  # the board is lost, which the session has reported
 
     def _to_monotonic_ns(self, master_usec: int) -> int:
         return (

@@ -46,6 +46,7 @@ class Requests:
 
     Args:
         board: The board, as clients see it.
+        chip: The board without what is wired to it, which counts its bytes.
         port: Its serial port, which is also its power.
         time: Its cycles in real time.
         control: Sends the edges of watched pins.
@@ -55,12 +56,14 @@ class Requests:
     def __init__(
         self,
         board: Board,
+        chip: Board,
         port: Port,
         time: BoardTime,
         control: ControlServer,
         scheduling: str,
     ) -> None:
         self._board = board
+        self._chip = chip
         self._port = port
         self._time = time
         self._control = control
@@ -198,7 +201,7 @@ class Requests:
         )
 
     def _stats(self) -> messages.StatsReply:
-        board, pacer = self._board, self._time.pacer
+        board, chip, pacer = self._board, self._chip, self._time.pacer
         return messages.StatsReply(
             simulator=board.simulator,
             firmware=board.firmware,
@@ -209,9 +212,9 @@ class Requests:
             late_slices=pacer.late_slices,
             late_percent=pacer.late_percent,
             slip_usec=pacer.slip_ns / 1000,
-            uart_bytes_in=board.bytes_in,
-            uart_bytes_out=board.bytes_out,
-            overruns=board.overruns + self._port.lost,
+            uart_bytes_in=chip.bytes_in,
+            uart_bytes_out=chip.bytes_out,
+            overruns=chip.overruns + self._port.lost,
             bytes_dropped=self.faults.line.dropped,
             bytes_corrupted=self.faults.line.corrupted,
             cpu_sec=time.process_time(),

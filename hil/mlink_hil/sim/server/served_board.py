@@ -83,7 +83,7 @@ class ServedBoard:
         self._port = port
         self._control = control
         self._sent = bytearray()
-        self._requests = Requests(board, port, time, control, scheduling)
+        self._requests = Requests(board, node.board, port, time, control, scheduling)
         node.board.on_byte = self._sent.append
         node.board.on_edge = self._requests.on_edge
 

@@ -17,6 +17,7 @@ from mlink_drivers.firmata.lines import chip as lines_chip
 from mlink_drivers.firmata.lines.chip import ChipInRun
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows
+from mlink_drivers.firmata.link.session import SessionStatistics
 from tests.support.boards.fake_chip import (
     TICK_HZ,
     WAY_NS,
@@ -50,6 +51,7 @@ class FakeSession:
         self.waiting = ServiceLoop("chip")
         LOOPS.append(self.waiting)
         self.listener = None
+        self.statistics = SessionStatistics()
         self._chip = chip
 
     def send(self, data):
@@ -308,3 +310,47 @@ def test_the_clock_is_recorded_and_reported(running, tmp_path):
 def test_after_closing_nothing_is_asked(running):
     running.run.close()
     assert running.context.failures == []
+
+
+# -- bytes that the board has lost ---------------------------------------------------------------
+
+
+def test_bytes_that_the_board_lost_are_counted_noted_and_reported(running, caplog):
+    running.chip.status = ChipStatus(0, 0, 0, 0xFFFE, 0, 0, 0, 0, 0, 0, 0)
+    running.run.take_last_counts()
+    running.chip.status = ChipStatus(0, 0, 0, 4, 2, 0, 0, 0, 0, 0, 0)  # wraps
+    running.run.take_last_counts()
+    running.run.report()
+    total = 0xFFFE + 6 + 2
+    assert running.run.bytes_lost == total
+    assert running.context.reports["bytes_lost_by_board"] == total
+    assert running.events("bytes-lost") == [
+        "65534 bytes to the board: its receive buffer was full",
+        "6 bytes to the board: its receive buffer was full",
+        "2 bytes to the board: they arrived without a stop bit",
+    ]
+    assert "uno lost 65534 bytes of what was sent to it (65534 in all): its receive buffer was" in (
+        caplog.text
+    )
+
+
+def test_a_board_that_lost_nothing_reports_nothing(running, caplog):
+    running.run.take_last_counts()
+    running.run.report()
+    assert "bytes_lost_by_board" not in running.context.reports
+    assert running.events("bytes-lost") == []
+    assert "lost" not in caplog.text
+
+
+def test_what_may_have_filled_the_buffer_is_followed_by_a_query(running, monkeypatch):
+    running.run.chip.close()
+    monkeypatch.setattr(lines_chip, "_COUNTS_PAUSE_S", 1e9)
+    running.chip.sent.clear()
+    for total, queries in ((50, 0), (51, 1), (101, 1), (102, 2)):
+        running.session.statistics.bytes_out = total
+        running.run._on_exchange(running.run.chip.clock)
+        asked = [each for each in running.chip.sent if each[0] == ExtensionId.STATUS]
+        assert len(asked) == queries
+    monkeypatch.setattr(lines_chip, "_COUNTS_PAUSE_S", 0)
+    running.run._on_exchange(running.run.chip.clock)
+    assert len([each for each in running.chip.sent if each[0] == ExtensionId.STATUS]) == 3
