@@ -97,13 +97,16 @@ def choose_board(name: str, spec: str, log: logging.Logger) -> BoardChoice:
     return BoardChoice(*chosen, options.clock_ppm, options.phase_usec)
 
 
-def board_endpoint(name: str, spec: str, ready: Ready) -> DeviceEndpoint:
+def board_endpoint(
+    name: str, spec: str, ready: Ready, *, adapter: str = "no adapter"
+) -> DeviceEndpoint:
     """Return the endpoint of a running board.
 
     Args:
         name: The board's name in the bench file.
         spec: Its device string.
         ready: The ready message of its program.
+        adapter: What is between its serial line and the host.
     """
     return DeviceEndpoint(
         name=name,
@@ -113,6 +116,7 @@ def board_endpoint(name: str, spec: str, ready: Ready) -> DeviceEndpoint:
         properties={
             "simulator": ready.simulator,
             "firmware": ready.firmware,
+            "adapter": adapter,
             "scheduling": ready.scheduling,
         },
     )

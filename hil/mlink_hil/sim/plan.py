@@ -8,7 +8,7 @@ an Uno, 14 is A0.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -16,6 +16,10 @@ from mlink.errors import DeviceError
 
 WIRE_USEC = 20.0
 """Delay of a wire between two simulated processors, µs."""
+
+
+AdapterKind: TypeAlias = Literal["none", "usb", "ftdi"]
+"""What is between a board's serial line and the host."""
 
 
 class BoardPlan(msgspec.Struct, kw_only=True):
@@ -35,6 +39,9 @@ class BoardPlan(msgspec.Struct, kw_only=True):
     """Error of its crystal; positive is fast."""
     phase_usec: float = 0.0
     """For how long its firmware has run when the boards' common time begins."""
+    adapter: AdapterKind = "none"
+    latency_timer_writable: bool = True
+    """Whether a driver may set the latency timer of an FTDI adapter."""
 
 
 class ModelPlan(msgspec.Struct, kw_only=True):

@@ -14,6 +14,7 @@ from mlink_hil.control import messages
 from mlink_hil.sim.boards.board import BoardCrashed
 from mlink_hil.sim.circuit.build import Circuit
 from mlink_hil.sim.plan import BoardPlan, CircuitPlan, read_plan
+from mlink_hil.sim.server.adapter import make_adapter
 from mlink_hil.sim.server.control_server import ControlServer
 from mlink_hil.sim.server.lifetime import Lifetime, sleep_precisely
 from mlink_hil.sim.server.lockstep import LockstepProgram
@@ -87,13 +88,17 @@ def _serve(
     in_turns: bool,
 ) -> ServedBoard:
     port: Port = NoPort()
+    adapter = make_adapter(plan, in_turns=in_turns)
     if plan.tty:
         path = Path(plan.tty)
-        port = stack.enter_context(SocketPort(path) if in_turns else PtyPort(path))
+        port = stack.enter_context(
+            SocketPort(path, adapter) if in_turns else PtyPort(path, adapter)
+        )
     control = stack.enter_context(ControlServer(Path(plan.control)))
     node = circuit.nodes[plan.name]
     time = VirtualBoardTime(pacer, node, circuit.clock) if in_turns else BoardTime(pacer, node)
-    return ServedBoard(node, circuit.boards[plan.name], port, control, time, scheduling)
+    board = circuit.boards[plan.name]
+    return ServedBoard(node, board, circuit.clock, port, adapter, control, time, scheduling)
 
 
 def _ready(circuit: Circuit, plan: BoardPlan, scheduling: str) -> messages.Ready:

@@ -1,4 +1,4 @@
-"""Parts that are wired to the lines of boards: buttons, sensors, wires, devices under test.
+"""Boards' serial lines, and parts at their lines: buttons, sensors, wires, devices under test.
 
 [virtual.finger]
 type = "button"
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from mlink_hil.sim.plan import AdapterKind
 from mlink_hil.uno import (
     ANALOG_COUNT,
     FIRST_ANALOG,
@@ -28,6 +29,36 @@ _MAX_RATE_HZ = 10_000
 MAX_BOUNCES = 1000
 MAX_BOUNCE_USEC = 1_000_000
 MAX_DELAY_USEC = 1_000_000
+
+
+class Board(Part, kw_only=True):
+    """How a simulated board is connected with the host."""
+
+    kind: ClassVar[str] = "board"
+    device: str
+    adapter: AdapterKind = "none"
+    """Between its serial line and the host: nothing; full-speed USB, whose frames of 1 ms bytes
+    wait for; an FTDI converter with its latency timer of 16 ms, which mlink sets to 1 ms."""
+    latency_timer_writable: bool = True
+    """With "ftdi": whether mlink has the permission to set the timer."""
+
+    def problems(self, bench_dir: Path) -> Iterator[Problem]:  # noqa: ARG002
+        """Yield each setting that is wrong by itself."""
+        if not self.latency_timer_writable and self.adapter != "ftdi":
+            yield "latency_timer_writable", 'only adapter = "ftdi" has a latency timer'
+
+    def board_key(self) -> str:
+        """Return its own device name."""
+        return self.device
+
+    def wired(self) -> list[str]:
+        """Return its device name: the part itself is wired to nothing."""
+        return [self.device]
+
+    def detail(self) -> str:
+        """Return its adapter."""
+        fixed = "" if self.latency_timer_writable else ", 16 ms"
+        return f"{self.adapter}{fixed}" if self.adapter != "none" else "no adapter"
 
 
 class Bounce(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -25,7 +25,7 @@ from mlink_hil.sim.plan import (
     SensorPlan,
     ServoPlan,
 )
-from mlink_hil.wiring.circuit_parts import Button, Chip, Model, Sensor, Wire
+from mlink_hil.wiring.circuit_parts import Board, Button, Chip, Model, Sensor, Wire
 from mlink_hil.wiring.lines import parse_line, parse_pin
 from mlink_hil.wiring.part import Part
 from mlink_hil.wiring.scene_parts import Led, Scene, Servo
@@ -42,7 +42,9 @@ class Layout:
     circuit: CircuitPlan = field(default_factory=lambda: CircuitPlan(boards=[]))
     """Its boards are the chips; the wired boards are added when their simulators are chosen."""
     wired_boards: list[str] = field(default_factory=list)
-    """Boards that something is wired to; they run in the circuit's program."""
+    """Boards that are wired or described; they run in the circuit's program."""
+    described: dict[str, Board] = field(default_factory=dict)
+    """Boards with a part of their own, by device."""
     scenes: dict[str, ScenePlan] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     """Which parts are left out, and why; for the run's log."""
@@ -89,6 +91,8 @@ def lay_out(
     places = _Places(present, work_dir, bench_dir)
     for name, part in there.items():
         match part:
+            case Board():
+                layout.described[part.device] = part
             case Chip():
                 firmware = str((bench_dir / part.firmware).resolve())
                 plan = BoardPlan(
@@ -117,7 +121,7 @@ def lay_out(
     circuit = layout.circuit
     touched = {name for net in circuit.nets for name, _ in net}
     touched |= {each.board for each in circuit.contacts} | {each.board for each in circuit.sensors}
-    layout.wired_boards = sorted(touched.intersection(boards))
+    layout.wired_boards = sorted((touched | layout.described.keys()).intersection(boards))
     return layout
 
 
@@ -148,6 +152,7 @@ def _lacking(part: Part, present: Collection[str], scenes: Collection[str]) -> s
     if scene and scene not in scenes:
         return f"'{scene}' is not a virtual scene of this run"
     devices = [parse_line(line).device for line in part.lines().values()]
+    devices += [board] if (board := part.board_key()) else []
     absent = [name for name in devices if name not in present]
     enough = 2 if isinstance(part, Wire) else 1
     if devices and len(devices) - len(absent) < enough:

@@ -46,6 +46,10 @@ class Part(msgspec.Struct, kw_only=True):
         """
         return ""
 
+    def board_key(self) -> str:
+        """Return the device name of the board that the part describes; empty without one."""
+        return ""
+
     def wired(self) -> list[str]:
         """Return the part's connections as `mlink check` prints them, one each.
 

@@ -14,14 +14,14 @@ import msgspec
 
 from mlink.bench.file import Places, Problems, convert, shown
 from mlink.catalog import nearest, proposal
-from mlink_hil.wiring.circuit_parts import Button, Chip, Model, Sensor, Wire
+from mlink_hil.wiring.circuit_parts import Board, Button, Chip, Model, Sensor, Wire
 from mlink_hil.wiring.lines import Line, parse_line, parse_pin
 from mlink_hil.wiring.part import Part
 from mlink_hil.wiring.scene_parts import Led, Scene, Servo
 
 TABLE = "virtual"
 KINDS: dict[str, type[Part]] = {
-    part.kind: part for part in (Scene, Led, Servo, Button, Sensor, Wire, Chip, Model)
+    part.kind: part for part in (Board, Scene, Led, Servo, Button, Sensor, Wire, Chip, Model)
 }
 """The kinds of parts by the value of the key `type`."""
 
@@ -124,6 +124,12 @@ def _check_ends(
             problems.add(where(name, key), what, proposal(device, devices, "devices"))
         elif _is_scene(devices[device]):
             problems.add(where(name, key), f"{shown(device)} is a scene; scenes have no lines")
+    board = part.board_key()
+    if board and board not in devices:
+        what = f"{shown(board)} is not in the [devices] table"
+        problems.add(where(name, "device"), what, proposal(board, devices, "devices"))
+    elif board and _is_scene(devices[board]):
+        problems.add(where(name, "device"), f"{shown(board)} is a scene, not a board")
     scene = part.scene_key()
     if not scene:
         return
@@ -142,10 +148,10 @@ def _is_scene(spec: object) -> bool:
 def _check_lines(
     parts: Mapping[str, Part], devices: Mapping[str, str], where: Places, problems: Problems
 ) -> None:
-    """Check that each analog line and scene has one part, and devices under test have wires."""
+    """Check that each analog line, scene and board has one part, and each chip has wires."""
     analog: dict[str, str] = {}
     others: dict[str, str] = {}
-    scenes: dict[str, str] = {}
+    described: dict[str, str] = {}
     for name, part in parts.items():
         for key, text in part.lines().items():
             try:
@@ -157,8 +163,8 @@ def _check_lines(
                 other = analog.get(line) or others[line]
                 problems.add(where(name, key), f"the line is already used by the part '{other}'")
             taken.setdefault(line, name)
-        if isinstance(part, Scene) and scenes.setdefault(part.device, name) != name:
-            what = f"the part '{scenes[part.device]}' already describes this scene"
+        if isinstance(part, Scene | Board) and described.setdefault(part.device, name) != name:
+            what = f"the part '{described[part.device]}' already describes this {part.kind}"
             problems.add(where(name, "device"), what)
         if isinstance(part, Chip | Model) and name in devices:
             problems.add(where(name), "a device has this name", "Rename the part.")

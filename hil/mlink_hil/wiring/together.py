@@ -29,6 +29,7 @@ from mlink_hil.control.process import SimProcess
 from mlink_hil.control.socket_path import check_socket_path, control_path
 from mlink_hil.sim.fetch_firmware import NAME, cached_path
 from mlink_hil.sim.plan import BoardPlan, write_plan
+from mlink_hil.wiring.circuit_parts import Board
 from mlink_hil.wiring.layout import Layout, lay_out
 from mlink_hil.wiring.table import read_parts
 
@@ -141,7 +142,10 @@ def _circuit(
     """Run the circuit's program; in its plan the boards come before the chips."""
     chosen = {name: choose_board(name, specs[name], log) for name in layout.wired_boards}
     plan = layout.circuit
-    plan.boards = [_board(name, each, work_dir) for name, each in chosen.items()] + plan.boards
+    parts = {name: layout.described.get(name, Board(device=name)) for name in chosen}
+    plan.boards = [
+        _board(name, each, parts[name], work_dir) for name, each in chosen.items()
+    ] + plan.boards
     for board in plan.boards:
         check_socket_path(Path(board.control))
     path = work_dir / "circuit.json"
@@ -152,12 +156,17 @@ def _circuit(
     with SimProcess(_PROGRAM, arguments, control=control, leaves=leaves, log=log) as program:
         ready = {each.control: each for each in (program.ready, *program.ready.others)}
         yield {
-            name: board_endpoint(name, specs[name], ready[str(control_path(work_dir, name))])
+            name: board_endpoint(
+                name,
+                specs[name],
+                ready[str(control_path(work_dir, name))],
+                adapter=parts[name].detail(),
+            )
             for name in chosen
         }
 
 
-def _board(name: str, choice: BoardChoice, work_dir: Path) -> BoardPlan:
+def _board(name: str, choice: BoardChoice, part: Board, work_dir: Path) -> BoardPlan:
     return BoardPlan(
         name=name,
         control=str(control_path(work_dir, name)),
@@ -167,4 +176,6 @@ def _board(name: str, choice: BoardChoice, work_dir: Path) -> BoardPlan:
         firmware_name=NAME if choice.firmware == cached_path() else "",
         clock_ppm=choice.clock_ppm,
         phase_usec=choice.phase_usec,
+        adapter=part.adapter,
+        latency_timer_writable=part.latency_timer_writable,
     )

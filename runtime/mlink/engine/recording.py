@@ -16,6 +16,7 @@ import msgspec
 from mlink import __version__
 from mlink.bench import Bench
 from mlink.control import HANDLER_TIMES, Cost
+from mlink.devices import DeviceEndpoint
 from mlink.engine.account.gaps import GapLog
 from mlink.engine.options import RunOptions
 from mlink.engine.status import RunResult, RunStatus
@@ -65,6 +66,7 @@ class Recording:
         self._gaps = GapLog()
         self._priorities: dict[str, str] = {}
         self._handler_times: dict[str, dict[str, Cost]] = {}
+        self._devices: dict[str, dict[str, object]] = {}
         try:
             self._collection: Collection = create_collection(
                 self.path,
@@ -229,6 +231,12 @@ class Recording:
                 for port, times in handled.items()
             }
 
+    def note_devices(self, devices: Mapping[str, DeviceEndpoint]) -> None:
+        """Keep what each device is for the manifest, and how it is simulated."""
+        self._devices = {
+            name: {"device": each.spec, **each.properties} for name, each in devices.items()
+        }
+
     def watch(self, status: RunStatus) -> None:
         """Compare the counts of a snapshot with the last one, to list losses by time."""
         self._gaps.watch(status.streams, status.elapsed_s)
@@ -292,6 +300,7 @@ class Recording:
             "reports": result.reports,
             "hints": result.hints,
             HANDLER_TIMES: msgspec.to_builtins(self._handler_times),
+            "devices": self._devices,
             "priorities": self._priorities
             | {  # a camera reports the priority of its capture thread
                 module: report["priority"]

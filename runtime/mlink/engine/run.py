@@ -196,6 +196,8 @@ class Engine:
                 lambda: self._interrupts.aborted,
             )
             devices = self._open_devices(stack, work.path, hosting)
+            if recording is not None:
+                recording.note_devices(devices)
             recording_dir = recording.path.resolve() if recording else None
 
             def spec(module: ModuleConfig) -> WorkerSpec:

@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 from mlink.errors import DeviceError
+from mlink_drivers.firmata.link.latency import device_folder, lower_latency, read_latency
 from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, SerialTransport
 
 SCHEME = "unix"
@@ -27,13 +28,20 @@ def shown(address: str) -> str:
 class LocalTransport(SerialTransport):
     """A line whose rate is kept by the simulation; the address is unix://PATH."""
 
-    adapter_latency_usec = 0
     can_change_baud_rate = True
 
     def __init__(self, address: str, baud_rate: int = DEFAULT_BAUD_RATE) -> None:
         self._path = address.removeprefix(f"{SCHEME}://")
         super().__init__(shown(address), baud_rate)
-        self.latency_report = f"{self.address}: simulated in virtual time, without an adapter"
+
+    @property
+    def adapter_latency_usec(self) -> int:
+        """Latency of the simulated adapter; 0 without one."""
+        return read_latency(self._path).usec if self._has_adapter else 0
+
+    @property
+    def _has_adapter(self) -> bool:
+        return device_folder(Path(self._path)).is_dir()
 
     def set_baud_rate(self, baud_rate: int) -> None:
         """Note the rate; the simulation keeps the one that the firmware sets."""
@@ -56,3 +64,6 @@ class LocalTransport(SerialTransport):
             ) from error
         line.setblocking(False)
         self._port, self._fd = line, line.fileno()
+        self.latency_report = f"{self.address}: simulated in virtual time, without an adapter"
+        if self._has_adapter:
+            self.latency_report = lower_latency(self._path, name=self.address).report

@@ -1,9 +1,8 @@
 """The program around simulated boards in virtual time: it simulates only when it is asked to.
 
 The engine asks for the simulation up to a time. The program stops earlier where the boards are to
-stand still, and when bytes of a board have to be delivered: when the board's transmitter falls
-silent, at the latest a millisecond after the first byte, as a USB adapter does. Requests of clients
-are answered at any time, while no board runs.
+stand still, and when bytes of a board have to be delivered, which its adapter decides
+(`adapter.py`). Requests of clients are answered at any time, while no board runs.
 """
 
 from __future__ import annotations
@@ -18,14 +17,12 @@ from mlink_hil.control.socket_path import check_socket_path
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.server.lifetime import Lifetime
 from mlink_hil.sim.server.pacer import Pacer
-from mlink_hil.sim.server.served_board import ServedBoard, boot_together, wait_for
+from mlink_hil.sim.server.served_board import ServedBoard, boot_together, next_event, wait_for
 from mlink_hil.uno import CLOCK_HZ
 
 _CHECK_S = 1.0
 _CHUNK = CLOCK_HZ // 40_000
 """Cycles simulated between two looks at the lines: bytes are delivered up to 25 µs late."""
-_HOLD_CYCLES = CLOCK_HZ // 1000
-"""Longest time for which bytes are held back while more follow."""
 
 
 class LockstepProgram:
@@ -61,8 +58,6 @@ class LockstepProgram:
         """Whether a line may hold bytes for a board that is behind; none arrive otherwise."""
         self._look_at = 0
         """Cycle of the next look at the lines, while the boards stand before it."""
-        self._first: dict[int, int] = {}
-        """Board → cycle of its first byte that is held back."""
 
     def boot(self) -> None:
         """Boot all boards and switch them on together, at virtual time 0."""
@@ -102,7 +97,9 @@ class LockstepProgram:
         halts = any(board.node.halts for board in self._boards)
         if halts and any(board.node.has_halted for board in self._boards):
             return self._stood(stand_usec)  # an edge since the last request, by what a client did
-        event = clock.next_event
+        if not self._look_at and (woken := self._deliver()):  # by a request since
+            return Reached(-(-self._pacer.time_ns(clock.cycle) // 1000), woken)
+        event = next_event(clock, self._boards)
         while clock.cycle < target or self._look_at:
             end = self._look_at or clock.cycle + _CHUNK
             if event is not None and not self._look_at:
@@ -117,7 +114,7 @@ class LockstepProgram:
                 return Reached(time_usec, woken, self._halted())
             if self._held_back:
                 self._serve_waiting()
-            event = clock.next_event
+            event = next_event(clock, self._boards)
             if event is None and not self._held_back:
                 clock.skip(min(target, stand_at), _CHUNK)
         return Reached(until_usec, [])
@@ -137,18 +134,8 @@ class LockstepProgram:
         """Deliver bytes that have left boards; return the boards that have delivered any."""
         delivered = []
         for number, board in enumerate(self._boards):
-            woken = board.take_woken()
-            if woken:
-                delivered.append(self._names[number])
-            if not board.has_sent:
-                continue
-            first = self._first.setdefault(number, self._clock.cycle)
-            more_follows = board.node.next_event is not None
-            if more_follows and self._clock.cycle - first < _HOLD_CYCLES:
-                continue
-            del self._first[number]
-            board.flush()
-            if not woken:
+            has_sent = board.flush()
+            if board.take_woken() or has_sent:
                 delivered.append(self._names[number])
         return delivered
 

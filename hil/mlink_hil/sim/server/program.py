@@ -21,11 +21,18 @@ from mlink_hil.control import messages
 from mlink_hil.sim.boards.board import Board, BoardCrashed
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.node import Node
+from mlink_hil.sim.server.adapter import NoAdapter
 from mlink_hil.sim.server.control_server import ControlServer
 from mlink_hil.sim.server.lifetime import Lifetime, sleep_precisely
 from mlink_hil.sim.server.pacer import Pacer
 from mlink_hil.sim.server.pty_port import PtyPort
-from mlink_hil.sim.server.served_board import BoardTime, ServedBoard, boot_together, wait_for
+from mlink_hil.sim.server.served_board import (
+    BoardTime,
+    ServedBoard,
+    boot_together,
+    next_event,
+    wait_for,
+)
 from mlink_hil.uno import CLOCK_HZ
 
 SLICE_USEC = 100.0
@@ -70,7 +77,7 @@ class BoardProgram:
         check_at = 0
         while not (self._lifetime.ended or any(board.quit_asked for board in boards)):
             powered = any(board.powered for board in boards)
-            due_ns = pacer.due_ns(clock.cycle, clock.next_event)
+            due_ns = pacer.due_ns(clock.cycle, next_event(clock, boards))
             wait_sec = (due_ns - time.monotonic_ns()) / 1e9 if powered else _IDLE_SEC
             readable, writable = wait_for(boards, max(0, wait_sec))
             now = time.monotonic_ns()
@@ -125,7 +132,8 @@ def main(
         with ExitStack() as stack:
             board = make_board(arguments)
             stack.callback(board.close)
-            port = stack.enter_context(PtyPort(arguments.tty_link))
+            adapter = NoAdapter(in_turns=False)
+            port = stack.enter_context(PtyPort(arguments.tty_link, adapter))
             control = stack.enter_context(ControlServer(arguments.control))
             granted = request_priority(REALTIME_PRIORITY)
             pacer = Pacer(CLOCK_HZ, arguments.slice_usec)
@@ -138,7 +146,9 @@ def main(
                 phase_usec=arguments.phase_usec,
             )
             clock.add(node)
-            served = ServedBoard(node, board, port, control, BoardTime(pacer, node), granted.detail)
+            served = ServedBoard(
+                node, board, clock, port, adapter, control, BoardTime(pacer, node), granted.detail
+            )
             ready = messages.Ready(
                 tty=str(port.link),
                 control=str(arguments.control),

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Self
 
 from mlink.errors import DeviceError
+from mlink_hil.sim.server.adapter import Adapter
 
 
 class Port(ABC):
     """The serial port of a board, which is also its power; plugged in for the length of a block."""
 
     lost: int = 0
-    """Bytes dropped because no client read them."""
+    """Bytes dropped because no client read them, or the cable was pulled."""
 
     @property
     @abstractmethod
@@ -86,12 +87,17 @@ class PtyPort(Port):
 
     The slave stays open here, so that clients may close and reopen it.
 
+    Args:
+        link: Path of the link.
+        adapter: What is between board and port, which appears and vanishes with it.
+
     Raises:
         DeviceError: On entry, when the link cannot be created.
     """
 
-    def __init__(self, link: Path) -> None:
+    def __init__(self, link: Path, adapter: Adapter) -> None:
         self.link = link
+        self._adapter = adapter
         self._master = -1
         self._slave = -1
 
@@ -120,6 +126,7 @@ class PtyPort(Port):
         try:
             os.set_blocking(self._master, False)
             tty.setraw(self._slave)
+            self._adapter.plug(self.link)
             if self.link.is_symlink():  # left behind by a program that was killed
                 self.link.unlink()
             self.link.symlink_to(os.ttyname(self._slave))
@@ -140,6 +147,7 @@ class PtyPort(Port):
         if self.link.is_symlink() and str(self.link.readlink()) == os.ttyname(self._slave):
             self.link.unlink(missing_ok=True)
         self._close_fds()
+        self.lost += self._adapter.unplug()
 
     def _close_fds(self) -> None:
         os.close(self._master)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Sequence
 from mlink_hil.sim.boards.board import RECEIVE_AHEAD, Board
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.node import Node
+from mlink_hil.sim.server.adapter import Adapter
 from mlink_hil.sim.server.control_server import ControlServer
 from mlink_hil.sim.server.pacer import Pacer
 from mlink_hil.sim.server.pty_port import NoPort, Port
@@ -63,7 +64,9 @@ class ServedBoard:
     Args:
         node: The board on the common clock.
         board: The board as clients see it: the node's own, or the WiredBoard around it.
+        clock: The common clock.
         port: Its serial port, which is also its power.
+        adapter: What is between the board and the port.
         control: Its control socket.
         time: Its cycles in real time.
         scheduling: The scheduling that the system granted, for statistics.
@@ -73,7 +76,9 @@ class ServedBoard:
         self,
         node: Node,
         board: Board,
+        clock: CommonClock,
         port: Port,
+        adapter: Adapter,
         control: ControlServer,
         time: BoardTime,
         scheduling: str,
@@ -82,9 +87,10 @@ class ServedBoard:
         self._board = board
         self._port = port
         self._control = control
-        self._sent = bytearray()
+        self._clock = clock
+        self._adapter = adapter
         self._requests = Requests(board, node.board, port, time, control, scheduling)
-        node.board.on_byte = self._sent.append
+        node.board.on_byte = self._on_byte
         node.board.on_edge = self._requests.on_edge
 
     @property
@@ -106,7 +112,7 @@ class ServedBoard:
     @property
     def is_behind(self) -> bool:
         """Whether the board still receives as many bytes as its line may hold."""
-        return self._board.backlog >= RECEIVE_AHEAD
+        return self._board.backlog + self._adapter.on_way >= self._adapter.receive_ahead
 
     @property
     def readers(self) -> list[int]:
@@ -121,9 +127,12 @@ class ServedBoard:
         return self._control.writers
 
     @property
-    def has_sent(self) -> bool:
-        """Whether bytes have left the board that were not written to the port yet."""
-        return bool(self._sent)
+    def due(self) -> int | None:
+        """Common cycle from which on the host has bytes of the board; None without any."""
+        return self._adapter.due(sends_on=self.node.next_event is not None)
+
+    def _on_byte(self, byte: int) -> None:
+        self._adapter.leave(byte, self.node.common(self.node.board.cycle))
 
     def take_woken(self) -> bool:
         """Return whether an edge has to give a module a turn, once for each."""
@@ -135,11 +144,13 @@ class ServedBoard:
         halted, self.node.board.has_halted = self.node.board.has_halted, False
         return halted
 
-    def flush(self) -> None:
-        """Write the bytes that have left the board to the port."""
-        if self._sent:
-            self._port.write(self._requests.faults.line.from_board(bytes(self._sent)))
-            self._sent.clear()
+    def flush(self) -> bool:
+        """Write the bytes that the host has by now to the port; return whether there are any."""
+        cycle, due = self._clock.cycle, self.due
+        if due is None or due > cycle:
+            return False
+        self._port.write(self._requests.faults.line.from_board(self._adapter.take(cycle)))
+        return True
 
     def serve(self, readable: Container[int], writable: Container[int]) -> None:
         """Feed the host's bytes to the board and answer the clients' requests.
@@ -151,12 +162,26 @@ class ServedBoard:
         if self._port.fd in readable:
             data = self._requests.faults.line.to_board(self._port.read(RECEIVE_AHEAD))
             if data and self.powered:
-                self._board.feed(data)
+                self._accept(data)
         self._control.serve(readable, writable, self._requests.carry_out)
         if self._control.halts != self.node.board.halt_pins:
             self.node.board.halt_pins = self._control.halts
             self.node.board.has_halted = False
         self.node.powered &= self.powered
+
+    def _accept(self, data: bytes) -> None:
+        """Let the board receive bytes of the host when they come out of the adapter."""
+        due = self._adapter.accept(data, self._clock.cycle)
+        if due <= self._clock.cycle:
+            self._arrive(due)
+        else:
+            self._clock.at(due, self._arrive)
+
+    def _arrive(self, cycle: int) -> None:
+        data = self._adapter.arrived(cycle)
+        if data and self.powered:
+            self.node.run_until(cycle)
+            self._board.feed(data)
 
 
 def boot_together(
@@ -175,6 +200,17 @@ def boot_together(
     pacer.start(clock.cycle, now_ns())
     for board in boards:
         board.node.switch_on(clock.cycle)
+
+
+def next_event(clock: CommonClock, boards: Sequence[ServedBoard]) -> int | None:
+    """Return the common cycle that a program should wake up for; None without one.
+
+    Args:
+        clock: The boards' common clock.
+        boards: The boards of a program.
+    """
+    events = (clock.next_event, *(board.due for board in boards))
+    return min((each for each in events if each is not None), default=None)
 
 
 def wait_for(

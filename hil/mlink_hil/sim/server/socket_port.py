@@ -11,18 +11,24 @@ from pathlib import Path
 
 from mlink.errors import DeviceError
 from mlink_hil.control.socket_path import check_socket_path
+from mlink_hil.sim.server.adapter import Adapter
 from mlink_hil.sim.server.pty_port import Port
 
 
 class SocketPort(Port):
     """Listens at `link` while it is plugged in; one client at a time. A context manager.
 
+    Args:
+        link: Path of the socket.
+        adapter: What is between board and port, which appears and vanishes with it.
+
     Raises:
         DeviceError: On entry, when the socket cannot be created.
     """
 
-    def __init__(self, link: Path) -> None:
+    def __init__(self, link: Path, adapter: Adapter) -> None:
         self.link = link
+        self._adapter = adapter
         self._listener: socket.socket | None = None
         self._client: socket.socket | None = None
 
@@ -50,6 +56,7 @@ class SocketPort(Port):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.link.unlink(missing_ok=True)  # left behind by a program that was killed
+            self._adapter.plug(self.link)
             listener.bind(os.fspath(self.link))
             listener.listen()
         except OSError as error:
@@ -63,11 +70,14 @@ class SocketPort(Port):
 
     def unplug(self) -> None:
         """Close the socket; a client sees a hang-up, as from a pulled cable."""
+        if self._listener is None:
+            return
         self.link.unlink(missing_ok=True)
         for each in (self._client, self._listener):
             if each is not None:
                 each.close()
         self._client = self._listener = None
+        self.lost += self._adapter.unplug()
 
     def read(self, limit: int) -> bytes:
         """Return up to `limit` bytes that the client sent; empty when there are none."""
