@@ -102,14 +102,15 @@ class ChipClock:
 
     @property
     def uncertainty_usec(self) -> int:
-        """Standard error of a converted time in µs; −1 before the first exchange.
+        """Error of a converted time in µs; −1 before the first exchange.
 
-        How the shortest exchange divides into its two ways is unknown. That error is treated as
-        uniformly distributed (variance = duration² / 12).
+        The filter's standard error, and half of the shortest exchange: how that divides into its
+        two ways is unknown. Adapters that hold bytes back one way reach it, the same in each
+        exchange, so it is no random error.
         """
         if self._filter is None:
             return -1
-        asymmetry = self.shortest_usec**2 / 12
+        asymmetry = (self.shortest_usec / 2) ** 2
         return math.ceil(math.sqrt(max(self._filter.offset_variance, 0.0) + asymmetry))
 
     def query(self, now_ns: int) -> bytes:
