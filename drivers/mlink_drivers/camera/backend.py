@@ -153,6 +153,15 @@ class PacedCamera(Protocol):
         ...
 
 
+@runtime_checkable
+class ChangingPace(Protocol):
+    """A PacedCamera whose next frame may become due at another time than `due_ns` has returned."""
+
+    def fileno(self) -> int:
+        """Descriptor that is readable when `due_ns` has to be called again; −1 for none."""
+        ...
+
+
 class CameraBackend(Protocol):
     """One camera or other source of pictures: the whole contract of a backend.
 

@@ -17,7 +17,7 @@ from mlink.errors import DeviceError, StreamError
 from mlink.module import OutputPort
 from mlink.realtime import Granted, pin_to_cpus, request_priority
 from mlink.waiting import Registration, Waiting
-from mlink_drivers.camera.backend import CameraBackend, CameraInfo, NoFrame, Stamp
+from mlink_drivers.camera.backend import CameraBackend, CameraInfo, ChangingPace, NoFrame, Stamp
 from mlink_drivers.camera.counts import CaptureCounts
 from mlink_drivers.camera.framing import paced
 from mlink_drivers.camera.rate import FrameRate
@@ -98,6 +98,7 @@ class CaptureThread:
         self._alive_ns = 0
         """Last sign that the camera works."""
         self._next_grab: Registration | None = None
+        self._pace_changes: Registration | None = None
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
     def start(self) -> None:
@@ -107,6 +108,9 @@ class CaptureThread:
             return
         self._begin()
         self._grab_when_due()
+        source = paced(self._backend)
+        if isinstance(source, ChangingPace) and source.fileno() >= 0:
+            self._pace_changes = self._waiting.on_readable(source.fileno(), self._on_pace)
 
     def stop(self) -> bool:
         """Stop the thread and wait for it.
@@ -115,8 +119,9 @@ class CaptureThread:
             False if the driver does not return, so that the thread still uses the backend.
         """
         self._stopping.set()
-        if self._next_grab is not None:
-            self._next_grab.cancel()
+        for registration in (self._next_grab, self._pace_changes):
+            if registration is not None:
+                registration.cancel()
         if self._thread.ident is not None:
             self._thread.join(STOP_TIMEOUT_SEC)
         return not self._thread.is_alive()
@@ -172,6 +177,11 @@ class CaptureThread:
         source = paced(self._backend)
         assert source is not None  # checked before the run
         self._next_grab = self._waiting.at(source.due_ns(), self._grab_due)
+
+    def _on_pace(self, _now_ns: int) -> None:
+        if self._next_grab is not None and not self._stopping.is_set():
+            self._next_grab.cancel()
+            self._grab_when_due()
 
     def _grab_due(self) -> None:
         if not self._stopping.is_set() and self._step():

@@ -28,6 +28,9 @@ from mlink_hil.scene.faults import CameraOrder, order_camera
 
 log = logging.getLogger("mlink.faults")
 
+_KILL_SEC = 5.0
+"""Longest wait until the engine knows that a process was killed, in virtual time."""
+
 _End = Callable[[], object]
 
 Observer = Callable[[int, str, Fault], object]
@@ -66,14 +69,12 @@ class Injector:
 
     def __init__(self, run: RunView) -> None:
         self._run = run
-        self._log = FaultLog(run.recording_dir, run.run_uuid)
+        self._log = FaultLog(run.recording_dir, run.run_uuid, run.time_created)
         self._active: list[Active] = []
         self._cameras: dict[str, CameraOrder] = {}
         self._noted: list[tuple[int, str, Fault]] = []
         self._observers: list[Observer] = []
         self._lock = threading.RLock()
-        self.virtual_usec: Callable[[], int] | None = None
-        """Returns the master time of a run in virtual time; None in real time."""
 
     def __enter__(self) -> Self:
         return self
@@ -115,11 +116,7 @@ class Injector:
             raise BenchError(f"{fault.kind}: {problem.what}", remedy=problem.remedy)
         if wrong := fault.problems():
             raise BenchError(f"{fault.kind}: {wrong[0]}")
-        if self.virtual_usec is not None and self._needs_real_time(fault):
-            raise BenchError(
-                f"{fault.kind} of {fault.target} acts in real time only",
-                remedy="Run this test with --mlink-time real.",
-            )
+        self.refuse_in_virtual_time(fault)
         with self._lock:
             try:
                 end = self._make(fault)
@@ -130,6 +127,19 @@ class Injector:
                 self._active.append(active)
             self._note(active.began_usec, "begin" if fault.lasts else "once", fault)
             return active
+
+    def refuse_in_virtual_time(self, fault: Fault) -> None:
+        """Do nothing for a fault that this run can have.
+
+        Raises:
+            BenchError: The run is in virtual time, and the fault acts in real time only.
+        """
+        if self._run.virtual is not None and isinstance(fault, kinds.SlowDisk):
+            raise BenchError(
+                f"{fault.kind} of {fault.target} acts in real time only: in virtual time no disk is"
+                " slow",
+                remedy="Run in real time (--time real, --mlink-time real), or use `stall`.",
+            )
 
     def end(self, active: Active) -> int:
         """End a fault, unless it has ended already; return the present master time in µs."""
@@ -159,14 +169,9 @@ class Injector:
         for observer in self._observers:
             observer(time_usec, event, fault)
 
-    def _needs_real_time(self, fault: Fault) -> bool:
-        if isinstance(fault, kinds.SkewClock):
-            return fault.target not in devices_of(self._run.bench, "board")
-        return isinstance(fault, kinds.Stall | kinds.Kill | kinds.SlowDisk)
-
     def _now_usec(self) -> int:
-        if self.virtual_usec is not None:
-            return self.virtual_usec()
+        if self._run.virtual is not None:
+            return self._run.virtual.now_usec
         return (time.monotonic_ns() - self._run.t0_ns) // 1000
 
     def _make(self, fault: Fault) -> _End | None:
@@ -201,12 +206,18 @@ class Injector:
     def _make_in_process(self, fault: Fault) -> _End | None:
         """Begin a fault of a module's process; return what ends it."""
         pid = self.pid(fault.target)
+        virtual = self._run.virtual
         match fault:
+            case kinds.Stall(target=target) if virtual is not None:
+                virtual.hold(target)
+                return lambda: virtual.release(target)
             case kinds.Stall():
                 os.kill(pid, signal.SIGSTOP)
                 return lambda: os.kill(pid, signal.SIGCONT)
             case kinds.Kill():
                 os.kill(pid, signal.SIGKILL)
+                if virtual is not None:  # time goes on when the engine knows of it
+                    virtual.settle(lambda: not self._run.worker_pid(fault.target), _KILL_SEC)
                 return None
             case kinds.SlowDisk(bytes_per_sec=rate, write_msec=write_msec):
                 if self._run.recording_dir is None:
@@ -248,6 +259,8 @@ class Injector:
         order = msgspec.structs.replace(self._cameras.get(camera, CameraOrder()), **changes)
         order_camera(self._run.work_dir, camera, order)
         self._cameras[camera] = order
+        if self._run.virtual is not None:
+            self._run.virtual.wake([camera])
 
 
 def _noise(fault: kinds.LineNoise) -> messages.Noise:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,15 @@ class FaultLog:
     Args:
         recording_dir: Folder of the recording; None for a run that is not recorded.
         run_uuid: The recording's id.
+        time_created: Creation time that its files are given; None is now.
     """
 
-    def __init__(self, recording_dir: Path | None, run_uuid: bytes) -> None:
+    def __init__(
+        self, recording_dir: Path | None, run_uuid: bytes, time_created: datetime | None
+    ) -> None:
         self._recording_dir = recording_dir
         self._run_uuid = run_uuid
+        self._time_created = time_created
         self._dataset: Dataset | None = None
         self._file: CsvFile | None = None
         self._closed = False
@@ -62,7 +67,12 @@ class FaultLog:
             self._dataset.save()
 
     def _open(self, recording_dir: Path) -> None:
-        self._dataset = create_dataset(recording_dir, "faults", collection_id=self._run_uuid)
+        self._dataset = create_dataset(
+            recording_dir,
+            "faults",
+            collection_id=self._run_uuid,
+            time_created=self._time_created,
+        )
         file_name = f"{self._dataset.name}.csv"
         self._file = CsvFile(self._dataset.path_for_basename(file_name))
         self._file.write_header(HEADER)

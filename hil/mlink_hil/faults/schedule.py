@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from mlink.bench import Bench
@@ -15,8 +16,8 @@ from mlink.bench.companions import RunView
 from mlink.bench.file import Problem
 from mlink.errors import MlinkError
 from mlink_hil.faults.check import read_faults
-from mlink_hil.faults.injector import Injector, injector_of
-from mlink_hil.faults.kinds import Scheduled
+from mlink_hil.faults.injector import Active, Injector, injector_of
+from mlink_hil.faults.kinds import Fault, Scheduled
 
 _START_SEC = 0.2
 _JOIN_SEC = 15.0
@@ -24,6 +25,8 @@ _JOIN_SEC = 15.0
 
 class FaultsOfBench:
     """Handles the key `faults` of bench files (an entry point of `mlink.companions`)."""
+
+    virtual_time = True
 
     def check(self, given: Any, bench: Bench) -> list[Problem]:
         """Return the problems of the faults."""
@@ -36,9 +39,19 @@ class FaultsOfBench:
         Args:
             given: The value of the key `faults`, which `check` has accepted.
             run: The run.
+
+        Raises:
+            BenchError: In virtual time: a fault that acts in real time only.
         """
         faults, _ = read_faults(given, run.bench)
         with injector_of(run) as injector:
+            if run.virtual is not None:
+                for each in faults:
+                    injector.refuse_in_virtual_time(each.fault)
+                moments = run.virtual
+                _plan(injector, faults, lambda at_sec, act: moments.at(round(at_sec * 1e6), act))
+                yield
+                return
             schedule = _Schedule(run, injector, faults)
             schedule.start()
             try:
@@ -47,18 +60,43 @@ class FaultsOfBench:
                 schedule.stop()
 
 
+_At = Callable[[float, Callable[[], None]], None]
+"""Makes a call at a master time in s."""
+
+
+def _plan(injector: Injector, faults: list[Scheduled], at: _At) -> None:
+    """Begin each fault at its time, and end it then."""
+
+    def begin(scheduled: Scheduled) -> None:
+        try:
+            active = injector.begin(scheduled.fault)
+        except MlinkError as error:
+            injector.refuse(scheduled.fault, error)
+            return
+        if scheduled.for_sec is not None:
+            at(scheduled.at_sec + scheduled.for_sec, lambda: end(active, scheduled.fault))
+
+    def end(active: Active, fault: Fault) -> None:
+        try:
+            injector.end(active)
+        except (MlinkError, OSError) as error:
+            refused = error if isinstance(error, MlinkError) else MlinkError(str(error))
+            injector.refuse(fault, refused)
+
+    for each in faults:
+        at(each.at_sec, partial(begin, each))
+
+
 class _Schedule(threading.Thread):
-    """A thread that begins and ends each fault at its time."""
+    """A thread that begins and ends each fault at its time, in real time."""
 
     def __init__(self, run: RunView, injector: Injector, faults: list[Scheduled]) -> None:
         super().__init__(name="faults", daemon=True)
         self._run = run
-        self._injector = injector
         self._ending = threading.Event()
         self._numbers = itertools.count()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
-        for fault in faults:
-            self._add(fault.at_sec, lambda fault=fault: self._begin(fault))  # type: ignore[misc]
+        _plan(injector, faults, self._add)
 
     def stop(self) -> None:
         """End the thread; make no more faults."""
@@ -80,20 +118,3 @@ class _Schedule(threading.Thread):
 
     def _add(self, at_sec: float, act: Callable[[], None]) -> None:
         heapq.heappush(self._due, (at_sec, next(self._numbers), act))
-
-    def _begin(self, scheduled: Scheduled) -> None:
-        try:
-            active = self._injector.begin(scheduled.fault)
-        except MlinkError as error:
-            self._injector.refuse(scheduled.fault, error)
-            return
-        if scheduled.for_sec is not None:
-            self._add(scheduled.at_sec + scheduled.for_sec, lambda: self._end(active, scheduled))
-
-    def _end(self, active: Any, scheduled: Scheduled) -> None:
-        try:
-            self._injector.end(active)
-        except (MlinkError, OSError) as error:
-            self._injector.refuse(
-                scheduled.fault, error if isinstance(error, MlinkError) else MlinkError(str(error))
-            )

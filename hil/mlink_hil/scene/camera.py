@@ -118,7 +118,7 @@ class SceneCamera:
         Returns:
             Time and number of the frame, or NOT_YET when none is due within a second.
         """
-        self._faults.look()
+        self._faults.look(self._now_ns())
         clock = self._faults.clock
         readout_nsec = self._stage.readout_ns if self._stage else 0
         elapsed_nsec = clock.own(self._now_ns() - readout_nsec) - self._start_ns
@@ -138,8 +138,13 @@ class SceneCamera:
 
     def due_ns(self) -> int:
         """Return when the next frame can be grabbed without a wait."""
+        self._faults.look(self._now_ns())
         readout_nsec = self._stage.readout_ns if self._stage else 0
         return self._faults.clock.true(self._due(self._next)) + readout_nsec
+
+    def fileno(self) -> int:
+        """Descriptor that is readable when a fault may have changed what `due_ns` returns."""
+        return self._faults.fileno()
 
     def _due(self, number: int) -> int:
         """Return when a frame is taken: ns on the camera's clock, rounded to whole µs."""

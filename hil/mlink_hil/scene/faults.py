@@ -7,7 +7,6 @@ run's folder, and reads them before each frame.
 from __future__ import annotations
 
 import socket
-import time
 from pathlib import Path
 
 import msgspec
@@ -115,8 +114,12 @@ class CameraFaults:
                     remedy="Free space on that disk, or set XDG_RUNTIME_DIR to another folder.",
                 ) from error
 
-    def look(self) -> None:
-        """Apply the orders that have arrived since the last call."""
+    def fileno(self) -> int:
+        """Descriptor that is readable when an order has arrived; −1 for a camera without faults."""
+        return self._socket.fileno() if self._socket is not None else -1
+
+    def look(self, now_ns: int) -> None:
+        """Apply the orders that have arrived since the last call, from `now_ns` on."""
         while self._socket is not None:
             try:
                 order = _decoder.decode(self._socket.recv(_LONGEST_MESSAGE))
@@ -125,7 +128,7 @@ class CameraFaults:
             except (OSError, msgspec.MsgspecError):
                 continue  # not a CameraOrder: ignored
             if order.skew_ppm != self.order.skew_ppm:
-                self.clock.skew(order.skew_ppm, time.monotonic_ns())
+                self.clock.skew(order.skew_ppm, now_ns)
             self.order = order
 
     def close(self) -> None:

@@ -136,8 +136,6 @@ class BenchRun:
         try:
             assert self.engine.live is not None  # it runs
             self.injector = injector_of(self.engine.live)
-            if self.in_turns:
-                self.injector.virtual_usec = self.now_usec
             self.injector.observe(self._on_fault)
             if self.engine.work_dir is not None:
                 devices = {*self.bench.used_devices(), *chips(self.bench)}

@@ -7,8 +7,9 @@ checked, and when the run begins. The runtime knows no companion by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +19,54 @@ from mlink.catalog import companion, companion_names
 from mlink.errors import MlinkError
 
 
+class VirtualMoments(Protocol):
+    """How a companion acts in virtual time; usable from any thread.
+
+    Time stands still while its calls are made, and while a test's own code runs.
+    """
+
+    @property
+    def now_usec(self) -> int:
+        """Master time in µs."""
+        ...
+
+    def at(self, time_usec: int, call: Callable[[], object]) -> None:
+        """Make a call at a master time in µs, before any module has a turn at that time.
+
+        A time that has passed means the present; one after the end of the run is never reached.
+        """
+        ...
+
+    def wake(self, devices: Iterable[str]) -> None:
+        """Give the modules that use these devices a turn, at the present time."""
+        ...
+
+    def hold(self, module: str) -> None:
+        """Give a module no turn until `release`; what it waits for is late by then."""
+        ...
+
+    def release(self, module: str) -> None:
+        """Give a module turns again."""
+        ...
+
+    def settle(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait in real time until `done`; return False after the time-out.
+
+        For what no process does in turns, such as the end of one.
+        """
+        ...
+
+
 class RunView(Protocol):
     """A companion's view of a run; usable from any thread."""
 
     work_dir: Path
     recording_dir: Path | None
     run_uuid: bytes
+    time_created: datetime | None
+    """Creation time that files are given; None is now."""
+    virtual: VirtualMoments | None
+    """How to act in virtual time; None in real time."""
 
     @property
     def bench(self) -> Bench:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from mlink.bench import Bench
-from mlink.bench.companions import Companion
+from mlink.bench.companions import Companion, VirtualMoments
 from mlink.catalog import companion
 from mlink.engine.guests import Guest, Hosting
 from mlink.engine.workers import WorkerHandle
@@ -27,6 +28,8 @@ class LiveRun:
         recording_dir: The recording's folder; None when the run is not recorded.
         run_uuid: The recording's id, 16 bytes.
         workers: The run's workers by module name.
+        time_created: Creation time that files are given; None is now.
+        virtual: How to act in virtual time; None in real time.
     """
 
     def __init__(
@@ -36,11 +39,16 @@ class LiveRun:
         recording_dir: Path | None,
         run_uuid: bytes,
         workers: Mapping[str, WorkerHandle],
+        *,
+        time_created: datetime | None = None,
+        virtual: VirtualMoments | None = None,
     ) -> None:
         self.bench = bench
         self.work_dir = work_dir
         self.recording_dir = recording_dir
         self.run_uuid = run_uuid
+        self.time_created = time_created
+        self.virtual = virtual
         self.t0_ns = 0
         self._workers = workers
         self._running = threading.Event()
@@ -65,20 +73,19 @@ class LiveRun:
 
 
 @contextmanager
-def accompanied(run: LiveRun, hosting: Hosting, *, in_turns: bool = False) -> Iterator[None]:
+def accompanied(run: LiveRun, hosting: Hosting, *, replay: bool = False) -> Iterator[None]:
     """Enter the bench's companions for the length of the block.
 
     Args:
         run: What the companions see of the run.
         hosting: What the engine does while one of them begins or ends.
-        in_turns: Whether modules run in virtual time. Companions act in real time, so such a run
-            has none.
+        replay: Whether the run is a replay, which has none: what they did is in its recording.
 
     Raises:
         MlinkError: One of them failed, or did not begin in time.
     """
     with ExitStack() as stack:
-        for name, given in ({} if in_turns else run.bench.companions).items():
+        for name, given in ({} if replay else run.bench.companions).items():
             if hosting.ending():
                 break
             entry: Companion = companion(name)

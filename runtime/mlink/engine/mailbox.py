@@ -79,7 +79,10 @@ class RunMessages:
                 self._conductor.note(worker.name, message)
             case control.Status():
                 worker.sent, worker.received = message.sent, message.received
+                before = worker.lost, worker.skipped
                 worker.lost, worker.skipped = message.lost, message.skipped
+                if self._conductor is not None and before != (worker.lost, worker.skipped):
+                    self._reporter.note_losses(self._workers)
                 worker.counted_s = time.monotonic()
                 worker.text = message.text
                 worker.slowest_item_s = message.slowest_item_s

@@ -164,10 +164,18 @@ class Reporter:
             self._next_status = now + _STATUS_PERIOD_S
             self._gather(workers)
             if self.virtual_usec is None:  # else when a snapshot is made depends on the machine
-                self._gap_warnings.watch(self._status.streams, now, _died(workers))
-                if self.recording is not None:
-                    self.recording.watch(self._status)
+                self._watch_losses(workers, now)
             self._observer.on_status(self._status)
+
+    def note_losses(self, workers: Mapping[str, WorkerHandle]) -> None:
+        """Log and list losses in virtual time, at the time at which a worker has reported them."""
+        self._gather(workers)
+        self._watch_losses(workers, self.elapsed_s)
+
+    def _watch_losses(self, workers: Mapping[str, WorkerHandle], now_s: float) -> None:
+        self._gap_warnings.watch(self._status.streams, now_s, _died(workers))
+        if self.recording is not None:
+            self.recording.watch(self._status)
 
     def _gather(self, workers: Mapping[str, WorkerHandle]) -> None:
         streams = []

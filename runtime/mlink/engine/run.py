@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -45,6 +46,7 @@ from mlink.engine.setup.workdir import RunWorkDir
 from mlink.engine.status import Failure, Phase, RunObserver, RunResult
 from mlink.engine.streams import Streams, metadata_too_large
 from mlink.engine.virtual_time.conductor import Conductor
+from mlink.engine.virtual_time.moments import Moments
 from mlink.engine.virtual_time.turn_limit import TurnLimit
 from mlink.engine.virtual_time.turns import Turns
 from mlink.engine.workers import State, WorkerHandle
@@ -212,7 +214,16 @@ class Engine:
                 )
 
             self._load(fleet, spec)
-            self.live = LiveRun(self.bench, work.path, recording_dir, run_uuid, self._workers)
+            created = self.options.virtual.time_created if self.options.virtual else ""
+            self.live = LiveRun(
+                self.bench,
+                work.path,
+                recording_dir,
+                run_uuid,
+                self._workers,
+                time_created=datetime.fromisoformat(created) if created else None,
+                virtual=self._moments,
+            )
             try:
                 self._lead_to_end(self.live, hosting)
             except MlinkError as error:  # of a companion; the modules close their files
@@ -240,9 +251,10 @@ class Engine:
 
     def _lead_to_end(self, live: LiveRun, hosting: Hosting) -> None:
         """Prepare and start the modules, and wait for the end of the run."""
-        real = self._conductor is None
+        real, virtual = self._conductor is None, self.options.virtual
         stay_awake = kept_awake(self.bench, self._streams, self._reporter, in_real_time=real)
-        with accompanied(live, hosting, in_turns=not real), stay_awake:
+        is_replay = virtual is not None and not virtual.simulated
+        with accompanied(live, hosting, replay=is_replay), stay_awake:
             if not self._outcome.ending:
                 self._prepare()
             if not self._outcome.ending:
@@ -375,7 +387,15 @@ class Engine:
                 self._place,
                 lambda devices: place_of_devices(devices, work_dir, self.bench.dir),
             ),
+            self._moments,
         )
+
+    @cached_property
+    def _moments(self) -> Moments | None:
+        """What companions do in virtual time; None in real time."""
+        if self._conductor is None:
+            return None
+        return Moments(self._conductor, users_of(self.bench), self._pump)
 
     @property
     def _reaching(self) -> Reaching:

@@ -187,7 +187,7 @@ def test_it(bench, board):
     assert "press to light (virtual time)" in (report / "report.html").read_text()
 
 
-def test_faults_of_boards_act_at_the_present_and_those_of_processes_are_refused(
+def test_faults_act_at_the_present_and_a_slow_disk_is_refused(
     tmp_path: Path,
 ) -> None:
     body = """
@@ -198,16 +198,24 @@ def test_it(bench, board):
         assert stuck.time_usec == bench.now().time_usec
         press = board.line(7).drive(False)
         bench.expect_none(edge(8), for_usec=50_000, after=press)
-    with pytest.raises(BenchError, match="kill of loop acts in real time only"):
-        bench.faults.kill("loop")
-    with pytest.raises(BenchError, match="stall of cam acts in real time only"):
-        with bench.faults.frozen("cam"):
+    with pytest.raises(BenchError, match="slow-disk of video acts in real time only"):
+        with bench.faults.slow_disk("video", 1e6):
             pass
-    with pytest.raises(BenchError, match="skew-clock of eye acts in real time only"):
-        with bench.faults.skewed_clock("eye", 100):
-            pass
+    with bench.faults.frozen("loop"):
+        press = board.line(7).drive(True)
+        press = board.line(7).drive(False)
+        bench.expect_none(edge(8), for_usec=50_000, after=press)
+        thawed = bench.now()
+    bench.expect(edge(8), within_usec=2_000, after=thawed)
+    began = bench.now()
+    with bench.faults.skewed_clock("eye", 100_000):  # 30 Hz: 33 frames in a second
+        bench.wait(1)
+        count = len(bench.events(frame(), after=began))
+        assert count == 33
+    bench.faults.kill("loop")
+    assert "was ended by signal 9" in bench.faults.expect_failure("loop")
 """
-    outcome = in_virtual_time(write_test(tmp_path, body))
+    outcome = in_virtual_time(write_test(tmp_path, body, "edge, frame"))
     assert outcome.code == 0, outcome.text
 
 

@@ -79,14 +79,15 @@ def test_a_real_device_is_refused_in_words(tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_faults_and_unpaced_videos_are_refused_in_words(tmp_path):
+def test_slow_disks_and_unpaced_videos_are_refused_in_words(tmp_path):
     shutil.copytree(BENCHES / "led-follows-button", tmp_path, dirs_exist_ok=True)
     bench = tmp_path / "bench.toml"
     whole = bench.read_text()
-    bench.write_text(whole + '\n[[faults]]\nkind = "unplug"\ntarget = "uno"\nat_sec = 1\n')
+    slow = 'kind = "slow-disk"\ntarget = "video"\nat_sec = 1\nbytes_per_sec = 1e6\n'
+    bench.write_text(f"{whole}\n[[faults]]\n{slow}")
     done = run(tmp_path, "--for", "1")
     assert done.returncode == 2
-    assert "[[faults]]: acts in real time only" in done.stdout + done.stderr
+    assert "slow-disk of video acts in real time only" in done.stdout + done.stderr
     bench.write_text(whole)
     done = run(tmp_path, "--for", "1", "--set", "cam.paced=false")
     assert done.returncode == 2

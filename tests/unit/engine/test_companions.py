@@ -51,7 +51,7 @@ def test_a_companion_lasts_as_long_as_the_block(run):
     with accompanied(live, HOSTING):
         events.append("block")
     assert events == [("begin", 7, live), "block", "end"]
-    with accompanied(live, HOSTING, in_turns=True):
+    with accompanied(live, HOSTING, replay=True):
         pass
     assert len(events) == 3
 

@@ -4,7 +4,8 @@ Two-way exchanges as in NTP (RFC 5905, section 8): the host records when it sent
 the answer arrived, the chip when the query arrived and when it sent the answer. The time of the
 bytes on the wire is known and subtracted. A Kalman filter estimates offset and rate; the longer an
 exchange took, compared with the shortest, the less it weighs. The error of an exchange is at most
-half of its duration, so a prediction that differs by more is certainly wrong.
+half of its duration, so a prediction that differs by more is certainly wrong. Adapters hold bytes
+back one way only: `bounds.py` keeps the estimate where it can be, and gives its largest error.
 
 Sans-IO. Host times are ns of CLOCK_MONOTONIC.
 """
@@ -18,6 +19,7 @@ import msgspec
 
 from mlink.sync.kalman import OffsetRateFilter
 from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.bounds import OffsetBounds
 from mlink_drivers.firmata.chip.messages import TICK_BITS, ClockAnswer
 
 RATE_PRIOR_PPM: Final = 3000.0
@@ -34,6 +36,10 @@ _SPREAD: Final = 1 / 6
 """Share of the shortest duration by which its two ways may differ from exchange to exchange."""
 _SURE_USEC: Final = 20.0
 """Error of timestamps beyond half of an exchange's duration; 100 µs more where inexact."""
+_TICKS_USEC: Final = 2.0
+"""Error of timestamps and of the baud rate, which half of an exchange's duration does not have."""
+_AHEAD: Final = 1.5
+"""Time for which an estimate is used, in intervals of exchanges; the duration of one besides."""
 _FIRST: Final = 8
 """Exchanges during which the shortest duration is not known yet."""
 _MOST_PENDING: Final = 16
@@ -76,6 +82,8 @@ class ChipClock:
         self._number = 0
         self._pending: dict[int, int] = {}
         self._filter: OffsetRateFilter | None = None
+        self._bounds = OffsetBounds()
+        self._error_usec = 0.0
         self._zero_ticks = 0
         self._zero_ns = 0
         self._at_usec = 0.0
@@ -102,16 +110,8 @@ class ChipClock:
 
     @property
     def uncertainty_usec(self) -> int:
-        """Error of a converted time in µs; −1 before the first exchange.
-
-        The filter's standard error, and half of the shortest exchange: how that divides into its
-        two ways is unknown. Adapters that hold bytes back one way reach it, the same in each
-        exchange, so it is no random error.
-        """
-        if self._filter is None:
-            return -1
-        asymmetry = (self.shortest_usec / 2) ** 2
-        return math.ceil(math.sqrt(max(self._filter.offset_variance, 0.0) + asymmetry))
+        """Largest error of a converted time in µs; −1 before the first exchange."""
+        return math.ceil(self._error_usec) if self._filter is not None else -1
 
     def query(self, now_ns: int) -> bytes:
         """Return a query to send at once; `now_ns` is the present time."""
@@ -186,12 +186,14 @@ class ChipClock:
             self._zero_ticks, self._zero_ns = round(ticks), round(host_ns)
             self._at_usec = 0.0
             self._filter = OffsetRateFilter(0.0, noise, RATE_PRIOR_PPM, 0.0)
+            self._bounds = OffsetBounds()
         state = self._filter
         device_usec = (ticks - self._zero_ticks) * self._tick_usec
         host_usec = (host_ns - self._zero_ns) / 1000
         since_s = (host_usec - self._at_usec) / 1e6
         if since_s > 0:
             state.predict(since_s)
+            self._bounds.predict(since_s)
             self._at_usec = host_usec
         innovation = device_usec - host_usec - state.offset
         beyond = abs(innovation) - bound
@@ -203,6 +205,11 @@ class ChipClock:
                 state.offset_variance += beyond * beyond
                 state.rate_variance = max(state.rate_variance, (beyond / since_s) ** 2)
         state.update(innovation, noise)
+        half = max(bound - _SURE_USEC, 0.0) + _TICKS_USEC
+        self._bounds.narrow(self._at_usec / 1e6, device_usec - host_usec, half)
+        self._bounds.confine(state)
+        ahead_s = _AHEAD * max(since_s, 0.0) + 2 * half / 1e6
+        self._error_usec = self._bounds.error_of(state, ahead_s)
         self.exchanges += 1
         self._draw_line()
 

@@ -92,6 +92,8 @@ class Conductor:
         self.latest_usec = 0
         """Longest delay of a turn, in µs of real time."""
         self.turns = 0
+        self.held: set[str] = set()
+        """Modules that get no turn."""
         self.holder: str | None = None
         """Name of the module that has the turn; None between two turns."""
         self._virtual = virtual
@@ -176,7 +178,7 @@ class Conductor:
         the streams.
         """
         for name in self._order:
-            if name in self._addressed and name in self._waits:
+            if name in self._addressed and name in self._waits and name not in self.held:
                 return name, self.now_usec
         timed = list(self._timed())
         if not timed:
@@ -191,13 +193,15 @@ class Conductor:
         """Yield (time, module) of all waits and feedback items, except waits of one module."""
         end_usec = self.end_usec
         for name, until in self._waits.items():
-            if until == NO_TIME or name == without:
+            if until == NO_TIME or name == without or name in self.held:
                 continue
             if name in self._quiet and until <= end_usec:
                 yield min(until + QUIET_USEC, end_usec), name
             else:
                 yield until, name
-        yield from ((due, name) for name, due in self._due.items() if name in self._waits)
+        for name, due in self._due.items():
+            if name in self._waits and name not in self.held:
+                yield due, name
 
     @property
     def end_usec(self) -> int:

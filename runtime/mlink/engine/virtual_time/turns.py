@@ -8,6 +8,7 @@ from time import monotonic_ns
 from mlink import control
 from mlink.devices import Simulation
 from mlink.engine.virtual_time.conductor import NEVER_USEC, Conductor
+from mlink.engine.virtual_time.moments import Moments
 from mlink.engine.virtual_time.participant import Participant
 from mlink.engine.virtual_time.turn_limit import TurnLimit
 from mlink.engine.workers import State, WorkerHandle
@@ -30,6 +31,7 @@ class Turns:
         users: Device → modules that use it.
         participant: A thread outside of the run that takes part in its time; None without one.
         limit: Ends turns that take too long; None without a limit.
+        moments: What companions do while the run lasts; None without companions.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Turns:
         users: Mapping[str, Sequence[str]] | None = None,
         participant: Participant | None = None,
         limit: TurnLimit | None = None,
+        moments: Moments | None = None,
     ) -> None:
         self._conductor = conductor
         self._workers = workers
@@ -51,6 +54,7 @@ class Turns:
         self._users = users or {}
         self._participant = participant
         self._limit = limit
+        self._moments = moments
         self._phase = "prepare"
 
     @property
@@ -153,11 +157,18 @@ class Turns:
         participant, stand_usec = self._participant if self._is_running else None, NEVER_USEC
         if participant is not None:
             stand_usec = participant.until_usec + self._conductor.zero_usec
+        moment_usec = self._moment_before(time_usec)
+        time_usec = time_usec if moment_usec is None else moment_usec
         simulated_usec = self._conductor.simulated_usec
         if self._simulation is not None and simulated_usec < min(time_usec, stand_usec):
             next_usec = (simulated_usec // _SIMULATED_USEC + 1) * _SIMULATED_USEC
             until_usec = min(time_usec, next_usec)  # the same wherever it has stood before
             self._simulate(self._simulation, until_usec, stand_usec)
+            return True
+        if self._moments is not None and moment_usec is not None and moment_usec <= stand_usec:
+            if self._await(moment_usec):
+                self._conductor.advance(moment_usec)
+                self._moments.make_next()
             return True
         if participant is not None and stand_usec < time_usec:
             self._conductor.advance(stand_usec)
@@ -174,6 +185,13 @@ class Turns:
             self._participant.note_turn(name)
         self._workers[name].send(control.Turn(time_usec, self._conductor.free_until_usec))
         return True
+
+    def _moment_before(self, time_usec: int) -> int | None:
+        """Return when a companion acts next, if that is not after a time."""
+        moment_usec = self._moments.next_usec if self._moments and self._is_running else None
+        if moment_usec is None or moment_usec > time_usec:
+            return None
+        return max(moment_usec, self._conductor.now_usec)
 
     def _simulate(self, simulation: Simulation, until_usec: int, stand_usec: int) -> None:
         """Simulate the devices up to a time, until one has sent something, or where they stand."""

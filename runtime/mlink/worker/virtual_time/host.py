@@ -71,6 +71,8 @@ class VirtualHost(ModuleHost):
         self._busy_calls = 0
         self._free_until_usec = 0
         """Time before which no other module has a turn."""
+        self._losses: tuple[dict[str, list[int]], dict[str, int]] = ({}, {})
+        """Counts of lost items, as they were sent to the engine last."""
         self._loud_before = 0
         self._loud = [p for p in self.outputs.values() if p.id not in spec.quiet_outputs]
         for port in self.outputs.values():
@@ -275,6 +277,13 @@ class VirtualHost(ModuleHost):
             self._time.time_usec = max(self._time.time_usec, until)
             return
         self._hand_over(until)
+
+    def _send_status_when_due(self) -> None:
+        """Send the counts when a loss has to be reported, too: at once, by the bench's time."""
+        losses = self.lost_counts(), self.skipped_counts()
+        if losses != self._losses:
+            self._losses, self._next_status = losses, 0.0
+        super()._send_status_when_due()
 
     def pause(self, until_usec: int) -> bool:
         """Let other modules run until a time; return False when this module has to stop."""

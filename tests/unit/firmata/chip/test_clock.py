@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from mlink_drivers.firmata.chip.clock import ChipClock
@@ -198,3 +200,48 @@ def test_a_pair_is_one_moment_on_both_clocks():
     ticks_ns = pair.device_usec * 1000
     wrap_ns = (1 << 32) * 500
     assert abs((ticks_ns - pair.host_ns + wrap_ns // 2) % wrap_ns - wrap_ns // 2) < 200_000
+
+
+def worst_share(timer_usec: int, frame_usec: int, seed: int) -> float:
+    """Largest error of the clock behind an adapter, as a share of what it states.
+
+    Args:
+        timer_usec: The adapter sends the board's bytes at multiples of it; 0 at once.
+        frame_usec: The host's bytes go at multiples of it; 0 at once.
+        seed: Of the phases and delays.
+    """
+    rng, ppm = random.Random(seed), -70
+    clock = ChipClock(2_000_000, 10_000)
+    zero_ns = 10**12
+    phase = rng.randrange(16_000_000)
+
+    def held(time_ns: int, usec: int) -> int:
+        period = usec * 1000
+        return ((time_ns - phase) // period + 1) * period + phase if usec else time_ns
+
+    def ticks(time_ns: int) -> int:
+        return int(((time_ns - zero_ns) / 1000 * (1 + ppm * 1e-6) + 12_345) * 2)
+
+    worst, now_ns, pause_s = 0.0, zero_ns + rng.randrange(3_000_000), 0.02
+    for number in range(120):
+        received = held(now_ns + rng.randrange(100_000), frame_usec) + 4 * 10_000
+        sent = received + rng.randrange(200_000, 400_000)
+        arrival = held(sent + 15 * 10_000, timer_usec) + rng.randrange(30_000)
+        question = clock.query(now_ns)
+        clock.take(ClockAnswer(question[2], True, ticks(received), ticks(sent)), arrival - 150_000)
+        for time_ns in (arrival, arrival + round(pause_s * 1e9)) if number >= 8 else ():
+            error_usec = (clock.to_monotonic_ns(ticks(time_ns)) - time_ns) / 1000
+            worst = max(worst, abs(error_usec) / clock.uncertainty_usec)
+        now_ns = max(now_ns + round(pause_s * 1e9), arrival)
+        pause_s = min(0.25, pause_s * 1.04) if number > 16 else pause_s
+    return worst
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(
+    ("timer_usec", "frame_usec"), [(0, 0), (1000, 1000), (16_000, 1000), (0, 1000), (16_000, 0)]
+)
+def test_no_error_is_beyond_what_is_stated_whatever_the_adapter_holds_back(
+    timer_usec: int, frame_usec: int, seed: int
+) -> None:
+    assert worst_share(timer_usec, frame_usec, seed) <= 1
