@@ -246,6 +246,8 @@ class Injector:
     def _ask(self, board: str, request: messages.Request) -> None:
         with VirtualBoard.connect(control_path(self._run.work_dir, board)) as link:
             link.do(request)
+            if self._run.virtual is not None:
+                link.stats()  # answered when a board that has power again has booted
 
     def _skew(self, target: str, ppm: float) -> _End:
         if target in devices_of(self._run.bench, "board"):

@@ -56,7 +56,7 @@ def rows_of(found: Path) -> list[tuple[int, str, str, str]]:
 
 def test_each_fault_begins_and_ends_at_its_microsecond_twice_the_same(tmp_path: Path) -> None:
     write_bench(tmp_path, "".join(table(*fault) for fault in FAULTS))
-    first = twice(tmp_path, seconds="6")
+    first = twice(tmp_path, seconds="6", complete=False)  # the stalled camera loses frames
     expected = []
     for kind, target, at, lasts, _ in FAULTS:
         expected.append((round(at * 1e6), "begin" if lasts else "once", kind, target))

@@ -12,6 +12,7 @@ from mlink_hil.wiring.part import Part
 from mlink_hil.wiring.table import KINDS
 
 REQUIRED: dict[str, dict[str, Any]] = {
+    "board": {"device": "uno"},
     "scene": {"device": "eye"},
     "led": {"line": "uno.8", "scene": "eye"},
     "servo": {"line": "uno.9", "scene": "eye"},
@@ -48,6 +49,7 @@ def test_the_required_settings_suffice(kind: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
+        ("board", {"adapter": "ftdi", "latency_timer_writable": False}),
         ("scene", {"exposure_usec": 1}),
         ("scene", {"exposure_usec": 10_000_000, "readout_usec": 1_000_000, "noise": 100}),
         ("led", {"at": (0, 1), "size": 0.005}),
@@ -76,6 +78,12 @@ def test_the_limits_themselves_are_valid(kind: str, settings: dict[str, Any], fo
 @pytest.mark.parametrize(
     ("kind", "settings", "key", "words"),
     [
+        (
+            "board",
+            {"adapter": "usb", "latency_timer_writable": False},
+            "latency_timer_writable",
+            'only adapter = "ftdi" has a latency timer',
+        ),
         ("scene", {"exposure_usec": 0}, "exposure_usec", "above 0 and at most 10 s"),
         ("scene", {"exposure_usec": 10_000_001}, "exposure_usec", "at most 10 s"),
         ("scene", {"readout_usec": -1}, "readout_usec", "0 to 1 s"),
