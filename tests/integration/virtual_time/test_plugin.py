@@ -201,17 +201,18 @@ def test_it(bench, board):
     with pytest.raises(BenchError, match="slow-disk of video acts in real time only"):
         with bench.faults.slow_disk("video", 1e6):
             pass
+    board.line(7).release()
+    bench.wait(0.05)
     with bench.faults.frozen("loop"):
-        press = board.line(7).drive(True)
         press = board.line(7).drive(False)
         bench.expect_none(edge(8), for_usec=50_000, after=press)
         thawed = bench.now()
-    bench.expect(edge(8), within_usec=2_000, after=thawed)
+    bench.expect(edge(8, rising=True), within_usec=5_000, after=thawed)
     began = bench.now()
-    with bench.faults.skewed_clock("eye", 100_000):  # 30 Hz: 33 frames in a second
+    with bench.faults.skewed_clock("eye", -100_000):  # 30 Hz by its own clock
         bench.wait(1)
         count = len(bench.events(frame(), after=began))
-        assert count == 33
+        assert count in (27, 28)
     bench.faults.kill("loop")
     assert "was ended by signal 9" in bench.faults.expect_failure("loop")
 """
