@@ -6,7 +6,8 @@ an item for its subscriber alone. Frames and signal blocks use shared memory (wr
 
 A record of at most PIPE_BUF bytes is written as a whole or not at all (pipe(7)):
 
-    u32   length of the payload; the top bit is set when it is in the store (store.py)
+    u32   length of the payload; the top bit is set when it is in the store (store.py), the next
+          one when that begins again with it
     u64   sequence number of the item in its stream, from 0
     …     payload, msgpack; of commands and rows after 8 bytes: when it was sent, ns of
           CLOCK_MONOTONIC
@@ -30,12 +31,19 @@ from typing import Any, NamedTuple
 from mlink.errors import StreamError
 from mlink.transport import codec
 from mlink.transport.counts import ReceivingEnd, SendingEnd, waiting_bytes
-from mlink.transport.store import StoreReader, StoreWriter, create_store
+from mlink.transport.store import (
+    StoreReader,
+    StoreWriter,
+    create_store,
+    file_size_limit,
+    ring_bytes,
+)
 from mlink.types import DataType
 
 RECORD = struct.Struct("<IQ")
 TIME = struct.Struct("<q")
 STORED = 1 << 31
+WRAPS = 1 << 30
 INLINE_BYTES = select.PIPE_BUF - RECORD.size
 LARGEST = codec.SMALL_ITEM_LIMIT + TIME.size
 READ_BYTES = 1 << 16
@@ -90,6 +98,15 @@ def open_pipe(queue: int = 0, name: str = "a queue") -> QueuePipe:
             else f"{held >> 10} kB instead of {wanted >> 10} kB",
             why,
             "fs.pipe-max-size" if wanted > PIPE_BYTES else "fs.pipe-user-pages-soft",
+        )
+    limit, needed = file_size_limit(), ring_bytes(LARGEST, queue)
+    if limit is not None and limit < needed:
+        log.warning(
+            "%s holds less: the limit of file sizes is %s kB, %s need %s kB; raise it (ulimit -f)",
+            name,
+            f"{limit >> 10:,}",
+            f"{queue:,} items" if queue else "items above 4 kB",
+            f"{needed >> 10:,}",
         )
     return QueuePipe(read_fd, write_fd, create_store())
 
@@ -212,8 +229,11 @@ class RecordWriter(SendingEnd):
                 return False
             queue.while_full()
             time.sleep(_FULL_WAIT_S)
-        record = RECORD.pack(len(payload) | STORED, seq)
-        if not queue.store.put(payload) or not self._write(queue, record):
+        if not queue.store.put(payload):
+            return False
+        word = len(payload) | STORED | (WRAPS if queue.store.wraps else 0)
+        if not self._write(queue, RECORD.pack(word, seq)):
+            queue.store.drop()
             return False
         queue.note()
         return True
@@ -258,7 +278,7 @@ class RecordReader(ReceivingEnd):
         super().__init__(data_type)
         self.hung_up = False
         self._fd = fd
-        self._store = StoreReader(store, LARGEST, queue)
+        self._store = StoreReader(store)
         self._counted = bool(queue)
         self._buffer = b""
         self._at = 0
@@ -298,10 +318,10 @@ class RecordReader(ReceivingEnd):
                 return None
 
     def _stored(self, word: int) -> bytes:
-        size = word & ~STORED
+        size = word & ~(STORED | WRAPS)
         if not self._counted:
             self._note_more(size)
-        return self._store.take(size)
+        return self._store.take(size, wraps=bool(word & WRAPS))
 
     def _fill(self, limit: int = 0) -> bool:
         """Read from the pipe into the buffer; return whether there was something."""

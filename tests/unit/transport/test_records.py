@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import multiprocessing
 import os
+import resource
 import select
 import threading
 import time
@@ -619,6 +620,43 @@ def test_what_was_read_ahead_frees_the_store(make: type[Stream], queue: int | No
     reader.read_ahead()
     assert everything(reader) == rows + rows
     assert stream.writer.lost == [0]
+
+
+@pytest.fixture
+def small_files() -> Iterator[int]:
+    """A limit of file sizes, in bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    yield 1_000_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("queue", [None, 8])
+def test_a_limit_of_file_sizes_bounds_what_waits_and_not_what_passes(
+    make: type[Stream],
+    queue: int | None,
+    small_files: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stream = make(DataType.TableRow, queue)
+    (reader,) = stream.readers
+    assert "holds less: the limit of file sizes is 976 kB" in caplog.text
+    sizes = itertools.cycle((400_000, 5000, 200_000, 4090, 70_000, 9000, 450_000))
+    lost = 0
+    for number in range(900):
+        rows = [[f"{number:04}", chr(97 + number % 26) * next(sizes)] for _ in range(number % 5)]
+        for row in rows:
+            stream.writer.submit(row)
+        received = everything(reader)
+        assert [row for row in rows if row in received] == received
+        lost += len(rows) - len(received)
+        assert stream.writer.lost == [lost]
+        if len(rows) == 1:
+            assert received == rows
+    assert lost
+    stream.writer.submit(["x" * (small_files // 2)])
+    assert stream.writer.lost == [lost + 1]
+    assert held(reader) <= small_files
 
 
 def test_without_memory_an_item_is_counted_as_lost(

@@ -41,10 +41,11 @@ class Drain:
             return ""
         self._next_line_s = now + _LINE_PERIOD_S
         rate = (self._taken() - self._taken_before) / (now - self._began_s)
-        pace = (
-            f"{rate:.3g} per second, about {left / rate:.0f} s" if rate else "none since the stop"
-        )
-        return f"takes what is left in its queue: {left} items, {pace}; a second Ctrl-C gives up"
+        pace = "none since the stop"
+        if rate:
+            digits = 0 if rate >= 10 else 2
+            pace = f"{rate:,.{digits}f} per second, about {left / rate:,.0f} s"
+        return f"takes what is left in its queue: {left:,} items, {pace}; a second Ctrl-C gives up"
 
     def _sent(self) -> int:
         return sum(
