@@ -221,7 +221,8 @@ class Recording:
 
     def note_priority(self, module: str, nice: int) -> None:
         """Keep the nice value of a module's process for the manifest."""
-        self._priorities[module] = f"nice {nice}"
+        if not self._is_repeatable:
+            self._priorities[module] = f"nice {nice}"
 
     def note_handler_times(self, module: str, handled: Mapping[str, Mapping[int, int]]) -> None:
         """Keep the times that a module's handlers took for the manifest: input → µs → how often."""
@@ -241,18 +242,32 @@ class Recording:
         """Compare the counts of a snapshot with the last one, to list losses by time."""
         self._gaps.watch(status.streams, status.elapsed_s)
 
+    @property
+    def _is_repeatable(self) -> bool:
+        """Whether another run has to give the same files, on another machine as well."""
+        virtual = self._options.virtual
+        return virtual is not None and virtual.simulated and virtual.time_created != ""
+
+    def _known_of_here(self) -> dict[str, object]:
+        """Return what another machine would have otherwise: empty in a repeatable run."""
+        if self._is_repeatable:
+            return {}
+        return {
+            "machine_node": platform.node(),
+            "machine": machine(),
+            "bench_dir": str(self._bench.dir),
+        }
+
     def _known_at_start(self) -> dict[str, object]:
         return {
             "collection_name": self._options.name or self._bench.name,
             "subject_id": self._options.subject,
             "user_comment": self._options.comment,
-            "machine_node": platform.node(),
-            "machine": machine(),
+            **self._known_of_here(),
             "versions": versions(),
             **({"time": "real"} if self._options.virtual is None else {}),
             **self._options.attributes,
             "bench_name": self._bench.name,
-            "bench_dir": str(self._bench.dir),
             "modules": [
                 {"id": module.type.id, "name": module.name}
                 for module in self._bench.modules.values()

@@ -70,6 +70,26 @@ def test_the_loop_works_and_nothing_is_lost(demo):
     assert not report.of_level("incomplete")
 
 
+def test_a_seed_gives_the_same_files_in_another_folder_at_another_priority(tmp_path):
+    text = '[bench]\nname = "x"\n[modules.loop]\ntype = "pyscript"\nscript = "loop.py"\n'
+    for name, prefix in (("one", ()), ("two", ("nice", "-n", "5"))):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "bench.toml").write_text(text)
+        (folder / "loop.py").write_text("def stop():\n    print('stops')\n")
+        (folder / ".#loop.py").symlink_to("me@here.1:2")  # as Emacs marks a file that is edited
+        (folder / "helpers.py").mkdir()
+        done = subprocess.run(
+            [*prefix, sys.executable, "-m", "mlink", "run", "bench.toml", "--time", "virtual",
+             "--seed", "3", "--for", "1", "--out", "out", "--order", ""],
+            cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+    one, two = (files_of(tmp_path / name / "out") for name in ("one", "two"))
+    assert sorted(one) == sorted(two) != []
+    assert [name for name in one if not filecmp.cmp(one[name], two[name], False)] == []
+
+
 def test_a_real_device_is_refused_in_words(tmp_path):
     shutil.copytree(BENCHES / "led-follows-button", tmp_path, dirs_exist_ok=True)
     (tmp_path / "lab.toml").write_text('[devices]\nuno = "/dev/ttyACM9"\neye = "virtual:scene"\n')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
@@ -64,5 +65,6 @@ def digest_of(bench: Bench) -> bytes:
         digest.update(f"{name} {module.type.id} {module.connections}".encode())
         digest.update(msgspec.msgpack.encode(module.settings))
     for path in sorted(bench.dir.glob("*.py")):
-        digest.update(path.read_bytes())
+        with suppress(OSError):  # a folder, or a link to nothing: editors lock files by them
+            digest.update(path.read_bytes())
     return digest.digest()
