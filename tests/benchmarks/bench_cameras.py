@@ -35,7 +35,7 @@ from mlink.module import PortSpec
 from mlink.realtime import quiet_gc, request_priority
 from mlink.transport.codec import HEADER_BYTES
 from mlink.types import DataType
-from mlink.worker.ports import WorkerOutput
+from mlink.worker.output_port import WorkerOutput
 from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
 from mlink_drivers.camera.capture import CaptureThread
 from mlink_drivers.camera.opencv import cv2

@@ -22,7 +22,7 @@ _NOT_THE_USERS = (_RUNTIME + "/mlink/", _RUNTIME + "/syntalos_mlink/", "/lib/pyt
 _STOPPED_REMEDY = (
     "SIGSTOP, SIGTSTP (Ctrl-Z) or a debugger has stopped it: continue it, or run without that."
 )
-_HANDLING = (_RUNTIME + "/mlink/worker/ports.py", ("take", "dispatch"))
+_HANDLING = (_RUNTIME + "/mlink/worker/input_port.py", ("take", "dispatch"))
 """The functions that call a module with an item."""
 
 Frame = tuple[str, int, str]

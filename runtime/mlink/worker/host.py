@@ -26,8 +26,8 @@ from mlink.storage.edl import Dataset, Group, create_dataset
 from mlink.transport.doorbell import Doorbell
 from mlink.waiting import ServiceLoop, Waiting
 from mlink.worker.handler_times import HandlerTimes
+from mlink.worker.input_port import WorkerInput
 from mlink.worker.module_journal import ModuleJournal
-from mlink.worker.ports import WorkerInput
 from mlink.worker.reports import Reporting
 from mlink.worker.timers import Timers
 

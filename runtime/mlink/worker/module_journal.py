@@ -9,8 +9,9 @@ from mlink.clock import Clock
 from mlink.recording.journal import COUNT, Header, Kind, Port
 from mlink.storage.edl import Dataset
 from mlink.storage.tree import JOURNAL_SUFFIX
+from mlink.worker.input_port import WorkerInput
 from mlink.worker.journal_writer import JournalClock, JournalWriter
-from mlink.worker.ports import WorkerInput, WorkerOutput
+from mlink.worker.output_port import WorkerOutput
 
 
 class ModuleJournal:

@@ -9,7 +9,8 @@ from mlink.channel import Channel
 from mlink.control import EngineMessages, WorkerSpec
 from mlink.errors import ControlError
 from mlink.worker.failure import describe
-from mlink.worker.ports import WorkerInput, WorkerOutput
+from mlink.worker.input_port import WorkerInput
+from mlink.worker.output_port import WorkerOutput
 
 _STATUS_PERIOD_S = 0.25
 

@@ -23,8 +23,9 @@ from mlink.sync.sink import PairSink, TsyncPairSink
 from mlink.types import DataType
 from mlink.worker.connection import adopt_from_environment
 from mlink.worker.host import ModuleHost
+from mlink.worker.input_port import WorkerInput
 from mlink.worker.life import Worker
-from mlink.worker.ports import WorkerInput, WorkerOutput
+from mlink.worker.output_port import WorkerOutput
 
 
 class StandaloneModule(Module[ProgramSettings]):

@@ -34,9 +34,10 @@ from mlink.storage.edl import create_collection, create_dataset
 from mlink.storage.inspect import inspect_recording
 from mlink.storage.manifest import read_toml
 from mlink.types import DataType, LineReading
+from mlink.worker.input_port import WorkerInput
 from mlink.worker.journal_writer import JournalWriter
 from mlink.worker.module_journal import ModuleJournal
-from mlink.worker.ports import WorkerInput, WorkerOutput
+from mlink.worker.output_port import WorkerOutput
 
 ROW = b"\x92\xa1a\xa1b"  # msgpack of ["a", "b"]
 READING = b"\x93\x07\x01\xcd\x03\xe8"  # msgpack of LineReading(7, 1, 1000)

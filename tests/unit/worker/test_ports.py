@@ -11,8 +11,9 @@ from mlink.errors import StreamError
 from mlink.module import PortSpec
 from mlink.transport.records import RecordWriter, open_pipe
 from mlink.types import DataType, LineReading
-from mlink.worker import ports
-from mlink.worker.ports import WorkerInput, WorkerOutput
+from mlink.worker import input_port
+from mlink.worker.input_port import WorkerInput
+from mlink.worker.output_port import WorkerOutput
 
 
 class Link:
@@ -67,7 +68,7 @@ def test_items_sent_after_the_last_read_are_dispatched_before_the_end(link):
 
 def test_a_batch_ends_at_its_time_and_the_slowest_item_is_known(link, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(ports, "monotonic", lambda: now[0])
+    monkeypatch.setattr(input_port, "monotonic", lambda: now[0])
 
     def work(item: LineReading) -> None:
         link.items.append(item)

@@ -26,7 +26,7 @@ from mlink.transport.codec import is_small
 from mlink.transport.doorbell import Doorbell
 from mlink.waiting import Waiting
 from mlink.worker.host import BATCH, ModuleHost
-from mlink.worker.ports import WorkerInput
+from mlink.worker.input_port import WorkerInput
 from mlink.worker.virtual_time.agenda import Agenda
 from mlink.worker.virtual_time.costs import drawn
 from mlink.worker.virtual_time.tape import Event, Tape, TapeClock

@@ -19,7 +19,7 @@ from mlink.recording import journal
 from mlink.recording.journal import read_journal
 from mlink.transport.codec import is_small, small_decoder
 from mlink.types import Frame, SignalBlock
-from mlink.worker.ports import Pulled, WorkerInput
+from mlink.worker.input_port import Pulled, WorkerInput
 
 _LATE_USEC = 1_000_000
 """How late in µs a recorded call or wait may have been to match."""

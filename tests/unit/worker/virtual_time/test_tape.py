@@ -8,8 +8,8 @@ from mlink.clock import ManualClock
 from mlink.module import PortSpec
 from mlink.recording.journal import ClockAnswer, Header, Port, read_journal
 from mlink.types import DataType, LineReading
+from mlink.worker.input_port import WorkerInput
 from mlink.worker.journal_writer import MAX_CLOCK_RECORDS, JournalWriter
-from mlink.worker.ports import WorkerInput
 from mlink.worker.virtual_time.tape import Tape, TapeClock
 
 READING = b"\x93\x07\x01\xcd\x03\xe8"  # msgpack of LineReading(7, 1, 1000)
