@@ -19,15 +19,15 @@ from tests.support.hil_examples import copy_example
 
 pytestmark = [pytest.mark.sim, pytest.mark.timeout(900)]
 
-FAILING = 14
-"""A seed that shows the race in lamp-racy.hex: about one in a hundred does.
-
-It depends on the moment at which the test touches the lamp, to a µs. If a change of virtual time or
-of the tester's firmware moves that, look for another seed: `mlink fuzz . --test test_touch.py --set
-virtual.lamp.firmware=firmware/lamp-racy.hex --seeds 1000 --max-failures 1` in the example's folder.
+SEEDS = 6
+TOUCHES = """    begin = bench.now()
+    for _ in range(100):  # so that most seeds show the race, whatever moves these moments
+        bench.wait(0.0123)
+        touch, release = bench.board("lamp").line(2).pulse(False, 8)
+    bench.expect_none(edge(8, board="lamp"), for_usec=1_500_000, after=begin)
 """
-RACY = "virtual.lamp.firmware=firmware/lamp-racy.hex"
-ATOMIC = "virtual.lamp.firmware=firmware/lamp-atomic.hex"
+RACY = "firmware/lamp-racy.hex"
+ATOMIC = "firmware/lamp-atomic.hex"
 
 
 def fuzz(folder: Path, *arguments: str, limit_s: float = 600) -> subprocess.CompletedProcess[str]:
@@ -55,9 +55,20 @@ def documented_command() -> list[str]:
 def searched(tmp_path_factory) -> tuple[Path, dict]:
     """The documented search around the seed that fails, by the kinds of which it needs some."""
     folder = copy_example(tmp_path_factory.mktemp("fuzz"), "dut-firmware")
+    test, presses = folder / "test_touch.py", folder / "presses.py"
+    head, at, _ = test.read_text().partition("    press = ")
+    assert at
+    test.write_text(head + TOUCHES)
+    pressed = "        relay.set_value(1)\n"
+    assert pressed in presses.read_text()
+    presses.write_text(presses.read_text().replace(pressed, "        syl.wait(5000)\n"))
+    # Drawn, so that the run without disturbances has the firmware without the race.
+    with (folder / "bench.toml").open("a") as bench:
+        bench.write(f'[fuzz.settings]\n"virtual.lamp.firmware" = ["{RACY}"]\n')
     arguments = documented_command()
-    arguments[arguments.index("--seeds") + 1] = "3"
-    only = ["--from", str(FAILING - 1), "--only", "crystals,phases"]
+    del arguments[arguments.index("--set") :]
+    arguments[arguments.index("--seeds") + 1] = str(SEEDS)
+    only = ["--only", "crystals,phases,settings", "--max-failures", "1"]
     done = fuzz(folder, *arguments, *only, "--json")
     assert done.returncode == 1, done.stdout + done.stderr
     return folder, json.loads(done.stdout)
@@ -65,10 +76,10 @@ def searched(tmp_path_factory) -> tuple[Path, dict]:
 
 def test_the_race_is_found_and_minimised(searched) -> None:
     _, account = searched
-    assert (account["tried"], account["passed"], account["unsteady"]) == (3, 2, [])
+    assert account["unsteady"] == []
     (failing,) = account["failed"]
-    assert failing["seed"] == FAILING
-    assert set(failing["kinds"]) <= {"crystals", "phases"}
+    assert 1 <= failing["seed"] <= SEEDS
+    assert "settings" in failing["kinds"]
     assert failing["minimal"]
     assert "expected no edge on lamp.8" in failing["reasons"][0]
     assert account["success"] is False
@@ -84,7 +95,7 @@ def test_the_reported_command_shows_it_again_with_the_same_recording(searched) -
     assert again.returncode == 1, again.stderr
     shown = json.loads(again.stdout)
     assert (shown["outcome"], shown["reasons"]) == ("failed", failing["reasons"])
-    assert [each["kind"] for each in shown["drawn"]].count("phases") == 2
+    assert {each["kind"] for each in shown["drawn"]} == set(failing["kinds"])
     first, second = (files_of(folder / found["recording"]) for found in (failing, shown))
     assert sorted(first) == sorted(second)
     assert any(name.endswith("attributes.toml") for name in first)
@@ -94,10 +105,12 @@ def test_the_reported_command_shows_it_again_with_the_same_recording(searched) -
 def test_the_fixed_firmware_passes_with_the_same_seed(searched) -> None:
     folder, account = searched
     (failing,) = account["failed"]
-    arguments = shlex.split(failing["command"].replace(RACY, ATOMIC))[2:]
+    bench = folder / "bench.toml"
+    bench.write_text(bench.read_text().replace(RACY, ATOMIC))
+    arguments = shlex.split(failing["command"])[2:]
     done = fuzz(folder, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"✔ seed {FAILING}: passed" in done.stdout
+    assert f"✔ seed {failing['seed']}: passed" in done.stdout
 
 
 def write_bench(folder: Path, fuzz_table: str = "", script: str = "") -> None:
