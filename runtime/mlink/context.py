@@ -312,6 +312,15 @@ class ModuleContext(Protocol[SettingsT_co]):
         """
         ...
 
+    def note_loss(self, what: str, remedy: str) -> None:
+        """Report a loss that is no gap of a stream: a failure of a strict run, else a hint.
+
+        Args:
+            what: What was lost, how much and why; call once for each cause, with the total.
+            remedy: What the user can do about it, as a sentence.
+        """
+        ...
+
     def serve(self, timeout_usec: int = -1) -> None:
         """Wait for items and control messages, and dispatch them.
 

@@ -366,6 +366,13 @@ class Hint(WorkerMessage, frozen=True):
     text: str
 
 
+class Loss(WorkerMessage, frozen=True):
+    """What a module has lost that is no item of a stream; a failure where the run is strict."""
+
+    what: str
+    remedy: str
+
+
 EngineMessages = (
     Prepare
     | OpenOutputs
@@ -393,6 +400,7 @@ WorkerMessages = (
     | Output
     | Report
     | Hint
+    | Loss
 )
 
 

@@ -118,6 +118,7 @@ class FakeContext:
         self.failed = threading.Event()
         self.reports: dict[str, float | str] = {}
         self.hints: list[str] = []
+        self.losses: list[tuple[str, str]] = []
         self.status = ""
 
     def create_dataset(self, preferred_name: str = "", group: str = "") -> Dataset | None:
@@ -147,6 +148,9 @@ class FakeContext:
 
     def hint(self, text: str) -> None:
         self.hints.append(text)
+
+    def note_loss(self, what: str, remedy: str) -> None:
+        self.losses.append((what, remedy))
 
     def serve(self, timeout_usec: int = -1) -> None:
         pass

@@ -322,5 +322,9 @@ class FirmataModule(Module[FirmataSettings]):
             self.context.report("samples_decimated", self._readings.decimated)
         if self._recovery is not None and self._recovery.reconnects:
             self.context.report("reconnects", self._recovery.reconnects)
-        if self._commands.undelivered:
-            self.context.report("messages_undelivered", self._commands.undelivered)
+        if count := self._commands.undelivered:
+            self.context.report("messages_undelivered", count)
+            self.context.note_loss(
+                f"{count} message(s) to {self._session.name} were not sent: it was away",
+                "Check its cable and its supply.",
+            )

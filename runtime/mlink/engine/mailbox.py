@@ -110,6 +110,8 @@ class RunMessages:
                 self._reporter.report(worker.name, message.key, message.value)
             case control.Hint():
                 self._reporter.hint(worker.name, message.text)
+            case control.Loss():
+                self._reporter.note_loss(worker.name, message.what, message.remedy)
 
     def end_streams(self, worker: WorkerHandle, sent: Mapping[str, int]) -> None:
         """Send the end of a worker's streams to their subscribers.

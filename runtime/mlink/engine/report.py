@@ -119,6 +119,7 @@ class Reporter:
         self._status = RunStatus(time=kind)
         self._reports: dict[str, dict[str, float | str]] = {}
         self._hints: dict[str, list[str]] = {}
+        self._losses: dict[str, list[Failure]] = {}
         self._last_lines: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_LAST_LINES))
         self._t0_ns = 0
         self._end_ns = 0
@@ -269,6 +270,18 @@ class Reporter:
     def hint(self, module: str, text: str) -> None:
         """Keep a hint of a module for the result of a run that succeeds."""
         self._hints.setdefault(module, []).append(f"{module}: {text}")
+
+    def note_loss(self, module: str, what: str, remedy: str) -> None:
+        """Keep a loss of a module that is no item of a stream; it is a hint, too."""
+        self.hint(module, f"{what}. {remedy}")
+        strict = "The run is strict: nothing may be lost."
+        remedy = f"{strict} {remedy.rstrip('.')}, or run without `strict`."
+        self._losses.setdefault(module, []).append(Failure(module, "account", what, remedy))
+
+    @property
+    def losses(self) -> list[Failure]:
+        """Losses that are no items of a stream, as the failures that they are in a strict run."""
+        return list(chain(*self._in_bench_order(self._losses).values()))
 
     def result(
         self, failures: list[Failure], stop_reason: str, workers: Mapping[str, WorkerHandle]

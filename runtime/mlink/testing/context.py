@@ -134,6 +134,10 @@ class RunnerContext:
         """Keep the hint."""
         self.hints.append(text)
 
+    def note_loss(self, what: str, remedy: str) -> None:
+        """Keep it as a hint."""
+        self.hints.append(f"{what}. {remedy}")
+
     def serve(self, timeout_usec: int = -1) -> None:
         """Dispatch what is due, until a stop is requested (-1) or for one wait.
 

@@ -82,6 +82,10 @@ class Reporting:
         """Send a hint for the summary of a run that succeeds."""
         self._try_send(control.Hint(control.cut(text)))
 
+    def note_loss(self, what: str, remedy: str) -> None:
+        """Send a loss that is no gap of a stream."""
+        self._try_send(control.Loss(control.cut(what), control.cut(remedy)))
+
     def sent_counts(self) -> dict[str, int]:
         """Return the number of items sent, by output."""
         return {port.id: port.sent for port in self.outputs.values()}

@@ -164,7 +164,10 @@ def test_a_burst_that_overruns_the_boards_receive_buffer_is_no_silent_loss(rig, 
     assert "receive buffer was full" in caplog.text
     assert "bytes to it lost" in bench.context.status
     bench.module.drained()
-    assert bench.context.reports["bytes_lost_by_board"] > 0
+    assert (lost := bench.context.reports["bytes_lost_by_board"]) > 0
+    assert f"lost {lost} byte(s) of commands: its receive buffer was full" in str(
+        bench.context.losses
+    )
 
 
 # -- the clock beside the recording --------------------------------------------------------------

@@ -117,3 +117,30 @@ link.await_data_forever()
     assert result.success, result.failures
     (hint,) = result.hints
     assert hint.startswith("program: on_data of port 'rows' was never called")
+
+
+LOSING = """
+from mlink.scripting.link import get_link
+
+def stop():
+    get_link()._context.note_loss("3 byte(s) of commands are lost: no room", "Send fewer.")
+"""
+
+
+def test_a_loss_outside_streams_is_a_hint_and_in_a_strict_run_a_failure(bench: BenchRunner) -> None:
+    toml = """
+[modules.loop]
+type = "pyscript"
+script = "loop.py"
+"""
+    result = bench.write(toml, loop=LOSING).run(0.2)
+    assert result.success, result.failures
+    assert result.hints == ["loop: 3 byte(s) of commands are lost: no room. Send fewer."]
+    result = bench.run(0.2, strict=True)
+    assert not result.success
+    (failure,) = result.failures
+    assert (failure.module, failure.phase) == ("loop", "account")
+    assert failure.message == "3 byte(s) of commands are lost: no room"
+    strict = "The run is strict: nothing may be lost."
+    assert failure.remedy == f"{strict} Send fewer, or run without `strict`."
+    assert result.hints == []

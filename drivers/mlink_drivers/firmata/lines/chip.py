@@ -42,10 +42,13 @@ _COUNTS_PAUSE_S: Final = 1.0
 _LAST_COUNTS_S: Final = 0.25
 """Longest wait for them at the end of a run."""
 _LOST_BYTES: Final = {
-    "receive_lost": "its receive buffer was full",
-    "framing_errors": "they arrived without a stop bit",
+    "receive_lost": ("its receive buffer was full", "Send it fewer commands at once."),
+    "framing_errors": (
+        "they arrived without a stop bit",
+        "Check its cable, or set a lower fast_baud_rate (0 keeps that of its firmware).",
+    ),
 }
-"""Count of bytes that the board has lost → why."""
+"""Count of bytes that the board has lost → why, and what the user can do."""
 _QUERIES_PER_SAFE_TIME: Final = 4
 
 
@@ -90,8 +93,7 @@ class ChipInRun:
         self._bytes_before = 0
         """Bytes that had been sent to the board by then."""
         self._answers = 0
-        self.bytes_lost = 0
-        """Bytes sent to the board that it lost in this run."""
+        self._bytes_lost = dict.fromkeys(_LOST_BYTES, 0)
         self._record: ClockRecord | None = None
         settings = self._settings
         self.chip = ChipSession(
@@ -158,6 +160,11 @@ class ChipInRun:
         )
 
     @property
+    def bytes_lost(self) -> int:
+        """Bytes sent to the board that it lost in this run."""
+        return sum(self._bytes_lost.values())
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """Metadata of the stream of readings; empty when the board has no clock."""
         features = self.chip.features
@@ -196,14 +203,21 @@ class ChipInRun:
     def report(self) -> None:
         """Report the clock's rate and uncertainty, and losses, for the run's summary."""
         clock, report = self.chip.clock, self._context.report
-        if clock is None or not clock.is_set:
-            return
-        report("board_clock_ppm", round(clock.rate_ppm, 2))
-        report("board_clock_uncertainty_usec", self.chip.uncertainty_usec)
+        if clock is not None and clock.is_set:
+            report("board_clock_ppm", round(clock.rate_ppm, 2))
+            report("board_clock_uncertainty_usec", self.chip.uncertainty_usec)
         if self._readings.lost:
             report("readings_lost_by_board", self._readings.lost)
         if self.bytes_lost:
             report("bytes_lost_by_board", self.bytes_lost)
+        for name, count in self._bytes_lost.items():
+            why, remedy = _LOST_BYTES[name]
+            if count:
+                self._context.note_loss(
+                    f"{self._session.name} lost {count} byte(s) of commands: {why}. Commands with "
+                    "these bytes were not executed, or not as they were sent",
+                    remedy,
+                )
 
     def take_last_counts(self) -> None:
         """Learn what the board has lost of the last commands; virtual time has ended before."""
@@ -258,13 +272,14 @@ class ChipInRun:
             self._events_total = counts.events_lost
             self._scans_total = counts.scans_missed
             return
-        for name, why in _LOST_BYTES.items():
-            self._lost_bytes((getattr(counts, name) - getattr(before, name)) % _COUNT, why)
+        for name in _LOST_BYTES:
+            self._lost_bytes((getattr(counts, name) - getattr(before, name)) % _COUNT, name)
 
-    def _lost_bytes(self, count: int, why: str) -> None:
+    def _lost_bytes(self, count: int, name: str) -> None:
         if not count:
             return
-        self.bytes_lost += count
+        self._bytes_lost[name] += count
+        why, _ = _LOST_BYTES[name]
         now = self._session.waiting.now_ns() / 1e9
         if now >= self._warn_bytes_at:
             self._warn_bytes_at = now + _WARN_PAUSE_S

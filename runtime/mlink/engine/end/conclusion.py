@@ -23,7 +23,8 @@ class Conclusion:
     Args:
         outcome: Receives the errors of the disk.
         reporter: Gives the result.
-        strict: Whether a run fails if any subscription has not got all that was sent to it.
+        strict: Whether a run fails if any subscription has not got all that was sent to it, or a
+            module has lost something else.
     """
 
     def __init__(self, outcome: Outcome, reporter: Reporter, *, strict: bool) -> None:
@@ -55,9 +56,11 @@ class Conclusion:
         self._finish_disk()
         result = self._reporter.result(outcome.failures, outcome.stop_reason, workers)
         if self._strict:
-            for failure in losses_as_failures(result.streams):
+            for failure in (*losses_as_failures(result.streams), *self._reporter.losses):
                 outcome.add(failure)
             result.success = not outcome.failures
+            if not result.success:
+                result.hints = []  # losses were among them
         # What a module that was killed has sent and received is not known.
         known = not started or all(worker.closed for worker in workers.values())
         if recording is not None and known and recording.discard_if_empty(result):

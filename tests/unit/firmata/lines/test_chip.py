@@ -329,6 +329,17 @@ def test_bytes_that_the_board_lost_are_counted_noted_and_reported(running, caplo
         "6 bytes to the board: its receive buffer was full",
         "2 bytes to the board: they arrived without a stop bit",
     ]
+    unexecuted = "Commands with these bytes were not executed, or not as they were sent"
+    assert running.context.losses == [
+        (
+            f"uno lost {total - 2} byte(s) of commands: its receive buffer was full. {unexecuted}",
+            "Send it fewer commands at once.",
+        ),
+        (
+            f"uno lost 2 byte(s) of commands: they arrived without a stop bit. {unexecuted}",
+            "Check its cable, or set a lower fast_baud_rate (0 keeps that of its firmware).",
+        ),
+    ]
     assert "uno lost 65534 bytes of what was sent to it (65534 in all): its receive buffer was" in (
         caplog.text
     )
@@ -338,6 +349,7 @@ def test_a_board_that_lost_nothing_reports_nothing(running, caplog):
     running.run.take_last_counts()
     running.run.report()
     assert "bytes_lost_by_board" not in running.context.reports
+    assert running.context.losses == []
     assert running.events("bytes-lost") == []
     assert "lost" not in caplog.text
 

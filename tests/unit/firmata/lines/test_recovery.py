@@ -159,7 +159,11 @@ def test_commands_of_the_gap_are_sent_when_the_board_is_back(make, socket):
     assert bench.context.failures == []
     bench.module.drained()
     assert bench.context.reports["reconnects"] == 1
-    assert bench.context.reports["messages_undelivered"] >= 3
+    assert (undelivered := bench.context.reports["messages_undelivered"]) >= 3
+    ((what, remedy),) = bench.context.losses
+    assert what.startswith(f"{undelivered} message(s) to ")
+    assert what.endswith(" were not sent: it was away")
+    assert remedy == "Check its cable and its supply."
 
 
 def test_a_pulse_that_ends_in_the_gap_leaves_its_line_at_rest(make, socket):
