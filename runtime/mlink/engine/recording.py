@@ -21,7 +21,7 @@ from mlink.engine.account.gaps import GapLog
 from mlink.engine.options import RunOptions
 from mlink.engine.status import RunResult, RunStatus
 from mlink.errors import StorageError
-from mlink.storage.account import ACCOUNT, Recorded, recorded_by
+from mlink.storage.account import ACCOUNT, DATASETS, Recorded, recorded_by
 from mlink.storage.edl import Author, Collection, create_collection
 from mlink.storage.failures import storage_errors
 from mlink.storage.machine import machine, versions
@@ -312,6 +312,7 @@ class Recording:
                 }
                 for stream in result.streams
             ],
+            DATASETS: self._datasets(),
             "reports": result.reports,
             "hints": result.hints,
             HANDLER_TIMES: msgspec.to_builtins(self._handler_times),
@@ -329,6 +330,13 @@ class Recording:
             for key, value in attributes.items()
             if key == ACCOUNT or value not in ([], {}, "")
         }
+
+    def _datasets(self) -> list[str]:
+        """Return the datasets that there are now; nothing if a folder cannot be listed."""
+        try:
+            return [unit.name for unit in units_below(self.path) if unit.type == "dataset"]
+        except StorageError:
+            return []
 
 
 def _has_data(unit: UnitFolder) -> bool:

@@ -11,6 +11,8 @@ from mlink.storage.edl import Dataset
 
 ACCOUNT = "streams"
 """The attribute of a recording that has the account; one whose run was killed has none."""
+DATASETS = "datasets"
+"""The attribute of a recording that lists its datasets, as paths below it, at the run's end."""
 _ATTRIBUTE = "subscription"
 
 

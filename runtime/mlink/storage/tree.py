@@ -108,7 +108,8 @@ def collection_folder(path: Path) -> UnitFolder:
         )
     root = read_unit(path, "")
     if root.problem:
-        raise StorageError(root.problem, remedy="Restore manifest.toml from a copy.")
+        damaged = ATTRIBUTES if root.manifest else MANIFEST
+        raise StorageError(root.problem, remedy=f"Restore {damaged} from a copy.")
     if root.type != "collection":
         raise StorageError(
             f"{path} is a {root.type or 'folder'} of a recording, not the recording",

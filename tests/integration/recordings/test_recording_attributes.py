@@ -37,6 +37,10 @@ def test_a_recording_has_who_where_and_with_what(bench: BenchRunner) -> None:
     assert {"node", "kernel", "processors_online", "memory_bytes"} <= set(found["machine"])
     assert {module["name"] for module in found["modules"]} == {"source", "middle", "rows"}
     assert set(found["priorities"]) == {"source", "middle", "rows"}
+    assert found["datasets"] == [
+        path.parent.relative_to(result.recording_dir).as_posix()
+        for path in sorted(result.recording_dir.rglob("*.csv"))
+    ]
     assert all(text.startswith("nice ") for text in found["priorities"].values())
     stream = next(s for s in found["streams"] if s["name"] == "middle.out")
     (subscription,) = stream["subscriptions"]

@@ -15,7 +15,7 @@ from mlink.recording.care.checks import Checked, check_json, check_table, check_
 from mlink.recording.care.completeness import what_is_missing
 from mlink.recording.care.journal_check import check_journal
 from mlink.recording.care.video_check import check_tsync_only, check_video
-from mlink.storage.account import ACCOUNT, Delivery, read_account
+from mlink.storage.account import ACCOUNT, DATASETS, Delivery, read_account
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.manifest import FORMAT_VERSION
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
@@ -30,7 +30,7 @@ class Finding(msgspec.Struct, kw_only=True):
     """Path of the dataset below the recording; "" for the recording itself."""
     level: Level
     """"damage": missing or wrong. "unfinished": left by a crash, `mlink repair` finishes it.
-    "incomplete": the files are intact, but lack items that were sent to the dataset.
+    "incomplete": the files are intact, but lack items that were sent to the dataset, or all of it.
     "note": worth knowing, nothing is wrong with the files."""
     text: str
 
@@ -96,8 +96,14 @@ def verify_recording(path: Path, *, decode: bool = False) -> VerifyReport:
     _check_root(root, report)
     account = read_account(root.attributes)
     report.account = ACCOUNT in root.attributes
+    found = set()
     for unit in units_below(path):
+        found.add(unit.name)
         _check_unit(unit, report, account, decode=decode)
+    listed = root.attributes.get(DATASETS)
+    for name in listed if isinstance(listed, list) else ():
+        if name not in found:
+            _add(report, str(name), "incomplete", "the dataset's folder is not there")
     if not report.datasets and report.closed:
         _add(report, "", "note", "it contains no data")
     if not report.account and report.closed:

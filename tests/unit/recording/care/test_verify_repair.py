@@ -493,6 +493,23 @@ def test_a_recording_with_nothing_in_it_is_not_called_complete(tmp_path, capsys)
     assert "complete and intact" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("gone", ["events", "events/table", "video"])
+def test_without_the_folder_of_a_dataset_a_recording_is_not_complete(recording, gone):
+    set_attribute(recording, "datasets", ["events/table", "video"])
+    assert verify_recording(recording).ok
+    shutil.rmtree(recording / gone)
+    report = verify_recording(recording)
+    name = "video" if gone == "video" else "events/table"
+    assert (report.ok, report.intact) == (False, True)
+    assert texts(report, "incomplete") == f"{name}: the dataset's folder is not there"
+
+
+def test_the_remedy_for_damaged_attributes_names_their_file(recording):
+    (recording / "attributes.toml").write_text("a = [")
+    with pytest.raises(StorageError, match=r"Restore attributes\.toml from a copy"):
+        verify_recording(recording)
+
+
 def test_a_table_may_have_long_cells(recording):
     table = recording / "events" / "table" / "table.csv"
     with table.open("a") as file:
