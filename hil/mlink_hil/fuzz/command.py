@@ -36,7 +36,10 @@ def fuzz(
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 100,
     first: Annotated[int, typer.Option("--from", metavar="SEED", min=0, help="First seed.")] = 1,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Show this seed alone, and keep its recording.")
+        int | None,
+        typer.Option(
+            min=0, max=(1 << 63) - 1, help="Show this seed alone, and keep its recording."
+        ),
     ] = None,
     only: Annotated[
         str | None,

@@ -17,6 +17,8 @@ from mlink.catalog import companion, device_provider
 from mlink.devices import SimulationProvider
 from mlink.errors import MlinkError
 
+_MOST_SEED = (1 << 63) - 1
+"""Largest number in a TOML file, and so in a recording."""
 _ONLY_REAL = "runs in real time only"
 _REAL_TIME = "Run in real time (--time real)"
 _SIMULATED = (
@@ -33,8 +35,9 @@ def wrong_times(time: object, seed: object, speed: object) -> list[Problem]:
     if time is not None and time not in get_args(Time):
         remedy = 'Give "real" or "virtual".'
         found.append(Problem("time", f"{shown(time)} is not a kind of time", remedy))
-    if seed is not None and (type(seed) is not int or seed < 0):
-        found.append(Problem("seed", f"must be a whole number, 0 or more, not {shown(seed)}"))
+    if seed is not None and (type(seed) is not int or not 0 <= seed <= _MOST_SEED):
+        text = f"must be a whole number, 0 or more and below 2**63, not {shown(seed)}"
+        found.append(Problem("seed", text))
     fits = type(speed) in (int, float) and math.isfinite(speed) and speed > 0  # type: ignore[arg-type,operator]
     if speed is not None and not fits:
         found.append(Problem("speed", f"must be a number above 0, not {shown(speed)}"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlink.bench import Bench
-from mlink.bench.virtual_time import refuse_what_needs_real_time
+from mlink.bench.virtual_time import refuse_what_needs_real_time, wrong_times
 from mlink.engine.virtual_time.conductor import VirtualTime
 from mlink.engine.virtual_time.participant import Participant
 from mlink.engine.virtual_time.simulated import in_virtual_time
@@ -73,6 +73,8 @@ class RunOptions:
                 and the bench needs real time.
         """
         if bench.time == "virtual":
+            for wrong in wrong_times(None, seed, speed):
+                raise BenchError(f"{wrong.where}: {wrong.what}", remedy=wrong.remedy)
             refuse_what_needs_real_time(bench)
             virtual, run_uuid, attributes = in_virtual_time(
                 bench,

@@ -353,12 +353,22 @@ class Engine:
             self.options.stop_grace_s,
         )
         ending.stop()
-        for key, value in self._conductor.figures().items() if self._conductor else ():
-            self._reporter.report("replay", key, value)
+        self._report_pace()
         assert self._fleet is not None
         if text := self._fleet.rouse_server():
             self._reporter.log("", logging.WARNING, text)
         ending.close()
+
+    def _report_pace(self) -> None:
+        """Report how late turns were at a chosen speed; not in recordings of simulated benches."""
+        figures = self._conductor.figures() if self._conductor is not None else {}
+        if self.options.virtual is None or not self.options.virtual.simulated:
+            for key, value in figures.items():
+                self._reporter.report("replay", key, value)
+        elif figures and figures["late_turns"]:
+            late = f"{figures['late_turns']} turns were late by up to {figures['latest_ms']:.0f} ms"
+            text = f"slower than the chosen speed: {late}"
+            self._reporter.log("", logging.INFO, text, of_wall_clock=True)
 
     def _take_request(self, reason: str) -> None:
         if not self._outcome.stop_reason:

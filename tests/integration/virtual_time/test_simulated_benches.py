@@ -70,18 +70,26 @@ def test_the_loop_works_and_nothing_is_lost(demo):
     assert not report.of_level("incomplete")
 
 
-def test_a_seed_gives_the_same_files_in_another_folder_at_another_priority(tmp_path):
+def test_a_seed_gives_the_same_files_in_another_folder_at_another_priority_and_speed(tmp_path):
     text = '[bench]\nname = "x"\n[modules.loop]\ntype = "pyscript"\nscript = "loop.py"\n'
-    for name, prefix in (("one", ()), ("two", ("nice", "-n", "5"))):
+    # At 1000 × real time each turn is late.
+    for name, speed, prefix in (("one", "10", ()), ("two", "1000", ("nice", "-n", "5"))):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "bench.toml").write_text(text)
-        (folder / "loop.py").write_text("def stop():\n    print('stops')\n")
+        (folder / "loop.py").write_text(
+            "import syntalos_mlink as syl\n"
+            "def run():\n"
+            "    while syl.is_running():\n"
+            "        syl.wait(100)\n"
+            "def stop():\n"
+            "    print('stops', syl.time_since_start_usec())\n"
+        )
         (folder / ".#loop.py").symlink_to("me@here.1:2")  # as Emacs marks a file that is edited
         (folder / "helpers.py").mkdir()
         done = subprocess.run(
             [*prefix, sys.executable, "-m", "mlink", "run", "bench.toml", "--time", "virtual",
-             "--seed", "3", "--for", "1", "--out", "out", "--order", ""],
+             "--seed", "3", "--for", "1", "--out", "out", "--order", "", "--speed", speed],
             cwd=folder, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

@@ -136,6 +136,8 @@ def test_seed_and_speed_of_the_bench_give_way_to_those_of_a_run(load):
     assert own.run_uuid != other.run_uuid
     in_real_time = RunOptions().in_time_of(replace(bench, time="real"))
     assert in_real_time.virtual is None
+    with pytest.raises(BenchError, match="seed: must be a whole number, 0 or more and below 2"):
+        RunOptions().in_time_of(bench, seed=1 << 63)  # of `mlink run --seed`
     with pytest.raises(BenchError, match="seed is for virtual time"):
         RunOptions().in_time_of(replace(bench, time="real"), seed=1)
 
@@ -145,7 +147,7 @@ def test_seed_and_speed_of_the_bench_give_way_to_those_of_a_run(load):
     [
         ("time = 'virtul'", "[bench] time: 'virtul' is not a kind of time"),
         ("time = 1", "[bench] time: '1' is not a kind of time"),
-        ("seed = -1", "[bench] seed: must be a whole number, 0 or more, not '-1'"),
+        ("seed = -1", "[bench] seed: must be a whole number, 0 or more and below 2**63, not '-1'"),
         ("seed = true", "[bench] seed: must be a whole number"),
         ("seed = 1.5", "[bench] seed: must be a whole number"),
         ("speed = 0", "[bench] speed: must be a number above 0"),

@@ -125,6 +125,11 @@ class Conductor:
         """Let master time begin now."""
         self.zero_usec, self._begun = self.now_usec, True
 
+    def pace_from_now(self) -> None:
+        """At a chosen speed, make up nothing of what the modules' start took."""
+        if (speed := self._virtual.speed) is not None:
+            self._t0_ns = time.monotonic_ns() - round(self.now_usec * 1000 / speed)
+
     def begin(self, name: str) -> None:
         """Give the turn to a module that prepares or starts."""
         if not self._t0_ns:

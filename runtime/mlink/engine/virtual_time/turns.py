@@ -110,6 +110,7 @@ class Turns:
     def run(self) -> bool:
         """Give turns until the run is over; return False if it has to end before."""
         self._phase = "run"
+        self._conductor.pace_from_now()
         while not self._ending():
             if not self._go_on():
                 self._conductor.finish()
