@@ -15,6 +15,7 @@ from mlink.types import DataType
 from mlink_hil.faults.kinds import KINDS, Fault, Scheduled, SkewClock
 
 _LATEST_SEC = 1e7
+_SETTINGS = "docs/hil.md lists the faults with their settings."
 _OUTPUT = {"board": DataType.LineReading, "camera": DataType.Frame}
 
 
@@ -63,8 +64,8 @@ def _read_one(
     }
     problems = Problems(bench.path)
     places = _NumberedPlaces(where)
-    when = convert(when_keys, _When, problems, places)
-    fault = convert(table, kind, problems, places, reserved=("at_sec", "for_sec", "kind"))
+    when = convert(when_keys, _When, problems, places, remedy=_SETTINGS)
+    fault = convert(table, kind, problems, places, ("at_sec", "for_sec", "kind"), _SETTINGS)
     found += problems
     if when is not None:
         found += [Problem(where, what) for what in _wrong_times(when)]

@@ -102,7 +102,7 @@ def check_limits(given: Any, bench: Bench) -> list[Problem]:
     if not isinstance(given, dict):
         return [Problem(f"[{TABLE}]", f"{shown(given)} is not a table", "Write a table [fuzz].")]
     problems, where = Problems(bench.path), _Keys()
-    limits = convert(given, Limits, problems, where)
+    limits = convert(given, Limits, problems, where, remedy="docs/fuzz.md lists the limits.")
     if limits is None:
         return list(problems)
     for key, (least, most) in _RANGES.items():

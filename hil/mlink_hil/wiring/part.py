@@ -39,16 +39,16 @@ class Part(msgspec.Struct, kw_only=True):
         """
         return {}
 
-    def scene_key(self) -> str:
-        """Return the device name of the scene that shows the part; empty without one.
+    def scene_key(self) -> str | None:
+        """Return the device name of the scene that shows the part; None without one.
 
         A part of a scene that the run does not use is left out.
         """
-        return ""
+        return None
 
-    def board_key(self) -> str:
-        """Return the device name of the board that the part describes; empty without one."""
-        return ""
+    def board_key(self) -> str | None:
+        """Return the device name of the board that the part describes; None without one."""
+        return None
 
     def wired(self) -> list[str]:
         """Return the part's connections as `mlink check` prints them, one each.

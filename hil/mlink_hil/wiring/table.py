@@ -25,6 +25,8 @@ KINDS: dict[str, type[Part]] = {
 }
 """The kinds of parts by the value of the key `type`."""
 
+_SETTINGS = "docs/hil.md lists the settings of each type of part."
+
 
 def read_parts(table: Mapping[str, Any]) -> dict[str, Part]:
     """Return the parts of a table by name.
@@ -92,10 +94,10 @@ def _part(name: str, described: Any, where: Places, problems: Problems) -> Part 
         if inspect.isclass(field.type) and issubclass(field.type, msgspec.Struct) and inner:
             below = where.below(name, field.name)
             if isinstance(inner, dict):  # converted alone, for a proposal for a misspelt key
-                convert(inner, field.type, problems, below)
+                convert(inner, field.type, problems, below, remedy=_SETTINGS)
     if len(problems) > before:
         return None
-    return convert(rest, KINDS[kind], problems, where.below(name), reserved=("type",))
+    return convert(rest, KINDS[kind], problems, where.below(name), ("type",), _SETTINGS)
 
 
 def _known() -> str:
@@ -124,21 +126,26 @@ def _check_ends(
             problems.add(where(name, key), what, proposal(device, devices, "devices"))
         elif _is_scene(devices[device]):
             problems.add(where(name, key), f"{shown(device)} is a scene; scenes have no lines")
+    scenes = [device for device, spec in devices.items() if _is_scene(spec)]
+    simulated = [device for device, spec in devices.items() if str(spec).startswith(f"{TABLE}:")]
     board = part.board_key()
-    if board and board not in devices:
+    if board is not None and board not in devices:
         what = f"{shown(board)} is not in the [devices] table"
         problems.add(where(name, "device"), what, proposal(board, devices, "devices"))
-    elif board and _is_scene(devices[board]):
-        problems.add(where(name, "device"), f"{shown(board)} is a scene, not a board")
+    elif board in scenes:
+        what = f"{shown(board)} is a scene, not a board"
+        boards = set(simulated).difference(scenes)
+        problems.add(where(name, "device"), what, proposal("", boards, "simulated boards"))
     scene = part.scene_key()
-    if not scene:
+    if scene is None:
         return
     key = "device" if isinstance(part, Scene) else "scene"
     if scene not in devices:
         what = f"{shown(scene)} is not in the [devices] table"
         problems.add(where(name, key), what, proposal(scene, devices, "devices"))
-    elif str(devices[scene]).startswith(f"{TABLE}:") and not _is_scene(devices[scene]):
-        problems.add(where(name, key), f"{shown(scene)} is not a scene but {devices[scene]}")
+    elif scene in simulated and scene not in scenes:
+        what = f"{shown(scene)} is not a scene but {devices[scene]}"
+        problems.add(where(name, key), what, proposal("", scenes, "scenes"))
 
 
 def _is_scene(spec: object) -> bool:
@@ -165,7 +172,7 @@ def _check_lines(
             taken.setdefault(line, name)
         if isinstance(part, Scene | Board) and described.setdefault(part.device, name) != name:
             what = f"the part '{described[part.device]}' already describes this {part.kind}"
-            problems.add(where(name, "device"), what)
+            problems.add(where(name, "device"), what, "Remove one of the two parts.")
         if isinstance(part, Chip | Model) and name in devices:
             problems.add(where(name), "a device has this name", "Rename the part.")
         if isinstance(part, Chip | Model) and not part.wires:

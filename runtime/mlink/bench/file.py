@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
@@ -250,6 +250,7 @@ def convert(
     problems: Problems,
     where: Places,
     reserved: Iterable[str] = (),
+    remedy: str = "`mlink modules` shows what fits.",
 ) -> StructT | None:
     """Convert a table to a typed struct.
 
@@ -259,14 +260,15 @@ def convert(
         problems: Receives everything that is wrong in the table.
         where: Names the keys of the table in messages.
         reserved: Keys that other code reads; proposed for a misspelt key.
+        remedy: Where the user finds which values are valid.
 
     Returns:
         The struct; None when something is wrong.
     """
     before = len(problems)
-    known = {field.encode_name for field in msgspec.structs.fields(struct)}
+    known = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
     for key in [key for key in table if key not in known]:
-        problems.add(where(key), "unknown key", proposal(key, known.union(reserved), "keys"))
+        problems.add(where(key), "unknown key", proposal(key, {*known, *reserved}, "keys"))
     left = {key: value for key, value in table.items() if key in known}
     while True:
         try:
@@ -275,11 +277,19 @@ def convert(
         except msgspec.ValidationError as error:
             keys, what = _explain(error)
             if keys or len(problems) == before:  # else: a required key that was removed below
-                problems.add(where(*keys), what, "`mlink modules` shows what fits.")
+                choices = _choices(known, keys)
+                valid = proposal(str(left[keys[0]]), choices, "values") if choices else remedy
+                problems.add(where(*keys), what, valid)
             top = keys[0].partition("[")[0] if keys else ""
             if top not in left:
                 return None
             del left[top]  # msgspec stops at the first problem: look for others
+
+
+def _choices(types: Mapping[str, Any], keys: list[str]) -> list[str]:
+    """Return the texts that a key of the table itself may have; empty where any may fit."""
+    texts = get_args(types.get(keys[0])) if len(keys) == 1 else ()
+    return [each for each in texts if isinstance(each, str)]
 
 
 def _explain(error: msgspec.ValidationError) -> tuple[list[str], str]:

@@ -363,7 +363,7 @@ CASES = {
     "a value outside its choice": (
         ("framerate = 60", 'mode = "medium"'),
         "[modules.cam] mode: invalid enum value 'medium'",
-        "mlink modules",
+        "Known values: fast, slow.",
     ),
     "a value that the module refuses": (
         ("framerate = 60", "framerate = -1"),

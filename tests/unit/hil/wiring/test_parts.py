@@ -171,6 +171,7 @@ def test_a_chip_reports_each_of_its_problems(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "lines", "wired"),
     [
+        ("board", {}, ["uno"]),
         ("scene", {}, ["eye"]),
         ("led", {"line": "uno.8"}, ["uno.8 → eye"]),
         ("servo", {"line": "uno.9"}, ["uno.9 → eye"]),
@@ -185,7 +186,8 @@ def test_connections(kind: str, lines: dict[str, str], wired: list[str]) -> None
     part = make(kind)
     assert part.lines() == lines
     assert part.wired() == wired
-    assert part.scene_key() == ("eye" if kind in ("scene", "led", "servo") else "")
+    assert part.scene_key() == ("eye" if kind in ("scene", "led", "servo") else None)
+    assert part.board_key() == ("uno" if kind == "board" else None)
 
 
 @pytest.mark.parametrize(

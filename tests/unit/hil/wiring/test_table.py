@@ -246,6 +246,16 @@ WRONG = {
     "[virtual.light]\ntype = 'led'\nline = 'uno.8'\nscene = 'uno'": "is not a scene",
     "[virtual.light]\ntype = 'led'\nline = 'uno.8'\nscene = 'eye'\nat = [2, 0]": "are 0 to 1",
     "[virtual.light]\ntype = 'led'\nline = 'uno.8'\nscene = 'eye'\ncolor = 'mauve'": "mauve",
+    "[virtual.p]\ntype = 'board'\ndevice = 'unno'": "Did you mean 'uno'",
+    "[virtual.p]\ntype = 'board'\ndevice = 'uno.7'": "Did you mean 'uno'",
+    "[virtual.p]\ntype = 'board'\ndevice = ''": "'' is not in the [devices] table",
+    "[virtual.p]\ntype = 'board'\ndevice = 'eye'": "Known simulated boards: uno.",
+    "[virtual.p]\ntype = 'board'\ndevice = 3": "docs/hil.md lists the settings",
+    "[virtual.p]\ntype = 'board'": "'device' is missing",
+    "[virtual.p]\ntype = 'board'\ndevice = 'uno'\nadapter = 'ftdy'": "Did you mean 'ftdi'",
+    "[virtual.p]\ntype = 'board'\ndevice = 'uno'\nadapter = 'x'": "Known values: ftdi, none, usb.",
+    "[virtual.p]\ntype = 'board'\ndevice = 'uno'\nadaptor = 'usb'": "Did you mean 'adapter'",
+    "[virtual.s]\ntype = 'scene'\ndevice = ''": "'' is not in the [devices] table",
     "[virtual.b]\ntype = 'button'\nline = 'uno.7'\nbounce = { cuont = 3 }": "Did you mean 'count'",
     "[virtual.b]\ntype = 'button'\nline = 'uno.7'\nbounce = { pattern_usec = [1] }": "even number",
     "[virtual.s]\ntype = 'sensor'\nline = 'uno.7'": "is not an analog input",
@@ -278,6 +288,23 @@ def test_a_mistake_in_a_chip_brings_no_follow_on_problems(tmp_path: Path) -> Non
         load_bench(write_bench(tmp_path, text))
     assert "heater" not in str(caught.value)
     assert "Did you mean 'firmware'" in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "device"), [("board", "uno"), ("scene", "eye")])
+def test_a_device_is_described_once(kind: str, device: str, tmp_path: Path) -> None:
+    text = "".join(f"[virtual.{name}]\ntype = '{kind}'\ndevice = '{device}'\n" for name in "ab")
+    with pytest.raises(BenchError) as caught:
+        load_bench(write_bench(tmp_path, text))
+    assert f"[virtual.b] device: the part 'a' already describes this {kind}" in str(caught.value)
+    assert "Remove one of the two parts." in str(caught.value)
+
+
+def test_the_part_of_a_board_that_is_not_simulated_is_not_used(tmp_path: Path) -> None:
+    text = "[virtual.p]\ntype = 'board'\ndevice = 'uno'\nadapter = 'usb'\n"
+    path = write_bench(tmp_path, text)
+    path.write_text(path.read_text().replace('"virtual:uno"', '"/dev/ttyACM0"'))
+    shown = CliRunner().invoke(app, ["check", str(path)])
+    assert "not used: 'uno' is not a simulated board of this run" in shown.stdout
 
 
 def test_two_parts_cannot_have_one_analog_line(tmp_path: Path) -> None:
