@@ -60,6 +60,14 @@ def raise_on_signals() -> None:
     _replace((_end,), _raise)
 
 
+def ignore_signals() -> None:
+    """From now on signals change nothing: what the program was for is done, and its end is short.
+
+    Without that a signal in the last moments gave a run that had succeeded another exit code.
+    """
+    _replace((_raise,), signal.SIG_IGN)
+
+
 def has_own_handler(number: int) -> bool:
     """Return whether the program handles or ignores a signal in a way of its own."""
     return signal.getsignal(number) not in (*_UNHANDLED, _end, _raise)

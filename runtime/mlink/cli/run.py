@@ -23,7 +23,7 @@ from mlink.cli.options import (
     wants_debug,
 )
 from mlink.cli.output import ExitCode
-from mlink.ctrl_c import raise_on_signals
+from mlink.ctrl_c import ignore_signals, raise_on_signals
 
 if TYPE_CHECKING:
     from mlink.cli.live import LogView
@@ -221,7 +221,9 @@ def _conclude(result: RunResult, view: LogView, *, json: bool, debug: bool) -> N
         typer.echo(result_as_json(result))
     else:
         print_summary(result, view.console, debug=debug)
-    if not _encoded(result, view, json=json) or not result.success:
+    encoded = _encoded(result, view, json=json)
+    ignore_signals()
+    if not encoded or not result.success:
         raise typer.Exit(ExitCode.FAILED)
 
 

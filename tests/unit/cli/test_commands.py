@@ -394,3 +394,16 @@ def test_nobody_listening_any_more_is_no_error():
     command = f"{sys.executable} -c {json.dumps(code)} | true"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+def test_signals_after_the_result_do_not_change_the_exit_code() -> None:
+    program = (
+        "import os; from mlink import ctrl_c as c; c.end_on_signals(); c.raise_on_signals()\n"
+        "c.ignore_signals()\n"
+        "for number in c.ENDING: os.kill(os.getpid(), number)\n"
+        "print('ended by itself')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended by itself\n", "")
