@@ -60,6 +60,14 @@ def injector_of(run: RunView) -> Injector:
         return _of_runs.setdefault(run, Injector(run))
 
 
+def why_not_virtual(fault: Fault) -> str:
+    """Return why a fault cannot act in virtual time; "" if it can."""
+    if not isinstance(fault, kinds.SlowDisk):
+        return ""
+    what = "acts in real time only: in virtual time no disk is slow"
+    return f"{fault.kind} of {fault.target} {what}"
+
+
 class Injector:
     """Makes faults in one run, from any thread; a context manager that ends them.
 
@@ -134,11 +142,9 @@ class Injector:
         Raises:
             BenchError: The run is in virtual time, and the fault acts in real time only.
         """
-        if self._run.virtual is not None and isinstance(fault, kinds.SlowDisk):
+        if self._run.virtual is not None and (text := why_not_virtual(fault)):
             raise BenchError(
-                f"{fault.kind} of {fault.target} acts in real time only: in virtual time no disk is"
-                " slow",
-                remedy="Run in real time (--time real, --mlink-time real), or use `stall`.",
+                text, remedy="Run in real time (--time real, --mlink-time real), or use `stall`."
             )
 
     def end(self, active: Active) -> int:

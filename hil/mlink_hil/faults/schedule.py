@@ -16,7 +16,7 @@ from mlink.bench.companions import RunView
 from mlink.bench.file import Problem
 from mlink.errors import MlinkError
 from mlink_hil.faults.check import read_faults
-from mlink_hil.faults.injector import Active, Injector, injector_of
+from mlink_hil.faults.injector import Active, Injector, injector_of, why_not_virtual
 from mlink_hil.faults.kinds import Fault, Scheduled
 
 _START_SEC = 0.2
@@ -26,7 +26,10 @@ _JOIN_SEC = 15.0
 class FaultsOfBench:
     """Handles the key `faults` of bench files (an entry point of `mlink.companions`)."""
 
-    virtual_time = True
+    def virtual_time(self, given: Any, bench: Bench) -> str:
+        """Return which faults cannot act in virtual time; "" if all can."""
+        refusals = (why_not_virtual(each.fault) for each in read_faults(given, bench)[0])
+        return next((text for text in refusals if text), "")
 
     def check(self, given: Any, bench: Bench) -> list[Problem]:
         """Return the problems of the faults."""
@@ -39,15 +42,10 @@ class FaultsOfBench:
         Args:
             given: The value of the key `faults`, which `check` has accepted.
             run: The run.
-
-        Raises:
-            BenchError: In virtual time: a fault that acts in real time only.
         """
         faults, _ = read_faults(given, run.bench)
         with injector_of(run) as injector:
             if run.virtual is not None:
-                for each in faults:
-                    injector.refuse_in_virtual_time(each.fault)
                 moments = run.virtual
                 _plan(injector, faults, lambda at_sec, act: moments.at(round(at_sec * 1e6), act))
                 yield

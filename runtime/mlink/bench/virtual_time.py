@@ -54,9 +54,9 @@ def needs_real_time(bench: Bench) -> list[Problem]:
     """
     found = []
     for name in bench.companions:
-        if not _companion_can(name):
+        if what := _why_companion_not(bench, name):
             remedy = f"{_REAL_TIME}, or remove it from the bench."
-            found.append(Problem(f"[[{name}]]", "acts in real time only", remedy))
+            found.append(Problem(f"[[{name}]]", what, remedy))
     for module in bench.modules.values():
         what, remedy = _why_not(bench, module)
         if what:
@@ -88,11 +88,14 @@ def simulated(spec: str) -> bool:
         return False
 
 
-def _companion_can(name: str) -> bool:
+def _why_companion_not(bench: Bench, name: str) -> str:
     try:
-        return bool(getattr(companion(name), "virtual_time", False))
+        knows = getattr(companion(name), "virtual_time", False)
     except MlinkError:
-        return True
+        return ""
+    if callable(knows):
+        return str(knows(bench.companions[name], bench))
+    return "" if knows else "acts in real time only"
 
 
 def _why_not(bench: Bench, module: ModuleConfig) -> tuple[str, str]:
