@@ -10,10 +10,13 @@ BYTES_PER_MSEC: Final = 12
 
 Measured: 50, but 17 when each command makes an edge that the board reports (a line wired back).
 """
+SPARE_BYTES: Final = 8
+"""Part of the buffer that stays free: a board that sends a block of readings handles nothing for
+half a millisecond, and its ring holds one byte less than its size."""
 
 
 class Pace:
-    """Token bucket: a burst as large as the board's buffer, then a steady rate.
+    """Token bucket: a burst that fits into the board's buffer, then a steady rate.
 
     It computes moments and waits for none. A single command may be sent at once. Not thread-safe;
     the session calls it under its write lock.
@@ -24,7 +27,7 @@ class Pace:
     """
 
     def __init__(self, buffer_bytes: int, bytes_per_msec: int = BYTES_PER_MSEC) -> None:
-        self._buffer = max(1, buffer_bytes)
+        self._buffer = max(1, buffer_bytes - SPARE_BYTES)
         self._ns_per_byte = 1_000_000 // bytes_per_msec
         self._empty_ns = 0
         """Time at which the board will have read everything that was sent."""

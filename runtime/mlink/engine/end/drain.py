@@ -43,7 +43,7 @@ class Drain:
         rate = (self._taken() - self._taken_before) / (now - self._began_s)
         pace = "none since the stop"
         if rate:
-            digits = 0 if rate >= 10 else 2
+            digits = 0 if round(rate, 2) >= 10 else 2
             pace = f"{rate:,.{digits}f} per second, about {left / rate:,.0f} s"
         return f"takes what is left in its queue: {left:,} items, {pace}; a second Ctrl-C gives up"
 

@@ -8,7 +8,7 @@ from mlink_drivers.firmata.chip.analog import ChipAnalog, scans_per_block
 from mlink_drivers.firmata.chip.messages import AnalogBlock
 from mlink_drivers.firmata.chip.pulses import ChipPulses
 from mlink_drivers.firmata.lines.chip_inputs import ChipInputs
-from mlink_drivers.firmata.link.pace import Pace
+from mlink_drivers.firmata.link.pace import SPARE_BYTES, Pace
 
 MSEC = 1_000_000  # ns
 
@@ -144,7 +144,7 @@ def test_without_channels_the_sampling_ends():
 
 
 def test_single_commands_never_wait_and_bursts_wait_for_the_boards_buffer():
-    pace = Pace(100, 25)
+    pace = Pace(100 + SPARE_BYTES, 25)
     for now_ns in range(0, 100 * MSEC, MSEC):  # 3 bytes a millisecond
         assert pace.send_at(b"abc", now_ns) == now_ns
     now_ns = 100 * MSEC
