@@ -110,6 +110,11 @@ class EngineChannel(Channel[WorkerMessages]):
         super().__init__(sock, WorkerMessages)
         self._backlog: deque[bytes] = deque()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether messages wait for room."""
+        return bool(self._backlog)
+
     def send(self, message: EngineMessage | WorkerMessage) -> None:
         """Send one message; one that the worker has no room for goes out by `flush`.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -117,6 +118,10 @@ class Reached(NamedTuple):
     halted: Sequence[str] = ()
     """Devices that stand still at an edge; whoever takes part in virtual time from outside of the
     run gets a turn."""
+    readers: AbstractSet[int] = frozenset()
+    """Process IDs for which that is; of the modules that use a device, others get no turn.
+
+    Empty, or with a process that runs no module of the bench: all of them get one."""
 
 
 class PinLevel(NamedTuple):

@@ -24,12 +24,20 @@ REQUEST = struct.Struct("=qq")
 _LARGEST_ANSWER = 65_536
 _PEER = struct.Struct("3i")
 """Process, user and group at the other end of a socket."""
-_answers = msgspec.msgpack.Decoder(tuple[int, list[str], list[str]])
+_answers = msgspec.msgpack.Decoder(tuple[int, list[str], list[str], set[int]])
+NOT_KNOWN = 0
+"""In place of a process ID: any process that uses the board may have something to read."""
 
 
 def encode_answer(reached: Reached) -> bytes:
     """Return an answer as the bytes of its message."""
     return msgspec.msgpack.encode(tuple(reached))
+
+
+def reader_of(connection: socket.socket) -> int:
+    """Return the process ID at the other end of a Unix socket."""
+    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    return int(_PEER.unpack(peer)[0])
 
 
 class LockstepSimulation:
@@ -56,10 +64,7 @@ class LockstepSimulation:
     @property
     def pid(self) -> int:
         """Process of the program; 0 without boards."""
-        if self._engine is None:
-            return 0
-        peer = self._engine.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-        return int(_PEER.unpack(peer)[0])
+        return 0 if self._engine is None else reader_of(self._engine)
 
     def fileno(self) -> int:
         """Descriptor that is readable when there is an answer; −1 without boards."""

@@ -229,8 +229,10 @@ def _conclude(result: RunResult, view: LogView, *, json: bool, debug: bool) -> N
 
 def _encoded(result: RunResult, view: LogView, *, json: bool) -> bool:
     """Encode the raw videos that are due now; return False when one of them failed."""
-    if result.recording_dir is None:
-        return True
+    from mlink.engine.encode import has_raw_videos
+
+    if result.recording_dir is None or (result.success and not has_raw_videos(result)):
+        return True  # a recorder that was killed has not reported what it has left
     from rich.console import Console
 
     from mlink.cli.encode import encode_after_run

@@ -10,6 +10,13 @@ _REPORT = "files_to_encode"
 """Key that a recorder reports when it has left raw files."""
 
 
+def has_raw_videos(result: RunResult) -> bool:
+    """Return whether a recorder has left raw files; without any, no encoder need be imported."""
+    return result.recording_dir is not None and any(
+        _REPORT in each for each in result.reports.values()
+    )
+
+
 def encode_raw_videos(
     result: RunResult, on_progress: Callable[[object], None] = lambda _progress: None
 ) -> None:
@@ -20,8 +27,8 @@ def encode_raw_videos(
         on_progress: Called with the progress of each file. An exception that it raises ends the
             encoding and is passed on.
     """
-    if result.recording_dir is None or not any(_REPORT in each for each in result.reports.values()):
-        return  # the encoder is not imported
+    if result.recording_dir is None or not has_raw_videos(result):
+        return
     from mlink.encoding.after_run import encode_after_run
 
     report = encode_after_run(result.recording_dir, success=result.success, on_progress=on_progress)

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from mlink.closing import ClosesOnExit
-from mlink.control import Output, Report, WorkerMessages, WorkerSpec
+from mlink.control import Output, Report, Waits, WorkerMessages, WorkerSpec
 from mlink.engine.direct_output import EVERY_S
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError
@@ -189,7 +189,8 @@ class Fleet(ClosesOnExit):
         while self._ended:
             yield from self._exited(self._ended.pop(), UNKNOWN_EXIT)
         for each in self._by_fd.values():
-            each.flush()
+            if each.channel.is_behind:
+                each.flush()
         if self._outputs_from_s:
             timeout_s = min(timeout_s, self._wait_for_outputs_s())
         ready = [fd for fd, _ in self._poll.poll(max(0.0, timeout_s))]
@@ -236,6 +237,8 @@ class Fleet(ClosesOnExit):
             if message is None:
                 return
             yield worker, message
+            if isinstance(message, Waits):
+                return  # nothing follows before its next turn; if it does, poll finds it
 
     def _server_messages(self) -> Iterator[Event]:
         while message := self._receive():

@@ -6,6 +6,7 @@ files. Other signals are sent more than once (SIGXCPU), or by a machine: they on
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -33,6 +34,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._is_rung = False
         self._reason = ""
         self._count = 0
         # Keeps a request from writing to a descriptor that is being closed. Reentrant, since a
@@ -84,6 +86,7 @@ class Interrupts:
         with self._closing:
             if self._fd >= 0:
                 os.eventfd_write(self._fd, 1)
+                self._is_rung = True
 
     def abort(self, reason: str) -> None:
         """Request the end at once, like a second signal; from any thread."""
@@ -92,8 +95,8 @@ class Interrupts:
 
     def reason(self) -> str:
         """Return the reason of the request, or ""; resets the descriptor."""
-        try:
-            os.eventfd_read(self._fd)
-        except BlockingIOError:
-            pass
+        if self._is_rung:  # after the write, so that none is missed
+            self._is_rung = False
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._fd)
         return self._reason

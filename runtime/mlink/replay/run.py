@@ -13,13 +13,14 @@ from mlink.engine.options import RunOptions
 from mlink.engine.run import run_bench
 from mlink.engine.status import RunObserver, RunResult, RunStatus
 from mlink.engine.virtual_time.conductor import VirtualTime
+from mlink.engine.virtual_time.patient import patient_recorders
 from mlink.engine.virtual_time.simulated import digest_of
 from mlink.errors import StorageError
 from mlink.recording.care.verify import VerifyReport, verify_recording
 from mlink.recording.collection import Recording
 from mlink.recording.journal import Journal, read_journal
 from mlink.replay.compare import Compared, compare
-from mlink.replay.skipped_turns import inputs_on_tape, patient_recorders
+from mlink.replay.skipped_turns import inputs_on_tape
 from mlink.replay.sources import plan_replay
 from mlink.storage.uuid7 import uuid7
 

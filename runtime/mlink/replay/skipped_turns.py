@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mlink.bench import Bench
-from mlink.module import Category
 from mlink.recording.journal import Journal
 from mlink.replay.sources import Plan
 from mlink.transport.codec import is_small
@@ -39,23 +37,3 @@ def inputs_on_tape(plan: Plan, journals: Mapping[str, Journal]) -> frozenset[tup
             and is_small(types[known.id])
         }
     return frozenset(found)
-
-
-def patient_recorders(bench: Bench) -> frozenset[str]:
-    """Return the recorders that can write several items in one turn.
-
-    They send nothing, and have one input of small items: with two inputs the order between them
-    would be lost.
-    """
-    return frozenset(
-        name
-        for name, module in bench.modules.items()
-        if module.type.category is Category.WRITER
-        and not module.outputs
-        and len(module.connections) == 1
-        and all(
-            is_small(port.data_type)
-            for port in module.inputs
-            if port.id == module.connections[0].port
-        )
-    )

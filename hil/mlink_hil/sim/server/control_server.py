@@ -15,6 +15,7 @@ import msgspec
 
 from mlink.errors import DeviceError
 from mlink_hil.control import messages
+from mlink_hil.control.lockstep import reader_of
 from mlink_hil.control.socket_path import check_socket_path
 
 _LONGEST_LINE = 65_536
@@ -27,6 +28,7 @@ class Client:
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
+        self.pid = reader_of(connection)
         self.received = bytearray()
         self.unsent = bytearray()
         self.watched: frozenset[int] = frozenset()
@@ -56,8 +58,8 @@ class ControlServer:
         """Pins that at least one client watches."""
         self.halts: frozenset[int] = frozenset()
         """Pins at whose edges the simulation stands still, for at least one client."""
-        self.has_woken = False
-        """Whether an edge was sent that gives a module a turn; set back by the program."""
+        self.woken: set[int] = set()
+        """Processes whose modules need a turn for what was sent; emptied by the program."""
 
     def __enter__(self) -> Self:
         check_socket_path(self._path)
@@ -121,7 +123,8 @@ class ControlServer:
         for client in list(self._clients.values()):
             if edge.pin in client.watched:
                 self._send(client, line)
-                self.has_woken |= client.wakes
+                if client.wakes:
+                    self.woken.add(client.pid)
 
     def _accept(self) -> None:
         try:

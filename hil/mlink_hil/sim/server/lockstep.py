@@ -58,6 +58,8 @@ class LockstepProgram:
         """Whether a line may hold bytes for a board that is behind; none arrive otherwise."""
         self._look_at = 0
         """Cycle of the next look at the lines, while the boards stand before it."""
+        self._readers: set[int] = set()
+        """Processes that have something to read."""
 
     def boot(self) -> None:
         """Boot all boards and switch them on together, at virtual time 0."""
@@ -86,6 +88,7 @@ class LockstepProgram:
         if not request:
             return False
         self._serve_waiting()  # what was sent before the request
+        self._readers.clear()
         self._engine.send(encode_answer(self._simulate(*REQUEST.unpack(request))))
         return True
 
@@ -111,7 +114,7 @@ class LockstepProgram:
             if woken := self._deliver():
                 time_usec = -(-self._pacer.time_ns(clock.cycle) // 1000)
                 clock.run_until(max(clock.cycle, self._pacer.cycle_at(time_usec * 1000)))
-                return Reached(time_usec, woken, self._halted())
+                return Reached(time_usec, woken, self._halted(), self._readers)
             if self._held_back:
                 self._serve_waiting()
             event = next_event(clock, self._boards)
@@ -133,10 +136,13 @@ class LockstepProgram:
     def _deliver(self) -> list[str]:
         """Deliver bytes that have left boards; return the boards that have delivered any."""
         delivered = []
-        for number, board in enumerate(self._boards):
-            has_sent = board.flush()
-            if board.take_woken() or has_sent:
-                delivered.append(self._names[number])
+        for name, board in zip(self._names, self._boards, strict=True):
+            if board.flush():
+                board.woken.add(board.reader)
+            if board.woken:
+                delivered.append(name)
+                self._readers |= board.woken
+                board.woken.clear()
         return delivered
 
     def _serve_waiting(self) -> None:

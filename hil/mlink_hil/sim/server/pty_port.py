@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from mlink.errors import DeviceError
+from mlink_hil.control.lockstep import NOT_KNOWN
 from mlink_hil.sim.server.adapter import Adapter
 
 
@@ -20,6 +21,8 @@ class Port(ABC):
 
     lost: int = 0
     """Bytes dropped because no client read them, or the cable was pulled."""
+    reader: int = NOT_KNOWN
+    """Process ID of the client, where it is known."""
 
     @property
     @abstractmethod

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mlink.errors import DeviceError
 from mlink_hil.control import messages
+from mlink_hil.control.lockstep import NOT_KNOWN
 from mlink_hil.sim.boards.board import Board, Probe
 from mlink_hil.sim.boards.faults import BoardFaults
 from mlink_hil.sim.server.control_server import Client, ControlServer
@@ -144,7 +145,7 @@ class Requests:
                 self._need_power()
                 self._port.unplug()
                 self._board.reset()
-                self._control.has_woken = True  # in virtual time: its module sees the hang-up now
+                self._control.woken.add(NOT_KNOWN)  # in virtual time a module sees the hang-up now
             case messages.Plug():
                 self._port.plug()  # the program then boots the board
             case messages.Stick(pin=pin):

@@ -134,10 +134,15 @@ class ServedBoard:
     def _on_byte(self, byte: int) -> None:
         self._adapter.leave(byte, self.node.common(self.node.board.cycle))
 
-    def take_woken(self) -> bool:
-        """Return whether an edge has to give a module a turn, once for each."""
-        woken, self._control.has_woken = self._control.has_woken, False
-        return woken
+    @property
+    def woken(self) -> set[int]:
+        """Processes whose modules need a turn for an edge; emptied by the program."""
+        return self._control.woken
+
+    @property
+    def reader(self) -> int:
+        """Process that has the port open; NOT_KNOWN without one."""
+        return self._port.reader
 
     def take_halted(self) -> bool:
         """Return whether an edge has halted the board, once for each."""

@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 from mlink.errors import DeviceError
+from mlink_hil.control.lockstep import NOT_KNOWN, reader_of
 from mlink_hil.control.socket_path import check_socket_path
 from mlink_hil.sim.server.adapter import Adapter
 from mlink_hil.sim.server.pty_port import Port
@@ -78,6 +79,7 @@ class SocketPort(Port):
                 each.close()
         self._client = self._listener = None
         self.lost += self._adapter.unplug()
+        self.reader = NOT_KNOWN
 
     def read(self, limit: int) -> bytes:
         """Return up to `limit` bytes that the client sent; empty when there are none."""
@@ -93,7 +95,7 @@ class SocketPort(Port):
             data = b""
         if not data:  # it has disconnected
             self._client.close()
-            self._client = None
+            self._client, self.reader = None, NOT_KNOWN
         return data
 
     def write(self, data: bytes) -> None:
@@ -117,3 +119,4 @@ class SocketPort(Port):
         except BlockingIOError:
             return
         self._client.setblocking(False)
+        self.reader = reader_of(self._client)

@@ -11,6 +11,7 @@ import msgspec
 from mlink.bench import Bench
 from mlink.engine.virtual_time.conductor import NEVER_USEC, VirtualTime
 from mlink.engine.virtual_time.costs import costs_of
+from mlink.engine.virtual_time.patient import patient_recorders
 from mlink.storage.uuid7 import uuid7
 
 _CREATED = datetime(2000, 1, 1, tzinfo=UTC)
@@ -50,6 +51,7 @@ def in_virtual_time(
     virtual = VirtualTime(
         NEVER_USEC if duration_s is None else round(duration_s * 1e6),
         speed=speed,
+        patient=patient_recorders(bench) if speed is None else frozenset(),
         simulated=True,
         costs=costs.by_module,
         seed=seed or 0,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic_ns
 
 from mlink import control
-from mlink.devices import Simulation
+from mlink.devices import Reached, Simulation
 from mlink.engine.virtual_time.conductor import NEVER_USEC, Conductor
 from mlink.engine.virtual_time.moments import Moments
 from mlink.engine.virtual_time.participant import Participant
@@ -205,11 +206,19 @@ class Turns:
             if self._limit is not None:
                 self._limit.check_devices(simulation)
         if self._await(reached.time_usec):
-            woken = [module for device in reached.woken for module in self._users.get(device, ())]
-            self._conductor.simulated(reached.time_usec, woken)
+            self._conductor.simulated(reached.time_usec, self._woken(reached))
             if self._participant is not None:
                 self._participant.note_sent(reached.woken)
                 self._participant.note_halted(reached.halted)
+
+    def _woken(self, reached: Reached) -> list[str]:
+        """Return the modules that get a turn for what devices have sent."""
+        using = [module for device in reached.woken for module in self._users.get(device, ())]
+        pids = {module: self._workers[module].pid for module in using}
+        others = reached.readers - {os.getpid(), *pids.values()}
+        if not reached.readers or others:  # such as a process that a module has started
+            return using
+        return [module for module in using if pids[module] in reached.readers]
 
     def _await(self, time_usec: int) -> bool:
         """Wait until a time may begin, at a chosen speed; return False when the run ends."""

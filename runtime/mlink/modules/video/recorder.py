@@ -38,6 +38,10 @@ _SAVE_INTERVAL_USEC = 10_000_000
 """Shortest time between two writes of the losses. A write waits for the disk, and a recorder that
 already loses frames has no time for many of them."""
 
+_VIRTUAL_THREADS = 2
+"""Default in virtual time: how pictures are cut into slices follows from the number of threads, and
+the files must be the same on a machine with more processors."""
+
 
 class VideoRecorderModule(Module[VideoRecorderSettings]):
     """Writes each frame when it arrives.
@@ -197,6 +201,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
 
     @property
     def _wanted(self) -> VideoOptions:
+        threads = _VIRTUAL_THREADS if self.context.waiting.is_virtual else 0
         return VideoOptions(
             codec=self.settings.video_codec,
             container=self.settings.video_container,
@@ -204,7 +209,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             constant_bitrate=self.settings.mode == "constant-bitrate",
             quality=self.settings.quality,
             bitrate_kbps=self.settings.bitrate_kbps,
-            threads=self.settings.threads,
+            threads=self.settings.threads or threads,
         )
 
     def _deferred(self, wanted: VideoOptions) -> DeferredEncoding:

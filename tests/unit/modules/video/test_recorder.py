@@ -1,6 +1,8 @@
 """The video recorder: every pixel, a time for each frame, and the truth about what is missing."""
 
+import dataclasses
 import tomllib
+from datetime import UTC, datetime
 from fractions import Fraction
 
 import av
@@ -323,3 +325,20 @@ def test_a_full_disk_is_one_clear_error_and_both_files_open(tmp_path, monkeypatc
     assert len(decode(folder / "video.mkv", "bgr0")) == 6
     assert len(read_tsync(folder / "video.tsync").times) >= 6
     assert toml(folder / "attributes.toml")["frame_count"] >= 6
+
+
+def test_in_virtual_time_the_file_is_the_same_whatever_processors_there_are(tmp_path, monkeypatch):
+    stored = []
+    for processors in (1, 16):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _pid, n=processors: set(range(n)))
+        folder = tmp_path / str(processors)
+        folder.mkdir()
+        module, context = make(folder)
+        context.waiting.is_virtual = True
+        created = datetime(2000, 1, 1, tzinfo=UTC)
+        context.run_info = dataclasses.replace(context.run_info, time_created=created)
+        feed(context, pictures((48, 64, 3)))
+        module.stop()
+        module.close()
+        stored.append((folder / "recording" / "video" / "video.mkv").read_bytes())
+    assert stored[0] == stored[1]
