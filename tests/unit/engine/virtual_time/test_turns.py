@@ -27,13 +27,13 @@ class Board:
         self._readers = readers
         self._until_usec = 0
 
-    def run_until(self, time_usec: int) -> None:
-        self._until_usec = time_usec
+    def run_until(self, time_usec: int, stand_usec: int) -> None:
+        self._until_usec = min(time_usec, stand_usec)
 
     def reached(self) -> Reached:
         if self._until_usec > SENT_AT_USEC and self._readers is not None:
             readers, self._readers = self._readers, None
-            return Reached(SENT_AT_USEC, ["uno"], readers)
+            return Reached(SENT_AT_USEC, ["uno"], readers=readers)
         return Reached(self._until_usec, [])
 
 
