@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.hil_examples import BENCHES
 
 PIDS = {"board": 101, "finger": 102, "other": 103}
 SENT_AT_USEC = 500
+FRAME_USEC = 33_333
 
 
 class Board:
@@ -70,6 +72,30 @@ def test_a_turn_is_given_to_the_modules_that_have_something_to_read(readers, wok
     turns = Turns(conductor, workers, lambda _s: None, lambda: False, simulation, users)
     assert turns.run()
     assert given == woken
+
+
+def test_at_speed_1_each_frame_comes_at_its_time_by_the_wall(monkeypatch):
+    wall = [1_000_000_000]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: wall[0])
+
+    def pump(seconds: float) -> None:
+        wall[0] += round(seconds * 1e9) + 200_000  # the machine is a little late each time
+
+    conductor = Conductor(VirtualTime(1_000_000, speed=1.0, simulated=True), ["cam"], [])
+    taken = []
+
+    def send(turn: Turn) -> None:
+        taken.append((turn.time_usec, (wall[0] - 1_000_000_000) // 1000))
+        conductor.note("cam", Waits(turn.time_usec + FRAME_USEC, {}))
+
+    workers = {"cam": SimpleNamespace(name="cam", pid=101, send=send)}
+    conductor.begin("cam")
+    conductor.note("cam", Waits(FRAME_USEC, {}))
+    conductor.begin_run()
+    turns = Turns(conductor, workers, pump, lambda: False, Board(frozenset()), {"uno": []})
+    assert turns.run()
+    assert len(taken) == 30
+    assert all(0 <= wall_usec - usec < FRAME_USEC for usec, wall_usec in taken)
 
 
 def test_recorders_of_small_items_wait_for_more_unless_the_run_is_watched():
