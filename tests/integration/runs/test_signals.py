@@ -20,6 +20,7 @@ from tests.integration.runs.test_nothing_left import wait_for_none
 from tests.integration.runs.test_terminals import (
     TIMEOUT_S,
     check_recording,
+    heed_signals,
     mlink_run,
     wait_for_rows,
 )
@@ -108,7 +109,7 @@ def test_a_signal_while_mlink_imports_is_one_line(
         [str(Path(sys.executable).with_name("mlink")), "run", "."],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        preexec_fn=heed_signals,
     ) as process:  # fmt: skip
         deadline = time.monotonic() + TIMEOUT_S
         while not (tmp_path / "importing").exists():
@@ -116,5 +117,8 @@ def test_a_signal_while_mlink_imports_is_one_line(
             time.sleep(0.01)
         number = getattr(signal, name)
         process.send_signal(number)
-        out, err = process.communicate(timeout=TIMEOUT_S)
+        try:
+            out, err = process.communicate(timeout=TIMEOUT_S)
+        finally:
+            process.kill()
     assert (out, err, process.returncode) == ("", f"{line}\n", 128 + number)

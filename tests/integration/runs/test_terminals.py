@@ -40,6 +40,12 @@ def run():
 TIMEOUT_S = 120
 
 
+def heed_signals() -> None:
+    """Let a new process have the signals that a background job or nohup ignores."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def mlink_run(
     folder: Path,
@@ -50,6 +56,7 @@ def mlink_run(
     """Run the bench by the command line in a session of its own, in a pseudo-terminal's place."""
     BenchRunner(folder).write(bench[0], **bench[1])
     command = [str(Path(sys.executable).with_name("mlink")), "run", ".", "--out", "rec", *arguments]
+    popen.setdefault("preexec_fn", heed_signals)
     process = subprocess.Popen(  # type: ignore[call-overload]
         command, cwd=folder, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
         **popen,
