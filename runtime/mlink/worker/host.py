@@ -184,9 +184,12 @@ class ModuleHost(Reporting):
         if timeout_usec >= 0:
             self.handler_times.wait(lambda: self.step(timeout_usec))
             self.journal.note_wait(timeout_usec)
-            return
+        else:
+            self.handler_times.wait(self._serve_until_stop)
+
+    def _serve_until_stop(self) -> None:
         while not self.stop_asked and not self.failed:
-            self.handler_times.wait(lambda: self.step(_WAIT_LIMIT_USEC))
+            self.step(_WAIT_LIMIT_USEC)
 
     def call_later(
         self, delay_usec: int, call: Callable[[], object], *, timed: bool = True
