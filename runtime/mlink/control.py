@@ -5,7 +5,8 @@ A channel (`mlink.channel`) carries each as one packet: texts are truncated so t
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Self
 
 import msgspec
 
@@ -52,6 +53,11 @@ class Cost(msgspec.Struct, frozen=True):
         if not self.usec or len(self.usec) != len(self.count):
             raise ValueError("a cost has as many counts as times, and at least one")
 
+    @classmethod
+    def of(cls, counts: Mapping[int, int]) -> Self:
+        """Return the cost of counted times: µs → how often."""
+        return cls(sorted(counts), [counts[usec] for usec in sorted(counts)])
+
 
 class WorkerSpec(msgspec.Struct, frozen=True):
     """Everything that a worker needs to build its module; passed once, when it is forked."""
@@ -80,9 +86,10 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     own doorbell.
     """
     queues_out: dict[str, list[int]] = {}
-    losing_out: dict[str, list[bool]] = {}
-    """In virtual time: whether each subscription loses items while its queue is full."""
     """Output port of small items → items that each subscription may queue; 0: bytes alone."""
+    losing_out: dict[str, list[bool]] = {}
+    """In virtual time: output port → whether each subscription loses items while its queue is full.
+    """
     pipes_in: dict[str, tuple[int, int]] = {}
     """Input port of small items → positions of its pipe and its store."""
     arrays_out: dict[str, list[int]] = {}

@@ -227,10 +227,7 @@ class Recording:
     def note_handler_times(self, module: str, handled: Mapping[str, Mapping[int, int]]) -> None:
         """Keep the times that a module's handlers took for the manifest: input → µs → how often."""
         if handled:
-            self._handler_times[module] = {
-                port: Cost(sorted(times), [times[usec] for usec in sorted(times)])
-                for port, times in handled.items()
-            }
+            self._handler_times[module] = {port: Cost.of(times) for port, times in handled.items()}
 
     def note_devices(self, devices: Mapping[str, DeviceEndpoint]) -> None:
         """Keep what each device is for the manifest, and how it is simulated."""
@@ -246,7 +243,7 @@ class Recording:
     def _is_repeatable(self) -> bool:
         """Whether another run has to give the same files, on another machine as well."""
         virtual = self._options.virtual
-        return virtual is not None and virtual.simulated and virtual.time_created != ""
+        return virtual is not None and self._options.simulated and virtual.time_created != ""
 
     def _known_of_here(self) -> dict[str, object]:
         """Return what another machine would have otherwise: empty in a repeatable run."""

@@ -48,7 +48,7 @@ def costs_of(bench: Bench) -> Costs:
             continue
         if settings.cost_usec:
             fixed[name] = settings.cost_usec
-            cost = Cost([settings.cost_usec], [1])
+            cost = Cost.of({settings.cost_usec: 1})
             found[name] = {port.id: cost for port in module.inputs}
         elif settings.cost:
             file = settings.cost.removeprefix(MEASURED)
@@ -104,7 +104,7 @@ def _pooled(by_port: Mapping[str, Cost]) -> Cost:
     counts: Counter[int] = Counter()
     for cost in by_port.values():
         counts.update(dict(zip(cost.usec, cost.count, strict=False)))
-    return Cost(sorted(counts), [counts[usec] for usec in sorted(counts)])
+    return Cost.of(counts)
 
 
 def _figures(cost: Cost) -> dict[str, Any]:
