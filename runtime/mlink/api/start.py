@@ -13,7 +13,7 @@ from mlink.api.bench import load_bench
 from mlink.api.run import Run
 from mlink.api.watcher import LogLine
 from mlink.bench import Bench, Time
-from mlink.bench.virtual_time import wrong_times
+from mlink.bench.virtual_time import refuse_wrong_times
 from mlink.engine.options import RunOptions
 from mlink.engine.status import RunResult, RunStatus
 from mlink.errors import BenchError
@@ -94,8 +94,7 @@ def start(
         if not isinstance(text, str):
             raise BenchError(f"{argument} must be a text, not {text!r}")
     _check_order(order)
-    for wrong in wrong_times(time, seed, speed):
-        raise BenchError(f"{wrong.where}: {wrong.what}", remedy=wrong.remedy)
+    refuse_wrong_times(time, seed, speed)
     checked = (
         replace(bench, time=time or bench.time)
         if isinstance(bench, Bench)

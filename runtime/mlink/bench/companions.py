@@ -141,5 +141,4 @@ def check_companions(given: Mapping[str, Any], bench: Bench, problems: Problems)
         except MlinkError as error:
             problems.add(f"[{name}]", error.message, error.remedy)
             continue
-        for problem in found:
-            problems.add(problem.where, problem.what, problem.remedy)
+        problems.add_all(found)

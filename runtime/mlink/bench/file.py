@@ -45,6 +45,10 @@ class Problems:
         """Add a problem."""
         self._found.append(Problem(where, what, remedy))
 
+    def add_all(self, found: Iterable[Problem]) -> None:
+        """Add problems that a check has returned."""
+        self._found += found
+
     def __len__(self) -> int:
         return len(self._found)
 

@@ -72,7 +72,6 @@ def read_lab(path: Path) -> Lab:
         except MlinkError as error:
             problems.add(f"[{name}]", error.message, error.remedy)
             continue
-        for problem in found:
-            problems.add(problem.where, problem.what, problem.remedy)
+        problems.add_all(found)
     problems.raise_if_any()
     return Lab(path, file.devices, file.modules, tables)

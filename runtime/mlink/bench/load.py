@@ -123,8 +123,7 @@ def load_bench(
         check_others(bench, problems)
         check_companions(companions, bench, problems)
     if not len(problems) and bench.time == "virtual":
-        for problem in needs_real_time(bench):
-            problems.add(problem.where, problem.what, problem.remedy)
+        problems.add_all(needs_real_time(bench))
     problems.raise_if_any()
     return bench
 

@@ -45,8 +45,7 @@ def check_others(bench: Bench, problems: Problems) -> None:
         except MlinkError as error:
             problems.add(f"[{name}]", error.message, error.remedy)
             continue
-        for problem in found:
-            problems.add(problem.where, problem.what, problem.remedy)
+        problems.add_all(found)
 
 
 def take_tables(table: Table) -> dict[str, Table]:

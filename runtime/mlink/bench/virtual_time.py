@@ -15,7 +15,7 @@ from mlink.bench.module import ModuleConfig
 from mlink.bench.tables import scheme_of
 from mlink.catalog import companion, device_provider
 from mlink.devices import SimulationProvider
-from mlink.errors import MlinkError
+from mlink.errors import BenchError, MlinkError
 
 _MOST_SEED = (1 << 63) - 1
 """Largest number in a TOML file, and so in a recording."""
@@ -42,6 +42,16 @@ def wrong_times(time: object, seed: object, speed: object) -> list[Problem]:
     if speed is not None and not fits:
         found.append(Problem("speed", f"must be a number above 0, not {shown(speed)}"))
     return found
+
+
+def refuse_wrong_times(time: object, seed: object, speed: object) -> None:
+    """Do nothing for arguments of a run that `wrong_times` finds right.
+
+    Raises:
+        BenchError: One is wrong.
+    """
+    for wrong in wrong_times(time, seed, speed):
+        raise BenchError(f"{wrong.where}: {wrong.what}", remedy=wrong.remedy)
 
 
 def needs_real_time(bench: Bench) -> list[Problem]:
@@ -75,8 +85,7 @@ def refuse_what_needs_real_time(bench: Bench) -> None:
         BenchError: It cannot; the message lists all reasons.
     """
     problems = Problems(bench.path)
-    for problem in needs_real_time(bench):
-        problems.add(problem.where, problem.what, problem.remedy)
+    problems.add_all(needs_real_time(bench))
     problems.raise_if_any()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlink.bench import Bench
-from mlink.bench.virtual_time import refuse_what_needs_real_time, wrong_times
+from mlink.bench.virtual_time import refuse_what_needs_real_time, refuse_wrong_times
 from mlink.engine.virtual_time.conductor import VirtualTime
 from mlink.engine.virtual_time.participant import Participant
 from mlink.engine.virtual_time.simulated import in_virtual_time
@@ -57,6 +57,11 @@ class RunOptions:
     run_uuid: bytes | None = None
     """The recording's id, 16 bytes; None makes a new one."""
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the run is one of simulated devices in virtual time; replays are none."""
+        return self.virtual is not None and self.virtual.simulated
+
     def in_time_of(
         self, bench: Bench, *, seed: int | None = None, speed: float | None = None, key: str = ""
     ) -> RunOptions:
@@ -73,8 +78,7 @@ class RunOptions:
                 and the bench needs real time.
         """
         if bench.time == "virtual":
-            for wrong in wrong_times(None, seed, speed):
-                raise BenchError(f"{wrong.where}: {wrong.what}", remedy=wrong.remedy)
+            refuse_wrong_times(None, seed, speed)
             refuse_what_needs_real_time(bench)
             virtual, run_uuid, attributes = in_virtual_time(
                 bench,

@@ -157,14 +157,13 @@ class Reporter:
     def tick(self, workers: Mapping[str, WorkerHandle]) -> None:
         """Make a new snapshot if the last one is _STATUS_PERIOD_S old.
 
-        In real time the recording sees it too, to list when items were lost; in virtual time that
-        is recorded with the final counts.
+        In real time losses are logged and listed by it; in virtual time `note_losses` does that.
         """
         now = time.monotonic()
         if now >= self._next_status:
             self._next_status = now + _STATUS_PERIOD_S
             self._gather(workers)
-            if self.virtual_usec is None:  # else when a snapshot is made depends on the machine
+            if self.virtual_usec is None:  # in which the machine decides when a snapshot is made
                 self._watch_losses(workers, now)
             self._observer.on_status(self._status)
 

@@ -102,7 +102,7 @@ class Engine:
         """The run's folder for sockets; removed at the end of the run."""
         self._order = order_modules(bench)
         self._streams = Streams(bench, self._order)
-        kind = "virtual" if options.virtual is not None and options.virtual.simulated else "real"
+        kind = "virtual" if options.simulated else "real"
         self._reporter = Reporter(bench, self._streams, observer, kind=kind)
         self._outcome = Outcome(self._reporter)
         self._logs = ReporterLogHandler(self._reporter)
@@ -251,9 +251,9 @@ class Engine:
 
     def _lead_to_end(self, live: LiveRun, hosting: Hosting) -> None:
         """Prepare and start the modules, and wait for the end of the run."""
-        real, virtual = self._conductor is None, self.options.virtual
+        real = self._conductor is None
         stay_awake = kept_awake(self.bench, self._streams, self._reporter, in_real_time=real)
-        is_replay = virtual is not None and not virtual.simulated
+        is_replay = not real and not self.options.simulated
         with accompanied(live, hosting, replay=is_replay), stay_awake:
             if not self._outcome.ending:
                 self._prepare()
@@ -266,8 +266,8 @@ class Engine:
         self, stack: ExitStack, work_dir: Path, hosting: Hosting
     ) -> Mapping[str, DeviceEndpoint]:
         """Open the devices for the length of the run."""
-        limit_s, virtual = self.options.load_timeout_s, self.options.virtual
-        if virtual is None or not virtual.simulated:
+        limit_s = self.options.load_timeout_s
+        if not self.options.simulated:
             return stack.enter_context(open_devices(self.bench, work_dir, hosting, limit_s))
         opened = open_simulation(self.bench, work_dir, hosting, limit_s)
         self.simulation = stack.enter_context(opened)
@@ -362,7 +362,7 @@ class Engine:
     def _report_pace(self) -> None:
         """Report how late turns were at a chosen speed; not in recordings of simulated benches."""
         figures = self._conductor.figures() if self._conductor is not None else {}
-        if self.options.virtual is None or not self.options.virtual.simulated:
+        if not self.options.simulated:
             for key, value in figures.items():
                 self._reporter.report("replay", key, value)
         elif figures and figures["late_turns"]:
