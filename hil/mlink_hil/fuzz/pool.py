@@ -7,7 +7,6 @@ verdict, or that does not end in time, has failed.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import os
 import select
@@ -25,13 +24,13 @@ import msgspec
 from mlink.closing import ClosesOnExit
 from mlink_hil.fuzz.draw import Draw
 from mlink_hil.fuzz.trial import Verdict
+from mlink_hil.sim.server.lifetime import signal_at_parents_end
 
 _CHECK_S = 0.25
 _END_S = 10.0
 """Longest wait for children that are asked to end."""
 _LAST_BYTES = 2_000
 _OUTPUT = "output.txt"
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +171,7 @@ def _be_child(attempt: Callable[[], Verdict], pipe: int, output: Path | None) ->
     try:
         os.setsid()  # Ctrl-C of a terminal reaches the search only
         parent = os.getppid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
+        signal_at_parents_end(signal.SIGINT)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
         if os.getppid() != parent:

@@ -101,7 +101,7 @@ class StepConsole:
         self._show = show
         self._now_usec = 0
         self._elves: dict[str, str] = {}
-        self._commands: dict[str, Callable[[list[str]], None]] = {
+        self._commands: dict[str, Callable[[list[str]], object]] = {
             "until": lambda words: self._pass(_usec(words[0])),
             "for": lambda words: self._pass(self._now_usec + _usec(words[0])),
             "edge": self._edge,
@@ -112,7 +112,7 @@ class StepConsole:
             "elf": self._elf,
             "log": self._log,
             "go": self._go,
-            "help": lambda _words: self._print(HELP),
+            "help": lambda _words: self._show(HELP),
         }
 
     def execute(self, line: str) -> bool:
@@ -198,7 +198,8 @@ class StepConsole:
             self._show(f"{address + at:#06x}  {data[at : at + _ROW].hex(' ')}")
 
     def _elf(self, words: list[str]) -> None:
-        name, self._elves[words[0]] = words[0], words[1]
+        name, file = words[0], words[1]
+        self._elves[name] = file
         self._chip(name)
 
     def _log(self, _words: list[str]) -> None:
@@ -216,9 +217,6 @@ class StepConsole:
 
     def _chip(self, name: str) -> SimulatedChip:
         return self._run.chip(name, self._elves.get(name))
-
-    def _print(self, text: str) -> None:
-        self._show(text)
 
 
 def _usec(word: str) -> int:

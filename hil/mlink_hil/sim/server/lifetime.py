@@ -28,6 +28,11 @@ def sleep_precisely() -> None:
     _prctl(_PR_SET_TIMERSLACK, 1)
 
 
+def signal_at_parents_end(number: int) -> None:
+    """Let the kernel send a signal when the thread ends that has started this process."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+
+
 class Lifetime:
     """Sets `ended` on SIGTERM and SIGINT, and when the parent process is gone.
 
@@ -42,7 +47,7 @@ class Lifetime:
         signal.signal(signal.SIGINT, self._end)
         if parent is not None:
             signal.signal(signal.SIGHUP, self._check)
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGHUP)
+            signal_at_parents_end(signal.SIGHUP)
             self.check()  # the parent may have ended before prctl()
 
     def check(self) -> None:
