@@ -201,7 +201,8 @@ class RecordWriter(SendingEnd):
             size = len(payload)
             if size > INLINE_BYTES:
                 self._check_size(payload)
-            self._check_open()
+            if self.ended:
+                self._check_open()
             seq = self.sent
             self.sent += 1
             record = RECORD.pack(size, seq) + payload if size <= INLINE_BYTES else b""
@@ -336,8 +337,18 @@ class RecordReader(ReceivingEnd):
         if not data:
             self.hung_up = True
             return False
-        self._note_read(len(data) // RECORD.size if self._counted else len(data))
-        self._emptied = self._drained = not self._counted and len(data) < READ_BYTES
+        size = len(data)
+        if self._counted:
+            self._note_read(size // RECORD.size)
+            self._emptied = False
+        else:
+            self._drained = size < READ_BYTES
+            if self._emptied and self._drained and size < self._full_from:
+                # the usual read, of little: what `_note_read` would do, without two calls
+                self._waited, self._maybe_full = size, False
+            else:
+                self._note_read(size)
+                self._emptied = self._drained
         rest = self._buffer[self._at :]
         self._buffer = rest + data if rest else data
         self._at = 0

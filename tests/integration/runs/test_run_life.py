@@ -197,6 +197,7 @@ FLOOD = """
 import os, subprocess
 import syntalos_mlink as syl
 def start():
+    os.write(1, b"own flood\\n")  # first: a child's flood takes the place of all later lines
     subprocess.Popen(["yes", "flood of a child"])
 def run():
     while syl.is_running():
