@@ -57,6 +57,7 @@ def jobs_of(unit: UnitFolder, wanted: DeferredEncoding) -> list[Job]:
     Raises:
         StorageError: The dataset does not have one tsync file per video file.
     """
+    unit.refuse_not_files()
     videos = [name for name in unit.part_names("data") if (unit.path / name).is_file()]
     times = unit.tsync_names
     if len(videos) != len(times):

@@ -106,6 +106,7 @@ class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
             raise StorageError(f"{self.path} has no stream '{name}'", remedy=known)
         if name not in self._open:
             unit = self._units[name]
+            unit.refuse_not_files()
             kind = _KINDS.get(unit.kind, RecordedStream)
             self._open[name] = kind(unit)
         return self._open[name]

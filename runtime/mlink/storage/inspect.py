@@ -21,7 +21,7 @@ from mlink.storage.csv_rows import csv_rows
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import ATTRIBUTES, FORMAT_VERSION, MANIFEST, read_toml
-from mlink.storage.tree import data_kind
+from mlink.storage.tree import data_kind, not_a_file
 from mlink.storage.tsync_reader import read_tsync
 
 
@@ -184,6 +184,9 @@ def _dataset(root: Path, path: Path, manifest: dict[str, Any]) -> DatasetSummary
     summary.files = _files(path, data, "data")
     for table in tables:
         summary.files += _files(path, table, "aux")
+    wrong = {file.name: not_a_file(path, file.name) for file in summary.files}
+    problems += [text for text in wrong.values() if text]
+    summary.files = [file for file in summary.files if not wrong[file.name]]
     problems += [f"{file.name} is missing" for file in summary.files if file.size < 0]
     summary.lost = summary.attributes.get("items_lost")
     summary.gaps = summary.attributes.get("gap_count", 0 if summary.lost == 0 else None)

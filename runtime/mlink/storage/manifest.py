@@ -152,6 +152,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         StorageError: The file is absent, unreadable or damaged.
     """
     with storage_errors(path, "read"):
+        if not path.is_file() and path.exists():  # reading would wait for a pipe
+            raise StorageError(f"{path} is not a file", remedy="Restore it from a copy.")
         data = path.read_bytes()
     try:
         return tomllib.loads(data.decode())

@@ -5,6 +5,7 @@ Nothing here writes. A damaged folder is an object with a `problem`, not an exce
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,13 @@ from mlink.storage.manifest import ATTRIBUTES, MANIFEST, read_toml
 
 DRAFT_SUFFIX = ".tmp"
 """Suffix of unfinished manifests, which remain after a kill."""
+_KINDS_OF_FILE = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
 JOURNAL_SUFFIX = ".journal.msgpack.zst"
 """Suffix of journals (mlink.recording.journal)."""
 
@@ -60,6 +68,26 @@ class UnitFolder:
         return {*self.part_names("data"), *self.part_names("data_aux")}
 
     @property
+    def not_files(self) -> list[str]:
+        """Describe each listed name that is not a file of this folder, e.g. a named pipe.
+
+        Nothing may open these: a reader would wait for a pipe, or read a device without end.
+        """
+        names = sorted(self.registered)
+        return [text for name in names if (text := not_a_file(self.path, name))]
+
+    def refuse_not_files(self) -> None:
+        """Refuse a dataset with a listed name that is not a file of its folder.
+
+        Raises:
+            StorageError: There is one.
+        """
+        for text in self.not_files:
+            raise StorageError(
+                f"{self.path}: {text}", remedy="Restore the file from a copy of the recording."
+            )
+
+    @property
     def strangers(self) -> list[str]:
         """The names of files in the folder that the manifest does not list, without drafts."""
         known = self.registered | {MANIFEST, ATTRIBUTES}
@@ -76,6 +104,34 @@ class UnitFolder:
         return sorted(
             path for path in self.path.glob(f".*{DRAFT_SUFFIX}") if path.is_file()
         )  # fmt: skip
+
+
+def not_a_file(folder: Path, name: str) -> str:
+    """Describe a name that is neither a file nor a Zarr store of its folder; "" if it is or lacks.
+
+    A store is a folder that contains only files and folders.
+
+    Args:
+        folder: The folder of the dataset.
+        name: As listed in its manifest.
+    """
+    if name in {"", ".", ".."} or Path(name).name != name:
+        return f"'{name}' is not the name of a file in the folder"
+    path = folder / name
+    is_store = name.endswith(".zarr") and path.is_dir()
+    for each in path.rglob("*") if is_store else (path,):
+        try:
+            mode = each.stat().st_mode
+        except FileNotFoundError:
+            if each.is_symlink():
+                return f"{each.relative_to(folder)} is a link to nothing, not a file"
+            continue
+        except OSError as error:  # a loop of links, or a folder that may not be entered
+            return f"{each.relative_to(folder)} cannot be read: {error.strerror}"
+        if not stat.S_ISREG(mode) and not (is_store and stat.S_ISDIR(mode)):
+            kind = _KINDS_OF_FILE.get(stat.S_IFMT(mode), "of an unknown kind")
+            return f"{each.relative_to(folder)} is {kind}, not a file"
+    return ""
 
 
 def data_kind(data: dict[str, Any]) -> str:
@@ -141,7 +197,7 @@ def read_unit(path: Path, name: str) -> UnitFolder:
     try:
         unit.manifest = read_toml(path / MANIFEST)
         unit.type = str(unit.manifest.get("type", ""))
-        if (path / ATTRIBUTES).is_file():
+        if (path / ATTRIBUTES).exists():
             unit.attributes = read_toml(path / ATTRIBUTES)
     except StorageError as error:
         unit.problem = error.message

@@ -85,10 +85,12 @@ class CsvFile(DataFile):
 
 
 class _LineFeeds:
-    """Replaces the line ends of the csv module (CR LF) by line feeds.
+    """Replaces the line ends of the csv module (CR LF) by line feeds, and zero bytes by an escape.
 
     The csv module quotes a carriage return in a cell only if its own line end contains one, and
     an unquoted one would split the row. So it writes CR LF, and the CR is removed here.
+
+    Many readers end a cell or a file at a zero byte, and `mlink verify` takes one for damage.
     """
 
     def __init__(self, write: Callable[[str], int]) -> None:
@@ -96,4 +98,4 @@ class _LineFeeds:
 
     def write(self, line: str) -> int:
         """Write one line of the csv module."""
-        return self._write(line[:-2] + "\n")
+        return self._write(line[:-2].replace("\0", "\\x00") + "\n")

@@ -76,6 +76,9 @@ def count_rows(path: Path) -> tuple[int, int, str]:
     with storage_errors(path, "read"):
         data = path.read_bytes()
     whole = whole_rows_size(data)
+    if (at := data.find(b"\0", 0, whole)) >= 0:
+        row = data.count(b"\n", 0, at) + 1
+        return 0, len(data) - whole, f"line {row} has zero bytes, as a disk without power leaves"
     try:
         text = data[:whole].decode()
         rows = sum(1 for _ in csv_rows(io.StringIO(text, newline="")))

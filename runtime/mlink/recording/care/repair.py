@@ -38,7 +38,13 @@ from mlink.storage.manifest import (
     unit_manifest,
     write_toml,
 )
-from mlink.storage.tree import UnitFolder, collection_folder, read_unit, units_below
+from mlink.storage.tree import (
+    UnitFolder,
+    collection_folder,
+    not_a_file,
+    read_unit,
+    units_below,
+)
 from mlink.storage.tsync_repair import repair_tsync
 
 LOG_FILE = "repair.log"
@@ -90,6 +96,7 @@ def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> No
         unit = _make_manifest(root, unit, report)
     if unit.type != "dataset":
         return
+    unit.refuse_not_files()
     unit = _register_unknown_files(unit, report)
     for name in unit.tsync_names:
         if (path := unit.path / name).is_file():
@@ -158,7 +165,9 @@ def _register_unknown_files(unit: UnitFolder, report: RepairReport) -> UnitFolde
     names = [
         name
         for name in unit.strangers
-        if not name.endswith(".damaged") and not _removed_as_empty(unit.path / name, unit, report)
+        if not name.endswith(".damaged")
+        and not not_a_file(unit.path, name)
+        and not _removed_as_empty(unit.path / name, unit, report)
     ]
     if not names:
         return unit

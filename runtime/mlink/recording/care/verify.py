@@ -156,6 +156,9 @@ def _check_unit(
     if unit.type != "dataset":
         add("damage", f"the type '{unit.type}' is unknown")
         return
+    not_files = unit.not_files
+    for text in not_files:
+        add("damage", text)
     missing = [name for name in sorted(unit.registered) if not (unit.path / name).exists()]
     for name in missing:
         add("damage", f"{name} is missing")
@@ -163,6 +166,8 @@ def _check_unit(
         add("unfinished", f"{name} is not listed in the manifest")
     found = DatasetReport(name=unit.name, kind=unit.kind)
     report.datasets.append(found)
+    if not_files:
+        return
     try:
         checked = _check_data(unit, decode=decode)
     except (StorageError, OSError) as error:

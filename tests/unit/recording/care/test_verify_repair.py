@@ -4,11 +4,13 @@ import contextlib
 import csv
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tomllib
 import uuid
+from pathlib import Path
 
 import av
 import pytest
@@ -126,6 +128,82 @@ def test_each_damage_is_found(recording, damage, level, text):
     report = verify_recording(recording)
     assert text in texts(report, level), texts(report)
     assert report.ok is (level == "note")
+
+
+def make_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def make_device(path):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def make_loop(path):
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def make_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (make_pipe, "is a named pipe, not a file"),
+        (make_device, "is a device, not a file"),
+        (make_loop, "cannot be read: Too many levels of symbolic links"),
+        (make_folder, "is a folder, not a file"),
+    ],
+)
+@pytest.mark.parametrize("name", ["video/video.mkv", "video/video.tsync", "events/table/table.csv"])
+def test_nothing_opens_what_is_no_file(recording, make, what, name):
+    make(recording / name)
+    text = f"{Path(name).name} {what}"
+    stream = name.rpartition("/")[0]
+    assert text in texts(verify_recording(recording), "damage")
+    assert text in str(inspect_recording(recording).datasets)
+    with open_recording(recording) as opened, pytest.raises(StorageError, match=what):
+        opened[stream]
+    report = repair_recording(recording)
+    assert not report.ok
+    assert any(text in failed for failed in map(str, report.failed)), report.failed
+
+
+@pytest.mark.parametrize("name", ["manifest.toml", "attributes.toml"])
+def test_a_pipe_in_place_of_a_manifest_is_damage(recording, name):
+    make_pipe(recording / "video" / name)
+    report = verify_recording(recording)
+    assert not report.ok
+    assert name.partition(".")[0] in texts(report)
+
+
+def test_a_stray_pipe_is_not_registered(recording):
+    os.mkfifo(recording / "video" / "video_2.mkv")
+    report = repair_recording(recording)
+    assert "video_2.mkv is not listed" in texts(report.after, "unfinished")
+
+
+def test_a_name_outside_of_the_folder_is_damage(recording):
+    manifest = recording / "events/table/manifest.toml"
+    text = manifest.read_text()
+    manifest.write_text(text.replace('"table.csv"', '"../../../other.csv"'))
+    other = recording.parent / "other.csv"
+    other.write_text("a;b")
+    assert "not the name of a file in the folder" in texts(verify_recording(recording), "damage")
+    assert not repair_recording(recording).ok
+    assert other.read_text() == "a;b"
+
+
+def test_zero_bytes_in_a_table_are_damage(recording):
+    table = recording / "events/table/table.csv"
+    data = table.read_bytes()
+    at = data.index(b"\n", 40) - 2
+    table.write_bytes(data[:at] + b"\0\0" + data[at + 2 :])
+    assert "zero bytes" in texts(verify_recording(recording), "damage")
 
 
 def test_damage_inside_a_picture_is_found_by_decoding(recording):
