@@ -228,8 +228,10 @@ class Engine:
                 self._lead_to_end(self.live, hosting)
             except MlinkError as error:  # of a companion; the modules close their files
                 self._outcome.add_error("engine", error)
-            if not self._t0_ns and (reason := self._interrupts.reason()):
-                text = f"ended before its start: {reason}"
+            all_started = self._t0_ns and self._reaching.all_have(State.STARTING)
+            if not all_started and (reason := self._interrupts.reason()):
+                before = "all modules had started" if self._t0_ns else "its start"
+                text = f"ended before {before}: {reason}"
                 self._outcome.add(Failure("", "start", text, "Run it again."))
             self._end(self._messages)
         for event in fleet.last_events:
