@@ -38,7 +38,7 @@ static volatile uint32_t first_time;  // of the first scan in the buffer
 static volatile uint8_t scans;        // complete scans in the buffer
 static volatile bool gap;             // scans are missing after those in the buffer
 static uint16_t missed_reported;
-static uint8_t sequence;
+static uint16_t sequence;
 
 static void select(uint8_t channel) {
   const uint8_t input = pgm_read_byte(&kMux[channel]);
@@ -182,7 +182,7 @@ uint32_t tick(uint32_t time) {
 static void send_block(uint8_t count) {
   message::begin(kAnalogBlocks);
   message::put7(kBlock);
-  message::put7(sequence++);
+  message::put_sequence(sequence++);
   message::put32(first_time);
   for (uint8_t left = count * channel_count; left; --left) {
     message::put14(samples[tail]);
@@ -205,7 +205,7 @@ void send_blocks() {
   const bool ends = gap || !sampling;
   if (ready && (ready >= block_scans || ends)) {
     const uint8_t count = ready < block_scans ? ready : block_scans;
-    const uint8_t bytes = 2 * count * channel_count + 10;
+    const uint8_t bytes = 2 * count * channel_count + 13;
     if (link::room() >= (bytes < kSendBuffer - 20 ? bytes : kSendBuffer - 20)) send_block(count);
   }
   if (gap) {
@@ -213,7 +213,7 @@ void send_blocks() {
       Critical critical;
       if (scans == 0) gap = false;
     }
-  } else if (missed != missed_reported && link::room() > 8) {
+  } else if (missed != missed_reported && link::room() > 10) {
     missed_reported = missed;
     message::begin(kAnalogBlocks);
     message::put7(kMissed);

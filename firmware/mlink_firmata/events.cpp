@@ -14,14 +14,14 @@ volatile uint8_t head, tail;
 volatile uint16_t lost;
 
 static uint16_t lost_reported;
-static uint8_t sequence;
+static uint16_t sequence;
 
-// Sizes of a block of edges: id, kind, sequence number, time and end; then each edge.
-static constexpr uint8_t kBlockBytes = 10;
+// Sizes of a block of edges: id, kind, sequence number, time, check value and end; then each edge.
+static constexpr uint8_t kBlockBytes = 13;
 static constexpr uint8_t kEdgeBytes = 3;
 static constexpr uint8_t kMostEdges = 16;
 static constexpr uint16_t kLongestStep = 0x1FFF;  // 13 bits of ticks: 4.1 ms
-static constexpr uint8_t kLongestMessage = 21;    // other than a block
+static constexpr uint8_t kLongestMessage = 23;    // other than a block
 
 // A block begins only when the line is nearly idle, so that later edges share a block.
 static constexpr uint8_t kNearlyIdle = 8;
@@ -31,6 +31,8 @@ void reset() {
   tail = head;
   lost_reported = lost;
 }
+
+uint16_t blocks_sent() { return sequence; }
 
 static void drop() {
   Critical critical;
@@ -57,10 +59,10 @@ static void send_edges() {
   uint32_t last = queue[tail].time;
   message::begin(kEdges);
   message::put7(edges::kEvents);
-  message::put7(sequence++);
+  message::put_sequence(sequence++);
   message::put32(last);
   uint8_t count = 0;
-  while (any() && count < kMostEdges && link::room() > 8 * kEdgeBytes + 1) {
+  while (any() && count < kMostEdges && link::room() > 8 * kEdgeBytes + 1 + message::kCheckBytes) {
     const Event& event = queue[tail];
     const uint32_t step = event.time - last;
     if (event.kind >= kReflexFired || step > kLongestStep) break;

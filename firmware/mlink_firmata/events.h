@@ -50,5 +50,6 @@ inline bool any() {
   return some;
 }
 void send();  // as many as fit into the line's buffer
+uint16_t blocks_sent();  // blocks of edges so far: the sequence number of the next one
 
 }  // namespace events

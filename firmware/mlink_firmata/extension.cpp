@@ -15,15 +15,21 @@ namespace extension {
 
 uint16_t malformed;
 
-static constexpr uint8_t kVersion = 1;
+static constexpr uint8_t kVersion = 2;  // the highest that is spoken
 static constexpr uint16_t kHasAll = 0x00FF;  // bit n: sysex 0x02 + n
+static const char kWrongCheck[] PROGMEM = "wrong check value";
 static const uint8_t kMagic[] PROGMEM = {'m', 'l', 'n', 'k'};
 
 static PGM_P report_features(message::Reader& reader) {
+  // A query without a version asks for version 1. An answer in version 2 has a check value already.
+  const bool asks_version = reader.left() > sizeof kMagic;
+  if (asks_version && !reader.check(kFeatures)) return kWrongCheck;
   for (uint8_t at = 0; at < sizeof kMagic; ++at) {
     if (reader.take7() != pgm_read_byte(&kMagic[at])) return PSTR("features: not ours");
   }
+  if (asks_version && reader.take7() != kVersion) return PSTR("features: unknown version");
   if (!reader.done()) return PSTR("features: wrong length");
+  message::checked = asks_version;
   message::begin(kFeatures);
   for (uint8_t at = 0; at < sizeof kMagic; ++at) message::put7(pgm_read_byte(&kMagic[at]));
   message::put7(kVersion);
@@ -82,12 +88,14 @@ static PGM_P report_status(message::Reader& reader) {
   message::begin(kStatus);
   message::put32(time_base::now());
   for (const uint16_t count : counts) message::put21(count);
+  if (message::checked) message::put_sequence(events::blocks_sent());
   message::end();
   return nullptr;
 }
 
 PGM_P handle(uint8_t id, message::Reader& reader, bool& known) {
   known = true;
+  if (message::checked && is_extension(id) && id != kFeatures && !reader.check(id)) return kWrongCheck;
   switch (id) {
     case kFeatures:
       return report_features(reader);

@@ -1,17 +1,31 @@
 #include "message.h"
 
+#include "check.h"
+
 namespace message {
 
 uint16_t texts_lost;
+bool checked;
+static uint8_t present;  // the id of the message that is being sent
+static uint16_t value;   // its check value so far
 
 void begin(uint8_t sysex_id) {
   link::write(kStartSysex);
   link::write(sysex_id);
+  present = sysex_id;
+  value = check::add(check::kBegin, sysex_id);
 }
 
-void end() { link::write(kEndSysex); }
+void end() {
+  if (checked && is_extension(present)) put14(value);
+  link::write(kEndSysex);
+}
 
-void put7(uint8_t value) { link::write(value & 0x7F); }
+void put7(uint8_t byte) {
+  byte &= 0x7F;
+  value = check::add(value, byte);
+  link::write(byte);
+}
 
 // Byte by byte: on this processor a shift of 32 bits by seven takes longer than a byte on the wire.
 void put14(uint16_t value) {
@@ -30,6 +44,14 @@ void put32(uint32_t value) {
   put21(value);
   put7((uint8_t)((uint16_t)(high << 3) >> 8));
   put7((uint8_t)((uint8_t)(high >> 8) >> 4));
+}
+
+void put_sequence(uint16_t value) {
+  if (checked) {
+    put14(value);
+  } else {
+    put7((uint8_t)value);
+  }
 }
 
 void three(uint8_t command, uint16_t value) {
@@ -51,6 +73,15 @@ void text(PGM_P first, PGM_P second) {
   put_text(first);
   if (second) put_text(second);
   end();
+}
+
+bool Reader::check(uint8_t id) {
+  if (left_ < kCheckBytes) return false;
+  left_ -= kCheckBytes;
+  uint16_t value = check::add(check::kBegin, id);
+  for (uint8_t at = 0; at < left_; ++at) value = check::add(value, data_[at]);
+  return data_[left_] == (uint8_t)(value & 0x7F) &&
+         data_[left_ + 1] == (uint8_t)(uint16_t)(value << 1 >> 8);
 }
 
 uint32_t Reader::take32() {

@@ -9,12 +9,18 @@
 
 namespace message {
 
+// Whether messages of the extension have a check value (version 2), which `end` adds and `Reader::check`
+// tests. The host chooses with its query of the features.
+extern bool checked;
+constexpr uint8_t kCheckBytes = 2;
+
 void begin(uint8_t sysex_id);
 void end();
 void put7(uint8_t value);
 void put14(uint16_t value);
 void put21(uint32_t value);
 void put32(uint32_t value);  // five bytes
+void put_sequence(uint16_t value);  // one byte, two where messages have a check value
 
 void three(uint8_t command, uint16_t value);  // a command with 14 bits
 
@@ -34,6 +40,7 @@ class Reader {
   uint32_t take32();  // not ok when the number has more than 32 bits
   uint32_t take(uint8_t count);  // a number of `count` bytes
   bool ok() const { return ok_; }
+  bool check(uint8_t id);  // whether the check value is right; the reader then ends before it
   bool done() const { return ok_ && left_ == 0; }
 
  private:

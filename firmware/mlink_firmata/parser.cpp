@@ -21,6 +21,9 @@ static void complain(PGM_P what) {
 
 static void begin(uint8_t byte) {
   const bool in_sysex = state >= kSysexId;
+  // One flipped bit makes a reset of an end of sysex, or of 7F. So where messages have a check value,
+  // a reset within a message only ends it, and the host sends two.
+  const bool resets = byte == kSystemReset && !(message::checked && state != kIdle);
   command = byte < kStartSysex ? byte & 0xF0 : byte;
   first = byte & 0x0F;
   switch (command) {
@@ -41,9 +44,9 @@ static void begin(uint8_t byte) {
       state = kIdle;
   }
   // Reported last, so that the parser's state is already updated.
-  if (in_sysex && byte != kSystemReset) complain(PSTR("sysex cut short"));
+  if (in_sysex && !resets) complain(PSTR("sysex cut short"));
   if (byte == kProtocolVersion) firmata::report_version();
-  if (byte == kSystemReset) firmata::reset();
+  if (resets) firmata::reset();
 }
 
 static void end_sysex() {

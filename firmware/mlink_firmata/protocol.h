@@ -48,6 +48,9 @@ enum SysexId : uint8_t {
   kSamplingInterval = 0x7A,
 };
 
+// Ids that Firmata reserves for users; the extension's.
+inline bool is_extension(uint8_t id) { return id <= 0x0F; }
+
 enum PinMode : uint8_t {
   kInput = 0x00,
   kOutput = 0x01,

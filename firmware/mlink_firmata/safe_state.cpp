@@ -71,7 +71,7 @@ static void trip(uint32_t now) {
       pins::write(pin, false);
     }
   }
-  if (link::room() < 12) return;
+  if (link::room() < 14) return;
   message::begin(kSafeState);
   message::put7(kTripped);
   message::put32(now);

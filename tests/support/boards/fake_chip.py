@@ -123,7 +123,7 @@ class FakeChip:
                 return baud_answer(0, self._baud_rate, refused=self.refuses_baud)
             return baud_answer(1, self._baud_rate) if self.confirms_baud else None
         if sysex_id == ExtensionId.STATUS:
-            counts = [getattr(self.status, name) for name in ChipStatus.__struct_fields__]
+            counts = [getattr(self.status, name) for name in ChipStatus.__struct_fields__[:11]]
             data = number(counts[0], 5) + b"".join(number(count, 3) for count in counts[1:])
             return Sysex(ExtensionId.STATUS, data)
         return None

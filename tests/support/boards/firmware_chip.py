@@ -8,9 +8,11 @@ which cycle was tick 0.
 from pathlib import Path
 
 from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.check import opened, seal
 from mlink_drivers.firmata.chip.decode import decode_extension
 from mlink_drivers.firmata.chip.messages import (
     ExtensionMessage,
+    Features,
     PulseEnd,
 )
 from mlink_drivers.firmata.wire.decode import Decoder
@@ -38,6 +40,8 @@ class Chip:
         """For each message the cycle at which its last byte had left the chip."""
         self.edges: list[tuple[int, bool, int]] = []
         """Pin, level and cycle of every change of any pin."""
+        self.checked = False
+        """Whether messages have a check value: version 2 of the extension."""
         self.tick_zero = 0
         self.board.on_byte = self._on_byte
         self.board.on_edge = lambda pin, level, cycle: self.edges.append((pin, level, cycle))
@@ -49,15 +53,31 @@ class Chip:
 
     def _on_byte(self, byte: int) -> None:
         for message in self.decoder.feed(bytes((byte,))):
-            extension = decode_extension(message) if isinstance(message, Sysex) else None
-            self.messages.append(extension or message)
+            self.messages.append(self._decoded(message))
             self.arrivals.append(self.cycle)
+
+    def _decoded(self, message: Message) -> Message | ExtensionMessage:
+        if not isinstance(message, Sysex):
+            return message
+        if not self.checked:
+            return decode_extension(message) or message
+        data = opened(message.id, message.data)
+        assert data is not None
+        return decode_extension(Sysex(message.id, data), 2) or message
+
+    def use_check_values(self) -> None:
+        self.send(chip_encode.feature_query(checked=True))
+        self.checked = True
+        self.run_usec(60_000)
+        features = self.take()[-1]
+        assert isinstance(features, Features)
 
     def run_usec(self, usec: float) -> None:
         self.board.run_until(self.cycle + round(usec * CYCLES_PER_USEC))
 
     def send(self, data: bytes, *, run_usec: float = 0) -> None:
         """Put bytes on the line and wait until the chip has them, and some more."""
+        data = seal(data) if self.checked else data
         for at in range(0, len(data), 32):
             self.board.feed(data[at : at + 32])
             while self.board.backlog:

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from mlink_drivers.firmata.chip import encode as chip_encode
-from mlink_drivers.firmata.chip.messages import AnalogBlock
+from mlink_drivers.firmata.chip.messages import SEQUENCES, AnalogBlock
 from mlink_drivers.firmata.wire.arrival import BITS_PER_BYTE
 
 MOST_CHANNELS: Final = 8
@@ -53,6 +53,8 @@ class ChipAnalog:
         self._present: _Scans | None = None
         self._sequence: int | None = None
         self._block_scans = 1
+        self.sequences = SEQUENCES[1]
+        """How many sequence numbers blocks have."""
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -114,7 +116,7 @@ class ChipAnalog:
         if scans is None or self._ordered:
             return
         if self._sequence is not None:
-            blocks = (block.sequence - self._sequence - 1) % 128
+            blocks = (block.sequence - self._sequence - 1) % self.sequences
             self.missing_scans += blocks * self._block_scans
         self._sequence = block.sequence
         width = len(scans.channels)

@@ -24,7 +24,6 @@ from mlink_drivers.firmata.chip.messages import TICK_BITS, ClockAnswer
 
 RATE_PRIOR_PPM: Final = 3000.0
 """Standard deviation of the rate before the first exchange (ceramic resonators: up to 0.5 %)."""
-_QUERY_BYTES: Final = 4
 _WRAP: Final = 1 << TICK_BITS
 _LEAST_NOISE: Final = 4.0
 """Variance of an exchange in µs²: timestamps and UART of the chip are accurate to some µs."""
@@ -69,16 +68,17 @@ class ChipClock:
     Args:
         tick_hz: Ticks per second of the chip's clock.
         byte_ns: Time of one byte on the wire.
+        query_bytes: Bytes of a query on the wire.
     """
 
-    def __init__(self, tick_hz: int, byte_ns: int) -> None:
+    def __init__(self, tick_hz: int, byte_ns: int, query_bytes: int = 4) -> None:
         self.exchanges = 0
         self.unanswered = 0
         """Queries since the last answer."""
         self.shortest_usec = math.inf
         """Duration of the fastest exchange without its bytes: host, driver, adapter, firmware."""
         self._tick_usec = 1e6 / tick_hz
-        self._byte_ns = byte_ns
+        self._query_ns = query_bytes * byte_ns
         self._number = 0
         self._pending: dict[int, int] = {}
         self._filter: OffsetRateFilter | None = None
@@ -136,7 +136,7 @@ class ChipClock:
         if asked_ns is None:
             return False
         self.unanswered = 0
-        question_ns = asked_ns + _QUERY_BYTES * self._byte_ns
+        question_ns = asked_ns + self._query_ns
         received, sent = self.unwrap(answer.received_ticks), self.unwrap(answer.sent_ticks)
         took_usec = (arrival_ns - question_ns) / 1000 - (sent - received) * self._tick_usec
         if took_usec < -_LEAST_NOISE * 25:

@@ -24,7 +24,7 @@ from mlink_drivers.firmata.chip.extra import (
     StopPulses,
     WatchEdges,
 )
-from mlink_drivers.firmata.chip.messages import AnalogBlock, Feature, PulseEnd
+from mlink_drivers.firmata.chip.messages import SEQUENCES, AnalogBlock, Feature, PulseEnd
 from mlink_drivers.firmata.chip.orders import ChipOrders
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.chip.pulses import ChipPulses
@@ -133,6 +133,7 @@ class ChipCommands:
             return self._order_samples()
 
     def _order_samples(self) -> bytes:
+        self._analog.sequences = SEQUENCES[self._session.version]
         return self._analog.order(self._interval_usec, self._session.baud_rate, self._tick_hz)
 
     @property

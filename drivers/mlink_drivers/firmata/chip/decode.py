@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from mlink.reflexes import Edges
 from mlink_drivers.firmata.chip.messages import (
     MAGIC,
@@ -36,8 +38,9 @@ from mlink_drivers.firmata.wire.protocol import Sysex
 class _Reader:
     """Reads numbers in 7-bit bytes, least significant first; IndexError at the end."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, sequence_bytes: int) -> None:
         self._data = data
+        self._sequence_bytes = sequence_bytes
         self._at = 0
 
     @property
@@ -52,6 +55,9 @@ class _Reader:
             value |= self._data[self._at + shift] << 7 * shift
         self._at += count
         return value
+
+    def sequence(self) -> int:
+        return self.take(self._sequence_bytes)
 
     def ticks(self) -> int:
         return self.take(5)
@@ -82,22 +88,25 @@ def _features(reader: _Reader) -> ExtensionMessage | None:
     )
 
 
-_BLOCK_HEAD: Final = 7
+_TICK_BYTES: Final = 5
 _BYTES_PER_EDGE: Final = 3
 
 
-def _edge_block(data: bytes) -> EdgeBlock | None:
+def _edge_block(data: bytes, sequence_bytes: int) -> EdgeBlock | None:
     """Decode a block of edges inline, for speed: this adds to the latency of every edge."""
-    size = len(data)
-    if size < _BLOCK_HEAD or (size - _BLOCK_HEAD) % _BYTES_PER_EDGE:
+    size, head = len(data), 1 + sequence_bytes + _TICK_BYTES
+    if size < head or (size - head) % _BYTES_PER_EDGE:
         return None
-    ticks = data[2] | data[3] << 7 | data[4] << 14 | data[5] << 21 | data[6] << 28
+    sequence = data[1] if sequence_bytes == 1 else data[1] | data[2] << 7
+    at = head - _TICK_BYTES
+    ticks = data[at] | data[at + 1] << 7 | data[at + 2] << 14 | data[at + 3] << 21
+    ticks |= data[at + 4] << 28
     edges = []
-    for at in range(_BLOCK_HEAD, size, _BYTES_PER_EDGE):
+    for at in range(head, size, _BYTES_PER_EDGE):
         high = data[at + 2]
         ticks = (ticks + (data[at + 1] | (high & 0x3F) << 7)) & 0xFFFFFFFF
         edges.append(ChipEdge(data[at], high & 0x40 != 0, ticks))
-    return EdgeBlock(data[1], tuple(edges))
+    return EdgeBlock(sequence, tuple(edges))
 
 
 def _edges(reader: _Reader) -> ExtensionMessage | None:
@@ -125,7 +134,7 @@ def _analog_blocks(reader: _Reader) -> ExtensionMessage | None:
         return ScansMissed(reader.take(3))
     if sub != 2:
         return None
-    sequence, ticks = reader.take(), reader.ticks()
+    sequence, ticks = reader.sequence(), reader.ticks()
     return AnalogBlock(sequence, ticks, tuple(reader.take(2) for _ in range(reader.left // 2)))
 
 
@@ -148,7 +157,10 @@ def _baud(reader: _Reader) -> ExtensionMessage | None:
 
 
 def _status(reader: _Reader) -> ExtensionMessage | None:
-    return ChipStatus(reader.ticks(), *(reader.take(3) for _ in range(10)))
+    status = ChipStatus(reader.ticks(), *(reader.take(3) for _ in range(10)))
+    if not reader.left:
+        return status
+    return msgspec.structs.replace(status, next_block=reader.sequence())
 
 
 _DECODERS: Final[dict[int, Callable[[_Reader], ExtensionMessage | None]]] = {
@@ -167,17 +179,22 @@ _DECODERS: Final[dict[int, Callable[[_Reader], ExtensionMessage | None]]] = {
 _EDGES: Final = int(ExtensionId.EDGES)
 
 
-def decode_extension(message: Sysex) -> ExtensionMessage | None:
+def decode_extension(message: Sysex, version: int = 1) -> ExtensionMessage | None:
     """Decode a message of the extension; None for other ids and for a wrong format.
 
     Other firmwares use these ids too, so call it only once features were queried.
+
+    Args:
+        message: The message, without a check value.
+        version: Version of the extension that the board speaks; its sequence numbers have as many
+            bytes.
     """
     if message.id == _EDGES and message.data[:1] == b"\2":
-        return _edge_block(message.data)
+        return _edge_block(message.data, version)
     decode = _DECODERS.get(message.id)
     if decode is None:
         return None
-    reader = _Reader(message.data)
+    reader = _Reader(message.data, version)
     try:
         decoded = decode(reader)
     except IndexError:

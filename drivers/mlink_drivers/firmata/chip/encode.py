@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mlink.reflexes import Edges, ReflexAction
+from mlink_drivers.firmata.chip.check import seal
 from mlink_drivers.firmata.chip.messages import MAGIC, ExtensionId
 from mlink_drivers.firmata.wire import encode
 
@@ -22,12 +23,17 @@ _MOST_SAFE_MSEC: Final = 600_000
 _ACTIVE_LOW, _AT_TIME, _REPORT = 1, 2, 4
 
 
-def feature_query() -> bytes:
+def feature_query(*, checked: bool = False) -> bytes:
     """Query the features of the extension; other firmwares do not answer.
 
     Its four data bytes ("mlnk") prevent a reaction of other firmwares that use sysex 0x01.
+
+    Args:
+        checked: Ask for version 2: from the answer on, messages have a check value both ways. The
+            query has one already. Without, the board speaks version 1 from its answer on.
     """
-    return encode.sysex(ExtensionId.FEATURES, MAGIC)
+    query = encode.sysex(ExtensionId.FEATURES, MAGIC + b"\2" if checked else MAGIC)
+    return seal(query) if checked else query
 
 
 def watch_edges(kinds: Mapping[int, Edges]) -> bytes:

@@ -15,6 +15,8 @@ from mlink.reflexes import Edges
 MAGIC: Final = b"mlnk"
 """Identifies the feature query: other firmwares use the same sysex ids for other messages."""
 TICK_BITS: Final = 32
+SEQUENCES: Final = {1: 1 << 7, 2: 1 << 14}
+"""Version of the extension → number of sequence numbers."""
 
 
 class ExtensionId(enum.IntEnum):
@@ -108,7 +110,7 @@ class ChipEdge(_Value, frozen=True):
 
 
 class EdgeBlock(_Value, frozen=True):
-    """Edges in order of time; `sequence` counts blocks modulo 128.
+    """Edges in order of time; `sequence` counts blocks (modulo 128 in version 1, else 16,384).
 
     A gap in `sequence` means that the line has lost blocks.
     """
@@ -248,6 +250,8 @@ class ChipStatus(_Value, frozen=True):
     late_edges: int
     scans_missed: int
     safe_states: int
+    next_block: int = -1
+    """Sequence number of the next block of edges; −1 in version 1."""
 
 
 ExtensionMessage: TypeAlias = (

@@ -14,13 +14,16 @@ from typing import Final
 from mlink.errors import DeviceError
 from mlink.waiting import Registration, Waiting
 from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.check import CHECK_BYTES, LAST_ID, opened, seal
 from mlink_drivers.firmata.chip.clock import ChipClock
 from mlink_drivers.firmata.chip.decode import decode_extension
 from mlink_drivers.firmata.chip.messages import (
+    SEQUENCES,
     BaudAnswer,
     ClockAnswer,
     EdgeBlock,
     EdgeWatch,
+    ExtensionId,
     ExtensionMessage,
     Feature,
     Features,
@@ -38,10 +41,13 @@ _ANSWER_S: Final = 1.0
 _FIRST_EXCHANGES: Final = 16
 _FIRST_PAUSE_S: Final = 0.02
 _PAUSE_GROWS: Final = 1.04
-_JOIN_S: Final = 5.0
+CHECKED_VERSION: Final = 2
+"""The version from which on messages have a check value."""
+_ASK_TIMES: Final = 3
 _SILENCE_S: Final = 5.0
 _LEAST_UNANSWERED: Final = 6
 
+Seal = Callable[[bytes], bytes]
 LineCallback = Callable[[int, bool, int], object]
 """Called with line, level and time (ns of CLOCK_MONOTONIC)."""
 
@@ -59,6 +65,9 @@ class ChipSession:
         on_blocks_missing: Called with the number of blocks of edges that the line lost.
         on_exchange: Called after each exchange of the clock.
         on_silence: Called when the board stops answering.
+        on_refused: Called with the reason for each message of the board that is not used.
+        on_seal: Called with what adds check values to messages, or None, from the moment on at
+            which the board expects them.
         pause_s: Interval of clock queries.
         log: Where changes of the baud rate that failed are logged.
     """
@@ -75,6 +84,8 @@ class ChipSession:
         on_blocks_missing: Callable[[int], None] = lambda _count: None,
         on_exchange: Callable[[ChipClock], None] = lambda _clock: None,
         on_silence: Callable[[DeviceError], None] = lambda _error: None,
+        on_refused: Callable[[str], None] = lambda _reason: None,
+        on_seal: Callable[[Seal | None], None] = lambda _seal: None,
         pause_s: float = PAUSE_S,
         log: logging.Logger | None = None,
     ) -> None:
@@ -89,11 +100,16 @@ class ChipSession:
         self._on_blocks_missing = on_blocks_missing
         self._on_exchange = on_exchange
         self._on_silence = on_silence
+        self._on_refused = on_refused
+        self._on_seal = on_seal
         self._pause_s = pause_s
         self._log = log or logging.getLogger(__name__)
         self._answered = False
         self._baud_answered = False
         self._probing = False
+        self._asks_check = False
+        self._checked = False
+        """Whether messages have a check value, both ways."""
         self._wanted_baud_rate = 0
         self._sequence: int | None = None
         self._last_edge_ns = 0
@@ -112,12 +128,31 @@ class ChipSession:
         """
         self.close()
         self.features = self.clock = None
-        self._answered = False
+        self._answered = self._checked = False
         self._probing = True
+        self._on_seal(None)
         self._send(chip_encode.feature_query() + encode.pin_state_query(0))
         self.waiting.until(lambda: self._answered, _ANSWER_S)
+        features: Features | None = self.features
+        if features is not None and features.version >= CHECKED_VERSION and not self._check():
+            self.features = None
         self._probing = False
         return self.features
+
+    def _check(self) -> bool:
+        """Ask the board to speak version 2; return False when it does not answer."""
+        self._asks_check = True
+        for _ in range(_ASK_TIMES):
+            self._send(chip_encode.feature_query(checked=True))
+            if self.waiting.until(lambda: self._checked, _ANSWER_S):
+                break
+        else:
+            self._log.warning(
+                "the board does not answer in version 2 of the extension, so its clock is not used"
+                " and readings carry their time of arrival. Check its cable and connect it again"
+            )
+        self._asks_check = False
+        return self._checked
 
     def raise_baud(self, baud_rate: int, set_baud_rate: Callable[[int], None]) -> bool:
         """Change the baud rate at both ends; nothing else may be sent meanwhile.
@@ -162,7 +197,11 @@ class ChipSession:
         self.close()
         self._sequence = None
         self._last_edge_ns = 0
-        clock = self.clock = ChipClock(self.features.tick_hz, wire_time_ns(1, self.baud_rate))
+        clock = self.clock = ChipClock(
+            self.features.tick_hz,
+            wire_time_ns(1, self.baud_rate),
+            len(chip_encode.clock_query(0)) + CHECK_BYTES * self._checked,
+        )
         self._asking = clock
         self._query_later(clock, 0, min(_FIRST_PAUSE_S, self._pause_s))
         self.waiting.until(lambda: clock.exchanges >= _FIRST_EXCHANGES // 2, _ANSWER_S)
@@ -176,6 +215,11 @@ class ChipSession:
             query.cancel()
 
     # -- what is known -------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Version of the extension in use."""
+        return CHECKED_VERSION if self._checked else 1
 
     def has(self, feature: Feature) -> bool:
         """Whether the board has a feature."""
@@ -221,7 +265,16 @@ class ChipSession:
             return False
         if self.features is None and not self._probing:
             return False
-        decoded = decode_extension(message)
+        if message.id <= LAST_ID and (self._checked or self._asks_check):
+            data = opened(message.id, message.data)
+            if data is None:
+                self._on_refused("wrong check value")
+                return True
+            if not self._checked and message.id == ExtensionId.FEATURES:
+                self._checked = True  # it answers the query that asked for check values
+                self._on_seal(seal)
+            message = Sysex(message.id, data)
+        decoded = decode_extension(message, self.version)
         if decoded is None:
             return False
         if isinstance(decoded, EdgeBlock):
@@ -244,7 +297,7 @@ class ChipSession:
 
     def _take_edges(self, block: EdgeBlock) -> None:
         if self._sequence is not None:
-            missing = (block.sequence - self._sequence - 1) % 128
+            missing = (block.sequence - self._sequence - 1) % SEQUENCES[self.version]
             if missing:
                 self._on_blocks_missing(missing)
         self._sequence = block.sequence

@@ -6,6 +6,7 @@ With another firmware nothing here has an effect, and readings carry their time 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -27,7 +28,13 @@ from mlink_drivers.firmata.chip.messages import (
     ScansMissed,
 )
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
-from mlink_drivers.firmata.chip.session import PAUSE_S, TIMESTAMP_SOURCE, ChipSession
+from mlink_drivers.firmata.chip.session import (
+    CHECKED_VERSION,
+    PAUSE_S,
+    TIMESTAMP_SOURCE,
+    ChipSession,
+    Seal,
+)
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows
 from mlink_drivers.firmata.link.pace import Pace
@@ -50,6 +57,10 @@ _LOST_BYTES: Final = {
 }
 """Count of bytes that the board has lost → why, and what the user can do."""
 _QUERIES_PER_SAFE_TIME: Final = 4
+_REFUSED_REMEDY: Final = (
+    "Bytes change on the way from the board: check its cable and ground, keep it from motors and"
+    " mains, or set a lower fast_baud_rate."
+)
 
 
 class ChipInRun:
@@ -94,6 +105,8 @@ class ChipInRun:
         """Bytes that had been sent to the board by then."""
         self._answers = 0
         self._bytes_lost = dict.fromkeys(_LOST_BYTES, 0)
+        self._refused: Counter[str] = Counter()
+        """Messages of the board that were not used, by the reason."""
         self._record: ClockRecord | None = None
         settings = self._settings
         self.chip = ChipSession(
@@ -106,6 +119,8 @@ class ChipInRun:
             on_blocks_missing=self._on_blocks_missing,
             on_exchange=self._on_exchange,
             on_silence=on_silence,
+            on_refused=self._on_refused,
+            on_seal=self._on_seal,
             pause_s=_pause_s(settings.safe_state_msec),
             log=self._log,
         )
@@ -136,6 +151,13 @@ class ChipInRun:
                     self._session.description,
                 )
             return
+        if chip.version < CHECKED_VERSION:
+            self._log.info(
+                "the firmware of %s sends no check values, so bytes that change on the line are"
+                " found only where a time is impossible. Install the present one: mlink flash"
+                " DEVICE",
+                self._session.description,
+            )
         transport = self._session.transport
         if settings.fast_baud_rate > transport.baud_rate and transport.can_change_baud_rate:
             features = chip.features
@@ -210,6 +232,13 @@ class ChipInRun:
             report("readings_lost_by_board", self._readings.lost)
         if self.bytes_lost:
             report("bytes_lost_by_board", self.bytes_lost)
+        if refused := self._refused.total():
+            report("board_messages_refused", refused)
+            reasons = ", ".join(f"{reason} ({count})" for reason, count in self._refused.items())
+            self._context.note_loss(
+                f"{refused} message(s) of {self._session.name} were not used: {reasons}",
+                _REFUSED_REMEDY,
+            )
         for name, count in self._bytes_lost.items():
             why, remedy = _LOST_BYTES[name]
             if count:
@@ -330,6 +359,23 @@ class ChipInRun:
             " have ended. A longer safe_state_msec gives a busy host more time",
             self._session.name,
         )
+
+    def _on_refused(self, reason: str) -> None:
+        """Count a message that is not used; the first of each kind is reported at once."""
+        self._refused[reason] += 1
+        self._events.note("message-refused", reason)
+        total = self._refused.total()
+        if self._refused[reason] == 1:
+            self._log.warning(
+                "%s: a message of the board is not used: %s. %s More are counted",
+                self._session.name,
+                reason,
+                _REFUSED_REMEDY,
+            )
+        self._context.set_status(f"{self._session.description}: {total} messages refused")
+
+    def _on_seal(self, seal: Seal | None) -> None:
+        self._session.seal = seal
 
     def _on_blocks_missing(self, count: int) -> None:
         self._lost("blocks of edges", count, "on the line to the board")

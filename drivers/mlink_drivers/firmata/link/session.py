@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol, Self
 
 import msgspec
@@ -104,6 +105,8 @@ class Session:
         self.decoder = Decoder()
         self.pace: Pace | None = None
         """Limits the rate of sending, where the line is faster than the board."""
+        self.seal: Callable[[bytes], bytes] | None = None
+        """Adds to messages what the board expects, such as check values."""
         self._unsent: deque[tuple[bytes, Registration]] = deque()
         """Parts that are sent at later moments; in virtual time only."""
         self._description: BoardDescription | None = None
@@ -239,7 +242,7 @@ class Session:
     def _connect(self, transport: Transport, before: BoardDescription | None) -> BoardDescription:
         self._move(SessionState.CONNECTING)
         try:
-            self.pace = None
+            self.pace = self.seal = None
             self._release()  # of a lost connection
             self.transport = transport
             self._open()
@@ -352,6 +355,8 @@ class Session:
 
     def _write(self, data: bytes) -> None:
         with self._write_lock:
+            if self.seal is not None:
+                data = self.seal(data)
             if self.pace is None:
                 self.transport.write(data)
             else:
