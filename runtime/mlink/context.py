@@ -265,6 +265,11 @@ class ModuleContext(Protocol[SettingsT_co]):
         """Whether the run lasts: True from `start()` until a stop is requested."""
         ...
 
+    @property
+    def stop_asked(self) -> bool:
+        """Whether a stop was requested; unlike `running`, reading it takes no virtual time."""
+        ...
+
     def create_dataset(self, preferred_name: str = "", group: str = "") -> Dataset | None:
         """Create a dataset in the recording.
 

@@ -203,6 +203,8 @@ class Stop(EngineMessage, frozen=True):
     """
 
     failed: bool = False
+    at_usec: int = 0
+    """Virtual time at which the run ends; no meaning in real time."""
 
 
 class StreamEnded(EngineMessage, frozen=True):

@@ -103,6 +103,7 @@ class FakeContext:
         self.log = logging.getLogger(f"mlink.test.{name}")
         self.device = device
         self.running = True
+        self.stop_asked = False
         recording_dir = tmp_path / "recording"
         self.run_info = RunInfo(
             run_uuid=bytes(range(16)),

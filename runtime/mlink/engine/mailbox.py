@@ -50,6 +50,11 @@ class RunMessages:
         self._conductor = conductor
         self._crash = crash
 
+    @property
+    def virtual_usec(self) -> int:
+        """Virtual time in µs; 0 in real time."""
+        return self._conductor.now_usec if self._conductor is not None else 0
+
     def handle(self, event: Event) -> None:
         """Handle one message or exit code."""
         worker, message = event

@@ -246,9 +246,9 @@ class Recording:
         return virtual is not None and self._options.simulated and virtual.time_created != ""
 
     def _known_of_here(self) -> dict[str, object]:
-        """Return what another machine would have otherwise: empty in a repeatable run."""
+        """Return what another machine would have otherwise: nothing of it in a repeatable run."""
         if self._is_repeatable:
-            return {}
+            return {"machine_node": None}
         return {
             "machine_node": platform.node(),
             "machine": machine(),

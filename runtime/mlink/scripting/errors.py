@@ -86,7 +86,8 @@ def _described(error: BaseException) -> tuple[str, str]:
         shown = "" if error.code is None else repr(error.code)
         return f"SystemExit: the script called exit({shown})", _EXIT_REMEDY
     if isinstance(error, KeyboardInterrupt):
-        return "KeyboardInterrupt: the script was interrupted here", _INTERRUPT_REMEDY
+        why = f": {text}" if (text := text_of(error)) else ""  # by mlink itself
+        return f"KeyboardInterrupt: the script was interrupted here{why}", _INTERRUPT_REMEDY
     name, text = type(error).__name__, text_of(error)
     lines = [f"{name}: {text}" if text else name]
     notes = getattr(error, "__notes__", None)

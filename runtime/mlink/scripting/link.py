@@ -23,6 +23,8 @@ PortT = TypeVar("PortT", InputPort, OutputPort)
 
 _WAIT_STEP_USEC = 5_000
 _WAIT_SEC_STEP_USEC = 50_000
+_WAITS_AFTER_STOP = 10_000
+"""Waits after the stop, which return at once, before a script that goes on is interrupted."""
 
 
 class ScriptLink:
@@ -39,6 +41,7 @@ class ScriptLink:
     ) -> None:
         self._context = context
         self._ended = False
+        self._waits_after_stop = 0
         self._inputs: dict[str, InputPort] = {}
         self._outputs: dict[str, OutputPort] = {}
         self.unknown_ports: list[str] = []
@@ -112,7 +115,9 @@ class ScriptLink:
 
         Raises:
             SyntalosPyError: The timeout is not a number.
+            KeyboardInterrupt: The script goes on after the stop.
         """
+        self._note_wait()
         self._context.serve(_whole("timeout_usec of await_data()", timeout_usec))
 
     def wait_usec(self, duration_usec: int, step_usec: int) -> None:
@@ -121,13 +126,30 @@ class ScriptLink:
         Args:
             duration_usec: Time on the master timer, in µs.
             step_usec: Longest single wait, in µs: how late a stop may be noticed.
+
+        Raises:
+            KeyboardInterrupt: The script goes on after the stop.
         """
+        self._note_wait()
         end = self.time_usec() + duration_usec
         while self.running:
             left = end - self.time_usec()
             if left <= 0:
                 return
             self._context.serve(min(left, step_usec))
+
+    def _note_wait(self) -> None:
+        """Count a wait after the stop; a loop of them would print and send until it is killed.
+
+        How far such a loop comes in the time until then depends on the machine.
+        """
+        if not self._context.stop_asked:
+            return
+        self._waits_after_stop += 1
+        if self._waits_after_stop > _WAITS_AFTER_STOP:
+            raise KeyboardInterrupt(
+                f"it went on after the stop, and {_WAITS_AFTER_STOP:,} waits have returned at once"
+            )
 
     def wait_msec(self, msec: int) -> None:
         """Serve for `msec` milliseconds.

@@ -149,7 +149,8 @@ def create_collection(
         generator: Program that makes the recording.
         time_created: Local time with its offset, by default now.
         authors: Who makes the recording.
-        attributes: Attributes known already.
+        attributes: Attributes known already. `machine_node` is this computer's name unless given;
+            None leaves it out.
 
     Raises:
         StorageError: The folder contains a recording, or cannot be written.
@@ -163,8 +164,10 @@ def create_collection(
         path.mkdir(parents=True, exist_ok=True)
     collection = Collection(path, collection_id, manifest)
     collection.set_attribute("collection_name", path.name)
-    collection.set_attribute("machine_node", socket.gethostname())
-    collection._attributes.update(plain_attributes(attributes or {}))
+    given = attributes or {}
+    if "machine_node" not in given:
+        collection.set_attribute("machine_node", socket.gethostname())
+    collection._attributes.update(plain_attributes(given))
     if not write_toml_once(path / MANIFEST, manifest):
         raise StorageError(
             f"{path} holds a recording already",

@@ -342,7 +342,7 @@ class ModuleHost(Reporting):
             if message is None:
                 return
             if isinstance(message, control.Stop):
-                self.ask_stop()
+                self.ask_stop(message.at_usec)
             elif isinstance(message, control.StreamEnded):
                 self.inputs[message.port].note_end(message.sent)
                 self._more_waits = True
@@ -356,8 +356,12 @@ class ModuleHost(Reporting):
     def take_turn(self, message: control.Turn) -> None:
         """Continue in virtual time; does nothing in real time."""
 
-    def ask_stop(self) -> None:
-        """Request the module's stop: it stops acquiring at once, by `halt`."""
+    def ask_stop(self, at_usec: int = 0) -> None:  # noqa: ARG002 - for virtual time
+        """Request the module's stop: it stops acquiring at once, by `halt`.
+
+        Args:
+            at_usec: Virtual time at which the run ends; no meaning in real time.
+        """
         if self.stop_asked:
             return
         self.stop_asked = True

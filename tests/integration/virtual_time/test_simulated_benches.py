@@ -96,6 +96,7 @@ def test_a_seed_gives_the_same_files_in_another_folder_at_another_priority_and_s
     one, two = (files_of(tmp_path / name / "out") for name in ("one", "two"))
     assert sorted(one) == sorted(two) != []
     assert [name for name in one if not filecmp.cmp(one[name], two[name], False)] == []
+    assert "machine_node" not in (tmp_path / "one/out/recording/attributes.toml").read_text()
 
 
 def test_a_real_device_is_refused_in_words(tmp_path):

@@ -65,6 +65,14 @@ def test_a_collection_is_a_failure_until_it_is_closed(collection):
     assert attributes["machine_node"]
 
 
+def test_the_name_of_the_computer_can_be_left_out(tmp_path):
+    made = create_collection(
+        tmp_path / "run", collection_id=RUN.bytes, generator="x", attributes={"machine_node": None}
+    )
+    made.save(True)
+    assert "machine_node" not in toml(made.path / "attributes.toml")
+
+
 def test_closing_keeps_what_a_script_wrote_about_the_run(collection):
     root = open_group(collection.path, RUN.bytes)
     root.set_attribute("weather", "rain")

@@ -70,11 +70,12 @@ class RunEnding:
         self.reporter.stop_clock()
         self.reporter.enter(Phase.STOP)
         ladder = StopLadder(self.edges, self.workers, self.grace_s, self._log, self.place)
+        stop = control.Stop(bool(self.outcome.failures), self.messages.virtual_usec)
         for worker in self.workers.values():
             if worker.state < State.STARTING:
                 self.messages.end_streams(worker, {})
                 worker.advance(State.FINISHED)  # it has nothing to drain
-            worker.send(control.Stop(failed=bool(self.outcome.failures)))
+            worker.send(stop)
         what = f"did not finish within {self.grace_s:g} s"
         self._wait("stop", _is_draining, ladder, what, lambda: self.interrupts.aborted)
         if (

@@ -268,8 +268,9 @@ class Conductor:
         self.now_usec = max(self.now_usec, time_usec)
 
     def finish(self) -> None:
-        """Advance the time to the run's end."""
-        self.advance(self.end_usec)
+        """Advance the time to the run's end, if it has one: else all modules wait for nothing."""
+        if self._virtual.end_usec < NEVER_USEC:
+            self.advance(self.end_usec)
 
     def figures(self) -> Mapping[str, float | str]:
         """Return figures for the result: how late turns were, at a chosen speed."""

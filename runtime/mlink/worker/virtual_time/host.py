@@ -36,6 +36,9 @@ BUSY_CALLS = 10
 """Calls in a row without a wait and without an item, after which each call takes time."""
 BUSY_USEC = 1_000
 """Duration of such a call in µs; without it a loop that never waits would stop time."""
+SHORT_USEC = 50
+"""Time that a turn of the loop takes in real time, about: delays and waits in a row, each asked to
+be shorter, take so long; else a run would take millions of turns for a second."""
 _POLL_MS = 250.0
 _MOST_HINTS = 20
 """Lines that make runs differ, in the summary."""
@@ -69,6 +72,10 @@ class VirtualHost(ModuleHost):
         self._call_numbers = itertools.count()
         self._has_turn = False
         self._busy_calls = 0
+        self._short_waits = 0
+        """Waits in a row that were shorter than SHORT_USEC, without an item."""
+        self._chained = 0
+        """The present delayed call is so many delayed calls shorter than SHORT_USEC deep."""
         self._free_until_usec = 0
         """Time before which no other module has a turn."""
         self._losses: tuple[dict[str, list[int]], dict[str, int]] = ({}, {})
@@ -119,11 +126,13 @@ class VirtualHost(ModuleHost):
         self.journal.note_start(self.inputs)
         self._shown.follow(self._tape.start if self._tape is not None else None)
 
-    def ask_stop(self) -> None:
-        """Request the module's stop: it stops acquiring at once."""
-        if not self.stop_asked and self._tape is not None:
+    def ask_stop(self, at_usec: int = 0) -> None:
+        """Request the module's stop: it stops acquiring at once, and its time is the run's end."""
+        if self._tape is None:
+            self._time.time_usec = max(self._time.time_usec, at_usec)
+        elif not self.stop_asked:
             self._shown.follow(self._tape.stop)
-        super().ask_stop()
+        super().ask_stop(at_usec)
 
     def note_finish(self) -> None:
         """Record that the module's stop() follows."""
@@ -162,9 +171,13 @@ class VirtualHost(ModuleHost):
     ) -> None:
         """Call once, `delay_usec` µs from now; at least 1 µs, so that time always advances.
 
-        With a tape, a call that matches a recorded one is made at the recorded time.
+        A call that requests the next one without a delay, and so on, takes time as a loop does
+        that never waits. With a tape, a call that matches a recorded one is made at the recorded
+        time.
         """
-        number, due_usec = next(self._call_numbers), self._time.time_usec + max(1, delay_usec)
+        depth = self._chained + 1 if delay_usec < SHORT_USEC else 0
+        wait_usec = max(1, _as_in_real_time(delay_usec, depth))
+        number, due_usec = next(self._call_numbers), self._time.time_usec + wait_usec
         event = Event(due_usec)
         if self._tape is not None:
             event = self._tape.timer(number, delay_usec, due_usec)
@@ -173,7 +186,11 @@ class VirtualHost(ModuleHost):
 
         def make() -> None:
             self._shown.follow(event)
-            noted()
+            before, self._chained = self._chained, depth
+            try:
+                noted()
+            finally:
+                self._chained = before
 
         self._agenda.call_at(event.time_usec, make)
 
@@ -203,10 +220,14 @@ class VirtualHost(ModuleHost):
 
     def _wait(self, timeout_usec: int | None) -> None:
         """Wait until an item or call was dispatched, at most `timeout_usec` (None: no limit)."""
+        is_short = timeout_usec is not None and 0 < timeout_usec < SHORT_USEC
+        self._short_waits = self._short_waits + 1 if is_short else 0
+        if timeout_usec is not None and is_short:
+            timeout_usec = _as_in_real_time(timeout_usec, self._short_waits)
         until_usec = None if timeout_usec is None else self._time.time_usec + timeout_usec
         while not self._is_over():
             if self._dispatch():
-                self._busy_calls = 0
+                self._busy_calls = self._short_waits = 0
                 return
             if timeout_usec == 0:
                 self._note_busy()
@@ -398,3 +419,10 @@ class VirtualHost(ModuleHost):
     def _take_from(self, port: WorkerInput) -> bool:
         """Dispatch at most BATCH items from this input; return whether more may wait."""
         return port.take(BATCH, self.master_clock.now_usec)
+
+
+def _as_in_real_time(usec: int, in_a_row: int) -> int:
+    """Return how long a delay or wait takes, the one after so many short ones in a row."""
+    if in_a_row <= BUSY_CALLS:
+        return usec
+    return max(usec, SHORT_USEC) if usec > 0 else BUSY_USEC
