@@ -160,6 +160,8 @@ def _engine_was_asked_to_end(kind: str, phase: str) -> Allowed:
         return Allowed(frozenset({0, 1, 130}), ("interrupt",))
     if phase in BEFORE_THE_START:
         return Allowed(frozenset({1, 128 + number}), ("interrupt", "SIG", "before"))
+    if phase == "start":  # modules that were not asked to start make the run a failed one
+        return Allowed(frozenset({0, 1}), ("before all modules had started",))
     return Allowed(frozenset({0}))
 
 

@@ -7,6 +7,7 @@ and its classes stay.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
@@ -36,6 +37,8 @@ from mlink_drivers.firmata.wire.protocol import (
 )
 
 _log = logging.getLogger(__name__)
+_ITERATE_S: Final = 0.01
+"""Pause of `iterate`, so that a script that only iterates leaves the processor to others."""
 _USABLE: Final = (PinMode.INPUT, PinMode.OUTPUT)
 
 
@@ -206,11 +209,28 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         )
 
     def bytes_available(self) -> int:
-        """Return 0: the session's reader leaves nothing for `iterate`."""
+        """Begin to call callbacks, as `iterate` does; return 0: the session's reader reads.
+
+        The library's `util.Iterator` asks this without end, and a script's own loop does.
+
+        Raises:
+            OSError: The board is lost, or closed by `exit`; this ends the Iterator.
+        """
+        if self.session.state is not SessionState.CONNECTED:
+            raise OSError(f"{self.name} is not connected any more")
+        if not self._sampling:
+            self._sampling = True
+            self._report_all(True)
         return 0
 
     def iterate(self) -> None:
-        """Do nothing: the session's reader handles what arrives."""
+        """Wait a moment: the session's reader handles what arrives.
+
+        Raises:
+            OSError: The board is lost, or closed by `exit`.
+        """
+        self.bytes_available()
+        time.sleep(_ITERATE_S)
 
     # -- pins ----------------------------------------------------------------------------------
 

@@ -62,6 +62,40 @@ def test_connecting_does_not_take_five_seconds(scripted):
     assert time.monotonic() - began < 2
 
 
+def test_an_iterator_switches_sampling_on_and_ends_with_the_board(scripted):
+    """The pattern of most public scripts, which never call samplingOn."""
+    board = Board(scripted.path)
+    iterator = pyfirmata2.util.Iterator(board)
+    iterator.start()
+    button, calls = board.get_pin("d:2:u"), Recorder()
+    button.register_callback(calls)
+    button.enable_reporting()
+    calls.wait([False])
+    scripted.set_pin(2, 1)
+    calls.wait([False, True])
+    board.exit()
+    iterator.join(5)
+    assert not iterator.is_alive()
+
+
+def test_a_loop_over_iterate_switches_sampling_on_and_ends_with_the_board(scripted):
+    board = Board(scripted.path)
+    button = board.get_pin("d:2:u")
+    assert button.read() is None  # before the first value
+    board.iterate()
+    scripted.set_pin(2, 1)
+    deadline = time.monotonic() + 5
+    while button.read() is not True and time.monotonic() < deadline:
+        while board.bytes_available():
+            board.iterate()
+        board.iterate()
+    assert button.read() is True
+    board.exit()
+    for call in (board.iterate, board.bytes_available):
+        with pytest.raises(OSError, match="is not connected any more"):
+            call()
+
+
 def test_a_script_of_the_library_runs(scripted):
     """The library's own usage: get_pin, callbacks, writes, exit."""
     board = Board(scripted.path)
