@@ -66,7 +66,9 @@ class LockstepProgram:
         boot_together(self._boards, self._clock, self._pacer, lambda: 0)
 
     def run(self) -> None:
-        """Serve until the end.
+        """Serve until a client asks for the end, also when the engine has closed its socket before.
+
+        Who started the program would take it for one that has ended by itself.
 
         Raises:
             BoardCrashed: A processor has stopped, or a model has raised.
@@ -75,22 +77,23 @@ class LockstepProgram:
             ask = self._engine if self._engine is not None else self._listener
             readable, writable = wait_for(self._boards, _CHECK_S, ask.fileno())
             self._serve(readable, writable)
-            if ask.fileno() in readable and not self._answer():
-                return
+            if ask.fileno() in readable:
+                self._answer()
             self._lifetime.check()
 
-    def _answer(self) -> bool:
-        """Carry out the engine's request; return False when the engine has gone."""
+    def _answer(self) -> None:
+        """Carry out the engine's request."""
         if self._engine is None:
             self._engine, _ = self._listener.accept()
-            return True
+            return
         request = self._engine.recv(REQUEST.size)
         if not request:
-            return False
+            self._engine.close()
+            self._engine = None
+            return
         self._serve_waiting()  # what was sent before the request
         self._readers.clear()
         self._engine.send(encode_answer(self._simulate(*REQUEST.unpack(request))))
-        return True
 
     def _simulate(self, until_usec: int, stand_usec: int) -> Reached:
         """Simulate up to a time, or until bytes have to be delivered, or to where boards stand."""
