@@ -1,5 +1,6 @@
 #include "edges.h"
 
+#include "counters.h"
 #include "events.h"
 #include "pins.h"
 #include "reflexes.h"
@@ -10,7 +11,7 @@ namespace edges {
 volatile uint16_t glitches;
 volatile bool changed_since;
 
-enum User : uint8_t { kEvents_ = 1, kReports = 2, kReflex = 4 };
+enum User : uint8_t { kEvents_ = 1, kReports = 2, kReflex = 4, kCounter = 8 };
 static constexpr uint8_t kRising = 1, kFalling = 2;
 
 static volatile uint8_t seen[kPortCount];     // levels at the last interrupt
@@ -34,6 +35,7 @@ static inline __attribute__((always_inline)) void port_changed(uint8_t port) {
     return;
   }
   if (reflexes::on_port[port] & changed) reflexes::run_locked(port, levels, changed, time);
+  if (counters::on_port[port] & changed) counters::count_locked(port, levels, changed, time);
   const uint8_t wanted = changed & ((levels & rising[port]) | (~levels & falling[port]));
   if (wanted) events::push_locked(time, events::kPortChanged | port, levels, wanted);
 }
@@ -93,6 +95,7 @@ void watch_for_reports(uint8_t pin, bool on) {
   if (BOARD_CAN_SLEEP) use(pin, kReports, on);
 }
 void watch_for_reflex(uint8_t pin, bool on) { use(pin, kReflex, on); }
+void watch_for_counter(uint8_t pin, bool on) { use(pin, kCounter, on); }
 
 static void watch(uint8_t pin, uint8_t which) {
   const uint8_t port = pins::port_of(pin), mask = pins::mask_of(pin);

@@ -17,9 +17,10 @@ PGM_P handle(message::Reader& reader);  // an error text, or nullptr
 
 inline bool has(uint8_t pin) { return pin < kPinCount && pgm_read_byte(&kPins[pin].edges); }
 
-// Other users of a pin's interrupt: digital reports and reflexes.
+// Other users of a pin's interrupt: digital reports, reflexes and counters.
 void watch_for_reports(uint8_t pin, bool on);
 void watch_for_reflex(uint8_t pin, bool on);
+void watch_for_counter(uint8_t pin, bool on);
 
 // Whether a pin with an interrupt has changed since take_changed().
 extern volatile bool changed_since;

@@ -2,6 +2,7 @@
 
 #include "analog.h"
 #include "baud.h"
+#include "counters.h"
 #include "edges.h"
 #include "events.h"
 #include "parser.h"
@@ -16,7 +17,7 @@ namespace extension {
 uint16_t malformed;
 
 static constexpr uint8_t kVersion = 2;  // the highest that is spoken
-static constexpr uint16_t kHasAll = 0x00FF;  // bit n: sysex 0x02 + n
+static constexpr uint16_t kHasAll = 0x01FF;  // bit n: sysex 0x02 + n
 static const char kWrongCheck[] PROGMEM = "wrong check value";
 static const uint8_t kMagic[] PROGMEM = {'m', 'l', 'n', 'k'};
 
@@ -115,6 +116,8 @@ PGM_P handle(uint8_t id, message::Reader& reader, bool& known) {
       return baud::handle(reader);
     case kStatus:
       return report_status(reader);
+    case kCounters:
+      return counters::handle(reader);
   }
   known = false;
   return nullptr;

@@ -2,6 +2,7 @@
 
 #include "analog.h"
 #include "baud.h"
+#include "counters.h"
 #include "edges.h"
 #include "events.h"
 #include "extension.h"
@@ -25,6 +26,7 @@ static void heard() {
 void reset() {
   heard();
   reflexes::reset();
+  counters::reset();
   analog::reset();
   i2c::reset();
   pins::reset();

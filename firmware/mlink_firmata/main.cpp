@@ -4,6 +4,7 @@
 
 #include "analog.h"
 #include "baud.h"
+#include "counters.h"
 #include "edges.h"
 #include "events.h"
 #include "firmata.h"
@@ -53,6 +54,7 @@ int main() {
     if (analog::interval_passed()) i2c::read_continuous();
     analog::run();
     analog::send_blocks();
+    counters::send();
     safe_state::run();
     baud::run();
 #if BOARD_CAN_SLEEP

@@ -1,4 +1,4 @@
-"""Decodes the messages of a board with mlink's firmware (sysex 0x01 to 0x09). Sans-IO.
+"""Decodes the messages of a board with mlink's firmware (sysex 0x01 to 0x0A). Sans-IO.
 
 firmware/PROTOCOL.md describes the bytes, messages.py has the values that result.
 """
@@ -18,6 +18,8 @@ from mlink_drivers.firmata.chip.messages import (
     ChipEdge,
     ChipStatus,
     ClockAnswer,
+    CounterReport,
+    CounterState,
     EdgeBlock,
     EdgeWatch,
     EventsLost,
@@ -163,6 +165,17 @@ def _status(reader: _Reader) -> ExtensionMessage | None:
     return msgspec.structs.replace(status, next_block=reader.sequence())
 
 
+def _counters(reader: _Reader) -> ExtensionMessage | None:
+    sub, index = reader.take(), reader.take()
+    if sub == 1:
+        return CounterState(index, bool(reader.take()))
+    if sub != 2:
+        return None
+    tag, sequence = reader.take(), reader.take()
+    numbers = [reader.ticks() for _ in range(5)]
+    return CounterReport(index, tag, sequence, *numbers, reader.take(2), reader.take(2))
+
+
 _DECODERS: Final[dict[int, Callable[[_Reader], ExtensionMessage | None]]] = {
     ExtensionId.FEATURES: _features,
     ExtensionId.EDGES: _edges,
@@ -173,6 +186,7 @@ _DECODERS: Final[dict[int, Callable[[_Reader], ExtensionMessage | None]]] = {
     ExtensionId.SAFE_STATE: _safe_state,
     ExtensionId.BAUD: _baud,
     ExtensionId.STATUS: _status,
+    ExtensionId.COUNTERS: _counters,
 }
 
 

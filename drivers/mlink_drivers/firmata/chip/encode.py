@@ -19,6 +19,7 @@ LONGEST_TICKS: Final = (1 << 31) - 1
 WITHOUT_END: Final = 0
 NO_CONDITION: Final = 0x7F
 ALL_REFLEXES: Final = 0x7F
+_NO_SECOND_PIN: Final = 0x7F
 _MOST_SAFE_MSEC: Final = 600_000
 _ACTIVE_LOW, _AT_TIME, _REPORT = 1, 2, 4
 
@@ -216,6 +217,34 @@ def status_query() -> bytes:
     Also used as a fence: the answer confirms that all earlier commands were executed.
     """
     return encode.sysex(ExtensionId.STATUS)
+
+
+def set_counter(
+    index: int,
+    pin: int,
+    kind: Edges,
+    period_msec: int,
+    *,
+    second_pin: int | None = None,
+    tag: int = 0,
+) -> bytes:
+    """Count edges of a pin, or the steps of a quadrature encoder; from 0, also when set again.
+
+    Args:
+        index: Number of the counter.
+        pin: The input; line A of an encoder.
+        kind: Edges that count; of an encoder all do. NONE removes the counter.
+        period_msec: Time between two reports, in ms.
+        second_pin: Line B of an encoder.
+        tag: Is in each report, to tell them from those of an earlier order; 0 to 127.
+
+    Raises:
+        ValueError: A pin is not in 0 to 127, or the period not in 0 to 16383.
+    """
+    second = _NO_SECOND_PIN if second_pin is None else _pin(second_pin)
+    body = bytes((0, index, _pin(pin), second, kind))
+    body += _number(period_msec, 2) + _number(tag, 1)
+    return encode.sysex(ExtensionId.COUNTERS, body)
 
 
 def _pin(pin: int) -> int:

@@ -1,4 +1,4 @@
-"""Messages of a board with mlink's firmware (sysex 0x01 to 0x09), as values; decode.py makes them.
+"""Messages of a board with mlink's firmware (sysex 0x01 to 0x0A), as values; decode.py makes them.
 
 firmware/PROTOCOL.md describes them byte by byte. Times are 32-bit ticks of the chip's clock.
 """
@@ -34,6 +34,7 @@ class ExtensionId(enum.IntEnum):
     SAFE_STATE = 0x07
     BAUD = 0x08
     STATUS = 0x09
+    COUNTERS = 0x0A
 
 
 class Feature(enum.IntFlag):
@@ -50,6 +51,7 @@ class Feature(enum.IntFlag):
     SAFE_STATE = 1 << 5
     BAUD = 1 << 6
     STATUS = 1 << 7
+    COUNTERS = 1 << 8
 
 
 class _Value(msgspec.Struct, frozen=True, gc=False):
@@ -254,6 +256,36 @@ class ChipStatus(_Value, frozen=True):
     """Sequence number of the next block of edges; −1 in version 1."""
 
 
+class CounterState(_Value, frozen=True):
+    """A counter was set or removed; the board confirms each order with it."""
+
+    index: int
+    on: bool
+
+
+class CounterReport(_Value, frozen=True):
+    """The totals of a counter since it was set, at `ticks`; numbers wrap.
+
+    `position` is in steps of an encoder (unsigned, 32 bits), else it is the number of edges.
+    """
+
+    index: int
+    tag: int
+    """That of the order that has set the counter."""
+    sequence: int
+    ticks: int
+    position: int
+    count: int
+    last_ticks: int
+    """When the last edge was counted; only if `count` is not 0."""
+    high_ticks: int
+    """How long the line had been high at that edge, in all; 0 for an encoder."""
+    errors: int
+    """Times at which both lines of an encoder had changed, so that steps are missing (14 bits)."""
+    glitches: int
+    """Interrupts without a changed pin on the whole board (14 bits)."""
+
+
 ExtensionMessage: TypeAlias = (
     Features
     | EdgeWatch
@@ -269,5 +301,7 @@ ExtensionMessage: TypeAlias = (
     | SafeStateTripped
     | BaudAnswer
     | ChipStatus
+    | CounterState
+    | CounterReport
 )
 """Any message of the extension."""
