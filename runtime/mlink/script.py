@@ -1,4 +1,4 @@
-"""Helpers for scripts beyond `syntalos_mlink`: pulse trains, reflexes, a safe state.
+"""Helpers for scripts beyond `syntalos_mlink`: pulse trains, reflexes, counters, a safe state.
 
 They need a board with mlink's own firmware (`mlink flash`). Each function sends one LineCommand of
 kind DEVICE_SPECIFIC through an output port of type LineCommand, and returns it. Values out of range
@@ -12,7 +12,8 @@ the board does with each command: docs/boards.md.
 Layout of `extra` (little-endian): 40 width u32 period u32 count u32 start i64 (−1: now) low u8 ·
 41 stop · 42 index edges output action u8 each, width u32, refractory u32, condition pin u8
 (FF: none), its level u8 · 43 index u8 · 44 edges u8 · 45 timeout u32 in ms, then pairs of pin and
-level, u8 each.
+level, u8 each · 46 index, line B (FF: none), edges, pull-up u8 each, period u16 in ms ·
+47 index u8.
 """
 
 from __future__ import annotations
@@ -29,17 +30,22 @@ from mlink.types import LineCommand, LineCommandKind
 __all__ = [
     "Edges",
     "ReflexAction",
+    "count_edges",
+    "count_encoder",
     "pulse_train",
     "remove_reflex",
     "safe_state",
     "set_reflex",
+    "stop_counter",
     "stop_pulses",
     "watch_edges",
 ]
 
 _TRAIN, _STOP, _REFLEX, _REMOVE_REFLEX, _WATCH_EDGES, _SAFE_STATE = range(0x40, 0x46)
+_COUNT, _STOP_COUNTER = 0x46, 0x47
 _NO_START = -1
-_NO_CONDITION = 0xFF
+_NO_CONDITION = _NO_LINE = 0xFF
+_LONGEST_PERIOD_MSEC = (1 << 14) - 1
 _LONGEST_USEC = (1 << 30) - 1
 _MOST_PULSES = (1 << 21) - 1
 _LAST_LINE = 0x7F
@@ -147,6 +153,94 @@ def remove_reflex(port: OutputPort, index: int) -> LineCommand:
 def watch_edges(port: OutputPort, line_id: int, edges: Edges = Edges.BOTH) -> LineCommand:
     """Report only these edges of a line as readings; `Edges.NONE` ends the reports."""
     return _send(port, line_id, bytes((_WATCH_EDGES, int(edges))))
+
+
+def count_encoder(
+    port: OutputPort,
+    line_a: int,
+    line_b: int,
+    *,
+    index: int = 0,
+    period_msec: int = 10,
+    pull_up: bool = False,
+) -> LineCommand:
+    """Have the board count the steps of a quadrature encoder, from 0.
+
+    Rows of the board's output `counters` have its position. The lines send no readings.
+
+    Args:
+        port: Output port of type LineCommand, connected to the board.
+        line_a: Line that changes first when the position grows.
+        line_b: The other line, on the same port of the chip (2 and 3 on all boards).
+        index: Number of the counter, from 0; the board has two.
+        period_msec: Time between two rows in ms, 1 to 16383.
+        pull_up: Whether to switch the pull-ups of both lines on.
+
+    Returns:
+        The command that was sent.
+
+    Raises:
+        ModuleError: A value is out of range.
+    """
+    _whole("line_b", line_b, 0, _LAST_LINE)
+    if line_a == line_b:
+        raise ModuleError(
+            f"an encoder cannot have line {line_a} twice", remedy="Give its lines A and B."
+        )
+    return _count(port, line_a, index, line_b, Edges.BOTH, pull_up, period_msec)
+
+
+def count_edges(
+    port: OutputPort,
+    line_id: int,
+    edges: Edges = Edges.RISING,
+    *,
+    index: int = 0,
+    period_msec: int = 10,
+    pull_up: bool = False,
+) -> LineCommand:
+    """Have the board count the edges of a line, from 0, and measure frequency and duty.
+
+    Rows of the board's output `counters` have them. The line sends no readings.
+
+    Args:
+        port: Output port of type LineCommand, connected to the board.
+        line_id: Number of the line.
+        edges: The edges that count.
+        index: Number of the counter, from 0; the board has two.
+        period_msec: Time between two rows in ms, 1 to 16383.
+        pull_up: Whether to switch the pull-up of the line on.
+
+    Returns:
+        The command that was sent.
+
+    Raises:
+        ModuleError: A value is out of range.
+    """
+    if edges is Edges.NONE:
+        raise ModuleError("no edges to count", remedy="Use stop_counter() to end a counter.")
+    return _count(port, line_id, index, _NO_LINE, edges, pull_up, period_msec)
+
+
+def _count(
+    port: OutputPort,
+    line: int,
+    index: int,
+    second: int,
+    edges: Edges,
+    pull_up: bool,
+    period_msec: int,
+) -> LineCommand:
+    _whole("index", index, 0, _LAST_INDEX)
+    _whole("period_msec", period_msec, 1, _LONGEST_PERIOD_MSEC)
+    fields = index, second, int(edges), int(pull_up), period_msec
+    return _send(port, line, struct.pack("<BBBBBH", _COUNT, *fields))
+
+
+def stop_counter(port: OutputPort, index: int = 0) -> LineCommand:
+    """End the counter with this number."""
+    _whole("index", index, 0, _LAST_INDEX)
+    return _send(port, 0, bytes((_STOP_COUNTER, index)))
 
 
 def safe_state(

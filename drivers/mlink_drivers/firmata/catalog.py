@@ -86,6 +86,7 @@ firmata_io = ModuleType(
         PortSpec("replies", DataType.TableRow, "Board Replies"),
         PortSpec("pulses", DataType.TableRow, "Pulse Times"),
         PortSpec("reflexes", DataType.TableRow, "Reflexes of the Board"),
+        PortSpec("counters", DataType.TableRow, "Counters of the Board"),
     ),
     uses_device=True,
     virtual_time=True,

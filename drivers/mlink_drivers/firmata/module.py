@@ -12,7 +12,14 @@ from mlink_drivers.firmata.lines.commands import LineCommands
 from mlink_drivers.firmata.lines.punctuality import Punctuality
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.recovery import Recovery
-from mlink_drivers.firmata.lines.rows import EventRows, PulseRows, ReflexRows, ReplyRows, Rows
+from mlink_drivers.firmata.lines.rows import (
+    COUNTERS_HEADER,
+    EventRows,
+    PulseRows,
+    ReflexRows,
+    ReplyRows,
+    Rows,
+)
 from mlink_drivers.firmata.link.local import LocalTransport
 from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.probe import ask_firmware
@@ -32,6 +39,8 @@ from mlink_drivers.firmata.wire.protocol import (
     StringData,
 )
 from mlink_drivers.identity import identify, resolve
+
+_REFUSAL = "mlink: counters:"
 
 
 class FirmataModule(Module[FirmataSettings]):
@@ -58,7 +67,8 @@ class FirmataModule(Module[FirmataSettings]):
         pulses = PulseRows(outputs["pulses"], clock)
         self._replies = ReplyRows(outputs["replies"], clock)
         reflexes = ReflexRows(outputs["reflexes"], clock)
-        self._rows = (events, self._replies, pulses, reflexes)
+        counters = Rows(outputs["counters"], clock, COUNTERS_HEADER)
+        self._rows = (events, self._replies, pulses, reflexes, counters)
         self._pulse_rows = pulses
         self._punctuality = Punctuality(self.log.warning, self.context.waiting.now_ns)
         self._events = events
@@ -94,6 +104,7 @@ class FirmataModule(Module[FirmataSettings]):
             reflexes,
             on_pulse=self._on_chip_pulse,
             on_silence=session.drop,
+            counters=counters,
         )
         self._chip.connect()
         session.send(encode.sampling_interval(settings.sampling_interval_msec))
@@ -257,6 +268,14 @@ class FirmataModule(Module[FirmataSettings]):
             assert self._session is not None
             self.log.warning("%s reports: %s", self._session.name, message.text)
             self._events.note("says", message.text)
+            if message.text.startswith(_REFUSAL):
+                self.context.fail(
+                    DeviceError(
+                        f"{self._session.name} refuses a counter: {message.text}",
+                        remedy="Use counter 0 or 1; an encoder needs two lines of one port of the"
+                        " chip, such as 2 and 3.",
+                    )
+                )
         elif isinstance(message, Oversized):
             self._warn_once(
                 f"the board sends messages of more than {MAX_SYSEX_BYTES} bytes: they are lost, "

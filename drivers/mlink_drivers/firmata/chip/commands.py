@@ -17,10 +17,12 @@ from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.analog import MOST_CHANNELS, ChipAnalog
 from mlink_drivers.firmata.chip.extra import (
     ChipOrder,
+    Count,
     PulseTrain,
     Reflex,
     RemoveReflex,
     SafeState,
+    StopCounter,
     StopPulses,
     WatchEdges,
 )
@@ -103,6 +105,15 @@ class ChipCommands:
                 f"no timestamps for edges of line {line}: it has no interrupt",
                 remedy=f"Use one of the lines {known}.",
             )
+
+    def require_counters(self, line: int) -> None:
+        """Check that the firmware counts edges.
+
+        Raises:
+            DeviceError: It does not: it is another one, or older.
+        """
+        if not self._session.has(Feature.COUNTERS):
+            raise DeviceError(f"line {line}: the board's firmware has no counters", remedy=_REMEDY)
 
     def unwatch(self, line: int) -> bytes:
         """Return the order to stop reporting a line's edges; empty when they are not reported."""
@@ -234,6 +245,10 @@ class ChipCommands:
             return orders.safe_state(order)
         if isinstance(order, WatchEdges):
             return orders.watch(line, order.kind)
+        if isinstance(order, Count):
+            return orders.count(line, order)
+        if isinstance(order, StopCounter):
+            return orders.stop_counter(order.index)
         assert isinstance(order, StopPulses)
         self.cut(line)
         return chip_encode.stop_pulses(line)

@@ -172,8 +172,9 @@ def _counters(reader: _Reader) -> ExtensionMessage | None:
     if sub != 2:
         return None
     tag, sequence = reader.take(), reader.take()
-    numbers = [reader.ticks() for _ in range(5)]
-    return CounterReport(index, tag, sequence, *numbers, reader.take(2), reader.take(2))
+    ticks, position, count, last, high = (reader.ticks() for _ in range(5))
+    errors, glitches = reader.take(2), reader.take(2)
+    return CounterReport(index, tag, sequence, ticks, position, count, last, high, errors, glitches)
 
 
 _DECODERS: Final[dict[int, Callable[[_Reader], ExtensionMessage | None]]] = {

@@ -27,6 +27,8 @@ class ChipExtra(enum.IntEnum):
     REMOVE_REFLEX = 0x43
     WATCH_EDGES = 0x44
     SAFE_STATE = 0x45
+    COUNT = 0x46
+    STOP_COUNTER = 0x47
 
 
 class PulseTrain(msgspec.Struct, frozen=True):
@@ -90,12 +92,32 @@ class SafeState(msgspec.Struct, frozen=True):
     levels: dict[int, bool]
 
 
-ChipOrder: TypeAlias = PulseTrain | StopPulses | Reflex | RemoveReflex | WatchEdges | SafeState
+class Count(msgspec.Struct, frozen=True):
+    """Count edges of the command's line, or with `second_line` the steps of an encoder."""
+
+    index: int
+    second_line: int | None
+    kind: Edges
+    pull_up: bool
+    period_msec: int
+
+
+class StopCounter(msgspec.Struct, frozen=True):
+    """End a counter."""
+
+    index: int
+
+
+ChipOrder: TypeAlias = (
+    PulseTrain | StopPulses | Reflex | RemoveReflex | WatchEdges | SafeState | Count | StopCounter
+)
 
 _TRAIN: Final = struct.Struct("<BIIIqB")
 _REFLEX: Final = struct.Struct("<BBBBBIIBB")
+_COUNT: Final = struct.Struct("<BBBBBH")
 _NO_START: Final = -1
 _NO_CONDITION: Final = 0xFF
+_NO_LINE: Final = 0xFF
 
 
 def is_chip_extra(extra: bytes) -> bool:
@@ -103,7 +125,7 @@ def is_chip_extra(extra: bytes) -> bool:
 
     Other bytes are decoded by `mlink_drivers.firmata.extra.parse_extra`.
     """
-    return bool(extra) and ChipExtra.TRAIN <= extra[0] <= ChipExtra.SAFE_STATE
+    return bool(extra) and ChipExtra.TRAIN <= extra[0] <= ChipExtra.STOP_COUNTER
 
 
 def parse_chip_extra(extra: bytes) -> ChipOrder:
@@ -132,6 +154,12 @@ def _parse(kind: ChipExtra, extra: bytes) -> ChipOrder:
         return RemoveReflex(extra[1])
     if kind is ChipExtra.WATCH_EDGES:
         return WatchEdges(Edges(extra[1] & 3))
+    if kind is ChipExtra.COUNT:
+        _, index, second, edges, pull_up, period = _COUNT.unpack(extra)
+        line = None if second == _NO_LINE else second
+        return Count(index, line, Edges(edges & 3), bool(pull_up), period)
+    if kind is ChipExtra.STOP_COUNTER:
+        return StopCounter(extra[1])
     if kind is ChipExtra.SAFE_STATE:
         (timeout,) = struct.unpack_from("<I", extra, 1)
         pairs = extra[5:]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mlink.reflexes import Edges
 from mlink_drivers.firmata.chip import encode as chip_encode
-from mlink_drivers.firmata.chip.extra import PulseTrain, Reflex, SafeState
+from mlink_drivers.firmata.chip.extra import Count, PulseTrain, Reflex, SafeState
 
 
 class ChipOrders:
@@ -17,6 +17,9 @@ class ChipOrders:
         self.watched: dict[int, Edges] = {}
         self.reflexes: dict[int, tuple[int, Reflex]] = {}
         """Index → (trigger line, reflex)."""
+        self.counters: dict[int, tuple[int, Count, int]] = {}
+        """Index → (line, order, tag of its reports)."""
+        self._tag = 0
         self._trains: dict[int, PulseTrain] = {}
         self._safe: SafeState | None = None
 
@@ -91,6 +94,25 @@ class ChipOrders:
         self.reflexes.pop(index, None)
         return chip_encode.remove_reflex(index)
 
+    def count(self, line: int, order: Count) -> bytes:
+        """Set a counter; each order has a tag of its own."""
+        self._tag = (self._tag + 1) % 128
+        message = chip_encode.set_counter(
+            order.index,
+            line,
+            order.kind,
+            order.period_msec,
+            second_pin=order.second_line,
+            tag=self._tag,
+        )
+        self.counters[order.index] = line, order, self._tag
+        return message
+
+    def stop_counter(self, index: int) -> bytes:
+        """Remove a counter."""
+        self.counters.pop(index, None)
+        return chip_encode.set_counter(index, 0, Edges.NONE, 0)
+
     def safe_state(self, order: SafeState) -> bytes:
         """Set the levels of outputs after a silence of the host.
 
@@ -107,6 +129,7 @@ class ChipOrders:
             trains: Whether endless trains are started again; else they are forgotten.
         """
         parts = [self.reflex(line, order, tick_hz) for line, order in self.reflexes.values()]
+        parts += [self.count(line, order) for line, order, _ in list(self.counters.values())]
         if trains:
             parts += [self.train(line, t, tick_hz, None) for line, t in list(self._trains.items())]
         else:

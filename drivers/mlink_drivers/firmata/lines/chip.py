@@ -20,6 +20,7 @@ from mlink_drivers.firmata.chip.messages import (
     AnalogBlock,
     BaudAnswer,
     ChipStatus,
+    CounterReport,
     EventsLost,
     ExtensionMessage,
     PulseEnd,
@@ -35,8 +36,9 @@ from mlink_drivers.firmata.chip.session import (
     ChipSession,
     Seal,
 )
+from mlink_drivers.firmata.lines.counters import Counters
 from mlink_drivers.firmata.lines.readings import Readings
-from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows
+from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows, Rows
 from mlink_drivers.firmata.link.pace import Pace
 from mlink_drivers.firmata.link.session import Session
 
@@ -72,6 +74,7 @@ class ChipInRun:
         readings: Receives edges, levels and samples.
         events: The table of events.
         reflexes: The table of reflexes.
+        counters: The table of counters; None without one.
         on_pulse: Called with the times of each pulse of the chip that has ended.
         on_silence: Called when the board stops answering.
     """
@@ -86,6 +89,7 @@ class ChipInRun:
         *,
         on_pulse: Callable[[PulseTimes], None],
         on_silence: Callable[[DeviceError], None],
+        counters: Rows | None = None,
     ) -> None:
         self._context = context
         self._settings = context.settings
@@ -134,6 +138,13 @@ class ChipInRun:
             safe_values={int(line): value for line, value in settings.safe_values.items()},
         )
         readings.chip = self.chip
+        self._counters = Counters(
+            self.chip,
+            self.commands.orders,
+            counters,
+            on_missed=lambda text: self._events.note("counts-missed", text),
+            log=self._log,
+        )
 
     def connect(self) -> None:
         """Query the board's features, raise its baud rate and start its clock.
@@ -230,6 +241,13 @@ class ChipInRun:
             report("board_clock_uncertainty_usec", self.chip.uncertainty_usec)
         if self._readings.lost:
             report("readings_lost_by_board", self._readings.lost)
+        if self._counters.missed:
+            report("counts_missed_by_board", self._counters.missed)
+            self._context.note_loss(
+                f"{self._session.name} could not count {self._counters.missed} time(s): edges came"
+                " faster than its interrupt",
+                "Check the signal for bounces; at most 20,000 edges per second are counted.",
+            )
         if self.bytes_lost:
             report("bytes_lost_by_board", self.bytes_lost)
         if refused := self._refused.total():
@@ -277,6 +295,8 @@ class ChipInRun:
             self.commands.pulse_ended(message)
         elif isinstance(message, ReflexFired):
             self._on_reflex(message)
+        elif isinstance(message, CounterReport):
+            self._counters.take(message)
         elif isinstance(message, EventsLost):
             lost = (message.total - self._events_total) % _COUNT
             self._events_total = message.total

@@ -15,6 +15,7 @@ from mlink.types import LineCommand, LineCommandKind
 from mlink_drivers.firmata.chip.commands import ChipCommands
 from mlink_drivers.firmata.chip.extra import (
     ChipOrder,
+    Count,
     PulseTrain,
     Reflex,
     WatchEdges,
@@ -260,6 +261,13 @@ class LineCommands:
         elif isinstance(order, WatchEdges):
             self._chip.require_edges(line)
             (self._readings.expect_edges if order.kind else self._readings.forget)(line)
+        elif isinstance(order, Count):
+            self._chip.require_counters(line)
+            mode = PinMode.PULLUP if order.pull_up else PinMode.INPUT
+            for counted in (line, order.second_line):
+                if counted is not None:
+                    self._chip.require_edges(counted)
+                    self._modes.use(counted, mode, is_counted=True)
         self._chip.execute(line, order, commanded_ns)
 
     def _pulse(self, line: int, duration_usec: int, commanded_ns: int) -> None:

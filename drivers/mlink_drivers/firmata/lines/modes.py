@@ -110,7 +110,7 @@ class LineModes:
                 )
         self.use(line, mode)
 
-    def use(self, line: int, mode: PinMode) -> None:
+    def use(self, line: int, mode: PinMode, *, is_counted: bool = False) -> None:
         """Set a line's mode, also when it has this mode already.
 
         Raises:
@@ -126,14 +126,14 @@ class LineModes:
             silence = self._chip.end_samples(channel) if self._chip is not None else b""
             silence = silence or encode.report_analog(channel, False)
             self._budget.remove(("analog", line))
-        elif self._chip is not None and mode not in (PinMode.INPUT, PinMode.PULLUP):
+        elif self._chip is not None and (is_counted or mode not in (PinMode.INPUT, PinMode.PULLUP)):
             silence = self._chip.unwatch(line)
         if mode is PinMode.ANALOG:
             channel = layout.channel_of(line)
             assert channel is not None
             self._budget.add(("analog", line), analog_bytes(channel))
             self.check_budget()
-        known = LineState(mode)
+        known = LineState(mode, is_counted=is_counted)
         if before is not None:
             if mode is PinMode.SERVO:
                 known.servo_pulses_usec = before.servo_pulses_usec
@@ -160,6 +160,9 @@ class LineModes:
             else:
                 self._warn_of_host_time(line)
                 self._writer.send(set_mode + encode.report_analog(channel, True))
+        elif known.is_counted:
+            self._readings.forget(line)
+            self._writer.send(set_mode)
         elif known.is_input and self._chip is not None and self._chip.stamps(line):
             self._readings.expect_edges(line)
             self._writer.send(set_mode + self._chip.watch(line))

@@ -1,4 +1,4 @@
-"""The board's tables: `events` (such as a pulled cable), `replies`, `pulses` and `reflexes`.
+"""The board's tables: `events`, `replies`, `pulses`, `reflexes`, `counters`.
 
 Rows added before the run starts are kept and sent at `start`. Any thread may add rows.
 """
@@ -30,6 +30,17 @@ PULSES_HEADER = [
     "timed_by",
     "first_edge_usec",
     "last_edge_usec",
+]
+COUNTERS_HEADER = [
+    "time_usec",
+    "counter",
+    "line",
+    "position",
+    "edges",
+    "last_edge_usec",
+    "frequency_hz",
+    "duty",
+    "missed",
 ]
 REFLEXES_HEADER = ["index", "edge_usec", "action_usec", "trigger", "output"]
 

@@ -19,6 +19,8 @@ class LineState(msgspec.Struct):
 
     mode: PinMode
     value: int | None = None
+    is_counted: bool = False
+    """Whether it is the input of a counter, and sends no readings."""
     servo_pulses_usec: tuple[int, int] | None = None
     """Pulse widths at 0 and at 180 degrees; None for the firmware's own."""
 
