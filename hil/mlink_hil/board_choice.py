@@ -19,6 +19,7 @@ import msgspec
 from mlink.devices import DeviceEndpoint
 from mlink.errors import DeviceError
 from mlink_drivers.firmware.images import firmware_path
+from mlink_hil.board_kinds import UNO, BoardKind, kind_of
 from mlink_hil.control.messages import Ready
 from mlink_hil.control.process import UnoProcess
 from mlink_hil.control.socket_path import check_socket_path, control_path
@@ -38,10 +39,11 @@ _ARGUMENTS: dict[str, list[str]] = {
 
 
 class BoardOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Options of `virtual:uno`, as a query; "" chooses by what is installed."""
+    """Options of a simulated board, as a query; "" chooses by what is installed."""
 
     simulator: Literal["", "yasimavr", "protocol"] = ""
-    firmware: Literal["", "mlink", "standard"] = ""
+    firmware: str = ""
+    """"mlink", "standard", or the path of a hex or ELF file."""
     clock_ppm: Annotated[float, msgspec.Meta(ge=-MOST_CLOCK_PPM, le=MOST_CLOCK_PPM)] = 0.0
     """Error of the crystal; positive is fast."""
     phase_usec: Annotated[float, msgspec.Meta(ge=0, le=MOST_PHASE_USEC)] = 0.0
@@ -52,12 +54,14 @@ class BoardChoice(NamedTuple):
     """How a board is simulated.
 
     Args:
+        kind: The board.
         simulator: "yasimavr" or "protocol".
         firmware: Its hex file; None with "protocol", which runs none.
         clock_ppm: Error of its crystal; positive is fast.
         phase_usec: For how long its firmware has run when the simulation begins.
     """
 
+    kind: BoardKind
     simulator: str
     firmware: Path | None
     clock_ppm: float
@@ -69,7 +73,7 @@ def is_board(spec: str) -> bool:
 
     Options after the "?" do not matter; a scene is no board.
     """
-    return spec.partition("?")[0] == "virtual:uno"
+    return kind_of(spec) is not None
 
 
 def choose_board(name: str, spec: str, log: logging.Logger) -> BoardChoice:
@@ -84,17 +88,19 @@ def choose_board(name: str, spec: str, log: logging.Logger) -> BoardChoice:
         DeviceError: An option is unknown, or what it asks for is not installed.
     """
     query = dict(parse_qsl(spec.partition("?")[2], keep_blank_values=True))
+    kind = kind_of(spec) or UNO
     try:
         options = msgspec.convert(query, BoardOptions, strict=False)
     except msgspec.ValidationError as error:
         raise DeviceError(
             f"device '{name}': unknown option, or unknown value of one, in '{spec}'",
             remedy="Known: virtual:uno?firmware=mlink, virtual:uno?firmware=standard, "
+            "virtual:uno?firmware=path.hex, "
             f"virtual:uno?simulator=protocol, clock_ppm=… (−{MOST_CLOCK_PPM} to {MOST_CLOCK_PPM}) "
             f"and phase_usec=… (0 to {MOST_PHASE_USEC}).",
         ) from error
-    chosen = _choose(name, options.simulator, options.firmware, log)
-    return BoardChoice(*chosen, options.clock_ppm, options.phase_usec)
+    chosen = _choose(name, kind, options.simulator, options.firmware, log)
+    return BoardChoice(kind, *chosen, options.clock_ppm, options.phase_usec)
 
 
 def board_endpoint(
@@ -144,7 +150,7 @@ def open_board(
     program, arguments = _PROGRAMS[choice.simulator], list(_ARGUMENTS[choice.simulator])
     arguments += ["--clock-ppm", str(choice.clock_ppm), "--phase-usec", str(choice.phase_usec)]
     if choice.firmware is not None:
-        arguments += ["--hex", str(choice.firmware)]
+        arguments += ["--board", choice.kind.name, "--hex", str(choice.firmware)]
     with UnoProcess(program, arguments, tty=tty, control=control, log=log) as board:
         yield board_endpoint(name, spec, board.ready)
 
@@ -188,12 +194,18 @@ def scene_endpoint(name: str, spec: str, plan: ScenePlan | None, work_dir: Path)
 
 
 def _choose(
-    name: str, simulator: str, firmware: str, log: logging.Logger
+    name: str, kind: BoardKind, simulator: str, firmware: str, log: logging.Logger
 ) -> tuple[str, Path | None]:
     """Return the simulator and its firmware; by default yasimavr with mlink's own.
 
     Where yasimavr is not installed the default is the simulator of the protocol, with a warning.
     """
+    if kind is not UNO and (simulator == "protocol" or firmware == "standard"):
+        option = f"simulator={simulator}" if simulator else f"firmware={firmware}"
+        raise DeviceError(
+            f"device '{name}': {option} is for virtual:uno only, not for virtual:{kind.name}",
+            remedy="Remove the option, or give a firmware of your own by firmware=path.hex.",
+        )
     if simulator == "protocol" and firmware:
         raise DeviceError(
             f"device '{name}': simulator=protocol runs no firmware, so firmware={firmware} cannot "
@@ -201,9 +213,10 @@ def _choose(
             remedy="Remove one of the two options.",
         )
     if not simulator and importlib.util.find_spec("yasimavr") is None:
-        if firmware:
+        if firmware or kind is not UNO:
+            what = f"firmware={firmware}" if firmware else f"virtual:{kind.name}"
             raise DeviceError(
-                f"device '{name}': firmware={firmware} needs the AVR simulator",
+                f"device '{name}': {what} needs the AVR simulator",
                 remedy="pip install 'mlink-hil[sim]'",
             )
         log.warning(
@@ -220,4 +233,13 @@ def _choose(
                 remedy="python -m mlink_hil.sim.fetch_firmware (it needs npm and the network)",
             )
         return "yasimavr", cached_path()
-    return "yasimavr", firmware_path("uno")
+    if firmware in ("", "mlink"):
+        return "yasimavr", firmware_path(kind.name)
+    path = Path(firmware).expanduser().resolve()
+    if not path.is_file():
+        raise DeviceError(
+            f"device '{name}': there is no firmware '{firmware}'"
+            + ("" if firmware == path.name else f" ({path})"),
+            remedy="Write firmware=mlink, firmware=standard, or the path of a hex or ELF file.",
+        )
+    return "yasimavr", path

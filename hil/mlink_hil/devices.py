@@ -12,15 +12,17 @@ from typing import Any
 from mlink.devices import DeviceEndpoint, Simulation, TablePart, TableProblem
 from mlink.errors import DeviceError
 from mlink_hil.board_choice import is_board, open_board, scene_endpoint
+from mlink_hil.board_kinds import KINDS, kinds_of
 from mlink_hil.wiring.layout import left_out
 from mlink_hil.wiring.table import check_table, read_parts
 from mlink_hil.wiring.together import open_wired, simulate
 
 
 class VirtualDevices:
-    """`virtual:uno` and `virtual:scene`; options follow as a query.
+    """`virtual:uno`, `virtual:nano`, `virtual:mega` and `virtual:scene`; options follow as a query.
 
-    Options of a board, joined by `&`: `firmware=mlink` or `firmware=standard` (StandardFirmata),
+    Options of a board, joined by `&`: `firmware=mlink`, `firmware=standard` (StandardFirmata, on
+    an Uno) or `firmware=path.hex`; on an Uno
     `simulator=yasimavr` or `simulator=protocol` (runs no firmware, implements StandardFirmata's
     protocol), `clock_ppm=200` (error of the board's crystal; positive is fast), and
     `phase_usec=3000` (for how long its firmware has run when the simulation begins).
@@ -28,7 +30,7 @@ class VirtualDevices:
     Implements DeviceProvider, and TableProvider and TableDescriber for `[virtual]`.
     """
 
-    known = ("virtual:uno", "virtual:scene")
+    known = (*(f"virtual:{kind}" for kind in KINDS), "virtual:scene")
 
     def open(
         self, *, name: str, spec: str, work_dir: Path, log: logging.Logger
@@ -78,7 +80,7 @@ class VirtualDevices:
             specs: Device strings of this scheme that the run uses, by name.
         """
         parts = read_parts(table)
-        boards = [name for name, spec in specs.items() if is_board(spec)]
+        boards = kinds_of(specs)
         absent = left_out(parts, boards, [name for name in specs if name not in boards])
         return [
             TablePart(name, part.kind, part.wired(), part.detail(), absent.get(name, ""))

@@ -15,13 +15,4 @@ PIN_COUNT = 20
 FIRST_ANALOG = 14
 """Number of the pin A0."""
 ANALOG_COUNT = 6
-SERIAL_PINS = (0, 1)
-"""Receive and transmit of the serial line to the host; nothing else may be wired to them."""
 USER_PINS = range(2, PIN_COUNT)
-
-PORT_PINS = tuple(
-    [f"PD{bit}" for bit in range(8)]
-    + [f"PB{bit}" for bit in range(6)]
-    + [f"PC{bit}" for bit in range(6)]
-)
-"""The ATmega328P's name of each pin, by the Uno's number."""

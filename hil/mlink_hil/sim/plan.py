@@ -2,7 +2,7 @@
 
 `CircuitPlan` is for the program of the boards and chips that are wired together (`sim/circuit/`),
 `ScenePlan` for a scene's camera (`scene/`). Times are µs of simulated time; pins are numbered as on
-an Uno, 14 is A0.
+the board; on an Uno 14 is A0.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class BoardPlan(msgspec.Struct, kw_only=True):
     tty: str = ""
     """Path of the link to its serial port."""
     simulator: str = "yasimavr"
+    kind: str = "uno"
+    """Name of its kind in `board_kinds.py`; a chip is that of an Uno."""
     firmware: str = ""
     """Path of its firmware, hex or ELF."""
     firmware_name: str = ""

@@ -23,6 +23,7 @@ from mlink.tap.attach import add_tap
 from mlink.tap.catalog import TAP_NAME
 from mlink.tap.link import TapLink
 from mlink.types import DataType
+from mlink_hil.board_kinds import UNO, kinds_of
 from mlink_hil.control.watcher import BoardLink
 from mlink_hil.faults.injector import Injector, injector_of
 from mlink_hil.faults.kinds import Fault
@@ -37,7 +38,6 @@ from mlink_hil.testing.settling import settle
 from mlink_hil.testing.stimulus import Stimulus
 from mlink_hil.testing.testers import add_testers, testers
 from mlink_hil.testing.verdicts import hidden_in_tracebacks
-from mlink_hil.uno import USER_PINS
 from mlink_hil.wiring.devices_under_test import chips
 
 _START_SEC, _STOP_SEC = 120.0, 40.0
@@ -139,10 +139,12 @@ class BenchRun:
             self.injector.observe(self._on_fault)
             if self.engine.work_dir is not None:
                 devices = {*self.bench.used_devices(), *chips(self.bench)}
-                self.stimulus.connect(self.engine.work_dir, devices)
+                kinds = kinds_of(self.bench.used_devices())
+                self.stimulus.connect(self.engine.work_dir, devices, kinds)
                 now_usec = self.now_usec()
                 for device in self.boards:
-                    self._seen_from.update({f"{device}.{pin}": now_usec for pin in USER_PINS})
+                    pins = kinds.get(device, UNO).user_pins
+                    self._seen_from.update({f"{device}.{pin}": now_usec for pin in pins})
             if self._virtual and not self.in_turns:
                 self._starvation.find(without=self._outside_the_loop())
             for stream in self.names.frame_streams():  # a test can then see what changes

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mlink.errors import DeviceError
 from mlink.tap.link import TapLink
+from mlink_hil.board_kinds import UNO, BoardKind
 from mlink_hil.control.messages import Edge
 from mlink_hil.control.socket_path import control_path
 from mlink_hil.control.watcher import BoardLink
@@ -17,7 +18,6 @@ from mlink_hil.testing.names import Names
 from mlink_hil.testing.observed.events import Event
 from mlink_hil.testing.observed.history import History
 from mlink_hil.testing.verdicts import hidden_in_tracebacks
-from mlink_hil.uno import USER_PINS
 
 __tracebackhide__ = hidden_in_tracebacks
 
@@ -58,12 +58,15 @@ class Stimulus:
         self.wakes = False
         """In virtual time: whether the simulation stops at each edge, for the test to see it."""
 
-    def connect(self, work_dir: Path, devices: Iterable[str]) -> None:
+    def connect(
+        self, work_dir: Path, devices: Iterable[str], kinds: Mapping[str, BoardKind]
+    ) -> None:
         """Connect to the virtual boards among some devices, and release all wired lines.
 
         Args:
             work_dir: The run's folder, in which virtual boards have their control sockets.
             devices: Names of devices and chips; those without a control socket are left out.
+            kinds: What each board is; a chip has the pins of an Uno.
         """
         for device in devices:
             control = control_path(work_dir, device)
@@ -74,7 +77,8 @@ class Stimulus:
                 self._history.add([self._pin_event(device, edge.pin, edge.level, edge.time_ns)])
 
             with contextlib.suppress(DeviceError):  # unplugged at once: the run reports that
-                self._boards[device] = BoardLink(control, note, pins=USER_PINS, wake=self.wakes)
+                pins = kinds.get(device, UNO).user_pins
+                self._boards[device] = BoardLink(control, note, pins=pins, wake=self.wakes)
         for wire in self._names.wires.values():
             tester, _, line = wire.partition(".")
             self._tap.drive(tester, int(line), None)

@@ -14,15 +14,13 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from mlink_hil.board_kinds import UNO
 from mlink_hil.sim.plan import AdapterKind
 from mlink_hil.uno import (
-    ANALOG_COUNT,
-    FIRST_ANALOG,
     MOST_CLOCK_PPM,
     MOST_PHASE_USEC,
     SUPPLY_VOLT,
 )
-from mlink_hil.wiring.lines import parse_line, parse_pin
 from mlink_hil.wiring.part import Part, Problem
 
 _MAX_RATE_HZ = 10_000
@@ -166,12 +164,6 @@ class Sensor(Part, kw_only=True):
             yield "file", 'needs waveform = "file", and that needs a file'
         elif self.file and not (bench_dir / self.file).is_file():
             yield "file", f"there is no file {bench_dir / self.file}"
-        try:
-            pin = parse_line(self.line).pin
-        except ValueError:
-            return  # `table.py` reports all lines that cannot be parsed
-        if pin not in range(FIRST_ANALOG, FIRST_ANALOG + ANALOG_COUNT):
-            yield "line", f"'{self.line}' is not an analog input (valid: A0 to A5)"
 
     def detail(self) -> str:
         """Return its waveform."""
@@ -267,7 +259,7 @@ class Chip(_UnderTest, kw_only=True):
             yield "firmware", f"there is no file {bench_dir / self.firmware}"
         for pin in self.wires:
             try:
-                parse_pin(pin)
+                UNO.pin(pin)
             except ValueError as error:
                 yield f"wires.{pin}", str(error)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from msgspec.structs import asdict
 
+from mlink_hil.board_kinds import UNO, BoardKind
 from mlink_hil.control.socket_path import control_path
 from mlink_hil.sim.plan import (
     BoardPlan,
@@ -26,7 +27,7 @@ from mlink_hil.sim.plan import (
     ServoPlan,
 )
 from mlink_hil.wiring.circuit_parts import Board, Button, Chip, Model, Sensor, Wire
-from mlink_hil.wiring.lines import parse_line, parse_pin
+from mlink_hil.wiring.lines import parse_line
 from mlink_hil.wiring.part import Part
 from mlink_hil.wiring.scene_parts import Led, Scene, Servo
 from mlink_hil.wiring.waveform import read_waveform
@@ -53,8 +54,15 @@ class Layout:
 class _Places:
     """Which boards and chips a run has, and the folders of their sockets and files."""
 
-    def __init__(self, present: Collection[str], work_dir: Path, bench_dir: Path) -> None:
+    def __init__(
+        self,
+        present: Collection[str],
+        kinds: Mapping[str, BoardKind],
+        work_dir: Path,
+        bench_dir: Path,
+    ) -> None:
         self.present = present
+        self.kinds = kinds
         self.bench_dir = bench_dir
         self._work_dir = work_dir
 
@@ -64,7 +72,7 @@ class _Places:
 
 def lay_out(
     parts: Mapping[str, Part],
-    boards: Collection[str],
+    boards: Mapping[str, BoardKind],
     scenes: Collection[str],
     *,
     work_dir: Path,
@@ -74,7 +82,7 @@ def lay_out(
 
     Args:
         parts: All parts of the table by name.
-        boards: Names of the run's simulated boards.
+        boards: Kinds of the run's simulated boards, by name.
         scenes: Names of the run's virtual scenes.
         work_dir: Folder of the run, where the control sockets are.
         bench_dir: Folder that paths in the table are relative to.
@@ -88,7 +96,7 @@ def lay_out(
     layout.notes = [f"[virtual.{name}] is not used: {why}" for name, why in absent.items()]
     there = {name: part for name, part in parts.items() if name not in absent}
     present = {*boards, *(name for name, part in there.items() if isinstance(part, Chip))}
-    places = _Places(present, work_dir, bench_dir)
+    places = _Places(present, boards, work_dir, bench_dir)
     for name, part in there.items():
         match part:
             case Board():
@@ -108,13 +116,13 @@ def lay_out(
                 layout.circuit.models.append(_model(name, part, bench_dir))
                 _add_wires(name, part, places, nets, layout.circuit.delays)
             case Wire():
-                lines = [parse_line(end) for end in part.ends]
+                lines = [parse_line(end, boards) for end in part.ends]
                 ends = [(e.device, str(e.pin)) for e in lines if e.device in present]
                 _add_wire(ends, part.delay_usec, nets, layout.circuit.delays)
             case Button():
-                layout.circuit.contacts.append(_contact(part))
+                layout.circuit.contacts.append(_contact(part, boards))
             case Sensor():
-                layout.circuit.sensors.append(_sensor(name, part, bench_dir))
+                layout.circuit.sensors.append(_sensor(name, part, places))
             case Scene() | Led() | Servo():
                 _add_to_scene(name, part, places, layout.scenes)
     layout.circuit.nets = _merged(nets)
@@ -126,32 +134,37 @@ def lay_out(
 
 
 def left_out(
-    parts: Mapping[str, Part], boards: Collection[str], scenes: Collection[str]
+    parts: Mapping[str, Part], boards: Mapping[str, BoardKind], scenes: Collection[str]
 ) -> dict[str, str]:
     """Return the parts that a run cannot simulate, each with the reason.
 
     Args:
         parts: All parts of the table by name.
-        boards: Names of the run's simulated boards.
+        boards: Kinds of the run's simulated boards, by name.
         scenes: Names of the run's virtual scenes.
     """
     chips = [name for name, part in parts.items() if isinstance(part, Chip)]
     present = {*boards, *(chips if boards else ())}
     found: dict[str, str] = {}
     for name in (*chips, *(name for name in parts if name not in chips)):
-        if reason := _lacking(parts[name], present, scenes):
+        if reason := _lacking(parts[name], present, scenes, boards):
             found[name] = reason
             if name in chips:
                 present.discard(name)  # so that what is wired to it is left out, too
     return found
 
 
-def _lacking(part: Part, present: Collection[str], scenes: Collection[str]) -> str:
+def _lacking(
+    part: Part,
+    present: Collection[str],
+    scenes: Collection[str],
+    kinds: Mapping[str, BoardKind],
+) -> str:
     """Return what a part needs and a run does not simulate; empty when nothing is missing."""
     scene = part.scene_key()
     if scene and scene not in scenes:
         return f"'{scene}' is not a virtual scene of this run"
-    devices = [parse_line(line).device for line in part.lines().values()]
+    devices = [parse_line(line, kinds).device for line in part.lines().values()]
     devices += [board] if (board := part.board_key()) else []
     absent = [name for name in devices if name not in present]
     enough = 2 if isinstance(part, Wire) else 1
@@ -168,8 +181,8 @@ def _add_wires(
     delays: list[DelayPlan],
 ) -> None:
     for pin, line in part.wires.items():
-        end = parse_line(line)
-        own = str(parse_pin(pin)) if isinstance(part, Chip) else pin
+        end = parse_line(line, places.kinds)
+        own = str(UNO.pin(pin)) if isinstance(part, Chip) else pin
         if end.device in places.present:
             ends = [(name, own), (end.device, str(end.pin))]
             _add_wire(ends, part.delays_usec.get(pin, 0.0), nets, delays)
@@ -207,8 +220,8 @@ def _model(name: str, part: Model, bench_dir: Path) -> ModelPlan:
     )
 
 
-def _contact(part: Button) -> ContactPlan:
-    line = parse_line(part.line)
+def _contact(part: Button, kinds: Mapping[str, BoardKind]) -> ContactPlan:
+    line = parse_line(part.line, kinds)
     return ContactPlan(
         board=line.device,
         pin=line.pin,
@@ -223,8 +236,8 @@ def _contact(part: Button) -> ContactPlan:
     )
 
 
-def _sensor(name: str, part: Sensor, bench_dir: Path) -> SensorPlan:
-    line = parse_line(part.line)
+def _sensor(name: str, part: Sensor, places: _Places) -> SensorPlan:
+    line = parse_line(part.line, places.kinds)
     return SensorPlan(
         board=line.device,
         pin=line.pin,
@@ -232,7 +245,7 @@ def _sensor(name: str, part: Sensor, bench_dir: Path) -> SensorPlan:
         low_volt=part.low_volt,
         high_volt=part.high_volt,
         hz=part.hz,
-        points=read_waveform(name, bench_dir / part.file) if part.file else [],
+        points=read_waveform(name, places.bench_dir / part.file) if part.file else [],
         noise_volt=part.noise_volt,
         seed=part.seed,
         rate_hz=part.rate_hz,
@@ -247,7 +260,7 @@ def _add_to_scene(
         plan.exposure_usec, plan.readout_usec = part.exposure_usec, part.readout_usec
         plan.noise, plan.seed = part.noise, part.seed
         return
-    line = parse_line(part.line)
+    line = parse_line(part.line, places.kinds)
     kind = LedPlan if isinstance(part, Led) else ServoPlan
     settings = {key: value for key, value in asdict(part).items() if key not in ("line", "scene")}
     control = places.control(line.device)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from mlink.bench import Bench
+from mlink_hil.board_kinds import kinds_of
 from mlink_hil.sim.plan import LED_AT, LED_SIZE
 from mlink_hil.wiring.lines import parse_line
 from mlink_hil.wiring.scene_parts import Led
@@ -36,8 +37,9 @@ class Light(NamedTuple):
 
 def lights(bench: Bench) -> list[Light]:
     """Return the LEDs of the bench's virtual scenes, of its table and of its device strings."""
+    kinds = kinds_of(bench.used_devices())
     found = [
-        Light(part.scene, str(parse_line(part.line)), part.at, part.size)
+        Light(part.scene, str(parse_line(part.line, kinds)), part.at, part.size)
         for part in read_parts(bench.tables.get(TABLE, {})).values()
         if isinstance(part, Led) and bench.device_spec(part.scene).startswith(f"{TABLE}:")
     ]

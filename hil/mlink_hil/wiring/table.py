@@ -14,8 +14,9 @@ import msgspec
 
 from mlink.bench.file import Places, Problems, convert, shown
 from mlink.catalog import nearest, proposal
+from mlink_hil.board_kinds import UNO, BoardKind, kinds_of
 from mlink_hil.wiring.circuit_parts import Board, Button, Chip, Model, Sensor, Wire
-from mlink_hil.wiring.lines import Line, parse_line, parse_pin
+from mlink_hil.wiring.lines import Line, parse_line
 from mlink_hil.wiring.part import Part
 from mlink_hil.wiring.scene_parts import Led, Scene, Servo
 
@@ -67,7 +68,7 @@ def check_table(
     for name, part in parts.items():
         _check_ends(name, part, chips, devices, where, problems)
     _check_lines(parts, devices, where, problems)
-    _check_delays(parts, where, problems)
+    _check_delays(parts, kinds_of(devices), where, problems)
     return [(each.where, each.what, each.remedy) for each in problems]
 
 
@@ -113,9 +114,10 @@ def _check_ends(
     problems: Problems,
 ) -> None:
     """Check that lines and scenes name devices or chips of the bench."""
+    kinds = kinds_of(devices)
     for key, text in part.lines().items():
         try:
-            device = parse_line(text).device
+            device = parse_line(text, kinds).device
         except ValueError as error:
             problems.add(where(name, key), str(error))
             continue
@@ -126,6 +128,11 @@ def _check_ends(
             problems.add(where(name, key), what, proposal(device, devices, "devices"))
         elif _is_scene(devices[device]):
             problems.add(where(name, key), f"{shown(device)} is a scene; scenes have no lines")
+        elif isinstance(part, Sensor):
+            inputs = kinds.get(device, UNO).analog_pins
+            if parse_line(text, kinds).pin not in inputs:
+                valid = f"(valid: A0 to A{len(inputs) - 1})"
+                problems.add(where(name, key), f"'{text}' is not an analog input {valid}")
     scenes = [device for device, spec in devices.items() if _is_scene(spec)]
     simulated = [device for device, spec in devices.items() if str(spec).startswith(f"{TABLE}:")]
     board = part.board_key()
@@ -159,10 +166,11 @@ def _check_lines(
     analog: dict[str, str] = {}
     others: dict[str, str] = {}
     described: dict[str, str] = {}
+    kinds = kinds_of(devices)
     for name, part in parts.items():
         for key, text in part.lines().items():
             try:
-                line = str(parse_line(text))
+                line = str(parse_line(text, kinds))
             except ValueError:
                 continue  # reported by _check_ends
             taken = analog if isinstance(part, Sensor) else others
@@ -179,9 +187,14 @@ def _check_lines(
             problems.add(where(name, "wires"), "nothing is wired to it")
 
 
-def _check_delays(parts: Mapping[str, Part], where: Places, problems: Problems) -> None:
+def _check_delays(
+    parts: Mapping[str, Part],
+    kinds: Mapping[str, BoardKind],
+    where: Places,
+    problems: Problems,
+) -> None:
     """Check that no delayed wire closes a loop, in which a level would circulate for ever."""
-    wires = [wire for name, part in parts.items() for wire in _connections(name, part)]
+    wires = [wire for name, part in parts.items() for wire in _connections(name, part, kinds)]
     nets: list[set[str]] = []
     for wire in sorted(wires, key=lambda wire: wire.delay_usec):
         touched = [net for net in nets if net & wire.ends]
@@ -199,22 +212,22 @@ class _Connection(NamedTuple):
     """Where its delay is in the table."""
 
 
-def _connections(name: str, part: Part) -> list[_Connection]:
+def _connections(name: str, part: Part, kinds: Mapping[str, BoardKind]) -> list[_Connection]:
     """Return the connections that a part makes; none when a line cannot be parsed."""
     try:
         match part:
             case Wire():
-                ends = {str(parse_line(end)) for end in part.ends}
+                ends = {str(parse_line(end, kinds)) for end in part.ends}
                 return [_Connection(ends, part.delay_usec, (name, "delay_usec"))]
             case Chip():
-                own = {pin: str(Line(name, parse_pin(pin))) for pin in part.wires}
+                own = {pin: str(Line(name, UNO.pin(pin))) for pin in part.wires}
             case Model():
                 own = {pin: f"{name}.{pin}" for pin in part.wires}
             case _:
                 return []
         return [
             _Connection(
-                {own[pin], str(parse_line(end))},
+                {own[pin], str(parse_line(end, kinds))},
                 part.delays_usec.get(pin, 0.0),
                 (name, "delays_usec", pin),
             )

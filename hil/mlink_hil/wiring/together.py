@@ -20,9 +20,9 @@ from mlink_hil.board_choice import (
     BoardChoice,
     board_endpoint,
     choose_board,
-    is_board,
     scene_endpoint,
 )
+from mlink_hil.board_kinds import kinds_of
 from mlink_hil.control.chip import ChipPlace
 from mlink_hil.control.lockstep import LockstepSimulation
 from mlink_hil.control.process import SimProcess
@@ -123,12 +123,12 @@ def _plan(
     log: logging.Logger,
 ) -> tuple[Layout, list[str], list[str]]:
     """Return what to simulate, and the names of boards and scenes; log which parts are left out."""
-    boards = [name for name, spec in specs.items() if is_board(spec)]
+    boards = kinds_of(specs)
     scenes = [name for name in specs if name not in boards]
     layout = lay_out(read_parts(table), boards, scenes, work_dir=work_dir, bench_dir=bench_dir)
     for note in layout.notes:
         log.info("%s", note)
-    return layout, boards, scenes
+    return layout, list(boards), scenes
 
 
 @contextmanager
@@ -172,6 +172,7 @@ def _board(name: str, choice: BoardChoice, part: Board, work_dir: Path) -> Board
         control=str(control_path(work_dir, name)),
         tty=str(work_dir / f"{name}.tty"),
         simulator=choice.simulator,
+        kind=choice.kind.name,
         firmware=str(choice.firmware or ""),
         firmware_name=NAME if choice.firmware == cached_path() else "",
         clock_ppm=choice.clock_ppm,

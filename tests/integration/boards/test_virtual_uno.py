@@ -319,12 +319,15 @@ def test_the_fallback_is_reported_in_one_line(tmp_path, monkeypatch, caplog):
     ("spec", "message"),
     [
         ("virtual:unno", "Did you mean 'virtual:uno'?"),
-        ("virtual:mega-2560-board", "Known: virtual:uno, virtual:scene"),
+        ("virtual:esp32-s3-wroom", "Known: virtual:uno, virtual:nano, virtual:mega, virtual:scene"),
         ("virtual:uno?simulater=protocol", "simulator=protocol"),
-        ("virtual:uno?firmware=grbl", "firmware=standard"),
+        ("virtual:uno?firmware=grbl", "there is no firmware 'grbl'"),
         ("virtual:uno?clock_ppm=fast", "clock_ppm=…"),
         ("virtual:uno?simulator=protocol&firmware=standard", "runs no firmware"),
         ("virtual:uno?simulator=qemu", "simulator=protocol"),
+        ("virtual:mega?simulator=protocol", "for virtual:uno only, not for virtual:mega"),
+        ("virtual:mega?firmware=standard", "for virtual:uno only, not for virtual:mega"),
+        ("virtual:nano?firmware=no/such.hex", "there is no firmware 'no/such.hex'"),
     ],
 )
 def test_an_unknown_virtual_device_is_refused_with_the_known_ones(tmp_path, spec, message):

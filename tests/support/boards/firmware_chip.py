@@ -17,6 +17,7 @@ from mlink_drivers.firmata.chip.messages import (
 )
 from mlink_drivers.firmata.wire.decode import Decoder
 from mlink_drivers.firmata.wire.protocol import Message, Sysex
+from mlink_hil.board_kinds import UNO, BoardKind
 from mlink_hil.uno import CLOCK_HZ
 from tests.support import ROOT
 
@@ -28,12 +29,12 @@ WRAP = 1 << 32
 
 
 class Chip:
-    """A simulated Uno with our firmware; `messages` holds what it sent and no test has taken."""
+    """A simulated board with our firmware; `messages` holds what it sent and no test has taken."""
 
-    def __init__(self, hex_file: Path = HEX) -> None:
+    def __init__(self, hex_file: Path = HEX, kind: BoardKind = UNO) -> None:
         from mlink_hil.sim.boards.avr_board import AvrBoard
 
-        self.board = AvrBoard(hex_file)
+        self.board = AvrBoard(hex_file, kind)
         self.decoder = Decoder()
         self.messages: list[Message | ExtensionMessage] = []
         self.arrivals: list[int] = []

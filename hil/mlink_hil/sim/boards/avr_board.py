@@ -1,4 +1,4 @@
-"""An Uno on the AVR simulator yasimavr; imported by the simulator's programs only.
+"""A board on the AVR simulator yasimavr; imported by the simulator's programs only.
 
 yasimavr's licence is the GPL. It runs in a process of its own behind a pseudo-terminal; neither the
 runtime nor a driver imports this file.
@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import yasimavr.lib.core as core
-from yasimavr.device_library import load_device
-from yasimavr.device_library.descriptors import DeviceDescriptor
 
 from mlink.errors import DeviceError
+from mlink_hil.board_kinds import UNO, BoardKind
+from mlink_hil.sim.boards.avr_chips import ADC_PINS, load_chip
+from mlink_hil.sim.boards.avr_parts import Multiplexer, TimerOutputs
 from mlink_hil.sim.boards.avr_probe import AvrProbe
 from mlink_hil.sim.boards.board import Board, BoardCrashed, Output, PinState
 from mlink_hil.sim.boards.elf import make_elf, read_firmware
-from mlink_hil.uno import CLOCK_HZ, PIN_COUNT, PORT_PINS, SUPPLY_VOLT, USER_PINS
+from mlink_hil.uno import CLOCK_HZ, SUPPLY_VOLT
 
-_MODEL = "atmega328"
-_FLASH_BYTES = 32 * 1024
 _FRAME_BITS = 10  # start, 8 data, stop
 _BAUD = 57_600
 _BOOT_SLICE = CLOCK_HZ // 1000
@@ -35,14 +34,6 @@ _DRIVER_ID = "WIRE"
 _RECEIVED_ID = "RECV"
 _UART_DATA = 0xA6
 """Address of UDR0 as yasimavr counts: 0xC6 of the data sheet less the 32 CPU registers."""
-_ADC_FACTORS = [1, 1, 2, 4, 8, 16, 32, 64]
-"""CPU cycles per clock of the analog-digital converter, by its prescaler bits ADPS.
-
-A workaround for two faults of yasimavr 0.1.6. (1) Its own list has seven entries, so that ADPS = 7,
-which every Arduino firmware uses, reads past the end of it: the duration of a conversion is then
-whatever the memory there holds, different in each process. (2) A conversion takes 26 clocks of the
-converter in place of 13, so these factors are half of those in the data sheet.
-"""
 
 
 class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
@@ -53,8 +44,8 @@ class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
     outside has the outer level.
     """
 
-    def __init__(self, on_port: Callable[[int, Output, bool], None]) -> None:
-        super().__init__(_DRIVER_ID, PIN_COUNT)
+    def __init__(self, pin_count: int, on_port: Callable[[int, Output, bool], None]) -> None:
+        super().__init__(_DRIVER_ID, pin_count)
         self._on_port = on_port
         self._port: dict[int, tuple[Output, bool]] = {}
         self.levels: dict[int, bool] = {}
@@ -62,12 +53,17 @@ class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
         """Pins driven through a resistor, such as a pull-up: an output of the board wins."""
         self.floating: set[int] = set()
         """Pins with an analog voltage: neither pull-up nor output of the board acts on them."""
+        self.timers: dict[int, bool] = {}
+        """Levels of the pins that a timer drives when they are outputs."""
 
     def override_gpio(self, index: int, controls: Any) -> Any:
         """Return what acts on a pin: the level from outside if there is one, else the port."""
         what, high = Output.NOTHING, bool(controls.drive)
         if controls.dir:
             what = Output.DRIVES
+            if index in self.timers:
+                high = self.timers[index]
+                controls = core.Pin.controls_t(1, int(high), False, False)
         elif controls.pull_up:
             what, high = Output.PULL_UP, True
         if self._port.get(index) != (what, high):
@@ -107,20 +103,12 @@ class _ReceivedByte(core.Peripheral):  # type: ignore[misc]  # untyped base
         """Do nothing: yasimavr's UART sends what is written."""
 
 
-def _load_device() -> Any:
-    """Return the simulated processor with the workaround for its analog-digital converter."""
-    # The library shares one description per model, so this change reaches load_device().
-    description = DeviceDescriptor.create_from_model(_MODEL)
-    config = description.peripherals["ADC"].class_descriptor.config
-    config["clk_ps_factors"] = _ADC_FACTORS
-    return load_device(_MODEL)
-
-
 class AvrBoard(Board):
-    """A firmware for the Uno on a simulated ATmega328 at 16 MHz.
+    """A firmware on a board's simulated processor at 16 MHz.
 
     Args:
         hex_file: The firmware, Intel hex or ELF.
+        kind: The board.
 
     Raises:
         DeviceError: The firmware cannot be read, or does not fit into the flash.
@@ -128,18 +116,19 @@ class AvrBoard(Board):
 
     simulator = "yasimavr"
 
-    def __init__(self, hex_file: Path) -> None:
+    def __init__(self, hex_file: Path, kind: BoardKind = UNO) -> None:
         super().__init__()
+        self.kind = kind
         self.firmware = hex_file.name
         core.global_logger().set_level(core.Logger.Level.Silent)
-        self._device = _load_device()
+        self._device = load_chip(kind.chip)
         self._device.logger().set_level(core.Logger.Level.Silent)
         self._loop = core.SimLoop(self._device)
         self._loop.set_fast_mode(True)
         self._next_timer = self._loop.cycle_manager().next_when
         self._cycle = int(self._loop.cycle())
-        self.probe = self._probe = AvrProbe(self._device, self._loop)
-        self._load(read_firmware(hex_file, largest=_FLASH_BYTES))
+        self.probe = self._probe = AvrProbe(self._device, self._loop, kind)
+        self._load(read_firmware(hex_file, largest=kind.flash_bytes))
         self._wait_to_receive: deque[int] = deque()
         self._receiving = False
         self._byte_leaves: int | None = None
@@ -167,7 +156,9 @@ class AvrBoard(Board):
 
     def _connect_serial(self) -> None:
         self._uart = core.IOCTL_UART("0")
-        self._device.find_pin(PORT_PINS[0]).set_external_state("H")  # an idle line is high
+        self._device.find_pin(self.kind.port_pins[0]).set_external_state(
+            "H"
+        )  # an idle line is high
         _, request = self._device.ctlreq(self._uart, core.CTLREQ_GET_SIGNAL)
         ids = core.UART.SignalId
         self._tx_start, self._tx_data = ids.TX_Start, ids.TX_Data
@@ -180,17 +171,22 @@ class AvrBoard(Board):
         self._hooks.append(hook)
 
     def _connect_pins(self) -> None:
-        self._pins = [self._device.find_pin(name) for name in PORT_PINS]
-        self._wiring = _Wiring(self._port_changed)
+        kind = self.kind
+        self._pins = [self._device.find_pin(name) for name in kind.port_pins]
+        self._wiring = _Wiring(kind.pin_count, self._port_changed)
         manager = self._device.pin_manager()
         manager.register_driver(self._wiring)
-        manager.add_mux_config(_DRIVER_ID, list(PORT_PINS), 1)
+        manager.add_mux_config(_DRIVER_ID, list(kind.port_pins), 1)
         self._digital_change = core.Wire.SignalId.DigitalChange
-        for pin in USER_PINS:
+        for pin in kind.user_pins:
             self._wiring.set_enabled(pin, True)
             hook = core.CallableSignalHook(self._pin_signal)
             self._pins[pin].signal().connect(hook, pin)
             self._hooks.append(hook)
+        numbers = {name: pin for pin, name in enumerate(kind.port_pins)}
+        self._timers = TimerOutputs(self._device, kind.chip, numbers, self._timer_output)
+        if kind.chip in ADC_PINS:
+            self._multiplexer = Multiplexer(self._device, kind.chip)
 
     # ------------------------------------------------------------------ callbacks of yasimavr
 
@@ -226,6 +222,13 @@ class AvrBoard(Board):
             if pin in self.halt_pins:
                 self.has_halted = True
                 self._probe.halt()
+
+    def _timer_output(self, pin: int, level: bool | None) -> None:
+        if level is None:
+            self._wiring.timers.pop(pin, None)
+        else:
+            self._wiring.timers[pin] = level
+        self._wiring.update_pin_state(pin)
 
     def _port_changed(self, pin: int, what: Output, level: bool) -> None:
         if self.on_output is not None:

@@ -12,11 +12,12 @@ from typing import Any
 import yasimavr.lib.core as core
 
 from mlink.errors import DeviceError
+from mlink_hil.board_kinds import BoardKind
 from mlink_hil.sim.boards.avr_registers import BYTES, WORDS
 
 _State = core.Device.State
-_IO, _RAM, _DATA_END, _FLASH_END = 0x20, 0x100, 0x900, 0x8000
-"""Where I/O registers and RAM begin in the data space (R0 to R31 are before), and its end."""
+_IO = 0x20
+"""Where I/O registers begin in the data space; R0 to R31 are before."""
 
 
 class AvrProbe:
@@ -25,9 +26,11 @@ class AvrProbe:
     Args:
         device: The processor.
         loop: Its simulation loop.
+        kind: The board.
     """
 
-    def __init__(self, device: Any, loop: Any) -> None:
+    def __init__(self, device: Any, loop: Any, kind: BoardKind) -> None:
+        self._kind = kind
         self._device = device
         self._loop = loop
         self._probe = core.DeviceDebugProbe()
@@ -126,19 +129,21 @@ class AvrProbe:
         Raises:
             DeviceError: The processor has no such memory.
         """
-        what, end = ("flash", _FLASH_END) if flash else ("data space", _DATA_END)
+        ram, data_end = self._kind.ram
+        what, end = ("flash", self._kind.flash_bytes) if flash else ("data space", data_end)
         if address < 0 or length < 1 or address + length > end:
             raise DeviceError(
                 f"the {what} has no {length} bytes at {address:#x} (valid: 0 to {end - 1:#x})",
-                remedy="RAM is 0x100 to 0x8ff of the data space; I/O registers are before it.",
+                remedy=f"RAM is {ram:#x} to {data_end - 1:#x} of the data space; I/O registers are "
+                "before it.",
             )
         with self._attached():
             if flash:
                 return bytes(self._probe.read_flash(address, length))
             # The library would read I/O registers as the processor does, with all effects of that.
-            found = bytes(self._byte(each) for each in range(address, min(address + length, _RAM)))
+            found = bytes(self._byte(each) for each in range(address, min(address + length, ram)))
             if left := length - len(found):
-                found += bytes(self._probe.read_data(max(address, _RAM), left))
+                found += bytes(self._probe.read_data(max(address, ram), left))
             return found
 
     def _byte(self, address: int) -> int:

@@ -1,4 +1,4 @@
-"""The interface of a simulated Uno.
+"""The interface of a simulated board.
 
 `AvrBoard` and `ProtocolBoard` simulate one; `WiredBoard` wraps one whose pins are wired to others.
 Everything above it, such as ports, sockets and real time, knows this interface only.
@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple, Protocol
+
+from mlink_hil.board_kinds import UNO, BoardKind
 
 RECEIVE_AHEAD = 64
 """Bytes accepted from the host beyond those on the wire: the buffer of the Uno's USB bridge."""
@@ -62,16 +64,17 @@ class Probe(Protocol):
 
 
 class Board(ABC):
-    """A simulated Uno, which runs only in `run_until` and `boot`.
+    """A simulated board, which runs only in `run_until` and `boot`.
 
     Set these callbacks before it runs: `on_byte(byte)` is called when a byte's stop bit has left
     the board, `on_edge(pin, level, cycle)` when the level of a pin has changed, and
     `on_output(pin, what, level, cycle)` when what the board itself does with a pin has changed.
-    Pins are 0 to 19 (14 is A0), cycles are those of the board's 16 MHz clock.
+    Pins are numbered as on the board, cycles are those of the board's 16 MHz clock.
     """
 
     simulator: str
     firmware: str
+    kind: BoardKind = UNO
     bytes_in: int = 0
     """Bytes fed to the board."""
     bytes_out: int = 0
@@ -166,7 +169,7 @@ class Board(ABC):
         """Put an analog voltage on a pin, or release it.
 
         Args:
-            pin: Its number, 14 to 19.
+            pin: Its number, that of an analog input.
             volts: 0 to 5 V; None releases it.
         """
 

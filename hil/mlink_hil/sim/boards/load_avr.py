@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlink.errors import DeviceError
+from mlink_hil.board_kinds import UNO, BoardKind
 from mlink_hil.sim.boards.board import Board
 
 
-def load_avr_board(firmware: Path, firmware_name: str = "") -> Board:
+def load_avr_board(firmware: Path, firmware_name: str = "", kind: BoardKind = UNO) -> Board:
     """Return a simulated board with a firmware.
 
     Args:
         firmware: Intel hex or ELF file.
         firmware_name: Name to report; by default the file's.
+        kind: The board.
 
     Raises:
         DeviceError: yasimavr cannot be imported, or the firmware cannot be loaded.
@@ -25,6 +27,6 @@ def load_avr_board(firmware: Path, firmware_name: str = "") -> Board:
             f"the AVR simulator cannot be loaded: {error}",
             remedy="pip install 'mlink-hil[sim]' (it needs g++ and libelf-dev)",
         ) from error
-    board = AvrBoard(firmware)
+    board = AvrBoard(firmware, kind)
     board.firmware = firmware_name or board.firmware
     return board

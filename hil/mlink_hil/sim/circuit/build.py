@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from mlink_hil.board_kinds import KINDS
 from mlink_hil.sim.boards.board import Board
 from mlink_hil.sim.boards.load_avr import load_avr_board
 from mlink_hil.sim.boards.protocol_board import ProtocolBoard
@@ -114,4 +115,4 @@ def make_board(plan: BoardPlan) -> Board:
     """
     if plan.simulator == "protocol":
         return ProtocolBoard()
-    return load_avr_board(Path(plan.firmware), plan.firmware_name)
+    return load_avr_board(Path(plan.firmware), plan.firmware_name, KINDS[plan.kind])

@@ -29,6 +29,7 @@ class WiredBoard(Board):
         super().__init__()
         self.simulator = node.board.simulator
         self.firmware = node.board.firmware
+        self.kind = node.board.kind
         self.probe = node.board.probe
 
     def connect(self, pin: int, net: Net) -> None:

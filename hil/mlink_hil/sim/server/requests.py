@@ -14,7 +14,7 @@ from mlink_hil.sim.boards.faults import BoardFaults
 from mlink_hil.sim.server.control_server import Client, ControlServer
 from mlink_hil.sim.server.pacer import Pacer
 from mlink_hil.sim.server.pty_port import Port
-from mlink_hil.uno import ANALOG_COUNT, CLOCK_HZ, FIRST_ANALOG, PIN_COUNT, SERIAL_PINS, SUPPLY_VOLT
+from mlink_hil.uno import CLOCK_HZ, SUPPLY_VOLT
 
 
 class BoardTime(Protocol):
@@ -72,7 +72,7 @@ class Requests:
         self.quit_asked = False
         """A client has asked the program to end."""
         self.faults = BoardFaults(board, time.skew)
-        self._edges = [0] * PIN_COUNT
+        self._edges = [0] * board.kind.pin_count
         """Number of edges of each pin so far."""
 
     def on_edge(self, pin: int, level: bool, cycle: int) -> None:
@@ -95,14 +95,14 @@ class Requests:
         """
         match request:
             case messages.Drive(pin=pin, level=level):
-                _check_pin(pin)
-                if pin in SERIAL_PINS:
+                self._check_pin(pin)
+                if pin in self._board.kind.serial_pins:
                     raise DeviceError(f"pin {pin} is the serial line and cannot be driven")
                 before = self._board.read(pin).level
                 self.faults.drive(pin, level)
                 return self._changed(pin, before)
             case messages.Analog(pin=channel, volts=volts):
-                pin = _check_analog(channel, volts)
+                pin = self._check_analog(channel, volts)
                 before = self._board.read(pin).level
                 self._board.set_voltage(pin, volts)
                 return self._changed(pin, before)
@@ -110,13 +110,13 @@ class Requests:
                 return self._read(pin)
             case messages.Watch(pins=pins, wake=wake):
                 for pin in pins:
-                    _check_pin(pin)
+                    self._check_pin(pin)
                 client.watched, client.wakes = frozenset(pins), wake
                 return messages.WatchReply(pins=sorted(client.watched))
             case messages.Halt(pins=pins):
                 for pin in pins:
-                    _check_pin(pin)
-                    if pin in SERIAL_PINS:
+                    self._check_pin(pin)
+                    if pin in self._board.kind.serial_pins:
                         raise DeviceError(
                             f"pin {pin} is the serial line, whose edges are not reported",
                             remedy="Choose another pin, or step to what its bytes cause.",
@@ -149,7 +149,7 @@ class Requests:
             case messages.Plug():
                 self._port.plug()  # the program then boots the board
             case messages.Stick(pin=pin):
-                _check_pin(pin)
+                self._check_pin(pin)
                 before = self._board.read(pin).level
                 self.faults.carry_out(request)
                 return self._changed(pin, before)
@@ -190,7 +190,7 @@ class Requests:
         )
 
     def _read(self, pin: int) -> messages.ReadReply:
-        _check_pin(pin)
+        self._check_pin(pin)
         state = self._board.read(pin)
         return messages.ReadReply(
             pin=pin,
@@ -222,18 +222,21 @@ class Requests:
             scheduling=self._scheduling,
         )
 
+    def _check_pin(self, pin: int) -> None:
+        kind = self._board.kind
+        if not 0 <= pin < kind.pin_count:
+            inputs = kind.analog_pins
+            raise DeviceError(
+                f"{kind.title} has no pin {pin} (valid: 0 to {kind.pin_count - 1})",
+                remedy=f"{inputs[0]} to {inputs[-1]} are A0 to A{len(inputs) - 1}.",
+            )
 
-def _check_pin(pin: int) -> None:
-    if not 0 <= pin < PIN_COUNT:
-        raise DeviceError(
-            f"an Uno has no pin {pin} (valid: 0 to 19)", remedy="14 to 19 are A0 to A5."
-        )
-
-
-def _check_analog(channel: int, volts: float | None) -> int:
-    """Return the pin of an analog input; DeviceError for a wrong channel or voltage."""
-    if not 0 <= channel < ANALOG_COUNT:
-        raise DeviceError(f"an Uno has no analog input A{channel} (valid: A0 to A5)")
-    if volts is not None and not (math.isfinite(volts) and 0 <= volts <= SUPPLY_VOLT):
-        raise DeviceError(f"{volts} V cannot be put on a pin (valid: 0 to 5, or null)")
-    return FIRST_ANALOG + channel
+    def _check_analog(self, channel: int, volts: float | None) -> int:
+        """Return the pin of an analog input; DeviceError for a wrong channel or voltage."""
+        kind = self._board.kind
+        if not 0 <= channel < len(kind.analog_pins):
+            valid = f"(valid: A0 to A{len(kind.analog_pins) - 1})"
+            raise DeviceError(f"{kind.title} has no analog input A{channel} {valid}")
+        if volts is not None and not (math.isfinite(volts) and 0 <= volts <= SUPPLY_VOLT):
+            raise DeviceError(f"{volts} V cannot be put on a pin (valid: 0 to 5, or null)")
+        return kind.analog_pins[channel]

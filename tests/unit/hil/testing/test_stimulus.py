@@ -96,7 +96,7 @@ def test_a_level_is_the_pins_own_or_what_was_last_reported(bench):
 def test_at_the_start_wired_lines_are_released_and_devices_without_a_socket_are_left_out(
     bench, tmp_path
 ):
-    bench.stimulus.connect(tmp_path, ["due", "eye"])
+    bench.stimulus.connect(tmp_path, ["due", "eye"], {})
     assert bench.driven == [("tester", 4, None)]
     bench.stimulus.close()
     assert bench.boards == {}

@@ -124,7 +124,6 @@ def test_the_limits_themselves_are_valid(kind: str, settings: dict[str, Any], fo
         ("sensor", {"waveform": "file"}, "file", "and that needs a file"),
         ("sensor", {"file": "wave.csv"}, "file", 'needs waveform = "file"'),
         ("sensor", {"waveform": "file", "file": "no.csv"}, "file", "there is no file"),
-        ("sensor", {"line": "uno.7"}, "line", "'uno.7' is not an analog input"),
         ("wire", {"ends": []}, "ends", "at least two ends"),
         ("wire", {"ends": ["uno.4", "uno.4"]}, "ends", "they differ"),
         ("wire", {"delay_usec": -1}, "delay_usec", "0 to 1 s"),

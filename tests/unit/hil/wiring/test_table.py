@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from mlink.bench import load_bench
 from mlink.cli import app
 from mlink.errors import BenchError
+from mlink_hil.board_kinds import UNO
 from mlink_hil.wiring.layout import lay_out
 from mlink_hil.wiring.lights import lights
 from mlink_hil.wiring.table import read_parts
@@ -88,7 +89,7 @@ def test_a_table_of_all_kinds_of_parts_is_valid(tmp_path: Path) -> None:
 
 def test_the_parts_become_plans_of_what_is_wired(tmp_path: Path) -> None:
     parts = read_parts(load_bench(write_bench(tmp_path, GOOD)).tables["virtual"])
-    layout = lay_out(parts, ["uno"], ["eye"], work_dir=Path("/run/x"), bench_dir=tmp_path)
+    layout = lay_out(parts, {"uno": UNO}, ["eye"], work_dir=Path("/run/x"), bench_dir=tmp_path)
     assert not layout.notes
     assert layout.wired_boards == ["uno"]
     assert [board.name for board in layout.circuit.boards] == ["dut"]  # boards are added later
@@ -115,7 +116,7 @@ delay_usec = 250
 
 def test_a_wire_with_a_delay_lies_between_two_nets(tmp_path: Path) -> None:
     parts = read_parts(load_bench(write_bench(tmp_path, LATE)).tables["virtual"])
-    layout = lay_out(parts, ["uno"], [], work_dir=tmp_path, bench_dir=tmp_path)
+    layout = lay_out(parts, {"uno": UNO}, [], work_dir=tmp_path, bench_dir=tmp_path)
     assert layout.wired_boards == ["uno"]
     assert layout.circuit.nets == [[("uno", "4")], [("uno", "10")]]
     (delay,) = layout.circuit.delays
@@ -128,7 +129,7 @@ def test_a_wire_of_a_chip_can_have_a_delay_of_its_own(tmp_path: Path) -> None:
     )
     text += "delays_usec = { 3 = 7.5 }\nclock_ppm = 30\nphase_usec = 400\n"
     parts = read_parts(load_bench(write_bench(tmp_path, text)).tables["virtual"])
-    circuit = lay_out(parts, ["uno"], [], work_dir=tmp_path, bench_dir=tmp_path).circuit
+    circuit = lay_out(parts, {"uno": UNO}, [], work_dir=tmp_path, bench_dir=tmp_path).circuit
     assert circuit.nets == [[("c", "2"), ("uno", "4")], [("c", "3")], [("uno", "5")]]
     (delay,) = circuit.delays
     assert (delay.ends, delay.delay_usec) == ((("c", "3"), ("uno", "5")), 7.5)
@@ -154,7 +155,7 @@ def test_a_delayed_wire_in_a_ring_is_refused(other: str, tmp_path: Path) -> None
 
 def test_parts_at_real_devices_are_left_out_with_a_note(tmp_path: Path) -> None:
     parts = read_parts(load_bench(write_bench(tmp_path, GOOD)).tables["virtual"])
-    layout = lay_out(parts, [], ["eye"], work_dir=tmp_path, bench_dir=tmp_path)
+    layout = lay_out(parts, {}, ["eye"], work_dir=tmp_path, bench_dir=tmp_path)
     assert list(layout.scenes) == ["eye"]
     assert not layout.scenes["eye"].items
     assert not layout.circuit.boards
@@ -208,7 +209,7 @@ def test_a_part_that_is_left_out_does_not_take_a_board_of_its_name_along(tmp_pat
     text = "[virtual.uno]\ntype = 'led'\nline = 'uno.8'\nscene = 'eye'\n"
     text += "[virtual.finger]\ntype = 'button'\nline = 'uno.7'\n"
     parts = read_parts(load_bench(write_bench(tmp_path, text)).tables["virtual"])
-    layout = lay_out(parts, ["uno"], [], work_dir=tmp_path, bench_dir=tmp_path)
+    layout = lay_out(parts, {"uno": UNO}, [], work_dir=tmp_path, bench_dir=tmp_path)
     assert len(layout.notes) == 1
     assert [contact.board for contact in layout.circuit.contacts] == ["uno"]
 
