@@ -27,6 +27,11 @@ _ENOUGH_MEMORY = 1 << 30
 """Bytes: each subscription to frames may queue 256 MB."""
 _GOOD_LATENCY_MSEC = 1
 _VIDEO_CLASS = "0e"
+_BOARD_VENDORS = "2341|2a03|1a86|0403|10c4|16c0|239a|2e8a"
+"""USB vendors, as a udev pattern: Arduino (two), CH340, FTDI, CP210x, Teensy, Adafruit, Pico."""
+_CH340 = "1a86/7523"
+_RULES = "/etc/udev/rules.d"
+_RELOAD = "sudo udevadm control --reload, then plug the board in again"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +50,11 @@ class Machine:
 
     sys: Path = Path("/sys")
     dev: Path = Path("/dev")
+    proc: Path = Path("/proc")
+    udev_rules: tuple[Path, ...] = tuple(
+        Path(root, "udev/rules.d") for root in ("/etc", "/run", "/usr/lib", "/lib")
+    )
+    """Folders of rules; a file hides those of its name in later folders."""
     set_fifo: Callable[[], None] | None = None
     """Requests SCHED_FIFO for the calling thread; raises PermissionError when it is refused."""
     rtkit_priority: Callable[[], int] = rtkit.highest_priority
@@ -63,6 +73,8 @@ def examine(machine: Machine | None = None) -> list[Finding]:
         _usb_power(here),
         _latency_timer(here),
         *_groups(here),
+        _modem_manager(here),
+        _brltty(here),
         _available_memory(here),
         _simulator(here),
     ]
@@ -224,6 +236,49 @@ def _my_groups() -> set[str]:
         except KeyError:  # a group without a name, as in containers
             continue
     return names
+
+
+def _modem_manager(here: Machine) -> Finding | None:
+    """Find the service that opens new serial ports and writes modem commands to them."""
+    if not any(_read(comm) == "ModemManager" for comm in here.proc.glob("[0-9]*/comm")):
+        return None
+    check = "ModemManager"
+    if any("ID_MM_DEVICE_IGNORE" in text and "1a86" in text for text in _rules(here).values()):
+        return Finding(check=check, state="good", found="runs, and a udev rule keeps it off boards")
+    rule = f'SUBSYSTEM=="usb", ATTR{{idVendor}}=="{_BOARD_VENDORS}", ENV{{ID_MM_DEVICE_IGNORE}}="1"'
+    return Finding(
+        check=check,
+        state="better",
+        found="runs: it may hold a board's port for seconds after the board is plugged in",
+        remedy=f"echo '{rule}' | sudo tee {_RULES}/70-mlink-boards.rules; {_RELOAD}",
+    )
+
+
+def _brltty(here: Machine) -> Finding | None:
+    """Find the rules by which a driver of Braille displays takes the ports of CH340 chips."""
+    taking = [
+        name for name, text in _rules(here).items() if "brltty" in name and _CH340 in text.lower()
+    ]
+    if not taking:
+        return None
+    links = " && ".join(f"sudo ln -sf /dev/null {_RULES}/{shlex.quote(name)}" for name in taking)
+    return Finding(
+        check="brltty",
+        state="bad",
+        found="takes the ports of boards with a CH340 chip, as if they were Braille displays",
+        remedy=f"{links}; {_RELOAD} (not when a Braille display is in use here)",
+    )
+
+
+def _rules(here: Machine) -> dict[str, str]:
+    """Return the text of each udev rules file that is in effect, without comments, by name."""
+    texts: dict[str, str] = {}
+    for folder in here.udev_rules:
+        for file in sorted(folder.glob("*.rules")):
+            if file.name not in texts:
+                lines = _read(file).splitlines()
+                texts[file.name] = "\n".join(each for each in lines if not each.startswith("#"))
+    return texts
 
 
 def _available_memory(here: Machine) -> Finding:

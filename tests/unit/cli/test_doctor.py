@@ -27,6 +27,8 @@ def findings(tmp_path, **options):
     defaults = {
         "sys": tmp_path / "sys",
         "dev": tmp_path / "dev",
+        "proc": tmp_path / "proc",
+        "udev_rules": (tmp_path / "etc", tmp_path / "lib"),
         "set_fifo": lambda: None,
         "rtkit_priority": no_rtkit,
         "groups": lambda: {"dialout", "video"},
@@ -111,7 +113,33 @@ def test_slow_ftdi_chips_are_found(tmp_path):
 
 def test_what_the_machine_does_not_have_is_not_mentioned(tmp_path):
     found = findings(tmp_path)
-    assert not {"processor speed", "USB power saving", "FTDI latency"} & set(found)
+    absent = {"processor speed", "USB power saving", "FTDI latency", "ModemManager", "brltty"}
+    assert not absent & set(found)
+
+
+def test_modem_manager_is_found_until_a_rule_keeps_it_off_boards(tmp_path):
+    write(tmp_path / "proc/7/comm", "ModemManager")
+    write(tmp_path / "lib/77-mm.rules", '# 1a86 and ENV{ID_MM_DEVICE_IGNORE}="1" in a comment')
+    found = findings(tmp_path)["ModemManager"]
+    assert found.state == "better"
+    rule = found.remedy.split("'")[1]
+    assert 'ENV{ID_MM_DEVICE_IGNORE}="1"' in rule
+    assert "sudo tee /etc/udev/rules.d/70-mlink-boards.rules" in found.remedy
+    write(tmp_path / "etc/70-mlink-boards.rules", rule)
+    found = findings(tmp_path)["ModemManager"]
+    assert (found.state, found.remedy) == ("good", "")
+
+
+def test_brltty_is_found_where_its_rules_take_ch340_chips(tmp_path):
+    write(tmp_path / "lib/85-brltty.rules", '# ENV{PRODUCT}=="1a86/7523/*"')
+    assert "brltty" not in findings(tmp_path)  # a distribution has switched the line off
+    write(tmp_path / "lib/85-brltty.rules", 'ENV{PRODUCT}=="1a86/7523/*", ENV{X}="bm"')
+    found = findings(tmp_path)["brltty"]
+    assert found.state == "bad"
+    assert "sudo ln -sf /dev/null /etc/udev/rules.d/85-brltty.rules" in found.remedy
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/85-brltty.rules").symlink_to("/dev/null")
+    assert "brltty" not in findings(tmp_path)
 
 
 def test_a_missing_group_is_bad_and_root_needs_none(tmp_path):
