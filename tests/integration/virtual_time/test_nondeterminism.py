@@ -16,6 +16,7 @@ import datetime as dt
 import multiprocessing
 import os
 import pickle
+import queue
 import random
 import secrets
 import subprocess
@@ -85,6 +86,33 @@ def run():
     secrets.token_hex(3)  # secrets.token_hex()
     uuid.uuid4()  # uuid.uuid4()
     uuid.uuid5(uuid.NAMESPACE_DNS, "x")
+    os.times()  # os.times()
+    np.datetime64("now")  # numpy.datetime64('now')
+    np.datetime64("Today", "D")  # numpy.datetime64('Today')
+    assert type(np.datetime64("2020-01-01", "D")) is np.datetime64
+    assert np.issubdtype(np.array(["2020"], dtype="M8[D]").dtype, np.datetime64)
+    assert np.datetime64.__module__ == "numpy" and np.datetime64.__doc__
+    assert pickle.loads(pickle.dumps(np.datetime64)) is np.datetime64
+    assert pickle.loads(pickle.dumps(np.datetime64(1, "s"))) == np.datetime64(1, "s")
+    try:
+        np.datetime64("rubbish")
+    except ValueError as error:
+        assert "rubbish" in str(error)
+    event = threading.Event()
+    assert not event.wait(0.001)  # Event.wait() with a time limit
+    assert not event.wait(timeout=0)
+    event.set()
+    assert event.wait(5)
+    with (condition := threading.Condition()):
+        condition.wait(0.001)  # Condition.wait() with a time limit
+        condition.wait_for(lambda: False, 0.001)  # Condition.wait_for() with a time limit
+    threading.Semaphore(0).acquire(timeout=0.001)  # Semaphore.acquire() with a time limit
+    for items in (queue.Queue(1), queue.SimpleQueue()):
+        items.put(1)
+        assert items.get(timeout=5) == 1
+    empty(lambda: queue.Queue().get(timeout=0.001))  # Queue.get() with a time limit
+    empty(lambda: queue.SimpleQueue().get(timeout=0.001))  # SimpleQueue.get() with a time limit
+    empty(queue.Queue().get_nowait)
     threading.Thread(target=len, args=("",)).start()  # a thread
     threading.Timer(0, len, [""]).start()  # a thread
     with ThreadPoolExecutor(1) as pool:
@@ -100,6 +128,13 @@ def run():
     syl.wait(100)
     assert syl.time_since_start_usec() == 100_000
     print("order:", *{str(number) for number in range(20)})
+
+def empty(get):
+    try:
+        get()
+    except queue.Empty:
+        return
+    raise AssertionError
 
 def now_from_c():
     return time.clock_gettime(time.CLOCK_REALTIME)  # time.clock_gettime()
@@ -167,7 +202,7 @@ def test_each_line_is_named_once_in_output_log_and_hints_and_values_stay(folder:
     wanted = expected(folder, "loop.py", "helper.py")
     found = warned(first.stdout)
     check(found, wanted)
-    assert "loop.py:35: time.time() reads the machine's clock: use syl.time_since" in first.stdout
+    assert "loop.py:36: time.time() reads the machine's clock: use syl.time_since" in first.stdout
     (made,) = (folder / "out").iterdir()
     log = (made / "run.log").read_text()
     with recording.open(made) as opened:

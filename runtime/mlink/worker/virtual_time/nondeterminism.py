@@ -13,6 +13,7 @@ import functools
 import gc
 import importlib
 import os
+import queue
 import random
 import secrets
 import subprocess
@@ -27,6 +28,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+import numpy
 import numpy.random.bit_generator
 import numpy.random.mtrand
 
@@ -37,6 +39,10 @@ Applies = Callable[[tuple[Any, ...], dict[str, Any]], bool]
 
 _CLOCK = "reads the machine's clock: use syl.time_since_start_usec()"
 _SLEEP = "lets no virtual time pass, and nothing is handled meanwhile: use syl.wait() or wait_sec()"
+_WAIT = (
+    "waits in the machine's time: no virtual time passes, and nothing is handled meanwhile; use "
+    "syl.wait() or syl.await_data(), and ask without a time limit"
+)
 _BESIDE = (
     "runs beside virtual time, at the machine's own pace: compute in the script itself, in on_data "
     "or syl.schedule_delayed_call()"
@@ -64,6 +70,8 @@ _CLASS_CLOCKS = (
     (datetime.datetime, "utcnow"),
     (datetime.date, "today"),
 )
+_NOW_TEXTS = ("now", "today")
+"""Texts for which numpy.datetime64 takes the present, in small or capital letters."""
 _NOT_DRAWN = ("seed", "getstate", "setstate", "get_state", "set_state")
 _PROCESSES = ("fork", "forkpty", "system", "posix_spawn", "posix_spawnp")
 
@@ -129,12 +137,71 @@ class NondeterminismWatch:
             self._replace(time, name, f"time.{name}() {_CLOCK}")
         for name, place in _CLOCKS_WITHOUT_TIME.items():
             self._replace(time, name, f"time.{name}() {_CLOCK}", applies=_without(place, "t"))
+        self._replace(os, "times", f"os.times() {_CLOCK}")
+        self._replace_datetime64()
         self._replace(time, "sleep", f"time.sleep() {_SLEEP}")
+        self._replace_waits()
         self._replace_starts()
         self._replace_chance()
         for cls, name in _CLASS_CLOCKS:
             self._replace_in_class(cls, name)
         self._replace_imported()
+
+    def _replace_datetime64(self) -> None:
+        """Note numpy.datetime64("now"), by a class of the class whose calls are noted.
+
+        The class stays the same one, as in `_replace_in_class`; a call of a class that is made in C
+        is not found in its table. The class of an object is the last part of an object's head.
+        """
+        watch = self
+
+        class Datetime64Calls(type):
+            __module__ = vars(type)["__module__"]  # else it is that of numpy.datetime64 too
+
+            def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+                text = args[0] if args else None
+                text = text.decode(errors="replace") if isinstance(text, bytes) else text
+                if isinstance(text, str) and text.strip().lower() in _NOW_TEXTS:
+                    what = f"numpy.datetime64({text!r}) {_CLOCK}"
+                    watch._note(what, sys._getframe(1))
+                return super().__call__(*args, **kwargs)
+
+        pointer = ctypes.sizeof(ctypes.c_void_p)
+        place = id(numpy.datetime64) + object.__basicsize__ - pointer
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(Datetime64Calls))
+        ctypes.c_void_p.from_address(place).value = id(Datetime64Calls)
+
+    def _replace_waits(self) -> None:
+        """Note waits with a time limit for what a thread does: of events, conditions and queues.
+
+        Those of Python's library end in two functions; what has to wait for nothing is not noted.
+        """
+        wait, get = threading.Condition.wait, queue.SimpleQueue.get
+
+        @functools.wraps(wait)
+        def wait_and_note(condition: threading.Condition, timeout: float | None = None) -> bool:
+            if timeout is not None and timeout > 0:
+                self._note_wait("Condition.wait", sys._getframe(1))
+            return wait(condition, timeout)
+
+        @functools.wraps(get)
+        def get_and_note(
+            items: queue.SimpleQueue[Any], block: bool = True, timeout: float | None = None
+        ) -> Any:
+            if block and timeout is not None and timeout > 0 and items.empty():
+                self._note_wait("SimpleQueue.get", sys._getframe(1))
+            return get(items, block, timeout)
+
+        threading.Condition.wait = wait_and_note  # type: ignore[method-assign, assignment]
+        (table,) = gc.get_referents(queue.SimpleQueue.__dict__)
+        table["get"] = get_and_note
+        ctypes.pythonapi.PyType_Modified(ctypes.py_object(queue.SimpleQueue))
+
+    def _note_wait(self, name: str, frame: FrameType | None) -> None:
+        """Note a wait by the function of Python's library that the user's code has called."""
+        while frame is not None and is_library(frame.f_code.co_filename):
+            name, frame = frame.f_code.co_qualname, frame.f_back
+        self._note(f"{name}() with a time limit {_WAIT}", frame)
 
     def _replace_starts(self) -> None:
         """Replace what starts threads and processes, and what Python's library starts them by."""
