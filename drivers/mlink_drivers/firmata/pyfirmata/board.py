@@ -28,6 +28,7 @@ from mlink_drivers.firmata.wire.protocol import (
     PROTOCOL_VERSION,
     AnalogValue,
     DigitalPort,
+    ExtendedAnalog,
     Message,
     Oversized,
     PinMode,
@@ -280,9 +281,10 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         """Pass a message to a script's handler, or else to the pins."""
         if self._command_handlers and self._call_handler(message):
             return
-        if isinstance(message, AnalogValue):
-            if self._sampling and message.channel < len(self.analog):
-                pin = self.analog[message.channel]
+        if isinstance(message, AnalogValue | ExtendedAnalog):
+            channel = message.channel if isinstance(message, AnalogValue) else message.pin
+            if self._sampling and channel < len(self.analog):
+                pin = self.analog[channel]
                 if pin.reporting:
                     pin.take_analog(message.value, arrival_ns)
         elif isinstance(message, DigitalPort):

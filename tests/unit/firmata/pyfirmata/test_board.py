@@ -70,9 +70,10 @@ def test_an_iterator_switches_sampling_on_and_ends_with_the_board(scripted):
     button, calls = board.get_pin("d:2:u"), Recorder()
     button.register_callback(calls)
     button.enable_reporting()
-    calls.wait([False])
+    scripted.wait_for(b"\xd0\x01")
     scripted.set_pin(2, 1)
-    calls.wait([False, True])
+    with calls.changed:  # the first False may arrive before the callback is registered
+        assert calls.changed.wait_for(lambda: calls[-1:] == [True], 5), calls
     board.exit()
     iterator.join(5)
     assert not iterator.is_alive()
@@ -142,6 +143,22 @@ def test_b2_any_capability_layout_makes_pins_under_their_own_numbers(board):
         board.get_pin("d:0:o")
     with pytest.raises(pyfirmata2.InvalidPinDefError):
         board.get_pin("d:20:o")
+
+
+def test_analog_channels_above_15_have_values_and_callbacks():
+    """A board sends them in sysex 6F: the other message has 4 bits for the channel."""
+    pins = tuple({0: 1, 1: 1, 2: 10} for _ in range(20))
+    with ScriptedBoard(pins=pins) as scripted, Board(scripted.path) as board:
+        last, calls = board.get_pin("a:19:i"), Recorder()
+        assert last.read() is None  # before the first value
+        last.register_callback(calls)
+        board.samplingOn(10)
+        scripted.wait_for(sysex(0x64, (19, 1)))
+        scripted.send(sysex(0x6F, (19, 0x7F, 7)))
+        calls.wait([1.0])
+        assert (last.read(), last.raw) == (1.0, 1023)
+        board.samplingOff()
+        scripted.wait_for(sysex(0x64, (19, 0)))
 
 
 def test_b3_servo_and_pwm_work_on_pins_above_15():
