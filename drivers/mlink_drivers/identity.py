@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -155,6 +155,7 @@ def _by_firmware(spec: str, rest: str, ports: Ports, ask: AskFirmware | None) ->
         raise DeviceError(f"'{spec}': no Firmata driver is available to ask for the firmware")
     fitting: list[PortIdentity] = []
     answers: list[str] = []
+    remedies: list[str] = []
     for port in ports():
         if port.vendor_id is None:
             continue  # any device may be at a built-in port, and must not receive bytes unasked
@@ -162,11 +163,12 @@ def _by_firmware(spec: str, rest: str, ports: Ports, ask: AskFirmware | None) ->
             firmware = ask(port.address)
         except DeviceError as error:
             answers.append(f"{port.address}: {error.message}")
+            remedies.append(error.remedy)
             continue
         answers.append(f"{port.address}: {firmware}")
         if _plain(wanted) in ("", _plain(firmware)):
             fitting.append(port)
-    return _only(spec, fitting, ports, lambda: "; ".join(answers)).address
+    return _only(spec, fitting, ports, lambda: "; ".join(answers), remedies).address
 
 
 def _plain(firmware: str) -> str:
@@ -175,7 +177,11 @@ def _plain(firmware: str) -> str:
 
 
 def _only(
-    spec: str, fitting: list[PortIdentity], ports: Ports, explain: Callable[[], str]
+    spec: str,
+    fitting: list[PortIdentity],
+    ports: Ports,
+    explain: Callable[[], str],
+    remedies: Sequence[str] = (),
 ) -> PortIdentity:
     if len(fitting) == 1:
         return fitting[0]
@@ -188,7 +194,15 @@ def _only(
     detail = explain()
     raise DeviceError(
         f"no board fits '{spec}'" + (f" ({detail})" if detail else ""),
-        remedy=f"Plug the board in, or correct the device; present: {seen}.",
+        remedy=" ".join(
+            filter(
+                None,
+                (
+                    f"Plug the board in, or correct the device; present: {seen}.",
+                    *dict.fromkeys(remedies),
+                ),
+            )
+        ),
     )
 
 

@@ -27,7 +27,7 @@ from mlink_drivers.firmata.console_values import LatestValues
 from mlink_drivers.firmata.lines.commands import LineCommands
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.link.open import open_transport
-from mlink_drivers.firmata.link.probe import ask_firmware
+from mlink_drivers.firmata.link.probe import FirmwareQueries
 from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE
 from mlink_drivers.firmata.wire import encode
@@ -125,7 +125,9 @@ class BoardConsole(ClosesOnExit):
             on_restarted=self._on_restarted,
             on_other=self._on_other,
         )
-        address = resolve(spec, ask=ask_firmware)
+        queries = FirmwareQueries(baud_rate)
+        address = resolve(spec, ask=queries)
+        baud_rate = queries.baud_rate(address)
         self._session = Session(open_transport(address, baud_rate), self._readings, name=name)
         self._session.connect()
         self._session.send(encode.sampling_interval(SAMPLING_MSEC))

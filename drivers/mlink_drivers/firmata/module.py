@@ -22,7 +22,7 @@ from mlink_drivers.firmata.lines.rows import (
 )
 from mlink_drivers.firmata.link.local import LocalTransport
 from mlink_drivers.firmata.link.open import open_transport
-from mlink_drivers.firmata.link.probe import ask_firmware
+from mlink_drivers.firmata.link.probe import FirmwareQueries
 from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.link.transport import DeviceLostError
 from mlink_drivers.firmata.wire import encode
@@ -61,8 +61,15 @@ class FirmataModule(Module[FirmataSettings]):
             DeviceError: The board cannot be opened or does not match the settings.
         """
         spec, device = self._address()
-        address = resolve(spec, ask=ask_firmware)
         settings, outputs, clock = self.settings, self.context.outputs, self.context.clock
+        queries = FirmwareQueries(settings.baud_rate)
+        address = resolve(spec, ask=queries)
+        if (baud_rate := queries.baud_rate(address)) != settings.baud_rate:
+            self.log.warning(
+                "%s answers at %d baud, not at %d; set baud_rate = %d to have it found sooner",
+                *(address, baud_rate, settings.baud_rate, baud_rate),
+            )
+            settings.baud_rate = baud_rate  # for reconnecting, and for falling back to it
         events = EventRows(outputs["events"], clock)
         pulses = PulseRows(outputs["pulses"], clock)
         self._replies = ReplyRows(outputs["replies"], clock)

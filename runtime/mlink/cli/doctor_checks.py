@@ -51,6 +51,7 @@ class Machine:
     sys: Path = Path("/sys")
     dev: Path = Path("/dev")
     proc: Path = Path("/proc")
+    usr: Path = Path("/usr")
     udev_rules: tuple[Path, ...] = tuple(
         Path(root, "udev/rules.d") for root in ("/etc", "/run", "/usr/lib", "/lib")
     )
@@ -240,16 +241,23 @@ def _my_groups() -> set[str]:
 
 def _modem_manager(here: Machine) -> Finding | None:
     """Find the service that opens new serial ports and writes modem commands to them."""
-    if not any(_read(comm) == "ModemManager" for comm in here.proc.glob("[0-9]*/comm")):
+    runs = any(_read(comm) == "ModemManager" for comm in here.proc.glob("[0-9]*/comm"))
+    if not runs and not any(
+        (here.usr / each / "ModemManager").exists() for each in ("bin", "sbin")
+    ):
         return None
+    state = "runs" if runs else "is installed"
     check = "ModemManager"
     if any("ID_MM_DEVICE_IGNORE" in text and "1a86" in text for text in _rules(here).values()):
-        return Finding(check=check, state="good", found="runs, and a udev rule keeps it off boards")
+        return Finding(
+            check=check, state="good", found=f"{state}, and a udev rule keeps it off boards"
+        )
     rule = f'SUBSYSTEM=="usb", ATTR{{idVendor}}=="{_BOARD_VENDORS}", ENV{{ID_MM_DEVICE_IGNORE}}="1"'
     return Finding(
         check=check,
         state="better",
-        found="runs: it may hold a board's port for seconds after the board is plugged in",
+        found=f"{state}: it may hold a board's port for seconds after the board is plugged in, and"
+        " send modem commands to it",
         remedy=f"echo '{rule}' | sudo tee {_RULES}/70-mlink-boards.rules; {_RELOAD}",
     )
 

@@ -22,7 +22,7 @@ from mlink.errors import DeviceError
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags
 from mlink_drivers.discovery import list_serial_ports
 from mlink_drivers.firmata.catalog import FirmataSettings, firmata_io
-from mlink_drivers.firmata.link.probe import ask_firmware, probe
+from mlink_drivers.firmata.link.probe import FirmwareQueries, probe
 from mlink_drivers.firmata.module import FirmataModule
 from mlink_drivers.identity import resolve
 from tests.support.fake_context import FakeContext
@@ -63,7 +63,7 @@ def resolved(*specs):
     found = {}
     for spec in specs:
         try:
-            found[spec] = resolve(spec, ask=ask_firmware)
+            found[spec] = resolve(spec, ask=FirmwareQueries())
         except DeviceError as error:
             found[spec] = str(error)
     return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import termios
 import threading
 import time
 import tty
@@ -62,11 +63,16 @@ class ScriptedBoard:
         deaf_rounds: int = 0,
         chatter: bytes = b"",
         unplug_on: bytes = b"",
+        baud_rate: int = 0,
+        noise: bytes = b"",
     ) -> None:
+        """`baud_rate`: what is sent at another one is not understood; `noise` is sent for it."""
         self.pins, self.version, self.name = pins, version, name
         self.mute, self.deaf_rounds = mute, deaf_rounds
         self._rounds = 0
         self.unplug_on = unplug_on
+        self._speed = getattr(termios, f"B{baud_rate}") if baud_rate else None
+        self._noise = noise
         self.received: list[bytes] = []
         self.port_states: dict[int, int] = {}
         self.reporting: set[int] = set()
@@ -125,7 +131,12 @@ class ScriptedBoard:
             readable, _, _ = select.select([self._master, self._wake], [], [])
             if self._wake in readable:
                 return
-            self._buffer += os.read(self._master, 4096)
+            data = os.read(self._master, 4096)
+            if self._speed not in (None, termios.tcgetattr(self._slave)[4]):
+                if self._noise:
+                    self.send(self._noise)
+                continue
+            self._buffer += data
             while message := self._next_message():
                 self._answer(message)
                 with self._changed:

@@ -28,6 +28,7 @@ def findings(tmp_path, **options):
         "sys": tmp_path / "sys",
         "dev": tmp_path / "dev",
         "proc": tmp_path / "proc",
+        "usr": tmp_path / "usr",
         "udev_rules": (tmp_path / "etc", tmp_path / "lib"),
         "set_fifo": lambda: None,
         "rtkit_priority": no_rtkit,
@@ -117,11 +118,16 @@ def test_what_the_machine_does_not_have_is_not_mentioned(tmp_path):
     assert not absent & set(found)
 
 
-def test_modem_manager_is_found_until_a_rule_keeps_it_off_boards(tmp_path):
-    write(tmp_path / "proc/7/comm", "ModemManager")
+@pytest.mark.parametrize(
+    ("place", "state"),
+    [("proc/7/comm", "runs"), ("usr/sbin/ModemManager", "is installed")],
+)
+def test_modem_manager_is_found_until_a_rule_keeps_it_off_boards(tmp_path, place, state):
+    write(tmp_path / place, "ModemManager")
     write(tmp_path / "lib/77-mm.rules", '# 1a86 and ENV{ID_MM_DEVICE_IGNORE}="1" in a comment')
     found = findings(tmp_path)["ModemManager"]
     assert found.state == "better"
+    assert found.found.startswith(f"{state}: it may hold a board's port")
     rule = found.remedy.split("'")[1]
     assert 'ENV{ID_MM_DEVICE_IGNORE}="1"' in rule
     assert "sudo tee /etc/udev/rules.d/70-mlink-boards.rules" in found.remedy

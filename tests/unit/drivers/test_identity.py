@@ -140,6 +140,15 @@ def test_an_unknown_firmware_lists_the_firmware_of_all_boards():
     assert "/dev/ttyUSB0 is held by another program" in caught.value.message
 
 
+def test_what_to_do_about_boards_that_do_not_answer_is_in_the_remedy_once():
+    def ask(address):
+        raise DeviceError(f"no Firmata board answers on {address}", remedy="Set baud_rate.")
+
+    with pytest.raises(DeviceError, match="no Firmata board answers on /dev/ttyUSB0") as caught:
+        resolve("firmata:", ports=EVERYTHING, ask=ask)
+    assert caught.value.remedy.count("Set baud_rate.") == 1
+
+
 def test_two_boards_of_one_firmware_are_listed():
     ask = firmware_of(ttyACM0="StandardFirmata.ino", ttyUSB0="StandardFirmata.ino")
     with pytest.raises(DeviceError, match="fits 2 boards"):

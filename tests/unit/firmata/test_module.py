@@ -11,6 +11,7 @@ import pytest
 from mlink.errors import DeviceError
 from mlink.types import LineCommandKind, LineModeFlags, LineReading
 from mlink_drivers.firmata.catalog import FirmataSettings, firmata_io
+from mlink_drivers.identity import PortIdentity, resolve
 from tests.support.boards.firmata_bench import Bench
 from tests.support.boards.scripted_board import ScriptedBoard, sysex
 from tests.support.fake_context import FakeContext
@@ -229,6 +230,22 @@ def test_a_failed_connection_leaves_nothing_to_close(tmp_path):
         bench.module.settings.handshake_timeout_s = 0.2
         with pytest.raises(DeviceError, match="nothing was received"):
             bench.module.prepare()
+        bench.module.close()
+
+
+def test_a_board_found_by_its_firmware_is_used_at_the_rate_at_which_it_answers(
+    tmp_path, monkeypatch
+):
+    with ScriptedBoard(baud_rate=115200) as scripted:
+        port = PortIdentity(scripted.path, vendor_id=0x2341, product_id=0x0043)
+        monkeypatch.setattr(
+            "mlink_drivers.firmata.module.resolve",
+            lambda spec, ask: resolve("firmata:", ports=lambda: [port], ask=ask),
+        )
+        bench = Bench(tmp_path, scripted)
+        bench.module.prepare()
+        assert bench.module._session.transport.baud_rate == 115200
+        assert bench.module.settings.baud_rate == 115200
         bench.module.close()
 
 

@@ -26,6 +26,10 @@ from mlink_drivers.firmata.wire.protocol import (
 REPEAT_S: Final = 0.5
 """Pause between queries: shorter than a bootloader runs (1 to 2 s), longer than a reply (0.3 s)."""
 
+BAUD_RATES: Final = (57_600, 115_200, 1_000_000)
+"""Rates that firmwares begin with."""
+_RATES_SHOWN: Final = ", ".join(map(str, BAUD_RATES))
+
 _RECEIVED_KEPT: Final = 4096
 _RECEIVED_SHOWN: Final = 48
 
@@ -89,6 +93,11 @@ class Handshake:
     def complete(self) -> bool:
         """Whether all queries were answered."""
         return self.identified and self._capabilities is not None and self._mapping is not None
+
+    @property
+    def has_received(self) -> bool:
+        """Whether any byte was received."""
+        return self._received_count > 0
 
     def request(self) -> bytes:
         """Return the queries that are still unanswered.
@@ -155,12 +164,14 @@ class Handshake:
         if not self._received_count:
             return DeviceError(
                 f"no answer on {where}: nothing was received within {timeout_s:g} s",
-                remedy="Check that this is the board's port and that StandardFirmata is on it.",
+                remedy="Check that this is the board's port, that StandardFirmata is on it and that"
+                f" baud_rate is what it uses ({_RATES_SHOWN}).",
             )
         return DeviceError(
             f"what answers on {where} is not Firmata: {self._received_count} bytes were received"
             f" within {timeout_s:g} s: {self._show_received()}",
-            remedy="Upload StandardFirmata, or set baud_rate to what the firmware uses.",
+            remedy="Upload StandardFirmata, or set baud_rate to what the firmware uses"
+            f" ({_RATES_SHOWN}).",
         )
 
     def _show_received(self) -> str:

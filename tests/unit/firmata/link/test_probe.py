@@ -9,7 +9,8 @@ import pytest
 import serial
 
 from mlink.errors import DeviceError
-from mlink_drivers.firmata.link.probe import ask_firmware, probe
+from mlink_drivers.firmata.link.probe import OTHER_RATE_S, PROBE_TIMEOUT_S, FirmwareQueries, probe
+from mlink_drivers.firmata.link.transport import SerialTransport
 from tests.support.boards.scripted_board import ScriptedBoard, open_descriptors
 
 
@@ -46,8 +47,52 @@ def test_a_board_that_still_boots_is_waited_for():
 def test_a_silent_port_is_given_up():
     with ScriptedBoard(mute=True) as board:
         result = probe(board.path, timeout_s=0.2)
-    assert "nothing was received within 0.2 s" in result.reason
-    assert result.remedy
+    reason = f"no Firmata board answers on {board.path}: nothing was received at"
+    assert result.reason == f"{reason} 57600, 115200 or 1000000 baud"
+    assert "another baud rate, set baud_rate" in result.remedy
+
+
+@pytest.mark.parametrize("noise", [b"", b"\xf0\x80\xf9\x1c", b"\xf9\x02"])
+@pytest.mark.parametrize("baud_rate", [115200, 1000000])
+def test_a_board_is_found_at_the_other_rates_of_firmwares(baud_rate, noise):
+    with ScriptedBoard(baud_rate=baud_rate, noise=noise) as board:
+        result = probe(board.path, timeout_s=1.0)
+    assert (result.firmware, result.baud_rate) == ("StandardFirmata.ino", baud_rate)
+    assert str(result).endswith(f"6 of them analog inputs, at {baud_rate} baud")
+
+
+def test_a_rate_of_ones_own_is_tried_first():
+    with ScriptedBoard(baud_rate=38400) as board:
+        queries = FirmwareQueries(38400)
+        assert queries(board.path) == "StandardFirmata.ino"
+        assert queries.baud_rate(board.path) == 38400
+        assert queries.baud_rate("/dev/other") == 38400
+    assert PROBE_TIMEOUT_S + 3 * OTHER_RATE_S < 10  # longest wait for a silent port
+
+
+def test_an_adapter_without_a_rate_is_queried_at_the_others(monkeypatch):
+    set_baud_rate = SerialTransport.set_baud_rate
+
+    def refuse(transport, baud_rate):
+        if baud_rate == 115200:
+            raise OSError(f"{transport.address} refuses {baud_rate} baud")
+        set_baud_rate(transport, baud_rate)
+
+    monkeypatch.setattr(SerialTransport, "set_baud_rate", refuse)
+    with ScriptedBoard(baud_rate=1000000) as board:
+        assert probe(board.path, timeout_s=1.0).baud_rate == 1000000
+    with ScriptedBoard(mute=True) as board:
+        assert probe(board.path, timeout_s=0.1).reason.endswith("at 57600 or 1000000 baud")
+
+
+def test_a_board_that_answers_in_part_is_not_queried_at_other_rates():
+    with ScriptedBoard(pins=()) as board:
+        board._answer = lambda message: (
+            message in (b"\xf9", b"\xf0\x79\xf7") and (ScriptedBoard._answer(board, message))
+        )
+        reason = probe(board.path, timeout_s=1.0).reason
+    assert "speaks Firmata but did not report its capabilities" in reason
+    assert "57600 baud" in reason
 
 
 def test_other_firmware_shows_its_bytes():
@@ -57,6 +102,7 @@ def test_other_firmware_shows_its_bytes():
         result = probe(board.path, timeout_s=0.3)
         timer.join()
     assert "|Grbl 1.1f..|" in result.reason
+    assert "57600 baud is not Firmata" in result.reason
 
 
 def test_a_port_in_use_is_left_alone():
@@ -76,11 +122,11 @@ def test_a_port_that_vanishes_has_a_reason():
         assert "went away" in probe(board.path).reason
 
 
-def test_the_firmwares_name_alone_is_an_error_when_there_is_none():
+def test_a_query_for_the_firmwares_name_is_an_error_when_there_is_none():
     with ScriptedBoard(name="Servos.ino") as board:
-        assert ask_firmware(board.path) == "Servos.ino"
+        assert FirmwareQueries()(board.path) == "Servos.ino"
     with pytest.raises(DeviceError, match="there is no device at"):
-        ask_firmware("/dev/ttyNOPE0")
+        FirmwareQueries()("/dev/ttyNOPE0")
 
 
 def test_probing_leaks_nothing():
