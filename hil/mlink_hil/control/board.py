@@ -16,6 +16,7 @@ import msgspec
 
 from mlink.errors import DeviceError
 from mlink_hil.control import messages
+from mlink_hil.control.checked import listed
 from mlink_hil.control.client import REPLY_TIMEOUT_SEC, ControlClient, ReplyT
 from mlink_hil.control.messages import Edge, PinReply, ReadReply, StatsReply, WatchReply
 
@@ -52,7 +53,7 @@ class VirtualBoard(ControlClient):
         Raises:
             DeviceError: An Uno has no such pin.
         """
-        self._ask(messages.Watch(list(pins), wake), WatchReply)
+        self._ask(messages.Watch(listed(pins), wake), WatchReply)
 
     def reset(self) -> None:
         """Push the reset button.
@@ -120,10 +121,7 @@ class VirtualBoard(ControlClient):
 
     def _ask(self, request: messages.Request, kind: type[ReplyT]) -> ReplyT:
         """Send a request and return its reply; edges that come before it are buffered."""
-        try:
-            self._socket.sendall(messages.encode(request))
-        except OSError as error:
-            raise self._lost(error) from error
+        self._send(request)
         deadline = time.monotonic() + REPLY_TIMEOUT_SEC
         while (line := self._line(deadline)) is not None:
             if self._take(line):

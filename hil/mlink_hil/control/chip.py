@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from mlink.catalog import nearest
 from mlink.devices import ChipSymbol, PinEdge, PinLevel
-from mlink.errors import DeviceError
+from mlink.errors import BenchError, DeviceError
 from mlink_hil.control import messages
 from mlink_hil.control.board import VirtualBoard
+from mlink_hil.control.checked import checked, listed
 from mlink_hil.control.client import ReplyT
 from mlink_hil.control.symbols import RAM_BASE, Elf, is_elf, read_elf
 
@@ -86,16 +89,24 @@ class Chip(VirtualBoard):
             length: Number of bytes.
             flash: Whether it is one of the flash.
         """
-        at = address - RAM_BASE if not flash and address >= RAM_BASE else address
-        return self._ask(messages.Memory(at, length, flash), messages.MemoryReply).data
+        request = checked(messages.Memory(address, length, flash))
+        if not request.flash and request.address >= RAM_BASE:
+            request = msgspec.structs.replace(request, address=request.address - RAM_BASE)
+        return self._ask(request, messages.MemoryReply).data
 
     def symbol(self, name: str) -> ChipSymbol:
         """Return a variable or function of the firmware, by its name in the ELF file.
 
         Raises:
+            BenchError: The name is no text.
             DeviceError: There is no ELF file, it is not that of the chip's firmware, or has no
                 such symbol.
         """
+        if not isinstance(name, str):
+            raise BenchError(
+                f"symbol(name={name!r}): a text is needed",
+                remedy='Write the name of the ELF file\'s symbol, as in symbol("counter").',
+            )
         if self._elf is None:
             self._elf = self._read_elf()
         found = self._elf.find(name)
@@ -133,7 +144,7 @@ class Chip(VirtualBoard):
     def halt(self, pins: Sequence[int]) -> list[int]:
         """Stand still at each edge of pins from now on; return how many edges each pin has had."""
         self.watch(pins)
-        return self._ask(messages.Halt(list(pins)), messages.HaltReply).edges
+        return self._ask(messages.Halt(listed(pins)), messages.HaltReply).edges
 
     def take_edges(self) -> list[PinEdge]:
         """Return the edges of those pins since the last call; they have all arrived."""

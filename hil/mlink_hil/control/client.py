@@ -16,6 +16,7 @@ import msgspec
 from mlink.closing import ClosesOnExit
 from mlink.errors import DeviceError
 from mlink_hil.control import messages
+from mlink_hil.control.checked import checked
 from mlink_hil.control.messages import PinReply, ReadReply, StatsReply
 
 REPLY_TIMEOUT_SEC = 10.0
@@ -100,8 +101,17 @@ class ControlClient(ClosesOnExit):
         """Send a request and return its reply.
 
         Raises:
+            BenchError: An argument of the request is of a wrong type.
             DeviceError: The board refused the request, or its program is gone or silent.
         """
+
+    def _send(self, request: messages.Request) -> None:
+        """Send a request; BenchError when an argument is of a wrong type."""
+        line = messages.encode(checked(request))
+        try:
+            self._socket.sendall(line)
+        except OSError as error:
+            raise self._lost(error) from error
 
     def _decode(self, line: bytes, kind: type[ReplyT]) -> ReplyT:
         """Return a decoded reply; DeviceError when it is an error, or is malformed."""

@@ -76,10 +76,10 @@ class BoardLink(ControlClient):
 
     def _ask(self, request: messages.Request, kind: type[ReplyT]) -> ReplyT:
         with self._turn:
+            self._send(request)
             try:
-                self._socket.sendall(messages.encode(request))
                 line = self._replies.get(timeout=REPLY_TIMEOUT_SEC)
-            except (OSError, queue.Empty) as error:
+            except queue.Empty as error:
                 raise self._lost(error) from error
         if line is None:
             raise self._lost(None)

@@ -18,6 +18,7 @@ from mlink.bench.companions import RunView
 from mlink.errors import BenchError, DeviceError, MlinkError, ModuleError
 from mlink_hil.control import messages
 from mlink_hil.control.board import VirtualBoard
+from mlink_hil.control.checked import checked
 from mlink_hil.control.socket_path import control_path
 from mlink_hil.faults import kinds
 from mlink_hil.faults.check import devices_of, wrong_target
@@ -120,10 +121,11 @@ class Injector:
             DeviceError: The target did not accept the fault.
             ModuleError: The target's process does not run.
         """
+        fault = checked(fault)
         if problem := wrong_target(fault, self._run.bench):
             raise BenchError(f"{fault.kind}: {problem.what}", remedy=problem.remedy)
         if wrong := fault.problems():
-            raise BenchError(f"{fault.kind}: {wrong[0]}")
+            raise BenchError(f"{fault.kind}: {wrong[0]}", remedy="Give such a value.")
         self.refuse_in_virtual_time(fault)
         with self._lock:
             try:

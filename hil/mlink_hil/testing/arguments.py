@@ -32,6 +32,24 @@ def check_usec(call: str, name: str, value: object, *, lowest: int = 1) -> None:
         )
 
 
+def check_seconds(call: str, name: str, value: object) -> None:
+    """Refuse a length of time that is no number, or below 0.
+
+    Args:
+        call: What the test has called.
+        name: The argument.
+        value: Its value.
+
+    Raises:
+        BenchError: The time is wrong.
+    """
+    if not _is_number(value) or value < 0:
+        raise BenchError(
+            f"{call}({name}={value!r}): a finite number, 0 or higher, is needed",
+            remedy=f"Write for example {name}=2.",
+        )
+
+
 def check_span(
     within_usec: int, not_before_usec: int, after: Event | None, around: Event | None
 ) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from mlink.devices import SimulatedChip
 from mlink.engine.virtual_time.stepping import LIMIT_USEC, EdgeOf
 from mlink.errors import ControlError, MlinkError
+from mlink_hil.testing.arguments import check_seconds
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.excuses import DURATION_UNITS
 from mlink_hil.testing.expectations import Expectations
@@ -128,8 +129,10 @@ class TestBench(Expectations):
         """Wait; return earlier, with an exception, when the run fails.
 
         Raises:
+            BenchError: `sec` is no length of time.
             MlinkError: The run has failed.
         """
+        check_seconds("wait", "sec", sec)
         self.run.history.wait(lambda: not self.run.alive, sec)
         self.run.check()
 

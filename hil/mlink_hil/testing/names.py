@@ -46,6 +46,7 @@ class Names:
         Args:
             name: Its own name or its module's; None for the only board that is no tester.
         """
+        _check_name(name, "board")
         if name is not None and self._is_virtual(name):
             return name
         boards = {
@@ -95,6 +96,7 @@ class Names:
         Args:
             camera: Its module, device or stream; None for the only camera.
         """
+        _check_name(camera, "camera")
         streams = self._streams(DataType.Frame)
         if camera in streams:
             return camera
@@ -160,6 +162,14 @@ class Names:
     def testers(self) -> set[str]:
         """Return the boards that are wired to lines of the bench."""
         return {wired.partition(".")[0] for wired in self.wires.values()}
+
+
+def _check_name(name: object, what: str) -> None:
+    if name is not None and not isinstance(name, str):
+        raise BenchError(
+            f"{what}({name!r}): a name is needed, a text",
+            remedy=f"Write the name of the {what} as in the bench file, or None for the only one.",
+        )
 
 
 def _one(name: str | None, known: Iterable[str], what: str) -> str:

@@ -125,6 +125,17 @@ def test_what_cannot_be_stepped_to_or_looked_at_is_refused_in_words() -> None:
             (lambda: lamp.memory(0x8FF, 2), mlink.DeviceError, "no 2 bytes at 0x8ff"),
             (lambda: lamp.memory(0x8000, 1, flash=True), mlink.DeviceError, "flash has no 1 bytes"),
             (lambda: run.wait(), mlink.ControlError, "stands still"),
+            (lambda: lamp.memory("a", 2), mlink.BenchError, "memory.address='a'.: a whole number"),
+            (lambda: lamp.memory(256, None), mlink.BenchError, "length=None"),
+            (lambda: lamp.memory(256, 1.5), mlink.BenchError, "length=1.5"),
+            (lambda: lamp.memory(1 << 70, 2), mlink.DeviceError, "has no 2 bytes"),
+            (lambda: lamp.memory(256, 2, flash="no"), mlink.BenchError, "True or False"),
+            (lambda: lamp.pin("13"), mlink.BenchError, "pin='13'"),
+            (lambda: lamp.pin(object()), mlink.BenchError, "pin=<object"),
+            (lambda: lamp.symbol([]), mlink.BenchError, "a text is needed"),
+            (lambda: run.chip([]), mlink.BenchError, "a name and a path"),
+            (lambda: run.chip("lamp", 5), mlink.BenchError, "a name and a path"),
+            (lambda: run.run_until(edge=("lamp", 13, [])), mlink.BenchError, "is not an edge"),
         ]
         for call, error, words in wrong:
             with pytest.raises(error, match=words) as caught:

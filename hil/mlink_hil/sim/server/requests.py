@@ -97,7 +97,10 @@ class Requests:
             case messages.Drive(pin=pin, level=level):
                 self._check_pin(pin)
                 if pin in self._board.kind.serial_pins:
-                    raise DeviceError(f"pin {pin} is the serial line and cannot be driven")
+                    raise DeviceError(
+                        f"pin {pin} is the serial line and cannot be driven",
+                        remedy="Choose another pin.",
+                    )
                 before = self._board.read(pin).level
                 self.faults.drive(pin, level)
                 return self._changed(pin, before)
@@ -236,7 +239,13 @@ class Requests:
         kind = self._board.kind
         if not 0 <= channel < len(kind.analog_pins):
             valid = f"(valid: A0 to A{len(kind.analog_pins) - 1})"
-            raise DeviceError(f"{kind.title} has no analog input A{channel} {valid}")
+            raise DeviceError(
+                f"{kind.title} has no analog input A{channel} {valid}",
+                remedy="Give the number of the input: 0 is A0.",
+            )
         if volts is not None and not (math.isfinite(volts) and 0 <= volts <= SUPPLY_VOLT):
-            raise DeviceError(f"{volts} V cannot be put on a pin (valid: 0 to 5, or null)")
+            raise DeviceError(
+                f"{volts} V cannot be put on a pin (valid: 0 to 5, or null)",
+                remedy="null (None) disconnects the input.",
+            )
         return kind.analog_pins[channel]

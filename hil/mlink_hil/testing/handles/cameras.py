@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mlink.errors import StreamError
 from mlink.types import Frame
+from mlink_hil.testing.arguments import check_seconds
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.observed.events import Event
 from mlink_hil.testing.patterns import Pattern, crosses
@@ -112,6 +113,7 @@ class Camera:
             StreamError: None arrived in time.
             MlinkError: The run has failed.
         """
+        check_seconds("next_frame", "timeout_sec", timeout_sec)
         history, now = self._run.history, self._run.now_usec()
         found: list[Event] = []
 

@@ -10,6 +10,7 @@ from mlink.errors import ModuleError
 from mlink_hil.faults import kinds
 from mlink_hil.faults.injector import Active, Injector
 from mlink_hil.faults.kinds import Fault
+from mlink_hil.testing.arguments import check_seconds
 from mlink_hil.testing.bench_run import FAULTS, BenchRun, fault_event
 from mlink_hil.testing.observed.events import Event
 from mlink_hil.testing.verdicts import hidden_in_tracebacks
@@ -187,6 +188,7 @@ class Faults:
             AssertionError: The run did not fail there in time.
             MlinkError: The run failed elsewhere.
         """
+        check_seconds("expect_failure", "timeout_sec", timeout_sec)
         self._run.expected_failures.add(module)
         deadline_usec = self._run.now_usec() + timeout_sec * 1e6
         while self._run.now_usec() < deadline_usec:

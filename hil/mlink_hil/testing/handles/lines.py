@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mlink.errors import DeviceError
-from mlink_hil.control.messages import StatsReply
+from mlink_hil.control.checked import checked
+from mlink_hil.control.messages import Drive, StatsReply
 from mlink_hil.control.watcher import BoardLink
+from mlink_hil.testing.arguments import check_seconds
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.observed.events import Event
 from mlink_hil.testing.verdicts import hidden_in_tracebacks
@@ -39,10 +41,12 @@ class Line:
             The moment at which it took effect.
 
         Raises:
+            BenchError: The line's number or the level is of a wrong type.
             DeviceError: The board is real and this line is not wired to a tester, or a virtual
                 board is gone or has no such line.
             ControlError: The run has ended.
         """
+        checked(Drive(self.number, level))  # a tester's line as well
         event = self._run.stimulus.drive(self._board, self.number, level)
         self._note(event)
         return event
@@ -62,6 +66,7 @@ class Line:
         Returns:
             The moments at which both took effect.
         """
+        check_seconds("pulse", "msec", msec)
         began = self.drive(level)
         self._run.sleep(msec / 1000)
         return began, self.release()

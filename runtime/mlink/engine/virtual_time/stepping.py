@@ -112,9 +112,14 @@ class Stepping:
             elf: ELF file of its firmware, for its symbols; None takes its firmware if that is one.
 
         Raises:
-            BenchError: The bench has no simulated devices.
+            BenchError: The bench has no simulated devices, or an argument is of a wrong type.
             DeviceError: There is no such chip.
         """
+        if not isinstance(name, str) or not isinstance(elf, str | os.PathLike | None):
+            raise BenchError(
+                f"chip(name={name!r}, elf={elf!r}): a name and a path, or no path, are needed",
+                remedy='Write for example chip("uno"), or chip("uno", "firmware.elf").',
+            )
         self._check_stands()
         simulation = self._simulation()
         if simulation is None:
@@ -189,7 +194,7 @@ def _what_was_seen(chip: SimulatedChip, pin: int, counts: list[int]) -> str:
 def _parts(edge: EdgeOf) -> EdgeOf:
     """Return the checked parts of an edge."""
     match edge:
-        case (str() as name, int() as pin, which) if which in _LEVELS:
+        case (str() as name, int() as pin, str() as which) if which in _LEVELS:
             return name, pin, which
     raise BenchError(
         f"{edge!r} is not an edge",
