@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Final
+
 from mlink.errors import DeviceError
 from mlink.module import Module
 from mlink.types import LineCommand
 from mlink_drivers.firmata.catalog import FirmataSettings
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
+from mlink_drivers.firmata.extra import ExtraKind
 from mlink_drivers.firmata.lines.chip import ChipInRun
 from mlink_drivers.firmata.lines.commands import LineCommands
 from mlink_drivers.firmata.lines.punctuality import Punctuality
@@ -23,7 +27,8 @@ from mlink_drivers.firmata.lines.rows import (
 from mlink_drivers.firmata.link.local import LocalTransport
 from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.probe import FirmwareQueries
-from mlink_drivers.firmata.link.session import Session
+from mlink_drivers.firmata.link.session import Session, SessionState
+from mlink_drivers.firmata.link.silence import LOOKS, PAUSE_S, SilenceWatch
 from mlink_drivers.firmata.link.transport import DeviceLostError
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.arrival import estimate_uncertainty_usec
@@ -33,6 +38,7 @@ from mlink_drivers.firmata.wire.pin_layout import mode_name
 from mlink_drivers.firmata.wire.protocol import (
     LEAST_INTERVAL_MSEC,
     SHORT_INTERVALS_SINCE,
+    I2CReply,
     Message,
     Oversized,
     PinMode,
@@ -41,6 +47,10 @@ from mlink_drivers.firmata.wire.protocol import (
 from mlink_drivers.identity import identify, resolve
 
 _REFUSAL = "mlink: counters:"
+_I2C_READS: Final = {bytes((ExtraKind.I2C_READ,)), bytes((ExtraKind.I2C_READ_CONTINUOUSLY,))}
+_TEXTS_SHOWN: Final = 20
+"""Different texts of a board that are shown; further ones are counted together."""
+_OTHER_TEXTS: Final = "more texts, which the stream `replies` has"
 
 
 class FirmataModule(Module[FirmataSettings]):
@@ -53,6 +63,10 @@ class FirmataModule(Module[FirmataSettings]):
     _chip: ChipInRun | None = None
     _rows: tuple[Rows, ...] = ()
     _warned: frozenset[str] = frozenset()
+    _silence_watch: SilenceWatch | None = None
+    _silences = 0
+    _i2c_unanswered = False
+    """Whether the last read of an I2C device has had no answer yet."""
 
     def prepare(self) -> None:
         """Connect to the board and set the metadata of its streams.
@@ -102,7 +116,14 @@ class FirmataModule(Module[FirmataSettings]):
             handshake_timeout_s=settings.handshake_timeout_s,
             reset_on_close=settings.reset_on_close,
         )
+        self._texts: Counter[str] = Counter()
         session.connect()
+        self._silence_watch = SilenceWatch(
+            session.waiting,
+            count_signs=self._count_signs,
+            query=self._query_sign,
+            on_silence=self._on_silence,
+        )
         self._chip = ChipInRun(
             self.context,
             session,
@@ -113,7 +134,7 @@ class FirmataModule(Module[FirmataSettings]):
             on_silence=session.drop,
             counters=counters,
         )
-        self._chip.connect()
+        self._connect_chip()
         session.send(encode.sampling_interval(settings.sampling_interval_msec))
         self._commands = LineCommands(
             session,
@@ -134,7 +155,7 @@ class FirmataModule(Module[FirmataSettings]):
             settings,
             spec=spec,
             identity=identity,
-            connect=self._chip.connect,
+            connect=self._connect_chip,
             fail=self.context.fail,
             set_status=self.context.set_status,
             log=self.log,
@@ -189,6 +210,8 @@ class FirmataModule(Module[FirmataSettings]):
             rows.close()
         if self._commands is not None:
             self._commands.pulses.close()
+        if self._silence_watch is not None:
+            self._silence_watch.close()
         if self._recovery is not None:
             self._recovery.close()
         if self._chip is not None:
@@ -257,6 +280,15 @@ class FirmataModule(Module[FirmataSettings]):
         assert self._chip is not None
         self.context.outputs["fmdata"].metadata.update(self._chip.metadata)
 
+    def _connect_chip(self) -> None:
+        """Start the chip's clock, whose queries notice silence; else the watch for other boards."""
+        assert self._chip is not None
+        assert self._silence_watch is not None
+        self._i2c_unanswered = False
+        self._chip.connect()
+        if not self._chip.chip.keeps_time:
+            self._silence_watch.start()
+
     # -- events (mostly in the reader thread) ----------------------------------------------------
 
     def _on_lost(self, error: DeviceError) -> None:
@@ -265,16 +297,57 @@ class FirmataModule(Module[FirmataSettings]):
         else:
             self.context.fail(error)
 
+    def _count_signs(self) -> int:
+        """Count samples where lines are sampled often, else everything that arrives."""
+        assert self._session is not None
+        assert self._readings is not None
+        if self._readings.channels and self.settings.sampling_interval_msec <= PAUSE_S * 1000:
+            return self._readings.samples
+        return self._session.statistics.bytes_in
+
+    def _query_sign(self, repeat: bool) -> None:
+        assert self._session is not None
+        assert self._readings is not None
+        try:
+            if self._readings.query_sign(repeat):
+                self._session.send(encode.protocol_version_query())
+        except DeviceError:
+            pass  # the board is lost, which the session has reported
+
+    def _on_silence(self) -> None:
+        """Treat a silent board as one whose cable was pulled."""
+        assert self._session is not None
+        assert self._readings is not None
+        if self._session.state is not SessionState.CONNECTED:
+            return
+        self._silences += 1
+        quiet_s = LOOKS * PAUSE_S
+        channels = len(self._readings.channels)
+        per_channel = round(quiet_s * 1000 / self.settings.sampling_interval_msec)
+        self._readings.note_lost(max(1, channels * per_channel))
+        what = "sent no sample" if channels else "answered no query"
+        reason = f"the board is silent: it {what} for {quiet_s:g} s"
+        remedy = "Press its reset button; check its power supply, its cable and its firmware."
+        if self._i2c_unanswered:
+            reason += ", since the read of an I2C device that has not answered"
+            remedy = (
+                "StandardFirmata hangs when it reads an I2C device that is absent: check the"
+                " device's address and wires, then press the board's reset button. mlink's"
+                " firmware does not hang: mlink flash DEVICE"
+            )
+        self._session.drop(DeviceError(reason, remedy=remedy))
+
     def _on_restarted(self) -> None:
         if self._recovery is not None:
             self._recovery.on_restarted()
 
     def _on_other(self, message: Message, arrival_ns: int) -> None:
         self._replies.take(message, arrival_ns)
+        if isinstance(message, I2CReply):
+            self._i2c_unanswered = False
         if isinstance(message, StringData):
             assert self._session is not None
-            self.log.warning("%s reports: %s", self._session.name, message.text)
-            self._events.note("says", message.text)
+            self._take_text(self._session.name, message.text)
             if message.text.startswith(_REFUSAL):
                 self.context.fail(
                     DeviceError(
@@ -289,6 +362,15 @@ class FirmataModule(Module[FirmataSettings]):
                 "and counted in the stream `replies`"
             )
 
+    def _take_text(self, name: str, text: str) -> None:
+        """Report a text of the board when it is new; `replies` has every one."""
+        if text not in self._texts and len(self._texts) >= _TEXTS_SHOWN:
+            text = _OTHER_TEXTS
+        self._texts[text] += 1
+        if self._texts[text] == 1:
+            self.log.warning("%s reports: %s", name, text)
+            self._events.note("says", text)
+
     def _on_chip_pulse(self, pulse: PulseTimes) -> None:
         self._punctuality.made_by_chip(pulse)
         self._pulse_rows.take(pulse)
@@ -296,6 +378,7 @@ class FirmataModule(Module[FirmataSettings]):
     def _on_command(self, command: LineCommand) -> None:
         assert self._commands is not None
         try:
+            self._i2c_unanswered |= command.extra[:1] in _I2C_READS
             self._commands.execute(command, self._fmctl.sent_ns)
         except DeviceError as error:
             self._fail_unless_lost(error)
@@ -340,6 +423,11 @@ class FirmataModule(Module[FirmataSettings]):
         self.context.report("bytes_in", statistics.bytes_in)
         self.context.report("bytes_out", statistics.bytes_out)
         self.context.report("resync_bytes", statistics.dropped_bytes)
+        for text, count in self._texts.items():
+            if count > 1:
+                self.log.warning("%s reported %d times: %s", self._session.name, count, text)
+        if self._silences:
+            self.context.report("silences", self._silences)
         if statistics.oversized:
             self.context.report("messages_too_long", statistics.oversized)
         if self._chip is not None:

@@ -8,8 +8,12 @@ in order, so reports that arrive after the answer are valid.
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from mlink_drivers.firmata.wire.protocol import PINS_PER_PORT
+
+_NO_LINE: Final = -1
+"""In the place of a line: a version query that asks for a sign of life."""
 
 
 class DigitalInputs:
@@ -56,6 +60,18 @@ class DigitalInputs:
         self._active.clear()
         self._known.clear()
         self._state.clear()
+
+    def query_sign(self, repeat: bool) -> bool:
+        """Return whether to send a version query for a sign of life; its answer is no fence.
+
+        Args:
+            repeat: Whether earlier queries had no answer for long: their answers were lost, and
+                the answer to this one takes the place of the oldest.
+        """
+        if self._fenced:
+            return repeat  # the answer to a query that is on its way is a sign
+        self._fenced.append(_NO_LINE)
+        return True
 
     def pass_fence(self) -> None:
         """Handle the answer to a version query: the oldest waiting line becomes active.

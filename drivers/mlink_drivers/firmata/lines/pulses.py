@@ -7,20 +7,25 @@ for the same line cannot overtake each other.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import msgspec
 
 from mlink.waiting import Waiting
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 
+_COMMANDS_KEPT: Final = 1000
+"""Commands of one pulse that wait for its end; a pulse that is renewed for ever has more."""
+
 
 class _Pulse(msgspec.Struct):
     began_ns: int
     deadline_ns: int
     rest_value: int
-    commands: list[tuple[int, int, int]]
+    commands: deque[tuple[int, int, int]]
     """(asked µs, commanded ns, start sent ns) of each command that is part of the pulse."""
 
 
@@ -84,7 +89,8 @@ class PulseTimer:
     ) -> None:
         """Write `value` now and `rest_value` after `duration_usec`.
 
-        On a line with a running pulse the end is moved later, never earlier.
+        On a line with a running pulse the end is moved later, never earlier. When more than
+        1,000 commands have renewed a pulse, the oldest one is reported with an end of 0.
 
         Args:
             line: The output.
@@ -97,22 +103,28 @@ class PulseTimer:
             self._write(line, value)
             started_ns = self._waiting.now_ns()
             deadline_ns = started_ns + duration_usec * 1000
-            commands = [(duration_usec, commanded_ns or started_ns, started_ns)]
-            began_ns = started_ns
+            command = (duration_usec, commanded_ns or started_ns, started_ns)
             running = self._pulses.get(line)
-            if running is not None:
-                began_ns = running.began_ns
-                deadline_ns = max(deadline_ns, running.deadline_ns)
-                commands = running.commands + commands
-            self._pulses[line] = _Pulse(began_ns, deadline_ns, rest_value, commands)
-            self._waiting.at(deadline_ns, lambda: self._end_due(line, deadline_ns))
+            if running is None:
+                pulse = _Pulse(started_ns, deadline_ns, rest_value, deque([command]))
+                self._pulses[line] = pulse
+                self._end_later(line, pulse)
+                return
+            # The call for the present end is there already: it looks again at the later one.
+            running.deadline_ns = max(deadline_ns, running.deadline_ns)
+            running.rest_value = rest_value
+            running.commands.append(command)
+            if len(running.commands) > _COMMANDS_KEPT and self._on_ended is not None:
+                self._on_ended(PulseTimes(line, *running.commands[0], 0))
+            if len(running.commands) > _COMMANDS_KEPT:
+                running.commands.popleft()
 
     def report_running(self) -> None:
         """Report the pulses that have not ended, with an end of 0; each is reported once."""
         with self._lock:
             for line, pulse in self._pulses.items():
                 self._report(line, pulse, ended_ns=0)
-                pulse.commands = []
+                pulse.commands.clear()
 
     def end_all(self) -> None:
         """End every pulse now."""
@@ -131,11 +143,17 @@ class PulseTimer:
         with self._lock:
             self._closed = True
 
-    def _end_due(self, line: int, deadline_ns: int) -> None:
+    def _end_later(self, line: int, pulse: _Pulse) -> None:
+        deadline_ns = pulse.deadline_ns
+        self._waiting.at(deadline_ns, lambda: self._end_due(line, pulse, deadline_ns))
+
+    def _end_due(self, line: int, pulse: _Pulse, deadline_ns: int) -> None:
         """End a pulse at its deadline, unless it was ended, replaced or moved meanwhile."""
         with self._lock:
-            pulse = self._pulses.get(line)
-            if self._closed or pulse is None or pulse.deadline_ns != deadline_ns:
+            if self._closed or self._pulses.get(line) is not pulse:
+                return
+            if pulse.deadline_ns > deadline_ns:
+                self._end_later(line, pulse)
                 return
             self._end(line)
             if self._on_due is not None:

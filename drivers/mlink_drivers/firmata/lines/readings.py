@@ -75,6 +75,8 @@ class Readings:
         self.sent = 0
         self.decimated = 0
         """Analog samples that were left out because of `decimation`."""
+        self.samples = 0
+        """Analog samples of lines in use that have arrived, also before `start`."""
         self.lost = 0
         """Readings lost by the board or on the line to it."""
         self.chip: ChipListener | None = None
@@ -159,6 +161,11 @@ class Readings:
             self._inputs.forget(line)
             self._chip_inputs.forget(line)
             self._drop_channels(line)
+
+    def query_sign(self, repeat: bool) -> bool:
+        """Return whether to send a version query for a sign of life; see inputs.py."""
+        with self._lock:
+            return self._inputs.query_sign(repeat)
 
     def forget_all(self) -> None:
         """Forget all inputs: the board has restarted.
@@ -246,7 +253,10 @@ class Readings:
 
     def _take_sample(self, channel: int, value: int, arrival_ns: int) -> None:
         known = self._analog_lines.get(channel)
-        if known is None or not self._acquiring:
+        if known is None:
+            return
+        self.samples += 1
+        if not self._acquiring:
             return
         if known.waiting:
             known.waiting -= 1

@@ -163,8 +163,11 @@ def _ask(
     began, limit_s = time.monotonic(), first_answer_s
     while not handshake.complete and (now := time.monotonic()) < began + limit_s:
         identified = handshake.identified
-        request = encode.protocol_version_query() + encode.firmware_query()
-        transport.write(handshake.request() if identified else request)
+        # Not all of the request before the board is identified: it begins with a reset.
+        request = handshake.request()
+        transport.write(request if identified else request.lstrip(encode.system_reset()))
+        if handshake.complete:
+            break
         repeat_at = now + REPEAT_S
         while not handshake.complete and handshake.identified == identified:
             remaining_s = min(repeat_at, began + limit_s) - time.monotonic()

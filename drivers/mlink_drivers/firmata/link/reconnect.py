@@ -57,7 +57,10 @@ class Reconnect:
         self._waiting = waiting
         self._lock = threading.Lock()
         self._state = LinkState.CONNECTED
-        self._lost_again = False
+        self._lost_again = ""
+        """The reason of a loss during an attempt, or while its success is reported."""
+        self._reports_return = False
+        """Whether CONNECTED is being reported: a loss meanwhile is reported after it."""
         self._reported = ""
         """The refusal that was reported last; the same one is not reported again."""
         self._closing = False
@@ -74,11 +77,15 @@ class Reconnect:
     def lost(self, reason: str) -> None:
         """Handle a loss; may be called from any thread, and more than once per loss."""
         with self._lock:
-            if self._state is LinkState.REOPENING:
-                self._lost_again = True
-            if self._state is not LinkState.CONNECTED or self._closing:
+            if self._state is LinkState.REOPENING or self._reports_return:
+                self._lost_again = reason
+            if self._state is not LinkState.CONNECTED or self._reports_return or self._closing:
                 return
             self._state = LinkState.LOST
+        self._begin(reason)
+
+    def _begin(self, reason: str) -> None:
+        """Report a loss and begin to search."""
         self._on_state(LinkState.LOST, reason)
         self._reported = ""
         self._look_later(FIRST_PAUSE_S)
@@ -134,7 +141,7 @@ class Reconnect:
         address = self._find()
         if address is None:
             return False
-        self._lost_again = False
+        self._lost_again = ""
         self._set(LinkState.REOPENING, address)
         self._reopen(address)
         with self._lock:
@@ -142,7 +149,17 @@ class Reconnect:
                 self._state = LinkState.LOST
                 return False
             self._state = LinkState.CONNECTED
-        self._on_state(LinkState.CONNECTED, address)
+            self._reports_return = True
+        try:
+            self._on_state(LinkState.CONNECTED, address)
+        finally:
+            with self._lock:
+                self._reports_return = False
+                lost, self._lost_again = self._lost_again, ""
+                if lost:
+                    self._state = LinkState.LOST
+        if lost and not self._closing:
+            self._begin(lost)
         return True
 
     def _set(self, state: LinkState, reason: str) -> None:

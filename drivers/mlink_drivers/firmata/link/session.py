@@ -21,7 +21,7 @@ from mlink.errors import DeviceError
 from mlink.realtime import Granted
 from mlink.waiting import Registration, ServiceLoop, Waiting
 from mlink_drivers.firmata.link.pace import Pace
-from mlink_drivers.firmata.link.transport import DeviceLostError, Transport
+from mlink_drivers.firmata.link.transport import DeviceLostError, Transport, wait_sent
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.arrival import ArrivalTimes
 from mlink_drivers.firmata.wire.decode import Decoder
@@ -114,6 +114,8 @@ class Session:
         self._timeout_s = handshake_timeout_s
         self._reset_on_close = reset_on_close
         self._state = SessionState.CLOSED
+        self._parting = False
+        """Whether `close` sends the last bytes of a connection."""
         self._state_lock = threading.Lock()
         self._write_lock = threading.Lock()
         self._arrivals = ArrivalTimes(transport.baud_rate)
@@ -214,15 +216,18 @@ class Session:
         that call fail; the connecting thread closes the line itself.
         """
         with self._state_lock:
-            before, self._state = self._state, SessionState.CLOSED
+            if self._parting:
+                return  # another call sends the farewell, and closes
+            before = self._state
+            self._parting = before is SessionState.CONNECTED
+            if not self._parting:
+                self._state = SessionState.CLOSED
         if before is SessionState.CONNECTED:
             try:
-                if self.waiting.is_virtual:  # no time passes any more: nothing overruns the board
-                    self.pace = None
-                    self._send_rest()
-                self._write(farewell + (encode.system_reset() if self._reset_on_close else b""))
-            except DeviceLostError as error:
-                _log.info("%s: the reset at close was not sent: %s", self.name, error.message)
+                self._part(farewell)
+            finally:
+                with self._state_lock:
+                    self._state, self._parting = SessionState.CLOSED, False
         if before is SessionState.CONNECTING:  # the thread that connects closes the line
             self.waiting.look_again()
             return
@@ -236,6 +241,23 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _part(self, farewell: bytes) -> None:
+        """Send the last bytes and wait until they have left; the line is still read meanwhile."""
+        try:
+            if self.waiting.is_virtual:  # no time passes any more: nothing overruns the board
+                self.pace = None
+                self._send_rest()
+            self._write(farewell + (encode.system_reset() if self._reset_on_close else b""))
+            if not self.waiting.is_virtual:
+                wait_sent(self.transport)
+        except DeviceLostError as error:
+            _log.warning(
+                "%s: the reset at the end could not be sent, so its outputs may still be on: %s."
+                " Reset the board, or take its power away",
+                self.name,
+                error.message,
+            )
 
     # -- connecting ----------------------------------------------------------------------------
 
@@ -283,6 +305,8 @@ class Session:
                 raise handshake.failure(self._timeout_s, self.transport.baud_rate)
             identified, asked_ns = handshake.identified, waiting.now_ns()
             self._write(handshake.request())
+            if handshake.complete:
+                break
             waiting.until(
                 lambda before=identified: (  # type: ignore[misc]
                     handshake.complete
@@ -391,8 +415,8 @@ class Session:
 
     def _lose(self, error: DeviceError) -> None:
         with self._state_lock:
-            if self._state is not SessionState.CONNECTED:
-                return  # closed, or lost already
+            if self._state is not SessionState.CONNECTED or self._parting:
+                return  # closed, or lost already, or the farewell reports it
             self._state = SessionState.LOST
         # Not at once: who writes may hold a lock that a call waits for.
         if (registration := self._registration) is not None:

@@ -11,7 +11,9 @@ import errno
 import fcntl
 import os
 import select
+import struct
 import termios
+import time
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -27,6 +29,7 @@ DEFAULT_BAUD_RATE: Final = 57600
 _READ_BYTES: Final = 65536
 _DISCARD_READS: Final = 64
 _WRITE_TIMEOUT_MSEC: Final = 1000
+_SENT_POLL_S: Final = 0.001
 _PERMISSION_REMEDY: Final = (
     "Add yourself to the group that owns it (`sudo usermod -aG dialout $USER`) and log in again."
 )
@@ -241,6 +244,30 @@ class SerialTransport:
         return DeviceLostError(
             f"{self.address} went away ({reason or 'closed'})", remedy=_VANISHED_REMEDY
         )
+
+
+def wait_sent(transport: Transport) -> None:
+    """Wait until the bytes written so far have left this machine, at most 1 s.
+
+    A socket that is closed before that may throw them away (a reset of the connection).
+
+    Raises:
+        DeviceLostError: They did not leave in time.
+    """
+    deadline = time.monotonic() + _WRITE_TIMEOUT_MSEC / 1000
+    while True:
+        try:
+            answer = fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):
+            return  # no terminal and no socket: it has no queue
+        (left,) = struct.unpack("i", answer)
+        if not left:
+            return
+        if time.monotonic() >= deadline:
+            raise DeviceLostError(
+                f"{left} bytes did not leave for {transport.address} in {_WRITE_TIMEOUT_MSEC} ms"
+            )
+        time.sleep(_SENT_POLL_S)
 
 
 def _explain(address: str, error: BaseException) -> DeviceError:

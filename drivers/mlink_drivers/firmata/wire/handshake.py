@@ -6,6 +6,7 @@ everything while its bootloader runs.
 
 from __future__ import annotations
 
+import itertools
 from typing import Final
 
 import msgspec
@@ -29,6 +30,8 @@ REPEAT_S: Final = 0.5
 BAUD_RATES: Final = (57_600, 115_200, 1_000_000)
 """Rates that firmwares begin with."""
 _RATES_SHOWN: Final = ", ".join(map(str, BAUD_RATES))
+_PATIENCE: Final = 4
+"""Queries without an answer, after which a board without name or analog mapping is accepted."""
 
 _RECEIVED_KEPT: Final = 4096
 _RECEIVED_SHOWN: Final = 48
@@ -81,6 +84,8 @@ class Handshake:
         self._firmware: Firmware | None = None
         self._capabilities: Capabilities | None = None
         self._mapping: AnalogMapping | None = None
+        self._unanswered = 0
+        """Queries for the name or the mapping alone that were not answered."""
         self._received = b""
         self._received_count = 0
 
@@ -105,6 +110,7 @@ class Handshake:
         Until the board is identified they begin with a reset, which stops reports that an earlier
         program has left on.
         """
+        self._do_without()
         if not self.identified:
             return encode.system_reset() + encode.protocol_version_query() + encode.firmware_query()
         missing = b""
@@ -113,6 +119,31 @@ class Handshake:
         if self._mapping is None:
             missing += encode.analog_mapping_query()
         return missing
+
+    def _do_without(self) -> None:
+        """Accept a board that answers, but never with a name, or with an analog mapping.
+
+        Some builds of ConfigurableFirmata lack one of them; the channels are then the pins with
+        analog inputs, in their order.
+        """
+        needs_name = self._version is not None and self._firmware is None
+        if not needs_name and (self._capabilities is None or self._mapping is not None):
+            self._unanswered = 0
+            return
+        self._unanswered += 1
+        if self._unanswered <= _PATIENCE:
+            return
+        self._unanswered = 0
+        if needs_name:
+            self._firmware = Firmware(name="", major=0, minor=0)
+        elif self._capabilities is not None:
+            channels = itertools.count()
+            self._mapping = AnalogMapping(
+                tuple(
+                    next(channels) if PinMode.ANALOG in modes else None
+                    for modes in self._capabilities.pins
+                )
+            )
 
     def keep(self, data: bytes) -> None:
         """Keep received bytes for the error message of a failed handshake."""
@@ -131,13 +162,23 @@ class Handshake:
             self._mapping = message
 
     def description(self) -> BoardDescription:
-        """Return the board's description; call it only when `complete`."""
+        """Return the board's description; call it only when `complete`.
+
+        Raises:
+            DeviceError: The board reports no pin that can be used.
+        """
         version, firmware = self._version, self._firmware
         capabilities, mapping = self._capabilities, self._mapping
         assert version is not None
         assert firmware is not None
         assert capabilities is not None
         assert mapping is not None
+        if not any(capabilities.pins):
+            raise DeviceError(
+                f"the board at {self._address} reports that it has no pins",
+                remedy="Its firmware was built without features: upload StandardFirmata, or"
+                " ConfigurableFirmata with digital and analog inputs and outputs.",
+            )
         return BoardDescription(
             address=self._address,
             protocol_version=(version.major, version.minor),

@@ -126,3 +126,19 @@ def test_after_closing_a_running_pulse_is_not_ended(lines, timer):
     other.pulse(3, 1, 20_000)
     lines.wait_for_values(3, [1, 0])
     assert lines.values(2) in ([1], [1, 0])  # [1, 0] if it ended before it was closed
+
+
+def test_a_pulse_that_is_renewed_for_ever_keeps_a_limited_number_of_commands():
+    waiting, ended = ManualWaiting(), []
+    writes = []
+    timer = PulseTimer(
+        lambda line, value: writes.append(value), waiting, on_error=print, on_ended=ended.append
+    )
+    for _ in range(3000):
+        timer.pulse(8, 1, 1_000_000)
+    assert waiting.pending == 1
+    assert len(ended) == 2000  # each command has its row
+    waiting.advance(2)
+    assert len(ended) == 3000
+    assert writes[-1] == 0
+    assert not timer.is_active(8)

@@ -9,6 +9,7 @@ import pytest
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.link.session import Session, SessionState
+from mlink_drivers.firmata.link.transport import DeviceLostError
 from mlink_drivers.firmata.wire.protocol import SysexId
 from tests.support.boards.scripted_board import (
     UNO_PINS,
@@ -157,3 +158,26 @@ def test_another_board_is_refused_before_it_can_be_sent_to(line, session):
     again = ScriptedLine("third")
     session.reconnect(again)
     assert session.description.address == "third"
+
+
+def test_the_farewell_is_written_while_the_session_is_connected(line, session):
+    session.connect()
+    states = []
+    line.on_write = lambda: states.append(session.state)
+    session.close(b"\xd0\x00")
+    assert states == [SessionState.CONNECTED]
+    assert line.written[-1] == b"\xd0\x00\xff"
+    assert session.state is SessionState.CLOSED
+
+
+def test_a_farewell_that_cannot_be_sent_is_a_warning(line, session, caplog):
+    session.connect()
+
+    def fail():
+        raise DeviceLostError("the cable is out")
+
+    line.on_write = fail
+    session.close(b"\xd0\x00")
+    assert "the reset at the end could not be sent" in caplog.text
+    assert caplog.records[-1].levelname == "WARNING"
+    assert session.state is SessionState.CLOSED

@@ -192,3 +192,17 @@ def test_closing_interrupts_an_attempt_in_another_thread():
         reconnect.close(interrupted.set)
         waiting.settle()
     assert (LOST, "closed while connecting") not in states  # not reported after close
+
+
+def test_a_loss_while_the_return_is_reported_is_reported_after_it(bench):
+    seen = []
+
+    def on_state(state, detail):
+        if state is CONNECTED and CONNECTED not in seen:
+            bench.reconnect.lost("cable out again")  # as the reader of the new connection does
+        seen.append(state)
+
+    bench.reconnect._on_state = on_state
+    bench.reconnect.lost("cable out")
+    bench.advance()
+    assert seen == [LOST, REOPENING, CONNECTED, LOST, REOPENING, CONNECTED]

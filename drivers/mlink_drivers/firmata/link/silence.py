@@ -1,0 +1,74 @@
+"""Notices that a board without a clock has gone silent: its port stays, and nothing arrives.
+
+Every Firmata board answers a version query, so a quiet one is queried. Looks are counted and not
+seconds, because this process may have been stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from mlink.waiting import Registration, Waiting
+
+PAUSE_S: Final = 0.5
+LOOKS: Final = 4
+"""So many looks in a row without a sign of life: the board is silent, for 2 to 2.5 s."""
+
+
+class SilenceWatch:
+    """Looks for signs of life of one board, and queries it when there are none.
+
+    Args:
+        waiting: Makes the calls.
+        count_signs: Returns a count of what shows that the board works, such as samples.
+        query: Sends a query that the board answers; False for the first of a quiet time, True
+            for a repetition. May raise DeviceError when the board is lost.
+        on_silence: Called once when the board is silent.
+    """
+
+    def __init__(
+        self,
+        waiting: Waiting,
+        *,
+        count_signs: Callable[[], int],
+        query: Callable[[bool], None],
+        on_silence: Callable[[], None],
+    ) -> None:
+        self._waiting = waiting
+        self._count_signs = count_signs
+        self._query = query
+        self._on_silence = on_silence
+        self._signs = -1
+        self._quiet = 0
+        self._next: Registration | None = None
+
+    def start(self) -> None:
+        """Begin, or begin anew with a board that is back."""
+        self.close()
+        self._signs, self._quiet = self._count_signs(), 0
+        self._look_later()
+
+    def close(self) -> None:
+        """Look no more."""
+        look, self._next = self._next, None
+        if look is not None:
+            look.cancel()
+
+    def _look_later(self) -> None:
+        time_ns = self._waiting.now_ns() + round(PAUSE_S * 1e9)
+        self._next = self._waiting.at(time_ns, self._look)
+
+    def _look(self) -> None:
+        if self._next is None:
+            return
+        signs = self._count_signs()
+        self._quiet = self._quiet + 1 if signs == self._signs else 0
+        self._signs = signs
+        if self._quiet >= LOOKS:
+            self._next = None
+            self._on_silence()
+            return
+        if self._quiet % 2:
+            self._query(self._quiet > 1)
+        self._look_later()

@@ -1,0 +1,59 @@
+"""A board that goes silent is noticed after four looks; one that answers is never."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlink_drivers.firmata.link.silence import SilenceWatch
+from tests.support.manual_waiting import ManualWaiting
+
+
+class Quiet:
+    """A board with a count of signs; `answers` is whether a query is answered."""
+
+    def __init__(self):
+        self.waiting = ManualWaiting()
+        self.signs, self.answers = 0, True
+        self.queries, self.silent_at_s = [], []
+        self.watch = SilenceWatch(
+            self.waiting,
+            count_signs=lambda: self.signs,
+            query=self.query,
+            on_silence=lambda: self.silent_at_s.append(self.waiting.now_ns() / 1e9 - 1),
+        )
+
+    def query(self, repeat):
+        self.queries.append(repeat)
+        self.signs += self.answers
+
+
+@pytest.fixture
+def board():
+    return Quiet()
+
+
+def test_a_quiet_board_that_answers_is_queried_about_once_a_second(board):
+    board.watch.start()
+    board.waiting.advance(10)
+    assert 8 <= len(board.queries) <= 12
+    assert not any(board.queries)
+    assert board.silent_at_s == []
+
+
+def test_a_board_that_answers_nothing_is_silent_once_after_two_seconds(board):
+    board.answers = False
+    board.watch.start()
+    board.waiting.advance(10)
+    assert board.silent_at_s == [pytest.approx(2.0)]
+    assert board.queries == [False, True]
+    board.watch.start()  # it is back, and silent again
+    board.waiting.advance(10)
+    assert len(board.silent_at_s) == 2
+
+
+def test_after_close_nothing_is_asked(board):
+    board.watch.start()
+    board.watch.close()
+    board.waiting.advance(10)
+    assert board.queries == []
+    assert board.waiting.pending == 0
