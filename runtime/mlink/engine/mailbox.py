@@ -108,7 +108,7 @@ class RunMessages:
             case control.StopRequest():
                 self._outcome.stop(f"{worker.name}: {message.reason}")
             case control.Log():
-                self._reporter.log(worker.name, message.level, message.text)
+                self._reporter.log(worker.name, message.level, message.text, by_module=True)
             case control.Output():
                 self._reporter.output(worker.name, message.text)
             case control.Report():

@@ -21,7 +21,7 @@ from mlink.engine.account.gaps import GapLog
 from mlink.engine.options import RunOptions
 from mlink.engine.status import RunResult, RunStatus
 from mlink.errors import StorageError
-from mlink.storage.account import ACCOUNT, DATASETS, Recorded, recorded_by
+from mlink.storage.account import ACCOUNT, DATASETS, UNLISTED, Recorded, recorded_by, unlisted
 from mlink.storage.edl import Author, Collection, create_collection
 from mlink.storage.failures import storage_errors
 from mlink.storage.machine import machine, versions
@@ -186,7 +186,8 @@ class Recording:
         for unit in units_below(self.path):
             source = recorded_by(unit.attributes)
             if source in lost and unit.attributes.get("items_lost", -1) < lost[source]:
-                attributes = unit.attributes | {"items_lost": lost[source]}
+                rest = unlisted(lost[source], unit.attributes.get("gaps"))
+                attributes = unit.attributes | {"items_lost": lost[source], UNLISTED: rest}
                 write_toml(unit.path / ATTRIBUTES, attributes)
 
     def discard_if_empty(self, result: RunResult) -> bool:
@@ -300,9 +301,7 @@ class Recording:
                             "lost": subscription.lost,
                             "refused": subscription.refused,
                             "not_taken": subscription.not_taken,
-                            "gaps": self._gaps.of(
-                                stream.name, subscription.module, subscription.port
-                            ),
+                            **self._gaps.of(stream.name, subscription),
                         }
                         for subscription in stream.subscriptions
                     ],

@@ -229,17 +229,28 @@ class Reporter:
             if subscription.queued
         ]
 
-    def log(self, module: str, level: int, text: str, *, of_wall_clock: bool = False) -> None:
+    def log(
+        self,
+        module: str,
+        level: int,
+        text: str,
+        *,
+        of_wall_clock: bool = False,
+        by_module: bool = False,
+    ) -> None:
         """Pass a log line to the observer and the recording.
 
         Args:
-            module: The module's name; "" for the engine.
+            module: The name of the module that it is about; "" for the engine.
             level: A `logging` level.
             text: The message.
             of_wall_clock: Whether it depends on how fast this machine is. In virtual time such a
                 line is not recorded: two runs have the same log.
+            by_module: Whether the module itself has logged it, and not the engine.
         """
         self._observer.on_log(module, level, text)
+        if by_module:
+            self._last_lines[module].append(text)
         if not of_wall_clock or self.virtual_usec is None:
             self._keep(module, level, text)
 
@@ -248,14 +259,14 @@ class Reporter:
         self._observer.on_output(module, text)
         if self.recording is not None and self._t0_ns:
             self.recording.has_output = True
+        self._last_lines[module].append(text)
         self._keep(module, logging.INFO, text)
 
     def last_lines(self, module: str) -> list[str]:
-        """Return the last lines that a module has logged or printed."""
+        """Return the last lines that a module itself has logged or printed."""
         return list(self._last_lines[module])
 
     def _keep(self, module: str, level: int, text: str) -> None:
-        self._last_lines[module].append(text)
         if self.recording is not None:
             time_usec = (time.monotonic_ns() - self._t0_ns) // 1000 if self._t0_ns else 0
             if self.virtual_usec is not None:

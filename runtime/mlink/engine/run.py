@@ -280,11 +280,11 @@ class Engine:
 
     def _prepare(self) -> None:
         self._reporter.enter(Phase.PREPARE)
+        limit_s = self.options.prepare_timeout_s
         if (turns := self._turns) is not None and self.simulation is not None:
-            turns.prepare(self._order, self._send_prepare, self._outcome.fail_worker)
+            turns.prepare(self._order, self._send_prepare, self._outcome.fail_worker, limit_s)
         else:
             sources = {name: self._streams.sources(name) for name in self._order}
-            limit_s = self.options.prepare_timeout_s
             self._reaching.in_order(sources, self._send_prepare, State.PREPARED, limit_s)
         if not self._outcome.ending:
             self._connect_feedback()
@@ -314,12 +314,12 @@ class Engine:
         self._reporter.start_clock(self._t0_ns)
         self._reporter.enter(Phase.START)
         before = start_order(self.bench)
+        limit_s = self.options.start_timeout_s
         if (turns := self._turns) is not None and self._conductor is not None:
             self._conductor.begin_run()
-            turns.start(list(before), self._send_start, self._outcome.fail_worker)
+            turns.start(list(before), self._send_start, self._outcome.fail_worker, limit_s)
         else:
             self._length.begin(self._t0_ns)
-            limit_s = self.options.start_timeout_s
             self._reaching.in_order(before, self._send_start, State.STARTED, limit_s)
 
     def _send_start(self, worker: WorkerHandle) -> None:

@@ -13,6 +13,8 @@ ACCOUNT = "streams"
 """The attribute of a recording that has the account; one whose run was killed has none."""
 DATASETS = "datasets"
 """The attribute of a recording that lists its datasets, as paths below it, at the run's end."""
+UNLISTED = "items_lost_unlisted"
+"""The attribute of a dataset that counts those of its `items_lost` that are in none of `gaps`."""
 _ATTRIBUTE = "subscription"
 
 
@@ -39,6 +41,12 @@ def note_subscription(dataset: Dataset, module: str, port: str, data_type: str) 
     """Write into a dataset which subscription it records."""
     found = Recorded(module, port, data_type)
     dataset.set_attribute(_ATTRIBUTE, msgspec.structs.asdict(found))
+
+
+def unlisted(lost: int, gaps: object) -> int:
+    """Return how many of `lost` items are in none of the listed gaps, as read from a file."""
+    listed = gaps if isinstance(gaps, list) else []
+    return lost - sum(int(gap.get("lost", 0)) for gap in listed if isinstance(gap, dict))
 
 
 def recorded_by(attributes: Mapping[str, Any]) -> Recorded | None:

@@ -18,7 +18,7 @@ from mlink.channel import Channel
 from mlink.clock import Clock, MasterClock
 from mlink.control import EngineMessages, WorkerSpec
 from mlink.devices import DeviceEndpoint
-from mlink.errors import ControlError
+from mlink.errors import ControlError, ModuleError
 from mlink.metadata import decode_metadata
 from mlink.module import Module, ModuleSettings, RunInfo
 from mlink.recording.journal import GROUP
@@ -180,12 +180,23 @@ class ModuleHost(Reporting):
             timeout_usec: Longest wait in µs; negative waits until the stop, 0 does not wait.
 
         An exception of a handler is passed on.
+
+        Raises:
+            ModuleError: It would wait until the stop, and the run has not started.
         """
         if timeout_usec >= 0:
             self.handler_times.wait(lambda: self.step(timeout_usec))
             self.journal.note_wait(timeout_usec)
         else:
+            self._refuse_endless_wait()
             self.handler_times.wait(self._serve_until_stop)
+
+    def _refuse_endless_wait(self) -> None:
+        if not self.started and not self.stop_asked and not self.failed:
+            raise ModuleError(
+                "it waits for data without a limit before the start: nothing ends that wait",
+                remedy="Wait in run() or on_data, or give the wait a limit: await_data(100_000).",
+            )
 
     def _serve_until_stop(self) -> None:
         while not self.stop_asked and not self.failed:

@@ -95,7 +95,16 @@ def test_gaps_have_their_times() -> None:
     for second, lost in ((1, 0), (2, 3), (3, 3), (4, 10)):
         subscription.lost = lost
         log.watch([stream], second)
-    assert log.of("cam.frames", "slow", "in") == [
-        {"lost": 3, "seen_at_usec": 2_000_000}, {"lost": 7, "seen_at_usec": 4_000_000},
-    ]  # fmt: skip
-    assert log.of("cam.frames", "other", "in") == []
+    gaps = [{"lost": 3, "seen_at_usec": 2_000_000}, {"lost": 7, "seen_at_usec": 4_000_000}]
+    assert log.of("cam.frames", subscription) == {"gaps": gaps}
+    assert log.of("cam.frames", SubscriptionStatus("other", "in")) == {"gaps": []}
+
+
+def test_what_is_in_no_listed_gap_is_counted() -> None:
+    log, subscription = GapLog(), SubscriptionStatus("slow", "in")
+    stream = StreamStatus("cam", "frames", "Frame", subscriptions=[subscription])
+    for second in range(300):
+        subscription.lost += 2
+        log.watch([stream], second)
+    found = log.of("cam.frames", subscription)
+    assert sum(gap["lost"] for gap in found["gaps"]) + found["lost_unlisted"] == 600

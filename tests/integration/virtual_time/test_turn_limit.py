@@ -88,6 +88,21 @@ def test_a_script_that_prepares_without_end_is_named_with_its_line(tmp_path: Pat
     assert "it stands at loop.py:2 (prepare)" in result.failures[0].message
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def prepare():\n    syl.await_data()\n",
+        "syl.await_data()\ndef run(): pass\n",
+    ],
+)
+def test_a_wait_without_a_limit_before_the_start_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "loop.py").write_text(f"import syntalos_mlink as syl\n{text}")
+    result, _ = run(tmp_path, SCRIPT)
+    assert result.failures[0].module == "loop"
+    assert "waits for data without a limit before the start" in result.failures[0].message
+    assert "run()" in result.failures[0].remedy
+
+
 @pytest.mark.sim
 def test_a_device_under_test_that_keeps_its_turn_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "dut.py").write_text(

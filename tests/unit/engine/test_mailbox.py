@@ -179,6 +179,7 @@ def test_a_death_has_the_last_lines_of_the_module(desk):
         desk.handle("cam", control.Output(f"frame {number}"))
     desk.handle("rec", control.Output("of another module"))
     desk.handle("cam", control.Log(logging.INFO, "and now?"))
+    desk.reporter.log("cam", logging.WARNING, "the engine's own line about it")
     desk.handle("cam", -9)
     (failure,) = desk.outcome.failures
     assert failure.message == (

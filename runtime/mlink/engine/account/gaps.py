@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from mlink.engine.status import Failure, StreamStatus, SubscriptionStatus
+from mlink.storage.account import unlisted
 from mlink.tap.catalog import TAP_NAME
 from mlink.transport.records import LIKELY_QUEUE
 
@@ -48,9 +49,14 @@ class GapLog:
                 if len(gaps) < _MAX_LISTED:
                     gaps.append({"lost": grown, "seen_at_usec": round(elapsed_s * 1e6)})
 
-    def of(self, stream: str, module: str, port: str) -> list[dict[str, Any]]:
-        """Return a subscription's gaps: `lost` items, noticed at master time `seen_at_usec`."""
-        return self._gaps.get((stream, module, port), [])
+    def of(self, stream: str, subscription: SubscriptionStatus) -> dict[str, Any]:
+        """Return a subscription's `gaps`: `lost` items, noticed at master time `seen_at_usec`.
+
+        With more gaps than are listed, `lost_unlisted` counts the items in the others.
+        """
+        gaps = self._gaps.get((stream, subscription.module, subscription.port), [])
+        rest = unlisted(subscription.lost, gaps)
+        return {"gaps": gaps} | ({"lost_unlisted": rest} if rest else {})
 
 
 class GapWarnings:

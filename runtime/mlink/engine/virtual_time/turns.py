@@ -67,6 +67,7 @@ class Turns:
         order: Sequence[str],
         send_prepare: Callable[[WorkerHandle], None],
         fail: Callable[[WorkerHandle, str, str, str], None],
+        limit_s: float,
     ) -> None:
         """Prepare the modules one by one; virtual time passes while one waits for its device.
 
@@ -74,12 +75,14 @@ class Turns:
             order: Names of the modules, sources first.
             send_prepare: Sends Prepare to a worker.
             fail: Reports a failure: worker, phase, what happened, remedy.
+            limit_s: Longest virtual time that may pass in one module's prepare().
         """
         for name in order:
             worker = self._workers[name]
             self._begin(worker, send_prepare)
+            limit_usec = self._conductor.now_usec + round(limit_s * 1e6)
             while not self._ending() and (worker.state < State.PREPARED or worker.pending_acks):
-                if not self._go_on():
+                if not self._go_on() or self._conductor.now_usec > limit_usec:
                     text = "waits in prepare() for what never comes"
                     fail(worker, "prepare", text, _NEVER_REMEDY)
             if self._ending():
@@ -91,6 +94,7 @@ class Turns:
         order: Sequence[str],
         send_start: Callable[[WorkerHandle], None],
         fail: Callable[[WorkerHandle, str, str, str], None],
+        limit_s: float,
     ) -> None:
         """Start the modules in turns; time advances only if one waits while it starts.
 
@@ -98,13 +102,15 @@ class Turns:
             order: Names of the modules, sources first.
             send_start: Sends Start to a worker.
             fail: Reports a failure: worker, phase, what happened, remedy.
+            limit_s: Longest virtual time that may pass in one module's start().
         """
         conductor, self._phase = self._conductor, "start"
         for name in order:
             worker = self._workers[name]
             self._begin(worker, send_start)
+            limit_usec = conductor.now_usec + round(limit_s * 1e6)
             while not self._ending() and (conductor.holder or worker.state < State.STARTED):
-                if not self._go_on():
+                if not self._go_on() or conductor.now_usec > limit_usec:
                     text = "waits in start() for an item or time that never comes"
                     fail(worker, "start", text, _NEVER_REMEDY)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlink.storage.account import UNLISTED, unlisted
 from mlink.storage.edl import Dataset
 
 _MAX_LISTED = 1000
-"""Largest number of gaps listed one by one; beyond that only their sum is counted."""
+"""Largest number of gaps listed one by one; those beyond are counted together."""
 
 
 class Losses:
     """The gaps of one input: numbers of lost items, and where in the dataset.
 
-    The attributes are `items_lost` (always), and `gap_count` and `gaps` when there are gaps.
+    The attributes are `items_lost` (always), `gap_count` and `gaps` when there are gaps, and
+    `items_lost_unlisted` when there are more gaps than are listed.
     """
 
     def __init__(self) -> None:
@@ -43,4 +45,6 @@ class Losses:
         if self.gaps:
             dataset.set_attribute("gap_count", self.gaps)
             dataset.set_attribute("gaps", self._listed)
+        if rest := unlisted(self.lost, self._listed):
+            dataset.set_attribute(UNLISTED, rest)
         self.unsaved = False

@@ -110,13 +110,17 @@ def check_json(unit: UnitFolder) -> Checked:
     for name in present(unit):
         try:
             content = load_json(unit.path / name)
-        except ValueError as error:
+            content = content if isinstance(content, dict) else {"data": None}
+        except (ValueError, RecursionError) as error:
             found.unfinished.append(f"{name} is not complete JSON: {error}")
             continue
-        rows = content.get("data", []) if isinstance(content, dict) else []
+        rows, columns = content.get("data", []), content.get("columns", [])
+        if not isinstance(rows, list) or not isinstance(columns, list):
+            found.damage.append(f"{name} is JSON, but not of a recorder: it has no list of rows")
+            continue
         found.items = (found.items or 0) + len(rows)
-        width = len(content.get("columns", [])) if isinstance(content, dict) else 0
-        other = sum(1 for row in rows if len(row) != width)
+        width = len(columns)
+        other = sum(1 for row in rows if not isinstance(row, list) or len(row) != width)
         if other:
             found.notes.append(f"{name}: {other} row(s) do not have the width of the header")
     _compare_counts(found, unit, "row_count", "rows")

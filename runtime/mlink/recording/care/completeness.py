@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlink.recording.care.checks import Checked
-from mlink.storage.account import Delivery, recorded_by
+from mlink.storage.account import UNLISTED, Delivery, recorded_by
 from mlink.storage.tree import UnitFolder
 from mlink.transport.codec import SIGNAL_BLOCKS
 
@@ -55,8 +55,12 @@ def what_is_missing(
 
 
 def _own_count(unit: UnitFolder) -> str:
-    lost, gaps = unit.attributes.get("items_lost", 0), unit.attributes.get("gap_count", "?")
-    return f"{lost} item(s) did not reach the recorder, in {gaps} gap(s)" if lost else ""
+    lost, gaps = unit.attributes.get("items_lost", 0), unit.attributes.get("gap_count", 0)
+    rest = unit.attributes.get(UNLISTED, 0)
+    where = f"in {gaps} gap(s)" if gaps else "at unknown places"
+    if gaps and rest:
+        where += f", {rest} of them in gaps that are not listed"
+    return f"{lost} item(s) did not reach the recorder, {where}" if lost else ""
 
 
 def _items(unit: UnitFolder, checked: Checked, data_type: str) -> int | None:

@@ -17,7 +17,7 @@ from mlink.recording.care.journal_check import check_journal
 from mlink.recording.care.video_check import check_tsync_only, check_video
 from mlink.storage.account import ACCOUNT, DATASETS, Delivery, read_account
 from mlink.storage.edl import UNCLOSED
-from mlink.storage.manifest import FORMAT_VERSION
+from mlink.storage.manifest import ATTRIBUTES, FORMAT_VERSION, MANIFEST
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
 
 Level = Literal["damage", "unfinished", "incomplete", "note"]
@@ -99,7 +99,11 @@ def verify_recording(path: Path, *, decode: bool = False) -> VerifyReport:
     found = set()
     for unit in units_below(path):
         found.add(unit.name)
-        _check_unit(unit, report, account, decode=decode)
+        try:
+            _check_unit(unit, report, account, decode=decode)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            text = f"{MANIFEST} or {ATTRIBUTES} has a value that no recorder writes: {error}"
+            _add(report, unit.name, "damage", text)
     listed = root.attributes.get(DATASETS)
     for name in listed if isinstance(listed, list) else ():
         if name not in found:

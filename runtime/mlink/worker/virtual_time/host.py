@@ -155,10 +155,14 @@ class VirtualHost(ModuleHost):
         """Dispatch items until a stop is requested, or during one wait of `timeout_usec`.
 
         A wait takes virtual time only: other modules run meanwhile.
+
+        Raises:
+            ModuleError: It would wait until the stop, and the run has not started.
         """
         if timeout_usec >= 0:
             self.step(timeout_usec)
             return
+        self._refuse_endless_wait()
         while not self.stop_asked and not self.failed:
             self._step(None)
 

@@ -15,6 +15,7 @@ from mlink.engine.virtual_time.conductor import Conductor, VirtualTime
 from mlink.engine.virtual_time.patient import patient_recorders
 from mlink.engine.virtual_time.simulated import in_virtual_time
 from mlink.engine.virtual_time.turns import Turns
+from mlink.engine.workers import State
 from tests.support.hil_examples import BENCHES
 
 PIDS = {"board": 101, "finger": 102, "other": 103}
@@ -72,6 +73,27 @@ def test_a_turn_is_given_to_the_modules_that_have_something_to_read(readers, wok
     turns = Turns(conductor, workers, lambda _s: None, lambda: False, simulation, users)
     assert turns.run()
     assert given == woken
+
+
+def test_virtual_time_does_not_pass_without_limit_before_the_start():
+    conductor = Conductor(VirtualTime(1_000, simulated=True), ["slow"], [])
+
+    def send(turn: Turn) -> None:
+        conductor.note("slow", Waits(turn.time_usec + 1_000_000, {}))
+
+    worker = SimpleNamespace(name="slow", pid=101, send=send, state=State.LOADED, pending_acks=0)
+    failures: list[str] = []
+
+    def fail(_worker: object, phase: str, text: str, _remedy: str) -> None:
+        failures.append(f"{phase}: {text}")
+
+    simulation = Board(frozenset())
+    turns = Turns(
+        conductor, {"slow": worker}, lambda _s: None, lambda: bool(failures), simulation, {}
+    )
+    turns.prepare(["slow"], lambda _w: None, fail, 5.0)
+    assert failures == ["prepare: waits in prepare() for what never comes"]
+    assert conductor.now_usec <= 7_000_000
 
 
 def test_at_speed_1_each_frame_comes_at_its_time_by_the_wall(monkeypatch):

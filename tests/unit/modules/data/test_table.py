@@ -180,3 +180,15 @@ def test_a_zero_byte_is_written_as_an_escape(tmp_path):
     with CsvFile(tmp_path / "a.csv") as file:
         file.write_row(["a\0b"])
     assert (tmp_path / "a.csv").read_text() == "a\\x00b\n"
+
+
+def test_what_is_in_no_listed_gap_is_counted(tmp_path):
+    module, context = make(tmp_path)
+    module.start()
+    rows = context.inputs["rows"]
+    for _ in range(1_200):
+        rows.on_gap(2)
+    module.stop()
+    attributes = toml(tmp_path / "recording/events/attributes.toml")
+    listed = sum(gap["lost"] for gap in attributes["gaps"])
+    assert listed + attributes["items_lost_unlisted"] == attributes["items_lost"] == 2_400

@@ -130,6 +130,21 @@ def test_each_damage_is_found(recording, damage, level, text):
     assert report.ok is (level == "note")
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("manifest.toml", "[[data", "[[other"),
+        ("manifest.toml", 'fname = "', 'fname = 1 # "'),
+        ("attributes.toml", "frame_count = 90", 'frame_count = "x"'),
+        ("attributes.toml", "frame_count = 90", 'frame_count = 90\nframes_skipped = "x"'),
+    ],
+)
+def test_a_value_of_another_type_is_no_traceback(recording, file, old, new):
+    path = recording / "video" / file
+    path.write_text(path.read_text().replace(old, new))
+    verify_recording(recording)
+
+
 def make_pipe(path):
     path.unlink()
     os.mkfifo(path)
