@@ -28,7 +28,6 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-import numpy
 import numpy.random.bit_generator
 import numpy.random.mtrand
 
@@ -70,8 +69,6 @@ _CLASS_CLOCKS = (
     (datetime.datetime, "utcnow"),
     (datetime.date, "today"),
 )
-_NOW_TEXTS = ("now", "today")
-"""Texts for which numpy.datetime64 takes the present, in small or capital letters."""
 _NOT_DRAWN = ("seed", "getstate", "setstate", "get_state", "set_state")
 _PROCESSES = ("fork", "forkpty", "system", "posix_spawn", "posix_spawnp")
 
@@ -138,7 +135,6 @@ class NondeterminismWatch:
         for name, place in _CLOCKS_WITHOUT_TIME.items():
             self._replace(time, name, f"time.{name}() {_CLOCK}", applies=_without(place, "t"))
         self._replace(os, "times", f"os.times() {_CLOCK}")
-        self._replace_datetime64()
         self._replace(time, "sleep", f"time.sleep() {_SLEEP}")
         self._replace_waits()
         self._replace_starts()
@@ -146,30 +142,6 @@ class NondeterminismWatch:
         for cls, name in _CLASS_CLOCKS:
             self._replace_in_class(cls, name)
         self._replace_imported()
-
-    def _replace_datetime64(self) -> None:
-        """Note numpy.datetime64("now"), by a class of the class whose calls are noted.
-
-        The class stays the same one, as in `_replace_in_class`; a call of a class that is made in C
-        is not found in its table. The class of an object is the last part of an object's head.
-        """
-        watch = self
-
-        class Datetime64Calls(type):
-            __module__ = vars(type)["__module__"]  # else it is that of numpy.datetime64 too
-
-            def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-                text = args[0] if args else None
-                text = text.decode(errors="replace") if isinstance(text, bytes) else text
-                if isinstance(text, str) and text.strip().lower() in _NOW_TEXTS:
-                    what = f"numpy.datetime64({text!r}) {_CLOCK}"
-                    watch._note(what, sys._getframe(1))
-                return super().__call__(*args, **kwargs)
-
-        pointer = ctypes.sizeof(ctypes.c_void_p)
-        place = id(numpy.datetime64) + object.__basicsize__ - pointer
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(Datetime64Calls))
-        ctypes.c_void_p.from_address(place).value = id(Datetime64Calls)
 
     def _replace_waits(self) -> None:
         """Note waits with a time limit for what a thread does: of events, conditions and queues.
