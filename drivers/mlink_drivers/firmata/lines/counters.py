@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from mlink.reflexes import Edges
+from mlink_drivers.firmata.chip.extra import Count
 from mlink_drivers.firmata.chip.messages import CounterReport
 from mlink_drivers.firmata.chip.orders import ChipOrders
 from mlink_drivers.firmata.chip.session import ChipSession
@@ -24,6 +25,8 @@ class _Counter(msgspec.Struct):
     """What is known of a counter since its order (`tag`), and before a restart of the board."""
 
     tag: int
+    ordered: Count
+    """The order that its position belongs to."""
     position: int
     edges: int
     before: CounterReport | None = None
@@ -63,8 +66,6 @@ class Counters:
         self._on_missed = on_missed
         self._log = log
         self._known: dict[int, _Counter] = {}
-        self._lines: dict[int, object] = {}
-        """Index → the order that its position belongs to."""
 
     def take(self, report: CounterReport) -> None:
         """Add a row for a report; one of an earlier order is ignored."""
@@ -74,10 +75,9 @@ class Counters:
         line, order, tag = ordered
         known = self._known.get(report.index)
         if known is None or known.tag != tag:
-            goes_on = known is not None and self._lines.get(report.index) is order
+            goes_on = known is not None and known.ordered is order
             position, edges = (known.position, known.edges) if known and goes_on else (0, 0)
-            known = self._known[report.index] = _Counter(tag, position, edges)
-            self._lines[report.index] = order
+            known = self._known[report.index] = _Counter(tag, order, position, edges)
         before = known.before
         if before is not None and self._rows is not None:
             for _ in range((report.sequence - before.sequence - 1) % 128):

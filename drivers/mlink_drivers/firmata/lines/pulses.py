@@ -114,10 +114,10 @@ class PulseTimer:
             running.deadline_ns = max(deadline_ns, running.deadline_ns)
             running.rest_value = rest_value
             running.commands.append(command)
-            if len(running.commands) > _COMMANDS_KEPT and self._on_ended is not None:
-                self._on_ended(PulseTimes(line, *running.commands[0], 0))
             if len(running.commands) > _COMMANDS_KEPT:
-                running.commands.popleft()
+                oldest = running.commands.popleft()
+                if self._on_ended is not None:
+                    self._on_ended(PulseTimes(line, *oldest, 0))
 
     def report_running(self) -> None:
         """Report the pulses that have not ended, with an end of 0; each is reported once."""
