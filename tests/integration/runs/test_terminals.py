@@ -103,9 +103,9 @@ def test_a_terminal_that_is_closed_ends_the_run_cleanly(tmp_path: Path) -> None:
         preexec_fn=lambda: __import__("fcntl").ioctl(0, 0x540E, 0),  # TIOCSCTTY
     ) as process:  # fmt: skip
         os.close(theirs)
-        deadline = time.monotonic() + TIMEOUT_S
-        while not (tmp_path / "count").exists() and time.monotonic() < deadline:
-            os.read(ours, 65_536)
+        shown, deadline = b"", time.monotonic() + TIMEOUT_S
+        while b"running" not in shown and time.monotonic() < deadline:
+            shown += os.read(ours, 65_536)
         os.close(ours)
         assert process.wait(TIMEOUT_S) == 0
     assert "SIGHUP" in check_recording(tmp_path, success=True)

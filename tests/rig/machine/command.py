@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="number of vivid cameras (default 2)",
     )
-    add("--cpus", type=int, default=2, metavar="N", help="virtual CPUs (default 2)")
+    add("--cpus", type=int, default=1, metavar="N", help="virtual CPUs (default 1)")
     add("--memory", default="2G", help="guest memory (default 2G)")
     add(
         "--ftdi",
