@@ -23,21 +23,24 @@ static uint8_t users[kPinCount];
 // synchroniser, the entry of the interrupt, and the saving of registers.
 static constexpr uint8_t kLatencyTicks = EDGE_LATENCY_TICKS;
 
-// The whole handler; its duration does not depend on how many pins have changed.
-static inline __attribute__((always_inline)) void port_changed(uint8_t port) {
-  const uint32_t time = time_base::now_locked() - kLatencyTicks;
-  const uint8_t levels = *pins::input_register(port);
+// The changed pins of a port, which had `levels` at `time`; false when there is none.
+static inline __attribute__((always_inline)) bool take_port(uint8_t port, uint8_t levels,
+                                                            uint32_t time) {
   const uint8_t changed = (levels ^ seen[port]) & enabled[port];
   seen[port] = levels;
-  changed_since = true;
-  if (!changed) {
-    glitches = glitches + 1;
-    return;
-  }
+  if (!changed) return false;
   if (reflexes::on_port[port] & changed) reflexes::run_locked(port, levels, changed, time);
   if (counters::on_port[port] & changed) counters::count_locked(port, levels, changed, time);
   const uint8_t wanted = changed & ((levels & rising[port]) | (~levels & falling[port]));
   if (wanted) events::push_locked(time, events::kPortChanged | port, levels, wanted);
+  return true;
+}
+
+// Clears interrupts by their flags. The zero has no effect on a chip; yasimavr 0.1.6 clears the interrupts,
+// but their flags then read as they were written.
+static inline __attribute__((always_inline)) void clear(volatile uint8_t& flags, uint8_t which) {
+  flags = which;
+  flags = 0;
 }
 
 static void enable(uint8_t pin, bool on) {
@@ -76,7 +79,7 @@ static void enable(uint8_t pin, bool on) {
   if (on && !(enabled[port] & mask)) {
     // Edges count from now on; earlier ones are discarded.
     seen[port] = (seen[port] & ~mask) | (*pins::input_register(port) & mask);
-    if (request == &EIMSK) EIFR = bit;
+    if (request == &EIMSK) clear(EIFR, bit);
     enabled[port] |= mask;
     *request |= bit;
   } else if (!on) {
@@ -151,6 +154,31 @@ void reset() {
 
 }  // namespace edges
 
-#define EDGE_HANDLER(vector, port) \
-  ISR(vector) { edges::port_changed(port); }
-BOARD_EDGE_VECTORS(EDGE_HANDLER)
+// One handler for all pins: lines that switch together, on whatever ports, carry the time of the
+// first. The other vectors mark their port in GPIOR0, as `flags` of BOARD_EDGE_PORTS does, and jump here.
+ISR(BOARD_EDGE_VECTOR) {
+  using namespace edges;
+  const uint32_t time = time_base::now_locked() - kLatencyTicks;
+  // Interrupts that wait are served here. A pin that changes after its port was read causes another.
+  const uint8_t external = EIFR & EIMSK, pin_change = PCIFR;
+  clear(EIFR, external);
+  clear(PCIFR, pin_change);
+#define LATCH(port, number, flags) const uint8_t levels_##port = *pins::input_register(port);
+  BOARD_EDGE_PORTS(LATCH)
+  uint8_t own = GPIOR0;
+  GPIOR0 = 0;
+  if (!own) own = BOARD_EDGE_VECTOR_PORT;
+  changed_since = true;
+#define TAKE(port, number, flags) \
+  if (!take_port(port, levels_##port, time) && ((own & _BV(number)) || (flags))) glitches = glitches + 1;
+  BOARD_EDGE_PORTS(TAKE)
+}
+
+#define EDGE_TEXT_(vector) #vector
+#define EDGE_TEXT(vector) EDGE_TEXT_(vector)
+#define EDGE_HANDLER(vector, number)                                      \
+  ISR(vector, ISR_NAKED) {                                                \
+    __asm__ volatile("sbi %0, %1\n\tjmp " EDGE_TEXT(BOARD_EDGE_VECTOR) ::\
+                         "I"(_SFR_IO_ADDR(GPIOR0)), "I"(number));         \
+  }
+BOARD_OTHER_EDGE_VECTORS(EDGE_HANDLER)

@@ -17,7 +17,8 @@ namespace extension {
 uint16_t malformed;
 
 static constexpr uint8_t kVersion = 2;  // the highest that is spoken
-static constexpr uint16_t kHasAll = 0x01FF;  // bit n: sysex 0x02 + n
+// Bit n: sysex 0x02 + n. Bit 13: lines that switch together carry one time.
+static constexpr uint16_t kHasAll = 0x01FF | 0x2000;
 static const char kWrongCheck[] PROGMEM = "wrong check value";
 static const uint8_t kMagic[] PROGMEM = {'m', 'l', 'n', 'k'};
 

@@ -87,13 +87,18 @@ static inline void board_start_pwm_timers() {
   OCR4C = 255;
 }
 
-#define BOARD_EDGE_VECTORS(X) \
-  X(PCINT0_vect, kPortB)      \
-  X(INT0_vect, kPortD)        \
-  X(INT1_vect, kPortD)        \
-  X(INT2_vect, kPortD)        \
-  X(INT3_vect, kPortD)        \
-  X(INT6_vect, kPortE)
+#define BOARD_EDGE_PORTS(X)             \
+  X(kPortB, 0, pin_change & _BV(PCIF0)) \
+  X(kPortD, 1, external & 0x0F)         \
+  X(kPortE, 2, external & _BV(INTF6))
+#define BOARD_EDGE_VECTOR PCINT0_vect
+#define BOARD_EDGE_VECTOR_PORT _BV(0)
+#define BOARD_OTHER_EDGE_VECTORS(X) \
+  X(INT0_vect, 1)                   \
+  X(INT1_vect, 1)                   \
+  X(INT2_vect, 1)                   \
+  X(INT3_vect, 1)                   \
+  X(INT6_vect, 2)
 
 // Analog channel n is input kMux[n] of the converter.
 static const uint8_t kMux[kAnalogCount] PROGMEM = {7, 6, 5, 4, 1, 0, 8, 10, 11, 12, 13, 9};

@@ -130,16 +130,23 @@ static inline void board_start_pwm_timers() {
   TCCR1B = TCCR3B = TCCR4B = _BV(CS11) | _BV(CS10);
 }
 
-#define BOARD_EDGE_VECTORS(X) \
-  X(PCINT0_vect, kPortB)      \
-  X(PCINT1_vect, kPortJ)      \
-  X(PCINT2_vect, kPortK)      \
-  X(INT0_vect, kPortD)        \
-  X(INT1_vect, kPortD)        \
-  X(INT2_vect, kPortD)        \
-  X(INT3_vect, kPortD)        \
-  X(INT4_vect, kPortE)        \
-  X(INT5_vect, kPortE)
+#define BOARD_EDGE_PORTS(X)             \
+  X(kPortB, 0, pin_change & _BV(PCIF0)) \
+  X(kPortJ, 1, pin_change & _BV(PCIF1)) \
+  X(kPortK, 2, pin_change & _BV(PCIF2)) \
+  X(kPortD, 3, external & 0x0F)         \
+  X(kPortE, 4, external & 0x30)
+#define BOARD_EDGE_VECTOR PCINT0_vect
+#define BOARD_EDGE_VECTOR_PORT _BV(0)
+#define BOARD_OTHER_EDGE_VECTORS(X) \
+  X(PCINT1_vect, 1)                 \
+  X(PCINT2_vect, 2)                 \
+  X(INT0_vect, 3)                   \
+  X(INT1_vect, 3)                   \
+  X(INT2_vect, 3)                   \
+  X(INT3_vect, 3)                   \
+  X(INT4_vect, 4)                   \
+  X(INT5_vect, 4)
 
 // Analog channel n is input kMux[n] of the converter.
 static const uint8_t kMux[kAnalogCount] PROGMEM = {0, 1, 2,  3,  4,  5,  6,  7,

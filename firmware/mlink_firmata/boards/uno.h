@@ -70,13 +70,19 @@ static inline void board_start_pwm_timers() {
   TCCR2B = _BV(CS22);
 }
 
-// Interrupt vectors that report changed pins, and the port that each reads.
-#define BOARD_EDGE_VECTORS(X) \
-  X(PCINT0_vect, kPortB)      \
-  X(PCINT1_vect, kPortC)      \
-  X(PCINT2_vect, kPortD)      \
-  X(INT0_vect, kPortD)        \
-  X(INT1_vect, kPortD)
+// Ports with edges: a number each, and the waiting interrupts that are theirs. All vectors lead to one
+// handler; each of the others has the number of its port.
+#define BOARD_EDGE_PORTS(X)                 \
+  X(kPortB, 0, pin_change & _BV(PCIF0))     \
+  X(kPortC, 1, pin_change & _BV(PCIF1))     \
+  X(kPortD, 2, (pin_change & _BV(PCIF2)) | external)
+#define BOARD_EDGE_VECTOR PCINT0_vect
+#define BOARD_EDGE_VECTOR_PORT _BV(0)
+#define BOARD_OTHER_EDGE_VECTORS(X) \
+  X(PCINT1_vect, 1)                 \
+  X(PCINT2_vect, 2)                 \
+  X(INT0_vect, 2)                   \
+  X(INT1_vect, 2)
 
 // Analog channel n is input kMux[n] of the converter.
 static const uint8_t kMux[kAnalogCount] PROGMEM = {0, 1, 2, 3, 4, 5};

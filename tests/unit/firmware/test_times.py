@@ -20,6 +20,8 @@ from mlink_drivers.firmata.chip.messages import (
     ClockAnswer,
     EdgeBlock,
     EventsLost,
+    Feature,
+    Features,
     PulseEnd,
     ReflexFired,
     SafeStateTripped,
@@ -106,6 +108,48 @@ def test_edges_none_lost_in_order_and_right_within_8_usec(chip: Chip, baud_rate:
     assert isinstance(status, ChipStatus)
     assert status.events_lost == 0
     assert chip.board.overruns == 0
+
+
+def test_lines_that_switch_together_carry_one_time_whatever_their_ports(chip: Chip) -> None:
+    pins = (2, 3, 5, 7, 8, 14)  # three ports, and both kinds of interrupts
+    features = chip.ask(chip_encode.feature_query())[0]
+    assert isinstance(features, Features)
+    assert features.has(Feature.ONE_TIME)
+    chip.ask(chip_encode.watch_edges(dict.fromkeys(pins, Edges.BOTH)))
+    for at in range(40):
+        chip.run_usec(20_000 + at * 7.31)
+        for pin in pins:
+            chip.board.drive(pin, at % 2 == 0)
+        made = chip.cycle
+        chip.run_usec(10_000)
+        edges = reported_edges(chip)
+        chip.take()
+        assert sorted(edge.pin for edge in edges) == list(pins)
+        assert len({edge.ticks for edge in edges}) == 1
+        assert abs(chip.cycle_of(edges[0].ticks) - made) <= 4 * CYCLES_PER_USEC
+    status = chip.ask(chip_encode.status_query())[-1]
+    assert isinstance(status, ChipStatus)
+    assert status.glitches == 0  # no interrupt found its pin unchanged
+
+
+@pytest.mark.parametrize(
+    ("edge", "glitch"), [(7, 8), (7, 14), (8, 7), (8, 14), (14, 7), (14, 8), (None, 8)]
+)
+def test_a_pulse_that_is_too_short_counts_also_while_another_port_switches(
+    chip: Chip, edge: int | None, glitch: int
+) -> None:
+    chip.ask(chip_encode.watch_edges({7: Edges.BOTH, 8: Edges.BOTH, 14: Edges.BOTH}))
+    for at in range(4):
+        chip.run_usec(5000)
+        chip.board.drive(glitch, True)
+        if edge is not None:
+            chip.board.drive(edge, at % 2 == 0)
+        chip.run_usec(1)
+        chip.board.drive(glitch, False)
+    chip.run_usec(20_000)
+    status = chip.ask(chip_encode.status_query())[-1]
+    assert isinstance(status, ChipStatus)
+    assert status.glitches == 4
 
 
 def test_a_full_queue_loses_edges_and_counts_every_one(chip: Chip) -> None:

@@ -52,6 +52,8 @@ class Feature(enum.IntFlag):
     BAUD = 1 << 6
     STATUS = 1 << 7
     COUNTERS = 1 << 8
+    ONE_TIME = 1 << 13
+    """Lines that switch together carry one time, also those on different ports of the chip."""
 
 
 class _Value(msgspec.Struct, frozen=True, gc=False):

@@ -35,6 +35,8 @@ from mlink_drivers.firmata.wire.protocol import Message, PinState, Sysex
 TIMESTAMP_SOURCE: Final = "device-clock"
 STAMP_USEC: Final = 4
 """Error of the chip's timestamp of an edge (measured: docs/boards.md)."""
+PORT_USEC: Final = 40
+"""Added error where lines on other ports switch together and each port has a time of its own."""
 PAUSE_S: Final = 0.25
 """Interval of clock queries once the clock is known."""
 _ANSWER_S: Final = 1.0
@@ -247,7 +249,8 @@ class ChipSession:
         """Standard error of an edge's time in µs; −1 while the clock is not known."""
         if self.clock is None or not self.clock.is_set:
             return -1
-        return self.clock.uncertainty_usec + STAMP_USEC
+        own_usec = STAMP_USEC + (0 if self.has(Feature.ONE_TIME) else PORT_USEC)
+        return self.clock.uncertainty_usec + own_usec
 
     # -- messages of the board -------------------------------------------------------------------
 
