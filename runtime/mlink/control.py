@@ -124,6 +124,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """Attributes of each dataset that the module makes."""
     time_handlers: bool = False
     """Whether to take the times of the module's handlers."""
+    stages_dir: str = ""
+    """Where to write the moments at which items pass (worker/stages.py); "" for no such notes."""
     warn_nondeterminism: bool = False
     """Whether to warn of lines of a script that make two runs in virtual time differ."""
 

@@ -17,7 +17,7 @@ from mlink.closing import ClosesOnExit
 from mlink.errors import DeviceError
 from mlink_hil.control import messages
 from mlink_hil.control.checked import checked
-from mlink_hil.control.messages import PinReply, ReadReply, StatsReply
+from mlink_hil.control.messages import LineReply, PinReply, ReadReply, StatsReply
 
 REPLY_TIMEOUT_SEC = 10.0
 ReplyT = TypeVar("ReplyT", bound=messages.Reply)
@@ -87,6 +87,14 @@ class ControlClient(ClosesOnExit):
     def stats(self) -> StatsReply:
         """Return the counters of the simulation."""
         return self._ask(messages.Stats(), StatsReply)
+
+    def line_events(self) -> LineReply:
+        """Return the bytes on the serial line since the last call; the first call begins it.
+
+        Raises:
+            DeviceError: The board runs in virtual time.
+        """
+        return self._ask(messages.Line(), LineReply)
 
     def do(self, request: messages.Request) -> None:
         """Send a request whose reply holds no result, such as a fault.

@@ -27,6 +27,8 @@ line and cannot be driven.
     {"cmd":"registers"}                     → {"ok":true,"registers":{"PC":…,"R0":…,"PORTB":…}}
     {"cmd":"memory","address":256,"length":2,"flash":false}
         → {"ok":true,"data":"…"}            in base64
+    {"cmd":"line"}                          in real time: the bytes on the line since the last such
+        → {"ok":true,"events":[[0,…,1],…]}  request, from the first one on: see LineReply
     {"cmd":"stats"}                         → {"ok":true,"cycle":…, …}: see StatsReply
     {"cmd":"quit"}                          end the program
 
@@ -133,6 +135,13 @@ class Stats(_Request, frozen=True):
     """
 
 
+class Line(_Request, frozen=True):
+    """Return the bytes on the serial line since the last such request; the first one begins it.
+
+    The reply is a `LineReply`.
+    """
+
+
 class Noise(_Request, frozen=True):
     """Lose or corrupt bytes of the serial line at random; two zeros end it."""
 
@@ -184,6 +193,7 @@ Request: TypeAlias = (
     | Brownout
     | Stick
     | Stats
+    | Line
     | Quit
 )
 
@@ -252,6 +262,18 @@ class MemoryReply(Reply, kw_only=True):
     """A part of the memory."""
 
     data: bytes
+
+
+class LineReply(Reply, kw_only=True):
+    """What was on the serial line, in order, as (kind, ns of CLOCK_MONOTONIC, bytes)."""
+
+    events: list[tuple[int, int, int]]
+    """Kinds: `LEFT`, at the end of a byte's stop bit; `WRITTEN` to the port; `READ` from it."""
+    missing: int
+    """Events that were not kept."""
+
+
+LEFT, WRITTEN, READ = range(3)
 
 
 class StatsReply(Reply, kw_only=True):

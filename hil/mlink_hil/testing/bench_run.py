@@ -61,9 +61,11 @@ class BenchRun:
     Args:
         bench: The bench; a tap and modules for its testers are added.
         options: The run's options; their limits are longer on a slow host.
+        tapped: Whether to receive the items of streams; without, there are the edges of simulated
+            boards alone, and modules have no work for the tap.
     """
 
-    def __init__(self, bench: Bench, options: RunOptions) -> None:
+    def __init__(self, bench: Bench, options: RunOptions, *, tapped: bool = True) -> None:
         self.in_turns = options.virtual is not None
         """Whether the run, and the test's thread with it, is in virtual time."""
         self.kind_of_time = "virtual time" if self.in_turns else "real time"
@@ -90,11 +92,12 @@ class BenchRun:
         """The virtual boards by device, while the run lasts."""
         self.injector: Injector | None = None
         """Makes faults, while the run lasts."""
+        self._tapped = tapped
         self._folder = Path(tempfile.mkdtemp(prefix="mlink-hil-"))
-        tapped = add_tap(bench, self._folder / "tap", testers(wires))
+        with_tap = add_tap(bench, self._folder / "tap", testers(wires), streams=tapped)
         self.tap = TapLink(self._folder / "tap", ItemEvents(self.history, self._lost))
         self.names = Names(bench, self.boards.__contains__, self.tap.metadata, wires)
-        self.engine = Engine(tapped, options, self)
+        self.engine = Engine(with_tap, options, self)
         self._stepping = Stepping(self._participant, lambda: self.engine.simulation)
         self._regions: dict[str, str] = {}
         """Channel of each region that tests have watched → its stream."""
@@ -147,7 +150,8 @@ class BenchRun:
                     self._seen_from.update({f"{device}.{pin}": now_usec for pin in pins})
             if self._virtual and not self.in_turns:
                 self._starvation.find(without=self._outside_the_loop())
-            for stream in self.names.frame_streams():  # a test can then see what changes
+            seen = self.names.frame_streams() if self._tapped else ()
+            for stream in seen:  # a test can then see what changes
                 self.history.wait(partial(self._has_come, stream), _FIRST_FRAME_SEC)
             self.settle()
         except MlinkError:

@@ -41,6 +41,9 @@ def verify_timing(
     light: Annotated[
         str, typer.Option(metavar="X,Y,W,H", help="Place of the LED in the pictures, in pixels.")
     ] = "",
+    stages: Annotated[
+        bool, typer.Option("--stages", help="Measure where the time of --press to --answer goes.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write timing.json and PNG plots here.")
     ] = None,
@@ -51,21 +54,35 @@ def verify_timing(
 
     from mlink.bench import load_bench
     from mlink.errors import BenchError
+    from mlink_hil.verify.stages import measure_stages
     from mlink_hil.verify.timing import FAILED_LAUNCHES, measure_launches, measure_run
 
     if (press is None) != (answer is None):
         raise BenchError(
             "--press and --answer need each other", remedy="For example: --press 7 --answer 8."
         )
+    if stages and (press is None or light):
+        raise BenchError(
+            "--stages measures the loop from --press to --answer, and no light",
+            remedy="For example: --stages --press 7 --answer 8.",
+        )
     checked = load_bench(bench, devices=devices, time="real")  # it measures this computer
     stderr = Console(stderr=True)
     with _sigterm_like_ctrl_c(), stderr.status("starting") as status:
         progress = _lines(stderr) if not stderr.is_terminal else _live(status)
-        found = measure_run(
-            checked, for_s, progress, press=press, answer=answer, light=_area(light)
-        )
+        if stages and press is not None and answer is not None:
+            found = measure_stages(checked, for_s, progress, press=press, answer=answer)
+        else:
+            found = measure_run(
+                checked, for_s, progress, press=press, answer=answer, light=_area(light)
+            )
         if launches:
             found += measure_launches(checked, launches, progress)
+    if not found and press is not None:
+        raise BenchError(
+            f"line {answer} never answered line {press} in {checked.path}",
+            remedy="Give the lines that a script of the bench connects, and a longer --for.",
+        )
     if not found:
         raise BenchError(
             f"there is nothing to measure in {checked.path}",

@@ -26,7 +26,7 @@ FAILED_LAUNCHES = "launch to failure"
 log = logging.getLogger("mlink.verify")
 
 _LATENCY_COLUMN = "Latency [µs]"
-_ANSWER_SEC = 0.5
+ANSWER_SEC = 0.5
 """Longest time to an answer that counts."""
 _PRESS_PERIOD_SEC = 0.1
 _PRESS_SEC = 0.03
@@ -175,7 +175,7 @@ def _press_once(run: BenchRun, press: int, answer: int, trips: Samples) -> None:
             found[:] = [e for e in run.history.of(channel, made.time_usec) if not e.caused]
             return bool(found)
 
-        if run.history.wait(answered, _ANSWER_SEC):
+        if run.history.wait(answered, ANSWER_SEC):
             trips.add(found[0].time_usec - made.time_usec, made.time_usec)
         time.sleep(_PRESS_SEC)
 

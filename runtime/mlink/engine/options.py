@@ -50,6 +50,8 @@ class RunOptions:
     """Encode raw videos after the run, where their recorder requests it."""
     journal: bool = False
     """Record what scripts receive and send, so that `mlink replay` can repeat it exactly."""
+    stages_dir: Path | None = None
+    """In real time: where modules write when items pass them (`mlink verify-timing --stages`)."""
     strict: bool = False
     """Fail the run if any subscription has not got all that was sent to it."""
     attributes: Mapping[str, object] = field(default_factory=dict)

@@ -15,7 +15,9 @@ from mlink.types import DataType
 _TAPPED = (DataType.LineReading, DataType.LineCommand, DataType.TableRow, DataType.Frame)
 
 
-def add_tap(bench: Bench, socket: Path, driven: Sequence[str] = ()) -> Bench:
+def add_tap(
+    bench: Bench, socket: Path, driven: Sequence[str] = (), *, streams: bool = True
+) -> Bench:
     """Return the bench with a tap on all streams of readings, commands, rows and frames.
 
     Args:
@@ -23,19 +25,20 @@ def add_tap(bench: Bench, socket: Path, driven: Sequence[str] = ()) -> Bench:
         socket: Path at which a `TapLink` listens before the run starts.
         driven: Boards whose lines the subscriber drives; each gets an output of the tap named
             `drive_port(board)`, which the caller connects.
+        streams: Whether it subscribes to anything; without, modules send as if there was no tap.
 
     Raises:
         ModuleError: The bench has a module with the tap's name already.
     """
     if TAP_NAME in bench.modules:
         raise ModuleError(f"{bench.path} has a module '{TAP_NAME}' of its own", remedy="Rename it.")
-    streams = tuple(
+    tapped = tuple(
         TapStream(f"{module.name}.{port.id}", port.data_type)
         for module in bench.modules.values()
         for port in module.outputs
-        if port.data_type in _TAPPED
+        if streams and port.data_type in _TAPPED
     )
-    settings = TapSettings(socket=str(socket), streams=streams, driven=tuple(driven))
+    settings = TapSettings(socket=str(socket), streams=tapped, driven=tuple(driven))
     inputs, outputs = tap_type.ports_for(settings)
     connections = []
     for port in inputs:

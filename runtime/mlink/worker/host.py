@@ -29,6 +29,7 @@ from mlink.worker.handler_times import HandlerTimes
 from mlink.worker.input_port import WorkerInput
 from mlink.worker.module_journal import ModuleJournal
 from mlink.worker.reports import Reporting
+from mlink.worker.stages import StageTimes
 from mlink.worker.timers import Timers
 
 BATCH = 64
@@ -91,6 +92,9 @@ class ModuleHost(Reporting):
         self.handler_times = HandlerTimes()
         for port in self.inputs.values() if spec.time_handlers else ():
             port.timed = self.handler_times.of(port.id)
+        self._stages = StageTimes(Path(spec.stages_dir), spec.name) if spec.stages_dir else None
+        if self._stages is not None:
+            self._stages.attach(self.inputs, self.outputs)
 
     def begin(self, t0_monotonic_ns: int) -> None:
         """Start master time; its zero is this CLOCK_MONOTONIC reading in ns."""
@@ -120,7 +124,8 @@ class ModuleHost(Reporting):
     def waiting(self) -> Waiting:
         """What a driver waits for; its thread starts with the first registration."""
         if self._waiting is None:
-            self._waiting = ServiceLoop(f"io {self.name}", self.fail)
+            loop = ServiceLoop if self._stages is None else self._stages.loop
+            self._waiting = loop(f"io {self.name}", self.fail)
         return self._waiting
 
     def stop_waiting(self) -> None:
@@ -393,5 +398,7 @@ class ModuleHost(Reporting):
 
     def report_times(self) -> None:
         """Report how late delayed calls were, and how long handlers took."""
+        if self._stages is not None:
+            self._stages.save()
         for key, figure in {**self._timers.figures(), **self.handler_times.figures()}.items():
             self.report(key, figure)

@@ -40,3 +40,30 @@ def test_what_the_bench_measures_itself_is_taken(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "round trip" in result.output
     assert "p99" in result.output
+
+
+def test_the_time_of_the_loop_is_divided_into_stages(tmp_path: Path) -> None:
+    folder = copy_example(tmp_path, "camera-sees-light")
+    options = ["--for", "3", "--press", "7", "--answer", "8", "--stages", "--json"]
+    result = CliRunner().invoke(app, [str(folder), *options])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)["measurements"]
+    names = list(found)
+    assert names[0] == "chip, edge to message"
+    assert names.index("reader") < names.index("write") < names.index("whole loop")
+    assert found["whole loop"]["count"] >= 10
+    assert found["whole loop"]["max"] >= found["host: all but chip and line"]["max"]
+
+
+def test_a_line_that_never_answers_is_named(tmp_path: Path) -> None:
+    folder = copy_example(tmp_path, "camera-sees-light")
+    options = ["--for", "1", "--press", "9", "--answer", "8", "--stages"]
+    result = CliRunner().invoke(app, [str(folder), *options])
+    assert "line 8 never answered line 9" in str(result.exception)
+
+
+def test_stages_need_two_lines_and_no_light(tmp_path: Path) -> None:
+    folder = copy_example(tmp_path, "camera-sees-light")
+    for options in ([], ["--press", "7", "--answer", "8", "--light", "0,0,4,4"]):
+        result = CliRunner().invoke(app, [str(folder), "--stages", *options])
+        assert "--stages measures the loop from --press to --answer" in str(result.exception)

@@ -16,6 +16,9 @@ from mlink_hil.sim.server.pacer import Pacer
 from mlink_hil.sim.server.pty_port import Port
 from mlink_hil.uno import CLOCK_HZ, SUPPLY_VOLT
 
+_LINE_EVENTS = 10_000
+"""Most events of the line between two requests: the reply has to fit into a socket."""
+
 
 class BoardTime(Protocol):
     """Maps a board's cycles to real time."""
@@ -74,6 +77,9 @@ class Requests:
         self.faults = BoardFaults(board, time.skew)
         self._edges = [0] * board.kind.pin_count
         """Number of edges of each pin so far."""
+        self._line: list[tuple[int, int, int]] | None = None
+        """What was on the serial line; None until a client has asked."""
+        self._line_missing = 0
 
     def on_edge(self, pin: int, level: bool, cycle: int) -> None:
         """Send an edge to the clients that watch the pin.
@@ -86,6 +92,35 @@ class Requests:
         self._edges[pin] += 1
         if pin in self._control.watched:
             self._control.publish(messages.Edge(pin, level, cycle, self._time.time_ns(cycle)))
+
+    @property
+    def notes_line(self) -> bool:
+        """Whether a client has asked for what is on the serial line."""
+        return self._line is not None
+
+    def note_line(self, kind: int, time_ns: int | None = None, count: int = 1) -> None:
+        """Note bytes on the serial line, once `notes_line`.
+
+        Args:
+            kind: A kind of `LineReply`.
+            time_ns: When; None is now.
+            count: How many.
+        """
+        assert self._line is not None
+        if len(self._line) < _LINE_EVENTS:
+            self._line.append((kind, time.monotonic_ns() if time_ns is None else time_ns, count))
+        else:
+            self._line_missing += 1
+
+    def _line_events(self) -> messages.LineReply:
+        if self._time.virtual:
+            raise DeviceError(
+                "the board runs in virtual time, in which the line has no delays to measure",
+                remedy="Run the bench in real time.",
+            )
+        reply = messages.LineReply(events=self._line or [], missing=self._line_missing)
+        self._line, self._line_missing = [], 0
+        return reply
 
     def carry_out(self, client: Client, request: messages.Request) -> messages.Reply:
         """Carry out a client's request and return the reply.
@@ -135,6 +170,8 @@ class Requests:
                 return messages.MemoryReply(data=data)
             case messages.Stats():
                 return self._stats()
+            case messages.Line():
+                return self._line_events()
             case _:
                 return self._operate(request)
 

@@ -6,6 +6,7 @@ import select
 import time
 from collections.abc import Callable, Container, Sequence
 
+from mlink_hil.control.messages import LEFT, READ, WRITTEN
 from mlink_hil.sim.boards.board import RECEIVE_AHEAD, Board
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.node import Node
@@ -89,6 +90,7 @@ class ServedBoard:
         self._control = control
         self._clock = clock
         self._adapter = adapter
+        self._time = time
         self._requests = Requests(board, node.board, port, time, control, scheduling)
         node.board.on_byte = self._on_byte
         node.board.on_edge = self._requests.on_edge
@@ -132,7 +134,10 @@ class ServedBoard:
         return self._adapter.due(sends_on=self.node.next_event is not None)
 
     def _on_byte(self, byte: int) -> None:
-        self._adapter.leave(byte, self.node.common(self.node.board.cycle))
+        cycle = self.node.board.cycle
+        self._adapter.leave(byte, self.node.common(cycle))
+        if self._requests.notes_line:
+            self._requests.note_line(LEFT, self._time.time_ns(cycle))
 
     @property
     def woken(self) -> set[int]:
@@ -154,7 +159,10 @@ class ServedBoard:
         cycle, due = self._clock.cycle, self.due
         if due is None or due > cycle:
             return False
-        self._port.write(self._requests.faults.line.from_board(self._adapter.take(cycle)))
+        data = self._requests.faults.line.from_board(self._adapter.take(cycle))
+        self._port.write(data)
+        if self._requests.notes_line:
+            self._requests.note_line(WRITTEN, count=len(data))
         return True
 
     def serve(self, readable: Container[int], writable: Container[int]) -> None:
@@ -166,6 +174,8 @@ class ServedBoard:
         """
         if self._port.fd in readable:
             data = self._requests.faults.line.to_board(self._port.read(RECEIVE_AHEAD))
+            if self._requests.notes_line:
+                self._requests.note_line(READ, count=len(data))
             if data and self.powered:
                 self._accept(data)
         self._control.serve(readable, writable, self._requests.carry_out)

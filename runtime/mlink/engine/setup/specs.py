@@ -63,7 +63,11 @@ def worker_spec(
         journal=options.journal and kind.category in _JOURNALED,
     )  # fmt: skip
     if virtual is None:
-        return msgspec.structs.replace(spec, time_handlers=kind.category is Category.SCRIPT)
+        return msgspec.structs.replace(
+            spec,
+            time_handlers=kind.category is Category.SCRIPT,
+            stages_dir=str(options.stages_dir or ""),
+        )
     return msgspec.structs.replace(
         spec,
         virtual_time=True,
