@@ -5,6 +5,7 @@
 #include "counters.h"
 #include "edges.h"
 #include "events.h"
+#include "i2c.h"
 #include "parser.h"
 #include "pins.h"
 #include "reflexes.h"
@@ -18,7 +19,7 @@ uint16_t malformed;
 
 static constexpr uint8_t kVersion = 2;  // the highest that is spoken
 // Bit n: sysex 0x02 + n. Bit 13: lines that switch together carry one time.
-static constexpr uint16_t kHasAll = 0x01FF | 0x2000;
+static constexpr uint16_t kHas = 0x01FF | 0x2000 | (BOARD_I2C_TRANSFERS ? 0x0400 : 0);
 static const char kWrongCheck[] PROGMEM = "wrong check value";
 static const uint8_t kMagic[] PROGMEM = {'m', 'l', 'n', 'k'};
 
@@ -36,7 +37,7 @@ static PGM_P report_features(message::Reader& reader) {
   for (uint8_t at = 0; at < sizeof kMagic; ++at) message::put7(pgm_read_byte(&kMagic[at]));
   message::put7(kVersion);
   message::put32(kTickHz);
-  message::put14(kHasAll);
+  message::put14(kHas);
   message::put14(kEventQueue - 1);
   message::put7(scheduler::kPulseSlots);
   message::put7(reflexes::kCount);
@@ -119,6 +120,10 @@ PGM_P handle(uint8_t id, message::Reader& reader, bool& known) {
       return report_status(reader);
     case kCounters:
       return counters::handle(reader);
+#if BOARD_I2C_TRANSFERS
+    case kI2cTransfers:
+      return i2c::handle(reader);
+#endif
   }
   known = false;
   return nullptr;

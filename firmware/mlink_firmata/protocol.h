@@ -22,7 +22,7 @@ enum Command : uint8_t {
 };
 
 enum SysexId : uint8_t {
-  kFeatures = 0x01,  // the extension, up to 0x0A
+  kFeatures = 0x01,  // the extension, up to 0x0C
   kEdges = 0x02,
   kClock = 0x03,
   kPulses = 0x04,
@@ -32,6 +32,7 @@ enum SysexId : uint8_t {
   kBaud = 0x08,
   kStatus = 0x09,
   kCounters = 0x0A,
+  kI2cTransfers = 0x0C,
   kExtendedReportAnalog = 0x64,
   kAnalogMappingQuery = 0x69,
   kAnalogMappingResponse = 0x6A,

@@ -29,6 +29,8 @@ class BoardKind(NamedTuple):
     """Numbers of the pins A0, A1, …"""
     serial_pins: tuple[int, ...] = ()
     """Receive and transmit of the serial line to the host; nothing else may be wired to them."""
+    i2c_pins: tuple[int, int] = (18, 19)
+    """SDA and SCL."""
 
     @property
     def pin_count(self) -> int:
@@ -109,6 +111,7 @@ MEGA: Final = BoardKind(
     + _bits("K", *range(8)),
     tuple(range(54, 70)),
     (0, 1),
+    (20, 21),
 )
 KINDS: Final = {kind.name: kind for kind in (UNO, NANO, MEGA)}
 """All kinds of boards by name."""

@@ -1,4 +1,4 @@
-"""A device under test as a small Python class, for `[virtual.NAME] type = "model"`.
+"""A device as a small Python class, for `[virtual.NAME] type = "model"`.
 
 Write a class such as this one into a file beside the bench:
 
@@ -20,6 +20,7 @@ Write a class such as this one into a file beside the bench:
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Protocol
 
 
@@ -37,6 +38,9 @@ class DutHost(Protocol):
 
     def wake(self, after_usec: float) -> None:
         """Call `advance` after a delay (µs)."""
+
+    def hold_sda(self, held: bool) -> None:
+        """Hold the data line of the I2C bus low, or release it."""
 
 
 class Dut:
@@ -99,3 +103,63 @@ class Dut:
             after_usec: Simulated time until then, µs.
         """
         self.host.wake(after_usec)
+
+
+class I2cDevice(Dut):
+    """Base class of models on a board's I2C bus: `i2c = "uno"` in the part's table.
+
+    A device has registers. A write begins with the number of one; its further bytes go to
+    `on_write`. A read begins at the last written register and gets what `on_read` returns. By
+    default both use the bytes of `registers`. It may have pins as well, such as an alert line.
+
+    Write a class such as this one:
+
+        from mlink_hil.dut import I2cDevice
+
+        class Thermometer(I2cDevice):
+            address = 0x48
+
+            def on_read(self, register, now_usec):
+                return round((20 + now_usec / 1e6) * 256).to_bytes(2, "big")
+    """
+
+    address: int = 0
+    """7 bits, 0x08 to 0x77; the part's key `address` replaces it."""
+    register_bytes: int = 1
+    """How many bytes of a write are the number of a register, high byte first; 0 to 2."""
+    present: bool = True
+    """Set it to False, and the device acknowledges its address no more."""
+
+    @cached_property
+    def registers(self) -> bytearray:
+        """65,536 bytes, 0 at the start."""
+        return bytearray(1 << 16)
+
+    def hold_sda(self, held: bool) -> None:
+        """Hold the data line low, which blocks the bus, or release it."""
+        self.host.hold_sda(held)
+
+    def on_write(self, register: int, data: bytes, now_usec: float) -> None:
+        """Called at the end of each write.
+
+        Args:
+            register: The number that the write began with.
+            data: The bytes after it; may be none.
+            now_usec: Simulated time, µs since the device was switched on.
+        """
+        del now_usec
+        for at, byte in enumerate(data, register):
+            self.registers[at % len(self.registers)] = byte
+
+    def on_read(self, register: int, now_usec: float) -> bytes:
+        """Called at the begin of each read.
+
+        Args:
+            register: The number that was written last.
+            now_usec: Simulated time, µs since the device was switched on.
+
+        Returns:
+            The bytes to send; behind their end the host reads 0xFF.
+        """
+        del now_usec
+        return bytes(self.registers[register:])

@@ -4,6 +4,7 @@
 #include "pin_table.h"
 
 #define BOARD_NAME "leonardo"
+#define BOARD_I2C_TRANSFERS 0  // no room in its flash
 #define BOARD_USB 1
 
 // Time base: 16-bit timer 3. The scheduler makes the PWM of its pin 5.

@@ -4,6 +4,7 @@
 #include "pin_table.h"
 
 #define BOARD_NAME "mega"
+#define BOARD_I2C_TRANSFERS 1
 
 // Time base: 16-bit timer 5. The scheduler makes the PWM of its pins 44 to 46.
 #define BASE_TCCRA TCCR5A

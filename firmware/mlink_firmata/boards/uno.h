@@ -4,6 +4,7 @@
 #include "pin_table.h"
 
 #define BOARD_NAME "uno"
+#define BOARD_I2C_TRANSFERS 1
 
 // Time base: 16-bit timer 1. The scheduler makes the PWM of its pins 9 and 10.
 #define BASE_TCCRA TCCR1A

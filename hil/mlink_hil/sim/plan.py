@@ -18,6 +18,8 @@ WIRE_USEC = 20.0
 """Delay of a wire between two simulated processors, µs."""
 
 
+FIRST_I2C_ADDRESS, LAST_I2C_ADDRESS = 0x08, 0x77
+"""Others of the 7 bits have a meaning of their own on an I2C bus."""
 AdapterKind: TypeAlias = Literal["none", "usb", "ftdi"]
 """What is between a board's serial line and the host."""
 
@@ -55,6 +57,10 @@ class ModelPlan(msgspec.Struct, kw_only=True):
     pins: list[str]
     """Names of the pins that are wired."""
     settings: dict[str, Any] = {}
+    i2c: str = ""
+    """Name of the board whose I2C bus it is on; empty for none."""
+    address: int = 0
+    """Its address there; 0 for that of the class."""
 
 
 class ContactPlan(msgspec.Struct, kw_only=True):

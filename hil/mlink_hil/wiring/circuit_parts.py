@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from mlink_hil.board_kinds import UNO
-from mlink_hil.sim.plan import AdapterKind
+from mlink_hil.sim.plan import FIRST_I2C_ADDRESS, LAST_I2C_ADDRESS, AdapterKind
 from mlink_hil.uno import (
     MOST_CLOCK_PPM,
     MOST_PHASE_USEC,
@@ -279,6 +279,12 @@ class Model(_UnderTest, kw_only=True):
     """"file.py:ClassName", relative to the bench's folder."""
     settings: dict[str, Any] = {}
     """Keyword arguments of the class."""
+    wires: dict[str, str] = {}
+    """The line that each of its pins is wired to."""
+    i2c: str = ""
+    """The board whose I2C bus it is on (`mlink_hil.dut.I2cDevice`)."""
+    address: int = 0
+    """Its address there; 0 for that of the class."""
 
     def problems(self, bench_dir: Path) -> Iterator[Problem]:
         """Yield each setting that is wrong by itself."""
@@ -288,7 +294,19 @@ class Model(_UnderTest, kw_only=True):
             yield "source", f"'{self.source}' is not of the form \"file.py:ClassName\""
         elif not (bench_dir / file).is_file():
             yield "source", f"there is no file {bench_dir / file}"
+        if self.address and not self.i2c:
+            yield "address", "it is on no I2C bus; set i2c to the name of a board"
+        elif self.address and not FIRST_I2C_ADDRESS <= self.address <= LAST_I2C_ADDRESS:
+            yield "address", f"{self.address:#04x} is not in 0x08 to 0x77"
+
+    def board_key(self) -> str | None:
+        """Return the board whose I2C bus it is on."""
+        return self.i2c or None
+
+    def wired(self) -> list[str]:
+        """Return its wires and its I2C bus, one connection each."""
+        return super().wired() + ([f"I2C – {self.i2c}"] if self.i2c else [])
 
     def detail(self) -> str:
-        """Return its file and class."""
-        return self.source
+        """Return its file and class, and its address."""
+        return self.source + (f", {self.address:#04x}" if self.address else "")

@@ -129,6 +129,7 @@ def lay_out(
     circuit = layout.circuit
     touched = {name for net in circuit.nets for name, _ in net}
     touched |= {each.board for each in circuit.contacts} | {each.board for each in circuit.sensors}
+    touched |= {each.i2c for each in circuit.models}
     layout.wired_boards = sorted((touched | layout.described.keys()).intersection(boards))
     return layout
 
@@ -164,8 +165,9 @@ def _lacking(
     scene = part.scene_key()
     if scene and scene not in scenes:
         return f"'{scene}' is not a virtual scene of this run"
+    if (board := part.board_key()) and board not in present:
+        return f"'{board}' is not a simulated board of this run"
     devices = [parse_line(line, kinds).device for line in part.lines().values()]
-    devices += [board] if (board := part.board_key()) else []
     absent = [name for name in devices if name not in present]
     enough = 2 if isinstance(part, Wire) else 1
     if devices and len(devices) - len(absent) < enough:
@@ -216,7 +218,13 @@ def _model(name: str, part: Model, bench_dir: Path) -> ModelPlan:
     file, _, class_name = part.source.partition(":")
     path = str((bench_dir / file).resolve())
     return ModelPlan(
-        name=name, file=path, class_name=class_name, pins=list(part.wires), settings=part.settings
+        name=name,
+        file=path,
+        class_name=class_name,
+        pins=list(part.wires),
+        settings=part.settings,
+        i2c=part.i2c,
+        address=part.address,
     )
 
 

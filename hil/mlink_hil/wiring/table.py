@@ -135,14 +135,14 @@ def _check_ends(
                 problems.add(where(name, key), f"'{text}' is not an analog input {valid}")
     scenes = [device for device, spec in devices.items() if _is_scene(spec)]
     simulated = [device for device, spec in devices.items() if str(spec).startswith(f"{TABLE}:")]
-    board = part.board_key()
-    if board is not None and board not in devices:
+    board, key = part.board_key(), "i2c" if isinstance(part, Model) else "device"
+    if board is not None and board not in devices and board not in chips:
         what = f"{shown(board)} is not in the [devices] table"
-        problems.add(where(name, "device"), what, proposal(board, devices, "devices"))
+        problems.add(where(name, key), what, proposal(board, devices, "devices"))
     elif board in scenes:
         what = f"{shown(board)} is a scene, not a board"
         boards = set(simulated).difference(scenes)
-        problems.add(where(name, "device"), what, proposal("", boards, "simulated boards"))
+        problems.add(where(name, key), what, proposal("", boards, "simulated boards"))
     scene = part.scene_key()
     if scene is None:
         return
@@ -183,7 +183,7 @@ def _check_lines(
             problems.add(where(name, "device"), what, "Remove one of the two parts.")
         if isinstance(part, Chip | Model) and name in devices:
             problems.add(where(name), "a device has this name", "Rename the part.")
-        if isinstance(part, Chip | Model) and not part.wires:
+        if isinstance(part, Chip | Model) and not part.wires and not part.board_key():
             problems.add(where(name, "wires"), "nothing is wired to it")
 
 

@@ -1,4 +1,4 @@
-"""Decodes the messages of a board with mlink's firmware (sysex 0x01 to 0x0A). Sans-IO.
+"""Decodes the messages of a board with mlink's firmware (sysex 0x01 to 0x0C). Sans-IO.
 
 firmware/PROTOCOL.md describes the bytes, messages.py has the values that result.
 """
@@ -27,6 +27,9 @@ from mlink_drivers.firmata.chip.messages import (
     ExtensionMessage,
     Feature,
     Features,
+    I2CResult,
+    I2CSpeed,
+    I2CStatus,
     PulseEnd,
     ReflexFired,
     ReflexState,
@@ -177,6 +180,17 @@ def _counters(reader: _Reader) -> ExtensionMessage | None:
     return CounterReport(index, tag, sequence, ticks, position, count, last, high, errors, glitches)
 
 
+def _i2c(reader: _Reader) -> ExtensionMessage | None:
+    sub = reader.take()
+    if sub == 0:
+        return I2CSpeed(reader.take(2))
+    tag, status, ticks = reader.take(), reader.take(), reader.ticks()
+    if sub != 1 or status > max(I2CStatus):
+        return None
+    data = bytes(reader.take(2) & 0xFF for _ in range(reader.left // 2))
+    return I2CResult(tag, I2CStatus(status), ticks, data)
+
+
 _DECODERS: Final[dict[int, Callable[[_Reader], ExtensionMessage | None]]] = {
     ExtensionId.FEATURES: _features,
     ExtensionId.EDGES: _edges,
@@ -188,6 +202,7 @@ _DECODERS: Final[dict[int, Callable[[_Reader], ExtensionMessage | None]]] = {
     ExtensionId.BAUD: _baud,
     ExtensionId.STATUS: _status,
     ExtensionId.COUNTERS: _counters,
+    ExtensionId.I2C: _i2c,
 }
 
 

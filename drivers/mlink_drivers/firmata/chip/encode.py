@@ -19,6 +19,7 @@ LONGEST_TICKS: Final = (1 << 31) - 1
 WITHOUT_END: Final = 0
 NO_CONDITION: Final = 0x7F
 ALL_REFLEXES: Final = 0x7F
+ALL_I2C: Final = 0x7F
 _NO_SECOND_PIN: Final = 0x7F
 _MOST_SAFE_MSEC: Final = 600_000
 _ACTIVE_LOW, _AT_TIME, _REPORT = 1, 2, 4
@@ -245,6 +246,49 @@ def set_counter(
     body = bytes((0, index, _pin(pin), second, kind))
     body += _number(period_msec, 2) + _number(tag, 1)
     return encode.sysex(ExtensionId.COUNTERS, body)
+
+
+def i2c_speed(khz: int) -> bytes:
+    """Set the frequency of the I2C bus, 31 to 400 kHz; the board confirms it with `I2CSpeed`.
+
+    Raises:
+        ValueError: The frequency has more than 14 bits.
+    """
+    return encode.sysex(ExtensionId.I2C, b"\0" + _number(khz, 2))
+
+
+def i2c_transfer(
+    tag: int,
+    address: int,
+    data: bytes = b"",
+    count: int = 0,
+    *,
+    stop_between: bool = False,
+    repeat: bool = False,
+) -> bytes:
+    """Write to an I2C device, read from it, or both; the board answers with an `I2CResult`.
+
+    Without data and count only the address is sent, which finds out whether a device is there.
+
+    Args:
+        tag: Is in the answer, 0 to 126.
+        address: 7-bit address of the device.
+        data: Bytes to write, such as a register; at most 32, with `repeat` 2.
+        count: Number of bytes to read after that, at most 32.
+        stop_between: Whether a stop is between the two, and not a repeated start.
+        repeat: Whether the board does it again at each sampling interval, until `i2c_end`.
+
+    Raises:
+        ValueError: A number does not fit into 7 bits.
+    """
+    flags = int(stop_between) | (2 if repeat else 0)
+    head = b"\1" + _number(tag, 1) + _number(address, 1) + bytes((flags,)) + _number(count, 1)
+    return encode.sysex(ExtensionId.I2C, head + encode.to_seven_bits(data))
+
+
+def i2c_end(tag: int = ALL_I2C) -> bytes:
+    """End the repeated transfer with this tag, or all."""
+    return encode.sysex(ExtensionId.I2C, b"\2" + _number(tag, 1))
 
 
 def _pin(pin: int) -> int:

@@ -1,4 +1,4 @@
-"""Messages of a board with mlink's firmware (sysex 0x01 to 0x0A), as values; decode.py makes them.
+"""Messages of a board with mlink's firmware (sysex 0x01 to 0x0C), as values; decode.py makes them.
 
 firmware/PROTOCOL.md describes them byte by byte. Times are 32-bit ticks of the chip's clock.
 """
@@ -35,6 +35,7 @@ class ExtensionId(enum.IntEnum):
     BAUD = 0x08
     STATUS = 0x09
     COUNTERS = 0x0A
+    I2C = 0x0C
 
 
 class Feature(enum.IntFlag):
@@ -52,6 +53,7 @@ class Feature(enum.IntFlag):
     BAUD = 1 << 6
     STATUS = 1 << 7
     COUNTERS = 1 << 8
+    I2C = 1 << 10
     ONE_TIME = 1 << 13
     """Lines that switch together carry one time, also those on different ports of the chip."""
 
@@ -288,6 +290,36 @@ class CounterReport(_Value, frozen=True):
     """Interrupts without a changed pin on the whole board (14 bits)."""
 
 
+class I2CStatus(enum.IntEnum):
+    """How a transfer on the I2C bus has ended."""
+
+    DONE = 0
+    NO_DEVICE = 1
+    REFUSED = 2
+    SDA_LOW = 3
+    SCL_LOW = 4
+    BUS_ERROR = 5
+
+
+class I2CSpeed(_Value, frozen=True):
+    """Confirms the frequency of the I2C bus in kHz, as near to the wanted one as the board can."""
+
+    khz: int
+
+
+class I2CResult(_Value, frozen=True):
+    """A transfer on the I2C bus has ended; it began at `ticks`.
+
+    `data` has the bytes that were read, none unless `status` is DONE.
+    """
+
+    tag: int
+    """That of the order."""
+    status: I2CStatus
+    ticks: int
+    data: bytes
+
+
 ExtensionMessage: TypeAlias = (
     Features
     | EdgeWatch
@@ -305,5 +337,7 @@ ExtensionMessage: TypeAlias = (
     | ChipStatus
     | CounterState
     | CounterReport
+    | I2CSpeed
+    | I2CResult
 )
 """Any message of the extension."""

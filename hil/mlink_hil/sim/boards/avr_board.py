@@ -17,10 +17,11 @@ import yasimavr.lib.core as core
 from mlink.errors import DeviceError
 from mlink_hil.board_kinds import UNO, BoardKind
 from mlink_hil.sim.boards.avr_chips import ADC_PINS, load_chip
-from mlink_hil.sim.boards.avr_parts import Multiplexer, TimerOutputs
+from mlink_hil.sim.boards.avr_parts import I2cClient, Multiplexer, TimerOutputs, TwiLines
 from mlink_hil.sim.boards.avr_probe import AvrProbe
 from mlink_hil.sim.boards.board import Board, BoardCrashed, Output, PinState
 from mlink_hil.sim.boards.elf import make_elf, read_firmware
+from mlink_hil.sim.boards.i2c import I2cEnd
 from mlink_hil.uno import CLOCK_HZ, SUPPLY_VOLT
 
 _FRAME_BITS = 10  # start, 8 data, stop
@@ -135,6 +136,9 @@ class AvrBoard(Board):
         self._frame_cycles = _FRAME_BITS * CLOCK_HZ // _BAUD
         self._sending_since = 0
         self._hooks: list[Any] = []  # yasimavr keeps no reference to its hooks
+        self._i2c_clients: list[I2cClient] = []
+        self._error: BoardCrashed | None = None
+        """The model of an I2C device has raised in the midst of the simulation."""
         self._connect_serial()
         self._connect_pins()
 
@@ -279,6 +283,7 @@ class AvrBoard(Board):
         loop = self._loop
         loop.run(count)
         self._cycle = loop.cycle()
+        self._raise_error()
         if self._cycle < cycle:  # a processor that has stopped for good counts no cycles
             raise self._stopped()
 
@@ -286,8 +291,13 @@ class AvrBoard(Board):
         """Simulate towards a cycle and stand still before it; see Board.stand."""
         self._probe.stand(cycle, at)
         self._cycle = self._loop.cycle()
+        self._raise_error()
         if self._loop.state() is core.SimLoop.State.Done:
             raise self._stopped()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
 
     def _stopped(self) -> BoardCrashed:
         return BoardCrashed(
@@ -355,6 +365,17 @@ class AvrBoard(Board):
         self._wiring.floating.add(pin)
         self._wiring.update_pin_state(pin)
         self._pins[pin].set_external_state("A", volts / SUPPLY_VOLT)
+
+    def attach_i2c(self, end: I2cEnd) -> None:
+        """Connect a device with the processor's I2C bus."""
+        sda, scl = (self._pins[pin] for pin in self.kind.i2c_pins)
+        manager = self._loop.cycle_manager()
+        if not self._i2c_clients:
+            self._twi_lines = TwiLines(self._device, manager, sda)
+        self._i2c_clients.append(I2cClient(end, manager, (sda, scl), self._note_error))
+
+    def _note_error(self, error: BoardCrashed) -> None:
+        self._error = self._error or error
 
     def read(self, pin: int) -> PinState:
         """Return the state of a pin."""

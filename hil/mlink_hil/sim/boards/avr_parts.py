@@ -1,6 +1,6 @@
 """Parts of the processors that yasimavr leaves out; imported by the simulator's programs only.
 
-The outputs of its timers reach no pin, and its converter has eight inputs.
+The outputs of its timers reach no pin, its converter has eight inputs, and its I2C bus no device.
 """
 
 from __future__ import annotations
@@ -10,11 +10,16 @@ from typing import Any
 
 import yasimavr.lib.core as core
 from yasimavr.lib.arch_avr import ArchAVR_Timer
+from yasimavr.utils.twi import TWISimpleClient
 
 from mlink_hil.sim.boards.avr_chips import ADC_LINE, ADC_PINS
+from mlink_hil.sim.boards.board import BoardCrashed
+from mlink_hil.sim.boards.i2c import I2cEnd
 
 _ADCSRB = 0x7B - 0x20
 _MUX5 = 0x08
+_TWCR = 0xBC - 0x20
+_TWEN = 0x04
 _TIMER_OUTPUTS = {
     "atmega328": {0: "PD6 PD5", 1: "PB1 PB2", 2: "PB3 PD3"},
     "atmega2560": {
@@ -97,3 +102,100 @@ class Multiplexer(core.Peripheral):  # type: ignore[misc]  # untyped base
         elif signal.sigid == core.ADC.SignalId.AboutToSample:
             pin = self._pins[(signal.data.as_uint() & 7) | (8 if self._latched else 0)]
             self._line.set_external_state("A", pin.voltage())
+
+
+class TwiLines(core.Peripheral):  # type: ignore[misc]  # untyped base
+    """Lets the processor's I2C see a line that was released while it was off.
+
+    A workaround for yasimavr 0.1.6, whose I2C believes, once off, that a low line still is low.
+
+    Args:
+        device: The simulated processor.
+        manager: The timers of the simulation.
+        sda: The data line.
+    """
+
+    def __init__(self, device: Any, manager: Any, sda: Any) -> None:
+        super().__init__("TWIL")
+        self._manager = manager
+        self._sda = sda
+        self._wire = core.Wire()
+        self._wire.attach(sda)
+        self._was_low = False
+        self._timer = core.CallableCycleTimer(self._show)
+        self.init(device)
+        self.add_ioreg(_TWCR)
+        self._is_on = bool(self.read_ioreg(core.reg_addr_t(_TWCR)) & _TWEN)
+
+    def ioreg_write_handler(self, _address: int, data: Any) -> None:
+        """Note that the I2C is switched on or off."""
+        is_on = bool(data.value & _TWEN)
+        if self._is_on and not is_on:
+            self._was_low = not self._sda.digital_state()
+        elif is_on and not self._is_on and self._was_low:
+            self._manager.schedule(self._timer, self._manager.cycle() + 1)
+        self._is_on = is_on
+
+    def _show(self, _when: int) -> int:
+        if self._sda.digital_state():
+            self._wire.set_state("L")
+            self._wire.set_state("U")
+        return 0
+
+
+class I2cClient(TWISimpleClient):  # type: ignore[misc]  # untyped base
+    """A device on the wires of the processor's I2C bus.
+
+    Args:
+        end: The device.
+        manager: The timers of the simulation.
+        pins: SDA and SCL of the processor.
+        on_error: Called when the device's model has raised: the library would only print it.
+    """
+
+    def __init__(
+        self,
+        end: I2cEnd,
+        manager: Any,
+        pins: tuple[Any, Any],
+        on_error: Callable[[BoardCrashed], None],
+    ) -> None:
+        super().__init__(end.address)
+        self._end = end
+        self._on_error = on_error
+        end.on_hold = lambda held: self.sda_wire.set_state("L" if held else "U")
+        self.init(manager)
+        self.set_enabled(True)
+        for wire, pin in zip((self.sda_wire, self.scl_wire), pins, strict=True):
+            wire.attach(pin)
+
+    def set_line_state(self, line: Any, state: bool) -> None:
+        """Drive a wire low, or release it."""
+        super().set_line_state(
+            line, state and not (self._end.holds_sda and line == core.TWI.Line.Data)
+        )
+
+    def address_match(self, addr_rw: int) -> bool:
+        """Return whether the device acknowledges; called when an address was sent."""
+        if addr_rw >> 1 != self._end.address:
+            return False
+        try:
+            return self._end.begin(reads=bool(addr_rw & 1))
+        except BoardCrashed as error:
+            self._on_error(error)
+            return False
+
+    def write_handler(self, data: int) -> bool:
+        """Take a byte; return whether the device acknowledges."""
+        return self._end.write(data)
+
+    def read_handler(self) -> int:
+        """Return the byte that the device sends."""
+        return self._end.read()
+
+    def transfer_stop(self, _ok: bool) -> None:
+        """End a transfer: there was a stop, or a repeated start."""
+        try:
+            self._end.end()
+        except BoardCrashed as error:
+            self._on_error(error)

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 from mlink_hil.board_kinds import UNO, BoardKind
+from mlink_hil.sim.boards.i2c import I2cEnd
 
 RECEIVE_AHEAD = 64
 """Bytes accepted from the host beyond those on the wire: the buffer of the Uno's USB bridge."""
@@ -176,6 +177,10 @@ class Board(ABC):
     @abstractmethod
     def read(self, pin: int) -> PinState:
         """Return the state of a pin."""
+
+    @abstractmethod
+    def attach_i2c(self, end: I2cEnd) -> None:
+        """Connect a device with the I2C bus; its address is on no other device of the bus."""
 
     @abstractmethod
     def reset(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from mlink_hil.sim.boards.board import Board, Output, PinState
+from mlink_hil.sim.boards.i2c import I2cBus, I2cEnd
 from mlink_hil.sim.boards.protocol_firmata import VERSION, FirmataFirmware
 from mlink_hil.uno import CLOCK_HZ, FIRST_ANALOG, PIN_COUNT, SUPPLY_VOLT
 
@@ -60,6 +61,7 @@ class ProtocolBoard(Board):
         self._sent_at: int | None = None
         self._sample_at = 0
         self._pins = [_Pin() for _ in range(PIN_COUNT)]
+        self._bus = I2cBus()
         self.reset()
 
     @property
@@ -136,7 +138,7 @@ class ProtocolBoard(Board):
         self._received.clear()
         self._sending.clear()
         self._received_at = self._sent_at = None
-        self._firmware = FirmataFirmware(self, self._send)
+        self._firmware = FirmataFirmware(self, self._send, self._bus)
         self._sample_at = self._cycle + self._firmware.sampling_msec * _CYCLES_PER_MSEC
         self._firmware.start()
 
@@ -154,6 +156,10 @@ class ProtocolBoard(Board):
         self._pins[pin].wired = None
         self._pins[pin].volts = volts
         self._settle(pin)
+
+    def attach_i2c(self, end: I2cEnd) -> None:
+        """Connect a device with the I2C bus."""
+        self._bus.ends.append(end)
 
     def read(self, pin: int) -> PinState:
         """Return the state of a pin."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from mlink_hil.sim.boards.i2c import I2cBus
 from mlink_hil.uno import ANALOG_COUNT, FIRST_ANALOG, PIN_COUNT, SUPPLY_VOLT, USER_PINS
 
 NAME = "StandardFirmata.ino"
@@ -27,6 +28,9 @@ _DIGITAL, _REPORT_ANALOG, _REPORT_DIGITAL, _ANALOG = 0x90, 0xC0, 0xD0, 0xE0
 _SYSEX, _SET_MODE, _SET_PIN, _END_SYSEX, _VERSION, _RESET = 0xF0, 0xF4, 0xF5, 0xF7, 0xF9, 0xFF
 _MAP_QUERY, _MAP_REPLY, _CAP_QUERY, _CAP_REPLY = 0x69, 0x6A, 0x6B, 0x6C
 _STATE_QUERY, _STATE_REPLY, _WIDE_ANALOG, _FIRMWARE, _SAMPLING = 0x6D, 0x6E, 0x6F, 0x79, 0x7A
+_TEXT, _I2C_REQUEST, _I2C_REPLY, _I2C_CONFIG = 0x71, 0x76, 0x77, 0x78
+_I2C_WRITE, _I2C_REPEAT, _I2C_END = 0, 2, 3
+_MOST_I2C_READS = 8
 _LENGTHS = {
     _DIGITAL: 2, _ANALOG: 2, _REPORT_ANALOG: 1, _REPORT_DIGITAL: 1, _SET_MODE: 2, _SET_PIN: 2,
 }  # fmt: skip
@@ -73,10 +77,17 @@ class FirmataFirmware:
     Args:
         pins: The board's pins.
         send: Called with bytes for the host.
+        bus: The devices on the board's I2C bus.
     """
 
-    def __init__(self, pins: Pins, send: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, pins: Pins, send: Callable[[bytes], None], bus: I2cBus | None = None
+    ) -> None:
         self._pins = pins
+        self._bus = bus or I2cBus()
+        self._uses_i2c = False
+        self._i2c_reads: list[tuple[int, int | None, int]] = []
+        """Address, register and count of each repeated read."""
         self._send = send
         self._modes = [OUTPUT] * PIN_COUNT
         self._states = [0] * PIN_COUNT
@@ -95,6 +106,8 @@ class FirmataFirmware:
     def _set_defaults(self) -> None:
         self._port_reported = [False] * _PORT_COUNT
         self._analog_reported = [False] * ANALOG_COUNT
+        self._uses_i2c = False
+        self._i2c_reads.clear()
         self.sampling_msec = SAMPLING_MSEC
         for pin in USER_PINS:
             self._set_mode(pin, ANALOG if pin >= FIRST_ANALOG else OUTPUT)
@@ -172,6 +185,43 @@ class FirmataFirmware:
             self._write_analog(data[0], sum(b << 7 * i for i, b in enumerate(data[1:4])))
         elif command == _SAMPLING and len(data) > 1:
             self.sampling_msec = max(1, data[0] | data[1] << 7)
+        elif command == _I2C_CONFIG:
+            self._uses_i2c = True
+            for pin in _I2C_PINS:
+                self._set_mode(pin, I2C)
+        elif command == _I2C_REQUEST and self._uses_i2c and len(data) > 1:
+            numbers = [low | high << 7 for low, high in zip(data[2::2], data[3::2], strict=False)]
+            self._request_i2c(data[0], data[1] >> 3 & 3, numbers)
+
+    def _request_i2c(self, address: int, mode: int, numbers: list[int]) -> None:
+        if mode == _I2C_WRITE:
+            self._bus.write(address, bytes(number & 0xFF for number in numbers))
+        elif mode == _I2C_END:
+            self._i2c_reads = [
+                read
+                for read in self._i2c_reads
+                if read[0] != address or (numbers and read[1] != numbers[0])
+            ]
+        elif numbers:
+            read = address, numbers[0] if len(numbers) > 1 else None, numbers[-1]
+            if mode != _I2C_REPEAT:
+                self._read_i2c(*read)
+            elif len(self._i2c_reads) < _MOST_I2C_READS:
+                self._i2c_reads.append(read)
+            else:
+                self._send_text("too many queries")
+
+    def _read_i2c(self, address: int, register: int | None, count: int) -> None:
+        if register is not None:
+            self._bus.write(address, bytes((register & 0xFF,)))
+        got = self._bus.read(address, count)
+        if len(got) < count:
+            self._send_text("I2C: Too few bytes received")
+        head = address, 0, (register or 0) & 0x7F, (register or 0) >> 7
+        self._send_sysex([_I2C_REPLY, *head, *(part for b in got for part in (b & 0x7F, b >> 7))])
+
+    def _send_text(self, text: str) -> None:
+        self._send_sysex([_TEXT, *(part for char in text.encode() for part in (char, 0))])
 
     def _report_firmware(self) -> None:
         halves = (half for char in NAME.encode() for half in (char & 0x7F, char >> 7))
@@ -244,6 +294,8 @@ class FirmataFirmware:
         for channel, reported in enumerate(self._analog_reported):
             if reported and self._modes[FIRST_ANALOG + channel] == ANALOG:
                 self._send_analog(channel)
+        for read in self._i2c_reads:
+            self._read_i2c(*read)
 
     def _send_analog(self, channel: int) -> None:
         value = min(1023, int(self._pins.volts(FIRST_ANALOG + channel) / SUPPLY_VOLT * 1024))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from mlink.errors import DeviceError
 from mlink_hil.board_kinds import KINDS
 from mlink_hil.sim.boards.board import Board
 from mlink_hil.sim.boards.load_avr import load_avr_board
@@ -19,7 +20,7 @@ from mlink_hil.sim.circuit.nets import Net, join_late
 from mlink_hil.sim.circuit.node import Node
 from mlink_hil.sim.circuit.sensor import Sensor
 from mlink_hil.sim.circuit.wired_board import WiredBoard
-from mlink_hil.sim.plan import BoardPlan, CircuitPlan, ContactPlan, SensorPlan
+from mlink_hil.sim.plan import BoardPlan, CircuitPlan, ContactPlan, ModelPlan, SensorPlan
 from mlink_hil.uno import CLOCK_HZ
 
 
@@ -41,6 +42,8 @@ class Circuit:
         """The same as clients see them."""
         self.nets: list[Net] = []
         self._start: list[Callable[[], None]] = []
+        self._i2c: dict[tuple[str, int], str] = {}
+        """The models on I2C buses, by board and address."""
         for board in plan.boards:
             made = make_board(board)
             node = Node(
@@ -55,6 +58,9 @@ class Circuit:
             self.boards[board.name] = WiredBoard(node, self.clock)
         self._models = {model.name: Model(model, self.clock) for model in plan.models}
         self._start += [model.start for model in self._models.values()]
+        for model in plan.models:
+            if model.i2c:
+                self._connect_i2c(model)
         for ends in plan.nets:
             self._connect(ends, max(1, _cycles(plan.wire_usec)))
         net_of = {end: net for net, ends in zip(self.nets, plan.nets, strict=True) for end in ends}
@@ -75,6 +81,17 @@ class Circuit:
         """Release what the simulators own."""
         for board in self.boards.values():
             board.close()
+
+    def _connect_i2c(self, plan: ModelPlan) -> None:
+        node = self.nodes[plan.i2c]
+        end = self._models[plan.name].connect_i2c(node)
+        if (other := self._i2c.setdefault((plan.i2c, end.address), plan.name)) != plan.name:
+            raise DeviceError(
+                f"'{plan.name}' and '{other}' have the same I2C address {end.address:#04x} at"
+                f" '{plan.i2c}'",
+                remedy=f"Set another address in [virtual.{plan.name}].",
+            )
+        node.board.attach_i2c(end)
 
     def _connect(self, ends: list[tuple[str, str]], delay: int) -> None:
         net = Net(self.clock, delay)

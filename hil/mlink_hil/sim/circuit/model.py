@@ -16,11 +16,13 @@ from types import ModuleType
 from typing import Any
 
 from mlink.errors import DeviceError
-from mlink_hil.dut import Dut
+from mlink_hil.dut import Dut, I2cDevice
 from mlink_hil.sim.boards.board import BoardCrashed
+from mlink_hil.sim.boards.i2c import I2cEnd
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.nets import NOTHING, Drive, Net, Strength
-from mlink_hil.sim.plan import ModelPlan
+from mlink_hil.sim.circuit.node import Node
+from mlink_hil.sim.plan import FIRST_I2C_ADDRESS, LAST_I2C_ADDRESS, ModelPlan
 from mlink_hil.uno import CLOCK_HZ
 
 _CYCLES_PER_USEC = CLOCK_HZ / 1e6
@@ -48,6 +50,7 @@ class Model:
         self._own: dict[str, Drive] = {}
         self._seen: dict[str, Drive] = {}
         self._levels: dict[str, bool] = {}
+        self._i2c: I2cEnd | None = None
         self._dut = self._make()
 
     def _make(self) -> Dut:
@@ -76,6 +79,34 @@ class Model:
         self._nets[pin] = net
         net.join(f"{self.name}.{pin}", lambda seen, cycle: self._show(pin, seen, cycle))
 
+    def connect_i2c(self, node: Node) -> I2cEnd:
+        """Return its end on the I2C bus of a board.
+
+        Raises:
+            DeviceError: The class is none of an I2C device, or its address is not valid.
+        """
+        dut, plan = self._dut, self._plan
+        if not isinstance(dut, I2cDevice):
+            raise DeviceError(
+                f"'{plan.name}': {plan.class_name} is no I2cDevice, so it has no I2C bus",
+                remedy="Derive it from mlink_hil.dut.I2cDevice, or remove the key i2c.",
+            )
+        address = plan.address or dut.address
+        if not FIRST_I2C_ADDRESS <= address <= LAST_I2C_ADDRESS:
+            raise DeviceError(
+                f"'{plan.name}': the I2C address {address:#04x} is not in 0x08 to 0x77",
+                remedy=f"Set address in [virtual.{plan.name}] or in the class {plan.class_name}.",
+            )
+
+        def now_usec() -> float:
+            cycle = node.common(node.board.cycle)
+            # What it does in answer is on its pins when all processors have run that far.
+            self._now = cycle + self._clock.longest_turn
+            return (cycle - self._begin) / _CYCLES_PER_USEC
+
+        self._i2c = I2cEnd(dut, address, self._guarded, now_usec)
+        return self._i2c
+
     def start(self) -> None:
         """Switch the device on; its time 0 is now."""
         self._begin = self._now = self._clock.cycle
@@ -97,6 +128,11 @@ class Model:
     def wake(self, after_usec: float) -> None:
         """Call `advance` after a delay."""
         self._clock.at(self._later(after_usec), self._advance)
+
+    def hold_sda(self, held: bool) -> None:
+        """Hold the data line of its I2C bus low, or release it."""
+        if self._i2c is not None:
+            self._i2c.hold(held)
 
     def _later(self, usec: float) -> int:
         return self._now + max(0, round(usec * _CYCLES_PER_USEC))

@@ -6,6 +6,7 @@ So a test need not know what else is wired to a pin; a single board does without
 from __future__ import annotations
 
 from mlink_hil.sim.boards.board import Board, Output, PinState
+from mlink_hil.sim.boards.i2c import I2cEnd
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.contact import Contact
 from mlink_hil.sim.circuit.nets import NOTHING, Drive, Net, Strength
@@ -134,6 +135,10 @@ class WiredBoard(Board):
     def read(self, pin: int) -> PinState:
         """Return the state of a pin."""
         return self._board.read(pin)
+
+    def attach_i2c(self, end: I2cEnd) -> None:
+        """Connect a device with the board's I2C bus."""
+        self._board.attach_i2c(end)
 
     def reset(self) -> None:
         """Reset the processor; what drives its pins from outside stays."""

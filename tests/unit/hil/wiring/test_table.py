@@ -180,6 +180,30 @@ def check(path: Path, *arguments: str) -> dict[str, str]:
 ALL = HEAD + '[modules.cam]\ntype = "camera-generic"\ndevice = "eye"\n'
 
 
+THERMOMETER = """
+[virtual.thermometer]
+type = "model"
+source = "heater.py:Thermometer"
+i2c = "uno"
+address = 0x48
+"""
+
+
+def test_a_device_on_the_i2c_bus_needs_no_wire(tmp_path: Path) -> None:
+    path = write_bench(tmp_path, THERMOMETER)
+    parts = read_parts(load_bench(path).tables["virtual"])
+    layout = lay_out(parts, {"uno": UNO}, [], work_dir=Path("/run/x"), bench_dir=tmp_path)
+    (model,) = layout.circuit.models
+    assert (model.i2c, model.address, layout.wired_boards) == ("uno", 0x48, ["uno"])
+    layout = lay_out(parts, {}, ["eye"], work_dir=Path("/run/x"), bench_dir=tmp_path)
+    assert layout.notes == [
+        "[virtual.thermometer] is not used: 'uno' is not a simulated board of this run"
+    ]
+    shown = CliRunner().invoke(app, ["check", str(path)])
+    assert "I2C – uno" in shown.output
+    assert "heater.py:Thermometer, 0x48" in shown.output
+
+
 def test_check_lists_the_parts_with_what_they_are_wired_to(tmp_path: Path) -> None:
     path = write_bench(tmp_path, GOOD)
     path.write_text(ALL + GOOD)
@@ -267,6 +291,11 @@ WRONG = {
     "[virtual.c]\ntype = 'chip'\nfirmware = 'dut.hex'\nwires = {}": "nothing is wired",
     "[virtual.uno]\ntype = 'chip'\nfirmware = 'dut.hex'\nwires = { 2 = 'uno.4' }": "has this name",
     "[virtual.m]\ntype = 'model'\nsource = 'heater'\nwires = { a = 'uno.4' }": "file.py:ClassName",
+    "[virtual.m]\ntype = 'model'\nsource = 'heater.py:H'": "nothing is wired",
+    "[virtual.m]\ntype = 'model'\nsource = 'heater.py:H'\ni2c = 'unno'": "Did you mean 'uno'",
+    "[virtual.m]\ntype = 'model'\nsource = 'heater.py:H'\ni2c = 'eye'": "is a scene, not a board",
+    "[virtual.m]\ntype = 'model'\nsource = 'heater.py:H'\ni2c = 'uno'\naddress = 0x78": "0x77",
+    "[virtual.m]\ntype = 'model'\nsource = 'heater.py:H'\naddress = 0x48": "on no I2C bus",
     "[virtual.w]\ntype = 'wire'\nends = ['uno.4']": "two ends",
     "[virtual.w]\ntype = 'wire'\nends = ['uno.4', 'uno.5']\ndelay_usec = -1": "0 to 1 s",
     "[virtual.w]\ntype = 'wire'\nends = ['uno.4', 'uno.5', 'uno.6']\ndelay_usec = 9": "two ends",
