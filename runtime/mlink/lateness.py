@@ -33,6 +33,12 @@ class Distribution:
             usec = usec >> drop << drop
         self.counts[usec] = self.counts.get(usec, 0) + 1
 
+    def add(self, other: Distribution) -> None:
+        """Add all durations of another distribution."""
+        self.max_ns = max(self.max_ns, other.max_ns)
+        for usec, count in other.counts.items():
+            self.counts[usec] = self.counts.get(usec, 0) + count
+
     def quantile_usec(self, part: float) -> int:
         """Return the duration in µs that this part of all did not exceed; 0 without any."""
         counts = sorted(self.counts.items())
@@ -54,7 +60,7 @@ class Lateness(Distribution):
 
     def note(self, duration_ns: int) -> None:
         """Add a delay; a negative one, by the uncertainty of a clock, counts as none."""
-        super().note(duration_ns)
+        Distribution.note(self, duration_ns)
         if duration_ns > LATE_NS:
             self.late += 1
 

@@ -157,6 +157,8 @@ class Module(Generic[SettingsT]):
 
     ahead: ClassVar[bool] = False
     """Whether `run()`, as a user's code, has a higher priority than threads that it starts."""
+    prompt: ClassVar[bool] = False
+    """Whether `run()` has that priority to carry commands out at once, on a busy machine, too."""
 
     def __init__(self, context: ModuleContext[SettingsT]) -> None:
         self.context = context

@@ -9,6 +9,7 @@ are interleaved.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import subprocess
 import sys
@@ -18,8 +19,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from mlink_hil.control.board import VirtualBoard
+from mlink_hil.control.messages import LEFT, READ, Edge, LineReply, PinReply
 from mlink_hil.devices import VirtualDevices
 from tests.benchmarks.table import Table, arguments, percentile, publish
 from tests.support.bench_runner import BenchRunner
@@ -70,10 +73,17 @@ def start():
 """
 
 
-def measure(control: Path, presses: int, seed: int) -> list[float]:
-    """Press and release the button at random moments; return the latencies in ms."""
+class Trip(NamedTuple):
+    """One loop, in ms: its latency, and what the host adds to chip and line."""
+
+    whole: float
+    host: float
+
+
+def measure(control: Path, presses: int, seed: int) -> list[Trip]:
+    """Press and release the button at random moments."""
     chance = random.Random(seed)
-    latencies = []
+    trips = []
     with VirtualBoard.connect(control) as board:
         level = True
         board.drive(BUTTON, level)  # a pin that floats reads low
@@ -84,13 +94,23 @@ def measure(control: Path, presses: int, seed: int) -> list[float]:
             for _ in board.edges(timeout_sec=0.0):
                 pass
             level = not level
+            board.line_events()
             pressed = board.drive(BUTTON, level)
             answer = board.wait_edge(LED, timeout_sec=1.0)
             if answer is None:
                 raise SystemExit("the loop did not answer within 1 s")
             if number >= 10:  # the first ones warm the path up
-                latencies.append((answer.time_ns - pressed.time_ns) / 1e6)
-    return latencies
+                whole = (answer.time_ns - pressed.time_ns) / 1e6
+                trips.append(Trip(whole, host_ms(board.line_events(), pressed, answer)))
+    return trips
+
+
+def host_ms(line: LineReply, pressed: PinReply, answer: Edge) -> float:
+    """Time from the last byte of the board until it has read the answer, in ms."""
+    read = [ns for kind, ns, _ in line.events if kind == READ and ns <= answer.time_ns]
+    last = read[-1] if read else 0
+    left = [ns for kind, ns, _ in line.events if kind == LEFT and pressed.time_ns < ns < last]
+    return (read[-1] - left[-1]) / 1e6 if left else math.nan
 
 
 @contextmanager
@@ -118,9 +138,9 @@ def peer() -> Iterator[Path]:
             program.wait()
 
 
-def ours(firmware: str, presses: int, seed: int) -> list[float]:
-    """Latencies of a bench on a firmware, in ms."""
-    found: list[float] = []
+def ours(firmware: str, presses: int, seed: int) -> list[Trip]:
+    """Loops of a bench on a firmware."""
+    found: list[Trip] = []
     with tempfile.TemporaryDirectory() as folder:
         runner = BenchRunner(Path(folder)).write(BENCH.replace("FIRMWARE", firmware), loop=LOOP)
 
@@ -145,14 +165,17 @@ def main() -> None:
     parser = arguments(__doc__ or "", seconds=5, rounds=2)
     options = parser.parse_args()
     presses = max(50, round(options.seconds * 50))
-    bare: list[float] = []
-    mlink: list[float] = []
-    own: list[float] = []
+    trips_bare: list[Trip] = []
+    trips_mlink: list[Trip] = []
+    trips_own: list[Trip] = []
     for number in range(options.rounds):
         with peer() as control:
-            bare += measure(control, presses, number)
-        mlink += ours("standard", presses, number)
-        own += ours("mlink", presses, number)
+            trips_bare += measure(control, presses, number)
+        trips_mlink += ours("standard", presses, number)
+        trips_own += ours("mlink", presses, number)
+    bare, mlink, own = (
+        [trip.whole for trip in trips] for trips in (trips_bare, trips_mlink, trips_own)
+    )
     table = Table(
         "Loop latency on the virtual Uno (StandardFirmata, 57,600 baud), ms",
         ["mlink", "bare pyFirmata2"],
@@ -195,7 +218,26 @@ def main() -> None:
         )
     own_wire_ms = (13 + 3) * 10 / 1_000_000 * 1e3
     fast.notes.append(f"{len(own)} edges each; the wire alone takes {own_wire_ms:.2f} ms")
-    publish([table, fast], options.json)
+    adds = Table(
+        "What the host adds to chip and line, ms; bare: pyFirmata2 on StandardFirmata",
+        ["mlink", "bare pyFirmata2"],
+    )
+    for name, trips in (("StandardFirmata", trips_mlink), ("own firmware, 1 Mbaud", trips_own)):
+        ours_ms, bare_ms = (
+            percentile([t.host for t in each if not math.isnan(t.host)], 0.50)
+            for each in (trips, trips_bare)
+        )
+        adds.add(
+            f"{name}, p50",
+            f"{ours_ms:.3f}",
+            f"{bare_ms:.3f}",
+            ratio=ours_ms / bare_ms,
+            target="≤ 0.2 ms more",
+            ok=ours_ms <= bare_ms + 0.2,
+            host_ms=ours_ms,
+            bare_ms=bare_ms,
+        )
+    publish([table, fast, adds], options.json)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from mlink.lateness import Intervals, Lateness
+from mlink.lateness import Distribution, Intervals, Lateness
 
 MS = 1_000_000
 
@@ -35,6 +35,16 @@ def test_figures_have_quantiles_maximum_and_the_number_of_late_ones() -> None:
         "command_late_max_usec": 5003,
         "commands_late": 1,
     }
+
+
+def test_distributions_are_added() -> None:
+    together, parts = Distribution(), [Distribution(), Distribution()]
+    for number, usec in enumerate((20, 30, 20, 5003)):
+        together.note(usec * 1000)
+        parts[number % 2].note(usec * 1000)
+    parts[0].add(parts[1])
+    assert parts[0].counts == together.counts
+    assert parts[0].max_ns == together.max_ns
 
 
 def test_a_negative_delay_counts_as_none() -> None:

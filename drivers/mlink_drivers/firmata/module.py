@@ -56,6 +56,8 @@ _OTHER_TEXTS: Final = "more texts, which the stream `replies` has"
 class FirmataModule(Module[FirmataSettings]):
     """A Firmata board; it connects in `prepare` and sends commands and readings at once."""
 
+    prompt = True
+
     _session: Session | None = None
     _readings: Readings | None = None
     _commands: LineCommands | None = None

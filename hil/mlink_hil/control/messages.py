@@ -268,7 +268,8 @@ class LineReply(Reply, kw_only=True):
     """What was on the serial line, in order, as (kind, ns of CLOCK_MONOTONIC, bytes)."""
 
     events: list[tuple[int, int, int]]
-    """Kinds: `LEFT`, at the end of a byte's stop bit; `WRITTEN` to the port; `READ` from it."""
+    """Kinds: `LEFT`, at the end of a byte's stop bit; `WRITTEN` to the port; `READ` from it,
+    when they begin to arrive at the board."""
     missing: int
     """Events that were not kept."""
 

@@ -24,7 +24,8 @@ from mlink.types import (
     LineReading,
 )
 
-_OF_2X = frozenset({legacy.FirmataControl, legacy.FirmataData, legacy.FloatSignalBlock})
+OF_2X = frozenset({legacy.FirmataControl, legacy.FirmataData, legacy.FloatSignalBlock})
+"""Types of the 2.x generation, which only `as_stream_item` translates."""
 
 _EnumT = TypeVar("_EnumT", bound=IntEnum | IntFlag)
 
@@ -51,7 +52,7 @@ def as_stream_item(item: Any, data_type: DataType, pins: legacy.PinNames | None 
     Raises:
         SyntalosPyError: A field of the item has a value that cannot be converted.
     """
-    if type(item) in _OF_2X:
+    if type(item) in OF_2X:
         item = _from_2x(item, pins or legacy.PinNames())
     return fit_for(data_type)(item)
 

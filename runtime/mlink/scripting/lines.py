@@ -51,7 +51,8 @@ class HwOutputLine:
         Raises:
             SyntalosPyError: The line is an analog one.
         """
-        self._require(analog=False)
+        if self._analog:
+            raise self._other_kind()
         return self._submit(LineCommandKind.WRITE_DIGITAL, value=int(value))
 
     def pulse(self, duration_usec: int = 2500) -> LineCommand:
@@ -63,7 +64,8 @@ class HwOutputLine:
         Raises:
             SyntalosPyError: The line is an analog one.
         """
-        self._require(analog=False)
+        if self._analog:
+            raise self._other_kind()
         return self._submit(
             LineCommandKind.WRITE_DIGITAL_PULSE, value=1, duration_usec=int(duration_usec)
         )
@@ -85,18 +87,19 @@ class HwOutputLine:
         Raises:
             SyntalosPyError: The line is a digital one.
         """
-        self._require(analog=True)
+        if not self._analog:
+            raise self._other_kind()
         return self._submit(LineCommandKind.WRITE_ANALOG, value=int(value))
 
-    def _require(self, *, analog: bool) -> None:
-        if self._analog != analog:
-            raise SyntalosPyError(
-                f"line {self._line_id} is an analog line: use set_analog_value(), or make the "
-                "HwOutputLine without analog=True"
-                if self._analog
-                else f"line {self._line_id} is a digital line: use set_value() or pulse(), or "
-                "make the HwOutputLine with analog=True"
-            )
+    def _other_kind(self) -> SyntalosPyError:
+        """Return the error of a call for the other kind of line."""
+        return SyntalosPyError(
+            f"line {self._line_id} is an analog line: use set_analog_value(), or make the "
+            "HwOutputLine without analog=True"
+            if self._analog
+            else f"line {self._line_id} is a digital line: use set_value() or pulse(), or "
+            "make the HwOutputLine with analog=True"
+        )
 
     def _submit(
         self,

@@ -17,7 +17,7 @@ from mlink.scripting import legacy
 from mlink.scripting import metadata as meta
 from mlink.scripting.callbacks import check_function
 from mlink.scripting.errors import SyntalosPyError
-from mlink.scripting.items import as_stream_item
+from mlink.scripting.items import OF_2X, as_stream_item, fit_for
 from mlink.types import LineCommand, LineCommandKind
 
 Translate = Callable[[Any], Any]
@@ -98,6 +98,7 @@ class OutputPort:
     def __init__(self, port: mlink.module.OutputPort, pins: legacy.PinNames | None = None) -> None:
         self._port = port
         self._pins = pins or legacy.PinNames()
+        self._fit = fit_for(port.data_type)
         self._handles: set[int] = set()
         self._modeless: set[int] = set()
 
@@ -113,7 +114,10 @@ class OutputPort:
             SyntalosPyError: The item is not of the port's type, or the stream has ended.
         """
         try:
-            item = as_stream_item(data, self._port.data_type, self._pins)
+            if type(data) in OF_2X:
+                item = as_stream_item(data, self._port.data_type, self._pins)
+            else:
+                item = self._fit(data)
             self._port.submit(item)
             if self._modeless and isinstance(item, LineCommand) and item.kind in _SET_MODE:
                 self._modeless.discard(item.line_id)

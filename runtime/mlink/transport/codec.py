@@ -90,16 +90,23 @@ def small_encoder(data_type: DataType) -> SmallEncoder:
     expected = _SMALL_TYPES[data_type]
     if data_type is DataType.TableRow:
         return lambda row: encode(_row_of(row))
-    check = _CHECKS.get(data_type)
+    if data_type is DataType.ControlCommand:
 
-    def encode_checked(item: Any) -> bytes:
-        if type(item) is not expected and not isinstance(item, expected):
+        def encode_command(item: Any) -> bytes:
+            if not isinstance(item, expected):
+                raise wrong_type(item, data_type)
+            return encode(item)
+
+        return encode_command
+
+    def encode_line(item: Any) -> bytes:
+        if not isinstance(item, expected):
             raise wrong_type(item, data_type)
-        if check is not None:
-            check(item)
+        if not (0 <= item.line_id <= 0xFFFF and 0 <= item.value <= 0xFFFFFFFF):
+            raise _out_of_range(item)
         return encode(item)
 
-    return encode_checked
+    return encode_line
 
 
 def small_decoder(data_type: DataType) -> SmallDecoder:
@@ -124,26 +131,11 @@ def _row_of(row: object) -> list[str]:
     return [cell if type(cell) is str else str(cell) for cell in row]
 
 
-def _check_reading(item: LineReading) -> None:
-    if not (0 <= item.line_id <= 0xFFFF and 0 <= item.value <= 0xFFFFFFFF):
-        raise StreamError(
-            f"LineReading out of range: line_id {item.line_id} (0..65535), "
-            f"value {item.value} (0..4294967295)"
-        )
-
-
-def _check_command(item: LineCommand) -> None:
-    if not (0 <= item.line_id <= 0xFFFF and 0 <= item.value <= 0xFFFFFFFF):
-        raise StreamError(
-            f"LineCommand out of range: line_id {item.line_id} (0..65535), "
-            f"value {item.value} (0..4294967295)"
-        )
-
-
-_CHECKS: dict[DataType, Callable[[Any], None]] = {
-    DataType.LineReading: _check_reading,
-    DataType.LineCommand: _check_command,
-}
+def _out_of_range(item: LineReading | LineCommand) -> StreamError:
+    return StreamError(
+        f"{type(item).__name__} out of range: line_id {item.line_id} (0..65535), "
+        f"value {item.value} (0..4294967295)"
+    )
 
 
 def element_code(dtype: np.dtype[Any]) -> int:

@@ -46,8 +46,8 @@ def ahead_of_own_threads(log: logging.Logger, longest_usec: int = LONGEST_USEC) 
             return
         os.sched_setscheduler(0, policy, param)
         log.warning(
-            "the script computed for %d ms without waiting: its main thread loses its priority"
-            " over the script's other threads",
+            "it computed for %d ms without waiting: its main thread loses its real-time priority"
+            " over its other threads",
             longest_usec // 1000,
         )
 

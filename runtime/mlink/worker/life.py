@@ -183,7 +183,8 @@ class Worker:
 
     def _run_until_stop(self) -> None:
         assert self._module is not None
-        ahead = self._module.ahead and not self.host.spec.virtual_time
+        ahead = self._module.ahead or self._module.prompt
+        ahead = ahead and not self.host.spec.virtual_time
         with ahead_of_own_threads(self.host.log) if ahead else nullcontext():
             began_usec = self.host.master_clock.now_usec()
             self._module.run()

@@ -126,11 +126,12 @@ class LineCommands:
             DeviceError: The pin does not support it, or its parameters are invalid.
         """
         commanded_ns = commanded_ns or self._session.waiting.now_ns()
+        writer = self._writer
         with self._lock:
-            undelivered = self.undelivered
+            undelivered = writer.undelivered
             self._execute(command, commanded_ns)
             self.executed += 1
-            if self.undelivered == undelivered:
+            if writer.undelivered == undelivered:
                 self._punctuality.sent(command, commanded_ns, self._session.waiting.now_ns())
 
     @property

@@ -272,7 +272,8 @@ class Readings:
             self._chip_inputs.keep(line, level)
 
     def _submit(self, line: int, value: int, time_ns: int) -> None:
-        self._send(line, value, self.clock.from_monotonic_ns(time_ns))
+        self._output.submit(LineReading(line, value, self.clock.from_monotonic_ns(time_ns)))
+        self.sent += 1
 
     def _send(self, line: int, value: int, time_usec: int) -> None:
         self._output.submit(LineReading(line, value, time_usec))

@@ -32,6 +32,15 @@ class Pace:
         self._empty_ns = 0
         """Time at which the board will have read everything that was sent."""
 
+    def at_once(self, data: bytes, now_ns: int) -> bool:
+        """Return whether all of `data` may be sent now; if so, count it as sent."""
+        size = len(data)
+        empty_ns = self._empty_ns
+        if size > self._buffer or empty_ns - now_ns > (self._buffer - size) * self._ns_per_byte:
+            return False
+        self._empty_ns = max(now_ns, empty_ns) + size * self._ns_per_byte
+        return True
+
     def split(self, data: bytes) -> Iterator[bytes]:
         """Split `data` into parts that fit into the buffer."""
         for at in range(0, len(data), self._buffer):

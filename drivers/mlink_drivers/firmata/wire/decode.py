@@ -90,6 +90,8 @@ class Decoder:
                         at += 3
                         continue
                 after = self._broken_short(data, at)
+            elif command == START_SYSEX:
+                after = self._sysex(data, at, shift, add)
             else:
                 after = self._rare(data, at, shift, add)
             if after < 0:
@@ -99,10 +101,8 @@ class Decoder:
         return messages
 
     def _rare(self, data: bytes, at: int, shift: int, add: Callable[[Message], None]) -> int:
-        """Decode the message at `at`; return the position behind it, -1 when it is incomplete."""
+        """Decode a rare short message; return the position behind it, -1 when it is incomplete."""
         command = data[at]
-        if command == START_SYSEX:
-            return self._sysex(data, at, shift, add)
         if command in (PROTOCOL_VERSION, SET_DIGITAL_PIN):
             body = data[at + 1 : at + 3]
             if len(body) < 2 or not body.isascii():
@@ -144,7 +144,7 @@ class Decoder:
         payload = data[at + 2 : end]
         offset, length = at + shift, end + 1 - at
         message: Message | None = None
-        if sysex_id not in self.raw_sysex:
+        if sysex_id in _SYSEX_DECODERS and sysex_id not in self.raw_sysex:
             message = decode_sysex(sysex_id, payload, offset, length)
         add(message or Sysex(sysex_id, payload, offset=offset, length=length))
         return end + 1

@@ -6,6 +6,8 @@ the bytes. Formats: github.com/firmata/protocol.
 
 from __future__ import annotations
 
+import functools
+
 from mlink_drivers.firmata.wire.protocol import (
     ANALOG_MESSAGE,
     DIGITAL_MESSAGE,
@@ -98,6 +100,7 @@ def pin_mode(pin: int, mode: int) -> bytes:
     return bytes((SET_PIN_MODE, _seven_bits("pin", pin), _seven_bits("mode", mode)))
 
 
+@functools.cache  # two messages per pin, and each adds to the latency of a loop
 def digital_pin(pin: int, value: bool | int) -> bytes:
     """Write one digital output (0xF5, protocol 2.5 and later).
 

@@ -175,7 +175,7 @@ class ServedBoard:
         if self._port.fd in readable:
             data = self._requests.faults.line.to_board(self._port.read(RECEIVE_AHEAD))
             if self._requests.notes_line:
-                self._requests.note_line(READ, count=len(data))
+                self._requests.note_line(READ, self._time.time_ns(self.node.board.cycle), len(data))
             if data and self.powered:
                 self._accept(data)
         self._control.serve(readable, writable, self._requests.carry_out)

@@ -121,7 +121,7 @@ class VirtualHost(ModuleHost):
         self._master.zero_usec = t0_monotonic_ns // 1000
         if self.module is not None and not self.module.ahead:  # threads of a script are the user's
             for port in self.outputs.values():
-                port.sender = threading.get_ident()
+                port.restrict_to(threading.get_ident())
         self.started = self._has_turn = True
         self.journal.note_start(self.inputs)
         self._shown.follow(self._tape.start if self._tape is not None else None)

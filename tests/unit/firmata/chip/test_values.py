@@ -157,3 +157,17 @@ def test_single_commands_never_wait_and_bursts_wait_for_the_boards_buffer():
     for _ in range(5):  # small commands behind a burst do not overtake it
         assert pace.send_at(b"abc", now_ns) > last
         last += 3 * MSEC // 25
+
+
+def test_what_may_be_sent_at_once_counts_as_the_same_bytes_at_their_time():
+    whole, parts = Pace(100 + SPARE_BYTES, 25), Pace(100 + SPARE_BYTES, 25)
+    now_ns = 5_000_000
+    for _ in range(40):
+        may = whole.at_once(b"abc", now_ns)
+        assert may == (parts.send_at(b"abc", now_ns) == now_ns)
+        if not may:
+            break
+    assert not may
+    later_ns = now_ns + 1_000_000
+    assert whole.at_once(b"abc", later_ns)
+    assert not Pace(100 + SPARE_BYTES, 25).at_once(bytes(101), now_ns)
