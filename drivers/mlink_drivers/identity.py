@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from mlink.errors import DeviceError
 
 _USB_PAIR: Final = re.compile(r"([0-9A-Fa-f]{4}):([0-9A-Fa-f]{4})")
 _USB_KEYS: Final = ("serial", "path", "manufacturer", "product")
+_ASKED_AT_ONCE: Final = 16
 _SYNTAX_REMEDY: Final = (
     'Write for example "usb:2341:0043", "usb:serial=…", "usb:path=1-2.3" or'
     ' "firmata:name=StandardFirmata"; `mlink devices` lists the names of devices.'
@@ -101,7 +103,7 @@ def resolve(spec: str, *, ports: Ports = present_ports, ask: AskFirmware | None 
     Args:
         spec: Device string of a bench.
         ports: Lists the ports that are present.
-        ask: Asks the board at an address for the name of its firmware.
+        ask: Asks the board at an address for the name of its firmware; several threads call it.
 
     Raises:
         DeviceError: No port fits, several fit, or the string is malformed.
@@ -156,14 +158,21 @@ def _by_firmware(spec: str, rest: str, ports: Ports, ask: AskFirmware | None) ->
     fitting: list[PortIdentity] = []
     answers: list[str] = []
     remedies: list[str] = []
-    for port in ports():
-        if port.vendor_id is None:
-            continue  # any device may be at a built-in port, and must not receive bytes unasked
+    # Any device may be at a built-in port, and must not receive bytes unasked.
+    asked = [port for port in ports() if port.vendor_id is not None]
+
+    def answer(port: PortIdentity) -> str | DeviceError:
         try:
-            firmware = ask(port.address)
+            return ask(port.address)
         except DeviceError as error:
-            answers.append(f"{port.address}: {error.message}")
-            remedies.append(error.remedy)
+            return error
+
+    with ThreadPoolExecutor(_ASKED_AT_ONCE, "firmware") as pool:  # a silent port takes seconds
+        found = list(pool.map(answer, asked))
+    for port, firmware in zip(asked, found, strict=True):
+        if isinstance(firmware, DeviceError):
+            answers.append(f"{port.address}: {firmware.message}")
+            remedies.append(firmware.remedy)
             continue
         answers.append(f"{port.address}: {firmware}")
         if _plain(wanted) in ("", _plain(firmware)):

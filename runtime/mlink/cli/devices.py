@@ -11,6 +11,7 @@ from mlink.cli.output import plain_table, print_json, table_console
 
 PROBES_GROUP = "mlink.probes"
 MODES_GROUP = "mlink.modes"
+_ASKED_AT_ONCE = 16
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,26 +59,35 @@ def ask(found: list[FoundDevice], kind: str, group: str) -> dict[str, list[str]]
         group: Entry point group of the functions to call. Each is called with an address and
             returns one answer or a list of them.
     """
+    from concurrent.futures import ThreadPoolExecutor
     from importlib.metadata import entry_points
 
     from mlink.errors import MlinkError
 
-    answers: dict[str, list[str]] = {}
+    asked = []
     for device in found:
         usb = any(name.startswith("usb:") for name in device.identity)
-        if device.kind != kind or device.problem or (kind == "serial" and not usb):
-            continue
-        for entry in entry_points(group=group):
+        if device.kind == kind and not device.problem and (kind != "serial" or usb):
+            asked.append(device.address)
+    calls = [entry.load() for entry in entry_points(group=group)]
+
+    def answers(address: str) -> list[str]:
+        found: list[str] = []
+        for call in calls:
             try:
-                answer = entry.load()(device.address)
+                answer = call(address)
             except MlinkError as error:
                 answer = error.message
             except OSError as error:
                 answer = error.strerror or str(error)
-            answers.setdefault(device.address, []).extend(
-                str(one) for one in (answer if isinstance(answer, list) else [answer])
-            )
-    return answers
+            found += map(str, answer if isinstance(answer, list) else [answer])
+        return found
+
+    if not asked or not calls:
+        return {}
+    # A silent port takes seconds; nodes of one camera are not opened at the same time.
+    with ThreadPoolExecutor(_ASKED_AT_ONCE if kind == "serial" else 1) as pool:
+        return dict(zip(asked, pool.map(answers, asked), strict=True))
 
 
 def _table(found: list[FoundDevice]) -> Table:

@@ -10,7 +10,7 @@ from mlink.cli.output import print_json
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from mlink.cli.doctor_checks import Finding
+    from mlink.cli.doctor_finding import Finding
 
 _MARKS = {"good": ("✔", "green"), "better": ("●", "yellow"), "bad": ("✘", "red")}
 

@@ -11,37 +11,18 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import msgspec
 
 from mlink import rtkit
+from mlink.cli.doctor_finding import Finding, read_text
+from mlink.cli.doctor_rivals import rivals
 from mlink.realtime import DEFAULT_NICE, DEFAULT_PRIORITY, MEMLOCK_REMEDY, may_lock_memory
 from mlink.transport.memory import available_bytes
-
-State = Literal["good", "better", "bad"]
-"""Good; could be better; blocks devices or runs."""
 
 _LIMITS = "/etc/security/limits.d/95-mlink.conf"
 _ENOUGH_MEMORY = 1 << 30
 """Bytes: each subscription to frames may queue 256 MB."""
 _GOOD_LATENCY_MSEC = 1
 _VIDEO_CLASS = "0e"
-_BOARD_VENDORS = "2341|2a03|1a86|0403|10c4|16c0|239a|2e8a"
-"""USB vendors, as a udev pattern: Arduino (two), CH340, FTDI, CP210x, Teensy, Adafruit, Pico."""
-_CH340 = "1a86/7523"
-_RULES = "/etc/udev/rules.d"
-_RELOAD = "sudo udevadm control --reload, then plug the board in again"
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of one check."""
-
-    check: str
-    state: State
-    found: str
-    remedy: str = ""
-    """A command, or what else to do; "" when no change is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +33,7 @@ class Machine:
     dev: Path = Path("/dev")
     proc: Path = Path("/proc")
     usr: Path = Path("/usr")
+    systemd: Path = Path("/etc/systemd/system")
     udev_rules: tuple[Path, ...] = tuple(
         Path(root, "udev/rules.d") for root in ("/etc", "/run", "/usr/lib", "/lib")
     )
@@ -74,8 +56,7 @@ def examine(machine: Machine | None = None) -> list[Finding]:
         _usb_power(here),
         _latency_timer(here),
         *_groups(here),
-        _modem_manager(here),
-        _brltty(here),
+        *rivals(here.proc, here.sys, here.usr, here.systemd, here.udev_rules),
         _available_memory(here),
         _simulator(here),
     ]
@@ -153,7 +134,7 @@ def _memory() -> Finding:
 
 def _governor(here: Machine) -> Finding | None:
     files = sorted(here.sys.glob("devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"))
-    governors = sorted({_read(file) for file in files} - {""})
+    governors = sorted({read_text(file) for file in files} - {""})
     if not governors:
         return None  # a virtual machine, or a processor with a fixed speed
     pattern = here.sys / "devices/system/cpu/cpu*/cpufreq/scaling_governor"
@@ -175,10 +156,10 @@ def _usb_power(here: Machine) -> Finding | None:
     ]
     if not devices:
         return None
-    asleep = [device for device in devices if _read(device / "power" / "control") == "auto"]
+    asleep = [device for device in devices if read_text(device / "power" / "control") == "auto"]
     if not asleep:
         return Finding(check="USB power saving", state="good", found="off for cameras and boards")
-    names = ", ".join(_read(device / "product") or device.name for device in asleep)
+    names = ", ".join(read_text(device / "product") or device.name for device in asleep)
     files = " ".join(shlex.quote(str(device / "power" / "control")) for device in asleep)
     return Finding(
         check="USB power saving",
@@ -190,7 +171,7 @@ def _usb_power(here: Machine) -> Finding | None:
 
 def _is_ours(device: Path) -> bool:
     """Return whether a USB device contains a camera or a serial port."""
-    if any(_read(each) == _VIDEO_CLASS for each in device.glob("*:*/bInterfaceClass")):
+    if any(read_text(each) == _VIDEO_CLASS for each in device.glob("*:*/bInterfaceClass")):
         return True
     return any(device.glob("*:*/tty*"))
 
@@ -198,12 +179,12 @@ def _is_ours(device: Path) -> bool:
 def _latency_timer(here: Machine) -> Finding | None:
     """Find FTDI chips that wait up to 16 ms for more bytes before they send any."""
     timers = sorted(here.sys.glob("bus/usb-serial/devices/*/latency_timer"))
-    slow = [t for t in timers if _read(t).isdigit() and int(_read(t)) > _GOOD_LATENCY_MSEC]
+    slow = [t for t in timers if read_text(t).isdigit() and int(read_text(t)) > _GOOD_LATENCY_MSEC]
     if not timers:
         return None
     if not slow:
         return Finding(check="FTDI latency", state="good", found=f"{_GOOD_LATENCY_MSEC} ms")
-    found = ", ".join(f"{_read(timer)} ms at {timer.parent.name}" for timer in slow)
+    found = ", ".join(f"{read_text(timer)} ms at {timer.parent.name}" for timer in slow)
     files = " ".join(str(timer) for timer in slow)
     return Finding(
         check="FTDI latency",
@@ -239,56 +220,6 @@ def _my_groups() -> set[str]:
     return names
 
 
-def _modem_manager(here: Machine) -> Finding | None:
-    """Find the service that opens new serial ports and writes modem commands to them."""
-    runs = any(_read(comm) == "ModemManager" for comm in here.proc.glob("[0-9]*/comm"))
-    if not runs and not any(
-        (here.usr / each / "ModemManager").exists() for each in ("bin", "sbin")
-    ):
-        return None
-    state = "runs" if runs else "is installed"
-    check = "ModemManager"
-    if any("ID_MM_DEVICE_IGNORE" in text and "1a86" in text for text in _rules(here).values()):
-        return Finding(
-            check=check, state="good", found=f"{state}, and a udev rule keeps it off boards"
-        )
-    rule = f'SUBSYSTEM=="usb", ATTR{{idVendor}}=="{_BOARD_VENDORS}", ENV{{ID_MM_DEVICE_IGNORE}}="1"'
-    return Finding(
-        check=check,
-        state="better",
-        found=f"{state}: it may hold a board's port for seconds after the board is plugged in, and"
-        " send modem commands to it",
-        remedy=f"echo '{rule}' | sudo tee {_RULES}/70-mlink-boards.rules; {_RELOAD}",
-    )
-
-
-def _brltty(here: Machine) -> Finding | None:
-    """Find the rules by which a driver of Braille displays takes the ports of CH340 chips."""
-    taking = [
-        name for name, text in _rules(here).items() if "brltty" in name and _CH340 in text.lower()
-    ]
-    if not taking:
-        return None
-    links = " && ".join(f"sudo ln -sf /dev/null {_RULES}/{shlex.quote(name)}" for name in taking)
-    return Finding(
-        check="brltty",
-        state="bad",
-        found="takes the ports of boards with a CH340 chip, as if they were Braille displays",
-        remedy=f"{links}; {_RELOAD} (not when a Braille display is in use here)",
-    )
-
-
-def _rules(here: Machine) -> dict[str, str]:
-    """Return the text of each udev rules file that is in effect, without comments, by name."""
-    texts: dict[str, str] = {}
-    for folder in here.udev_rules:
-        for file in sorted(folder.glob("*.rules")):
-            if file.name not in texts:
-                lines = _read(file).splitlines()
-                texts[file.name] = "\n".join(each for each in lines if not each.startswith("#"))
-    return texts
-
-
 def _available_memory(here: Machine) -> Finding:
     available = here.available_bytes()
     good = available >= _ENOUGH_MEMORY
@@ -316,10 +247,3 @@ def _limit(item: str) -> str:
         f"echo '@video - {item}' | sudo tee -a {_LIMITS}, with your user in the group video "
         "(sudo usermod -aG video $USER), and log in again"
     )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

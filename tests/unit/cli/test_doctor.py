@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 import typer
@@ -29,6 +30,7 @@ def findings(tmp_path, **options):
         "dev": tmp_path / "dev",
         "proc": tmp_path / "proc",
         "usr": tmp_path / "usr",
+        "systemd": tmp_path / "systemd",
         "udev_rules": (tmp_path / "etc", tmp_path / "lib"),
         "set_fifo": lambda: None,
         "rtkit_priority": no_rtkit,
@@ -139,12 +141,58 @@ def test_modem_manager_is_found_until_a_rule_keeps_it_off_boards(tmp_path, place
 def test_brltty_is_found_where_its_rules_take_ch340_chips(tmp_path):
     write(tmp_path / "lib/85-brltty.rules", '# ENV{PRODUCT}=="1a86/7523/*"')
     assert "brltty" not in findings(tmp_path)  # a distribution has switched the line off
-    write(tmp_path / "lib/85-brltty.rules", 'ENV{PRODUCT}=="1a86/7523/*", ENV{X}="bm"')
+    write(tmp_path / "lib/85-brltty.rules", 'ENV{PRODUCT}=="1a86/7523/*", ENV{X}="bm"\nof=keep')
     found = findings(tmp_path)["brltty"]
     assert found.state == "bad"
-    assert "sudo ln -sf /dev/null /etc/udev/rules.d/85-brltty.rules" in found.remedy
+    command = found.remedy.partition(";")[0].replace(
+        "sudo tee /etc/udev/rules.d", f"tee {tmp_path}/etc"
+    )
     (tmp_path / "etc").mkdir()
+    subprocess.run(["/bin/sh", "-c", command], check=True)
+    assert "brltty" not in findings(tmp_path)
+    assert "of=keep" in (tmp_path / "etc/85-brltty.rules").read_text()
+    (tmp_path / "etc/85-brltty.rules").unlink()
     (tmp_path / "etc/85-brltty.rules").symlink_to("/dev/null")
+    assert "brltty" not in findings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rules", "kept"),
+    [
+        ('ATTRS{idVendor}=="2341", ENV{X}="1"\\nENV{ID_MM_DEVICE_IGNORE}="1"\\n# 1a86', False),
+        ('ATTRS{idVendor}=="1a86", \\\\\\n  ENV{ID_MM_DEVICE_IGNORE}="1"', False),  # not Arduino's
+        ('ATTRS{idVendor}=="1A86|2341", \\\\\\n  ENV{ID_MM_DEVICE_IGNORE}="1"', True),
+        ('ATTRS{idVendor}=="2341", ATTRS{idProduct}=="0001", ENV{ID_MM_DEVICE_IGNORE}="1"', False),
+        ('ATTRS{idVendor}=="[12][3a]*", ENV{ID_MM_DEVICE_IGNORE}="1"', True),
+    ],
+)
+def test_modem_manager_is_kept_off_by_a_line_that_applies_to_the_board(tmp_path, rules, kept):
+    write(tmp_path / "proc/7/comm", "ModemManager")
+    write(tmp_path / "lib/77-mm.rules", rules.encode().decode("unicode_escape"))
+    assert (findings(tmp_path)["ModemManager"].state == "good") == kept
+
+
+def test_a_board_that_is_plugged_in_is_named_and_a_masked_service_is_no_rival(tmp_path):
+    device = tmp_path / "sys/bus/usb/devices/1-1"
+    write(device / "idVendor", "303a")
+    write(device / "idProduct", "1001")
+    (device / "1-1:1.0/tty").mkdir(parents=True)
+    write(tmp_path / "usr/sbin/ModemManager", "")
+    found = findings(tmp_path)["ModemManager"]
+    assert "(here: 303a:1001)" in found.found
+    write(tmp_path / "lib/80-x.rules", found.remedy.split("'")[1])
+    assert findings(tmp_path)["ModemManager"].state == "good"
+    (tmp_path / "lib/80-x.rules").unlink()
+    (tmp_path / "systemd").mkdir()
+    (tmp_path / "systemd/ModemManager.service").symlink_to("/dev/null")
+    assert "ModemManager" not in findings(tmp_path)
+
+
+def test_a_rule_for_a_braille_display_alone_takes_no_board(tmp_path):
+    display = (
+        'ENV{PRODUCT}=="403/6001/*", ATTRS{manufacturer}=="Hedo Reha Technik GmbH", ENV{X}="hd"'
+    )
+    write(tmp_path / "lib/85-brltty.rules", display)
     assert "brltty" not in findings(tmp_path)
 
 

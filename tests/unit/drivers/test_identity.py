@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -153,6 +154,16 @@ def test_two_boards_of_one_firmware_are_listed():
     ask = firmware_of(ttyACM0="StandardFirmata.ino", ttyUSB0="StandardFirmata.ino")
     with pytest.raises(DeviceError, match="fits 2 boards"):
         resolve("firmata:name=StandardFirmata", ports=EVERYTHING, ask=ask)
+
+
+def test_all_ports_are_asked_at_once():
+    together = threading.Barrier(sum(port.vendor_id is not None for port in EVERYTHING()))
+
+    def ask(address):
+        together.wait(10)  # fails when the one before has to answer first
+        return "StandardFirmata.ino" if address == "/dev/ttyACM0" else "Other"
+
+    assert resolve("firmata:name=StandardFirmata", ports=EVERYTHING, ask=ask) == "/dev/ttyACM0"
 
 
 def test_ports_that_are_not_on_usb_are_not_spoken_to():

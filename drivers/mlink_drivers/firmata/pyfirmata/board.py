@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import pyfirmata2
+from pyfirmata2.pyfirmata2 import InvalidPinDefError
 from serial.tools import list_ports
 
 from mlink.errors import DeviceError
@@ -106,6 +107,23 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         except BaseException:
             self.session.close()
             raise
+
+    def get_pin(self, pin_def: str | list[str]) -> BoardPin:
+        """Return the pin of a definition such as "d:13:o", set up for it; as the library.
+
+        Raises:
+            InvalidPinDefError: It is no such definition, or the board has no such pin.
+            PinAlreadyTakenError: The pin was returned before.
+        """
+        bits = pin_def.split(":") if isinstance(pin_def, str) else pin_def
+        parts = 2 if bits[:1] == ["a"] else 3
+        if len(bits) < parts or not str(bits[1]).isdecimal():
+            raise InvalidPinDefError(
+                f"Invalid pin definition: {pin_def!r} on {self.name}; write a or d, the pin's"
+                " number, and i, o, p (PWM), s (servo) or u (input with pull-up): 'd:13:o'"
+            )
+        pin: BoardPin = super().get_pin(bits)
+        return pin
 
     def __del__(self) -> None:
         # The library's version calls exit(), which fails on a board that was never opened.

@@ -382,3 +382,12 @@ def test_a_forgotten_board_can_be_collected_after_exit(scripted):
     del board
     gc.collect()
     assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("definition", ["nonsense", "d", "d:13", "d:x:o", "d:-1:o", "", [], ["d"]])
+def test_a_definition_that_is_none_is_named(scripted, definition):
+    with Board(scripted.path) as board:
+        with pytest.raises(pyfirmata2.pyfirmata2.InvalidPinDefError, match="'d:13:o'"):
+            board.get_pin(definition)
+        assert board.get_pin("a:0").pin_number == 0  # as the library
+        assert board.get_pin(["d", "12", "o"]).pin_number == 12

@@ -1,0 +1,34 @@
+"""Queries of `mlink devices --probe`: of all USB ports at once, each problem in words."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import threading
+from types import SimpleNamespace
+
+from mlink.cli.devices import PROBES_GROUP, ask
+from mlink.devices import FoundDevice
+from mlink.errors import DeviceError
+
+
+def test_ports_are_queried_at_once_and_in_order(monkeypatch):
+    together = threading.Barrier(3)
+
+    def probe(address):
+        together.wait(10)  # fails when ports are queried one after the other
+        if address == "/dev/ttyUSB1":
+            raise DeviceError("nobody answers")
+        return f"board at {address}"
+
+    entry = SimpleNamespace(load=lambda: probe)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: [entry])
+    found = [
+        FoundDevice("serial", f"/dev/ttyUSB{number}", "", ["usb:1a86:7523"]) for number in range(3)
+    ]
+    found += [FoundDevice("serial", "/dev/ttyS0", "", [])]
+    assert ask(found, "serial", PROBES_GROUP) == {
+        "/dev/ttyUSB0": ["board at /dev/ttyUSB0"],
+        "/dev/ttyUSB1": ["nobody answers"],
+        "/dev/ttyUSB2": ["board at /dev/ttyUSB2"],
+    }
+    assert ask([], "serial", PROBES_GROUP) == {}
