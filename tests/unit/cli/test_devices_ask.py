@@ -23,9 +23,12 @@ def test_ports_are_queried_at_once_and_in_order(monkeypatch):
     entry = SimpleNamespace(load=lambda: probe)
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: [entry])
     found = [
-        FoundDevice("serial", f"/dev/ttyUSB{number}", "", ["usb:1a86:7523"]) for number in range(3)
+        FoundDevice(
+            kind="serial", name="", address=f"/dev/ttyUSB{number}", identity=["usb:1a86:7523"]
+        )
+        for number in range(3)
     ]
-    found += [FoundDevice("serial", "/dev/ttyS0", "", [])]
+    found += [FoundDevice(kind="serial", name="", address="/dev/ttyS0")]
     assert ask(found, "serial", PROBES_GROUP) == {
         "/dev/ttyUSB0": ["board at /dev/ttyUSB0"],
         "/dev/ttyUSB1": ["nobody answers"],
