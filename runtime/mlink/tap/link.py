@@ -142,7 +142,7 @@ class TapLink:
         return Frame.from_array(pixels.copy(), found.index, found.time_usec)
 
     def catch_up(self) -> None:
-        """Return when all items have arrived that the tap has handled so far.
+        """Return when all items that the tap has handled so far have arrived, or count as lost.
 
         Raises:
             ControlError: The run has not started or has ended, or the tap does not answer.
@@ -203,10 +203,7 @@ class TapLink:
             case messages.Hello():
                 self._on_hello(message)
             case messages.Drained():
-                doubtful = message.doubtful
-                for stream, taken in message.taken.items():
-                    account = self.accounts[stream]
-                    account.note_taken(taken, message.time_usec, doubtful=stream in doubtful)
+                self._note_taken(message)
                 self.drained_usec = message.time_usec
                 self.complete = message.last
             case messages.RegionAdded():
@@ -214,6 +211,8 @@ class TapLink:
                     self._regions[message.region](time_usec, mean)
                 self._pending.pop(message.region).done.set()
             case messages.Echo():
+                if message.account is not None:
+                    self._note_taken(message.account)
                 self._pending.pop(message.request).done.set()
             case messages.Pixels():
                 pending = self._pending.pop(message.request)
@@ -224,6 +223,12 @@ class TapLink:
                 if isinstance(message, messages.FrameSeen):
                     for region, mean in message.values.items():
                         self._regions[region](message.time_usec, mean)
+
+    def _note_taken(self, drained: messages.Drained) -> None:
+        """Note how many items the tap has taken: those that have not come are lost."""
+        for stream, taken in drained.taken.items():
+            doubtful = stream in drained.doubtful
+            self.accounts[stream].note_taken(taken, drained.time_usec, doubtful=doubtful)
 
     def _is_new(self, item: Item) -> bool:
         """Note an item in its stream's account; return whether it is to be passed on."""

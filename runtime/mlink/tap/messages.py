@@ -115,10 +115,11 @@ class Pixels(_Message, frozen=True):
 class Echo(_Message, frozen=True):
     """Request, and its answer: all items that the tap has handled are on their way before it.
 
-    The sender chooses `request`, a number that the answer repeats.
+    The sender chooses `request`, a number that the answer repeats, with an account of the items.
     """
 
     request: int
+    account: Drained | None = None
 
 
 class AddRegion(_Message, frozen=True):

@@ -130,11 +130,11 @@ class TapModule(Module[TapSettings]):
             # when nothing came, what was sent before this turn was read before it
             if wait_usec and before_usec >= reported_usec + _DRAINED_EVERY_USEC:
                 reported_usec = before_usec
-                self._send_account(before_usec)
+                self._send(self._account(before_usec))
 
     def drained(self) -> None:
         """Send the last account: all streams have ended, and their counts are exact."""
-        self._send_account(self.context.clock.now_usec(), last=True)
+        self._send(self._account(self.context.clock.now_usec(), last=True))
 
     def close(self) -> None:
         """Close the connection and end the thread of requests."""
@@ -154,11 +154,11 @@ class TapModule(Module[TapSettings]):
             except OSError:
                 pass  # the subscriber is gone, which is no reason to end the run
 
-    def _send_account(self, time_usec: int, *, last: bool = False) -> None:
+    def _account(self, time_usec: int, *, last: bool = False) -> messages.Drained:
         ports = self.context.inputs
         taken = {stream: port.taken for stream, port in ports.items()}
         doubtful = [stream for stream, port in ports.items() if port.doubtful]
-        self._send(messages.Drained(time_usec, taken, doubtful, last))
+        return messages.Drained(time_usec, taken, doubtful, last)
 
     def _on_item(
         self,
@@ -203,7 +203,8 @@ class TapModule(Module[TapSettings]):
                 continue
             with self._keeping:
                 if isinstance(request, messages.Echo):
-                    self._send(request)
+                    now_usec = self.context.clock.now_usec()
+                    self._send(messages.Echo(request.request, self._account(now_usec)))
                 elif isinstance(request, messages.AddRegion):
                     self._send(self._add_region(request))
                 else:

@@ -45,14 +45,16 @@ class Sessions:
         self.longest_s = max(self.longest_s, took_s)
 
 
-def run_session(examples: Path, folder: Path) -> tuple[int, list[str], list[str]]:
+def run_session(
+    examples: Path, folder: Path, kind_of_time: str
+) -> tuple[int, list[str], list[str]]:
     """Run the examples' tests; return their number, those that failed, those that were undecided.
 
     Tests that are skipped for want of a device do not count.
     """
     results = folder / "junit.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(examples)]
-    command += ["--mlink-time=real", "--mlink-inconclusive=skip"]
+    command += [f"--mlink-time={kind_of_time}", "--mlink-inconclusive=skip"]
     command += ["--mlink-out", str(folder / "recordings")]
     command += ["--mlink-report", str(folder / "report"), "--junitxml", str(results)]
     with (folder / "output.txt").open("w") as output:
@@ -106,6 +108,7 @@ def main() -> int:
     """Run, and print how it went; return the exit code."""
     parser = arguments(__doc__ or "", seconds=0.0, rounds=1)
     parser.add_argument("--runs", type=int, default=200, help="sessions (%(default)d)")
+    parser.add_argument("--time", choices=("real", "virtual"), default="real")
     parser.add_argument("--examples", type=Path, default=EXAMPLES, help="folder of the tests")
     parser.add_argument("--keep", type=Path, default=Path("false-alarms"))
     options = parser.parse_args()
@@ -114,7 +117,7 @@ def main() -> int:
         folder = options.keep / f"run-{number:03}"
         folder.mkdir(parents=True)
         began = time.monotonic()
-        tests, failed, undecided = run_session(options.examples, folder)
+        tests, failed, undecided = run_session(options.examples, folder, options.time)
         found.add(tests, failed, undecided, time.monotonic() - began)
         if not (failed or undecided):
             shutil.rmtree(folder)

@@ -7,6 +7,7 @@ passes in a bench that does not break it would count as false for ever. Recordin
 such sessions are kept below --keep. The exit code is 1 when there was a false verdict, 2 when one
 came without a disturbance. Not part of `make bench`.
 
+With --time virtual sessions do not wait for the clock either; a delay is one of the tap's process.
 With --played each example runs once in real time, and its tests are played on what was recorded
 (tests/support/played_tests.py): the code that judges is the same, nothing waits for the clock.
 Run: python -m tests.benchmarks.long.false_verdicts --played --count 1000
@@ -23,6 +24,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.table import Table, arguments, publish
@@ -173,12 +175,24 @@ class Verdicts:
     seconds: float = 0.0
 
 
-def run_session(example: Example, kinds: str, seed: str, rounds: int, folder: Path) -> Verdicts:
-    """Run an example's tests under a disturbance; return the verdicts."""
+def run_session(
+    example: Example, kinds: str, seed: str, rounds: int, folder: Path, *, kind_of_time: str
+) -> Verdicts:
+    """Run an example's tests under a disturbance; return the verdicts.
+
+    Args:
+        example: The example.
+        kinds: What is done to items, separated by commas.
+        seed: Seed of the disturbance.
+        rounds: Repetitions of each test.
+        folder: Where the copy, the recordings and the results go.
+        kind_of_time: "real" or "virtual".
+    """
     results, names = folder / "junit.xml", Counter[str]()
     found = _pytest(
         example, folder, "tests.support.disturbed_tap", "--junitxml", str(results),
         "--disturb", kinds, "--disturb-seed", seed, "--disturb-repeat", str(rounds),
+        f"--mlink-time={kind_of_time}",
     )  # fmt: skip
     if found.false:
         return found
@@ -204,6 +218,7 @@ def play(example: Example, kinds: str, seed: str, count: int, folder: Path) -> V
     found = _pytest(
         example, folder, "tests.support.played_tests", "--play-results", str(results),
         "--play-kinds", kinds, "--play-seed", seed, "--play-count", str(count),
+        "--mlink-time=real",
     )  # fmt: skip
     if found.false:
         return found
@@ -225,8 +240,7 @@ def _pytest(example: Example, folder: Path, plugin: str, *options: str) -> Verdi
     bench, found = example.copy(folder), Verdicts()
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
     command += ["-p", "mlink_hil.plugin", "-p", plugin, "--rootdir", str(bench), str(bench)]
-    command += ["--mlink-time=real", "--mlink-inconclusive=skip"]
-    command += ["--mlink-out", str(folder / "recordings")]
+    command += ["--mlink-inconclusive=skip", "--mlink-out", str(folder / "recordings")]
     command += [*options, *(("-k", example.tests) if example.tests else ())]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     began = time.monotonic()
@@ -290,15 +304,17 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1e9, help="end after so many minutes")
     parser.add_argument("--kinds", default="all", help=f"all, each, or some of {','.join(KINDS)}")
     parser.add_argument("--keep", type=Path, default=Path("false-verdicts"))
+    parser.add_argument("--time", choices=("real", "virtual"), default="real")
     parser.add_argument("--played", action="store_true", help="record once, and play")
     options = parser.parse_args()
+    in_time = partial(run_session, kind_of_time=options.time)
     end = time.monotonic() + options.minutes * 60
     kinds = {"all": [",".join(KINDS)], "each": list(KINDS)}.get(options.kinds, [options.kinds])
     totals = {(example, each): Verdicts() for example in SOUND + BROKEN for each in kinds}
     for example in () if options.played else SOUND + BROKEN:  # a played session is recorded so
         folder = options.keep / f"undisturbed-{example.bench}-{example.what}".replace(" ", "-")
         folder.mkdir(parents=True)
-        if false := run_session(example, "", "", 1, folder.absolute()).false:
+        if false := in_time(example, "", "", 1, folder.absolute()).false:
             print(f"{example.bench}, {example.what}, without a disturbance: {false}; see {folder}")
             return 2
         shutil.rmtree(folder)
@@ -313,7 +329,7 @@ def main() -> int:
             name = f"{number:03}-{example.bench}-{example.what}-{each}".replace(" ", "-")
             folder = options.keep / name.replace(",", "-")
             folder.mkdir(parents=True)
-            judge = play if options.played else run_session
+            judge = play if options.played else in_time
             found = judge(example, each, f"{number}", rounds, folder.absolute())
             add(total, found)
             print(f"{name}: {dict(found.counts)}, {found.seconds:.0f} s", flush=True)

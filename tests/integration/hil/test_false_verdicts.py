@@ -19,10 +19,12 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda each: each.what)
 def test_no_verdict_is_false(tmp_path: Path, example: Example) -> None:
-    for each in ("played", "disturbed"):
+    for each in ("played", "real", "virtual"):
         (tmp_path / each).mkdir()
     # played: on the messages of one undisturbed session, without waiting
     assert play(example, ",".join(KINDS), "some", 30, tmp_path / "played").false == []
-    found = run_session(example, ",".join(KINDS), "a handful", 2, tmp_path / "disturbed")
-    assert found.false == []
-    assert found.least == 2
+    for kind in ("real", "virtual"):
+        folder = tmp_path / kind
+        found = run_session(example, ",".join(KINDS), "1", 2, folder, kind_of_time=kind)
+        assert found.false == []
+        assert found.least == 2

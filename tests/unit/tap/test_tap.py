@@ -132,6 +132,15 @@ def test_after_catching_up_all_that_the_tap_has_handled_is_there(tap):
     assert tap.items.qsize() == 100
 
 
+def test_after_catching_up_an_item_that_has_not_come_is_lost(tap):
+    tap.start()
+    tap.send(READINGS, LineReading(7, 1, 100))
+    tap.context.inputs[READINGS].taken += 1  # such as the last one before a test looks
+    tap.link.catch_up()
+    assert tap.link.lost == {READINGS: 1}
+    assert tap.link.drained_usec == 0  # what was sent since the last report may be on its way
+
+
 def test_a_run_that_is_not_recorded_has_no_folder(tap):
     tap.context.run_info = replace(tap.context.run_info, recording_dir=None)
     tap.start()
