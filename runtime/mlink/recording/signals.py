@@ -133,8 +133,9 @@ def load_json(path: Path) -> Any:
             data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
         except zstandard.ZstdError as error:
             raise ValueError(str(error)) from error
-    return json.loads(data, parse_constant=_refuse_constant)
+    return json.loads(data, parse_constant=refuse_constant)
 
 
-def _refuse_constant(word: str) -> Any:
+def refuse_constant(word: str) -> Any:
+    """Refuse NaN and Infinity, which Python's json module reads."""
     raise ValueError(f"{word} is not JSON")

@@ -12,8 +12,9 @@ from mlink.errors import StorageError
 from mlink.recording.stream import RecordedStream
 from mlink.storage.csv_rows import read_rows
 from mlink.storage.failures import storage_errors
+from mlink.storage.tree import written_in
 
-_TIME_COLUMNS = {
+TIME_COLUMNS = {
     "time_usec": 1.0, "timestamp_usec": 1.0, "time_us": 1.0,
     "time_msec": 1e3, "timestamp_msec": 1e3, "time_ms": 1e3,
     "time_sec": 1e6, "timestamp_sec": 1e6, "time_s": 1e6,
@@ -32,11 +33,13 @@ class Table(RecordedStream):
     def rows(self) -> list[list[str]]:
         """All rows, without the header."""
         rows: list[list[str]] = []
+        has_header = bool(self.attributes.get("has_header", True))
+        written = written_in(self._unit, "row_count")
         for name in self._unit.part_names("data"):
             path = self.path / name
             with storage_errors(path, "read"):
-                found = read_rows(path)
-            if self.attributes.get("has_header", True) and found:
+                found = read_rows(path, has_header=has_header, written=written)
+            if has_header and found:
                 self._header = found.pop(0)
             rows += found
         return rows
@@ -81,7 +84,7 @@ class Table(RecordedStream):
             StorageError: No column has such a title and numbers.
         """
         for title in self.header:
-            scale = _TIME_COLUMNS.get(title.strip().lower())
+            scale = TIME_COLUMNS.get(title.strip().lower())
             if scale is not None and self.column(title).dtype != object:
                 return np.rint(self.column(title) * scale).astype(np.int64)
         raise StorageError(

@@ -58,16 +58,15 @@ def probe(path: Path, *, decode: bool = False) -> VideoProbe:
 def is_finished(path: Path) -> bool:
     """Return whether its writer closed the file, judged by the parts that only closing writes.
 
-    Matroska: the size of the segment is known. MP4: the index exists (`moov`, or `mfra` of a
-    fragmented file). AVI: the RIFF sizes match the file.
+    Matroska: the size of the segment is known, and the file has as many bytes. MP4: the index
+    exists (`moov`, or `mfra` of a fragmented file). AVI: the RIFF sizes match the file.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         match path.suffix.lower():
             case ".mkv" | ".webm":
-                head = file.read(_HEAD_BYTES)
-                at = head.find(_SEGMENT_ID)
-                return at >= 0 and head[at + 4 : at + 12] != _UNKNOWN_SIZE
+                end = _segment_end(file.read(_HEAD_BYTES))
+                return end is not None and end <= size
             case ".mp4":
                 boxes, end = _mp4_boxes(file, size)
                 if "moof" in boxes or boxes.get("moov", b"").find(b"mvex") >= 0:
@@ -76,6 +75,25 @@ def is_finished(path: Path) -> bool:
             case ".avi":
                 return size > 0 and _riff_end(file, size) == size
     return size > 0
+
+
+def bytes_behind(path: Path) -> int:
+    """Return how many bytes a closed Matroska file has behind the end that it states."""
+    if path.suffix.lower() not in {".mkv", ".webm"}:
+        return 0
+    with path.open("rb") as file:
+        end = _segment_end(file.read(_HEAD_BYTES))
+    return 0 if end is None else max(0, path.stat().st_size - end)
+
+
+def _segment_end(head: bytes) -> int | None:
+    """Return where a Matroska file ends, by its first bytes; None when it was not closed."""
+    at = head.find(_SEGMENT_ID) + len(_SEGMENT_ID)
+    field = head[at : at + len(_UNKNOWN_SIZE)]
+    if at < len(_SEGMENT_ID) or not field or not field[0] or field == _UNKNOWN_SIZE:
+        return None
+    width = 9 - field[0].bit_length()
+    return at + width + (int.from_bytes(field[:width], "big") & ((1 << 7 * width) - 1))
 
 
 def _mp4_boxes(file: BinaryIO, size: int) -> tuple[dict[str, bytes], int]:

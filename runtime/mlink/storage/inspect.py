@@ -6,7 +6,6 @@ is fast for large recordings. `mlink verify` checks everything.
 
 from __future__ import annotations
 
-import csv
 import itertools
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from mlink.errors import StorageError
 from mlink.storage.account import read_account, recorded_by
-from mlink.storage.csv_rows import csv_rows
+from mlink.storage.csv_rows import examine_table
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import ATTRIBUTES, FORMAT_VERSION, MANIFEST, read_toml
@@ -251,16 +250,23 @@ def _add_times(summary: DatasetSummary, paths: list[Path]) -> None:
 
 
 def _add_rows(summary: DatasetSummary, paths: list[Path]) -> None:
-    rows = 0
+    has_header = bool(summary.attributes.get("has_header", True))
+    written = summary.attributes.get("row_count")
+    closed = written if isinstance(written, int) and len(paths) == 1 else None
+    summary.entries = 0
     for path in paths:
         try:
-            with storage_errors(path, "read"), path.open(encoding="utf-8", newline="") as file:
-                rows += sum(1 for _ in csv_rows(file))
-        except (StorageError, UnicodeDecodeError, csv.Error) as error:
-            summary.problems.append(f"{path.name} cannot be read to its end: {error}")
-    has_header = bool(summary.attributes.get("has_header", True))
-    summary.entries = max(0, rows - len(paths)) if has_header else rows
-    written = summary.attributes.get("row_count")
+            with storage_errors(path, "read"):
+                state = examine_table(path.read_bytes(), has_header=has_header, written=closed)
+        except StorageError as error:
+            summary.problems.append(f"{path.name} cannot be read: {error}")
+            continue
+        summary.entries += max(0, state.rows - has_header)
+        if state.damaged:
+            summary.problems.append(f"{path.name} is damaged: {state.damage}")
+        if state.torn_bytes:
+            text = f"{path.name} ends within a row, after {state.torn_bytes} bytes of it"
+            summary.problems.append(text)
     if isinstance(written, int) and written != summary.entries:
         summary.problems.append(f"{summary.entries} rows are there, {written} were written")
 

@@ -151,6 +151,12 @@ def data_kind(data: dict[str, Any]) -> str:
     return file_type if file_type in {"tsync", "zarr"} else "other"
 
 
+def written_in(unit: UnitFolder, key: str) -> int | None:
+    """Return how many items were written into the file of a dataset that was closed, else None."""
+    count = unit.attributes.get(key)
+    return count if isinstance(count, int) and len(unit.part_names("data")) == 1 else None
+
+
 def collection_folder(path: Path) -> UnitFolder:
     """Return the root folder of the recording at `path`.
 

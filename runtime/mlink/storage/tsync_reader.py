@@ -27,6 +27,8 @@ class TsyncData:
     """What is wrong after the intact part; "" when the file is complete."""
     whole_size: int = 0
     """Size of the intact part in bytes, from the beginning of the file."""
+    pairs_behind: int = 0
+    """Pairs of intact blocks behind the problem: it is not a torn end, if there are some."""
 
 
 def read_tsync(path: Path, *, salvage: bool = False) -> TsyncData:
@@ -49,12 +51,14 @@ def read_tsync(path: Path, *, salvage: bool = False) -> TsyncData:
             remedy="If it is a tsync file, its beginning is lost: restore it from a copy.",
         ) from error
     blocks, end, problem = _read_blocks(memoryview(data)[start:], header)
+    behind = _pairs_behind(memoryview(data)[start + end :], header) if problem else 0
     if problem and not salvage:
+        remedy = "`mlink repair` keeps the intact pairs; `mlink info` counts them."
         raise StorageError(
             f"{path} is damaged: {problem}; {sum(map(len, blocks))} pairs before that are intact",
-            remedy="`mlink repair` keeps the intact pairs; `mlink info` counts them.",
+            remedy="Restore it from a copy." if behind else remedy,
         )
-    return TsyncData(header, _as_int64(blocks), problem, start + end)
+    return TsyncData(header, _as_int64(blocks), problem, start + end, behind)
 
 
 def _read_blocks(data: memoryview, header: TsyncHeader) -> tuple[list[NDArray[Any]], int, str]:
@@ -77,6 +81,16 @@ def _read_blocks(data: memoryview, header: TsyncHeader) -> tuple[list[NDArray[An
         blocks.append(np.frombuffer(content, dtype))
         position += size
     return blocks, position, ""
+
+
+def _pairs_behind(data: memoryview, header: TsyncHeader) -> int:
+    """Return the number of pairs in intact blocks behind a damaged one, with which `data` begins.
+
+    Blocks have one size, so that each is found without the one before.
+    """
+    size = header.block_size * header.pair_dtype.itemsize + TERMINATOR_SIZE
+    rest = (data[at:] for at in range(size, len(data), size))
+    return sum(len(pairs) for each in rest for pairs in _read_blocks(each[:size], header)[0])
 
 
 def _as_int64(blocks: list[NDArray[Any]]) -> NDArray[np.int64]:

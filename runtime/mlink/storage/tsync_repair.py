@@ -13,6 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from mlink.errors import StorageError
 from mlink.storage.failures import storage_errors
 from mlink.storage.tsync_format import TERMINATOR_SIZE, TimeUnit, TsyncHeader, decode_header
 from mlink.storage.tsync_reader import TsyncData, read_tsync
@@ -61,11 +62,18 @@ def repair_tsync(path: Path) -> str:
         What was done; "" when the file was complete.
 
     Raises:
-        StorageError: The file cannot be read or written, or is no tsync file.
+        StorageError: The file cannot be read or written, is no tsync file, or is damaged before
+            intact blocks; then it is not changed.
     """
     found = read_tsync(path, salvage=True)
     if not found.problem:
         return ""
+    if found.pairs_behind:
+        raise StorageError(
+            f"{path.name} is damaged: {found.problem}; {len(found.times)} pairs before and "
+            f"{found.pairs_behind} behind are intact, and nothing was changed",
+            remedy="Restore it from a copy.",
+        )
     pairs = torn_pairs(path, found)
     end = _block(found.header, pairs) if len(pairs) else b""
     size = path.stat().st_size

@@ -1,16 +1,18 @@
-"""Checks of tables, JSON and Zarr data. Each returns counts and findings, it does not raise."""
+"""Checks of tables and Zarr data. Each returns counts and findings, it does not raise."""
 
 from __future__ import annotations
 
-import csv
-import io
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlink.recording.signals import load_json
-from mlink.storage.csv_rows import csv_rows
+import numpy as np
+
+from mlink.recording.table import TIME_COLUMNS
+from mlink.storage.csv_rows import TableState, csv_rows, examine_table
 from mlink.storage.failures import storage_errors
-from mlink.storage.tree import UnitFolder
+from mlink.storage.tree import UnitFolder, written_in
 from mlink.storage.tsync_reader import TsyncData
 
 _EMPTY_STORE = {"zarr.json", "timestamps/zarr.json", "data/zarr.json"}
@@ -53,78 +55,62 @@ def present(unit: UnitFolder) -> list[str]:
 
 
 def check_table(unit: UnitFolder) -> Checked:
-    """Count the rows of a table; find a torn last row and files that are not CSV."""
+    """Count the rows of a table; find damaged rows, a torn last one, and times that go back."""
     found = Checked(items=0)
     for name in present(unit):
-        rows, torn, problem = count_rows(unit.path / name)
+        state, data = table_state(unit, name)
         has_header = bool(unit.attributes.get("has_header", True))
-        found.items = (found.items or 0) + max(0, rows - has_header)
-        if problem:
-            found.damage.append(f"{name} cannot be read to its end: {problem}")
-        if torn:
-            found.unfinished.append(f"{name} ends within a row, after {torn} bytes of it")
-    _compare_counts(found, unit, "row_count", "rows")
+        found.items = (found.items or 0) + max(0, state.rows - has_header)
+        if state.damaged:
+            found.damage.append(f"{name} is damaged: {state.damage}")
+        if state.torn_bytes:
+            found.unfinished.append(
+                f"{name} ends within a row, after {state.torn_bytes} bytes of it"
+            )
+        if has_header and not state.damaged:
+            _check_times(found, name, data[: state.whole_bytes])
+    compare_counts(found, unit, "row_count", "rows")
     return found
 
 
-def count_rows(path: Path) -> tuple[int, int, str]:
-    """Return (complete rows with the header, bytes of a torn last row, error or "").
+def table_state(unit: UnitFolder, name: str) -> tuple[TableState, bytes]:
+    """Return the condition and the content of a table's file.
 
     Raises:
         StorageError: The file cannot be read from the disk.
     """
-    with storage_errors(path, "read"):
-        data = path.read_bytes()
-    whole = whole_rows_size(data)
-    if (at := data.find(b"\0", 0, whole)) >= 0:
-        row = data.count(b"\n", 0, at) + 1
-        return 0, len(data) - whole, f"line {row} has zero bytes, as a disk without power leaves"
-    try:
-        text = data[:whole].decode()
-        rows = sum(1 for _ in csv_rows(io.StringIO(text, newline="")))
-    except (UnicodeDecodeError, csv.Error) as error:
-        return 0, len(data) - whole, str(error)
-    return rows, len(data) - whole, ""
+    with storage_errors(unit.path / name, "read"):
+        data = (unit.path / name).read_bytes()
+    has_header = bool(unit.attributes.get("has_header", True))
+    return examine_table(data, has_header=has_header, written=written_in(unit, "row_count")), data
 
 
-def whole_rows_size(data: bytes) -> int:
-    """Return the bytes of all complete rows: up to the last line feed outside quotes.
-
-    Args:
-        data: Content of a CSV file with RFC 4180 quotes.
-    """
-    end = len(data)
-    while (end := data.rfind(b"\n", 0, end) + 1) > 0:
-        if data.count(b'"', 0, end) % 2 == 0:  # RFC 4180: a quote inside a cell is doubled
-            return end
-        end -= 1
-    return 0
+def _check_times(found: Checked, name: str, data: bytes) -> None:
+    """Note where the times of a table's first column of times go back: a script may write so."""
+    rows = csv_rows(data.decode())
+    header = next(rows, [])
+    column = next(
+        (at for at, title in enumerate(header) if title.strip().lower() in TIME_COLUMNS), None
+    )
+    if column is not None:
+        note_times(found, name, (row[column] for row in rows if len(row) > column))
 
 
-def check_json(unit: UnitFolder) -> Checked:
-    """Parse the files as strict JSON and count their rows.
-
-    NaN and Infinity are no JSON; recorders write null for them.
-    """
-    found = Checked(items=0)
-    for name in present(unit):
+def note_times(found: Checked, name: str, times: Iterable[object]) -> None:
+    """Note how many times are earlier than the one before; what is no number is left out."""
+    last, back, first_row = -math.inf, 0, 0
+    for row, cell in enumerate(times, 1):
         try:
-            content = load_json(unit.path / name)
-            content = content if isinstance(content, dict) else {"data": None}
-        except (ValueError, RecursionError) as error:
-            found.unfinished.append(f"{name} is not complete JSON: {error}")
+            time = float(cell)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
             continue
-        rows, columns = content.get("data", []), content.get("columns", [])
-        if not isinstance(rows, list) or not isinstance(columns, list):
-            found.damage.append(f"{name} is JSON, but not of a recorder: it has no list of rows")
-            continue
-        found.items = (found.items or 0) + len(rows)
-        width = len(columns)
-        other = sum(1 for row in rows if not isinstance(row, list) or len(row) != width)
-        if other:
-            found.notes.append(f"{name}: {other} row(s) do not have the width of the header")
-    _compare_counts(found, unit, "row_count", "rows")
-    return found
+        if time < last:
+            back, first_row = back + 1, first_row or row
+        last = time
+    if back:
+        found.notes.append(
+            f"{name}: {back} time(s) are earlier than the one before, the first in row {first_row}"
+        )
 
 
 def check_zarr(unit: UnitFolder) -> Checked:
@@ -156,10 +142,16 @@ def check_zarr(unit: UnitFolder) -> Checked:
                 f"{name}: {count} samples were written, but its arrays contain {lengths}"
             )
         elif max(lengths.values(), default=0) > count:
-            found.unfinished.append(
+            closed = written_in(unit, "sample_count") == count
+            (found.damage if closed else found.unfinished).append(
                 f"{name}: {count} samples are complete, but its arrays contain {lengths}"
             )
-    _compare_counts(found, unit, "sample_count", "samples")
+        try:
+            if "timestamps" in lengths:
+                note_times(found, name, np.asarray(group["timestamps"])[:count].tolist())
+        except UNREADABLE_STORE as error:
+            found.damage.append(f"{name}: its times cannot be read: {error}")
+    compare_counts(found, unit, "sample_count", "samples")
     return found
 
 
@@ -169,7 +161,8 @@ def is_half_made(store: Path) -> bool:
     return {path.relative_to(store).as_posix() for path in files} < _EMPTY_STORE
 
 
-def _compare_counts(found: Checked, unit: UnitFolder, key: str, what: str) -> None:
+def compare_counts(found: Checked, unit: UnitFolder, key: str, what: str) -> None:
+    """Compare the number of items that are there with what the dataset's attribute states."""
     written = unit.attributes.get(key)
     if written is None:
         if found.items is not None and unit.manifest.get("data"):

@@ -5,7 +5,6 @@ Each function returns the attributes to write, and texts of what it did. Intact 
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from pathlib import Path
@@ -14,25 +13,21 @@ from typing import Any
 from mlink.errors import StorageError
 from mlink.recording.care.checks import (
     UNREADABLE_STORE,
-    count_rows,
     is_half_made,
     present,
-    whole_rows_size,
+    table_state,
 )
 from mlink.recording.care.journal_check import cut_journals
-from mlink.recording.signals import load_json
+from mlink.recording.care.json_check import examine_json
 from mlink.recording.video_file import is_finished, probe, remux
 from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import MANIFEST, write_toml
-from mlink.storage.tree import UnitFolder
+from mlink.storage.tree import UnitFolder, written_in
 from mlink.storage.tsync_reader import read_tsync
 from mlink.storage.tsync_repair import cut_tsync
 
 _KEPT_BYTES = 2000
 """Bytes of a torn row that are kept in the log of the repair."""
-
-_ROWS = '"data":['
-"""What the rows of a JSON file follow."""
 
 Repaired = tuple[dict[str, Any], list[str]]
 
@@ -71,6 +66,8 @@ def repair_video(unit: UnitFolder) -> Repaired:
             if name in abandoned:
                 without += [int(time) for time in read_tsync(tsync).times[:, 1]]
                 abandoned.append(tsync.name)
+            elif read_tsync(tsync, salvage=True).problem:
+                continue  # it has been reported: it could not be repaired
             elif not found.problem and (cut := cut_tsync(tsync, found.frames)):
                 without += cut
                 done.append(f"{tsync.name}: cut off {len(cut)} time(s) without a picture")
@@ -87,24 +84,22 @@ def repair_table(unit: UnitFolder) -> Repaired:
     """Cut off a torn last row.
 
     Raises:
-        StorageError: The table cannot be read to its end, or not be written.
+        StorageError: The table is damaged within its rows, or cannot be read or written.
     """
     done: list[str] = []
     rows = 0
     for name in present(unit):
         path = unit.path / name
-        found, torn, problem = count_rows(path)
-        if problem:
-            raise StorageError(f"{name} cannot be read to its end: {problem}")
-        rows += max(0, found - bool(unit.attributes.get("has_header", True)))
-        if torn:
+        state, data = table_state(unit, name)
+        if state.damaged:
+            raise StorageError(f"{name} is damaged, and nothing was changed: {state.damage}")
+        rows += max(0, state.rows - bool(unit.attributes.get("has_header", True)))
+        if state.torn_bytes:
             with storage_errors(path), path.open("rb+") as file:
-                whole = whole_rows_size(file.read())
-                file.seek(whole)
-                cut = file.read()
-                file.truncate(whole)
+                file.truncate(state.whole_bytes)
                 os.fsync(file.fileno())
-            done.append(f"{name}: cut off a torn row of {torn} bytes: {cut[:_KEPT_BYTES]!r}")
+            cut = data[state.whole_bytes :]
+            done.append(f"{name}: cut off a torn row of {len(cut)} bytes: {cut[:_KEPT_BYTES]!r}")
     return {"row_count": rows}, done
 
 
@@ -114,22 +109,23 @@ def repair_json(unit: UnitFolder) -> Repaired:
     A file that is torn within its head is removed from the manifest: it has no row.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: It is damaged within its rows, or cannot be written.
     """
     done: list[str] = []
     abandoned: list[str] = []
     rows = 0
     for name in present(unit):
         path = unit.path / name
-        try:
-            content = load_json(path)
-        except ValueError:
-            if _ROWS not in (text := _readable_text(path)):
-                abandoned.append(name)
-                continue
-            content = _rewrite_json(path, text)
+        state = examine_json(path, written_in(unit, "row_count"))
+        if state.damage:
+            raise StorageError(f"{name} {state.damage}; nothing was changed")
+        if state.torn and not state.has_rows:
+            abandoned.append(name)
+            continue
+        if state.torn:
+            _rewrite_json(path, state.content)
             done.append(f"{name}: closed after its last complete row")
-        rows += len(content.get("data", []))
+        rows += len(state.content["data"])
     return _without(unit, abandoned, "rows", {"row_count": rows}, done)
 
 
@@ -162,6 +158,8 @@ def repair_zarr(unit: UnitFolder) -> Repaired:
         except UNREADABLE_STORE as error:
             raise StorageError(f"{name} cannot be opened: {error}") from error
         samples += count
+        if written_in(unit, "sample_count") == count:
+            continue  # it was closed with these: what is longer is no unfinished end
         for key, array in arrays.items():
             if (surplus := int(array.shape[0]) - count) > 0:
                 array.resize((count, *array.shape[1:]))
@@ -178,16 +176,7 @@ def repair_journal(unit: UnitFolder) -> Repaired:
     return attributes, done
 
 
-def _rewrite_json(path: Path, text: str) -> dict[str, Any]:
-    head = text.find(_ROWS) + len(_ROWS)
-    for candidate in (text, text[: text.rfind("]") + 1] + "]}", text[:head] + "]}"):
-        try:
-            content: dict[str, Any] = json.loads(candidate)
-            break
-        except ValueError:
-            continue
-    else:
-        raise StorageError(f"{path.name} ends within its head: no row can be read")
+def _rewrite_json(path: Path, content: dict[str, Any]) -> None:
     data = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
     if path.name.endswith(".zst"):
         import zstandard
@@ -200,23 +189,6 @@ def _rewrite_json(path: Path, text: str) -> dict[str, Any]:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    return content
-
-
-def _readable_text(path: Path) -> str:
-    data = path.read_bytes()
-    if not path.name.endswith(".zst"):
-        return data.decode(errors="ignore")
-    import zstandard
-
-    text = bytearray()
-    try:
-        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as reader:
-            while piece := reader.read(1 << 16):
-                text += piece
-    except zstandard.ZstdError:
-        pass  # the torn end; the text before it is used
-    return text.decode(errors="ignore")
 
 
 def _without(

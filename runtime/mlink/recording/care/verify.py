@@ -11,9 +11,10 @@ from typing import Literal
 import msgspec
 
 from mlink.errors import StorageError
-from mlink.recording.care.checks import Checked, check_json, check_table, check_zarr
+from mlink.recording.care.checks import Checked, check_table, check_zarr
 from mlink.recording.care.completeness import what_is_missing
 from mlink.recording.care.journal_check import check_journal
+from mlink.recording.care.json_check import check_json
 from mlink.recording.care.video_check import check_tsync_only, check_video
 from mlink.storage.account import ACCOUNT, DATASETS, Delivery, read_account
 from mlink.storage.edl import UNCLOSED

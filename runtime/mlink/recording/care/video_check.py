@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.recording.care.checks import Checked, present
-from mlink.recording.video_file import VideoProbe, probe
+from mlink.recording.video_file import VideoProbe, bytes_behind, probe
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync_format import TimeUnit, TsyncMode
 from mlink.storage.tsync_reader import TsyncData, read_tsync
@@ -38,12 +38,17 @@ def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
             probed = probe(unit.path / name, decode=decode)
             found.items = (found.items or 0) + probed.frames
             _add_file(found, name, probed, decode=decode)
+            if probed.finished and (surplus := bytes_behind(unit.path / name)):
+                found.damage.append(f"{name} goes on for {surplus} bytes after its end")
         if tsync_name is None:
             continue
         tsync = check_tsync(found, unit.path / tsync_name)
         if tsync is None:
             continue
         times = len(tsync.times)
+        if tsync.pairs_behind:  # which times are missing is not known
+            last = None
+            continue
         if tsync.problem:  # some pairs of the torn block can be saved
             times += len(torn_pairs(unit.path / tsync_name, tsync))
         _compare(found, name or tsync_name, probed.frames, times)
@@ -63,7 +68,10 @@ def _has_stranger(unit: UnitFolder, *, tsync: bool) -> bool:
 def check_tsync(found: Checked, path: Path) -> TsyncData | None:
     """Check the checksums of a tsync file and add its times; None when it cannot be read."""
     tsync = read_tsync(path, salvage=True)
-    if tsync.problem:
+    if tsync.pairs_behind:
+        text = f"{len(tsync.times)} pairs before and {tsync.pairs_behind} behind are intact"
+        found.damage.append(f"{path.name} is damaged: {tsync.problem}; {text}")
+    elif tsync.problem:
         found.unfinished.append(f"{path.name} is torn: {tsync.problem}")
     found.add_times(tsync)
     return tsync

@@ -221,6 +221,213 @@ def test_zero_bytes_in_a_table_are_damage(recording):
     assert "zero bytes" in texts(verify_recording(recording), "damage")
 
 
+WRONG_QUOTES = [
+    ("a wrong quote within a cell", lambda row: row[:3] + b'"' + row[3:]),
+    ("a wrong quote before a cell", lambda row: b'"' + row),
+    ("a wrong quote after a cell", lambda row: row[:-1] + b'"\n'),
+    ("two wrong quotes", lambda row: row[:2] + b'"' + row[2:5] + b'"' + row[5:]),
+    ("a carriage return", lambda row: row[:3] + b"\r" + row[4:]),
+    ("no UTF-8", lambda row: row[:3] + b"\xff" + row[4:]),
+    ("zero bytes", lambda row: row[:3] + b"\0\0" + row[5:]),
+]
+
+
+@pytest.mark.parametrize("damage", [e for _, e in WRONG_QUOTES], ids=[e for e, _ in WRONG_QUOTES])
+@pytest.mark.parametrize("at", [1, 40, FRAMES])
+@pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize("closed", [True, False])
+def test_damage_within_a_table_is_named_by_its_row_and_nothing_is_cut(
+    recording, damage, at, quoted, closed
+):
+    rows = [b"time_usec;what\n", *(b"%d;abcdefgh\n" % time for time in range(100, 100 + FRAMES))]
+    if quoted:  # a text with a separator and quotes, before and behind the damage
+        rows[2] = rows[70] = b'170;"a ""b"";\nc"\n'
+    rows[at] = damage(rows[at])
+    table = recording / "events/table/table.csv"
+    table.write_bytes(b"".join(rows))
+    if not closed:
+        if at == FRAMES and rows[at].count(b'"') == 1 and rows[at].startswith(b'"'):
+            return  # it is as if the row had no end
+        remove_attribute(recording / "events/table", "row_count")
+    line = at + 1 + (quoted and at > 2) + (quoted and at > 70)
+    report = verify_recording(recording)
+    assert f"row {at} (line {line}) " in texts(report, "damage")
+    assert "torn" not in texts(report)
+    assert "within a row" not in texts(report)
+    (found,) = (each for each in report.datasets if each.kind == "table")
+    assert found.items == FRAMES
+    (summary,) = (d for d in inspect_recording(recording).datasets if d.kind == "table")
+    assert (summary.entries, f"row {at} " in str(summary.problems)) == (FRAMES, True)
+    with pytest.raises(StorageError, match=f"row {at} "), open_recording(recording) as opened:
+        _ = opened["events/table"].rows
+    before = table.read_bytes()
+    repaired = repair_recording(recording)
+    assert not repaired.ok
+    assert f"row {at} " in str(repaired.failed)
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize("end", [b"17", b'17;"a', b'17;"a ""b"";\nand', b'17;"a";', b'17;"a""'])
+def test_an_unfinished_last_row_is_torn_and_the_rows_before_stay(recording, end):
+    table = recording / "events/table/table.csv"
+    whole = table.read_bytes()
+    table.write_bytes(whole + end)
+    remove_attribute(recording / "events/table", "row_count")
+    assert f"ends within a row, after {len(end)} bytes" in texts(verify_recording(recording))
+    with open_recording(recording) as opened:
+        assert len(opened["events/table"].rows) == FRAMES
+    assert repair_recording(recording).ok
+    assert table.read_bytes() == whole
+
+
+def test_many_damaged_rows_are_counted(recording):
+    table = recording / "events/table/table.csv"
+    table.write_bytes(b"time_usec;what\n" + b'1;"a"b\n' * FRAMES)
+    text = texts(verify_recording(recording), "damage")
+    assert f"and {FRAMES - 5} more rows are damaged" in text
+    assert text.count("(line ") == 5
+
+
+def test_times_that_go_back_in_a_table_are_noted(recording):
+    table = recording / "events/table/table.csv"
+    times = [*range(9), 0, *range(10, FRAMES)]
+    table.write_text("n;time_usec\n" + "".join(f"x;{time}\n" for time in times))
+    report = verify_recording(recording)
+    assert report.ok
+    assert "1 time(s) are earlier than the one before, the first in row 10" in texts(report, "note")
+
+
+LARGER = {
+    "video/video.mkv": "video.mkv goes on for 5 bytes after its end",
+    "video/video.tsync": "video.tsync is torn: it ends within block 1",
+    "events/table/table.csv": "has no end, behind the last row that was written",
+}
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_a_file_larger_than_it_states_is_found(recording, name):
+    path = recording / name
+    path.write_bytes(path.read_bytes() + b"12345")
+    assert LARGER[name] in texts(verify_recording(recording))
+
+
+def test_a_closed_video_that_was_cut_is_closed_again(recording):
+    video = recording / "video/video.mkv"
+    cut(video, 20)  # its index
+    assert "video.mkv was not closed" in texts(verify_recording(recording), "unfinished")
+    report = repair_recording(recording)
+    assert report.ok, (report.failed, texts(report.after))
+
+
+def json_dataset(path, rows, *, closed):
+    root = create_collection(path, collection_id=bytes(16), generator="test")
+    dataset = root.create_dataset("signals")
+    file = JsonFile(dataset.set_data_file("data.json.zst"), {}, ["timestamp", "text"])
+    for row in rows:
+        file.write_rows([row])
+        file.flush()
+    file.close()
+    if closed:
+        dataset.set_attribute("row_count", len(rows))
+    dataset.save()
+    return dataset.path / "data.json.zst"
+
+
+JSON_ROWS = [[time, f"a ],[ {time}]" + '"' * (time % 3)] for time in range(0, 4000, 10)]
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_damage_within_json_is_named_and_nothing_is_cut(tmp_path, closed):
+    path = json_dataset(tmp_path / "rec", JSON_ROWS, closed=closed)
+    path = plain(path, lambda text: text.replace("[50,", "[5x,"))
+    check_that_nothing_is_cut(tmp_path / "rec", path, "is damaged in row 6")
+
+
+def test_damage_within_compressed_json_that_was_closed_is_damage(tmp_path):
+    path = json_dataset(tmp_path / "rec", JSON_ROWS, closed=True)
+    flip(path, path.stat().st_size // 2)
+    check_that_nothing_is_cut(tmp_path / "rec", path, "data.json.zst ")
+
+
+def check_that_nothing_is_cut(recording, path, text):
+    before = path.read_bytes()
+    assert text in texts(verify_recording(recording), "damage")
+    report = repair_recording(recording)
+    assert not report.ok
+    assert "nothing was changed" in str(report.failed)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_torn_json_keeps_each_complete_row(tmp_path, share, compressed):
+    path = json_dataset(tmp_path / "rec", JSON_ROWS, closed=False)
+    if not compressed:
+        path = plain(path, str)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    assert verify_recording(tmp_path / "rec").of_level("damage") == []
+    assert repair_recording(tmp_path / "rec").ok
+    with open_recording(tmp_path / "rec") as opened:
+        count = len(opened["signals"])
+    assert share * len(JSON_ROWS) - 9 < count < len(JSON_ROWS)
+
+
+def test_json_with_bytes_behind_its_end_or_times_that_go_back_is_found(tmp_path):
+    path = json_dataset(tmp_path / "rec", [*JSON_ROWS, [7, ""]], closed=True)
+    text = f"1 time(s) are earlier than the one before, the first in row {len(JSON_ROWS) + 1}"
+    assert text in texts(verify_recording(tmp_path / "rec"), "note")
+    path.write_bytes(path.read_bytes() + b"12345")
+    assert "goes on for 5 bytes" in texts(verify_recording(tmp_path / "rec"), "damage")
+
+
+def plain(path, change):
+    """Put an uncompressed file in the place of a compressed one."""
+    import zstandard
+
+    text = zstandard.ZstdDecompressor().decompressobj().decompress(path.read_bytes()).decode()
+    target = path.with_name("data.json")
+    target.write_text(change(text))
+    path.unlink()
+    manifest = path.with_name("manifest.toml")
+    manifest.write_text(manifest.read_text().replace("data.json.zst", "data.json"))
+    return target
+
+
+def test_a_damaged_block_within_a_tsync_file_is_damage_and_the_blocks_behind_stay(recording):
+    path = recording / "video/video.tsync"
+    times = read_tsync(path).times.tolist()
+    collection = read_tsync(path).header.collection_id.bytes
+    path.unlink()
+    with TsyncWriter(path, collection_id=collection, block_size=16) as writer:
+        for first, second in times:
+            writer.append(first, second)
+    flip(path, path.stat().st_size // 2)
+    before = path.read_bytes()
+    text = texts(verify_recording(recording), "damage")
+    assert "the checksum of block 3 is wrong; 32 pairs before and 42 behind are intact" in text
+    report = repair_recording(recording)
+    assert len(report.failed) == 1
+    assert "nothing was changed" in report.failed[0]
+    assert path.read_bytes() == before
+
+
+def test_a_store_longer_than_it_was_closed_with_is_damage(tmp_path):
+    root = create_collection(tmp_path / "rec", collection_id=bytes(16), generator="test")
+    dataset = root.create_dataset("signals")
+    make_new_file(dataset.set_data_file("data.zarr"))
+    import zarr
+
+    group = zarr.open_group(str(dataset.path / "data.zarr"), mode="r+")
+    group.attrs["sample_count"] = 2
+    for each in ("data", "timestamps"):
+        group[each].resize((3, *group[each].shape[1:]))
+    dataset.set_attribute("sample_count", 2)
+    dataset.save()
+    assert "2 samples are complete, but" in texts(verify_recording(root.path), "damage")
+    repair_recording(root.path)
+    assert group["data"].shape[0] == 3
+
+
 def test_damage_inside_a_picture_is_found_by_decoding(recording):
     video = recording / "video" / "video.mkv"
     flip(video, video.stat().st_size // 2)
@@ -655,6 +862,13 @@ def set_attribute(folder, key, value):
     from mlink.storage.manifest import read_toml, write_toml
 
     write_toml(folder / "attributes.toml", read_toml(folder / "attributes.toml") | {key: value})
+
+
+def remove_attribute(folder, key):
+    from mlink.storage.manifest import read_toml, write_toml
+
+    known = read_toml(folder / "attributes.toml")
+    write_toml(folder / "attributes.toml", {k: v for k, v in known.items() if k != key})
 
 
 def rename_collection(folder):
