@@ -202,6 +202,8 @@ class RunInfo:
     time_created: datetime | None = None
     """Creation time for files; None is now. In a replay it is that of the recording, so that two
     replays write the same bytes."""
+    compat: str = ""
+    """Whose behaviour scripts get where mlink's own differs: "syntalos", or "" for mlink's."""
 
 
 SettingsT_co = TypeVar("SettingsT_co", bound=ModuleSettings, covariant=True)
@@ -332,6 +334,18 @@ class ModuleContext(Protocol[SettingsT_co]):
         Args:
             timeout_usec: Longest wait in µs; returns earlier when something was dispatched.
                 Negative serves until a stop is requested.
+        """
+        ...
+
+    def serve_for(self, duration_usec: int, step_usec: int) -> None:
+        """Dispatch items and control messages for this whole time, in every phase.
+
+        A stop does not end it, only an interrupt does. Before the start it lasts as long, and
+        master time stays 0.
+
+        Args:
+            duration_usec: The time in µs; 0 and less return at once.
+            step_usec: Longest single wait in µs, as `serve` is called with.
         """
         ...
 

@@ -122,6 +122,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """In virtual time: seed of what the run draws."""
     dataset_attributes: dict[str, str] = {}
     """Attributes of each dataset that the module makes."""
+    compat: str = ""
+    """Whose behaviour scripts get where mlink's own differs: "syntalos", or "" for mlink's."""
     time_handlers: bool = False
     """Whether to take the times of the module's handlers."""
     stages_dir: str = ""
@@ -377,6 +379,12 @@ class Hint(WorkerMessage, frozen=True):
     text: str
 
 
+class Rests(WorkerMessage, frozen=True):
+    """The module waits knowingly after the stop: its script's wait lasts its whole time."""
+
+    left_s: float
+
+
 class Loss(WorkerMessage, frozen=True):
     """What a module has lost that is no item of a stream; a failure where the run is strict."""
 
@@ -411,6 +419,7 @@ WorkerMessages = (
     | Output
     | Report
     | Hint
+    | Rests
     | Loss
 )
 

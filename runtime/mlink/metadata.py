@@ -7,7 +7,7 @@ src_mod_name and src_mod_port_title, which the runtime sets.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 import msgspec
 
@@ -24,8 +24,12 @@ They travel in one message, and a message has to fit into the socket's buffer of
 METADATA_REMEDY = "Send what is large as rows of the stream, or give the name of a file."
 
 
-class MetaSize(msgspec.Struct, array_like=True):
-    """A two-dimensional size in pixels (int32 each); iterates as (width, height)."""
+class MetaSize(msgspec.Struct, array_like=True, eq=False):
+    """A two-dimensional size in pixels (int32 each).
+
+    It is used as the tuple (width, height), which it was in Syntalos 2.x: by unpacking, `[]`,
+    `len()` and comparison with a tuple.
+    """
 
     width: int = 0
     height: int = 0
@@ -33,9 +37,40 @@ class MetaSize(msgspec.Struct, array_like=True):
     def __iter__(self) -> Iterator[int]:
         return iter((self.width, self.height))
 
+    def __len__(self) -> int:
+        return 2
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[int, ...]: ...
+    def __getitem__(self, index: int | slice) -> int | tuple[int, ...]:
+        return (self.width, self.height)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, _SIZES) else NotImplemented
+
+    def __lt__(self, other: object) -> bool:
+        return tuple(self) < tuple(other) if isinstance(other, _SIZES) else NotImplemented
+
+    def __le__(self, other: object) -> bool:
+        return tuple(self) <= tuple(other) if isinstance(other, _SIZES) else NotImplemented
+
+    def __gt__(self, other: object) -> bool:
+        return tuple(self) > tuple(other) if isinstance(other, _SIZES) else NotImplemented
+
+    def __ge__(self, other: object) -> bool:
+        return tuple(self) >= tuple(other) if isinstance(other, _SIZES) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.width, self.height))
+
     def __repr__(self) -> str:
         return f"MetaSize({self.width}, {self.height})"
 
+
+_SIZES = (MetaSize, tuple)
+"""What a size is compared with."""
 
 MetaValue: TypeAlias = (
     "int | float | str | bool | MetaSize | list[MetaValue] | dict[str, MetaValue] | None"

@@ -6,6 +6,7 @@ Times are µs on the master timer, except where a field's name or description ha
 from __future__ import annotations
 
 import enum
+import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,24 +15,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class DataType(enum.Enum):
-    """Types of streams, with the names that benches, scripts and Syntalos use.
+class ScriptEnum(enum.Enum):
+    """An enumeration of the script interface: a member is no number, but `int()` returns its value.
 
-    The names of Syntalos 2.x are aliases.
+    `str()` of a member is "Class.MEMBER", as in Syntalos, also in f-strings and cells of tables.
     """
 
-    ControlCommand = "ControlCommand"
-    TableRow = "TableRow"
-    Frame = "Frame"
-    LineCommand = "LineCommand"
-    LineReading = "LineReading"
-    SignalBlockI32 = "SignalBlockI32"
-    SignalBlockU16 = "SignalBlockU16"
-    SignalBlockF32 = "SignalBlockF32"
-    FirmataControl = "LineCommand"  # noqa: PIE796 - aliases are meant
-    FirmataData = "LineReading"  # noqa: PIE796
-    IntSignalBlock = "SignalBlockI32"  # noqa: PIE796
-    FloatSignalBlock = "SignalBlockF32"  # noqa: PIE796
+    def __int__(self) -> int:
+        return int(self.value)
+
+    __index__ = __int__
+
+
+class ScriptFlags(enum.IntFlag):
+    """Flags of the script interface: numbers, whose text is "Class.FLAG", as in Syntalos."""
+
+    __str__ = enum.Flag.__str__
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+
+class DataType(ScriptEnum):
+    """Types of streams, with the names that benches, scripts and Syntalos use.
+
+    The names of Syntalos 2.x are aliases. Files and messages have the names, not the numbers.
+    """
+
+    ControlCommand = 1
+    TableRow = 2
+    Frame = 3
+    LineCommand = 4
+    LineReading = 5
+    SignalBlockI32 = 6
+    SignalBlockU16 = 7
+    SignalBlockF32 = 8
+    FirmataControl = 4
+    FirmataData = 5
+    IntSignalBlock = 6
+    FloatSignalBlock = 8
 
     @classmethod
     def from_name(cls, name: str) -> DataType:
@@ -43,7 +65,7 @@ class DataType(enum.Enum):
         return cls.__members__[name]
 
 
-class ControlCommandKind(enum.IntEnum):
+class ControlCommandKind(ScriptEnum):
     """What a ControlCommand requests."""
 
     UNKNOWN = 0
@@ -54,7 +76,7 @@ class ControlCommandKind(enum.IntEnum):
     CUSTOM = 5
 
 
-class LineCommandKind(enum.IntEnum):
+class LineCommandKind(ScriptEnum):
     """What a LineCommand requests of a board."""
 
     UNKNOWN = 0
@@ -66,13 +88,36 @@ class LineCommandKind(enum.IntEnum):
     DEVICE_SPECIFIC = 6
 
 
-class LineModeFlags(enum.IntFlag):
+class LineModeFlags(ScriptFlags):
     """How a line is set up by SET_MODE."""
 
     NONE = 0
     IS_INPUT = 1
     IS_OUTPUT = 2
     PULL_UP = 4
+
+
+def usec_of(value: timedelta | float) -> int:
+    """Return a time in µs.
+
+    Args:
+        value: The time as a timedelta, or a number of seconds.
+
+    Raises:
+        TypeError: It is neither.
+        ValueError: The number is not finite.
+    """
+    if isinstance(value, timedelta):
+        return value // timedelta(microseconds=1)
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"a time is a timedelta or a number of seconds, not {type(value).__name__}"
+        ) from None
+    if not math.isfinite(seconds):
+        raise ValueError(f"a time must be finite, not {seconds}")
+    return round(seconds * 1_000_000)
 
 
 class ControlCommand(msgspec.Struct, array_like=True):
@@ -124,12 +169,12 @@ class LineReading(msgspec.Struct, array_like=True):
 
     @property
     def time(self) -> timedelta:
-        """`time_usec` as a timedelta."""
+        """`time_usec` as a timedelta; a number of seconds may be assigned, too."""
         return timedelta(microseconds=self.time_usec)
 
     @time.setter
-    def time(self, value: timedelta) -> None:
-        self.time_usec = value // timedelta(microseconds=1)
+    def time(self, value: timedelta | float) -> None:
+        self.time_usec = usec_of(value)
 
 
 TableRow: TypeAlias = list[str]
@@ -222,12 +267,12 @@ class Frame:
 
     @property
     def time(self) -> timedelta:
-        """`time_usec` as a timedelta."""
+        """`time_usec` as a timedelta; a number of seconds may be assigned, too."""
         return timedelta(microseconds=self.time_usec)
 
     @time.setter
-    def time(self, value: timedelta) -> None:
-        self.time_usec = value // timedelta(microseconds=1)
+    def time(self, value: timedelta | float) -> None:
+        self.time_usec = usec_of(value)
 
     def __repr__(self) -> str:
         shape = "×".join(str(n) for n in self.view.shape)
@@ -269,8 +314,8 @@ class SignalBlock:
 
     @property
     def length(self) -> int:
-        """Number of samples (rows)."""
-        return self.rows
+        """Number of timestamps; `rows` of `data` must be as many when the block is sent."""
+        return int(self._timestamps.shape[0]) if self._timestamps.ndim else 0
 
     @property
     def rows(self) -> int:

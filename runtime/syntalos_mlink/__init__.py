@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mlink.metadata import MetaSize
+from mlink.scripting.callbacks import check_function
 from mlink.scripting.edl import EdlDataset, EdlGroup
 from mlink.scripting.errors import SyntalosPyError
 from mlink.scripting.legacy import (
@@ -18,6 +19,7 @@ from mlink.scripting.legacy import (
     FirmataControlKind,
     FirmataData,
     FloatSignalBlock,
+    VectorDouble,
     new_firmatactl,
 )
 from mlink.scripting.lines import HwInputLine, HwOutputLine
@@ -73,7 +75,10 @@ __all__ = [
     "SyntalosLink",
     "SyntalosPyError",
     "TimeSyncStrategy",
+    "VectorDouble",
     "await_data",
+    "call_on_show_display",
+    "call_on_show_settings",
     "get_input_port",
     "get_output_port",
     "init_link",
@@ -84,6 +89,7 @@ __all__ = [
     "new_line_command",
     "println",
     "raise_error",
+    "save_settings",
     "schedule_delayed_call",
     "time_since_start_msec",
     "time_since_start_usec",
@@ -140,9 +146,11 @@ def await_data(timeout_usec: int = -1) -> None:
 
 
 def wait(msec: int) -> None:
-    """Wait for a time on the master timer, and deliver data meanwhile.
+    """Wait for a whole time on the master timer, and deliver data meanwhile.
 
-    Returns early when a stop is requested. `time.sleep` would deliver nothing.
+    It works in every phase, also at the top level of the script, in `prepare()` and in `stop()`. A
+    stop does not end it: the run waits for it, at most two minutes. `time.sleep` would deliver
+    nothing.
 
     Args:
         msec: Time to wait, in ms.
@@ -151,9 +159,7 @@ def wait(msec: int) -> None:
 
 
 def wait_sec(sec: int) -> None:
-    """Wait for a time on the master timer, and deliver data meanwhile.
-
-    Returns early when a stop is requested, within 50 ms.
+    """Wait for a whole time on the master timer, and deliver data meanwhile, as `wait` does.
 
     Args:
         sec: Time to wait, in s.
@@ -198,6 +204,36 @@ def new_line_command(kind: LineCommandKind, line_id: int, value: int = 0) -> Lin
         value: Value to write, 0 to 4294967295.
     """
     return LineCommand(kind, line_id, value)
+
+
+def call_on_show_settings(callable_fn: Callable[[bytes], object]) -> None:
+    """Take the function that shows the script's settings (2.x; today SyntalosLink).
+
+    mlink has no settings windows: it is never called.
+
+    Args:
+        callable_fn: A function of the settings that were saved, as bytes.
+    """
+    check_function(callable_fn, "callable_fn of call_on_show_settings()", "settings")
+
+
+def call_on_show_display(callable_fn: Callable[[], object]) -> None:
+    """Take the function that shows the script's window (2.x; today SyntalosLink).
+
+    mlink has no windows of modules: it is never called.
+    """
+    check_function(callable_fn, "callable_fn of call_on_show_display()")
+
+
+def save_settings(settings: bytes) -> None:
+    """Keep the script's settings for its next run (2.x; today SyntalosLink).
+
+    The script's function `set_settings`, if it has one, gets them before the next `prepare()`.
+
+    Raises:
+        SyntalosPyError: They are not bytes.
+    """
+    _link().save_settings(settings)
 
 
 def new_firmatactl_with_id_name(kind: FirmataControlKind, pin_id: int, name: str) -> FirmataControl:

@@ -165,7 +165,7 @@ def _settings() -> Iterator[str]:
         yield from _fields(kind.id, kind.settings)
         for way, ports in (("input", kind.inputs), ("output", kind.outputs)):
             for port in ports:
-                yield f"{way} {kind.id} {port.id}: {port.data_type.value}"
+                yield f"{way} {kind.id} {port.id}: {port.data_type.name}"
 
 
 def _tables() -> Iterator[str]:

@@ -35,7 +35,7 @@ class SharedStream:
     def output(self) -> tuple[StreamPlan, list[int]]:
         """Return what `WorkerOutput.open` takes."""
         plan = StreamPlan(
-            self.data_type.value, self._likely_bytes, self._borrowed, tuple(self.queues)
+            self.data_type.name, self._likely_bytes, self._borrowed, tuple(self.queues)
         )
         pipes = [fd for each in self._pipes for fd in (each.record_write, each.return_read)]
         return plan, [self.memory_fd, *pipes]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mlink.errors import DeviceError, MlinkError
 from mlink.module import Module, ModuleContext
@@ -123,14 +123,17 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         if not made.changed:
             then()
             return
+        arrived = list(self._board.edges())
+        self._match(edge for edge in arrived if edge.cycle < made.cycle)
         self._submit(made)
         self._matcher.stimulus(made.cycle, made.time_ns, label)
+        self._match(edge for edge in arrived if edge.cycle >= made.cycle)
         if self.settings.answer_line is None:
             then()
             return
         self._then = then
         self._later(_ANSWER_TIMEOUT_SEC, self._give_up)
-        self._take_answers()  # those that came before the reply
+        self._take_answers()  # `then` is called if the answer came with the reply
 
     def _on_answers(self, _now_ns: int) -> None:
         try:
@@ -143,14 +146,18 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         """Match the answers that have arrived."""
         assert self._board is not None
         assert self._matcher is not None
-        for answer in self._board.edges():
-            self._submit(answer)
-            self._matcher.answer(answer.cycle)
+        self._match(self._board.edges())
         for latency in self._matcher.take():
             time_usec = self.context.clock.from_monotonic_ns(latency.time_ns)
             self._rows.submit([str(time_usec), latency.label, f"{latency.usec:.1f}"])
         if not self._matcher.waiting:
             self._go_on()
+
+    def _match(self, answers: Iterable[Edge]) -> None:
+        assert self._matcher is not None
+        for answer in answers:
+            self._submit(answer)
+            self._matcher.answer(answer.cycle)
 
     def _give_up(self) -> None:
         self.log.warning(

@@ -32,8 +32,6 @@ class _Stimulus(NamedTuple):
 class EdgeMatcher:
     """Matches each stimulus with the next answer; two stimuli in a row leave the first unanswered.
 
-    `stimulus` and `answer` must be called in the order of their cycles.
-
     Args:
         frequency_hz: Of the clock that counts the cycles.
     """
@@ -70,11 +68,13 @@ class EdgeMatcher:
     def answer(self, cycle: int) -> None:
         """Add an answer; ignored without a stimulus, as when a script sets its line up.
 
+        One that is older than the stimulus is no answer to it, and ignored, too.
+
         Args:
             cycle: When it was, in cycles of the board.
         """
         pending = self._pending
-        if pending is None:
+        if pending is None or cycle < pending.cycle:
             return
         self._pending = None
         usec = (cycle - pending.cycle) * 1e6 / self._frequency

@@ -12,6 +12,9 @@ from mlink.bench.module import ModuleConfig
 Time = Literal["real", "virtual"]
 """The two kinds of time that a run can be in."""
 
+Compat = Literal["", "syntalos"]
+"""Whose behaviour scripts get where mlink's own differs; "" is mlink's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bench:
@@ -44,6 +47,8 @@ class Bench:
     """In virtual time: gives recordings their id and date, unless a run has its own."""
     speed: float | None = None
     """In virtual time: speed relative to real time, unless a run has its own."""
+    compat: Compat = ""
+    """Whose behaviour scripts get where mlink's own differs; "" for mlink's."""
     others: dict[str, Any] = field(default_factory=dict)
     """Tables of other packages, such as `[fuzz]`, as in the bench file."""
 

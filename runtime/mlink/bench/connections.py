@@ -11,6 +11,7 @@ from mlink.bench.file import Places, Problems, convert, shown
 from mlink.bench.module import Connection, ModuleConfig
 from mlink.catalog import proposal
 from mlink.module import PortSpec
+from mlink.transport.conversion import fits
 
 
 class _Input(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,7 +77,7 @@ class Connections:
             return None
         target = self._target(name, port, where)
         source = self._source(link.source, where)
-        if target is not None and source is not None and source[1].data_type != target.data_type:
+        if target and source and not fits(source[1].data_type, target.data_type):
             self._wrong_type(where, name, target, *source)
         source_module, _, source_port = link.source.partition(".")
         return Connection(port, source_module, source_port, link.queue)
@@ -123,14 +124,14 @@ class Connections:
             f"{module.name}.{port.id}"
             for module in self._modules.values()
             for port in module.outputs
-            if port.data_type == target.data_type
+            if fits(port.data_type, target.data_type)
         ]
-        wanted = target.data_type.value
+        wanted = target.data_type.name
         self._problems.add(
             where,
-            f"'{source_name}.{source.id}' sends {source.data_type.value}, "
+            f"'{source_name}.{source.id}' sends {source.data_type.name}, "
             f"but '{name}.{target.id}' accepts {wanted}",
-            f"Outputs that send {wanted}: {', '.join(fitting[:10])}."
+            f"Outputs that fit: {', '.join(fitting[:10])}."
             if fitting
             else f"No module of this bench sends {wanted}.",
         )

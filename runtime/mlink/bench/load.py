@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from mlink.bench.bench import Bench, Time
+from mlink.bench.bench import Bench, Compat, Time
 from mlink.bench.companions import check_companions, take_companions
 from mlink.bench.connections import Connections
 from mlink.bench.file import (
@@ -46,6 +46,7 @@ class _Head(msgspec.Struct):
     keep_awake: bool = True
     strict: bool = False
     warn_nondeterminism: bool = True
+    compat: Compat = ""
     time: Any = None
     seed: Any = None
     speed: Any = None
@@ -117,6 +118,7 @@ def load_bench(
         time or head.time,
         head.seed,
         head.speed,
+        head.compat,
         others,
     )
     if not len(problems):

@@ -51,7 +51,7 @@ def _table(bench: Bench) -> Table:
     table = plain_table("module", "type", "device", "inputs", "outputs")
     for module in bench.modules.values():
         device = "" if module.device is None else bench.device_spec(module.device)
-        outputs = "\n".join(f"{port.id} ({port.data_type.value})" for port in module.outputs)
+        outputs = "\n".join(f"{port.id} ({port.data_type.name})" for port in module.outputs)
         cells = (module.name, module.type.id, device, _inputs(module), outputs)
         table.add_row(*(Text(cell) for cell in cells))
     return table

@@ -113,7 +113,7 @@ def show(type_: ModuleType, console: Console) -> None:
     table = Table.grid(padding=(0, 2))
     for kind, ports in (("in", type_.inputs), ("out", type_.outputs)):
         for port in ports:
-            table.add_row(Text(kind, "dim"), Text(port.id), Text(port.data_type.value, "green"))
+            table.add_row(Text(kind, "dim"), Text(port.id), Text(port.data_type.name, "green"))
     if type_.ports is not None:
         table.add_row(Text("ports", "dim"), Text("defined by its settings"))
     if type_.uses_device:
@@ -128,7 +128,7 @@ def show(type_: ModuleType, console: Console) -> None:
 
 
 def _port(port: PortSpec) -> dict[str, str]:
-    return {"id": port.id, "data_type": port.data_type.value, "title": port.title}
+    return {"id": port.id, "data_type": port.data_type.name, "title": port.title}
 
 
 def _toml(value: object) -> str:

@@ -115,6 +115,8 @@ class RunMessages:
                 self._reporter.report(worker.name, message.key, message.value)
             case control.Hint():
                 self._reporter.hint(worker.name, message.text)
+            case control.Rests():
+                worker.rests_until = time.monotonic() + message.left_s
             case control.Loss():
                 self._reporter.note_loss(worker.name, message.what, message.remedy)
 

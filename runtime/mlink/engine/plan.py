@@ -253,7 +253,7 @@ def plan_stream(
         default_items, item_bytes = SIGNAL_QUEUE_ITEMS, _SIGNAL_ITEM_BYTES
     queues = {edge: edge.queue or default_items for edge in edges}
     plan = StreamPlan(
-        data_type=data_type.value,
+        data_type=data_type.name,
         item_bytes=item_bytes,
         max_borrowed=_BORROWED_FRAMES if data_type is DataType.Frame else _BORROWED_BLOCKS,
         queues=tuple(queues[edge] for edge in edges),

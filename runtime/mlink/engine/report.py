@@ -182,7 +182,7 @@ class Reporter:
         for name, module in self._bench.modules.items():
             worker = workers.get(name)
             for port in module.outputs:
-                stream = StreamStatus(name, port.id, port.data_type.value)
+                stream = StreamStatus(name, port.id, port.data_type.name)
                 if worker is not None:
                     stream.sent = worker.sent.get(port.id, 0)
                     stream.lost_at_source = worker.skipped.get(port.id, 0)

@@ -136,7 +136,7 @@ class Streams:
         return [
             plan.item_bytes - HEADER_BYTES
             for plan in plans
-            if plan.data_type == DataType.Frame.value
+            if plan.data_type == DataType.Frame.name
         ]
 
     def changed(self, module: str, metadata: Mapping[str, bytes]) -> list[tuple[Edge, bytes]]:

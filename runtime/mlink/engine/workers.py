@@ -70,6 +70,8 @@ class WorkerHandle:
     """Messages that it has not acknowledged yet."""
     deadline: float | None = None
     """End of its time to finish (time.monotonic); None while it waits for its sources."""
+    rests_until: float = 0.0
+    """End of a wait of its script that goes on after the stop (time.monotonic)."""
     rung: int = 0
     """Steps of the stop ladder taken: 1 interrupted, 2 terminated, 3 killed."""
     place: str = ""

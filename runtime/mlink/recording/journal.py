@@ -221,8 +221,8 @@ def _split_first(path: Path, content: bytes) -> tuple[Header, list[Record]]:
         head, *others = _decode_raw(content)
         header = _decode_header(head)
         for port in (*header.inputs, *header.outputs):
-            DataType(port.data_type)
-    except (msgspec.MsgspecError, ValueError) as error:
+            DataType.from_name(port.data_type)
+    except (msgspec.MsgspecError, KeyError) as error:
         raise _damage(path, "its header", error) from error
     try:
         return header, [_decode_record(raw) for raw in others]

@@ -125,5 +125,5 @@ class _PayloadCheck:
 
 
 def _decoder(data_type: str) -> Decoder | None:
-    kind = DataType(data_type)
+    kind = DataType.from_name(data_type)
     return small_decoder(kind) if is_small(kind) else None

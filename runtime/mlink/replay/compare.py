@@ -97,7 +97,7 @@ def _compare_sent(before: Journal, now: Journal) -> list[Compared]:
     """Compare the small items that a module sent on each of its outputs."""
     found = []
     for port in before.header.outputs:
-        data_type = DataType(port.data_type)
+        data_type = DataType.from_name(port.data_type)
         if not is_small(data_type):
             continue
         decode = small_decoder(data_type)

@@ -33,7 +33,7 @@ def inputs_on_tape(plan: Plan, journals: Mapping[str, Journal]) -> frozenset[tup
             (module.name, known.id)
             for known in journal.header.inputs
             if sources.get(known.id, "") == known.source != ""
-            and types[known.id].value == known.data_type
+            and types[known.id].name == known.data_type
             and is_small(types[known.id])
         }
     return frozenset(found)

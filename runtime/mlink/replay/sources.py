@@ -149,7 +149,7 @@ def _find_journal(journals: Mapping[str, Journal], stream: str, port: PortSpec) 
     """Return the name of the journal that contains a stream of small items, or ""."""
     for name, journal in journals.items():
         for known in journal.header.inputs:
-            if known.source == stream and known.data_type == port.data_type.value:
+            if known.source == stream and known.data_type == port.data_type.name:
                 return name if is_small(port.data_type) else ""
     return ""
 
@@ -205,7 +205,7 @@ def _not_recorded(missing: list[tuple[ModuleConfig, PortSpec]], recording: Recor
     streams = [f"{module.name}.{port.id}" for module, port in missing]
     _, port = missing[0]
     recorder = _RECORDERS.get(
-        port.data_type, f'type = "jsonwriter" and input_type = "{port.data_type.value}"'
+        port.data_type, f'type = "jsonwriter" and input_type = "{port.data_type.name}"'
     )
     known = {
         f"{stream.get('src_mod_name')} “{stream.get('src_mod_port_title')}”"

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from enum import IntEnum, IntFlag
 from typing import Any, TypeVar
 
 from mlink.scripting import legacy
 from mlink.scripting.errors import SyntalosPyError
+from mlink.transport.conversion import conversion
 from mlink.types import (
     ControlCommand,
     ControlCommandKind,
@@ -22,12 +22,17 @@ from mlink.types import (
     LineCommandKind,
     LineModeFlags,
     LineReading,
+    ScriptEnum,
+    ScriptFlags,
+    SignalBlockF32,
+    SignalBlockI32,
+    SignalBlockU16,
 )
 
 OF_2X = frozenset({legacy.FirmataControl, legacy.FirmataData, legacy.FloatSignalBlock})
 """Types of the 2.x generation, which only `as_stream_item` translates."""
 
-_EnumT = TypeVar("_EnumT", bound=IntEnum | IntFlag)
+_EnumT = TypeVar("_EnumT", bound=ScriptEnum | ScriptFlags)
 
 Fit = Callable[[Any], Any]
 
@@ -125,11 +130,34 @@ def _row(item: Any) -> Any:
     return list(item)  # a NumPy array, which is not registered as a Sequence
 
 
+def _i32_block(item: Any) -> Any:
+    return _block(item, DataType.SignalBlockI32)
+
+
+def _f32_block(item: Any) -> Any:
+    return _block(item, DataType.SignalBlockF32)
+
+
+def _block(item: Any, wanted: DataType) -> Any:
+    """Return a block as the stream's type, by the rules of connections between unequal types."""
+    given = _BLOCK_TYPES.get(type(item))
+    convert = None if given is None else conversion(given, wanted)
+    return item if convert is None else convert(item)
+
+
+_BLOCK_TYPES: dict[type, DataType] = {
+    SignalBlockI32: DataType.SignalBlockI32,
+    SignalBlockU16: DataType.SignalBlockU16,
+    SignalBlockF32: DataType.SignalBlockF32,
+}
+
 _FITS: dict[DataType, Fit] = {
     DataType.LineCommand: _line_command,
     DataType.LineReading: _line_reading,
     DataType.ControlCommand: _control_command,
     DataType.TableRow: _row,
+    DataType.SignalBlockI32: _i32_block,
+    DataType.SignalBlockF32: _f32_block,
 }
 
 

@@ -6,7 +6,7 @@ too. Streams carry line numbers only, so the names are kept here, in the script'
 
 from __future__ import annotations
 
-import enum
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.scripting.errors import SyntalosPyError
-from mlink.types import LineCommand, LineCommandKind, LineModeFlags, LineReading, SignalBlockF32
+from mlink.types import (
+    LineCommand,
+    LineCommandKind,
+    LineModeFlags,
+    LineReading,
+    ScriptEnum,
+    SignalBlockF32,
+    usec_of,
+)
 
 _DEFAULT_PULSE_MSEC = 50
 """Length of a pulse in ms where a 2.x command gives 0."""
 
 
-class FirmataControlKind(enum.IntEnum):
+class FirmataControlKind(ScriptEnum):
     """What a FirmataControl asks a board to do (2.x; today LineCommandKind)."""
 
     UNKNOWN = 0
@@ -85,8 +93,8 @@ class FirmataData:
         return timedelta(microseconds=self.time_usec)
 
     @time.setter
-    def time(self, value: timedelta) -> None:
-        self.time_usec = value // timedelta(microseconds=1)
+    def time(self, value: timedelta | float) -> None:
+        self.time_usec = usec_of(value)
 
     def __repr__(self) -> str:
         name = f" '{self.pin_name}'" if self.pin_name else ""
@@ -103,6 +111,13 @@ class FloatSignalBlock(SignalBlockF32):
         __slots__ = ()
     dtype = np.dtype(np.float64)
     data: NDArray[Any]
+
+
+class VectorDouble(list[float]):
+    """A list of numbers (2.x); a plain list works as well."""
+
+    def __init__(self, values: Iterable[float] = ()) -> None:
+        super().__init__(map(float, values))
 
 
 def new_firmatactl(kind: FirmataControlKind, pin_id: int = 0, pin_name: str = "") -> FirmataControl:

@@ -5,11 +5,18 @@ They hold no state of the device; each method sends one LineCommand through the 
 
 from __future__ import annotations
 
+import logging
 import operator
+
+import msgspec
 
 from mlink.scripting.errors import SyntalosPyError
 from mlink.scripting.ports import OutputPort
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags
+
+_SHORTEST_MSEC = 50
+"""What Syntalos makes of a pulse below 1 ms."""
+_LONGEST_MSEC = 4000
 
 
 class HwOutputLine:
@@ -42,18 +49,18 @@ class HwOutputLine:
         """Make the line an output."""
         return self._submit(LineCommandKind.SET_MODE, flags=LineModeFlags.IS_OUTPUT)
 
-    def set_value(self, value: int) -> LineCommand:
+    def set_value(self, value: object) -> LineCommand:
         """Set the line high or low.
 
         Args:
-            value: 0 is low, any other value high.
+            value: Its truth counts: 0, False and None are low, anything else is high.
 
         Raises:
             SyntalosPyError: The line is an analog one.
         """
         if self._analog:
             raise self._other_kind()
-        return self._submit(LineCommandKind.WRITE_DIGITAL, value=int(value))
+        return self._submit(LineCommandKind.WRITE_DIGITAL, value=int(bool(value)))
 
     def pulse(self, duration_usec: int = 2500) -> LineCommand:
         """Set the line high for a time, then low; returns at once.
@@ -111,6 +118,42 @@ class HwOutputLine:
     ) -> LineCommand:
         command = LineCommand(kind, self._line_id, value, duration_usec, flags)
         self._port.submit(command)
+        return command
+
+
+class PulseLengths:
+    """What a script's pulses become whose length Syntalos changes.
+
+    Syntalos cuts lengths to whole ms; what is 0 then becomes 50 ms, and 4 s is the longest. Here a
+    pulse is as long as the command says, with a warning for the first one below 1 ms, unless
+    `[bench] compat = "syntalos"`.
+
+    Args:
+        as_syntalos: Whether to do as Syntalos does.
+        log: Log of the script's module.
+    """
+
+    def __init__(self, log: logging.Logger, *, as_syntalos: bool) -> None:
+        self._log = log
+        self._as_syntalos = as_syntalos
+        self._warned = False
+
+    def fit(self, command: LineCommand) -> LineCommand:
+        """Return a digital pulse as it is to be sent; one that is changed is a copy."""
+        usec = command.duration_usec
+        if self._as_syntalos:
+            length_usec = min(usec // 1000 or _SHORTEST_MSEC, _LONGEST_MSEC) * 1000
+            return msgspec.structs.replace(command, duration_usec=length_usec)
+        if 0 < usec < 1000 and not self._warned:
+            self._warned = True
+            self._log.warning(
+                "line %d: this pulse lasts %d µs; Syntalos makes one below 1 ms last %d ms. If "
+                'milliseconds are meant, use pulse_msec(); `[bench] compat = "syntalos"` does as '
+                "Syntalos does",
+                command.line_id,
+                usec,
+                _SHORTEST_MSEC,
+            )
         return command
 
 

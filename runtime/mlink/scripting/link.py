@@ -16,6 +16,7 @@ from mlink.module import ModuleContext
 from mlink.scripting import legacy
 from mlink.scripting.callbacks import check_function
 from mlink.scripting.errors import SyntalosPyError, script_error
+from mlink.scripting.lines import PulseLengths
 from mlink.scripting.ports import InputPort, OutputPort, Translate
 from mlink.types import DataType
 
@@ -24,7 +25,8 @@ PortT = TypeVar("PortT", InputPort, OutputPort)
 _WAIT_STEP_USEC = 5_000
 _WAIT_SEC_STEP_USEC = 50_000
 _WAITS_AFTER_STOP = 10_000
-"""Waits after the stop, which return at once, before a script that goes on is interrupted."""
+"""Waits after the stop before a script that goes on is interrupted; in virtual time, and with
+`await_data`, they can return at once."""
 
 
 class ScriptLink:
@@ -42,8 +44,12 @@ class ScriptLink:
         self._context = context
         self._ended = False
         self._waits_after_stop = 0
+        as_syntalos = context.run_info.compat == "syntalos"
+        self._pulses = PulseLengths(context.log, as_syntalos=as_syntalos)
         self._inputs: dict[str, InputPort] = {}
         self._outputs: dict[str, OutputPort] = {}
+        self.saved_settings: bytes | None = None
+        """What the script has saved in this run."""
         self.unknown_ports: list[str] = []
         """Ids that the script asked for and that do not exist; hints when it then fails on None."""
         commands = [
@@ -76,7 +82,8 @@ class ScriptLink:
 
     def add_output(self, port: mlink.module.OutputPort) -> OutputPort:
         """Add an output port."""
-        self._outputs[port.id] = OutputPort(port, self._pins_out.get(port.id, self._shared_pins))
+        pins = self._pins_out.get(port.id, self._shared_pins)
+        self._outputs[port.id] = OutputPort(port, pins, self._pulses.fit)
         return self._outputs[port.id]
 
     def input_port(self, id: str) -> InputPort | None:
@@ -121,22 +128,17 @@ class ScriptLink:
         self._context.serve(_whole("timeout_usec of await_data()", timeout_usec))
 
     def wait_usec(self, duration_usec: int, step_usec: int) -> None:
-        """Serve for a time, or until a stop is requested.
+        """Serve for a whole time, in every phase.
 
         Args:
             duration_usec: Time on the master timer, in µs.
-            step_usec: Longest single wait, in µs: how late a stop may be noticed.
+            step_usec: Longest single wait, in µs.
 
         Raises:
             KeyboardInterrupt: The script goes on after the stop.
         """
         self._note_wait()
-        end = self.time_usec() + duration_usec
-        while self.running:
-            left = end - self.time_usec()
-            if left <= 0:
-                return
-            self._context.serve(min(left, step_usec))
+        self._context.serve_for(duration_usec, step_usec)
 
     def _note_wait(self) -> None:
         """Count a wait after the stop; a loop of them would print and send until it is killed.
@@ -147,14 +149,10 @@ class ScriptLink:
             return
         self._waits_after_stop += 1
         if self._waits_after_stop > _WAITS_AFTER_STOP:
-            raise KeyboardInterrupt(
-                f"it went on after the stop, and {_WAITS_AFTER_STOP:,} waits have returned at once"
-            )
+            raise KeyboardInterrupt(f"it went on after the stop, for {_WAITS_AFTER_STOP:,} waits")
 
     def wait_msec(self, msec: int) -> None:
-        """Serve for `msec` milliseconds.
-
-        It returns early when a stop is requested.
+        """Serve for `msec` milliseconds, in every phase.
 
         Raises:
             SyntalosPyError: `msec` is not a number.
@@ -162,9 +160,7 @@ class ScriptLink:
         self.wait_usec(_whole("msec of wait()", msec, 1000), _WAIT_STEP_USEC)
 
     def wait_sec(self, sec: int) -> None:
-        """Serve for `sec` seconds.
-
-        It returns early when a stop is requested.
+        """Serve for `sec` seconds, in every phase.
 
         Raises:
             SyntalosPyError: `sec` is not a number.
@@ -213,6 +209,16 @@ class ScriptLink:
     def raise_error(self, message: str) -> None:
         """End the run as failed, with this message."""
         self._context.fail(str(message))
+
+    def save_settings(self, data: object) -> None:
+        """Keep the script's settings, which it gets before its next run.
+
+        Raises:
+            SyntalosPyError: They are not bytes.
+        """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise SyntalosPyError(f"save_settings needs bytes, not {type(data).__name__}")
+        self.saved_settings = bytes(data)
 
     def print_line(self, text: str) -> None:
         """Print a line and flush."""

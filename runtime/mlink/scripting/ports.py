@@ -23,6 +23,10 @@ from mlink.types import LineCommand, LineCommandKind
 Translate = Callable[[Any], Any]
 
 
+def _as_it_is(command: LineCommand) -> LineCommand:
+    return command
+
+
 class InputPort:
     """An input of the script.
 
@@ -86,7 +90,7 @@ class InputPort:
         self._port.set_throttle(items_per_sec)
 
     def __repr__(self) -> str:
-        return f"<InputPort '{self.name}' of {self._port.data_type.value}>"
+        return f"<InputPort '{self.name}' of {self._port.data_type.name}>"
 
 
 class OutputPort:
@@ -95,8 +99,14 @@ class OutputPort:
     Metadata can be set until `start()` returns; then subscribers have received it.
     """
 
-    def __init__(self, port: mlink.module.OutputPort, pins: legacy.PinNames | None = None) -> None:
+    def __init__(
+        self,
+        port: mlink.module.OutputPort,
+        pins: legacy.PinNames | None = None,
+        fit_command: Callable[[LineCommand], LineCommand] = _as_it_is,
+    ) -> None:
         self._port = port
+        self._fit_command = fit_command
         self._pins = pins or legacy.PinNames()
         self._fit = fit_for(port.data_type)
         self._handles: set[int] = set()
@@ -118,9 +128,12 @@ class OutputPort:
                 item = as_stream_item(data, self._port.data_type, self._pins)
             else:
                 item = self._fit(data)
+            if type(item) is LineCommand:
+                if item.kind is LineCommandKind.WRITE_DIGITAL_PULSE:
+                    item = self._fit_command(item)
+                elif self._modeless and item.kind in _SET_MODE:
+                    self._modeless.discard(item.line_id)
             self._port.submit(item)
-            if self._modeless and isinstance(item, LineCommand) and item.kind in _SET_MODE:
-                self._modeless.discard(item.line_id)
         except StreamError as error:
             raise SyntalosPyError(f"port '{self.name}': {error}") from error
         except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
@@ -213,7 +226,7 @@ class OutputPort:
             SyntalosPyError: No pin is registered under the name.
         """
         command = legacy.new_firmatactl(legacy.FirmataControlKind.WRITE_DIGITAL, 0, name)
-        command.value = int(value)
+        command.value = int(bool(value))
         self.submit(command)
         return command
 
@@ -242,7 +255,7 @@ class OutputPort:
             )
 
     def __repr__(self) -> str:
-        return f"<OutputPort '{self.name}' of {self._port.data_type.value}>"
+        return f"<OutputPort '{self.name}' of {self._port.data_type.name}>"
 
 
 _SET_MODE = (LineCommandKind.SET_MODE, LineCommandKind.DEVICE_SPECIFIC)

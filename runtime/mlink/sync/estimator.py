@@ -78,7 +78,7 @@ class OffsetRateSynchronizer(Synchronizer):
         self._refuse_when_calibrated("its number of calibration points")
         self._points = max(int(count), LEAST_CALIBRATION_POINTS)
 
-    def set_expected_clock_frequency_hz(self, frequency_hz: float) -> None:
+    def set_expected_clock_frequency_hz(self, frequency: float) -> None:
         """Set the calibration to two seconds at this rate in Hz, at least 64 samples.
 
         Raises:
@@ -86,12 +86,12 @@ class OffsetRateSynchronizer(Synchronizer):
                 already.
         """
         self._refuse_when_calibrated("its expected frequency")
-        if not frequency_hz > 0 or math.isinf(frequency_hz):
+        if not frequency > 0 or math.isinf(frequency):
             raise ModuleError(
-                f"{self._title} cannot expect {frequency_hz} samples per second",
+                f"{self._title} cannot expect {frequency} samples per second",
                 remedy="Set the device's sample or frame rate in Hz, above 0.",
             )
-        self.set_calibration_points_count(math.ceil(CALIBRATION_S * frequency_hz))
+        self.set_calibration_points_count(math.ceil(CALIBRATION_S * frequency))
 
     @property
     def calibration_points_count(self) -> int:

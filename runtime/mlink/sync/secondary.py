@@ -96,7 +96,7 @@ class SecondaryClockSynchronizer(Synchronizer):
         self._ring = OffsetRing(max(int(count), LEAST_CALIBRATION_POINTS))
         self._seen = 0
 
-    def set_expected_clock_frequency_hz(self, frequency_hz: float) -> None:
+    def set_expected_clock_frequency_hz(self, frequency: float) -> None:
         """Derive ring size and tolerance from the device's sample or frame rate in Hz.
 
         Raises:
@@ -104,13 +104,13 @@ class SecondaryClockSynchronizer(Synchronizer):
                 already.
         """
         self._refuse_when_calibrated("its expected frequency")
-        if not frequency_hz > 0 or math.isinf(frequency_hz):
+        if not frequency > 0 or math.isinf(frequency):
             raise ModuleError(
-                f"{self._title} cannot expect {frequency_hz} samples per second",
+                f"{self._title} cannot expect {frequency} samples per second",
                 remedy="Set the device's sample or frame rate in Hz, above 0.",
             )
-        self.set_calibration_points_count(calibration_points(frequency_hz))
-        self.set_tolerance_usec(tolerance_for(frequency_hz))
+        self.set_calibration_points_count(calibration_points(frequency))
+        self.set_tolerance_usec(tolerance_for(frequency))
 
     @property
     def calibration_points_count(self) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import enum
+from mlink.types import ScriptFlags
 
 
-class TimeSyncStrategy(enum.IntFlag):
+class TimeSyncStrategy(ScriptFlags):
     """Flags that can be combined with `|` and `+`."""
 
     NONE = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ _BUSY_CALLS = 10
 
 _BUSY_USEC = 1_000
 """Time that such a call takes then, in µs; else a loop that never waits would never end."""
+
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+"""As in a replay, no settings of the lab are changed."""
 
 _CALLS_AFTER_STOP = 1_000
 """Calls after the stop until the script is interrupted: it will not end by itself."""
@@ -78,6 +82,7 @@ class RunnerContext:
             bench_dir=folder,
             work_dir=Path(tempfile.gettempdir()),
             recording_dir=None,
+            time_created=_LONG_AGO,
         )
         self.started = False
         self.stop_asked = False
@@ -150,6 +155,19 @@ class RunnerContext:
         self._note_call()
         while self.alive:
             self._step(_WAIT_LIMIT_USEC)
+
+    def serve_for(self, duration_usec: int, step_usec: int) -> None:
+        """Dispatch what is due for this whole time, in every phase; see `ModuleContext`."""
+        end_usec = self.clock.time_usec + duration_usec
+        while self.alive:
+            if (left_usec := end_usec - self.clock.time_usec) <= 0:
+                return
+            self._step(min(left_usec, step_usec))
+        self._note_call()
+        if self.started:
+            self._agenda.pass_until(self.clock, end_usec)
+        else:
+            self._agenda.pass_at(self.clock.time_usec, duration_usec)
 
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
         """Call once, `delay_usec` from now, at least 1 µs: chained calls cannot stop time."""

@@ -117,8 +117,8 @@ def small_decoder(data_type: DataType) -> SmallDecoder:
 def wrong_type(item: object, data_type: DataType) -> StreamError:
     """Return the error to raise for an item that is not of its port's type."""
     return StreamError(
-        f"a {type(item).__name__} was submitted to a port of type {data_type.value}",
-        remedy=f"Submit a {data_type.value}, or declare the port with the type you send.",
+        f"a {type(item).__name__} was submitted to a port of type {data_type.name}",
+        remedy=f"Submit a {data_type.name}, or declare the port with the type you send.",
     )
 
 
@@ -222,16 +222,16 @@ def checked_signal_block(
     data = np.ascontiguousarray(block.data)
     if data.dtype != kind.dtype or data.ndim != 2:
         raise StreamError(
-            f"{data_type.value}.data must be a 2-D array of {kind.dtype} (rows samples, columns "
+            f"{data_type.name}.data must be a 2-D array of {kind.dtype} (rows samples, columns "
             f"channels), not {data.ndim}-D {data.dtype}",
             remedy=f"Convert it, e.g. block.data = data.astype(np.{kind.dtype}).",
         )
     timestamps = np.ascontiguousarray(block.timestamps)
     if timestamps.ndim != 1 or timestamps.dtype != np.uint64:
-        raise StreamError(f"{data_type.value}.timestamps must be a 1-D array of uint64")
+        raise StreamError(f"{data_type.name}.timestamps must be a 1-D array of uint64")
     if len(timestamps) != len(data):
         raise StreamError(
-            f"{data_type.value} has {len(timestamps)} timestamps for {len(data)} samples"
+            f"{data_type.name} has {len(timestamps)} timestamps for {len(data)} samples"
         )
     return timestamps, data
 

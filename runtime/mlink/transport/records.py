@@ -218,7 +218,7 @@ class RecordWriter(SendingEnd):
         size = len(payload) - (TIME.size if self._timed else 0)
         if size > codec.SMALL_ITEM_LIMIT:
             raise StreamError(
-                f"an item of {size} bytes is too large for a {self.data_type.value} "
+                f"an item of {size} bytes is too large for a {self.data_type.name} "
                 f"stream (limit {codec.SMALL_ITEM_LIMIT})",
                 remedy="Divide it into several items, or send it as a signal block or a frame.",
             )

@@ -148,7 +148,7 @@ class StreamWriter(SendingEnd):
             StreamError: The frame cannot be sent, memory is used up, or the stream has ended.
         """
         if self.data_type is not DataType.Frame:
-            raise StreamError(f"a {self.data_type.value} port has no frames to loan")
+            raise StreamError(f"a {self.data_type.name} port has no frames to loan")
         element = np.dtype(dtype)
         codec.element_code(element)
         count = int(np.prod(shape, dtype=np.int64))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import select
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,8 @@ BATCH = 64
 
 _WAIT_LIMIT_USEC = 250_000
 _DRAIN_WAIT_USEC = 100_000
+_SHORT_REST_NS = 100_000_000
+"""Shorter waits after the stop need no message to the engine."""
 
 
 class ModuleHost(Reporting):
@@ -71,6 +74,7 @@ class ModuleHost(Reporting):
             work_dir=Path(spec.work_dir),
             recording_dir=Path(spec.recording_dir) if spec.recording_dir else None,
             debug=spec.debug,
+            compat=spec.compat,
             time_created=datetime.fromisoformat(spec.time_created) if spec.time_created else None,
         )
         self.datasets: list[Dataset | Group] = []
@@ -87,6 +91,8 @@ class ModuleHost(Reporting):
         self._control_poll.register(channel.fileno(), select.POLLIN)
         self._pipes: dict[int, WorkerInput] = {}
         self._more_waits = False
+        self._finishing = False
+        """Whether the module's stop() was called."""
         self._timers = Timers(self.log.warning)
         self._waiting: ServiceLoop | None = None
         self.handler_times = HandlerTimes()
@@ -195,6 +201,27 @@ class ModuleHost(Reporting):
         else:
             self._refuse_endless_wait()
             self.handler_times.wait(self._serve_until_stop)
+
+    def serve_for(self, duration_usec: int, step_usec: int) -> None:
+        """Dispatch items and control messages for this whole time, in every phase.
+
+        The engine is told of a wait that lasts on after the stop, and gives the module that time;
+        not of one that begins between the stop and `stop()`: a loop of them would never end.
+        It ends early when the engine has gone, or gives up the wait for this module.
+
+        Args:
+            duration_usec: The time in µs.
+            step_usec: Longest single wait in µs.
+        """
+        end_ns = time.monotonic_ns() + duration_usec * 1000
+        rest_noted = self.stop_asked and not self._finishing
+        while (left_ns := end_ns - time.monotonic_ns()) > 0:
+            if self.engine_lost or self.given_up:
+                return
+            if self.stop_asked and not rest_noted and left_ns > _SHORT_REST_NS:
+                rest_noted = True
+                self._try_send(control.Rests(left_ns / 1e9))
+            self.serve(min(-(-left_ns // 1000), step_usec))
 
     def _refuse_endless_wait(self) -> None:
         if not self.started and not self.stop_asked and not self.failed:
@@ -326,6 +353,7 @@ class ModuleHost(Reporting):
 
     def note_finish(self) -> None:
         """Record in the journal that the module's stop() follows."""
+        self._finishing = True
         self.journal.note_finish()
 
     def drain(self, ports: list[WorkerInput]) -> None:

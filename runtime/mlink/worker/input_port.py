@@ -11,6 +11,7 @@ from mlink.control import InputCount
 from mlink.errors import StreamError
 from mlink.metadata import Metadata
 from mlink.module import PortSpec
+from mlink.transport.conversion import Convert, conversion
 from mlink.transport.plan import StreamPlan
 from mlink.transport.reader import StreamReader
 from mlink.transport.records import RecordReader
@@ -53,6 +54,8 @@ class WorkerInput:
         self.timed: Callable[[Callable[[Any], object], Any], object] | None = None
         """Called with the handler and an item, to call it and take its time."""
         self._reader: StreamReader | RecordReader | None = None
+        self._convert: Convert | None = None
+        """Converts the stream's items to the input's type; None if they are of that type."""
         self._lossless = False
         self._end_count: int | None = None
         self._throttle_usec = 0
@@ -122,8 +125,11 @@ class WorkerInput:
             records: The pipe that brings slot numbers.
             returned: The pipe that takes them back.
         """
+        source = DataType[plan.data_type]
+        if source is not self.data_type:
+            self._convert = conversion(source, self.data_type)
         self._reader = StreamReader(
-            self.data_type,
+            source,
             records,
             returned,
             memory,
@@ -163,7 +169,8 @@ class WorkerInput:
         if self.note is not None:
             self.note(pulled.seq, pulled.payload, pulled.item)
         if self._allowed(now_usec):
-            self.on_item(pulled.item)
+            item = pulled.item
+            self.on_item(item if self._convert is None else self._convert(item))
 
     @property
     def end_known(self) -> bool:
@@ -228,6 +235,8 @@ class WorkerInput:
                     continue
             if self.before is not None:
                 self.before()
+            if self._convert is not None:
+                item = self._convert(item)
             if self.timed is None:
                 self.on_item(item)
             else:

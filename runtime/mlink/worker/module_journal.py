@@ -54,8 +54,8 @@ class ModuleJournal:
         """
         header = Header(
             module,
-            tuple(Port(p.id, p.data_type.value, sources.get(p.id, "")) for p in inputs.values()),
-            tuple(Port(p.id, p.data_type.value) for p in outputs.values()),
+            tuple(Port(p.id, p.data_type.name, sources.get(p.id, "")) for p in inputs.values()),
+            tuple(Port(p.id, p.data_type.name) for p in outputs.values()),
         )
         path = dataset.path_for_basename(f"{dataset.name}{JOURNAL_SUFFIX}")
         self._dataset = dataset

@@ -140,7 +140,7 @@ class WorkerOutput:
         """
         writer = self._open_writer()
         if not isinstance(writer, StreamWriter):
-            raise StreamError(f"'{self.id}' of {self.data_type.value} has no frames to loan")
+            raise StreamError(f"'{self.id}' of {self.data_type.name} has no frames to loan")
         return writer.loan_frame(shape, dtype)
 
     def note_lost(self, count: int) -> None:

@@ -158,8 +158,8 @@ class StandaloneBackend:
     def _check(self, port: WorkerInput | WorkerOutput, data_type: DataType, key: str) -> None:
         if port.data_type is not data_type:
             raise SyntalosPyError(
-                f"port '{port.id}' is registered as {data_type.value}, but the bench declares it "
-                f"as {port.data_type.value}: correct {key} of [modules.{self._host.name}]"
+                f"port '{port.id}' is registered as {data_type.name}, but the bench declares it "
+                f"as {port.data_type.name}: correct {key} of [modules.{self._host.name}]"
             )
 
     def signal_idle(self) -> None:

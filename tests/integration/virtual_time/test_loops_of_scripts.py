@@ -93,14 +93,17 @@ def test_a_script_that_waits_on_after_the_stop_is_interrupted_at_the_same_place(
     (tmp_path / "loop.py").write_text(WAITS.format(condition="True", wait=wait))
     done = run(tmp_path, "--for", "1", "--no-record")
     assert done.returncode == 1
-    assert "it went on after the stop, and 10,000 waits have returned at once" in done.stdout
+    assert "it went on after the stop, for 10,000 waits" in done.stdout
     assert "Loops must ask `syl.is_running()`" in done.stdout
     count, time_usec = re.findall(r"count (\d+) (\d+)", done.stdout)[0]
     before = {"syl.wait(10)": 100, "syl.wait_sec(1)": 1, "syl.await_data(1000)": 1000}[wait]
     assert int(count) - before in (10_000, 10_001)
-    assert time_usec == "1000000"
+    step_usec = {"syl.wait(10)": 10_000, "syl.wait_sec(1)": 1_000_000, "syl.await_data(1000)": 0}[
+        wait
+    ]
+    assert int(time_usec) in {1_000_000 + waits * step_usec for waits in (10_000, 10_001)}
 
 
 def test_a_script_without_a_loop_may_wait_often_after_the_stop(tmp_path):
     script = WAITS.format(condition="count < 5_000", wait="syl.wait(10)")
-    assert counted(tmp_path, script) == (5_000, 1_000_000)
+    assert counted(tmp_path, script) == (5_000, 50_000_000)

@@ -413,7 +413,7 @@ CASES = {
     "a stream of the wrong type": (
         ('rows = "loop.table-out"', 'rows = "cam.video"'),
         "[modules.events] inputs.rows: 'cam.video' sends Frame, but 'events.rows' accepts TableRow",
-        "Outputs that send TableRow: loop.table-out.",
+        "Outputs that fit: loop.table-out.",
     ),
     "an input that is connected twice": (
         ('rows = "loop.table-out"', 'rows = ["loop.table-out", "loop.table-out"]'),

@@ -306,4 +306,4 @@ def test_signal_blocks_have_a_long_queue_of_small_items():
     plan, queues = plan_stream(DataType.FloatSignalBlock, {}, [edge("a"), edge("b", 5)])
     assert queues == {edge("a"): SIGNAL_QUEUE_ITEMS, edge("b", 5): 5}
     assert (plan.queues, plan.max_borrowed) == ((SIGNAL_QUEUE_ITEMS, 5), 4)
-    assert plan.data_type == DataType.FloatSignalBlock.value
+    assert plan.data_type == DataType.FloatSignalBlock.name

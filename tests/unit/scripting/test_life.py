@@ -126,11 +126,8 @@ class TestRun:
             "while syl.is_running(): syl.await_data()",
             "while syl.is_running(): syl.await_data(1000)",
             "while syl.is_running(): syl.await_data(0)",
-            "while syl.is_running(): syl.wait(7)",
-            "while syl.is_running(): syl.wait_sec(1)",
             "while syl.is_running(): pass",
             "syl.await_data()",
-            "syl.wait_sec(3600)",
         ],
     )
     def test_loop_ends_at_the_stop(self, make: MakeRunner, body: str) -> None:
@@ -140,6 +137,57 @@ class TestRun:
         assert runner.is_running
         runner.stop()
         assert runner.time_usec == 100_000
+
+    @pytest.mark.parametrize(
+        ("body", "end_usec"),
+        [
+            ("while syl.is_running(): syl.wait(7)", 105_000),
+            ("while syl.is_running(): syl.wait_sec(1)", 1_000_000),
+            ("syl.wait_sec(3600)", 3_600_000_000),
+        ],
+    )
+    def test_a_wait_lasts_its_whole_time_after_the_stop_too(
+        self, make: MakeRunner, body: str, end_usec: int
+    ) -> None:
+        runner = make(with_functions({"run": f"{body}; calls.append('end')"}))
+        runner.start()
+        runner.run_for(100_000)
+        runner.stop()
+        assert runner.time_usec == end_usec
+
+    def test_waits_last_in_prepare_and_stop_with_delayed_calls_in_them(
+        self, make: MakeRunner
+    ) -> None:
+        runner = make(
+            """
+            calls = []
+            def note(what):
+                calls.append((what, syl.time_since_start_usec()))
+            syl.schedule_delayed_call(300, lambda: note("in run"))
+            syl.schedule_delayed_call(50, lambda: note("in prepare"))
+            syl.wait(100)
+            def prepare():
+                syl.wait(100)
+                note("prepared")
+            def run():
+                while syl.is_running():
+                    syl.await_data(1000)
+            def stop():
+                syl.schedule_delayed_call(20, lambda: note("in stop"))
+                syl.wait(300)
+                note("stopped")
+            """
+        )
+        runner.start()
+        runner.run_for(200_000)
+        runner.stop()
+        assert runner.globals["calls"] == [
+            ("in prepare", 0),
+            ("prepared", 0),
+            ("in run", 100_000),
+            ("in stop", 220_000),
+            ("stopped", 500_000),
+        ]
 
     @pytest.mark.parametrize(
         "call", ["await_data()", "await_data(1000)", "wait(10)", "wait_sec(1)"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import syntalos_mlink as syl
@@ -97,6 +98,31 @@ class TestLines:
         line = syl.HwOutputLine(out("commands"), 9, analog=True)
         with pytest.raises(syl.SyntalosPyError, match="analog line: use set_analog_value"):
             getattr(line, call)(1)
+
+    @pytest.mark.parametrize(
+        ("value", "level"),
+        [(0.4, 1), (-1, 1), ("x", 1), (np.int64(2), 1), (0.0, 0), (None, 0), ("", 0), (False, 0)],
+    )
+    def test_a_digital_line_takes_the_truth_of_a_value(
+        self, runner: ScriptRunner, value: object, level: int
+    ) -> None:
+        assert syl.HwOutputLine(out("commands"), 8).set_value(value).value == level
+
+    def test_a_pulse_below_1_ms_is_exact_with_one_warning(
+        self, runner: ScriptRunner, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        line = syl.HwOutputLine(out("commands"), 8)
+        for usec in (250, 500, 2500):
+            line.pulse(usec)
+        assert [command.duration_usec for command in runner.take("commands-out")] == [
+            250,
+            500,
+            2500,
+        ]
+        (warning,) = [record.getMessage() for record in caplog.records]
+        assert (
+            "line 8: this pulse lasts 250 µs; Syntalos makes one below 1 ms last 50 ms" in warning
+        )
 
     def test_analog_calls_on_a_digital_line_are_refused(self, runner: ScriptRunner) -> None:
         line = syl.HwOutputLine(out("commands"), 9)

@@ -6,12 +6,14 @@ A name that is missing, or that takes other arguments, fails here.
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 
 import pytest
 
 import syntalos_mlink as syl
+from tests.support import ROOT
 
 FUNCTIONS = """
 init_link(*, rename_process=False)
@@ -27,6 +29,9 @@ schedule_delayed_call(delay_msec, callable_fn)
 raise_error(message)
 println(text)
 new_line_command(kind, line_id, value=0)
+call_on_show_settings(callable_fn)
+call_on_show_display(callable_fn)
+save_settings(settings)
 new_firmatactl_with_id_name(kind, pin_id, name)
 new_firmatactl_with_id(kind, pin_id)
 new_firmatactl_with_name(kind, name)
@@ -113,9 +118,9 @@ READ_WRITE = {
 DEFAULTS = {
     "MetaSize": {"width": 0, "height": 0},
     "Frame": {"index": 0, "time_usec": 0},
-    "ControlCommand": {"kind": 0, "duration": 0, "command": ""},
+    "ControlCommand": {"kind": syl.ControlCommandKind.UNKNOWN, "duration": 0, "command": ""},
     "LineCommand": {
-        "kind": 0,
+        "kind": syl.LineCommandKind.UNKNOWN,
         "line_id": 0,
         "value": 0,
         "duration_usec": 0,
@@ -124,7 +129,7 @@ DEFAULTS = {
     },
     "LineReading": {"line_id": 0, "value": 0, "time_usec": 0},
     "FirmataControl": {
-        "kind": 0,
+        "kind": syl.FirmataControlKind.UNKNOWN,
         "pin_id": 0,
         "pin_name": "",
         "is_output": False,
@@ -158,6 +163,8 @@ ENUMS = {
         "NONE SHIFT_TIMESTAMPS_FWD SHIFT_TIMESTAMPS_BWD ADJUST_CLOCK WRITE_TSYNCFILE"
     ),
 }
+
+TYPES_2X = ["VectorDouble"]
 
 ALIASES = {"FirmataCommandKind": "FirmataControlKind", "IntSignalBlock": "SignalBlockI32"}
 
@@ -224,6 +231,20 @@ def test_enum_has_its_members(enum_name: str) -> None:
     assert list(getattr(syl, enum_name).__members__) == ENUMS[enum_name].split()
 
 
+@pytest.mark.parametrize("enum_name", ENUMS)
+def test_text_of_a_member_has_its_class(enum_name: str) -> None:
+    for name, member in getattr(syl, enum_name).__members__.items():
+        shown = f"{enum_name}.{member.name}"
+        assert [str(member), f"{member}", "%s" % member] == [shown] * 3, name  # noqa: UP031
+        assert int(member) == member.value
+
+
+@pytest.mark.parametrize("enum_name", ["ControlCommandKind", "LineCommandKind", "DataType"])
+def test_a_member_of_a_kind_is_no_number(enum_name: str) -> None:
+    for member in getattr(syl, enum_name):
+        assert member != int(member)
+
+
 @pytest.mark.parametrize(("name", "other"), ALIASES.items())
 def test_alias(name: str, other: str) -> None:
     assert getattr(syl, name) is getattr(syl, other)
@@ -236,8 +257,14 @@ def test_the_error_is_an_exception_of_its_own() -> None:
 def test_nothing_else_is_public() -> None:
     named = {line.partition("(")[0] for line in FUNCTIONS.split("\n")[1:-1]}
     named |= {line.partition("(")[0].partition(".")[0] for line in METHODS.split("\n")[1:-1]}
-    named |= {*READ_ONLY, *READ_WRITE, *DEFAULTS, *ENUMS, *ALIASES, "SyntalosPyError"}
+    named |= {*READ_ONLY, *READ_WRITE, *DEFAULTS, *ENUMS, *ALIASES, *TYPES_2X, "SyntalosPyError"}
     assert set(syl.__all__) == named
+
+
+@pytest.mark.parametrize("name", syl.__all__)
+def test_every_name_is_in_the_table_for_people_who_come_from_syntalos(name: str) -> None:
+    tables = re.findall(r"^\| (.*?) \|", (ROOT / "docs/syntalos.md").read_text(), re.MULTILINE)
+    assert f"`{name}`" in " ".join(tables)
 
 
 @pytest.mark.parametrize("name", syl.__all__)
@@ -268,7 +295,7 @@ def test_unknown_name_proposes_the_nearest(wrong: str, right: str) -> None:
 
 
 def test_name_unlike_any_other_lists_them_all() -> None:
-    with pytest.raises(AttributeError, match="await_data, get_input_port"):
+    with pytest.raises(AttributeError, match="await_data, call_on_show_display"):
         _ = syl.qqqqq  # type: ignore[attr-defined]
 
 

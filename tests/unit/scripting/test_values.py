@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import cv2
 import numpy as np
 import pytest
 
@@ -26,6 +27,20 @@ class TestMetaSize:
     def test_repr(self) -> None:
         assert repr(syl.MetaSize(640, 480)) == "MetaSize(640, 480)"
 
+    def test_is_used_as_the_tuple_that_it_was_in_2x(self) -> None:
+        size = syl.MetaSize(640, 480)
+        assert (size[0], size[1], size[-1], len(size)) == (640, 480, 480, 2)
+        assert size == (640, 480) == size
+        assert size != (640, 481)
+        assert size < (641, 0)
+        assert (100, 100) <= size  # noqa: SIM300 - the tuple is first here
+        assert size[::-1] == (480, 640)
+        assert {(640, 480): "VGA"}[size] == "VGA"
+        assert np.zeros((10, 10, 3)).shape != size
+        assert cv2.resize(np.zeros((2, 2), np.uint8), size).shape == (480, 640)
+        with pytest.raises(IndexError):
+            size[2]
+
     def test_can_be_changed(self) -> None:
         size = syl.MetaSize()
         size.width = 3
@@ -44,6 +59,16 @@ class TestFrame:
         assert frame.time == timedelta(seconds=1, microseconds=500_001)
         frame.time = timedelta(milliseconds=2)
         assert frame.time_usec == 2000
+
+    def test_time_may_be_set_in_seconds(self) -> None:
+        frame, reading = syl.Frame(), syl.LineReading()
+        frame.time = 1.5  # type: ignore[assignment]  # wider than what it returns
+        reading.time = np.float64(0.25)  # type: ignore[assignment]
+        assert (frame.time_usec, reading.time_usec) == (1_500_000, 250_000)
+        with pytest.raises(TypeError, match="timedelta or a number of seconds, not str"):
+            frame.time = "soon"  # type: ignore[assignment]
+        with pytest.raises(ValueError, match="finite"):
+            frame.time = float("nan")  # type: ignore[assignment]
 
     def test_mat_may_be_any_picture(self) -> None:
         frame = syl.Frame()

@@ -10,8 +10,12 @@ from mlink.lateness import LATE_NS, TOLERANCE_NS, Intervals, Lateness
 from mlink.types import LineCommand, LineCommandKind
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 
-_FIRST_WRITE: Final = int(LineCommandKind.WRITE_DIGITAL)
-_LAST_WRITE: Final = int(LineCommandKind.WRITE_ANALOG_PULSE)
+_WRITES: Final = (
+    LineCommandKind.WRITE_DIGITAL,
+    LineCommandKind.WRITE_ANALOG,
+    LineCommandKind.WRITE_DIGITAL_PULSE,
+    LineCommandKind.WRITE_ANALOG_PULSE,
+)
 
 
 class Punctuality:
@@ -46,7 +50,7 @@ class Punctuality:
         """
         late_ns = sent_ns - asked_ns
         self._sent.note(late_ns)
-        if _FIRST_WRITE <= command.kind <= _LAST_WRITE:
+        if command.kind in _WRITES:
             line = command.line_id
             last = self._last.get(line)
             self._last[line] = asked_ns, late_ns

@@ -4,7 +4,8 @@ A worker's time to finish begins when all its sources have ended their streams (
 inputs count once its own streams have ended). Whatever it does restarts that time, so a slow
 subscriber drains its queue; a line in the log has what is left. A worker that is blocked on its
 disk, or gets no processor, has up to two minutes. One that handles a single item has four times the
-usual time for it. Only a worker without progress is ended.
+usual time for it. A wait of a script (`syl.wait`) that goes on after the stop lasts its time, up to
+two minutes. Only a worker without progress is ended.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class StopLadder:
         self._disk_logged: set[str] = set()
         self._starved_s: dict[str, float] = {}
         """Worker → time without a processor at the last look, in s since its process began."""
+        self._rest_since: dict[str, float] = {}
+        """Worker → since when its script waits after the stop (time.monotonic)."""
         self._in_item: set[str] = set()
         """Workers that have had more time for the item that they handle."""
         self._excused_s: dict[str, float] = {}
@@ -97,7 +100,7 @@ class StopLadder:
                 worker.allow(self._patience_s(worker))
                 self._show_drain(worker)
                 continue
-            if self._is_at_the_disk(worker):
+            if self._rests(worker) or self._is_at_the_disk(worker):
                 worker.allow(self._grace_s)
                 continue
             self._excuse_starved(worker)
@@ -177,6 +180,19 @@ class StopLadder:
             drain = self._drains[worker.name] = Drain(worker, self._edges, self._workers)
         if text := drain.line():
             self._log(worker, text)
+
+    def _rests(self, worker: WorkerHandle) -> bool:
+        """Whether a wait of the worker's script goes on, which may last as long as the disk may."""
+        left_s = worker.rests_until - monotonic()
+        if worker.rung or left_s <= 0:
+            return False
+        limit_s = self._patience * self._grace_s
+        if worker.name not in self._rest_since:
+            self._rest_since[worker.name] = monotonic()
+            if left_s > self._grace_s:
+                text = f"its script waits {min(left_s, limit_s):.0f} s more, as it asked to"
+                self._log(worker, f"{text}; a second Ctrl-C gives up")
+        return monotonic() - self._rest_since[worker.name] < limit_s
 
     def _is_at_the_disk(self, worker: WorkerHandle) -> bool:
         if worker.rung or not worker.pid:

@@ -80,7 +80,7 @@ class DataWriterModule(Module[SettingsT]):
         if self._dataset is not None:
             self._dataset.set_attribute("source_module", self.source)
             note_subscription(
-                self._dataset, self.context.name, self.port.id, self.port.data_type.value
+                self._dataset, self.context.name, self.port.id, self.port.data_type.name
             )
             keep_stream_metadata(self._dataset, self.port.metadata)
             self._dataset.save()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -60,12 +61,19 @@ class ScriptModule(Module[ScriptSettings]):
         sys.modules["__main__"] = main
         self._globals = main.__dict__
         exec(compile(text, str(self._path), "exec"), self._globals)  # noqa: S102 - the purpose of the module
+        if self._settings_file.is_file():
+            self._call("set_settings", self._settings_file.read_bytes())
         result = self._call("prepare")
         if result is not None and not result:
             raise ScriptError(
                 f"{self._path}: prepare() returned {result!r}: the script refuses to run",
                 remedy="See its messages above; return True or None to continue.",
             )
+
+    @property
+    def _settings_file(self) -> Path:
+        name = self.settings.settings_file or f"{self.context.name}.settings"
+        return self.context.run_info.bench_dir / name
 
     @property
     def globals(self) -> dict[str, Any]:
@@ -110,8 +118,15 @@ class ScriptModule(Module[ScriptSettings]):
                 self._link.end()
 
     def close(self) -> None:
-        """Remove the link."""
+        """Save the script's settings, if it asked for that, and remove the link.
+
+        A replay does not change those of the lab.
+        """
+        link, self._link = self._link, None
         set_link(None)
+        is_replay = self.context.run_info.time_created is not None
+        if link is not None and link.saved_settings is not None and not is_replay:
+            self._settings_file.write_bytes(link.saved_settings)
 
     def explain(self, error: BaseException, phase: str) -> BaseException:
         """Return the error with the lines of the user's script instead of ours.
@@ -135,15 +150,15 @@ class ScriptModule(Module[ScriptSettings]):
             f"{_listed('ports_out', self.settings.ports_out)}."
         )
 
-    def _call(self, name: str) -> object:
+    def _call(self, name: str, *settings: bytes) -> object:
         function = self._globals.get(name)
         if function is None:
             return None
         try:
-            check_function(function, f"'{name}'")
+            check_function(function, f"'{name}'", *("settings" for _ in settings))
         except SyntalosPyError as error:
             raise ScriptError(f"{self._path}: {error}") from error
-        return function()
+        return function(*settings)
 
 
 def _listed(key: str, ports: list[ScriptPort]) -> str:

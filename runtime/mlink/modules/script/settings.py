@@ -49,6 +49,8 @@ class ScriptSettings(CostSettings, kw_only=True):
     """Settings of `pyscript`; the script's path is relative to the bench file."""
 
     script: str
+    settings_file: str = ""
+    """File for what the script gives to `save_settings`; "" is the module's name + `.settings`."""
     ports_in: list[ScriptPort] = []
     ports_out: list[ScriptPort] = []
 

@@ -94,7 +94,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             )
             self._dataset.set_attribute("source_module", self._source)
             note_subscription(
-                self._dataset, self.context.name, self._port.id, self._port.data_type.value
+                self._dataset, self.context.name, self._port.id, self._port.data_type.name
             )
             keep_stream_metadata(self._dataset, self._port.metadata)
             self._dataset.save()

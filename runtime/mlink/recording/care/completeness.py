@@ -9,7 +9,7 @@ from mlink.storage.account import UNLISTED, Delivery, recorded_by
 from mlink.storage.tree import UnitFolder
 from mlink.transport.codec import SIGNAL_BLOCKS
 
-_BLOCKS = {each.value for each in SIGNAL_BLOCKS}
+_BLOCKS = {each.name for each in SIGNAL_BLOCKS}
 
 
 def what_is_missing(

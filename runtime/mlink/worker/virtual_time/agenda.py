@@ -6,6 +6,8 @@ import heapq
 import itertools
 from collections.abc import Callable
 
+from mlink.clock import ManualClock
+
 
 class Agenda:
     """Pending calls; calls that are due at the same µs are made in the order of their requests."""
@@ -25,6 +27,32 @@ class Agenda:
         A time that has passed is due at once.
         """
         heapq.heappush(self._calls, (time_usec, next(self._numbers), call))
+
+    def pass_at(self, now_usec: int, duration_usec: int) -> None:
+        """Make the calls that are due within a time in which the clock stands still.
+
+        The others come nearer by that time.
+
+        Args:
+            now_usec: What the clock shows.
+            duration_usec: The time.
+        """
+        left_usec = duration_usec
+        while self._calls and (step_usec := max(0, self._calls[0][0] - now_usec)) <= left_usec:
+            self._come_nearer(step_usec)
+            left_usec -= step_usec
+            self.run_due(now_usec)
+        self._come_nearer(left_usec)
+
+    def _come_nearer(self, by_usec: int) -> None:
+        self._calls = [(due_usec - by_usec, number, call) for due_usec, number, call in self._calls]
+
+    def pass_until(self, clock: ManualClock, end_usec: int) -> None:
+        """Move a clock forward, and make the calls that are due meanwhile at their times."""
+        while (due_usec := self.next_usec) is not None and due_usec <= end_usec:
+            clock.time_usec = max(clock.time_usec, due_usec)
+            self.run_due(clock.time_usec)
+        clock.time_usec = max(clock.time_usec, end_usec)
 
     def run_due(self, now_usec: int) -> bool:
         """Make the calls that are due; return whether there was any.

@@ -166,6 +166,22 @@ class VirtualHost(ModuleHost):
         while not self.stop_asked and not self.failed:
             self._step(None)
 
+    def serve_for(self, duration_usec: int, step_usec: int) -> None:
+        """Dispatch items for this whole virtual time.
+
+        Before the start and after the stop no module has turns: time passes for this one alone.
+        """
+        end_usec = self._time.time_usec + duration_usec
+        while self.started and not self.stop_asked and not self.failed:
+            if (left_usec := end_usec - self._time.time_usec) <= 0:
+                return
+            self.serve(min(left_usec, step_usec))
+        self.serve_control()
+        if self.started:
+            self._agenda.pass_until(self._time, end_usec)
+        else:
+            self._agenda.pass_at(self._time.time_usec, duration_usec)
+
     def call_later(
         self,
         delay_usec: int,

@@ -97,7 +97,7 @@ class Tape:
             port = by_id.get(known.id)
             if (
                 port is not None
-                and port.data_type.value == known.data_type
+                and port.data_type.name == known.data_type
                 and sources.get(port.id) == known.source
             ):
                 taped[number] = port

@@ -79,7 +79,7 @@ def test_signal_blocks_come_back_in_the_blocks_that_they_were(tmp_path, writer, 
         "zarr": (zarrwriter, ZarrWriterSettings(input_type=name)),
     }[writer]
     dataset = recorded(tmp_path, module_type, settings, blocks, time_unit="microseconds")
-    times, items = fed(dataset, DataType(name))
+    times, items = fed(dataset, DataType[name])
     assert times == [int(block.timestamps[-1]) for block in blocks]
     assert [type(item) for item in items] == [kind] * len(blocks)
     for sent, back in zip(blocks, items, strict=True):
