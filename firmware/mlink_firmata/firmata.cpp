@@ -13,7 +13,6 @@
 #include "safe_state.h"
 #include "scheduler.h"
 #include "servo.h"
-#include "stepper.h"
 
 namespace firmata {
 
@@ -28,7 +27,6 @@ void reset() {
   heard();
   reflexes::reset();
   counters::reset();
-  stepper::reset();
   analog::reset();
   i2c::reset();
   pins::reset();

@@ -13,8 +13,7 @@
 #include "pins.h"
 #include "pwm.h"
 #include "safe_state.h"
-#include "safe_state.h"
-#include "stepper.h"
+#include "scheduler.h"
 #include "time_base.h"
 
 static constexpr uint8_t kMostBytes = 32;  // per turn of the loop, so that reports are sent, too
@@ -56,7 +55,6 @@ int main() {
     analog::run();
     analog::send_blocks();
     counters::send();
-    stepper::send();
     safe_state::run();
     baud::run();
 #if BOARD_CAN_SLEEP

@@ -28,7 +28,8 @@ class BoardKind(NamedTuple):
     analog_pins: tuple[int, ...]
     """Numbers of the pins A0, A1, …"""
     serial_pins: tuple[int, ...] = ()
-    """Receive and transmit of the serial line to the host; nothing else may be wired to them."""
+    """Receive and transmit of the serial line to the host; nothing else may be wired to them. None
+    where the processor has a USB of its own."""
     i2c_pins: tuple[int, int] = (18, 19)
     """SDA and SCL."""
 
@@ -113,7 +114,26 @@ MEGA: Final = BoardKind(
     (0, 1),
     (20, 21),
 )
-KINDS: Final = {kind.name: kind for kind in (UNO, NANO, MEGA)}
+LEONARDO: Final = BoardKind(
+    "leonardo",
+    "a Leonardo",
+    "atmega32u4",
+    32 << 10,
+    (0x100, 0xB00),
+    _bits("D", 2, 3, 1, 0, 4)
+    + _bits("C", 6)
+    + _bits("D", 7)
+    + _bits("E", 6)
+    + _bits("B", 4, 5, 6, 7)
+    + _bits("D", 6)
+    + _bits("C", 7)
+    + _bits("B", 3, 1, 2, 0)
+    + _bits("F", 7, 6, 5, 4, 1, 0),
+    (*range(18, 24), 4, 6, 8, 9, 10, 12),  # A6 to A11 are other names of these
+    (),
+    (2, 3),
+)
+KINDS: Final = {kind.name: kind for kind in (UNO, NANO, MEGA, LEONARDO)}
 """All kinds of boards by name."""
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
-from mlink_hil.uno import USER_PINS
+from mlink_hil.board_kinds import KINDS
 
 MAX_PRESSES_HZ = 200
 MAX_HISTOGRAM_BINS = 1000
@@ -32,9 +32,9 @@ class VirtualButtonSettings(ModuleSettings, kw_only=True):
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
         """Find what can be seen to be wrong before a run."""
         problems = [
-            f"{key}: pin {pin} cannot be used (valid: 2 to 19; 0 and 1 are the serial line)"
+            f"{key}: no board has a pin {pin} (an Uno: 2 to 19; 0 and 1 are the serial line)"
             for key, pin in (("line", self.line), ("answer_line", self.answer_line))
-            if pin is not None and pin not in USER_PINS
+            if pin is not None and not any(pin in kind.user_pins for kind in KINDS.values())
         ]
         if self.answer_line == self.line:
             problems.append("answer_line: must not be the button's own line")

@@ -19,7 +19,7 @@ from mlink_hil.wiring.together import open_wired, simulate
 
 
 class VirtualDevices:
-    """`virtual:uno`, `virtual:nano`, `virtual:mega` and `virtual:scene`; options follow as a query.
+    """`virtual:uno`, `nano`, `mega`, `leonardo`, and `virtual:scene`; options follow as a query.
 
     Options of a board, joined by `&`: `firmware=mlink`, `firmware=standard` (StandardFirmata, on
     an Uno) or `firmware=path.hex`; on an Uno

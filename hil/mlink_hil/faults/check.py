@@ -12,7 +12,8 @@ from mlink.bench.file import Places, Problem, Problems, convert, shown
 from mlink.catalog import proposal
 from mlink.module import Category
 from mlink.types import DataType
-from mlink_hil.faults.kinds import KINDS, Fault, Scheduled, SkewClock
+from mlink_hil.board_kinds import UNO, kind_of
+from mlink_hil.faults.kinds import KINDS, Fault, Scheduled, SkewClock, StuckLine
 
 _LATEST_SEC = 1e7
 _SETTINGS = "docs/hil.md lists the faults with their settings."
@@ -120,6 +121,10 @@ def wrong_target(fault: Fault, bench: Bench, where: str = "") -> Problem | None:
     if not spec.startswith("virtual:"):
         what = f"target: '{fault.target}' is {spec}, but '{fault.kind}' needs a virtual device"
         return Problem(where, what, "Real hardware can have: stall, kill, slow-disk.")
+    kind = kind_of(spec) or UNO
+    if isinstance(fault, StuckLine) and fault.line not in kind.user_pins:
+        what = f"line: {kind.title} has no line {fault.line} to hold (valid: {kind.valid_pins})"
+        return Problem(where, what, "Analog inputs by their pin number.")
     return None
 
 

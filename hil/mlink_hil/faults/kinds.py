@@ -16,7 +16,6 @@ from typing import ClassVar, Literal, TypeAlias, get_args
 import msgspec
 
 MAX_SKEW_PPM = 100_000
-_LINES = range(2, 20)
 _FASTEST_DISK = 1e12
 
 
@@ -115,17 +114,13 @@ class LineNoise(Fault, frozen=True):
 class StuckLine(Fault, frozen=True):
     """Hold a line of a board at ground or at 5 V, whatever is wired to it.
 
-    `line` is 2 to 19 (14 is A0); `level` true is 5 V.
+    `line` is a pin of its board (an Uno has 2 to 19; 14 is A0); `level` true is 5 V.
     """
 
     needs: ClassVar = "board"
 
     line: int
     level: bool
-
-    def problems(self) -> list[str]:
-        """Return the problems of the settings."""
-        return [] if self.line in _LINES else ["line: an Uno has lines 2 to 19 (14 is A0)"]
 
 
 class SkewClock(Fault, frozen=True):

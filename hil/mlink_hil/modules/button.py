@@ -15,6 +15,7 @@ from mlink.errors import DeviceError, MlinkError
 from mlink.module import Module, ModuleContext
 from mlink.types import LineReading
 from mlink.waiting import Registration
+from mlink_hil.board_kinds import UNO, kind_of
 from mlink_hil.catalog import VirtualButtonSettings
 from mlink_hil.control.board import Edge, PinReply, VirtualBoard
 from mlink_hil.modules.latency import EdgeMatcher
@@ -45,7 +46,7 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         """Connect to the board and release the button.
 
         Raises:
-            DeviceError: The module's device is not a simulated board.
+            DeviceError: The module's device is not a simulated board, or has no such pin.
         """
         device = self.context.device
         if device is None or not device.control:
@@ -53,6 +54,13 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
                 "virtual-button needs a simulated board",
                 remedy='Use a device such as uno = "virtual:uno" for this module.',
             )
+        kind = kind_of(device.spec) or UNO
+        for pin in (self.settings.line, self.settings.answer_line):
+            if pin is not None and pin not in kind.user_pins:
+                raise DeviceError(
+                    f"{kind.title} has no pin {pin} for a button or its answer",
+                    remedy=f"Valid: {kind.valid_pins}; analog inputs by their pin number.",
+                )
         self._board = VirtualBoard.connect(device.control)
         self._matcher = EdgeMatcher(self._board.stats().frequency_hz)
         self._board.drive(self.settings.line, self.settings.active_low)

@@ -181,6 +181,10 @@ def _check_lines(
         if isinstance(part, Scene | Board) and described.setdefault(part.device, name) != name:
             what = f"the part '{described[part.device]}' already describes this {part.kind}"
             problems.add(where(name, "device"), what, "Remove one of the two parts.")
+        kind = kinds.get(part.device) if isinstance(part, Board) else None
+        if isinstance(part, Board) and part.adapter != "none" and kind and not kind.serial_pins:
+            what = f"{kind.title} has no adapter: its processor has a USB of its own"
+            problems.add(where(name, "adapter"), what, "Remove it.")
         if isinstance(part, Chip | Model) and name in devices:
             problems.add(where(name), "a device has this name", "Rename the part.")
         if isinstance(part, Chip | Model) and not part.wires and not part.board_key():

@@ -319,7 +319,7 @@ def test_the_fallback_is_reported_in_one_line(tmp_path, monkeypatch, caplog):
     ("spec", "message"),
     [
         ("virtual:unno", "Did you mean 'virtual:uno'?"),
-        ("virtual:esp32-s3-wroom", "Known: virtual:uno, virtual:nano, virtual:mega, virtual:scene"),
+        ("virtual:esp32-s3-wroom", "virtual:nano, virtual:mega, virtual:leonardo, virtual:scene"),
         ("virtual:uno?simulater=protocol", "simulator=protocol"),
         ("virtual:uno?firmware=grbl", "there is no firmware 'grbl'"),
         ("virtual:uno?clock_ppm=fast", "clock_ppm=…"),
@@ -327,6 +327,7 @@ def test_the_fallback_is_reported_in_one_line(tmp_path, monkeypatch, caplog):
         ("virtual:uno?simulator=qemu", "simulator=protocol"),
         ("virtual:mega?simulator=protocol", "for virtual:uno only, not for virtual:mega"),
         ("virtual:mega?firmware=standard", "for virtual:uno only, not for virtual:mega"),
+        ("virtual:leonardo?firmware=standard", "for virtual:uno only, not for virtual:leonardo"),
         ("virtual:nano?firmware=no/such.hex", "there is no firmware 'no/such.hex'"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from mlink_drivers.firmata.wire.protocol import AnalogValue
 from mlink_drivers.firmware.images import firmware_path
-from mlink_hil.board_kinds import KINDS, MEGA, UNO, BoardKind
+from mlink_hil.board_kinds import KINDS, BoardKind
 from mlink_hil.uno import CLOCK_HZ
 from tests.support.boards.firmware_chip import Chip
 
@@ -21,10 +21,13 @@ _PWM_PINS = {
     "uno": (3, 5, 6, 9, 10, 11),
     "nano": (3, 5, 6, 9, 10, 11),
     "mega": (*range(2, 14), 44, 45, 46),
+    "leonardo": (3, 5, 6, 9, 10, 11, 13),
 }
 
 
-@pytest.fixture(params=[UNO, MEGA], ids=lambda kind: kind.name)
+@pytest.fixture(
+    params=[KINDS[name] for name in _PWM_PINS if name != "nano"], ids=lambda kind: kind.name
+)
 def kind(request: pytest.FixtureRequest) -> BoardKind:
     found: BoardKind = request.param
     return found
@@ -106,13 +109,40 @@ def test_a_nano_has_two_more_analog_inputs() -> None:
     assert KINDS["nano"].port_pins[20:] == ("ADC6", "ADC7")
 
 
-def test_the_parts_of_a_mega_are_at_the_addresses_of_its_headers() -> None:
-    """The order of the interrupts as avr-libc has it, where it is installed."""
+_HEADERS = Path("/usr/lib/avr/include/avr")
+
+
+def _header(chip: str) -> str:
+    name = {"atmega328": "iom328p.h", "atmega2560": "iomxx0_1.h", "atmega32u4": "iom32u4.h"}[chip]
+    if not (_HEADERS / name).exists():
+        pytest.skip("avr-libc is not installed")
+    return (_HEADERS / name).read_text()
+
+
+@pytest.mark.parametrize("chip", ["atmega2560", "atmega32u4"])
+def test_interrupts_have_the_numbers_of_the_chips_headers(chip: str) -> None:
     from mlink_hil.sim.boards.avr_chips import vectors_of
 
-    header = Path("/usr/lib/avr/include/avr/iomxx0_1.h")
-    if not header.exists():
-        pytest.skip("avr-libc is not installed")
-    found = dict(re.findall(r"#define (\w+)_vect_num\s+(\d+)", header.read_text()))
-    expected = [name for name in vectors_of("atmega2560") if name != "RESET"]
-    assert [int(found[name]) for name in expected] == list(range(1, 57))
+    found = dict(re.findall(r"#define (\w+)_vect_num\s+(\d+)", _header(chip)))
+    for number, name in enumerate(vectors_of(chip)):
+        if name != "RESET" and not name.startswith("NONE"):
+            assert int(found.get(name, -1)) in (number, -1), name
+    assert set(found) <= set(vectors_of(chip))
+
+
+@pytest.mark.parametrize("chip", ["atmega328", "atmega2560", "atmega32u4"])
+def test_registers_are_at_the_addresses_of_the_chips_headers(chip: str) -> None:
+    from mlink_hil.sim.boards.avr_registers import registers_of
+
+    pattern = r"#\s*define\s+(\w+)\s+_SFR_(IO|MEM)(8|16)\s*\(\s*(0[xX]\w+)\s*\)"
+    known = {
+        (name, size): int(at, 16) + (0x20 if space == "IO" else 0)
+        for name, space, size, at in re.findall(pattern, _header(chip))
+    }
+    single, double = registers_of(chip)
+    own = {(name, "8"): at for name, at in single.items()}
+    own |= {(name, "16"): at for name, at in double.items()}
+    differ = {key: (at, known[key]) for key, at in own.items() if known.get(key, at) != at}
+    unknown = {name for name, size in own if (name, size) not in known}
+    assert not differ
+    assert unknown <= {"RAMPZ", "EIND", "DDRA", "PORTA"}, unknown  # by other macros

@@ -228,6 +228,11 @@ class ChipSession:
         return self.features is not None and self.features.has(feature)
 
     @property
+    def is_usb(self) -> bool:
+        """Whether the line is the processor's own USB, which has no baud rate."""
+        return self.features is not None and not self.features.highest_baud
+
+    @property
     def keeps_time(self) -> bool:
         """Whether the chip's times can be converted."""
         return self.clock is not None and self.clock.is_set

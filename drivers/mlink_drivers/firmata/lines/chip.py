@@ -41,6 +41,7 @@ from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows, Rows
 from mlink_drivers.firmata.link.pace import Pace
 from mlink_drivers.firmata.link.session import Session
+from mlink_drivers.firmata.wire.arrival import USB_RATE
 
 _COUNT: Final = 1 << 16
 """The board's 16-bit counts wrap at this value."""
@@ -175,6 +176,9 @@ class ChipInRun:
             assert features is not None
             if chip.raise_baud(settings.fast_baud_rate, self._session.set_baud_rate):
                 self._session.pace = Pace(features.receive_buffer)
+        if chip.is_usb:
+            chip.baud_rate = USB_RATE
+            self._session.note_wire_rate(USB_RATE)
         self._counts = None
         if not chip.start_clock():
             self._log.warning(
@@ -185,9 +189,9 @@ class ChipInRun:
         clock = chip.clock
         assert clock is not None
         self._log.info(
-            "%s has a clock: %d baud, %+.0f ppm, ± %d µs",
+            "%s has a clock: %s, %+.0f ppm, ± %d µs",
             self._session.description,
-            chip.baud_rate,
+            "USB of its own" if chip.is_usb else f"{chip.baud_rate} baud",
             clock.rate_ppm,
             chip.uncertainty_usec,
         )

@@ -205,6 +205,10 @@ class Session:
             self.transport.set_baud_rate(baud_rate)
             self._arrivals = ArrivalTimes(baud_rate)
 
+    def note_wire_rate(self, bits_per_sec: int) -> None:
+        """Compute arrival times by the rate of the wire, which over USB is not the port's."""
+        self._arrivals = ArrivalTimes(bits_per_sec)
+
     def drop(self, error: DeviceError) -> None:
         """Treat the board as lost, because it has restarted; it can be connected again."""
         self._lose(error)

@@ -12,6 +12,8 @@ from typing import Final
 
 BITS_PER_BYTE: Final = 10
 """8N1: one start bit, eight data bits, one stop bit."""
+USB_RATE: Final = 12_000_000
+"""Bits per second of full-speed USB, whatever baud rate its port is set to."""
 FIRMWARE_LOOP_USEC: Final = 1000
 """StandardFirmata polls its digital inputs once per loop; a loop takes up to about 1 ms."""
 

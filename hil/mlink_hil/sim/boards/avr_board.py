@@ -7,7 +7,6 @@ runtime nor a driver imports this file.
 from __future__ import annotations
 
 import tempfile
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,23 @@ import yasimavr.lib.core as core
 
 from mlink.errors import DeviceError
 from mlink_hil.board_kinds import UNO, BoardKind
-from mlink_hil.sim.boards.avr_chips import ADC_PINS, load_chip
+from mlink_hil.sim.boards.avr_chips import ADC_PINS, load_chip, vectors_of
+from mlink_hil.sim.boards.avr_fast_timer import FastTimer
 from mlink_hil.sim.boards.avr_parts import I2cClient, Multiplexer, TimerOutputs, TwiLines
 from mlink_hil.sim.boards.avr_probe import AvrProbe
+from mlink_hil.sim.boards.avr_uart import UartLine
+from mlink_hil.sim.boards.avr_usb_host import UsbLine
 from mlink_hil.sim.boards.board import Board, BoardCrashed, Output, PinState
 from mlink_hil.sim.boards.elf import make_elf, read_firmware
 from mlink_hil.sim.boards.i2c import I2cEnd
 from mlink_hil.uno import CLOCK_HZ, SUPPLY_VOLT
 
-_FRAME_BITS = 10  # start, 8 data, stop
-_BAUD = 57_600
 _BOOT_SLICE = CLOCK_HZ // 1000
 _LONGEST_BOOT = 10 * CLOCK_HZ
 _QUIET_AFTER_BOOT = CLOCK_HZ // 50
 """The boot report has ended when nothing was sent for this long (20 ms)."""
 _SLEEPING = core.Device.State.Sleeping
 _DRIVER_ID = "WIRE"
-_RECEIVED_ID = "RECV"
-_UART_DATA = 0xA6
-"""Address of UDR0 as yasimavr counts: 0xC6 of the data sheet less the 32 CPU registers."""
 
 
 class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
@@ -78,32 +75,6 @@ class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
         return controls
 
 
-class _ReceivedByte(core.Peripheral):  # type: ignore[misc]  # untyped base
-    """Returns the received byte when the processor reads the UART's data register.
-
-    A workaround for a fault of yasimavr 0.1.6, which keeps one value for both directions of that
-    register. A byte sent between the arrival of another and its reading is read in place of it, and
-    of two waiting bytes the first is read twice. At 1 Mbaud that affects one byte in ten.
-    """
-
-    def __init__(self, device: Any) -> None:
-        super().__init__(_RECEIVED_ID)
-        self.waiting: deque[int] = deque()
-        self.init(device)
-        self.add_ioreg(_UART_DATA)
-
-    def ioreg_read_handler(self, _address: int, value: int) -> int:
-        """Return the oldest received byte; called when the processor reads the register."""
-        return self.waiting.popleft() if self.waiting else value
-
-    def ioreg_peek_handler(self, _address: int, value: int) -> int:
-        """Return the oldest received byte without removing it, for a debugger."""
-        return self.waiting[0] if self.waiting else value
-
-    def ioreg_write_handler(self, _address: int, _data: Any) -> None:
-        """Do nothing: yasimavr's UART sends what is written."""
-
-
 class AvrBoard(Board):
     """A firmware on a board's simulated processor at 16 MHz.
 
@@ -124,22 +95,19 @@ class AvrBoard(Board):
         core.global_logger().set_level(core.Logger.Level.Silent)
         self._device = load_chip(kind.chip)
         self._device.logger().set_level(core.Logger.Level.Silent)
+        # Erased flash can be read: the core of a Leonardo looks for a bootloader there.
+        self._device.set_option(core.Device.Option.IgnoreBadCpuLPM, True)
         self._loop = core.SimLoop(self._device)
         self._loop.set_fast_mode(True)
         self._next_timer = self._loop.cycle_manager().next_when
         self._cycle = int(self._loop.cycle())
         self.probe = self._probe = AvrProbe(self._device, self._loop, kind)
         self._load(read_firmware(hex_file, largest=kind.flash_bytes))
-        self._wait_to_receive: deque[int] = deque()
-        self._receiving = False
-        self._byte_leaves: int | None = None
-        self._frame_cycles = _FRAME_BITS * CLOCK_HZ // _BAUD
-        self._sending_since = 0
         self._hooks: list[Any] = []  # yasimavr keeps no reference to its hooks
         self._i2c_clients: list[I2cClient] = []
         self._error: BoardCrashed | None = None
         """The model of an I2C device has raised in the midst of the simulation."""
-        self._connect_serial()
+        self._line = self._serial_line()
         self._connect_pins()
 
     def _load(self, image: bytes) -> None:
@@ -158,21 +126,13 @@ class AvrBoard(Board):
         firmware.aref = 1.0
         self._device.load_firmware(firmware)
 
-    def _connect_serial(self) -> None:
-        self._uart = core.IOCTL_UART("0")
-        self._device.find_pin(self.kind.port_pins[0]).set_external_state(
-            "H"
-        )  # an idle line is high
-        _, request = self._device.ctlreq(self._uart, core.CTLREQ_GET_SIGNAL)
-        ids = core.UART.SignalId
-        self._tx_start, self._tx_data = ids.TX_Start, ids.TX_Data
-        self._tx_complete, self._rx_complete = ids.TX_Complete, ids.RX_Complete
-        self._rx_overflow = ids.RX_Overflow
-        self._received = _ReceivedByte(self._device)
-        self._on_wire: deque[int] = deque()
-        hook = core.CallableSignalHook(self._serial_signal)
-        request.data.value(core.Signal).connect(hook)
-        self._hooks.append(hook)
+    def _serial_line(self) -> UartLine | UsbLine:
+        if self.kind.serial_pins:
+            pin = self.kind.port_pins[self.kind.serial_pins[0]]
+            return UartLine(self._device, self._loop, pin, self._byte_left, self._byte_lost)
+        vectors = vectors_of(self.kind.chip)
+        both = (vectors.index("USB_GEN"), vectors.index("USB_COM"))
+        return UsbLine(self._device, self._loop, both, self._byte_left)
 
     def _connect_pins(self) -> None:
         kind = self.kind
@@ -188,37 +148,23 @@ class AvrBoard(Board):
             self._pins[pin].signal().connect(hook, pin)
             self._hooks.append(hook)
         numbers = {name: pin for pin, name in enumerate(kind.port_pins)}
-        self._timers = TimerOutputs(self._device, kind.chip, numbers, self._timer_output)
+        parts: list[Any] = [
+            TimerOutputs(self._device, kind.chip, numbers, self._timer_output),
+        ]
+        if kind.chip == "atmega32u4":
+            parts.append(FastTimer(self._device, self._loop, numbers, self._timer_output))
         if kind.chip in ADC_PINS:
-            self._multiplexer = Multiplexer(self._device, kind.chip)
+            parts.append(Multiplexer(self._device, kind.chip))
+        self._parts = parts  # yasimavr keeps no reference to them
 
     # ------------------------------------------------------------------ callbacks of yasimavr
 
-    def _serial_signal(self, signal: Any, _tag: int) -> None:
-        kind = signal.sigid
-        if kind == self._tx_start:
-            self._sending_since = self._loop.cycle()
-            self._byte_leaves = self._sending_since + self._frame_cycles
-        elif kind == self._tx_data:
-            self.bytes_out += 1
-            self._byte_leaves = None
-            # The firmware sets the baud rate: measure the duration of a byte.
-            self._frame_cycles = self._loop.cycle() - self._sending_since
-            self.on_byte(signal.data.as_uint() & 0xFF)
-        elif kind == self._tx_complete:
-            if not signal.data.as_uint():  # cut off by a reset
-                self._byte_leaves = None
-        elif kind == self._rx_complete:
-            self._receiving = False
-            if self._on_wire:
-                byte = self._on_wire.popleft()
-                if signal.data.as_uint():  # else cut off by a reset
-                    self._received.waiting.append(byte)
-            self._receive_next()
-        elif kind == self._rx_overflow:
-            self.overruns += 1
-            if self._received.waiting:
-                self._received.waiting.pop()  # the byte that begins replaces the last one
+    def _byte_left(self, byte: int) -> None:
+        self.bytes_out += 1
+        self.on_byte(byte)
+
+    def _byte_lost(self) -> None:
+        self.overruns += 1
 
     def _pin_signal(self, signal: Any, pin: int) -> None:
         if signal.sigid == self._digital_change:
@@ -255,11 +201,11 @@ class AvrBoard(Board):
 
     @property
     def next_event(self) -> int | None:
-        """The cycle at which the byte being sent will have left; None when none is.
+        """The cycle at which what is being sent will have left; None when nothing is.
 
         So bytes leave the board when they are due, not at the end of a slice.
         """
-        return self._byte_leaves
+        return self._line.next_event
 
     @property
     def backlog(self) -> int:
@@ -267,7 +213,7 @@ class AvrBoard(Board):
 
         The byte that is on its way counts too.
         """
-        return len(self._wait_to_receive) + self._receiving
+        return self._line.backlog
 
     def run_until(self, cycle: int) -> None:
         """Simulate up to a cycle; BoardCrashed when the processor has stopped.
@@ -308,38 +254,23 @@ class AvrBoard(Board):
     def boot(self) -> None:
         """Run until the firmware has sent its boot report, for ten simulated seconds at most.
 
-        The boot report is over when nothing has been sent for a while.
+        The boot report is over when nothing has been sent for a while. Over USB there is none: what
+        a firmware sends before its port is open is lost.
         """
         last_sent: int | None = None
         end = self.cycle + _LONGEST_BOOT
         while self.cycle < end:
-            sent = self.bytes_out
+            sent, was_open = self.bytes_out, self._line.is_open
             self.run_until(self.cycle + _BOOT_SLICE)
-            if self.bytes_out != sent:
+            if self.bytes_out != sent or self._line.is_open != was_open:
                 last_sent = self.cycle
             elif last_sent is not None and self.cycle - last_sent > _QUIET_AFTER_BOOT:
                 return
 
     def feed(self, data: bytes) -> None:
-        """Send bytes to the board at the serial line's rate.
-
-        A byte is given to the simulated UART when the one before has arrived.
-        """
+        """Send bytes to the board at the serial line's rate."""
         self.bytes_in += len(data)
-        self._wait_to_receive.extend(data)
-        if not self._receiving:
-            self._receive_next()
-
-    def _receive_next(self) -> None:
-        """Give the next byte to the simulated UART, which reports when it has arrived."""
-        if not self._wait_to_receive:
-            return
-        self._receiving = True
-        request = core.ctlreq_data_t()
-        byte = self._wait_to_receive.popleft()
-        self._on_wire.append(byte)
-        request.data = core.vardata_t(bytes((byte,)))
-        self._device.ctlreq(self._uart, core.CTLREQ_USART_BYTES, request)
+        self._line.feed(data)
 
     def drive(self, pin: int, level: bool | None, *, weak: bool = False) -> None:
         """Drive a pin from outside; see Board.drive."""
@@ -385,9 +316,5 @@ class AvrBoard(Board):
 
     def reset(self) -> None:
         """Reset the processor; what drives its pins from outside stays."""
-        self._wait_to_receive.clear()
         self._device.reset(core.Device.ResetFlag.Ext)
-        self._received.waiting.clear()
-        self._on_wire.clear()
-        self._receiving = False
-        self._byte_leaves = None
+        self._line.reset()

@@ -1,8 +1,8 @@
 """Descriptions of the boards' processors for yasimavr; imported by the simulator's programs only.
 
-yasimavr has the ATmega328 but not the 2560, although its core knows all that it needs. It is
-described here by the library's own peripherals at the addresses of the data sheet. What those
-lack is in `avr_parts.py`.
+yasimavr has the ATmega328, but neither the 2560 nor the 32U4, although its core knows all that they
+need. They are described here by the library's own peripherals at the addresses of the data sheets.
+What those lack is in `avr_parts.py` and `avr_usb.py`.
 """
 
 from __future__ import annotations
@@ -47,43 +47,59 @@ _VECTORS = {
         TIMER4_CAPT TIMER4_COMPA TIMER4_COMPB TIMER4_COMPC TIMER4_OVF
         TIMER5_CAPT TIMER5_COMPA TIMER5_COMPB TIMER5_COMPC TIMER5_OVF
         USART2_RX USART2_UDRE USART2_TX USART3_RX USART3_UDRE USART3_TX""",
+    "atmega32u4": """
+        RESET INT0 INT1 INT2 INT3 INT4 INT5 INT6 INT7 PCINT0 USB_GEN USB_COM WDT
+        NONE13 NONE14 NONE15 TIMER1_CAPT TIMER1_COMPA TIMER1_COMPB TIMER1_COMPC TIMER1_OVF
+        TIMER0_COMPA TIMER0_COMPB TIMER0_OVF SPI_STC USART1_RX USART1_UDRE USART1_TX
+        ANALOG_COMP ADC EE_READY TIMER3_CAPT TIMER3_COMPA TIMER3_COMPB TIMER3_COMPC TIMER3_OVF
+        TWI SPM_READY TIMER4_COMPA TIMER4_COMPB TIMER4_COMPD TIMER4_OVF TIMER4_FPF""",
 }
 _PORTS = {
     "atmega2560": {
         "A": 0x20, "B": 0x23, "C": 0x26, "D": 0x29, "E": 0x2C, "F": 0x2F,
         "G": 0x32, "H": 0x100, "J": 0x103, "K": 0x106, "L": 0x109,
     },
+    "atmega32u4": {"B": 0x23, "C": 0x26, "D": 0x29, "E": 0x2C, "F": 0x2F},
 }  # fmt: skip
 _WIDE_TIMERS = {
     "atmega2560": ((1, 0x80), (3, 0x90), (4, 0xA0), (5, 0x120)),
+    "atmega32u4": ((1, 0x80), (3, 0x90)),
 }
 _UARTS = {
     "atmega2560": ((0, 0xC0), (1, 0xC8), (2, 0xD0), (3, 0x130)),
+    "atmega32u4": ((1, 0xC8),),
 }
 _MEMORY = {  # RAM, flash, page of the flash, EEPROM in bytes; signature; last I/O register
     "atmega2560": (8 << 10, 256 << 10, 256, 4096, (0x1E, 0x98, 0x01), 0x1FF),
+    "atmega32u4": (2560, 32 << 10, 128, 1024, (0x1E, 0x95, 0x87), 0xFF),
 }
 _BUSES = {  # SPI: clock, MISO, MOSI, select; TWI: clock, data
     "atmega2560": (("PB1", "PB3", "PB2", "PB0"), ("PD0", "PD1")),
+    "atmega32u4": (("PB1", "PB3", "PB2", "PB0"), ("PD0", "PD1")),
 }
 _UART_PINS = {
     "atmega2560": (
         ("PE1", "PE0", "PE2"), ("PD3", "PD2", "PD5"), ("PH1", "PH0", "PH2"), ("PJ1", "PJ0", "PJ2"),
     ),
+    "atmega32u4": (("PD3", "PD2", "PD5"),),
 }  # fmt: skip
 ADC_PINS = {
     "atmega2560": tuple(f"P{port}{bit}" for port in "FK" for bit in range(8)),
+    "atmega32u4": (
+        "PF0", "PF1", "", "", "PF4", "PF5", "PF6", "PF7", "PD4", "PD6", "PD7", "PB4", "PB5", "PB6",
+    ),
 }  # fmt: skip
 """The pin of each input of the converter; "" where a processor has none."""
 ADC_LINE = "AIN"
 """A pin of the description alone: the input that the converter's multiplexer has chosen."""
 _PIN_CHANGE = {
     "atmega2560": ("B", ("PE0", *(f"PJ{bit}" for bit in range(7))), "K"),
+    "atmega32u4": ("B",),
 }
 
 
 def load_chip(model: str) -> Any:
-    """Return a simulated processor: "atmega328" or "atmega2560"."""
+    """Return a simulated processor: "atmega328", "atmega2560" or "atmega32u4"."""
     if model == "atmega328":
         description = DeviceDescriptor.create_from_model(model)
         description.peripherals["ADC"].config["clk_ps_factors"] = _ADC_FACTORS
@@ -138,7 +154,7 @@ def _describe(model: str) -> dict[str, Any]:
     """Return the description of a processor in the form of the library's YAML files."""
     ram, flash, page, eeprom, signature, last_io = _MEMORY[model]
     vectors = vectors_of(model)
-    wakes = [name for name in vectors if name.startswith(("INT", "PCINT", "WDT", "TWI"))]
+    wakes = [name for name in vectors if name.startswith(("INT", "PCINT", "WDT", "TWI", "USB_GEN"))]
     spi, twi = _BUSES[model]
     uarts = _UARTS[model]
     return {
@@ -214,7 +230,6 @@ def _peripherals(model: str, pages: int) -> dict[str, Any]:
         },
         "SPI": {"file": _INTERFACES, "ctl_id": "SPI0"},
         "TWI": {"file": _INTERFACES, "ctl_id": "TWI0"},
-        "TC2": {"file": _TIMERS, "ctl_id": "TC_2"},
         "ADC": {
             "file": "mega48-88-168-328_analog.yml",
             "ctl_id": "ADC0",
@@ -227,6 +242,8 @@ def _peripherals(model: str, pages: int) -> dict[str, Any]:
         "EXTINT": _external(0, EICRA, _pin_changes(model)),
         "EXTINT2": _external(4, EICRB, []),
     }  # fmt: skip
+    if model == "atmega2560":
+        found["TC2"] = {"file": _TIMERS, "ctl_id": "TC_2"}
     for port, base in _PORTS[model].items():
         found[f"PORT{port}"] = {"class": "PORT", "file": _INTERFACES, "base": base - _IO}
     for number, base in _WIDE_TIMERS[model]:

@@ -17,7 +17,7 @@ from mlink_hil.sim.boards.board import BoardCrashed
 from mlink_hil.sim.boards.i2c import I2cEnd
 
 _ADCSRB = 0x7B - 0x20
-_MUX5 = 0x08
+_MUX5 = {"atmega2560": 0x08, "atmega32u4": 0x20}
 _TWCR = 0xBC - 0x20
 _TWEN = 0x04
 _TIMER_OUTPUTS = {
@@ -30,6 +30,7 @@ _TIMER_OUTPUTS = {
         4: "PH3 PH4 PH5",
         5: "PL3 PL4 PL5",
     },
+    "atmega32u4": {0: "PB7 PD0", 1: "PB5 PB6 PB7", 3: "PC6"},
 }
 """The pins of the outputs A, B and C of each timer."""
 
@@ -80,17 +81,19 @@ class Multiplexer(core.Peripheral):  # type: ignore[misc]  # untyped base
     def __init__(self, device: Any, model: str) -> None:
         super().__init__("AMUX")
         self._line = device.find_pin(ADC_LINE)
-        self._pins = [device.find_pin(name) for name in ADC_PINS[model]]
+        self._pins = [device.find_pin(name or ADC_LINE) for name in ADC_PINS[model]]
+        self._bit = _MUX5[model]
         self._upper = self._latched = False
         _, request = device.ctlreq(core.IOCTL_ADC("0"), core.CTLREQ_GET_SIGNAL)
         self._hook = core.CallableSignalHook(self._signal)
         request.data.value(core.Signal).connect(self._hook)
         self.init(device)
         self.add_ioreg(_ADCSRB)
+        device.attach_peripheral(self)  # for its resets
 
     def ioreg_write_handler(self, _address: int, data: Any) -> None:
         """Note the top bit of the channel."""
-        self._upper = bool(data.value & _MUX5)
+        self._upper = bool(data.value & self._bit)
 
     def reset(self, _flags: int) -> None:
         """Choose one of the first eight inputs, as the processor does at a reset."""
@@ -100,7 +103,8 @@ class Multiplexer(core.Peripheral):  # type: ignore[misc]  # untyped base
         if signal.sigid == core.ADC.SignalId.ConversionStarted:
             self._latched = self._upper
         elif signal.sigid == core.ADC.SignalId.AboutToSample:
-            pin = self._pins[(signal.data.as_uint() & 7) | (8 if self._latched else 0)]
+            chosen = (signal.data.as_uint() & 7) | (8 if self._latched else 0)
+            pin = self._pins[chosen % len(self._pins)]
             self._line.set_external_state("A", pin.voltage())
 
 

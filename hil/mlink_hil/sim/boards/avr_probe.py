@@ -13,7 +13,7 @@ import yasimavr.lib.core as core
 
 from mlink.errors import DeviceError
 from mlink_hil.board_kinds import BoardKind
-from mlink_hil.sim.boards.avr_registers import BYTES, WORDS
+from mlink_hil.sim.boards.avr_registers import registers_of
 
 _State = core.Device.State
 _IO = 0x20
@@ -34,6 +34,7 @@ class AvrProbe:
         self._device = device
         self._loop = loop
         self._probe = core.DeviceDebugProbe()
+        self._bytes, self._words = registers_of(kind.chip)
         self._at_cycle = core.CallableCycleTimer(self._halt_at)
         self._between = core.CallableCycleTimer(self._end_run)
         self._stands = False
@@ -118,8 +119,8 @@ class AvrProbe:
             probe = self._probe
             found = {"PC": probe.read_pc(), "SP": probe.read_sp(), "SREG": probe.read_sreg()}
             found |= {f"R{number}": probe.read_gpreg(number) for number in range(_IO)}
-            found |= {name: self._io(address) for name, address in BYTES.items()}
-            for name, address in WORDS.items():
+            found |= {name: self._io(address) for name, address in self._bytes.items()}
+            for name, address in self._words.items():
                 found[name] = self._io(address) | self._io(address + 1) << 8
         return found
 

@@ -180,14 +180,23 @@ class Requests:
         match request:
             case messages.Reset():
                 self._need_power()
+                if self._has_usb:  # it vanishes with its processor
+                    self._hang_up()
+                    self._port.plug()
                 self._board.reset()
             case messages.Unplug():
                 self._need_power()
-                self._port.unplug()
+                self._hang_up()
                 self._board.reset()
-                self._control.woken.add(NOT_KNOWN)  # in virtual time a module sees the hang-up now
             case messages.Plug():
-                self._port.plug()  # the program then boots the board
+                if not (self._has_usb and self.faults.browned_out):
+                    self._port.plug()  # the program then boots the board
+            case messages.Brownout(on=on):
+                self.faults.carry_out(request)
+                if self._has_usb and on:
+                    self._hang_up()
+                elif self._has_usb:
+                    self._port.plug()
             case messages.Stick(pin=pin):
                 self._check_pin(pin)
                 before = self._board.read(pin).level
@@ -198,6 +207,15 @@ class Requests:
             case _:
                 self.faults.carry_out(request)
         return messages.Reply()
+
+    @property
+    def _has_usb(self) -> bool:
+        """Whether the port is the processor's own, not that of a bridge beside it."""
+        return not self._board.kind.serial_pins
+
+    def _hang_up(self) -> None:
+        self._port.unplug()
+        self._control.woken.add(NOT_KNOWN)  # in virtual time a module sees the hang-up now
 
     @property
     def _probe(self) -> Probe:
@@ -268,7 +286,7 @@ class Requests:
             inputs = kind.analog_pins
             raise DeviceError(
                 f"{kind.title} has no pin {pin} (valid: 0 to {kind.pin_count - 1})",
-                remedy=f"{inputs[0]} to {inputs[-1]} are A0 to A{len(inputs) - 1}.",
+                remedy=f"A0 to A{len(inputs) - 1} are {', '.join(map(str, inputs))}.",
             )
 
     def _check_analog(self, channel: int, volts: float | None) -> int:

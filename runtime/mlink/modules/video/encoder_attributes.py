@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlink.modules.video.codecs import CODECS
 from mlink.modules.video.writer import VideoOptions, VideoWriter
 
 
@@ -11,15 +12,13 @@ def encoder_attributes(writer: VideoWriter, options: VideoOptions) -> dict[str, 
     """Return the attribute `encoder`: the options that were really used."""
     found: dict[str, Any] = {
         "name": writer.encoder_name,
-        "codec": writer.codec.name,
+        "codec": options.codec,
         "pixel_format": writer.pixel_format,
         "lossless": writer.lossless,
         "thread_count": writer.threads,
     }
-    if writer.dropped:
-        found["dropped"] = writer.dropped
     if not writer.lossless:
-        codec = writer.codec
+        codec = CODECS[options.codec]
         if options.constant_bitrate:
             found["target_bitrate_kbps"] = options.bitrate_kbps or codec.bitrate_kbps
         else:
