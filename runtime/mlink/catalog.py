@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, cast
 
 from mlink.devices import DeviceProvider, FoundDevice
@@ -24,6 +25,7 @@ DISCOVERY_GROUP = "mlink.discovery"
 COMPANIONS_GROUP = "mlink.companions"
 LAB_TABLES_GROUP = "mlink.lab_tables"
 BENCH_TABLES_GROUP = "mlink.bench_tables"
+PROJECTS_GROUP = "mlink.projects"
 
 _LONGEST_NAME = 80
 """Longest name that is compared with the known ones; longer names are no typing errors."""
@@ -137,6 +139,21 @@ def _discoverer(entry: EntryPoint) -> Discoverer:
         return cast("Discoverer", loaded)()
 
     return discover
+
+
+def project_reader(suffix: str) -> Callable[[Path, Path], Path] | None:
+    """Return what makes a bench of a project file of another program.
+
+    Args:
+        suffix: Ending of the file's name, without its dot.
+
+    Returns:
+        A function (file, new folder) → bench file; None where nothing reads such files.
+    """
+    for entry in entry_points(group=PROJECTS_GROUP, name=suffix):
+        read: Callable[[Path, Path], Path] = entry.load()
+        return read
+    return None
 
 
 def companion_names() -> list[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlink.catalog import project_reader
 from mlink.cli.options import (
     BenchFile,
     Debug,
@@ -123,6 +125,7 @@ def run(
 
     from mlink.bench import load_bench
 
+    bench = _as_bench(context, bench)
     checked = load_bench(bench, devices=devices, overrides=overrides or (), time=time)
 
     from mlink.cli.live import make_view
@@ -167,6 +170,16 @@ def run(
         view = new_view()
         result = run_once(view)
         _conclude(result, view, json=json, debug=debug)
+
+
+def _as_bench(context: typer.Context, path: Path) -> Path:
+    """Return the bench file; a project of another program is imported into a temporary folder."""
+    read = project_reader(path.suffix.removeprefix("."))
+    if read is None or not path.is_file():
+        return path
+    folder = tempfile.TemporaryDirectory(prefix="mlink-project-")
+    context.call_on_close(folder.cleanup)
+    return read(path, Path(folder.name) / path.stem)
 
 
 def _run_campaign(

@@ -149,7 +149,7 @@ def _to_nwb(recording: Recording, out: Path) -> list[Path]:
                     name=title,
                     data=stream.values,
                     timestamps=stream.times_usec / 1e6,
-                    unit=str(stream.attributes.get("data_unit") or "n.a."),
+                    unit=stream.unit or "n.a.",
                     conversion=float(stream.attributes.get("data_scale", 1.0)),
                     offset=float(stream.attributes.get("data_offset", 0.0)),
                     comments=", ".join(stream.names) or "no channels",

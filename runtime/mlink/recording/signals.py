@@ -80,6 +80,12 @@ class Signals(RecordedStream):
         return self._content[2]
 
     @property
+    def unit(self) -> str:
+        """The unit of the physical values; of several channels their units, with commas."""
+        given = self.attributes.get("data_unit") or ""
+        return ", ".join(map(str, given)) if isinstance(given, list) else str(given)
+
+    @property
     def physical(self) -> NDArray[Any]:
         """The values in the attribute `data_unit`: data_scale × value + data_offset."""
         scale = float(self.attributes.get("data_scale", 1.0))

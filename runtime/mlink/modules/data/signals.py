@@ -27,7 +27,8 @@ class SignalInfo:
 
     names: tuple[str, ...]
     time_unit: str
-    data_unit: str
+    data_unit: str | list[str]
+    """One unit, or that of each channel."""
     sample_rate: float
     """Hz; 0 when it is unknown."""
     scale: float
@@ -75,11 +76,15 @@ def signal_info(metadata: Metadata, block: SignalBlock) -> SignalInfo:
     return SignalInfo(
         names=names or tuple(f"channel-{number + 1}" for number in range(block.cols)),
         time_unit=str(metadata.get("time_unit") or ""),
-        data_unit=str(metadata.get("data_unit") or ""),
+        data_unit=_unit(metadata.get("data_unit")),
         sample_rate=_number(metadata.get("sample_rate"), 0.0),
         scale=_number(metadata.get("data_scale"), 1.0),
         offset=_number(metadata.get("data_offset"), 0.0),
     )
+
+
+def _unit(given: object) -> str | list[str]:
+    return [str(unit) for unit in given] if isinstance(given, list) else str(given or "")
 
 
 def _number(value: object, default: float) -> float:

@@ -116,8 +116,7 @@ def trace_track(
     row = canvas(_TRACE_HEIGHT)
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    unit = str(stream.attributes.get("data_unit", ""))
-    label(row, name, f"{low:.4g} to {high:.4g} {unit}".strip(), _rate(times), _lost(stream))
+    label(row, name, f"{low:.4g} to {high:.4g} {stream.unit}".strip(), _rate(times), _lost(stream))
     base = _TRACE_HEIGHT - 10
     for x, bottom, top, _ in _columns(times, values, scale, low, high, base - 8):
         row[base - top - 1 : base - bottom + 1, x] = TRACE

@@ -1,0 +1,1 @@
+"""Import of Syntalos project files (`.syct`), which become bench folders."""

@@ -1,0 +1,286 @@
+"""Projects of Syntalos 2.x and 3.x become benches; hostile files are refused in words."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import subprocess
+import sys
+import tarfile
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+import mlink
+from mlink.bench import load_bench
+from mlink.errors import BenchError, MlinkError, StorageError
+from mlink_hil.syct import archive
+from mlink_hil.syct.folder import import_project
+
+SCRIPT_2X = """import syntalos_mlink as syl
+rows = syl.get_output_port("rows")
+pins = syl.get_output_port("pins")
+def prepare():
+    rows.set_metadata_value("table_header", ["Event"])
+    return True
+def start():
+    pins.firmata_register_digital_pin(8, "led", is_output=True)
+    rows.submit(["started"])
+"""
+
+Part = tuple[str, dict[str, Any], dict[str, Any], bytes]
+
+
+def info(id: str, name: str, **more: Any) -> dict[str, Any]:
+    return {"id": id, "name": name, **more}
+
+
+def project(path: Path, parts: list[Part], *, new_names: bool = False, **main: Any) -> Path:
+    """Write a project file of these modules: (type, info.toml, settings, extra data)."""
+    with tarfile.open(path, "w") as tar:
+        add(
+            tar, "main.toml", tomli_w.dumps({"version_format": "1", "version_app": "3.1.1", **main})
+        )
+        for number, (id, about, settings, data) in enumerate(parts):
+            folder = f"{number:03d}-{id}" if new_names else str(number)
+            add(tar, f"{folder}/info.toml", tomli_w.dumps(about))
+            if settings:
+                add(tar, f"{folder}/{id}.toml", tomli_w.dumps(settings))
+            if data:
+                add(tar, f"{folder}/{id}.dat", data)
+    return path
+
+
+def add(tar: tarfile.TarFile, name: str, content: str | bytes) -> None:
+    data = content.encode() if isinstance(content, str) else content
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+def led_project(path: Path, *, new_names: bool = False) -> Path:
+    ports = {
+        "ports_in": [{"id": "readings", "title": "R", "data_type": "FirmataData"}],
+        "ports_out": [
+            {"id": "rows", "title": "Rows", "data_type": "TableRow"},
+            {"id": "pins", "title": "Pins", "data_type": "FirmataControl"},
+        ],
+    }
+    rows = {"rows": ["My Script", "rows"]}
+    frames = {"frames-in": ["Käfig: Kamera+1", "video"]}
+    about_script = info("pyscript", "My Script", subscriptions={"readings": ["Arduino", "fmdata"]})
+    parts: list[Part] = [
+        ("pyscript", about_script, ports, SCRIPT_2X.encode()),
+        (
+            "firmata-io",
+            info("firmata-io", "Arduino", subscriptions={"fmctl": ["My Script", "pins"]}),
+            {"serial_port": "/dev/ttyACM0"},
+            b"",
+        ),
+        ("table", info("table", "my-script", subscriptions=rows), {}, b""),
+        (
+            "camera-generic",
+            info("camera-generic", "Käfig: Kamera+1", stop_on_failure=False),
+            {"camera": 2, "capture_format": "Motion-JPEG", "width": 640, "height": 480,
+             "fps": 25.0, "exposure": 12.0},
+            b"",
+        ),
+        (
+            "videorecorder",
+            info("videorecorder", "Video", subscriptions=frames),
+            {"video_codec": 5, "video_container": 1, "lossless": False, "mode": "constant-quality",
+             "quality": 21, "bitrate_kbps": 8000, "slices_enabled": 0, "slices_interval": 0,
+             "vaapi_enabled": True, "video_name_from_source": True},
+            b"",
+        ),
+        ("table", info("table", "Off", enabled=False, subscriptions=rows), {}, b""),
+        (
+            "plot-timeseries",
+            info("plot-timeseries", "Plot", subscriptions={"f32sig-in": ["My Script", "x"]}),
+            {}, b"",
+        ),
+        ("example-py", info("example-py", "Py"), {}, b'{"prefix": "SyTest"}'),
+    ]  # fmt: skip
+    return project(
+        path, parts, new_names=new_names, experiment_id="LED Test",
+        interval_run={"count": 3, "duration_min": 2.0, "delay_min": 1.0},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("new_names", [False, True])
+def test_a_project_becomes_a_bench_with_its_scripts_and_devices(
+    tmp_path: Path, new_names: bool
+) -> None:
+    made = import_project(led_project(tmp_path / "led.syct", new_names=new_names), tmp_path / "b")
+    assert made.problems == []
+    bench = load_bench(made.folder)
+    assert bench.name == "led-test"
+    assert list(bench.modules) == ["my-script", "arduino", "my-script-2", "kafig-kamera-1", "video"]
+    assert (made.folder / "my-script.py").read_text() == SCRIPT_2X
+    table = tomllib.loads((made.folder / "bench.toml").read_text())
+    assert table["devices"] == {"arduino": "/dev/ttyACM0", "kafig-kamera-1": "/dev/video2"}
+    assert table["modules"]["my-script"]["ports_in"][0]["data_type"] == "FirmataData"
+    assert table["modules"]["my-script-2"]["inputs"] == {"rows": "my-script.rows"}
+    video = table["modules"]["video"]
+    assert (video["video_codec"], video["mode"], video["quality"]) == (
+        "h264",
+        "constant-quality",
+        21,
+    )
+    assert "slices_interval" not in video
+    assert table["modules"]["kafig-kamera-1"]["pixel_format"] == "MJPG"
+
+
+def test_what_is_left_out_and_what_differs_is_named(tmp_path: Path) -> None:
+    made = import_project(led_project(tmp_path / "led.syct"), tmp_path / "b")
+    left_out, notes = "\n".join(made.left_out), "\n".join(made.notes)
+    assert "'Off' (table) is switched off in the project" in left_out
+    assert "'Plot' (plot-timeseries): mlink has no such module; it took My Script.x" in left_out
+    assert "could stand in: a jsonwriter or zarrwriter" in left_out
+    assert 'settings_file = "py.settings"' in left_out
+    assert (made.folder / "py.settings").read_bytes() == b'{"prefix": "SyTest"}'
+    assert "not by VA-API" in notes
+    assert "its controls (exposure = 12) are not taken" in notes
+    assert "its failure ends the run; in the project it does not" in notes
+    assert "mlink run . --repeat 3 --every 3min --for 120" in notes
+
+
+def test_an_imported_project_runs_on_virtual_devices(tmp_path: Path) -> None:
+    made = import_project(led_project(tmp_path / "led.syct"), tmp_path / "b")
+    done = mlink.run(
+        load_bench(made.folder, devices=made.folder / "virtual.toml"),
+        duration_s=1, out=tmp_path / "rec", time="virtual",
+    )  # fmt: skip
+    assert done.success
+    with mlink.open_recording(done.recording_dir) as recording:
+        assert [list(row) for row in recording.table().rows] == [["started"]]
+        assert len(recording.video()) > 10
+
+
+def test_the_command_line_imports_and_runs_a_project(tmp_path: Path) -> None:
+    ports = {"ports_out": [{"id": "rows", "title": "", "data_type": "TableRow"}]}
+    script = b"import syntalos_mlink as syl\ndef start(): print('runs')\n"
+    path = project(tmp_path / "p.syct", [("pyscript", info("pyscript", "s"), ports, script)])
+    cli = Path(sys.executable).with_name("mlink")
+    done = subprocess.run(
+        [cli, "import", path, "--out", tmp_path / "b"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 module in" in done.stdout
+    done = subprocess.run(
+        [cli, "run", path, "--for", "0.2", "--no-record", "--plain"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "runs" in done.stdout
+    done = subprocess.run([cli, "import", tmp_path / "no.syct"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "there is no file" in done.stderr
+
+
+def test_connections_that_do_not_fit_are_cut_with_a_note(tmp_path: Path) -> None:
+    ports = {"ports_in": [], "ports_out": [{"id": "rows", "title": "", "data_type": "TableRow"}]}
+    parts: list[Part] = [
+        ("pyscript", info("pyscript", "s"), ports, b"import syntalos_mlink\n"),
+        ("table", info("table", "t", subscriptions={"rows": ["s", "nope"]}), {}, b""),
+        ("table", info("table", "u", subscriptions={"rows": ["ghost", "rows"], "x": 5}), {}, b""),
+        ("canvas", info("canvas", "c", subscriptions={"frames-in": ["s", "rows"]}), {}, b""),
+    ]
+    made = import_project(project(tmp_path / "p.syct", parts), tmp_path / "b")
+    assert made.problems == []
+    notes = "\n".join(made.notes)
+    assert "'s' (pyscript) has no output port 'nope'" in notes
+    assert "there is no module 'ghost'" in notes
+    assert "'u.x': its connection is not readable" in notes
+    assert "'s.rows' sends TableRow, but 'c.frames-in' accepts Frame" in notes
+    assert len(load_bench(made.folder).modules) == 4
+
+
+def test_old_names_of_2x_are_taken(tmp_path: Path) -> None:
+    ports = {"ports_out": [{"id": "sines", "title": "", "data_type": "FloatSignalBlock"}]}
+    parts: list[Part] = [
+        ("pyscript", info("pyscript", "s"), ports, b"import syntalos_mlink\n"),
+        (
+            "jsonwriter",
+            info("jsonwriter", "j", subscriptions={"fpsig1-in": ["s", "sines"]}),
+            {},
+            b"",
+        ),
+        ("devel.latencycheck", info("devel.latencycheck", "l"), {}, b""),
+    ]
+    made = import_project(project(tmp_path / "p.syct", parts), tmp_path / "b")
+    modules = load_bench(made.folder).modules
+    assert [modules[key].type.id for key in ("j", "l")] == ["jsonwriter", "latencycheck"]
+    (connection,) = modules["j"].connections
+    assert (connection.port, connection.source_port) == ("f32sig-in", "sines")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_project_is_read(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = led_project(tmp_path / "led.syct")
+    path.write_bytes(pack(path.read_bytes()))
+    assert import_project(path, tmp_path / "b").modules == 5
+
+
+def link(tar: tarfile.TarFile) -> None:
+    member = tarfile.TarInfo("0/info.toml")
+    member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    tar.addfile(member)
+
+
+HOSTILE: dict[str, tuple[Callable[[tarfile.TarFile], None], str]] = {
+    "a link": (link, "is a link"),
+    "a name outside": (lambda tar: add(tar, "../x.py", b""), "leads out of the archive"),
+    "an absolute name": (lambda tar: add(tar, "/x.py", b""), "leads out of the archive"),
+    "no TOML": (lambda tar: add(tar, "0/info.toml", b"id = "), r"0/info.toml is no TOML"),
+    "Latin-1": (lambda tar: add(tar, "0/info.toml", b'id = "\xe4"'), "is no TOML"),
+    "deep nesting": (
+        lambda tar: add(tar, "0/info.toml", b"a = " + b"[" * 100_000), "is no TOML"),
+    "a module without a name": (
+        lambda tar: add(tar, "0/info.toml", b'id = "table"'), "missing required field `name`"),
+    "subjects of another shape": (
+        lambda tar: add(tar, "subjects.toml", b"subject = [5]"), "subjects.toml"),
+    "no modules": (lambda tar: None, "has none of the project's modules"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_project_is_refused_in_words_and_writes_nothing(
+    tmp_path: Path, kind: str
+) -> None:
+    add_part, words = HOSTILE[kind]
+    path = tmp_path / "p.syct"
+    with tarfile.open(path, "w") as tar:
+        add(tar, "main.toml", 'version_format = "1"')
+        add_part(tar)
+    with pytest.raises(MlinkError, match=words):
+        import_project(path, tmp_path / "b")
+    assert not any((tmp_path / "b").glob("*")) if (tmp_path / "b").exists() else True
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no main.toml|cannot be read"),
+        (b"\x1f\x8b broken", "cannot be read"),
+        (gzip.compress(bytes(70_000_000)), "larger than 64 MB"),
+        (b"hello" * 1000, "cannot be read"),
+    ],
+)
+def test_what_is_no_project_is_refused_in_words(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "p.syct"
+    path.write_bytes(content)
+    with pytest.raises(BenchError, match=words):
+        archive.read_project(path)
+
+
+def test_a_folder_with_files_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/mine.txt").write_text("")
+    with pytest.raises(StorageError, match=r"has files already, such as mine\.txt"):
+        import_project(led_project(tmp_path / "led.syct"), tmp_path / "b")
