@@ -68,10 +68,11 @@ static void send_edges() {
     if (event.kind >= kReflexFired || step > kLongestStep) break;
     uint16_t ticks = (uint16_t)step;
     uint8_t left = event.b;
-    for (uint8_t pin = 0; left && pin < kPinCount; ++pin) {
-      if (pins::port_of(pin) != event.kind) continue;
-      const uint8_t mask = pins::mask_of(pin);
-      if (!(mask & left)) continue;
+    const uint8_t port = event.kind;
+    const PinRow* row = kPins;
+    for (uint8_t pin = 0; left && pin < kPinCount; ++pin, ++row) {
+      const uint8_t mask = pgm_read_byte(&row->mask);
+      if (!(mask & left) || pgm_read_byte(&row->port) != port) continue;
       left &= ~mask;
       const bool high = event.a & mask;
       message::put7(pin);

@@ -79,6 +79,14 @@ bool is_idle() { return !sending || (pending() == 0 && (UCSR0A & _BV(TXC0))); }
 
 void write(uint8_t byte) {
   const uint8_t head = send_head;
+  sending = true;
+  if (head == send_tail && (UCSR0A & _BV(UDRE0))) {
+    // Nothing waits: the interrupt, which comes twice for a byte, would take longer than the byte.
+    Critical critical;
+    UCSR0A = _BV(U2X0) | _BV(TXC0);  // TXC is then set when this byte has left
+    UDR0 = byte;
+    return;
+  }
   const uint8_t next = (uint8_t)(head + 1) & kSendMask;
   while (next == send_tail) {
     // The transmit interrupt frees a byte within the time of one.
@@ -87,7 +95,6 @@ void write(uint8_t byte) {
   // No need to lock: each is one store, and the interrupt that finds nothing to send only turns
   // itself off again.
   send_head = next;
-  sending = true;
   UCSR0B = kReceiving | _BV(UDRIE0);
 }
 

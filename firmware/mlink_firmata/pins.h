@@ -19,7 +19,7 @@ inline volatile uint8_t* direction_register(uint8_t port) { return input_registe
 inline volatile uint8_t* output_register(uint8_t port) { return input_register(port) + 2; }
 
 inline uint8_t port_of(uint8_t pin) { return pgm_read_byte(&kPins[pin].port); }
-inline uint8_t mask_of(uint8_t pin) { return _BV(pgm_read_byte(&kPins[pin].bit)); }
+inline uint8_t mask_of(uint8_t pin) { return pgm_read_byte(&kPins[pin].mask); }
 inline uint8_t channel_of(uint8_t pin) { return pgm_read_byte(&kPins[pin].analog); }
 inline uint8_t pwm_of(uint8_t pin) { return pgm_read_byte(&kPins[pin].pwm); }
 inline uint8_t edges_of(uint8_t pin) { return pgm_read_byte(&kPins[pin].edges); }

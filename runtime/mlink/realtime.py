@@ -135,6 +135,14 @@ def _request_nice(thread_id: int, nice: int, refusal: str, system: SystemCalls) 
     return Granted("nice", 0, nice, f"nice {nice}; {advice}")
 
 
+def wake_on_time() -> None:
+    """Let timed waits of the calling thread, and of those it starts, end at most 1 µs late.
+
+    The default of ordinary threads is 50 µs (PR_SET_TIMERSLACK, in ns); real-time ones have none.
+    """
+    ctypes.CDLL(None).prctl(29, 1000, 0, 0, 0)
+
+
 def pin_to_cpus(cpus: Collection[int]) -> frozenset[int]:
     """Restrict the calling thread to these processors.
 

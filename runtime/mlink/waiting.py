@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from mlink.closing import ClosesOnExit
-from mlink.realtime import IO_PRIORITY, Granted, request_priority
+from mlink.realtime import IO_PRIORITY, Granted, request_priority, wake_on_time
 
 _JOIN_S: Final = 5.0
 _EXACT_NS: Final = 3_000_000
@@ -261,6 +261,7 @@ class ServiceLoop(ClosesOnExit):
             os.eventfd_write(self._wake_fd, 1)
 
     def _run(self) -> None:
+        wake_on_time()
         self.granted = request_priority(self._priority)
         thread, wake_fd = threading.current_thread(), self._wake_fd
         while self._thread is thread:

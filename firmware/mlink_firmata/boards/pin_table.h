@@ -23,8 +23,10 @@ enum EdgeSource : uint8_t {
 constexpr uint8_t kNone = 0xFF;
 
 struct PinRow {
+  constexpr PinRow(uint8_t port, uint8_t bit, uint8_t analog, uint8_t pwm, uint8_t edges)
+      : port(port), mask((uint8_t)(1 << bit)), analog(analog), pwm(pwm), edges(edges) {}
   uint8_t port;
-  uint8_t bit;
+  uint8_t mask;    // of its bit: this processor shifts by one bit at a time
   uint8_t analog;  // channel, or kNone
   uint8_t pwm;     // index into kPwmOutputs, kSoftPwm or kNone
   uint8_t edges;   // EdgeSource | bit

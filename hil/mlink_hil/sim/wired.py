@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mlink.errors import DeviceError
-from mlink.realtime import request_priority
+from mlink.realtime import request_priority, wake_on_time
 from mlink.worker.place import SIMULATION, answer_for_place
 from mlink_hil.control import messages
 from mlink_hil.sim.boards.board import BoardCrashed
@@ -16,7 +16,7 @@ from mlink_hil.sim.circuit.build import Circuit
 from mlink_hil.sim.plan import BoardPlan, CircuitPlan, read_plan
 from mlink_hil.sim.server.adapter import make_adapter
 from mlink_hil.sim.server.control_server import ControlServer
-from mlink_hil.sim.server.lifetime import Lifetime, sleep_precisely
+from mlink_hil.sim.server.lifetime import Lifetime
 from mlink_hil.sim.server.lockstep import LockstepProgram
 from mlink_hil.sim.server.pacer import CATCH_UP_USEC, Pacer
 from mlink_hil.sim.server.program import REALTIME_PRIORITY, SLICE_USEC, BoardProgram, live
@@ -47,7 +47,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     lifetime = Lifetime(arguments.parent)
-    sleep_precisely()
+    wake_on_time()
     try:
         with ExitStack() as stack:
             plan = read_plan(arguments.plan, CircuitPlan)

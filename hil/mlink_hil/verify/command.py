@@ -163,7 +163,7 @@ def _print_table(name: str, summary: dict[str, dict[str, float]]) -> None:
     from rich.table import Table
 
     table: Any = Table(title=f"timing of {name} [µs]", box=None, pad_edge=False)
-    columns = ("count", "p50", "p95", "p99", "max", "drift_per_minute")
+    columns = ("count", "min", "p50", "p95", "p99", "max", "drift_per_minute")
     table.add_column("")
     for column in columns:
         table.add_column(column.replace("drift_per_minute", "drift/min"), justify="right")

@@ -54,15 +54,15 @@ class Samples:
         self.times_usec.append(time_usec)
 
     def summary(self) -> dict[str, float]:
-        """Return count, p50, p95, p99 and max, in µs.
+        """Return count, min, p50, p95, p99 and max, in µs.
 
         Runs of 30 s and more have "drift_per_minute", too: the slope of the values over time.
         """
         if not self.values:
             return {"count": 0}
         p50, p95, p99 = (float(p) for p in np.percentile(self.values, [50, 95, 99]))
-        found = {"count": len(self.values), "p50": p50, "p95": p95, "p99": p99}
-        found["max"] = max(self.values)
+        found = {"count": len(self.values), "min": min(self.values)}
+        found |= {"p50": p50, "p95": p95, "p99": p99, "max": max(self.values)}
         if max(self.times_usec) - min(self.times_usec) >= _DRIFT_SPAN_USEC:
             slope = np.polyfit(np.array(self.times_usec) / 60e6, self.values, 1)[0]
             found["drift_per_minute"] = float(slope)

@@ -32,6 +32,7 @@ from mlink.channel import worker_channel
 from mlink.control import MAX_DESCRIPTORS, WorkerSpec
 from mlink.ctrl_c import let_through
 from mlink.errors import ControlError
+from mlink.realtime import wake_on_time
 from mlink.refusals import refusal
 from mlink.worker.connection import adopt, become_program
 from mlink.worker.failure import describe
@@ -218,7 +219,7 @@ def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
         if spec.nice:
             with contextlib.suppress(PermissionError):  # the engine logs refusals
                 os.setpriority(os.PRIO_PROCESS, 0, spec.nice)
-        _wake_on_time()
+        wake_on_time()
         _rename_process(spec.name)
         os.environ[MODULE_VARIABLE] = spec.name
         if spec.program:
@@ -258,11 +259,6 @@ def _report(error: BaseException, phase: str, spec: WorkerSpec, channel: int) ->
                 detail=control.cut(found.detail),
             )
         )
-
-
-def _wake_on_time() -> None:
-    """Set the slack of timed waits to 1 µs; the default is 50 µs (PR_SET_TIMERSLACK, in ns)."""
-    ctypes.CDLL(None).prctl(29, 1000, 0, 0, 0)
 
 
 def _rename_process(name: str) -> None:

@@ -12,7 +12,6 @@ import signal
 from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_TIMERSLACK = 29
 
 
 def _prctl(option: int, value: int) -> bool:
@@ -21,11 +20,6 @@ def _prctl(option: int, value: int) -> bool:
         return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
     except (OSError, AttributeError):
         return False
-
-
-def sleep_precisely() -> None:
-    """Set this thread's timer slack to 1 ns, so that waits do not end up to 50 µs late."""
-    _prctl(_PR_SET_TIMERSLACK, 1)
 
 
 def signal_at_parents_end(number: int) -> None:

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Protocol
 
 from mlink.errors import DeviceError
-from mlink.realtime import quiet_gc, request_priority
+from mlink.realtime import quiet_gc, request_priority, wake_on_time
 from mlink_hil.control import messages
 from mlink_hil.sim.boards.board import Board, BoardCrashed
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.node import Node
 from mlink_hil.sim.server.adapter import NoAdapter
 from mlink_hil.sim.server.control_server import ControlServer
-from mlink_hil.sim.server.lifetime import Lifetime, sleep_precisely
+from mlink_hil.sim.server.lifetime import Lifetime
 from mlink_hil.sim.server.pacer import Pacer
 from mlink_hil.sim.server.pty_port import PtyPort
 from mlink_hil.sim.server.served_board import (
@@ -127,7 +127,7 @@ def main(
     """
     arguments = _parse(description, add_arguments)
     lifetime = Lifetime(arguments.parent)
-    sleep_precisely()
+    wake_on_time()
     try:
         with ExitStack() as stack:
             board = make_board(arguments)

@@ -10,7 +10,14 @@ def test_the_summary_of_samples_has_their_percentiles():
     samples = Samples("round trip")
     for n in range(101):
         samples.add(float(n), n * 1000)
-    assert samples.summary() == {"count": 101, "p50": 50, "p95": 95, "p99": 99, "max": 100}
+    assert samples.summary() == {
+        "count": 101,
+        "min": 0,
+        "p50": 50,
+        "p95": 95,
+        "p99": 99,
+        "max": 100,
+    }
     assert Samples("none").summary() == {"count": 0}
 
 
