@@ -18,6 +18,7 @@ class Format(enum.StrEnum):
     parquet = "parquet"
     nwb = "nwb"
     rrd = "rrd"
+    mp4 = "mp4"
 
 
 def export(
@@ -28,14 +29,19 @@ def export(
         typer.Option(metavar="DIR", help="Folder for the files.", show_default="./NAME-FORMAT"),
     ] = None,
 ) -> None:
-    """Write a recording as CSV, Parquet, NWB or Rerun files."""
+    """Write a recording as CSV, Parquet, NWB or Rerun files, or its videos as MP4 (H.264)."""
     import mlink.recording
     from mlink.recording.export import export_recording
 
     with mlink.recording.open(recording) as opened:
         target = out or Path(f"{recording.resolve().name}-{to.value}")
-        made = export_recording(opened, to.value, target)
-    for path in made:
-        typer.echo(str(path))
+        if to is Format.mp4:
+            from mlink.encoding.mp4 import export_mp4
+
+            made = export_mp4(opened, target)
+        else:
+            made = [(path, "") for path in export_recording(opened, to.value, target)]
+    for path, changes in made:
+        typer.echo(f"{path} ({changes})" if changes else str(path))
     if not made:
         typer.echo("the recording has nothing to export")

@@ -76,7 +76,12 @@ def _each(recording: Recording) -> Iterator[tuple[str, RecordedStream, Columns]]
             yield name, recording[name], columns
 
 
-def _new(out: Path, name: str, suffix: str) -> Path:
+def new_file(out: Path, name: str, suffix: str) -> Path:
+    """Return the path of a new file for a stream.
+
+    Raises:
+        StorageError: It exists already.
+    """
     path = out / f"{name.replace('/', '-')}.{suffix}"
     if path.exists():
         raise StorageError(f"{path} exists already", remedy="Choose another folder with --out.")
@@ -86,7 +91,7 @@ def _new(out: Path, name: str, suffix: str) -> Path:
 def _to_csv(recording: Recording, out: Path) -> list[Path]:
     made = []
     for name, _, columns in _each(recording):
-        path = _new(out, name, "csv")
+        path = new_file(out, name, "csv")
         with storage_errors(path), path.open("x", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
@@ -99,7 +104,7 @@ def _to_parquet(recording: Recording, out: Path) -> list[Path]:
     arrow, parquet = _library("pyarrow"), _library("pyarrow.parquet")
     made = []
     for name, stream, columns in _each(recording):
-        path = _new(out, name, "parquet")
+        path = new_file(out, name, "parquet")
         table = arrow.table(
             {title: arrow.array(column.tolist()) for title, column in columns.items()}
         )
@@ -118,7 +123,7 @@ def _to_parquet(recording: Recording, out: Path) -> list[Path]:
 
 def _to_nwb(recording: Recording, out: Path) -> list[Path]:
     nwb = _library("pynwb")
-    path = _new(out, recording.path.resolve().name, "nwb")
+    path = new_file(out, recording.path.resolve().name, "nwb")
     subject = str(recording.attributes.get("subject_id", ""))
     file = nwb.NWBFile(
         session_description=str(recording.attributes.get("user_comment") or recording.path.name)
@@ -174,7 +179,7 @@ def _nwb_data(column: NDArray[Any]) -> Any:
 
 def _to_rrd(recording: Recording, out: Path) -> list[Path]:
     rerun = _library("rerun")
-    path = _new(out, recording.path.resolve().name, "rrd")
+    path = new_file(out, recording.path.resolve().name, "rrd")
     stream_out = rerun.RecordingStream("mlink", recording_id=recording.collection_id)
     stream_out.save(str(path))
     for name, stream, _ in _each(recording):

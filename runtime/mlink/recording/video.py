@@ -23,6 +23,7 @@ ARRAY_FORMATS = {
     "bgr8": "bgr24",
     "bgra8": "bgra",
     "bgr16": "bgr48le",
+    "bgra16": "bgra64le",
 }
 """Kind of a recorded frame → FFmpeg's name of the pixel format of its array."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import re
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +17,18 @@ import av
 from mlink.errors import StorageError
 from mlink.storage.failures import DISK_ERRORS, storage_error
 
+_SPECIAL, _ESCAPED = re.compile(r"([\\'\[\]|:])"), r"\\\1"
+"""What means something in the name of a file for "tee"."""
 _SEGMENT_ID = b"\x18\x53\x80\x67"
 _UNKNOWN_SIZE = b"\x01" + b"\xff" * 7
+_CRC_ID = b"\xbf\x84"
 _HEAD_BYTES = 4096
+_CHUNK_BYTES = 1 << 20
 _FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".avi": "avi", ".webm": "webm"}
 
 _OPTIONS = {"matroska": {"allow_raw_vfw": "1"}}
+_BY_TEE = frozenset({("matroska", "ffvhuff")})
+"""Codecs that FFmpeg stores in a container, and reads again, but does not list as its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,25 @@ def probe(path: Path, *, decode: bool = False) -> VideoProbe:
     except (av.FFmpegError, IndexError, ValueError) as error:
         return VideoProbe(frames, is_finished(path), _reason(error))
     return VideoProbe(frames, is_finished(path))
+
+
+def open_for_writing(path: Path, form: str, options: Mapping[str, str], codec: str) -> Any:
+    """Create a video file.
+
+    Args:
+        path: The file.
+        form: FFmpeg's name of the container.
+        options: Options of the container.
+        codec: FFmpeg's name of the codec that it will contain.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    if (form, codec) not in _BY_TEE:
+        return av.open(str(path), "w", format=form, container_options=dict(options))
+    # PyAV refuses a codec that the container does not list; "tee" passes the packets on unchecked.
+    given = ":".join([f"f={form}", *(f"{key}={value}" for key, value in options.items())])
+    return av.open(f"[{given}]{re.sub(_SPECIAL, _ESCAPED, str(path))}", "w", format="tee")
 
 
 def is_finished(path: Path) -> bool:
@@ -164,20 +191,21 @@ def remux(path: Path, draft: Path) -> int:
 
 def _copy(path: Path, draft: Path) -> None:
     form = _FORMATS.get(path.suffix.lower(), "matroska")
-    with (
-        _opened(path) as source,
-        av.open(str(draft), "w", format=form, container_options=_OPTIONS.get(form, {})) as target,
-    ):
+    with _opened(path) as source:
         stream = source.streams.video[0]
-        target.metadata.update(
-            {key: text for key, text in source.metadata.items() if key != "ENCODER"}
+        target = open_for_writing(
+            draft, form, _OPTIONS.get(form, {}), stream.codec_context.codec.canonical_name
         )
-        copy = target.add_stream_from_template(stream, opaque=True)
-        copy.time_base = stream.time_base
-        target.start_encoding()
-        for packet in _packets(source):
-            packet.stream = copy
-            target.mux(packet)
+        with target:
+            target.metadata.update(
+                {key: text for key, text in source.metadata.items() if key != "ENCODER"}
+            )
+            copy = target.add_stream_from_template(stream, opaque=True)
+            copy.time_base = stream.time_base
+            target.start_encoding()
+            for packet in _packets(source):
+                packet.stream = copy
+                target.mux(packet)
 
 
 def _decode(container: Any, stream: Any) -> tuple[int, str]:
@@ -195,10 +223,57 @@ def _decode(container: Any, stream: Any) -> tuple[int, str]:
         return frames, f"after {frames} pictures: {_reason(error)}"
     finally:
         av.logging.set_level(level)
+    if wrong := _wrong_checksum(Path(container.name)):
+        return frames, wrong
     if errors:
         text = " ".join(line.strip() for _, _, line in errors[:2])
         return frames, f"{len(errors)} error(s) of the decoder, the first: {text}"
     return frames, ""
+
+
+def _wrong_checksum(path: Path) -> str:
+    """Describe the first part of a Matroska file that differs from its checksum; "" if none does.
+
+    FFmpeg writes these checksums, but does not compare them; few codecs have some of their own.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        segment = file.read(_HEAD_BYTES).find(_SEGMENT_ID)
+        if segment < 0:
+            return ""
+        at = segment + 12  # its size always takes 8 bytes
+        while at < size:
+            file.seek(at)
+            head = file.read(12)
+            width = 9 - head[0].bit_length()  # of the element's id
+            length, used = _element_size(head[width:])
+            at += width + used
+            if length < 0 or at + length > size:  # a kill cut it off
+                return ""
+            file.seek(at)
+            if length >= 6 and file.read(2) == _CRC_ID:
+                wanted, found = int.from_bytes(file.read(4), "little"), 0
+                for part in _chunks(file, length - 6):
+                    found = zlib.crc32(part, found)
+                if found != wanted:
+                    return f"the {length} bytes from {at} on differ from their checksum"
+            at += length
+    return ""
+
+
+def _element_size(data: bytes) -> tuple[int, int]:
+    """Return (size of an element's content or -1 if unknown, bytes that the size takes)."""
+    used = 9 - data[0].bit_length() if data and data[0] else 9
+    if used > min(8, len(data)):
+        return -1, 0
+    value = int.from_bytes(data[:used], "big") & ((1 << 7 * used) - 1)
+    return (-1 if value == (1 << 7 * used) - 1 else value), used
+
+
+def _chunks(file: BinaryIO, count: int) -> Iterator[bytes]:
+    while count > 0 and (part := file.read(min(count, _CHUNK_BYTES))):
+        count -= len(part)
+        yield part
 
 
 def _digest(path: Path) -> tuple[int, str]:

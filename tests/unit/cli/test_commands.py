@@ -300,7 +300,7 @@ def test_modules_shows_ports_and_settings_with_defaults(mlink):
     assert "videorecorder  Video Recorder" in output
     lines = [" ".join(line.split()) for line in output.splitlines()]
     assert "in frames-in Frame" in lines
-    assert any(line.startswith('setting video_codec = "ffv1" "ffv1" |') for line in lines)
+    assert any(line.startswith('setting video_codec = "ffvhuff" "ffvhuff" |') for line in lines)
     assert "setting script required str" in lines
 
 

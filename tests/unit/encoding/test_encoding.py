@@ -129,10 +129,13 @@ def test_each_slice_is_encoded(tmp_path: Path) -> None:
     assert findings(recording) == []
 
 
-def test_pixels_that_raw_cannot_hold_go_into_ffv1_at_once(tmp_path: Path) -> None:
-    recording = record(tmp_path, pictures(shape=(48, 64), dtype=np.uint16), video_codec="ffv1")
-    assert "deferred_encoding" not in attributes(recording)
-    assert encode_recording(recording).encoded == []
+def test_16_bits_are_encoded_later_too(tmp_path: Path) -> None:
+    sent = pictures(shape=(48, 64), dtype=np.uint16)
+    recording = record(tmp_path, sent, video_codec="ffv1")
+    assert encode_recording(recording).ok
+    with mlink.recording.open(recording) as opened:
+        for recorded, pixels in zip(opened.video(), sent, strict=True):
+            assert np.array_equal(recorded.mat, pixels)
 
 
 def test_what_the_codec_will_refuse_is_refused_before_it_is_recorded(tmp_path: Path) -> None:

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
-from mlink.modules.video.choices import VideoCodec, VideoContainer, video_problems
+from mlink.modules.video.choices import (
+    VideoCodec,
+    VideoContainer,
+    VideoTimestamps,
+    video_problems,
+)
 from mlink.types import DataType
 
 
@@ -16,10 +21,13 @@ class VideoRecorderSettings(ModuleSettings):
     video_name_from_source: bool = True
     """Name the dataset as the stream proposes; if false, use `video_name`."""
     video_name: str = ""
-    video_codec: VideoCodec = "ffv1"
+    video_codec: VideoCodec = "ffvhuff"
     video_container: VideoContainer = "matroska"
+    timestamps: VideoTimestamps = "constant"
+    """"constant": frame N of a file is at N over the rate, so that every program finds it by its
+    number; the tsync file has the true times. "true": master times, for players."""
     lossless: bool = False
-    """For codecs with a lossless mode; FFV1 and raw are always lossless."""
+    """For codecs with a lossless mode; FFVHuff, FFV1 and raw are always lossless."""
     mode: Literal["constant-quality", "constant-bitrate"] = "constant-quality"
     quality: int | None = None
     """Quantiser for constant quality (smaller is better); None is the default of the codec."""
@@ -53,6 +61,8 @@ class VideoRecorderSettings(ModuleSettings):
             bitrate=self.mode == "constant-bitrate",
             quality=self.quality,
         )
+        if self.timestamps == "true" and self.video_container == "avi":
+            problems.append("timestamps: avi stores no times; matroska and mp4 do")
         if self.slices_interval <= 0:
             problems.append("slices_interval: must be more than 0 minutes")
         if self.bitrate_kbps is not None and self.bitrate_kbps <= 0:

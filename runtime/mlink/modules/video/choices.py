@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-VideoCodec = Literal["ffv1", "h264", "hevc", "vp9", "av1", "raw", "mjpeg"]
+VideoCodec = Literal["ffvhuff", "ffv1", "h264", "hevc", "vp9", "av1", "raw", "mjpeg"]
 VideoContainer = Literal["matroska", "mp4", "avi"]
+VideoTimestamps = Literal["constant", "true"]
 
 CONTAINER_CODECS: dict[str, frozenset[str]] = {
-    "matroska": frozenset({"ffv1", "h264", "hevc", "vp9", "av1", "raw", "mjpeg"}),
+    "matroska": frozenset({"ffvhuff", "ffv1", "h264", "hevc", "vp9", "av1", "raw", "mjpeg"}),
     "mp4": frozenset({"h264", "hevc", "vp9", "av1"}),
-    "avi": frozenset({"ffv1", "raw", "mjpeg"}),
+    "avi": frozenset({"ffvhuff", "ffv1", "raw", "mjpeg"}),
 }
 """AVI counts frames and cannot store reordered ones; MP4 players support these codecs only."""
 
-LOSSLESS_CODECS = frozenset({"ffv1", "raw", "h264", "hevc", "vp9"})
+LOSSLESS_CODECS = frozenset({"ffvhuff", "ffv1", "raw", "h264", "hevc", "vp9"})
 """Codecs with a lossless mode."""
 
 QUALITY_RANGES: dict[str, tuple[int, int]] = {

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mlink.errors import ModuleError
 from mlink.opencv import cv2
 
-FrameKind = Literal["gray8", "gray16", "bgr8", "bgr16", "bgra8"]
+FrameKind = Literal["gray8", "gray16", "bgr8", "bgr16", "bgra8", "bgra16"]
 """Kind of a frame: channels and bits of its array."""
 
 _KINDS: dict[tuple[int, str], FrameKind] = {
@@ -25,6 +25,7 @@ _KINDS: dict[tuple[int, str], FrameKind] = {
     (3, "uint8"): "bgr8",
     (3, "uint16"): "bgr16",
     (4, "uint8"): "bgra8",
+    (4, "uint16"): "bgra16",
 }
 
 
@@ -46,6 +47,8 @@ class PixelPlan:
     """The format of the encoder, if it differs (then FFmpeg converts); "" if not."""
     full_range: bool = False
     """Whether to mark the values as 0…255, since players assume 16…235."""
+    dropped: str = ""
+    """What of the frames is not kept, e.g. "alpha"; "" if nothing."""
 
     def copy(self, pixels: NDArray[Any], target: NDArray[Any]) -> None:
         """Copy the pixels of a frame into `target`, of shape (H, W, channels)."""
@@ -67,6 +70,8 @@ class Codec:
     """Kinds of frames that it stores in its lossless mode; empty if it has none."""
     lossless_encoder: str = ""
     always_lossless: bool = False
+    instead: str = ""
+    """Name of the codec for kinds of frames that no container can hold in this one; "" for none."""
     options: Callable[[int], dict[str, str]] = lambda _threads: {}
     """Returns the options of the encoder for a number of threads."""
     quality_options: Callable[[int], dict[str, str]] = lambda quality: {"crf": str(quality)}
@@ -80,6 +85,8 @@ class Codec:
     gop_size: int = 1
     """Frames from one key frame to the next; with 1 each frame can be decoded alone."""
     slice_threads_only: bool = False
+    frame_threads: bool = False
+    """Whether its threads encode one picture each."""
     must_settle: bool = False
     """Whether its threads must sleep before the next picture is sent (settling.py)."""
     is_jpeg: bool = False
@@ -98,7 +105,7 @@ class Container:
     format: str
     extension: str
     time_base: Fraction
-    """Resolution of its times in s; the exact times are in the tsync file."""
+    """Resolution of true times in s; the exact times are in the tsync file."""
     options: Mapping[str, str]
     counts_frames: bool = False
     """Whether it stores no times: the time of a frame is its number over the nominal rate."""
@@ -151,7 +158,7 @@ def _mjpeg_quality(quality: int) -> dict[str, str]:
 _COLOUR_420: dict[FrameKind, PixelPlan] = {
     "gray8": PixelPlan("gray", 1, encoder_format="yuv420p"),
     "bgr8": PixelPlan("bgr24", 3, encoder_format="yuv420p"),
-    "bgra8": PixelPlan("bgra", 4, encoder_format="yuv420p"),
+    "bgra8": PixelPlan("bgra", 4, encoder_format="yuv420p", dropped="alpha"),
 }
 """The format that players support: full brightness, colour at half the size."""
 
@@ -162,6 +169,20 @@ _RGB_PLANES: dict[FrameKind, PixelPlan] = {
 """The same bytes in three planes, without loss; gray is stored as three equal planes."""
 
 CODECS: dict[str, Codec] = {
+    "ffvhuff": Codec(
+        name="ffvhuff",
+        encoder="ffvhuff",
+        always_lossless=True,
+        plans={
+            "gray8": PixelPlan("gray", 1),
+            "gray16": PixelPlan("gray16le", 1, np.uint16),
+            "bgr8": PixelPlan("bgr24", 3, encoder_format="gbrp"),
+            "bgra8": PixelPlan("bgra", 4),
+            "bgr16": PixelPlan("bgr48le", 3, np.uint16, encoder_format="gbrp16le"),
+        },
+        frame_threads=True,
+        instead="ffv1",
+    ),
     "ffv1": Codec(
         name="ffv1",
         encoder="ffv1",
@@ -172,6 +193,7 @@ CODECS: dict[str, Codec] = {
             "bgr8": PixelPlan("bgr0", 4, conversion=cv2.COLOR_BGR2BGRA),
             "bgra8": PixelPlan("bgra", 4),
             "bgr16": PixelPlan("rgb48le", 3, np.uint16, cv2.COLOR_BGR2RGB),
+            "bgra16": PixelPlan("rgba64le", 4, np.uint16, cv2.COLOR_BGRA2RGBA),
         },
         options=_ffv1_options,
         slice_threads_only=True,
@@ -182,7 +204,7 @@ CODECS: dict[str, Codec] = {
         plans={
             "gray8": PixelPlan("gray", 1, full_range=True),
             "bgr8": PixelPlan("bgr24", 3, encoder_format="yuv420p"),
-            "bgra8": PixelPlan("bgra", 4, encoder_format="yuv420p"),
+            "bgra8": PixelPlan("bgra", 4, encoder_format="yuv420p", dropped="alpha"),
         },
         lossless_encoder="libx264rgb",
         lossless_plans={
@@ -200,7 +222,7 @@ CODECS: dict[str, Codec] = {
         plans={
             "gray8": PixelPlan("gray", 1, full_range=True),
             "bgr8": PixelPlan("bgr24", 3, encoder_format="yuv420p"),
-            "bgra8": PixelPlan("bgra", 4, encoder_format="yuv420p"),
+            "bgra8": PixelPlan("bgra", 4, encoder_format="yuv420p", dropped="alpha"),
         },
         lossless_plans=_RGB_PLANES,
         options=_hevc_options,
@@ -238,6 +260,7 @@ CODECS: dict[str, Codec] = {
             "bgr8": PixelPlan("bgr24", 3),
             "bgra8": PixelPlan("bgra", 4),
         },
+        instead="ffvhuff",
     ),
     "mjpeg": Codec(
         name="mjpeg",
@@ -295,9 +318,17 @@ def frame_kind(pixels: NDArray[Any]) -> FrameKind:
     if kind is None:
         raise ModuleError(
             f"frames of shape {pixels.shape} and type {pixels.dtype} cannot be recorded as video",
-            remedy="Send gray, BGR or BGRA frames of 8 bits, or gray or BGR frames of 16 bits.",
+            remedy="Send gray, BGR or BGRA frames of 8 or 16 bits.",
         )
     return kind
+
+
+def codec_for(name: str, kind: FrameKind) -> Codec:
+    """Return the codec that stores frames of a kind when the codec `name` was chosen."""
+    codec = CODECS[name]
+    while codec.instead and kind not in codec.plans:
+        codec = CODECS[codec.instead]
+    return codec
 
 
 def pixel_plan(codec: Codec, kind: FrameKind, *, lossless: bool) -> PixelPlan:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec.structs
 
-from mlink.modules.video.codecs import CODECS, FrameKind, encoder_format, pixel_plan
+from mlink.modules.video.codecs import FrameKind, codec_for, encoder_format, pixel_plan
 from mlink.modules.video.writer import VideoOptions
 
 ATTRIBUTE = "deferred_encoding"
@@ -29,7 +29,7 @@ class DeferredEncoding(VideoOptions, frozen=True, kw_only=True):
 
 
 def interim_options(wanted: VideoOptions, kind: FrameKind, shape: tuple[int, ...]) -> VideoOptions:
-    """Return how to record until the encoding: raw, or FFV1 for pixels that raw cannot store.
+    """Return how to record until the encoding: raw.
 
     Args:
         wanted: Options of the encoding after the run.
@@ -39,10 +39,9 @@ def interim_options(wanted: VideoOptions, kind: FrameKind, shape: tuple[int, ...
     Raises:
         ModuleError: The wanted codec cannot store these frames; found now, not after the run.
     """
-    codec = CODECS[wanted.codec]
+    codec = codec_for(wanted.codec, kind)
     plan = pixel_plan(codec, kind, lossless=wanted.lossless)
     encoder_format(codec, plan, width=shape[1], height=shape[0])
-    interim = "raw" if kind in CODECS["raw"].plans else "ffv1"
     return msgspec.structs.replace(
-        wanted, codec=interim, container="matroska", lossless=False, constant_bitrate=False
+        wanted, codec="raw", container="matroska", lossless=False, constant_bitrate=False
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlink.modules.video.codecs import CODECS
 from mlink.modules.video.writer import VideoOptions, VideoWriter
 
 
@@ -12,13 +11,15 @@ def encoder_attributes(writer: VideoWriter, options: VideoOptions) -> dict[str, 
     """Return the attribute `encoder`: the options that were really used."""
     found: dict[str, Any] = {
         "name": writer.encoder_name,
-        "codec": options.codec,
+        "codec": writer.codec.name,
         "pixel_format": writer.pixel_format,
         "lossless": writer.lossless,
         "thread_count": writer.threads,
     }
+    if writer.dropped:
+        found["dropped"] = writer.dropped
     if not writer.lossless:
-        codec = CODECS[options.codec]
+        codec = writer.codec
         if options.constant_bitrate:
             found["target_bitrate_kbps"] = options.bitrate_kbps or codec.bitrate_kbps
         else:

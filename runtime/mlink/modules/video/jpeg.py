@@ -22,12 +22,15 @@ class JpegEncoder:
         self._stream = stream
         self._parameters = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality(quantiser)]
 
-    def encode(self, pixels: NDArray[Any], pts: int, time_base: Fraction) -> list[Any]:
+    def encode(
+        self, pixels: NDArray[Any], pts: int, duration: int, time_base: Fraction
+    ) -> list[Any]:
         """Return the packet of one picture.
 
         Args:
             pixels: The picture, (H, W) or (H, W, channels), 8 bits.
             pts: Its time in units of `time_base`.
+            duration: How long it is shown, in the same units; 0 if that is not known.
             time_base: Unit in s.
 
         Raises:
@@ -40,6 +43,7 @@ class JpegEncoder:
         packet.stream = self._stream
         packet.pts = packet.dts = pts
         packet.time_base = time_base
+        packet.duration = duration
         packet.is_keyframe = True
         return [packet]
 

@@ -22,7 +22,7 @@ from mlink.modules.data.dataset_name import dataset_name
 from mlink.modules.data.losses import Losses
 from mlink.modules.data.stream_metadata import keep_stream_metadata
 from mlink.modules.video.catalog import VideoRecorderSettings
-from mlink.modules.video.codecs import frame_kind
+from mlink.modules.video.codecs import codec_for, frame_kind, pixel_plan
 from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding, interim_options
 from mlink.modules.video.encoder_attributes import encoder_attributes
 from mlink.modules.video.sections import VideoSections
@@ -173,6 +173,12 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         options = wanted
         if self.settings.deferred_encode_enabled:
             options = interim_options(wanted, frame_kind(first.view), first.view.shape)
+        kind = frame_kind(first.view)
+        plan = pixel_plan(codec_for(wanted.codec, kind), kind, lossless=wanted.lossless)
+        if plan.dropped and not self._in_closed_files:
+            self.log.warning("%s cannot keep the %s of the frames: it is not recorded (ffvhuff and "
+                             "ffv1 keep all)", wanted.codec, plan.dropped)  # fmt: skip
+            self.context.report("dropped", plan.dropped)
         stem = self._sections.next_stem(first.time_usec)
         video_name, tsync_name = f"{stem}.{options.extension}", f"{stem}.tsync"
         writer = VideoWriter(
@@ -205,6 +211,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         return VideoOptions(
             codec=self.settings.video_codec,
             container=self.settings.video_container,
+            timestamps=self.settings.timestamps,
             lossless=self.settings.lossless,
             constant_bitrate=self.settings.mode == "constant-bitrate",
             quality=self.settings.quality,
@@ -227,6 +234,8 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             "framerate": self._framerate,
             "colored": writer.kind not in {"gray8", "gray16"},
             "pixels": writer.kind,
+            "timestamps": options.timestamps,
+            "file_rate": float(writer.rate),
         }
         dataset.set_attribute("video", video)
         dataset.set_attribute("encoder", encoder_attributes(writer, options))

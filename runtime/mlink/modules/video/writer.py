@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,17 +13,17 @@ from typing import Any
 import av
 import msgspec
 import numpy as np
-from av.video.reformatter import ColorRange
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from mlink.closing import ClosesOnExit
 from mlink.errors import ModuleError
 from mlink.modules.video.codecs import (
-    CODECS,
     CONTAINERS,
     FrameKind,
     PixelPlan,
+    codec_for,
     encoder_format,
     frame_kind,
     pixel_plan,
@@ -30,12 +31,17 @@ from mlink.modules.video.codecs import (
 from mlink.modules.video.jpeg import JpegEncoder
 from mlink.modules.video.settling import EncoderThreads
 from mlink.realtime import scheduling_kept
+from mlink.recording.video_file import open_for_writing
 from mlink.storage.failures import DISK_ERRORS, storage_error
 from mlink.storage.tsync import TsyncWriter
 
 NOMINAL_FRAMERATE = 30.0
 """Hz, written into the file when the source announces no rate; the tsync file has the times."""
+_HIGHEST_RATE = 240
+"""Hz. SVT-AV1 and AVI refuse higher ones, and times of Matroska are whole ms."""
 _MAX_THREADS = 16
+_FRAME_THREADS = 4
+"""Most pictures that are encoded at the same time."""
 
 os.environ.setdefault("SVT_LOG", "1")  # else SVT-AV1 prints its settings to stderr
 
@@ -43,8 +49,10 @@ os.environ.setdefault("SVT_LOG", "1")  # else SVT-AV1 prints its settings to std
 class VideoOptions(msgspec.Struct, frozen=True):
     """How to encode; None is the default of the codec, 0 threads one per processor."""
 
-    codec: str = "ffv1"
+    codec: str = "ffvhuff"
     container: str = "matroska"
+    timestamps: str = "constant"
+    """"constant": frame N has the time N over the rate. "true": its master time."""
     lossless: bool = False
     constant_bitrate: bool = False
     quality: int | None = None
@@ -84,7 +92,8 @@ class VideoWriter(ClosesOnExit):
             tsync_path: The file of the frame times.
             first_frame: A frame; its size and kind are those of the video.
             options: How to encode.
-            framerate: Nominal rate in Hz, for the header of the file.
+            framerate: Nominal rate in Hz, by which constant time stamps count. Above 240 Hz the
+                file has a whole fraction of it (`rate`), and plays slower.
             collection_id: UUID of the recording, 16 bytes, for the tsync file.
             generator: Name of the program, for the tsync file.
             tags: Metadata of the video file.
@@ -104,15 +113,18 @@ class VideoWriter(ClosesOnExit):
         self._failed = False
         self._threads: EncoderThreads | None = None
         """The encoder's, if it needs them to sleep before each picture."""
-        codec = CODECS[options.codec]
+        codec = codec_for(options.codec, self.kind)
         container = CONTAINERS[options.container]
         self.lossless = options.lossless or codec.always_lossless
         self.threads = options.threads or max(2, min(_MAX_THREADS, len(os.sched_getaffinity(0))))
         self._plan = pixel_plan(codec, self.kind, lossless=options.lossless)
-        self._rate = Fraction(framerate).limit_denominator(1_000_000)
-        self._counts_frames = container.counts_frames
-        self._time_base = 1 / self._rate if container.counts_frames else container.time_base
-        self._codec = codec
+        self.dropped = self._plan.dropped
+        """What of the frames the codec does not keep, e.g. "alpha"."""
+        self._counts_frames = container.counts_frames or options.timestamps == "constant"
+        self.rate = _file_rate(framerate)
+        """Frames per second by the file's own times."""
+        self._time_base = 1 / self.rate if self._counts_frames else container.time_base
+        self.codec = codec
         height, width = first_frame.shape[:2]
         self._tsync = TsyncWriter(
             tsync_path,
@@ -124,11 +136,8 @@ class VideoWriter(ClosesOnExit):
         if time_created:  # a replay: files must be identical, so no random identifiers
             container_options["fflags"] = "+bitexact"
         try:
-            self._container = av.open(
-                str(video_path),
-                "w",
-                format=container.format,
-                container_options=container_options,
+            self._container = open_for_writing(
+                video_path, container.format, container_options, codec.encoder
             )
         except OSError as error:
             self._tsync.close()
@@ -172,12 +181,15 @@ class VideoWriter(ClosesOnExit):
 
     def _encode(self, pixels: NDArray[Any], pts: int) -> list[Any]:
         if self._jpeg is not None:
-            return self._jpeg.encode(pixels, pts, self._time_base)
+            duration = 1 if self._counts_frames else 0
+            return self._jpeg.encode(pixels, pts, duration, self._time_base)
         # If the encoder still refers to the last picture, this allocates a new one.
         self._picture.make_writable()
         self._plan.copy(pixels, _plane(self._picture, self._plan, pixels.shape))
         self._picture.pts = pts
         self._picture.time_base = self._time_base
+        if self._counts_frames:
+            self._picture.duration = 1
         return self._packets(self._picture)
 
     def _packets(self, picture: av.VideoFrame | None) -> list[Any]:
@@ -228,20 +240,21 @@ class VideoWriter(ClosesOnExit):
         return str(self._stream.codec_context.pix_fmt)
 
     def _open_stream(self, options: VideoOptions, width: int, height: int) -> Any:
-        codec = self._codec
+        codec = self.codec
         lossless = options.lossless and not codec.always_lossless
         encoder = codec.lossless_encoder if lossless and codec.lossless_encoder else codec.encoder
-        stream = self._container.add_stream(encoder, rate=self._rate)
+        stream = self._container.add_stream(encoder, rate=self.rate)
         stream.width, stream.height = width, height
         stream.time_base = self._time_base
         context = stream.codec_context
         context.time_base = self._time_base
+        if codec.frame_threads:  # each holds a picture that a kill would lose
+            self.threads = max(1, min(self.threads, _FRAME_THREADS, int(self.rate) // 4))
         context.thread_count = self.threads
         if codec.slice_threads_only:
             context.thread_type = "SLICE"
         stream.pix_fmt = encoder_format(codec, self._plan, width=width, height=height)
-        if self._plan.full_range:
-            context.color_range = ColorRange.JPEG
+        _tag_colours(context, str(stream.pix_fmt), full_range=self._plan.full_range)
         context.gop_size = codec.gop_size
         context.max_b_frames = 0
         encoder_options = codec.options(self.threads)
@@ -258,10 +271,10 @@ class VideoWriter(ClosesOnExit):
         return stream
 
     def _jpeg_encoder(self, options: VideoOptions) -> JpegEncoder | None:
-        if not self._codec.is_jpeg:
+        if not self.codec.is_jpeg:
             return None
         self.threads = JpegEncoder.threads
-        quality = self._codec.quality if options.quality is None else options.quality
+        quality = self.codec.quality if options.quality is None else options.quality
         assert quality is not None
         return JpegEncoder(quality, self._stream)
 
@@ -278,7 +291,7 @@ class VideoWriter(ClosesOnExit):
                 f"{self.pixel_format}: {error.strerror}",
                 remedy="Change the frames' size, or video_codec, quality and bitrate_kbps.",
             ) from error
-        if self._codec.must_settle:
+        if self.codec.must_settle:
             try:
                 self._threads = EncoderThreads(started)
             except OSError as error:
@@ -296,6 +309,24 @@ class VideoWriter(ClosesOnExit):
         if packets:
             self._tsync.flush()
             container.mux(packets)
+
+
+def _file_rate(framerate: float) -> Fraction:
+    rate = Fraction(framerate).limit_denominator(1_000_000)
+    return rate / math.ceil(rate / _HIGHEST_RATE)
+
+
+def _tag_colours(context: Any, pixel_format: str, *, full_range: bool) -> None:
+    """Note in the file what FFmpeg makes of BGR: by BT.601, whatever the size of the pictures.
+
+    Players assume BT.709 for large pictures without a note, and show other colours.
+    """
+    if pixel_format.startswith("yuv") or full_range:
+        full_range |= pixel_format.startswith("yuvj")
+        context.colorspace = Colorspace.ITU601
+        context.color_range = ColorRange.JPEG if full_range else ColorRange.MPEG
+        context.color_primaries = ColorPrimaries.BT709
+        context.color_trc = ColorTrc.IEC61966_2_1
 
 
 def _plane(picture: Any, plan: PixelPlan, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import tomllib
+from contextlib import closing
 from datetime import UTC, datetime
 from fractions import Fraction
 
@@ -15,6 +16,8 @@ from mlink.modules.video import writer as video_writer
 from mlink.modules.video.catalog import VideoRecorderSettings, videorecorder
 from mlink.modules.video.recorder import VideoRecorderModule
 from mlink.modules.video.writer import VideoOptions, VideoWriter
+from mlink.recording.video import Video
+from mlink.storage.tree import read_unit
 from mlink.storage.tsync_reader import read_tsync
 from mlink.types import ControlCommand, ControlCommandKind, Frame
 from tests.support.fake_context import FakeContext
@@ -77,7 +80,7 @@ def toml(path):
 )
 def test_ffv1_keeps_every_bit(tmp_path, shape, dtype, stored):
     frames = pictures(shape, dtype)
-    _, folder = record(tmp_path, frames)
+    _, folder = record(tmp_path, frames, video_codec="ffv1")
     decoded = decode(folder / "video.mkv", stored)
     assert len(decoded) == len(frames)
     for frame, pixels in zip(decoded, frames, strict=True):
@@ -90,9 +93,10 @@ def test_ffv1_keeps_every_bit(tmp_path, shape, dtype, stored):
         assert np.array_equal(raw.reshape(pixels.shape), pixels)
 
 
-def test_ffv1_keeps_every_bit_of_16_bit_colour(tmp_path):
+@pytest.mark.parametrize("codec", ["ffv1", "ffvhuff"])
+def test_every_bit_of_16_bit_colour_is_kept(tmp_path, codec):
     frames = pictures((49, 63, 3), np.uint16)
-    _, folder = record(tmp_path, frames)
+    _, folder = record(tmp_path, frames, video_codec=codec)
     for frame, pixels in zip(decode(folder / "video.mkv", "gbrp16le"), frames, strict=True):
         planes = [
             np.frombuffer(plane, np.uint16).reshape(49, plane.line_size // 2)[:, :63]
@@ -131,9 +135,49 @@ def test_h264_looks_like_what_was_sent(tmp_path, shape, stored, mode):
     assert abs(seen - (frame if frame.ndim == 2 else frame[..., 0])).mean() < 8
 
 
+@pytest.mark.parametrize(
+    ("codec", "shape", "dtype"),
+    [
+        ("ffvhuff", (49, 63), np.uint8),
+        ("ffvhuff", (49, 63, 3), np.uint8),
+        ("ffvhuff", (49, 63, 4), np.uint8),
+        ("ffvhuff", (49, 63), np.uint16),
+        ("raw", (49, 63), np.uint16),
+        ("raw", (49, 63, 3), np.uint16),
+        ("raw", (49, 63, 4), np.uint16),
+        ("ffv1", (49, 63, 4), np.uint16),
+    ],
+)
+def test_a_lossless_video_is_read_as_it_was_sent(tmp_path, codec, shape, dtype):
+    frames = pictures(shape, dtype)
+    _, folder = record(tmp_path, frames, video_codec=codec)
+    with closing(Video(read_unit(folder, "video"))) as video:
+        for recorded, pixels in zip(video, frames, strict=True):
+            assert recorded.mat.dtype == dtype
+            assert np.array_equal(recorded.mat, pixels)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "vp9", "av1", "mjpeg"])
+@pytest.mark.parametrize("deferred", [False, True])
+def test_a_dropped_alpha_channel_is_reported_and_recorded(tmp_path, caplog, codec, deferred):
+    context, folder = record(
+        tmp_path, pictures((48, 64, 4)), video_codec=codec, deferred_encode_enabled=deferred
+    )
+    assert context.reports["dropped"] == "alpha"
+    assert "cannot keep the alpha of the frames" in caplog.text
+    if not deferred:
+        assert toml(folder / "attributes.toml")["encoder"]["dropped"] == "alpha"
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "vp9", "av1", "mjpeg"])
+def test_16_bits_are_refused_by_a_codec_of_8(tmp_path, codec):
+    with pytest.raises(ModuleError, match=f"{codec} cannot store gray16 frames"):
+        record(tmp_path, pictures((48, 64), np.uint16), video_codec=codec)
+
+
 @pytest.mark.parametrize("codec", ["ffv1", "h264"])
 def test_every_frame_has_its_time(tmp_path, codec):
-    _, folder = record(tmp_path, pictures((48, 64, 3)), video_codec=codec)
+    _, folder = record(tmp_path, pictures((48, 64, 3)), video_codec=codec, timestamps="true")
     tsync = read_tsync(folder / "video.tsync")
     assert tsync.times.tolist() == [[i, time] for i, time in enumerate(TIMES)]
     assert [column.name for column in tsync.header.columns] == ["frame-no", "master-time"]
@@ -155,8 +199,9 @@ def test_the_dataset_describes_itself(tmp_path):
         {"file_type": "tsync", "summary": "Video timestamps", "parts": [{"fname": "video.tsync"}]}
     ]
     assert attributes["video"] == {"frame_width": 64, "frame_height": 48, "framerate": 60.0,
-                                   "colored": True, "pixels": "bgr8"}  # fmt: skip
-    assert attributes["encoder"]["name"] == "ffv1"
+                                   "colored": True, "pixels": "bgr8",
+                                   "timestamps": "constant", "file_rate": 60.0}  # fmt: skip
+    assert attributes["encoder"]["name"] == "ffvhuff"
     assert attributes["encoder"]["lossless"] is True
     assert attributes["timestamp_source"] == "kernel"
     assert attributes["frame_count"] == 6
@@ -210,7 +255,7 @@ def test_a_frame_of_another_size_is_an_error_that_names_both(tmp_path, other):
     assert f"{other[1]}×{other[0]}" in caught.value.message
     module.close()
     folder = tmp_path / "recording" / "video"
-    frames = decode(folder / "video.mkv", "bgr0")
+    frames = decode(folder / "video.mkv", "gbrp")
     assert len(frames) == len(read_tsync(folder / "video.tsync").times) == 6
 
 
@@ -228,7 +273,7 @@ def test_a_size_other_than_announced_is_an_error(tmp_path):
         (np.zeros((4, 4, 2), np.uint8), {}, "cannot be recorded"),
         (np.zeros((4,), np.uint8), {}, "cannot be recorded"),
         (np.zeros((4, 4), np.uint16), {"video_codec": "h264"}, "h264 cannot store gray16"),
-        (np.zeros((1, 1, 3), np.uint8), {}, "does not accept pictures of 1×1"),
+        (np.zeros((1, 1, 3), np.uint8), {"video_codec": "ffv1"}, "does not accept pictures of 1×1"),
         (np.zeros((0, 0), np.uint8), {}, "cannot be recorded"),
     ],
 )
@@ -322,7 +367,7 @@ def test_a_full_disk_is_one_clear_error_and_both_files_open(tmp_path, monkeypatc
     assert "The disk is full" in caught.value.remedy
     module.close()
     folder = tmp_path / "recording" / "video"
-    assert len(decode(folder / "video.mkv", "bgr0")) == 6
+    assert len(decode(folder / "video.mkv", "gbrp")) == 6
     assert len(read_tsync(folder / "video.tsync").times) >= 6
     assert toml(folder / "attributes.toml")["frame_count"] >= 6
 

@@ -1,0 +1,100 @@
+"""Videos of a recording as MP4 for other programs: H.264 at a constant rate, frame N at N."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink import __version__
+from mlink.errors import StorageError
+from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoOptions, VideoWriter
+from mlink.recording.collection import Recording
+from mlink.recording.export import new_file
+from mlink.recording.video import Video
+from mlink.storage.failures import storage_errors
+
+_OPTIONS = VideoOptions(codec="h264", container="mp4", quality=18)
+_RATE_TOLERANCE = 0.05
+"""A measured rate that differs by more than this from the announced one replaces it."""
+
+
+def export_mp4(recording: Recording, out: Path) -> list[tuple[Path, str]]:
+    """Write each video as one MP4 file, with the true times in a tsync file beside it.
+
+    All parts of a video are joined. No existing file is overwritten.
+
+    Args:
+        recording: The recording.
+        out: Folder for the files; created if it is missing.
+
+    Returns:
+        The files, each with what was changed in its pictures; "" for nothing but compression.
+
+    Raises:
+        StorageError: A file exists already or cannot be written, or a video cannot be decoded.
+    """
+    with storage_errors(out, "create"):
+        out.mkdir(parents=True, exist_ok=True)
+    made: list[tuple[Path, str]] = []
+    for name in recording.of_kind(Video):
+        video = recording.video(name)
+        path, times = new_file(out, name, "mp4"), new_file(out, f"{name}_timestamps", "tsync")
+        note = _write(video, path, times, bytes.fromhex(recording.collection_id.replace("-", "")))
+        made += [(path, note), (times, "")]
+    return made
+
+
+def _write(video: Video, path: Path, times: Path, collection_id: bytes) -> str:
+    writer, changes = None, ""
+    try:
+        for frame in video:
+            pixels, changes = _eight_bits_even(frame.mat)
+            if writer is None:
+                writer = VideoWriter(
+                    path,
+                    times,
+                    pixels,
+                    _OPTIONS,
+                    framerate=_rate(video.attributes),
+                    collection_id=collection_id,
+                    generator=f"mlink {__version__} export",
+                    tags={"title": video.name, "collection_id": collection_id.hex()},
+                )
+            writer.write(pixels, frame.time_usec)
+    finally:
+        if writer is not None:
+            writer.close()
+    if writer is None:
+        raise StorageError(f"'{video.name}' contains no pictures")
+    return changes
+
+
+def _rate(attributes: dict[str, Any]) -> float:
+    """Return the announced rate, or the measured one if that is another."""
+    announced = float(attributes.get("video", {}).get("framerate") or 0)
+    measured = float(attributes.get("framerate_measured") or 0)
+    if announced and (not measured or abs(measured / announced - 1) <= _RATE_TOLERANCE):
+        return announced
+    return measured or NOMINAL_FRAMERATE
+
+
+def _eight_bits_even(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """Return pixels as players of H.264 take them, and what was changed."""
+    changes = []
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+        changes.append("the upper 8 of 16 bits")
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        pixels = pixels[..., :3]
+        changes.append("without alpha")
+    odd = [size % 2 for size in pixels.shape[:2]]
+    if any(odd):
+        pad = [(0, odd[0]), (0, odd[1]), *[(0, 0)] * (pixels.ndim - 2)]
+        pixels = np.pad(pixels, pad, mode="edge")
+        changes.append("its edge repeated to an even size")
+    if pixels.ndim == 2 or pixels.shape[2] == 1:  # many players cannot show H.264 without colour
+        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    return pixels, ", ".join(changes)
