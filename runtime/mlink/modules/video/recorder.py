@@ -38,6 +38,8 @@ _SAVE_INTERVAL_USEC = 10_000_000
 """Shortest time between two writes of the losses. A write waits for the disk, and a recorder that
 already loses frames has no time for many of them."""
 
+_MAX_GIVEN_TIMES = 1000
+"""Largest number of impossible times kept one by one; all are counted."""
 _VIRTUAL_THREADS = 2
 """Default in virtual time: how pictures are cut into slices follows from the number of threads, and
 the files must be the same on a machine with more processors."""
@@ -59,7 +61,9 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
     """Number of files to encode after the run."""
     _skipped = 0
     _first_usec = 0
-    _last_usec = 0
+    _last_usec = -1
+    _disordered = 0
+    """Frames whose time was not later than that of the frame before."""
     _first_index = 0
     _last_index = 0
     _written = 0
@@ -72,6 +76,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         self._losses = Losses()
         self._indices = Runs()
         self._commands: list[dict[str, Any]] = []
+        self._given_times: list[dict[str, int]] = []
         self._dataset_name()
 
     def start(self) -> None:
@@ -106,6 +111,8 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         self.context.report("frames_lost", self._losses.lost)
         if self._skipped:
             self.context.report("frames_skipped", self._skipped)
+        if self._disordered:
+            self.context.report("frames_disordered", self._disordered)
         if self._to_encode:
             self.context.report("files_to_encode", self._to_encode)
 
@@ -119,18 +126,48 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             return
         if self._dataset is None:
             return
-        if self._sections.is_over(frame.time_usec):
+        time_usec = frame.time_usec
+        if time_usec <= self._last_usec:
+            time_usec = self._last_usec + 1
+            self._note_disordered(frame, time_usec)
+        if self._sections.is_over(time_usec):
             self._close_file()
         if self._writer is None:
-            self._writer = self._open(self._dataset, frame)
+            self._writer = self._open(self._dataset, frame, time_usec)
         if self._written == 0:
-            self._first_usec, self._first_index = frame.time_usec, frame.index
-        self._writer.write(frame.view, frame.time_usec)
+            self._first_usec, self._first_index = time_usec, frame.index
+        self._writer.write(frame.view, time_usec)
         self._written = self._in_closed_files + self._writer.frames
         self._indices.add(frame.index)
-        self._last_usec, self._last_index = frame.time_usec, frame.index
-        if self._losses.unsaved and frame.time_usec - self._saved_usec > _SAVE_INTERVAL_USEC:
-            self._save_losses(self._dataset, frame.time_usec)
+        self._last_usec, self._last_index = time_usec, frame.index
+        if self._losses.unsaved and time_usec - self._saved_usec > _SAVE_INTERVAL_USEC:
+            self._save_losses(self._dataset, time_usec)
+
+    def _note_disordered(self, frame: Frame, time_usec: int) -> None:
+        """Count a frame with a time that a camera cannot give, and keep that time.
+
+        The picture is recorded, 1 µs after the one before, since all readers search in the times.
+        """
+        if not self._disordered:
+            self.log.warning(
+                "frame %d has the time %d µs, which is %s: such frames are recorded 1 µs after the "
+                "one before (logged once; the dataset has their number and the times given)",
+                frame.index, frame.time_usec,
+                "negative" if frame.time_usec < 0 else "not later than that of the frame before",
+            )  # fmt: skip
+        self._disordered += 1
+        if len(self._given_times) < _MAX_GIVEN_TIMES:
+            self._given_times.append(
+                {"frame": self._written, "given_usec": frame.time_usec, "time_usec": time_usec}
+            )
+        if self._dataset is not None and self._disordered == 1:
+            self._save_disordered(self._dataset)
+
+    def _save_disordered(self, dataset: Dataset) -> None:
+        if self._disordered:
+            dataset.set_attribute("frames_disordered", self._disordered)
+            dataset.set_attribute("disordered", self._given_times)
+            dataset.save()
 
     def _on_gap(self, lost: int) -> None:
         self._losses.add(lost, after=self._written, time_usec=self.context.clock.now_usec())
@@ -167,7 +204,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             finally:
                 self._in_closed_files += writer.frames
 
-    def _open(self, dataset: Dataset, first: Frame) -> VideoWriter:
+    def _open(self, dataset: Dataset, first: Frame, time_usec: int) -> VideoWriter:
         self._check_size(first.view)
         wanted = self._wanted
         options = wanted
@@ -179,7 +216,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             self.log.warning("%s cannot keep the %s of the frames: it is not recorded (ffvhuff and "
                              "ffv1 keep all)", wanted.codec, plan.dropped)  # fmt: skip
             self.context.report("dropped", plan.dropped)
-        stem = self._sections.next_stem(first.time_usec)
+        stem = self._sections.next_stem(time_usec)
         video_name, tsync_name = f"{stem}.{options.extension}", f"{stem}.tsync"
         writer = VideoWriter(
             dataset.path_for_basename(video_name),
@@ -274,6 +311,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         if self._commands:
             dataset.set_attribute("control_commands", self._commands)
         self._losses.write_to(dataset)
+        self._save_disordered(dataset)
         if self._written:
             dataset.set_attribute("source_index_first", self._first_index)
             dataset.set_attribute("source_index_last", self._last_index)
@@ -287,7 +325,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
 
     def _check_rate(self, measured: float) -> None:
         announced = self._framerate
-        undisturbed = not self._skipped and not self._losses.lost
+        undisturbed = not (self._skipped or self._losses.lost or self._disordered)
         if announced and undisturbed and abs(measured / announced - 1) > _RATE_TOLERANCE:
             self.log.warning(
                 "frames arrived at %.2f Hz, not at the announced %.2f Hz; real times are recorded",

@@ -16,6 +16,7 @@ from mlink.modules.video import writer as video_writer
 from mlink.modules.video.catalog import VideoRecorderSettings, videorecorder
 from mlink.modules.video.recorder import VideoRecorderModule
 from mlink.modules.video.writer import VideoOptions, VideoWriter
+from mlink.recording.care.video_check import check_video
 from mlink.recording.video import Video
 from mlink.storage.tree import read_unit
 from mlink.storage.tsync_reader import read_tsync
@@ -173,6 +174,35 @@ def test_a_dropped_alpha_channel_is_reported_and_recorded(tmp_path, caplog, code
 def test_16_bits_are_refused_by_a_codec_of_8(tmp_path, codec):
     with pytest.raises(ModuleError, match=f"{codec} cannot store gray16 frames"):
         record(tmp_path, pictures((48, 64), np.uint16), video_codec=codec)
+
+
+@pytest.mark.parametrize(
+    ("times", "recorded"),
+    [
+        ([5, 5, 5, 9, 10, 11], [5, 6, 7, 9, 10, 11]),
+        ([-7, -6, 0, 40, 30, 50], [0, 1, 2, 40, 41, 50]),
+        ([900, 2**53, 1000, 1100, 2**53 + 9, -1],
+         [900, 2**53, 2**53 + 1, 2**53 + 2, 2**53 + 9, 2**53 + 10]),
+    ],
+)  # fmt: skip
+def test_impossible_times_are_counted_kept_and_no_damage(tmp_path, caplog, times, recorded):
+    module, context = make(tmp_path)
+    feed(context, pictures((16, 16)), times)
+    module.stop()
+    module.close()
+    wrong = [
+        {"frame": frame, "given_usec": given, "time_usec": written}
+        for frame, (given, written) in enumerate(zip(times, recorded, strict=True))
+        if given != written
+    ]
+    folder = tmp_path / "recording" / "video"
+    assert read_tsync(folder / "video.tsync").times[:, 1].tolist() == recorded
+    attributes = toml(folder / "attributes.toml")
+    assert attributes["disordered"] == wrong
+    assert context.reports["frames_disordered"] == attributes["frames_disordered"] == len(wrong)
+    assert caplog.text.count("are recorded 1 µs after the one before") == 1
+    checked = check_video(read_unit(folder, "video"), decode=True)
+    assert (checked.damage, checked.unfinished) == ([], [])
 
 
 @pytest.mark.parametrize("codec", ["ffv1", "h264"])
