@@ -1,6 +1,7 @@
 """Camera backend for a folder of images, played in the order of their names.
 
-All images must have the size and type of the first one, as the stream announces one shape.
+All images must have the size and type of the first one, as the stream announces one shape. A TIFF
+file gives all of its pages, one after the other.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Sta
 from mlink_drivers.camera.opencv import cv2
 from mlink_drivers.camera.pacing import Pacer
 
+_TIFF = (".tif", ".tiff")
+_JPEG = (".jpg", ".jpeg")
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -29,13 +32,14 @@ class ImageFolderCamera:
 
     def __init__(self) -> None:
         self._folder = Path()
-        self._paths: list[Path] = []
+        self._pages: list[tuple[Path, int]] = []
+        """Each picture: its file and its page there."""
         self._loop = False
         self._framerate = 0.0
         self._pacer = Pacer()
         self._number = 0
         """Number of the next picture."""
-        self._current = Path()
+        self._current = (Path(), 0)
         """The picture that was grabbed last."""
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
@@ -51,17 +55,29 @@ class ImageFolderCamera:
                 remedy="Paths after 'images:' start at the folder of the bench file.",
             )
         paths = (path for path in self._folder.iterdir() if path.suffix.lower() in SUFFIXES)
-        self._paths = sorted(paths, key=_natural)
-        if not self._paths:
+        self._pages = [
+            (path, page)
+            for path in sorted(paths, key=_natural)
+            for page in range(_page_count(path))
+        ]
+        if not self._pages:
             raise DeviceError(
                 f"there is no image in {self._folder}",
                 remedy=f"Images have names that end in {', '.join(SUFFIXES)}.",
             )
         self._loop, self._framerate = request.loop, request.framerate
         self._pacer.follow(request)
-        first = _read(self._paths[0])
+        first = _read(*self._pages[0])
         if first is None:
-            raise DeviceError(f"{self._paths[0]} is not an image that can be read")
+            raise DeviceError(
+                f"{self._pages[0][0]} is not an image that can be read",
+                remedy="Remove it from the folder, or replace it by an undamaged copy.",
+            )
+        if first.dtype not in (np.uint8, np.uint16):
+            raise DeviceError(
+                f"{self._pages[0][0]} has pixels of {first.dtype}; 8 and 16 bits can be sent",
+                remedy="Convert the images to 8 or 16 bits first.",
+            )
         return CameraInfo(
             shape=first.shape,
             dtype=first.dtype,
@@ -80,12 +96,12 @@ class ImageFolderCamera:
 
     def grab(self) -> Stamp | NoFrame:
         """Wait until the next picture is due, at most 1 s."""
-        if self._number >= len(self._paths) and not self._loop:
+        if self._number >= len(self._pages) and not self._loop:
             return NoFrame.END
         due = self._next()
         if (waiting := self._pacer.wait(due)) is not None:
             return waiting
-        self._current = self._paths[self._number % len(self._paths)]
+        self._current = self._pages[self._number % len(self._pages)]
         self._number += 1
         return due
 
@@ -103,13 +119,13 @@ class ImageFolderCamera:
         Raises:
             DeviceError: It has another size or type than those before.
         """
-        image = _read(self._current)
+        image = _read(*self._current)
         if image is None:
             return False
         if image.shape != into.shape or image.dtype != into.dtype:
             raise DeviceError(
-                f"{self._current} is {image.shape} of {image.dtype}, the pictures before it were "
-                f"{into.shape} of {into.dtype}",
+                f"{self._current[0]} is {image.shape} of {image.dtype}, the pictures before it "
+                f"were {into.shape} of {into.dtype}",
                 remedy="Convert the images to one size and kind first.",
             )
         np.copyto(into, image)
@@ -117,18 +133,29 @@ class ImageFolderCamera:
 
     def close(self) -> None:
         """Drop the list of pictures."""
-        self._paths = []
+        self._pages = []
 
 
-def _read(path: Path) -> NDArray[Any] | None:
-    """Return a picture as BGR or grey, of 8 or 16 bits; None when it cannot be read."""
+def _page_count(path: Path) -> int:
+    """Return how many pictures a file has; 1 for one that cannot be read."""
+    return max(1, cv2.imcount(str(path))) if path.suffix.lower() in _TIFF else 1
+
+
+def _read(path: Path, page: int) -> NDArray[Any] | None:
+    """Return a picture as grey, BGR or BGRA with the bits it has; None when it cannot be read."""
+    if page:
+        ok, images = cv2.imreadmulti(str(path), page, 1, flags=cv2.IMREAD_UNCHANGED)
+        return np.asarray(images[0]) if ok and images else None
     try:
         data = np.fromfile(path, np.uint8)  # cv2.imread prints warnings and gives no reason
     except OSError:
         return None
     if not data.size:
         return None
-    image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    flags = cv2.IMREAD_UNCHANGED
+    if path.suffix.lower() in _JPEG:  # has no alpha, and may have to be turned
+        flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+    image = cv2.imdecode(data, flags)
     return None if image is None else np.asarray(image)
 
 

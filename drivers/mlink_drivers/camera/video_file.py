@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
 from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
-from mlink_drivers.camera.opencv import cv2, decode_into
+from mlink_drivers.camera.decoding import Pictures, decode
 from mlink_drivers.camera.pacing import Pacer
 
 _DEFAULT_RATE = 30.0
+_NO_MORE = object()
 
 
 class VideoFileCamera:
@@ -25,7 +28,9 @@ class VideoFileCamera:
 
     def __init__(self) -> None:
         self._path = Path()
-        self._capture: Any = None
+        self._container: Any = None
+        self._arrays: Pictures | None = None
+        self._pictures: Iterator[Any] = iter(())
         self._loop = False
         self._pacer = Pacer()
         self._period_nsec = 0
@@ -56,21 +61,29 @@ class VideoFileCamera:
             )
         self._loop = request.loop
         self._pacer.follow(request)
-        self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
-        ok, image = self._capture.read() if self._capture.isOpened() else (False, None)
-        if not ok or image is None:
+        try:
+            self._rewind()
+            first = next((picture for picture in self._pictures if picture is not None), None)
+        except (av.FFmpegError, OSError, IndexError, ValueError):
+            first = None
+        if first is None:
             raise DeviceError(
                 f"{self._path} is not a video that can be read, or is damaged",
                 remedy=f"Check it with `ffprobe '{self._path}'`.",
             )
-        framerate = float(self._capture.get(cv2.CAP_PROP_FPS))
+        stream = self._container.streams.video[0]
+        framerate = float(stream.guessed_rate or stream.average_rate or 0)
         if not 0 < framerate < 1e6:
             framerate = _DEFAULT_RATE
         self._period_nsec = round(1e9 / framerate)
+        self._arrays = Pictures(
+            first, str(self._path), "Convert the file to one size and kind first."
+        )
+        layout = self._arrays.layout
         self._rewind()
         return CameraInfo(
-            shape=image.shape,
-            dtype=image.dtype,
+            shape=layout.shape,
+            dtype=layout.dtype.newbyteorder("="),
             framerate=framerate,
             timestamp_source="file",
             uncertainty_usec=0,
@@ -110,44 +123,65 @@ class VideoFileCamera:
 
     def _next(self) -> Stamp | None:
         """Read the next frame; None at the end of a file that does not loop."""
-        if not self._capture.grab():
+        picture: Any = next(self._pictures, _NO_MORE)
+        if picture is _NO_MORE:
             if not self._loop:
                 return None
             self._pass_ns = self._last_ns + self._period_nsec
-            self._rewind()
-            if not self._capture.grab():
+            try:
+                self._rewind()
+                picture = next(self._pictures, _NO_MORE)
+            except (av.FFmpegError, OSError):
+                picture = _NO_MORE
+            if picture is _NO_MORE:
                 raise DeviceError(
                     f"{self._path} could be read once but not again",
                     remedy="Check that the file is still there, and its disk.",
                 )
-        file_ns = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        assert self._arrays is not None
+        self._arrays.grab(picture)
+        self._index += 1
+        if picture is None or picture.pts is None:  # damaged, or its time is not known
+            self._last_ns += self._period_nsec if self._last_ns >= 0 else 1
+            return self._pacer.stamp(self._last_ns, self._index)
+        file_ns = round(picture.pts * picture.time_base * 1_000_000_000)
         if self._first_ns is None:
             self._first_ns = file_ns
         time_ns = self._pass_ns + file_ns - self._first_ns
         if time_ns <= self._last_ns:
             time_ns = self._last_ns + self._period_nsec
         self._last_ns = time_ns
-        self._index += 1
         return self._pacer.stamp(time_ns, self._index)
 
     def _rewind(self) -> None:
         """Go back to the first frame."""
         # Opened again, because seeking to frame 0 is inexact in files without an index.
-        self._capture.release()
-        self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        self.close()
+        self._container = av.open(str(self._path))
+        self._pictures = self._decoded(self._container)
         self._first_ns = None
+
+    def _decoded(self, container: Any) -> Iterator[Any]:
+        """Yield the pictures; None for each packet that cannot be decoded."""
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        try:
+            for packet in container.demux(stream):
+                yield from decode(packet)
+        except av.FFmpegError:
+            yield None  # the rest of the file cannot be read
 
     def retrieve(self, into: NDArray[Any]) -> bool:
         """Decode into `into`; False if the picture is damaged.
 
         Raises:
-            DeviceError: The picture has another size than the first one.
+            DeviceError: The picture has another size or kind than the first one.
         """
-        remedy = "Convert the file to one size first."
-        return decode_into(self._capture, into, str(self._path), remedy)
+        assert self._arrays is not None
+        return self._arrays.retrieve(into)
 
     def close(self) -> None:
         """Close the file."""
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
+        container, self._container = self._container, None
+        if container is not None:
+            container.close()
