@@ -43,6 +43,12 @@ class CameraRequest:
     """Width and height in pixels."""
     framerate: float = 30.0
     """Frames per second."""
+    framerate_given: bool = False
+    """Whether the bench gives the rate; it counts over what a stream states then."""
+    silence_sec: float = 2.0
+    """Without a frame for this long (s), the caller takes the camera for lost."""
+    open_timeout_sec: float = 5.0
+    """Longest wait for the first picture of a network camera, in s."""
     pixel_format: str = ""
     """Four characters, such as "MJPG" or "GREY"; empty: the driver's choice."""
     loop: bool = False

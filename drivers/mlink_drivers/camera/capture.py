@@ -152,7 +152,7 @@ class CaptureThread:
             try:
                 self._capture()
             except DeviceError as error:
-                if self._recover is None or self._stopping.is_set():
+                if self._recover is None:
                     raise
                 backend = self._recover(error, self._stopping)
                 if backend is None:

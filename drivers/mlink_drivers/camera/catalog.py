@@ -13,6 +13,7 @@ from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
 
 AUTO = "auto"
+_SILENCE_SEC = 2.0
 CONTROLS = (
     "power_line_frequency",
     "exposure",
@@ -32,8 +33,13 @@ class CameraSettings(ModuleSettings):
 
     size: tuple[int, int] = (640, 480)
     """Width and height in pixels; a file has its own."""
-    framerate: float = 30.0
-    """Frames per second; a file has its own."""
+    framerate: float | None = None
+    """Frames per second; None is 30, or what a network camera states. A file has its own."""
+    silence_limit: float | None = None
+    """Without a frame for this long (s) the camera is lost; None is 2 s or three frame periods,
+    whichever is longer."""
+    open_timeout: float = 5.0
+    """Longest wait for the first picture of a network camera, in s."""
     pixel_format: str = ""
     """Four characters, such as "MJPG", "YUYV" or "GREY"; empty: the driver's choice."""
     exposure: float | str | None = None
@@ -76,8 +82,10 @@ class CameraSettings(ModuleSettings):
     def __post_init__(self) -> None:
         if min(self.size) < 1:
             raise ValueError(f"size must be two positive numbers of pixels, not {self.size}")
-        if not (math.isfinite(self.framerate) and self.framerate > 0):
-            raise ValueError(f"framerate must be more than 0, not {self.framerate}")
+        for name in ("framerate", "silence_limit", "open_timeout"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be more than 0, not {value}")
         if self.pixel_format and len(self.pixel_format) != 4:
             raise ValueError(f"pixel_format must have 4 characters, not '{self.pixel_format}'")
         for name in ("exposure", "gain", "white_balance", "focus", "hue"):
@@ -86,6 +94,13 @@ class CameraSettings(ModuleSettings):
                 raise ValueError(f"{name} must be a number or \"{AUTO}\", not '{wish}'")
         if self.roi is not None and (min(self.roi) < 0 or min(self.roi[2:]) < 1):
             raise ValueError(f"roi must be [x, y, width, height] in pixels, not {list(self.roi)}")
+
+    @property
+    def silence_sec(self) -> float:
+        """Without a frame for this long (s), the camera is lost."""
+        if self.silence_limit is not None:
+            return self.silence_limit
+        return max(_SILENCE_SEC, 3 / self.framerate) if self.framerate else _SILENCE_SEC
 
     def all_controls(self) -> dict[str, bool | int | float | str]:
         """Return the controls to set by name, in the order in which to set them."""

@@ -16,6 +16,7 @@ from mlink_drivers.camera.backend import CameraBackend
 from mlink_drivers.camera.source import CameraSource, ChangedCameraError
 
 LossPolicy = Literal["stop", "continue"]
+_LOOK_SEC = 0.05
 _RETRY_SEC = 0.5
 """Pause between attempts; udev takes about this long to name a device that was plugged in."""
 
@@ -91,7 +92,7 @@ class LossHandler:
         reason = ""
         while not stopping.is_set():
             try:
-                return self._source.reopen()
+                return self._reopen(stopping)
             except ChangedCameraError:
                 raise
             except (DeviceError, OSError) as error:
@@ -102,3 +103,25 @@ class LossHandler:
                     self._log.info("still waiting: %s", reason)
             stopping.wait(_RETRY_SEC)
         return None
+
+    def _reopen(self, stopping: threading.Event) -> CameraBackend | None:
+        """Open the camera in a thread, which a stop does not wait for: it closes what it opens."""
+        found: list[CameraBackend | BaseException] = []
+        done = threading.Event()
+
+        def attempt() -> None:
+            try:
+                found.append(self._source.reopen())
+            except BaseException as error:  # noqa: BLE001 - raised by the caller
+                found.append(error)
+            finally:
+                done.set()
+
+        threading.Thread(target=attempt, name="reopen", daemon=True).start()
+        while not done.wait(_LOOK_SEC):
+            if stopping.is_set():
+                self._source.abandon()
+                return None
+        if isinstance(found[0], BaseException):
+            raise found[0]
+        return found[0]

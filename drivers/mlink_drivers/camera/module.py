@@ -19,6 +19,8 @@ from mlink_drivers.camera.source import CameraSource
 
 _STATUS_PERIOD_USEC = 1_000_000
 _RATE_TOLERANCE = 0.05
+_FRAMERATE = 30.0
+"""Hz, requested unless the bench has another rate."""
 
 
 class CameraModule(Module[CameraSettings]):
@@ -55,7 +57,10 @@ class CameraModule(Module[CameraSettings]):
             address,
             CameraRequest(
                 size=settings.size,
-                framerate=settings.framerate,
+                framerate=settings.framerate or _FRAMERATE,
+                framerate_given=settings.framerate is not None,
+                silence_sec=settings.silence_sec,
+                open_timeout_sec=settings.open_timeout,
                 pixel_format=settings.pixel_format,
                 loop=settings.loop,
                 paced=settings.paced,
@@ -164,6 +169,7 @@ class CameraModule(Module[CameraSettings]):
             ended=self._on_end,
             recover=self._loss.recover if self._info.live else None,
             affinity=settings.affinity,
+            silence_limit_nsec=round(settings.silence_sec * 1e9),
         )
         self._capture.start()
 

@@ -1,11 +1,14 @@
-"""Camera backend for network streams (RTSP, HTTP), through OpenCV's FFmpeg."""
+"""Camera backend for network streams (RTSP, HTTP), decoded by FFmpeg (PyAV)."""
 
 from __future__ import annotations
 
-import os
+import queue
+import threading
 import time
+from collections import deque
 from typing import Any
 
+import av
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
@@ -16,29 +19,42 @@ from mlink_drivers.camera.backend import (
     Stamp,
     shown_address,
 )
-from mlink_drivers.camera.opencv import cv2, decode_into
+from mlink_drivers.camera.decoding import Pictures, decode
 
-OPEN_TIMEOUT_MSEC = 5000
-READ_TIMEOUT_MSEC = 1000
-_WAITED_NSEC = 10_000_000
-"""A grab that was idle for this long, or half a frame period, had to wait for its frame."""
 UNCERTAINTY_USEC = 500_000
 """Usual bound of the unknown delay by encoder, network and decoder."""
-_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-_LOW_DELAY = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
-"""TCP, because pictures with lost packets are worse than late ones; and no buffering."""
+_GRAB_SEC = 1.0
+"""Longest wait of `grab`."""
+_READ_MARGIN_SEC = 1.0
+"""FFmpeg gives up later than the capture thread does, which knows the limit of silence."""
+_WAITING_PACKETS = 64
+_DEFAULT_RATE = 25.0
+_OPTIONS = {
+    "rtsp_transport": "tcp",  # pictures with lost packets are worse than late ones
+    "fflags": "nobuffer",
+    "flags": "low_delay",
+    "fpsprobesize": "0",  # a slow camera would be probed for many of its frames
+    "analyzeduration": "2000000",
+}
 
 
 class NetworkCamera:
     """Plays rtsp://…, http://… and https://…; see CameraBackend for the contract.
 
-    A frame's time is that of its arrival, since streams do not carry the time of the exposure.
+    A frame's time is that of its arrival, since streams do not carry the time of the exposure. A
+    thread of its own receives, so that frames are stamped when they come, and no wait of FFmpeg's
+    delays the end of a run.
     """
 
     def __init__(self) -> None:
         self._shown = ""
-        self._framerate = 0.0
-        self._capture: Any = None
+        self._read_sec = 0.0
+        """FFmpeg gives up when nothing came for this long."""
+        self._arrived: queue.Queue[tuple[int, Any] | str] = queue.Queue(_WAITING_PACKETS)
+        """(Arrival in ns, packet), and at the end why there are no more."""
+        self._closed = threading.Event()
+        self._arrays: Pictures | None = None
+        self._decoded: deque[tuple[int, Any]] = deque()
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
         """Connect and decode the first picture.
@@ -47,65 +63,71 @@ class NetworkCamera:
             DeviceError: No picture came in time.
         """
         self._shown = shown_address(address)
-        before = os.environ.get(_OPTIONS)
-        os.environ.setdefault(_OPTIONS, _LOW_DELAY)  # the only way to set options of FFmpeg
+        limit_sec = request.open_timeout_sec
+        options = {key: value for key, value in _OPTIONS.items()
+                   if key != "rtsp_transport" or address.startswith("rtsp")}  # fmt: skip
+        deadline = time.monotonic() + limit_sec
+        picture = None
+        reason = ""
         try:
-            self._capture = cv2.VideoCapture(
-                address,
-                cv2.CAP_FFMPEG,
-                [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MSEC,
-                 cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MSEC],
-            )  # fmt: skip
-        finally:
-            if before is None:
-                os.environ.pop(_OPTIONS, None)
-        ok, image = self._capture.read() if self._capture.isOpened() else (False, None)
-        if not ok or image is None:
+            self._read_sec = request.silence_sec + _READ_MARGIN_SEC
+            container = av.open(address, options=options, timeout=(limit_sec, self._read_sec))
+        except (av.FFmpegError, OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+        else:
+            rate = self._begin(container)
+            while picture is None and not reason and time.monotonic() < deadline:
+                got = self._take(max(0.0, deadline - time.monotonic()))
+                reason = (got or "it has ended") if isinstance(got, str) else ""
+                picture = next((p for _, p in self._decoded if p is not None), None)
+        if picture is None:
+            self.close()
             raise DeviceError(
-                f"no picture came from {self._shown} within {OPEN_TIMEOUT_MSEC / 1000:g} s",
+                f"no picture came from {self._shown} within {limit_sec:g} s"
+                + (f": {reason}" if reason else ""),
                 remedy="Check address, password and cables; try whether "
-                f"`ffplay '{self._shown}'` plays it.",
+                f"`ffplay '{self._shown}'` plays it. For a slow camera set open_timeout.",
             )
-        framerate = float(self._capture.get(cv2.CAP_PROP_FPS))
-        if not 0 < framerate < 1000:  # for streams without a rate FFmpeg returns its time base
-            framerate = request.framerate
-        self._framerate = framerate
+        self._arrays = Pictures(
+            picture, self._shown, "Do not change the camera's size during a run."
+        )
+        self._decoded.clear()
         return CameraInfo(
-            shape=image.shape,
-            dtype=image.dtype,
-            framerate=framerate,
+            shape=self._arrays.layout.shape,
+            dtype=self._arrays.layout.dtype.newbyteorder("="),
+            framerate=request.framerate if request.framerate_given else rate,
             timestamp_source="arrival",
             uncertainty_usec=UNCERTAINTY_USEC,
             steady=False,
         )
 
     def start(self) -> None:
-        """Discard frames that were queued since `open`, as their arrival times would be wrong.
-
-        The queue is empty when a grab has to wait. Processor time spent on decoding does not count
-        as waiting.
-        """
-        waited_nsec = min(_WAITED_NSEC, round(0.5e9 / self._framerate))
-        deadline_ns = time.monotonic_ns() + READ_TIMEOUT_MSEC * 1_000_000
-        idle_ns = time.monotonic_ns() - time.process_time_ns()
-        while time.monotonic_ns() < deadline_ns and self._capture.grab():
-            before_ns, idle_ns = idle_ns, time.monotonic_ns() - time.process_time_ns()
-            if idle_ns - before_ns > waited_nsec:
-                return
+        """Discard the frames that have arrived since `open`."""
+        while self._arrived.qsize() and self._take(0.0) is True:
+            pass
+        self._decoded.clear()
 
     def grab(self) -> Stamp | NoFrame:
         """Wait for a frame, at most 1 s.
 
         Raises:
-            DeviceError: The stream ended or timed out.
+            DeviceError: The stream ended or its connection failed.
         """
-        if self._capture.grab():
-            return Stamp(time.monotonic_ns())
-        # FFmpeg cannot resume a stream after a timeout or its end.
-        raise DeviceError(
-            f"{self._shown} has ended, or nothing came for {READ_TIMEOUT_MSEC / 1000:g} s",
-            remedy='Check the network; on_loss = "continue" lets a run wait for it.',
-        )
+        deadline = time.monotonic() + _GRAB_SEC
+        while not self._decoded:
+            got = self._take(max(0.0, deadline - time.monotonic()))
+            if got is None:
+                return NoFrame.TIMEOUT
+            if isinstance(got, str):
+                raise DeviceError(
+                    f"{self._shown} has ended, or nothing came for {self._read_sec:g} s"
+                    + (f" ({got})" if got else ""),
+                    remedy='Check the network; on_loss = "continue" lets a run wait for it.',
+                )
+        arrival_ns, picture = self._decoded.popleft()
+        assert self._arrays is not None
+        self._arrays.grab(picture)
+        return Stamp(arrival_ns)
 
     def retrieve(self, into: NDArray[Any]) -> bool:
         """Decode into `into`; False if the picture is damaged.
@@ -113,11 +135,59 @@ class NetworkCamera:
         Raises:
             DeviceError: The camera has changed its size.
         """
-        remedy = "Do not change the camera's size during a run."
-        return decode_into(self._capture, into, self._shown, remedy)
+        assert self._arrays is not None
+        return self._arrays.retrieve(into)
 
     def close(self) -> None:
-        """Close the connection."""
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
+        """Close the connection: its thread does so, at the latest when a read times out."""
+        self._closed.set()
+
+    def _begin(self, container: Any) -> float:
+        """Start the thread that receives; return FFmpeg's guess of the rate in Hz."""
+        stream = container.streams.video[0] if container.streams.video else None
+        rate = float((stream and (stream.average_rate or stream.guessed_rate)) or 0)
+        threading.Thread(
+            target=self._receive, args=(container, stream), name="network", daemon=True
+        ).start()
+        # For streams without a rate FFmpeg returns its time base.
+        return rate if 0 < rate < 1000 else _DEFAULT_RATE
+
+    def _receive(self, container: Any, stream: Any) -> None:
+        why = "" if stream is not None else "it has no video"
+        try:
+            for packet in container.demux(stream) if stream is not None else ():
+                if self._closed.is_set():
+                    return
+                if packet.size:
+                    self._put((time.monotonic_ns(), packet))
+        except (av.FFmpegError, OSError) as error:
+            why = "" if isinstance(error, av.ExitError) else str(error.strerror or error)
+        finally:
+            self._put(why)
+            container.close()
+
+    def _put(self, item: tuple[int, Any] | str) -> None:
+        """Hand over what arrived; a full queue slows the sender down, nothing is dropped."""
+        while not self._closed.is_set():
+            try:
+                self._arrived.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def _take(self, timeout_sec: float) -> bool | str | None:
+        """Decode the next packet.
+
+        Returns:
+            True, the reason why there are no more packets, or None when none came in time.
+        """
+        try:
+            got = self._arrived.get(timeout=timeout_sec)
+        except queue.Empty:
+            return None
+        if isinstance(got, str):
+            return got
+        arrival_ns, packet = got
+        for number, picture in enumerate(decode(packet)):  # times have to increase
+            self._decoded.append((arrival_ns + 1000 * number, picture))
+        return True

@@ -23,6 +23,7 @@ from mlink_drivers.camera.backend import (
 )
 from mlink_drivers.camera.framing import Region, framed
 
+_CLOSE_WAIT_SEC = 0.5
 _AWAY = "the camera is away; it will be set when it is back"
 MakeBackend = Callable[[str], CameraBackend]
 
@@ -63,6 +64,7 @@ class CameraSource:
         self._raw: CameraBackend | None = None
         self._backend: CameraBackend | None = None
         self._info: CameraInfo | None = None
+        self._abandoned = False
 
     @property
     def backend(self) -> CameraBackend:
@@ -104,6 +106,9 @@ class CameraSource:
             except BaseException:
                 self._close()
                 raise
+            if self._abandoned:
+                self._close()
+                raise DeviceError(f"{self.shown} is not needed any more", remedy="")
             if (info.shape, info.dtype) != (self._info.shape, self._info.dtype):
                 self._close()
                 raise ChangedCameraError(
@@ -132,10 +137,18 @@ class CameraSource:
         finally:
             self._lock.release()
 
+    def abandon(self) -> None:
+        """Let an opening that is under way in another thread close what it opens."""
+        self._abandoned = True
+
     def close(self) -> None:
-        """Close the camera."""
-        with self._lock:
-            self._close()
+        """Close the camera, unless another thread still opens it, which then closes it."""
+        self.abandon()
+        if self._lock.acquire(timeout=_CLOSE_WAIT_SEC):
+            try:
+                self._close()
+            finally:
+                self._lock.release()
 
     def _close(self) -> None:
         backend, self._backend, self._raw = self._backend, None, None
