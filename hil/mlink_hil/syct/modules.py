@@ -185,6 +185,19 @@ def _latency(module: ProjectModule, _key: str) -> Made:
     return Made("latencycheck", _kept(module.settings, *names))
 
 
+def _datasource(module: ProjectModule, _key: str) -> Made:
+    names = ("fps", "color_video", "sample_rate", "test_freq_low", "test_freq_high")
+    return Made("devel.datasource", _kept(module.settings, *names))
+
+
+def _clock(module: ProjectModule, _key: str) -> Made:
+    return Made("devel.clock", _kept(module.settings, "interval_us", "high_priority"))
+
+
+def _flowmeter(module: ProjectModule, _key: str) -> Made:
+    return Made("flowmeter", _kept(module.settings, "data_type"))
+
+
 def _kept(settings: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: settings[name] for name in names if name in settings}
 
@@ -199,19 +212,19 @@ _CONVERTERS: Final[dict[str, Callable[[ProjectModule, str], Made]]] = {
     "zarrwriter": _zarr,
     "videotransform": _transform,
     "canvas": _canvas,
+    "devel.datasource": _datasource,
+    "devel.clock": _clock,
+    "flowmeter": _flowmeter,
     "latencycheck": _latency,
     "devel.latencycheck": _latency,
 }
 
 _CAMERA: Final = "a camera-generic module with your camera, or with virtual:scene"
-_SCRIPT: Final = "a pyscript module that sends the same"
 _INSTEAD: Final = {
     **dict.fromkeys(
         ["camera-arv", "camera-lc", "camera-flir", "camera-tis", "camera-ueye", "miniscope"],
         _CAMERA,
     ),
-    "devel.datasource": _SCRIPT,
-    "devel.clock": _SCRIPT,
     "prism": "a videotransform module",
     "plot-timeseries": "a jsonwriter or zarrwriter module, which records what it drew",
     "hwline-userctl": "`mlink board`, or a script",
@@ -219,5 +232,4 @@ _INSTEAD: Final = {
     "upy-workbench": "a firmata-io module with a board that runs Firmata",
     "signalfilter": "a pyscript module with scipy.signal.sosfilt",
     "runcmd": "a python module that starts the program",
-    "flowmeter": "the live line of `mlink run`, which counts each stream",
 }

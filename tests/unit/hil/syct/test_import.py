@@ -279,6 +279,24 @@ def test_what_is_no_project_is_refused_in_words(tmp_path: Path, content: bytes, 
         archive.read_project(path)
 
 
+def test_modules_of_trials_are_taken(tmp_path: Path) -> None:
+    source = {"fps": 30, "color_video": False, "sample_rate": 1000.0, "test_freq_low": 2.0}
+    flows = info("flowmeter", "m", subscriptions={"data-in": ["s", "frames-out"]})
+    parts: list[Part] = [
+        ("devel.datasource", info("devel.datasource", "s"), source, b""),
+        (
+            "devel.clock",
+            info("devel.clock", "c"),
+            {"interval_us": 1000, "high_priority": True},
+            b"",
+        ),
+        ("flowmeter", flows, {"data_type": "Frame"}, b""),
+    ]
+    made = import_project(project(tmp_path / "p.syct", parts), tmp_path / "b")
+    assert (made.modules, made.left_out, made.problems) == (3, [], [])
+    assert load_bench(made.folder).modules["s"].settings.fps == 30
+
+
 def test_a_folder_with_files_is_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b/mine.txt").write_text("")

@@ -1,0 +1,1 @@
+"""Modules of trials in Syntalos projects: a source of every stream type, a clock, a meter."""
