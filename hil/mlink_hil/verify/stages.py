@@ -187,7 +187,8 @@ def _stages(
     frame_ns = _frame_ns(trip.line)
     left = [ns for kind, ns, _ in trip.line if kind == LEFT and ns - frame_ns >= trip.pressed_ns]
     there = [ns for kind, ns, _ in trip.line if kind == WRITTEN and left and ns >= left[0]]
-    there = [ns for ns in there if ns <= woken_ns] or there[:1]
+    # The reader may wake before the simulator notes that it has written.
+    there = [ns for ns in there if ns <= woken_ns] or ([woken_ns] if there else [])
     read = [ns for kind, ns, _ in trip.line if kind == READ and ns >= taken_ns]
     if not (there and read):
         return None
@@ -212,9 +213,12 @@ def _lengths(begin_ns: int, ends: list[tuple[str, int]]) -> list[tuple[str, floa
 
 
 def _frame_ns(line: list[LineEvent]) -> int:
-    """Return the duration of a byte on the line, as the simulated chip sends it."""
+    """Return the duration of a byte on the line, as the simulated chip sends it.
+
+    0 for a chip with USB of its own, whose bytes leave in packets.
+    """
     left = [ns for kind, ns, _ in line if kind == LEFT]
-    return min((b - a for a, b in pairwise(left) if b > a), default=0)
+    return min((b - a for a, b in pairwise(left)), default=0)
 
 
 def _inside(

@@ -100,6 +100,22 @@ def test_of_a_real_board_chip_line_and_tty_are_one_stage(bench):
     assert found[HOST] == [330]
 
 
+def test_the_bytes_of_a_usb_packet_leave_together(bench):
+    left = [(LEFT, ms * 1000 * USEC, 1) for ms in (0, 1, 1, 1)]  # one before the press
+    packet = trip()._replace(line=[*left, (LEFT, 1100 * USEC, 1), *trip().line[16:]])
+    found = {each.name: each.values for each in follow(bench, "board", noted(), [packet], 8)}
+    assert found["chip, edge to message"] == [0]
+    assert found["line, to the host"] == [100]
+
+
+def test_a_reader_that_wakes_before_the_write_is_noted_has_waited_no_time(bench):
+    late = [(kind, ns + 60 * USEC * (kind == WRITTEN), count) for kind, ns, count in trip().line]
+    found = follow(bench, "board", noted(), [trip()._replace(line=late)], 8)
+    by_name = {each.name: each.values for each in found}
+    assert by_name["simulator, to the tty"] == [140]
+    assert by_name["tty, to the reader"] == [0]
+
+
 def test_a_trip_without_its_command_is_counted(bench):
     found = follow(bench, "board", noted(answers=9), [trip()], 8)
     assert [(each.name, each.values) for each in found] == [(NOT_FOLLOWED, [750])]
