@@ -125,6 +125,7 @@ class FirmataModule(Module[FirmataSettings]):
             count_signs=self._count_signs,
             query=self._query_sign,
             on_silence=self._on_silence,
+            on_look=lambda: self._chip.levels.look() if self._chip is not None else None,
         )
         self._chip = ChipInRun(
             self.context,

@@ -56,6 +56,9 @@ class RecordedStream:
     def window(self, start_usec: int, end_usec: int) -> slice:
         """Return the items of start ≤ time < end as a slice into `times_usec` and other arrays.
 
+        Times of a board's edges may go back by their uncertainty: at the ends of the slice an item
+        that is so close to `start_usec` or `end_usec` may be on either side.
+
         Args:
             start_usec: First time, in µs.
             end_usec: Time after the last one, in µs.

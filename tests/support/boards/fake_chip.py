@@ -73,6 +73,16 @@ def reflex_fired(index: int, edge_ticks: int, action_ticks: int) -> Sysex:
     return Sysex(ExtensionId.REFLEXES, bytes((2, index)) + times)
 
 
+def pulse_ended(pin: int, first_ticks: int, last_ticks: int) -> Sysex:
+    times = number(first_ticks, 5) + number(last_ticks, 5)
+    return Sysex(ExtensionId.PULSES, bytes((2, pin, 0)) + times + number(1, 3))
+
+
+def counter_report(index: int, tag: int, ticks: int, count: int, last_ticks: int) -> Sysex:
+    totals = b"".join(number(value, 5) for value in (ticks, count, count, last_ticks, 0))
+    return Sysex(ExtensionId.COUNTERS, bytes((2, index, tag, 0)) + totals + number(0, 2) * 2)
+
+
 def safe_state_tripped(ticks: int) -> Sysex:
     return Sysex(ExtensionId.SAFE_STATE, b"\2" + number(ticks, 5))
 

@@ -449,7 +449,7 @@ def test_clock_exchange_follows_a_crystal_that_is_200_ppm_off(chip: Chip) -> Non
         assert isinstance(answer, ClockAnswer)
         assert answer.exact
         first_byte = chip.arrivals[0] - 15 * byte_cycles + rng.random() * 800
-        assert clock.take(answer, host_ns(first_byte))
+        clock.take(answer, host_ns(first_byte))
         chip.run_usec(200_000)
     assert abs(clock.rate_ppm - 200) < 25
     now = chip.cycle

@@ -14,7 +14,8 @@ from typing import Final
 import msgspec
 
 from mlink_drivers.firmata.chip import encode as chip_encode
-from mlink_drivers.firmata.chip.messages import SEQUENCES, AnalogBlock
+from mlink_drivers.firmata.chip.messages import AnalogBlock
+from mlink_drivers.firmata.chip.numbers import BlockNumbers
 from mlink_drivers.firmata.wire.arrival import BITS_PER_BYTE
 
 MOST_CHANNELS: Final = 8
@@ -51,10 +52,10 @@ class ChipAnalog:
         """Number of the order's status query, and the order."""
         self._asked = self._answered = 0
         self._present: _Scans | None = None
-        self._sequence: int | None = None
+        self._numbers = BlockNumbers()
         self._block_scans = 1
-        self.sequences = SEQUENCES[1]
-        """How many sequence numbers blocks have."""
+        self.version = 1
+        """Version of the extension that the board speaks."""
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -108,17 +109,18 @@ class ChipAnalog:
         self._answered = min(self._answered + 1, self._asked)
         while self._ordered and self._ordered[0][0] <= self._answered:
             self._present = self._ordered.popleft()[1]
-            self._sequence = None
+            self._numbers = BlockNumbers(self.version)
+
+    def count(self, block: AnalogBlock) -> None:
+        """Count the scans that the line has lost before a block whose samples are used."""
+        if self._present is not None and not self._ordered:
+            self.missing_scans += self._numbers.take(block.sequence) * self._block_scans
 
     def samples(self, block: AnalogBlock) -> Iterator[tuple[int, int, int]]:
         """Iterate over a block's samples as (channel, value, ticks); none while orders wait."""
         scans = self._present
         if scans is None or self._ordered:
             return
-        if self._sequence is not None:
-            blocks = (block.sequence - self._sequence - 1) % self.sequences
-            self.missing_scans += blocks * self._block_scans
-        self._sequence = block.sequence
         width = len(scans.channels)
         for at, value in enumerate(block.values):
             scan, place = divmod(at, width)

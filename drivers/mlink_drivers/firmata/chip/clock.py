@@ -21,6 +21,7 @@ from mlink.sync.kalman import OffsetRateFilter
 from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.bounds import OffsetBounds
 from mlink_drivers.firmata.chip.messages import TICK_BITS, ClockAnswer
+from mlink_drivers.firmata.chip.window import ImpossibleTimeError
 
 RATE_PRIOR_PPM: Final = 3000.0
 """Standard deviation of the rate before the first exchange (ceramic resonators: up to 0.5 %)."""
@@ -88,6 +89,7 @@ class ChipClock:
         self._zero_ns = 0
         self._at_usec = 0.0
         self._latest = 0
+        """When the last answer was sent, in ticks that do not wrap."""
         self._map: _Map | None = None
 
     @property
@@ -102,6 +104,11 @@ class ChipClock:
         if line is None:
             return None
         return ClockPair(round(line.ticks * self._tick_usec), line.host_ns)
+
+    @property
+    def exchanged_ns(self) -> int:
+        """Host time of the last exchange; 0 before the first."""
+        return self._map.host_ns if self._map is not None else 0
 
     @property
     def rate_ppm(self) -> float:
@@ -122,25 +129,29 @@ class ChipClock:
         self.unanswered += 1
         return chip_encode.clock_query(self._number)
 
-    def take(self, answer: ClockAnswer, arrival_ns: int) -> bool:
+    def take(self, answer: ClockAnswer, arrival_ns: int) -> None:
         """Learn from an answer.
 
         Args:
             answer: The chip's answer to a query.
             arrival_ns: When the first byte of the answer began on the wire.
 
-        Returns:
-            False when the answer is not used: it belongs to no query, or its times are impossible.
+        Raises:
+            ImpossibleTimeError: It belongs to no query, or it was sent before the query arrived, or
+                later than it arrived itself.
         """
         asked_ns = self._pending.pop(answer.id, None)
         if asked_ns is None:
-            return False
+            raise ImpossibleTimeError("an answer of the clock to no query")
         self.unanswered = 0
         question_ns = asked_ns + self._query_ns
-        received, sent = self.unwrap(answer.received_ticks), self.unwrap(answer.sent_ticks)
-        took_usec = (arrival_ns - question_ns) / 1000 - (sent - received) * self._tick_usec
+        # Negative durations are very long ones in this arithmetic, and so impossible, too.
+        stay = (answer.sent_ticks - answer.received_ticks) % _WRAP
+        took_usec = (arrival_ns - question_ns) / 1000 - stay * self._tick_usec
         if took_usec < -_LEAST_NOISE * 25:
-            return False  # impossible times: of another exchange, or the clock was set
+            raise ImpossibleTimeError("an answer of the clock with impossible times")
+        received = self._latest + _distance(self._latest, answer.received_ticks)
+        sent = self._latest = received + stay
         took_usec = max(took_usec, 0.0)
         self.shortest_usec = min(self.shortest_usec * _SHORTEST_GROWS, took_usec)
         excess = took_usec - self.shortest_usec
@@ -153,25 +164,16 @@ class ChipClock:
             noise += _INEXACT_NOISE
             bound += 2 * math.sqrt(_INEXACT_NOISE)
         self._learn((received + sent) / 2, (question_ns + arrival_ns) / 2, noise, bound)
-        return True
-
-    def unwrap(self, ticks: int) -> int:
-        """Extend a 32-bit time to one that does not wrap.
-
-        Correct within ±17.9 minutes (2³¹ ticks at 2 MHz) of the newest time extended so far.
-        """
-        distance = (ticks - self._latest) % _WRAP
-        if distance >= _WRAP // 2:
-            distance -= _WRAP
-        extended = self._latest + distance
-        self._latest = max(self._latest, extended)
-        return extended
 
     def to_monotonic_ns(self, ticks: int) -> int:
-        """Convert a 32-bit time of the chip to ns of CLOCK_MONOTONIC; only when `is_set`."""
+        """Convert a 32-bit time of the chip to ns of CLOCK_MONOTONIC; only when `is_set`.
+
+        Correct within ±17.9 minutes (2³¹ ticks at 2 MHz) of the last exchange.
+        """
         line = self._map
         assert line is not None
-        return line.host_ns + round((self.unwrap(ticks) - line.ticks) * line.usec_per_tick * 1000)
+        distance = _distance(line.ticks, ticks)
+        return line.host_ns + round(distance * line.usec_per_tick * 1000)
 
     def to_ticks(self, monotonic_ns: int) -> int:
         """Convert ns of CLOCK_MONOTONIC to a 32-bit time of the chip; only when `is_set`."""
@@ -223,3 +225,8 @@ class ChipClock:
             host_ns=self._zero_ns + round(self._at_usec * 1000),
             usec_per_tick=self._tick_usec / (1 + state.rate * 1e-6),
         )
+
+
+def _distance(ticks: int, other: int) -> int:
+    """Return the ticks from one time to another, which may be 32-bit times; half of 2³² at most."""
+    return (other - ticks + _WRAP // 2) % _WRAP - _WRAP // 2

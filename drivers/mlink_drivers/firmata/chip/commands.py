@@ -26,7 +26,7 @@ from mlink_drivers.firmata.chip.extra import (
     StopPulses,
     WatchEdges,
 )
-from mlink_drivers.firmata.chip.messages import SEQUENCES, AnalogBlock, Feature, PulseEnd
+from mlink_drivers.firmata.chip.messages import AnalogBlock, Feature, PulseEnd
 from mlink_drivers.firmata.chip.orders import ChipOrders
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.chip.pulses import ChipPulses
@@ -87,6 +87,16 @@ class ChipCommands:
         """Return the order to report a line's edges: both, unless a script asked for others."""
         return self.orders.watch(line, self.orders.watched.get(line, Edges.BOTH))
 
+    def checkable_lines(self, *, unasked: bool) -> list[int]:
+        """Return the lines whose levels can be queried: those of which both edges are reported.
+
+        Args:
+            unasked: Without a cause; with check values every lost level has one.
+        """
+        if not self._session.keeps_time or (unasked and self._session.checked):
+            return []
+        return [line for line, kind in list(self.orders.watched.items()) if kind is Edges.BOTH]
+
     def require_edges(self, line: int) -> None:
         """Check that the chip timestamps a line's edges.
 
@@ -144,7 +154,7 @@ class ChipCommands:
             return self._order_samples()
 
     def _order_samples(self) -> bytes:
-        self._analog.sequences = SEQUENCES[self._session.version]
+        self._analog.version = self._session.version
         return self._analog.order(self._interval_usec, self._session.baud_rate, self._tick_hz)
 
     @property
@@ -327,7 +337,10 @@ class ChipCommands:
         """Report the commands whose pulse or train has ended."""
         if not self._session.keeps_time:
             return
-        first_ns, last_ns = map(self._session.time_ns, (end.first_ticks, end.last_ticks))
+        last_ns = self._session.time_ns(end.last_ticks)
+        with self._lock:
+            since_ns = self._pulses.since_ns(end.pin)
+        first_ns = min(self._session.time_ns(end.first_ticks, since_ns), last_ns)
         with self._lock:
             ended = self._pulses.ended(end.pin, first_ns, last_ns, complete=end.complete)
         self._report(ended)
@@ -351,13 +364,20 @@ class ChipCommands:
         Returns:
             The samples as (channel, value, ns of CLOCK_MONOTONIC), and the number of samples that
             the line lost before them.
+
+        Raises:
+            ImpossibleTimeError: The samples cannot have these times.
         """
-        with self._lock:
-            before = self._analog.missing_scans
-            samples = list(self._analog.samples(block))
-            lost = (self._analog.missing_scans - before) * len(self._analog.channels)
         time_ns = self._session.time_ns
-        return [(channel, value, time_ns(ticks)) for channel, value, ticks in samples], lost
+        with self._lock:
+            found = list(self._analog.samples(block))
+            if found:
+                time_ns(found[-1][2])  # the last one is recent, the first one as old as the block
+            samples = [(channel, value, time_ns(ticks, 0)) for channel, value, ticks in found]
+            before = self._analog.missing_scans
+            self._analog.count(block)
+            lost = (self._analog.missing_scans - before) * len(self._analog.channels)
+        return samples, lost
 
     @property
     def sampled_channels(self) -> int:

@@ -18,8 +18,9 @@ from mlink_drivers.firmata.chip.check import CHECK_BYTES, LAST_ID, opened, seal
 from mlink_drivers.firmata.chip.clock import ChipClock
 from mlink_drivers.firmata.chip.decode import decode_extension
 from mlink_drivers.firmata.chip.messages import (
-    SEQUENCES,
+    TICK_BITS,
     BaudAnswer,
+    ChipStatus,
     ClockAnswer,
     EdgeBlock,
     EdgeWatch,
@@ -28,6 +29,8 @@ from mlink_drivers.firmata.chip.messages import (
     Feature,
     Features,
 )
+from mlink_drivers.firmata.chip.numbers import BlockNumbers
+from mlink_drivers.firmata.chip.window import ImpossibleTimeError, TimeWindow
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.arrival import wire_time_ns
 from mlink_drivers.firmata.wire.protocol import Message, PinState, Sysex
@@ -46,6 +49,12 @@ _PAUSE_GROWS: Final = 1.04
 CHECKED_VERSION: Final = 2
 """The version from which on messages have a check value."""
 _ASK_TIMES: Final = 3
+_ORDER_TICKS: Final = 200
+"""Interrupts of different ports may be served out of order."""
+_ORDER_HOLDS_NS: Final = 600_000_000_000
+"""After this time ticks may be those of the next round of the chip's clock."""
+_EVENT_BYTES: Final = 32
+"""On the line for each event in the chip's queue, where other messages have half of the line."""
 _SILENCE_S: Final = 5.0
 _LEAST_UNANSWERED: Final = 6
 
@@ -113,8 +122,11 @@ class ChipSession:
         self._checked = False
         """Whether messages have a check value, both ways."""
         self._wanted_baud_rate = 0
-        self._sequence: int | None = None
-        self._last_edge_ns = 0
+        self._stamp_usec = STAMP_USEC
+        self._numbers = BlockNumbers()
+        self._last_edge = (0, -_ORDER_HOLDS_NS)
+        """Ticks and time of the last edge."""
+        self._window = TimeWindow(0, 0)
         self._next_query: Registration | None = None
         self._asking: ChipClock | None = None
         """The clock that is queried."""
@@ -133,13 +145,32 @@ class ChipSession:
         self._answered = self._checked = False
         self._probing = True
         self._on_seal(None)
-        self._send(chip_encode.feature_query() + encode.pin_state_query(0))
-        self.waiting.until(lambda: self._answered, _ANSWER_S)
-        features: Features | None = self.features
+        features = self._ask_features()
         if features is not None and features.version >= CHECKED_VERSION and not self._check():
-            self.features = None
+            features = None
+        self.features = features
         self._probing = False
-        return self.features
+        return features
+
+    def _ask_features(self) -> Features | None:
+        """Query the features until two answers are equal: the line may lose or change one."""
+        found: list[Features] = []
+        for _ in range(_ASK_TIMES):
+            self.features, self._answered = None, False
+            self._send(chip_encode.feature_query() + encode.pin_state_query(0))
+            self.waiting.until(lambda: self._answered, _ANSWER_S)
+            answer: Features | None = self.features
+            if answer in found:
+                return answer
+            if answer is not None:
+                found.append(answer)
+        if found:
+            self._log.warning(
+                "the board's answers about its features differ or are missing, so its clock is not"
+                " used and readings carry their time of arrival. Check its cable and connect it"
+                " again"
+            )
+        return None
 
     def _check(self) -> bool:
         """Ask the board to speak version 2; return False when it does not answer."""
@@ -197,8 +228,11 @@ class ChipSession:
         """
         assert self.features is not None
         self.close()
-        self._sequence = None
-        self._last_edge_ns = 0
+        self._stamp_usec = STAMP_USEC + (0 if self.has(Feature.ONE_TIME) else PORT_USEC)
+        self._numbers = BlockNumbers(self.version)
+        self._last_edge = (0, -_ORDER_HOLDS_NS)
+        queue_bytes = self.features.event_queue * _EVENT_BYTES + self.features.receive_buffer
+        self._window = TimeWindow(self.waiting.now_ns(), wire_time_ns(queue_bytes, self.baud_rate))
         clock = self.clock = ChipClock(
             self.features.tick_hz,
             wire_time_ns(1, self.baud_rate),
@@ -223,6 +257,11 @@ class ChipSession:
         """Version of the extension in use."""
         return CHECKED_VERSION if self._checked else 1
 
+    @property
+    def checked(self) -> bool:
+        """Whether messages have a check value, both ways."""
+        return self._checked
+
     def has(self, feature: Feature) -> bool:
         """Whether the board has a feature."""
         return self.features is not None and self.features.has(feature)
@@ -244,23 +283,37 @@ class ChipSession:
             features and self.keeps_time and self.has(Feature.EDGES) and line in features.edge_pins
         )
 
-    def time_ns(self, ticks: int) -> int:
-        """Convert a time of the chip to ns of CLOCK_MONOTONIC; only when `keeps_time`."""
-        assert self.clock is not None
-        return self.clock.to_monotonic_ns(ticks)
+    def time_ns(self, ticks: int, earliest_ns: int | None = None) -> int:
+        """Convert a time of the present message to ns of CLOCK_MONOTONIC; only when `keeps_time`.
+
+        Call it in the handlers of messages, before anything else of the message is used.
+
+        Args:
+            ticks: The chip's time.
+            earliest_ns: The earliest time that it can have; by default it is a recent one.
+
+        Raises:
+            ImpossibleTimeError: The message cannot have this time; `take` counts that.
+        """
+        clock, window = self.clock, self._window
+        assert clock is not None
+        time_ns = clock.to_monotonic_ns(ticks)
+        window.check(time_ns, self.uncertainty_usec * 1000, clock.exchanged_ns, earliest_ns)
+        return time_ns
 
     @property
     def uncertainty_usec(self) -> int:
         """Standard error of an edge's time in µs; −1 while the clock is not known."""
         if self.clock is None or not self.clock.is_set:
             return -1
-        own_usec = STAMP_USEC + (0 if self.has(Feature.ONE_TIME) else PORT_USEC)
-        return self.clock.uncertainty_usec + own_usec
+        return self.clock.uncertainty_usec + self._stamp_usec
 
     # -- messages of the board -------------------------------------------------------------------
 
     def take(self, message: Message, arrival_ns: int) -> bool:
         """Handle a message; return False when it is not of the extension.
+
+        A message with a time that it cannot have is refused.
 
         Args:
             message: Any message of the board.
@@ -285,6 +338,16 @@ class ChipSession:
         decoded = decode_extension(message, self.version)
         if decoded is None:
             return False
+        now_ns = self.waiting.now_ns()
+        last_byte_ns = arrival_ns + wire_time_ns(message.length, self.baud_rate)
+        self._window.move(now_ns, max(now_ns, last_byte_ns))
+        try:
+            self._take(decoded, arrival_ns)
+        except ImpossibleTimeError as error:
+            self._on_refused(str(error))
+        return True
+
+    def _take(self, decoded: ExtensionMessage, arrival_ns: int) -> None:
         if isinstance(decoded, EdgeBlock):
             self._take_edges(decoded)
         elif isinstance(decoded, ClockAnswer):
@@ -300,21 +363,35 @@ class ChipSession:
             if not decoded.refused and decoded.baud_rate == self._wanted_baud_rate:
                 self._baud_answered = True
         else:
+            if isinstance(decoded, ChipStatus) and decoded.next_block >= 0:
+                self._report_missing(self._numbers.expect(decoded.next_block))
             self._on_event(decoded)
-        return True
 
     def _take_edges(self, block: EdgeBlock) -> None:
-        if self._sequence is not None:
-            missing = (block.sequence - self._sequence - 1) % SEQUENCES[self.version]
-            if missing:
-                self._on_blocks_missing(missing)
-        self._sequence = block.sequence
-        if not self.keeps_time:
-            return
-        for edge in block.edges:
-            # Times stay in order even when the clock's estimate was just set back.
-            self._last_edge_ns = max(self._last_edge_ns, self.time_ns(edge.ticks))
-            self._on_edge(edge.pin, edge.level, self._last_edge_ns)
+        # All times first: a block that is refused has no number either, so the next one misses it.
+        times = [self.time_ns(edge.ticks) for edge in block.edges] if self.keeps_time else []
+        if times:
+            self._check_order(block, times)
+        self._report_missing(self._numbers.take(block.sequence))
+        if times:
+            for edge, time_ns in zip(block.edges, times, strict=True):
+                self._on_edge(edge.pin, edge.level, time_ns)
+
+    def _check_order(self, block: EdgeBlock, times: list[int]) -> None:
+        """Check, without check values, that a block is not older than the one before.
+
+        The chip sends them in order. In ticks, so that the estimate of its clock does not matter.
+        """
+        last_ticks, last_ns = self._last_edge
+        since_ticks = (block.edges[0].ticks - last_ticks) % (1 << TICK_BITS)
+        went_back = since_ticks >> (TICK_BITS - 1) and (1 << TICK_BITS) - since_ticks > _ORDER_TICKS
+        if went_back and not self._checked and times[0] - last_ns < _ORDER_HOLDS_NS:
+            raise ImpossibleTimeError("a time before that of the edge before")
+        self._last_edge = block.edges[-1].ticks, times[-1]
+
+    def _report_missing(self, count: int) -> None:
+        if count:
+            self._on_blocks_missing(count)
 
     # -- queries -------------------------------------------------------------------------------
 
@@ -329,6 +406,7 @@ class ChipSession:
         patience = max(_LEAST_UNANSWERED, round(_SILENCE_S / self._pause_s))
         if count > _FIRST_EXCHANGES:
             pause_s = min(pause_s * _PAUSE_GROWS, self._pause_s)
+        self._report_missing(self._numbers.settle())
         if count:
             self._on_exchange(clock)  # its answer has arrived meanwhile
         if clock.unanswered >= patience:

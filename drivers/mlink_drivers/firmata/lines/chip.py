@@ -37,6 +37,7 @@ from mlink_drivers.firmata.chip.session import (
     Seal,
 )
 from mlink_drivers.firmata.lines.counters import Counters
+from mlink_drivers.firmata.lines.levels import LevelChecks
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows, Rows
 from mlink_drivers.firmata.link.pace import Pace
@@ -139,6 +140,7 @@ class ChipInRun:
             safe_values={int(line): value for line, value in settings.safe_values.items()},
         )
         readings.chip = self.chip
+        self.levels = LevelChecks(context, session, readings, self.commands, events.note)
         self._counters = Counters(
             self.chip,
             self.commands.orders,
@@ -154,6 +156,7 @@ class ChipInRun:
             DeviceLostError: The board was lost meanwhile.
         """
         chip, settings = self.chip, self._settings
+        self.levels.start()
         chip.baud_rate = self._session.transport.baud_rate
         if chip.probe() is None:
             if settings.safe_state_msec:
@@ -212,6 +215,7 @@ class ChipInRun:
             "uncertainty_usec": self.chip.uncertainty_usec,
             "device_clock_hz": features.tick_hz,
             "baud_rate": self.chip.baud_rate,
+            "check_values": self.chip.checked,
         }
 
     def start(self) -> None:
@@ -243,6 +247,7 @@ class ChipInRun:
         if clock is not None and clock.is_set:
             report("board_clock_ppm", round(clock.rate_ppm, 2))
             report("board_clock_uncertainty_usec", self.chip.uncertainty_usec)
+        self.levels.report()
         if self._readings.lost:
             report("readings_lost_by_board", self._readings.lost)
         if self._counters.missed:
@@ -368,10 +373,11 @@ class ChipInRun:
         if not self.chip.keeps_time:
             return
         known = self.commands.orders.reflexes.get(fired.index)
+        edge_ns = self.chip.time_ns(fired.edge_ticks)
         self._reflexes.take(
             fired.index,
-            self.chip.time_ns(fired.edge_ticks),
-            self.chip.time_ns(fired.action_ticks),
+            edge_ns,
+            self.chip.time_ns(fired.action_ticks, edge_ns),
             (known[0], known[1].output) if known is not None else None,
         )
 
@@ -387,6 +393,7 @@ class ChipInRun:
     def _on_refused(self, reason: str) -> None:
         """Count a message that is not used; the first of each kind is reported at once."""
         self._refused[reason] += 1
+        self.levels.suspect()
         self._events.note("message-refused", reason)
         total = self._refused.total()
         if self._refused[reason] == 1:
@@ -421,6 +428,7 @@ class ChipInRun:
             )
             self._context.set_status(f"{self._session.description}: {total} readings lost")
         self._readings.note_lost(count)
+        self.levels.suspect()
         self._events.note("readings-lost", f"{count} {what}: {why}")
 
     # -- the clock -----------------------------------------------------------------------------
@@ -429,6 +437,7 @@ class ChipInRun:
         record = self._record
         if record is not None:
             record.take(clock)
+        self.levels.look()
         try:
             self._query_counts_in_time()
         except DeviceError:

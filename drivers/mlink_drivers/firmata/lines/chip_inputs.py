@@ -19,6 +19,10 @@ class ChipInputs:
         self._asked: dict[int, int] = {}  # line → answers that are still to come
         self._live: dict[int, tuple[int, bool]] = {}  # line → time and level of its first reading
         self._unsent: dict[int, bool] = {}  # line → its level, while nothing may be sent yet
+        self._last: dict[int, tuple[int, bool]] = {}  # line → time and level of its last reading
+        self._checks: dict[int, tuple[int, bool]] = {}  # line → the same of an answer, not used yet
+        self.contradicted: set[int] = set()
+        """Lines with an edge to the level that they had already."""
 
     def expect(self, line: int) -> None:
         """Add a line whose order is being sent; its readings begin with the answer.
@@ -27,6 +31,7 @@ class ChipInputs:
         """
         self._live.pop(line, None)
         self._unsent.pop(line, None)
+        self._checks.pop(line, None)
         self._asked[line] = self._asked.get(line, 0) + 1
 
     def forget(self, line: int) -> None:
@@ -36,6 +41,7 @@ class ChipInputs:
         """
         self._live.pop(line, None)
         self._unsent.pop(line, None)
+        self._checks.pop(line, None)
         self._asked.pop(line, None)
 
     def forget_all(self) -> None:
@@ -46,23 +52,46 @@ class ChipInputs:
         self._asked.clear()
         self._live.clear()
         self._unsent.clear()
+        self._checks.clear()
 
     def answered(self, line: int, level: bool, time_ns: int) -> bool:
         """Handle the answer to an order.
 
         Returns:
             True when the level is the line's first reading; False when a later order is still
-            unanswered, or the line is not an input.
+            unanswered, or the line is not an input, or the level was only queried.
         """
         left = self._asked.get(line, 0) - 1
         if left < 0:
+            if line in self._live:
+                self._checks[line] = time_ns, level
             return False  # no order is unanswered
         if left:
             self._asked[line] = left
             return False
         del self._asked[line]
-        self._live[line] = time_ns, level
+        self._live[line] = self._last[line] = time_ns, level
         return True
+
+    def corrections(self, before_ns: int) -> list[tuple[int, bool, int]]:
+        """Return the levels that were queried and differ from the last readings of their lines.
+
+        Args:
+            before_ns: Answers with later times are kept: older edges may be on their way.
+
+        Returns:
+            Line, level and time of each; they count as readings now.
+        """
+        found = []
+        for line, (time_ns, level) in list(self._checks.items()):
+            if time_ns > before_ns:
+                continue
+            del self._checks[line]
+            last_ns, last = self._last[line]
+            if last_ns <= time_ns and last != level:
+                self._last[line] = time_ns, level
+                found.append((line, level, time_ns))
+        return found
 
     def is_news(self, line: int, level: bool, time_ns: int) -> bool:
         """Whether an edge is a reading: its line is active, and the first reading lacks it.
@@ -74,7 +103,12 @@ class ChipInputs:
         if live is None:
             return False
         since_ns = time_ns - live[0]
-        return since_ns >= 0 and not (level == live[1] and since_ns < _DUPLICATE_NS)
+        if since_ns < 0 or (level == live[1] and since_ns < _DUPLICATE_NS):
+            return False
+        if self._last[line][1] == level:
+            self.contradicted.add(line)
+        self._last[line] = time_ns, level
+        return True
 
     def keep(self, line: int, level: bool) -> None:
         """Keep the last level of a line until readings may be sent."""

@@ -33,6 +33,8 @@ class _Counter(msgspec.Struct):
     edge: CounterReport | None = None
     """The last report with a new edge."""
     edge_ns: int = 0
+    reported_ns: int = 0
+    """Time of the last report."""
 
 
 class Counters:
@@ -73,17 +75,22 @@ class Counters:
         if ordered is None or ordered[2] != report.tag or not self._chip.keeps_time:
             return
         line, order, tag = ordered
+        report_ns = self._chip.time_ns(report.ticks)
         known = self._known.get(report.index)
         if known is None or known.tag != tag:
             goes_on = known is not None and known.ordered is order
             position, edges = (known.position, known.edges) if known and goes_on else (0, 0)
             known = self._known[report.index] = _Counter(tag, order, position, edges)
         before = known.before
+        new = (report.count - (before.count if before else 0)) % _WRAP
+        edge_ns = 0
+        if new:
+            edge_ns = self._chip.time_ns(report.last_ticks, known.reported_ns)
+        known.reported_ns = report_ns
         if before is not None and self._rows is not None:
             for _ in range((report.sequence - before.sequence - 1) % 128):
                 self._rows.lose()
         moved = (report.position - (before.position if before else 0)) % _WRAP
-        new = (report.count - (before.count if before else 0)) % _WRAP
         is_encoder = order.second_line is not None
         # Only an encoder counts backwards.
         known.position += moved - _WRAP if is_encoder and moved >= _WRAP // 2 else moved
@@ -92,7 +99,6 @@ class Counters:
         known.before = report
         frequency, duty = "", ""
         if new:
-            edge_ns = self._chip.time_ns(report.last_ticks)
             if not is_encoder and known.edge is not None:
                 frequency, duty = self._frequency(
                     known.edge, report, edge_ns - known.edge_ns, order.kind
@@ -100,7 +106,7 @@ class Counters:
             known.edge, known.edge_ns = report, edge_ns
         if self._rows is not None:
             self._rows.add(
-                self._rows.time_usec(self._chip.time_ns(report.ticks)),
+                self._rows.time_usec(report_ns),
                 report.index,
                 line,
                 known.position,

@@ -28,6 +28,12 @@ class DigitalInputs:
         self._active: dict[int, int] = {}  # port → mask of lines that are live
         self._known: dict[int, int] = {}  # port → mask of lines whose state was reported
         self._state: dict[int, int] = {}  # port → last reported mask
+        self._reported: dict[int, int] = {}  # the same, with the lines that are not live
+        self._queried: dict[int, bool] = {}  # port → whether the query had a cause
+        self.contradicted = False
+        """Whether a report has changed nothing, so that the one before was lost or wrong."""
+        self.corrected: list[tuple[int, bool]] = []
+        """Lines and levels that the answer to a query with a cause has corrected."""
 
     @property
     def ports(self) -> list[int]:
@@ -42,6 +48,7 @@ class DigitalInputs:
         self.forget(line)
         self._wanted.add(line)
         self._fenced.append(line)
+        self._queried.setdefault(line // PINS_PER_PORT, False)  # by REPORT_DIGITAL
 
     def forget(self, line: int) -> None:
         """Remove a line: it is no longer an input.
@@ -60,6 +67,17 @@ class DigitalInputs:
         self._active.clear()
         self._known.clear()
         self._state.clear()
+        self._reported.clear()
+        self._queried.clear()
+
+    def query(self, *, suspicious: bool) -> list[int]:
+        """Return the ports whose states to query.
+
+        Args:
+            suspicious: Whether there is a cause: lines that differ count as corrected.
+        """
+        self._queried = dict.fromkeys(self.ports, suspicious)
+        return self.ports
 
     def query_sign(self, repeat: bool) -> bool:
         """Return whether to send a version query for a sign of life; its answer is no fence.
@@ -91,6 +109,9 @@ class DigitalInputs:
             port: Port of the report; it has lines 8 × port to 8 × port + 7.
             mask: State of the port, one bit per line.
         """
+        had_cause = self._queried.pop(port, None)
+        self.contradicted |= had_cause is None and self._reported.get(port) == mask
+        self._reported[port] = mask
         active = self._active.get(port, 0)
         news = ((mask ^ self._state.get(port, 0)) | ~self._known[port]) & active if active else 0
         if not news:
@@ -98,4 +119,7 @@ class DigitalInputs:
         self._known[port] |= active
         self._state[port] = mask
         first = port * PINS_PER_PORT
-        return [(first + bit, mask >> bit & 1) for bit in range(PINS_PER_PORT) if news >> bit & 1]
+        found = [(first + bit, mask >> bit & 1) for bit in range(PINS_PER_PORT) if news >> bit & 1]
+        if had_cause:
+            self.corrected += [(line, bool(level)) for line, level in found]
+        return found

@@ -162,6 +162,37 @@ class Readings:
             self._chip_inputs.forget(line)
             self._drop_channels(line)
 
+    def query_ports(self, *, suspicious: bool) -> list[int]:
+        """Return the digital ports whose states to query; see inputs.py."""
+        with self._lock:
+            return self._inputs.query(suspicious=suspicious)
+
+    def take_contradictions(self) -> tuple[bool, set[int]]:
+        """Return whether a port report has contradicted the one before, and lines with such edges.
+
+        They are forgotten then.
+        """
+        with self._lock:
+            found = self._inputs.contradicted, self._chip_inputs.contradicted
+            self._inputs.contradicted, self._chip_inputs.contradicted = False, set()
+            return found
+
+    def correct_levels(self, before_ns: int) -> list[tuple[int, bool]]:
+        """Submit the levels that were queried and differ from the last readings.
+
+        Args:
+            before_ns: Answers of the chip with later times wait (ns of CLOCK_MONOTONIC).
+
+        Returns:
+            Lines and levels, with those that port reports have corrected since the last call.
+        """
+        with self._lock:
+            found, self._inputs.corrected = self._inputs.corrected, []
+            for line, level, time_ns in self._chip_inputs.corrections(before_ns):
+                self._submit_or_keep(line, level, time_ns)
+                found.append((line, level))
+            return found
+
     def query_sign(self, repeat: bool) -> bool:
         """Return whether to send a version query for a sign of life; see inputs.py."""
         with self._lock:

@@ -25,6 +25,7 @@ class SilenceWatch:
         query: Sends a query that the board answers; False for the first of a quiet time, True
             for a repetition. May raise DeviceError when the board is lost.
         on_silence: Called once when the board is silent.
+        on_look: Called at each look.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class SilenceWatch:
         count_signs: Callable[[], int],
         query: Callable[[bool], None],
         on_silence: Callable[[], None],
+        on_look: Callable[[], None] = lambda: None,
     ) -> None:
         self._waiting = waiting
         self._count_signs = count_signs
         self._query = query
         self._on_silence = on_silence
+        self._on_look = on_look
         self._signs = -1
         self._quiet = 0
         self._next: Registration | None = None
@@ -71,4 +74,5 @@ class SilenceWatch:
             return
         if self._quiet % 2:
             self._query(self._quiet > 1)
+        self._on_look()
         self._look_later()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
+import msgspec
 import pytest
 
 from mlink_drivers.firmata.chip.clock import ChipClock
 from mlink_drivers.firmata.chip.messages import ClockAnswer
+from mlink_drivers.firmata.chip.window import ImpossibleTimeError
 
 MSEC = 1_000_000  # ns
 
@@ -30,7 +33,7 @@ class Exchanges:
             ticks = round(received * 2) % (1 << 32)
             answer = ClockAnswer(query[2], self.exact, ticks, (ticks + 20) % (1 << 32))
             arrival_ns = self.now_ns + round((40 + there + 10 + back) * 1000)
-            assert self.clock.take(answer, arrival_ns)
+            self.clock.take(answer, arrival_ns)
 
     def error_usec(self):
         ticks = round((self.now_ns / 1000 + self.step_usec) * 2) % (1 << 32)
@@ -117,21 +120,15 @@ def clock():
     return ChipClock(2_000_000, 10_000)
 
 
-def test_ticks_go_on_over_every_wrap(clock):
-    step = 0x7000_0000
-    assert [clock.unwrap(step * n % (1 << 32)) for n in range(20)] == [step * n for n in range(20)]
-
-
-def test_half_the_range_is_future_and_half_is_past(clock):
-    assert clock.unwrap(HALF - 1) == HALF - 1
-    assert ChipClock(2_000_000, 10_000).unwrap(HALF) == -HALF
-
-
-def test_an_older_time_does_not_set_back_what_is_the_present(clock):
-    clock.unwrap(HALF - 1)
-    clock.unwrap(100)  # an edge that waited in a queue
-    assert clock.unwrap(2 * HALF - 2) == 2 * HALF - 2  # half a range after the newest, not the last
-    assert clock.unwrap(50) == 2 * HALF + 50
+def test_a_time_is_within_half_the_range_of_the_last_exchange_and_changes_no_other():
+    exchanges = Exchanges()
+    exchanges.run(20)
+    clock, (device_usec, host_ns) = exchanges.clock, msgspec.structs.astuple(exchanges.clock.pair)
+    ticks = device_usec * 2
+    for distance in (HALF - 1, -HALF, 0, 100, HALF - 1):
+        expected_ns = host_ns + distance * 500
+        found_ns = clock.to_monotonic_ns((ticks + distance) % (1 << 32))
+        assert found_ns == pytest.approx(expected_ns, abs=HALF // 1000)
 
 
 def test_times_are_right_after_several_wraps():
@@ -156,22 +153,25 @@ def test_the_conversions_are_inverse(clock):
 
 def test_an_answer_without_a_query_is_refused(clock):
     clock.query(10**12)
-    assert not clock.take(ClockAnswer(77, True, 0, 20), 10**12 + MSEC)
+    with pytest.raises(ImpossibleTimeError, match="to no query"):
+        clock.take(ClockAnswer(77, True, 0, 20), 10**12 + MSEC)
     assert not clock.is_set
     assert clock.unanswered == 1
 
 
 def test_the_same_answer_counts_once(clock):
     query = clock.query(10**12)
-    assert clock.take(ClockAnswer(query[2], True, 0, 20), 10**12 + MSEC)
-    assert not clock.take(ClockAnswer(query[2], True, 0, 20), 10**12 + MSEC)
+    clock.take(ClockAnswer(query[2], True, 0, 20), 10**12 + MSEC)
+    with pytest.raises(ImpossibleTimeError, match="to no query"):
+        clock.take(ClockAnswer(query[2], True, 0, 20), 10**12 + MSEC)
     assert clock.exchanges == 1
 
 
 def test_stamps_that_cannot_be_are_refused(clock):
     query = clock.query(10**12)
     # the chip claims to have held the question for 5 ms, the whole exchange took 1 ms
-    assert not clock.take(ClockAnswer(query[2], True, 0, 10_000), 10**12 + MSEC)
+    with pytest.raises(ImpossibleTimeError, match="impossible times"):
+        clock.take(ClockAnswer(query[2], True, 0, 10_000), 10**12 + MSEC)
     assert not clock.is_set
     assert clock.uncertainty_usec == -1
 
@@ -181,7 +181,25 @@ def test_of_a_board_that_does_not_answer_sixteen_questions_are_kept(clock, quest
     query = clock.query(10**12)
     for number in range(1, questions):
         clock.query(10**12 + number)
-    assert clock.take(ClockAnswer(query[2], True, 0, 20), 10**12 + MSEC) is is_known
+    with contextlib.nullcontext() if is_known else pytest.raises(ImpossibleTimeError):
+        clock.take(ClockAnswer(query[2], True, 0, 20), 10**12 + MSEC)
+
+
+@pytest.mark.parametrize("bit", range(10, 32))
+@pytest.mark.parametrize("field", ["received_ticks", "sent_ticks"])
+def test_one_flipped_bit_of_an_answer_is_refused_or_within_what_is_stated(field, bit):
+    exchanges = Exchanges()
+    exchanges.run(40)
+    clock = exchanges.clock
+    query = clock.query(exchanges.now_ns)
+    ticks = exchanges.now_ns // 500 % (1 << 32)
+    answer = ClockAnswer(query[2], True, ticks + 400, ticks + 420)
+    wrong = msgspec.structs.replace(answer, **{field: getattr(answer, field) ^ 1 << bit})
+    with contextlib.suppress(ImpossibleTimeError):
+        clock.take(wrong, exchanges.now_ns + 400_000)
+    assert abs(exchanges.error_usec()) <= clock.uncertainty_usec
+    exchanges.run(1)
+    assert abs(exchanges.error_usec()) <= clock.uncertainty_usec < 200
 
 
 def test_an_inexact_stamp_makes_the_clock_less_sure():

@@ -38,7 +38,7 @@ class Bench:
         self.waiting = ManualWaiting()
         self.chip = FakeChip(self.waiting.now_ns)
         self.edges, self.states, self.events, self.missing, self.silences = [], [], [], [], []
-        self.exchanges = 0
+        self.exchanges, self.refused = 0, []
         self.session = ChipSession(
             self.send,
             self.waiting,
@@ -49,6 +49,7 @@ class Bench:
             on_blocks_missing=self.missing.append,
             on_exchange=self._count,
             on_silence=self.silences.append,
+            on_refused=self.refused.append,
             **options,
         )
 
@@ -75,19 +76,6 @@ def bench():
     bench = Bench()
     yield bench
     bench.session.close()
-
-
-class ClockFrom:
-    """A clock whose conversions are a list."""
-
-    is_set = True
-    uncertainty_usec = 7
-
-    def __init__(self, *times_ns):
-        self._times_ns = list(times_ns)
-
-    def to_monotonic_ns(self, ticks):
-        return self._times_ns.pop(0)
 
 
 # -- features ------------------------------------------------------------------------------------
@@ -123,6 +111,31 @@ def test_probing_again_forgets_what_was_known(bench):
     assert session.clock is None
     assert not session.keeps_time
     assert session.uncertainty_usec == -1
+
+
+def changed(sysex):
+    """A features answer with a flipped bit in the frequency of the clock."""
+    return Sysex(sysex.id, sysex.data[:7] + bytes((sysex.data[7] ^ 4,)) + sysex.data[8:])
+
+
+@pytest.mark.parametrize(
+    ("faults", "is_known"),
+    [
+        ([lambda answer: None], True),
+        ([changed], True),
+        ([lambda answer: None, lambda answer: None], False),
+        ([changed, lambda answer: None], False),
+    ],
+)
+def test_the_features_are_queried_until_two_answers_are_equal(bench, caplog, faults, is_known):
+    answer = bench.chip._features
+    bench.chip._features = lambda: (faults.pop(0) if faults else lambda found: found)(answer())
+    features = bench.session.probe()
+    assert (features is not None) is is_known
+    if is_known:
+        assert features.tick_hz == 2_000_000
+    else:
+        assert "the board's answers about its features differ or are missing" in caplog.text
 
 
 def test_messages_that_are_not_of_the_extension_are_left_to_others(bench):
@@ -238,15 +251,16 @@ def test_a_clock_that_does_not_answer_is_not_known(bench):
     assert not bench.session.stamps(7)
 
 
-def test_a_clock_that_begins_anew_forgets_the_sequence_and_the_last_time(bench):
+def test_a_clock_that_begins_anew_forgets_the_numbers(bench):
     session = bench.connected()
     session.take(edge_block(5, [(7, True, bench.now_ticks())]), 0)
-    session._last_edge_ns = 1 << 62
+    session.take(edge_block(6, [(7, False, bench.now_ticks())]), 0)
     assert session.start_clock()
     session.close()
-    session.take(edge_block(90, [(7, False, bench.now_ticks())]), 0)
+    for number in (90, 91, 92):
+        session.take(edge_block(number, [(7, False, bench.now_ticks())]), 0)
     assert bench.missing == []
-    assert bench.edges[-1][2] < 1 << 62
+    assert len(bench.edges) == 5
 
 
 def pauses_of(bench, questions):
@@ -319,42 +333,132 @@ def test_a_lost_board_ends_the_questions_without_a_report_of_its_own(bench):
 # -- edges and levels ----------------------------------------------------------------------------
 
 
+def near(time_ns):
+    """What the clock makes of a time: the fake chip's exchanges take 2 ms."""
+    return pytest.approx(time_ns, abs=1_000_000)
+
+
 def test_edges_come_with_their_pin_level_and_time(bench):
     session = bench.connected()
-    session.clock = ClockFrom(1000, 2000)
-    assert session.take(edge_block(0, [(7, True, 10), (8, False, 20)]), 0)
-    assert bench.edges == [(7, True, 1000), (8, False, 2000)]
+    now_ns, ticks = bench.waiting.now_ns(), bench.now_ticks()
+    assert session.take(edge_block(0, [(7, True, ticks - 2000), (8, False, ticks)]), now_ns)
+    assert bench.edges == [(7, True, near(now_ns - 1_000_000)), (8, False, near(now_ns))]
 
 
-def test_edges_stay_in_order_when_the_clock_is_set_back(bench):
+def test_a_number_that_its_neighbours_do_not_confirm_is_no_loss(bench):
     session = bench.connected()
-    session.clock = ClockFrom(5000, 4000, 4500, 6000)
-    session.take(edge_block(0, [(7, True, 10), (7, False, 20)]), 0)
-    session.take(edge_block(1, [(7, True, 30), (7, False, 40)]), 0)
-    assert [time_ns for _, _, time_ns in bench.edges] == [5000, 5000, 5000, 6000]
+    for number in range(10):
+        session.take(edge_block(number ^ 0x40 * (number == 5), [(7, True, bench.now_ticks())]), 0)
+    assert (bench.missing, len(bench.edges)) == ([], 10)
+    for number in (12, 13, 15, 80, 17, 18):  # 10, 11 and 14 are lost, and a bit of 16 was changed
+        session.take(edge_block(number, []), 0)
+    assert bench.missing == [2, 1]
 
 
-def test_missing_blocks_are_counted_modulo_128(bench):
+def test_a_gap_before_a_quiet_time_counts(bench):
+    bench.session.probe()
+    bench.session.start_clock()
+    for number in (126, 127, 0, 3):
+        bench.session.take(edge_block(number, []), 0)
+    assert bench.missing == []
+    bench.waiting.advance(1)
+    assert bench.missing == [2]
+    bench.session.take(edge_block(4, []), 0)
+    bench.waiting.advance(1)
+    assert bench.missing == [2]
+
+
+# -- times that cannot be ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bit", range(21, 32))
+@pytest.mark.parametrize("sooner", [False, True])
+def test_a_wrong_time_is_refused_and_changes_no_other(bench, bit, sooner):
     session = bench.connected()
-    for sequence in (126, 127, 0, 3, 3):
-        session.take(edge_block(sequence, []), 0)
-    assert bench.missing == [2, 127]
+    for number in range(98, 128):
+        bench.waiting.advance(0.1)  # what was there before the start has arrived
+        session.take(edge_block(number, []), bench.waiting.now_ns())
+    for number in range(8):
+        bench.waiting.advance(0.1)
+        right = bench.now_ticks() - 100
+        wrong = (right + (-1 if sooner else 1) * (1 << bit)) % (1 << 32)
+        ticks = wrong if number == 3 else right
+        session.take(edge_block(number, [(7, number % 2 == 0, ticks)]), bench.waiting.now_ns())
+        assert len(bench.edges) == number + (number < 3)
+        assert number == 3 or bench.edges[-1][2] == near(bench.waiting.now_ns() - 50_000)
+    (reason,) = bench.refused
+    # the half of the range that is nearest: the last bit is both
+    assert reason in ("a time later than its arrival", "a time that is too old")
+    assert ("old" in reason) is sooner or bit == 31
+    assert bench.missing == [1]
+
+
+def test_without_check_values_a_block_is_not_older_than_the_one_before(bench):
+    session = bench.connected()
+    for number, back in enumerate((0, 0, 3000, 0, 0)):
+        bench.waiting.advance(0.001)
+        session.take(edge_block(number, [(7, True, bench.now_ticks() - 100 - back)]), 0)
+    assert bench.refused == ["a time before that of the edge before"]
+    assert len(bench.edges) == 4
+    assert bench.missing == [1]
+
+
+def test_edges_that_waited_unread_are_not_too_old(bench):
+    session = bench.connected()
+    begin_ns = bench.waiting.now_ns()
+    blocks = [
+        edge_block(number % 128, [(7, number % 2 == 0, now_ticks(begin_ns + number * 1_000_000))])
+        for number in range(5000)
+    ]
+    bench.waiting.advance(10)  # this process was stopped
+    for block in blocks:
+        session.take(block, bench.waiting.now_ns())
+    assert (bench.refused, bench.missing, len(bench.edges)) == ([], [], 5000)
+    bench.waiting.advance(11)
+    session.take(edge_block(5000 % 128, []), bench.waiting.now_ns())
+    bench.waiting.advance(0.1)
+    session.take(edge_block(5001 % 128, [(7, True, now_ticks(begin_ns + 10_000_000_000))]), 0)
+    assert bench.refused == []  # the pause of 11 s was just now
+    bench.waiting.advance(12)
+    for number in range(2, 22):
+        bench.waiting.advance(1)
+        session.take(edge_block((5000 + number) % 128, []), bench.waiting.now_ns())
+    session.take(edge_block(5022 % 128, [(7, True, now_ticks(begin_ns))]), 0)
+    assert bench.refused == ["a time that is too old"]
+
+
+def test_edges_of_a_long_message_may_be_later_than_the_arrival_of_its_first_byte(bench):
+    session = bench.connected()
+    begin_ns = bench.waiting.now_ns()
+    block = edge_block(0, [(7, True, now_ticks(begin_ns + 20_000_000))])
+    bench.waiting.advance(0.03)  # its bytes, during which the chip went on adding edges
+    session.take(block, begin_ns)
+    assert bench.refused == []
+    assert bench.edges == [(7, True, near(begin_ns + 20_000_000))]
+
+
+def test_levels_with_times_that_cannot_be_are_refused(bench):
+    session = bench.connected()
+    later = (bench.now_ticks() + 200_000) % (1 << 32)
+    assert session.take(edge_watch(7, True, later), bench.waiting.now_ns())
+    assert (bench.states, bench.refused) == ([], ["a time later than its arrival"])
 
 
 def test_before_the_clock_is_known_edges_and_levels_have_no_time_and_are_dropped(bench):
     bench.session.probe()
     assert bench.session.take(edge_block(0, [(7, True, 10)]), 0)
     assert bench.session.take(edge_watch(7, True, 10), 0)
-    assert bench.session.take(edge_block(2, [(7, False, 20)]), 0)
+    for number in (1, 3, 4):
+        assert bench.session.take(edge_block(number, [(7, False, 20)]), 0)
     assert (bench.edges, bench.states) == ([], [])
     assert bench.missing == [1]
 
 
 def test_the_level_of_a_line_that_is_watched_comes_with_its_time(bench):
     session = bench.connected()
-    session.clock = ClockFrom(1000)
-    assert session.take(edge_watch(7, True, 10), 0)
-    assert bench.states == [(7, True, 1000)]
+    now_ns = bench.waiting.now_ns()
+    assert session.take(edge_watch(7, True, bench.now_ticks()), now_ns)
+    assert bench.states == [(7, True, near(now_ns))]
 
 
 @pytest.mark.parametrize(

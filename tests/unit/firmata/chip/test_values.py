@@ -6,6 +6,7 @@ import pytest
 
 from mlink_drivers.firmata.chip.analog import ChipAnalog, scans_per_block
 from mlink_drivers.firmata.chip.messages import AnalogBlock
+from mlink_drivers.firmata.chip.numbers import BlockNumbers
 from mlink_drivers.firmata.chip.pulses import ChipPulses
 from mlink_drivers.firmata.lines.chip_inputs import ChipInputs
 from mlink_drivers.firmata.link.pace import SPARE_BYTES, Pace
@@ -125,7 +126,13 @@ def test_samples_have_times_and_those_before_the_fence_are_dropped():
         (0, 11, 5000),
         (3, 21, 5232),
     ]
-    assert list(analog.samples(AnalogBlock(8, 0, ()))) == []
+    for number in (
+        5,
+        6,
+        9,
+        10,
+    ):  # without check values a gap counts when the next block confirms it
+        analog.count(AnalogBlock(number, 0, ()))
     assert analog.missing_scans == 2 * scans_per_block(2, 2000, 57_600)
 
 
@@ -171,3 +178,34 @@ def test_what_may_be_sent_at_once_counts_as_the_same_bytes_at_their_time():
     later_ns = now_ns + 1_000_000
     assert whole.at_once(b"abc", later_ns)
     assert not Pace(100 + SPARE_BYTES, 25).at_once(bytes(101), now_ns)
+
+
+# -- numbers of blocks -------------------------------------------------------------------------
+
+
+def test_with_check_values_each_gap_counts_at_once_also_by_the_number_of_the_next_block():
+    numbers = BlockNumbers(2)
+    assert [numbers.take(number) for number in (16_382, 16_383, 0, 3)] == [0, 0, 0, 2]
+    assert numbers.expect(4) == 0
+    assert numbers.expect(6) == 2  # the last ones, which no block follows
+    assert numbers.take(6) == 0
+
+
+def test_a_status_before_the_first_block_has_its_number():
+    numbers = BlockNumbers(2)
+    assert numbers.expect(7) == 0
+    assert numbers.take(8) == 1
+
+
+@pytest.mark.parametrize("first", [5, 4, 69, 7])
+def test_without_check_values_a_wrong_first_number_is_no_great_loss(first):
+    numbers = BlockNumbers(1)
+    assert sum(numbers.take(number) for number in (first, 6, 7, 8)) <= 1
+
+
+def test_a_gap_that_nothing_confirms_counts_after_a_while_unless_it_is_too_large():
+    for number, missing in ((12, 2), (12 ^ 0x40, 0)):
+        numbers = BlockNumbers(1)
+        assert [numbers.take(each) for each in (8, 9, number)] == [0, 0, 0]
+        assert [numbers.settle() for _ in range(3)] == [0, missing, 0]
+        assert numbers.take(number + 1) == 0

@@ -11,23 +11,28 @@ from mlink.reflexes import Edges, ReflexAction
 from mlink.waiting import ServiceLoop
 from mlink_drivers.firmata.catalog import FirmataSettings, firmata_io
 from mlink_drivers.firmata.chip import session as chip_session
-from mlink_drivers.firmata.chip.extra import Reflex
+from mlink_drivers.firmata.chip.extra import Count, Reflex, WatchEdges
 from mlink_drivers.firmata.chip.messages import BaudAnswer, ChipStatus, ExtensionId
 from mlink_drivers.firmata.lines import chip as lines_chip
+from mlink_drivers.firmata.lines import levels as lines_levels
 from mlink_drivers.firmata.lines.chip import ChipInRun
 from mlink_drivers.firmata.lines.readings import Readings
-from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows
+from mlink_drivers.firmata.lines.rows import COUNTERS_HEADER, EventRows, ReflexRows, Rows
 from mlink_drivers.firmata.link.session import SessionStatistics
+from mlink_drivers.firmata.wire.protocol import Sysex
 from tests.support.boards.fake_chip import (
     TICK_HZ,
     WAY_NS,
     FakeChip,
     analog_block,
     baud_answer,
+    counter_report,
     edge_block,
     edge_watch,
     events_lost,
     now_ticks,
+    number,
+    pulse_ended,
     reflex_fired,
     safe_state_tripped,
     scans_missed,
@@ -92,6 +97,7 @@ class Bench:
             self._reflexes,
             on_pulse=self.pulses.append,
             on_silence=self.silences.append,
+            counters=Rows(outputs["counters"], clock, COUNTERS_HEADER),
         )
 
     def start(self):
@@ -242,12 +248,149 @@ def test_a_scan_that_was_missed_is_a_sample_of_each_channel(running):
 def test_blocks_that_the_line_lost_leave_a_gap(running):
     running.readings.expect_analog(0, 14)
     running.session.send(running.run.commands.sample(0, 14))
-    running.hear(analog_block(0, now_ticks(), [5]), analog_block(2, now_ticks(), [6]))
-    assert [r.value for r in running.context.outputs["fmdata"].items] == [5, 6]
+    for at in (0, 2, 3):
+        running.hear(analog_block(at, now_ticks(), [5 + at]))
+    assert [r.value for r in running.context.outputs["fmdata"].items] == [5, 7, 8]
     assert running.events(LOST) == ["1 analog samples: on the line to the board"]
-    running.hear(edge_block(0, []), edge_block(2, []))
+    running.hear(edge_block(0, []), edge_block(2, []), edge_block(3, []))
     assert running.events(LOST)[1:] == ["1 blocks of edges: on the line to the board"]
     assert running.readings.lost == 2
+
+
+# -- times that cannot be, and levels that were lost -----------------------------------------------
+
+LATER = 20_000_000  # ticks: 10 s
+
+
+def shifted(ticks):
+    return (now_ticks() + ticks) % (1 << 32)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        lambda: edge_block(0, [(7, True, shifted(LATER))]),
+        lambda: edge_block(0, [(7, True, shifted(-LATER))]),
+        lambda: edge_watch(7, True, shifted(LATER)),
+        lambda: reflex_fired(1, shifted(LATER), shifted(LATER)),
+        lambda: reflex_fired(1, shifted(-200), shifted(LATER)),
+        lambda: pulse_ended(8, shifted(-LATER), shifted(LATER)),
+        lambda: pulse_ended(8, shifted(LATER), shifted(-200)),
+        lambda: analog_block(0, shifted(LATER), [5]),
+        lambda: analog_block(0, shifted(-LATER), [5]),
+        lambda: counter_report(0, 1, shifted(LATER), 0, 0),
+        lambda: counter_report(0, 1, shifted(-200), 1, shifted(LATER)),
+        lambda: Sysex(ExtensionId.CLOCK, b"\0\1" + number(0, 5) * 2),
+    ],
+)
+def test_a_message_with_a_time_that_cannot_be_is_refused_counted_and_recorded(
+    running, caplog, message
+):
+    running.readings.expect_analog(0, 14)
+    running.session.send(running.run.commands.sample(0, 14))
+    running.run.commands.execute(7, Count(0, None, Edges.BOTH, False, 100), 0)
+    running.readings.expect_edges(7)
+    for _ in range(2):
+        running.hear(message())
+    for name in ("fmdata", "reflexes", "counters"):
+        assert running.context.outputs[name].items == []
+    assert running.pulses == []
+    assert len(running.events("message-refused")) == 2
+    assert caplog.text.count("a message of the board is not used") == 1
+    running.run.report()
+    assert running.context.reports["board_messages_refused"] == 2
+    assert "2 message(s) of uno were not used" in running.context.losses[0][0]
+
+
+def watched(running, *lines):
+    for line in lines:
+        running.readings.expect_edges(line)
+        running.session.send(running.run.commands.watch(line))
+        running.hear(edge_watch(line, False, shifted(-4000)))
+    running.chip.sent.clear()
+
+
+def look(running):
+    """Look at the levels, as after each exchange of the clock; return the queried lines."""
+    running.chip.sent.clear()
+    running.run.levels.look()
+    orders = [body[2:] for body in running.chip.sent if body[0] == ExtensionId.EDGES]
+    return [line for order in orders for line in order[::2]]
+
+
+@pytest.fixture
+def levels(running, monkeypatch):
+    running.run.chip.close()  # it looks by itself
+    running.session.waiting.settle()
+    monkeypatch.setattr(lines_levels, "_QUEUE_NS", 0)
+    monkeypatch.setattr(lines_levels, "_SOON_NS", 0)
+    watched(running, 7, 8)
+    running.run.levels.look()
+    return running
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        lambda bench: bench.hear(events_lost(1)),
+        lambda bench: bench.hear(edge_block(0, [(7, True, shifted(LATER))])),
+        lambda bench: bench.hear(*(edge_block(number, []) for number in (0, 1, 3, 4))),
+        lambda bench: bench.hear(edge_block(0, [(7, False, shifted(-200))])),  # it was low already
+        lambda bench: setattr(bench.session.statistics, "dropped_bytes", 3),
+    ],
+)
+def test_a_level_that_was_lost_is_queried_and_becomes_a_reading(levels, caplog, cause):
+    assert look(levels) == []
+    cause(levels)
+    assert look(levels) == [7, 8]
+    assert look(levels) == []
+    levels.hear(edge_watch(7, True, shifted(-100)), edge_watch(8, False, shifted(-100)))
+    time.sleep(0.001)
+    before = len(levels.context.outputs["fmdata"].items)
+    levels.run.levels.look()
+    levels.run.levels.look()
+    (reading,) = levels.context.outputs["fmdata"].items[before:]
+    assert (reading.line_id, reading.value) == (7, 1)
+    assert levels.events("level-corrected") == ["line 7 is 1"]
+    assert "line 7 is 1, which no reading had" in caplog.text
+    levels.run.report()
+    assert levels.context.reports["levels_corrected"] == 1
+
+
+def test_an_edge_after_the_query_needs_no_correction(levels):
+    levels.hear(events_lost(1))
+    assert look(levels) == [7, 8]
+    levels.hear(edge_watch(7, True, shifted(-2000)), edge_block(0, [(7, True, shifted(-1000))]))
+    time.sleep(0.001)
+    levels.run.levels.look()
+    assert levels.events("level-corrected") == []
+    assert [r.value for r in levels.context.outputs["fmdata"].items if r.line_id == 7] == [0, 1]
+
+
+def test_lines_of_which_not_both_edges_are_reported_are_not_queried(levels):
+    levels.run.commands.execute(7, WatchEdges(Edges.RISING), 0)
+    levels.hear(edge_block(0, [(7, True, shifted(-300)), (7, True, shifted(-200))]))
+    assert look(levels) == []  # each edge of line 7 is a rising one
+    levels.hear(events_lost(1))
+    assert look(levels) == [8]
+
+
+def test_without_check_values_levels_are_queried_each_second(levels, monkeypatch):
+    monkeypatch.setattr(lines_levels, "_PAUSE_NS", 0)
+    assert look(levels) == [7, 8]
+
+
+def test_bytes_that_belong_to_no_message_are_reported_and_counted(levels, caplog):
+    for total in (3, 5):
+        levels.session.statistics.dropped_bytes = total
+        levels.run.levels.look()
+    levels.run.report()
+    assert caplog.text.count("belong to no message") == 1
+    assert levels.events("bytes-dropped") == [
+        "3 bytes from the board belong to no message",
+        "2 bytes from the board belong to no message",
+    ]
+    assert levels.context.losses[0][0].startswith("5 byte(s) from uno belonged to no message")
 
 
 # -- reflexes, safe state, baud rate -------------------------------------------------------------

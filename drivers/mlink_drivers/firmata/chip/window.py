@@ -1,0 +1,71 @@
+"""The times that a message of the chip can have: none is later than its arrival, none too old.
+
+One flipped bit of a time is up to 17.9 minutes. Here alone such times are refused, for edges,
+levels, samples, pulses, reflexes and counters; clock.py checks the answers of the clock. Sans-IO.
+Times are ns of CLOCK_MONOTONIC.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_ADAPTER_NS: Final = 100_000_000
+"""Longest time that adapter, driver and processor hold back a message on an idle machine."""
+_DRIFT: Final = 0.006
+"""Error of a clock that is not queried, as a share of the time: that of a ceramic resonator."""
+_BEGIN_NS: Final = 2_000_000_000
+
+
+class ImpossibleTimeError(Exception):
+    """A message has a time that it cannot have; its text is the reason."""
+
+
+class TimeWindow:
+    """The earliest and the latest time of the present message.
+
+    Bytes may wait unread while this process is stopped or behind: they are as old as the longest
+    pause between two messages, until as much time has passed since.
+
+    Args:
+        now_ns: The present time.
+        queue_ns: How long the chip needs to send all that it can keep.
+    """
+
+    def __init__(self, now_ns: int, queue_ns: int) -> None:
+        self._queue_ns = queue_ns + _ADAPTER_NS
+        self._before_ns = now_ns
+        self._unread_ns = _BEGIN_NS
+        self.earliest_ns = self.latest_ns = now_ns
+
+    def move(self, now_ns: int, latest_ns: int) -> None:
+        """Take the window of a message that has arrived.
+
+        Args:
+            now_ns: The present time.
+            latest_ns: When its last byte had arrived, at the latest.
+        """
+        pause_ns = now_ns - self._before_ns
+        self._before_ns = now_ns
+        self._unread_ns = max(pause_ns, self._unread_ns - pause_ns)
+        self.latest_ns = latest_ns
+        self.earliest_ns = now_ns - self._unread_ns - self._queue_ns
+
+    def check(
+        self, time_ns: int, error_ns: int, exchanged_ns: int, earliest_ns: int | None = None
+    ) -> None:
+        """Check a time of the present message.
+
+        Args:
+            time_ns: The time.
+            error_ns: Its uncertainty.
+            exchanged_ns: When the clock was exchanged last; the error grows since.
+            earliest_ns: The earliest time that it can have, where it does not have to be recent.
+
+        Raises:
+            ImpossibleTimeError: It is later than the message's arrival, or too old.
+        """
+        error_ns += round(max(0, self._before_ns - exchanged_ns) * _DRIFT)
+        if time_ns > self.latest_ns + error_ns:
+            raise ImpossibleTimeError("a time later than its arrival")
+        if time_ns < (self.earliest_ns if earliest_ns is None else earliest_ns) - error_ns:
+            raise ImpossibleTimeError("a time that is too old")

@@ -1,0 +1,139 @@
+"""Checks the levels of digital inputs, where the line to the board may have lost or changed one.
+
+Port reports have no check value, nor has any message of an older firmware, and the last edge of a
+line may be lost. So levels are queried: where something indicates that, and each second where
+nothing would. An answer that differs from the last reading becomes a reading: no wrong level stays.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from mlink.context import ModuleContext
+from mlink.errors import DeviceError
+from mlink.reflexes import Edges
+from mlink_drivers.firmata.catalog import FirmataSettings
+from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.commands import ChipCommands
+from mlink_drivers.firmata.lines.readings import Readings
+from mlink_drivers.firmata.link.session import Session
+from mlink_drivers.firmata.wire import encode
+
+_PAUSE_NS: Final = 1_000_000_000
+_SOON_NS: Final = 200_000_000
+"""Shortest interval of queries: what has a cause may repeat while the line is full."""
+_QUEUE_NS: Final = 500_000_000
+"""An answer counts when edges before it, which may be in the chip's queue, have had this time."""
+
+
+class LevelChecks:
+    """Queries the levels of the digital inputs of one board; `look` is called some times a second.
+
+    Args:
+        context: The module's context.
+        session: The connection to the board.
+        readings: Has the inputs, and compares the answers.
+        commands: Has the lines whose edges the chip reports.
+        note: Called with a keyword and a text for the table of events.
+    """
+
+    def __init__(
+        self,
+        context: ModuleContext[FirmataSettings],
+        session: Session,
+        readings: Readings,
+        commands: ChipCommands,
+        note: Callable[[str, str], None],
+    ) -> None:
+        self._context = context
+        self._log: logging.Logger = context.log
+        self._session = session
+        self._readings = readings
+        self._commands = commands
+        self._note = note
+        self._suspicious = False
+        self._queried_ns = 0
+        self._dropped_before = 0
+        self.dropped = 0
+        """Bytes in this run that belonged to no message."""
+        self.corrected = 0
+        """Readings that an answer has corrected."""
+
+    def start(self) -> None:
+        """Begin with a board that was connected."""
+        self._dropped_before = self._session.statistics.dropped_bytes
+        self._suspicious = False
+
+    def suspect(self) -> None:
+        """Query the levels soon: a message was lost, refused, or contradicts the one before."""
+        self._suspicious = True
+
+    def look(self) -> None:
+        """Query the levels if it is time, and use the answers to earlier queries."""
+        session, readings = self._session, self._readings
+        if dropped := session.statistics.dropped_bytes - self._dropped_before:
+            self._dropped_before += dropped
+            self._take_dropped(dropped)
+        now_ns = session.waiting.now_ns()
+        for line, level in readings.correct_levels(now_ns - _QUEUE_NS):
+            self._take_corrected(line, level)
+        port, edges = readings.take_contradictions()
+        # Of other lines all edges have one level.
+        edges.intersection_update(self._commands.checkable_lines(unasked=False))
+        self._suspicious |= port or bool(edges)
+        if now_ns - self._queried_ns < (_SOON_NS if self._suspicious else _PAUSE_NS):
+            return
+        self._queried_ns = now_ns
+        ports = readings.query_ports(suspicious=self._suspicious)
+        query = b"".join(encode.report_digital(port, True) for port in ports)
+        lines = self._commands.checkable_lines(unasked=not self._suspicious)
+        if lines:
+            query += chip_encode.watch_edges(dict.fromkeys(lines, Edges.BOTH))
+        self._suspicious = False
+        try:
+            if query:
+                session.send(query)
+            gone = set(lines) - set(self._commands.checkable_lines(unasked=False))
+            if gone:  # a command has ended the reports of a line meanwhile
+                session.send(chip_encode.watch_edges(dict.fromkeys(gone, Edges.NONE)))
+        except DeviceError:
+            pass  # the board is lost, which the session has reported
+
+    def report(self) -> None:
+        """Report the figures for the run's summary."""
+        if self.corrected:
+            self._context.report("levels_corrected", self.corrected)
+        if self.dropped:
+            self._context.note_loss(
+                f"{self.dropped} byte(s) from {self._session.name} belonged to no message: readings"
+                " may be missing",
+                "Bytes were lost or changed on the line: check its cable and ground, or set a lower"
+                " baud rate. A firmware that sends other texts than Firmata's does the same.",
+            )
+
+    def _take_dropped(self, count: int) -> None:
+        if not self.dropped:
+            self._log.warning(
+                "%s: %d byte(s) from the board belong to no message: bytes were lost or changed on"
+                " the line, and readings may be missing. Check its cable and ground. More are"
+                " counted",
+                self._session.name,
+                count,
+            )
+        self.dropped += count
+        self._note("bytes-dropped", f"{count} bytes from the board belong to no message")
+        self._suspicious = True
+
+    def _take_corrected(self, line: int, level: bool) -> None:
+        if not self.corrected:
+            self._log.warning(
+                "%s: line %d is %d, which no reading had: a message was lost or changed on its way."
+                " The new reading has the time at which that was found. More are counted",
+                self._session.name,
+                line,
+                level,
+            )
+        self.corrected += 1
+        self._note("level-corrected", f"line {line} is {int(level)}")
