@@ -10,5 +10,11 @@ for committed in prebuilt/mlink_firmata-*.hex; do
         different=1
     fi
 done
+while IFS= read -r use; do
+    if ! grep -qFx "    $use" README.md; then
+        echo "README.md: '$use' is missing; run: make -C firmware prebuilt" >&2
+        different=1
+    fi
+done <build/use.txt
 [ "$different" = 0 ] && echo "prebuilt: the committed hex files match a build of the source"
 exit "$different"

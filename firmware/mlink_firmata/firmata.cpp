@@ -148,7 +148,7 @@ static PGM_P configure_servo(message::Reader& reader) {
   if (!reader.done() || !pins::supports(pin, kServo) || shortest >= longest || longest > 9000) {
     return PSTR("servo: no such pin or pulse");
   }
-  if (!servo::configure(pin, shortest, longest)) return PSTR("servo: too many");
+  servo::configure(pin, shortest, longest);
   pins::set_mode(pin, kServo);
   return nullptr;
 }

@@ -47,7 +47,9 @@ static void set_pin(uint8_t pin, bool drives, bool level) {
 }
 
 bool supports(uint8_t pin, uint8_t mode) {
-  if (!is_usable(pin)) return false;
+  if (!is_usable(pin)) {  // may be an input of the converter without a port
+    return mode == kAnalog && pin < kPinCount && channel_of(pin) != kNone;
+  }
   switch (mode) {
     case kInput:
     case kOutput:
@@ -76,6 +78,7 @@ static void release(uint8_t pin) {
 
 bool set_mode(uint8_t pin, uint8_t mode) {
   if (!supports(pin, mode)) return false;
+  if (!is_usable(pin)) return true;  // it is always analog
   if (modes[pin] == mode && mode != kOutput && mode != kInput) return true;
   const bool was_output = modes[pin] == kOutput;
   if (!(was_output && mode == kOutput)) {
@@ -96,7 +99,7 @@ bool set_mode(uint8_t pin, uint8_t mode) {
       break;
     case kServo:
       set_pin(pin, true, false);
-      if (!servo::attach(pin)) message::text(PSTR("no more servos"));
+      servo::attach(pin);
       break;
     default:
       set_pin(pin, false, false);
@@ -191,7 +194,7 @@ void reset() {
   reporting = reporting_high = force = force_high = 0;
   for (uint8_t pin = 0; pin < kPinCount; ++pin) {
     if (!is_usable(pin)) {
-      modes[pin] = kUnused;
+      modes[pin] = channel_of(pin) == kNone ? kUnused : kAnalog;
       continue;
     }
     release(pin);

@@ -43,6 +43,10 @@ class BoardKind(NamedTuple):
         """Numbers of the pins that something may be wired to."""
         return range(len(self.serial_pins), self.pin_count)
 
+    def is_analog_only(self, pin: int) -> bool:
+        """Return whether a pin is an input of the converter and nothing else."""
+        return self.port_pins[pin].startswith("ADC")
+
     @property
     def valid_pins(self) -> str:
         """Its pins in words, for messages."""

@@ -9,12 +9,12 @@ from mlink.errors import DeviceError
 
 _IMAGES: Final = {
     "uno": "uno",
-    "nano": "uno",
-    "nano-old": "uno",
+    "nano": "nano",
+    "nano-old": "nano",
     "mega": "mega",
     "leonardo": "leonardo",
 }
-"""Board to image: a Nano has the Uno's processor and pins, whichever bootloader it has."""
+"""Board to image; that of a Nano is the same whichever bootloader it has."""
 
 
 def firmware_path(board: str) -> Path:

@@ -3,7 +3,11 @@
 
 #include "pin_table.h"
 
+#ifdef BOARD_NANO
+#define BOARD_NAME "nano"
+#else
 #define BOARD_NAME "uno"
+#endif
 #define BOARD_I2C_TRANSFERS 1
 
 // Time base: 16-bit timer 1. The scheduler makes the PWM of its pins 9 and 10.
@@ -22,12 +26,15 @@
 #define BOARD_UDRE_vect USART_UDRE_vect
 
 constexpr uint8_t kPortCount = 4;  // up to the last port in use
-constexpr uint8_t kPinCount = 20;
+#ifdef BOARD_NANO
+constexpr uint8_t kPinCount = 22, kAnalogCount = 8;
+#else
+constexpr uint8_t kPinCount = 20, kAnalogCount = 6;
+#endif
 constexpr uint8_t kFirstServoPin = 2;
 constexpr uint8_t kLastServoPin = 13;
 constexpr uint8_t kSdaPin = 18;
 constexpr uint8_t kSclPin = 19;
-constexpr uint8_t kAnalogCount = 6;
 #define BOARD_CAN_SLEEP 1  // every pin wakes the processor, so that sleeping misses nothing
 
 constexpr uint8_t kEventQueue = 64;  // powers of two
@@ -62,6 +69,10 @@ static const PinRow kPins[kPinCount] PROGMEM = {
     {kPortC, 3, 3, kNone, kPinChange1 | 3},
     {kPortC, 4, 4, kNone, kPinChange1 | 4},
     {kPortC, 5, 5, kNone, kPinChange1 | 5},
+#ifdef BOARD_NANO
+    {kNoPort, 0, 6, kNone, kNoEdges},  // 20 and 21: inputs of the converter only
+    {kNoPort, 0, 7, kNone, kNoEdges},
+#endif
 };
 
 static inline void board_start_pwm_timers() {
@@ -86,4 +97,4 @@ static inline void board_start_pwm_timers() {
   X(INT1_vect, 2)
 
 // Analog channel n is input kMux[n] of the converter.
-static const uint8_t kMux[kAnalogCount] PROGMEM = {0, 1, 2, 3, 4, 5};
+static const uint8_t kMux[] PROGMEM = {0, 1, 2, 3, 4, 5, 6, 7};

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mlink_drivers.firmata.wire.protocol import AnalogValue
+from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.messages import EdgeBlock, Features
+from mlink_drivers.firmata.wire.protocol import AnalogValue, Capabilities, StringData
 from mlink_drivers.firmware.images import firmware_path
 from mlink_hil.board_kinds import KINDS, BoardKind
 from mlink_hil.uno import CLOCK_HZ
@@ -16,7 +18,13 @@ from tests.support.boards.firmware_chip import Chip
 
 pytest.importorskip("yasimavr")
 _USEC = CLOCK_HZ // 1_000_000
-_INPUT, _OUTPUT, _ANALOG, _PWM, _SERVO = range(5)
+_INPUT, _OUTPUT, _ANALOG, _PWM, _SERVO, _, _I2C = range(7)
+_SERVO_PINS = {
+    "uno": range(2, 14),
+    "nano": range(2, 14),
+    "mega": range(2, 54),
+    "leonardo": range(14),
+}
 _PWM_PINS = {
     "uno": (3, 5, 6, 9, 10, 11),
     "nano": (3, 5, 6, 9, 10, 11),
@@ -25,9 +33,7 @@ _PWM_PINS = {
 }
 
 
-@pytest.fixture(
-    params=[KINDS[name] for name in _PWM_PINS if name != "nano"], ids=lambda kind: kind.name
-)
+@pytest.fixture(params=list(KINDS.values()), ids=lambda kind: kind.name)
 def kind(request: pytest.FixtureRequest) -> BoardKind:
     found: BoardKind = request.param
     return found
@@ -58,6 +64,8 @@ def _pulses(chip: Chip, pin: int) -> list[tuple[int, int]]:
 
 def test_each_output_moves_its_own_pin_and_no_other(chip: Chip, kind: BoardKind) -> None:
     for pin in kind.user_pins:
+        if kind.is_analog_only(pin):
+            continue
         chip.send(_mode(pin, _OUTPUT), run_usec=500)
         chip.edges.clear()
         chip.send(bytes((0xF5, pin, 1)) + bytes((0xF5, pin, 0)), run_usec=500)
@@ -91,10 +99,28 @@ def test_each_analog_input_has_its_own_voltage(chip: Chip, kind: BoardKind) -> N
     }
 
 
-def test_servos_have_pulses_of_their_widths(chip: Chip) -> None:
-    widths = {pin: 1000 + 50 * pin for pin in range(4, 12)}
+def test_what_is_advertised_is_what_the_board_has(chip: Chip, kind: BoardKind) -> None:
+    (answer,) = chip.ask(b"\xf0\x6b\xf7", run_usec=250_000)
+    assert isinstance(answer, Capabilities)
+    pins_of = {
+        mode: {pin for pin, modes in enumerate(answer.pins) if mode in modes} for mode in range(7)
+    }
+    digital = {pin for pin in kind.user_pins if not kind.is_analog_only(pin)}
+    assert pins_of[_INPUT] == pins_of[_OUTPUT] == digital
+    assert pins_of[_ANALOG] == set(kind.analog_pins)
+    assert pins_of[_PWM] == set(_PWM_PINS[kind.name])
+    assert pins_of[_SERVO] == set(_SERVO_PINS[kind.name])
+    assert pins_of[_I2C] == set(kind.i2c_pins)
+
+
+@pytest.mark.parametrize("last_usec", [600, 1500, 2400])
+def test_servos_on_all_their_pins_have_pulses_of_their_widths(
+    chip: Chip, kind: BoardKind, last_usec: int
+) -> None:
+    pins = _SERVO_PINS[kind.name]
+    widths = {pin: 1500 + (last_usec - 1500) * at // len(pins) for at, pin in enumerate(pins)}
     for pin, usec in widths.items():
-        chip.send(_mode(pin, _SERVO) + _analog(pin, usec), run_usec=1000)
+        chip.send(_mode(pin, _SERVO) + _analog(pin, usec), run_usec=500)
     chip.run_usec(50_000)
     chip.edges.clear()
     chip.run_usec(100_000)
@@ -103,10 +129,53 @@ def test_servos_have_pulses_of_their_widths(chip: Chip) -> None:
         assert len(pulses) >= 4, pin
         for _, width in pulses:
             assert width / _USEC == pytest.approx(usec, abs=8), pin
+        for one, other in itertools.pairwise(pulses):
+            assert (other[0] - one[0]) / _USEC == pytest.approx(20_000, abs=20), pin
 
 
-def test_a_nano_has_two_more_analog_inputs() -> None:
-    assert KINDS["nano"].port_pins[20:] == ("ADC6", "ADC7")
+def test_each_line_with_edges_has_their_times(chip: Chip) -> None:
+    (features,) = chip.ask(chip_encode.feature_query())
+    assert isinstance(features, Features)
+    chip.calibrate()
+    for pin in sorted(features.edge_pins):
+        chip.board.drive(pin, False)
+        chip.ask(_mode(pin, _INPUT) + chip_encode.watch_edges({pin: 3}))
+        true = []
+        for level in (True, False):
+            chip.run_usec(377)
+            true.append((pin, level, chip.cycle))
+            chip.board.drive(pin, level)
+        chip.run_usec(20_000)
+        blocks = [each for each in chip.take() if isinstance(each, EdgeBlock)]
+        edges = [
+            (edge.pin, bool(edge.level), edge.ticks) for block in blocks for edge in block.edges
+        ]
+        assert [edge[:2] for edge in edges] == [edge[:2] for edge in true], pin
+        for (_, _, ticks), (_, _, cycle) in zip(edges, true, strict=True):
+            assert (chip.cycle_of(ticks) - cycle) / _USEC == pytest.approx(0, abs=8), pin
+        chip.ask(chip_encode.watch_edges({pin: 0}))
+        chip.board.drive(pin, None)
+
+
+def test_pulses_have_their_widths(chip: Chip, kind: BoardKind) -> None:
+    for pin in (kind.user_pins[0], 7, 13):
+        for usec in (100, 1000, 20_000):
+            chip.edges.clear()
+            chip.send(chip_encode.pulse(pin, 2 * usec), run_usec=usec + 5000)
+            ((_, width),) = _pulses(chip, pin)
+            assert width / _USEC == pytest.approx(usec, abs=4), (pin, usec)
+
+
+def test_a_nano_keeps_its_analog_only_pins_analog() -> None:
+    chip = Chip(firmware_path("nano"), KINDS["nano"])
+    for message in (_mode(20, _OUTPUT), _mode(20, _PWM), chip_encode.pulse(20, 2000)):
+        (refused,) = chip.ask(message)
+        assert isinstance(refused, StringData)
+    chip.send(b"\xf5\x14\x01" + _analog(20, 9) + bytes((0x92, 0x7F, 1)), run_usec=1000)
+    chip.board.drive(20, True)
+    chip.send(_mode(20, _ANALOG), run_usec=60_000)
+    found = [each.value for each in chip.take() if isinstance(each, AnalogValue)]
+    assert found[-1] == 1023
 
 
 _HEADERS = Path("/usr/lib/avr/include/avr")

@@ -275,6 +275,9 @@ class AvrBoard(Board):
     def drive(self, pin: int, level: bool | None, *, weak: bool = False) -> None:
         """Drive a pin from outside; see Board.drive."""
         wiring = self._wiring
+        if self.kind.is_analog_only(pin):
+            self.set_voltage(pin, level if level is None else SUPPLY_VOLT * level)
+            return
         if pin in wiring.floating:
             self._pins[pin].set_external_state("Z")
             wiring.floating.discard(pin)
@@ -289,13 +292,13 @@ class AvrBoard(Board):
 
     def set_voltage(self, pin: int, volts: float | None) -> None:
         """Put a voltage on a pin; see Board.set_voltage."""
-        if volts is None:
+        if volts is None and not self.kind.is_analog_only(pin):
             self.drive(pin, None)
             return
         self._wiring.levels.pop(pin, None)
         self._wiring.floating.add(pin)
         self._wiring.update_pin_state(pin)
-        self._pins[pin].set_external_state("A", volts / SUPPLY_VOLT)
+        self._pins[pin].set_external_state("A", (volts or 0.0) / SUPPLY_VOLT)
 
     def attach_i2c(self, end: I2cEnd) -> None:
         """Connect a device with the processor's I2C bus."""
