@@ -29,6 +29,7 @@ DEFAULT_BAUD_RATE: Final = 57600
 _READ_BYTES: Final = 65536
 _DISCARD_READS: Final = 64
 _WRITE_TIMEOUT_MSEC: Final = 1000
+_WRITE_LOOK_MSEC: Final = 5
 _SENT_POLL_S: Final = 0.001
 _PERMISSION_REMEDY: Final = (
     "Add yourself to the group that owns it (`sudo usermod -aG dialout $USER`) and log in again."
@@ -208,22 +209,26 @@ class SerialTransport:
     def write(self, data: bytes) -> None:
         """Send all of `data`; a full line is waited for up to 1 s."""
         rest = memoryview(data)
+        full_since = 0.0
         while rest:
             try:
-                rest = rest[os.write(self._fd, rest) :]
+                rest, full_since = rest[os.write(self._fd, rest) :], 0.0
             except BlockingIOError:
-                self._wait_writable()
+                full_since = full_since or time.monotonic()
+                self._wait_writable(full_since)
             except OSError as error:
                 raise self._lost(error.strerror) from error
 
-    def _wait_writable(self) -> None:
-        poller = select.poll()
-        poller.register(self._fd, select.POLLOUT)
-        if not poller.poll(_WRITE_TIMEOUT_MSEC):
+    def _wait_writable(self, full_since: float) -> None:
+        """Wait a little for room: a pseudo-terminal with room again does not always report it."""
+        if time.monotonic() > full_since + _WRITE_TIMEOUT_MSEC / 1000:
             raise DeviceLostError(
                 f"{self.address} accepted no data for {_WRITE_TIMEOUT_MSEC} ms",
                 remedy="Reset the board; check its firmware and the cable.",
             )
+        poller = select.poll()
+        poller.register(self._fd, select.POLLOUT)
+        poller.poll(_WRITE_LOOK_MSEC)
 
     def discard_input(self) -> None:
         """Discard the bytes received so far; DeviceLostError when the device is gone."""

@@ -47,6 +47,33 @@ def test_a_line_that_takes_nothing_is_an_error_and_not_a_wait_for_good(pty, monk
     transport.close()
 
 
+def test_a_line_with_room_again_is_written_to_though_nothing_reports_it(pty, monkeypatch):
+    master, path = pty
+    transport = open_transport(path)
+    transport.open()
+    sent, full = os.write, [4]
+
+    def write(fd, data):
+        if fd == transport.fileno() and full[0]:
+            full[0] -= 1
+            raise BlockingIOError
+        return sent(fd, data)
+
+    class Silent:
+        def register(self, *_):
+            pass
+
+        def poll(self, timeout_msec):
+            assert timeout_msec < 100
+            return []
+
+    monkeypatch.setattr("mlink_drivers.firmata.link.transport.os.write", write)
+    monkeypatch.setattr("mlink_drivers.firmata.link.transport.select.poll", Silent)
+    transport.write(b"abc")
+    assert os.read(master, 10) == b"abc"
+    transport.close()
+
+
 def test_old_input_is_discarded(pty):
     master, path = pty
     transport = open_transport(path)
