@@ -14,6 +14,9 @@ import msgspec
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.protocol import I2CMode, PinMode
 
+_CONTINUOUSLY, _REPEATED_START, _STOP = 1, 2, 4
+"""Flags of I2C_READ_AS."""
+
 
 class ExtraKind(enum.IntEnum):
     """Byte 0 of `extra`.
@@ -28,6 +31,8 @@ class ExtraKind(enum.IntEnum):
     I2C_READ = 0x12
     I2C_READ_CONTINUOUSLY = 0x13
     I2C_STOP = 0x14
+    I2C_READ_AS = 0x15
+    I2C_SCAN = 0x16
     PIN_MODE = 0x20
     SERVO_CONFIG = 0x21
     PIN_STATE = 0x22
@@ -46,20 +51,39 @@ class RawSysex(msgspec.Struct, frozen=True):
 class I2CConfig(msgspec.Struct, frozen=True):
     """Switch I2C on, with a delay in µs between writing a register and reading it.
 
-    Without it the first transfer switches I2C on with a delay of 0.
+    Without it the first transfer switches I2C on with a delay of 0. `khz` is the frequency of the
+    bus; 0 leaves it as it is, at first 100 kHz.
     """
 
     delay_usec: int
+    khz: int = 0
 
 
 class I2CTransfer(msgspec.Struct, frozen=True):
-    """Write `data`, or read `count` bytes from `register` (None: the device's current one)."""
+    """Write `data`, or read `count` bytes from `register` (None: the device's current one).
+
+    `repeated_start` None means one where the board can.
+    """
 
     mode: I2CMode
     address: int
     data: bytes = b""
     count: int = 0
     register: int | None = None
+    register_bytes: int = 1
+    repeated_start: bool | None = False
+
+    @property
+    def register_data(self) -> bytes:
+        """The bytes of the register, high byte first; none without one."""
+        return b"" if self.register is None else self.register.to_bytes(self.register_bytes, "big")
+
+
+class ScanI2C(msgspec.Struct, frozen=True):
+    """Find out which addresses of the I2C bus a device answers at.
+
+    The answer is a row of kind `i2c-scan` in the table `replies`.
+    """
 
 
 class SetPinMode(msgspec.Struct, frozen=True):
@@ -88,7 +112,9 @@ class QueryPinState(msgspec.Struct, frozen=True):
     """
 
 
-Extra: TypeAlias = RawSysex | I2CConfig | I2CTransfer | SetPinMode | ServoConfig | QueryPinState
+Extra: TypeAlias = (
+    RawSysex | I2CConfig | I2CTransfer | ScanI2C | SetPinMode | ServoConfig | QueryPinState
+)
 
 
 def sysex(sysex_id: int, payload: bytes = b"", *, eight_bit: bool = False) -> bytes:
@@ -187,8 +213,11 @@ def parse_extra(extra: bytes) -> Extra:
         eight_bit = kind is ExtraKind.SYSEX_8_BIT
         return _checked_sysex(body[0], encode.to_seven_bits(payload) if eight_bit else payload)
     if kind is ExtraKind.I2C_CONFIG:
-        _need(body, 2, 2)
-        return I2CConfig(int.from_bytes(body, "little"))
+        _need(body, 2, 4)
+        return I2CConfig(*(int.from_bytes(body[at : at + 2], "little") for at in (0, 2)))
+    if kind is ExtraKind.I2C_SCAN:
+        _need(body, 0, 0)
+        return ScanI2C()
     if kind is ExtraKind.SERVO_CONFIG:
         _need(body, 4, 4)
         return ServoConfig(*(int.from_bytes(body[at : at + 2], "little") for at in (0, 2)))
@@ -209,11 +238,29 @@ def _i2c(kind: ExtraKind, body: bytes) -> I2CTransfer:
     if kind is ExtraKind.I2C_WRITE:
         return I2CTransfer(I2CMode.WRITE, address, data=body[1:])
     if kind is ExtraKind.I2C_STOP:
-        _need(body, 1, 2)
-        return I2CTransfer(I2CMode.STOP_READING, address, register=_optional(body, 1))
+        _need(body, 1, 3)
+        register = int.from_bytes(body[1:], "big") if body[1:] else None
+        return I2CTransfer(I2CMode.STOP_READING, address, register=register)
+    if kind is ExtraKind.I2C_READ_AS:
+        _need(body, 3, 5)
+        flags, number = body[1], body[3:]
+        return I2CTransfer(
+            I2CMode.READ_CONTINUOUSLY if flags & _CONTINUOUSLY else I2CMode.READ_ONCE,
+            address,
+            count=_count(body[2]),
+            register=int.from_bytes(number, "big") if number else None,
+            register_bytes=len(number),
+            repeated_start=True if flags & _REPEATED_START else False if flags & _STOP else None,
+        )
     _need(body, 2, 3)
     mode = I2CMode.READ_ONCE if kind is ExtraKind.I2C_READ else I2CMode.READ_CONTINUOUSLY
-    return I2CTransfer(mode, address, count=body[1], register=_optional(body, 2))
+    return I2CTransfer(mode, address, count=_count(body[1]), register=_optional(body, 2))
+
+
+def _count(count: int) -> int:
+    if not count:
+        raise ValueError("an I2C read has no bytes")
+    return count
 
 
 def _checked_sysex(sysex_id: int, payload: bytes) -> RawSysex:

@@ -13,6 +13,7 @@ from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.extra import ExtraKind
 from mlink_drivers.firmata.lines.chip import ChipInRun
 from mlink_drivers.firmata.lines.commands import LineCommands
+from mlink_drivers.firmata.lines.i2c_answers import I2CAnswers
 from mlink_drivers.firmata.lines.punctuality import Punctuality
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.recovery import Recovery
@@ -47,7 +48,10 @@ from mlink_drivers.firmata.wire.protocol import (
 from mlink_drivers.identity import identify, resolve
 
 _REFUSAL = "mlink: counters:"
-_I2C_READS: Final = {bytes((ExtraKind.I2C_READ,)), bytes((ExtraKind.I2C_READ_CONTINUOUSLY,))}
+_I2C_READS: Final = {
+    bytes((kind,))
+    for kind in (ExtraKind.I2C_READ, ExtraKind.I2C_READ_CONTINUOUSLY, ExtraKind.I2C_READ_AS)
+}
 _TEXTS_SHOWN: Final = 20
 """Different texts of a board that are shown; further ones are counted together."""
 _OTHER_TEXTS: Final = "more texts, which the stream `replies` has"
@@ -127,6 +131,7 @@ class FirmataModule(Module[FirmataSettings]):
             on_silence=self._on_silence,
             on_look=lambda: self._chip.levels.look() if self._chip is not None else None,
         )
+        self._i2c_answers = I2CAnswers(self._replies, device, self.log)
         self._chip = ChipInRun(
             self.context,
             session,
@@ -136,6 +141,7 @@ class FirmataModule(Module[FirmataSettings]):
             on_pulse=self._on_chip_pulse,
             on_silence=session.drop,
             counters=counters,
+            i2c=self._i2c_answers,
         )
         self._connect_chip()
         session.send(encode.sampling_interval(settings.sampling_interval_msec))
@@ -144,6 +150,7 @@ class FirmataModule(Module[FirmataSettings]):
             self._readings,
             self._check_lines(session),
             chip=self._chip.commands,
+            i2c=self._chip.i2c,
             on_error=self._fail_unless_lost,
             on_warning=self._warn_once,
             on_pulse=pulses.take,
@@ -429,6 +436,9 @@ class FirmataModule(Module[FirmataSettings]):
         for text, count in self._texts.items():
             if count > 1:
                 self.log.warning("%s reported %d times: %s", self._session.name, count, text)
+        self._i2c_answers.report()
+        if faults := self._i2c_answers.faults:
+            self.context.report("i2c_faults", faults)
         if self._silences:
             self.context.report("silences", self._silences)
         if statistics.oversized:

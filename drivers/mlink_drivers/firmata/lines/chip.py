@@ -16,6 +16,7 @@ from mlink_drivers.firmata.catalog import FirmataSettings
 from mlink_drivers.firmata.chip.clock import ChipClock
 from mlink_drivers.firmata.chip.clock_record import ClockRecord
 from mlink_drivers.firmata.chip.commands import ChipCommands
+from mlink_drivers.firmata.chip.i2c import ChipI2C
 from mlink_drivers.firmata.chip.messages import (
     AnalogBlock,
     BaudAnswer,
@@ -23,6 +24,7 @@ from mlink_drivers.firmata.chip.messages import (
     CounterReport,
     EventsLost,
     ExtensionMessage,
+    I2CResult,
     PulseEnd,
     ReflexFired,
     SafeStateTripped,
@@ -37,6 +39,7 @@ from mlink_drivers.firmata.chip.session import (
     Seal,
 )
 from mlink_drivers.firmata.lines.counters import Counters
+from mlink_drivers.firmata.lines.i2c_answers import I2CAnswers
 from mlink_drivers.firmata.lines.levels import LevelChecks
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows, Rows
@@ -77,6 +80,7 @@ class ChipInRun:
         events: The table of events.
         reflexes: The table of reflexes.
         counters: The table of counters; None without one.
+        i2c: Takes the answers of I2C devices; None when no script reads any.
         on_pulse: Called with the times of each pulse of the chip that has ended.
         on_silence: Called when the board stops answering.
     """
@@ -92,6 +96,7 @@ class ChipInRun:
         on_pulse: Callable[[PulseTimes], None],
         on_silence: Callable[[DeviceError], None],
         counters: Rows | None = None,
+        i2c: I2CAnswers | None = None,
     ) -> None:
         self._context = context
         self._settings = context.settings
@@ -138,6 +143,11 @@ class ChipInRun:
             sampling_interval_msec=settings.sampling_interval_msec,
             safe_state_msec=settings.safe_state_msec,
             safe_values={int(line): value for line, value in settings.safe_values.items()},
+        )
+        self.i2c = (
+            ChipI2C(self.chip, session.send, on_answer=i2c.take, on_scan=i2c.take_scan)
+            if i2c is not None
+            else None
         )
         readings.chip = self.chip
         self.levels = LevelChecks(context, session, readings, self.commands, events.note)
@@ -306,6 +316,9 @@ class ChipInRun:
             self._on_reflex(message)
         elif isinstance(message, CounterReport):
             self._counters.take(message)
+        elif isinstance(message, I2CResult):
+            if self.i2c is not None:
+                self.i2c.take(message)
         elif isinstance(message, EventsLost):
             lost = (message.total - self._events_total) % _COUNT
             self._events_total = message.total

@@ -22,12 +22,14 @@ from mlink_drivers.firmata.chip.extra import (
     is_chip_extra,
     parse_chip_extra,
 )
+from mlink_drivers.firmata.chip.i2c import ChipI2C
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.extra import (
     I2CConfig,
     I2CTransfer,
     QueryPinState,
     RawSysex,
+    ScanI2C,
     ServoConfig,
     SetPinMode,
     parse_extra,
@@ -67,6 +69,7 @@ class LineCommands:
         analog_lines: Lines for which SET_MODE input means analog.
         servo_lines: Lines for which SET_MODE output means a servo.
         chip: Commands of mlink's firmware; None to use only those of standard Firmata.
+        i2c: Its transfers on the I2C bus; None likewise.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class LineCommands:
         analog_lines: Collection[int] = (),
         servo_lines: Collection[int] = (),
         chip: ChipCommands | None = None,
+        i2c: ChipI2C | None = None,
     ) -> None:
         self.executed = 0
         self._session = session
@@ -108,7 +112,9 @@ class LineCommands:
             servo_lines=servo_lines,
             chip=chip,
         )
-        self._i2c_sysex = I2CAndSysex(session, self._writer.send, budget, self._modes.check_budget)
+        self._i2c_sysex = I2CAndSysex(
+            session, self._writer.send, budget, self._modes.check_budget, i2c
+        )
 
     @property
     def undelivered(self) -> int:
@@ -244,7 +250,7 @@ class LineCommands:
                     remedy=f"Use another line; {self._board.layout.describe(line)}.",
                 )
             self._writer.send(encode.pin_state_query(line))
-        elif isinstance(order, RawSysex | I2CConfig | I2CTransfer):
+        elif isinstance(order, RawSysex | I2CConfig | I2CTransfer | ScanI2C):
             self._i2c_sysex.execute(order)
         else:
             self._chip_order(line, order, commanded_ns)

@@ -129,7 +129,8 @@ class ReplyRows(Rows):
         """Add a row for a message that is an answer or a text; others are ignored."""
         at = self.time_usec(arrival_ns)
         if isinstance(message, I2CReply):
-            self.add(at, "i2c", message.address, message.register, message.data.hex(" "))
+            fault = "" if message.data else "no device answers"
+            self.add_i2c(at, message.address, message.register, message.data, fault)
         elif isinstance(message, Sysex):
             self.add(at, "sysex", message.id, "", message.data.hex(" "))
         elif isinstance(message, PinState):
@@ -138,6 +139,11 @@ class ReplyRows(Rows):
             self.add(at, "string", "", "", message.text)
         elif isinstance(message, Oversized):
             self.lose()
+
+    def add_i2c(self, time_usec: int, address: int, register: int, data: bytes, fault: str) -> None:
+        """Add a row for what an I2C device has sent, or for a fault, which is in words."""
+        kind, shown = ("i2c-error", fault) if fault else ("i2c", data.hex(" "))
+        self.add(time_usec, kind, address, register, shown)
 
 
 class PulseRows(Rows):

@@ -25,6 +25,7 @@ from mlink_drivers.firmata.wire.protocol import (
 )
 
 _MAX_14_BITS = (1 << 14) - 1
+_I2C_RESTART = 0x40
 
 
 def sysex(sysex_id: int, payload: bytes = b"") -> bytes:
@@ -214,7 +215,7 @@ def i2c_config(delay_usec: int = 0) -> bytes:
     return sysex(SysexId.I2C_CONFIG, _two_bytes("delay", delay_usec))
 
 
-def i2c_request(address: int, mode: I2CMode, data: bytes = b"") -> bytes:
+def i2c_request(address: int, mode: I2CMode, data: bytes = b"", *, restart: bool = False) -> bytes:
     """Read from or write to an I2C device (sysex 0x76).
 
     Args:
@@ -222,8 +223,10 @@ def i2c_request(address: int, mode: I2CMode, data: bytes = b"") -> bytes:
         mode: Direction, and whether a read is repeated at each sampling interval.
         data: The bytes to write. For a read: the register, which may be left out, and the number
             of bytes. To stop a continuous read: its register, or nothing for all registers.
+        restart: Whether a read has a repeated start behind its register, and not a stop.
     """
-    head = bytes((_seven_bits("I2C address", address), mode << 3))
+    flags = mode << 3 | (_I2C_RESTART if restart else 0)
+    head = bytes((_seven_bits("I2C address", address), flags))
     return sysex(SysexId.I2C_REQUEST, head + to_seven_bits(data))
 
 
