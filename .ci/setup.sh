@@ -35,7 +35,7 @@ done
 
 # The stamp is a digest of all inputs: a changed dependency or set-up runs it again. An incomplete
 # set-up (often: no network) is tried again each time.
-key=$(cat pyproject.toml .ci/setup.sh .ci/lock/*.txt tests/support/setup_*.sh \
+key=$(cat pyproject.toml .ci/setup.sh .ci/lock/*.txt tests/support/setup_*.sh tests/support/pyfirmata2_tests.py \
     tests/support/peers/*.json tests/rig/machine/kernel.py | sha256sum)
 is_done() {
     [ -e ".venv/setup-$1" ] && [ "$(cat ".venv/setup-$1")" = "$key" ] &&
@@ -134,6 +134,8 @@ if [ "$what" = test ]; then
     rm -f .venv/incomplete
     .venv/bin/python -m mlink_hil.sim.fetch_firmware >/dev/null ||
         incomplete "could not download StandardFirmata: tests that use it will be skipped"
+    .venv/bin/python -m tests.support.pyfirmata2_tests ||
+        incomplete "could not download pyFirmata2's own tests: THEY WILL BE SKIPPED"
     report "making .venv-edlio, an independent reader that checks our recordings"
     PYTHON=$python sh tests/support/setup_edlio.sh
     if command -v npm >/dev/null; then

@@ -110,6 +110,8 @@ def test_toml_is_a_bench_or_a_piece_of_one(block: Block, tmp_path: Path) -> None
         for module in table["modules"].values():
             if script := module.get("script"):
                 (tmp_path / script).write_text("import syntalos_mlink as syl\n")
+        for part in table.get("virtual", {}).values():
+            (tmp_path / part.get("source", "unused").partition(":")[0]).touch()
         (tmp_path / "bench.toml").write_text(block.text)
         assert load_bench(tmp_path / "bench.toml").modules
         return

@@ -76,7 +76,7 @@ def test_what_each_form_means_and_who_makes_it(payload, made, meaning):
         ("01", "byte 0 has to be followed by 1 or more bytes, not 0"),
         ("01 80", "sysex id 128"),
         ("01 0a 80", "above 0x7F"),
-        ("10 01", "byte 0 has to be followed by 2 bytes, not 1"),
+        ("10 01", "byte 0 has to be followed by 2 to 4 bytes, not 1"),
         ("12 68", "byte 0 has to be followed by 2 to 3 bytes, not 1"),
         ("12 68 00", "an I2C read has no bytes"),
         ("15 68 00 00", "an I2C read has no bytes"),

@@ -30,6 +30,7 @@ from mlink_drivers.firmata.wire.protocol import (
     AnalogValue,
     DigitalPort,
     ExtendedAnalog,
+    Firmware,
     Message,
     Oversized,
     PinMode,
@@ -308,6 +309,10 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         elif isinstance(message, DigitalPort):
             if self._sampling and message.port < len(self.digital_ports):
                 self.digital_ports[message.port].take(message.mask, arrival_ns)
+        elif isinstance(message, ProtocolVersion):
+            self.firmata_version = message.major, message.minor
+        elif isinstance(message, Firmware):
+            self.firmware, self.firmware_version = message.name, (message.major, message.minor)
         elif isinstance(message, StringData):
             _log.warning("%s reports: %s", self.name, message.text)
         elif isinstance(message, Oversized):
@@ -357,11 +362,12 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
             return
         self._exited = True
         self._sampling = False
-        for pin in (*self.analog, *self.digital):
+        made = [pin for pins in ("analog", "digital") for pin in vars(self).get(pins, ())]
+        for pin in made:
             pin.unregister_callback()
         farewell = self._report_bytes(False) + b"".join(
             encode.pin_mode(pin.board_pin, PinMode.OUTPUT)
-            for pin in self.digital
+            for pin in made
             if pin.mode == PinMode.SERVO
         )
         self.session.close(farewell)
