@@ -1,7 +1,7 @@
-"""pyFirmata2's own tests of its Board, run on ours: set-up downloads them, they are not in this project.
+"""pyFirmata2's own tests of its Board, run on ours; set-up downloads them.
 
-Their board is a loop in memory. Ours talks to a scripted Uno behind a pseudo-terminal, whose end of
-the line is the `board.sp` of the tests. What differs on purpose is listed here and in docs/boards.md.
+Their board is a loop in memory. Ours talks to a scripted Uno behind a pseudo-terminal, whose end
+of the line is the `board.sp` of the tests. What differs on purpose is here and in docs/boards.md.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ class Handshake:
             protocol_version=(version.major, version.minor),
             firmware_name=firmware.name,
             firmware_version=(firmware.major, firmware.minor),
-            layout=PinLayout(capabilities.pins, mapping.channels),
+            layout=PinLayout(capabilities.pins, mapping.channels[: len(capabilities.pins)]),
         )
 
     def failure(self, timeout_s: float, baud_rate: int) -> DeviceError:
