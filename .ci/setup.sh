@@ -135,7 +135,7 @@ if [ "$what" = test ]; then
     .venv/bin/python -m mlink_hil.sim.fetch_firmware >/dev/null ||
         incomplete "could not download StandardFirmata: tests that use it will be skipped"
     .venv/bin/python -m tests.support.pyfirmata2_tests ||
-        report "could not download pyFirmata2's own tests from GitHub: they will be skipped"
+        incomplete "could not download pyFirmata2's own tests: they will be skipped"
     report "making .venv-edlio, an independent reader that checks our recordings"
     PYTHON=$python sh tests/support/setup_edlio.sh
     if command -v npm >/dev/null; then

@@ -1,23 +1,26 @@
 """Downloads pyFirmata2's own test file for set-up: `python -m tests.support.pyfirmata2_tests`.
 
-No package of it on PyPI contains the file, so it comes from its repository, checked by its SHA-256.
-It stays in the user's cache: it is under the MIT licence of its authors and is not part of mlink.
+Of its releases on PyPI only the source distribution of 2.4.5 has the file, which is the newest one
+all the same. It stays in the user's cache: it is its authors' and not part of mlink.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import sys
-import urllib.request
+import tarfile
+import tempfile
 from pathlib import Path
 
-URL = (
-    "https://raw.githubusercontent.com/berndporr/pyFirmata2/"
-    "60f7a263d26a7164e6e80c2fa99488c8f2b7d0f8/tests.py"
+REQUIREMENT = (
+    "pyFirmata2==2.4.5"
+    " --hash=sha256:a946387a0ac095255c0f9ff55618091439bc1a1b8ce6aa81097467d84b4f4ed9\n"
 )
+MEMBER = "pyFirmata2-2.4.5/tests.py"
 SHA256 = "d5c301234c1e9198acd023d5a0b89cb237e73345fa1144c27b8e7b8119506d8b"
-_TIMEOUT_S = 20
+_TIMEOUT_S = 120
 
 
 def path_in_cache() -> Path:
@@ -36,20 +39,42 @@ def cached_tests() -> Path | None:
         return None
 
 
+def download(folder: Path) -> bytes:
+    """Return the file, from the package; raise OSError with the reason where that fails."""
+    wanted = folder / "requirement.txt"
+    wanted.write_text(REQUIREMENT)
+    command = (
+        "download -qq --disable-pip-version-check --no-deps --no-binary :all: "
+        "--no-build-isolation --require-hashes -r"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", *command.split(), wanted, "-d", folder],
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    found = list(folder.glob("*.tar.gz"))
+    if done.returncode or not found:
+        raise OSError(done.stderr.strip().splitlines()[-1:] or "pip gave no reason")
+    with tarfile.open(found[0]) as archive:
+        file = archive.extractfile(MEMBER)
+        assert file is not None
+        return file.read()
+
+
 def main() -> int:
     """Download the file unless it is there; return the exit code."""
     if cached_tests() is not None:
         return 0
     try:
-        with urllib.request.urlopen(URL, timeout=_TIMEOUT_S) as answer:
-            data = answer.read()
-        if hashlib.sha256(data).hexdigest() != SHA256:
-            raise OSError("it is not the file that was expected (SHA-256)")
+        with tempfile.TemporaryDirectory(prefix="mlink-peers-") as folder:
+            data = download(Path(folder))
         path = path_in_cache()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    except OSError as error:
-        sys.stderr.write(f"cannot download {URL}: {error}\n")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        sys.stderr.write(f"cannot download pyFirmata2's tests: {error}\n")
         return 1
     return 0
 

@@ -9,6 +9,7 @@ import logging
 import shlex
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -26,6 +27,7 @@ from mlink_drivers.firmata import extra
 from mlink_drivers.firmata.console_values import LatestValues
 from mlink_drivers.firmata.lines.commands import LineCommands
 from mlink_drivers.firmata.lines.readings import Readings
+from mlink_drivers.firmata.link.i2c_scan import ANSWER_S, in_words, scan_i2c
 from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.probe import FirmwareQueries
 from mlink_drivers.firmata.link.session import Session
@@ -33,11 +35,14 @@ from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.budget import ByteBudget
 from mlink_drivers.firmata.wire.pin_layout import mode_name
-from mlink_drivers.firmata.wire.protocol import Message, PinMode, PinState, StringData
+from mlink_drivers.firmata.wire.protocol import I2CReply, Message, PinMode, PinState, StringData
 from mlink_drivers.identity import resolve
 
 SAMPLING_MSEC: Final = 50
 _ANSWER_S: Final = 1.0
+_MOST_I2C_BYTES: Final = 32
+_NO_DEVICE: Final = "I2C: Too few bytes received"
+"""What firmwares send for an I2C device that is absent."""
 _FRAMES_PER_S: Final = 10
 _log = logging.getLogger(__name__)
 _MODES: Final = {
@@ -54,6 +59,8 @@ mode PIN MODE         input, pullup, output, analog, pwm or servo
 read PIN              the last value of an input, or the value written to an output
 write PIN VALUE       0 or 1; on a pwm or servo pin a level or degrees
 pulse PIN MSEC        switch a pin on for this number of milliseconds
+i2c [ADDRESS COUNT [REGISTER] | ADDRESS = BYTE…]
+                      find I2C devices, read or write one; numbers as 72 or 0x48
 watch [SECONDS]       show the inputs live until Ctrl-C
 info                  the firmware, its protocol and the line
 quit                  reset the board and leave (also: end of input)
@@ -114,6 +121,8 @@ class BoardConsole(ClosesOnExit):
         self._console = console
         self._values = LatestValues()
         self._states: dict[int, PinState] = {}
+        self._others: deque[Message] = deque(maxlen=16)
+        """The last answers of I2C devices."""
         self._answered = threading.Condition()
         self._lost: DeviceError | None = None
         clock = MasterClock(time.monotonic_ns())
@@ -145,6 +154,7 @@ class BoardConsole(ClosesOnExit):
             "read": self._read,
             "write": self._write,
             "pulse": self._pulse,
+            "i2c": self._i2c,
             "watch": self._watch,
             "info": self._info,
             "help": self._help,
@@ -249,6 +259,43 @@ class BoardConsole(ClosesOnExit):
         self._send(LineCommandKind.WRITE_DIGITAL_PULSE, line, duration_usec=duration_usec)
         time.sleep(duration_usec / 1e6)  # else the end of a list of commands would cut it short
 
+    def _i2c(self, words: list[str]) -> None:
+        if not words:
+            self._print(in_words(scan_i2c(self._exchange)))
+            return
+        address = int(words[0], 0)
+        if words[1] == "=":
+            data = bytes(int(word, 0) for word in words[2:])
+            self._send(LineCommandKind.DEVICE_SPECIFIC, 0, extra=extra.i2c_write(address, data))
+            return
+        register = int(words[2], 0) if len(words) > 2 else None
+        if not 1 <= (count := int(words[1], 0)) <= _MOST_I2C_BYTES:
+            raise DeviceError(
+                f"{count} bytes cannot be read at once", remedy=f"Read 1 to {_MOST_I2C_BYTES}."
+            )
+        read = extra.i2c_read(address, count, register)
+        self._others.clear()
+        self._send(LineCommandKind.DEVICE_SPECIFIC, 0, extra=read)
+        messages = self._exchange(encode.pin_state_query(0), keep=True)
+        replies = [each for each in messages or () if isinstance(each, I2CReply) and each.data]
+        self._print(replies[-1].data.hex(" ") if replies else "no device answers")
+
+    def _exchange(self, data: bytes, *, keep: bool = False) -> list[Message] | None:
+        """Send messages that end with a query of pin 0; return what comes until its answer.
+
+        Args:
+            data: The messages.
+            keep: Whether what came before counts as well.
+        """
+        with self._answered:
+            self._states.pop(0, None)
+            if not keep:
+                self._others.clear()
+        self._session.send(data)
+        with self._answered:
+            answered = self._answered.wait_for(lambda: 0 in self._states, ANSWER_S)
+            return list(self._others) if answered else None
+
     def _watch(self, words: list[str]) -> None:
         deadline = time.monotonic() + float(words[0]) if words else float("inf")
         try:
@@ -329,7 +376,9 @@ class BoardConsole(ClosesOnExit):
 
     def _on_other(self, message: Message, arrival_ns: int) -> None:
         del arrival_ns
-        if isinstance(message, StringData):
+        if isinstance(message, I2CReply):
+            self._others.append(message)
+        elif isinstance(message, StringData) and message.text != _NO_DEVICE:
             _log.warning("%s reports: %s", self._session.name, message.text)
         elif isinstance(message, PinState):
             with self._answered:

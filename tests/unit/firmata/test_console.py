@@ -9,7 +9,8 @@ from rich.console import Console
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.console import BoardConsole, run_console
-from tests.support.boards.scripted_board import ScriptedBoard, sysex
+from tests.support.boards.i2c_answers import answer_i2c
+from tests.support.boards.scripted_board import UNO_PINS, ScriptedBoard, sysex
 
 
 class Seen:
@@ -158,3 +159,53 @@ def test_commands_come_from_a_pipe_and_a_mistake_does_not_end_it(scripted, monke
     scripted.wait_for(b"\xf5\x0d\x01")
     assert "unknown command 'dance'" in shown.getvalue()
     assert b"\xf5\x0c\x01" not in scripted.received
+
+
+@pytest.fixture
+def with_i2c():
+    pins = (*UNO_PINS[:18], *({**UNO_PINS[18], 6: 1} for _ in range(2)))
+    with ScriptedBoard(pins=pins) as scripted:
+        yield scripted
+
+
+def test_devices_on_the_i2c_bus_are_found_read_and_written(with_i2c, caplog):
+    answer_i2c(with_i2c, {0x48: b"\x19\xc0", 0x77: b"\x01"})
+    seen = Seen(with_i2c)
+    with seen.console:
+        assert seen.type("i2c") == "I2C devices at 0x48, 0x77\n"
+        assert seen.type("i2c 72 2") == "19 c0\n"
+        assert seen.type("i2c 0x48 2 0x05") == "19 c0\n"
+        with_i2c.wait_for(sysex(0x76, (0x48, 0x08, 5, 0, 2, 0)))
+        assert seen.type("i2c 0x49 2") == "no device answers\n"
+        seen.type("i2c 0x48 = 1 0xff")
+        with_i2c.wait_for(sysex(0x76, (0x48, 0, 1, 0, 0x7F, 1)))
+    assert caplog.text == ""
+
+
+def test_a_board_that_hangs_in_the_scan_is_reported(with_i2c):
+    answer_i2c(with_i2c, {}, hangs_at=0x0A)
+    seen = Seen(with_i2c)
+    with seen.console, pytest.raises(DeviceError, match="since the I2C address 0x0a was read"):
+        seen.type("i2c")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("i2c 0x48", "has wrong arguments"),
+        ("i2c 0x148 2", "has wrong arguments"),
+        ("i2c x 2", "has wrong arguments"),
+        ("i2c 0x80 2", "I2C address 0x80 is above 0x7f"),
+        ("i2c 0x48 33", "33 bytes cannot be read at once"),
+        ("i2c 0x48 0", "0 bytes cannot be read at once"),
+    ],
+)
+def test_wrong_i2c_commands_are_refused(with_i2c, line, message):
+    seen = Seen(with_i2c)
+    with seen.console, pytest.raises(DeviceError, match=message):
+        seen.type(line)
+
+
+def test_a_board_without_i2c_is_refused(seen):
+    with pytest.raises(DeviceError, match="no pin with I2C"):
+        seen.type("i2c 0x48 2")

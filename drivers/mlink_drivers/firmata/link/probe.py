@@ -1,4 +1,4 @@
-"""Identifies the board on a serial port: queries only, no reset, no write to a pin.
+"""Identifies the board on a serial port: queries only, no reset; writes to no pin but for I2C.
 
 Opening a port resets many boards (an Uno by its DTR line), and no program can avoid that on Linux.
 So a port is probed only on request, and only when no other program has it open.
@@ -13,15 +13,24 @@ from typing import Final
 import msgspec
 
 from mlink.errors import DeviceError
+from mlink_drivers.firmata.link.i2c_scan import ANSWER_S, in_words, scan_i2c
 from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, DeviceLostError, Transport
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.decode import Decoder
 from mlink_drivers.firmata.wire.handshake import BAUD_RATES, REPEAT_S, Handshake
-from mlink_drivers.firmata.wire.protocol import Firmware, PinMode, ProtocolVersion
+from mlink_drivers.firmata.wire.protocol import (
+    Firmware,
+    Message,
+    PinMode,
+    PinState,
+    ProtocolVersion,
+)
 
 PROBE_TIMEOUT_S: Final = 3.5
 """Longer than an Uno's bootloader (up to 2 s) and its answer (0.3 s)."""
+_OURS: Final = "mlink_firmata"
+"""How the name of mlink's firmware begins."""
 OTHER_RATE_S: Final = 1.5
 """For each further baud rate, while no answer comes: the bootloader has ended by then. Three
 queries, of which the first can be lost in what the board took for the start of a message."""
@@ -38,6 +47,8 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     """Rate at which the board has answered."""
     pins: int = 0
     analog_inputs: int = 0
+    i2c: list[int] | None = None
+    """Addresses of the devices on its I2C bus; None when it was not scanned."""
     reason: str = ""
     remedy: str = ""
 
@@ -49,11 +60,24 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
             f"{self.firmware} {self.version} (Firmata {self.protocol}),"
             f" {self.pins} pins, {self.analog_inputs} of them analog inputs"
             + (f", at {self.baud_rate} baud" if other_rate else "")
+            + (f", {in_words(self.i2c)}" if self.i2c is not None else "")
         )
 
 
+def probe_with_i2c(address: str) -> ProbeResult:
+    """Identify the board on a port as `probe`, and scan the I2C bus of one with mlink's firmware.
+
+    Other firmwares may hang in a scan, so they are only identified.
+    """
+    return probe(address, scans_i2c=True)
+
+
 def probe(
-    address: str, baud_rate: int = DEFAULT_BAUD_RATE, timeout_s: float = PROBE_TIMEOUT_S
+    address: str,
+    baud_rate: int = DEFAULT_BAUD_RATE,
+    timeout_s: float = PROBE_TIMEOUT_S,
+    *,
+    scans_i2c: bool = False,
 ) -> ProbeResult:
     """Identify the board on a port; a failure is in the result, not raised.
 
@@ -62,6 +86,8 @@ def probe(
         baud_rate: Bits per second to begin with; then follow the other rates that firmwares use.
         timeout_s: How long to wait for complete answers at a rate; at the further rates at most
             `OTHER_RATE_S` for the first of them.
+        scans_i2c: Whether to scan the I2C bus of a board with mlink's firmware, which makes its
+            pins SDA and SCL those of I2C.
     """
     try:
         transport = open_transport(address, baud_rate)
@@ -69,11 +95,30 @@ def probe(
     except DeviceError as error:
         return ProbeResult(address=address, reason=error.message, remedy=error.remedy)
     try:
-        return _try_rates(transport, timeout_s)
+        result = _try_rates(transport, timeout_s)
+        if scans_i2c and result.firmware.startswith(_OURS):
+            found = scan_i2c(lambda data: _exchange(transport, data))
+            result = msgspec.structs.replace(result, i2c=found)
+        return result
     except DeviceError as error:
         return ProbeResult(address=address, reason=error.message, remedy=error.remedy)
     finally:
         transport.close()
+
+
+def _exchange(transport: Transport, data: bytes) -> list[Message] | None:
+    """Send messages that end with a pin state query; return what comes until its answer."""
+    decoder, messages = Decoder(), []
+    poller = select.poll()
+    poller.register(transport.fileno(), select.POLLIN)
+    transport.write(data)
+    deadline = time.monotonic() + ANSWER_S
+    while (remaining_s := deadline - time.monotonic()) > 0:
+        if poller.poll(int(remaining_s * 1000) + 1):
+            messages += decoder.feed(transport.read())
+            if any(isinstance(message, PinState) for message in messages):
+                return messages
+    return None
 
 
 class FirmwareQueries:

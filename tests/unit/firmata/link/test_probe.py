@@ -9,8 +9,15 @@ import pytest
 import serial
 
 from mlink.errors import DeviceError
-from mlink_drivers.firmata.link.probe import OTHER_RATE_S, PROBE_TIMEOUT_S, FirmwareQueries, probe
+from mlink_drivers.firmata.link.probe import (
+    OTHER_RATE_S,
+    PROBE_TIMEOUT_S,
+    FirmwareQueries,
+    probe,
+    probe_with_i2c,
+)
 from mlink_drivers.firmata.link.transport import SerialTransport
+from tests.support.boards.i2c_answers import answer_i2c
 from tests.support.boards.scripted_board import ScriptedBoard, open_descriptors
 
 
@@ -34,6 +41,23 @@ def test_nothing_is_sent_but_queries():
         board.wait_for(b"\xf5\x02\x00")
         sent = set(board.received) - {b"\xf5\x02\x00"}
     assert sent == {b"\xf9", b"\xf0\x79\xf7", b"\xf0\x6b\xf7", b"\xf0\x69\xf7"}
+
+
+@pytest.mark.parametrize(
+    ("name", "devices", "expected"),
+    [
+        ("mlink_firmata uno", {0x48: b"\1", 0x68: b"\0"}, ", I2C devices at 0x48, 0x68"),
+        ("mlink_firmata uno", {}, ", no I2C device answers"),
+        ("StandardFirmata.ino", {0x48: b"\1"}, ""),
+    ],
+)
+def test_the_i2c_bus_of_our_firmware_is_scanned_no_other(name, devices, expected):
+    with ScriptedBoard(name=name) as board:
+        answer_i2c(board, devices)
+        result = probe_with_i2c(board.path)
+        requests = [message for message in board.received if message[:2] == b"\xf0\x76"]
+    assert str(result) == f"{name} 2.5 (Firmata 2.5), 20 pins, 6 of them analog inputs{expected}"
+    assert len(requests) == (112 if expected else 0)
 
 
 def test_a_board_that_still_boots_is_waited_for():
