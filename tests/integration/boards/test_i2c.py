@@ -21,7 +21,12 @@ from tests.unit.test_docs import BLOCKS, python_block
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim
 
-SPECS = ("virtual:uno", "virtual:mega", "virtual:uno?simulator=protocol")
+SPECS = (
+    "virtual:uno",
+    "virtual:mega",
+    "virtual:leonardo",  # its firmware has no room for more than the messages of Firmata
+    "virtual:uno?simulator=protocol",
+)
 
 BENCH = """
 [bench]

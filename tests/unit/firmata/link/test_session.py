@@ -358,3 +358,13 @@ def test_a_session_cannot_connect_twice(listener):
         with pytest.raises(DeviceError, match="is connected"):
             session.connect()
         assert session.state is SessionState.CONNECTED
+
+
+def test_channels_of_pins_that_the_board_has_not_do_not_exist(scripted, listener):
+    answer = scripted._answer
+    mapping = sysex(0x6A, [127] * 14 + list(range(20)))
+    scripted._answer = lambda message: (
+        scripted.send(mapping) if message == sysex(0x69) else answer(message)
+    )
+    with Session(SerialTransport(scripted.path), listener) as session:
+        assert session.description.layout.analog_pins() == {n: 14 + n for n in range(6)}
