@@ -360,11 +360,12 @@ def test_a_session_cannot_connect_twice(listener):
         assert session.state is SessionState.CONNECTED
 
 
-def test_channels_of_pins_that_the_board_has_not_do_not_exist(scripted, listener):
-    answer = scripted._answer
+def test_channels_of_pins_that_the_board_has_not_do_not_exist(listener):
     mapping = sysex(0x6A, [127] * 14 + list(range(20)))
-    scripted._answer = lambda message: (
-        scripted.send(mapping) if message == sysex(0x69) else answer(message)
-    )
-    with Session(SerialTransport(scripted.path), listener) as session:
-        assert session.description.layout.analog_pins() == {n: 14 + n for n in range(6)}
+    with ScriptedBoard() as scripted:
+        answer = scripted._answer
+        scripted._answer = lambda message: (
+            scripted.send(mapping) if message == sysex(0x69) else answer(message)
+        )
+        with session_on(scripted.path, listener) as session:
+            assert session.description.layout.analog_pins() == {n: 14 + n for n in range(6)}
