@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mlink.cli.options import RecordingFolder
+from mlink.cli.output import ExitCode
 
 
 class Format(enum.StrEnum):
@@ -35,13 +36,19 @@ def export(
 
     with mlink.recording.open(recording) as opened:
         target = out or Path(f"{recording.resolve().name}-{to.value}")
+        failed: list[str] = []
         if to is Format.mp4:
             from mlink.encoding.mp4 import export_mp4
 
-            made = export_mp4(opened, target)
+            made = export_mp4(opened, target, failed=failed)
         else:
-            made = [(path, "") for path in export_recording(opened, to.value, target)]
+            files = export_recording(opened, to.value, target, failed=failed)
+            made = [(path, "") for path in files]
     for path, changes in made:
         typer.echo(f"{path} ({changes})" if changes else str(path))
+    for text in failed:
+        typer.echo(f"not exported: {text}", err=True)
+    if failed:
+        raise typer.Exit(ExitCode.FAILED)
     if not made:
         typer.echo("the recording has nothing to export")

@@ -27,9 +27,9 @@ def repair(
             console.print(Text(f"done: {text}"))
         for text in report.failed:
             console.print(Text(f"not repaired: {text}", "red"))
-        if not report.done and not report.failed:
+        if not report.done and report.ok:
             console.print("nothing to repair")
         if report.after is not None:
-            show(report.after, console)
+            show(report.after, console, repaired=True)
     if not report.ok:
         raise typer.Exit(ExitCode.FAILED)

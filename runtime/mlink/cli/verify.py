@@ -36,8 +36,14 @@ def verify(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def show(report: VerifyReport, console: Console) -> None:
-    """Print the datasets, then the findings, then the remedy."""
+def show(report: VerifyReport, console: Console, *, repaired: bool = False) -> None:
+    """Print the datasets, then the findings, then the remedy.
+
+    Args:
+        report: The result of a verification.
+        console: Where it is printed.
+        repaired: Whether it was made after a repair, which cannot do more.
+    """
     for dataset in report.datasets:
         count = "" if dataset.items is None else f", {dataset.items} items"
         times = "" if dataset.times is None else f", {dataset.times} times"
@@ -51,5 +57,8 @@ def show(report: VerifyReport, console: Console) -> None:
         console.print(Text("intact; whether it is complete is not known", "yellow"))
     elif report.intact:
         console.print(Text("intact, but not complete", "red"))
+    elif repaired:
+        text = "  → What is listed as damage or unfinished remains: restore it from a copy."
+        console.print(text, markup=False)
     elif report.of_level("unfinished"):
         console.print(f"  → mlink repair {report.path}", markup=False)

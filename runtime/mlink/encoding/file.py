@@ -24,8 +24,9 @@ from mlink.errors import MlinkError, StorageError
 from mlink.modules.video.encoder_attributes import encoder_attributes
 from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoWriter
 from mlink.recording.video import ARRAY_FORMATS
-from mlink.recording.video_file import is_finished
-from mlink.storage.failures import storage_error, storage_errors
+from mlink.recording.video_file import is_finished, opened_video, reason_of
+from mlink.storage.failures import UNEXPECTED, damage_of, storage_error, storage_errors
+from mlink.storage.inside import RecordingFile, Source
 from mlink.storage.manifest import MANIFEST, make_entry, read_toml, write_toml
 from mlink.storage.tree import DRAFT_SUFFIX, UnitFolder
 from mlink.storage.tsync_reader import read_tsync
@@ -53,7 +54,7 @@ def encode_file(job: Job, on_progress: OnProgress = lambda _frames: None) -> dic
         StorageError: The original cannot be read, or the result differs. The original is kept.
     """
     folder = Path(job.folder)
-    source, target = folder / job.source, folder / job.target
+    source, target = job.file(job.source), job.file(job.target)
     draft = folder / f".{job.target}{DRAFT_SUFFIX}"
     draft_times = folder / f".{job.tsync}{DRAFT_SUFFIX}"
     if not is_finished(source):
@@ -66,8 +67,8 @@ def encode_file(job: Job, on_progress: OnProgress = lambda _frames: None) -> dic
         attributes = _encode(job, source, draft, draft_times, on_progress)
         with storage_errors(draft), draft.open("rb+") as file:
             os.fsync(file.fileno())
-        with storage_errors(target):
-            draft.replace(target)
+        with storage_errors(target.path):
+            draft.replace(target.path)
     finally:
         for leftover in (draft, draft_times):
             leftover.unlink(missing_ok=True)
@@ -83,30 +84,30 @@ def replace_original(job: Job) -> None:
     if job.target == job.source:
         return
     folder = Path(job.folder)
-    manifest = read_toml(folder / MANIFEST)
-    names = UnitFolder(folder, "", manifest=manifest).part_names("data")
+    unit = UnitFolder(folder, job.dataset, manifest=read_toml(job.file(MANIFEST)))
+    manifest, names = unit.manifest, unit.part_names("data")
     entry = make_entry(job.target, summary=str(manifest["data"].get("summary", "")))
     entry.file_names[:] = [job.target if name == job.source else name for name in names]
     manifest["data"] = entry.as_toml(folder)
-    write_toml(folder / MANIFEST, manifest)
-    (folder / job.source).unlink()
+    write_toml(job.file(MANIFEST), manifest)
+    job.file(job.source).remove()
 
 
 def is_encoded(job: Job) -> bool:
     """Return whether the file is encoded already, judged by its codec."""
     try:
-        with av.open(str(Path(job.folder) / job.source)) as container:
+        with opened_video(job.file(job.source)) as container:
             codec = container.streams.video[0].codec_context.codec
             return str(codec.canonical_name) == job.wanted.codec
-    except (av.FFmpegError, IndexError):
+    except (av.FFmpegError, IndexError, ValueError, StorageError):
         return False
 
 
 def _encode(
-    job: Job, source: Path, draft: Path, draft_times: Path, on_progress: OnProgress
+    job: Job, source: RecordingFile, draft: Path, draft_times: Path, on_progress: OnProgress
 ) -> dict[str, Any]:
     options = job.wanted
-    recorded = read_tsync(source.with_name(job.tsync))
+    recorded = read_tsync(job.file(job.tsync))
     times = [int(time) for time in recorded.times[:, 1]]
     writer: VideoWriter | None = None
     digests: list[int] = []
@@ -163,22 +164,22 @@ def _verify(draft: Path, job: Job, count: int, digests: list[int]) -> None:
         )
 
 
-def _frames(path: Path, kind: str) -> Iterator[NDArray[Any]]:
+def _frames(path: Source, kind: str) -> Iterator[NDArray[Any]]:
     """Yield all pictures as arrays of the kind that was recorded."""
     array_format = ARRAY_FORMATS.get(kind, "bgr24")
     try:
-        with av.open(str(path)) as container:
+        with opened_video(path) as container:
             for frame in container.decode(video=0):
                 if kind == "gray8" and not frame.format.name.startswith("gray"):
                     yield frame.to_ndarray(format="bgr24")[..., 0]
                 else:
                     yield frame.to_ndarray(format=array_format)
-    except (av.FFmpegError, IndexError) as error:
-        raise StorageError(f"{path} cannot be decoded: {error}") from error
+    except (av.FFmpegError, IndexError, ValueError) as error:
+        raise StorageError(f"{path} cannot be decoded: {reason_of(error)}") from error
 
 
-def _tags(path: Path) -> dict[str, str]:
-    with av.open(str(path)) as container:
+def _tags(path: RecordingFile) -> dict[str, str]:
+    with opened_video(path) as container:
         return {key: text for key, text in container.metadata.items() if key != "ENCODER"}
 
 
@@ -194,6 +195,9 @@ def main() -> int:
     except OSError as error:
         found = storage_error(error, Path(error.filename or job.folder))
         _send({"error": found.message, "remedy": found.remedy})
+        return 1
+    except UNEXPECTED as error:
+        _send({"error": damage_of(error), "remedy": "The original was kept."})
         return 1
     _send({"encoder": attributes})
     return 0

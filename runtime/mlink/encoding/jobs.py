@@ -8,7 +8,9 @@ import msgspec
 
 from mlink.errors import StorageError
 from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding
+from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
+from mlink.storage.tsync_reader import read_tsync
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -20,6 +22,8 @@ class Job(msgspec.Struct, kw_only=True):
     source: str
     tsync: str
     wanted: DeferredEncoding
+    frames: int = 0
+    """Frames of the file, by its times."""
     framerate: float = 0.0
     """Hz, as the source announced it; 0 when it is unknown."""
     pixels: str = ""
@@ -30,14 +34,24 @@ class Job(msgspec.Struct, kw_only=True):
         """Name of the encoded file."""
         return f"{Path(self.source).stem}.{self.wanted.extension}"
 
+    def file(self, name: str) -> RecordingFile:
+        """Return a file of the dataset, by its name."""
+        return UnitFolder(Path(self.folder), self.dataset).file(name)
+
     @property
     def label(self) -> str:
         """Name of the file in messages and reports."""
         return f"{self.dataset}/{self.source}"
 
 
-def pending_units(path: Path) -> list[tuple[UnitFolder, DeferredEncoding]]:
+def pending_units(
+    path: Path, failed: list[str] | None = None
+) -> list[tuple[UnitFolder, DeferredEncoding]]:
     """Return the datasets of a recording that are not encoded yet, and how to encode each.
+
+    Args:
+        path: Folder of the recording.
+        failed: Gets a text for each dataset with wrong settings, instead of an exception.
 
     Raises:
         StorageError: The folder is not a recording, or a dataset's settings are wrong.
@@ -46,8 +60,14 @@ def pending_units(path: Path) -> list[tuple[UnitFolder, DeferredEncoding]]:
     found = []
     for unit in units_below(path):
         table = unit.attributes.get(ATTRIBUTE, {})
-        if table.get("state") == "pending":
+        if table.get("state") != "pending" or unit.refused:
+            continue
+        try:
             found.append((unit, _wanted(unit, table)))
+        except StorageError as error:
+            if failed is None:
+                raise
+            failed.append(f"{error.message}. {error.remedy}")
     return found
 
 
@@ -58,7 +78,7 @@ def jobs_of(unit: UnitFolder, wanted: DeferredEncoding) -> list[Job]:
         StorageError: The dataset does not have one tsync file per video file.
     """
     unit.refuse_not_files()
-    videos = [name for name in unit.part_names("data") if (unit.path / name).is_file()]
+    videos = [name for name in unit.part_names("data") if unit.file(name).exists()]
     times = unit.tsync_names
     if len(videos) != len(times):
         raise StorageError(
@@ -73,6 +93,7 @@ def jobs_of(unit: UnitFolder, wanted: DeferredEncoding) -> list[Job]:
             source=name,
             tsync=tsync,
             wanted=wanted,
+            frames=len(read_tsync(unit.file(tsync)).times),
             framerate=float(video.get("framerate", 0.0)),
             pixels=str(video.get("pixels", "")),
         )

@@ -12,7 +12,7 @@ from mlink import __version__
 from mlink.errors import StorageError
 from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoOptions, VideoWriter
 from mlink.recording.collection import Recording
-from mlink.recording.export import new_file
+from mlink.recording.export import apart, new_file
 from mlink.recording.video import Video
 from mlink.storage.failures import storage_errors
 
@@ -21,7 +21,9 @@ _RATE_TOLERANCE = 0.05
 """A measured rate that differs by more than this from the announced one replaces it."""
 
 
-def export_mp4(recording: Recording, out: Path) -> list[tuple[Path, str]]:
+def export_mp4(
+    recording: Recording, out: Path, *, failed: list[str] | None = None
+) -> list[tuple[Path, str]]:
     """Write each video as one MP4 file, with the true times in a tsync file beside it.
 
     All parts of a video are joined. No existing file is overwritten.
@@ -29,6 +31,7 @@ def export_mp4(recording: Recording, out: Path) -> list[tuple[Path, str]]:
     Args:
         recording: The recording.
         out: Folder for the files; created if it is missing.
+        failed: As in `export_recording`.
 
     Returns:
         The files, each with what was changed in its pictures; "" for nothing but compression.
@@ -40,10 +43,10 @@ def export_mp4(recording: Recording, out: Path) -> list[tuple[Path, str]]:
         out.mkdir(parents=True, exist_ok=True)
     made: list[tuple[Path, str]] = []
     for name in recording.of_kind(Video):
-        video = recording.video(name)
-        path, times = new_file(out, name, "mp4"), new_file(out, f"{name}_timestamps", "tsync")
-        note = _write(video, path, times, bytes.fromhex(recording.collection_id.replace("-", "")))
-        made += [(path, note), (times, "")]
+        with apart(name, failed):
+            path, times = new_file(out, name, "mp4"), new_file(out, f"{name}_timestamps", "tsync")
+            run_id = bytes.fromhex(recording.collection_id.replace("-", ""))
+            made += [(path, _write(recording.video(name), path, times, run_id)), (times, "")]
     return made
 
 

@@ -18,9 +18,9 @@ from mlink.encoding.jobs import Job, jobs_of, pending_units
 from mlink.errors import StorageError
 from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding
 from mlink.recording.care.in_use import refuse_if_in_use
+from mlink.storage.failures import UNEXPECTED, damage_of
 from mlink.storage.manifest import ATTRIBUTES, read_toml, write_toml
 from mlink.storage.tree import UnitFolder
-from mlink.storage.tsync_reader import read_tsync
 
 _END_S = 5.0
 
@@ -76,14 +76,15 @@ def encode_recording(
     """
     refuse_if_in_use(path)
     report = EncodeReport(path=str(path.resolve()))
-    units = pending_units(path)
+    units = pending_units(path, report.failed)
     jobs: list[Job] = []
     incomplete: set[str] = set()
     for unit, wanted in units:
         try:
             jobs += jobs_of(unit, wanted)
-        except StorageError as error:
-            report.failed.append(f"{error.message}. {error.remedy}")
+        except UNEXPECTED as error:
+            remedy = error.remedy if isinstance(error, StorageError) else ""
+            report.failed.append(f"{damage_of(error)}. {remedy}".rstrip())
             incomplete.add(unit.name)
     waiting = [job for job in jobs if not is_encoded(job)]
     at_once = parallel or max((wanted.parallel_count for _, wanted in units), default=1)
@@ -118,18 +119,18 @@ def _run_all(waiting: list[Job], at_once: int, on_progress: OnProgress) -> Itera
 
 def _finish(unit: UnitFolder, wanted: DeferredEncoding, encoder: dict[str, Any] | None) -> None:
     """Mark a dataset as encoded, and remove originals left by an interruption."""
-    attributes = read_toml(unit.path / ATTRIBUTES)
+    attributes = read_toml(unit.file(ATTRIBUTES))
     done = msgspec.to_builtins(wanted) | {"state": "done"}
     table = {key: value for key, value in done.items() if value is not None}
     if encoder is not None:
         table["recorded_as"] = attributes.get("encoder", {}).get("codec", "")
         attributes["encoder"] = encoder
     attributes[ATTRIBUTE] = table
-    write_toml(unit.path / ATTRIBUTES, attributes)
+    write_toml(unit.file(ATTRIBUTES), attributes)
     for name in unit.part_names("data"):
-        original = (unit.path / name).with_suffix(".mkv")
+        original = unit.file(f"{Path(name).stem}.mkv")
         if original.name not in unit.registered:
-            original.unlink(missing_ok=True)
+            original.remove()
 
 
 class _Encoder(ClosesOnExit):
@@ -138,8 +139,7 @@ class _Encoder(ClosesOnExit):
     def __init__(self, job: Job, on_progress: OnProgress) -> None:
         self.job = job
         self.attributes: dict[str, Any] = {}
-        total = len(read_tsync(Path(job.folder) / job.tsync).times)
-        self.progress = Progress(job.label, 0, total)
+        self.progress = Progress(job.label, 0, job.frames)
         self._on_progress = on_progress
         self._ended = False
         self._process = subprocess.Popen(

@@ -50,7 +50,7 @@ class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
 
         A UUIDv7, the same as the run's.
         """
-        return str(self.manifest["collection_id"])
+        return str(self.manifest.get("collection_id", ""))
 
     @property
     def length_s(self) -> float | None:
@@ -106,6 +106,8 @@ class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
             raise StorageError(f"{self.path} has no stream '{name}'", remedy=known)
         if name not in self._open:
             unit = self._units[name]
+            if unit.refused:
+                raise StorageError(unit.problem)
             unit.refuse_not_files()
             kind = _KINDS.get(unit.kind, RecordedStream)
             self._open[name] = kind(unit)

@@ -19,7 +19,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
@@ -27,6 +26,7 @@ import msgspec
 from mlink.errors import StorageError
 from mlink.metadata import Metadata, decode_metadata
 from mlink.recording.journal_file import whole_frames
+from mlink.storage.inside import RecordingFile, Source, as_file
 from mlink.types import DataType
 
 GROUP = "journal"
@@ -34,6 +34,9 @@ GROUP = "journal"
 COUNT = "record_count"
 """Attribute of a journal's dataset: number of records, written when the journal is closed."""
 _REMEDY = "See `mlink verify`. To replay without it, move its folder out of the recording."
+
+_RECORDS, _RECORDS_PER_BYTE = 4 << 20, 4
+"""Records that are read of any file, or for each of its bytes; a writer's have more bytes."""
 
 Number = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -150,7 +153,7 @@ _decode_header = msgspec.msgpack.Decoder(Header).decode
 class Journal:
     """A journal file. Its records are not kept in memory: each call reads the file again."""
 
-    path: Path
+    file: RecordingFile
     header: Header
 
     def records(self) -> Iterator[Record]:
@@ -159,7 +162,7 @@ class Journal:
         Raises:
             StorageError: A complete frame cannot be decoded.
         """
-        for _, records in record_batches(self.path):
+        for _, records in record_batches(self.file):
             yield from records
 
     def of_kind(self, kind: type[RecordT]) -> Iterator[RecordT]:
@@ -185,48 +188,64 @@ class Journal:
         return {number for number, port in enumerate(self.header.inputs) if port.source == source}
 
 
-def read_journal(path: Path) -> Journal:
+def read_journal(source: Source) -> Journal:
     """Open a journal.
 
     Raises:
         StorageError: Its header cannot be read.
     """
+    path = as_file(source)
     for _, content in whole_frames(path):
         return Journal(path, _split_first(path, content)[0])
     raise StorageError(f"{path} is not a journal, or its start is lost", remedy=_REMEDY)
 
 
-def record_batches(path: Path) -> Iterator[tuple[int, list[Record]]]:
+def record_batches(source: Source) -> Iterator[tuple[int, list[Record]]]:
     """Yield (end in the file in bytes, its records) of each complete frame.
 
     Raises:
         StorageError: A complete frame contains something other than records.
     """
+    path = as_file(source)
     header: Header | None = None
+    count, most = 0, max(_RECORDS, _RECORDS_PER_BYTE * path.size())
     for end, content in whole_frames(path):
+        count += min(_count(content), len(content))
+        if count > most:
+            raise _damage(path, f"more than {most:,} records", "its size is that of far fewer")
         if header is None:
             header, records = _split_first(path, content)
         else:
             try:
                 records = _decode_records(content)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, RecursionError) as error:
                 raise _damage(path, f"the records before byte {end}", error) from error
         if not all(_is_of(record, header) for record in records):
             raise _damage(path, f"the records before byte {end}", "one has an unknown port")
         yield end, records
 
 
-def _split_first(path: Path, content: bytes) -> tuple[Header, list[Record]]:
+def _count(content: bytes) -> int:
+    """Return the number of elements of an array in msgpack; 0 for what is no array."""
+    first, number = content[:1], content[1:5]
+    if first == b"\xdd":
+        return int.from_bytes(number, "big")
+    if first == b"\xdc":
+        return int.from_bytes(number[:2], "big")
+    return 0
+
+
+def _split_first(path: RecordingFile, content: bytes) -> tuple[Header, list[Record]]:
     try:
         head, *others = _decode_raw(content)
         header = _decode_header(head)
         for port in (*header.inputs, *header.outputs):
             DataType.from_name(port.data_type)
-    except (msgspec.MsgspecError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:  # also those of msgspec
         raise _damage(path, "its header", error) from error
     try:
         return header, [_decode_record(raw) for raw in others]
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise _damage(path, "its first records", error) from error
 
 
@@ -236,5 +255,5 @@ def _is_of(record: Record, header: Header) -> bool:
     return not isinstance(record, Sent) or record.port < len(header.outputs)
 
 
-def _damage(path: Path, what: str, why: object) -> StorageError:
+def _damage(path: RecordingFile, what: str, why: object) -> StorageError:
     return StorageError(f"{path.name}: {what} cannot be read: {why}", remedy=_REMEDY)

@@ -5,47 +5,60 @@ The file may be torn, damaged, or crafted to inflate without end, so all its siz
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 import zstandard
 
 from mlink.errors import StorageError
 from mlink.storage.failures import storage_errors
+from mlink.storage.inside import RecordingFile, Source, as_file
+from mlink.storage.limits import check_size, read_limit
 
 MAX_FRAME_BYTES = 128 << 20
 """Largest content of a frame; the writer ends frames long before."""
+_ALL_FRAMES = 4
+"""What all frames may have, in parts of what else a file may give: each is read by itself."""
 MAGIC = b"\x28\xb5\x2f\xfd"
 _FED_BYTES = 1 << 10
 """Compressed bytes inflated at once: they expand to at most 32 MB."""
 _HEAD_BYTES = 18
 _SEARCH_BYTES = 1 << 20
+_LOOKED = 100
+"""Places behind a damaged frame at which the next one is looked for."""
 
 
-def whole_frames(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
+def whole_frames(source: Source, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield (end in the file, content) of each frame, up to the first incomplete one.
 
     Args:
-        path: The journal file.
+        source: The journal file.
         start: Offset of the first frame, in bytes.
 
     Raises:
-        StorageError: The file cannot be read, or a frame is larger than MAX_FRAME_BYTES.
+        StorageError: The file cannot be read, a frame is larger than MAX_FRAME_BYTES, or all frames
+            than a file may give.
     """
-    with storage_errors(path, "read"), path.open("rb") as file:
-        end = start
+    path = as_file(source)
+    with path.open() as file, storage_errors(path.path, "read"):
+        limit = _ALL_FRAMES * read_limit(os.fstat(file.fileno()).st_size)
+        end, total = start, 0
         while (found := _read_frame(file, end, path)) is not None:
             content, size = found
             end += size
+            total += len(content)
+            check_size(f"{path}, inflated,", total, limit)
             yield end, content
 
 
-def frame_behind(path: Path, start: int) -> int | None:
+def frame_behind(source: Source, start: int) -> int | None:
     """Return the offset of the next complete frame behind `start`; None when there is none."""
-    with storage_errors(path, "read"), path.open("rb") as file:
-        at = start
-        while (at := _find_magic(file, at + 1)) >= 0:
+    path = as_file(source)
+    with path.open() as file, storage_errors(path.path, "read"):
+        at, looked = start, 0
+        while looked < _LOOKED and (at := _find_magic(file, at + 1)) >= 0:
+            looked += 1
             try:
                 if _read_frame(file, at, path) is not None:
                     return at
@@ -54,7 +67,7 @@ def frame_behind(path: Path, start: int) -> int | None:
     return None
 
 
-def _read_frame(file: BinaryIO, start: int, path: Path) -> tuple[bytes, int] | None:
+def _read_frame(file: BinaryIO, start: int, path: RecordingFile) -> tuple[bytes, int] | None:
     """Return (content, bytes in the file); None when there is no complete frame."""
     file.seek(start)
     piece = file.read(_FED_BYTES)
@@ -80,7 +93,7 @@ def _read_frame(file: BinaryIO, start: int, path: Path) -> tuple[bytes, int] | N
     return None
 
 
-def _check_size(size: int, path: Path, start: int) -> None:
+def _check_size(size: int, path: RecordingFile, start: int) -> None:
     if size > MAX_FRAME_BYTES:
         raise StorageError(
             f"{path} is not a journal of mlink: the data at byte {start} inflates to more than "

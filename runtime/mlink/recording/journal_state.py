@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import msgspec
 
 from mlink.errors import StorageError
 from mlink.metadata import decode_metadata
@@ -21,7 +19,7 @@ from mlink.recording.journal import (
     record_batches,
 )
 from mlink.recording.journal_file import frame_behind
-from mlink.storage.failures import storage_errors
+from mlink.storage.inside import RecordingFile, Source, as_file
 from mlink.transport.codec import is_small, small_decoder
 from mlink.types import DataType
 
@@ -50,15 +48,16 @@ class JournalState:
     damage: list[str] = field(default_factory=list)
 
 
-def examine_journal(path: Path) -> JournalState:
+def examine_journal(source: Source) -> JournalState:
     """Read a journal to its end. Damage is returned, not raised.
 
     Raises:
         StorageError: The file cannot be read from the disk.
     """
     found = JournalState()
-    with storage_errors(path, "read"):
-        size = path.stat().st_size
+    path = as_file(source)
+    with path.open() as file:
+        size = os.fstat(file.fileno()).st_size
     try:
         if size:
             _read_all(path, found)
@@ -73,7 +72,7 @@ def examine_journal(path: Path) -> JournalState:
     return found
 
 
-def _read_all(path: Path, found: JournalState) -> None:
+def _read_all(path: RecordingFile, found: JournalState) -> None:
     check: _PayloadCheck | None = None
     for end, records in record_batches(path):
         if check is None:
@@ -119,7 +118,7 @@ class _PayloadCheck:
                     decode(payload)
                 case StreamMetadata(packed=packed):
                     decode_metadata(packed)
-        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             return str(error)
         return ""
 

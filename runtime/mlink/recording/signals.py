@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
+from mlink.recording.json_rows import NotRowsError, json_rows
 from mlink.recording.stream import RecordedStream
 from mlink.recording.table import import_pandas
-from mlink.storage.failures import storage_errors
+from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
+from mlink.storage.limits import check_size, read_limit
+from mlink.storage.tsync_reader import in_usec
 
+_CELL_BYTES = 64
 _USEC_PER = {"microseconds": 1.0, "milliseconds": 1e3, "seconds": 1e6, "": 1.0}
 
 
@@ -33,36 +35,55 @@ class Signals(RecordedStream):
         if self._unit.kind == "zarr":
             return self._from_zarr()
         names: list[str] = []
-        rows: list[list[Any]] = []
-        for name in self._unit.part_names("data"):
+        table: list[Any] = []
+        times: list[NDArray[Any]] = []
+        values: list[NDArray[Any]] = []
+        cells = 0
+        for part in self._unit.part_names("data"):
+            file = self._unit.file(part)
+            limit = 2 * read_limit(file.size())
             try:
-                content = load_json(self.path / name)
-            except ValueError as error:
+                for head, rows in json_rows(file):
+                    names = head["columns"]
+                    if not _has_times(names):
+                        table += rows
+                        cells += sum(len(row) + 1 if isinstance(row, list) else 1 for row in rows)
+                        check_size(f"{file}, in memory,", _CELL_BYTES * cells, limit)
+                    elif rows:
+                        times.append(np.array([row[0] for row in rows]))
+                        values.append(_as_numbers([row[1:] for row in rows], len(names) - 1))
+            except NotRowsError as error:
+                raise StorageError(f"{file} is not of a recorder: {error}") from error
+            except (ValueError, TypeError, IndexError, OverflowError) as error:
                 raise StorageError(
-                    f"{self.path / name} is torn: {error}", remedy="Close it with mlink repair."
+                    f"{file} is torn: {error}", remedy="Close it with mlink repair."
                 ) from error
-            names = content["columns"]
-            rows += content["data"]
-        if not (names and names[0].startswith("timestamp")):
-            return names, np.empty(0), np.array(rows, dtype=object)  # a table
-        times = np.array([row[0] for row in rows])
-        values = np.array([row[1:] for row in rows])
-        if values.dtype == object:  # null means NaN
-            values = values.astype(np.float64)
-        return names[1:], times, values.reshape(len(rows), len(names) - 1)
+        if not _has_times(names):
+            return names, np.empty(0), np.array(table, dtype=object)
+        if not times:
+            return names[1:], np.empty(0), np.empty((0, len(names) - 1))
+        return names[1:], np.concatenate(times), np.concatenate(values)
 
     def _from_zarr(self) -> tuple[list[str], NDArray[Any], NDArray[Any]]:
+        names = self._unit.part_names("data")
+        if len(names) != 1:
+            raise StorageError(f"'{self.name}' has {len(names)} Zarr stores, a recorder's has one")
         try:
-            import zarr
+            with opened_store(self._unit.file(names[0]), read=True) as (group, arrays):
+                data, times = arrays["data"], arrays["timestamps"]
+                count = int(group.attrs.get("sample_count", min(data.shape[0], times.shape[0])))
+                titles = [str(name) for name in data.attrs["signal_names"]]
+                if data.shape[1:] != (len(titles),) or times.ndim != 1 or count < 0:
+                    raise ValueError(f"it has {len(titles)} titles for arrays {data.shape}")
+                return titles, times[:count], data[:count]
         except ImportError as error:
             raise StorageError(
                 "reading Zarr needs the zarr library", remedy="pip install 'mlink-hil[zarr]'"
             ) from error
-        (name,) = self._unit.part_names("data")
-        group = zarr.open_group(zarr.storage.LocalStore(self.path / name), mode="r")
-        data, times = group["data"], group["timestamps"]
-        count = int(group.attrs.get("sample_count", min(data.shape[0], times.shape[0])))
-        return list(data.attrs["signal_names"]), times[:count], data[:count]
+        except StorageError:
+            raise
+        except UNREADABLE_STORE as error:
+            raise StorageError(f"{self.path / names[0]} cannot be read: {error}") from error
 
     @property
     def names(self) -> list[str]:
@@ -106,8 +127,8 @@ class Signals(RecordedStream):
             rate = float(self.attributes.get("sample_rate", 0))
             if rate <= 0:
                 raise StorageError(f"'{self.name}' numbers its samples, but has no sample_rate")
-            return np.rint(stamps * (1e6 / rate)).astype(np.int64)
-        return np.rint(stamps * _USEC_PER.get(unit, 1.0)).astype(np.int64)
+            return in_usec(f"'{self.name}'", stamps, 1e6 / rate)
+        return in_usec(f"'{self.name}'", stamps, _USEC_PER.get(unit, 1.0))
 
     def __len__(self) -> int:
         return len(self.values)
@@ -123,25 +144,13 @@ class Signals(RecordedStream):
         return pandas.DataFrame(self.values, columns=self.names, index=index)
 
 
-def load_json(path: Path) -> Any:
-    """Load a .json or .json.zst file.
-
-    Raises:
-        ValueError: It is torn, or not strict JSON.
-        StorageError: It cannot be read from the disk.
-    """
-    with storage_errors(path, "read"):
-        data = path.read_bytes()
-    if path.name.endswith(".zst"):
-        import zstandard
-
-        try:
-            data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
-        except zstandard.ZstdError as error:
-            raise ValueError(str(error)) from error
-    return json.loads(data, parse_constant=refuse_constant)
+def _has_times(names: list[str]) -> bool:
+    return bool(names) and names[0].startswith("timestamp")
 
 
-def refuse_constant(word: str) -> Any:
-    """Refuse NaN and Infinity, which Python's json module reads."""
-    raise ValueError(f"{word} is not JSON")
+def _as_numbers(rows: list[Any], width: int) -> NDArray[Any]:
+    """Return rows as an array; raises ValueError where they have another width."""
+    values = np.array(rows)
+    if values.dtype == object:  # null means NaN
+        values = values.astype(np.float64)
+    return values.reshape(len(rows), width)

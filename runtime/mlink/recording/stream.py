@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
+from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder
 
 
@@ -27,6 +28,10 @@ class RecordedStream:
     def part_names(self) -> list[str]:
         """The names of its data files, in order."""
         return self._unit.part_names("data")
+
+    def file(self, name: str) -> RecordingFile:
+        """Return one of its files, by its name."""
+        return self._unit.file(name)
 
     @property
     def times_usec(self) -> NDArray[np.int64]:

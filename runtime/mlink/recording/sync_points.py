@@ -18,7 +18,7 @@ class SyncPoints(RecordedStream):
     def pairs(self) -> NDArray[np.int64]:
         """Shape (N, 2): time of the device's clock and of the master timer, in the file's units."""
         found = [
-            read_tsync(self.path / name, salvage=True).times for name in self._unit.tsync_names
+            read_tsync(self._unit.file(name), salvage=True).times for name in self._unit.tsync_names
         ]
         return np.concatenate([np.empty((0, 2), np.int64), *found])
 

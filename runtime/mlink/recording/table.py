@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from mlink.errors import StorageError
 from mlink.recording.stream import RecordedStream
 from mlink.storage.csv_rows import read_rows
-from mlink.storage.failures import storage_errors
 from mlink.storage.tree import written_in
 
 TIME_COLUMNS = {
@@ -36,9 +35,7 @@ class Table(RecordedStream):
         has_header = bool(self.attributes.get("has_header", True))
         written = written_in(self._unit, "row_count")
         for name in self._unit.part_names("data"):
-            path = self.path / name
-            with storage_errors(path, "read"):
-                found = read_rows(path, has_header=has_header, written=written)
+            found = read_rows(self._unit.file(name), has_header=has_header, written=written)
             if has_header and found:
                 self._header = found.pop(0)
             rows += found

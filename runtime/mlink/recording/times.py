@@ -9,6 +9,7 @@ import numpy as np
 from mlink.errors import StorageError
 from mlink.recording.collection import Recording
 from mlink.recording.journal_state import examine_journal
+from mlink.storage.failures import UNEXPECTED, damage_of
 from mlink.storage.inspect import DatasetSummary
 
 _KINDS = ("table", "json", "zarr", "journal")
@@ -21,13 +22,16 @@ def add_times(datasets: Iterable[DatasetSummary], recording: Recording) -> None:
     for dataset in datasets:
         if dataset.kind not in _KINDS or dataset.size > _MAX_BYTES or dataset.name not in recording:
             continue
-        if dataset.kind == "journal":
-            _add_journal(dataset, recording)
-            continue
         try:
+            if dataset.kind == "journal":
+                _add_journal(dataset, recording)
+                continue
             times = np.sort(recording[dataset.name].times_usec)
-        except (StorageError, ValueError, KeyError):
+        except StorageError:
             continue  # it has no times, or is torn, which the summary reports
+        except UNEXPECTED as error:
+            dataset.problems.append(damage_of(error))
+            continue
         if not len(times):
             continue
         dataset.first_usec, dataset.last_usec = int(times[0]), int(times[-1])
@@ -39,9 +43,10 @@ def add_times(datasets: Iterable[DatasetSummary], recording: Recording) -> None:
 def _add_journal(dataset: DatasetSummary, recording: Recording) -> None:
     stream = recording[dataset.name]
     for name in stream.part_names:
-        if not (stream.path / name).is_file():
+        file = stream.file(name)
+        if not file.exists():
             continue  # reported by the summary
-        state = examine_journal(stream.path / name)
+        state = examine_journal(file)
         dataset.entries = (dataset.entries or 0) + state.records
         dataset.first_usec, dataset.last_usec = state.first_usec, state.last_usec
         dataset.problems += state.damage

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import av
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from mlink.errors import StorageError
 from mlink.recording.stream import RecordedStream
+from mlink.recording.video_file import opened_video, reason_of
+from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync_reader import read_tsync
 from mlink.types import Frame
@@ -39,15 +41,14 @@ class Video(RecordedStream):
         super().__init__(unit)
         kind = unit.attributes.get("video", {}).get("pixels", "")
         self._format = ARRAY_FORMATS.get(kind, "")
-        self._parts = [_Part(unit.path / name, self._format) for name in unit.part_names("data")]
+        self._parts = [_Part(unit.file(name), self._format) for name in unit.part_names("data")]
 
     @cached_property
     def _times(self) -> list[NDArray[np.int64]]:
         arrays = []
         for name in self._unit.tsync_names:
-            found = read_tsync(self.path / name, salvage=True)
-            scale = found.header.columns[1].unit.usec
-            arrays.append((found.times[:, 1] * scale).astype(np.int64))
+            found = read_tsync(self._unit.file(name), salvage=True)
+            arrays.append(found.times_usec)
         return arrays
 
     @cached_property
@@ -138,9 +139,10 @@ class Video(RecordedStream):
 class _Part:
     """One video file: decodes the next frame, and seeks when another one is requested."""
 
-    def __init__(self, path: Path, array_format: str) -> None:
-        self._path = path
+    def __init__(self, file: RecordingFile, array_format: str) -> None:
+        self._file = file
         self._format = array_format
+        self._open = ExitStack()
         self._container: Any = None
         self._decoded: Iterator[Any] = iter(())
         self._next = -1
@@ -149,7 +151,7 @@ class _Part:
     @cached_property
     def _pts(self) -> list[int]:
         """Time of each frame in the container's time base, in display order."""
-        with av.open(str(self._path)) as container:
+        with opened_video(self._file) as container:
             return sorted(
                 packet.pts
                 for packet in container.demux(container.streams.video[0])
@@ -167,18 +169,18 @@ class _Part:
                     self._next = number
                 self._next += 1
                 return self._array(frame)
-        except (av.FFmpegError, IndexError) as error:
+        except (av.FFmpegError, IndexError, ValueError, TypeError) as error:
             raise StorageError(
-                f"{self._path} cannot be decoded at frame {number}: {error}"
+                f"{self._file} cannot be decoded at frame {number}: {reason_of(error)}"
             ) from error
         raise StorageError(
-            f"{self._path} ends before frame {number}, although its time was recorded",
+            f"{self._file} ends before frame {number}, although its time was recorded",
             remedy="A crash caused this: close the recording with mlink repair.",
         )
 
     def _seek(self, number: int) -> None:
         if self._container is None:
-            self._container = av.open(str(self._path))
+            self._container = self._open.enter_context(opened_video(self._file))
         stream = self._container.streams.video[0]
         if number == 0:
             self._container.seek(0)
@@ -194,7 +196,5 @@ class _Part:
         return array
 
     def close(self) -> None:
-        if self._container is not None:
-            self._container.close()
-            self._container = None
-            self._next = -1
+        self._open.close()
+        self._container, self._next = None, -1

@@ -16,6 +16,9 @@ import av
 
 from mlink.errors import StorageError
 from mlink.storage.failures import DISK_ERRORS, storage_error
+from mlink.storage.inside import Source, as_file, path_of
+from mlink.storage.limits import REMEDY as LIMIT_REMEDY
+from mlink.storage.limits import read_limit
 
 _SPECIAL, _ESCAPED = re.compile(r"([\\'\[\]|:])"), r"\\\1"
 """What means something in the name of a file for "tee"."""
@@ -26,6 +29,8 @@ _HEAD_BYTES = 4096
 _CHUNK_BYTES = 1 << 20
 _FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".avi": "avi", ".webm": "webm"}
 
+_CONTAINERS = "matroska,webm,mov,mp4,avi,mpegts,mpeg,ogg,flv,asf"
+_PIXEL_BYTES = 4
 _OPTIONS = {"matroska": {"allow_raw_vfw": "1"}}
 _BY_TEE = frozenset({("matroska", "ffvhuff")})
 """Codecs that FFmpeg stores in a container, and reads again, but does not list as its own."""
@@ -43,27 +48,32 @@ class VideoProbe:
     """Why no picture, or no more pictures, can be read; "" when all can."""
 
 
-def probe(path: Path, *, decode: bool = False) -> VideoProbe:
+def probe(source: Source, *, decode: bool = False) -> VideoProbe:
     """Count the pictures of a file.
 
     Args:
-        path: The video file.
+        source: The video file.
         decode: Also decode each picture, which finds damage inside the file, but is slow.
+
+    Raises:
+        StorageError: The file cannot be opened.
     """
     frames = 0
+    finished = is_finished(source)
     try:
-        with _opened(path) as container:
+        with opened_video(source) as container:
             stream = container.streams.video[0]
             if decode:
                 frames, problem = _decode(container, stream)
-                return VideoProbe(frames, is_finished(path), problem)
-            frames = sum(1 for _ in _packets(container))
+                return VideoProbe(frames, finished, problem)
+            for _ in _packets(container):
+                frames += 1
     except (av.FFmpegError, IndexError, ValueError) as error:
-        return VideoProbe(frames, is_finished(path), _reason(error))
-    return VideoProbe(frames, is_finished(path))
+        return VideoProbe(frames, finished, reason_of(error))
+    return VideoProbe(frames, finished)
 
 
-def open_for_writing(path: Path, form: str, options: Mapping[str, str], codec: str) -> Any:
+def open_for_writing(path: Path | str, form: str, options: Mapping[str, str], codec: str) -> Any:
     """Create a video file.
 
     Args:
@@ -82,15 +92,15 @@ def open_for_writing(path: Path, form: str, options: Mapping[str, str], codec: s
     return av.open(f"[{given}]{re.sub(_SPECIAL, _ESCAPED, str(path))}", "w", format="tee")
 
 
-def is_finished(path: Path) -> bool:
+def is_finished(source: Source) -> bool:
     """Return whether its writer closed the file, judged by the parts that only closing writes.
 
     Matroska: the size of the segment is known, and the file has as many bytes. MP4: the index
     exists (`moov`, or `mfra` of a fragmented file). AVI: the RIFF sizes match the file.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        match path.suffix.lower():
+    with as_file(source).open() as file:
+        size = os.fstat(file.fileno()).st_size
+        match Path(source.name).suffix.lower():
             case ".mkv" | ".webm":
                 end = _segment_end(file.read(_HEAD_BYTES))
                 return end is not None and end <= size
@@ -104,13 +114,13 @@ def is_finished(path: Path) -> bool:
     return size > 0
 
 
-def bytes_behind(path: Path) -> int:
+def bytes_behind(source: Source) -> int:
     """Return how many bytes a closed Matroska file has behind the end that it states."""
-    if path.suffix.lower() not in {".mkv", ".webm"}:
+    if Path(source.name).suffix.lower() not in {".mkv", ".webm"}:
         return 0
-    with path.open("rb") as file:
+    with as_file(source).open() as file:
         end = _segment_end(file.read(_HEAD_BYTES))
-    return 0 if end is None else max(0, path.stat().st_size - end)
+        return 0 if end is None else max(0, os.fstat(file.fileno()).st_size - end)
 
 
 def _segment_end(head: bytes) -> int | None:
@@ -154,43 +164,42 @@ def _riff_end(file: BinaryIO, size: int) -> int:
     return at
 
 
-def remux(path: Path, draft: Path) -> int:
-    """Copy the encoded pictures of `path` into a new closed file, and compare them.
+def remux(source: Source, target: Source) -> int:
+    """Copy the encoded pictures of a file into a new closed file, and compare them.
 
     Args:
-        path: The file that was not closed.
-        draft: The new file; removed if it fails.
+        source: The file that was not closed.
+        target: The new file, which may replace it; it is left as it was if that fails.
 
     Returns:
         Number of pictures.
 
     Raises:
-        StorageError: The file cannot be read, the draft cannot be written, or a picture differs.
+        StorageError: The file cannot be read, the new one cannot be written, or a picture differs.
     """
-    try:
-        _copy(path, draft)
-        before, after = _digest(path), _digest(draft)
-    except (av.FFmpegError, OSError, IndexError, ValueError) as error:
-        # Some errors of FFmpeg are no OSError: its end of file, its invalid data.
-        draft.unlink(missing_ok=True)
-        if isinstance(error, OSError) and (
-            not isinstance(error, av.FFmpegError) or error.errno in DISK_ERRORS
-        ):
-            raise storage_error(error, draft) from error
-        raise StorageError(
-            f"{path} cannot be closed: {_reason(error)}",
-            remedy="It was not changed; a program that reads damaged videos may still save some.",
-        ) from error
-    if before != after:
-        draft.unlink(missing_ok=True)
-        raise StorageError(f"{path} could not be copied picture by picture; it was not changed")
-    with draft.open("rb+") as file:
-        os.fsync(file.fileno())
-    return before[0]
+    old, new = as_file(source), as_file(target)
+    with old.open() as read, new.replacement() as written:
+        before, after = path_of(read), path_of(written)
+        try:
+            _copy(before, after, _FORMATS.get(Path(old.name).suffix.lower(), "matroska"))
+            digests = _digest(before), _digest(after)
+        except (av.FFmpegError, OSError, IndexError, ValueError) as error:
+            # Some errors of FFmpeg are no OSError: its end of file, its invalid data.
+            if isinstance(error, OSError) and (
+                not isinstance(error, av.FFmpegError) or error.errno in DISK_ERRORS
+            ):
+                raise storage_error(error, new.path) from error
+            raise StorageError(
+                f"{old} cannot be closed: {reason_of(error)}",
+                remedy="It was not changed; a program that reads damaged videos may still save "
+                "some.",
+            ) from error
+        if digests[0] != digests[1]:
+            raise StorageError(f"{old} could not be copied picture by picture; it was not changed")
+    return digests[0][0]
 
 
-def _copy(path: Path, draft: Path) -> None:
-    form = _FORMATS.get(path.suffix.lower(), "matroska")
+def _copy(path: str, draft: str, form: str) -> None:
     with _opened(path) as source:
         stream = source.streams.video[0]
         target = open_for_writing(
@@ -211,7 +220,7 @@ def _copy(path: Path, draft: Path) -> None:
 def _decode(container: Any, stream: Any) -> tuple[int, str]:
     """Return (pictures decoded, first error that FFmpeg reported)."""
     frames = 0
-    stream.codec_context.options = {"err_detect": "crccheck"}
+    stream.codec_context.options |= {"err_detect": "crccheck"}
     level = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     try:
@@ -220,7 +229,7 @@ def _decode(container: Any, stream: Any) -> tuple[int, str]:
             for _ in container.decode(stream):
                 frames += 1
     except av.FFmpegError as error:
-        return frames, f"after {frames} pictures: {_reason(error)}"
+        return frames, f"after {frames} pictures: {reason_of(error)}"
     finally:
         av.logging.set_level(level)
     if wrong := _wrong_checksum(Path(container.name)):
@@ -276,7 +285,7 @@ def _chunks(file: BinaryIO, count: int) -> Iterator[bytes]:
         yield part
 
 
-def _digest(path: Path) -> tuple[int, str]:
+def _digest(path: str) -> tuple[int, str]:
     digest, count = hashlib.blake2b(), 0
     with _opened(path) as container:
         for packet in _packets(container):
@@ -294,15 +303,39 @@ def _packets(container: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    container = av.open(str(path))
-    try:
+def opened_video(source: Source) -> Iterator[Any]:
+    """Open a video file for reading within the block.
+
+    Yields:
+        Its container, of PyAV.
+
+    Raises:
+        ValueError: Its pictures are larger than allowed.
+        av.FFmpegError: It is no video.
+        StorageError: The file cannot be opened.
+    """
+    with as_file(source).open() as file, _opened(path_of(file)) as container:
         yield container
-    finally:
-        container.close()
 
 
-def _reason(error: BaseException) -> str:
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    pixels = read_limit() // _PIXEL_BYTES
+    options = {"max_pixels": str(pixels)}
+    # Without lists FFmpeg would take a text for a playlist, and open the files that it names.
+    sources = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+    with av.open(path, options=options | sources, metadata_errors="replace") as container:
+        stream = container.streams.video[0]
+        if not stream.width:
+            raise ValueError(
+                f"its pictures have no size, or more than {pixels:,} pixels. {LIMIT_REMEDY}"
+            )
+        stream.codec_context.options = options
+        yield container
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the reason of an error of PyAV, for people."""
     if isinstance(error, IndexError):
         return "it contains no video"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

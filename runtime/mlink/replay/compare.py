@@ -21,6 +21,7 @@ from mlink.recording.video import Video
 from mlink.transport.codec import is_small, small_decoder
 from mlink.types import DataType
 
+_PIECE_BYTES = 1 << 20
 _SHOWN = 160
 """Largest length of an item's text in a message."""
 
@@ -90,7 +91,7 @@ def compare(recording: Path | str, replayed: Path | str) -> list[Compared]:
 
 def _journal(recording: Recording, name: str) -> Journal:
     dataset = recording[name]
-    return read_journal(dataset.path / dataset.part_names[0])
+    return read_journal(dataset.file(dataset.part_names[0]))
 
 
 def _compare_sent(before: Journal, now: Journal) -> list[Compared]:
@@ -151,9 +152,12 @@ def _items(dataset: RecordedStream) -> Iterable[Any]:
             yield repr(row) if stamp is None else f"{row} at {stamp}"
     else:
         for name in dataset.part_names:
-            path = dataset.path / name
-            if path.is_file():
-                yield f"{name} {hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()}"
+            if dataset.file(name).exists():
+                content = hashlib.blake2b(digest_size=8)
+                with dataset.file(name).open() as file:
+                    while piece := file.read(_PIECE_BYTES):
+                        content.update(piece)
+                yield f"{name} {content.hexdigest()}"
 
 
 def _count(dataset: RecordedStream) -> int:

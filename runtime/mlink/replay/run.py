@@ -22,6 +22,7 @@ from mlink.recording.journal import Journal, read_journal
 from mlink.replay.compare import Compared, compare
 from mlink.replay.skipped_turns import inputs_on_tape
 from mlink.replay.sources import plan_replay
+from mlink.storage.inside import RecordingFile
 from mlink.storage.uuid7 import uuid7
 
 _LOST_USEC = 2_000_000
@@ -109,7 +110,7 @@ def replay(
                 on_tape=inputs_on_tape(plan, journals),
                 patient=patient_recorders(plan.bench),
                 tapes={
-                    journal.header.module: str(_journal_path(source, name))
+                    journal.header.module: str(_journal_file(source, name).path.resolve())
                     for name, journal in journals.items()
                 },
                 time_created=created,
@@ -152,12 +153,12 @@ def _check(path: Path) -> VerifyReport:
 def _journals(recording: Recording) -> dict[str, Journal]:
     """Return the journals of a recording by the names of their datasets."""
     names = [name for name, kind in recording.kinds.items() if kind == "journal"]
-    return {name: read_journal(_journal_path(recording, name)) for name in names}
+    return {name: read_journal(_journal_file(recording, name)) for name in names}
 
 
-def _journal_path(recording: Recording, name: str) -> Path:
+def _journal_file(recording: Recording, name: str) -> RecordingFile:
     dataset = recording[name]
-    return dataset.path.resolve() / dataset.part_names[0]
+    return dataset.file(dataset.part_names[0])
 
 
 def _end_usec(recording: Recording, report: VerifyReport) -> int:

@@ -11,12 +11,15 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mlink.errors import StorageError
+from mlink.storage.inside import RecordingFile, Source, as_file
+from mlink.storage.limits import check_size, read_limit
 
 LONGEST_CELL = 4_000_000
 """Characters of a cell that are read; a row is sent with at most 1,000,000 bytes."""
+_ROW_BYTES, _CELL_BYTES = 64, 57
+"""What Python needs for a row, and for a cell beside its text."""
 _LONGEST_ROW = 2 * LONGEST_CELL
 _MOST_NAMED = 5
 """Damaged rows that are named; more are counted."""
@@ -37,16 +40,17 @@ class TableState:
     """Size of these rows."""
     torn_bytes: int = 0
     """Bytes of an unfinished last row after them."""
-    damaged: dict[int, str] = field(default_factory=dict)
-    """Number of a row that is damaged, from 1 with the header → what is wrong with it, by line."""
+    damaged: int = 0
+    """Rows that are damaged."""
+    named: list[str] = field(default_factory=list)
+    """The first of them, and what is wrong with each."""
 
     @property
     def damage(self) -> str:
         """What is damaged, row by row; "" if nothing is."""
-        named = list(self.damaged.values())[:_MOST_NAMED]
-        if left := len(self.damaged) - len(named):
-            named.append(f"and {left} more rows are damaged")
-        return "; ".join(named)
+        left = self.damaged - len(self.named)
+        more = [f"and {left} more rows are damaged"] if left else []
+        return "; ".join(self.named + more)
 
 
 def examine_table(
@@ -82,7 +86,9 @@ def examine_table(
         if problem:
             number = found.rows - has_header
             where = f"row {number} (line {line})" if number else "the header"
-            found.damaged[found.rows] = f"{where} {problem}"
+            found.damaged += 1
+            if found.damaged <= _MOST_NAMED:
+                found.named.append(f"{where} {problem}")
         line += data.count(b"\n", at, end)
         before, at = at, end
     found.whole_bytes, found.torn_bytes = at, len(data) - at
@@ -139,28 +145,38 @@ def csv_rows(text: str) -> Iterator[list[str]]:
 
 
 def read_rows(
-    path: Path, *, has_header: bool = True, written: int | None = None
+    source: Source, *, has_header: bool = True, written: int | None = None
 ) -> list[list[str]]:
     """Return all rows of a file, without an unfinished last one.
 
     Args:
-        path: The file.
+        source: The file.
         has_header: As in `examine_table`.
         written: As in `examine_table`.
 
     Raises:
-        StorageError: It is not UTF-8, no CSV file, or damaged.
-        OSError: The disk does not give it.
+        StorageError: It is not UTF-8, no CSV file, damaged, or needs too much memory.
     """
-    data = path.read_bytes()
+    file = as_file(source)
+    data = file.content()
     state = examine_table(data, has_header=has_header, written=written)
     problem = state.damage
     try:
         if not problem:
-            return list(csv_rows(data[: state.whole_bytes].decode()))
+            return _kept(csv_rows(data[: state.whole_bytes].decode()), file, len(data))
     except (UnicodeDecodeError, csv.Error) as error:
         problem = str(error)
     raise StorageError(
-        f"{path} cannot be read as a table: {problem}",
+        f"{file} cannot be read as a table: {problem}",
         remedy="`mlink verify` shows where it is damaged.",
     )
+
+
+def _kept(rows: Iterator[list[str]], file: RecordingFile, size: int) -> list[list[str]]:
+    limit, used = 4 * read_limit(size), 0
+    found = []
+    for row in rows:
+        used += _ROW_BYTES + sum(map(len, row)) + _CELL_BYTES * len(row)
+        check_size(f"{file}, in memory,", used, limit)
+        found.append(row)
+    return found

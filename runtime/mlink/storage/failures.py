@@ -24,6 +24,23 @@ _REMEDIES = {
 DISK_ERRORS = frozenset({*_REMEDIES, errno.EFBIG})
 """`errno` values caused by the disk or its permissions, not by a wrong call."""
 
+UNEXPECTED = (
+    StorageError, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError,
+    ArithmeticError, RecursionError, MemoryError,
+)  # fmt: skip
+"""What the content of a file of a stranger may raise where nothing has refused it before."""
+
+
+def damage_of(error: BaseException) -> str:
+    """Return in words what one of UNEXPECTED has found in a dataset."""
+    if isinstance(error, StorageError):
+        return error.message
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    if isinstance(error, OSError):
+        return f"it cannot be read: {error.strerror or error}"
+    return f"it has a value that no recorder writes: {error or type(error).__name__}"
+
 
 def storage_error(error: OSError, path: Path, action: str = "write") -> StorageError:
     """Return a StorageError that names the file, the system's reason, and a remedy.

@@ -7,6 +7,7 @@ import itertools
 import math
 import mimetypes
 import os
+import re
 import tomllib
 import uuid
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ import tomli_w
 from mlink.errors import StorageError
 from mlink.metadata import MetaSize
 from mlink.storage.failures import storage_errors
+from mlink.storage.inside import Source, as_file
+from mlink.storage.limits import TOML_SHARE, read_limit
 from mlink.storage.naming import check_file_name
 
 MANIFEST = "manifest.toml"
@@ -43,6 +46,9 @@ _OWN_TYPES = {"tsync", "zarr"}
 _COMPRESSIONS = {"zst", "gz", "xz", "bz2"}
 
 _temporary = itertools.count()
+_KEY_PARTS = 100
+_TEXT = re.compile(rb"\"(?:[^\"\\\n]|\\.)*\"?|'[^'\n]*'?")
+_BETWEEN_KEYS = re.compile(rb"[,=\n\[\]{}]")
 
 
 @dataclass(slots=True)
@@ -145,38 +151,54 @@ def now() -> datetime:
     return datetime.now().astimezone().replace(microsecond=0)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(source: Source) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
         StorageError: The file is absent, unreadable or damaged.
     """
-    with storage_errors(path, "read"):
-        if not path.is_file() and path.exists():  # reading would wait for a pipe
-            raise StorageError(f"{path} is not a file", remedy="Restore it from a copy.")
-        data = path.read_bytes()
+    file = as_file(source)
+    data = file.read(read_limit() // TOML_SHARE)
     try:
-        return tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        _refuse_long_keys(data)
+        content = tomllib.loads(data.decode())
+        _refuse_huge_numbers(content)
+    except (ValueError, RecursionError) as error:  # also those of UTF-8 and of TOML
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else error
         raise StorageError(
-            f"{path} is damaged: {error}",
+            f"{file} is damaged: {reason}",
             remedy="Restore the file from a copy; the data files beside it are untouched.",
         ) from error
+    return content
 
 
-def write_toml(path: Path, content: Mapping[str, Any]) -> None:
+def _refuse_long_keys(data: bytes) -> None:
+    # The time that tomllib takes for a.b.c… grows with the square of its parts.
+    without_texts = _TEXT.sub(b"", data)
+    if any(piece.count(b".") > _KEY_PARTS for piece in _BETWEEN_KEYS.split(without_texts)):
+        raise ValueError(f"a key has more than {_KEY_PARTS} parts")
+
+
+def _refuse_huge_numbers(content: dict[str, Any]) -> None:
+    waiting: list[Any] = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError("a number has more than 64 bits")
+
+
+def write_toml(source: Source, content: Mapping[str, Any]) -> None:
     """Replace a TOML file atomically: after a crash it has its old or its new content.
 
     Raises:
         StorageError: The disk or its permissions do not allow it.
     """
-    with storage_errors(path):
-        draft = _write_draft(path, content)
-        try:
-            draft.replace(path)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
+    with as_file(source).replacement() as draft:
+        tomli_w.dump(content, draft)
 
 
 def write_toml_once(path: Path, content: Mapping[str, Any]) -> bool:
@@ -259,7 +281,7 @@ def plain_value(key: str, value: Any) -> Any:
 def _write_draft(path: Path, content: Mapping[str, Any]) -> Path:
     draft = path.with_name(f".{path.name}.{os.getpid()}-{next(_temporary)}.tmp")
     try:
-        with draft.open("wb") as file:
+        with draft.open("xb") as file:
             tomli_w.dump(content, file)
             file.flush()
             os.fsync(file.fileno())
@@ -284,5 +306,6 @@ def natural_order(name: str) -> list[tuple[float, str]]:
     key: list[tuple[float, str]] = []
     for is_digit, group in itertools.groupby(name, str.isdecimal):
         text = "".join(group)
-        key.append((float(int(text)), "") if is_digit else (math.inf, text))
+        number = text.lstrip("0") if is_digit else ""
+        key.append((float(len(number)), number) if is_digit else (math.inf, text))
     return key

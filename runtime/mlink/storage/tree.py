@@ -5,6 +5,7 @@ Nothing here writes. A damaged folder is an object with a `problem`, not an exce
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,20 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from mlink.errors import StorageError
-from mlink.storage.failures import storage_errors
+from mlink.storage.inside import REMEDY, RecordingFile, RecordingFolder
 from mlink.storage.manifest import ATTRIBUTES, MANIFEST, read_toml
+from mlink.storage.wellformed import wellformed_attributes, wellformed_manifest
 
 DRAFT_SUFFIX = ".tmp"
 """Suffix of unfinished manifests, which remain after a kill."""
-_KINDS_OF_FILE = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a folder",
-}
 JOURNAL_SUFFIX = ".journal.msgpack.zst"
 """Suffix of journals (mlink.recording.journal)."""
+_DEPTH = 32
+"""Deepest group that is looked into; the names of a bench make a few."""
 
 
 @dataclass(slots=True)
@@ -38,9 +35,27 @@ class UnitFolder:
     type: str = ""
     """"collection", "group" or "dataset"; "" when the manifest cannot be read."""
     manifest: dict[str, Any] = field(default_factory=dict)
+    """Its content, without what has another form than a manifest may have."""
     attributes: dict[str, Any] = field(default_factory=dict)
+    """The content of its attributes, without known ones of a wrong type."""
+    written: dict[str, Any] = field(default_factory=dict)
+    """The content of its attributes as it is in the file."""
     problem: str = ""
-    """Why manifest or attributes cannot be read; "" when both were read."""
+    """Why manifest or attributes cannot be read, or what is wrong with them."""
+    refused: bool = False
+    """Whether nothing in it may be opened: it is a link, or belongs to somebody else."""
+
+    @property
+    def folder(self) -> RecordingFolder:
+        """The folder, from which its files are opened."""
+        root = self.path
+        for _ in Path(self.name).parts:
+            root = root.parent
+        return RecordingFolder(root, self.name)
+
+    def file(self, name: str) -> RecordingFile:
+        """Return the file of this name in it."""
+        return self.folder.file(name)
 
     def part_names(self, role: str) -> list[str]:
         """Return the names of its files of role "data" or "data_aux", in order of their parts."""
@@ -71,10 +86,10 @@ class UnitFolder:
     def not_files(self) -> list[str]:
         """Describe each listed name that is not a file of this folder, e.g. a named pipe.
 
-        Nothing may open these: a reader would wait for a pipe, or read a device without end.
+        Nothing may open these: a reader would wait for a pipe, or read the file of somebody else.
         """
         names = sorted(self.registered)
-        return [text for name in names if (text := not_a_file(self.path, name))]
+        return [text for name in names if (text := not_a_file(self.file(name)))]
 
     def refuse_not_files(self) -> None:
         """Refuse a dataset with a listed name that is not a file of its folder.
@@ -83,55 +98,76 @@ class UnitFolder:
             StorageError: There is one.
         """
         for text in self.not_files:
-            raise StorageError(
-                f"{self.path}: {text}", remedy="Restore the file from a copy of the recording."
-            )
+            raise StorageError(f"{self.path}: {text}", remedy=REMEDY)
+
+    @property
+    def entries(self) -> list[str]:
+        """The names of all files and folders in it.
+
+        Raises:
+            StorageError: It cannot be listed.
+        """
+        with self.folder.opened() as fd:
+            return sorted(os.listdir(fd))  # noqa: PTH208 - of a descriptor
 
     @property
     def strangers(self) -> list[str]:
         """The names of files in the folder that the manifest does not list, without drafts."""
         known = self.registered | {MANIFEST, ATTRIBUTES}
         known |= set(self.attributes.get("abandoned_files", []))
-        return sorted(
-            path.name
-            for path in self.path.iterdir()
-            if path.name not in known and not path.name.startswith(".")
-        )
+        return [name for name in self.entries if name not in known and not name.startswith(".")]
 
     @property
-    def drafts(self) -> list[Path]:
-        """Unfinished manifests."""
-        return sorted(
-            path for path in self.path.glob(f".*{DRAFT_SUFFIX}") if path.is_file()
-        )  # fmt: skip
+    def drafts(self) -> list[str]:
+        """The names of unfinished manifests."""
+        return [
+            name
+            for name in self.entries
+            if name.startswith(".") and name.endswith(DRAFT_SUFFIX) and self.file(name).exists()
+        ]
 
 
-def not_a_file(folder: Path, name: str) -> str:
-    """Describe a name that is neither a file nor a Zarr store of its folder; "" if it is or lacks.
+def not_a_file(file: RecordingFile) -> str:
+    """Describe what is neither a file nor a Zarr store of its folder; "" if it is or lacks.
 
     A store is a folder that contains only files and folders.
 
     Args:
-        folder: The folder of the dataset.
-        name: As listed in its manifest.
+        file: As listed in its manifest.
     """
-    if name in {"", ".", ".."} or Path(name).name != name:
-        return f"'{name}' is not the name of a file in the folder"
-    path = folder / name
-    is_store = name.endswith(".zarr") and path.is_dir()
-    for each in path.rglob("*") if is_store else (path,):
-        try:
-            mode = each.stat().st_mode
-        except FileNotFoundError:
-            if each.is_symlink():
-                return f"{each.relative_to(folder)} is a link to nothing, not a file"
-            continue
-        except OSError as error:  # a loop of links, or a folder that may not be entered
-            return f"{each.relative_to(folder)} cannot be read: {error.strerror}"
-        if not stat.S_ISREG(mode) and not (is_store and stat.S_ISDIR(mode)):
-            kind = _KINDS_OF_FILE.get(stat.S_IFMT(mode), "of an unknown kind")
-            return f"{each.relative_to(folder)} is {kind}, not a file"
+    problem = file.problem()
+    if not problem or not file.name.endswith(".zarr"):
+        return problem
+    try:
+        with file.folder.folder(file.name).opened() as fd:
+            return _not_a_store(file.name, fd)
+    except StorageError:
+        return problem
+
+
+def _not_a_store(name: str, fd: int) -> str:
+    owner = os.fstat(fd).st_uid
+    for folder, folders, files, at in os.fwalk(".", dir_fd=fd, follow_symlinks=False):
+        for each in (*folders, *files):
+            found = os.stat(each, dir_fd=at, follow_symlinks=False)
+            is_kind = stat.S_ISDIR if each in folders else stat.S_ISREG
+            if not is_kind(found.st_mode) or found.st_uid != owner:
+                where = Path(name) / folder / each
+                return f"{where} is a link, not a file of this recording, or of another user"
     return ""
+
+
+def store_size(store: RecordingFile) -> int:
+    """Return the bytes of all files of a Zarr store; -1 when it is missing."""
+    try:
+        with store.folder.folder(store.name).opened() as fd:
+            return sum(
+                os.stat(name, dir_fd=at, follow_symlinks=False).st_size
+                for _, _, files, at in os.fwalk(".", dir_fd=fd, follow_symlinks=False)
+                for name in files
+            )
+    except StorageError:
+        return -1
 
 
 def data_kind(data: dict[str, Any]) -> str:
@@ -163,19 +199,18 @@ def collection_folder(path: Path) -> UnitFolder:
     Raises:
         StorageError: There is no recording, or its manifest is damaged.
     """
-    if not (path / MANIFEST).is_file():
+    if not (path / MANIFEST).exists():
         what = "does not exist" if not path.exists() else "is not a recording: it has no manifest"
         raise StorageError(
             f"{path} {what}", remedy="Name the folder that `mlink run` printed at its end."
         )
     root = read_unit(path, "")
-    if root.problem:
-        damaged = ATTRIBUTES if root.manifest else MANIFEST
-        raise StorageError(root.problem, remedy=f"Restore {damaged} from a copy.")
+    if not root.manifest:
+        raise StorageError(root.problem, remedy=f"Restore {MANIFEST} from a copy.")
     if root.type != "collection":
         raise StorageError(
             f"{path} is a {root.type or 'folder'} of a recording, not the recording",
-            remedy="Name the recording's own folder, above this one.",
+            remedy=f"Name the recording's own folder: {_collection_above(path) or path.parent}",
         )
     return root
 
@@ -184,9 +219,9 @@ def units_below(root: Path) -> Iterator[UnitFolder]:
     """Yield every group and dataset, outer ones first, including those with a damaged manifest.
 
     Raises:
-        StorageError: A folder cannot be listed.
+        StorageError: The recording's folder cannot be listed.
     """
-    yield from _below(root, root)
+    yield from _below(root, "")
 
 
 def read_unit(path: Path, name: str) -> UnitFolder:
@@ -197,24 +232,51 @@ def read_unit(path: Path, name: str) -> UnitFolder:
         name: Its path below the collection.
     """
     unit = UnitFolder(path, name)
-    if not (path / MANIFEST).is_file():
+    problems: list[str] = []
+    try:
+        with unit.folder.opened():
+            pass
+    except StorageError as error:
+        unit.problem, unit.refused = f"{path}: {error.message}", True
+        return unit
+    if unit.file(MANIFEST).size() < 0 and not unit.file(MANIFEST).problem():
         unit.problem = f"{path} has no manifest"
         return unit
     try:
-        unit.manifest = read_toml(path / MANIFEST)
+        unit.manifest, problems = wellformed_manifest(read_toml(unit.file(MANIFEST)))
         unit.type = str(unit.manifest.get("type", ""))
-        if (path / ATTRIBUTES).exists():
-            unit.attributes = read_toml(path / ATTRIBUTES)
+        if ATTRIBUTES in unit.entries:
+            unit.written = read_toml(unit.file(ATTRIBUTES))
+            unit.attributes, wrong = wellformed_attributes(unit.written)
+            problems += wrong
     except StorageError as error:
-        unit.problem = error.message
+        problems.append(error.message)
+    unit.problem = "; ".join(problems)
     return unit
 
 
-def _below(root: Path, folder: Path) -> Iterator[UnitFolder]:
-    with storage_errors(folder, "read"):
-        children = sorted(child for child in folder.iterdir() if child.is_dir())
-    for child in children:
-        unit = read_unit(child, child.relative_to(root).as_posix())
+def _below(root: Path, above: str) -> Iterator[UnitFolder]:
+    with RecordingFolder(root, above).opened() as fd, os.scandir(fd) as entries:
+        names = sorted(
+            entry.name
+            for entry in entries
+            if entry.is_symlink() or entry.is_dir(follow_symlinks=False)
+        )
+    for each in names:
+        name = f"{above}/{each}" if above else each
+        unit = read_unit(root / name, name)
+        if unit.type == "group" and name.count("/") >= _DEPTH:
+            unit.problem, unit.refused = f"{unit.path} is in more than {_DEPTH} groups", True
         yield unit
-        if unit.type == "group":
-            yield from _below(root, child)
+        if unit.type == "group" and not unit.refused:
+            yield from _below(root, name)
+
+
+def _collection_above(path: Path) -> Path | None:
+    for folder in path.resolve().parents[:16]:
+        try:
+            if read_toml(folder / MANIFEST).get("type") == "collection":
+                return folder
+        except StorageError:
+            continue
+    return None

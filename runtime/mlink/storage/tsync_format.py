@@ -22,6 +22,10 @@ TERMINATOR_SIZE = 16
 
 _NO_STRING = 0xFFFFFFFF
 _MAX_STRING = 1 << 20
+MAX_HEADER = 8 << 20
+"""Bytes within which a header ends: five texts, and some numbers."""
+MAX_BLOCK = 1 << 20
+"""Most pairs of a block: all of it is read at once."""
 
 
 class Generation(enum.Enum):
@@ -202,8 +206,11 @@ def decode_header(data: bytes) -> tuple[TsyncHeader, int]:
         end = reader.finish()
     except struct.error as error:
         raise ValueError("it ends within its header") from error
-    if block_size <= 0:
-        raise ValueError(f"its block size is {block_size}")
+    if not 0 < block_size <= MAX_BLOCK:
+        raise ValueError(f"its blocks have {block_size} pairs, allowed are 1 to {MAX_BLOCK}")
+    values = json.loads(custom) if custom else {}
+    if not isinstance(values, dict):
+        raise ValueError("the values in its header are no table")  # noqa: TRY004 - of a file
     header = TsyncHeader(
         columns=(columns[0], columns[1]),
         collection_id=uuid.UUID(collection_id) if collection_id else uuid.UUID(int=0),
@@ -211,7 +218,7 @@ def decode_header(data: bytes) -> tuple[TsyncHeader, int]:
         generator=generator,
         time_created=time_created,
         block_size=block_size,
-        custom=json.loads(custom) if custom else {},
+        custom=values,
         generation=generation,
         version=(major, minor),
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import xxhash
@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from mlink.errors import StorageError
 from mlink.storage.failures import storage_errors
-from mlink.storage.tsync_format import TERMINATOR_SIZE, TsyncHeader, decode_header
+from mlink.storage.inside import Source, as_file
+from mlink.storage.tsync_format import (
+    MAX_HEADER,
+    TERMINATOR_SIZE,
+    TsyncHeader,
+    decode_header,
+)
+
+_LATEST_USEC = 2.0**60
+_LOOKED = 1_000_000
+"""Blocks behind a damaged one that are examined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +40,39 @@ class TsyncData:
     pairs_behind: int = 0
     """Pairs of intact blocks behind the problem: it is not a torn end, if there are some."""
 
+    @property
+    def times_usec(self) -> NDArray[np.int64]:
+        """The second time of each pair, in µs.
 
-def read_tsync(path: Path, *, salvage: bool = False) -> TsyncData:
+        Raises:
+            StorageError: One is too large to be a time of a recording.
+        """
+        return in_usec("a tsync file", self.times[:, 1], self.header.columns[1].unit.usec)
+
+
+def read_tsync(source: Source, *, salvage: bool = False) -> TsyncData:
     """Read a file.
 
     Args:
-        path: The file.
+        source: The file.
         salvage: Return the intact blocks of a damaged file instead of raising.
 
     Raises:
         StorageError: The file cannot be read, is no tsync file, or (without `salvage`) is damaged.
     """
-    with storage_errors(path, "read"):
-        data = path.read_bytes()
-    try:
-        header, start = decode_header(data)
-    except ValueError as error:
-        raise StorageError(
-            f"{path} cannot be read as a tsync file: {error}",
-            remedy="If it is a tsync file, its beginning is lost: restore it from a copy.",
-        ) from error
-    blocks, end, problem = _read_blocks(memoryview(data)[start:], header)
-    behind = _pairs_behind(memoryview(data)[start + end :], header) if problem else 0
+    path = as_file(source)
+    with path.open() as file, storage_errors(path.path, "read"):
+        try:
+            header, start = decode_header(file.read(MAX_HEADER))
+        except (ValueError, RecursionError) as error:
+            raise StorageError(
+                f"{path} cannot be read as a tsync file: {error}",
+                remedy="If it is a tsync file, its beginning is lost: restore it from a copy.",
+            ) from error
+        file.seek(start)
+        blocks, end, problem = _read_blocks(file, header)
+        file.seek(start + end)
+        behind = _pairs_behind(file, header) if problem else 0
     if problem and not salvage:
         remedy = "`mlink repair` keeps the intact pairs; `mlink info` counts them."
         raise StorageError(
@@ -61,36 +82,46 @@ def read_tsync(path: Path, *, salvage: bool = False) -> TsyncData:
     return TsyncData(header, _as_int64(blocks), problem, start + end, behind)
 
 
-def _read_blocks(data: memoryview, header: TsyncHeader) -> tuple[list[NDArray[Any]], int, str]:
+def _read_blocks(file: BinaryIO, header: TsyncHeader) -> tuple[list[NDArray[Any]], int, str]:
     """Return the intact blocks, the position after them, and what is wrong there."""
-    dtype = header.pair_dtype
-    block_bytes = header.block_size * dtype.itemsize + TERMINATOR_SIZE
+    block_bytes = header.block_size * header.pair_dtype.itemsize + TERMINATOR_SIZE
     blocks: list[NDArray[Any]] = []
     position = 0
-    while position < len(data):
-        size = min(block_bytes, len(data) - position)
-        content = data[position : position + size - TERMINATOR_SIZE]
-        if size <= TERMINATOR_SIZE or len(content) % dtype.itemsize:
-            return blocks, position, f"it ends within block {len(blocks) + 1}"
-        terminator = data[position + size - TERMINATOR_SIZE : position + size - 8]
-        (digest,) = struct.unpack("<Q", data[position + size - 8 : position + size])
-        if terminator != header.generation.terminator:
-            return blocks, position, f"block {len(blocks) + 1} has no terminator"
-        if digest != xxhash.xxh3_64_intdigest(content):
-            return blocks, position, f"the checksum of block {len(blocks) + 1} is wrong"
-        blocks.append(np.frombuffer(content, dtype))
-        position += size
+    while data := file.read(block_bytes):
+        pairs, problem = _block(data, header, f"block {len(blocks) + 1}")
+        if pairs is None:
+            return blocks, position, problem
+        blocks.append(pairs)
+        position += len(data)
     return blocks, position, ""
 
 
-def _pairs_behind(data: memoryview, header: TsyncHeader) -> int:
-    """Return the number of pairs in intact blocks behind a damaged one, with which `data` begins.
+def _block(data: bytes, header: TsyncHeader, name: str) -> tuple[NDArray[Any] | None, str]:
+    """Return the pairs of a block, or what is wrong with it."""
+    content, end = data[:-TERMINATOR_SIZE], data[-TERMINATOR_SIZE:]
+    if not content or len(content) % header.pair_dtype.itemsize:
+        return None, f"it ends within {name}"
+    if end[:8] != header.generation.terminator:
+        return None, f"{name} has no terminator"
+    if struct.unpack("<Q", end[8:])[0] != xxhash.xxh3_64_intdigest(content):
+        return None, f"the checksum of {name} is wrong"
+    return np.frombuffer(content, header.pair_dtype), ""
 
-    Blocks have one size, so that each is found without the one before.
+
+def _pairs_behind(file: BinaryIO, header: TsyncHeader) -> int:
+    """Return the number of pairs in intact blocks behind a damaged one, at which `file` is.
+
+    Blocks have one size, so that each is found without the one before. At most _LOOKED are.
     """
     size = header.block_size * header.pair_dtype.itemsize + TERMINATOR_SIZE
-    rest = (data[at:] for at in range(size, len(data), size))
-    return sum(len(pairs) for each in rest for pairs in _read_blocks(each[:size], header)[0])
+    file.seek(size, os.SEEK_CUR)
+    found = 0
+    for _ in range(_LOOKED):
+        if not (data := file.read(size)):
+            break
+        pairs, _ = _block(data, header, "")
+        found += 0 if pairs is None else len(pairs)
+    return found
 
 
 def _as_int64(blocks: list[NDArray[Any]]) -> NDArray[np.int64]:
@@ -98,3 +129,22 @@ def _as_int64(blocks: list[NDArray[Any]]) -> NDArray[np.int64]:
         return np.empty((0, 2), np.int64)
     pairs = np.concatenate(blocks)
     return np.stack([pairs["a"].astype(np.int64), pairs["b"].astype(np.int64)], axis=1)
+
+
+def in_usec(what: str, times: NDArray[Any], scale: float) -> NDArray[np.int64]:
+    """Convert recorded times to µs.
+
+    Args:
+        what: What has these times, for the message.
+        times: The times, as recorded.
+        scale: Length of one of their units, in µs.
+
+    Raises:
+        StorageError: One is no number, or too large to be a time.
+    """
+    if times.dtype.kind not in "iuf":
+        raise StorageError(f"{what} has times that are no numbers")
+    found = times * scale
+    if not (np.abs(found) < _LATEST_USEC).all():  # also where it is NaN
+        raise StorageError(f"{what} has a time that is no number, or is far too large")
+    return np.rint(found).astype(np.int64)

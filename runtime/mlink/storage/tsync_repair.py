@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import struct
-from pathlib import Path
 
 import numpy as np
 import xxhash
@@ -15,11 +14,18 @@ from numpy.typing import NDArray
 
 from mlink.errors import StorageError
 from mlink.storage.failures import storage_errors
-from mlink.storage.tsync_format import TERMINATOR_SIZE, TimeUnit, TsyncHeader, decode_header
+from mlink.storage.inside import Source, as_file
+from mlink.storage.tsync_format import (
+    MAX_HEADER,
+    TERMINATOR_SIZE,
+    TimeUnit,
+    TsyncHeader,
+    decode_header,
+)
 from mlink.storage.tsync_reader import TsyncData, read_tsync
 
 
-def torn_pairs(path: Path, torn: TsyncData) -> NDArray[np.void]:
+def torn_pairs(source: Source, torn: TsyncData) -> NDArray[np.void]:
     """Return the pairs of an incomplete last block that are trustworthy without a checksum.
 
     A pair is trusted if its first time is exactly the next item's number and its second is not
@@ -27,8 +33,8 @@ def torn_pairs(path: Path, torn: TsyncData) -> NDArray[np.void]:
     (files of two clocks) no pair is trusted.
 
     Args:
-        path: The file.
-        torn: What `read_tsync(path, salvage=True)` returned for it.
+        source: The file.
+        torn: What `read_tsync(source, salvage=True)` returned for it.
 
     Raises:
         StorageError: The file cannot be read.
@@ -37,9 +43,10 @@ def torn_pairs(path: Path, torn: TsyncData) -> NDArray[np.void]:
     dtype = header.pair_dtype
     if header.columns[0].unit is not TimeUnit.INDEX:
         return np.empty(0, dtype)
-    with storage_errors(path, "read"):
-        rest = path.read_bytes()[torn.whole_size :]
-    rest = rest[: header.block_size * dtype.itemsize]
+    file = as_file(source)
+    with file.open() as opened, storage_errors(file.path, "read"):
+        opened.seek(torn.whole_size)
+        rest = opened.read(header.block_size * dtype.itemsize)
     pairs = np.frombuffer(rest[: len(rest) - len(rest) % dtype.itemsize], dtype)
     number, last = (
         (int(torn.times[-1, 0]) + 1, int(torn.times[-1, 1])) if len(torn.times) else (0, 0)
@@ -52,7 +59,7 @@ def torn_pairs(path: Path, torn: TsyncData) -> NDArray[np.void]:
     return pairs[:count]
 
 
-def repair_tsync(path: Path) -> str:
+def repair_tsync(source: Source) -> str:
     """Repair a file that was cut off; intact blocks are not touched.
 
     Only what follows them is written: the pairs of the incomplete block that are trustworthy
@@ -65,6 +72,7 @@ def repair_tsync(path: Path) -> str:
         StorageError: The file cannot be read or written, is no tsync file, or is damaged before
             intact blocks; then it is not changed.
     """
+    path = as_file(source)
     found = read_tsync(path, salvage=True)
     if not found.problem:
         return ""
@@ -76,8 +84,8 @@ def repair_tsync(path: Path) -> str:
         )
     pairs = torn_pairs(path, found)
     end = _block(found.header, pairs) if len(pairs) else b""
-    size = path.stat().st_size
-    with storage_errors(path), path.open("rb+") as file:
+    with path.open(writable=True) as file, storage_errors(path.path):
+        size = os.fstat(file.fileno()).st_size
         file.seek(found.whole_size)
         file.write(end)
         file.truncate()
@@ -89,13 +97,14 @@ def repair_tsync(path: Path) -> str:
     )
 
 
-def cut_tsync(path: Path, pairs: int) -> list[int]:
+def cut_tsync(source: Source, pairs: int) -> list[int]:
     """Keep the first `pairs` pairs of a file; return the second times of those removed.
 
     Raises:
         StorageError: The file is damaged, or cannot be read or written.
     """
-    found = read_tsync(path)
+    file = as_file(source)
+    found = read_tsync(file)
     cut = [int(time) for time in found.times[pairs:, 1]]
     if not cut:
         return []
@@ -106,16 +115,11 @@ def cut_tsync(path: Path, pairs: int) -> list[int]:
         _block(header, kept[at : at + header.block_size])
         for at in range(0, pairs, header.block_size)
     ]
-    with storage_errors(path):
-        draft = path.with_name(f".{path.name}.tmp")
-        with path.open("rb") as old:
-            data = old.read()
-        _, head = decode_header(data)
-        with draft.open("wb") as file:
-            file.write(data[:head] + b"".join(blocks))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+    with file.open() as old:
+        data = old.read(MAX_HEADER)
+    _, head = decode_header(data)
+    with file.replacement() as draft:
+        draft.write(data[:head] + b"".join(blocks))
     return cut
 
 

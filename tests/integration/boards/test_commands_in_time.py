@@ -8,9 +8,9 @@ import pytest
 
 from mlink.engine.status import RunResult
 from mlink.recording.collection import Recording
-from mlink.recording.signals import load_json
 from tests.integration.runs.test_run_life import read_table
 from tests.support.bench_runner import BenchRunner
+from tests.support.recorded.json_table import load_json
 
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 import mlink.recording
 from mlink.cli import app
 from mlink.errors import BenchError, StorageError
-from mlink.recording.signals import load_json
 from mlink.replay import Replayed, compare, replay
 from tests.support.bench_runner import BenchRunner, nothing_left_behind
+from tests.support.recorded.json_table import load_json
 
 BENCH = Path(__file__).parent / "replay_bench"
 

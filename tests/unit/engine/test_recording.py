@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,14 +63,14 @@ def test_other_recordings_stay(recording: Recording, tmp_path: Path) -> None:
 def test_one_that_cannot_be_created_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    real = Path.open
+    for where, real in ((Path, Path.open), (os, os.open)):
 
-    def refused(path: Path, *args: object, **options: object) -> object:
-        if name in path.name:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(path, *args, **options)  # type: ignore[call-overload]
+        def refused(path: Path, *args: object, real: Any = real, **options: object) -> object:
+            if name in Path(path).name:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(path, *args, **options)
 
-    monkeypatch.setattr(Path, "open", refused)
+        monkeypatch.setattr(where, "open", refused)
     options = RunOptions(out_dir=tmp_path / "made" / "out", subject="m7")
     with pytest.raises(StorageError, match=f"cannot write .*{name}: No space left"):
         Recording(bench_of(module("loop")), options, bytes(16))

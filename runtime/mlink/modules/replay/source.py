@@ -34,7 +34,7 @@ class ReplayModule(Module[ReplaySettings]):
             output = self.context.outputs[port]
             dataset = self._recording[stream.dataset]
             if self._recording.kinds[stream.dataset] == "journal":
-                journal = read_journal(dataset.path / dataset.part_names[0])
+                journal = read_journal(dataset.file(dataset.part_names[0]))
                 output.metadata.update(journal.metadata_of(stream.source))
                 self._feeds.append(journal_feed(journal, stream.source, output))
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from mlink.recording.table import TIME_COLUMNS
+from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
 from mlink.storage.csv_rows import TableState, csv_rows, examine_table
-from mlink.storage.failures import storage_errors
 from mlink.storage.tree import UnitFolder, written_in
 from mlink.storage.tsync_reader import TsyncData
 
 _EMPTY_STORE = {"zarr.json", "timestamps/zarr.json", "data/zarr.json"}
 """The files of a new Zarr store."""
-UNREADABLE_STORE = (OSError, ValueError, KeyError, TypeError)
-"""Errors of the zarr library, when the files of a store are damaged."""
 
 
 @dataclass(slots=True)
@@ -43,15 +42,22 @@ class Checked:
         """Add the times of a tsync file to the counts."""
         self.times = (self.times or 0) + len(tsync.times)
         if len(tsync.times):
-            scale = tsync.header.columns[1].unit.usec
+            times = tsync.times_usec
             if self.first_usec is None:
-                self.first_usec = round(int(tsync.times[0, 1]) * scale)
-            self.last_usec = round(int(tsync.times[-1, 1]) * scale)
+                self.first_usec = int(times[0])
+            self.last_usec = int(times[-1])
 
 
 def present(unit: UnitFolder) -> list[str]:
     """Return the names of a dataset's data files that exist, in order."""
-    return [name for name in unit.part_names("data") if (unit.path / name).exists()]
+    lacking = set(missing(unit))
+    return [name for name in unit.part_names("data") if name not in lacking]
+
+
+def missing(unit: UnitFolder) -> list[str]:
+    """Return the listed names of a dataset's files that are not there."""
+    lacking = unit.registered - set(unit.entries)
+    return sorted(name for name in lacking if name and "/" not in name)
 
 
 def check_table(unit: UnitFolder) -> Checked:
@@ -79,8 +85,7 @@ def table_state(unit: UnitFolder, name: str) -> tuple[TableState, bytes]:
     Raises:
         StorageError: The file cannot be read from the disk.
     """
-    with storage_errors(unit.path / name, "read"):
-        data = (unit.path / name).read_bytes()
+    data = unit.file(name).content()
     has_header = bool(unit.attributes.get("has_header", True))
     return examine_table(data, has_header=has_header, written=written_in(unit, "row_count")), data
 
@@ -102,7 +107,7 @@ def note_times(found: Checked, name: str, times: Iterable[object]) -> None:
     for row, cell in enumerate(times, 1):
         try:
             time = float(cell)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         if time < last:
             back, first_row = back + 1, first_row or row
@@ -120,19 +125,17 @@ def check_zarr(unit: UnitFolder) -> Checked:
     ones are damaged.
     """
     found = Checked()
-    try:
-        import zarr
-    except ImportError:
-        found.notes.append("the zarr library is not installed: arrays were not checked")
-        return found
     for name in present(unit):
-        if is_half_made(unit.path / name):
+        if is_half_made(unit, name):
             found.unfinished.append(f"{name} contains no samples: it was not created to its end")
             continue
         try:
-            group = zarr.open_group(str(unit.path / name), mode="r")
-            lengths = {key: int(array.shape[0]) for key, array in group.arrays()}
-            count = int(group.attrs.get("sample_count", min(lengths.values(), default=0)))
+            with opened_store(unit.file(name)) as (group, arrays):
+                lengths = {key: int(array.shape[0]) for key, array in arrays.items()}
+                count = int(group.attrs.get("sample_count", min(lengths.values(), default=0)))
+        except ImportError:
+            found.notes.append("the zarr library is not installed: arrays were not checked")
+            return found
         except UNREADABLE_STORE as error:
             found.damage.append(f"{name} cannot be opened: {error}")
             continue
@@ -147,18 +150,26 @@ def check_zarr(unit: UnitFolder) -> Checked:
                 f"{name}: {count} samples are complete, but its arrays contain {lengths}"
             )
         try:
-            if "timestamps" in lengths:
-                note_times(found, name, np.asarray(group["timestamps"])[:count].tolist())
+            with opened_store(unit.file(name), read=True) as (_, arrays):
+                if "timestamps" in arrays:
+                    times = np.asarray(arrays["timestamps"][: max(count, 0)])
+                    note_times(found, name, times.tolist() if times.ndim == 1 else ())
         except UNREADABLE_STORE as error:
             found.damage.append(f"{name}: its times cannot be read: {error}")
     compare_counts(found, unit, "sample_count", "samples")
     return found
 
 
-def is_half_made(store: Path) -> bool:
+def is_half_made(unit: UnitFolder, name: str) -> bool:
     """Return whether a kill came while a Zarr store was created: it lacks arrays and samples."""
-    files = (path for path in store.rglob("*") if path.is_file() and path.suffix != ".partial")
-    return {path.relative_to(store).as_posix() for path in files} < _EMPTY_STORE
+    with unit.folder.folder(name).opened() as fd:
+        found = {
+            Path(folder, file).as_posix()
+            for folder, _, files, _ in os.fwalk(".", dir_fd=fd, follow_symlinks=False)
+            for file in files
+            if not file.endswith(".partial")
+        }
+    return found < _EMPTY_STORE
 
 
 def compare_counts(found: Checked, unit: UnitFolder, key: str, what: str) -> None:

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from mlink.errors import StorageError
-from mlink.recording.care.checks import (
-    UNREADABLE_STORE,
-    is_half_made,
-    present,
-    table_state,
-)
+from mlink.recording.care.checks import is_half_made, present, table_state
 from mlink.recording.care.journal_check import cut_journals
 from mlink.recording.care.json_check import examine_json
 from mlink.recording.video_file import is_finished, probe, remux
+from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
 from mlink.storage.failures import storage_errors
+from mlink.storage.inside import RecordingFile
 from mlink.storage.manifest import MANIFEST, write_toml
 from mlink.storage.tree import UnitFolder, written_in
 from mlink.storage.tsync_reader import read_tsync
@@ -47,22 +43,20 @@ def repair_video(unit: UnitFolder) -> Repaired:
     tsync_names = unit.tsync_names
     abandoned: list[str] = []
     for at, name in enumerate(parts):
-        path = unit.path / name
-        found = probe(path)
+        file = unit.file(name)
+        found = probe(file)
         if not found.finished and not found.frames:
             abandoned.append(name)
             done.append(f"{name} contains no pictures; removed it from the manifest")
         elif not found.finished:
-            remux(path, draft := path.with_name(f".{name}.tmp"))
-            with storage_errors(path):
-                draft.replace(path)
+            remux(file, file)
             done.append(
                 f"{name}: copied {found.frames} pictures into a closed file with length and index"
             )
-            assert is_finished(path)
+            assert is_finished(file)
         frames += found.frames
         if at < len(tsync_names) and len(parts) == len(tsync_names):
-            tsync = unit.path / tsync_names[at]
+            tsync = unit.file(tsync_names[at])
             if name in abandoned:
                 without += [int(time) for time in read_tsync(tsync).times[:, 1]]
                 abandoned.append(tsync.name)
@@ -89,13 +83,13 @@ def repair_table(unit: UnitFolder) -> Repaired:
     done: list[str] = []
     rows = 0
     for name in present(unit):
-        path = unit.path / name
         state, data = table_state(unit, name)
         if state.damaged:
             raise StorageError(f"{name} is damaged, and nothing was changed: {state.damage}")
         rows += max(0, state.rows - bool(unit.attributes.get("has_header", True)))
         if state.torn_bytes:
-            with storage_errors(path), path.open("rb+") as file:
+            table = unit.file(name)
+            with table.open(writable=True) as file, storage_errors(table.path):
                 file.truncate(state.whole_bytes)
                 os.fsync(file.fileno())
             cut = data[state.whole_bytes :]
@@ -115,17 +109,17 @@ def repair_json(unit: UnitFolder) -> Repaired:
     abandoned: list[str] = []
     rows = 0
     for name in present(unit):
-        path = unit.path / name
-        state = examine_json(path, written_in(unit, "row_count"))
+        state = examine_json(unit.file(name), written_in(unit, "row_count"))
         if state.damage:
             raise StorageError(f"{name} {state.damage}; nothing was changed")
         if state.torn and not state.has_rows:
             abandoned.append(name)
             continue
         if state.torn:
-            _rewrite_json(path, state.content)
+            _rewrite_json(unit.file(name), state.content)
+            state.rows = len(state.content["data"])
             done.append(f"{name}: closed after its last complete row")
-        rows += len(state.content["data"])
+        rows += state.rows
     return _without(unit, abandoned, "rows", {"row_count": rows}, done)
 
 
@@ -137,33 +131,30 @@ def repair_zarr(unit: UnitFolder) -> Repaired:
     Raises:
         StorageError: The zarr library is not installed, or a store cannot be opened.
     """
-    try:
-        import zarr
-    except ImportError as error:
-        raise StorageError(
-            "the zarr library is not installed", remedy="pip install 'mlink-hil[zarr]'"
-        ) from error
     done: list[str] = []
     abandoned: list[str] = []
     samples = 0
     for name in present(unit):
-        if is_half_made(unit.path / name):
+        if is_half_made(unit, name):
             abandoned.append(name)
             continue
         try:
-            group = zarr.open_group(zarr.storage.LocalStore(unit.path / name), mode="r+")
-            arrays = dict(group.arrays())
-            shortest = min((int(array.shape[0]) for array in arrays.values()), default=0)
-            count = int(group.attrs.get("sample_count", shortest))
+            with opened_store(unit.file(name), writable=True) as (group, arrays):
+                shortest = min((int(array.shape[0]) for array in arrays.values()), default=0)
+                count = int(group.attrs.get("sample_count", shortest))
+                if written_in(unit, "sample_count") == count:
+                    arrays = {}  # it was closed with these: what is longer is no unfinished end
+                for key, array in arrays.items():
+                    if (surplus := int(array.shape[0]) - count) > 0 <= count:
+                        array.resize((count, *array.shape[1:]))
+                        done.append(f"{name}: cut off {surplus} incomplete sample(s) of {key}")
+        except ImportError as error:
+            raise StorageError(
+                "the zarr library is not installed", remedy="pip install 'mlink-hil[zarr]'"
+            ) from error
         except UNREADABLE_STORE as error:
             raise StorageError(f"{name} cannot be opened: {error}") from error
         samples += count
-        if written_in(unit, "sample_count") == count:
-            continue  # it was closed with these: what is longer is no unfinished end
-        for key, array in arrays.items():
-            if (surplus := int(array.shape[0]) - count) > 0:
-                array.resize((count, *array.shape[1:]))
-                done.append(f"{name}: cut off {surplus} incomplete sample(s) of {key}")
     return _without(unit, abandoned, "samples", {"sample_count": samples}, done)
 
 
@@ -176,19 +167,14 @@ def repair_journal(unit: UnitFolder) -> Repaired:
     return attributes, done
 
 
-def _rewrite_json(path: Path, content: dict[str, Any]) -> None:
+def _rewrite_json(file: RecordingFile, content: dict[str, Any]) -> None:
     data = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
-    if path.name.endswith(".zst"):
+    if file.name.endswith(".zst"):
         import zstandard
 
         data = zstandard.ZstdCompressor().compress(data)
-    draft = path.with_name(f".{path.name}.tmp")
-    with storage_errors(path):
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+    with file.replacement() as draft:
+        draft.write(data)
 
 
 def _without(
@@ -215,4 +201,4 @@ def _leave_out(unit: UnitFolder, names: list[str]) -> None:
             manifest.pop(role, None)
         else:
             manifest[role] = kept[0] if role == "data" else kept
-    write_toml(unit.path / MANIFEST, manifest)
+    write_toml(unit.file(MANIFEST), manifest)

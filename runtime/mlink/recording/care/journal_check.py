@@ -17,7 +17,7 @@ def check_journal(unit: UnitFolder) -> Checked:
     """Count the records; find torn ends, damage, and times that decrease."""
     found = Checked(items=0)
     for name in present(unit):
-        state = examine_journal(unit.path / name)
+        state = examine_journal(unit.file(name))
         _add(found, name, state)
         written = unit.attributes.get(COUNT)
         if state.damage or state.torn_bytes:
@@ -42,8 +42,8 @@ def cut_journals(unit: UnitFolder) -> tuple[dict[str, Any], list[str], list[str]
     empty: list[str] = []
     records = 0
     for name in present(unit):
-        path = unit.path / name
-        state = examine_journal(path)
+        journal = unit.file(name)
+        state = examine_journal(journal)
         if state.damage:
             raise StorageError(state.damage[0], remedy="Restore it from a copy, or replay without.")
         records += state.records
@@ -51,7 +51,7 @@ def cut_journals(unit: UnitFolder) -> tuple[dict[str, Any], list[str], list[str]
             empty.append(name)
             done.append(f"{name} contains no records; removed it from the manifest")
         elif state.torn_bytes:
-            with storage_errors(path), path.open("rb+") as file:
+            with journal.open(writable=True) as file, storage_errors(journal.path):
                 file.truncate(state.whole_bytes)
                 os.fsync(file.fileno())
             done.append(f"{name}: cut off {state.torn_bytes} bytes of incomplete records")

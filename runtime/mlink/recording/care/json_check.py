@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mlink.recording.care.checks import Checked, compare_counts, note_times, present
-from mlink.recording.signals import load_json, refuse_constant
-from mlink.storage.failures import storage_errors
+from mlink.recording.json_rows import (
+    NotRowsError,
+    bytes_behind,
+    inflated,
+    json_rows,
+    refuse_constant,
+)
+from mlink.storage.inside import RecordingFile
+from mlink.storage.limits import check_size, read_limit
 from mlink.storage.tree import UnitFolder, written_in
 
+_TEXT_SHARE = 4
 _ROWS = '"data":['
 """What the rows of a JSON file follow."""
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"?')
@@ -26,7 +33,10 @@ class JsonState:
     """Contents and condition of a JSON file."""
 
     content: dict[str, Any] = field(default_factory=dict)
-    """The file's object; with its complete rows only when the end is torn."""
+    """The file's object with its complete rows, when the end is torn."""
+    rows: int = 0
+    """Its rows, when it is complete."""
+    notes: list[str] = field(default_factory=list)
     torn: str = ""
     """Why the end is missing; "" if it is there."""
     damage: str = ""
@@ -38,26 +48,37 @@ class JsonState:
         return "data" in self.content
 
 
-def examine_json(path: Path, written: int | None = None) -> JsonState:
+def examine_json(file: RecordingFile, written: int | None = None) -> JsonState:
     """Read a file; find out whether its end is missing, or something within it is damaged.
 
     Args:
-        path: A .json or .json.zst file.
+        file: A .json or .json.zst file.
         written: Number of rows that were written, if the file was closed.
 
     Raises:
-        StorageError: The file cannot be read from the disk.
+        StorageError: The file cannot be read from the disk, or has more than a file may give.
     """
+    state, noted, other = JsonState(), Checked(), 0
+
+    def times() -> Iterator[object]:
+        nonlocal other
+        for head, rows in json_rows(file):
+            columns = head["columns"]
+            state.rows += len(rows)
+            other += sum(1 for row in rows if not isinstance(row, list) or len(row) != len(columns))
+            if columns and columns[0].startswith("time"):
+                yield from (row[0] for row in rows if isinstance(row, list) and row)
+
     try:
-        content = load_json(path)
-    except (ValueError, RecursionError) as error:
-        return _examine_text(path, str(error), written)
-    rows = content.get("data", []) if isinstance(content, dict) else None
-    columns = content.get("columns", []) if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not isinstance(columns, list):
-        return JsonState(damage="is JSON, but not of a recorder: it has no list of rows")
-    state = JsonState({"columns": columns, "data": rows} | content)
-    if surplus := _surplus(path):
+        note_times(noted, file.name, times())
+    except NotRowsError as error:
+        return JsonState(damage=f"is JSON, but not of a recorder: {error}")
+    except ValueError as error:
+        return _examine_text(file, str(error), written)
+    if other:
+        noted.notes.append(f"{file.name}: {other} row(s) do not have the width of the header")
+    state.notes = noted.notes
+    if surplus := bytes_behind(file):
         state.damage = f"goes on for {surplus} bytes after its end"
     return state
 
@@ -69,29 +90,22 @@ def check_json(unit: UnitFolder) -> Checked:
     """
     found = Checked(items=0)
     for name in present(unit):
-        state = examine_json(unit.path / name, written_in(unit, "row_count"))
+        state = examine_json(unit.file(name), written_in(unit, "row_count"))
         if state.damage:
             found.damage.append(f"{name} {state.damage}")
         if state.torn:
             found.unfinished.append(f"{name} is not complete JSON: {state.torn}")
-        if state.damage or state.torn:
-            continue
-        rows, columns = state.content["data"], state.content["columns"]
-        found.items = (found.items or 0) + len(rows)
-        width = len(columns)
-        other = sum(1 for row in rows if not isinstance(row, list) or len(row) != width)
-        if other:
-            found.notes.append(f"{name}: {other} row(s) do not have the width of the header")
-        if columns and str(columns[0]).startswith("time"):
-            note_times(found, name, (row[0] for row in rows if isinstance(row, list) and row))
+        if not state.damage and not state.torn:
+            found.items = (found.items or 0) + state.rows
+            found.notes += state.notes
     if not found.damage:
         compare_counts(found, unit, "row_count", "rows")
     return found
 
 
-def _examine_text(path: Path, problem: str, written: int | None) -> JsonState:
+def _examine_text(file: RecordingFile, problem: str, written: int | None) -> JsonState:
     """Examine a file that is not strict JSON."""
-    text, unreadable = _readable_text(path)
+    text, unreadable = _readable_text(file)
     start = text.find(_ROWS)
     if start < 0:
         if written is None:
@@ -133,32 +147,14 @@ def _skip(text: str, at: int, separator: str = "") -> int:
     return at
 
 
-def _surplus(path: Path) -> int:
-    """Return the number of bytes after the end of a compressed file's frame."""
-    if not path.name.endswith(".zst"):
-        return 0
-    import zstandard
-
-    with storage_errors(path, "read"):
-        data = path.read_bytes()
-    frame = zstandard.ZstdDecompressor().decompressobj()
-    frame.decompress(data)
-    return len(frame.unused_data)
-
-
-def _readable_text(path: Path) -> tuple[str, str]:
+def _readable_text(file: RecordingFile) -> tuple[str, str]:
     """Return the text up to what cannot be decompressed, and why it cannot, or ""."""
-    with storage_errors(path, "read"):
-        data = path.read_bytes()
-    if not path.name.endswith(".zst"):
-        return data.decode(errors="ignore"), ""
-    import zstandard
-
-    text, problem = bytearray(), ""
+    # As Python's objects the rows need many times the bytes of their text.
+    limit, text, problem = read_limit(file.size()) // _TEXT_SHARE, bytearray(), ""
     try:
-        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)) as reader:
-            while piece := reader.read(1 << 16):
-                text += piece
-    except zstandard.ZstdError as error:
+        for piece in inflated(file):
+            text += piece
+            check_size(f"the text of {file.name}, which is not complete JSON,", len(text), limit)
+    except ValueError as error:
         problem = str(error)
     return text.decode(errors="ignore"), problem

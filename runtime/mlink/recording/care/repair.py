@@ -7,7 +7,10 @@ attributes. All changes are reported and logged in `repair.log`. A second repair
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,8 @@ from mlink.recording.care.in_use import refuse_if_in_use
 from mlink.recording.care.verify import VerifyReport, verify_recording
 from mlink.storage.account import read_account, recorded_by
 from mlink.storage.edl import UNCLOSED
-from mlink.storage.failures import storage_errors
+from mlink.storage.failures import UNEXPECTED, damage_of
+from mlink.storage.inside import RecordingFile
 from mlink.storage.manifest import (
     ATTRIBUTES,
     MANIFEST,
@@ -35,6 +39,7 @@ from mlink.storage.manifest import (
     natural_order,
     now,
     plain_attributes,
+    read_toml,
     unit_manifest,
     write_toml,
 )
@@ -79,18 +84,20 @@ def repair_recording(path: Path) -> RepairReport:
     refuse_if_in_use(path)
     report = RepairReport(path=str(path.resolve()))
     root = collection_folder(path)
-    _remove_drafts(root, report)
+    _attempt(report, "", lambda: _remove_drafts(root, report))
     for unit in list(units_below(path)):
         _attempt(report, unit.name, lambda unit=unit: _repair_unit(root, unit, report))  # type: ignore[misc]
     report.after = verify_recording(path)
     _attempt(report, "", lambda: _close_collection(collection_folder(path), report))
     if report.done:
-        _keep_log(path, report)
+        _attempt(report, "", lambda: _keep_log(path, report))
         report.after = verify_recording(path)
     return report
 
 
 def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> None:
+    if unit.refused:
+        raise StorageError(unit.problem)
     _remove_drafts(unit, report)
     if not unit.manifest:
         unit = _make_manifest(root, unit, report)
@@ -99,9 +106,9 @@ def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> No
     unit.refuse_not_files()
     unit = _register_unknown_files(unit, report)
     for name in unit.tsync_names:
-        if (path := unit.path / name).is_file():
+        if (file := unit.file(name)).exists():
             # Times that cannot be read do not keep a video from being closed.
-            _attempt(report, unit.name, lambda path=path: _note(report, unit, repair_tsync(path)))  # type: ignore[misc]
+            _attempt(report, unit.name, lambda file=file: _note(report, unit, repair_tsync(file)))  # type: ignore[misc]
     match unit.kind:
         case "video":
             changes, done = repair_video(unit)
@@ -117,48 +124,55 @@ def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> No
             return
     for text in done:
         _note(report, unit, text)
-    known = read_unit(unit.path, unit.name).attributes
+    known = _attributes_of(unit)
     source = recorded_by(known)
     sent = read_account(root.attributes).get((source.module, source.port)) if source else None
     if sent is not None and "items_lost" not in known:  # its recorder was killed
         changes["items_lost"] = sent.lost
     changed = {key: value for key, value in changes.items() if known.get(key) != value}
     if changed:
-        write_toml(unit.path / ATTRIBUTES, known | plain_attributes(changed))
+        write_toml(unit.file(ATTRIBUTES), known | plain_attributes(changed))
         _note(report, unit, f"wrote {', '.join(sorted(changed))} into {ATTRIBUTES}")
+
+
+def _attributes_of(unit: UnitFolder) -> dict[str, Any]:
+    """Return all attributes that are in the file; raises StorageError when they are damaged."""
+    return read_toml(unit.file(ATTRIBUTES)) if ATTRIBUTES in unit.entries else {}
 
 
 def _remove_drafts(unit: UnitFolder, report: RepairReport) -> None:
     for draft in unit.drafts:
-        with storage_errors(draft, "remove"):
-            draft.unlink()
-        _note(report, unit, f"removed the half-written {draft.name}")
+        unit.file(draft).remove()
+        _note(report, unit, f"removed the half-written {draft}")
 
 
 def _make_manifest(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> UnitFolder:
     """Write the manifest of a folder that has none or a damaged one."""
-    inside = [path for path in unit.path.iterdir() if not path.name.startswith(".")]
+    inside = [name for name in unit.entries if not name.startswith(".")]
     if not inside:
         unit.path.rmdir()
         _note(report, unit, "removed the empty folder")
         return unit
-    damaged = unit.path / MANIFEST
-    if damaged.exists():
-        kept = unit.path / f"{MANIFEST}.damaged"
-        damaged.rename(kept)
-        _note(report, unit, f"kept the damaged manifest as {kept.name}")
-    folders = any((path / MANIFEST).is_file() for path in inside if path.is_dir())
+    if MANIFEST in inside:
+        kept = f"{MANIFEST}.damaged"
+        unit.file(MANIFEST).rename(kept)
+        _note(report, unit, f"kept the damaged manifest as {kept}")
+    folders = any(unit.folder.folder(name).file(MANIFEST).exists() for name in inside)
     kind = "group" if folders else "dataset"
     manifest = unit_manifest(kind, _id_of(root), now())
-    write_toml(unit.path / MANIFEST, manifest)
+    write_toml(unit.file(MANIFEST), manifest)
     _note(report, unit, f"created a manifest of a {kind}")
     return read_unit(unit.path, unit.name)
 
 
 def _id_of(root: UnitFolder) -> bytes:
-    import uuid
-
-    return uuid.UUID(str(root.manifest["collection_id"])).bytes
+    try:
+        return uuid.UUID(str(root.manifest.get("collection_id"))).bytes
+    except ValueError:
+        raise StorageError(
+            "the recording's manifest has no collection_id, which this one needs",
+            remedy=f"Restore {MANIFEST} of the recording from a copy.",
+        ) from None
 
 
 def _register_unknown_files(unit: UnitFolder, report: RepairReport) -> UnitFolder:
@@ -166,8 +180,8 @@ def _register_unknown_files(unit: UnitFolder, report: RepairReport) -> UnitFolde
         name
         for name in unit.strangers
         if not name.endswith(".damaged")
-        and not not_a_file(unit.path, name)
-        and not _removed_as_empty(unit.path / name, unit, report)
+        and not not_a_file(unit.file(name))
+        and not _removed_as_empty(unit.file(name), unit, report)
     ]
     if not names:
         return unit
@@ -182,22 +196,21 @@ def _register_unknown_files(unit: UnitFolder, report: RepairReport) -> UnitFolde
         manifest["data_aux"] = [_table(times, unit.path)]
     if manifest == unit.manifest:
         return unit
-    write_toml(unit.path / MANIFEST, manifest)
+    write_toml(unit.file(MANIFEST), manifest)
     _note(report, unit, f"registered {', '.join(names)} in the manifest")
     return read_unit(unit.path, unit.name)
 
 
-def _removed_as_empty(path: Path, unit: UnitFolder, report: RepairReport) -> bool:
-    """Remove a file or folder that has nothing in it: it was being created when the kill came."""
-    with storage_errors(path, "remove"):
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
-        elif path.is_file() and not path.stat().st_size:
-            path.unlink()
-        else:
-            return False
-    _note(report, unit, f"removed {path.name}, which is empty")
-    return True
+def _removed_as_empty(file: RecordingFile, unit: UnitFolder, report: RepairReport) -> bool:
+    """Remove a file or store that has nothing in it: it was being created when the kill came."""
+    if file.size() > 0:
+        return False
+    with file.folder.opened() as folder, suppress(OSError):
+        # A folder with something in it is not removed.
+        (os.unlink if file.exists() else os.rmdir)(file.name, dir_fd=folder)
+        _note(report, unit, f"removed {file.name}, which is empty")
+        return True
+    return False
 
 
 def _table(names: list[str], folder: Path) -> dict[str, Any]:
@@ -210,7 +223,7 @@ def _close_collection(root: UnitFolder, report: RepairReport) -> None:
     closed = "success" in root.attributes and root.attributes.get("failure_reason") != UNCLOSED
     if closed:
         return
-    attributes = dict(root.attributes)
+    attributes = _attributes_of(root)
     attributes["success"] = False
     attributes["failure_reason"] = (
         "The run was killed, its machine stopped, or its disk was full; `mlink repair` closed its "
@@ -221,7 +234,7 @@ def _close_collection(root: UnitFolder, report: RepairReport) -> None:
     known = [end for end in ends if end is not None]
     if known and "recording_length_msec" not in attributes:
         attributes["recording_length_msec"] = round(max(known) / 1000)
-    write_toml(root.path / ATTRIBUTES, attributes)
+    write_toml(root.file(ATTRIBUTES), attributes)
     _note(
         report,
         root,
@@ -233,8 +246,8 @@ def _attempt(report: RepairReport, name: str, action: Callable[[], None]) -> Non
     # A dataset that cannot be repaired must not prevent the repair of the others.
     try:
         action()
-    except (StorageError, OSError) as error:
-        text = error.message if isinstance(error, StorageError) else str(error)
+    except UNEXPECTED as error:
+        text = error.message if isinstance(error, StorageError) else damage_of(error)
         text = f"{name}: {text}" if name else text
         if text not in report.failed:
             report.failed.append(text)
@@ -248,5 +261,4 @@ def _note(report: RepairReport, unit: UnitFolder, text: str) -> None:
 def _keep_log(path: Path, report: RepairReport) -> None:
     lines = [f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} mlink repair", *report.done]
     lines += [f"not repaired: {text}" for text in report.failed]
-    with storage_errors(path / LOG_FILE), (path / LOG_FILE).open("a", encoding="utf-8") as file:
-        file.write("\n  ".join(lines) + "\n")
+    collection_folder(path).file(LOG_FILE).append("\n  ".join(lines) + "\n")

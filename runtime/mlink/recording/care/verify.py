@@ -10,15 +10,15 @@ from typing import Literal
 
 import msgspec
 
-from mlink.errors import StorageError
-from mlink.recording.care.checks import Checked, check_table, check_zarr
+from mlink.recording.care.checks import Checked, check_table, check_zarr, missing
 from mlink.recording.care.completeness import what_is_missing
 from mlink.recording.care.journal_check import check_journal
 from mlink.recording.care.json_check import check_json
 from mlink.recording.care.video_check import check_tsync_only, check_video
 from mlink.storage.account import ACCOUNT, DATASETS, Delivery, read_account
 from mlink.storage.edl import UNCLOSED
-from mlink.storage.manifest import ATTRIBUTES, FORMAT_VERSION, MANIFEST
+from mlink.storage.failures import UNEXPECTED, damage_of
+from mlink.storage.manifest import FORMAT_VERSION
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
 
 Level = Literal["damage", "unfinished", "incomplete", "note"]
@@ -102,9 +102,8 @@ def verify_recording(path: Path, *, decode: bool = False) -> VerifyReport:
         found.add(unit.name)
         try:
             _check_unit(unit, report, account, decode=decode)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            text = f"{MANIFEST} or {ATTRIBUTES} has a value that no recorder writes: {error}"
-            _add(report, unit.name, "damage", text)
+        except UNEXPECTED as error:
+            _add(report, unit.name, "damage", damage_of(error))
     listed = root.attributes.get(DATASETS)
     for name in listed if isinstance(listed, list) else ():
         if name not in found:
@@ -126,6 +125,8 @@ def _check_root(root: UnitFolder, report: VerifyReport) -> None:
         add("damage", f"collection_id '{report.collection_id}' is not a UUID")
     if "time_created" not in root.manifest:
         add("damage", "the manifest has no time_created, which readers require")
+    if root.problem:
+        add("damage", root.problem)
     reason = root.attributes.get("failure_reason", "")
     report.closed = "success" in root.attributes and reason != UNCLOSED
     if not report.closed:
@@ -145,7 +146,7 @@ def _check_unit(
 ) -> None:
     add = functools.partial(_add, report, unit.name)
     if unit.problem:
-        level: Level = "unfinished" if not unit.manifest else "damage"
+        level: Level = "damage" if unit.manifest or unit.refused else "unfinished"
         add(level, unit.problem)
         if not unit.manifest:
             return
@@ -164,8 +165,7 @@ def _check_unit(
     not_files = unit.not_files
     for text in not_files:
         add("damage", text)
-    missing = [name for name in sorted(unit.registered) if not (unit.path / name).exists()]
-    for name in missing:
+    for name in missing(unit):
         add("damage", f"{name} is missing")
     for name in unit.strangers:
         add("unfinished", f"{name} is not listed in the manifest")
@@ -173,11 +173,7 @@ def _check_unit(
     report.datasets.append(found)
     if not_files:
         return
-    try:
-        checked = _check_data(unit, decode=decode)
-    except (StorageError, OSError) as error:
-        add("damage", error.message if isinstance(error, StorageError) else str(error))
-        return
+    checked = _check_data(unit, decode=decode)
     found.items, found.times = checked.items, checked.times
     found.first_usec, found.last_usec = checked.first_usec, checked.last_usec
     found.stop_usec = checked.stop_usec

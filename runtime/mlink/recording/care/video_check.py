@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlink.recording.care.checks import Checked, present
 from mlink.recording.video_file import VideoProbe, bytes_behind, probe
+from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync_format import TimeUnit, TsyncMode
 from mlink.storage.tsync_reader import TsyncData, read_tsync
@@ -25,7 +25,7 @@ def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
     """
     found = Checked(items=0, times=0)
     parts = present(unit)
-    tsync_names = [name for name in unit.tsync_names if (unit.path / name).is_file()]
+    tsync_names = [name for name in unit.tsync_names if unit.file(name).exists()]
     if len(tsync_names) != len(parts):
         # A kill may come between the two entries of a new file: the other one is there then.
         entered = not _has_stranger(unit, tsync=len(tsync_names) < len(parts))
@@ -35,14 +35,14 @@ def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
     for name, tsync_name in itertools.zip_longest(parts, tsync_names):
         probed = VideoProbe(0, finished=True)
         if name is not None:
-            probed = probe(unit.path / name, decode=decode)
+            probed = probe(unit.file(name), decode=decode)
             found.items = (found.items or 0) + probed.frames
             _add_file(found, name, probed, decode=decode)
-            if probed.finished and (surplus := bytes_behind(unit.path / name)):
+            if probed.finished and (surplus := bytes_behind(unit.file(name))):
                 found.damage.append(f"{name} goes on for {surplus} bytes after its end")
         if tsync_name is None:
             continue
-        tsync = check_tsync(found, unit.path / tsync_name)
+        tsync = check_tsync(found, unit.file(tsync_name))
         if tsync is None:
             continue
         times = len(tsync.times)
@@ -50,7 +50,7 @@ def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
             last = None
             continue
         if tsync.problem:  # some pairs of the torn block can be saved
-            times += len(torn_pairs(unit.path / tsync_name, tsync))
+            times += len(torn_pairs(unit.file(tsync_name), tsync))
         _compare(found, name or tsync_name, probed.frames, times)
         last = _check_order(found, tsync_name, tsync, last)
     written = unit.attributes.get("frame_count")
@@ -65,14 +65,14 @@ def _has_stranger(unit: UnitFolder, *, tsync: bool) -> bool:
     return any(name.endswith(".tsync") == tsync for name in unit.strangers)
 
 
-def check_tsync(found: Checked, path: Path) -> TsyncData | None:
+def check_tsync(found: Checked, file: RecordingFile) -> TsyncData | None:
     """Check the checksums of a tsync file and add its times; None when it cannot be read."""
-    tsync = read_tsync(path, salvage=True)
+    tsync = read_tsync(file, salvage=True)
     if tsync.pairs_behind:
         text = f"{len(tsync.times)} pairs before and {tsync.pairs_behind} behind are intact"
-        found.damage.append(f"{path.name} is damaged: {tsync.problem}; {text}")
+        found.damage.append(f"{file.name} is damaged: {tsync.problem}; {text}")
     elif tsync.problem:
-        found.unfinished.append(f"{path.name} is torn: {tsync.problem}")
+        found.unfinished.append(f"{file.name} is torn: {tsync.problem}")
     found.add_times(tsync)
     return tsync
 
@@ -81,8 +81,8 @@ def check_tsync_only(unit: UnitFolder) -> Checked:
     """Check a dataset of tsync files only, e.g. the pairs of a clock synchroniser."""
     found = Checked()
     for name in unit.tsync_names:
-        if (unit.path / name).is_file():
-            tsync = check_tsync(found, unit.path / name)
+        if unit.file(name).exists():
+            tsync = check_tsync(found, unit.file(name))
             if tsync is not None and tsync.header.mode is TsyncMode.CONTINUOUS:
                 _check_order(found, name, tsync, None)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from mlink.recording.plot.tracks import event_track, frame_track, level_track, s
 from mlink.recording.signals import Signals
 from mlink.recording.stream import RecordedStream
 from mlink.recording.video import Video
-from mlink.storage.failures import storage_errors
+from mlink.storage.failures import UNEXPECTED, damage_of, storage_errors
 
 __all__ = ["WIDTH", "plot_recording"]
 
@@ -47,7 +48,10 @@ def plot_recording(recording: Recording, path: Path) -> None:
     Raises:
         StorageError: Nothing in the recording has times, or the picture cannot be written.
     """
-    opened = {name: recording[name] for name in recording}
+    opened: dict[str, RecordedStream] = {}
+    for name in recording:
+        with suppress(*UNEXPECTED):  # `mlink info` names those that cannot be opened
+            opened[name] = recording[name]
     times = {name: found for name, stream in opened.items() if len(found := _times(stream))}
     if not times:
         raise StorageError(f"{recording.path} has no data with times to plot")
@@ -57,7 +61,11 @@ def plot_recording(recording: Recording, path: Path) -> None:
     rows: list[Picture] = []
     for name, stream in opened.items():
         if name in times:
-            rows += _tracks(name, stream, times[name], scale)
+            try:
+                rows += _tracks(name, stream, times[name], scale)
+            except (*UNEXPECTED, cv2.error) as error:  # the others are drawn all the same
+                rows.append(row := canvas(_AXIS))
+                label(row, name, f"cannot be drawn: {damage_of(error)}")
     body = np.vstack(rows)
     _grid(body, scale)
     image = np.vstack([_title(recording), body, _axis(scale), _left_out(opened, times)])
@@ -74,8 +82,8 @@ def plot_recording(recording: Recording, path: Path) -> None:
 def _times(stream: RecordedStream) -> NDArray[np.int64]:
     try:
         return stream.times_usec
-    except StorageError:
-        return np.empty(0, np.int64)  # e.g. a table without a column of times
+    except UNEXPECTED:
+        return np.empty(0, np.int64)  # a table without a column of times, or it is damaged
 
 
 def _tracks(

@@ -24,11 +24,11 @@ from mlink.modules.data.zarr_store import rows_of_a_file
 from mlink.modules.data.zarrwriter import ZarrWriterModule
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
-from mlink.recording.signals import load_json
 from mlink.storage.edl import create_collection
 from mlink.types import LineReading, SignalBlockF32, SignalBlockI32, SignalBlockU16
 from tests.support.fake_context import FakeContext
 from tests.support.recorded import edlio_reader
+from tests.support.recorded.json_table import load_json
 
 edlio_summary = edlio_reader.edlio_summary
 

@@ -1,0 +1,267 @@
+"""A recording from a stranger: nothing outside of it is opened, and nothing it claims is believed.
+
+Each change makes one dataset bad. Every command then goes on with the others, and ends in words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from tests.support.recorded.hostile import READING, every_kind, run
+
+SECRET = "time_usec;secret\n1;hunter2\n"
+DATASETS = ("video", "events/table", "readings", "signals", "journal/loop", "clock")
+Change = Callable[[Path, Path], object]
+"""Makes a recording bad. Called with its folder, and a folder that belongs to somebody else."""
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return every_kind(tmp_path_factory.mktemp("good"))
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "victim.csv").write_text(SECRET)
+    (folder / "torn.csv").write_text(SECRET + "torn")
+    return folder
+
+
+def digest(folder: Path) -> str:
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        found.update(f"{path.relative_to(folder)} {path.lstat().st_mode}".encode())
+        if path.is_file() and not path.is_symlink():
+            found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def replaced(name: str, old: str, new: str) -> Change:
+    def change(recording: Path, outside: Path) -> None:
+        text = (recording / name).read_text()
+        assert old in text
+        (recording / name).write_text(text.replace(old, new.replace("OUTSIDE", str(outside))))
+
+    return change
+
+
+def linked(name: str, target: str) -> Change:
+    def change(recording: Path, outside: Path) -> None:
+        path = recording / name
+        if path.is_dir():
+            shutil.move(path, outside / path.name)
+            path.symlink_to(outside / path.name)
+            return
+        path.unlink(missing_ok=True)
+        path.symlink_to(outside / target)
+
+    return change
+
+
+def piped(name: str) -> Change:
+    def change(recording: Path, outside: Path) -> None:
+        (recording / name).unlink(missing_ok=True)
+        os.mkfifo(recording / name)
+
+    return change
+
+
+def written(name: str, content: bytes | str) -> Change:
+    data = content if isinstance(content, bytes) else content.encode()
+    return lambda recording, _outside: (recording / name).write_bytes(data)
+
+
+def other_folder(recording: Path, outside: Path) -> None:
+    """A dataset whose folder is a link to one of another recording."""
+    shutil.copytree(recording / "events" / "table", outside / "table")
+    with (outside / "table" / "table.csv").open("a") as file:
+        file.write("torn")
+    (recording / "mine").symlink_to(outside / "table")
+
+
+def draft_link(recording: Path, outside: Path) -> None:
+    """What looks like a half-written manifest, and is a link."""
+    (recording / "video" / ".manifest.toml.1-0.tmp").symlink_to(outside / "victim.csv")
+
+
+TABLE = "events/table/manifest.toml"
+VIDEO = "video/video.mkv"
+JOURNAL = "journal/loop/loop.journal.msgpack.zst"
+ARRAY = "signals/data.zarr/data/zarr.json"
+OUTSIDE: dict[str, Change] = {
+    "a name above the folder": replaced(TABLE, '"table.csv"', '"../../../outside/torn.csv"'),
+    "an absolute name": replaced(TABLE, '"table.csv"', '"OUTSIDE/torn.csv"'),
+    "a name with a zero": replaced(TABLE, '"table.csv"', '"a\\u0000b"'),
+    "a name of 5,000 characters": replaced(TABLE, '"table.csv"', f'"{"x" * 5000}"'),
+    "no name": replaced(TABLE, '"table.csv"', '""'),
+    "a folder's name": replaced(TABLE, '"table.csv"', '".."'),
+    "a table that is a link": linked("events/table/table.csv", "torn.csv"),
+    "a video that is a link": linked("video/video.mkv", "victim.csv"),
+    "times that are a link": linked("video/video.tsync", "victim.csv"),
+    "JSON that is a link": linked("readings/data.json.zst", "victim.csv"),
+    "a journal that is a link": linked("journal/loop/loop.journal.msgpack.zst", "victim.csv"),
+    "a manifest that is a link": linked("video/manifest.toml", "victim.csv"),
+    "attributes that are a link": linked("video/attributes.toml", "victim.csv"),
+    "a dataset that is a link": linked("video", ""),
+    "a group that is a link": linked("events", ""),
+    "a store that is a link": linked("signals/data.zarr", ""),
+    "a part of a store that is a link": linked("signals/data.zarr/data/zarr.json", "victim.csv"),
+    "a part of a store that is a folder's link": linked("signals/data.zarr/data/c", ""),
+    "a link to a dataset": other_folder,
+    "a draft that is a link": draft_link,
+    "a log that is a link": linked("repair.log", "victim.csv"),
+    "attributes of the recording that are a link": linked("attributes.toml", "victim.csv"),
+}
+PIPES = [
+    "video/video.mkv", "video/video.tsync", "events/table/table.csv", "readings/data.json.zst",
+    "signals/data.zarr/data/zarr.json", "video/manifest.toml", "video/attributes.toml",
+    "attributes.toml", "clock/pairs.tsync", "journal/loop/loop.journal.msgpack.zst", "repair.log",
+]  # fmt: skip
+
+
+def seen_of_all(recording: Path, out: Path, *, repair: bool = True) -> str:
+    """Run all commands; return what they printed, with the files that they exported."""
+    texts = [run(command, recording, out)[1] for command in READING]
+    if repair:
+        texts.append(run("repair", recording, out)[1])
+    exported = [path.read_text(errors="replace") for path in out.rglob("*") if path.is_file()]
+    return "\n".join(texts + exported)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_nothing_outside_is_read_or_written(
+    good: Path, outside: Path, tmp_path: Path, name: str
+) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording", symlinks=True)
+    OUTSIDE[name](recording, outside)
+    before = digest(outside)
+    seen = seen_of_all(recording, tmp_path / "out")
+    assert digest(outside) == before
+    assert "hunter2" not in seen
+    whole = [
+        each for each in DATASETS if f"\n{each}: " in f"\n{run('verify', recording, tmp_path)[1]}"
+    ]
+    assert len(whole) >= len(DATASETS) - 2
+
+
+@pytest.mark.parametrize("name", PIPES)
+def test_nothing_waits_for_a_pipe(good: Path, tmp_path: Path, name: str) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording")
+    piped(name)(recording, tmp_path)
+    seen_of_all(recording, tmp_path / "out")
+
+
+def bomb(size: int, of: bytes = b"\0") -> bytes:
+    packer = zstandard.ZstdCompressor(level=1).compressobj()
+    piece = of * ((1 << 20) // len(of))
+    pieces = [packer.compress(piece) for _ in range(size // len(piece))]
+    return b"".join([*pieces, packer.flush()])
+
+
+ROWS = b'{"columns":["timestamp","a","b"],"data":['
+MALFORMED: dict[str, Change] = {
+    "data is no table": written(TABLE, 'type = "dataset"\ndata = 5\n'),
+    "parts is a number": replaced(TABLE, "parts = [", "parts = 5\nother = ["),
+    "an index is a text": replaced(TABLE, "fname", 'index = "x"\nfname'),
+    "a name is a number": replaced(TABLE, 'fname = "table.csv"', "fname = 5"),
+    "data_aux is a text": replaced("video/manifest.toml", "[[data_aux", "[[other"),
+    "type is a number": replaced(TABLE, 'type = "dataset"', "type = 7"),
+    "type is a collection": replaced(TABLE, 'type = "dataset"', 'type = "collection"'),
+    "authors are a text": replaced("manifest.toml", "type =", 'authors = "x"\ntype ='),
+    "an author is a number": replaced("manifest.toml", "type =", "authors = [5]\ntype ="),
+    "no id": replaced("manifest.toml", "collection_id", "other"),
+    "an id that is none": replaced("manifest.toml", 'collection_id = "', 'collection_id = "x'),
+    "a date that is a text": replaced("manifest.toml", "time_created =", 'time_created = "x" #'),
+    "NaN": written("events/table/attributes.toml", "uncertainty_usec = nan\ngaps = [nan]\n"),
+    "infinity": written("signals/attributes.toml", "data_scale = inf\nsample_rate = -inf\n"),
+    "numbers for lists": written("video/attributes.toml", "gaps = 5\nvideo = 7\nencoder = 1\n"),
+    "lists for numbers": written("video/attributes.toml", "frame_count = []\nitems_lost = [1]\n"),
+    "huge numbers": written("video/attributes.toml", f"x = {10**100}\n"),
+    "more digits than Python reads": written("video/attributes.toml", f"x = {'9' * 5000}\n"),
+    "a number of blocks": written("signals/attributes.toml", "block_count = 999999999999\n"),
+    "lists of TOML in lists": written("video/attributes.toml", "x = " + "[" * 200_000),
+    "a key of many parts": written("video/attributes.toml", "a" + ".a" * 200_000 + " = 1\n"),
+    "a manifest in Latin-1": written(TABLE, 'type = "dataset"\nx = "é"\n'.encode("latin-1")),
+    "a large manifest": written(TABLE, "# " + "x" * (9 << 20)),
+    "Latin-1 in a table": written("events/table/table.csv", "a;b\né;1\n".encode("latin-1")),
+    "a table of zero bytes": written("events/table/table.csv", bytes(5000)),
+    "a table without lines": written("events/table/table.csv", b"x" * (17 << 20)),
+    "an open quote": written("events/table/table.csv", b'a;b\n"' + b"x\n" * (1 << 16)),
+    "JSON of another shape": written("readings/data.json.zst", zstandard.compress(b'{"a": 1}')),
+    "JSON that is a list": written("readings/data.json.zst", zstandard.compress(b"[1, 2]")),
+    "rows that are numbers": written("readings/data.json.zst", zstandard.compress(ROWS + b"1,2]}")),
+    "rows of another width": written(
+        "readings/data.json.zst", zstandard.compress(ROWS + b"[1],[1,2,3,4],[]]}")
+    ),
+    "times that are texts": written(
+        "readings/data.json.zst", zstandard.compress(ROWS + b'["x",1,2],[{},1,2]]}')
+    ),
+    "times that are too large": written(
+        "readings/data.json.zst", zstandard.compress(ROWS + b"[1e300,1,2]]}")
+    ),
+    "NaN in JSON": written("readings/data.json.zst", zstandard.compress(ROWS + b"[1,NaN,2]]}")),
+    "lists of JSON in lists": written(
+        "readings/data.json.zst", zstandard.compress(b"[" * 200_000)
+    ),
+    "rows in lists": written(
+        "readings/data.json.zst", zstandard.compress(ROWS + b"[" * 200_000 + b"]" * 200_000 + b"]}")
+    ),
+    "not compressed": written("readings/data.json.zst", b'{"columns":[],"data":[]}'),
+    "JSON that inflates": written("readings/data.json.zst", bomb(1 << 30, b" ")),
+    "rows that inflate": written("readings/data.json.zst", bomb(300 << 20, b"[[],[],[],[],[]],")),
+    "a journal that inflates": written(JOURNAL, bomb(1 << 30)),
+    "a journal of nothing": written(JOURNAL, b"\x28\xb5\x2f\xfd" * 9000),
+    "times of another file": written("video/video.tsync", b"\x89PNG" * 100),
+    "a video that is a list of files": written(VIDEO, "ffconcat version 1.0\nfile /etc/passwd\n"),
+    "a video that is a playlist": written(VIDEO, "#EXTM3U\n#EXTINF:1,\n/etc/passwd\n"),
+    "metadata of a store": written("signals/data.zarr/data/zarr.json", "[" * 100_000),
+    "a store of another codec": replaced(ARRAY, '"zstd"', '"pickle"'),
+    "a store's shape": replaced(ARRAY, "40,", "4000000000000000,"),
+    "a store's negative shape": replaced(ARRAY, "40,", "-40,"),
+    "a store's type": replaced(ARRAY, "float32", "string"),
+    "a store's count": replaced(
+        "signals/data.zarr/zarr.json", '"sample_count": 40', '"sample_count": []'
+    ),
+    "a store of version 2": written("signals/data.zarr/.zgroup", '{"zarr_format": 2}'),
+    "a store's names": replaced(ARRAY, '"signal_names"', '"other"'),
+    "a file for a store": lambda recording, _: (
+        shutil.rmtree(recording / "signals" / "data.zarr"),
+        (recording / "signals" / "data.zarr").write_text("x"),
+    ),
+    "a folder for a video": lambda recording, _: (
+        (recording / "video" / "video.mkv").unlink(),
+        (recording / "video" / "video.mkv").mkdir(),
+    ),
+    "many groups": lambda recording, _: deep(recording),
+    "the account": replaced(
+        "attributes.toml", "[[streams]]", "[[streams]]\nsubscriptions = 5\n[[x]]"
+    ),
+    "the list of datasets": replaced("attributes.toml", "success =", "datasets = 5\nsuccess ="),
+    "a length": replaced("attributes.toml", "_msec = 3000", f"_msec = {2**62}"),
+}  # fmt: skip
+
+
+def deep(recording: Path) -> None:
+    folder = recording
+    for _ in range(200):
+        folder = folder / "g"
+        folder.mkdir()
+        shutil.copy(recording / "events" / "manifest.toml", folder / "manifest.toml")
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_no_recorder_writes_is_damage_of_that_dataset(
+    good: Path, outside: Path, tmp_path: Path, name: str
+) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording")
+    MALFORMED[name](recording, outside)
+    seen_of_all(recording, tmp_path / "out")
