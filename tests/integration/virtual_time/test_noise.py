@@ -30,8 +30,8 @@ def test_no_wrong_level_stays(tmp_path: Path, name: str, rate: float) -> None:
         assert found.right + found.late >= found.edges - 3 * (found.lost + found.corrected)
     if "mlink" in name and rate == 1e-2:
         assert found.refused > 0
-        assert "a message of the board is not used" in found.output
-        assert found.lost > 0
+        assert found.lost > 0  # reports of StandardFirmata have no numbers
+    assert ("a message of the board is not used" in found.output) is (found.refused > 0)
     if found.dropped_bytes:
         assert "belong to no message" in found.output
 

@@ -150,7 +150,14 @@ class ChipInRun:
             else None
         )
         readings.chip = self.chip
-        self.levels = LevelChecks(context, session, readings, self.commands, events.note)
+        self.levels = LevelChecks(
+            context,
+            session,
+            readings,
+            self.commands,
+            note=events.note,
+            refuse=self._on_refused,
+        )
         self._counters = Counters(
             self.chip,
             self.commands.orders,

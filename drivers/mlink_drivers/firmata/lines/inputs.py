@@ -29,9 +29,11 @@ class DigitalInputs:
         self._known: dict[int, int] = {}  # port → mask of lines whose state was reported
         self._state: dict[int, int] = {}  # port → last reported mask
         self._reported: dict[int, int] = {}  # the same, with the lines that are not live
-        self._queried: dict[int, bool] = {}  # port → whether the query had a cause
-        self.contradicted = False
-        """Whether a report has changed nothing, so that the one before was lost or wrong."""
+        self._queries: dict[int, int] = {}  # port → queries that were not answered yet
+        self._suspects: set[int] = set()
+        """Ports that were queried with a cause, and have not reported since."""
+        self.contradictions = 0
+        """Reports that have changed nothing, so that they or those before were lost or wrong."""
         self.corrected: list[tuple[int, bool]] = []
         """Lines and levels that the answer to a query with a cause has corrected."""
 
@@ -48,7 +50,8 @@ class DigitalInputs:
         self.forget(line)
         self._wanted.add(line)
         self._fenced.append(line)
-        self._queried.setdefault(line // PINS_PER_PORT, False)  # by REPORT_DIGITAL
+        port = line // PINS_PER_PORT
+        self._queries[port] = self._queries.get(port, 0) + 1  # REPORT_DIGITAL is a query
 
     def forget(self, line: int) -> None:
         """Remove a line: it is no longer an input.
@@ -68,7 +71,8 @@ class DigitalInputs:
         self._known.clear()
         self._state.clear()
         self._reported.clear()
-        self._queried.clear()
+        self._queries.clear()
+        self._suspects.clear()
 
     def query(self, *, suspicious: bool) -> list[int]:
         """Return the ports whose states to query.
@@ -76,7 +80,8 @@ class DigitalInputs:
         Args:
             suspicious: Whether there is a cause: lines that differ count as corrected.
         """
-        self._queried = dict.fromkeys(self.ports, suspicious)
+        self._queries = dict.fromkeys(self.ports, 1)  # earlier answers have come, or are lost
+        self._suspects = set(self.ports) if suspicious else set()
         return self.ports
 
     def query_sign(self, repeat: bool) -> bool:
@@ -109,9 +114,15 @@ class DigitalInputs:
             port: Port of the report; it has lines 8 × port to 8 × port + 7.
             mask: State of the port, one bit per line.
         """
-        had_cause = self._queried.pop(port, None)
-        self.contradicted |= had_cause is None and self._reported.get(port) == mask
+        if self._reported.get(port) == mask:
+            # A report that changes something may be the answer, or have crossed the query.
+            if self._queries.get(port, 0):
+                self._queries[port] -= 1
+            else:
+                self.contradictions += 1
         self._reported[port] = mask
+        is_suspect = port in self._suspects
+        self._suspects.discard(port)
         active = self._active.get(port, 0)
         news = ((mask ^ self._state.get(port, 0)) | ~self._known[port]) & active if active else 0
         if not news:
@@ -120,6 +131,6 @@ class DigitalInputs:
         self._state[port] = mask
         first = port * PINS_PER_PORT
         found = [(first + bit, mask >> bit & 1) for bit in range(PINS_PER_PORT) if news >> bit & 1]
-        if had_cause:
+        if is_suspect:
             self.corrected += [(line, bool(level)) for line, level in found]
         return found

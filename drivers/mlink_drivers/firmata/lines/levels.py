@@ -37,6 +37,7 @@ class LevelChecks:
         readings: Has the inputs, and compares the answers.
         commands: Has the lines whose edges the chip reports.
         note: Called with a keyword and a text for the table of events.
+        refuse: Called with the reason for each message that contradicts the one before.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class LevelChecks:
         session: Session,
         readings: Readings,
         commands: ChipCommands,
+        *,
         note: Callable[[str, str], None],
+        refuse: Callable[[str], None],
     ) -> None:
         self._context = context
         self._log: logging.Logger = context.log
@@ -53,6 +56,7 @@ class LevelChecks:
         self._readings = readings
         self._commands = commands
         self._note = note
+        self._refuse = refuse
         self._suspicious = False
         self._queried_ns = 0
         self._dropped_before = 0
@@ -79,10 +83,15 @@ class LevelChecks:
         now_ns = session.waiting.now_ns()
         for line, level in readings.correct_levels(now_ns - _QUEUE_NS):
             self._take_corrected(line, level)
-        port, edges = readings.take_contradictions()
+        reports, edges = readings.take_contradictions()
+        if (
+            reports and "firmata" in session.description.firmware_name.lower()
+        ):  # it reports changes only
+            for _ in range(reports):
+                self._refuse("a report of a port that changes nothing")
         # Of other lines all edges have one level.
         edges.intersection_update(self._commands.checkable_lines(unasked=False))
-        self._suspicious |= port or bool(edges)
+        self._suspicious |= bool(reports or edges)
         if now_ns - self._queried_ns < (_SOON_NS if self._suspicious else _PAUSE_NS):
             return
         self._queried_ns = now_ns

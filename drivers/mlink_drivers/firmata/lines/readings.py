@@ -167,14 +167,14 @@ class Readings:
         with self._lock:
             return self._inputs.query(suspicious=suspicious)
 
-    def take_contradictions(self) -> tuple[bool, set[int]]:
-        """Return whether a port report has contradicted the one before, and lines with such edges.
+    def take_contradictions(self) -> tuple[int, set[int]]:
+        """Return how many port reports have contradicted the one before, and lines with such edges.
 
         They are forgotten then.
         """
         with self._lock:
-            found = self._inputs.contradicted, self._chip_inputs.contradicted
-            self._inputs.contradicted, self._chip_inputs.contradicted = False, set()
+            found = self._inputs.contradictions, self._chip_inputs.contradicted
+            self._inputs.contradictions, self._chip_inputs.contradicted = 0, set()
             return found
 
     def correct_levels(self, before_ns: int) -> list[tuple[int, bool]]:
