@@ -25,7 +25,12 @@ class Drain:
         self, worker: WorkerHandle, edges: Sequence[Edge], workers: Mapping[str, WorkerHandle]
     ) -> None:
         self._worker = worker
-        self._inputs = [edge for edge in edges if edge.target == worker.name]
+        self._inputs = [
+            (edge, [each for each in edges if each.stream == edge.stream].index(edge))
+            for edge in edges
+            if edge.target == worker.name
+        ]
+        """Each subscription, and its number among those to its stream."""
         self._workers = workers
         self._began_s = monotonic()
         self._taken_before = self._taken()
@@ -36,7 +41,7 @@ class Drain:
         now = monotonic()
         if now < self._next_line_s:
             return ""
-        left = self._sent() - self._taken()
+        left = sum(self._left(edge, number) for edge, number in self._inputs)
         if left <= 0:
             return ""
         self._next_line_s = now + _LINE_PERIOD_S
@@ -47,12 +52,17 @@ class Drain:
             pace = f"{rate:,.{digits}f} per second, about {left / rate:,.0f} s"
         return f"takes what is left in its queue: {left:,} items, {pace}; a second Ctrl-C gives up"
 
-    def _sent(self) -> int:
-        return sum(
-            self._workers[edge.source].sent.get(edge.source_port, 0) for edge in self._inputs
-        )
+    def _left(self, edge: Edge, number: int) -> int:
+        """Return the items of a subscription that wait: sent, and neither received nor lost.
+
+        The sender knows what it has lost before the subscriber comes to the gap.
+        """
+        source, count = self._workers[edge.source], self._worker.received.get(edge.target_port)
+        refused = source.lost.get(edge.source_port, [])[number : number + 1]
+        lost = max([count.lost if count else 0, *refused])
+        return source.sent.get(edge.source_port, 0) - lost - (count.received if count else 0)
 
     def _taken(self) -> int:
-        """Return the items received, and those that are known to be lost."""
-        counts = [self._worker.received.get(edge.target_port) for edge in self._inputs]
-        return sum(count.received + count.lost for count in counts if count is not None)
+        """Return the items received."""
+        counts = [self._worker.received.get(edge.target_port) for edge, _ in self._inputs]
+        return sum(count.received for count in counts if count is not None)

@@ -412,6 +412,21 @@ def test_a_queue_that_drains_has_a_line_with_what_is_left(stage):
     assert "40 items, 10 per second, about 4 s" in text
 
 
+def test_what_the_sender_has_lost_is_not_left_in_the_queue(stage):
+    """The subscriber comes to the gap when it has taken what is before it."""
+    source = stage.add("cam", State.ENDED).handle
+    source.sent, source.lost = {"video": 1000}, {"video": [0, 700]}
+    slow = stage.add("slow").handle
+    for target in ("other", "slow"):
+        stage.edges.append(Edge("cam", "video", target, "frames", None, feedback=False))
+    for tenth in range(31):
+        stage.clock.now += 0.1
+        slow.received = {"frames": InputCount(230 + tenth, 0)}
+        stage.overdue("slow")
+    ((_, text),) = stage.logs
+    assert "left in its queue: 50 items, 10 per second" in text
+
+
 def test_an_empty_queue_has_no_line(stage):
     handle = stage.add("busy").handle
     for number in range(100):
