@@ -14,13 +14,21 @@ from pathlib import Path
 
 import msgspec
 
-from mlink.errors import DeviceError
+from mlink.errors import BenchError, DeviceError
 from mlink_hil.control import messages
-from mlink_hil.control.checked import listed
+from mlink_hil.control.checked import checked, listed
 from mlink_hil.control.client import REPLY_TIMEOUT_SEC, ControlClient, ReplyT
 from mlink_hil.control.messages import Edge, PinReply, ReadReply, StatsReply, WatchReply
 
 __all__ = ["Edge", "PinReply", "ReadReply", "StatsReply", "VirtualBoard"]
+
+
+class _Wanted(msgspec.Struct):
+    """Arguments of `VirtualBoard.wait_edge`."""
+
+    pin: int | None
+    level: bool | None
+    timeout_sec: float
 
 
 class VirtualBoard(ControlClient):
@@ -93,8 +101,15 @@ class VirtualBoard(ControlClient):
             The edge, or None when none came in time.
 
         Raises:
+            BenchError: An argument is of a wrong type, or the time is below 0 or not finite.
             DeviceError: The board's program is gone.
         """
+        checked(_Wanted(pin, level, timeout_sec), "wait_edge")
+        if timeout_sec < 0:
+            raise BenchError(
+                f"wait_edge(timeout_sec={timeout_sec!r}): a time of 0 s or longer is needed",
+                remedy="0 looks only at what has arrived.",
+            )
         deadline = time.monotonic() + timeout_sec
         while True:
             while self._edges:

@@ -23,15 +23,19 @@ _WORDS = {
 }
 
 
-def checked(made: StructT) -> StructT:
+def checked(made: StructT, call: str = "") -> StructT:
     """Return a message whose fields have their types; numbers of NumPy become Python's.
 
     Its receiver checks ranges. JSON has no infinite numbers: as null they would release a pin.
 
+    Args:
+        made: The message.
+        call: What has been called, for errors; "" if it is named as the message.
+
     Raises:
         BenchError: A field is of another type, or is not finite.
     """
-    call = type(made).__name__.lower()
+    call = call or type(made).__name__.lower()
     found = {each.name: _converted(call, made, each) for each in msgspec.structs.fields(made)}
     return type(made)(**found)
 

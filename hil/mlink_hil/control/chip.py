@@ -34,6 +34,20 @@ class ChipPlace(NamedTuple):
 class Registers(dict[str, int]):
     """Registers by name: PC (in bytes), SP, SREG, R0 to R31, and those of the data sheet."""
 
+    def __getitem__(self, name: str) -> int:
+        """Return a register by its name.
+
+        Raises:
+            BenchError: The name is no text.
+            DeviceError: The chip has no such register.
+        """
+        if not isinstance(name, str):
+            raise BenchError(
+                f"registers[{name!r}]: a name is needed",
+                remedy='As in the data sheet, in quotes: registers["PORTB"], registers["R24"].',
+            )
+        return super().__getitem__(name)
+
     def __missing__(self, name: str) -> int:
         close = nearest(str(name).upper(), self)
         raise DeviceError(

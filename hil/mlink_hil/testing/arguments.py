@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 from mlink.errors import BenchError
+from mlink.metadata import MetaSize
 from mlink_hil.testing.observed.events import Event
 from mlink_hil.testing.verdicts import hidden_in_tracebacks
 
@@ -50,6 +52,65 @@ def check_seconds(call: str, name: str, value: object) -> None:
         )
 
 
+def check_whole(call: str, name: str, value: object, *, lowest: int) -> None:
+    """Refuse what is no whole number, or too low.
+
+    Args:
+        call: What the test has called.
+        name: The argument.
+        value: Its value.
+        lowest: Lowest number.
+
+    Raises:
+        BenchError: The number is wrong.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < lowest:
+        raise BenchError(
+            f"{call}({name}={value!r}): a whole number, {lowest} or higher, is needed",
+            remedy=f"Write for example {name}={max(lowest, 0) + 8}.",
+        )
+
+
+def check_area(area: Sequence[object], size: MetaSize | None) -> None:
+    """Refuse a rectangle that is none, or is not inside of the picture.
+
+    Args:
+        area: (x, y, width, height) in pixels from the top left.
+        size: Size of the pictures; None if it is not known.
+
+    Raises:
+        BenchError: The rectangle is wrong.
+    """
+    for name, value, lowest in zip(("x", "y", "width", "height"), area, (0, 0, 1, 1), strict=True):
+        check_whole("region", name, value, lowest=lowest)
+    x, y, width, height = cast("tuple[int, int, int, int]", tuple(area))
+    if size is not None and (x + width > size.width or y + height > size.height):
+        raise BenchError(
+            f"region(x={x}, y={y}, width={width}, height={height}) is not inside of the picture, "
+            f"which has {size.width}×{size.height} pixels",
+            remedy="x and y are its left and top edges, counted from the top left of the picture.",
+        )
+
+
+def check_after(call: str, name: str, value: object, *, optional: bool = True) -> None:
+    """Refuse what is no event where a time begins.
+
+    Args:
+        call: What the test has called.
+        name: The argument.
+        value: Its value.
+        optional: Whether it may be None.
+
+    Raises:
+        BenchError: It is none.
+    """
+    if not isinstance(value, Event) and not (optional and value is None):
+        raise BenchError(
+            f"{call}({name}={value!r}): an event is needed",
+            remedy=f"Give what another call has returned: {name}=bench.now().",
+        )
+
+
 def check_span(
     within_usec: int, not_before_usec: int, after: Event | None, around: Event | None
 ) -> None:
@@ -64,6 +125,8 @@ def check_span(
     Raises:
         BenchError: The span is wrong.
     """
+    check_after("expect", "after", after)
+    check_after("expect", "around", around)
     check_usec("expect", "within_usec", within_usec, lowest=0)
     check_usec("expect", "not_before_usec", not_before_usec, lowest=0)
     if not_before_usec > within_usec:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from mlink.devices import SimulatedChip
 from mlink.engine.virtual_time.stepping import LIMIT_USEC, EdgeOf
 from mlink.errors import ControlError, MlinkError
-from mlink_hil.testing.arguments import check_seconds
+from mlink_hil.testing.arguments import check_after, check_seconds
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.excuses import DURATION_UNITS
 from mlink_hil.testing.expectations import Expectations
@@ -79,6 +79,7 @@ class TestBench(Expectations):
         Raises:
             Inconclusive: Some may have been missed.
         """
+        check_after("events", "after", after)
         bound, now_usec = pattern(self.run.names), self.run.now_usec()
         start = self.began_usec if after is None else after.time_usec
         if lag := self.run.sight.catch_up(bound.channel):

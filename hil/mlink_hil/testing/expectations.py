@@ -6,7 +6,13 @@ import time
 from collections.abc import Sequence
 
 from mlink.errors import BenchError
-from mlink_hil.testing.arguments import check_rate, check_span, check_usec, count_limits
+from mlink_hil.testing.arguments import (
+    check_after,
+    check_rate,
+    check_span,
+    check_usec,
+    count_limits,
+)
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.excuses import HostExcuses
 from mlink_hil.testing.observed.events import Event, Window, rate_of
@@ -120,6 +126,7 @@ class Expectations:
             Inconclusive: One came, but not surely within the time, or may have been missed.
             BenchError: Nothing can come in this time.
         """
+        check_after("expect_none", "after", after)
         check_usec("expect_none", "for_usec", for_usec)
         origin = after or self.now()
         bound = pattern(self.run.names)
@@ -163,6 +170,7 @@ class Expectations:
             Inconclusive: The uncertainty of the times, or a busy host, leaves it open.
             BenchError: Any number would be right, or none.
         """
+        check_after("expect_count", "after", after)
         check_usec("expect_count", "within_usec", within_usec)
         at_least, at_most = count_limits(exactly, at_least, at_most)
         origin = after or self.now()
@@ -263,6 +271,7 @@ class Expectations:
             Inconclusive: The uncertainty of the times, or a busy host, leaves it open.
             BenchError: There is no pattern, or nothing can come in this time.
         """
+        check_after("expect_sequence", "after", after)
         check_usec("expect_sequence", "within_usec", within_usec)
         if not patterns:
             raise BenchError(

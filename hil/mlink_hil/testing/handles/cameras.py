@@ -8,8 +8,15 @@ from typing import Any, TypeAlias
 from numpy.typing import NDArray
 
 from mlink.errors import StreamError
+from mlink.metadata import MetaSize
 from mlink.types import Frame
-from mlink_hil.testing.arguments import check_seconds
+from mlink_hil.testing.arguments import (
+    check_after,
+    check_area,
+    check_seconds,
+    check_usec,
+    check_whole,
+)
 from mlink_hil.testing.bench_run import BenchRun
 from mlink_hil.testing.observed.events import Event
 from mlink_hil.testing.patterns import Pattern, crosses
@@ -92,15 +99,22 @@ class Camera:
             y: Top edge, in pixels from the top.
             width: Width in pixels.
             height: Height in pixels.
+
+        Raises:
+            BenchError: It is not inside of the picture.
         """
-        return Region(self._run, self.stream, (x, y, width, height))
+        size = self._run.tap.metadata.get(self.stream, {}).get("size")
+        check_area((x, y, width, height), size if isinstance(size, MetaSize) else None)
+        return Region(self._run, self.stream, (int(x), int(y), int(width), int(height)))
 
     def frame(self, index: int) -> Event:
         """Return the event of a frame, with its time.
 
         Raises:
+            BenchError: The index is no number.
             StreamError: The frame has not arrived.
         """
+        check_whole("frame", "index", index, lowest=0)
         for event in self._run.history.of(self.stream):
             if event.value == index:
                 return event
@@ -135,10 +149,12 @@ class Camera:
         Only the newest 64 MB of frames are kept for this.
 
         Raises:
+            BenchError: The index is no number.
             StreamError: The frame is not kept any more, or has not arrived.
             ControlError: The run has ended.
         """
-        found = self._run.tap.fetch(self.stream, index)
+        check_whole("picture", "index", index, lowest=-1)
+        found = self._run.tap.fetch(self.stream, int(index))
         if found is None:
             if index < 0:
                 raise StreamError(f"no frame of {self.stream} has arrived yet")
@@ -164,6 +180,8 @@ class Camera:
                 not kept until the test looked at them.
             MlinkError: The run has failed or ended.
         """
+        check_usec("wait_picture", "within_usec", within_usec)
+        check_after("wait_picture", "after", after, optional=False)
         history = self._run.history
         seen = after.time_usec
         within_usec = round(within_usec * self._run.slow)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeGuard
 
 from mlink.devices import PinEdge, SimulatedChip, Simulation
 from mlink.engine.virtual_time.participant import Participant
@@ -20,6 +21,8 @@ LIMIT_USEC = 10_000_000
 """Longest virtual time that is waited for an edge, unless another is given."""
 EdgeOf: TypeAlias = tuple[str, int, Literal["rising", "falling", "any"]]
 """(board or chip, number of its pin, which edge)."""
+_MOST_USEC = 1 << 50
+"""Latest master time that can be waited for: 35 years."""
 _LEVELS: dict[object, tuple[bool, ...]] = {
     "rising": (True,),
     "falling": (False,),
@@ -82,8 +85,9 @@ class Stepping:
                 "run_until needs either a time or an edge",
                 remedy='For example time_usec=1_500_000, or edge=("uno", 13, "rising").',
             )
+        limit_usec = _usec("limit_usec", limit_usec, 1)
         if edge is not None:
-            return self._run_to_edge(edge, _usec("limit_usec", limit_usec, 1))
+            return self._run_to_edge(edge, limit_usec)
         now_usec = self._participant.now_usec
         left_usec = _usec("time_usec", time_usec, now_usec) - now_usec
         self._wait(lambda: False, left_usec)
@@ -194,8 +198,8 @@ def _what_was_seen(chip: SimulatedChip, pin: int, counts: list[int]) -> str:
 def _parts(edge: EdgeOf) -> EdgeOf:
     """Return the checked parts of an edge."""
     match edge:
-        case (str() as name, int() as pin, str() as which) if which in _LEVELS:
-            return name, pin, which
+        case (str() as name, pin, str() as which) if _is_whole(pin) and which in _LEVELS:
+            return name, int(pin), which
     raise BenchError(
         f"{edge!r} is not an edge",
         remedy='Write (board, pin, "rising", "falling" or "any"), such as ("uno", 13, "rising").',
@@ -203,10 +207,15 @@ def _parts(edge: EdgeOf) -> EdgeOf:
 
 
 def _usec(name: str, value: object, lowest: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
+    if not _is_whole(value) or not lowest <= value <= _MOST_USEC:
         raise BenchError(
-            f"{name} = {value!r}: a whole number of µs is needed, {lowest} or later",
+            f"{name} = {value!r}: a whole number of µs is needed, {lowest} or later"
+            + (f", and at most {_MOST_USEC}" if _is_whole(value) and value > lowest else ""),
             remedy="Virtual time does not go back; start the run again, with the same seed, for "
             "an earlier moment.",
         )
-    return value
+    return int(value)
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from mlink.errors import BenchError
+from mlink.metadata import MetaSize
 from mlink_hil.testing.bench import TestBench
+from mlink_hil.testing.handles.cameras import Camera
 from mlink_hil.testing.handles.measurements import Measurement
 from mlink_hil.testing.observed.events import Event, Span, Window, rate_of
 from mlink_hil.testing.observed.history import History
@@ -326,7 +328,41 @@ WRONG = {
     "rate in no time": lambda b: b.expect_rate(edges_of, 500, for_usec=0),
     "empty sequence": lambda b: b.expect_sequence(within_usec=5),
     "sequence in no time": lambda b: b.expect_sequence(edges_of, within_usec=-5),
+    "after a number": lambda b: b.expect(edges_of, within_usec=5, after=2000),
+    "around a text": lambda b: b.expect(edges_of, within_usec=5, around="press"),
+    "none after a time": lambda b: b.expect_none(edges_of, for_usec=5, after=1.5),
+    "count after a list": lambda b: b.expect_count(edges_of, 1, within_usec=5, after=[PRESS]),
 }
+
+
+@pytest.mark.parametrize(
+    ("area", "words"),
+    [
+        ((0, 0, 0, 5), r"region\(width=0\): a whole number, 1 or higher"),
+        ((-1, 0, 5, 5), r"region\(x=-1\): a whole number, 0 or higher"),
+        ((0, 1.5, 5, 5), r"region\(y=1.5\)"),
+        (("0", 0, 5, 5), r"region\(x='0'\)"),
+        ((0, 0, 5, None), r"region\(height=None\)"),
+        ((60, 0, 5, 5), r"region\(x=60, y=0, width=5, height=5\) is not inside .* 64×48 pixels"),
+        ((0, 44, 64, 5), "not inside"),
+    ],
+)
+def test_a_region_that_no_picture_has_is_refused(area, words):
+    def watch_region(*_):
+        raise AssertionError("it was watched")
+
+    tap = SimpleNamespace(metadata={"cam.video": {"size": MetaSize(64, 48)}})
+    camera = Camera(SimpleNamespace(tap=tap, watch_region=watch_region), "cam.video", None)
+    with pytest.raises(BenchError, match=words) as refused:
+        camera.region(*area)
+    assert refused.value.remedy
+    for index in ("1", 1.5, None, -2):
+        with pytest.raises(BenchError, match=r"picture\(index="):
+            camera.picture(index)
+        with pytest.raises(BenchError, match=r"frame\(index="):
+            camera.frame(index)
+    with pytest.raises(BenchError, match=r"wait_picture\(after="):
+        camera.wait_picture(bool, within_usec=5, after=None)
 
 
 @pytest.mark.parametrize("kind", WRONG)
