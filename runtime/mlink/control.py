@@ -285,6 +285,8 @@ class Waits(WorkerMessage, frozen=True):
     """Time of its next turn in µs if no item arrives before; NO_TIME for no such time."""
     sent: dict[str, int]
     """Number of items sent so far, by output."""
+    stopping: bool = False
+    """Whether it has been sent Stop."""
 
 
 class Status(WorkerMessage, frozen=True):

@@ -208,6 +208,8 @@ class FirmataModule(Module[FirmataSettings]):
         """End the running pulses: no command arrives any more."""
         if self._commands is not None:
             self._commands.end_pulses()
+        if self._session is not None:
+            self._session.await_sent()
         if self._chip is not None:
             self._chip.take_last_counts()
         self._report_figures()

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import partial
 from itertools import chain
 from queue import SimpleQueue
 from typing import ClassVar, Self, TypeVar
@@ -144,6 +145,8 @@ class Reporter:
         """Fix the run's length; draining does not count."""
         if self._t0_ns and not self._end_ns:
             self._end_ns = time.monotonic_ns()
+        if self.virtual_usec is not None:
+            self.virtual_usec = partial(int, self.virtual_usec())
 
     @property
     def elapsed_s(self) -> float:

@@ -353,6 +353,7 @@ class Engine:
             self._pump,
             self._place,
             self.options.stop_grace_s,
+            self._turns if self._t0_ns else None,
         )
         ending.stop()
         self._report_pace()

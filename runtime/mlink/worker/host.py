@@ -79,7 +79,11 @@ class ModuleHost(Reporting):
         )
         self.datasets: list[Dataset | Group] = []
         self.stop_asked = False
+        self.finished = False
+        """Whether the module has finished: its files are closed next."""
         self.failed = False
+        self.run_failed = False
+        """Whether the run had failed when the stop was requested."""
         self.engine_lost = False
         self.module: Module[Any] | None = None
         self.inbox: list[EngineMessages] = []
@@ -386,6 +390,7 @@ class ModuleHost(Reporting):
             if message is None:
                 return
             if isinstance(message, control.Stop):
+                self.run_failed = message.failed
                 self.ask_stop(message.at_usec)
             elif isinstance(message, control.StreamEnded):
                 self.inputs[message.port].note_end(message.sent)

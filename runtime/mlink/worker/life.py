@@ -164,6 +164,7 @@ class Worker:
             self._guard("drain", lambda: self._drain(feedback=True))
         self._guard("stop", module.drained)
         host.report_times()
+        host.finished = True
         self._channel.send(
             control.Finished(
                 host.sent_counts(),

@@ -293,9 +293,9 @@ class ChipInRun:
                 )
 
     def take_last_counts(self) -> None:
-        """Learn what the board has lost of the last commands; virtual time has ended before."""
+        """Learn what the board has lost of the last commands."""
         waiting, answers = self._session.waiting, self._answers
-        if self._counts is None or waiting.is_virtual:
+        if self._counts is None:
             return
         try:
             self._query_counts()

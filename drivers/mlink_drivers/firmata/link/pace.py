@@ -26,9 +26,9 @@ class Pace:
         bytes_per_msec: Rate at which the board empties it.
     """
 
-    def __init__(self, buffer_bytes: int, bytes_per_msec: int = BYTES_PER_MSEC) -> None:
+    def __init__(self, buffer_bytes: int, bytes_per_msec: float = BYTES_PER_MSEC) -> None:
         self._buffer = max(1, buffer_bytes - SPARE_BYTES)
-        self._ns_per_byte = 1_000_000 // bytes_per_msec
+        self._ns_per_byte = int(1_000_000 / bytes_per_msec)
         self._empty_ns = 0
         """Time at which the board will have read everything that was sent."""
 

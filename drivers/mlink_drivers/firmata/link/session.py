@@ -23,7 +23,7 @@ from mlink.waiting import Registration, ServiceLoop, Waiting
 from mlink_drivers.firmata.link.pace import Pace
 from mlink_drivers.firmata.link.transport import DeviceLostError, Transport, wait_sent
 from mlink_drivers.firmata.wire import encode
-from mlink_drivers.firmata.wire.arrival import ArrivalTimes
+from mlink_drivers.firmata.wire.arrival import ArrivalTimes, wire_time_ns
 from mlink_drivers.firmata.wire.decode import Decoder
 from mlink_drivers.firmata.wire.handshake import REPEAT_S, BoardDescription, Handshake
 from mlink_drivers.firmata.wire.protocol import Message
@@ -40,6 +40,10 @@ class SessionState(enum.Enum):
     LOST = "lost"
 
 
+_LINE_BYTES: Final = 400
+"""In virtual time: bytes that are on their way to a board, at most."""
+_SENT_S: Final = 20.0
+"""In virtual time: longest wait for what was written to be sent."""
 _MOVES: Final[dict[SessionState, set[SessionState]]] = {
     SessionState.CLOSED: {SessionState.CONNECTING},
     SessionState.CONNECTING: {SessionState.CONNECTED, SessionState.CLOSED},
@@ -108,6 +112,8 @@ class Session:
         self.seal: Callable[[bytes], bytes] | None = None
         """Adds to messages what the board expects, such as check values."""
         self._unsent: deque[tuple[bytes, Registration]] = deque()
+        self._line: tuple[int, Pace] | None = None
+        """Baud rate and limit of the line in virtual time."""
         """Parts that are sent at later moments; in virtual time only."""
         self._description: BoardDescription | None = None
         self._listener = listener
@@ -385,7 +391,7 @@ class Session:
         with self._write_lock:
             if self.seal is not None and (b"\xf0" in data or b"\xff" in data):
                 data = self.seal(data)  # of the usual short messages none has a check value
-            pace = self.pace
+            pace = self.pace or self._line_pace()
             if pace is None or (not self._unsent and pace.at_once(data, self.waiting.now_ns())):
                 self.transport.write(data)
             else:
@@ -404,6 +410,21 @@ class Session:
         if time_ns > now_ns:
             time.sleep((time_ns - now_ns) / 1e9)
         self.transport.write(part)
+
+    def _line_pace(self) -> Pace | None:
+        """Return what limits the bytes on a line in virtual time: no call of the kernel waits."""
+        rate = self.transport.baud_rate
+        if not self.waiting.is_virtual or self._parting or rate <= 0:
+            return None
+        if self._line is None or self._line[0] != rate:
+            bytes_per_msec = 1e6 / wire_time_ns(1, rate)
+            self._line = rate, Pace(_LINE_BYTES, bytes_per_msec)
+        return self._line[1]
+
+    def await_sent(self) -> None:
+        """Wait in virtual time until what was written has been sent; writes wait in real time."""
+        if self.waiting.is_virtual and self._state is SessionState.CONNECTED:
+            self.waiting.until(lambda: not self._unsent, _SENT_S)
 
     def _send_next(self) -> None:
         """Send the next part, whose moment has come."""

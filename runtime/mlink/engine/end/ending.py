@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 from mlink import control
@@ -16,7 +17,9 @@ from mlink.engine.place import Place
 from mlink.engine.plan import Edge
 from mlink.engine.report import Reporter
 from mlink.engine.status import Failure, Phase
+from mlink.engine.virtual_time.turns import Turns
 from mlink.engine.workers import State, WorkerHandle
+from mlink.errors import DeviceError
 from mlink.module import Category
 
 _STEP_S = 0.1
@@ -60,6 +63,8 @@ class RunEnding:
     """Returns where a worker stands."""
     grace_s: float
     """How long a worker may make no progress before it is interrupted."""
+    turns: Turns | None = None
+    """Lets time pass for what waits at the stop, in virtual time; None in real time."""
 
     def stop(self) -> None:
         """Let every started module drain and finish; name and end the one that hangs.
@@ -76,8 +81,13 @@ class RunEnding:
                 self.messages.end_streams(worker, {})
                 worker.advance(State.FINISHED)  # it has nothing to drain
             worker.send(stop)
+        turns = None if self.outcome.failures else self.turns
+        if turns is not None:
+            turns.begin_stop(lambda: self.interrupts.aborted)
         what = f"did not finish within {self.grace_s:g} s"
-        self._wait("stop", _is_draining, ladder, what, lambda: self.interrupts.aborted)
+        self._wait("stop", _is_draining, ladder, what, lambda: self.interrupts.aborted, turns)
+        if turns is not None:
+            self._pass_time(turns, turns.simulate_the_rest)
         if (
             any(_is_draining(worker) for worker in self.workers.values())
             and self.interrupts.aborted
@@ -138,6 +148,7 @@ class RunEnding:
         ladder: StopLadder,
         failure: str,
         given_up: Callable[[], bool],
+        turns: Turns | None = None,
     ) -> None:
         """Wait for workers; fail those that the ladder finds overdue.
 
@@ -147,9 +158,14 @@ class RunEnding:
             ladder: Ends workers without progress.
             failure: What a worker that is overdue did not do.
             given_up: Whether the wait ends at once.
+            turns: Lets time pass for workers that wait for that, when all others have finished
+                or wait for their streams; None without.
         """
         turn_s = monotonic()
-        while self._waiting(is_waited_for, ladder):
+        while waiting := self._waiting(is_waited_for, ladder):
+            if turns is not None:
+                names = [each.name for each in waiting if not ladder.waits_for_others(each)]
+                self._pass_time(turns, partial(turns.go_on_at_stop, names))
             self.pump(_STEP_S)
             late_s = monotonic() - turn_s - _STEP_S
             turn_s = monotonic()
@@ -160,6 +176,22 @@ class RunEnding:
                 self.outcome.fail_worker(worker, phase, failure + worker.place, _remedy(worker))
             if given_up():
                 return
+
+    def _pass_time(self, turns: Turns, pass_time: Callable[[], None]) -> None:
+        """Let virtual time pass; without devices from then on if they fail."""
+        try:
+            pass_time()
+        except (DeviceError, OSError) as error:
+            turns.abandon_devices()
+            what = (
+                error
+                if isinstance(error, DeviceError)
+                else DeviceError(
+                    f"the simulation of the devices has ended: {error.strerror}",
+                    remedy="Its last lines are in the log; start the run again.",
+                )
+            )
+            self.outcome.add_error("stop", what)
 
     def _waiting(
         self, is_waited_for: Callable[[WorkerHandle], bool], ladder: StopLadder

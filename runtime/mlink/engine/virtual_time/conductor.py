@@ -85,6 +85,7 @@ class Conductor:
         self.zero_usec = 0
         """Virtual time at which the run has started."""
         self._begun = not virtual.simulated
+        self._stopping = False
         self.simulated_usec = 0
         """Time up to which the simulated devices have run."""
         self.late_turns = 0
@@ -130,6 +131,16 @@ class Conductor:
         if (speed := self._virtual.speed) is not None:
             self._t0_ns = time.monotonic_ns() - round(self.now_usec * 1000 / speed)
 
+    def begin_stop(self) -> None:
+        """Let all modules finish: one has a turn only if it waits for something at that."""
+        self._stopping, self.holder = True, None
+        for waits in (self._waits, self._addressed, self._due, self.held):
+            waits.clear()
+
+    def waits(self, name: str) -> bool:
+        """Return whether a module waits for its next turn."""
+        return name in self._waits
+
     def begin(self, name: str) -> None:
         """Give the turn to a module that prepares or starts."""
         if not self._t0_ns:
@@ -151,7 +162,8 @@ class Conductor:
                         self._addressed.add(target)
                 for target in self._fed_back.get((name, port), ()):
                     self._due.setdefault(target, self.now_usec + FEEDBACK_USEC)
-        self._waits[name] = message.until_usec
+        if message.stopping is self._stopping:  # else it has crossed the stop
+            self._waits[name] = message.until_usec
         if self.holder == name:
             self.holder = None
 
@@ -210,8 +222,9 @@ class Conductor:
 
     @property
     def end_usec(self) -> int:
-        """Virtual time at which the run ends; without a limit before its start."""
-        return self._virtual.end_usec + self.zero_usec if self._begun else NEVER_USEC
+        """Virtual time at which the run ends; without a limit before its start and at its stop."""
+        limited = self._begun and not self._stopping
+        return self._virtual.end_usec + self.zero_usec if limited else NEVER_USEC
 
     @property
     def free_until_usec(self) -> int:
@@ -252,6 +265,8 @@ class Conductor:
         self.now_usec = time_usec
         self.holder = name
         self.turns += 1
+        if self._stopping:
+            del self._waits[name]  # it may finish without waiting again
         if self._draw is not None:
             self._draw.shuffle(self._order)
         self._addressed.discard(name)

@@ -17,6 +17,11 @@ from mlink.engine.workers import State, WorkerHandle
 _STEP_S = 0.25
 _SIMULATED_USEC = 10_000_000
 """Longest time that is simulated in one turn: a turn has a limit in real time."""
+_AFTER_USEC = 100_000
+"""How long devices are simulated after the last module has finished: what it has sent last is on
+its way to them."""
+_LIMIT_USEC = 20_000_000
+"""How long modules may wait after the end of a run; after that one is ended as in real time."""
 _NEVER_REMEDY = "Wait in run() or on_data: while modules begin, none sends and no time passes."
 
 
@@ -57,6 +62,10 @@ class Turns:
         self._limit = limit
         self._moments = moments
         self._phase = "prepare"
+        self._end_usec = 0
+        """Master time of the stop."""
+        self._is_asked = False
+        """Whether the simulation has not answered yet."""
 
     @property
     def _is_running(self) -> bool:
@@ -123,6 +132,51 @@ class Turns:
                 self._conductor.finish()
                 return True
         return False
+
+    def begin_stop(self, given_up: Callable[[], bool]) -> None:
+        """Let modules finish, which may wait for devices then.
+
+        Args:
+            given_up: Whether nobody waits for that any more.
+        """
+        self._phase, self._ending = "stop", given_up
+        self._end_usec = self._conductor.run_usec
+        self._conductor.begin_stop()
+
+    def go_on_at_stop(self, names: Sequence[str]) -> None:
+        """Give the next turn at the stop, if all of these modules wait for one.
+
+        Args:
+            names: The modules that have not finished, and wait for no others.
+
+        Raises:
+            DeviceError: The simulation has ended.
+        """
+        conductor = self._conductor
+        if not names or not all(map(conductor.waits, names)):
+            return
+        conductor.holder = None
+        while conductor.holder is None and not self._ending():
+            self._give()
+        if (name := conductor.holder) and conductor.run_usec <= self._end_usec + _LIMIT_USEC:
+            self._workers[name].deadline = None  # it has begun to wait for something else
+
+    def simulate_the_rest(self) -> None:
+        """Simulate on for a short time, so that devices have what was sent to them last.
+
+        Raises:
+            DeviceError: The simulation has ended.
+        """
+        conductor = self._conductor
+        until_usec = conductor.now_usec + _AFTER_USEC
+        while self._simulation is not None and conductor.simulated_usec < until_usec:
+            self._simulate(self._simulation, until_usec, NEVER_USEC)
+            if self._ending():
+                return
+
+    def abandon_devices(self) -> None:
+        """Simulate no more: modules wait without devices."""
+        self._simulation = None
 
     def _begin(self, worker: WorkerHandle, send: Callable[[WorkerHandle], None]) -> None:
         """Give the turn to a worker that enters a phase."""
@@ -203,7 +257,9 @@ class Turns:
 
     def _simulate(self, simulation: Simulation, until_usec: int, stand_usec: int) -> None:
         """Simulate the devices up to a time, until one has sent something, or where they stand."""
-        simulation.run_until(until_usec, stand_usec)
+        if not self._is_asked:  # else the run was stopped meanwhile
+            simulation.run_until(until_usec, stand_usec)
+        self._is_asked = True
         self._note_turn()
         while (reached := simulation.reached()) is None:
             self._pump(_STEP_S)
@@ -211,6 +267,7 @@ class Turns:
                 return
             if self._limit is not None:
                 self._limit.check_devices(simulation)
+        self._is_asked = False
         if self._await(reached.time_usec):
             self._conductor.simulated(reached.time_usec, self._woken(reached))
             if self._participant is not None:

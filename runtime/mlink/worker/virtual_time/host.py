@@ -327,11 +327,27 @@ class VirtualHost(ModuleHost):
         super()._send_status_when_due()
 
     def pause(self, until_usec: int) -> bool:
-        """Let other modules run until a time; return False when this module has to stop."""
-        if self._is_over():
+        """Let other modules run until a time; return False when this module has to stop.
+
+        A driver may also wait after the stop, until the module has finished: simulated devices go
+        on meanwhile, and answer what they are asked last. After a failure no time passes.
+        """
+        if not self._is_over():
+            self._give_turn(until_usec)
+            return True
+        if not self.started or self.run_failed or self._gives_up:
             return False
-        self._give_turn(until_usec)
-        return True
+        self._send_status_when_due()
+        self._has_turn = False
+        self._try_send(control.Waits(until_usec, self.sent_counts(), stopping=True))
+        while not self._has_turn and not self._gives_up:
+            self._poll_once(_POLL_MS)
+        return self._has_turn
+
+    @property
+    def _gives_up(self) -> bool:
+        """Whether a module that stops may not wait any more."""
+        return self.finished or self.failed or self.given_up
 
     def _hand_over(self, until_usec: int) -> None:
         """Give the turn back until `until_usec`, and wait for the next turn."""
