@@ -25,6 +25,7 @@ def check(
 
     from mlink.bench import load_bench
     from mlink.bench.tables import describe_tables
+    from mlink.cli.check_videos import video_lines
 
     checked = load_bench(bench, devices=devices, overrides=overrides or (), time=time)
     streams = {
@@ -40,6 +41,8 @@ def check(
         counts += f", {checked.time} time"
     console.print(Text("✔ ", style="green").append(checked.name, style="bold").append(counts))
     console.print(_table(checked))
+    for line, warns in video_lines(checked):
+        console.print(Text("● " if warns else "  ", "yellow").append(line, "" if warns else "dim"))
     for scheme, parts in describe_tables(checked).items():
         console.print()
         console.print(_parts(scheme, parts))

@@ -245,16 +245,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
     @property
     def _wanted(self) -> VideoOptions:
         threads = _VIRTUAL_THREADS if self.context.waiting.is_virtual else 0
-        return VideoOptions(
-            codec=self.settings.video_codec,
-            container=self.settings.video_container,
-            timestamps=self.settings.timestamps,
-            lossless=self.settings.lossless,
-            constant_bitrate=self.settings.mode == "constant-bitrate",
-            quality=self.settings.quality,
-            bitrate_kbps=self.settings.bitrate_kbps,
-            threads=self.settings.threads or threads,
-        )
+        return _options(self.settings, self.settings.threads or threads)
 
     def _deferred(self, wanted: VideoOptions) -> DeferredEncoding:
         return DeferredEncoding(
@@ -351,3 +342,24 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             module_name=self.context.name,
             setting="video_name",
         )
+
+
+def video_options(settings: VideoRecorderSettings) -> VideoOptions:
+    """Return how a recorder with these settings encodes during the run."""
+    wanted = _options(settings, settings.threads)
+    if not settings.deferred_encode_enabled:
+        return wanted
+    return interim_options(wanted, "bgr8", (2, 2, 3))
+
+
+def _options(settings: VideoRecorderSettings, threads: int) -> VideoOptions:
+    return VideoOptions(
+        codec=settings.video_codec,
+        container=settings.video_container,
+        timestamps=settings.timestamps,
+        lossless=settings.lossless,
+        constant_bitrate=settings.mode == "constant-bitrate",
+        quality=settings.quality,
+        bitrate_kbps=settings.bitrate_kbps,
+        threads=threads,
+    )
