@@ -11,6 +11,7 @@
 #include "reflexes.h"
 #include "safe_state.h"
 #include "scheduler.h"
+#include "stepper.h"
 #include "time_base.h"
 
 namespace extension {
@@ -19,7 +20,8 @@ uint16_t malformed;
 
 static constexpr uint8_t kVersion = 2;  // the highest that is spoken
 // Bit n: sysex 0x02 + n. Bit 13: lines that switch together carry one time.
-static constexpr uint16_t kHas = 0x01FF | 0x2000 | (BOARD_I2C_TRANSFERS ? 0x0400 : 0);
+static constexpr uint16_t kHas = 0x01FF | (BOARD_STEPPERS ? 0x0200 : 0) |
+                                 (BOARD_I2C_TRANSFERS ? 0x0400 : 0) | 0x2000;
 static const char kWrongCheck[] PROGMEM = "wrong check value";
 static const uint8_t kMagic[] PROGMEM = {'m', 'l', 'n', 'k'};
 
@@ -76,7 +78,8 @@ static PGM_P report_clock(message::Reader& reader) {
   return nullptr;
 }
 
-static PGM_P report_status(message::Reader& reader) {
+// Not inlined: its counts would be on the stack of every handler.
+static __attribute__((noinline)) PGM_P report_status(message::Reader& reader) {
   if (!reader.done()) return PSTR("status: wrong length");
   const uint16_t counts[] = {events::lost,
                              edges::glitches,
@@ -120,6 +123,10 @@ PGM_P handle(uint8_t id, message::Reader& reader, bool& known) {
       return report_status(reader);
     case kCounters:
       return counters::handle(reader);
+#if BOARD_STEPPERS
+    case kSteppers:
+      return stepper::handle(reader);
+#endif
 #if BOARD_I2C_TRANSFERS
     case kI2cTransfers:
       return i2c::handle(reader);

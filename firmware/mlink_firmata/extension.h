@@ -1,4 +1,4 @@
-// The extension's sysex messages, 0x01 to 0x0A (../PROTOCOL.md).
+// The extension's sysex messages, 0x01 to 0x0B (../PROTOCOL.md).
 #pragma once
 
 #include "message.h"

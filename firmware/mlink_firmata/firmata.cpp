@@ -13,6 +13,7 @@
 #include "safe_state.h"
 #include "scheduler.h"
 #include "servo.h"
+#include "stepper.h"
 
 namespace firmata {
 
@@ -27,6 +28,7 @@ void reset() {
   heard();
   reflexes::reset();
   counters::reset();
+  stepper::reset();
   analog::reset();
   i2c::reset();
   pins::reset();

@@ -13,7 +13,8 @@
 #include "pins.h"
 #include "pwm.h"
 #include "safe_state.h"
-#include "scheduler.h"
+#include "safe_state.h"
+#include "stepper.h"
 #include "time_base.h"
 
 static constexpr uint8_t kMostBytes = 32;  // per turn of the loop, so that reports are sent, too
@@ -55,6 +56,7 @@ int main() {
     analog::run();
     analog::send_blocks();
     counters::send();
+    stepper::send();
     safe_state::run();
     baud::run();
 #if BOARD_CAN_SLEEP

@@ -32,6 +32,7 @@ enum SysexId : uint8_t {
   kBaud = 0x08,
   kStatus = 0x09,
   kCounters = 0x0A,
+  kSteppers = 0x0B,
   kI2cTransfers = 0x0C,
   kExtendedReportAnalog = 0x64,
   kAnalogMappingQuery = 0x69,

@@ -3,6 +3,7 @@
 #include "pins.h"
 #include "reflexes.h"
 #include "scheduler.h"
+#include "stepper.h"
 #include "time_base.h"
 
 namespace safe_state {
@@ -59,6 +60,7 @@ static void trip(uint32_t now) {
   silent = true;
   ++trips;
   reflexes::reset();  // so that none switches an output on again
+  stepper::halt(kNone);
   for (uint8_t pin = 0; pin < kPinCount; ++pin) {
     if (!pins::is_usable(pin)) continue;
     const bool is_listed = holds(listed, pin);

@@ -3,6 +3,7 @@
 #include "analog.h"
 #include "events.h"
 #include "pins.h"
+#include "stepper.h"
 #include "time_base.h"
 
 namespace scheduler {
@@ -13,6 +14,8 @@ volatile uint16_t late;
 #define FAST __attribute__((optimize("O2")))
 
 static Slot slots[kSlots];
+static Pulse pulses[kPulseSlots];  // of the first slots
+static uint8_t loads[kSlots - kSampleSlot];  // of the ticks of the last slots, see load_of
 static volatile uint8_t armed_count;  // number of armed slots, at which a search ends
 static volatile bool serving;  // the interrupt handler is running
 static volatile bool search_again;
@@ -34,6 +37,7 @@ static constexpr uint8_t kInPlaceOverhead = 6;
 static constexpr uint8_t kEdgeTicks = 120;
 static constexpr uint8_t kBreather = 60;
 static constexpr uint8_t kLateTicks = 16;
+static constexpr uint8_t kTicks = 0x80;  // added to the number of a slot without a pin
 
 static inline void arm_locked(Slot& slot) {
   if (!slot.armed) armed_count = armed_count + 1;
@@ -85,17 +89,20 @@ static void wake_for_locked(uint32_t time) {
 // Queues the report of an end. The slot holds the report's data and is free once that is sent.
 static void report_locked(Slot& slot, uint32_t time, End how) {
   if (!(slot.flags & kReport)) return;
-  const uint8_t index = &slot - slots;
-  if (events::push_locked(time, events::kPulseEnded | index, how, 0)) slot.reported = 0;
+  const uint8_t index = slot.pulse - pulses;
+  if (events::push_locked(time, events::kPulseEnded | index, how, 0)) slot.pulse->reported = 0;
 }
 
 // Makes the edge that is due. Returns without it when the slot was changed meanwhile.
 static FAST void make_edge(Slot& slot, uint32_t due, bool in_time) {
-  const bool begins = !slot.active;
+  // A reflex's slot only ends its one pulse.
+  Pulse* const pulse = slot.pulse;
+  const bool begins = pulse && !pulse->active;
   const bool level = begins != (bool)(slot.flags & kActiveLow);
   const uint8_t mask = slot.mask;
   volatile uint8_t* const output = slot.output;
-  const bool last = !begins && slot.remaining && slot.done + 1 >= slot.remaining;
+  const bool last =
+      !pulse || (!begins && pulse->remaining && pulse->done + 1 >= pulse->remaining);
   const uint16_t moment = (uint16_t)due - kAdvance;
   cli();
   // Interrupts are off for each reading of the timer: its two bytes use a shared register.
@@ -117,27 +124,39 @@ static FAST void make_edge(Slot& slot, uint32_t due, bool in_time) {
     sei();
     return;
   }
+#if BOARD_STEPPERS
+  if (&slot > &slots[kSampleSlot]) {
+    sei();
+    const uint32_t wait = stepper::tick(&slot - &slots[kStepSlot], due);
+    cli();
+    if (!wait) disarm_locked(slot);
+    slot.next = due + wait;
+    sei();
+    return;
+  }
+#endif
   *output = level ? *output | mask : *output & ~mask;
   const uint32_t now = time_base::now_locked();
   if (last) disarm_locked(slot);
   sei();
   // From here on no interrupt changes the slot: a reflex's slot has one pulse and is not armed now.
   if ((int32_t)(now - due) > kLateTicks) late = late + 1;
+  if (!pulse) return;
   if (last) {
-    ++slot.done;
+    ++pulse->done;
     cli();
     report_locked(slot, now, kComplete);
     sei();
     return;
   }
-  slot.active = begins;
+  pulse->active = begins;
   if (begins) {
-    if (slot.done == 0) slot.first = now;
+    if (pulse->done == 0) pulse->first = now;
     // A single pulse that began late keeps its width.
-    slot.next = (slot.remaining == 1 && !in_time ? now : due) + slot.active_ticks;
+    slot.next = (pulse->remaining == 1 && !in_time ? now : due) + pulse->active_ticks;
   } else {
-    ++slot.done;
-    slot.next = due + slot.rest_ticks;
+    ++pulse->done;
+    slot.next = due + pulse->rest_ticks;
   }
 }
 
@@ -204,20 +223,23 @@ void reset() {
   for (Slot& slot : slots) {
     Critical critical;
     disarm_locked(slot);
-    slot.reported = 1;
+  }
+  for (uint8_t index = 0; index < kPulseSlots; ++index) {
+    pulses[index].reported = 1;
+    slots[index].pulse = &pulses[index];
   }
 }
 
 static Slot* slot_of(uint8_t pin) {
   for (uint8_t index = 0; index < kPulseSlots; ++index) {
-    if (slots[index].armed && slots[index].pin == pin) return &slots[index];
+    if (slots[index].armed && pulses[index].pin == pin) return &slots[index];
   }
   return nullptr;
 }
 
 static Slot* free_slot() {
   for (uint8_t index = 0; index < kPulseSlots; ++index) {
-    if (!slots[index].armed && slots[index].reported) return &slots[index];
+    if (!slots[index].armed && pulses[index].reported) return &slots[index];
   }
   return nullptr;
 }
@@ -225,15 +247,16 @@ static Slot* free_slot() {
 static void fill(Slot& slot, uint8_t pin, uint8_t flags, uint32_t active, uint32_t rest,
                  uint32_t count) {
   const uint8_t port = pins::port_of(pin);
-  slot.pin = pin;
   slot.flags = flags;
   slot.output = pins::output_register(port);
   slot.mask = pins::mask_of(pin);
-  slot.active_ticks = active;
-  slot.rest_ticks = rest;
-  slot.remaining = count;
-  slot.done = 0;
-  slot.active = 0;
+  Pulse& pulse = *slot.pulse;
+  pulse.pin = pin;
+  pulse.active_ticks = active;
+  pulse.rest_ticks = rest;
+  pulse.remaining = count;
+  pulse.done = 0;
+  pulse.active = 0;
 }
 
 static void stop_slot(Slot& slot) {
@@ -246,6 +269,7 @@ static void stop_slot(Slot& slot) {
 }
 
 void stop_pin(uint8_t pin) {
+  stepper::halt(pin);
   if (Slot* slot = slot_of(pin)) stop_slot(*slot);
   for (uint8_t index = kPulseSlots; index < kSampleSlot; ++index) {
     if (slots[index].armed && slots[index].output == pins::output_register(pins::port_of(pin)) &&
@@ -263,13 +287,14 @@ static void switch_locked(const Slot& slot, bool active) {
 // A pulse too short to be scheduled. Up to 15 µs interrupts are off during the pulse, above that only
 // at its edges.
 static void pulse_in_place(Slot& slot) {
+  Pulse& pulse = *slot.pulse;
   // The time of the two pin changes and of the loop itself is part of the width.
-  const uint8_t wait = slot.active_ticks > kInPlaceOverhead ? slot.active_ticks - kInPlaceOverhead : 0;
+  const uint8_t wait = pulse.active_ticks > kInPlaceOverhead ? pulse.active_ticks - kInPlaceOverhead : 0;
   const bool long_enough = wait > 30;
   Critical critical;
   switch_locked(slot, true);
   const uint16_t since = BASE_TCNT;
-  slot.first = time_base::now_locked();
+  pulse.first = time_base::now_locked();
   while ((uint16_t)(BASE_TCNT - since) < wait) {
     if (!long_enough) continue;
     sei();
@@ -277,7 +302,7 @@ static void pulse_in_place(Slot& slot) {
     cli();
   }
   switch_locked(slot, false);
-  slot.done = 1;
+  pulse.done = 1;
   report_locked(slot, time_base::now_locked(), kComplete);
 }
 
@@ -286,25 +311,57 @@ static void pulse_in_place(Slot& slot) {
 static uint8_t load_of(uint32_t period) { return (uint8_t)(2 * 100 * kEdgeTicks / period); }
 
 static bool has_room_for(uint8_t pin, uint32_t period) {
+  if (period < kShortestPeriod) return false;
   uint16_t load = load_of(period);
-  if (pin != kNone && slots[kSampleSlot].armed) load += load_of(slots[kSampleSlot].active_ticks) / 2;
+  for (uint8_t index = kSampleSlot; index < kSlots; ++index) {
+    if (slots[index].armed && pin != kTicks + index) load += loads[index - kSampleSlot];
+  }
   for (uint8_t index = 0; index < kPulseSlots; ++index) {
-    const Slot& slot = slots[index];
-    if (!slot.armed || slot.pin == pin || slot.remaining == 1) continue;
-    load += load_of(slot.active_ticks + slot.rest_ticks);
+    const Pulse& pulse = pulses[index];
+    if (!slots[index].armed || pulse.pin == pin || pulse.remaining == 1) continue;
+    load += load_of(pulse.active_ticks + pulse.rest_ticks);
   }
   return load <= 100;
 }
 
-bool has_room_for_samples(uint32_t spacing) { return has_room_for(kNone, 2 * spacing); }
+bool has_room_for_samples(uint32_t spacing) { return has_room_for(kTicks + kSampleSlot, 2 * spacing); }
+
+#if BOARD_STEPPERS
+bool has_room_for_steps(uint8_t index, uint32_t least) {
+  return least >= kShortestStep && has_room_for(kTicks + kStepSlot + index, least);
+}
+
+bool is_stepping(uint8_t index) { return slots[kStepSlot + index].armed; }
+
+bool change_steps_locked(uint8_t index, uint32_t least) {
+  loads[1 + index] = load_of(least);
+  return slots[kStepSlot + index].armed;
+}
+
+bool stop_steps_locked(uint8_t index) {
+  Slot& slot = slots[kStepSlot + index];
+  const bool steps = slot.armed;
+  disarm_locked(slot);
+  return steps;
+}
+
+void start_steps(uint8_t index, uint32_t first, uint32_t least) {
+  Critical critical;
+  Slot& slot = slots[kStepSlot + index];
+  loads[1 + index] = load_of(least);
+  slot.next = first;
+  arm_locked(slot);
+  wake_for_locked(first);
+}
+#endif
 
 static PGM_P start(uint8_t pin, uint8_t flags, uint32_t at, uint32_t active, uint32_t rest,
                    uint32_t count) {
   Slot* slot = slot_of(pin);
-  if (slot && count == 1 && slot->remaining == 1 && !(flags & kAtTime)) {
+  if (slot && count == 1 && slot->pulse->remaining == 1 && !(flags & kAtTime)) {
     // A single pulse on a pin with one in progress: its end may be postponed, not brought forward.
     Critical critical;
-    if (slot->armed && slot->active && ((slot->flags ^ flags) & kActiveLow) == 0) {
+    if (slot->armed && slot->pulse->active && ((slot->flags ^ flags) & kActiveLow) == 0) {
       const uint32_t until = time_base::now_locked() + active;
       if ((int32_t)(until - slot->next) > 0) slot->next = until;
       slot->flags |= flags & kReport;
@@ -327,8 +384,8 @@ static PGM_P start(uint8_t pin, uint8_t flags, uint32_t at, uint32_t active, uin
     Critical critical;
     switch_locked(*slot, true);
     const uint32_t now = time_base::now_locked();
-    slot->first = now;
-    slot->active = 1;
+    slot->pulse->first = now;
+    slot->pulse->active = 1;
     slot->next = now + active;
     arm_locked(*slot);
     wake_for_locked(slot->next);
@@ -349,16 +406,18 @@ PGM_P handle(message::Reader& reader) {
   }
   const uint8_t flags = reader.take7();
   if (flags > (kActiveLow | kAtTime | kReport)) return PSTR("pulses: unknown flags");
+  uint32_t at = 0, active, rest = 0, count = 1;
   if (sub == kPulse) {
     // The short form: the remaining bytes are the width.
     if (reader.left() == 0 || reader.left() > 5 || flags & kAtTime) return PSTR("pulses: wrong length");
-    const uint32_t width = reader.take(reader.left());
-    if (width < 2) return PSTR("pulses: too short");
-    return start(pin, flags, 0, width, 0, 1);
+    active = reader.take(reader.left());
+  } else {
+    at = reader.take32();
+    active = reader.take32();
+    rest = reader.take32();
+    count = reader.take21();
+    if (sub != kTrain || !reader.done()) return PSTR("pulses: wrong length or kind");
   }
-  const uint32_t at = reader.take32(), active = reader.take32(), rest = reader.take32();
-  const uint32_t count = reader.take21();
-  if (sub != kTrain || !reader.done()) return PSTR("pulses: wrong length or kind");
   const bool single = count == 1;
   if (active < (single ? 2 : kShortestPhase) || (int32_t)active < 0) return PSTR("pulses: width");
   if (!single && (rest < kShortestPhase || active + rest < kShortestPeriod || (int32_t)rest < 0)) {
@@ -369,15 +428,15 @@ PGM_P handle(message::Reader& reader) {
 }
 
 void report_end(uint8_t index, uint32_t time, uint8_t how) {
-  const Slot& slot = slots[index];
-  slots[index].reported = 1;
+  Pulse& pulse = pulses[index];
+  pulse.reported = 1;
   message::begin(kPulses);
   message::put7(kEnded);
-  message::put7(slot.pin);
+  message::put7(pulse.pin);
   message::put7(how);
-  message::put32(slot.first);
+  message::put32(pulse.first);
   message::put32(time);
-  message::put21(slot.done);
+  message::put21(pulse.done);
   message::end();
 }
 
@@ -385,8 +444,8 @@ bool run_pwm(uint8_t pin, uint16_t active_ticks, uint16_t rest_ticks) {
   Slot* slot = slot_of(pin);
   if (slot) {
     Critical critical;
-    slot->active_ticks = active_ticks;
-    slot->rest_ticks = rest_ticks;
+    slot->pulse->active_ticks = active_ticks;
+    slot->pulse->rest_ticks = rest_ticks;
     return true;
   }
   slot = free_slot();
@@ -402,13 +461,9 @@ bool run_pwm(uint8_t pin, uint16_t active_ticks, uint16_t rest_ticks) {
 void end_reflex_locked(uint8_t reflex, volatile uint8_t* output, uint8_t mask, bool active_low,
                        uint32_t time) {
   Slot& slot = slots[kPulseSlots + reflex];
-  slot.pin = kNone;
   slot.flags = active_low ? kActiveLow : 0;
   slot.output = output;
   slot.mask = mask;
-  slot.remaining = 1;
-  slot.done = 0;
-  slot.active = 1;
   slot.next = time;
   arm_locked(slot);
   wake_for_locked(time);
@@ -419,7 +474,7 @@ void drop_reflex(uint8_t reflex) { stop_slot(slots[kPulseSlots + reflex]); }
 void start_samples(uint32_t first, uint32_t spacing) {
   Critical critical;
   Slot& slot = slots[kSampleSlot];
-  slot.active_ticks = spacing;
+  loads[0] = load_of(spacing) / 2;
   slot.next = first;
   arm_locked(slot);
   wake_for_locked(first);

@@ -26,6 +26,7 @@ constexpr uint8_t kLastServoPin = 13;
 constexpr uint8_t kSdaPin = 2;
 constexpr uint8_t kSclPin = 3;
 constexpr uint8_t kAnalogCount = 12;
+#define BOARD_STEPPERS 0  // no room in its flash
 #define BOARD_CAN_SLEEP 0  // most pins have no interrupt: they are polled
 
 constexpr uint8_t kEventQueue = 64;

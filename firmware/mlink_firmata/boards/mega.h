@@ -28,6 +28,7 @@ constexpr uint8_t kLastServoPin = 53;
 constexpr uint8_t kSdaPin = 20;
 constexpr uint8_t kSclPin = 21;
 constexpr uint8_t kAnalogCount = 16;
+#define BOARD_STEPPERS 2
 #define BOARD_CAN_SLEEP 0  // most pins have no interrupt: they are polled
 
 constexpr uint8_t kEventQueue = 128;

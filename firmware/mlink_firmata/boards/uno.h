@@ -35,6 +35,7 @@ constexpr uint8_t kFirstServoPin = 2;
 constexpr uint8_t kLastServoPin = 13;
 constexpr uint8_t kSdaPin = 18;
 constexpr uint8_t kSclPin = 19;
+#define BOARD_STEPPERS 1
 #define BOARD_CAN_SLEEP 1  // every pin wakes the processor, so that sleeping misses nothing
 
 constexpr uint8_t kEventQueue = 64;  // powers of two

@@ -36,6 +36,9 @@ from mlink_drivers.firmata.chip.messages import (
     SafeStateSet,
     SafeStateTripped,
     ScansMissed,
+    StepperHow,
+    StepperReport,
+    StepperState,
 )
 from mlink_drivers.firmata.wire.protocol import Sysex
 
@@ -180,6 +183,18 @@ def _counters(reader: _Reader) -> ExtensionMessage | None:
     return CounterReport(index, tag, sequence, ticks, position, count, last, high, errors, glitches)
 
 
+def _steppers(reader: _Reader) -> ExtensionMessage | None:
+    sub, index = reader.take(), reader.take()
+    if sub == 1:
+        return StepperState(index, bool(reader.take()))
+    tag, how, sequence = reader.take(), reader.take(), reader.take()
+    ticks, position, interval = (reader.ticks() for _ in range(3))
+    if sub != 4 or how > max(StepperHow):
+        return None
+    position -= (position >> 31) << 32
+    return StepperReport(index, tag, StepperHow(how), sequence, ticks, position, interval)
+
+
 def _i2c(reader: _Reader) -> ExtensionMessage | None:
     sub = reader.take()
     if sub == 0:
@@ -202,6 +217,7 @@ _DECODERS: Final[dict[int, Callable[[_Reader], ExtensionMessage | None]]] = {
     ExtensionId.BAUD: _baud,
     ExtensionId.STATUS: _status,
     ExtensionId.COUNTERS: _counters,
+    ExtensionId.STEPPERS: _steppers,
     ExtensionId.I2C: _i2c,
 }
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from mlink.reflexes import Edges, ReflexAction
 from mlink_drivers.firmata.chip.check import seal
-from mlink_drivers.firmata.chip.messages import MAGIC, ExtensionId
+from mlink_drivers.firmata.chip.messages import MAGIC, ExtensionId, StepperDriver
 from mlink_drivers.firmata.wire import encode
 
 LONGEST_TICKS: Final = (1 << 31) - 1
@@ -20,7 +20,7 @@ WITHOUT_END: Final = 0
 NO_CONDITION: Final = 0x7F
 ALL_REFLEXES: Final = 0x7F
 ALL_I2C: Final = 0x7F
-_NO_SECOND_PIN: Final = 0x7F
+_NO_PIN: Final = 0x7F
 _MOST_SAFE_MSEC: Final = 600_000
 _ACTIVE_LOW, _AT_TIME, _REPORT = 1, 2, 4
 
@@ -242,10 +242,69 @@ def set_counter(
     Raises:
         ValueError: A pin is not in 0 to 127, or the period not in 0 to 16383.
     """
-    second = _NO_SECOND_PIN if second_pin is None else _pin(second_pin)
+    second = _NO_PIN if second_pin is None else _pin(second_pin)
     body = bytes((0, index, _pin(pin), second, kind))
     body += _number(period_msec, 2) + _number(tag, 1)
     return encode.sysex(ExtensionId.COUNTERS, body)
+
+
+def set_stepper(
+    index: int,
+    driver: StepperDriver,
+    pins: Sequence[int] = (),
+    *,
+    first: int = 0,
+    limits: tuple[int | None, int | None] = (None, None),
+    flags: int = 0,
+    position: int = 0,
+    period_msec: int = 0,
+) -> bytes:
+    """Set a stepper, which stands then; the board confirms it with a `StepperState`.
+
+    Args:
+        index: Number of the stepper.
+        driver: What drives the motor; NONE removes the stepper.
+        pins: The lines of the driver: step and direction, or the coils in their order.
+        first: Interval from rest to the first step, in 1/256 tick: it is the acceleration.
+        limits: Pins that stop steps down and up.
+        flags: Options, of `StepperFlag`.
+        position: Where it is, in steps, 32 bits with sign.
+        period_msec: Time between two reports while it moves; 0 for none.
+
+    Raises:
+        ValueError: A pin is not in 0 to 127, or a number does not fit into its field.
+    """
+    lines = [_pin(pin) for pin in pins] + [_NO_PIN] * (4 - len(pins))
+    lines += [_NO_PIN if pin is None else _pin(pin) for pin in limits]
+    body = bytes((0, index, driver, flags, *lines)) + _number(first, 5)
+    body += _number(position & 0xFFFFFFFF, 5) + _number(period_msec, 2)
+    return encode.sysex(ExtensionId.STEPPERS, body)
+
+
+def move_stepper(index: int, target: int, fastest: int, *, tag: int = 0) -> bytes:
+    """Move a stepper, also a moving one; the end comes as `StepperReport`.
+
+    Args:
+        index: Number of the stepper.
+        target: Position to move to, 32 bits with sign.
+        fastest: Interval between two steps at the highest speed, in 1/256 tick.
+        tag: Is in the reports, to tell them from those of an earlier order; 0 to 127.
+
+    Raises:
+        ValueError: A number does not fit into its field.
+    """
+    body = b"\2" + _number(index, 1) + _number(tag, 1)
+    body += _number(target & 0xFFFFFFFF, 5) + _number(fastest, 5)
+    return encode.sysex(ExtensionId.STEPPERS, body)
+
+
+def stop_stepper(index: int, *, at_once: bool = False) -> bytes:
+    """Stop a stepper, on its ramp or at once, by which a fast motor loses steps.
+
+    Raises:
+        ValueError: The number is not in 0 to 127.
+    """
+    return encode.sysex(ExtensionId.STEPPERS, b"\3" + _number(index, 1) + bytes((at_once,)))
 
 
 def i2c_speed(khz: int) -> bytes:

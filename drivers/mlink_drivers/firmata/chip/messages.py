@@ -35,6 +35,7 @@ class ExtensionId(enum.IntEnum):
     BAUD = 0x08
     STATUS = 0x09
     COUNTERS = 0x0A
+    STEPPERS = 0x0B
     I2C = 0x0C
 
 
@@ -53,6 +54,7 @@ class Feature(enum.IntFlag):
     BAUD = 1 << 6
     STATUS = 1 << 7
     COUNTERS = 1 << 8
+    STEPPERS = 1 << 9
     I2C = 1 << 10
     ONE_TIME = 1 << 13
     """Lines that switch together carry one time, also those on different ports of the chip."""
@@ -290,6 +292,62 @@ class CounterReport(_Value, frozen=True):
     """Interrupts without a changed pin on the whole board (14 bits)."""
 
 
+class StepperDriver(enum.IntEnum):
+    """What drives the motor; NONE removes a stepper."""
+
+    NONE = 0
+    STEP_DIRECTION = 1
+    FOUR_WIRES = 2
+
+
+class StepperFlag(enum.IntFlag):
+    """Options of a stepper."""
+
+    INVERT = 1
+    """The direction line is low for steps up."""
+    ACTIVE_LOW = 2
+    """Steps are low pulses."""
+    RELEASE = 4
+    """The coils are off while the motor stands."""
+    HALF_STEPS = 8
+    LOW_LIMIT_IS_HIGH = 16
+    HIGH_LIMIT_IS_HIGH = 32
+
+
+class StepperState(_Value, frozen=True):
+    """A stepper was set or removed; the board confirms each order with it."""
+
+    index: int
+    on: bool
+
+
+class StepperHow(enum.IntEnum):
+    """Whether a stepper moves, or why it stands."""
+
+    MOVING = 0
+    ARRIVED = 1
+    STOPPED = 2
+    LOW_LIMIT = 3
+    HIGH_LIMIT = 4
+    ENDED = 5
+    """The safe state, or another use of one of its lines, has ended the motion."""
+
+
+class StepperReport(_Value, frozen=True):
+    """Where a stepper is, at the time of its last step; a standing one was stopped then."""
+
+    index: int
+    tag: int
+    """That of the last order to move."""
+    how: StepperHow
+    sequence: int
+    """Counts reports, modulo 128."""
+    ticks: int
+    position: int
+    interval: int
+    """To the next step, in 1/256 tick; 0 when it stands."""
+
+
 class I2CStatus(enum.IntEnum):
     """How a transfer on the I2C bus has ended."""
 
@@ -337,6 +395,8 @@ ExtensionMessage: TypeAlias = (
     | ChipStatus
     | CounterState
     | CounterReport
+    | StepperState
+    | StepperReport
     | I2CSpeed
     | I2CResult
 )
