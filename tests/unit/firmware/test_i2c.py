@@ -178,6 +178,7 @@ def test_transfers_repeat_at_the_sampling_interval_until_they_are_ended(chip: Ch
 
 
 def test_more_repeated_transfers_than_the_chip_has_are_refused_in_words(chip: Chip) -> None:
+    chip.send(encode.sampling_interval(1000))  # a text does not wait for a busy line
     orders = [chip_encode.i2c_transfer(tag, ADDRESS, b"", 1, repeat=True) for tag in range(9)]
     messages = chip.ask(b"".join(orders))
     assert [m.text for m in messages if isinstance(m, StringData)] == [
