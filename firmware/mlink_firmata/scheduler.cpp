@@ -357,6 +357,7 @@ void start_steps(uint8_t index, uint32_t first, uint32_t least) {
 
 static PGM_P start(uint8_t pin, uint8_t flags, uint32_t at, uint32_t active, uint32_t rest,
                    uint32_t count) {
+  stepper::halt(pin);
   Slot* slot = slot_of(pin);
   if (slot && count == 1 && slot->pulse->remaining == 1 && !(flags & kAtTime)) {
     // A single pulse on a pin with one in progress: its end may be postponed, not brought forward.

@@ -1,9 +1,9 @@
-"""Helpers for scripts beyond `syntalos_mlink`: pulses, reflexes, counters, a safe state, I2C.
+"""Helpers for scripts beyond `syntalos_mlink`: trains, reflexes, counters, steppers, I2C.
 
-Most need a board with mlink's own firmware (`mlink flash`). Each function sends one LineCommand of
-kind DEVICE_SPECIFIC through an output port of type LineCommand, and returns it. Values out of range
-raise ModuleError here; the module `firmata-io` fails when the board cannot do what was sent. What
-the board does with each command: docs/boards.md.
+All but `EchoRanging` and I2C need a board with mlink's own firmware (`mlink flash`). Each function sends
+one LineCommand of kind DEVICE_SPECIFIC through an output port of type LineCommand, and returns it.
+Values out of range raise ModuleError here; the module `firmata-io` fails when the board cannot do
+what was sent. What the board does with each command: docs/boards.md.
 
     import mlink.script as ms
     ms.pulse_train(ctl, 9, width_usec=500, period_usec=2000, count=100)
@@ -13,21 +13,27 @@ Layout of `extra` (little-endian): 40 width u32 period u32 count u32 start i64 (
 41 stop · 42 index edges output action u8 each, width u32, refractory u32, condition pin u8
 (FF: none), its level u8 · 43 index u8 · 44 edges u8 · 45 timeout u32 in ms, then pairs of pin and
 level, u8 each · 46 index, line B (FF: none), edges, pull-up u8 each, period u16 in ms ·
-47 index u8. The I2C bus has the kinds of docs/boards.md.
+47 index u8 · 50 index, flags, 4 lines, low and high limit (FF: none) u8 each, acceleration f64,
+position i32, period u16 in ms · 51 index u8, position i32, speed f64 · 52 index u8, at once u8.
+The I2C bus has the kinds of docs/boards.md.
 """
 
 from __future__ import annotations
 
-import operator
 import struct
 from collections.abc import Mapping
 
 from mlink.errors import ModuleError
 from mlink.reflexes import Edges, ReflexAction
+from mlink.scripting.orders import LAST_INDEX, LAST_LINE, number, send_order, whole
 from mlink.scripting.ports import OutputPort
-from mlink.types import LineCommand, LineCommandKind
+from mlink.scripting.ranging import Echo, EchoRanging
+from mlink.scripting.steppers import move_to, stepper, stop_stepper
+from mlink.types import LineCommand
 
 __all__ = [
+    "Echo",
+    "EchoRanging",
     "Edges",
     "ReflexAction",
     "count_edges",
@@ -37,12 +43,16 @@ __all__ = [
     "i2c_scan",
     "i2c_setup",
     "i2c_write",
+    "move_to",
     "pulse_train",
     "remove_reflex",
     "safe_state",
     "set_reflex",
+    "stepper",
     "stop_counter",
     "stop_pulses",
+    "stop_stepper",
+    "tone",
     "watch_edges",
 ]
 
@@ -58,8 +68,6 @@ _NO_CONDITION = _NO_LINE = 0xFF
 _LONGEST_PERIOD_MSEC = (1 << 14) - 1
 _LONGEST_USEC = (1 << 30) - 1
 _MOST_PULSES = (1 << 21) - 1
-_LAST_LINE = 0x7F
-_LAST_INDEX = 0x7E
 _LONGEST_SAFE_MSEC = 600_000
 
 
@@ -90,22 +98,50 @@ def pulse_train(
     Raises:
         ModuleError: A value is out of range.
     """
-    _whole("width_usec", width_usec, 1, _LONGEST_USEC)
-    _whole("period_usec", period_usec, 1, _LONGEST_USEC)
-    _whole("count", count, 0, _MOST_PULSES)
+    whole("width_usec", width_usec, 1, _LONGEST_USEC)
+    whole("period_usec", period_usec, 1, _LONGEST_USEC)
+    whole("count", count, 0, _MOST_PULSES)
     if not width_usec < period_usec:
         raise ModuleError(
             f"a pulse train with pulses of {width_usec} µs every {period_usec} µs cannot be made",
             remedy="Give a width of at least 10 µs, and a period that is longer.",
         )
-    start = _NO_START if start_usec is None else _whole("start_usec", start_usec, 0, 1 << 62)
+    start = _NO_START if start_usec is None else whole("start_usec", start_usec, 0, 1 << 62)
     extra = struct.pack("<BIIIqB", _TRAIN, width_usec, period_usec, count, start, int(active_low))
-    return _send(port, line_id, extra)
+    return send_order(port, line_id, extra)
+
+
+def tone(
+    port: OutputPort, line_id: int, hz: float, *, duration_msec: float | None = None
+) -> LineCommand:
+    """Have the board send a square wave on a line, for a loudspeaker or as a clock.
+
+    Args:
+        port: Output port of type LineCommand, connected to the board.
+        line_id: Number of the line.
+        hz: Frequency, 0.001 to 8,000 Hz; its period is rounded to whole µs.
+        duration_msec: How long in ms, at least a period; None until `stop_pulses`.
+
+    Returns:
+        The command that was sent.
+
+    Raises:
+        ModuleError: A value is out of range.
+    """
+    period_usec = round(1e6 / number("hz", hz, 0.001, 8000))
+    count = 0
+    if duration_msec is not None:
+        least_msec = period_usec / 1000
+        longest_msec = min(_LONGEST_USEC, _MOST_PULSES * period_usec) / 1000
+        number("duration_msec", duration_msec, least_msec, longest_msec)
+        count = round(duration_msec * 1000 / period_usec)
+    width_usec = period_usec // 2
+    return pulse_train(port, line_id, width_usec=width_usec, period_usec=period_usec, count=count)
 
 
 def stop_pulses(port: OutputPort, line_id: int) -> LineCommand:
     """End pulses and trains on a line; it returns to its resting level at once."""
-    return _send(port, line_id, bytes((_STOP,)))
+    return send_order(port, line_id, bytes((_STOP,)))
 
 
 def set_reflex(
@@ -139,11 +175,11 @@ def set_reflex(
     Raises:
         ModuleError: A value is out of range.
     """
-    _whole("index", index, 0, _LAST_INDEX)
+    whole("index", index, 0, LAST_INDEX)
     for line in (output, *(condition[:1] if condition is not None else ())):
-        _whole("a line", line, 0, _LAST_LINE)
-    _whole("refractory_usec", refractory_usec, 0, _LONGEST_USEC)
-    _whole("width_usec", width_usec, 0, _LONGEST_USEC)
+        whole("a line", line, 0, LAST_LINE)
+    whole("refractory_usec", refractory_usec, 0, _LONGEST_USEC)
+    whole("width_usec", width_usec, 0, _LONGEST_USEC)
     if action >= ReflexAction.PULSE_HIGH and not 20 <= width_usec <= _LONGEST_USEC:
         raise ModuleError(
             f"a reflex cannot make a pulse of {width_usec} µs",
@@ -151,18 +187,18 @@ def set_reflex(
         )
     pin, level = condition or (_NO_CONDITION, False)
     fields = (index, int(edges), output, int(action), width_usec, refractory_usec, pin, int(level))
-    return _send(port, trigger, struct.pack("<BBBBBIIBB", _REFLEX, *fields))
+    return send_order(port, trigger, struct.pack("<BBBBBIIBB", _REFLEX, *fields))
 
 
 def remove_reflex(port: OutputPort, index: int) -> LineCommand:
     """Remove the reflex with this number."""
-    _whole("index", index, 0, _LAST_INDEX)
-    return _send(port, 0, bytes((_REMOVE_REFLEX, index)))
+    whole("index", index, 0, LAST_INDEX)
+    return send_order(port, 0, bytes((_REMOVE_REFLEX, index)))
 
 
 def watch_edges(port: OutputPort, line_id: int, edges: Edges = Edges.BOTH) -> LineCommand:
     """Report only these edges of a line as readings; `Edges.NONE` ends the reports."""
-    return _send(port, line_id, bytes((_WATCH_EDGES, int(edges))))
+    return send_order(port, line_id, bytes((_WATCH_EDGES, int(edges))))
 
 
 def count_encoder(
@@ -192,7 +228,7 @@ def count_encoder(
     Raises:
         ModuleError: A value is out of range.
     """
-    _whole("line_b", line_b, 0, _LAST_LINE)
+    whole("line_b", line_b, 0, LAST_LINE)
     if line_a == line_b:
         raise ModuleError(
             f"an encoder cannot have line {line_a} twice", remedy="Give its lines A and B."
@@ -241,16 +277,16 @@ def _count(
     pull_up: bool,
     period_msec: int,
 ) -> LineCommand:
-    _whole("index", index, 0, _LAST_INDEX)
-    _whole("period_msec", period_msec, 1, _LONGEST_PERIOD_MSEC)
+    whole("index", index, 0, LAST_INDEX)
+    whole("period_msec", period_msec, 1, _LONGEST_PERIOD_MSEC)
     fields = index, second, int(edges), int(pull_up), period_msec
-    return _send(port, line, struct.pack("<BBBBBH", _COUNT, *fields))
+    return send_order(port, line, struct.pack("<BBBBBH", _COUNT, *fields))
 
 
 def stop_counter(port: OutputPort, index: int = 0) -> LineCommand:
     """End the counter with this number."""
-    _whole("index", index, 0, _LAST_INDEX)
-    return _send(port, 0, bytes((_STOP_COUNTER, index)))
+    whole("index", index, 0, LAST_INDEX)
+    return send_order(port, 0, bytes((_STOP_COUNTER, index)))
 
 
 def safe_state(
@@ -271,11 +307,11 @@ def safe_state(
     Raises:
         ModuleError: A value is out of range.
     """
-    _whole("timeout_msec", timeout_msec, 0, _LONGEST_SAFE_MSEC)
+    whole("timeout_msec", timeout_msec, 0, _LONGEST_SAFE_MSEC)
     for line in levels or ():
-        _whole("a line", line, 0, _LAST_LINE)
+        whole("a line", line, 0, LAST_LINE)
     pairs = bytes(part for line, high in (levels or {}).items() for part in (line, int(high)))
-    return _send(port, 0, struct.pack("<BI", _SAFE_STATE, timeout_msec) + pairs)
+    return send_order(port, 0, struct.pack("<BI", _SAFE_STATE, timeout_msec) + pairs)
 
 
 def i2c_setup(port: OutputPort, *, khz: int = 100, delay_usec: int = 0) -> LineCommand:
@@ -292,9 +328,9 @@ def i2c_setup(port: OutputPort, *, khz: int = 100, delay_usec: int = 0) -> LineC
     Raises:
         ModuleError: A value is out of range.
     """
-    _whole("khz", khz, *_I2C_KHZ)
-    _whole("delay_usec", delay_usec, 0, _MOST_I2C_DELAY_USEC)
-    return _send(port, 0, struct.pack("<BHH", _I2C_CONFIG, delay_usec, khz))
+    whole("khz", khz, *_I2C_KHZ)
+    whole("delay_usec", delay_usec, 0, _MOST_I2C_DELAY_USEC)
+    return send_order(port, 0, struct.pack("<BHH", _I2C_CONFIG, delay_usec, khz))
 
 
 def i2c_write(port: OutputPort, address: int, data: bytes) -> LineCommand:
@@ -314,9 +350,9 @@ def i2c_write(port: OutputPort, address: int, data: bytes) -> LineCommand:
     Raises:
         ModuleError: A value is out of range.
     """
-    _whole("address", address, *_I2C_ADDRESSES)
-    _whole("the number of bytes", len(data), 1, _MOST_I2C_BYTES)
-    return _send(port, 0, bytes((_I2C_WRITE, address)) + bytes(data))
+    whole("address", address, *_I2C_ADDRESSES)
+    whole("the number of bytes", len(data), 1, _MOST_I2C_BYTES)
+    return send_order(port, 0, bytes((_I2C_WRITE, address)) + bytes(data))
 
 
 def i2c_read(
@@ -347,11 +383,11 @@ def i2c_read(
     Raises:
         ModuleError: A value is out of range.
     """
-    _whole("address", address, *_I2C_ADDRESSES)
-    _whole("count", count, 1, _MOST_I2C_BYTES)
+    whole("address", address, *_I2C_ADDRESSES)
+    whole("count", count, 1, _MOST_I2C_BYTES)
     flags = int(continuously) | {None: 0, True: 2, False: 4}[repeated_start]
     number = _i2c_register(register, register_bytes)
-    return _send(port, 0, bytes((_I2C_READ, address, flags, count)) + number)
+    return send_order(port, 0, bytes((_I2C_READ, address, flags, count)) + number)
 
 
 def i2c_end(port: OutputPort, address: int, register: int | None = None) -> LineCommand:
@@ -360,43 +396,18 @@ def i2c_end(port: OutputPort, address: int, register: int | None = None) -> Line
     Raises:
         ModuleError: A value is out of range.
     """
-    _whole("address", address, *_I2C_ADDRESSES)
+    whole("address", address, *_I2C_ADDRESSES)
     number = b"" if register is None else _i2c_register(register, 1 if register < 256 else 2)
-    return _send(port, 0, bytes((_I2C_STOP, address)) + number)
+    return send_order(port, 0, bytes((_I2C_STOP, address)) + number)
 
 
 def i2c_scan(port: OutputPort) -> LineCommand:
     """Find the devices on the I2C bus; a row `i2c-scan` of `replies` has their addresses."""
-    return _send(port, 0, bytes((_I2C_SCAN,)))
+    return send_order(port, 0, bytes((_I2C_SCAN,)))
 
 
 def _i2c_register(register: int | None, count: int) -> bytes:
-    _whole("register_bytes", count, 1, 2)
+    whole("register_bytes", count, 1, 2)
     if register is None:
         return b""
-    return _whole("register", register, 0, (1 << 8 * count) - 1).to_bytes(count, "big")
-
-
-def _send(port: OutputPort, line_id: int, extra: bytes) -> LineCommand:
-    if not hasattr(port, "submit"):
-        raise ModuleError(
-            f"this needs an output port of type LineCommand, not {type(port).__name__}",
-            remedy="get_output_port() returns None for an id that the bench does not declare.",
-        )
-    _whole("line_id", line_id, 0, _LAST_LINE)
-    command = LineCommand(LineCommandKind.DEVICE_SPECIFIC, line_id, extra=extra)
-    port.submit(command)
-    return command
-
-
-def _whole(what: str, value: object, least: int, most: int) -> int:
-    """Return `value` as an int; raise ModuleError when it is none, or out of its range."""
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]  # that is the question
-    except TypeError:
-        number = least - 1
-    if not least <= number <= most:
-        raise ModuleError(
-            f"{what} cannot be {value!r}", remedy=f"Give a whole number from {least} to {most}."
-        )
-    return number
+    return whole("register", register, 0, (1 << 8 * count) - 1).to_bytes(count, "big")

@@ -87,6 +87,7 @@ firmata_io = ModuleType(
         PortSpec("pulses", DataType.TableRow, "Pulse Times"),
         PortSpec("reflexes", DataType.TableRow, "Reflexes of the Board"),
         PortSpec("counters", DataType.TableRow, "Counters of the Board"),
+        PortSpec("steppers", DataType.TableRow, "Steppers of the Board"),
     ),
     uses_device=True,
     virtual_time=True,

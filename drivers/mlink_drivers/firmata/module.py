@@ -19,6 +19,7 @@ from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.recovery import Recovery
 from mlink_drivers.firmata.lines.rows import (
     COUNTERS_HEADER,
+    STEPPERS_HEADER,
     EventRows,
     PulseRows,
     ReflexRows,
@@ -47,7 +48,18 @@ from mlink_drivers.firmata.wire.protocol import (
 )
 from mlink_drivers.identity import identify, resolve
 
-_REFUSAL = "mlink: counters:"
+_REFUSALS: Final = {
+    "mlink: counters:": (
+        "a counter",
+        "Use counter 0 or 1; an encoder needs two lines of one port of the chip, such as 2 and 3.",
+    ),
+    "mlink: stepper:": (
+        "a stepper",
+        "Use stepper 0, on a Mega 0 or 1, with outputs that exist; all trains, samples and steppers"
+        " share the time of the chip.",
+    ),
+}
+"""Begin of a text of the firmware → what it refuses, and what to do."""
 _I2C_READS: Final = {
     bytes((kind,))
     for kind in (ExtraKind.I2C_READ, ExtraKind.I2C_READ_CONTINUOUSLY, ExtraKind.I2C_READ_AS)
@@ -95,7 +107,8 @@ class FirmataModule(Module[FirmataSettings]):
         self._replies = ReplyRows(outputs["replies"], clock)
         reflexes = ReflexRows(outputs["reflexes"], clock)
         counters = Rows(outputs["counters"], clock, COUNTERS_HEADER)
-        self._rows = (events, self._replies, pulses, reflexes, counters)
+        steppers = Rows(outputs["steppers"], clock, STEPPERS_HEADER)
+        self._rows = (events, self._replies, pulses, reflexes, counters, steppers)
         self._pulse_rows = pulses
         self._punctuality = Punctuality(self.log.warning, self.context.waiting.now_ns)
         self._events = events
@@ -142,6 +155,7 @@ class FirmataModule(Module[FirmataSettings]):
             on_silence=session.drop,
             counters=counters,
             i2c=self._i2c_answers,
+            steppers=steppers,
         )
         self._connect_chip()
         session.send(encode.sampling_interval(settings.sampling_interval_msec))
@@ -360,14 +374,10 @@ class FirmataModule(Module[FirmataSettings]):
         if isinstance(message, StringData):
             assert self._session is not None
             self._take_text(self._session.name, message.text)
-            if message.text.startswith(_REFUSAL):
-                self.context.fail(
-                    DeviceError(
-                        f"{self._session.name} refuses a counter: {message.text}",
-                        remedy="Use counter 0 or 1; an encoder needs two lines of one port of the"
-                        " chip, such as 2 and 3.",
-                    )
-                )
+            for begin, (what, remedy) in _REFUSALS.items():
+                if message.text.startswith(begin):
+                    refusal = f"{self._session.name} refuses {what}: {message.text}"
+                    self.context.fail(DeviceError(refusal, remedy=remedy))
         elif isinstance(message, Oversized):
             self._warn_once(
                 f"the board sends messages of more than {MAX_SYSEX_BYTES} bytes: they are lost, "

@@ -234,6 +234,10 @@ def test_the_safe_state_another_use_and_a_reset_stop_it(chip: Chip) -> None:
     assert any("is not set" in text for text in texts)
     chip.ask(set_stepper(5000))
     chip.send(move(10_000, 1000), run_usec=200_000)
+    chip.send(chip_encode.train(STEP, 200, 200, 2), run_usec=20_000)
+    assert where(chip)[0] is StepperHow.ENDED
+    chip.ask(set_stepper(5000))
+    chip.send(move(10_000, 1000), run_usec=200_000)
     chip.send(b"\xff", run_usec=30_000)
     steps(chip)
     chip.run_usec(100_000)

@@ -18,12 +18,15 @@ from mlink_drivers.firmata.chip.analog import MOST_CHANNELS, ChipAnalog
 from mlink_drivers.firmata.chip.extra import (
     ChipOrder,
     Count,
+    Move,
     PulseTrain,
     Reflex,
     RemoveReflex,
     SafeState,
+    Stepper,
     StopCounter,
     StopPulses,
+    StopStepper,
     WatchEdges,
 )
 from mlink_drivers.firmata.chip.messages import AnalogBlock, Feature, PulseEnd
@@ -125,6 +128,28 @@ class ChipCommands:
         if not self._session.has(Feature.COUNTERS):
             raise DeviceError(f"line {line}: the board's firmware has no counters", remedy=_REMEDY)
 
+    def require_steppers(self, order: Stepper | Move | StopStepper) -> None:
+        """Check that the firmware moves steppers, and that the one of an order was set.
+
+        Raises:
+            DeviceError: It does not: it is another one, or older; or there is no such stepper.
+        """
+        if not self._session.has(Feature.STEPPERS):
+            has_others = self._session.has(Feature.COUNTERS)
+            raise DeviceError(
+                f"stepper {order.index}: the board's firmware has no steppers",
+                remedy="The Leonardo has no room for them: use an Uno, a Nano or a Mega. Present"
+                " firmware: mlink flash DEVICE"
+                if has_others
+                else _REMEDY,
+            )
+        if not isinstance(order, Stepper) and order.index not in self.orders.steppers:
+            raise DeviceError(
+                f"stepper {order.index} is not set",
+                remedy="Call ms.stepper(…) first, and again after a safe state or another use of"
+                " its lines.",
+            )
+
     def unwatch(self, line: int) -> bytes:
         """Return the order to stop reporting a line's edges; empty when they are not reported."""
         return self.orders.watch(line, Edges.NONE) if line in self.orders.watched else b""
@@ -210,9 +235,10 @@ class ChipCommands:
             self._pulses.cut(line)
 
     def end_pulses(self) -> bytes:
-        """Return the order to end every pulse and train."""
+        """Return the order to end every pulse and train, and the moves of steppers."""
         with self._lock:
-            return b"".join(chip_encode.stop_pulses(line) for line in self._pulses.lines)
+            stops = [chip_encode.stop_pulses(line) for line in self._pulses.lines]
+        return b"".join([*stops, self.orders.stop_steppers()])
 
     def give_up_pulses(self) -> None:
         """Report the pulses that have not ended, without an end, and forget them."""
@@ -259,6 +285,12 @@ class ChipCommands:
             return orders.count(line, order)
         if isinstance(order, StopCounter):
             return orders.stop_counter(order.index)
+        if isinstance(order, Stepper):
+            return orders.stepper(order, order.position, tick_hz)
+        if isinstance(order, Move):
+            return orders.move(order, tick_hz)
+        if isinstance(order, StopStepper):
+            return chip_encode.stop_stepper(order.index, at_once=order.at_once)
         assert isinstance(order, StopPulses)
         self.cut(line)
         return chip_encode.stop_pulses(line)

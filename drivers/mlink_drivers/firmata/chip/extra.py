@@ -7,6 +7,7 @@ little-endian, times are in µs.
 from __future__ import annotations
 
 import enum
+import math
 import struct
 from typing import Final, TypeAlias
 
@@ -29,6 +30,9 @@ class ChipExtra(enum.IntEnum):
     SAFE_STATE = 0x45
     COUNT = 0x46
     STOP_COUNTER = 0x47
+    STEPPER = 0x50
+    MOVE = 0x51
+    STOP_STEPPER = 0x52
 
 
 class PulseTrain(msgspec.Struct, frozen=True):
@@ -108,13 +112,60 @@ class StopCounter(msgspec.Struct, frozen=True):
     index: int
 
 
+class Stepper(msgspec.Struct, frozen=True):
+    """Set a stepper with two lines (step, direction) or four (coils), which stands then."""
+
+    index: int
+    flags: int
+    """Those of `StepperFlag`."""
+    pull_up: bool
+    """Of the limits."""
+    lines: tuple[int, ...]
+    limits: tuple[int | None, int | None]
+    acceleration: float
+    """Steps/s²."""
+    position: int
+    period_msec: int
+
+
+class Move(msgspec.Struct, frozen=True):
+    """Move a stepper to a position; `speed` is in steps/s."""
+
+    index: int
+    position: int
+    speed: float
+
+
+class StopStepper(msgspec.Struct, frozen=True):
+    """Stop a stepper on its ramp, or at once."""
+
+    index: int
+    at_once: bool
+
+
 ChipOrder: TypeAlias = (
-    PulseTrain | StopPulses | Reflex | RemoveReflex | WatchEdges | SafeState | Count | StopCounter
+    PulseTrain
+    | StopPulses
+    | Reflex
+    | RemoveReflex
+    | WatchEdges
+    | SafeState
+    | Count
+    | StopCounter
+    | Stepper
+    | Move
+    | StopStepper
 )
 
 _TRAIN: Final = struct.Struct("<BIIIqB")
 _REFLEX: Final = struct.Struct("<BBBBBIIBB")
 _COUNT: Final = struct.Struct("<BBBBBH")
+_STEPPER: Final = struct.Struct("<BBB4s2sdiH")
+_MOVE: Final = struct.Struct("<BBid")
+_PULL_UP: Final = 0x40
+_LEAST_ACCELERATION: Final = 0.5
+_LEAST_SPEED: Final = 0.25
+_KINDS: Final = frozenset(ChipExtra)
 _NO_START: Final = -1
 _NO_CONDITION: Final = 0xFF
 _NO_LINE: Final = 0xFF
@@ -125,7 +176,7 @@ def is_chip_extra(extra: bytes) -> bool:
 
     Other bytes are decoded by `mlink_drivers.firmata.extra.parse_extra`.
     """
-    return bool(extra) and ChipExtra.TRAIN <= extra[0] <= ChipExtra.STOP_COUNTER
+    return bool(extra) and extra[0] in _KINDS
 
 
 def parse_chip_extra(extra: bytes) -> ChipOrder:
@@ -160,6 +211,28 @@ def _parse(kind: ChipExtra, extra: bytes) -> ChipOrder:
         return Count(index, line, Edges(edges & 3), bool(pull_up), period)
     if kind is ChipExtra.STOP_COUNTER:
         return StopCounter(extra[1])
+    if kind is ChipExtra.STEPPER:
+        _, index, flags, lines, limits, acceleration, position, period = _STEPPER.unpack(extra)
+        low, high = (None if line == _NO_LINE else line for line in limits)
+        if not _LEAST_ACCELERATION <= acceleration < math.inf:
+            raise ValueError(f"an acceleration of {acceleration:g} steps/s² cannot be made")
+        return Stepper(
+            index,
+            flags & (_PULL_UP - 1),
+            bool(flags & _PULL_UP),
+            tuple(line for line in lines if line != _NO_LINE),
+            (low, high),
+            acceleration,
+            position,
+            period,
+        )
+    if kind is ChipExtra.MOVE:
+        _, index, position, speed = _MOVE.unpack(extra)
+        if not _LEAST_SPEED <= speed < math.inf:
+            raise ValueError(f"a speed of {speed:g} steps/s cannot be made")
+        return Move(index, position, speed)
+    if kind is ChipExtra.STOP_STEPPER:
+        return StopStepper(extra[1], bool(extra[2]))
     if kind is ChipExtra.SAFE_STATE:
         (timeout,) = struct.unpack_from("<I", extra, 1)
         pairs = extra[5:]

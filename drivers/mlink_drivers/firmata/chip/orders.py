@@ -5,13 +5,29 @@ Values only. Durations are in µs; one that does not fit into its field raises V
 
 from __future__ import annotations
 
+import math
+
+import msgspec
+
 from mlink.reflexes import Edges
 from mlink_drivers.firmata.chip import encode as chip_encode
-from mlink_drivers.firmata.chip.extra import Count, PulseTrain, Reflex, SafeState
+from mlink_drivers.firmata.chip.extra import Count, Move, PulseTrain, Reflex, SafeState, Stepper
+from mlink_drivers.firmata.chip.messages import StepperDriver
+
+
+class SetStepper(msgspec.Struct):
+    """A stepper that was set, and where it was at the last report."""
+
+    order: Stepper
+    position: int
+    moves: bool = False
+    target: int = 0
+    """Of the last order to move, whose reports have this tag."""
+    tag: int = 0
 
 
 class ChipOrders:
-    """The orders in effect: reported edges, reflexes, endless trains and the safe state."""
+    """The orders in effect: reported edges, reflexes, endless trains, steppers, the safe state."""
 
     def __init__(self) -> None:
         self.watched: dict[int, Edges] = {}
@@ -19,6 +35,7 @@ class ChipOrders:
         """Index → (trigger line, reflex)."""
         self.counters: dict[int, tuple[int, Count, int]] = {}
         """Index → (line, order, tag of its reports)."""
+        self.steppers: dict[int, SetStepper] = {}
         self._tag = 0
         self._trains: dict[int, PulseTrain] = {}
         self._safe: SafeState | None = None
@@ -60,16 +77,20 @@ class ChipOrders:
         return message
 
     def forget_train(self, line: int) -> None:
-        """Forget the train of a line: another command has ended it.
+        """Forget the train or the stepper of a line: another command has ended it.
 
         Only endless trains are kept, so only those are affected.
         """
         self._trains.pop(line, None)
+        for index, known in list(self.steppers.items()):
+            if line in known.order.lines:
+                del self.steppers[index]
 
     def forget_motion(self) -> None:
-        """Forget trains and reflexes: the board has ended and removed them."""
+        """Forget trains, reflexes and steppers: the board has ended and removed them."""
         self._trains.clear()
         self.reflexes.clear()
+        self.steppers.clear()
 
     def reflex(self, line: int, order: Reflex, tick_hz: int) -> bytes:
         """Set a reflex that the edges of a line trigger.
@@ -113,6 +134,37 @@ class ChipOrders:
         self.counters.pop(index, None)
         return chip_encode.set_counter(index, 0, Edges.NONE, 0)
 
+    def stepper(self, order: Stepper, position: int, tick_hz: int) -> bytes:
+        """Set a stepper, which is at a position."""
+        driver = StepperDriver.FOUR_WIRES if len(order.lines) == 4 else StepperDriver.STEP_DIRECTION
+        message = chip_encode.set_stepper(
+            order.index,
+            driver,
+            order.lines,
+            first=round(math.sqrt(2 / order.acceleration) * tick_hz * _PARTS),
+            limits=order.limits,
+            flags=order.flags,
+            position=position,
+            period_msec=order.period_msec,
+        )
+        for line in order.lines:
+            self.forget_train(line)
+        self.steppers[order.index] = SetStepper(order, position)
+        return message
+
+    def move(self, order: Move, tick_hz: int) -> bytes:
+        """Move a stepper that was set; each order has a tag of its own."""
+        self._tag = (self._tag + 1) % 128
+        known = self.steppers[order.index]
+        known.moves, known.target, known.tag = True, order.position, self._tag
+        fastest = round(tick_hz * _PARTS / order.speed)
+        return chip_encode.move_stepper(order.index, order.position, fastest, tag=self._tag)
+
+    def stop_steppers(self) -> bytes:
+        """Stop those that move."""
+        moving = [index for index, known in self.steppers.items() if known.moves]
+        return b"".join(chip_encode.stop_stepper(index) for index in moving)
+
     def safe_state(self, order: SafeState) -> bytes:
         """Set the levels of outputs after a silence of the host.
 
@@ -130,6 +182,8 @@ class ChipOrders:
         """
         parts = [self.reflex(line, order, tick_hz) for line, order in self.reflexes.values()]
         parts += [self.count(line, order) for line, order, _ in list(self.counters.values())]
+        for known in list(self.steppers.values()):
+            parts.append(self.stepper(known.order, known.position, tick_hz))
         if trains:
             parts += [self.train(line, t, tick_hz, None) for line, t in list(self._trains.items())]
         else:
@@ -137,6 +191,10 @@ class ChipOrders:
         if self._safe is not None:
             parts.append(self.safe_state(self._safe))
         return b"".join(parts)
+
+
+_PARTS = 256
+"""Intervals of steppers are in these parts of a tick."""
 
 
 def _ticks(usec: int, tick_hz: int) -> int:

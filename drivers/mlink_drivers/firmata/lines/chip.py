@@ -29,6 +29,7 @@ from mlink_drivers.firmata.chip.messages import (
     ReflexFired,
     SafeStateTripped,
     ScansMissed,
+    StepperReport,
 )
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.chip.session import (
@@ -43,6 +44,7 @@ from mlink_drivers.firmata.lines.i2c_answers import I2CAnswers
 from mlink_drivers.firmata.lines.levels import LevelChecks
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows, Rows
+from mlink_drivers.firmata.lines.steppers import Steppers
 from mlink_drivers.firmata.link.pace import Pace
 from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.wire.arrival import USB_RATE
@@ -81,6 +83,7 @@ class ChipInRun:
         reflexes: The table of reflexes.
         counters: The table of counters; None without one.
         i2c: Takes the answers of I2C devices; None when no script reads any.
+        steppers: The table of steppers; None without one.
         on_pulse: Called with the times of each pulse of the chip that has ended.
         on_silence: Called when the board stops answering.
     """
@@ -97,6 +100,7 @@ class ChipInRun:
         on_silence: Callable[[DeviceError], None],
         counters: Rows | None = None,
         i2c: I2CAnswers | None = None,
+        steppers: Rows | None = None,
     ) -> None:
         self._context = context
         self._settings = context.settings
@@ -166,6 +170,8 @@ class ChipInRun:
             log=self._log,
         )
 
+        self._steppers = Steppers(self.chip, self.commands.orders, steppers)
+
     def connect(self) -> None:
         """Query the board's features, raise its baud rate and start its clock.
 
@@ -174,6 +180,7 @@ class ChipInRun:
         """
         chip, settings = self.chip, self._settings
         self.levels.start()
+        self._steppers.on_restarted()
         chip.baud_rate = self._session.transport.baud_rate
         if chip.probe() is None:
             if settings.safe_state_msec:
@@ -326,6 +333,8 @@ class ChipInRun:
         elif isinstance(message, I2CResult):
             if self.i2c is not None:
                 self.i2c.take(message)
+        elif isinstance(message, StepperReport):
+            self._steppers.take(message)
         elif isinstance(message, EventsLost):
             lost = (message.total - self._events_total) % _COUNT
             self._events_total = message.total

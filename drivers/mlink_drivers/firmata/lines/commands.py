@@ -16,8 +16,11 @@ from mlink_drivers.firmata.chip.commands import ChipCommands
 from mlink_drivers.firmata.chip.extra import (
     ChipOrder,
     Count,
+    Move,
     PulseTrain,
     Reflex,
+    Stepper,
+    StopStepper,
     WatchEdges,
     is_chip_extra,
     parse_chip_extra,
@@ -275,7 +278,20 @@ class LineCommands:
                 if counted is not None:
                     self._chip.require_edges(counted)
                     self._modes.use(counted, mode, is_counted=True)
+        elif isinstance(order, Stepper | Move | StopStepper):
+            self._chip.require_steppers(order)
+            if isinstance(order, Stepper):
+                self._take_lines(order)
         self._chip.execute(line, order, commanded_ns)
+
+    def _take_lines(self, order: Stepper) -> None:
+        for output in order.lines:
+            self._modes.make_output(output, PinMode.OUTPUT)
+        mode = PinMode.PULLUP if order.pull_up else PinMode.INPUT
+        for limit in order.limits:
+            known = self._writer.lines.get(limit) if limit is not None else None
+            if limit is not None and (known is None or not known.is_input):
+                self._modes.use(limit, mode)
 
     def _pulse(self, line: int, duration_usec: int, commanded_ns: int) -> None:
         """Start a pulse by the chip, or by the host's timer where the chip cannot."""

@@ -1,4 +1,4 @@
-"""The board's tables: `events`, `replies`, `pulses`, `reflexes`, `counters`.
+"""The board's tables: `events`, `replies`, `pulses`, `reflexes`, `counters`, `steppers`.
 
 Rows added before the run starts are kept and sent at `start`. Any thread may add rows.
 """
@@ -41,6 +41,15 @@ COUNTERS_HEADER = [
     "frequency_hz",
     "duty",
     "missed",
+]
+STEPPERS_HEADER = [
+    "time_usec",
+    "stepper",
+    "event",
+    "position",
+    "target",
+    "speed_hz",
+    "uncertainty_usec",
 ]
 REFLEXES_HEADER = ["index", "edge_usec", "action_usec", "trigger", "output"]
 
@@ -94,6 +103,10 @@ class Rows:
             if not self._closed and self._waiting is None:
                 self._output.note_lost(1)
 
+    def now_usec(self) -> int:
+        """Return the master time in µs."""
+        return self._clock.now_usec()
+
     def time_usec(self, monotonic_ns: int) -> int:
         """Convert ns of CLOCK_MONOTONIC to master time in µs."""
         return self._clock.from_monotonic_ns(monotonic_ns)
@@ -113,7 +126,7 @@ class EventRows(Rows):
 
         `event` is a keyword such as `connected` or `lost`, `detail` a text for people.
         """
-        self.add(self._clock.now_usec(), event, detail)
+        self.add(self.now_usec(), event, detail)
 
 
 class ReplyRows(Rows):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mlink.errors import DeviceError
 from mlink_hil.board_kinds import KINDS
@@ -101,7 +102,18 @@ class Circuit:
                 self.boards[name].connect(int(pin), net)
             else:
                 self._models[name].connect(pin, net)
+                self._connect_analog(self._models[name], pin, ends)
         self.clock.longest_turn = min(self.clock.longest_turn, delay)
+
+    def _connect_analog(self, model: Model, own: str, ends: list[tuple[str, str]]) -> None:
+        for name, end in ends:
+            if name in self.boards and int(end) in self.boards[name].kind.analog_pins:
+                board, pin = self.boards[name], int(end)
+
+                def put(volts: float | None, at: int, board: Any = board, pin: int = pin) -> None:
+                    board.put(pin, volts, at)
+
+                model.connect_analog(own, put)
 
     def _add_contact(self, plan: ContactPlan) -> None:
         board = self.boards[plan.board]

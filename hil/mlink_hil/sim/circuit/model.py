@@ -11,20 +11,23 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from mlink.errors import DeviceError
-from mlink_hil.dut import Dut, I2cDevice
+from mlink_hil.dut import Dut, I2cDevice, Moment
 from mlink_hil.sim.boards.board import BoardCrashed
 from mlink_hil.sim.boards.i2c import I2cEnd
 from mlink_hil.sim.circuit.clock import CommonClock
 from mlink_hil.sim.circuit.nets import NOTHING, Drive, Net, Strength
 from mlink_hil.sim.circuit.node import Node
 from mlink_hil.sim.plan import FIRST_I2C_ADDRESS, LAST_I2C_ADDRESS, ModelPlan
-from mlink_hil.uno import CLOCK_HZ
+from mlink_hil.uno import CLOCK_HZ, SUPPLY_VOLT
 
+PutVolts = Callable[[float | None, int], object]
+"""Called with (volts, cycle)."""
 _CYCLES_PER_USEC = CLOCK_HZ / 1e6
 
 
@@ -50,6 +53,7 @@ class Model:
         self._own: dict[str, Drive] = {}
         self._seen: dict[str, Drive] = {}
         self._levels: dict[str, bool] = {}
+        self._analog: dict[str, list[PutVolts]] = {}
         self._i2c: I2cEnd | None = None
         self._dut = self._make()
 
@@ -79,6 +83,10 @@ class Model:
         self._nets[pin] = net
         net.join(f"{self.name}.{pin}", lambda seen, cycle: self._show(pin, seen, cycle))
 
+    def connect_analog(self, pin: str, put: PutVolts) -> None:
+        """Wire a pin to an analog line."""
+        self._analog.setdefault(pin, []).append(put)
+
     def connect_i2c(self, node: Node) -> I2cEnd:
         """Return its end on the I2C bus of a board.
 
@@ -102,7 +110,7 @@ class Model:
             cycle = node.common(node.board.cycle)
             # What it does in answer is on its pins when all processors have run that far.
             self._now = cycle + self._clock.longest_turn
-            return (cycle - self._begin) / _CYCLES_PER_USEC
+            return Moment((cycle - self._begin) / _CYCLES_PER_USEC)
 
         self._i2c = I2cEnd(dut, address, self._guarded, now_usec)
         return self._i2c
@@ -120,6 +128,23 @@ class Model:
         drive = NOTHING if level is None else Drive(Strength.OUTPUT, bool(level))
         self._clock.at(self._later(after_usec), lambda cycle: self._drive(pin, drive, cycle))
 
+    def set_volts(self, pin: str, volts: float | None, after_usec: float) -> None:
+        """Put a voltage on the analog lines of a pin after a delay, or release them."""
+        self._check(pin)
+        if volts is not None and not 0 <= volts <= SUPPLY_VOLT:
+            raise ValueError(f"{volts!r} V is not in 0 to {SUPPLY_VOLT:g} V")
+        lines = self._analog.get(pin)
+        if lines is None:
+            raise ValueError(
+                f"pin {pin!r} is wired to no analog line of a board (A0 …), or with a delay"
+            )
+        for put in lines:
+            self._clock.at(self._later(after_usec), partial(put, volts))
+
+    def now_usec(self) -> Moment:
+        """Return the present."""
+        return self._usec
+
     def level(self, pin: str) -> bool:
         """Return what a pin reads now."""
         self._check(pin)
@@ -135,7 +160,7 @@ class Model:
             self._i2c.hold(held)
 
     def _later(self, usec: float) -> int:
-        return self._now + max(0, round(usec * _CYCLES_PER_USEC))
+        return self._now + round(usec * _CYCLES_PER_USEC)
 
     def _check(self, pin: str) -> None:
         if pin not in self._levels:
@@ -169,8 +194,8 @@ class Model:
         self._levels[pin] = (seen if seen.strength >= own.strength else own).level
 
     @property
-    def _usec(self) -> float:
-        return (self._now - self._begin) / _CYCLES_PER_USEC
+    def _usec(self) -> Moment:
+        return Moment((self._now - self._begin) / _CYCLES_PER_USEC)
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
         """Call the user's code; turn an exception into BoardCrashed with file and line."""

@@ -75,12 +75,12 @@ class WiredBoard(Board):
         else:
             self._board.drive(pin, level)
 
-    def put(self, pin: int, volts: float, cycle: int) -> None:
+    def put(self, pin: int, volts: float | None, cycle: int) -> None:
         """Put an analog voltage on a pin.
 
         Args:
             pin: Its number, 14 to 19.
-            volts: 0 to 5 V.
+            volts: 0 to 5 V; None releases it.
             cycle: The common cycle of the change.
         """
         self._node.run_until(cycle)

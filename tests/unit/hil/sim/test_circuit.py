@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlink.errors import DeviceError
+from mlink_hil.dut import Moment
 from mlink_hil.sim.boards.board import BoardCrashed
 from mlink_hil.sim.circuit.build import Circuit
 from mlink_hil.sim.circuit.nets import NOTHING, Drive, Strength, resolve
@@ -353,3 +354,68 @@ def test_a_board_has_run_for_its_phase_when_it_is_switched_on():
     assert node.common(node.board.cycle) == 0
     circuit.clock.run_until(100 * USEC)
     assert node.board.cycle == 350 * USEC
+
+
+HEATER = """
+from mlink_hil.dut import Dut
+
+class Lamp(Dut):
+    pins = ("button", "light")
+
+    def start(self):
+        self.set_volts("light", 1.5)
+        self.wake(at_usec=1000)
+
+    def advance(self, now_usec):
+        assert now_usec == 1000
+        self.set_volts("light", 4.0, at_usec=now_usec + 500)
+        self.set_volts("light", None, 2000)
+"""
+
+
+def make_heater(tmp_path: Path, text: str = HEATER, line: str = "14") -> Bench:
+    (tmp_path / "lamp.py").write_text(text)
+    model = ModelPlan(
+        name="lamp", file=str(tmp_path / "lamp.py"), class_name="Lamp", pins=["light"], settings={}
+    )
+    return Bench(models=[model], nets=[[("lamp", "light"), ("uno", line)]], wire_usec=20)
+
+
+def test_a_model_drives_an_analog_level(tmp_path):
+    bench = make_heater(tmp_path)
+    found = []
+    for usec in (100, 1300, 300, 1400):
+        bench.run(usec)
+        found.append(bench.chip("uno").volts(14))
+    assert found == [1.5, 1.5, 4.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("self.wake(now_usec + 500)", "1500 µs is a time, .*at_usec=1500"),
+        ("self.set('light', True, now_usec)", "1000 µs is a time"),
+        ("self.wake(-1)", "the delay -1 µs cannot be"),
+        ("self.wake(float('nan'))", "cannot be"),
+        ("self.wake(at_usec=now_usec - 5)", "the time 995 µs cannot be: it is before the present"),
+        ("self.wake(5, at_usec=now_usec)", "give either"),
+        ("self.set_volts('light', 5.5)", "5.5 V is not in 0 to 5 V"),
+        ("self.set_volts('button', 1)", "'button' is wired to no analog line"),
+        ("self.set_volts('knob', 1)", "no pin 'knob'"),
+    ],
+)
+def test_wrong_times_and_voltages_of_a_model_are_errors_in_words(tmp_path, call, message):
+    bench = make_heater(tmp_path, HEATER.replace("assert now_usec == 1000", call))
+    with pytest.raises(BoardCrashed, match=message):
+        bench.run(2000)
+
+
+def test_a_digital_line_takes_no_voltage(tmp_path):
+    with pytest.raises(BoardCrashed, match="wired to no analog line"):
+        make_heater(tmp_path, line="7")
+
+
+def test_the_difference_of_two_moments_is_a_delay():
+    early, late = Moment(1000.0), 500 + Moment(1000.0)
+    assert (late, late - early, type(late), type(late - early)) == (1500, 500, Moment, float)
+    assert type(late - 100) is Moment
