@@ -1,6 +1,6 @@
 """Helpers for scripts beyond `syntalos_mlink`: trains, reflexes, counters, steppers, I2C.
 
-All but `EchoRanging` and I2C need a board with mlink's own firmware (`mlink flash`). Each function sends
+Most need a board with mlink's own firmware (`mlink flash`). Each function sends
 one LineCommand of kind DEVICE_SPECIFIC through an output port of type LineCommand, and returns it.
 Values out of range raise ModuleError here; the module `firmata-io` fails when the board cannot do
 what was sent. What the board does with each command: docs/boards.md.

@@ -13,6 +13,7 @@ from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.extra import ExtraKind
 from mlink_drivers.firmata.lines.chip import ChipInRun
 from mlink_drivers.firmata.lines.commands import LineCommands
+from mlink_drivers.firmata.lines.host_counters import HostCounters
 from mlink_drivers.firmata.lines.i2c_answers import I2CAnswers
 from mlink_drivers.firmata.lines.punctuality import Punctuality
 from mlink_drivers.firmata.lines.readings import Readings
@@ -159,6 +160,11 @@ class FirmataModule(Module[FirmataSettings]):
         )
         self._connect_chip()
         session.send(encode.sampling_interval(settings.sampling_interval_msec))
+        self._host_counters = HostCounters(
+            counters,
+            session.waiting,
+            on_missed=lambda text: events.note("counts-missed", text),
+        )
         self._commands = LineCommands(
             session,
             self._readings,
@@ -171,6 +177,7 @@ class FirmataModule(Module[FirmataSettings]):
             punctuality=self._punctuality,
             analog_lines=settings.analog_lines,
             servo_lines=settings.servo_lines,
+            host_counters=self._host_counters,
         )
         self._recovery = Recovery(
             session,
@@ -455,6 +462,13 @@ class FirmataModule(Module[FirmataSettings]):
             self.context.report("silences", self._silences)
         if statistics.oversized:
             self.context.report("messages_too_long", statistics.oversized)
+        if missed := self._host_counters.missed:
+            self.context.report("counts_missed_by_board", missed)
+            self.context.note_loss(
+                f"{missed} step(s) of an encoder were not counted: both of its lines had changed in"
+                f" one report of {self._session.name}",
+                "Turn it slower, or use mlink's firmware: mlink flash DEVICE.",
+            )
         if self._chip is not None:
             self._chip.report()
         if self._readings.decimated:

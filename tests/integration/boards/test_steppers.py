@@ -12,76 +12,19 @@ from typing import Any
 import pytest
 
 import mlink.script as ms
-from mlink.bench import load_bench
-from mlink.engine.options import RunOptions
-from mlink.engine.run import Engine
-from mlink.engine.status import RunResult, RunStatus
 from mlink.errors import ModuleError
 from mlink_drivers.firmata.lines.rows import STEPPERS_HEADER
 from mlink_hil.sim.fetch_firmware import is_cached
 from tests.support.boards.chip_bench import Port, chip_bench, wait_until
+from tests.support.boards.virtual_run import printed
 from tests.unit.test_docs import python_block
 
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim
 
-BENCH = """
-[devices]
-uno = "virtual:uno"
-[modules.board]
-type = "firmata-io"
-device = "uno"
-inputs = { fmctl = "loop.commands" }
-analog_lines = [14]
-[modules.loop]
-type = "pyscript"
-script = "loop.py"
-ports_in = [
-    { id = "readings", data_type = "LineReading" },
-    { id = "steppers", data_type = "TableRow" },
-]
-ports_out = [{ id = "commands", data_type = "LineCommand" }]
-inputs = { readings = "board.fmdata", steppers = "board.steppers" }
-[virtual.dut]
-type = "model"
-"""
 STAGE = """source = "dut.py:Stage"
 wires = { step = "uno.4", direction = "uno.5", switch = "uno.6", level = "uno.A0" }
 """
-
-
-class Printed:
-    """An observer that keeps what scripts print, and the log."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.log: list[str] = []
-
-    def on_status(self, status: RunStatus) -> None: ...
-    def on_log(self, module: str, level: int, message: str) -> None:
-        self.log.append(message)
-
-    def on_output(self, module: str, text: str) -> None:
-        self.text += text + "\n"
-
-
-def run(
-    folder: Path, bench: str, script: str, dut: str, seconds: float
-) -> tuple[RunResult, Printed]:
-    (folder / "loop.py").write_text(script)
-    (folder / "dut.py").write_text(dut)
-    (folder / "bench.toml").write_text(BENCH + bench)
-    loaded = load_bench(folder, time="virtual")
-    observer = Printed()
-    options = RunOptions(duration_s=seconds, record=False).in_time_of(loaded)
-    result = Engine(loaded, options, observer).run()
-    return result, observer
-
-
-def printed(*arguments: Any) -> str:
-    result, observer = run(*arguments)
-    assert result.success, (result.failures, observer.log)
-    return observer.text
 
 
 def test_the_example_of_the_docs_finds_its_switch_and_arrives_in_time(tmp_path: Path) -> None:

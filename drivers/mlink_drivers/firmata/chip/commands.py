@@ -34,9 +34,13 @@ from mlink_drivers.firmata.chip.orders import ChipOrders
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.chip.pulses import ChipPulses
 from mlink_drivers.firmata.chip.session import ChipSession
+from mlink_drivers.firmata.wire.arrival import BITS_PER_BYTE
+from mlink_drivers.firmata.wire.budget import WARN_SHARE
 
 _REMEDY: Final = "Put mlink's firmware on the board: mlink flash DEVICE"
 _LEAST_PULSE_TICKS: Final = 2
+_COUNTER_BYTES: Final = 38
+"""Length of a counter's report."""
 
 
 class ChipCommands:
@@ -118,6 +122,26 @@ class ChipCommands:
                 f"no timestamps for edges of line {line}: it has no interrupt",
                 remedy=f"Use one of the lines {known}.",
             )
+
+    @property
+    def has_firmware(self) -> bool:
+        """Whether the board has mlink's firmware."""
+        return self._session.features is not None
+
+    @property
+    def counters_warning(self) -> str:
+        """A warning when the line is too slow for the rows of counters, else an empty string."""
+        features, capacity = self._session.features, self._session.baud_rate / BITS_PER_BYTE
+        orders = [order for _, order, _ in self.orders.counters.values()]
+        wanted = sum(_COUNTER_BYTES * 1000 / order.period_msec for order in orders)
+        if features is None or not features.highest_baud or wanted <= WARN_SHARE * capacity:
+            return ""
+        slowest = min(order.period_msec for order in orders) * wanted / (WARN_SHARE * capacity)
+        return (
+            f"the rows of counters need {wanted:.0f} bytes/s of a line with {capacity:.0f}: no"
+            f" count is lost, but they come about every {slowest:.0f} ms. Set a longer period_msec,"
+            " or a higher fast_baud_rate"
+        )
 
     def require_counters(self, line: int) -> None:
         """Check that the firmware counts edges.

@@ -20,6 +20,7 @@ from mlink_drivers.firmata.chip.extra import (
     PulseTrain,
     Reflex,
     Stepper,
+    StopCounter,
     StopStepper,
     WatchEdges,
     is_chip_extra,
@@ -38,6 +39,7 @@ from mlink_drivers.firmata.extra import (
     parse_extra,
 )
 from mlink_drivers.firmata.lines.checks import check_value
+from mlink_drivers.firmata.lines.host_counters import HostCounters
 from mlink_drivers.firmata.lines.i2c_sysex import I2CAndSysex
 from mlink_drivers.firmata.lines.modes import LineModes
 from mlink_drivers.firmata.lines.pulses import PulseTimer
@@ -73,6 +75,7 @@ class LineCommands:
         servo_lines: Lines for which SET_MODE output means a servo.
         chip: Commands of mlink's firmware; None to use only those of standard Firmata.
         i2c: Its transfers on the I2C bus; None likewise.
+        host_counters: Count the reports of boards whose firmware does not count.
     """
 
     def __init__(
@@ -89,11 +92,17 @@ class LineCommands:
         servo_lines: Collection[int] = (),
         chip: ChipCommands | None = None,
         i2c: ChipI2C | None = None,
+        host_counters: HostCounters | None = None,
     ) -> None:
         self.executed = 0
         self._session = session
         self._readings = readings
         self._chip = chip
+        self._on_warning = on_warning
+        self._host_counters = host_counters or HostCounters(
+            None, session.waiting, on_missed=on_warning
+        )
+        readings.host_counters = self._host_counters
         self._lock = threading.Lock()
         self._writer = LineWriter(session)
         self._punctuality = punctuality or Punctuality(on_warning, session.waiting.now_ns)
@@ -153,6 +162,7 @@ class LineCommands:
         if self._chip is not None and not pulses and kind is not LineCommandKind.DEVICE_SPECIFIC:
             self._chip.cut(line)
         if kind is LineCommandKind.SET_MODE:
+            self._host_counters.release(line)
             self._modes.set_by_flags(line, command.flags)
         elif kind is LineCommandKind.WRITE_DIGITAL:
             self._modes.make_output(line, PinMode.OUTPUT)
@@ -191,6 +201,7 @@ class LineCommands:
         """
         with self._lock, self.pulses.held():
             self._readings.forget_all()
+            self._host_counters.on_restarted()
             if self._chip is not None:
                 self._chip.forget_all()
             self._writer.forget_ports()
@@ -271,6 +282,12 @@ class LineCommands:
         elif isinstance(order, WatchEdges):
             self._chip.require_edges(line)
             (self._readings.expect_edges if order.kind else self._readings.forget)(line)
+        elif isinstance(order, Count) and not self._chip.has_firmware:
+            self._count_by_host(line, order)
+            return
+        elif isinstance(order, StopCounter) and not self._chip.has_firmware:
+            self._host_counters.stop(order.index)
+            return
         elif isinstance(order, Count):
             self._chip.require_counters(line)
             mode = PinMode.PULLUP if order.pull_up else PinMode.INPUT
@@ -283,6 +300,20 @@ class LineCommands:
             if isinstance(order, Stepper):
                 self._take_lines(order)
         self._chip.execute(line, order, commanded_ns)
+        if isinstance(order, Count) and (warning := self._chip.counters_warning):
+            self._on_warning(warning)
+
+    def _count_by_host(self, line: int, order: Count) -> None:
+        mode = PinMode.PULLUP if order.pull_up else PinMode.INPUT
+        self._host_counters.count(line, order)
+        for counted in (line, order.second_line):
+            if counted is not None:
+                self._modes.use(counted, mode)
+        self._on_warning(
+            f"{self._board} has no counters, so the host counts its reports: edges that come faster"
+            " than these are not seen, and times are those of arrival. Exact counts need mlink's"
+            " firmware: mlink flash DEVICE"
+        )
 
     def _take_lines(self, order: Stepper) -> None:
         for output in order.lines:

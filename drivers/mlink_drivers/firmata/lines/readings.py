@@ -16,6 +16,7 @@ from mlink.errors import DeviceError
 from mlink.module import OutputPort
 from mlink.types import LineReading
 from mlink_drivers.firmata.lines.chip_inputs import ChipInputs
+from mlink_drivers.firmata.lines.host_counters import HostCounters
 from mlink_drivers.firmata.lines.inputs import DigitalInputs
 from mlink_drivers.firmata.wire.protocol import (
     AnalogValue,
@@ -81,6 +82,8 @@ class Readings:
         """Readings lost by the board or on the line to it."""
         self.chip: ChipListener | None = None
         """Receives every message first."""
+        self.host_counters: HostCounters | None = None
+        """Takes the changes of lines that the host counts."""
         self._output = output
         self.clock = clock
         self._fail = fail
@@ -219,7 +222,10 @@ class Readings:
             if isinstance(message, DigitalPort):
                 if not self._acquiring:
                     return  # not evaluated, so that the first report after start() has a reading
-                for line, value in self._inputs.changes(message.port, message.mask):
+                changes = self._inputs.changes(message.port, message.mask)
+                if self.host_counters is not None:
+                    changes = self.host_counters.take(changes, arrival_ns)
+                for line, value in changes:
                     self._submit(line, value, arrival_ns)
                 return
             if isinstance(message, AnalogValue):
