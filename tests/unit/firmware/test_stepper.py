@@ -252,9 +252,9 @@ def test_a_busy_chip_keeps_the_steps_and_its_stack(chip: Chip) -> None:
     chip.ask(chip_encode.set_counter(0, 2, 3, 10, second_pin=3))  # type: ignore[arg-type]
     chip.take_edges(STEP)
     chip.send(move(2000, 2500))
-    for at in range(8000):
+    for at in range(4000):
         chip.board.drive(2 + at % 2, at % 4 < 2)
-        chip.run_usec(97)
+        chip.run_usec(197)
         if at % 100 == 0:
             chip.board.feed(chip_encode.clock_query(1) + chip_encode.status_query())
     chip.run_usec(300_000)

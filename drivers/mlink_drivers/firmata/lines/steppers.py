@@ -18,6 +18,8 @@ _EVENTS: Final = {
     StepperHow.ENDED: "ended",
 }
 _PARTS: Final = 256
+_SLACK_NS: Final = 1_000_000
+"""By which two conversions of one time of the chip may differ."""
 
 
 class Steppers:
@@ -33,17 +35,20 @@ class Steppers:
         self._chip = chip
         self._orders = orders
         self._rows = rows
-        self._sequences: dict[int, int] = {}
+        self._before: dict[int, tuple[int, int]] = {}
+        """Number and time of the last report."""
 
     def take(self, report: StepperReport) -> None:
         """Add a row for a report, and leave a gap for those that the line has lost."""
-        before = self._sequences.get(report.index)
-        self._sequences[report.index] = report.sequence
         rows, features = self._rows, self._chip.features
         if rows is None or features is None or not self._chip.keeps_time:
             return
+        before = self._before.get(report.index)
+        # A slow motor's last step may be long ago, but not before that of the report before.
+        step_ns = self._chip.time_ns(report.ticks, before[1] - _SLACK_NS if before else 0)
+        self._before[report.index] = report.sequence, step_ns
         if before is not None:
-            for _ in range((report.sequence - before - 1) % 128):
+            for _ in range((report.sequence - before[0] - 1) % 128):
                 rows.lose()
         known = self._orders.steppers.get(report.index)
         target: int | str = ""
@@ -54,7 +59,7 @@ class Steppers:
                 target = known.target
         speed = features.tick_hz * _PARTS / report.interval if report.interval else 0.0
         rows.add(
-            rows.time_usec(self._chip.time_ns(report.ticks)),
+            rows.time_usec(step_ns),
             report.index,
             _EVENTS[report.how],
             report.position,
@@ -65,7 +70,7 @@ class Steppers:
 
     def on_restarted(self) -> None:
         """Add a row for each that was moving when the board was lost: it is not known how far."""
-        self._sequences.clear()
+        self._before.clear()
         for index, known in self._orders.steppers.items():
             if known.moves and self._rows is not None:
                 now = self._rows.now_usec()
