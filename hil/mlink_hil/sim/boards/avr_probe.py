@@ -93,12 +93,14 @@ class AvrProbe:
         now = int(self._loop.cycle())
         next_due = self._loop.cycle_manager().next_when()
         if 0 <= next_due <= now:
+            # The cycle of the wait is not one of the processor's.
+            self._stood_at = now if self._stood_at is None else self._stood_at
             return now + 1
         if self._before is not _State.Running and self._device.state() is _State.Running:
-            self._before = None  # it has woken since, and has begun an instruction
+            self._before = self._stood_at = None  # it has woken since, and begun an instruction
             self.halt()
             return 0
-        self._stood_at = now
+        self._stood_at = now if self._stood_at is None else self._stood_at
         self._probe.set_device_state(_State.Break)
         return 0
 
