@@ -16,7 +16,7 @@ from mlink.errors import ModuleError
 from mlink_drivers.firmata.lines.rows import STEPPERS_HEADER
 from mlink_hil.sim.fetch_firmware import is_cached
 from tests.support.boards.chip_bench import Port, chip_bench, wait_until
-from tests.support.boards.virtual_run import printed
+from tests.support.boards.virtual_run import BENCH, printed
 from tests.unit.test_docs import python_block
 
 pytest.importorskip("yasimavr")
@@ -211,3 +211,40 @@ class Sink:
 def test_bad_arguments_are_errors_in_words(call: Any, words: str) -> None:
     with pytest.raises(ModuleError, match=re.escape(words)):
         call(Sink())
+
+
+LOST = """
+import mlink.script as ms
+import syntalos_mlink as syl
+
+commands = syl.get_output_port("commands")
+steppers = syl.get_input_port("steppers")
+
+def start():
+    steppers.on_data = lambda row: print(*row[2:6])
+    ms.stepper(commands, step=4, direction=5, acceleration=4000, period_msec=50)
+    ms.move_to(commands, 100_000, speed=1000)
+
+def run():
+    syl.wait(1400)
+    ms.move_to(commands, 1000, speed=2000)  # the board knows its stepper again
+    while syl.is_running():
+        syl.wait(100)
+"""
+
+
+def test_a_board_that_is_back_moves_nothing_and_knows_its_stepper(tmp_path: Path) -> None:
+    fault = '[[faults]]\nat_sec = 0.5\nfor_sec = 0.3\nkind = "unplug"\ntarget = "uno"\n'
+    bench = BENCH.replace('device = "uno"\n', 'device = "uno"\non_loss = "continue"\n')
+    bench = bench.replace("[virtual.dut]", f"{fault}[virtual.dut]")
+    dut = python_block("docs/hil.md", "# stage_dut.py")
+    text = printed(tmp_path, bench + STAGE, LOST, dut, 3.0)
+    seen = [line.split() for line in text.splitlines()]
+    names = [row[0] for row in seen]
+    lost = names.index("lost")
+    assert set(names[:lost]) == {"moving"}
+    assert names[-1] == "moved"
+    assert seen[-1][1:3] == ["1000", "1000"]
+    before, again = int(seen[lost][1]), int(seen[lost + 1][1])
+    assert 200 < before == int(seen[lost - 1][1])
+    assert before <= again < before + 250  # it began from the last reported position
