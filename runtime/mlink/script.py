@@ -351,6 +351,10 @@ def i2c_write(port: OutputPort, address: int, data: bytes) -> LineCommand:
         ModuleError: A value is out of range.
     """
     whole("address", address, *_I2C_ADDRESSES)
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise ModuleError(
+            f"data cannot be {data!r}", remedy="Give bytes, such as bytes((0x10, 0xFF))."
+        )
     whole("the number of bytes", len(data), 1, _MOST_I2C_BYTES)
     return send_order(port, 0, bytes((_I2C_WRITE, address)) + bytes(data))
 
@@ -385,7 +389,9 @@ def i2c_read(
     """
     whole("address", address, *_I2C_ADDRESSES)
     whole("count", count, 1, _MOST_I2C_BYTES)
-    flags = int(continuously) | {None: 0, True: 2, False: 4}[repeated_start]
+    flags = int(bool(continuously))
+    if repeated_start is not None:
+        flags |= 2 if repeated_start else 4
     number = _i2c_register(register, register_bytes)
     return send_order(port, 0, bytes((_I2C_READ, address, flags, count)) + number)
 
@@ -397,7 +403,10 @@ def i2c_end(port: OutputPort, address: int, register: int | None = None) -> Line
         ModuleError: A value is out of range.
     """
     whole("address", address, *_I2C_ADDRESSES)
-    number = b"" if register is None else _i2c_register(register, 1 if register < 256 else 2)
+    number = b""
+    if register is not None:
+        wide = whole("register", register, 0, (1 << 16) - 1) > 0xFF
+        number = _i2c_register(register, 1 + wide)
     return send_order(port, 0, bytes((_I2C_STOP, address)) + number)
 
 

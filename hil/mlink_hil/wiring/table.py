@@ -168,7 +168,11 @@ def _check_lines(
     described: dict[str, str] = {}
     kinds = kinds_of(devices)
     for name, part in parts.items():
-        for key, text in part.lines().items():
+        lines = list(part.lines().items())
+        if isinstance(part, Model) and part.i2c:
+            pins = kinds.get(part.i2c, UNO).i2c_pins
+            lines += [("i2c", f"{part.i2c}.{pin}") for pin in pins]
+        for key, text in lines:
             try:
                 line = str(parse_line(text, kinds))
             except ValueError:

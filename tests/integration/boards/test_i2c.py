@@ -96,12 +96,16 @@ def replies_of(folder: Path) -> list[tuple[str, ...]]:
 
 
 def run_orders(
-    folder: Path, *orders: str, spec: str = "virtual:uno", seconds: float = 2
+    folder: Path,
+    *orders: str,
+    spec: str = "virtual:uno",
+    seconds: float = 2,
+    bench: str = BENCH,
 ) -> subprocess.CompletedProcess[str]:
     (folder / "memory.py").write_text(MEMORY)
     lines = "\n".join(f"    {order}" for order in orders)
     (folder / "loop.py").write_text(LOOP.format(orders=lines))
-    (folder / "bench.toml").write_text(BENCH.format(spec=spec))
+    (folder / "bench.toml").write_text(bench.format(spec=spec))
     return run(folder, "--for", str(seconds))
 
 
@@ -257,6 +261,9 @@ def test_standard_firmata_that_hangs_in_i2c_is_lost_in_these_words(tmp_path: Pat
         "ms.i2c_setup(commands, khz=1000)",
         "ms.i2c_setup(commands, delay_usec=20_000)",
         "ms.i2c_end(commands, 0x50, -1)",
+        "ms.i2c_end(commands, 0x50, 'x')",
+        "ms.i2c_end(commands, '0x50')",
+        "ms.i2c_read(commands, 0x50, 1.5)",
     ],
 )
 def test_values_out_of_range_are_refused_in_the_script(order: str) -> None:
@@ -265,3 +272,30 @@ def test_values_out_of_range_are_refused_in_the_script(order: str) -> None:
     with pytest.raises(ModuleError, match=r"cannot be .*\n.*Give a whole number from"):
         exec(order, {"ms": ms, "commands": commands})
     assert sent == []
+
+
+@pytest.mark.parametrize("data", ["'abc'", "7", "[1, 2]", "None"])
+def test_what_is_no_bytes_is_refused_in_the_script(data: str) -> None:
+    with pytest.raises(ModuleError, match=r"data cannot be .*\n.*Give bytes"):
+        exec(f"ms.i2c_write(commands, 0x50, {data})", {"ms": ms, "commands": SimpleNamespace()})
+
+
+def test_repeated_reads_go_on_after_a_pulled_cable(tmp_path: Path) -> None:
+    bench = BENCH.replace('device = "uno"', 'device = "uno"\non_loss = "continue"')
+    bench += '[[faults]]\nat_sec = 1.0\nfor_sec = 0.5\nkind = "unplug"\ntarget = "uno"\n'
+    done = run_orders(
+        tmp_path,
+        "ms.i2c_setup(commands, khz=400)",
+        "ms.i2c_read(commands, 0x50, 1, 0x0102, register_bytes=2, continuously=True)",
+        "ms.i2c_read(commands, 0x50, 1, 0x0103, register_bytes=2, continuously=True)",
+        "ms.i2c_end(commands, 0x50, 0x0103)",
+        seconds=4,
+        bench=bench,
+    )
+    assert done.returncode == 0, words(done)
+    with recording.open(tmp_path / "out/recording") as found:
+        rows = [row for row in found.table("log").rows if row[1] == "i2c"]
+    times = [int(row[0]) / 1e6 for row in rows]
+    assert {row[3] for row in rows} == {str(0x102)}
+    assert any(3.5 < time < 4 for time in times)
+    assert not any(1.1 < time < 1.4 for time in times)

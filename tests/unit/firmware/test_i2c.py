@@ -216,3 +216,14 @@ def test_a_reset_ends_repeated_transfers_and_the_speed(chip: Chip) -> None:
         m.text for m in chip.ask(chip_encode.i2c_transfer(1, ADDRESS)) if isinstance(m, StringData)
     ]
     assert texts == ["mlink: I2C: not configured"]
+
+
+@pytest.mark.parametrize("usec", range(100, 1100, 250))
+def test_a_chip_that_is_reset_in_a_transfer_uses_its_bus_again(chip: Chip, usec: int) -> None:
+    attach(chip, Memory())
+    chip.send(chip_encode.i2c_transfer(5, ADDRESS, b"\0", 8), run_usec=usec)
+    chip.board.reset()
+    chip.board.boot()
+    chip.checked = False
+    chip.send(encode.i2c_config(), run_usec=5000)
+    assert transfer(chip, ADDRESS, b"\1", 1).data == b"\1"

@@ -105,6 +105,7 @@ class AvrBoard(Board):
         self._load(read_firmware(hex_file, largest=kind.flash_bytes))
         self._hooks: list[Any] = []  # yasimavr keeps no reference to its hooks
         self._i2c_clients: list[I2cClient] = []
+        self._twi_lines: TwiLines | None = None
         self._error: BoardCrashed | None = None
         """The model of an I2C device has raised in the midst of the simulation."""
         self._line = self._serial_line()
@@ -304,8 +305,8 @@ class AvrBoard(Board):
         """Connect a device with the processor's I2C bus."""
         sda, scl = (self._pins[pin] for pin in self.kind.i2c_pins)
         manager = self._loop.cycle_manager()
-        if not self._i2c_clients:
-            self._twi_lines = TwiLines(self._device, manager, sda)
+        if self._twi_lines is None:
+            self._twi_lines = TwiLines(self._device, manager, (scl, sda))
         self._i2c_clients.append(I2cClient(end, manager, (sda, scl), self._note_error))
 
     def _note_error(self, error: BoardCrashed) -> None:
@@ -321,3 +322,7 @@ class AvrBoard(Board):
         """Reset the processor; what drives its pins from outside stays."""
         self._device.reset(core.Device.ResetFlag.Ext)
         self._line.reset()
+        if self._twi_lines is not None:
+            self._twi_lines.restart()
+        for client in self._i2c_clients:
+            client.restart()

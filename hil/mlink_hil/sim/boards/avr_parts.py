@@ -109,23 +109,24 @@ class Multiplexer(core.Peripheral):  # type: ignore[misc]  # untyped base
 
 
 class TwiLines(core.Peripheral):  # type: ignore[misc]  # untyped base
-    """Lets the processor's I2C see a line that was released while it was off.
+    """Lets the processor's I2C see lines that were released while it was off.
 
-    A workaround for yasimavr 0.1.6, whose I2C believes, once off, that a low line still is low.
+    A workaround for yasimavr 0.1.6, whose I2C believes, once off, that a low line still is low, and
+    keeps that also when the processor is reset in the midst of a transfer.
 
     Args:
         device: The simulated processor.
         manager: The timers of the simulation.
-        sda: The data line.
+        lines: SCL and SDA.
     """
 
-    def __init__(self, device: Any, manager: Any, sda: Any) -> None:
+    def __init__(self, device: Any, manager: Any, lines: tuple[Any, Any]) -> None:
         super().__init__("TWIL")
         self._manager = manager
-        self._sda = sda
-        self._wire = core.Wire()
-        self._wire.attach(sda)
-        self._was_low = False
+        self._lines = [(line, core.Wire()) for line in lines]
+        for line, wire in self._lines:
+            wire.attach(line)
+        self._is_stale = False
         self._timer = core.CallableCycleTimer(self._show)
         self.init(device)
         self.add_ioreg(_TWCR)
@@ -135,15 +136,22 @@ class TwiLines(core.Peripheral):  # type: ignore[misc]  # untyped base
         """Note that the I2C is switched on or off."""
         is_on = bool(data.value & _TWEN)
         if self._is_on and not is_on:
-            self._was_low = not self._sda.digital_state()
-        elif is_on and not self._is_on and self._was_low:
+            self._is_stale |= not all(line.digital_state() for line, _ in self._lines)
+        elif is_on and not self._is_on and self._is_stale:
             self._manager.schedule(self._timer, self._manager.cycle() + 1)
         self._is_on = is_on
 
+    def restart(self) -> None:
+        """Note that the processor was reset, which switches the I2C off."""
+        self._is_stale |= self._is_on
+        self._is_on = False
+
     def _show(self, _when: int) -> int:
-        if self._sda.digital_state():
-            self._wire.set_state("L")
-            self._wire.set_state("U")
+        for line, wire in self._lines:
+            if line.digital_state():
+                wire.set_state("L")
+                wire.set_state("U")
+        self._is_stale = False
         return 0
 
 
@@ -172,6 +180,13 @@ class I2cClient(TWISimpleClient):  # type: ignore[misc]  # untyped base
         self.set_enabled(True)
         for wire, pin in zip((self.sda_wire, self.scl_wire), pins, strict=True):
             wire.attach(pin)
+
+    def restart(self) -> None:
+        """Leave the bus: the processor was reset in the midst of a transfer, which has no end."""
+        self.reset()
+        self.set_enabled(True)
+        self.scl_wire.set_state("U")
+        self.sda_wire.set_state("L" if self._end.holds_sda else "U")
 
     def set_line_state(self, line: Any, state: bool) -> None:
         """Drive a wire low, or release it."""

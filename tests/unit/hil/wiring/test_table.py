@@ -342,3 +342,9 @@ def test_two_parts_cannot_have_one_analog_line(tmp_path: Path) -> None:
     text += "[virtual.b]\ntype = 'button'\nline = 'uno.14'"
     with pytest.raises(BenchError, match="is already used by the part 'a'"):
         load_bench(write_bench(tmp_path, text))
+
+
+def test_a_sensor_cannot_be_on_a_line_of_an_i2c_bus_that_is_used(tmp_path: Path) -> None:
+    text = THERMOMETER + "[virtual.knob]\ntype = 'sensor'\nline = 'uno.A4'\n"
+    with pytest.raises(BenchError, match="already used by the part 'thermometer'"):
+        load_bench(write_bench(tmp_path, text))
