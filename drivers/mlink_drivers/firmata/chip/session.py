@@ -58,6 +58,8 @@ _EVENT_BYTES: Final = 32
 _SILENCE_S: Final = 5.0
 _LEAST_UNANSWERED: Final = 6
 
+_IDS: Final = frozenset(map(int, ExtensionId))
+
 Seal = Callable[[bytes], bytes]
 LineCallback = Callable[[int, bool, int], object]
 """Called with line, level and time (ns of CLOCK_MONOTONIC)."""
@@ -337,7 +339,11 @@ class ChipSession:
             message = Sysex(message.id, data)
         decoded = decode_extension(message, self.version)
         if decoded is None:
-            return False
+            # With a right check value it is a message of a later firmware.
+            if self._checked or self._probing or message.id not in _IDS:
+                return False
+            self._on_refused("a wrong format")
+            return True
         now_ns = self.waiting.now_ns()
         last_byte_ns = arrival_ns + wire_time_ns(message.length, self.baud_rate)
         self._window.move(now_ns, max(now_ns, last_byte_ns))

@@ -146,7 +146,8 @@ def test_messages_that_are_not_of_the_extension_are_left_to_others(bench):
     assert not session.take(DigitalPort(0, 1), 0)
     assert not session.take(PinState(0, 1, 0), 0)
     assert not session.take(Sysex(0x0E, b"\1"), 0)
-    assert not session.take(Sysex(ExtensionId.EDGES, b"\2\0"), 0)  # cut short
+    assert session.take(Sysex(ExtensionId.EDGES, b"\2\0"), 0)  # cut short
+    assert bench.refused == ["a wrong format"]
     assert session.take(events_lost(1), 0)
     assert bench.events == [EventsLost(1)]
 
