@@ -93,11 +93,14 @@ class SimProcess:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
+        asked = False
         if self._process.poll() is None:
             with contextlib.suppress(DeviceError), VirtualBoard.connect(self._control) as board:
                 board.quit()
+                asked = True
                 self._wait(_QUIT_SEC)
-        elif kind is None:
+        # One that cannot be asked is about to end by itself, and has written why.
+        if not asked and kind is None and self._wait(_QUIT_SEC):
             self._log.warning(
                 "the simulator %s ended by itself: %s", self._program, self._error_output()
             )

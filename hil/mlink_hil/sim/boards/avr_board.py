@@ -31,6 +31,8 @@ _LONGEST_BOOT = 10 * CLOCK_HZ
 _QUIET_AFTER_BOOT = CLOCK_HZ // 50
 """The boot report has ended when nothing was sent for this long (20 ms)."""
 _SLEEPING = core.Device.State.Sleeping
+_BREAK = b"\x98\x95"
+"""An instruction for debuggers."""
 _DRIVER_ID = "WIRE"
 
 
@@ -113,6 +115,8 @@ class AvrBoard(Board):
 
     def _load(self, image: bytes) -> None:
         """Write an image into the flash; yasimavr reads ELF files only."""
+        words = range(0, len(image) - 1, 2)
+        self._breaks = {at for at in words if image[at : at + 2] == _BREAK}
         with tempfile.NamedTemporaryFile(prefix="mlink-", suffix=".elf") as file:
             file.write(make_elf(image))
             file.flush()
@@ -245,6 +249,12 @@ class AvrBoard(Board):
     def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
+        if self._breaks and (at := self._probe.pc) in self._breaks:
+            raise BoardCrashed(
+                f"the firmware has come to the instruction BREAK at {at:#x}, at which a simulated "
+                "processor stands for ever: it is for debuggers, and a chip without one ignores "
+                "it. Remove it from the firmware"
+            )
 
     def _stopped(self) -> BoardCrashed:
         return BoardCrashed(

@@ -115,6 +115,12 @@ class AvrProbe:
 
     # looking ------------------------------------------------------------------------------
 
+    @property
+    def pc(self) -> int:
+        """The program counter, in bytes."""
+        with self._attached():
+            return int(self._probe.read_pc())
+
     def registers(self) -> dict[str, int]:
         """Return PC (in bytes), SP, SREG, R0 to R31 and the I/O registers, by name."""
         with self._attached():

@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from mlink_hil.sim.boards.avr_board import AvrBoard
+from mlink_hil.sim.boards.board import BoardCrashed
 from mlink_hil.sim.circuit.build import Circuit
 from mlink_hil.sim.plan import BoardPlan, CircuitPlan, ContactPlan, SensorPlan
 from tests.support import ROOT
@@ -168,3 +170,15 @@ def to_hex(image: bytes) -> str:
         record = bytes([len(part), at >> 8, at & 255, 0]) + part
         lines.append(f":{(record + bytes([-sum(record) & 255])).hex().upper()}")
     return "\n".join([*lines, ":00000001FF", ""])
+
+
+@pytest.mark.parametrize("stands", [False, True])
+def test_a_break_of_the_firmware_is_named_and_does_not_stand_still_for_ever(tmp_path, stands):
+    """It sets pin 13, then executes BREAK: yasimavr counts cycles on, and executes nothing else."""
+    data = bytes.fromhex("00e204b903b99895ffcf")  # ldi, out DDRB, out PINB, break, rjmp
+    record = bytes((len(data), 0, 0, 0)) + data
+    path = tmp_path / "break.hex"
+    path.write_text(f":{(record + bytes((-sum(record) & 0xFF,))).hex().upper()}\n:00000001FF\n")
+    board = AvrBoard(path)
+    with pytest.raises(BoardCrashed, match="the instruction BREAK at 0x6"):
+        board.stand(CYCLES, CYCLES // 2) if stands else board.run_until(CYCLES)
