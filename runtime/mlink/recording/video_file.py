@@ -89,7 +89,9 @@ def open_for_writing(path: Path | str, form: str, options: Mapping[str, str], co
         return av.open(str(path), "w", format=form, container_options=dict(options))
     # PyAV refuses a codec that the container does not list; "tee" passes the packets on unchecked.
     given = ":".join([f"f={form}", *(f"{key}={value}" for key, value in options.items())])
-    return av.open(f"[{given}]{re.sub(_SPECIAL, _ESCAPED, str(path))}", "w", format="tee")
+    return av.open(
+        f"[{given}]{re.sub(_SPECIAL, _ESCAPED, str(Path(path).absolute()))}", "w", format="tee"
+    )
 
 
 def is_finished(source: Source) -> bool:

@@ -147,3 +147,13 @@ def test_colours_are_tagged_as_they_are_stored(tmp_path, container, codec, matri
     # BT.601 has 0.299 of red in the brightness, BT.709 only 0.213.
     expected = 76 if frame.color_range == 2 else 81
     assert abs(int(frame.to_ndarray()[0, 0]) - expected) <= 1
+
+
+@pytest.mark.parametrize("codec", ["ffvhuff", "h264"])
+@pytest.mark.parametrize("name", ["a b", "[1]", "it's", "x|y", "back\\slash", "day 1: ü", " lead"])
+def test_folders_may_have_any_name(tmp_path, name, codec):
+    folder = tmp_path / name
+    folder.mkdir()
+    write(folder / f"{name}.mkv", range(COUNT), 30.0, codec=codec)
+    assert {path.name for path in folder.iterdir()} == {f"{name}.mkv", f"{name}.tsync"}
+    assert remux(folder / f"{name}.mkv", folder / "done.mkv") == COUNT
