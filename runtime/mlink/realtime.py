@@ -20,7 +20,7 @@ import os
 import resource
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -132,6 +132,9 @@ def _request_nice(thread_id: int, nice: int, refusal: str, system: SystemCalls) 
         system.set_nice(os.PRIO_PROCESS, thread_id, nice)
     except OSError:
         return Granted("normal", 0, before, f"ordinary priority (nice {before}); {advice}")
+    with suppress(OSError):  # reset on fork: what the thread starts begins with nice 0
+        flags = os.SCHED_OTHER | os.SCHED_RESET_ON_FORK
+        system.set_scheduler(thread_id, flags, os.sched_param(0))
     return Granted("nice", 0, nice, f"nice {nice}; {advice}")
 
 

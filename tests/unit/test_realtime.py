@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import threading
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def test_a_better_nice_value_comes_next_and_names_what_to_change():
     system = FakeSystem(nice=True)
     granted = request_priority(system=system.calls)
     assert (granted.policy, granted.priority, granted.nice) == ("nice", 0, -10)
-    assert system.asked[-1] == ("nice", os.PRIO_PROCESS, threading.get_native_id(), -10)
+    assert system.asked[-2] == ("nice", os.PRIO_PROCESS, threading.get_native_id(), -10)
+    assert system.asked[-1][2:] == (os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, 0)
     assert "Operation not permitted" in granted.detail
     assert "/etc/security/limits.d/" in granted.detail
 
@@ -206,3 +208,29 @@ def test_new_threads_of_an_idle_process_stay_idle_since_to_raise_them_may_be_ref
     below.start()
     below.join()
     assert seen == [os.SCHED_IDLE]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a nice value below 0 needs a privilege")
+def test_what_a_thread_with_a_better_nice_value_starts_has_an_ordinary_one():
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    seen = []
+
+    def run():
+        system = SystemCalls(
+            lambda thread, policy, param: (
+                refused()
+                if policy & os.SCHED_FIFO
+                else os.sched_setscheduler(thread, policy, param)
+            ),
+            lambda *_: 0,
+        )
+        seen.append(request_priority(nice=-5, system=system).nice)
+        child = subprocess.run(["nice"], capture_output=True, text=True, check=True)
+        seen.append(int(child.stdout))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [-5, 0]

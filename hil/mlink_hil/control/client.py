@@ -15,6 +15,7 @@ import msgspec
 
 from mlink.closing import ClosesOnExit
 from mlink.errors import DeviceError
+from mlink.peers import is_trusted
 from mlink_hil.control import messages
 from mlink_hil.control.checked import checked
 from mlink_hil.control.messages import LineReply, PinReply, ReadReply, StatsReply
@@ -47,6 +48,12 @@ class ControlClient(ClosesOnExit):
                 f"no simulated board listens at {path}: {error.strerror or error}",
                 remedy='Use a simulated board in the bench: uno = "virtual:uno"',
             ) from error
+        if not is_trusted(self._socket):
+            self._socket.close()
+            raise DeviceError(
+                f"the program that listens at {path} belongs to another user",
+                remedy="Name the socket of a board that you have started.",
+            )
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when edges of watched pins have arrived."""

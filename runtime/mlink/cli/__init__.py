@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import signal
 import sys
 from importlib.metadata import entry_points
@@ -141,6 +142,7 @@ def _add_installed_commands() -> None:
 
 def main() -> None:
     """Run the command line; characters that the output cannot hold are printed as escapes."""
+    os.umask(os.umask(0o077) | 0o002)  # no file that other users may write, whatever the shell has
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

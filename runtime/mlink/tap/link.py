@@ -18,6 +18,7 @@ import numpy as np
 
 from mlink.errors import ControlError
 from mlink.metadata import Metadata, decode_metadata
+from mlink.peers import is_trusted
 from mlink.tap import messages
 from mlink.tap.account import StreamAccount
 from mlink.types import Frame
@@ -183,7 +184,11 @@ class TapLink:
     def _read(self) -> None:
         """Run the reader's thread."""
         try:
-            self._socket, _ = self._listener.accept()
+            tap, _ = self._listener.accept()
+            while not is_trusted(tap):
+                tap.close()
+                tap, _ = self._listener.accept()
+            self._socket = tap
         except OSError:
             self.ended.set()
             return  # closed before the run started

@@ -20,6 +20,7 @@ from mlink.clock import MasterClock
 from mlink.errors import ModuleError
 from mlink.metadata import encode_metadata
 from mlink.module import InputPort, Module, ModuleContext
+from mlink.peers import is_trusted
 from mlink.tap import messages
 from mlink.tap.catalog import TapSettings, drive_port
 from mlink.tap.messages import FrameSeen, Receiver
@@ -86,6 +87,11 @@ class TapModule(Module[TapSettings]):
                 f"the tap cannot connect to {self.settings.socket}: {error.strerror}",
                 remedy="The program that added the tap to the bench has ended.",
             ) from error
+        if not is_trusted(self._socket):
+            raise ModuleError(
+                f"the program that listens at {self.settings.socket} belongs to another user",
+                remedy="Start the run and its test or view as one user.",
+            )
         self._socket.settimeout(None)
         handlers: dict[DataType, Callable[[str, int, Any, int], None]] = {
             DataType.LineReading: self._on_reading,

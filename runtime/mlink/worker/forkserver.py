@@ -82,6 +82,7 @@ def main() -> None:
     """Import the modules of the command line, then serve until the engine closes the socket."""
     requests = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine handles Ctrl-C
+    os.umask(os.umask(0o077) | 0o002)  # no file of a module is writable for other users
     # Processes whose parent has ended become children of this one (PR_SET_CHILD_SUBREAPER).
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
     let_through()

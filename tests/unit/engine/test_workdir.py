@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -66,12 +67,12 @@ def test_a_folder_that_is_not_locked_yet_may_be_taken_but_the_run_begins_again(
 
 
 def test_leftovers_of_dead_runs_are_removed(base: Path) -> None:
-    (base / "dead" / "sub").mkdir(parents=True)
-    (base / "dead" / "lock").write_text("1")
-    (base / "dead" / "sub" / "socket").touch()
-    (base / "never-locked").mkdir()
-    (base / "begun").mkdir()
-    (base / "begun" / "lock").touch()
+    (base / "0000dead" / "sub").mkdir(parents=True)
+    (base / "0000dead" / "lock").write_text("mlink run 1")
+    (base / "0000dead" / "sub" / "socket").touch()
+    (base / "00000001").mkdir()
+    (base / "00000002").mkdir()
+    (base / "00000002" / "lock").touch()
     assert remove_stale_runs(base) == 1
     with RunWorkDir() as folder:
         assert list(base.iterdir()) == [folder.path]
@@ -80,8 +81,60 @@ def test_leftovers_of_dead_runs_are_removed(base: Path) -> None:
     assert not base.exists()
 
 
-def test_no_place_for_the_folder(base: Path) -> None:
-    base.touch()
+def test_no_place_for_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    monkeypatch.setattr(workdir, "_is_ours", lambda _path: False)
     with pytest.raises(StorageError, match="cannot create a folder for the run in") as caught:
         RunWorkDir()
     assert caught.value.remedy
+
+
+def test_folders_of_others_stay(base: Path) -> None:
+    for name in ("mine", "0000beef"):
+        (base / name).mkdir(parents=True)
+        (base / name / "lock").write_text("7")
+    (base / "0000cafe").symlink_to(base / "mine")
+    os.mkfifo(base / "0000beef" / "pipe")
+    assert remove_stale_runs(base) == 0
+    with RunWorkDir() as folder:
+        assert folder.path.parent == base
+    assert sorted(each.name for each in base.iterdir()) == ["0000beef", "0000cafe", "mine"]
+
+
+def test_the_folder_of_all_runs_is_open_to_nobody_else(base: Path) -> None:
+    base.mkdir(mode=0o755)
+    with RunWorkDir() as folder:
+        assert base.stat().st_mode & 0o777 == 0o700
+        assert folder.path.stat().st_mode & 0o777 == 0o700
+        assert (folder.path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("shared", ["a link", "a folder of others", "a file"])
+def test_a_name_that_somebody_else_has_taken_does_not_stop_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: str
+) -> None:
+    """In a folder like /tmp, which belongs to root, all can make any name first."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    taken = (tmp_path / "mlink", tmp_path / f"mlink-{os.getuid()}-x")
+    (tmp_path / "others").mkdir(mode=0o777)
+    for path in taken:
+        if shared == "a link":
+            path.symlink_to(tmp_path / "others")
+        elif shared == "a file":
+            path.touch()
+        else:
+            path.mkdir(mode=0o777)
+            path.chmod(0o777)
+    others = {path: path.lstat().st_ino for path in taken}
+    real = workdir._is_ours
+    monkeypatch.setattr(
+        workdir, "_is_ours", lambda path: path not in (tmp_path, *taken) and real(path)
+    )
+    with RunWorkDir() as folder:
+        assert folder.path.parent not in (*taken, tmp_path / "others")
+        assert folder.path.parent.stat().st_mode & 0o777 == 0o700
+        again = workdir.runs_dir()
+        assert again == folder.path.parent
+    assert others == {path: path.lstat().st_ino for path in taken}
+    assert list((tmp_path / "others").iterdir()) == []

@@ -14,6 +14,7 @@ from typing import Any, Self
 import msgspec
 
 from mlink.errors import DeviceError
+from mlink.peers import is_trusted
 from mlink_hil.control import messages
 from mlink_hil.control.lockstep import reader_of
 from mlink_hil.control.socket_path import check_socket_path
@@ -131,6 +132,9 @@ class ControlServer:
             connection, _ = self._listener.accept()
         except OSError:
             return  # the client has gone again
+        if not is_trusted(connection):
+            connection.close()
+            return
         connection.setblocking(False)
         self._clients[connection.fileno()] = Client(connection)
 

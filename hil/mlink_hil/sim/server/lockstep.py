@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlink.devices import Reached
+from mlink.peers import is_trusted
 from mlink_hil.control.lockstep import REQUEST, encode_answer
 from mlink_hil.control.socket_path import check_socket_path
 from mlink_hil.sim.circuit.clock import CommonClock
@@ -84,7 +85,11 @@ class LockstepProgram:
     def _answer(self) -> None:
         """Carry out the engine's request."""
         if self._engine is None:
-            self._engine, _ = self._listener.accept()
+            engine, _ = self._listener.accept()
+            if is_trusted(engine):
+                self._engine = engine
+            else:
+                engine.close()
             return
         request = self._engine.recv(REQUEST.size)
         if not request:

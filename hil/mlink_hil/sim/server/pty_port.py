@@ -129,6 +129,7 @@ class PtyPort(Port):
         try:
             os.set_blocking(self._master, False)
             tty.setraw(self._slave)
+            os.fchmod(self._slave, 0o600)  # the group tty may write to a terminal
             self._adapter.plug(self.link)
             if self.link.is_symlink():  # left behind by a program that was killed
                 self.link.unlink()

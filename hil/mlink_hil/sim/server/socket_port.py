@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 from mlink.errors import DeviceError
+from mlink.peers import is_trusted
 from mlink_hil.control.lockstep import NOT_KNOWN, reader_of
 from mlink_hil.control.socket_path import check_socket_path
 from mlink_hil.sim.server.adapter import Adapter
@@ -115,8 +116,12 @@ class SocketPort(Port):
     def _accept(self) -> None:
         assert self._listener is not None
         try:
-            self._client, _ = self._listener.accept()
+            client, _ = self._listener.accept()
         except BlockingIOError:
             return
+        if not is_trusted(client):
+            client.close()
+            return
+        self._client = client
         self._client.setblocking(False)
         self.reader = reader_of(self._client)

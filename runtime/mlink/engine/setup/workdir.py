@@ -11,8 +11,10 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import secrets
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -22,6 +24,11 @@ from mlink.refusals import REMEDIES
 from mlink.worker.leftovers import end_run, log_left
 
 _LOCK = "lock"
+_LOCK_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_MARK = b"mlink run "
+"""How a lock file of a run begins; it is empty before, or where no space was left."""
+_NAME = re.compile(r"[0-9a-f]{8}")
+"""Names of runs' folders."""
 _ATTEMPTS = 100
 _CLOSING_S = 5.0
 """How long workers without engine and fork server may take to close their files."""
@@ -36,14 +43,43 @@ log = logging.getLogger("mlink.engine")
 
 
 def runs_dir() -> Path:
-    """Return the folder that holds the folders of all runs of this user.
+    """Return the folder that holds the folders of this user's runs; it may have to be made.
 
-    $XDG_RUNTIME_DIR/mlink where that is writable, else a folder in the temporary directory.
+    $XDG_RUNTIME_DIR/mlink or /run/user/UID/mlink, where these belong to this user. Else a folder
+    of an unpredictable name in the temporary directory, where somebody else may have made any
+    other: the one that an earlier run has made, if it is there.
+
+    Raises:
+        OSError: There is no place for one.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    if base and os.access(base, os.W_OK):
-        return Path(base) / "mlink"
-    return Path(tempfile.gettempdir()) / f"mlink-{os.getuid()}"
+    own = Path(f"/run/user/{os.getuid()}")
+    named = os.environ.get("XDG_RUNTIME_DIR")
+    for base in (Path(named), own) if named else (own,):
+        if _is_ours(base) and os.access(base, os.W_OK) and _is_free(base / "mlink"):
+            return base / "mlink"
+    folder = Path(named) if named and os.access(named, os.W_OK) else Path(tempfile.gettempdir())
+    prefix = f"mlink-{os.getuid()}-"
+    for each in sorted(folder.glob(f"{prefix}*")):
+        if _is_ours(each) and _is_private(each):
+            return each
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+
+
+def _is_ours(folder: Path) -> bool:
+    """Return whether a folder, and not a link to one, belongs to this user."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+
+
+def _is_private(folder: Path) -> bool:
+    return not folder.lstat().st_mode & 0o077
+
+
+def _is_free(folder: Path) -> bool:
+    return _is_ours(folder) or not (folder.exists() or folder.is_symlink())
 
 
 class RunWorkDir(ClosesOnExit):
@@ -54,12 +90,14 @@ class RunWorkDir(ClosesOnExit):
     """
 
     def __init__(self) -> None:
-        base = runs_dir()
+        base = None
         try:
+            base = runs_dir()
             self.path, self._lock = _make_folder(base)
         except OSError as error:
+            where = base or error.filename or tempfile.gettempdir()
             raise StorageError(
-                f"cannot create a folder for the run in {base}: {error.strerror}",
+                f"cannot create a folder for the run in {where}: {error.strerror}",
                 remedy=_remedy(error.errno or 0),
             ) from error
 
@@ -86,13 +124,10 @@ def _make_folder(base: Path) -> tuple[Path, int]:
         path = base / secrets.token_hex(4)
         try:
             base.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if base.stat().st_uid != os.getuid():
-                raise StorageError(
-                    f"{base} belongs to another user", remedy="Remove it, or set XDG_RUNTIME_DIR."
-                )
+            _make_private(base)
             remove_stale_runs(base)
             path.mkdir(mode=0o700)
-            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(path / _LOCK, _LOCK_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
         except (FileNotFoundError, FileExistsError):
             if base.is_symlink() or base.is_file():
                 raise  # no folder can be made there
@@ -103,10 +138,28 @@ def _make_folder(base: Path) -> tuple[Path, int]:
             raise
         if _hold(lock):
             with contextlib.suppress(OSError):  # no space: if it is left, it is not reported
-                os.write(lock, str(os.getpid()).encode())
+                os.write(lock, _MARK + str(os.getpid()).encode())
             return path, lock
         os.close(lock)
     raise OSError(errno.EAGAIN, f"other runs removed it {_ATTEMPTS} times")
+
+
+def _make_private(base: Path) -> None:
+    """Make sure that the folder of all runs is this user's, and open to nobody else.
+
+    Raises:
+        OSError: It is a link, or no folder.
+        StorageError: It belongs to another user.
+    """
+    fd = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_uid != os.getuid():
+            raise StorageError(
+                f"{base} belongs to another user", remedy="Remove it, or set XDG_RUNTIME_DIR."
+            )
+        os.fchmod(fd, 0o700)
+    finally:
+        os.close(fd)
 
 
 def _hold(lock: int) -> bool:
@@ -146,15 +199,18 @@ def remove_stale_runs(base: Path) -> int:
     """
     removed = 0
     for folder in base.iterdir():
+        if not _NAME.fullmatch(folder.name) or not _is_ours(folder):
+            continue  # no run has made it
         try:
-            fd = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+            fd = os.open(folder / _LOCK, _LOCK_FLAGS)
         except OSError:
             with contextlib.suppress(OSError):  # not empty: no folder of a run
                 folder.rmdir()  # its run died, or begins again with another name
             continue
         try:
-            if _hold(fd):
-                was_a_run = os.fstat(fd).st_size > 0
+            content = os.pread(fd, len(_MARK), 0) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+            if content in (_MARK, b"") and _hold(fd):
+                was_a_run = content == _MARK
                 if was_a_run and not _end_processes(folder):
                     continue
                 removed += was_a_run
