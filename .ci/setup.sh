@@ -36,7 +36,7 @@ done
 # The stamp is a digest of all inputs: a changed dependency or set-up runs it again. An incomplete
 # set-up (often: no network) is tried again each time.
 key=$(cat pyproject.toml .ci/setup.sh .ci/lock/*.txt tests/support/setup_*.sh tests/support/pyfirmata2_tests.py \
-    tests/support/peers/*.json tests/rig/machine/kernel.py | sha256sum)
+    .ci/parallel_build/*.py tests/support/peers/*.json tests/rig/machine/kernel.py | sha256sum)
 is_done() {
     [ -e ".venv/setup-$1" ] && [ "$(cat ".venv/setup-$1")" = "$key" ] &&
         { [ "$1" = demo ] || [ ! -e .venv/incomplete ]; } && .venv/bin/python -c '' 2>/dev/null
@@ -111,17 +111,38 @@ install() {
     .venv/bin/python -m pip install -qq --disable-pip-version-check --no-build-isolation \
         --no-warn-script-location --root-user-action=ignore "$@"
 }
+# yasimavr, the board simulator, has no wheel: it is compiled on all processors while the rest is
+# downloaded, without its own dependencies, so that no two pips write the same package.
+wheels=.venv/simulator
+build_simulator() {
+    sed -n '/^yasimavr==/,/[^\\]$/p' .ci/lock/sim.txt >"$wheels/yasimavr.txt"
+    MLINK_BUILD_PROGRESS="$PWD/$wheels/progress" PYTHONPATH="$PWD/.ci/parallel_build" \
+        PYTHONWARNINGS=ignore \
+        .venv/bin/python -m pip wheel -qq --disable-pip-version-check --no-build-isolation --no-deps \
+        --require-hashes -r "$wheels/yasimavr.txt" -w "$wheels"
+}
+install_simulator() {
+    awk '/^yasimavr==/ {skip = 1} !skip {print} !/\\$/ {skip = 0}' .ci/lock/sim.txt >"$wheels/others.txt"
+    install --require-hashes -r "$wheels/others.txt" &&
+        install --no-deps --no-index "$wheels"/yasimavr-*.whl
+}
 simulator=
 if ! [ -e ".venv/setup-$what" ] || [ "$(cat ".venv/setup-$what")" != "$key" ]; then
     case $what in demo) lock=run ;; *) lock=test ;; esac
     report "installing mlink into .venv"
-    install --require-hashes -r .ci/lock/build.txt &&
-        install --require-hashes -r ".ci/lock/$lock.txt" && install --no-deps -e . ||
+    install --require-hashes -r .ci/lock/build.txt ||
         die "pip could not install mlink; the reason is printed above"
-    report "installing the board simulator (the first time it is compiled, which takes minutes)"
-    install --require-hashes -r .ci/lock/sim.txt & # meanwhile the rest is downloaded
+    rm -rf "$wheels"
+    mkdir "$wheels"
+    if ! .venv/bin/python -c 'import yasimavr' 2>/dev/null; then
+        report "compiling the board simulator, beside the rest: about two minutes of processor time"
+    fi
+    build_simulator & # pip takes it from its cache when it has been compiled before
     simulator=$!
     trap 'kill $simulator 2>/dev/null || true' EXIT
+    install --require-hashes -r ".ci/lock/$lock.txt" && install --no-deps -e . ||
+        die "pip could not install mlink; the reason is printed above"
+    report "mlink is installed"
 fi
 
 # --- What only the tests need ------------------------------------------------------------------
@@ -152,7 +173,13 @@ if [ "$what" = test ]; then
     fi
 fi
 
-if [ -n "$simulator" ] && ! wait $simulator; then
+while [ -n "$simulator" ] && kill -0 $simulator 2>/dev/null; do
+    if [ -e "$wheels/progress" ]; then
+        report "compiling the board simulator: $(($(wc -c <"$wheels/progress"))) of about 87 files"
+    fi
+    for _ in 1 2 3 4 5; do kill -0 $simulator 2>/dev/null && sleep 1; done
+done
+if [ -n "$simulator" ] && ! { wait $simulator && install_simulator; }; then
     [ "$what" = demo ] || die "pip could not install the board simulator"
     report "the board simulator could not be installed: the demo will use a simpler one"
 fi
