@@ -218,7 +218,7 @@ def test_a_reset_ends_repeated_transfers_and_the_speed(chip: Chip) -> None:
     assert texts == ["mlink: I2C: not configured"]
 
 
-@pytest.mark.parametrize("usec", range(100, 1100, 250))
+@pytest.mark.parametrize("usec", range(400, 1000, 75))
 def test_a_chip_that_is_reset_in_a_transfer_uses_its_bus_again(chip: Chip, usec: int) -> None:
     attach(chip, Memory())
     chip.send(chip_encode.i2c_transfer(5, ADDRESS, b"\0", 8), run_usec=usec)

@@ -34,6 +34,7 @@ _SLEEPING = core.Device.State.Sleeping
 _BREAK = b"\x98\x95"
 """An instruction for debuggers."""
 _DRIVER_ID = "WIRE"
+_SCL_CYCLES = 200
 
 
 class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
@@ -330,9 +331,15 @@ class AvrBoard(Board):
 
     def reset(self) -> None:
         """Reset the processor; what drives its pins from outside stays."""
+        if self._twi_lines is not None:
+            scl = self._pins[self.kind.i2c_pins[1]]
+            # The library's I2C holds a line for ever when it is reset while it holds it low. A
+            # period of SCL is 160 cycles at 100 kHz, half of the delay of a wire.
+            end = self.cycle + _SCL_CYCLES
+            while not scl.digital_state() and self.cycle < end:
+                self.run_until(self.cycle + 8)
+            self._twi_lines.restart()
         self._device.reset(core.Device.ResetFlag.Ext)
         self._line.reset()
-        if self._twi_lines is not None:
-            self._twi_lines.restart()
         for client in self._i2c_clients:
             client.restart()
