@@ -21,6 +21,8 @@ _AT_ONCE = 1 << 16
 """Compressed bytes that are inflated at once."""
 _FED_BYTES = 1 << 10
 """Compressed bytes inflated at once: they expand to at most 32 MB."""
+_WINDOW = 1 << 27
+"""Memory that zstd may need for what it has inflated, as other programs allow it."""
 _PIECE = 1 << 20
 """Characters that are parsed at once."""
 _LONGEST = 8 << 20
@@ -125,7 +127,7 @@ def inflated(file: RecordingFile) -> Iterator[bytes]:
 
         limit, total = read_limit(os.fstat(opened.fileno()).st_size), 0
         try:
-            frame = zstandard.ZstdDecompressor(max_window_size=limit).decompressobj()
+            frame = zstandard.ZstdDecompressor(max_window_size=max(limit, _WINDOW)).decompressobj()
             while not frame.eof and (piece := opened.read(_FED_BYTES)):
                 text = frame.decompress(piece)
                 total += len(text)

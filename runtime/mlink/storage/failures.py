@@ -42,6 +42,11 @@ def damage_of(error: BaseException) -> str:
     return f"it has a value that no recorder writes: {error or type(error).__name__}"
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the text of an error for a finding: without a remedy, which has a line of its own."""
+    return error.message if isinstance(error, StorageError) else str(error)
+
+
 def storage_error(error: OSError, path: Path, action: str = "write") -> StorageError:
     """Return a StorageError that names the file, the system's reason, and a remedy.
 

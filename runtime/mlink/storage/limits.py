@@ -50,4 +50,5 @@ def check_size(what: str, size: int, limit: int) -> None:
 
 def too_large(what: str, limit: int) -> StorageError:
     """Return the error of something that is larger than its bound of `limit` bytes."""
-    return StorageError(f"{what} has more than the {limit >> 20} MB allowed", remedy=REMEDY)
+    text = f"{what} has more than the {limit >> 20} MB allowed ({VARIABLE})"
+    return StorageError(text, remedy=REMEDY)

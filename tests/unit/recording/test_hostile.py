@@ -265,3 +265,33 @@ def test_what_no_recorder_writes_is_damage_of_that_dataset(
     recording = shutil.copytree(good, tmp_path / "recording")
     MALFORMED[name](recording, outside)
     seen_of_all(recording, tmp_path / "out")
+
+
+def test_the_bound_is_in_the_message_and_can_be_raised(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording")
+    rows = zstandard.compress(ROWS + b"[1000,1,2],\n" * 200_000 + b"[1000,1,2]]}")
+    (recording / "readings" / "data.json.zst").write_bytes(rows)
+    monkeypatch.setenv("MLINK_READ_LIMIT_MB", "1")
+    assert (
+        "more than the 1 MB allowed (MLINK_READ_LIMIT_MB)" in run("verify", recording, tmp_path)[1]
+    )
+    monkeypatch.delenv("MLINK_READ_LIMIT_MB")
+    assert "200001 rows are there, 50 were written" in run("verify", recording, tmp_path)[1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_files_of_another_user_are_damage_and_a_repair_by_root_keeps_the_owner(
+    good: Path, tmp_path: Path
+) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording")
+    table = recording / "events" / "table" / "table.csv"
+    for path in (recording, *recording.rglob("*")):
+        os.chown(path, 65534, 65534)
+    table.write_bytes(table.read_bytes() + b"torn")
+    (recording / "events" / "table" / "attributes.toml").write_text("")
+    run("repair", recording, tmp_path)
+    assert {path.stat().st_uid for path in recording.rglob("*")} == {65534}
+    os.chown(table, 0, 0)
+    assert "table.csv belongs to user 0" in run("verify", recording, tmp_path)[1]

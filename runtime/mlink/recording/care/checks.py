@@ -13,6 +13,7 @@ import numpy as np
 from mlink.recording.table import TIME_COLUMNS
 from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
 from mlink.storage.csv_rows import TableState, csv_rows, examine_table
+from mlink.storage.failures import reason_of
 from mlink.storage.tree import UnitFolder, written_in
 from mlink.storage.tsync_reader import TsyncData
 
@@ -137,7 +138,7 @@ def check_zarr(unit: UnitFolder) -> Checked:
             found.notes.append("the zarr library is not installed: arrays were not checked")
             return found
         except UNREADABLE_STORE as error:
-            found.damage.append(f"{name} cannot be opened: {error}")
+            found.damage.append(f"{name} cannot be opened: {reason_of(error)}")
             continue
         found.items = (found.items or 0) + count
         if min(lengths.values(), default=0) < count:
@@ -155,7 +156,7 @@ def check_zarr(unit: UnitFolder) -> Checked:
                     times = np.asarray(arrays["timestamps"][: max(count, 0)])
                     note_times(found, name, times.tolist() if times.ndim == 1 else ())
         except UNREADABLE_STORE as error:
-            found.damage.append(f"{name}: its times cannot be read: {error}")
+            found.damage.append(f"{name}: its times cannot be read: {reason_of(error)}")
     compare_counts(found, unit, "sample_count", "samples")
     return found
 

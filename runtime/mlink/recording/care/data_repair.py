@@ -15,7 +15,7 @@ from mlink.recording.care.journal_check import cut_journals
 from mlink.recording.care.json_check import examine_json
 from mlink.recording.video_file import is_finished, probe, remux
 from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
-from mlink.storage.failures import storage_errors
+from mlink.storage.failures import reason_of, storage_errors
 from mlink.storage.inside import RecordingFile
 from mlink.storage.manifest import MANIFEST, write_toml
 from mlink.storage.tree import UnitFolder, written_in
@@ -153,7 +153,7 @@ def repair_zarr(unit: UnitFolder) -> Repaired:
                 "the zarr library is not installed", remedy="pip install 'mlink-hil[zarr]'"
             ) from error
         except UNREADABLE_STORE as error:
-            raise StorageError(f"{name} cannot be opened: {error}") from error
+            raise StorageError(f"{name} cannot be opened: {reason_of(error)}") from error
         samples += count
     return _without(unit, abandoned, "samples", {"sample_count": samples}, done)
 
