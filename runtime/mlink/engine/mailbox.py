@@ -106,7 +106,7 @@ class RunMessages:
             case control.Failed():
                 self._outcome.add_reported(worker, message)
             case control.StopRequest():
-                self._outcome.stop(f"{worker.name}: {message.reason}")
+                self._outcome.request(f"{worker.name}: {message.reason}")
             case control.Log():
                 self._reporter.log(worker.name, message.level, message.text, by_module=True)
             case control.Output():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from mlink import control
@@ -28,6 +30,9 @@ class Outcome:
         self.stop_reason = ""
         """Why the run ends as a success; empty while nothing has requested its end."""
         self._reporter = reporter
+        self._requests_wait = False
+        self._requested = ""
+        """What a module has requested while others were starting."""
 
     @property
     def ending(self) -> bool:
@@ -37,6 +42,24 @@ class Outcome:
     def stop(self, reason: str) -> None:
         """End the run as a success; only the first reason is kept."""
         self.stop_reason = self.stop_reason or reason
+
+    def request(self, reason: str) -> None:
+        """End the run as a success, as a module requests; while modules start, it waits."""
+        if self._requests_wait:
+            self._requested = self._requested or reason
+        else:
+            self.stop(reason)
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Let requests of modules wait: late ones still take what a short source sends."""
+        self._requests_wait = True
+        try:
+            yield
+        finally:
+            self._requests_wait = False
+            if self._requested:
+                self.stop(self._requested)
 
     def add(self, failure: Failure) -> None:
         """Add a failure of the run and log it as an error; one without a remedy gets the usual."""

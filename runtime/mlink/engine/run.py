@@ -260,7 +260,8 @@ class Engine:
             if not self._outcome.ending:
                 self._prepare()
             if not self._outcome.ending:
-                self._start()
+                with self._outcome.starting():
+                    self._start()
             if not self._outcome.ending:
                 self._wait_for_end(live)
 

@@ -124,6 +124,21 @@ def test_a_folder_of_images_is_a_camera_and_its_end_the_runs(bench: BenchRunner)
     assert pictures[0].shape == (40, 32, 3)
 
 
+def test_a_source_that_ends_before_all_modules_have_started_loses_nothing(
+    bench: BenchRunner,
+) -> None:
+    (bench.folder / "frames").mkdir()
+    cv2.imwrite(str(bench.folder / "frames/0.png"), np.zeros((48, 64, 3), np.uint8))
+    late = '[modules.late]\ntype = "pyscript"\nscript = "late.py"\ninputs = {i = "camera.video"}\n'
+    ports = 'ports_in = [{id = "i", data_type = "Frame"}]\n'
+    text = FOLDER.replace("roi = [8, 0, 32, 40]\n", "") + late + ports
+    script = "import time\ndef start(): time.sleep(1)\n"
+    result = bench.write(text, late=script).run(20.0)
+    assert result.success, result.failures
+    (stream,) = [each for each in result.streams if each.port == "video"]
+    assert [(each.received, each.lost) for each in stream.subscriptions] == [(1, 0), (1, 0)]
+
+
 NETWORK = """
 [bench]
 name = "network"
