@@ -407,7 +407,8 @@ def run():
         return                               # back into the worker's loop
     for number in range(100):
         out.submit([number, 0])
-        syl.wait(1000)
+        if syl.is_running():                     # a wait lasts its whole time, after the stop too
+            syl.wait(1000)
     print("codes:", [os.waitstatus_to_exitcode(code) for code in codes])
     while syl.is_running():
         syl.wait(1000)
