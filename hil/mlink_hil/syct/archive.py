@@ -140,10 +140,17 @@ def read_project(path: Path) -> Project:
         {name.partition("/")[0] for name in members if name.endswith("/info.toml")},
         key=lambda folder: (int(re.match("[0-9]+", folder)[0]), folder),  # type: ignore[index]  # _MEMBER
     )
+    modules = [_module(path, members, folder) for folder in folders]
+    names = [module.name for module in modules]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise BenchError(
+            f"{path} has two modules of the name {ascii(twice)[:200]}: connections go by names",
+            remedy=_REMEDY,
+        )
     return Project(
         path,
         main,
-        [_module(path, members, folder) for folder in folders],
+        modules,
         _listed(path, members, "subjects.toml", Subject),
         _listed(path, members, "experimenters.toml", Experimenter),
         ignored,

@@ -18,6 +18,7 @@ from mlink_hil.syct.modules import Made, converted, could_stand_in, port_of
 VIRTUAL_FILE: Final = "virtual.toml"
 _INPUT: Final = re.compile(r"\[modules\.(?P<module>[^\]]+)\] inputs\.(?P<port>.+)")
 _LONGEST_KEY: Final = 40
+_LONGEST_LINE: Final = 400
 
 
 @dataclass(slots=True)
@@ -79,6 +80,7 @@ class _Writer:
         self._keys = _keys(project.modules)
         self._made: dict[str, Made] = {}
         self._inputs: dict[str, dict[str, str]] = {}
+        self._files: dict[str, bytes] = {}
         self._result = Imported(folder)
 
     def write(self) -> Imported:
@@ -92,6 +94,7 @@ class _Writer:
                 self._connect(module)
         self._note_people_and_times()
         result.modules = len(self._made)
+        result.left_out = [_line(each) for each in result.left_out]
         if not self._made:
             raise BenchError(
                 f"{self._project.path}: mlink has none of the project's modules",
@@ -99,8 +102,9 @@ class _Writer:
             )
         try:
             for made in self._made.values():
-                for name, content in made.files.items():
-                    (folder / name).write_bytes(content)
+                self._files |= made.files
+            for name, content in self._files.items():
+                (folder / name).write_bytes(content)
             if result.has_devices:
                 stand_ins = {key: made.stand_in for key, made in self._made.items() if made.device}
                 text = f"# Virtual devices: mlink run . --devices {VIRTUAL_FILE}\n\n"
@@ -109,6 +113,8 @@ class _Writer:
             self._check()
         except OSError as error:
             raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
+        result.notes = [_line(each) for each in result.notes]
+        result.problems = [_line(each) for each in result.problems]
         return result
 
     def _add(self, module: ProjectModule) -> None:
@@ -145,7 +151,7 @@ class _Writer:
             words.append(f"could stand in: {instead}")
         elif module.data:
             name = f"{key}.settings"
-            self._result.folder.joinpath(name).write_bytes(module.data)
+            self._files[name] = module.data
             words.append(
                 f'if it is a Python module, add it with type = "python" and settings_file = '
                 f'"{name}", which has its settings'
@@ -253,6 +259,12 @@ def _keys(modules: list[ProjectModule]) -> dict[str, str]:
             key = f"{base}-{number}"
         keys[module.name] = key
     return keys
+
+
+def _line(text: str) -> str:
+    """Return a text for the terminal: a project's names may have control characters."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:_LONGEST_LINE])
+    return line if len(text) <= _LONGEST_LINE else f"{line} …"
 
 
 def _plain(text: str) -> str:

@@ -233,7 +233,7 @@ def link(tar: tarfile.TarFile) -> None:
     tar.addfile(member)
 
 
-HOSTILE: dict[str, tuple[Callable[[tarfile.TarFile], None], str]] = {
+HOSTILE: dict[str, tuple[Callable[[tarfile.TarFile], object], str]] = {
     "a link": (link, "is a link"),
     "a name outside": (lambda tar: add(tar, "../x.py", b""), "leads out of the archive"),
     "an absolute name": (lambda tar: add(tar, "/x.py", b""), "leads out of the archive"),
@@ -245,6 +245,9 @@ HOSTILE: dict[str, tuple[Callable[[tarfile.TarFile], None], str]] = {
         lambda tar: add(tar, "0/info.toml", b'id = "table"'), "missing required field `name`"),
     "subjects of another shape": (
         lambda tar: add(tar, "subjects.toml", b"subject = [5]"), "subjects.toml"),
+    "a name twice": (
+        lambda tar: [add(tar, f"{n}/info.toml", b'id = "table"\nname = "t"') for n in (0, 1)],
+        "two modules of the name 't'"),
     "no modules": (lambda tar: None, "has none of the project's modules"),
 }  # fmt: skip
 
@@ -277,6 +280,16 @@ def test_what_is_no_project_is_refused_in_words(tmp_path: Path, content: bytes, 
     path.write_bytes(content)
     with pytest.raises(BenchError, match=words):
         archive.read_project(path)
+
+
+def test_control_characters_of_a_project_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    name = "x\x1b]0;title\x07\n" + "y" * 5000
+    script = ("pyscript", info("pyscript", "s"), {}, b"import syntalos_mlink\n")
+    parts: list[Part] = [script, ("prism", info("prism", name), {}, b"")]
+    made = import_project(project(tmp_path / "p.syct", parts), tmp_path / "b")
+    (line,) = made.left_out
+    assert line.isprintable()
+    assert len(line) < 500
 
 
 def test_modules_of_trials_are_taken(tmp_path: Path) -> None:
