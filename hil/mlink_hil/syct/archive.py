@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar, cast
+from typing import IO, Any, Final, TypeVar
 
 import msgspec
 
@@ -258,18 +258,18 @@ def _toml(path: Path, members: dict[str, bytes], name: str) -> dict[str, Any]:
 
 
 def _table(path: Path, members: dict[str, bytes], name: str, kind: type[StructT]) -> StructT:
-    try:
-        return msgspec.convert(_toml(path, members, name), kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise BenchError(f"{path}: {name}: {error}", remedy=_REMEDY) from error
+    return _as(path, name, _toml(path, members, name), kind)
 
 
 def _listed(path: Path, members: dict[str, bytes], name: str, kind: type[StructT]) -> list[StructT]:
     """Return the entries of the first list in a member's table, whatever its key."""
-    for value in _toml(path, members, name).values():
-        if isinstance(value, list):
-            try:
-                return cast("list[StructT]", msgspec.convert(value, list[kind], strict=False))  # type: ignore[valid-type]
-            except msgspec.ValidationError as error:
-                raise BenchError(f"{path}: {name}: {error}", remedy=_REMEDY) from error
-    return []
+    values = _toml(path, members, name).values()
+    entries = next((value for value in values if isinstance(value, list)), [])
+    return [_as(path, name, entry, kind) for entry in entries]
+
+
+def _as(path: Path, name: str, value: object, kind: type[StructT]) -> StructT:
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BenchError(f"{path}: {name}: {error}", remedy=_REMEDY) from error

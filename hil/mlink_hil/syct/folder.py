@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import tomli_w
 
-from mlink.bench import load_bench
+from mlink import check_bench
 from mlink.errors import BenchError, StorageError
 from mlink_hil.syct.archive import Project, ProjectModule, read_project
 from mlink_hil.syct.modules import Made, converted, could_stand_in, port_of
@@ -214,23 +214,15 @@ class _Writer:
     def _check(self) -> None:
         """Cut connections that do not fit, each with a note, and keep what else is wrong."""
         path = self._result.folder / "bench.toml"
-        for _ in range(2):
-            try:
-                load_bench(path)
-            except BenchError as error:
-                wrong = [(each, _INPUT.fullmatch(each.where)) for each in error.problems]
-                inputs = [(each, found) for each, found in wrong if found is not None]
-                for each, found in inputs:
-                    self._inputs[found["module"]].pop(found["port"].strip('"'), None)
-                    self._result.notes.append(f"{each.where} is not connected: {each.what}")
-                self._write_bench()
-                if not inputs:
-                    found_problems = error.problems or [error]
-                    self._result.problems = [str(getattr(each, "where", "")) + ": " + str(
-                        getattr(each, "what", each)) for each in found_problems]  # fmt: skip
-                    return
-            else:
-                return
+        problems = check_bench(path)
+        wrong = [(each, found) for each in problems if (found := _INPUT.fullmatch(each.where))]
+        for each, found in wrong:
+            self._inputs[found["module"]].pop(found["port"].strip('"'), None)
+            self._result.notes.append(f"{each.where} is not connected: {each.what}")
+        if wrong:
+            self._write_bench()
+            problems = check_bench(path)
+        self._result.problems = [f"{each.where}: {each.what}" for each in problems]
 
 
 def _make_empty(folder: Path) -> None:

@@ -22,6 +22,29 @@ _INPUT_TYPES: Final = {
     "rows-in": "TableRow",
     "lines-in": "LineReading",
 }
+_WRITERS: Final = {
+    "jsonwriter": (
+        "input_type", "use_name_from_source", "data_name", "format", "record_all",
+        "recorded_entries", "available_entries",
+    ),
+    "zarrwriter": ("input_type", "use_name_from_source", "data_name"),
+}  # fmt: skip
+"""Writers of signals, with their settings."""
+_LATENCY: Final = ("mode", "trigger_edge", "ack_line", "ack_pulse_ms", "histogram_bins")
+_SAME: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "table": ("table", ("use_name_from_source", "data_name", "save_data", "display_data")),
+    "videotransform": ("videotransform", ("video_transform",)),
+    "canvas": ("canvas", ("highlight_saturation", "histogram_visible")),
+    "latencycheck": ("latencycheck", _LATENCY),
+    "devel.latencycheck": ("latencycheck", _LATENCY),
+    "devel.datasource": (
+        "devel.datasource",
+        ("fps", "color_video", "sample_rate", "test_freq_low", "test_freq_high"),
+    ),
+    "devel.clock": ("devel.clock", ("interval_us", "high_priority")),
+    "flowmeter": ("flowmeter", ("data_type",)),
+}
+"""Modules that are the same here: by their id there, the type and the settings that are taken."""
 _CAMERA_CONTROLS: Final = {
     "exposure": 10.0,
     "brightness": 0.0,
@@ -56,13 +79,16 @@ class Made:
 
 def converted(module: ProjectModule, key: str) -> Made | None:
     """Return what a module becomes under the name `key`; None where mlink has no such module."""
+    if module.id in _SAME:
+        type_id, names = _SAME[module.id]
+        return Made(type_id, _kept(module.settings, *names))
     convert = _CONVERTERS.get(module.id)
     return None if convert is None else convert(module, key)
 
 
 def port_of(module: ProjectModule, port: str) -> str:
     """Return the present id of an input port of 2.x."""
-    return _OLD_PORTS.get(port, port) if module.id in ("jsonwriter", "zarrwriter") else port
+    return _OLD_PORTS.get(port, port) if module.id in _WRITERS else port
 
 
 def could_stand_in(type_id: str) -> str:
@@ -146,56 +172,13 @@ def _recorder(module: ProjectModule, _key: str) -> Made:
     return Made("videorecorder", settings, notes=notes)
 
 
-def _json(module: ProjectModule, _key: str) -> Made:
-    settings = _kept(
-        module.settings, "input_type", "use_name_from_source", "data_name", "format", "record_all",
-        "recorded_entries", "available_entries",
-    )  # fmt: skip
-    return Made("jsonwriter", _with_input_type(module, settings))
-
-
-def _zarr(module: ProjectModule, _key: str) -> Made:
-    settings = _kept(module.settings, "input_type", "use_name_from_source", "data_name")
-    return Made("zarrwriter", _with_input_type(module, settings))
-
-
-def _with_input_type(module: ProjectModule, settings: dict[str, Any]) -> dict[str, Any]:
-    """Add the type that files of 2.x do not have: the connected port tells it."""
+def _writer(module: ProjectModule, _key: str) -> Made:
+    """Take a writer of signals; files of 2.x lack its type, which the connected port shows."""
+    settings = _kept(module.settings, *_WRITERS[module.id])
     for port in (port_of(module, each) for each in module.inputs):
-        if "input_type" not in settings and port in _INPUT_TYPES:
-            settings["input_type"] = _INPUT_TYPES[port]
-    return settings
-
-
-def _table(module: ProjectModule, _key: str) -> Made:
-    names = ("use_name_from_source", "data_name", "save_data", "display_data")
-    return Made("table", _kept(module.settings, *names))
-
-
-def _transform(module: ProjectModule, _key: str) -> Made:
-    return Made("videotransform", _kept(module.settings, "video_transform"))
-
-
-def _canvas(module: ProjectModule, _key: str) -> Made:
-    return Made("canvas", _kept(module.settings, "highlight_saturation", "histogram_visible"))
-
-
-def _latency(module: ProjectModule, _key: str) -> Made:
-    names = ("mode", "trigger_edge", "ack_line", "ack_pulse_ms", "histogram_bins")
-    return Made("latencycheck", _kept(module.settings, *names))
-
-
-def _datasource(module: ProjectModule, _key: str) -> Made:
-    names = ("fps", "color_video", "sample_rate", "test_freq_low", "test_freq_high")
-    return Made("devel.datasource", _kept(module.settings, *names))
-
-
-def _clock(module: ProjectModule, _key: str) -> Made:
-    return Made("devel.clock", _kept(module.settings, "interval_us", "high_priority"))
-
-
-def _flowmeter(module: ProjectModule, _key: str) -> Made:
-    return Made("flowmeter", _kept(module.settings, "data_type"))
+        if port in _INPUT_TYPES:
+            settings.setdefault("input_type", _INPUT_TYPES[port])
+    return Made(module.id, settings)
 
 
 def _kept(settings: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -207,16 +190,7 @@ _CONVERTERS: Final[dict[str, Callable[[ProjectModule, str], Made]]] = {
     "firmata-io": _board,
     "camera-generic": _camera,
     "videorecorder": _recorder,
-    "table": _table,
-    "jsonwriter": _json,
-    "zarrwriter": _zarr,
-    "videotransform": _transform,
-    "canvas": _canvas,
-    "devel.datasource": _datasource,
-    "devel.clock": _clock,
-    "flowmeter": _flowmeter,
-    "latencycheck": _latency,
-    "devel.latencycheck": _latency,
+    **dict.fromkeys(_WRITERS, _writer),
 }
 
 _CAMERA: Final = "a camera-generic module with your camera, or with virtual:scene"
