@@ -24,8 +24,8 @@ from mlink.types import (
     usec_of,
 )
 
-_DEFAULT_PULSE_MSEC = 50
-"""Length of a pulse in ms where a 2.x command gives 0."""
+DEFAULT_PULSE_MSEC = 50
+"""Length in ms that Syntalos gives a pulse whose command has 0 whole ms."""
 
 
 class FirmataControlKind(ScriptEnum):
@@ -194,7 +194,7 @@ def to_line_command(control: FirmataControl, names: PinNames) -> LineCommand:
     if kind is FirmataControlKind.IO_MODE:
         return LineCommand(LineCommandKind.SET_MODE, pin_id, value, 0, _mode(control))
     if kind is FirmataControlKind.WRITE_DIGITAL_PULSE:
-        duration_usec = (value if value > 0 else _DEFAULT_PULSE_MSEC) * 1000
+        duration_usec = (value if value > 0 else DEFAULT_PULSE_MSEC) * 1000
         return LineCommand(LineCommandKind.WRITE_DIGITAL_PULSE, pin_id, 1, duration_usec)
     return LineCommand(_SAME[kind], pin_id, value)
 

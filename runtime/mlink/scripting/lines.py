@@ -11,11 +11,10 @@ import operator
 import msgspec
 
 from mlink.scripting.errors import SyntalosPyError
+from mlink.scripting.legacy import DEFAULT_PULSE_MSEC
 from mlink.scripting.ports import OutputPort
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags
 
-_SHORTEST_MSEC = 50
-"""What Syntalos makes of a pulse below 1 ms."""
 _LONGEST_MSEC = 4000
 
 
@@ -142,7 +141,7 @@ class PulseLengths:
         """Return a digital pulse as it is to be sent; one that is changed is a copy."""
         usec = command.duration_usec
         if self._as_syntalos:
-            length_usec = min(usec // 1000 or _SHORTEST_MSEC, _LONGEST_MSEC) * 1000
+            length_usec = min(usec // 1000 or DEFAULT_PULSE_MSEC, _LONGEST_MSEC) * 1000
             return msgspec.structs.replace(command, duration_usec=length_usec)
         if 0 < usec < 1000 and not self._warned:
             self._warned = True
@@ -152,7 +151,7 @@ class PulseLengths:
                 "Syntalos does",
                 command.line_id,
                 usec,
-                _SHORTEST_MSEC,
+                DEFAULT_PULSE_MSEC,
             )
         return command
 

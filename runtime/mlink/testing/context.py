@@ -164,10 +164,7 @@ class RunnerContext:
                 return
             self._step(min(left_usec, step_usec))
         self._note_call()
-        if self.started:
-            self._agenda.pass_until(self.clock, end_usec)
-        else:
-            self._agenda.pass_at(self.clock.time_usec, duration_usec)
+        self._agenda.pass_alone(self.clock, end_usec, moves=self.started)
 
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
         """Call once, `delay_usec` from now, at least 1 µs: chained calls cannot stop time."""

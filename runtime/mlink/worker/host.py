@@ -209,8 +209,8 @@ class ModuleHost(Reporting):
     def serve_for(self, duration_usec: int, step_usec: int) -> None:
         """Dispatch items and control messages for this whole time, in every phase.
 
-        The engine is told of a wait that lasts on after the stop, and gives the module that time;
-        not of one that begins between the stop and `stop()`: a loop of them would never end.
+        A wait that lasts on after the stop is reported to the engine, which gives the module that
+        time. One that begins between the stop and `stop()` is not: a loop of them would never end.
         It ends early when the engine has gone, or gives up the wait for this module.
 
         Args:

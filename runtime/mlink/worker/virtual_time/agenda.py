@@ -28,15 +28,21 @@ class Agenda:
         """
         heapq.heappush(self._calls, (time_usec, next(self._numbers), call))
 
-    def pass_at(self, now_usec: int, duration_usec: int) -> None:
-        """Make the calls that are due within a time in which the clock stands still.
-
-        The others come nearer by that time.
+    def pass_alone(self, clock: ManualClock, end_usec: int, *, moves: bool) -> None:
+        """Let time pass for one module while no other has turns, and make its calls meanwhile.
 
         Args:
-            now_usec: What the clock shows.
-            duration_usec: The time.
+            clock: The module's clock.
+            end_usec: The end of that time, as the clock would show it.
+            moves: Whether the clock moves; before a run it stands still, and later calls come
+                nearer instead.
         """
+        if moves:
+            self._pass_until(clock, end_usec)
+        else:
+            self._pass_at(clock.time_usec, end_usec - clock.time_usec)
+
+    def _pass_at(self, now_usec: int, duration_usec: int) -> None:
         left_usec = duration_usec
         while self._calls and (step_usec := max(0, self._calls[0][0] - now_usec)) <= left_usec:
             self._come_nearer(step_usec)
@@ -47,8 +53,7 @@ class Agenda:
     def _come_nearer(self, by_usec: int) -> None:
         self._calls = [(due_usec - by_usec, number, call) for due_usec, number, call in self._calls]
 
-    def pass_until(self, clock: ManualClock, end_usec: int) -> None:
-        """Move a clock forward, and make the calls that are due meanwhile at their times."""
+    def _pass_until(self, clock: ManualClock, end_usec: int) -> None:
         while (due_usec := self.next_usec) is not None and due_usec <= end_usec:
             clock.time_usec = max(clock.time_usec, due_usec)
             self.run_due(clock.time_usec)

@@ -177,10 +177,7 @@ class VirtualHost(ModuleHost):
                 return
             self.serve(min(left_usec, step_usec))
         self.serve_control()
-        if self.started:
-            self._agenda.pass_until(self._time, end_usec)
-        else:
-            self._agenda.pass_at(self._time.time_usec, duration_usec)
+        self._agenda.pass_alone(self._time, end_usec, moves=self.started)
 
     def call_later(
         self,
