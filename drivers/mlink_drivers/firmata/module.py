@@ -142,6 +142,7 @@ class FirmataModule(Module[FirmataSettings]):
             session.waiting,
             count_signs=self._count_signs,
             query=self._query_sign,
+            sent_ns=lambda: session.sent_ns,
             on_silence=self._on_silence,
             on_look=lambda: self._chip.levels.look() if self._chip is not None else None,
         )

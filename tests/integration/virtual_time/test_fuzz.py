@@ -51,10 +51,9 @@ def documented_command() -> list[str]:
     return [".", *options]
 
 
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory) -> tuple[Path, dict]:
-    """The documented search around the seed that fails, by the kinds of which it needs some."""
-    folder = copy_example(tmp_path_factory.mktemp("fuzz"), "dut-firmware")
+def search_the_race(folder: Path) -> tuple[Path, dict]:
+    """Make the documented search around the seed that fails, by the kinds that it needs."""
+    folder = copy_example(folder, "dut-firmware")
     test, presses = folder / "test_touch.py", folder / "presses.py"
     head, at, _ = test.read_text().partition("    press = ")
     assert at
@@ -74,8 +73,9 @@ def searched(tmp_path_factory) -> tuple[Path, dict]:
     return folder, json.loads(done.stdout)
 
 
-def test_the_race_is_found_and_minimised(searched) -> None:
-    _, account = searched
+def test_the_race_is_found_minimised_shown_again_and_gone_with_the_fix(tmp_path: Path) -> None:
+    # One test: the search takes most of the time, and each process of a parallel run makes it anew.
+    folder, account = search_the_race(tmp_path)
     assert account["unsteady"] == []
     (failing,) = account["failed"]
     assert 1 <= failing["seed"] <= SEEDS
@@ -85,10 +85,6 @@ def test_the_race_is_found_and_minimised(searched) -> None:
     assert account["success"] is False
     assert account["per_second"] > 0
 
-
-def test_the_reported_command_shows_it_again_with_the_same_recording(searched) -> None:
-    folder, account = searched
-    (failing,) = account["failed"]
     program, command, *arguments = shlex.split(failing["command"])
     assert (program, command) == ("mlink", "fuzz")
     again = fuzz(folder, *arguments, "--json")
@@ -101,13 +97,8 @@ def test_the_reported_command_shows_it_again_with_the_same_recording(searched) -
     assert any(name.endswith("attributes.toml") for name in first)
     assert [each for each in first if not filecmp.cmp(first[each], second[each], False)] == []
 
-
-def test_the_fixed_firmware_passes_with_the_same_seed(searched) -> None:
-    folder, account = searched
-    (failing,) = account["failed"]
     bench = folder / "bench.toml"
     bench.write_text(bench.read_text().replace(RACY, ATOMIC))
-    arguments = shlex.split(failing["command"])[2:]
     done = fuzz(folder, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"✔ seed {failing['seed']}: passed" in done.stdout

@@ -112,9 +112,10 @@ class Session:
         self.seal: Callable[[bytes], bytes] | None = None
         """Adds to messages what the board expects, such as check values."""
         self._unsent: deque[tuple[bytes, Registration]] = deque()
+        """Parts that are sent at later moments; in virtual time only."""
         self._line: tuple[int, Pace] | None = None
         """Baud rate and limit of the line in virtual time."""
-        """Parts that are sent at later moments; in virtual time only."""
+        self._sent_ns = 0
         self._description: BoardDescription | None = None
         self._listener = listener
         self._timeout_s = handshake_timeout_s
@@ -141,6 +142,11 @@ class Session:
     def granted(self) -> Granted | None:
         """Scheduling of the thread that reads, once it runs."""
         return self.waiting.granted
+
+    @property
+    def sent_ns(self) -> int:
+        """When all that was written will have left, at the line's baud rate at the earliest."""
+        return self._sent_ns
 
     @property
     def statistics(self) -> SessionStatistics:
@@ -398,6 +404,9 @@ class Session:
                 for part in pace.split(data):
                     self._write_in_time(part, pace)
             self._statistics.bytes_out += len(data)
+            if (rate := self.transport.baud_rate) > 0:
+                self._sent_ns = max(self.waiting.now_ns(), self._sent_ns)
+                self._sent_ns += wire_time_ns(len(data), rate)
 
     def _write_in_time(self, part: bytes, pace: Pace) -> None:
         """Wait until the board has room, then send; in virtual time a later call sends."""

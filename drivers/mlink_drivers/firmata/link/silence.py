@@ -16,6 +16,10 @@ LOOKS: Final = 4
 """So many looks in a row without a sign of life: the board is silent, for 2 to 2.5 s."""
 
 
+_LONGEST_WAY_S: Final = 12.0
+"""Longest time for which a query is taken to wait: a buffer of 64 kB at 57600 baud."""
+
+
 class SilenceWatch:
     """Looks for signs of life of one board, and queries it when there are none.
 
@@ -24,6 +28,8 @@ class SilenceWatch:
         count_signs: Returns a count of what shows that the board works, such as samples.
         query: Sends a query that the board answers; False for the first of a quiet time, True
             for a repetition. May raise DeviceError when the board is lost.
+        sent_ns: Returns when all that was sent to the board will have left, by the line's baud
+            rate. A query waits behind commands; looks count only once it has left.
         on_silence: Called once when the board is silent.
         on_look: Called at each look.
     """
@@ -34,22 +40,26 @@ class SilenceWatch:
         *,
         count_signs: Callable[[], int],
         query: Callable[[bool], None],
+        sent_ns: Callable[[], int],
         on_silence: Callable[[], None],
         on_look: Callable[[], None] = lambda: None,
     ) -> None:
         self._waiting = waiting
         self._count_signs = count_signs
         self._query = query
+        self._sent_ns = sent_ns
         self._on_silence = on_silence
         self._on_look = on_look
         self._signs = -1
         self._quiet = 0
+        self._left_ns = 0
+        """When the last query will have left."""
         self._next: Registration | None = None
 
     def start(self) -> None:
         """Begin, or begin anew with a board that is back."""
         self.close()
-        self._signs, self._quiet = self._count_signs(), 0
+        self._signs, self._quiet, self._left_ns = self._count_signs(), 0, 0
         self._look_later()
 
     def close(self) -> None:
@@ -66,13 +76,17 @@ class SilenceWatch:
         if self._next is None:
             return
         signs = self._count_signs()
-        self._quiet = self._quiet + 1 if signs == self._signs else 0
+        waits = signs == self._signs and self._waiting.now_ns() < self._left_ns
+        if not waits:
+            self._quiet = self._quiet + 1 if signs == self._signs else 0
         self._signs = signs
         if self._quiet >= LOOKS:
             self._next = None
             self._on_silence()
             return
-        if self._quiet % 2:
+        if self._quiet % 2 and not waits:
             self._query(self._quiet > 1)
+            last_ns = self._waiting.now_ns() + round(_LONGEST_WAY_S * 1e9)
+            self._left_ns = min(self._sent_ns(), last_ns)
         self._on_look()
         self._look_later()

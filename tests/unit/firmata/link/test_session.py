@@ -240,6 +240,14 @@ def test_bytes_are_counted(listener):
     assert after.dropped_bytes - before.dropped_bytes == 2
 
 
+def test_what_is_written_leaves_at_the_baud_rate(listener):
+    with ScriptedBoard() as scripted, session_on(scripted.path, listener) as session:
+        before_ns = time.monotonic_ns()
+        session.send(bytes(5760))  # one second at 57600 baud
+        session.send(bytes(2880))
+        assert session.sent_ns >= before_ns + 1_500_000_000
+
+
 def test_a_truncated_message_does_not_hold_up_the_end(listener):
     with ScriptedBoard() as board:
         session = session_on(board.path, listener)

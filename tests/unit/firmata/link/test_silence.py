@@ -15,16 +15,26 @@ class Quiet:
         self.waiting = ManualWaiting()
         self.signs, self.answers = 0, True
         self.queries, self.silent_at_s = [], []
+        self.backlog_s = 0
+        """For how long a query waits behind commands."""
         self.watch = SilenceWatch(
             self.waiting,
             count_signs=lambda: self.signs,
             query=self.query,
+            sent_ns=self.sent_ns,
             on_silence=lambda: self.silent_at_s.append(self.waiting.now_ns() / 1e9 - 1),
         )
 
     def query(self, repeat):
         self.queries.append(repeat)
-        self.signs += self.answers
+        if self.answers:
+            self.waiting.at(self.sent_ns(), self.answer)
+
+    def answer(self):
+        self.signs += 1
+
+    def sent_ns(self):
+        return self.waiting.now_ns() + self.backlog_s * 1_000_000_000
 
 
 @pytest.fixture
@@ -57,3 +67,26 @@ def test_after_close_nothing_is_asked(board):
     board.waiting.advance(10)
     assert board.queries == []
     assert board.waiting.pending == 0
+
+
+def test_a_query_behind_commands_has_time_until_it_has_left(board):
+    board.backlog_s = 5
+    board.watch.start()
+    board.waiting.advance(20)
+    assert board.silent_at_s == []
+
+
+def test_a_board_that_hangs_behind_commands_is_silent_when_they_have_left(board):
+    board.answers = False
+    board.backlog_s = 5
+    board.watch.start()
+    board.waiting.advance(30)
+    assert board.silent_at_s == [pytest.approx(12, abs=1.5)]
+
+
+def test_a_backlog_that_never_ends_delays_the_verdict_by_a_bounded_time(board):
+    board.answers = False
+    board.backlog_s = 1_000_000
+    board.watch.start()
+    board.waiting.advance(60)
+    assert len(board.silent_at_s) == 1
