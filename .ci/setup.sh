@@ -64,7 +64,8 @@ need python3-venv "${python:-python3}" -c 'import ensurepip, venv'
 need python3-dev has_python_header # yasimavr, the board simulator, is compiled here
 need g++ command -v g++
 need libelf-dev test -e /usr/include/libelf.h
-need libgl1 has_library libGL.so.1 # for OpenCV
+need libgl1 has_library libGL.so.1 # for OpenCV, like the next two
+need libxcb1 has_library libxcb.so.1
 need libglib2.0-0 has_library libgthread-2.0.so.0
 if [ "$what" = test ]; then
     need ffmpeg command -v ffprobe # checks our videos

@@ -1,5 +1,7 @@
 """The only place that imports cv2, since OpenCV reads its environment once, when it is loaded.
 
+Both packages of it will do: opencv-python, and opencv-python-headless, which draws no windows.
+
 Modules that capture, convert or draw import `cv2` from here. The fork server, which loads it for
 its workers, has to import this module too.
 """
@@ -16,4 +18,13 @@ os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
 
 import cv2
 
-__all__ = ["cv2"]
+if not hasattr(cv2, "imencode"):  # pip has removed one of two packages with the same files
+    raise ImportError("No module named 'cv2': parts of its files are missing")
+
+__all__ = ["cv2", "draws_windows"]
+
+
+def draws_windows() -> bool:
+    """Return whether this OpenCV can show windows."""
+    lines = (line.split() for line in cv2.getBuildInformation().splitlines())
+    return not any(words[:2] == ["GUI:", "NONE"] for words in lines)

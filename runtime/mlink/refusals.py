@@ -42,6 +42,12 @@ LEAST_BYTES = 1 << 30
 """Address space that NumPy, OpenCV and their threads need; with less they end the process."""
 _NO_FILES = "too many open files"
 _NO_LIBRARY = ("failed to map segment", "cannot allocate memory", _NO_FILES)
+_MISSING = "cannot open shared object file: no such file"
+_OF_OPENCV = ("libgl.so", "libglib-2.0.so", "libgthread-2.0.so", "libx11.so", "libxcb.so")
+"""What opencv-python needs of the system, for windows; opencv-python-headless needs none of it."""
+_NO_OPENCV = "no module named 'cv2'"
+_OPENCV_LIBRARIES = "sudo apt-get install libgl1 libglib2.0-0"
+_HEADLESS = "pip install --force-reinstall --no-deps opencv-python-headless"
 _NO_THREAD = "can't start new thread"
 
 
@@ -54,10 +60,9 @@ def refusal(error: BaseException) -> MlinkError | None:
     if isinstance(error, MemoryError):
         return MlinkError("no memory is left", remedy=memory_remedy())
     if isinstance(error, ImportError):
-        if any(text in (reason := text_of(error)).casefold() for text in _NO_LIBRARY):
-            return MlinkError(
-                f"a library cannot be loaded: {_reason(error)}", remedy=import_remedy(reason)
-            )
+        reason = text_of(error)
+        if (line := _line_of_system(reason)) is not None:
+            return MlinkError(f"a library cannot be loaded: {line}", remedy=import_remedy(reason))
         return None
     if isinstance(error, RuntimeError) and _NO_THREAD in text_of(error):
         return MlinkError("no further thread can be started", remedy=_PROCESSES)
@@ -133,7 +138,13 @@ def import_remedy(reason: str) -> str:
         return REMEDIES[errno.EMFILE]
     if "memoryerror" in reason or any(text in reason for text in _NO_LIBRARY):
         return memory_remedy()
-    return "Reinstall the package that provides it, with its extras."
+    if _NO_OPENCV in reason:
+        return f"Install OpenCV: {_HEADLESS} (to show windows: opencv-python)."
+    if _MISSING not in reason:
+        return "Reinstall the package that provides it, with its extras."
+    if any(library in reason for library in _OF_OPENCV):
+        return f"{_OPENCV_LIBRARIES}   (or, where no window is shown, {_HEADLESS})"
+    return "Install the package of your system that has this library (Debian: apt-file finds it)."
 
 
 def crash_remedy(usual: str) -> str:
@@ -183,7 +194,10 @@ def _is_path(name: object) -> bool:
     return isinstance(name, str | bytes | os.PathLike)
 
 
-def _reason(error: ImportError) -> str:
+def _line_of_system(message: str) -> str | None:
     """Return the line of an import's message that has the system's reason; NumPy's has thirty."""
-    lines = text_of(error).splitlines()
-    return next((line for line in lines if any(t in line.casefold() for t in _NO_LIBRARY)), "")
+    known = (*_NO_LIBRARY, _MISSING, _NO_OPENCV)
+    lines = (
+        line for line in message.splitlines() if any(text in line.casefold() for text in known)
+    )
+    return next(lines, None)

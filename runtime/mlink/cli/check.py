@@ -20,7 +20,7 @@ def check(
     overrides: Overrides = None,
     time: KindOfTime = None,
 ) -> None:
-    """List the errors of a bench, or its modules and streams."""
+    """List the errors of a bench, or its modules and streams; load the code of its modules."""
     from rich.text import Text
 
     from mlink.bench import load_bench
@@ -28,6 +28,8 @@ def check(
     from mlink.cli.check_videos import video_lines
 
     checked = load_bench(bench, devices=devices, overrides=overrides or (), time=time)
+    for module in checked.modules.values():
+        module.type.load()
     streams = {
         (connection.source_module, connection.source_port)
         for module in checked.modules.values()

@@ -16,6 +16,7 @@ from mlink import rtkit
 from mlink.cli.doctor_finding import Finding, read_text
 from mlink.cli.doctor_rivals import rivals
 from mlink.realtime import DEFAULT_NICE, DEFAULT_PRIORITY, MEMLOCK_REMEDY, may_lock_memory
+from mlink.refusals import import_remedy, text_of
 from mlink.transport.memory import available_bytes
 
 _LIMITS = "/etc/security/limits.d/95-mlink.conf"
@@ -44,6 +45,8 @@ class Machine:
     groups: Callable[[], set[str]] | None = None
     has_package: Callable[[str], bool] = lambda name: importlib.util.find_spec(name) is not None
     available_bytes: Callable[[], int] = available_bytes
+    opencv: Callable[[], str] | None = None
+    """Describes the installed OpenCV; raises ImportError when it cannot be loaded."""
 
 
 def examine(machine: Machine | None = None) -> list[Finding]:
@@ -58,6 +61,7 @@ def examine(machine: Machine | None = None) -> list[Finding]:
         *_groups(here),
         *rivals(here.proc, here.sys, here.usr, here.systemd, here.udev_rules),
         _available_memory(here),
+        _opencv(here),
         _simulator(here),
     ]
     return [finding for finding in findings if finding is not None]
@@ -229,6 +233,26 @@ def _available_memory(here: Machine) -> Finding:
         found=f"{available >> 20} MB are available",
         remedy="" if good else "shorten the queues of frames, or give the computer more memory",
     )
+
+
+def _opencv(here: Machine) -> Finding:
+    try:
+        found = (here.opencv or _describe_opencv)()
+    except ImportError as error:
+        return Finding(
+            check="OpenCV",
+            state="bad",
+            found=f"no cameras, videos or plots: {text_of(error)}",
+            remedy=import_remedy(text_of(error)),
+        )
+    return Finding(check="OpenCV", state="good", found=found)
+
+
+def _describe_opencv() -> str:
+    from mlink.opencv import cv2, draws_windows
+
+    windows = "" if draws_windows() else ", without windows: modules of type canvas show nothing"
+    return f"{cv2.__version__}{windows}"
 
 
 def _simulator(here: Machine) -> Finding:

@@ -6,7 +6,6 @@ import random
 import string
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,7 @@ from mlink.metadata import MetaSize
 from mlink.module import Module
 from mlink.modules.devel.catalog import DataSourceSettings
 from mlink.modules.devel.ticks import Ticks
+from mlink.opencv import cv2
 from mlink.types import (
     Frame,
     LineCommand,

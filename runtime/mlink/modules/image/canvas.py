@@ -49,8 +49,12 @@ class HighguiWindow:
     """
 
     def __init__(self, title: str) -> None:
-        from mlink.opencv import cv2
+        from mlink.opencv import cv2, draws_windows
 
+        if not draws_windows():
+            raise RuntimeError(
+                "the installed OpenCV (opencv-python-headless) has no windows; opencv-python has"
+            )
         self._cv2 = cv2
         self._title = title
         self._shown = False
