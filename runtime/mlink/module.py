@@ -117,6 +117,9 @@ class ModuleType:
     """Returns the command line of a standalone module for (settings, bench folder)."""
     uses_device: bool = False
     """Whether it needs a `device` in the bench."""
+    wrong_device: Callable[[Any, str], tuple[str, str]] | None = None
+    """Returns for (settings, device string or "") what `mlink check` has to refuse and the remedy;
+    ("", "") if the module can open such a device. It opens nothing."""
     aliases: tuple[str, ...] = ()
     """Other names that benches may use for it."""
     virtual_time: bool | Callable[[Any, str], str] = False

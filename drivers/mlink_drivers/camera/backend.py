@@ -4,6 +4,7 @@ A backend is a class announced by an entry point of the group `mlink.cameras`. T
 name is the scheme of the addresses that it opens:
 
     usb:046d:0825, usb:serial=…, /dev/v4l/by-id/…, /dev/video0   → v4l2
+    genicam:serial=…, genicam:vendor=…,model=…                   → genicam
     file:clip.mkv, images:frames                                 → file, images
     rtsp://…, http://…, https://…                                → rtsp, http, https
     virtual:scene?seed=1                                         → scene
@@ -12,13 +13,11 @@ name is the scheme of the addresses that it opens:
 
 from __future__ import annotations
 
-import difflib
 import enum
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -27,9 +26,9 @@ from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
 from mlink.refusals import import_remedy
-
-GROUP = "mlink.cameras"
-VIRTUAL = "virtual"
+from mlink_drivers.camera.addresses import find_backend
+from mlink_drivers.camera.addresses import scheme_of as scheme_of
+from mlink_drivers.camera.addresses import shown_address as shown_address
 
 ControlValue = bool | int | float | str
 """Value of a control; a string is the name of a menu entry, or "auto"."""
@@ -41,6 +40,8 @@ class CameraRequest:
 
     size: tuple[int, int] = (640, 480)
     """Width and height in pixels."""
+    size_given: bool = False
+    """Whether the bench gives the size; a camera with a natural size may keep that otherwise."""
     framerate: float = 30.0
     """Frames per second."""
     framerate_given: bool = False
@@ -50,13 +51,15 @@ class CameraRequest:
     open_timeout_sec: float = 5.0
     """Longest wait for the first picture of a network camera, in s."""
     pixel_format: str = ""
-    """Four characters, such as "MJPG" or "GREY"; empty: the driver's choice."""
+    """As the backend names it, such as "MJPG" (V4L2) or "Mono12Packed" (GenICam); empty: the
+    driver's choice."""
     loop: bool = False
     """Whether a finite source starts again at its end."""
     paced: bool = True
     """Whether a recorded source plays at its own pace; else it is read as fast as possible."""
     controls: Mapping[str, ControlValue] = field(default_factory=dict)
-    """Values of controls (exposure, gain, …) by name, in the order in which to set them."""
+    """Values of controls (exposure, gain, …) by name, in the order in which to set them. The
+    bench's tables `controls` and `features` are part of it: a backend's own settings."""
     base_dir: Path = Path()
     """Folder of the bench, to which relative paths in an address refer."""
     now_ns: Callable[[], int] = time.monotonic_ns
@@ -168,6 +171,18 @@ class ChangingPace(Protocol):
         ...
 
 
+@runtime_checkable
+class Reporting(Protocol):
+    """Additional method of a backend that has figures of its own for the run's summary."""
+
+    def figures(self) -> Mapping[str, int | str]:
+        """Return counts, which are added up over outages, and texts, by name.
+
+        Called in any thread between `open` and the end of `close`, also when the camera is gone.
+        """
+        ...
+
+
 class CameraBackend(Protocol):
     """One camera or other source of pictures: the whole contract of a backend.
 
@@ -242,26 +257,6 @@ class Adjustable(Protocol):
         ...
 
 
-def scheme_of(address: str) -> str:
-    """Return the name of the backend that opens an address.
-
-    Raises:
-        DeviceError: The address has no scheme, and is no device node.
-    """
-    if address.startswith(("/dev/", "usb:")):
-        return "v4l2"
-    scheme, colon, rest = address.partition(":")
-    if not colon:
-        raise DeviceError(
-            f"'{address}' is not the address of a camera",
-            remedy="Write /dev/video0 (`mlink devices` lists cameras), file:clip.mkv "
-            "or virtual:scene.",
-        )
-    if scheme == VIRTUAL:
-        return re.split(r"[?:/]", rest, maxsplit=1)[0]
-    return scheme
-
-
 def make_backend(
     address: str, points: Callable[[], tuple[EntryPoint, ...]] | None = None
 ) -> CameraBackend:
@@ -274,18 +269,7 @@ def make_backend(
     Raises:
         DeviceError: No backend has this scheme, or it cannot be imported.
     """
-    scheme = scheme_of(address)
-    installed = points() if points else tuple(entry_points(group=GROUP))
-    for point in installed:
-        if point.name == scheme:
-            return _load(point)
-    known = sorted(point.name for point in installed)
-    near = difflib.get_close_matches(scheme, known, n=1)
-    remedy = f"Did you mean '{near[0]}'? " if near else ""
-    raise DeviceError(
-        f"no camera backend opens '{address}' (scheme '{scheme}')",
-        remedy=f"{remedy}Installed: {', '.join(known) or 'none'}.",
-    )
+    return _load(find_backend(address, points))
 
 
 def _load(point: EntryPoint) -> CameraBackend:
@@ -297,11 +281,6 @@ def _load(point: EntryPoint) -> CameraBackend:
             remedy=import_remedy(str(error)),
         ) from error
     return backend
-
-
-def shown_address(address: str) -> str:
-    """Return an address without user name and password, for logs and recordings."""
-    return re.sub(r"(?<=://)[^/@]*@", "…@", address)
 
 
 def in_words(value: ControlValue) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 from mlink.errors import DeviceError
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
+from mlink_drivers.camera.addresses import V4L2, find_backend, scheme_of
 
 AUTO = "auto"
 _SILENCE_SEC = 2.0
@@ -31,8 +32,9 @@ CONTROLS = (
 class CameraSettings(ModuleSettings):
     """Keys of a `camera-generic` table."""
 
-    size: tuple[int, int] = (640, 480)
-    """Width and height in pixels; a file has its own."""
+    size: tuple[int, int] | None = None
+    """Width and height in pixels; None is 640 × 480, or what a GenICam camera is set to. A file has
+    its own."""
     framerate: float | None = None
     """Frames per second; None is 30, or what a network camera states. A file has its own."""
     silence_limit: float | None = None
@@ -41,7 +43,8 @@ class CameraSettings(ModuleSettings):
     open_timeout: float = 5.0
     """Longest wait for the first picture of a network camera, in s."""
     pixel_format: str = ""
-    """Four characters, such as "MJPG", "YUYV" or "GREY"; empty: the driver's choice."""
+    """As the camera names it: four characters of V4L2 such as "MJPG", "YUYV" or "GREY", a GenICam
+    name such as "Mono12Packed" or "BayerRG8"; empty: the driver's choice."""
     exposure: float | str | None = None
     """Exposure time in µs, or "auto"."""
     gain: float | str | None = None
@@ -58,6 +61,9 @@ class CameraSettings(ModuleSettings):
     hue: float | str | None = None
     controls: dict[str, bool | int | float | str] = {}
     """Any other V4L2 control, by its name in `v4l2-ctl --list-ctrls`."""
+    features: dict[str, bool | int | float | str] = {}
+    """GenICam features by name, in the order in which to set them; also the settings of a backend
+    of another package."""
     strict: bool = False
     """Whether a setting that the camera does not adopt as requested fails the run."""
     roi: tuple[int, int, int, int] | None = None
@@ -80,14 +86,14 @@ class CameraSettings(ModuleSettings):
     """Number N of /dev/videoN, for a module without a device; as in Syntalos. Last resort."""
 
     def __post_init__(self) -> None:
-        if min(self.size) < 1:
+        if self.size is not None and min(self.size) < 1:
             raise ValueError(f"size must be two positive numbers of pixels, not {self.size}")
         for name in ("framerate", "silence_limit", "open_timeout"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be more than 0, not {value}")
-        if self.pixel_format and len(self.pixel_format) != 4:
-            raise ValueError(f"pixel_format must have 4 characters, not '{self.pixel_format}'")
+        if not self.pixel_format.isprintable():
+            raise ValueError(f"pixel_format must be a name, not {self.pixel_format!r}")
         for name in ("exposure", "gain", "white_balance", "focus", "hue"):
             wish = getattr(self, name)
             if isinstance(wish, str) and wish != AUTO:
@@ -105,7 +111,29 @@ class CameraSettings(ModuleSettings):
     def all_controls(self) -> dict[str, bool | int | float | str]:
         """Return the controls to set by name, in the order in which to set them."""
         named = {name: getattr(self, name) for name in CONTROLS}
-        return {name: wish for name, wish in named.items() if wish is not None} | self.controls
+        given = {name: wish for name, wish in named.items() if wish is not None}
+        return given | self.controls | self.features
+
+
+def what_is_wrong(settings: CameraSettings, device: str) -> tuple[str, str]:
+    """Return (why no backend can open such a device string, what to do); ("", "") if one can.
+
+    Args:
+        settings: The module's settings.
+        device: Device string of the bench; "" for the numbered camera of the settings.
+    """
+    try:
+        if device:
+            find_backend(device)
+        scheme = scheme_of(device) if device else V4L2
+    except DeviceError as error:
+        return error.message, error.remedy
+    if scheme == V4L2 and settings.pixel_format and len(settings.pixel_format) != 4:
+        return (
+            f"pixel_format: {settings.pixel_format!r} is no V4L2 format, which has 4 characters",
+            'Write for example "MJPG", "YUYV" or "GREY"; `mlink devices --modes` lists them.',
+        )
+    return "", ""
 
 
 def why_not_virtual(settings: CameraSettings, device: str) -> str:
@@ -144,5 +172,6 @@ camera_generic = ModuleType(
         PortSpec("changes", DataType.TableRow, "Changes"),
     ),
     uses_device=True,
+    wrong_device=what_is_wrong,
     virtual_time=why_not_virtual,
 )

@@ -19,6 +19,7 @@ from mlink_drivers.camera.source import CameraSource
 
 _STATUS_PERIOD_USEC = 1_000_000
 _RATE_TOLERANCE = 0.05
+_SIZE = (640, 480)
 _FRAMERATE = 30.0
 """Hz, requested unless the bench has another rate."""
 
@@ -56,7 +57,8 @@ class CameraModule(Module[CameraSettings]):
         self._source = CameraSource(
             address,
             CameraRequest(
-                size=settings.size,
+                size=settings.size or _SIZE,
+                size_given=settings.size is not None,
                 framerate=settings.framerate or _FRAMERATE,
                 framerate_given=settings.framerate is not None,
                 silence_sec=settings.silence_sec,
@@ -243,6 +245,9 @@ class CameraModule(Module[CameraSettings]):
             report("outage_s", round(self._loss.outage_sec, 3))
         if self._changes is not None and self._changes.count:
             report("changes", self._changes.count)
+        if self._source is not None:
+            for name, figure in self._source.figures().items():
+                report(name, figure)
         if self._info is not None:
             report("timestamp_source", self._info.timestamp_source)
         if capture.granted is not None:

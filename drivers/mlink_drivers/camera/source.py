@@ -17,6 +17,7 @@ from mlink_drivers.camera.backend import (
     CameraInfo,
     CameraRequest,
     ControlValue,
+    Reporting,
     in_words,
     make_backend,
     shown_address,
@@ -65,6 +66,8 @@ class CameraSource:
         self._backend: CameraBackend | None = None
         self._info: CameraInfo | None = None
         self._abandoned = False
+        self._past: dict[str, int | str] = {}
+        """Figures of the openings before this one."""
 
     @property
     def backend(self) -> CameraBackend:
@@ -137,6 +140,16 @@ class CameraSource:
         finally:
             self._lock.release()
 
+    def figures(self) -> dict[str, int | str]:
+        """Return the backend's own figures, with the counts of all openings added up."""
+        found = dict(self._past)
+        if isinstance(self._raw, Reporting):
+            for name, figure in self._raw.figures().items():
+                past = found.get(name)
+                counts = isinstance(past, int) and isinstance(figure, int)
+                found[name] = past + figure if counts else figure
+        return found
+
     def abandon(self) -> None:
         """Let an opening that is under way in another thread close what it opens."""
         self._abandoned = True
@@ -151,6 +164,7 @@ class CameraSource:
                 self._lock.release()
 
     def _close(self) -> None:
+        self._past = self.figures()
         backend, self._backend, self._raw = self._backend, None, None
         if backend is not None:
             backend.close()

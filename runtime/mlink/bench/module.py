@@ -94,6 +94,7 @@ class ModuleLoader:
         device = self._device(name, table.get("device"), type_, settings)
         if settings is None:
             return None
+        self._check_device(name, device, type_, settings)
         return ModuleConfig(name, type_, settings, device, (), *self._ports(name, type_, settings))
 
     def _type(self, name: str, table: Table) -> ModuleType | None:
@@ -166,6 +167,18 @@ class ModuleLoader:
             if close:
                 remedy = f"Did you mean '{close}:{rest}'?"
                 self._problems.add(where, f"unknown kind of device {shown(spec)}", remedy)
+
+    def _check_device(
+        self, name: str, device: str | None, type_: ModuleType, settings: ModuleSettings
+    ) -> None:
+        """Add what the module type finds wrong with a valid device string."""
+        spec = self._devices.get(device, device) if device else ""
+        if type_.wrong_device is None or not (device or settings.names_device()):
+            return
+        if isinstance(spec, str) and ((spec.strip() and spec.isprintable()) or not device):
+            what, remedy = type_.wrong_device(settings, spec)
+            if what:
+                self._problems.add(self._where("modules", name), what, remedy)
 
     def _device(
         self, name: str, device: object, type_: ModuleType, settings: ModuleSettings | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import threading
 import time
@@ -12,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from mlink import check_bench
 from mlink.clock import MasterClock
 from mlink.devices import DeviceEndpoint
 from mlink.errors import BenchError, DeviceError, StreamError
@@ -513,7 +515,8 @@ def test_without_a_device_the_camera_number_is_used_or_an_error_raised(tmp_path)
     [
         ({"size": [0, 480]}, "size"),
         ({"framerate": 0}, "framerate"),
-        ({"pixel_format": "RGB"}, "pixel_format"),
+        ({"pixel_format": "RGB\n"}, "pixel_format"),
+        ({"features": {"Width": [1]}}, "features"),
         ({"end_of_source": "explode"}, "end_of_source"),
         ({"frame_rate": 30}, "frame_rate"),
     ],
@@ -550,6 +553,45 @@ def test_a_third_partys_backend_is_found_by_its_entry_point():
 class ThirdParty(ScriptedCamera):
     def __init__(self):
         super().__init__([])
+
+
+def checked(tmp_path, device, **settings):
+    """Return what `mlink check` finds wrong with a camera, as (what, remedy)."""
+    path = tmp_path / "bench.toml"
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+    given = f"device = {json.dumps(device)}\n" if device else ""
+    path.write_text(f'[modules.cam]\ntype = "camera-generic"\n{given}{lines}')
+    return [(problem.what, problem.remedy) for problem in check_bench(path)]
+
+
+@pytest.mark.parametrize("device", ["gst:videotestsrc", "csi:0", "srt://10.0.0.2:9000"])
+def test_a_device_word_that_no_backend_opens_is_refused_by_check(tmp_path, device):
+    ((what, remedy),) = checked(tmp_path, device)
+    assert what.startswith(f"no camera backend opens '{device}'")
+    for scheme in ("v4l2", "file", "images", "rtsp"):
+        assert scheme in remedy
+
+
+@pytest.mark.parametrize(
+    "device",
+    ["/dev/video0", "usb:046d:0825", "file:a.mkv", "virtual:scene?seed=1", "rtsp://u:p@cam/1"],
+)
+def test_a_device_word_with_a_backend_passes_the_check(tmp_path, device):
+    assert not checked(tmp_path, device)
+
+
+def test_check_shows_no_password_of_an_address_that_it_refuses(tmp_path):
+    ((what, _),) = checked(tmp_path, "srt://me:secret@cam/1")
+    assert "secret" not in what
+
+
+def test_a_pixel_format_has_four_characters_for_v4l2_alone(tmp_path):
+    ((what, remedy),) = checked(tmp_path, "/dev/video0", pixel_format="Mono12Packed")
+    assert what == "pixel_format: 'Mono12Packed' is no V4L2 format, which has 4 characters"
+    assert "MJPG" in remedy
+    ((what, _),) = checked(tmp_path, "", camera=3, pixel_format="RGB")
+    assert "4 characters" in what
+    assert not checked(tmp_path, "file:a.mkv", pixel_format="Mono12Packed")
 
 
 def test_an_unknown_scheme_lists_those_installed_and_the_nearest():
