@@ -77,6 +77,14 @@ MetaValue: TypeAlias = (
 )
 Metadata: TypeAlias = dict[str, MetaValue]
 
+OF_SOURCE = ("src_mod_type", "src_mod_name", "src_mod_port_title")
+"""Keys that the runtime sets for each stream."""
+
+
+def passed_on(metadata: Metadata) -> Metadata:
+    """Return the metadata of an input that an output takes over: all but those of its source."""
+    return {key: value for key, value in metadata.items() if key not in OF_SOURCE}
+
 
 def encode_metadata(metadata: Metadata) -> bytes:
     """Encode metadata as msgpack for the control channel; a MetaSize becomes a map of one key."""

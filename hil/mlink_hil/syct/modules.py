@@ -6,6 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
+from mlink.catalog import module_type
+from mlink.modules.signals.catalog import PlotSettings, SignalFilterSettings, StageSettings
 from mlink_hil.syct.archive import ProjectModule
 
 _CODECS: Final = {1: "raw", 2: "ffv1", 3: "av1", 4: "vp9", 5: "h264", 6: "hevc", 7: "h264"}
@@ -22,29 +26,19 @@ _INPUT_TYPES: Final = {
     "rows-in": "TableRow",
     "lines-in": "LineReading",
 }
-_WRITERS: Final = {
-    "jsonwriter": (
-        "input_type", "use_name_from_source", "data_name", "format", "record_all",
-        "recorded_entries", "available_entries",
-    ),
-    "zarrwriter": ("input_type", "use_name_from_source", "data_name"),
-}  # fmt: skip
-"""Writers of signals, with their settings."""
-_LATENCY: Final = ("mode", "trigger_edge", "ack_line", "ack_pulse_ms", "histogram_bins")
-_SAME: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "table": ("table", ("use_name_from_source", "data_name", "save_data", "display_data")),
-    "videotransform": ("videotransform", ("video_transform",)),
-    "canvas": ("canvas", ("highlight_saturation", "histogram_visible")),
-    "latencycheck": ("latencycheck", _LATENCY),
-    "devel.latencycheck": ("latencycheck", _LATENCY),
-    "devel.datasource": (
-        "devel.datasource",
-        ("fps", "color_video", "sample_rate", "test_freq_low", "test_freq_high"),
-    ),
-    "devel.clock": ("devel.clock", ("interval_us", "high_priority")),
-    "flowmeter": ("flowmeter", ("data_type",)),
+_WRITERS: Final = ("jsonwriter", "zarrwriter")
+"""Writers of signals."""
+_SAME: Final = {
+    "table": "table",
+    "videotransform": "videotransform",
+    "canvas": "canvas",
+    "latencycheck": "latencycheck",
+    "devel.latencycheck": "latencycheck",
+    "devel.datasource": "devel.datasource",
+    "devel.clock": "devel.clock",
+    "flowmeter": "flowmeter",
 }
-"""Modules that are the same here: by their id there, the type and the settings that are taken."""
+"""Modules that are the same here: their type by their id there; keys that it knows are taken."""
 _CAMERA_CONTROLS: Final = {
     "exposure": 10.0,
     "brightness": 0.0,
@@ -80,8 +74,8 @@ class Made:
 def converted(module: ProjectModule, key: str) -> Made | None:
     """Return what a module becomes under the name `key`; None where mlink has no such module."""
     if module.id in _SAME:
-        type_id, names = _SAME[module.id]
-        return Made(type_id, _kept(module.settings, *names))
+        type_id = _SAME[module.id]
+        return Made(type_id, _known(module.settings, module_type(type_id).settings))
     convert = _CONVERTERS.get(module.id)
     return None if convert is None else convert(module, key)
 
@@ -174,11 +168,40 @@ def _recorder(module: ProjectModule, _key: str) -> Made:
 
 def _writer(module: ProjectModule, _key: str) -> Made:
     """Take a writer of signals; files of 2.x lack its type, which the connected port shows."""
-    settings = _kept(module.settings, *_WRITERS[module.id])
+    settings = _known(module.settings, module_type(module.id).settings)
     for port in (port_of(module, each) for each in module.inputs):
         if port in _INPUT_TYPES:
             settings.setdefault("input_type", _INPUT_TYPES[port])
     return Made(module.id, settings)
+
+
+def _filter(module: ProjectModule, _key: str) -> Made:
+    settings = _known(module.settings, SignalFilterSettings)
+    if isinstance(stages := settings.get("stages"), list):
+        settings["stages"] = [
+            _known(each, StageSettings) if isinstance(each, dict) else each for each in stages
+        ]
+    return Made("signalfilter", settings)
+
+
+def _plot(module: ProjectModule, _key: str) -> Made:
+    """Take a plot; of files of 2.x its connections alone show its inputs."""
+    settings = _known(module.settings, PlotSettings)
+    old = {"fpsig": "SignalBlockF32", "intsig": "SignalBlockI32"}
+    ports = [
+        {"id": port, "title": port, "data_type": data_type}
+        for port in module.inputs
+        for prefix, data_type in old.items()
+        if port.startswith(prefix)
+    ]
+    if "ports_in" not in settings and ports:
+        settings["ports_in"] = ports
+    return Made("plot-timeseries", settings)
+
+
+def _known(settings: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the settings that a table of ours has, too."""
+    return _kept(settings, *kind.__struct_fields__)
 
 
 def _kept(settings: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -190,6 +213,8 @@ _CONVERTERS: Final[dict[str, Callable[[ProjectModule, str], Made]]] = {
     "firmata-io": _board,
     "camera-generic": _camera,
     "videorecorder": _recorder,
+    "signalfilter": _filter,
+    "plot-timeseries": _plot,
     **dict.fromkeys(_WRITERS, _writer),
 }
 
@@ -200,10 +225,8 @@ _INSTEAD: Final = {
         _CAMERA,
     ),
     "prism": "a videotransform module",
-    "plot-timeseries": "a jsonwriter or zarrwriter module, which records what it drew",
     "hwline-userctl": "`mlink board`, or a script",
     "firmata-userctl": "`mlink board`, or a script",
     "upy-workbench": "a firmata-io module with a board that runs Firmata",
-    "signalfilter": "a pyscript module with scipy.signal.sosfilt",
     "runcmd": "a python module that starts the program",
 }

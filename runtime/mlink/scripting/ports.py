@@ -12,7 +12,7 @@ import msgspec
 
 import mlink.module
 from mlink.errors import StreamError
-from mlink.metadata import MetaSize
+from mlink.metadata import OF_SOURCE, MetaSize
 from mlink.scripting import legacy
 from mlink.scripting import metadata as meta
 from mlink.scripting.callbacks import check_function
@@ -194,7 +194,7 @@ class OutputPort:
         checked = {
             meta.key_text(key): meta.any_value(key, value) for key, value in metadata.items()
         }
-        own = {key: self._port.metadata[key] for key in _OURS if key in self._port.metadata}
+        own = {key: self._port.metadata[key] for key in OF_SOURCE if key in self._port.metadata}
         self._port.metadata.clear()
         self._port.metadata.update(own)
         self._port.metadata.update(checked)
@@ -260,9 +260,6 @@ class OutputPort:
 
 _SET_MODE = (LineCommandKind.SET_MODE, LineCommandKind.DEVICE_SPECIFIC)
 """Kinds that may set the mode of a line."""
-
-_OURS = ("src_mod_type", "src_mod_name", "src_mod_port_title")
-"""Metadata of every stream, set by the runtime."""
 
 
 def _translated(

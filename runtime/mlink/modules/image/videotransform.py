@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 
 from mlink.errors import ModuleError
-from mlink.metadata import MetaSize
+from mlink.metadata import MetaSize, passed_on
 from mlink.module import Module
 from mlink.modules.image.catalog import VideoTransformSettings
 from mlink.modules.image.transforms import Chain
 from mlink.types import Frame
-
-_OURS = ("src_mod_type", "src_mod_name", "src_mod_port_title")
-"""Metadata that the runtime sets for each stream."""
 
 
 class VideoTransformModule(Module[VideoTransformSettings]):
@@ -42,7 +39,7 @@ class VideoTransformModule(Module[VideoTransformSettings]):
 
     def _announce(self) -> None:
         metadata = self._input.metadata
-        self._output.metadata.update({k: v for k, v in metadata.items() if k not in _OURS})
+        self._output.metadata.update(passed_on(metadata))
         size = metadata.get("size")
         if isinstance(size, MetaSize) and size.width > 0 and size.height > 0:
             grey = metadata.get("has_color") is False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
 import subprocess
 import sys
@@ -12,16 +11,15 @@ import tarfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import tomli_w
 
 import mlink
 from mlink.bench import load_bench
 from mlink.errors import BenchError, MlinkError, StorageError
 from mlink_hil.syct import archive
 from mlink_hil.syct.folder import import_project
+from tests.support.syct import Part, add, info, project
 
 SCRIPT_2X = """import syntalos_mlink as syl
 rows = syl.get_output_port("rows")
@@ -33,35 +31,6 @@ def start():
     pins.firmata_register_digital_pin(8, "led", is_output=True)
     rows.submit(["started"])
 """
-
-Part = tuple[str, dict[str, Any], dict[str, Any], bytes]
-
-
-def info(id: str, name: str, **more: Any) -> dict[str, Any]:
-    return {"id": id, "name": name, **more}
-
-
-def project(path: Path, parts: list[Part], *, new_names: bool = False, **main: Any) -> Path:
-    """Write a project file of these modules: (type, info.toml, settings, extra data)."""
-    with tarfile.open(path, "w") as tar:
-        add(
-            tar, "main.toml", tomli_w.dumps({"version_format": "1", "version_app": "3.1.1", **main})
-        )
-        for number, (id, about, settings, data) in enumerate(parts):
-            folder = f"{number:03d}-{id}" if new_names else str(number)
-            add(tar, f"{folder}/info.toml", tomli_w.dumps(about))
-            if settings:
-                add(tar, f"{folder}/{id}.toml", tomli_w.dumps(settings))
-            if data:
-                add(tar, f"{folder}/{id}.dat", data)
-    return path
-
-
-def add(tar: tarfile.TarFile, name: str, content: str | bytes) -> None:
-    data = content.encode() if isinstance(content, str) else content
-    member = tarfile.TarInfo(name)
-    member.size = len(data)
-    tar.addfile(member, io.BytesIO(data))
 
 
 def led_project(path: Path, *, new_names: bool = False) -> Path:
@@ -101,8 +70,8 @@ def led_project(path: Path, *, new_names: bool = False) -> Path:
         ),
         ("table", info("table", "Off", enabled=False, subscriptions=rows), {}, b""),
         (
-            "plot-timeseries",
-            info("plot-timeseries", "Plot", subscriptions={"f32sig-in": ["My Script", "x"]}),
+            "miniscope",
+            info("miniscope", "Scope", subscriptions={"in": ["My Script", "x"]}),
             {}, b"",
         ),
         ("example-py", info("example-py", "Py"), {}, b'{"prefix": "SyTest"}'),
@@ -141,8 +110,8 @@ def test_what_is_left_out_and_what_differs_is_named(tmp_path: Path) -> None:
     made = import_project(led_project(tmp_path / "led.syct"), tmp_path / "b")
     left_out, notes = "\n".join(made.left_out), "\n".join(made.notes)
     assert "'Off' (table) is switched off in the project" in left_out
-    assert "'Plot' (plot-timeseries): mlink has no such module; it took My Script.x" in left_out
-    assert "could stand in: a jsonwriter or zarrwriter" in left_out
+    assert "'Scope' (miniscope): mlink has no such module; it took My Script.x" in left_out
+    assert "could stand in: a camera-generic module" in left_out
     assert 'settings_file = "py.settings"' in left_out
     assert (made.folder / "py.settings").read_bytes() == b'{"prefix": "SyTest"}'
     assert "not by VA-API" in notes

@@ -1,0 +1,1 @@
+"""Modules of signals: a filter, and a view of their newest seconds."""

@@ -1,0 +1,183 @@
+"""The `plot-timeseries` module: the newest seconds of its channels, as text in the terminal.
+
+It draws into the status of the module, which the live view shows; it records nothing. What arrives
+is averaged into a few dozen columns at once, so memory does not grow with the sample rate.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.errors import ModuleError
+from mlink.module import InputPort, Module
+from mlink.modules.signals.catalog import Graph, PlotSettings
+from mlink.types import DataType, LineReading, SignalBlock
+
+_COLUMNS: Final = 40
+_MOST_DRAWN: Final = 16
+_FASTEST_HZ: Final = 5.0
+_BARS: Final = " ▁▂▃▄▅▆▇█"
+_USEC: Final = {"seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0}
+
+
+class Track:
+    """The newest values of one channel, as the mean of each column of time.
+
+    Args:
+        name: Its name.
+        digital: Whether it holds its last value until the next.
+        column_usec: Time of a column, in µs.
+    """
+
+    def __init__(self, name: str, column_usec: float, *, digital: bool) -> None:
+        self.name, self.digital = name, digital
+        self._column_usec = column_usec
+        self._sums: dict[int, tuple[float, int]] = {}
+
+    def add(self, times_usec: NDArray[np.float64], values: NDArray[Any]) -> None:
+        """Take values with their times."""
+        columns = (times_usec // self._column_usec).astype(np.int64)
+        for column in np.unique(columns):
+            # a level is what it was last; a signal is averaged
+            found = values[columns == column].astype(np.float64)
+            total, count = (0.0, 0) if self.digital else self._sums.get(int(column), (0.0, 0))
+            sums = (found[-1], 1) if self.digital else (total + found.sum(), count + len(found))
+            self._sums[int(column)] = (float(sums[0]), int(sums[1]))
+        while len(self._sums) > 2 * _COLUMNS:
+            del self._sums[min(self._sums)]
+
+    def columns(self, now_usec: float) -> NDArray[np.float64]:
+        """Return the value of each column up to now; NaN where there is none."""
+        last = int(now_usec // self._column_usec)
+        first = last - _COLUMNS + 1
+        drawn = np.full(_COLUMNS, np.nan)
+        held = np.nan
+        if self.digital and (before := [each for each in self._sums if each < first]):
+            held = self._sums[max(before)][0]
+        for index, column in enumerate(range(first, last + 1)):
+            if column in self._sums:
+                total, count = self._sums[column]
+                drawn[index] = held = total / count
+            elif self.digital:
+                drawn[index] = held
+        return drawn
+
+
+class PlotModule(Module[PlotSettings]):
+    """Draws each enabled channel as a line of bars, with its range of values."""
+
+    _samples = 0
+
+    def prepare(self) -> None:
+        """Take what the inputs send."""
+        self._tracks: dict[tuple[str, int], Track] = {}
+        self._known = {(each.port_id, each.col_idx): each for each in self.settings.channels}
+        self._column_usec = self.settings.history_length * 1e6 / _COLUMNS
+        for port in self.context.inputs.values():
+            takes = self._on_reading if port.data_type is DataType.LineReading else self._on_block
+            port.on_item = partial(takes, port)
+
+    def run(self) -> None:
+        """Draw at intervals until the stop."""
+        period_ns = round(1e9 / min(self.settings.update_frequency, _FASTEST_HZ))
+        waiting = self.context.waiting
+        next_ns = waiting.now_ns() + period_ns
+        while self.context.running:
+            if (left_ns := next_ns - waiting.now_ns()) > 0:
+                self.context.serve(max(1, left_ns // 1000))
+                continue
+            next_ns = waiting.now_ns() + period_ns
+            self.context.set_status(self.drawing(self.context.clock.now_usec()))
+
+    def stop(self) -> None:
+        """Report how many values there were."""
+        self.context.report("samples", self._samples)
+
+    def drawing(self, now_usec: float) -> str:
+        """Return the lines of all channels that are drawn."""
+        drawn = {key: track.columns(now_usec) for key, track in self._tracks.items()}
+        lines = []
+        for key, values in list(drawn.items())[:_MOST_DRAWN]:
+            low, high = self._range(key, drawn)
+            name = self._tracks[key].name
+            lines.append(f"{name} {bars(values, low, high)} {low:.4g} to {high:.4g}")
+        if len(drawn) > _MOST_DRAWN:
+            lines.append(f"and {len(drawn) - _MOST_DRAWN} more")
+        return "".join(f"\n  {line}" for line in lines)
+
+    def _range(
+        self, key: tuple[str, int], drawn: dict[tuple[str, int], NDArray[np.float64]]
+    ) -> tuple[float, float]:
+        """Return the range of values of a channel: that of its graph, or its own."""
+        graph = next((each for each in self.settings.graphs if key in _members(each)), None)
+        if graph is not None and not graph.y_auto:
+            return graph.y_min, graph.y_max
+        together = [drawn[each] for each in (_members(graph) if graph else [key]) if each in drawn]
+        values = np.concatenate(together)
+        values = values[np.isfinite(values)]
+        return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+
+    def _on_block(self, port: InputPort, block: SignalBlock) -> None:
+        times = self._times_usec(port, block.timestamps)
+        given = port.metadata.get("signal_names")
+        names = given if isinstance(given, list) else []
+        self._samples += block.rows
+        scale, offset = (
+            float(given) if isinstance(given := port.metadata.get(word), int | float) else usual
+            for word, usual in (("data_scale", 1.0), ("data_offset", 0.0))
+        )
+        for column in range(block.cols):
+            name = str(names[column]) if column < len(names) else f"{port.id} {column}"
+            if (track := self._track(port, column, name)) is not None and block.rows:
+                track.add(times, scale * block.data[:, column] + offset)
+
+    def _on_reading(self, port: InputPort, reading: LineReading) -> None:
+        self._samples += 1
+        track = self._track(port, reading.line_id, f"line {reading.line_id}", digital=True)
+        if track is not None:
+            track.add(np.array([float(reading.time_usec)]), np.array([reading.value]))
+
+    def _track(
+        self, port: InputPort, column: int, name: str, *, digital: bool = False
+    ) -> Track | None:
+        """Return what a channel has shown so far; None if it is not drawn."""
+        key = (port.id, column)
+        known = self._known.get(key)
+        if known is not None and not known.enabled:
+            return None
+        if key not in self._tracks:
+            shown = known.signal_name if known is not None and known.signal_name else name
+            digital = digital or (known is not None and known.digital)
+            self._tracks[key] = Track(shown, self._column_usec, digital=digital)
+        return self._tracks[key]
+
+    def _times_usec(self, port: InputPort, times: NDArray[np.uint64]) -> NDArray[np.float64]:
+        unit = str(port.metadata.get("time_unit") or "milliseconds")
+        if unit in _USEC:
+            return times.astype(np.float64) * _USEC[unit]
+        rate = port.metadata.get("sample_rate")
+        if unit == "index" and isinstance(rate, int | float) and rate > 0:
+            return times.astype(np.float64) * (1e6 / rate)
+        raise ModuleError(
+            f"{port.id}: times in '{unit}' cannot be drawn without the sample rate",
+            remedy="Set `sample_rate` in the source's metadata.",
+        )
+
+
+def _members(graph: Graph) -> list[tuple[str, int]]:
+    return [(each.port_id, each.col_idx) for each in graph.channels]
+
+
+def bars(values: NDArray[np.float64], low: float, high: float) -> str:
+    """Return a line of bars, one for each value; a blank where it is NaN."""
+    span = high - low if high > low else 1.0
+    levels = len(_BARS) - 2
+    places = np.clip(np.nan_to_num((values - low) / span) * levels, 0, levels).astype(int)
+    return "".join(
+        _BARS[place + 1] if np.isfinite(value) else _BARS[0]
+        for place, value in zip(places, values, strict=True)
+    )
