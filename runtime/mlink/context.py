@@ -202,6 +202,8 @@ class RunInfo:
     time_created: datetime | None = None
     """Creation time for files; None is now. In a replay it is that of the recording, so that two
     replays write the same bytes."""
+    subject: str = ""
+    """Subject of the run, as `mlink run --subject` has it."""
     compat: str = ""
     """Whose behaviour scripts get where mlink's own differs: "syntalos", or "" for mlink's."""
 

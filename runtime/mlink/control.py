@@ -122,6 +122,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """In virtual time: seed of what the run draws."""
     dataset_attributes: dict[str, str] = {}
     """Attributes of each dataset that the module makes."""
+    subject: str = ""
     compat: str = ""
     """Whose behaviour scripts get where mlink's own differs: "syntalos", or "" for mlink's."""
     time_handlers: bool = False

@@ -106,9 +106,16 @@ class _Writer:
             for name, content in self._files.items():
                 (folder / name).write_bytes(content)
             if result.has_devices:
-                stand_ins = {key: made.stand_in for key, made in self._made.items() if made.device}
+                stand_ins = {
+                    key: made.stand_in or made.device
+                    for key, made in self._made.items()
+                    if made.device
+                }
                 text = f"# Virtual devices: mlink run . --devices {VIRTUAL_FILE}\n\n"
-                (folder / VIRTUAL_FILE).write_text(text + tomli_w.dumps({"devices": stand_ins}))
+                table: dict[str, Any] = {"devices": stand_ins}
+                if off := {key: made.off for key, made in self._made.items() if made.off}:
+                    table["modules"] = off
+                (folder / VIRTUAL_FILE).write_text(text + tomli_w.dumps(table))
             self._write_bench()
             self._check()
         except OSError as error:
@@ -128,7 +135,7 @@ class _Writer:
             self._leave_out(module, key, shown)
             return
         self._made[key] = made
-        self._result.has_devices |= bool(made.device)
+        self._result.has_devices |= bool(made.device or made.off)
         self._result.notes += [f"{shown}: {note}" for note in made.notes]
         if not module.stop_on_failure:
             self._result.notes.append(
@@ -206,7 +213,7 @@ class _Writer:
             modules[key] = table
         version = ascii(project.main.version_app)[1:-1]
         head = f"# Imported from {ascii(project.path.name)[1:-1]}, saved by Syntalos {version}.\n"
-        if devices:
+        if self._result.has_devices:
             head += f"# Without its devices: mlink run . --devices {VIRTUAL_FILE}\n"
         path = self._result.folder / "bench.toml"
         path.write_text(f"{head}\n{tomli_w.dumps(bench, multiline_strings=False)}", "utf-8")

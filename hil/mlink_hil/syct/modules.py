@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
 from mlink.catalog import module_type
-from mlink.modules.signals.catalog import PlotSettings, SignalFilterSettings, StageSettings
+from mlink.modules.actions.catalog import NULL_DEVICE, AudioSettings
+from mlink.modules.signals.catalog import PlotSettings
 from mlink_hil.syct.archive import ProjectModule
 
 _CODECS: Final = {1: "raw", 2: "ffv1", 3: "av1", 4: "vp9", 5: "h264", 6: "hevc", 7: "h264"}
@@ -37,6 +38,10 @@ _SAME: Final = {
     "devel.datasource": "devel.datasource",
     "devel.clock": "devel.clock",
     "flowmeter": "flowmeter",
+    "signalfilter": "signalfilter",
+    "runcmd": "runcmd",
+    "hwline-userctl": "hwline-userctl",
+    "firmata-userctl": "hwline-userctl",
 }
 """Modules that are the same here: their type by their id there; keys that it knows are taken."""
 _CAMERA_CONTROLS: Final = {
@@ -59,6 +64,7 @@ class Made:
         settings: Its settings.
         device: Device string of the real device; "" for a module without one.
         stand_in: Device string of a virtual device that stands in for it.
+        off: Settings with which it needs no hardware, where it is no device.
         files: Files beside the bench, by name.
         notes: What is not as in the project.
     """
@@ -67,6 +73,7 @@ class Made:
     settings: dict[str, Any] = field(default_factory=dict)
     device: str = ""
     stand_in: str = ""
+    off: dict[str, Any] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -101,6 +108,14 @@ def _script(module: ProjectModule, key: str) -> Made:
             if isinstance(port, dict)
         ]
     return Made("pyscript", settings, files={name: module.data})
+
+
+def _workbench(module: ProjectModule, key: str) -> Made:
+    made = _script(module, key)
+    made.type = "upy-workbench"
+    made.device = str(module.settings.get("serial_port") or "/dev/ttyACM0")
+    made.notes.append("its board has no virtual one that could stand in")
+    return made
 
 
 def _board(module: ProjectModule, _key: str) -> Made:
@@ -175,15 +190,6 @@ def _writer(module: ProjectModule, _key: str) -> Made:
     return Made(module.id, settings)
 
 
-def _filter(module: ProjectModule, _key: str) -> Made:
-    settings = _known(module.settings, SignalFilterSettings)
-    if isinstance(stages := settings.get("stages"), list):
-        settings["stages"] = [
-            _known(each, StageSettings) if isinstance(each, dict) else each for each in stages
-        ]
-    return Made("signalfilter", settings)
-
-
 def _plot(module: ProjectModule, _key: str) -> Made:
     """Take a plot; of files of 2.x its connections alone show its inputs."""
     settings = _known(module.settings, PlotSettings)
@@ -199,9 +205,24 @@ def _plot(module: ProjectModule, _key: str) -> Made:
     return Made("plot-timeseries", settings)
 
 
+def _audio(module: ProjectModule, _key: str) -> Made:
+    settings, notes = _known(module.settings, AudioSettings), []
+    if named := settings.pop("device_id", ""):
+        notes.append(f"it plays on the usual sound device, not on '{named}'")
+    return Made("audiosource", settings, off={"device_id": NULL_DEVICE}, notes=notes)
+
+
 def _known(settings: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the settings that a table of ours has, too."""
-    return _kept(settings, *kind.__struct_fields__)
+    """Return the settings that a table of ours has, too; also in its lists of tables."""
+    found = {}
+    for field_ in msgspec.structs.fields(kind):
+        value = settings.get(field_.name)
+        (item, *_) = get_args(field_.type) or (None,)
+        if isinstance(value, list) and isinstance(item, type) and issubclass(item, msgspec.Struct):
+            value = [_known(each, item) if isinstance(each, dict) else each for each in value]
+        if value is not None:
+            found[field_.name] = value
+    return found
 
 
 def _kept(settings: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -210,10 +231,11 @@ def _kept(settings: dict[str, Any], *names: str) -> dict[str, Any]:
 
 _CONVERTERS: Final[dict[str, Callable[[ProjectModule, str], Made]]] = {
     "pyscript": _script,
+    "upy-workbench": _workbench,
     "firmata-io": _board,
     "camera-generic": _camera,
     "videorecorder": _recorder,
-    "signalfilter": _filter,
+    "audiosource": _audio,
     "plot-timeseries": _plot,
     **dict.fromkeys(_WRITERS, _writer),
 }
@@ -225,8 +247,4 @@ _INSTEAD: Final = {
         _CAMERA,
     ),
     "prism": "a videotransform module",
-    "hwline-userctl": "`mlink board`, or a script",
-    "firmata-userctl": "`mlink board`, or a script",
-    "upy-workbench": "a firmata-io module with a board that runs Firmata",
-    "runcmd": "a python module that starts the program",
 }

@@ -25,6 +25,7 @@ from mlink.cli.doctor import doctor
 from mlink.cli.encode import encode
 from mlink.cli.export import export
 from mlink.cli.info import info
+from mlink.cli.line import line
 from mlink.cli.list import list_recordings
 from mlink.cli.modules import modules
 from mlink.cli.new import new
@@ -115,6 +116,7 @@ for command in (
     run,
     step,
     replay,
+    line,
     check,
     new,
     modules,

@@ -74,6 +74,7 @@ class ModuleHost(Reporting):
             work_dir=Path(spec.work_dir),
             recording_dir=Path(spec.recording_dir) if spec.recording_dir else None,
             debug=spec.debug,
+            subject=spec.subject,
             compat=spec.compat,
             time_created=datetime.fromisoformat(spec.time_created) if spec.time_created else None,
         )

@@ -80,3 +80,54 @@ def test_plots_of_both_generations(tmp_path: Path) -> None:
     assert [each.port for each in modules["old"].connections] == ["fpsig1-in", "intsig1-in"]
     reports = run(made, time="virtual").reports
     assert (reports["new"]["samples"], reports["old"]["samples"]) == (2005, 4000)  # 5 readings
+
+
+def test_programs_lines_and_sounds(tmp_path: Path) -> None:
+    ports = {"ports_out": [{"id": "control", "title": "", "data_type": "ControlCommand"}]}
+    script = b"""import syntalos_mlink as syl
+def start():
+    command = syl.ControlCommand(syl.ControlCommandKind.START)
+    command.duration = 100
+    syl.get_output_port("control").submit(command)
+"""
+    lines = {
+        "output_ctls": [{"pin_id": 13, "is_analog": False, "value": 0, "later": 1}],
+        "input_views": [{"pin_id": 7, "is_analog": False}],
+    }
+    sound = {
+        "play_immediately": False, "device_id": "alsa_output.pci-1", "wave_type": 0,
+        "frequency": 200.0, "volume": 0.63,
+    }  # fmt: skip
+    about = info("audiosource", "Beep", subscriptions={"control-in": ["Script", "control"]})
+    by_hand = info("firmata-userctl", "Lines", subscriptions={"hwline-in": ["Src", "linerd-out"]})
+    command = {"executable": "sh", "parameters": '-c "exit 0"', "run_on_host": True}
+    made = imported(
+        tmp_path,
+        SOURCE,
+        ("pyscript", info("pyscript", "Script"), ports, script),
+        ("audiosource", about, sound, b""),
+        ("firmata-userctl", by_hand, lines, b""),
+        ("runcmd", info("runcmd", "Cmd"), command, b""),
+    )
+    assert any("not on 'alsa_output.pci-1'" in note for note in made.notes)
+    bench = load_bench(made.folder, devices=made.folder / "virtual.toml")
+    done = mlink.run(bench, duration_s=1, out=tmp_path / "rec")
+    assert done.reports["beep"]["latency_ms"] == 10.0
+    assert done.reports["cmd"]["exit_code"] == 0
+    with mlink.open_recording(done.recording_dir) as recording:
+        assert [row[1] for row in recording.table("beep").rows] == ["begins", "ends"]
+
+
+def test_a_micropython_board(tmp_path: Path) -> None:
+    ports = {
+        "serial_port": "/dev/ttyACM3",
+        "ports_in": [{"id": "rows", "title": "Rows", "data_type": "TableRow"}],
+        "ports_out": [{"id": "values", "title": "", "data_type": "FloatSignalBlock"}],
+    }
+    about = info("upy-workbench", "Pico", subscriptions={"rows": ["Src", "rows-out"]})
+    made = imported(tmp_path, SOURCE, ("upy-workbench", about, ports, b"print(1)\n"))
+    bench = load_bench(made.folder)
+    assert bench.devices["pico"] == "/dev/ttyACM3"
+    assert (made.folder / "pico.py").read_bytes() == b"print(1)\n"
+    assert [port.id for port in bench.modules["pico"].outputs] == ["values"]
+    assert any("no virtual one" in note for note in made.notes)

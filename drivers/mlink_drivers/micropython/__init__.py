@@ -1,0 +1,1 @@
+"""Boards that run MicroPython: upload of a program, and the lines that it exchanges with us."""
