@@ -132,10 +132,15 @@ def _request_nice(thread_id: int, nice: int, refusal: str, system: SystemCalls) 
         system.set_nice(os.PRIO_PROCESS, thread_id, nice)
     except OSError:
         return Granted("normal", 0, before, f"ordinary priority (nice {before}); {advice}")
-    with suppress(OSError):  # reset on fork: what the thread starts begins with nice 0
-        flags = os.SCHED_OTHER | os.SCHED_RESET_ON_FORK
-        system.set_scheduler(thread_id, flags, os.sched_param(0))
+    reset_on_fork(system)
     return Granted("nice", 0, nice, f"nice {nice}; {advice}")
+
+
+def reset_on_fork(system: SystemCalls = LINUX) -> None:
+    """Let what this thread of ordinary scheduling starts begin with nice 0, if its own is lower."""
+    with suppress(OSError):
+        flags = os.SCHED_OTHER | os.SCHED_RESET_ON_FORK
+        system.set_scheduler(threading.get_native_id(), flags, os.sched_param(0))
 
 
 def wake_on_time() -> None:

@@ -1,16 +1,16 @@
-"""Reads the symbols of a firmware from its ELF file, by pyelftools (the extra `elf`)."""
+"""The symbols of a firmware, from its ELF file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from mlink.catalog import nearest
 from mlink.errors import DeviceError
+from mlink_hil.control.firmware_file import DATA_SPACE, ELF, ElfFile, read_file
 
-RAM_BASE, _EEPROM_BASE = 0x800000, 0x810000
+RAM_BASE, _EEPROM_BASE = DATA_SPACE, 0x810000
 """In avr-gcc's files, addresses of the data space begin here; those of EEPROM and fuses follow."""
 _FLASH_BYTES = 32 * 1024
 
@@ -76,9 +76,8 @@ class Elf:
 def is_elf(path: Path) -> bool:
     """Return whether a file is an ELF file."""
     try:
-        with path.open("rb") as file:
-            return file.read(4) == b"\x7fELF"
-    except OSError:
+        return read_file(path).startswith(ELF)
+    except DeviceError:
         return False
 
 
@@ -86,52 +85,16 @@ def read_elf(path: Path) -> Elf:
     """Read the symbols of an ELF file for an AVR.
 
     Raises:
-        DeviceError: pyelftools is not installed; the file cannot be read, or is for another
-            processor, or has no symbols.
+        DeviceError: The file cannot be read, is damaged, is for another processor, has no code or
+            no symbols, or does not fit into the flash.
     """
-    try:
-        from elftools.common.exceptions import ELFError
-        from elftools.elf.elffile import ELFFile
-    except ImportError as error:
+    file = ElfFile(path, read_file(path))
+    found = Elf(path, file.flash(_FLASH_BYTES))
+    for symbol in file.symbols():
+        found.symbols.setdefault(symbol.name, set()).add(Place(symbol.address, symbol.size))
+    if not found.flash or not found.symbols:
         raise DeviceError(
-            f"the symbols of {path} cannot be read: pyelftools is not installed",
-            remedy="pip install 'mlink-hil[elf]'",
-        ) from error
-    try:
-        with path.open("rb") as file:
-            elf = ELFFile(file)
-            if elf["e_machine"] != "EM_AVR":
-                raise DeviceError(
-                    f"{path} is an ELF file for another processor: {elf['e_machine']}",
-                    remedy="Build it with avr-gcc -mmcu=atmega328p.",
-                )
-            found = Elf(path)
-            for segment in elf.iter_segments("PT_LOAD"):
-                if segment["p_filesz"] and segment["p_paddr"] < RAM_BASE:
-                    found.flash.append((segment["p_paddr"], segment.data()))
-            table = elf.get_section_by_name(".symtab")
-            for symbol in table.iter_symbols() if table is not None else ():
-                if symbol.name and symbol["st_shndx"] not in ("SHN_UNDEF", "SHN_ABS"):
-                    place = Place(symbol["st_value"], symbol["st_size"])
-                    found.symbols.setdefault(symbol.name, set()).add(place)
-    except OSError as error:
-        raise DeviceError(f"{path} cannot be read: {error.strerror}") from error
-    except DeviceError:
-        raise
-    except Exception as error:  # pyelftools raises anything on a damaged file
-        kind = "" if isinstance(error, ELFError) else f"{type(error).__name__}: "
-        raise DeviceError(f"{path} is not an ELF file: {kind}{error}") from error
-    _check(found)
-    return found
-
-
-def _check(elf: Elf) -> None:
-    """Refuse a file without code, without symbols, or for a larger flash."""
-    parts: Sequence[tuple[int, bytes]] = elf.flash
-    if not parts or not elf.symbols:
-        raise DeviceError(
-            f"{elf.path} has no {'symbols' if parts else 'code'}",
+            f"{path} has no {'symbols' if found.flash else 'code'}",
             remedy="Give the ELF file as the linker wrote it, before avr-strip.",
         )
-    if any(at + len(data) > _FLASH_BYTES for at, data in parts):
-        raise DeviceError(f"{elf.path} does not fit into {_FLASH_BYTES} bytes of flash")
+    return found

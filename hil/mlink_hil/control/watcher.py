@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from mlink.peers import is_trusted
 from mlink_hil.control import messages
 from mlink_hil.control.client import REPLY_TIMEOUT_SEC, ControlClient, ReplyT
 from mlink_hil.control.messages import Edge
@@ -63,7 +64,7 @@ class BoardLink(ControlClient):
                 probe.connect(str(self._path))
             except OSError:
                 return False
-        return True
+            return is_trusted(probe)
 
     def close(self) -> None:
         """Disconnect and wait for the reader's thread."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from mlink.errors import DeviceError
+from mlink.peers import name_senders, receive_trusted
 
 MAX_SKEW_PPM = 100_000
 _LONGEST_MESSAGE = 4096
@@ -105,6 +106,7 @@ class CameraFaults:
         if path:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
+            name_senders(self._socket)
             try:
                 self._socket.bind(path)
             except OSError as error:
@@ -122,11 +124,11 @@ class CameraFaults:
         """Apply the orders that have arrived since the last call, from `now_ns` on."""
         while self._socket is not None:
             try:
-                order = _decoder.decode(self._socket.recv(_LONGEST_MESSAGE))
+                order = _decoder.decode(receive_trusted(self._socket, _LONGEST_MESSAGE))
             except BlockingIOError:
                 return
             except (OSError, msgspec.MsgspecError):
-                continue  # not a CameraOrder: ignored
+                continue  # not a CameraOrder, or of another user: ignored
             if order.skew_ppm != self.order.skew_ppm:
                 self.clock.skew(order.skew_ppm, now_ns)
             self.order = order

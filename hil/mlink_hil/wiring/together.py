@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 
 from mlink.devices import DeviceEndpoint
+from mlink.errors import DeviceError
+from mlink.peers import is_trusted
 from mlink_hil.board_choice import (
     BoardChoice,
     board_endpoint,
@@ -98,6 +100,11 @@ def simulate(
             endpoints |= stack.enter_context(_circuit(layout, specs, work_dir, log, arguments))
             engine = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
             engine.connect(str(path))
+            if not is_trusted(engine):
+                raise DeviceError(
+                    f"the program that listens at {path} belongs to another user",
+                    remedy="Start the run again; it takes another folder.",
+                )
             engine.setblocking(False)
             endpoints = {
                 name: msgspec.structs.replace(each, address=f"unix://{each.address}")

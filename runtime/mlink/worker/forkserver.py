@@ -32,7 +32,7 @@ from mlink.channel import worker_channel
 from mlink.control import MAX_DESCRIPTORS, WorkerSpec
 from mlink.ctrl_c import let_through
 from mlink.errors import ControlError
-from mlink.realtime import wake_on_time
+from mlink.realtime import reset_on_fork, wake_on_time
 from mlink.refusals import refusal
 from mlink.worker.connection import adopt, become_program
 from mlink.worker.failure import describe
@@ -220,6 +220,7 @@ def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
         if spec.nice:
             with contextlib.suppress(PermissionError):  # the engine logs refusals
                 os.setpriority(os.PRIO_PROCESS, 0, spec.nice)
+                reset_on_fork()
         wake_on_time()
         _rename_process(spec.name)
         os.environ[MODULE_VARIABLE] = spec.name

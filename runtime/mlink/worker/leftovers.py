@@ -151,7 +151,18 @@ def children() -> list[int]:
 
 def _of_run(folder: str) -> list[int]:
     entry = f"{RUN_VARIABLE}={folder}"
-    return [pid for pid in _processes() if pid != os.getpid() and entry in _environment(pid)]
+    return [
+        pid
+        for pid in _processes()
+        if pid != os.getpid() and _is_ours(pid) and entry in _environment(pid)
+    ]
+
+
+def _is_ours(pid: int) -> bool:
+    """Return whether a process belongs to this user: anybody can name a run in an environment."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}").stat().st_uid == os.geteuid()
+    return False
 
 
 def _is_fork_server(pid: int) -> bool:

@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 from mlink.errors import DeviceError
+from mlink.peers import is_trusted
 from mlink_drivers.firmata.link.latency import device_folder, lower_latency, read_latency
 from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, SerialTransport
 
@@ -62,6 +63,12 @@ class LocalTransport(SerialTransport):
                 f"no simulated board at {self.address}: {error.strerror}",
                 remedy="Start it with a run: mlink run BENCH --time virtual.",
             ) from error
+        if not is_trusted(line):
+            line.close()
+            raise DeviceError(
+                f"the program that listens at {self.address} belongs to another user",
+                remedy="Use a board of your own run: mlink run BENCH --time virtual.",
+            )
         line.setblocking(False)
         self._port, self._fd = line, line.fileno()
         self.latency_report = f"{self.address}: simulated in virtual time, without an adapter"

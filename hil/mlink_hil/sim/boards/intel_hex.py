@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlink.errors import DeviceError
+from mlink_hil.control.firmware_file import read_file
 
 _DATA, _END, _SEGMENT, _START_SEGMENT, _LINEAR, _START_LINEAR = range(6)
 _LARGEST_IMAGE = 1 << 20
@@ -24,9 +25,14 @@ def read_hex(path: Path, *, largest: int = _LARGEST_IMAGE) -> bytes:
     Raises:
         DeviceError: The file cannot be read, is malformed, or does not fit.
     """
+    return decode_hex(read_file(path), path, largest=largest)
+
+
+def decode_hex(data: bytes, path: Path, *, largest: int) -> bytes:
+    """Return the image in the content of a hex file; arguments and errors as `read_hex`."""
     try:
-        text = path.read_text("ascii")
-    except (OSError, UnicodeDecodeError) as error:
+        text = data.decode("ascii")
+    except UnicodeDecodeError as error:
         raise DeviceError(f"{path} cannot be read as Intel hex: {error}", remedy=_REMEDY) from error
     return parse_hex(text, name=str(path), largest=largest)
 

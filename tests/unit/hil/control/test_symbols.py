@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
-
 import pytest
 
 from mlink.errors import DeviceError
@@ -57,7 +55,7 @@ def test_what_cannot_be_read_is_refused(elf, name, words):
         (b":100000000C94", "is not an ELF file"),
         (b"", "is not an ELF file"),
         (elf_with_symbols(IMAGE, SYMBOLS)[:200], "is not an ELF file"),
-        (elf_with_symbols(IMAGE, SYMBOLS, machine=40), "for another processor: EM_ARM"),
+        (elf_with_symbols(IMAGE, SYMBOLS, machine=40), "for another processor"),
         (elf_with_symbols(IMAGE, {}), "has no symbols"),
         (elf_with_symbols(b"", SYMBOLS), "has no code"),
         (elf_with_symbols(bytes(33_000), SYMBOLS), "does not fit into 32768 bytes"),
@@ -70,17 +68,6 @@ def test_a_wrong_file_is_refused(tmp_path, data, words):
         read_elf(path)
 
 
-def test_a_file_that_is_not_there_and_a_missing_library(tmp_path, elf, monkeypatch):
+def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(DeviceError, match=r"absent.elf cannot be read: No such file"):
         read_elf(tmp_path / "absent.elf")
-    imported = builtins.__import__
-
-    def without_elftools(name, *args, **kwargs):
-        if name.startswith("elftools"):
-            raise ImportError(name)
-        return imported(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_elftools)
-    with pytest.raises(DeviceError, match="pyelftools is not installed") as caught:
-        read_elf(elf)
-    assert "mlink-hil[elf]" in caught.value.remedy
