@@ -108,7 +108,7 @@ class CameraModule(Module[CameraSettings]):
             self._source.adjust,
         )
         self.context.outputs["changes"].metadata["data_name_proposal"] = (
-            f"{self.context.name}-changes"
+            f"{self.context.name}-changes/table"
         )
         self._quiet.enter_context(quiet_gc())  # slow, and so not in start()
         if info.live:

@@ -13,7 +13,7 @@ switched = 0  # how often the lamp has been switched since the last press
 
 def prepare():
     table.set_metadata_value("table_header", ["time_usec", "event", "switched"])
-    table.set_metadata_value("data_name_proposal", "presses")
+    table.set_metadata_value("data_name_proposal", "presses/table")
     readings.on_data = on_reading
 
 

@@ -20,7 +20,7 @@ def prepare():
     left_in.on_data = on_left
     right_in.on_data = on_right
     table.set_metadata_value("table_header", ["time_usec", "level", "trip_usec"])
-    table.set_metadata_value("data_name_proposal", "trips")
+    table.set_metadata_value("data_name_proposal", "trips/table")
 
 
 def start():

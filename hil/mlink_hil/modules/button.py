@@ -69,7 +69,7 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         self._edges.metadata["time_unit"] = "microseconds"
         self._edges.metadata["timestamp_source"] = "simulated-cycle"
         self._rows.metadata["table_header"] = ["Time [µs]", "Edge", "Latency [µs]"]
-        self._rows.metadata["data_name_proposal"] = f"{self.context.name}-latencies"
+        self._rows.metadata["data_name_proposal"] = f"{self.context.name}-latencies/table"
 
     def start(self) -> None:
         """Begin to press."""

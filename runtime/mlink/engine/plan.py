@@ -93,6 +93,7 @@ def start_order(bench: Bench) -> dict[str, frozenset[str]]:
                 before[source].add(name)
             else:
                 before[name].add(source)
+    _one_writer_after_another(bench, before)
     for name, others in before.items():
         others.discard(name)
     order = _in_order(bench, before)
@@ -101,6 +102,21 @@ def start_order(bench: Bench) -> dict[str, frozenset[str]]:
         name: frozenset(other for other in before[name] if place[other] < number)
         for name, number in place.items()
     }
+
+
+def _one_writer_after_another(bench: Bench, before: Mapping[str, set[str]]) -> None:
+    """Let writers of one source start in the bench's order.
+
+    They name their datasets after it: the number in the name of a later one is the same each time.
+    """
+    latest: dict[str, str] = {}
+    for name, module in bench.modules.items():
+        if module.type.category is not Category.WRITER:
+            continue
+        for source in {connection.source_module for connection in module.connections}:
+            if source in latest:
+                before[name].add(latest[source])
+            latest[source] = name
 
 
 def _commanded(bench: Bench) -> set[str]:

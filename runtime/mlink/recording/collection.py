@@ -14,6 +14,7 @@ from mlink.recording.stream import RecordedStream
 from mlink.recording.sync_points import SyncPoints
 from mlink.recording.table import Table
 from mlink.recording.video import Video
+from mlink.storage.account import recorded_by
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
 
 _KINDS: dict[str, type[RecordedStream]] = {
@@ -23,6 +24,14 @@ _KINDS: dict[str, type[RecordedStream]] = {
     "zarr": Signals,
     "tsync": SyncPoints,
 }
+
+
+def _other_names(name: str, unit: UnitFolder) -> set[str]:
+    names = {name.rpartition("/")[2]}
+    names |= {f"{name}/{part.partition('.')[0]}" for part in unit.part_names("data")}
+    recorder = recorded_by(unit.attributes)
+    return names if recorder is None else names | {recorder.module}
+
 
 StreamT = TypeVar("StreamT", bound=RecordedStream)
 
@@ -98,6 +107,7 @@ class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
         self._open.clear()
 
     def __getitem__(self, name: str) -> RecordedStream:
+        name = self._resolved(name)
         if name not in self._units:
             close = difflib.get_close_matches(name, self._units, n=1)
             known = f"There are: {', '.join(self._units)}."
@@ -114,13 +124,24 @@ class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
         return self._open[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._units
+        return isinstance(name, str) and self._resolved(name) in self._units
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._units)
 
     def __len__(self) -> int:
         return len(self._units)
+
+    def _resolved(self, name: str) -> str:
+        """Return a stream's name for a shorter one, or for that of its recorder, if only one fits.
+
+        "eye" is "videos/eye", "events/table" the dataset "events" with the file table.csv, and
+        "video" what the module "video" of the bench recorded.
+        """
+        if name in self._units:
+            return name
+        found = [full for full, unit in self._units.items() if name in _other_names(full, unit)]
+        return found[0] if len(found) == 1 else name
 
     def _of_kind(self, name: str, kind: type[StreamT], what: str) -> StreamT:
         names = [name] if name else self.of_kind(kind)

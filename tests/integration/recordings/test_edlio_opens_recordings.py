@@ -213,10 +213,10 @@ collection = create_collection(folder, collection_id=bytes(range(16)), generator
 dataset = collection.create_dataset("video")
 pixels = np.zeros((120, 160, 3), np.uint8)
 options = VideoOptions(codec=codec)
-writer = VideoWriter(dataset.path / "video.mkv", dataset.path / "video.tsync", pixels, options,
+writer = VideoWriter(dataset.path / "video.mkv", dataset.path / "video_timestamps.tsync", pixels, options,
                      framerate=50, collection_id=bytes(range(16)), generator="killed")
 dataset.set_data_file("video.mkv")
-dataset.add_aux_file("video.tsync")
+dataset.add_aux_file("video_timestamps.tsync")
 start = time.monotonic()
 for i in range(100_000):
     while (now := time.monotonic() - start) < i * 0.02:
@@ -242,7 +242,7 @@ def test_a_killed_recorder_loses_less_than_two_seconds(tmp_path, edlio_summary, 
     os.kill(process.pid, signal.SIGKILL)
     written = [line.split() for line in (first + process.communicate()[0]).splitlines()]
     last_s = float(written[-1][1])
-    video, tsync = folder / "video" / "video.mkv", folder / "video" / "video.tsync"
+    video, tsync = folder / "video" / "video.mkv", folder / "video" / "video_timestamps.tsync"
 
     times = read_tsync(tsync).times
     assert len(times) >= len(written)

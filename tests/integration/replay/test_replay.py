@@ -107,7 +107,7 @@ def files_of(recording: Path) -> dict[str, bytes]:
 
 def test_two_replays_at_full_speed_write_the_same_bytes(twice: list[Replayed]) -> None:
     first, second = (files_of(recorded(outcome)) for outcome in twice)
-    assert {"video/video.mkv", "video/video.tsync", "lines/lines.json.zst", "met/met.csv",
+    assert {"video/video.mkv", "video/video_timestamps.tsync", "lines/lines.json.zst", "met/met.csv",
             "journal/loop/loop.journal.msgpack.zst", "manifest.toml", "attributes.toml"
             } <= set(first)  # fmt: skip
     assert [name for name in first if first[name] != second.get(name)] == []
@@ -131,7 +131,7 @@ def test_an_unfinished_recording_is_refused(lab: Path, tmp_path: Path) -> None:
 def test_a_damaged_recording_is_refused(lab: Path, tmp_path: Path) -> None:
     torn = tmp_path / "torn"
     shutil.copytree(lab, torn)
-    (torn / "video" / "video.tsync").unlink()
+    (torn / "video" / "video_timestamps.tsync").unlink()
     with pytest.raises(StorageError, match=r"damaged: video: video\.tsync is missing"):
         replay(torn, bench=BENCH, out_dir=tmp_path)
 

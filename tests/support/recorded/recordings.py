@@ -49,11 +49,15 @@ class LiveRecording:
         )
         self.video.inputs["frames-in"].metadata = {
             "framerate": 30.0, "src_mod_name": "cam", "timestamp_source": "kernel",
-            "uncertainty_usec": 200,
+            "uncertainty_usec": 200, "data_name_proposal": "video/video",
         }  # fmt: skip
-        self.events = FakeContext(table, TableSettings(), folder, name="events")
+        # The datasets "video" and "events/table", as earlier versions placed them.
+        created = self.video.create_dataset
+        self.video.create_dataset = lambda name, group="": created(name)  # noqa: ARG005
+        settings = TableSettings(use_name_from_source=False, data_name="events/table")
+        self.events = FakeContext(table, settings, folder, name="events")
         self.events.inputs["rows"].metadata = {
-            "table_header": ["time_usec", "what"], "data_name_proposal": "events/table",
+            "table_header": ["time_usec", "what"],
         }  # fmt: skip
         self.modules = [VideoRecorderModule(self.video), TableModule(self.events)]
         for module in self.modules:

@@ -254,7 +254,7 @@ def check_what_is_left(
     assert after.get("frames", 0) == found.get("frames", 0)
     assert after.get("sha256") == found.get("sha256") or not found.get("frames")
     if frames := after.get("frames", 0):
-        assert len(read_tsync(recording / "video" / "video.tsync").times) == frames
+        assert len(read_tsync(recording / "video" / "video_timestamps.tsync").times) == frames
         assert ffprobe_count(recording / "video" / "video.mkv") == frames
 
 

@@ -21,7 +21,9 @@ def recording(tmp_path):
     )
     video = collection.create_dataset("video")
     video.set_data_file("video.mkv").write_bytes(b"x" * 5000)
-    with TsyncWriter(video.add_aux_file("video.tsync"), collection_id=bytes(16)) as tsync:
+    with TsyncWriter(
+        video.add_aux_file("video_timestamps.tsync"), collection_id=bytes(16)
+    ) as tsync:
         for i in range(61):
             tsync.append(i, 1_000_000 + i * 50_000)
     video.set_attribute("items_lost", 3)
@@ -52,7 +54,7 @@ def test_summary(recording):
     assert video.interval_max_usec == 50_000
     assert [(file.name, file.role) for file in video.files] == [
         ("video.mkv", "data"),
-        ("video.tsync", "aux"),
+        ("video_timestamps.tsync", "aux"),
     ]
     assert video.size > 5000
     events = by_name["events/table"]
@@ -106,7 +108,7 @@ def test_a_killed_run_shows(tmp_path):
 
 
 def test_damage_is_reported_and_the_rest_is_shown(recording):
-    tsync = recording / "video" / "video.tsync"
+    tsync = recording / "video" / "video_timestamps.tsync"
     tsync.write_bytes(tsync.read_bytes()[:-3])
     (recording / "video" / "video.mkv").unlink()
     table = recording / "events" / "table" / "table.csv"
@@ -115,7 +117,7 @@ def test_damage_is_reported_and_the_rest_is_shown(recording):
     summary = inspect_recording(recording)
     assert [dataset.name for dataset in summary.datasets] == ["events/table", "video"]
     events, video = summary.datasets
-    assert any("video.tsync is damaged" in problem for problem in video.problems)
+    assert any("video_timestamps.tsync is damaged" in problem for problem in video.problems)
     assert "video.mkv is missing" in video.problems
     assert events.problems == ["1 rows are there, 2 were written"]
     assert "damaged" in summary.problems[0]

@@ -53,7 +53,7 @@ def record(tmp_path: Path, frames: Any, **settings: Any) -> Path:
 
 
 def attributes(recording: Path) -> dict[str, Any]:
-    return tomllib.loads((recording / "video" / "attributes.toml").read_text())
+    return tomllib.loads((recording / "videos/video" / "attributes.toml").read_text())
 
 
 def codec_of(path: Path) -> str:
@@ -69,10 +69,13 @@ def findings(recording: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
-        ({"video_codec": "h264"}, "video.mkv"),
-        ({"video_codec": "h264", "video_container": "mp4"}, "video.mp4"),
-        ({"video_codec": "hevc", "mode": "constant-bitrate", "bitrate_kbps": 900}, "video.mkv"),
-        ({"video_codec": "av1", "quality": 30}, "video.mkv"),
+        ({"video_codec": "h264"}, "0d0e0f-video.mkv"),
+        ({"video_codec": "h264", "video_container": "mp4"}, "0d0e0f-video.mp4"),
+        (
+            {"video_codec": "hevc", "mode": "constant-bitrate", "bitrate_kbps": 900},
+            "0d0e0f-video.mkv",
+        ),
+        ({"video_codec": "av1", "quality": 30}, "0d0e0f-video.mkv"),
         ({"video_codec": "mjpeg", "video_container": "avi"}, "video.avi"),
     ],
 )
@@ -80,16 +83,16 @@ def test_it_is_recorded_raw_and_encoded_afterwards_as_the_settings_say(
     tmp_path: Path, settings: dict[str, Any], name: str
 ) -> None:
     recording = record(tmp_path, pictures(), **settings)
-    assert codec_of(recording / "video" / "video.mkv") == "rawvideo"
+    assert codec_of(recording / "videos/video" / "0d0e0f-video.mkv") == "rawvideo"
     assert attributes(recording)["encoder"]["codec"] == "raw"
     assert findings(recording) == []
 
     report = encode_recording(recording)
     assert report.ok
-    assert report.encoded == ["video/video.mkv"]
-    files = {path.name for path in (recording / "video").iterdir()}
-    assert files == {name, "video.tsync", "manifest.toml", "attributes.toml"}
-    assert codec_of(recording / "video" / name) == settings["video_codec"]
+    assert report.encoded == ["videos/video/0d0e0f-video.mkv"]
+    files = {path.name for path in (recording / "videos/video").iterdir()}
+    assert files == {name, "0d0e0f-video_timestamps.tsync", "manifest.toml", "attributes.toml"}
+    assert codec_of(recording / "videos/video" / name) == settings["video_codec"]
     found = attributes(recording)
     assert found["encoder"]["codec"] == settings["video_codec"]
     assert found["deferred_encoding"]["state"] == "done"
@@ -108,9 +111,9 @@ def test_lossless_means_bit_by_bit_what_was_recorded(
 ) -> None:
     frames = pictures(shape=shape)
     recording = record(tmp_path, frames, video_codec=codec, lossless=True)
-    before = (recording / "video" / "video.tsync").read_bytes()
+    before = (recording / "videos/video" / "0d0e0f-video_timestamps.tsync").read_bytes()
     assert encode_recording(recording).ok
-    assert (recording / "video" / "video.tsync").read_bytes() == before
+    assert (recording / "videos/video" / "0d0e0f-video_timestamps.tsync").read_bytes() == before
     if len(shape) == 3:
         with mlink.recording.open(recording) as opened:
             for frame, pixels in zip(opened.video(), frames, strict=True):
@@ -124,7 +127,11 @@ def test_each_slice_is_encoded(tmp_path: Path) -> None:
     )  # fmt: skip
     assert encode_recording(recording, parallel=2).ok
     with mlink.recording.open(recording) as opened:
-        assert opened.video().part_names == ["video_1.mp4", "video_2.mp4", "video_3.mp4"]
+        assert opened.video().part_names == [
+            "0d0e0f-video_1.mp4",
+            "0d0e0f-video_2.mp4",
+            "0d0e0f-video_3.mp4",
+        ]
         assert sum(1 for _ in opened.video()) == 40
     assert findings(recording) == []
 
@@ -150,9 +157,9 @@ def test_progress_is_reported_for_each_file(tmp_path: Path) -> None:
     encode_recording(
         recording, on_progress=lambda p: reported.append((p.label, p.frames, p.total, p.done))
     )
-    assert reported[0] == ("video/video.mkv", 0, 60, False)
-    assert ("video/video.mkv", 50, 60, False) in reported
-    assert reported[-1] == ("video/video.mkv", 60, 60, True)
+    assert reported[0] == ("videos/video/0d0e0f-video.mkv", 0, 60, False)
+    assert ("videos/video/0d0e0f-video.mkv", 50, 60, False) in reported
+    assert reported[-1] == ("videos/video/0d0e0f-video.mkv", 60, 60, True)
 
 
 def kill_encoders() -> None:
@@ -164,7 +171,7 @@ def kill_encoders() -> None:
 
 def test_a_killed_encoder_leaves_the_original_and_the_next_call_goes_on(tmp_path: Path) -> None:
     recording = record(tmp_path, pictures(100, (120, 160, 3)), video_codec="hevc")
-    original = (recording / "video" / "video.mkv").read_bytes()
+    original = (recording / "videos/video" / "0d0e0f-video.mkv").read_bytes()
 
     def kill(progress: Progress) -> None:
         if progress.frames > 20:
@@ -173,34 +180,38 @@ def test_a_killed_encoder_leaves_the_original_and_the_next_call_goes_on(tmp_path
     report = encode_recording(recording, on_progress=kill)
     assert not report.ok
     assert "killed by signal 9" in report.failed[0]
-    assert (recording / "video" / "video.mkv").read_bytes() == original
+    assert (recording / "videos/video" / "0d0e0f-video.mkv").read_bytes() == original
     assert attributes(recording)["deferred_encoding"]["state"] == "pending"
     assert repair_recording(recording).failed == []  # removes the draft
 
     assert encode_recording(recording).ok
-    assert codec_of(recording / "video" / "video.mkv") == "hevc"
+    assert codec_of(recording / "videos/video" / "0d0e0f-video.mkv") == "hevc"
     assert findings(recording) == []
 
 
 def test_killed_after_the_swap_the_next_call_only_notes_that_it_is_done(tmp_path: Path) -> None:
     recording = record(tmp_path, pictures(), video_codec="h264", video_container="mp4")
-    original = (recording / "video" / "video.mkv").read_bytes()
+    original = (recording / "videos/video" / "0d0e0f-video.mkv").read_bytes()
     ((unit, wanted),) = pending_units(recording)
     (job,) = jobs_of(unit, wanted)
     encode_file(job)
-    assert (recording / "video" / "video.mkv").read_bytes() == original  # the manifest names it
+    assert (
+        recording / "videos/video" / "0d0e0f-video.mkv"
+    ).read_bytes() == original  # the manifest names it
     replace_original(job)
-    (recording / "video" / "video.mkv").write_bytes(original)  # as if killed before its removal
+    (recording / "videos/video" / "0d0e0f-video.mkv").write_bytes(
+        original
+    )  # as if killed before its removal
     assert attributes(recording)["deferred_encoding"]["state"] == "pending"
     assert encode_recording(recording).encoded == []
     assert attributes(recording)["deferred_encoding"]["state"] == "done"
-    assert not (recording / "video" / "video.mkv").exists()
+    assert not (recording / "videos/video" / "0d0e0f-video.mkv").exists()
     assert findings(recording) == []
 
 
 def test_an_original_that_was_not_closed_is_repaired_first(tmp_path: Path) -> None:
     recording = record(tmp_path, pictures(60), video_codec="h264")
-    video = recording / "video" / "video.mkv"
+    video = recording / "videos/video" / "0d0e0f-video.mkv"
     whole = video.read_bytes()
     head = whole.index(b"\x18\x53\x80\x67")
     video.write_bytes(whole[: head + 4] + b"\x01" + b"\xff" * 7 + whole[head + 12 : -50_000])
@@ -216,18 +227,18 @@ def test_a_result_that_lacks_a_frame_does_not_take_the_originals_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = record(tmp_path, pictures(), video_codec="h264")
-    original = (recording / "video" / "video.mkv").read_bytes()
+    original = (recording / "videos/video" / "0d0e0f-video.mkv").read_bytes()
     frames = encoding_file._frames
 
     def without_the_last(path: Path, kind: str) -> Any:
         found = list(frames(path, kind))
-        return found if path.name == "video.mkv" else found[:-1]
+        return found if path.name == "0d0e0f-video.mkv" else found[:-1]
 
     monkeypatch.setattr(encoding_file, "_frames", without_the_last)
     ((unit, wanted),) = pending_units(recording)
     with pytest.raises(StorageError, match="11 of 12 pictures"):
         encode_file(jobs_of(unit, wanted)[0])
-    assert (recording / "video" / "video.mkv").read_bytes() == original
+    assert (recording / "videos/video" / "0d0e0f-video.mkv").read_bytes() == original
 
 
 def test_a_picture_that_is_not_the_recorded_one_is_found_if_nothing_may_be_lost(
@@ -238,7 +249,7 @@ def test_a_picture_that_is_not_the_recorded_one_is_found_if_nothing_may_be_lost(
 
     def with_a_wrong_one(path: Path, kind: str) -> Any:
         found = [pixels.copy() for pixels in frames(path, kind)]
-        if path.name != "video.mkv":
+        if path.name != "0d0e0f-video.mkv":
             found[5][0, 0, 0] ^= 1
         return found
 

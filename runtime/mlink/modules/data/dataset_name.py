@@ -1,21 +1,23 @@
-"""Name of the dataset that a recorder writes to."""
+"""Names of the dataset and the files that a recorder writes."""
 
 from __future__ import annotations
 
 from mlink.errors import ModuleError
 from mlink.metadata import Metadata
+from mlink.storage.naming import slug
 
 
 def dataset_name(
     metadata: Metadata, *, from_source: bool, own_name: str, module_name: str, setting: str
 ) -> str:
-    """Return the name of the dataset: proposed by the stream, set in the bench, or the module's.
+    """Return the name of the dataset: of the stream's proposal or source, or set in the bench.
 
     Args:
-        metadata: Metadata of the stream.
-        from_source: Whether to use `data_name_proposal` of the stream.
+        metadata: Metadata of the stream. A proposal "A/B" is for the dataset A; one without a
+            slash is ignored, and the module that sends gives the name.
+        from_source: Whether proposal and source are used.
         own_name: Name set in the bench, used if `from_source` is false.
-        module_name: Name of the recorder, used if the stream proposes none.
+        module_name: Name of the recorder, used if the source has none.
         setting: Key of `own_name`, for the error message.
 
     Raises:
@@ -28,5 +30,24 @@ def dataset_name(
                 remedy=f"Set `{setting}` in the bench, or let the name come from the source.",
             )
         return own_name
+    source = str(metadata.get("src_mod_name") or module_name)
+    return slug(_proposal(metadata)[0], "") or slug(source)
+
+
+def file_stem(metadata: Metadata, default: str, *, from_source: bool = True) -> str:
+    """Return the name of a recorder's file without extension: the part B of a proposal "A/B".
+
+    Args:
+        metadata: Metadata of the stream.
+        default: Name if there is no such part.
+        from_source: Whether the proposal is used.
+    """
+    return (slug(_proposal(metadata)[1], "") if from_source else "") or default
+
+
+def _proposal(metadata: Metadata) -> tuple[str, str]:
     proposal = metadata.get("data_name_proposal")
-    return proposal if isinstance(proposal, str) and proposal.strip() else module_name
+    if not isinstance(proposal, str) or "/" not in proposal:
+        return "", ""
+    dataset, _, stem = proposal.partition("/")
+    return dataset, stem

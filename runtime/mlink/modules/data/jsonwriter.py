@@ -49,7 +49,7 @@ class JsonWriterModule(DataWriterModule[JsonWriterSettings]):
             columns = self._row_columns(item)
             head |= {"time_unit": "", "data_unit": ""}
         extended = self.settings.format == "extended-pandas"
-        name = f"{dataset.name}.json.zst"
+        name = f"{self.file_stem('data')}.json.zst"
         path = dataset.path_for_basename(name)
         self._json = JsonFile(path, head if extended else {}, columns)
         dataset.set_data_file(name, summary=f"Data from {self.source}")

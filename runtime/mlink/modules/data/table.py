@@ -34,7 +34,7 @@ class TableModule(DataWriterModule[TableSettings]):
 
     def open_file(self, dataset: Dataset, item: TableRow | None = None) -> CsvFile:  # noqa: ARG002
         """Create the file, with a header if the stream has one."""
-        name = f"{dataset.name}.csv"
+        name = f"{self.file_stem('table')}.csv"
         self._csv = CsvFile(dataset.path_for_basename(name))
         if self._header:
             self._csv.write_header(self._header)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from mlink.module import Module
 from mlink.modules.data.catalog import JsonWriterSettings, TableSettings, ZarrWriterSettings
 from mlink.modules.data.data_file import FLUSH_INTERVAL_S, DataFile
-from mlink.modules.data.dataset_name import dataset_name
+from mlink.modules.data.dataset_name import dataset_name, file_stem
 from mlink.modules.data.losses import Losses
 from mlink.modules.data.stream_metadata import keep_stream_metadata
 from mlink.storage.account import note_subscription
@@ -109,6 +109,11 @@ class DataWriterModule(Module[SettingsT]):
     def source(self) -> str:
         """Name of the module that sends the stream."""
         return str(self.port.metadata.get("src_mod_name") or self.port.id)
+
+    def file_stem(self, default: str) -> str:
+        """Return the name of the file without extension: of the stream's proposal, or a default."""
+        from_source = self.settings.use_name_from_source
+        return file_stem(self.port.metadata, default, from_source=from_source)
 
     def _on_item(self, item: Any) -> None:
         self._block_starts.add(self._rows)

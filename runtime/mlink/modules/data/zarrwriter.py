@@ -36,7 +36,7 @@ class ZarrWriterModule(DataWriterModule[ZarrWriterSettings]):
             attributes = {"time_unit": "microseconds", "signal_names": ["line_id", "value"]}
             dtype, self._columns, dimension = "uint32", 2, "event"
             rows = _ROWS_UNKNOWN
-        name = f"{dataset.name}.zarr"
+        name = f"{self.file_stem(dataset.name)}.zarr"
         self._store = ZarrStore(
             dataset.path_for_basename(name),
             dtype=dtype,

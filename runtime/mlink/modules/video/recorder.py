@@ -18,7 +18,7 @@ import mlink
 from mlink.errors import ModuleError
 from mlink.metadata import MetaSize
 from mlink.module import Module
-from mlink.modules.data.dataset_name import dataset_name
+from mlink.modules.data.dataset_name import dataset_name, file_stem
 from mlink.modules.data.losses import Losses
 from mlink.modules.data.stream_metadata import keep_stream_metadata
 from mlink.modules.video.catalog import VideoRecorderSettings
@@ -32,6 +32,10 @@ from mlink.storage.edl import Dataset
 from mlink.storage.runs import Runs
 from mlink.types import ControlCommand, ControlCommandKind, Frame
 
+_GROUP = "videos"
+"""Group of all videos in a recording."""
+_TAG_DIGITS, _NAME_LENGTH = 6, 22
+"""Digits of the collection's id, and letters of the dataset's name, in the name of a file."""
 _RATE_TOLERANCE = 0.05
 """Relative deviation of the measured rate from the announced one that causes a warning."""
 _SAVE_INTERVAL_USEC = 10_000_000
@@ -88,10 +92,15 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             self._state = "stopped"
             self.context.set_status("waiting for START")
         if self._port.connected:
-            self._dataset = self.context.create_dataset(self._dataset_name())
+            self._dataset = self.context.create_dataset(self._dataset_name(), group=_GROUP)
         if self._dataset is not None:
+            tag = self._dataset.collection_id.hex()[-_TAG_DIGITS:]
             self._sections = VideoSections(
-                self._dataset.name,
+                file_stem(
+                    self._port.metadata,
+                    f"{tag}-{self._dataset.name[:_NAME_LENGTH]}",
+                    from_source=self.settings.video_name_from_source,
+                ),
                 start_stopped=self._state == "stopped",
                 slice_usec=round(self.settings.slices_interval * 60e6)
                 if self.settings.slices_enabled
@@ -217,7 +226,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
                              "ffv1 keep all)", wanted.codec, plan.dropped)  # fmt: skip
             self.context.report("dropped", plan.dropped)
         stem = self._sections.next_stem(time_usec)
-        video_name, tsync_name = f"{stem}.{options.extension}", f"{stem}.tsync"
+        video_name, tsync_name = f"{stem}.{options.extension}", f"{stem}_timestamps.tsync"
         writer = VideoWriter(
             dataset.path_for_basename(video_name),
             dataset.path_for_basename(tsync_name),

@@ -43,10 +43,10 @@ def test_rows_and_header_are_written(tmp_path):
     context = run(tmp_path, [["1", "press"], ["2", "a;b"]],
                   metadata={"table_header": ["time", "what"], "src_mod_name": "loop"})  # fmt: skip
     folder = tmp_path / "recording" / "events"
-    assert (folder / "events.csv").read_bytes() == b'time;what\n1;press\n2;"a;b"\n'
+    assert (folder / "table.csv").read_bytes() == b'time;what\n1;press\n2;"a;b"\n'
     manifest = toml(folder / "manifest.toml")
     assert manifest["data"]["media_type"] == "text/csv"
-    assert manifest["data"]["parts"] == [{"fname": "events.csv"}]
+    assert manifest["data"]["parts"] == [{"fname": "table.csv"}]
     attributes = toml(folder / "attributes.toml")
     assert attributes == {"has_header": True, "source_module": "loop", "row_count": 2,
                           "items_lost": 0, "subscription": {
@@ -59,20 +59,23 @@ def test_rows_and_header_are_written(tmp_path):
 
 def test_pandas_reads_it(tmp_path):
     run(tmp_path, [["1", 'x;\n"y"'], ["2", ""]], metadata={"table_header": ["t", "text"]})
-    frame = pd.read_csv(tmp_path / "recording/events/events.csv", sep=";", keep_default_na=False)
+    frame = pd.read_csv(tmp_path / "recording/events/table.csv", sep=";", keep_default_na=False)
     assert frame.to_dict("list") == {"t": [1, 2], "text": ['x;\n"y"', ""]}
 
 
 @pytest.mark.parametrize(
     ("metadata", "settings", "path"),
     [
-        ({"data_name_proposal": "events/table"}, {}, "events/table/table.csv"),
-        ({"data_name_proposal": "Trials"}, {}, "trials/trials.csv"),
-        ({}, {}, "events/events.csv"),
+        ({"data_name_proposal": "events/table"}, {}, "events/table.csv"),
+        ({"data_name_proposal": "Trials", "src_mod_name": "Loop"}, {}, "loop/table.csv"),
+        ({}, {}, "events/table.csv"),
+        ({"data_name_proposal": "a b/c/d"}, {}, "a-b/c-d.csv"),
+        ({"data_name_proposal": "/c", "src_mod_name": "loop"}, {}, "loop/c.csv"),
+        ({"data_name_proposal": "a/"}, {}, "a/table.csv"),
         (
             {"data_name_proposal": "events/table"},
             {"use_name_from_source": False, "data_name": "My Data"},
-            "my-data/my-data.csv",
+            "my-data/table.csv",
         ),
     ],
 )
@@ -112,7 +115,7 @@ def test_a_gap_is_logged_and_recorded(tmp_path, caplog):
 
 def test_rows_of_another_width_are_kept_and_warned_of_once(tmp_path, caplog):
     run(tmp_path, [["1"], ["1", "2", "3"]], metadata={"table_header": ["a", "b"]})
-    assert (tmp_path / "recording/events/events.csv").read_text() == "a;b\n1\n1;2;3\n"
+    assert (tmp_path / "recording/events/table.csv").read_text() == "a;b\n1\n1;2;3\n"
     assert caplog.text.count("the header has 2") == 1
 
 
@@ -121,7 +124,7 @@ def test_rows_reach_the_disk_within_a_second(tmp_path):
     module, context = make(tmp_path)
     context.waiting = SimpleNamespace(now_ns=lambda: round(now * 1e9))
     module.start()
-    path = tmp_path / "recording/events/events.csv"
+    path = tmp_path / "recording/events/table.csv"
     for i in range(30):
         context.inputs["rows"].on_item([str(i)])
         now += 0.1
@@ -146,7 +149,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path):
     real = file._file
     file._file = Path("/dev/full").open("w", 1)  # noqa: SIM115  # line buffered: fails at once
     file._csv = csv.writer(file._file, delimiter=";")
-    with pytest.raises(StorageError, match=r"events\.csv: No space left") as caught:
+    with pytest.raises(StorageError, match=r"table\.csv: No space left") as caught:
         module._on_item(["x" * 100])
     assert "The disk is full" in caught.value.remedy
     module.close()  # already reported: not raised again

@@ -52,7 +52,7 @@ def record(tmp_path, frames, **options):
     feed(context, frames)
     module.stop()
     module.close()
-    return context, tmp_path / "recording" / "video"
+    return context, tmp_path / "recording" / "videos/video"
 
 
 def decode(path, pixel_format):
@@ -82,7 +82,7 @@ def toml(path):
 def test_ffv1_keeps_every_bit(tmp_path, shape, dtype, stored):
     frames = pictures(shape, dtype)
     _, folder = record(tmp_path, frames, video_codec="ffv1")
-    decoded = decode(folder / "video.mkv", stored)
+    decoded = decode(folder / "0d0e0f-video.mkv", stored)
     assert len(decoded) == len(frames)
     for frame, pixels in zip(decoded, frames, strict=True):
         plane = frame.planes[0]
@@ -98,7 +98,7 @@ def test_ffv1_keeps_every_bit(tmp_path, shape, dtype, stored):
 def test_every_bit_of_16_bit_colour_is_kept(tmp_path, codec):
     frames = pictures((49, 63, 3), np.uint16)
     _, folder = record(tmp_path, frames, video_codec=codec)
-    for frame, pixels in zip(decode(folder / "video.mkv", "gbrp16le"), frames, strict=True):
+    for frame, pixels in zip(decode(folder / "0d0e0f-video.mkv", "gbrp16le"), frames, strict=True):
         planes = [
             np.frombuffer(plane, np.uint16).reshape(49, plane.line_size // 2)[:, :63]
             for plane in frame.planes
@@ -109,7 +109,7 @@ def test_every_bit_of_16_bit_colour_is_kept(tmp_path, codec):
 def test_lossless_h264_keeps_every_bit(tmp_path):
     frames = pictures((48, 64, 3))
     _, folder = record(tmp_path, frames, video_codec="h264", lossless=True)
-    for frame, pixels in zip(decode(folder / "video.mkv", "gbrp"), frames, strict=True):
+    for frame, pixels in zip(decode(folder / "0d0e0f-video.mkv", "gbrp"), frames, strict=True):
         assert np.array_equal(frame.to_ndarray(format="bgr24"), pixels)
 
 
@@ -128,7 +128,7 @@ def test_h264_looks_like_what_was_sent(tmp_path, shape, stored, mode):
     frame = np.zeros(shape, np.uint8)
     frame += ramp[None, :] if len(shape) == 2 else ramp[None, :, None]
     _, folder = record(tmp_path, [frame] * 6, video_codec="h264", mode=mode)
-    with av.open(str(folder / "video.mkv")) as container:
+    with av.open(str(folder / "0d0e0f-video.mkv")) as container:
         decoded = list(container.decode(video=0))
     assert len(decoded) == 6
     assert toml(folder / "attributes.toml")["encoder"]["pixel_format"] == stored
@@ -195,8 +195,8 @@ def test_impossible_times_are_counted_kept_and_no_damage(tmp_path, caplog, times
         for frame, (given, written) in enumerate(zip(times, recorded, strict=True))
         if given != written
     ]
-    folder = tmp_path / "recording" / "video"
-    assert read_tsync(folder / "video.tsync").times[:, 1].tolist() == recorded
+    folder = tmp_path / "recording" / "videos/video"
+    assert read_tsync(folder / "0d0e0f-video_timestamps.tsync").times[:, 1].tolist() == recorded
     attributes = toml(folder / "attributes.toml")
     assert attributes["disordered"] == wrong
     assert context.reports["frames_disordered"] == attributes["frames_disordered"] == len(wrong)
@@ -208,10 +208,10 @@ def test_impossible_times_are_counted_kept_and_no_damage(tmp_path, caplog, times
 @pytest.mark.parametrize("codec", ["ffv1", "h264"])
 def test_every_frame_has_its_time(tmp_path, codec):
     _, folder = record(tmp_path, pictures((48, 64, 3)), video_codec=codec, timestamps="true")
-    tsync = read_tsync(folder / "video.tsync")
+    tsync = read_tsync(folder / "0d0e0f-video_timestamps.tsync")
     assert tsync.times.tolist() == [[i, time] for i, time in enumerate(TIMES)]
     assert [column.name for column in tsync.header.columns] == ["frame-no", "master-time"]
-    with av.open(str(folder / "video.mkv")) as container:
+    with av.open(str(folder / "0d0e0f-video.mkv")) as container:
         stream = container.streams.video[0]
         assert stream.time_base == Fraction(1, 1000)
         # In ms, as Matroska has it; two frames within a millisecond stay apart.
@@ -226,7 +226,11 @@ def test_the_dataset_describes_itself(tmp_path):
     assert manifest["data"]["media_type"] == "video/x-matroska"
     assert manifest["data"]["summary"] == "Video recording from cam"
     assert manifest["data_aux"] == [
-        {"file_type": "tsync", "summary": "Video timestamps", "parts": [{"fname": "video.tsync"}]}
+        {
+            "file_type": "tsync",
+            "summary": "Video timestamps",
+            "parts": [{"fname": "0d0e0f-video_timestamps.tsync"}],
+        }
     ]
     assert attributes["video"] == {"frame_width": 64, "frame_height": 48, "framerate": 60.0,
                                    "colored": True, "pixels": "bgr8",
@@ -243,9 +247,14 @@ def test_the_dataset_describes_itself(tmp_path):
 @pytest.mark.parametrize(
     ("metadata", "settings", "path"),
     [
-        ({"data_name_proposal": "videos/top"}, {}, "videos/top/top.mkv"),
-        ({}, {}, "video/video.mkv"),
-        ({}, {"video_name_from_source": False, "video_name": "Side"}, "side/side.mkv"),
+        ({"data_name_proposal": "arena/top"}, {}, "videos/arena/top.mkv"),
+        ({"data_name_proposal": "top", "src_mod_name": "Eye"}, {}, "videos/eye/0d0e0f-eye.mkv"),
+        ({}, {}, "videos/video/0d0e0f-video.mkv"),
+        (
+            {},
+            {"video_name_from_source": False, "video_name": "Side"},
+            "videos/side/0d0e0f-side.mkv",
+        ),
     ],
 )
 def test_the_dataset_is_named_by_source_setting_or_module(tmp_path, metadata, settings, path):
@@ -262,7 +271,7 @@ def test_no_frames_leave_a_valid_empty_dataset(tmp_path):
     module, context = make(tmp_path)
     module.stop()
     module.close()
-    folder = tmp_path / "recording" / "video"
+    folder = tmp_path / "recording" / "videos/video"
     assert toml(folder / "manifest.toml")["type"] == "dataset"
     assert "data" not in toml(folder / "manifest.toml")
     assert sorted(path.name for path in folder.iterdir()) == ["attributes.toml", "manifest.toml"]
@@ -284,9 +293,9 @@ def test_a_frame_of_another_size_is_an_error_that_names_both(tmp_path, other):
     assert "64×48 bgr8" in caught.value.message
     assert f"{other[1]}×{other[0]}" in caught.value.message
     module.close()
-    folder = tmp_path / "recording" / "video"
-    frames = decode(folder / "video.mkv", "gbrp")
-    assert len(frames) == len(read_tsync(folder / "video.tsync").times) == 6
+    folder = tmp_path / "recording" / "videos/video"
+    frames = decode(folder / "0d0e0f-video.mkv", "gbrp")
+    assert len(frames) == len(read_tsync(folder / "0d0e0f-video_timestamps.tsync").times) == 6
 
 
 def test_a_size_other_than_announced_is_an_error(tmp_path):
@@ -319,7 +328,7 @@ def test_lost_frames_are_reported_and_recorded(tmp_path, caplog):
     feed(context, pictures((16, 16))[:3], TIMES[:3])
     context.inputs["frames-in"].on_gap(4)
     feed(context, pictures((16, 16))[3:], TIMES[3:])
-    folder = tmp_path / "recording" / "video"
+    folder = tmp_path / "recording" / "videos/video"
     assert toml(folder / "attributes.toml")["items_lost"] == 4  # before the end: a kill keeps it
     module.stop()
     attributes = toml(folder / "attributes.toml")
@@ -351,7 +360,7 @@ def test_control_commands_pause_and_resume(tmp_path):
     control(ControlCommand(ControlCommandKind.START))
     feed(context, frames[4:], TIMES[4:])
     module.stop()
-    folder = tmp_path / "recording" / "video"
+    folder = tmp_path / "recording" / "videos/video"
     expected = [TIMES[i] for i in (1, 2, 4, 5)]
     assert read_tsync(folder / "video_sec1.tsync").times[:, 1].tolist() == expected
     assert len(decode(folder / "video_sec1.mkv", "gray")) == 4
@@ -396,9 +405,9 @@ def test_a_full_disk_is_one_clear_error_and_both_files_open(tmp_path, monkeypatc
         feed(context, frames[:1], [200_000])
     assert "The disk is full" in caught.value.remedy
     module.close()
-    folder = tmp_path / "recording" / "video"
-    assert len(decode(folder / "video.mkv", "gbrp")) == 6
-    assert len(read_tsync(folder / "video.tsync").times) >= 6
+    folder = tmp_path / "recording" / "videos/video"
+    assert len(decode(folder / "0d0e0f-video.mkv", "gbrp")) == 6
+    assert len(read_tsync(folder / "0d0e0f-video_timestamps.tsync").times) >= 6
     assert toml(folder / "attributes.toml")["frame_count"] >= 6
 
 
@@ -415,5 +424,5 @@ def test_in_virtual_time_the_file_is_the_same_whatever_processors_there_are(tmp_
         feed(context, pictures((48, 64, 3)))
         module.stop()
         module.close()
-        stored.append((folder / "recording" / "video" / "video.mkv").read_bytes())
+        stored.append((folder / "recording" / "videos/video" / "0d0e0f-video.mkv").read_bytes())
     assert stored[0] == stored[1]

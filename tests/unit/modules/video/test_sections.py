@@ -46,7 +46,7 @@ def run(tmp_path, script, begin_usec=0, **settings):
     collection.save(True)
     report = verify_recording(tmp_path / "recording")
     assert report.ok, report.findings
-    return tmp_path / "recording" / "video"
+    return tmp_path / "recording" / "videos/video"
 
 
 def files(folder):

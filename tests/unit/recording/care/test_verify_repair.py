@@ -101,12 +101,28 @@ def test_repair_has_nothing_to_do_on_a_whole_recording(recording):
     ("damage", "level", "text"),
     [
         (lambda r: (r / "video/video.mkv").unlink(), "damage", "video.mkv is missing"),
-        (lambda r: (r / "video/video.tsync").unlink(), "damage", "1 video file(s), but 0 tsync"),
-        (lambda r: flip(r / "video/video.tsync", 400), "unfinished", "checksum of block 1"),
-        (lambda r: cut(r / "video/video.tsync", 3), "unfinished", "is torn"),
+        (
+            lambda r: (r / "video/video_timestamps.tsync").unlink(),
+            "damage",
+            "1 video file(s), but 0 tsync",
+        ),
+        (
+            lambda r: flip(r / "video/video_timestamps.tsync", 400),
+            "unfinished",
+            "checksum of block 1",
+        ),
+        (lambda r: cut(r / "video/video_timestamps.tsync", 3), "unfinished", "is torn"),
         (lambda r: cut(r / "events/table/table.csv", 3), "unfinished", "ends within a row"),
-        (lambda r: retime(r / "video/video.tsync"), "damage", "earlier than the one before"),
-        (lambda r: shorten(r / "video/video.tsync", 80), "damage", "90 frames, but only 80 times"),
+        (
+            lambda r: retime(r / "video/video_timestamps.tsync"),
+            "damage",
+            "earlier than the one before",
+        ),
+        (
+            lambda r: shorten(r / "video/video_timestamps.tsync", 80),
+            "damage",
+            "90 frames, but only 80 times",
+        ),
         (lambda r: set_attribute(r / "video", "frame_count", 91), "damage", "91 were written"),
         (
             lambda r: set_attribute(r / "video", "items_lost", 2),
@@ -174,7 +190,9 @@ def make_folder(path):
         (make_folder, "is a folder, not a file"),
     ],
 )
-@pytest.mark.parametrize("name", ["video/video.mkv", "video/video.tsync", "events/table/table.csv"])
+@pytest.mark.parametrize(
+    "name", ["video/video.mkv", "video/video_timestamps.tsync", "events/table/table.csv"]
+)
 def test_nothing_opens_what_is_no_file(recording, make, what, name):
     make(recording / name)
     text = f"{Path(name).name} {what}"
@@ -299,7 +317,7 @@ def test_times_that_go_back_in_a_table_are_noted(recording):
 
 LARGER = {
     "video/video.mkv": "video.mkv goes on for 5 bytes after its end",
-    "video/video.tsync": "video.tsync is torn: it ends within block 1",
+    "video/video_timestamps.tsync": "video_timestamps.tsync is torn: it ends within block 1",
     "events/table/table.csv": "has no end, behind the last row that was written",
 }
 
@@ -394,7 +412,7 @@ def plain(path, change):
 
 
 def test_a_damaged_block_within_a_tsync_file_is_damage_and_the_blocks_behind_stay(recording):
-    path = recording / "video/video.tsync"
+    path = recording / "video/video_timestamps.tsync"
     times = read_tsync(path).times.tolist()
     collection = read_tsync(path).header.collection_id.bytes
     path.unlink()
@@ -463,7 +481,7 @@ def test_a_repaired_video_has_every_picture_that_was_on_disk_its_time_length_and
     before = packets(killed / "video" / "video.mkv")
     assert len(before) > 30
     repair_recording(killed)
-    video, tsync = killed / "video" / "video.mkv", killed / "video" / "video.tsync"
+    video, tsync = killed / "video" / "video.mkv", killed / "video" / "video_timestamps.tsync"
     assert packets(video) == before
     times = read_tsync(tsync).times
     assert times.tolist() == [[i, time_of(i)] for i in range(len(before))]
@@ -486,7 +504,7 @@ def packets(path):
 @pytest.mark.parametrize("share", [0.15, 0.4, 0.66, 0.9, 0.999])
 def test_files_cut_anywhere_are_finished_up_to_the_cut(recording, share):
     """A power cut, a pulled disk: every file ends at some byte, in the middle of anything."""
-    for name in ("video/video.mkv", "video/video.tsync", "events/table/table.csv"):
+    for name in ("video/video.mkv", "video/video_timestamps.tsync", "events/table/table.csv"):
         file = recording / name
         size = max(300, int(file.stat().st_size * share))
         cut(file, file.stat().st_size - size)
@@ -494,7 +512,7 @@ def test_files_cut_anywhere_are_finished_up_to_the_cut(recording, share):
     report = repair_recording(recording)
     assert not report.failed
     frames = report.after.datasets[1].items
-    times = read_tsync(recording / "video/video.tsync").times.tolist()
+    times = read_tsync(recording / "video/video_timestamps.tsync").times.tolist()
     assert times == [[i, time_of(i)] for i in range(len(times))]
     assert frames > FRAMES * share - 15
     rows_after = (recording / "events/table/table.csv").read_bytes()
@@ -530,7 +548,7 @@ def test_a_lost_manifest_is_made_again_from_the_files(recording):
     assert report.ok, (report.failed, texts(report.after))
     manifest = toml(recording / "video" / "manifest.toml")
     assert manifest["data"]["parts"] == [{"fname": "video.mkv"}]
-    assert manifest["data_aux"][0]["parts"] == [{"fname": "video.tsync"}]
+    assert manifest["data_aux"][0]["parts"] == [{"fname": "video_timestamps.tsync"}]
     assert manifest["collection_id"] == toml(recording / "manifest.toml")["collection_id"]
 
 
@@ -594,10 +612,10 @@ def test_a_video_without_a_picture_cannot_be_copied_and_stays(tmp_path):
 
 
 def test_a_video_is_closed_though_its_times_cannot_be_read(killed):
-    (killed / "video" / "video.tsync").write_bytes(bytes(300))
+    (killed / "video" / "video_timestamps.tsync").write_bytes(bytes(300))
     report = repair_recording(killed)
     assert len(report.failed) == 1
-    assert "video.tsync cannot be read as a tsync file" in report.failed[0]
+    assert "video_timestamps.tsync cannot be read as a tsync file" in report.failed[0]
     assert "video.mkv was not closed" not in texts(report.after)
 
 
@@ -652,7 +670,7 @@ def test_a_video_is_finished_whatever_was_entered_when_the_kill_came(
 
 
 def test_a_missing_tsync_file_is_damage_though_another_file_is_there(recording):
-    (recording / "video" / "video.tsync").unlink()
+    (recording / "video" / "video_timestamps.tsync").unlink()
     (recording / "video" / "notes.txt").write_text("mine")
     assert "1 video file(s), but 0 tsync file(s)" in texts(verify_recording(recording), "damage")
 
@@ -722,7 +740,7 @@ def make_new_file(path):
 def test_verify_as_a_command(recording, capsys):
     verify(recording)
     assert "complete and intact" in capsys.readouterr().out
-    cut(recording / "video/video.tsync", 3)
+    cut(recording / "video/video_timestamps.tsync", 3)
     with pytest.raises(typer.Exit) as ended:
         verify(recording, json=True)
     assert ended.value.exit_code == 1
@@ -734,7 +752,7 @@ def test_verify_as_a_command(recording, capsys):
     assert "mlink repair" in capsys.readouterr().out
     repair(recording)
     out = capsys.readouterr().out
-    assert "done: video: video.tsync" in out
+    assert "done: video: video_timestamps.tsync" in out
     assert "complete and intact" in out
 
 
