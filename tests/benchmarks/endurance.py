@@ -103,7 +103,7 @@ frames = 0
 
 def prepare():
     table.set_metadata_value("table_header", ["time_usec", "board", "value", "frames"])
-    table.set_metadata_value("data_name_proposal", "events")
+    table.set_metadata_value("data_name_proposal", "events/table")
     signals.set_metadata_value("time_unit", "microseconds")
     signals.set_metadata_value("signal_names", ["a", "b", "c", "d"])
     signals.set_metadata_value("sample_rate", 1000.0)

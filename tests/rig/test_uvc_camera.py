@@ -195,7 +195,7 @@ def opened(seen, folder):
 
 @pytest.mark.parametrize("camera", ["webcam", "other"])
 def test_edlio_opens_the_videos_with_a_time_for_each_frame(run, opened, camera):
-    video = opened["datasets"][f"{camera}-video"]
+    video = opened["datasets"][f"videos/{camera}"]
     assert video["frames"] == video["tsync_entries"] == run["sent"][f"{camera}.video"] > 20
     assert run["lost"][f"{camera}.video"] == 0
     assert video["strictly_increasing"]
@@ -206,7 +206,7 @@ def test_edlio_finds_the_time_of_the_loss_and_the_gap(run, opened):
     rows = [row for row in opened["datasets"]["webcam-changes"]["rows"] if row]
     assert [row[1:] for row in rows] == [["connection", "", "lost"], ["connection", "", "open"]]
     lost, back = (int(row[0]) for row in rows)
-    times = opened["datasets"]["webcam-video"]["times_usec"]
+    times = opened["datasets"]["videos/webcam"]["times_usec"]
     before = [time for time in times if time < lost]
     assert len(before) > 5
     # the first frames are taken before the camera is reported open

@@ -16,6 +16,7 @@ from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import VerifyReport, verify_recording
 from mlink.storage.manifest import read_toml
 from tests.support.recorded.edlio_reader import read_with_edlio
+from tests.support.recorded.files import file_of, folder_of
 from tests.support.recorded.survival import ffprobe_count
 from tests.torture.disturb import HANG_SEC, Outcome
 from tests.torture.injections import RECORDERS, allowed
@@ -155,7 +156,7 @@ def _compare_with_account(
     """Check that the datasets hold what their recorders received by the account."""
     assert outcome.result is not None
     failed = {failure["module"] for failure in outcome.result["failures"]}
-    there = {dataset.name: dataset.items or 0 for dataset in report.datasets}
+    there = {_short(dataset.name): dataset.items or 0 for dataset in report.datasets}
     for _, subscription in _subscriptions(outcome.result["streams"]):
         name = subscription["module"]
         if name not in RECORDERS or name in failed or name not in there:
@@ -165,12 +166,14 @@ def _compare_with_account(
         items = subscription["received"] * _ROWS_PER_BLOCK.get(name, 1)
         if there[name] != items:
             verdict.add("account", f"{name}: received {items}, on the disk {there[name]}")
-        lost = _attributes(recording / name).get("items_lost", 0)
+        lost = _attributes(folder_of(recording, name)).get("items_lost", 0)
         if lost != subscription["lost"]:
             verdict.add("account", f"{name}: lost {subscription['lost']}, its dataset: {lost}")
     if _no_room_for_the_account(outcome.result):
         return
-    incomplete = {finding.dataset for finding in report.findings if finding.level == "incomplete"}
+    incomplete = {
+        _short(finding.dataset) for finding in report.findings if finding.level == "incomplete"
+    }
     for _, subscription in _subscriptions(outcome.result["streams"]):
         name, missing = subscription["module"], subscription["lost"] + subscription["queued"]
         if name in failed and not missing:
@@ -186,6 +189,11 @@ def _compare_with_account(
         counts = (stream["sent"], sub["received"], sub["lost"], sub["queued"])
         if noted.get(key) != counts:
             verdict.add("account", f"{key}: {counts} in --json, {noted.get(key)} in the recording")
+
+
+def _short(name: str) -> str:
+    """Return the name of a dataset without its group; here it is that of its recorder."""
+    return name.rpartition("/")[2]
 
 
 def _no_room_for_the_account(result: dict[str, Any]) -> bool:
@@ -211,9 +219,9 @@ def _check_repair(recording: Path, verdict: Verdict) -> None:
         verdict.add("repair", f"failed: {report.failed}; after it: {after.findings}")
     try:
         found = read_with_edlio("collection", recording)["datasets"]
-        frames = found.get("video", {}).get("frames", 0)
-        times = found.get("video", {}).get("tsync_entries", 0)
-        probed = ffprobe_count(recording / "video" / "video.mkv") if frames else 0
+        video = found.get(folder_of(recording, "video").relative_to(recording).as_posix(), {})
+        frames, times = video.get("frames", 0), video.get("tsync_entries", 0)
+        probed = ffprobe_count(file_of(recording, "video")) if frames else 0
     except Exception as error:  # whatever others' readers raise
         verdict.add("readers", f"{type(error).__name__}: {error}")
         return
@@ -233,7 +241,7 @@ def _check_promise(outcome: Outcome, recording: Path, verdict: Verdict) -> None:
         killed = (injection.module,) if injection.module in RECORDERS else ()
     else:
         killed = RECORDERS if injection.target in ("engine", "everything", "fork server") else ()
-    last = {d.name: d for d in verify_recording(recording).datasets}
+    last = {_short(d.name): d for d in verify_recording(recording).datasets}
     sent_at = {number: at for number, _, at in outcome.truth}
     for name in killed:
         dataset = last.get(name)

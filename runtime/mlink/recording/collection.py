@@ -15,6 +15,7 @@ from mlink.recording.sync_points import SyncPoints
 from mlink.recording.table import Table
 from mlink.recording.video import Video
 from mlink.storage.account import recorded_by
+from mlink.storage.naming import VIDEOS, name_from_source
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
 
 _KINDS: dict[str, type[RecordedStream]] = {
@@ -26,11 +27,15 @@ _KINDS: dict[str, type[RecordedStream]] = {
 }
 
 
-def _other_names(name: str, unit: UnitFolder) -> set[str]:
-    names = {name.rpartition("/")[2]}
-    names |= {f"{name}/{part.partition('.')[0]}" for part in unit.part_names("data")}
+def _other_names(name: str, unit: UnitFolder) -> Iterator[set[str]]:
+    """Yield further names of a stream, the closest ones first."""
+    yield {name.rpartition("/")[2]}
+    yield {f"{name}/{part.partition('.')[0]}" for part in unit.part_names("data")}
     recorder = recorded_by(unit.attributes)
-    return names if recorder is None else names | {recorder.module}
+    yield set() if recorder is None else {recorder.module}
+    stream = unit.attributes.get("stream")
+    named = name_from_source(stream) if isinstance(stream, dict) else ""
+    yield {named, f"{VIDEOS}/{named}"} if unit.kind == "video" else {named}
 
 
 StreamT = TypeVar("StreamT", bound=RecordedStream)
@@ -133,15 +138,20 @@ class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
         return len(self._units)
 
     def _resolved(self, name: str) -> str:
-        """Return a stream's name for a shorter one, or for that of its recorder, if only one fits.
+        """Return a stream's name for another one of it; the closest counts.
 
         "eye" is "videos/eye", "events/table" the dataset "events" with the file table.csv, and
-        "video" what the module "video" of the bench recorded.
+        "video" what the module "video" of the bench recorded. In recordings of earlier versions
+        "videos/eye" is what came from the module "eye", whatever its dataset is called.
         """
         if name in self._units:
             return name
-        found = [full for full, unit in self._units.items() if name in _other_names(full, unit)]
-        return found[0] if len(found) == 1 else name
+        others = [(full, list(_other_names(full, unit))) for full, unit in self._units.items()]
+        for at in range(len(others[0][1]) if others else 0):
+            found = [full for full, names in others if name in names[at]]
+            if len(found) == 1:
+                return found[0]
+        return name
 
     def _of_kind(self, name: str, kind: type[StreamT], what: str) -> StreamT:
         names = [name] if name else self.of_kind(kind)

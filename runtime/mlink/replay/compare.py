@@ -55,7 +55,7 @@ def compare(recording: Path | str, replayed: Path | str) -> list[Compared]:
     """Compare a replay with the recorded run, item by item.
 
     It compares the small items that scripts sent (if both runs have journals, which contain them),
-    and the datasets of the same name: rows, values, pictures and their times.
+    and the datasets of the same name or recorder: rows, values, pictures and their times.
 
     Args:
         recording: Folder of the recorded run.
@@ -66,6 +66,7 @@ def compare(recording: Path | str, replayed: Path | str) -> list[Compared]:
     """
     with mlink.recording.open(recording) as before, mlink.recording.open(replayed) as now:
         found: list[Compared] = []
+        again = {now[name].name for name in before if name in now}
         for name in before:
             if "journal" in (kinds := (before.kinds[name], now.kinds.get(name))):
                 if kinds == ("journal", "journal"):
@@ -79,7 +80,7 @@ def compare(recording: Path | str, replayed: Path | str) -> list[Compared]:
         found += [
             Compared(name, 0, _count(now[name]), "is new in the replay")
             for name in now
-            if name not in before and now.kinds[name] != "journal"
+            if name not in again and now.kinds[name] != "journal"
         ]
     if not found:
         raise StorageError(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from mlink.errors import StorageError
 from mlink.storage.failures import storage_errors
@@ -19,6 +20,9 @@ _ATTEMPTS = 100
 SLUG_BYTES = 80
 PART_BYTES = 120
 """Longest names in bytes of UTF-8; file systems allow 255, and suffixes must fit too."""
+
+VIDEOS = "videos"
+"""Group of the videos in a recording."""
 
 DEFAULT_ORDER = ("subject-id", "time", "experiment-id")
 """Folders of a recording below OUT, outermost first."""
@@ -56,6 +60,24 @@ def split_proposal(proposal: str) -> tuple[str, str]:
     if not parts:
         return "", ""
     return "/".join(parts[:-1]), parts[-1]
+
+
+def proposed_names(metadata: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the slugs of dataset and file that a stream's `data_name_proposal` "A/B" asks for.
+
+    Both are empty without a slash in it; only the first slash counts, and A never makes a group.
+    """
+    proposal = metadata.get("data_name_proposal")
+    if not isinstance(proposal, str) or "/" not in proposal:
+        return "", ""
+    dataset, _, stem = proposal.partition("/")
+    return slug(dataset, ""), slug(stem, "")
+
+
+def name_from_source(metadata: Mapping[str, Any], fallback: str = "") -> str:
+    """Return the name of a stream's dataset: as it proposes, or that of the module that sends."""
+    source = str(metadata.get("src_mod_name") or fallback)
+    return proposed_names(metadata)[0] or slug(source)
 
 
 def folder_part(text: str) -> str:

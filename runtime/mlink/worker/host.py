@@ -24,6 +24,7 @@ from mlink.metadata import decode_metadata
 from mlink.module import Module, ModuleSettings, RunInfo
 from mlink.recording.journal import GROUP
 from mlink.storage.edl import Dataset, Group, create_dataset
+from mlink.storage.naming import split_proposal
 from mlink.transport.doorbell import Doorbell
 from mlink.waiting import ServiceLoop, Waiting
 from mlink.worker.handler_times import HandlerTimes
@@ -176,6 +177,8 @@ class ModuleHost(Reporting):
         for key, value in self.spec.dataset_attributes.items():
             dataset.set_attribute(key, value)
         self.datasets.append(dataset)
+        if (found := dataset.path.name) != (wanted := split_proposal(preferred_name)[1] or found):
+            self.log.info("its data is in %s: another module's is in %s", found, wanted)
         return dataset
 
     def fail(self, error: BaseException | str) -> None:

@@ -10,6 +10,7 @@ from mlink.engine.status import RunResult
 from mlink.recording.collection import Recording
 from tests.integration.runs.test_run_life import read_table
 from tests.support.bench_runner import BenchRunner
+from tests.support.recorded.files import file_of
 from tests.support.recorded.json_table import load_json
 
 pytest.importorskip("yasimavr")
@@ -69,8 +70,7 @@ def run():
 def edges_of(result: RunResult, line: int) -> list[tuple[int, int]]:
     """Return (master time in µs, value) of a line's readings."""
     assert result.recording_dir is not None
-    (path,) = Path(result.recording_dir).rglob("edges.json.zst")
-    rows = load_json(path)["data"]
+    rows = load_json(file_of(result.recording_dir, "edges"))["data"]
     return [(time_usec, value) for time_usec, number, value in rows if number == line]
 
 

@@ -25,6 +25,7 @@ from mlink_drivers.firmata.wire.arrival import wire_time_ns
 from mlink_hil.control.board import VirtualBoard
 from tests.support.bench_runner import BenchRunner
 from tests.support.boards.firmware_chip import CYCLES_PER_USEC, Chip
+from tests.support.recorded.files import file_of
 
 pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim
@@ -168,8 +169,7 @@ def test_a_bench_in_real_time_has_true_intervals(tmp_path: Path, crystal_ppm: in
     runner.when_running(1.0, lambda: threading.Thread(target=press, name="presser").start())
     result = runner.run(None)
     assert result.success, result.failures
-    (table,) = Path(str(result.recording_dir)).glob("readings/*.csv")
-    with table.open() as file:
+    with file_of(str(result.recording_dir), "readings").open() as file:
         reported = [
             int(row[1]) for row in csv.reader(file, delimiter=";") if row and row[1].isdigit()
         ]

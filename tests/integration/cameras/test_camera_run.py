@@ -230,6 +230,6 @@ def test_the_rate_of_the_bench_counts_and_a_slow_camera_is_no_lost_one(bench: Be
         result = bench.run(7.0)
     assert result.success, result.failures
     assert result.recording_dir is not None
-    (attributes,) = Path(result.recording_dir).rglob("video/attributes.toml")
+    (attributes,) = Path(result.recording_dir).rglob("videos/*/attributes.toml")
     assert tomllib.loads(attributes.read_text())["video"]["framerate"] == 0.5
     assert result.reports["camera"]["frames"] >= 2

@@ -105,7 +105,7 @@ def test_a_stalled_camera_leaves_a_gap_in_the_frames_times(recorded: Path) -> No
 def test_readings_that_noise_has_swallowed_are_missing(recorded: Path) -> None:
     rows = rows_of(recorded)
     begin, end = int(rows[2]["time_usec"]), int(rows[3]["time_usec"])
-    with (recorded / "events" / "events.csv").open() as file:
+    with (recorded / "events" / "table.csv").open() as file:
         times = [int(row["time_usec"]) for row in csv.DictReader(file, delimiter=";")]
     assert not [time for time in times if begin + 20_000 < time < end - 20_000]
     assert [time for time in times if time < begin]

@@ -48,11 +48,11 @@ def test_the_run_encodes_at_its_end_and_others_open_it(tmp_path: Path, edlio_sum
     (tmp_path / "bench.toml").write_text(BENCH)
     done = mlink(tmp_path, "run", "bench.toml", "--for", "1", "--plain")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "encoding video/video.mkv: done" in done.stdout
-    (video,) = tmp_path.rglob("video.mkv")
+    (video,) = tmp_path.rglob("*.mkv")
+    assert f"encoding videos/cam/{video.name}: done" in done.stdout
     attributes = tomllib.loads((video.parent / "attributes.toml").read_text())
     assert attributes["encoder"]["codec"] == "h264"
-    found = edlio_summary(video.parents[1])["datasets"]["video"]
+    found = edlio_summary(video.parents[2])["datasets"]["videos/cam"]
     assert found["frames"] == ffprobe_count(video) == attributes["frame_count"] >= 15
 
 
@@ -61,12 +61,12 @@ def test_without_instant_start_the_run_prints_how_to_encode(tmp_path: Path) -> N
     later = "video.deferred_encode_instant_start=false"
     done = mlink(tmp_path, "run", "bench.toml", "--for", "0.5", "--plain", "--set", later)
     assert done.returncode == 0
-    (video,) = tmp_path.rglob("video.mkv")
-    assert f"mlink encode {video.parents[1].relative_to(tmp_path)}" in done.stdout
-    done = mlink(tmp_path, "encode", str(video.parents[1]))
+    (video,) = tmp_path.rglob("*.mkv")
+    assert f"mlink encode {video.parents[2].relative_to(tmp_path)}" in done.stdout
+    done = mlink(tmp_path, "encode", str(video.parents[2]))
     assert done.returncode == 0, done.stderr
-    assert "encoding video/video.mkv: done" in done.stdout
-    assert "nothing to encode" in mlink(tmp_path, "encode", str(video.parents[1])).stdout
+    assert f"encoding videos/cam/{video.name}: done" in done.stdout
+    assert "nothing to encode" in mlink(tmp_path, "encode", str(video.parents[2])).stdout
 
 
 class Silent:
@@ -89,7 +89,7 @@ def test_a_run_from_python_encodes_too_unless_asked_otherwise(
     options = RunOptions(duration_s=0.5, out_dir=tmp_path / "out", encode=encode)
     result = run_bench(load_bench(tmp_path), options, Silent())
     assert result.success
-    (video,) = tmp_path.rglob("video.mkv")
+    (video,) = tmp_path.rglob("*.mkv")
     assert encoder_of(video)["codec"] == codec
 
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_encoded_fails_a_run_from_python(tmp_path: Path) -> None:
     (tmp_path / "bench.toml").write_text(BENCH)
     options = RunOptions(duration_s=0.5, out_dir=tmp_path / "out", encode=False)
     result = run_bench(load_bench(tmp_path), options, Silent())
-    (video,) = tmp_path.rglob("video.mkv")
+    (video,) = tmp_path.rglob("*.mkv")
     video.write_bytes(video.read_bytes()[:2000])
     encode_raw_videos(result)
     assert not result.success
@@ -110,7 +110,7 @@ def test_wait(bench):
     bench.wait(0.3)
 
 def test_complete(recording):
-    assert 'codec = "h264"' in (recording.finish() / "video" / "attributes.toml").read_text()
+    assert 'codec = "h264"' in (recording.finish() / "videos/cam/attributes.toml").read_text()
 """
 
 
@@ -121,7 +121,7 @@ def test_a_run_of_pytest_encodes_what_it_keeps(tmp_path: Path, only: str) -> Non
     out = tmp_path / "out"
     outcome = run_pytest(tmp_path, "-k", only, "--mlink-record=always", f"--mlink-out={out}")
     assert outcome.counts["passed"] == 1, outcome.text
-    (video,) = out.rglob("video.mkv")
+    (video,) = out.rglob("*.mkv")
     assert encoder_of(video)["codec"] == "h264"
 
 
@@ -129,5 +129,5 @@ def test_each_run_of_a_campaign_is_encoded(tmp_path: Path) -> None:
     (tmp_path / "bench.toml").write_text(BENCH)
     done = mlink(tmp_path, "run", "bench.toml", "--for", "0.5", "--repeat", "2", "--plain")
     assert done.returncode == 0, done.stdout + done.stderr
-    videos = list(tmp_path.rglob("video.mkv"))
+    videos = list(tmp_path.rglob("*.mkv"))
     assert [encoder_of(video)["codec"] for video in videos] == ["h264", "h264"]

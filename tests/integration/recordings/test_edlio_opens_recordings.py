@@ -94,12 +94,12 @@ def test_edlio_opens_the_whole_recording(found):
     assert found["authors"] == [{"name": "Ada", "email": "ada@example.org"}]
     assert found["attributes"]["success"] is True
     assert found["attributes"]["subject_id"] == "m7"
-    assert sorted(found["datasets"]) == ["events/table", "unused", "video"]
+    assert sorted(found["datasets"]) == ["events", "videos/cam", "videos/unused"]
     assert all(dataset["collection_id"] == str(RUN) for dataset in found["datasets"].values())
 
 
 def test_edlio_finds_every_frame_with_its_time_and_its_pixels(found):
-    video = found["datasets"]["video"]
+    video = found["datasets"]["videos/cam"]
     assert video["frames"] == video["tsync_entries"] == FRAMES
     assert video["strictly_increasing"]
     assert video["times_usec"] == [1_000 + i * 33_333 + i % 7 for i in range(FRAMES)]
@@ -110,10 +110,10 @@ def test_edlio_finds_every_frame_with_its_time_and_its_pixels(found):
 
 
 def test_edlio_and_pandas_read_every_row(recording, found):
-    events = found["datasets"]["events/table"]
+    events = found["datasets"]["events"]
     assert events["header"] == ["time", "what"]
     assert events["rows"] == [[str(i), 'a "b"; c\nd'] for i in range(FRAMES)]
-    frame = pd.read_csv(recording / "events" / "table" / "table.csv", sep=";")
+    frame = pd.read_csv(recording / "events" / "table.csv", sep=";")
     assert frame["time"].tolist() == list(range(FRAMES))
     assert set(frame["what"]) == {'a "b"; c\nd'}
 
@@ -121,14 +121,15 @@ def test_edlio_and_pandas_read_every_row(recording, found):
 def test_our_own_summary_agrees(recording):
     summary = inspect_recording(recording)
     entries = {dataset.name: dataset.entries for dataset in summary.datasets}
-    assert entries == {"events/table": FRAMES, "unused": None, "video": FRAMES}
+    assert entries == {"events": FRAMES, "videos/unused": None, "videos/cam": FRAMES}
     assert not summary.problems
     assert not any(dataset.problems for dataset in summary.datasets)
 
 
 @pytest.mark.skipif(not shutil.which("ffprobe"), reason="ffprobe is not installed")
 def test_ffprobe_finds_every_frame(recording):
-    found = ffprobe(recording / "video" / "video.mkv")
+    (path,) = recording.rglob("*.mkv")
+    found = ffprobe(path)
     assert int(found["nb_read_frames"]) == FRAMES
     assert found["codec_name"] == "ffvhuff"
     assert (found["width"], found["height"]) == (161, 120)
@@ -213,8 +214,9 @@ collection = create_collection(folder, collection_id=bytes(range(16)), generator
 dataset = collection.create_dataset("video")
 pixels = np.zeros((120, 160, 3), np.uint8)
 options = VideoOptions(codec=codec)
-writer = VideoWriter(dataset.path / "video.mkv", dataset.path / "video_timestamps.tsync", pixels, options,
-                     framerate=50, collection_id=bytes(range(16)), generator="killed")
+names = [dataset.path / name for name in ("video.mkv", "video_timestamps.tsync")]
+writer = VideoWriter(*names, pixels, options, framerate=50, generator="killed",
+                     collection_id=collection.collection_id)
 dataset.set_data_file("video.mkv")
 dataset.add_aux_file("video_timestamps.tsync")
 start = time.monotonic()

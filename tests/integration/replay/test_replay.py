@@ -17,6 +17,7 @@ from mlink.cli import app
 from mlink.errors import BenchError, StorageError
 from mlink.replay import Replayed, compare, replay
 from tests.support.bench_runner import BenchRunner, nothing_left_behind
+from tests.support.recorded.files import file_of, folder_of
 from tests.support.recorded.json_table import load_json
 
 BENCH = Path(__file__).parent / "replay_bench"
@@ -58,8 +59,7 @@ def recorded(outcome: Replayed) -> Path:
 
 
 def met(recording: Path) -> list[list[str]]:
-    (path,) = recording.rglob("met.csv")
-    with path.open(newline="") as file:
+    with file_of(recording, "met").open(newline="") as file:
         return list(csv.reader(file, delimiter=";"))
 
 
@@ -107,9 +107,12 @@ def files_of(recording: Path) -> dict[str, bytes]:
 
 def test_two_replays_at_full_speed_write_the_same_bytes(twice: list[Replayed]) -> None:
     first, second = (files_of(recorded(outcome)) for outcome in twice)
-    assert {"video/video.mkv", "video/video_timestamps.tsync", "lines/lines.json.zst", "met/met.csv",
+    assert {"board/data.json.zst", "loop/table.csv",
             "journal/loop/loop.journal.msgpack.zst", "manifest.toml", "attributes.toml"
             } <= set(first)  # fmt: skip
+    assert {Path(name).suffix for name in first if name.startswith("videos/cam/")} == {
+        ".mkv", ".tsync", ".toml"
+    }  # fmt: skip
     assert [name for name in first if first[name] != second.get(name)] == []
     assert list(first) == list(second)
 
@@ -131,15 +134,16 @@ def test_an_unfinished_recording_is_refused(lab: Path, tmp_path: Path) -> None:
 def test_a_damaged_recording_is_refused(lab: Path, tmp_path: Path) -> None:
     torn = tmp_path / "torn"
     shutil.copytree(lab, torn)
-    (torn / "video" / "video_timestamps.tsync").unlink()
-    with pytest.raises(StorageError, match=r"damaged: video: video\.tsync is missing"):
+    (times,) = (torn / "videos/cam").glob("*.tsync")
+    times.unlink()
+    with pytest.raises(StorageError, match=rf"damaged: videos/cam: {times.name} is missing"):
         replay(torn, bench=BENCH, out_dir=tmp_path)
 
 
 def test_a_stream_that_was_not_recorded_is_named_with_its_remedy(
     without_journal: Path, tmp_path: Path
 ) -> None:
-    shutil.rmtree(without_journal / "lines")
+    shutil.rmtree(folder_of(without_journal, "lines"))
     with pytest.raises(BenchError, match=r"board\.fmdata was not recorded") as caught:
         replay(without_journal, bench=BENCH, out_dir=tmp_path)
     assert 'input_type = "LineReading"' in caught.value.remedy
@@ -149,7 +153,7 @@ def test_a_stream_that_was_not_recorded_is_named_with_its_remedy(
 def test_a_stream_that_was_not_recorded_can_be_left_out(
     without_journal: Path, tmp_path: Path
 ) -> None:
-    shutil.rmtree(without_journal / "lines")
+    shutil.rmtree(folder_of(without_journal, "lines"))
     outcome = replay(
         without_journal, bench=BENCH, out_dir=tmp_path / "replayed", without=["board.fmdata"]
     )
@@ -161,11 +165,11 @@ def test_a_stream_that_was_not_recorded_can_be_left_out(
 def test_a_journal_replays_readings_that_no_recorder_wrote(lab: Path, tmp_path: Path) -> None:
     less = tmp_path / "less"
     shutil.copytree(lab, less)
-    shutil.rmtree(less / "lines")
+    shutil.rmtree(folder_of(less, "lines"))
     outcome = replay(less, bench=BENCH, out_dir=tmp_path / "replayed")
     assert met(recorded(outcome)) == met(lab)
-    (lines,) = recorded(outcome).rglob("lines.json.zst")
-    assert load_json(lines)["data"] == load_json(lab / "lines" / "lines.json.zst")["data"]
+    lines, before = (load_json(file_of(each, "lines"))["data"] for each in (recorded(outcome), lab))
+    assert lines == before
 
 
 def test_a_misspelt_stream_to_leave_out_is_reported(lab: Path, tmp_path: Path) -> None:
@@ -176,7 +180,7 @@ def test_a_misspelt_stream_to_leave_out_is_reported(lab: Path, tmp_path: Path) -
 
 def test_a_comparison_of_a_replay_with_its_run_finds_all_the_same(twice: list[Replayed]) -> None:
     compared = {each.name: each for each in twice[0].compare()}
-    assert {"loop.commands", "loop.log", "met", "video", "lines", "finger-latencies"} == set(
+    assert {"loop.commands", "loop.log", "loop", "videos/cam", "board", "finger-latencies"} == set(
         compared
     )
     assert [str(each) for each in compared.values() if not each.same] == []
@@ -231,7 +235,7 @@ def test_a_dataset_that_is_missing_in_the_replay_is_reported_but_not_a_devices_c
 ) -> None:
     more = tmp_path / "more"
     shutil.copytree(lab, more)
-    shutil.copytree(more / "met", more / "gone")
+    shutil.copytree(folder_of(more, "met"), more / "gone")
     with mlink.recording.open(more) as recording:
         assert "gone" in recording
         assert "nowhere" not in recording

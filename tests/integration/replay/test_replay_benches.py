@@ -14,6 +14,7 @@ from mlink.recording.journal import Item, read_journal
 from mlink.replay import Replayed, replay
 from tests.support import varied_source
 from tests.support.bench_runner import BenchRunner
+from tests.support.recorded.files import file_of, folder_of
 
 LAB_S = 1.5
 
@@ -82,8 +83,7 @@ def files_of(recording: Path) -> dict[str, bytes]:
 
 
 def rows(recording: Path, name: str = "log") -> list[list[str]]:
-    (path,) = recording.rglob(f"{name}.csv")
-    with path.open(newline="") as file:
+    with file_of(recording, name).open(newline="") as file:
         return list(csv.reader(file, delimiter=";"))
 
 
@@ -212,7 +212,7 @@ def test_a_recorder_that_a_script_starts_and_stops_writes_the_same_files(prove: 
     assert rows(recorded(outcomes[0])) == rows(lab)
     assert {"10", "20", "30", "45"} < set(numbers)
     sections = [
-        sorted(path.name for path in (folder / "a-clip").glob("*.mkv"))
+        sorted(path.name for path in folder_of(folder, "a-clip").glob("*.mkv"))
         for folder in (lab, recorded(outcomes[0]))
     ]
     assert sections[0] == sections[1]

@@ -17,6 +17,7 @@ from mlink.recording.care.verify import verify_recording
 from mlink.recording.journal import Item, Journal, read_journal
 from mlink.replay import Replayed, replay
 from tests.support.bench_runner import BenchRunner
+from tests.support.recorded.files import file_of
 from tests.support.recorded.survival import PROMISED_USEC, Victim
 
 BENCH = Path(__file__).parent / "replay_bench"
@@ -35,15 +36,14 @@ def journal_of(recording: Path) -> Journal:
 
 def met(recording: Path) -> list[list[str]]:
     """What the script wrote down, as far as rows are whole."""
-    (path,) = recording.rglob("met.csv")
-    text = path.read_bytes().decode(errors="ignore")
+    text = file_of(recording, "met").read_bytes().decode(errors="ignore")
     lines = text[: text.rfind("\n") + 1].splitlines()
     return list(csv.reader(lines, delimiter=";"))
 
 
 def times_of_frames(recording: Path) -> set[int]:
     with mlink.recording.open(recording) as opened:
-        known = opened.kinds["video"] == "video"
+        known = opened.kinds["videos/cam"] == "video"
         return set(opened.video("video").times_usec.tolist()) if known else set()
 
 

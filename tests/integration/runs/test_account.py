@@ -354,7 +354,7 @@ def test_a_stall_of_everything_is_counted_everywhere(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("mlink")), "run", ".", "--for", "8", "--json"]
     engine = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("recordings/*/*/video/*.mkv")):
+    while not list(tmp_path.glob("recordings/*/*/videos/*/*.mkv")):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process = psutil.Process(engine.pid)

@@ -64,7 +64,7 @@ def test_a_table_row_is_written_for_each_edge_that_the_board_reported(demo: RunR
 def test_each_recorded_picture_carries_its_own_number_and_time(demo: RunResult) -> None:
     assert demo.recording_dir is not None
     (video,) = Path(demo.recording_dir).rglob("*.mkv")
-    tsync = video.with_suffix(".tsync")
+    tsync = video.with_name(f"{video.stem}_timestamps.tsync")
     times = read_tsync(tsync).times[:, 1]
     with av.open(str(video)) as container:
         marks = [read_marks(f.to_ndarray(format="bgr24")) for f in container.decode(video=0)]

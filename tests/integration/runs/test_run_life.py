@@ -6,12 +6,12 @@ import csv
 import os
 import signal
 import threading
-from pathlib import Path
 
 import pytest
 
 from mlink.engine.status import Phase, RunResult
 from tests.support.bench_runner import BenchRunner
+from tests.support.recorded.files import file_of
 
 CHAIN = """
 [bench]
@@ -61,8 +61,7 @@ def start():
 
 def read_table(result: RunResult, name: str = "rows") -> list[list[str]]:
     assert result.recording_dir is not None
-    path = next(Path(result.recording_dir).rglob(f"{name}/*.csv"))
-    with path.open(newline="", encoding="utf-8") as file:
+    with file_of(result.recording_dir, name).open(newline="", encoding="utf-8") as file:
         return list(csv.reader(file, delimiter=";"))
 
 

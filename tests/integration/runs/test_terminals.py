@@ -135,7 +135,7 @@ def test_a_reader_that_takes_nothing_delays_nothing(tmp_path: Path) -> None:
         tmp_path, "--for", "8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         deadline = time.monotonic() + TIMEOUT_S
-        while not list(tmp_path.rglob("rec/**/rows/manifest.toml")):
+        while not list(tmp_path.rglob("rec/**/*.csv")):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         wait_for_rows(tmp_path, 600)  # 120 kB of lines: more than a pipe holds

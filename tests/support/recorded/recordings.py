@@ -49,11 +49,11 @@ class LiveRecording:
         )
         self.video.inputs["frames-in"].metadata = {
             "framerate": 30.0, "src_mod_name": "cam", "timestamp_source": "kernel",
-            "uncertainty_usec": 200, "data_name_proposal": "video/video",
+            "uncertainty_usec": 200, "data_name_proposal": "cam/video",
         }  # fmt: skip
         # The datasets "video" and "events/table", as earlier versions placed them.
         created = self.video.create_dataset
-        self.video.create_dataset = lambda name, group="": created(name)  # noqa: ARG005
+        self.video.create_dataset = lambda *_, **__: created("video")
         settings = TableSettings(use_name_from_source=False, data_name="events/table")
         self.events = FakeContext(table, settings, folder, name="events")
         self.events.inputs["rows"].metadata = {

@@ -76,6 +76,9 @@ NOISY_SOURCE = SOURCE.replace(
     "np.random.default_rng(number).integers(0, 256, (120, 160, 3), np.uint8)",
 )
 
+_VIDEO = "videos/source"
+"""The dataset of the video."""
+
 _ENGINE = """
 import sys
 from pathlib import Path
@@ -233,14 +236,14 @@ def check_what_is_left(
 
     `torn` means that the disk was pulled: then what is behind the promise may be damaged.
     """
-    if promise.video_usec > 0 or (recording / "video" / "video.mkv").exists():
-        found = edlio_summary(recording)["datasets"].get("video", {})
+    if promise.video_usec > 0 or list((recording / _VIDEO).glob("*.mkv")):
+        found = edlio_summary(recording)["datasets"].get(_VIDEO, {})
         times = found.get("times_usec", [])
         assert found.get("strictly_increasing", not times)
         assert promise.video_usec < 0 or times[-1] > promise.video_usec
     else:
         found = {}
-    rows = recording / "rows" / "rows.csv"
+    rows = recording / "source" / "table.csv"
     if promise.rows_usec > 0 or rows.exists():
         frame = pd.read_csv(io.StringIO(_whole_lines(rows)), sep=";")
         assert frame["number"].tolist() == list(range(len(frame)))
@@ -250,12 +253,13 @@ def check_what_is_left(
     assert torn or not before.of_level("damage"), before.findings
     report = repair_recording(recording)
     assert report.ok, (report.failed, report.after and report.after.findings)
-    after = edlio_summary(recording)["datasets"].get("video", {})
+    after = edlio_summary(recording)["datasets"].get(_VIDEO, {})
     assert after.get("frames", 0) == found.get("frames", 0)
     assert after.get("sha256") == found.get("sha256") or not found.get("frames")
     if frames := after.get("frames", 0):
-        assert len(read_tsync(recording / "video" / "video_timestamps.tsync").times) == frames
-        assert ffprobe_count(recording / "video" / "video.mkv") == frames
+        (video,) = (recording / _VIDEO).glob("*.mkv")
+        times = read_tsync(video.with_name(f"{video.stem}_timestamps.tsync")).times
+        assert ffprobe_count(video) == len(times) == frames
 
 
 def ffprobe_count(path: Path) -> int:

@@ -76,7 +76,7 @@ def findings(recording: Path) -> list[str]:
             "0d0e0f-video.mkv",
         ),
         ({"video_codec": "av1", "quality": 30}, "0d0e0f-video.mkv"),
-        ({"video_codec": "mjpeg", "video_container": "avi"}, "video.avi"),
+        ({"video_codec": "mjpeg", "video_container": "avi"}, "0d0e0f-video.avi"),
     ],
 )
 def test_it_is_recorded_raw_and_encoded_afterwards_as_the_settings_say(

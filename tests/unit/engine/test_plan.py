@@ -188,6 +188,19 @@ def test_without_commands_modules_start_in_the_order_of_the_streams():
     assert start_order(bench) == {"z": set(), "a": set(), "b": {"a"}, "sink": {"a", "b"}}
 
 
+def test_writers_of_one_source_start_in_the_order_of_the_bench():
+    """They have names of datasets after the source: which of them gets a number is settled."""
+    writer = Category.WRITER
+    bench = bench_of(
+        node("a"), node("b"), node("one", "a", category=writer), node("two", "b", category=writer),
+        node("three", "b", "a", category=writer), node("view", "a", category=Category.DISPLAY),
+    )  # fmt: skip
+    order = start_order(bench)
+    assert order["one"] == order["view"] == {"a"}
+    assert order["two"] == {"b"}
+    assert order["three"] == {"a", "b", "one", "two"}
+
+
 # queues -----------------------------------------------------------------------------------
 
 

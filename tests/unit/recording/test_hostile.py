@@ -106,7 +106,7 @@ OUTSIDE: dict[str, Change] = {
     "a folder's name": replaced(TABLE, '"table.csv"', '".."'),
     "a table that is a link": linked("events/table/table.csv", "torn.csv"),
     "a video that is a link": linked("video/video.mkv", "victim.csv"),
-    "times that are a link": linked("video/video.tsync", "victim.csv"),
+    "times that are a link": linked("video/video_timestamps.tsync", "victim.csv"),
     "JSON that is a link": linked("readings/data.json.zst", "victim.csv"),
     "a journal that is a link": linked("journal/loop/loop.journal.msgpack.zst", "victim.csv"),
     "a manifest that is a link": linked("video/manifest.toml", "victim.csv"),
@@ -122,9 +122,10 @@ OUTSIDE: dict[str, Change] = {
     "attributes of the recording that are a link": linked("attributes.toml", "victim.csv"),
 }
 PIPES = [
-    "video/video.mkv", "video/video.tsync", "events/table/table.csv", "readings/data.json.zst",
-    "signals/data.zarr/data/zarr.json", "video/manifest.toml", "video/attributes.toml",
-    "attributes.toml", "clock/pairs.tsync", "journal/loop/loop.journal.msgpack.zst", "repair.log",
+    "video/video.mkv", "video/video_timestamps.tsync", "events/table/table.csv",
+    "readings/data.json.zst", "signals/data.zarr/data/zarr.json", "video/manifest.toml",
+    "video/attributes.toml", "attributes.toml", "clock/pairs.tsync",
+    "journal/loop/loop.journal.msgpack.zst", "repair.log",
 ]  # fmt: skip
 
 
@@ -220,7 +221,7 @@ MALFORMED: dict[str, Change] = {
     "rows that inflate": written("readings/data.json.zst", bomb(300 << 20, b"[[],[],[],[],[]],")),
     "a journal that inflates": written(JOURNAL, bomb(1 << 30)),
     "a journal of nothing": written(JOURNAL, b"\x28\xb5\x2f\xfd" * 9000),
-    "times of another file": written("video/video.tsync", b"\x89PNG" * 100),
+    "times of another file": written("video/video_timestamps.tsync", b"\x89PNG" * 100),
     "a video that is a list of files": written(VIDEO, "ffconcat version 1.0\nfile /etc/passwd\n"),
     "a video that is a playlist": written(VIDEO, "#EXTM3U\n#EXTINF:1,\n/etc/passwd\n"),
     "metadata of a store": written("signals/data.zarr/data/zarr.json", "[" * 100_000),

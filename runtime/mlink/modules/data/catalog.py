@@ -21,7 +21,7 @@ class TableSettings(ModuleSettings):
     """Settings of a `table` module."""
 
     use_name_from_source: bool = True
-    """Name the dataset as the stream proposes; if false, use `data_name`."""
+    """Name the dataset as the stream proposes, or after its source; if false, use `data_name`."""
     data_name: str = ""
     save_data: bool = True
     display_data: bool = True
@@ -36,7 +36,7 @@ class JsonWriterSettings(ModuleSettings):
     ] = "SignalBlockF32"
     """Type of the input stream; the module has the input of this type."""
     use_name_from_source: bool = True
-    """Name the dataset as the stream proposes; if false, use `data_name`."""
+    """Name the dataset as the stream proposes, or after its source; if false, use `data_name`."""
     data_name: str = ""
     format: Literal["pandas-split", "extended-pandas"] = "extended-pandas"
     """The extended format adds collection id, units and rate before the columns."""
@@ -66,7 +66,7 @@ class ZarrWriterSettings(ModuleSettings):
     )
     """Type of the input stream; the module has the input of this type."""
     use_name_from_source: bool = True
-    """Name the dataset as the stream proposes; if false, use `data_name`."""
+    """Name the dataset as the stream proposes, or after its source; if false, use `data_name`."""
     data_name: str = ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlink.errors import ModuleError
 from mlink.metadata import Metadata
-from mlink.storage.naming import slug
+from mlink.storage.naming import name_from_source, proposed_names
 
 
 def dataset_name(
@@ -30,8 +30,7 @@ def dataset_name(
                 remedy=f"Set `{setting}` in the bench, or let the name come from the source.",
             )
         return own_name
-    source = str(metadata.get("src_mod_name") or module_name)
-    return slug(_proposal(metadata)[0], "") or slug(source)
+    return name_from_source(metadata, module_name)
 
 
 def file_stem(metadata: Metadata, default: str, *, from_source: bool = True) -> str:
@@ -42,12 +41,4 @@ def file_stem(metadata: Metadata, default: str, *, from_source: bool = True) -> 
         default: Name if there is no such part.
         from_source: Whether the proposal is used.
     """
-    return (slug(_proposal(metadata)[1], "") if from_source else "") or default
-
-
-def _proposal(metadata: Metadata) -> tuple[str, str]:
-    proposal = metadata.get("data_name_proposal")
-    if not isinstance(proposal, str) or "/" not in proposal:
-        return "", ""
-    dataset, _, stem = proposal.partition("/")
-    return dataset, stem
+    return (proposed_names(metadata)[1] if from_source else "") or default

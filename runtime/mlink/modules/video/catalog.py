@@ -19,7 +19,7 @@ class VideoRecorderSettings(ModuleSettings):
     """Settings of a `videorecorder` module."""
 
     video_name_from_source: bool = True
-    """Name the dataset as the stream proposes; if false, use `video_name`."""
+    """Name the dataset as the stream proposes, or after its source; if false, use `video_name`."""
     video_name: str = ""
     video_codec: VideoCodec = "ffvhuff"
     video_container: VideoContainer = "matroska"

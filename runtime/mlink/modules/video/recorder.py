@@ -29,11 +29,10 @@ from mlink.modules.video.sections import VideoSections
 from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoOptions, VideoWriter
 from mlink.storage.account import note_subscription
 from mlink.storage.edl import Dataset
+from mlink.storage.naming import VIDEOS
 from mlink.storage.runs import Runs
 from mlink.types import ControlCommand, ControlCommandKind, Frame
 
-_GROUP = "videos"
-"""Group of all videos in a recording."""
 _TAG_DIGITS, _NAME_LENGTH = 6, 22
 """Digits of the collection's id, and letters of the dataset's name, in the name of a file."""
 _RATE_TOLERANCE = 0.05
@@ -92,7 +91,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             self._state = "stopped"
             self.context.set_status("waiting for START")
         if self._port.connected:
-            self._dataset = self.context.create_dataset(self._dataset_name(), group=_GROUP)
+            self._dataset = self.context.create_dataset(self._dataset_name(), group=VIDEOS)
         if self._dataset is not None:
             tag = self._dataset.collection_id.hex()[-_TAG_DIGITS:]
             self._sections = VideoSections(

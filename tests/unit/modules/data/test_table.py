@@ -42,7 +42,7 @@ def toml(path):
 def test_rows_and_header_are_written(tmp_path):
     context = run(tmp_path, [["1", "press"], ["2", "a;b"]],
                   metadata={"table_header": ["time", "what"], "src_mod_name": "loop"})  # fmt: skip
-    folder = tmp_path / "recording" / "events"
+    folder = tmp_path / "recording" / "loop"
     assert (folder / "table.csv").read_bytes() == b'time;what\n1;press\n2;"a;b"\n'
     manifest = toml(folder / "manifest.toml")
     assert manifest["data"]["media_type"] == "text/csv"

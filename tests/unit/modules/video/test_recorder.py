@@ -221,7 +221,8 @@ def test_every_frame_has_its_time(tmp_path, codec):
 def test_the_dataset_describes_itself(tmp_path):
     metadata = {"framerate": 60.0, "size": MetaSize(64, 48), "src_mod_name": "cam",
                 "timestamp_source": "kernel"}  # fmt: skip
-    context, folder = record(tmp_path, pictures((48, 64, 3)), metadata=metadata)
+    context, _ = record(tmp_path, pictures((48, 64, 3)), metadata=metadata)
+    folder = tmp_path / "recording" / "videos" / "cam"
     manifest, attributes = toml(folder / "manifest.toml"), toml(folder / "attributes.toml")
     assert manifest["data"]["media_type"] == "video/x-matroska"
     assert manifest["data"]["summary"] == "Video recording from cam"
@@ -229,7 +230,7 @@ def test_the_dataset_describes_itself(tmp_path):
         {
             "file_type": "tsync",
             "summary": "Video timestamps",
-            "parts": [{"fname": "0d0e0f-video_timestamps.tsync"}],
+            "parts": [{"fname": "0d0e0f-cam_timestamps.tsync"}],
         }
     ]
     assert attributes["video"] == {"frame_width": 64, "frame_height": 48, "framerate": 60.0,
@@ -344,7 +345,7 @@ def test_a_rate_other_than_announced_is_warned_of(tmp_path, caplog):
     feed(context, frames, [i * 33_333 for i in range(30)])
     module.stop()
     assert "30.00 Hz, not at the announced 60.00 Hz" in caplog.text
-    attributes = toml(tmp_path / "recording/video/attributes.toml")
+    attributes = toml(tmp_path / "recording/videos/video/attributes.toml")
     assert attributes["framerate_measured"] == pytest.approx(30, abs=0.01)
 
 
@@ -362,8 +363,10 @@ def test_control_commands_pause_and_resume(tmp_path):
     module.stop()
     folder = tmp_path / "recording" / "videos/video"
     expected = [TIMES[i] for i in (1, 2, 4, 5)]
-    assert read_tsync(folder / "video_sec1.tsync").times[:, 1].tolist() == expected
-    assert len(decode(folder / "video_sec1.mkv", "gray")) == 4
+    assert (
+        read_tsync(folder / "0d0e0f-video_sec1_timestamps.tsync").times[:, 1].tolist() == expected
+    )
+    assert len(decode(folder / "0d0e0f-video_sec1.mkv", "gray")) == 4
     assert context.reports["frames_skipped"] == 2
 
 

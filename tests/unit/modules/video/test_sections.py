@@ -56,14 +56,15 @@ def files(folder):
     names = [part["fname"] for part in manifest["data"]["parts"]]
     (aux,) = manifest["data_aux"]
     assert [part["fname"] for part in aux["parts"]] == [
-        name.rpartition(".")[0] + ".tsync" for name in names
+        name.rpartition(".")[0] + "_timestamps.tsync" for name in names
     ]
     for name in names:
-        times = read_tsync(folder / name.replace(".mkv", ".tsync")).times
+        times = read_tsync(folder / name.replace(".mkv", "_timestamps.tsync")).times
         assert times[:, 0].tolist() == list(range(len(times)))
         with av.open(str(folder / name)) as container:
             assert sum(1 for _ in container.decode(video=0)) == len(times)
-        found[name] = (times[:, 1] // FRAME_USEC).tolist()
+        # without the short tag of the collection
+        found[name.partition("-")[2]] = (times[:, 1] // FRAME_USEC).tolist()
     return found
 
 
@@ -125,7 +126,7 @@ def test_reading_goes_through_all_files(tmp_path):
 @pytest.mark.edlio
 def test_edlio_reads_all_files_with_their_times(tmp_path, edlio_summary):
     run(tmp_path, [12, STOP, 7, START, 12], slices_enabled=True, slices_interval=1 / 60)
-    video = edlio_summary(tmp_path / "recording")["datasets"]["video"]
+    video = edlio_summary(tmp_path / "recording")["datasets"]["videos/video"]
     assert video["frames"] == video["tsync_entries"] == 24
     assert video["times_usec"] == [i * FRAME_USEC for i in [*range(12), *range(19, 31)]]
 
