@@ -199,8 +199,8 @@ def test_a_changed_script_is_reported_by_what_it_sends_otherwise(lab: Path, tmp_
     }
     assert "value=0" in compared["loop.commands"].difference
     assert "value=1" in compared["loop.commands"].difference
-    assert compared["met"].same
-    assert compared["video"].same
+    assert compared["loop"].same
+    assert compared["videos/cam"].same
 
 
 def test_the_command_prints_what_differs_and_exits_with_1(lab: Path, tmp_path: Path) -> None:
