@@ -70,7 +70,7 @@ def start(
         replayable: Whether to record what scripts receive, for `mlink replay`.
         encode: Whether to encode after the run what it recorded raw, where its recorder asks so.
         strict: Whether any loss is a failure; `strict = true` in the bench does the same.
-        subject: Subject, noted in the recording.
+        subject: Subject, noted in the recording; "" takes the one under [subject] of the bench.
         experimenter: Name of the experimenter, noted in the recording.
         comment: A comment, noted in the recording.
         order: Folders of the recording below `out`, some of "subject-id", "time", "experiment-id".
@@ -100,6 +100,7 @@ def start(
         if isinstance(bench, Bench)
         else load_bench(bench, time=time)
     )
+    checked = replace(checked, subject=checked.subject.of_run(subject))
     options = RunOptions(
         duration_s=duration_s,
         out_dir=_absolute(out),
@@ -109,7 +110,7 @@ def start(
         encode=encode,
         journal=replayable,
         strict=strict,
-        subject=subject,
+        subject=checked.subject.id,
         experimenter=experimenter,
         comment=comment,
         directory_order=tuple(order),

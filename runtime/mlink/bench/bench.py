@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mlink.bench.file import Table
 from mlink.bench.module import ModuleConfig
+from mlink.bench.subject import Subject
 
 Time = Literal["real", "virtual"]
 """The two kinds of time that a run can be in."""
@@ -51,6 +52,8 @@ class Bench:
     """Whose behaviour scripts get where mlink's own differs; "" for mlink's."""
     others: dict[str, Any] = field(default_factory=dict)
     """Tables of other packages, such as `[fuzz]`, as in the bench file."""
+    subject: Subject = field(default_factory=Subject)
+    """The animal or person of the run; a run may name another (`mlink run --subject-file`)."""
 
     def device_spec(self, name: str) -> str:
         """Return the device string of a module's `device`: a key of `devices`, or one itself."""

@@ -34,6 +34,7 @@ from mlink.bench.file import (
 from mlink.bench.lab import Lab, read_lab
 from mlink.bench.limits import check_sizes, too_many_modules
 from mlink.bench.module import ModuleConfig, ModuleLoader
+from mlink.bench.subject import check_subject
 from mlink.bench.tables import check_others, check_tables, take_others, take_tables
 from mlink.bench.virtual_time import needs_real_time, wrong_times
 from mlink.catalog import bench_table_names, companion_names, device_schemes, proposal
@@ -56,6 +57,7 @@ class _File(msgspec.Struct):
     bench: dict[str, Any] = {}
     devices: dict[str, Any] = {}
     modules: dict[str, Any] = {}
+    subject: dict[str, Any] = {}
 
 
 def load_bench(
@@ -120,6 +122,7 @@ def load_bench(
         head.speed,
         head.compat,
         others,
+        check_subject(file.subject, problems, places.below("subject")),
     )
     if not len(problems):
         check_others(bench, problems)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlink.cli.options import RecordingFolder
+from mlink.cli.options import RecordingFolder, SubjectFile
 from mlink.cli.output import ExitCode
 
 
@@ -18,6 +18,7 @@ class Format(enum.StrEnum):
     csv = "csv"
     parquet = "parquet"
     nwb = "nwb"
+    mat = "mat"
     rrd = "rrd"
     mp4 = "mp4"
 
@@ -29,23 +30,34 @@ def export(
         Path | None,
         typer.Option(metavar="DIR", help="Folder for the files.", show_default="./NAME-FORMAT"),
     ] = None,
+    subject_file: SubjectFile = None,
 ) -> None:
-    """Write a recording as CSV, Parquet, NWB or Rerun files, or its videos as MP4 (H.264)."""
+    """Write a recording as CSV, Parquet, NWB, MATLAB or Rerun files, or its videos as MP4."""
     import mlink.recording
+    from mlink.bench.subject import read_subject
     from mlink.recording.export import export_recording
+    from mlink.recording.nwb_file import missing_facts, subject_facts
 
     with mlink.recording.open(recording) as opened:
         target = out or Path(f"{recording.resolve().name}-{to.value}")
         failed: list[str] = []
+        subject = {} if subject_file is None else read_subject(subject_file).facts
         if to is Format.mp4:
             from mlink.encoding.mp4 import export_mp4
 
             made = export_mp4(opened, target, failed=failed)
         else:
-            files = export_recording(opened, to.value, target, failed=failed)
+            files = export_recording(opened, to.value, target, failed=failed, subject=subject)
             made = [(path, "") for path in files]
+        unknown = missing_facts(subject_facts(opened, subject)) if to is Format.nwb else []
     for path, changes in made:
         typer.echo(f"{path} ({changes})" if changes else str(path))
+    if unknown:
+        typer.echo(
+            f"not known of the subject: {', '.join(unknown)}. Archives refuse the file without it: "
+            "give it by --subject-file, or under [subject] of the bench.",
+            err=True,
+        )
     for text in failed:
         typer.echo(f"not exported: {text}", err=True)
     if failed:

@@ -27,12 +27,15 @@ def info(
 ) -> None:
     """Show the streams, counts, times and losses of a recording."""
     summary = inspect_recording(recording)
-    if summary.datasets:
+    if summary.datasets or plot is not None:
         _look_inside(summary, recording, plot)
+    drawn = {} if plot is None else {"plot": str(plot)}
     if json:
-        print_json(as_plain(summary))
+        print_json(as_plain(summary) | drawn)
         return
     show(summary, table_console())
+    if plot is not None:
+        typer.echo(f"overview drawn: {plot}")
 
 
 def _look_inside(summary: RecordingSummary, path: Path, plot: Path | None) -> None:
@@ -43,9 +46,7 @@ def _look_inside(summary: RecordingSummary, path: Path, plot: Path | None) -> No
     with mlink.recording.open(path) as opened:
         add_times(summary.datasets, opened)
         if plot is not None:
-            from mlink.recording.plot.overview import plot_recording
-
-            plot_recording(opened, plot)
+            opened.plot().save(plot)
 
 
 def as_plain(summary: RecordingSummary) -> dict[str, object]:

@@ -13,6 +13,10 @@ DevicesFile = Annotated[
     typer.Option(metavar="FILE", help="Your lab: its [devices], and changes to [modules]."),
 ]
 RecordingFolder = Annotated[Path, typer.Argument(help="Folder of the recording.")]
+SubjectFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Facts about the subject, as under [subject] of a bench."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Overrides = Annotated[
     list[str] | None,

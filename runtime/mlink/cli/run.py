@@ -6,6 +6,7 @@ import math
 import signal
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ from mlink.cli.options import (
     Overrides,
     Plain,
     ResultAsJson,
+    SubjectFile,
     wants_debug,
 )
 from mlink.cli.output import ExitCode
@@ -110,6 +112,7 @@ def run(
         ),
     ] = False,
     subject: Annotated[str, typer.Option(help="Subject, written into the recording.")] = "",
+    subject_file: SubjectFile = None,
     experimenter: Annotated[str, typer.Option(help="Your name, written into the recording.")] = "",
     comment: Annotated[str, typer.Option(help="A comment, written into the recording.")] = "",
     order: Annotated[
@@ -124,9 +127,12 @@ def run(
     debug = wants_debug(context, debug)
 
     from mlink.bench import load_bench
+    from mlink.bench.subject import read_subject
 
     bench = _as_bench(context, bench)
     checked = load_bench(bench, devices=devices, overrides=overrides or (), time=time)
+    about = None if subject_file is None else read_subject(subject_file)
+    checked = replace(checked, subject=checked.subject.of_run(subject, about))
 
     from mlink.cli.live import make_view
     from mlink.cli.screen import unhurried_output
@@ -143,7 +149,7 @@ def run(
         encode=False,  # done here, with a progress display
         journal=replayable,
         strict=strict,
-        subject=subject,
+        subject=checked.subject.id,
         experimenter=experimenter,
         comment=comment,
         directory_order=tuple(word.strip() for word in order.split(",") if word.strip()),

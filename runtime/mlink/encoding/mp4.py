@@ -12,9 +12,8 @@ from mlink import __version__
 from mlink.errors import StorageError
 from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoOptions, VideoWriter
 from mlink.recording.collection import Recording
-from mlink.recording.export import apart, new_file
+from mlink.recording.exporting import Export
 from mlink.recording.video import Video
-from mlink.storage.failures import storage_errors
 
 _OPTIONS = VideoOptions(codec="h264", container="mp4", quality=18)
 _RATE_TOLERANCE = 0.05
@@ -39,12 +38,12 @@ def export_mp4(
     Raises:
         StorageError: A file exists already or cannot be written, or a video cannot be decoded.
     """
-    with storage_errors(out, "create"):
-        out.mkdir(parents=True, exist_ok=True)
+    export = Export(recording, out, failed)
     made: list[tuple[Path, str]] = []
     for name in recording.of_kind(Video):
-        with apart(name, failed):
-            path, times = new_file(out, name, "mp4"), new_file(out, f"{name}_timestamps", "tsync")
+        with export.apart(name):
+            path = export.new_file(name, "mp4")
+            times = export.new_file(f"{name}_timestamps", "tsync")
             run_id = bytes.fromhex(recording.collection_id.replace("-", ""))
             made += [(path, _write(recording.video(name), path, times, run_id)), (times, "")]
     return made

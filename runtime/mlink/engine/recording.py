@@ -50,11 +50,12 @@ class Recording:
         now = datetime.now().astimezone()
         created = options.virtual.time_created if options.virtual else ""
         out_dir = options.out_dir or Path("recordings")
+        self._subject = bench.subject.of_run(options.subject)
         missing = [folder for folder in (out_dir, *out_dir.parents) if not folder.exists()]
         self.path = recording_path(
             out_dir,
             options.directory_order,
-            options.subject,
+            self._subject.id,
             options.name or bench.name,
             now,
         )
@@ -259,7 +260,7 @@ class Recording:
     def _known_at_start(self) -> dict[str, object]:
         return {
             "collection_name": self._options.name or self._bench.name,
-            "subject_id": self._options.subject,
+            **self._known_of_subject(),
             "user_comment": self._options.comment,
             **self._known_of_here(),
             "versions": versions(),
@@ -271,6 +272,12 @@ class Recording:
                 for module in self._bench.modules.values()
             ],
         }
+
+    def _known_of_subject(self) -> dict[str, object]:
+        facts = self._subject.facts
+        known: dict[str, object] = {"subject_id": facts.pop("id", "")}
+        known |= {f"subject_{key}": facts.pop(key, None) for key in ("group", "comment")}
+        return {**known, "subject": facts or None}
 
     def _attributes(self, result: RunResult) -> dict[str, object]:
         self._gaps.watch(result.streams, result.duration_s)

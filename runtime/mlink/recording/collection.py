@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlink.closing import ClosesOnExit
 from mlink.errors import StorageError
@@ -17,6 +17,9 @@ from mlink.recording.video import Video
 from mlink.storage.account import recorded_by
 from mlink.storage.naming import VIDEOS, name_from_source
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
+
+if TYPE_CHECKING:
+    from mlink.recording.plot.overview import Overview
 
 _KINDS: dict[str, type[RecordedStream]] = {
     "video": Video,
@@ -104,6 +107,19 @@ class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
     def kinds(self) -> dict[str, str]:
         """Kind of each stream: "video", "table", "json", "zarr", "tsync", "journal" or another."""
         return {name: unit.kind for name, unit in self._units.items()}
+
+    def plot(self) -> Overview:
+        """Draw the run: videos, levels, traces, events, texts, losses over time.
+
+        Returns:
+            The picture, which a notebook shows; `save(path)` writes it to a file.
+
+        Raises:
+            StorageError: Nothing in the recording has times.
+        """
+        from mlink.recording.plot.overview import plot_recording
+
+        return plot_recording(self)
 
     def close(self) -> None:
         """Close all files; calling it again does nothing."""

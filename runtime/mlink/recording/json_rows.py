@@ -6,10 +6,13 @@ So a file may be larger than the memory, and one that inflates without end is re
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
 from typing import Any
+
+import msgspec
 
 from mlink.storage.failures import storage_errors
 from mlink.storage.inside import RecordingFile
@@ -29,6 +32,7 @@ _LONGEST = 8 << 20
 """Characters of a head, or of a row; what is longer is not of a recorder."""
 _TRIES = 8
 _ROWS = re.compile(rb'"data"\s*:\s*\[')
+_INFINITE = {math.inf: msgspec.Raw(b"1e999"), -math.inf: msgspec.Raw(b"-1e999")}
 _END_OF_ROW = re.compile(rb"\]\s*,")
 
 
@@ -109,6 +113,14 @@ def _parsed(text: bytes) -> Any:
 def refuse_constant(word: str) -> Any:
     """Refuse NaN and Infinity, which Python's json module reads."""
     raise ValueError(f"{word} is not JSON")
+
+
+def json_row(row: list[Any]) -> list[Any]:
+    """Return a row for msgspec's encoder, which writes ±∞ as null like NaN: as ±1e999.
+
+    That is a number of JSON too, and so large that readers take it as infinite.
+    """
+    return [_INFINITE.get(value, value) if isinstance(value, float) else value for value in row]
 
 
 def inflated(file: RecordingFile) -> Iterator[bytes]:

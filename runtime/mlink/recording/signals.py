@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 
 from mlink.errors import StorageError
 from mlink.recording.json_rows import NotRowsError, json_rows
-from mlink.recording.stream import RecordedStream
-from mlink.recording.table import import_pandas
+from mlink.recording.libraries import library
+from mlink.recording.stream import Columns, RecordedStream, unique_titles
 from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
 from mlink.storage.limits import check_size, read_limit
 from mlink.storage.tsync_reader import in_usec
@@ -46,7 +47,7 @@ class Signals(RecordedStream):
                 for head, rows in json_rows(file):
                     names = head["columns"]
                     if not _has_times(names):
-                        table += rows
+                        table += [row if isinstance(row, list) else [row] for row in rows]
                         cells += sum(len(row) + 1 if isinstance(row, list) else 1 for row in rows)
                         check_size(f"{file}, in memory,", _CELL_BYTES * cells, limit)
                     elif rows:
@@ -59,7 +60,12 @@ class Signals(RecordedStream):
                     f"{file} is torn: {error}", remedy="Close it with mlink repair."
                 ) from error
         if not _has_times(names):
-            return names, np.empty(0), np.array(table, dtype=object)
+            width = max(len(names), *map(len, table)) if table else len(names)
+            names += [f"column-{at + 1}" for at in range(len(names), width)]
+            cells_of = np.empty((len(table), width), dtype=object)  # None where a row is shorter
+            for at, row in enumerate(table):
+                cells_of[at, : len(row)] = row
+            return names, np.empty(0), cells_of
         if not times:
             return names[1:], np.empty(0), np.empty((0, len(names) - 1))
         return names[1:], np.concatenate(times), np.concatenate(values)
@@ -133,15 +139,47 @@ class Signals(RecordedStream):
     def __len__(self) -> int:
         return len(self.values)
 
+    def columns(self) -> Columns:
+        """Return `time_usec`, unless they are rows without times, and the values by channel."""
+        times: Columns = {}
+        with suppress(StorageError):
+            times = {"time_usec": self.times_usec}
+        names = unique_titles(self.names, *times)
+        return times | {name: self.values[:, at] for at, name in enumerate(names)}
+
     def frame(self) -> Any:
-        """Return a pandas DataFrame indexed by time_usec.
+        """Return a pandas DataFrame indexed by time_usec, or by number if they have no times.
 
         Raises:
             StorageError: pandas is not installed.
         """
-        pandas = import_pandas()
-        index = pandas.Index(self.times_usec, name="time_usec")
-        return pandas.DataFrame(self.values, columns=self.names, index=index)
+        pandas, columns = library("pandas", "this frame"), self.columns()
+        index = columns.pop("time_usec", None)
+        return pandas.DataFrame(
+            columns, index=None if index is None else pandas.Index(index, name="time_usec")
+        )
+
+    def xarray(self) -> Any:
+        """Return an xarray DataArray of the physical values, `time_usec` × `channel`.
+
+        Rows without times are a Dataset of their columns.
+
+        Raises:
+            StorageError: xarray is not installed.
+        """
+        if self.values.dtype == object:
+            return super().xarray()
+        xarray, unit = library("xarray", "this array"), self.attributes.get("data_unit")
+        found = xarray.DataArray(
+            self.physical,
+            {"time_usec": self.times_usec, "channel": unique_titles(self.names)},
+            ("time_usec", "channel"),
+            self.name,
+            {**self._about(), **({"units": self.unit} if self.unit else {})},
+        )
+        if isinstance(unit, list) and len(unit) == len(self.names):
+            found = found.assign_coords(unit=("channel", [str(each) for each in unit]))
+        return found
 
 
 def _has_times(names: list[str]) -> bool:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
+from mlink.recording.libraries import library
 from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder
+
+Columns = dict[str, NDArray[Any]]
+"""Columns of equal length by title."""
 
 
 class RecordedStream:
@@ -96,5 +101,68 @@ class RecordedStream:
         """
         return int(np.searchsorted(self.times_usec, time_usec, side="right")) - 1
 
+    def columns(self) -> Columns:
+        """Return its data as columns by title; `time_usec` is µs of the master timer.
+
+        A video has the numbers and times of its frames. Empty for what is neither video, table,
+        signals nor pairs of a clock synchroniser.
+        """
+        return {}
+
+    def polars(self) -> Any:
+        """Return a polars DataFrame of its columns.
+
+        Raises:
+            StorageError: polars is not installed.
+        """
+        polars = library("polars", "this frame")
+        return polars.DataFrame(
+            {
+                title: polars.Series(column.tolist() if column.dtype == object else column)
+                for title, column in self.columns().items()
+            }
+        )
+
+    def xarray(self) -> Any:
+        """Return an xarray Dataset of its columns, along `time_usec`, or `row` without times.
+
+        Raises:
+            StorageError: xarray is not installed.
+        """
+        xarray = library("xarray", "this array")
+        columns = self.columns()
+        try:
+            along, index = "time_usec", self.times_usec
+        except StorageError:
+            along, index = "row", np.arange(len(next(iter(columns.values()), ())))
+        return xarray.Dataset(
+            {title: (along, column) for title, column in columns.items() if title != along},
+            {along: index},
+            self._about(),
+        )
+
+    def _about(self) -> dict[str, Any]:
+        """Return what arrays of other libraries keep of it beside the data."""
+        found = {"name": self.name, "timestamp_source": self.timestamp_source,
+                 "uncertainty_usec": self.uncertainty_usec, "items_lost": self.lost}  # fmt: skip
+        return {key: value for key, value in found.items() if value not in ("", None)}
+
     def close(self) -> None:
         """Close its files."""
+
+
+def unique_titles(titles: Iterable[str], *taken: str) -> list[str]:
+    """Return titles of which each is there once: a second "a" becomes "a.1".
+
+    Args:
+        titles: The titles.
+        taken: Titles that other columns have.
+    """
+    found = list(taken)
+    for title in titles:
+        number, unique = 0, title
+        while unique in found:
+            number += 1
+            unique = f"{title}.{number}"
+        found.append(unique)
+    return found[len(taken) :]

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mlink.recording.stream import RecordedStream
+from mlink.recording.stream import Columns, RecordedStream
 from mlink.storage.tsync_reader import read_tsync
 
 
@@ -26,6 +26,10 @@ class SyncPoints(RecordedStream):
     def times_usec(self) -> NDArray[np.int64]:
         """The master time of each pair."""
         return self.pairs[:, 1]
+
+    def columns(self) -> Columns:
+        """Return the columns `device_time` and `master_time`."""
+        return {"device_time": self.pairs[:, 0], "master_time": self.pairs[:, 1]}
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
-from mlink.recording.stream import RecordedStream
+from mlink.recording.libraries import library
+from mlink.recording.stream import Columns, RecordedStream, unique_titles
 from mlink.storage.csv_rows import read_rows
 from mlink.storage.tree import written_in
 
@@ -64,7 +65,15 @@ class Table(RecordedStream):
             raise StorageError(
                 f"'{self.name}' has no column '{name}'", remedy=f"It has: {', '.join(self.header)}."
             )
-        at = self.header.index(name)
+        return self._column(self.header.index(name))
+
+    def columns(self) -> Columns:
+        """Return all columns by title; a second "a" is "a.1", one without a title "column-3"."""
+        width = max(map(len, [self.header, *self.rows]), default=0)
+        titles = [*self.header, *(f"column-{at + 1}" for at in range(len(self.header), width))]
+        return {title: self._column(at) for at, title in enumerate(unique_titles(titles))}
+
+    def _column(self, at: int) -> NDArray[Any]:
         cells = [row[at] if at < len(row) else "" for row in self.rows]
         for kind in (np.int64, np.float64):
             try:
@@ -95,20 +104,4 @@ class Table(RecordedStream):
         Raises:
             StorageError: pandas is not installed.
         """
-        pandas = import_pandas()
-        return pandas.DataFrame({title: self.column(title) for title in self.header})
-
-
-def import_pandas() -> Any:
-    """Return pandas.
-
-    Raises:
-        StorageError: It is not installed.
-    """
-    try:
-        import pandas
-    except ImportError as error:
-        raise StorageError(
-            "frames need pandas, which is not installed", remedy="pip install pandas"
-        ) from error
-    return pandas
+        return library("pandas", "this frame").DataFrame(self.columns())

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
-from mlink.recording.stream import RecordedStream
+from mlink.recording.stream import Columns, RecordedStream
 from mlink.recording.video_file import opened_video, reason_of
 from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder
@@ -55,6 +55,10 @@ class Video(RecordedStream):
     def times_usec(self) -> NDArray[np.int64]:
         """The time of each frame, in µs."""
         return np.concatenate([np.empty(0, np.int64), *self._times])
+
+    def columns(self) -> Columns:
+        """Return the columns `frame` (numbers from 0) and `time_usec`."""
+        return {"frame": np.arange(len(self.times_usec)), "time_usec": self.times_usec}
 
     @property
     def part_starts(self) -> list[int]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import mlink.recording
 from mlink.bench import Bench, load_bench
+from mlink.bench.subject import Subject
 from mlink.engine.options import RunOptions
 from mlink.engine.run import run_bench
 from mlink.engine.status import RunObserver, RunResult, RunStatus
@@ -90,6 +91,7 @@ def replay(
         BenchError: The bench is wrong, or needs streams that were not recorded.
     """
     loaded = bench if isinstance(bench, Bench) else load_bench(Path(bench))
+    loaded = replace(loaded, subject=Subject())  # the recording's
     report = _check(Path(recording))
     with mlink.recording.open(recording) as source:
         journals = _journals(source)
@@ -117,7 +119,10 @@ def replay(
             ),
             journal=True,
             run_uuid=_run_uuid(source, loaded, end_usec),
-            attributes={"replay_of": source.collection_id},
+            attributes={
+                "replay_of": source.collection_id,
+                "subject": source.attributes.get("subject"),
+            },
         )
     plan.notes += [
         f"the journal of {journals[dataset.name].header.module} ends early: its writer was killed"

@@ -176,8 +176,8 @@ def _differences(stream: str, dataset: RecordedStream) -> list[str]:
         )
     if attributes.get("values_not_finite"):
         differences.append(
-            f"{attributes['values_not_finite']} values of {stream} were NaN or infinite, "
-            "which JSON cannot distinguish (a zarrwriter can)"
+            f"{attributes['values_not_finite']} values of {stream} were NaN or infinite, which "
+            "this older recording does not distinguish"
         )
     if "video" in attributes and "source_index_first" not in attributes:
         differences.append(f"the frame numbers of {stream} were not recorded: they start at 0")

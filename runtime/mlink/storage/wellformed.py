@@ -71,7 +71,7 @@ _ATTRIBUTES: dict[str, Any] = {
         float,
     ),
     **dict.fromkeys(("abandoned_files", "signal_names", "datasets"), list[str]),
-    **dict.fromkeys(("stream", "deferred_encoding"), dict[str, Any]),
+    **dict.fromkeys(("stream", "deferred_encoding", "subject"), dict[str, Any]),
     **dict.fromkeys(("source_index_runs", "block_start_runs"), _Runs),
     **dict.fromkeys(("has_header", "success"), bool),
     "times_without_picture_usec": list[int],

@@ -1,6 +1,7 @@
 """`mlink export` and `mlink info --plot`: what other programs and people look at."""
 
 import csv
+import json
 import re
 import subprocess
 import sys
@@ -8,10 +9,15 @@ from collections import Counter
 from pathlib import Path
 
 import cv2
+import h5py
+import mat73
 import numpy as np
+import nwbinspector
 import pandas as pd
 import pyarrow.parquet
+import pynwb
 import pytest
+import scipy.io
 import typer
 from typer.testing import CliRunner
 
@@ -19,11 +25,12 @@ import mlink.recording
 from mlink.cli.export import export
 from mlink.cli.info import info
 from mlink.errors import StorageError
-from mlink.modules.data.catalog import JsonWriterSettings, jsonwriter
+from mlink.modules.data.catalog import JsonWriterSettings, TableSettings, jsonwriter, table
 from mlink.modules.data.jsonwriter import JsonWriterModule
+from mlink.modules.data.table import TableModule
 from mlink.recording.export import export_recording
 from mlink.recording.plot.canvas import EVENT, LEFT, LEVEL, LOSS, MARGIN, TRACE, WIDTH, Scale
-from mlink.recording.plot.overview import plot_recording
+from mlink.recording.plot.tracks import event_track
 from mlink.types import LineReading, SignalBlockF32
 from tests.support.fake_context import FakeContext
 from tests.support.recorded.recordings import FRAMES, LiveRecording, time_of
@@ -75,7 +82,7 @@ def test_parquet(recording, tmp_path):
 
 @pytest.mark.parametrize(
     ("form", "library"),
-    [("csv", "csv"), ("parquet", "pyarrow"), ("nwb", "pynwb"), ("rrd", "rerun")],
+    [("csv", "csv"), ("parquet", "pyarrow"), ("nwb", "pynwb"), ("mat", "h5py"), ("rrd", "rerun")],
 )
 def test_a_run_in_which_nothing_came_is_exported_too(form, library, tmp_path):
     pytest.importorskip(library)
@@ -87,14 +94,14 @@ def test_a_run_in_which_nothing_came_is_exported_too(form, library, tmp_path):
 
 
 def test_nwb(recording, tmp_path):
-    pynwb = pytest.importorskip("pynwb")
     (file,) = export_recording(recording, "nwb", tmp_path / "out")
     with pynwb.NWBHDF5IO(str(file), "r") as io:
         found = io.read()
         assert found.identifier == recording.collection_id
         video = found.acquisition["video"]
         assert video.timestamps[:].tolist() == [time_of(i) / 1e6 for i in range(FRAMES)]
-        assert Path(video.external_file[0]).is_file()
+        assert not Path(video.external_file[0]).is_absolute()
+        assert (file.parent / video.external_file[0]).is_file()
         assert list(found.acquisition["lines"].data[0]) == [7, 0]
         events = found.acquisition["events-table"]
         assert events["time_usec"][:].tolist() == [time_of(i) for i in range(FRAMES)]
@@ -116,7 +123,12 @@ def test_rerun(recording, tmp_path):
 
 @pytest.mark.parametrize(
     ("form", "library", "package"),
-    [("parquet", "pyarrow", "pyarrow"), ("nwb", "pynwb", "pynwb"), ("rrd", "rerun", "rerun-sdk")],
+    [
+        ("parquet", "pyarrow", "pyarrow"),
+        ("nwb", "pynwb", "pynwb"),
+        ("mat", "h5py", "h5py"),
+        ("rrd", "rerun", "rerun-sdk"),
+    ],
 )
 def test_a_library_that_is_missing_is_named(
     recording, tmp_path, monkeypatch, form, library, package
@@ -136,7 +148,7 @@ def test_export_as_a_command(path, tmp_path):
 
 
 def test_a_plot_shows_pictures_and_events(recording, tmp_path):
-    plot_recording(recording, tmp_path / "a.png")
+    recording.plot().save(tmp_path / "a.png")
     image = cv2.imread(str(tmp_path / "a.png"))
     assert image.shape[1] == WIDTH
     assert image.shape[0] > 300  # a strip, the raster of frames, rows, two lines, the axis
@@ -164,7 +176,7 @@ def test_a_plot_shows_a_signal_between_its_least_and_greatest_value(tmp_path):
     block.data = np.linspace(-1, 1, 3000, dtype=np.float32).reshape(-1, 1)
     context.inputs["f32sig-in"].on_item(block)
     with mlink.recording.open(live.feed(3).close()) as found:
-        plot_recording(found, tmp_path / "a.png")
+        found.plot().save(tmp_path / "a.png")
     trace = np.all(cv2.imread(str(tmp_path / "a.png")) == TRACE, axis=2)
     heights = trace.argmax(axis=0)[np.flatnonzero(trace.any(axis=0))]
     assert len(heights) == WIDTH - LEFT - MARGIN
@@ -176,13 +188,203 @@ def test_what_was_lost_is_red_in_a_plot(tmp_path):
     live = LiveRecording(tmp_path).feed(30)
     live.video.inputs["frames-in"].on_gap(5)
     with mlink.recording.open(live.feed(5).close()) as found:
-        plot_recording(found, tmp_path / "a.png")
+        found.plot().save(tmp_path / "a.png")
     assert columns_of(cv2.imread(str(tmp_path / "a.png")), LOSS)
 
 
 def test_info_draws_it_and_shows_where_times_come_from(path, tmp_path, capsys):
     info(path, plot=tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 5000
-    assert "kernel ±200 µs" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "kernel ±200 µs" in shown
+    assert f"overview drawn: {tmp_path / 'a.png'}" in shown
+    info(path, json=True, plot=tmp_path / "b.jpg")
+    assert json.loads(capsys.readouterr().out)["plot"] == str(tmp_path / "b.jpg")
+    assert cv2.imread(str(tmp_path / "b.jpg")).shape[1] == WIDTH
     with pytest.raises(StorageError, match="no picture can be written"):
         info(path, plot=tmp_path / "a.xyz")
+
+
+def test_a_plot_that_cannot_be_drawn_is_an_error(tmp_path):
+    live = LiveRecording(tmp_path)
+    with pytest.raises(StorageError, match="no data with times"):
+        info(live.close(), plot=tmp_path / "a.png")
+
+
+def with_table(folder, header, rows):
+    """A recording with a table of one's own beside the usual one."""
+    live = LiveRecording(folder)
+    context = FakeContext(table, TableSettings(), folder, name="trials")
+    context.inputs["rows"].metadata = {"table_header": header, "data_name_proposal": "trials/table"}
+    live.modules.append(TableModule(context))
+    live.modules[-1].prepare()
+    live.modules[-1].start()
+    for row in rows:
+        context.inputs["rows"].on_item(row)
+    return live.feed(3).close()
+
+
+def test_a_plot_traces_numbers_of_rows_and_writes_their_texts(tmp_path):
+    rows = [[str(300 * i), f"cue {i}\n\x1b[31m", str(i * 0.5)] for i in range(9)]
+    path = with_table(tmp_path, ["time_msec", "what", "reaction"], rows)
+    with mlink.recording.open(path) as found:
+        drawn = found.plot()
+        plain = event_row_of(found, "trials/table")
+    assert len(columns_of(drawn.pixels, TRACE)) == WIDTH - LEFT - MARGIN
+    assert drawn._repr_png_().startswith(b"\x89PNG")  # what a notebook shows
+    assert plain.shape[0] > 42  # a line of texts below the ticks
+    assert (plain[42:] != 255).any()
+
+
+def event_row_of(recording, name):
+    stream = recording[name]
+    texts = stream.columns()["what"].tolist()
+    return event_track(name, stream, stream.times_usec, Scale(0, 3_000_000), texts)
+
+
+ODD_HEADER = ["time_usec", "a/b:c", "a/b:c", "id", "end", ""]
+ODD_ROWS = [["5", "x y", "2", "7", "1.5", "ü\U0001f600"], ["9", "", "3", "8", "2.5", "", "wide"]]
+
+
+def test_columns_of_any_title_are_kept_apart(tmp_path):
+    with mlink.recording.open(with_table(tmp_path, ODD_HEADER, ODD_ROWS)) as found:
+        columns = found["trials/table"].columns()
+        assert list(columns) == ["time_usec", "a/b:c", "a/b:c.1", "id", "end", "", "column-7"]
+        assert columns["a/b:c.1"].tolist() == [2, 3]
+        assert columns["column-7"].tolist() == ["", "wide"]
+        for form in ("csv", "parquet", "nwb", "mat"):
+            failed = []
+            export_recording(found, form, tmp_path / form, failed=failed)
+            assert failed == []
+    with (tmp_path / "csv" / "trials-table.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[2] == ["9", "", "3", "8", "2.5", "", "wide"]
+    matlab = mat73.loadmat(tmp_path / "mat" / "recording.mat")["trials_table"]
+    assert [title[0] for title in matlab["titles"]] == list(columns)
+    assert matlab["xend"].tolist() == [1.5, 2.5]
+    assert matlab["id"].dtype == np.int64
+    (text,) = matlab["x"][0]
+    assert text.encode("utf-16", "surrogatepass").decode("utf-16") == "ü\U0001f600"
+    assert matlab["a_b_c"][0] == ["x y"]
+    with pynwb.NWBHDF5IO(str(tmp_path / "nwb" / "recording.nwb"), "r") as io:
+        events = io.read().acquisition["trials-table"]
+        assert events["a-b-c.1"][:].tolist() == [2, 3]
+        assert events["id.1"][:].tolist() == [7, 8]
+
+
+def test_matlab(path, recording, tmp_path):
+    (file,) = export_recording(recording, "mat", tmp_path / "out")
+    head = file.read_bytes()[:128]
+    assert head.startswith(b"MATLAB 7.3 MAT-file")
+    assert head[124:] == b"\x00\x02IM"
+    with pytest.raises(NotImplementedError, match="HDF reader for matlab"):
+        scipy.io.loadmat(file)  # it knows the format, and leaves it to h5py
+    found = mat73.loadmat(file)
+    assert found["recording"]["collection_id"] == recording.collection_id
+    assert found["recording"]["subject_id"] == "m7"
+    assert found["video"]["time_usec"].tolist() == [time_of(i) for i in range(FRAMES)]
+    assert found["video"]["frame"].tolist() == list(range(FRAMES))
+    assert Path(found["video"]["files"][0]).is_file()
+    assert found["events_table"]["what"][3] == ['what "3"; or\nnot']
+    lines = found["lines"]
+    assert [name[0] for name in lines["channels"]] == ["line_id", "value"]
+    assert lines["values"].shape == (40, 2)
+    assert lines["values"][1].tolist() == [8, 0]
+    assert lines["time_usec"].dtype == np.int64
+    with h5py.File(file) as opened:
+        assert opened["lines/values"].shape == (2, 40)  # MATLAB's order: columns first
+
+
+def test_polars_and_xarray(path, recording):
+    rows = recording.table().polars()
+    assert rows["time_usec"].to_list() == [time_of(i) for i in range(FRAMES)]
+    assert rows["what"][3] == 'what "3"; or\nnot'
+    assert recording.video().polars()["frame"].to_list() == list(range(FRAMES))
+    lines = recording.signals("lines")
+    assert lines.polars().columns == ["time_usec", "line_id", "value"]
+    array = lines.xarray()
+    assert array.dims == ("time_usec", "channel")
+    assert array.sel(channel="line_id").values[:3].tolist() == [7, 8, 7]
+    assert array.sel(time_usec=slice(0, 100_000)).shape == (6, 2)
+    assert array.attrs["items_lost"] == 0
+    events = recording.table().xarray()
+    assert str(events["what"].sel(time_usec=time_of(3)).item()) == 'what "3"; or\nnot'
+    assert recording.video().xarray()["frame"].dims == ("time_usec",)
+    assert recording.video().xarray().attrs["uncertainty_usec"] == 200
+
+
+@pytest.mark.parametrize(("how", "package"), [("polars", "polars"), ("xarray", "xarray")])
+def test_a_library_for_frames_that_is_missing_is_named(recording, monkeypatch, how, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(StorageError, match=f"needs {package}") as caught:
+        getattr(recording.table(), how)()
+    assert caught.value.remedy == f"pip install {package}"
+
+
+def test_physical_values_and_units_reach_xarray(tmp_path):
+    live = LiveRecording(tmp_path)
+    context = FakeContext(jsonwriter, JsonWriterSettings(), tmp_path, name="ecg")
+    context.inputs["f32sig-in"].metadata = {
+        "time_unit": "microseconds", "signal_names": ["a", "time_usec"], "data_unit": ["mV", "K"],
+        "data_scale": 0.5,
+    }  # fmt: skip
+    live.modules.append(JsonWriterModule(context))
+    live.modules[-1].prepare()
+    live.modules[-1].start()
+    block = SignalBlockF32()
+    block.timestamps = np.arange(3, dtype=np.uint64)
+    block.data = np.array([[1, 2], [3, np.inf], [5, np.nan]], np.float32)
+    context.inputs["f32sig-in"].on_item(block)
+    with mlink.recording.open(live.feed(3).close()) as found:
+        ecg = found.signals()
+        np.testing.assert_array_equal(ecg.xarray()[:, 1], [1, np.inf, np.nan])
+        assert ecg.xarray()["unit"].values.tolist() == ["mV", "K"]
+        assert ecg.polars().columns == ["time_usec", "a", "time_usec.1"]
+        assert ecg.frame().columns.tolist() == ["a", "time_usec.1"]
+
+
+SUBJECT = """[subject]
+id = "m7"
+age = "P12W"
+sex = "female"
+species = "Mus musculus"
+weight = "25 g"
+description = "a mouse"
+institution = "University of Somewhere"
+"""
+
+
+def inspected(file):
+    """What the inspector of the NWB archives finds that is more than a suggestion."""
+    return [
+        (found.importance.name, found.message)
+        for found in nwbinspector.inspect_nwbfile(nwbfile_path=file)
+        if found.importance.name != "BEST_PRACTICE_SUGGESTION"
+    ]
+
+
+def test_archives_accept_a_file_with_the_subject_of_a_file(path, tmp_path):
+    (tmp_path / "subject.toml").write_text(SUBJECT)
+    app = typer.Typer()
+    app.command()(export)
+    arguments = [str(path), "--to", "nwb", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*arguments, "--subject-file", str(tmp_path / "subject.toml")])
+    assert done.exit_code == 0, done.output
+    assert "not known" not in done.output
+    (file,) = (tmp_path / "out").iterdir()
+    assert inspected(file) == []
+    with pynwb.NWBHDF5IO(str(file), "r") as io:
+        found = io.read()
+        assert (found.subject.subject_id, found.subject.sex, found.subject.age) == (
+            "m7", "F", "P12W",
+        )  # fmt: skip
+        assert found.institution == "University of Somewhere"
+
+
+def test_what_archives_need_and_is_not_known_is_named(path, tmp_path):
+    app = typer.Typer()
+    app.command()(export)
+    done = CliRunner().invoke(app, [str(path), "--to", "nwb", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0
+    assert "not known of the subject: age, sex, species" in done.output
+    assert "--subject-file" in done.output

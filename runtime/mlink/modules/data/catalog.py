@@ -38,8 +38,9 @@ class JsonWriterSettings(ModuleSettings):
     use_name_from_source: bool = True
     """Name the dataset as the stream proposes, or after its source; if false, use `data_name`."""
     data_name: str = ""
-    format: Literal["pandas-split", "extended-pandas"] = "extended-pandas"
-    """The extended format adds collection id, units and rate before the columns."""
+    format: Literal["pandas-split", "extended-pandas"] = "pandas-split"
+    """pandas and edlio read "pandas-split" by `orient="split"`. The extended format adds collection
+    id, units and rate before the columns, which only edlio and mlink read."""
     record_all: bool = True
     """Record all channels; if false, only those in `recorded_entries`."""
     recorded_entries: list[str] = []

@@ -26,7 +26,7 @@ _LEVEL = 3
 
 
 class JsonFile(DataFile):
-    """An open JSON file; rows are lists of JSON values, NaN and ±∞ become null.
+    """An open JSON file; rows are lists of JSON values, NaN becomes null.
 
     Raises:
         StorageError: By all methods, when the file exists already or the disk fails.

@@ -6,12 +6,14 @@ import uuid
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlink.errors import ModuleError
 from mlink.modules.data.catalog import JsonWriterSettings
 from mlink.modules.data.json_file import JsonFile
 from mlink.modules.data.signals import SignalInfo, signal_info
 from mlink.modules.data.writer import DataWriterModule
+from mlink.recording.json_rows import json_row
 from mlink.storage.edl import Dataset
 from mlink.types import LineReading, SignalBlock
 
@@ -24,7 +26,6 @@ class JsonWriterModule(DataWriterModule[JsonWriterSettings]):
     _json: JsonFile | None = None
     _chosen: list[int] | None = None
     """Indices of the channels to record; None records all."""
-    _not_finite = 0
 
     def open_file(self, dataset: Dataset, item: Any) -> JsonFile:
         """Create the file with a head from the stream's metadata and first item.
@@ -63,11 +64,9 @@ class JsonWriterModule(DataWriterModule[JsonWriterSettings]):
         assert self._json is not None
         if isinstance(item, SignalBlock):
             data = item.data if self._chosen is None else item.data[:, self._chosen]
-            if data.dtype.kind == "f":
-                self._not_finite += int(data.size - np.isfinite(data).sum())
             rows = [
                 [time, *values]
-                for time, values in zip(item.timestamps.tolist(), data.tolist(), strict=True)
+                for time, values in zip(item.timestamps.tolist(), _values(data), strict=True)
             ]
         elif isinstance(item, LineReading):
             rows = [[item.time_usec, item.line_id, item.value]]
@@ -75,10 +74,6 @@ class JsonWriterModule(DataWriterModule[JsonWriterSettings]):
             rows = [list(item)]
         self._json.write_rows(rows)
         return len(rows)
-
-    def closing_attributes(self) -> dict[str, Any]:
-        """Return how many values were NaN or infinite: they are null in JSON."""
-        return {"values_not_finite": self._not_finite or None}
 
     def _choose(self, info: SignalInfo) -> list[str]:
         if self.settings.record_all:
@@ -97,3 +92,12 @@ class JsonWriterModule(DataWriterModule[JsonWriterSettings]):
         if isinstance(header, list) and header:
             return [str(cell) for cell in header]
         return [f"column-{number + 1}" for number in range(len(row))]
+
+
+def _values(data: NDArray[Any]) -> list[list[Any]]:
+    """Return samples as JSON values; NaN becomes null when it is encoded."""
+    rows: list[list[Any]] = data.tolist()
+    if data.dtype.kind == "f":
+        for row in np.flatnonzero(np.isinf(data).any(axis=1)):
+            rows[row] = json_row(rows[row])
+    return rows

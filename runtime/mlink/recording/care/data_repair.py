@@ -5,14 +5,16 @@ Each function returns the attributes to write, and texts of what it did. Intact 
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
+
+import msgspec
 
 from mlink.errors import StorageError
 from mlink.recording.care.checks import is_half_made, present, table_state
 from mlink.recording.care.journal_check import cut_journals
 from mlink.recording.care.json_check import examine_json
+from mlink.recording.json_rows import json_row
 from mlink.recording.video_file import is_finished, probe, remux
 from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
 from mlink.storage.failures import reason_of, storage_errors
@@ -168,7 +170,8 @@ def repair_journal(unit: UnitFolder) -> Repaired:
 
 
 def _rewrite_json(file: RecordingFile, content: dict[str, Any]) -> None:
-    data = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+    rows = [json_row(row) if isinstance(row, list) else row for row in content["data"]]
+    data = msgspec.json.encode({**content, "data": rows})
     if file.name.endswith(".zst"):
         import zstandard
 

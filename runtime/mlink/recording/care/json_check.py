@@ -86,7 +86,7 @@ def examine_json(file: RecordingFile, written: int | None = None) -> JsonState:
 def check_json(unit: UnitFolder) -> Checked:
     """Parse the files as strict JSON and count their rows.
 
-    NaN and Infinity are no JSON; recorders write null for them.
+    The words NaN and Infinity are no JSON; recorders write null and ±1e999 for them.
     """
     found = Checked(items=0)
     for name in present(unit):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
 from mlink.opencv import cv2
-from mlink.recording.collection import Recording
 from mlink.recording.plot.canvas import (
     FAINT,
     GREY,
@@ -28,25 +31,69 @@ from mlink.recording.plot.canvas import (
 from mlink.recording.plot.tracks import event_track, frame_track, level_track, strip, trace_track
 from mlink.recording.signals import Signals
 from mlink.recording.stream import RecordedStream
+from mlink.recording.table import TIME_COLUMNS, Table
 from mlink.recording.video import Video
 from mlink.storage.failures import UNEXPECTED, damage_of, storage_errors
 
-__all__ = ["WIDTH", "plot_recording"]
+__all__ = ["WIDTH", "Overview", "plot_recording"]
 
 _MAX_TRACKS = 24
 """Largest number of lines or channels shown of one dataset, each in its own track."""
 _TITLE, _AXIS, _NOTE = 54, 34, 20
 
 
-def plot_recording(recording: Recording, path: Path) -> None:
-    """Write the overview picture of a recording.
+class Drawn(Protocol):
+    """What is drawn of a `mlink.recording` Recording."""
 
-    Args:
-        recording: The recording.
-        path: The picture; its suffix selects the format, e.g. ".png" (default) or ".jpg".
+    path: Path
+    manifest: dict[str, Any]
+    attributes: dict[str, Any]
+
+    @property
+    def length_s(self) -> float | None:
+        """Length of the run in s; None when its end was not written."""
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def __getitem__(self, name: str) -> RecordedStream: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The overview picture of a recording. A notebook shows it; `save` writes it to a file."""
+
+    pixels: Picture
+    """Blue, green and red as OpenCV has them; shape (height, width, 3)."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the picture.
+
+        Args:
+            path: The file; its suffix selects the format, e.g. ".png" (default) or ".jpg".
+
+        Raises:
+            StorageError: It cannot be written, or not in this format.
+        """
+        file = Path(path)
+        try:
+            _, data = cv2.imencode(file.suffix or ".png", self.pixels)
+        except cv2.error as error:
+            raise StorageError(
+                f"no picture can be written as '{file.suffix}'", remedy="Name the file ….png."
+            ) from error
+        with storage_errors(file):
+            file.write_bytes(data.tobytes())
+
+    def _repr_png_(self) -> bytes:
+        _, data = cv2.imencode(".png", self.pixels)
+        return data.tobytes()
+
+
+def plot_recording(recording: Drawn) -> Overview:
+    """Draw the overview picture of a recording.
 
     Raises:
-        StorageError: Nothing in the recording has times, or the picture cannot be written.
+        StorageError: Nothing in the recording has times.
     """
     opened: dict[str, RecordedStream] = {}
     for name in recording:
@@ -68,15 +115,7 @@ def plot_recording(recording: Recording, path: Path) -> None:
                 label(row, name, f"cannot be drawn: {damage_of(error)}")
     body = np.vstack(rows)
     _grid(body, scale)
-    image = np.vstack([_title(recording), body, _axis(scale), _left_out(opened, times)])
-    try:
-        _, data = cv2.imencode(path.suffix or ".png", image)
-    except cv2.error as error:
-        raise StorageError(
-            f"no picture can be written as '{path.suffix}'", remedy="Name the file ….png."
-        ) from error
-    with storage_errors(path):
-        path.write_bytes(data.tobytes())
+    return Overview(np.vstack([_title(recording), body, _axis(scale), _left_out(opened, times)]))
 
 
 def _times(stream: RecordedStream) -> NDArray[np.int64]:
@@ -92,6 +131,21 @@ def _tracks(
     """Draw the tracks of one dataset; losses are red."""
     if isinstance(stream, Video):
         return [strip(name, stream, scale), frame_track(stream, scale)]
+    if isinstance(stream, Table):
+        columns = stream.columns()
+        numbers = {
+            title: column
+            for title, column in columns.items()
+            if column.dtype != object and title.strip().lower() not in TIME_COLUMNS
+        }
+        texts = zip(*(each for each in columns.values() if each.dtype == object), strict=True)
+        return [
+            event_track(name, stream, times, scale, [" ".join(row) for row in texts]),
+            *(
+                trace_track(f"{name}: {title}", stream, times, column, scale)
+                for title, column in list(numbers.items())[:_MAX_TRACKS]
+            ),
+        ]
     if not isinstance(stream, Signals):
         return [event_track(name, stream, times, scale)]
     if stream.names[:1] == ["line_id"]:
@@ -107,7 +161,7 @@ def _tracks(
     ]
 
 
-def _title(recording: Recording) -> Picture:
+def _title(recording: Drawn) -> Picture:
     row = canvas(_TITLE)
     attributes = recording.attributes
     write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from mlink.recording.plot.canvas import (
     Scale,
     canvas,
     label,
+    text_width,
     write,
 )
 from mlink.recording.signals import Signals
@@ -29,6 +31,8 @@ from mlink.recording.video import Video
 _PICTURES, _STRIP_HEIGHT = 8, 122
 _FRAMES_HEIGHT, _EVENTS_HEIGHT, _LEVEL_HEIGHT, _TRACE_HEIGHT = 26, 42, 46, 78
 _PAD = 6
+_TEXT_SIZE, _TEXT_HEIGHT, _TEXT_LINES, _TEXT_CHARACTERS = 0.36, 14, 4, 40
+"""Texts of rows: scale of the font, height of a line in px, most lines, longest text."""
 
 
 def strip(name: str, video: Video, scale: Scale) -> Picture:
@@ -64,20 +68,28 @@ def frame_track(video: Video, scale: Scale) -> Picture:
 
 
 def event_track(
-    name: str, stream: RecordedStream, times: NDArray[np.int64], scale: Scale
+    name: str,
+    stream: RecordedStream,
+    times: NDArray[np.int64],
+    scale: Scale,
+    texts: Sequence[str] = (),
 ) -> Picture:
-    """Draw a tick for each item.
+    """Draw a tick for each item, and below them the texts of as many as there is room for.
 
     Args:
         name: Title of the track.
         stream: The stream, for its losses.
         times: Time of each item in µs.
         scale: Time scale of the picture.
+        texts: Text of each item; empty for none.
     """
     row = canvas(_EVENTS_HEIGHT)
-    label(row, name, f"{len(times)} rows  {_lost(stream)}")
     _ticks(row, times, scale)
     _losses(row, stream, scale)
+    below, shown = _texts(times, texts, scale)
+    some = f"{shown} of them with text" if shown < len(texts) else ""
+    row = np.vstack([row, *below])
+    label(row, name, *(fact for fact in (f"{len(times)} rows  {_lost(stream)}", some) if fact))
     return row
 
 
@@ -102,13 +114,13 @@ def level_track(name: str, times: NDArray[np.int64], values: NDArray[Any], scale
 
 
 def trace_track(
-    name: str, stream: Signals, times: NDArray[np.int64], values: NDArray[Any], scale: Scale
+    name: str, stream: RecordedStream, times: NDArray[np.int64], values: NDArray[Any], scale: Scale
 ) -> Picture:
     """Draw one channel: in each column from its smallest to its largest value.
 
     Args:
         name: Title of the track.
-        stream: The signals, for their unit and losses.
+        stream: Signals, for their unit and losses, or a table.
         times: Time of each sample in µs; shape (samples,).
         values: Values of the channel in `data_unit`; shape (samples,).
         scale: Time scale of the picture.
@@ -116,12 +128,39 @@ def trace_track(
     row = canvas(_TRACE_HEIGHT)
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    label(row, name, f"{low:.4g} to {high:.4g} {stream.unit}".strip(), _rate(times), _lost(stream))
+    unit, rate = (stream.unit, _rate(times)) if isinstance(stream, Signals) else ("", "")
+    label(row, name, f"{low:.4g} to {high:.4g} {unit}".strip(), rate, _lost(stream))
     base = _TRACE_HEIGHT - 10
     for x, bottom, top, _ in _columns(times, values, scale, low, high, base - 8):
         row[base - top - 1 : base - bottom + 1, x] = TRACE
     _losses(row, stream, scale)
     return row
+
+
+def _texts(
+    times: NDArray[np.int64], texts: Sequence[str], scale: Scale
+) -> tuple[list[Picture], int]:
+    """Return lines of texts, each at its time, and how many there was room for."""
+    lines: list[Picture] = []
+    ends: list[int] = []
+    shown = 0
+    for at in np.argsort(times, kind="stable").tolist() if texts else ():
+        text = " ".join(texts[at].split())
+        if len(text) > _TEXT_CHARACTERS:
+            text = f"{text[: _TEXT_CHARACTERS - 2]}.."
+        width = text_width(text, _TEXT_SIZE)
+        x = min(scale.x(int(times[at])), scale.right - width)
+        line = next((number for number, end in enumerate(ends) if end <= x), len(lines))
+        if not text or line == _TEXT_LINES:
+            shown += not text
+            continue
+        if line == len(lines):
+            lines.append(canvas(_TEXT_HEIGHT))
+            ends.append(0)
+        write(lines[line], text, _TEXT_HEIGHT - 4, x, size=_TEXT_SIZE)
+        ends[line] = x + width + _PAD
+        shown += 1
+    return lines, shown
 
 
 def _columns(

@@ -22,6 +22,7 @@ from mlink.modules.data.json_file import JsonFile
 from mlink.modules.data.jsonwriter import JsonWriterModule
 from mlink.modules.data.zarr_store import rows_of_a_file
 from mlink.modules.data.zarrwriter import ZarrWriterModule
+from mlink.recording import open as open_recording
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
 from mlink.storage.edl import create_collection
@@ -84,7 +85,7 @@ def toml(path):
 
 def test_signals_reach_json_with_every_digit(tmp_path):
     blocks = [block(0), block(100)]
-    context, folder = run("jsonwriter", tmp_path, blocks)
+    context, folder = run("jsonwriter", tmp_path, blocks, format="extended-pandas")
     content = load_json(folder / "data.json.zst")
     assert content["collection_id"] == "00010203-0405-0607-0809-0a0b0c0d0e0f"
     assert (content["time_unit"], content["data_unit"]) == ("microseconds", "mV")
@@ -106,13 +107,52 @@ def test_signals_reach_json_with_every_digit(tmp_path):
     assert context.reports == {"rows_written": 200, "blocks_written": 2, "blocks_lost": 0}
 
 
-def test_pandas_reads_the_split_format(tmp_path):
+def test_pandas_reads_what_is_written_by_default(tmp_path):
     blocks = [block(0, cls=SignalBlockI32)]
-    _, folder = run("jsonwriter", tmp_path, blocks, input_type="SignalBlockI32",
-                    format="pandas-split")  # fmt: skip
+    _, folder = run("jsonwriter", tmp_path, blocks, input_type="SignalBlockI32")
     frame = pd.read_json(folder / "data.json.zst", orient="split")
     assert list(frame.columns) == ["timestamp_usec", "pleth", "ecg"]
     assert frame["ecg"].tolist() == blocks[0].data[:, 1].tolist()
+    assert frame["timestamp_usec"].tolist() == [i * 1000 for i in range(100)]
+    attributes = toml(folder / "attributes.toml")
+    assert (attributes["json_schema"], attributes["sample_rate"]) == ("pandas-split", 1000.0)
+
+
+@pytest.mark.edlio
+def test_pandas_and_edlio_tell_what_is_not_finite_apart(tmp_path, edlio_summary):
+    odd = block(0, 4)
+    odd.data[:, 0] = [np.nan, np.inf, -np.inf, 3e38]
+    _, folder = run("jsonwriter", tmp_path, [odd, block(4, 1)])
+    expected = [np.nan, np.inf, -np.inf, float(np.float32(3e38)), block(4, 1).data[0, 0]]
+    text = zstandard.decompress((folder / "data.json.zst").read_bytes(), 1 << 20).decode()
+    json.loads(text, parse_constant=pytest.fail)  # strict JSON: no words such as NaN
+    found = [
+        [row[1] for row in edlio_summary(tmp_path / "recording")["datasets"]["data"]["rows"]],
+        pd.read_json(folder / "data.json.zst", orient="split")["pleth"].to_list(),
+    ]
+    with open_recording(tmp_path / "recording") as opened:
+        found.append(opened.signals().values[:, 0].tolist())
+    for values in found:
+        np.testing.assert_array_equal(np.float32(values), np.float32(expected))
+
+
+def test_a_repair_keeps_what_is_infinite(tmp_path):
+    odd = block(0, 3)
+    odd.data[:, 0] = [np.nan, np.inf, -np.inf]
+    module, _, port = make("jsonwriter", tmp_path)
+    port.on_item(odd)
+    module._json.flush()
+    kept = (tmp_path / "recording" / "data" / "data.json.zst").read_bytes()
+    module.close()
+    (tmp_path / "recording" / "data" / "data.json.zst").write_bytes(
+        kept[:-5]
+    )  # as a kill leaves it
+    attributes = tmp_path / "recording" / "data" / "attributes.toml"
+    attributes.write_text(attributes.read_text().replace("row_count", "former_count"))
+    assert repair_recording(tmp_path / "recording").ok
+    with open_recording(tmp_path / "recording") as opened:
+        values = opened.signals().values
+    np.testing.assert_array_equal(values, odd.data)
 
 
 @pytest.mark.edlio
@@ -131,14 +171,6 @@ def test_rows_and_their_header_reach_json(tmp_path):
     content = load_json(folder / "data.json.zst")
     assert content["columns"] == ["time", "what"]
     assert content["data"] == [["1", 'a "b"\n'], ["2", "ü"]]
-
-
-def test_what_json_cannot_hold_is_null_and_reported(tmp_path):
-    odd = block(0, 3)
-    odd.data[:, 0] = [np.nan, np.inf, -np.inf]
-    _, folder = run("jsonwriter", tmp_path, [odd])
-    assert [row[1] for row in load_json(folder / "data.json.zst")["data"]] == [None] * 3
-    assert toml(folder / "attributes.toml")["values_not_finite"] == 3
 
 
 def test_chosen_channels_keep_the_streams_order(tmp_path):

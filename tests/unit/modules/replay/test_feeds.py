@@ -88,12 +88,16 @@ def test_signal_blocks_come_back_in_the_blocks_that_they_were(tmp_path, writer, 
         assert back.data.tobytes() == sent.data.tobytes()
 
 
-def test_zarr_keeps_what_is_not_finite(tmp_path):
+@pytest.mark.parametrize("writer", ["json", "zarr"])
+def test_what_is_not_finite_comes_back(tmp_path, writer):
     block = SignalBlockF32()
     block.timestamps = np.arange(3, dtype=np.uint64)
     block.data = np.array([[np.nan], [np.inf], [-np.inf]], np.float32)
-    settings = ZarrWriterSettings()
-    dataset = recorded(tmp_path, zarrwriter, settings, [block], time_unit="microseconds")
+    module_type, settings = {
+        "json": (jsonwriter, JsonWriterSettings()),
+        "zarr": (zarrwriter, ZarrWriterSettings()),
+    }[writer]
+    dataset = recorded(tmp_path, module_type, settings, [block], time_unit="microseconds")
     _, (back,) = fed(dataset, DataType.SignalBlockF32)
     assert back.data.tobytes() == block.data.tobytes()
 

@@ -1,0 +1,72 @@
+"""What all exports of a recording share: its datasets one by one, and new files for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlink.errors import StorageError
+from mlink.recording.collection import Recording
+from mlink.recording.stream import Columns, RecordedStream
+from mlink.storage.failures import UNEXPECTED, damage_of, storage_errors
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An export: of which recording, and into which folder, which is created."""
+
+    recording: Recording
+    out: Path
+    failed: list[str] | None = None
+    """Gets a text for each dataset that cannot be exported; None raises the first such error."""
+    subject: Mapping[str, str] = field(default_factory=dict)
+    """Facts about the subject (`mlink.bench.subject`) that replace those of the recording."""
+
+    def __post_init__(self) -> None:
+        with storage_errors(self.out, "create"):
+            self.out.mkdir(parents=True, exist_ok=True)
+
+    def each(self) -> Iterator[tuple[str, RecordedStream, Columns]]:
+        """Yield the datasets that have columns; one that cannot be read is noted in `failed`."""
+        for name in self.recording:
+            with self.apart(name):
+                if columns := self.recording[name].columns():
+                    yield name, self.recording[name], columns
+
+    @contextmanager
+    def apart(self, name: str) -> Iterator[None]:
+        """Note what is wrong with a dataset in `failed`, so that others are exported all the same.
+
+        Args:
+            name: The dataset.
+
+        Raises:
+            StorageError: The dataset cannot be exported, and `failed` is None.
+        """
+        try:
+            yield
+        except UNEXPECTED as error:
+            if self.failed is None:
+                raise (
+                    error
+                    if isinstance(error, StorageError)
+                    else StorageError(f"'{name}' cannot be exported: {damage_of(error)}")
+                ) from error
+            self.failed.append(f"{name}: {damage_of(error)}")
+
+    def new_file(self, name: str, suffix: str) -> Path:
+        """Return the path of a new file for a dataset.
+
+        Raises:
+            StorageError: It exists already.
+        """
+        path = self.out / f"{name.replace('/', '-')}.{suffix}"
+        if path.exists():
+            raise StorageError(f"{path} exists already", remedy="Choose another folder with --out.")
+        return path
+
+    def whole(self, suffix: str) -> Path:
+        """Return the path of a new file for the whole recording; raises as `new_file` does."""
+        return self.new_file(self.recording.path.resolve().name, suffix)
