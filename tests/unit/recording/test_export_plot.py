@@ -9,15 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 import cv2
-import h5py
-import mat73
 import numpy as np
-import nwbinspector
 import pandas as pd
 import pyarrow.parquet
 import pynwb
 import pytest
-import scipy.io
 import typer
 from typer.testing import CliRunner
 
@@ -160,6 +156,10 @@ def test_a_plot_shows_pictures_and_events(recording, tmp_path):
     assert not columns_of(image, LOSS)
 
 
+def installed(library):
+    return pytest.importorskip(library, reason=f"no {library}: pip install 'mlink-hil[test]'")
+
+
 def columns_of(image, colour):
     return set(np.flatnonzero(np.all(image == colour, axis=2).any(axis=0)).tolist())
 
@@ -247,6 +247,7 @@ ODD_ROWS = [["5", "x y", "2", "7", "1.5", "ü\U0001f600"], ["9", "", "3", "8", "
 
 
 def test_columns_of_any_title_are_kept_apart(tmp_path):
+    mat73 = installed("mat73")
     with mlink.recording.open(with_table(tmp_path, ODD_HEADER, ODD_ROWS)) as found:
         columns = found["trials/table"].columns()
         assert list(columns) == ["time_usec", "a/b:c", "a/b:c.1", "id", "end", "", "column-7"]
@@ -273,12 +274,13 @@ def test_columns_of_any_title_are_kept_apart(tmp_path):
 
 
 def test_matlab(path, recording, tmp_path):
+    h5py, mat73, scipy_io = installed("h5py"), installed("mat73"), installed("scipy.io")
     (file,) = export_recording(recording, "mat", tmp_path / "out")
     head = file.read_bytes()[:128]
     assert head.startswith(b"MATLAB 7.3 MAT-file")
     assert head[124:] == b"\x00\x02IM"
     with pytest.raises(NotImplementedError, match="HDF reader for matlab"):
-        scipy.io.loadmat(file)  # it knows the format, and leaves it to h5py
+        scipy_io.loadmat(file)  # it knows the format, and leaves it to h5py
     found = mat73.loadmat(file)
     assert found["recording"]["collection_id"] == recording.collection_id
     assert found["recording"]["subject_id"] == "m7"
@@ -296,6 +298,7 @@ def test_matlab(path, recording, tmp_path):
 
 
 def test_polars_and_xarray(path, recording):
+    installed("polars"), installed("xarray")
     rows = recording.table().polars()
     assert rows["time_usec"].to_list() == [time_of(i) for i in range(FRAMES)]
     assert rows["what"][3] == 'what "3"; or\nnot'
@@ -322,6 +325,7 @@ def test_a_library_for_frames_that_is_missing_is_named(recording, monkeypatch, h
 
 
 def test_physical_values_and_units_reach_xarray(tmp_path):
+    installed("polars"), installed("xarray")
     live = LiveRecording(tmp_path)
     context = FakeContext(jsonwriter, JsonWriterSettings(), tmp_path, name="ecg")
     context.inputs["f32sig-in"].metadata = {
@@ -356,6 +360,7 @@ institution = "University of Somewhere"
 
 def inspected(file):
     """What the inspector of the NWB archives finds that is more than a suggestion."""
+    nwbinspector = installed("nwbinspector")
     return [
         (found.importance.name, found.message)
         for found in nwbinspector.inspect_nwbfile(nwbfile_path=file)
