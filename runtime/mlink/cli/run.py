@@ -27,6 +27,7 @@ from mlink.cli.options import (
     wants_debug,
 )
 from mlink.cli.output import ExitCode
+from mlink.cli.run_view import run_with_view, view_address
 from mlink.ctrl_c import ignore_signals, raise_on_signals
 
 if TYPE_CHECKING:
@@ -120,11 +121,34 @@ def run(
         typer.Option(help="Order of the folders below --out; omit those you do not want."),
     ] = "subject-id,time,experiment-id",
     plain: Plain = False,
+    in_browser: Annotated[
+        bool, typer.Option("--view", help="Show the run in a browser; prints the page's address.")
+    ] = False,
+    view_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="With --view: where to serve it. Beyond this computer it needs --view-tls or "
+            "--view-open.",
+            show_default="this computer alone, a free port",
+        ),
+    ] = None,
+    view_tls: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="CERT KEY", help="With --view: files of a certificate and its key."),
+    ] = None,
+    view_open: Annotated[
+        bool,
+        typer.Option(
+            "--view-open", help="With --view-at: serve other computers without encryption."
+        ),
+    ] = False,
     json: ResultAsJson = False,
     debug: Debug = False,
 ) -> None:
     """Run a bench and record it. It ends by itself, after --for, or with Ctrl-C."""
     debug = wants_debug(context, debug)
+    address = view_address(view_at, view_tls, is_open=view_open) if in_browser or view_at else None
 
     from mlink.bench import load_bench
     from mlink.bench.subject import read_subject
@@ -158,6 +182,8 @@ def run(
     def run_once(view: LogView) -> RunResult:
         try:
             with view:
+                if address is not None:
+                    return run_with_view(checked, options, view, address)
                 return run_bench(checked, options, view)
         except BenchError:
             raise

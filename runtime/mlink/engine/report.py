@@ -29,6 +29,7 @@ from mlink.engine.status import (
 )
 from mlink.engine.streams import Streams
 from mlink.engine.workers import WorkerHandle
+from mlink.tap.catalog import VIEW_NAME
 
 _STATUS_PERIOD_S = 0.25
 ValueT = TypeVar("ValueT")
@@ -192,12 +193,13 @@ class Reporter:
                     stream.rate_hz = self._rates.rate_hz(stream.name, stream.sent, worker.counted_s)
                 edges = [e for e in self._streams.out_of(name) if e.source_port == port.id]
                 lost = worker.lost.get(port.id, []) if worker is not None else []
-                stream.subscriptions = [
-                    self._subscription(edge, workers, lost[number] if number < len(lost) else 0)
-                    for number, edge in enumerate(edges)
-                ]
-                for subscription, refused in zip(stream.subscriptions, lost, strict=False):
+                for number, edge in enumerate(edges):
+                    if edge.target == VIEW_NAME:
+                        continue  # what a page has not shown is missing nowhere
+                    refused = lost[number] if number < len(lost) else 0
+                    subscription = self._subscription(edge, workers, refused)
                     subscription.refused = max(0, refused - stream.lost_at_source)
+                    stream.subscriptions.append(subscription)
                 _settle(stream)
                 streams.append(stream)
         self._status.streams = streams

@@ -1,0 +1,17 @@
+"""The bench in a browser: `mlink run BENCH --view` (docs/view.md).
+
+A program of its own serves the page; nothing of it is on the way of a run's items.
+
+    run ── link ──────▶ program ──▶ page/ in the browser
+    its worker "mlink-view" ── feed ──▶
+
+messages  what run, feed and program exchange; what the program and the page exchange
+feed      the module that sees all streams of a run; newest frames win
+link      the run's end: starts the program, passes on status, logs and the result
+picture   a frame as a JPEG, with its brightness
+state     what the program knows of the run; bounded
+guard     tokens, cookies, hosts and origins
+client    one page: what it watches, and how fast it reads
+app       the paths that are served
+program   `python -m mlink.view.program`
+"""

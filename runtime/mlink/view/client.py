@@ -1,0 +1,230 @@
+"""One page: what it watches, and what waits for it.
+
+A page that reads slowly gets the newest: one snapshot of the status, at most 4,000 items of a
+stream (those left out are counted), and a picture only after it has shown the one before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from mlink.view.guard import Role
+from mlink.view.messages import (
+    VERSION,
+    Batch,
+    Begins,
+    Ended,
+    FeedBegins,
+    FromRun,
+    Items,
+    LogLine,
+    Picture,
+    Status,
+)
+from mlink.view.state import RunState
+
+_WAITING_ITEMS = 4_000
+_WAITING_LINES = 500
+_WATCHED = 16
+"""Pictures that one page may watch."""
+_PICTURE_S = 1 / 30
+"""Shortest time between two pictures of a stream."""
+_ASK_S = 0.5
+"""A picture is asked for again, where no frame came."""
+_REQUESTS_PER_S = 200
+
+
+class Watch(msgspec.Struct, tag="watch", tag_field="kind"):
+    """Show pictures of these streams: name → greatest width in pixels; of no others."""
+
+    pictures: dict[str, int]
+
+
+class Shown(msgspec.Struct, tag="shown", tag_field="kind"):
+    """The last picture of a stream has been shown: the next one may come."""
+
+    stream: str
+
+
+class StopRun(msgspec.Struct, tag="stop", tag_field="kind"):
+    """Stop the run, as a success."""
+
+
+Request = Watch | Shown | StopRun
+_decode: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_encode = msgspec.json.Encoder().encode
+
+
+class Client:
+    """Serves one WebSocket until it closes.
+
+    Args:
+        socket: The connection, accepted.
+        state: The run.
+        role: What the page may do.
+    """
+
+    def __init__(self, socket: WebSocket, state: RunState, role: Role) -> None:
+        self._socket = socket
+        self._state = state
+        self._role = role
+        self._wake = asyncio.Event()
+        self._once: dict[str, Begins | Status | Ended | FeedBegins] = {}
+        """Kind → the newest message of those of which only the newest counts."""
+        self._lines: list[LogLine] = []
+        self._lines_left_out = 0
+        self._items: dict[str, list[Items]] = {}
+        self._time_usec = 0
+        self._pictures: dict[str, Picture] = {}
+        self._widths: dict[str, int] = {}
+        self._ready: set[str] = set()
+        """Watched streams whose last picture has been shown."""
+        self._last_s: dict[str, float] = {}
+        """Stream → when its last picture was sent."""
+
+    async def serve(self) -> None:
+        """Send until the page or the program goes."""
+        end = self._state.observe(self._take)
+        receiving = asyncio.create_task(self._receive())
+        try:
+            welcome = {
+                "kind": "Welcome",
+                "version": VERSION,
+                "role": self._role.value,
+                **self._state.snapshot(),
+            }
+            await self._send(welcome)
+            while not receiving.done():
+                await self._send_waiting()
+                self._ask_for_pictures()
+                waking = asyncio.create_task(self._wake.wait())
+                await asyncio.wait(
+                    {waking, receiving}, timeout=_ASK_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                waking.cancel()
+                self._wake.clear()
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            pass  # it has gone
+        finally:
+            end()
+            receiving.cancel()
+
+    # -- from the run ------------------------------------------------------------------------------
+
+    def _take(self, message: FromRun) -> None:
+        if isinstance(message, Batch):
+            self._time_usec = message.time_usec
+            for items in message.items:
+                self._keep(items)
+        elif isinstance(message, LogLine):
+            self._lines.append(message)
+            if len(self._lines) > _WAITING_LINES:
+                del self._lines[0]
+                self._lines_left_out += 1
+        elif isinstance(message, Picture):
+            if self._widths.get(message.stream) != message.width:
+                return
+            if message.stream not in self._ready:
+                return
+            self._pictures[message.stream] = message
+        else:
+            self._once[type(message).__name__] = message
+        self._wake.set()
+
+    def _keep(self, items: Items) -> None:
+        waiting = self._items.setdefault(items.stream, [])
+        waiting.append(items)
+        while len(waiting) > 1 and sum(_length(each) for each in waiting) > _WAITING_ITEMS:
+            first = waiting.pop(0)
+            waiting[0].missed += first.missed + _length(first)
+            waiting[0].count += first.count
+
+    # -- to the page -------------------------------------------------------------------------------
+
+    async def _send_waiting(self) -> None:
+        once, self._once = self._once, {}
+        for message in once.values():
+            await self._send(msgspec.to_builtins(message))
+        if self._lines:
+            lines, self._lines = self._lines, []
+            left_out, self._lines_left_out = self._lines_left_out, 0
+            plain = msgspec.to_builtins(lines)
+            await self._send({"kind": "Log", "lines": plain, "left_out": left_out})
+        if self._items:
+            waiting, self._items = self._items, {}
+            items = [each for of_stream in waiting.values() for each in of_stream]
+            plain = msgspec.to_builtins(items)
+            await self._send({"kind": "Batch", "time_usec": self._time_usec, "items": plain})
+        pictures, self._pictures = self._pictures, {}
+        for stream, picture in pictures.items():
+            self._ready.discard(stream)
+            self._last_s[stream] = asyncio.get_running_loop().time()
+            head = msgspec.to_builtins(msgspec.structs.replace(picture, jpeg=b""))
+            head_bytes = _encode(head)
+            await self._socket.send_bytes(
+                len(head_bytes).to_bytes(4, "little") + head_bytes + picture.jpeg
+            )
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._socket.send_text(_encode(message).decode())
+
+    def _ask_for_pictures(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        for stream in self._ready:
+            left_s = self._last_s.get(stream, 0.0) + _PICTURE_S - now_s
+            if left_s > 0:
+                asyncio.get_running_loop().call_later(left_s, self._wake.set)
+            else:
+                self._state.want(stream, self._widths[stream])
+
+    # -- from the page -----------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        """Handle requests until the page goes, or sends what is none."""
+        loop = asyncio.get_running_loop()
+        count, since_s = 0, loop.time()
+        while True:
+            text = await self._socket.receive_text()
+            if loop.time() - since_s >= 1.0:
+                count, since_s = 0, loop.time()
+            count += 1
+            if count > _REQUESTS_PER_S:
+                await self._refuse("too many requests")
+                return
+            try:
+                request = _decode.decode(text)
+            except msgspec.MsgspecError as error:
+                await self._refuse(str(error))
+                return
+            self._handle(request)
+
+    async def _refuse(self, why: str) -> None:
+        await self._socket.close(code=1008, reason=why[:100])
+
+    def _handle(self, request: Request) -> None:
+        if isinstance(request, Watch):
+            known = (
+                {stream.name for stream in self._state.status.streams}
+                if self._state.status
+                else set()
+            )
+            wanted = [(name, width) for name, width in request.pictures.items() if name in known]
+            before, self._widths = self._widths, dict(wanted[:_WATCHED])
+            self._ready &= self._widths.keys()
+            self._ready |= {
+                name for name, width in self._widths.items() if before.get(name) != width
+            }
+        elif isinstance(request, Shown):
+            if request.stream in self._widths:
+                self._ready.add(request.stream)
+        elif self._role is Role.OWNER:
+            self._state.stop("stopped from the view")
+        self._wake.set()
+
+
+def _length(items: Items) -> int:
+    return len(items.columns.get("time_usec", ()))

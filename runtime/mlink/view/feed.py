@@ -1,0 +1,283 @@
+"""The module that sees all streams of a run for a view: it never waits, and keeps little.
+
+Small items go out twenty times a second, as many as a page can show; of frames only the next one
+that a page has asked for, as a picture. What the program does not read in time is left out, and
+counted: a view costs the modules of the run nothing but this subscriber, of the lowest priority.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.errors import ControlError
+from mlink.metadata import Metadata, MetaSize
+from mlink.module import InputPort, Module, ModuleContext
+from mlink.peers import is_trusted
+from mlink.tap.catalog import TapSettings
+from mlink.types import (
+    ControlCommand,
+    DataType,
+    Frame,
+    LineCommand,
+    LineReading,
+    SignalBlock,
+)
+from mlink.view.messages import (
+    Batch,
+    FeedBegins,
+    Items,
+    ToRunBuffer,
+    Want,
+    pack,
+)
+from mlink.view.picture import make_picture
+
+_PERIOD_USEC = 50_000
+"""Between two batches."""
+_TURN_USEC = 20_000
+_MOST_ITEMS = 500
+"""Items of one stream in a batch; of more, only these and their number."""
+_MOST_SAMPLES = 400
+"""Samples of a channel in a batch; of more, the least and the greatest of each of 200 parts."""
+_MOST_CELLS, _CELL_LENGTH = 32, 200
+_BEHIND_BYTES = 4 << 20
+"""Bytes that wait for the program; with more, no batch is made."""
+_USEC_PER_UNIT = {"seconds": 1e6, "milliseconds": 1e3}
+
+
+class FeedModule(Module[TapSettings]):
+    """Sends what flows on a run's streams to the program of a view, if it is there."""
+
+    def __init__(self, context: ModuleContext[TapSettings]) -> None:
+        super().__init__(context)
+        self._socket: socket.socket | None = None
+        self._unsent = bytearray()
+        self._received = ToRunBuffer()
+        self._pending: dict[str, Items] = {}
+        self._wanted: dict[str, set[int]] = {}
+        """Stream → widths of the pictures that are asked for."""
+        self._next_usec = 0
+
+    def prepare(self) -> None:
+        """Connect to the program; without it the module takes items and does nothing."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(self.settings.socket)
+            if not is_trusted(sock):
+                raise PermissionError("it belongs to another user")
+        except OSError as error:
+            sock.close()
+            self.log.warning("the view is not there (%s): the run goes on without it", error)
+        else:
+            sock.setblocking(False)
+            self._socket = sock
+        takers: dict[DataType, Callable[[InputPort, Items, Any], None]] = {
+            DataType.LineReading: self._take_reading,
+            DataType.LineCommand: self._take_command,
+            DataType.ControlCommand: self._take_control,
+            DataType.TableRow: self._take_row,
+            DataType.Frame: self._take_frame,
+        }
+        for stream, port in self.context.inputs.items():
+            take = takers.get(port.data_type, self._take_block)
+            port.on_item = partial(self._on_item, stream, port, take)
+            port.on_gap = partial(self._on_gap, stream)
+
+    def start(self) -> None:
+        """Send the metadata of all streams."""
+        inputs: dict[str, InputPort] = dict(self.context.inputs)
+        self._put(FeedBegins({name: _plain(port.metadata) for name, port in inputs.items()}))
+
+    def run(self) -> None:
+        """Take items, send batches and pictures, until the run stops."""
+        while self.context.running:
+            self.context.serve(_TURN_USEC)
+            self._exchange()
+
+    def drained(self) -> None:
+        """Send what is left."""
+        self._send_batch(self.context.clock.now_usec())
+        self._flush()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._socket is not None:
+            self._socket.close()
+
+    # -- items -----------------------------------------------------------------------------------
+
+    def _on_item(
+        self,
+        stream: str,
+        port: InputPort,
+        take: Callable[[InputPort, Items, Any], None],
+        item: object,
+    ) -> None:
+        pending = self._of(stream)
+        pending.count += 1
+        if port.data_type is DataType.Frame or pending.count <= _MOST_ITEMS:
+            take(port, pending, item)
+
+    def _on_gap(self, stream: str, count: int) -> None:
+        self._of(stream).missed += count
+
+    def _of(self, stream: str) -> Items:
+        return self._pending.setdefault(stream, Items(stream))
+
+    def _sent_usec(self, port: InputPort) -> int:
+        return self.context.clock.from_monotonic_ns(port.sent_ns)
+
+    def _take_reading(self, _port: InputPort, pending: Items, item: LineReading) -> None:
+        _append(pending, line=item.line_id, value=item.value, time_usec=item.time_usec)
+
+    def _take_command(self, port: InputPort, pending: Items, item: LineCommand) -> None:
+        value = item.duration_usec or item.value
+        _append(
+            pending,
+            command=item.kind.name,
+            line=item.line_id,
+            value=value,
+            time_usec=self._sent_usec(port),
+        )
+
+    def _take_control(self, port: InputPort, pending: Items, item: ControlCommand) -> None:
+        text = item.command[:_CELL_LENGTH] or item.kind.name
+        _append(pending, command=text, time_usec=self._sent_usec(port))
+
+    def _take_row(self, port: InputPort, pending: Items, item: list[str]) -> None:
+        cells = [cell[:_CELL_LENGTH] for cell in item[:_MOST_CELLS]]
+        _append(pending, cells=cells, time_usec=self._sent_usec(port))
+
+    def _take_block(self, port: InputPort, pending: Items, block: SignalBlock) -> None:
+        scale = _usec_per_unit(port.metadata)
+        if not scale or not block.rows or block.rows != block.length:
+            return  # it has no times
+        times, data = _thinned(block.timestamps * scale, block.data.astype(np.float64))
+        pending.columns.setdefault("time_usec", []).extend(int(t) for t in times)
+        channels = pending.columns.setdefault("data", [[] for _ in range(data.shape[1])])
+        for channel, values in zip(channels, data.T, strict=False):
+            channel.extend(_finite(values))
+
+    def _take_frame(self, _port: InputPort, pending: Items, frame: Frame) -> None:
+        view = frame.view
+        pending.last = {
+            "index": frame.index,
+            "time_usec": frame.time_usec,
+            "shape": list(view.shape),
+            "dtype": str(view.dtype),
+        }
+        if widths := self._wanted.pop(pending.stream, None):
+            now_usec = self.context.clock.now_usec()
+            for width in widths:
+                self._put(make_picture(pending.stream, frame, width, now_usec))
+
+    # -- the connection --------------------------------------------------------------------------
+
+    def _exchange(self) -> None:
+        now_usec = self.context.clock.now_usec()
+        if now_usec >= self._next_usec and len(self._unsent) < _BEHIND_BYTES:
+            self._next_usec = now_usec + _PERIOD_USEC
+            self._send_batch(now_usec)
+        self._flush()
+        self._receive()
+
+    def _send_batch(self, now_usec: int) -> None:
+        if self._pending:
+            items, self._pending = list(self._pending.values()), {}
+            self._put(Batch(now_usec, items))
+
+    def _put(self, message: FeedBegins | Batch | Any) -> None:
+        if self._socket is not None:
+            self._unsent += pack(message)
+
+    def _flush(self) -> None:
+        if self._socket is None or not self._unsent:
+            return
+        try:
+            sent = self._socket.send(self._unsent)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._lose()
+            return
+        del self._unsent[:sent]
+
+    def _receive(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            data = self._socket.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lose()
+            return
+        try:
+            messages = self._received.feed(data)
+        except ControlError as error:
+            self.log.warning("%s: the run goes on without a view", error)
+            self._lose()
+            return
+        for message in messages:
+            if isinstance(message, Want):
+                self._wanted.setdefault(message.stream, set()).add(message.width)
+
+    def _lose(self) -> None:
+        """Go on without the program, which has ended."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+        self._unsent.clear()
+
+
+def _append(pending: Items, **values: object) -> None:
+    for name, value in values.items():
+        pending.columns.setdefault(name, []).append(value)
+
+
+def _usec_per_unit(metadata: Metadata) -> float:
+    """Return the µs of a unit of a block's times; 0 where these are numbers without a rate."""
+    unit = metadata.get("time_unit")
+    if unit != "index":
+        return _USEC_PER_UNIT.get(str(unit), 1.0)
+    rate = metadata.get("sample_rate")
+    return 1e6 / rate if isinstance(rate, int | float) and rate > 0 else 0.0
+
+
+def _finite(values: NDArray[np.float64]) -> list[float | None]:
+    """Return numbers as JSON has them: what is not finite is None."""
+    return [value if np.isfinite(value) else None for value in values.tolist()]
+
+
+def _thinned(
+    times: NDArray[Any], data: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return as many samples as a page can show: of each part the least and the greatest."""
+    rows = data.shape[0]
+    if rows <= _MOST_SAMPLES:
+        return times, data
+    step = -(-rows // (_MOST_SAMPLES // 2))
+    parts = [data[at : at + step] for at in range(0, rows, step)]
+    middles = [times[min(at + step // 2, rows - 1)] for at in range(0, rows, step)]
+    low_high = [bound for part in parts for bound in (part.min(axis=0), part.max(axis=0))]
+    all_times = [t for at, middle in enumerate(middles) for t in (times[at * step], middle)]
+    return np.array(all_times), np.array(low_high)
+
+
+def _plain(metadata: Metadata) -> dict[str, Any]:
+    """Return metadata in values that JSON has."""
+    simple = {
+        key: [value.width, value.height] if isinstance(value, MetaSize) else value
+        for key, value in metadata.items()
+    }
+    plain: dict[str, Any] = msgspec.to_builtins(simple)
+    return plain

@@ -1,0 +1,384 @@
+"""The run's end of a view: starts the program that serves the page, and passes on what happens.
+
+It is an observer of the run. Nothing in it waits for the program while the run lasts: what it does
+not read in time is left out. Without the program the run goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from mlink.bench import Bench
+from mlink.closing import ClosesOnExit
+from mlink.engine.status import RunObserver, RunResult, RunStatus, StreamStatus
+from mlink.errors import ControlError, MlinkError
+from mlink.tap.attach import add_tap
+from mlink.tap.catalog import view_type
+from mlink.types import DataType
+from mlink.view.guard import Tokens, new_tokens
+from mlink.view.messages import (
+    Begins,
+    Ended,
+    Failed,
+    FromRun,
+    LogLine,
+    ShownBench,
+    ShownModule,
+    ShownPort,
+    Status,
+    Stop,
+    Stream,
+    Subscriber,
+    ToRunBuffer,
+    pack,
+)
+from mlink.view.program import Config, Listening
+
+_START_S = 30.0
+_END_S = 5.0
+_BEHIND_BYTES = 1 << 20
+"""Bytes that wait for the program; with more, lines of the log and snapshots are left out."""
+_LINE_LENGTH = 4_000
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+log = logging.getLogger("mlink.view")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the page is served.
+
+    Attributes:
+        host: Address to listen at; by default only this computer can reach it.
+        port: 0 takes a free one.
+        certificate: File of a TLS certificate; None serves without TLS.
+        key: File of its key.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this computer can reach it."""
+        return self.host in LOOPBACK
+
+    @property
+    def names(self) -> list[str]:
+        """The names and addresses by which a browser may call the page."""
+        if self.is_loopback:
+            return [*LOOPBACK]
+        everywhere = self.host in ("0.0.0.0", "::")  # noqa: S104 - it is compared, not bound
+        own = [socket.gethostname(), socket.getfqdn(), *LOOPBACK]
+        return own + _own_addresses() if everywhere else [self.host, *own]
+
+
+def with_view(bench: Bench, link: ViewLink) -> Bench:
+    """Return a bench with the module that feeds a view."""
+    return add_tap(bench, link.socket_path, tap=view_type, types=tuple(DataType))
+
+
+class ViewLink(ClosesOnExit):
+    """Starts the program of a view, and is an observer of the run that it shows.
+
+    Args:
+        bench: The bench that runs.
+        address: Where to serve.
+        observer: Another observer of the run, which is called first.
+        duration_s: Length of the run in s, if it is known.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        address: Address,
+        observer: RunObserver,
+        *,
+        duration_s: float | None = None,
+    ) -> None:
+        self.on_stop: Callable[[str], None] = lambda _reason: None
+        """Called with the reason when a page stops the run."""
+        self._bench = bench
+        self._address = address
+        self._observer = observer
+        self._duration_s = duration_s
+        self._tokens: Tokens = new_tokens()
+        self._port = 0
+        self._elapsed_s = 0.0
+        self._unsent = bytearray()
+        self._received = ToRunBuffer()
+        self._left_out = 0
+        self._socket: socket.socket | None = None
+        self._program: subprocess.Popen[bytes] | None = None
+        self._folder: Path | None = None
+
+    @property
+    def socket_path(self) -> Path:
+        """The socket at which the program listens for the run and its feed."""
+        assert self._folder is not None
+        return self._folder / "view"
+
+    @property
+    def url(self) -> str:
+        """The link for who leads the run, with its token."""
+        return self._url(self._tokens.owner)
+
+    @property
+    def guest_url(self) -> str:
+        """The link for who may only look."""
+        return self._url(self._tokens.guest)
+
+    def __enter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="mlink-view-"))
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """End the program; a page keeps showing the last it has got."""
+        if self._socket is not None:
+            self._socket.close()
+        if (program := self._program) is not None:
+            for pipe in (program.stdin, program.stdout):
+                if pipe is not None:
+                    pipe.close()
+            try:
+                program.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                program.kill()
+                program.wait()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    # -- of the run ------------------------------------------------------------------------------
+
+    def on_status(self, status: RunStatus) -> None:
+        """Pass on a snapshot, and handle what pages have asked for."""
+        self._observer.on_status(status)
+        self._elapsed_s = status.elapsed_s
+        streams = [_stream(each) for each in status.streams]
+        if len(self._unsent) < _BEHIND_BYTES:
+            phase = status.phase.value
+            self._put(Status(phase, status.elapsed_s, streams, dict(status.module_status)))
+        self._flush()
+        self._receive()
+
+    def on_log(self, module: str, level: int, message: str) -> None:
+        """Pass on a line of a log."""
+        self._observer.on_log(module, level, message)
+        self._put_line(module, level, message)
+
+    def on_output(self, module: str, text: str) -> None:
+        """Pass on what a script printed."""
+        self._observer.on_output(module, text)
+        self._put_line(module, 0, text.rstrip("\n"))
+
+    def conclude(self, result: RunResult) -> None:
+        """Pass on how the run ended; waits up to 1 s until the program has read it."""
+        self._put(
+            Ended(
+                success=result.success,
+                failures=[
+                    Failed(each.module, each.phase, each.message, each.remedy)
+                    for each in result.failures
+                ],
+                stop_reason=result.stop_reason,
+                duration_s=result.duration_s,
+                hints=result.hints,
+                reports=result.reports,
+                streams=[_stream(each) for each in result.streams],
+                recording=str(result.recording_dir or ""),
+            )
+        )
+        deadline = time.monotonic() + 1.0
+        while self._unsent and self._socket is not None and time.monotonic() < deadline:
+            select.select([], [self._socket], [], 0.1)
+            self._flush()
+
+    # -- the program -----------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        address = self._address
+        config = Config(
+            socket=str(self.socket_path),
+            host=address.host,
+            port=address.port,
+            names=address.names,
+            owner=self._tokens.owner,
+            guest=self._tokens.guest,
+            certificate=str(address.certificate or ""),
+            key=str(address.key or ""),
+        )
+        program = self._program = subprocess.Popen(
+            [sys.executable, "-m", "mlink.view.program"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the run
+        )
+        assert program.stdin is not None
+        program.stdin.write(msgspec.json.encode(config) + b"\n")
+        program.stdin.flush()
+        listening = self._listening()
+        if listening.error:
+            raise MlinkError(
+                f"the view {listening.error}", remedy="Choose another port: --view HOST:PORT."
+            )
+        self._port = listening.port
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.connect(str(self.socket_path))
+        sock.setblocking(False)
+        self._socket = sock
+        self._put(Begins(_shown(self._bench, self._duration_s)))
+        self._flush()
+
+    def _listening(self) -> Listening:
+        """Return what the program prints when it serves.
+
+        Raises:
+            MlinkError: It has ended, or does not serve in time.
+        """
+        assert self._program is not None
+        assert self._program.stdout is not None
+        out, data = self._program.stdout, b""
+        deadline = time.monotonic() + _START_S
+        while not data.endswith(b"\n"):
+            ready, _, _ = select.select([out], [], [], max(0.0, deadline - time.monotonic()))
+            more = os.read(out.fileno(), 4096) if ready else b""
+            if not more:
+                raise MlinkError(
+                    "the program of the view did not start",
+                    remedy="See what it prints; run without --view meanwhile.",
+                )
+            data += more
+        return msgspec.json.decode(data, type=Listening)
+
+    def _url(self, token: str) -> str:
+        scheme = "https" if self._address.certificate else "http"
+        host = self._address.host
+        if host in ("0.0.0.0", "::"):  # noqa: S104 - it is compared, not bound
+            host = socket.gethostname()
+        host = f"[{host}]" if ":" in host else host
+        return f"{scheme}://{host}:{self._port}/?token={token}"
+
+    def _put_line(self, module: str, level: int, text: str) -> None:
+        if len(self._unsent) > _BEHIND_BYTES:
+            self._left_out += 1
+            return
+        if self._left_out:
+            text = f"… {self._left_out} lines left out …\n{text}"
+            self._left_out = 0
+        self._put(LogLine(module, level, text[:_LINE_LENGTH], self._elapsed_s))
+        self._flush()
+
+    def _put(self, message: FromRun) -> None:
+        if self._socket is not None:
+            self._unsent += pack(message)
+
+    def _flush(self) -> None:
+        while self._unsent and self._socket is not None:
+            try:
+                sent = self._socket.send(self._unsent)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._lose()
+                return
+            del self._unsent[:sent]
+
+    def _receive(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            data = self._socket.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lose()
+            return
+        try:
+            for message in self._received.feed(data):
+                if isinstance(message, Stop):
+                    self.on_stop(message.reason)
+        except ControlError:
+            self._lose()
+
+    def _lose(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+        self._unsent.clear()
+        self._observer.on_log("", logging.WARNING, "the view has ended: the run goes on without it")
+
+
+def _shown(bench: Bench, duration_s: float | None) -> ShownBench:
+    modules = []
+    for module in bench.modules.values():
+        sources = {
+            each.port: f"{each.source_module}.{each.source_port}" for each in module.connections
+        }
+        modules.append(
+            ShownModule(
+                name=module.name,
+                type=module.type.id,
+                title=module.type.title,
+                category=module.type.category.value,
+                device=bench.devices.get(module.device or "", module.device or ""),
+                inputs=[
+                    ShownPort(port.id, port.data_type.name, sources.get(port.id, ""))
+                    for port in module.inputs
+                ],
+                outputs=[ShownPort(port.id, port.data_type.name) for port in module.outputs],
+            )
+        )
+    return ShownBench(bench.name, str(bench.path), bench.time or "real", duration_s, modules)
+
+
+def _stream(stream: StreamStatus) -> Stream:
+    return Stream(
+        name=stream.name,
+        data_type=stream.data_type,
+        sent=stream.sent,
+        rate_hz=stream.rate_hz,
+        lost_at_source=stream.lost_at_source,
+        subscriptions=[
+            Subscriber(
+                module=each.module,
+                port=each.port,
+                received=each.received,
+                lost=each.lost,
+                queued=each.queued,
+                queue_limit=each.queue_limit,
+                not_taken=each.not_taken,
+            )
+            for each in stream.subscriptions
+        ],
+    )
+
+
+def _own_addresses() -> list[str]:
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), None)
+    except OSError:
+        return []
+    return sorted({str(each[4][0]) for each in found})

@@ -1,0 +1,268 @@
+"""Messages of the view: between a run and the program, and between the program and a page.
+
+The former never leave the machine, and both ends are of one version. The latter are JSON, with a
+number in `Welcome.version` that grows when a message changes its meaning (docs/view.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import Any, TypeAlias
+
+import msgspec
+
+from mlink.errors import ControlError
+
+VERSION = 1
+"""Version of the messages between the program and a page."""
+_LENGTH = struct.Struct("<I")
+LIMIT = 32 << 20
+"""Longest message between a run and the program, in bytes: a large picture."""
+
+
+class _Message(msgspec.Struct, tag=True, tag_field="kind", omit_defaults=True):
+    """Base of all messages; `kind` is the name of the class."""
+
+
+# -- what is shown -----------------------------------------------------------------------------
+
+
+class ShownPort(msgspec.Struct):
+    """A port of a module; an input has its `source`, "module.port" or ""."""
+
+    id: str
+    data_type: str
+    source: str = ""
+
+
+class ShownModule(msgspec.Struct):
+    """A module of the bench."""
+
+    name: str
+    type: str
+    title: str
+    category: str
+    device: str
+    inputs: list[ShownPort]
+    outputs: list[ShownPort]
+
+
+class ShownBench(msgspec.Struct):
+    """The bench that runs."""
+
+    name: str
+    path: str
+    time: str
+    """Kind of time, "real" or "virtual"."""
+    duration_s: float | None
+    modules: list[ShownModule]
+
+
+# -- from a run --------------------------------------------------------------------------------
+
+
+class Begins(_Message):
+    """First message of a run: its bench."""
+
+    bench: ShownBench
+
+
+class Subscriber(msgspec.Struct):
+    """Counts of a subscription, as `mlink.engine.status.SubscriptionStatus`."""
+
+    module: str
+    port: str
+    received: int
+    lost: int
+    queued: int
+    queue_limit: int
+    not_taken: int = 0
+
+
+class Stream(msgspec.Struct):
+    """Counts of a stream, as `mlink.engine.status.StreamStatus`."""
+
+    name: str
+    data_type: str
+    sent: int
+    rate_hz: float
+    lost_at_source: int
+    subscriptions: list[Subscriber]
+
+
+class Status(_Message):
+    """Snapshot of a run, four times a second."""
+
+    phase: str
+    elapsed_s: float
+    streams: list[Stream]
+    modules: dict[str, str]
+    """Module → its status text."""
+
+
+class LogLine(_Message):
+    """A line of a module's log, or (level 0) of what it printed; module "" is the engine."""
+
+    module: str
+    level: int
+    text: str
+    elapsed_s: float = 0.0
+
+
+class Failed(msgspec.Struct):
+    """One reason why a run failed."""
+
+    module: str
+    phase: str
+    message: str
+    remedy: str
+
+
+class Ended(_Message):
+    """Last message of a run: how it ended."""
+
+    success: bool
+    failures: list[Failed]
+    stop_reason: str
+    duration_s: float
+    hints: list[str]
+    reports: dict[str, dict[str, float | str]]
+    streams: list[Stream]
+    recording: str
+
+
+# -- from the feed -----------------------------------------------------------------------------
+
+
+class FeedBegins(_Message):
+    """First message of a feed: what the streams say of themselves."""
+
+    metadata: dict[str, dict[str, Any]]
+    """Stream → its metadata, in plain values."""
+
+
+class Items(msgspec.Struct, omit_defaults=True):
+    """Items of one stream since the message before, as columns of equal length.
+
+    Columns by type of the stream: `line, value, time_usec` of readings; `command, line, value,
+    time_usec` of commands; `cells, time_usec` of rows; `command, time_usec` of control commands;
+    `time_usec, data` (a list for each channel) of signals; frames have `last` alone.
+    """
+
+    stream: str
+    columns: dict[str, list[Any]] = {}
+    count: int = 0
+    """How many items came, those that are left out included."""
+    missed: int = 0
+    """Items that did not reach the view; its recorder and its scripts may have them."""
+    last: dict[str, Any] = {}
+    """Number, master time, shape and type of the newest frame."""
+
+
+class Batch(_Message):
+    """What has come since the last batch."""
+
+    time_usec: int
+    """Master time of the batch."""
+    items: list[Items]
+
+
+class Picture(_Message):
+    """The newest frame of a stream, as it was asked for."""
+
+    stream: str
+    width: int
+    """The width that was asked for, in pixels."""
+    index: int
+    time_usec: int
+    sent_usec: int
+    """Master time at which the picture was made."""
+    shape: list[int]
+    dtype: str
+    low: float
+    high: float
+    """Least and greatest value in the picture."""
+    saturated: float
+    """Share of pixels at the upper end of their type, 0 to 1."""
+    histogram: list[int]
+    """64 bins over the range of the type, or of the values where these are shown scaled."""
+    scaled: bool
+    """Whether the values from `low` to `high` are shown as black to white."""
+    jpeg: bytes
+
+
+# -- to a run ----------------------------------------------------------------------------------
+
+
+class Stop(_Message):
+    """Stop the run as a success."""
+
+    reason: str
+
+
+class Want(_Message):
+    """Send the next frame of a stream as a picture, at most so wide; to the feed."""
+
+    stream: str
+    width: int
+
+
+FromRun: TypeAlias = Begins | Status | LogLine | Ended | FeedBegins | Batch | Picture
+ToRun: TypeAlias = Stop | Want
+
+_encode = msgspec.msgpack.Encoder().encode
+_from_run: msgspec.msgpack.Decoder[FromRun] = msgspec.msgpack.Decoder(FromRun)
+_to_run: msgspec.msgpack.Decoder[ToRun] = msgspec.msgpack.Decoder(ToRun)
+
+
+def pack(message: FromRun | ToRun) -> bytes:
+    """Return a message as the bytes to send: a length of 4 bytes (little endian), then msgpack."""
+    data = _encode(message)
+    return _LENGTH.pack(len(data)) + data
+
+
+async def read_from_run(reader: asyncio.StreamReader) -> FromRun | None:
+    """Return the next message of a run or of its feed; None at the end.
+
+    Raises:
+        ControlError: The bytes are not a message.
+    """
+    try:
+        (size,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        if size > LIMIT:
+            raise ControlError(f"a message of {size:,} bytes is longer than {LIMIT:,}")
+        return _from_run.decode(await reader.readexactly(size))
+    except (asyncio.IncompleteReadError, OSError):
+        return None
+    except msgspec.MsgspecError as error:
+        raise ControlError(f"a run and its view disagree on a message: {error}") from error
+
+
+class ToRunBuffer:
+    """Cuts what arrives at a run's or a feed's end into messages."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> list[ToRun]:
+        """Return the messages that are complete.
+
+        Raises:
+            ControlError: The bytes are not a message.
+        """
+        self._data += data
+        found: list[ToRun] = []
+        while len(self._data) >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(self._data)
+            if size > LIMIT:
+                raise ControlError(f"a message of {size:,} bytes is longer than {LIMIT:,}")
+            end = _LENGTH.size + size
+            if len(self._data) < end:
+                break
+            try:
+                found.append(_to_run.decode(self._data[_LENGTH.size : end]))
+            except msgspec.MsgspecError as error:
+                raise ControlError(f"a run and its view disagree on a message: {error}") from error
+            del self._data[:end]
+        return found

@@ -1,0 +1,176 @@
+"""What the program knows of one run. Everything is bounded: a page may come late, or never."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from mlink.view.messages import (
+    Batch,
+    Begins,
+    Ended,
+    FeedBegins,
+    FromRun,
+    Items,
+    LogLine,
+    Picture,
+    ShownBench,
+    Status,
+    Stop,
+    ToRun,
+    Want,
+    pack,
+)
+
+KEPT_ITEMS = 20_000
+"""Items kept of each stream, for pages that come later."""
+_KEPT_BATCHES = 2_000
+KEPT_LINES = 2_000
+_WAIT_FOR_PICTURE_S = 3.0
+"""After this time a picture is asked for again: the feed may have had no frame."""
+_RUN_BEHIND = 1 << 20
+"""Bytes that wait for a run that reads nothing; more are not sent."""
+
+
+class History:
+    """The newest items of one stream, as they came."""
+
+    def __init__(self) -> None:
+        self._kept: deque[Items] = deque(maxlen=_KEPT_BATCHES)
+        self._count = 0
+
+    def add(self, items: Items) -> None:
+        """Keep items; drop the oldest beyond 20,000."""
+        if len(self._kept) == self._kept.maxlen:
+            self._count -= _length(self._kept[0])
+        self._kept.append(items)
+        self._count += _length(items)
+        while self._count > KEPT_ITEMS and len(self._kept) > 1:
+            self._count -= _length(self._kept.popleft())
+
+    def all(self) -> Items | None:
+        """Return all that is kept as one; None where there is nothing."""
+        if not self._kept:
+            return None
+        columns: dict[str, list[Any]] = {}
+        for items in self._kept:
+            for name, values in items.columns.items():
+                if name == "data":
+                    found = columns.setdefault(name, [[] for _ in values])
+                    for channel, more in zip(found, values, strict=False):
+                        channel += more
+                else:
+                    columns.setdefault(name, []).extend(values)
+        newest = self._kept[-1]
+        return Items(newest.stream, columns, sum(i.count for i in self._kept), last=newest.last)
+
+
+class RunState:
+    """One run: its bench, newest status, log, items, pictures and result."""
+
+    def __init__(self) -> None:
+        self.bench: ShownBench | None = None
+        self.status: Status | None = None
+        self.ended: Ended | None = None
+        self.metadata: dict[str, dict[str, Any]] = {}
+        self.log: deque[LogLine] = deque(maxlen=KEPT_LINES)
+        self.lines = 0
+        """Lines of the log so far, those that are not kept included."""
+        self.lost_contact = False
+        """Whether the run's connection has ended without a result: it was killed."""
+        self.histories: dict[str, History] = {}
+        self._pictures: dict[tuple[str, int], Picture] = {}
+        self._wanted: dict[tuple[str, int], float] = {}
+        """Pictures that the feed has been asked for, and when."""
+        self._run: asyncio.StreamWriter | None = None
+        self._feed: asyncio.StreamWriter | None = None
+        self._observers: set[Callable[[FromRun], None]] = set()
+
+    def observe(self, observer: Callable[[FromRun], None]) -> Callable[[], None]:
+        """Call `observer` with each message from now on; returns what ends that."""
+        self._observers.add(observer)
+        return lambda: self._observers.discard(observer)
+
+    def last_lines(self, count: int) -> list[LogLine]:
+        """Return the newest lines of the log, at most `count`."""
+        return list(islice(self.log, max(0, len(self.log) - count), None))
+
+    def take(self, message: FromRun, writer: asyncio.StreamWriter) -> None:
+        """Take a message of the run or of its feed, which reads what is written to `writer`."""
+        if isinstance(message, Begins):
+            self.bench, self._run = message.bench, writer
+        elif isinstance(message, Status):
+            self.status = message
+        elif isinstance(message, LogLine):
+            self.log.append(message)
+            self.lines += 1
+        elif isinstance(message, Ended):
+            self.ended = message
+        elif isinstance(message, FeedBegins):
+            self.metadata, self._feed = message.metadata, writer
+        elif isinstance(message, Batch):
+            for items in message.items:
+                self.histories.setdefault(items.stream, History()).add(items)
+        else:
+            key = (message.stream, message.width)
+            self._wanted.pop(key, None)
+            self._pictures = {key: message} | {
+                k: v for k, v in self._pictures.items() if k != key and k in self._wanted
+            }
+        self._pass_on(message)
+
+    def gone(self, writer: asyncio.StreamWriter) -> None:
+        """Note that the run, or its feed, has closed its connection."""
+        if writer is self._feed:
+            self._feed = None
+        if writer is self._run:
+            self._run = None
+            if self.ended is None:
+                self.lost_contact = True
+                for observer in list(self._observers):
+                    observer(LogLine("", 40, "the run has ended without a word"))
+
+    def want(self, stream: str, width: int) -> None:
+        """Ask the feed for the next frame of a stream, if that has not been done just before."""
+        now = asyncio.get_running_loop().time()
+        asked = self._wanted.get((stream, width))
+        if asked is not None and now - asked < _WAIT_FOR_PICTURE_S:
+            return
+        if self._send(self._feed, Want(stream, width)):
+            self._wanted[stream, width] = now
+
+    def stop(self, reason: str) -> bool:
+        """Ask the run to stop; return False when it is not there."""
+        return self._send(self._run, Stop(reason))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all that a page needs at first, in plain values."""
+        found = [history.all() for history in self.histories.values()]
+        return {
+            "bench": msgspec.to_builtins(self.bench),
+            "status": msgspec.to_builtins(self.status),
+            "ended": msgspec.to_builtins(self.ended),
+            "lost_contact": self.lost_contact,
+            "metadata": self.metadata,
+            "log": msgspec.to_builtins(list(self.log)),
+            "items": msgspec.to_builtins([items for items in found if items is not None]),
+        }
+
+    def _pass_on(self, message: FromRun) -> None:
+        for observer in list(self._observers):
+            observer(message)
+
+    def _send(self, writer: asyncio.StreamWriter | None, message: ToRun) -> bool:
+        if writer is None or writer.transport.get_write_buffer_size() > _RUN_BEHIND:
+            return False
+        writer.write(pack(message))
+        return True
+
+
+def _length(items: Items) -> int:
+    return len(items.columns.get("time_usec", ()))

@@ -1,0 +1,116 @@
+"""What the program of a view keeps of a run, for pages that come late: bounded, and in order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mlink.view.messages import (
+    Batch,
+    Begins,
+    Ended,
+    FeedBegins,
+    Items,
+    LogLine,
+    Picture,
+    ShownBench,
+    ToRunBuffer,
+    Want,
+)
+from mlink.view.state import KEPT_ITEMS, KEPT_LINES, RunState
+
+
+class Writer:
+    """A run's end: keeps what it is sent; `behind` is what it has not read."""
+
+    def __init__(self):
+        self.behind = 0
+        self.messages = []
+        self.transport = self
+
+    def get_write_buffer_size(self):
+        return self.behind
+
+    def write(self, data):
+        self.messages += ToRunBuffer().feed(data)
+
+
+def picture(stream="cam.video", width=320):
+    return Picture(stream, width, 1, 0, 0, [1, 1], "uint8", 0, 0, 0.0, [], False, b"")
+
+
+@pytest.fixture
+def state():
+    return RunState()
+
+
+def test_a_late_page_gets_the_newest_items_in_their_order(state):
+    for first in range(0, 3 * KEPT_ITEMS, 100):
+        columns = {"value": list(range(first, first + 100)), "time_usec": [first] * 100}
+        state.take(Batch(first, [Items("a.b", columns, 100)]), Writer())
+    (items,) = state.snapshot()["items"]
+    values = items["columns"]["value"]
+    assert values[-1] == 3 * KEPT_ITEMS - 1
+    assert values == list(range(values[0], 3 * KEPT_ITEMS))
+    assert KEPT_ITEMS - 100 <= len(values) <= KEPT_ITEMS
+
+
+def test_channels_of_signals_stay_apart(state):
+    for time in (0, 1):
+        columns = {"time_usec": [time], "data": [[time], [10 + time]]}
+        state.take(Batch(time, [Items("s.f", columns, 1)]), Writer())
+    (items,) = state.snapshot()["items"]
+    assert items["columns"] == {"time_usec": [0, 1], "data": [[0, 1], [10, 11]]}
+
+
+def test_the_log_is_bounded(state):
+    for number in range(KEPT_LINES + 10):
+        state.take(LogLine("a", 20, str(number)), Writer())
+    assert len(state.snapshot()["log"]) == KEPT_LINES
+    assert state.lines == KEPT_LINES + 10
+
+
+def test_a_picture_is_asked_for_once_until_it_comes(state):
+    async def ask():
+        feed = Writer()
+        state.take(FeedBegins({}), feed)
+        for _ in range(3):
+            state.want("cam.video", 320)
+        state.want("cam.video", 640)
+        state.take(picture(), feed)
+        state.want("cam.video", 320)
+        return feed.messages
+
+    sent = asyncio.run(ask())
+    assert sent == [Want("cam.video", 320), Want("cam.video", 640), Want("cam.video", 320)]
+
+
+def test_a_feed_that_reads_nothing_is_not_sent_more(state):
+    async def ask():
+        feed = Writer()
+        feed.behind = 2 << 20
+        state.take(FeedBegins({}), feed)
+        state.want("cam.video", 320)
+        return feed.messages
+
+    assert asyncio.run(ask()) == []
+
+
+def test_a_run_that_goes_without_a_result_was_killed(state):
+    run = Writer()
+    state.take(Begins(ShownBench("b", "/b", "real", None, [])), run)
+    seen = []
+    state.observe(seen.append)
+    state.gone(run)
+    assert state.snapshot()["lost_contact"]
+    assert seen
+    assert not state.stop("anything")
+
+
+def test_a_run_that_has_ended_is_not_lost(state):
+    run = Writer()
+    state.take(Begins(ShownBench("b", "/b", "real", None, [])), run)
+    state.take(Ended(True, [], "", 1.0, [], {}, [], ""), run)
+    state.gone(run)
+    assert not state.snapshot()["lost_contact"]
