@@ -70,6 +70,7 @@ need libglib2.0-0 has_library libgthread-2.0.so.0
 if [ "$what" = test ]; then
     need ffmpeg command -v ffprobe # checks our videos
     need sigrok-cli command -v sigrok-cli # checks our VCD files
+    need aravis-tools command -v arv-fake-gv-camera-0.8 # the GenICam camera of the tests
     need xvfb command -v Xvfb # a screen for the window of `canvas`
     # A test builds our firmware and compares it with the committed files.
     need gcc-avr command -v avr-g++

@@ -66,6 +66,10 @@ class CameraRequest:
     """The present time, ns of CLOCK_MONOTONIC; virtual in virtual time."""
 
 
+DONE = "done"
+"""`Answer.got` of an action, such as a software trigger: it is not repeated after a loss."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The camera's answer to one setting, as text with units."""

@@ -6,6 +6,7 @@ Each change, and each loss and return of the camera, becomes a table row with it
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 
 from mlink.clock import Clock
@@ -16,6 +17,8 @@ from mlink_drivers.camera.backend import Answer, ControlValue
 HEADER = ["time_usec", "control", "asked", "got"]
 CONNECTION = "connection"
 """Entry of the column `control` in rows about a loss and the return of the camera."""
+_SETTING = re.compile(r"(?P<control>[^=\[]*[^=\[\s](?:\[[^\]]*\])?)\s*=\s*(?P<value>.+)", re.DOTALL)
+"""A control, whose name may have selectors: "LineInverter[LineSelector=Line2] = true"."""
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -61,14 +64,14 @@ class Changes:
             )
             return
         for part in command.command.replace(",", ";").split(";"):
-            control, equals, text = (word.strip() for word in part.partition("="))
-            if not (control and equals and text):
+            match = _SETTING.fullmatch(part.strip())
+            if match is None:
                 self._log.warning(
                     'invalid command "%s" for a camera: write, for example, "exposure=5000"',
                     command.command,
                 )
                 continue
-            answer = self._adjust(control, parse_value(text))
+            answer = self._adjust(match["control"], parse_value(match["value"]))
             (self._log.info if answer.same else self._log.warning)("%s", answer)
             self._add(answer.setting, answer.asked, answer.got)
 

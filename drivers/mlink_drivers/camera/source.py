@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from mlink.errors import DeviceError
 from mlink_drivers.camera.backend import (
+    DONE,
     Adjustable,
     Answer,
     CameraBackend,
@@ -127,7 +128,8 @@ class CameraSource:
         Returns:
             The value read back, or why it was not set.
         """
-        self._request = replace(self._request, controls={**self._request.controls, control: value})
+        before = self._request
+        self._request = replace(before, controls={**before.controls, control: value})
         # Reopening takes seconds, for which the main thread must not be blocked.
         if not self._lock.acquire(blocking=False):
             return Answer(control, in_words(value), _AWAY)
@@ -136,12 +138,26 @@ class CameraSource:
                 return Answer(control, in_words(value), _AWAY)
             if not isinstance(self._raw, Adjustable):
                 return _no_controls(control, value)
-            return self._raw.adjust(control, value)
+            answer = self._raw.adjust(control, value)
+            if answer.got == DONE:
+                self._request = before
+            return answer
         finally:
             self._lock.release()
 
     def figures(self) -> dict[str, int | str]:
-        """Return the backend's own figures, with the counts of all openings added up."""
+        """Return the backend's own figures, with the counts of all openings added up.
+
+        While the camera is opened again, they are those of the openings before.
+        """
+        if not self._lock.acquire(blocking=False):
+            return dict(self._past)
+        try:
+            return self._add_figures()
+        finally:
+            self._lock.release()
+
+    def _add_figures(self) -> dict[str, int | str]:
         found = dict(self._past)
         if isinstance(self._raw, Reporting):
             for name, figure in self._raw.figures().items():
@@ -164,7 +180,7 @@ class CameraSource:
                 self._lock.release()
 
     def _close(self) -> None:
-        self._past = self.figures()
+        self._past = self._add_figures()
         backend, self._backend, self._raw = self._backend, None, None
         if backend is not None:
             backend.close()

@@ -57,7 +57,8 @@ def ask(found: list[FoundDevice], kind: str, group: str) -> dict[str, list[str]]
         kind: "serial" or "camera". Serial ports that are not USB devices are skipped, since
             another program may use them.
         group: Entry point group of the functions to call. Each is called with an address and
-            returns one answer or a list of them.
+            returns one answer or a list of them, which is empty for what it does not know. An
+            address with a scheme is that of the entry point of this name.
     """
     from concurrent.futures import ThreadPoolExecutor
     from importlib.metadata import entry_points
@@ -69,11 +70,14 @@ def ask(found: list[FoundDevice], kind: str, group: str) -> dict[str, list[str]]
         usb = any(name.startswith("usb:") for name in device.identity)
         if device.kind == kind and not device.problem and (kind != "serial" or usb):
             asked.append(device.address)
-    calls = [entry.load() for entry in entry_points(group=group)]
+    calls = [(entry.name, entry.load()) for entry in entry_points(group=group)] if asked else []
 
     def answers(address: str) -> list[str]:
         found: list[str] = []
-        for call in calls:
+        scheme, colon, _ = address.partition(":")
+        for name, call in calls:
+            if colon and name != scheme:
+                continue
             try:
                 answer = call(address)
             except MlinkError as error:

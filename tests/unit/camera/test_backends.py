@@ -27,10 +27,12 @@ from mlink_drivers.camera.backend import (
 )
 from mlink_drivers.camera.contract import CHECKS, Subject, next_frame
 from mlink_drivers.camera.framing import FramedCamera
+from mlink_drivers.camera.genicam.camera import GenicamCamera
 from mlink_drivers.camera.image_folder import ImageFolderCamera
 from mlink_drivers.camera.network import NetworkCamera
 from mlink_drivers.camera.video_file import VideoFileCamera
 from mlink_hil.scene.camera import SceneCamera
+from tests.support.cameras.genicam_cameras import FakeGenicam, own_network, why_missing
 from tests.support.cameras.network_cameras import MjpegCamera, RtspCamera
 
 SIZE = (160, 120)
@@ -129,6 +131,7 @@ BACKENDS = {
     "region of interest": cut,
     "mjpeg": None,
     "rtsp": None,
+    "genicam": None,
 }
 """None: a fixture of that name has its address."""
 
@@ -140,7 +143,17 @@ ABSENT = {
     "scene": "virtual:scene?speed=1",
     "mjpeg": "http://127.0.0.1:9/video",
     "rtsp": "rtsp://127.0.0.1:9/video",
+    "genicam": "genicam:serial=none",
 }
+
+
+@pytest.fixture
+def genicam():
+    """Aravis' fake camera."""
+    if reason := why_missing():
+        pytest.skip(reason)
+    with own_network(), FakeGenicam() as camera:
+        yield camera
 
 
 @pytest.fixture(params=BACKENDS)
@@ -149,8 +162,12 @@ def subject(request, tmp_path):
     if make := BACKENDS[request.param]:
         backend, address = make(tmp_path)
     else:
-        backend, address = NetworkCamera, request.getfixturevalue(request.param).url
-    asked = CameraRequest(size=SIZE, framerate=RATE, loop=True, base_dir=tmp_path)
+        address = request.getfixturevalue(request.param).url
+        backend = GenicamCamera if request.param == "genicam" else NetworkCamera
+    asked = CameraRequest(
+        size=SIZE, size_given=True, framerate=RATE, framerate_given=True, loop=True,
+        base_dir=tmp_path,
+    )  # fmt: skip
     return Subject(backend, address, asked, absent=ABSENT.get(request.param, ""))
 
 

@@ -568,14 +568,15 @@ def checked(tmp_path, device, **settings):
 def test_a_device_word_that_no_backend_opens_is_refused_by_check(tmp_path, device):
     ((what, remedy),) = checked(tmp_path, device)
     assert what.startswith(f"no camera backend opens '{device}'")
-    for scheme in ("v4l2", "file", "images", "rtsp"):
+    for scheme in ("v4l2", "file", "images", "rtsp", "genicam"):
         assert scheme in remedy
 
 
 @pytest.mark.parametrize(
     "device",
-    ["/dev/video0", "usb:046d:0825", "file:a.mkv", "virtual:scene?seed=1", "rtsp://u:p@cam/1"],
-)
+    ["/dev/video0", "usb:046d:0825", "file:a.mkv", "virtual:scene?seed=1", "rtsp://u:p@cam/1",
+     "genicam:vendor=Basler"],
+)  # fmt: skip
 def test_a_device_word_with_a_backend_passes_the_check(tmp_path, device):
     assert not checked(tmp_path, device)
 
@@ -591,7 +592,7 @@ def test_a_pixel_format_has_four_characters_for_v4l2_alone(tmp_path):
     assert "MJPG" in remedy
     ((what, _),) = checked(tmp_path, "", camera=3, pixel_format="RGB")
     assert "4 characters" in what
-    assert not checked(tmp_path, "file:a.mkv", pixel_format="Mono12Packed")
+    assert not checked(tmp_path, "genicam:serial=1", pixel_format="Mono12Packed")
 
 
 def test_an_unknown_scheme_lists_those_installed_and_the_nearest():

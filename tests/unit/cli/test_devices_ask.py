@@ -6,7 +6,7 @@ import importlib.metadata
 import threading
 from types import SimpleNamespace
 
-from mlink.cli.devices import PROBES_GROUP, ask
+from mlink.cli.devices import MODES_GROUP, PROBES_GROUP, ask
 from mlink.devices import FoundDevice
 from mlink.errors import DeviceError
 
@@ -20,7 +20,7 @@ def test_ports_are_queried_at_once_and_in_order(monkeypatch):
             raise DeviceError("nobody answers")
         return f"board at {address}"
 
-    entry = SimpleNamespace(load=lambda: probe)
+    entry = SimpleNamespace(name="firmata", load=lambda: probe)
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: [entry])
     found = [
         FoundDevice(
@@ -35,3 +35,14 @@ def test_ports_are_queried_at_once_and_in_order(monkeypatch):
         "/dev/ttyUSB2": ["board at /dev/ttyUSB2"],
     }
     assert ask([], "serial", PROBES_GROUP) == {}
+
+
+def test_an_address_with_a_scheme_is_for_the_entry_point_of_that_name(monkeypatch):
+    entries = [
+        SimpleNamespace(name="v4l2", load=lambda: lambda address: ["YUYV"]),
+        SimpleNamespace(name="basler", load=lambda: lambda address: ["Mono8"]),
+    ]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: entries)
+    addresses = ("basler:1", "ids:1")
+    found = [FoundDevice(kind="camera", name="", address=address) for address in addresses]
+    assert ask(found, "camera", MODES_GROUP) == {"basler:1": ["Mono8"], "ids:1": []}
