@@ -56,6 +56,15 @@ class _Storage(msgspec.Struct):
     order: list[str] = []
 
 
+class Network(msgspec.Struct):
+    """Whether the project leads other machines, or is led by one."""
+
+    controller_enabled: bool = False
+    listener_enabled: bool = False
+    expected_listener_count: int = 0
+    timeout_ms: int = 6000
+
+
 class IntervalRun(msgspec.Struct):
     """How often the project is run, and how long, in minutes."""
 
@@ -71,6 +80,7 @@ class Main(msgspec.Struct):
     version_app: str = ""
     experiment_id: str = ""
     storage: _Storage = msgspec.field(default_factory=_Storage)
+    network: Network = msgspec.field(default_factory=Network)
     interval_run: IntervalRun | None = None
 
 

@@ -184,6 +184,13 @@ class _Writer:
             notes.append(f"subjects: {', '.join(subjects)} (mlink run --subject NAME)")
         if people := [each.name for each in project.experimenters if each.name]:
             notes.append(f"experimenters: {', '.join(people)} (mlink run --experimenter NAME)")
+        if (network := project.main.network).controller_enabled:
+            notes.append(
+                f"leads other machines: mlink run . --net-lead {network.expected_listener_count} "
+                f"--net-host 0.0.0.0 --net-timeout {network.timeout_ms / 1000:g}"
+            )
+        if network.listener_enabled:
+            notes.append("is led by another machine: mlink listen . --net-host ADDRESS")
         if (interval := project.main.interval_run) is not None:
             every = interval.duration_min + interval.delay_min
             notes.append(

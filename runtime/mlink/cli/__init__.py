@@ -27,6 +27,7 @@ from mlink.cli.export import export
 from mlink.cli.info import info
 from mlink.cli.line import line
 from mlink.cli.list import list_recordings
+from mlink.cli.listen import listen
 from mlink.cli.modules import modules
 from mlink.cli.new import new
 from mlink.cli.output import ExitCode
@@ -116,6 +117,7 @@ for command in (
     run,
     step,
     replay,
+    listen,
     line,
     check,
     new,

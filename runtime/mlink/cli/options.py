@@ -37,6 +37,23 @@ Plain = Annotated[bool, typer.Option("--plain", help="Show plain lines instead o
 ResultAsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON; logs go to stderr.")
 ]
+NetHost = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Address of the controller; of a controller, where it listens (0.0.0.0: everywhere).",
+    ),
+]
+NetControlPort = Annotated[
+    int, typer.Option(min=1, max=65535, help="Port of the controller's commands.")
+]
+NetFeedbackPort = Annotated[
+    int, typer.Option(min=1, max=65535, help="Port of the listeners' acknowledgements.")
+]
+NetToken = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Secret of both ends, where both are mlink."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
 
 

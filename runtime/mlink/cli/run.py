@@ -6,6 +6,7 @@ import math
 import signal
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,10 @@ from mlink.cli.options import (
     DevicesFile,
     KeepGoing,
     KindOfTime,
+    NetControlPort,
+    NetFeedbackPort,
+    NetHost,
+    NetToken,
     NoRecord,
     Overrides,
     Plain,
@@ -120,6 +125,25 @@ def run(
         str,
         typer.Option(help="Order of the folders below --out; omit those you do not want."),
     ] = "subject-id,time,experiment-id",
+    net_lead: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=1000,
+            help="Start and stop N other machines with this run (`mlink listen`, Syntalos).",
+        ),
+    ] = None,
+    net_host: NetHost = "127.0.0.1",
+    net_control_port: NetControlPort = 5556,
+    net_feedback_port: NetFeedbackPort = 5557,
+    net_token: NetToken = None,
+    net_timeout: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", callback=_positive, help="How long to wait for those machines."
+        ),
+    ] = 6.0,
     plain: Plain = False,
     in_browser: Annotated[
         bool, typer.Option("--view", help="Show the run in a browser; prints the page's address.")
@@ -162,7 +186,14 @@ def run(
     from mlink.cli.screen import unhurried_output
     from mlink.engine.run import RunOptions, run_bench
     from mlink.errors import BenchError, MlinkError
+    from mlink.network.controller import Controller
+    from mlink.network.messages import read_token
 
+    if net_lead is not None and checked.time == "virtual":
+        raise BenchError(
+            "run control over the network is for real time, and this run is virtual",
+            remedy="Run in real time (--time real), or leave --net-lead out.",
+        )
     raise_on_signals()
     options = RunOptions(
         duration_s=for_s,
@@ -181,10 +212,24 @@ def run(
 
     def run_once(view: LogView) -> RunResult:
         try:
-            with view:
+            with view, ExitStack() as stack:
+                this = options
+                if net_lead is not None:
+                    control = Controller(
+                        net_lead,
+                        host=net_host,
+                        control_port=net_control_port,
+                        feedback_port=net_feedback_port,
+                        timeout_s=net_timeout,
+                        project=checked.name,
+                        subject=subject,
+                        experiment=name or checked.name,
+                        token=read_token(net_token) if net_token else b"",
+                    )
+                    this = replace(options, control=stack.enter_context(control))
                 if address is not None:
-                    return run_with_view(checked, options, view, address)
-                return run_bench(checked, options, view)
+                    return run_with_view(checked, this, view, address)
+                return run_bench(checked, this, view)
         except BenchError:
             raise
         except MlinkError as error:  # such as a folder that cannot be written: a failed run

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlink.bench import Bench
 from mlink.bench.virtual_time import refuse_what_needs_real_time, refuse_wrong_times
+from mlink.engine.remote import RunControl
 from mlink.engine.virtual_time.conductor import VirtualTime
 from mlink.engine.virtual_time.participant import Participant
 from mlink.engine.virtual_time.simulated import in_virtual_time
@@ -58,6 +59,8 @@ class RunOptions:
     """Further attributes of the recording."""
     run_uuid: bytes | None = None
     """The recording's id, 16 bytes; None makes a new one."""
+    control: RunControl | None = None
+    """In real time: starts and stops the run together with other machines; None does not."""
 
     @property
     def simulated(self) -> bool:

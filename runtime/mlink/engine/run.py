@@ -35,6 +35,7 @@ from mlink.engine.place import Place, crash_of, place_of, place_of_devices
 from mlink.engine.plan import order_modules, start_order
 from mlink.engine.reaching import Reaching
 from mlink.engine.recording import Recording
+from mlink.engine.remote import RunControl
 from mlink.engine.report import Reporter, ReporterLogHandler
 from mlink.engine.setup.descriptors import enough_descriptors
 from mlink.engine.setup.devices import open_devices
@@ -213,6 +214,8 @@ class Engine:
                     device=devices.get(module.device) if module.device else None,
                 )
 
+            if self.options.control is not None and not self._outcome.ending:
+                self._with_control(lambda control: control.prepare(run_uuid, self._go_on))
             self._load(fleet, spec)
             created = self.options.virtual.time_created if self.options.virtual else ""
             self.live = LiveRun(
@@ -233,6 +236,7 @@ class Engine:
                 before = "all modules had started" if self._t0_ns else "its start"
                 text = f"ended before {before}: {reason}"
                 self._outcome.add(Failure("", "start", text, "Run it again."))
+            self._with_control(lambda control: control.ended(success=not self._outcome.failures))
             self._end(self._messages)
         for event in fleet.last_events:
             self._messages.handle(event)
@@ -312,6 +316,14 @@ class Engine:
 
     def _start(self) -> None:
         self._t0_ns = time.monotonic_ns()
+        if (control := self.options.control) is not None:
+            start = control.await_start(self._go_on)
+            if start is None or self._outcome.ending:
+                self._t0_ns = 0
+                return
+            self._t0_ns = start.t0_ns
+            for key, value in {**start.figures, **control.started(self._t0_ns)}.items():
+                self._reporter.report("network", key, value)
         self._reporter.start_clock(self._t0_ns)
         self._reporter.enter(Phase.START)
         before = start_order(self.bench)
@@ -342,6 +354,7 @@ class Engine:
             return
         while not self._outcome.ending:
             self._pump(self._length.left_s(_STEP_S))
+            self._with_control(lambda control: control.look())
 
     def _end(self, messages: RunMessages) -> None:
         ending = RunEnding(
@@ -362,6 +375,19 @@ class Engine:
         if text := self._fleet.rouse_server():
             self._reporter.log("", logging.WARNING, text)
         ending.close()
+
+    def _with_control(self, call: Callable[[RunControl], object]) -> None:
+        """Make a call for a run that others take part in; an error of it fails the run."""
+        if self.options.control is not None:
+            try:
+                call(self.options.control)
+            except MlinkError as error:
+                self._outcome.add_error("network", error)
+
+    def _go_on(self, timeout_s: float) -> bool:
+        """Handle what workers send, for at most so long; return False when the run ends."""
+        self._pump(timeout_s)
+        return not self._outcome.ending
 
     def _report_pace(self) -> None:
         """Report how late turns were at a chosen speed; not in recordings of simulated benches."""

@@ -12,8 +12,8 @@ from tests.support.syct import Part, info, project
 SOURCE: Part = ("devel.datasource", info("devel.datasource", "Src"), {"fps": 20}, b"")
 
 
-def imported(tmp_path: Path, *parts: Part) -> Imported:
-    made = import_project(project(tmp_path / "p.syct", list(parts)), tmp_path / "b")
+def imported(tmp_path: Path, *parts: Part, **main: object) -> Imported:
+    made = import_project(project(tmp_path / "p.syct", list(parts), **main), tmp_path / "b")
     assert (made.left_out, made.problems) == ([], [])
     return made
 
@@ -131,3 +131,14 @@ def test_a_micropython_board(tmp_path: Path) -> None:
     assert (made.folder / "pico.py").read_bytes() == b"print(1)\n"
     assert [port.id for port in bench.modules["pico"].outputs] == ["values"]
     assert any("no virtual one" in note for note in made.notes)
+
+
+def test_run_control_over_the_network_is_noted(tmp_path: Path) -> None:
+    network = {
+        "controller_enabled": True, "listener_enabled": True, "expected_listener_count": 3,
+        "timeout_ms": 8000,
+    }  # fmt: skip
+    made = imported(tmp_path, SOURCE, network=network)
+    notes = "\n".join(made.notes)
+    assert "mlink run . --net-lead 3 --net-host 0.0.0.0 --net-timeout 8" in notes
+    assert "mlink listen . --net-host ADDRESS" in notes

@@ -1,0 +1,1 @@
+"""Run control over the network by the ZeroMQ protocol of Syntalos: controller and listener."""
