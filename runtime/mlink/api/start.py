@@ -16,8 +16,8 @@ from mlink.bench import Bench, Time
 from mlink.bench.virtual_time import refuse_wrong_times
 from mlink.engine.options import RunOptions
 from mlink.engine.status import RunResult, RunStatus
-from mlink.errors import BenchError
-from mlink.storage.naming import DEFAULT_ORDER
+from mlink.errors import BenchError, StorageError
+from mlink.storage.place import Storage
 
 _PROGRESS_PERIOD_S = 0.25
 """How often `run` calls its callbacks; the engine makes snapshots at the same rate."""
@@ -40,7 +40,7 @@ def start(
     subject: str = "",
     experimenter: str = "",
     comment: str = "",
-    order: Sequence[str] = DEFAULT_ORDER,
+    order: Sequence[str] | None = None,
     debug: bool = False,
     check: bool = True,
 ) -> Run:
@@ -74,6 +74,7 @@ def start(
         experimenter: Name of the experimenter, noted in the recording.
         comment: A comment, noted in the recording.
         order: Folders of the recording below `out`, some of "subject-id", "time", "experiment-id".
+            None takes the bench's; what else its `[storage]` sets counts in any case.
         debug: Whether `Failure.detail` has the traceback.
         check: Whether a `with` block raises RunFailedError when the run has failed.
 
@@ -93,7 +94,6 @@ def start(
     ):
         if not isinstance(text, str):
             raise BenchError(f"{argument} must be a text, not {text!r}")
-    _check_order(order)
     refuse_wrong_times(time, seed, speed)
     checked = (
         replace(bench, time=time or bench.time)
@@ -113,7 +113,7 @@ def start(
         subject=checked.subject.id,
         experimenter=experimenter,
         comment=comment,
-        directory_order=tuple(order),
+        storage=_storage(checked, order),
     ).in_time_of(checked, seed=seed, speed=speed)
     if paused and options.virtual is None:
         raise BenchError(
@@ -139,7 +139,7 @@ def run(
     subject: str = "",
     experimenter: str = "",
     comment: str = "",
-    order: Sequence[str] = DEFAULT_ORDER,
+    order: Sequence[str] | None = None,
     debug: bool = False,
     check: bool = True,
     on_status: Callable[[RunStatus], object] | None = None,
@@ -206,14 +206,18 @@ def _check_duration(duration_s: float | None) -> None:
         raise BenchError(f"duration_s must be more than 0 s, not {duration_s!r}")
 
 
-def _check_order(order: Sequence[str]) -> None:
+def _storage(bench: Bench, order: Sequence[str] | None) -> Storage:
+    """Return where the run is recorded: as the bench sets it, in this order of folders."""
+    if order is None:
+        return bench.storage
     if isinstance(order, str) or not isinstance(order, Sequence):
         raise BenchError(f"order must be a list of names, not {order!r}")
-    if unknown := [word for word in order if word not in DEFAULT_ORDER]:
-        raise BenchError(
-            f"{unknown[0]!r} is not a folder of a recording's path",
-            remedy=f"Use any of: {', '.join(DEFAULT_ORDER)}.",
-        )
+    storage = bench.storage.but({"order": order})
+    try:
+        storage.refuse_wrong_order()
+    except StorageError as error:
+        raise BenchError(error.message, remedy=error.remedy) from None
+    return storage
 
 
 def _absolute(out: str | os.PathLike[str] | None) -> Path:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from mlink.bench.file import Table
 from mlink.bench.module import ModuleConfig
 from mlink.bench.subject import Subject
+from mlink.storage.place import Storage
 
 Time = Literal["real", "virtual"]
 """The two kinds of time that a run can be in."""
@@ -54,6 +55,8 @@ class Bench:
     """Tables of other packages, such as `[fuzz]`, as in the bench file."""
     subject: Subject = field(default_factory=Subject)
     """The animal or person of the run; a run may name another (`mlink run --subject-file`)."""
+    storage: Storage = field(default_factory=Storage)
+    """Where its runs are recorded, unless a run has its own."""
 
     def device_spec(self, name: str) -> str:
         """Return the device string of a module's `device`: a key of `devices`, or one itself."""

@@ -24,7 +24,7 @@ MAX_BYTES = 1 << 20
 _MAX_DEPTH = 32
 _MAX_LISTED = 20
 _INT_RANGE = range(-(1 << 63), 1 << 63)
-_FLAT_TABLES = (("bench",), ("devices",), ("subject",))
+_FLAT_TABLES = (("bench",), ("devices",), ("storage",), ("subject",))
 """Tables that hold values; the others, such as `[modules]`, hold a table for each name."""
 _WHERE_IN_MESSAGE = re.compile(r" - at `(key in )?\$(?P<path>.*)`$", re.DOTALL)
 

@@ -38,8 +38,9 @@ from mlink.bench.subject import check_subject
 from mlink.bench.tables import check_others, check_tables, take_others, take_tables
 from mlink.bench.virtual_time import needs_real_time, wrong_times
 from mlink.catalog import bench_table_names, companion_names, device_schemes, proposal
-from mlink.errors import BenchError
+from mlink.errors import BenchError, StorageError
 from mlink.module import ModuleType
+from mlink.storage.place import Storage
 
 
 class _Head(msgspec.Struct):
@@ -58,6 +59,7 @@ class _File(msgspec.Struct):
     devices: dict[str, Any] = {}
     modules: dict[str, Any] = {}
     subject: dict[str, Any] = {}
+    storage: dict[str, Any] = {}
 
 
 def load_bench(
@@ -123,6 +125,7 @@ def load_bench(
         head.compat,
         others,
         check_subject(file.subject, problems, places.below("subject")),
+        storage=_storage(file.storage, places.below("storage"), problems),
     )
     if not len(problems):
         check_others(bench, problems)
@@ -149,6 +152,19 @@ def _load_modules(
             modules[name] = replace(modules[name], connections=tuple(found))
     check_sizes(modules, places, problems)
     return modules
+
+
+def _storage(table: Table, places: Places, problems: Problems) -> Storage:
+    storage = convert(table, Storage, problems, places, remedy="Keys: docs/recordings.md.")
+    if storage is None:
+        return Storage()
+    try:
+        storage.refuse_wrong_order()
+    except StorageError as error:
+        problems.add(places("order"), error.message, error.remedy)
+    if len(storage.experiment_id) > 100 or not storage.experiment_id.isprintable():
+        problems.add(places("experiment_id"), "must be one line of at most 100 characters")
+    return storage
 
 
 def _name(head: _Head, path: Path, places: Places, problems: Problems) -> str:

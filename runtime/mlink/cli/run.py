@@ -66,7 +66,11 @@ def run(
         typer.Option(metavar="DIR", help="Folder for the recording.", show_default="./recordings"),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the recording.", show_default="the bench's name")
+        str | None,
+        typer.Option(
+            help="Name of the recording; {n} is the next free number, {time} the clock time.",
+            show_default="the bench's name",
+        ),
     ] = None,
     devices: DevicesFile = None,
     overrides: Overrides = None,
@@ -122,9 +126,22 @@ def run(
     experimenter: Annotated[str, typer.Option(help="Your name, written into the recording.")] = "",
     comment: Annotated[str, typer.Option(help="A comment, written into the recording.")] = "",
     order: Annotated[
-        str,
-        typer.Option(help="Order of the folders below --out; omit those you do not want."),
-    ] = "subject-id,time,experiment-id",
+        str | None,
+        typer.Option(
+            help="Order of the folders below --out; omit those you do not want.",
+            show_default="the bench's, else subject-id,time,experiment-id",
+        ),
+    ] = None,
+    clock_time_in_dir: Annotated[
+        bool | None,
+        typer.Option(help="The folder of the date has the clock time: 2026-11-30T1504."),
+    ] = None,
+    flat_root: Annotated[
+        bool | None, typer.Option(help="One folder instead of several: m7_2026-11-30_maze.")
+    ] = None,
+    add_moniker: Annotated[
+        bool | None, typer.Option(help="Give the recording a nickname, made of its id.")
+    ] = None,
     net_lead: Annotated[
         int | None,
         typer.Option(
@@ -195,6 +212,12 @@ def run(
             remedy="Run in real time (--time real), or leave --net-lead out.",
         )
     raise_on_signals()
+    given = {
+        "order": None if order is None else tuple(each.strip() for each in order.split(",")),
+        "clock_time_in_dir": clock_time_in_dir,
+        "flat_root": flat_root,
+        "add_moniker": add_moniker,
+    }
     options = RunOptions(
         duration_s=for_s,
         out_dir=out,
@@ -207,7 +230,8 @@ def run(
         subject=checked.subject.id,
         experimenter=experimenter,
         comment=comment,
-        directory_order=tuple(word.strip() for word in order.split(",") if word.strip()),
+        storage=checked.storage.but(given),
+        runs=repeat or 1,
     ).in_time_of(checked, seed=seed, speed=speed)
 
     def run_once(view: LogView) -> RunResult:

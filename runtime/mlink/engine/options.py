@@ -13,7 +13,7 @@ from mlink.engine.virtual_time.conductor import VirtualTime
 from mlink.engine.virtual_time.participant import Participant
 from mlink.engine.virtual_time.simulated import in_virtual_time
 from mlink.errors import BenchError
-from mlink.storage.naming import DEFAULT_ORDER
+from mlink.storage.place import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,16 @@ class RunOptions:
     out_dir: Path | None = None
     """Parent folder of recordings; None means ./recordings."""
     name: str | None = None
-    """The recording's name; None means the bench's name."""
+    """The recording's name, which may have `{n}` and `{time}`; None means the bench's name."""
     record: bool = True
     debug: bool = False
     subject: str = ""
     experimenter: str = ""
     comment: str = ""
-    directory_order: tuple[str, ...] = DEFAULT_ORDER
-    """Folders of a recording below `out_dir`: "subject-id", "time", "experiment-id"."""
+    storage: Storage | None = None
+    """Folders and names of the recording below `out_dir`; None takes those of the bench."""
+    runs: int = 1
+    """How many runs there will be: from 10 on `{n}` in their names has leading zeros."""
     load_timeout_s: float = 60.0
     prepare_timeout_s: float = 120.0
     start_timeout_s: float = 30.0

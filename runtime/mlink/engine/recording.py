@@ -26,7 +26,7 @@ from mlink.storage.edl import Author, Collection, create_collection
 from mlink.storage.failures import storage_errors
 from mlink.storage.machine import machine, versions
 from mlink.storage.manifest import ATTRIBUTES, MANIFEST, write_toml
-from mlink.storage.naming import recording_path
+from mlink.storage.place import moniker, recording_path
 from mlink.storage.tree import UnitFolder, units_below
 
 _LOG_FILE = "run.log"
@@ -52,18 +52,18 @@ class Recording:
         out_dir = options.out_dir or Path("recordings")
         self._subject = bench.subject.of_run(options.subject)
         missing = [folder for folder in (out_dir, *out_dir.parents) if not folder.exists()]
-        self.path = recording_path(
-            out_dir,
-            options.directory_order,
-            self._subject.id,
-            options.name or bench.name,
-            now,
+        storage = options.storage or bench.storage
+        self._name = options.name or storage.experiment_id or bench.name
+        self.path, name = recording_path(
+            out_dir, storage, self._subject.id, self._name, now, runs=options.runs
         )
         inside = len(self.path.relative_to(out_dir).parts) - 1
         self._above = [*list(self.path.parents)[:inside], *missing]
         """Folders that were made for this recording, or for others of mlink; innermost first."""
         self._bench = bench
         self._options = options
+        if not self._is_repeatable:
+            self._name = name
         self._gaps = GapLog()
         self._priorities: dict[str, str] = {}
         self._handler_times: dict[str, dict[str, Cost]] = {}
@@ -77,6 +77,7 @@ class Recording:
                 authors=(Author(options.experimenter),) if options.experimenter else (),
                 # Written at the beginning: a run that is killed has them too.
                 attributes=self._known_at_start(),
+                moniker=moniker(run_uuid) if storage.add_moniker else "",
             )
         except StorageError:
             self._remove_empty(self.path, *self._above)
@@ -259,7 +260,7 @@ class Recording:
 
     def _known_at_start(self) -> dict[str, object]:
         return {
-            "collection_name": self._options.name or self._bench.name,
+            "collection_name": self._name,
             **self._known_of_subject(),
             "user_comment": self._options.comment,
             **self._known_of_here(),

@@ -137,6 +137,7 @@ def create_collection(
     time_created: datetime | None = None,
     authors: Iterable[Author] = (),
     attributes: Mapping[str, Any] | None = None,
+    moniker: str = "",
 ) -> Collection:
     """Make a folder the root of a recording.
 
@@ -144,19 +145,22 @@ def create_collection(
     run can be recognised.
 
     Args:
-        path: A new or empty folder (see `naming.recording_path`).
+        path: A new or empty folder (see `place.recording_path`).
         collection_id: 16 bytes that identify the run.
         generator: Program that makes the recording.
         time_created: Local time with its offset, by default now.
         authors: Who makes the recording.
         attributes: Attributes known already. `machine_node` is this computer's name unless given;
             None leaves it out.
+        moniker: A nickname; "" for none.
 
     Raises:
         StorageError: The folder contains a recording, or cannot be written.
     """
     manifest = unit_manifest("collection", collection_id, time_created or now())
     manifest["generator"] = generator
+    if moniker:
+        manifest["collection_moniker"] = moniker
     people = [author.as_toml() for author in authors]
     if people:
         manifest["authors"] = people

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlink.errors import StorageError
-from mlink.storage.failures import storage_errors
 
-_ATTEMPTS = 100
 SLUG_BYTES = 80
 PART_BYTES = 120
 """Longest names in bytes of UTF-8; file systems allow 255, and suffixes must fit too."""
@@ -24,16 +20,6 @@ PART_BYTES = 120
 VIDEOS = "videos"
 """Group of the videos in a recording."""
 
-DEFAULT_ORDER = ("subject-id", "time", "experiment-id")
-"""Folders of a recording below OUT, outermost first."""
-
-_ORDER_WORDS = {
-    "subject": "subject-id",
-    "subject-id": "subject-id",
-    "time": "time",
-    "experiment": "experiment-id",
-    "experiment-id": "experiment-id",
-}
 _NOT_WORD = re.compile(r"[^\w-]+")
 _DASHES = re.compile(r"-{2,}")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
@@ -111,89 +97,6 @@ def check_file_name(file_name: str) -> str:
             remedy="Use a shorter file name.",
         )
     return file_name
-
-
-def recording_path(
-    out: Path,
-    order: Sequence[str] = DEFAULT_ORDER,
-    subject: str = "",
-    experiment: str = "",
-    when: datetime | None = None,
-) -> Path:
-    """Create the folder of a new recording and return it; an existing one is never used.
-
-    Args:
-        out: Folder below which it is created.
-        order: Its parent folders and itself, outermost first: any of "subject-id", "time" (the
-            date) and "experiment-id". Empty ones are left out.
-        subject: Name of the subject, "" for none.
-        experiment: Name of the experiment, "" for none.
-        when: Local time, by default now.
-
-    Raises:
-        StorageError: A name in `order` is unknown, or the folder cannot be created.
-    """
-    when = when or datetime.now().astimezone()
-    values = {
-        "subject-id": folder_part(subject),
-        "time": when.strftime("%Y-%m-%d"),
-        "experiment-id": folder_part(experiment),
-    }
-    parts = [values[_order_word(word)] for word in order]
-    parts = [part for part in parts if part] or ["recording"]
-    folder = out
-    with storage_errors(out, "create a recording in"):
-        for part in parts[:-1]:
-            folder = _folder_for_recordings(folder, part)
-        return _new_folder(folder, parts[-1])
-
-
-def _order_word(word: str) -> str:
-    try:
-        return _ORDER_WORDS[word]
-    except KeyError:
-        raise StorageError(
-            f"'{word}' is not a folder of a recording's path",
-            remedy=f"Use any of: {', '.join(DEFAULT_ORDER)}.",
-        ) from None
-
-
-def _folder_for_recordings(parent: Path, name: str) -> Path:
-    # Readers refuse a recording inside the folder of another one.
-    for candidate in numbered(name):
-        folder = parent / candidate
-        if not (folder / "manifest.toml").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            return folder
-    raise AssertionError("unreachable")
-
-
-def _new_folder(parent: Path, name: str) -> Path:
-    for candidate in numbered(name):
-        try:
-            _make(parent / candidate)
-        except FileExistsError:
-            if not parent.is_dir():
-                raise
-            continue
-        return parent / candidate
-    raise StorageError(
-        f"there are too many recordings named {name} in {parent}",
-        remedy="Choose another name with --name NAME.",
-    )
-
-
-def _make(folder: Path) -> None:
-    """Create a folder and those above it, which a run that leaves no recording may just remove."""
-    for attempt in range(_ATTEMPTS):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            folder.mkdir()
-        except FileNotFoundError:
-            if attempt == _ATTEMPTS - 1:
-                raise
-        else:
-            return
 
 
 def _shorten(text: str, limit: int) -> str:

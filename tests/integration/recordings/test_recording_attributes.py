@@ -12,6 +12,7 @@ from mlink.engine.account.gaps import GapLog
 from mlink.engine.status import StreamStatus, SubscriptionStatus
 from mlink.errors import StorageError
 from mlink.recording.care.verify import verify_recording
+from mlink.storage.place import Storage
 from tests.integration.runs.test_run_life import CHAIN, FORWARD, SOURCE
 from tests.support.bench_runner import BenchRunner
 
@@ -24,7 +25,7 @@ def test_a_recording_has_who_where_and_with_what(bench: BenchRunner) -> None:
     bench.write(CHAIN, source=SOURCE, middle=FORWARD)
     result = bench.run(
         0.5, subject="m7", experimenter="Ada", comment="first try", name="trial",
-        directory_order=("time", "subject-id", "experiment-id"),
+        storage=Storage(order=("time", "subject-id", "experiment-id")),
     )  # fmt: skip
     assert result.success, result.failures
     assert result.recording_dir.parts[-2:] == ("m7", "trial")
@@ -86,7 +87,7 @@ def test_every_file_is_on_the_disk_when_the_run_has_ended(
 def test_an_unknown_folder_of_the_order_is_refused(bench: BenchRunner) -> None:
     bench.write(CHAIN, source=SOURCE, middle=FORWARD)
     with pytest.raises(StorageError, match="'mood' is not a folder"):
-        bench.run(0.5, directory_order=("mood",))
+        bench.run(0.5, storage=Storage(order=("mood",)))
 
 
 def test_gaps_have_their_times() -> None:
