@@ -54,6 +54,10 @@ class Experimenter(msgspec.Struct):
 
 class _Storage(msgspec.Struct):
     order: list[str] = []
+    clock_time_in_dir: bool = False
+    simple_names: bool = True
+    flat_root: bool = False
+    add_moniker: bool = False
 
 
 class Network(msgspec.Struct):

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import tomli_w
 
 from mlink import check_bench
 from mlink.errors import BenchError, StorageError
+from mlink.storage.place import DEFAULT_ORDER, Storage
 from mlink_hil.syct.archive import Project, ProjectModule, read_project
 from mlink_hil.syct.modules import Made, converted, could_stand_in, port_of
 
@@ -19,6 +21,7 @@ VIRTUAL_FILE: Final = "virtual.toml"
 _INPUT: Final = re.compile(r"\[modules\.(?P<module>[^\]]+)\] inputs\.(?P<port>.+)")
 _LONGEST_KEY: Final = 40
 _LONGEST_LINE: Final = 400
+_LONGEST_NAME: Final = 100
 
 
 @dataclass(slots=True)
@@ -180,7 +183,7 @@ class _Writer:
 
     def _note_people_and_times(self) -> None:
         project, notes = self._project, self._result.notes
-        if subjects := [each.id for each in project.subjects if each.id and each.active]:
+        if subjects := [each["id"] for each in self._subjects() if each["active"]]:
             notes.append(f"subjects: {', '.join(subjects)} (mlink run --subject NAME)")
         if people := [each.name for each in project.experimenters if each.name]:
             notes.append(f"experimenters: {', '.join(people)} (mlink run --experimenter NAME)")
@@ -197,8 +200,30 @@ class _Writer:
                 f"interval runs: mlink run . --repeat {interval.count} --every {every:g}min "
                 f"--for {interval.duration_min * 60:g}"
             )
-        if order := project.main.storage.order:
-            notes.append(f"order of folders: mlink run --order {','.join(order)}")
+        if not project.main.storage.simple_names:
+            notes.append("names of datasets are simple ones, though the project has them as typed")
+
+    def _subjects(self) -> list[dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for each in self._project.subjects:
+            facts = {key: _one_line(getattr(each, key)) for key in ("id", "group", "comment")}
+            if facts["id"]:
+                found.setdefault(facts["id"], facts | {"active": each.active})
+        return list(found.values())
+
+    def _storage(self) -> dict[str, Any]:
+        main = self._project.main
+        order = [word for word in dict.fromkeys(main.storage.order) if word in DEFAULT_ORDER]
+        name = _one_line(main.experiment_id)[:_LONGEST_NAME]
+        wanted = Storage(
+            tuple(order) or DEFAULT_ORDER,
+            name if "{" in name else "",  # else it is the name of the bench
+            main.storage.clock_time_in_dir,
+            main.storage.flat_root,
+            main.storage.add_moniker,
+        )
+        usual = msgspec.to_builtins(Storage())
+        return {k: v for k, v in msgspec.to_builtins(wanted).items() if v != usual[k]}
 
     def _write_bench(self) -> None:
         project = self._project
@@ -209,6 +234,10 @@ class _Writer:
         }
         if devices := {key: made.device for key, made in self._made.items() if made.device}:
             bench["devices"] = devices
+        if storage := self._storage():
+            bench["storage"] = storage
+        if subjects := self._subjects():
+            bench["subject"] = subjects
         modules = bench["modules"] = {}
         for key, made in self._made.items():
             table: dict[str, Any] = {"type": made.type}
@@ -237,6 +266,10 @@ class _Writer:
             self._write_bench()
             problems = check_bench(path)
         self._result.problems = [f"{each.where}: {each.what}" for each in problems]
+
+
+def _one_line(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text)[:2000].strip()
 
 
 def _make_empty(folder: Path) -> None:

@@ -100,7 +100,7 @@ def start(
         if isinstance(bench, Bench)
         else load_bench(bench, time=time)
     )
-    checked = replace(checked, subject=checked.subject.of_run(subject))
+    checked = replace(checked, subject=checked.subject_of(subject))
     options = RunOptions(
         duration_s=duration_s,
         out_dir=_absolute(out),

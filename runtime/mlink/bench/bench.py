@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from mlink.bench.file import Table
 from mlink.bench.module import ModuleConfig
-from mlink.bench.subject import Subject
+from mlink.bench.subject import Subject, take_subject
 from mlink.storage.place import Storage
 
 Time = Literal["real", "virtual"]
@@ -57,6 +57,18 @@ class Bench:
     """The animal or person of the run; a run may name another (`mlink run --subject-file`)."""
     storage: Storage = field(default_factory=Storage)
     """Where its runs are recorded, unless a run has its own."""
+    subjects: tuple[Subject, ...] = ()
+    """Those of which a run takes one; then there is no `subject` before that."""
+
+    def subject_of(self, subject_id: str, given: Subject | None = None) -> Subject:
+        """Return the subject of a run, as `Subject.of_run` does, or the one of the list.
+
+        Raises:
+            BenchError: It is not the bench's, not in the list, or not active.
+        """
+        if self.subject.id or not self.subjects:
+            return self.subject.of_run(subject_id, given)
+        return take_subject(self.subjects, subject_id, given)
 
     def device_spec(self, name: str) -> str:
         """Return the device string of a module's `device`: a key of `devices`, or one itself."""

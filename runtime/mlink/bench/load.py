@@ -34,7 +34,7 @@ from mlink.bench.file import (
 from mlink.bench.lab import Lab, read_lab
 from mlink.bench.limits import check_sizes, too_many_modules
 from mlink.bench.module import ModuleConfig, ModuleLoader
-from mlink.bench.subject import check_subject
+from mlink.bench.subject import Subject, check_subject, check_subjects
 from mlink.bench.tables import check_others, check_tables, take_others, take_tables
 from mlink.bench.virtual_time import needs_real_time, wrong_times
 from mlink.catalog import bench_table_names, companion_names, device_schemes, proposal
@@ -58,7 +58,7 @@ class _File(msgspec.Struct):
     bench: dict[str, Any] = {}
     devices: dict[str, Any] = {}
     modules: dict[str, Any] = {}
-    subject: dict[str, Any] = {}
+    subject: dict[str, Any] | list[dict[str, Any]] = {}
     storage: dict[str, Any] = {}
 
 
@@ -107,6 +107,7 @@ def load_bench(
         loader.check_device_table()
     modules = _load_modules(file.modules, loader, places, problems)
     check_tables(tables, device_table, path.resolve().parent, problems)
+    many = isinstance(file.subject, list)
     bench = Bench(
         name,
         path.resolve(),
@@ -124,8 +125,9 @@ def load_bench(
         head.speed,
         head.compat,
         others,
-        check_subject(file.subject, problems, places.below("subject")),
+        Subject() if many else check_subject(file.subject, problems, places.below("subject")),
         storage=_storage(file.storage, places.below("storage"), problems),
+        subjects=check_subjects(file.subject, problems, places.below("subject")) if many else (),
     )
     if not len(problems):
         check_others(bench, problems)

@@ -1,11 +1,13 @@
 """The `[subject]` table of a bench: the animal or person of a run, for its recording and for NWB.
 
-A file given by `--subject-file` has the same keys, below `[subject]` or at its top.
+A file given by `--subject-file` has the same keys, below `[subject]` or at its top. A bench may
+have a list instead, of tables `[[subject]]`, of which `--subject ID` takes one.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import msgspec
 
 from mlink.bench.file import Places, Problems, Table, convert, read_toml, shown
+from mlink.catalog import proposal
 from mlink.errors import BenchError
 
 _LONGEST = 2000
@@ -47,11 +50,14 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: str = ""
     institution: str = ""
     lab: str = ""
+    active: bool = True
+    """Whether a run may take it from a list."""
 
     @property
     def facts(self) -> dict[str, str]:
         """What is known, by key, as texts."""
-        return {key: str(value) for key, value in msgspec.structs.asdict(self).items() if value}
+        known = msgspec.structs.asdict(self)
+        return {key: str(value) for key, value in known.items() if value and key != "active"}
 
     def of_run(self, subject_id: str, given: Subject | None = None) -> Subject:
         """Return the subject of a run of the bench that this one is of.
@@ -99,6 +105,47 @@ def check_subject(table: Table, problems: Problems, where: Places) -> Subject:
         if len(text) > _LONGEST or not text.replace("\n", "").isprintable():
             problems.add(where(key), f"must be a printable text of at most {_LONGEST} characters")
     return msgspec.structs.replace(found, sex=sex)
+
+
+def check_subjects(tables: list[Table], problems: Problems, where: Places) -> tuple[Subject, ...]:
+    """Return the subjects of a list, as `check_subject` returns one; each has an id of its own."""
+    found = []
+    for number, table in enumerate(tables, 1):
+        subject = check_subject(table, problems, where.below(f"{number}"))
+        if not subject.id or subject.id in (each.id for each in found):
+            what = f"{shown(subject.id)} is there twice" if subject.id else "is missing"
+            problems.add(where(f"{number}", "id"), what, "Give each subject of the list an id.")
+        found.append(subject)
+    return tuple(found)
+
+
+def take_subject(
+    subjects: Sequence[Subject], subject_id: str, given: Subject | None = None
+) -> Subject:
+    """Return the subject of a run from a list; without an id none.
+
+    Args:
+        subjects: The list.
+        subject_id: Which one; "" takes that of `given`.
+        given: Facts that replace those of the list.
+
+    Raises:
+        BenchError: It is not in the list, or is not active.
+    """
+    wanted = subject_id or (given.id if given else "")
+    found = next((each for each in subjects if each.id == wanted), None)
+    if found is not None and not found.active:
+        raise BenchError(
+            f"the subject {shown(wanted)} is not active",
+            remedy="Take another, or remove `active = false` of it in the bench.",
+        )
+    if found is None and wanted and given is None:
+        known = [each.id for each in subjects if each.active]
+        raise BenchError(
+            f"there is no subject {shown(wanted)} in the bench",
+            remedy=f"{proposal(wanted, known, 'subjects')} Or add it: [[subject]] id = {wanted!r}",
+        )
+    return (found or Subject()).of_run(subject_id, given)
 
 
 def read_subject(path: Path) -> Subject:

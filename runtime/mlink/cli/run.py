@@ -197,7 +197,7 @@ def run(
     bench = _as_bench(context, bench)
     checked = load_bench(bench, devices=devices, overrides=overrides or (), time=time)
     about = None if subject_file is None else read_subject(subject_file)
-    checked = replace(checked, subject=checked.subject.of_run(subject, about))
+    checked = replace(checked, subject=checked.subject_of(subject, about))
 
     from mlink.cli.live import make_view
     from mlink.cli.screen import unhurried_output
@@ -230,7 +230,7 @@ def run(
         subject=checked.subject.id,
         experimenter=experimenter,
         comment=comment,
-        storage=checked.storage.but(given),
+        storage=checked.storage.but(given) if set(given.values()) != {None} else None,
         runs=repeat or 1,
     ).in_time_of(checked, seed=seed, speed=speed)
 

@@ -50,7 +50,7 @@ class Recording:
         now = datetime.now().astimezone()
         created = options.virtual.time_created if options.virtual else ""
         out_dir = options.out_dir or Path("recordings")
-        self._subject = bench.subject.of_run(options.subject)
+        self._subject = bench.subject_of(options.subject)
         missing = [folder for folder in (out_dir, *out_dir.parents) if not folder.exists()]
         storage = options.storage or bench.storage
         self._name = options.name or storage.experiment_id or bench.name

@@ -17,6 +17,7 @@ import pytest
 import mlink
 from mlink.bench import load_bench
 from mlink.errors import BenchError, MlinkError, StorageError
+from mlink.storage.place import Storage
 from mlink_hil.syct import archive
 from mlink_hil.syct.folder import import_project
 from tests.support.syct import Part, add, info, project
@@ -90,6 +91,7 @@ def test_a_project_becomes_a_bench_with_its_scripts_and_devices(
     assert made.problems == []
     bench = load_bench(made.folder)
     assert bench.name == "led-test"
+    assert bench.storage == Storage()
     assert list(bench.modules) == ["my-script", "arduino", "my-script-2", "kafig-kamera-1", "video"]
     assert (made.folder / "my-script.py").read_text() == SCRIPT_2X
     table = tomllib.loads((made.folder / "bench.toml").read_text())
@@ -104,6 +106,39 @@ def test_a_project_becomes_a_bench_with_its_scripts_and_devices(
     )
     assert "slices_interval" not in video
     assert table["modules"]["kafig-kamera-1"]["pixel_format"] == "MJPG"
+
+
+def test_places_and_people_of_a_project_are_in_the_bench(tmp_path: Path) -> None:
+    """Words of other versions are left out; of the subjects those that have an id, each once."""
+    storage = {"order": ["time", "mood", "time", "experiment-id"], "clock_time_in_dir": True,
+               "simple_names": False, "flat_root": True, "add_moniker": True}  # fmt: skip
+    path = project(
+        tmp_path / "p.syct", [("table", info("table", "Rows"), {}, b"")], storage=storage,
+        experiment_id="Maze \x9b{n}",
+    )  # fmt: skip
+    subjects = """[[animal]]
+id = "m7"
+group = "a"
+comment = "one\\nline"
+[[animal]]
+id = "m7"
+[[animal]]
+group = "nobody"
+[[animal]]
+id = "m3"
+active = false
+"""
+    with tarfile.open(path, "a") as tar:
+        add(tar, "subjects.toml", subjects)
+    made = import_project(path, tmp_path / "b")
+    assert made.problems == []
+    bench = load_bench(made.folder)
+    assert bench.storage == Storage(("time", "experiment-id"), "Maze  {n}", True, True, True)
+    assert [(each.id, each.group, each.comment, each.active) for each in bench.subjects] == [
+        ("m7", "a", "one line", True), ("m3", "", "", False),
+    ]  # fmt: skip
+    assert "subjects: m7 (mlink run --subject NAME)" in made.notes
+    assert any("names of datasets are simple ones" in note for note in made.notes)
 
 
 def test_what_is_left_out_and_what_differs_is_named(tmp_path: Path) -> None:
