@@ -107,7 +107,7 @@ def load_bench(
         loader.check_device_table()
     modules = _load_modules(file.modules, loader, places, problems)
     check_tables(tables, device_table, path.resolve().parent, problems)
-    many = isinstance(file.subject, list)
+    subject, subjects = _subjects(file.subject, problems, places.below("subject"))
     bench = Bench(
         name,
         path.resolve(),
@@ -125,9 +125,9 @@ def load_bench(
         head.speed,
         head.compat,
         others,
-        Subject() if many else check_subject(file.subject, problems, places.below("subject")),
+        subject,
         storage=_storage(file.storage, places.below("storage"), problems),
-        subjects=check_subjects(file.subject, problems, places.below("subject")) if many else (),
+        subjects=subjects,
     )
     if not len(problems):
         check_others(bench, problems)
@@ -154,6 +154,15 @@ def _load_modules(
             modules[name] = replace(modules[name], connections=tuple(found))
     check_sizes(modules, places, problems)
     return modules
+
+
+def _subjects(
+    given: Table | list[Table], problems: Problems, places: Places
+) -> tuple[Subject, tuple[Subject, ...]]:
+    """Return the subject of all runs, and those of which a run takes one."""
+    if isinstance(given, list):
+        return Subject(), check_subjects(given, problems, places)
+    return check_subject(given, problems, places), ()
 
 
 def _storage(table: Table, places: Places, problems: Problems) -> Storage:

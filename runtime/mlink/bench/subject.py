@@ -78,7 +78,7 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"the subject is {shown(subject_id)}, but what is described is {shown(known)}",
                 remedy="Describe this one in a file, and give it by --subject-file.",
             )
-        return Subject(**{**facts, "id": subject_id or known})
+        return msgspec.convert({**facts, "id": subject_id or known}, Subject)
 
 
 def check_subject(table: Table, problems: Problems, where: Places) -> Subject:
@@ -109,7 +109,7 @@ def check_subject(table: Table, problems: Problems, where: Places) -> Subject:
 
 def check_subjects(tables: list[Table], problems: Problems, where: Places) -> tuple[Subject, ...]:
     """Return the subjects of a list, as `check_subject` returns one; each has an id of its own."""
-    found = []
+    found: list[Subject] = []
     for number, table in enumerate(tables, 1):
         subject = check_subject(table, problems, where.below(f"{number}"))
         if not subject.id or subject.id in (each.id for each in found):
