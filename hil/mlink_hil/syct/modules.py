@@ -39,6 +39,7 @@ _SAME: Final = {
     "devel.clock": "devel.clock",
     "flowmeter": "flowmeter",
     "signalfilter": "signalfilter",
+    "prism": "prism",
     "runcmd": "runcmd",
     "hwline-userctl": "hwline-userctl",
     "firmata-userctl": "hwline-userctl",
@@ -246,5 +247,4 @@ _INSTEAD: Final = {
         ["camera-arv", "camera-lc", "camera-flir", "camera-tis", "camera-ueye", "miniscope"],
         _CAMERA,
     ),
-    "prism": "a videotransform module",
 }

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
+from mlink.module import Category, ModuleSettings, ModuleType, Ports, PortSpec
 from mlink.types import DataType
 
 KINDS = ("crop", "scale", "rotate", "mirror", "greyscale", "falsecolor", "histnorm")
@@ -85,6 +85,55 @@ class CanvasSettings(ModuleSettings):
         if not 0 < self.max_framerate <= 1000:
             raise ValueError(f"max_framerate must be within 0 and 1000, not {self.max_framerate}")
 
+
+SPLIT, COMBINE, GREY = 0, 1, 2
+
+
+class PrismSettings(ModuleSettings):
+    """Settings of a `prism` module."""
+
+    mode: Literal[0, 1, 2] = 0
+    """0: split frames into channels, 1: combine channels, 2: make frames grey."""
+    ch_r: bool = True
+    ch_g: bool = True
+    ch_b: bool = True
+    ch_a: bool = False
+    """The channels to split into, or to combine."""
+
+    def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
+        """Refuse a prism without channels.
+
+        Returns:
+            Each problem as "key: what".
+        """
+        if self.mode == GREY or self.ch_r or self.ch_g or self.ch_b or self.ch_a:
+            return []
+        return ["ch_r: choose at least one channel"]
+
+
+def _prism_ports(settings: PrismSettings) -> Ports:
+    whole, grey = PortSpec("frames-in", DataType.Frame, "Frames"), DataType.Frame
+    channels = tuple(
+        PortSpec(f"frames-{name}", grey, title)
+        for name, title in (("r", "Red"), ("g", "Green"), ("b", "Blue"), ("a", "Alpha"))
+        if getattr(settings, f"ch_{name}")
+    )
+    result = (PortSpec("frames-out", DataType.Frame, "Frames"),)
+    if settings.mode == SPLIT:
+        return (whole,), channels
+    return (channels if settings.mode == COMBINE else (whole,)), result
+
+
+prism = ModuleType(
+    id="prism",
+    title="Prism",
+    summary="Splits frames into channels, combines channels, or makes frames grey.",
+    category=Category.PROCESSING,
+    settings=PrismSettings,
+    implementation="mlink.modules.image.prism:PrismModule",
+    ports=_prism_ports,
+    virtual_time=True,
+)
 
 videotransform = ModuleType(
     id="videotransform",

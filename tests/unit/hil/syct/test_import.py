@@ -289,7 +289,7 @@ def test_what_is_no_project_is_refused_in_words(tmp_path: Path, content: bytes, 
 def test_control_characters_of_a_project_do_not_reach_the_terminal(tmp_path: Path) -> None:
     name = "x\x1b]0;title\x07\n" + "y" * 5000
     script = ("pyscript", info("pyscript", "s"), {}, b"import syntalos_mlink\n")
-    parts: list[Part] = [script, ("prism", info("prism", name), {}, b"")]
+    parts: list[Part] = [script, ("intan-rhx", info("intan-rhx", name), {}, b"")]
     made = import_project(project(tmp_path / "p.syct", parts), tmp_path / "b")
     (line,) = made.left_out
     assert line.isprintable()

@@ -142,3 +142,16 @@ def test_run_control_over_the_network_is_noted(tmp_path: Path) -> None:
     notes = "\n".join(made.notes)
     assert "mlink run . --net-lead 3 --net-host 0.0.0.0 --net-timeout 8" in notes
     assert "mlink listen . --net-host ADDRESS" in notes
+
+
+def test_a_prism(tmp_path: Path) -> None:
+    settings = {"mode": 0, "ch_r": True, "ch_g": False, "ch_b": True, "ch_a": False}
+    made = imported(
+        tmp_path,
+        SOURCE,
+        ("prism", info("prism", "P", subscriptions={"frames-in": ["Src", "frames-out"]}),
+         settings, b""),
+        ("flowmeter", info("flowmeter", "M", subscriptions={"data-in": ["P", "frames-b"]}),
+         {"data_type": "Frame"}, b""),
+    )  # fmt: skip
+    assert run(made, time="virtual").reports["m"]["items"] == 20
