@@ -43,7 +43,7 @@ PAGES = sorted(
     ]
 )
 DECISIONS = sorted(ROOT.glob("docs/decisions/*.md"))
-ELSEWHERE = {"edlio", "my_package"}
+ELSEWHERE = {"edlio", "mlink_basler", "pypylon"}
 """Packages in examples that are not in .venv."""
 IN_EXAMPLES = {"reward/reward.py"}
 PLACEHOLDERS = {"NAME", "TARGET"}
