@@ -12,6 +12,7 @@ from mlink.errors import DeviceError
 GROUP = "mlink.cameras"
 VIRTUAL = "virtual"
 V4L2 = "v4l2"
+GENICAM = "genicam"
 
 Points = Callable[[], tuple[EntryPoint, ...]]
 """Returns the entry points to search."""

@@ -11,7 +11,7 @@ from typing import Literal
 from mlink.errors import DeviceError
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
-from mlink_drivers.camera.addresses import V4L2, find_backend, scheme_of
+from mlink_drivers.camera.addresses import GENICAM, V4L2, find_backend, scheme_of
 
 AUTO = "auto"
 _SILENCE_SEC = 2.0
@@ -126,6 +126,10 @@ def what_is_wrong(settings: CameraSettings, device: str) -> tuple[str, str]:
         if device:
             find_backend(device)
         scheme = scheme_of(device) if device else V4L2
+        if scheme == GENICAM:
+            from mlink_drivers.camera.genicam.finding import conditions
+
+            conditions(device)
     except DeviceError as error:
         return error.message, error.remedy
     if scheme == V4L2 and settings.pixel_format and len(settings.pixel_format) != 4:

@@ -199,7 +199,7 @@ class CameraModule(Module[CameraSettings]):
             return
         if self._rate.is_off:
             self.log.warning(
-                "%s delivers %.1f frames per second, not %.1f (automatic exposure in a dark room "
+                "%s delivers %.3g frames per second, not %.3g (automatic exposure in a dark room "
                 "halves the rate of many cameras)",
                 self._address,
                 self._rate.measured,

@@ -12,6 +12,7 @@ import pytest
 
 from mlink.errors import DeviceError
 from mlink_drivers.camera.backend import CameraRequest, NoFrame, Stamp
+from mlink_drivers.camera.catalog import CameraSettings, what_is_wrong
 from mlink_drivers.camera.genicam import finding, library
 from mlink_drivers.camera.genicam.camera import GenicamCamera, list_modes
 from mlink_drivers.camera.genicam.finding import Camera, conditions, find, list_devices
@@ -211,6 +212,12 @@ def test_a_malformed_word_shows_how_to_write_it(word):
     assert "genicam:serial=…" in caught.value.remedy
 
 
+def test_check_refuses_a_malformed_word():
+    what, remedy = what_is_wrong(CameraSettings(), "genicam:GV01")
+    assert "'GV01' is no condition" in what
+    assert "genicam:serial=…" in remedy
+
+
 def test_without_aravis_one_line_names_the_package(monkeypatch):
     monkeypatch.setattr(library, "_LIBRARY", "libaravis-0.0.so.99")
     library.aravis.cache_clear()
@@ -358,6 +365,30 @@ def test_a_trigger_of_an_earlier_program_does_not_stop_a_bench_that_wants_none(o
     assert info.steady
     camera.start()
     frames(camera, 2)
+
+
+def test_a_slow_camera_is_not_overdue_before_its_period_is_over(opened):
+    camera, _ = opened(framerate=0.4, framerate_given=True, size=(64, 48), size_given=True)
+    camera.start()
+    frames(camera, 1)
+    assert camera.grab() is NoFrame.NOT_YET
+
+
+def test_a_camera_that_a_killed_program_left_running_sends_to_the_next_one(fake):
+    held = (
+        "import os, sys; from mlink_drivers.camera.backend import CameraRequest, Stamp\n"
+        "from mlink_drivers.camera.genicam.camera import GenicamCamera\n"
+        "camera = GenicamCamera(); camera.open(sys.argv[1], CameraRequest()); camera.start()\n"
+        "while not isinstance(camera.grab(), Stamp): pass\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", held, fake.url], check=False, timeout=120)
+    assert done.returncode == -9
+    camera = GenicamCamera()
+    camera.open(fake.url, CameraRequest(open_timeout_sec=60))
+    camera.start()
+    frames(camera, 3)
+    camera.close()
 
 
 def test_what_changes_the_pictures_is_refused_during_a_run(opened):

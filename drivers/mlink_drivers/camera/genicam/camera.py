@@ -30,6 +30,7 @@ from mlink_drivers.camera.genicam.pixels import PixelFormat, readable, reader
 from mlink_drivers.camera.genicam.times import SOURCE, FrameTimes
 
 _GRAB_USEC = 500_000
+_OVERDUE_PERIODS = 2.0
 _BUFFERS = (8, 64)
 _BUFFERED_SEC = 0.5
 _BUFFER_BYTES = 256 << 20
@@ -73,6 +74,7 @@ class GenicamCamera:
         self._times: FrameTimes | None = None
         self._framerate = 0.0
         self._good = False
+        self._grabbed_ns = 0
         self._trigger = ""
         """What releases a frame; "" if the camera runs freely."""
         self._lost = threading.Event()
@@ -135,6 +137,7 @@ class GenicamCamera:
                 remedy="Another program may have changed it; plug it in again.",
             ) from error
         self._acquiring = True
+        self._grabbed_ns = time.monotonic_ns()
 
     def grab(self) -> Stamp | NoFrame:
         """Wait for a frame, at most 0.5 s.
@@ -151,8 +154,10 @@ class GenicamCamera:
                     f"the camera {self._word} does not answer any more",
                     remedy='Check power and cable; on_loss = "continue" lets a run wait for it.',
                 )
-            return NoFrame.NOT_YET if self._trigger else NoFrame.TIMEOUT
-        now_ns = time.monotonic_ns()
+            waited_sec = (time.monotonic_ns() - self._grabbed_ns) / 1e9
+            slow = waited_sec * self._framerate < _OVERDUE_PERIODS
+            return NoFrame.NOT_YET if self._trigger or slow else NoFrame.TIMEOUT
+        self._grabbed_ns = now_ns = time.monotonic_ns()
         self._buffer = buffer
         assert self._times is not None
         raw = library.call("arv_buffer_get_frame_id", buffer)
@@ -295,6 +300,8 @@ class GenicamCamera:
     def _configure(self, features: Features, request: CameraRequest) -> tuple[Answer, ...]:
         """Apply size, format, rate, controls and features, in this order; return the answers."""
         library, camera = self._arv, self._camera
+        with contextlib.suppress(AravisError):  # a program that was killed has left it running
+            library.call("arv_camera_stop_acquisition", camera)
         library.call("arv_camera_set_acquisition_mode", camera, _CONTINUOUS)
         with contextlib.suppress(AravisError):  # a camera without triggers
             library.call("arv_camera_clear_triggers", camera)

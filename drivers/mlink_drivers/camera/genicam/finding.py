@@ -139,6 +139,6 @@ def open_failed(word: str, reason: str) -> DeviceError:
     """Return the error for a camera that is there and cannot be opened."""
     return DeviceError(
         f"the camera {word} cannot be opened: {reason}",
-        remedy="Check that no other program uses it (a camera that a program left without closing "
-        "it is free after 3 s), and that this user may (USB: rules of udev).",
+        remedy="Check power, cable and network; that no other program uses it (one that was killed "
+        "keeps it for 3 s); for USB, that udev's rules let this user.",
     )
