@@ -13,7 +13,13 @@ from typing import Any
 import av
 import msgspec
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import (
+    ColorPrimaries,
+    ColorRange,
+    Colorspace,
+    ColorTrc,
+    VideoReformatter,
+)
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
@@ -113,6 +119,7 @@ class VideoWriter(ClosesOnExit):
         self._failed = False
         self._threads: EncoderThreads | None = None
         """The encoder's, if it needs them to sleep before each picture."""
+        self._reformatter = VideoReformatter()
         codec = codec_for(options.codec, self.kind)
         container = CONTAINERS[options.container]
         self.lossless = options.lossless or codec.always_lossless
@@ -183,14 +190,26 @@ class VideoWriter(ClosesOnExit):
         if self._jpeg is not None:
             duration = 1 if self._counts_frames else 0
             return self._jpeg.encode(pixels, pts, duration, self._time_base)
-        # If the encoder still refers to the last picture, this allocates a new one.
-        self._picture.make_writable()
-        self._plan.copy(pixels, _plane(self._picture, self._plan, pixels.shape))
-        self._picture.pts = pts
-        self._picture.time_base = self._time_base
+        picture = self._picture_of(pixels)
+        picture.pts = pts
+        picture.time_base = self._time_base
         if self._counts_frames:
-            self._picture.duration = 1
-        return self._packets(self._picture)
+            picture.duration = 1
+        return self._packets(picture)
+
+    def _picture_of(self, pixels: NDArray[Any]) -> av.VideoFrame:
+        """Return a frame as the encoder takes it, which refers to `pixels` no more."""
+        plan = self._plan
+        if plan.encoder_format and plan.conversion is None and pixels.flags.c_contiguous:
+            # FFmpeg converts from the array itself; while threads of the last picture work.
+            array = pixels if plan.channels > 1 else pixels.reshape(self.shape[:2])
+            picture = av.VideoFrame.from_numpy_buffer(array, plan.pixel_format)
+        else:
+            # If the encoder still refers to the last picture, this allocates a new one.
+            picture = self._picture
+            picture.make_writable()
+            plan.copy(pixels, _plane(picture, plan, pixels.shape))
+        return self._reformatter.reformat(picture, format=self._format, threads=self.threads)
 
     def _packets(self, picture: av.VideoFrame | None) -> list[Any]:
         if self._threads is not None:
@@ -253,8 +272,9 @@ class VideoWriter(ClosesOnExit):
         context.thread_count = self.threads
         if codec.slice_threads_only:
             context.thread_type = "SLICE"
-        stream.pix_fmt = encoder_format(codec, self._plan, width=width, height=height)
-        _tag_colours(context, str(stream.pix_fmt), full_range=self._plan.full_range)
+        self._format = encoder_format(codec, self._plan, width=width, height=height)
+        stream.pix_fmt = self._format
+        _tag_colours(context, self._format, full_range=self._plan.full_range)
         context.gop_size = codec.gop_size
         context.max_b_frames = 0
         encoder_options = codec.options(self.threads)
@@ -262,7 +282,7 @@ class VideoWriter(ClosesOnExit):
             encoder_options |= codec.lossless_options
         elif options.constant_bitrate and codec.quality is not None:
             context.bit_rate = 1000 * (options.bitrate_kbps or codec.bitrate_kbps)
-            encoder_options |= codec.bitrate_options
+            encoder_options |= codec.bitrate_options(self.threads)
         elif codec.quality is not None:
             quality = codec.quality if options.quality is None else options.quality
             context.bit_rate = 0

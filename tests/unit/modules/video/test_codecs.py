@@ -195,3 +195,25 @@ def test_grey_jpegs_are_reported_and_stored_as_grey(tmp_path):
         (frame,) = container.decode(video=0)
     assert frame.format.name == "gray"
     assert abs(int(frame.to_ndarray().mean()) - 77) <= 1
+
+
+@pytest.mark.parametrize(("threads", "level"), [(1, 1), (2, 1), (3, 1), (4, 2), (16, 6)])
+def test_av1_has_a_level_of_threads_for_two_processors(threads, level):
+    for options in (CODECS["av1"].options(threads), CODECS["av1"].bitrate_options(threads)):
+        assert f"lp={level}" in options["svtav1-params"].split(":")
+
+
+def test_frames_that_are_parts_of_others_or_read_only_are_recorded_as_they_are(tmp_path):
+    whole = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    kept = whole[::2, ::2].copy()
+    kept.flags.writeable = False
+    shown = []
+    for name, pixels in (("part", whole[::2, ::2]), ("whole", kept)):
+        options = VideoOptions(codec="ffvhuff")
+        with VideoWriter(tmp_path / f"{name}.mkv", tmp_path / f"{name}.tsync", pixels, options,
+                         framerate=30, collection_id=bytes(16), generator="t") as writer:  # fmt: skip
+            writer.write(pixels, 0)
+        with av.open(str(tmp_path / f"{name}.mkv")) as container:
+            (frame,) = container.decode(video=0)
+            shown.append(frame.to_ndarray(format="bgr24"))
+    assert all(np.array_equal(each, kept) for each in shown)
