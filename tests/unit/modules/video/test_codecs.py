@@ -209,9 +209,9 @@ def test_frames_that_are_parts_of_others_or_read_only_are_recorded_as_they_are(t
     kept.flags.writeable = False
     shown = []
     for name, pixels in (("part", whole[::2, ::2]), ("whole", kept)):
-        options = VideoOptions(codec="ffvhuff")
-        with VideoWriter(tmp_path / f"{name}.mkv", tmp_path / f"{name}.tsync", pixels, options,
-                         framerate=30, collection_id=bytes(16), generator="t") as writer:  # fmt: skip
+        path, times = tmp_path / f"{name}.mkv", tmp_path / f"{name}.tsync"
+        with VideoWriter(path, times, pixels, VideoOptions(codec="ffvhuff"), framerate=30,
+                         collection_id=bytes(16), generator="t") as writer:  # fmt: skip
             writer.write(pixels, 0)
         with av.open(str(tmp_path / f"{name}.mkv")) as container:
             (frame,) = container.decode(video=0)
