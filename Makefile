@@ -3,8 +3,9 @@
 # make soak   an hour of cameras, a board and all recorders: nothing lost, memory flat
 # make firmware   our Firmata firmware for Uno, Mega and Leonardo (Debian: gcc-avr avr-libc arduino-core-avr)
 # make lock   newest releases of all dependencies into .ci/lock    make dist   wheel and sdist, checked
+# make audit   the locked releases, compared with known advisories
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench soak firmware lock dist clean
+.PHONY: help setup demo test lint bench soak firmware lock audit dist clean
 
 BIN := .venv/bin
 SETUP = PYTHON="$(PYTHON)" .ci/setup.sh
@@ -47,6 +48,9 @@ soak: setup
 
 lock:
 	@PYTHON="$(or $(PYTHON),python3)" .ci/lock.sh
+
+audit:
+	@"$(or $(PYTHON),python3)" .ci/audit.py
 
 dist: setup
 	@$(BIN)/python .ci/dist.py

@@ -41,6 +41,17 @@ sed '/^#/d' $lock/edlio-0.3.4.txt >>$lock/edlio.txt
 rm $lock/edlio-0.3.4.txt
 echo pymata-express==1.21 | compile peers - "$@"
 
+# Both architectures find a wheel of each release, but of what is compiled in set-up.
+for machine in x86_64 aarch64; do
+    for minor in 11 12 13; do
+        for name in run test build peers; do
+            "$tool/bin/uv" pip install --quiet --dry-run --no-deps --require-hashes --only-binary :all: \
+                --python-version 3.$minor --python-platform $machine-manylinux_2_28 \
+                --target "$tool/none" -r "$lock/$name.txt"
+        done
+    done
+done
+
 # Without the addresses of a registry: each machine uses its own.
 (cd tests/support/peers && npm install --silent --no-audit --no-fund --ignore-scripts \
     --package-lock-only --omit-lockfile-registry-resolved)

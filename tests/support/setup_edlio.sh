@@ -16,6 +16,8 @@ install() {
     "$venv/bin/pip" install -qq --disable-pip-version-check --root-user-action=ignore \
         --require-hashes --only-binary :all: --no-deps --ignore-requires-python "$@"
 }
+sed -n '/^\(pip\|setuptools\)==/,/[^\\]$/p' $lock/build.txt >"$venv/tools.txt"
+install -r "$venv/tools.txt"
 install -r $lock/edlio.txt
 install --target "$venv/edlio-0.2.1" -r $lock/edlio-0.2.1.txt
 "$venv/bin/python" -c "import edlio, cv2, pandas"

@@ -12,8 +12,11 @@ fi
 rm -rf "$peers"
 mkdir -p "$peers"
 "${PYTHON:-python3}" -m venv "$peers/venv"
-"$peers/venv/bin/pip" install -qq --disable-pip-version-check --root-user-action=ignore \
-    --require-hashes --only-binary :all: -r "$lock"
+sed -n '/^\(pip\|setuptools\)==/,/[^\\]$/p' "$(dirname "$lock")/build.txt" >"$peers/tools.txt"
+for file in "$peers/tools.txt" "$lock"; do
+    "$peers/venv/bin/python" -m pip install -qq --disable-pip-version-check \
+        --root-user-action=ignore --require-hashes --only-binary :all: -r "$file"
+done
 cp "$here"/peers/*.json "$peers/"
 (cd "$peers" && npm ci --silent --no-audit --no-fund --ignore-scripts)
 "$peers/venv/bin/python" -c "import pymata_express"

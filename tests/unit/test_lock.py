@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
+import runpy
 import tomllib
+from itertools import chain
 
 import pytest
 from packaging.requirements import Requirement
@@ -23,10 +27,9 @@ def locked(name: str) -> set[tuple[str, Version]]:
     return {(package, Version(version)) for package, version, _ in entries}
 
 
-@pytest.mark.parametrize("extra", ["", "sim", "zarr", "export", "test"])
-def test_every_requirement_is_locked_within_its_range(extra: str) -> None:
+def test_every_requirement_is_locked_within_its_range() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = project["optional-dependencies"][extra] if extra else project["dependencies"]
+    asked = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     for text in asked:
         requirement = Requirement(text)
         name = canonicalize_name(requirement.name)
@@ -53,3 +56,37 @@ def test_the_npm_lock_has_digests_and_no_registry() -> None:
     text = (ROOT / "tests/support/peers/package-lock.json").read_text()
     assert '"resolved"' not in text
     assert text.count('"integrity"') == text.count('    "node_modules/')
+
+
+def audited(asked) -> tuple[int, str]:
+    found = runpy.run_path(str(ROOT / ".ci" / "audit.py"))
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        code = found["main"](asked)
+    return code, printed.getvalue()
+
+
+def test_an_advisory_of_a_locked_release_is_found() -> None:
+    def database(query):
+        return {
+            "results": [
+                {"vulns": [{"id": "GHSA-1"}]} if each["package"]["name"] == "numpy" else {}
+                for each in query["queries"]
+            ]
+        }
+
+    code, text = audited(database)
+    assert code == 1
+    assert re.search(r"numpy [\d.]+ \(PyPI\): GHSA-1", text)
+
+
+def test_without_advisories_and_without_the_database() -> None:
+    code, text = audited(lambda query: {"results": [{} for _ in query["queries"]]})
+    assert (code, "none of" in text) == (0, True)
+
+    def gone(_query):
+        raise OSError("no route to host")
+
+    for database in (gone, lambda _query: {}, lambda _query: {"results": []}):
+        code, text = audited(database)
+        assert (code, "were NOT compared" in text) == (0, True)
