@@ -30,7 +30,7 @@ from mlink.cli.list import list_recordings
 from mlink.cli.listen import listen
 from mlink.cli.modules import modules
 from mlink.cli.new import new
-from mlink.cli.output import ExitCode
+from mlink.cli.output import ExitCode, safe_console
 from mlink.cli.repair import repair
 from mlink.cli.replay import replay
 from mlink.cli.run import run
@@ -154,7 +154,7 @@ def main() -> None:
 
 
 def _stderr() -> Console:
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    return safe_console(stderr=True)
 
 
 def _show_error(error: MlinkError, *, debug: bool) -> None:

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mlink.cli.options import RecordingFolder
-from mlink.cli.output import ExitCode, print_report
+from mlink.cli.output import ExitCode, print_report, safe_console
 
 if TYPE_CHECKING:
     from mlink.encoding.recording import EncodeReport
@@ -40,7 +40,7 @@ def encode(
     json: Annotated[bool, typer.Option("--json", help="Print JSON; progress to stderr.")] = False,
 ) -> None:
     """Encode videos that were recorded raw. Their recorders have deferred_encode_enabled = true."""
-    console = Console(stderr=json, soft_wrap=True, highlight=False)
+    console = safe_console(stderr=json)
     report = _encode(recording, parallel, console)
     if json:
         print_report(report)

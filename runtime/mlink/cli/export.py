@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from mlink.cli.options import RecordingFolder, SubjectFile
-from mlink.cli.output import ExitCode
+from mlink.cli.output import ExitCode, safe_console
 
 
 class Format(enum.StrEnum):
@@ -50,8 +51,9 @@ def export(
             files = export_recording(opened, to.value, target, failed=failed, subject=subject)
             made = [(path, "") for path in files]
         unknown = missing_facts(subject_facts(opened, subject)) if to is Format.nwb else []
+    console, errors = safe_console(), safe_console(stderr=True)
     for path, changes in made:
-        typer.echo(f"{path} ({changes})" if changes else str(path))
+        console.print(Text(f"{path} ({changes})" if changes else str(path)))
     if unknown:
         typer.echo(
             f"not known of the subject: {', '.join(unknown)}. Archives refuse the file without it: "
@@ -59,7 +61,7 @@ def export(
             err=True,
         )
     for text in failed:
-        typer.echo(f"not exported: {text}", err=True)
+        errors.print(Text(f"not exported: {text}"))
     if failed:
         raise typer.Exit(ExitCode.FAILED)
     if not made:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -77,9 +76,9 @@ def show(summary: RecordingSummary, console: Console) -> None:
     console.print(_dataset_table(summary.datasets))
     for dataset in summary.datasets:
         for problem in dataset.problems:
-            console.print(f"[yellow]{escape(dataset.name)}: {escape(problem)}[/]")
+            console.print(Text(f"{dataset.name}: {problem}", "yellow"))
     for problem in summary.problems:
-        console.print(f"[yellow]{escape(problem)}[/]")
+        console.print(Text(problem, "yellow"))
 
 
 def _outcome(summary: RecordingSummary) -> Text:
@@ -125,7 +124,7 @@ def _dataset_table(datasets: list[DatasetSummary]) -> Table:
             *([_items(dataset, dataset.not_taken)] if untaken else []),
             _count(dataset.gaps),
             _bytes(dataset.size),
-            _source(dataset),
+            Text(_source(dataset)),
             style="red" if dataset.lost or dataset.not_taken else None,
         )
     return table

@@ -61,12 +61,12 @@ def list_recordings(
         result = each.result + (f": {each.reason.splitlines()[0]}" if each.reason else "")
         table.add_row(
             Text(each.path),
-            each.time_created[:19].replace("T", " "),
+            Text(each.time_created[:19].replace("T", " ")),
             "–" if each.length_s is None else f"{each.length_s:.1f} s",
             Text(result, style=styles.get(each.result, "yellow")),
             *map(_count, (each.lost, each.not_taken)[: len(counts)]),
         )
-    table_console().print(table if found else f"no recordings below {folder}")
+    table_console().print(table if found else Text(f"no recordings below {folder}"))
 
 
 def _count(number: int | None) -> Text:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.segment import Segment
+
+from mlink.storage.failures import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from mlink.encoding.recording import EncodeReport
@@ -30,6 +34,8 @@ class ExitCode(enum.IntEnum):
     adds its own number to 128."""
 
 
+_NOT_IN_JSON = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f]")
+"""What controls a terminal or hides other text, and has no escape in JSON of its own accord."""
 _PIPE_WIDTH = 200
 """Columns of tables that are printed into a file or another program."""
 
@@ -38,7 +44,8 @@ def print_json(value: Any) -> None:
     """Print a value as indented JSON; objects that JSON has no form for are printed as text."""
     import msgspec
 
-    typer.echo(msgspec.json.format(as_json(value)).decode())
+    text = msgspec.json.format(as_json(value)).decode()
+    typer.echo(_NOT_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def as_json(value: Any) -> bytes:
@@ -71,17 +78,44 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+class _Escapes(RenderHook):
+    """Escapes what controls a terminal in all that is printed: it may be of a stranger."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Return the renderables, escaped as they are rendered."""
+        return [_Escaped(each) for each in renderables]
+
+
+class _Escaped:
+    def __init__(self, inner: ConsoleRenderable) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for each in console.render(self._inner, options):
+            text = each.text if each.control else printable(each.text, keep="\n\t")
+            yield Segment(text, each.style, each.control)
+
+
+def safe_console(**options: Any) -> Console:
+    """Return a console that escapes control characters; its lines are wrapped by the terminal.
+
+    Args:
+        options: Other options of the console than `highlight` and `soft_wrap`.
+    """
+    console = Console(**{"soft_wrap": True} | options, highlight=False)
+    console.push_render_hook(_Escapes())
+    return console
+
+
 def table_console(*, soft_wrap: bool = False) -> Console:
     """Return a console for tables: wide if the output is not a terminal, so nothing is cut.
 
     Args:
         soft_wrap: Whether to leave the wrapping of text lines to the terminal.
     """
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=soft_wrap)
+    console = safe_console(soft_wrap=soft_wrap)
     if not console.is_terminal:
-        console = Console(highlight=False, soft_wrap=soft_wrap, width=_PIPE_WIDTH)
+        console = safe_console(soft_wrap=soft_wrap, width=_PIPE_WIDTH)
     return console
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from mlink.cli.options import AsJson, RecordingFolder
-from mlink.cli.output import ExitCode, print_report
+from mlink.cli.output import ExitCode, print_report, safe_console
 
 
 def repair(
@@ -22,7 +21,7 @@ def repair(
     if json:
         print_report(report)
     else:
-        console = Console(soft_wrap=True, highlight=False)
+        console = safe_console()
         for text in report.done:
             console.print(Text(f"done: {text}"))
         for text in report.failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mlink.cli.options import AsJson, RecordingFolder
-from mlink.cli.output import ExitCode, print_report
+from mlink.cli.output import ExitCode, print_report, safe_console
 
 if TYPE_CHECKING:
     from mlink.recording.care.verify import VerifyReport
@@ -25,24 +26,29 @@ def verify(
     json: AsJson = False,
 ) -> None:
     """Check a recording: files and counts. Exit code 1 if anything is wrong or missing."""
+    from mlink.recording.care.repair import left_by_repair
     from mlink.recording.care.verify import verify_recording
 
     report = verify_recording(recording, decode=decode)
     if json:
         print_report(report)
     else:
-        show(report, Console(soft_wrap=True, highlight=False))
+        left = left_by_repair(recording)
+        show(report, safe_console(), left=left)
     if not report.ok:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def show(report: VerifyReport, console: Console, *, repaired: bool = False) -> None:
+def show(
+    report: VerifyReport, console: Console, *, repaired: bool = False, left: Sequence[str] = ()
+) -> None:
     """Print the datasets, then the findings, then the remedy.
 
     Args:
         report: The result of a verification.
         console: Where it is printed.
         repaired: Whether it was made after a repair, which cannot do more.
+        left: What a repair has left, and why.
     """
     for dataset in report.datasets:
         count = "" if dataset.items is None else f", {dataset.items} items"
@@ -61,4 +67,9 @@ def show(report: VerifyReport, console: Console, *, repaired: bool = False) -> N
         text = "  → What is listed as damage or unfinished remains: restore it from a copy."
         console.print(text, markup=False)
     elif report.of_level("unfinished"):
-        console.print(f"  → mlink repair {report.path}", markup=False)
+        for text in left:
+            console.print(Text(f"not repaired: {text}", "red"))
+        first = "Restore what mlink repair has left from a copy; then: " if left else ""
+        console.print(f"  → {first}mlink repair {report.path}", markup=False)
+    else:
+        console.print("  → Damage cannot be repaired: restore it from a copy.", markup=False)

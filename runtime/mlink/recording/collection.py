@@ -56,9 +56,14 @@ class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
         self.path = path
         self.manifest: dict[str, Any] = root.manifest
         self.attributes: dict[str, Any] = root.attributes
+        units = list(units_below(path))
         self._units: dict[str, UnitFolder] = {
-            unit.name: unit for unit in units_below(path) if unit.type == "dataset"
+            unit.name: unit for unit in units if unit.type == "dataset"
         }
+        self.problems: dict[str, str] = {
+            unit.name: unit.problem for unit in units if unit.problem and not unit.type
+        }
+        """Folders of which nothing can be read, by name, and why."""
         self._open: dict[str, RecordedStream] = {}
 
     @property
@@ -128,6 +133,8 @@ class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
         self._open.clear()
 
     def __getitem__(self, name: str) -> RecordedStream:
+        if name in self.problems:
+            raise StorageError(self.problems[name], remedy="mlink verify lists what is damaged.")
         name = self._resolved(name)
         if name not in self._units:
             close = difflib.get_close_matches(name, self._units, n=1)

@@ -15,7 +15,11 @@ from mlink.storage.failures import UNEXPECTED, damage_of, storage_errors
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """An export: of which recording, and into which folder, which is created."""
+    """An export: of which recording, and into which folder, which is created.
+
+    Raises:
+        StorageError: That is not possible; or, without `failed`, a dataset cannot be opened.
+    """
 
     recording: Recording
     out: Path
@@ -27,6 +31,9 @@ class Export:
     def __post_init__(self) -> None:
         with storage_errors(self.out, "create"):
             self.out.mkdir(parents=True, exist_ok=True)
+        for name in self.recording.problems:
+            with self.apart(name):
+                self.recording[name]
 
     def each(self) -> Iterator[tuple[str, RecordedStream, Columns]]:
         """Yield the datasets that have columns; one that cannot be read is noted in `failed`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from mlink.errors import StorageError
 from mlink.refusals import REMEDIES
 
+_CONTROLS = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Categories of Unicode: controls, invisible formats such as another direction, line ends."""
 _REMEDIES = {
     errno.ENOSPC: "The disk is full: free space on it, or record to another one with --out DIR.",
     errno.EDQUOT: "Your quota on this disk is used up: free space, or record elsewhere.",
@@ -29,6 +32,23 @@ UNEXPECTED = (
     ArithmeticError, RecursionError, MemoryError,
 )  # fmt: skip
 """What the content of a file of a stranger may raise where nothing has refused it before."""
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return a text with escapes in place of what controls a terminal or hides other text.
+
+    Args:
+        text: It may be of a stranger.
+        keep: Control characters that stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each.encode("unicode_escape").decode()
+        if each not in keep and unicodedata.category(each) in _CONTROLS
+        else each
+        for each in text
+    )
 
 
 def damage_of(error: BaseException) -> str:

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from mlink.errors import StorageError
+from mlink.storage.failures import printable
 from mlink.storage.inside import REMEDY, RecordingFile, RecordingFolder
 from mlink.storage.manifest import ATTRIBUTES, MANIFEST, read_toml
 from mlink.storage.wellformed import wellformed_attributes, wellformed_manifest
 
 DRAFT_SUFFIX = ".tmp"
 """Suffix of unfinished manifests, which remain after a kill."""
+KEPT_SUFFIX = ".damaged"
+"""Suffix of a damaged manifest that a repair has replaced."""
 JOURNAL_SUFFIX = ".journal.msgpack.zst"
 """Suffix of journals (mlink.recording.journal)."""
 _DEPTH = 32
@@ -264,6 +267,10 @@ def _below(root: Path, above: str) -> Iterator[UnitFolder]:
         )
     for each in names:
         name = f"{above}/{each}" if above else each
+        if not each.isprintable():
+            what = "its name has control characters, which no recorder gives"
+            yield UnitFolder(root / name, printable(name), problem=what, refused=True)
+            continue
         unit = read_unit(root / name, name)
         if unit.type == "group" and name.count("/") >= _DEPTH:
             unit.problem, unit.refused = f"{unit.path} is in more than {_DEPTH} groups", True

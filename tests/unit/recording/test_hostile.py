@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -296,3 +297,40 @@ def test_files_of_another_user_are_damage_and_a_repair_by_root_keeps_the_owner(
     assert {path.stat().st_uid for path in recording.rglob("*")} == {65534}
     os.chown(table, 0, 0)
     assert "table.csv belongs to user 0" in run("verify", recording, tmp_path)[1]
+
+
+@pytest.mark.parametrize("name", ["a dataset that is a link", "a link to a dataset"])
+def test_what_cannot_be_opened_is_named_by_export(
+    good: Path, outside: Path, tmp_path: Path, name: str
+) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording", symlinks=True)
+    OUTSIDE[name](recording, outside)
+    for form in ("csv", "mp4"):
+        code, text = run(f"export --to {form}", recording, tmp_path / "out")
+        assert code == 1
+        assert "not exported: " in text
+        assert "is a link" in text
+
+
+CONTROLS = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e\u2066\u2028"
+
+
+def test_no_text_of_a_recording_reaches_the_terminal_as_a_control(
+    good: Path, tmp_path: Path
+) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording")
+    escaped = "".join(f"\\u{ord(each):04x}" for each in CONTROLS)
+    for file in ("manifest.toml", "attributes.toml", "video/attributes.toml"):
+        text = (recording / file).read_text().replace("success = true", "success = false")
+        text = re.sub('"(mlink test|m7|kernel)"', lambda _: f'"[/x]{escaped}"', text)
+        (recording / file).write_text(f'failure_reason = "{escaped}"\n{text}')
+    table = recording / "events/table/manifest.toml"
+    table.write_text(table.read_text().replace('"table.csv"', f'"{escaped}.csv"'))
+    (recording / "video" / f"{CONTROLS}\ncomplete and intact").write_text("x")
+    shutil.copytree(recording / "readings", recording / f"x{CONTROLS}\ncomplete and intact")
+    seen = seen_of_all(recording, tmp_path / "out")
+    seen += run("info --json", recording, tmp_path)[1] + run("list", tmp_path, tmp_path)[1]
+    assert "\\x1b]0;title" in seen
+    assert not {each for each in CONTROLS if not each.isprintable()} & set(seen)
+    assert "\ncomplete and intact" not in seen
+    assert not [path for path in (tmp_path / "out").rglob("*") if not path.name.isprintable()]

@@ -15,6 +15,9 @@ from mlink.storage.failures import storage_errors
 
 COUNT = "sample_count"
 """Attribute of the group: number of rows in both arrays; written after them."""
+EVERY_FILE = "every_file"
+"""Attribute of the group: all files of the arrays are written, also those of zeros, which the
+library leaves out otherwise: one that is not there is lost."""
 _FILE_CHUNKS = 64
 _FILE_BYTES = 4 << 20
 """Bytes of a file's rows before compression: the most that is rewritten each second."""
@@ -78,19 +81,23 @@ class ZarrStore(DataFile):
         self._pending: list[tuple[NDArray[Any], NDArray[Any]]] = []
         with storage_errors(path, "create"):
             self._group = zarr.create_group(
-                store=zarr.storage.LocalStore(path), zarr_format=3, attributes={COUNT: 0}
+                store=zarr.storage.LocalStore(path),
+                zarr_format=3,
+                attributes={COUNT: 0, EVERY_FILE: True},
             )
+            empty = {"write_empty_chunks": True}
             codec = ZstdCodec(level=3)
             file_rows = rows_of_a_file(chunk_rows, columns * self._dtype.itemsize)
             self._times = self._group.create_array(
                 "timestamps", shape=(0,), chunks=(chunk_rows,), shards=(file_rows,),
                 dtype="uint64", compressors=codec, dimension_names=(dimension,),
-                attributes=dict(time_attributes),
+                attributes=dict(time_attributes), config=empty,
             )  # fmt: skip
             self._data = self._group.create_array(
                 "data", shape=(0, columns), chunks=(chunk_rows, columns),
                 shards=(file_rows, columns), dtype=dtype, compressors=codec,
                 dimension_names=(dimension, "channel"), attributes=dict(data_attributes),
+                config=empty,
             )  # fmt: skip
         self._written = 0
 

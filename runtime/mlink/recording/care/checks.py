@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,10 @@ from mlink.storage.failures import reason_of
 from mlink.storage.tree import UnitFolder, written_in
 from mlink.storage.tsync_reader import TsyncData
 
-_EMPTY_STORE = {"zarr.json", "timestamps/zarr.json", "data/zarr.json"}
+_ARRAYS = {"timestamps", "data"}
+_EMPTY_STORE = {"zarr.json", *(f"{name}/zarr.json" for name in _ARRAYS)}
 """The files of a new Zarr store."""
+_BLOCK_BYTES = 4 << 20
 
 
 @dataclass(slots=True)
@@ -120,7 +123,7 @@ def note_times(found: Checked, name: str, times: Iterable[object]) -> None:
 
 
 def check_zarr(unit: UnitFolder) -> Checked:
-    """Compare the lengths of a store's arrays; skipped without the zarr library.
+    """Read a store's arrays, and compare their lengths; skipped without the zarr library.
 
     The attribute `sample_count` of the store is written last: longer arrays are unfinished, shorter
     ones are damaged.
@@ -141,6 +144,8 @@ def check_zarr(unit: UnitFolder) -> Checked:
             found.damage.append(f"{name} cannot be opened: {reason_of(error)}")
             continue
         found.items = (found.items or 0) + count
+        if lacking := sorted(_ARRAYS - set(lengths)):
+            found.damage.append(f"{name}: {' and '.join(lacking)} are missing")
         if min(lengths.values(), default=0) < count:
             found.damage.append(
                 f"{name}: {count} samples were written, but its arrays contain {lengths}"
@@ -151,14 +156,42 @@ def check_zarr(unit: UnitFolder) -> Checked:
                 f"{name}: {count} samples are complete, but its arrays contain {lengths}"
             )
         try:
-            with opened_store(unit.file(name), read=True) as (_, arrays):
+            with opened_store(unit.file(name), read=True) as (group, arrays):
+                if group.attrs.get("every_file"):
+                    found.damage += _lost_files(unit, name, arrays, count)
                 if "timestamps" in arrays:
                     times = np.asarray(arrays["timestamps"][: max(count, 0)])
                     note_times(found, name, times.tolist() if times.ndim == 1 else ())
+                if "data" in arrays:
+                    _read(arrays["data"], count)
         except UNREADABLE_STORE as error:
-            found.damage.append(f"{name}: its times cannot be read: {reason_of(error)}")
+            found.damage.append(f"{name}: its samples cannot be read: {reason_of(error)}")
     compare_counts(found, unit, "sample_count", "samples")
     return found
+
+
+def _lost_files(
+    unit: UnitFolder, name: str, arrays: Mapping[str, Any], count: int
+) -> Iterator[str]:
+    """Yield which files of arrays are lost: the library reads zeros in their place."""
+    for key, array in arrays.items():
+        wanted = -(-min(count, array.shape[0]) // (array.shards or array.chunks)[0])
+        files = unit.folder.folder(name).folder(key).folder("c")
+        there = sum(
+            (files.file(str(at)) if array.ndim == 1 else files.folder(str(at)).file("0")).exists()
+            for at in range(wanted)
+        )
+        if there < wanted:
+            yield f"{name}: {wanted - there} of {wanted} file(s) of {key} are missing"
+
+
+def _read(array: Any, count: int) -> None:
+    """Read the samples of an array, a part at a time; raise what the library raises."""
+    row_bytes = array.dtype.itemsize * math.prod(array.shape[1:])
+    rows = (array.shards or array.chunks)[0]
+    step = max(_BLOCK_BYTES // max(rows * row_bytes, 1), 1) * rows
+    for at in range(0, min(count, array.shape[0]), step):
+        array[at : at + step]
 
 
 def is_half_made(unit: UnitFolder, name: str) -> bool:

@@ -29,7 +29,7 @@ from mlink.recording.care.in_use import refuse_if_in_use
 from mlink.recording.care.verify import VerifyReport, verify_recording
 from mlink.storage.account import read_account, recorded_by
 from mlink.storage.edl import UNCLOSED
-from mlink.storage.failures import UNEXPECTED, damage_of
+from mlink.storage.failures import UNEXPECTED, damage_of, printable
 from mlink.storage.inside import RecordingFile
 from mlink.storage.manifest import (
     ATTRIBUTES,
@@ -44,6 +44,7 @@ from mlink.storage.manifest import (
     write_toml,
 )
 from mlink.storage.tree import (
+    KEPT_SUFFIX,
     UnitFolder,
     collection_folder,
     not_a_file,
@@ -53,6 +54,8 @@ from mlink.storage.tree import (
 from mlink.storage.tsync_repair import repair_tsync
 
 LOG_FILE = "repair.log"
+_LOG_BYTES = 1 << 20
+_INDENT, _LEFT = "  ", "not repaired: "
 
 
 class RepairReport(msgspec.Struct, kw_only=True):
@@ -89,10 +92,26 @@ def repair_recording(path: Path) -> RepairReport:
         _attempt(report, unit.name, lambda unit=unit: _repair_unit(root, unit, report))  # type: ignore[misc]
     report.after = verify_recording(path)
     _attempt(report, "", lambda: _close_collection(collection_folder(path), report))
-    if report.done:
+    if report.done or (report.failed and report.failed != left_by_repair(path)):
         _attempt(report, "", lambda: _keep_log(path, report))
+    if report.done:
         report.after = verify_recording(path)
     return report
+
+
+def left_by_repair(path: Path) -> list[str]:
+    """Return what the last repair of a recording could not repair, and why; empty without one."""
+    try:
+        log = collection_folder(path).file(LOG_FILE).read(_LOG_BYTES).decode(errors="replace")
+    except StorageError:
+        return []
+    left: list[str] = []
+    for line in log.splitlines():
+        if not line.startswith(_INDENT):
+            left = []  # another repair begins
+        elif line.startswith(_INDENT + _LEFT):
+            left.append(line.removeprefix(_INDENT + _LEFT))
+    return left
 
 
 def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> None:
@@ -104,6 +123,7 @@ def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> No
     if unit.type != "dataset":
         return
     unit.refuse_not_files()
+    known = _attributes_of(unit)  # damaged ones cannot be written: nothing is changed then
     unit = _register_unknown_files(unit, report)
     for name in unit.tsync_names:
         if (file := unit.file(name)).exists():
@@ -124,7 +144,6 @@ def _repair_unit(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> No
             return
     for text in done:
         _note(report, unit, text)
-    known = _attributes_of(unit)
     source = recorded_by(known)
     sent = read_account(root.attributes).get((source.module, source.port)) if source else None
     if sent is not None and "items_lost" not in known:  # its recorder was killed
@@ -154,7 +173,7 @@ def _make_manifest(root: UnitFolder, unit: UnitFolder, report: RepairReport) -> 
         _note(report, unit, "removed the empty folder")
         return unit
     if MANIFEST in inside:
-        kept = f"{MANIFEST}.damaged"
+        kept = f"{MANIFEST}{KEPT_SUFFIX}"
         unit.file(MANIFEST).rename(kept)
         _note(report, unit, f"kept the damaged manifest as {kept}")
     folders = any(unit.folder.folder(name).file(MANIFEST).exists() for name in inside)
@@ -179,7 +198,7 @@ def _register_unknown_files(unit: UnitFolder, report: RepairReport) -> UnitFolde
     names = [
         name
         for name in unit.strangers
-        if not name.endswith(".damaged")
+        if not name.endswith(KEPT_SUFFIX)
         and not not_a_file(unit.file(name))
         and not _removed_as_empty(unit.file(name), unit, report)
     ]
@@ -248,17 +267,17 @@ def _attempt(report: RepairReport, name: str, action: Callable[[], None]) -> Non
         action()
     except UNEXPECTED as error:
         text = error.message if isinstance(error, StorageError) else damage_of(error)
-        text = f"{name}: {text}" if name else text
+        text = printable(f"{name}: {text}" if name else text)
         if text not in report.failed:
             report.failed.append(text)
 
 
 def _note(report: RepairReport, unit: UnitFolder, text: str) -> None:
     if text:
-        report.done.append(f"{unit.name}: {text}" if unit.name else text)
+        report.done.append(printable(f"{unit.name}: {text}" if unit.name else text))
 
 
 def _keep_log(path: Path, report: RepairReport) -> None:
     lines = [f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} mlink repair", *report.done]
-    lines += [f"not repaired: {text}" for text in report.failed]
-    collection_folder(path).file(LOG_FILE).append("\n  ".join(lines) + "\n")
+    lines += [_LEFT + text for text in report.failed]
+    collection_folder(path).file(LOG_FILE).append(f"\n{_INDENT}".join(lines) + "\n")

@@ -17,9 +17,9 @@ from mlink.recording.care.json_check import check_json
 from mlink.recording.care.video_check import check_tsync_only, check_video
 from mlink.storage.account import ACCOUNT, DATASETS, Delivery, read_account
 from mlink.storage.edl import UNCLOSED
-from mlink.storage.failures import UNEXPECTED, damage_of
+from mlink.storage.failures import UNEXPECTED, damage_of, printable
 from mlink.storage.manifest import FORMAT_VERSION
-from mlink.storage.tree import UnitFolder, collection_folder, units_below
+from mlink.storage.tree import KEPT_SUFFIX, UnitFolder, collection_folder, units_below
 
 Level = Literal["damage", "unfinished", "incomplete", "note"]
 
@@ -168,7 +168,10 @@ def _check_unit(
     for name in missing(unit):
         add("damage", f"{name} is missing")
     for name in unit.strangers:
-        add("unfinished", f"{name} is not listed in the manifest")
+        if name.endswith(KEPT_SUFFIX):
+            add("note", f"{name} was kept by a repair")
+        else:
+            add("unfinished", f"{name} is not listed in the manifest")
     found = DatasetReport(name=unit.name, kind=unit.kind)
     report.datasets.append(found)
     if not_files:
@@ -205,4 +208,4 @@ def _check_data(unit: UnitFolder, *, decode: bool) -> Checked:
 
 
 def _add(report: VerifyReport, dataset: str, level: Level, text: str) -> None:
-    report.findings.append(Finding(dataset=dataset, level=level, text=text))
+    report.findings.append(Finding(dataset=dataset, level=level, text=printable(text)))

@@ -916,3 +916,69 @@ def test_a_disk_that_reports_errors_ends_the_recorder_and_what_was_there_stays(
     report = repair_recording(live.path)
     assert report.ok, (report.failed, texts(report.after))
     assert report.after.datasets[1].items >= 55
+
+
+def a_store(folder, values):
+    root = create_collection(folder, collection_id=bytes(16), generator="test")
+    dataset = root.create_dataset("signals")
+    store = ZarrStore(
+        dataset.set_data_file("data.zarr"), dtype="float32", columns=1, chunk_rows=2,
+        dimension="time", time_attributes={}, data_attributes={"signal_names": ["a"]},
+    )  # fmt: skip
+    store.append(range(len(values)), [[value] for value in values])
+    store.close()
+    dataset.set_attribute("sample_count", len(values))
+    dataset.save()
+    root.save(success=True)
+    return root.path, dataset.path / "data.zarr"
+
+
+def test_a_store_of_zeros_is_whole_and_lost_files_of_it_are_damage(tmp_path):
+    path, store = a_store(tmp_path / "rec", [0.0] * 300)
+    assert levels(verify_recording(path)) <= {"note"}, texts(verify_recording(path))
+    files = sorted((store / "data" / "c").glob("*/0"))
+    assert len(files) == 3
+    files[1].unlink()
+    assert "1 of 3 file(s) of data are missing" in texts(verify_recording(path), "damage")
+
+
+def test_samples_that_cannot_be_read_and_arrays_that_are_lost_are_damage(tmp_path):
+    path, store = a_store(tmp_path / "rec", [1.0] * 10)
+    cut(store / "data" / "c" / "0" / "0", 7)
+    assert "its samples cannot be read" in texts(verify_recording(path), "damage")
+    shutil.rmtree(store / "timestamps")
+    assert "timestamps are missing" in texts(verify_recording(path), "damage")
+
+
+def test_what_a_repair_has_left_is_listed_with_its_reason(recording, capsys):
+    cut(recording / "video/video.tsync", 3)
+    with (recording / "video/attributes.toml").open("a") as file:
+        file.write("x =\n")
+    first, second = repair_recording(recording), repair_recording(recording)
+    assert not first.ok
+    assert first.failed == second.failed
+    assert "attributes.toml is damaged" in first.failed[0]
+    assert second.done == []
+    log = (recording / "repair.log").read_text()
+    assert log.count("not repaired: ") == 1
+    capsys.readouterr()
+    with pytest.raises(typer.Exit):
+        verify(recording)
+    printed = capsys.readouterr().out
+    assert f"not repaired: {first.failed[0]}" in printed
+    assert "Restore what mlink repair has left from a copy; then: mlink repair" in printed
+
+
+def test_damage_alone_is_not_for_a_repair(recording, capsys):
+    (recording / "events/table/table.csv").unlink()
+    with pytest.raises(typer.Exit):
+        verify(recording)
+    assert "Damage cannot be repaired: restore it from a copy" in capsys.readouterr().out
+
+
+def test_a_replaced_manifest_does_not_ask_for_another_repair(recording):
+    (recording / "events/table/manifest.toml").write_text("data = 5\n")
+    report = repair_recording(recording)
+    assert "manifest.toml.damaged was kept by a repair" in texts(report.after, "note")
+    assert report.ok, texts(report.after)
+    assert repair_recording(recording).done == []
