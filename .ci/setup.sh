@@ -72,6 +72,7 @@ if [ "$what" = test ]; then
     need sigrok-cli command -v sigrok-cli # checks our VCD files
     need aravis-tools command -v arv-fake-gv-camera-0.8 # the GenICam camera of the tests
     need xvfb command -v Xvfb # a screen for the window of `canvas`
+    need chromium command -v chromium # shows the page of `mlink run --view` to its tests
     # A test builds our firmware and compares it with the committed files.
     need gcc-avr command -v avr-g++
     need avr-libc test -e /usr/lib/avr/include/avr/io.h

@@ -207,13 +207,7 @@ class Client:
 
     def _handle(self, request: Request) -> None:
         if isinstance(request, Watch):
-            known = (
-                {stream.name for stream in self._state.status.streams}
-                if self._state.status
-                else set()
-            )
-            wanted = [(name, width) for name, width in request.pictures.items() if name in known]
-            before, self._widths = self._widths, dict(wanted[:_WATCHED])
+            before, self._widths = self._widths, dict(list(request.pictures.items())[:_WATCHED])
             self._ready &= self._widths.keys()
             self._ready |= {
                 name for name, width in self._widths.items() if before.get(name) != width

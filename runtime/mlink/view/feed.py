@@ -228,7 +228,7 @@ class FeedModule(Module[TapSettings]):
             self._lose()
             return
         for message in messages:
-            if isinstance(message, Want):
+            if isinstance(message, Want) and message.stream in self.context.inputs:
                 self._wanted.setdefault(message.stream, set()).add(message.width)
 
     def _lose(self) -> None:

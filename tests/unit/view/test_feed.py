@@ -169,8 +169,9 @@ def test_a_picture_comes_when_it_is_asked_for_and_only_then(joined):
     first = joined.received()
     assert not any(isinstance(message, Picture) for message in first)
     assert items_of(first, "cam.video").last["index"] == 3
-    joined.peer.sendall(pack(Want("cam.video", 320)))
+    joined.peer.sendall(pack(Want("cam.video", 320)) + pack(Want("no.such", 320)))
     joined.turn()
+    assert list(joined.module._wanted) == ["cam.video"]
     frame = Frame.from_array(np.zeros((48, 64, 3), np.uint8), 4, 2_000)
     for _ in range(5):
         joined.put("cam.video", frame)

@@ -76,15 +76,15 @@ export class Diagram {
     root.style.width = "100%";
     root.style.maxWidth = `${width}px`;
     root.style.minWidth = `${Math.min(width, 560)}px`;
-    const labels = svg("g");
+    const arrows = svg("g"), labels = svg("g");
     for (const box of boxes.values()) root.append(this.#box(box));
-    root.append(labels);
+    root.append(arrows, labels);
     for (const { x, y, module } of boxes.values()) {
       const ports = shown(module);
       ports.forEach((port, row) => {
         const name = `${module.name}.${port.id}`;
         const from = { x: x + WIDTH, y: y + 7 + row * ROW + ROW / 2 };
-        labels.append(this.#stream(name, port, from, boxes, bottom));
+        labels.append(this.#stream(name, port, from, boxes, bottom, arrows));
       });
       const hidden = module.outputs.length - ports.length;
       if (hidden) labels.append(this.#more(hidden, x + WIDTH + 8, y + 7 + ports.length * ROW + ROW / 2));
@@ -124,7 +124,7 @@ export class Diagram {
     return group;
   }
 
-  #stream(name, port, from, boxes, bottom) {
+  #stream(name, port, from, boxes, bottom, arrows) {
     const group = svg("g", { class: "stream", tabindex: 0, role: "button", "aria-pressed": "false" });
     group.setAttribute("aria-label", `stream ${name}, ${port.data_type}`);
     const targets = [];
@@ -132,7 +132,7 @@ export class Diagram {
       module.inputs.forEach((input, row) => {
         if (input.source === name) targets.push({ key: `${module.name}.${input.id}`, x, y: y + Math.min(tall - 8, 20 + row * 16) });
       });
-    const queues = new Map();
+    const queues = new Map(), way = svg("g", { class: "way" });
     const pill = { x: from.x + 8, y: from.y - 11, width: 118, height: 22 };
     for (const target of targets) {
       const start = pill.x + pill.width, back = target.x < start;
@@ -144,7 +144,7 @@ export class Diagram {
       const hint = svg("title");
       queue.append(hint);
       queues.set(target.key, { queue, hint, y: target.y });
-      group.append(svg("path", { d: path }), queue);
+      way.append(svg("path", { d: path }), queue);
     }
     const text = svg("text", { x: pill.x + 8, y: pill.y + 15, class: "dim" });
     text.textContent = short(port.id, 11);
@@ -158,7 +158,8 @@ export class Diagram {
         open();
       }
     });
-    this.#streams.set(name, { group, rateText, queues });
+    arrows.append(way);
+    this.#streams.set(name, { group, way, rateText, queues });
     return group;
   }
 
@@ -180,6 +181,7 @@ export class Diagram {
       if (!shown) continue;
       const lost = stream.subscriptions.reduce((sum, each) => sum + each.lost, 0);
       shown.group.classList.toggle("loses", lost > 0);
+      shown.way.classList.toggle("loses", lost > 0);
       shown.rateText.textContent = lost ? `lost ${count(lost)}` : rate(stream.rate_hz);
       for (const each of stream.subscriptions) {
         const bar = shown.queues.get(`${each.module}.${each.port}`);

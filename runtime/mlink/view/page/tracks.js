@@ -161,7 +161,7 @@ export class TracksPanel {
     this.#resized = false;
     const unsure = this.uncertainty ? ` · times ± ${duration(this.uncertainty)}` : "";
     const missed = this.stream.missed ? ` · ${this.stream.missed} not shown here` : "";
-    this.#note.textContent = `${duration(range[0])} to ${duration(range[1])}${unsure}${missed}`;
+    this.#note.textContent = `${duration(Math.max(0, range[0]))} to ${duration(range[1])}${unsure}${missed}`;
   }
 
   restyle() {

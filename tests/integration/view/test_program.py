@@ -6,116 +6,21 @@ import json
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from mlink import recording
-
-pytestmark = [pytest.mark.real_time, pytest.mark.mostly_waits, pytest.mark.timeout(300)]
-
-LIMIT_S = 120.0
-BENCH = """
-[bench]
-name = "shown"
-[modules.src]
-type = "devel.datasource"
-fps = 30
-[modules.loop]
-type = "pyscript"
-script = "loop.py"
-inputs = { rows = "src.rows-out" }
-ports_in = [{ id = "rows", data_type = "TableRow" }]
-ports_out = [{ id = "out", data_type = "TableRow" }]
-[modules.kept]
-type = "table"
-inputs = { rows = "loop.out" }
-[modules.video]
-type = "videorecorder"
-inputs = { frames-in = "src.frames-out" }
-"""
-SCRIPT = """
-import syntalos_mlink as syl
-out = syl.get_output_port("out")
-out.set_metadata_value("table_header", ["number"])
-def run():
-    number = 0
-    while syl.is_running():
-        print("line", number)
-        out.submit([number])
-        number += 1
-        syl.wait(20)
-"""
-
-
-class Shown:
-    """A run with a view, from outside."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder = folder
-        (folder / "bench.toml").write_text(BENCH)
-        if not (folder / "loop.py").exists():
-            (folder / "loop.py").write_text(SCRIPT)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlink", "run", "bench.toml", "--view", "--plain",
-             "--out", "out", "--order", "", *options],
-            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        self.head = [self.process.stdout.readline() for _ in range(2)]
-        found = [re.search(r"https?://\S+", line) for line in self.head]
-        assert all(found), self.head + self.process.stdout.readlines()
-        self.url, self.guest_url = (each[0] for each in found if each)
-        self.origin = self.url.partition("/?")[0]
-
-    def cookie(self, url: str = "") -> str:
-        """Return the cookie that a link gives."""
-        status, headers, _ = self.get("/?" + (url or self.url).partition("?")[2])
-        assert status == 303
-        return headers["set-cookie"].partition(";")[0]
-
-    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
-        """Return status, headers and body of an answer; redirections are not followed."""
-        parts = urlsplit(self.url)
-        if parts.scheme == "https":
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            connection = HTTPSConnection(parts.netloc, timeout=LIMIT_S, context=context)
-        else:
-            connection = HTTPConnection(parts.netloc, timeout=LIMIT_S)
-        try:
-            connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            found = {name.lower(): value for name, value in answer.getheaders()}
-            return answer.status, found, answer.read()
-        finally:
-            connection.close()
-
-    @contextmanager
-    def page(self, url: str = "", **options: Any) -> Iterator[Page]:
-        headers = {"Cookie": self.cookie(url)}
-        address = self.origin.replace("http", "ws", 1) + "/live/1"
-        with connect(
-            address, additional_headers=headers, origin=self.origin, max_size=None,
-            open_timeout=LIMIT_S, **options,
-        ) as connection:  # fmt: skip
-            yield Page(connection)
-
-    def end(self) -> str:
-        """Return what the run has printed; it ends by itself or has been stopped."""
-        text, _ = self.process.communicate(timeout=LIMIT_S)
-        return text
+from mlink.storage.account import ACCOUNT
+from tests.support.shown_run import BENCH, LIMIT_S, SCRIPT, Shown
 
 
 class Page:
@@ -147,13 +52,22 @@ class Page:
         raise AssertionError(f"no {kind}")
 
 
+@contextmanager
+def page_of(shown: Shown, url: str = "") -> Iterator[Page]:
+    headers = {"Cookie": shown.cookie(url)}
+    address = shown.origin.replace("http", "ws", 1) + "/live/1"
+    with connect(
+        address, additional_headers=headers, origin=shown.origin, max_size=None,
+        open_timeout=LIMIT_S,
+    ) as connection:  # fmt: skip
+        yield Page(connection)
+
+
 @pytest.fixture
 def shown(tmp_path: Path) -> Iterator[Shown]:
     shown = Shown(tmp_path)
     yield shown
-    if shown.process.poll() is None:
-        shown.process.send_signal(signal.SIGINT)
-        shown.end()
+    shown.close()
 
 
 def has_items(stream: str):
@@ -161,7 +75,7 @@ def has_items(stream: str):
 
 
 def test_a_page_sees_the_bench_its_items_and_pictures_and_stops_the_run(shown: Shown) -> None:
-    with shown.page() as page:
+    with page_of(shown) as page:
         welcome = page.next()
         assert (welcome["kind"], welcome["version"], welcome["role"]) == ("Welcome", 1, "owner")
         assert [each["name"] for each in welcome["bench"]["modules"]] == [
@@ -190,11 +104,11 @@ def test_a_page_sees_the_bench_its_items_and_pictures_and_stops_the_run(shown: S
     assert shown.process.returncode == 0, text
     assert "mlink-view" not in text
     with recording.open(shown.folder / "out" / "recording") as found:
-        assert "mlink-view" not in json.dumps(found.attributes, default=str)
+        assert "mlink-view" not in json.dumps(found.attributes[ACCOUNT])
 
 
 def test_a_guest_sees_the_run_and_cannot_stop_it(shown: Shown) -> None:
-    with shown.page(shown.guest_url) as page:
+    with page_of(shown, shown.guest_url) as page:
         assert page.next()["role"] == "guest"
         page.ask(kind="stop")
         page.until("Status", lambda each: each["phase"] == "run" and each["elapsed_s"] > 1)
@@ -236,11 +150,11 @@ def test_other_hosts_and_other_sites_are_refused(shown: Shown) -> None:
 def test_a_page_that_sends_what_is_none_is_closed_and_the_run_goes_on(
     shown: Shown, text: str
 ) -> None:
-    with shown.page() as page:
+    with page_of(shown) as page:
         page.connection.send(text)
         with pytest.raises(ConnectionClosed):
             page.read_to_the_end()
-    with shown.page() as page:
+    with page_of(shown) as page:
         page.until("Status", lambda each: each["phase"] == "run")
 
 
@@ -257,7 +171,7 @@ def test_pages_that_read_nothing_or_are_killed_lose_nothing_of_the_run(shown: Sh
             "Sec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         deaf.append(sock)
-    with shown.page() as page:
+    with page_of(shown) as page:
         page.until("Status", lambda each: each["phase"] == "run" and each["elapsed_s"] > 3)
         deaf.pop().close()
         later = page.until("Batch", has_items("loop.out"))
@@ -275,9 +189,9 @@ def test_pages_that_read_nothing_or_are_killed_lose_nothing_of_the_run(shown: Sh
 
 
 def test_a_killed_view_does_not_end_the_run(shown: Shown) -> None:
-    with shown.page() as page:
+    with page_of(shown) as page:
         page.until("Status", lambda each: each["phase"] == "run")
-        (program,) = _children(shown.process.pid, "mlink.view.program")
+        program = shown.program()
         subprocess.run(["kill", "-9", str(program)], check=True)
     time.sleep(1)
     assert shown.process.poll() is None
@@ -288,9 +202,9 @@ def test_a_killed_view_does_not_end_the_run(shown: Shown) -> None:
 
 
 def test_a_killed_run_leaves_no_program(shown: Shown) -> None:
-    with shown.page() as page:
+    with page_of(shown) as page:
         page.until("Status", lambda each: each["phase"] == "run")
-        (program,) = _children(shown.process.pid, "mlink.view.program")
+        program = shown.program()
         shown.process.kill()
         shown.process.wait()
         deadline = time.monotonic() + LIMIT_S
@@ -305,17 +219,18 @@ def test_a_failed_run_says_so_with_its_cause_and_remedy(tmp_path: Path) -> None:
         "def run():\n    syl.wait(3000)\n    raise ValueError('broken')\n"
     )
     shown = Shown(tmp_path)
-    with shown.page() as page:
+    with page_of(shown) as page:
         ended = page.until("Ended")
     assert not ended["success"]
     assert "broken" in ended["failures"][0]["message"]
     shown.end()
+    shown.close()
     assert shown.process.returncode == 1
 
 
 def test_a_run_in_virtual_time_can_be_watched(tmp_path: Path) -> None:
     shown = Shown(tmp_path, "--time", "virtual", "--speed", "1", "--for", "30")
-    with shown.page() as page:
+    with page_of(shown) as page:
         assert page.until("Status", lambda each: each["phase"] == "run")
         page.until("Batch", has_items("loop.out"))
         page.ask(kind="stop")
@@ -372,10 +287,3 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "cannot listen at 127.0.0.1" in done.stdout + done.stderr
     assert "Choose another port" in done.stdout + done.stderr
-
-
-def _children(pid: int, what: str) -> list[int]:
-    found = subprocess.run(
-        ["pgrep", "-P", str(pid), "-f", what], capture_output=True, text=True, check=False
-    )
-    return [int(each) for each in found.stdout.split()]

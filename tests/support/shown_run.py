@@ -1,0 +1,111 @@
+"""A run with a view, from outside: its addresses, what they serve, and its end."""
+
+from __future__ import annotations
+
+import re
+import signal
+import ssl
+import subprocess
+import sys
+from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+LIMIT_S = 120.0
+"""For anything that a run or its page does, on a busy machine too."""
+BENCH = """
+[bench]
+name = "shown"
+[modules.src]
+type = "devel.datasource"
+fps = 30
+[modules.loop]
+type = "pyscript"
+script = "loop.py"
+inputs = { rows = "src.rows-out" }
+ports_in = [{ id = "rows", data_type = "TableRow" }]
+ports_out = [{ id = "out", data_type = "TableRow" }]
+[modules.kept]
+type = "table"
+inputs = { rows = "loop.out" }
+[modules.video]
+type = "videorecorder"
+inputs = { frames-in = "src.frames-out" }
+"""
+SCRIPT = """
+import syntalos_mlink as syl
+out = syl.get_output_port("out")
+out.set_metadata_value("table_header", ["number"])
+def run():
+    number = 0
+    while syl.is_running():
+        print("line", number)
+        out.submit([number])
+        number += 1
+        syl.wait(20)
+"""
+
+
+class Shown:
+    """A run with a view, from outside."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        for name, text in (("bench.toml", BENCH), ("loop.py", SCRIPT)):
+            if not (folder / name).exists():
+                (folder / name).write_text(text)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlink", "run", "bench.toml", "--view", "--plain",
+             "--out", "out", "--order", "", *options],
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        self.head = [self.process.stdout.readline() for _ in range(2)]
+        found = [re.search(r"https?://\S+", line) for line in self.head]
+        assert all(found), self.head + self.process.stdout.readlines()
+        self.url, self.guest_url = (each[0] for each in found if each)
+        self.origin = self.url.partition("/?")[0]
+
+    def cookie(self, url: str = "") -> str:
+        """Return the cookie that a link gives."""
+        status, headers, _ = self.get("/?" + (url or self.url).partition("?")[2])
+        assert status == 303
+        return headers["set-cookie"].partition(";")[0]
+
+    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body of an answer; redirections are not followed."""
+        parts = urlsplit(self.url)
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            connection = HTTPSConnection(parts.netloc, timeout=LIMIT_S, context=context)
+        else:
+            connection = HTTPConnection(parts.netloc, timeout=LIMIT_S)
+        try:
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            return answer.status, found, answer.read()
+        finally:
+            connection.close()
+
+    def program(self) -> int:
+        """Return the process that serves the page."""
+        found = subprocess.run(
+            ["pgrep", "-P", str(self.process.pid), "-f", "mlink.view.program"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return int(found.stdout)
+
+    def end(self) -> str:
+        """Return what the run has printed; it ends by itself or has been stopped."""
+        text, _ = self.process.communicate(timeout=LIMIT_S)
+        return text
+
+    def close(self) -> None:
+        """Stop the run, if it lasts."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.end()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
