@@ -163,9 +163,9 @@ class Output:
     def take(self, data: bytes) -> list[bytes]:
         """Return the lines that are complete now, without their ends."""
         self._rest += data
-        if not self._begun and len(self._rest) >= 2:
-            self._begun = True
-            self._rest = self._rest.removeprefix(b"OK")
+        if not self._begun:
+            _, found, after = self._rest.partition(b"OK")  # a prompt may come before it
+            self._begun, self._rest = bool(found), after if found else self._rest[-1:]
         if not self._begun or self.complete:
             return []
         if self.ended:

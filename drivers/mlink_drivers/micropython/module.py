@@ -30,6 +30,9 @@ from mlink_drivers.micropython.messages import (
 _ON_BOARD: Final = Path(__file__).with_name("on_board.py")
 _MOST_WAITING: Final = 1000
 """Rows that wait for the program to be there."""
+_CONTROL: Final = range(1, 6)
+"""Bytes that mean something to a raw REPL."""
+_MOST_PORTS: Final = 256
 _LINE_OF: Final = re.compile(r'File "<stdin>", line (\d+)')
 _BLOCKS: Final = {
     DataType.SignalBlockF32: SignalBlockF32,
@@ -75,7 +78,7 @@ class WorkbenchModule(Module[WorkbenchSettings]):
             program = path.read_bytes()
         except OSError as error:
             raise ModuleError(f"{path} cannot be read: {error.strerror}") from error
-        if b"\x04" in program or b"\x01" in program:
+        if any(code in program for code in _CONTROL):
             text = f"{path} has control characters, which end a program on its way to the board"
             raise ModuleError(text, remedy="Write them as escapes, such as \\x04.")
         self._board = Board(resolve(address), self.settings.baud_rate)
@@ -182,7 +185,9 @@ class WorkbenchModule(Module[WorkbenchSettings]):
 
     def _on_control(self, message: FromBoard) -> None:
         assert self._board is not None
-        if message.dc == "new-out-port":
+        if message.dc == "new-out-port" and not 0 <= message.i < _MOST_PORTS:
+            self._malformed += 1
+        elif message.dc == "new-out-port":
             self._outputs[message.i] = self.context.outputs.get(message.n)
             if self._outputs[message.i] is None:
                 self.log.warning("the program has a port '%s', and the bench has none", message.n)

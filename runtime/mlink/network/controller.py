@@ -14,12 +14,13 @@ from mlink.network.clocks import boot_id, clock_error_usec, read_clocks
 from mlink.network.messages import (
     CONTROL_PORT,
     FEEDBACK_PORT,
-    MOST_BYTES,
+    LINGER_MSEC,
     TOPIC,
     VERSION,
     Message,
     Ours,
     Wire,
+    bounded_socket,
     instance_id,
     zmq_module,
 )
@@ -27,7 +28,6 @@ from mlink.network.messages import (
 _JOIN_S: Final = 0.6
 """Least time after the bind: listeners connect again at intervals."""
 _STEP_S: Final = 0.05
-_LINGER_MSEC: Final = 1000
 _MOST_AT_ONCE: Final = 1000
 """Acknowledgements that are read in one look."""
 
@@ -76,8 +76,9 @@ class Controller(ClosesOnExit):
         self._start_by_s = 0.0
         self._context = self._zmq.Context()
         # an XPUB is a PUB that sees who subscribes
-        self._commands = self._socket(self._zmq.XPUB)
-        self._feedback = self._socket(self._zmq.PULL)
+        self._commands = bounded_socket(self._zmq, self._context, self._zmq.XPUB)
+        self._commands.setsockopt(self._zmq.XPUB_VERBOSER, 1)  # each of several listeners
+        self._feedback = bounded_socket(self._zmq, self._context, self._zmq.PULL)
         self._bound_s = time.monotonic()
         try:
             self.ports = tuple(
@@ -92,12 +93,6 @@ class Controller(ClosesOnExit):
             raise
         if host not in ("127.0.0.1", "localhost", "::1") and not token:
             log.warning("anybody who reaches %s can take part: there is no --net-token", host)
-
-    def _socket(self, kind: int) -> Any:
-        socket = self._context.socket(kind)
-        socket.setsockopt(self._zmq.LINGER, _LINGER_MSEC)
-        socket.setsockopt(self._zmq.MAXMSGSIZE, MOST_BYTES)
-        return socket
 
     def prepare(self, run_uuid: bytes, wait: Wait) -> None:
         """Let the listeners prepare, and wait until as many as asked for have.
@@ -135,7 +130,7 @@ class Controller(ClosesOnExit):
         clocks, error = read_clocks(), clock_error_usec()
         start_us = (t0_ns + clocks.offset_ns) / 1000
         ours = Ours(boot=boot_id(), clock_error_us=error)
-        self._send("start", ts_start_us=float(round(start_us)), mlink=ours)
+        self._send("start", ts_start_us=round(start_us), mlink=ours)
         self._start_by_s = time.monotonic() + self._timeout_s
         return {
             "role": "controller",
@@ -170,7 +165,7 @@ class Controller(ClosesOnExit):
 
     def close(self) -> None:
         """Close the ports, when what was sent has left or a second is over."""
-        self._context.destroy(_LINGER_MSEC)
+        self._context.destroy(LINGER_MSEC)
 
     def _send(self, kind: str, **fields: Any) -> None:
         message = Message(VERSION, kind, self._sender, self._run_id, **fields)

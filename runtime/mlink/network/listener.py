@@ -18,11 +18,12 @@ from mlink.network.clocks import boot_id, clock_error_usec, read_clocks
 from mlink.network.messages import (
     CONTROL_PORT,
     FEEDBACK_PORT,
-    MOST_BYTES,
+    LINGER_MSEC,
     TOPIC,
     VERSION,
     Message,
     Wire,
+    bounded_socket,
     instance_id,
     zmq_module,
 )
@@ -158,9 +159,7 @@ class Listener(ClosesOnExit):
         self._feedback = self._connected(self._zmq.PUSH, host, feedback_port)
 
     def _connected(self, kind: int, host: str, port: int) -> Any:
-        socket = self._context.socket(kind)
-        socket.setsockopt(self._zmq.LINGER, 1000)
-        socket.setsockopt(self._zmq.MAXMSGSIZE, MOST_BYTES)
+        socket = bounded_socket(self._zmq, self._context, kind)
         socket.setsockopt(self._zmq.RECONNECT_IVL_MAX, 2000)
         try:
             socket.connect(f"tcp://{host}:{port}")
@@ -196,7 +195,7 @@ class Listener(ClosesOnExit):
                 self._run.wait()
             self._follow()
         self._commands.disable_monitor()
-        self._context.destroy(1000)
+        self._context.destroy(LINGER_MSEC)
 
     def _take(self, frames: list[bytes]) -> None:
         message = self._wire.read(frames, TOPIC)

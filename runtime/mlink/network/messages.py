@@ -24,6 +24,7 @@ VERSION: Final = 1
 CONTROL_PORT: Final = 5556
 FEEDBACK_PORT: Final = 5557
 MOST_BYTES: Final = 65_536
+LINGER_MSEC: Final = 1000
 _FRESH_S: Final = 60.0
 """With a token: how old a message may be."""
 _LEAST_TOKEN: Final = 16
@@ -38,7 +39,7 @@ class Ours(msgspec.Struct, omit_defaults=True):
 
     boot: Name = ""
     """Id of the machine's boot: equal ids have one clock."""
-    clock_error_us: float | None = None
+    clock_error_us: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
     """How wrong the system clock may be, by its synchronisation; None if that is not known."""
     sent_us: int = 0
     """When it was sent, µs of the system clock."""
@@ -56,13 +57,18 @@ class Message(msgspec.Struct, omit_defaults=True):
     subject_id: Name = ""
     subject_group: Name = ""
     experiment_id: Name = ""
-    ts_start_us: float | None = None
+    ts_start_us: int | float | None = None
     """Of start: when the controller's run began, µs of its system clock."""
     success: bool | None = None
     """Of stop and ack."""
     ack_for: Name = ""
     error: Text = ""
     mlink: Ours = msgspec.field(default_factory=Ours)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Texts that are shown, or become names of files."""
+        return (self.sender, self.project, self.subject_id, self.subject_group, self.experiment_id)
 
     @property
     def run_uuid(self) -> bytes:
@@ -119,6 +125,10 @@ class Wire:
             message.run_uuid  # noqa: B018 - must be a UUID
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             return f"it cannot be read: {str(error)[:200]}"
+        if not all(map(str.isprintable, message.names)):
+            return "its names have control characters"
+        if message.ts_start_us is not None and not 0 <= message.ts_start_us < 1 << 60:
+            return "it starts at no time"
         if message.v != VERSION:
             return f"it has version {message.v} of the protocol; known is {VERSION}"
         if self._token and abs(time.time() - message.mlink.sent_us / 1e6) > _FRESH_S:
@@ -158,6 +168,14 @@ def _remedy(path: Path) -> str:
 def instance_id() -> str:
     """Return an id for this end, which messages carry as their sender."""
     return f"mlink-{secrets.token_hex(8)}"
+
+
+def bounded_socket(zmq: Any, context: Any, kind: int) -> Any:
+    """Return a socket that takes no large messages, and may send for a second after its end."""
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, LINGER_MSEC)
+    socket.setsockopt(zmq.MAXMSGSIZE, MOST_BYTES)
+    return socket
 
 
 def zmq_module() -> Any:

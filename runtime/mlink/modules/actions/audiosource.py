@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import queue
 from typing import Final
 
 from mlink.module import Module
 from mlink.modules.actions.catalog import NULL_DEVICE, AudioSettings
 from mlink.modules.actions.sinks import NullSink, PortAudioSink
 from mlink.modules.actions.waves import RATE_HZ, Player, read_wav, source_of, source_of_file
-from mlink.modules.data.csv_file import CsvFile
+from mlink.modules.data.event_table import EventTable
 from mlink.types import ControlCommand, ControlCommandKind
 
 _FILE: Final = "sounds.csv"
@@ -25,7 +24,7 @@ class AudioModule(Module[AudioSettings]):
     """
 
     _sink: NullSink | PortAudioSink | None = None
-    _file: CsvFile | None = None
+    _table: EventTable | None = None
 
     def prepare(self) -> None:
         """Make the sound and open the device.
@@ -34,7 +33,6 @@ class AudioModule(Module[AudioSettings]):
             ModuleError: The file or the device cannot be opened.
         """
         settings = self.settings
-        self._changes: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()
         rate, length, channels = RATE_HZ, 0, 1
         if settings.file:
             samples, rate = read_wav(self.context.run_info.bench_dir / settings.file)
@@ -57,26 +55,23 @@ class AudioModule(Module[AudioSettings]):
         assert self._sink is not None
         dataset = self.context.create_dataset()
         if dataset is not None:
-            self._file = CsvFile(dataset.path_for_basename(_FILE))
-            self._file.write_header(_HEADER)
-            dataset.set_data_file(_FILE, summary="When the sound began and ended")
             dataset.set_attribute("latency_usec", round(self._sink.latency_s * 1e6))
             dataset.set_attribute("timestamp_source", "sound device's stated latency")
-            dataset.save()
+        self._table = EventTable(dataset, _FILE, _HEADER, "When the sound began and ended")
         self._sink.start()
 
     def run(self) -> None:
         """Carry commands out, and write when it sounded."""
         while self.context.running:
             self.context.serve(_PERIOD_USEC)
-            self._write()
+            if self._table is not None:
+                self._table.write()
             self.context.set_status("plays" if self._player.on else "silent")
 
     def stop(self) -> None:
         """Play no more; report the latency."""
         assert self._sink is not None
         self._sink.close()
-        self._write()
         self.context.report("latency_ms", round(self._sink.latency_s * 1000, 2))
         if self._sink.underruns:
             self.context.report("underruns", self._sink.underruns)
@@ -89,8 +84,8 @@ class AudioModule(Module[AudioSettings]):
         """Close device and file."""
         if self._sink is not None:
             self._sink.close()
-        if self._file is not None:
-            self._file.close()
+        if self._table is not None:
+            self._table.close()
 
     def _on_command(self, command: ControlCommand) -> None:
         kind = command.kind
@@ -104,11 +99,5 @@ class AudioModule(Module[AudioSettings]):
         )
 
     def _note(self, time_usec: int, sounds: bool) -> None:
-        self._changes.put((time_usec, sounds))
-
-    def _write(self) -> None:
-        while not self._changes.empty():
-            time_usec, sounds = self._changes.get()
-            if self._file is not None:
-                self._file.write_row((str(time_usec), "begins" if sounds else "ends"))
-                self._file.flush()
+        assert self._table is not None
+        self._table.add(str(time_usec), "begins" if sounds else "ends")

@@ -7,7 +7,6 @@ is recorded with its time and who gave it. In virtual time there is no user: it 
 from __future__ import annotations
 
 import pwd
-import queue
 import socket
 from typing import Final
 
@@ -16,7 +15,7 @@ import msgspec
 from mlink.errors import ModuleError
 from mlink.module import Module
 from mlink.modules.actions.catalog import UserControlSettings
-from mlink.modules.data.csv_file import CsvFile
+from mlink.modules.data.event_table import EventTable
 from mlink.peers import user_of
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags, LineReading
 from mlink.waiting import Registration
@@ -54,7 +53,7 @@ class UserControlModule(Module[UserControlSettings]):
 
     _server: socket.socket | None = None
     _watch: Registration | None = None
-    _file: CsvFile | None = None
+    _table: EventTable | None = None
     _count = 0
 
     def prepare(self) -> None:
@@ -62,7 +61,6 @@ class UserControlModule(Module[UserControlSettings]):
         self._outputs = {each.pin_id: each.is_analog for each in self.settings.output_ctls}
         self._values: dict[int, int] = {}
         self._views = {each.pin_id for each in self.settings.input_views}
-        self._rows: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
         self.context.inputs["hwline-in"].on_item = self._on_reading
 
     def start(self) -> None:
@@ -74,11 +72,7 @@ class UserControlModule(Module[UserControlSettings]):
         if not self._outputs or self.context.waiting.is_virtual:
             return
         dataset = self.context.create_dataset()
-        if dataset is not None:
-            self._file = CsvFile(dataset.path_for_basename(_FILE))
-            self._file.write_header(_HEADER)
-            dataset.set_data_file(_FILE, summary="Commands that were given by hand")
-            dataset.save()
+        self._table = EventTable(dataset, _FILE, _HEADER, "Commands that were given by hand")
         path = self.context.run_info.work_dir / f"{self.context.name}{SOCKET_SUFFIX}"
         self._server = socket.socket(socket.AF_UNIX)
         try:
@@ -95,7 +89,8 @@ class UserControlModule(Module[UserControlSettings]):
         """Show the newest values, and write commands that were given."""
         while self.context.running:
             self.context.serve(_PERIOD_USEC)
-            self._write()
+            if self._table is not None:
+                self._table.write()
             shown = [f"{line}: {self._values[line]}" for line in sorted(self._values)]
             self.context.set_status("  ".join(shown) or "no readings yet")
 
@@ -114,9 +109,8 @@ class UserControlModule(Module[UserControlSettings]):
     def close(self) -> None:
         """Close the socket and the file."""
         self.halt()
-        self._write()
-        if self._file is not None:
-            self._file.close()
+        if self._table is not None:
+            self._table.close()
 
     def _on_reading(self, reading: LineReading) -> None:
         if reading.line_id in self._views:
@@ -157,20 +151,14 @@ class UserControlModule(Module[UserControlSettings]):
         time_usec = self.context.clock.now_usec()
         self._submit(found)
         self._count += 1
-        row = (str(time_usec), str(found.line_id), found.kind.name, str(found.value), who)
-        self._rows.put(row)
+        cells = (str(time_usec), str(found.line_id), found.kind.name, str(found.value), who)
+        assert self._table is not None
+        self._table.add(*cells)
         self.log.info("line %d: %s, by %s", request.line, request.value, who)
         return Answer()
 
     def _submit(self, command: LineCommand) -> None:
         self.context.outputs["hwline-out"].submit(command)
-
-    def _write(self) -> None:
-        while not self._rows.empty():
-            row = self._rows.get()
-            if self._file is not None:
-                self._file.write_row(row)
-                self._file.flush()
 
 
 def _command(line: int, value: str, *, is_analog: bool) -> LineCommand | None:

@@ -129,6 +129,7 @@ link = SyntalosCommunicator()
 values = link.get_output_port("values")
 other = link.get_output_port("other")
 other.send_data_sync(1)
+link.send({"dc": "new-out-port", "i": 5000, "n": "far"})
 values.send_data_sync("text")
 values.send_data_sync(float("nan"))
 print('{"p": 1, "d": [[1]]}')
@@ -140,7 +141,7 @@ values.send_data_sync(5)
     assert done.success, done.failures
     hints = "\n".join(done.hints)
     assert "1 messages of the board were for ports that the bench does not have" in hints
-    assert "4 lines of the board could not be read" in hints
+    assert "5 lines of the board could not be read" in hints
     with mlink.open_recording(done.recording_dir) as recording:
         assert recording.signals("values").values.tolist() == [[5.0]]
     log = (done.recording_dir / "run.log").read_text()
@@ -185,7 +186,9 @@ def test_wrong_settings_and_virtual_time_are_refused(tmp_path: Path) -> None:
 
 
 def test_output_is_split_whatever_its_pieces() -> None:
-    whole = b"OKone\r\ntwo\nthree\x04Traceback\r\nError: x\r\n\x04>"
+    whole = (
+        b"\r\nraw REPL; CTRL-B to exit\r\n>OKone\r\ntwo\nthree\x04Traceback\r\nError: x\r\n\x04>"
+    )
     for size in (1, 2, 5, 100):
         output = Output()
         lines = [
