@@ -35,6 +35,8 @@ def line(
 
     found = _modules()
     if line is None:
+        if not found:
+            typer.echo("no running bench has a module hwline-userctl")
         for path in found:
             typer.echo(f"{path.stem}: {', '.join(_ask(path, Request()).lines)}")
         return

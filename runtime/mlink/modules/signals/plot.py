@@ -6,6 +6,8 @@ is averaged into a few dozen columns at once, so memory does not grow with the s
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -21,7 +23,27 @@ _COLUMNS: Final = 40
 _MOST_DRAWN: Final = 16
 _FASTEST_HZ: Final = 5.0
 _BARS: Final = " ▁▂▃▄▅▆▇█"
+_LATEST: Final = 1 << 62
 _USEC: Final = {"seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0}
+
+
+@dataclass(slots=True)
+class Column:
+    """The values of one channel in one column of time."""
+
+    total: float = 0.0
+    count: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+
+
+@dataclass(slots=True)
+class Drawn:
+    """What is drawn of a channel: a mean for each column (NaN: none), and the range of values."""
+
+    values: NDArray[np.float64]
+    low: float
+    high: float
 
 
 class Track:
@@ -36,34 +58,39 @@ class Track:
     def __init__(self, name: str, column_usec: float, *, digital: bool) -> None:
         self.name, self.digital = name, digital
         self._column_usec = column_usec
-        self._sums: dict[int, tuple[float, int]] = {}
+        self._columns: dict[int, Column] = {}
 
     def add(self, times_usec: NDArray[np.float64], values: NDArray[Any]) -> None:
-        """Take values with their times."""
-        columns = (times_usec // self._column_usec).astype(np.int64)
-        for column in np.unique(columns):
-            # a level is what it was last; a signal is averaged
-            found = values[columns == column].astype(np.float64)
-            total, count = (0.0, 0) if self.digital else self._sums.get(int(column), (0.0, 0))
-            sums = (found[-1], 1) if self.digital else (total + found.sum(), count + len(found))
-            self._sums[int(column)] = (float(sums[0]), int(sums[1]))
-        while len(self._sums) > 2 * _COLUMNS:
-            del self._sums[min(self._sums)]
+        """Take values with their times; those that are not finite are left out."""
+        numbers = np.clip(times_usec // self._column_usec, 0, _LATEST).astype(np.int64)
+        kept = np.isfinite(values) & (numbers > numbers.max() - 2 * _COLUMNS)
+        numbers, values = numbers[kept], values[kept].astype(np.float64)
+        for number in np.unique(numbers):
+            found = values[numbers == number]
+            if self.digital:  # it is what it was last
+                found = found[-1:]
+                self._columns.pop(int(number), None)
+            column = self._columns.setdefault(int(number), Column())
+            column.total += float(found.sum())
+            column.count += len(found)
+            column.low = min(column.low, float(found.min()))
+            column.high = max(column.high, float(found.max()))
+        while len(self._columns) > 2 * _COLUMNS:
+            del self._columns[min(self._columns)]
 
-    def columns(self, now_usec: float) -> NDArray[np.float64]:
-        """Return the value of each column up to now; NaN where there is none."""
+    def view(self, now_usec: float) -> Drawn:
+        """Return what is drawn at a time."""
         last = int(now_usec // self._column_usec)
         first = last - _COLUMNS + 1
-        drawn = np.full(_COLUMNS, np.nan)
-        held = np.nan
-        if self.digital and (before := [each for each in self._sums if each < first]):
-            held = self._sums[max(before)][0]
-        for index, column in enumerate(range(first, last + 1)):
-            if column in self._sums:
-                total, count = self._sums[column]
-                drawn[index] = held = total / count
-            elif self.digital:
-                drawn[index] = held
+        drawn = Drawn(np.full(_COLUMNS, np.nan), math.inf, -math.inf)
+        column = None
+        if self.digital and (before := [each for each in self._columns if each < first]):
+            column = self._columns[max(before)]
+        for index, number in enumerate(range(first, last + 1)):
+            column = self._columns.get(number, column if self.digital else None)
+            if column is not None:
+                drawn.values[index] = column.total / column.count
+                drawn.low, drawn.high = min(drawn.low, column.low), max(drawn.high, column.high)
         return drawn
 
 
@@ -99,27 +126,26 @@ class PlotModule(Module[PlotSettings]):
 
     def drawing(self, now_usec: float) -> str:
         """Return the lines of all channels that are drawn."""
-        drawn = {key: track.columns(now_usec) for key, track in self._tracks.items()}
+        drawn = {key: track.view(now_usec) for key, track in self._tracks.items()}
         lines = []
-        for key, values in list(drawn.items())[:_MOST_DRAWN]:
+        for key, found in list(drawn.items())[:_MOST_DRAWN]:
             low, high = self._range(key, drawn)
             name = self._tracks[key].name
-            lines.append(f"{name} {bars(values, low, high)} {low:.4g} to {high:.4g}")
+            lines.append(f"{name} {bars(found.values, low, high)} {low:.4g} to {high:.4g}")
         if len(drawn) > _MOST_DRAWN:
             lines.append(f"and {len(drawn) - _MOST_DRAWN} more")
         return "".join(f"\n  {line}" for line in lines)
 
     def _range(
-        self, key: tuple[str, int], drawn: dict[tuple[str, int], NDArray[np.float64]]
+        self, key: tuple[str, int], drawn: dict[tuple[str, int], Drawn]
     ) -> tuple[float, float]:
         """Return the range of values of a channel: that of its graph, or its own."""
         graph = next((each for each in self.settings.graphs if key in _members(each)), None)
         if graph is not None and not graph.y_auto:
             return graph.y_min, graph.y_max
         together = [drawn[each] for each in (_members(graph) if graph else [key]) if each in drawn]
-        values = np.concatenate(together)
-        values = values[np.isfinite(values)]
-        return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+        low, high = min(each.low for each in together), max(each.high for each in together)
+        return (low, high) if low <= high else (0.0, 0.0)
 
     def _on_block(self, port: InputPort, block: SignalBlock) -> None:
         times = self._times_usec(port, block.timestamps)
@@ -176,7 +202,7 @@ def bars(values: NDArray[np.float64], low: float, high: float) -> str:
     """Return a line of bars, one for each value; a blank where it is NaN."""
     span = high - low if high > low else 1.0
     levels = len(_BARS) - 2
-    places = np.clip(np.nan_to_num((values - low) / span) * levels, 0, levels).astype(int)
+    places = np.rint(np.clip(np.nan_to_num((values - low) / span) * levels, 0, levels)).astype(int)
     return "".join(
         _BARS[place + 1] if np.isfinite(value) else _BARS[0]
         for place, value in zip(places, values, strict=True)

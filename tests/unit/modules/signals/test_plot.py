@@ -42,7 +42,7 @@ def test_a_ramp_is_a_line_of_rising_bars(tmp_path: Path) -> None:
     send(context, list(range(0, 4000, 10)), [float(n) for n in range(400)])
     (line,) = module.drawing(3_999_999).strip().splitlines()
     name, drawn, low, _, high = line.split()
-    assert (name, low, high) == ("ramp", "4.5", "394.5")
+    assert (name, low, high) == ("ramp", "0", "399")
     assert drawn == "".join(sorted(drawn))
     assert drawn[0] == "▁"
     assert drawn[-1] == "█"
@@ -53,7 +53,7 @@ def test_old_values_leave_the_drawing_and_memory(tmp_path: Path) -> None:
     for start in range(0, 100_000, 100):
         send(context, [start], [1.0 if start < 50_000 else 2.0])
     assert "2 to 2" in module.drawing(100_000_000)
-    assert len(module._tracks["default-float-in", 0]._sums) <= 80
+    assert len(module._tracks["default-float-in", 0]._columns) <= 80
 
 
 def test_levels_of_lines_are_held(tmp_path: Path) -> None:
@@ -94,6 +94,15 @@ def test_times_as_numbers_of_samples_need_the_rate(tmp_path: Path) -> None:
         send(context, [0], [1.0])
     context.inputs["default-float-in"].metadata["sample_rate"] = 1000.0
     send(context, [0], [1.0])
+
+
+def test_the_range_is_that_of_all_values_and_strange_times_do_no_harm(tmp_path: Path) -> None:
+    module, context = plot(tmp_path, history_length=1.0)
+    send(context, [900] * 4, [5.0, -5.0, np.nan, np.inf])
+    send(context, [0, 2**63], [1.0, 1.0])
+    send(context, list(range(0, 10_000_000, 100)), [0.5] * 100_000)
+    assert "-5 to 5" in module.drawing(999_999)
+    assert len(module._tracks["default-float-in", 0]._columns) <= 80
 
 
 def test_what_is_not_finite_is_blank() -> None:
