@@ -20,6 +20,7 @@ from mlink.module import ModuleType
 from mlink.refusals import import_remedy, text_of
 
 MODULES_GROUP = "mlink.modules"
+FOLDERS_GROUP = "mlink.module_folders"
 DEVICES_GROUP = "mlink.devices"
 DISCOVERY_GROUP = "mlink.discovery"
 COMPANIONS_GROUP = "mlink.companions"
@@ -226,7 +227,15 @@ def _installed() -> _Installed:
         for name in (type_.id, *type_.aliases):
             if types.setdefault(name, type_) is not type_:
                 broken[f"{name} ({entry.value})"] = f"'{name}' is already provided by another type"
-    return _Installed(types, broken)
+    for entry in entry_points(group=FOLDERS_GROUP):
+        found, reason = _load(entry)
+        if reason:
+            broken[entry.name] = reason
+            continue
+        others, wrong = cast("Callable[[], tuple[list[ModuleType], dict[str, str]]]", found)()
+        types = {each.id: each for each in others} | types
+        broken = wrong | broken
+    return _Installed(types, {name: why for name, why in broken.items() if name not in types})
 
 
 def _load(entry: EntryPoint) -> tuple[object, str]:

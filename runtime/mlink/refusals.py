@@ -134,6 +134,8 @@ def import_remedy(reason: str) -> str:
         reason: Text of the exception; may be that of a limit of the system.
     """
     reason = reason.casefold()
+    if reason.partition(":")[0].endswith("/module.toml"):
+        return "Correct it, or remove its folder."
     if _NO_FILES in reason:
         return REMEDIES[errno.EMFILE]
     if "memoryerror" in reason or any(text in reason for text in _NO_LIBRARY):

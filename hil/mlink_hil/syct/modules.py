@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from mlink.catalog import module_type
+from mlink.catalog import module_type, module_types
 from mlink.modules.actions.catalog import NULL_DEVICE, AudioSettings
 from mlink.modules.signals.catalog import PlotSettings
 from mlink_hil.syct.archive import ProjectModule
@@ -85,7 +85,13 @@ def converted(module: ProjectModule, key: str) -> Made | None:
         type_id = _SAME[module.id]
         return Made(type_id, _known(module.settings, module_type(type_id).settings))
     convert = _CONVERTERS.get(module.id)
-    return None if convert is None else convert(module, key)
+    if convert is not None:
+        return convert(module, key)
+    found = module_types().get(module.id)
+    if found is None or not getattr(found.settings, "installed_as", ""):
+        return None
+    files = {f"{key}.settings": module.data} if module.data else {}
+    return Made(module.id, files=files, notes=[f"it is the module in {found.settings.folder}"])
 
 
 def port_of(module: ProjectModule, port: str) -> str:

@@ -19,9 +19,18 @@ def modules(
     name: Annotated[
         str | None, typer.Argument(metavar="TYPE", help="Show this type only.", show_default="all")
     ] = None,
+    install: Annotated[
+        bool,
+        typer.Option(
+            "--install", help="Make the virtual environment that this type's module.toml asks for."
+        ),
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """List the module types with their ports and settings."""
+    if install:
+        _install(name)
+        return
     from rich.console import Console
 
     from mlink.catalog import broken_types, module_type, module_types
@@ -40,6 +49,16 @@ def modules(
         show(type_, console)
     for broken_name, reason in sorted(broken.items()):
         console.print(f"{broken_name}: cannot be loaded: {reason}", style="yellow", markup=False)
+
+
+def _install(name: str | None) -> None:
+    from mlink.errors import BenchError
+    from mlink.modules.script.packages import make_environment
+
+    if name is None:
+        raise BenchError("--install needs a module type", remedy="mlink modules TYPE --install")
+    made = make_environment(name)
+    typer.echo("nothing to install" if made is None else f"made {made}")
 
 
 def as_plain(type_: ModuleType) -> dict[str, Any]:

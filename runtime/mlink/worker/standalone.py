@@ -15,6 +15,7 @@ import mlink.module
 from mlink.errors import MlinkError, ModuleError
 from mlink.module import Module, ModuleContext, PortSpec
 from mlink.modules.script.program_settings import ProgramSettings
+from mlink.modules.script.settings import settings_path
 from mlink.scripting.backend import LinkEvents, LinkPhase
 from mlink.scripting.errors import SyntalosPyError, script_error
 from mlink.storage.edl import Dataset, Group, create_collection, open_group
@@ -39,8 +40,8 @@ class StandaloneModule(Module[ProgramSettings]):
 
     @property
     def _settings_file(self) -> Path | None:
-        name = self.settings.settings_file
-        return self.context.run_info.bench_dir / name if name else None
+        name, folder = self.settings.settings_file, self.context.run_info.bench_dir
+        return settings_path(name, self.context.name, folder) if name else None
 
     def prepare(self) -> None:
         """Load the program's settings, then call its prepare callback.

@@ -212,7 +212,7 @@ def test_a_recorder_that_a_script_starts_and_stops_writes_the_same_files(prove: 
     assert rows(recorded(outcomes[0])) == rows(lab)
     assert {"10", "20", "30", "45"} < set(numbers)
     sections = [
-        sorted(path.name for path in folder_of(folder, "a-clip").glob("*.mkv"))
+        sorted(path.name.partition("-")[2] for path in folder_of(folder, "a-clip").glob("*.mkv"))
         for folder in (lab, recorded(outcomes[0]))
     ]
     assert sections[0] == sections[1]

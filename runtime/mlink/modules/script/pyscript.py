@@ -14,7 +14,7 @@ from typing import Any
 
 from mlink.errors import BenchError, MlinkError, ScriptError
 from mlink.module import Module, ModuleContext
-from mlink.modules.script.settings import ScriptPort, ScriptSettings
+from mlink.modules.script.settings import ScriptPort, ScriptSettings, settings_path
 from mlink.refusals import text_of
 from mlink.scripting.callbacks import check_function
 from mlink.scripting.errors import SyntalosPyError, script_error
@@ -72,8 +72,11 @@ class ScriptModule(Module[ScriptSettings]):
 
     @property
     def _settings_file(self) -> Path:
-        name = self.settings.settings_file or f"{self.context.name}.settings"
-        return self.context.run_info.bench_dir / name
+        return settings_path(
+            self.settings.settings_file or "{module}.settings",
+            self.context.name,
+            self.context.run_info.bench_dir,
+        )
 
     @property
     def globals(self) -> dict[str, Any]:

@@ -50,7 +50,8 @@ class ScriptSettings(CostSettings, kw_only=True):
 
     script: str
     settings_file: str = ""
-    """File for what the script gives to `save_settings`; "" is the module's name + `.settings`."""
+    """File for what the script gives to `save_settings`; "" is `{module}.settings`, with the
+    module's name."""
     ports_in: list[ScriptPort] = []
     ports_out: list[ScriptPort] = []
 
@@ -64,6 +65,11 @@ class ScriptSettings(CostSettings, kw_only=True):
         if not (bench_dir / self.script).is_file():
             problems.append(f"script: there is no file {bench_dir / self.script}")
         return problems + self.cost_problems() + check_ports(self.ports_in, self.ports_out)
+
+
+def settings_path(setting: str, module: str, bench_dir: Path) -> Path:
+    """Return the path of a module's `settings_file`."""
+    return bench_dir / setting.replace("{module}", module)
 
 
 def check_ports(ports_in: list[ScriptPort], ports_out: list[ScriptPort]) -> list[str]:
