@@ -88,10 +88,10 @@ def converted(module: ProjectModule, key: str) -> Made | None:
     if convert is not None:
         return convert(module, key)
     found = module_types().get(module.id)
-    if found is None or not getattr(found.settings, "installed_as", ""):
+    if found is None or not (folder := getattr(found.settings, "folder", "")):
         return None
     files = {f"{key}.settings": module.data} if module.data else {}
-    return Made(module.id, files=files, notes=[f"it is the module in {found.settings.folder}"])
+    return Made(module.id, files=files, notes=[f"it is the module in {folder}"])
 
 
 def port_of(module: ProjectModule, port: str) -> str:
