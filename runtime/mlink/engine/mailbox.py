@@ -19,6 +19,13 @@ from mlink.worker.forkserver import FAULT
 
 _UNKNOWN_COUNT = -1
 """Sent count of a stream whose worker died: how many items are missing is unknown."""
+_NO_DISPLAY = "platform plugin"
+"""In what Qt prints before it aborts the program."""
+_WINDOW = "it opened a window (cv2.imshow, Qt), and there is no display"
+_WINDOW_REMEDY = (
+    "Run it where DISPLAY or WAYLAND_DISPLAY is set, or leave the window out; modules of type canvas "
+    "and `mlink run --view` show pictures too."
+)
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
 
@@ -136,12 +143,15 @@ class RunMessages:
     def _worker_exited(self, worker: WorkerHandle, code: int) -> None:
         never_forked = code == UNKNOWN_EXIT and not worker.pid  # the failure is the fork server's
         if (code not in (0, UNKNOWN_EXIT) or not worker.closed) and not never_forked:
-            what = f"its process {_how(code)}"
+            what, remedy = f"its process {_how(code)}", _remedy(code)
+            lines = self._reporter.last_lines(worker.name)
+            if code == -signal.SIGABRT and any(_NO_DISPLAY in line for line in lines):
+                what, remedy, lines = _WINDOW, _WINDOW_REMEDY, []
             if place := self._crash(worker):
                 what += f": {place}"
-            if lines := self._reporter.last_lines(worker.name):
+            if lines:
                 what += "; its last lines:" + "".join(f"\n  {line}" for line in lines)
-            self._outcome.fail_worker(worker, "run", what, _remedy(code))
+            self._outcome.fail_worker(worker, "run", what, remedy)
         counts = {port.id: _UNKNOWN_COUNT for port in worker.config.outputs}
         self.end_streams(worker, counts)
 

@@ -401,3 +401,26 @@ def test_the_engines_death_lets_every_worker_close_its_files(
     assert result.success
     assert len(table.read_text().splitlines()) > 50
     assert (table.parent / "attributes.toml").exists()
+
+
+def test_a_window_without_a_display_is_named(
+    bench: BenchRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Qt aborts the process then, also for cv2.imshow."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    source = """
+import cv2, numpy as np
+import syntalos_mlink as syl
+def start():
+    cv2.imshow("x", np.zeros((50, 50, 3), np.uint8))
+"""
+    text = '[bench]\nname = "w"\n[modules.show]\ntype = "pyscript"\nscript = "show.py"\n'
+    result = bench.write(text, show=source).run(1.0)
+    (failure,) = result.failures
+    if "not implemented" in failure.message:
+        pytest.skip("this OpenCV has no windows at all")
+    assert "it opened a window (cv2.imshow, Qt), and there is no display" in failure.message
+    assert "it stood at show.py:5 (start)" in failure.message
+    assert "signal" not in failure.message
+    assert "DISPLAY" in failure.remedy
