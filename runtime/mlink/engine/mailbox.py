@@ -23,8 +23,8 @@ _NO_DISPLAY = "platform plugin"
 """In what Qt prints before it aborts the program."""
 _WINDOW = "it opened a window (cv2.imshow, Qt), and there is no display"
 _WINDOW_REMEDY = (
-    "Run it where DISPLAY or WAYLAND_DISPLAY is set, or leave the window out; modules of type canvas "
-    "and `mlink run --view` show pictures too."
+    "Run it where DISPLAY or WAYLAND_DISPLAY is set, or leave the window out; modules of type "
+    "canvas and `mlink run --view` show pictures too."
 )
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
