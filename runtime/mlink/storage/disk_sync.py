@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from mlink.errors import StorageError
 from mlink.storage.failures import storage_error
@@ -21,6 +21,8 @@ from mlink.storage.failures import storage_error
 INTERVAL_S = 0.5
 FINISH_LIMIT_S = 60.0
 """Longest wait for a slow disk at the end of the run."""
+_IDLE_CALLS = 60
+"""Calls, half a second apart, after which a file that did not change is looked at less often."""
 
 
 class DiskSync:
@@ -105,11 +107,17 @@ class DiskSync:
 
 
 class ChangedFiles:
-    """The files below a folder, with the size and time that each had when last forced out."""
+    """The files below a folder, with the size and time that each had when last forced out.
+
+    A file that has not changed for _IDLE_CALLS calls is looked at once in as many only, so that
+    the thousands of files of a long recording take no more time than those that are being written.
+    One that has been replaced is another file, and is noticed at once.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
-        self._known: dict[str, tuple[int, int]] = {}
+        self._known: dict[str, _Known] = {}
+        self._calls = 0
 
     def write_out(self) -> int:
         """Force files and folders that changed since the last call onto the disk.
@@ -121,6 +129,7 @@ class ChangedFiles:
             OSError: The disk failed; `filename` names the file.
         """
         count = 0
+        self._calls += 1
         folders = [self._folder]
         while folders:
             folder = folders.pop()
@@ -129,20 +138,27 @@ class ChangedFiles:
                     for entry in entries:
                         if entry.is_dir(follow_symlinks=False):
                             folders.append(entry.path)
-                        elif entry.is_file(follow_symlinks=False):
+                        elif entry.is_file(follow_symlinks=False) and self._is_due(entry):
                             count += self._write_out_if_changed(entry.path)
                 count += self._write_out_if_changed(folder)  # contains the names of new files
             except FileNotFoundError:
                 continue  # removed since it was listed
         return count
 
+    def _is_due(self, entry: os.DirEntry[str]) -> bool:
+        known = self._known.get(entry.path)
+        if known is None or known.inode != entry.inode():
+            return True
+        idle = self._calls - known.changed_at
+        return idle < _IDLE_CALLS or idle % _IDLE_CALLS == 0
+
     def _write_out_if_changed(self, path: str) -> bool:
         try:
             found = os.stat(path)  # noqa: PTH116 - strings from scandir, twice a second
         except FileNotFoundError:
             return False
-        state = (found.st_mtime_ns, found.st_size)
-        if self._known.get(path) == state:
+        state = _Known(found.st_ino, found.st_mtime_ns, found.st_size, self._calls)
+        if (known := self._known.get(path)) is not None and known[:3] == state[:3]:
             return False
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -157,3 +173,11 @@ class ChangedFiles:
             os.close(fd)
         self._known[path] = state
         return True
+
+
+class _Known(NamedTuple):
+    inode: int
+    mtime_ns: int
+    size: int
+    changed_at: int
+    """The call that noticed this."""

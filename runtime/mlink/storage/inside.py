@@ -159,8 +159,9 @@ class RecordingFile:
             )
         return data
 
-    def content(self) -> bytes:
-        """Return its content.
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """Open it for reading within the block.
 
         Raises:
             StorageError: It is missing, no file of this folder, cannot be read, or has far more
@@ -169,7 +170,7 @@ class RecordingFile:
         with self.open() as file, storage_errors(self.path, "read"):
             found = os.fstat(file.fileno())
             check_size(str(self), found.st_size, read_limit(_BLOCK_BYTES * found.st_blocks))
-            return file.read()
+            yield file
 
     @contextmanager
     def replacement(self) -> Iterator[BinaryIO]:

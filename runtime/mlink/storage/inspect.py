@@ -208,7 +208,8 @@ def _add_rows(summary: DatasetSummary, files: list[RecordingFile]) -> None:
     summary.entries = 0
     for file in files:
         try:
-            state = examine_table(file.content(), has_header=has_header, written=closed)
+            with file.opened() as opened:
+                state = examine_table(opened, has_header=has_header, written=closed)
         except StorageError as error:
             summary.problems.append(error.message)
             continue

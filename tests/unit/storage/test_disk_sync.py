@@ -82,3 +82,26 @@ def test_a_disk_that_does_not_finish_is_an_error(
     (error,) = errors
     assert "has not stored all of" in error.message
     assert "mlink verify" in (error.remedy or "")
+
+
+def test_thousands_of_files_that_rest_are_not_looked_at_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(300):
+        (tmp_path / str(number)).write_bytes(b"1")
+    files = ChangedFiles(tmp_path)
+    looked: list[str] = []
+    real = os.stat
+    monkeypatch.setattr(os, "stat", lambda path: (looked.append(path), real(path))[1])
+    for _ in range(disk_sync._IDLE_CALLS):
+        files.write_out()
+    looked.clear()
+    for _ in range(disk_sync._IDLE_CALLS):  # the folder each time, each file once
+        files.write_out()
+    assert len(looked) == 300 + disk_sync._IDLE_CALLS
+    (tmp_path / "new").write_bytes(b"2")
+    os.replace(tmp_path / "new", tmp_path / "0")
+    assert files.write_out() == 2  # the one that was replaced, and its folder
+    with (tmp_path / "1").open("ab") as file:
+        file.write(b"more")
+    assert sum(files.write_out() for _ in range(disk_sync._IDLE_CALLS)) == 1

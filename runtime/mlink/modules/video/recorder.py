@@ -140,8 +140,11 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             self._note_disordered(frame, time_usec)
         if self._sections.is_over(time_usec):
             self._close_file()
+        elif self._writer is not None and self._writer.is_full:
+            self._close_file()
+            self._writer = self._open(self._dataset, frame, self._sections.continued_stem())
         if self._writer is None:
-            self._writer = self._open(self._dataset, frame, time_usec)
+            self._writer = self._open(self._dataset, frame, self._sections.next_stem(time_usec))
         if self._written == 0:
             self._first_usec, self._first_index = time_usec, frame.index
         self._writer.write(frame.view, time_usec)
@@ -212,7 +215,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             finally:
                 self._in_closed_files += writer.frames
 
-    def _open(self, dataset: Dataset, first: Frame, time_usec: int) -> VideoWriter:
+    def _open(self, dataset: Dataset, first: Frame, stem: str) -> VideoWriter:
         self._check_size(first.view)
         wanted = self._wanted
         options = wanted
@@ -224,7 +227,6 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             self.log.warning("%s cannot keep the %s of the frames: it is not recorded (ffvhuff and "
                              "ffv1 keep all)", wanted.codec, plan.dropped)  # fmt: skip
             self.context.report("dropped", plan.dropped)
-        stem = self._sections.next_stem(time_usec)
         video_name, tsync_name = f"{stem}.{options.extension}", f"{stem}_timestamps.tsync"
         writer = VideoWriter(
             dataset.path_for_basename(video_name),

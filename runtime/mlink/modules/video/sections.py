@@ -2,7 +2,7 @@
 
 The first file is `video`, then `video_sec1`, `video_sec2`, … after each STOP and START. A recorder
 that waits for its first START begins with `video_sec1`. With slices the names are `video_1`,
-`video_2`, …, `video_sec1_1`, …
+`video_2`, …, `video_sec1_1`, … A file that is full goes on in `video-2`, `video-3`, …
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ class VideoSections:
         self._began_usec: int | None = None
         """Time of the section's first frame; None until it arrives."""
         self._slice = 0
+        self._stem = ""
+        self._part = 1
 
     def end_section(self) -> None:
         """Start a new section with the next frame; sections without frames are not counted."""
@@ -38,8 +40,17 @@ class VideoSections:
             return False
         return time_usec >= self._began_usec + self._slice * self._slice_usec
 
+    def continued_stem(self) -> str:
+        """Return the name, without extension, of the file in which the one before goes on."""
+        self._part += 1
+        return f"{self._stem}-{self._part}"
+
     def next_stem(self, time_usec: int) -> str:
         """Return the name, without extension, of the file that starts with this frame."""
+        self._stem, self._part = self._next_stem(time_usec), 1
+        return self._stem
+
+    def _next_stem(self, time_usec: int) -> str:
         if self._began_usec is None:
             self._began_usec = time_usec
         name = f"{self._base}_sec{self._section}" if self._section else self._base

@@ -46,6 +46,10 @@ NOMINAL_FRAMERATE = 30.0
 _HIGHEST_RATE = 240
 """Hz. SVT-AV1 and AVI refuse higher ones, and times of Matroska are whole ms."""
 _MAX_THREADS = 16
+_MOST_INDEXED = 1 << 20
+"""Pictures of a file whose index has each of them: FFmpeg keeps 40 bytes of memory for each entry
+until the file is closed, which makes 42 MB. At 60 Hz they last for 4.9 hours.
+"""
 _FRAME_THREADS = 4
 """Most pictures that are encoded at the same time."""
 
@@ -243,6 +247,11 @@ class VideoWriter(ClosesOnExit):
                 self._tsync.close()
                 if self._threads is not None:
                     self._threads.close()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next frame belongs in a new file, since this one's index is long enough."""
+        return self.codec.gop_size == 1 and self.frames >= _MOST_INDEXED
 
     @property
     def encoder_name(self) -> str:

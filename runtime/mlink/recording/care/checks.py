@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mlink.recording.table import TIME_COLUMNS
 from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
-from mlink.storage.csv_rows import TableState, csv_rows, examine_table
+from mlink.storage.csv_rows import TableState, csv_rows, whole_rows
 from mlink.storage.failures import reason_of
 from mlink.storage.tree import UnitFolder, written_in
 from mlink.storage.tsync_reader import TsyncData
@@ -68,41 +66,54 @@ def check_table(unit: UnitFolder) -> Checked:
     """Count the rows of a table; find damaged rows, a torn last one, and times that go back."""
     found = Checked(items=0)
     for name in present(unit):
-        state, data = table_state(unit, name)
         has_header = bool(unit.attributes.get("has_header", True))
+        noted = Checked()
+        state = table_state(unit, name, noted)
         found.items = (found.items or 0) + max(0, state.rows - has_header)
         if state.damaged:
             found.damage.append(f"{name} is damaged: {state.damage}")
+        else:
+            found.notes += noted.notes
         if state.torn_bytes:
             found.unfinished.append(
                 f"{name} ends within a row, after {state.torn_bytes} bytes of it"
             )
-        if has_header and not state.damaged:
-            _check_times(found, name, data[: state.whole_bytes])
     compare_counts(found, unit, "row_count", "rows")
     return found
 
 
-def table_state(unit: UnitFolder, name: str) -> tuple[TableState, bytes]:
-    """Return the condition and the content of a table's file.
+def table_state(unit: UnitFolder, name: str, noted: Checked | None = None) -> TableState:
+    """Return the condition of a table's file.
+
+    Args:
+        unit: Its dataset.
+        name: Of the file.
+        noted: Gets a note of times that go back: a script may write so.
 
     Raises:
         StorageError: The file cannot be read from the disk.
     """
-    data = unit.file(name).content()
-    has_header = bool(unit.attributes.get("has_header", True))
-    return examine_table(data, has_header=has_header, written=written_in(unit, "row_count")), data
-
-
-def _check_times(found: Checked, name: str, data: bytes) -> None:
-    """Note where the times of a table's first column of times go back: a script may write so."""
-    rows = csv_rows(data.decode())
-    header = next(rows, [])
-    column = next(
-        (at for at, title in enumerate(header) if title.strip().lower() in TIME_COLUMNS), None
+    has_header, written = (
+        bool(unit.attributes.get("has_header", True)),
+        written_in(unit, "row_count"),
     )
+    state = TableState()
+    with unit.file(name).opened() as file:
+        pieces = whole_rows(file, state, has_header=has_header, written=written)
+        if noted is not None and has_header:
+            note_times(noted, name, _times(pieces))
+        for _ in pieces:
+            pass
+    return state
+
+
+def _times(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Yield the cells of a table's first column of times; none where it has no such column."""
+    rows = (row for piece in pieces for row in csv_rows(piece.decode()))
+    titles = enumerate(next(rows, []))
+    column = next((at for at, title in titles if title.strip().lower() in TIME_COLUMNS), None)
     if column is not None:
-        note_times(found, name, (row[column] for row in rows if len(row) > column))
+        yield from (row[column] for row in rows if len(row) > column)
 
 
 def note_times(found: Checked, name: str, times: Iterable[object]) -> None:
@@ -159,11 +170,11 @@ def check_zarr(unit: UnitFolder) -> Checked:
             with opened_store(unit.file(name), read=True) as (group, arrays):
                 if group.attrs.get("every_file"):
                     found.damage += _lost_files(unit, name, arrays, count)
-                if "timestamps" in arrays:
-                    times = np.asarray(arrays["timestamps"][: max(count, 0)])
-                    note_times(found, name, times.tolist() if times.ndim == 1 else ())
-                if "data" in arrays:
-                    _read(arrays["data"], count)
+                if "timestamps" in arrays and arrays["timestamps"].ndim == 1:
+                    parts = _parts(arrays["timestamps"], count)
+                    note_times(found, name, (time for part in parts for time in part.tolist()))
+                for _ in _parts(arrays["data"], count) if "data" in arrays else ():
+                    pass
         except UNREADABLE_STORE as error:
             found.damage.append(f"{name}: its samples cannot be read: {reason_of(error)}")
     compare_counts(found, unit, "sample_count", "samples")
@@ -185,13 +196,13 @@ def _lost_files(
             yield f"{name}: {wanted - there} of {wanted} file(s) of {key} are missing"
 
 
-def _read(array: Any, count: int) -> None:
-    """Read the samples of an array, a part at a time; raise what the library raises."""
+def _parts(array: Any, count: int) -> Iterator[Any]:
+    """Yield the samples of an array, a part at a time; raise what the library raises."""
     row_bytes = array.dtype.itemsize * math.prod(array.shape[1:])
     rows = (array.shards or array.chunks)[0]
     step = max(_BLOCK_BYTES // max(rows * row_bytes, 1), 1) * rows
     for at in range(0, min(count, array.shape[0]), step):
-        array[at : at + step]
+        yield array[at : min(at + step, count)]
 
 
 def is_half_made(unit: UnitFolder, name: str) -> bool:

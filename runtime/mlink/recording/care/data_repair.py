@@ -85,17 +85,18 @@ def repair_table(unit: UnitFolder) -> Repaired:
     done: list[str] = []
     rows = 0
     for name in present(unit):
-        state, data = table_state(unit, name)
+        state = table_state(unit, name)
         if state.damaged:
             raise StorageError(f"{name} is damaged, and nothing was changed: {state.damage}")
         rows += max(0, state.rows - bool(unit.attributes.get("has_header", True)))
         if state.torn_bytes:
             table = unit.file(name)
             with table.open(writable=True) as file, storage_errors(table.path):
+                file.seek(state.whole_bytes)
+                kept = file.read(_KEPT_BYTES)
                 file.truncate(state.whole_bytes)
                 os.fsync(file.fileno())
-            cut = data[state.whole_bytes :]
-            done.append(f"{name}: cut off a torn row of {len(cut)} bytes: {cut[:_KEPT_BYTES]!r}")
+            done.append(f"{name}: cut off a torn row of {state.torn_bytes} bytes: {kept!r}")
     return {"row_count": rows}, done
 
 

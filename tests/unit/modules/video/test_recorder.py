@@ -429,3 +429,28 @@ def test_in_virtual_time_the_file_is_the_same_whatever_processors_there_are(tmp_
         module.close()
         stored.append((folder / "recording" / "videos/video" / "0d0e0f-video.mkv").read_bytes())
     assert stored[0] == stored[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({}, ["video.mkv", "video-2.mkv", "video-3.mkv"]),
+        (
+            {"slices_enabled": True, "slices_interval": 0.001},
+            ["video_1.mkv", "video_1-2.mkv", "video_1-3.mkv", "video_3.mkv"],
+        ),
+        ({"video_codec": "h264"}, ["video.mkv"]),  # its index has one picture of a hundred
+    ],
+)
+def test_a_file_with_a_long_index_goes_on_in_another(tmp_path, monkeypatch, settings, names):
+    """FFmpeg keeps the index in memory: a recording of days would fill it."""
+    monkeypatch.setattr(video_writer, "_MOST_INDEXED", 2)
+    context, dataset = record(tmp_path, pictures((48, 64, 3)), **settings)
+    parts = toml(dataset / "manifest.toml")["data"]["parts"]
+    assert [part["fname"].removeprefix("0d0e0f-") for part in parts] == names
+    unit = read_unit(dataset, "video")
+    assert context.reports["frames_written"] == 6
+    found = check_video(unit, decode=True)
+    assert (found.items, found.times, found.damage, found.unfinished) == (6, 6, [], [])
+    with closing(Video(unit)) as video:
+        assert len(video) == 6
