@@ -5,6 +5,9 @@
 #   .ci/setup.sh test     also the test tools, StandardFirmata and two Firmata clients (npm), edlio
 #                         in a venv of its own, and the rig (QEMU, a kernel)
 #
+# MLINK_SIMULATOR=no leaves out the AVR simulator, and what compiles it: simulated boards then have
+# mlink's own, simpler simulation of the protocol.
+#
 # Python packages come from the lock files in .ci/lock, checked by hash. Missing Debian packages are
 # installed when root; else this prints the command that installs them, and stops.
 set -eu
@@ -21,7 +24,7 @@ die() { echo "set-up: $*" >&2; exit 1; }
 # --- Python ------------------------------------------------------------------------------------
 
 python=${PYTHON:-}
-for candidate in python3.11 python3 python3.12 python3.13; do
+for candidate in python3.11 python3 python3.12 python3.13 python3.14; do
     [ -z "$python" ] || break
     if command -v "$candidate" >/dev/null &&
         "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -36,7 +39,7 @@ done
 # The stamp is a digest of all inputs: a changed dependency or set-up runs it again. An incomplete
 # set-up (often: no network) is tried again each time.
 key=$(cat pyproject.toml .ci/setup.sh .ci/lock/*.txt tests/support/setup_*.sh tests/support/pyfirmata2_tests.py \
-    .ci/parallel_build/*.py tests/support/peers/*.json tests/rig/machine/kernel.py | sha256sum)
+    .ci/parallel_build/*.py tests/support/peers/*.json tests/rig/machine/kernel.py | sha256sum)${MLINK_SIMULATOR:-}
 is_done() {
     [ -e ".venv/setup-$1" ] && [ "$(cat ".venv/setup-$1")" = "$key" ] &&
         { [ "$1" = demo ] || [ ! -e .venv/incomplete ]; } && .venv/bin/python -c '' 2>/dev/null
@@ -59,11 +62,15 @@ has_python_header() {
 os.stat(os.path.join(s.get_path("include"), "Python.h"))'
 }
 
+has_simulator() { [ "${MLINK_SIMULATOR:-yes}" != no ]; }
+
 [ -n "$python" ] || missing="$missing python3"
 need python3-venv "${python:-python3}" -c 'import ensurepip, venv'
-need python3-dev has_python_header # yasimavr, the board simulator, is compiled here
-need g++ command -v g++
-need libelf-dev test -e /usr/include/libelf.h
+if has_simulator; then # yasimavr is compiled here
+    need python3-dev has_python_header
+    need g++ command -v g++
+    need libelf-dev test -e /usr/include/libelf.h
+fi
 need libgl1 has_library libGL.so.1 # for OpenCV, like the next two
 need libxcb1 has_library libxcb.so.1
 need libglib2.0-0 has_library libgthread-2.0.so.0
@@ -137,12 +144,14 @@ if ! [ -e ".venv/setup-$what" ] || [ "$(cat ".venv/setup-$what")" != "$key" ]; t
         die "pip could not install mlink; the reason is printed above"
     rm -rf "$wheels"
     mkdir "$wheels"
-    if ! .venv/bin/python -c 'import yasimavr' 2>/dev/null; then
-        report "compiling the board simulator, beside the rest: about two minutes of processor time"
+    if has_simulator; then
+        if ! .venv/bin/python -c 'import yasimavr' 2>/dev/null; then
+            report "compiling the board simulator, beside the rest: about two minutes of processor time"
+        fi
+        build_simulator & # pip takes it from its cache when it has been compiled before
+        simulator=$!
+        trap 'kill $simulator 2>/dev/null || true' EXIT
     fi
-    build_simulator & # pip takes it from its cache when it has been compiled before
-    simulator=$!
-    trap 'kill $simulator 2>/dev/null || true' EXIT
     install --require-hashes -r ".ci/lock/$lock.txt" && install --no-deps -e . ||
         die "pip could not install mlink; the reason is printed above"
     report "mlink is installed"
