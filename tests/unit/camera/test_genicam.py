@@ -172,6 +172,31 @@ def test_a_damaged_frame_does_not_keep_the_next_one_from_being_later():
     assert [first.number, bad.number, good.number] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("stale", [0, 65400, 65530])
+def test_a_damaged_frame_without_its_number_is_the_next_one(stale):
+    times = FrameTimes("cam", 100.0)
+    raws = [65532, 65533, None, None, 1, None, 3, 6, None, 8]
+    now, found = 10_000_000_000, []
+    for raw in raws:
+        now += 10_000_000
+        stamp = times.damaged(now, stale) if raw is None else times.stamp(now, raw, 0, 0)
+        found.append(stamp.number - 65532)
+    assert found == [0, 1, 2, 3, 4, 5, 6, 9, 10, 11]
+
+
+def test_a_counter_that_begins_anew_loses_nothing():
+    times = FrameTimes("cam", 100.0)
+    raws = [100, 101, 1, 2, 4]
+    numbers = [times.stamp(1000 * n, raw, 0, 0).number for n, raw in enumerate(raws, 1)]
+    assert numbers == [100, 101, 102, 103, 105]
+
+
+def test_a_run_that_begins_with_a_damaged_frame():
+    times = FrameTimes("cam", 100.0)
+    numbers = [times.damaged(1 << 40, 0).number, times.stamp(2 << 40, 65402, 0, 0).number]
+    assert numbers == [0, 1]
+
+
 # --- device words ------------------------------------------------------------------------------
 
 TWO = [
@@ -293,6 +318,7 @@ def test_settings_are_read_back_and_wrong_ones_answered_with_type_and_range(open
         "TriggerActivation[TriggerSelector=FrameStart]": "RisingEdge",
         "TriggerMode[TriggerSelector=Nix]": "On",
         "a[": 1,
+        "AcquisitionStart": True,
         "AcquisitionFrameRate": float("nan"),
     }
     request = {"size": (320, 200), "size_given": True, "framerate": 40, "framerate_given": True}
@@ -320,6 +346,7 @@ def test_settings_are_read_back_and_wrong_ones_answered_with_type_and_range(open
             False,
         ),
         "a[": ('no name of a feature; write "Name" or "Name[Selector=Entry]"', False),
+        "AcquisitionStart": ("mlink sets it, at the start and the end of a run", False),
         "AcquisitionFrameRate": ("a number from 0.1 to 1000 is needed", False),
     }
     assert (info.shape, info.dtype, info.framerate) == ((200, 320, 3), np.uint8, 40.0)
@@ -410,7 +437,7 @@ def test_a_camera_that_another_program_controls_is_refused_in_words(fake):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as other:
         assert other.stdout.readline() == b"open\n"
-        with pytest.raises(DeviceError, match="another program controls it"):
+        with pytest.raises(DeviceError, match="another program or module controls it"):
             GenicamCamera().open(fake.url, CameraRequest(open_timeout_sec=0.1))
         other.kill()  # the camera notices within 3 s that nobody controls it any more
     camera = GenicamCamera()
@@ -439,6 +466,7 @@ def test_lost_packets_make_damaged_frames_which_are_not_sent():
         missing = camera.figures()["packets_missing"]
         camera.close()
     assert 0 < whole < len(stamps)
+    assert stamps[-1].number - stamps[0].number < 50 * len(stamps)
     assert isinstance(missing, int)
     assert missing > 0
     assert camera.figures()["packets_missing"] >= missing

@@ -38,7 +38,7 @@ _BUSY_PAUSE_SEC = 0.5
 _CLOSE_SEC = 2.0
 _CONTINUOUS = 0
 _SUCCESS = 0
-_FIXED = {"PixelFormat", "Width", "Height", "Binning", "Decimation", "AcquisitionMode", "UserSet"}
+_FIXED = {"PixelFormat", "Width", "Height", "Binning", "Decimation", "UserSet"}
 """Beginnings of features that change the pictures, and so cannot be set during a run."""
 _COUNTS = {
     "n_missing_packets": "packets_missing",
@@ -293,7 +293,7 @@ class GenicamCamera:
             library.unref(self._camera)
             self._camera = self._device = None
             if time.monotonic() > deadline:
-                raise open_failed(self._word, "another program controls it")
+                raise open_failed(self._word, "another program or module controls it")
             time.sleep(_BUSY_PAUSE_SEC)
         self._handler = library.connect(self._device, "control-lost", self._on_lost)
 

@@ -14,6 +14,8 @@ from mlink_drivers.camera.backend import Stamp
 SOURCE = "genicam-synchronised"
 _LAST_ID = 65535
 """GigE cameras count blocks in 16 bits, from 1: 0 is left out."""
+_MOST_LOST = 1000
+"""A damaged frame's number is believed up to this many frames after the last one."""
 _LONGEST_WAIT_NSEC = 2_000_000_000
 """A frame waits less than this between its arrival and `grab`."""
 _NO_RATE_USEC = 33_000
@@ -63,23 +65,38 @@ class FrameTimes:
     def damaged(self, now_ns: int, raw: int) -> Stamp:
         """Return the stamp of a frame with missing parts, which is not sent: its time is vague.
 
-        It comes late, so that its time must not keep the next frame from being later.
+        It comes late, so that its time must not keep the next frame from being later. Without its
+        first packet it has the number of an older frame in the same buffer; it is then the next.
         """
         self._last_ns = self._last_ns + 1000 if self._last_ns else now_ns - _LONGEST_WAIT_NSEC // 8
-        return Stamp(self._last_ns, self._count(raw))
+        return Stamp(self._last_ns, self._count_damaged(raw))
 
     def stop(self) -> None:
         """End the synchronisation."""
         self._synchronizer.stop()
 
     def _count(self, raw: int) -> int:
-        """Return the frame's number, which goes on where the camera's counter begins again."""
-        if self._raw < 0:
-            self._number = raw
-        else:
-            step = raw - self._raw
-            if step < -_LAST_ID // 2 and self._raw <= _LAST_ID:
-                step += _LAST_ID
-            self._number += step
+        """Return a whole frame's number, which goes on where the camera's counter begins again."""
+        if self._raw < 0:  # the first one, or the first after damaged ones
+            self._raw, self._number = raw, raw if self._number < 0 else self._number + 1
+            return self._number
+        # A counter that was set back shows no losses.
+        self._number += max(1, self._step_to(raw))
         self._raw = raw
         return self._number
+
+    def _count_damaged(self, raw: int) -> int:
+        """Return a damaged frame's number; `raw` may be that of an older frame, or 0 for none."""
+        step = self._step_to(raw) if raw and self._raw >= 0 else 1
+        step = step if 0 < step <= _MOST_LOST else 1
+        self._number += step
+        if self._raw >= 0:
+            wraps = self._raw <= _LAST_ID < self._raw + step
+            self._raw += step - (_LAST_ID if wraps else 0)
+        return self._number
+
+    def _step_to(self, raw: int) -> int:
+        step = raw - self._raw
+        if step < -_LAST_ID // 2 and self._raw <= _LAST_ID:
+            step += _LAST_ID
+        return step
