@@ -28,10 +28,12 @@ class EventTable(ClosesOnExit):
     ) -> None:
         self._rows: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
         self._file: CsvFile | None = None
+        self._dataset = dataset
         if dataset is not None:
             self._file = CsvFile(dataset.path_for_basename(name))
             self._file.write_header(header)
             dataset.set_data_file(name, summary=summary)
+            dataset.set_attribute("has_header", True)
             dataset.save()
 
     def add(self, *cells: str) -> None:
@@ -53,5 +55,8 @@ class EventTable(ClosesOnExit):
     def close(self) -> None:
         """Write what was added, and close the file."""
         self.write()
-        if self._file is not None:
-            self._file.close()
+        file, self._file = self._file, None
+        if file is not None and self._dataset is not None:
+            file.close()
+            self._dataset.set_attribute("row_count", file.rows)
+            self._dataset.save()

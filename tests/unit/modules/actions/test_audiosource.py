@@ -14,6 +14,7 @@ import pytest
 import mlink
 from mlink.errors import BenchError, ModuleError
 from mlink.modules.actions.waves import RATE_HZ, Player, read_wav, source_of, source_of_file
+from mlink.recording.care.verify import verify_recording
 
 SCRIPT = """
 import syntalos_mlink as syl
@@ -155,6 +156,7 @@ def test_a_run_in_virtual_time_records_when_it_sounded(tmp_path: Path) -> None:
     done = mlink.run(tmp_path, duration_s=1, out=tmp_path / "rec", time="virtual", seed=1)
     assert done.success
     assert done.reports["beep"]["latency_ms"] == 10.0
+    assert verify_recording(done.recording_dir).ok
     with mlink.open_recording(done.recording_dir) as recording:
         rows = [tuple(row) for row in recording.table().rows]
     times = [int(time) / 1000 for time, _ in rows]

@@ -15,6 +15,7 @@ import pytest
 import mlink
 from mlink.engine.setup.workdir import runs_dir
 from mlink.errors import BenchError
+from mlink.recording.care.verify import verify_recording
 
 BENCH = """
 [modules.panel]
@@ -89,6 +90,7 @@ def test_commands_are_carried_out_and_recorded(tmp_path: Path) -> None:
             done = line(*words)
             assert done.returncode == 2
             assert refusal in done.stderr
+    assert verify_recording(run.result.recording_dir).ok
     who = pwd.getpwuid(os.getuid()).pw_name
     given = [
         ["13", "WRITE_DIGITAL", "1", who], ["13", "WRITE_DIGITAL_PULSE", "1", who],

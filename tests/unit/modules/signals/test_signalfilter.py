@@ -220,6 +220,15 @@ def test_wrong_settings_are_refused_before_the_run(
     assert words in str(caught.value)
 
 
+def test_without_scipy_the_check_names_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert SignalFilterSettings().check(tmp_path) == []
+    (problem,) = SignalFilterSettings(stages=[StageSettings()]).check(tmp_path)
+    assert "pip install 'mlink-hil[filter]'" in problem
+
+
 def test_selections() -> None:
     assert selected_channels("0-3, 20, 2") == [0, 1, 2, 3, 20]
     assert selected_channels(" ,") == []
