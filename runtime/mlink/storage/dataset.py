@@ -32,6 +32,8 @@ class Unit:
         self.collection_id = collection_id
         self._manifest = dict(manifest)
         self._attributes: dict[str, Any] = {}
+        self._removed: set[str] = set()
+        """Attributes that were removed; they may still be on the disk."""
 
     @property
     def name(self) -> str:
@@ -51,13 +53,16 @@ class Unit:
         """
         if value is None:
             self._attributes.pop(key, None)
+            self._removed.add(key)
         else:
             self._attributes[key] = plain_value(key, value)
+            self._removed.discard(key)
 
     def _merge_attributes_on_disk(self) -> None:
         # Groups are shared: keep what other processes wrote, unless this one set the same key.
         if (self.path / ATTRIBUTES).exists():
-            self._attributes = read_toml(self.path / ATTRIBUTES) | self._attributes
+            found = read_toml(self.path / ATTRIBUTES) | self._attributes
+            self._attributes = {key: found[key] for key in found if key not in self._removed}
 
     def _save_attributes(self) -> None:
         if self._attributes or (self.path / ATTRIBUTES).exists():

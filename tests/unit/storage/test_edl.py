@@ -192,6 +192,18 @@ def test_groups_are_found_again_and_keep_their_attributes(collection):
     assert group.create_group("inner").create_dataset("d").path == group.path / "inner" / "d"
 
 
+def test_an_attribute_that_was_removed_stays_away(collection):
+    group = collection.create_group("a")
+    group.set_attribute("gone", 1)
+    group.set_attribute("back", 1)
+    group.save()
+    group.set_attribute("gone", None)
+    group.set_attribute("back", None)
+    group.set_attribute("back", 2)
+    group.save()
+    assert toml(group.path / "attributes.toml") == {"back": 2} == group.attributes
+
+
 def test_attributes_of_all_kinds_are_stored(collection):
     dataset = collection.create_dataset("d")
     values = {
