@@ -101,10 +101,12 @@ def main() -> None:
         before = cpu_s()
         result = mlink.run(folder, duration_s=options.seconds, out=folder / "out", check=False)
         used = (cpu_s() - before) / result.duration_s
-        assert result.recording is not None, result.failures
-        size = sum(file.stat().st_size for file in result.recording.rglob("*.mkv"))
-        complete = verify_recording(result.recording).ok
-        (stream,) = (each for each in result.streams if each.name == "eye.video")
+        assert result.recording_dir is not None, result.failures
+        size = sum(file.stat().st_size for file in result.recording_dir.rglob("*.mkv"))
+        complete = verify_recording(result.recording_dir).ok
+        (stream,) = (
+            each for each in result.streams if (each.module, each.port) == ("eye", "video")
+        )
         for each in stream.subscriptions:
             right = each.lost == 0 and complete and result.success
             table.add(
