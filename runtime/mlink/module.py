@@ -46,6 +46,7 @@ __all__ = [
     "OutputPort",
     "PortSpec",
     "Ports",
+    "Request",
     "RunInfo",
     "SettingsT",
     "SettingsT_co",
@@ -87,6 +88,27 @@ Ports = tuple[tuple[PortSpec, ...], tuple[PortSpec, ...]]
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """What a setting of a module asks of another one of the bench, its partner.
+
+    The loader of the bench passes it to the partner's `ModuleType.grant` and connects the two.
+
+    Attributes:
+        key: The setting, for messages ("trigger.board").
+        partner: Name of the other module in the bench.
+        wish: What is asked for; its type is between the two modules.
+        inputs: Own input → output of the partner, which prepares and starts first.
+        outputs: Own output → input of the partner; such a stream is feedback.
+    """
+
+    key: str
+    partner: str
+    wish: Any
+    inputs: tuple[tuple[str, str], ...] = ()
+    outputs: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleType:
     """What the runtime knows of a module type without importing its implementation.
 
@@ -120,6 +142,11 @@ class ModuleType:
     wrong_device: Callable[[Any, str], tuple[str, str]] | None = None
     """Returns for (settings, device string or "") what `mlink check` has to refuse and the remedy;
     ("", "") if the module can open such a device. It opens nothing."""
+    requests: Callable[[Any, str], tuple[Request, ...]] | None = None
+    """Returns what a module with (settings, name) asks of others."""
+    grant: Callable[[Any, str, Any], list[str]] | None = None
+    """Takes a wish into (settings, name of who asks, wish); returns what keeps it from that. Called
+    before `ports`; None where no module can ask for anything."""
     aliases: tuple[str, ...] = ()
     """Other names that benches may use for it."""
     virtual_time: bool | Callable[[Any, str], str] = False

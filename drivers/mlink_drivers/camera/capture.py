@@ -14,13 +14,15 @@ from collections.abc import Callable, Collection
 
 from mlink.clock import Clock
 from mlink.errors import DeviceError, StreamError
-from mlink.module import OutputPort
+from mlink.module import FrameLoan, OutputPort
 from mlink.realtime import Granted, pin_to_cpus, request_priority
 from mlink.waiting import Registration, Waiting
 from mlink_drivers.camera.backend import CameraBackend, CameraInfo, ChangingPace, NoFrame, Stamp
 from mlink_drivers.camera.counts import CaptureCounts
 from mlink_drivers.camera.framing import paced
+from mlink_drivers.camera.pairing import Verdict
 from mlink_drivers.camera.rate import FrameRate
+from mlink_drivers.camera.triggered import FrameTrigger
 
 SILENCE_LIMIT_NSEC = 2_000_000_000
 """Without a good frame for this long, the camera has failed."""
@@ -51,6 +53,7 @@ class CaptureThread:
         recover: Waits for a lost camera; None: a loss ends capturing.
         affinity: Processors on which the thread may run; empty: all.
         silence_limit_nsec: Without a good frame for this long (ns), the camera has failed.
+        trigger: Gives frames the times of a board's edges; None: they have the camera's own.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class CaptureThread:
         recover: Recover | None = None,
         affinity: Collection[int] = (),
         silence_limit_nsec: int = SILENCE_LIMIT_NSEC,
+        trigger: FrameTrigger | None = None,
     ) -> None:
         self.counts = CaptureCounts()
         self.granted: Granted | None = None
@@ -89,6 +93,9 @@ class CaptureThread:
         self._recover = recover
         self._affinity = affinity
         self._silence_limit_nsec = silence_limit_nsec
+        self._trigger = trigger
+        self._held: FrameLoan | None = None
+        """A frame whose edge the next one decides; None also for one that could not be decoded."""
         self._stopping = threading.Event()
         self._warned: set[str] = set()
         self._is_first = True
@@ -124,7 +131,10 @@ class CaptureThread:
                 registration.cancel()
         if self._thread.ident is not None:
             self._thread.join(STOP_TIMEOUT_SEC)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            return False
+        self._flush()
+        return True
 
     @property
     def framerate(self) -> float:
@@ -161,6 +171,7 @@ class CaptureThread:
             else:
                 return
             finally:
+                self._flush()
                 self._rate.finish()
                 self._lose(self._rate.take_lost())
 
@@ -193,6 +204,8 @@ class CaptureThread:
         self._started_ns = self._waiting.now_ns()
         self._backend.start()
         self._alive_ns = self._waiting.now_ns()
+        if self._trigger is not None:
+            self._trigger.begin()
 
     def _step(self) -> bool:
         """Grab once, and send the frame if there is one; return False at the end."""
@@ -212,6 +225,8 @@ class CaptureThread:
             counts.stale += 1
             self._check_silence()
             return True
+        if self._trigger is not None:
+            return self._pair(self._trigger, grabbed)
         time_usec = self._clock.from_monotonic_ns(time_ns)
         if time_usec <= self._last_usec:
             counts.disordered += 1
@@ -227,29 +242,79 @@ class CaptureThread:
         self._count(time_ns, number)
         self._last_usec = time_usec
 
+        loan = self._retrieve()
+        if loan is not None:
+            loan.send(index=self._index, time_usec=time_usec)
+            counts.sent += 1
+            counts.estimated += estimated
+            self._alive_ns = self._waiting.now_ns()
+        else:
+            self._output.note_lost(1)
+        return True
+
+    def _retrieve(self) -> FrameLoan | None:
+        """Return the frame that was grabbed; None, after counting why, when it cannot be sent."""
+        info, counts = self._info, self.counts
         try:
             loan = self._output.loan_frame(info.shape, info.dtype)
         except StreamError as error:
             if self._stopping.is_set():
-                return False
+                raise
             counts.unsent += 1
-            self._output.note_lost(1)
             self._warn_once("unsent", f"no memory for a frame: not sent ({error})")
             self._alive_ns = self._waiting.now_ns()
-            return True
+            return None
         # Without a subscriber no frame needs to be decoded.
         if self._output.connected and not self._backend.retrieve(loan.array):
             loan.discard()
             counts.damaged += 1
-            self._output.note_lost(1)
             self._warn_once("damaged", "a frame is damaged: not sent")
             self._check_silence()
-            return True
-        loan.send(index=self._index, time_usec=time_usec)
-        counts.sent += 1
-        counts.estimated += estimated
-        self._alive_ns = self._waiting.now_ns()
+            return None
+        return loan
+
+    def _pair(self, trigger: FrameTrigger, stamp: Stamp) -> bool:
+        """Send the frame that was held and the present one, with the times of their edges."""
+        settled, verdict = trigger.take(stamp.time_ns, stamp.number)
+        if settled is not None:
+            self._finish_held(settled)
+        loan = self._retrieve() if verdict.kind != "drop" else None
+        if verdict.kind == "hold":
+            self._held = loan
+        else:
+            self._follow(verdict, loan)
         return True
+
+    def _finish_held(self, verdict: Verdict) -> None:
+        loan, self._held = self._held, None
+        self._follow(verdict, loan)
+
+    def _flush(self) -> None:
+        """Send the frame that is held: no other follows."""
+        if self._trigger is not None and (verdict := self._trigger.flush()) is not None:
+            self._finish_held(verdict)
+
+    def _follow(self, verdict: Verdict, loan: FrameLoan | None) -> None:
+        """Do with a frame what was decided; None is one that could not be decoded."""
+        if verdict.kind == "drop":
+            if loan is not None:
+                loan.discard()
+            if verdict.reason == "lead_in":
+                self.counts.lead_in += 1
+            else:
+                self._warn_once("untriggered", "a frame came without a trigger: not sent")
+            return
+        if not self.in_order:
+            self.first_ns = verdict.time_usec * 1000
+        self.last_ns = verdict.time_usec * 1000
+        self.in_order += 1
+        self._lose(verdict.missing)
+        if loan is None:
+            self._output.note_lost(1)
+            return
+        loan.send(index=verdict.index, time_usec=verdict.time_usec)
+        self.counts.sent += 1
+        self._alive_ns = self._waiting.now_ns()
 
     def _count(self, time_ns: int, number: int) -> None:
         """Give the frame its index, and count those that were lost before it."""
@@ -295,7 +360,7 @@ class CaptureThread:
         """Count a grab that returned no frame, and check for silence."""
         if reason is NoFrame.REPEATED:
             self.counts.repeated += 1
-        else:
+        elif self._trigger is None or self._trigger.waits_usec():
             self.counts.timeouts += 1
         self._check_silence()
         if not self._waiting.is_virtual:
@@ -303,14 +368,21 @@ class CaptureThread:
 
     def _check_silence(self) -> None:
         """Raise DeviceError when the last sign that the camera works is too long ago."""
-        silence_nsec = self._waiting.now_ns() - self._alive_ns
-        if silence_nsec <= self._silence_limit_nsec or self._stopping.is_set():
+        silence_nsec, limit_nsec = self._waiting.now_ns() - self._alive_ns, self._silence_limit_nsec
+        remedy = (
+            "Check the cable and that no other program changes this camera; try a lower "
+            "size or framerate, or another USB port."
+        )
+        if self._trigger is not None:
+            silence_nsec = min(silence_nsec, self._trigger.waits_usec() * 1000)
+            limit_nsec = self._trigger.silence_limit_usec(limit_nsec // 1000) * 1000
+            remedy = self._trigger.silence_remedy
+        if silence_nsec <= limit_nsec or self._stopping.is_set():
             return
         troubles = ", ".join(f"{n} {name}" for name, n in self.counts.troubles().items())
         raise DeviceError(
             f"no frame for {silence_nsec / 1e9:.1f} s after {self.counts.sent} frames ({troubles})",
-            remedy="Check the cable and that no other program changes this camera; try a lower "
-            "size or framerate, or another USB port.",
+            remedy=remedy,
         )
 
     def _warn_once(self, kind: str, text: str) -> None:

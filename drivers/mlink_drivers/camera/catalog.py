@@ -9,9 +9,17 @@ import math
 from typing import Literal
 
 from mlink.errors import DeviceError
-from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
+from mlink.module import Category, ModuleSettings, ModuleType, Ports, PortSpec, Request
 from mlink.types import DataType
 from mlink_drivers.camera.addresses import GENICAM, V4L2, find_backend, scheme_of
+from mlink_drivers.trigger import (
+    ANSWERS_OUTPUT,
+    EDGES_INPUT,
+    EDGES_OUTPUT,
+    Strobe,
+    Trigger,
+    answers_input,
+)
 
 AUTO = "auto"
 _SILENCE_SEC = 2.0
@@ -82,6 +90,10 @@ class CameraSettings(ModuleSettings):
     """When it is back: end the run as a success, or continue the stream after a marked gap."""
     affinity: tuple[int, ...] = ()
     """Processors on which the capture thread may run; empty: all."""
+    trigger: Trigger | None = None
+    """The train of a board's chip that triggers the camera, and gives frames their times."""
+    strobe: Strobe | None = None
+    """The camera's own line at a board, whose edges give frames their times."""
     camera: int | None = None
     """Number N of /dev/videoN, for a module without a device; as in Syntalos. Last resort."""
 
@@ -100,6 +112,16 @@ class CameraSettings(ModuleSettings):
                 raise ValueError(f"{name} must be a number or \"{AUTO}\", not '{wish}'")
         if self.roi is not None and (min(self.roi) < 0 or min(self.roi[2:]) < 1):
             raise ValueError(f"roi must be [x, y, width, height] in pixels, not {list(self.roi)}")
+
+        if self.trigger is not None and self.strobe is not None:
+            raise ValueError("trigger and strobe: a frame can have one source of its time only")
+        if self.trigger is not None and self.framerate is None:
+            self.framerate = self.trigger.rate_hz
+
+    @property
+    def edges(self) -> Trigger | Strobe | None:
+        """Where frames have their times from, if it is a board."""
+        return self.trigger or self.strobe
 
     @property
     def silence_sec(self) -> float:
@@ -163,6 +185,34 @@ def why_not_virtual(settings: CameraSettings, device: str) -> str:
     return ""
 
 
+_INPUTS = (PortSpec("control-in", DataType.ControlCommand, "Control"),)
+_OUTPUTS = (
+    PortSpec("video", DataType.Frame, "Video"),
+    PortSpec("changes", DataType.TableRow, "Changes"),
+)
+
+
+def _ports(settings: CameraSettings) -> Ports:
+    if settings.edges is None:
+        return _INPUTS, _OUTPUTS
+    edges = PortSpec(EDGES_INPUT, DataType.TableRow, "Edges")
+    return (*_INPUTS, edges), (*_OUTPUTS, PortSpec(ANSWERS_OUTPUT, DataType.TableRow, "Trigger"))
+
+
+def _requests(settings: CameraSettings, name: str) -> tuple[Request, ...]:
+    wanted = settings.edges
+    if wanted is None:
+        return ()
+    request = Request(
+        "trigger.board" if settings.trigger else "strobe.board",
+        wanted.board,
+        wanted.wish(),
+        ((EDGES_INPUT, EDGES_OUTPUT),),
+        ((ANSWERS_OUTPUT, answers_input(name)),),
+    )
+    return (request,)
+
+
 camera_generic = ModuleType(
     id="camera-generic",
     title="Camera",
@@ -170,11 +220,10 @@ camera_generic = ModuleType(
     category=Category.DEVICE,
     settings=CameraSettings,
     implementation="mlink_drivers.camera.module:CameraModule",
-    inputs=(PortSpec("control-in", DataType.ControlCommand, "Control"),),
-    outputs=(
-        PortSpec("video", DataType.Frame, "Video"),
-        PortSpec("changes", DataType.TableRow, "Changes"),
-    ),
+    inputs=_INPUTS,
+    outputs=_OUTPUTS,
+    ports=_ports,
+    requests=_requests,
     uses_device=True,
     wrong_device=what_is_wrong,
     virtual_time=why_not_virtual,

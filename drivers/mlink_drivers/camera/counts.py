@@ -28,6 +28,8 @@ class CaptureCounts:
     """Never received, by the source's frame numbers or by the intervals between frames."""
     estimated: int = 0
     """Sent (and counted there too) with the arrival time, since the source had no time for them."""
+    lead_in: int = 0
+    """Not sent: of the single pulses before the train of a trigger."""
     timeouts: int = 0
     """Calls of `grab` that returned nothing; no frames."""
 

@@ -16,6 +16,8 @@ from mlink_drivers.camera.framing import paced
 from mlink_drivers.camera.loss import LossHandler
 from mlink_drivers.camera.rate import RateWatch
 from mlink_drivers.camera.source import CameraSource
+from mlink_drivers.camera.triggered import FrameTrigger
+from mlink_drivers.trigger import ANSWERS_OUTPUT
 
 _STATUS_PERIOD_USEC = 1_000_000
 _RATE_TOLERANCE = 0.05
@@ -37,6 +39,7 @@ class CameraModule(Module[CameraSettings]):
         self._loss: LossHandler | None = None
         self._capture: CaptureThread | None = None
         self._rate: RateWatch | None = None
+        self._trigger: FrameTrigger | None = None
         self._stuck = False
         self._source_ended = False
         self._memory = ""
@@ -100,6 +103,17 @@ class CameraModule(Module[CameraSettings]):
             info.timestamp_source,
             info.uncertainty_usec,
         )
+        if settings.edges is not None:
+            self._trigger = FrameTrigger(
+                settings.edges,
+                self.context.inputs,
+                self.context.outputs[ANSWERS_OUTPUT],
+                self.context.clock,
+                self.log,
+                self._address,
+            )
+            self._info = self._trigger.describe(info)
+            self.context.outputs["video"].metadata.update(self._trigger.metadata())
         self._changes = Changes(
             self.context.inputs,
             self.context.outputs["changes"],
@@ -172,6 +186,7 @@ class CameraModule(Module[CameraSettings]):
             recover=self._loss.recover if self._info.live else None,
             affinity=settings.affinity,
             silence_limit_nsec=round(settings.silence_sec * 1e9),
+            trigger=self._trigger,
         )
         self._capture.start()
 
@@ -231,6 +246,15 @@ class CameraModule(Module[CameraSettings]):
                 f"the driver of {self._address} does not return",
                 remedy="Plug the camera in again; see the kernel's log (dmesg).",
             )
+
+    def stop(self) -> None:
+        """Report what became of frames and edges, of which all are known now."""
+        if self._trigger is None or self._stuck or self._capture is None:
+            return
+        self._trigger.finish()
+        self._trigger.report(self.context.report)
+        for what, remedy in self._trigger.losses():
+            self.context.note_loss(what, remedy)
 
     def _report(self, capture: CaptureThread) -> None:
         """Report counts, rate and outages of the run."""

@@ -7,11 +7,15 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
+from mlink.module import Category, ModuleSettings, ModuleType, Ports, PortSpec
 from mlink.types import DataType
+from mlink_drivers.trigger import EDGES_OUTPUT, BoardLine, answers_input
 
 LEAST_SAFE_STATE_MSEC = 40
 """Least `safe_state_msec`: a loaded host may pause a process for nearly as long."""
+
+
+_LAST_LINE = 127
 
 
 class FirmataSettings(ModuleSettings):
@@ -44,6 +48,9 @@ class FirmataSettings(ModuleSettings):
     reset_on_close: bool = True
     """Whether to reset the board at the end; a reset sets its outputs low."""
 
+    cameras: dict[str, BoardLine] = {}
+    """Camera → its trigger or strobe; taken from the settings of the cameras."""
+
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
         """Return problems: keys that are not line numbers, and samples that exceed the line."""
         problems = [
@@ -52,6 +59,10 @@ class FirmataSettings(ModuleSettings):
             for line in table
             if not line.isascii() or not line.isdigit()
         ]
+        if self.cameras:
+            problems.append(
+                "cameras: these lines are taken from the settings `trigger` and `strobe` of cameras"
+            )
         from mlink.errors import DeviceError
         from mlink_drivers.firmata.wire.budget import ByteBudget, analog_bytes
 
@@ -72,6 +83,44 @@ class FirmataSettings(ModuleSettings):
         return problems
 
 
+_INPUTS = (PortSpec("fmctl", DataType.LineCommand, "Line Control"),)
+_OUTPUTS = (
+    PortSpec("fmdata", DataType.LineReading, "Line Readings"),
+    PortSpec("events", DataType.TableRow, "Board Events"),
+    PortSpec("replies", DataType.TableRow, "Board Replies"),
+    PortSpec("pulses", DataType.TableRow, "Pulse Times"),
+    PortSpec("reflexes", DataType.TableRow, "Reflexes of the Board"),
+    PortSpec("counters", DataType.TableRow, "Counters of the Board"),
+    PortSpec("steppers", DataType.TableRow, "Steppers of the Board"),
+)
+
+
+def _ports(settings: FirmataSettings) -> Ports:
+    if not settings.cameras:
+        return _INPUTS, _OUTPUTS
+    answers = [
+        PortSpec(answers_input(name), DataType.TableRow, f"Trigger of {name}")
+        for name in settings.cameras
+    ]
+    edges = PortSpec(EDGES_OUTPUT, DataType.TableRow, "Trigger Edges")
+    return (*_INPUTS, *answers), (*_OUTPUTS, edges)
+
+
+def _grant(settings: FirmataSettings, camera: str, wish: BoardLine) -> list[str]:
+    """Take the trigger or strobe of a camera; return what keeps the board from it."""
+    if not 0 <= wish.line <= _LAST_LINE:
+        return [f"line {wish.line} is not a line of a board (0 to {_LAST_LINE})"]
+    if wish.line in (*settings.analog_lines, *settings.servo_lines):
+        return [f"line {wish.line} is one of the board's analog_lines or servo_lines"]
+    for other, known in settings.cameras.items():
+        if known.line == wish.line and known != wish:
+            return [f"line {wish.line} is used by camera '{other}' with other values"]
+        if known.line == wish.line and not wish.rate_hz:
+            return [f"line {wish.line} is the strobe of camera '{other}'"]
+    settings.cameras = {**settings.cameras, camera: wish}
+    return []
+
+
 firmata_io = ModuleType(
     id="firmata-io",
     title="Firmata IO",
@@ -79,16 +128,10 @@ firmata_io = ModuleType(
     category=Category.DEVICE,
     settings=FirmataSettings,
     implementation="mlink_drivers.firmata.module:FirmataModule",
-    inputs=(PortSpec("fmctl", DataType.LineCommand, "Line Control"),),
-    outputs=(
-        PortSpec("fmdata", DataType.LineReading, "Line Readings"),
-        PortSpec("events", DataType.TableRow, "Board Events"),
-        PortSpec("replies", DataType.TableRow, "Board Replies"),
-        PortSpec("pulses", DataType.TableRow, "Pulse Times"),
-        PortSpec("reflexes", DataType.TableRow, "Reflexes of the Board"),
-        PortSpec("counters", DataType.TableRow, "Counters of the Board"),
-        PortSpec("steppers", DataType.TableRow, "Steppers of the Board"),
-    ),
+    inputs=_INPUTS,
+    outputs=_OUTPUTS,
+    ports=_ports,
+    grant=_grant,
     uses_device=True,
     virtual_time=True,
 )

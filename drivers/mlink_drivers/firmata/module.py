@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from typing import Final
 
@@ -48,6 +49,7 @@ from mlink_drivers.firmata.wire.protocol import (
     StringData,
 )
 from mlink_drivers.identity import identify, resolve
+from mlink_drivers.trigger import EDGES_OUTPUT, EdgeRow, answers_input
 
 _REFUSALS: Final = {
     "mlink: counters:": (
@@ -110,6 +112,10 @@ class FirmataModule(Module[FirmataSettings]):
         counters = Rows(outputs["counters"], clock, COUNTERS_HEADER)
         steppers = Rows(outputs["steppers"], clock, STEPPERS_HEADER)
         self._rows = (events, self._replies, pulses, reflexes, counters, steppers)
+        triggers = None
+        if settings.cameras:
+            triggers = Rows(outputs[EDGES_OUTPUT], clock, EdgeRow.header())
+            self._rows += (triggers,)
         self._pulse_rows = pulses
         self._punctuality = Punctuality(self.log.warning, self.context.waiting.now_ns)
         self._events = events
@@ -158,6 +164,7 @@ class FirmataModule(Module[FirmataSettings]):
             counters=counters,
             i2c=self._i2c_answers,
             steppers=steppers,
+            triggers=triggers,
         )
         self._connect_chip()
         session.send(encode.sampling_interval(settings.sampling_interval_msec))
@@ -179,6 +186,7 @@ class FirmataModule(Module[FirmataSettings]):
             analog_lines=settings.analog_lines,
             servo_lines=settings.servo_lines,
             host_counters=self._host_counters,
+            reserved=self._chip.triggers.users() if self._chip.triggers is not None else None,
         )
         self._recovery = Recovery(
             session,
@@ -194,6 +202,11 @@ class FirmataModule(Module[FirmataSettings]):
         )
         self._fmctl = self.context.inputs["fmctl"]
         self._fmctl.on_item = self._on_command
+        if (lines := self._chip.triggers) is not None:
+            outputs[EDGES_OUTPUT].metadata["uncertainty_usec"] = self._chip.chip.uncertainty_usec
+            for camera in settings.cameras:
+                port = self.context.inputs[answers_input(camera)]
+                port.on_item = functools.partial(lines.take_answer, camera)
         self._commands.arm_safe_state()
         self._set_metadata(session, device)
         self.log.info("connected to %s", session.description)
@@ -210,12 +223,18 @@ class FirmataModule(Module[FirmataSettings]):
             rows.start()
         if self._chip is not None:
             self._chip.start()
+            if (lines := self._chip.triggers) is not None:
+                for camera in self.settings.cameras:
+                    if not self.context.inputs[answers_input(camera)].connected:
+                        lines.leave_out(camera)
         self._readings.start()
 
     def halt(self) -> None:
         """Stop sending readings."""
         if self._readings is not None:
             self._readings.halt()
+        if self._chip is not None and self._chip.triggers is not None:
+            self._chip.triggers.stop()
 
     def stop(self) -> None:
         """End the tables; a pulse that is still running has no end in them."""
@@ -234,6 +253,8 @@ class FirmataModule(Module[FirmataSettings]):
             self._session.await_sent()
         if self._chip is not None:
             self._chip.take_last_counts()
+            if self._chip.triggers is not None:
+                self._chip.triggers.finish()
         self._report_figures()
         self._hint()
 
@@ -326,6 +347,8 @@ class FirmataModule(Module[FirmataSettings]):
     # -- events (mostly in the reader thread) ----------------------------------------------------
 
     def _on_lost(self, error: DeviceError) -> None:
+        if self._chip is not None and self._chip.triggers is not None:
+            self._chip.triggers.off()
         if self._recovery is not None:
             self._recovery.on_lost(error)
         else:
@@ -436,7 +459,8 @@ class FirmataModule(Module[FirmataSettings]):
         """Hint at a board that has done nothing."""
         if self._commands is None or self._readings is None:
             return
-        if self._commands.executed == 0 and self._readings.sent == 0:
+        idle = self._commands.executed == 0 and self._readings.sent == 0
+        if idle and not self.settings.cameras:
             remedy = "send it the mode of each line, by send_mode() in the script's start()"
             if not self._fmctl.connected:
                 remedy = 'connect a script: inputs = { fmctl = "SCRIPT.PORT" }'

@@ -158,6 +158,34 @@ class LateStamps(Fault, frozen=True):
         return [] if self.usec else ["usec: must not be 0"]
 
 
+class TriggerLosses(Fault, frozen=True):
+    """Make a triggered camera lose frames, at random: shares of its triggers, 0 to 1.
+
+    One of the three must be above 0.
+    """
+
+    needs: ClassVar = "camera"
+
+    drop_triggers: float = 0.0
+    """Triggers at which it makes no frame."""
+    drop_frames: float = 0.0
+    """Frames that are lost after it has numbered them."""
+    extra_frames: float = 0.0
+    """Frames that nothing has triggered."""
+
+    def problems(self) -> list[str]:
+        """Return the problems of the settings."""
+        rates = {key: value for key, value in self.settings().items() if key != "kind"}
+        found = [
+            f"{key}: must be a share, 0 to 1"
+            for key, rate in rates.items()
+            if not (isinstance(rate, float | int) and 0 <= rate <= 1)
+        ]
+        if not found and not any(rates.values()):
+            found.append("drop_triggers: one of the shares must be above 0")
+        return found
+
+
 class Stall(Fault, frozen=True):
     """Stop a module's process (SIGSTOP): a hung script, a camera that delivers nothing.
 
@@ -200,6 +228,7 @@ AnyFault: TypeAlias = (
     | SkewClock
     | FreezePicture
     | LateStamps
+    | TriggerLosses
     | Stall
     | Kill
     | SlowDisk

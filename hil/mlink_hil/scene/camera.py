@@ -4,12 +4,14 @@ Number and time are drawn as text for people and as cells for tests (`read_marks
 periods after the start and can be read until frame n + 4 is due, as with a camera driver of four
 buffers; a later reader misses it, and the numbers show the gap. The items of a `[virtual]` table
 are drawn by `stage.py`. A frame's time is the end of its first row's exposure; it is delivered when
-its last row has been read out.
+its last row has been read out. Where the scene has a trigger (`exposures.py`), number and mark of a
+frame are those of its exposure and of its edge, and its stamp is that of a driver.
 """
 
 from __future__ import annotations
 
 import math
+import select
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from mlink.errors import DeviceError
 from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
 from mlink_drivers.camera.opencv import cv2
+from mlink_hil.scene.exposures import Exposures
 from mlink_hil.scene.faults import CameraFaults
 from mlink_hil.scene.marks import ROWS, SMALLEST_WIDTH, Marks, cell_size, draw_marks, read_marks
 from mlink_hil.scene.stage import Stage
@@ -52,6 +55,10 @@ class SceneCamera:
     def __init__(self) -> None:
         self._background: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
         self._stage: Stage | None = None
+        self._exposures: Exposures | None = None
+        self._look_ns: int | None = None
+        """When to look whether a triggered camera is silent; None: a second after the next look."""
+        self._poll: select.epoll | None = None
         self._faults = CameraFaults("")
         self._frozen: NDArray[np.uint8] | None = None
         """The picture that is repeated while the camera is frozen."""
@@ -63,6 +70,8 @@ class SceneCamera:
         """Number of the next frame."""
         self._time_ns = 0
         """When the frame last grabbed was taken, ns of CLOCK_MONOTONIC."""
+        self._mark_ns = 0
+        """The time in its picture: the same, or that of its trigger."""
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
         """Render the background in the requested size.
@@ -91,6 +100,8 @@ class SceneCamera:
                 read_plan(Path(options["plan"]), ScenePlan), width, height, request.now_ns()
             )
             self._background = self._stage.background
+            if self._stage.plan.trigger is not None:
+                self._exposures = Exposures(self._stage.plan)
         else:
             self._background = _render_background(width, height, seed)
         self._faults = CameraFaults(options.get("orders", ""))
@@ -100,10 +111,19 @@ class SceneCamera:
             shape=self._background.shape,
             dtype=self._background.dtype,
             framerate=request.framerate,
-            timestamp_source="generator",
+            timestamp_source="host" if self._exposures else "generator",
             # the time is the first row's; lower rows are exposed up to this much later
-            uncertainty_usec=self._stage.plan.readout_usec if self._stage else 0,
+            uncertainty_usec=self._uncertainty_usec(),
+            steady=self._exposures is None,
         )
+
+    def _uncertainty_usec(self) -> int:
+        if self._stage is None:
+            return 0
+        plan = self._stage.plan
+        if self._exposures is None:
+            return plan.readout_usec
+        return plan.exposure_usec + plan.readout_usec + plan.delay_usec + plan.jitter_usec
 
     def start(self) -> None:
         """Set the time of frame 0 to now, or later by the phase of the device string."""
@@ -111,6 +131,8 @@ class SceneCamera:
         own_ns = self._faults.clock.own(self._now_ns())
         self._start_ns = -(-(own_ns + self._phase_ns) // 1000) * 1000
         self._next = 0
+        if self._exposures is not None:
+            self._exposures.start(self._now_ns())
 
     def grab(self) -> Stamp | NoFrame:
         """Wait until the next frame is due; skip those that are no longer kept.
@@ -119,6 +141,8 @@ class SceneCamera:
             Time and number of the frame, or NOT_YET when none is due within a second.
         """
         self._faults.look(self._now_ns())
+        if self._exposures is not None:
+            return self._grab_triggered(self._exposures)
         clock = self._faults.clock
         readout_nsec = self._stage.readout_ns if self._stage else 0
         elapsed_nsec = clock.own(self._now_ns() - readout_nsec) - self._start_ns
@@ -132,19 +156,51 @@ class SceneCamera:
             return NoFrame.NOT_YET
         if wait_nsec > 0:
             time.sleep(wait_nsec / 1e9)
-        self._time_ns = due_ns
+        self._time_ns = self._mark_ns = due_ns
         self._next += 1
         return Stamp(stamp_ns + self._faults.order.late_usec * 1000, self._next - 1)
+
+    def _grab_triggered(self, exposures: Exposures) -> Stamp | NoFrame:
+        """Wait until the frame of an exposure is ready, or for a second without one."""
+        if self._look_ns is None:
+            self._look_ns = self._now_ns() + _LONGEST_WAIT_NSEC
+        while True:
+            exposures.look(self._faults.order)
+            exposure = exposures.next()
+            until_ns = exposure.stamp_ns if exposure is not None else self._look_ns
+            if (left_nsec := until_ns - self._now_ns()) <= 0:
+                break
+            exposures.wait(left_nsec)
+        self._look_ns = None
+        if exposure is None:
+            return NoFrame.TIMEOUT
+        exposures.take()
+        self._next, self._mark_ns = exposure.number + 1, exposure.began_ns
+        exposed_nsec = self._stage.plan.exposure_usec * 1000 if self._stage is not None else 0
+        self._time_ns = exposure.began_ns + exposed_nsec
+        return Stamp(exposure.stamp_ns + self._faults.order.late_usec * 1000, exposure.number)
 
     def due_ns(self) -> int:
         """Return when the next frame can be grabbed without a wait."""
         self._faults.look(self._now_ns())
+        if self._exposures is not None:
+            self._exposures.look(self._faults.order)
+            exposure = self._exposures.next()
+            self._look_ns = self._now_ns() + _LONGEST_WAIT_NSEC
+            return exposure.stamp_ns if exposure is not None else self._look_ns
         readout_nsec = self._stage.readout_ns if self._stage else 0
         return self._faults.clock.true(self._due(self._next)) + readout_nsec
 
     def fileno(self) -> int:
         """Descriptor that is readable when a fault may have changed what `due_ns` returns."""
-        return self._faults.fileno()
+        if self._exposures is None or self._exposures.fileno() < 0:
+            return self._faults.fileno()
+        if self._poll is None:
+            self._poll = select.epoll()
+            for fd in (self._faults.fileno(), self._exposures.fileno()):
+                if fd >= 0:
+                    self._poll.register(fd, select.EPOLLIN)
+        return self._poll.fileno()
 
     def _due(self, number: int) -> int:
         """Return when a frame is taken: ns on the camera's clock, rounded to whole µs."""
@@ -168,7 +224,7 @@ class SceneCamera:
 
     def _draw(self, into: NDArray[Any]) -> None:
         """Draw the frame last grabbed."""
-        number, time_usec = self._next - 1, self._time_ns // 1000
+        number, time_usec = self._next - 1, self._mark_ns // 1000
         np.copyto(into, self._background)
         draw_marks(into, number, time_usec)
         if self._stage is not None:
@@ -194,6 +250,11 @@ class SceneCamera:
     def close(self) -> None:
         """Release the background, the fault socket and the boards."""
         self._faults.close()
+        if self._poll is not None:
+            self._poll.close()
+            self._poll = None
+        if self._exposures is not None:
+            self._exposures.close()
         if self._stage is not None:
             self._stage.close()
             self._stage = None

@@ -30,6 +30,12 @@ class CameraOrder(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
     """Parts per million by which its clock, and so its rate and its stamps, run fast."""
     late_usec: int = 0
     """µs that are added to its stamps."""
+    drop_triggers: float = 0.0
+    """Share of the triggers at which it makes no frame."""
+    drop_frames: float = 0.0
+    """Share of the frames of a triggered camera that are lost after it has numbered them."""
+    extra_frames: float = 0.0
+    """Frames per trigger that nothing has triggered."""
 
 
 _decoder = msgspec.json.Decoder(CameraOrder)

@@ -169,6 +169,15 @@ class ServoPlan(ShownPlan, kw_only=True, tag="servo"):
     """Degrees per second."""
 
 
+class TriggerPlan(msgspec.Struct, kw_only=True):
+    """The line whose edges begin a camera's exposures."""
+
+    control: str
+    """Path of the board's control socket."""
+    pin: int
+    active_low: bool = False
+
+
 class ScenePlan(msgspec.Struct, kw_only=True):
     """How a scene's camera exposes, and the items in the scene."""
 
@@ -178,6 +187,11 @@ class ScenePlan(msgspec.Struct, kw_only=True):
     noise: float = 0.0
     """Standard deviation of a pixel, in grey levels of 255."""
     seed: int = 0
+    trigger: TriggerPlan | None = None
+    delay_usec: int = 0
+    """Of a triggered camera: from the end of the readout to the driver's time stamp."""
+    jitter_usec: int = 0
+    """Longest time by which such a stamp is later, at random."""
     items: list[LedPlan | ServoPlan] = []
 
 

@@ -14,6 +14,7 @@ from msgspec.structs import asdict
 
 from mlink_hil.board_kinds import UNO, BoardKind
 from mlink_hil.control.socket_path import control_path
+from mlink_hil.scene import strobe
 from mlink_hil.sim.plan import (
     BoardPlan,
     CircuitPlan,
@@ -25,6 +26,7 @@ from mlink_hil.sim.plan import (
     ScenePlan,
     SensorPlan,
     ServoPlan,
+    TriggerPlan,
 )
 from mlink_hil.wiring.circuit_parts import Board, Button, Chip, Model, Sensor, Wire
 from mlink_hil.wiring.lines import parse_line
@@ -125,6 +127,10 @@ def lay_out(
                 layout.circuit.sensors.append(_sensor(name, part, places))
             case Scene() | Led() | Servo():
                 _add_to_scene(name, part, places, layout.scenes)
+                if isinstance(part, Scene) and part.strobe:
+                    layout.circuit.models.append(_strobe(name, part))
+                    end = parse_line(part.strobe, boards)
+                    nets.append([(name, "out"), (end.device, str(end.pin))])
     layout.circuit.nets = _merged(nets)
     circuit = layout.circuit
     touched = {name for net in circuit.nets for name, _ in net}
@@ -228,6 +234,18 @@ def _model(name: str, part: Model, bench_dir: Path) -> ModelPlan:
     )
 
 
+def _strobe(name: str, part: Scene) -> ModelPlan:
+    settings = {
+        "rate_hz": part.rate_hz,
+        "exposure_usec": part.exposure_usec,
+        "begin_usec": part.begin_usec,
+        "active_low": part.active_low,
+    }
+    return ModelPlan(
+        name=name, file=strobe.__file__, class_name="StrobeLine", pins=["out"], settings=settings
+    )
+
+
 def _contact(part: Button, kinds: Mapping[str, BoardKind]) -> ContactPlan:
     line = parse_line(part.line, kinds)
     return ContactPlan(
@@ -267,6 +285,12 @@ def _add_to_scene(
     if isinstance(part, Scene):
         plan.exposure_usec, plan.readout_usec = part.exposure_usec, part.readout_usec
         plan.noise, plan.seed = part.noise, part.seed
+        plan.delay_usec, plan.jitter_usec = part.delay_usec, part.jitter_usec
+        for end in part.lines().values():  # its own strobe shows when it exposes
+            line = parse_line(end, places.kinds)
+            plan.trigger = TriggerPlan(
+                control=places.control(line.device), pin=line.pin, active_low=part.active_low
+            )
         return
     line = parse_line(part.line, places.kinds)
     kind = LedPlan if isinstance(part, Led) else ServoPlan

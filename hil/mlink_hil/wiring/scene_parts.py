@@ -29,16 +29,45 @@ class Scene(Part, kw_only=True):
     noise: float = 0.0
     """Standard deviation of each pixel, in grey levels of 255."""
     seed: int = 0
-    """Of the noise."""
+    """Of the noise, and of what is random in a triggered camera."""
+    trigger: str = ""
+    """Line whose edges begin the exposures; empty: the camera runs freely."""
+    strobe: str = ""
+    """Line that the camera drives while it exposes, at its own `rate_hz`."""
+    active_low: bool = False
+    """Whether the line of the trigger or strobe is low for an exposure."""
+    rate_hz: float = 0.0
+    """Of a camera with a strobe."""
+    begin_usec: float = 0.0
+    """When the first exposure of a camera with a strobe begins, by the boards' clock."""
+    delay_usec: int = 500
+    """From the end of the readout to the driver's time stamp, with a trigger or strobe."""
+    jitter_usec: int = 0
+    """Longest time by which such a stamp is later, at random."""
 
     def problems(self, bench_dir: Path) -> Iterator[Problem]:  # noqa: ARG002
         """Yield each setting that is wrong by itself."""
+        if self.trigger and self.strobe:
+            yield "strobe", "a camera with a trigger has none here: remove one of the two"
+        if self.strobe and not 0.1 <= self.rate_hz <= 1e6 / (self.exposure_usec + 1):
+            yield "rate_hz", "must be 0.1 or more, with a period longer than exposure_usec"
+        if self.rate_hz and not self.strobe:
+            yield "rate_hz", "is for a camera with a strobe; others have the module's framerate"
+        if not 0 <= self.begin_usec <= 1e9:
+            yield "begin_usec", "must be 0 to 1e9"
+        for key in ("delay_usec", "jitter_usec"):
+            if not 0 <= getattr(self, key) <= 1_000_000:
+                yield key, "must be 0 to 1 s"
         if not 0 < self.exposure_usec <= 10_000_000:
             yield "exposure_usec", "must be above 0 and at most 10 s"
         if not 0 <= self.readout_usec <= 1_000_000:
             yield "readout_usec", "must be 0 to 1 s"
         if not 0 <= self.noise <= 100:
             yield "noise", "must be 0 to 100 grey levels"
+
+    def lines(self) -> dict[str, str]:
+        """Return the line of its trigger or strobe."""
+        return {key: line for key in ("trigger", "strobe") if (line := getattr(self, key))}
 
     def scene_key(self) -> str:
         """Return its own device name."""
@@ -50,11 +79,10 @@ class Scene(Part, kw_only=True):
         return f"exposes {self.exposure_usec} µs{readout}"
 
     def wired(self) -> list[str]:
-        """Return its device name: a scene is wired to nothing.
-
-        The device is that of the camera which films the scene.
-        """
-        return [self.device]
+        """Return its device name, and the line of its trigger or strobe."""
+        if self.trigger:
+            return [f"{self.trigger} → {self.device}"]
+        return [f"{self.device} → {self.strobe}"] if self.strobe else [self.device]
 
 
 class _Shown(Part, kw_only=True):

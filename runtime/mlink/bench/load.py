@@ -34,6 +34,7 @@ from mlink.bench.file import (
 from mlink.bench.lab import Lab, read_lab
 from mlink.bench.limits import check_sizes, too_many_modules
 from mlink.bench.module import ModuleConfig, ModuleLoader
+from mlink.bench.partners import join_partners
 from mlink.bench.subject import Subject, check_subject, check_subjects
 from mlink.bench.tables import check_others, check_tables, take_others, take_tables
 from mlink.bench.virtual_time import needs_real_time, wrong_times
@@ -147,10 +148,15 @@ def _load_modules(
     tables = _module_tables(described, places, problems)
     loaded = {name: loader.load(name, table) for name, table in tables.items()}
     modules = {name: module for name, module in loaded.items() if module is not None}
+    modules, joined = join_partners(modules, described, places, problems)
     connections = Connections(described, modules, places, problems)
     for name, table in tables.items():
         found = connections.read(name, table.get("inputs", {}))
+        for taken in {each.port for each in found} & {each.port for each in joined.get(name, ())}:
+            what = "another setting of the bench connects this input"
+            problems.add(places("modules", name, "inputs", taken), what, "Remove it here.")
         if name in modules:
+            found += joined.get(name, [])
             modules[name] = replace(modules[name], connections=tuple(found))
     check_sizes(modules, places, problems)
     return modules

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mlink.bench.file import Places, Problems, Table, convert, key_path, shown
 from mlink.catalog import broken_types, device_schemes, module_types, nearest, proposal
@@ -28,6 +28,8 @@ class Connection:
     source_port: str
     queue: int | None = None
     """Length of the subscription's queue in items; None is the default of the data type."""
+    order: Literal["", "first", "never"] = ""
+    """Between partners: the source comes first even in a cycle, or does not count for the order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def order_modules(bench: Bench) -> list[str]:
     fewest unresolved inputs, then the bench's own order. What a cycle sends to comes after it.
     """
     sources = {
-        name: {connection.source_module for connection in module.connections} - {name}
+        name: {each.source_module for each in module.connections if each.order != "never"} - {name}
         for name, module in bench.modules.items()
     }
     return _in_order(bench, sources)
@@ -88,6 +88,8 @@ def start_order(bench: Bench) -> dict[str, frozenset[str]]:
     for name, module in bench.modules.items():
         for connection in module.connections:
             source = connection.source_module
+            if connection.order == "never":
+                continue
             kind = output_type(bench.modules[source], connection.source_port)
             if kind in COMMANDS and name in commanded:
                 before[source].add(name)
@@ -153,7 +155,11 @@ def _in_order(bench: Bench, before: Mapping[str, Collection[str]]) -> list[str]:
         else:
             pick = min(
                 _first_cycle(remaining, before, after),
-                key=lambda n: (_CATEGORY_RANK[bench.modules[n].type.category], waits_for[n]),
+                key=lambda n: (
+                    _waits_for_partner(bench, n, remaining),
+                    _CATEGORY_RANK[bench.modules[n].type.category],
+                    waits_for[n],
+                ),
             )
         order.append(pick)
         del remaining[pick]
@@ -162,6 +168,11 @@ def _in_order(bench: Bench, before: Mapping[str, Collection[str]]) -> list[str]:
             if not waits_for[name] and name in remaining:
                 heapq.heappush(ready, place[name])
     return order
+
+
+def _waits_for_partner(bench: Bench, name: str, remaining: Collection[str]) -> bool:
+    connections = bench.modules[name].connections
+    return any(each.order == "first" and each.source_module in remaining for each in connections)
 
 
 def _first_cycle(

@@ -45,6 +45,7 @@ from mlink_drivers.firmata.lines.levels import LevelChecks
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows, Rows
 from mlink_drivers.firmata.lines.steppers import Steppers
+from mlink_drivers.firmata.lines.triggers import TriggerLines
 from mlink_drivers.firmata.link.pace import Pace
 from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.wire.arrival import USB_RATE
@@ -84,6 +85,7 @@ class ChipInRun:
         counters: The table of counters; None without one.
         i2c: Takes the answers of I2C devices; None when no script reads any.
         steppers: The table of steppers; None without one.
+        triggers: The table of edges for cameras; None without one.
         on_pulse: Called with the times of each pulse of the chip that has ended.
         on_silence: Called when the board stops answering.
     """
@@ -101,6 +103,7 @@ class ChipInRun:
         counters: Rows | None = None,
         i2c: I2CAnswers | None = None,
         steppers: Rows | None = None,
+        triggers: Rows | None = None,
     ) -> None:
         self._context = context
         self._settings = context.settings
@@ -128,7 +131,7 @@ class ChipInRun:
             session.send,
             session.waiting,
             settings.baud_rate,
-            on_edge=readings.take_edge,
+            on_edge=self._on_edge,
             on_state=readings.take_level,
             on_event=self._on_event,
             on_blocks_missing=self._on_blocks_missing,
@@ -171,6 +174,17 @@ class ChipInRun:
         )
 
         self._steppers = Steppers(self.chip, self.commands.orders, steppers)
+        self.triggers: TriggerLines | None = None
+        if triggers is not None:
+            self.triggers = TriggerLines(
+                settings.cameras,
+                self.chip,
+                triggers,
+                session.send,
+                report=context.report,
+                note_loss=context.note_loss,
+                log=self._log,
+            )
 
     def connect(self) -> None:
         """Query the board's features, raise its baud rate and start its clock.
@@ -183,6 +197,8 @@ class ChipInRun:
         self._steppers.on_restarted()
         chip.baud_rate = self._session.transport.baud_rate
         if chip.probe() is None:
+            if self.triggers is not None:
+                self.triggers.arm()  # refuses it
             if settings.safe_state_msec:
                 self._log.warning(
                     "safe_state_msec: the firmware of %s has no safe state; its outputs keep their"
@@ -222,6 +238,8 @@ class ChipInRun:
             clock.rate_ppm,
             chip.uncertainty_usec,
         )
+        if self.triggers is not None:
+            self.triggers.arm()
 
     @property
     def bytes_lost(self) -> int:
@@ -317,6 +335,10 @@ class ChipInRun:
 
     # -- messages of the board (reader thread) ---------------------------------------------------
 
+    def _on_edge(self, line: int, level: bool, time_ns: int) -> None:
+        if self.triggers is None or not self.triggers.take_edge(line, level, time_ns):
+            self._readings.take_edge(line, level, time_ns)
+
     def _on_event(self, message: ExtensionMessage) -> None:
         if isinstance(message, AnalogBlock):
             if self.chip.keeps_time:
@@ -325,7 +347,8 @@ class ChipInRun:
                     self._lost("analog samples", lost, "on the line to the board")
                 self._readings.take_samples(samples)
         elif isinstance(message, PulseEnd):
-            self.commands.pulse_ended(message)
+            if self.triggers is None or not self.triggers.take_end(message):
+                self.commands.pulse_ended(message)
         elif isinstance(message, ReflexFired):
             self._on_reflex(message)
         elif isinstance(message, CounterReport):
@@ -412,6 +435,9 @@ class ChipInRun:
 
     def _on_safe_state(self) -> None:
         self.commands.tripped()
+        if self.triggers is not None:
+            self.triggers.off()
+            self.triggers.arm()
         self._events.note("safe-state", "the board received nothing for too long")
         self._log.warning(
             "%s received nothing for too long and made its outputs safe; its reflexes and trains"
@@ -457,6 +483,8 @@ class ChipInRun:
             )
             self._context.set_status(f"{self._session.description}: {total} readings lost")
         self._readings.note_lost(count)
+        if self.triggers is not None:
+            self.triggers.lose()
         self.levels.suspect()
         self._events.note("readings-lost", f"{count} {what}: {why}")
 
@@ -467,6 +495,8 @@ class ChipInRun:
         if record is not None:
             record.take(clock)
         self.levels.look()
+        if self.triggers is not None:
+            self.triggers.on_exchange()
         try:
             self._query_counts_in_time()
         except DeviceError:

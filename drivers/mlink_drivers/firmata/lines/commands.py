@@ -76,6 +76,7 @@ class LineCommands:
         chip: Commands of mlink's firmware; None to use only those of standard Firmata.
         i2c: Its transfers on the I2C bus; None likewise.
         host_counters: Count the reports of boards whose firmware does not count.
+        reserved: Lines that no script may command → what uses them.
     """
 
     def __init__(
@@ -93,12 +94,14 @@ class LineCommands:
         chip: ChipCommands | None = None,
         i2c: ChipI2C | None = None,
         host_counters: HostCounters | None = None,
+        reserved: Mapping[int, str] | None = None,
     ) -> None:
         self.executed = 0
         self._session = session
         self._readings = readings
         self._chip = chip
         self._on_warning = on_warning
+        self._reserved = reserved or {}
         self._host_counters = host_counters or HostCounters(
             None, session.waiting, on_missed=on_warning
         )
@@ -158,6 +161,7 @@ class LineCommands:
 
     def _execute(self, command: LineCommand, commanded_ns: int) -> None:
         line, kind = command.line_id, command.kind
+        self._refuse_reserved(line)
         pulses = kind is LineCommandKind.WRITE_DIGITAL_PULSE
         if self._chip is not None and not pulses and kind is not LineCommandKind.DEVICE_SPECIFIC:
             self._chip.cut(line)
@@ -278,6 +282,7 @@ class LineCommands:
         if isinstance(order, PulseTrain):
             self._modes.make_output(line, PinMode.OUTPUT)
         elif isinstance(order, Reflex):
+            self._refuse_reserved(order.output)
             self._modes.make_output(order.output, PinMode.OUTPUT)
         elif isinstance(order, WatchEdges):
             self._chip.require_edges(line)
@@ -315,8 +320,16 @@ class LineCommands:
             " firmware: mlink flash DEVICE"
         )
 
+    def _refuse_reserved(self, line: int) -> None:
+        if line in self._reserved:
+            raise DeviceError(
+                f"line {line} of {self._board} is {self._reserved[line]}: no script can command it",
+                remedy="Use another line.",
+            )
+
     def _take_lines(self, order: Stepper) -> None:
         for output in order.lines:
+            self._refuse_reserved(output)
             self._modes.make_output(output, PinMode.OUTPUT)
         mode = PinMode.PULLUP if order.pull_up else PinMode.INPUT
         for limit in order.limits:

@@ -137,6 +137,32 @@ class Faults:
         with self._injected(kinds.LateStamps(target=camera, usec=usec)) as event:
             yield event
 
+    @contextmanager
+    def trigger_losses(
+        self,
+        camera: str,
+        *,
+        drop_triggers: float = 0.0,
+        drop_frames: float = 0.0,
+        extra_frames: float = 0.0,
+    ) -> Iterator[Event]:
+        """Make a virtual camera with a trigger lose frames at random.
+
+        Args:
+            camera: The camera, by its device.
+            drop_triggers: Share of the triggers at which it makes no frame, 0 to 1.
+            drop_frames: Share of the frames that are lost after it has numbered them, 0 to 1.
+            extra_frames: Frames per trigger that nothing has triggered, 0 to 1.
+        """
+        losses = kinds.TriggerLosses(
+            target=camera,
+            drop_triggers=drop_triggers,
+            drop_frames=drop_frames,
+            extra_frames=extra_frames,
+        )
+        with self._injected(losses) as event:
+            yield event
+
     # a module -----------------------------------------------------------------------------
 
     def kill(self, module: str) -> Event:

@@ -277,11 +277,14 @@ class Turns:
     def _woken(self, reached: Reached) -> list[str]:
         """Return the modules that get a turn for what devices have sent."""
         using = [module for device in reached.woken for module in self._users.get(device, ())]
-        pids = {module: self._workers[module].pid for module in using}
-        others = reached.readers - {os.getpid(), *pids.values()}
-        if not reached.readers or others:  # such as a process that a module has started
+        if not reached.readers:
             return using
-        return [module for module in using if pids[module] in reached.readers]
+        pids = {module: worker.pid for module, worker in self._workers.items()}
+        # Also those that do not use the device, such as a camera that it triggers.
+        reading = [module for module, pid in pids.items() if pid in reached.readers]
+        if reached.readers - {os.getpid(), *pids.values()}:  # such as a module's own process
+            return list(dict.fromkeys([*using, *reading]))
+        return reading
 
     def _await(self, time_usec: int) -> bool:
         """Wait until a time may begin, at a chosen speed; return False when the run ends."""

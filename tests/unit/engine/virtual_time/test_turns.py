@@ -51,7 +51,7 @@ class Board:
         ([os.getpid(), 102], ["finger"]),
         ([0], ["board", "finger"]),  # the cable was pulled: all see that
         ([101, 4711], ["board", "finger"]),  # a process that a module has started
-        ([103], ["board", "finger"]),  # a module that does not use this device
+        ([103], ["other"]),  # a module that does not use this device, as a camera with a trigger
     ],
 )
 def test_a_turn_is_given_to_the_modules_that_have_something_to_read(readers, woken):
