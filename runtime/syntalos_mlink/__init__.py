@@ -209,12 +209,13 @@ def new_line_command(kind: LineCommandKind, line_id: int, value: int = 0) -> Lin
 def call_on_show_settings(callable_fn: Callable[[bytes], object]) -> None:
     """Take the function that shows the script's settings (2.x; today SyntalosLink).
 
-    mlink has no settings windows: it is never called.
+    `mlink settings BENCH MODULE` calls it; a run does not.
 
     Args:
         callable_fn: A function of the settings that were saved, as bytes.
     """
     check_function(callable_fn, "callable_fn of call_on_show_settings()", "settings")
+    _link().on_show_settings = callable_fn
 
 
 def call_on_show_display(callable_fn: Callable[[], object]) -> None:

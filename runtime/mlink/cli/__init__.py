@@ -34,6 +34,7 @@ from mlink.cli.output import ExitCode, safe_console
 from mlink.cli.repair import repair
 from mlink.cli.replay import replay
 from mlink.cli.run import run
+from mlink.cli.settings import settings
 from mlink.cli.step import step
 from mlink.cli.verify import verify
 from mlink.ctrl_c import ended_by, raise_on_signals
@@ -119,6 +120,7 @@ for command in (
     replay,
     listen,
     line,
+    settings,
     check,
     new,
     modules,

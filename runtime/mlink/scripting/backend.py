@@ -37,6 +37,11 @@ class LinkPhase(enum.Enum):
 class LinkEvents(Protocol):
     """Requests of the engine to the module. Called in the main thread, while the module serves."""
 
+    @property
+    def has_settings_window(self) -> bool:
+        """Whether `show_settings` shows anything."""
+        ...
+
     def prepare(self) -> bool:
         """Prepare for a run; return False to refuse it."""
         ...

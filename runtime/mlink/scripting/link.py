@@ -48,6 +48,8 @@ class ScriptLink:
         self._pulses = PulseLengths(context.log, as_syntalos=as_syntalos)
         self._inputs: dict[str, InputPort] = {}
         self._outputs: dict[str, OutputPort] = {}
+        self.on_show_settings: Callable[[bytes], object] | None = None
+        """What shows the settings of a script of 2.x; `mlink settings` calls it."""
         self.saved_settings: bytes | None = None
         """What the script has saved in this run."""
         self.unknown_ports: list[str] = []

@@ -78,7 +78,7 @@ class SyntalosLink:
 
     @property
     def on_show_settings(self) -> Callable[[], object] | None:
-        """Called when the user asks for the module's settings window."""
+        """Called when the user asks for the module's settings window (`mlink settings`)."""
         return self._callbacks.get("on_show_settings")
 
     @on_show_settings.setter
@@ -280,6 +280,10 @@ class _Events:
     def _call(self, name: str, *arguments: object) -> Any:
         function = self._callbacks.get(name)
         return None if function is None else function(*arguments)
+
+    @property
+    def has_settings_window(self) -> bool:
+        return "on_show_settings" in self._callbacks
 
     def prepare(self) -> bool:
         return _not_refused(self._call("on_prepare"))

@@ -97,6 +97,22 @@ def adopt_from_environment() -> Connection:
     return adopt(spec, descriptors)
 
 
+def program_environment(backend: str) -> dict[str, str]:
+    """Return the environment of a standalone program.
+
+    Args:
+        backend: What its `init_link()` connects to, as "package.module:function".
+    """
+    environment = dict(os.environ)
+    runtime = str(Path(mlink.__file__).resolve().parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(
+        part for part in (runtime, environment.get("PYTHONPATH", "")) if part
+    )
+    environment["PYTHONUNBUFFERED"] = "1"
+    environment[BACKEND] = backend
+    return environment
+
+
 def become_program(spec: WorkerSpec, descriptors: list[int]) -> None:
     """Replace this process by the standalone program; on an error report it and exit with 127."""
     spec_fd = os.memfd_create("worker-spec", 0)
@@ -104,14 +120,8 @@ def become_program(spec: WorkerSpec, descriptors: list[int]) -> None:
     os.lseek(spec_fd, 0, os.SEEK_SET)
     for fd in descriptors:
         os.set_inheritable(fd, True)
-    runtime = str(Path(mlink.__file__).resolve().parents[1])
-    environment = dict(os.environ)
+    environment = program_environment("mlink.worker.standalone:connect")
     environment[ENVIRONMENT] = ",".join(str(fd) for fd in (spec_fd, *descriptors))
-    environment["PYTHONPATH"] = os.pathsep.join(
-        part for part in (runtime, environment.get("PYTHONPATH", "")) if part
-    )
-    environment["PYTHONUNBUFFERED"] = "1"
-    environment[BACKEND] = "mlink.worker.standalone:connect"
     try:
         os.chdir(spec.bench_dir)
         os.execvpe(spec.program[0], list(spec.program), environment)  # noqa: S606

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -32,6 +33,7 @@ from mlink.modules.script.settings import ScriptPort, ScriptSettings, check_port
 
 _FILE = "module.toml"
 _MOST_BYTES = 1 << 20
+_NAME = re.compile(r"\w[\w.-]{0,63}")
 _INSTALL_S = 1800
 _WRONG = (OSError, ValueError, SyntaxError, RecursionError, MemoryError, msgspec.ValidationError)
 """What reading a file of a stranger raises: TOML, UTF-8, Python, values of other types."""
@@ -81,7 +83,7 @@ def installed() -> tuple[list[ModuleType], dict[str, str]]:
         try:
             types[folder.name] = _module_type(folder)
         except _WRONG as error:
-            broken[folder.name] = f"{folder / _FILE}: {error}"
+            broken[folder.name] = _plain(f"{folder / _FILE}: {error}")
     return list(types.values()), broken
 
 
@@ -91,7 +93,11 @@ def _found() -> Iterator[Path]:
             names = sorted(each.name for each in os.scandir(parent))
         except OSError:
             continue
-        yield from (parent / name for name in names if (parent / name / _FILE).is_file())
+        yield from (
+            parent / name
+            for name in names
+            if _NAME.fullmatch(name) and (parent / name / _FILE).is_file()
+        )
 
 
 def _module_type(folder: Path) -> ModuleType:
@@ -141,8 +147,8 @@ def _module_type(folder: Path) -> ModuleType:
     )
     return ModuleType(
         id=folder.name,
-        title=about.name or folder.name,
-        summary=about.description or f"A Python module of Syntalos, in {folder}.",
+        title=_plain(about.name) or folder.name,
+        summary=_plain(about.description) or f"A Python module of Syntalos, in {folder}.",
         category=Category.SCRIPT,
         settings=struct,  # type: ignore[arg-type]  # of ProgramSettings or ScriptSettings
         implementation="mlink.worker.standalone:StandaloneModule"
@@ -163,7 +169,14 @@ def _read(folder: Path) -> _File:
     return msgspec.convert(table, _File)
 
 
+def _plain(text: str) -> str:
+    """Return a stranger's text on one line, without what controls the terminal."""
+    return "".join(each if each.isprintable() else " " for each in text)[:500].strip()
+
+
 def _text(path: Path) -> str:
+    if not path.is_file():  # a pipe would wait for ever
+        raise ValueError(f"{path.name} is no file")
     with path.open("rb") as file:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:

@@ -42,11 +42,26 @@ class ScriptModule(Module[ScriptSettings]):
     def prepare(self) -> None:
         """Execute the script, then call its function `prepare`.
 
+        Raises:
+            BenchError: The script cannot be read.
+            ScriptError: It is not UTF-8 text, or its `prepare` returns False.
+        """
+        self.load()
+        result = self._call("prepare")
+        if result is not None and not result:
+            raise ScriptError(
+                f"{self._path}: prepare() returned {result!r}: the script refuses to run",
+                remedy="See its messages above; return True or None to continue.",
+            )
+
+    def load(self) -> None:
+        """Execute the script, and give it its settings.
+
         The working folder, `sys.path`, `sys.argv` and `__main__` become those of the script.
 
         Raises:
             BenchError: The script cannot be read.
-            ScriptError: It is not UTF-8 text, or its `prepare` returns False.
+            ScriptError: It is not UTF-8 text.
         """
         text = self._read()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
@@ -63,12 +78,6 @@ class ScriptModule(Module[ScriptSettings]):
         exec(compile(text, str(self._path), "exec"), self._globals)  # noqa: S102 - the purpose of the module
         if self._settings_file.is_file():
             self._call("set_settings", self._settings_file.read_bytes())
-        result = self._call("prepare")
-        if result is not None and not result:
-            raise ScriptError(
-                f"{self._path}: prepare() returned {result!r}: the script refuses to run",
-                remedy="See its messages above; return True or None to continue.",
-            )
 
     @property
     def _settings_file(self) -> Path:

@@ -102,6 +102,18 @@ def test_they_are_found_in_all_folders_and_the_first_counts(home: Path) -> None:
     assert catalog.module_type("b").title == "Eye"
 
 
+def test_names_and_texts_of_strangers_cannot_control_the_terminal(home: Path) -> None:
+    add(
+        home, "eye", ABOUT.replace('"Eye"', r'"E\u001b[31mye"') + r'description = "a\u009bb"' + "\n"
+    )
+    add(home, "a\x1b[2Jb")
+    add(home, "bad", ABOUT.replace("main.py", r"\u001b.py"))
+    type_ = catalog.module_type("eye")
+    shown = f"{type_.title}{type_.summary}{catalog.broken_types()}{list(catalog.module_types())}"
+    assert shown.isprintable()
+    assert "E [31mye" in shown
+
+
 def test_ours_keep_their_names(home: Path) -> None:
     add(home, "table")
     assert catalog.module_type("table").title != "Eye"
@@ -113,7 +125,7 @@ def test_ours_keep_their_names(home: Path) -> None:
         (ABOUT.replace('"python"', '"library"'), "", "which only Syntalos can load"),
         (ABOUT.replace("main.py", "../../x.py"), "", "is no file in its folder"),
         (ABOUT.replace("main.py", "/etc/passwd"), "", "is no file in its folder"),
-        (ABOUT.replace("main.py", "none.py"), "", "No such file"),
+        (ABOUT.replace("main.py", "none.py"), "", "none.py is no file"),
         ("x = [", "", "Invalid value"),
         ("\0", "", "module.toml"),
         ("[syntalos_module]\nname = 5\n", "", "str"),
