@@ -138,7 +138,7 @@ def main() -> None:
     """Read the configuration and serve."""
     for number in (signal.SIGINT, signal.SIGHUP):  # the run ends this program, by its input
         signal.signal(number, signal.SIG_IGN)
-    os.nice(5)  # a page comes after the modules of the loop
+    os.nice(10)  # a page comes after the modules of the run
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=Config)
     try:
         asyncio.run(serve(config))
