@@ -95,7 +95,7 @@ class Place:
         """Clone the project as it is committed."""
         clone = self.root / "root" / "mlink"
         shutil.rmtree(clone, ignore_errors=True)
-        self._run("clone", ["git", "clone", "-q", str(ROOT), str(clone)])
+        self._run("clone", ["git", "clone", "-q", "--no-local", str(ROOT), str(clone)])
 
     def enter(self, step: str, command: str) -> None:
         """Run a shell command in the clone."""

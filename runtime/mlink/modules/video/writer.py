@@ -309,6 +309,9 @@ class VideoWriter(ClosesOnExit):
 
     def _begin(self, width: int, height: int) -> None:
         """Open the encoder and write the header of the file."""
+        # Read before: PyAV 19 ends the process where an encoder is asked that could not be opened.
+        what = f"{self.encoder_name} does not accept pictures of {width}×{height}"
+        pixel_format = self.pixel_format
         try:
             with scheduling_kept() as started:
                 self._container.start_encoding()
@@ -316,8 +319,7 @@ class VideoWriter(ClosesOnExit):
             if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                 raise storage_error(error, self.path) from error
             raise ModuleError(
-                f"the encoder {self.encoder_name} does not accept pictures of {width}×{height} "
-                f"{self.pixel_format}: {error.strerror}",
+                f"the encoder {what} {pixel_format}: {error.strerror}",
                 remedy="Change the frames' size, or video_codec, quality and bitrate_kbps.",
             ) from error
         if self.codec.must_settle:
