@@ -73,6 +73,8 @@ def show(summary: RecordingSummary, console: Console) -> None:
     for key in ("subject_id", "subject_comment", "machine_node"):
         if summary.attributes.get(key):
             console.print(Text(f"{key.replace('_', ' ')}: {summary.attributes[key]}"))
+    if facts := summary.attributes.get("subject"):
+        console.print(Text("subject: " + ", ".join(f"{key} {facts[key]}" for key in facts)))
     console.print(_dataset_table(summary.datasets))
     for dataset in summary.datasets:
         for problem in dataset.problems:

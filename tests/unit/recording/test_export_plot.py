@@ -249,7 +249,7 @@ ODD_ROWS = [["5", "x y", "2", "7", "1.5", "ü\U0001f600"], ["9", "", "3", "8", "
 def test_columns_of_any_title_are_kept_apart(tmp_path):
     mat73 = installed("mat73")
     with mlink.recording.open(with_table(tmp_path, ODD_HEADER, ODD_ROWS)) as found:
-        columns = found["trials/table"].columns()
+        columns = found["trials"].columns()
         assert list(columns) == ["time_usec", "a/b:c", "a/b:c.1", "id", "end", "", "column-7"]
         assert columns["a/b:c.1"].tolist() == [2, 3]
         assert columns["column-7"].tolist() == ["", "wide"]
@@ -257,10 +257,10 @@ def test_columns_of_any_title_are_kept_apart(tmp_path):
             failed = []
             export_recording(found, form, tmp_path / form, failed=failed)
             assert failed == []
-    with (tmp_path / "csv" / "trials-table.csv").open(newline="") as file:
+    with (tmp_path / "csv" / "trials.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows[2] == ["9", "", "3", "8", "2.5", "", "wide"]
-    matlab = mat73.loadmat(tmp_path / "mat" / "recording.mat")["trials_table"]
+    matlab = mat73.loadmat(tmp_path / "mat" / "recording.mat")["trials"]
     assert [title[0] for title in matlab["titles"]] == list(columns)
     assert matlab["xend"].tolist() == [1.5, 2.5]
     assert matlab["id"].dtype == np.int64
@@ -268,7 +268,7 @@ def test_columns_of_any_title_are_kept_apart(tmp_path):
     assert text.encode("utf-16", "surrogatepass").decode("utf-16") == "ü\U0001f600"
     assert matlab["a_b_c"][0] == ["x y"]
     with pynwb.NWBHDF5IO(str(tmp_path / "nwb" / "recording.nwb"), "r") as io:
-        events = io.read().acquisition["trials-table"]
+        events = io.read().acquisition["trials"]
         assert events["a-b-c.1"][:].tolist() == [2, 3]
         assert events["id.1"][:].tolist() == [7, 8]
 
