@@ -234,10 +234,10 @@ def run(
         runs=repeat or 1,
     ).in_time_of(checked, seed=seed, speed=speed)
 
-    def run_once(view: LogView) -> RunResult:
+    def run_once(view: LogView, number: int = 1) -> RunResult:
         try:
             with view, ExitStack() as stack:
-                this = options
+                this = replace(options, run=number)
                 if net_lead is not None:
                     control = Controller(
                         net_lead,
@@ -285,7 +285,7 @@ def _as_bench(context: typer.Context, path: Path) -> Path:
 
 def _run_campaign(
     name: str,
-    run_once: Callable[[LogView], RunResult],
+    run_once: Callable[[LogView, int], RunResult],
     new_view: Callable[[], LogView],
     repeat: int | None,
     every: str | None,
@@ -300,9 +300,9 @@ def _run_campaign(
     every_s = None if every is None else period_s(every)
     console = new_view().console
 
-    def one(_number: int) -> RunResult:
+    def one(number: int) -> RunResult:
         view = new_view()
-        result = run_once(view)
+        result = run_once(view, number)
         if not json:
             print_outcome(result, view.console, debug=debug)
         try:

@@ -38,6 +38,8 @@ class RunOptions:
     """Folders and names of the recording below `out_dir`; None takes those of the bench."""
     runs: int = 1
     """How many runs there will be: from 10 on `{n}` in their names has leading zeros."""
+    run: int = 1
+    """Which of them this is."""
     load_timeout_s: float = 60.0
     prepare_timeout_s: float = 120.0
     start_timeout_s: float = 30.0

@@ -55,7 +55,7 @@ class Recording:
         storage = options.storage or bench.storage
         self._name = options.name or storage.experiment_id or bench.name
         self.path, name = recording_path(
-            out_dir, storage, self._subject.id, self._name, now, runs=options.runs
+            out_dir, storage, self._subject.id, self._name, now, runs=options.runs, run=options.run
         )
         inside = len(self.path.relative_to(out_dir).parts) - 1
         self._above = [*list(self.path.parents)[:inside], *missing]

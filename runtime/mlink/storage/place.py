@@ -90,6 +90,7 @@ def recording_path(
     when: datetime | None = None,
     *,
     runs: int = 1,
+    run: int = 1,
 ) -> tuple[Path, str]:
     """Create the folder of a new recording; an existing one is never used.
 
@@ -100,6 +101,7 @@ def recording_path(
         experiment: Name of the experiment, "" for none; may have `{n}` and `{time}`.
         when: Local time, by default now.
         runs: How many runs there will be: from 10 on `{n}` is 01, from 100 on 001.
+        run: Which of them this is; `{n}` is no less.
 
     Returns:
         The folder, and the name of the experiment without placeholders.
@@ -110,7 +112,7 @@ def recording_path(
     """
     storage.refuse_wrong_order()
     when = when or datetime.now().astimezone()
-    experiment = experiment.replace("{time}", when.strftime("%H%M%S"))
+    clock = when.strftime("%H%M%S")
     values = {
         "subject-id": folder_part(subject),
         "time": when.strftime("%Y-%m-%dT%H%M" if storage.clock_time_in_dir else "%Y-%m-%d"),
@@ -124,28 +126,30 @@ def recording_path(
     with storage_errors(out, "create a recording in"):
         for part in parts[:-1]:
             if "{n}" in part:
-                number = _next(folder, part, runs)
-            folder = _folder_for_recordings(folder, part.replace("{n}", number))
+                number = _next(folder, part, runs, run)
+            name = part.replace("{n}", number).replace("{time}", clock)
+            folder = _folder_for_recordings(folder, name)
         if "{n}" in parts[-1]:
-            folder, number = _numbered_folder(folder, parts[-1], runs)
+            folder, number = _numbered_folder(folder, parts[-1], clock, runs, run)
         else:
-            folder = _new_folder(folder, parts[-1])
-    return folder, experiment.replace("{n}", number or "1")
+            folder = _new_folder(folder, parts[-1].replace("{time}", clock))
+    return folder, experiment.replace("{n}", number or str(run)).replace("{time}", clock)
 
 
-def _next(parent: Path, part: str, runs: int) -> str:
+def _next(parent: Path, part: str, runs: int, run: int) -> str:
     """Return the number after the largest one in the names that a template has in a folder."""
-    literal = re.escape(part).split(re.escape("{n}"))
+    literal = re.escape(part).replace(re.escape("{time}"), r"\d{6}").split(re.escape("{n}"))
     name = re.compile(rf"{literal[0]}(?P<n>\d{{1,9}}){'(?P=n)'.join(literal[1:])}", re.ASCII)
     folders = parent.iterdir() if parent.is_dir() else ()
     found = (int(match[1]) for each in folders if (match := name.fullmatch(each.name)))
-    return f"{max(found, default=0) + 1:0{1 + (runs >= 10) + (runs >= 100)}d}"
+    number = max(run, max(found, default=0) + 1)
+    return f"{number:0{1 + (runs >= 10) + (runs >= 100)}d}"
 
 
-def _numbered_folder(parent: Path, part: str, runs: int) -> tuple[Path, str]:
+def _numbered_folder(parent: Path, part: str, clock: str, runs: int, run: int) -> tuple[Path, str]:
     for _ in range(_ATTEMPTS):
-        number = _next(parent, part, runs)
-        folder = parent / part.replace("{n}", number)
+        number = _next(parent, part, runs, run)
+        folder = parent / part.replace("{n}", number).replace("{time}", clock)
         try:
             _make(folder)
         except FileExistsError:  # another run was quicker

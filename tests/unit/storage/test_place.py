@@ -102,6 +102,10 @@ def test_n_has_the_digits_of_all_runs(tmp_path, runs, name):
 
 def test_time_is_the_clock_time_and_n_counts_beside_it(tmp_path):
     assert numbered(tmp_path, "{time}-{n}") == ("2026-03-09/150405-1", "150405-1")
+    (tmp_path / "2026-03-09" / "150359-7").mkdir()  # an earlier run
+    assert numbered(tmp_path, "{time}-{n}") == ("2026-03-09/150405-8", "150405-8")
+    (tmp_path / "2026-03-09" / "2026-9").mkdir()  # not of this name
+    assert numbered(tmp_path, "{time}-{n}", run=12)[1] == "150405-12"
     outer = Storage(("experiment-id", "time"))
     assert numbered(tmp_path, storage=outer) == ("trial-1/2026-03-09", "trial-1")
     assert numbered(tmp_path, storage=outer) == ("trial-2/2026-03-09", "trial-2")
