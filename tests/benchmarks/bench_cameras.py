@@ -32,13 +32,13 @@ from mlink.engine.options import RunOptions
 from mlink.engine.run import Engine
 from mlink.engine.status import RunResult, RunStatus
 from mlink.module import PortSpec
+from mlink.opencv import cv2
 from mlink.realtime import quiet_gc, request_priority
 from mlink.transport.codec import HEADER_BYTES
 from mlink.types import DataType
 from mlink.worker.output_port import WorkerOutput
 from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
 from mlink_drivers.camera.capture import CaptureThread
-from mlink_drivers.camera.opencv import cv2
 from mlink_drivers.camera.video_file import VideoFileCamera
 from tests.benchmarks.harness import cpu_s, forked, interleaved
 from tests.benchmarks.table import Table, arguments, median, percentile, publish

@@ -49,10 +49,12 @@ class CameraRequest:
     silence_sec: float = 2.0
     """Without a frame for this long (s), the caller takes the camera for lost."""
     open_timeout_sec: float = 5.0
-    """Longest wait for the first picture of a network camera, in s."""
+    """Longest wait for the first picture, in s."""
     pixel_format: str = ""
     """As the backend names it, such as "MJPG" (V4L2) or "Mono12Packed" (GenICam); empty: the
     driver's choice."""
+    convert: bool = True
+    """Whether raw pictures become BGR or grey; else they keep the camera's own layout."""
     loop: bool = False
     """Whether a finite source starts again at its end."""
     paced: bool = True
@@ -108,6 +110,12 @@ class CameraInfo:
     """Address at which this very camera is found again after a loss; empty: the same address."""
     answers: tuple[Answer, ...] = ()
     """The camera's answers to all settings that were requested."""
+    pixel_format: str = ""
+    """Layout of pictures that were not converted, such as "YUYV" or "RGGB"; else empty."""
+    timestamp_moment: str = ""
+    """What the time stamps are of: "exposure-start" or "frame-end"; empty if that is not known."""
+    numbers_complete: bool = True
+    """Whether the numbers of `Stamp` show all lost frames; else intervals are looked at too."""
 
     @property
     def differences(self) -> tuple[Answer, ...]:

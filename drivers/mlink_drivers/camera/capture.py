@@ -173,7 +173,7 @@ class CaptureThread:
             finally:
                 self._flush()
                 self._rate.finish()
-                self._lose(self._rate.take_lost())
+                self._lose_inferred()
 
     def _capture(self) -> None:
         """Send frames until a stop or the end of the source."""
@@ -332,6 +332,8 @@ class CaptureThread:
                 self._offset -= missing
             self._lose(missing)
             self._index = number + self._offset
+            if self._info.steady and not self._info.numbers_complete:
+                self._infer(time_ns - self.last_ns, missing)
         else:
             self._index += 1
             if self._info.steady:
@@ -339,6 +341,19 @@ class CaptureThread:
                 self._lose(self._rate.take_lost())
         self.last_ns = time_ns
         self.in_order += 1
+
+    def _infer(self, interval_nsec: int, missing: int) -> None:
+        """Count frames that an interval shows to be lost beyond those that the numbers skip."""
+        nominal = round(1e9 / self._info.framerate) if self._info.framerate > 0 else 0
+        period_nsec = self._rate.period_nsec or nominal
+        self._rate.add(max(0, interval_nsec - max(0, missing) * period_nsec))
+        self._lose_inferred()
+
+    def _lose_inferred(self) -> None:
+        lost = self._rate.take_lost()
+        if not self._info.numbers_complete:
+            self.counts.inferred += lost
+        self._lose(lost)
 
     def _lose(self, count: int) -> None:
         """Count frames that never arrived, and leave a gap of that size in the stream."""

@@ -49,10 +49,13 @@ class CameraSettings(ModuleSettings):
     """Without a frame for this long (s) the camera is lost; None is 2 s or three frame periods,
     whichever is longer."""
     open_timeout: float = 5.0
-    """Longest wait for the first picture of a network camera, in s."""
+    """Longest wait for the first picture of a camera, in s."""
     pixel_format: str = ""
     """As the camera names it: four characters of V4L2 such as "MJPG", "YUYV" or "GREY", a GenICam
     name such as "Mono12Packed" or "BayerRG8"; empty: the driver's choice."""
+    convert: bool = True
+    """Whether raw pictures become BGR; else they are sent in the camera's own layout: two bytes for
+    each pixel of YUYV, one value for each of a Bayer pattern."""
     exposure: float | str | None = None
     """Exposure time in µs, or "auto"."""
     gain: float | str | None = None
@@ -106,12 +109,18 @@ class CameraSettings(ModuleSettings):
                 raise ValueError(f"{name} must be more than 0, not {value}")
         if not self.pixel_format.isprintable():
             raise ValueError(f"pixel_format must be a name, not {self.pixel_format!r}")
+        if self.greyscale and not self.convert:
+            raise ValueError("greyscale = true needs convert = true")
         for name in ("exposure", "gain", "white_balance", "focus", "hue"):
             wish = getattr(self, name)
             if isinstance(wish, str) and wish != AUTO:
                 raise ValueError(f"{name} must be a number or \"{AUTO}\", not '{wish}'")
         if self.roi is not None and (min(self.roi) < 0 or min(self.roi[2:]) < 1):
             raise ValueError(f"roi must be [x, y, width, height] in pixels, not {list(self.roi)}")
+        if self.roi is not None and not self.convert and any(n % 2 for n in self.roi):
+            raise ValueError(
+                "roi must have even numbers with convert = false: pixels share colours"
+            )
 
         if self.trigger is not None and self.strobe is not None:
             raise ValueError("trigger and strobe: a frame can have one source of its time only")
@@ -154,9 +163,10 @@ def what_is_wrong(settings: CameraSettings, device: str) -> tuple[str, str]:
             conditions(device)
     except DeviceError as error:
         return error.message, error.remedy
-    if scheme == V4L2 and settings.pixel_format and len(settings.pixel_format) != 4:
+    name = settings.pixel_format
+    if scheme == V4L2 and name and not (len(name) == 4 and name.isascii()):
         return (
-            f"pixel_format: {settings.pixel_format!r} is no V4L2 format, which has 4 characters",
+            f"pixel_format: {name!r} is no V4L2 format, which has 4 ASCII characters",
             'Write for example "MJPG", "YUYV" or "GREY"; `mlink devices --modes` lists them.',
         )
     return "", ""

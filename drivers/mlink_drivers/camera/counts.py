@@ -26,6 +26,8 @@ class CaptureCounts:
     """Not sent: no shared memory was free."""
     lost: int = 0
     """Never received, by the source's frame numbers or by the intervals between frames."""
+    inferred: int = 0
+    """Of `lost`: shown by the intervals, beside numbers that are not complete."""
     estimated: int = 0
     """Sent (and counted there too) with the arrival time, since the source had no time for them."""
     lead_in: int = 0

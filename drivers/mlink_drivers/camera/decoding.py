@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
@@ -55,19 +56,28 @@ def layout_of(frame: Any, source: str) -> Layout:
     return Layout((*size, 3), wide, "bgr48le" if bits > 8 else "bgr24")
 
 
-def copy_picture(frame: Any, layout: Layout, into: NDArray[Any]) -> None:
-    """Write a decoded picture to an array of its layout's shape."""
-    if layout.pixel_format:
-        frame = frame.reformat(format=layout.pixel_format)
-    plane = frame.planes[0]
-    item = layout.dtype.itemsize
-    channels = layout.shape[2] if len(layout.shape) == 3 else 1
-    rows = as_strided(
-        np.frombuffer(plane, layout.dtype),
-        (*layout.shape[:2], channels),
-        (plane.line_size, channels * item, item),
-    )
-    np.copyto(into.reshape(rows.shape), rows)
+class Converter:
+    """Writes decoded pictures to arrays, in the thread that calls it.
+
+    FFmpeg's own threads would have normal priority, and the capture thread would wait for them.
+    """
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def copy(self, frame: Any, layout: Layout, into: NDArray[Any]) -> None:
+        """Write a decoded picture to an array of its layout's shape."""
+        if layout.pixel_format:
+            frame = self._reformatter.reformat(frame, format=layout.pixel_format, threads=1)
+        plane = frame.planes[0]
+        item = layout.dtype.itemsize
+        channels = layout.shape[2] if len(layout.shape) == 3 else 1
+        rows = as_strided(
+            np.frombuffer(plane, layout.dtype),
+            (*layout.shape[:2], channels),
+            (plane.line_size, channels * item, item),
+        )
+        np.copyto(into.reshape(rows.shape), rows)
 
 
 def decode(packet: Any) -> list[Any]:
@@ -94,6 +104,7 @@ class Pictures:
         self.layout = layout_of(first, source)
         self._source = source
         self._remedy = remedy
+        self._converter = Converter()
         self._grabbed: Any = None
 
     def grab(self, frame: Any) -> None:
@@ -115,7 +126,7 @@ class Pictures:
                 f"pictures of {self._source} change from {_words(self.layout)} to {_words(found)}",
                 remedy=self._remedy,
             )
-        copy_picture(frame, found, into)
+        self._converter.copy(frame, found, into)
         return True
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
+from mlink.opencv import cv2
 from mlink_drivers.camera.backend import (
     CameraBackend,
     CameraInfo,
@@ -20,7 +21,6 @@ from mlink_drivers.camera.backend import (
     PacedCamera,
     Stamp,
 )
-from mlink_drivers.camera.opencv import cv2
 
 Region = tuple[int, int, int, int]
 """x, y, width and height in pixels."""

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
+from mlink.opencv import cv2
 from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
-from mlink_drivers.camera.opencv import cv2
 from mlink_drivers.camera.pacing import Pacer
 
 _TIFF = (".tif", ".tiff")

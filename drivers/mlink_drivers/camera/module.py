@@ -67,6 +67,7 @@ class CameraModule(Module[CameraSettings]):
                 silence_sec=settings.silence_sec,
                 open_timeout_sec=settings.open_timeout,
                 pixel_format=settings.pixel_format,
+                convert=settings.convert,
                 loop=settings.loop,
                 paced=settings.paced,
                 controls=settings.all_controls(),
@@ -95,6 +96,8 @@ class CameraModule(Module[CameraSettings]):
             timestamp_source=info.timestamp_source,
             uncertainty_usec=info.uncertainty_usec,
         )
+        known = {"pixel_format": info.pixel_format, "timestamp_moment": info.timestamp_moment}
+        self.context.outputs["video"].metadata.update({k: v for k, v in known.items() if v})
         self.log.info(
             "%s: %d×%d at %.3g fps, times from %s (±%d µs)",
             self._address,

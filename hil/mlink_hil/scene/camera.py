@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
+from mlink.opencv import cv2
 from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
-from mlink_drivers.camera.opencv import cv2
 from mlink_hil.scene.exposures import Exposures
 from mlink_hil.scene.faults import CameraFaults
 from mlink_hil.scene.marks import ROWS, SMALLEST_WIDTH, Marks, cell_size, draw_marks, read_marks

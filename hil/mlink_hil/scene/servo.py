@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlink_drivers.camera.opencv import cv2
+from mlink.opencv import cv2
 from mlink_hil.sim.plan import ServoPlan
 
 _DEGREES = 180.0

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlink_drivers.camera.opencv import cv2
+from mlink.opencv import cv2
 from mlink_hil.scene.led import SceneLed
 from mlink_hil.scene.lines import BoardLines
 from mlink_hil.scene.marks import ROWS, cell_size

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlink.errors import MlinkError
-from mlink_drivers.camera.opencv import cv2
+from mlink.opencv import cv2
 from mlink_hil.testing.bench import TestBench
 from mlink_hil.testing.bench_run import FAULTS
 from mlink_hil.testing.observed.events import Event

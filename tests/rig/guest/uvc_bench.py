@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from mlink.cli import app
 from mlink.errors import DeviceError
+from mlink.opencv import cv2
 from mlink.types import ControlCommand, ControlCommandKind
 from mlink_drivers.camera.backend import CameraRequest, Stamp
 from mlink_drivers.camera.contract import CHECKS, Subject
-from mlink_drivers.camera.opencv import cv2
 from mlink_drivers.camera.v4l2.camera import V4L2Camera
 from mlink_drivers.camera.v4l2.identity import find_camera, lasting_name
 from tests.support.bench_runner import BenchRunner

@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 import time
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import msgspec
@@ -96,13 +97,14 @@ class CaptureRun:
         self.failures = []
         self.failed = threading.Event()
         self.ended = threading.Event()
+        waiting = waiting or ServiceLoop("capture")  # for the time alone: it starts no thread
         self.capture = CaptureThread(
             camera,
             camera.info,
             self.output,
-            MasterClock(time.monotonic_ns()),
+            MasterClock(waiting.now_ns()),
             logging.getLogger("mlink.test.capture"),
-            waiting or ServiceLoop("capture"),  # for the time alone: it starts no thread
+            waiting,
             fail=self._fail,
             ended=self.ended.set,
             **options,
@@ -185,6 +187,25 @@ def test_a_source_that_counts_anew_loses_nothing():
     run = CaptureRun(camera)
     assert run.play().lost == 1
     assert [frame.index for frame in run.output.items] == [0, 1, 2, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("complete", "lost", "inferred"), [(True, 2, 0), (False, 2 + 4, 4)]
+)  # fmt: skip
+def test_intervals_show_what_incomplete_numbers_do_not(complete, lost, inferred):
+    start = time.monotonic_ns() + 10**9
+    # two frames that the numbers skip, and later four that they do not
+    numbers = [*range(10), *range(12, 40)]
+    periods = [*range(10), *range(12, 24), *range(28, 44)]
+    camera = ScriptedCamera(
+        [Stamp(start + p * PERIOD_NS, n) for p, n in zip(periods, numbers, strict=True)]
+    )
+    camera.info = replace(camera.info, numbers_complete=complete)
+    camera.current = 0
+    run = CaptureRun(camera)
+    counts = run.play()
+    assert (counts.lost, counts.inferred) == (lost, inferred)
+    assert [frame.index for frame in run.output.items] == numbers
 
 
 def test_a_gap_is_before_the_frame_that_shows_it():

@@ -1,15 +1,20 @@
-"""Camera backend for V4L2 devices, through OpenCV; frame_times.py has the times of its frames."""
+"""Camera backend for V4L2 devices: opens a node, sets it up, and takes its frames.
+
+stream.py has the kernel's buffers, pictures.py their formats, frame_times.py and frame_numbers.py
+the times and numbers of frames.
+"""
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
+from mlink.opencv import cv2
 from mlink_drivers.camera.backend import (
     Answer,
     CameraInfo,
@@ -19,190 +24,279 @@ from mlink_drivers.camera.backend import (
     Stamp,
     in_words,
 )
-from mlink_drivers.camera.opencv import cv2, decode_into
 from mlink_drivers.camera.v4l2.controls import V4L2Controls
+from mlink_drivers.camera.v4l2.frame_numbers import FrameNumbers
 from mlink_drivers.camera.v4l2.frame_times import FrameTimes
 from mlink_drivers.camera.v4l2.identity import find_camera, lasting_name
-from mlink_drivers.camera.v4l2.node import check_node, gone, opening_failed
+from mlink_drivers.camera.v4l2.ioctl import Ioctl, fourcc_name, fourcc_of, system_ioctl
+from mlink_drivers.camera.v4l2.node import check_node, gone, opening_failed, went_away
+from mlink_drivers.camera.v4l2.pictures import COMPRESSED, PREFERRED, RAW, Pictures, pictures_of
 from mlink_drivers.camera.v4l2.settings import V4L2Settings
+from mlink_drivers.camera.v4l2.stream import BUFFERS, Buffer, PictureFormat, VideoStream
 
 RATE_TOLERANCE = 0.05
-_FIRST_FRAME_SEC = 5.0
-"""A camera that wakes up may need seconds for its first picture."""
 _PROBES = 3
-_BUFFERS = 4
-"""Length of OpenCV's queue; this many frames may be older than the start."""
-_QUEUED_SEC = 0.002
-"""A grab that returns faster than this took a frame from the queue."""
+_PICTURES_AT_MOST = 10
+"""So many of a camera's first pictures may be damaged."""
+_GRAB_SEC = 1.0
 _LASTING = ("usb:serial=", "usb:path=", "/dev/v4l/")
 """Beginnings of addresses that find the same camera again after it was unplugged."""
-_UNCONVERTED = ("GREY", "Y16 ")
-"""Pixel formats that are delivered unchanged in one channel, instead of converted to BGR."""
+_GONE = (errno.ENODEV, errno.ENXIO, errno.ENOENT)
+_LOSES_UNSEEN = "uvcvideo"
+"""A driver that does not number frames that the camera left out, or that vanished on the cable."""
 
 
 class V4L2Camera:
     """One /dev/videoN; implements CameraBackend and Adjustable.
 
-    OpenCV converts pictures to BGR, but for GREY and Y16, which it delivers in one channel.
+    Args:
+        ioctl: Replaces the system's ioctl in tests.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ioctl: Ioctl = system_ioctl) -> None:
+        self._ioctl = ioctl
         self._node = Path()
-        self._capture: Any = None
+        self._stream: VideoStream | None = None
+        self._pictures: Pictures | None = None
         self._settings: V4L2Settings | None = None
         self._times: FrameTimes | None = None
+        self._numbers: FrameNumbers | None = None
+        self._buffer: Buffer | None = None
+        """The one grabbed last."""
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
         """Open the node, apply the request, and grab a few frames to see what is delivered.
 
         Raises:
-            DeviceError: The node is absent, busy, silent or not permitted.
+            DeviceError: The node is absent, busy, silent or not permitted, does not capture, or
+                has no format that is understood.
         """
         self._node = find_camera(address)
         check_node(self._node)
-        self._capture = cv2.VideoCapture(str(self._node), cv2.CAP_V4L2)
-        if not self._capture.isOpened():
-            raise opening_failed(self._node)
+        try:
+            return self._open(address, request)
+        except OSError as error:
+            raise opening_failed(self._node, error) from error
+
+    def _open(self, address: str, request: CameraRequest) -> CameraInfo:
+        self._stream = stream = VideoStream(self._node, self._ioctl)
+        can = stream.capabilities
+        if not can.buffer_type:
+            raise opening_failed(self._node, why=f"{can.card or can.driver} does not capture here")
+        if not can.streams:
+            raise opening_failed(
+                self._node, why=f"the driver {can.driver} has no streaming i/o, only read()"
+            )
         # The capture thread would wait for OpenCV's helper threads, which run at normal priority.
         cv2.setNumThreads(1)
-        self._apply(request)
+        adopted = self._choose_format(stream, request)
+        name = fourcc_name(adopted.fourcc)
+        source = f"camera {self._node}"
+        self._pictures = pictures_of(name, adopted, source, convert=request.convert)
+        rate = stream.set_rate(request.framerate)
+        framerate = rate or request.framerate
         controls = tuple(self.adjust(name, wish) for name, wish in request.controls.items())
-        framerate = float(self._capture.get(cv2.CAP_PROP_FPS))
-        if not 0 < framerate < 1e6:
-            framerate = request.framerate
-        self._times, image = self._probe(framerate)
+        moment = self._probe(stream, self._pictures, adopted, framerate, request)
+        assert self._times is not None
+        assert self._numbers is not None
+        shape = self._pictures.shape
+        size = adopted.size if name in RAW else shape[1::-1]
         return CameraInfo(
-            shape=image.shape,
-            dtype=image.dtype,
+            shape=shape,
+            dtype=self._pictures.dtype,
             framerate=framerate,
             timestamp_source=self._times.source,
             uncertainty_usec=self._times.uncertainty_usec,
             identity=address if address.startswith(_LASTING) else lasting_name(self._node),
-            answers=self._answers(request, image, framerate) + controls,
+            answers=_answers(request, size, framerate, name) + controls,
+            pixel_format="" if request.convert else name,
+            timestamp_moment="" if self._times.source == "host" else moment,
+            numbers_complete=can.driver != _LOSES_UNSEEN,
         )
 
     def adjust(self, control: str, value: ControlValue) -> Answer:
         """Set a control and read it back; may be called while another thread grabs."""
         if self._settings is None:
             try:
-                self._settings = V4L2Settings(V4L2Controls(self._node))
+                self._settings = V4L2Settings(V4L2Controls(self._node, self._ioctl))
             except OSError as error:
                 return Answer(
                     control, in_words(value), f"the node cannot be opened ({error.strerror})"
                 )
         return self._settings.apply(control, value)
 
-    def _apply(self, request: CameraRequest) -> None:
-        """Set format and size, then the rate, since the available rates depend on them."""
-        if request.pixel_format:
-            fourcc = cv2.VideoWriter.fourcc(*request.pixel_format)
-            self._capture.set(cv2.CAP_PROP_FOURCC, fourcc)
-            if request.pixel_format in _UNCONVERTED:
-                self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-        self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, request.size[0])
-        self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, request.size[1])
-        self._capture.set(cv2.CAP_PROP_FPS, request.framerate)
+    def _choose_format(self, stream: VideoStream, request: CameraRequest) -> PictureFormat:
+        """Set the requested format and size, else the best format that the camera has.
 
-    def _probe(self, framerate: float) -> tuple[FrameTimes, NDArray[Any]]:
-        """Grab the first frames; return how their times are determined, and a picture.
+        Raises:
+            DeviceError: It has none that is understood.
+            OSError: The driver refuses to set it.
+        """
+        offered = [fourcc_name(fourcc) for fourcc in stream.formats()]
+        wanted = request.pixel_format
+        if not wanted or (offered and wanted not in offered):
+            fitting = [
+                name
+                for name in PREFERRED
+                if name in offered and (request.convert or name not in COMPRESSED)
+            ]
+            if offered and not fitting:
+                pictures = "pictures" if request.convert else "raw pictures"
+                raise DeviceError(
+                    f"camera {self._node} sends no {pictures} that are understood, only "
+                    f"{', '.join(offered)}",
+                    remedy="Use another node of this camera (`mlink devices --modes`), or a "
+                    "backend of your own (docs/cameras.md).",
+                )
+            wanted = fitting[0] if fitting else PREFERRED[0]
+        try:
+            return stream.set_format(fourcc_of(wanted), request.size)
+        except ValueError as error:
+            raise DeviceError(
+                f"pixel_format: {error}", remedy='Write four characters, such as "MJPG" or "GREY".'
+            ) from error
 
-        The first grab switches the stream on, and no buffer can be filled before that. Driver times
-        between that moment and the return of each grab are therefore on CLOCK_MONOTONIC.
+    def _probe(
+        self,
+        stream: VideoStream,
+        pictures: Pictures,
+        adopted: PictureFormat,
+        framerate: float,
+        request: CameraRequest,
+    ) -> str:
+        """Grab the first frames, which show how their times and numbers are determined.
+
+        No buffer can be filled before the stream is switched on. Driver times between that moment
+        and the return of each grab are therefore on CLOCK_MONOTONIC.
+
+        Returns:
+            What is stamped, by the driver: "exposure-start" or "frame-end".
         """
         before_ns = time.monotonic_ns()
-        deadline_ns = before_ns + round(_FIRST_FRAME_SEC * 1e9)
+        stream.start()
+        limit_sec = max(request.open_timeout_sec, request.silence_sec)
         taken: list[tuple[int, int]] = []
-        while len(taken) < _PROBES:
-            if self._capture.grab():
-                taken.append((time.monotonic_ns(), self._driver_time()))
-            elif time.monotonic_ns() > deadline_ns:
-                raise opening_failed(self._node, silent_sec=_FIRST_FRAME_SEC)
-            else:
-                time.sleep(0.01)
-        ok, image = self._capture.retrieve()
-        if not ok:
-            raise DeviceError(
-                f"pictures of {self._node} cannot be decoded",
-                remedy="Choose another pixel_format, such as YUYV or MJPG.",
-            )
-        times = FrameTimes(f"camera {self._node}", taken, before_ns, framerate)
-        return times, np.asarray(image)
+        sequences: list[int] = []
+        known = False
+        buffer: Buffer | None = None
+        while len(taken) < _PROBES or not known:
+            buffer = self._first(stream, limit_sec)
+            taken.append((time.monotonic_ns(), buffer.time_ns))
+            sequences.append(buffer.sequence)
+            known |= not buffer.damaged and pictures.learn(buffer.data)
+            if len(taken) == _PICTURES_AT_MOST and not known:
+                raise DeviceError(
+                    f"the first {len(taken)} pictures of {self._node} are damaged",
+                    remedy="Try another cable, USB port or pixel_format, such as YUYV or MJPG.",
+                )
+        assert buffer is not None
+        self._times = FrameTimes(f"camera {self._node}", taken, before_ns, framerate)
+        self._numbers = FrameNumbers(
+            # The two fields of an interlaced picture have the same number.
+            [0, 0] if adopted.alternating else sequences,
+            round(1e9 / framerate) if self._times.is_kernel_time else 0,
+        )
+        return "exposure-start" if buffer.at_exposure else "frame-end"
 
-    def _answers(
-        self, request: CameraRequest, image: NDArray[Any], framerate: float
-    ) -> tuple[Answer, ...]:
-        """Return the values read back, compared with the requested ones."""
-        width, height = request.size
-        got = image.shape[1::-1]
-        answers = [
-            Answer("size", f"{width}×{height}", f"{got[0]}×{got[1]}", got == (width, height)),
-            Answer(
-                "framerate",
-                f"{request.framerate:g}",
-                f"{framerate:g}",
-                abs(framerate - request.framerate) <= RATE_TOLERANCE * request.framerate,
-            ),
-        ]
-        if wanted := request.pixel_format:
-            fourcc = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little")
-            pixel_format = fourcc.decode("ascii", "replace")
-            answers.append(Answer("pixel_format", wanted, pixel_format, pixel_format == wanted))
-        return tuple(answers)
+    def _first(self, stream: VideoStream, limit_sec: float) -> Buffer:
+        """Return the next of the first frames."""
+        deadline = time.monotonic_ns() + round(limit_sec * 1e9)
+        while (buffer := stream.take(_GRAB_SEC)) is None:
+            if gone(self._node):
+                raise went_away(self._node)
+            if time.monotonic_ns() > deadline:
+                raise opening_failed(self._node, silent_sec=limit_sec)
+            time.sleep(0.01)
+        return buffer
 
     def start(self) -> None:
-        """Discard frames that were queued since `open`, unless their stamps show their age.
+        """Discard the frames that were queued since `open`, unless their stamps show their age.
 
-        A grab that has to wait shows that the queue is empty.
+        A frame is in the driver's queue, or not: no time is measured, so a thread that loses the
+        processor in between discards neither more nor less.
         """
+        assert self._stream is not None
         assert self._times is not None
+        assert self._numbers is not None
         self._times.start()
-        if self._times.is_kernel_time:
-            return
-        for _ in range(_BUFFERS):
-            before_ns = time.monotonic_ns()
-            if not self._capture.grab() or time.monotonic_ns() - before_ns > _QUEUED_SEC * 1e9:
-                return
+        if not self._times.is_kernel_time:
+            for _ in range(BUFFERS):
+                if self._taken(0) is None:
+                    break
+        self._numbers.start(time.monotonic_ns())
 
     def grab(self) -> Stamp | NoFrame:
-        """Wait for a frame, at most 1 s (OpenCV's select timeout).
+        """Wait for a frame, at most 1 s.
 
         Raises:
-            DeviceError: The camera was unplugged.
+            DeviceError: The camera was unplugged, or its driver reports that the stream has failed.
         """
-        if not self._capture.grab():
+        self._buffer = buffer = self._taken(_GRAB_SEC)
+        if buffer is None:
             if gone(self._node):
-                raise DeviceError(
-                    f"the camera {self._node} went away during the run",
-                    remedy="Plug it in again, at a port without power saving; "
-                    'on_loss = "continue" lets a run wait for it.',
-                )
+                raise went_away(self._node)
             return NoFrame.TIMEOUT
-        now_ns = time.monotonic_ns()
         assert self._times is not None
-        return self._times.stamp(now_ns, self._driver_time())
+        assert self._numbers is not None
+        stamp = self._times.stamp(time.monotonic_ns(), buffer.time_ns)
+        if isinstance(stamp, Stamp):
+            return stamp._replace(number=self._numbers.number(buffer.sequence, stamp.time_ns))
+        return stamp
+
+    def _taken(self, limit_sec: float) -> Buffer | None:
+        """Take the next buffer of the stream.
+
+        Raises:
+            DeviceError: The camera was unplugged, or its stream has failed.
+        """
+        assert self._stream is not None
+        try:
+            return self._stream.take(limit_sec)
+        except OSError as error:
+            if error.errno in _GONE:
+                raise went_away(self._node) from error
+            raise DeviceError(
+                f"the driver of {self._node} has ended the stream: {error.strerror}",
+                remedy="Plug the camera in again; see the kernel's log (dmesg). "
+                'on_loss = "continue" lets a run open it again.',
+            ) from error
 
     def retrieve(self, into: NDArray[Any]) -> bool:
-        """Decode into `into`; False if OpenCV cannot decode the picture.
-
-        Raises:
-            DeviceError: Another program has changed the camera's format.
-        """
-        remedy = "No other program may change this camera's format during a run."
-        return decode_into(self._capture, into, str(self._node), remedy)
-
-    def _driver_time(self) -> int:
-        """Return the driver's time of the buffer grabbed last, in ns of any clock; 0: none."""
-        position_msec = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-        return round(position_msec * 1000) * 1000  # the kernel's times are whole µs
+        """Write the picture to `into`; False if the driver or the decoder find it damaged."""
+        buffer = self._buffer
+        if buffer is None or buffer.damaged:
+            return False
+        assert self._pictures is not None
+        return self._pictures.write(buffer.data, into)
 
     def close(self) -> None:
         """Release the node."""
+        self._buffer = None
         if self._times is not None:
             self._times.stop()
             self._times = None
         if self._settings is not None:
             self._settings.close()
             self._settings = None
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def _answers(
+    request: CameraRequest, got: tuple[int, ...], framerate: float, pixel_format: str
+) -> tuple[Answer, ...]:
+    """Return the values read back, compared with the requested ones."""
+    width, height = request.size
+    answers = [
+        Answer("size", f"{width}×{height}", f"{got[0]}×{got[1]}", got == (width, height)),
+        Answer(
+            "framerate",
+            f"{request.framerate:g}",
+            f"{framerate:g}",
+            abs(framerate - request.framerate) <= RATE_TOLERANCE * request.framerate,
+        ),
+    ]
+    if wanted := request.pixel_format:
+        answers.append(Answer("pixel_format", wanted, pixel_format, pixel_format == wanted))
+    return tuple(answers)

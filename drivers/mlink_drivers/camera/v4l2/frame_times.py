@@ -62,6 +62,8 @@ class FrameTimes:
             now_ns: When the grab returned, on CLOCK_MONOTONIC.
             driver_ns: The driver's stamp of the frame; 0 if it has none.
         """
+        if not self.is_kernel_time and self._synchronizer is None:
+            return Stamp(now_ns)
         if driver_ns and driver_ns == self._driver_ns:
             return NoFrame.REPEATED
         self._driver_ns = driver_ns
@@ -70,8 +72,7 @@ class FrameTimes:
                 self._stamp_ns = driver_ns
                 return Stamp(driver_ns)
             return Stamp(now_ns, estimated=True)
-        if self._synchronizer is None:
-            return Stamp(now_ns)
+        assert self._synchronizer is not None
         steadied_usec = self._synchronizer.process_timestamp(now_ns // 1000, driver_ns // 1000)
         return Stamp(steadied_usec * 1000)
 

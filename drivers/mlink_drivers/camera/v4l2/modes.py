@@ -14,6 +14,7 @@ from mlink_drivers.camera.v4l2.ioctl import (
     ENUM_FRAMEINTERVALS,
     ENUM_FRAMESIZES,
     Ioctl,
+    fourcc_name,
     open_node,
     system_ioctl,
 )
@@ -55,8 +56,8 @@ def list_modes(node: str | Path, ioctl: Ioctl = system_ioctl) -> list[Mode]:
     """
     modes = []
     with open_node(Path(node)) as descriptor:
-        for fourcc in _formats(descriptor, ioctl):
-            name = fourcc.to_bytes(4, "little").decode("ascii", "replace")
+        for fourcc in formats(descriptor, CAPTURE, ioctl):
+            name = fourcc_name(fourcc)
             for size, smallest in _sizes(descriptor, fourcc, ioctl):
                 rates, any_rate = _rates(descriptor, fourcc, size, ioctl)
                 modes.append(Mode(name, size, rates, smallest, any_rate))
@@ -87,8 +88,9 @@ def _entries(descriptor: int, request: int, size: int, head: bytes, at: int,
         yield buffer
 
 
-def _formats(descriptor: int, ioctl: Ioctl) -> list[int]:
-    head = struct.pack("=II", 0, CAPTURE)
+def formats(descriptor: int, buffer_type: int, ioctl: Ioctl = system_ioctl) -> list[int]:
+    """Return the pixel formats of an open node, in the driver's order; empty: it has no list."""
+    head = struct.pack("=II", 0, buffer_type)
     entries = _entries(descriptor, ENUM_FMT, 64, head, 0, ioctl)
     return [struct.unpack_from("=I", entry, 44)[0] for entry in entries]
 

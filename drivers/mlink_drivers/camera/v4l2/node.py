@@ -38,22 +38,63 @@ def group_command(node: Path) -> str:
     return f"sudo usermod -aG {group} $USER"
 
 
-def opening_failed(node: Path, silent_sec: float = 0) -> DeviceError:
+def opening_failed(
+    node: Path, error: OSError | None = None, *, why: str = "", silent_sec: float = 0
+) -> DeviceError:
     """Return the error for a node that exists but delivers no pictures.
 
     Args:
         node: The node.
+        error: What the driver answered.
+        why: The reason, if it is known without such an answer.
         silent_sec: How long it delivered nothing, in s; 0 if it could not be opened.
     """
     what = (
         f"{node} gave no picture within {silent_sec:g} s" if silent_sec else f"cannot open {node}"
     )
-    if users := processes_using(node):
+    number = error.errno if error is not None else None
+    busy = number == errno.EBUSY or silent_sec
+    if busy and (users := processes_using(node)):
         return DeviceError(f"{what}: in use by {', '.join(users)}", remedy="End that program.")
+    reason, remedy = _REFUSALS.get(number or 0, ("", ""))
+    if error is not None and not reason:
+        reason = error.strerror or str(error)
     return DeviceError(
-        f"{what}: it is busy, or not a capture node",
-        remedy="`mlink devices` lists the nodes that capture; end other programs that use it, "
-        "or plug the camera in again.",
+        f"{what}: {why or reason or 'the camera is silent'}",
+        remedy=remedy
+        or "`mlink devices` lists the nodes that capture, `mlink devices --modes` what they "
+        "offer; plug the camera in again.",
+    )
+
+
+_REFUSALS = {
+    errno.EBUSY: (
+        "it is in use",
+        "End other programs that use it: programs of other users are not shown here.",
+    ),
+    errno.ENOTTY: ("it is no camera", "`mlink devices` lists the nodes that capture."),
+    errno.ENOSPC: (
+        "the USB has no bandwidth left for it",
+        'Use another USB controller, a smaller size or framerate, or pixel_format = "MJPG".',
+    ),
+    errno.EPIPE: (
+        "its media pipeline is not set up for this size and format",
+        "Set formats and links with media-ctl first.",
+    ),
+    errno.ENOMEM: (
+        "there is no memory for its pictures",
+        "Choose a smaller size; on a Raspberry Pi raise the size of the CMA.",
+    ),
+}
+"""Why a driver refuses to open or stream, and what to do, by the number of the error."""
+
+
+def went_away(node: Path) -> DeviceError:
+    """Return the error for a camera that was unplugged while it was in use."""
+    return DeviceError(
+        f"the camera {node} went away during the run",
+        remedy="Plug it in again, at a port without power saving; "
+        'on_loss = "continue" lets a run wait for it.',
     )
 
 
