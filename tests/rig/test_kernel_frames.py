@@ -37,8 +37,8 @@ def test_dropped_frames_are_gaps_in_the_numbers_and_counted(seen):
     assert run["reports"]["lost"] == missing
     assert "inferred" not in run["reports"]
     # and by the time that has passed, each number is right
-    for (before, after), step in zip(pairwise(run["times"]), steps(run), strict=True):
-        assert step == pytest.approx((after - before) / PERIOD_USEC, abs=0.6)
+    for index, time_usec in zip(run["indices"], run["times"], strict=True):
+        assert index == pytest.approx((time_usec - run["times"][0]) / PERIOD_USEC, abs=1.5)
 
 
 def test_numbers_that_overflow_go_on(seen):
@@ -94,7 +94,7 @@ def test_green_is_green_in_every_format_that_the_kernel_can_make(seen):
         assert dtype == ("uint8" if full == 1 else "uint16"), name
         if name == "GREY" or name.startswith("Y1"):
             assert shape == [180, 320], name
-            assert middle[0] / (1 << RAW[name].bits) == pytest.approx(0.59, abs=0.1), name
+            assert middle[0] / (1 << RAW[name].bits) == pytest.approx(0.707, abs=0.01), name
         else:
             assert shape == [180, 320, 3], name
             assert [n / full for n in middle] == pytest.approx(GREEN, abs=9), name
@@ -119,4 +119,4 @@ def test_a_multi_planar_driver_is_captured_from(seen):
     assert run["failures"] == []
     assert run["shape"] == [180, 320, 3]
     assert sum(steps(run)) - len(steps(run)) == run["reports"]["lost"]
-    assert "several pieces of memory" in run["refusal"] or "not understood" in run["refusal"]
+    assert "its pictures lie in several pieces of memory" in run["refusal"]

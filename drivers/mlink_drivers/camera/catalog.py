@@ -166,7 +166,7 @@ def what_is_wrong(settings: CameraSettings, device: str) -> tuple[str, str]:
     name = settings.pixel_format
     if scheme == V4L2 and name and not (len(name) == 4 and name.isascii()):
         return (
-            f"pixel_format: {name!r} is no V4L2 format, which has 4 ASCII characters",
+            f"pixel_format: {name!r} is no V4L2 format, which has 4 characters",
             'Write for example "MJPG", "YUYV" or "GREY"; `mlink devices --modes` lists them.',
         )
     return "", ""

@@ -240,7 +240,8 @@ class V4L2Camera:
         assert self._numbers is not None
         stamp = self._times.stamp(time.monotonic_ns(), buffer.time_ns)
         if isinstance(stamp, Stamp):
-            return stamp._replace(number=self._numbers.number(buffer.sequence, stamp.time_ns))
+            number = self._numbers.number(buffer.sequence, stamp.time_ns)
+            return Stamp(stamp.time_ns, number, stamp.estimated)
         return stamp
 
     def _taken(self, limit_sec: float) -> Buffer | None:

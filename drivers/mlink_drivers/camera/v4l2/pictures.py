@@ -128,7 +128,8 @@ def pictures_of(name: str, form: PictureFormat, source: str, *, convert: bool) -
     if pixel is None:
         raise DeviceError(
             f"{source} sends pictures of the format {name}, which is not understood",
-            remedy=f"Choose one of these as pixel_format: {', '.join(PREFERRED)}.",
+            remedy="Choose another pixel_format (`mlink devices --modes`): docs/cameras.md lists "
+            "those that are understood, the most common are YUYV, MJPG and GREY.",
         )
     if pixel.planes > 1 and (form.size[0] % 2 or form.size[1] % 2):
         raise DeviceError(

@@ -52,6 +52,10 @@ _SLOWEST = 0.001
 """Frames per second."""
 
 
+_FILLED = struct.Struct("=5I4xqq16xI")
+"""Of a v4l2_buffer: index, type, bytes used, flags, field, time in s and µs, sequence."""
+
+
 class PictureFormat(NamedTuple):
     """The format that the driver has adopted."""
 
@@ -96,8 +100,10 @@ class VideoStream:
         self._ioctl = ioctl
         self._maps: list[mmap.mmap] = []
         self._arrays: list[NDArray[np.uint8]] = []
-        self._ours: list[int] = []
+        self._ours: list[bytearray] = []
         """Buffers that the driver does not have: the one in use, and those that it refused."""
+        self._blank = bytearray()
+        """A description of a buffer for the driver to fill in."""
         # A driver fills in the plane of a multi-planar buffer at this address.
         self._plane = ctypes.create_string_buffer(64)
         self._descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -107,6 +113,7 @@ class VideoStream:
             self.close()
             raise
         self._type = self.capabilities.buffer_type
+        self._blank = self._described(0)
         self._poll = select.poll()
         self._poll.register(self._descriptor, select.POLLIN)
 
@@ -158,7 +165,7 @@ class VideoStream:
         if count < _FEWEST:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         for index in range(count):
-            buffer = self._describe(index)
+            buffer = self._described(index)
             self._ioctl(self._descriptor, QUERYBUF, buffer)
             if self._type == BUFFERS_MPLANE:
                 length, offset = struct.unpack_from("=II", self._plane, 4)
@@ -169,7 +176,7 @@ class VideoStream:
             )
             self._maps.append(memory)
             self._arrays.append(np.frombuffer(memory, np.uint8))
-        self._ours = list(range(count))
+        self._ours = [self._described(index) for index in range(count)]
         self._give_back()
         self._ioctl(self._descriptor, STREAMON, bytearray(struct.pack("=I", self._type)))
 
@@ -188,13 +195,13 @@ class VideoStream:
         self._give_back()
         if not self._poll.poll(limit_sec * 1000):
             return None
-        buffer = self._describe(0)
+        buffer = self._blank.copy()
         try:
             self._ioctl(self._descriptor, DQBUF, buffer)
         except BlockingIOError:
             return None
-        index, _, used, flags, _, sec, usec, sequence = struct.unpack_from("=5I4xqq16xI", buffer)
-        self._ours.append(index)
+        index, _, used, flags, _, sec, usec, sequence = _FILLED.unpack_from(buffer)
+        self._ours.append(buffer)
         begin = 0
         if self._type == BUFFERS_MPLANE:
             used, begin = struct.unpack_from("=I12xI", self._plane)
@@ -226,13 +233,12 @@ class VideoStream:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _describe(self, index: int) -> bytearray:
+    def _described(self, index: int) -> bytearray:
         """Return a v4l2_buffer for the driver to read and fill in."""
         buffer = bytearray(88)
         struct.pack_into("=II", buffer, 0, index, self._type)
         struct.pack_into("=I", buffer, 60, _MMAP)
         if self._type == BUFFERS_MPLANE:
-            ctypes.memset(self._plane, 0, len(self._plane))
             struct.pack_into("=QI", buffer, 64, ctypes.addressof(self._plane), 1)
         return buffer
 
@@ -242,12 +248,12 @@ class VideoStream:
         Raises:
             OSError: The stream has failed, or the device is gone.
         """
-        refused: list[int] = []
-        for index in self._ours:
+        refused: list[bytearray] = []
+        for buffer in self._ours:
             try:
-                self._ioctl(self._descriptor, QBUF, self._describe(index))
+                self._ioctl(self._descriptor, QBUF, buffer)
             except OSError as error:
                 if error.errno != errno.EINVAL or len(refused) + 1 == len(self._arrays):
                     raise
-                refused.append(index)
+                refused.append(buffer)
         self._ours = refused
