@@ -50,8 +50,8 @@ class FakeV4L2:
         self.full: deque[tuple[int, int, int, int, int]] = deque()
         self.streaming = False
         self.sequence = -1
-        self._step = -(-image_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
-        node.write_bytes(bytes(self._step * 32))
+        self.step = -(-image_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        node.write_bytes(bytes(self.step * 32))
         self._lock = threading.Lock()
 
     def fill(self, data=b"", *, time_ns=0, flags=MONOTONIC | AT_EXPOSURE, sequence=None,
@@ -62,9 +62,10 @@ class FakeV4L2:
             if not self.empty:
                 return False
             index = self.empty.popleft()
-            with self.node.open("r+b") as file:
-                file.seek(index * self._step)
-                file.write(data)
+            if data:
+                with self.node.open("r+b") as file:
+                    file.seek(index * self.step)
+                    file.write(data)
             length = used if used is not None else len(data) or self.image_bytes
             self.full.append((index, length, flags, time_ns, self.sequence))
             return True
@@ -125,9 +126,9 @@ class FakeV4L2:
     def _describe(self, buffer):
         (index,) = struct.unpack_from("=I", buffer)
         if self._mplane:
-            self._plane(buffer, "=II", 4, self.image_bytes, index * self._step)
+            self._plane(buffer, "=II", 4, self.image_bytes, index * self.step)
         else:
-            struct.pack_into("=I4xI", buffer, 64, index * self._step, self.image_bytes)
+            struct.pack_into("=I4xI", buffer, 64, index * self.step, self.image_bytes)
 
     def _queue(self, buffer):
         self.empty.append(struct.unpack_from("=I", buffer)[0])
