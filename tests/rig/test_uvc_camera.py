@@ -12,7 +12,7 @@ from mlink_drivers.camera.contract import CHECKS
 from tests.rig.rig_runner import ask_guest
 from tests.support.recorded.edlio_reader import read_with_edlio
 
-pytestmark = [pytest.mark.rig, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.rig, pytest.mark.timeout(1200)]
 
 A, B, MAKE = "usb:serial=CAM-A", "usb:serial=CAM-B", "usb:1d6b:0102"
 PERIOD_USEC = 1e6 / 30
@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def seen(folder):
     """Return the results of one guest, which all tests share since its boot takes most time."""
-    return ask_guest("uvc_bench.py", str(folder), cameras=1, timeout_sec=400, writable=[folder])
+    return ask_guest("uvc_bench.py", str(folder), cameras=1, timeout_sec=900, writable=[folder])
 
 
 # --- which camera ------------------------------------------------------------------------------

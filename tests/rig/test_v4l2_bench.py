@@ -9,7 +9,7 @@ import pytest
 
 from tests.rig.rig_runner import ask_guest
 
-pytestmark = [pytest.mark.rig, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.rig, pytest.mark.timeout(780)]
 
 PERIOD_USEC = 1e6 / 30
 
@@ -17,7 +17,7 @@ PERIOD_USEC = 1e6 / 30
 @pytest.fixture(scope="module")
 def seen():
     """Return the results of one guest, which all tests share since its boot takes most time."""
-    return ask_guest("camera_bench.py", cameras=2, timeout_sec=200)
+    return ask_guest("camera_bench.py", cameras=2, timeout_sec=500)
 
 
 @pytest.fixture(params=[0, 1])
