@@ -41,6 +41,7 @@ class FakeV4L2:
         self.field = 1
         self.planes = 1
         self.granted = 8
+        self.requested = 0
         self.refuses: dict[int, list[int]] = {}
         """Request → errors of its next calls."""
         self.on_wait = lambda: None
@@ -121,7 +122,8 @@ class FakeV4L2:
         struct.pack_into("=5I", buffer, 0, 1, 0x1000, 0, 1, self.framerate)
 
     def _allocate(self, buffer):
-        struct.pack_into("=I", buffer, 0, self.granted)
+        (self.requested,) = struct.unpack_from("=I", buffer)
+        struct.pack_into("=I", buffer, 0, min(self.requested, self.granted))
 
     def _describe(self, buffer):
         (index,) = struct.unpack_from("=I", buffer)

@@ -96,7 +96,7 @@ class GenicamCamera:
         features = self._features = Features(library, self._device)
         try:
             answers = self._configure(features, request)
-            self._code = self._pixel_code(features)
+            self._code = self._pixel_code(features, request.convert)
             width, height = int(features.value("Width") or 0), int(features.value("Height") or 0)
         except AravisError as error:
             raise open_failed(identity, str(error)) from error
@@ -113,6 +113,7 @@ class GenicamCamera:
             steady=not self._trigger,
             identity=identity,
             answers=answers,
+            pixel_format="" if request.convert else self._format.name,
         )
 
     def start(self) -> None:
@@ -364,12 +365,13 @@ class GenicamCamera:
         except AravisError:
             return 0.0
 
-    def _pixel_code(self, features: Features) -> int:
+    def _pixel_code(self, features: Features, convert: bool) -> int:
         """Find out what the pixels are; return their PFNC number."""
         name = str(features.value("PixelFormat"))
         code = int(self._arv.call("arv_device_get_integer_feature_value", self._device,
                                   "PixelFormat"))  # fmt: skip
-        self._format = readable(name, code, features.choices("PixelFormat"), self._word)
+        offered = features.choices("PixelFormat")
+        self._format = readable(name, code, offered, self._word, convert)
         return code & 0xFFFFFFFF
 
     def _give_back(self) -> None:

@@ -221,6 +221,10 @@ class VideoStream:
         try:
             if self._maps:
                 self._ioctl(self._descriptor, STREAMOFF, bytearray(struct.pack("=I", self._type)))
+                # The camera is free for others then, even while a picture is in use, which keeps
+                # its memory and so the node open.
+                none = bytearray(struct.pack("=3I8x", 0, self._type, _MMAP))
+                self._ioctl(self._descriptor, REQBUFS, none)
         except OSError:
             pass  # the device is gone
         finally:
