@@ -43,7 +43,7 @@ def test_dropped_frames_are_gaps_in_the_numbers_and_counted(seen):
 
 def test_numbers_that_overflow_go_on(seen):
     run = seen["wrapped"]
-    assert sum(steps(run)) - len(steps(run)) == run["reports"]["lost"] < 100
+    assert sum(steps(run)) - len(steps(run)) == run["reports"]["lost"] < 10_000
     elapsed = (run["times"][-1] - run["times"][0]) / PERIOD_USEC
     assert run["indices"][-1] == pytest.approx(elapsed, abs=1.5)
 
