@@ -13,7 +13,6 @@ import lzma
 import re
 import stat
 import tarfile
-import tomllib
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from typing import IO, Any, Final, TypeVar
 import msgspec
 
 from mlink.errors import BenchError
+from mlink.storage.manifest import parse_toml
 
 _MOST_BYTES: Final = 64_000_000
 """Of the whole archive, unpacked; modules store some 10 kB each."""
@@ -266,8 +266,8 @@ def _opened(head: bytes, raw: IO[bytes]) -> Callable[[int], bytes]:
 def _toml(path: Path, members: dict[str, bytes], name: str) -> dict[str, Any]:
     """Return a member's table; an absent one is empty."""
     try:
-        return tomllib.loads(members.get(name, b"").decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return parse_toml(members.get(name, b"").decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # also those of UTF-8 and of TOML
         raise BenchError(f"{path}: {name} is no TOML: {error}", remedy=_REMEDY) from error
 
 

@@ -17,6 +17,7 @@ import msgspec
 from mlink.catalog import proposal
 from mlink.errors import BenchError
 from mlink.errors import Problem as Problem
+from mlink.storage.manifest import parse_toml
 
 MAX_BYTES = 1 << 20
 """Largest bench file in bytes; the limit bounds time and memory."""
@@ -136,7 +137,7 @@ def read_toml(path: Path) -> Table:
     """
     text = _read_text(path)
     try:
-        table = tomllib.loads(text)
+        table = parse_toml(text)
     except RecursionError as error:
         raise BenchError(f"{path}: tables or lists are nested too deeply") from error
     except ValueError as error:  # TOMLDecodeError, and int() of thousands of digits

@@ -47,8 +47,13 @@ _COMPRESSIONS = {"zst", "gz", "xz", "bz2"}
 
 _temporary = itertools.count()
 _KEY_PARTS = 100
-_TEXT = re.compile(rb"\"(?:[^\"\\\n]|\\.)*\"?|'[^'\n]*'?")
-_BETWEEN_KEYS = re.compile(rb"[,=\n\[\]{}]")
+_TEXT = re.compile(
+    r'''"""(?:[^\\]|\\.)*?(?:"""|\Z)|"(?:[^"\\\n]|\\.)*"?|'''
+    r"""'''.*?(?:'''|\Z)|'[^'\n]*'?|\#[^\n]*""",
+    re.DOTALL,
+)
+"""Texts and comments of TOML."""
+_BETWEEN_KEYS = re.compile(r"[,=\n\[\]{}]")
 
 
 @dataclass(slots=True)
@@ -160,8 +165,7 @@ def read_toml(source: Source) -> dict[str, Any]:
     file = as_file(source)
     data = file.read(read_limit() // TOML_SHARE)
     try:
-        _refuse_long_keys(data)
-        content = tomllib.loads(data.decode())
+        content = parse_toml(data.decode())
         _refuse_huge_numbers(content)
     except (ValueError, RecursionError) as error:  # also those of UTF-8 and of TOML
         reason = "it is nested too deep" if isinstance(error, RecursionError) else error
@@ -172,11 +176,18 @@ def read_toml(source: Source) -> dict[str, Any]:
     return content
 
 
-def _refuse_long_keys(data: bytes) -> None:
-    # The time that tomllib takes for a.b.c… grows with the square of its parts.
-    without_texts = _TEXT.sub(b"", data)
-    if any(piece.count(b".") > _KEY_PARTS for piece in _BETWEEN_KEYS.split(without_texts)):
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML that may be of a stranger.
+
+    Raises:
+        ValueError: It is no TOML, or has a key of more than 100 parts: the time that tomllib takes
+            for a.b.c… grows with the square of its parts.
+        RecursionError: It is nested too deep.
+    """
+    without_texts = _TEXT.sub("", text)
+    if any(piece.count(".") > _KEY_PARTS for piece in _BETWEEN_KEYS.split(without_texts)):
         raise ValueError(f"a key has more than {_KEY_PARTS} parts")
+    return tomllib.loads(text)
 
 
 def _refuse_huge_numbers(content: dict[str, Any]) -> None:

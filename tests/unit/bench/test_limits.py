@@ -9,6 +9,7 @@ import pytest
 from mlink.bench import load_bench
 from mlink.bench.limits import MAX_MODULES, MAX_PORT_ID, MAX_PORTS
 from mlink.errors import BenchError
+from mlink.storage.manifest import parse_toml
 
 
 def complaint(folder: Path, bench: str) -> str:
@@ -70,3 +71,17 @@ def test_too_many_connections(tmp_path: Path, kind: str, most: int) -> None:
     assert "[modules.b]: has too many connections" in text
     (tmp_path / "bench.toml").write_text(bench(most))
     assert load_bench(tmp_path).modules["b"].connections
+
+
+def test_a_key_of_very_many_parts_takes_no_time(tmp_path):
+    path = tmp_path / "bench.toml"
+    path.write_text("a" + ".a" * 200_000 + " = 1\n")
+    with pytest.raises(BenchError, match="a key has more than 100 parts"):
+        load_bench(path)
+
+
+def test_dots_in_texts_and_comments_are_no_parts_of_keys():
+    dots = "." * 300
+    text = f'# {dots}\na = """\n{dots}\n\\"""{dots}"""\n'
+    text += f"b = '''\n{dots}''' # {dots}\nc = '{dots}'\n"
+    assert parse_toml(text) == {"a": f'{dots}\n"""{dots}', "b": dots, "c": dots}
