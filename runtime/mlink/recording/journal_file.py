@@ -13,7 +13,7 @@ import zstandard
 
 from mlink.errors import StorageError
 from mlink.storage.failures import storage_errors
-from mlink.storage.inside import RecordingFile, Source, as_file
+from mlink.storage.inside import RecordingFile, Source, as_file, stored
 from mlink.storage.limits import check_size, read_limit
 
 MAX_FRAME_BYTES = 128 << 20
@@ -42,7 +42,7 @@ def whole_frames(source: Source, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """
     path = as_file(source)
     with path.open() as file, storage_errors(path.path, "read"):
-        limit = _ALL_FRAMES * read_limit(os.fstat(file.fileno()).st_size)
+        limit = _ALL_FRAMES * read_limit(stored(os.fstat(file.fileno())))
         end, total = start, 0
         while (found := _read_frame(file, end, path)) is not None:
             content, size = found
@@ -102,11 +102,24 @@ def _check_size(size: int, path: RecordingFile, start: int) -> None:
         )
 
 
+def _data_behind(file: BinaryIO, start: int) -> int:
+    """Return where data follows at or behind `start`: a hole of a file may have terabytes."""
+    before = os.lseek(file.fileno(), 0, os.SEEK_CUR)
+    try:
+        return os.lseek(file.fileno(), start, os.SEEK_DATA)
+    except OSError:  # none; or the end of the file
+        return os.fstat(file.fileno()).st_size
+    finally:
+        os.lseek(file.fileno(), before, os.SEEK_SET)
+
+
 def _find_magic(file: BinaryIO, start: int) -> int:
     """Return the offset of the next possible frame at or behind `start`; -1 when there is none."""
-    file.seek(start)
     kept = b""
-    while piece := file.read(_SEARCH_BYTES):
+    while piece := os.pread(file.fileno(), _SEARCH_BYTES, start):
+        if not piece.strip(b"\0"):
+            start, kept = _data_behind(file, start + len(piece)), b""
+            continue
         if (at := (kept + piece).find(MAGIC)) >= 0:
             return start - len(kept) + at
         start += len(piece)

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from mlink.storage.failures import storage_errors
-from mlink.storage.inside import RecordingFile
+from mlink.storage.inside import RecordingFile, stored
 from mlink.storage.limits import check_size, read_limit
 
 Batch = tuple[dict[str, Any], list[Any]]
@@ -137,7 +137,7 @@ def inflated(file: RecordingFile) -> Iterator[bytes]:
             return
         import zstandard
 
-        limit, total = read_limit(os.fstat(opened.fileno()).st_size), 0
+        limit, total = read_limit(stored(os.fstat(opened.fileno()))), 0
         try:
             frame = zstandard.ZstdDecompressor(max_window_size=max(limit, _WINDOW)).decompressobj()
             while not frame.eof and (piece := opened.read(_FED_BYTES)):

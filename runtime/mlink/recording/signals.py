@@ -42,7 +42,7 @@ class Signals(RecordedStream):
         cells = 0
         for part in self._unit.part_names("data"):
             file = self._unit.file(part)
-            limit = 2 * read_limit(file.size())
+            limit = 2 * read_limit(file.stored())
             try:
                 for head, rows in json_rows(file):
                     names = head["columns"]

@@ -118,6 +118,14 @@ class RecordingFile:
         except StorageError:
             return -1
 
+    def stored(self) -> int:
+        """Return the bytes that its disk gives to it; -1 when it is missing, or is no file."""
+        try:
+            with self.folder.opened() as fd:
+                return stored(self._stat(fd))
+        except StorageError:
+            return -1
+
     def open(self, *, writable: bool = False) -> BinaryIO:
         """Open it.
 
@@ -169,7 +177,7 @@ class RecordingFile:
         """
         with self.open() as file, storage_errors(self.path, "read"):
             found = os.fstat(file.fileno())
-            check_size(str(self), found.st_size, read_limit(_BLOCK_BYTES * found.st_blocks))
+            check_size(str(self), found.st_size, read_limit(stored(found)))
             yield file
 
     @contextmanager
@@ -245,6 +253,11 @@ class RecordingFile:
 
 Source: TypeAlias = Path | RecordingFile
 """A file of a recording, or the path of one that this program has made itself."""
+
+
+def stored(found: os.stat_result) -> int:
+    """Return the bytes that a disk gives to a file: few may stand for terabytes of zeros."""
+    return min(found.st_size, _BLOCK_BYTES * found.st_blocks)
 
 
 def as_file(source: Source) -> RecordingFile:

@@ -334,3 +334,18 @@ def test_no_text_of_a_recording_reaches_the_terminal_as_a_control(
     assert not {each for each in CONTROLS if not each.isprintable()} & set(seen)
     assert "\ncomplete and intact" not in seen
     assert not [path for path in (tmp_path / "out").rglob("*") if not path.name.isprintable()]
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("name", [JOURNAL, "readings/data.json.zst", "events/table/table.csv"])
+def test_holes_of_files_are_neither_searched_nor_believed(
+    good: Path, tmp_path: Path, name: str
+) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording")
+    with (recording / name).open("r+b") as file:
+        file.truncate(1 << 40)
+    assert run("verify", recording, tmp_path)[0] == 1
+    (recording / name).unlink()
+    with (recording / name).open("xb") as file:
+        file.truncate(1 << 40)
+    seen_of_all(recording, tmp_path / "out", repair=False)

@@ -150,7 +150,7 @@ def _skip(text: str, at: int, separator: str = "") -> int:
 def _readable_text(file: RecordingFile) -> tuple[str, str]:
     """Return the text up to what cannot be decompressed, and why it cannot, or ""."""
     # As Python's objects the rows need many times the bytes of their text.
-    limit, text, problem = read_limit(file.size()) // _TEXT_SHARE, bytearray(), ""
+    limit, text, problem = read_limit(file.stored()) // _TEXT_SHARE, bytearray(), ""
     try:
         for piece in inflated(file):
             text += piece
