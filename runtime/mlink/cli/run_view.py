@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlink.cli.live import LogView
     from mlink.engine.options import RunOptions
     from mlink.engine.status import RunResult
-    from mlink.view.link import Address
+    from mlink.view.link import Address, ViewLink
 
 
 def view_address(at: str | None, tls: tuple[Path, Path] | None, *, is_open: bool) -> Address:
@@ -66,7 +66,7 @@ def run_with_view(bench: Bench, options: RunOptions, view: LogView, address: Add
     with ViewLink(bench, address, view, duration_s=options.duration_s) as link:
         view.console.print(f"View: {link.url}", soft_wrap=True, markup=False)
         view.console.print(f"  to look only: {link.guest_url}", soft_wrap=True, markup=False)
-        _open_browser(link.url)
+        _open_browser(link)
         engine = Engine(with_view(bench, link), options, link)
         link.on_stop = engine.request_stop
         result = engine.run()
@@ -74,14 +74,14 @@ def run_with_view(bench: Bench, options: RunOptions, view: LogView, address: Add
         return result
 
 
-def _open_browser(url: str) -> None:
-    """Open a page where there is a desktop."""
+def _open_browser(link: ViewLink) -> None:
+    """Open the page where there is a desktop."""
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return
     opener = shutil.which("xdg-open")
     if opener is not None:
         subprocess.Popen(
-            [opener, url],
+            [opener, str(link.opening_page)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

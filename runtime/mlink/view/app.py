@@ -8,7 +8,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -48,7 +48,8 @@ def make_app(state: RunState, guard: Guard) -> ASGIApp:
         if token is not None:
             if guard.role_of(token) is None:
                 return PlainTextResponse(_NO_ENTRY, 403)
-            return RedirectResponse("/", 303, {"Set-Cookie": guard.cookie(token)})
+            # No redirection: after a link of another site it would come without this cookie.
+            return _file(parts["index.html"], {"Set-Cookie": guard.cookie(token)})
         if guard.role_of_cookie(request.headers.get("cookie")) is None:
             return PlainTextResponse(_NO_ENTRY, 401)
         return _file(parts["index.html"])
@@ -83,8 +84,8 @@ def make_app(state: RunState, guard: Guard) -> ASGIApp:
     return _Guarded(Starlette(routes=routes), guard)
 
 
-def _file(path: Path) -> Response:
-    return FileResponse(path, media_type=_TYPES[path.suffix])
+def _file(path: Path, headers: dict[str, str] | None = None) -> Response:
+    return FileResponse(path, headers=headers, media_type=_TYPES[path.suffix])
 
 
 class _Guarded:

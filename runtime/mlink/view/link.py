@@ -140,6 +140,17 @@ class ViewLink(ClosesOnExit):
         return self._url(self._tokens.owner)
 
     @property
+    def opening_page(self) -> Path:
+        """A file of this user alone that leads a browser to the page.
+
+        The arguments of a browser's program are visible to all users, and must not have the token.
+        """
+        assert self._folder is not None
+        path = self._folder / "open.html"
+        path.write_text(f'<meta http-equiv="refresh" content="0; url={self.url}">\n')
+        return path
+
+    @property
     def guest_url(self) -> str:
         """The link for who may only look."""
         return self._url(self._tokens.guest)

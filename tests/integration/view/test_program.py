@@ -248,7 +248,7 @@ def test_tls_serves_the_same_page(tmp_path: Path) -> None:
     shown = Shown(tmp_path, "--view-tls", str(certificate), str(key))
     token = shown.url.partition("?")[2]
     status, headers, _ = shown.get("/?" + token)
-    assert status == 303
+    assert status == 200
     assert "Secure" in headers["set-cookie"]
     shown.process.send_signal(signal.SIGINT)
     shown.end()

@@ -17,6 +17,8 @@ const PHASES = {
 const FIRST_OPEN = 6;
 const $ = (id) => document.getElementById(id);
 
+history.replaceState(null, "", `/${location.hash}`); // the token stays in no address bar
+
 const store = new Store(), moment = new Moment(), connection = new Connection(), panels = new Map();
 const diagram = new Diagram($("diagram"), (name) => (panels.has(name) ? close(name) : open(name)));
 const log = new LogPanel(store);
