@@ -16,7 +16,7 @@ from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import VerifyReport, verify_recording
 from mlink.storage.manifest import read_toml
 from tests.support.recorded.edlio_reader import read_with_edlio
-from tests.support.recorded.files import file_of, folder_of
+from tests.support.recorded.files import file_of, folder_of, has_recorded
 from tests.support.recorded.survival import ffprobe_count
 from tests.torture.disturb import HANG_SEC, Outcome
 from tests.torture.injections import RECORDERS, allowed
@@ -219,7 +219,9 @@ def _check_repair(recording: Path, verdict: Verdict) -> None:
         verdict.add("repair", f"failed: {report.failed}; after it: {after.findings}")
     try:
         found = read_with_edlio("collection", recording)["datasets"]
-        video = found.get(folder_of(recording, "video").relative_to(recording).as_posix(), {})
+        video = {}
+        if has_recorded(recording, "video"):
+            video = found.get(folder_of(recording, "video").relative_to(recording).as_posix(), {})
         frames, times = video.get("frames", 0), video.get("tsync_entries", 0)
         probed = ffprobe_count(file_of(recording, "video")) if frames else 0
     except Exception as error:  # whatever others' readers raise

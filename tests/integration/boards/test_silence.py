@@ -45,9 +45,15 @@ class Bridge:
             if self._port in ready:
                 data = os.read(self._port, 4096)
                 if host and not self.silent:
-                    host.sendall(data)
-            if host in ready:
-                data = host.recv(4096)
+                    try:
+                        host.sendall(data)
+                    except OSError:
+                        host = None  # it has closed its end just now
+            if host and host in ready:
+                try:
+                    data = host.recv(4096)
+                except OSError:
+                    data = b""
                 if not data:
                     host = None
                 elif not self.silent:

@@ -25,6 +25,7 @@ from tests.integration.runs.test_terminals import (
     wait_for_rows,
 )
 from tests.support.bench_runner import ROWS_BENCH
+from tests.support.recorded.files import folder_of
 
 REQUESTS = ["SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU", "SIGPWR", "SIGRTMIN"]
 FAULTS = ["SIGABRT", "SIGSEGV", "SIGTRAP", "SIGSYS"]
@@ -77,7 +78,8 @@ def test_a_fault_of_the_engine_leaves_what_a_kill_leaves(
         assert process.wait(TIMEOUT_S) == -number
         (log,) = (tmp_path / "rec").rglob("run.log")
         recording, deadline = log.parent, time.monotonic() + TIMEOUT_S
-        while "row_count" not in read_toml(recording / "rows" / "attributes.toml"):
+        rows = folder_of(recording, "rows")
+        while "row_count" not in read_toml(rows / "attributes.toml"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
     wait_for_none(mark)  # of its workers: the table's manifest comes last

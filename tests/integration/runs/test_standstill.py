@@ -59,7 +59,7 @@ send = VideoWriter._packets
 def hang(writer, picture):
     libc = ctypes.CDLL(None)
     mutex = ctypes.create_string_buffer(128)
-    while writer.path.stem.startswith("hangs") and writer.frames == 10:
+    while "hangs" in writer.path.stem and writer.frames == 10:
         libc.pthread_mutex_lock(mutex)  # no signal interrupts the second, as in an encoder
     return send(writer, picture)
 
@@ -139,10 +139,10 @@ def test_a_hanging_encoder_is_named_and_the_other_recorder_has_every_frame(
     assert result.recording_dir is not None
     assert result.reports["whole"]["frames_written"] == stream.sent
     report = verify_recording(result.recording_dir, decode=True)
-    assert not [finding for finding in report.findings if finding.dataset == "whole"]
+    assert not [finding for finding in report.findings if finding.dataset == "videos/whole"]
     (finding,) = report.of_level("incomplete")
     assert finding.text.startswith(f"{stream.sent} of {stream.sent} item(s)")
-    assert finding.dataset == "hangs"
+    assert finding.dataset == "videos/hangs"
 
 
 def test_a_stopped_worker_is_named_and_ended(bench: BenchRunner) -> None:

@@ -153,7 +153,7 @@ def test_a_script_forwards_frames_and_times(bench: BenchRunner) -> None:
     sent = streams(result)
     assert sent["cam.video"] > 60
     assert sent["cam.video"] == sent["script.frame-out"] == sent["script.tablerow-out"]
-    header, *rows = read_table(result, "table")
+    header, *rows = read_table(result)
     assert header == ["Time Received", "Frame Time"]
     assert all(int(received) >= int(taken) for received, taken in rows)
 

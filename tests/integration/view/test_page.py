@@ -194,7 +194,9 @@ def test_people_who_see_or_hear_otherwise_can_use_it(page, shown: Shown) -> None
         assert wide <= size["width"]  # nothing to scroll sideways but the diagram
 
 
-def test_a_link_on_another_site_opens_the_page_which_loads_nothing_from_elsewhere(page, shown: Shown) -> None:
+def test_a_link_on_another_site_opens_the_page_which_loads_nothing_from_elsewhere(
+    page, shown: Shown
+) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto("about:blank")

@@ -16,7 +16,9 @@ from mlink.waiting import Registration
 
 _PATIENCE_S: Final = 5.0
 """How long the program may take to end after SIGTERM."""
-_STEP_USEC: Final = 50_000
+_REST_USEC: Final = 200_000
+"""Between two looks; shorter waits after the stop are not reported to the engine, which would end
+the module for making no progress."""
 
 
 class RunCmdModule(Module[RunCmdSettings]):
@@ -80,7 +82,7 @@ class RunCmdModule(Module[RunCmdSettings]):
         self._signal(signal.SIGTERM)
         end_s = time.monotonic() + _PATIENCE_S
         while process.poll() is None and time.monotonic() < end_s:
-            self.context.serve_for(_STEP_USEC, _STEP_USEC)
+            self.context.serve_for(_REST_USEC, _REST_USEC)
         if process.poll() is None:
             self.log.warning("the program did not end within %g s: killed", _PATIENCE_S)
         self.close()

@@ -125,14 +125,18 @@ class UserControlModule(Module[UserControlSettings]):
         with client:
             client.settimeout(_SILENCE_S)
             try:
-                uid = user_of(client)
-                request = msgspec.json.decode(client.recv(1000), type=Request)
-                answer = self._carry_out(request, _name_of(uid))
+                answer = self._answer(client)
                 client.sendall(msgspec.json.encode(answer))
-            except msgspec.MsgspecError as error:
-                client.sendall(msgspec.json.encode(Answer(f"this is no command: {error}")))
             except OSError:
                 return  # the client has gone, is of another user, or sends nothing
+
+    def _answer(self, client: socket.socket) -> Answer:
+        uid = user_of(client)
+        try:
+            request = msgspec.json.decode(client.recv(1000), type=Request)
+        except msgspec.MsgspecError as error:
+            return Answer(f"this is no command: {error}")
+        return self._carry_out(request, _name_of(uid))
 
     def _carry_out(self, request: Request, who: str) -> Answer:
         lines = [

@@ -6,7 +6,6 @@ from collections import deque
 from functools import partial
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,7 @@ from mlink.errors import ModuleError
 from mlink.metadata import passed_on
 from mlink.module import Module, OutputPort
 from mlink.modules.image.catalog import COMBINE, GREY, PrismSettings
+from mlink.opencv import cv2
 from mlink.types import Frame
 
 _PLACES: Final = {"b": 0, "g": 1, "r": 2, "a": 3}

@@ -119,10 +119,9 @@ def test_hostile_clients_do_not_stop_it(tmp_path: Path) -> None:
                 client.connect(str(path))
                 client.sendall(content)
                 client.shutdown(socket.SHUT_WR)
-        silent = socket.socket(socket.AF_UNIX)
-        silent.connect(str(path))
-        assert line("13", "high").returncode == 0
-        silent.close()
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.connect(str(path))
+            assert line("13", "high").returncode == 0
         time.sleep(0.1)
     assert run.result.success
 

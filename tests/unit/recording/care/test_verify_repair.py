@@ -951,7 +951,7 @@ def test_samples_that_cannot_be_read_and_arrays_that_are_lost_are_damage(tmp_pat
 
 
 def test_what_a_repair_has_left_is_listed_with_its_reason(recording, capsys):
-    cut(recording / "video/video.tsync", 3)
+    cut(recording / "video/video_timestamps.tsync", 3)
     with (recording / "video/attributes.toml").open("a") as file:
         file.write("x =\n")
     first, second = repair_recording(recording), repair_recording(recording)
