@@ -9,7 +9,6 @@
 
 BIN := .venv/bin
 SETUP = PYTHON="$(PYTHON)" .ci/setup.sh
-AT_A_TIME := $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4)))
 REAL_TIME := tests/integration tests/torture tests/unit/modules/video
 # Without its byte code each pytest would compile all tests again, and each bench all of mlink.
 unexport PYTHONDONTWRITEBYTECODE
@@ -24,11 +23,11 @@ demo:
 	@$(SETUP) demo
 	@$(BIN)/mlink run hil/benches/led-follows-button/bench.toml --for 10
 
-## Tests that compute run one on each core, and one more since some wait for devices; then real-time tests that mostly wait, four at a time;
+## Tests that compute run one on each core; then real-time tests that mostly wait, four at a time;
 ## then those that judge latencies, with the machine to themselves.
 test: setup
 	@status=0; \
-	$(BIN)/pytest -n $(AT_A_TIME) -m "not long and not real_time" \
+	$(BIN)/pytest -n auto --maxprocesses 4 -m "not long and not real_time" \
 		|| status=$$?; \
 	$(BIN)/pytest -n 4 --dist loadfile -m "mostly_waits and not long" $(REAL_TIME) \
 		|| status=$$?; \

@@ -117,6 +117,10 @@ def peer_and_board(
 
 def share_high(board: VirtualBoard, pin: int) -> tuple[float, float]:
     """Return how long a pin was high and how long a period took, in µs."""
+    # Of the thousand edges per second that nothing has read so far some may be left out.
+    board.watch([])
+    while board.wait_edge(timeout_sec=0) is not None:
+        pass
     board.watch([pin])
     rise = board.wait_edge(pin, True, timeout_sec=20)
     fall = board.wait_edge(pin, False, timeout_sec=20)

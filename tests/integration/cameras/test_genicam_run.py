@@ -81,7 +81,7 @@ def network() -> Iterator[None]:
 def test_a_script_triggers_each_frame_and_waiting_for_it_is_no_loss(bench: BenchRunner) -> None:
     with FakeGenicam("GV09"):
         bench.write(BENCH.format(settings=TRIGGER), trigger=TRIGGER_SCRIPT)
-        result = bench.run(60.0)
+        result = bench.run(20.0)
     assert result.success, result.failures
     report = result.reports["camera"]
     assert report["trigger"] == "FrameStart Software RisingEdge"
