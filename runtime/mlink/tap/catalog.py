@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from mlink.module import Category, ModuleSettings, ModuleType, Ports, PortSpec
@@ -11,8 +13,6 @@ TAP_NAME = "mlink-tap"
 """Module type, and name of the module in the bench: no bench of a user's has that name."""
 VIEW_NAME = "mlink-view"
 """The same of the tap of a view."""
-TAP_NAMES = frozenset({TAP_NAME, VIEW_NAME})
-"""Subscribers that are there to be looked at: what they lose is missing in no recording."""
 
 
 class TapStream(msgspec.Struct, frozen=True):
@@ -54,14 +54,11 @@ tap_type = ModuleType(
     virtual_time=True,
 )
 
-view_type = ModuleType(
+view_type = replace(
+    tap_type,
     id=VIEW_NAME,
     title="View",
     summary="Forwards what flows on a run's streams to the bench in a browser.",
-    category=Category.WRITER,
-    settings=TapSettings,
     implementation="mlink.view.feed:FeedModule",
-    ports=_tap_ports,
-    virtual_time=True,
 )
 """The tap of a view: it never waits for it, and forwards the newest."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlink.engine.status import Failure, StreamStatus, SubscriptionStatus
 from mlink.storage.account import unlisted
-from mlink.tap.catalog import TAP_NAMES
+from mlink.tap.catalog import TAP_NAME
 from mlink.transport.records import LIKELY_QUEUE
 
 _MAX_LISTED = 200
@@ -137,7 +137,7 @@ def losses_as_failures(streams: Iterable[StreamStatus]) -> Iterator[Failure]:
     for stream in streams:
         for each in stream.subscriptions:
             missing = each.lost + each.not_taken
-            if missing and each.module not in TAP_NAMES:
+            if missing and each.module != TAP_NAME:
                 yield Failure(
                     each.module,
                     "account",

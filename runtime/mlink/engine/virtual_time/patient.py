@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlink.bench import Bench
 from mlink.module import Category
-from mlink.tap.catalog import TAP_NAMES
+from mlink.tap.catalog import tap_type, view_type
 from mlink.transport.codec import is_small
 
 
@@ -19,7 +19,7 @@ def patient_recorders(bench: Bench) -> frozenset[str]:
         for name, module in bench.modules.items()
         if module.type.category is Category.WRITER
         and not module.outputs
-        and module.type.id not in TAP_NAMES
+        and module.type not in (tap_type, view_type)
         and len(module.connections) == 1
         and all(
             is_small(port.data_type)
