@@ -86,6 +86,22 @@ def passed_on(metadata: Metadata) -> Metadata:
     return {key: value for key, value in metadata.items() if key not in OF_SOURCE}
 
 
+_USEC_PER_UNIT = {"microseconds": 1.0, "milliseconds": 1e3, "seconds": 1e6}
+
+
+def usec_per_unit(unit: str, sample_rate: object) -> float | None:
+    """Return by what times of signals are multiplied for µs; None where that is not known.
+
+    Args:
+        unit: Metadata `time_unit` of the stream; "index" for numbers of samples.
+        sample_rate: Metadata `sample_rate` in Hz, which "index" needs.
+    """
+    if unit != "index":
+        return _USEC_PER_UNIT.get(unit)
+    is_rate = isinstance(sample_rate, int | float) and sample_rate > 0
+    return 1e6 / sample_rate if is_rate else None  # type: ignore[operator]
+
+
 def encode_metadata(metadata: Metadata) -> bytes:
     """Encode metadata as msgpack for the control channel; a MetaSize becomes a map of one key."""
     return msgspec.msgpack.encode({key: _to_plain(value) for key, value in metadata.items()})

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
+from mlink.metadata import usec_per_unit
 from mlink.recording.json_rows import NotRowsError, json_rows
 from mlink.recording.libraries import library
 from mlink.recording.stream import Columns, RecordedStream, unique_titles
@@ -18,7 +19,6 @@ from mlink.storage.limits import check_size, read_limit
 from mlink.storage.tsync_reader import in_usec
 
 _CELL_BYTES = 64
-_USEC_PER = {"microseconds": 1.0, "milliseconds": 1e3, "seconds": 1e6, "": 1.0}
 
 
 class Signals(RecordedStream):
@@ -130,11 +130,12 @@ class Signals(RecordedStream):
         if len(stamps) != len(self):
             raise StorageError(f"'{self.name}' has no times")
         if unit == "index":
-            rate = float(self.attributes.get("sample_rate", 0))
-            if rate <= 0:
+            scale = usec_per_unit(unit, float(self.attributes.get("sample_rate", 0)))
+            if scale is None:
                 raise StorageError(f"'{self.name}' numbers its samples, but has no sample_rate")
-            return in_usec(f"'{self.name}'", stamps, 1e6 / rate)
-        return in_usec(f"'{self.name}'", stamps, _USEC_PER.get(unit, 1.0))
+        else:
+            scale = usec_per_unit(unit, None) or 1.0
+        return in_usec(f"'{self.name}'", stamps, scale)
 
     def __len__(self) -> int:
         return len(self.values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -30,7 +29,6 @@ _NO_ENTRY = (
     "This page needs the whole address that `mlink run --view` has printed, with its token.\n"
     "Copy it from the terminal again.\n"
 )
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(state: RunState, guard: Guard) -> ASGIApp:

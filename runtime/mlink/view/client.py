@@ -7,6 +7,7 @@ stream (those left out are counted), and a picture only after it has shown the o
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -90,6 +91,7 @@ class Client:
         """Send until the page or the program goes."""
         end = self._state.observe(self._take)
         receiving = asyncio.create_task(self._receive())
+        receiving.add_done_callback(lambda _: self._wake.set())
         try:
             welcome = {
                 "kind": "Welcome",
@@ -101,11 +103,8 @@ class Client:
             while not receiving.done():
                 await self._send_waiting()
                 self._ask_for_pictures()
-                waking = asyncio.create_task(self._wake.wait())
-                await asyncio.wait(
-                    {waking, receiving}, timeout=_ASK_S, return_when=asyncio.FIRST_COMPLETED
-                )
-                waking.cancel()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), _ASK_S)
                 self._wake.clear()
         except (WebSocketDisconnect, RuntimeError, OSError):
             pass  # it has gone
@@ -126,11 +125,10 @@ class Client:
                 del self._lines[0]
                 self._lines_left_out += 1
         elif isinstance(message, Picture):
-            if self._widths.get(message.stream) != message.width:
+            stream = message.stream
+            if stream not in self._ready or self._widths.get(stream) != message.width:
                 return
-            if message.stream not in self._ready:
-                return
-            self._pictures[message.stream] = message
+            self._pictures[stream] = message
         else:
             self._once[type(message).__name__] = message
         self._wake.set()
@@ -138,9 +136,9 @@ class Client:
     def _keep(self, items: Items) -> None:
         waiting = self._items.setdefault(items.stream, [])
         waiting.append(items)
-        while len(waiting) > 1 and sum(_length(each) for each in waiting) > _WAITING_ITEMS:
+        while len(waiting) > 1 and sum(each.length for each in waiting) > _WAITING_ITEMS:
             first = waiting.pop(0)
-            waiting[0].missed += first.missed + _length(first)
+            waiting[0].missed += first.missed + first.length
             waiting[0].count += first.count
 
     # -- to the page -------------------------------------------------------------------------------
@@ -148,28 +146,23 @@ class Client:
     async def _send_waiting(self) -> None:
         once, self._once = self._once, {}
         for message in once.values():
-            await self._send(msgspec.to_builtins(message))
+            await self._send(message)
         if self._lines:
             lines, self._lines = self._lines, []
             left_out, self._lines_left_out = self._lines_left_out, 0
-            plain = msgspec.to_builtins(lines)
-            await self._send({"kind": "Log", "lines": plain, "left_out": left_out})
+            await self._send({"kind": "Log", "lines": lines, "left_out": left_out})
         if self._items:
             waiting, self._items = self._items, {}
             items = [each for of_stream in waiting.values() for each in of_stream]
-            plain = msgspec.to_builtins(items)
-            await self._send({"kind": "Batch", "time_usec": self._time_usec, "items": plain})
+            await self._send(Batch(self._time_usec, items))
         pictures, self._pictures = self._pictures, {}
         for stream, picture in pictures.items():
             self._ready.discard(stream)
             self._last_s[stream] = asyncio.get_running_loop().time()
-            head = msgspec.to_builtins(msgspec.structs.replace(picture, jpeg=b""))
-            head_bytes = _encode(head)
-            await self._socket.send_bytes(
-                len(head_bytes).to_bytes(4, "little") + head_bytes + picture.jpeg
-            )
+            head = _encode(msgspec.structs.replace(picture, jpeg=b""))
+            await self._socket.send_bytes(len(head).to_bytes(4, "little") + head + picture.jpeg)
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: FromRun | dict[str, Any]) -> None:
         await self._socket.send_text(_encode(message).decode())
 
     def _ask_for_pictures(self) -> None:
@@ -218,7 +211,3 @@ class Client:
         elif self._role is Role.OWNER:
             self._state.stop("stopped from the view")
         self._wake.set()
-
-
-def _length(items: Items) -> int:
-    return len(items.columns.get("time_usec", ()))

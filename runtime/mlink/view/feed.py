@@ -7,7 +7,6 @@ counted: a view costs the modules of the run nothing but this subscriber, of the
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,10 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mlink.errors import ControlError
-from mlink.metadata import Metadata, MetaSize
+from mlink.metadata import Metadata, MetaSize, usec_per_unit
 from mlink.module import InputPort, Module, ModuleContext
-from mlink.peers import is_trusted
 from mlink.tap.catalog import TapSettings
 from mlink.types import (
     ControlCommand,
@@ -29,14 +26,8 @@ from mlink.types import (
     LineReading,
     SignalBlock,
 )
-from mlink.view.messages import (
-    Batch,
-    FeedBegins,
-    Items,
-    ToRunBuffer,
-    Want,
-    pack,
-)
+from mlink.view.line import Line
+from mlink.view.messages import Batch, FeedBegins, Items, Want
 from mlink.view.picture import make_picture
 
 _PERIOD_USEC = 50_000
@@ -49,7 +40,6 @@ _MOST_SAMPLES = 400
 _MOST_CELLS, _CELL_LENGTH = 32, 200
 _BEHIND_BYTES = 4 << 20
 """Bytes that wait for the program; with more, no batch is made."""
-_USEC_PER_UNIT = {"seconds": 1e6, "milliseconds": 1e3}
 
 
 class FeedModule(Module[TapSettings]):
@@ -57,9 +47,7 @@ class FeedModule(Module[TapSettings]):
 
     def __init__(self, context: ModuleContext[TapSettings]) -> None:
         super().__init__(context)
-        self._socket: socket.socket | None = None
-        self._unsent = bytearray()
-        self._received = ToRunBuffer()
+        self._line = Line(self._on_loss)
         self._pending: dict[str, Items] = {}
         self._wanted: dict[str, set[int]] = {}
         """Stream → widths of the pictures that are asked for."""
@@ -67,17 +55,10 @@ class FeedModule(Module[TapSettings]):
 
     def prepare(self) -> None:
         """Connect to the program; without it the module takes items and does nothing."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.connect(self.settings.socket)
-            if not is_trusted(sock):
-                raise PermissionError("it belongs to another user")
+            self._line.connect(self.settings.socket)
         except OSError as error:
-            sock.close()
             self.log.warning("the view is not there (%s): the run goes on without it", error)
-        else:
-            sock.setblocking(False)
-            self._socket = sock
         takers: dict[DataType, Callable[[InputPort, Items, Any], None]] = {
             DataType.LineReading: self._take_reading,
             DataType.LineCommand: self._take_command,
@@ -93,7 +74,7 @@ class FeedModule(Module[TapSettings]):
     def start(self) -> None:
         """Send the metadata of all streams."""
         inputs: dict[str, InputPort] = dict(self.context.inputs)
-        self._put(FeedBegins({name: _plain(port.metadata) for name, port in inputs.items()}))
+        self._line.put(FeedBegins({name: _plain(port.metadata) for name, port in inputs.items()}))
 
     def run(self) -> None:
         """Take items, send batches and pictures, until the run stops."""
@@ -104,12 +85,11 @@ class FeedModule(Module[TapSettings]):
     def drained(self) -> None:
         """Send what is left."""
         self._send_batch(self.context.clock.now_usec())
-        self._flush()
+        self._line.flush()
 
     def close(self) -> None:
         """Close the connection."""
-        if self._socket is not None:
-            self._socket.close()
+        self._line.close()
 
     # -- items -----------------------------------------------------------------------------------
 
@@ -156,8 +136,11 @@ class FeedModule(Module[TapSettings]):
         _append(pending, cells=cells, time_usec=self._sent_usec(port))
 
     def _take_block(self, port: InputPort, pending: Items, block: SignalBlock) -> None:
-        scale = _usec_per_unit(port.metadata)
-        if not scale or not block.rows or block.rows != block.length:
+        unit = str(port.metadata.get("time_unit") or "microseconds")
+        scale = usec_per_unit(unit, port.metadata.get("sample_rate"))
+        if scale is None and unit != "index":
+            scale = 1.0
+        if scale is None or not block.rows or block.rows != block.length:
             return  # it has no times
         times, data = _thinned(block.timestamps * scale, block.data.astype(np.float64))
         pending.columns.setdefault("time_usec", []).extend(int(t) for t in times)
@@ -176,81 +159,33 @@ class FeedModule(Module[TapSettings]):
         if widths := self._wanted.pop(pending.stream, None):
             now_usec = self.context.clock.now_usec()
             for width in widths:
-                self._put(make_picture(pending.stream, frame, width, now_usec))
+                self._line.put(make_picture(pending.stream, frame, width, now_usec))
 
     # -- the connection --------------------------------------------------------------------------
 
     def _exchange(self) -> None:
         now_usec = self.context.clock.now_usec()
-        if now_usec >= self._next_usec and len(self._unsent) < _BEHIND_BYTES:
+        if now_usec >= self._next_usec and self._line.waiting_bytes < _BEHIND_BYTES:
             self._next_usec = now_usec + _PERIOD_USEC
             self._send_batch(now_usec)
-        self._flush()
-        self._receive()
+        self._line.flush()
+        for message in self._line.receive():
+            if isinstance(message, Want) and message.stream in self.context.inputs:
+                self._wanted.setdefault(message.stream, set()).add(message.width)
 
     def _send_batch(self, now_usec: int) -> None:
         if self._pending:
             items, self._pending = list(self._pending.values()), {}
-            self._put(Batch(now_usec, items))
+            self._line.put(Batch(now_usec, items))
 
-    def _put(self, message: FeedBegins | Batch | Any) -> None:
-        if self._socket is not None:
-            self._unsent += pack(message)
-
-    def _flush(self) -> None:
-        if self._socket is None or not self._unsent:
-            return
-        try:
-            sent = self._socket.send(self._unsent)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._lose()
-            return
-        del self._unsent[:sent]
-
-    def _receive(self) -> None:
-        if self._socket is None:
-            return
-        try:
-            data = self._socket.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._lose()
-            return
-        try:
-            messages = self._received.feed(data)
-        except ControlError as error:
-            self.log.warning("%s: the run goes on without a view", error)
-            self._lose()
-            return
-        for message in messages:
-            if isinstance(message, Want) and message.stream in self.context.inputs:
-                self._wanted.setdefault(message.stream, set()).add(message.width)
-
-    def _lose(self) -> None:
-        """Go on without the program, which has ended."""
-        if self._socket is not None:
-            self._socket.close()
-        self._socket = None
-        self._unsent.clear()
+    def _on_loss(self, why: str) -> None:
+        if why:
+            self.log.warning("%s: the run goes on without a view", why)
 
 
 def _append(pending: Items, **values: object) -> None:
     for name, value in values.items():
         pending.columns.setdefault(name, []).append(value)
-
-
-def _usec_per_unit(metadata: Metadata) -> float:
-    """Return the µs of a unit of a block's times; 0 where these are numbers without a rate."""
-    unit = metadata.get("time_unit")
-    if unit != "index":
-        return _USEC_PER_UNIT.get(str(unit), 1.0)
-    rate = metadata.get("sample_rate")
-    return 1e6 / rate if isinstance(rate, int | float) and rate > 0 else 0.0
 
 
 def _finite(values: NDArray[np.float64]) -> list[float | None]:

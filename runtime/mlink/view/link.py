@@ -25,16 +25,16 @@ import msgspec
 from mlink.bench import Bench
 from mlink.closing import ClosesOnExit
 from mlink.engine.status import RunObserver, RunResult, RunStatus, StreamStatus
-from mlink.errors import ControlError, MlinkError
+from mlink.errors import MlinkError
 from mlink.tap.attach import add_tap
 from mlink.tap.catalog import view_type
 from mlink.types import DataType
 from mlink.view.guard import Tokens, new_tokens
+from mlink.view.line import Line
 from mlink.view.messages import (
     Begins,
     Ended,
     Failed,
-    FromRun,
     LogLine,
     ShownBench,
     ShownModule,
@@ -43,8 +43,6 @@ from mlink.view.messages import (
     Stop,
     Stream,
     Subscriber,
-    ToRunBuffer,
-    pack,
 )
 from mlink.view.program import Config, Listening
 
@@ -54,8 +52,6 @@ _BEHIND_BYTES = 1 << 20
 """Bytes that wait for the program; with more, lines of the log and snapshots are left out."""
 _LINE_LENGTH = 4_000
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-log = logging.getLogger("mlink.view")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +76,17 @@ class Address:
         return self.host in LOOPBACK
 
     @property
+    def is_everywhere(self) -> bool:
+        """Whether all networks of this computer can reach it."""
+        return self.host in ("0.0.0.0", "::")  # noqa: S104 - it is compared, not bound
+
+    @property
     def names(self) -> list[str]:
         """The names and addresses by which a browser may call the page."""
         if self.is_loopback:
             return [*LOOPBACK]
-        everywhere = self.host in ("0.0.0.0", "::")  # noqa: S104 - it is compared, not bound
         own = [socket.gethostname(), socket.getfqdn(), *LOOPBACK]
-        return own + _own_addresses() if everywhere else [self.host, *own]
+        return own + _own_addresses() if self.is_everywhere else [self.host, *own]
 
 
 def with_view(bench: Bench, link: ViewLink) -> Bench:
@@ -121,10 +121,8 @@ class ViewLink(ClosesOnExit):
         self._tokens: Tokens = new_tokens()
         self._port = 0
         self._elapsed_s = 0.0
-        self._unsent = bytearray()
-        self._received = ToRunBuffer()
+        self._line = Line(self._on_loss)
         self._left_out = 0
-        self._socket: socket.socket | None = None
         self._program: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
 
@@ -166,8 +164,7 @@ class ViewLink(ClosesOnExit):
 
     def close(self) -> None:
         """End the program; a page keeps showing the last it has got."""
-        if self._socket is not None:
-            self._socket.close()
+        self._line.close()
         if (program := self._program) is not None:
             for pipe in (program.stdin, program.stdout):
                 if pipe is not None:
@@ -186,12 +183,14 @@ class ViewLink(ClosesOnExit):
         """Pass on a snapshot, and handle what pages have asked for."""
         self._observer.on_status(status)
         self._elapsed_s = status.elapsed_s
-        streams = [_stream(each) for each in status.streams]
-        if len(self._unsent) < _BEHIND_BYTES:
+        if self._line.waiting_bytes < _BEHIND_BYTES:
+            streams = [_stream(each) for each in status.streams]
             phase = status.phase.value
-            self._put(Status(phase, status.elapsed_s, streams, dict(status.module_status)))
-        self._flush()
-        self._receive()
+            self._line.put(Status(phase, status.elapsed_s, streams, dict(status.module_status)))
+        self._line.flush()
+        for message in self._line.receive():
+            if isinstance(message, Stop):
+                self.on_stop(message.reason)
 
     def on_log(self, module: str, level: int, message: str) -> None:
         """Pass on a line of a log."""
@@ -205,7 +204,7 @@ class ViewLink(ClosesOnExit):
 
     def conclude(self, result: RunResult) -> None:
         """Pass on how the run ended; waits up to 1 s until the program has read it."""
-        self._put(
+        self._line.put(
             Ended(
                 success=result.success,
                 failures=[
@@ -220,10 +219,7 @@ class ViewLink(ClosesOnExit):
                 recording=str(result.recording_dir or ""),
             )
         )
-        deadline = time.monotonic() + 1.0
-        while self._unsent and self._socket is not None and time.monotonic() < deadline:
-            select.select([], [self._socket], [], 0.1)
-            self._flush()
+        self._line.flush(1.0)
 
     # -- the program -----------------------------------------------------------------------------
 
@@ -254,12 +250,9 @@ class ViewLink(ClosesOnExit):
                 f"the view {listening.error}", remedy="Choose another port: --view HOST:PORT."
             )
         self._port = listening.port
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.connect(str(self.socket_path))
-        sock.setblocking(False)
-        self._socket = sock
-        self._put(Begins(_shown(self._bench, self._duration_s)))
-        self._flush()
+        self._line.connect(self.socket_path)
+        self._line.put(Begins(_shown(self._bench, self._duration_s)))
+        self._line.flush()
 
     def _listening(self) -> Listening:
         """Return what the program prints when it serves.
@@ -284,61 +277,21 @@ class ViewLink(ClosesOnExit):
 
     def _url(self, token: str) -> str:
         scheme = "https" if self._address.certificate else "http"
-        host = self._address.host
-        if host in ("0.0.0.0", "::"):  # noqa: S104 - it is compared, not bound
-            host = socket.gethostname()
+        host = socket.gethostname() if self._address.is_everywhere else self._address.host
         host = f"[{host}]" if ":" in host else host
         return f"{scheme}://{host}:{self._port}/?token={token}"
 
     def _put_line(self, module: str, level: int, text: str) -> None:
-        if len(self._unsent) > _BEHIND_BYTES:
+        if self._line.waiting_bytes > _BEHIND_BYTES:
             self._left_out += 1
             return
         if self._left_out:
             text = f"… {self._left_out} lines left out …\n{text}"
             self._left_out = 0
-        self._put(LogLine(module, level, text[:_LINE_LENGTH], self._elapsed_s))
-        self._flush()
+        self._line.put(LogLine(module, level, text[:_LINE_LENGTH], self._elapsed_s))
+        self._line.flush()
 
-    def _put(self, message: FromRun) -> None:
-        if self._socket is not None:
-            self._unsent += pack(message)
-
-    def _flush(self) -> None:
-        while self._unsent and self._socket is not None:
-            try:
-                sent = self._socket.send(self._unsent)
-            except BlockingIOError:
-                return
-            except OSError:
-                self._lose()
-                return
-            del self._unsent[:sent]
-
-    def _receive(self) -> None:
-        if self._socket is None:
-            return
-        try:
-            data = self._socket.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._lose()
-            return
-        try:
-            for message in self._received.feed(data):
-                if isinstance(message, Stop):
-                    self.on_stop(message.reason)
-        except ControlError:
-            self._lose()
-
-    def _lose(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-        self._socket = None
-        self._unsent.clear()
+    def _on_loss(self, _why: str) -> None:
         self._observer.on_log("", logging.WARNING, "the view has ended: the run goes on without it")
 
 

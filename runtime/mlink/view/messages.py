@@ -159,6 +159,11 @@ class Items(msgspec.Struct, omit_defaults=True):
     last: dict[str, Any] = {}
     """Number, master time, shape and type of the newest frame."""
 
+    @property
+    def length(self) -> int:
+        """How many items the columns hold."""
+        return len(self.columns.get("time_usec", ()))
+
 
 class Batch(_Message):
     """What has come since the last batch."""

@@ -23,8 +23,10 @@ from mlink.view.guard import Guard, Tokens
 from mlink.view.messages import read_from_run
 from mlink.view.state import RunState
 
+_LAST_WORDS_S = 0.3
+"""For pages to be sent the end of the run."""
 _FAREWELL_S = 2.0
-"""Longest time for pages to read the end of the run."""
+"""Longest time for their connections to close."""
 _LONGEST_REQUEST = 65_536
 
 
@@ -93,7 +95,7 @@ async def serve(config: Config) -> None:
     await _end_of_input()
     await asyncio.sleep(0.05)  # what the run sent before its end is read first
     runs.close()
-    await asyncio.sleep(min(_FAREWELL_S, 0.3))
+    await asyncio.sleep(_LAST_WORDS_S)
     server.should_exit = True
     await asyncio.wait({serving}, timeout=_FAREWELL_S)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -18,7 +17,6 @@ from mlink.view.messages import (
     FromRun,
     Items,
     LogLine,
-    Picture,
     ShownBench,
     Status,
     Stop,
@@ -47,11 +45,11 @@ class History:
     def add(self, items: Items) -> None:
         """Keep items; drop the oldest beyond 20,000."""
         if len(self._kept) == self._kept.maxlen:
-            self._count -= _length(self._kept[0])
+            self._count -= self._kept[0].length
         self._kept.append(items)
-        self._count += _length(items)
+        self._count += items.length
         while self._count > KEPT_ITEMS and len(self._kept) > 1:
-            self._count -= _length(self._kept.popleft())
+            self._count -= self._kept.popleft().length
 
     def all(self) -> Items | None:
         """Return all that is kept as one; None where there is nothing."""
@@ -84,7 +82,6 @@ class RunState:
         self.lost_contact = False
         """Whether the run's connection has ended without a result: it was killed."""
         self.histories: dict[str, History] = {}
-        self._pictures: dict[tuple[str, int], Picture] = {}
         self._wanted: dict[tuple[str, int], float] = {}
         """Pictures that the feed has been asked for, and when."""
         self._run: asyncio.StreamWriter | None = None
@@ -95,10 +92,6 @@ class RunState:
         """Call `observer` with each message from now on; returns what ends that."""
         self._observers.add(observer)
         return lambda: self._observers.discard(observer)
-
-    def last_lines(self, count: int) -> list[LogLine]:
-        """Return the newest lines of the log, at most `count`."""
-        return list(islice(self.log, max(0, len(self.log) - count), None))
 
     def take(self, message: FromRun, writer: asyncio.StreamWriter) -> None:
         """Take a message of the run or of its feed, which reads what is written to `writer`."""
@@ -117,11 +110,7 @@ class RunState:
             for items in message.items:
                 self.histories.setdefault(items.stream, History()).add(items)
         else:
-            key = (message.stream, message.width)
-            self._wanted.pop(key, None)
-            self._pictures = {key: message} | {
-                k: v for k, v in self._pictures.items() if k != key and k in self._wanted
-            }
+            self._wanted.pop((message.stream, message.width), None)
         self._pass_on(message)
 
     def gone(self, writer: asyncio.StreamWriter) -> None:
@@ -132,8 +121,7 @@ class RunState:
             self._run = None
             if self.ended is None:
                 self.lost_contact = True
-                for observer in list(self._observers):
-                    observer(LogLine("", 40, "the run has ended without a word"))
+                self._pass_on(LogLine("", 40, "the run has ended without a word"))
 
     def want(self, stream: str, width: int) -> None:
         """Ask the feed for the next frame of a stream, if that has not been done just before."""
@@ -170,7 +158,3 @@ class RunState:
             return False
         writer.write(pack(message))
         return True
-
-
-def _length(items: Items) -> int:
-    return len(items.columns.get("time_usec", ()))

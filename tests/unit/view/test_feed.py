@@ -185,7 +185,7 @@ def test_a_program_that_reads_nothing_costs_a_bounded_memory_and_no_wait(joined)
         for number in range(20):
             joined.put("loop.rows", ["x" * 200] * 8, sent_usec=number)
         joined.turn()
-    assert len(joined.module._unsent) < 6 << 20
+    assert joined.module._line.waiting_bytes < 6 << 20
     assert len(joined.module._pending) == 1
 
 
@@ -195,8 +195,8 @@ def test_a_program_that_has_gone_is_forgotten(joined, caplog):
     for _ in range(10):
         joined.put("board.fmdata", LineReading(7, 1, 1))
         joined.turn()
-    assert joined.module._socket is None
-    assert not joined.module._unsent
+    assert not joined.module._line.is_open
+    assert not joined.module._line.waiting_bytes
 
 
 def test_without_a_program_the_run_goes_on_with_a_warning(tmp_path, caplog):
@@ -211,4 +211,4 @@ def test_what_is_no_message_ends_the_connection_and_not_the_run(joined, caplog):
     joined.peer.sendall(b"\xff" * 64)
     joined.turn()
     assert "goes on without a view" in caplog.text
-    assert joined.module._socket is None
+    assert not joined.module._line.is_open

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import ModuleError
+from mlink.metadata import usec_per_unit
 from mlink.module import InputPort, Module
 from mlink.modules.signals.catalog import Graph, PlotSettings
 from mlink.types import DataType, LineReading, SignalBlock
@@ -24,7 +25,6 @@ _MOST_DRAWN: Final = 16
 _FASTEST_HZ: Final = 5.0
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _LATEST: Final = 1 << 62
-_USEC: Final = {"seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0}
 
 
 @dataclass(slots=True)
@@ -183,11 +183,9 @@ class PlotModule(Module[PlotSettings]):
 
     def _times_usec(self, port: InputPort, times: NDArray[np.uint64]) -> NDArray[np.float64]:
         unit = str(port.metadata.get("time_unit") or "milliseconds")
-        if unit in _USEC:
-            return times.astype(np.float64) * _USEC[unit]
-        rate = port.metadata.get("sample_rate")
-        if unit == "index" and isinstance(rate, int | float) and rate > 0:
-            return times.astype(np.float64) * (1e6 / rate)
+        scale = usec_per_unit(unit, port.metadata.get("sample_rate"))
+        if scale is not None:
+            return times.astype(np.float64) * scale
         raise ModuleError(
             f"{port.id}: times in '{unit}' cannot be drawn without the sample rate",
             remedy="Set `sample_rate` in the source's metadata.",
