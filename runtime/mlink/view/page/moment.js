@@ -2,7 +2,7 @@
 
 const SHORTEST_USEC = 200, LONGEST_USEC = 3600e6;
 
-export class Moment extends EventTarget {
+export class Moment {
   length = 10e6; // µs
   #end = null; // null follows the present
   #present = 0;
@@ -31,18 +31,11 @@ export class Moment extends EventTarget {
 
   live() {
     this.#end = null;
-    this.#changed();
-  }
-
-  hold() {
-    this.#end ??= this.present;
-    this.#changed();
   }
 
   pan(usec) {
     this.#end = (this.#end ?? this.present) + usec;
     if (this.#end > this.present) this.#end = null;
-    this.#changed();
   }
 
   /** Zooms about a place in the stretch, 0 (left) to 1 (right). */
@@ -55,10 +48,5 @@ export class Moment extends EventTarget {
       this.#end = this.#end === null && newEnd >= this.present ? null : newEnd;
     }
     this.length = length;
-    this.#changed();
-  }
-
-  #changed() {
-    this.dispatchEvent(new Event("change"));
   }
 }

@@ -18,7 +18,6 @@ export class RowsPanel {
 
   #rows;
   #note;
-  #shown = 0;
   #last = null;
 
   update() {
