@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mlink.recording.exporting import Export
 from mlink.recording.libraries import library
 from mlink.recording.signals import Signals
-from mlink.recording.stream import Columns, RecordedStream
+from mlink.recording.stream import Columns, RecordedStream, unique_titles
 from mlink.recording.video import Video
 from mlink.storage.failures import storage_errors
 
@@ -98,17 +98,18 @@ def _struct(stream: RecordedStream, columns: Columns) -> dict[str, Any]:
 
 def _identifiers(names: Iterable[str], *taken: str) -> list[str]:
     """Return names that MATLAB accepts, each once."""
-    found = list(taken)
-    for name in names:
-        plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-        if not re.match(r"[A-Za-z]", plain) or plain in _KEYWORDS:
-            plain = f"x{plain}"
-        number, unique = 0, plain[:_LONGEST_NAME]
-        while unique in found:
-            number += 1
-            unique = f"{plain[: _LONGEST_NAME - 6]}_{number}"
-        found.append(unique)
-    return found[len(taken) :]
+    return unique_titles(
+        map(_identifier, names),
+        *taken,
+        numbered=lambda name, number: f"{name[: _LONGEST_NAME - 6]}_{number}",
+    )
+
+
+def _identifier(name: str) -> str:
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    if not re.match(r"[A-Za-z]", plain) or plain in _KEYWORDS:
+        plain = f"x{plain}"
+    return plain[:_LONGEST_NAME]
 
 
 class _Writer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -151,18 +151,26 @@ class RecordedStream:
         """Close its files."""
 
 
-def unique_titles(titles: Iterable[str], *taken: str) -> list[str]:
+def unique_titles(
+    titles: Iterable[str], *taken: str, numbered: Callable[[str, int], str] = "{}.{}".format
+) -> list[str]:
     """Return titles of which each is there once: a second "a" becomes "a.1".
 
     Args:
-        titles: The titles.
+        titles: The titles; a stranger's file may have the same one many thousand times.
         taken: Titles that other columns have.
+        numbered: Makes another title of one and a number from 1.
     """
-    found = list(taken)
+    found: list[str] = []
+    known = set(taken)
+    numbers: dict[str, int] = {}
+    """The last number that a title was given."""
     for title in titles:
-        number, unique = 0, title
-        while unique in found:
+        number, unique = numbers.get(title, 0), title
+        while unique in known:
             number += 1
-            unique = f"{title}.{number}"
+            unique = numbered(title, number)
+        numbers[title] = number
+        known.add(unique)
         found.append(unique)
-    return found[len(taken) :]
+    return found

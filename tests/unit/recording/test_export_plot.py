@@ -27,6 +27,7 @@ from mlink.modules.data.table import TableModule
 from mlink.recording.export import export_recording
 from mlink.recording.plot.canvas import EVENT, LEFT, LEVEL, LOSS, MARGIN, TRACE, WIDTH, Scale
 from mlink.recording.plot.tracks import event_track
+from mlink.recording.stream import unique_titles
 from mlink.types import LineReading, SignalBlockF32
 from tests.support.fake_context import FakeContext
 from tests.support.recorded.recordings import FRAMES, LiveRecording, time_of
@@ -244,6 +245,10 @@ def event_row_of(recording, name):
 
 ODD_HEADER = ["time_usec", "a/b:c", "a/b:c", "id", "end", ""]
 ODD_ROWS = [["5", "x y", "2", "7", "1.5", "ü\U0001f600"], ["9", "", "3", "8", "2.5", "", "wide"]]
+
+
+def test_many_equal_titles_take_no_time():
+    assert unique_titles(["a"] * 50_000, "a")[-1] == "a.50000"
 
 
 def test_columns_of_any_title_are_kept_apart(tmp_path):
