@@ -93,10 +93,8 @@ def table_state(unit: UnitFolder, name: str, noted: Checked | None = None) -> Ta
     Raises:
         StorageError: The file cannot be read from the disk.
     """
-    has_header, written = (
-        bool(unit.attributes.get("has_header", True)),
-        written_in(unit, "row_count"),
-    )
+    has_header = bool(unit.attributes.get("has_header", True))
+    written = written_in(unit, "row_count")
     state = TableState()
     with unit.file(name).opened() as file:
         pieces = whole_rows(file, state, has_header=has_header, written=written)
