@@ -14,8 +14,8 @@ import pytest
 
 import mlink
 from mlink.engine.setup.workdir import runs_dir
-from mlink.errors import BenchError
 from mlink.recording.care.verify import verify_recording
+from tests.support.refusals import refusal_of
 
 BENCH = """
 [modules.panel]
@@ -142,7 +142,4 @@ def test_in_virtual_time_it_sets_modes_and_takes_no_commands(tmp_path: Path) -> 
     ],
 )
 def test_wrong_settings_are_refused(tmp_path: Path, settings: str, words: str) -> None:
-    (tmp_path / "bench.toml").write_text(f'[modules.p]\ntype = "hwline-userctl"\n{settings}\n')
-    with pytest.raises(BenchError) as caught:
-        mlink.load_bench(tmp_path)
-    assert words in str(caught.value)
+    assert words in refusal_of(tmp_path, "hwline-userctl", settings)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mlink
-from mlink.errors import BenchError, ModuleError
+from mlink.errors import ModuleError
 from mlink.modules.signals.catalog import (
     Graph,
     GraphChannel,
@@ -21,6 +21,7 @@ from mlink.modules.signals.catalog import (
 from mlink.modules.signals.plot import PlotModule, bars
 from mlink.types import LineReading, SignalBlockF32
 from tests.support.fake_context import FakeContext
+from tests.support.refusals import refusal_of
 
 
 def plot(tmp_path: Path, **settings: Any) -> tuple[PlotModule, FakeContext]:
@@ -119,10 +120,7 @@ def test_what_is_not_finite_is_blank() -> None:
     ],
 )
 def test_wrong_settings_are_refused(tmp_path: Path, settings: str, words: str) -> None:
-    (tmp_path / "bench.toml").write_text(f'[modules.p]\ntype = "plot-timeseries"\n{settings}\n')
-    with pytest.raises(BenchError) as caught:
-        mlink.load_bench(tmp_path)
-    assert words in str(caught.value)
+    assert words in refusal_of(tmp_path, "plot-timeseries", settings)
 
 
 def test_a_plot_takes_part_in_a_run_in_virtual_time(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from scipy import signal
 
 import mlink
-from mlink.errors import BenchError, ModuleError
+from mlink.errors import ModuleError
 from mlink.module import ModuleType
 from mlink.modules.signals.catalog import (
     SignalFilterSettings,
@@ -22,6 +22,7 @@ from mlink.modules.signals.design import sections
 from mlink.modules.signals.signalfilter import SignalFilterModule
 from mlink.types import SignalBlock, SignalBlockF32, SignalBlockI32, SignalBlockU16
 from tests.support.fake_context import FakeContext
+from tests.support.refusals import refusal_of
 
 RATE = 2000.0
 BUTTER = signal.butter(4, 100, "high", fs=RATE, output="sos")
@@ -214,10 +215,7 @@ def test_what_the_stream_does_not_allow_is_refused(
 def test_wrong_settings_are_refused_before_the_run(
     tmp_path: Path, settings: str, words: str
 ) -> None:
-    (tmp_path / "bench.toml").write_text(f'[modules.f]\ntype = "signalfilter"\n{settings}\n')
-    with pytest.raises(BenchError) as caught:
-        mlink.load_bench(tmp_path)
-    assert words in str(caught.value)
+    assert words in refusal_of(tmp_path, "signalfilter", settings)
 
 
 def test_without_scipy_the_check_names_what_to_install(
