@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 
 import numpy as np
@@ -21,8 +20,9 @@ from mlink.types import (
     SignalBlockF32,
 )
 from mlink.view.feed import FeedModule
-from mlink.view.messages import Batch, FeedBegins, Picture, Want, pack, read_from_run
+from mlink.view.messages import Batch, FeedBegins, Picture, Want, pack
 from tests.support.fake_context import FakeContext
+from tests.support.view_messages import read_all
 
 STREAMS = {
     "board.fmdata": DataType.LineReading,
@@ -73,17 +73,7 @@ class Joined:
             if not more:
                 break
             data += more
-
-        async def read():
-            reader = asyncio.StreamReader()
-            reader.feed_data(data)
-            reader.feed_eof()
-            found = []
-            while (message := await read_from_run(reader)) is not None:
-                found.append(message)
-            return found
-
-        return asyncio.run(read())
+        return read_all(data)
 
     def close(self):
         self.module.close()

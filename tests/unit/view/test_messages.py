@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from mlink.errors import ControlError
-from mlink.view.messages import LIMIT, LogLine, Stop, ToRunBuffer, Want, pack, read_from_run
-
-
-def read_all(data):
-    async def read():
-        reader = asyncio.StreamReader()
-        reader.feed_data(data)
-        reader.feed_eof()
-        found = []
-        while (message := await read_from_run(reader)) is not None:
-            found.append(message)
-        return found
-
-    return asyncio.run(read())
+from mlink.view.messages import LIMIT, LogLine, Stop, ToRunBuffer, Want, pack
+from tests.support.view_messages import read_all
 
 
 def test_messages_come_whole_from_bytes_that_come_in_parts():
