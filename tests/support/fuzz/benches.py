@@ -18,6 +18,7 @@ from mlink.errors import MlinkError
 from mlink_hil.syct.folder import import_project
 from tests.support import ROOT
 from tests.support.fuzz.harness import mutated
+from tests.support.syct import add
 
 _LAB = b"""
 [devices]
@@ -118,8 +119,5 @@ def _archive(choose: random.Random) -> bytes:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for name, content in _PROJECT.items():
-            data = mutated(content, choose) if name == changed else content
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
+            add(tar, name, mutated(content, choose) if name == changed else content)
     return packed.getvalue()
