@@ -13,7 +13,7 @@ from mlink.types import ControlCommand, ControlCommandKind
 from mlink_drivers.camera.v4l2.controls import V4L2Controls
 from mlink_drivers.camera.v4l2.identity import find_camera, lasting_name, present_cameras
 from mlink_drivers.camera.v4l2.modes import list_modes
-from tests.support.cameras.camera_eye import LOGGED, Eye, keep_log
+from tests.support.cameras.camera_eye import LOGGED, Eye, attempt, keep_log
 
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
 SETTABLE = ("int", "bool", "menu", "intmenu", "button", "bitmask")
@@ -57,17 +57,6 @@ def controls():
     changed = {name: value_of("/dev/video0", name) for name in ("brightness", "gain_automatic")}
     brief = {"values": values, "changed": changed, "window": [before, after], "logged": [*LOGGED]}
     return eye.stop() | brief
-
-
-def strict():
-    eye = Eye("/dev/video0", contrast=9999, strict=True)
-    try:
-        eye.prepare()
-    except DeviceError as error:
-        return str(error)
-    finally:
-        eye.module.close()
-    return ""
 
 
 def formats():
@@ -130,7 +119,7 @@ if __name__ == "__main__":
         "names": names(),
         "two": two_at_once(3),
         "controls": controls(),
-        "strict": strict(),
+        "strict": attempt("/dev/video0", contrast=9999, strict=True),
         "formats": formats(),
         "back": gone_and_back(),
     }

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mlink.errors import DeviceError
 from mlink.opencv import cv2
 from mlink_drivers.camera.backend import CameraRequest, Stamp
 from mlink_drivers.camera.v4l2.camera import V4L2Camera
 from mlink_drivers.camera.v4l2.ioctl import fourcc_name
 from mlink_drivers.camera.v4l2.modes import list_modes
 from mlink_drivers.camera.v4l2.pictures import COMPRESSED, RAW
-from tests.support.cameras.camera_eye import LOGGED, Eye, keep_log
+from tests.support.cameras.camera_eye import LOGGED, Eye, attempt, keep_log
 
 NODE = "/dev/video0"
 SMALL = (320, 180)
@@ -109,28 +108,17 @@ def refused():
     found = {}
     for name in ("inject_vidioc_reqbufs_error", "inject_vidioc_streamon_error"):
         control(**{name: 1})
-        found[name] = attempt()
+        found[name] = attempt(NODE)
     other = subprocess.Popen(["v4l2-ctl", "-d", NODE, "--stream-mmap"], stderr=subprocess.PIPE)
     try:
         assert other.stderr.read(1)  # a sign for each frame
-        found["busy"] = attempt()
+        found["busy"] = attempt(NODE)
     finally:
         other.kill()
         other.wait()
-    found["format"] = attempt(pixel_format="HSV3")
-    found["free"] = attempt()
+    found["format"] = attempt(NODE, pixel_format="HSV3")
+    found["free"] = attempt(NODE)
     return found
-
-
-def attempt(**settings):
-    eye = Eye(NODE, **settings)
-    try:
-        eye.prepare()
-    except DeviceError as error:
-        return str(error)
-    finally:
-        eye.module.close()
-    return "open"
 
 
 def first_picture(**request):
@@ -253,7 +241,7 @@ def multi_planar():
     eye = running(pixel_format="NV12")
     more(eye, 10)
     shape = list(eye.video.items[-1].view.shape)
-    return stopped(eye) | {"shape": shape, "refusal": attempt(pixel_format="NM12")}
+    return stopped(eye) | {"shape": shape, "refusal": attempt(NODE, pixel_format="NM12")}
 
 
 STEPS = {

@@ -11,6 +11,7 @@ import msgspec
 
 from mlink.clock import MasterClock
 from mlink.devices import DeviceEndpoint
+from mlink.errors import DeviceError
 from mlink_drivers.camera.catalog import CameraSettings, camera_generic
 from mlink_drivers.camera.module import CameraModule
 from tests.support.fake_context import FakeContext
@@ -71,3 +72,15 @@ class Eye:
         end = time.monotonic() + seconds
         while len(self.video.items) < count and time.monotonic() < end:
             time.sleep(0.01)
+
+
+def attempt(node, **settings):
+    """Open a camera and close it; return "open", or why it cannot be opened."""
+    eye = Eye(node, **settings)
+    try:
+        eye.prepare()
+    except DeviceError as error:
+        return str(error)
+    finally:
+        eye.module.close()
+    return "open"
