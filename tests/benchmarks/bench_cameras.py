@@ -33,7 +33,7 @@ from mlink.bench import load_bench
 from mlink.clock import MasterClock
 from mlink.engine.options import RunOptions
 from mlink.engine.run import Engine
-from mlink.engine.status import RunResult, RunStatus
+from mlink.engine.status import RunResult
 from mlink.module import PortSpec
 from mlink.opencv import cv2
 from mlink.realtime import quiet_gc, request_priority
@@ -45,7 +45,7 @@ from mlink_drivers.camera.backend import CameraBackend, CameraInfo, CameraReques
 from mlink_drivers.camera.capture import CaptureThread
 from mlink_drivers.camera.video_file import VideoFileCamera
 from tests.benchmarks.film import FilmCamera
-from tests.benchmarks.harness import cpu_s, forked, interleaved
+from tests.benchmarks.harness import Silent, cpu_s, forked, interleaved
 from tests.benchmarks.table import Table, arguments, median, percentile, publish
 from tests.support import ROOT
 from tests.support.streams import SharedStream
@@ -288,19 +288,6 @@ LOADS = [
 ]
 TARGET = LOADS[0]
 """No loss at this load, in the long run; the others show where it breaks."""
-
-
-class Silent:
-    """An observer that looks away."""
-
-    def on_status(self, status: RunStatus) -> None:
-        pass
-
-    def on_log(self, module: str, level: int, message: str) -> None:
-        pass
-
-    def on_output(self, module: str, text: str) -> None:
-        pass
 
 
 def whole_run(folder: Path, device: str, width: int, height: int, rate: float, codec: str,

@@ -24,12 +24,11 @@ import psutil
 
 import mlink
 from tests.benchmarks.endurance import Load, endure
-from tests.benchmarks.table import Table, arguments, publish
+from tests.benchmarks.table import Table, arguments, growth, publish
 
 MODULES = (10, 30, 100)
 SUBSCRIBERS = (1, 2, 4, 8, 16)
 DEVICES = (1, 2, 4, 8)
-_ALLOWED = 1.5
 _START_LIMIT_S = 120
 _FRAMES_HZ = 50
 
@@ -170,13 +169,11 @@ def of_modules(seconds: float) -> Table:
             bench = write_bench(Path(folder), IDLE, "LineReading", count - 1)
             cost = run_for(bench, seconds)
         each = cost.start_s / count
-        ratio = None if last is None else each / last
         table.add(
             f"{count}",
             f"{cost.start_s:.2f}", f"{1000 * cost.cpu_s:.1f}", f"{cost.wakeups:.0f}",
             f"{cost.memory_mb:.0f}", f"{1000 * each:.1f}",
-            ratio=ratio, target=f"≤ {_ALLOWED} × each" if ratio else "",
-            ok=None if ratio is None else ratio <= _ALLOWED,
+            **growth(each, last, "each"),
             start_s=cost.start_s, cpu_s=cost.cpu_s, wakeups=cost.wakeups, memory_mb=cost.memory_mb,
         )  # fmt: skip
         last = each
@@ -193,12 +190,10 @@ def of_subscribers(seconds: float) -> Table:
             cost = run_for(write_bench(Path(folder), FRAMES, "Frame", count), seconds)
         frame_usec = 1e6 * cost.source_s / _FRAMES_HZ
         each = frame_usec / count
-        ratio = None if last is None else each / last
         table.add(
             f"{count}",
             f"{frame_usec:.0f}", f"{100 * cost.cpu_s:.0f}", f"{cost.memory_mb:.0f}", f"{each:.0f}",
-            ratio=ratio, target=f"≤ {_ALLOWED} × each" if ratio else "",
-            ok=None if ratio is None else ratio <= _ALLOWED,
+            **growth(each, last, "each"),
             frame_usec=frame_usec, cpu_s=cost.cpu_s, memory_mb=cost.memory_mb,
         )  # fmt: skip
         last = each
@@ -217,12 +212,10 @@ def of_devices(seconds: float) -> Table:
             load = Load(count, 10, count, "mjpeg", simulator="protocol")
             found = endure(load, seconds, Path(folder), sample_s=0.5, report=lambda _: None)
         each = 100 * found.cpu_cores / count
-        ratio = None if last is None else each / last
         table.add(
             f"{count}",
             f"{100 * found.cpu_cores:.0f}", f"{found.memory_mb:.0f}", f"{found.lost}",
-            f"{each:.0f}", ratio=ratio, target=f"≤ {_ALLOWED} × each" if ratio else "",
-            ok=None if ratio is None else ratio <= _ALLOWED,
+            f"{each:.0f}", **growth(each, last, "each"),
             cpu_cores=found.cpu_cores, memory_mb=found.memory_mb, lost=found.lost,
         )  # fmt: skip
         last = each

@@ -26,13 +26,12 @@ from mlink.modules.data.zarr_store import ZarrStore
 from mlink.modules.video.writer import VideoOptions, VideoWriter
 from mlink.storage.dataset import Dataset
 from mlink.storage.edl import create_collection
-from tests.benchmarks.table import Table, arguments, publish
+from tests.benchmarks.table import Table, arguments, growth, publish
 
 MINUTE = 60
 FRAMES_HZ, ROWS_HZ, JSON_HZ, SAMPLES_HZ = 60, 100, 10, 1000
 _BASE = {"info": 2.0, "verify": 2.0, "repair": 2.0}
 """Processor seconds below which a cost is that of starting Python."""
-_ALLOWED = 1.5
 _TORN_BYTES = 7
 _ID = bytes(range(16))
 
@@ -176,20 +175,17 @@ def main() -> None:
             columns = ["write s", "MB", "info s", "info MB", "verify s", "verify MB",
                        "repair s", "repair MB"]  # fmt: skip
             table = Table(f"(l) {kind}: processor seconds and memory by length", columns)
-            last: tuple[int, float] | None = None
+            last: float | None = None
             for length in lengths:
                 found = measure(kind, length, Path(name))
-                cost = sum(max(_BASE[key], found[f"{key} s"]) for key in _BASE)
-                ratio = None if last is None else cost / length / (last[1] / last[0])
+                cost = sum(max(_BASE[key], found[f"{key} s"]) for key in _BASE) / length
                 table.add(
                     f"{length // 60} min",
                     *(f"{found[column]:.1f}" for column in columns),
-                    ratio=ratio,
-                    target=f"≤ {_ALLOWED} × per hour" if ratio is not None else "",
-                    ok=None if ratio is None else ratio <= _ALLOWED,
+                    **growth(cost, last, "per hour"),
                     **found,
                 )
-                last = length, cost
+                last = cost
             tables.append(table)
     publish(tables, options.json)
 

@@ -6,7 +6,6 @@ Run alone on the machine: python -m tests.benchmarks.bench_view [--seconds 20] [
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import threading
 import time
@@ -19,16 +18,14 @@ from urllib.parse import urlsplit
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from mlink import recording  # noqa: E402 - the project's folder comes first
-from mlink.bench import load_bench  # noqa: E402
-from mlink.engine.options import RunOptions  # noqa: E402
-from mlink.engine.run import Engine  # noqa: E402
-from mlink.engine.status import RunResult  # noqa: E402
-from mlink.view.link import Address, ViewLink, with_view  # noqa: E402
-from tests.benchmarks.table import Table, arguments, median, percentile, publish  # noqa: E402
+from mlink import recording
+from mlink.bench import load_bench
+from mlink.engine.options import RunOptions
+from mlink.engine.run import Engine
+from mlink.engine.status import RunResult
+from mlink.view.link import Address, ViewLink, with_view
+from tests.benchmarks.harness import Silent
+from tests.benchmarks.table import Table, arguments, median, percentile, publish
 
 LIMIT = 1.1
 SLOW_BYTES_PER_S = 125_000
@@ -93,14 +90,6 @@ def start():
 """
 
 
-class Observer:
-    """An observer that looks at nothing."""
-
-    def on_status(self, status: object) -> None: ...
-    def on_log(self, module: str, level: int, message: str) -> None: ...
-    def on_output(self, module: str, text: str) -> None: ...
-
-
 def _connected(url: str) -> ClientConnection:
     parts = urlsplit(url)
     http = HTTPConnection(parts.netloc, timeout=30)
@@ -154,9 +143,9 @@ def run(folder: Path, seconds: float, name: str) -> tuple[RunResult, list[float]
     options = RunOptions(duration_s=seconds, out_dir=folder / "out", encode=False)
     ages: list[int] = []
     if name == "without a view":
-        result = Engine(bench, options, Observer()).run()
+        result = Engine(bench, options, Silent()).run()
     else:
-        with ViewLink(bench, Address(), Observer()) as link:
+        with ViewLink(bench, Address(), Silent()) as link:
             for page in PAGES[name]:
                 threading.Thread(target=page, args=(link.url, ages), daemon=True).start()
             result = Engine(with_view(bench, link), options, link).run()

@@ -16,6 +16,14 @@ Measured = TypeVar("Measured")
 Kind = TypeVar("Kind")
 
 
+class Silent:
+    """An observer of a run that looks away."""
+
+    def on_status(self, status: object) -> None: ...
+    def on_log(self, module: str, level: int, message: str) -> None: ...
+    def on_output(self, module: str, text: str) -> None: ...
+
+
 def cpu_s() -> float:
     """CPU time of this process so far in seconds, all threads."""
     usage = resource.getrusage(resource.RUSAGE_SELF)

@@ -8,6 +8,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+_GROWTH = 1.5
+"""Factor by which the cost of one may be above that in the row before."""
 
 
 @dataclass
@@ -84,6 +88,14 @@ class Table:
         notes = [f"  {note}" for note in self.notes]
         rule = "─" * max(len(shown(line)) for line in [heads, *lines])
         return "\n".join([self.title, rule, shown(heads), *map(shown, lines), *notes])
+
+
+def growth(cost: float, before: float | None, one: str) -> dict[str, Any]:
+    """Return what `Table.add` takes to judge the cost of one by that in the row before, if any."""
+    if before is None:
+        return {}
+    ratio = cost / before
+    return {"ratio": ratio, "target": f"≤ {_GROWTH} × {one}", "ok": ratio <= _GROWTH}
 
 
 def arguments(description: str, *, seconds: float, rounds: int) -> argparse.ArgumentParser:
