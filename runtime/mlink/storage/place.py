@@ -150,13 +150,8 @@ def _numbered_folder(parent: Path, part: str, clock: str, runs: int, run: int) -
     for _ in range(_ATTEMPTS):
         number = _next(parent, part, runs, run)
         folder = parent / part.replace("{n}", number).replace("{time}", clock)
-        try:
-            _make(folder)
-        except FileExistsError:  # another run was quicker
-            if not parent.is_dir():
-                raise
-            continue
-        return folder, number
+        if _make(folder):  # else another run was quicker
+            return folder, number
     raise StorageError(f"{parent} changes all the time: no number is free", remedy="Run again.")
 
 
@@ -172,27 +167,28 @@ def _folder_for_recordings(parent: Path, name: str) -> Path:
 
 def _new_folder(parent: Path, name: str) -> Path:
     for candidate in numbered(name):
-        try:
-            _make(parent / candidate)
-        except FileExistsError:
-            if not parent.is_dir():
-                raise
-            continue
-        return parent / candidate
+        if _make(parent / candidate):
+            return parent / candidate
     raise StorageError(
         f"there are too many recordings named {name} in {parent}",
         remedy="Choose another name with --name NAME.",
     )
 
 
-def _make(folder: Path) -> None:
-    """Create a folder and those above it, which a run that leaves no recording may just remove."""
+def _make(folder: Path) -> bool:
+    """Create a folder and those above it; return whether it is new.
+
+    A run that leaves no recording may just remove those above it.
+    """
     for attempt in range(_ATTEMPTS):
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             folder.mkdir()
+        except FileExistsError:
+            return False
         except FileNotFoundError:
             if attempt == _ATTEMPTS - 1:
                 raise
         else:
-            return
+            return True
+    raise AssertionError("unreachable")
