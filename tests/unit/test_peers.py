@@ -31,25 +31,33 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def connected_as(user: int, name: str) -> bytes:
-    """Connect to an abstract socket as a user; return what the server sends until it closes."""
-    read, write = os.pipe()
+def as_user(user: int, action: Callable[[], object]) -> None:
+    """Do something as another user, in a fork."""
     pid = os.fork()
     if not pid:
         try:
             os.setgroups([])
             os.setgid(user)
             os.setuid(user)
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-                sock.connect(name)
-                os.write(write, sock.recv(10))
+            action()
         finally:
             os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def connected_as(user: int, name: str) -> bytes:
+    """Connect to an abstract socket as a user; return what the server sends until it closes."""
+    read, write = os.pipe()
+
+    def connect() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.connect(name)
+            os.write(write, sock.recv(10))
+
+    as_user(user, connect)
     os.close(write)
     with os.fdopen(read, "rb") as file:
-        data = file.read()
-    os.waitpid(pid, 0)
-    return data
+        return file.read()
 
 
 @pytest.mark.parametrize(("user", "trusted"), [(0, True), (_NOBODY, False)])
@@ -75,20 +83,6 @@ def test_a_client_refuses_the_server_of_another_user(
         with pytest.raises(DeviceError, match="belongs to another user") as refused:
             VirtualBoard(tmp_path / "board.sock")
     assert refused.value.remedy
-
-
-def as_user(user: int, action: Callable[[], object]) -> None:
-    """Do something as another user, in a fork."""
-    pid = os.fork()
-    if not pid:
-        try:
-            os.setgroups([])
-            os.setgid(user)
-            os.setuid(user)
-            action()
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
 
 
 def test_who_has_sent_a_datagram_is_known() -> None:
