@@ -54,13 +54,6 @@ def page(chromium: api.Browser) -> Iterator[api.Page]:
     assert errors == []
 
 
-@pytest.fixture
-def shown(tmp_path: Path) -> Iterator[Shown]:
-    shown = Shown(tmp_path)
-    yield shown
-    shown.close()
-
-
 def open_page(page: api.Page, url: str) -> None:
     page.goto(url)
     page.wait_for_selector("#diagram svg")

@@ -63,13 +63,6 @@ def page_of(shown: Shown, url: str = "") -> Iterator[Page]:
         yield Page(connection)
 
 
-@pytest.fixture
-def shown(tmp_path: Path) -> Iterator[Shown]:
-    shown = Shown(tmp_path)
-    yield shown
-    shown.close()
-
-
 def has_items(stream: str):
     return lambda message: any(items["stream"] == stream for items in message["items"])
 
