@@ -165,17 +165,23 @@ def columns_of(image, colour):
     return set(np.flatnonzero(np.all(image == colour, axis=2).any(axis=0)).tolist())
 
 
-def test_a_plot_shows_a_signal_between_its_least_and_greatest_value(tmp_path):
-    live = LiveRecording(tmp_path)
-    context = FakeContext(jsonwriter, JsonWriterSettings(), tmp_path, name="ecg")
-    context.inputs["f32sig-in"].metadata = {"time_unit": "microseconds", "data_unit": "mV"}
+def with_signals(folder, metadata, times_usec, data):
+    """Return a recording that has the dataset "ecg" too."""
+    live = LiveRecording(folder)
+    context = FakeContext(jsonwriter, JsonWriterSettings(), folder, name="ecg")
+    context.inputs["f32sig-in"].metadata = {"time_unit": "microseconds", **metadata}
     live.modules.append(JsonWriterModule(context))
     live.modules[-1].prepare()
     live.modules[-1].start()
     block = SignalBlockF32()
-    block.timestamps = np.arange(0, 3_000_000, 1000, dtype=np.uint64)
-    block.data = np.linspace(-1, 1, 3000, dtype=np.float32).reshape(-1, 1)
+    block.timestamps, block.data = times_usec.astype(np.uint64), data.astype(np.float32)
     context.inputs["f32sig-in"].on_item(block)
+    return live
+
+
+def test_a_plot_shows_a_signal_between_its_least_and_greatest_value(tmp_path):
+    values = np.linspace(-1, 1, 3000).reshape(-1, 1)
+    live = with_signals(tmp_path, {"data_unit": "mV"}, np.arange(0, 3_000_000, 1000), values)
     with mlink.recording.open(live.feed(3).close()) as found:
         found.plot().save(tmp_path / "a.png")
     trace = np.all(cv2.imread(str(tmp_path / "a.png")) == TRACE, axis=2)
@@ -331,19 +337,9 @@ def test_a_library_for_frames_that_is_missing_is_named(recording, monkeypatch, h
 
 def test_physical_values_and_units_reach_xarray(tmp_path):
     installed("polars"), installed("xarray")
-    live = LiveRecording(tmp_path)
-    context = FakeContext(jsonwriter, JsonWriterSettings(), tmp_path, name="ecg")
-    context.inputs["f32sig-in"].metadata = {
-        "time_unit": "microseconds", "signal_names": ["a", "time_usec"], "data_unit": ["mV", "K"],
-        "data_scale": 0.5,
-    }  # fmt: skip
-    live.modules.append(JsonWriterModule(context))
-    live.modules[-1].prepare()
-    live.modules[-1].start()
-    block = SignalBlockF32()
-    block.timestamps = np.arange(3, dtype=np.uint64)
-    block.data = np.array([[1, 2], [3, np.inf], [5, np.nan]], np.float32)
-    context.inputs["f32sig-in"].on_item(block)
+    units = {"signal_names": ["a", "time_usec"], "data_unit": ["mV", "K"], "data_scale": 0.5}
+    values = np.array([[1, 2], [3, np.inf], [5, np.nan]])
+    live = with_signals(tmp_path, units, np.arange(3), values)
     with mlink.recording.open(live.feed(3).close()) as found:
         ecg = found.signals()
         np.testing.assert_array_equal(ecg.xarray()[:, 1], [1, np.inf, np.nan])
