@@ -344,9 +344,11 @@ class CaptureThread:
 
     def _infer(self, interval_nsec: int, missing: int) -> None:
         """Count frames that an interval shows to be lost beyond those that the numbers skip."""
-        nominal = round(1e9 / self._info.framerate) if self._info.framerate > 0 else 0
-        period_nsec = self._rate.period_nsec or nominal
-        self._rate.add(max(0, interval_nsec - max(0, missing) * period_nsec))
+        missing = max(0, missing)
+        beyond_nsec = interval_nsec - missing * self._rate.period_nsec
+        # Where the numbers explain the interval, also at another rate than the nominal one, it has
+        # as many periods as they say.
+        self._rate.add(max(beyond_nsec, interval_nsec // (missing + 1)))
         self._lose_inferred()
 
     def _lose_inferred(self) -> None:
@@ -363,8 +365,7 @@ class CaptureThread:
 
     def _missed_until(self, time_ns: int) -> int:
         """Count the frames that were missed since the camera was lost; return their number."""
-        rate = self._info.framerate
-        period_nsec = self._rate.period_nsec or (round(1e9 / rate) if rate > 0 else 0)
+        period_nsec = self._rate.period_nsec
         if not (self._info.steady and period_nsec):
             return 0
         missed = max(0, round((time_ns - self.last_ns) / period_nsec) - 1)

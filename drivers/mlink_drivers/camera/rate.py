@@ -37,8 +37,8 @@ class FrameRate:
     """
 
     def __init__(self, nominal_nsec: int = 0) -> None:
-        self.period_nsec = 0
-        """Median of the newest intervals in ns; 0 before the second frame."""
+        self.period_nsec = nominal_nsec
+        """Median of the newest intervals in ns; the nominal one before the second frame."""
         self._nominal_nsec = nominal_nsec
         self._intervals: deque[int] = deque(maxlen=2 * _AROUND + 1)
         self._many: deque[int] = deque(maxlen=_MANY)

@@ -208,6 +208,21 @@ def test_intervals_show_what_incomplete_numbers_do_not(complete, lost, inferred)
     assert [frame.index for frame in run.output.items] == numbers
 
 
+@pytest.mark.parametrize("periods_apart", [1, 1.9, 2])
+def test_numbers_that_explain_all_intervals_leave_nothing_to_infer(periods_apart):
+    start = time.monotonic_ns() + 10**9
+    # every second number is skipped, at up to twice the nominal rate, with some jitter
+    stamps = [
+        Stamp(start + round(n * periods_apart * PERIOD_NS) + n % 3 * 1000, 2 * n) for n in range(40)
+    ]
+    camera = ScriptedCamera(stamps)
+    camera.info = replace(camera.info, numbers_complete=False)
+    camera.current = 0
+    run = CaptureRun(camera)
+    counts = run.play()
+    assert (counts.sent, counts.lost, counts.inferred) == (40, 39, 0)
+
+
 def test_a_gap_is_before_the_frame_that_shows_it():
     output = OrderedOutput("video", DataType.Frame)
     start = time.monotonic_ns() + 10**9
