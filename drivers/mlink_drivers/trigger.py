@@ -7,7 +7,7 @@ end.
 
 from __future__ import annotations
 
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 import msgspec
 
@@ -20,10 +20,6 @@ MOST_HZ: Final = 4000.0
 LONGEST_PERIOD_USEC: Final = 500_000_000
 LEAD_SPACING_USEC: Final = 150_000
 """Distance of the single pulses before a train; the delay of a frame has to be shorter."""
-
-Event = Literal["lead", "train", "edge", "lost", "off", "end"]
-"""A single pulse before the train; where an edge of the train is; an edge that was seen; edges may
-have been lost; no edges from now on; the train has ended after `edge` edges."""
 
 
 def answers_input(camera: str) -> str:
@@ -85,50 +81,8 @@ class Strobe(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
         return BoardLine(self.line, active_low=self.active_low)
 
 
-class EdgeRow(msgspec.Struct, frozen=True):
-    """A row of the board's output `triggers`; times are master µs by the chip's clock."""
-
-    time_usec: int
-    line: int
-    event: str
-    edge: int = 0
-    """Number of the edge, from 0; those of single pulses before a train are below 0."""
-    period_usec: float = 0.0
-    """Of the train, in master time."""
-    uncertainty_usec: int = 0
-
-    @classmethod
-    def header(cls) -> list[str]:
-        """Return the names of the columns."""
-        return list(cls.__struct_fields__)
-
-    @classmethod
-    def read(cls, cells: list[str]) -> Self:
-        """Return the row of these cells."""
-        return msgspec.convert(dict(zip(cls.header(), cells, strict=True)), cls, strict=False)
-
-    def cells(self) -> list[str]:
-        """Return the row as texts."""
-        period = f"{self.period_usec:.6f}" if self.period_usec else "0"
-        return [
-            str(self.time_usec), str(self.line), self.event, str(self.edge), period,
-            str(self.uncertainty_usec),
-        ]  # fmt: skip
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A row of the camera's output `trigger`: what has happened to its frames and edges."""
-
-    time_usec: int
-    event: str
-    """"ready", "aligned", "frame-missing", "edge-missing", "untriggered", "doubtful", "end"."""
-    edge: int = -1
-    """The edge; at the end the last one that was paired."""
-    count: int = 1
-    """How many; at the end the frames that were paired."""
-    detail: str = ""
-    delay_usec: int = 0
-    """Of frames, from their edge to the driver's time stamp."""
+class _Row(msgspec.Struct, frozen=True):
+    """A row of a table, with a field for each column."""
 
     @classmethod
     def header(cls) -> list[str]:
@@ -143,3 +97,42 @@ class Answer(msgspec.Struct, frozen=True):
     def cells(self) -> list[str]:
         """Return the row as texts."""
         return [str(value) for value in msgspec.structs.astuple(self)]
+
+
+class EdgeRow(_Row, frozen=True):
+    """A row of the board's output `triggers`; times are master µs by the chip's clock."""
+
+    time_usec: int
+    line: int
+    event: str
+    """"lead": a single pulse before the train; "train": where an edge of the train is; "edge": one
+    that was seen; "lost": edges may have been lost; "off": no edges from now on; "end": the train
+    has ended after `edge` edges."""
+    edge: int = 0
+    """Number of the edge, from 0; those of single pulses before a train are below 0."""
+    period_usec: float = 0.0
+    """Of the train, in master time."""
+    uncertainty_usec: int = 0
+
+    def cells(self) -> list[str]:
+        """Return the row as texts."""
+        period = f"{self.period_usec:.6f}" if self.period_usec else "0"
+        return [
+            str(self.time_usec), str(self.line), self.event, str(self.edge), period,
+            str(self.uncertainty_usec),
+        ]  # fmt: skip
+
+
+class Answer(_Row, frozen=True):
+    """A row of the camera's output `trigger`: what has happened to its frames and edges."""
+
+    time_usec: int
+    event: str
+    """"ready", "aligned", "frame-missing", "edge-missing", "untriggered", "doubtful", "end"."""
+    edge: int = -1
+    """The edge; at the end the last one that was paired."""
+    count: int = 1
+    """How many; at the end the frames that were paired."""
+    detail: str = ""
+    delay_usec: int = 0
+    """Of frames, from their edge to the driver's time stamp."""
