@@ -17,7 +17,8 @@ from mlink.clock import Clock
 from mlink.errors import DeviceError
 from mlink.module import InputPort, OutputPort
 from mlink_drivers.camera.backend import CameraInfo
-from mlink_drivers.camera.pairing import LeadIn, Pairing, StrobeEdges, TrainEdges, Verdict
+from mlink_drivers.camera.edges import StrobeEdges, TrainEdges
+from mlink_drivers.camera.pairing import EARLY_USEC, LeadIn, Pairing, Verdict
 from mlink_drivers.trigger import (
     EDGES_INPUT,
     LEAD_SPACING_USEC,
@@ -32,8 +33,6 @@ SOURCE = "trigger"
 _CLOCK_USEC = 5
 """Error of an edge's time beyond that of the chip's clock: the moment at which a pin changes."""
 _LONGEST_DELAY_USEC = 1_000_000
-_EARLY_USEC = 2000
-"""A stamp may be this much before its edge: errors of both clocks."""
 _NO_STROBE_USEC = 3_000_000
 """Frames come for so long without an edge of their strobe when something is wrong."""
 _LEAD_IN = Verdict("drop", reason="lead_in")
@@ -283,9 +282,9 @@ class FrameTrigger:
     def _is_before_train(self, stamp_usec: int) -> bool:
         """Return whether a frame is one of the single pulses before the train."""
         delay_usec = self._pairing.delay_usec or 0
-        if self._end_usec is not None and stamp_usec - delay_usec > self._end_usec + _EARLY_USEC:
+        if self._end_usec is not None and stamp_usec - delay_usec > self._end_usec + EARLY_USEC:
             return True
-        return self._begin_usec is None or stamp_usec < self._begin_usec - _EARLY_USEC
+        return self._begin_usec is None or stamp_usec < self._begin_usec - EARLY_USEC
 
     def _free_running(self) -> DeviceError:
         return DeviceError(

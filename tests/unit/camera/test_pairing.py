@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from mlink_drivers.camera.pairing import LeadIn, Pairing, StrobeEdges, TrainEdges, Verdict
+from mlink_drivers.camera.edges import StrobeEdges, TrainEdges
+from mlink_drivers.camera.pairing import LeadIn, Pairing, Verdict
 from mlink_drivers.trigger import LEAD_SPACING_USEC, EdgeRow
 
 PERIOD = 10_000
