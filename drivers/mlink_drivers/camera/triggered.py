@@ -95,6 +95,8 @@ class FrameTrigger:
         self._since_usec = 0
         """The same, or when it had its last frame."""
         self._period_usec = 1e6 / wish.rate_hz if isinstance(wish, Trigger) else 0.0
+        self._told = {name: 0 for name, _, _ in _EVENTS}
+        """Counts of which there are rows."""
         port.on_item = self._on_row
         port.on_gap = self._on_gap
         output.metadata["table_header"] = list(Answer.header())
@@ -220,28 +222,24 @@ class FrameTrigger:
         with self._lock:
             self._since_usec = self._clock.now_usec()
             if self._train is not None and self._is_before_train(stamp_usec):
-                settled = self._pairing.flush()
+                settled, verdict = self._pairing.flush(), _LEAD_IN
                 self._pairing.restart()
                 self._lead_in.add_frame(stamp_usec)
                 if self._lead_in.is_free_running:
                     raise self._free_running()
-                return settled, _LEAD_IN
-            before = asdict(self._pairing.counts)
-            if not self._knows_delay(stamp_usec, number):
+            elif self._knows_delay(stamp_usec, number):
+                settled, verdict = self._pairing.take(stamp_usec, number)
+            else:
+                settled, verdict = None, _LEAD_IN
                 self._check_strobe()
-                return None, _LEAD_IN
-            settled, verdict = self._pairing.take(stamp_usec, number)
-            after = asdict(self._pairing.counts)
-        self._tell(before, after)
+        self._tell()
         return settled, verdict
 
     def flush(self) -> Verdict | None:
         """Return the verdict on the frame that is held; no other follows."""
         with self._lock:
-            before = asdict(self._pairing.counts)
             verdict = self._pairing.flush()
-            after = asdict(self._pairing.counts)
-        self._tell(before, after)
+        self._tell()
         return verdict
 
     def waits_usec(self) -> int:
@@ -338,11 +336,13 @@ class FrameTrigger:
         edge = int(strobe.position(stamp_usec) // 1)
         return stamp_usec - strobe.time_usec(edge)
 
-    def _tell(self, before: dict[str, int], after: dict[str, int]) -> None:
+    def _tell(self) -> None:
         """Send a row for each count that has grown."""
         for name, event, detail in _EVENTS:
-            if count := after[name] - before[name]:
-                self._answer(event, self._pairing.last_edge or 0, count, detail)
+            count = getattr(self._pairing.counts, name)
+            if grown := count - self._told[name]:
+                self._told[name] = count
+                self._answer(event, self._pairing.last_edge or 0, grown, detail)
 
     def _answer(
         self, event: str, edge: int = -1, count: int = 1, detail: str = "", delay_usec: float = 0.0
