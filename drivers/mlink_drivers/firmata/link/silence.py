@@ -76,17 +76,17 @@ class SilenceWatch:
         if self._next is None:
             return
         signs = self._count_signs()
-        waits = signs == self._signs and self._waiting.now_ns() < self._left_ns
-        if not waits:
-            self._quiet = self._quiet + 1 if signs == self._signs else 0
-        self._signs = signs
-        if self._quiet >= LOOKS:
-            self._next = None
-            self._on_silence()
-            return
-        if self._quiet % 2 and not waits:
-            self._query(self._quiet > 1)
-            last_ns = self._waiting.now_ns() + round(_LONGEST_WAY_S * 1e9)
-            self._left_ns = min(self._sent_ns(), last_ns)
+        if signs != self._signs:
+            self._signs, self._quiet = signs, 0
+        elif self._waiting.now_ns() >= self._left_ns:
+            self._quiet += 1
+            if self._quiet >= LOOKS:
+                self._next = None
+                self._on_silence()
+                return
+            if self._quiet % 2:
+                self._query(self._quiet > 1)
+                last_ns = self._waiting.now_ns() + round(_LONGEST_WAY_S * 1e9)
+                self._left_ns = min(self._sent_ns(), last_ns)
         self._on_look()
         self._look_later()
