@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-from mlink_drivers.camera.backend import Answer, ControlValue, in_words
+from mlink_drivers.camera.backend import DONE, Answer, ControlValue, in_words
 from mlink_drivers.camera.v4l2.controls import BUTTON, Control, V4L2Controls
 
 AUTO = "auto"
@@ -158,7 +158,7 @@ class V4L2Settings:
             return Answer(name, asked, reason)
         self._controls.set(control, value)
         if control.kind == BUTTON or not control.readable:
-            return Answer(name, asked, "done", same=True)
+            return Answer(name, asked, DONE, same=True)
         got = self._controls.get(control)
         return Answer(name, asked, f"{control.shown(got)}{unit}", same=got == value)
 
