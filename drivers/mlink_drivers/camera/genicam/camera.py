@@ -257,11 +257,9 @@ class GenicamCamera:
             low, high = ("×".join(f"{size[end]:g}" for size in sizes) for end in (0, 1))
             found.append(f"sizes: {low} to {high}")
         if self._framerate:
-            low_rate, high_rate = c_double(), c_double()
             with contextlib.suppress(AravisError):
-                self._arv.call("arv_camera_get_frame_rate_bounds", self._camera, byref(low_rate),
-                               byref(high_rate))  # fmt: skip
-                found.append(f"rates: {low_rate.value:.4g} to {high_rate.value:.4g} fps")
+                least, most = self._rate_bounds()
+                found.append(f"rates: {least:.4g} to {most:.4g} fps")
         for name, title in (("TriggerSource", "trigger sources"), ("LineSelector", "lines")):
             if choices := features.choices(name):
                 found.append(f"{title}: {', '.join(choices)}")
@@ -344,16 +342,13 @@ class GenicamCamera:
         return Answer("size", "×".join(map(str, size)), got + whys, not whys)
 
     def _set_rate(self, wish: float) -> Answer:
-        library, camera = self._arv, self._camera
-        low, high = c_double(), c_double()
         try:
-            library.call("arv_camera_set_frame_rate", camera, wish)
-            library.call("arv_camera_get_frame_rate_bounds", camera, byref(low), byref(high))
+            self._arv.call("arv_camera_set_frame_rate", self._camera, wish)
+            low, high = self._rate_bounds()
         except AravisError as error:
             return Answer("framerate", f"{wish:g}", f"refused: {error}")
         got = self._rate()
-        offer = "" if low.value <= wish <= high.value else (
-            f" (it offers {low.value:.4g} to {high.value:.4g})")  # fmt: skip
+        offer = "" if low <= wish <= high else f" (it offers {low:.4g} to {high:.4g})"
         return Answer(
             "framerate", f"{wish:g}", f"{got:.4g}{offer}", abs(got - wish) <= 0.005 * wish
         )
@@ -364,6 +359,13 @@ class GenicamCamera:
             return max(0.0, float(self._arv.call("arv_camera_get_frame_rate", self._camera)))
         except AravisError:
             return 0.0
+
+    def _rate_bounds(self) -> tuple[float, float]:
+        """Return the lowest and highest rate."""
+        low, high = c_double(), c_double()
+        call = "arv_camera_get_frame_rate_bounds"
+        self._arv.call(call, self._camera, byref(low), byref(high))
+        return low.value, high.value
 
     def _pixel_code(self, features: Features, convert: bool) -> int:
         """Find out what the pixels are; return their PFNC number."""

@@ -174,9 +174,7 @@ class Features:
             return f"a number {self._range(name, kind)} is needed"
         low, high = self.bounds(name)
         if kind == "integer":
-            step = self._library.call(
-                "arv_device_get_integer_feature_increment", self._device, name
-            )
+            step = self._step(name)
             if wish != int(wish) or (step > 1 and low <= wish <= high and (wish - low) % step):
                 return f"a whole number {self._range(name, kind)} is needed"
         return "" if low <= wish <= high else f"out of its range {self._range(name, kind)}"
@@ -184,12 +182,13 @@ class Features:
     def _range(self, name: str, kind: str) -> str:
         low, high = self.bounds(name)
         text = f"from {low:.10g} to {high:.10g}"
-        if kind == "integer":
-            step = self._library.call(
-                "arv_device_get_integer_feature_increment", self._device, name
-            )
-            return text + (f" in steps of {step}" if step > 1 else "")
+        if kind == "integer" and (step := self._step(name)) > 1:
+            return f"{text} in steps of {step}"
         return text
+
+    def _step(self, name: str) -> int:
+        call = "arv_device_get_integer_feature_increment"
+        return int(self._library.call(call, self._device, name))
 
     def _why_locked(self, name: str, kind: str, node: Pointer) -> str:
         if not self._library.call("arv_device_is_feature_available", self._device, name):
