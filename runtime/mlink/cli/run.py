@@ -38,6 +38,7 @@ from mlink.ctrl_c import ignore_signals, raise_on_signals
 if TYPE_CHECKING:
     from mlink.cli.live import LogView
     from mlink.engine.status import RunResult
+    from mlink.network.controller import Controller
 
 
 def _positive_factor(factor: float | None) -> float | None:
@@ -203,8 +204,6 @@ def run(
     from mlink.cli.screen import unhurried_output
     from mlink.engine.run import RunOptions, run_bench
     from mlink.errors import BenchError, MlinkError
-    from mlink.network.controller import Controller
-    from mlink.network.messages import read_token
 
     if net_lead is not None and checked.time == "virtual":
         raise BenchError(
@@ -230,27 +229,32 @@ def run(
         subject=checked.subject.id,
         experimenter=experimenter,
         comment=comment,
-        storage=checked.storage.but(given) if set(given.values()) != {None} else None,
+        storage=checked.storage.but(given),
         runs=repeat or 1,
     ).in_time_of(checked, seed=seed, speed=speed)
+
+    def controller(listeners: int) -> Controller:
+        from mlink.network.controller import Controller
+        from mlink.network.messages import read_token
+
+        return Controller(
+            listeners,
+            host=net_host,
+            control_port=net_control_port,
+            feedback_port=net_feedback_port,
+            timeout_s=net_timeout,
+            project=checked.name,
+            subject=checked.subject.id,
+            experiment=name or checked.name,
+            token=read_token(net_token) if net_token else b"",
+        )
 
     def run_once(view: LogView, number: int = 1) -> RunResult:
         try:
             with view, ExitStack() as stack:
                 this = replace(options, run=number)
                 if net_lead is not None:
-                    control = Controller(
-                        net_lead,
-                        host=net_host,
-                        control_port=net_control_port,
-                        feedback_port=net_feedback_port,
-                        timeout_s=net_timeout,
-                        project=checked.name,
-                        subject=subject,
-                        experiment=name or checked.name,
-                        token=read_token(net_token) if net_token else b"",
-                    )
-                    this = replace(options, control=stack.enter_context(control))
+                    this = replace(this, control=stack.enter_context(controller(net_lead)))
                 if address is not None:
                     return run_with_view(checked, this, view, address)
                 return run_bench(checked, this, view)

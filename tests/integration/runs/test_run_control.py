@@ -243,8 +243,11 @@ def led_run(
         return run_bench(load_bench(folder), options, Quiet())
 
 
-def test_two_of_ours_have_one_zero_with_its_uncertainty(bench: Path) -> None:
+@pytest.mark.parametrize("option", ["--subject", "--subject-file"])
+def test_two_of_ours_have_one_zero_with_its_uncertainty(bench: Path, option: str) -> None:
     ports = free_ports()
+    (bench / "mouse.toml").write_text('id = "mouse"')
+    subject = "mouse" if option == "--subject" else str(bench / "mouse.toml")
     (bench / "token").write_text("x" * 32)
     (bench / "token").chmod(0o600)
     cli = str(Path(sys.executable).with_name("mlink"))
@@ -256,7 +259,7 @@ def test_two_of_ours_have_one_zero_with_its_uncertainty(bench: Path) -> None:
     )  # fmt: skip
     lead = subprocess.run(
         [cli, "run", str(bench), "--for", "1", "--out", str(bench / "leads"), "--net-lead", "1",
-         "--net-timeout", "60", "--subject", "mouse", "--plain", *options],
+         "--net-timeout", "60", option, subject, "--plain", *options],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     printed = led.communicate(timeout=120)[0]
