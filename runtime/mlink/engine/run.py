@@ -214,7 +214,7 @@ class Engine:
                     device=devices.get(module.device) if module.device else None,
                 )
 
-            if self.options.control is not None and not self._outcome.ending:
+            if not self._outcome.ending:
                 self._with_control(lambda control: control.prepare(run_uuid, self._go_on))
             self._load(fleet, spec)
             created = self.options.virtual.time_created if self.options.virtual else ""

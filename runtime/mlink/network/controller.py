@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from typing import Any, Final
 
 from mlink.closing import ClosesOnExit
@@ -100,7 +99,7 @@ class Controller(ClosesOnExit):
         Raises:
             ControlError: Too few answer in time, or one cannot.
         """
-        self._run_id = uuid.UUID(bytes=run_uuid).hex
+        self._run_id = run_uuid.hex()
         end_s = time.monotonic() + self._timeout_s
         seen = 0
         while (now_s := time.monotonic()) < self._bound_s + _JOIN_S or seen < self._wanted:
@@ -192,7 +191,7 @@ class Controller(ClosesOnExit):
             message = self._wire.read(frames)
             if message is None or message.type != "ack":
                 continue
-            if uuid.UUID(message.run_id).hex != self._run_id:
+            if message.run_uuid.hex() != self._run_id:
                 continue  # of another run
             if message.success is False and message.ack_for in ("prepare", "start"):
                 raise ControlError(
