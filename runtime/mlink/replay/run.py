@@ -91,7 +91,7 @@ def replay(
         BenchError: The bench is wrong, or needs streams that were not recorded.
     """
     loaded = bench if isinstance(bench, Bench) else load_bench(Path(bench))
-    loaded = replace(loaded, subject=Subject())  # the recording's
+    loaded = replace(loaded, subject=Subject(), subjects=())  # the recording's
     report = _check(Path(recording))
     with mlink.recording.open(recording) as source:
         journals = _journals(source)

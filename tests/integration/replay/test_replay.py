@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import mlink
 import mlink.recording
 from mlink.cli import app
 from mlink.errors import BenchError, StorageError
@@ -176,6 +177,27 @@ def test_a_misspelt_stream_to_leave_out_is_reported(lab: Path, tmp_path: Path) -
     with pytest.raises(BenchError, match="no source or stream of this name") as caught:
         replay(lab, bench=BENCH, out_dir=tmp_path, without=["board.fmdate"])
     assert caught.value.remedy == "Did you mean 'board.fmdata'?"
+
+
+def test_a_replay_has_the_subject_of_its_recording_whatever_the_list_of_the_bench_is_now(
+    tmp_path: Path,
+) -> None:
+    text = """
+[modules.clock]
+type = "devel.clock"
+[modules.rows]
+type = "table"
+inputs = { rows = "clock.table-out" }
+[[subject]]
+id = "m7"
+"""
+    (tmp_path / "bench.toml").write_text(text)
+    done = mlink.run(tmp_path, duration_s=0.5, out=tmp_path, replayable=True, subject="m7")
+    assert done.recording_dir is not None
+    (tmp_path / "bench.toml").write_text(text + "active = false\n")
+    again = recorded(replay(done.recording_dir, bench=tmp_path, out_dir=tmp_path / "replays"))
+    with mlink.open_recording(again) as found:
+        assert found.attributes["subject_id"] == "m7"
 
 
 def test_a_comparison_of_a_replay_with_its_run_finds_all_the_same(twice: list[Replayed]) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 import mlink
+from mlink.api.run import Run
+from mlink.bench import load_bench
+from mlink.engine.options import RunOptions
 from mlink.errors import BenchError
 from mlink.modules.actions.catalog import RunCmdSettings
 
@@ -44,6 +47,17 @@ def test_a_program_has_its_arguments_and_environment(tmp_path: Path) -> None:
     assert subject == "mouse 1"
     assert before - 1 < int(started) / 1000 < time.time() + 1
     assert folder == str(tmp_path)
+
+
+def test_a_program_has_the_subject_of_the_bench(tmp_path: Path) -> None:
+    bench(tmp_path, 'echo "$SY_SUBJECT_ID" > out.txt')
+    with (tmp_path / "bench.toml").open("a") as file:
+        file.write('[subject]\nid = "m7"\n')
+    options = RunOptions(duration_s=0.5, record=False)
+    done = Run(load_bench(tmp_path), options, check=False).wait()
+    assert done is not None
+    assert done.success, done.failures
+    assert (tmp_path / "out.txt").read_text() == "m7\n"
 
 
 def test_one_that_lasts_is_ended_with_its_children(tmp_path: Path) -> None:

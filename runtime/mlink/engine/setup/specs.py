@@ -58,7 +58,7 @@ def worker_spec(
         nice=LOOP_NICE if kind.category in LOOP_CATEGORIES and virtual is None else 0,
         program=kind.program(module.settings, bench.dir) if kind.program else (),
         debug=options.debug,
-        subject=options.subject,
+        subject=bench.subject_of(options.subject).id,
         compat=bench.compat,
         sources={each.port: f"{each.source_module}.{each.source_port}"
                  for each in module.connections},
