@@ -13,7 +13,14 @@ import pytest
 
 import mlink
 from mlink.errors import BenchError, ModuleError
-from mlink.modules.actions.waves import RATE_HZ, Player, read_wav, source_of, source_of_file
+from mlink.modules.actions.waves import (
+    RATE_HZ,
+    Player,
+    check_wav,
+    read_wav,
+    source_of,
+    source_of_file,
+)
 from mlink.recording.care.verify import verify_recording
 from tests.support.refusals import refusal_of
 
@@ -143,8 +150,9 @@ def test_wav_files_of_all_widths(tmp_path: Path, width: int) -> None:
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"x" * 1000, b"RIFF\x04\x00\x00\x00WAVE"])
 def test_what_is_no_wav_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.wav").write_bytes(content)
-    with pytest.raises(ModuleError, match="cannot be played"):
-        read_wav(tmp_path / "x.wav")
+    for read in (check_wav, read_wav):
+        with pytest.raises(ModuleError, match="cannot be played"):
+            read(tmp_path / "x.wav")
 
 
 def write_bench(folder: Path, device: str = "null") -> None:

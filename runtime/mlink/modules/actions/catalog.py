@@ -121,10 +121,10 @@ class AudioSettings(ModuleSettings):
         if not self.file:
             return []
         from mlink.errors import ModuleError
-        from mlink.modules.actions.waves import read_wav
+        from mlink.modules.actions.waves import check_wav
 
         try:
-            read_wav(bench_dir / self.file)
+            check_wav(bench_dir / self.file)
         except ModuleError as error:
             return [f"file: {error.message}"]
         return []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -74,25 +75,42 @@ def _noise(exponent: float) -> Samples:
     return np.asarray(shaped / np.abs(shaped).max(), np.float32)
 
 
-def read_wav(path: Path) -> tuple[Samples, int]:
-    """Return the samples of a WAV file, of shape (N, channels) from −1 to 1, and its rate in Hz.
+def check_wav(path: Path) -> None:
+    """Check a WAV file by its header, without reading its samples.
 
     Raises:
-        ModuleError: It is not there, or no WAV file of 8, 16, 24 or 32 bits that fits into memory.
+        ModuleError: As `read_wav`.
     """
+    with _opened(path):
+        pass
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[wave.Wave_read]:
     remedy = "Give a WAV file of 8, 16, 24 or 32 bits PCM."
     try:
         if path.stat().st_size > _MOST_WAV_BYTES:
             raise ModuleError(f"{path} has more than 500 MB", remedy=remedy)
         with wave.open(str(path)) as file:
             width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
-            data = file.readframes(file.getnframes())
+            if width not in (1, 2, 3, 4) or channels < 1 or not 1000 <= rate <= 400_000:
+                what = f"{8 * width} bits, {channels} channels, {rate} Hz"
+                raise ModuleError(f"{path} cannot be played: {what}", remedy=remedy)
+            yield file
     except (OSError, EOFError, wave.Error) as error:
         text = error.strerror if isinstance(error, OSError) else str(error) or "it is cut off"
         raise ModuleError(f"{path} cannot be played: {text}", remedy=remedy) from error
-    if width not in (1, 2, 3, 4) or channels < 1 or not 1000 <= rate <= 400_000:
-        what = f"{8 * width} bits, {channels} channels, {rate} Hz"
-        raise ModuleError(f"{path} cannot be played: {what}", remedy=remedy)
+
+
+def read_wav(path: Path) -> tuple[Samples, int]:
+    """Return the samples of a WAV file, of shape (N, channels) from −1 to 1, and its rate in Hz.
+
+    Raises:
+        ModuleError: It is not there, or no WAV file of 8, 16, 24 or 32 bits that fits into memory.
+    """
+    with _opened(path) as file:
+        width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
+        data = file.readframes(file.getnframes())
     data = data[: len(data) // (width * channels) * (width * channels)]
     if width == 1:
         values = np.frombuffer(data, np.uint8).astype(np.float64) / 128 - 1
