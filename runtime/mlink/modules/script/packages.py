@@ -12,7 +12,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 import venv
 from collections.abc import Iterator
 from functools import partial
@@ -30,6 +29,7 @@ from mlink.modules.script.program_settings import (
     program_ports,
 )
 from mlink.modules.script.settings import ScriptPort, ScriptSettings, check_ports, script_ports
+from mlink.storage.manifest import parse_toml
 
 _FILE = "module.toml"
 _MOST_BYTES = 1 << 20
@@ -165,8 +165,7 @@ def _always(ports: list[ScriptPort]) -> Any:
 
 
 def _read(folder: Path) -> _File:
-    table = tomllib.loads(_text(folder / _FILE))
-    return msgspec.convert(table, _File)
+    return msgspec.convert(parse_toml(_text(folder / _FILE)), _File)
 
 
 def _plain(text: str) -> str:

@@ -127,6 +127,7 @@ def test_ours_keep_their_names(home: Path) -> None:
         (ABOUT.replace("main.py", "/etc/passwd"), "", "is no file in its folder"),
         (ABOUT.replace("main.py", "none.py"), "", "none.py is no file"),
         ("x = [", "", "Invalid value"),
+        ("a" + ".a" * 100_000 + " = 1", "", "a key has more than 100 parts"),
         ("\0", "", "module.toml"),
         ("[syntalos_module]\nname = 5\n", "", "str"),
         (ABOUT + PORTS.replace("TableRow", "Tabel"), SCRIPT, "unknown data_type 'Tabel'"),
