@@ -179,16 +179,18 @@ def _storage(table: Table, places: Places, problems: Problems) -> Storage:
         storage.refuse_wrong_order()
     except StorageError as error:
         problems.add(places("order"), error.message, error.remedy)
-    if len(storage.experiment_id) > 100 or not storage.experiment_id.isprintable():
-        problems.add(places("experiment_id"), "must be one line of at most 100 characters")
+    _check_name(storage.experiment_id, places("experiment_id"), problems)
     return storage
 
 
 def _name(head: _Head, path: Path, places: Places, problems: Problems) -> str:
-    name = head.name
+    _check_name(head.name, places("bench", "name"), problems)
+    return head.name or (path.resolve().parent.name if path.stem == "bench" else path.stem)
+
+
+def _check_name(name: str, where: str, problems: Problems) -> None:
     if len(name) > 100 or not name.isprintable():
-        problems.add(places("bench", "name"), "must be one line of at most 100 characters")
-    return name or (path.resolve().parent.name if path.stem == "bench" else path.stem)
+        problems.add(where, "must be one line of at most 100 characters")
 
 
 def _module_tables(

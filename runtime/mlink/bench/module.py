@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from mlink.bench.file import Places, Problems, Table, convert, key_path, shown
 from mlink.catalog import broken_types, device_schemes, module_types, nearest, proposal
@@ -156,7 +156,7 @@ class ModuleLoader:
             self._check_spec(self._where("devices", key), spec)
 
     def _check_spec(self, where: str, spec: object) -> None:
-        if not isinstance(spec, str) or not spec.strip() or not spec.isprintable():
+        if not _is_spec(spec):
             self._problems.add(
                 where,
                 f"{shown(spec)} is not a device",
@@ -174,10 +174,10 @@ class ModuleLoader:
         self, name: str, device: str | None, type_: ModuleType, settings: ModuleSettings
     ) -> None:
         """Add what the module type finds wrong with a valid device string."""
-        spec = self._devices.get(device, device) if device else ""
         if type_.wrong_device is None or not (device or settings.names_device()):
             return
-        if isinstance(spec, str) and ((spec.strip() and spec.isprintable()) or not device):
+        spec = self._devices.get(device, device) if device else ""
+        if not device or _is_spec(spec):
             what, remedy = type_.wrong_device(settings, spec)
             if what:
                 self._problems.add(self._where("modules", name), what, remedy)
@@ -215,3 +215,7 @@ class ModuleLoader:
                 else f'Add a table [devices] with {key_path(device)} = "…"; see `mlink devices`.',
             )
         return None
+
+
+def _is_spec(spec: object) -> TypeGuard[str]:
+    return isinstance(spec, str) and bool(spec.strip()) and spec.isprintable()
