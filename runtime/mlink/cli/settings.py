@@ -6,16 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mlink.cli.options import BenchFile
 
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
 
 def settings(
-    bench: Annotated[Path, typer.Argument(help="Bench file, or a folder with a bench.toml.")],
+    bench: BenchFile,
     module: Annotated[str, typer.Argument(help="Module of the bench.")],
 ) -> None:
     """Open the settings window of a Python module or script, and keep what it saves."""
@@ -44,7 +45,7 @@ def settings(
             if file is not None
             else "Its settings are in the bench file.",
         )
-    path = settings_path(file or "{module}.settings", module, checked.dir)
+    path = settings_path(file, module, checked.dir)
     if not any(os.environ.get(name) for name in _DISPLAYS):
         raise ModuleError(
             "there is no display for a window: neither DISPLAY nor WAYLAND_DISPLAY is set",

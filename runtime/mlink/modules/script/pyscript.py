@@ -81,11 +81,8 @@ class ScriptModule(Module[ScriptSettings]):
 
     @property
     def _settings_file(self) -> Path:
-        return settings_path(
-            self.settings.settings_file or "{module}.settings",
-            self.context.name,
-            self.context.run_info.bench_dir,
-        )
+        folder = self.context.run_info.bench_dir
+        return settings_path(self.settings.settings_file, self.context.name, folder)
 
     @property
     def globals(self) -> dict[str, Any]:

@@ -68,8 +68,8 @@ class ScriptSettings(CostSettings, kw_only=True):
 
 
 def settings_path(setting: str, module: str, bench_dir: Path) -> Path:
-    """Return the path of a module's `settings_file`."""
-    return bench_dir / setting.replace("{module}", module)
+    """Return the path of a module's `settings_file`; "" is `{module}.settings`."""
+    return bench_dir / (setting or "{module}.settings").replace("{module}", module)
 
 
 def check_ports(ports_in: list[ScriptPort], ports_out: list[ScriptPort]) -> list[str]:
