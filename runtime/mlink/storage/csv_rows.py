@@ -164,7 +164,7 @@ class _Window:
     def is_enough(self, at: int) -> bool:
         """Return whether a row that does not end here is no row; else `fill` reads more of it."""
         left = len(self.data) - at
-        if self._ended or (left > 2 * _LONGEST_ROW and b"\n" in self.data[at:]):
+        if self._ended or (left > 2 * _LONGEST_ROW and self.data.find(b"\n", at) >= 0):
             return True
         self._wanted = left + max(_WINDOW, left)
         return False
