@@ -64,10 +64,11 @@ def listen(
         )
     console = table_console(soft_wrap=True)
     view = LogView(console)
-    runs: list[Run] = []
-    results: list[RunResult] = []
+    newest: Run | None = None
+    failed = False
 
     def make_run(message: Message, signal: StartSignal) -> Run:
+        nonlocal newest
         options = RunOptions(
             out_dir=out,
             name=message.experiment_id or None,
@@ -77,22 +78,22 @@ def listen(
             run_uuid=message.run_uuid,
             control=signal,
         )
-        runs.append(Run(checked, options, check=False))
-        return runs[-1]
+        newest = Run(checked, options, check=False)
+        return newest
 
     def show_log() -> None:
-        for each in runs[-1:]:
-            for line in each.take_log():
-                view.on_log(line.module, line.level, line.text)
+        for line in newest.take_log() if newest is not None else ():
+            view.on_log(line.module, line.level, line.text)
 
     def on_end(result: RunResult) -> None:
+        nonlocal failed
         show_log()
-        results.append(result)
+        failed = failed or not result.success
         print_summary(result, console, debug=False)
 
     def over() -> bool:
         show_log()
-        return once and bool(results)
+        return once and listener.runs > 0
 
     raise_on_signals()
     token = read_token(net_token) if net_token else b""
@@ -106,5 +107,5 @@ def listen(
     ) as listener:
         console.print(f"{checked.name} waits for a controller at {net_host}; Ctrl-C ends it")
         listener.serve(until=over)
-    if not all(result.success for result in results):
+    if failed:
         raise typer.Exit(ExitCode.FAILED)
