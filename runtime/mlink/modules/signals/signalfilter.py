@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from mlink.metadata import Metadata, passed_on
 from mlink.module import Module
 from mlink.modules.signals.catalog import SignalFilterSettings, selected_channels
 from mlink.types import SignalBlock
+
+if TYPE_CHECKING:
+    from mlink.modules.signals.design import Filter
 
 
 class SignalFilterModule(Module[SignalFilterSettings]):
@@ -21,9 +24,12 @@ class SignalFilterModule(Module[SignalFilterSettings]):
     """
 
     _sections: NDArray[np.float64] | None = None
-    _filter: Any = None
+    _filter: Filter | None = None
     _channels: list[int]
-    _width = 0
+    _selected: list[int] | None = None
+    """The channels to filter; None filters all."""
+    _width = -1
+    """Channels of the stream; −1 before its first block."""
     _clamped = 0
 
     def prepare(self) -> None:
@@ -32,8 +38,9 @@ class SignalFilterModule(Module[SignalFilterSettings]):
         self._output = self.context.outputs["signals-out"]
         self._input.on_item = self._on_block
         self._input.on_gap = self._output.note_lost
-        selected = selected_channels(self.settings.channel_selection)
-        if not self.settings.use_all_channels and not selected:
+        if not self.settings.use_all_channels:
+            self._selected = selected_channels(self.settings.channel_selection)
+        if self._selected == []:
             self.log.warning("no channel is selected: all pass unfiltered")
         if self._input.metadata.get("sample_rate"):
             self._set_up()
@@ -79,14 +86,16 @@ class SignalFilterModule(Module[SignalFilterSettings]):
 
     def _selection(self, width: int) -> list[int]:
         """Return the channels that are filtered, of so many."""
-        if self.settings.use_all_channels or not self.settings.stages:
-            return list(range(width)) if self.settings.stages else []
-        return [each for each in selected_channels(self.settings.channel_selection) if each < width]
+        if not self.settings.stages:
+            return []
+        if self._selected is None:
+            return list(range(width))
+        return [each for each in self._selected if each < width]
 
     def _on_block(self, block: SignalBlock) -> None:
-        if block.cols != self._width or self._filter is None:
+        if block.cols != self._width:
             self._begin(block.cols)
-        if not self._channels:
+        if self._filter is None:
             self._output.submit(block)
             return
         made = type(block)()
@@ -99,20 +108,18 @@ class SignalFilterModule(Module[SignalFilterSettings]):
 
     def _begin(self, width: int) -> None:
         """Start with a new state, for so many channels."""
-        if self._width:
+        if self._width > 0:
             self.log.warning("the stream has %d channels now, it had %d", width, self._width)
         self._width = width
         self._channels = self._selection(width)
-        wanted = selected_channels(self.settings.channel_selection)
-        if not self.settings.use_all_channels and (beyond := [n for n in wanted if n >= width]):
+        if beyond := [each for each in self._selected or () if each >= width]:
             self.log.warning("channel %d does not exist: the stream has %d", beyond[0], width)
+        self._filter = None
         if self._channels:
             from mlink.modules.signals.design import Filter
 
             assert self._sections is not None
             self._filter = Filter(self._sections, len(self._channels))
-        else:
-            self._filter = ()
 
     def _as_type(self, samples: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
         if dtype.kind == "f":
@@ -131,5 +138,5 @@ class SignalFilterModule(Module[SignalFilterSettings]):
                 f"{self._clamped:,} filtered samples are outside of {self.settings.input_type} and "
                 'were clamped; input_type = "SignalBlockF32" has room for them'
             )
-        if wrong := getattr(self._filter, "not_finite", 0):
-            self.context.report("samples_not_finite", wrong)
+        if self._filter is not None and self._filter.not_finite:
+            self.context.report("samples_not_finite", self._filter.not_finite)
