@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType as PythonModule
 
@@ -28,6 +29,7 @@ from mlink.engine.status import (
     SubscriptionStatus,
 )
 from mlink.errors import BenchError, DeviceError, StorageError
+from mlink.storage.place import Storage
 from tests.support import ROOT
 
 BENCH = """
@@ -165,12 +167,13 @@ def test_options_reach_the_engine(mlink, bench, engine):
     arguments += ["--subject", "mouse"]
     assert mlink("run", bench, *arguments).exit_code == 0
     asked = RunOptions(2.5, Path("there"), "n", False, True, subject="mouse", encode=False)
-    assert engine.options == asked
+    assert engine.options == replace(asked, storage=Storage())  # that of the bench
 
 
 def test_a_run_lasts_until_it_is_stopped_and_is_recorded_by_default(mlink, bench, engine):
     mlink("run", bench)
-    assert engine.options == RunOptions(encode=False)  # the command does, with bars
+    # The command encodes, with bars; the storage is that of the bench.
+    assert engine.options == RunOptions(encode=False, storage=Storage())
 
 
 def test_settings_and_devices_can_be_replaced(mlink, bench, engine):
