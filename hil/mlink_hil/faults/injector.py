@@ -209,8 +209,8 @@ class Injector:
                 self._order(target, late_usec=usec)
                 return lambda: self._order(target, late_usec=0)
             case kinds.TriggerLosses(target=target):
-                self._order(target, **_losses(fault))
-                return lambda: self._order(target, **dict.fromkeys(_losses(fault), 0.0))
+                self._order(target, **fault.shares)
+                return lambda: self._order(target, **dict.fromkeys(fault.shares, 0.0))
             case _:
                 return self._make_in_process(fault)
 
@@ -274,14 +274,6 @@ class Injector:
         self._cameras[camera] = order
         if self._run.virtual is not None:
             self._run.virtual.wake([camera])
-
-
-def _losses(fault: kinds.TriggerLosses) -> dict[str, float]:
-    return {
-        "drop_triggers": fault.drop_triggers,
-        "drop_frames": fault.drop_frames,
-        "extra_frames": fault.extra_frames,
-    }
 
 
 def _noise(fault: kinds.LineNoise) -> messages.Noise:

@@ -11,6 +11,7 @@ All other keys are settings of the kind: the fields of its class.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, TypeAlias, get_args
 
 import msgspec
@@ -22,6 +23,11 @@ _FASTEST_DISK = 1e12
 def _tag(name: str) -> str:
     """Return the kind of a class's name: "slow-disk" of "SlowDisk"."""
     return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
+
+
+def _not_shares(rates: Mapping[str, float]) -> list[str]:
+    """Return the problems of settings that have to be shares."""
+    return [f"{key}: must be a share, 0 to 1" for key, rate in rates.items() if not 0 <= rate <= 1]
 
 
 class Fault(
@@ -104,9 +110,9 @@ class LineNoise(Fault, frozen=True):
 
     def problems(self) -> list[str]:
         """Return the problems of the settings."""
-        rates = (("drop", self.drop), ("corrupt", self.corrupt))
-        found = [f"{key}: must be a share, 0 to 1" for key, rate in rates if not 0 <= rate <= 1]
-        if not found and self.drop == self.corrupt == 0:
+        rates = {"drop": self.drop, "corrupt": self.corrupt}
+        found = _not_shares(rates)
+        if not found and not any(rates.values()):
             found.append("drop: drop or corrupt must be above 0")
         return found
 
@@ -175,15 +181,19 @@ class TriggerLosses(Fault, frozen=True):
 
     def problems(self) -> list[str]:
         """Return the problems of the settings."""
-        rates = {key: value for key, value in self.settings().items() if key != "kind"}
-        found = [
-            f"{key}: must be a share, 0 to 1"
-            for key, rate in rates.items()
-            if not (isinstance(rate, float | int) and 0 <= rate <= 1)
-        ]
-        if not found and not any(rates.values()):
+        found = _not_shares(self.shares)
+        if not found and not any(self.shares.values()):
             found.append("drop_triggers: one of the shares must be above 0")
         return found
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Its settings, which the camera's order has, too."""
+        return {
+            "drop_triggers": self.drop_triggers,
+            "drop_frames": self.drop_frames,
+            "extra_frames": self.extra_frames,
+        }
 
 
 class Stall(Fault, frozen=True):
