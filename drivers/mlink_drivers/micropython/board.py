@@ -46,7 +46,7 @@ class Board:
         self._line: Any = None
         try:
             self._line = serial.Serial(address, baud_rate, timeout=0, exclusive=True)
-        except (serial.SerialException, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise DeviceError(
                 f"{address} cannot be opened: {error}",
                 remedy="Look at `mlink devices`, and end other programs that use it.",
@@ -68,8 +68,8 @@ class Board:
             found = os.read(self.fileno(), 65_536)
         except BlockingIOError:
             return b""
-        except (OSError, serial.SerialException) as error:
-            raise self._lost(str(error)) from error
+        except OSError as error:
+            raise self._lost(_reason(error)) from error
         if not found:
             raise self._lost("end of file")
         return found
@@ -88,8 +88,8 @@ class Board:
                 left_s = end_s - time.monotonic()
                 if left_s <= 0 or not select.select([], [self.fileno()], [], left_s)[1]:
                     raise self._lost(f"it accepts nothing for {_WRITE_S:g} s") from None
-            except (OSError, serial.SerialException) as error:
-                raise self._lost(str(error)) from error
+            except OSError as error:
+                raise self._lost(_reason(error)) from error
 
     def load(self, program: bytes) -> None:
         """Reset the board and send it a program, which waits for `run`.
@@ -138,11 +138,14 @@ class Board:
         )
 
     def _lost(self, reason: str) -> DeviceError:
-        what = "I/O error" if str(errno.EIO) in reason else reason
         return DeviceError(
-            f"the board at {self.address} is lost: {what}",
+            f"the board at {self.address} is lost: {reason}",
             remedy="Check the cable and the board's power, then start again.",
         )
+
+
+def _reason(error: OSError) -> str:
+    return "I/O error" if error.errno == errno.EIO else str(error)
 
 
 class Output:

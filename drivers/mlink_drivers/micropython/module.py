@@ -96,8 +96,7 @@ class WorkbenchModule(Module[WorkbenchSettings]):
         """Interrupt the program."""
         if self._board is not None:
             self._board.interrupt()
-        if self._watch is not None:
-            self._watch.cancel()
+        self._stop_watching()
 
     def stop(self) -> None:
         """Report what could not be understood or delivered."""
@@ -140,7 +139,7 @@ class WorkbenchModule(Module[WorkbenchSettings]):
         try:
             data = self._board.read()
         except DeviceError as error:
-            self._forget_board()
+            self._stop_watching()
             self.context.fail(error)
             return
         had_ended = self._output.complete
@@ -149,7 +148,7 @@ class WorkbenchModule(Module[WorkbenchSettings]):
         if self._output.complete and not had_ended and self.context.running:
             self._on_end()
 
-    def _forget_board(self) -> None:
+    def _stop_watching(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
 
