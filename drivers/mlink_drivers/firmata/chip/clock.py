@@ -150,7 +150,7 @@ class ChipClock:
         took_usec = (arrival_ns - question_ns) / 1000 - stay * self._tick_usec
         if took_usec < -_LEAST_NOISE * 25:
             raise ImpossibleTimeError("an answer of the clock with impossible times")
-        received = self._latest + _distance(self._latest, answer.received_ticks)
+        received = self._latest + distance(self._latest, answer.received_ticks)
         sent = self._latest = received + stay
         took_usec = max(took_usec, 0.0)
         self.shortest_usec = min(self.shortest_usec * _SHORTEST_GROWS, took_usec)
@@ -172,8 +172,8 @@ class ChipClock:
         """
         line = self._map
         assert line is not None
-        distance = _distance(line.ticks, ticks)
-        return line.host_ns + round(distance * line.usec_per_tick * 1000)
+        since = distance(line.ticks, ticks)
+        return line.host_ns + round(since * line.usec_per_tick * 1000)
 
     def to_ticks(self, monotonic_ns: int) -> int:
         """Convert ns of CLOCK_MONOTONIC to a 32-bit time of the chip; only when `is_set`."""
@@ -227,6 +227,6 @@ class ChipClock:
         )
 
 
-def _distance(ticks: int, other: int) -> int:
+def distance(ticks: int, other: int) -> int:
     """Return the ticks from one time to another, which may be 32-bit times; half of 2³² at most."""
     return (other - ticks + _WRAP // 2) % _WRAP - _WRAP // 2

@@ -19,7 +19,8 @@ from mlink.errors import DeviceError
 from mlink.reflexes import Edges
 from mlink.waiting import Registration
 from mlink_drivers.firmata.chip import encode as chip_encode
-from mlink_drivers.firmata.chip.messages import Feature, PulseEnd
+from mlink_drivers.firmata.chip.clock import distance
+from mlink_drivers.firmata.chip.messages import TICK_BITS, Feature, PulseEnd
 from mlink_drivers.firmata.chip.session import ChipSession
 from mlink_drivers.firmata.lines.rows import Rows
 from mlink_drivers.firmata.wire import encode
@@ -29,7 +30,7 @@ from mlink_drivers.trigger import LEAD_SPACING_USEC, Answer, BoardLine, EdgeRow
 _LEAD_PULSES: Final = 3
 _MARGIN_NS: Final = 100_000_000
 """From a command to the edge that it orders."""
-_WRAP: Final = 1 << 32
+_WRAP: Final = 1 << TICK_BITS
 _COUNT: Final = 1 << 21
 """The chip's count of pulses wraps at this value."""
 _END_S: Final = 0.3
@@ -308,12 +309,12 @@ class TriggerLines:
         """Compare the chip's count of a train with that of the clock."""
         assert train.first is not None
         line, (first, ticks) = train.wish.line, train.first
-        late = (end.first_ticks - ticks) % _WRAP
+        late = distance(ticks, end.first_ticks)
         width = self._ticks(train.wish.exposure_usec)
-        completed = self._made(train, (end.last_ticks - width) % _WRAP) - first
+        completed = self._made(train, end.last_ticks - width) - first
         self._end(train, self._chip.time_ns(end.last_ticks))
         differs = (completed - end.count + _COUNT // 2) % _COUNT - _COUNT // 2
-        if end.count and (_LATE_TICKS < late < _WRAP - _LATE_TICKS or abs(differs) > 1):
+        if end.count and (abs(late) > _LATE_TICKS or abs(differs) > 1):
             self._note_loss(
                 f"the train on line {line} began {late} ticks late, or lacks {differs} pulse(s):"
                 " times of its frames are wrong",
@@ -336,10 +337,7 @@ class TriggerLines:
 
     def _made(self, train: _Train, ticks: int) -> int:
         """Return the number of the edge after a time."""
-        since = (ticks - train.ticks) % _WRAP
-        if since < _WRAP // 2:
-            return train.edge + since // train.period + 1
-        return train.edge - (_WRAP - since - 1) // train.period
+        return train.edge + distance(train.ticks, ticks) // train.period + 1
 
     def _advance(self, train: _Train, now_ns: int) -> None:
         clock = self._chip.clock
