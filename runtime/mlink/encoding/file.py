@@ -127,6 +127,8 @@ def _encode(
                     collection_id=recorded.header.collection_id.bytes,
                     generator=f"mlink {__version__} encode",
                     tags=_tags(source),
+                    # The same bytes from the same original: runs in virtual time can be compared.
+                    time_created=recorded.header.time_created,
                 )
             writer.write(pixels, times[number])
             if writer.lossless:

@@ -228,6 +228,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
                              "ffv1 keep all)", wanted.codec, plan.dropped)  # fmt: skip
             self.context.report("dropped", plan.dropped)
         video_name, tsync_name = f"{stem}.{options.extension}", f"{stem}_timestamps.tsync"
+        created = self.context.run_info.time_created
         writer = VideoWriter(
             dataset.path_for_basename(video_name),
             dataset.path_for_basename(tsync_name),
@@ -238,7 +239,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             generator=f"mlink {mlink.__version__} {self.context.name}",
             tags={"title": f"{dataset.name} via {self._source}",
                   "collection_id": dataset.collection_id.hex()},
-            time_created=self.context.run_info.time_created,
+            time_created=int(created.timestamp()) if created else None,
         )  # fmt: skip
         if self._in_closed_files:
             dataset.add_data_part(video_name)

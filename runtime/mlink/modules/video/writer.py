@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -93,7 +92,7 @@ class VideoWriter(ClosesOnExit):
         collection_id: bytes,
         generator: str,
         tags: Mapping[str, str] | None = None,
-        time_created: datetime | None = None,
+        time_created: int | None = None,
     ) -> None:
         """Create both files and open the encoder.
 
@@ -107,8 +106,8 @@ class VideoWriter(ClosesOnExit):
             collection_id: UUID of the recording, 16 bytes, for the tsync file.
             generator: Name of the program, for the tsync file.
             tags: Metadata of the video file.
-            time_created: Creation time of both files in a replay, whose files must be identical
-                each time; None is the present.
+            time_created: Creation time (Unix time in s) of files that have to be identical each
+                time, as those of a replay; None is the present.
 
         Raises:
             ModuleError: The codec cannot store these frames.
@@ -141,10 +140,10 @@ class VideoWriter(ClosesOnExit):
             tsync_path,
             collection_id=collection_id,
             generator=generator,
-            time_created=int(time_created.timestamp()) if time_created else None,
+            time_created=time_created,
         )
         container_options = dict(container.options)
-        if time_created:  # a replay: files must be identical, so no random identifiers
+        if time_created is not None:  # so no random identifiers
             container_options["fflags"] = "+bitexact"
         try:
             self._container = open_for_writing(
