@@ -17,6 +17,7 @@ def load_bench(
     devices: str | os.PathLike[str] | None = None,
     set: Mapping[str, object] | None = None,
     time: Time | None = None,
+    record_all: bool = False,
 ) -> Bench:
     """Load and check a bench.
 
@@ -26,6 +27,7 @@ def load_bench(
         set: Settings that replace those of the files, as "module.key": value, for example
             {"cam.framerate": 60, "cam.size": [320, 240]}. Paths in it are relative to the bench.
         time: Kind of time that replaces `[bench] time`: "virtual" refuses what needs real time.
+        record_all: Add a recorder for each stream without one, as `[bench] record = "all"` does.
 
     Returns:
         The checked bench, which may be run any number of times.
@@ -38,6 +40,7 @@ def load_bench(
         devices=None if devices is None else Path(devices),
         overrides=set or {},
         time=time,
+        record_all=record_all,
     )
 
 

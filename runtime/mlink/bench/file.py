@@ -147,14 +147,30 @@ def read_toml(path: Path) -> Table:
 
 
 def bench_path(path: Path) -> Path:
-    """Return the bench file of a path: the path itself, or the `bench.toml` of a folder.
+    """Return the bench file of a path.
 
-    The file need not exist: `read_toml` reports that.
+    Args:
+        path: A bench file; or a folder, or a script, with a `bench.toml` in it or beside it.
+
+    Returns:
+        The path of the file, which need not exist: `read_toml` reports that.
     """
     try:
+        if path.suffix == ".py" and path.is_file():
+            return _bench_of_script(path)
         return path / "bench.toml" if path.is_dir() else path
     except (OSError, ValueError):  # reported when the file is read
         return path
+
+
+def _bench_of_script(script: Path) -> Path:
+    beside = script.parent / "bench.toml"
+    if beside.is_file() and script.name in _read_text(beside):
+        return beside
+    raise BenchError(
+        f"{script} is a script, and no bench.toml beside it names it",
+        remedy="Give the bench that runs it, or make one: mlink new script NAME.",
+    )
 
 
 def _read_text(path: Path) -> str:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -35,6 +35,7 @@ from mlink.bench.lab import Lab, read_lab
 from mlink.bench.limits import check_sizes, too_many_modules
 from mlink.bench.module import ModuleConfig, ModuleLoader
 from mlink.bench.partners import join_partners
+from mlink.bench.record_all import recorder_tables
 from mlink.bench.subject import Subject, check_subject, check_subjects
 from mlink.bench.tables import check_others, check_tables, take_others, take_tables
 from mlink.bench.virtual_time import needs_real_time, wrong_times
@@ -53,6 +54,7 @@ class _Head(msgspec.Struct):
     time: Any = None
     seed: Any = None
     speed: Any = None
+    record: Literal["", "all"] = ""
 
 
 class _File(msgspec.Struct):
@@ -70,6 +72,7 @@ def load_bench(
     overrides: Sequence[str] | Mapping[str, object] = (),
     catalog: Mapping[str, ModuleType] | None = None,
     time: Time | None = None,
+    record_all: bool = False,
 ) -> Bench:
     """Load and check a bench file (or the `bench.toml` of a folder).
 
@@ -81,6 +84,7 @@ def load_bench(
             line, or a mapping of "module.key" to values.
         catalog: Module types by name; the installed ones when None.
         time: Kind of time that replaces the file's `[bench] time`; None keeps that.
+        record_all: Add a recorder for each stream without one, as `[bench] record = "all"` does.
 
     Raises:
         BenchError: The file is invalid, or cannot run in virtual time and shall; the message
@@ -107,6 +111,9 @@ def load_bench(
     if lab is None:
         loader.check_device_table()
     modules = _load_modules(file.modules, loader, places, problems)
+    if (record_all or head.record) and not len(problems):
+        described = file.modules | recorder_tables(modules)
+        modules = _load_modules(described, loader, places, problems)
     check_tables(tables, device_table, path.resolve().parent, problems)
     subject, subjects = _subjects(file.subject, problems, places.below("subject"))
     bench = Bench(

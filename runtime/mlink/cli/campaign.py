@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import select
 import time
 from collections.abc import Callable
@@ -19,11 +18,7 @@ from mlink.cli.output import as_json, counted, plain_table
 from mlink.cli.summary import short
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.status import RunResult
-from mlink.errors import BenchError
 
-_SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_PERIOD = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d|)")
-_LONGEST_S = 366 * 86400.0
 _COUNTDOWN_S = 1.0
 
 RunOnce = Callable[[int], RunResult]
@@ -62,21 +57,6 @@ class Campaign(msgspec.Struct):
     def failed(self) -> int:
         """How many runs failed."""
         return sum(not each.result.success for each in self.runs)
-
-
-def period_s(text: str) -> float:
-    """Return a period in s: "60", "60s", "5min", "1.5 h", "1d".
-
-    Raises:
-        BenchError: It is not a period of more than 0 s and at most 366 days.
-    """
-    match = _PERIOD.fullmatch(text.strip())
-    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
-    if not 0 < seconds <= _LONGEST_S:
-        raise BenchError(
-            f"--every {text!r} is not a period", remedy="For example 60s, 5min, 1.5h or 1d."
-        )
-    return seconds
 
 
 def run_campaign(

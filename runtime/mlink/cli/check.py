@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlink.cli.options import BenchFile, DevicesFile, KindOfTime, Overrides
+from mlink.cli.options import BenchHere, DevicesFile, KindOfTime, Overrides
 from mlink.cli.output import counted, plain_table, table_console
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    bench: BenchFile,
+    bench: BenchHere = Path(),
     devices: DevicesFile = None,
     overrides: Overrides = None,
     time: KindOfTime = None,
@@ -24,7 +25,9 @@ def check(
     from rich.text import Text
 
     from mlink.bench import load_bench
+    from mlink.bench.record_all import unrecorded
     from mlink.bench.tables import describe_tables
+    from mlink.cli.check_scripts import script_lines
     from mlink.cli.check_videos import video_lines
 
     checked = load_bench(bench, devices=devices, overrides=overrides or (), time=time)
@@ -35,6 +38,7 @@ def check(
         for module in checked.modules.values()
         for connection in module.connections
     }
+    scripts = script_lines(checked)
     console = table_console()
     counts = (
         f": {counted(len(checked.modules), 'module')}, {counted(len(streams), 'connected stream')}"
@@ -43,8 +47,10 @@ def check(
         counts += f", {checked.time} time"
     console.print(Text("✔ ", style="green").append(checked.name, style="bold").append(counts))
     console.print(_table(checked))
-    for line, warns in video_lines(checked):
+    for line, warns in (*scripts, *video_lines(checked)):
         console.print(Text("● " if warns else "  ", "yellow").append(line, "" if warns else "dim"))
+    if missing := [f"{name}.{port.id}" for name, port in unrecorded(checked.modules)]:
+        console.print(Text(f"  not recorded: {', '.join(missing)}", "dim"))
     for scheme, parts in describe_tables(checked).items():
         console.print()
         console.print(_parts(scheme, parts))

@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-BenchFile = Annotated[Path, typer.Argument(help="Bench file, or a folder with a bench.toml.")]
+_SECONDS = {"ms": 1e-3, "": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|min|m|h|d|)")
+_LONGEST_S = 366 * 86400.0
+
+
+def duration_s(text: str | float) -> float:
+    """Return a duration in s: 60, "60", "60s", "5min", "5m", "1.5 h", "1d".
+
+    Raises:
+        typer.BadParameter: It is not a duration of more than 0 s and at most 366 days.
+    """
+    match = _DURATION.fullmatch(str(text).strip())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not 0 < seconds <= _LONGEST_S:
+        raise typer.BadParameter(
+            f"{text!r} is not a duration of more than 0 s and at most 366 days;"
+            " write it like 5, 5s, 500ms, 2min, 1.5h or 1d"
+        )
+    return seconds
+
+
+_BENCH = "Bench file, or a folder with a bench.toml."
+BenchFile = Annotated[Path, typer.Argument(help=_BENCH)]
+BenchHere = Annotated[Path, typer.Argument(help=_BENCH, show_default="this folder")]
+RunTime = Annotated[
+    float | None,
+    typer.Option(
+        "--for",
+        metavar="TIME",
+        parser=duration_s,
+        help="Stop the run after this time: 5, 5s, 2min, 1.5h.",
+    ),
+]
 DevicesFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Your lab: its [devices], and changes to [modules]."),

@@ -15,7 +15,7 @@ import typer
 
 from mlink.catalog import project_reader
 from mlink.cli.options import (
-    BenchFile,
+    BenchHere,
     Debug,
     DevicesFile,
     KeepGoing,
@@ -28,7 +28,9 @@ from mlink.cli.options import (
     Overrides,
     Plain,
     ResultAsJson,
+    RunTime,
     SubjectFile,
+    duration_s,
     wants_debug,
 )
 from mlink.cli.output import ExitCode
@@ -38,6 +40,7 @@ from mlink.ctrl_c import ignore_signals, raise_on_signals
 if TYPE_CHECKING:
     from mlink.cli.live import LogView
     from mlink.engine.status import RunResult
+    from mlink.errors import MlinkError
     from mlink.network.controller import Controller
 
 
@@ -47,21 +50,10 @@ def _positive_factor(factor: float | None) -> float | None:
     return factor
 
 
-def _positive(seconds: float | None) -> float | None:
-    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-        raise typer.BadParameter("must be more than 0 seconds")
-    return seconds
-
-
 def run(
     context: typer.Context,
-    bench: BenchFile,
-    for_s: Annotated[
-        float | None,
-        typer.Option(
-            "--for", metavar="SECONDS", callback=_positive, help="Stop the run after this time."
-        ),
-    ] = None,
+    bench: BenchHere = Path(),
+    for_s: RunTime = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for the recording.", show_default="./recordings"),
@@ -104,11 +96,23 @@ def run(
         ),
     ] = None,
     every: Annotated[
-        str | None,
-        typer.Option(metavar="PERIOD", help="Time from start to start: 60s, 5min, 1.5h, 1d."),
+        float | None,
+        typer.Option(
+            metavar="TIME",
+            parser=duration_s,
+            help="Time from start to start: 60s, 5min, 1.5h, 1d.",
+        ),
     ] = None,
     keep_going: KeepGoing = False,
     no_record: NoRecord = False,
+    record_all: Annotated[
+        bool,
+        typer.Option(
+            "--record-all",
+            help='Record each stream that has no recorder yet, too (`record = "all"` under '
+            "[bench] does the same).",
+        ),
+    ] = False,
     replayable: Annotated[
         bool,
         typer.Option(
@@ -159,7 +163,7 @@ def run(
     net_timeout: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", callback=_positive, help="How long to wait for those machines."
+            metavar="TIME", parser=duration_s, help="How long to wait for those machines."
         ),
     ] = 6.0,
     plain: Plain = False,
@@ -194,16 +198,28 @@ def run(
 
     from mlink.bench import load_bench
     from mlink.bench.subject import read_subject
+    from mlink.cli.summary import result_as_json
+    from mlink.errors import BenchError, MlinkError
 
-    bench = _as_bench(context, bench)
-    checked = load_bench(bench, devices=devices, overrides=overrides or (), time=time)
-    about = None if subject_file is None else read_subject(subject_file)
-    checked = replace(checked, subject=checked.subject_of(subject, about))
+    try:
+        checked = load_bench(
+            _as_bench(context, bench),
+            devices=devices,
+            overrides=overrides or (),
+            time=time,
+            record_all=record_all,
+        )
+        about = None if subject_file is None else read_subject(subject_file)
+        checked = replace(checked, subject=checked.subject_of(subject, about))
+    except MlinkError as error:
+        if json:
+            typer.echo(result_as_json(_failed(error, "check")))
+            raise typer.Exit(ExitCode.WRONG_INPUT) from error
+        raise
 
     from mlink.cli.live import make_view
     from mlink.cli.screen import unhurried_output
     from mlink.engine.run import RunOptions, run_bench
-    from mlink.errors import BenchError, MlinkError
 
     if net_lead is not None and checked.time == "virtual":
         raise BenchError(
@@ -292,16 +308,15 @@ def _run_campaign(
     run_once: Callable[[LogView, int], RunResult],
     new_view: Callable[[], LogView],
     repeat: int | None,
-    every: str | None,
+    every_s: float | None,
     *,
     json: bool,
     debug: bool,
 ) -> None:
     """Run repeatedly; print the outcome of each run, and a summary at the end."""
-    from mlink.cli.campaign import campaign_as_json, period_s, print_campaign, run_campaign
+    from mlink.cli.campaign import campaign_as_json, print_campaign, run_campaign
     from mlink.cli.summary import print_outcome
 
-    every_s = None if every is None else period_s(every)
     console = new_view().console
 
     def one(number: int) -> RunResult:
@@ -324,12 +339,10 @@ def _run_campaign(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _failed(error: Exception) -> RunResult:
+def _failed(error: MlinkError, phase: str = "set-up") -> RunResult:
     from mlink.engine.status import Failure, RunResult
-    from mlink.errors import MlinkError
 
-    assert isinstance(error, MlinkError)
-    return RunResult(False, failures=[Failure("", "set-up", error.message, error.remedy)])
+    return RunResult(False, failures=[Failure("", phase, error.message, error.remedy)])
 
 
 def _conclude(result: RunResult, view: LogView, *, json: bool, debug: bool) -> None:

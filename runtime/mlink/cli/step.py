@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlink.cli.options import BenchFile, DevicesFile, NoRecord, Overrides
+from mlink.cli.options import BenchFile, DevicesFile, NoRecord, Overrides, RunTime
 from mlink.errors import BenchError
 
 if TYPE_CHECKING:
@@ -46,10 +46,7 @@ def step(
             "--command", "-c", metavar="COMMAND", help="Execute this and exit; repeatable."
         ),
     ] = None,
-    for_s: Annotated[
-        float | None,
-        typer.Option("--for", metavar="SECONDS", help="Length of the run, in virtual time."),
-    ] = None,
+    for_s: RunTime = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for the recording.", show_default="./recordings"),

@@ -145,6 +145,9 @@ def _print_recording(result: RunResult, console: Console) -> None:
     # soft_wrap: a wrapped path or command cannot be copied.
     console.print(Text("Recorded in ").append(folder, style="bold"), soft_wrap=True)
     console.print(Text(f"  Show its contents: mlink info {folder}"), soft_wrap=True)
+    if result.unrecorded:
+        streams = ", ".join(result.unrecorded)
+        console.print(Text(f"  Not recorded: {streams} (--record-all)", "dim"), soft_wrap=True)
 
 
 def short(path: Path) -> Path:

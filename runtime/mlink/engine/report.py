@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import ClassVar, Self, TypeVar
 
 from mlink.bench import Bench
+from mlink.bench.record_all import unrecorded
 from mlink.engine.account.gaps import GapWarnings
 from mlink.engine.account.rates import StreamRates
 from mlink.engine.plan import Edge
@@ -326,6 +327,12 @@ class Reporter:
             start_to_first_item_s=(first - self._begun_ns) / 1e9 if first else None,
             time=self._status.time,
         )
+
+    def unrecorded(self) -> list[str]:
+        """Return the streams that sent something and that no recorder subscribes to."""
+        sent = {stream.name for stream in self._status.streams if stream.sent}
+        found = (f"{name}.{port.id}" for name, port in unrecorded(self._bench.modules))
+        return [name for name in found if name in sent]
 
     def _in_bench_order(self, by_module: Mapping[str, ValueT]) -> dict[str, ValueT]:
         """Return figures or hints in the order of the bench's modules."""

@@ -122,6 +122,8 @@ class RunResult:
     hints: list[str] = field(default_factory=list)
     """What may be wrong in a run that succeeded, each as "module: what"."""
     recording_dir: Path | None = None
+    unrecorded: list[str] = field(default_factory=list)
+    """Streams that sent items to no recorder, each as "module.port"; empty without a recording."""
     start_to_first_item_s: float | None = None
     """Time from the start of the engine to the first item received; None without an item."""
     time: str = "real"

@@ -15,8 +15,6 @@ import pytest
 from typer.testing import CliRunner
 
 from mlink.cli import app
-from mlink.cli.campaign import period_s
-from mlink.errors import BenchError
 
 BENCH = """
 [modules.work]
@@ -135,17 +133,3 @@ def test_ctrl_c_ends_the_campaign_cleanly(when: str, tmp_path: Path) -> None:
 
 def _has_ended(out: Path) -> bool:
     return any("success = true" in path.read_text() for path in out.glob("*/*/attributes.toml"))
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("60", 60), ("60s", 60), ("500ms", 0.5), ("5min", 300), ("1.5 h", 5400), ("1d", 86400)],
-)
-def test_periods_are_written_as_people_do(text: str, seconds: float) -> None:
-    assert period_s(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "soon", "0", "-1s", "5 weeks", "1e9d", "nan"])
-def test_what_is_no_period_is_reported(text: str) -> None:
-    with pytest.raises(BenchError, match="For example 60s"):
-        period_s(text)

@@ -184,11 +184,50 @@ def test_settings_and_devices_can_be_replaced(mlink, bench, engine):
     assert engine.bench.devices == {"uno": "/dev/ttyACM7"}
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+@pytest.mark.parametrize(
+    "seconds", ["", "0", "-1", "-1s", "nan", "inf", "soon", "5 weeks", "1e3", "999d"]
+)
 def test_a_length_that_is_none_is_refused(mlink, bench, engine, seconds):
     result = mlink("run", bench, "--for", seconds)
     assert result.exit_code == 2
     assert "--for" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2", 2),
+        ("5s", 5),
+        ("500ms", 0.5),
+        ("2m", 120),
+        ("2min", 120),
+        ("1.5h", 5400),
+        ("1 d", 86400),
+    ],
+)
+def test_a_length_has_a_unit_or_is_in_seconds(mlink, bench, engine, text, seconds):
+    assert mlink("run", bench, "--for", text).exit_code == 0
+    assert engine.options.duration_s == seconds
+
+
+def test_a_bench_that_is_wrong_is_json_too(mlink, engine):
+    result = mlink("run", "nope.toml", "--json")
+    assert result.exit_code == 2
+    (failure,) = json.loads(result.stdout)["failures"]
+    assert failure["phase"] == "check"
+    assert "no file nope.toml" in failure["message"]
+
+
+def test_run_takes_the_bench_of_this_folder_or_the_one_beside_a_script(mlink, bench, engine):
+    Path("loop.py").write_text("")
+    Path("other.py").write_text("")
+    bench.rename("bench.toml")
+    assert mlink("run").exit_code == 0
+    assert mlink("run", "loop.py").exit_code == 0
+    assert engine.bench.path.name == "bench.toml"
+    refused = mlink("run", "other.py")
+    assert refused.exit_code == 2
+    assert "no bench.toml beside it names it" in refused.stderr
 
 
 @pytest.mark.parametrize("arguments", [["run"], ["fly"], ["run", "x.toml", "--fly"], []])

@@ -68,6 +68,7 @@ class Conclusion:
             self._reporter.log("", logging.WARNING, text)
         elif recording is not None:
             result.recording_dir = recording.path
+            result.unrecorded = self._reporter.unrecorded()
             for name, worker in workers.items():
                 recording.note_handler_times(name, worker.handled)
             for finish in (recording.note_losses, recording.close):
