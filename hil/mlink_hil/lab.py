@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 from mlink.bench import Bench
 from mlink.bench.file import Problem, shown
-from mlink.catalog import proposal
+from mlink.proposals import proposal
 
 _WIRING, _HOST = "wiring", "host"
 _SLOWEST = 1000

@@ -6,17 +6,18 @@ A package that cannot be imported affects only benches that use it: the reason i
 
 from __future__ import annotations
 
-import difflib
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, cast
 
 from mlink.devices import DeviceProvider, FoundDevice
 from mlink.errors import BenchError, DeviceError
+from mlink.installed import entry_points
 from mlink.module import ModuleType
+from mlink.proposals import proposal
 from mlink.refusals import import_remedy, text_of
 
 MODULES_GROUP = "mlink.modules"
@@ -28,9 +29,6 @@ LAB_TABLES_GROUP = "mlink.lab_tables"
 BENCH_TABLES_GROUP = "mlink.bench_tables"
 PROJECTS_GROUP = "mlink.projects"
 
-_LONGEST_NAME = 80
-"""Longest name that is compared with the known ones; longer names are no typing errors."""
-
 Discoverer = Callable[[], list[FoundDevice]]
 
 
@@ -38,33 +36,6 @@ Discoverer = Callable[[], list[FoundDevice]]
 class _Installed:
     types: dict[str, ModuleType]
     broken: dict[str, str]
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most similar to a misspelt one; None if none is similar.
-
-    Upper and lower case are not distinguished.
-    """
-    if len(name) > _LONGEST_NAME:
-        return None
-    by_folded = {candidate.casefold(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
-    return by_folded[close[0]] if close else None
-
-
-def proposal(name: str, known: Iterable[str], what: str) -> str:
-    """Return a remedy for an unknown name: the most similar known name, else all of them.
-
-    Args:
-        name: The unknown name.
-        known: All valid names.
-        what: What they are, in the plural ("module types").
-    """
-    names = sorted(known)
-    close = nearest(name, names)
-    if close is not None:
-        return f"Did you mean '{close}'?"
-    return f"Known {what}: {', '.join(names)}." if names else f"There are no {what} here."
 
 
 def module_types() -> dict[str, ModuleType]:

@@ -271,7 +271,7 @@ if not TYPE_CHECKING:  # with it, type checkers would accept any name
             return getattr(mlink.sync, name)
         message = f"syntalos_mlink has no '{name}'"
         if not name.startswith("_"):
-            from mlink.catalog import nearest
+            from mlink.proposals import nearest
 
             close = nearest(name, __all__)
             message += f": did you mean '{close}'?" if close else f" (it has: {', '.join(__all__)})"

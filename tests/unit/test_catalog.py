@@ -8,7 +8,7 @@ from types import ModuleType as PythonModule
 
 import pytest
 
-from mlink import catalog
+from mlink import catalog, proposals
 from mlink.devices import FoundDevice
 from mlink.errors import BenchError, DeviceError
 from mlink.module import Category, ModuleSettings, ModuleType
@@ -141,7 +141,7 @@ def test_a_broken_discoverer_fails_only_when_it_is_called(install):
     [("framrate", "framerate"), ("FRAMERATE", "framerate"), ("zzz", None), ("f" * 1000, None)],
 )
 def test_the_nearest_name_forgives_letters_and_case_but_does_not_guess(name, expected):
-    assert catalog.nearest(name, ["framerate", "size"]) == expected
+    assert proposals.nearest(name, ["framerate", "size"]) == expected
 
 
 def test_our_own_types_are_installed():

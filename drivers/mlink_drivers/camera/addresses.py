@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from mlink.errors import DeviceError
+from mlink.installed import entry_points
 
 GROUP = "mlink.cameras"
 VIRTUAL = "virtual"

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from mlink.catalog import nearest
 from mlink.devices import ChipSymbol, PinEdge, PinLevel
 from mlink.errors import BenchError, DeviceError
+from mlink.proposals import nearest
 from mlink_hil.control import messages
 from mlink_hil.control.board import VirtualBoard
 from mlink_hil.control.checked import checked, listed

@@ -2,26 +2,21 @@
 
 A Unix SEQPACKET socket. The engine sends the virtual time of the next turn, and one at which to
 stand still before it; the program answers how far it has run, which boards have sent something
-then, and which an edge has halted. `sim/server/lockstep.py` is the program's end.
+then, and which an edge has halted. Here are the messages; `control/simulation.py` is the engine's
+end, `sim/server/lockstep.py` the program's.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import msgspec
 
-from mlink.catalog import proposal
-from mlink.devices import DeviceEndpoint, Reached
-from mlink.errors import DeviceError
-from mlink_hil.control.chip import Chip, ChipPlace
+from mlink.devices import Reached
 
 REQUEST = struct.Struct("=qq")
 """Virtual time up to which to simulate, and the one at which to stand still, in µs."""
-_LARGEST_ANSWER = 65_536
 _PEER = struct.Struct("3i")
 """Process, user and group at the other end of a socket."""
 _answers = msgspec.msgpack.Decoder(tuple[int, list[str], list[str], set[int]])
@@ -34,91 +29,12 @@ def encode_answer(reached: Reached) -> bytes:
     return msgspec.msgpack.encode(tuple(reached))
 
 
+def decode_answer(answer: bytes) -> Reached:
+    """Return the answer that a message holds."""
+    return Reached(*_answers.decode(answer))
+
+
 def reader_of(connection: socket.socket) -> int:
     """Return the process ID at the other end of a Unix socket."""
     peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
     return int(_PEER.unpack(peer)[0])
-
-
-class LockstepSimulation:
-    """Implements `mlink.devices.Simulation`: the engine's end of the socket.
-
-    Args:
-        endpoints: The devices by name.
-        engine: The connected socket, not blocking; None without boards.
-        chips: The simulated boards and chips by name.
-    """
-
-    def __init__(
-        self,
-        endpoints: Mapping[str, DeviceEndpoint],
-        engine: socket.socket | None,
-        chips: Mapping[str, ChipPlace],
-    ) -> None:
-        self.endpoints = endpoints
-        self._places = chips
-        self._chips: dict[tuple[str, Path | None], Chip] = {}
-        self._engine = engine
-        self._until_usec = 0
-
-    @property
-    def pid(self) -> int:
-        """Process of the program; 0 without boards."""
-        return 0 if self._engine is None else reader_of(self._engine)
-
-    def fileno(self) -> int:
-        """Descriptor that is readable when there is an answer; −1 without boards."""
-        return self._engine.fileno() if self._engine is not None else -1
-
-    def chip(self, name: str, elf: Path | None, check: Callable[[], None]) -> Chip:
-        """Return a board or chip, connected to until `close`.
-
-        Args:
-            name: Its name in the bench.
-            elf: ELF file of its firmware; None takes the firmware if that is one.
-            check: Raises an error where the run does not stand still.
-
-        Raises:
-            DeviceError: There is no such chip.
-        """
-        place = self._places.get(name)
-        if place is None:
-            raise DeviceError(
-                f"this run has no simulated chip '{name}'",
-                remedy=proposal(name, self._places, "chips"),
-            )
-        if (name, elf) not in self._chips:
-            self._chips[name, elf] = Chip(name, place, elf, check)
-        return self._chips[name, elf]
-
-    def close(self) -> None:
-        """Disconnect from the chips."""
-        for chip in self._chips.values():
-            chip.close()
-
-    def run_until(self, time_usec: int, stand_usec: int) -> None:
-        """Ask for the simulation of all devices up to a time, or to where they stand before."""
-        self._until_usec = min(time_usec, stand_usec)
-        if self._engine is not None:
-            self._engine.send(REQUEST.pack(time_usec, stand_usec))
-
-    def reached(self) -> Reached | None:
-        """Return the answer; None while it is not there.
-
-        Raises:
-            DeviceError: The program has ended.
-        """
-        if self._engine is None:
-            return Reached(self._until_usec, [])
-        try:
-            answer = self._engine.recv(_LARGEST_ANSWER)
-        except BlockingIOError:
-            return None
-        except OSError:
-            answer = b""
-        if not answer:
-            raise DeviceError(
-                "the simulator of the boards has ended",
-                remedy="Its last lines are in the log; start the run again.",
-            )
-        return Reached(*_answers.decode(answer))

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from mlink.catalog import nearest
 from mlink.errors import DeviceError
+from mlink.proposals import nearest
 from mlink_hil.control.firmware_file import DATA_SPACE, ELF, ElfFile, read_file
 
 RAM_BASE, _EEPROM_BASE = DATA_SPACE, 0x810000

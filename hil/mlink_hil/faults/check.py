@@ -9,8 +9,8 @@ import msgspec
 
 from mlink.bench import Bench
 from mlink.bench.file import Places, Problem, Problems, convert, shown
-from mlink.catalog import proposal
 from mlink.module import Category
+from mlink.proposals import proposal
 from mlink.types import DataType
 from mlink_hil.board_kinds import UNO, kind_of
 from mlink_hil.faults.kinds import KINDS, Fault, Scheduled, SkewClock, StuckLine

@@ -15,9 +15,9 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from mlink.bench import Bench, load_bench
-from mlink.catalog import proposal
 from mlink.engine.options import RunOptions
 from mlink.errors import BenchError
+from mlink.proposals import proposal
 from mlink_hil.board_choice import is_board
 from mlink_hil.fuzz.limits import KINDS, Between, Limits, limits_of
 from mlink_hil.uno import MOST_CLOCK_PPM

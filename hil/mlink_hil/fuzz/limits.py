@@ -18,7 +18,7 @@ import msgspec
 
 from mlink.bench import Bench
 from mlink.bench.file import Places, Problem, Problems, convert, shown
-from mlink.catalog import proposal
+from mlink.proposals import proposal
 from mlink_hil.uno import MOST_CLOCK_PPM, MOST_PHASE_USEC
 from mlink_hil.wiring.circuit_parts import MAX_BOUNCE_USEC, MAX_BOUNCES, MAX_DELAY_USEC
 

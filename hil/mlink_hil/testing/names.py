@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from mlink.bench import Bench
 from mlink.bench.module import ModuleConfig
-from mlink.catalog import proposal
 from mlink.errors import BenchError
 from mlink.metadata import Metadata
 from mlink.module import Category
+from mlink.proposals import proposal
 from mlink.types import DataType
 from mlink_hil.testing.verdicts import hidden_in_tracebacks
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mlink.bench.file import Places, Problems, convert, shown
-from mlink.catalog import nearest, proposal
+from mlink.proposals import nearest, proposal
 from mlink_hil.board_kinds import UNO, BoardKind, kinds_of
 from mlink_hil.wiring.circuit_parts import Board, Button, Chip, Model, Sensor, Wire
 from mlink_hil.wiring.lines import Line, parse_line

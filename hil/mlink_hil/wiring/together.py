@@ -26,8 +26,8 @@ from mlink_hil.board_choice import (
 )
 from mlink_hil.board_kinds import kinds_of
 from mlink_hil.control.chip import ChipPlace
-from mlink_hil.control.lockstep import LockstepSimulation
 from mlink_hil.control.process import SimProcess
+from mlink_hil.control.simulation import LockstepSimulation
 from mlink_hil.control.socket_path import check_socket_path, control_path
 from mlink_hil.sim.fetch_firmware import NAME, cached_path
 from mlink_hil.sim.plan import BoardPlan, write_plan

@@ -9,8 +9,8 @@ import msgspec
 
 from mlink.bench.file import Places, Problems, convert, shown
 from mlink.bench.module import Connection, ModuleConfig
-from mlink.catalog import proposal
 from mlink.module import PortSpec
+from mlink.proposals import proposal
 from mlink.transport.conversion import fits
 
 

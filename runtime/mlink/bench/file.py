@@ -14,9 +14,9 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from mlink.catalog import proposal
 from mlink.errors import BenchError
 from mlink.errors import Problem as Problem
+from mlink.proposals import proposal
 from mlink.storage.manifest import parse_toml
 
 MAX_BYTES = 1 << 20

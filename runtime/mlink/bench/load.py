@@ -39,9 +39,10 @@ from mlink.bench.record_all import recorder_tables
 from mlink.bench.subject import Subject, check_subject, check_subjects
 from mlink.bench.tables import check_others, check_tables, take_others, take_tables
 from mlink.bench.virtual_time import needs_real_time, wrong_times
-from mlink.catalog import bench_table_names, companion_names, device_schemes, proposal
+from mlink.catalog import bench_table_names, companion_names, device_schemes
 from mlink.errors import BenchError, StorageError
 from mlink.module import ModuleType
+from mlink.proposals import proposal
 from mlink.storage.place import Storage
 
 

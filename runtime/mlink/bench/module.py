@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 from mlink.bench.file import Places, Problems, Table, convert, key_path, shown
-from mlink.catalog import broken_types, device_schemes, module_types, nearest, proposal
+from mlink.catalog import broken_types, device_schemes, module_types
 from mlink.module import ModuleSettings, ModuleType, Ports, PortSpec
+from mlink.proposals import nearest, proposal
 from mlink.refusals import import_remedy
 
 _RESERVED = ("type", "device", "inputs")

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from mlink.bench.file import Places, Problems, shown
 from mlink.bench.module import Connection, ModuleConfig
-from mlink.catalog import proposal
 from mlink.module import Request
+from mlink.proposals import proposal
 
 
 def join_partners(

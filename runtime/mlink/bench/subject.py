@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from mlink.bench.file import Places, Problems, Table, convert, read_toml, shown
-from mlink.catalog import proposal
 from mlink.errors import BenchError
+from mlink.proposals import proposal
 
 _LONGEST = 2000
 """Characters of a fact."""

@@ -10,7 +10,6 @@ import io
 import os
 import signal
 import sys
-from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
@@ -39,6 +38,7 @@ from mlink.cli.step import step
 from mlink.cli.verify import verify
 from mlink.ctrl_c import ended_by, raise_on_signals
 from mlink.errors import MlinkError
+from mlink.installed import entry_points
 from mlink.refusals import refusal, text_of
 
 __all__ = ["app", "main"]

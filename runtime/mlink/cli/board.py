@@ -33,10 +33,10 @@ def board(
 ) -> None:
     """Read and set the pins of a board by hand."""
     import tempfile
-    from importlib.metadata import entry_points
 
-    from mlink.catalog import proposal
     from mlink.errors import BenchError
+    from mlink.installed import entry_points
+    from mlink.proposals import proposal
 
     consoles = {entry.name: entry for entry in entry_points(group=CONSOLES_GROUP)}
     if protocol not in consoles:

@@ -61,9 +61,9 @@ def ask(found: list[FoundDevice], kind: str, group: str) -> dict[str, list[str]]
             address with a scheme is that of the entry point of this name.
     """
     from concurrent.futures import ThreadPoolExecutor
-    from importlib.metadata import entry_points
 
     from mlink.errors import MlinkError
+    from mlink.installed import entry_points
 
     asked = []
     for device in found:

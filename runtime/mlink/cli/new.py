@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from mlink.catalog import proposal
 from mlink.errors import BenchError
+from mlink.proposals import proposal
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
 

@@ -23,9 +23,9 @@ def settings(
     import msgspec
 
     from mlink.bench import load_bench
-    from mlink.catalog import proposal
     from mlink.errors import BenchError, ModuleError
     from mlink.modules.script.settings import settings_path
+    from mlink.proposals import proposal
     from mlink.testing.window import VARIABLE, Asked
     from mlink.worker.connection import program_environment
 

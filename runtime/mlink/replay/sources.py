@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlink.bench import Bench, ModuleConfig
-from mlink.catalog import proposal
 from mlink.errors import BenchError
 from mlink.module import Category, PortSpec
 from mlink.modules.replay.catalog import IMPLEMENTATION, ReplaySettings, ReplayStream
+from mlink.proposals import proposal
 from mlink.recording.collection import Recording
 from mlink.recording.journal import Journal
 from mlink.recording.stream import RecordedStream

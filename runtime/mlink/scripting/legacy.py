@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlink.proposals import nearest
 from mlink.scripting.errors import SyntalosPyError
 from mlink.types import (
     LineCommand,
@@ -157,8 +158,6 @@ class PinNames:
         """
         if name in self._ids:
             return self._ids[name]
-        from mlink.catalog import nearest  # imported here: it reads entry points, which is slow
-
         close = nearest(name, self._ids)
         raise SyntalosPyError(
             f"no pin is registered under the name '{name}': "

@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from mlink.bench import load_bench
-from mlink.catalog import proposal
 from mlink.errors import BenchError, ScriptError
 from mlink.modules.script.pyscript import ScriptModule
 from mlink.modules.script.settings import ScriptPort, ScriptSettings
+from mlink.proposals import proposal
 from mlink.scripting.items import as_stream_item
 from mlink.scripting.link import has_link
 from mlink.testing.context import RunnerContext

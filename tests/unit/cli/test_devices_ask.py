@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import threading
 from types import SimpleNamespace
 
+from mlink import installed
 from mlink.cli.devices import MODES_GROUP, PROBES_GROUP, ask
 from mlink.devices import FoundDevice
 from mlink.errors import DeviceError
@@ -21,7 +21,7 @@ def test_ports_are_queried_at_once_and_in_order(monkeypatch):
         return f"board at {address}"
 
     entry = SimpleNamespace(name="firmata", load=lambda: probe)
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: [entry])
+    monkeypatch.setattr(installed, "entry_points", lambda **_: [entry])
     found = [
         FoundDevice(
             kind="serial", name="", address=f"/dev/ttyUSB{number}", identity=["usb:1a86:7523"]
@@ -42,7 +42,7 @@ def test_an_address_with_a_scheme_is_for_the_entry_point_of_that_name(monkeypatc
         SimpleNamespace(name="v4l2", load=lambda: lambda address: ["YUYV"]),
         SimpleNamespace(name="basler", load=lambda: lambda address: ["Mono8"]),
     ]
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: entries)
+    monkeypatch.setattr(installed, "entry_points", lambda **_: entries)
     addresses = ("basler:1", "ids:1")
     found = [FoundDevice(kind="camera", name="", address=address) for address in addresses]
     assert ask(found, "camera", MODES_GROUP) == {"basler:1": ["Mono8"], "ids:1": []}

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import msgspec
 
-from mlink.catalog import proposal
 from mlink.module import Category, ModuleSettings, ModuleType, Ports, PortSpec
+from mlink.proposals import proposal
 from mlink.types import DataType
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import msgspec
 
-from mlink.catalog import nearest
 from mlink.module import ModuleSettings, Ports, PortSpec
+from mlink.proposals import nearest
 from mlink.types import DataType
 
 MEASURED = "measured:"

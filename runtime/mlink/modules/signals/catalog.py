@@ -9,8 +9,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from mlink.catalog import proposal
 from mlink.module import Category, ModuleSettings, ModuleType, Ports, PortSpec
+from mlink.proposals import proposal
 from mlink.types import DataType
 
 CUSTOM: Final = 4
