@@ -18,7 +18,12 @@ def entry_points(**wanted: Any) -> metadata.EntryPoints:
     Args:
         wanted: Attributes of the entry points, such as `group` and `name`.
     """
-    found: metadata.EntryPoints = _all(tuple(sys.path)).select(**wanted)
+    return _found(tuple(sys.path), tuple(wanted.items()))
+
+
+@functools.lru_cache(maxsize=64)
+def _found(path: tuple[str, ...], wanted: tuple[tuple[str, Any], ...]) -> metadata.EntryPoints:
+    found: metadata.EntryPoints = _all(path).select(**dict(wanted))
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mlink.bench.file import Problems
-from mlink.catalog import proposal
+from mlink.proposals import proposal
 
 if TYPE_CHECKING:
     from mlink.bench import Bench, ModuleConfig
