@@ -287,7 +287,7 @@ def convert(
         The struct; None when something is wrong.
     """
     before = len(problems)
-    known = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
+    known = struct.__struct_encode_fields__
     for key in [key for key in table if key not in known]:
         problems.add(where(key), "unknown key", proposal(key, {*known, *reserved}, "keys"))
     left = {key: value for key, value in table.items() if key in known}
@@ -298,7 +298,7 @@ def convert(
         except msgspec.ValidationError as error:
             keys, what = _explain(error)
             if keys or len(problems) == before:  # else: a required key that was removed below
-                choices = _choices(known, keys)
+                choices = _choices(struct, keys)
                 valid = proposal(str(left[keys[0]]), choices, "values") if choices else remedy
                 problems.add(where(*keys), what, valid)
             top = keys[0].partition("[")[0] if keys else ""
@@ -307,8 +307,9 @@ def convert(
             del left[top]  # msgspec stops at the first problem: look for others
 
 
-def _choices(types: Mapping[str, Any], keys: list[str]) -> list[str]:
+def _choices(struct: type[msgspec.Struct], keys: list[str]) -> list[str]:
     """Return the texts that a key of the table itself may have; empty where any may fit."""
+    types = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
     texts = get_args(types.get(keys[0])) if len(keys) == 1 else ()
     return [each for each in texts if isinstance(each, str)]
 
