@@ -28,6 +28,7 @@ COMPANIONS_GROUP = "mlink.companions"
 LAB_TABLES_GROUP = "mlink.lab_tables"
 BENCH_TABLES_GROUP = "mlink.bench_tables"
 PROJECTS_GROUP = "mlink.projects"
+EXAMPLES_GROUP = "mlink.examples"
 
 Discoverer = Callable[[], list[FoundDevice]]
 
@@ -126,6 +127,17 @@ def project_reader(suffix: str) -> Callable[[Path, Path], Path] | None:
         read: Callable[[Path, Path], Path] = entry.load()
         return read
     return None
+
+
+def example_benches() -> dict[str, Path]:
+    """Return the folders of the installed example benches by name; broken packages have none."""
+    found: dict[str, Path] = {}
+    for entry in entry_points(group=EXAMPLES_GROUP):
+        loaded, reason = _load(entry)
+        if not reason:
+            folder = cast("Callable[[], Path]", loaded)()
+            found |= {path.parent.name: path.parent for path in folder.glob("*/bench.toml")}
+    return dict(sorted(found.items()))
 
 
 def companion_names() -> list[str]:

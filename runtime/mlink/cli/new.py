@@ -1,19 +1,24 @@
-"""`mlink new`: create a commented example to start from."""
+"""`mlink new`: create a commented example to start from, or copy an example bench."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mlink.catalog import example_benches
 from mlink.errors import BenchError
 from mlink.proposals import proposal
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
+
+_LINK_OUT = re.compile(rb"\[([^]]*)\]\(\.\./[^)]*\)")
+"""A link of a page to what is not copied with it."""
 
 _BENCH = """\
 # A bench: which modules run, and how they are connected. It needs no hardware as it is.
@@ -111,26 +116,62 @@ def stop():
 '''
 
 
+_KIND = "script, or an example bench; without one, list them."
+
+
 def new(
-    kind: Annotated[str, typer.Argument(help="What to create: script.")],
-    name: Annotated[str, typer.Argument(help="Its name, and that of its new folder.")],
+    kind: Annotated[str, typer.Argument(help=f"What to create: {_KIND}")] = "",
+    name: Annotated[str, typer.Argument(help="Its name, and that of its new folder.")] = "",
 ) -> None:
-    """Create a commented script with its bench file. They run as they are."""
-    if kind != "script":
-        raise BenchError(f"cannot create '{kind}'", remedy=proposal(kind, _KINDS, "kinds"))
+    """Create a commented script with its bench, or copy an example bench. They run as they are."""
+    examples = example_benches()
+    if not kind:
+        _list_kinds(examples)
+        return
+    if kind != "script" and kind not in examples:
+        known = ["script", *examples]
+        raise BenchError(f"cannot create '{kind}'", remedy=proposal(kind, known, "kinds"))
     _check_name(name)
     folder = Path(name)
-    files = {
-        folder / "bench.toml": _BENCH.format(name=name),
-        folder / f"{name}.py": _SCRIPT.format(name=name),
-    }
+    if kind == "script":
+        files = {
+            folder / "bench.toml": _BENCH.format(name=name).encode(),
+            folder / f"{name}.py": _SCRIPT.format(name=name).encode(),
+        }
+    else:
+        files = _copy_of(examples[kind], folder)
     _write(folder, files)
     for path in files:
         typer.echo(f"created {path}")
     typer.echo(f"run it with: mlink run {name} --for 2")
+    if any(path.name.startswith("test_") for path in files):
+        typer.echo(f"test it with: pytest {name}")
 
 
-_KINDS = ("script",)
+def _list_kinds(examples: Mapping[str, Path]) -> None:
+    from mlink.cli.output import plain_table, table_console
+
+    table = plain_table("mlink new KIND NAME", "")
+    table.add_row("script", "A script and its bench, without hardware, to start from.")
+    for name, folder in examples.items():
+        first = (folder / "bench.toml").read_text().partition("\n")[0]
+        table.add_row(name, first.removeprefix("# "))
+    table_console().print(table)
+
+
+def _copy_of(example: Path, folder: Path) -> dict[Path, bytes]:
+    """Return the files of a bench that is an example's copy with another name."""
+    files = {}
+    for path in sorted(example.rglob("*")):
+        place = path.relative_to(example)
+        if path.is_file() and "__pycache__" not in place.parts and path.name[0] != ".":
+            data = path.read_bytes().replace(b".venv/bin/", b"")
+            data = _LINK_OUT.sub(rb"\1", data)
+            data = data.replace(f"hil/benches/{example.name}".encode(), str(folder).encode())
+            if str(place) == "bench.toml":
+                data = data.replace(f'"{example.name}"'.encode(), f'"{folder}"'.encode(), 1)
+            files[folder / place] = data
+    return files
 
 
 def _check_name(name: str) -> None:
@@ -147,7 +188,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def _write(folder: Path, files: dict[Path, str]) -> None:
+def _write(folder: Path, files: Mapping[Path, bytes]) -> None:
     existing = [path for path in (folder, *files) if path.exists() or path.is_symlink()]
     if existing and (not folder.is_dir() or len(existing) > 1):
         raise BenchError(
@@ -155,9 +196,10 @@ def _write(folder: Path, files: dict[Path, str]) -> None:
         )
     try:
         folder.mkdir(exist_ok=True)
-        for path, text in files.items():
-            with path.open("x", encoding="utf-8") as file:
-                file.write(text)
+        for path, data in files.items():
+            path.parent.mkdir(exist_ok=True)
+            with path.open("xb") as file:
+                file.write(data)
     except OSError as error:
         raise BenchError(
             f"{folder} cannot be written: {error.strerror}",

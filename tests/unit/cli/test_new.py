@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from mlink.bench import load_bench
+from mlink.catalog import example_benches
+from mlink.cli import app
 from mlink.cli.new import new
 from mlink.errors import BenchError
 from mlink.testing import ScriptRunner
@@ -85,3 +88,34 @@ def test_names_that_would_hide_a_module_are_refused(name: str) -> None:
 def test_other_kinds_propose_what_there_is() -> None:
     with pytest.raises(BenchError, match="Did you mean 'script'"):
         new("scirpt", "first")
+
+
+def test_without_a_kind_all_of_them_are_listed() -> None:
+    done = CliRunner().invoke(app, ["new"])
+    assert done.exit_code == 0
+    assert "A closed loop: a button is pressed" in " ".join(done.stdout.split())
+    assert {line.split()[0] for line in done.stdout.splitlines()} >= {"script", *example_benches()}
+
+
+@pytest.mark.parametrize("kind", example_benches())
+def test_an_example_bench_is_copied_with_the_new_name(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new(kind, "mine")
+    assert capsys.readouterr().out.endswith("test it with: pytest mine\n")
+    bench = load_bench(Path("mine"))
+    assert bench.name == "mine"
+    assert any(device.startswith("virtual:") for device in bench.devices.values())
+    texts = [path.read_text() for path in Path("mine").rglob("*") if path.is_file()]
+    for gone in ("hil/benches", ".venv/", "(../", f'"{kind}"'):
+        assert not [text for text in texts if gone in text]
+
+
+def test_an_example_does_not_overwrite_a_file_below_its_folder() -> None:
+    Path("mine/firmware").mkdir(parents=True)
+    Path("mine/firmware/lamp.c").write_text("mine")
+    with pytest.raises(BenchError, match=r"mine/firmware/lamp\.c exists already"):
+        new("dut-firmware", "mine")
+    assert [path for path in Path("mine").rglob("*") if path.is_file()] == [
+        Path("mine/firmware/lamp.c")
+    ]
