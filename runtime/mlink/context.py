@@ -204,6 +204,7 @@ class RunInfo:
     replays write the same bytes."""
     subject: str = ""
     """Subject of the run, as `mlink run --subject` has it."""
+    subject_group: str = ""
     compat: str = ""
     """Whose behaviour scripts get where mlink's own differs: "syntalos", or "" for mlink's."""
 

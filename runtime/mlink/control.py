@@ -123,6 +123,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     dataset_attributes: dict[str, str] = {}
     """Attributes of each dataset that the module makes."""
     subject: str = ""
+    subject_group: str = ""
     compat: str = ""
     """Whose behaviour scripts get where mlink's own differs: "syntalos", or "" for mlink's."""
     time_handlers: bool = False

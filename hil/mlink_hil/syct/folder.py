@@ -15,7 +15,7 @@ from mlink import check_bench
 from mlink.errors import BenchError, StorageError
 from mlink.storage.place import DEFAULT_ORDER, Storage
 from mlink_hil.syct.archive import Project, ProjectModule, read_project
-from mlink_hil.syct.modules import Made, converted, could_stand_in, port_of
+from mlink_hil.syct.modules import NEED_INPUT, Made, converted, could_stand_in, port_of
 
 VIRTUAL_FILE: Final = "virtual.toml"
 _INPUT: Final = re.compile(r"\[modules\.(?P<module>[^\]]+)\] inputs\.(?P<port>.+)")
@@ -92,9 +92,10 @@ class _Writer:
                          self._project.ignored[:10]]  # fmt: skip
         for module in self._project.modules:
             self._add(module)
+        dormant = self._dormant()
         for module in self._project.modules:
             if self._keys[module.name] in self._made:
-                self._connect(module)
+                self._connect(module, dormant)
         self._note_people_and_times()
         result.modules = len(self._made)
         result.left_out = [_line(each) for each in result.left_out]
@@ -168,14 +169,35 @@ class _Writer:
             )
         self._result.left_out.append("; ".join(words))
 
-    def _connect(self, module: ProjectModule) -> None:
+    def _dormant(self) -> set[str]:
+        """Return the names of modules that have no live input, and therefore send nothing."""
+        made = {each.name for each in self._project.modules if self._keys[each.name] in self._made}
+        dormant: set[str] = set()
+        while more := {
+            each.name
+            for each in self._project.modules
+            if each.name in made - dormant
+            and each.id in NEED_INPUT
+            and not any(
+                source in made - dormant
+                for port, (source, _) in each.inputs.items()
+                if port in NEED_INPUT[each.id] or not NEED_INPUT[each.id]
+            )
+        }:
+            dormant |= more
+        return dormant
+
+    def _connect(self, module: ProjectModule, dormant: set[str]) -> None:
         key = self._keys[module.name]
         inputs = self._inputs[key] = {}
         for port in module.broken:
             self._result.notes.append(f"'{module.name}.{port}': its connection is not readable")
         for port, (source, source_port) in module.inputs.items():
             source_key = self._keys.get(source, "")
-            if source_key in self._made:
+            if source in dormant:
+                what = f"'{module.name}.{port}': '{source}' has no live input; not connected"
+                self._result.notes.append(what)
+            elif source_key in self._made:
                 inputs[port_of(module, port)] = f"{source_key}.{source_port}"
             elif not source_key:
                 what = f"'{module.name}.{port}': there is no module '{source}'; not connected"

@@ -40,11 +40,30 @@ _SAME: Final = {
     "flowmeter": "flowmeter",
     "signalfilter": "signalfilter",
     "prism": "prism",
+    "triled-tracker": "triled-tracker",
     "runcmd": "runcmd",
     "hwline-userctl": "hwline-userctl",
     "firmata-userctl": "hwline-userctl",
 }
 """Modules that are the same here: their type by their id there; keys that it knows are taken."""
+NEED_INPUT: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(
+        [
+            "table",
+            "videotransform",
+            "jsonwriter",
+            "zarrwriter",
+            "signalfilter",
+            "prism",
+            "triled-tracker",
+        ],
+        (),
+    ),
+    "videorecorder": ("frames-in",),
+    "latencycheck": ("line-a-in",),
+    "devel.latencycheck": ("line-a-in",),
+}
+"""Modules that take no part in a run without a source of one of these inputs; () is any."""
 _CAMERA_CONTROLS: Final = {
     "exposure": 10.0,
     "brightness": 0.0,

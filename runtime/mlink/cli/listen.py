@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,6 +49,7 @@ def listen(
     """
     from mlink.api.run import Run
     from mlink.bench import load_bench
+    from mlink.bench.subject import Subject
     from mlink.cli.live import LogView
     from mlink.cli.output import table_console
     from mlink.cli.summary import print_summary
@@ -69,16 +71,18 @@ def listen(
 
     def make_run(message: Message, signal: StartSignal) -> Run:
         nonlocal newest
+        about = Subject(id=message.subject_id, group=message.subject_group)
+        this = replace(checked, subject=checked.subject_of(message.subject_id, about))
         options = RunOptions(
             out_dir=out,
             name=message.experiment_id or None,
             record=not no_record,
-            subject=message.subject_id,
+            subject=this.subject.id,
             attributes={"remote": {"project": message.project, "launched_by": message.sender}},
             run_uuid=message.run_uuid,
             control=signal,
         )
-        newest = Run(checked, options, check=False)
+        newest = Run(this, options, check=False)
         return newest
 
     def show_log() -> None:

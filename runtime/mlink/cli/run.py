@@ -261,6 +261,7 @@ def run(
             timeout_s=net_timeout,
             project=checked.name,
             subject=checked.subject.id,
+            subject_group=checked.subject.group,
             experiment=name or checked.name,
             token=read_token(net_token) if net_token else b"",
         )

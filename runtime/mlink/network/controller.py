@@ -44,6 +44,7 @@ class Controller(ClosesOnExit):
         timeout_s: How long to wait for the listeners.
         project: Name of what is run.
         subject: Subject of the run.
+        subject_group: Its group.
         experiment: Name of the recording.
         token: Secret of both ends; b"" for none.
 
@@ -61,12 +62,18 @@ class Controller(ClosesOnExit):
         timeout_s: float = 6.0,
         project: str = "",
         subject: str = "",
+        subject_group: str = "",
         experiment: str = "",
         token: bytes = b"",
     ) -> None:
         self._zmq = zmq_module()
         self._wanted, self._timeout_s = listeners, timeout_s
-        self._about = {"project": project, "subject_id": subject, "experiment_id": experiment}
+        self._about = {
+            "project": project,
+            "subject_id": subject,
+            "subject_group": subject_group,
+            "experiment_id": experiment,
+        }
         self._sender = instance_id()
         self._wire = Wire(token)
         self._run_id = ""

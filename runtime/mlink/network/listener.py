@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -154,7 +155,10 @@ class Listener(ClosesOnExit):
         self._context = self._zmq.Context()
         self._commands = self._connected(self._zmq.SUB, host, control_port)
         self._commands.setsockopt(self._zmq.SUBSCRIBE, TOPIC)
-        self._breaks = self._commands.get_monitor_socket(self._zmq.EVENT_DISCONNECTED)
+        self._lost = False
+        """Whether the connection to the controller broke in a run, and is not back."""
+        events = self._zmq.EVENT_DISCONNECTED | self._zmq.EVENT_HANDSHAKE_SUCCEEDED
+        self._breaks = self._commands.get_monitor_socket(events)
         self._address = f"tcp://{host}:{control_port}"
         self._feedback = self._connected(self._zmq.PUSH, host, feedback_port)
 
@@ -177,12 +181,22 @@ class Listener(ClosesOnExit):
             if self._commands.poll(_POLL_MSEC):
                 self._take(self._commands.recv_multipart())
             if self._breaks.poll(0):
-                self._connect_again()
+                event = int.from_bytes(self._breaks.recv_multipart()[0][:2], sys.byteorder)
+                self._on_connection(is_there=event != self._zmq.EVENT_DISCONNECTED)
             self._follow()
 
-    def _connect_again(self) -> None:
+    def _on_connection(self, *, is_there: bool) -> None:
         """Connect again: ZeroMQ does not after a message that breaks its rules, as a large one."""
-        self._breaks.recv_multipart()
+        if is_there:
+            if self._lost:
+                log.warning("the connection to the controller is back")
+            self._lost = False
+            return
+        if self._run is not None and not self._lost:
+            self._lost = self._warn(
+                "the connection to the controller is lost: the run goes on until its stop, or until"
+                " Ctrl-C here"
+            )
         with contextlib.suppress(self._zmq.ZMQError):  # it has given the address up
             self._commands.disconnect(self._address)
         self._commands.connect(self._address)
@@ -270,8 +284,13 @@ class Listener(ClosesOnExit):
         except self._zmq.Again:
             self._warn(f"the controller does not take the acknowledgement of {what}")
 
-    def _warn(self, text: str) -> None:
-        """Log a warning, one a minute: a peer can cause any number of them."""
-        if time.monotonic() - self._warned_s > _WARN_S:
-            self._warned_s = time.monotonic()
-            log.warning("%s", text)
+    def _warn(self, text: str) -> bool:
+        """Log a warning, one a minute: a peer can cause any number of them; return whether it is.
+
+        The loss of the controller in a run is one of them.
+        """
+        if time.monotonic() - self._warned_s <= _WARN_S:
+            return False
+        self._warned_s = time.monotonic()
+        log.warning("%s", text)
+        return True

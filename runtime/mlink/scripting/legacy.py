@@ -141,11 +141,11 @@ class PinNames:
         """Register a pin.
 
         Args:
-            name: Name of the pin; empty registers its kind only. A name in use moves to this pin.
+            name: Name of the pin; "" registers its kind only. A name in use moves to this pin.
             pin_id: Number of the pin.
             analog: Whether it is an analog input.
         """
-        if name:
+        if name := str(name):
             self._ids[name] = pin_id
             self._names[pin_id] = name
         (self._analog.add if analog else self._analog.discard)(pin_id)
@@ -156,7 +156,7 @@ class PinNames:
         Raises:
             SyntalosPyError: No pin is registered under it.
         """
-        if name in self._ids:
+        if (name := str(name)) in self._ids:
             return self._ids[name]
         close = nearest(name, self._ids)
         raise SyntalosPyError(

@@ -98,11 +98,11 @@ def size(key: str, value: object) -> MetaSize:
         SyntalosPyError: It is something else, or a number does not fit into 32 bits.
     """
     extents: Sequence[Any] = ()
-    if isinstance(value, MetaSize):
-        extents = (value.width, value.height)
-    elif hasattr(value, "__getitem__") and not isinstance(value, str | bytes | Mapping):
-        extents = list(value)  # type: ignore[call-overload]  # a sequence, of NumPy perhaps
     try:
+        if isinstance(value, MetaSize):
+            extents = (value.width, value.height)
+        elif hasattr(value, "__getitem__") and not isinstance(value, str | bytes | Mapping):
+            extents = list(value)  # type: ignore[call-overload]  # a sequence, of NumPy perhaps
         width, height = (operator.index(extent) for extent in extents)
     except (TypeError, ValueError):
         raise SyntalosPyError(

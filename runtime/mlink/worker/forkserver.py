@@ -43,6 +43,8 @@ from mlink.worker.output import redirect_descriptors
 REQUEST_LIMIT = 1 << 18
 FAULT = 70
 """Exit code of a worker that did not come to its own end."""
+_SYNTALOS_VERSION = "3.1.1"
+"""Whose interface scripts have, in their environment."""
 
 
 class Importing(msgspec.Struct, tag=True, frozen=True):
@@ -224,6 +226,8 @@ def _be_worker(spec: WorkerSpec, descriptors: list[int]) -> None:
         wake_on_time()
         _rename_process(spec.name)
         os.environ[MODULE_VARIABLE] = spec.name
+        os.environ["SYNTALOS_MODULE_ID"] = f"{spec.type_id}_{spec.name}"  # scripts look for these
+        os.environ["SYNTALOS_VERSION"] = _SYNTALOS_VERSION
         if spec.program:
             become_program(spec, descriptors)
         connection = adopt(spec, descriptors)

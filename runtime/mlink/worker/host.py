@@ -76,6 +76,7 @@ class ModuleHost(Reporting):
             recording_dir=Path(spec.recording_dir) if spec.recording_dir else None,
             debug=spec.debug,
             subject=spec.subject,
+            subject_group=spec.subject_group,
             compat=spec.compat,
             time_created=datetime.fromisoformat(spec.time_created) if spec.time_created else None,
         )

@@ -411,6 +411,62 @@ def test_a_port_in_use_and_wrong_tokens_are_refused_in_words(bench: Path) -> Non
             read_token(path)
 
 
+def test_a_run_goes_on_without_its_controller_which_may_come_back_and_stop_it(
+    bench: Path,
+) -> None:
+    log = ""
+
+    def logged(words: str) -> bool:
+        nonlocal log
+        log += "".join(line.text for line in led.runs[0].take_log())
+        return words in log
+
+    with led_by_syntalos(bench) as (lead, led):
+        lead.send("prepare")
+        lead.ack("prepare")
+        lead.send("start", ts_start_us=time.time_ns() // 1000)
+        lead.ack("start")
+        lead.pub.unbind(f"tcp://127.0.0.1:{lead.ports[0]}")
+        lead.pub.close(0)
+        until(lambda: logged("the run goes on"), "the warning")
+        before = led.runs[0].status.elapsed_s
+        until(lambda: led.runs[0].status.elapsed_s > before + 0.5, "the run")
+        lead.pub = lead._context.socket(zmq.XPUB)
+        lead.pub.bind(f"tcp://127.0.0.1:{lead.ports[0]}")
+        lead.await_listener()
+        until(lambda: logged("is back"), "the connection")
+        lead.send("stop", success=True)
+        assert lead.ack("stop")["success"] is True
+    assert led.results[0].success
+
+
+def test_a_led_run_has_the_subject_and_group_of_its_controller(bench: Path) -> None:
+    """Also where the bench has another one."""
+    with (bench / "bench.toml").open("a") as file:
+        file.write('[subject]\nid = "own"\ncomment = "of the bench"\n')
+    cli = str(Path(sys.executable).with_name("mlink"))
+    with Lead() as lead:
+        control, feedback = lead.ports
+        ports = [f"--net-control-port={control}", f"--net-feedback-port={feedback}"]
+        with subprocess.Popen(
+            [cli, "listen", str(bench), "--once", "--out", str(bench / "led"), *ports]
+        ) as listener:
+            lead.await_listener()
+            lead.send("prepare", subject_id="M1", subject_group="controls")
+            assert lead.ack("prepare")["success"] is True
+            lead.send("start", ts_start_us=time.time_ns() // 1000)
+            lead.ack("start")
+            until(lambda: list((bench / "led").rglob("time-pulses.csv")), "the run")
+            lead.send("stop", success=True)
+            assert lead.ack("stop")["success"] is True
+            assert listener.wait(LIMIT_S) == 0
+    (manifest,) = (bench / "led").rglob("run.log")
+    with mlink.open_recording(manifest.parent) as recording:
+        found = recording.attributes
+    assert (found["subject_id"], found["subject_group"]) == ("M1", "controls")
+    assert "subject_comment" not in found
+
+
 def test_virtual_time_is_refused(bench: Path) -> None:
     cli = str(Path(sys.executable).with_name("mlink"))
     done = subprocess.run(

@@ -50,14 +50,14 @@ def test_a_program_has_its_arguments_and_environment(tmp_path: Path) -> None:
 
 
 def test_a_program_has_the_subject_of_the_bench(tmp_path: Path) -> None:
-    bench(tmp_path, 'echo "$SY_SUBJECT_ID" > out.txt')
+    bench(tmp_path, 'echo "$SY_SUBJECT_ID" "$SY_SUBJECT_GROUP" > out.txt')
     with (tmp_path / "bench.toml").open("a") as file:
-        file.write('[subject]\nid = "m7"\n')
+        file.write('[subject]\nid = "m7"\ngroup = "controls"\n')
     options = RunOptions(duration_s=0.5, record=False)
     done = Run(load_bench(tmp_path), options, check=False).wait()
     assert done is not None
     assert done.success, done.failures
-    assert (tmp_path / "out.txt").read_text() == "m7\n"
+    assert (tmp_path / "out.txt").read_text() == "m7 controls\n"
 
 
 def test_one_that_lasts_is_ended_with_its_children(tmp_path: Path) -> None:

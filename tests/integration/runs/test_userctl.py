@@ -136,7 +136,6 @@ def test_in_virtual_time_it_sets_modes_and_takes_no_commands(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ("output_ctls = [{ pin_id = 2 }, { pin_id = 2 }]", "line 2 is there twice"),
         ("output_ctls = [{ pin_id = 256 }]", "<= 255"),
         ("input_views = [{ pin = 2 }]", "pin"),
     ],

@@ -299,3 +299,13 @@ def test_error_in_a_2x_script_names_its_line(make: MakeRunner) -> None:
     runner.start()
     with pytest.raises(ScriptError, match=r'script.py:\d+: oport.firmata_submit_digital_value\("'):
         runner.feed("firmata-in", syl.LineReading(7, 1, 1234))
+
+
+def test_a_name_of_a_pin_may_be_a_number(runner: ScriptRunner) -> None:
+    """One that is unknown is refused in words."""
+    port = ctl_port()
+    port.firmata_register_digital_pin(7, 70, is_output=True)  # type: ignore[arg-type]
+    port.firmata_submit_digital_value(70, True)  # type: ignore[arg-type]
+    assert [each.line_id for each in runner.take("firmatactl-out")] == [7, 7]
+    with pytest.raises(syl.SyntalosPyError, match="under the name '71'"):
+        port.firmata_submit_digital_value("71", True)

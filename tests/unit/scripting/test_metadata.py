@@ -64,7 +64,8 @@ class TestMetadata:
         assert runner.metadata("frames-out")["size"] == syl.MetaSize(640, 480)
 
     @pytest.mark.parametrize(
-        "value", [[640], [1, 2, 3], "64", 5, None, [1.0, 2.0], {1: 2, 3: 4}, [1 << 40, 1]]
+        "value",
+        [[640], [1, 2, 3], "64", 5, None, [1.0, 2.0], {1: 2, 3: 4}, [1 << 40, 1], np.int32(3)],
     )
     def test_what_is_no_size_is_refused(self, make: MakeRunner, value: Any) -> None:
         make("").prepare()

@@ -41,6 +41,7 @@ def worker_spec(
         device: The opened device of the module, if it uses one.
     """
     virtual, kind = options.virtual, module.type
+    subject = bench.subject_of(options.subject)
     spec = WorkerSpec(
         name=module.name,
         type_id=kind.id,
@@ -58,7 +59,8 @@ def worker_spec(
         nice=LOOP_NICE if kind.category in LOOP_CATEGORIES and virtual is None else 0,
         program=kind.program(module.settings, bench.dir) if kind.program else (),
         debug=options.debug,
-        subject=bench.subject_of(options.subject).id,
+        subject=subject.id,
+        subject_group=subject.group,
         compat=bench.compat,
         sources={each.port: f"{each.source_module}.{each.source_port}"
                  for each in module.connections},

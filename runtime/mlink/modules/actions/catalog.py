@@ -84,17 +84,6 @@ class UserControlSettings(ModuleSettings):
     input_views: list[InputView] = []
     """Lines whose newest values the live view shows."""
 
-    def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
-        """Refuse a line that is there twice.
-
-        Returns:
-            Each problem as "key: what".
-        """
-        lines = [each.pin_id for each in self.output_ctls]
-        lines += [each.pin_id for each in self.input_views]
-        twice = sorted({line for line in lines if lines.count(line) > 1})
-        return [f"output_ctls: line {line} is there twice" for line in twice]
-
 
 class AudioSettings(ModuleSettings):
     """Settings of an `audiosource` module."""

@@ -41,7 +41,7 @@ class RunCmdModule(Module[RunCmdSettings]):
         started_ms = round(time.time() * 1000) - self.context.clock.now_usec() // 1000
         environment = os.environ | {
             "SY_SUBJECT_ID": run.subject,
-            "SY_SUBJECT_GROUP": "",
+            "SY_SUBJECT_GROUP": run.subject_group,
             "SY_START_TIME_UNIX_MS": str(started_ms),
         }
         try:

@@ -58,15 +58,7 @@ class VideoTransformSettings(ModuleSettings):
     """Settings of a `videotransform` module."""
 
     video_transform: list[TransformSettings] = []
-    """Transforms, applied in this order."""
-
-    def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
-        """Refuse an empty list.
-
-        Returns:
-            Each problem as "key: what"; empty when there is none.
-        """
-        return [] if self.video_transform else ["video_transform: there is nothing to do"]
+    """Transforms, applied in this order; without any, frames pass unchanged."""
 
 
 class CanvasSettings(ModuleSettings):
@@ -144,6 +136,22 @@ videotransform = ModuleType(
     implementation="mlink.modules.image.videotransform:VideoTransformModule",
     inputs=(PortSpec("frames-in", DataType.Frame, "Frames"),),
     outputs=(PortSpec("frames-out", DataType.Frame, "Transformed"),),
+    virtual_time=True,
+)
+
+triled_tracker = ModuleType(
+    id="triled-tracker",
+    title="TriLED Tracker",
+    summary="Follows a subject that wears a red, a green and a blue light.",
+    category=Category.PROCESSING,
+    settings=ModuleSettings,
+    implementation="mlink.modules.image.triled:TriLedModule",
+    inputs=(PortSpec("frames-in", DataType.Frame, "Frames"),),
+    outputs=(
+        PortSpec("track-video", DataType.Frame, "Tracking Visualisation"),
+        PortSpec("animal-video", DataType.Frame, "Subject Visualisation"),
+        PortSpec("track-data", DataType.TableRow, "Tracking Data"),
+    ),
     virtual_time=True,
 )
 

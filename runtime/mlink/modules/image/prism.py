@@ -18,7 +18,8 @@ from mlink.types import Frame
 
 _PLACES: Final = {"b": 0, "g": 1, "r": 2, "a": 3}
 """Channel → its place in a picture."""
-_MOST_WAITING: Final = 16
+_MOST_WAITING_BYTES: Final = 512_000_000
+"""Of one channel. Inputs are served in turns of 64 items: one may be that far ahead of another."""
 
 
 class PrismModule(Module[PrismSettings]):
@@ -87,7 +88,7 @@ class PrismModule(Module[PrismSettings]):
         queue = self._waiting[channel]
         frame.detach()  # it may wait for long
         queue.append(frame)
-        if len(queue) > _MOST_WAITING:
+        while queue[0].mat.nbytes * (len(queue) - 1) > _MOST_WAITING_BYTES:
             queue.popleft()
             self._unpaired += 1
         while all(self._waiting.values()):

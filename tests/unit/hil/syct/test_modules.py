@@ -144,6 +144,33 @@ def test_run_control_over_the_network_is_noted(tmp_path: Path) -> None:
     assert "mlink listen . --net-host ADDRESS" in notes
 
 
+def test_what_has_no_live_input_is_dormant(tmp_path: Path) -> None:
+    """Behind a module that is switched off nothing is recorded; the rest runs."""
+
+    def behind(name: str, port: str) -> dict[str, dict[str, list[str]]]:
+        return {"subscriptions": {port: [name, "frames-out"]}}
+
+    path = project(tmp_path / "p.syct", [
+        ("devel.datasource", info("devel.datasource", "Off", enabled=False), {}, b""),
+        ("devel.datasource", info("devel.datasource", "On"), {"fps": 20}, b""),
+        ("videotransform", info("videotransform", "T", **behind("Off", "frames-in")), {}, b""),
+        ("prism", info("prism", "P", **behind("T", "frames-in")), {"mode": 2}, b""),
+        ("videorecorder", info("videorecorder", "R", **behind("P", "frames-in")), {}, b""),
+        ("videotransform", info("videotransform", "U", **behind("On", "frames-in")), {}, b""),
+        ("videorecorder", info("videorecorder", "V", **behind("U", "frames-in")), {}, b""),
+    ])  # fmt: skip
+    made = import_project(path, tmp_path / "b")
+    assert made.problems == []
+    assert made.notes == [
+        "'P.frames-in': 'T' has no live input; not connected",
+        "'R.frames-in': 'P' has no live input; not connected",
+    ]
+    done = mlink.run(made.folder, duration_s=0.5, out=tmp_path / "rec", time="virtual")
+    with mlink.open_recording(done.recording_dir) as recording:
+        assert list(recording) == ["videos/u"]
+        assert len(recording["videos/u"]) == 10
+
+
 def test_a_prism(tmp_path: Path) -> None:
     settings = {"mode": 0, "ch_r": True, "ch_g": False, "ch_b": True, "ch_a": False}
     made = imported(

@@ -78,6 +78,24 @@ def test_frames_of_different_times_are_not_combined(tmp_path: Path) -> None:
     assert context.reports["frames_unpaired"] == 1 + 36
 
 
+def test_a_channel_may_be_far_ahead_and_memory_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, context = made(tmp_path, mode=1, ch_b=False)
+    red, green = (context.inputs[f"frames-{name}"].on_item for name in "rg")
+    for n in range(300):
+        red(Frame.from_array(np.full((2, 2), 1, np.uint8), n, n * 100_000))
+    for n in range(300):
+        green(Frame.from_array(np.full((2, 2), 2, np.uint8), n, n * 100_000))
+    assert len(context.outputs["frames-out"].items) == 300
+    monkeypatch.setattr("mlink.modules.image.prism._MOST_WAITING_BYTES", 40)  # 10 more frames
+    for n in range(300, 400):
+        red(Frame.from_array(np.full((2, 2), 1, np.uint8), n, n * 100_000))
+    assert len(module._waiting["r"]) == 11
+    module.stop()
+    assert context.reports["frames_unpaired"] == 100
+
+
 def test_what_does_not_fit_is_refused_in_words(tmp_path: Path) -> None:
     _, context = made(tmp_path, ch_a=True)
     with pytest.raises(ModuleError, match="no alpha"):

@@ -123,8 +123,13 @@ def test_settings_that_make_no_sense_are_refused_by_name(entry, reason):
         msgspec.convert({"video_transform": [entry]}, VideoTransformSettings)
 
 
-def test_an_empty_list_is_reported_before_the_run(tmp_path):
-    assert VideoTransformSettings().check(tmp_path) == ["video_transform: there is nothing to do"]
+def test_an_empty_list_passes_frames_unchanged(tmp_path):
+    assert VideoTransformSettings().check(tmp_path) == []
+    picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    chain = Chain([], picture.shape, picture.dtype)
+    into = np.zeros_like(picture)
+    chain.apply(picture, into)
+    assert np.array_equal(into, picture)
 
 
 # --- the module ------------------------------------------------------------------------------
