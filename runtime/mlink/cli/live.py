@@ -29,6 +29,7 @@ _PHASES = {
     Phase.DONE: "done",
 }
 _LINE_PERIOD_S = 1.0
+_LONGEST_S = 10.0
 _NEARLY_FULL = 0.5
 
 
@@ -82,19 +83,23 @@ class LogView(ClosesOnExit):
 
 
 class PlainView(LogView):
-    """Prints one status line per second."""
+    """Prints a status line when phase or losses have changed, and every ten seconds."""
 
     def __init__(self, console: Console, duration_s: float | None) -> None:
         super().__init__(console)
         self._duration_s = duration_s
         self._last_line = time.monotonic()
+        self._shown: tuple[Phase, int] | None = None
 
     def on_status(self, status: RunStatus) -> None:
-        """Print a line when a second has passed since the last."""
-        now = time.monotonic()
-        if now - self._last_line < _LINE_PERIOD_S or status.phase is Phase.DONE:
+        """Print a line if there is something new since the last, at most one a second."""
+        since_s = time.monotonic() - self._last_line
+        now = (status.phase, sum(stream.lost for stream in status.streams))
+        period_s = _LINE_PERIOD_S if now != self._shown else _LONGEST_S
+        if since_s < period_s or status.phase is Phase.DONE:
             return
-        self._last_line = now
+        self._last_line += since_s
+        self._shown = now
         self.console.print(Text(plain_line(status, self._duration_s)))
 
 
@@ -124,8 +129,8 @@ class LiveView(LogView):
 def plain_line(status: RunStatus, duration_s: float | None) -> str:
     """Return a status as one line."""
     parts = [f"{_elapsed(status, duration_s):>8}  {_PHASES[status.phase]}"]
-    used = [stream for stream in status.streams if not stream.unused]
-    parts += [f"{stream.name} {stream.sent} ({stream.rate_hz:.1f}/s)" for stream in used]
+    busy = [stream for stream in status.streams if stream.sent]
+    parts += [f"{stream.name} {stream.sent} ({stream.rate_hz:.1f}/s)" for stream in busy]
     if status.streams:
         parts.append(f"lost {sum(stream.lost for stream in status.streams)}")
         if queued := sum(each.queued for stream in status.streams for each in stream.subscriptions):

@@ -34,6 +34,8 @@ def print_summary(result: RunResult, console: Console, *, debug: bool = False) -
     """Print a result as text."""
     console.print()
     print_outcome(result, console, debug=debug)
+    if result.streams:
+        console.print(_account(result.streams), soft_wrap=True)
     for hint in result.hints:
         console.print(
             Text("  Hint: ", style="yellow").append(hint, style="default"), soft_wrap=True
@@ -51,6 +53,30 @@ def print_outcome(result: RunResult, console: Console, *, debug: bool = False) -
     console.print(_outcome(result), soft_wrap=True)
     for failure in result.failures:
         _print_failure(failure, console, debug=debug)
+
+
+def _account(streams: list[StreamStatus]) -> Text:
+    """Return a sentence on what was lost, and one on frames."""
+    losses = [
+        f"{each.lost + each.not_taken} of {stream.sent} from {stream.name} to {each.module}"
+        for stream in streams
+        for each in stream.subscriptions
+        if each.lost or each.not_taken
+    ]
+    losses += [
+        f"{stream.lost_at_source} of {stream.sent} at {stream.name}"
+        for stream in streams
+        if stream.lost_at_source and not stream.subscriptions
+    ]
+    text = Text("  ")
+    if losses:
+        text.append(f"Lost: {', '.join(losses)}.", style="bold red")
+    else:
+        text.append("No item was lost.")
+    for stream in streams:
+        if stream.data_type == "Frame" and stream.sent:
+            text.append(f" {stream.name}: {stream.sent} frames at {stream.rate_hz:.1f} Hz.")
+    return text
 
 
 def _outcome(result: RunResult) -> Text:

@@ -260,17 +260,38 @@ def screen():
     return Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
 
 
-def test_where_there_is_no_terminal_a_line_a_second_is_printed(monkeypatch):
+def test_without_a_terminal_a_line_is_printed_at_changes_and_every_ten_seconds(monkeypatch):
     now = 100.0
     monkeypatch.setattr(live.time, "monotonic", lambda: now)
     console = Console(file=io.StringIO(), width=200)
-    view = PlainView(console, 10.0)
-    for _ in range(12):  # three seconds, four snapshots each
+    view = PlainView(console, 30.0)
+    lost = streams()
+    lost[0].subscriptions[0].lost = 3
+    for step in range(4 * 24):  # 24 seconds, four snapshots each
         now += 0.25
-        view.on_status(RunStatus(Phase.RUN, now - 100.0, streams()))
-    lines = console.file.getvalue().splitlines()
-    assert len(lines) == 3
-    assert lines[0].strip() == "1.0/10 s  running  loop.out 90 (30.0/s)  lost 2  queued 5"
+        phase = Phase.PREPARE if step < 8 else Phase.RUN
+        view.on_status(RunStatus(phase, now - 100.0, streams() if now < 115 else lost))
+    lines = [line.strip() for line in console.file.getvalue().splitlines()]
+    assert lines == [
+        "1.0/30 s  preparing  loop.out 90 (30.0/s)  lost 2  queued 5",
+        "2.2/30 s  running  loop.out 90 (30.0/s)  lost 2  queued 5",
+        "12.2/30 s  running  loop.out 90 (30.0/s)  lost 2  queued 5",
+        "15.0/30 s  running  loop.out 90 (30.0/s)  lost 3  queued 5",
+    ]
+
+
+def test_losses_have_a_sentence_in_the_summary(mlink, bench, engine):
+    assert "  Lost: 2 of 90 from loop.out to events.\n" in mlink("run", bench).stdout
+    (stream,) = engine.result.streams = streams()
+    stream.subscriptions[0].lost = 0
+    assert "  No item was lost.\n" in mlink("run", bench).stdout
+    stream.subscriptions[0].not_taken = 5
+    assert "  Lost: 5 of 90 from loop.out to events.\n" in mlink("run", bench).stdout
+    stream.subscriptions.clear()
+    stream.lost_at_source = 1
+    assert "  Lost: 1 of 90 at loop.out.\n" in mlink("run", bench).stdout
+    engine.result.streams = [StreamStatus("cam", "video", "Frame", 301, 29.97, [])]
+    assert "  No item was lost. cam.video: 301 frames at 30.0 Hz.\n" in mlink("run", bench).stdout
 
 
 def test_the_live_table_shows_rate_totals_losses_and_queue(screen):
