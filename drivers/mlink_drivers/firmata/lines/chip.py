@@ -6,7 +6,6 @@ With another firmware nothing here has an effect, and readings carry their time 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -42,6 +41,7 @@ from mlink_drivers.firmata.chip.session import (
 from mlink_drivers.firmata.lines.counters import Counters
 from mlink_drivers.firmata.lines.i2c_answers import I2CAnswers
 from mlink_drivers.firmata.lines.levels import LevelChecks
+from mlink_drivers.firmata.lines.losses import ChipLosses
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows, Rows
 from mlink_drivers.firmata.lines.steppers import Steppers
@@ -50,27 +50,7 @@ from mlink_drivers.firmata.link.pace import Pace
 from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.wire.arrival import USB_RATE
 
-_COUNT: Final = 1 << 16
-"""The board's 16-bit counts wrap at this value."""
-_WARN_PAUSE_S: Final = 1.0
-"""Shortest interval of warnings about losses."""
-_COUNTS_PAUSE_S: Final = 1.0
-"""Interval at which the board's counts of lost bytes are queried; earlier after a burst."""
-_LAST_COUNTS_S: Final = 0.25
-"""Longest wait for them at the end of a run."""
-_LOST_BYTES: Final = {
-    "receive_lost": ("its receive buffer was full", "Send it fewer commands at once."),
-    "framing_errors": (
-        "they arrived without a stop bit",
-        "Check its cable, or set a lower fast_baud_rate (0 keeps that of its firmware).",
-    ),
-}
-"""Count of bytes that the board has lost → why, and what the user can do."""
 _QUERIES_PER_SAFE_TIME: Final = 4
-_REFUSED_REMEDY: Final = (
-    "Bytes change on the way from the board: check its cable and ground, keep it from motors and"
-    " mains, or set a lower fast_baud_rate."
-)
 
 
 class ChipInRun:
@@ -112,21 +92,17 @@ class ChipInRun:
         self._readings = readings
         self._events = events
         self._reflexes = reflexes
-        self._counts: ChipStatus | None = None
-        self._events_total = 0
-        self._scans_total = 0
-        self._warn_at = 0.0
-        self._warn_bytes_at = 0.0
-        self._counts_at = 0.0
-        """When the counts were queried last, s."""
-        self._bytes_before = 0
-        """Bytes that had been sent to the board by then."""
-        self._answers = 0
-        self._bytes_lost = dict.fromkeys(_LOST_BYTES, 0)
-        self._refused: Counter[str] = Counter()
-        """Messages of the board that were not used, by the reason."""
         self._record: ClockRecord | None = None
         settings = self._settings
+        self._losses = ChipLosses(
+            context,
+            session,
+            readings,
+            note=events.note,
+            query=lambda: self.commands.status_query(),
+            on_refused=lambda: self.levels.suspect(),
+            on_lost=self._on_lost,
+        )
         self.chip = ChipSession(
             session.send,
             session.waiting,
@@ -134,10 +110,12 @@ class ChipInRun:
             on_edge=self._on_edge,
             on_state=readings.take_level,
             on_event=self._on_event,
-            on_blocks_missing=self._on_blocks_missing,
+            on_blocks_missing=lambda count: self._losses.lose(
+                "blocks of edges", count, "on the line to the board"
+            ),
             on_exchange=self._on_exchange,
             on_silence=on_silence,
-            on_refused=self._on_refused,
+            on_refused=self._losses.refuse,
             on_seal=self._on_seal,
             pause_s=_pause_s(settings.safe_state_msec),
             log=self._log,
@@ -163,7 +141,7 @@ class ChipInRun:
             readings,
             self.commands,
             note=events.note,
-            refuse=self._on_refused,
+            refuse=self._losses.refuse,
         )
         self._counters = Counters(
             self.chip,
@@ -222,13 +200,13 @@ class ChipInRun:
         if chip.is_usb:
             chip.baud_rate = USB_RATE
             self._session.note_wire_rate(USB_RATE)
-        self._counts = None
+        self._losses.connect()
         if not chip.start_clock():
             self._log.warning(
                 "%s does not answer clock queries; readings carry their time of arrival",
                 self._session.description,
             )
-        self._query_counts()
+        self._losses.query()
         clock = chip.clock
         assert clock is not None
         self._log.info(
@@ -240,11 +218,6 @@ class ChipInRun:
         )
         if self.triggers is not None:
             self.triggers.arm()
-
-    @property
-    def bytes_lost(self) -> int:
-        """Bytes sent to the board that it lost in this run."""
-        return sum(self._bytes_lost.values())
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -290,8 +263,6 @@ class ChipInRun:
             report("board_clock_ppm", round(clock.rate_ppm, 2))
             report("board_clock_uncertainty_usec", self.chip.uncertainty_usec)
         self.levels.report()
-        if self._readings.lost:
-            report("readings_lost_by_board", self._readings.lost)
         if self._counters.missed:
             report("counts_missed_by_board", self._counters.missed)
             self._context.note_loss(
@@ -299,34 +270,11 @@ class ChipInRun:
                 " faster than its interrupt",
                 "Check the signal for bounces; at most 20,000 edges per second are counted.",
             )
-        if self.bytes_lost:
-            report("bytes_lost_by_board", self.bytes_lost)
-        if refused := self._refused.total():
-            report("board_messages_refused", refused)
-            reasons = ", ".join(f"{reason} ({count})" for reason, count in self._refused.items())
-            self._context.note_loss(
-                f"{refused} message(s) of {self._session.name} were not used: {reasons}",
-                _REFUSED_REMEDY,
-            )
-        for name, count in self._bytes_lost.items():
-            why, remedy = _LOST_BYTES[name]
-            if count:
-                self._context.note_loss(
-                    f"{self._session.name} lost {count} byte(s) of commands: {why}. Commands with "
-                    "these bytes were not executed, or not as they were sent",
-                    remedy,
-                )
+        self._losses.report()
 
     def take_last_counts(self) -> None:
         """Learn what the board has lost of the last commands."""
-        waiting, answers = self._session.waiting, self._answers
-        if self._counts is None:
-            return
-        try:
-            self._query_counts()
-        except DeviceError:
-            return  # the board is lost, which the session has reported
-        waiting.until(lambda: self._answers != answers, _LAST_COUNTS_S)
+        self._losses.take_last_counts()
 
     def close(self) -> None:
         """End the clock's thread and close the tsync file."""
@@ -343,8 +291,7 @@ class ChipInRun:
         if isinstance(message, AnalogBlock):
             if self.chip.keeps_time:
                 samples, lost = self.commands.take_samples(message)
-                if lost:
-                    self._lost("analog samples", lost, "on the line to the board")
+                self._losses.lose("analog samples", lost, "on the line to the board")
                 self._readings.take_samples(samples)
         elif isinstance(message, PulseEnd):
             if self.triggers is None or not self.triggers.take_end(message):
@@ -359,67 +306,16 @@ class ChipInRun:
         elif isinstance(message, StepperReport):
             self._steppers.take(message)
         elif isinstance(message, EventsLost):
-            lost = (message.total - self._events_total) % _COUNT
-            self._events_total = message.total
-            self._lost("edges", lost, "the board's queue was full")
+            self._losses.take_edges_lost(message.total)
         elif isinstance(message, ScansMissed):
-            missed = (message.total - self._scans_total) % _COUNT
-            self._scans_total = message.total
-            lost = missed * self.commands.sampled_channels
-            self._lost("analog samples", lost, "the board could not keep up")
+            self._losses.take_scans_missed(message.total, self.commands.sampled_channels)
         elif isinstance(message, ChipStatus):
-            self._take_counts(message)
+            self.commands.status_came()
+            self._losses.take_counts(message)
         elif isinstance(message, SafeStateTripped):
             self._on_safe_state()
         elif isinstance(message, BaudAnswer):
             self._log.warning("%s is back at %d baud", self._session.name, message.baud_rate)
-
-    def _take_counts(self, counts: ChipStatus) -> None:
-        self.commands.status_came()
-        before, self._counts = self._counts, counts
-        self._answers += 1
-        if before is None:  # losses before this connection do not count
-            self._events_total = counts.events_lost
-            self._scans_total = counts.scans_missed
-            return
-        for name in _LOST_BYTES:
-            self._lost_bytes((getattr(counts, name) - getattr(before, name)) % _COUNT, name)
-
-    def _lost_bytes(self, count: int, name: str) -> None:
-        if not count:
-            return
-        self._bytes_lost[name] += count
-        why, _ = _LOST_BYTES[name]
-        now = self._session.waiting.now_ns() / 1e9
-        if now >= self._warn_bytes_at:
-            self._warn_bytes_at = now + _WARN_PAUSE_S
-            self._log.warning(
-                "%s lost %d bytes of what was sent to it (%d in all): %s. Commands with these bytes"
-                " were not executed, or not as they were sent; send fewer at once",
-                self._session.name,
-                count,
-                self.bytes_lost,
-                why,
-            )
-            self._context.set_status(
-                f"{self._session.description}: {self.bytes_lost} bytes to it lost"
-            )
-        self._events.note("bytes-lost", f"{count} bytes to the board: {why}")
-
-    def _query_counts(self) -> None:
-        self._counts_at = self._session.waiting.now_ns() / 1e9
-        self._bytes_before = self._session.statistics.bytes_out
-        self._session.send(self.commands.status_query())
-
-    def _query_counts_in_time(self) -> None:
-        """Query the counts now and then, and after as much as may have filled the buffer."""
-        features = self.chip.features
-        if features is None or self._counts is None:
-            return
-        sent = self._session.statistics.bytes_out - self._bytes_before
-        since_s = self._session.waiting.now_ns() / 1e9 - self._counts_at
-        if sent > features.receive_buffer // 2 or since_s >= _COUNTS_PAUSE_S:
-            self._query_counts()
 
     def _on_reflex(self, fired: ReflexFired) -> None:
         if not self.chip.keeps_time:
@@ -445,48 +341,13 @@ class ChipInRun:
             self._session.name,
         )
 
-    def _on_refused(self, reason: str) -> None:
-        """Count a message that is not used; the first of each kind is reported at once."""
-        self._refused[reason] += 1
-        self.levels.suspect()
-        self._events.note("message-refused", reason)
-        total = self._refused.total()
-        if self._refused[reason] == 1:
-            self._log.warning(
-                "%s: a message of the board is not used: %s. %s More are counted",
-                self._session.name,
-                reason,
-                _REFUSED_REMEDY,
-            )
-        self._context.set_status(f"{self._session.description}: {total} messages refused")
-
     def _on_seal(self, seal: Seal | None) -> None:
         self._session.seal = seal
 
-    def _on_blocks_missing(self, count: int) -> None:
-        self._lost("blocks of edges", count, "on the line to the board")
-
-    def _lost(self, what: str, count: int, why: str) -> None:
-        if not count:
-            return
-        total = self._readings.lost + count
-        now = self._session.waiting.now_ns() / 1e9
-        if now >= self._warn_at:
-            self._warn_at = now + _WARN_PAUSE_S
-            self._log.warning(
-                "%s: %d %s lost (%d readings in all): %s",
-                self._session.name,
-                count,
-                what,
-                total,
-                why,
-            )
-            self._context.set_status(f"{self._session.description}: {total} readings lost")
-        self._readings.note_lost(count)
+    def _on_lost(self) -> None:
         if self.triggers is not None:
             self.triggers.lose()
         self.levels.suspect()
-        self._events.note("readings-lost", f"{count} {what}: {why}")
 
     # -- the clock -----------------------------------------------------------------------------
 
@@ -497,10 +358,8 @@ class ChipInRun:
         self.levels.look()
         if self.triggers is not None:
             self.triggers.on_exchange()
-        try:
-            self._query_counts_in_time()
-        except DeviceError:
-            pass  # the board is lost, which the session has reported
+        if (features := self.chip.features) is not None:
+            self._losses.query_in_time(features.receive_buffer)
 
     def _to_monotonic_ns(self, master_usec: int) -> int:
         return (
