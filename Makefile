@@ -9,6 +9,7 @@
 
 BIN := .venv/bin
 SETUP = PYTHON="$(PYTHON)" .ci/setup.sh
+WORKERS = $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 5)))
 REAL_TIME := tests/integration tests/torture tests/unit/modules/video
 # Without its byte code each pytest would compile all tests again, and each bench all of mlink.
 unexport PYTHONDONTWRITEBYTECODE
@@ -23,13 +24,12 @@ demo:
 	@$(SETUP) demo
 	@$(BIN)/mlink run hil/benches/led-follows-button/bench.toml --for 10
 
-## Tests that compute run one on each core; then real-time tests that mostly wait, four at a time;
-## then those that judge latencies, with the machine to themselves.
+## Tests that compute run one on each core, and one more, since some wait; then real-time tests that
+## mostly wait, five at a time; then those that judge latencies, with the machine to themselves.
 test: setup
 	@status=0; \
-	$(BIN)/pytest -n auto --maxprocesses 4 -m "not long and not real_time" \
-		|| status=$$?; \
-	$(BIN)/pytest -n 4 --dist loadfile -m "mostly_waits and not long" $(REAL_TIME) \
+	$(BIN)/pytest -n $(WORKERS) -m "not long and not real_time" || status=$$?; \
+	$(BIN)/pytest -n 5 --dist loadfile -m "mostly_waits and not long" $(REAL_TIME) \
 		|| status=$$?; \
 	$(BIN)/pytest -m "real_time and not mostly_waits and not long" $(REAL_TIME) || status=$$?; \
 	exit $$status

@@ -11,7 +11,8 @@ from tests.support.bench_runner import BenchRunner, nothing_left_behind
 
 HERE = Path(__file__).parent
 AT_ANY_PACE = (HERE / "recordings", HERE / "virtual_time")
-"""Tests that hold however slowly the processes run; all others here are real-time tests."""
+"""Tests that hold however slowly the processes run; all others here are real-time tests, except for
+those that are marked `any_pace`."""
 ALONE = (
     HERE / "hil",
     HERE / "boards" / "test_commands_in_time.py",
@@ -36,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TIMEOUT_SEC))
-        if not is_of(item, AT_ANY_PACE):
+        if not is_of(item, AT_ANY_PACE) and item.get_closest_marker("any_pace") is None:
             item.add_marker("real_time")
             if not is_of(item, ALONE):
                 item.add_marker("mostly_waits")

@@ -22,6 +22,7 @@ def block(page: str, language: str, marker: str) -> str:
     return str(found)
 
 
+@pytest.mark.mostly_waits
 def test_the_bench_and_the_script_of_the_readme_run(bench: BenchRunner) -> None:
     toml = block("README.md", "toml", "[bench]")
     toml = toml.replace('"virtual:uno"', '"virtual:uno?simulator=protocol"')
@@ -33,6 +34,7 @@ def test_the_bench_and_the_script_of_the_readme_run(bench: BenchRunner) -> None:
     assert sent["cam.video"] > 15
 
 
+@pytest.mark.any_pace
 @pytest.mark.sim
 @pytest.mark.parametrize(
     "test",

@@ -14,19 +14,25 @@ ANSWER = "    led.set_value(1 if reading.value == 0 else 0)\n"
 ROW = "    table.submit([reading.time_usec, reading.line_id, reading.value])\n"
 
 
-@pytest.mark.parametrize("kind", ["virtual", "real"])
-def test_the_example_passes_and_keeps_no_recording(tmp_path: Path, kind: str) -> None:
-    folder = copy_example(tmp_path, "led-follows-button")
+LED, LIGHT = "led-follows-button", "camera-sees-light"
+
+
+@pytest.mark.parametrize("kind", [pytest.param("virtual", marks=pytest.mark.any_pace), "real"])
+@pytest.mark.parametrize(("example", "tests"), [(LED, 7), (LIGHT, 4)])
+def test_the_example_passes_and_keeps_no_recording(
+    tmp_path: Path, example: str, tests: int, kind: str
+) -> None:
+    folder = copy_example(tmp_path, example)
     # virtual is the default
     options = ["--mlink-time=real", "--mlink-inconclusive=skip"] if kind == "real" else []
     outcome = run_pytest(folder, *options)
     assert outcome.code == 0, outcome.text
-    assert outcome.counts["passed"] + outcome.counts.get("inconclusive", 0) == 7
-    assert f"mlink: {kind} time: led-follows-button" in outcome.text
+    assert outcome.counts["passed"] + outcome.counts.get("inconclusive", 0) == tests
+    assert kind == "real" or outcome.counts == {"passed": tests}
+    assert f"mlink: {kind} time: {example}" in outcome.text
     assert not (folder / "recordings").exists()
 
 
-LED, LIGHT = "led-follows-button", "camera-sees-light"
 NO_LIGHT = "no cam.video[468,348 24×24] going"
 
 
@@ -118,7 +124,10 @@ LATER = {"slow camera": "frames_a_second"}
 """Faults that only a late test finds: it runs without those before it, which take seconds."""
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
+@pytest.mark.parametrize(
+    "mutant",
+    [pytest.param(each, marks=[] if each in REAL else pytest.mark.any_pace) for each in MUTANTS],
+)
 def test_a_deliberate_fault_is_found_by_the_examples_own_tests(mutant: str, tmp_path: Path) -> None:
     example, (file, old, new), reported = MUTANTS[mutant]
     folder = copy_example(tmp_path, example, file, old, new)
@@ -134,17 +143,7 @@ def test_a_deliberate_fault_is_found_by_the_examples_own_tests(mutant: str, tmp_
     assert reported in outcome.text, outcome.text
 
 
-def test_the_example_of_the_camera_passes(tmp_path: Path) -> None:
-    folder = copy_example(tmp_path, LIGHT)
-    outcome = run_pytest(folder, "--mlink-record=never")
-    assert outcome.code == 0, outcome.text
-    assert outcome.counts == {"passed": 4}
-    real = ["--mlink-time=real", "--mlink-inconclusive=skip"]
-    outcome = run_pytest(folder, "--mlink-record=never", *real)
-    assert outcome.code == 0, outcome.text
-    assert outcome.counts["passed"] + outcome.counts.get("inconclusive", 0) == 4
-
-
+@pytest.mark.any_pace
 def test_a_frame_that_began_before_the_press_and_shows_its_light_decides(tmp_path: Path) -> None:
     folder = copy_example(tmp_path, LIGHT)
     (folder / "test_light.py").write_text(

@@ -33,6 +33,7 @@ def inner(tmp_path: Path) -> Callable[..., Outcome]:
     return run
 
 
+@pytest.mark.any_pace
 def test_an_inconclusive_test_is_its_own_outcome(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         """
@@ -283,7 +284,14 @@ def test_it(bench, board):
     assert "loop (run): its process was ended by signal 9" in outcome.text
 
 
-@pytest.mark.parametrize("how", ["stop raises", "strict, with a loss", "a failure is expected"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("stop raises", marks=pytest.mark.any_pace),
+        pytest.param("strict, with a loss", marks=pytest.mark.mostly_waits),
+        pytest.param("a failure is expected", marks=pytest.mark.any_pace),
+    ],
+)
 def test_a_run_that_fails_after_its_last_test_is_an_error_of_the_clean_up(
     how: str, tmp_path: Path
 ) -> None:
@@ -412,6 +420,7 @@ def test_recordings_are_kept_as_asked(
     assert len(list((tmp_path / "out").rglob("*.mkv"))) == kept
 
 
+@pytest.mark.any_pace
 def test_reports_hold_measurements_timelines_and_pictures(
     inner: Callable[..., Outcome], tmp_path: Path
 ) -> None:

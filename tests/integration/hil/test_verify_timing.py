@@ -34,6 +34,7 @@ def test_round_trip_light_to_frame_and_launches_are_measured(tmp_path: Path) -> 
     assert len(list(out.glob("*.png"))) == 6
 
 
+@pytest.mark.mostly_waits
 def test_what_the_bench_measures_itself_is_taken(tmp_path: Path) -> None:
     folder = copy_example(tmp_path, "led-follows-button")
     result = CliRunner().invoke(app, [str(folder), "--for", "2"])
@@ -55,6 +56,7 @@ def test_the_time_of_the_loop_is_divided_into_stages(tmp_path: Path) -> None:
     assert found["whole loop"]["max"] >= found["host: all but chip and line"]["max"]
 
 
+@pytest.mark.mostly_waits
 def test_a_line_that_never_answers_is_named(tmp_path: Path) -> None:
     folder = copy_example(tmp_path, "camera-sees-light")
     options = ["--for", "1", "--press", "9", "--answer", "8", "--stages"]
@@ -62,6 +64,7 @@ def test_a_line_that_never_answers_is_named(tmp_path: Path) -> None:
     assert "line 8 never answered line 9" in str(result.exception)
 
 
+@pytest.mark.any_pace
 def test_stages_need_two_lines_and_no_light(tmp_path: Path) -> None:
     folder = copy_example(tmp_path, "camera-sees-light")
     for options in ([], ["--press", "7", "--answer", "8", "--light", "0,0,4,4"]):

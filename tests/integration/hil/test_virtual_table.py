@@ -45,6 +45,7 @@ def write_bench(folder: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.any_pace
 def test_the_lamps_good_firmware_passes_and_the_bug_in_the_other_is_found(tmp_path: Path) -> None:
     folder = copy_example(tmp_path, "dut-firmware")
     good = run_pytest(folder, "--mlink-record=never")
@@ -55,6 +56,7 @@ def test_the_lamps_good_firmware_passes_and_the_bug_in_the_other_is_found(tmp_pa
     assert "switched by press 0 = 3 , limits" in buggy.text
 
 
+@pytest.mark.any_pace
 def test_the_bug_is_not_seen_with_a_contact_that_does_not_bounce(tmp_path: Path) -> None:
     folder = copy_example(tmp_path, "dut-firmware")
     clean = "--mlink-set=virtual.relay.settings.bounce_usec=[]"
@@ -77,6 +79,7 @@ def test_the_tester_sees_the_chips_pin_over_the_wire(bench):
 """
 
 
+@pytest.mark.any_pace
 def test_a_test_watches_the_pins_of_the_chip_under_test(tmp_path: Path) -> None:
     folder = copy_example(tmp_path, "dut-firmware")
     (folder / "test_lamp.py").write_text(CHIP_TEST)
@@ -84,16 +87,22 @@ def test_a_test_watches_the_pins_of_the_chip_under_test(tmp_path: Path) -> None:
     assert outcome.code == 0, outcome.text
 
 
+@pytest.mark.any_pace
 def test_two_boards_answer_each_other(tmp_path: Path) -> None:
     folder = copy_example(tmp_path, "two-boards")
     outcome = run_pytest(folder, "--mlink-record=never")
     assert outcome.counts == {"passed": 4}, outcome.text
+
+
+def test_two_boards_answer_each_other_in_real_time(tmp_path: Path) -> None:
+    folder = copy_example(tmp_path, "two-boards")
     real = ["--mlink-time=real", "--mlink-inconclusive=skip"]  # on a machine that is too busy
     outcome = run_pytest(folder, "--mlink-record=never", *real)
     assert outcome.code == 0, outcome.text
     assert outcome.counts["passed"] >= 3
 
 
+@pytest.mark.any_pace
 @pytest.mark.skipif(shutil.which("avr-gcc") is None, reason="gcc-avr is not installed")
 def test_the_committed_firmware_of_the_lamp_is_what_its_source_builds(tmp_path: Path) -> None:
     command = ["make", "-s", "-C", str(LAMP), "check", f"BUILD={tmp_path}"]
@@ -101,6 +110,7 @@ def test_the_committed_firmware_of_the_lamp_is_what_its_source_builds(tmp_path: 
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.mostly_waits
 def test_a_chip_has_pins_to_watch_and_a_change_takes_20_usec_along_the_wire(tmp_path: Path) -> None:
     text = f"""
     [virtual.lamp]
@@ -132,6 +142,7 @@ def test_a_chip_has_pins_to_watch_and_a_change_takes_20_usec_along_the_wire(tmp_
     assert not list(tmp_path.glob("*.sock"))
 
 
+@pytest.mark.mostly_waits
 def test_a_wires_own_delay_is_added_to_the_cycle(tmp_path: Path) -> None:
     text = f"""
     [virtual.lamp]
@@ -168,6 +179,7 @@ def test_a_wires_own_delay_is_added_to_the_cycle(tmp_path: Path) -> None:
     assert abs(late - 300 * 16) <= 4  # an instruction
 
 
+@pytest.mark.mostly_waits
 def test_a_real_converter_measures_a_sensors_voltage(tmp_path: Path) -> None:
     text = """
     [virtual.temperature]
@@ -195,6 +207,7 @@ def test_a_real_converter_measures_a_sensors_voltage(tmp_path: Path) -> None:
     assert all(abs(value - 4 / 5 * 1024) < 8 for value in highs)
 
 
+@pytest.mark.any_pace
 def test_a_real_board_in_place_of_the_virtual_one_leaves_the_table_unused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -208,6 +221,7 @@ def test_a_real_board_in_place_of_the_virtual_one_leaves_the_table_unused(
     assert "[virtual] is not used: no device of this run is 'virtual:…'" in caplog.text
 
 
+@pytest.mark.any_pace
 def test_a_model_that_fails_ends_the_program_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "dut.py").write_text(
         "from mlink_hil.dut import Dut\n"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from mlink.cli import app
 from tests.support.hil_examples import copy_example, run_pytest
+
+pytestmark = pytest.mark.mostly_waits
 
 LAB = """
 [devices]

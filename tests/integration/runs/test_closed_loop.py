@@ -87,6 +87,7 @@ def test_edlio_opens_the_whole_recording(
     assert [video["frames"] for video in videos] == [streams(demo)["cam.video"]]
 
 
+@pytest.mark.mostly_waits
 def test_an_unplugged_board_ends_the_run_with_its_name_and_the_files_closed(
     bench: BenchRunner,
 ) -> None:

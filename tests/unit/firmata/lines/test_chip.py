@@ -13,8 +13,8 @@ from mlink_drivers.firmata.catalog import FirmataSettings, firmata_io
 from mlink_drivers.firmata.chip import session as chip_session
 from mlink_drivers.firmata.chip.extra import Count, Reflex, WatchEdges
 from mlink_drivers.firmata.chip.messages import BaudAnswer, ChipStatus, ExtensionId
-from mlink_drivers.firmata.lines import losses
 from mlink_drivers.firmata.lines import levels as lines_levels
+from mlink_drivers.firmata.lines import losses
 from mlink_drivers.firmata.lines.chip import ChipInRun
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import COUNTERS_HEADER, EventRows, ReflexRows, Rows
