@@ -13,6 +13,8 @@ from mlink.devices import DeviceEndpoint, Simulation, TablePart, TableProblem
 from mlink.errors import DeviceError
 from mlink_hil.board_choice import is_board, open_board, scene_endpoint
 from mlink_hil.board_kinds import KINDS, kinds_of
+from mlink_hil.sim.micropython import SPEC as MICROPYTHON
+from mlink_hil.sim.micropython import open_micropython
 from mlink_hil.wiring.layout import left_out
 from mlink_hil.wiring.table import check_table, read_parts
 from mlink_hil.wiring.together import open_wired, simulate
@@ -20,6 +22,8 @@ from mlink_hil.wiring.together import open_wired, simulate
 
 class VirtualDevices:
     """`virtual:uno`, `nano`, `mega`, `leonardo`, and `virtual:scene`; options follow as a query.
+
+    `virtual:micropython` is a board with MicroPython, for `upy-workbench`; it has no options.
 
     Options of a board, joined by `&`: `firmware=mlink`, `firmware=standard` (StandardFirmata, on
     an Uno) or `firmware=path.hex`; on an Uno
@@ -30,7 +34,7 @@ class VirtualDevices:
     Implements DeviceProvider, and TableProvider and TableDescriber for `[virtual]`.
     """
 
-    known = (*(f"virtual:{kind}" for kind in KINDS), "virtual:scene")
+    known = (*(f"virtual:{kind}" for kind in KINDS), "virtual:scene", MICROPYTHON)
 
     def open(
         self, *, name: str, spec: str, work_dir: Path, log: logging.Logger
@@ -52,6 +56,8 @@ class VirtualDevices:
             return nullcontext(scene_endpoint(name, spec, None, work_dir))
         if is_board(spec):
             return open_board(name, spec, work_dir, log)
+        if device == MICROPYTHON:
+            return open_micropython(name, spec)
         close = difflib.get_close_matches(device, self.known, n=1)
         raise DeviceError(
             f"device '{name}': there is no virtual device '{device}'",

@@ -221,9 +221,10 @@ def call_on_show_settings(callable_fn: Callable[[bytes], object]) -> None:
 def call_on_show_display(callable_fn: Callable[[], object]) -> None:
     """Take the function that shows the script's window (2.x; today SyntalosLink).
 
-    mlink has no windows of modules: it is never called.
+    It is called before the run starts, where the module has `show_display = true`.
     """
     check_function(callable_fn, "callable_fn of call_on_show_display()")
+    _link().on_show_display = callable_fn
 
 
 def save_settings(settings: bytes) -> None:

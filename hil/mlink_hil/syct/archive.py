@@ -94,6 +94,7 @@ class _Info(msgspec.Struct):
     enabled: bool = True
     stop_on_failure: bool = True
     subscriptions: dict[str, Any] = {}
+    ui_display_geometry: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class ProjectModule:
         settings: Its settings, as stored.
         data: Its extra data, such as a script.
         broken: Inputs whose connection is not readable.
+        shown: Whether a display window of it is open.
     """
 
     folder: str
@@ -119,6 +121,7 @@ class ProjectModule:
     settings: dict[str, Any]
     data: bytes
     broken: tuple[str, ...]
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +193,14 @@ def _module(path: Path, members: dict[str, bytes], folder: str) -> ProjectModule
         settings,
         members.get(f"{folder}/{info.id}.dat", b""),
         tuple(broken),
+        _is_shown(info.ui_display_geometry),
     )
+
+
+def _is_shown(windows: object) -> bool:
+    """Return whether a window is visible, of those by number."""
+    each = windows.values() if isinstance(windows, dict) else ()
+    return any(isinstance(window, dict) and window.get("visible") is True for window in each)
 
 
 def _members(path: Path) -> tuple[dict[str, bytes], list[str]]:

@@ -110,7 +110,8 @@ def converted(module: ProjectModule, key: str) -> Made | None:
     if found is None or not (folder := getattr(found.settings, "folder", "")):
         return None
     files = {f"{key}.settings": module.data} if module.data else {}
-    return Made(module.id, files=files, notes=[f"it is the module in {folder}"])
+    settings = {"show_display": True} if module.shown else {}
+    return Made(module.id, settings, files=files, notes=[f"it is the module in {folder}"])
 
 
 def port_of(module: ProjectModule, port: str) -> str:
@@ -140,7 +141,7 @@ def _workbench(module: ProjectModule, key: str) -> Made:
     made = _script(module, key)
     made.type = "upy-workbench"
     made.device = str(module.settings.get("serial_port") or "/dev/ttyACM0")
-    made.notes.append("its board has no virtual one that could stand in")
+    made.stand_in = "virtual:micropython"
     return made
 
 

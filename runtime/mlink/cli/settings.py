@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,8 +10,6 @@ from typing import Annotated
 import typer
 
 from mlink.cli.options import BenchFile
-
-_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
 
 
 def settings(
@@ -24,7 +21,7 @@ def settings(
 
     from mlink.bench import load_bench
     from mlink.errors import BenchError, ModuleError
-    from mlink.modules.script.settings import settings_path
+    from mlink.modules.script.settings import has_display, settings_path
     from mlink.proposals import proposal
     from mlink.testing.window import VARIABLE, Asked
     from mlink.worker.connection import program_environment
@@ -46,7 +43,7 @@ def settings(
             else "Its settings are in the bench file.",
         )
     path = settings_path(file, module, checked.dir)
-    if not any(os.environ.get(name) for name in _DISPLAYS):
+    if not has_display():
         raise ModuleError(
             "there is no display for a window: neither DISPLAY nor WAYLAND_DISPLAY is set",
             remedy=f"Run it on a desktop (or by ssh -X); or edit {path}, if it is text.",

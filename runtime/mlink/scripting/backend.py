@@ -58,8 +58,8 @@ class LinkEvents(Protocol):
         """Show the module's own settings window, if it has one."""
         ...
 
-    def show_display(self) -> None:
-        """Show the module's own display window, if it has one."""
+    def show_display(self) -> bool:
+        """Show the module's own display window; return False if it has none."""
         ...
 
     def save_settings(self, base_dir: Path) -> bytes:

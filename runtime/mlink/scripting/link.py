@@ -50,6 +50,8 @@ class ScriptLink:
         self._outputs: dict[str, OutputPort] = {}
         self.on_show_settings: Callable[[bytes], object] | None = None
         """What shows the settings of a script of 2.x; `mlink settings` calls it."""
+        self.on_show_display: Callable[[], object] | None = None
+        """What shows the window of a script of 2.x."""
         self.saved_settings: bytes | None = None
         """What the script has saved in this run."""
         self.unknown_ports: list[str] = []
@@ -211,6 +213,12 @@ class ScriptLink:
     def raise_error(self, message: str) -> None:
         """End the run as failed, with this message."""
         self._context.fail(str(message))
+
+    def show_display(self) -> bool:
+        """Show the script's display window; return False if it has none."""
+        if self.on_show_display is not None:
+            self.on_show_display()
+        return self.on_show_display is not None
 
     def save_settings(self, data: object) -> None:
         """Keep the script's settings, which it gets before its next run.

@@ -87,7 +87,7 @@ class SyntalosLink:
 
     @property
     def on_show_display(self) -> Callable[[], object] | None:
-        """Called when the user asks for the module's display window."""
+        """Called before a run starts, where the module has `show_display = true`."""
         return self._callbacks.get("on_show_display")
 
     @on_show_display.setter
@@ -300,8 +300,9 @@ class _Events:
     def show_settings(self) -> None:
         self._call("on_show_settings")
 
-    def show_display(self) -> None:
+    def show_display(self) -> bool:
         self._call("on_show_display")
+        return "on_show_display" in self._callbacks
 
     def save_settings(self, base_dir: Path) -> bytes:
         data = self._call("on_save_settings", base_dir)

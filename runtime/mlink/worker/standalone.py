@@ -15,7 +15,7 @@ import mlink.module
 from mlink.errors import MlinkError, ModuleError
 from mlink.module import Module, ModuleContext, PortSpec
 from mlink.modules.script.program_settings import ProgramSettings
-from mlink.modules.script.settings import settings_path
+from mlink.modules.script.settings import settings_path, show_window
 from mlink.scripting.backend import LinkEvents, LinkPhase
 from mlink.scripting.errors import SyntalosPyError, script_error
 from mlink.storage.edl import Dataset, Group, create_collection, open_group
@@ -61,6 +61,8 @@ class StandaloneModule(Module[ProgramSettings]):
         if not events.prepare():
             raise ModuleError("on_prepare returned False: the module refuses to run")
         self._backend.enter(LinkPhase.READY)
+        if self.settings.show_display:
+            show_window(self.log, events.show_display)
 
     def start(self) -> None:
         """Call the program's start callback."""

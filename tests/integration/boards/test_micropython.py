@@ -14,9 +14,9 @@ import mlink
 from mlink.errors import BenchError
 from mlink_drivers.micropython.board import Output
 from mlink_drivers.micropython.messages import LONGEST_LINE, read_line, text_of
-from tests.support.micropython_board import MicroPythonBoard, is_there
+from mlink_hil.sim.micropython import MicroPythonBoard, interpreter
 
-pytestmark = pytest.mark.skipif(not is_there(), reason="needs MicroPython's Unix port")
+pytestmark = pytest.mark.skipif(not interpreter(), reason="needs MicroPython's Unix port")
 
 PROGRAM = """
 import asyncio
@@ -121,6 +121,19 @@ def test_a_program_that_fails_fails_the_run_with_its_line(
     assert not done.success
     assert words in done.failures[0].message
     assert 'File "program.py", line 2' in done.failures[0].message
+
+
+def test_a_bench_has_a_virtual_board(tmp_path: Path) -> None:
+    path = bench(tmp_path, "") / "bench.toml"
+    text = path.read_text().replace('serial_port = ""', 'device = "pico"')
+    path.write_text(f'[devices]\npico = "virtual:micropython"\n{text}')
+    done = run(tmp_path)
+    assert done.success, done.failures
+    with mlink.open_recording(done.recording_dir) as recording:
+        assert ["begin", "1", "2.5", "true", "", "ä;x"] in map(list, recording.table().rows)
+    path.write_text(path.read_text().replace("virtual:micropython", "virtual:micropython?x=1"))
+    done = run(tmp_path)
+    assert "virtual:micropython has no options" in done.failures[0].message
 
 
 def test_what_is_not_as_it_should_be_is_counted(tmp_path: Path, board: MicroPythonBoard) -> None:

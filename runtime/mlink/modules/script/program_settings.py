@@ -36,6 +36,8 @@ class ProgramSettings(CostSettings, kw_only=True):
     settings_file: str = ""
     """File for the bytes of on_save_settings, which on_load_settings receives; in it `{module}` is
     the module's name."""
+    show_display: bool = False
+    """Whether to show the window of `on_show_display` with the run."""
     ports_in: list[ScriptPort] = []
     ports_out: list[ScriptPort] = []
 

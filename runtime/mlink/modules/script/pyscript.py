@@ -14,7 +14,7 @@ from typing import Any
 
 from mlink.errors import BenchError, MlinkError, ScriptError
 from mlink.module import Module, ModuleContext
-from mlink.modules.script.settings import ScriptPort, ScriptSettings, settings_path
+from mlink.modules.script.settings import ScriptPort, ScriptSettings, settings_path, show_window
 from mlink.refusals import text_of
 from mlink.scripting.callbacks import check_function
 from mlink.scripting.errors import SyntalosPyError, script_error
@@ -53,6 +53,8 @@ class ScriptModule(Module[ScriptSettings]):
                 f"{self._path}: prepare() returned {result!r}: the script refuses to run",
                 remedy="See its messages above; return True or None to continue.",
             )
+        if self.settings.show_display and self._link is not None:
+            show_window(self.log, self._link.show_display)
 
     def load(self) -> None:
         """Execute the script, and give it its settings.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +55,8 @@ class ScriptSettings(CostSettings, kw_only=True):
     settings_file: str = ""
     """File for what the script gives to `save_settings`; "" is `{module}.settings`, with the
     module's name."""
+    show_display: bool = False
+    """Whether to show the window of `call_on_show_display` with the run."""
     ports_in: list[ScriptPort] = []
     ports_out: list[ScriptPort] = []
 
@@ -65,6 +70,24 @@ class ScriptSettings(CostSettings, kw_only=True):
         if not (bench_dir / self.script).is_file():
             problems.append(f"script: there is no file {bench_dir / self.script}")
         return problems + self.cost_problems() + check_ports(self.ports_in, self.ports_out)
+
+
+def show_window(log: logging.Logger, show: Callable[[], bool]) -> None:
+    """Show the display window of a module with `show_display`, where there is a display.
+
+    Args:
+        log: The module's log.
+        show: Shows it; returns False if the module has none.
+    """
+    if not has_display():
+        log.warning("there is no display (DISPLAY, WAYLAND_DISPLAY): its window is not shown")
+    elif not show():
+        log.warning("show_display: it has no display window (on_show_display)")
+
+
+def has_display() -> bool:
+    """Return whether this program was started where windows can be shown."""
+    return any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")))
 
 
 def settings_path(setting: str, module: str, bench_dir: Path) -> Path:

@@ -130,7 +130,8 @@ def test_a_micropython_board(tmp_path: Path) -> None:
     assert bench.devices["pico"] == "/dev/ttyACM3"
     assert (made.folder / "pico.py").read_bytes() == b"print(1)\n"
     assert [port.id for port in bench.modules["pico"].outputs] == ["values"]
-    assert any("no virtual one" in note for note in made.notes)
+    virtual = load_bench(made.folder, devices=made.folder / "virtual.toml")
+    assert virtual.devices["pico"] == "virtual:micropython"
 
 
 def test_run_control_over_the_network_is_noted(tmp_path: Path) -> None:

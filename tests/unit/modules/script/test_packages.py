@@ -208,6 +208,25 @@ def test_a_project_takes_an_installed_module_with_its_settings(home: Path) -> No
     add(home, "eye")
     path = project(home / "p.syct", [("eye", info("eye", "My Eye"), {}, b'{"prefix": "p"}')])
     made = import_project(path, home / "bench")
+    assert not load_bench(made.folder).modules["my-eye"].settings.show_display
     assert (made.problems, made.left_out) == ([], [])
     assert load_bench(made.folder).modules["my-eye"].type.id == "eye"
     assert (made.folder / "my-eye.settings").read_bytes() == b'{"prefix": "p"}'
+
+
+@pytest.mark.parametrize(
+    ("geometry", "is_shown"),
+    [
+        ({"0": {"visible": True, "geometry": "AA"}}, True),
+        ({}, False),
+        (3, False),
+        ({"0": 1}, False),
+    ],
+)
+def test_an_imported_module_whose_display_was_open_shows_it(
+    home: Path, geometry: object, is_shown: bool
+) -> None:
+    add(home, "eye")
+    about = info("eye", "Eye", ui_display_geometry=geometry)
+    made = import_project(project(home / "p.syct", [("eye", about, {}, b"")]), home / "bench")
+    assert load_bench(made.folder).modules["eye"].settings.show_display is is_shown

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import mlink
 
 PROGRAM = """
 import syntalos_mlink as syl
@@ -109,3 +112,56 @@ def test_settings_that_the_program_refuses_are_named(tmp_path: Path) -> None:
     code, text = settings(tmp_path, "a")
     assert code != 0
     assert "does not accept these settings" in text
+
+
+DISPLAY_PROGRAM = """
+import syntalos_mlink as syl
+
+link = syl.init_link()
+link.on_prepare = lambda: print("prepared")
+link.on_start = lambda: print("started")
+SHOW
+link.await_data_forever(lambda: None)
+"""
+DISPLAY_SCRIPT = """
+import syntalos_mlink as syl
+
+def prepare():
+    print("prepared")
+def start():
+    print("started")
+SHOW
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "show"),
+    [
+        ("python", 'link.on_show_display = lambda: print("shown")'),
+        ("pyscript", 'syl.call_on_show_display(lambda: print("shown"))'),
+    ],
+)
+def test_a_run_shows_the_display_window_where_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, show: str
+) -> None:
+    text = DISPLAY_PROGRAM if kind == "python" else DISPLAY_SCRIPT
+    main = "main" if kind == "python" else "script"
+    (tmp_path / "bench.toml").write_text(
+        f'[modules.a]\ntype = "{kind}"\n{main} = "a.py"\nshow_display = true\n'
+    )
+
+    def output(program: str) -> str:
+        (tmp_path / "a.py").write_text(program)
+        with mlink.start(tmp_path, duration_s=0.2, record=False) as run:
+            run.wait()
+        return " ".join(line.text for line in run.take_log())
+
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    assert re.search("prepared.*shown.*started", output(text.replace("SHOW", show)), re.DOTALL)
+    assert "it has no display window (on_show_display)" in output(text.replace("SHOW", ""))
+    monkeypatch.delenv("QT_QPA_PLATFORM")
+    there_is_none = output(text.replace("SHOW", show))
+    assert "there is no display" in there_is_none
+    assert "shown" not in there_is_none.split("not shown")[1]
