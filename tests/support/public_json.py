@@ -102,6 +102,7 @@ DOCUMENTS: dict[str, list[Callable[[], str]]] = {
         lambda: result_as_json(sample(RunResult)),
         lambda: campaign_as_json(sample(Campaign)),  # with --repeat
     ],
+    "check": [lambda: _printed("check", "no-such-bench")],
     "replay": [lambda: replay_as_json(sample(Replayed), [sample(Compared)])],
     "devices": [lambda: _printed("devices")],
     "doctor": [lambda: _printed("doctor")],

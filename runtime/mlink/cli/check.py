@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlink.cli.options import BenchHere, DevicesFile, KindOfTime, Overrides
-from mlink.cli.output import counted, plain_table, table_console
+import typer
+
+from mlink.bench.record_all import unrecorded
+from mlink.cli.options import AsJson, BenchHere, DevicesFile, KindOfTime, Overrides
+from mlink.cli.output import ExitCode, counted, plain_table, print_json, table_console
+from mlink.module import Category
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,40 +24,79 @@ def check(
     devices: DevicesFile = None,
     overrides: Overrides = None,
     time: KindOfTime = None,
+    json: AsJson = False,
 ) -> None:
     """List the errors of a bench, or its modules and streams; load the code of its modules."""
-    from rich.text import Text
-
     from mlink.bench import load_bench
-    from mlink.bench.record_all import unrecorded
-    from mlink.bench.tables import describe_tables
     from mlink.cli.check_scripts import script_lines
     from mlink.cli.check_videos import video_lines
+    from mlink.errors import BenchError, Problem
 
-    checked = load_bench(bench, devices=devices, overrides=overrides or (), time=time)
-    for module in checked.modules.values():
-        module.type.load()
+    problems: list[Problem] = []
+    lines: list[tuple[str, bool]] = []
+    missing: list[str] = []
+    try:
+        checked = load_bench(bench, devices=devices, overrides=overrides or (), time=time)
+        for module in checked.modules.values():
+            module.type.load()
+        lines += [*script_lines(checked), *device_lines(checked), *video_lines(checked)]
+        missing += [f"{name}.{port.id}" for name, port in unrecorded(checked.modules)]
+    except BenchError as error:
+        if not json:
+            raise
+        problems += error.problems or [Problem("", error.message, error.remedy)]
+    if json:
+        warnings = [line for line, warns in lines if warns]
+        found = {"problems": problems, "warnings": warnings, "unrecorded": missing}
+        print_json(found)
+        if problems:
+            raise typer.Exit(ExitCode.WRONG_INPUT)
+        return
+    _print(checked, lines, missing)
+
+
+def _print(bench: Bench, lines: list[tuple[str, bool]], missing: list[str]) -> None:
+    from rich.text import Text
+
+    from mlink.bench.tables import describe_tables
+
+    console = table_console()
     streams = {
         (connection.source_module, connection.source_port)
-        for module in checked.modules.values()
+        for module in bench.modules.values()
         for connection in module.connections
     }
-    scripts = script_lines(checked)
-    console = table_console()
     counts = (
-        f": {counted(len(checked.modules), 'module')}, {counted(len(streams), 'connected stream')}"
+        f": {counted(len(bench.modules), 'module')}, {counted(len(streams), 'connected stream')}"
     )
-    if checked.time is not None:
-        counts += f", {checked.time} time"
-    console.print(Text("✔ ", style="green").append(checked.name, style="bold").append(counts))
-    console.print(_table(checked))
-    for line, warns in (*scripts, *video_lines(checked)):
+    if bench.time is not None:
+        counts += f", {bench.time} time"
+    console.print(Text("✔ ", style="green").append(bench.name, style="bold").append(counts))
+    console.print(_table(bench))
+    for line, warns in lines:
         console.print(Text("● " if warns else "  ", "yellow").append(line, "" if warns else "dim"))
-    if missing := [f"{name}.{port.id}" for name, port in unrecorded(checked.modules)]:
+    if missing:
         console.print(Text(f"  not recorded: {', '.join(missing)}", "dim"))
-    for scheme, parts in describe_tables(checked).items():
+    for scheme, parts in describe_tables(bench).items():
         console.print()
         console.print(_parts(scheme, parts))
+
+
+def device_lines(bench: Bench) -> list[tuple[str, bool]]:
+    """Return a warning for each device file that is not there, or that two modules open."""
+    users: dict[str, list[str]] = {}
+    for module in bench.modules.values():
+        if module.device is not None and module.type.category is Category.DEVICE:
+            users.setdefault(bench.device_spec(module.device), []).append(module.name)
+    lines: list[tuple[str, bool]] = []
+    for spec, names in users.items():
+        if not spec.startswith("/"):
+            continue
+        if not Path(spec.partition("?")[0]).exists():
+            lines.append((f"{names[0]}: there is no {spec} now (mlink devices lists them)", True))
+        if len(names) > 1:
+            lines.append((f"{' and '.join(names)} use the same device, {spec}", True))
+    return lines
 
 
 def _table(bench: Bench) -> Table:

@@ -34,7 +34,7 @@ def print_summary(result: RunResult, console: Console, *, debug: bool = False) -
     """Print a result as text."""
     console.print()
     print_outcome(result, console, debug=debug)
-    if result.streams:
+    if any(stream.sent for stream in result.streams):
         console.print(_account(result.streams), soft_wrap=True)
     for hint in result.hints:
         console.print(

@@ -351,6 +351,37 @@ def test_check_of_a_wrong_bench_exits_with_2(mlink, bench):
     assert "Did you mean 'data_name'?" in result.stderr
 
 
+def test_check_warns_of_devices_that_are_missing_or_used_twice(mlink, bench):
+    cameras = "".join(
+        f'[modules.{name}]\ntype = "camera-generic"\ndevice = "{device}"\n'
+        for name, device in (("a", "/dev/null"), ("b", "/dev/video98"), ("c", "/dev/video98"))
+    )
+    bench.write_text(BENCH + cameras)
+    result = mlink("check", bench)
+    assert result.exit_code == 0
+    assert "● b: there is no /dev/video98 now" in result.stdout
+    assert "● b and c use the same device, /dev/video98" in result.stdout
+    assert result.stdout.count("●") == 2
+
+
+def test_check_prints_json(mlink, bench):
+    bench.write_text(BENCH + '[modules.b]\ntype = "camera-generic"\ndevice = "/dev/video98"\n')
+    good = mlink("check", bench, "--json")
+    assert good.exit_code == 0
+    assert json.loads(good.stdout) == {
+        "problems": [],
+        "warnings": ["b: there is no /dev/video98 now (mlink devices lists them)"],
+        "unrecorded": ["b.video", "b.changes"],
+    }
+    wrong = mlink("check", bench, "--set", "events.data_nam=x", "--set", "b.size=3", "--json")
+    assert wrong.exit_code == 2
+    assert [each["where"] for each in json.loads(wrong.stdout)["problems"]] == [
+        "--set events.data_nam",
+        "--set b.size",
+    ]
+    assert json.loads(mlink("check", "nope", "--json").stdout)["problems"][0]["where"] == ""
+
+
 def test_the_demo_bench_is_as_the_readme_describes(mlink):
     folder = ROOT / "hil" / "benches" / "led-follows-button"
     result = mlink("check", folder)
