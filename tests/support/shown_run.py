@@ -1,4 +1,4 @@
-"""A run with a view, from outside: its addresses, what they serve, and its end."""
+"""A run or a recording with a view, from outside: its addresses, what they serve, and its end."""
 
 from __future__ import annotations
 
@@ -46,17 +46,13 @@ def run():
 """
 
 
-class Shown:
-    """A run with a view, from outside."""
+class Served:
+    """A command of mlink that prints the addresses of a page, from outside."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
-        for name, text in (("bench.toml", BENCH), ("loop.py", SCRIPT)):
-            if not (folder / name).exists():
-                (folder / name).write_text(text)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlink", "run", "bench.toml", "--view", "--plain",
-             "--out", "out", "--order", "", *options],
+            [sys.executable, "-m", "mlink", *arguments],
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         assert self.process.stdout is not None
@@ -89,6 +85,40 @@ class Shown:
         finally:
             connection.close()
 
+    def end(self) -> str:
+        """Return what it has printed; it ends by itself or has been stopped."""
+        text, _ = self.process.communicate(timeout=LIMIT_S)
+        return text
+
+    def close(self) -> None:
+        """End it as Ctrl-C does, if it lasts."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.end()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class Shown(Served):
+    """A run with a view."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        for name, text in (("bench.toml", BENCH), ("loop.py", SCRIPT)):
+            if not (folder / name).exists():
+                (folder / name).write_text(text)
+        super().__init__(
+            folder,
+            "run",
+            "bench.toml",
+            "--view",
+            "--plain",
+            "--out",
+            "out",
+            "--order",
+            "",
+            *options,
+        )
+
     def program(self) -> int:
         """Return the process that serves the page."""
         found = subprocess.run(
@@ -96,16 +126,3 @@ class Shown:
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         return int(found.stdout)
-
-    def end(self) -> str:
-        """Return what the run has printed; it ends by itself or has been stopped."""
-        text, _ = self.process.communicate(timeout=LIMIT_S)
-        return text
-
-    def close(self) -> None:
-        """Stop the run, if it lasts."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            self.end()
-        assert self.process.stdout is not None
-        self.process.stdout.close()

@@ -36,6 +36,7 @@ from mlink.cli.run import run
 from mlink.cli.settings import settings
 from mlink.cli.step import step
 from mlink.cli.verify import verify
+from mlink.cli.view import view
 from mlink.ctrl_c import ended_by, raise_on_signals
 from mlink.errors import MlinkError
 from mlink.installed import entry_points
@@ -128,6 +129,7 @@ for command in (
     doctor,
     board,
     info,
+    view,
     verify,
     repair,
     encode,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,41 +17,49 @@ if TYPE_CHECKING:
     from mlink.cli.live import LogView
     from mlink.engine.options import RunOptions
     from mlink.engine.status import RunResult
-    from mlink.view.link import Address, ViewLink
+    from mlink.view.server import Address
 
 
-def view_address(at: str | None, tls: tuple[Path, Path] | None, *, is_open: bool) -> Address:
+def view_address(
+    at: str | None,
+    tls: tuple[Path, Path] | None,
+    *,
+    is_open: bool,
+    options: tuple[str, str, str] = ("--view-at", "--view-tls", "--view-open"),
+) -> Address:
     """Return where a view is served.
 
     Args:
         at: "HOST:PORT", or None for this computer alone and any port.
         tls: Files of a certificate and of its key, or None.
         is_open: Whether other computers may use it without encryption.
+        options: Names of the options that gave these.
 
     Raises:
         BadParameter: The address is none, a file is missing, or it would be open unasked.
     """
-    from mlink.view.link import Address
+    from mlink.view.server import Address
 
+    at_option, tls_option, open_option = options
     for path in tls or ():
         if not path.is_file():
-            raise typer.BadParameter(f"there is no file {path}", param_hint="--view-tls")
-    certificate, key = tls or (None, None)
+            raise typer.BadParameter(f"there is no file {path}", param_hint=tls_option)
+    certificate, key = map(str, tls or ("", ""))
     host, port = "127.0.0.1", 0
     if at is not None:
         host, colon, number = at.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         if not colon or not host or not number.isdecimal() or int(number) > 65535:
             raise typer.BadParameter(
-                f"{at!r} is no HOST:PORT, such as 127.0.0.1:8080", param_hint="--view-at"
+                f"{at!r} is no HOST:PORT, such as 127.0.0.1:8080", param_hint=at_option
             )
         port = int(number)
     address = Address(host, port, certificate, key)
     if not address.is_loopback and tls is None and not is_open:
         raise typer.BadParameter(
             f"at {host} other computers can reach the page, and read what it sends: give a "
-            "certificate (--view-tls CERT KEY), or allow that by --view-open",
-            param_hint="--view-at",
+            f"certificate ({tls_option} CERT KEY), or allow that by {open_option}",
+            param_hint=at_option,
         )
     return address
 
@@ -66,7 +76,7 @@ def run_with_view(bench: Bench, options: RunOptions, view: LogView, address: Add
     with ViewLink(bench, address, view, duration_s=options.duration_s) as link:
         view.console.print(f"View: {link.url}", soft_wrap=True, markup=False)
         view.console.print(f"  to look only: {link.guest_url}", soft_wrap=True, markup=False)
-        _open_browser(link)
+        open_in_browser(link.url)
         engine = Engine(with_view(bench, link), options, link)
         link.on_stop = engine.request_stop
         result = engine.run()
@@ -74,16 +84,23 @@ def run_with_view(bench: Bench, options: RunOptions, view: LogView, address: Add
         return result
 
 
-def _open_browser(link: ViewLink) -> None:
-    """Open the page where there is a desktop."""
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return
+def open_in_browser(url: str) -> None:
+    """Open a page where there is a desktop.
+
+    The arguments of a browser's program are visible to all users, and must not have the token: it
+    gets a file of this user alone that leads to the page, for the time that a browser needs.
+    """
     opener = shutil.which("xdg-open")
-    if opener is not None:
-        subprocess.Popen(
-            [opener, str(link.opening_page)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    if opener is None or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return
+    folder = tempfile.mkdtemp(prefix="mlink-view-")
+    page = Path(folder) / "open.html"
+    page.write_text(f'<meta http-equiv="refresh" content="0; url={url}">\n')
+    subprocess.Popen(
+        [opener, str(page)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)

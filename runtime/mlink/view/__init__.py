@@ -1,4 +1,4 @@
-"""The bench in a browser: `mlink run BENCH --view` (docs/view.md).
+"""Runs and recordings in a browser: `mlink run BENCH --view`, `mlink view` (docs/view.md).
 
 A program of its own serves the page; nothing of it is on the way of a run's items.
 
@@ -10,9 +10,15 @@ feed      the module that sees all streams of a run; newest frames win
 line      the ends of run and feed of their connections to the program
 link      the run's end: starts the program, passes on status, logs and the result
 picture   a frame as a JPEG, with its brightness
+thin      as many points as a page can show
 state     what the program knows of the run; bounded
 guard     tokens, cookies, hosts and origins
 client    one page: what it watches, and how fast it reads
+recorded  what a page sees of a recording
+reader    the process that reads one recording, and its end in the program
+library   which recordings may be read
 app       the paths that are served
-program   `python -m mlink.view.program`
+server    addresses, and the server
+program   `python -m mlink.view.program`: the page of one run
+folder    the program of `mlink view`
 """

@@ -1,24 +1,30 @@
-"""The paths that the program serves: the page with its parts, and its WebSocket."""
+"""The paths that are served: pages with their parts, runs by WebSocket, recordings by HTTP."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from mlink.errors import MlinkError
 from mlink.view.client import Client
 from mlink.view.guard import HEADERS, Guard
+from mlink.view.library import Library
+from mlink.view.reader import Ask
 from mlink.view.state import RunState
 
 PAGE = Path(__file__).parent / "page"
 MAX_CLIENTS = 32
 """Pages at a time."""
+_FARTHEST_USEC = 1 << 53
 _TYPES = {
     ".html": "text/html",
     ".js": "text/javascript",
@@ -26,41 +32,87 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 _NO_ENTRY = (
-    "This page needs the whole address that `mlink run --view` has printed, with its token.\n"
+    "This page needs the whole address that mlink has printed, with its token.\n"
     "Copy it from the terminal again.\n"
 )
 
+Endpoint = Callable[[Request], Awaitable[Response]]
 
-def make_app(state: RunState, guard: Guard) -> ASGIApp:
-    """Return the application for one run.
+
+class Pages:
+    """Serves the parts of pages to who has a token.
 
     Args:
-        state: The run.
-        guard: Decides who may use it.
+        guard: Decides who may see them.
     """
-    parts = {path.name: path for path in PAGE.iterdir() if path.suffix in _TYPES}
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._parts = {path.name: path for path in PAGE.iterdir() if path.suffix in _TYPES}
+
+    def page(self, name: str) -> Endpoint:
+        """Return what serves a page; with a token in its address it gives the cookie."""
+
+        async def serve(request: Request) -> Response:
+            token = request.query_params.get("token")
+            if token is not None:
+                if self._guard.role_of(token) is None:
+                    return PlainTextResponse(_NO_ENTRY, 403)
+                # No redirection: after a link of another site it would come without this cookie.
+                return self._file(name, {"Set-Cookie": self._guard.cookie(token)})
+            return self._file(name)
+
+        return self.guarded(serve, also_by_token=True)
+
+    def guarded(self, serve: Endpoint, *, also_by_token: bool = False) -> Endpoint:
+        """Return what serves only those with a cookie; an error is answered in words."""
+
+        async def guarded(request: Request) -> Response:
+            by_token = also_by_token and "token" in request.query_params
+            if not by_token and self._guard.role_of_cookie(request.headers.get("cookie")) is None:
+                return PlainTextResponse(_NO_ENTRY, 401)
+            try:
+                return await serve(request)
+            except MlinkError as error:
+                return as_json({"error": error.message, "remedy": error.remedy}, 400)
+
+        return guarded
+
+    async def part(self, request: Request) -> Response:
+        """Serve a script, a style or the icon."""
+        return self._file(request.path_params["name"])
+
+    def _file(self, name: str, headers: dict[str, str] | None = None) -> Response:
+        path = self._parts.get(name)
+        if path is None:
+            return PlainTextResponse("there is no such file\n", 404)
+        return FileResponse(path, headers=headers, media_type=_TYPES[path.suffix])
+
+
+def make_app(
+    guard: Guard,
+    front: str,
+    runs: Mapping[str, RunState],
+    library: Library | None = None,
+    routes: Callable[[Pages], Sequence[BaseRoute]] = lambda _pages: (),
+) -> ASGIApp:
+    """Return the application.
+
+    Args:
+        guard: Decides who may use it.
+        front: File of the first page.
+        runs: The runs that pages may show, by name; "" is the only one.
+        library: The recordings that pages may show.
+        routes: More paths.
+    """
+    pages = Pages(guard)
     clients: set[Client] = set()
-
-    async def page(request: Request) -> Response:
-        token = request.query_params.get("token")
-        if token is not None:
-            if guard.role_of(token) is None:
-                return PlainTextResponse(_NO_ENTRY, 403)
-            # No redirection: after a link of another site it would come without this cookie.
-            return _file(parts["index.html"], {"Set-Cookie": guard.cookie(token)})
-        if guard.role_of_cookie(request.headers.get("cookie")) is None:
-            return PlainTextResponse(_NO_ENTRY, 401)
-        return _file(parts["index.html"])
-
-    async def part(request: Request) -> Response:
-        if guard.role_of_cookie(request.headers.get("cookie")) is None:
-            return PlainTextResponse(_NO_ENTRY, 401)
-        path = parts.get(request.path_params["name"])
-        return PlainTextResponse("there is no such file\n", 404) if path is None else _file(path)
 
     async def live(socket: WebSocket) -> None:
         role = guard.role_of_cookie(socket.headers.get("cookie"))
-        if role is None or not guard.is_origin(socket.headers.get("origin"), needed=True):
+        state = runs.get(socket.query_params.get("run", ""))
+        own = guard.is_origin(socket.headers.get("origin"), needed=True)
+        if role is None or state is None or not own:
             await socket.close(1008)
             return
         await socket.accept()
@@ -74,16 +126,49 @@ def make_app(state: RunState, guard: Guard) -> ASGIApp:
         finally:
             clients.discard(client)
 
-    routes = [
-        Route("/", page),
-        Route("/page/{name}", part),
+    found: list[BaseRoute] = [
+        Route("/", pages.page(front)),
+        Route("/page/{name}", pages.guarded(pages.part)),
         WebSocketRoute("/live/1", live),
+        *routes(pages),
     ]
-    return _Guarded(Starlette(routes=routes), guard)
+    if library is not None:
+        found += [
+            Route("/recording", pages.page("recording.html")),
+            Route("/recording/{what}", pages.guarded(_recorded(library))),
+        ]
+    return _Guarded(Starlette(routes=found), guard)
 
 
-def _file(path: Path, headers: dict[str, str] | None = None) -> Response:
-    return FileResponse(path, headers=headers, media_type=_TYPES[path.suffix])
+def _recorded(library: Library) -> Endpoint:
+    """Return what answers questions about recordings."""
+
+    async def recorded(request: Request) -> Response:
+        what, given = request.path_params["what"], request.query_params
+        if what not in ("overview", "part", "picture"):
+            return PlainTextResponse("there is no such file\n", 404)
+        ask = Ask(
+            what,
+            given.get("stream", ""),
+            *(_number(given.get(key, "0")) for key in ("begin", "end", "most")),
+        )
+        data = await library.reader(given.get("of", ".")).ask(ask)
+        kind = "application/octet-stream" if what == "picture" else "application/json"
+        return Response(data, media_type=kind)
+
+    return recorded
+
+
+def _number(text: str) -> int:
+    try:
+        return max(-_FARTHEST_USEC, min(int(text), _FARTHEST_USEC))
+    except ValueError:
+        raise MlinkError(f"{text[:40]!r} is no whole number") from None
+
+
+def as_json(value: object, status: int = 200) -> Response:
+    """Return an answer in JSON."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 class _Guarded:

@@ -21,10 +21,12 @@ from mlink.view.messages import (
     Ended,
     FeedBegins,
     FromRun,
+    Gone,
     Items,
     LogLine,
     Picture,
     Status,
+    packed_picture,
 )
 from mlink.view.state import RunState
 
@@ -32,7 +34,7 @@ _WAITING_ITEMS = 4_000
 _WAITING_LINES = 500
 _WATCHED = 16
 """Pictures that one page may watch."""
-_PICTURE_S = 1 / 30
+_PICTURE_S = 1 / 20
 """Shortest time between two pictures of a stream."""
 _ASK_S = 0.5
 """A picture is asked for again, where no frame came."""
@@ -74,7 +76,7 @@ class Client:
         self._state = state
         self._role = role
         self._wake = asyncio.Event()
-        self._once: dict[str, Begins | Status | Ended | FeedBegins] = {}
+        self._once: dict[str, Begins | Status | Ended | Gone | FeedBegins] = {}
         """Kind → the newest message of those of which only the newest counts."""
         self._lines: list[LogLine] = []
         self._lines_left_out = 0
@@ -159,8 +161,7 @@ class Client:
         for stream, picture in pictures.items():
             self._ready.discard(stream)
             self._last_s[stream] = asyncio.get_running_loop().time()
-            head = _encode(msgspec.structs.replace(picture, jpeg=b""))
-            await self._socket.send_bytes(len(head).to_bytes(4, "little") + head + picture.jpeg)
+            await self._socket.send_bytes(packed_picture(picture))
 
     async def _send(self, message: FromRun | dict[str, Any]) -> None:
         await self._socket.send_text(_encode(message).decode())

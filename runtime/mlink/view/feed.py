@@ -7,13 +7,13 @@ counted: a view costs the modules of the run nothing but this subscriber, of the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from mlink.metadata import Metadata, MetaSize, usec_per_unit
 from mlink.module import InputPort, Module, ModuleContext
@@ -29,6 +29,7 @@ from mlink.types import (
 from mlink.view.line import Line
 from mlink.view.messages import Batch, FeedBegins, Items, Want
 from mlink.view.picture import make_picture
+from mlink.view.thin import plain, thinned
 
 _PERIOD_USEC = 50_000
 """Between two batches."""
@@ -36,7 +37,7 @@ _TURN_USEC = 20_000
 _MOST_ITEMS = 500
 """Items of one stream in a batch; of more, only these and their number."""
 _MOST_SAMPLES = 400
-"""Samples of a channel in a batch; of more, the least and the greatest of each of 200 parts."""
+"""Samples of a channel in a batch; of more, the least, the greatest and the last of each part."""
 _MOST_CELLS, _CELL_LENGTH = 32, 200
 _BEHIND_BYTES = 4 << 20
 """Bytes that wait for the program; with more, no batch is made."""
@@ -78,6 +79,7 @@ class FeedModule(Module[TapSettings]):
 
     def run(self) -> None:
         """Take items, send batches and pictures, until the run stops."""
+        os.nice(10)  # pictures are made when nothing else has to be done
         while self.context.running:
             self.context.serve(_TURN_USEC)
             self._exchange()
@@ -142,11 +144,13 @@ class FeedModule(Module[TapSettings]):
             scale = 1.0
         if scale is None or not block.rows or block.rows != block.length:
             return  # it has no times
-        times, data = _thinned(block.timestamps * scale, block.data.astype(np.float64))
+        times, data = thinned(
+            block.timestamps * scale, block.data.astype(np.float64), _MOST_SAMPLES
+        )
         pending.columns.setdefault("time_usec", []).extend(int(t) for t in times)
         channels = pending.columns.setdefault("data", [[] for _ in range(data.shape[1])])
         for channel, values in zip(channels, data.T, strict=False):
-            channel.extend(_finite(values))
+            channel.extend(plain(values))
 
     def _take_frame(self, _port: InputPort, pending: Items, frame: Frame) -> None:
         view = frame.view
@@ -186,26 +190,6 @@ class FeedModule(Module[TapSettings]):
 def _append(pending: Items, **values: object) -> None:
     for name, value in values.items():
         pending.columns.setdefault(name, []).append(value)
-
-
-def _finite(values: NDArray[np.float64]) -> list[float | None]:
-    """Return numbers as JSON has them: what is not finite is None."""
-    return [value if np.isfinite(value) else None for value in values.tolist()]
-
-
-def _thinned(
-    times: NDArray[Any], data: NDArray[np.float64]
-) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return as many samples as a page can show: of each part the least and the greatest."""
-    rows = data.shape[0]
-    if rows <= _MOST_SAMPLES:
-        return times, data
-    step = -(-rows // (_MOST_SAMPLES // 2))
-    parts = [data[at : at + step] for at in range(0, rows, step)]
-    middles = [times[min(at + step // 2, rows - 1)] for at in range(0, rows, step)]
-    low_high = [bound for part in parts for bound in (part.min(axis=0), part.max(axis=0))]
-    all_times = [t for at, middle in enumerate(middles) for t in (times[at * step], middle)]
-    return np.array(all_times), np.array(low_high)
 
 
 def _plain(metadata: Metadata) -> dict[str, Any]:

@@ -10,13 +10,11 @@ import logging
 import os
 import select
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -45,48 +43,13 @@ from mlink.view.messages import (
     Subscriber,
 )
 from mlink.view.program import Config, Listening
+from mlink.view.server import Address
 
 _START_S = 30.0
 _END_S = 5.0
 _BEHIND_BYTES = 1 << 20
 """Bytes that wait for the program; with more, lines of the log and snapshots are left out."""
 _LINE_LENGTH = 4_000
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the page is served.
-
-    Attributes:
-        host: Address to listen at; by default only this computer can reach it.
-        port: 0 takes a free one.
-        certificate: File of a TLS certificate; None serves without TLS.
-        key: File of its key.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    certificate: Path | None = None
-    key: Path | None = None
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this computer can reach it."""
-        return self.host in LOOPBACK
-
-    @property
-    def is_everywhere(self) -> bool:
-        """Whether all networks of this computer can reach it."""
-        return self.host in ("0.0.0.0", "::")  # noqa: S104 - it is compared, not bound
-
-    @property
-    def names(self) -> list[str]:
-        """The names and addresses by which a browser may call the page."""
-        if self.is_loopback:
-            return [*LOOPBACK]
-        own = [socket.gethostname(), socket.getfqdn(), *LOOPBACK]
-        return own + _own_addresses() if self.is_everywhere else [self.host, *own]
 
 
 def with_view(bench: Bench, link: ViewLink) -> Bench:
@@ -135,23 +98,12 @@ class ViewLink(ClosesOnExit):
     @property
     def url(self) -> str:
         """The link for who leads the run, with its token."""
-        return self._url(self._tokens.owner)
-
-    @property
-    def opening_page(self) -> Path:
-        """A file of this user alone that leads a browser to the page.
-
-        The arguments of a browser's program are visible to all users, and must not have the token.
-        """
-        assert self._folder is not None
-        path = self._folder / "open.html"
-        path.write_text(f'<meta http-equiv="refresh" content="0; url={self.url}">\n')
-        return path
+        return self._address.url(self._port, self._tokens.owner)
 
     @property
     def guest_url(self) -> str:
         """The link for who may only look."""
-        return self._url(self._tokens.guest)
+        return self._address.url(self._port, self._tokens.guest)
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="mlink-view-"))
@@ -224,22 +176,19 @@ class ViewLink(ClosesOnExit):
     # -- the program -----------------------------------------------------------------------------
 
     def _start(self) -> None:
-        address = self._address
         config = Config(
             socket=str(self.socket_path),
-            host=address.host,
-            port=address.port,
-            names=address.names,
+            address=self._address,
             owner=self._tokens.owner,
             guest=self._tokens.guest,
-            certificate=str(address.certificate or ""),
-            key=str(address.key or ""),
         )
         program = self._program = subprocess.Popen(
             [sys.executable, "-m", "mlink.view.program"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the run
+            # Ctrl-C is for the run. Not a session: the kernel would give that as much of the
+            # processor as all modules together, whatever its nice value (sched(7), autogroup).
+            process_group=0,
         )
         assert program.stdin is not None
         program.stdin.write(msgspec.json.encode(config) + b"\n")
@@ -274,12 +223,6 @@ class ViewLink(ClosesOnExit):
                 )
             data += more
         return msgspec.json.decode(data, type=Listening)
-
-    def _url(self, token: str) -> str:
-        scheme = "https" if self._address.certificate else "http"
-        host = socket.gethostname() if self._address.is_everywhere else self._address.host
-        host = f"[{host}]" if ":" in host else host
-        return f"{scheme}://{host}:{self._port}/?token={token}"
 
     def _put_line(self, module: str, level: int, text: str) -> None:
         if self._line.waiting_bytes > _BEHIND_BYTES:
@@ -338,11 +281,3 @@ def _stream(stream: StreamStatus) -> Stream:
             for each in stream.subscriptions
         ],
     )
-
-
-def _own_addresses() -> list[str]:
-    try:
-        found = socket.getaddrinfo(socket.gethostname(), None)
-    except OSError:
-        return []
-    return sorted({str(each[4][0]) for each in found})

@@ -132,6 +132,10 @@ class Ended(_Message):
     recording: str
 
 
+class Gone(_Message):
+    """The run's process has ended without a result; the program sends that to its pages."""
+
+
 # -- from the feed -----------------------------------------------------------------------------
 
 
@@ -213,7 +217,7 @@ class Want(_Message):
     width: int
 
 
-FromRun: TypeAlias = Begins | Status | LogLine | Ended | FeedBegins | Batch | Picture
+FromRun: TypeAlias = Begins | Status | LogLine | Ended | Gone | FeedBegins | Batch | Picture
 ToRun: TypeAlias = Stop | Want
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -242,6 +246,13 @@ async def read_from_run(reader: asyncio.StreamReader) -> FromRun | None:
         return None
     except msgspec.MsgspecError as error:
         raise ControlError(f"a run and its view disagree on a message: {error}") from error
+
+
+def packed_picture(picture: Picture, more: dict[str, Any] | None = None) -> bytes:
+    """Return a picture as a page gets it: the length of its head, the head as JSON, the JPEG."""
+    head = msgspec.to_builtins(msgspec.structs.replace(picture, jpeg=b"")) | (more or {})
+    text = msgspec.json.encode(head)
+    return _LENGTH.pack(len(text)) + text + picture.jpeg
 
 
 class ToRunBuffer:

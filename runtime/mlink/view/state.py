@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from mlink.errors import ControlError
+from mlink.peers import is_trusted
 from mlink.view.messages import (
     Batch,
     Begins,
     Ended,
     FeedBegins,
     FromRun,
+    Gone,
     Items,
     LogLine,
+    Picture,
     ShownBench,
     Status,
     Stop,
     ToRun,
     Want,
     pack,
+    read_from_run,
 )
 
 KEPT_ITEMS = 20_000
@@ -77,8 +83,6 @@ class RunState:
         self.ended: Ended | None = None
         self.metadata: dict[str, dict[str, Any]] = {}
         self.log: deque[LogLine] = deque(maxlen=KEPT_LINES)
-        self.lines = 0
-        """Lines of the log so far, those that are not kept included."""
         self.lost_contact = False
         """Whether the run's connection has ended without a result: it was killed."""
         self.histories: dict[str, History] = {}
@@ -87,6 +91,23 @@ class RunState:
         self._run: asyncio.StreamWriter | None = None
         self._feed: asyncio.StreamWriter | None = None
         self._observers: set[Callable[[FromRun], None]] = set()
+
+    async def listen(self, path: str) -> asyncio.Server:
+        """Wait at a Unix socket for the run and for its feed, until the server is closed."""
+        return await asyncio.start_unix_server(self._read, path)
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read one connection of the run: its own, or its feed's."""
+        try:
+            if not is_trusted(writer.get_extra_info("socket")):
+                return
+            while (message := await read_from_run(reader)) is not None:
+                self.take(message, writer)
+        except ControlError as error:
+            sys.stderr.write(f"{error}\n")
+        finally:
+            self.gone(writer)
+            writer.close()
 
     def observe(self, observer: Callable[[FromRun], None]) -> Callable[[], None]:
         """Call `observer` with each message from now on; returns what ends that."""
@@ -101,7 +122,6 @@ class RunState:
             self.status = message
         elif isinstance(message, LogLine):
             self.log.append(message)
-            self.lines += 1
         elif isinstance(message, Ended):
             self.ended = message
         elif isinstance(message, FeedBegins):
@@ -109,7 +129,7 @@ class RunState:
         elif isinstance(message, Batch):
             for items in message.items:
                 self.histories.setdefault(items.stream, History()).add(items)
-        else:
+        elif isinstance(message, Picture):
             self._wanted.pop((message.stream, message.width), None)
         self._pass_on(message)
 
@@ -121,7 +141,7 @@ class RunState:
             self._run = None
             if self.ended is None:
                 self.lost_contact = True
-                self._pass_on(LogLine("", 40, "the run has ended without a word"))
+                self._pass_on(Gone())
 
     def want(self, stream: str, width: int) -> None:
         """Ask the feed for the next frame of a stream, if that has not been done just before."""

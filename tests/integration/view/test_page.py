@@ -1,84 +1,32 @@
-"""The page of a view in Debian's Chromium: what a person sees of a run, and does with it.
-
-With MLINK_SCREENSHOTS=FOLDER the pictures of the pages are kept.
-"""
+"""The page of a run in Debian's Chromium: what a person sees of a run, and does with it."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import ROOT
 from tests.support.hil_examples import copy_example
-from tests.support.shown_run import LIMIT_S, Shown
-
-api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="NOT TESTED: apt-get install chromium")
+from tests.support.shown_page import (
+    api,
+    assert_everybody_can_use_it,
+    keep_picture,
+    needs_axe,
+    wait_for,
+)
+from tests.support.shown_run import Shown
 
 PAGE = ROOT / "runtime/mlink/view/page"
-AXE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / (
-    "mlink/peers/node_modules/axe-core/axe.min.js"
-)
-LIMIT_MSEC = LIMIT_S * 1000
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 800}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[api.Browser]:
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=LIMIT_MSEC
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium: api.Browser) -> Iterator[api.Page]:
-    """A page whose errors fail the test, at its end."""
-    context = chromium.new_context(viewport=WIDE, bypass_csp=True)  # for axe; scripts obey it
-    context.set_default_timeout(LIMIT_MSEC)
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    context.close()
-    assert errors == []
 
 
 def open_page(page: api.Page, url: str) -> None:
     page.goto(url)
     page.wait_for_selector("#diagram svg")
     wait_for(page, "phase", "running")
-
-
-def wait_for(page: api.Page, id: str, text: str) -> None:
-    api.expect(page.locator(f"#{id}")).to_contain_text(text, timeout=LIMIT_MSEC)
-
-
-def keep_picture(page: api.Page, name: str) -> None:
-    if folder := os.environ.get("MLINK_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-
-
-def serious(page: api.Page) -> list[str]:
-    """Return what axe-core finds to be a serious hindrance to some people."""
-    page.add_script_tag(path=AXE)
-    found = page.evaluate("axe.run().then((result) => result.violations)")
-    return [
-        f"{each['id']}: {node['html'][:120]} {node['failureSummary'][:300]}"
-        for each in found
-        if each["impact"] in ("serious", "critical")
-        for node in each["nodes"]
-    ]
 
 
 @pytest.mark.sim
@@ -168,23 +116,33 @@ def test_a_lost_connection_and_a_stalled_one_look_different(page, shown: Shown) 
     wait_for(page, "failure", "The connection is lost")
 
 
+def test_a_page_that_is_open_when_the_run_is_killed_shows_that(page, shown: Shown) -> None:
+    open_page(page, shown.url)
+    page.evaluate("""() => {
+        window.seen = [];
+        const badge = document.getElementById("phase");
+        const note = () => { if (seen.at(-1) !== badge.textContent) seen.push(badge.textContent); };
+        new MutationObserver(note).observe(badge, { childList: true, characterData: true });
+    }""")
+    shown.process.kill()
+    wait_for(page, "phase", "the run is gone")
+    wait_for(page, "failure", "it was killed")
+    api.expect(page.get_by_role("button", name="Stop the run")).to_be_disabled()
+    assert "connection lost" not in page.evaluate("seen")
+    page.reload()  # the program stays for those who look again
+    wait_for(page, "phase", "the run is gone")
+
+
 def test_a_guest_has_no_button_to_stop(page, shown: Shown) -> None:
     open_page(page, shown.guest_url)
     assert page.get_by_role("button", name="Stop the run").count() == 0
 
 
-@pytest.mark.skipif(not AXE.is_file(), reason="NOT TESTED: axe-core; tests/support/setup_peers.sh")
+@needs_axe
 def test_people_who_see_or_hear_otherwise_can_use_it(page, shown: Shown) -> None:
     open_page(page, shown.url)
     api.expect(page.get_by_role("article", name="src.frames-out")).to_contain_text("frame ")
-    for size in (WIDE, NARROW):
-        page.set_viewport_size(size)
-        for theme in ("light", "dark"):
-            page.emulate_media(color_scheme=theme)
-            assert serious(page) == []
-            keep_picture(page, f"{theme}-{size['width']}")
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= size["width"]  # nothing to scroll sideways but the diagram
+    assert_everybody_can_use_it(page, "run")
 
 
 def test_a_link_on_another_site_opens_the_page_which_loads_nothing_from_elsewhere(

@@ -5,9 +5,11 @@ import { Diagram } from "./diagram.js";
 import { clock, count, make } from "./format.js";
 import { LogPanel } from "./log.js";
 import { Moment } from "./moment.js";
+import { Panels } from "./panels.js";
 import { PicturePanel } from "./picture.js";
 import { RowsPanel } from "./rows.js";
 import { Store } from "./store.js";
+import { wireTheme } from "./theme.js";
 import { TracksPanel } from "./tracks.js";
 
 const PHASES = {
@@ -17,10 +19,12 @@ const PHASES = {
 const FIRST_OPEN = 6;
 const $ = (id) => document.getElementById(id);
 
-history.replaceState(null, "", `/${location.hash}`); // the token stays in no address bar
+const run = new URLSearchParams(location.search).get("run"); // of several, which a folder's page leads to
+const here = run === null ? "/" : `/run?run=${encodeURIComponent(run)}`;
+history.replaceState(null, "", here + location.hash); // the token stays in no address bar
 
-const store = new Store(), moment = new Moment(), connection = new Connection(), panels = new Map();
-const diagram = new Diagram($("diagram"), (name) => (panels.has(name) ? close(name) : open(name)));
+const store = new Store(), moment = new Moment(), connection = new Connection(run), panels = new Panels(changed);
+const diagram = new Diagram($("diagram"), (name) => (panels.has(name) ? panels.close(name) : open(name)));
 const log = new LogPanel(store);
 $("logs").append(log.element);
 
@@ -35,27 +39,14 @@ function panelOf(stream) {
 
 function open(name) {
   const stream = store.streams.get(name);
-  if (!stream || panels.has(name)) return;
-  const panel = panelOf(stream);
-  const closeButton = make("button", { type: "button", "aria-label": `close ${name}`, onclick: () => close(name) }, "✕");
-  panel.element = make("article", { class: "panel", "aria-label": name }, make("div", {}, make("h2", {}, name), ...panel.buttons, closeButton), panel.body);
-  $(panel instanceof PicturePanel ? "pictures" : "others").append(panel.element);
-  panels.set(name, panel);
-  changed();
-}
-
-function close(name) {
-  panels.get(name)?.close();
-  panels.get(name)?.element.remove();
-  panels.delete(name);
-  changed();
+  if (stream && !panels.has(name)) panels.open(name, panelOf(stream));
 }
 
 function changed() {
-  $("pictures").hidden = $("pictures").childElementCount === 0;
   diagram.setOpen(new Set(panels.keys()));
   watchPictures();
-  history.replaceState(null, "", panels.size ? `#${[...panels.keys()].map(encodeURIComponent).join(",")}` : "#none");
+  const hash = panels.size ? `#${[...panels.keys()].map(encodeURIComponent).join(",")}` : "#none";
+  history.replaceState(null, "", location.pathname + location.search + hash);
   if (store.bench) localStorage.setItem(`mlink ${store.bench.path}`, location.hash);
 }
 
@@ -91,14 +82,11 @@ function rebuild() {
   log.setModules(bench.modules.map((module) => module.name));
   log.refresh();
   const before = [...panels.keys()];
-  before.forEach((name) => {
-    panels.get(name).close();
-    panels.get(name).element.remove();
-  });
-  panels.clear();
+  before.forEach((name) => panels.close(name));
   if (before.length) before.forEach(open);
   else openFirst();
   $("stop").hidden = store.role !== "owner";
+  if (store.ended || store.lostContact) connection.end();
   showStatus();
   showEnd();
 }
@@ -177,21 +165,17 @@ store.addEventListener("Status", ({ detail }) => {
 });
 store.addEventListener("Batch", ({ detail }) => moment.setPresent(detail.time_usec));
 store.addEventListener("Log", ({ detail }) => log.add(detail.lines));
-store.addEventListener("Ended", () => {
-  connection.end();
-  showStatus();
-  showEnd();
-});
+for (const end of ["Ended", "Gone"])
+  store.addEventListener(end, () => {
+    connection.end();
+    showStatus();
+    showEnd();
+  });
 
 // -- what the person does ---------------------------------------------------------------------
 
 $("live").addEventListener("click", () => moment.live());
-$("theme").addEventListener("click", () => {
-  const dark = document.documentElement.dataset.theme
-    ? document.documentElement.dataset.theme === "dark"
-    : matchMedia("(prefers-color-scheme: dark)").matches;
-  setTheme(dark ? "light" : "dark");
-});
+wireTheme($("theme"), () => panels.restyle());
 $("stop").addEventListener("click", () => connection.stopRun());
 addEventListener("keydown", (event) => {
   if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -202,19 +186,12 @@ addEventListener("keydown", (event) => {
   acts[event.key]?.();
 });
 
-function setTheme(theme) {
-  document.documentElement.dataset.theme = theme;
-  localStorage.setItem("mlink theme", theme);
-  for (const panel of panels.values()) panel.restyle?.();
-}
-if (localStorage.getItem("mlink theme")) setTheme(localStorage.getItem("mlink theme"));
-
 let drawn = 0;
 function frame(now) {
   if (now - drawn > 60 && !document.hidden) {
     drawn = now;
     $("live").setAttribute("aria-pressed", String(moment.isLive));
-    for (const panel of panels.values()) panel.update();
+    panels.update();
     watchPictures();
   }
   requestAnimationFrame(frame);

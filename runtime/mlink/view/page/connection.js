@@ -9,6 +9,14 @@ export class Connection extends EventTarget {
   #watched = {};
   state = "connecting"; // connecting, open, stalled, lost, refused
 
+  /** @param run name of the run, where there are several */
+  constructor(run) {
+    super();
+    this.#query = run === null ? "" : `?run=${encodeURIComponent(run)}`;
+  }
+
+  #query;
+
   start() {
     this.#connect();
     setInterval(() => this.#look(), 500);
@@ -39,7 +47,7 @@ export class Connection extends EventTarget {
 
   #connect() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/live/1`);
+    const socket = new WebSocket(`${scheme}://${location.host}/live/1${this.#query}`);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     socket.addEventListener("open", () => {

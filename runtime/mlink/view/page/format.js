@@ -3,6 +3,7 @@
 /** A time in µs, in the unit that fits. */
 export function duration(usec) {
   const size = Math.abs(usec);
+  if (usec < 0) return `−${duration(size)}`;
   if (size < 1000) return `${Math.round(usec)} µs`;
   if (size < 1e6) return `${(usec / 1e3).toFixed(size < 1e4 ? 2 : 1)} ms`;
   if (size < 6e7) return `${(usec / 1e6).toFixed(size < 1e7 ? 2 : 1)} s`;

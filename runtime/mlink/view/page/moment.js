@@ -1,6 +1,6 @@
 // The stretch of time that all charts show. It follows the present, or holds where somebody looks.
 
-const SHORTEST_USEC = 200, LONGEST_USEC = 3600e6;
+const SHORTEST_USEC = 200;
 
 export class Moment {
   length = 10e6; // µs
@@ -8,6 +8,9 @@ export class Moment {
   #present = 0;
   #at = 0;
   running = true;
+  first = -Infinity; // what comes before is not there
+  longest = 3600e6;
+  cursor = null; // where somebody looks, in a recording
 
   get isLive() {
     return this.#end === null;
@@ -35,18 +38,59 @@ export class Moment {
 
   pan(usec) {
     this.#end = (this.#end ?? this.present) + usec;
-    if (this.#end > this.present) this.#end = null;
+    this.#clamp();
+  }
+
+  #clamp() {
+    if (this.#end === null) return;
+    this.#end = Math.max(this.#end, this.first + this.length);
+    if (this.#end >= this.present) this.#end = null;
   }
 
   /** Zooms about a place in the stretch, 0 (left) to 1 (right). */
   zoom(factor, place) {
     const [begin, end] = this.range;
-    const length = Math.min(LONGEST_USEC, Math.max(SHORTEST_USEC, this.length * factor));
+    const length = Math.min(this.longest, Math.max(SHORTEST_USEC, this.length * factor));
     if (this.#end !== null || place < 0.98) {
       const about = begin + (end - begin) * place;
       const newEnd = about + length * (1 - place);
       this.#end = this.#end === null && newEnd >= this.present ? null : newEnd;
     }
     this.length = length;
+    this.#clamp();
+  }
+
+  /** Shows a time, in the middle if it was outside of the stretch. */
+  show(usec) {
+    const [begin, end] = this.range;
+    if (usec < begin || usec > end) this.#end = usec + this.length / 2;
+    this.#clamp();
+  }
+}
+
+/** The stretch of a recording: it stays inside, and has a cursor. */
+export class RecordedMoment extends Moment {
+  constructor(first, last) {
+    super();
+    this.first = first;
+    this.last = last;
+    this.longest = this.length = last - first;
+    this.cursor = first;
+    this.running = false;
+  }
+
+  get present() {
+    return this.last;
+  }
+
+  /** Shows the whole. */
+  live() {
+    super.live();
+    this.length = this.longest;
+  }
+
+  look(usec) {
+    this.cursor = Math.round(Math.min(this.last, Math.max(this.first, usec)));
+    this.show(this.cursor);
   }
 }

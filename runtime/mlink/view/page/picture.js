@@ -5,8 +5,11 @@ import { count, duration, make } from "./format.js";
 export class PicturePanel {
   paused = false;
 
-  /** @param onShown called when a picture is on the screen, so that the next may come */
-  constructor(stream, moment, onShown) {
+  /**
+   * @param onShown called when a picture is on the screen, so that the next may come
+   * @param buttons of a recording, in place of "Pause"
+   */
+  constructor(stream, moment, onShown, ...buttons) {
     this.stream = stream;
     this.#moment = moment;
     this.#onShown = onShown;
@@ -17,7 +20,7 @@ export class PicturePanel {
     this.#frame = make("div", { class: "picture" }, this.#canvas);
     this.#pause = make("button", { type: "button", "aria-pressed": "false", onclick: () => this.#toggle() }, "Pause");
     const full = make("button", { type: "button", onclick: () => this.#frame.requestFullscreen?.() }, "Full size");
-    this.buttons = [this.#pause, full];
+    this.buttons = buttons.length ? [...buttons, full] : [this.#pause, full];
     this.body = make("div", {}, this.#frame, this.#note, this.#histogram);
   }
 
@@ -51,6 +54,7 @@ export class PicturePanel {
         this.#canvas.height = image.height;
         this.#frame.style.aspectRatio = `${picture.shape[1]} / ${picture.shape[0]}`;
       }
+      this.#frame.hidden = this.#histogram.hidden = false;
       this.#context.drawImage(image, 0, 0);
       image.close();
       this.#last = picture;
@@ -64,10 +68,12 @@ export class PicturePanel {
     const picture = this.#last;
     if (!picture) return;
     const [height, width] = picture.shape;
-    const age = Math.max(0, this.#moment.present - picture.time_usec);
+    const { cursor } = this.#moment;
+    const age = (cursor ?? Math.max(picture.time_usec, this.#moment.present)) - picture.time_usec;
+    const when = cursor === null ? `${duration(age)} old` : age < 0 ? "after the cursor" : `${duration(age)} before the cursor`;
     const bright = picture.scaled ? `, ${picture.low} to ${picture.high} shown as black to white` : "";
     this.#note.textContent =
-      `frame ${count(picture.index)} at ${duration(picture.time_usec)}, ${duration(age)} old · ` +
+      `frame ${count(picture.index)} at ${duration(picture.time_usec)}, ${when} · ` +
       `${width}×${height} ${picture.dtype}${bright}` +
       (picture.saturated > 0.001 ? ` · ${(picture.saturated * 100).toFixed(1)} % saturated` : "");
     this.#note.classList.toggle("bad", picture.saturated > 0.05);
@@ -79,6 +85,14 @@ export class PicturePanel {
     context.clearRect(0, 0, width, height);
     context.fillStyle = getComputedStyle(document.body).getPropertyValue("--series-1");
     histogram.forEach((n, i) => context.fillRect(i * step, height - (height * n) / most, step - 1, (height * n) / most));
+  }
+
+  /** Says why there is no picture. */
+  fail(text) {
+    this.#last = null;
+    this.#frame.hidden = this.#histogram.hidden = true;
+    this.#note.textContent = text;
+    this.#note.classList.add("bad");
   }
 
   close() {}

@@ -20,6 +20,17 @@ export class RowsPanel {
   #note;
   #last = null;
 
+  /** Shows rows about a moment, in their order, for a recording; `now` is the last one before it. */
+  showAbout(now) {
+    const rows = this.stream.rows.map(({ time, cells }, i) =>
+      make("tr", { class: i > now ? "later" : "", "aria-current": i === now ? "true" : false }, make("td", { class: "time" }, duration(time)), ...cells.map((cell) => make("td", {}, cell))));
+    this.#rows.replaceChildren(...rows);
+    this.#last = this.stream.rows.at(-1) ?? null;
+    this.#note.textContent = rows.length ? "" : "no rows";
+    const box = this.body.firstElementChild, current = rows[Math.max(0, now)];
+    if (current) box.scrollTop = current.offsetTop - box.clientHeight / 2;
+  }
+
   update() {
     const rows = this.stream.rows;
     if (!rows.length || rows[rows.length - 1] === this.#last) return;

@@ -24,6 +24,17 @@ export class Series {
     }
   }
 
+  clear() {
+    this.times = [];
+    this.values = [];
+  }
+
+  /** The value that holds at a time; null before the first. */
+  at(time) {
+    const next = bisect(this.times, time + 0.5);
+    return next ? this.values[next - 1] : null;
+  }
+
   /** The points from before `begin` to after `end`, so that lines cross the edges. */
   between(begin, end) {
     const from = Math.max(0, bisect(this.times, begin) - 1);
@@ -43,7 +54,7 @@ function bisect(times, time) {
 }
 
 /** One stream: its type and, by type, its series, marks, rows or newest frame. */
-class Stream {
+export class Stream {
   series = new Map(); // name → Series
   binary = new Map(); // name → whether it has had no value but 0 and 1
   rows = []; // {time, cells}
@@ -64,6 +75,13 @@ class Stream {
     else if (columns.cells) this.#rows(times, columns.cells);
     else if (columns.command) this.#commands(times, columns);
     else times.forEach((time, i) => this.#point(`${columns.line[i]}`, time, columns.value[i]));
+  }
+
+  /** Forgets what it had, for another stretch of a recording. */
+  replace(items) {
+    for (const series of this.series.values()) series.clear();
+    this.rows = [];
+    this.add(items);
   }
 
   #all(name, times, values) {
@@ -112,6 +130,7 @@ export class Store extends EventTarget {
     else if (kind === "Begins") this.#setBench(message.bench);
     else if (kind === "Status") this.status = message;
     else if (kind === "Ended") this.ended = message;
+    else if (kind === "Gone") this.lostContact = true;
     else if (kind === "FeedBegins") this.metadata = message.metadata;
     else if (kind === "Log") this.#addLog(message);
     else if (kind === "Batch") message.items.forEach((items) => this.streams.get(items.stream)?.add(items));

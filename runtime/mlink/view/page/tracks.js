@@ -29,19 +29,19 @@ class Track {
   #colour;
 
   #build() {
-    const stroke = colour(this.#colour), axis = colour("--dim"), grid = { stroke: colour("--line"), width: 1 };
+    const stroke = colour(this.#colour), axis = colour("--dim"), grid = { stroke: colour("--line"), width: 1 }, ticks = { ...grid, size: 4 };
     const time = (_, values) => values.map((usec) => duration(usec));
     this.#plot = new uPlot(
       {
         width: Math.max(120, this.#chart.clientWidth),
         height: this.level ? HEIGHT.level : HEIGHT.curve,
-        padding: [4, 6, 0, 0],
+        padding: [6, 16, 0, 0],
         cursor: { show: false },
         legend: { show: false },
         scales: { x: { time: false }, y: this.level ? { range: [-0.15, 1.15] } : {} },
         axes: [
-          { show: !this.level, stroke: axis, grid, values: time, font: "11px system-ui", size: 22 },
-          { show: !this.level, stroke: axis, grid, size: 46, font: "11px system-ui" },
+          { show: !this.level, stroke: axis, grid, ticks, values: time, font: "11px system-ui", size: 26, gap: 4 },
+          { show: !this.level, stroke: axis, grid, ticks, size: 46, font: "11px system-ui", gap: 4 },
         ],
         series: [
           {},
@@ -53,18 +53,25 @@ class Track {
             fill: this.level ? `${stroke}22` : undefined,
           },
         ],
-        hooks: this.level ? { draw: [(plot) => this.#drawUncertainty(plot)] } : {},
+        hooks: { draw: [(plot) => this.#drawUncertainty(plot), (plot) => this.#drawCursor(plot)] },
       },
       [[], []],
       this.#chart,
     );
   }
 
+  #drawCursor(plot) {
+    const { cursor } = this.#panel.moment;
+    if (cursor === null) return;
+    plot.ctx.fillStyle = colour("--ink");
+    plot.ctx.fillRect(plot.valToPos(cursor, "x", true) - 0.5, plot.bbox.top, 1.5 * devicePixelRatio, plot.bbox.height);
+  }
+
   /** Shades where an edge may have been, when that is wider than a line. */
   #drawUncertainty(plot) {
     const usec = this.#panel.uncertainty;
     const pixels = (plot.bbox.width * usec) / (plot.scales.x.max - plot.scales.x.min);
-    if (!(pixels > 2)) return;
+    if (!this.level || !(pixels > 2)) return;
     plot.ctx.fillStyle = `${colour(this.#colour)}44`;
     for (const time of plot.data[0]) {
       const x = plot.valToPos(time, "x", true);
@@ -82,8 +89,9 @@ class Track {
     }
     this.#plot.setData([times, values], false);
     this.#plot.setScale("x", { min: begin, max: end });
-    const last = values.length ? values[values.length - 1] : null;
-    this.#value.textContent = last === null ? "no value yet" : this.level ? (last ? "high" : "low") : `${Number(last.toPrecision(6))}`;
+    const { cursor } = this.#panel.moment;
+    const last = cursor === null ? (values.at(-1) ?? null) : this.series.at(cursor);
+    this.#value.textContent = last === null ? "no value" : this.level ? (last ? "high" : "low") : `${Number(last.toPrecision(6))}`;
   }
 
   restyle() {
@@ -98,7 +106,7 @@ export class TracksPanel {
   constructor(stream, moment, metadata) {
     this.stream = stream;
     this.uncertainty = metadata?.uncertainty_usec > 0 ? metadata.uncertainty_usec : 0;
-    this.#moment = moment;
+    this.moment = moment;
     this.#names = metadata?.signal_names ?? [];
     this.#tracks = new Map();
     this.#empty = make("p", { class: "note" }, "no value yet");
@@ -109,7 +117,6 @@ export class TracksPanel {
     this.#observer.observe(this.body);
   }
 
-  #moment;
   #names;
   #tracks;
   #list;
@@ -119,24 +126,32 @@ export class TracksPanel {
   #resized = false;
 
   steer(chart) {
-    let from = null;
+    let from = null, moved = false;
     chart.addEventListener("wheel", (event) => {
       if (!event.ctrlKey && !event.shiftKey && Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
-        this.#moment.pan((event.deltaX / chart.clientWidth) * this.#moment.length);
+        this.moment.pan((event.deltaX / chart.clientWidth) * this.moment.length);
       } else {
         const { left, width } = chart.getBoundingClientRect();
-        this.#moment.zoom(Math.exp(event.deltaY * 0.0015), (event.clientX - left) / width);
+        this.moment.zoom(Math.exp(event.deltaY * 0.0015), (event.clientX - left) / width);
       }
       event.preventDefault();
     }, { passive: false });
     chart.addEventListener("pointerdown", (event) => {
       from = event.clientX;
+      moved = false;
       chart.setPointerCapture(event.pointerId);
     });
     chart.addEventListener("pointermove", (event) => {
-      if (from === null) return;
-      this.#moment.pan(((from - event.clientX) / chart.clientWidth) * this.#moment.length);
+      if (from === null || (!moved && Math.abs(event.clientX - from) < 4)) return;
+      moved = true;
+      this.moment.pan(((from - event.clientX) / chart.clientWidth) * this.moment.length);
       from = event.clientX;
+    });
+    chart.addEventListener("click", (event) => {
+      if (moved) return;
+      const { left, width } = chart.querySelector(".u-over").getBoundingClientRect();
+      const [begin, end] = this.moment.range;
+      this.moment.look?.(begin + ((end - begin) * (event.clientX - left)) / width);
     });
     for (const end of ["pointerup", "pointercancel"]) chart.addEventListener(end, () => (from = null));
   }
@@ -156,7 +171,7 @@ export class TracksPanel {
       this.#tracks.set(name, track);
     }
     this.#empty.hidden = this.#tracks.size > 0;
-    const range = this.#moment.range;
+    const range = this.moment.range;
     for (const track of this.#tracks.values()) track.draw(range, this.#resized);
     this.#resized = false;
     const unsure = this.uncertainty ? ` · times ± ${duration(this.uncertainty)}` : "";

@@ -1,0 +1,46 @@
+"""`mlink view`: a recording in a browser."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlink.cli.run_view import open_in_browser, view_address
+from mlink.errors import StorageError
+
+
+def view(
+    path: Annotated[Path, typer.Argument(metavar="RECORDING", help="Folder of a recording.")],
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where to serve it. Beyond this computer it needs --tls or --open.",
+            show_default="this computer alone, a free port",
+        ),
+    ] = None,
+    tls: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="CERT KEY", help="Files of a certificate and its key."),
+    ] = None,
+    is_open: Annotated[
+        bool, typer.Option("--open", help="With --at: serve other computers without encryption.")
+    ] = False,
+) -> None:
+    """Show a recording in a browser, until Ctrl-C."""
+    from mlink.storage.tree import collection_folder
+    from mlink.view.folder import serve_folder
+
+    address = view_address(at, tls, is_open=is_open, options=("--at", "--tls", "--open"))
+    if not path.is_dir():
+        raise StorageError(f"there is no folder {path}", remedy="Name a recording.")
+    collection_folder(path)
+
+    def ready(url: str, guest_url: str) -> None:
+        typer.echo(f"View: {url}\n  to look only: {guest_url}\nCtrl-C ends it.")
+        open_in_browser(url)
+
+    asyncio.run(serve_folder(path, address, ready))

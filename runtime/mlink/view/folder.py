@@ -1,0 +1,42 @@
+"""The server of `mlink view`: a recording, or what is below a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mlink.errors import MlinkError
+from mlink.view.app import make_app
+from mlink.view.guard import Guard, new_tokens
+from mlink.view.library import Library
+from mlink.view.server import Address, make_server
+
+
+async def serve_folder(root: Path, address: Address, on_ready: Callable[[str, str], None]) -> None:
+    """Serve until Ctrl-C.
+
+    Args:
+        root: A recording, or a folder; nothing outside of it is served.
+        address: Where to serve.
+        on_ready: Called with the two links, the second one to look only.
+
+    Raises:
+        MlinkError: The address cannot be used.
+    """
+    try:
+        listener = address.listen()
+    except OSError as error:
+        raise MlinkError(
+            f"cannot listen at {address.host}:{address.port}: {error.strerror}",
+            remedy="Choose another port: --at HOST:PORT.",
+        ) from None
+    port = int(listener.getsockname()[1])
+    tokens = new_tokens()
+    guard = Guard(tokens, port, address.names, secure=bool(address.certificate))
+    library = Library(root)
+    server = make_server(make_app(guard, "recording.html", {}, library), address)
+    on_ready(address.url(port, tokens.owner), address.url(port, tokens.guest))
+    try:
+        await server.serve([listener])
+    finally:
+        library.close()

@@ -1,0 +1,67 @@
+"""The recordings below a folder, or one recording: which may be read, and their readers."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path, PurePosixPath
+
+from mlink.errors import MlinkError
+from mlink.view.reader import Reader
+
+_MANIFEST = "manifest.toml"
+_MOST_READERS = 4
+
+
+class Library:
+    """Gives each recording a reader, which stays for the next question.
+
+    Args:
+        root: The folder; nothing outside of it is read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self._readers: dict[str, Reader] = {}
+        """Path below the root → reader; the one that was asked last is the last one."""
+
+    def path(self, of: str, *, needs: str = "") -> Path:
+        """Return what a page names: a file or folder below the root, reached without links.
+
+        Args:
+            of: Path below the root, as lists of the page have it; "." for the root itself.
+            needs: Name of a file that must be in it.
+
+        Raises:
+            MlinkError: There is none.
+        """
+        name, path = PurePosixPath(of), self.root
+        try:
+            if name.is_absolute() or ".." in name.parts or "\0" in of:
+                raise OSError
+            for part in (*name.parts, *([needs] if needs else [])):
+                path = path / part
+                if stat.S_ISLNK(path.lstat().st_mode):
+                    raise OSError
+        except OSError:
+            raise MlinkError(
+                f"there is no '{of}' in the folder of this page", remedy="Load the page again."
+            ) from None
+        return path.parent if needs else path
+
+    def reader(self, of: str) -> Reader:
+        """Return the reader of a recording.
+
+        Raises:
+            MlinkError: There is no such recording.
+        """
+        path = self.path(of, needs=_MANIFEST)
+        reader = self._readers.pop(of, None) or Reader(path)
+        self._readers[of] = reader
+        while len(self._readers) > _MOST_READERS:
+            self._readers.pop(next(iter(self._readers))).close()
+        return reader
+
+    def close(self) -> None:
+        """End all readers."""
+        while self._readers:
+            self._readers.popitem()[1].close()

@@ -1,0 +1,18 @@
+// Dark or light: as the system has it, until somebody chooses.
+
+/** Lets a button switch; `onChange` is called after each change. */
+export function wireTheme(button, onChange = () => {}) {
+  const set = (theme) => {
+    document.documentElement.dataset.theme = theme;
+    localStorage.setItem("mlink theme", theme);
+    onChange();
+  };
+  button.addEventListener("click", () => {
+    const chosen = document.documentElement.dataset.theme;
+    const dark = chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    set(dark ? "light" : "dark");
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => onChange());
+  const kept = localStorage.getItem("mlink theme");
+  if (kept) set(kept);
+}
