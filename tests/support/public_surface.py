@@ -172,7 +172,7 @@ def _tables() -> Iterator[str]:
     """Yield the keys of a bench's tables other than the settings of modules."""
     yield from _fields("[bench-file]", load._File)
     yield from _fields("[devices-file]", lab._File)
-    yield from _fields("[bench]", load._Head)
+    yield from _fields("[bench]", load.Head)
     yield from (f"setting [modules] {key}" for key in module._RESERVED)
     yield from _fields("inputs", connections._Input)
     for name, part in table.KINDS.items():

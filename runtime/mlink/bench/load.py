@@ -46,7 +46,9 @@ from mlink.proposals import proposal
 from mlink.storage.place import Storage
 
 
-class _Head(msgspec.Struct):
+class Head(msgspec.Struct):
+    """The keys of a bench file's table `[bench]`."""
+
     name: str = ""
     keep_awake: bool = True
     strict: bool = False
@@ -103,7 +105,7 @@ def load_bench(
     file = convert(table, _File, problems, places, reserved=reserved)
     if file is None:
         raise problems.as_error()
-    head = convert(file.bench, _Head, problems, places.below("bench")) or _Head()
+    head = convert(file.bench, Head, problems, places.below("bench")) or Head()
     name = _name(head, path, places, problems)
     for wrong in wrong_times(head.time, head.seed, head.speed):
         problems.add(places("bench", wrong.where), wrong.what, wrong.remedy)
@@ -191,7 +193,7 @@ def _storage(table: Table, places: Places, problems: Problems) -> Storage:
     return storage
 
 
-def _name(head: _Head, path: Path, places: Places, problems: Problems) -> str:
+def _name(head: Head, path: Path, places: Places, problems: Problems) -> str:
     _check_name(head.name, places("bench", "name"), problems)
     return head.name or (path.resolve().parent.name if path.stem == "bench" else path.stem)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -30,6 +31,11 @@ RECORDERS: Final[Mapping[DataType, tuple[str, str, Table]]] = {
 }
 """Recorder of each type of stream: module type, its input, its settings. Commands have none: what a
 board made of them is among its readings and in the recording's attributes."""
+
+
+_UNSAFE: Final = re.compile("[^A-Za-z0-9_-]")
+_LONGEST: Final = 64
+"""Characters of a module's name."""
 
 
 def unrecorded(modules: Mapping[str, ModuleConfig]) -> list[tuple[str, PortSpec]]:
@@ -64,11 +70,13 @@ def recorder_tables(modules: Mapping[str, ModuleConfig]) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     for name, port in unrecorded(modules):
         kind, own_port, settings = RECORDERS[port.data_type]
-        recorder = f"record-{name}-{port.id}"
+        stream = _UNSAFE.sub("-", f"{name}-{port.id}")
+        recorder, number = f"record-{stream}"[:_LONGEST], 1
         while recorder in modules or recorder in tables:
-            recorder += "-2"
+            number += 1
+            recorder = f"record-{number}-{stream}"[:_LONGEST]
         table: Table = {"type": kind, "inputs": {own_port: f"{name}.{port.id}"}, **settings}
         if kind != "videorecorder":  # which makes a folder of its own for each source
-            table["data_name"] = f"{name}-{port.id}"
+            table["data_name"] = stream
         tables[recorder] = table
     return tables

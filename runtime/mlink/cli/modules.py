@@ -25,9 +25,15 @@ def modules(
             "--install", help="Make the virtual environment that this type's module.toml asks for."
         ),
     ] = False,
+    schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema", help="Print a JSON schema of bench files, for completion in editors."
+        ),
+    ] = False,
     json: AsJson = False,
 ) -> None:
-    """List the module types with their ports and settings."""
+    """List the module types with their ports and settings; of one type, what each setting means."""
     if install:
         _install(name)
         return
@@ -41,12 +47,17 @@ def modules(
     else:
         types, broken = [module_type(name)], {}
     types.sort(key=lambda type_: type_.id)
+    if schema:
+        from mlink.cli.setting_docs import bench_schema
+
+        print_json(bench_schema(types))
+        return
     if json:
         print_json({"types": [as_plain(type_) for type_ in types], "broken": broken})
         return
     console = Console(highlight=False)
     for type_ in types:
-        show(type_, console)
+        show(type_, console, explain=name is not None)
     for broken_name, reason in sorted(broken.items()):
         console.print(f"{broken_name}: cannot be loaded: {reason}", style="yellow", markup=False)
 
@@ -119,8 +130,8 @@ def type_text(annotation: Any) -> str:
     return str(getattr(annotation, "__name__", annotation))
 
 
-def show(type_: ModuleType, console: Console) -> None:
-    """Print one module type as text."""
+def show(type_: ModuleType, console: Console, *, explain: bool = False) -> None:
+    """Print one module type as text; with `explain` also what its settings mean."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -143,6 +154,21 @@ def show(type_: ModuleType, console: Console) -> None:
             Text("setting", "dim"), Text(f"{entry['key']} {default}"), Text(entry["type"])
         )
     console.print(Padding(Text(type_.summary), (0, 0, 0, 2), expand=False))
+    console.print(Padding(table, (0, 0, 1, 2), expand=False))
+    if explain:
+        _explain(type_, console)
+
+
+def _explain(type_: ModuleType, console: Console) -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    from mlink.cli.setting_docs import meanings
+
+    table = Table.grid(padding=(0, 2))
+    for key, text in meanings(type_.settings).items():
+        table.add_row(Text(key), Text(text))
     console.print(Padding(table, (0, 0, 1, 2), expand=False))
 
 

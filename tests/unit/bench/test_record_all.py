@@ -97,3 +97,16 @@ def test_every_type_of_data_has_a_recorder_that_takes_it(data_type):
     made = module_types()[kind]
     inputs, _ = made.ports_for(made.settings(**settings))
     assert next(spec for spec in inputs if spec.id == port).data_type is data_type
+
+
+def test_names_of_recorders_are_valid_and_different_whatever_the_ports_are_called(tmp_path):
+    ids = ["x" * 90, "x" * 91, "a.b", "a b", "a-b", "ä"]
+    ports = ", ".join(f'{{ id = "{each}", data_type = "TableRow" }}' for each in ids)
+    (tmp_path / "s.py").touch()
+    (tmp_path / "bench.toml").write_text(
+        f'[modules.s]\ntype = "pyscript"\nscript = "s.py"\nports_out = [{ports}]\n'
+        '[modules.record-s-a-b]\ntype = "table"\n'
+    )
+    bench = load_bench(tmp_path, record_all=True)
+    assert len(recorders(bench)) == len(ids)
+    assert len(bench.modules) == 2 + len(ids)
