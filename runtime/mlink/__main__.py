@@ -3,6 +3,9 @@
 It handles Ctrl-C and its like before it imports anything else, which takes a while.
 """
 
+import os
+import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from mlink.ctrl_c import end_on_signals
@@ -10,6 +13,8 @@ from mlink.ctrl_c import end_on_signals
 
 def main() -> None:
     """Run the command line."""
+    with suppress(OSError):  # without /dev/null
+        _open_standard_streams()
     end_on_signals()
     from mlink.refusals import refusal, too_little_address_space
 
@@ -17,16 +22,32 @@ def main() -> None:
         _give_up(limited.message, limited.remedy)
     try:
         from mlink.cli import main as command_line
+
+        command_line()
     except Exception as error:
         if (refused := refusal(error)) is None:
             raise
         _give_up(refused.message, refused.remedy)
-    command_line()
+
+
+def _open_standard_streams() -> None:
+    """Open those of descriptors 0 to 2 that are closed: the next file opened would be one of them.
+
+    What is printed there would be written into that file, a recording for example.
+    """
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != fd:
+                os.dup2(opened, fd)
+                os.close(opened)
+            os.set_inheritable(fd, True)
+            stream = open(fd, "w" if fd else "r", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 def _give_up(message: str, remedy: str) -> NoReturn:
-    import sys
-
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.stderr.write(f"error: {message}\n  → {remedy}\n")
     raise SystemExit(1)

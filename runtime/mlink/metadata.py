@@ -124,7 +124,7 @@ def encode_all(metadata: Mapping[str, Metadata]) -> dict[str, bytes]:
         key = max(sizes, key=lambda each: sizes[each])
         raise StreamError(
             f"the metadata of its outputs have {total:,} bytes, more than the limit of "
-            f"{METADATA_LIMIT:,}: key '{key}' of port '{port}' has {sizes[key]:,}",
+            f"{METADATA_LIMIT:,}: key '{key[:80]}' of port '{port}' has {sizes[key]:,}",
             remedy=METADATA_REMEDY,
         )
     return packed

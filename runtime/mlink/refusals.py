@@ -48,6 +48,7 @@ _OF_OPENCV = ("libgl.so", "libglib-2.0.so", "libgthread-2.0.so", "libx11.so", "l
 _NO_OPENCV = "no module named 'cv2'"
 _OPENCV_LIBRARIES = "sudo apt-get install libgl1 libglib2.0-0"
 _HEADLESS = "pip install --force-reinstall --no-deps opencv-python-headless"
+_NO_DEVICES = "Mount the system's /dev; in a chroot: mount --rbind /dev ROOT/dev."
 _NO_THREAD = "can't start new thread"
 
 
@@ -71,6 +72,8 @@ def refusal(error: BaseException) -> MlinkError | None:
             f"not valid UTF-8: {shown(error.object[max(0, error.start - 80) : error.end + 80])}",
             remedy="Give that folder, file, name or text a form in UTF-8.",
         )
+    if isinstance(error, OSError) and error.filename == os.devnull:
+        return StorageError(f"{error.strerror}: {os.devnull}", remedy=_NO_DEVICES)
     if isinstance(error, OSError) and error.errno in REMEDIES:
         return _of_system_call(error)
     return None
@@ -80,7 +83,7 @@ def text_of(error: BaseException) -> str:
     """Return the text of any exception, also of one whose `__str__` raises."""
     try:
         return str(error)
-    except Exception as raised:  # noqa: BLE001 - code of users, which may raise anything
+    except BaseException as raised:  # noqa: BLE001 - code of users, which may raise anything
         return f"(no text: its __str__ raised {type(raised).__name__})"
 
 

@@ -17,6 +17,7 @@ from mlink.cli.output import plain_table, print_json, table_console
 from mlink.errors import StorageError
 from mlink.storage.account import read_account
 from mlink.storage.edl import UNCLOSED
+from mlink.storage.failures import printable
 from mlink.storage.manifest import MANIFEST
 from mlink.storage.tree import read_unit, units_below
 
@@ -58,9 +59,10 @@ def list_recordings(
     table = plain_table(*titles, right=("length", *counts))
     styles = {"completed": "green", "failed": "red"}
     for each in found:
-        result = each.result + (f": {each.reason.splitlines()[0]}" if each.reason else "")
+        reason = printable(each.reason.partition("\n")[0])
+        result = each.result + (f": {reason}" if reason else "")
         table.add_row(
-            Text(each.path),
+            Text(printable(each.path)),
             Text(each.time_created[:19].replace("T", " ")),
             "–" if each.length_s is None else f"{each.length_s:.1f} s",
             Text(result, style=styles.get(each.result, "yellow")),

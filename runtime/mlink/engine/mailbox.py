@@ -186,4 +186,8 @@ def _remedy(code: int) -> str:
             "its own code or a library (os.kill, signal.alarm, a limit of ulimit). A script that "
             f"is to survive it needs a handler for {name}."
         )
-    return "If no one has ended it, its own code has: look there for exit() and os._exit()."
+    return (
+        "If no one has ended it, its own code has: by an exception, which its last lines have, by "
+        "reaching its end (a program waits in link.await_data_forever()), or by exit() and "
+        "os._exit()."
+    )

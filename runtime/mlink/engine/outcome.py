@@ -69,8 +69,13 @@ class Outcome:
         self._reporter.log(failure.module, logging.ERROR, failure.message)
 
     def add_error(self, phase: str, error: MlinkError) -> None:
-        """Add an error of the engine itself, or of what it uses: devices, companions, the disk."""
-        self.add(Failure("", phase, error.message, error.remedy))
+        """Add an error of the engine itself, or of what it uses: devices, companions, the disk.
+
+        One that is known is not repeated.
+        """
+        failure = Failure("", phase, error.message, error.remedy)
+        if failure not in self.failures:
+            self.add(failure)
 
     def fail_worker(self, worker: WorkerHandle, phase: str, what: str, remedy: str) -> None:
         """Add a failure that the engine has found in a worker, unless the worker has failed before.

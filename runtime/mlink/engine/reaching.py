@@ -22,6 +22,7 @@ _LATE_REMEDY = (
 )
 _STARVED_S = 120.0
 """Most time without a processor that is added to a time-out."""
+_PHASES = {State.PREPARED: "prepare", State.STARTED: "start"}
 _DOING = {State.LOADED: "loading", State.PREPARED: "preparing", State.STARTED: "starting"}
 
 
@@ -61,9 +62,7 @@ class Reaching:
                     send(self.workers[name])
             return not pending and self.all_have(reached)
 
-        self.wait(
-            send_to_ready, timeout_s, reached.name.lower(), reached, lambda name: name in pending
-        )
+        self.wait(send_to_ready, timeout_s, _PHASES[reached], reached, lambda name: name in pending)
 
     def all_have(self, state: State) -> bool:
         """Whether all workers have reached a state."""

@@ -54,6 +54,7 @@ class ForkServer(ClosesOnExit):
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
+                stderr=None if sys.__stderr__ else subprocess.DEVNULL,
                 start_new_session=True,
                 env=os.environ | hashes | {RUN_VARIABLE: self._folder},
             )
@@ -193,7 +194,7 @@ class ForkServer(ClosesOnExit):
                     shown = True
                     log.warning(
                         "the fork server (process %d) still ends what modules have left; the run "
-                        "waits up to %g s for it, and no longer after a third Ctrl-C",
+                        "waits up to %.0f s for it, and no longer after a third Ctrl-C",
                         self._process.pid,
                         _FINISH_S - waited_s,
                         extra={"of_wall_clock": True},

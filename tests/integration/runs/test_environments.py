@@ -100,6 +100,10 @@ def limited(kind: int, value: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(kind, (value, value))
 
 
+def closing(*fds: int) -> Callable[[], None]:
+    return lambda: [os.close(fd) for fd in fds]  # type: ignore[func-returns-value]
+
+
 def run(folder: Path, **others: object) -> subprocess.CompletedProcess[str]:
     arguments = ("run", "bench.toml", "--for", "0.5", "--plain")
     return mlink(folder, *arguments, **others)  # type: ignore[arg-type]
@@ -131,6 +135,23 @@ def test_too_little_address_space(folder: Path, command: tuple[str, ...], megaby
     done = mlink(folder, *command, limit=limited(resource.RLIMIT_AS, megabytes << 20))
     assert done.returncode == 1
     assert f"limited to {megabytes} MB (ulimit -v)" in done.stderr
+
+
+def test_too_little_memory_for_data(folder: Path) -> None:
+    done = run(folder, limit=limited(resource.RLIMIT_DATA, 100 << 20))
+    assert done.returncode == 1
+    assert "its data is limited to 100 MB (ulimit -d)" in done.stderr
+
+
+@pytest.mark.parametrize("fds", [(0,), (1,), (2,), (1, 2), (0, 1, 2)])
+def test_closed_standard_streams(folder: Path, fds: tuple[int, ...]) -> None:
+    """The next files opened get their numbers: what is printed would be written into those."""
+    done = run(folder, limit=closing(*fds))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ("Recorded in" in done.stdout) is (1 not in fds)
+    (recording,) = folder.glob("recordings/*/*")
+    verify = mlink(folder, "verify", str(recording))
+    assert "complete and intact" in verify.stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root, setpriv")
@@ -227,6 +248,14 @@ def test_no_proc(folder: Path) -> None:
     assert "/proc is not mounted" in done.stdout
     assert "→ Mount it" in done.stdout
     assert "Nothing was recorded" in done.stdout
+
+
+@needs_mounts
+def test_no_dev(folder: Path) -> None:
+    done = in_own_mounts(folder, "mount -t tmpfs tmpfs /dev")
+    assert done.returncode == 1
+    assert "No such file or directory: /dev/null" in done.stdout
+    assert "mount --rbind /dev" in done.stdout
 
 
 @needs_mounts

@@ -209,14 +209,15 @@ def test_a_script_that_nothing_interrupts_is_named_with_its_place_and_a_remedy(
     assert "syl.is_running()" in failure.remedy
 
 
+@pytest.mark.parametrize("raised", ["RuntimeError", "SystemExit"])
 def test_an_exception_whose_text_cannot_be_made_has_its_line_and_all_counts(
-    bench: BenchRunner,
+    bench: BenchRunner, raised: str
 ) -> None:
     middle = (
         FORWARD
-        + """
+        + f"""
 class Bad(Exception):
-    def __str__(self): raise RuntimeError("no")
+    def __str__(self): raise {raised}("no")
 def refuse(row):
     if row[0] == "3": raise Bad
 inp.on_data = refuse
@@ -226,7 +227,7 @@ inp.on_data = refuse
     (failure,) = result.failures
     assert failure.phase == "run"
     assert "middle.py:13: if row[0]" in failure.message
-    assert "Bad: (no text: its __str__ raised RuntimeError)" in failure.message
+    assert f"Bad: (no text: its __str__ raised {raised})" in failure.message
     assert result.streams[0].subscriptions[0].received == 4
 
 

@@ -89,7 +89,7 @@ def test_a_preparation_without_end_is_reported_and_ended(
     bench.write(ONE, still=f"{LOOP}\n{call}\n")
     result = bench.run(1.0, prepare_timeout_s=2.5, stop_grace_s=0.5)
     (failure,) = result.failures
-    assert failure.module == "still"
+    assert (failure.module, failure.phase) == ("still", "prepare")
     assert "was not ready within 2.5 s" in failure.message
     assert "still.py:5" in failure.message
     assert "still preparing after 1 s: it stands at still.py:5 (turn)" in bench.watcher.log_text()

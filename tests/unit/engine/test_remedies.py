@@ -31,6 +31,7 @@ from tests.unit.engine.end.test_ending import finish, started
 desk = test_ending.desk
 
 MISLEADING = "exit() and os._exit()"
+"""What a module's own code may have done: no remedy for the end by a signal."""
 
 
 def one_failure(desk) -> Failure:

@@ -328,6 +328,7 @@ def test_no_text_of_a_recording_reaches_the_terminal_as_a_control(
     table.write_text(table.read_text().replace('"table.csv"', f'"{escaped}.csv"'))
     (recording / "video" / f"{CONTROLS}\ncomplete and intact").write_text("x")
     shutil.copytree(recording / "readings", recording / f"x{CONTROLS}\ncomplete and intact")
+    shutil.copytree(good, tmp_path / f"x{CONTROLS}\ncomplete and intact")
     seen = seen_of_all(recording, tmp_path / "out")
     seen += run("info --json", recording, tmp_path)[1] + run("list", tmp_path, tmp_path)[1]
     assert "\\x1b]0;title" in seen
