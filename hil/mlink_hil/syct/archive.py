@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -93,7 +93,7 @@ class _Info(msgspec.Struct):
     name: str
     enabled: bool = True
     stop_on_failure: bool = True
-    subscriptions: dict[str, Any] = {}
+    subscriptions: Annotated[dict[str, Any], msgspec.Meta(max_length=1000)] = {}
     ui_display_geometry: Any = None
 
 
@@ -276,7 +276,7 @@ def _opened(head: bytes, raw: IO[bytes]) -> Callable[[int], bytes]:
 def _toml(path: Path, members: dict[str, bytes], name: str) -> dict[str, Any]:
     """Return a member's table; an absent one is empty."""
     try:
-        return parse_toml(members.get(name, b"").decode("utf-8"))
+        return parse_toml(members.get(name, b"").decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # also those of UTF-8 and of TOML
         raise BenchError(f"{path}: {name} is no TOML: {error}", remedy=_REMEDY) from error
 

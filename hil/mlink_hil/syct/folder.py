@@ -15,7 +15,7 @@ from mlink import check_bench
 from mlink.errors import BenchError, StorageError
 from mlink.storage.place import DEFAULT_ORDER, Storage
 from mlink_hil.syct.archive import Project, ProjectModule, read_project
-from mlink_hil.syct.modules import NEED_INPUT, Made, converted, could_stand_in, port_of
+from mlink_hil.syct.modules import NEED_INPUT, SOURCES, Made, converted, could_stand_in, port_of
 
 VIRTUAL_FILE: Final = "virtual.toml"
 _INPUT: Final = re.compile(r"\[modules\.(?P<module>[^\]]+)\] inputs\.(?P<port>.+)")
@@ -84,6 +84,8 @@ class _Writer:
         self._made: dict[str, Made] = {}
         self._inputs: dict[str, dict[str, str]] = {}
         self._files: dict[str, bytes] = {}
+        self._go_on_without: set[str] = set()
+        """Modules whose failure does not end the run."""
         self._result = Imported(folder)
 
     def write(self) -> Imported:
@@ -134,17 +136,18 @@ class _Writer:
             self._result.left_out.append(f"{shown} is switched off in the project")
             return
         key = self._keys[module.name]
-        made = converted(module, key)
+        try:
+            made = converted(module, key)
+        except (TypeError, ValueError, OverflowError) as error:  # settings of other types
+            self._result.left_out.append(f"{shown}: its settings cannot be used: {error}")
+            return
         if made is None:
             self._leave_out(module, key, shown)
             return
         self._made[key] = made
         self._result.has_devices |= bool(made.device or made.off)
         self._result.notes += [f"{shown}: {note}" for note in made.notes]
-        if not module.stop_on_failure:
-            self._result.notes.append(
-                f"{shown}: its failure ends the run; in the project it does not"
-            )
+        self._go_on_without |= set() if module.stop_on_failure else {key}
 
     def _leave_out(self, module: ProjectModule, key: str, shown: str) -> None:
         words = [f"{shown}: mlink has no such module"]
@@ -160,6 +163,10 @@ class _Writer:
             words.append(f"it sent to {', '.join(users)}")
         if instead := could_stand_in(module.id):
             words.append(f"could stand in: {instead}")
+            if module.data and module.id in SOURCES:
+                name = f"{key}.{SOURCES[module.id]}"
+                self._files[name] = module.data
+                words.append(f"its program or settings are in {name}")
         elif module.data:
             name = f"{key}.settings"
             self._files[name] = module.data
@@ -265,6 +272,8 @@ class _Writer:
             table: dict[str, Any] = {"type": made.type}
             if made.device:
                 table["device"] = key
+            if key in self._go_on_without:
+                table["stop_on_failure"] = False
             table |= made.settings
             if self._inputs.get(key):
                 table["inputs"] = self._inputs[key]

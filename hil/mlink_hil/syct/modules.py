@@ -119,6 +119,10 @@ def port_of(module: ProjectModule, port: str) -> str:
     return _OLD_PORTS.get(port, port) if module.id in _WRITERS else port
 
 
+SOURCES: Final = {"cpp-workbench": "cpp", "intan-rhx": "xml"}
+"""Modules that mlink lacks, whose extra data is worth a look: the ending of its file."""
+
+
 def could_stand_in(type_id: str) -> str:
     """Return what could do the work of a module that mlink lacks; "" if nothing does."""
     return _INSTEAD.get(type_id, "")
@@ -140,14 +144,19 @@ def _script(module: ProjectModule, key: str) -> Made:
 def _workbench(module: ProjectModule, key: str) -> Made:
     made = _script(module, key)
     made.type = "upy-workbench"
-    made.device = str(module.settings.get("serial_port") or "/dev/ttyACM0")
+    made.device = _serial_port(module) or "/dev/ttyACM0"
     made.stand_in = "virtual:micropython"
     return made
 
 
 def _board(module: ProjectModule, _key: str) -> Made:
-    port = str(module.settings.get("serial_port") or "")
-    return Made("firmata-io", device=port or "firmata:", stand_in="virtual:uno")
+    return Made("firmata-io", device=_serial_port(module) or "firmata:", stand_in="virtual:uno")
+
+
+def _serial_port(module: ProjectModule) -> str:
+    """Return the path of a module's port, which may be stored as a name; "" for none."""
+    port = str(module.settings.get("serial_port") or "").strip()
+    return f"/dev/{port}" if port and not {"/", ":"} & set(port) else port
 
 
 def _camera(module: ProjectModule, _key: str) -> Made:
@@ -199,7 +208,8 @@ def _recorder(module: ProjectModule, _key: str) -> Made:
     elif codec not in _LOSSLESS and stored.get("mode") in _MODES:
         settings["mode"] = stored["mode"]
         number = "quality" if stored["mode"] == "constant-quality" else "bitrate_kbps"
-        settings |= _kept(stored, number)
+        if number != "quality" or stored.get("video_codec") != _MPEG4:  # of another scale
+            settings |= _kept(stored, number)
     minutes = stored.get("slices_interval", 0)
     if stored.get("slices_enabled") and isinstance(minutes, int | float) and minutes > 0:
         settings |= {"slices_enabled": True, "slices_interval": float(minutes)}
@@ -272,5 +282,13 @@ _INSTEAD: Final = {
     **dict.fromkeys(
         ["camera-arv", "camera-lc", "camera-flir", "camera-tis", "camera-ueye", "miniscope"],
         _CAMERA,
+    ),
+    "cpp-workbench": "a pyscript module with its ports, and its program in Python",
+    **dict.fromkeys(
+        ["intan-rhx", "open-ephys-acq"], "a devel.datasource module, for trials without the device"
+    ),
+    **dict.fromkeys(
+        ["galdur-stim", "onix-commutator", "sp210-pressuresense"],
+        "a pyscript module that speaks to the device",
     ),
 }

@@ -15,7 +15,7 @@ from mlink.module import ModuleSettings, ModuleType, Ports, PortSpec
 from mlink.proposals import nearest, proposal
 from mlink.refusals import import_remedy
 
-_RESERVED = ("type", "device", "inputs")
+_RESERVED = ("type", "device", "inputs", "stop_on_failure")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _KEY_OF_SENTENCE = re.compile(r"(?P<key>[\w.\[\]-]+): (?P<what>.+)", re.DOTALL)
 
@@ -48,6 +48,8 @@ class ModuleConfig:
     connections: tuple[Connection, ...]
     inputs: tuple[PortSpec, ...]
     outputs: tuple[PortSpec, ...]
+    stop_on_failure: bool = True
+    """Whether its failure while the run lasts ends the run; in virtual time it always does."""
 
 
 class ModuleLoader:
@@ -81,7 +83,8 @@ class ModuleLoader:
 
         Args:
             name: Key of the module in `[modules]`.
-            table: Its table. Keys other than `type`, `device` and `inputs` are settings.
+            table: Its table. Keys other than `type`, `device`, `inputs` and `stop_on_failure` are
+                settings.
         """
         if not _NAME.fullmatch(name):
             self._problems.add(
@@ -98,7 +101,12 @@ class ModuleLoader:
         if settings is None:
             return None
         self._check_device(name, device, type_, settings)
-        return ModuleConfig(name, type_, settings, device, (), *self._ports(name, type_, settings))
+        stops = table.get("stop_on_failure", True)
+        if not isinstance(stops, bool):
+            where = self._where("modules", name, "stop_on_failure")
+            self._problems.add(where, f"must be true or false, not {shown(stops)}")
+        ports = self._ports(name, type_, settings)
+        return ModuleConfig(name, type_, settings, device, (), *ports, stop_on_failure=bool(stops))
 
     def _type(self, name: str, table: Table) -> ModuleType | None:
         if "type" not in table:

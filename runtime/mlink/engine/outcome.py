@@ -10,7 +10,7 @@ from dataclasses import replace
 from mlink import control
 from mlink.engine.report import Reporter
 from mlink.engine.status import Failure
-from mlink.engine.workers import WorkerHandle
+from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import MlinkError
 
 _LAST_REMEDY = (
@@ -19,14 +19,25 @@ _LAST_REMEDY = (
 )
 
 
+_WHILE_IT_LASTS = ("run", "running")
+"""Phases of failures that a module with `stop_on_failure = false` may have."""
+
+
 class Outcome:
     """Collects failures and logs each one; the first failure or stop reason ends the run.
 
     The engine's phases poll `ending`; a run without failures is a success, whatever ended it.
+
+    Args:
+        reporter: Receives what is logged.
+        tolerates: Whether the run goes on without a module that has `stop_on_failure = false`.
     """
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Reporter, *, tolerates: bool = True) -> None:
         self.failures: list[Failure] = []
+        self.error_messages: list[str] = []
+        """Failures without which the run went on, each as "module: what"."""
+        self._tolerates = tolerates
         self.stop_reason = ""
         """Why the run ends as a success; empty while nothing has requested its end."""
         self._reporter = reporter
@@ -87,8 +98,19 @@ class Outcome:
             remedy: What the user can do about it.
         """
         if not worker.failed:
-            worker.failed = True
-            self.add(Failure(worker.name, phase, what, remedy))
+            self._add_of(worker, Failure(worker.name, phase, what, remedy))
+
+    def _add_of(self, worker: WorkerHandle, failure: Failure) -> None:
+        """Add a worker's failure, or note that the run goes on without it."""
+        worker.failed = True
+        goes_on = self._tolerates and not worker.config.stop_on_failure and not worker.rung
+        if not (goes_on and worker.state >= State.STARTED and failure.phase in _WHILE_IT_LASTS):
+            self.add(failure)
+            return
+        self.error_messages.append(f"{failure.module}: {failure.message}")
+        self._reporter.log(failure.module, logging.ERROR, failure.message)
+        text = f"it has failed, and the run went on without it: {failure.message}"
+        self._reporter.hint(failure.module, text)
 
     def add_reported(self, worker: WorkerHandle, message: control.Failed) -> None:
         """Add a failure that a worker has reported.
@@ -101,5 +123,5 @@ class Outcome:
             hung = next(f for f in self.failures if f.module == worker.name)
             self.failures.remove(hung)
             text = f"{hung.message}; it was at\n  {text}"
-        worker.failed = True
-        self.add(Failure(worker.name, message.phase, text, message.remedy, message.detail))
+        failure = Failure(worker.name, message.phase, text, message.remedy, message.detail)
+        self._add_of(worker, failure)

@@ -319,6 +319,7 @@ class Recording:
             DATASETS: self._datasets(),
             "reports": result.reports,
             "hints": result.hints,
+            "error_messages": result.error_messages or None,
             HANDLER_TIMES: msgspec.to_builtins(self._handler_times),
             "devices": self._devices,
             "priorities": self._priorities

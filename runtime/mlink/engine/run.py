@@ -105,7 +105,7 @@ class Engine:
         self._streams = Streams(bench, self._order)
         kind = "virtual" if options.simulated else "real"
         self._reporter = Reporter(bench, self._streams, observer, kind=kind)
-        self._outcome = Outcome(self._reporter)
+        self._outcome = Outcome(self._reporter, tolerates=options.virtual is None)
         self._logs = ReporterLogHandler(self._reporter)
         self._fleet: Fleet | None = None
         self._workers: Mapping[str, WorkerHandle] = {}

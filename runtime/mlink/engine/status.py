@@ -121,6 +121,8 @@ class RunResult:
     """Figures that modules reported: module name → key → value."""
     hints: list[str] = field(default_factory=list)
     """What may be wrong in a run that succeeded, each as "module: what"."""
+    error_messages: list[str] = field(default_factory=list)
+    """Failures without which the run went on (`stop_on_failure = false`), as "module: what"."""
     recording_dir: Path | None = None
     unrecorded: list[str] = field(default_factory=list)
     """Streams that sent items to no recorder, each as "module.port"; empty without a recording."""

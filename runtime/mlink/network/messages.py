@@ -11,6 +11,7 @@ import hmac
 import secrets
 import stat
 import time
+import unicodedata
 import uuid
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -125,7 +126,7 @@ class Wire:
             message.run_uuid  # noqa: B018 - must be a UUID
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             return f"it cannot be read: {str(error)[:200]}"
-        if not all(map(str.isprintable, message.names)):
+        if not all(map(_is_printable, "".join(message.names))):
             return "its names have control characters"
         if message.ts_start_us is not None and not 0 <= message.ts_start_us < 1 << 60:
             return "it starts at no time"
@@ -137,6 +138,11 @@ class Wire:
 
     def _mac(self, frames: list[bytes]) -> bytes:
         return hmac.digest(self._token, b"\0".join(frames), hashlib.sha256)
+
+
+def _is_printable(character: str) -> bool:
+    """Return whether a character is for print; blanks of other widths are, too."""
+    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def read_token(path: Path) -> bytes:

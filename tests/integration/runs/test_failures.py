@@ -425,3 +425,69 @@ def start():
     assert "it stood at show.py:5 (start)" in failure.message
     assert "signal" not in failure.message
     assert "DISPLAY" in failure.remedy
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("raise ValueError('no sensor')", "no sensor"),
+        ("import os; os.kill(os.getpid(), 9)", "signal 9"),
+    ],
+)
+def test_a_run_goes_on_without_a_module_that_may_fail(
+    bench: BenchRunner, edlio_summary: ReadWithEdlio, how: str, words: str
+) -> None:
+    """What is sent to it is counted; what it has sent is recorded; others are not disturbed."""
+    middle = f"""
+import syntalos_mlink as syl
+i, o = syl.get_input_port("in"), syl.get_output_port("out")
+seen = []
+def on(row):
+    seen.append(row)
+    o.submit(row)
+    if len(seen) == 3:
+        {how}
+i.on_data = on
+"""
+    source = """
+import syntalos_mlink as syl
+o = syl.get_output_port("out")
+def run():
+    n = 0
+    while syl.is_running():
+        o.submit([n])
+        n += 1
+        syl.wait(20)
+"""
+    text = """
+[modules.source]
+type = "pyscript"
+script = "source.py"
+ports_out = [{ id = "out", data_type = "TableRow" }]
+[modules.middle]
+type = "pyscript"
+script = "middle.py"
+stop_on_failure = false
+ports_in = [{ id = "in", data_type = "TableRow" }]
+ports_out = [{ id = "out", data_type = "TableRow" }]
+inputs = { in = "source.out" }
+[modules.all]
+type = "table"
+inputs = { rows = "source.out" }
+[modules.some]
+type = "table"
+inputs = { rows = "middle.out" }
+"""
+    result = bench.write(text, source=source, middle=middle).run(2.0)
+    assert result.success, result.failures
+    (message,) = result.error_messages
+    assert message.startswith("middle: ")
+    assert words in message
+    assert any("went on without it" in hint for hint in result.hints)
+    sent = {stream.name: stream for stream in result.streams}["source.out"]
+    to = {each.module: each for each in sent.subscriptions}
+    assert to["all"].received == sent.sent > 20
+    found = edlio_summary(result.recording_dir)
+    assert found["attributes"]["success"] is True
+    assert found["attributes"]["error_messages"] == [message]
+    assert result.reports["some"]["rows_written"] == 3

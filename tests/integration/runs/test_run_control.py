@@ -478,6 +478,9 @@ def test_virtual_time_is_refused(bench: Path) -> None:
 
 
 def test_messages_are_bound_to_their_token_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, is_taken in (("Mäuse\u3000A\xa0b", True), ("a\x1b[2J", False), ("a\u202eb", False)):
+        found = Wire().read(Wire().frames(Message(1, "stop", "me", RUN_ID, subject_id=name)))
+        assert (found is not None) is is_taken
     wire = Wire(b"t" * 32)
     frames = wire.frames(Message(1, "stop", "me", RUN_ID), b"sy.cmd")
     assert wire.read(frames, b"sy.cmd") is not None

@@ -353,3 +353,11 @@ def test_println_and_print_write_lines(
 ) -> None:
     make("def start():\n    syl.println('one')\n    print('two')\n").start()
     assert capsys.readouterr().out == "one\ntwo\n"
+
+
+def test_a_script_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """As editors on Windows write it."""
+    path = tmp_path / "s.py"
+    path.write_bytes(b"\xef\xbb\xbfdef prepare():\r\n    print('ready')\r\n")
+    with ScriptRunner(path) as runner:
+        runner.prepare()

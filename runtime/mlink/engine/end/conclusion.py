@@ -55,6 +55,7 @@ class Conclusion:
         outcome, recording = self._outcome, self._recording
         self._finish_disk()
         result = self._reporter.result(outcome.failures, outcome.stop_reason, workers)
+        result.error_messages = outcome.error_messages
         if self._strict:
             for failure in (*losses_as_failures(result.streams), *self._reporter.losses):
                 outcome.add(failure)

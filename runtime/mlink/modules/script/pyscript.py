@@ -93,7 +93,7 @@ class ScriptModule(Module[ScriptSettings]):
 
     def _read(self) -> str:
         try:
-            return self._path.read_text(encoding="utf-8")
+            return self._path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
         except OSError as error:
             raise BenchError(
                 f"the script cannot be read: {self._path}: {error.strerror}",

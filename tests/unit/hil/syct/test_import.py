@@ -75,6 +75,7 @@ def led_project(path: Path, *, new_names: bool = False) -> Path:
             info("miniscope", "Scope", subscriptions={"in": ["My Script", "x"]}),
             {}, b"",
         ),
+        ("cpp-workbench", info("cpp-workbench", "Fast Loop"), {}, b"int main() {}"),
         ("example-py", info("example-py", "Py"), {}, b'{"prefix": "SyTest"}'),
     ]  # fmt: skip
     return project(
@@ -148,11 +149,35 @@ def test_what_is_left_out_and_what_differs_is_named(tmp_path: Path) -> None:
     assert "'Scope' (miniscope): mlink has no such module; it took My Script.x" in left_out
     assert "could stand in: a camera-generic module" in left_out
     assert 'settings_file = "py.settings"' in left_out
+    assert "a pyscript module with its ports, and its program in Python; " in left_out
+    assert (made.folder / "fast-loop.cpp").read_bytes() == b"int main() {}"
     assert (made.folder / "py.settings").read_bytes() == b'{"prefix": "SyTest"}'
     assert "not by VA-API" in notes
     assert "its controls (exposure = 12) are not taken" in notes
-    assert "its failure ends the run; in the project it does not" in notes
+    bench = load_bench(made.folder)
+    assert [each.name for each in bench.modules.values() if not each.stop_on_failure] == [
+        "kafig-kamera-1"
+    ]
     assert "mlink run . --repeat 3 --every 3min --for 120" in notes
+
+
+@pytest.mark.parametrize(
+    ("id", "settings"),
+    [
+        ("videorecorder", {"video_codec": [1]}),
+        ("videorecorder", {"video_container": {"a": 1}}),
+        ("camera-generic", {"fps": "fast"}),
+        ("camera-generic", {"capture_format": [[]]}),
+    ],
+)
+def test_settings_of_other_types_leave_a_module_out_in_words(
+    tmp_path: Path, id: str, settings: dict[str, object]
+) -> None:
+    parts: list[Part] = [(id, info(id, "M"), settings, b""), ("table", info("table", "T"), {}, b"")]
+    made = import_project(project(tmp_path / "p.syct", parts), tmp_path / "b")
+    (left_out,) = made.left_out
+    assert f"'M' ({id}): its settings cannot be used" in left_out
+    assert list(load_bench(made.folder).modules) == ["t"]
 
 
 def test_an_imported_project_runs_on_virtual_devices(tmp_path: Path) -> None:
@@ -252,6 +277,10 @@ HOSTILE: dict[str, tuple[Callable[[tarfile.TarFile], object], str]] = {
     "a name twice": (
         lambda tar: [add(tar, f"{n}/info.toml", b'id = "table"\nname = "t"') for n in (0, 1)],
         "two modules of the name 't'"),
+    "more inputs than a module has": (
+        lambda tar: add(tar, "0/info.toml", b'id = "table"\nname = "t"\n[subscriptions]\n'
+                        + b"".join(b"p%d = ['t', 'x']\n" % n for n in range(1001))),
+        "length <= 1000"),
     "no modules": (lambda tar: None, "has none of the project's modules"),
 }  # fmt: skip
 

@@ -118,6 +118,21 @@ def start():
         assert [row[1] for row in recording.table("beep").rows] == ["begins", "ends"]
 
 
+def test_ports_by_name_and_the_quality_of_mpeg_4(tmp_path: Path) -> None:
+    video = {"video_codec": 7, "mode": "constant-quality", "quality": 3}
+    made = imported(
+        tmp_path,
+        ("firmata-io", info("firmata-io", "A"), {"serial_port": "ttyACM1"}, b""),
+        ("firmata-io", info("firmata-io", "B"), {"serial_port": "/dev/ttyUSB0"}, b""),
+        ("firmata-io", info("firmata-io", "C"), {}, b""),
+        ("videorecorder", info("videorecorder", "V"), video, b""),
+    )
+    bench = load_bench(made.folder)
+    assert bench.devices == {"a": "/dev/ttyACM1", "b": "/dev/ttyUSB0", "c": "firmata:"}
+    assert bench.modules["v"].settings.video_codec == "h264"
+    assert bench.modules["v"].settings.quality is None
+
+
 def test_a_micropython_board(tmp_path: Path) -> None:
     ports = {
         "serial_port": "/dev/ttyACM3",
