@@ -1,42 +1,29 @@
 """The command line `mlink`: one file per command. An error is printed as one message with a remedy.
 
-Commands import what they need when they are called, so that `mlink --help` starts fast.
+A command's file is imported, and its options made, when it is used or `--help` lists it. It imports
+what it needs when it is called.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import os
 import signal
 import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
+from typer.main import get_command_from_info
+from typer.models import CommandInfo
 
-from mlink.cli.board import board
-from mlink.cli.check import check
-from mlink.cli.devices import devices
-from mlink.cli.doctor import doctor
-from mlink.cli.encode import encode
-from mlink.cli.export import export
-from mlink.cli.info import info
-from mlink.cli.line import line
-from mlink.cli.list import list_recordings
-from mlink.cli.listen import listen
-from mlink.cli.modules import modules
-from mlink.cli.new import new
 from mlink.cli.output import ExitCode, safe_console
-from mlink.cli.repair import repair
-from mlink.cli.replay import replay
-from mlink.cli.run import run
-from mlink.cli.settings import settings
-from mlink.cli.step import step
-from mlink.cli.verify import verify
-from mlink.cli.view import view
 from mlink.ctrl_c import ended_by, raise_on_signals
 from mlink.errors import MlinkError
 from mlink.installed import entry_points
@@ -45,12 +32,69 @@ from mlink.refusals import refusal, text_of
 __all__ = ["app", "main"]
 
 COMMANDS_GROUP = "mlink.commands"
+_OURS = (
+    "run", "step", "replay", "listen", "line", "settings", "check", "new", "modules", "devices",
+    "doctor", "board", "info", "view", "verify", "repair", "encode", "export", "list",
+)  # fmt: skip
+"""Commands of this package: function NAME of `mlink.cli.NAME`."""
+_FUNCTIONS = {"list": "list_recordings"}
+"""Functions of another name."""
 _IMPORT_MUCH = ("run", "replay")
 """Commands that call `raise_on_signals` themselves, when they have imported what they need."""
 
 
+class _Commands(Mapping[str, Any]):
+    """The commands by name: those of this package, then those of installed packages."""
+
+    def __init__(self) -> None:
+        ours = (
+            EntryPoint(name, f"mlink.cli.{name}:{_FUNCTIONS.get(name, name)}", COMMANDS_GROUP)
+            for name in _OURS
+        )
+        others = sorted(entry_points(group=COMMANDS_GROUP), key=lambda found: found.name)
+        self._points = {point.name: point for point in (*ours, *others)}
+        self._made: dict[str, Any] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._points)
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a command; it is made once.
+
+        Raises:
+            KeyError: There is no such command, or its package is broken, which is printed.
+        """
+        if name not in self._made:
+            point = self._points[name]
+            try:
+                info = CommandInfo(name, callback=point.load())
+            except Exception as error:
+                if name in _OURS:
+                    raise
+                # a broken package must not disable the other commands
+                _stderr().print(f"warning: 'mlink {name}' cannot be loaded: {text_of(error)}")
+                raise KeyError(name) from error
+            self._made[name] = get_command_from_info(
+                info, pretty_exceptions_short=False, rich_markup_mode=None
+            )
+        return self._made[name]
+
+
+_commands = functools.cache(_Commands)
+
+
 class _Group(TyperGroup):
     """Turns exceptions of commands into messages and exit codes."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings | {"commands": _commands()})
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands, in their order."""
+        return [name for name in self.commands if self.get_command(ctx, name)]
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; print its exceptions as messages and exit with the matching code."""
@@ -115,39 +159,6 @@ def options(
         raise_on_signals()
 
 
-for command in (
-    run,
-    step,
-    replay,
-    listen,
-    line,
-    settings,
-    check,
-    new,
-    modules,
-    devices,
-    doctor,
-    board,
-    info,
-    view,
-    verify,
-    repair,
-    encode,
-    export,
-):
-    app.command()(command)
-app.command("list")(list_recordings)
-
-
-def _add_installed_commands() -> None:
-    """Add the commands of installed packages (entry points of the group mlink.commands)."""
-    for entry in sorted(entry_points(group=COMMANDS_GROUP), key=lambda found: found.name):
-        try:
-            app.command(entry.name)(entry.load())
-        except Exception as error:  # noqa: BLE001 - a broken package must not disable the other commands
-            _stderr().print(f"warning: 'mlink {entry.name}' cannot be loaded: {error}")
-
-
 def main() -> None:
     """Run the command line; characters that the output cannot hold are printed as escapes."""
     os.umask(os.umask(0o077) | 0o002)  # no file that other users may write, whatever the shell has
@@ -184,6 +195,3 @@ def _show_traceback(error: BaseException, console: Console) -> None:
     import traceback
 
     console.print(Text("".join(traceback.format_exception(error)), style="dim"))
-
-
-_add_installed_commands()

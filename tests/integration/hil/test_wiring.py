@@ -11,8 +11,6 @@ from typer.testing import CliRunner
 from mlink.cli import app
 from tests.support.hil_examples import copy_example, run_pytest
 
-pytestmark = pytest.mark.mostly_waits
-
 LAB = """
 [devices]
 uno = "virtual:uno?simulator=protocol"
@@ -85,6 +83,7 @@ def test_the_same_test_runs_over_a_tester_board(tmp_path: Path) -> None:
     assert outcome.counts == {"passed": 1}
 
 
+@pytest.mark.mostly_waits
 def test_mlink_run_takes_the_devices_file_of_the_tests(tmp_path: Path) -> None:
     folder = copy_example(tmp_path, "led-follows-button")
     (folder / "lab.toml").write_text(LAB)

@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from types import ModuleType as PythonModule
 
@@ -15,6 +16,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from mlink import cli
 from mlink.cli import app, live
 from mlink.cli.live import LiveView, PlainView, live_table
 from mlink.cli.modules import type_text
@@ -481,6 +483,24 @@ def test_help_is_there_without_loading_what_only_runs_need():
     assert "heavy: []" in done.stdout
     for command in ("run", "check", "modules", "devices", "info"):
         assert f"\n  {command} " in done.stdout
+
+
+def test_a_broken_command_of_another_package_harms_no_other(monkeypatch):
+    entries = EntryPoints(
+        [EntryPoint("flash", "no_such_package:flash", cli.COMMANDS_GROUP),
+         EntryPoint("own", "mlink.cli.list:list_recordings", cli.COMMANDS_GROUP)]
+    )  # fmt: skip
+    monkeypatch.setattr(cli, "entry_points", entries.select)
+    monkeypatch.setattr(cli, "_commands", cli._Commands)
+    warning = "warning: 'mlink flash' cannot be loaded: No module named 'no_such_package'"
+    assert "List the recordings" in CliRunner().invoke(app, ["own", "--help"]).output
+    listed = CliRunner().invoke(app, ["--help"])
+    assert (listed.exit_code, listed.output.count(warning)) == (0, 1)
+    assert "\n  own " in listed.output
+    assert "\n  flash " not in listed.output
+    wrong = CliRunner().invoke(app, ["flash"])
+    assert wrong.exit_code == 2
+    assert warning in wrong.output
 
 
 def test_nobody_listening_any_more_is_no_error():
