@@ -73,7 +73,9 @@ class StartSignal:
         return self._given
 
     def start(self, message: Message) -> None:
-        """Take the controller's start."""
+        """Take the controller's start; only the first one counts."""
+        if self._given is not None:
+            return
         clocks, own = read_clocks(), clock_error_usec()
         now_ns = time.monotonic_ns()
         assert message.ts_start_us is not None
