@@ -4,17 +4,20 @@ It handles Ctrl-C and its like before it imports anything else, which takes a wh
 """
 
 import os
+import signal
 import sys
-from contextlib import suppress
-from typing import NoReturn
 
-from mlink.ctrl_c import end_on_signals
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until there is a handler Ctrl-C ends the process without a word, and without a traceback of
+    # what is being imported. Even `typing` takes a while.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def main() -> None:
     """Run the command line."""
-    with suppress(OSError):  # without /dev/null
-        _open_standard_streams()
+    from mlink.ctrl_c import end_on_signals
+
+    _open_standard_streams()
     end_on_signals()
     from mlink.refusals import refusal, too_little_address_space
 
@@ -37,7 +40,10 @@ def _open_standard_streams() -> None:
     """
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            opened = os.open(os.devnull, os.O_RDWR)
+            try:
+                opened = os.open(os.devnull, os.O_RDWR)
+            except OSError:
+                return
             if opened != fd:
                 os.dup2(opened, fd)
                 os.close(opened)
@@ -47,10 +53,10 @@ def _open_standard_streams() -> None:
             setattr(sys, f"__{name}__", stream)
 
 
-def _give_up(message: str, remedy: str) -> NoReturn:
+def _give_up(message: str, remedy: str) -> None:
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.stderr.write(f"error: {message}\n  → {remedy}\n")
-    raise SystemExit(1)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

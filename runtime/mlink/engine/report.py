@@ -30,10 +30,13 @@ from mlink.engine.status import (
 )
 from mlink.engine.streams import Streams
 from mlink.engine.workers import WorkerHandle
+from mlink.module import Category
 from mlink.tap.catalog import VIEW_NAME
 
 _STATUS_PERIOD_S = 0.25
 ValueT = TypeVar("ValueT")
+_LOST_FIGURES = {"rows_lost", "blocks_lost", "frames_lost"}
+"""Figures of recorders about the gaps that they have come to."""
 _LAST_LINES = 3
 """Lines of a module that are repeated when its process has died."""
 
@@ -314,6 +317,7 @@ class Reporter:
         for stream in self._status.streams:
             for subscription in stream.subscriptions:
                 subscription.not_taken = subscription.queued
+                self._correct_lost_figure(subscription)
             stream.rate_hz = stream.sent / self.elapsed_s if self.elapsed_s else 0.0
         first = self._first_item_ns
         return RunResult(
@@ -333,6 +337,17 @@ class Reporter:
         sent = {stream.name for stream in self._status.streams if stream.sent}
         found = (f"{name}.{port.id}" for name, port in unrecorded(self._bench.modules))
         return [name for name in found if name in sent]
+
+    def _correct_lost_figure(self, subscription: SubscriptionStatus) -> None:
+        """Let the figure of a recorder count what was lost behind the last item that it got, too.
+
+        It has not seen that gap when its sender was killed, or it has failed itself.
+        """
+        module = self._bench.modules.get(subscription.module)
+        if module is not None and module.type.category is Category.WRITER:
+            figures = self._reports.get(module.name, {})
+            for key in _LOST_FIGURES & figures.keys():
+                figures[key] = float(subscription.lost)
 
     def _in_bench_order(self, by_module: Mapping[str, ValueT]) -> dict[str, ValueT]:
         """Return figures or hints in the order of the bench's modules."""

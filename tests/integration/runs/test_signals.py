@@ -124,3 +124,16 @@ def test_a_signal_while_mlink_imports_is_one_line(
         finally:
             process.kill()
     assert (out, err, process.returncode) == ("", f"{line}\n", 128 + number)
+
+
+def test_ctrl_c_before_there_is_a_handler_is_no_traceback(tmp_path: Path) -> None:
+    """`typing` stands for what the first lines of mlink import, which takes a while."""
+    (tmp_path / "typing.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nraise SystemExit('goes on')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mlink", "list"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}, text=True,
+        capture_output=True, preexec_fn=heed_signals, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", -signal.SIGINT)

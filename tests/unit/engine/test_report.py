@@ -12,13 +12,17 @@ from mlink.engine.plan import order_modules
 from mlink.engine.report import Reporter, ReporterLogHandler
 from mlink.engine.status import Failure, Phase
 from mlink.engine.streams import Streams
+from mlink.module import Category
 from mlink.types import DataType
 from tests.support.engine_fakes import FakeClock, FakeWorker, Watcher, bench_of, module
 
 BENCH = bench_of(
     module("cam", outputs={"video": DataType.Frame, "unused": DataType.TableRow}),
-    module("rec", inputs={"in": DataType.Frame}, sources={"in": "cam.video"}, queues={"in": 9}),
-)
+    module(
+        "rec", inputs={"in": DataType.Frame}, sources={"in": "cam.video"}, queues={"in": 9},
+        category=Category.WRITER,
+    ),
+)  # fmt: skip
 S = 1_000_000_000
 
 
@@ -214,6 +218,18 @@ def test_figures_are_in_the_order_of_the_bench_then_of_their_coming(desk):
         ("rec", {"bytes": 2}),
         ("replay", {"late_turns": 0}),
     ]
+
+
+def test_the_figure_of_a_recorder_has_what_was_lost_behind_its_last_item(desk):
+    desk.count(sent=10, received=4, lost=1)
+    desk.workers["cam"].lost = {"video": [6]}  # its sender has counted more than it saw
+    desk.reporter.report("rec", "frames_lost", 1)
+    desk.reporter.report("rec", "frames_written", 4)
+    desk.reporter.report("cam", "frames_lost", 2)  # by the camera itself
+    result = desk.reporter.result([Failure("cam", "run", "killed")], "", desk.workers)
+    assert result.streams[0].subscriptions[0].lost == 6
+    assert result.reports["rec"] == {"frames_lost": 6, "frames_written": 4}
+    assert result.reports["cam"] == {"frames_lost": 2}
 
 
 def test_the_engines_own_log_lines_become_the_runs(desk):
