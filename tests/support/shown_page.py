@@ -27,9 +27,9 @@ def wait_for(page: api.Page, id: str, text: str) -> None:
     api.expect(page.locator(f"#{id}")).to_contain_text(text)
 
 
-def keep_picture(page: api.Page, name: str) -> None:
+def keep_picture(page: api.Page, name: str, *, whole: bool = True) -> None:
     if folder := os.environ.get("MLINK_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=whole)
 
 
 def assert_everybody_can_use_it(page: api.Page, name: str) -> None:

@@ -1,4 +1,4 @@
-"""`mlink view`: a recording in a browser."""
+"""`mlink view`: a recording, or what is below a folder, in a browser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from mlink.errors import StorageError
 
 
 def view(
-    path: Annotated[Path, typer.Argument(metavar="RECORDING", help="Folder of a recording.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="[RECORDING|FOLDER]",
+            help="A recording; or a folder, of which benches and recordings are shown.",
+        ),
+    ] = Path(),
     at: Annotated[
         str | None,
         typer.Option(
@@ -30,17 +36,27 @@ def view(
         bool, typer.Option("--open", help="With --at: serve other computers without encryption.")
     ] = False,
 ) -> None:
-    """Show a recording in a browser, until Ctrl-C."""
+    """Show a recording, or benches and recordings below a folder, in a browser, until Ctrl-C."""
+    from mlink.storage.manifest import MANIFEST
     from mlink.storage.tree import collection_folder
     from mlink.view.folder import serve_folder
 
     address = view_address(at, tls, is_open=is_open, options=("--at", "--tls", "--open"))
     if not path.is_dir():
         raise StorageError(f"there is no folder {path}", remedy="Name a recording.")
-    collection_folder(path)
+    is_recording = (path / MANIFEST).exists()
+    if is_recording:
+        collection_folder(path)
 
     def ready(url: str, guest_url: str) -> None:
         typer.echo(f"View: {url}\n  to look only: {guest_url}\nCtrl-C ends it.")
         open_in_browser(url)
 
-    asyncio.run(serve_folder(path, address, ready))
+    run_options = ["--view", f"--view-at={address.host}:0"]
+    if tls is not None:
+        run_options += ["--view-tls", *(str(each.resolve()) for each in tls)]
+    if is_open:
+        run_options.append("--view-open")
+    asyncio.run(
+        serve_folder(path, address, ready, is_recording=is_recording, run_options=run_options)
+    )

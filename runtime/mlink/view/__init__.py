@@ -20,5 +20,6 @@ library   which recordings may be read
 app       the paths that are served
 server    addresses, and the server
 program   `python -m mlink.view.program`: the page of one run
+home      benches and recordings below a folder, and the runs that a page starts
 folder    the program of `mlink view`
 """

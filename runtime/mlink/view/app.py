@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -92,7 +92,7 @@ class Pages:
 def make_app(
     guard: Guard,
     front: str,
-    runs: Mapping[str, RunState],
+    state: RunState | None = None,
     library: Library | None = None,
     routes: Callable[[Pages], Sequence[BaseRoute]] = lambda _pages: (),
 ) -> ASGIApp:
@@ -101,7 +101,7 @@ def make_app(
     Args:
         guard: Decides who may use it.
         front: File of the first page.
-        runs: The runs that pages may show, by name; "" is the only one.
+        state: The run that the pages show.
         library: The recordings that pages may show.
         routes: More paths.
     """
@@ -110,7 +110,6 @@ def make_app(
 
     async def live(socket: WebSocket) -> None:
         role = guard.role_of_cookie(socket.headers.get("cookie"))
-        state = runs.get(socket.query_params.get("run", ""))
         own = guard.is_origin(socket.headers.get("origin"), needed=True)
         if role is None or state is None or not own:
             await socket.close(1008)

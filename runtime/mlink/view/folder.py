@@ -8,16 +8,26 @@ from pathlib import Path
 from mlink.errors import MlinkError
 from mlink.view.app import make_app
 from mlink.view.guard import Guard, new_tokens
+from mlink.view.home import Home
 from mlink.view.library import Library
 from mlink.view.server import Address, make_server
 
 
-async def serve_folder(root: Path, address: Address, on_ready: Callable[[str, str], None]) -> None:
+async def serve_folder(
+    root: Path,
+    address: Address,
+    on_ready: Callable[[str, str], None],
+    *,
+    is_recording: bool,
+    run_options: list[str],
+) -> None:
     """Serve until Ctrl-C.
 
     Args:
         root: A recording, or a folder; nothing outside of it is served.
         address: Where to serve.
+        is_recording: Whether it is a recording.
+        run_options: Options of `mlink run` that serve the page of a run that is started.
         on_ready: Called with the two links, the second one to look only.
 
     Raises:
@@ -34,9 +44,17 @@ async def serve_folder(root: Path, address: Address, on_ready: Callable[[str, st
     tokens = new_tokens()
     guard = Guard(tokens, port, address.names, secure=bool(address.certificate))
     library = Library(root)
-    server = make_server(make_app(guard, "recording.html", {}, library), address)
+    home = None if is_recording else Home(library, guard, run_options)
+    app = (
+        make_app(guard, "recording.html", library=library)
+        if home is None
+        else make_app(guard, "home.html", library=library, routes=home.routes)
+    )
+    server = make_server(app, address)
     on_ready(address.url(port, tokens.owner), address.url(port, tokens.guest))
     try:
         await server.serve([listener])
     finally:
         library.close()
+        if home is not None:
+            home.close()

@@ -57,7 +57,7 @@ async def serve(config: Config) -> None:
     port = int(listener.getsockname()[1])
     tokens = Tokens(config.owner, config.guest)
     guard = Guard(tokens, port, address.names, secure=bool(address.certificate))
-    server = make_server(make_app(guard, "index.html", {"": state}), address)
+    server = make_server(make_app(guard, "index.html", state), address)
     runs = await state.listen(config.socket)
     serving = asyncio.create_task(server.serve([listener]))
     while not server.started and not serving.done():

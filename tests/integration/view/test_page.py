@@ -50,6 +50,8 @@ def test_a_newcomer_sees_the_light_answer_and_stops_the_run(page, tmp_path: Path
         edges.click()
         page.get_by_role("article", name="finger.edges").get_by_text("line 8").wait_for()
         keep_picture(page, "running")
+        page.evaluate("scrollTo(0, 0)")
+        keep_picture(page, "view", whole=False)  # docs/images/view.png, the README's picture
         page.get_by_role("button", name="Stop the run").click()
         wait_for(page, "phase", "completed")
         wait_for(page, "failure", "stopped from the view")

@@ -19,11 +19,9 @@ const PHASES = {
 const FIRST_OPEN = 6;
 const $ = (id) => document.getElementById(id);
 
-const run = new URLSearchParams(location.search).get("run"); // of several, which a folder's page leads to
-const here = run === null ? "/" : `/run?run=${encodeURIComponent(run)}`;
-history.replaceState(null, "", here + location.hash); // the token stays in no address bar
+history.replaceState(null, "", `/${location.hash}`); // the token stays in no address bar
 
-const store = new Store(), moment = new Moment(), connection = new Connection(run), panels = new Panels(changed);
+const store = new Store(), moment = new Moment(), connection = new Connection(), panels = new Panels(changed);
 const diagram = new Diagram($("diagram"), (name) => (panels.has(name) ? panels.close(name) : open(name)));
 const log = new LogPanel(store);
 $("logs").append(log.element);
@@ -46,7 +44,7 @@ function changed() {
   diagram.setOpen(new Set(panels.keys()));
   watchPictures();
   const hash = panels.size ? `#${[...panels.keys()].map(encodeURIComponent).join(",")}` : "#none";
-  history.replaceState(null, "", location.pathname + location.search + hash);
+  history.replaceState(null, "", hash);
   if (store.bench) localStorage.setItem(`mlink ${store.bench.path}`, location.hash);
 }
 

@@ -9,14 +9,6 @@ export class Connection extends EventTarget {
   #watched = {};
   state = "connecting"; // connecting, open, stalled, lost, refused
 
-  /** @param run name of the run, where there are several */
-  constructor(run) {
-    super();
-    this.#query = run === null ? "" : `?run=${encodeURIComponent(run)}`;
-  }
-
-  #query;
-
   start() {
     this.#connect();
     setInterval(() => this.#look(), 500);
@@ -47,7 +39,7 @@ export class Connection extends EventTarget {
 
   #connect() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/live/1${this.#query}`);
+    const socket = new WebSocket(`${scheme}://${location.host}/live/1`);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     socket.addEventListener("open", () => {

@@ -1,0 +1,160 @@
+// The page of a folder: benches to start, runs that last, recordings, devices, and this computer.
+
+import { clock, count, make } from "./format.js";
+import { wireTheme } from "./theme.js";
+
+const $ = (id) => document.getElementById(id);
+const given = new URLSearchParams(location.search);
+if (given.has("token")) history.replaceState(null, "", "/"); // it stays in no address bar
+let role = "guest", shownRuns = "", lasting = 0;
+const checks = new Map(); // bench → what its check has found
+
+async function ask(path, body) {
+  const options = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
+  const answer = await fetch(`/home/${path}`, options).catch(() => null);
+  if (answer === null) throw new Error("The connection is lost: mlink has ended, or the computer cannot be reached.");
+  if (answer.status === 401) throw new Error("Open the address that the terminal shows, with its token.");
+  const found = await answer.json();
+  if (found.error) throw new Error(`${found.error}${found.remedy ? ` → ${found.remedy}` : ""}`);
+  return found;
+}
+
+function headline(text) {
+  $("failure").hidden = !text;
+  $("failure").replaceChildren(make("p", {}, text));
+}
+
+/** Fills a section; what fails is written in it. */
+async function fill(id, title, path, draw) {
+  const box = $(id);
+  if (!box.childElementCount) box.replaceChildren(make("h2", {}, title), make("p", { class: "note" }, "looking …"));
+  try {
+    box.replaceChildren(make("h2", {}, title), ...draw(await ask(path)));
+  } catch (error) {
+    box.replaceChildren(make("h2", {}, title), make("p", { class: "note bad" }, error.message));
+  }
+}
+
+const note = (text, kind = "") => make("p", { class: `note ${kind}` }, text);
+const badge = (text, kind = "") => make("span", { class: `badge ${kind}` }, text);
+
+// -- benches ------------------------------------------------------------------------------------
+
+function form(bench) {
+  const field = (label, attributes) => make("label", {}, make("span", {}, label), make("input", attributes));
+  const seconds = field("duration in s", { name: "for", type: "number", min: "0.1", step: "any", placeholder: "until stopped" });
+  const subject = field("subject", { name: "subject", maxlength: 200 });
+  const settings = field("settings", { name: "settings", placeholder: "cam.framerate=60, one by one with ;" });
+  const start = make("button", { type: "submit" }, "Start");
+  const box = make("form", { "aria-label": `start ${bench}` }, seconds, subject, settings, start);
+  box.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const values = new FormData(box);
+    const body = { bench, for_s: values.get("for") ? Number(values.get("for")) : null, subject: values.get("subject").trim(), settings: values.get("settings").split(";").map((each) => each.trim()).filter(Boolean) };
+    try {
+      await ask("start", body);
+      headline("");
+      await look();
+    } catch (error) {
+      headline(error.message);
+    }
+  });
+  return box;
+}
+
+function benchRow(bench) {
+  const state = make("span", {}, badge("checking …")), text = make("pre", { class: "note", tabindex: 0, "aria-label": `what the check of ${bench} has found` }, "");
+  checks.set(bench, ({ ok, text: found }) => {
+    state.replaceChildren(badge(ok ? "good" : "has errors", ok ? "good" : "bad"));
+    text.textContent = found;
+  });
+  return make("details", {}, make("summary", {}, make("b", {}, bench), state), ...(role === "owner" ? [form(bench)] : []), text);
+}
+
+async function lookAtBenches() {
+  await fill("benches", "Benches", "benches", ({ folder, role: mine, benches }) => {
+    role = mine;
+    $("folder").textContent = folder;
+    checks.clear();
+    return benches.length ? benches.map(benchRow) : [note("There is no bench below this folder: mlink new script NAME makes one.")];
+  });
+  for (const [bench, show] of checks) {
+    try {
+      show(await ask(`check?bench=${encodeURIComponent(bench)}`));
+    } catch (error) {
+      show({ ok: false, text: error.message });
+    }
+  }
+}
+
+// -- runs ---------------------------------------------------------------------------------------
+
+function runRow(run) {
+  const lasts = run.code === null, kind = lasts ? "" : run.code === 0 ? "good" : "bad";
+  const state = lasts ? (run.url ? "lasts" : "starting") : run.code === 0 ? "completed" : "failed";
+  const watch = run.url ? [make("a", { href: run.url, target: "_blank", rel: "noopener" }, "Watch")] : [];
+  const stop = lasts && role === "owner" ? [make("button", { type: "button", class: "danger", "aria-label": `stop run ${run.number}`, onclick: () => ask("stop", { number: run.number }).catch((error) => headline(error.message)) }, "Stop")] : [];
+  return make("article", { "aria-label": `run ${run.number}` }, make("div", { class: "line" }, make("b", {}, `${run.number}. ${run.bench}`), badge(state, kind), ...watch, ...stop),
+    make("pre", { class: "note", tabindex: 0, "aria-label": `output of run ${run.number}` }, run.lines.slice(lasts ? -3 : -12).join("\n")));
+}
+
+async function look() {
+  const runs = await ask("runs"), text = JSON.stringify(runs), now = runs.filter((each) => each.code === null).length;
+  if (text !== shownRuns) {
+    $("runs").hidden = !runs.length;
+    $("runs").replaceChildren(make("h2", {}, "Runs"), ...runs.map(runRow));
+  }
+  shownRuns = text;
+  if (now < lasting) lookAtRecordings();
+  lasting = now;
+}
+
+// -- the others -----------------------------------------------------------------------------------
+
+function lookAtRecordings() {
+  return fill("recordings", "Recordings", "list/recordings", (found) => {
+    if (!found.length) return [note("There is no recording below this folder.")];
+    const kinds = { completed: "good", failed: "bad" };
+    const rows = found.map((each) => make("tr", {},
+      make("td", {}, make("a", { href: `/recording?of=${encodeURIComponent(each.path)}` }, each.path)),
+      make("td", {}, each.time_created.slice(0, 19).replace("T", " ")),
+      make("td", { class: "right" }, each.length_s === null ? "–" : clock(each.length_s)),
+      make("td", {}, badge(each.result, kinds[each.result] ?? "warn"), each.reason ? note(each.reason.split("\n")[0]) : ""),
+      make("td", { class: each.lost ? "right bad" : "right" }, each.lost === null ? "–" : count(each.lost))));
+    const titles = ["recording", "created", "length", "result", "lost"].map((title) => make("th", { scope: "col", class: title === "length" || title === "lost" ? "right" : "" }, title));
+    return [make("div", { class: "rows", tabindex: 0, role: "region", "aria-label": "table of recordings" }, make("table", {}, make("thead", {}, make("tr", {}, ...titles)), make("tbody", {}, ...rows)))];
+  });
+}
+
+function lookAtTheRest() {
+  fill("devices", "Devices", "list/devices", ({ devices, problems }) => [
+    ...devices.map((each) => make("div", { class: "line" }, make("code", {}, each.address), make("span", {}, each.name), each.problem ? note(`${each.problem} ${each.remedy ? `→ ${each.remedy}` : ""}`, "bad") : "")),
+    ...problems.map((text) => note(text, "bad"))]);
+  fill("doctor", "This computer", "list/doctor", ({ findings }) => findings.map((each) => {
+    const kind = { good: "good", better: "warn", bad: "bad" }[each.state];
+    return make("div", { class: "line" }, badge(each.state, kind), make("b", {}, each.check), make("span", {}, each.found), each.remedy ? make("pre", { class: "note", tabindex: 0, "aria-label": `remedy of ${each.check}` }, each.remedy) : "");
+  }));
+}
+
+function lookAgain() {
+  headline("");
+  lookAtBenches();
+  lookAtRecordings();
+  lookAtTheRest();
+}
+
+wireTheme($("theme"));
+$("reload").addEventListener("click", lookAgain);
+lookAgain();
+(async () => {
+  for (let lost = false; ; await new Promise((done) => setTimeout(done, 1000))) {
+    try {
+      await look();
+      if (lost) headline("");
+      lost = false;
+    } catch (error) {
+      headline(error.message);
+      lost = true;
+    }
+  }
+})();

@@ -1,0 +1,132 @@
+"""`mlink view FOLDER` in Debian's Chromium: benches, runs that it starts, recordings."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.recorded.recordings import closed_recording
+from tests.support.shown_page import api, assert_everybody_can_use_it, needs_axe, wait_for
+from tests.support.shown_run import BENCH, LIMIT_S, SCRIPT, Served
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Served]:
+    folder = tmp_path / "folder"
+    for name, bench in (("good", BENCH), ("wrong", BENCH.replace("fps", "fsp"))):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "bench.toml").write_text(bench)
+        (folder / name / "loop.py").write_text(SCRIPT)
+    closed_recording(folder)
+    (folder / "elsewhere").symlink_to("/etc")
+    served = Served(folder, "view")
+    yield served
+    served.close()
+
+
+def post(home: Served, path: str, body: object, **headers: str) -> tuple[int, dict]:
+    connection = HTTPConnection(urlsplit(home.url).netloc, timeout=LIMIT_S)
+    data = body if isinstance(body, str) else json.dumps(body)
+    connection.request("POST", path, data, headers)
+    answer = connection.getresponse()
+    found = answer.read()
+    connection.close()
+    return answer.status, json.loads(found) if found.startswith(b"{") else {}
+
+
+def test_a_person_starts_a_run_watches_and_stops_it_and_opens_recordings(page, home: Served):
+    page.goto(home.url)
+    assert "token" not in page.url
+    bench = page.locator("details").filter(has_text="good/bench.toml")
+    api.expect(bench.locator(".badge")).to_have_text("good")
+    wrong = page.locator("details").filter(has_text="wrong/bench.toml")
+    api.expect(wrong.locator(".badge")).to_have_text("has errors")
+    api.expect(wrong.locator("pre")).to_contain_text("fsp")
+    recordings = page.locator("#recordings")
+    api.expect(recordings).to_contain_text("completed")
+    bench.locator("summary").click()
+    bench.get_by_label("duration in s").fill("600")
+    bench.get_by_label("subject").fill("m9")
+    bench.get_by_label("settings").fill("src.fps=20")
+    bench.get_by_role("button", name="Start").click()
+    run = page.get_by_role("article", name="run 1")
+    with page.context.expect_page() as opened:
+        run.get_by_role("link", name="Watch").click()
+    wait_for(opened.value, "phase", "running")
+    opened.value.close()
+    run.get_by_role("button", name="stop run 1").click()
+    api.expect(run).to_contain_text("completed")
+    link = recordings.get_by_role("link", name=re.compile("m9"))
+    link.click()
+    wait_for(page, "result", "completed")
+    api.expect(page.locator("#facts")).to_contain_text("m9")
+    page.get_by_role("link", name="Folder").click()
+    api.expect(page.locator("#devices")).to_contain_text("virtual:")
+    api.expect(page.locator("#doctor .badge").first).to_be_visible()
+
+
+@needs_axe
+def test_everybody_can_use_it(page, home: Served):
+    page.goto(home.url)
+    api.expect(page.locator("#benches .badge.bad")).to_be_visible()
+    api.expect(page.locator("#recordings")).to_contain_text("completed")
+    api.expect(page.locator("#doctor .badge").first).to_be_visible()
+    page.locator("summary").first.click()
+    assert_everybody_can_use_it(page, "home")
+
+
+def test_only_who_leads_from_its_own_page_starts_and_stops_runs(home: Served):
+    start = {"bench": "good/bench.toml"}
+    cookie, guest = home.cookie(), home.cookie(home.guest_url)
+    own = {"Cookie": cookie, "Origin": home.origin}
+    assert post(home, "/home/start", start)[0] == 401
+    for headers in ({"Cookie": cookie}, {"Cookie": guest, "Origin": home.origin}):
+        status, answer = post(home, "/home/start", start, **headers)
+        assert (status, answer["error"]) == (400, "this page may only look")
+    assert post(home, "/home/start", start, Cookie=cookie, Origin="http://evil.example")[0] == 421
+    for body, message in (
+        ({"bench": "../good/bench.toml"}, "in the folder of this page"),
+        ({"bench": "elsewhere/bench.toml"}, "in the folder of this page"),
+        ({"bench": "good/loop.py"}, "is no bench"),
+        ({"bench": "good"}, "is no bench"),
+        ({"bench": 5}, "this is no request"),
+        ("x" * 100_000, "at most"),
+        ({**start, "out": "/"}, "this is no request"),
+        ({**start, "subject": "a\0b"}, "a character"),
+    ):
+        status, answer = post(home, "/home/start", body, **own)
+        assert status == 400
+        assert message in answer["error"], body
+    assert "no run 7" in post(home, "/home/stop", {"number": 7}, **own)[1]["error"]
+    for path in ("/home/check?bench=../x", "/home/list/run"):
+        assert home.get(path, Cookie=cookie)[0] == 400
+    assert json.loads(home.get("/home/runs", Cookie=cookie)[2]) == []
+    benches = json.loads(home.get("/home/benches", Cookie=guest)[2])
+    assert (benches["role"], benches["benches"]) == (
+        "guest",
+        ["good/bench.toml", "wrong/bench.toml"],
+    )
+
+
+def test_runs_end_with_the_program_of_the_page(home: Served):
+    own = {"Cookie": home.cookie(), "Origin": home.origin}
+    options = {"bench": "good/bench.toml", "settings": ["--out=/nowhere"]}
+    assert post(home, "/home/start", options, **own)[1] == {"number": 1}
+    post(home, "/home/start", {"bench": "good/bench.toml"}, **own)
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        good, wrong = json.loads(home.get("/home/runs", Cookie=own["Cookie"])[2])
+        if wrong["code"] and any("loop │ line" in line for line in good["lines"]):
+            break
+        time.sleep(0.2)
+    assert wrong["code"] == 2  # a setting is a setting, not an option
+    home.close()
+    (recorded,) = home.folder.glob("recordings/*/*/attributes.toml")
+    assert "recording_length_msec" in recorded.read_text()
