@@ -20,7 +20,7 @@ ALONE = (
 )
 """Real-time tests that judge latencies or load the machine; the others here mostly wait.
 
-A test in `hil` that judges no time, or has limits of 100 ms and more, marks itself `mostly_waits`.
+A test in `hil` that has limits of 100 ms and more marks itself `mostly_waits`.
 """
 TIMEOUT_SEC = 600
 """Limit of a test of several processes: some take 100 s beside four busy loops."""
