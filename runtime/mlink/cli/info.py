@@ -70,7 +70,10 @@ def show(summary: RecordingSummary, console: Console) -> None:
         console.print(
             Text(f"in virtual time{_parameters(summary.attributes)}: simulated latencies")
         )
-    for key in ("subject_id", "subject_comment", "machine_node"):
+    messages = summary.attributes.get("error_messages")
+    for message in messages if isinstance(messages, list) else ():
+        console.print(Text(f"went on without {message}", "yellow"))
+    for key in ("subject_id", "subject_group", "subject_comment", "machine_node"):
         if summary.attributes.get(key):
             console.print(Text(f"{key.replace('_', ' ')}: {summary.attributes[key]}"))
     if facts := summary.attributes.get("subject"):

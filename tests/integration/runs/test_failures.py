@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from mlink.cli import app
 from mlink.cli.summary import print_summary
 from mlink.engine.disk_wait import DiskWait
 from mlink.engine.status import Phase, RunResult
@@ -473,4 +475,7 @@ def run():
     found = edlio_summary(result.recording_dir)
     assert found["attributes"]["success"] is True
     assert found["attributes"]["error_messages"] == [message]
+    assert result.recording_dir is not None
+    shown = CliRunner().invoke(app, ["info", str(result.recording_dir)])
+    assert "went on without middle: " in shown.stdout
     assert result.reports["rows"]["rows_written"] == 3
