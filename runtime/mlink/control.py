@@ -200,6 +200,8 @@ class Turn(EngineMessage, frozen=True):
     time_usec: int
     free_until_usec: int = 0
     """Time before which no other module has a turn: until then no new turn is needed."""
+    enters: bool = False
+    """Whether a message follows by which the module prepares or starts."""
 
 
 class Stop(EngineMessage, frozen=True):

@@ -199,6 +199,36 @@ def test_a_board_that_is_unplugged_is_found_and_reopened_at_virtual_moments(tmp_
     assert len([time for time in times if time > 1_500_000]) >= 4
 
 
+SAFE = """\
+[bench]
+name = "safe"
+
+[devices]
+uno = "virtual:uno"
+mega = "virtual:mega"
+
+[modules.board]
+type = "firmata-io"
+device = "uno"
+safe_state_msec = 300
+
+[modules.other]
+type = "firmata-io"
+device = "mega"
+
+[modules.link]
+type = "table"
+inputs = { rows = "board.events" }
+"""
+
+
+def test_a_board_is_served_while_others_prepare(tmp_path):
+    """A Mega needs longer to begin than the Uno's safe state waits for a message."""
+    (tmp_path / "bench.toml").write_text(SAFE)
+    with recording.open(twice(tmp_path, seconds="0.2")) as found:
+        assert [row[1] for row in found["link"].rows] == ["connected"]
+
+
 SLOW = """\
 [bench]
 name = "slow"

@@ -145,6 +145,7 @@ class Conductor:
         """Give the turn to a module that prepares or starts."""
         if not self._t0_ns:
             self._t0_ns = time.monotonic_ns()
+        self._waits.pop(name, None)
         self.holder = name
 
     def note(self, name: str, message: Waits) -> None:
@@ -168,8 +169,14 @@ class Conductor:
             self.holder = None
 
     def rest(self, name: str) -> None:
-        """Give no turn to a module that has prepared, until it starts."""
+        """Take the turn back from a module that has prepared.
+
+        Until it starts, it has turns for the calls of its driver only, which goes on while others
+        prepare; the first one shows when it wants the next. Without simulated devices it has none.
+        """
         self._waits.pop(name, None)
+        if self._virtual.simulated:
+            self._waits[name] = self.now_usec
         self._addressed.discard(name)
         if self.holder == name:
             self.holder = None

@@ -182,7 +182,7 @@ class Turns:
         """Give the turn to a worker that enters a phase."""
         self._conductor.begin(worker.name)
         self._note_turn()
-        worker.send(control.Turn(self._conductor.now_usec))
+        worker.send(control.Turn(self._conductor.now_usec, enters=True))
         send(worker)
 
     def _go_on(self) -> bool:

@@ -71,6 +71,8 @@ class VirtualHost(ModuleHost):
         self._driver = VirtualWaiting(self._time, self, self.fail)
         self._call_numbers = itertools.count()
         self._has_turn = False
+        self._rests = False
+        """Whether the turn is for the driver's calls alone, while other modules prepare."""
         self._busy_calls = 0
         self._short_waits = 0
         """Waits in a row that were shorter than SHORT_USEC, without an item."""
@@ -387,6 +389,7 @@ class VirtualHost(ModuleHost):
         """Continue at the time of the message."""
         self._time.time_usec = message.time_usec
         self._has_turn = True
+        self._rests = not message.enters
         self._free_until_usec = message.free_until_usec
         self._loud_before = self._loud_count()
 
@@ -416,7 +419,13 @@ class VirtualHost(ModuleHost):
             port.read_ahead()
 
     def _await_control(self) -> None:
-        self._poll_once(_POLL_MS)
+        if self.started or not (self._has_turn and self._rests):
+            self._poll_once(_POLL_MS)
+            return
+        self._driver.serve()
+        due_usec = self._driver.next_usec
+        self._has_turn = False
+        self._try_send(control.Waits(control.NO_TIME if due_usec is None else due_usec, {}))
 
     def drain(self, ports: list[WorkerInput]) -> None:
         """Wait until all items have arrived, then dispatch them, input by input.
