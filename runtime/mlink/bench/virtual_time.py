@@ -21,6 +21,7 @@ _MOST_SEED = (1 << 63) - 1
 """Largest number in a TOML file, and so in a recording."""
 _ONLY_REAL = "runs in real time only"
 _REAL_TIME = "Run in real time (--time real)"
+_LEFT_OUT = f"{_REAL_TIME}, or remove it from the bench."
 _SIMULATED = (
     f"{_REAL_TIME}, or use virtual:uno, virtual:scene, or file:… and images:… at their pace."
 )
@@ -65,8 +66,7 @@ def needs_real_time(bench: Bench) -> list[Problem]:
     found = []
     for name in bench.companions:
         if what := _why_companion_not(bench, name):
-            remedy = f"{_REAL_TIME}, or remove it from the bench."
-            found.append(Problem(f"[[{name}]]", what, remedy))
+            found.append(Problem(f"[[{name}]]", what, _LEFT_OUT))
     for module in bench.modules.values():
         what, remedy = _why_not(bench, module)
         if what:
@@ -120,7 +120,7 @@ def _why_not(bench: Bench, module: ModuleConfig) -> tuple[str, str]:
         return what, remedy
     spec = "" if module.device is None else bench.device_spec(module.device)
     if callable(knows):
-        return knows(settings, spec), _SIMULATED
+        return knows(settings, spec), _SIMULATED if module.type.uses_device else _LEFT_OUT
     if spec and not simulated(spec):
         return f"device '{module.device}' ({spec}) {_ONLY_REAL}", _SIMULATED
     if not spec and module.type.uses_device and settings.names_device():

@@ -87,6 +87,13 @@ def test_a_device_that_settings_name_is_refused(load, module, text):
     assert f"{text} runs in real time only" in refusal(load, f"[modules.it]\n{module}\n")
 
 
+def test_a_module_without_a_device_is_not_offered_simulated_ones(load):
+    text = refusal(load, "[modules.stimulus]\ntype = 'runcmd'\nexecutable = '/bin/true'\n")
+    assert "[modules.stimulus]: starts a program" in text
+    assert "(--time real), or remove it from the bench" in text
+    assert "virtual:uno" not in text
+
+
 def test_a_module_of_others_that_does_not_know_virtual_time_is_refused(load, tmp_path):
     known = module_types()["table"]
     catalog = {"theirs": replace(known, id="theirs", virtual_time=False)}
