@@ -63,10 +63,11 @@ def needs_real_time(bench: Bench) -> list[Problem]:
     Args:
         bench: A checked bench.
     """
-    found = []
-    for name in bench.companions:
-        if what := _why_companion_not(bench, name):
-            found.append(Problem(f"[[{name}]]", what, _LEFT_OUT))
+    found = [
+        Problem(f"[[{name}]]", what, _LEFT_OUT)
+        for name in bench.companions
+        if (what := _why_companion_not(bench, name))
+    ]
     for module in bench.modules.values():
         what, remedy = _why_not(bench, module)
         if what:

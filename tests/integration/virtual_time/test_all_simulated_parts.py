@@ -229,6 +229,41 @@ def test_a_board_is_served_while_others_prepare(tmp_path):
         assert [row[1] for row in found["link"].rows] == ["connected"]
 
 
+EARLY = """\
+[bench]
+name = "early"
+
+[devices]
+uno = "virtual:uno"
+
+[modules.loop]
+type = "pyscript"
+script = "loop.py"
+
+[modules.board]
+type = "firmata-io"
+device = "uno"
+"""
+EARLY_LOOP = """\
+import syntalos_mlink as syl
+
+def prepare():
+    syl.schedule_delayed_call(10, lambda: print("is called"))
+
+def start():
+    print("starts")
+"""
+
+
+@pytest.mark.parametrize("time", ["virtual", "real"])
+def test_a_delayed_call_is_made_while_others_prepare_in_both_kinds_of_time(tmp_path, time):
+    (tmp_path / "bench.toml").write_text(EARLY)
+    (tmp_path / "loop.py").write_text(EARLY_LOOP)
+    done = run(tmp_path, "--for", "0.2", "--no-record", "--time", time)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.index("is called") < done.stdout.index("starts")
+
+
 SLOW = """\
 [bench]
 name = "slow"

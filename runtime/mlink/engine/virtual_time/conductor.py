@@ -171,8 +171,8 @@ class Conductor:
     def rest(self, name: str) -> None:
         """Take the turn back from a module that has prepared.
 
-        Until it starts, it has turns for the calls of its driver only, which goes on while others
-        prepare; the first one shows when it wants the next. Without simulated devices it has none.
+        Until it starts, it has turns for delayed calls and those of its driver, as in real time;
+        the first one shows when it wants the next. Without simulated devices it has none.
         """
         self._waits.pop(name, None)
         if self._virtual.simulated:

@@ -72,7 +72,7 @@ class VirtualHost(ModuleHost):
         self._call_numbers = itertools.count()
         self._has_turn = False
         self._rests = False
-        """Whether the turn is for the driver's calls alone, while other modules prepare."""
+        """Whether the turn is for calls alone, while other modules prepare or start."""
         self._busy_calls = 0
         self._short_waits = 0
         """Waits in a row that were shorter than SHORT_USEC, without an item."""
@@ -423,9 +423,14 @@ class VirtualHost(ModuleHost):
             self._poll_once(_POLL_MS)
             return
         self._driver.serve()
-        due_usec = self._driver.next_usec
+        try:
+            self._agenda.run_due(self._time.time_usec)
+        except Exception as error:  # noqa: BLE001 - a delayed call of the module's
+            self.fail(error)
+        due = (self._agenda.next_usec, self._driver.next_usec)
+        until_usec = min((usec for usec in due if usec is not None), default=control.NO_TIME)
         self._has_turn = False
-        self._try_send(control.Waits(control.NO_TIME if due_usec is None else due_usec, {}))
+        self._try_send(control.Waits(until_usec, {}))
 
     def drain(self, ports: list[WorkerInput]) -> None:
         """Wait until all items have arrived, then dispatch them, input by input.
