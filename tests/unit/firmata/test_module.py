@@ -83,6 +83,40 @@ def test_a_report_sent_before_the_mode_was_set_is_ignored(bench, scripted):
     bench.wait_for_readings((2, 0), (2, 1), (2, 0), (3, 1))
 
 
+def test_an_input_whose_fence_was_lost_gives_readings_while_samples_arrive(tmp_path, scripted):
+    with Bench(tmp_path, scripted, analog_lines=(14,), sampling_interval_msec=5) as bench:
+        answer = scripted._answer
+        scripted._answer = lambda message: message == b"\xf9" or answer(message)
+        bench.set_input(14)
+        bench.set_input(2)
+        scripted.port_states[0] = 0b100
+        deadline = time.monotonic() + 30
+        while (2, 1) not in {(r.line_id, r.value) for r in bench.readings}:
+            assert time.monotonic() < deadline, bench.readings
+            scripted.send(b"\xe0\x05\x00")  # a sample
+            time.sleep(0.02)
+        assert bench.context.failures == []
+
+
+def test_samples_that_cannot_be_are_refused_counted_and_leave_a_gap(tmp_path, scripted, caplog):
+    with Bench(tmp_path, scripted, analog_lines=(14,), sampling_interval_msec=5) as bench:
+        bench.set_input(14)
+        scripted.wait_for(b"\xc0\x01")
+        for sample in (b"\xe0\x05\x00", b"\xe0\x05\x10", b"\xe0\x06\x00", b"\xe3\x06\x00"):
+            scripted.send(sample)  # 5, 2053 of 10 bits, 6, and one of another channel
+        bench.settle()
+        assert [(r.line_id, r.value) for r in bench.readings] == [(14, 5), (14, 6)]
+        assert bench.context.outputs["fmdata"].lost == 1
+        bench.module._chip.levels.look()
+        bench.module._chip.report()
+        assert bench.context.reports["board_messages_refused"] == 2
+        assert "a message of the board is not used: a sample that cannot be" in caplog.text
+        for _ in range(2):  # this board has a wider range than it reports
+            scripted.send(b"\xe0\x05\x10")
+        bench.settle()
+        assert [r.value for r in bench.readings] == [5, 6, 2053]
+
+
 def test_a_line_that_became_an_output_gives_no_more_readings(bench, scripted):
     bench.set_input(2)
     bench.wait_for_readings((2, 0))

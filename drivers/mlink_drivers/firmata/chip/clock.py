@@ -13,6 +13,8 @@ Sans-IO. Host times are ns of CLOCK_MONOTONIC.
 from __future__ import annotations
 
 import math
+import statistics
+from collections import deque
 from typing import Final
 
 import msgspec
@@ -21,7 +23,7 @@ from mlink.sync.kalman import OffsetRateFilter
 from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.bounds import OffsetBounds
 from mlink_drivers.firmata.chip.messages import TICK_BITS, ClockAnswer
-from mlink_drivers.firmata.chip.window import ImpossibleTimeError
+from mlink_drivers.firmata.chip.window import ImpossibleMessageError
 
 RATE_PRIOR_PPM: Final = 3000.0
 """Standard deviation of the rate before the first exchange (ceramic resonators: up to 0.5 %)."""
@@ -43,6 +45,8 @@ _AHEAD: Final = 1.5
 _FIRST: Final = 8
 """Exchanges during which the shortest duration is not known yet."""
 _MOST_PENDING: Final = 16
+_STAYS: Final = 9
+"""Exchanges of which the usual time between a query and its answer in the chip is taken."""
 
 
 class _Map(msgspec.Struct, frozen=True):
@@ -70,9 +74,12 @@ class ChipClock:
         tick_hz: Ticks per second of the chip's clock.
         byte_ns: Time of one byte on the wire.
         query_bytes: Bytes of a query on the wire.
+        checked: Whether answers have a check value; else a bit of their times may have changed.
     """
 
-    def __init__(self, tick_hz: int, byte_ns: int, query_bytes: int = 4) -> None:
+    def __init__(
+        self, tick_hz: int, byte_ns: int, query_bytes: int = 4, *, checked: bool = True
+    ) -> None:
         self.exchanges = 0
         self.unanswered = 0
         """Queries since the last answer."""
@@ -80,6 +87,9 @@ class ChipClock:
         """Duration of the fastest exchange without its bytes: host, driver, adapter, firmware."""
         self._tick_usec = 1e6 / tick_hz
         self._query_ns = query_bytes * byte_ns
+        self._checked = checked
+        self._stays: deque[int] = deque(maxlen=_STAYS)
+        self._covered_ns = 0
         self._number = 0
         self._pending: dict[int, int] = {}
         self._filter: OffsetRateFilter | None = None
@@ -106,9 +116,9 @@ class ChipClock:
         return ClockPair(round(line.ticks * self._tick_usec), line.host_ns)
 
     @property
-    def exchanged_ns(self) -> int:
-        """Host time of the last exchange; 0 before the first."""
-        return self._map.host_ns if self._map is not None else 0
+    def covered_ns(self) -> int:
+        """Host time until which `uncertainty_usec` holds; 0 before the first exchange."""
+        return self._covered_ns
 
     @property
     def rate_ppm(self) -> float:
@@ -137,19 +147,19 @@ class ChipClock:
             arrival_ns: When the first byte of the answer began on the wire.
 
         Raises:
-            ImpossibleTimeError: It belongs to no query, or it was sent before the query arrived, or
-                later than it arrived itself.
+            ImpossibleMessageError: It belongs to no query, or it was sent before the query
+                arrived, or later than it arrived itself.
         """
         asked_ns = self._pending.pop(answer.id, None)
         if asked_ns is None:
-            raise ImpossibleTimeError("an answer of the clock to no query")
+            raise ImpossibleMessageError("an answer of the clock to no query")
         self.unanswered = 0
         question_ns = asked_ns + self._query_ns
         # Negative durations are very long ones in this arithmetic, and so impossible, too.
         stay = (answer.sent_ticks - answer.received_ticks) % _WRAP
         took_usec = (arrival_ns - question_ns) / 1000 - stay * self._tick_usec
         if took_usec < -_LEAST_NOISE * 25:
-            raise ImpossibleTimeError("an answer of the clock with impossible times")
+            raise ImpossibleMessageError("an answer of the clock with impossible times")
         received = self._latest + distance(self._latest, answer.received_ticks)
         sent = self._latest = received + stay
         took_usec = max(took_usec, 0.0)
@@ -160,6 +170,13 @@ class ChipClock:
         spread = self.shortest_usec * _SPREAD
         noise = _LEAST_NOISE + excess * excess / 4 + spread * spread
         bound = took_usec / 2 + _SURE_USEC
+        changed = 0.0
+        if not self._checked:
+            # A bit that changed in one of its times moves that time by what this stay is unusual.
+            self._stays.append(stay)
+            changed = abs(stay - statistics.median(self._stays)) * self._tick_usec
+            noise += changed * changed
+            bound += changed
         if not answer.exact:
             noise += _INEXACT_NOISE
             bound += 2 * math.sqrt(_INEXACT_NOISE)
@@ -212,6 +229,7 @@ class ChipClock:
         self._bounds.confine(state)
         ahead_s = _AHEAD * max(since_s, 0.0) + 2 * half / 1e6
         self._error_usec = self._bounds.error_of(state, ahead_s)
+        self._covered_ns = self._zero_ns + round(self._at_usec * 1000 + ahead_s * 1e9)
         self.exchanges += 1
         self._draw_line()
 

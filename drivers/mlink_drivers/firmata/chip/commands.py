@@ -422,7 +422,7 @@ class ChipCommands:
             the line lost before them.
 
         Raises:
-            ImpossibleTimeError: The samples cannot have these times.
+            ImpossibleMessageError: The samples cannot have these times.
         """
         time_ns = self._session.time_ns
         with self._lock:

@@ -1,6 +1,8 @@
-"""Finds blocks that the line has lost by their numbers. Values only; not thread-safe."""
+"""Finds blocks that the line has lost, and what the board counts. Values only; not thread-safe."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from mlink_drivers.firmata.chip.messages import SEQUENCES
 
@@ -65,3 +67,49 @@ class BlockNumbers:
             missing = 0  # rather a wrong number
         self._confirmed = True
         return missing
+
+
+_COUNT: Final = 1 << 16
+"""The board's counts wrap at this value."""
+
+
+class BoardCount:
+    """A count of the board, from its messages.
+
+    Without check values a new count counts when the next message confirms it.
+    """
+
+    def __init__(self) -> None:
+        self._known: int | None = None
+        self._doubted: int | None = None
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether the last message had a new count that is not confirmed."""
+        return self._doubted not in (None, self._known)
+
+    def take(self, total: int, *, checked: bool) -> int:
+        """Return how many are known to be new; none of those before the first message.
+
+        Args:
+            total: The count.
+            checked: Whether the message had a check value.
+        """
+        total %= _COUNT
+        before, self._doubted = self._doubted, total
+        if self._known is None:
+            if checked or total == before:
+                self._known = total
+            return 0
+        known = self._known
+        if checked:
+            self._known = total
+            return (total - known) % _COUNT if _rises(known, total) else 0
+        if before is None or not _rises(known, before) or not _rises(before, total):
+            return 0
+        self._known = before
+        return (before - known) % _COUNT
+
+
+def _rises(before: int, after: int) -> bool:
+    return (after - before) % _COUNT < _COUNT // 2

@@ -31,6 +31,8 @@ class ChipOrders:
 
     def __init__(self) -> None:
         self.watched: dict[int, Edges] = {}
+        self.once_watched: set[int] = set()
+        """With those of which edges may still be on their way."""
         self.reflexes: dict[int, tuple[int, Reflex]] = {}
         """Index → (trigger line, reflex)."""
         self.counters: dict[int, tuple[int, Count, int]] = {}
@@ -48,6 +50,7 @@ class ChipOrders:
         """
         if kind:
             self.watched[line] = kind
+            self.once_watched.add(line)
         else:
             self.watched.pop(line, None)
         return chip_encode.watch_edges({line: kind})

@@ -30,7 +30,7 @@ from mlink_drivers.firmata.chip.messages import (
     Features,
 )
 from mlink_drivers.firmata.chip.numbers import BlockNumbers
-from mlink_drivers.firmata.chip.window import ImpossibleTimeError, TimeWindow
+from mlink_drivers.firmata.chip.window import ImpossibleMessageError, TimeWindow
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.arrival import wire_time_ns
 from mlink_drivers.firmata.wire.protocol import Message, PinState, Sysex
@@ -81,6 +81,7 @@ class ChipSession:
         on_refused: Called with the reason for each message of the board that is not used.
         on_seal: Called with what adds check values to messages, or None, from the moment on at
             which the board expects them.
+        may_report: Whether the chip may report edges of a line: it was set so once.
         pause_s: Interval of clock queries.
         log: Where changes of the baud rate that failed are logged.
     """
@@ -99,6 +100,7 @@ class ChipSession:
         on_silence: Callable[[DeviceError], None] = lambda _error: None,
         on_refused: Callable[[str], None] = lambda _reason: None,
         on_seal: Callable[[Seal | None], None] = lambda _seal: None,
+        may_report: Callable[[int], bool] = lambda _line: True,
         pause_s: float = PAUSE_S,
         log: logging.Logger | None = None,
     ) -> None:
@@ -115,6 +117,7 @@ class ChipSession:
         self._on_silence = on_silence
         self._on_refused = on_refused
         self._on_seal = on_seal
+        self._may_report = may_report
         self._pause_s = pause_s
         self._log = log or logging.getLogger(__name__)
         self._answered = False
@@ -239,6 +242,7 @@ class ChipSession:
             self.features.tick_hz,
             wire_time_ns(1, self.baud_rate),
             len(chip_encode.clock_query(0)) + CHECK_BYTES * self._checked,
+            checked=self._checked,
         )
         self._asking = clock
         self._query_later(clock, 0, min(_FIRST_PAUSE_S, self._pause_s))
@@ -295,12 +299,12 @@ class ChipSession:
             earliest_ns: The earliest time that it can have; by default it is a recent one.
 
         Raises:
-            ImpossibleTimeError: The message cannot have this time; `take` counts that.
+            ImpossibleMessageError: The message cannot have this time; `take` counts that.
         """
         clock, window = self.clock, self._window
         assert clock is not None
         time_ns = clock.to_monotonic_ns(ticks)
-        window.check(time_ns, self.uncertainty_usec * 1000, clock.exchanged_ns, earliest_ns)
+        window.check(time_ns, self.uncertainty_usec * 1000, clock.covered_ns, earliest_ns)
         return time_ns
 
     @property
@@ -349,7 +353,7 @@ class ChipSession:
         self._window.move(now_ns, max(now_ns, last_byte_ns))
         try:
             self._take(decoded, arrival_ns)
-        except ImpossibleTimeError as error:
+        except ImpossibleMessageError as error:
             self._on_refused(str(error))
         return True
 
@@ -374,7 +378,9 @@ class ChipSession:
             self._on_event(decoded)
 
     def _take_edges(self, block: EdgeBlock) -> None:
-        # All times first: a block that is refused has no number either, so the next one misses it.
+        # All checks first: a block that is refused has no number either, so the next one misses it.
+        if not self._checked and not all(self._may_report(edge.pin) for edge in block.edges):
+            raise ImpossibleMessageError("an edge of a line that is no input")
         times = [self.time_ns(edge.ticks) for edge in block.edges] if self.keeps_time else []
         if times:
             self._check_order(block, times)
@@ -392,7 +398,7 @@ class ChipSession:
         since_ticks = (block.edges[0].ticks - last_ticks) % (1 << TICK_BITS)
         went_back = since_ticks >> (TICK_BITS - 1) and (1 << TICK_BITS) - since_ticks > _ORDER_TICKS
         if went_back and not self._checked and times[0] - last_ns < _ORDER_HOLDS_NS:
-            raise ImpossibleTimeError("a time before that of the edge before")
+            raise ImpossibleMessageError("a time before that of the edge before")
         self._last_edge = block.edges[-1].ticks, times[-1]
 
     def _report_missing(self, count: int) -> None:

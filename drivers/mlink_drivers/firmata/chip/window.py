@@ -16,8 +16,8 @@ _DRIFT: Final = 0.006
 _BEGIN_NS: Final = 2_000_000_000
 
 
-class ImpossibleTimeError(Exception):
-    """A message has a time that it cannot have; its text is the reason."""
+class ImpossibleMessageError(Exception):
+    """A message has a time, or another value, that it cannot have; its text is the reason."""
 
 
 class TimeWindow:
@@ -51,21 +51,21 @@ class TimeWindow:
         self.earliest_ns = now_ns - self._unread_ns - self._queue_ns
 
     def check(
-        self, time_ns: int, error_ns: int, exchanged_ns: int, earliest_ns: int | None = None
+        self, time_ns: int, error_ns: int, covered_ns: int, earliest_ns: int | None = None
     ) -> None:
         """Check a time of the present message.
 
         Args:
             time_ns: The time.
             error_ns: Its uncertainty.
-            exchanged_ns: When the clock was exchanged last; the error grows since.
+            covered_ns: Until when that holds, without an exchange of the clock; then it grows.
             earliest_ns: The earliest time that it can have, where it does not have to be recent.
 
         Raises:
-            ImpossibleTimeError: It is later than the message's arrival, or too old.
+            ImpossibleMessageError: It is later than the message's arrival, or too old.
         """
-        error_ns += round(max(0, self._before_ns - exchanged_ns) * _DRIFT)
+        error_ns += round(max(0, self._before_ns - covered_ns) * _DRIFT)
         if time_ns > self.latest_ns + error_ns:
-            raise ImpossibleTimeError("a time later than its arrival")
+            raise ImpossibleMessageError("a time later than its arrival")
         if time_ns < (self.earliest_ns if earliest_ns is None else earliest_ns) - error_ns:
-            raise ImpossibleTimeError("a time that is too old")
+            raise ImpossibleMessageError("a time that is too old")

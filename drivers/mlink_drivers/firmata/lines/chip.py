@@ -100,6 +100,7 @@ class ChipInRun:
             readings,
             note=events.note,
             query=lambda: self.commands.status_query(),
+            is_checked=lambda: self.chip.checked,
             on_refused=lambda: self.levels.suspect(),
             on_lost=self._on_lost,
         )
@@ -117,6 +118,10 @@ class ChipInRun:
             on_silence=on_silence,
             on_refused=self._losses.refuse,
             on_seal=self._on_seal,
+            may_report=lambda line: (
+                line in self.commands.orders.once_watched
+                or (self.triggers is not None and line in self.triggers.users())
+            ),
             pause_s=_pause_s(settings.safe_state_msec),
             log=self._log,
         )
@@ -206,7 +211,7 @@ class ChipInRun:
                 "%s does not answer clock queries; readings carry their time of arrival",
                 self._session.description,
             )
-        self._losses.query()
+        self._losses.query_surely()
         clock = chip.clock
         assert clock is not None
         self._log.info(
@@ -311,7 +316,7 @@ class ChipInRun:
             self._losses.take_scans_missed(message.total, self.commands.sampled_channels)
         elif isinstance(message, ChipStatus):
             self.commands.status_came()
-            self._losses.take_counts(message)
+            self._losses.take_counts(message, self.commands.sampled_channels)
         elif isinstance(message, SafeStateTripped):
             self._on_safe_state()
         elif isinstance(message, BaudAnswer):

@@ -12,6 +12,9 @@ from typing import Final
 
 from mlink_drivers.firmata.wire.protocol import PINS_PER_PORT
 
+_REPORT_BYTES: Final = (0x7F, 0x3F80)
+"""The levels in the two bytes of a report."""
+_WHOLE: Final = 0x3FFF
 _NO_LINE: Final = -1
 """In the place of a line: a version query that asks for a sign of life."""
 
@@ -32,6 +35,18 @@ class DigitalInputs:
         self._queries: dict[int, int] = {}  # port → queries that were not answered yet
         self._suspects: set[int] = set()
         """Ports that were queried with a cause, and have not reported since."""
+        self._usual: dict[int, int] = {}
+        """Port → mask of the lines that may be high in its reports: all that were inputs."""
+        self._doubted: dict[int, int] = {}
+        """Port → mask of the other lines in its last report."""
+        self._passed = 0
+        """Fences that were passed."""
+        self._oldest = (-1, 0, 0)
+        """The same at the last look, when that was first so, and the fences that waited then."""
+        self.is_strict = False
+        """Whether the board reports levels of inputs only, as firmwares of Firmata do."""
+        self.impossible = 0
+        """Reports of which a byte is not used: with lines, or of ports, that are no inputs."""
         self.contradictions = 0
         """Reports that have changed nothing, so that they or those before were lost or wrong."""
         self.corrected: list[tuple[int, bool]] = []
@@ -50,7 +65,8 @@ class DigitalInputs:
         self.forget(line)
         self._wanted.add(line)
         self._fenced.append(line)
-        port = line // PINS_PER_PORT
+        port, bit = divmod(line, PINS_PER_PORT)
+        self._usual[port] = self._usual.get(port, 0) | 1 << bit
         self._queries[port] = self._queries.get(port, 0) + 1  # REPORT_DIGITAL is a query
 
     def forget(self, line: int) -> None:
@@ -73,6 +89,8 @@ class DigitalInputs:
         self._reported.clear()
         self._queries.clear()
         self._suspects.clear()
+        self._usual.clear()
+        self._doubted.clear()
 
     def query(self, *, suspicious: bool) -> list[int]:
         """Return the ports whose states to query.
@@ -102,10 +120,51 @@ class DigitalInputs:
         Queries are answered in order, so each answer belongs to the oldest line.
         """
         if self._fenced:
+            self._passed += 1
             line = self._fenced.popleft()
             if line in self._wanted:
                 port, bit = divmod(line, PINS_PER_PORT)
                 self._active[port] |= 1 << bit
+
+    def pass_lost(self, now_ns: int, patience_ns: int) -> bool:
+        """Pass the fences whose answers were lost, so that no line waits for ever.
+
+        Args:
+            now_ns: The present time.
+            patience_ns: After it no report from before a fence is on its way.
+
+        Returns:
+            Whether there were any.
+        """
+        passed, since_ns, waiting = self._oldest
+        if not self._fenced or passed != self._passed:
+            self._oldest = self._passed, now_ns, len(self._fenced)
+            return False
+        if not waiting or now_ns - since_ns < patience_ns:
+            return False
+        for _ in range(waiting):
+            self.pass_fence()
+        return True
+
+    def _whole(self, port: int, mask: int) -> int:
+        """Return the mask of the lines of a report whose bytes can be as they were sent.
+
+        Bits change on the line, in a port's number as in its levels. A board that reports more
+        than its inputs does it again: then it is believed.
+        """
+        usual = self._usual.get(port)
+        strange = mask & ~(usual or 0)
+        if not self.is_strict or (usual is not None and not strange):
+            self._doubted.pop(port, None)
+            return _WHOLE
+        if port in self._doubted and not strange & ~self._doubted[port]:
+            self._usual[port] = (usual or 0) | strange
+            return _WHOLE
+        self._doubted[port] = strange
+        self.impossible += 1
+        if usual is None:
+            return 0
+        return _WHOLE & ~sum(byte for byte in _REPORT_BYTES if strange & byte)
 
     def changes(self, port: int, mask: int) -> list[tuple[int, int]]:
         """Return (line, value) of the active inputs that are new or changed in a report.
@@ -114,6 +173,11 @@ class DigitalInputs:
             port: Port of the report; it has lines 8 × port to 8 × port + 7.
             mask: State of the port, one bit per line.
         """
+        whole = self._whole(port, mask)
+        if not whole:
+            return []
+        if whole != _WHOLE:
+            mask = mask & whole | self._reported.get(port, 0) & ~whole
         if self._reported.get(port) == mask:
             # A report that changes something may be the answer, or have crossed the query.
             if self._queries.get(port, 0):
@@ -123,7 +187,7 @@ class DigitalInputs:
         self._reported[port] = mask
         is_suspect = port in self._suspects
         self._suspects.discard(port)
-        active = self._active.get(port, 0)
+        active = self._active.get(port, 0) & whole
         news = ((mask ^ self._state.get(port, 0)) | ~self._known[port]) & active if active else 0
         if not news:
             return []

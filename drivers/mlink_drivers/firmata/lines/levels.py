@@ -20,10 +20,15 @@ from mlink_drivers.firmata.chip.commands import ChipCommands
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.protocol import PinMode
 
+_WIDEST_BITS: Final = 32
+"""Of a channel whose resolution is not reported: any sample can be."""
 _PAUSE_NS: Final = 1_000_000_000
 _SOON_NS: Final = 200_000_000
 """Shortest interval of queries: what has a cause may repeat while the line is full."""
+_FENCE_NS: Final = 1_000_000_000
+"""After this time without an answer to any of them, the answers to version queries were lost."""
 _QUEUE_NS: Final = 500_000_000
 """An answer counts when edges before it, which may be in the chip's queue, have had this time."""
 
@@ -58,6 +63,7 @@ class LevelChecks:
         self._note = note
         self._refuse = refuse
         self._suspicious = False
+        self._is_firmata = False
         self._queried_ns = 0
         self._dropped_before = 0
         self.dropped = 0
@@ -69,6 +75,19 @@ class LevelChecks:
         """Begin with a board that was connected."""
         self._dropped_before = self._session.statistics.dropped_bytes
         self._suspicious = False
+        board = self._session.description
+        # Other firmwares may send what they like; those of Firmata report changes of inputs only.
+        self._is_firmata = "firmata" in board.firmware_name.lower()
+        layout = board.layout
+        self._readings.expect_firmata(
+            self._is_firmata,
+            {
+                channel: (1 << layout.resolution(pin, PinMode.ANALOG, _WIDEST_BITS)) - 1
+                for channel, pin in layout.analog_pins().items()
+            }
+            if self._is_firmata
+            else {},
+        )
 
     def suspect(self) -> None:
         """Query the levels soon: a message was lost, refused, or contradicts the one before."""
@@ -84,14 +103,19 @@ class LevelChecks:
         for line, level in readings.correct_levels(now_ns - _QUEUE_NS):
             self._take_corrected(line, level)
         reports, edges = readings.take_contradictions()
-        if (
-            reports and "firmata" in session.description.firmware_name.lower()
-        ):  # it reports changes only
-            for _ in range(reports):
-                self._refuse("a report of a port that changes nothing")
+        strange, samples = readings.take_impossible()
+        for count, reason in (
+            (reports if self._is_firmata else 0, "a report of a port that changes nothing"),
+            (strange, "a report of lines that are no inputs"),
+            (samples, "a sample that cannot be"),
+        ):
+            for _ in range(count):
+                self._refuse(reason)
+        if now_ns >= session.sent_ns:
+            self._suspicious |= readings.pass_lost_fences(now_ns, _FENCE_NS)
         # Of other lines all edges have one level.
         edges.intersection_update(self._commands.checkable_lines(unasked=False))
-        self._suspicious |= bool(reports or edges)
+        self._suspicious |= bool(reports or strange or edges)
         if now_ns - self._queried_ns < (_SOON_NS if self._suspicious else _PAUSE_NS):
             return
         self._queried_ns = now_ns

@@ -6,7 +6,7 @@ Each loss is counted, logged, and a row of the table of events; the sums are in 
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Final
 
@@ -14,11 +14,10 @@ from mlink.errors import DeviceError
 from mlink.module import ModuleContext
 from mlink_drivers.firmata.catalog import FirmataSettings
 from mlink_drivers.firmata.chip.messages import ChipStatus
+from mlink_drivers.firmata.chip.numbers import BoardCount
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.link.session import Session
 
-_COUNT: Final = 1 << 16
-"""The board's 16-bit counts wrap at this value."""
 _WARN_PAUSE_S: Final = 1.0
 """Shortest interval of warnings about losses."""
 _COUNTS_PAUSE_S: Final = 1.0
@@ -48,6 +47,7 @@ class ChipLosses:
         readings: Counts the readings that are lost.
         note: Called with a keyword and a text for the table of events.
         query: Returns the query of the board's counts.
+        is_checked: Whether the board's messages have check values; else counts are confirmed.
         on_refused: Called when a message of the board is not used.
         on_lost: Called when readings are lost.
     """
@@ -60,6 +60,7 @@ class ChipLosses:
         *,
         note: Callable[[str, str], None],
         query: Callable[[], bytes],
+        is_checked: Callable[[], bool],
         on_refused: Callable[[], None],
         on_lost: Callable[[], None],
     ) -> None:
@@ -69,12 +70,11 @@ class ChipLosses:
         self._readings = readings
         self._note = note
         self._query = query
+        self._is_checked = is_checked
         self._on_refused = on_refused
         self._on_lost = on_lost
-        self._counts: ChipStatus | None = None
-        """The board's counts, once it has sent them since it was connected."""
-        self._edges_total = 0
-        self._scans_total = 0
+        self._counts: defaultdict[str, BoardCount] = defaultdict(BoardCount)
+        """What the connected board has lost, by the name of the count."""
         self._warn_at = 0.0
         self._warn_bytes_at = 0.0
         self._counts_at = 0.0
@@ -82,6 +82,7 @@ class ChipLosses:
         self._bytes_before = 0
         """Bytes that had been sent to the board by then."""
         self._answers = 0
+        """Of the connected board."""
         self._bytes_lost = dict.fromkeys(_LOST_BYTES, 0)
         self._refused: Counter[str] = Counter()
         """Messages of the board that were not used, by the reason."""
@@ -90,7 +91,8 @@ class ChipLosses:
 
     def connect(self) -> None:
         """Begin with a board that was connected: what it has lost before does not count."""
-        self._counts = None
+        self._counts.clear()
+        self._answers = 0
 
     def query(self) -> None:
         """Query the counts.
@@ -102,13 +104,24 @@ class ChipLosses:
         self._bytes_before = self._session.statistics.bytes_out
         self._session.send(self._query())
 
+    def query_surely(self) -> int:
+        """Query the counts, without check values twice; return the number of queries.
+
+        Raises:
+            DeviceLostError: The board was lost meanwhile.
+        """
+        count = 1 if self._is_checked() else 2
+        for _ in range(count):
+            self.query()
+        return count
+
     def query_in_time(self, receive_buffer: int) -> None:
         """Query the counts now and then, and after as much as may have filled the buffer.
 
         Args:
             receive_buffer: Size of the board's buffer, in bytes.
         """
-        if self._counts is None:
+        if not self._answers:
             return
         sent = self._session.statistics.bytes_out - self._bytes_before
         since_s = self._session.waiting.now_ns() / 1e9 - self._counts_at
@@ -120,25 +133,29 @@ class ChipLosses:
 
     def take_last_counts(self) -> None:
         """Learn what the board has lost of the last commands."""
-        waiting, answers = self._session.waiting, self._answers
-        if self._counts is None:
+        if not (answers := self._answers):
             return
         try:
-            self.query()
+            answers += self.query_surely()
         except DeviceError:
             return  # the board is lost, which the session has reported
-        waiting.until(lambda: self._answers != answers, _LAST_COUNTS_S)
+        self._session.waiting.until(lambda: self._answers >= answers, _LAST_COUNTS_S)
 
-    def take_counts(self, counts: ChipStatus) -> None:
-        """Take the board's counts."""
-        before, self._counts = self._counts, counts
+    def take_counts(self, counts: ChipStatus, channels: int) -> None:
+        """Take the board's counts; it samples so many channels."""
         self._answers += 1
-        if before is None:  # losses before this connection do not count
-            self._edges_total = counts.events_lost
-            self._scans_total = counts.scans_missed
-            return
+        self.take_edges_lost(counts.events_lost)
+        self.take_scans_missed(counts.scans_missed, channels)
         for name in _LOST_BYTES:
-            self._lose_bytes((getattr(counts, name) - getattr(before, name)) % _COUNT, name)
+            self._lose_bytes(self._new(name, getattr(counts, name)), name)
+
+    def _new(self, name: str, total: int) -> int:
+        """Return how much a count has grown, as far as that is known."""
+        count = self._counts[name]
+        found = count.take(total, checked=self._is_checked())
+        if count.is_doubted:
+            self._counts_at = 0.0  # the next answer confirms it
+        return found
 
     def _lose_bytes(self, count: int, name: str) -> None:
         if not count:
@@ -163,14 +180,11 @@ class ChipLosses:
 
     def take_edges_lost(self, total: int) -> None:
         """Take the board's count of edges for which its queue had no room."""
-        lost = (total - self._edges_total) % _COUNT
-        self._edges_total = total
-        self.lose("edges", lost, "the board's queue was full")
+        self.lose("edges", self._new("edges", total), "the board's queue was full")
 
     def take_scans_missed(self, total: int, channels: int) -> None:
         """Take the board's count of scans that it has not made, of so many channels each."""
-        missed = (total - self._scans_total) % _COUNT
-        self._scans_total = total
+        missed = self._new("scans", total)
         self.lose("analog samples", missed * channels, "the board could not keep up")
 
     def lose(self, what: str, count: int, why: str) -> None:

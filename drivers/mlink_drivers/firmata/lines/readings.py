@@ -31,12 +31,14 @@ from mlink_drivers.firmata.wire.protocol import (
 class _AnalogLine:
     """The line of an analog channel; each `every`-th sample is sent."""
 
-    __slots__ = ("every", "line", "waiting")
+    __slots__ = ("doubted", "every", "line", "waiting")
 
     def __init__(self, line: int, every: int) -> None:
         self.line = line
         self.every = every
         self.waiting = 0
+        self.doubted = False
+        """Whether the last sample was beyond the range of the channel."""
 
 
 class ChipListener(Protocol):
@@ -96,6 +98,11 @@ class Readings:
         self._inputs = DigitalInputs()
         self._chip_inputs = ChipInputs()
         self._analog_lines: dict[int, _AnalogLine] = {}  # by channel
+        self._is_strict = False
+        self._ranges: Mapping[int, int] = {}
+        self._known_channels: set[int] = set()
+        """Channels that may send: those that were analog lines."""
+        self._impossible = 0
 
     @property
     def ports(self) -> list[int]:
@@ -157,6 +164,7 @@ class Readings:
             self._inputs.forget(line)
             self._chip_inputs.forget(line)
             self._analog_lines[channel] = _AnalogLine(line, self._decimation.get(line, 1))
+            self._known_channels.add(channel)
 
     def forget(self, line: int) -> None:
         """Ignore a line from now on: it is no longer an input."""
@@ -170,6 +178,17 @@ class Readings:
         with self._lock:
             return self._inputs.query(suspicious=suspicious)
 
+    def expect_firmata(self, is_firmata: bool, ranges: Mapping[int, int]) -> None:
+        """Learn what the board that was connected can send; the rest was changed on the line.
+
+        Args:
+            is_firmata: Whether it reports only levels of inputs, and samples that were asked for.
+            ranges: Channel → its highest sample.
+        """
+        with self._lock:
+            self._inputs.is_strict = self._is_strict = is_firmata
+            self._ranges = ranges
+
     def take_contradictions(self) -> tuple[int, set[int]]:
         """Return how many port reports have contradicted the one before, and lines with such edges.
 
@@ -179,6 +198,18 @@ class Readings:
             found = self._inputs.contradictions, self._chip_inputs.contradicted
             self._inputs.contradictions, self._chip_inputs.contradicted = 0, set()
             return found
+
+    def take_impossible(self) -> tuple[int, int]:
+        """Return how many port reports and samples cannot be, and were not used; forget them."""
+        with self._lock:
+            found = self._inputs.impossible, self._impossible
+            self._inputs.impossible = self._impossible = 0
+            return found
+
+    def pass_lost_fences(self, now_ns: int, patience_ns: int) -> bool:
+        """Pass the fences whose answers were lost; see inputs.py."""
+        with self._lock:
+            return self._inputs.pass_lost(now_ns, patience_ns)
 
     def correct_levels(self, before_ns: int) -> list[tuple[int, bool]]:
         """Submit the levels that were queried and differ from the last readings.
@@ -273,8 +304,7 @@ class Readings:
         """
         with self._lock:
             if self._acquiring:
-                self.lost += count
-                self._output.note_lost(count)
+                self._note_lost(count)
 
     def on_loss(self, error: DeviceError) -> None:
         """Pass on the loss of the board."""
@@ -291,6 +321,9 @@ class Readings:
     def _take_sample(self, channel: int, value: int, arrival_ns: int) -> None:
         known = self._analog_lines.get(channel)
         if known is None:
+            if self._is_strict and channel not in self._known_channels:
+                self._known_channels.add(channel)  # a board that sends it again is believed
+                self._impossible += 1
             return
         self.samples += 1
         if not self._acquiring:
@@ -300,7 +333,17 @@ class Readings:
             self.decimated += 1
             return
         known.waiting = known.every - 1
+        if value > self._ranges.get(channel, value) and not known.doubted:
+            known.doubted = True  # two in a row: the board has a wider range than it reports
+            self._impossible += 1
+            self._note_lost(1)
+            return
+        known.doubted &= value > self._ranges.get(channel, value)
         self._submit(known.line, value, arrival_ns)
+
+    def _note_lost(self, count: int) -> None:
+        self.lost += count
+        self._output.note_lost(count)
 
     def _submit_or_keep(self, line: int, level: bool, time_ns: int) -> None:
         if self._acquiring:

@@ -6,7 +6,7 @@ import pytest
 
 from mlink_drivers.firmata.chip.analog import ChipAnalog, scans_per_block
 from mlink_drivers.firmata.chip.messages import AnalogBlock
-from mlink_drivers.firmata.chip.numbers import BlockNumbers
+from mlink_drivers.firmata.chip.numbers import BlockNumbers, BoardCount
 from mlink_drivers.firmata.chip.pulses import ChipPulses
 from mlink_drivers.firmata.lines.chip_inputs import ChipInputs
 from mlink_drivers.firmata.link.pace import SPARE_BYTES, Pace
@@ -209,3 +209,9 @@ def test_a_gap_that_nothing_confirms_counts_after_a_while_unless_it_is_too_large
         assert [numbers.take(each) for each in (8, 9, number)] == [0, 0, 0]
         assert [numbers.settle() for _ in range(3)] == [0, missing, 0]
         assert numbers.take(number + 1) == 0
+
+
+def test_a_count_with_check_values_counts_at_once_and_wraps():
+    count = BoardCount()
+    totals = (65_530, 65_530, 4, 4, 3, 8)  # 3: of a message that was made before the one with 4
+    assert [count.take(total, checked=True) for total in totals] == [0, 0, 10, 0, 0, 5]

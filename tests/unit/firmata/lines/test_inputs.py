@@ -71,3 +71,67 @@ def test_a_restarted_board_contradicts_nothing(inputs: DigitalInputs) -> None:
     inputs.forget_all()
     assert inputs.changes(0, 0x80) == []
     assert inputs.contradictions == 0
+
+
+# -- what cannot be, and what was lost -------------------------------------------------------------
+
+
+@pytest.fixture
+def strict(inputs: DigitalInputs) -> DigitalInputs:
+    inputs.is_strict = True
+    return inputs
+
+
+@pytest.mark.parametrize(
+    ("mask", "found"),
+    [
+        (0x84, []),  # a line that is no input: the byte with line 6 is not used
+        (0xC4, []),
+        (0x44, [(7, 0)]),  # but that with line 7 is
+        (0x1C0, [(6, 1)]),
+        (0x840, [(6, 1)]),
+    ],
+)
+def test_a_byte_with_lines_that_are_no_inputs_is_not_used(
+    strict: DigitalInputs, mask: int, found: list[tuple[int, int]]
+) -> None:
+    assert strict.changes(0, mask) == found
+    assert strict.impossible == 1
+    assert strict.query(suspicious=True) == [0]
+    strict.changes(0, 0xC0)  # the answer
+    level = {6: 0, 7: 1, **dict(found), **dict(strict.corrected)}
+    assert level == {6: 1, 7: 1}
+    assert strict.impossible == 1
+
+
+def test_a_report_of_a_port_without_inputs_is_not_used(strict: DigitalInputs) -> None:
+    assert strict.changes(1, 0x40) == []
+    assert strict.impossible == 1
+
+
+def test_a_board_that_reports_other_lines_again_is_believed(strict: DigitalInputs) -> None:
+    found = [strict.changes(0, mask) for mask in (0x04, 0x44, 0x04, 0xC4)]
+    assert found == [[(7, 0)], [(6, 1)], [(6, 0)], [(6, 1), (7, 1)]]
+    for mask in (0x01, 0, 0x01):
+        assert strict.changes(2, mask) == []
+    assert strict.impossible == 2
+
+
+def test_a_former_input_may_still_be_reported(strict: DigitalInputs) -> None:
+    strict.forget(6)
+    assert strict.changes(0, 0x40) == [(7, 0)]
+    assert strict.impossible == 0
+
+
+def test_a_line_whose_fence_was_lost_does_not_wait_for_ever() -> None:
+    inputs = DigitalInputs()
+    inputs.expect(6)
+    assert not inputs.pass_lost(0, 10)
+    inputs.expect(7)
+    assert not inputs.pass_lost(9, 10)
+    assert inputs.pass_lost(10, 10)  # line 7 has not waited for so long
+    assert inputs.changes(0, 0xC0) == [(6, 1)]
+    inputs.pass_fence()
+    assert inputs.changes(0, 0xC0) == [(7, 1)]
+    assert not inputs.pass_lost(30, 10)
+    assert not inputs.pass_lost(50, 10)
