@@ -195,6 +195,15 @@ class Reporting(Protocol):
         ...
 
 
+@runtime_checkable
+class KnownLength(Protocol):
+    """Additional method of a backend whose source states how many frames it has."""
+
+    def missing_at_end(self) -> int:
+        """Return how many frames the source should still have had; called after END."""
+        ...
+
+
 class CameraBackend(Protocol):
     """One camera or other source of pictures: the whole contract of a backend.
 

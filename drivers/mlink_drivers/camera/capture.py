@@ -17,9 +17,16 @@ from mlink.errors import DeviceError, StreamError
 from mlink.module import FrameLoan, OutputPort
 from mlink.realtime import Granted, pin_to_cpus, request_priority
 from mlink.waiting import Registration, Waiting
-from mlink_drivers.camera.backend import CameraBackend, CameraInfo, ChangingPace, NoFrame, Stamp
+from mlink_drivers.camera.backend import (
+    CameraBackend,
+    CameraInfo,
+    ChangingPace,
+    KnownLength,
+    NoFrame,
+    Stamp,
+)
 from mlink_drivers.camera.counts import CaptureCounts
-from mlink_drivers.camera.framing import paced
+from mlink_drivers.camera.framing import paced, source_of
 from mlink_drivers.camera.pairing import Verdict
 from mlink_drivers.camera.rate import FrameRate
 from mlink_drivers.camera.triggered import FrameTrigger
@@ -213,6 +220,7 @@ class CaptureThread:
         grabbed = self._backend.grab()
         if not isinstance(grabbed, Stamp):
             if grabbed is NoFrame.END:
+                self._lose_at_end()
                 self._ended()
                 return False
             if grabbed is NoFrame.NOT_YET:
@@ -362,6 +370,16 @@ class CaptureThread:
         if count > 0:
             self.counts.lost += count
             self._output.note_lost(count)
+
+    def _lose_at_end(self) -> None:
+        """Count the frames that a source should still have had, such as a file that was cut."""
+        source = source_of(self._backend)
+        missing = source.missing_at_end() if isinstance(source, KnownLength) else 0
+        if missing:
+            self._lose(missing)
+            self._warn_once(
+                "cut", f"the source ends {missing} frames before the end that it states: it was cut"
+            )
 
     def _missed_until(self, time_ns: int) -> int:
         """Count the frames that were missed since the camera was lost; return their number."""

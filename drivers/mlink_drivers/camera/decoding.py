@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
 
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""FFmpeg's name of a codec → of the decoder that knows its alpha."""
+_MOST_INSIDE = 32
+"""More pictures than any decoder keeps."""
+
 
 class Layout(NamedTuple):
     """How a source's pictures become arrays."""
@@ -21,6 +26,8 @@ class Layout(NamedTuple):
     dtype: np.dtype[Any]
     pixel_format: str
     """FFmpeg's format to convert to; "" if the pixels are copied as they are."""
+    turns: int = 0
+    """Quarter turns, anticlockwise, as a phone notes how it was held."""
 
 
 def layout_of(frame: Any, source: str) -> Layout:
@@ -46,14 +53,17 @@ def layout_of(frame: Any, source: str) -> Layout:
         )
     wide = np.dtype(np.uint16 if bits > 8 else np.uint8)
     size = (int(frame.height), int(frame.width))
+    turns = round(frame.rotation / 90) % 4
+    if turns % 2:
+        size = (size[1], size[0])
     if name.startswith("gray"):
         stored = wide.newbyteorder(">" if name.endswith("be") else "<")
-        return Layout(size, stored, "")
+        return Layout(size, stored, "", turns)
     if name.startswith("mono"):
-        return Layout(size, wide, "gray")
+        return Layout(size, wide, "gray", turns)
     if name.startswith(("ya", "pal")) or any(component.is_alpha for component in form.components):
-        return Layout((*size, 4), wide, "bgra64le" if bits > 8 else "bgra")
-    return Layout((*size, 3), wide, "bgr48le" if bits > 8 else "bgr24")
+        return Layout((*size, 4), wide, "bgra64le" if bits > 8 else "bgra", turns)
+    return Layout((*size, 3), wide, "bgr48le" if bits > 8 else "bgr24", turns)
 
 
 class Converter:
@@ -74,18 +84,42 @@ class Converter:
         channels = layout.shape[2] if len(layout.shape) == 3 else 1
         rows = as_strided(
             np.frombuffer(plane, layout.dtype),
-            (*layout.shape[:2], channels),
+            (int(frame.height), int(frame.width), channels),
             (plane.line_size, channels * item, item),
         )
-        np.copyto(into.reshape(rows.shape), rows)
+        np.copyto(into.reshape(*layout.shape[:2], channels), np.rot90(rows, layout.turns))
 
 
-def decode(packet: Any) -> list[Any]:
-    """Return the pictures that a packet completes; None in the place of a damaged one."""
-    try:
-        return list(packet.decode())
-    except av.FFmpegError:
-        return [None] if packet.size else []
+class Decoder:
+    """Decodes the packets of a stream, with None in the place of each damaged picture.
+
+    Args:
+        stream: A video stream of an open `av` container, which was not decoded yet.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._context = stream.codec_context
+        name = self._context.name
+        if name in _WITH_ALPHA and stream.metadata.get("alpha_mode") == "1":
+            # FFmpeg's own decoder drops the alpha.
+            self._context = av.CodecContext.create(_WITH_ALPHA[name], "r")
+        elif name == "mjpeg":  # else the half of a picture counts as a whole one
+            self._context.options = {"err_detect": "explode"}
+        # Threads that decode a picture each delay errors; FFV1 needs none of them to be quick.
+        self._context.thread_type = "SLICE" if name == "ffv1" else "AUTO"
+        self._inside = 0
+        """Pictures that the decoder has taken and not returned yet."""
+
+    def decode(self, packet: Any) -> list[Any]:
+        """Return the pictures that a packet completes; an empty packet ends the stream."""
+        self._inside += bool(packet.size)
+        try:
+            pictures = list(self._context.decode(packet))
+        except av.FFmpegError:
+            # With threads, what is damaged in the last packets shows at the end, all at once.
+            pictures = [None] * (1 if packet.size else min(self._inside, _MOST_INSIDE))
+        self._inside = max(0, self._inside - len(pictures))
+        return pictures
 
 
 class Pictures:

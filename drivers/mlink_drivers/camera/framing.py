@@ -98,5 +98,10 @@ def framed(inner: CameraBackend, region: Region | None, greyscale: bool) -> Came
 
 def paced(backend: CameraBackend) -> PacedCamera | None:
     """Return the source behind a backend, if it knows when its frames are due."""
-    source = backend.inner if isinstance(backend, FramedCamera) else backend
+    source = source_of(backend)
     return source if isinstance(source, PacedCamera) else None
+
+
+def source_of(backend: CameraBackend) -> CameraBackend:
+    """Return the backend that `framed` has wrapped, or the backend itself."""
+    return backend.inner if isinstance(backend, FramedCamera) else backend

@@ -19,7 +19,7 @@ from mlink_drivers.camera.backend import (
     Stamp,
     shown_address,
 )
-from mlink_drivers.camera.decoding import Pictures, decode
+from mlink_drivers.camera.decoding import Decoder, Pictures
 
 UNCERTAINTY_USEC = 500_000
 """Usual bound of the unknown delay by encoder, network and decoder."""
@@ -53,6 +53,7 @@ class NetworkCamera:
         self._arrived: queue.Queue[tuple[int, Any] | str] = queue.Queue(_WAITING_PACKETS)
         """(Arrival in ns, packet), and at the end why there are no more."""
         self._closed = threading.Event()
+        self._decoder: Decoder | None = None
         self._arrays: Pictures | None = None
         self._decoded: deque[tuple[int, Any]] = deque()
 
@@ -73,7 +74,7 @@ class NetworkCamera:
             self._read_sec = request.silence_sec + _READ_MARGIN_SEC
             container = av.open(address, options=options, timeout=(limit_sec, self._read_sec))
         except (av.FFmpegError, OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
+            reason = _words(error)
         else:
             rate = self._begin(container)
             while picture is None and not reason and time.monotonic() < deadline:
@@ -146,6 +147,7 @@ class NetworkCamera:
         """Start the thread that receives; return FFmpeg's guess of the rate in Hz."""
         stream = container.streams.video[0] if container.streams.video else None
         rate = float((stream and (stream.average_rate or stream.guessed_rate)) or 0)
+        self._decoder = Decoder(stream) if stream is not None else None
         threading.Thread(
             target=self._receive, args=(container, stream), name="network", daemon=True
         ).start()
@@ -161,7 +163,7 @@ class NetworkCamera:
                 if packet.size:
                     self._put((time.monotonic_ns(), packet))
         except (av.FFmpegError, OSError) as error:
-            why = "" if isinstance(error, av.ExitError) else str(error.strerror or error)
+            why = _words(error)
         finally:
             self._put(why)
             container.close()
@@ -188,6 +190,14 @@ class NetworkCamera:
         if isinstance(got, str):
             return got
         arrival_ns, packet = got
-        for number, picture in enumerate(decode(packet)):  # times have to increase
+        assert self._decoder is not None
+        for number, picture in enumerate(self._decoder.decode(packet)):  # times have to increase
             self._decoded.append((arrival_ns + 1000 * number, picture))
         return True
+
+
+def _words(error: Exception) -> str:
+    """Return why a stream ended; "" for FFmpeg's end of its wait, "Immediate exit requested"."""
+    if isinstance(error, av.ExitError):
+        return ""
+    return str(getattr(error, "strerror", None) or type(error).__name__)

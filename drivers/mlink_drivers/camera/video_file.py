@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
 from mlink_drivers.camera.backend import CameraInfo, CameraRequest, NoFrame, Stamp
-from mlink_drivers.camera.decoding import Pictures, decode
+from mlink_drivers.camera.decoding import Decoder, Pictures
 from mlink_drivers.camera.pacing import Pacer
 
 _DEFAULT_RATE = 30.0
+_STATE_LENGTH = ("matroska", "mov", "avi")
+"""Formats that state their length at the begin; FFmpeg estimates that of others."""
+_CUT_PERIODS = 1.5
+"""A file that ends this much too early was cut; lengths are rounded, and some count intervals."""
 _NO_MORE = object()
 
 
@@ -40,6 +44,12 @@ class VideoFileCamera:
         """Time in the file of this pass's first frame, in ns."""
         self._last_ns = -1
         """Time of the newest frame, in ns from the start."""
+        self._stated_ns: int | None = None
+        """Length of the file as it states, in ns."""
+        self._stated_frames = 0
+        """Number of its frames as it states; 0 if it does not."""
+        self._in_pass = 0
+        """Frames read in the current pass."""
         self._index = -1
         self._due: Stamp | None = None
         """A frame that is grabbed but not due yet."""
@@ -76,6 +86,7 @@ class VideoFileCamera:
         if not 0 < framerate < 1e6:
             framerate = _DEFAULT_RATE
         self._period_nsec = round(1e9 / framerate)
+        self._stated_ns, self._stated_frames = _length_ns(self._container), stream.frames
         self._arrays = Pictures(
             first, str(self._path), "Convert the file to one size and kind first."
         )
@@ -121,6 +132,15 @@ class VideoFileCamera:
             self._due = self._next()
         return self._due.time_ns if self._due is not None else self._pacer.now_ns()
 
+    def missing_at_end(self) -> int:
+        """Return how many frames are missing at the end of a file that was cut."""
+        if self._stated_ns is None or self._in_pass >= self._stated_frames > 0:
+            return 0
+        end_ns = self._last_ns - self._pass_ns + (self._first_ns or 0) + self._period_nsec
+        missing = (self._stated_ns - end_ns) / self._period_nsec
+        counted = self._stated_frames > 0
+        return round(missing) if missing > (0.5 if counted else _CUT_PERIODS) else 0
+
     def _next(self) -> Stamp | None:
         """Read the next frame; None at the end of a file that does not loop."""
         picture: Any = next(self._pictures, _NO_MORE)
@@ -141,6 +161,7 @@ class VideoFileCamera:
         assert self._arrays is not None
         self._arrays.grab(picture)
         self._index += 1
+        self._in_pass += 1
         if picture is None or picture.pts is None:  # damaged, or its time is not known
             self._last_ns += self._period_nsec if self._last_ns >= 0 else 1
             return self._pacer.stamp(self._last_ns, self._index)
@@ -160,14 +181,15 @@ class VideoFileCamera:
         self._container = av.open(str(self._path))
         self._pictures = self._decoded(self._container)
         self._first_ns = None
+        self._in_pass = 0
 
     def _decoded(self, container: Any) -> Iterator[Any]:
         """Yield the pictures; None for each packet that cannot be decoded."""
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        decoder = Decoder(stream)
         try:
             for packet in container.demux(stream):
-                yield from decode(packet)
+                yield from decoder.decode(packet)
         except av.FFmpegError:
             yield None  # the rest of the file cannot be read
 
@@ -185,3 +207,19 @@ class VideoFileCamera:
         container, self._container = self._container, None
         if container is not None:
             container.close()
+
+
+def _length_ns(container: Any) -> int | None:
+    """Return the length of a video as its file states; None if that is not known."""
+    if not container.format.name.startswith(_STATE_LENGTH):
+        return None
+    stream = container.streams.video[0]
+    if container.format.name == "avi":  # its duration is adapted to what is there
+        rate = stream.average_rate
+        return round(stream.frames / rate * 1_000_000_000) if stream.frames and rate else None
+    lengths = []
+    if stream.duration:
+        lengths.append(round(stream.duration * stream.time_base * 1_000_000_000))
+    if container.duration and (lengths or len(container.streams) == 1):  # else that of the sound
+        lengths.append(container.duration * 1000)
+    return min(lengths, default=None)

@@ -18,7 +18,7 @@ from mlink_hil.scene.faults import CameraOrder
 from mlink_hil.sim.plan import ScenePlan
 
 _BUFFERS = 4
-"""Frames kept for a late reader."""
+"""Frames kept for a late reader; those on their way to the driver need none of them."""
 _PERIOD_NS = 10_000_000
 """Interval between two edges, before there are two."""
 
@@ -115,7 +115,7 @@ class Exposures:
         number, self._number = self._number, self._number + 1
         if self._random.random() < order.drop_frames:
             return
-        if len(self._waiting) == _BUFFERS:
+        if sum(exposure.stamp_ns <= began_ns for exposure in self._waiting) >= _BUFFERS:
             self._waiting.popleft()
         self._waiting.append(
             Exposure(number, began_ns, self._busy_ns + plan.delay_usec * 1000 + late_ns)

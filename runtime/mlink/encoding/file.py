@@ -1,7 +1,7 @@
 """Encodes one file and verifies it: the program `python -m mlink.encoding.file`.
 
 It reads a job from stdin, and writes its progress to stdout, one JSON object per line:
-{"frames": 120}, and at the end {"encoder": {…}} or {"error": "…", "remedy": "…"}.
+{"frames": 120}, and at the end {"attributes": {…}} or {"error": "…", "remedy": "…"}.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def encode_file(job: Job, on_progress: OnProgress = lambda _frames: None) -> dic
         on_progress: Called with the number of encoded frames.
 
     Returns:
-        Attributes of the encoder for the dataset.
+        Attributes for the dataset: the tables `encoder` and, as far as it changes, `video`.
 
     Raises:
         StorageError: The original cannot be read, or the result differs. The original is kept.
@@ -137,7 +137,10 @@ def _encode(
                 on_progress(number)
         if writer is None:
             raise StorageError(f"{source} contains no pictures to encode")
-        attributes = encoder_attributes(writer, options)
+        attributes = {
+            "encoder": encoder_attributes(writer, options),
+            "video": {"file_rate": float(writer.rate)},
+        }
     finally:
         if writer is not None:
             writer.close()
@@ -201,7 +204,7 @@ def main() -> int:
     except UNEXPECTED as error:
         _send({"error": damage_of(error), "remedy": "The original was kept."})
         return 1
-    _send({"encoder": attributes})
+    _send({"attributes": attributes})
     return 0
 
 

@@ -60,7 +60,7 @@ def _write(video: Video, path: Path, times: Path, collection_id: bytes) -> str:
                     times,
                     pixels,
                     _OPTIONS,
-                    framerate=_rate(video.attributes),
+                    framerate=_rate(video),
                     collection_id=collection_id,
                     generator=f"mlink {__version__} export",
                     tags={"title": video.name, "collection_id": collection_id.hex()},
@@ -74,13 +74,23 @@ def _write(video: Video, path: Path, times: Path, collection_id: bytes) -> str:
     return changes
 
 
-def _rate(attributes: dict[str, Any]) -> float:
-    """Return the announced rate, or the measured one if that is another."""
+def _rate(video: Video) -> float:
+    """Return the announced rate, or the measured one if that is another.
+
+    The median interval counts as well: the mean of a recording with pauses is too slow.
+    """
+    attributes = video.attributes
     announced = float(attributes.get("video", {}).get("framerate") or 0)
     measured = float(attributes.get("framerate_measured") or 0)
-    if announced and (not measured or abs(measured / announced - 1) <= _RATE_TOLERANCE):
+    intervals = np.diff(video.times_usec)
+    usual = 1e6 / max(1.0, float(np.median(intervals))) if len(intervals) else 0.0
+    if announced and (
+        not measured
+        or "frames_disordered" in attributes
+        or any(abs(rate / announced - 1) <= _RATE_TOLERANCE for rate in (measured, usual))
+    ):
         return announced
-    return measured or NOMINAL_FRAMERATE
+    return usual if measured else NOMINAL_FRAMERATE
 
 
 def _eight_bits_even(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:

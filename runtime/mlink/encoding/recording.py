@@ -88,7 +88,7 @@ def encode_recording(
             incomplete.add(unit.name)
     waiting = [job for job in jobs if not is_encoded(job)]
     at_once = parallel or max((wanted.parallel_count for _, wanted in units), default=1)
-    encoders: dict[str, dict[str, Any]] = {}
+    changed: dict[str, dict[str, Any]] = {}
     for encoder in _run_all(waiting, at_once, on_progress):
         job, progress = encoder.job, encoder.progress
         if progress.error:
@@ -97,10 +97,10 @@ def encode_recording(
         else:
             replace_original(job)
             report.encoded.append(job.label)
-            encoders[job.dataset] = encoder.attributes
+            changed[job.dataset] = encoder.attributes
     for unit, wanted in units:
         if unit.name not in incomplete:
-            _finish(unit, wanted, encoders.get(unit.name))
+            _finish(unit, wanted, changed.get(unit.name))
     return report
 
 
@@ -117,14 +117,15 @@ def _run_all(waiting: list[Job], at_once: int, on_progress: OnProgress) -> Itera
                     yield key.data
 
 
-def _finish(unit: UnitFolder, wanted: DeferredEncoding, encoder: dict[str, Any] | None) -> None:
+def _finish(unit: UnitFolder, wanted: DeferredEncoding, changed: dict[str, Any] | None) -> None:
     """Mark a dataset as encoded, and remove originals left by an interruption."""
     attributes = read_toml(unit.file(ATTRIBUTES))
     done = msgspec.to_builtins(wanted) | {"state": "done"}
     table = {key: value for key, value in done.items() if value is not None}
-    if encoder is not None:
+    if changed is not None:
         table["recorded_as"] = attributes.get("encoder", {}).get("codec", "")
-        attributes["encoder"] = encoder
+        attributes["encoder"] = changed["encoder"]
+        attributes["video"] = attributes.get("video", {}) | changed["video"]
     attributes[ATTRIBUTE] = table
     write_toml(unit.file(ATTRIBUTES), attributes)
     for name in unit.part_names("data"):
@@ -161,8 +162,8 @@ class _Encoder(ClosesOnExit):
         if line:
             message: dict[str, Any] = msgspec.json.decode(line)
             self.progress.frames = message.get("frames", self.progress.frames)
-            if "encoder" in message:
-                self.attributes = message["encoder"]
+            if "attributes" in message:
+                self.attributes = message["attributes"]
                 self.progress.frames, self.progress.done = self.progress.total, True
             self.progress.error = message.get("error", "")
             self.progress.remedy = message.get("remedy", "")

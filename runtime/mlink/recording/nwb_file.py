@@ -52,6 +52,8 @@ def export_nwb(export: Export) -> list[Path]:
     file = _begun(nwb, export)
     names: list[str] = []
     for name, stream, columns in export.each():
+        if not any(map(len, columns.values())):
+            continue  # nwbinspector has errors of its own for tables without rows
         with export.apart(name):
             (title,) = unique_titles([_in_nwb(name)], *names)
             names.append(title)
@@ -115,7 +117,8 @@ def _container(nwb: Any, title: str, stream: RecordedStream, columns: Columns, o
             starting_frame=stream.part_starts,
             timestamps=stream.times_usec / 1e6,
         )
-    if isinstance(stream, Signals) and "time_usec" in columns:
+    # nwbinspector takes what has more channels than samples for transposed: that is a table.
+    if isinstance(stream, Signals) and len(stream.values) >= len(stream.names):
         return nwb.TimeSeries(
             name=title,
             description=f"channels: {', '.join(stream.names) or 'none'}",

@@ -10,6 +10,7 @@ import pytest
 from mlink.errors import DeviceError
 from mlink.realtime import scheduling_kept
 from mlink_drivers.camera.backend import CameraRequest, NoFrame, Stamp
+from mlink_drivers.camera.decoding import Converter, layout_of
 from mlink_drivers.camera.image_folder import ImageFolderCamera
 from mlink_drivers.camera.video_file import VideoFileCamera
 
@@ -31,8 +32,9 @@ def everything(camera, address):
         found.append(into if camera.retrieve(into) else None)
 
 
-def encode(path, codec, stored, pictures, *, array_format=None, options=None):
-    with av.open(str(path), "w") as container:
+def encode(path, codec, stored, pictures, *, array_format=None, options=None,
+           container_options=None):  # fmt: skip
+    with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=30, options=options or {})
         stream.width, stream.height, stream.pix_fmt = 64, 48, stored
         for number, pixels in enumerate(pictures):
@@ -40,6 +42,12 @@ def encode(path, codec, stored, pictures, *, array_format=None, options=None):
             frame.pts, frame.time_base = number, Fraction(1, 30)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def places(path):
+    """Where each packet of a file begins, and its bytes."""
+    with av.open(str(path)) as container:
+        return [(packet.pos, packet.size) for packet in container.demux() if packet.size]
 
 
 def noise(shape, top=256, dtype=np.uint8, count=4):
@@ -113,10 +121,8 @@ def test_damaged_pictures_of_h264_are_counted_not_sent(tmp_path):
     sent = noise((48, 64, 3), count=40)
     path = tmp_path / "a.mkv"
     encode(path, "libx264", "yuv420p", sent, array_format="bgr24", options={"bf": "0"})
-    with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux() if packet.size]
     data = bytearray(path.read_bytes())
-    for position, size in packets[10:20]:
+    for position, size in places(path)[10:20]:
         for at in range(position + size // 3, position + size, 17):
             data[at] ^= 0x55
     path.write_bytes(data)
@@ -125,6 +131,70 @@ def test_damaged_pictures_of_h264_are_counted_not_sent(tmp_path):
     assert len(found) == 40
     assert len(damaged) > 5
     assert set(damaged) <= set(range(10, 20))
+
+
+def test_half_a_jpeg_is_damaged(tmp_path):
+    path = tmp_path / "a.mkv"
+    encode(path, "mjpeg", "yuvj422p", noise((48, 64, 3), count=6), array_format="bgr24")
+    position, size = places(path)[2]
+    data = bytearray(path.read_bytes())
+    data[position + size // 2 : position + size] = bytes(size - size // 2)
+    path.write_bytes(data)
+    _, found = everything(VideoFileCamera(), f"file:{path}")
+    assert [pixels is None for pixels in found] == [False, False, True, False, False, False]
+
+
+def test_damage_in_the_last_pictures_is_counted(tmp_path):
+    path = tmp_path / "a.mkv"
+    encode(path, "mjpeg", "yuvj422p", noise((48, 64, 3), count=12), array_format="bgr24")
+    data = bytearray(path.read_bytes())
+    for position, size in places(path)[-2:]:
+        data[position + 20 : position + size] = bytes(size - 20)
+    path.write_bytes(data)
+    _, found = everything(VideoFileCamera(), f"file:{path}")
+    assert [pixels is None for pixels in found] == [False] * 10 + [True] * 2
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "avi"])
+def test_the_frames_that_are_missing_in_a_file_that_was_cut_are_known(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    moved = {"movflags": "faststart"} if suffix == "mp4" else {}
+    encode(path, "mjpeg", "yuvj422p", noise((48, 64, 3), count=40), array_format="bgr24",
+           container_options=moved)  # fmt: skip
+    whole = VideoFileCamera()
+    assert len(everything(whole, f"file:{path}")[1]) == 40
+    assert whole.missing_at_end() == 0
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    cut = VideoFileCamera()
+    _, found = everything(cut, f"file:{path}")
+    assert 10 < len(found) < 25
+    assert len(found) + cut.missing_at_end() == 40
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_video_of_a_phone_is_upright(turns):
+    picture = av.VideoFrame.from_ndarray(noise((48, 64, 3))[0], format="bgr24")
+
+    class Turned:  # PyAV reads the note of a phone, but cannot write it
+        rotation = (0, 90, -180, -90)[turns]
+
+        def __getattr__(self, name):
+            return getattr(picture, name)
+
+    layout = layout_of(Turned(), "a")
+    into = np.zeros(layout.shape, layout.dtype)
+    Converter().copy(picture, layout, into)
+    assert np.array_equal(into, np.rot90(picture.to_ndarray(format="bgr24"), turns))
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_alpha_of_webm_is_kept(tmp_path, codec):
+    sent = [np.full((48, 64, 4), 40 * number, np.uint8) for number in range(1, 5)]
+    encode(tmp_path / "a.webm", codec, "yuva420p", sent, array_format="bgra",
+           options={"auto-alt-ref": "0"})  # fmt: skip
+    info, found = everything(VideoFileCamera(), f"file:{tmp_path / 'a.webm'}")
+    assert info.shape == (48, 64, 4)
+    assert [round(pixels[..., 3].mean() / 40) for pixels in found] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

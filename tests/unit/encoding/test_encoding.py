@@ -33,7 +33,7 @@ def pictures(count: int = 12, shape: tuple[int, ...] = (48, 64, 3), dtype: Any =
     return random.integers(0, np.iinfo(dtype).max, (count, *shape), dtype, endpoint=True)
 
 
-def record(tmp_path: Path, frames: Any, **settings: Any) -> Path:
+def record(tmp_path: Path, frames: Any, times: list[int] | None = None, **settings: Any) -> Path:
     """Record with deferral; return the recording's folder."""
     chosen = VideoRecorderSettings(deferred_encode_enabled=True, **settings)
     context = FakeContext(videorecorder, chosen, tmp_path, name="Video", record=True)
@@ -45,7 +45,8 @@ def record(tmp_path: Path, frames: Any, **settings: Any) -> Path:
     module.prepare()
     module.start()
     for number, pixels in enumerate(frames):
-        frame = Frame.from_shared(pixels, number, round(number * 1e6 / RATE) + number % 3)
+        time_usec = times[number] if times else round(number * 1e6 / RATE) + number % 3
+        frame = Frame.from_shared(pixels, number, time_usec)
         context.inputs["frames-in"].on_item(frame)  # type: ignore[misc]
     module.stop()
     module.close()

@@ -63,3 +63,19 @@ def test_the_command_names_its_files_and_overwrites_nothing(tmp_path):
         pytest.raises(StorageError, match="exists already"),
     ):
         export_mp4(opened, out)
+
+
+@pytest.mark.parametrize(
+    ("times", "rate"),
+    [
+        ([n * 33_333 + (n > 20) * 3_600_000_000 for n in range(40)], 30),  # an hour's pause
+        ([-5_000_000 + n for n in range(40)], 30),  # times that are none
+        ([n * 100_000 for n in range(40)], 10),
+    ],
+)
+def test_the_rate_is_that_of_the_camera_also_where_a_recording_has_pauses(tmp_path, times, rate):
+    folder = record(tmp_path, gradients((48, 64, 3)), times=times)
+    with mlink.recording.open(folder) as opened:
+        ((path, _), _) = export_mp4(opened, tmp_path / "out")
+    with av.open(str(path)) as container:
+        assert float(container.streams.video[0].average_rate) == pytest.approx(rate, rel=0.01)

@@ -387,6 +387,17 @@ def test_archives_accept_a_file_with_the_subject_of_a_file(path, tmp_path):
         assert found.institution == "University of Somewhere"
 
 
+@pytest.mark.parametrize("samples", [0, 1])
+def test_archives_accept_short_recordings(tmp_path, samples):
+    live = with_signals(tmp_path, {"signal_names": ["a", "b"]}, np.arange(samples),
+                        np.ones((samples, 2)))  # fmt: skip
+    with mlink.recording.open(live.feed(5).close()) as found:
+        (file,) = export_recording(found, "nwb", tmp_path / "out", subject={
+            "id": "m7", "age": "P12W", "sex": "F", "species": "Mus musculus"})  # fmt: skip
+    worst = {importance for importance, _ in inspected(file)}
+    assert not worst & {"CRITICAL", "ERROR", "PYNWB_VALIDATION"}
+
+
 def test_what_archives_need_and_is_not_known_is_named(path, tmp_path):
     app = typer.Typer()
     app.command()(export)

@@ -26,6 +26,7 @@ from mlink.closing import ClosesOnExit
 from mlink.errors import ModuleError
 from mlink.modules.video.codecs import (
     CONTAINERS,
+    Codec,
     FrameKind,
     PixelPlan,
     codec_for,
@@ -44,6 +45,10 @@ NOMINAL_FRAMERATE = 30.0
 """Hz, written into the file when the source announces no rate; the tsync file has the times."""
 _HIGHEST_RATE = 240
 """Hz. SVT-AV1 and AVI refuse higher ones, and times of Matroska are whole ms."""
+_LOWEST_H264 = Fraction(2)
+"""Hz, of H.264 in Matroska. FFmpeg looks at the first 5 s of a file, and if these have fewer than
+seven pictures of H.264, OpenCV finds other frames than those that it is asked for.
+"""
 _MAX_THREADS = 16
 _MOST_INDEXED = 1 << 20
 """Pictures of a file whose index has each of them: FFmpeg keeps 40 bytes of memory for each entry
@@ -102,7 +107,8 @@ class VideoWriter(ClosesOnExit):
             first_frame: A frame; its size and kind are those of the video.
             options: How to encode.
             framerate: Nominal rate in Hz, by which constant time stamps count. Above 240 Hz the
-                file has a whole fraction of it (`rate`), and plays slower.
+                file has a whole fraction of it (`rate`), and plays slower; below 2 Hz H.264 in
+                Matroska has a multiple of it, and plays faster.
             collection_id: UUID of the recording, 16 bytes, for the tsync file.
             generator: Name of the program, for the tsync file.
             tags: Metadata of the video file.
@@ -131,7 +137,7 @@ class VideoWriter(ClosesOnExit):
         self.dropped = self._plan.dropped
         """What of the frames the codec does not keep, e.g. "alpha"."""
         self._counts_frames = container.counts_frames or options.timestamps == "constant"
-        self.rate = _file_rate(framerate)
+        self.rate = _file_rate(framerate, codec, options.container)
         """Frames per second by the file's own times."""
         self._time_base = 1 / self.rate if self._counts_frames else container.time_base
         self.codec = codec
@@ -341,8 +347,10 @@ class VideoWriter(ClosesOnExit):
             container.mux(packets)
 
 
-def _file_rate(framerate: float) -> Fraction:
+def _file_rate(framerate: float, codec: Codec, container: str) -> Fraction:
     rate = Fraction(framerate).limit_denominator(1_000_000)
+    if codec.name == "h264" and container == "matroska" and rate < _LOWEST_H264:
+        return rate * math.ceil(_LOWEST_H264 / rate)
     return rate / math.ceil(rate / _HIGHEST_RATE)
 
 

@@ -97,6 +97,14 @@ def test_every_rate_counts(tmp_path, container, codec, rate):
     assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) == pytest.approx(rate, rel=1e-3)
 
 
+@pytest.mark.parametrize(("rate", "in_file"), [(0.01, 2), (0.3, 2.1), (1.9, 3.8), (2, 2)])
+def test_slow_h264_in_matroska_plays_faster(tmp_path, rate, in_file):
+    path = tmp_path / "a.mkv"
+    writer = write(path, range(COUNT), rate, codec="h264")
+    assert float(writer.rate) == pytest.approx(in_file, rel=1e-4)
+    assert_frame_n_is_n(path)
+
+
 @pytest.mark.parametrize(("rate", "in_file"), [(241, 120.5), (1000, 200), (1e5, 239.8082)])
 @pytest.mark.parametrize(
     ("container", "codec"), [("matroska", "av1"), ("mp4", "h264"), ("avi", "raw")]
