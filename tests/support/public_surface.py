@@ -149,7 +149,8 @@ def _signature(value: typing.Any) -> str:
 
 
 def _annotation(annotation: object) -> str:
-    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return text.replace("typing.Annotated[", "Annotated[")  # as from Python 3.13 on
 
 
 def _default(value: object) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from mlink.errors import StorageError
 from mlink.recording.collection import Recording
-from mlink.recording.exporting import Export
+from mlink.recording.exporting import Export, utf8
 from mlink.recording.libraries import library
 from mlink.recording.mat_file import export_mat
 from mlink.recording.nwb_file import export_nwb
@@ -77,7 +79,7 @@ def _to_parquet(export: Export) -> list[Path]:
         with export.apart(name):
             path = export.new_file(name, "parquet")
             table = arrow.table(
-                {title: arrow.array(column.tolist()) for title, column in columns.items()}
+                {utf8(title): _for_arrow(arrow, column) for title, column in columns.items()}
             )
             about = {
                 "collection_id": export.recording.collection_id,
@@ -90,6 +92,15 @@ def _to_parquet(export: Export) -> list[Path]:
                 parquet.write_table(table.replace_schema_metadata(about), path)
             made.append(path)
     return made
+
+
+def _for_arrow(arrow: Any, column: NDArray[Any]) -> Any:
+    """Return a column of one type, which is text where the cells have several."""
+    cells = column.tolist()
+    try:
+        return arrow.array(cells)
+    except (ValueError, TypeError, OverflowError):
+        return arrow.array([None if cell is None else utf8(cell) for cell in cells])
 
 
 def _to_rrd(export: Export) -> list[Path]:

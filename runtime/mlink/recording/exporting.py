@@ -12,6 +12,14 @@ from mlink.recording.collection import Recording
 from mlink.recording.stream import Columns, RecordedStream
 from mlink.storage.failures import UNEXPECTED, damage_of, storage_errors
 
+HDF5_COLUMNS = 5000
+"""Columns of a dataset in an HDF5 file, where each is an object of its own."""
+
+
+def utf8(value: object) -> str:
+    """Return a value as a text that UTF-8 has: JSON can name half characters."""
+    return str(value).encode(errors="backslashreplace").decode()
+
 
 @dataclass(frozen=True, slots=True)
 class Export:
@@ -35,11 +43,21 @@ class Export:
             with self.apart(name):
                 self.recording[name]
 
-    def each(self) -> Iterator[tuple[str, RecordedStream, Columns]]:
-        """Yield the datasets that have columns; one that cannot be read is noted in `failed`."""
+    def each(self, most: int = 0) -> Iterator[tuple[str, RecordedStream, Columns]]:
+        """Yield the datasets that have columns; one that cannot be read is noted in `failed`.
+
+        Args:
+            most: Columns that the format can have; 0 for any number.
+        """
         for name in self.recording:
             with self.apart(name):
-                if columns := self.recording[name].columns():
+                columns = self.recording[name].columns()
+                if 0 < most < len(columns):
+                    raise StorageError(
+                        f"it has {len(columns)} columns, and files of this format at most {most}",
+                        remedy="Export it as CSV or Parquet.",
+                    )
+                if columns:
                     yield name, self.recording[name], columns
 
     @contextmanager

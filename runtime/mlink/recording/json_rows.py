@@ -1,6 +1,7 @@
 """Rows of a recorded JSON table, `{…,"columns":[…],"data":[[…],[…]]}`, read piece by piece.
 
-So a file may be larger than the memory, and one that inflates without end is refused.
+So a file may be larger than the memory, and one that inflates without end is refused. A `Reading`
+is the one parser: of what is complete, and of what a crash or damage left.
 """
 
 from __future__ import annotations
@@ -34,6 +35,15 @@ _TRIES = 8
 _ROWS = re.compile(rb'"data"\s*:\s*\[')
 _INFINITE = {math.inf: msgspec.Raw(b"1e999"), -math.inf: msgspec.Raw(b"-1e999")}
 _END_OF_ROW = re.compile(rb"\]\s*,")
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def _refuse_constant(word: str) -> Any:
+    """Refuse NaN and Infinity, which Python's json module reads."""
+    raise ValueError(f"{word} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 class NotRowsError(ValueError):
@@ -51,32 +61,76 @@ def json_rows(file: RecordingFile) -> Iterator[Batch]:
         ValueError: It is torn, or not strict JSON.
         StorageError: It cannot be read from the disk, or has more than a file may give.
     """
-    pieces = inflated(file)
-    text, ended = bytearray(), False
-    head: dict[str, Any] | None = None
-    while not ended:
-        wanted = max(_PIECE, 2 * len(text))
-        while len(text) < wanted and not ended:
-            piece = next(pieces, None)
-            text += piece or b""
-            ended = piece is None
-        if head is None and ended:
-            yield _whole(_parsed(bytes(text)))
-            return
-        if head is None and (found := _ROWS.search(text)) is not None:
-            head, _ = _whole(_parsed(bytes(text[: found.end()]) + b"]}"))
-            del text[: found.end()]
-            yield head, []
-        if head is not None:
-            if ended:
-                yield head, _whole(_parsed(b'{"data":[' + bytes(text)))[1]
-                return
-            batch, used = _complete_rows(text)
-            del text[:used]
-            if batch:
-                yield head, batch
-        if len(text) > _LONGEST:
+    reading = Reading(file)
+    if reading.head is None:
+        if reading.unreadable:
+            raise ValueError(reading.unreadable)
+        if not reading.ended:
             raise NotRowsError("it has no rows of a recorder")
+        yield _whole(_parsed(bytes(reading.rest)))
+        return
+    yield reading.head, []
+    for batch in reading.rows():
+        yield reading.head, batch
+    if reading.unreadable:
+        raise ValueError(reading.unreadable)
+    if not reading.ended:
+        raise NotRowsError("it has no rows of a recorder")
+    yield reading.head, _whole(_parsed(b'{"data":[' + bytes(reading.rest)))[1]
+
+
+class Reading:
+    """One pass over a file, which ends where nothing more of it is a complete row.
+
+    Raises:
+        NotRowsError: It is JSON, but not a table of rows.
+        ValueError: Its head is no strict JSON.
+        StorageError: It cannot be read from the disk, or has more than a file may give.
+    """
+
+    def __init__(self, file: RecordingFile) -> None:
+        self._pieces = inflated(file)
+        self.head: dict[str, Any] | None = None
+        """What the file has beside its rows; None when no rows begin in it."""
+        self.rest = bytearray()
+        """Text that is not understood yet: at the end, all from the last row on."""
+        self.used = 0
+        """Bytes of text before `rest`."""
+        self.ended = False
+        """Whether all of the file's text was read, as far as it can be inflated."""
+        self.unreadable = ""
+        """Why the text cannot be inflated from there on."""
+        while not self.ended and len(self.rest) <= _LONGEST:
+            self._fill()
+            if (found := _ROWS.search(self.rest)) is not None:
+                self.head, _ = _whole(_parsed(bytes(self.rest[: found.end()]) + b"]}"))
+                self._use(found.end())
+                return
+
+    def rows(self) -> Iterator[list[Any]]:
+        """Yield the complete rows that another one follows, some at a time."""
+        while True:
+            batch, used = _complete_rows(self.rest)
+            self._use(used)
+            if batch:
+                yield batch
+            if self.ended or len(self.rest) > _LONGEST:
+                return
+            self._fill()
+
+    def _use(self, count: int) -> None:
+        del self.rest[:count]
+        self.used += count
+
+    def _fill(self) -> None:
+        wanted = max(_PIECE, 2 * len(self.rest))
+        while len(self.rest) < wanted and not self.ended:
+            try:
+                piece = next(self._pieces, None)
+            except ValueError as error:
+                self.unreadable, piece = str(error), None
+            self.rest += piece or b""
+            self.ended = piece is None
 
 
 def _complete_rows(text: bytearray) -> tuple[list[Any], int]:
@@ -90,7 +144,41 @@ def _complete_rows(text: bytearray) -> tuple[list[Any], int]:
             return _parsed(b"[" + bytes(text[: end + 1]) + b"]"), comma.end()
         except ValueError:
             continue
-    return [], 0
+    return rows_one_by_one(text, followed=True) if tries == _TRIES else ([], 0)
+
+
+def rows_one_by_one(text: bytearray, *, followed: bool) -> tuple[list[Any], int]:
+    """Return the rows at the beginning of a text up to one that is none, and the bytes they take.
+
+    Args:
+        text: Begins with a row.
+        followed: Whether only rows count that a comma follows. Its bytes count then too.
+    """
+    try:
+        plain = text.decode()
+    except UnicodeDecodeError as error:
+        plain = text[: error.start].decode()
+    rows: list[Any] = []
+    at = end = 0
+    while True:
+        try:
+            row, at = _decoder.raw_decode(plain, _space(plain, at))
+        except (ValueError, RecursionError):
+            break
+        comma = _space(plain, at)
+        is_followed = plain.startswith(",", comma)
+        if is_followed or not followed:
+            rows.append(row)
+            end = comma + 1 if followed else at
+        if not is_followed:
+            break
+        at = comma + 1
+    return rows, len(plain[:end].encode())
+
+
+def _space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
 
 
 def _whole(content: Any) -> Batch:
@@ -105,14 +193,9 @@ def _whole(content: Any) -> Batch:
 
 def _parsed(text: bytes) -> Any:
     try:
-        return json.loads(text, parse_constant=refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
         raise NotRowsError("it is nested too deep") from None
-
-
-def refuse_constant(word: str) -> Any:
-    """Refuse NaN and Infinity, which Python's json module reads."""
-    raise ValueError(f"{word} is not JSON")
 
 
 def json_row(row: list[Any]) -> list[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlink.recording.exporting import Export
+from mlink.recording.exporting import HDF5_COLUMNS, Export
 from mlink.recording.libraries import library
 from mlink.recording.signals import Signals
 from mlink.recording.stream import Columns, RecordedStream, unique_titles
@@ -55,13 +55,13 @@ def export_mat(export: Export) -> list[Path]:
                 "collection_id": recording.collection_id,
                 "length_s": recording.length_s,
                 **{
-                    key: recording.attributes.get(key)
+                    key: _plain(recording.attributes.get(key))
                     for key in ("collection_name", "subject_id", "user_comment", "success", "time")
                 },
             }
             names = ["recording"]
             writer.write(file, names[0], about)
-            for name, stream, columns in export.each():
+            for name, stream, columns in export.each(HDF5_COLUMNS):
                 with export.apart(name):
                     (title,) = _identifiers([name], *names)
                     names.append(title)
@@ -81,7 +81,7 @@ def _struct(stream: RecordedStream, columns: Columns) -> dict[str, Any]:
         "uncertainty_usec": stream.uncertainty_usec,
         "items_lost": stream.lost,
     }
-    if isinstance(stream, Signals) and "time_usec" in columns:
+    if isinstance(stream, Signals) and "time_usec" in columns and stream.values.dtype != object:
         return fields | {
             "time_usec": columns["time_usec"],
             "values": stream.values,
@@ -94,6 +94,11 @@ def _struct(stream: RecordedStream, columns: Columns) -> dict[str, Any]:
         fields["files"] = [str(stream.path.resolve() / part) for part in stream.part_names]
     titles = _identifiers(columns, *fields, "titles")
     return fields | {"titles": list(columns)} | dict(zip(titles, columns.values(), strict=True))
+
+
+def _plain(value: Any) -> Any:
+    """Return an attribute, as a text if MATLAB has no type for it."""
+    return value if value is None or isinstance(value, bool | float) else str(value)
 
 
 def _identifiers(names: Iterable[str], *taken: str) -> list[str]:

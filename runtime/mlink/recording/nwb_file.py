@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlink.errors import StorageError
 from mlink.recording.collection import Recording
-from mlink.recording.exporting import Export
+from mlink.recording.exporting import HDF5_COLUMNS, Export, utf8
 from mlink.recording.libraries import library
 from mlink.recording.signals import Signals
 from mlink.recording.stream import Columns, RecordedStream, unique_titles
@@ -27,9 +27,9 @@ _NEEDED = ("id", "age", "sex", "species")
 def subject_facts(recording: Recording, given: Mapping[str, str]) -> dict[str, str]:
     """Return what the run recorded about its subject, and what is given instead or besides."""
     attributes = recording.attributes
-    known = {key: str(value) for key, value in attributes.get("subject", {}).items()}
+    known = {key: _text(value) for key, value in attributes.get("subject", {}).items()}
     if attributes.get("subject_id"):
-        known["id"] = str(attributes["subject_id"])
+        known["id"] = _text(attributes["subject_id"])
     return {**known, **given}
 
 
@@ -51,7 +51,7 @@ def export_nwb(export: Export) -> list[Path]:
     path = export.whole("nwb")
     file = _begun(nwb, export)
     names: list[str] = []
-    for name, stream, columns in export.each():
+    for name, stream, columns in export.each(HDF5_COLUMNS):
         if not any(map(len, columns.values())):
             continue  # nwbinspector has errors of its own for tables without rows
         with export.apart(name):
@@ -74,14 +74,14 @@ def _begun(nwb: Any, export: Export) -> Any:
             "the recording's manifest has no time_created, which NWB requires",
             remedy="Restore manifest.toml from a copy.",
         )
-    authors = [str(author["name"]) for author in recording.manifest.get("authors", [])]
+    authors = [_text(author["name"]) for author in recording.manifest.get("authors", [])]
     virtual = " (in virtual time)" if attributes.get("time") == "virtual" else ""
     return nwb.NWBFile(
-        session_description=str(attributes.get("user_comment") or recording.path.name) + virtual,
-        identifier=recording.collection_id,
+        session_description=_text(attributes.get("user_comment") or recording.path.name) + virtual,
+        identifier=_text(recording.collection_id),
         session_start_time=created,
         experimenter=authors or None,
-        experiment_description=str(attributes.get("bench_name", "")) or None,
+        experiment_description=_text(attributes.get("bench_name", "")) or None,
         institution=facts.get("institution") or None,
         lab=facts.get("lab") or None,
         subject=_subject(nwb, facts) if facts else None,
@@ -110,7 +110,7 @@ def _container(nwb: Any, title: str, stream: RecordedStream, columns: Columns, o
         files = [stream.path.resolve() / part for part in stream.part_names]
         return nwb.image.ImageSeries(
             name=title,
-            description=f"video {stream.name} of the recording",
+            description=_text(f"video {stream.name} of the recording"),
             external_file=[os.path.relpath(file, out.resolve()) for file in files],
             format="external",
             unit="n.a.",
@@ -118,22 +118,29 @@ def _container(nwb: Any, title: str, stream: RecordedStream, columns: Columns, o
             timestamps=stream.times_usec / 1e6,
         )
     # nwbinspector takes what has more channels than samples for transposed: that is a table.
-    if isinstance(stream, Signals) and len(stream.values) >= len(stream.names):
+    if (
+        isinstance(stream, Signals)
+        and len(stream.values) >= len(stream.names)
+        and "time_usec" in columns
+        and stream.values.dtype != object
+    ):
         return nwb.TimeSeries(
             name=title,
-            description=f"channels: {', '.join(stream.names) or 'none'}",
+            description=_text(f"channels: {', '.join(stream.names) or 'none'}"),
             data=stream.values,
             **_times(stream.times_usec),
-            unit=stream.unit or "n.a.",
+            unit=_text(stream.unit) or "n.a.",
             conversion=float(stream.attributes.get("data_scale", 1.0)),
             offset=float(stream.attributes.get("data_offset", 0.0)),
         )
     headings = unique_titles(map(_in_nwb, columns), "id")  # NWB numbers the rows itself
     return nwb.core.DynamicTable(
         name=title,
-        description=f"{stream.name} of the recording",
+        description=_text(f"{stream.name} of the recording"),
         columns=[
-            nwb.core.VectorData(name=heading, description=given or heading, data=_data(column))
+            nwb.core.VectorData(
+                name=heading, description=_text(given) or heading, data=_data(column)
+            )
             for heading, (given, column) in zip(headings, columns.items(), strict=True)
         ],
     )
@@ -150,13 +157,18 @@ def _times(times_usec: NDArray[np.int64]) -> dict[str, Any]:
 
 def _in_nwb(name: str) -> str:
     """Return a name without the characters that have a meaning in paths of NWB."""
-    return name.replace("/", "-").replace(":", "-") or "untitled"
+    return _text(name).replace("/", "-").replace(":", "-") or "untitled"
+
+
+def _text(value: object) -> str:
+    """Return a value as a text of HDF5, which would end at a zero character."""
+    return utf8(value).replace("\0", "\\0")
 
 
 def _data(column: NDArray[Any]) -> Any:
     """Return a column as a list, from which HDF5 infers the type; an empty one as float64."""
     if not len(column):
         return np.empty(0)
-    if column.dtype == object:  # HDF5 has no null, and its texts end at a zero character
-        return ["" if cell is None else str(cell).replace("\0", "\\0") for cell in column]
+    if column.dtype == object:  # HDF5 has no null
+        return ["" if cell is None else _text(cell) for cell in column]
     return column.tolist()

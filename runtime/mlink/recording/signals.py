@@ -52,7 +52,7 @@ class Signals(RecordedStream):
                         check_size(f"{file}, in memory,", _CELL_BYTES * cells, limit)
                     elif rows:
                         times.append(np.array([row[0] for row in rows]))
-                        values.append(_as_numbers([row[1:] for row in rows], len(names) - 1))
+                        values.append(_as_array([row[1:] for row in rows], len(names) - 1))
             except NotRowsError as error:
                 raise StorageError(f"{file} is not of a recorder: {error}") from error
             except (ValueError, TypeError, IndexError, OverflowError) as error:
@@ -114,7 +114,13 @@ class Signals(RecordedStream):
 
     @property
     def physical(self) -> NDArray[Any]:
-        """The values in the attribute `data_unit`: data_scale × value + data_offset."""
+        """The values in the attribute `data_unit`: data_scale × value + data_offset.
+
+        Raises:
+            StorageError: Some are no numbers.
+        """
+        if self.values.dtype == object:
+            raise StorageError(f"'{self.name}' has values that are no numbers")
         scale = float(self.attributes.get("data_scale", 1.0))
         return self.values * scale + float(self.attributes.get("data_offset", 0.0))
 
@@ -163,7 +169,7 @@ class Signals(RecordedStream):
     def xarray(self) -> Any:
         """Return an xarray DataArray of the physical values, `time_usec` × `channel`.
 
-        Rows without times are a Dataset of their columns.
+        Rows without times, or with texts, are a Dataset of their columns.
 
         Raises:
             StorageError: xarray is not installed.
@@ -187,9 +193,16 @@ def _has_times(names: list[str]) -> bool:
     return bool(names) and names[0].startswith("timestamp")
 
 
-def _as_numbers(rows: list[Any], width: int) -> NDArray[Any]:
-    """Return rows as an array; raises ValueError where they have another width."""
+def _as_array(rows: list[Any], width: int) -> NDArray[Any]:
+    """Return rows as an array: of numbers, where null means NaN; or of cells, if some are none."""
+    if any(len(row) != width for row in rows):
+        raise ValueError(f"it has a row of another width than its {width} titles")
+    if any(isinstance(cell, str | list | dict) for row in rows for cell in row):
+        cells = np.empty((len(rows), width), dtype=object)
+        for at, row in enumerate(rows):
+            cells[at] = row
+        return cells
     values = np.array(rows)
-    if values.dtype == object:  # null means NaN
+    if values.dtype == object:
         values = values.astype(np.float64)
     return values.reshape(len(rows), width)

@@ -30,6 +30,10 @@ _CHUNK_BYTES = 1 << 20
 _FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".avi": "avi", ".webm": "webm"}
 
 _CONTAINERS = "matroska,webm,mov,mp4,avi,mpegts,mpeg,ogg,flv,asf"
+_TEXTS: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+)
+"""Until PyAV 19 a file whose texts are not UTF-8 cannot be opened without this."""
 _PIXEL_BYTES = 4
 _OPTIONS = {"matroska": {"allow_raw_vfw": "1"}}
 _BY_TEE = frozenset({("matroska", "ffvhuff")})
@@ -326,7 +330,7 @@ def _opened(path: str) -> Iterator[Any]:
     options = {"max_pixels": str(pixels)}
     # Without lists FFmpeg would take a text for a playlist, and open the files that it names.
     sources = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
-    with av.open(path, options=options | sources, metadata_errors="replace") as container:
+    with av.open(path, options=options | sources, **_TEXTS) as container:
         stream = container.streams.video[0]
         if not stream.width:
             raise ValueError(

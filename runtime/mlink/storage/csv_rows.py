@@ -18,11 +18,10 @@ from mlink.errors import StorageError
 from mlink.storage.inside import Source, as_file
 from mlink.storage.limits import check_size, read_limit
 
-LONGEST_CELL = 4_000_000
-"""Characters of a cell that are read; a row is sent with at most 1,000,000 bytes."""
 _ROW_BYTES, _CELL_BYTES = 64, 57
 """What Python needs for a row, and for a cell beside its text."""
-_LONGEST_ROW = 2 * LONGEST_CELL
+LONGEST_ROW = 8_000_000
+"""Bytes of a row that are read; one is sent with at most 1,000,000, and its quotes are doubled."""
 _WINDOW = 4 << 20
 """Bytes of a table that are looked at at once."""
 _MOST_NAMED = 5
@@ -96,7 +95,8 @@ def whole_rows(
     """Widths of the header, and of the row before."""
     while window.fill():
         data = window.data
-        if (end := data.rfind(b"\n") + 1) and _is_simple(data[:end]):  # each line is a row
+        end = data.rfind(b"\n") + 1
+        if 0 < end <= LONGEST_ROW and _is_simple(data[:end]):  # each line is a row
             first = _width_at(data, 0) if state.rows == 0 else first
             last = _width_at(data, data.rfind(b"\n", 0, end - 1) + 1)
             state.rows += (lines := data.count(b"\n", 0, end))
@@ -164,7 +164,7 @@ class _Window:
     def is_enough(self, at: int) -> bool:
         """Return whether a row that does not end here is no row; else `fill` reads more of it."""
         left = len(self.data) - at
-        if self._ended or (left > 2 * _LONGEST_ROW and self.data.find(b"\n", at) >= 0):
+        if self._ended or (left > 2 * LONGEST_ROW and self.data.find(b"\n", at) >= 0):
             return True
         self._wanted = left + max(_WINDOW, left)
         return False
@@ -208,7 +208,7 @@ def _width_at(data: bytes, at: int) -> int | None:
 def _content_problem(row: bytes) -> str:
     if b"\0" in row:
         return "has zero bytes, as a disk without power leaves"
-    if len(row) > _LONGEST_ROW:
+    if len(row) > LONGEST_ROW:
         return f"has {len(row)} bytes, more than any row that is sent"
     try:
         row.decode()
@@ -229,9 +229,9 @@ def _syntax_problem(data: bytes, at: int, end: int) -> str:
 
 
 def csv_rows(text: str) -> Iterator[list[str]]:
-    """Yield the rows of a text; csv.Error where it is no CSV, or a cell is too long."""
-    if csv.field_size_limit() < LONGEST_CELL:  # the module's own limit is 131,072
-        csv.field_size_limit(LONGEST_CELL)
+    """Yield the rows of a text; csv.Error where it is no CSV, or a cell is longer than any row."""
+    if csv.field_size_limit() < LONGEST_ROW:  # the module's own limit is 131,072
+        csv.field_size_limit(LONGEST_ROW)
     return csv.reader(io.StringIO(text, newline=""), delimiter=";")
 
 

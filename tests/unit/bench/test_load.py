@@ -481,7 +481,7 @@ def test_a_mistake_is_reported_with_its_place_and_remedy(complaint, case):
 
 def test_a_path_that_no_file_system_accepts_is_reported(complaint):
     message = complaint(changed('"loop.py"', f'"{"x" * 5000}"'))
-    assert "name too long" in message
+    assert "name too long" in message or "there is no file" in message  # from Python 3.14 on
 
 
 def test_a_bench_without_modules_is_refused(complaint):

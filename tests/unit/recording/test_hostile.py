@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
+import mlink.recording
+from mlink.errors import StorageError
 from tests.support.recorded.hostile import READING, every_kind, run
 
 SECRET = "time_usec;secret\n1;hunter2\n"
@@ -197,6 +199,12 @@ MALFORMED: dict[str, Change] = {
     "Latin-1 in a table": written("events/table/table.csv", "a;b\né;1\n".encode("latin-1")),
     "a table of zero bytes": written("events/table/table.csv", bytes(5000)),
     "a table without lines": written("events/table/table.csv", b"x" * (17 << 20)),
+    **{
+        f"a cell of {size} MB": written(
+            "events/table/table.csv", f"time_usec;{title}\n1;{'x' * 1_000_000 * size}\n"
+        )
+        for size, title in ((5, "é"), (9, "a"))
+    },
     "an open quote": written("events/table/table.csv", b'a;b\n"' + b"x\n" * (1 << 16)),
     "JSON of another shape": written("readings/data.json.zst", zstandard.compress(b'{"a": 1}')),
     "JSON that is a list": written("readings/data.json.zst", zstandard.compress(b"[1, 2]")),
@@ -350,3 +358,23 @@ def test_holes_of_files_are_neither_searched_nor_believed(
     with (recording / name).open("xb") as file:
         file.truncate(1 << 40)
     seen_of_all(recording, tmp_path / "out", repair=False)
+
+
+def test_values_that_a_format_does_not_have_are_exported_as_texts(
+    good: Path, tmp_path: Path
+) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording")
+    own = recording / "attributes.toml"
+    odd = 'user_comment = "a\\u0000b"\ntime = 1979-05-27T07:32:00Z\ncollection_name = ["x"]\n'
+    own.write_text(odd + re.sub("^collection_name.*$", "", own.read_text(), flags=re.MULTILINE))
+    titles = b'{"columns":["timestamp","\\ud800/","b\\u0000"],"data":['
+    rows = b'[1,1,"x"],[2,"\\ud800\\u0000",1.5],[3,null,[{"a":1}]],[4,99999999999999999999,true]]}'
+    (recording / "readings" / "data.json.zst").write_bytes(zstandard.compress(titles + rows))
+    for form in ("nwb", "mat", "parquet"):
+        code, text = run(f"export --to {form}", recording, tmp_path / "out")
+        assert (code, "not exported" in text) == (0, False), text
+    with mlink.recording.open(recording) as opened:
+        assert opened["readings"].values[:2].tolist() == [[1, "x"], ["\ud800\0", 1.5]]
+        with pytest.raises(StorageError, match="no numbers"):
+            repr(opened["readings"].physical)
+        opened.plot()

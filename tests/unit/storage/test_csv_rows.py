@@ -11,7 +11,7 @@ import pytest
 from mlink.errors import StorageError
 from mlink.storage import csv_rows
 from mlink.storage.csv_rows import (
-    LONGEST_CELL,
+    LONGEST_ROW,
     TableState,
     examine_table,
     read_rows,
@@ -27,7 +27,7 @@ def test_a_cell_of_the_longest_row_that_can_be_sent_is_read(tmp_path: Path) -> N
 
 def test_a_cell_that_no_row_can_have_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_text("x" * (LONGEST_CELL + 1) + "\n")
+    path.write_text("x" * (LONGEST_ROW + 1) + "\n")
     with pytest.raises(StorageError, match=r"t\.csv cannot be read as a table"):
         read_rows(path)
 
@@ -75,7 +75,7 @@ def test_a_table_is_the_same_whatever_part_of_it_is_in_memory(monkeypatch, windo
 def test_rows_longer_than_any_that_is_sent_end_the_search(monkeypatch, data):
     """The bound of what is read to find a row's end."""
     monkeypatch.setattr(csv_rows, "_WINDOW", 3)
-    monkeypatch.setattr(csv_rows, "_LONGEST_ROW", 4)
+    monkeypatch.setattr(csv_rows, "LONGEST_ROW", 4)
     state = TableState()
     for _ in whole_rows(io.BytesIO(data), state):
         pass

@@ -14,7 +14,9 @@ import pytest
 from mlink.worker import leftovers
 from mlink.worker.leftovers import Left, end_processes, end_run, process_name
 
-STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print(); time.sleep(1000)"
+STUBBORN = (
+    "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(1000)"
+)
 
 
 @pytest.fixture
@@ -23,9 +25,7 @@ def started() -> Iterator[list[subprocess.Popen[bytes]]]:
     yield found
     for process in found:
         process.kill()
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
+        process.communicate()
 
 
 def sleep(started: list[subprocess.Popen[bytes]], **environment: str) -> int:
@@ -119,11 +119,16 @@ def test_while_a_fork_server_runs_the_rest_is_left_to_it(
     started: list[subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     pid = sleep(started, MLINK_RUN=str(tmp_path))
-    command = [sys.executable, "-c", "input()", "mlink.worker.forkserver"]
+    command = [sys.executable, "-c", "print(flush=True); input()", "mlink.worker.forkserver"]
     server = subprocess.Popen(
-        command, stdin=subprocess.PIPE, env=os.environ | {"MLINK_RUN": str(tmp_path)}
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"MLINK_RUN": str(tmp_path)},
     )
     started.append(server)
+    assert server.stdout is not None
+    server.stdout.readline()  # a new process has no environment for a moment
     assert end_run(str(tmp_path)) == ([], [server.pid])
     assert not ended(pid)
     server.communicate()

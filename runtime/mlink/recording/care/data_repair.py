@@ -6,15 +6,14 @@ Each function returns the attributes to write, and texts of what it did. Intact 
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import Any
-
-import msgspec
 
 from mlink.errors import StorageError
 from mlink.recording.care.checks import is_half_made, present, table_state
 from mlink.recording.care.journal_check import cut_journals
 from mlink.recording.care.json_check import examine_json
-from mlink.recording.json_rows import json_row
+from mlink.recording.json_rows import inflated
 from mlink.recording.video_file import is_finished, probe, remux
 from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
 from mlink.storage.failures import reason_of, storage_errors
@@ -115,12 +114,11 @@ def repair_json(unit: UnitFolder) -> Repaired:
         state = examine_json(unit.file(name), written_in(unit, "row_count"))
         if state.damage:
             raise StorageError(f"{name} {state.damage}; nothing was changed")
-        if state.torn and not state.has_rows:
+        if state.torn and not state.kept:
             abandoned.append(name)
             continue
         if state.torn:
-            _rewrite_json(unit.file(name), state.content)
-            state.rows = len(state.content["data"])
+            _close_json(unit.file(name), state.kept)
             done.append(f"{name}: closed after its last complete row")
         rows += state.rows
     return _without(unit, abandoned, "rows", {"row_count": rows}, done)
@@ -170,15 +168,20 @@ def repair_journal(unit: UnitFolder) -> Repaired:
     return attributes, done
 
 
-def _rewrite_json(file: RecordingFile, content: dict[str, Any]) -> None:
-    rows = [json_row(row) if isinstance(row, list) else row for row in content["data"]]
-    data = msgspec.json.encode({**content, "data": rows})
-    if file.name.endswith(".zst"):
-        import zstandard
+def _close_json(file: RecordingFile, kept: int) -> None:
+    """Replace a torn file by its first bytes of text, and the end of an object with rows."""
+    with ExitStack() as stack:
+        out: Any = stack.enter_context(file.replacement())
+        if file.name.endswith(".zst"):
+            import zstandard
 
-        data = zstandard.ZstdCompressor().compress(data)
-    with file.replacement() as draft:
-        draft.write(data)
+            out = stack.enter_context(zstandard.ZstdCompressor().stream_writer(out, closefd=False))
+        for piece in inflated(file):
+            out.write(piece[:kept])
+            kept -= len(piece)
+            if kept <= 0:
+                break
+        out.write(b"]}")
 
 
 def _without(

@@ -2,50 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from mlink.recording.care.checks import Checked, compare_counts, note_times, present
 from mlink.recording.json_rows import (
     NotRowsError,
+    Reading,
     bytes_behind,
-    inflated,
     json_rows,
-    refuse_constant,
+    rows_one_by_one,
 )
 from mlink.storage.inside import RecordingFile
-from mlink.storage.limits import check_size, read_limit
 from mlink.storage.tree import UnitFolder, written_in
 
-_TEXT_SHARE = 4
-_ROWS = '"data":['
-"""What the rows of a JSON file follow."""
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"?')
 _NEXT_ROW = re.compile(r"\]\s*,\s*\[|\n\s*\[")
-_decoder = json.JSONDecoder(parse_constant=refuse_constant)
 
 
 @dataclass(slots=True)
 class JsonState:
     """Contents and condition of a JSON file."""
 
-    content: dict[str, Any] = field(default_factory=dict)
-    """The file's object with its complete rows, when the end is torn."""
     rows: int = 0
-    """Its rows, when it is complete."""
+    """Its complete rows."""
+    kept: int = 0
+    """Bytes of its text up to the end of the last of them, when the end is torn; 0 without any
+    place for rows."""
     notes: list[str] = field(default_factory=list)
     torn: str = ""
     """Why the end is missing; "" if it is there."""
     damage: str = ""
     """What is wrong besides a torn end; "" if nothing is."""
-
-    @property
-    def has_rows(self) -> bool:
-        """Whether the place for rows is there."""
-        return "data" in self.content
 
 
 def examine_json(file: RecordingFile, written: int | None = None) -> JsonState:
@@ -105,56 +94,29 @@ def check_json(unit: UnitFolder) -> Checked:
 
 def _examine_text(file: RecordingFile, problem: str, written: int | None) -> JsonState:
     """Examine a file that is not strict JSON."""
-    text, unreadable = _readable_text(file)
-    start = text.find(_ROWS)
-    if start < 0:
-        if written is None:
-            return JsonState(torn=problem)
-        return JsonState(damage=f"is no JSON of a recorder: {problem}")
-    at = start + len(_ROWS)
     try:
-        content = _decoder.decode(text[:at] + "]}")
-    except (ValueError, RecursionError) as error:
-        return JsonState(damage=f"has a damaged head: {error}")
-    rows: list[Any] = content["data"]
-    state = JsonState(content)
-    while True:
-        begin = _skip(text, at, ",") if rows else _skip(text, at)
-        try:
-            row, at = _decoder.raw_decode(text, begin)
-        except (ValueError, RecursionError) as error:
-            problem = str(error)
-            break
-        rows.append(row)
-    closed = written is not None
-    is_whole = closed and len(rows) >= (written or 0)
-    tail = _STRING.sub("", text[begin:]).rstrip()
-    if unreadable and closed:
-        state.damage = f"cannot be decompressed behind row {len(rows)}: {unreadable}"
-    elif is_whole or tail.endswith("]}") or _NEXT_ROW.search(tail):
-        state.damage = f"is damaged in row {len(rows) + 1}, or behind it: {problem}"
-    else:
-        state.torn = unreadable or problem
-    return state
-
-
-def _skip(text: str, at: int, separator: str = "") -> int:
-    """Return the place after white space, and one separator if it is there."""
-    while at < len(text) and text[at] in " \t\r\n":
-        at += 1
-    if separator and text.startswith(separator, at):
-        return _skip(text, at + 1)
-    return at
-
-
-def _readable_text(file: RecordingFile) -> tuple[str, str]:
-    """Return the text up to what cannot be decompressed, and why it cannot, or ""."""
-    # As Python's objects the rows need many times the bytes of their text.
-    limit, text, problem = read_limit(file.stored()) // _TEXT_SHARE, bytearray(), ""
-    try:
-        for piece in inflated(file):
-            text += piece
-            check_size(f"the text of {file.name}, which is not complete JSON,", len(text), limit)
+        reading = Reading(file)
     except ValueError as error:
-        problem = str(error)
-    return text.decode(errors="ignore"), problem
+        return JsonState(damage=f"has a damaged head: {error}")
+    if reading.head is None:
+        if written is None and reading.ended:
+            return JsonState(torn=reading.unreadable or problem)
+        return JsonState(damage=f"is no JSON of a recorder: {problem}")
+    state = JsonState(kept=reading.used)
+    for rows in reading.rows():
+        state.rows += len(rows)
+        state.kept = reading.used - 1  # without the comma behind them
+    last, used = rows_one_by_one(reading.rest, followed=False)
+    if last:
+        state.rows += len(last)
+        state.kept = reading.used + used
+    tail = reading.rest[used:].decode(errors="replace").strip(", \t\r\n")
+    tail = _STRING.sub("", tail).rstrip()
+    is_whole = written is not None and state.rows >= written
+    if reading.unreadable and written is not None:
+        state.damage = f"cannot be decompressed behind row {state.rows}: {reading.unreadable}"
+    elif is_whole or not reading.ended or tail.endswith("]}") or _NEXT_ROW.search(tail):
+        state.damage = f"is damaged in row {state.rows + 1}, or behind it: {problem}"
+    else:
+        state.torn = reading.unreadable or problem
+    return state

@@ -146,7 +146,7 @@ def _tracks(
                 for title, column in list(numbers.items())[:_MAX_TRACKS]
             ),
         ]
-    if not isinstance(stream, Signals):
+    if not isinstance(stream, Signals) or stream.values.dtype == object:
         return [event_track(name, stream, times, scale)]
     if stream.names[:1] == ["line_id"]:
         lines = stream.values[:, 0]

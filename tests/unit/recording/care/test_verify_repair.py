@@ -21,6 +21,7 @@ from mlink.cli.verify import verify
 from mlink.errors import StorageError
 from mlink.modules.data.json_file import JsonFile
 from mlink.modules.data.zarr_store import ZarrStore
+from mlink.recording import json_rows
 from mlink.recording import open as open_recording
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
@@ -388,6 +389,18 @@ def test_torn_json_keeps_each_complete_row(tmp_path, share, compressed):
     with open_recording(tmp_path / "rec") as opened:
         count = len(opened["signals"])
     assert share * len(JSON_ROWS) - 9 < count < len(JSON_ROWS)
+
+
+def test_repair_of_torn_json_keeps_its_text_and_has_little_of_it_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_rows, "_PIECE", 1 << 12)
+    monkeypatch.setattr(json_rows, "_LONGEST", 1 << 18)  # bytes that are held at most
+    path = json_dataset(tmp_path / "rec", [[0, ""]], closed=False)
+    path = plain(path, str)
+    text = path.read_text().removesuffix("]}")
+    row = ",\n[1,[1.50,[[2],[3],[4],[5],[6],[7],[8],[9],[10]]]]"
+    path.write_text(text + 20_000 * row + row[:12])
+    assert repair_recording(tmp_path / "rec").ok
+    assert path.read_text() == text + 20_000 * row + "]}"
 
 
 def test_json_with_bytes_behind_its_end_or_times_that_go_back_is_found(tmp_path):
