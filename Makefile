@@ -25,11 +25,11 @@ demo:
 	@$(BIN)/mlink run hil/benches/led-follows-button/bench.toml --for 10
 
 ## Tests that compute run one on each core, and one more, since some wait; then real-time tests that
-## mostly wait, five at a time; then those that judge latencies, with the machine to themselves.
+## mostly wait, four at a time; then those that judge latencies, with the machine to themselves.
 test: setup
 	@status=0; \
 	$(BIN)/pytest -n $(WORKERS) -m "not long and not real_time" || status=$$?; \
-	$(BIN)/pytest -n 5 --dist loadfile -m "mostly_waits and not long" $(REAL_TIME) \
+	$(BIN)/pytest -n 4 --dist loadfile -m "mostly_waits and not long" $(REAL_TIME) \
 		|| status=$$?; \
 	$(BIN)/pytest -m "real_time and not mostly_waits and not long" $(REAL_TIME) || status=$$?; \
 	exit $$status
