@@ -15,6 +15,10 @@ VIRTUAL = "virtual"
 V4L2 = "v4l2"
 GENICAM = "genicam"
 
+_FILES = {"file": "file", "images": "folder"}
+_NETWORK = ("rtsp", "http", "https")
+_USB = re.compile(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}|(serial|path)=.+")
+
 Points = Callable[[], tuple[EntryPoint, ...]]
 """Returns the entry points to search."""
 
@@ -62,6 +66,30 @@ def find_backend(address: str, points: Points | None = None) -> EntryPoint:
         remedy=f"{remedy}Installed: {', '.join(known) or 'none'}; docs/cameras.md shows how to "
         "add one.",
     )
+
+
+def refuse_wrong_form(address: str) -> None:
+    """Refuse an address that its backend cannot open, whatever is plugged in.
+
+    Raises:
+        DeviceError: It lacks its file, folder or host, or has a `usb:` name of another form.
+    """
+    scheme, _, rest = address.partition(":")
+    if scheme == "usb" and not _USB.fullmatch(rest):
+        what = f"'{address}' is not the name of a USB camera"
+        remedy = 'Write "usb:046d:0825", "usb:serial=…" or "usb:path=1-2.3"; see `mlink devices`.'
+    elif scheme == V4L2:
+        what = f"'{address}' is not the address of a camera"
+        remedy = "Write /dev/video0, or a name that begins with usb:; see `mlink devices`."
+    elif scheme in _FILES and not rest.partition("?")[0]:
+        what = f"'{address}' names no {_FILES[scheme]}"
+        remedy = f"Write {scheme}:PATH."
+    elif scheme in _NETWORK and not re.match(r"//[^/]", rest):
+        what = f"'{address}' names no host"
+        remedy = f"Write {scheme}://HOST/PATH."
+    else:
+        return
+    raise DeviceError(what, remedy=remedy)
 
 
 def shown_address(address: str) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 from mlink.errors import DeviceError
 from mlink.module import Category, ModuleSettings, ModuleType, Ports, PortSpec, Request
 from mlink.types import DataType
-from mlink_drivers.camera.addresses import GENICAM, V4L2, find_backend, scheme_of
+from mlink_drivers.camera.addresses import GENICAM, V4L2, find_backend, refuse_wrong_form, scheme_of
 from mlink_drivers.trigger import (
     ANSWERS_OUTPUT,
     EDGES_INPUT,
@@ -156,6 +156,7 @@ def what_is_wrong(settings: CameraSettings, device: str) -> tuple[str, str]:
     try:
         if device:
             find_backend(device)
+            refuse_wrong_form(device)
         scheme = scheme_of(device) if device else V4L2
         if scheme == GENICAM:
             from mlink_drivers.camera.genicam.finding import conditions

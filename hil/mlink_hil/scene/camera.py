@@ -82,16 +82,16 @@ class SceneCamera:
         width, height = request.size
         if width < SMALLEST_WIDTH or height < ROWS * cell_size(width):
             raise DeviceError(
-                f"{width}×{height} is too small for {address}",
+                f"{width}×{height} is too small for a scene",
                 remedy=f"A scene is at least {SMALLEST_WIDTH} pixels wide, and {ROWS}/32 of "
                 "its width high.",
             )
         options = _options_of(address)
-        seed = _number(address, options, "seed", "0")
-        phase_usec = _number(address, options, "phase_usec", "0")
+        seed = _number(options, "seed", "0")
+        phase_usec = _number(options, "phase_usec", "0")
         if not 0 <= phase_usec <= MOST_PHASE_USEC:
             raise DeviceError(
-                f"the phase_usec in {address} is out of range",
+                f"the phase_usec of the scene is out of range: {phase_usec}",
                 remedy=f"It is the delay of the first frame, 0 to {MOST_PHASE_USEC} µs.",
             )
         self._phase_ns = phase_usec * 1000
@@ -274,19 +274,19 @@ def _options_of(address: str) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     if unknown := sorted(set(options) - {*OPTIONS, *_ADDED_OPTIONS}):
         raise DeviceError(
-            f"{address} has an unknown option: {', '.join(unknown)}",
+            f"a scene has no option {', '.join(unknown)}",
             remedy=f"Options of a scene: {_SHOWN_OPTIONS}",
         )
     return options
 
 
-def _number(address: str, options: dict[str, str], key: str, default: str) -> int:
+def _number(options: dict[str, str], key: str, default: str) -> int:
     """Return an option that is a whole number; DeviceError when it is not."""
     try:
         return int(options.get(key, default))
     except ValueError as error:
         raise DeviceError(
-            f"the {key} in {address} is not a whole number",
+            f"the {key} of the scene is not a whole number: {options[key]!r}",
             remedy=f"Write virtual:scene?{key}=1.",
         ) from error
 

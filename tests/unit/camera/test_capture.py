@@ -609,9 +609,28 @@ def test_a_device_word_that_no_backend_opens_is_refused_by_check(tmp_path, devic
 
 
 @pytest.mark.parametrize(
+    ("device", "what"),
+    [
+        ("usb:", "'usb:' is not the name of a USB camera"),
+        ("usb:zzz", "'usb:zzz' is not the name of a USB camera"),
+        ("usb:046d", "'usb:046d' is not the name of a USB camera"),
+        ("v4l2:/dev/video0", "'v4l2:/dev/video0' is not the address of a camera"),
+        ("file:", "'file:' names no file"),
+        ("images:?x=1", "'images:?x=1' names no folder"),
+        ("rtsp:", "'rtsp:' names no host"),
+        ("https:///path", "'https:///path' names no host"),
+    ],
+)
+def test_a_device_word_that_can_be_no_camera_is_refused_by_check(tmp_path, device, what):
+    ((found, remedy),) = checked(tmp_path, device)
+    assert found == what
+    assert remedy.startswith("Write ")
+
+
+@pytest.mark.parametrize(
     "device",
-    ["/dev/video0", "usb:046d:0825", "file:a.mkv", "virtual:scene?seed=1", "rtsp://u:p@cam/1",
-     "genicam:vendor=Basler"],
+    ["/dev/video0", "usb:046d:0825", "usb:serial=A1", "usb:path=1-2.3", "file:a.mkv",
+     "virtual:scene?seed=1", "rtsp://u:p@cam/1", "genicam:vendor=Basler"],
 )  # fmt: skip
 def test_a_device_word_with_a_backend_passes_the_check(tmp_path, device):
     assert not checked(tmp_path, device)
