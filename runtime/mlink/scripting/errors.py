@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from mlink.errors import ScriptError
+from mlink.errors import MlinkError, ScriptError
 from mlink.refusals import text_of
 
 _RUNTIME = Path(__file__).resolve().parents[2]
@@ -88,12 +88,16 @@ def _described(error: BaseException) -> tuple[str, str]:
     if isinstance(error, KeyboardInterrupt):
         why = f": {text}" if (text := text_of(error)) else ""  # by mlink itself
         return f"KeyboardInterrupt: the script was interrupted here{why}", _INTERRUPT_REMEDY
-    name, text = type(error).__name__, text_of(error)
+    name, text, remedy = type(error).__name__, text_of(error), _OWN_REMEDY
+    if isinstance(error, SyntalosPyError) and isinstance(error.__cause__, MlinkError):
+        ours = error.__cause__
+        text = text.removesuffix(str(ours).removeprefix(ours.message))
+        remedy = ours.remedy or remedy
     lines = [f"{name}: {text}" if text else name]
     notes = getattr(error, "__notes__", None)
     if isinstance(notes, list):
         lines += [note for note in notes if isinstance(note, str)]
-    return "\n  ".join(lines), _OWN_REMEDY
+    return "\n  ".join(lines), remedy
 
 
 def _cause(error: BaseException) -> BaseException | None:

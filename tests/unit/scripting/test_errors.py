@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import mlink
-from mlink.errors import ScriptError
+from mlink.errors import ScriptError, StreamError
+from mlink.scripting.errors import SyntalosPyError, script_error
 from mlink.worker.failure import describe
 from tests.support.scripts import MakeRunner
 
@@ -127,3 +128,18 @@ def test_the_cause_of_the_failure_is_kept(make: MakeRunner) -> None:
     error = failure(make, "def start():\n    1 / 0\n")
     assert isinstance(error.__cause__, ZeroDivisionError)
     assert "script.py" in "".join(traceback.format_exception(error))
+
+
+def test_the_remedy_of_an_error_of_ours_is_the_reports_and_stands_once() -> None:
+    def submit() -> None:
+        try:
+            raise StreamError("an item is too large", remedy="Divide it.")
+        except StreamError as error:
+            raise SyntalosPyError(f"port 'rows': {error}") from error
+
+    with pytest.raises(SyntalosPyError, match="Divide it") as caught:
+        submit()
+    report = script_error(caught.value, "start")
+    assert report.remedy == "Divide it."
+    assert "port 'rows': an item is too large (in start)" in report.message
+    assert "Divide it." not in report.message
