@@ -38,6 +38,10 @@ def verify_timing(
     answer: Annotated[
         int | None, typer.Option(metavar="LINE", help="…and measure when this one answers.")
     ] = None,
+    board: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Board of these lines, where a bench has several."),
+    ] = None,
     light: Annotated[
         str, typer.Option(metavar="X,Y,W,H", help="Place of the LED in the pictures, in pixels.")
     ] = "",
@@ -71,10 +75,18 @@ def verify_timing(
     with _sigterm_like_ctrl_c(), stderr.status("starting") as status:
         progress = _lines(stderr) if not stderr.is_terminal else _live(status)
         if stages and press is not None and answer is not None:
-            found = measure_stages(checked, for_s, progress, press=press, answer=answer)
+            found = measure_stages(
+                checked, for_s, progress, press=press, answer=answer, board=board
+            )
         else:
             found = measure_run(
-                checked, for_s, progress, press=press, answer=answer, light=_area(light)
+                checked,
+                for_s,
+                progress,
+                press=press,
+                answer=answer,
+                board=board,
+                light=_area(light),
             )
         if launches:
             found += measure_launches(checked, launches, progress)

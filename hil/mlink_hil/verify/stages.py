@@ -49,9 +49,15 @@ class Trip(NamedTuple):
 
 
 def measure_stages(
-    bench: Bench, seconds: float, progress: Progress, *, press: int, answer: int
+    bench: Bench,
+    seconds: float,
+    progress: Progress,
+    *,
+    press: int,
+    answer: int,
+    board: str | None = None,
 ) -> list[Samples]:
-    """Run a bench, press a line of its only board again and again, and measure each stage.
+    """Run a bench, press a line of a board again and again, and measure each stage.
 
     With simulated boards alone the run has no tap, so that modules have no work for the measurement
     but their notes. Of a real board, whose lines a tester drives, chip, line and tty are one stage.
@@ -62,6 +68,7 @@ def measure_stages(
         progress: Called about ten times a second.
         press: Line to press and release.
         answer: Line that answers.
+        board: Board of both lines, by its name or its module's; None for the only one.
 
     Returns:
         The stages in the order of the loop, `HOST`, `WHOLE` and, if there are such trips,
@@ -76,7 +83,7 @@ def measure_stages(
         run = BenchRun(bench, options, tapped=not simulated)
         run.start()
         try:
-            device = run.names.board()
+            device = run.names.board(board)
             trips = _press(run, device, seconds, progress, press, answer)
         finally:
             run.stop()

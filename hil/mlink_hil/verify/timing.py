@@ -76,6 +76,7 @@ def measure_run(
     *,
     press: int | None = None,
     answer: int | None = None,
+    board: str | None = None,
     light: tuple[int, int, int, int] | None = None,
 ) -> list[Samples]:
     """Run a bench, and measure its round trips and, for each camera, the time from light to frame.
@@ -84,9 +85,10 @@ def measure_run(
         bench: The bench; it is not recorded.
         seconds: Length of the run.
         progress: Called about ten times a second.
-        press: Line of the only board to press; without it the rows of the bench's own
-            measurements (`virtual-button`) count.
+        press: Line to press; without it the rows of the bench's own measurements
+            (`virtual-button`) count.
         answer: Line that answers.
+        board: Board of both lines, by its name or its module's; None for the only one.
         light: (x, y, width, height) of the LED in the pictures, in pixels; without it, its place
             in a virtual scene.
 
@@ -99,14 +101,15 @@ def measure_run(
     run = BenchRun(bench, RunOptions(record=False))
     run.start()
     try:
-        lights = _watch_lights(run, light, answer)
+        device = None if press is None else run.names.board(board)
+        lights = _watch_lights(run, light, answer, device)
         trips = Samples("round trip")
         end = time.monotonic() + seconds
         with contextlib.suppress(KeyboardInterrupt):  # the results so far count
             while (left := end - time.monotonic()) > 0 and run.alive:
                 progress("running", 1 - left / seconds)
-                if press is not None and answer is not None:
-                    _press_once(run, press, answer, trips)
+                if device is not None and press is not None and answer is not None:
+                    _press_once(run, device, press, answer, trips)
                 run.history.wait(lambda: not run.alive, min(_PRESS_PERIOD_SEC, left))
         _add_rows(run, trips)
         found = [trips, *(_offsets(run, *each) for each in lights)]
@@ -163,9 +166,8 @@ def _has_come(run: BenchRun, channel: str) -> bool:
     return bool(run.history.of(channel))
 
 
-def _press_once(run: BenchRun, press: int, answer: int, trips: Samples) -> None:
+def _press_once(run: BenchRun, device: str, press: int, answer: int, trips: Samples) -> None:
     """Press and release a line, and add both latencies."""
-    device = run.names.board()
     channel = run.names.line_channel(answer, device)
     for level in (False, None):
         made = run.stimulus.drive(device, press, level)
@@ -191,7 +193,10 @@ def _add_rows(run: BenchRun, trips: Samples) -> None:
 
 
 def _watch_lights(
-    run: BenchRun, light: tuple[int, int, int, int] | None, answer: int | None
+    run: BenchRun,
+    light: tuple[int, int, int, int] | None,
+    answer: int | None,
+    board: str | None,
 ) -> list[tuple[str, str, str]]:
     """Watch the LED in each camera's pictures; return (stream, region's channel, LED's channel)."""
     found = []
@@ -204,7 +209,7 @@ def _watch_lights(
             area = area or filmed.area(size.width, size.height)
             line = filmed.line
         elif answer is not None:
-            line = run.names.line_channel(answer, None)
+            line = run.names.line_channel(answer, board)
         if area is None or not line:
             continue
         channel = f"{stream} light"

@@ -21,6 +21,7 @@ def test_round_trip_light_to_frame_and_launches_are_measured(tmp_path: Path) -> 
     folder = copy_example(tmp_path, "camera-sees-light")
     out = tmp_path / "out"
     options = ["--for", "3", "--press", "7", "--answer", "8", "--launches", "2"]
+    options += ["--board", "uno"]
     result = CliRunner().invoke(app, [str(folder), *options, "--out", str(out), "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads((out / "timing.json").read_text())["measurements"]
@@ -62,6 +63,17 @@ def test_a_line_that_never_answers_is_named(tmp_path: Path) -> None:
     options = ["--for", "1", "--press", "9", "--answer", "8", "--stages"]
     result = CliRunner().invoke(app, [str(folder), *options])
     assert "line 8 never answered line 9" in str(result.exception)
+
+
+@pytest.mark.mostly_waits
+def test_of_several_boards_one_has_to_be_named(tmp_path: Path) -> None:
+    folder = copy_example(tmp_path, "two-boards")
+    lines = ["--for", "1", "--press", "2", "--answer", "9"]
+    result = CliRunner().invoke(app, [str(folder), *lines])
+    assert "this bench has more than one board" in str(result.exception)
+    for stages in ([], ["--stages"]):
+        result = CliRunner().invoke(app, [str(folder), *lines, "--board", "right", *stages])
+        assert "line 9 never answered line 2" in str(result.exception)
 
 
 @pytest.mark.any_pace
