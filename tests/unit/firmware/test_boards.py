@@ -215,3 +215,17 @@ def test_registers_are_at_the_addresses_of_the_chips_headers(chip: str) -> None:
     unknown = {name for name, size in own if (name, size) not in known}
     assert not differ
     assert unknown <= {"RAMPZ", "EIND", "DDRA", "PORTA"}, unknown  # by other macros
+
+
+def test_an_output_that_is_driven_against_from_outside_stops_no_board(
+    chip: Chip, kind: BoardKind
+) -> None:
+    for pin in _PWM_PINS[kind.name] + (4, 7, 8, 12):
+        for level in (False, True):
+            chip.send(_mode(pin, _OUTPUT) + bytes((0xF5, pin, level)))
+            chip.run_usec(2_000)
+            assert chip.board.read(pin).level is level
+            chip.board.drive(pin, not level)
+            chip.run_usec(100)
+            assert chip.board.read(pin).level is not level
+            chip.board.drive(pin, None)

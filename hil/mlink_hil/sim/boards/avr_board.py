@@ -35,6 +35,8 @@ _BREAK = b"\x98\x95"
 """An instruction for debuggers."""
 _DRIVER_ID = "WIRE"
 _SCL_CYCLES = 200
+_CLOCK_LINE = 2
+"""Index of XCK among the lines of a USART (TXD, RXD, XCK)."""
 
 
 class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
@@ -147,6 +149,9 @@ class AvrBoard(Board):
         manager = self._device.pin_manager()
         manager.register_driver(self._wiring)
         manager.add_mux_config(_DRIVER_ID, list(kind.port_pins), 1)
+        # The library's USART holds its clock's pin also where it uses none. Two that override one
+        # pin with different levels are a short, at which the library stops the processor.
+        manager.set_current_mux("USART0", _CLOCK_LINE, "")
         self._digital_change = core.Wire.SignalId.DigitalChange
         for pin in kind.user_pins:
             self._wiring.set_enabled(pin, True)
