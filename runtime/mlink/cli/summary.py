@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -35,7 +36,7 @@ def print_summary(result: RunResult, console: Console, *, debug: bool = False) -
     console.print()
     print_outcome(result, console, debug=debug)
     if any(stream.sent for stream in result.streams):
-        console.print(_account(result.streams), soft_wrap=True)
+        console.print(_account(result.streams, result.reports), soft_wrap=True)
     for hint in result.hints:
         console.print(
             Text("  Hint: ", style="yellow").append(hint, style="default"), soft_wrap=True
@@ -55,7 +56,7 @@ def print_outcome(result: RunResult, console: Console, *, debug: bool = False) -
         _print_failure(failure, console, debug=debug)
 
 
-def _account(streams: list[StreamStatus]) -> Text:
+def _account(streams: list[StreamStatus], reports: Mapping[str, Mapping[str, float | str]]) -> Text:
     """Return a sentence on what was lost, and one on frames."""
     losses = [
         f"{each.lost + each.not_taken} of {stream.sent} from {stream.name} to {each.module}"
@@ -75,7 +76,9 @@ def _account(streams: list[StreamStatus]) -> Text:
         text.append("No item was lost.")
     for stream in streams:
         if stream.data_type == "Frame" and stream.sent:
-            text.append(f" {stream.name}: {stream.sent} frames at {stream.rate_hz:.1f} Hz.")
+            rate = reports.get(stream.module, {}).get("framerate_measured")
+            measured = f" at {rate:.1f} Hz" if isinstance(rate, float | int) else ""
+            text.append(f" {stream.name}: {stream.sent} frames{measured}.")
     return text
 
 

@@ -293,7 +293,9 @@ def test_losses_have_a_sentence_in_the_summary(mlink, bench, engine):
     stream.lost_at_source = 1
     assert "  Lost: 1 of 90 at loop.out.\n" in mlink("run", bench).stdout
     engine.result.streams = [StreamStatus("cam", "video", "Frame", 301, 29.97, [])]
-    assert "  No item was lost. cam.video: 301 frames at 30.0 Hz.\n" in mlink("run", bench).stdout
+    assert "  No item was lost. cam.video: 301 frames.\n" in mlink("run", bench).stdout
+    engine.result.reports = {"cam": {"framerate_measured": 29.97}}
+    assert "cam.video: 301 frames at 30.0 Hz.\n" in mlink("run", bench).stdout
 
 
 def test_the_live_table_shows_rate_totals_losses_and_queue(screen):
