@@ -11,6 +11,7 @@ import msgspec
 from mlink.catalog import module_type, module_types
 from mlink.modules.actions.catalog import NULL_DEVICE, AudioSettings
 from mlink.modules.signals.catalog import PlotSettings
+from mlink.types import DataType
 from mlink_hil.syct.archive import ProjectModule
 
 _CODECS: Final = {1: "raw", 2: "ffv1", 3: "av1", 4: "vp9", 5: "h264", 6: "hevc", 7: "h264"}
@@ -257,6 +258,9 @@ def _known(settings: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, An
         (item, *_) = get_args(field_.type) or (None,)
         if isinstance(value, list) and isinstance(item, type) and issubclass(item, msgspec.Struct):
             value = [_known(each, item) if isinstance(each, dict) else each for each in value]
+        if field_.name in ("input_type", "data_type") and isinstance(value, str):
+            known = DataType.__members__.get(value)  # FloatSignalBlock of 2.x is SignalBlockF32
+            value = known.name if known is not None else value
         if value is not None:
             found[field_.name] = value
     return found
