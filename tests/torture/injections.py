@@ -31,6 +31,8 @@ SIGNALS = {
     "interrupt": signal.SIGINT,
 }
 GRACE_SEC = 5.0
+SILENCE_SEC = 1.5
+"""From the first unanswered query of a board to its loss, 2 s after its last sign of life."""
 """How long a module may make no progress at the stop before it is interrupted."""
 
 _PROCESSES = ("engine", "fork server", "worker", "simulator")
@@ -167,7 +169,8 @@ def _engine_was_asked_to_end(kind: str, phase: str) -> Allowed:
 
 def _was_slow(injection: Injection) -> Allowed:
     """Nothing is broken: only who stands still for longer than the grace time may be ended."""
-    if injection.kind != "pause" or injection.length_sec < 0.8 * GRACE_SEC:
+    limit = SILENCE_SEC if injection.target == "simulator" else GRACE_SEC
+    if injection.kind != "pause" or injection.length_sec < 0.8 * limit:
         return Allowed(frozenset({0}))
     names = {
         "worker": (injection.module,),
