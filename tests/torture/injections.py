@@ -31,9 +31,9 @@ SIGNALS = {
     "interrupt": signal.SIGINT,
 }
 GRACE_SEC = 5.0
+"""How long a module may make no progress at the stop before it is interrupted."""
 SILENCE_SEC = 1.5
 """From the first unanswered query of a board to its loss, 2 s after its last sign of life."""
-"""How long a module may make no progress at the stop before it is interrupted."""
 
 _PROCESSES = ("engine", "fork server", "worker", "simulator")
 PAIRS = (
