@@ -8,31 +8,25 @@ from typing import Final
 
 from mlink.bench.file import Table
 from mlink.bench.module import ModuleConfig
+from mlink.catalog import module_type
 from mlink.module import Category, PortSpec
 from mlink.types import DataType
 
-_JSON_INPUTS: Final = {
-    DataType.LineReading: "lines-in",
-    DataType.SignalBlockF32: "f32sig-in",
-    DataType.SignalBlockI32: "i32sig-in",
-    DataType.SignalBlockU16: "u16sig-in",
-}
-RECORDERS: Final[Mapping[DataType, tuple[str, str, Table]]] = {
-    DataType.Frame: ("videorecorder", "frames-in", {}),
-    DataType.TableRow: ("table", "rows", {"use_name_from_source": False}),
+RECORDERS: Final[Mapping[DataType, tuple[str, Table]]] = {
+    DataType.Frame: ("videorecorder", {}),  # it makes a folder of its own for each source
+    DataType.TableRow: ("table", {"use_name_from_source": False}),
     **{
-        data_type: (
-            "jsonwriter",
-            port,
-            {"input_type": data_type.name, "use_name_from_source": False},
+        signals: ("jsonwriter", {"input_type": signals.name, "use_name_from_source": False})
+        for signals in (
+            DataType.LineReading,
+            DataType.SignalBlockF32,
+            DataType.SignalBlockI32,
+            DataType.SignalBlockU16,
         )
-        for data_type, port in _JSON_INPUTS.items()
     },
 }
-"""Recorder of each type of stream: module type, its input, its settings. Commands have none: what a
-board made of them is among its readings and in the recording's attributes."""
-
-
+"""Recorder of each type of stream: module type and settings. Commands have none: what a board made
+of them is among its readings and in the recording's attributes."""
 _UNSAFE: Final = re.compile("[^A-Za-z0-9_-]")
 _LONGEST: Final = 64
 """Characters of a module's name."""
@@ -69,14 +63,21 @@ def recorder_tables(modules: Mapping[str, ModuleConfig]) -> dict[str, Table]:
     """
     tables: dict[str, Table] = {}
     for name, port in unrecorded(modules):
-        kind, own_port, settings = RECORDERS[port.data_type]
+        kind, settings = RECORDERS[port.data_type]
         stream = _UNSAFE.sub("-", f"{name}-{port.id}")
         recorder, number = f"record-{stream}"[:_LONGEST], 1
         while recorder in modules or recorder in tables:
             number += 1
             recorder = f"record-{number}-{stream}"[:_LONGEST]
-        table: Table = {"type": kind, "inputs": {own_port: f"{name}.{port.id}"}, **settings}
-        if kind != "videorecorder":  # which makes a folder of its own for each source
-            table["data_name"] = stream
-        tables[recorder] = table
+        if "use_name_from_source" in settings:
+            settings = {**settings, "data_name": stream}
+        inputs = {_input(kind, settings, port.data_type): f"{name}.{port.id}"}
+        tables[recorder] = {"type": kind, "inputs": inputs, **settings}
     return tables
+
+
+def _input(kind: str, settings: Table, data_type: DataType) -> str:
+    """Return the id of a recorder's input for a type of stream."""
+    recorder = module_type(kind)
+    inputs, _ = recorder.ports_for(recorder.settings(**settings))
+    return next(port.id for port in inputs if port.data_type is data_type)
