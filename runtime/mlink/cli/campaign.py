@@ -39,7 +39,7 @@ class CampaignRun(msgspec.Struct, frozen=True):
     def lost(self) -> int:
         """Items that did not reach a subscriber."""
         return sum(
-            subscription.lost + subscription.not_taken
+            subscription.missing
             for stream in self.result.streams
             for subscription in stream.subscriptions
         )

@@ -14,7 +14,6 @@ from mlink.proposals import proposal
 if TYPE_CHECKING:
     from mlink.bench import Bench, ModuleConfig
 
-_GETTERS: Final = {"get_input_port": "input ports", "get_output_port": "output ports"}
 _MOST_BYTES: Final = 1 << 24
 
 
@@ -56,8 +55,8 @@ def _script(bench: Bench, module: ModuleConfig) -> Path | None:
 
 def _unknown_ports(tree: ast.AST, module: ModuleConfig, path: Path) -> Iterator[str]:
     declared = {
-        "get_input_port": [port.id for port in module.inputs],
-        "get_output_port": [port.id for port in module.outputs],
+        "get_input_port": ("input ports", [port.id for port in module.inputs]),
+        "get_output_port": ("output ports", [port.id for port in module.outputs]),
     }
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not node.args:
@@ -66,9 +65,9 @@ def _unknown_ports(tree: ast.AST, module: ModuleConfig, path: Path) -> Iterator[
         first = node.args[0]
         if getter not in declared or not isinstance(first, ast.Constant):
             continue
-        ids = declared[getter]
+        what, ids = declared[getter]
         if isinstance(first.value, str) and first.value not in ids:
             yield (
                 f"{module.name}: {path.name}, line {node.lineno}: the bench declares no port "
-                f"'{first.value}'. {proposal(first.value, ids, _GETTERS[getter])}"
+                f"'{first.value}'. {proposal(first.value, ids, what)}"
             )

@@ -59,10 +59,10 @@ def print_outcome(result: RunResult, console: Console, *, debug: bool = False) -
 def _account(streams: list[StreamStatus], reports: Mapping[str, Mapping[str, float | str]]) -> Text:
     """Return a sentence on what was lost, and one on frames."""
     losses = [
-        f"{each.lost + each.not_taken} of {stream.sent} from {stream.name} to {each.module}"
+        f"{each.missing} of {stream.sent} from {stream.name} to {each.module}"
         for stream in streams
         for each in stream.subscriptions
-        if each.lost or each.not_taken
+        if each.missing
     ]
     losses += [
         f"{stream.lost_at_source} of {stream.sent} at {stream.name}"

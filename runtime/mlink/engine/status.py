@@ -41,6 +41,11 @@ class SubscriptionStatus:
     not_taken: int = 0
     """After the run: items left in the queue of a module that failed or was not waited for."""
 
+    @property
+    def missing(self) -> int:
+        """After the run: items that were sent and not received."""
+        return self.lost + self.not_taken
+
 
 @dataclass(slots=True)
 class StreamStatus:

@@ -136,12 +136,11 @@ def losses_as_failures(streams: Iterable[StreamStatus]) -> Iterator[Failure]:
     """
     for stream in streams:
         for each in stream.subscriptions:
-            missing = each.lost + each.not_taken
-            if missing and each.module != TAP_NAME:
+            if each.missing and each.module != TAP_NAME:
                 yield Failure(
                     each.module,
                     "account",
-                    f"{missing} of {stream.sent} item(s) of {stream.name} are missing at "
+                    f"{each.missing} of {stream.sent} item(s) of {stream.name} are missing at "
                     f"{each.module}.{each.port}: {_causes(stream, each)}",
                     "The run is strict: nothing may be lost. Give the input a longer queue, "
                     f'{each.port} = {{ from = "{stream.name}", queue = N }}, make {each.module} '
