@@ -1,5 +1,7 @@
 // The WebSocket to the program of the view. It connects again by itself until the run has ended.
 
+import { unpacked } from "./picture.js";
+
 const STALLED_MSEC = 2000;
 
 export class Connection extends EventTarget {
@@ -50,7 +52,7 @@ export class Connection extends EventTarget {
     socket.addEventListener("message", ({ data }) => {
       this.#lastHeard = performance.now();
       if (this.state === "stalled") this.#become("open");
-      const message = typeof data === "string" ? JSON.parse(data) : picture(data);
+      const message = typeof data === "string" ? JSON.parse(data) : unpacked(data);
       this.dispatchEvent(new CustomEvent("message", { detail: message }));
     });
     socket.addEventListener("close", ({ code }) => {
@@ -69,11 +71,4 @@ export class Connection extends EventTarget {
     this.state = state;
     this.dispatchEvent(new CustomEvent("state", { detail: state }));
   }
-}
-
-function picture(buffer) {
-  const length = new DataView(buffer).getUint32(0, true);
-  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-  head.jpeg = new Blob([new Uint8Array(buffer, 4 + length)], { type: "image/jpeg" });
-  return head;
 }

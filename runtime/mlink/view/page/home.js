@@ -1,5 +1,6 @@
 // The page of a folder: benches to start, runs that last, recordings, devices, and this computer.
 
+import { ask } from "./ask.js";
 import { clock, count, make } from "./format.js";
 import { wireTheme } from "./theme.js";
 
@@ -9,15 +10,8 @@ if (given.has("token")) history.replaceState(null, "", "/"); // it stays in no a
 let role = "guest", shownRuns = "", lasting = 0;
 const checks = new Map(); // bench → what its check has found
 
-async function ask(path, body) {
-  const options = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
-  const answer = await fetch(`/home/${path}`, options).catch(() => null);
-  if (answer === null) throw new Error("The connection is lost: mlink has ended, or the computer cannot be reached.");
-  if (answer.status === 401) throw new Error("Open the address that the terminal shows, with its token.");
-  const found = await answer.json();
-  if (found.error) throw new Error(`${found.error}${found.remedy ? ` → ${found.remedy}` : ""}`);
-  return found;
-}
+const home = (path, options) => ask(`/home/${path}`, options);
+const post = (path, body) => home(path, { method: "POST", body: JSON.stringify(body) });
 
 function headline(text) {
   $("failure").hidden = !text;
@@ -29,7 +23,7 @@ async function fill(id, title, path, draw) {
   const box = $(id);
   if (!box.childElementCount) box.replaceChildren(make("h2", {}, title), make("p", { class: "note" }, "looking …"));
   try {
-    box.replaceChildren(make("h2", {}, title), ...draw(await ask(path)));
+    box.replaceChildren(make("h2", {}, title), ...draw(await home(path)));
   } catch (error) {
     box.replaceChildren(make("h2", {}, title), make("p", { class: "note bad" }, error.message));
   }
@@ -52,7 +46,7 @@ function form(bench) {
     const values = new FormData(box);
     const body = { bench, for_s: values.get("for") ? Number(values.get("for")) : null, subject: values.get("subject").trim(), settings: values.get("settings").split(";").map((each) => each.trim()).filter(Boolean) };
     try {
-      await ask("start", body);
+      await post("start", body);
       headline("");
       await look();
     } catch (error) {
@@ -80,7 +74,7 @@ async function lookAtBenches() {
   });
   for (const [bench, show] of checks) {
     try {
-      show(await ask(`check?bench=${encodeURIComponent(bench)}`));
+      show(await home(`check?bench=${encodeURIComponent(bench)}`));
     } catch (error) {
       show({ ok: false, text: error.message });
     }
@@ -93,13 +87,13 @@ function runRow(run) {
   const lasts = run.code === null, kind = lasts ? "" : run.code === 0 ? "good" : "bad";
   const state = lasts ? (run.url ? "lasts" : "starting") : run.code === 0 ? "completed" : "failed";
   const watch = run.url ? [make("a", { href: run.url, target: "_blank", rel: "noopener" }, "Watch")] : [];
-  const stop = lasts && role === "owner" ? [make("button", { type: "button", class: "danger", "aria-label": `stop run ${run.number}`, onclick: () => ask("stop", { number: run.number }).catch((error) => headline(error.message)) }, "Stop")] : [];
+  const stop = lasts && role === "owner" ? [make("button", { type: "button", class: "danger", "aria-label": `stop run ${run.number}`, onclick: () => post("stop", { number: run.number }).catch((error) => headline(error.message)) }, "Stop")] : [];
   return make("article", { "aria-label": `run ${run.number}` }, make("div", { class: "line" }, make("b", {}, `${run.number}. ${run.bench}`), badge(state, kind), ...watch, ...stop),
     make("pre", { class: "note", tabindex: 0, "aria-label": `output of run ${run.number}` }, run.lines.slice(lasts ? -3 : -12).join("\n")));
 }
 
 async function look() {
-  const runs = await ask("runs"), text = JSON.stringify(runs), now = runs.filter((each) => each.code === null).length;
+  const runs = await home("runs"), text = JSON.stringify(runs), now = runs.filter((each) => each.code === null).length;
   if (text !== shownRuns) {
     $("runs").hidden = !runs.length;
     $("runs").replaceChildren(make("h2", {}, "Runs"), ...runs.map(runRow));

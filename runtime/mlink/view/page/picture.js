@@ -2,6 +2,14 @@
 
 import { count, duration, make } from "./format.js";
 
+/** A picture as mlink sends it: the length of its head, the head as JSON, the JPEG. */
+export function unpacked(buffer) {
+  const length = new DataView(buffer).getUint32(0, true);
+  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  head.jpeg = new Blob([new Uint8Array(buffer, 4 + length)], { type: "image/jpeg" });
+  return head;
+}
+
 export class PicturePanel {
   paused = false;
 

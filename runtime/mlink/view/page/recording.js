@@ -1,10 +1,11 @@
 // The page of a recording: an overview with a cursor, and panels of streams about it.
 
+import { ask } from "./ask.js";
 import { clock, count, duration, make } from "./format.js";
 import { RecordedMoment } from "./moment.js";
 import { Overview } from "./overview.js";
 import { Panels } from "./panels.js";
-import { PicturePanel } from "./picture.js";
+import { PicturePanel, unpacked } from "./picture.js";
 import { RowsPanel } from "./rows.js";
 import { Stream } from "./store.js";
 import { wireTheme } from "./theme.js";
@@ -22,15 +23,7 @@ const sources = new Map(), panels = new Panels(changed);
 
 // -- questions ----------------------------------------------------------------------------------
 
-async function ask(what, values = {}) {
-  const answer = await fetch(`/recording/${what}?${new URLSearchParams({ of, ...values })}`).catch(() => null);
-  if (answer === null) throw new Error("The connection is lost: mlink has ended, or the computer cannot be reached.");
-  if (answer.headers.get("content-type")?.startsWith("application/octet-stream")) return answer.arrayBuffer();
-  if (answer.status === 401) throw new Error("Open the address that the terminal shows, with its token.");
-  const found = await answer.json();
-  if (found.error) throw new Error(`${found.error}${found.remedy ? ` → ${found.remedy}` : ""}`);
-  return found;
-}
+const answer = (what, values = {}) => ask(`/recording/${what}?${new URLSearchParams({ of, ...values })}`);
 
 /** Asks for what a panel shows, once at a time, whenever the cursor or the stretch has changed. */
 class Source {
@@ -51,7 +44,7 @@ class Source {
     this.#busy = true;
     this.#key = key;
     try {
-      await this.take(await ask(what, { stream: this.name, ...values }));
+      await this.take(await answer(what, { stream: this.name, ...values }));
     } catch (error) {
       this.fail(error.message);
     }
@@ -82,13 +75,6 @@ function openVideo(name) {
   panels.open(name, panel);
 }
 
-function unpacked(buffer) {
-  const length = new DataView(buffer).getUint32(0, true);
-  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-  head.jpeg = new Blob([new Uint8Array(buffer, 4 + length)], { type: "image/jpeg" });
-  return head;
-}
-
 function stretch() {
   const [begin, end] = moment.range;
   return { begin: Math.floor(begin), end: Math.ceil(end), most: POINTS };
@@ -100,7 +86,7 @@ async function openPart(found) {
   sources.set(name, null); // it is on its way
   let first;
   try {
-    first = await ask("part", { stream: name, ...stretch() });
+    first = await answer("part", { stream: name, ...stretch() });
   } catch (error) {
     panels.open(name, new NotePanel(error.message));
     return;
@@ -175,7 +161,7 @@ function showHead() {
 
 async function begin() {
   try {
-    about = await ask("overview");
+    about = await answer("overview");
   } catch (error) {
     $("result").textContent = "not readable";
     $("result").className = "badge bad";
