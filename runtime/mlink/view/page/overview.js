@@ -2,12 +2,9 @@
 // Its slider is the cursor.
 
 import { clock, count, duration, make, rate } from "./format.js";
+import { colour } from "./theme.js";
 
 const HEIGHT = 20;
-
-function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
 
 export class Overview {
   /** @param onOpen called with the name of a stream that somebody chooses */

@@ -1,6 +1,7 @@
 // The newest frame of a stream, with its number, age, and brightness.
 
 import { count, duration, make } from "./format.js";
+import { colour } from "./theme.js";
 
 /** A picture as mlink sends it: the length of its head, the head as JSON, the JPEG. */
 export function unpacked(buffer) {
@@ -91,7 +92,7 @@ export class PicturePanel {
     const context = this.#histogram.getContext("2d"), { width, height } = this.#histogram;
     const most = Math.max(1, ...histogram), step = width / histogram.length;
     context.clearRect(0, 0, width, height);
-    context.fillStyle = getComputedStyle(document.body).getPropertyValue("--series-1");
+    context.fillStyle = colour("--series-1");
     histogram.forEach((n, i) => context.fillRect(i * step, height - (height * n) / most, step - 1, (height * n) / most));
   }
 

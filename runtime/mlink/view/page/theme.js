@@ -1,5 +1,10 @@
 // Dark or light: as the system has it, until somebody chooses.
 
+/** Returns a colour of the style as it is now. */
+export function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
 /** Lets a button switch; `onChange` is called after each change. */
 export function wireTheme(button, onChange = () => {}) {
   const set = (theme) => {

@@ -1,14 +1,11 @@
 // Levels of lines and curves of channels, each in a track of its own; all share one stretch of time.
 
 import { duration, make } from "./format.js";
+import { colour } from "./theme.js";
 import uPlot from "./uplot.js";
 
 const HEIGHT = { level: 44, curve: 110 };
 const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4"];
-
-function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
 
 class Track {
   constructor(panel, name, series, level, number) {
