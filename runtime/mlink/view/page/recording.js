@@ -27,15 +27,20 @@ const answer = (what, values = {}) => ask(`/recording/${what}?${new URLSearchPar
 
 /** Asks for what a panel shows, once at a time, whenever the cursor or the stretch has changed. */
 class Source {
-  #key = "";
+  #key;
   #busy = false;
 
-  /** @param question what to ask now: [what, values] @param take is given the answer */
-  constructor(name, question, take, fail) {
+  /**
+   * @param question what to ask now: [what, values]
+   * @param take is given the answer
+   * @param shown values whose answer the panel has already
+   */
+  constructor(name, question, take, fail, shown = null) {
     this.name = name;
     this.question = question;
     this.take = take;
     this.fail = fail;
+    this.#key = JSON.stringify(shown);
   }
 
   async look() {
@@ -84,9 +89,10 @@ function stretch() {
 async function openPart(found) {
   const { name } = found, stream = new Stream(name, "");
   sources.set(name, null); // it is on its way
+  const values = stretch();
   let first;
   try {
-    first = await answer("part", { stream: name, ...stretch() });
+    first = await answer("part", { stream: name, ...values });
   } catch (error) {
     panels.open(name, new NotePanel(error.message));
     return;
@@ -101,7 +107,7 @@ async function openPart(found) {
     stream.replace(items);
     if (isRows) panel.showAbout(items.last?.now ?? -1);
   };
-  sources.set(name, new Source(name, question, take, (text) => headline(text)));
+  sources.set(name, new Source(name, question, take, (text) => headline(text), isRows ? null : values));
   panels.open(name, panel);
 }
 
