@@ -47,9 +47,10 @@ class Table(RecordedStream):
     @property
     def header(self) -> list[str]:
         """The titles of the columns; "column-1", "column-2", … when the file has no header."""
-        width = max(map(len, self.rows), default=0)
+        rows = self.rows
         if self._header is not None:
             return self._header
+        width = max(map(len, rows), default=0)
         return [f"column-{number + 1}" for number in range(width)]
 
     def __len__(self) -> int:
@@ -82,7 +83,7 @@ class Table(RecordedStream):
                 continue
         return np.array(cells, dtype=object)
 
-    @property
+    @cached_property
     def times_usec(self) -> NDArray[np.int64]:
         """The time of each row, from the first column with a title such as "time_usec".
 
@@ -91,8 +92,8 @@ class Table(RecordedStream):
         """
         for title in self.header:
             scale = TIME_COLUMNS.get(title.strip().lower())
-            if scale is not None and self.column(title).dtype != object:
-                return np.rint(self.column(title) * scale).astype(np.int64)
+            if scale is not None and (times := self.column(title)).dtype != object:
+                return np.rint(times * scale).astype(np.int64)
         raise StorageError(
             f"no column of '{self.name}' has a title that marks it as times",
             remedy="Title it time_usec, time_msec or time_sec in the script's table_header.",
