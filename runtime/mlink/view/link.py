@@ -196,7 +196,7 @@ class ViewLink(ClosesOnExit):
         listening = self._listening()
         if listening.error:
             raise MlinkError(
-                f"the view {listening.error}", remedy="Choose another port: --view HOST:PORT."
+                f"the view {listening.error}", remedy="Choose another port: --view-at HOST:PORT."
             )
         self._port = listening.port
         self._line.connect(self.socket_path)

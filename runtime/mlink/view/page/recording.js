@@ -94,6 +94,7 @@ async function openPart(found) {
   try {
     first = await answer("part", { stream: name, ...values });
   } catch (error) {
+    sources.delete(name); // closed and opened again, it is asked for again
     panels.open(name, new NotePanel(error.message));
     return;
   }
