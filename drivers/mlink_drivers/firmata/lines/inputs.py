@@ -39,10 +39,8 @@ class DigitalInputs:
         """Port → mask of the lines that may be high in its reports: all that were inputs."""
         self._doubted: dict[int, int] = {}
         """Port → mask of the other lines in its last report."""
-        self._passed = 0
-        """Fences that were passed."""
-        self._oldest = (-1, 0, 0)
-        """The same at the last look, when that was first so, and the fences that waited then."""
+        self._waiting: tuple[int, int] | None = None
+        """When a look first found the oldest fence, in ns, and the fences that waited then."""
         self.is_strict = False
         """Whether the board reports levels of inputs only, as firmwares of Firmata do."""
         self.impossible = 0
@@ -83,6 +81,7 @@ class DigitalInputs:
         """Remove all lines: the board has restarted and will not answer earlier queries."""
         self._wanted.clear()
         self._fenced.clear()
+        self._waiting = None
         self._active.clear()
         self._known.clear()
         self._state.clear()
@@ -120,7 +119,7 @@ class DigitalInputs:
         Queries are answered in order, so each answer belongs to the oldest line.
         """
         if self._fenced:
-            self._passed += 1
+            self._waiting = None
             line = self._fenced.popleft()
             if line in self._wanted:
                 port, bit = divmod(line, PINS_PER_PORT)
@@ -136,13 +135,14 @@ class DigitalInputs:
         Returns:
             Whether there were any.
         """
-        passed, since_ns, waiting = self._oldest
-        if not self._fenced or passed != self._passed:
-            self._oldest = self._passed, now_ns, len(self._fenced)
+        if not self._fenced:
             return False
-        if not waiting or now_ns - since_ns < patience_ns:
+        if self._waiting is None:
+            self._waiting = now_ns, len(self._fenced)
+        since_ns, count = self._waiting
+        if now_ns - since_ns < patience_ns:
             return False
-        for _ in range(waiting):
+        for _ in range(count):
             self.pass_fence()
         return True
 

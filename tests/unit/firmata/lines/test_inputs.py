@@ -135,3 +135,18 @@ def test_a_line_whose_fence_was_lost_does_not_wait_for_ever() -> None:
     assert inputs.changes(0, 0xC0) == [(7, 1)]
     assert not inputs.pass_lost(30, 10)
     assert not inputs.pass_lost(50, 10)
+
+
+def test_a_fence_is_waited_for_from_its_own_first_look() -> None:
+    inputs = DigitalInputs()
+    assert not inputs.pass_lost(0, 10)  # a look while none waits
+    inputs.expect(6)
+    assert not inputs.pass_lost(20, 10)
+    assert inputs.pass_lost(30, 10)
+    inputs.expect(7)
+    assert not inputs.pass_lost(40, 10)
+    inputs.forget_all()  # the board has restarted
+    inputs.expect(7)
+    assert not inputs.pass_lost(60, 10)
+    assert inputs.pass_lost(70, 10)
+    assert inputs.changes(0, 0x80) == [(7, 1)]
