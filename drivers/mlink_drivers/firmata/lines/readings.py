@@ -333,12 +333,12 @@ class Readings:
             self.decimated += 1
             return
         known.waiting = known.every - 1
-        if value > self._ranges.get(channel, value) and not known.doubted:
-            known.doubted = True  # two in a row: the board has a wider range than it reports
+        was_doubted, known.doubted = known.doubted, value > self._ranges.get(channel, value)
+        if known.doubted and not was_doubted:
+            # Two in a row are used: then the board has a wider range than it reports.
             self._impossible += 1
             self._note_lost(1)
             return
-        known.doubted &= value > self._ranges.get(channel, value)
         self._submit(known.line, value, arrival_ns)
 
     def _note_lost(self, count: int) -> None:
