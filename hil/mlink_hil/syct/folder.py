@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -84,8 +85,6 @@ class _Writer:
         self._made: dict[str, Made] = {}
         self._inputs: dict[str, dict[str, str]] = {}
         self._files: dict[str, bytes] = {}
-        self._go_on_without: set[str] = set()
-        """Modules whose failure does not end the run."""
         self._result = Imported(folder)
 
     def write(self) -> Imported:
@@ -147,7 +146,8 @@ class _Writer:
         self._made[key] = made
         self._result.has_devices |= bool(made.device or made.off)
         self._result.notes += [f"{shown}: {note}" for note in made.notes]
-        self._go_on_without |= set() if module.stop_on_failure else {key}
+        if not module.stop_on_failure:
+            made.settings = {"stop_on_failure": False} | made.settings
 
     def _leave_out(self, module: ProjectModule, key: str, shown: str) -> None:
         words = [f"{shown}: mlink has no such module"]
@@ -178,20 +178,13 @@ class _Writer:
 
     def _dormant(self) -> set[str]:
         """Return the names of modules that have no live input, and therefore send nothing."""
-        made = {each.name for each in self._project.modules if self._keys[each.name] in self._made}
+        modules = self._project.modules
+        live = {each.name: each for each in modules if self._keys[each.name] in self._made}
         dormant: set[str] = set()
-        while more := {
-            each.name
-            for each in self._project.modules
-            if each.name in made - dormant
-            and each.id in NEED_INPUT
-            and not any(
-                source in made - dormant
-                for port, (source, _) in each.inputs.items()
-                if port in NEED_INPUT[each.id] or not NEED_INPUT[each.id]
-            )
-        }:
+        while more := {name for name, each in live.items() if _lacks_input(each, live)}:
             dormant |= more
+            for name in more:
+                del live[name]
         return dormant
 
     def _connect(self, module: ProjectModule, dormant: set[str]) -> None:
@@ -272,8 +265,6 @@ class _Writer:
             table: dict[str, Any] = {"type": made.type}
             if made.device:
                 table["device"] = key
-            if key in self._go_on_without:
-                table["stop_on_failure"] = False
             table |= made.settings
             if self._inputs.get(key):
                 table["inputs"] = self._inputs[key]
@@ -297,6 +288,16 @@ class _Writer:
             self._write_bench()
             problems = check_bench(path)
         self._result.problems = [f"{each.where}: {each.what}" for each in problems]
+
+
+def _lacks_input(module: ProjectModule, live: Container[str]) -> bool:
+    """Return whether a module needs an input, and no live module sends to it."""
+    needed = NEED_INPUT.get(module.id)
+    return needed is not None and not any(
+        source in live
+        for port, (source, _) in module.inputs.items()
+        if port in needed or not needed
+    )
 
 
 def _one_line(text: str) -> str:

@@ -82,7 +82,7 @@ class Made:
 
     Attributes:
         type: Type of the module in the bench.
-        settings: Its settings.
+        settings: Its settings, with those that modules of every type have.
         device: Device string of the real device; "" for a module without one.
         stand_in: Device string of a virtual device that stands in for it.
         off: Settings with which it needs no hardware, where it is no device.
